@@ -1,0 +1,1 @@
+"""The fan-out benchmark: what one publisher's events cost on their way to many subscribers."""
