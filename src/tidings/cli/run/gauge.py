@@ -1,0 +1,169 @@
+"""Reading of progress out of one line of text: which numbers are progress, and which only look like it.
+
+A number that is wrongly taken for progress does more harm than one that is missed, so the rules lean to silence:
+
+* A percentage is none behind or before the name of a measure (`CPU 95%`, `95% coverage`), with a sign, or before "of"
+  unless a size follows (`100% of tests` is none, `42% of 10.0MiB` is one).
+* `n/m` is none in dates, paths, versions, ratios with three parts, or where n is larger than m.
+* A line drawn over and over is a display; its numbers are believed. A line written once belongs to a log: there only
+  forms that nothing else has are believed at once (`[ 42%]`, `42% done`, `Epoch 2/10`, `[3/120] cc …`,
+  `1 of 12 OK …`). Everything else is returned as not certain, for `evidence` to watch whether it grows.
+"""
+
+import re
+from dataclasses import dataclass
+
+from tidings.cli.run.message import BAR, clean_label
+
+# A line without any of this holds no progress; nearly every line of a log is sorted out here.
+_CANDIDATE = re.compile(r"\d ?%|\d[^\d\n/]{0,6}/ ?\d|\d\S{0,6} of ~?\d")
+_PERCENT = re.compile(r"(?<![\w.,:/])(?P<value>\d{1,3}(?:[.,]\d{1,2})?) ?%(?![\w%])")
+_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_UNIT = r"[kKMGTP]i?(?:[Bb](?:ytes)?)?|[Bb](?:ytes)?"
+_FRACTION = re.compile(
+    rf"(?<![\w.,:/\\-])(?P<done>{_NUMBER})(?: ?(?P<done_unit>{_UNIT}))?(?:(?P<slash> ?/ ?)| of )"
+    rf"(?P<total>{_NUMBER})(?: ?(?P<total_unit>{_UNIT}))?(?![\w%/:\\-]|[.,]\d| \d{{1,2}}:\d\d)"
+)
+_RSYNC = re.compile(r"^\s*(?P<done>\d[\d,.]*)(?P<unit>[kKMGTP]?)\s+(?P<value>\d{1,3})%\s+\S+[kKMGTP]?B/s\s+\d+:\d\d:\d\d")
+_SIZE_AFTER_OF = re.compile(r"\s+of\s+~?\s*\d[\d.,]*\s?[kKMGTP]i?B\b")
+_BRACKETED = re.compile(r"^\s*\[ ?\s*\d{1,3}%\]|\[ ?\s*\d{1,3}%\]\s*$")
+_SIGNED = re.compile(r"(?:^|[\s(\[])[-+~<>≤≥±−≈]\s?$|\w=$")
+_WORDS = re.compile(r"[a-z_]+[0-9]?")
+_DONE = re.compile(
+    r"progress|complete[d]?|done|finished|download(?:ing|ed)?|upload(?:ing|ed)?|load(?:ing|ed)|copy(?:ing)?|copied"
+    r"|(?:install|process|convert|build|writ|read|sync|index|import|export|train|encod|render|scann?|extract)ing"
+)
+_MEASURES = frozenset(
+    """cpu cpus gpu mem memory ram swap disk usage use used util utilization utilisation free idle full busy load
+    coverage cover covered accuracy acc val_acc loss packet rate ratio hit hits miss misses confidence battery score
+    precision recall f1 auc iou humidity volume threshold quality similarity identity identical similar tax discount
+    off probability prob success failure failed passed pass tests test faster slower less more higher lower larger
+    smaller bigger increase decrease reduction reduced saved saving savings above below over under than least most by
+    only efficiency sparsity overlap error errors percentile quantile dropout duty""".split()
+)
+_UNIT_EXPONENT = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+# Where both stand on one line, they may differ by rounding.
+_AGREEMENT = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A line's statement of how far something is."""
+
+    percent: float
+    """0-100."""
+    label: str
+    """What the line calls it, empty if it has no name."""
+    done: float | None
+    """Count or bytes done, if stated."""
+    total: float | None
+    """Count or bytes in all, if stated."""
+    drawn: bool
+    """Whether a bar is drawn on the line."""
+    certain: bool
+    """Whether this can be nothing but progress; otherwise only its growth shows it."""
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.percent >= 100.0 if self.done is None or self.total is None else self.done >= self.total
+
+
+def may_hold_progress(text: str) -> bool:
+    """Tell quickly whether a line has anything that `read_gauge` or `read_ordinal` would look at."""
+    return _CANDIDATE.search(text) is not None
+
+
+def read_gauge(text: str, *, redrawn: bool) -> Gauge | None:
+    """Return the first statement of progress on a line, None if it has none.
+
+    Args:
+        text: The line, without escapes.
+        redrawn: Whether the line is drawn over in place, as displays are and logs are not.
+    """
+    rsync = _RSYNC.match(text)
+    if rsync is not None:
+        done = _amount(rsync["done"], rsync["unit"])
+        return Gauge(min(100.0, float(rsync["value"])), "", done, None, drawn=True, certain=redrawn)
+    bar = BAR.search(text)
+    percent = _find_percent(text)
+    fraction = _find_fraction(text, percent)
+    if percent is None and (fraction is None or not (redrawn or bar or _alone(text, fraction))):
+        return None
+    start = min(found.start() for found in (bar, percent, fraction) if found is not None)
+    done = total = None
+    if fraction is not None:
+        done, total = _amounts(fraction)
+    value = _value(percent) if percent is not None else 100.0 * (done or 0.0) / (total or 1.0)
+    if percent is not None:
+        certain = redrawn or _BRACKETED.search(text) is not None or _names_progress(text, percent)
+    else:
+        certain = redrawn and bar is not None
+    label = "" if _BRACKETED.search(text) else clean_label(text[:start])
+    return Gauge(value, label, done, total, drawn=bar is not None, certain=certain)
+
+
+def _find_percent(text: str) -> re.Match[str] | None:
+    for found in _PERCENT.finditer(text):
+        if _value(found) <= 100.0 and not _is_measure(text, found):
+            return found
+    return None
+
+
+def _value(percent: re.Match[str]) -> float:
+    return float(percent["value"].replace(",", "."))
+
+
+def _is_measure(text: str, percent: re.Match[str]) -> bool:
+    """Tell whether a percentage measures something else than progress."""
+    before, after = text[: percent.start()], text[percent.end() :]
+    if _SIGNED.search(before):
+        return True
+    following = _WORDS.findall(after[:24].lower())
+    if after.startswith(" ") and following and after[1:].lower().startswith(following[0]):
+        if following[0] in _MEASURES:
+            return True
+        if following[0] == "of" and not _SIZE_AFTER_OF.match(after):
+            return True
+    preceding = _WORDS.findall(before[-32:].lower())
+    # The nearest word names the measure, unless a bar stands between.
+    return bool(preceding) and preceding[-1] in _MEASURES and BAR.search(before) is None
+
+
+def _names_progress(text: str, percent: re.Match[str]) -> bool:
+    """Tell whether the words around a percentage say that it is progress."""
+    preceding = _WORDS.findall(text[: percent.start()].lower())
+    following = _WORDS.findall(text[percent.end() :].lower())
+    return any(_DONE.fullmatch(word) for word in [*preceding[:1], *preceding[-2:], *following[:1]])
+
+
+def _find_fraction(text: str, percent: re.Match[str] | None) -> re.Match[str] | None:
+    """Return the first n/m or "n of m" that can be progress; beside a percentage, the one that agrees with it."""
+    for found in _FRACTION.finditer(text):
+        done, total = _amounts(found)
+        if total < 2 or done > total:
+            continue
+        if percent is not None and abs(100.0 * done / total - _value(percent)) > _AGREEMENT:
+            continue
+        fractional = "." in found["done"] or "." in found["total"]
+        if fractional and percent is None and not (found["total_unit"] or found["done_unit"]):
+            continue  # versions and measurements; sizes carry their unit
+        return found
+    return None
+
+
+def _alone(text: str, fraction: re.Match[str]) -> bool:
+    """Tell whether a fraction stands first or last on its line, as counters do and cups of flour do not."""
+    before, after = text[: fraction.start()].strip(" [("), text[fraction.end() :].strip(" ])")
+    return not after or (not before and fraction["slash"] is None)
+
+
+def _amounts(fraction: re.Match[str]) -> tuple[float, float]:
+    """Return both sides of a fraction in one unit: `3.2/10.0 MB` gives the left side the unit of the right."""
+    unit = fraction["total_unit"] or ""
+    return _amount(fraction["done"], fraction["done_unit"] or unit), _amount(fraction["total"], unit)
+
+
+def _amount(number: str, unit: str) -> float:
+    base = 1024.0 if "i" in unit else 1000.0
+    return float(number.replace(",", "")) * base ** _UNIT_EXPONENT[unit[:1].lower()]

@@ -1,0 +1,186 @@
+"""The envelope: one JSON object a message (CONTRACT §1)."""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from tidings.contract import body as bodies
+from tidings.contract.vocabulary import EventClass, SlotEffect
+from tidings.exceptions import InvalidEnvelope, InvalidEventID, InvalidJSON, InvalidTraceID, PayloadTooLarge
+
+MAX_ID = 64
+"""Characters of a command's id."""
+_NULL = Raw(b"null")
+_EVENT_ID = re.compile(r"[!-~]{16,64}", re.ASCII)
+_AT_PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
+
+
+class Envelope(Struct, frozen=True, gc=False):
+    """A message as it was read, nothing about its type checked yet. Unknown fields were ignored."""
+
+    type: str
+    timestamp: str | None = None
+    trace_id: str | None = None
+    data: Raw = _NULL
+    """The sender's own bytes."""
+    channel: str | None = None
+    id: str | None = None
+    """Labels a command for its reply; never stored."""
+    reply_to: str | None = None
+    position: str | None = None
+    event_id: str | None = None
+
+
+class Event(Struct, frozen=True, gc=False):
+    """A checked event, ready for the log: what `Contract.read` makes of an envelope."""
+
+    type: str
+    timestamp: str
+    """Canonical (see `tidings.contract.timestamps`)."""
+    trace_id: str
+    data: bytes
+    """JSON, on one line: the publisher's own, but for the members that the contract fills in."""
+    channel: str
+    key: str | None
+    event_class: EventClass
+    event_id: str | None = None
+    effect: SlotEffect = SlotEffect.REPLACE
+
+
+_envelopes = msgspec.json.Decoder(Envelope)
+
+
+def decode_envelope(body: bytes) -> Envelope:
+    """Return the envelope in `body`, which is one message of at most `MAX_BODY_BYTES` bytes.
+
+    Raises:
+        InvalidUTF8: It holds bytes that are not UTF-8.
+        TooDeep: It nests too deep.
+        InvalidJSON: It is not one JSON value.
+        InvalidEnvelope: It is not an object with the envelope's fields.
+        PayloadTooLarge: It is larger than any message may be.
+    """
+    if len(body) > bodies.MAX_BODY_BYTES:
+        raise PayloadTooLarge(
+            f"the message is {len(body)} bytes; {bodies.MAX_BODY_BYTES} are allowed",
+            size=len(body),
+            limit=bodies.MAX_BODY_BYTES,
+        )
+    bodies.check_body(body)
+    try:
+        return _envelopes.decode(body)
+    except msgspec.ValidationError as cause:
+        message, path = fault(cause)
+        raise InvalidEnvelope(f"{path}: {message}", path=path) from cause
+    except (msgspec.DecodeError, RecursionError) as cause:
+        raise InvalidJSON(f"the message is not JSON: {cause}") from cause
+
+
+def fault(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
+    """Return the sentence of a validation error and the JSON path it is about, below `root`."""
+    text = str(error)
+    match = _AT_PATH.search(text)
+    if match is None:
+        return text, root
+    return text[: match.start()], root + match["path"].removeprefix("$")
+
+
+def check_trace_id(trace_id: str) -> str:
+    """Return `trace_id` if it is 1–128 printable ASCII characters.
+
+    Raises:
+        InvalidTraceID: It is not.
+    """
+    if not (trace_id.isascii() and trace_id.isprintable() and 1 <= len(trace_id) <= 128):
+        raise InvalidTraceID(f"trace_id {trace_id[:64]!r} is not 1–128 printable ASCII characters")
+    return trace_id
+
+
+def check_event_id(event_id: str) -> str:
+    """Return `event_id` if it is 16–64 printable ASCII characters.
+
+    Raises:
+        InvalidEventID: It is not.
+    """
+    if _EVENT_ID.fullmatch(event_id) is None:
+        raise InvalidEventID(f"event_id {event_id[:64]!r} is not 16–64 printable ASCII characters")
+    return event_id
+
+
+def encode_event(event: Event) -> bytes:
+    """Return `event` as a plain connection reads it: the source contract's five fields, in its order."""
+    # Type, timestamp and channel are checked to hold nothing that JSON escapes; a trace id may.
+    trace_id = event.trace_id
+    return b"".join(
+        (
+            _head(event.type),
+            event.timestamp.encode(),
+            b'","trace_id":"',
+            trace_id.encode() if trace_id.isalnum() else quoted(trace_id)[1:-1],
+            b'","data":',
+            event.data,
+            _tail(event.channel),
+        )
+    )
+
+
+def encode_event_v1(event: Event, position: str) -> bytes:
+    """Return `event` as a `tidings.v1` connection reads it: with its position, and its event id where it has one."""
+    plain = encode_event(event)[:-1]
+    if event.event_id is None:
+        return b'%b,"position":"%b"}' % (plain, position.encode())
+    return b'%b,"position":"%b","event_id":%b}' % (plain, position.encode(), quoted(event.event_id))
+
+
+# A contract has tens of types and a handful of channels, so these two are dictionary look-ups.
+@lru_cache(maxsize=1024)
+def _head(type: str) -> bytes:
+    return b'{"type":"%b","timestamp":"' % type.encode()
+
+
+@lru_cache(maxsize=1024)
+def _tail(channel: str) -> bytes:
+    return b',"channel":"%b"}' % channel.encode()
+
+
+def quoted(text: str) -> bytes:
+    """Return printable ASCII `text` as a JSON string."""
+    if '"' in text or "\\" in text:
+        return msgspec.json.encode(text)
+    return b'"%b"' % text.encode()
+
+
+def encode_message(
+    type: str,
+    data: Any,
+    *,
+    timestamp: str,
+    trace_id: str,
+    id: str | None = None,
+    reply_to: str | None = None,
+    position: str | None = None,
+) -> bytes:
+    """Return a message that is no logged event: a command, a reply or a push.
+
+    Args:
+        type: Its name.
+        data: Anything msgspec encodes; None is `null`.
+        timestamp: Canonical.
+        trace_id: The command's own, or a new one.
+        id: A command's label.
+        reply_to: The id of the command this answers.
+        position: Where in the log the message belongs.
+    """
+    head = b'{"type":"%b","timestamp":"%b","trace_id":%b,"data":%b' % (
+        type.encode(),
+        timestamp.encode(),
+        quoted(trace_id),
+        msgspec.json.encode(data),
+    )
+    for name, value in ((b"id", id), (b"reply_to", reply_to), (b"position", position)):
+        if value is not None:
+            head += b',"%b":%b' % (name, msgspec.json.encode(value))
+    return head + b"}"

@@ -1,0 +1,139 @@
+"""The opening handshake (RFC 6455 §4.2): from the request's bytes to a decision and the response's bytes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Literal
+from urllib.parse import unquote
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+END_OF_HEAD = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """A valid request to open a WebSocket connection."""
+
+    path: str
+    """Without the query, percent-decoded."""
+    query: str
+    """As sent, without the question mark; "" where there is none."""
+    headers: Headers
+    """Case-insensitive, several values per name (`get_all`)."""
+    peer: tuple[str, int] | None
+    """The TCP peer's host and port; None where the transport is no TCP connection. A proxy's clients are in its
+    headers, for whoever trusts it."""
+    subprotocol: str | None
+    """The one selected among the offered, if any."""
+    scheme: Literal["ws", "wss"]
+    """Of this server's own port; a proxy may speak TLS before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An HTTP response instead of the upgrade. A browser shows its page nothing of it but close code 1006."""
+
+    status: int
+    """An HTTP status of 400 and above."""
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further response headers."""
+
+
+class Opening:
+    """One opening handshake. It is complete after the constructor: `handshake`, or None and then `refused()`."""
+
+    __slots__ = ("_protocol", "_response", "handshake")
+
+    def __init__(
+        self,
+        request_bytes: bytes,
+        *,
+        subprotocols: Sequence[str],
+        peer: tuple[str, int] | None,
+        scheme: Literal["ws", "wss"],
+    ) -> None:
+        """Read a request.
+
+        Args:
+            request_bytes: The head of the request with the empty line at its end, and nothing after it.
+            subprotocols: The names this server speaks, the preferred first. A client that offers none of them is
+                served without one.
+            peer: The TCP peer.
+            scheme: Of this server's port.
+        """
+        self._protocol = _LenientProtocol(subprotocols=[Subprotocol(name) for name in subprotocols])
+        self._protocol.receive_data(request_bytes)
+        request = next((event for event in self._protocol.events_received() if isinstance(event, Request)), None)
+        self.handshake: Handshake | None = None
+        self._response: Response | None = None
+        if request is None:
+            return
+        self._response = self._protocol.accept(request)
+        if self._response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            return
+        path, _, query = request.path.partition("?")
+        self.handshake = Handshake(
+            path=unquote(path),
+            query=query,
+            headers=request.headers,
+            peer=peer,
+            subprotocol=self._protocol.subprotocol,
+            scheme=scheme,
+        )
+
+    def accepted(self) -> bytes:
+        """Return the 101 response to a valid handshake."""
+        assert self.handshake is not None
+        assert self._response is not None
+        return self._send(self._response)
+
+    def refused(self, refusal: Refusal | None = None) -> bytes:
+        """Return the response that refuses: with `refusal`, or for what is wrong with the request itself."""
+        if refusal is not None:
+            response = self._protocol.reject(HTTPStatus(refusal.status), "")
+            response.body = refusal.body
+            response.headers = Headers(
+                [
+                    ("Date", response.headers["Date"]),
+                    ("Connection", "close"),
+                    ("Content-Length", str(len(refusal.body))),
+                    ("Content-Type", refusal.content_type),
+                    *refusal.headers,
+                ]
+            )
+            return self._send(response)
+        if self._response is not None:
+            return self._send(self._response)
+        # Either the protocol has its answer ready (a line too long), or it gave up without one.
+        written = b"".join(self._protocol.data_to_send())
+        self._protocol.parser.close()
+        if written:
+            return written
+        fault = self._protocol.handshake_exc
+        cause = fault.__cause__ if fault is not None else None
+        response = self._protocol.reject(HTTPStatus.BAD_REQUEST, f"Not a WebSocket handshake: {cause or fault}.\n")
+        return response.serialize()
+
+    def _send(self, response: Response) -> bytes:
+        self._protocol.send_response(response)
+        written = b"".join(self._protocol.data_to_send())
+        # The suspended parser holds the request and its protocol in a cycle, some 8 KB that only the garbage
+        # collector would free.
+        self._protocol.parser.close()
+        return written
+
+
+class _LenientProtocol(ServerProtocol):
+    """websockets' protocol, except that offering no known subprotocol is no error.
+
+    A subclass, because the `select_subprotocol` argument would bind a method to its own instance: a cycle again.
+    """
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        return next((name for name in self.available_subprotocols or () if name in subprotocols), None)

@@ -1,0 +1,237 @@
+"""The server's life: listen, serve, drain on a signal, exit 0."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import ssl
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from pathlib import Path
+from socket import socket as Socket
+from types import FrameType
+from typing import Any, Literal, NamedTuple, cast
+
+import uvicorn
+
+from tidings.exceptions import ConfigError
+from tidings.server.listening import listen
+from tidings.server.upgrade import UpgradableHttpProtocol
+
+_TICK_S = 1.0  # uvicorn renews the Date header by it
+_POLL_S = 0.02  # how often a drain looks whether everyone has gone
+_CANCEL_S = 1.0  # what a cancelled response gets for its `finally`
+
+_STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform == "win32":
+    _STOP_SIGNALS.append(signal.SIGBREAK)  # Ctrl-Break
+
+logger = logging.getLogger(__name__)
+
+
+class Address(NamedTuple):
+    """Where the server listens."""
+
+    host: str
+    port: int
+
+
+class Runner(uvicorn.Server):
+    """uvicorn's server with our own signals, sockets and end.
+
+    SIGTERM or Ctrl-C drains: the listening sockets close, `on_drain` is awaited, every connection is asked to end, and
+    the process may exit with 0. Half of the grace is for those that end by themselves; then the TCP connections of
+    responses that go on (an endless stream is told so by `http.disconnect`) are closed; at its end everything is
+    cancelled and aborted. A second Ctrl-C ends the process on the spot, as the signal does where nobody handles it.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8765,
+        websocket: type[asyncio.Protocol] | None = None,
+        ssl_certfile: str | os.PathLike[str] | None = None,
+        ssl_keyfile: str | os.PathLike[str] | None = None,
+        grace_s: float = 5.0,
+        on_ready: Callable[[Sequence[Address]], None] | None = None,
+        on_drain: Callable[[], Awaitable[None]] | None = None,
+        lifespan: Literal["auto", "on", "off"] = "auto",
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            app: The ASGI application behind everything but WebSockets.
+            host: An address or name to listen on; "" is every interface.
+            port: 0 picks a free one.
+            websocket: What `websocket_protocol` returns; without it, WebSockets are not served.
+            ssl_certfile: A certificate chain in PEM; with it the port speaks TLS.
+            ssl_keyfile: Its private key, where the chain's file does not hold it.
+            grace_s: Seconds a drain may take before everything left is ended by force.
+            on_ready: Called once the sockets listen and the application is up.
+            on_drain: Awaited (for as long as the grace) before the connections are asked to end.
+            lifespan: Whether `app` has an ASGI lifespan.
+
+        Raises:
+            ConfigError: If there is a key without a certificate.
+        """
+        if ssl_keyfile is not None and ssl_certfile is None:
+            raise ConfigError(
+                "a TLS key without its certificate", option="ssl_certfile", hint="Give both, or neither for plain HTTP."
+            )
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http=UpgradableHttpProtocol,
+            ws="none" if websocket is None else websocket,
+            lifespan=lifespan,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+        )
+        super().__init__(config)
+        self._grace_s = grace_s
+        self._on_ready = on_ready
+        self._on_drain = on_drain
+        self._wakeup = asyncio.Event()
+
+    def run(self, sockets: list[Socket] | None = None) -> None:
+        """Serve until told to stop, on uvloop where it is installed.
+
+        Raises:
+            ConfigError: If the certificate or its key cannot be used.
+            AddressInUse: If another process listens on the port.
+            AddressUnavailable: If the host or port cannot be listened on.
+        """
+        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            runner.run(self.serve(sockets))
+
+    async def serve(self, sockets: list[Socket] | None = None) -> None:
+        """Do what `run` does, inside a running loop. Signals are handled in the main thread only."""
+        self._load()
+        await super().serve(listen(self.config.host, self.config.port) if sockets is None else sockets)
+
+    def stop(self) -> None:
+        """Begin to drain, as a signal does; from the loop's own thread."""
+        self.should_exit = True
+        self._wakeup.set()
+
+    async def startup(self, sockets: list[Socket] | None = None) -> None:
+        """Bring the application up and accept connections."""
+        await super().startup(sockets)
+        if self.started and self._on_ready is not None:
+            names = [opened.getsockname() for opened in sockets or ()]
+            self._on_ready([Address(str(name[0]), int(name[1])) for name in names])
+
+    async def main_loop(self) -> None:
+        """Wait for the end; uvicorn would look for it ten times a second."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._wakeup.wait()
+
+    async def shutdown(self, sockets: list[Socket] | None = None) -> None:
+        """Drain: refuse new connections, let the open ones finish, tell, close; within the grace."""
+        for server in self.servers:
+            server.close()
+        for opened in sockets or ():
+            opened.close()
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._grace_s
+        await self._call_on_drain()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if not await self._wait_until_idle(now() + (deadline - now()) / 2):
+            self._close_responses()
+            if not await self._wait_until_idle(deadline):
+                await self._end_by_force()
+        try:
+            async with asyncio.timeout(self._grace_s):
+                await self.lifespan.shutdown()
+        except TimeoutError:
+            logger.error("the application did not shut down within %g s", self._grace_s)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle the stop signals meanwhile; unlike uvicorn's, never raise them again, so that a drain ends in 0."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.should_exit and number == signal.SIGINT:
+                # What is committed to the log survives any end of the process; waiting is what was not wanted.
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            self.should_exit = True
+            loop.call_soon_threadsafe(self._wakeup.set)
+
+        # Not the loop's add_signal_handler: it would wait for a loop that is busy.
+        before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _load(self) -> None:
+        """Load the configuration, so that a bad certificate is found before a port is taken."""
+        if self.config.loaded:
+            return
+        for option in ("ssl_certfile", "ssl_keyfile"):
+            path = getattr(self.config, option)
+            # ssl's own error for a file that is not there does not name it.
+            if path is not None and not Path(path).is_file():
+                raise ConfigError(f"there is no file {os.fspath(path)!r}", option=option)
+        try:
+            self.config.load()
+        except ssl.SSLError as error:
+            raise ConfigError(
+                f"the certificate or its key cannot be used: {error.reason or error}",
+                option="ssl_certfile",
+                hint="Both must be PEM files, and the key must be the certificate's own, without a password.",
+            ) from error
+
+    async def _call_on_drain(self) -> None:
+        if self._on_drain is None:
+            return
+        try:
+            async with asyncio.timeout(self._grace_s):
+                await self._on_drain()
+        except TimeoutError:
+            logger.error("the drain took more than %g s; going on without it", self._grace_s)
+        except Exception:
+            logger.exception("the drain failed; going on without it")
+
+    async def _wait_until_idle(self, deadline: float) -> bool:
+        """Wait until no connection and no response is left; tell whether that was so before `deadline` (loop time)."""
+        state = self.server_state
+        while state.connections or state.tasks:
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(_POLL_S)
+        return True
+
+    def _close_responses(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, UpgradableHttpProtocol):
+                connection.transport.close()
+
+    async def _end_by_force(self) -> None:
+        tasks = list(self.server_state.tasks)
+        connections = list(self.server_state.connections)
+        logger.warning("ending %d connections and %d responses by force", len(connections), len(tasks))
+        for task in tasks:
+            task.cancel("the server is shutting down")
+        for connection in connections:
+            cast(Any, connection).abort()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CANCEL_S)
+        await asyncio.sleep(0)  # `connection_lost` follows an abort in the next tick
