@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from benchmarks.fanout.compiler import Binaries, compile_binaries, find_compiler, supported
 from benchmarks.fanout.load import LoadResult, OptionValue, run_load
 from benchmarks.fanout.servers import Server, ServerError, running_server
