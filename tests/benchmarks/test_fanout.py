@@ -1,8 +1,11 @@
 """The benchmark's own parts: both programs compile, deliver everything, and notice when something is missing."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from benchmarks.fanout.compiler import Binaries, compile_binaries, find_compiler, supported
 from benchmarks.fanout.load import LoadResult, OptionValue, run_load
@@ -13,6 +16,7 @@ pytestmark = [
     pytest.mark.skipif(find_compiler() is None, reason="no C compiler"),
 ]
 
+ROOT = Path(__file__).parents[2]
 SUBSCRIBERS = 50
 EVENTS = 200
 
@@ -101,3 +105,17 @@ def test_a_server_that_says_nothing_is_reported_with_its_errors(tmp_path: Path) 
         running_server(command, core=None, log=tmp_path / "server.log"),
     ):
         pytest.fail("a server without an address must not be yielded")
+
+
+def test_the_command_measures_and_reports(tmp_path: Path) -> None:
+    numbers = tmp_path / "numbers.json"
+    arguments = ["--baseline-only", "--quick", "--scenario", "fanout-8", "--subscribers", "20", "--seconds", "0.2"]
+    command = [sys.executable, "-m", "benchmarks.fanout", *arguments, "--warm-up", "0", "--json", str(numbers)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "8 in flight" in done.stdout
+    assert "machine" in done.stdout
+    (row,) = msgspec.json.decode(numbers.read_bytes())
+    assert row["server"] == "baseline"
+    assert row["medians"]["rate"] > 0
+    assert row["faults"] == []
