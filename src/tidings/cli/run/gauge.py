@@ -24,7 +24,9 @@ _FRACTION = re.compile(
     rf"(?<![\w.,:/\\-])(?P<done>{_NUMBER})(?: ?(?P<done_unit>{_UNIT}))?(?:(?P<slash> ?/ ?)| of )"
     rf"(?P<total>{_NUMBER})(?: ?(?P<total_unit>{_UNIT}))?(?![\w%/:\\-]|[.,]\d| \d{{1,2}}:\d\d)"
 )
-_RSYNC = re.compile(r"^\s*(?P<done>\d[\d,.]*)(?P<unit>[kKMGTP]?)\s+(?P<value>\d{1,3})%\s+\S+[kKMGTP]?B/s\s+\d+:\d\d:\d\d")
+_RSYNC = re.compile(
+    r"^\s*(?P<done>\d[\d,.]*)(?P<unit>[kKMGTP]?)\s+(?P<value>\d{1,3})%\s+\S+[kKMGTP]?B/s\s+\d+:\d\d:\d\d"
+)
 _SIZE_AFTER_OF = re.compile(r"\s+of\s+~?\s*\d[\d.,]*\s?[kKMGTP]i?B\b")
 _BRACKETED = re.compile(r"^\s*\[ ?\s*\d{1,3}%\]|\[ ?\s*\d{1,3}%\]\s*$")
 _SIGNED = re.compile(r"(?:^|[\s(\[])[-+~<>≤≥±−≈]\s?$|\w=$")
@@ -33,14 +35,15 @@ _DONE = re.compile(
     r"progress|complete[d]?|done|finished|download(?:ing|ed)?|upload(?:ing|ed)?|load(?:ing|ed)|copy(?:ing)?|copied"
     r"|(?:install|process|convert|build|writ|read|sync|index|import|export|train|encod|render|scann?|extract)ing"
 )
-_MEASURES = frozenset(
-    """cpu cpus gpu mem memory ram swap disk usage use used util utilization utilisation free idle full busy load
+_MEASURE_WORDS = """
+    cpu cpus gpu mem memory ram swap disk usage use used util utilization utilisation free idle full busy load
     coverage cover covered accuracy acc val_acc loss packet rate ratio hit hits miss misses confidence battery score
     precision recall f1 auc iou humidity volume threshold quality similarity identity identical similar tax discount
     off probability prob success failure failed passed pass tests test faster slower less more higher lower larger
     smaller bigger increase decrease reduction reduced saved saving savings above below over under than least most by
-    only efficiency sparsity overlap error errors percentile quantile dropout duty""".split()
-)
+    only efficiency sparsity overlap error errors percentile quantile dropout duty
+"""
+_MEASURES = frozenset(_MEASURE_WORDS.split())
 _UNIT_EXPONENT = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 # Where both stand on one line, they may differ by rounding.
 _AGREEMENT = 1.5
@@ -91,7 +94,8 @@ def read_gauge(text: str, *, redrawn: bool) -> Gauge | None:
     if percent is None and (fraction is None or not (redrawn or bar or _alone(text, fraction))):
         return None
     start = min(found.start() for found in (bar, percent, fraction) if found is not None)
-    done = total = None
+    done: float | None = None
+    total: float | None = None
     if fraction is not None:
         done, total = _amounts(fraction)
     value = _value(percent) if percent is not None else 100.0 * (done or 0.0) / (total or 1.0)

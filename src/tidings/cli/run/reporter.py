@@ -14,9 +14,7 @@ class Reporter(Protocol):
     thread forks safely.
     """
 
-    def started(
-        self, name: str, host: str, pid: int, command: str, user: str, total_steps: int | None = None
-    ) -> None:
+    def started(self, name: str, host: str, pid: int, command: str, user: str, total_steps: int | None = None) -> None:
         """Note that the command has begun.
 
         Args:
@@ -57,11 +55,11 @@ class Reporter(Protocol):
 
 
 class Mention:
-    """A remark on stderr that is made once, however often its cause recurs.
+    r"""A remark on stderr that is made once, however often its cause recurs.
 
     Args:
         file: Descriptor to write to.
-        line_end: `\\r\\n` while the terminal is in raw mode.
+        line_end: `\r\n` while the terminal is in raw mode.
     """
 
     def __init__(self, file: int = 2, line_end: str = "\n") -> None:

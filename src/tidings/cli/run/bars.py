@@ -1,0 +1,122 @@
+"""The bars on a screen, and which of them leads."""
+
+import re
+from dataclasses import dataclass
+
+from tidings.cli.run.gauge import Gauge
+
+# Bars remembered; more are not on a screen at once.
+_MAX_BARS = 64
+# Rank of what a program announces to the terminal: above all rows.
+ANNOUNCED_ROW = -10_000_000
+_DIGITS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The leading bar, just drawn anew."""
+
+    bar: int
+    """Number of the bar, never used for another."""
+    gauge: Gauge
+    """What it states."""
+    label: str
+    """Its name: its own, or the line above it; may be empty."""
+
+
+@dataclass(slots=True)
+class _Bar:
+    number: int
+    row: int
+    gauge: Gauge
+    caption: str
+    logged: bool
+    believed: bool
+    # Moments, counted in events: when its row was last drawn or passed by the rising cursor, and when last drawn.
+    touched: int
+    drawn: int
+
+
+class Bars:
+    """Bars by row. The topmost that is not full leads: nested loops draw the outer bar first.
+
+    A bar is on screen as long as the program draws it or moves the cursor up over it. Another bar drawn twice
+    without either shows that it was abandoned. Progress in a log (`[ 42%]` line after line) is one bar that ranks by
+    its first row.
+    """
+
+    def __init__(self) -> None:
+        self._bars: list[_Bar] = []
+        self._moment = 0
+        self._count = 0
+        self._leading = 0
+
+    def rise(self, top: int, bottom: int) -> None:
+        """Note that the cursor moved up over rows `top` to `bottom`."""
+        self._moment += 1
+        for bar in self._bars:
+            if top <= bar.row <= bottom:
+                bar.touched = self._moment
+
+    def vacate(self, row: int) -> None:
+        """Note that a row now shows something else than a bar."""
+        if self._bars:
+            self._bars = [bar for bar in self._bars if bar.row != row or bar.logged]
+
+    def is_new(self, row: int) -> bool:
+        """Tell whether no bar is drawn on a row yet."""
+        return not any(bar.row == row and not bar.logged for bar in self._bars)
+
+    def update(self, row: int, gauge: Gauge, *, caption: str, logged: bool, believed: bool) -> Lead | None:
+        """Draw a bar and return it if it leads and is believed.
+
+        Args:
+            row: Where it is drawn.
+            gauge: What it states.
+            caption: The line above, for a new bar without a name.
+            logged: Whether it is a line of a log, which no later bar is drawn over.
+            believed: Whether it is progress for sure; otherwise it only holds its place.
+        """
+        self._moment += 1
+        bar = self._find(row, gauge, logged)
+        if bar is None:
+            bar = self._add(row, gauge, caption, logged)
+        else:
+            self._bars = [other for other in self._bars if other is bar or other.logged or other.touched >= bar.drawn]
+        bar.gauge = gauge
+        bar.believed = believed
+        bar.touched = bar.drawn = self._moment
+        if self._leader() is not bar or not believed:
+            return None
+        self._leading = bar.number
+        return Lead(bar.number, gauge, gauge.label or bar.caption)
+
+    def _find(self, row: int, gauge: Gauge, logged: bool) -> _Bar | None:
+        for bar in self._bars:
+            if not logged and not bar.logged and bar.row == row:
+                return bar
+            if logged and bar.logged and _same_name(bar.gauge, gauge):
+                return bar
+        return None
+
+    def _add(self, row: int, gauge: Gauge, caption: str, logged: bool) -> _Bar:
+        self._count += 1
+        bar = _Bar(self._count, row, gauge, caption, logged, False, self._moment, self._moment)
+        # A log tells of one thing at a time: its next counter replaces the last.
+        kept = [other for other in self._bars if not (logged and other.logged)]
+        self._bars = sorted([*kept, bar], key=lambda other: other.row)[-_MAX_BARS:]
+        return bar
+
+    def _leader(self) -> _Bar | None:
+        """Return the topmost bar with something left to do; when all are full, the last leader or the topmost."""
+        for bar in self._bars:
+            if not bar.gauge.full:
+                return bar
+        for bar in self._bars:
+            if bar.number == self._leading:
+                return bar
+        return self._bars[0] if self._bars else None
+
+
+def _same_name(one: Gauge, other: Gauge) -> bool:
+    return _DIGITS.sub("", one.label) == _DIGITS.sub("", other.label) and one.total == other.total
