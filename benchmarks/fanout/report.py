@@ -10,6 +10,8 @@ from benchmarks.fanout.scenarios import Contender, Metrics, Section
 
 # A load generator busier than this may have held back a server that is less busy: the row says so.
 BUSY_LIMIT = 0.95
+# More than this of the server's core spent on anything else disturbs the latencies: the row says so.
+STRANGER_LIMIT = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +98,12 @@ def verdict(rows: Sequence[Row], row: Row) -> str:
 def _notes(row: Row) -> str:
     if row.faults:
         return f"{len(row.faults)} of the runs: {row.faults[0]}"
-    held_back = row.metrics.get("load_busy", 0) > BUSY_LIMIT > row.metrics.get("server_busy", 0)
-    return "load generator at its limit" if held_back else ""
+    notes = []
+    if row.metrics.get("load_busy", 0) > BUSY_LIMIT > row.metrics.get("server_busy", 0):
+        notes.append("load generator at its limit")
+    if (strangers := row.metrics.get("strangers_busy", 0)) > STRANGER_LIMIT:
+        notes.append(f"{strangers:.0%} of the server's core went to others")
+    return "; ".join(notes)
 
 
 def _lay_out(table: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:

@@ -198,6 +198,7 @@ def metrics_of(scenario: Scenario, result: LoadResult) -> dict[str, float]:
         "rate": _ratio(counted, result.seconds),
         "per_cpu_s": _ratio(counted, result.server_cpu_s),
         "server_busy": _ratio(result.server_cpu_s, result.seconds),
+        "strangers_busy": _ratio(result.server_core_busy_s - result.server_cpu_s, result.seconds),
         "load_busy": _ratio(result.load_cpu_s, result.seconds),
         "resident_growth_kib": float(result.resident_kib_after - result.resident_kib_before),
         "events_per_s": _ratio(result.events, result.seconds),

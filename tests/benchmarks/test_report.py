@@ -61,6 +61,20 @@ def test_the_table_shows_figures_ratio_and_target() -> None:
     assert hub_line.split() == f"{figures} per CPU-s ≥ 0.8 × baseline yes".split()
 
 
+def test_a_row_says_when_its_core_was_shared() -> None:
+    disturbed = make_row("fanout-8", Contender.BASELINE, strangers_busy=0.3)
+    alone = make_row("fanout-8", Contender.BASELINE, strangers_busy=0.01)
+    assert "30% of the server's core went to others" in render([disturbed])
+    assert "others" not in render([alone])
+
+
+def test_a_row_says_when_the_load_generator_held_the_server_back() -> None:
+    held_back = make_row("fanout-8", Contender.HUB, load_busy=0.99, server_busy=0.5)
+    both_busy = make_row("fanout-8", Contender.HUB, load_busy=0.99, server_busy=0.99)
+    assert "load generator at its limit" in render([held_back])
+    assert "limit" not in render([both_busy])
+
+
 def test_json_holds_verdicts_and_medians() -> None:
     rows = [make_row("publish-ws", Contender.HUB, rate=25_000.0)]
     (document,) = msgspec.json.decode(to_json(rows))
