@@ -51,12 +51,20 @@ class Bars:
         self._count = 0
         self._leading = 0
 
-    def rise(self, top: int, bottom: int) -> None:
-        """Note that the cursor moved up over rows `top` to `bottom`."""
+    def rise(self, top: int, bottom: int) -> Lead | None:
+        """Note that the cursor moved up over rows `top` to `bottom`, and return a leader that this shows to be a bar.
+
+        What is drawn on those rows is a display and not a log: nothing else is gone back to.
+        """
         self._moment += 1
+        shown: list[_Bar] = []
         for bar in self._bars:
-            if top <= bar.row <= bottom:
+            if top <= bar.row <= bottom and not bar.logged:
                 bar.touched = self._moment
+                if bar.gauge.drawn and not bar.believed:
+                    bar.believed = True
+                    shown.append(bar)
+        return self._lead(shown[0]) if shown else None
 
     def vacate(self, row: int) -> None:
         """Note that a row now shows something else than a bar."""
@@ -79,17 +87,27 @@ class Bars:
         """
         self._moment += 1
         bar = self._find(row, gauge, logged)
+        added = bar is None
         if bar is None:
             bar = self._add(row, gauge, caption, logged)
         else:
             self._bars = [other for other in self._bars if other is bar or other.logged or other.touched >= bar.drawn]
+        was_leader = self._leader() is bar
         bar.gauge = gauge
         bar.believed = believed
         bar.touched = bar.drawn = self._moment
-        if self._leader() is not bar or not believed:
+        if added and logged and gauge.full:
+            # "100% done" in a log says that something is over, but not that it was the run or a part of it.
+            self._bars.remove(bar)
+            return None
+        # The drawing that fills the leader is still told, though another bar leads from now on.
+        return self._lead(bar, was_leader=was_leader) if believed else None
+
+    def _lead(self, bar: _Bar, *, was_leader: bool = False) -> Lead | None:
+        if self._leader() is not bar and not (was_leader and self._leading == bar.number):
             return None
         self._leading = bar.number
-        return Lead(bar.number, gauge, gauge.label or bar.caption)
+        return Lead(bar.number, bar.gauge, bar.gauge.label or bar.caption)
 
     def _find(self, row: int, gauge: Gauge, logged: bool) -> _Bar | None:
         for bar in self._bars:

@@ -86,8 +86,8 @@ def read_gauge(text: str, *, redrawn: bool) -> Gauge | None:
     """
     rsync = _RSYNC.match(text)
     if rsync is not None:
-        done = _amount(rsync["done"], rsync["unit"])
-        return Gauge(min(100.0, float(rsync["value"])), "", done, None, drawn=True, certain=redrawn)
+        size = _amount(rsync["done"], rsync["unit"])
+        return Gauge(min(100.0, float(rsync["value"])), "", size, None, drawn=True, certain=redrawn)
     bar = BAR.search(text)
     percent = _find_percent(text)
     fraction = _find_fraction(text, percent)

@@ -9,7 +9,7 @@ from itertools import count
 from tidings.cli.run.bars import ANNOUNCED_ROW, Bars, Lead
 from tidings.cli.run.evidence import Evidence
 from tidings.cli.run.gauge import Gauge, may_hold_progress, read_gauge
-from tidings.cli.run.message import MAX_LABEL, clean_label, clean_message
+from tidings.cli.run.message import BAR, MAX_LABEL, clean_label, clean_message
 from tidings.cli.run.ordinal import read_ordinal
 from tidings.cli.run.screen import Announcement, CursorRise, Line, Screen, ScreenEvent
 from tidings.cli.run.steps import Steps
@@ -125,8 +125,10 @@ class OutputReader:
             if isinstance(event, Line):
                 self._read_line(event, source)
             elif isinstance(event, CursorRise):
-                self._bars[source].rise(event.top, event.bottom)
-                continue
+                lead = self._bars[source].rise(event.top, event.bottom)
+                if lead is None:
+                    continue
+                self._follow(lead)
             else:
                 self._announce(event, source)
             self._changed = True
@@ -141,19 +143,25 @@ class OutputReader:
         if not may_hold_progress(text):
             bars.vacate(line.row)
             return
-        gauge = read_gauge(text, redrawn=line.redrawn)
+        # A bar on a line that is not ended while the program pauses is no line of a log.
+        redrawn = line.redrawn or line.unfinished
+        if bars.is_drawn(line.row) and BAR.search(text) is None:
+            # A line of the log, written where the bar was; the bar moves down a row.
+            bars.vacate(line.row)
+            redrawn = False
+        gauge = read_gauge(text, redrawn=redrawn)
         if gauge is None or not (gauge.drawn or gauge.certain):
             ordinal = read_ordinal(text)
             if ordinal is not None:
                 bars.vacate(line.row)
                 self._steps.enter(ordinal)
                 return
-        believed = gauge is not None and (gauge.certain or self._evidence.confirms(text, gauge, redrawn=line.redrawn))
-        if gauge is None or not (believed or gauge.drawn or line.redrawn):
+        believed = gauge is not None and (gauge.certain or self._evidence.confirms(text, gauge, redrawn=redrawn))
+        if gauge is None or not (believed or gauge.drawn or redrawn):
             bars.vacate(line.row)
             return
         # A drawn bar that is not believed yet only holds its row: the next drawing may show it to be the outer one.
-        logged = believed and not line.redrawn
+        logged = believed and not redrawn
         caption = self._caption(line, source) if not gauge.label and not logged and bars.is_new(line.row) else ""
         lead = bars.update(line.row, gauge, caption=caption, logged=logged, believed=believed)
         if lead is not None:

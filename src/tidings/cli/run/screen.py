@@ -26,6 +26,8 @@ class Line:
     """What it shows, without escapes and trailing space."""
     redrawn: bool
     """Whether the program has drawn on this row before or came back to it, so that it is a display and not a log."""
+    unfinished: bool = False
+    """Whether the cursor still stands on it: the program may be writing it, or waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ class Screen:
 
     def settle(self) -> Iterator[Line]:
         """Yield the unfinished row as it stands, if no Line has told of it."""
-        return self._leave(redrawn=False)
+        for line in self._leave(redrawn=False):
+            yield Line(line.row, line.text, line.redrawn, unfinished=True)
 
     def break_off(self) -> None:
         """Forget an unfinished sequence and row, because bytes after them were lost."""
@@ -241,6 +244,7 @@ class Screen:
             return
         if mode != 0 or self._column < row.front:
             yield from self._leave(redrawn=True)
+            row.redrawn = row.redrawn or row.front > 1
         if mode == 0:
             row.text = row.text[: self._column]
             row.front = min(row.front, self._column)
