@@ -107,7 +107,7 @@ class MessageReader:
 
     def _take_over(self) -> list[tuple[int, bytes]]:
         # Not the handshake's own protocol: its parser would keep the request for as long as it lives.
-        self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=MESSAGE_LIMIT)
+        self._protocol = _ClosableProtocol(Side.SERVER, state=State.OPEN, max_size=MESSAGE_LIMIT)
         tail, self._tail = self._tail, b""
         return self._read(self._protocol, tail)
 
@@ -142,6 +142,15 @@ class MessageReader:
             if final:
                 self._fragments = None
                 messages.append((kind, bytes(whole)))
+
+
+class _ClosableProtocol(Protocol):
+    """websockets' protocol, except that a Close between fragments is in order, as any control frame is (§5.4)."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
 
 
 def _close_frame(written: list[bytes]) -> bytes:

@@ -72,7 +72,7 @@ class Runner(uvicorn.Server):
             ssl_keyfile: Its private key, where the chain's file does not hold it.
             grace_s: Seconds a drain may take before everything left is ended by force.
             on_ready: Called once the sockets listen and the application is up.
-            on_drain: Awaited (for as long as the grace) before the connections are asked to end.
+            on_drain: Awaited, for half of the grace, before the connections are asked to end.
             lifespan: Whether `app` has an ASGI lifespan.
 
         Raises:
@@ -84,6 +84,7 @@ class Runner(uvicorn.Server):
             )
         config = uvicorn.Config(
             app,
+            interface="asgi3",  # uvicorn would guess, and take a bound method for ASGI 2
             host=host,
             port=port,
             http=UpgradableHttpProtocol,
@@ -115,7 +116,13 @@ class Runner(uvicorn.Server):
     async def serve(self, sockets: list[Socket] | None = None) -> None:
         """Do what `run` does, inside a running loop. Signals are handled in the main thread only."""
         self._load()
-        await super().serve(listen(self.config.host, self.config.port) if sockets is None else sockets)
+        if sockets is None:
+            sockets = listen(self.config.host, self.config.port)
+        try:
+            await super().serve(sockets)
+        finally:
+            for opened in sockets:  # where the application failed to come up
+                opened.close()
 
     def stop(self) -> None:
         """Begin to drain, as a signal does; from the loop's own thread."""
@@ -203,10 +210,10 @@ class Runner(uvicorn.Server):
         if self._on_drain is None:
             return
         try:
-            async with asyncio.timeout(self._grace_s):
+            async with asyncio.timeout(self._grace_s / 2):
                 await self._on_drain()
         except TimeoutError:
-            logger.error("the drain took more than %g s; going on without it", self._grace_s)
+            logger.error("the drain took more than %g s; going on without it", self._grace_s / 2)
         except Exception:
             logger.exception("the drain failed; going on without it")
 

@@ -1,0 +1,102 @@
+"""An echo server on the WebSocket edge, with an endless SSE stream beside it: `python -m tests.server.echo`.
+
+It stands for what is built on the edge, shares nothing with the hub, and is what the conformance suite drives.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from tidings.server.frames import binary_frame, text_frame
+from tidings.server.runner import Address, Runner
+from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket, websocket_protocol
+
+Message = MutableMapping[str, Any]
+
+
+class EchoHandler:
+    """Sends back what it gets, and reads no faster than that is taken."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self.socket = socket
+
+    def opened(self) -> None:
+        pass
+
+    def text_received(self, body: bytes) -> None:
+        self.socket.write(text_frame(body))
+
+    def binary_received(self, body: bytes) -> None:
+        self.socket.write(binary_frame(body))
+
+    def pause_writing(self) -> None:
+        self.socket.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.socket.resume_reading()
+
+    def closed(self, code: int, reason: str) -> None:
+        pass
+
+
+class EchoApplication:
+    """Accepts everyone."""
+
+    def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
+        return EchoHandler(socket)
+
+
+async def app(
+    scope: Message,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """`/stream` is an event stream that never ends and never listens; everything else is one line of text."""
+    if scope["type"] == "lifespan":
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": f"{message['type']}.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    endless = scope["path"] == "/stream"
+    content_type = b"text/event-stream" if endless else b"text/plain"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]})
+    while endless:
+        await send({"type": "http.response.body", "body": b"data: tick\n\n", "more_body": True})
+        await asyncio.sleep(0.05)
+    await send({"type": "http.response.body", "body": b"echo\n"})
+
+
+def print_addresses(addresses: Sequence[Address]) -> None:
+    for address in addresses:
+        print(f"ready {address.host} {address.port}", flush=True)  # noqa: T201 - it is this program's output
+
+
+async def print_drain() -> None:
+    print("draining", flush=True)  # noqa: T201
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--grace", type=float, default=5.0)
+    parser.add_argument("--loop", choices=["auto", "asyncio"], default="auto")
+    parser.add_argument("--certificate")
+    parser.add_argument("--key")
+    options = parser.parse_args()
+    runner = Runner(
+        app,
+        port=options.port,
+        websocket=websocket_protocol(EchoApplication(), subprotocols=["echo"]),
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.key,
+        grace_s=options.grace,
+        on_ready=print_addresses,
+        on_drain=print_drain,
+    )
+    runner.config.loop = options.loop
+    runner.run()
+
+
+if __name__ == "__main__":
+    main()

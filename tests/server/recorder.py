@@ -1,0 +1,142 @@
+"""A server in a thread whose handlers write down every call, for tests that look at the edge from outside."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Self, TypeVar
+
+from tests.server.echo import app
+
+from tidings.server.runner import Address, Runner
+from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket, websocket_protocol
+
+T = TypeVar("T")
+Call = tuple[str, *tuple[Any, ...]]
+TIMEOUT_S = 10.0
+
+
+class RecordingHandler:
+    """Puts each call into `calls`; `on_text` and the like, where set, then run in the loop."""
+
+    def __init__(self, application: "RecordingApplication", socket: WebSocket) -> None:
+        self.application = application
+        self.socket = socket
+        self.calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
+
+    def opened(self) -> None:
+        self._record("opened")
+
+    def text_received(self, body: bytes) -> None:
+        self._record("text", body)
+
+    def binary_received(self, body: bytes) -> None:
+        self._record("binary", body)
+
+    def pause_writing(self) -> None:
+        self._record("pause")
+
+    def resume_writing(self) -> None:
+        self._record("resume")
+
+    def closed(self, code: int, reason: str) -> None:
+        self._record("closed", code, reason)
+
+    def _record(self, name: str, *arguments: Any) -> None:
+        self.calls.put((name, *arguments))
+        react = self.application.reactions.get(name)
+        if react is not None:
+            react(self, *arguments)
+
+    def next_call(self) -> Call:
+        return self.calls.get(timeout=TIMEOUT_S)
+
+    def no_call(self) -> bool:
+        return self.calls.empty()
+
+
+class RecordingApplication:
+    """Makes recording handlers, or refuses where the path says so."""
+
+    def __init__(self) -> None:
+        self.handshakes: queue.SimpleQueue[Handshake] = queue.SimpleQueue()
+        self.handlers: queue.SimpleQueue[RecordingHandler] = queue.SimpleQueue()
+        self.reactions: dict[str, Callable[..., None]] = {}
+
+    def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
+        self.handshakes.put(handshake)
+        if handshake.path == "/refused":
+            return Refusal(
+                status=403, body=b'{"code":"forbidden"}', content_type="application/json", headers=(("X-Why", "test"),)
+            )
+        if handshake.path == "/broken":
+            raise RuntimeError("as if the application had a fault")
+        handler = RecordingHandler(self, socket)
+        self.handlers.put(handler)
+        return handler
+
+
+class RecordingServer:
+    """A `Runner` on its own thread and loop; the handlers' calls are seen from the test's thread."""
+
+    def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop], **options: Any) -> None:
+        self.application = RecordingApplication()
+        self._ready: Future[int] = Future()
+        self._loop_factory = loop_factory
+        self._runner = Runner(
+            app,
+            port=0,
+            websocket=websocket_protocol(self.application, subprotocols=["second", "first"]),
+            on_ready=self._on_ready,
+            grace_s=1.0,
+            **options,
+        )
+        self._thread = threading.Thread(target=self._serve)
+        self.loop: asyncio.AbstractEventLoop
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.port = self._ready.result(TIMEOUT_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.call_soon_threadsafe(self._runner.stop)
+        self._thread.join(TIMEOUT_S)
+        assert not self._thread.is_alive()
+
+    @property
+    def connections(self) -> int:
+        """How many connections the server counts."""
+        return self.call(lambda: len(self._runner.server_state.connections))
+
+    def handler(self) -> RecordingHandler:
+        """Wait for the next connection's handler, already opened."""
+        handler = self.application.handlers.get(timeout=TIMEOUT_S)
+        assert handler.next_call() == ("opened",)
+        return handler
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function in the server's loop and return its result."""
+        result: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result.set_result(function())
+            except BaseException as error:
+                result.set_exception(error)
+
+        self.loop.call_soon_threadsafe(run)
+        return result.result(TIMEOUT_S)
+
+    def _serve(self) -> None:
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            self.loop = runner.get_loop()
+            try:
+                runner.run(self._runner.serve())
+            except BaseException as error:
+                self._ready.set_exception(error)
+                raise
+
+    def _on_ready(self, addresses: Sequence[Address]) -> None:
+        self._ready.set_result(addresses[0].port)
