@@ -75,6 +75,10 @@ class Bars:
         """Tell whether no bar is drawn on a row yet."""
         return not any(bar.row == row and not bar.logged for bar in self._bars)
 
+    def is_drawn(self, row: int) -> bool:
+        """Tell whether the bar on a row is drawn with graphics."""
+        return any(bar.row == row and not bar.logged and bar.gauge.drawn for bar in self._bars)
+
     def update(self, row: int, gauge: Gauge, *, caption: str, logged: bool, believed: bool) -> Lead | None:
         """Draw a bar and return it if it leads and is believed.
 
@@ -119,6 +123,9 @@ class Bars:
 
     def _add(self, row: int, gauge: Gauge, caption: str, logged: bool) -> _Bar:
         self._count += 1
+        if logged and self._bars:
+            # Lines printed above the bars on a screen do not come before them.
+            row = max(row, self._bars[-1].row)
         bar = _Bar(self._count, row, gauge, caption, logged, False, self._moment, self._moment)
         # A log tells of one thing at a time: its next counter replaces the last.
         kept = [other for other in self._bars if not (logged and other.logged)]

@@ -1,6 +1,7 @@
 """Reading of a command's output: bytes in, progress out, nothing awaited."""
 
 import codecs
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +22,7 @@ TAIL_LINES = 20
 TAIL_BYTES = 8 * 1024
 # Characters decoded at a time: bounds the memory one chunk needs.
 _SLICE = 64 * 1024
+_WORD = re.compile(r"[^\W_]")
 
 
 class Source(Enum):
@@ -71,6 +73,7 @@ class OutputReader:
         self._evidence = Evidence()
         self._steps = Steps()
         self._message = ""
+        self._last_line = ""
         self._given = Reading(None, 0, "", 0, "")
         self._given_at: float | None = None
         self._changed = False
@@ -136,9 +139,8 @@ class OutputReader:
 
     def _read_line(self, line: Line, source: Source) -> None:
         text = line.text
-        message = clean_message(text)
-        if message:
-            self._message = message
+        if _WORD.search(text) is not None:
+            self._last_line = text
         bars = self._bars[source]
         if not may_hold_progress(text):
             bars.vacate(line.row)
@@ -202,6 +204,8 @@ class OutputReader:
 
     def _give(self, now: float) -> Iterator[Reading]:
         self._changed = False
+        # Cleaned only when told: most lines of a fast log never are.
+        self._message = clean_message(self._last_line) or self._message
         steps = self._steps
         reading = Reading(steps.percent, steps.serial, steps.name, steps.total, self._message)
         if reading != self._given:
