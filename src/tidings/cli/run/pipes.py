@@ -1,0 +1,122 @@
+"""A command whose output we copy through pipes: our own stdout is no terminal."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from tidings.cli.run.child import descriptor, spawn
+from tidings.cli.run.output import Source
+from tidings.cli.run.relay import Relay
+
+STDOUT, STDERR = 1, 2
+
+
+class PipedChild:
+    """A command with separate pipes for stdout and stderr, and our stdin.
+
+    While we are in the foreground of a terminal (`tidings run -- make | tee log`), the command stays in our process
+    group: the keyboard's signals reach it from the kernel, and it may read the terminal. SIGINT and SIGQUIT are then
+    taken to come from there and not passed on a second time. Anywhere else it gets a process group of its own, to
+    which every signal is passed on.
+
+    Args:
+        command: Program and arguments.
+        read: Called with each chunk of output.
+
+    Raises:
+        CommandNotStarted: The command could not be started.
+    """
+
+    def __init__(self, command: Sequence[str], read: Callable[[bytes, Source], None]) -> None:
+        # Python buffers what it prints into a pipe; a script's lines shall arrive as they are written. Who has set
+        # the variable, even to nothing, has decided.
+        env = {"PYTHONUNBUFFERED": "1", **os.environ}
+        self._shares_group = _in_foreground()
+        self._process = spawn(
+            command,
+            stdin=None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            process_group=None if self._shares_group or sys.platform == "win32" else 0,
+        )
+        self._relays = [
+            Relay(descriptor(self._process.stdout), STDOUT, lambda data: read(data, Source.STDOUT)),
+            Relay(descriptor(self._process.stderr), STDERR, lambda data: read(data, Source.STDERR)),
+        ]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the command."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Begin to pass its output on."""
+        if sys.platform == "win32":
+            import msvcrt
+
+            for file in (STDOUT, STDERR):
+                # The C library would turn each LF into CR LF.
+                msvcrt.setmode(file, os.O_BINARY)
+        for relay in self._relays:
+            relay.start()
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status: the code, or minus the signal that killed it."""
+        return self._process.wait()
+
+    def send(self, number: int) -> None:
+        """Pass a signal on, except those that the terminal has sent to the command as well."""
+        if sys.platform == "win32":
+            # The console has sent Ctrl-C to both.
+            if number == signal.SIGTERM:
+                self._process.terminate()
+            return
+        if not self._shares_group:
+            _signal_group(self._process.pid, number)
+        elif number not in (signal.SIGINT, signal.SIGQUIT):
+            self._process.send_signal(number)
+
+    def drain(self) -> None:
+        """Wait until its output is passed on; others who hold the pipes open are not waited for."""
+        for relay in self._relays:
+            relay.child_ended()
+        for relay in self._relays:
+            relay.wait()
+
+    def abandon_output(self) -> None:
+        """Let `drain` return at once."""
+        for relay in self._relays:
+            relay.abandon()
+
+    def close(self) -> None:
+        """Give back what the relays hold."""
+        for relay in self._relays:
+            relay.close()
+
+
+def _signal_group(group: int, number: int) -> None:
+    if sys.platform != "win32":
+        try:
+            os.killpg(group, number)
+        except ProcessLookupError:
+            # It ended meanwhile, and nobody of its group is left.
+            return
+
+
+def _in_foreground() -> bool:
+    """Tell whether our process group is the one its terminal sends the keyboard's signals to."""
+    if sys.platform == "win32":
+        return True
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -1,0 +1,187 @@
+"""A command on a terminal of its own, between it and ours: our stdout is a terminal."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import tty
+from collections.abc import Callable, Sequence
+
+from tidings.cli.run.child import descriptor, spawn
+from tidings.cli.run.keyboard import Keyboard
+from tidings.cli.run.output import Source
+from tidings.cli.run.relay import Relay
+
+assert sys.platform != "win32"
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+_WINDOW_SIZE = bytes(8)
+
+
+class TerminalChild:
+    """A command that leads a session on a pseudo-terminal.
+
+    Its terminal starts with the size and modes of ours. Ours is in raw mode while the command runs in the foreground,
+    so that every key reaches it, and is restored by `close` whatever happens. Where our stdin is no terminal the
+    command reads it directly; where our stderr is none, the command's goes to it through a pipe, untouched.
+
+    Ctrl-Z stops the command and us, and `fg` and `bg` resume both. A program that suspends itself (`:suspend` in an
+    editor) is not stopped: the kernel ignores that where no shell shares the session.
+
+    Args:
+        command: Program and arguments.
+        read: Called with each chunk of output.
+        on_interrupt: Called when the interrupt key is passed on.
+
+    Raises:
+        CommandNotStarted: The command could not be started.
+    """
+
+    def __init__(
+        self, command: Sequence[str], read: Callable[[bytes, Source], None], on_interrupt: Callable[[], None]
+    ) -> None:
+        self._modes = _modes(STDIN)
+        self._raw = False
+        self._suspending = False
+        self._master, slave = pty.openpty()
+        stderr_apart = not os.isatty(STDERR)
+        try:
+            modes = self._modes or _modes(STDOUT)
+            if modes is not None:
+                termios.tcsetattr(slave, termios.TCSANOW, modes)
+            self.copy_size()
+            self._process = spawn(
+                command,
+                stdin=slave if self._modes is not None else None,
+                stdout=slave,
+                stderr=subprocess.PIPE if stderr_apart else slave,
+                new_session=True,
+                preexec=_take_controlling_terminal,
+            )
+        except BaseException:
+            os.close(self._master)
+            raise
+        finally:
+            os.close(slave)
+        os.set_blocking(self._master, False)
+        self._relays = [Relay(self._master, STDOUT, lambda data: read(data, Source.STDOUT), owned=False)]
+        if stderr_apart:
+            errors = descriptor(self._process.stderr)
+            self._relays.append(Relay(errors, STDERR, lambda data: read(data, Source.STDERR)))
+        self._keyboard = Keyboard(STDIN, self._master, on_interrupt, self._stop_child)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the command."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Begin to pass keys and output on."""
+        for relay in self._relays:
+            relay.start()
+        self._keyboard.start()
+        self.resume()
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status; Ctrl-Z and its resumption happen meanwhile."""
+        while True:
+            _, status = os.waitpid(self._process.pid, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                return self._process.returncode
+            if self._suspending:
+                self._suspend()
+
+    def send(self, number: int) -> None:
+        """Pass a signal on to the command's process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+            if number in (signal.SIGTERM, signal.SIGHUP):
+                # A stopped command acts on it only once it goes on.
+                os.killpg(self._process.pid, signal.SIGCONT)
+
+    def drain(self) -> None:
+        """Wait until its output is passed on; others who hold its terminal open are not waited for."""
+        for relay in self._relays:
+            relay.child_ended()
+        for relay in self._relays:
+            relay.wait()
+
+    def abandon_output(self) -> None:
+        """Let `drain` return at once."""
+        for relay in self._relays:
+            relay.abandon()
+
+    def close(self) -> None:
+        """Restore our terminal and give the command's back."""
+        self._keyboard.close()
+        self._restore()
+        os.close(self._master)
+        for relay in self._relays:
+            relay.close()
+
+    def copy_size(self) -> None:
+        """Give the command's terminal the size of ours; the kernel tells the command by SIGWINCH."""
+        with contextlib.suppress(OSError):
+            size = fcntl.ioctl(STDOUT, termios.TIOCGWINSZ, _WINDOW_SIZE)
+            fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+
+    def resume(self) -> None:
+        """Take our terminal if we are in its foreground: at the start, and when a shell continues us."""
+        if self._modes is None or self._raw or not _in_foreground(STDIN):
+            return
+        with contextlib.suppress(termios.error):
+            tty.setraw(STDIN, termios.TCSADRAIN)
+            self._raw = True
+            self._keyboard.listen(True)
+            self.copy_size()
+
+    def _restore(self) -> None:
+        if self._raw and self._modes is not None:
+            self._raw = False
+            # The terminal may be gone, which is why we are ending.
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(STDIN, termios.TCSADRAIN, self._modes)
+
+    def _stop_child(self) -> bool:
+        """Stop the command for Ctrl-Z, unless it is a shell with another job in the foreground: that one resumes it."""
+        if os.tcgetpgrp(self._master) != self._process.pid:
+            return False
+        self._suspending = True
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        return True
+
+    def _suspend(self) -> None:
+        """Stop ourselves, with our terminal as we found it, and go on when the shell says so."""
+        self._suspending = False
+        self._keyboard.listen(False)
+        self._restore()
+        # Where nobody could resume us the kernel ignores this, and the command goes on at once.
+        os.killpg(os.getpgrp(), signal.SIGTSTP)
+        self.resume()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGCONT)
+
+
+def _modes(file: int) -> list[int | list[bytes | int]] | None:
+    """Return a terminal's modes, None if the descriptor is no terminal."""
+    try:
+        return termios.tcgetattr(file)
+    except termios.error:
+        return None
+
+
+def _in_foreground(file: int) -> bool:
+    try:
+        return os.tcgetpgrp(file) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _take_controlling_terminal() -> None:
+    """Make the new terminal the one that the session's Ctrl-C and hang-up come from; runs in the child."""
+    fcntl.ioctl(STDOUT, termios.TIOCSCTTY, 0)
