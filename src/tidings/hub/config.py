@@ -1,0 +1,51 @@
+"""What a hub can be told, with the reasons for the values it has when nobody says."""
+
+from msgspec import Struct
+
+from tidings.log.base import Retention
+
+PACES_MS = (50, 100, 250, 500, 1000, 5000)
+"""Paces there are: few, so that subscribers share lanes. A pace asked for is rounded up to one of them."""
+
+
+class HubConfig(Struct, frozen=True, kw_only=True):
+    """The limits and rhythms of one hub."""
+
+    heartbeat_s: float = 25.0
+    """Below the 30 s and 60 s at which common proxies cut idle connections."""
+    status_s: float = 10.0
+    """How often the hub publishes its own `system:status`; 0 is never."""
+    metrics_s: float = 60.0
+    """How often it publishes its own `system:metrics`; 0 is never."""
+    max_connections: int = 50_000
+    unacknowledged_events: int = 1_000
+    """Of one connection: beyond either of these the hub stops reading from it (CONTRACT §6)."""
+    unacknowledged_bytes: int = 4 << 20
+    batch_events: int = 2_000
+    """One transaction at most: with SQLite about 20 ms, the longest a tick may keep others waiting."""
+    staged_events: int = 20_000
+    """Of all publishers together, waiting for the log: beyond it, HTTP is answered `log_busy`."""
+    high_water: int = 256 << 10
+    """Bytes a live subscriber's socket may owe before it leaves the live set: several large ticks (200 events of 250
+    bytes are 50 KB), so that a burst alone sends nobody away, and little enough that a 200 KB/s reader reads what is
+    under 3 s old, the kernel's 128 KiB included."""
+    ring_bytes: int = 32 << 20
+    """Recent events and their encoded frames, for those a little behind: after a restart everyone comes at once."""
+    catchup_bytes: int = 64 << 10
+    """One read of a subscriber that is catching up."""
+    catchup_budget_s: float = 0.004
+    """Time a round of the loop gives to catching up before live delivery has its turn again."""
+    future_wait_s: float = 5.0
+    """How long a position from the future waits for the tail before it is a gap (CONTRACT §6)."""
+    maintain_s: float = 0.25
+    """How often retention looks for work when it has none."""
+    drain_retry_ms: int = 1_000
+    """What clients are told to wait before they come back after a drain, spread by their own jitter."""
+    retention: Retention = Retention()
+
+
+def rounded_pace(pace_ms: int) -> int:
+    """Return the pace for `pace_ms`: 0 for none, else the next one of `PACES_MS`, at most its last."""
+    if pace_ms <= 0:
+        return 0
+    return next((pace for pace in PACES_MS if pace >= pace_ms), PACES_MS[-1])

@@ -1,0 +1,403 @@
+"""One client's connection: messages in, frames out, and the rules of both kinds (CONTRACT §5).
+
+Knows nothing of sockets: an `Outlet` is the way out, and whoever reads the socket calls `received` and `closed`. The
+native WebSocket edge, the ASGI one and the tests are three such.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+
+from tidings.contract import commands
+from tidings.contract.codes import CLOSE_CODES, row_of
+from tidings.contract.commands import COMMANDS
+from tidings.contract.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope, fault
+from tidings.contract.paths import Path, PathSet, parse_path, parse_paths
+from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, Payload
+from tidings.contract.positions import parse_since
+from tidings.contract.vocabulary import LEGACY_TYPES
+from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, InvalidPath, TidingsError
+from tidings.hub import replies
+from tidings.hub.hub import Hub
+from tidings.hub.options import ConnectionOptions, read_options
+from tidings.hub.staging import Accepted
+from tidings.hub.subscriber import Subscriber
+from tidings.hub.wire import Outlet, WireForm
+
+_OWED_BYTES = 1 << 20
+"""Replies waiting for a client that does not read: beyond it the hub stops reading from that client."""
+
+log = structlog.get_logger("tidings.hub.connection")
+
+
+class Connection:
+    """One client.
+
+    Args:
+        hub: The hub.
+        outlet: The way out.
+        form: How events are written.
+        connection_id: Names it in logs and in `connection:established`.
+        versioned: Whether the subprotocol `tidings.v1` was selected: ids, replies and positions.
+        query: The URL's query.
+        scope: Within which its event ids are unique.
+    """
+
+    __slots__ = (
+        "_legacy_told",
+        "_owed",
+        "_query",
+        "_reading",
+        "_replies",
+        "_unacknowledged",
+        "_unacknowledged_bytes",
+        "closing",
+        "connection_id",
+        "form",
+        "hub",
+        "outlet",
+        "scope",
+        "subscriber",
+        "versioned",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        outlet: Outlet,
+        form: WireForm,
+        *,
+        connection_id: str,
+        versioned: bool,
+        query: str = "",
+        scope: str = "",
+    ) -> None:
+        self.hub = hub
+        self.outlet = outlet
+        self.form = form
+        self.connection_id = connection_id
+        self.versioned = versioned
+        self.scope = scope
+        self.closing = False
+        self.subscriber = Subscriber(outlet, form, on_gap=self._gap)
+        self._query: str | None = query
+        self._replies: list[bytes] = []
+        self._legacy_told = False
+        self._reading = True
+        self._unacknowledged = 0
+        self._unacknowledged_bytes = 0
+        self._owed = 0
+
+    # Life.
+
+    def opened(self) -> None:
+        """Greet the client and give it what its URL asks for."""
+        hub = self.hub
+        hub.delivery.open(self.subscriber)
+        query, self._query = self._query or "", None
+        self._push(
+            replies.ESTABLISHED,
+            ConnectionEstablished(
+                connection_id=self.connection_id,
+                contract=hub.contract.identity,
+                position=str(hub.log.position(hub.delivery.delivered)),
+                now=hub.timestamp(),
+                heartbeat_s=hub.config.heartbeat_s,
+                channels=list(hub.contract.channels),
+                auth="none",
+            ),
+        )
+        log.info("connection opened", connection_id=self.connection_id, versioned=self.versioned, query=query)
+        try:
+            options = read_options(query, hub.contract.channels)
+        except ContractError as error:
+            self._refuse(error, None)
+            self.close(1008, str(error))
+            return
+        self.subscriber.pace_ms = options.pace_ms
+        if options.paths and (options.named or not self.versioned):
+            self._subscribe(options)
+
+    def _subscribe(self, options: ConnectionOptions) -> None:
+        self.hub.delivery.subscribe(
+            self.subscriber,
+            options.paths,
+            options.since,
+            begun=_unsaid,
+            live=self._live if self.versioned else _unheard,
+        )
+
+    def closed(self) -> None:
+        """Forget the client: its socket is gone."""
+        self.closing = True
+        self.hub.delivery.close(self.subscriber)
+
+    def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
+        """Say why, and close."""
+        if self.closing:
+            return
+        self.hub.delivery.close(self.subscriber)
+        row = CLOSE_CODES.get(code)
+        reconnect = row is not None and row.reconnect
+        notice = ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms)
+        self._push(replies.CLOSED, notice)
+        self.closing = True
+        self.outlet.close(code, reason)
+
+    def pause_writing(self) -> None:
+        """Note that the socket does not drain. May be called inside a write."""
+        self.hub.delivery.pause(self.subscriber)
+
+    def resume_writing(self) -> None:
+        """Note that the socket has drained."""
+        self._owed = 0
+        self.hub.delivery.resume(self.subscriber)
+        self._regulate()
+
+    def beat(self, position_frame: Callable[[WireForm, int], bytes]) -> None:
+        """Keep the connection alive if it is idle, and its resume position fresh.
+
+        Args:
+            position_frame: Makes the frame of `connection:position` at an offset, once for all who need the same.
+        """
+        subscriber = self.subscriber
+        if self.closing or subscriber.blocked:
+            return
+        lane = subscriber.lane
+        if not self.versioned:
+            self.outlet.ping()
+        elif lane is None and subscriber.paths:
+            return  # catching up: what it reads is its sign of life
+        elif lane is None or not lane.wrote_within(self.hub.config.heartbeat_s, self.hub.clock.monotonic()):
+            delivered = self.hub.delivery.delivered
+            self._write(
+                position_frame(self.form, lane.offset if lane is not None and subscriber.pace_ms else delivered)
+            )
+
+    # Messages in.
+
+    def received(self, body: bytes) -> None:
+        """Take one message: valid UTF-8 text of at most 256 KiB."""
+        if self.closing:
+            return
+        try:
+            envelope = decode_envelope(body)
+        except ContractError as error:
+            self._refuse(error, None)
+            return
+        try:
+            self._check_id(envelope)
+            command = COMMANDS.get(envelope.type) if self.versioned else None
+            if command is not None:
+                self._command(envelope, _read_data(envelope, command))
+            else:
+                self._publish(envelope, len(body))
+        except TidingsError as error:
+            self._refuse(error, envelope)
+
+    def refused_binary(self) -> None:
+        """Answer a binary message: tidings speaks text."""
+        error = BinaryMessage("a binary message arrived; tidings speaks text")
+        self._refuse(error, None)
+        self.close(row_of(error).close or 1003, str(error))
+
+    def _check_id(self, envelope: Envelope) -> None:
+        if envelope.id is not None and self.versioned and not 1 <= len(envelope.id) <= MAX_ID:
+            raise InvalidCommand(f"$.id is {len(envelope.id)} characters long; 1–{MAX_ID} are allowed")
+
+    def _publish(self, envelope: Envelope, size: int) -> None:
+        settled = partial(self._settled, envelope, size)
+        self._unacknowledged += 1
+        self._unacknowledged_bytes += size
+        try:
+            self.hub.publish(envelope, settled, scope=self.scope)
+        except TidingsError:
+            self._unacknowledged -= 1
+            self._unacknowledged_bytes -= size
+            raise
+        if envelope.type in LEGACY_TYPES and not self._legacy_told:
+            self._legacy_told = True
+            self._tell_legacy(envelope.type)
+        too_many = self._unacknowledged >= self.hub.config.unacknowledged_events
+        if too_many or self._unacknowledged_bytes >= self.hub.config.unacknowledged_bytes:
+            self._regulate()
+
+    def _settled(self, envelope: Envelope, size: int, result: Accepted | TidingsError) -> None:
+        self._unacknowledged -= 1
+        self._unacknowledged_bytes -= size
+        if self.closing:
+            return
+        if not self._reading:
+            self._regulate()
+        hub = self.hub
+        if isinstance(result, TidingsError):
+            self._refuse(result, envelope)
+            return
+        if not self.versioned or envelope.id is None:
+            return
+        frame = self.form.message(
+            replies.encode_accepted(
+                str(hub.log.position(result.offset)),
+                duplicate=result.duplicate,
+                timestamp=hub.tick_timestamp(),
+                trace_id=result.trace_id,
+                reply_to=envelope.id,
+            )
+        )
+        if hub.committing:
+            if not self._replies:
+                hub.after_commit(self._flush)
+            self._replies.append(frame)
+        else:
+            self._write(frame)
+
+    def _flush(self) -> None:
+        frames = b"".join(self._replies)
+        self._replies.clear()
+        if not self.closing:
+            self._write(frames)
+
+    def _regulate(self) -> None:
+        """Stop reading from a client that is owed too much, and go on when it is owed half of that."""
+        config = self.hub.config
+        share = 1.0 if self._reading else 0.5
+        wanted = (
+            self._unacknowledged < config.unacknowledged_events * share
+            and self._unacknowledged_bytes < config.unacknowledged_bytes * share
+            and self._owed < _OWED_BYTES
+        )
+        if wanted is self._reading:
+            return
+        self._reading = wanted
+        if wanted:
+            self.outlet.resume_reading()
+        else:
+            self.outlet.pause_reading()
+
+    # Commands.
+
+    def _command(self, envelope: Envelope, data: Payload) -> None:
+        if envelope.id is None:
+            raise InvalidCommand(f"{envelope.type} needs an `id`")
+        if isinstance(data, commands.Subscribe):
+            self._command_subscribe(envelope, data)
+        elif isinstance(data, commands.Unsubscribe):
+            self._command_unsubscribe(envelope, data)
+        else:
+            self._reply(envelope, replies.PONG, commands.Pong(now=self.hub.timestamp()))
+
+    def _command_subscribe(self, envelope: Envelope, data: commands.Subscribe) -> None:
+        paths = parse_paths(data.channels, self.hub.contract.channels)
+        since = parse_since(data.since)
+        self.hub.delivery.subscribe(
+            self.subscriber, paths, since, begun=partial(self._subscribed, envelope), live=self._live
+        )
+
+    def _subscribed(self, envelope: Envelope, outcome: str, offset: int) -> None:
+        self._reply(
+            envelope,
+            replies.SUBSCRIBED,
+            commands.Subscribed(
+                channels=self.subscriber.paths.names(),
+                position=str(self.hub.log.position(offset)),
+                outcome=outcome,
+            ),
+        )
+
+    def _command_unsubscribe(self, envelope: Envelope, data: commands.Unsubscribe) -> None:
+        own = self.subscriber.paths
+        removed: list[Path] = []
+        for text in data.channels:
+            paths = own.paths if text == "*" else parse_path(text, self.hub.contract.channels)
+            missing = [path for path in paths if path not in own.paths]
+            if missing:
+                raise InvalidPath(
+                    f"this connection does not read {text[:80]!r}",
+                    hint=f"It reads {', '.join(own.names()) or 'nothing'}.",
+                )
+            removed.extend(paths)
+        self.hub.delivery.unsubscribe(self.subscriber, PathSet.of(removed))
+        self._reply(envelope, replies.UNSUBSCRIBED, commands.Unsubscribed(channels=self.subscriber.paths.names()))
+
+    # Messages out.
+
+    def _live(self) -> None:
+        subscriber = self.subscriber
+        position = str(self.hub.log.position(subscriber.offset))
+        self._push(replies.LIVE, commands.Live(channels=subscriber.paths.names(), position=position))
+
+    def _gap(self, after: int, until: int) -> None:
+        position = self.hub.log.position
+        self.hub.delivery.counters.gaps += 1
+        self._push(replies.GAP, commands.Gap(after=str(position(after)), until=str(position(until)), reason="trimmed"))
+
+    def _tell_legacy(self, type: str) -> None:
+        now = LEGACY_TYPES[type]
+        self._push(
+            replies.NOTICE,
+            commands.Notice(code="deprecated", message=f"{type} is the old name of {now}", hint=f"Publish {now}."),
+        )
+
+    def _refuse(self, error: TidingsError, envelope: Envelope | None) -> None:
+        hub = self.hub
+        trace_id = _trace_id(envelope) or hub.mint()
+        reply_to = envelope.id if envelope is not None and self.versioned else None
+        if reply_to is not None and not 1 <= len(reply_to) <= MAX_ID:
+            reply_to = None
+        log.info(
+            "message refused", connection_id=self.connection_id, code=error.code, error=str(error), trace_id=trace_id
+        )
+        body = replies.encode_error(error, timestamp=hub.timestamp(), trace_id=trace_id, reply_to=reply_to)
+        self._write(self.form.message(body))
+
+    def _reply(self, envelope: Envelope, type: str, data: Any) -> None:
+        self._push(type, data, trace_id=_trace_id(envelope), reply_to=envelope.id)
+
+    def _push(self, type: str, data: Any, *, trace_id: str | None = None, reply_to: str | None = None) -> None:
+        hub = self.hub
+        body = replies.encode_push(
+            type, data, timestamp=hub.timestamp(), trace_id=trace_id or hub.mint(), reply_to=reply_to
+        )
+        self._write(self.form.message(body))
+
+    def _write(self, frames: bytes) -> None:
+        if self.closing:
+            return
+        self.outlet.write(frames)
+        if self.subscriber.blocked:
+            self._owed += len(frames)
+            if self._owed >= _OWED_BYTES:
+                self._regulate()
+
+
+def _read_data(envelope: Envelope, command: commands.CommandType) -> Payload:
+    """Return the data of a command.
+
+    Raises:
+        InvalidCommand: It does not fit.
+    """
+    try:
+        return command.decode(envelope.data)
+    except msgspec.ValidationError as cause:
+        message, path = fault(cause, "$.data")
+        raise InvalidCommand(f"{path}: {message}", hint=f"PROTOCOL.md §5 shows {command.name}.") from cause
+
+
+def _trace_id(envelope: Envelope | None) -> str | None:
+    if envelope is None or not envelope.trace_id:
+        return None
+    try:
+        return check_trace_id(envelope.trace_id)
+    except ContractError:
+        return None
+
+
+def _unsaid(outcome: str, offset: int) -> None:
+    """Say nothing: a plain connection is not told how its subscription begins."""
+
+
+def _unheard() -> None:
+    """Say nothing: a plain connection is not told when it is live."""

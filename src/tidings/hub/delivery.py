@@ -1,0 +1,304 @@
+"""Delivery: from the log's tail to everyone who watches (DESIGN, ideas 2 and 4).
+
+Live subscribers stand in lanes and get each batch as it is appended: one encode a wire form and event, one write a
+subscriber and tick. Whoever is behind is a cursor that `Catchup` reads forward, until it joins its lane.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from tidings.contract.paths import NOTHING, PathSet
+from tidings.contract.positions import FIRST, NOW, SNAPSHOT, Position
+from tidings.contract.vocabulary import EventClass
+from tidings.hub.catchup import Catchup, Place
+from tidings.hub.clock import Clock
+from tidings.hub.config import HubConfig
+from tidings.hub.lanes import Lane, LaneKey, Lanes
+from tidings.hub.ring import Ring
+from tidings.hub.subscriber import State, Stretch, Subscriber
+from tidings.log.base import Log, Record, Scheduler
+
+Begun = Callable[[str, int], None]
+"""Called before the events of a subscription, with its outcome (`live`, `complete`, `snapshot`, `gap`) and offset."""
+
+
+class DeliveryCounters(Struct):
+    """What delivery has done since it began; for metrics, and for the tests that count."""
+
+    lane_writes: int = 0
+    """Writes to live subscribers."""
+    lane_bytes: int = 0
+    fell_behind: int = 0
+    """Live subscribers whose socket stopped draining."""
+    joined: int = 0
+    """Subscribers that came to the head."""
+    gaps: int = 0
+    """Subscribers that trimming overtook."""
+
+
+class _Awaited(Struct):
+    """A subscription whose position the tail has not reached yet."""
+
+    subscriber: Subscriber
+    offset: int
+    resume: Callable[[], None]
+    done: bool = False
+
+
+class Delivery:
+    """All subscribers of one hub."""
+
+    def __init__(self, event_log: Log, scheduler: Scheduler, clock: Clock, config: HubConfig) -> None:
+        self._log = event_log
+        self._scheduler = scheduler
+        self._clock = clock
+        self._config = config
+        self._pacing: set[int] = set()
+        self._flushed_at: dict[int, float] = {}
+        self._awaited: list[_Awaited] = []
+        self.counters = DeliveryCounters()
+        self.subscribers = 0
+        self.lanes = Lanes()
+        self.delivered = event_log.head
+        """See `Horizon.delivered`."""
+        self.ring = Ring(config.ring_bytes, event_log.head)
+        self.catchup = Catchup(self, event_log, self.ring, scheduler, clock, config)
+
+    def tail(self, records: Sequence[Record]) -> None:
+        """Deliver a batch to the live subscribers."""
+        prefix = self._log.epoch + ":"
+        ring = self.ring
+        newest = self._log.newest
+        route = self.lanes.route
+        touched: list[Lane] = []
+        for record in records:
+            event = record.event
+            entry = ring.add(record, prefix + str(record.offset))
+            if event.event_class is EventClass.LATEST and newest.is_superseded(record.offset, event):
+                continue
+            for lane in route(event.channel, event.key):
+                if not lane.pending:
+                    touched.append(lane)
+                lane.pending.append(ring.frame(entry, lane.key.form))
+        self.delivered = records[-1].offset
+        if touched:
+            now = self._clock.monotonic()
+            for lane in touched:
+                frames = b"".join(lane.pending)
+                lane.pending.clear()
+                self._write(lane, frames, now)
+        ring.shrink()
+        if self._awaited:
+            self._resume_awaited()
+        if self.lanes.paces:
+            self._pace()
+
+    def _write(self, lane: Lane, frames: bytes, now: float) -> None:
+        lane.wrote_at = now
+        count = lane.write(frames)
+        self.counters.lane_writes += count
+        self.counters.lane_bytes += count * len(frames)
+
+    # The live set.
+
+    def goal(self, subscriber: Subscriber) -> int:
+        """See `Horizon.goal`: a live lane is at the head, a paced one where its last flush ended."""
+        if subscriber.pace_ms:
+            lane = self.lanes.find(_lane_key(subscriber))
+            if lane is not None and lane.members:
+                return max(lane.offset, subscriber.offset)
+        return self.delivered
+
+    def join(self, subscriber: Subscriber) -> None:
+        """See `Horizon.join`."""
+        if not subscriber.paths:
+            subscriber.offset = self.delivered
+            return
+        lane = self.lanes.lane(_lane_key(subscriber), self.delivered)
+        subscriber.lane = lane
+        if subscriber.pace_ms:
+            if lane.members and subscriber.offset != lane.offset:
+                lane.waiting[subscriber] = None
+                return
+            lane.offset = subscriber.offset
+        lane.add(subscriber)
+        subscriber.state = State.LIVE
+        subscriber.outlet.set_write_buffer_limits(self._config.high_water, self._config.high_water // 4)
+        self.counters.joined += 1
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Take `subscriber` out of the live set, with nothing but its position."""
+        lane = subscriber.lane
+        if lane is None:
+            return
+        subscriber.lane = None
+        lane.waiting.pop(subscriber, None)
+        lane.remove(subscriber)
+        if subscriber.state is State.LIVE:
+            subscriber.offset = lane.offset if subscriber.pace_ms else self.delivered
+            subscriber.state = State.CATCHING_UP
+            # Written to only when its socket has taken everything: what waits in the log is conflated, a buffer is not.
+            subscriber.outlet.set_write_buffer_limits(0, 0)
+        self.lanes.discard(lane)
+
+    def pause(self, subscriber: Subscriber) -> None:
+        """Write no more to `subscriber`: its socket does not drain. May be called from inside a write."""
+        subscriber.blocked = True
+        if subscriber.state is State.LIVE:
+            self.counters.fell_behind += 1
+            self.leave(subscriber)
+
+    def resume(self, subscriber: Subscriber) -> None:
+        """Let `subscriber` read itself forward: its socket has drained."""
+        subscriber.blocked = False
+        self.catchup.add(subscriber)
+
+    # Coming and going.
+
+    def open(self, subscriber: Subscriber) -> None:
+        """Let `subscriber` take part, at the head and with no paths."""
+        self.subscribers += 1
+        subscriber.offset = self.delivered
+        subscriber.outlet.set_write_buffer_limits(0, 0)
+
+    def close(self, subscriber: Subscriber) -> None:
+        """Forget `subscriber`."""
+        if subscriber.state is State.CLOSED:
+            return
+        self.leave(subscriber)
+        subscriber.state = State.CLOSED
+        subscriber.stretches.clear()
+        self.subscribers -= 1
+
+    def subscribe(
+        self,
+        subscriber: Subscriber,
+        added: PathSet,
+        since: Position | str,
+        *,
+        begun: Begun,
+        live: Callable[[], None],
+    ) -> None:
+        """Add paths: `subscriber` leaves the live set, reads what the added ones lack, and goes on with the union.
+
+        Args:
+            subscriber: Whose paths.
+            added: Which paths.
+            since: From where on the added ones are read.
+            begun: Called before the events.
+            live: Called when snapshot or catch-up has ended.
+        """
+        self.leave(subscriber)
+        if isinstance(since, Position):
+            offset = self._log.resolve(since)
+            if offset is not None and offset > self.delivered:
+                resume = partial(self._begin, subscriber, added, since, begun, live)
+                self._await(_Awaited(subscriber, offset, resume))
+                self.catchup.add(subscriber)
+                return
+        self._begin(subscriber, added, since, begun, live)
+
+    def _begin(
+        self, subscriber: Subscriber, added: PathSet, since: Position | str, begun: Begun, live: Callable[[], None]
+    ) -> None:
+        self.leave(subscriber)
+        before = subscriber.paths
+        place = subscriber.offset if before or subscriber.stretches else self.delivered
+        if since == NOW:
+            outcome, after, newest_only = "live", place, False
+        elif since == SNAPSHOT:
+            outcome, after, newest_only = "snapshot", 0, True
+        else:
+            outcome, after, newest_only = self._resumption(since, added)
+        subscriber.paths = before | added
+        begun(outcome, after if outcome != "snapshot" else place)
+        if outcome == "gap" and newest_only:
+            subscriber.on_gap(self._oldest(since), place)
+        if after > place:  # ahead of the cursor: the paths it had follow up to there first
+            subscriber.stretches.append(Stretch(paths=before, after=place, until=after, then=live))
+            subscriber.offset = after
+        else:
+            subscriber.stretches.append(
+                Stretch(paths=added, but=before, after=after, until=place, newest_only=newest_only, then=live)
+            )
+            subscriber.offset = place
+        self.catchup.add(subscriber)
+
+    def _resumption(self, since: Position | str, added: PathSet) -> tuple[str, int, bool]:
+        if since == FIRST or not isinstance(since, Position):
+            return "complete", 0, False
+        offset = self._log.resolve(since)
+        if offset is None or offset > self.delivered:
+            return "gap", 0, True
+        return ("complete" if self._log.trimmed(offset, added) is None else "gap"), offset, False
+
+    @staticmethod
+    def _oldest(since: Position | str) -> int:
+        return since.offset if isinstance(since, Position) else 0
+
+    def unsubscribe(self, subscriber: Subscriber, removed: PathSet) -> None:
+        """Take paths away from `subscriber`; what was not read of them yet is not read any more."""
+        self.leave(subscriber)
+        subscriber.paths = subscriber.paths.without(removed)
+        for stretch in subscriber.stretches:
+            stretch.paths = stretch.paths.without(removed)
+        self.catchup.add(subscriber)
+
+    # Positions from the future.
+
+    def _await(self, awaited: _Awaited) -> None:
+        self._awaited.append(awaited)
+        self._scheduler.call_later(self._config.future_wait_s, partial(self._resume_one, awaited))
+
+    def _resume_awaited(self) -> None:
+        for awaited in list(self._awaited):
+            if awaited.offset <= self.delivered:
+                self._resume_one(awaited)
+
+    def _resume_one(self, awaited: _Awaited) -> None:
+        if awaited.done:
+            return
+        awaited.done = True
+        self._awaited.remove(awaited)
+        if awaited.subscriber.state is not State.CLOSED:
+            awaited.resume()
+
+    # Paced lanes: one shared cursor each, read forward on a timer.
+
+    def _pace(self) -> None:
+        for pace_ms in self.lanes.paces:
+            if pace_ms not in self._pacing:
+                self._pacing.add(pace_ms)
+                # The first event after a silence goes out at once; those that follow it wait for the pace.
+                elapsed = self._clock.monotonic() - self._flushed_at.get(pace_ms, -1e9)
+                self._scheduler.call_later(max(0.0, pace_ms / 1000 - elapsed), partial(self._flush, pace_ms))
+
+    def _flush(self, pace_ms: int) -> None:
+        self._pacing.discard(pace_ms)
+        now = self._flushed_at[pace_ms] = self._clock.monotonic()
+        for lane in self.lanes.paced(pace_ms):
+            if lane.members and lane.offset < self.delivered:
+                self._flush_lane(lane, now)
+            for subscriber in list(lane.waiting):
+                self.leave(subscriber)
+                self.catchup.add(subscriber)
+
+    def _flush_lane(self, lane: Lane, now: float) -> None:
+        key = lane.key
+        while lane.members and lane.offset < self.delivered:
+            place = Place(key.form, key.paths, NOTHING, lane.offset, self.delivered, False)
+            chunk = self.catchup.chunk_of_ring(place)
+            if chunk is None:  # the ring has lost it: each reads on from the log by itself
+                for subscriber in list(lane.members):
+                    self.leave(subscriber)
+                    self.catchup.add(subscriber)
+                return
+            lane.offset = chunk.scanned
+            if chunk.frames:
+                self._write(lane, chunk.frames, now)
+
+
+def _lane_key(subscriber: Subscriber) -> LaneKey:
+    return LaneKey(subscriber.paths, subscriber.form, subscriber.pace_ms)

@@ -1,0 +1,87 @@
+"""The ring of recent events and their encoded frames."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from tidings.hub.wire import WireForm
+from tidings.log.base import Record
+
+_OVERHEAD = 600
+"""Bytes that an entry costs beside its data and frames: the structs, their strings, a dictionary."""
+
+
+class Entry:
+    """An event of the log with the frames that were made of it, one a wire form."""
+
+    __slots__ = ("frames", "position", "record")
+
+    def __init__(self, record: Record, position: str) -> None:
+        self.record = record
+        self.position = position
+        self.frames: dict[WireForm, bytes] = {}
+
+    @property
+    def offset(self) -> int:
+        """The event's offset."""
+        return self.record.offset
+
+
+def _offset(entry: Entry) -> int:
+    return entry.record.offset
+
+
+class Ring:
+    """The newest entries, up to a number of bytes; the oldest fall out.
+
+    Args:
+        max_bytes: How much it holds, frames and overhead included.
+        floor: The log's head when the ring was made: what is at or below is not in it.
+    """
+
+    def __init__(self, max_bytes: int, floor: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: list[Entry] = []
+        self._start = 0
+        self._bytes = 0
+        self.floor = floor
+        """Every event with a greater offset is in the ring."""
+        self.encodes = 0
+        """Frames made so far."""
+
+    def __len__(self) -> int:
+        return len(self._entries) - self._start
+
+    def add(self, record: Record, position: str) -> Entry:
+        """Add the newest event and return its entry."""
+        entry = Entry(record, position)
+        self._entries.append(entry)
+        self._bytes += len(record.event.data) + _OVERHEAD
+        return entry
+
+    def frame(self, entry: Entry, form: WireForm) -> bytes:
+        """Return the frame of `entry` in `form`, made at most once."""
+        frame = entry.frames.get(form)
+        if frame is None:
+            frame = entry.frames[form] = form.event(entry.record.event, entry.position)
+            self._bytes += len(frame)
+            self.encodes += 1
+        return frame
+
+    def shrink(self) -> None:
+        """Let the oldest entries fall out until the rest fits."""
+        entries = self._entries
+        start = self._start
+        while self._bytes > self._max_bytes and start < len(entries):
+            entry = entries[start]
+            self._bytes -= len(entry.record.event.data) + _OVERHEAD + sum(map(len, entry.frames.values()))
+            self.floor = entry.record.offset
+            start += 1
+        self._start = start
+        if start > 4096 and start * 2 > len(entries):  # amortised: a list is cheap to cut only now and then
+            del entries[:start]
+            self._start = 0
+
+    def after(self, offset: int, limit: int) -> Sequence[Entry]:
+        """Return up to `limit` entries with a greater offset; `offset` must be at or above `floor`."""
+        start = bisect_right(self._entries, offset, lo=self._start, key=_offset)
+        return self._entries[start : start + limit]

@@ -1,0 +1,142 @@
+"""Staging: what the tick under way will append, checked against the log and against itself.
+
+The overlay of known event ids becomes real when the batch is committed, and is dropped whole when it is not.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from tidings.contract.envelope import Event
+from tidings.exceptions import EventIDReused, TidingsError
+from tidings.log.base import Draft, Log
+
+
+class Accepted(Struct, frozen=True):
+    """An event is in the log."""
+
+    offset: int
+    duplicate: bool
+    """Whether it was there before: its event id was known."""
+    trace_id: str
+    """The trace of what was published, minted where it came without."""
+
+
+Settled = Callable[[Accepted | TidingsError], None]
+"""Called once an event: when it is in the log, or when it is certain that it is not."""
+
+
+class Staged(Struct):
+    """An event of the tick under way, and who waits for it."""
+
+    draft: Draft
+    settled: Settled
+    repeats: list[Settled]
+    """Those who published the same event id again within the tick."""
+
+
+class Batch:
+    """What one append takes."""
+
+    def __init__(self) -> None:
+        self.staged: list[Staged] = []
+        self.bytes = 0
+        self._ids: dict[tuple[str, str], Staged] = {}
+
+    def __len__(self) -> int:
+        return len(self.staged)
+
+    def add(self, staged: Staged) -> None:
+        """Add an event that `check` let through."""
+        self.staged.append(staged)
+        draft = staged.draft
+        self.bytes += len(draft.event.data)
+        if draft.event.event_id is not None:
+            self._ids[draft.scope, draft.event.event_id] = staged
+
+    def staged_as(self, scope: str, event_id: str) -> Staged | None:
+        """Return the event that this batch holds under an id."""
+        return self._ids.get((scope, event_id))
+
+    def commit(self, first: int) -> None:
+        """Tell everyone that the batch is in the log, from offset `first` on."""
+        for offset, staged in enumerate(self.staged, first):
+            trace_id = staged.draft.event.trace_id
+            staged.settled(Accepted(offset, False, trace_id))
+            for settled in staged.repeats:
+                settled(Accepted(offset, True, trace_id))
+
+    def drop(self, error: TidingsError) -> None:
+        """Tell everyone that nothing of the batch is in the log."""
+        for staged in self.staged:
+            staged.settled(error)
+            for settled in staged.repeats:
+                settled(error)
+
+
+class Staging:
+    """The batch that gathers, and the one that the log has and not yet committed."""
+
+    def __init__(self, event_log: Log) -> None:
+        self._log = event_log
+        self.gathering = Batch()
+        self.appending: Batch | None = None
+
+    def __len__(self) -> int:
+        return len(self.gathering) + (len(self.appending) if self.appending else 0)
+
+    def add(self, draft: Draft, settled: Settled) -> None:
+        """Stage `draft` for the next append, or settle it at once where its event id is known."""
+        event_id = draft.event.event_id
+        if event_id is not None and self._repeats(draft, event_id, settled):
+            return
+        self.gathering.add(Staged(draft, settled, []))
+
+    def take(self, most: int) -> Batch:
+        """Return the oldest events that gathered, at most `most`: they are being appended from now on."""
+        batch = self.gathering
+        self.gathering = Batch()
+        for staged in batch.staged[most:]:
+            self.gathering.add(staged)
+        if len(batch) > most:
+            rest, batch = batch, Batch()
+            for staged in rest.staged[:most]:
+                batch.add(staged)
+        self.appending = batch
+        return batch
+
+    def appended(self) -> Batch:
+        """Return the batch that was being appended, and no longer is."""
+        batch = self.appending
+        assert batch is not None
+        self.appending = None
+        return batch
+
+    def clear(self) -> None:
+        """Drop what gathered."""
+        self.gathering = Batch()
+
+    def _repeats(self, draft: Draft, event_id: str, settled: Settled) -> bool:
+        for batch in (self.gathering, self.appending):
+            staged = batch.staged_as(draft.scope, event_id) if batch else None
+            if staged is not None:
+                if _is_same(draft.event, staged.draft.event.type, staged.draft.event.data):
+                    staged.repeats.append(settled)
+                else:
+                    settled(EventIDReused(f"event_id {event_id!r} was used for another event", position=""))
+                return True
+        known = self._log.known(draft.scope, event_id)
+        if known is None:
+            return False
+        if _is_same(draft.event, known.type, known.data):
+            settled(Accepted(known.offset, True, draft.event.trace_id))
+        else:
+            position = str(self._log.position(known.offset))
+            settled(
+                EventIDReused(f"event_id {event_id!r} was used for another event, at {position}", position=position)
+            )
+        return True
+
+
+def _is_same(event: Event, type: str, data: bytes) -> bool:
+    return event.type == type and event.data == data

@@ -1,0 +1,128 @@
+"""The hub's own events: `system:status`, `system:metrics`, `system:alert` (CONTRACT §3).
+
+They go into the log like everyone's, and say how the hub is to whoever watches the system channel.
+"""
+
+import msgspec
+import structlog
+from msgspec import Raw
+
+from tidings.contract.envelope import Envelope
+from tidings.contract.payloads import Payload, SystemAlert, SystemMetrics, SystemStatus
+from tidings.contract.vocabulary import MessageType
+from tidings.exceptions import LogError, TidingsError
+from tidings.hub.connections import Connections
+from tidings.hub.hub import Hub
+from tidings.hub.staging import Accepted
+
+SOURCE = "tidings"
+
+log = structlog.get_logger("tidings.hub.vitals")
+
+
+class Vitals:
+    """The hub watching itself."""
+
+    def __init__(self, hub: Hub, connections: Connections) -> None:
+        self._hub = hub
+        self._connections = connections
+        self._log_error: LogError | None = None
+        self._raised: str | None = None
+        self._before: tuple[float, int, int] | None = None
+
+    def start(self) -> None:
+        """Begin to publish."""
+        config = self._hub.config
+        if config.status_s:
+            self._hub.scheduler.call_soon(self._status)
+        if config.metrics_s:
+            self._hub.scheduler.call_later(config.metrics_s, self._metrics)
+
+    def _status(self) -> None:
+        hub = self._hub
+        if hub.closed:
+            return
+        hub.scheduler.call_later(hub.config.status_s, self._status)
+        self._alert()
+        delivery = hub.delivery
+        statistics = hub.log.statistics()
+        status = SystemStatus(
+            status="healthy" if self._log_error is None else "degraded",
+            uptime=int(hub.clock.monotonic() - hub.started),
+            active_operations=len(hub.operations),
+            metrics={
+                "connections": float(len(self._connections)),
+                "subscribers": float(delivery.subscribers),
+                "catching_up": float(len(delivery.catchup)),
+                "lanes": float(len(delivery.lanes)),
+                "log_events": float(statistics.durable_events),
+                "log_bytes": float(statistics.disk_bytes or statistics.durable_bytes),
+                "staged": float(hub.staged),
+            },
+            source=SOURCE,
+        )
+        self._publish(MessageType.SYSTEM_STATUS, status)
+
+    def _metrics(self) -> None:
+        hub = self._hub
+        if hub.closed:
+            return
+        hub.scheduler.call_later(hub.config.metrics_s, self._metrics)
+        now = hub.clock.monotonic()
+        counters = hub.delivery.counters
+        figures = (now, hub.counters.accepted, counters.lane_writes)
+        since, accepted, writes = self._before or (hub.started, 0, 0)
+        self._before = figures
+        window = max(now - since, 1e-9)
+        metrics = SystemMetrics(
+            source=SOURCE,
+            window_s=window,
+            metrics={
+                "events_per_s": (hub.counters.accepted - accepted) / window,
+                "writes_per_s": (counters.lane_writes - writes) / window,
+                "fell_behind": float(counters.fell_behind),
+                "gaps": float(counters.gaps),
+                "refused": float(hub.counters.refused),
+            },
+        )
+        self._publish(MessageType.SYSTEM_METRICS, metrics)
+
+    def _alert(self) -> None:
+        """Raise an alert while the log takes nothing, and clear it when it does again."""
+        error = self._hub.log_error
+        self._log_error = error
+        if error is not None and self._raised != error.code:
+            self._raised = error.code
+            alert = SystemAlert(
+                alert_id=f"{SOURCE}:log",
+                severity="critical",
+                state="raised",
+                code=error.code,
+                message=str(error),
+                recoverable=True,
+                hint=error.hint or "See the hub's log.",
+            )
+        elif error is None and self._raised is not None:
+            alert = SystemAlert(
+                alert_id=f"{SOURCE}:log",
+                severity="info",
+                state="cleared",
+                code=self._raised,
+                message="the log takes events again",
+                recoverable=True,
+            )
+            self._raised = None
+        else:
+            return
+        self._publish(MessageType.SYSTEM_ALERT, alert)
+
+    def _publish(self, type: MessageType, payload: Payload) -> None:
+        envelope = Envelope(type=type, data=Raw(msgspec.json.encode(payload)))
+        try:
+            self._hub.publish(envelope, self._settled, by_hub=True)
+        except TidingsError as error:
+            log.warning("the hub's own event was refused", type=str(type), error=str(error), code=error.code)
+
+    def _settled(self, result: Accepted | TidingsError) -> None:
+        if isinstance(result, TidingsError):
+            log.warning("the hub's own event is not in the log", error=str(result), code=result.code)
