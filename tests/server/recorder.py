@@ -82,12 +82,15 @@ class RecordingServer:
 
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop], **options: Any) -> None:
         self.application = RecordingApplication()
+        protocol = websocket_protocol(self.application, subprotocols=["second", "first"])
+        assert issubclass(protocol, WebSocket)
+        self.websocket = protocol
         self._ready: Future[int] = Future()
         self._loop_factory = loop_factory
         self._runner = Runner(
             app,
             port=0,
-            websocket=websocket_protocol(self.application, subprotocols=["second", "first"]),
+            websocket=protocol,
             on_ready=self._on_ready,
             grace_s=1.0,
             **options,

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from tests.server.raw_client import RawClient, close, masked, text
+from tests.server.raw_client import RawClient, close, handshake_request, masked, text
 from tests.server.recorder import RecordingHandler, RecordingServer
 from websockets.frames import Opcode
 
+from tidings.server.admission import BUDGET_S
 from tidings.server.frames import text_frame
 from tidings.server.messages import MESSAGE_LIMIT
 from tidings.server.websocket import CLOSE_TIMEOUT_S, WebSocket
@@ -63,6 +64,53 @@ def test_backpressure_during_opening_reaches_the_handler(server: RecordingServer
     server.application.reactions["opened"] = lambda handler: handler.socket.write(bytes(8 * 1024 * 1024))
     with connected(server) as (_, handler):
         assert handler.next_call() == ("pause",)
+
+
+def queue_openings(server: RecordingServer, count: int) -> list[int]:
+    """Keep newcomers waiting for `count` ticks, as a crowd before them would; return where each turn is noted."""
+    turns: list[int] = []
+
+    def turn() -> None:
+        turns.append(len(turns))
+        time.sleep(BUDGET_S)
+
+    def queue() -> None:
+        for _ in range(count):
+            server.websocket.admission.admit(turn)
+
+    server.call(queue)
+    return turns
+
+
+def test_a_handshake_that_waits_for_its_turn_loses_no_frame(server: RecordingServer) -> None:
+    frame = text(b"two")
+    turns = queue_openings(server, 40)
+    with RawClient(server.port) as client:
+        client.send(handshake_request(), text(b"one"), frame[:4])
+        client.send(frame[4:])
+        assert client.read_response().startswith("HTTP/1.1 101 ")
+        handler = server.handler()
+        assert len(turns) == 40
+        assert [handler.next_call(), handler.next_call()] == [("text", b"one"), ("text", b"two")]
+
+
+def test_a_client_that_leaves_the_queue_is_not_opened(server: RecordingServer) -> None:
+    queue_openings(server, 40)
+    with RawClient(server.port) as client:
+        client.send(handshake_request())
+        client.reset()
+    with connected(server):  # stands behind it in the queue
+        assert server.application.handlers.empty()
+        assert server.connections == 1
+
+
+def test_a_client_that_floods_the_queue_is_cut_off(server: RecordingServer) -> None:
+    queue_openings(server, 60)
+    with RawClient(server.port) as client:
+        client.send(handshake_request())
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            client.send(bytes(64 * 1024 * 1024))
+    assert server.application.handlers.empty()
 
 
 # Messages.

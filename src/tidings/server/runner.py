@@ -101,6 +101,7 @@ class Runner(uvicorn.Server):
         self._on_ready = on_ready
         self._on_drain = on_drain
         self._wakeup = asyncio.Event()
+        self._asked_to_end: set[object] = set()
 
     def run(self, sockets: list[Socket] | None = None) -> None:
         """Serve until told to stop, on uvloop where it is installed.
@@ -152,8 +153,6 @@ class Runner(uvicorn.Server):
         now = asyncio.get_running_loop().time
         deadline = now() + self._grace_s
         await self._call_on_drain()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
         if not await self._wait_until_idle(now() + (deadline - now()) / 2):
             self._close_responses()
             if not await self._wait_until_idle(deadline):
@@ -218,9 +217,15 @@ class Runner(uvicorn.Server):
             logger.exception("the drain failed; going on without it")
 
     async def _wait_until_idle(self, deadline: float) -> bool:
-        """Wait until no connection and no response is left; tell whether that was so before `deadline` (loop time)."""
+        """Ask every connection to end; tell whether all of them and all responses were gone before `deadline`.
+
+        Some open meanwhile: they were accepted before the listening sockets closed. `deadline` is in loop time.
+        """
         state = self.server_state
         while state.connections or state.tasks:
+            for connection in state.connections - self._asked_to_end:
+                connection.shutdown()
+            self._asked_to_end = set(state.connections)
             if asyncio.get_running_loop().time() >= deadline:
                 return False
             await asyncio.sleep(_POLL_S)

@@ -14,6 +14,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 
+from tidings.server.admission import Admission
 from tidings.server.application import Application, Handler
 from tidings.server.frames import CLOSE, PING, TEXT, ping_frame, pong_frame, text_frame
 from tidings.server.handshake import END_OF_HEAD, Handshake, Opening, Refusal
@@ -24,6 +25,9 @@ __all__ = ["MESSAGE_LIMIT", "Application", "Handler", "Handshake", "Refusal", "W
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds from our part of a closing until the TCP connection is aborted, if the peer has not ended it."""
+
+EARLY_LIMIT: Final = MESSAGE_LIMIT
+"""Bytes a client may send while its handshake waits for its turn, against the RFC's word; more aborts."""
 
 UNSENT_PONGS_LIMIT: Final = 64 * 1024
 """Unsent bytes above which a Ping goes unanswered (only the latest need be, RFC 6455 §5.5.3): a peer that pings
@@ -54,10 +58,12 @@ class WebSocket(asyncio.Protocol):
     """
 
     application: ClassVar[Application]
+    admission: ClassVar[Admission]
     subprotocols: ClassVar[tuple[str, ...]] = ()
 
     __slots__ = (
         "_connections",
+        "_early",
         "_handler",
         "_held",
         "_phase",
@@ -72,6 +78,8 @@ class WebSocket(asyncio.Protocol):
         # uvicorn's annotation lists its own protocols only.
         self._connections = cast("set[Any]", server_state.connections)
         self._phase = _Phase.CONNECTING
+        # The handshake, and what came behind it before its turn.
+        self._early = b""
         self._handler: Handler | None = None
         self._reader = MessageReader()
         # Messages that came in the segment during which reading was paused; None while they flow.
@@ -162,10 +170,12 @@ class WebSocket(asyncio.Protocol):
             if any(kind == CLOSE for kind, _ in self._reader.feed(data)):
                 self._end(b"")
         elif self._phase is _Phase.CONNECTING:
-            head, end, rest = data.partition(END_OF_HEAD)
-            self._shake_hands(head + end)
-            if rest:
-                self.data_received(rest)
+            first = not self._early
+            self._early += data
+            if first:
+                self.admission.admit(self._open)
+            elif len(self._early) > EARLY_LIMIT:
+                self.abort()
 
     def eof_received(self) -> bool:
         """Take the peer's half-close as the end of the connection: it can no longer close it in order."""
@@ -176,6 +186,7 @@ class WebSocket(asyncio.Protocol):
         """Let everything go."""
         self._connections.discard(self)
         self._finish(CloseCode.ABNORMAL_CLOSURE, "")
+        self._phase = _Phase.ENDED
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -200,6 +211,15 @@ class WebSocket(asyncio.Protocol):
             self.close(CloseCode.GOING_AWAY, "the server is shutting down")
 
     # The opening.
+
+    def _open(self) -> None:
+        early, self._early = self._early, b""
+        if self._phase is not _Phase.CONNECTING or self._transport.is_closing():
+            return  # the client has left the queue
+        head, end, rest = early.partition(END_OF_HEAD)
+        self._shake_hands(head + end)
+        if rest:
+            self.data_received(rest)
 
     def _shake_hands(self, request: bytes) -> None:
         scheme: Literal["ws", "wss"] = "ws" if self._transport.get_extra_info("sslcontext") is None else "wss"
@@ -319,5 +339,10 @@ def websocket_protocol(application: Application, *, subprotocols: Sequence[str] 
         application: What opens connections.
         subprotocols: The names this server speaks, the preferred first.
     """
-    members = {"__slots__": (), "application": application, "subprotocols": tuple(subprotocols)}
+    members = {
+        "__slots__": (),
+        "application": application,
+        "admission": Admission(),
+        "subprotocols": tuple(subprotocols),
+    }
     return type("ServedWebSocket", (WebSocket,), members)
