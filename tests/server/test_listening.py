@@ -59,6 +59,17 @@ def test_an_address_that_is_not_ours_is_explained(host: str, port: int, hint: st
     assert hint in caught.value.hint
 
 
+def test_an_address_family_that_the_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
+        foreign, ours = ("2001:db8::1", 0, 0, 0), ("127.0.0.1", 0)  # RFC 3849
+        return [(socket.AF_INET6, 0, 0, "", foreign), (socket.AF_INET, 0, 0, "", ours)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    [listening] = listen("a-name", 0)
+    with listening:
+        assert listening.getsockname()[0] == "127.0.0.1"
+
+
 def test_a_restart_may_take_the_port_while_old_connections_linger() -> None:
     [listening] = listen("127.0.0.1", 0)
     with listening:

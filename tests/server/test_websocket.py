@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from tests.server.conftest import LoopFactory
 from tests.server.raw_client import RawClient, close, handshake_request, masked, text
 from tests.server.recorder import RecordingHandler, RecordingServer
 from websockets.frames import Opcode
@@ -325,6 +326,47 @@ def test_a_fault_of_the_handler_closes_with_1011(server: RecordingServer, caplog
         client.send(close(1011))
         assert [handler.next_call(), handler.next_call()[:2]] == [("text", b"one"), ("closed", 1011)]
     assert "as if the handler had a fault" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["opened", "pause"])
+def test_a_fault_of_the_handler_outside_a_message_closes_with_1011(
+    server: RecordingServer, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    def fail(handler: RecordingHandler) -> None:
+        raise RuntimeError("as if the handler had a fault")
+
+    server.application.reactions[where] = fail
+    with connected(server) as (client, handler):
+        if where == "pause":
+            server.call(lambda: handler.socket.write(text_frame(bytes(8 * 1024 * 1024))))
+        assert client.closing().code == 1011
+    assert "as if the handler had a fault" in caplog.text
+
+
+def test_a_fault_of_the_handler_in_its_last_call_harms_nobody(
+    server: RecordingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_handler: RecordingHandler, _code: int, _reason: str) -> None:
+        raise RuntimeError("as if the handler had a fault")
+
+    server.application.reactions["closed"] = fail
+    with connected(server) as (client, handler):
+        client.send(close(1000))
+        assert client.closing().code == 1000
+        client.wait_eof()
+        assert handler.next_call() == ("closed", 1000, "")
+        assert "as if the handler had a fault" in caplog.text
+
+
+def test_a_drain_asks_the_handler_where_it_wants_to_be_asked(loop_factory: LoopFactory) -> None:
+    with ExitStack() as stack:
+        with RecordingServer(loop_factory) as server:
+            client = stack.enter_context(RawClient(server.port))
+            client.open()
+            handler = server.handler()
+            handler.shutdown = lambda: handler.socket.close(4100, "draining")  # type: ignore[attr-defined]
+        answer = client.closing()
+    assert (answer.code, answer.reason) == (4100, "draining")
 
 
 # Flow.
