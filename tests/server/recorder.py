@@ -3,11 +3,13 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from tests.server.echo import app
+from tests.server.raw_client import RawClient
 
 from tidings.server.runner import Address, Runner
 from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket, websocket_protocol
@@ -143,3 +145,11 @@ class RecordingServer:
 
     def _on_ready(self, addresses: Sequence[Address]) -> None:
         self._ready.set_result(addresses[0].port)
+
+
+@contextmanager
+def connected(server: RecordingServer, **options: int) -> Iterator[tuple[RawClient, RecordingHandler]]:
+    """Open a connection and get hold of both of its ends."""
+    with RawClient(server.port, **options) as client:  # type: ignore[arg-type]
+        assert client.open().startswith("HTTP/1.1 101 ")
+        yield client, server.handler()
