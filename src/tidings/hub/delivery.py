@@ -97,7 +97,11 @@ class Delivery:
 
     def _write(self, lane: Lane, frames: bytes, now: float) -> None:
         lane.wrote_at = now
+        owing = tuple(lane.buffered)
         count = lane.write(frames)
+        for subscriber in owing:
+            if subscriber.lane is lane:
+                self._check_owed(subscriber)
         self.counters.lane_writes += count
         self.counters.lane_bytes += count * len(frames)
 
@@ -125,7 +129,6 @@ class Delivery:
             lane.offset = subscriber.offset
         lane.add(subscriber)
         subscriber.state = State.LIVE
-        subscriber.outlet.set_write_buffer_limits(self._config.high_water, self._config.high_water // 4)
         self.counters.joined += 1
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -139,21 +142,33 @@ class Delivery:
         if subscriber.state is State.LIVE:
             subscriber.offset = lane.offset if subscriber.pace_ms else self.delivered
             subscriber.state = State.CATCHING_UP
-            # Written to only when its socket has taken everything: what waits in the log is conflated, a buffer is not.
-            subscriber.outlet.set_write_buffer_limits(0, 0)
         self.lanes.discard(lane)
 
     def pause(self, subscriber: Subscriber) -> None:
-        """Write no more to `subscriber`: its socket does not drain. May be called from inside a write."""
+        """Note that bytes for `subscriber` wait: its socket does not drain. May be called from inside a write.
+
+        A live one may owe up to the high-water mark. One that catches up is written to only when nothing waits: what
+        waits in the log is conflated, what waits in a buffer is not.
+        """
         subscriber.blocked = True
-        if subscriber.state is State.LIVE:
+        lane = subscriber.lane
+        if subscriber.state is State.LIVE and lane is not None:
+            lane.buffer(subscriber)
+            self._check_owed(subscriber)
+
+    def _check_owed(self, subscriber: Subscriber) -> None:
+        """Let a live subscriber that owes too much leave the live set."""
+        if subscriber.outlet.write_buffer_size() > self._config.high_water:
             self.counters.fell_behind += 1
             self.leave(subscriber)
 
     def resume(self, subscriber: Subscriber) -> None:
-        """Let `subscriber` read itself forward: its socket has drained."""
+        """Note that nothing waits any more: `subscriber` is written to again, or reads itself forward."""
         subscriber.blocked = False
-        self.catchup.add(subscriber)
+        if subscriber.state is State.LIVE and subscriber.lane is not None:
+            subscriber.lane.unbuffer(subscriber)
+        else:
+            self.catchup.add(subscriber)
 
     # Coming and going.
 
@@ -161,7 +176,6 @@ class Delivery:
         """Let `subscriber` take part, at the head and with no paths."""
         self.subscribers += 1
         subscriber.offset = self.delivered
-        subscriber.outlet.set_write_buffer_limits(0, 0)
 
     def close(self, subscriber: Subscriber) -> None:
         """Forget `subscriber`."""

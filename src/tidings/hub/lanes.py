@@ -13,6 +13,10 @@ _MAX_ROUTES = 65_536
 """Remembered (channel, key) pairs; all are thrown away when there are more, and whenever a lane comes or goes."""
 
 
+Send = Callable[[bytes], int | None]
+"""See `Outlet.direct`."""
+
+
 class LaneKey(Struct, frozen=True):
     """What makes bytes identical: equal keys are one lane."""
 
@@ -24,11 +28,13 @@ class LaneKey(Struct, frozen=True):
 class Lane:
     """The live subscribers of one lane, and what the tick has for them."""
 
-    __slots__ = ("_writers", "key", "members", "offset", "pending", "waiting", "wrote_at")
+    __slots__ = ("_by_send", "_senders", "buffered", "key", "members", "offset", "pending", "waiting", "wrote_at")
 
     def __init__(self, key: LaneKey, offset: int) -> None:
         self.key = key
         self.members: dict[Subscriber, None] = {}
+        self.buffered: dict[Subscriber, None] = {}
+        """Members with bytes that wait to be sent: theirs must queue behind these."""
         self.waiting: dict[Subscriber, None] = {}
         """Paced: those who join at the next flush."""
         self.pending: list[bytes] = []
@@ -37,17 +43,31 @@ class Lane:
         """Everything on the lane's paths up to here was written to its members."""
         self.wrote_at = 0.0
         """When the members were last written to, on the monotonic clock."""
-        self._writers: tuple[Callable[[bytes], None], ...] | None = ()
+        self._senders: tuple[Send, ...] | None = ()
+        self._by_send: dict[Send, Subscriber] = {}
 
     def add(self, subscriber: Subscriber) -> None:
         """Let `subscriber` be written to from the next write on."""
         self.members[subscriber] = None
-        self._writers = None
+        if subscriber.blocked:
+            self.buffered[subscriber] = None
+        self._senders = None
 
     def remove(self, subscriber: Subscriber) -> None:
         """Write no more to `subscriber`; safe in the middle of a write."""
         if self.members.pop(subscriber, self) is None:
-            self._writers = None
+            self.buffered.pop(subscriber, None)
+            self._senders = None
+
+    def buffer(self, subscriber: Subscriber) -> None:
+        """Note that bytes for `subscriber`, a member, wait to be sent; safe in the middle of a write."""
+        self.buffered[subscriber] = None
+        self._senders = None
+
+    def unbuffer(self, subscriber: Subscriber) -> None:
+        """Note that no bytes for `subscriber` wait any more."""
+        if self.buffered.pop(subscriber, self) is None:
+            self._senders = None
 
     def wrote_within(self, seconds: float, now: float) -> bool:
         """Return whether the members were written to in the last `seconds` before `now`."""
@@ -55,13 +75,26 @@ class Lane:
 
     def write(self, frames: bytes) -> int:
         """Write `frames` to every member; return how many there were."""
-        writers = self._writers
-        if writers is None:
-            # A tuple, rebuilt when membership changed: `pause_writing` fires inside `write` and removes a member.
-            writers = self._writers = tuple(member.outlet.write for member in self.members)
-        for write in writers:
-            write(frames)
-        return len(writers)
+        buffered = tuple(self.buffered)
+        senders = self._senders
+        if senders is None:
+            # Tuples, rebuilt when membership changed: `pause_writing` fires inside a write and changes it.
+            self._by_send = {member.outlet.direct(): member for member in self.members if member not in self.buffered}
+            senders = self._senders = tuple(self._by_send)
+        size = len(frames)
+        for send in senders:
+            try:
+                sent = send(frames)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                continue  # the peer is gone, as its socket is about to say
+            if sent != size and sent is not None:
+                self._by_send[send].outlet.write(frames[sent:])
+        for member in buffered:
+            if member in self.members:
+                member.outlet.write(frames)
+        return len(senders) + len(buffered)
 
 
 class Lanes:

@@ -1,5 +1,6 @@
 """Wire forms: how an event becomes the bytes that a kind of connection reads."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from tidings.contract.envelope import Event
@@ -26,8 +27,19 @@ class Outlet(Protocol):
         """Write prebuilt frames. May call the connection's `pause_writing` before it returns."""
         ...
 
-    def set_write_buffer_limits(self, high: int, low: int) -> None:
-        """Set at how many unsent bytes `pause_writing` and `resume_writing` are called."""
+    def direct(self) -> Callable[[bytes], int | None]:
+        """Return what a live subscriber is written to with, while nothing waits to be sent.
+
+        It gives bytes to the kernel and returns how many it took; BlockingIOError is none, and any other OSError means
+        that the peer is gone. An outlet without such a way returns `write`, which returns None.
+        """
+        ...
+
+    def write_buffer_size(self) -> int:
+        """Return how many bytes wait to be sent.
+
+        `pause_writing` is called as soon as bytes have to wait, and `resume_writing` when they no longer do.
+        """
         ...
 
     def pause_reading(self) -> None:

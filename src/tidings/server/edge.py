@@ -41,15 +41,16 @@ class HubEdge:
             versioned=versioned,
             query=handshake.query,
         )
-        return HubHandler(connection, self._connections)
+        return HubHandler(connection, self._connections, socket)
 
 
 class HubHandler:
     """One connection of the hub, as the edge calls it."""
 
-    __slots__ = ("_connection", "_connections", "pause_writing", "resume_writing", "text_received")
+    __slots__ = ("_connection", "_connections", "_socket", "pause_writing", "resume_writing", "text_received")
 
-    def __init__(self, connection: Connection, connections: Connections) -> None:
+    def __init__(self, connection: Connection, connections: Connections, socket: WebSocket) -> None:
+        self._socket = socket
         self._connection = connection
         self._connections = connections
         # The three that are called often are the connection's own methods.
@@ -60,6 +61,8 @@ class HubHandler:
     def opened(self) -> None:
         """See `Handler.opened`."""
         connection = self._connection
+        # Whatever has to wait is known of at once: the hub sends past the transport while nothing does.
+        self._socket.set_write_buffer_limits(0, 0)
         connection.opened()
         try:
             self._connections.check_room()

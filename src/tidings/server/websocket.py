@@ -7,6 +7,7 @@ Nothing here knows what the messages mean: that is the `Application`'s and its `
 import asyncio
 import enum
 import logging
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final, Literal, cast
 
@@ -49,6 +50,14 @@ def _discard(_frame: bytes) -> None:
     """Stand in for `write` where nothing may be written."""
 
 
+def _sends_at_once(transport: asyncio.Transport) -> bool:
+    """Return whether a write reaches the kernel before it returns, as long as nothing waits."""
+    if transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("socket") is None:
+        return False
+    loop = asyncio.get_running_loop()
+    return isinstance(loop, asyncio.SelectorEventLoop) or type(loop).__module__.startswith("uvloop")
+
+
 class WebSocket(asyncio.Protocol):
     """One connection: what its handler holds, and what the transport calls.
 
@@ -63,6 +72,7 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_connections",
+        "_direct",
         "_early",
         "_handler",
         "_held",
@@ -80,6 +90,7 @@ class WebSocket(asyncio.Protocol):
         self._phase = _Phase.CONNECTING
         # The handshake, and what came behind it before its turn.
         self._early = b""
+        self._direct: socket.socket | None = None
         self._handler: Handler | None = None
         self._reader = MessageReader()
         # Messages that came in the segment during which reading was paused; None while they flow.
@@ -146,6 +157,22 @@ class WebSocket(asyncio.Protocol):
             self._reading_paused = False
             asyncio.get_running_loop().call_soon(self._release_held)
 
+    def direct(self) -> Callable[[bytes], int | None]:
+        """Return the fastest way to write while nothing waits to be sent.
+
+        That is the socket's own `send`, which spares a copy of the transport's bookkeeping a write: it returns how many
+        bytes the kernel took and raises BlockingIOError for none. It may be used only while `write_buffer_size` is 0,
+        so with write buffer limits of 0 and between `resume_writing` and `pause_writing`; what it left goes to `write`.
+        Where there is no such way (TLS, or an event loop that completes writes later) it is `write`.
+        """
+        if self._direct is None:
+            if self._phase is not _Phase.OPEN or not _sends_at_once(self._transport):
+                return self.write
+            shared = self._transport.get_extra_info("socket")
+            # A second object for the transport's descriptor: detached before the transport closes it.
+            self._direct = socket.socket(shared.family, shared.type, shared.proto, fileno=shared.fileno())
+        return self._direct.send
+
     def write_buffer_size(self) -> int:
         """Return how many bytes are written and not yet with the kernel."""
         return self._transport.get_write_buffer_size()
@@ -184,6 +211,9 @@ class WebSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let everything go."""
+        if self._direct is not None:
+            self._direct.detach()
+            self._direct = None
         self._connections.discard(self)
         self._finish(CloseCode.ABNORMAL_CLOSURE, "")
         self._phase = _Phase.ENDED
