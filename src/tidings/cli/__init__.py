@@ -1,3 +1,3 @@
 """The command line: `tidings serve`, `watch`, `publish`, `run`, `log`, `doctor`."""
 
-from tidings.cli.app import main as main
+from tidings.cli.main import main as main

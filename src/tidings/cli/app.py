@@ -2,17 +2,27 @@
 
 import typer
 
-from tidings.cli.serve import serve
+from tidings.cli.serve.command import serve
+from tidings.version import __version__
 
-app = typer.Typer(name="tidings", no_args_is_help=True, help=__doc__)
+app = typer.Typer(
+    name="tidings",
+    no_args_is_help=True,
+    # A fault of ours is reported as Python reports it, so that it can be sent in.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.command()(serve)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tidings {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+) -> None:
     """See long-running work as it happens."""
-
-
-def main() -> None:
-    """Run the command line."""
-    app()

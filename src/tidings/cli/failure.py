@@ -1,0 +1,34 @@
+"""How a command says that it failed: two lines on stderr and an exit code, never a traceback."""
+
+import sys
+
+from tidings.contract.codes import error_data
+from tidings.exceptions import ConfigError, ContractError, TidingsError
+
+FAILED = 1
+USAGE = 2
+"""What was written on the command line, in a variable or in the configuration cannot be used."""
+INTERRUPTED = 130
+"""Ctrl-C, as shells count it: 128 + SIGINT."""
+
+
+def exit_code(error: TidingsError) -> int:
+    """Return the exit code for `error`."""
+    return USAGE if isinstance(error, ConfigError) else FAILED
+
+
+def show_failure(error: TidingsError) -> None:
+    """Write `error: …` and `hint: …` to stderr."""
+    data = error_data(error)
+    code = f" ({data.code})" if isinstance(error, ContractError) else ""
+    write_lines(f"error: {data.message}{code}", data.details, f"hint: {data.hint}" if data.hint else None)
+
+
+def write_lines(*lines: str | None) -> None:
+    """Write the lines that there are to stderr; nobody reading it is no error."""
+    text = "".join(f"{line}\n" for line in lines if line)
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        return

@@ -1,0 +1,161 @@
+"""The life of a hub that is a process of its own: open, listen, say so, serve, drain."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import sys
+from collections.abc import Sequence
+
+import structlog
+import typer
+
+from tidings.cli.logging import configure_logging
+from tidings.cli.serve.settings import ServeSettings
+from tidings.cli.units import describe_size, format_duration, format_size
+from tidings.contract.commands import SUBPROTOCOL
+from tidings.hub.config import HubConfig
+from tidings.log.base import Log, Retention, Scheduler
+from tidings.log.memory import MemoryLog
+from tidings.server.app import HubApp
+from tidings.server.listening import listen
+from tidings.server.runner import Address, Runner
+from tidings.server.websocket import websocket_protocol
+from tidings.version import __version__
+
+_SPARE_FILES = 256
+"""File descriptors besides the connections': the log's, the loop's, those of libraries."""
+
+log = structlog.get_logger("tidings.serve")
+
+
+def run_hub(settings: ServeSettings, *, remarks: Sequence[str] = ()) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Exactly one line goes to stdout, when the hub is ready: its WebSocket's and its HTTP address.
+
+    Args:
+        settings: What to do.
+        remarks: What to warn of at the start.
+
+    Raises:
+        ServeError: The address cannot be listened on.
+        LogError: The log cannot be opened.
+        ConfigError: The certificate cannot be used.
+    """
+    configure_logging(settings.log_format, settings.log_level)
+    for remark in remarks:
+        log.warning(remark)
+    process = HubProcess(settings, max_connections=_connections_allowed(settings.max_connections))
+    with asyncio.Runner(loop_factory=process.runner.config.get_loop_factory()) as loop:
+        loop.run(process.serve())
+
+
+class HubProcess:
+    """A hub, its log and its server, as `settings` want them."""
+
+    def __init__(self, settings: ServeSettings, *, max_connections: int) -> None:
+        self._settings = settings
+        self._max_connections = max_connections
+        self._retention = Retention(
+            events=settings.retention_events, bytes=settings.retention_bytes, age_s=settings.retention_age
+        )
+        self._hub_app = HubApp(
+            self._open_log,
+            config=HubConfig(
+                heartbeat_s=settings.heartbeat,
+                max_connections=max_connections,
+                retention=self._retention,
+            ),
+            ws_path=settings.ws_path,
+        )
+        self.runner = Runner(
+            _asgi,
+            host=settings.host,
+            port=settings.port,
+            websocket=websocket_protocol(self._hub_app, subprotocols=[SUBPROTOCOL]),
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+            grace_s=settings.grace,
+            lifespan="off",
+            on_ready=self._say_ready,
+            on_drain=self._drain,
+        )
+
+    async def serve(self) -> None:
+        """Serve until told to stop."""
+        # Before the log is opened: a second hub by mistake should hear of the port, and touch no data.
+        sockets = listen(self._settings.host, self._settings.port)
+        try:
+            self._hub_app.start()
+            self._tell_log()
+            await self.runner.serve(sockets)
+        finally:
+            for opened in sockets:
+                opened.close()
+            self._hub_app.stop()
+        log.info("hub stopped")
+
+    def _open_log(self, scheduler: Scheduler) -> Log:
+        if self._settings.data is None:
+            return MemoryLog(secrets.token_hex(4), self._retention)
+        return MemoryLog(secrets.token_hex(4), self._retention)
+
+    def _tell_log(self) -> None:
+        statistics = self._hub_app.hub.log.statistics()
+        retention = self._retention
+        kept = f"{retention.events:,} events, {format_size(retention.bytes)}, {format_duration(retention.age_s)}"
+        log.info(
+            "log opened",
+            data=str(self._settings.data) if self._settings.data else "memory",
+            disk=describe_size(statistics.disk_bytes),
+            events=statistics.durable_events,
+            position=str(self._hub_app.hub.log.position(statistics.head)),
+            retention=kept,
+        )
+
+    def _say_ready(self, addresses: Sequence[Address]) -> None:
+        secure = "s" if self._settings.tls_cert else ""
+        places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
+        first = places[0]
+        typer.echo(f"ws{secure}://{first}{self._settings.ws_path} http{secure}://{first}/")
+        log.info(
+            "hub ready",
+            version=__version__,
+            loop=type(asyncio.get_running_loop()).__module__,
+            listening=places,
+            max_connections=self._max_connections,
+        )
+
+    async def _drain(self) -> None:
+        log.info("hub drains", connections=len(self._hub_app.connections))
+        self._hub_app.drain()
+
+
+async def _asgi(scope: dict[str, object], receive: object, send: object) -> None:
+    raise NotImplementedError
+
+
+def _connections_allowed(wanted: int) -> int:
+    """Let the process hold as many sockets as `wanted`, and return how many it may hold.
+
+    A hub that runs out of files accepts nobody and says nothing; one that knows its bound refuses with a reason.
+    """
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = wanted + _SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < files:
+        raised = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
+    if soft == resource.RLIM_INFINITY or soft >= files:
+        return wanted
+    allowed = max(1, soft - _SPARE_FILES)
+    # Nobody who left the default asked for as many.
+    level = logging.INFO if wanted == HubConfig().max_connections else logging.WARNING
+    log.log(level, "the limit of open files bounds the connections", open_files=soft, max_connections=allowed)
+    return allowed

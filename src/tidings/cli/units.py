@@ -1,0 +1,90 @@
+"""Sizes and durations as people write them: `1GiB`, `7d`, `1m30s`."""
+
+import re
+from collections.abc import Mapping
+
+_BYTES: Mapping[str, int] = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+    "tib": 1 << 40,
+}
+_WRITTEN_BYTES = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+_SECONDS: Mapping[str, float] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_WRITTEN_SECONDS = (("d", 86_400), ("h", 3600), ("m", 60))
+
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_SIZE = re.compile(_NUMBER + r"\s*([a-zA-Z]*)", re.ASCII)
+_DURATION_PART = re.compile(_NUMBER + r"\s*(ms|[smhdw])\s*", re.ASCII)
+_PLAIN = re.compile(_NUMBER, re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that `text` writes: `1GiB`, `500 MB`, or a plain number of bytes.
+
+    Raises:
+        ValueError: It is no size.
+    """
+    match = _SIZE.fullmatch(text.strip().replace("_", ""))
+    factor = _BYTES.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{text[:40]!r} is no size; write it like 512MiB, 10GB or 65536")
+    return round(float(match[1]) * factor) if "." in match[1] else int(match[1]) * factor
+
+
+def format_size(size: int) -> str:
+    """Return `size` in bytes as `parse_size` reads it back, exactly."""
+    for unit, factor in _WRITTEN_BYTES:
+        if size >= factor and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
+
+
+def describe_size(size: int) -> str:
+    """Return `size` in bytes for reading, rounded to three digits or so: `1.46 GiB`."""
+    for unit, factor in _WRITTEN_BYTES:
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}" if size < 1000 * factor else f"{size // factor:,} {unit}"
+    return f"{size} B"
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that `text` writes: `7d`, `1h30m`, `500ms`, or a plain number of seconds.
+
+    Raises:
+        ValueError: It is no duration.
+    """
+    text = text.strip()
+    if _PLAIN.fullmatch(text):
+        return float(text)
+    parts = list(_DURATION_PART.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        raise ValueError(f"{text[:40]!r} is no duration; write it like 7d, 1h30m, 45s or 500ms")
+    return sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
+
+
+def format_duration(seconds: float) -> str:
+    """Return `seconds` as `parse_duration` reads it back, to the millisecond."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    written = ""
+    rest = round(seconds, 3)
+    for unit, length in _WRITTEN_SECONDS:
+        count = int(rest // length)
+        if count:
+            written += f"{count}{unit}"
+            rest = round(rest - count * length, 3)
+    return f"{written}{rest:g}s" if rest or not written else written
+
+
+def clock_time(seconds: float) -> str:
+    """Return an elapsed time for reading: `0:07`, `12:03`, `1:02:03`."""
+    whole = max(0, int(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
