@@ -26,6 +26,11 @@
     │   ├── InvalidParameter          a query parameter or header outside its range
     │   ├── NotSupported              a command or option of the contract that this hub does not serve
     │   └── EventIDReused
+    ├── RequestError                  an HTTP request, or a handshake, that is not served
+    │   ├── NotFound
+    │   ├── MethodNotAllowed
+    │   ├── UnsupportedMediaType      a body that is neither JSON nor NDJSON
+    │   └── OriginRefused             a web page of a foreign origin, or a host name that may be a trap
     ├── LogError                      the log cannot do what was asked
     │   ├── LogInUse
     │   ├── LogForeign                the file is no log of ours
@@ -51,6 +56,7 @@
     │   ├── NotAHub
     │   └── PublishTimeout
     ├── ConfigError
+    ├── InvalidContract               an event type that no contract can hold
     └── MissingExtra
 
 Facts are attributes, the sentence is ``str(error)``, the way out is ``error.hint``. The wire code, the HTTP status and
@@ -83,67 +89,82 @@ class TidingsError(Exception):
 
 
 class ContractError(TidingsError):
-    """Something that was sent is not what the contract allows."""
+    """Something that was sent is not what the contract allows.
+
+    Attributes:
+        path: Where in the message, as a JSON path; "" where it was no message (a URL, a header).
+    """
 
     code = "invalid_message"
+    usual_path: ClassVar[str] = ""
+    """What `path` is unless it is given."""
+
+    def __init__(self, message: str, *, path: str | None = None, hint: str = "", details: str = "") -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.path = self.usual_path if path is None else path
 
 
 class InvalidJSON(ContractError):
     """The body is not one JSON value."""
 
     code = "invalid_json"
+    usual_path = "$"
 
 
 class InvalidUTF8(ContractError):
     """The body holds bytes that are not UTF-8."""
 
     code = "invalid_utf8"
+    usual_path = "$"
 
 
 class TooDeep(ContractError):
     """The body nests deeper than the limit."""
 
     code = "too_deep"
+    usual_path = "$"
 
 
 class InvalidEnvelope(ContractError):
-    """The body is JSON, but not an envelope; `path` is the JSON path of the fault."""
+    """The body is JSON, but not an envelope."""
 
     code = "invalid_envelope"
-
-    def __init__(self, message: str, *, path: str = "$", hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.path = path
+    usual_path = "$"
 
 
 class BinaryMessage(ContractError):
     """A binary frame arrived where text is spoken."""
 
     code = "binary_message"
+    usual_path = "$"
 
 
 class InvalidTimestamp(ContractError):
     """The timestamp is not RFC 3339."""
 
     code = "invalid_timestamp"
+    usual_path = "$.timestamp"
 
 
 class InvalidTraceID(ContractError):
     """The trace id is not 1–128 printable ASCII characters."""
 
     code = "invalid_trace_id"
+    usual_path = "$.trace_id"
 
 
 class InvalidEventID(ContractError):
     """The event id is not 16–64 printable ASCII characters."""
 
     code = "invalid_event_id"
+    usual_path = "$.event_id"
 
 
 class UnknownType(ContractError):
     """No event and no command has this name; `suggestion` is the nearest that does, or ""."""
 
     code = "unknown_type"
+    usual_path = "$.type"
 
     def __init__(self, message: str, *, type: str, suggestion: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -155,25 +176,24 @@ class NotPublishable(ContractError):
     """Only the hub writes events of this type."""
 
     code = "not_publishable"
+    usual_path = "$.type"
 
 
 class InvalidPayload(ContractError):
-    """`data` does not fit the type's payload; `path` is the JSON path of the fault."""
+    """`data` does not fit the type's payload."""
 
     code = "invalid_payload"
-
-    def __init__(self, message: str, *, path: str = "$.data", hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.path = path
+    usual_path = "$.data"
 
 
 class PayloadTooLarge(ContractError):
     """`data`, or the whole message, is over its limit; `size` and `limit` in bytes."""
 
     code = "payload_too_large"
+    usual_path = "$.data"
 
-    def __init__(self, message: str, *, size: int, limit: int, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, *, size: int, limit: int, path: str | None = None, hint: str = "") -> None:
+        super().__init__(message, path=path, hint=hint)
         self.size = size
         self.limit = limit
 
@@ -194,6 +214,7 @@ class WrongChannel(ContractError):
     """The event may go to its own channel or to `global`, not here."""
 
     code = "wrong_channel"
+    usual_path = "$.channel"
 
 
 class InvalidPath(ContractError):
@@ -212,12 +233,14 @@ class UnknownCommand(ContractError):
     """No command has this name."""
 
     code = "unknown_command"
+    usual_path = "$.type"
 
 
 class InvalidCommand(ContractError):
     """A command without an id, or whose data does not fit."""
 
     code = "invalid_command"
+    usual_path = "$"
 
 
 class InvalidParameter(ContractError):
@@ -236,10 +259,45 @@ class EventIDReused(ContractError):
     """The event id was used before with another type or other data; `position` is that event's."""
 
     code = "event_id_reused"
+    usual_path = "$.event_id"
 
     def __init__(self, message: str, *, position: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.position = position
+
+
+class RequestError(TidingsError):
+    """An HTTP request, or a handshake, that is not served."""
+
+    code = "bad_request"
+
+
+class NotFound(RequestError):
+    """Nothing is at this path."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """What is at this path does not take this method."""
+
+    code = "method_not_allowed"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is of a type, or of an encoding, that the hub does not read."""
+
+    code = "unsupported_media_type"
+
+
+class OriginRefused(RequestError):
+    """The request comes from a web page that may not use the hub; `origin` is what it named, or its host."""
+
+    code = "origin_refused"
+
+    def __init__(self, message: str, *, origin: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.origin = origin
 
 
 class LogError(TidingsError):
@@ -422,6 +480,16 @@ class ConfigError(TidingsError):
         super().__init__(message, hint=hint)
         self.option = option
         self.source = source
+
+
+class InvalidContract(TidingsError):
+    """An event type that no contract can hold; `type` is its name."""
+
+    code = "invalid_contract"
+
+    def __init__(self, message: str, *, type: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.type = type
 
 
 class MissingExtra(TidingsError):

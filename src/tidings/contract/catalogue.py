@@ -1,13 +1,17 @@
 """The catalogue: each event type with its channel, payload, key and class (CONTRACT §3)."""
 
+import re
 from collections.abc import Iterable
 
+import msgspec
+import msgspec.inspect
 from msgspec import Struct
 
 from tidings.contract import payloads
+from tidings.contract.paths import NO_CHANNELS
 from tidings.contract.payloads import Payload
-from tidings.contract.vocabulary import ChannelType, EventClass, MessageType
-
+from tidings.contract.vocabulary import RESERVED_DOMAINS, ChannelType, EventClass, MessageType
+from tidings.exceptions import InvalidContract
 
 PayloadType = type[Payload]
 
@@ -30,7 +34,7 @@ class EventType(Struct, frozen=True, kw_only=True):
     """How many events of one key are kept, for a durable type that could grow without end."""
 
 
-def _operation(type: MessageType, payload: type[Payload], event_class: EventClass, **more: bool | int) -> EventType:
+def _operation(type: MessageType, payload: PayloadType, event_class: EventClass, **more: bool | int) -> EventType:
     return EventType(
         type=type,
         channel=ChannelType.OPERATIONS,
@@ -41,14 +45,14 @@ def _operation(type: MessageType, payload: type[Payload], event_class: EventClas
     )
 
 
-def _direct(type: MessageType, payload: type[Payload]) -> EventType:
+def _direct(type: MessageType, payload: PayloadType) -> EventType:
     return EventType(type=type, channel=None, payload=payload, event_class=EventClass.DIRECT, publishable=False)
 
 
 def _event(
     type: MessageType,
     channel: ChannelType,
-    payload: type[Payload],
+    payload: PayloadType,
     key: str | None,
     event_class: EventClass = EventClass.DURABLE,
     *,
@@ -91,3 +95,44 @@ def channels_of(events: Iterable[EventType]) -> tuple[str, ...]:
     named = {event.channel for event in events if event.channel is not None}
     own = [str(channel) for channel in ChannelType]
     return (*own, *sorted(named - set(own)))
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_MAX_TYPE = 64
+"""Characters of an event's type (CONTRACT §1)."""
+
+
+def check_event_type(event: EventType) -> None:
+    """Check that a contract can hold `event`, which is the source's own or an application's.
+
+    Raises:
+        InvalidContract: Its name is not ``<domain>:<action>`` or reserved, its channel cannot be a path, its key is no
+            text field of its payload, or its channel and class do not fit.
+    """
+    fault = _fault(event)
+    if fault:
+        raise InvalidContract(f"event type {event.type[:80]!r}: {fault}", type=event.type)
+
+
+def _fault(event: EventType) -> str:
+    domain, colon, action = event.type.partition(":")
+    if not (colon and _NAME.fullmatch(domain) and _NAME.fullmatch(action) and len(event.type) <= _MAX_TYPE):
+        return f"write <domain>:<action> in a-z, 0-9 and _, at most {_MAX_TYPE} characters"
+    if event not in BUILTIN and (domain in RESERVED_DOMAINS or any(event.type == own.type for own in BUILTIN)):
+        return "the name is the contract's own"
+    if (event.channel is None) is not (event.event_class is EventClass.DIRECT):
+        return "a direct event has no channel, and every other has one"
+    if event.channel is not None and (not _NAME.fullmatch(event.channel) or event.channel == NO_CHANNELS):
+        return f"{event.channel!r} is no name of a channel"
+    if event.key is not None and not _is_text(event.payload, event.key):
+        return f"its payload has no text field {event.key!r} to be the key"
+    return ""
+
+
+def _is_text(payload: PayloadType, name: str) -> bool:
+    info = msgspec.inspect.type_info(payload)
+    for field in info.fields if isinstance(info, msgspec.inspect.StructType) else ():
+        if field.name == name:
+            kinds = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,)
+            return all(isinstance(kind, msgspec.inspect.StrType | msgspec.inspect.NoneType) for kind in kinds)
+    return False

@@ -1,4 +1,4 @@
-"""The one table of codes: error codes, their HTTP status and close code, and what a client does about them (CONTRACT §7).
+"""The one table of codes: each error's code, HTTP status, close code and hint, and who comes back (CONTRACT §7).
 
 Ranges of close codes: 1000–1015 are RFC 6455's, 40xx ours and final, 41xx ours and worth coming back.
 """
@@ -40,7 +40,12 @@ CODES: dict[str, Code] = {
         # What was sent
         _row(exceptions.ContractError, 400, "Compare the message with PROTOCOL.md."),
         _row(exceptions.InvalidJSON, 400, "Send one JSON object per message."),
-        _row(exceptions.InvalidUTF8, 400, "Encode the whole message as UTF-8, also the members you add yourself."),
+        _row(
+            exceptions.InvalidUTF8,
+            400,
+            "Encode the whole message as UTF-8, also the members you add yourself.",
+            close=1007,
+        ),
         _row(exceptions.TooDeep, 400, "Flatten the payload to at most 64 levels, or publish a link to it."),
         _row(
             exceptions.InvalidEnvelope,
@@ -65,6 +70,12 @@ CODES: dict[str, Code] = {
         _row(exceptions.InvalidParameter, 400, "Correct the parameter; PROTOCOL.md §5 lists them."),
         _row(exceptions.NotSupported, 501, "This hub does not serve that; `connection:established` says what it is."),
         _row(exceptions.EventIDReused, 409, "Use a new event id for a new event."),
+        # A request
+        _row(exceptions.RequestError, 400, "Compare the request with /openapi.json."),
+        _row(exceptions.NotFound, 404, "The page at / lists what is where."),
+        _row(exceptions.MethodNotAllowed, 405, "The `Allow` header lists the methods there are."),
+        _row(exceptions.UnsupportedMediaType, 415, "Send `application/json`, or `application/x-ndjson`, as UTF-8."),
+        _row(exceptions.OriginRefused, 403, "Allow the page's origin: `tidings serve --allow-origin URL`."),
         # The log
         _row(exceptions.LogError, 503, "See the hub's log.", recoverable=True),
         _row(exceptions.LogInUse, 503, "Stop the other hub, or give this one its own --data folder."),
@@ -103,6 +114,7 @@ CODES: dict[str, Code] = {
         _row(exceptions.AddressInUse, 500, "Stop the other program, or choose another --port (0 picks a free one)."),
         _row(exceptions.AddressUnavailable, 500, "Choose a --host of this machine and a --port this user may open."),
         _row(exceptions.ConfigError, 500, "`tidings serve --show-config` prints every option and its source."),
+        _row(exceptions.InvalidContract, 500, "Declare the event as PROTOCOL.md §3 allows."),
         _row(exceptions.MissingExtra, 500, "Install the extra."),
         # Seen from a client
         _row(exceptions.ClientError, 500, "See the message.", recoverable=True),

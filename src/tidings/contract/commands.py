@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import Meta, Raw, Struct
 
 from tidings.contract.payloads import Payload
 
@@ -104,6 +105,15 @@ class CommandType(Struct, frozen=True, kw_only=True):
     name: str
     data: type[Payload]
 
+    def decode(self, data: bytes | Raw) -> Payload:
+        """Return the command's data; `null` is an empty object.
+
+        Raises:
+            msgspec.ValidationError: It does not fit.
+        """
+        body = bytes(data)
+        return msgspec.json.decode(b"{}" if body == b"null" else body, type=self.data)
+
 
 SUBSCRIBE = "channel:subscribe"
 UNSUBSCRIBE = "channel:unsubscribe"
@@ -121,3 +131,25 @@ COMMANDS: dict[str, CommandType] = {
 
 LATER_COMMANDS = frozenset({"auth:token", "producer:attach", "operation:cancel", "operation:cancel_answer"})
 """Commands of the contract that this hub does not serve: answered `not_supported`, never `unknown_type`."""
+
+HUB_MESSAGES = frozenset(
+    {
+        "auth:required",
+        "auth:success",
+        "auth:failed",
+        "channel:subscribed",
+        "channel:unsubscribed",
+        "channel:live",
+        "channel:gap",
+        "connection:established",
+        "connection:closed",
+        "connection:error",
+        "connection:notice",
+        "connection:pong",
+        "connection:position",
+        "event:accepted",
+        "operation:cancel_outcome",
+        "producer:attached",
+    }
+)
+"""Replies and pushes of the contract: a client that sends one is answered `not_publishable`."""

@@ -1,21 +1,22 @@
 """The envelope: one JSON object a message (CONTRACT §1)."""
 
 import re
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.contract import body as bodies
-from tidings.contract.vocabulary import EventClass, SlotEffect
-from tidings.exceptions import InvalidEnvelope, InvalidEventID, InvalidJSON, InvalidTraceID, PayloadTooLarge
+from tidings.contract.body import BACKSLASH, BRACKET, FLAT_BYTES, check_body
+from tidings.contract.payloads import Payload, encode_payload
+from tidings.contract.vocabulary import ChannelType, EventClass, SlotEffect
+from tidings.exceptions import InvalidEnvelope, InvalidEventID, InvalidJSON, InvalidTraceID
 
 MAX_ID = 64
 """Characters of a command's id."""
 _NULL = Raw(b"null")
 _EVENT_ID = re.compile(r"[!-~]{16,64}", re.ASCII)
 _AT_PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
+_NO_NUMBER = re.compile(rb"[:\[,\s-](?:NaN|Infinity)\b")
 
 
 class Envelope(Struct, frozen=True, gc=False):
@@ -50,7 +51,7 @@ class Event(Struct, frozen=True, gc=False):
     effect: SlotEffect = SlotEffect.REPLACE
 
 
-_envelopes = msgspec.json.Decoder(Envelope)
+_decode = msgspec.json.Decoder(Envelope).decode
 
 
 def decode_envelope(body: bytes) -> Envelope:
@@ -63,20 +64,19 @@ def decode_envelope(body: bytes) -> Envelope:
         InvalidEnvelope: It is not an object with the envelope's fields.
         PayloadTooLarge: It is larger than any message may be.
     """
-    if len(body) > bodies.MAX_BODY_BYTES:
-        raise PayloadTooLarge(
-            f"the message is {len(body)} bytes; {bodies.MAX_BODY_BYTES} are allowed",
-            size=len(body),
-            limit=bodies.MAX_BODY_BYTES,
-        )
-    bodies.check_body(body)
+    # In what is short, ASCII, and without arrays and escapes there is nothing to be found.
+    if len(body) > FLAT_BYTES or BRACKET in body or BACKSLASH in body or not body.isascii():
+        check_body(body)
     try:
-        return _envelopes.decode(body)
+        return _decode(body)
     except msgspec.ValidationError as cause:
         message, path = fault(cause)
         raise InvalidEnvelope(f"{path}: {message}", path=path) from cause
-    except (msgspec.DecodeError, RecursionError) as cause:
-        raise InvalidJSON(f"the message is not JSON: {cause}") from cause
+    except msgspec.DecodeError as cause:
+        hint = "JSON has no NaN and no Infinity: leave the field out." if _NO_NUMBER.search(body) else ""
+        raise InvalidJSON(
+            f"$: this is not JSON: {str(cause).removeprefix('JSON is malformed: ')}", hint=hint
+        ) from cause
 
 
 def fault(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
@@ -95,7 +95,7 @@ def check_trace_id(trace_id: str) -> str:
         InvalidTraceID: It is not.
     """
     if not (trace_id.isascii() and trace_id.isprintable() and 1 <= len(trace_id) <= 128):
-        raise InvalidTraceID(f"trace_id {trace_id[:64]!r} is not 1–128 printable ASCII characters")
+        raise InvalidTraceID(f"$.trace_id: {trace_id[:64]!r} is not 1–128 printable ASCII characters")
     return trace_id
 
 
@@ -106,25 +106,20 @@ def check_event_id(event_id: str) -> str:
         InvalidEventID: It is not.
     """
     if _EVENT_ID.fullmatch(event_id) is None:
-        raise InvalidEventID(f"event_id {event_id[:64]!r} is not 16–64 printable ASCII characters")
+        raise InvalidEventID(f"$.event_id: {event_id[:64]!r} is not 16–64 printable ASCII characters")
     return event_id
 
 
 def encode_event(event: Event) -> bytes:
     """Return `event` as a plain connection reads it: the source contract's five fields, in its order."""
-    # Type, timestamp and channel are checked to hold nothing that JSON escapes; a trace id may.
+    # Type, timestamp and channel are checked to hold nothing that JSON escapes; a trace id may. The text before the
+    # data is encoded at once: field by field takes twice the time.
     trace_id = event.trace_id
-    return b"".join(
-        (
-            _head(event.type),
-            event.timestamp.encode(),
-            b'","trace_id":"',
-            trace_id.encode() if trace_id.isalnum() else quoted(trace_id)[1:-1],
-            b'","data":',
-            event.data,
-            _tail(event.channel),
-        )
-    )
+    if '"' in trace_id or "\\" in trace_id:
+        trace_id = quoted(trace_id)[1:-1].decode()
+    head = f'{{"type":"{event.type}","timestamp":"{event.timestamp}","trace_id":"{trace_id}","data":'
+    channel = event.channel
+    return b"".join((head.encode(), event.data, _TAILS[channel] if channel in _TAILS else _tail(channel)))
 
 
 def encode_event_v1(event: Event, position: str) -> bytes:
@@ -135,15 +130,11 @@ def encode_event_v1(event: Event, position: str) -> bytes:
     return b'%b,"position":"%b","event_id":%b}' % (plain, position.encode(), quoted(event.event_id))
 
 
-# A contract has tens of types and a handful of channels, so these two are dictionary look-ups.
-@lru_cache(maxsize=1024)
-def _head(type: str) -> bytes:
-    return b'{"type":"%b","timestamp":"' % type.encode()
-
-
-@lru_cache(maxsize=1024)
 def _tail(channel: str) -> bytes:
     return b',"channel":"%b"}' % channel.encode()
+
+
+_TAILS: dict[str, bytes] = {channel: _tail(channel) for channel in ChannelType}
 
 
 def quoted(text: str) -> bytes:
@@ -167,7 +158,7 @@ def encode_message(
 
     Args:
         type: Its name.
-        data: Anything msgspec encodes; None is `null`.
+        data: A payload, or anything else that msgspec encodes; None is `null`.
         timestamp: Canonical.
         trace_id: The command's own, or a new one.
         id: A command's label.
@@ -178,7 +169,7 @@ def encode_message(
         type.encode(),
         timestamp.encode(),
         quoted(trace_id),
-        msgspec.json.encode(data),
+        encode_payload(data) if isinstance(data, Payload) else msgspec.json.encode(data),
     )
     for name, value in ((b"id", id), (b"reply_to", reply_to), (b"position", position)):
         if value is not None:

@@ -1,7 +1,7 @@
 """Paths: what a subscriber reads (CONTRACT §2).
 
-A path is a channel (``operations``), one key of it (``operations/op-42``: everything after the first ``/``, verbatim), a
-prefix of keys (``operations/acme.*``), or ``*``, everything one may read. ``global`` is part of every set of paths.
+A path is a channel (``operations``), one key of it (``operations/op-42``: everything after the first ``/``, verbatim),
+a prefix of keys (``operations/acme.*``), or ``*``, everything one may read. ``global`` is part of every set of paths.
 """
 
 from collections.abc import Iterable, Mapping

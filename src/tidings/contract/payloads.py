@@ -1,18 +1,22 @@
 """The payload of each event, as a struct (CONTRACT §3).
 
-Fields with a default may be absent; those the source contract marks ``omitempty`` are left out when they hold it. Limits
-are in the annotations, so that one decode checks type, range and presence at once. Unknown members are ignored here and
-forwarded by the hub untouched.
+Fields with a default may be absent when read. When written, those that the contract marks with ``?`` are left out
+where they hold their default; the others have a `default_factory`, which msgspec always writes. Limits are in the
+annotations, so that one decode checks type, range and presence at once. Unknown members are ignored here and forwarded
+by the hub untouched.
 """
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import Meta, Struct, field
 
-Count = Annotated[int, Meta(ge=0)]
-"""A number of things."""
+# One integer that Go's int64 cannot hold would end the connection of every reader in Go.
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """What Go's int64 holds."""
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A number of things."""
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -22,6 +26,20 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 class Payload(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The base of all payloads."""
+
+
+def encode_payload(payload: Payload) -> bytes:
+    """Return `payload` as JSON, as Go writes it: fields that may be absent are left out where they are empty."""
+    empty = {name: None for name in _nullable(type(payload)) if getattr(payload, name) in _EMPTY}
+    return msgspec.json.encode(msgspec.structs.replace(payload, **empty) if empty else payload)
+
+
+_EMPTY: tuple[object, ...] = ("", [], {})
+
+
+@cache
+def _nullable(payload_type: type[Payload]) -> tuple[str, ...]:
+    return tuple(fact.name for fact in msgspec.structs.fields(payload_type) if fact.default is None)
 
 
 class ErrorData(Payload, frozen=True, kw_only=True):
@@ -43,7 +61,7 @@ class OperationStart(Payload, frozen=True, kw_only=True):
     """Sent by a producer when an operation begins, or is accepted and queued."""
 
     operation_id: str
-    name: str = ""
+    name: str = field(default_factory=str)
     """What a person calls it; runs of one name are compared with each other."""
     attempt: Count | None = None
     """1 for the first; absent means "the next one"."""
@@ -69,8 +87,8 @@ class OperationProgress(Payload, frozen=True, kw_only=True):
     progress: Percent
     """0–100."""
     # The source writes these two always; a publisher that left them out is read kindly, and `Contract` fills them in.
-    current_step: str = ""
-    total_steps: Count = 0
+    current_step: str = field(default_factory=str)
+    total_steps: Count = field(default_factory=int)
     """0 where it is not known."""
     message: str | None = None
     attempt: Count | None = None
@@ -82,7 +100,7 @@ class OperationLog(Payload, frozen=True, kw_only=True):
     """Sent by a producer for a line worth keeping: conflated progress must not swallow messages."""
 
     operation_id: str
-    level: LogLevel = "info"
+    level: LogLevel = field(default_factory=lambda: "info")
     message: str
     attempt: Count | None = None
 

@@ -1,0 +1,37 @@
+"""Members added to a publisher's raw JSON object; all its other bytes stay as they are (CONTRACT §3)."""
+
+from msgspec import Raw
+from msgspec.json import Decoder, encode
+
+_ALWAYS_WRITTEN = (("current_step", b'""'), ("total_steps", b"0"))
+_decode = Decoder(dict[str, Raw]).decode
+
+
+def with_progress_members(data: bytes) -> bytes:
+    """Return a progress payload with the members that the source always writes, added where the publisher did not.
+
+    Args:
+        data: A JSON object that has members.
+    """
+    # Only a name has a colon after it; in an object without objects it is a member's.
+    if data.find(b'"current_step":') >= 0 and data.find(b'"total_steps":') >= 0 and data.count(b"{") == 1:
+        return data
+    members = _decode(data)
+    for name, empty in _ALWAYS_WRITTEN:
+        if name not in members:
+            data = b'%b,"%b":%b}' % (data[:-1].rstrip(), name.encode(), empty)
+    return data
+
+
+def with_first_member(data: bytes, name: str, value: str) -> bytes:
+    """Return the object `data` with the member `name` at its start, and no other of that name.
+
+    Args:
+        data: A JSON object that has other members.
+        name: The new member's name.
+        value: Its value.
+    """
+    members = _decode(data)
+    if members.pop(name, None) is not None:  # it was written, and empty: of two members, readers take the last
+        data = encode(members)
+    return b"{%b:%b,%b" % (encode(name), encode(value), data[1:])
