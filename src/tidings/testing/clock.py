@@ -1,0 +1,36 @@
+"""A clock that moves only when it is told to."""
+
+_START_NS = 1_767_225_600_000_000_000
+"""2026-01-01T00:00:00Z: a whole second, so that timestamps in tests are short."""
+
+
+class ManualClock:
+    """A `tidings.hub.clock.Clock` that stands still until `advance` or `jump`."""
+
+    def __init__(self, wall_ns: int = _START_NS) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = 0
+
+    def wall_ns(self) -> int:
+        """Return nanoseconds since 1970-01-01T00:00:00Z."""
+        return self._wall_ns
+
+    def monotonic(self) -> float:
+        """Return the seconds that have passed since the clock was made."""
+        return self._monotonic_ns / 1e9
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            ValueError: `seconds` is negative; only `jump` goes back.
+        """
+        if seconds < 0:
+            raise ValueError(f"time does not go back by {-seconds} s")
+        passed = round(seconds * 1e9)
+        self._wall_ns += passed
+        self._monotonic_ns += passed
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward or back, as an administrator does; no time passes."""
+        self._wall_ns += round(seconds * 1e9)

@@ -1,0 +1,134 @@
+"""A log that fails, or takes its time, when a test wants it to."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from tidings.contract.paths import PathSet
+from tidings.contract.positions import Position
+from tidings.exceptions import LogError
+from tidings.log.base import AppendDone, Draft, Known, Log, LogStatistics, Query, ReadDone, Tail
+from tidings.log.newest import Newest
+
+
+class FaultyLog:
+    """A `tidings.log.base.Log` over another that can be made to fail, and to complete later, as a far log does.
+
+    Args:
+        log: The log that stores.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._append_errors: list[LogError] = []
+        self._read_errors: list[LogError] = []
+        self._held_appends: list[Callable[[], None]] | None = None
+        self._held_reads: list[Callable[[], None]] | None = None
+        self.appends = 0
+        """Batches given so far."""
+        self.reads = 0
+        """Reads asked for so far."""
+
+    def fail_append(self, error: LogError) -> None:
+        """Let the next batch fail with `error`."""
+        self._append_errors.append(error)
+
+    def fail_read(self, error: LogError) -> None:
+        """Let the next read fail with `error`."""
+        self._read_errors.append(error)
+
+    def hold_appends(self) -> None:
+        """Complete no append until `release_appends`."""
+        self._held_appends = self._held_appends or []
+
+    def release_appends(self) -> None:
+        """Complete the appends that were held, and from now on every one at once."""
+        held, self._held_appends = self._held_appends or [], None
+        for complete in held:
+            complete()
+
+    def hold_reads(self) -> None:
+        """Complete no read until `release_reads`."""
+        self._held_reads = self._held_reads or []
+
+    def release_reads(self) -> None:
+        """Complete the reads that were held, as the log is now, and from now on every one at once."""
+        held, self._held_reads = self._held_reads or [], None
+        for complete in held:
+            complete()
+
+    @property
+    def newest(self) -> Newest:
+        """See `Log.newest`."""
+        return self._log.newest
+
+    @property
+    def epoch(self) -> str:
+        """See `Log.epoch`."""
+        return self._log.epoch
+
+    @property
+    def head(self) -> int:
+        """See `Log.head`."""
+        return self._log.head
+
+    def follow(self, tail: Tail) -> None:
+        """See `Log.follow`."""
+        self._log.follow(tail)
+
+    def append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+        """See `Log.append`."""
+        self.appends += 1
+        complete = partial(self._append, batch, done)
+        if self._held_appends is not None:
+            self._held_appends.append(complete)
+        else:
+            complete()
+
+    def _append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+        if self._append_errors:
+            done(self._append_errors.pop(0))
+        else:
+            self._log.append(batch, done)
+
+    def known(self, scope: str, event_id: str) -> Known | None:
+        """See `Log.known`."""
+        return self._log.known(scope, event_id)
+
+    def read(self, query: Query, done: ReadDone) -> None:
+        """See `Log.read`."""
+        self.reads += 1
+        complete = partial(self._read, query, done)
+        if self._held_reads is not None:
+            self._held_reads.append(complete)
+        else:
+            complete()
+
+    def _read(self, query: Query, done: ReadDone) -> None:
+        if self._read_errors:
+            done(self._read_errors.pop(0))
+        else:
+            self._log.read(query, done)
+
+    def trimmed(self, after: int, paths: PathSet) -> int | None:
+        """See `Log.trimmed`."""
+        return self._log.trimmed(after, paths)
+
+    def position(self, offset: int) -> Position:
+        """See `Log.position`."""
+        return self._log.position(offset)
+
+    def resolve(self, position: Position) -> int | None:
+        """See `Log.resolve`."""
+        return self._log.resolve(position)
+
+    def maintain(self, now_ns: int) -> bool:
+        """See `Log.maintain`."""
+        return self._log.maintain(now_ns)
+
+    def statistics(self) -> LogStatistics:
+        """See `Log.statistics`."""
+        return self._log.statistics()
+
+    def close(self) -> None:
+        """See `Log.close`."""
+        self._log.close()
