@@ -1,0 +1,104 @@
+"""The way to the hub's machine: its name, its port, its certificate."""
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+
+from tidings.cli.doctor.finding import Finding, bad, good, note
+from tidings.cli.doctor.target import Target
+
+NAME, TCP, TLS = "name", "tcp", "tls"
+TIMEOUT_S = 5.0
+
+_REFUSED = "Nothing listens there. Start a hub with `tidings serve`, or correct the port."
+_TIMED_OUT = "Nothing answers: a firewall drops the packets, the machine is off, or the address is another's."
+_UNREACHABLE = "There is no route: check the network, a VPN, or the address."
+
+
+async def check_name(target: Target) -> tuple[Finding, list[str]]:
+    """Resolve the host, and return the addresses."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        return bad(NAME, f"no answer about {target.host!r}", "The name server does not answer; try an address."), []
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else str(error)
+        return bad(NAME, f"{target.host!r} has no address: {reason}", "Check the spelling, or the name server."), []
+    addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+    if addresses == [target.host]:
+        return good(NAME, f"{target.host} is an address"), addresses
+    return good(NAME, f"{target.host} is {', '.join(addresses)}"), addresses
+
+
+async def check_tcp(target: Target, addresses: list[str]) -> Finding:
+    """Connect to every address: clients may choose any of them."""
+    failures: dict[str, OSError] = {}
+    for address in addresses:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                _, writer = await asyncio.open_connection(address, target.port)
+            writer.close()
+        except OSError as error:  # TimeoutError is one
+            failures[address] = error
+    reached = [address for address in addresses if address not in failures]
+    port = f"port {target.port}"
+    if not failures:
+        return good(TCP, f"{port} is open")
+    told = "; ".join(f"{address}: {_reason(error)}" for address, error in failures.items())
+    if not reached:
+        return bad(TCP, f"{port} cannot be reached ({told})", _hint(list(failures.values())[-1]))
+    if target.host in ("localhost", "localhost."):
+        # Every client tries the next address; a hub on 127.0.0.1 alone is how it should be.
+        return good(TCP, f"{port} is open on {', '.join(reached)}")
+    return note(TCP, f"{port} is open on {', '.join(reached)} only ({told})", "Remove the dead address from the name.")
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer in {TIMEOUT_S:g} s"
+    # The loop's own text repeats the address instead of saying what happened.
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+def _hint(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return _REFUSED
+    if isinstance(error, TimeoutError):
+        return _TIMED_OUT
+    return _UNREACHABLE if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH) else "See the reason."
+
+
+async def check_tls(target: Target) -> Finding:
+    """Shake hands, with the certificate checked as every client checks it."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            _, writer = await asyncio.open_connection(target.host, target.port, ssl=context)
+    except ssl.SSLCertVerificationError as error:
+        return bad(TLS, f"the certificate is not trusted: {error.verify_message}", _certificate_hint(error.verify_code))
+    except ssl.SSLError as error:
+        if "ALPN" in str(error.reason) or "NO_APPLICATION_PROTOCOL" in str(error.reason):
+            return bad(TLS, "the server speaks HTTP/2 only", "Have it offer http/1.1 too: a WebSocket begins with it.")
+        hint = (
+            "Nothing speaks TLS there: use ws://, or put TLS before the hub." if "WRONG_VERSION" in str(error) else ""
+        )
+        return bad(TLS, f"no TLS: {error.reason or error}", hint or "See the server's TLS settings.")
+    except OSError as error:
+        return bad(TLS, f"no TLS: {_reason(error)}", "The other side closed during the handshake: see its log.")
+    version = writer.get_extra_info("ssl_object").version()
+    writer.close()
+    return good(TLS, f"{version}, the certificate is trusted")
+
+
+def _certificate_hint(code: int) -> str:
+    return {
+        10: "It has expired: renew it.",
+        18: "It is self-signed: use one of an authority, or name it in SSL_CERT_FILE.",
+        19: "Its authority is unknown here: name that in SSL_CERT_FILE.",
+        20: "Its authority is unknown here, or the server sends no chain: configure the full chain.",
+        62: "It is another host's: use the name that it was issued for.",
+    }.get(code, "Renew or replace the certificate.")

@@ -1,0 +1,77 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidings.cli.units import clock_time, describe_size, format_duration, format_size, parse_duration, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("65536", 65536),
+        ("1GiB", 1 << 30),
+        ("1 gib", 1 << 30),
+        ("1.5KiB", 1536),
+        ("10GB", 10**10),
+        ("500 MB", 500_000_000),
+        ("1_000", 1000),
+        ("7b", 7),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "1 XB", "-1", "1e9", "1GiB2", "nan", "١٢"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7d", 604_800),
+        ("1h30m", 5400),
+        ("45s", 45),
+        ("500ms", 0.5),
+        ("2.5", 2.5),
+        ("1d 12h", 129_600),
+        ("2w", 1_209_600),
+    ],
+)
+def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "d", "7 days", "1h30", "-5s", "5s!", "inf"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no duration"):
+        parse_duration(text)
+
+
+@given(st.integers(0, 1 << 50))
+def test_a_size_is_read_back_exactly(size: int) -> None:
+    assert parse_size(format_size(size)) == size
+
+
+@given(st.integers(0, 10**12))
+def test_a_duration_is_read_back_to_the_millisecond(milliseconds: int) -> None:
+    assert parse_duration(format_duration(milliseconds / 1000)) == pytest.approx(milliseconds / 1000, abs=0.0005)
+
+
+def test_settings_are_shown_in_the_largest_unit_that_is_exact() -> None:
+    assert format_size(1 << 30) == "1GiB"
+    assert format_size((1 << 30) + 1) == "1073741825"
+    assert format_duration(604_800) == "7d"
+    assert format_duration(90) == "1m30s"
+    assert format_duration(0.25) == "250ms"
+    assert format_duration(0) == "0s"
+
+
+def test_figures_for_reading_are_rounded() -> None:
+    assert describe_size(0) == "0 B"
+    assert describe_size(1_572_864) == "1.5 MiB"
+    assert describe_size(2000 << 40) == "2,000 TiB"
+    assert [clock_time(s) for s in (-3, 7.9, 723, 3723)] == ["0:00", "0:07", "12:03", "1:02:03"]
