@@ -2,6 +2,7 @@
 
 import typer
 
+from tidings.cli.doctor.command import doctor
 from tidings.cli.serve.command import serve
 from tidings.version import __version__
 
@@ -13,6 +14,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(serve)
+app.command()(doctor)
 
 
 def _show_version(asked: bool) -> None:
