@@ -4,7 +4,8 @@ A path is a channel (``operations``), one key of it (``operations/op-42``: every
 a prefix of keys (``operations/acme.*``), or ``*``, everything one may read. ``global`` is part of every set of paths.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
@@ -117,8 +118,12 @@ class PathSet(Struct, frozen=True):
         wanted = set(paths)
         if wanted and with_global:
             wanted.add(Path(ChannelType.GLOBAL))
-        kept = [path for path in wanted if not any(other != path and other.covers(path) for other in wanted)]
-        return cls(tuple(sorted(kept, key=lambda path: (path.channel, path.key or "", path.prefix))))
+        kept: list[Path] = []
+        for path in sorted(wanted, key=lambda path: (path.channel, path.key or "", not path.prefix)):
+            # What a path covers comes right behind it, and nothing else in between.
+            if not kept or not kept[-1].covers(path):
+                kept.append(path)
+        return cls(tuple(kept))
 
     def __bool__(self) -> bool:
         return bool(self.paths)
@@ -128,15 +133,35 @@ class PathSet(Struct, frozen=True):
 
     def without(self, removed: "PathSet") -> "PathSet":
         """Return the paths that are not exactly in `removed`; `global` stays while anything does."""
-        gone = set(removed.paths) - {Path(ChannelType.GLOBAL)}
-        left = [path for path in self.paths if path not in gone]
-        if all(path.channel == ChannelType.GLOBAL for path in left) and Path(ChannelType.GLOBAL) in self.paths and gone:
+        everyone = Path(ChannelType.GLOBAL)
+        gone = set(removed.paths)
+        left = [path for path in self.paths if path == everyone or path not in gone]
+        if left == [everyone] and gone:
             return PathSet(())
         return PathSet.of(left)
 
     def matches(self, channel: str, key: str | None) -> bool:
         """Return whether an event of `channel` and `key` is on one of the paths."""
         return any(path.matches(channel, key) for path in self.paths)
+
+    def matcher(self) -> Callable[[str, str | None], bool]:
+        """Return what `matches` does as a function, for many events: it costs the same for one path and a thousand."""
+        whole = {path.channel for path in self.paths if path.key is None}
+        exact = {(path.channel, path.key) for path in self.paths if not path.prefix}
+        by_channel: defaultdict[str, list[str]] = defaultdict(list)
+        for path in self.paths:
+            if path.prefix and path.key is not None:
+                by_channel[path.channel].append(path.key)
+        prefixes = {channel: tuple(keys) for channel, keys in by_channel.items()}
+
+        def matches(channel: str, key: str | None) -> bool:
+            if channel in whole:
+                return True
+            if key is None:
+                return False
+            return (channel, key) in exact or key.startswith(prefixes.get(channel, ()))
+
+        return matches
 
     def covers(self, path: Path) -> bool:
         """Return whether every event on `path` is on one of these."""

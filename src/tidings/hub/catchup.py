@@ -22,7 +22,9 @@ from tidings.hub.wire import WireForm
 from tidings.log.base import Log, Page, Query, Scheduler
 
 _CHUNKS = 64
-"""Encoded reads remembered, for others of the same lane at the same place."""
+"""Encoded reads remembered, for others of the same lane at the same place: 4 MiB of 64 KiB."""
+_CHUNK_AGE_S = 1.0
+"""How long they are: a `latest` event in one may have been superseded since."""
 _ENTRIES = 512
 """Entries of the ring looked at in one read."""
 _RETRY_S = 1.0
@@ -36,6 +38,9 @@ class Chunk(Struct, frozen=True):
 
     frames: bytes
     scanned: int
+    """Up to where it was read: `Place.until`, or less where the chunk was full before."""
+    read_at: float
+    """On the monotonic clock."""
 
 
 class Place(Struct, frozen=True):
@@ -90,7 +95,7 @@ class Catchup:
 
     def add(self, subscriber: Subscriber) -> None:
         """Give `subscriber` its turn, unless it has one already or its outlet takes nothing now."""
-        if subscriber.queued or subscriber.blocked or subscriber.state is not State.CATCHING_UP:
+        if subscriber.queued or subscriber.reading or subscriber.blocked or subscriber.state is not State.CATCHING_UP:
             return
         subscriber.queued = True
         self._ready.append(subscriber)
@@ -118,51 +123,44 @@ class Catchup:
         """Read `subscriber` one chunk forward, or end a stretch, or let it join its lane."""
         while subscriber.stretches:
             stretch = subscriber.stretches[0]
-            if stretch.after < stretch.until:
-                if not stretch.newest_only:
-                    stretch.told = self._tell_gap(subscriber, stretch.paths, stretch.after, stretch.told)
-                place = Place(
-                    subscriber.form, stretch.paths, stretch.but, stretch.after, stretch.until, stretch.newest_only
-                )
-                self._read(place, subscriber)
+            if stretch.paths and stretch.after < stretch.until:
+                self._read(_place(subscriber, stretch.until), subscriber)
                 return
             subscriber.stretches.popleft()
             if stretch.then is not None:
-                stretch.then()
+                stretch.then(stretch.until)
             if subscriber.blocked or subscriber.state is not State.CATCHING_UP:
                 return
         goal = self._horizon.goal(subscriber)
-        if subscriber.offset >= goal:
-            self._horizon.join(subscriber)
-        elif subscriber.paths:
-            subscriber.told = self._tell_gap(subscriber, subscriber.paths, subscriber.offset, subscriber.told)
-            self._read(Place(subscriber.form, subscriber.paths, NOTHING, subscriber.offset, goal, False), subscriber)
+        if subscriber.paths and subscriber.offset < goal:
+            self._read(_place(subscriber, goal), subscriber)
         else:
-            subscriber.offset = goal
+            subscriber.offset = max(subscriber.offset, goal)
             self._horizon.join(subscriber)
 
-    def _tell_gap(self, subscriber: Subscriber, paths: PathSet, after: int, told: int) -> int:
-        """Tell `subscriber` what trimming took before it was read; return up to where it has been told."""
+    def _tell_gap(self, place: Place, subscriber: Subscriber) -> None:
+        """Tell `subscriber` what trimming took before it was read."""
         # Reading goes on from the same place: what is left of the gap is the newest event of each key, in log order.
-        until = self._log.trimmed(after, paths)
-        if until is None or until <= told:
-            return told
-        subscriber.on_gap(max(after, told), until)
-        return until
+        # A snapshot has no gaps, and what the ring still holds can be read though the log has trimmed it.
+        if place.newest_only or place.after >= self._ring.floor:
+            return
+        until = self._log.trimmed(place.after, place.paths)
+        cursor = subscriber.stretches[0] if subscriber.stretches else subscriber
+        if until is not None and until > cursor.told:
+            after = max(place.after, cursor.told)
+            cursor.told = until
+            subscriber.on_gap(self._log.position(after), self._log.position(until), "trimmed")
 
     def _read(self, place: Place, subscriber: Subscriber) -> None:
-        chunk = self._chunks.get(place)
+        self._tell_gap(place, subscriber)
+        chunk = self._remembered(place) or self.chunk_of_ring(place)
         if chunk is not None:
-            self._deliver(place, subscriber, chunk)
+            self._deliver(subscriber, chunk)
             return
+        subscriber.reading = True
         waiting = self._reading.get(place)
         if waiting is not None:
             waiting.append(subscriber)
-            return
-        chunk = self.chunk_of_ring(place)
-        if chunk is not None:
-            self._remember(place, chunk)
-            self._deliver(place, subscriber, chunk)
             return
         self.reads += 1
         self._reading[place] = [subscriber]
@@ -184,6 +182,8 @@ class Catchup:
         frames: list[bytes] = []
         size = 0
         scanned = place.after
+        matches = place.paths.matcher()
+        excludes = place.but.matcher()
         newest = self._log.newest
         entries = self._ring.after(place.after, _ENTRIES)
         for entry in entries:
@@ -193,9 +193,7 @@ class Catchup:
                 break
             scanned = offset
             event = entry.record.event
-            if not place.paths.matches(event.channel, event.key):
-                continue
-            if place.but and place.but.matches(event.channel, event.key):
+            if not matches(event.channel, event.key) or excludes(event.channel, event.key):
                 continue
             if event.event_class is EventClass.LATEST and newest.is_superseded(offset, event):
                 continue
@@ -207,10 +205,14 @@ class Catchup:
         else:
             if len(entries) < _ENTRIES:
                 scanned = place.until
-        return Chunk(b"".join(frames), scanned)
+        chunk = Chunk(b"".join(frames), scanned, self._clock.monotonic())
+        self._remember(place, chunk)
+        return chunk
 
     def _arrived(self, place: Place, page: Page | LogError) -> None:
         waiting = self._reading.pop(place)
+        for subscriber in waiting:
+            subscriber.reading = False
         if isinstance(page, LogError):
             log.error("reading the log failed", error=str(page), code=page.code, after=place.after)
             for subscriber in waiting:
@@ -219,18 +221,33 @@ class Catchup:
         form = place.form
         position = self._log.position
         frames = b"".join([form.event(record.event, str(position(record.offset))) for record in page.records])
-        chunk = Chunk(frames, page.scanned)
+        chunk = Chunk(frames, page.scanned, self._clock.monotonic())
         self._remember(place, chunk)
         for subscriber in waiting:
-            if subscriber.state is State.CATCHING_UP:
-                self._deliver(place, subscriber, chunk)
+            if subscriber.blocked or not _is_at(subscriber, place):  # while the log was reading
+                self.add(subscriber)
+            else:
+                self._tell_gap(place, subscriber)
+                self._deliver(subscriber, chunk)
+
+    def _remembered(self, place: Place) -> Chunk | None:
+        for known in (place,) if place.newest_only else (place, _from(place)):
+            chunk = self._chunks.get(known)
+            if chunk is not None and chunk.scanned <= place.until:
+                if self._clock.monotonic() - chunk.read_at < _CHUNK_AGE_S:
+                    self._chunks.move_to_end(known)
+                    return chunk
+                del self._chunks[known]
+        return None
 
     def _remember(self, place: Place, chunk: Chunk) -> None:
-        self._chunks[place] = chunk
+        # A chunk that was full before it came to its end is the same for those who read further than that. Not so of a
+        # snapshot: an alert that was cleared meanwhile would be brought, and the clearing not.
+        self._chunks[_from(place) if chunk.scanned < place.until and not place.newest_only else place] = chunk
         if len(self._chunks) > _CHUNKS:
             self._chunks.popitem(last=False)
 
-    def _deliver(self, place: Place, subscriber: Subscriber, chunk: Chunk) -> None:
+    def _deliver(self, subscriber: Subscriber, chunk: Chunk) -> None:
         if subscriber.stretches:
             subscriber.stretches[0].after = chunk.scanned
         else:
@@ -242,3 +259,21 @@ class Catchup:
             self.add(subscriber)
         else:  # at once: at its next turn the head would have moved on
             self._horizon.join(subscriber)
+
+
+def _place(subscriber: Subscriber, until: int) -> Place:
+    """Return what `subscriber` reads next."""
+    if subscriber.stretches:
+        stretch = subscriber.stretches[0]
+        return Place(subscriber.form, stretch.paths, stretch.but, stretch.after, until, stretch.newest_only)
+    return Place(subscriber.form, subscriber.paths, NOTHING, subscriber.offset, until, False)
+
+
+def _is_at(subscriber: Subscriber, place: Place) -> bool:
+    """Return whether `place` is what `subscriber` reads next."""
+    return subscriber.state is State.CATCHING_UP and _place(subscriber, place.until) == place
+
+
+def _from(place: Place) -> Place:
+    """Return what stands for all places that begin as this one does, whatever their end."""
+    return Place(place.form, place.paths, place.but, place.after, -1, False)

@@ -17,7 +17,7 @@ from tidings.contract.commands import COMMANDS
 from tidings.contract.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope, fault
 from tidings.contract.paths import Path, PathSet, parse_path, parse_paths
 from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, Payload
-from tidings.contract.positions import parse_since
+from tidings.contract.positions import Position, parse_since
 from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, InvalidPath, TidingsError
 from tidings.hub import replies
@@ -126,7 +126,7 @@ class Connection:
             self.subscriber,
             options.paths,
             options.since,
-            begun=_unsaid,
+            begun=partial(self._subscribed, None) if self.versioned else _unsaid,
             live=self._live if self.versioned else _unheard,
         )
 
@@ -172,10 +172,7 @@ class Connection:
         elif lane is None and subscriber.paths:
             return  # catching up: what it reads is its sign of life
         elif lane is None or not lane.wrote_within(self.hub.config.heartbeat_s, self.hub.clock.monotonic()):
-            delivered = self.hub.delivery.delivered
-            self._write(
-                position_frame(self.form, lane.offset if lane is not None and subscriber.pace_ms else delivered)
-            )
+            self._write(position_frame(self.form, self.hub.delivery.reached(subscriber)))
 
     # Messages in.
 
@@ -296,16 +293,15 @@ class Connection:
             self.subscriber, paths, since, begun=partial(self._subscribed, envelope), live=self._live
         )
 
-    def _subscribed(self, envelope: Envelope, outcome: str, offset: int) -> None:
-        self._reply(
-            envelope,
-            replies.SUBSCRIBED,
-            commands.Subscribed(
-                channels=self.subscriber.paths.names(),
-                position=str(self.hub.log.position(offset)),
-                outcome=outcome,
-            ),
+    def _subscribed(self, envelope: Envelope | None, outcome: str, offset: int) -> None:
+        """Tell how a subscription begins: in reply to its command, or unasked for the one in the URL."""
+        subscribed = commands.Subscribed(
+            channels=self.subscriber.paths.names(), position=str(self.hub.log.position(offset)), outcome=outcome
         )
+        if envelope is None:
+            self._push(replies.SUBSCRIBED, subscribed)
+        else:
+            self._reply(envelope, replies.SUBSCRIBED, subscribed)
 
     def _command_unsubscribe(self, envelope: Envelope, data: commands.Unsubscribe) -> None:
         own = self.subscriber.paths
@@ -324,15 +320,13 @@ class Connection:
 
     # Messages out.
 
-    def _live(self) -> None:
-        subscriber = self.subscriber
-        position = str(self.hub.log.position(subscriber.offset))
-        self._push(replies.LIVE, commands.Live(channels=subscriber.paths.names(), position=position))
+    def _live(self, offset: int) -> None:
+        position = str(self.hub.log.position(offset))
+        self._push(replies.LIVE, commands.Live(channels=self.subscriber.paths.names(), position=position))
 
-    def _gap(self, after: int, until: int) -> None:
-        position = self.hub.log.position
+    def _gap(self, after: Position, until: Position, reason: str) -> None:
         self.hub.delivery.counters.gaps += 1
-        self._push(replies.GAP, commands.Gap(after=str(position(after)), until=str(position(until)), reason="trimmed"))
+        self._push(replies.GAP, commands.Gap(after=str(after), until=str(until), reason=reason))
 
     def _tell_legacy(self, type: str) -> None:
         now = LEGACY_TYPES[type]
@@ -399,5 +393,5 @@ def _unsaid(outcome: str, offset: int) -> None:
     """Say nothing: a plain connection is not told how its subscription begins."""
 
 
-def _unheard() -> None:
+def _unheard(offset: int) -> None:
     """Say nothing: a plain connection is not told when it is live."""

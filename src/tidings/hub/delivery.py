@@ -10,7 +10,7 @@ from functools import partial
 from msgspec import Struct
 
 from tidings.contract.paths import NOTHING, PathSet
-from tidings.contract.positions import FIRST, NOW, SNAPSHOT, Position
+from tidings.contract.positions import NOW, SNAPSHOT, Position
 from tidings.contract.vocabulary import EventClass
 from tidings.hub.catchup import Catchup, Place
 from tidings.hub.clock import Clock
@@ -22,6 +22,10 @@ from tidings.log.base import Log, Record, Scheduler
 
 Begun = Callable[[str, int], None]
 """Called before the events of a subscription, with its outcome (`live`, `complete`, `snapshot`, `gap`) and offset."""
+
+
+Live = Callable[[int], None]
+"""Called after the events of a subscription, with the offset up to which they went."""
 
 
 class DeliveryCounters(Struct):
@@ -36,6 +40,18 @@ class DeliveryCounters(Struct):
     """Subscribers that came to the head."""
     gaps: int = 0
     """Subscribers that trimming overtook."""
+
+
+class _Beginning(Struct, frozen=True):
+    """How a subscription begins."""
+
+    outcome: str
+    after: int
+    """From where on its paths are read."""
+    newest_only: bool = False
+    """Whether it reads a snapshot."""
+    lost: str = ""
+    """Why what `since` asked for is not there, where that is so before anything is read."""
 
 
 class _Awaited(Struct):
@@ -115,6 +131,12 @@ class Delivery:
                 return max(lane.offset, subscriber.offset)
         return self.delivered
 
+    def reached(self, subscriber: Subscriber) -> int:
+        """Return the offset up to which everything on the paths of `subscriber` was written to it."""
+        if subscriber.state is State.LIVE and subscriber.pace_ms and subscriber.lane is not None:
+            return subscriber.lane.offset
+        return self.delivered if subscriber.state is State.LIVE or not subscriber.paths else subscriber.offset
+
     def join(self, subscriber: Subscriber) -> None:
         """See `Horizon.join`."""
         if not subscriber.paths:
@@ -136,12 +158,12 @@ class Delivery:
         lane = subscriber.lane
         if lane is None:
             return
+        if subscriber.state is State.LIVE:
+            subscriber.offset = self.reached(subscriber)
+            subscriber.state = State.CATCHING_UP
         subscriber.lane = None
         lane.waiting.pop(subscriber, None)
         lane.remove(subscriber)
-        if subscriber.state is State.LIVE:
-            subscriber.offset = lane.offset if subscriber.pace_ms else self.delivered
-            subscriber.state = State.CATCHING_UP
         self.lanes.discard(lane)
 
     def pause(self, subscriber: Subscriber) -> None:
@@ -193,7 +215,7 @@ class Delivery:
         since: Position | str,
         *,
         begun: Begun,
-        live: Callable[[], None],
+        live: Live,
     ) -> None:
         """Add paths: `subscriber` leaves the live set, reads what the added ones lack, and goes on with the union.
 
@@ -202,7 +224,7 @@ class Delivery:
             added: Which paths.
             since: From where on the added ones are read.
             begun: Called before the events.
-            live: Called when snapshot or catch-up has ended.
+            live: Called when snapshot or catch-up has ended, with the offset up to which it went.
         """
         self.leave(subscriber)
         if isinstance(since, Position):
@@ -214,50 +236,48 @@ class Delivery:
                 return
         self._begin(subscriber, added, since, begun, live)
 
-    def _begin(
-        self, subscriber: Subscriber, added: PathSet, since: Position | str, begun: Begun, live: Callable[[], None]
-    ) -> None:
+    def _begin(self, subscriber: Subscriber, added: PathSet, since: Position | str, begun: Begun, live: Live) -> None:
         self.leave(subscriber)
         before = subscriber.paths
-        place = subscriber.offset if before or subscriber.stretches else self.delivered
-        if since == NOW:
-            outcome, after, newest_only = "live", place, False
-        elif since == SNAPSHOT:
-            outcome, after, newest_only = "snapshot", 0, True
-        else:
-            outcome, after, newest_only = self._resumption(since, added)
+        lacking = PathSet(tuple(path for path in added.paths if not before.covers(path)))
+        place = subscriber.offset if before else self.delivered
+        beginning = self._beginning(since, lacking, place)
+        after = beginning.after
         subscriber.paths = before | added
-        begun(outcome, after if outcome != "snapshot" else place)
-        if outcome == "gap" and newest_only:
-            subscriber.on_gap(self._oldest(since), place)
+        begun(beginning.outcome, place if beginning.newest_only else after)
+        if beginning.lost and isinstance(since, Position):
+            subscriber.on_gap(since, self._log.position(place), beginning.lost)
         if after > place:  # ahead of the cursor: the paths it had follow up to there first
-            subscriber.stretches.append(Stretch(paths=before, after=place, until=after, then=live))
+            stretch = Stretch(paths=before, after=place, until=after, told=subscriber.told, then=live)
             subscriber.offset = after
         else:
-            subscriber.stretches.append(
-                Stretch(paths=added, but=before, after=after, until=place, newest_only=newest_only, then=live)
+            stretch = Stretch(
+                paths=lacking, but=before, after=after, until=place, newest_only=beginning.newest_only, then=live
             )
             subscriber.offset = place
+        subscriber.stretches.append(stretch)
         self.catchup.add(subscriber)
 
-    def _resumption(self, since: Position | str, added: PathSet) -> tuple[str, int, bool]:
-        if since == FIRST or not isinstance(since, Position):
-            return "complete", 0, False
-        offset = self._log.resolve(since)
-        if offset is None or offset > self.delivered:
-            return "gap", 0, True
-        return ("complete" if self._log.trimmed(offset, added) is None else "gap"), offset, False
-
-    @staticmethod
-    def _oldest(since: Position | str) -> int:
-        return since.offset if isinstance(since, Position) else 0
+    def _beginning(self, since: Position | str, lacking: PathSet, place: int) -> _Beginning:
+        if since == NOW or not lacking:
+            return _Beginning("live", place)
+        if since == SNAPSHOT:
+            return _Beginning("snapshot", 0, newest_only=True)
+        offset = self._log.resolve(since) if isinstance(since, Position) else 0
+        if offset is None:
+            return _Beginning("gap", 0, newest_only=True, lost="epoch")
+        if offset > self.delivered:
+            return _Beginning("gap", 0, newest_only=True, lost="future")
+        trimmed = offset < self.ring.floor and self._log.trimmed(offset, lacking) is not None
+        return _Beginning("gap" if trimmed else "complete", offset)
 
     def unsubscribe(self, subscriber: Subscriber, removed: PathSet) -> None:
         """Take paths away from `subscriber`; what was not read of them yet is not read any more."""
         self.leave(subscriber)
-        subscriber.paths = subscriber.paths.without(removed)
+        left = subscriber.paths = subscriber.paths.without(removed)
         for stretch in subscriber.stretches:
-            stretch.paths = stretch.paths.without(removed)
+            # By what is left, not by what is removed: a stretch's paths may be parts of a path that was added later.
+            stretch.paths = PathSet(tuple(path for path in stretch.paths.paths if left.covers(path)))
         self.catchup.add(subscriber)
 
     # Positions from the future.

@@ -3,6 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from tidings.contract.envelope import Event
+from tidings.contract.vocabulary import EventClass
 from tidings.hub.wire import WireForm
 from tidings.log.base import Record
 
@@ -28,6 +30,10 @@ class Entry:
 
 def _offset(entry: Entry) -> int:
     return entry.record.offset
+
+
+_GONE = Entry(Record(0, Event("", "", "", b"", "", None, EventClass.DURABLE), 0), "")
+"""Stands where an entry fell out, until the list is cut."""
 
 
 class Ring:
@@ -75,6 +81,7 @@ class Ring:
             entry = entries[start]
             self._bytes -= len(entry.record.event.data) + _OVERHEAD + sum(map(len, entry.frames.values()))
             self.floor = entry.record.offset
+            entries[start] = _GONE
             start += 1
         self._start = start
         if start > 4096 and start * 2 > len(entries):  # amortised: a list is cheap to cut only now and then

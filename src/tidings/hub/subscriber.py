@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from tidings.contract.paths import NOTHING, PathSet
+from tidings.contract.positions import Position
 from tidings.hub.wire import Outlet, WireForm
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Stretch(Struct, kw_only=True):
     newest_only: bool = False
     told: int = 0
     """Up to where the subscriber was told of a gap in it."""
-    then: Callable[[], None] | None = None
-    """Called when the stretch has been read."""
+    then: Callable[[int], None] | None = None
+    """Called with `until`, when the stretch has been read."""
 
 
 class Subscriber:
@@ -54,6 +55,7 @@ class Subscriber:
         "pace_ms",
         "paths",
         "queued",
+        "reading",
         "state",
         "stretches",
         "told",
@@ -65,7 +67,7 @@ class Subscriber:
         form: WireForm,
         *,
         pace_ms: int = 0,
-        on_gap: Callable[[int, int], None],
+        on_gap: Callable[[Position, Position, str], None],
     ) -> None:
         self.outlet = outlet
         self.form = form
@@ -78,8 +80,10 @@ class Subscriber:
         """Whether the outlet takes no more for now."""
         self.queued = False
         """Whether it waits for its turn to catch up."""
+        self.reading = False
+        """Whether the log reads for it: it has its turn when that arrives."""
         self.told = 0
         """Up to where it was told of a gap."""
         self.stretches: deque[Stretch] = deque()
         self.on_gap = on_gap
-        """Called with the last offset read and the one up to which durable events of its paths may be gone."""
+        """Called with the last position read, the one up to which durable events of its paths may be gone, and why."""
