@@ -1,1 +1,23 @@
-"""."""
+"""The client library: publish events, and watch them, over connections that come back by themselves."""
+
+from tidings.client.client import PUBLISH_TIMEOUT_S as PUBLISH_TIMEOUT_S
+from tidings.client.client import Client as Client
+from tidings.client.client import connect as connect
+from tidings.client.connection import Connection as Connection
+from tidings.client.connection import Ended as Ended
+from tidings.client.connection import OpenConnection as OpenConnection
+from tidings.client.connection import open_websocket as open_websocket
+from tidings.client.inbox import Buffer as Buffer
+from tidings.client.items import Gap as Gap
+from tidings.client.items import Live as Live
+from tidings.client.items import Notice as Notice
+from tidings.client.items import Outcome as Outcome
+from tidings.client.items import ReceivedEvent as ReceivedEvent
+from tidings.client.link import LinkOptions as LinkOptions
+from tidings.client.publisher import Window as Window
+from tidings.client.reconnect import Reconnect as Reconnect
+from tidings.client.state import State as State
+from tidings.client.state import Status as Status
+from tidings.client.url import DEFAULT_URL as DEFAULT_URL
+from tidings.client.watch import Watch as Watch
+from tidings.client.watch import WatchStatistics as WatchStatistics

@@ -1,0 +1,195 @@
+"""One WebSocket connection to a hub: what can go wrong with it, in tidings' own words.
+
+websockets' asyncio client rather than its Sans-I/O protocol: happy paths and proxies, TLS, redirects, flow control and
+closing are its work, and a client has one connection, not ten thousand.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    NegotiationError,
+    ProxyError,
+)
+from websockets.typing import Subprotocol
+
+from tidings.client.url import authority, is_loopback
+from tidings.contract.commands import SUBPROTOCOL
+from tidings.exceptions import ClientError, HandshakeRefused, HubUnreachable, NotAHub
+
+_MAX_SIZE = 1 << 20
+"""Bytes of one message: an event is under 70 KB; the longest reply names a thousand paths of 255 bytes."""
+_CLOSE_TIMEOUT_S = 1.0
+"""For the hub's half of a closing: its Close waits behind what it has sent."""
+_ABNORMAL = 1006
+_NO_CODE = 1005
+
+logger = logging.getLogger(__name__)
+
+
+class Ended(Exception):
+    """The end of a connection, with its WebSocket close code; never leaves this package."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class Connection(Protocol):
+    """An open connection that speaks `tidings.v1`.
+
+    One task receives, one sends. Whoever implements it must let a receiver that stops receiving stop the sender at the
+    other end, with a bounded number of messages in between.
+    """
+
+    async def receive(self) -> bytes:
+        """Return the next message.
+
+        Raises:
+            Ended: The connection has ended.
+        """
+        ...
+
+    async def send(self, body: bytes) -> None:
+        """Send one message; return when the way out has room for another.
+
+        Raises:
+            Ended: The connection has ended.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close in order, within a second or so; what was not received is dropped. Never raises."""
+        ...
+
+    def abort(self) -> None:
+        """End the connection at once; a receiver wakes up with `Ended`."""
+        ...
+
+
+OpenConnection = Callable[[str], Awaitable[Connection]]
+"""Opens a connection to a URL; raises HubUnreachable, HandshakeRefused or NotAHub."""
+
+
+class WebSocketConnection:
+    """A `Connection` over a socket."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    async def receive(self) -> bytes:
+        """See `Connection.receive`."""
+        try:
+            return await self._socket.recv(decode=False)
+        except ConnectionClosed as closed:
+            raise _ended(closed) from None
+
+    async def send(self, body: bytes) -> None:
+        """See `Connection.send`."""
+        try:
+            await self._socket.send(body, text=True)
+        except ConnectionClosed as closed:
+            raise _ended(closed) from None
+
+    async def aclose(self) -> None:
+        """See `Connection.aclose`."""
+        closing = asyncio.ensure_future(self._socket.close())
+        try:
+            # The hub's Close stands behind everything it has sent.
+            while True:
+                await self._socket.recv(decode=False)
+        except ConnectionClosed:
+            await closing
+        finally:
+            if not closing.done():
+                self.abort()
+                closing.cancel()
+
+    def abort(self) -> None:
+        """See `Connection.abort`."""
+        self._socket.transport.abort()
+
+
+def _ended(closed: ConnectionClosed) -> Ended:
+    # Without the peer's Close it is an abnormal end, also where we sent one because of what it had sent.
+    close = closed.rcvd
+    return Ended(_ABNORMAL, "") if close is None else Ended(int(close.code) or _NO_CODE, close.reason)
+
+
+async def open_websocket(url: str) -> Connection:
+    """Open a connection to the hub at `url`.
+
+    There are no pings: a job that blocks its interpreter for a minute, or a reader that lets the hub wait, is not dead.
+    The hub's heartbeats tell a dead connection from a quiet one.
+
+    Raises:
+        HubUnreachable: Nothing answers there.
+        HandshakeRefused: The upgrade was refused.
+        NotAHub: What answers does not speak `tidings.v1`.
+    """
+    try:
+        # Unmentioned, a proxy of the environment is used, as by other programs; but never to this very machine.
+        opening = (
+            connect(url, **_OPTIONS, proxy=None) if is_loopback(url) else connect(url, **_OPTIONS)  # type: ignore[arg-type]
+        )
+        socket = await opening
+    except (OSError, InvalidHandshake, InvalidProxy, InvalidURI) as error:
+        raise _explain(error, url) from error
+    if socket.subprotocol != SUBPROTOCOL:
+        socket.transport.abort()
+        raise NotAHub(f"{authority(url)} speaks WebSocket, but not {SUBPROTOCOL}: it is not a tidings hub")
+    return WebSocketConnection(socket)
+
+
+_OPTIONS = {
+    "subprotocols": [Subprotocol(SUBPROTOCOL)],
+    "compression": None,
+    "open_timeout": None,  # the caller's
+    "ping_interval": None,
+    "close_timeout": _CLOSE_TIMEOUT_S,
+    "max_size": _MAX_SIZE,
+    "logger": logger,
+}
+
+
+def _explain(error: Exception, url: str) -> ClientError:
+    where = authority(url)
+    if isinstance(error, InvalidStatus):
+        return _refused(error, where)
+    if isinstance(error, InvalidProxy | ProxyError):
+        return HubUnreachable(
+            f"the proxy on the way to {where} does not let us through: {error}",
+            hint="Correct the environment's proxy variables, or name the host in NO_PROXY.",
+        )
+    if isinstance(error, ssl.SSLError):
+        return HubUnreachable(
+            f"no TLS connection to {where}: {error.reason or error}",
+            hint="A hub without a certificate is at ws://, not wss://; a certificate of your own must be trusted here.",
+        )
+    if isinstance(error, OSError):
+        return HubUnreachable(f"no hub answers at {where}: {error.strerror or error}")
+    if isinstance(error, NegotiationError):
+        return NotAHub(f"{where} is not a tidings hub: {error}")
+    if isinstance(error.__cause__, EOFError | OSError):
+        return HubUnreachable(f"{where} closed the connection during the handshake")
+    return NotAHub(f"{where} does not answer as a WebSocket server: {error}")
+
+
+def _refused(error: InvalidStatus, where: str) -> HandshakeRefused:
+    response = error.response
+    says = (response.body or b"")[:200].decode(errors="replace").strip().partition("\n")[0]
+    return HandshakeRefused(
+        f"{where} refused the WebSocket upgrade with {response.status_code} {response.reason_phrase}"
+        + (f": {says}" if says else ""),
+        status=response.status_code,
+    )

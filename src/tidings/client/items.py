@@ -1,0 +1,63 @@
+"""What a watch brings: events, and between them, for those who ask, notices about the stream itself."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from tidings.contract.commands import Accepted
+from tidings.contract.payloads import Payload
+from tidings.exceptions import CommandRefused
+
+Outcome = Literal["live", "complete", "snapshot", "gap"]
+"""How a subscription began (CONTRACT §5): at the head; with everything since the position; with the newest event of
+each key; or with something missing."""
+
+
+class ReceivedEvent(Struct, frozen=True, kw_only=True, gc=False):
+    """One event, as the hub delivered it."""
+
+    type: str
+    timestamp: str
+    """RFC 3339 in UTC, up to nine digits of a second: `tidings.contract.timestamps.nanoseconds` reads it."""
+    trace_id: str
+    channel: str
+    key: str | None
+    """What the event is about: an operation, a dataset; None where it names nothing."""
+    payload: Payload | None
+    """The data as its type's struct; None where this client's contract does not know the type, or not this form."""
+    data: bytes
+    """The publisher's own JSON."""
+    position: str
+    """Its place in the log: `watch(..., since=position)` goes on behind it."""
+    event_id: str | None = None
+
+
+class Gap(Struct, frozen=True, kw_only=True):
+    """Durable events may be missing here; the newest event of each key follows, so that state is right again."""
+
+    after: str
+    """The last position before the gap."""
+    until: str
+    """The position at which the gap ends; "" where the hub could not say."""
+    reason: str
+    """`trimmed`, `epoch`, `future` or `position refused`."""
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """Snapshot or catch-up ends here; what follows is read as it happens."""
+
+    position: str
+    outcome: Outcome
+    """How the subscription, which is complete now, had begun."""
+
+
+Notice = Gap | Live
+Item = ReceivedEvent | Notice
+
+
+class Settled(Struct, frozen=True):
+    """The end of one publication."""
+
+    id: str
+    """The one `Session.publish` returned."""
+    result: Accepted | CommandRefused

@@ -1,0 +1,347 @@
+"""One logical client over any number of connections, without I/O: messages in, items and messages out.
+
+Pure: the clock is an argument, and nothing awaits. Whoever owns the socket calls `opened`, `received`, `lost` and, when
+`next_deadline` comes, `tick`; sends what `take_outgoing` returns; and asks `state` when it wants to know.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from tidings.client.items import Gap, Item, ReceivedEvent, Settled
+from tidings.client.publications import Command, Draft, Publications, encode_command
+from tidings.client.state import State
+from tidings.client.subscription import Cursor
+from tidings.contract import commands
+from tidings.contract.catalogue import EventType
+from tidings.contract.codes import reconnects
+from tidings.contract.contract import Contract, alert_key
+from tidings.contract.envelope import Envelope
+from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload, SystemAlert
+from tidings.contract.vocabulary import LEGACY_TYPES
+from tidings.exceptions import (
+    ClientError,
+    CommandRefused,
+    ConnectionLost,
+    ContractError,
+    Draining,
+    HubClosed,
+    InvalidPosition,
+    NotAHub,
+)
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_T = TypeVar("_T")
+
+_STALE_BEATS = 2
+"""Heartbeats of silence after which the hub's last word may be old: it is asked whether it is there."""
+_LOST_BEATS = 3
+"""Heartbeats of silence after which the connection is given up; one more than `_STALE_BEATS`, for the answer."""
+_NO_CODE, _ABNORMAL = 1005, 1006
+_SUBSCRIBE_ID = "subscribe"
+_PING_ID = "ping"
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a connection ended, and what that means."""
+
+    error: ClientError
+    final: bool
+    """Whether coming back makes no sense."""
+    retry_after_s: float = 0.0
+    """How long the hub asked its clients to stay away."""
+
+
+class Phase(Enum):
+    """Where the session stands with its present connection."""
+
+    DISCONNECTED = "disconnected"
+    GREETING = "greeting"
+    CATCHING_UP = "catching up"
+    LIVE = "live"
+
+
+class Session:
+    """The state of one logical client.
+
+    Args:
+        contract: What event types it knows.
+        greeting_s: How long a connection may take to say `connection:established`.
+        paths: What it reads; without any, it only publishes.
+        since: Where reading begins: `snapshot`, `now`, `first` or a position.
+    """
+
+    def __init__(
+        self, contract: Contract, *, greeting_s: float = 10.0, paths: Sequence[str] = (), since: str = "snapshot"
+    ) -> None:
+        self.phase = Phase.DISCONNECTED
+        self.cursor = Cursor(paths, since)
+        self.established: ConnectionEstablished | None = None
+        """The hub's greeting on the latest connection; None before the first."""
+        self.publications = Publications(self._new_id)
+        self.last_heard: float | None = None
+        """When the hub last gave a sign of life."""
+        self._contract = contract
+        self._greeting_s = greeting_s
+        self._ids = 0
+        self._outgoing: deque[str | bytes] = deque()
+        self._closed: ConnectionClosed | None = None
+        self._established_at: float | None = None
+        self._opened_at = 0.0
+        # Silence is reckoned from here: the last sign of life, or when we began to listen again.
+        self._silent_since = 0.0
+        self._listening = True
+        self._asked = False
+        self._handlers: Mapping[str, Callable[[Envelope], Sequence[Item | Settled]]] = {
+            "channel:subscribed": self._on_subscribed,
+            "channel:live": self._on_live,
+            "channel:gap": self._on_gap,
+            "connection:position": self._on_position,
+            "connection:closed": self._on_closed,
+            "connection:error": self._on_error,
+            "event:accepted": self._on_accepted,
+        }
+
+    # The connection's life.
+
+    def opened(self, now: float) -> None:
+        """Note that a connection is open; nothing is sent before the hub's greeting."""
+        self.phase = Phase.GREETING
+        self._opened_at = now
+        self._closed = None
+        self._established_at = None
+        self._listening = True
+        self._asked = False
+
+    def lost(self, code: int, reason: str) -> Ending:
+        """Note that the connection ended with the WebSocket close code `code`, and say what that means."""
+        told, self._closed = self._closed, None
+        greeted = self.phase is not Phase.GREETING
+        self.phase = Phase.DISCONNECTED
+        self._outgoing.clear()
+        if told is not None and code in (_NO_CODE, _ABNORMAL):
+            code, reason = told.code, told.reason
+        says = f": {reason}" if reason else ""
+        if not reconnects(code) or (told is not None and not told.reconnect):
+            error: ClientError = HubClosed(f"the hub closed the connection for good ({code}){says}", close_code=code)
+            return Ending(error=error, final=True)
+        what = "the connection to the hub ended" if greeted else "the hub closed the connection before its greeting"
+        retry_after_s = (told.retry_after_ms or 0) / 1000 if told is not None else 0.0
+        return Ending(error=ConnectionLost(f"{what} ({code}){says}"), final=False, retry_after_s=retry_after_s)
+
+    def lasted(self, now: float) -> float:
+        """Return how many seconds ago the hub's greeting came on the latest connection; 0 if none did."""
+        return 0.0 if self._established_at is None else now - self._established_at
+
+    # Time.
+
+    def state(self, now: float) -> State:
+        """Return where the session stands."""
+        heartbeat_s = self._heartbeat_s
+        if heartbeat_s is not None and self._listening and now - self._silent_since >= _STALE_BEATS * heartbeat_s:
+            return State.STALE
+        if self.phase in (Phase.DISCONNECTED, Phase.GREETING):
+            return State.CONNECTING
+        return State.LIVE if self.phase is Phase.LIVE else State.CATCHING_UP
+
+    @property
+    def _heartbeat_s(self) -> float | None:
+        return None if self.established is None else self.established.heartbeat_s
+
+    def next_deadline(self) -> float | None:
+        """Return when `tick` must be called, if nothing is heard before."""
+        if not self._listening:
+            return None
+        if self.phase is Phase.GREETING:
+            return self._opened_at + self._greeting_s
+        heartbeat_s = self._heartbeat_s
+        if heartbeat_s is None or (self.phase is Phase.DISCONNECTED and self._asked):
+            return None
+        return self._silent_since + (_LOST_BEATS if self._asked else _STALE_BEATS) * heartbeat_s
+
+    def tick(self, now: float) -> ClientError | None:
+        """Do what the time asks for; return why the connection is to be given up, or None."""
+        deadline = self.next_deadline()
+        if deadline is None or now < deadline:
+            return None
+        if self.phase is Phase.GREETING:
+            return NotAHub(f"no greeting within {self._greeting_s:g} s: what answers is not a tidings hub")
+        if self.phase is Phase.DISCONNECTED or not self._asked:
+            # The session is stale from now on; where there is a connection, the hub gets to prove that it lives.
+            self._asked = True
+            if self.phase is not Phase.DISCONNECTED:
+                self._command(commands.PING, commands.Nothing(), _PING_ID)
+            return None
+        return ConnectionLost(f"the hub has been silent for {now - self._silent_since:.3g} s")
+
+    def blocked(self) -> None:
+        """Note that nobody reads the connection: its silence is ours, not the hub's."""
+        self._listening = False
+
+    def listening(self, now: float) -> None:
+        """Note that the connection is read again."""
+        self._listening = True
+        self._silent_since = now
+        self._asked = False
+
+    # Messages out.
+
+    def publish(self, draft: Draft) -> str:
+        """Keep `draft` until the hub answers, and send it, again after every reconnect; return its id."""
+        id = self.publications.add(draft)
+        if self.phase in (Phase.CATCHING_UP, Phase.LIVE):
+            self._outgoing.append(id)
+        return id
+
+    def take_outgoing(self) -> bytes | None:
+        """Return the next message to send, or None where there is none."""
+        while self._outgoing:
+            message = self._outgoing.popleft()
+            body = self.publications.body(message) if isinstance(message, str) else message
+            if body is not None:
+                return body
+        return None
+
+    def _command(self, type: str, data: Payload, id: str) -> None:
+        self._outgoing.append(encode_command(Command(type=type, data=Raw(msgspec.json.encode(data)), id=id)))
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return str(self._ids)
+
+    # Messages in.
+
+    def received(self, body: bytes, now: float) -> Sequence[Item | Settled]:
+        """Take one message and return what it brings.
+
+        Raises:
+            NotAHub: It is none that a hub sends.
+            CommandRefused: The hub refuses the subscription; where that is recoverable, a new connection may help.
+        """
+        self.last_heard = self._silent_since = now
+        self._asked = False
+        try:
+            envelope = _decode_envelope(body)
+            if self.phase is Phase.GREETING:
+                self._greeted(envelope, now)
+                return ()
+            # Only what is in the log has a channel.
+            if envelope.channel is not None and envelope.position is not None:
+                return self._on_event(envelope, envelope.channel, envelope.position)
+            handler = self._handlers.get(envelope.type)
+            return () if handler is None else handler(envelope)
+        except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+            raise NotAHub(f"what answers does not speak tidings: {cause}") from cause
+
+    def _greeted(self, envelope: Envelope, now: float) -> None:
+        if envelope.type != "connection:established":
+            raise NotAHub(f"what answers does not speak tidings: its first message is {envelope.type[:64]!r}")
+        self.established = _data(envelope, ConnectionEstablished)
+        self._established_at = now
+        if self.cursor.paths:
+            self.phase = Phase.CATCHING_UP
+            self._subscribe()
+        else:
+            self.phase = Phase.LIVE
+        self._outgoing.extend(self.publications)
+
+    def _subscribe(self) -> None:
+        cursor = self.cursor
+        self._command(
+            commands.SUBSCRIBE, commands.Subscribe(channels=list(cursor.paths), since=cursor.since), _SUBSCRIBE_ID
+        )
+
+    def _on_event(self, envelope: Envelope, channel: str, position: str) -> Sequence[Item]:
+        if not self.cursor.received(position):
+            return ()
+        data = b"" + envelope.data
+        payload, key = self._read(envelope.type, data)
+        return (
+            ReceivedEvent(
+                type=envelope.type,
+                timestamp=envelope.timestamp or "",
+                trace_id=envelope.trace_id or "",
+                channel=channel,
+                key=key,
+                payload=payload,
+                data=data,
+                position=position,
+                event_id=envelope.event_id,
+            ),
+        )
+
+    def _read(self, type: str, data: bytes) -> tuple[Payload | None, str | None]:
+        try:
+            payload = self._contract.decode(type, data)
+        except ContractError:  # a newer hub's type, or form of it: its bytes are handed on
+            return None, None
+        row = self._contract.events.get(LEGACY_TYPES.get(type, type))
+        return payload, None if row is None else event_key(row, payload)
+
+    def _on_subscribed(self, envelope: Envelope) -> Sequence[Item]:
+        self.cursor.subscribed(_data(envelope, commands.Subscribed))
+        return ()
+
+    def _on_live(self, envelope: Envelope) -> Sequence[Item]:
+        self.phase = Phase.LIVE
+        return (self.cursor.live(_data(envelope, commands.Live)),)
+
+    def _on_gap(self, envelope: Envelope) -> Sequence[Item]:
+        told = _data(envelope, commands.Gap)
+        self.cursor.outcome = "gap"
+        return (Gap(after=told.after, until=told.until, reason=told.reason),)
+
+    def _on_position(self, envelope: Envelope) -> Sequence[Item]:
+        # Before that it is the log's head, to which this connection has still to be read.
+        if self.phase is Phase.LIVE:
+            self.cursor.moved(_data(envelope, commands.PositionNotice).position)
+        return ()
+
+    def _on_closed(self, envelope: Envelope) -> Sequence[Item]:
+        self._closed = _data(envelope, ConnectionClosed)
+        return ()
+
+    def _on_accepted(self, envelope: Envelope) -> Sequence[Settled]:
+        id = envelope.reply_to or ""
+        if not self.publications.settle(id):
+            return ()
+        return (Settled(id, _data(envelope, commands.Accepted)),)
+
+    def _on_error(self, envelope: Envelope) -> Sequence[Item | Settled]:
+        error = _data(envelope, ErrorData)
+        id = envelope.reply_to or ""
+        refused = CommandRefused(
+            error.message,
+            refusal=error.code,
+            recoverable=error.recoverable,
+            hint=error.hint or "",
+            details=error.details or "",
+        )
+        if id == _SUBSCRIBE_ID:
+            if error.code == InvalidPosition.code and self.cursor.position is not None:
+                self.cursor.outcome = "gap"
+                after = self.cursor.lose_position()
+                self._subscribe()
+                return (Gap(after=after, until="", reason="position refused"),)
+            raise refused
+        # A hub that drains has stored nothing and closes: the next connection brings the event again.
+        if error.code == Draining.code or not self.publications.settle(id):
+            return ()
+        return (Settled(id, refused),)
+
+
+def event_key(row: EventType, payload: Payload) -> str | None:
+    """Return the key of an event whose type is `row` (CONTRACT §3)."""
+    if isinstance(payload, SystemAlert):
+        return alert_key(payload)
+    key: str | None = getattr(payload, row.key) if row.key is not None else None
+    return key or None
+
+
+def _data(envelope: Envelope, type: type[_T]) -> _T:
+    data: Any = msgspec.json.decode(envelope.data, type=type)
+    return data  # type: ignore[no-any-return]
