@@ -95,7 +95,7 @@ class Bars:
         if bar is None:
             bar = self._add(row, gauge, caption, logged)
         else:
-            self._bars = [other for other in self._bars if other is bar or other.logged or other.touched >= bar.drawn]
+            self._bars = [other for other in self._bars if other is bar or _stays(other, since=bar.drawn)]
         was_leader = self._leader() is bar
         bar.gauge = gauge
         bar.believed = believed
@@ -145,3 +145,8 @@ class Bars:
 
 def _same_name(one: Gauge, other: Gauge) -> bool:
     return _DIGITS.sub("", one.label) == _DIGITS.sub("", other.label) and one.total == other.total
+
+
+def _stays(bar: _Bar, since: int) -> bool:
+    """Tell whether a bar is still shown: what is logged or announced is not drawn again to stay so."""
+    return bar.logged or bar.row == ANNOUNCED_ROW or bar.touched >= since

@@ -45,17 +45,21 @@ class Child(Protocol):
     def start(self) -> None:
         """Begin to pass its output on."""
 
-    def wait(self) -> int:
-        """Wait for its end and return its exit status: the code, or minus the signal that killed it."""
+    def poll(self) -> int | None:
+        """Return its exit status if it has ended: the code, or minus the signal that killed it."""
 
     def send(self, number: int) -> None:
         """Pass a signal on to it, as if it had been sent to the command alone."""
 
-    def drain(self) -> None:
-        """Wait until its output is passed on."""
+    def end_output(self) -> None:
+        """Have the passing on of its output end; call it after its end."""
+
+    @property
+    def drained(self) -> bool:
+        """Whether its output is passed on."""
 
     def abandon_output(self) -> None:
-        """Let `drain` return at once."""
+        """Have its output count as passed on."""
 
     def close(self) -> None:
         """Give back everything held for it, and the terminal as it was found."""

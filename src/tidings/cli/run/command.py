@@ -48,10 +48,11 @@ def run_command(command: Sequence[str], reporter: Reporter, *, name: str | None 
             listener.post(lambda: _report_start(reporter, command, name, child.pid))
             child.start()
             signals.direct(child.send)
-            ending = Ending(child.wait())
+            ending = Ending(signals.wait_for(child.poll))
             # Nothing is left to pass a signal on to; what it can still end is the wait for whoever reads our output.
             signals.direct(lambda _: child.abandon_output())
-            child.drain()
+            child.end_output()
+            signals.wait_for(lambda: child.drained or None)
         finally:
             child.close()
         duration_ms = round((time.monotonic() - began) * 1000)
@@ -64,11 +65,11 @@ def _start(command: Sequence[str], listener: Listener, signals: Signals) -> Chil
         # Not to be imported where there are no pseudo-terminals.
         from tidings.cli.run.terminal import TerminalChild
 
-        child = TerminalChild(command, listener.offer, signals.stop_asked)
+        child = TerminalChild(command, listener.offer, signals.stop_asked, signals.notify)
         signals.handle(signal.SIGWINCH, lambda *_: child.copy_size())
         signals.handle(signal.SIGCONT, lambda *_: child.resume())
         return child
-    return PipedChild(command, listener.offer)
+    return PipedChild(command, listener.offer, signals.notify)
 
 
 def _report_not_started(

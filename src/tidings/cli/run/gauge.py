@@ -22,7 +22,7 @@ _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _UNIT = r"[kKMGTP]i?(?:[Bb](?:ytes)?)?|[Bb](?:ytes)?"
 _FRACTION = re.compile(
     rf"(?<![\w.,:/\\-])(?P<done>{_NUMBER})(?: ?(?P<done_unit>{_UNIT}))?(?:(?P<slash> ?/ ?)| of )"
-    rf"(?P<total>{_NUMBER})(?: ?(?P<total_unit>{_UNIT}))?(?![\w%/:\\-]|[.,]\d| \d{{1,2}}:\d\d)"
+    rf"(?P<total>{_NUMBER})(?: ?(?P<total_unit>{_UNIT}))?(?![\w%/:\\-]|[.,]\d| \d\d:\d\d)"
 )
 _RSYNC = re.compile(
     r"^\s*(?P<done>\d[\d,.]*)(?P<unit>[kKMGTP]?)\s+(?P<value>\d{1,3})%\s+\S+[kKMGTP]?B/s\s+\d+:\d\d:\d\d"
@@ -30,6 +30,7 @@ _RSYNC = re.compile(
 _SIZE_AFTER_OF = re.compile(r"\s+of\s+~?\s*\d[\d.,]*\s?[kKMGTP]i?B\b")
 _BRACKETED = re.compile(r"^\s*\[ ?\s*\d{1,3}%\]|\[ ?\s*\d{1,3}%\]\s*$")
 _SIGNED = re.compile(r"(?:^|[\s(\[])[-+~<>≤≥±−≈]\s?$|\w=$")
+_WORD_BEFORE = re.compile(r"([a-z_]+[0-9]?)[\s:=(\[]*$")
 _WORDS = re.compile(r"[a-z_]+[0-9]?")
 _DONE = re.compile(
     r"progress|complete[d]?|done|finished|download(?:ing|ed)?|upload(?:ing|ed)?|load(?:ing|ed)|copy(?:ing)?|copied"
@@ -129,9 +130,8 @@ def _is_measure(text: str, percent: re.Match[str]) -> bool:
             return True
         if following[0] == "of" and not _SIZE_AFTER_OF.match(after):
             return True
-    preceding = _WORDS.findall(before[-32:].lower())
-    # The nearest word names the measure, unless a bar stands between.
-    return bool(preceding) and preceding[-1] in _MEASURES and BAR.search(before) is None
+    preceding = _WORD_BEFORE.search(before[-32:].lower())
+    return preceding is not None and preceding[1] in _MEASURES
 
 
 def _names_progress(text: str, percent: re.Match[str]) -> bool:

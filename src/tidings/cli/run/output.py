@@ -10,7 +10,7 @@ from itertools import count
 from tidings.cli.run.bars import ANNOUNCED_ROW, Bars, Lead
 from tidings.cli.run.evidence import Evidence
 from tidings.cli.run.gauge import Gauge, may_hold_progress, read_gauge
-from tidings.cli.run.message import BAR, MAX_LABEL, clean_label, clean_message
+from tidings.cli.run.message import MAX_LABEL, clean_label, clean_message
 from tidings.cli.run.ordinal import read_ordinal
 from tidings.cli.run.screen import Announcement, CursorRise, Line, Screen, ScreenEvent
 from tidings.cli.run.steps import Steps
@@ -147,11 +147,12 @@ class OutputReader:
             return
         # A bar on a line that is not ended while the program pauses is no line of a log.
         redrawn = line.redrawn or line.unfinished
-        if bars.is_drawn(line.row) and BAR.search(text) is None:
+        gauge = read_gauge(text, redrawn=redrawn)
+        if bars.is_drawn(line.row) and (gauge is None or not gauge.drawn):
             # A line of the log, written where the bar was; the bar moves down a row.
             bars.vacate(line.row)
             redrawn = False
-        gauge = read_gauge(text, redrawn=redrawn)
+            gauge = read_gauge(text, redrawn=redrawn)
         if gauge is None or not (gauge.drawn or gauge.certain):
             ordinal = read_ordinal(text)
             if ordinal is not None:

@@ -24,12 +24,15 @@ class PipedChild:
     Args:
         command: Program and arguments.
         read: Called with each chunk of output.
+        notify: Called when some output is passed on to its end.
 
     Raises:
         CommandNotStarted: The command could not be started.
     """
 
-    def __init__(self, command: Sequence[str], read: Callable[[bytes, Source], None]) -> None:
+    def __init__(
+        self, command: Sequence[str], read: Callable[[bytes, Source], None], notify: Callable[[], None]
+    ) -> None:
         # Python buffers what it prints into a pipe; a script's lines shall arrive as they are written. Who has set
         # the variable, even to nothing, has decided.
         env = {"PYTHONUNBUFFERED": "1", **os.environ}
@@ -43,8 +46,8 @@ class PipedChild:
             process_group=None if self._shares_group or sys.platform == "win32" else 0,
         )
         self._relays = [
-            Relay(descriptor(self._process.stdout), STDOUT, lambda data: read(data, Source.STDOUT)),
-            Relay(descriptor(self._process.stderr), STDERR, lambda data: read(data, Source.STDERR)),
+            Relay(descriptor(self._process.stdout), STDOUT, lambda data: read(data, Source.STDOUT), notify),
+            Relay(descriptor(self._process.stderr), STDERR, lambda data: read(data, Source.STDERR), notify),
         ]
 
     @property
@@ -63,9 +66,9 @@ class PipedChild:
         for relay in self._relays:
             relay.start()
 
-    def wait(self) -> int:
-        """Wait for its end and return its exit status: the code, or minus the signal that killed it."""
-        return self._process.wait()
+    def poll(self) -> int | None:
+        """Return its exit status if it has ended: the code, or minus the signal that killed it."""
+        return self._process.poll()
 
     def send(self, number: int) -> None:
         """Pass a signal on, except those that the terminal has sent to the command as well."""
@@ -79,15 +82,18 @@ class PipedChild:
         elif number not in (signal.SIGINT, signal.SIGQUIT):
             self._process.send_signal(number)
 
-    def drain(self) -> None:
-        """Wait until its output is passed on; others who hold the pipes open are not waited for."""
+    def end_output(self) -> None:
+        """Have the passing on of its output end; others who hold the pipes open are not waited for."""
         for relay in self._relays:
             relay.child_ended()
-        for relay in self._relays:
-            relay.wait()
+
+    @property
+    def drained(self) -> bool:
+        """Whether its output is passed on."""
+        return all(relay.done for relay in self._relays)
 
     def abandon_output(self) -> None:
-        """Let `drain` return at once."""
+        """Have its output count as passed on, though whoever reads ours has not taken it."""
         for relay in self._relays:
             relay.abandon()
 

@@ -47,16 +47,27 @@ class Relay:
         source: Descriptor of the child's output; closed at the end if `owned`.
         target: Descriptor of our output.
         reader: Called with each chunk after it was written.
+        notify: Called when all is copied.
         owned: Whether the source is this relay's to close.
     """
 
-    def __init__(self, source: int, target: int, reader: Callable[[bytes], None], *, owned: bool = True) -> None:
+    def __init__(
+        self,
+        source: int,
+        target: int,
+        reader: Callable[[bytes], None],
+        notify: Callable[[], None],
+        *,
+        owned: bool = True,
+    ) -> None:
         self._source = source
         self._target = target
         self._reader = reader
         self._owned = owned
-        self._done = threading.Event()
-        self._moved = 0
+        self._notify = notify
+        self._done = False
+        self._ended_at: float | None = None
+        self._moved_at = 0.0
         self._wake = Wake()
         self._thread = threading.Thread(target=self._run, name=f"tidings-relay-{target}", daemon=True)
 
@@ -66,17 +77,16 @@ class Relay:
 
     def child_ended(self) -> None:
         """Have the copying end soon even if somebody holds the source open."""
+        self._ended_at = time.monotonic()
         self._wake.set()
 
-    def wait(self) -> None:
-        """Wait until all is copied or `abandon` is called; signal handlers run meanwhile."""
-        if sys.platform != "win32":
-            self._done.wait()
-            return
-        # A pipe cannot be waited for with a limit there: once nothing has moved for so long, nobody writes any more.
-        moved = -1
-        while not self._done.wait(LIMIT_S) and moved != self._moved:
-            moved = self._moved
+    @property
+    def done(self) -> bool:
+        """Whether all is copied, or `abandon` was called."""
+        if sys.platform == "win32" and self._ended_at is not None:
+            # A pipe cannot be read there with a time limit: once nothing has moved for so long, nobody writes any more.
+            return self._done or time.monotonic() > max(self._ended_at, self._moved_at) + LIMIT_S
+        return self._done
 
     def close(self) -> None:
         """Give back what the relay holds; one that was abandoned keeps it until the process ends."""
@@ -84,8 +94,8 @@ class Relay:
             self._wake.close()
 
     def abandon(self) -> None:
-        """End the wait though our reader has not taken everything yet."""
-        self._done.set()
+        """Count as done though our reader has not taken everything yet."""
+        self._done = True
 
     def _run(self) -> None:
         try:
@@ -96,20 +106,19 @@ class Relay:
         finally:
             if self._owned:
                 os.close(self._source)
-            self._done.set()
+            self._done = True
+            self._notify()
 
     def _copy(self) -> None:
         if sys.platform == "win32":
             while data := os.read(self._source, _CHUNK):
                 self._pass(data)
             return
-        ended_at: float | None = None
         while True:
-            timeout = None if ended_at is None else QUIET_S
+            timeout = None if self._ended_at is None else QUIET_S
             ready, _, _ = select.select([self._source, self._wake.file], [], [], timeout)
             if self._wake.file in ready:
                 self._wake.clear()
-                ended_at = time.monotonic()
             if self._source in ready:
                 data = self._read(_CHUNK)
                 if not data:
@@ -117,7 +126,7 @@ class Relay:
                 self._pass(data)
             elif not ready:
                 return
-            if ended_at is not None and time.monotonic() > ended_at + LIMIT_S:
+            if self._ended_at is not None and time.monotonic() > self._ended_at + LIMIT_S:
                 self._copy_remainder()
                 return
 
@@ -146,7 +155,7 @@ class Relay:
 
     def _pass(self, data: bytes) -> None:
         write_all(self._target, data)
-        self._moved += len(data)
+        self._moved_at = time.monotonic()
         self._reader(data)
 
 

@@ -1,10 +1,14 @@
 """Passing of the signals sent to us on to the command."""
 
+import contextlib
+import select
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import TypeVar
 
 # Signals that ask for an end. Others that would end us if we did not catch them are passed on all the same.
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
@@ -12,18 +16,22 @@ _OTHERS = ("SIGUSR1", "SIGUSR2")
 # A command that ends with an error so long after it was told to stop has another reason.
 STOP_WINDOW_S = 30.0
 
+# Windows tells nobody that a child has ended.
+_POLL_S = 0.05 if sys.platform == "win32" else None
+
+T = TypeVar("T")
 Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Signals:
-    """Handlers that pass signals on, and the memory of having been told to stop.
+    """Handlers that pass signals on, the wait they interrupt, and the memory of having been told to stop.
 
     Each signal is passed on, the second Ctrl-C like the first, and none is made stronger: a command that ignores them
     is ended as it would be alone, by SIGKILL. A signal that was ignored when we were started (`nohup`) stays ignored,
     for us and the command. What comes before the command is started is kept for it.
 
-    Args:
-        send: Passes a signal on.
+    The wait is a `select` on a socket that the interpreter writes to when a signal arrives: a signal that comes just
+    before a blocking call such as `waitpid` would wait for the end of that call.
     """
 
     def __init__(self) -> None:
@@ -33,7 +41,15 @@ class Signals:
         self._told: int | None = None
         self._told_at = 0.0
 
+        self._receiver, self._sender = socket.socketpair()
+        self._previous_wakeup = -1
+
     def __enter__(self) -> "Signals":
+        for end in (self._receiver, self._sender):
+            end.setblocking(False)
+        self._previous_wakeup = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        if sys.platform != "win32":
+            self._previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         for name in _STOPPING + _OTHERS:
             number = getattr(signal, name, None)
             if number is not None:
@@ -45,6 +61,23 @@ class Signals:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._previous_wakeup)
+        self._receiver.close()
+        self._sender.close()
+
+    def notify(self) -> None:
+        """Have `wait_for` look at its condition again; any thread may call it, also after the end."""
+        # A full buffer wakes it as well.
+        with contextlib.suppress(OSError):
+            self._sender.send(b"\0")
+
+    def wait_for(self, condition: Callable[[], T | None]) -> T:
+        """Return what `condition` returns once that is not None; it is asked after each signal and `notify`."""
+        while (value := condition()) is None:
+            select.select([self._receiver], [], [], _POLL_S)
+            with contextlib.suppress(BlockingIOError):
+                self._receiver.recv(4096)
+        return value
 
     def handle(self, number: int, handler: Handler) -> None:
         """Set a handler until the end of this context, unless the signal is ignored."""

@@ -20,6 +20,7 @@ assert sys.platform != "win32"
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 _WINDOW_SIZE = bytes(8)
+_OFLAG = 1
 
 
 class TerminalChild:
@@ -36,17 +37,24 @@ class TerminalChild:
         command: Program and arguments.
         read: Called with each chunk of output.
         on_interrupt: Called when the interrupt key is passed on.
+        notify: Called when some output is passed on to its end.
 
     Raises:
         CommandNotStarted: The command could not be started.
     """
 
     def __init__(
-        self, command: Sequence[str], read: Callable[[bytes, Source], None], on_interrupt: Callable[[], None]
+        self,
+        command: Sequence[str],
+        read: Callable[[bytes, Source], None],
+        on_interrupt: Callable[[], None],
+        notify: Callable[[], None],
     ) -> None:
         self._modes = _modes(STDIN)
         self._raw = False
         self._suspending = False
+        # What of output processing was turned off in the command's terminal, None while it is as the command has it.
+        self._processes_output: int | None = None
         self._master, slave = pty.openpty()
         stderr_apart = not os.isatty(STDERR)
         try:
@@ -54,6 +62,8 @@ class TerminalChild:
             if modes is not None:
                 termios.tcsetattr(slave, termios.TCSANOW, modes)
             self.copy_size()
+            if self._modes is None or not _in_foreground(STDIN):
+                self._process_output(False)
             self._process = spawn(
                 command,
                 stdin=slave if self._modes is not None else None,
@@ -68,10 +78,10 @@ class TerminalChild:
         finally:
             os.close(slave)
         os.set_blocking(self._master, False)
-        self._relays = [Relay(self._master, STDOUT, lambda data: read(data, Source.STDOUT), owned=False)]
+        self._relays = [Relay(self._master, STDOUT, lambda data: read(data, Source.STDOUT), notify, owned=False)]
         if stderr_apart:
             errors = descriptor(self._process.stderr)
-            self._relays.append(Relay(errors, STDERR, lambda data: read(data, Source.STDERR)))
+            self._relays.append(Relay(errors, STDERR, lambda data: read(data, Source.STDERR), notify))
         self._keyboard = Keyboard(STDIN, self._master, on_interrupt, self._stop_child)
 
     @property
@@ -81,15 +91,19 @@ class TerminalChild:
 
     def start(self) -> None:
         """Begin to pass keys and output on."""
-        for relay in self._relays:
-            relay.start()
         self._keyboard.start()
         self.resume()
+        for relay in self._relays:
+            relay.start()
 
-    def wait(self) -> int:
-        """Wait for its end and return its exit status; Ctrl-Z and its resumption happen meanwhile."""
+    def poll(self) -> int | None:
+        """Return its exit status if it has ended; if Ctrl-Z has stopped it, stop ourselves first."""
+        if self._process.returncode is not None:
+            return self._process.returncode
         while True:
-            _, status = os.waitpid(self._process.pid, os.WUNTRACED)
+            pid, status = os.waitpid(self._process.pid, os.WUNTRACED | os.WNOHANG)
+            if pid == 0:
+                return None
             if not os.WIFSTOPPED(status):
                 self._process.returncode = os.waitstatus_to_exitcode(status)
                 return self._process.returncode
@@ -104,15 +118,18 @@ class TerminalChild:
                 # A stopped command acts on it only once it goes on.
                 os.killpg(self._process.pid, signal.SIGCONT)
 
-    def drain(self) -> None:
-        """Wait until its output is passed on; others who hold its terminal open are not waited for."""
+    def end_output(self) -> None:
+        """Have the passing on of its output end; others who hold its terminal open are not waited for."""
         for relay in self._relays:
             relay.child_ended()
-        for relay in self._relays:
-            relay.wait()
+
+    @property
+    def drained(self) -> bool:
+        """Whether its output is passed on."""
+        return all(relay.done for relay in self._relays)
 
     def abandon_output(self) -> None:
-        """Let `drain` return at once."""
+        """Have its output count as passed on, though our terminal has not taken it."""
         for relay in self._relays:
             relay.abandon()
 
@@ -137,6 +154,7 @@ class TerminalChild:
         with contextlib.suppress(termios.error):
             tty.setraw(STDIN, termios.TCSADRAIN)
             self._raw = True
+            self._process_output(True)
             self._keyboard.listen(True)
             self.copy_size()
 
@@ -146,6 +164,20 @@ class TerminalChild:
             # The terminal may be gone, which is why we are ending.
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(STDIN, termios.TCSADRAIN, self._modes)
+
+    def _process_output(self, on: bool) -> None:
+        """Let the command's terminal turn LF into CR LF, or leave it to ours, which does so unless it is raw."""
+        with contextlib.suppress(termios.error):
+            modes = termios.tcgetattr(self._master)
+            output = int(modes[_OFLAG])
+            if on and self._processes_output is not None:
+                output |= self._processes_output
+                self._processes_output = None
+            elif not on and self._processes_output is None:
+                self._processes_output = output & termios.OPOST
+                output &= ~termios.OPOST
+            modes[_OFLAG] = output
+            termios.tcsetattr(self._master, termios.TCSANOW, modes)
 
     def _stop_child(self) -> bool:
         """Stop the command for Ctrl-Z, unless it is a shell with another job in the foreground: that one resumes it."""
@@ -163,6 +195,8 @@ class TerminalChild:
         # Where nobody could resume us the kernel ignores this, and the command goes on at once.
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         self.resume()
+        if not self._raw:
+            self._process_output(False)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGCONT)
 

@@ -1,0 +1,47 @@
+"""Replay of the recorded output of real programs."""
+
+import json
+from pathlib import Path
+
+from tidings.cli.run.output import INTERVAL_S, OutputReader, Reading, Source
+
+FIXTURES = Path(__file__).parent / "fixtures"
+NAMES = sorted(path.name.removesuffix(".jsonl") for path in FIXTURES.glob("*.jsonl"))
+
+Chunk = tuple[float, Source, bytes]
+
+
+def chunks(name: str) -> list[Chunk]:
+    """Return (seconds, source, bytes) of each read of a recording."""
+    lines = (FIXTURES / f"{name}.jsonl").read_text(encoding="ascii").splitlines()
+    return [
+        (line["at"], Source[line["source"].upper()], line["data"].encode("latin-1")) for line in map(json.loads, lines)
+    ]
+
+
+def replay(name: str, *, interval_s: float = 0.0) -> list[Reading]:
+    """Return the readings of a recording at its own pace, settled wherever it paused as a run would."""
+    now = 0.0
+    reader = OutputReader(lambda: now, interval_s=interval_s)
+    readings: list[Reading] = []
+    for at, source, data in chunks(name):
+        if at - now > INTERVAL_S:
+            now += INTERVAL_S
+            readings.extend(reader.settle())
+        now = at
+        readings.extend(reader.feed(data, source))
+    return [*readings, *reader.finish()]
+
+
+def story(name: str) -> list[tuple[str, int, list[float | None]]]:
+    """Return (step, steps in all, its distinct percentages in order) of a recording, once progress has begun."""
+    steps: list[tuple[str, int, list[float | None]]] = []
+    for reading in replay(name):
+        if reading.step == 0:
+            continue
+        percent = None if reading.percent is None else round(reading.percent, 1)
+        if not steps or steps[-1][:2] != (reading.current_step, reading.total_steps):
+            steps.append((reading.current_step, reading.total_steps, []))
+        if percent not in steps[-1][2][-1:]:
+            steps[-1][2].append(percent)
+    return steps

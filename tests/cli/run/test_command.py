@@ -1,0 +1,71 @@
+import os
+from pathlib import Path
+
+import pytest
+from tests.cli.run.runs import calls, python, run
+
+
+def test_a_command_that_is_not_found_gives_127(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    result = run(report, "no-such-command-anywhere")
+    assert result.returncode == 127
+    assert result.stdout == b""
+    assert b"tidings: no-such-command-anywhere: command not found" in result.stderr
+    started, failed = calls(report)
+    assert started["call"] == "started"
+    assert (failed["code"], failed["details"]) == ("command_not_found", "")
+    assert "PATH" in failed["hint"]
+
+
+def test_a_path_that_does_not_exist_gives_127(tmp_path: Path) -> None:
+    result = run(tmp_path / "report", str(tmp_path / "missing"))
+    assert result.returncode == 127
+    assert b"no such file" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["not executable", "folder", "missing interpreter"])
+def test_what_cannot_be_executed_gives_126(tmp_path: Path, kind: str) -> None:
+    program = tmp_path / "program"
+    if kind == "folder":
+        program.mkdir()
+    else:
+        program.write_text("#!/no/such/interpreter\n" if kind == "missing interpreter" else "echo hi\n")
+        program.chmod(0o755 if kind == "missing interpreter" else 0o644)
+    result = run(tmp_path / "report", str(program))
+    assert result.returncode == 126
+    assert str(program).encode() in result.stderr
+    assert calls(tmp_path / "report")[-1]["code"] == "command_not_executable"
+
+
+def test_a_script_without_a_first_line_is_run_by_the_shell(tmp_path: Path) -> None:
+    script = tmp_path / "without-first-line"
+    script.write_text('echo "got $1"\n')
+    script.chmod(0o755)
+    assert run(tmp_path / "report", str(script), "it").stdout == b"got it\n"
+    by_name = run(tmp_path / "report", "without-first-line", "it", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert by_name.stdout == b"got it\n"
+
+
+def test_a_broken_reporter_is_mentioned_once_and_changes_nothing(tmp_path: Path) -> None:
+    source = "import sys, time\nfor i in range(3): print(i); time.sleep(0.12)\nsys.exit(5)"
+    result = run(tmp_path / "report", *python(source), reporter="--broken")
+    assert result.returncode == 5
+    assert result.stdout == b"0\n1\n2\n"
+    assert result.stderr.count(b"tidings:") == 1
+    assert b"no hub for started" in result.stderr
+
+
+def test_a_reporter_that_blocks_delays_no_output_and_the_end_only_a_little(tmp_path: Path) -> None:
+    result = run(tmp_path / "report", "seq", "200000", reporter="--stuck", timeout=15)
+    assert result.returncode == 0
+    assert result.stdout.count(b"\n") == 200_000
+    assert result.stderr.count(b"tidings:") == 1
+
+
+def test_output_in_floods_passes_whole_and_the_last_line_is_read(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    result = run(report, "sh", "-c", "seq 1 1000000; exit 3")
+    assert result.stdout.endswith(b"\n1000000\n")
+    assert len(result.stdout) == 6_888_896
+    failed = calls(report)[-1]
+    assert failed["details"].splitlines()[-2:] == ["999999", "1000000"]

@@ -1,0 +1,225 @@
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.cli.run.runs import calls, command_line, environment, python, run
+
+# A program's wait that no signal can slip in before.
+READY = "print('ready')\nwhile True: time.sleep(0.02)"
+
+
+@contextmanager
+def running(report: Path, *command: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """Start a run in a session of its own; nothing of it is left at the end."""
+    with subprocess.Popen(
+        command_line(report, *command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_line(process: "subprocess.Popen[bytes]") -> bytes:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def test_output_passes_byte_for_byte_and_apart(tmp_path: Path) -> None:
+    source = "import os; os.write(1, bytes(range(256)) * 4000); os.write(2, b'\\r 42%\\xff'); os.write(1, b'no end')"
+    result = run(tmp_path / "report", *python(source))
+    assert result.returncode == 0
+    assert result.stdout == bytes(range(256)) * 4000 + b"no end"
+    assert result.stderr == b"\r 42%\xff"
+
+
+def test_a_scripts_lines_arrive_as_they_are_written(tmp_path: Path) -> None:
+    assert "PYTHONUNBUFFERED" not in environment()
+    with running(tmp_path / "report", *python("print('first'); import time; time.sleep(60)")) as process:
+        assert read_line(process) == b"first\n"
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_who_has_set_pythonunbuffered_has_decided(tmp_path: Path) -> None:
+    source = python("import os; print(repr(os.environ['PYTHONUNBUFFERED']))")
+    assert run(tmp_path / "report", *source).stdout == b"'1'\n"
+    assert run(tmp_path / "report", *source, env=environment(PYTHONUNBUFFERED="")).stdout == b"''\n"
+
+
+def test_stdin_is_the_commands(tmp_path: Path) -> None:
+    result = run(tmp_path / "report", "cat", stdin=None, input=b"typed\n")
+    assert result.stdout == b"typed\n"
+
+
+def test_a_run_is_reported_from_start_to_end(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    source = "for i in range(3): print(f'Epoch {i + 1}/3')"
+    run(report, *python(source), "an argument")
+    started, *progress, completed = calls(report)
+    assert started["call"] == "started"
+    assert started["host"]
+    assert started["user"]
+    assert started["pid"] > 0
+    assert "'an argument'" in started["command"]
+    assert started["name"].startswith("python")
+    assert completed["call"] == "completed"
+    assert completed["duration_ms"] > 0
+    assert {call["call"] for call in progress} == {"progress"}
+    assert progress[-1]["step"] == "Epoch 3/3"
+    assert progress[-1]["total"] == 3
+    assert progress[-1]["percent"] == pytest.approx(200 / 3)
+
+
+def test_a_failure_carries_the_exit_code_and_the_last_lines_of_both_streams(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    assert run(report, "sh", "-c", "seq 100; sleep 0.1; echo broken >&2; exit 7").returncode == 7
+    failed = calls(report)[-1]
+    assert failed["code"] == "command_failed"
+    assert "7" in failed["message"]
+    assert failed["details"].splitlines() == [*map(str, range(82, 101)), "broken"]
+    assert failed["hint"]
+
+
+def test_a_killed_command_gives_128_and_the_signal(tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    assert run(report, "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
+    assert calls(report)[-1]["code"] == "command_killed"
+    assert "memory" in calls(report)[-1]["hint"]
+
+
+def test_a_closed_stdout_ends_the_command_by_sigpipe_as_it_would_alone(tmp_path: Path) -> None:
+    with running(tmp_path / "report", "yes") as process:
+        assert read_line(process) == b"y\n"
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(10) == 128 + signal.SIGPIPE
+    assert calls(tmp_path / "report")[-1]["code"] == "command_killed"
+
+
+def test_a_full_disk_is_told_and_ends_the_command(tmp_path: Path) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            command_line(tmp_path / "report", "yes"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            start_new_session=True,
+            check=False,
+        )
+    assert result.returncode == 128 + signal.SIGPIPE
+    assert b"No space left" in result.stderr
+
+
+def test_a_daemon_left_behind_does_not_hold_the_run_up(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    result = run(tmp_path / "report", "sh", "-c", f"sleep 60 & echo $! > {pid_file}; echo done", timeout=10)
+    # The daemon lives on: it is not ours to end.
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    assert result.stdout == b"done\n"
+    assert calls(tmp_path / "report")[-1]["duration_ms"] < 5_000
+
+
+def test_a_daemon_that_goes_on_writing_does_not_either(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    script = f"(while :; do echo more; sleep 0.01; done) & echo $! > {pid_file}"
+    result = run(tmp_path / "report", "sh", "-c", script, timeout=10)
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    assert result.returncode == 0
+
+
+def test_a_slow_reader_gets_everything_after_the_commands_end(tmp_path: Path) -> None:
+    with running(tmp_path / "report", "sh", "-c", "head -c 100000 /dev/zero; echo ended >&2") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        # The command is over when stderr ends: what it wrote waits in two pipes, nearly full.
+        assert process.stderr.readline() in (b"ended\n", b"")
+        assert len(process.stdout.read()) == 100_000
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")]
+)
+def test_a_signal_ends_the_whole_group_of_the_command(tmp_path: Path, number: signal.Signals, reason: str) -> None:
+    report = tmp_path / "report"
+    # A shell that waits for a child of its own: both have to get the signal.
+    with running(report, "sh", "-c", "sleep 60 & echo $!; wait; exit 9") as process:
+        grandchild = int(read_line(process))
+        process.send_signal(number)
+        code = process.wait(10)
+        # A background job of a script ignores SIGINT by POSIX; any other signal ended it.
+        if number is signal.SIGINT:
+            os.kill(grandchild, signal.SIGKILL)
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+    assert code == 128 + number
+    cancelled = calls(report)[-1]
+    assert cancelled["call"] == "cancelled"
+    assert reason in cancelled["reason"]
+
+
+def test_a_command_that_ends_well_after_ctrl_c_is_completed(tmp_path: Path) -> None:
+    source = f"import signal, sys, time\nsignal.signal(2, lambda *_: sys.exit(0))\n{READY}"
+    with running(tmp_path / "report", *python(source)) as process:
+        assert read_line(process) == b"ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    assert calls(tmp_path / "report")[-1]["call"] == "completed"
+
+
+def test_a_command_with_an_exit_code_of_its_own_for_ctrl_c_is_cancelled_with_it(tmp_path: Path) -> None:
+    source = f"import signal, sys, time\nsignal.signal(2, lambda *_: sys.exit(2))\n{READY}"
+    with running(tmp_path / "report", *python(source)) as process:
+        assert read_line(process) == b"ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 2
+    assert calls(tmp_path / "report")[-1]["call"] == "cancelled"
+
+
+def test_each_ctrl_c_is_passed_on_and_none_made_stronger(tmp_path: Path) -> None:
+    source = (
+        "import signal, sys, time\n"
+        "seen = []\n"
+        "def count(*_):\n"
+        "    seen.append(1)\n"
+        "    print(len(seen))\n"
+        "    if len(seen) == 3: sys.exit(0)\n"
+        "signal.signal(2, count)\n"
+        f"{READY}"
+    )
+    with running(tmp_path / "report", *python(source)) as process:
+        assert read_line(process) == b"ready\n"
+        for number in (1, 2, 3):
+            process.send_signal(signal.SIGINT)
+            assert read_line(process) == b"%d\n" % number
+        assert process.wait(10) == 0
+
+
+def test_other_signals_reach_the_command_and_not_us(tmp_path: Path) -> None:
+    source = f"import signal, sys, time\nsignal.signal(signal.SIGUSR1, lambda *_: sys.exit('got it'))\n{READY}"
+    with running(tmp_path / "report", *python(source)) as process:
+        assert read_line(process) == b"ready\n"
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(10) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == b"got it\n"
+
+
+def test_nohup_is_kept(tmp_path: Path) -> None:
+    source = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command_line(tmp_path / "report", *python(source))]
+    result = subprocess.run(ignoring, stdout=subprocess.PIPE, timeout=30, start_new_session=True, check=True)
+    assert result.stdout == b"True\n"
