@@ -197,9 +197,7 @@ class Connection:
 
     def refused_binary(self) -> None:
         """Answer a binary message: tidings speaks text."""
-        error = BinaryMessage("a binary message arrived; tidings speaks text")
-        self._refuse(error, None)
-        self.close(row_of(error).close or 1003, str(error))
+        self._refuse(BinaryMessage("a binary message arrived; tidings speaks text"), None)
 
     def _check_id(self, envelope: Envelope) -> None:
         if envelope.id is not None and self.versioned and not 1 <= len(envelope.id) <= MAX_ID:
@@ -235,21 +233,23 @@ class Connection:
             return
         if not self.versioned or envelope.id is None:
             return
-        frame = self.form.message(
-            replies.encode_accepted(
-                str(hub.log.position(result.offset)),
-                duplicate=result.duplicate,
-                timestamp=hub.tick_timestamp(),
-                trace_id=result.trace_id,
-                reply_to=envelope.id,
-            )
+        body = replies.encode_accepted(
+            str(hub.log.position(result.offset)),
+            duplicate=result.duplicate,
+            timestamp=hub.tick_timestamp(),
+            trace_id=result.trace_id,
+            reply_to=envelope.id,
         )
-        if hub.committing:
-            if not self._replies:
-                hub.after_commit(self._flush)
-            self._replies.append(frame)
-        else:
+        self._answer(self.form.message(body))
+
+    def _answer(self, frame: bytes) -> None:
+        """Write a reply; those to the events of one batch in one write."""
+        if not self.hub.committing:
             self._write(frame)
+            return
+        if not self._replies:
+            self.hub.after_commit(self._flush)
+        self._replies.append(frame)
 
     def _flush(self) -> None:
         frames = b"".join(self._replies)
@@ -344,8 +344,11 @@ class Connection:
         log.info(
             "message refused", connection_id=self.connection_id, code=error.code, error=str(error), trace_id=trace_id
         )
-        body = replies.encode_error(error, timestamp=hub.timestamp(), trace_id=trace_id, reply_to=reply_to)
-        self._write(self.form.message(body))
+        body = replies.encode_error(error, timestamp=hub.tick_timestamp(), trace_id=trace_id, reply_to=reply_to)
+        self._answer(self.form.message(body))
+        code = row_of(error).close
+        if code is not None:
+            self.close(code, error.message)
 
     def _reply(self, envelope: Envelope, type: str, data: Any) -> None:
         self._push(type, data, trace_id=_trace_id(envelope), reply_to=envelope.id)

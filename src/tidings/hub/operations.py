@@ -3,12 +3,21 @@
 The whole life of an operation (attempts, leases, fencing; CONTRACT §4) builds on this fold.
 """
 
-import msgspec
+from collections.abc import Iterable
 
 from tidings.contract.envelope import Event
-from tidings.contract.vocabulary import MessageType, SlotEffect
+from tidings.contract.vocabulary import ChannelType, MessageType, SlotEffect
 
 _BEGINS = frozenset({MessageType.OPERATION_START, MessageType.OPERATION_PROGRESS})
+_ENDS = frozenset({MessageType.OPERATION_COMPLETE, MessageType.OPERATION_FAILED, MessageType.OPERATION_CANCELLED})
+
+LIFE: frozenset[str] = _BEGINS | _ENDS
+"""The types that begin or end an operation."""
+LIFE_CHANNELS = frozenset({ChannelType.OPERATIONS, ChannelType.GLOBAL})
+"""Where they go."""
+
+Changes = dict[str, str | None]
+"""What a batch makes of operations: the trace that one begins with, None for one that ends."""
 
 
 class LiveOperations:
@@ -24,7 +33,7 @@ class LiveOperations:
     def note(self, event: Event) -> None:
         """Fold in an event, in log order."""
         key = event.key
-        if key is None:
+        if key is None or event.type not in LIFE:
             return
         if event.effect is SlotEffect.END:
             trace_id = self._traces.pop(key, None)
@@ -33,7 +42,7 @@ class LiveOperations:
                 del operations[key]
                 if not operations:
                     del self._by_trace[trace_id]
-        elif event.type in _BEGINS and key not in self._traces:
+        elif key not in self._traces:
             self._traces[key] = event.trace_id
             self._by_trace.setdefault(event.trace_id, {})[key] = None
 
@@ -41,15 +50,49 @@ class LiveOperations:
         """Return the trace id that a live operation began with, or None."""
         return self._traces.get(operation_id)
 
+    def of_trace(self, trace_id: str) -> Iterable[str]:
+        """Return the live operations of a trace."""
+        return self._by_trace.get(trace_id, ())
+
+
+class OperationView:
+    """The live operations as they will be when what is staged is in the log.
+
+    Args:
+        live: The operations of the log.
+        layers: What the batches under way make of them, the oldest first.
+    """
+
+    __slots__ = ("_layers", "_live")
+
+    def __init__(self, live: LiveOperations, layers: Iterable[Changes]) -> None:
+        self._live = live
+        self._layers = tuple(layers)
+
+    def trace_id(self, operation_id: str) -> str | None:
+        """Return the trace id that a live operation began with, or None."""
+        for changes in reversed(self._layers):
+            if operation_id in changes:
+                return changes[operation_id]
+        return self._live.trace_id(operation_id)
+
     def only_of_trace(self, trace_id: str) -> str | None:
         """Return the one live operation of a trace; None where there is none, or more than one."""
-        operations = self._by_trace.get(trace_id)
-        return next(iter(operations)) if operations is not None and len(operations) == 1 else None
+        found = set(self._live.of_trace(trace_id))
+        for changes in self._layers:
+            for operation_id, begun in changes.items():
+                if begun == trace_id:
+                    found.add(operation_id)
+                else:
+                    found.discard(operation_id)
+        return found.pop() if len(found) == 1 else None
 
-
-def with_operation(event: Event, operation_id: str) -> Event:
-    """Return `event`, a failure that names no operation, with `operation_id` as its key and first in its data."""
-    member = b'{"operation_id":' + msgspec.json.encode(operation_id)
-    rest = event.data[1:].lstrip()
-    data = member + (b"}" if rest == b"}" else b"," + rest)
-    return msgspec.structs.replace(event, key=operation_id, data=data)
+    def note(self, event: Event) -> None:
+        """Fold an event that is staged into the newest layer."""
+        key = event.key
+        if key is None or event.type not in LIFE:
+            return
+        if event.effect is SlotEffect.END:
+            self._layers[-1][key] = None
+        elif self.trace_id(key) is None:
+            self._layers[-1][key] = event.trace_id

@@ -5,11 +5,15 @@ The overlay of known event ids becomes real when the batch is committed, and is 
 
 from collections.abc import Callable
 
+import structlog
 from msgspec import Struct
 
 from tidings.contract.envelope import Event
 from tidings.exceptions import EventIDReused, TidingsError
+from tidings.hub.operations import Changes, LiveOperations, OperationView
 from tidings.log.base import Draft, Log
+
+log = structlog.get_logger("tidings.hub.staging")
 
 
 class Accepted(Struct, frozen=True):
@@ -40,7 +44,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.staged: list[Staged] = []
-        self.bytes = 0
+        self.operations: Changes = {}
         self._ids: dict[tuple[str, str], Staged] = {}
 
     def __len__(self) -> int:
@@ -50,7 +54,6 @@ class Batch:
         """Add an event that `check` let through."""
         self.staged.append(staged)
         draft = staged.draft
-        self.bytes += len(draft.event.data)
         if draft.event.event_id is not None:
             self._ids[draft.scope, draft.event.event_id] = staged
 
@@ -62,25 +65,41 @@ class Batch:
         """Tell everyone that the batch is in the log, from offset `first` on."""
         for offset, staged in enumerate(self.staged, first):
             trace_id = staged.draft.event.trace_id
-            staged.settled(Accepted(offset, False, trace_id))
+            _tell(staged.settled, Accepted(offset, False, trace_id))
             for settled in staged.repeats:
-                settled(Accepted(offset, True, trace_id))
+                _tell(settled, Accepted(offset, True, trace_id))
 
     def drop(self, error: TidingsError) -> None:
         """Tell everyone that nothing of the batch is in the log."""
         for staged in self.staged:
-            staged.settled(error)
+            _tell(staged.settled, error)
             for settled in staged.repeats:
-                settled(error)
+                _tell(settled, error)
+
+
+def _tell(settled: Settled, result: Accepted | TidingsError) -> None:
+    try:
+        settled(result)
+    except Exception:  # one publisher's fault must not keep the batch from the others and from the tail
+        log.exception("a publisher could not be told what became of its event")
 
 
 class Staging:
-    """The batch that gathers, and the one that the log has and not yet committed."""
+    """The batch that gathers, and the one that the log has and not yet committed.
 
-    def __init__(self, event_log: Log) -> None:
+    Args:
+        event_log: Which knows the event ids of all that came before.
+        live: The operations of the log.
+    """
+
+    def __init__(self, event_log: Log, live: LiveOperations) -> None:
         self._log = event_log
+        self._live = live
+        self._committed: Changes = {}
         self.gathering = Batch()
         self.appending: Batch | None = None
+        self.operations = self._view()
+        """The operations as they will be when all this is in the log."""
 
     def __len__(self) -> int:
         return len(self.gathering) + (len(self.appending) if self.appending else 0)
@@ -91,30 +110,52 @@ class Staging:
         if event_id is not None and self._repeats(draft, event_id, settled):
             return
         self.gathering.add(Staged(draft, settled, []))
+        self.operations.note(draft.event)
 
     def take(self, most: int) -> Batch:
         """Return the oldest events that gathered, at most `most`: they are being appended from now on."""
-        batch = self.gathering
-        self.gathering = Batch()
-        for staged in batch.staged[most:]:
-            self.gathering.add(staged)
-        if len(batch) > most:
-            rest, batch = batch, Batch()
-            for staged in rest.staged[:most]:
-                batch.add(staged)
+        batch, rest = self.gathering, self.gathering.staged[most:]
+        if rest:
+            self.clear()
+            for staged in batch.staged[:most]:
+                self._restage(staged)
+            batch = self.gathering
         self.appending = batch
+        self.clear()
+        for staged in rest:
+            self._restage(staged)
         return batch
+
+    def _restage(self, staged: Staged) -> None:
+        self.gathering.add(staged)
+        self.operations.note(staged.draft.event)
 
     def appended(self) -> Batch:
         """Return the batch that was being appended, and no longer is."""
         batch = self.appending
         assert batch is not None
         self.appending = None
+        self.operations = self._view()
         return batch
+
+    def committed(self, batch: Batch) -> None:
+        """Note that `batch` is in the log, whose tail will bring it."""
+        self._committed = batch.operations
+        self.operations = self._view()
+
+    def folded(self) -> None:
+        """Note that the tail has brought what was committed: the log's own operations show it now."""
+        self._committed = {}
+        self.operations = self._view()
 
     def clear(self) -> None:
         """Drop what gathered."""
         self.gathering = Batch()
+        self.operations = self._view()
+
+    def _view(self) -> OperationView:
+        appending = self.appending.operations if self.appending is not None else {}
+        return OperationView(self._live, (self._committed, appending, self.gathering.operations))
 
     def _repeats(self, draft: Draft, event_id: str, settled: Settled) -> bool:
         for batch in (self.gathering, self.appending):

@@ -3,12 +3,13 @@
 They go into the log like everyone's, and say how the hub is to whoever watches the system channel.
 """
 
-import msgspec
+from functools import partial
+
 import structlog
 from msgspec import Raw
 
 from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import Payload, SystemAlert, SystemMetrics, SystemStatus
+from tidings.contract.payloads import Payload, SystemAlert, SystemMetrics, SystemStatus, encode_payload
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import LogError, TidingsError
 from tidings.hub.connections import Connections
@@ -117,12 +118,15 @@ class Vitals:
         self._publish(MessageType.SYSTEM_ALERT, alert)
 
     def _publish(self, type: MessageType, payload: Payload) -> None:
-        envelope = Envelope(type=type, data=Raw(msgspec.json.encode(payload)))
+        envelope = Envelope(type=type, data=Raw(encode_payload(payload)))
         try:
-            self._hub.publish(envelope, self._settled, by_hub=True)
+            self._hub.publish(envelope, partial(self._settled, payload), by_hub=True)
         except TidingsError as error:
-            log.warning("the hub's own event was refused", type=str(type), error=str(error), code=error.code)
+            self._settled(payload, error)
 
-    def _settled(self, result: Accepted | TidingsError) -> None:
-        if isinstance(result, TidingsError):
-            log.warning("the hub's own event is not in the log", error=str(result), code=result.code)
+    def _settled(self, payload: Payload, result: Accepted | TidingsError) -> None:
+        if not isinstance(result, TidingsError):
+            return
+        log.warning("the hub's own event is not in the log", error=str(result), code=result.code)
+        if isinstance(payload, SystemAlert):  # nobody has heard of it: what it says is said again when the log can
+            self._raised = payload.code if payload.state == "cleared" else None
