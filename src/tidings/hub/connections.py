@@ -2,16 +2,28 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from tidings.contract.commands import PositionNotice
 from tidings.exceptions import TooManyConnections
 from tidings.hub import replies
-from tidings.hub.connection import Connection
 from tidings.hub.hub import Hub
 from tidings.hub.wire import WireForm
 
 _SLICES = 25
 """A heartbeat is spread over so many moments, so that ten thousand connections do not all beat at once."""
+
+
+class Member(Protocol):
+    """A client as `Connections` knows it: a WebSocket connection, an event stream."""
+
+    def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
+        """Say why, and close."""
+        ...
+
+    def beat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
+        """Show a sign of life if nothing else did; see `Connection.beat`."""
+        ...
 
 
 class Connections:
@@ -22,8 +34,8 @@ class Connections:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._slices: deque[dict[Connection, None]] = deque({} for _ in range(_SLICES))
-        self._of: dict[Connection, dict[Connection, None]] = {}
+        self._slices: deque[dict[Member, None]] = deque({} for _ in range(_SLICES))
+        self._of: dict[Member, dict[Member, None]] = {}
         self._beating = False
         self.opened = 0
         """Connections opened since the hub began."""
@@ -41,7 +53,7 @@ class Connections:
         if len(self._of) >= most:
             raise TooManyConnections(f"{most} connections are open")
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Member) -> None:
         """Let `connection` have its heartbeats."""
         # Into the slice that has just beaten: its first heartbeat is a whole interval away.
         beaten = self._slices[-1]
@@ -52,7 +64,7 @@ class Connections:
             self._beating = True
             self._hub.scheduler.call_later(self._hub.config.heartbeat_s / _SLICES, self._beat)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Member) -> None:
         """Forget `connection`."""
         beaten = self._of.pop(connection, None)
         if beaten is not None:

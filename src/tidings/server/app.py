@@ -1,17 +1,14 @@
-"""The hub as one application: its log, its hub, its connections, and the ways in.
-
-`HubApp` is an ASGI application, so it can be mounted in another one; `tidings serve` runs the same object with the native
-WebSocket edge beside it. A mounted application's lifespan never runs: the hub starts at first use, or by
-`HubApp.lifespan`.
-"""
+"""The hub as one application: its log, its hub, its connections, and the ways in."""
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidings.access.origins import Origins
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining
 from tidings.hub.clock import Clock, SystemClock
@@ -20,7 +17,11 @@ from tidings.hub.connections import Connections
 from tidings.hub.hub import Hub
 from tidings.hub.vitals import Vitals
 from tidings.log.base import Log, Scheduler
+from tidings.server.asgi_lifespan import LifespanEndpoint, draining_at_signals
+from tidings.server.asgi_websocket import WebSocketEndpoint
 from tidings.server.edge import HubEdge
+from tidings.server.http import HttpEndpoint
+from tidings.server.running import RunningHub
 from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket
 
 OpenLog = Callable[[Scheduler], Log]
@@ -30,14 +31,24 @@ log = structlog.get_logger("tidings.server")
 
 
 class HubApp:
-    """One hub and everything it serves.
+    """One hub and everything it serves, as an ASGI application.
+
+    `tidings serve` runs it with the native WebSocket edge beside it. Any ASGI server runs it: `uvicorn module:hub_app`.
+    Any ASGI framework mounts it: `app.mount("/tidings", hub_app)`. A mounted application's own lifespan never runs, so
+    there the hub starts at first use, and ends in order only where the host has its `lifespan`:
+    `FastAPI(lifespan=hub_app.lifespan)`.
 
     Args:
         open_log: Opens its log, when the hub starts.
         config: Limits and rhythms.
         contract: What may be published.
         ws_path: Where the WebSocket is.
+        allow_origins: Web origins, besides the hub's own, whose pages may use it; see `Origins`.
+        check_host: See `Origins`; False where the application that the hub is mounted in decides about its hosts.
         clock: The machine's clocks.
+
+    Raises:
+        ConfigError: One of `allow_origins` is no origin.
     """
 
     def __init__(
@@ -47,14 +58,26 @@ class HubApp:
         config: HubConfig | None = None,
         contract: Contract | None = None,
         ws_path: str = "/ws",
+        allow_origins: Iterable[str] = (),
+        check_host: bool = True,
         clock: Clock | None = None,
     ) -> None:
         self._open_log = open_log
         self._config = config or HubConfig()
         self._contract = contract or Contract()
         self._clock = clock or SystemClock()
+        self._origins = Origins(allow_origins, check_host=check_host)
+        self._running: RunningHub | None = None
         self.ws_path = ws_path
-        self._running: tuple[Hub, Connections, HubEdge] | None = None
+        self._endpoints: dict[str, ASGIApp] = {
+            "http": HttpEndpoint(self, self._origins, self._contract, ws_path),
+            "websocket": WebSocketEndpoint(self),
+            "lifespan": LifespanEndpoint(self.lifespan),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve as an ASGI application."""
+        await self._endpoints[scope["type"]](scope, receive, send)
 
     @property
     def hub(self) -> Hub:
@@ -63,17 +86,17 @@ class HubApp:
         Raises:
             Draining: It was stopped.
         """
-        return self._parts()[0]
+        return self.running().hub
 
     @property
     def connections(self) -> Connections:
         """The hub's connections."""
-        return self._parts()[1]
+        return self.running().connections
 
     @property
     def started(self) -> bool:
         """Whether the hub runs."""
-        return self._running is not None
+        return self._running is not None and not self._running.hub.closed
 
     def start(self) -> None:
         """Open the log and start the hub on the running loop; nothing happens where it runs already.
@@ -81,35 +104,45 @@ class HubApp:
         Raises:
             LogError: The log cannot be opened.
         """
-        if self._running is not None:
+        if self.started:
             return
         loop = asyncio.get_running_loop()
         event_log = self._open_log(loop)
         hub = Hub(self._contract, event_log, loop, self._clock, mint, self._config)
         connections = Connections(hub)
         Vitals(hub, connections).start()
-        self._running = hub, connections, HubEdge(hub, connections, self.ws_path)
+        self._running = RunningHub(hub, connections, HubEdge(hub, connections, self.ws_path, self._origins))
 
     def drain(self) -> None:
         """Take nothing new and tell every client to come back later."""
         if self._running is not None:
-            hub, connections, _ = self._running
+            hub = self._running.hub
             hub.draining = True
-            connections.close_all(4100, "the hub is shutting down", retry_after_ms=hub.config.drain_retry_ms)
+            self._running.connections.close_all(
+                4100, "the hub is shutting down", retry_after_ms=hub.config.drain_retry_ms
+            )
 
     def stop(self) -> None:
-        """Stop the hub and close its log."""
-        if self._running is not None:
-            hub = self._running[0]
+        """Stop the hub and close its log; after that only `start` starts one again."""
+        if self._running is not None and not self._running.hub.closed:
+            hub = self._running.hub
             hub.close()
             hub.log.close()
 
     @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
-        """Run the hub for the length of a block, inside a host application's own lifespan."""
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Run the hub for the length of a block, inside a host application's own lifespan.
+
+        Args:
+            app: The host application, as frameworks pass it; not looked at.
+
+        Raises:
+            LogError: The log cannot be opened.
+        """
         self.start()
         try:
-            yield
+            with draining_at_signals(self.drain):
+                yield
         finally:
             self.drain()
             self.stop()
@@ -117,15 +150,21 @@ class HubApp:
     def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
         """See `tidings.server.websocket.Application.open`: the native edge."""
         try:
-            return self._parts()[2].open(handshake, socket)
+            return self.running().edge.open(handshake, socket)
         except Draining as error:
             return Refusal(status=503, body=f"{error}\n".encode())
 
-    def _parts(self) -> tuple[Hub, Connections, HubEdge]:
+    def running(self) -> RunningHub:
+        """Return the hub and its parts, started if it never was.
+
+        Raises:
+            Draining: It was stopped.
+            LogError: Its log cannot be opened.
+        """
         if self._running is None:
             self.start()
             assert self._running is not None
-        if self._running[0].closed:
+        if self._running.hub.closed:
             raise Draining("the hub has stopped")
         return self._running
 

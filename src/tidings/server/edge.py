@@ -1,13 +1,17 @@
-"""The hub behind the native WebSocket edge."""
+"""The hub behind the native WebSocket edge, and what every WebSocket edge shares."""
 
 import structlog
+from websockets.datastructures import Headers
 
+from tidings.access.origins import Origins, is_loopback
 from tidings.contract.codes import error_data, row_of
 from tidings.contract.commands import SUBPROTOCOL
-from tidings.exceptions import TooManyConnections
+from tidings.contract.payloads import encode_payload
+from tidings.exceptions import NotFound, OriginRefused, RequestError, TooManyConnections
 from tidings.hub.connection import Connection
 from tidings.hub.connections import Connections
 from tidings.hub.hub import Hub
+from tidings.hub.wire import Outlet, WireForm
 from tidings.server.forms import PLAIN, VERSIONED
 from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket
 
@@ -21,48 +25,57 @@ class HubEdge:
         hub: The hub.
         connections: Its connections.
         path: Where it listens, such as `/ws`.
+        origins: Which web pages may connect.
     """
 
-    def __init__(self, hub: Hub, connections: Connections, path: str) -> None:
+    def __init__(self, hub: Hub, connections: Connections, path: str, origins: Origins) -> None:
         self._hub = hub
         self._connections = connections
         self._path = path
+        self._origins = origins
 
     def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
         """See `Application.open`."""
-        if handshake.path != self._path:
-            return Refusal(status=404, body=f"There is no WebSocket at this path; it is at {self._path}.\n".encode())
+        headers = handshake.headers
+        is_local = handshake.peer is not None and is_loopback(handshake.peer[0])
+        try:
+            self.check(handshake.path, _header(headers, "Origin"), _header(headers, "Host"), is_local=is_local)
+        except RequestError as error:
+            body = encode_payload(error_data(error))
+            return Refusal(status=row_of(error).http, body=body, content_type="application/json")
         versioned = handshake.subprotocol == SUBPROTOCOL
-        connection = Connection(
-            self._hub,
-            socket,
-            VERSIONED if versioned else PLAIN,
-            connection_id=self._hub.mint()[:16],
-            versioned=versioned,
-            query=handshake.query,
-        )
-        return HubHandler(connection, self._connections, socket)
+        form = VERSIONED if versioned else PLAIN
+        return _NativeHandler(self.connection(socket, form, handshake.query, versioned=versioned), self, socket)
 
+    def check(self, path: str, origin: str | None, host: str | None, *, is_local: bool) -> None:
+        """Check a handshake before the upgrade, where alone HTTP can refuse it (CONTRACT §7).
 
-class HubHandler:
-    """One connection of the hub, as the edge calls it."""
+        Args:
+            path: Where it asks for a WebSocket.
+            origin: Its `Origin` header.
+            host: Its `Host` header.
+            is_local: Whether it came over the loopback interface.
 
-    __slots__ = ("_connection", "_connections", "_socket", "pause_writing", "resume_writing", "text_received")
+        Raises:
+            OriginRefused: It comes from a web page that may not use the hub.
+            NotFound: There is no WebSocket at `path`.
+        """
+        try:
+            self._origins.check(origin, host, is_local=is_local)
+        except OriginRefused as error:
+            # A browser shows its page nothing of a refused upgrade, so the hub's operator has to be told.
+            log.warning("handshake refused", code=error.code, error=str(error), hint=error.hint, origin=origin)
+            raise
+        if path != self._path:
+            raise NotFound(f"there is no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
 
-    def __init__(self, connection: Connection, connections: Connections, socket: WebSocket) -> None:
-        self._socket = socket
-        self._connection = connection
-        self._connections = connections
-        # The three that are called often are the connection's own methods.
-        self.text_received = connection.received
-        self.pause_writing = connection.pause_writing
-        self.resume_writing = connection.resume_writing
+    def connection(self, outlet: Outlet, form: WireForm, query: str, *, versioned: bool) -> Connection:
+        """Make the connection of a handshake that was let through."""
+        connection_id = self._hub.mint()[:16]
+        return Connection(self._hub, outlet, form, connection_id=connection_id, versioned=versioned, query=query)
 
-    def opened(self) -> None:
-        """See `Handler.opened`."""
-        connection = self._connection
-        # Whatever has to wait is known of at once: the hub sends past the transport while nothing does.
-        self._socket.set_write_buffer_limits(0, 0)
+    def opened(self, connection: Connection) -> None:
+        """Greet, and give the connection its place if there is room."""
         connection.opened()
         try:
             self._connections.check_room()
@@ -72,18 +85,47 @@ class HubHandler:
         if not connection.closing:
             self._connections.add(connection)
 
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        """Forget a connection whose socket is gone."""
+        connection.closed()
+        self._connections.remove(connection)
+        log.info("connection closed", connection_id=connection.connection_id, close_code=code, reason=reason)
+
+
+class _NativeHandler:
+    """One connection of the hub, as the native edge calls it."""
+
+    __slots__ = ("_connection", "_edge", "_socket", "pause_writing", "resume_writing", "text_received")
+
+    def __init__(self, connection: Connection, edge: HubEdge, socket: WebSocket) -> None:
+        self._socket = socket
+        self._connection = connection
+        self._edge = edge
+        # The three that are called often are the connection's own methods.
+        self.text_received = connection.received
+        self.pause_writing = connection.pause_writing
+        self.resume_writing = connection.resume_writing
+
+    def opened(self) -> None:
+        """See `Handler.opened`."""
+        # Whatever has to wait is known of at once: the hub sends past the transport while nothing does.
+        self._socket.set_write_buffer_limits(0, 0)
+        self._edge.opened(self._connection)
+
     def binary_received(self, body: bytes) -> None:
         """See `Handler.binary_received`."""
         self._connection.refused_binary()
 
     def closed(self, code: int, reason: str) -> None:
         """See `Handler.closed`."""
-        connection = self._connection
-        connection.closed()
-        self._connections.remove(connection)
-        log.info("connection closed", connection_id=connection.connection_id, close_code=code, reason=reason)
+        self._edge.closed(self._connection, code, reason)
 
     def shutdown(self) -> None:
         """Say goodbye, because the server drains."""
         config = self._connection.hub.config
         self._connection.close(4100, "the hub is shutting down", retry_after_ms=config.drain_retry_ms)
+
+
+def _header(headers: Headers, name: str) -> str | None:
+    values = headers.get_all(name)
+    return ", ".join(values) if values else None

@@ -1,4 +1,8 @@
-"""The wire forms of this server: WebSocket frames of both kinds, and Server-Sent Events."""
+"""The wire forms of this server: WebSocket frames of both kinds, the same as lines of text, and Server-Sent Events.
+
+An envelope is one line of JSON: `Contract.read` turns line breaks between the tokens of `data` into spaces, and our own
+encoders write none.
+"""
 
 from tidings.contract.envelope import Event, encode_event, encode_event_v1
 from tidings.hub.wire import WireForm
@@ -33,5 +37,50 @@ class VersionedWebSocket:
         return text_frame(body)
 
 
+class PlainLines:
+    """`PlainWebSocket` for servers that frame messages themselves (ASGI): one envelope a line."""
+
+    name = "plain lines"
+
+    def event(self, event: Event, position: str) -> bytes:
+        """See `WireForm.event`."""
+        return encode_event(event) + b"\n"
+
+    def message(self, body: bytes) -> bytes:
+        """See `WireForm.message`."""
+        return body + b"\n"
+
+
+class VersionedLines:
+    """`VersionedWebSocket` for servers that frame messages themselves (ASGI): one envelope a line."""
+
+    name = "v1 lines"
+
+    def event(self, event: Event, position: str) -> bytes:
+        """See `WireForm.event`."""
+        return encode_event_v1(event, position) + b"\n"
+
+    def message(self, body: bytes) -> bytes:
+        """See `WireForm.message`."""
+        return body + b"\n"
+
+
+class EventStreamForm:
+    """Server-Sent Events (WHATWG HTML §9.2): `tidings.v1` envelopes as `data:`, positions as `id:`."""
+
+    name = "sse"
+
+    def event(self, event: Event, position: str) -> bytes:
+        """See `WireForm.event`."""
+        return b"id: %b\ndata: %b\n\n" % (position.encode(), encode_event_v1(event, position))
+
+    def message(self, body: bytes) -> bytes:
+        """See `WireForm.message`."""
+        return b"data: %b\n\n" % body
+
+
 PLAIN: WireForm = PlainWebSocket()
 VERSIONED: WireForm = VersionedWebSocket()
+PLAIN_LINES: WireForm = PlainLines()
+VERSIONED_LINES: WireForm = VersionedLines()
+EVENT_STREAM: WireForm = EventStreamForm()

@@ -1,0 +1,136 @@
+"""Which web pages may use a hub (RFC 6454; the WebSocket handshake's own check, RFC 6455 §10.2).
+
+A hub on a developer's machine is within reach of every page in that developer's browser. Two traps are closed here.
+A page of a foreign origin may open a WebSocket, and post plain text, to any address: it names itself in `Origin`. And a
+page may let its own name point to 127.0.0.1 (DNS rebinding): to the browser the hub then is the page's own origin, but
+the name stands in `Host`.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from tidings.exceptions import ConfigError, OriginRefused
+
+ANY = "*"
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Origins:
+    """The web origins whose pages may use a hub: the hub's own, and those that were listed.
+
+    Who sends no `Origin` is no foreign page: programs send none, and browsers leave it out only for a page of the
+    hub's own origin, or where the page cannot read the answer.
+
+    Args:
+        listed: Origins as browsers write them (`https://app.example.com`, `http://localhost:5173`), `null` for pages
+            without one (files, sandboxes), or `*` for every page there is.
+        check_host: Whether a request that came over the loopback interface must name the hub by an IP address, by
+            `localhost`, or by the host of a listed origin. An application that a hub is mounted in decides about its
+            hosts itself.
+
+    Raises:
+        ConfigError: One of `listed` is no origin.
+    """
+
+    __slots__ = ("_any", "_check_host", "_hosts", "_listed")
+
+    def __init__(self, listed: Iterable[str] = (), *, check_host: bool = True) -> None:
+        self._listed = frozenset(_normalised(origin) for origin in listed)
+        self._any = ANY in self._listed
+        self._hosts = frozenset(urlsplit(origin).hostname or "" for origin in self._listed)
+        self._check_host = check_host and not self._any
+
+    def is_listed(self, origin: str) -> bool:
+        """Return whether pages of `origin` may read answers although it is not the hub's own."""
+        return self._any or origin.lower() in self._listed
+
+    def check(self, origin: str | None, host: str | None, *, is_local: bool) -> None:
+        """Check a request before anything else is done about it.
+
+        Args:
+            origin: Its `Origin` header.
+            host: Its `Host` header.
+            is_local: Whether it came over the loopback interface.
+
+        Raises:
+            OriginRefused: It comes from a page that may not use the hub.
+        """
+        if is_local and self._check_host and host is not None:
+            name = _host_name(host)
+            if not (_is_own_name(name) or name in self._hosts):
+                raise OriginRefused(
+                    f"this hub is not known as {name[:80]!r}",
+                    origin=host,
+                    hint="A page may have let its own name point here. If the name is right, as behind a proxy, allow "
+                    f"its origin: --allow-origin https://{name[:80]}",
+                )
+        if origin is None or self.is_listed(origin) or _is_same(origin, host):
+            return
+        raise OriginRefused(
+            f"pages of {origin[:120]!r} may not use this hub",
+            origin=origin,
+            hint=f"If they should, allow their origin: --allow-origin {origin[:120]}",
+        )
+
+
+@lru_cache(maxsize=256)  # asked of every request, about few addresses
+def is_loopback(address: str) -> bool:
+    """Return whether `address`, an IP address, is the machine's own."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)  # a dual-stack socket names IPv4 peers as ::ffff:127.0.0.1
+    return (mapped or parsed).is_loopback
+
+
+def _normalised(origin: str) -> str:
+    lowered = origin.strip().lower().removesuffix("/")
+    if lowered in (ANY, "null"):
+        return lowered
+    try:
+        parts = urlsplit(lowered)
+        well_formed = _is_bare(parts) and parts.port != 0
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise ConfigError(
+            f"{origin!r} is no web origin",
+            option="allow-origin",
+            hint="Write it as a browser does, scheme and host and, if it is not the usual one, the port: "
+            "https://app.example.com or http://localhost:5173.",
+        )
+    return lowered.removesuffix(_DEFAULT_PORTS.get(parts.scheme, "/"))
+
+
+def _is_bare(parts: SplitResult) -> bool:
+    rest = parts.path or parts.query or parts.fragment or parts.username
+    return bool(parts.scheme and parts.hostname and not rest)
+
+
+def _is_same(origin: str, host: str | None) -> bool:
+    # The scheme is not compared: a proxy that speaks TLS before the hub changes it.
+    scheme, separator, place = origin.lower().partition("://")
+    if host is None or not separator:
+        return False
+    usual = _DEFAULT_PORTS.get(scheme, "/")
+    return place.removesuffix(usual) == host.lower().removesuffix(usual)
+
+
+def _host_name(host: str) -> str:
+    """Return the name in a `Host` header, without its port and an IPv6 address's brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower().removesuffix(".")
+
+
+def _is_own_name(name: str) -> bool:
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True  # no name service is asked for an address, so that nobody can let it point elsewhere

@@ -1,0 +1,40 @@
+"""What is read out of an ASGI scope in more than one place."""
+
+from collections.abc import Mapping
+
+from starlette.types import Scope
+
+from tidings.access.origins import is_loopback
+
+Headers = Mapping[bytes, bytes]
+
+
+def headers_of(scope: Scope) -> Headers:
+    """Return the request's headers by their lower-case names; of a repeated one, the last."""
+    return dict(scope["headers"])
+
+
+def header(headers: Headers, name: bytes) -> str | None:
+    """Return the header `name` (lower case), or None."""
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def is_local(scope: Scope) -> bool:
+    """Return whether the request came over the loopback interface.
+
+    Told by the server's own address: the client's may be what a proxy said about it.
+    """
+    server = scope.get("server")
+    return server is not None and is_loopback(server[0])
+
+
+def route_path(scope: Scope) -> str:
+    """Return the path below the one that the application is mounted at."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root):
+        rest = path[len(root) :]
+        if rest[:1] in ("", "/"):
+            return rest or "/"
+    return path

@@ -1,0 +1,97 @@
+"""The queries of the reading routes (CONTRACT §2 and §5)."""
+
+from typing import Final
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from tidings.contract.contract import Contract
+from tidings.contract.envelope import check_trace_id
+from tidings.contract.paths import Path, PathSet, check_key, parse_query
+from tidings.contract.positions import FIRST, NOW, SNAPSHOT, Position, parse_since
+from tidings.contract.vocabulary import LEGACY_TYPES
+from tidings.exceptions import InvalidKey, InvalidParameter, UnknownType
+from tidings.hub.options import query_pairs
+
+MAX_LIMIT: Final = 1_000
+DEFAULT_LIMIT: Final = 100
+
+
+class HistoryQuery(Struct, frozen=True, kw_only=True):
+    """The query of `GET /v1/events`."""
+
+    paths: PathSet
+    types: frozenset[str]
+    """Empty: all."""
+    trace_id: str | None
+    since: Position | str
+    """`first`, `now` or a position."""
+    limit: int
+
+
+def read_paths(query: str, contract: Contract) -> PathSet:
+    """Return the paths that `?channel=` and `?channels=` name.
+
+    Raises:
+        InvalidPath: One of them is no path.
+        UnknownChannel: One names a channel that there is not.
+    """
+    return parse_query(query_pairs(query), contract.channels)
+
+
+def read_history_query(query: str, contract: Contract) -> HistoryQuery:
+    """Read the query of `GET /v1/events`.
+
+    Raises:
+        ContractError: One of its parameters cannot be used; see `read_paths` and below.
+        InvalidParameter: `key` or `limit`, or `since` is `snapshot`.
+        UnknownType: There is no such event.
+        InvalidPosition: `since` is no position.
+        InvalidTraceID: `trace_id` is none.
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in query_pairs(query):
+        values.setdefault(name, []).append(unquote(value))
+    paths = read_paths(query, contract)
+    if "key" in values:
+        paths = _keyed(paths, values["key"])
+    since = parse_since(values["since"][-1]) if "since" in values else FIRST
+    if since == SNAPSHOT:
+        raise InvalidParameter(
+            "since=snapshot: history is no snapshot", hint=f"Write {FIRST}, {NOW} or a position, or GET /v1/snapshot."
+        )
+    return HistoryQuery(
+        paths=paths,
+        types=frozenset(_known_type(name, contract) for name in values.get("type", ())),
+        trace_id=check_trace_id(values["trace_id"][-1]) if "trace_id" in values else None,
+        since=since,
+        limit=_limit(values["limit"][-1]) if "limit" in values else DEFAULT_LIMIT,
+    )
+
+
+def _keyed(paths: PathSet, keys: list[str]) -> PathSet:
+    """Return one path per channel and key."""
+    if any(path.key is not None for path in paths.paths):
+        raise InvalidParameter("both `channel` and `key` name a key", hint="Write the key in one of them.")
+    for key in keys:
+        try:
+            check_key(key)
+        except InvalidKey as cause:
+            raise InvalidParameter(f"key={key[:80]!r}: {cause}", hint="Leave it out to read all keys.") from cause
+    return PathSet.of((Path(path.channel, key) for path in paths.paths for key in keys), with_global=False)
+
+
+def _known_type(name: str, contract: Contract) -> str:
+    known = LEGACY_TYPES.get(name, name)
+    if known not in contract.events:
+        raise UnknownType(
+            f"type={name[:80]!r}: there is no such event", type=name, hint=f"Events are {', '.join(contract.events)}."
+        )
+    return known
+
+
+def _limit(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) else 0
+    if not 1 <= number <= MAX_LIMIT:
+        raise InvalidParameter(f"limit={text[:40]!r} is not 1–{MAX_LIMIT}", hint=f"Write 1–{MAX_LIMIT}.")
+    return number

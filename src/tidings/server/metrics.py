@@ -1,0 +1,116 @@
+"""`GET /metrics`: the hub's figures for Prometheus, read when asked for; an event costs nothing more for them."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidings.server.running import Host, RunningHub
+from tidings.version import __version__
+
+
+class MetricsRoute:
+    """The route, with a registry of its own, so that several hubs fit in one process."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._registry = CollectorRegistry()
+        self._registry.register(HubCollector(host))
+        ProcessCollector(registry=self._registry)
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer `GET /metrics` in the text format that the client prefers."""
+        self._host.running()
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        body: bytes = encode(self._registry)
+        return Response(body, headers={"content-type": content_type})
+
+
+class HubCollector:
+    """Reads the statistics of a hub, its delivery and its log."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def describe(self) -> Iterator[Metric]:
+        """Describe nothing: the registry would collect to find out, before there is a hub."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the figures of this moment."""
+        running = self._host.running()
+        yield InfoMetricFamily(
+            "tidings",
+            "The hub.",
+            value={
+                "version": __version__,
+                "contract": running.hub.contract.identity.hash,
+                "epoch": running.hub.log.epoch,
+            },
+        )
+        yield from _publishing(running)
+        yield from _delivery(running)
+        yield from _log(running)
+
+
+def _publishing(running: RunningHub) -> Iterator[Metric]:
+    hub = running.hub
+    yield _counter("tidings_events_accepted", "Events that are in the log.", hub.counters.accepted)
+    yield _counter("tidings_events_refused", "Events that the log did not take.", hub.counters.refused)
+    yield _counter("tidings_ticks", "Batches given to the log.", hub.counters.ticks)
+    yield _gauge("tidings_events_staged", "Events that wait for the log.", hub.staged)
+    yield _gauge("tidings_operations_live", "Operations that have begun and not ended.", len(hub.operations))
+    yield _gauge("tidings_draining", "1 while the hub takes nothing new.", hub.draining)
+
+
+def _delivery(running: RunningHub) -> Iterator[Metric]:
+    delivery = running.hub.delivery
+    counters = delivery.counters
+    live = sum(len(lane.members) for lane in delivery.lanes)
+    reading = len(delivery.catchup)
+    yield _gauge("tidings_connections", "Open WebSockets and event streams.", len(running.connections))
+    yield _counter("tidings_connections_opened", "Connections opened so far.", running.connections.opened)
+    subscribers = GaugeMetricFamily(
+        "tidings_subscribers",
+        "Subscribers: at the head, reading forward, or waiting (for their socket to drain, or because they read "
+        "nothing).",
+        labels=["state"],
+    )
+    subscribers.add_metric(["live"], live)
+    subscribers.add_metric(["catching_up"], reading)
+    subscribers.add_metric(["waiting"], max(0, delivery.subscribers - live - reading))
+    yield subscribers
+    yield _gauge("tidings_lanes", "Sets of subscribers that get identical bytes.", len(delivery.lanes))
+    yield _counter("tidings_lane_writes", "Writes to live subscribers.", counters.lane_writes)
+    yield _counter("tidings_lane_bytes", "Bytes written to live subscribers.", counters.lane_bytes)
+    yield _counter("tidings_fell_behind", "Live subscribers whose socket stopped draining.", counters.fell_behind)
+    yield _counter("tidings_joined", "Subscribers that came to the head.", counters.joined)
+    yield _counter("tidings_gaps", "Subscribers told that trimming has overtaken them.", counters.gaps)
+    yield _counter("tidings_catchup_reads", "Reads for those behind, of log and ring.", delivery.catchup.reads)
+    yield _counter("tidings_catchup_writes", "Chunks written to those behind.", delivery.catchup.writes)
+    yield _counter("tidings_encodes", "Frames made of events.", delivery.ring.encodes)
+
+
+def _log(running: RunningHub) -> Iterator[Metric]:
+    statistics = running.hub.log.statistics()
+    failing = running.hub.log_error is not None
+    yield _gauge("tidings_log_failing", "1 while the log refuses what it is given.", failing)
+    yield _gauge("tidings_log_head", "Offset of the newest event.", statistics.head)
+    yield _gauge("tidings_log_durable_events", "Durable events that can be read.", statistics.durable_events)
+    yield _gauge("tidings_log_durable_bytes", "Bytes of their data.", statistics.durable_bytes)
+    yield _gauge("tidings_log_latest_events", "Events of class `latest` in the range.", statistics.superseded_events)
+    yield _gauge("tidings_log_disk_bytes", "Size of the log's files.", statistics.disk_bytes)
+    yield _gauge("tidings_log_newest", "Keys in the snapshot.", statistics.newest)
+    yield _counter("tidings_log_newest_evicted", "Keys that left it for want of room.", statistics.newest_evicted)
+    yield _counter("tidings_log_trimmed_events", "Durable events trimmed.", statistics.trimmed_events)
+
+
+def _counter(name: str, help: str, value: float) -> Metric:
+    return CounterMetricFamily(name, help, value=value)
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help, value=value)

@@ -1,0 +1,331 @@
+"""`GET /openapi.json`: the HTTP side described (OpenAPI 3.1), made from the contract, so that it is true of it."""
+
+from typing import Any, Final
+
+import msgspec
+
+from tidings.contract.catalogue import EventType
+from tidings.contract.contract import Contract
+from tidings.contract.paths import MAX_KEY_BYTES
+from tidings.contract.payloads import ErrorData
+from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType
+from tidings.server.http_answers import Answer
+from tidings.server.http_body import MAX_BYTES, MAX_EVENTS
+from tidings.server.http_query import DEFAULT_LIMIT, MAX_LIMIT
+from tidings.version import __version__
+
+Schema = dict[str, Any]
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+_PRINTABLE: Final = "^[\\x20-\\x7e]*$"
+_EVENT_ID: Final = "^[!-~]+$"
+_NO_CONTROLS: Final = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
+_POSITION: Final = "^[a-z0-9]{1,32}:(0|[1-9][0-9]{0,18})$"
+_ORIGIN_REFUSED: Final = "A web page of a foreign origin, or a foreign host name."
+
+
+def describe(contract: Contract) -> Answer:
+    """Return the description of a hub that speaks `contract`."""
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "tidings",
+            "version": __version__,
+            "summary": "A hub for typed, trace-correlated events about long-running work.",
+            "description": f"Speaks contract {contract.identity.version} ({contract.identity.hash}).",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "."}],
+        "paths": _paths(contract),
+        "components": {"schemas": _schemas(contract)},
+    }
+    return Answer(200, msgspec.json.encode(document))
+
+
+# Paths.
+
+
+def _paths(contract: Contract) -> Schema:
+    channels = _channel_parameters(contract)
+    return {
+        "/v1/events": {"post": _post_events(), "get": _get_events(contract, channels)},
+        "/v1/snapshot": {
+            "get": {
+                "operationId": "readSnapshot",
+                "summary": "Read the newest event of each key, in log order",
+                "parameters": channels,
+                "responses": _responses("The snapshot.", _ref("Snapshot"), 400, 422, 503),
+            }
+        },
+        "/v1/stream": {"get": _get_stream(channels)},
+        "/healthz": {"get": _plain("isAlive", "Tell that the process is alive", _status("alive"))},
+        "/readyz": {"get": _plain("isReady", "Tell whether events are taken now", _status("ready"), 503, 507)},
+        "/metrics": {
+            "get": {
+                "operationId": "readMetrics",
+                "summary": "Read the hub's figures, for Prometheus",
+                "responses": {
+                    "200": {
+                        "description": "Text in the format asked for.",
+                        "content": {
+                            "text/plain": {"schema": {"type": "string"}},
+                            "application/openmetrics-text": {"schema": {"type": "string"}},
+                        },
+                    },
+                    **_errors(403, 503),
+                },
+            }
+        },
+        "/openapi.json": {"get": _plain("describe", "Read this description", {"type": "object"})},
+        "/": {"get": _plain("readIndex", "Read what this is and what is where", {"type": "object"})},
+    }
+
+
+def _post_events() -> Schema:
+    batch = {"type": "array", "maxItems": MAX_EVENTS, "items": {}}
+    return {
+        "operationId": "publish",
+        "summary": "Publish one event, or several",
+        "description": "One envelope is accepted (200) or refused (4xx). Of an array or of NDJSON each item is "
+        f"accepted or refused alone, told in order. At most {MAX_EVENTS:,} events and {MAX_BYTES >> 20} MiB.",
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "The event_id. Item n of a batch, counted from 0, has `key#n`, so there the key is at "
+                "most 60 characters long.",
+                "schema": {"type": "string", "minLength": 16, "maxLength": 60, "pattern": _EVENT_ID},
+            },
+            {
+                "name": "traceparent",
+                "in": "header",
+                "description": "W3C Trace Context: its trace id is that of events that have none, and whose operation "
+                "has none. What is no trace context is ignored.",
+                "schema": {"type": "string"},
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"anyOf": [_ref("Publication"), batch]}},
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "In the log, and safe from a crash of the process.",
+                "headers": {
+                    "Deprecation": _header("RFC 9745: an old name was used."),
+                    "Tidings-Notice": _header("Which, and what replaces it."),
+                },
+                "content": {"application/json": {"schema": {"anyOf": [_ref("Accepted"), _ref("Results")]}}},
+            },
+            **_errors(400, 403, 409, 413, 415, 422, 501, 503, 507),
+        },
+    }
+
+
+def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
+    types = sorted({*contract.events, *LEGACY_TYPES})
+    return {
+        "operationId": "readHistory",
+        "summary": "Read events as they were, none conflated",
+        "parameters": [
+            *channels,
+            _parameter("key", _list(_key()), "Of each channel, only events of this key."),
+            _parameter("type", _list({"enum": types}), "Only events of this type."),
+            _parameter("trace_id", {**_text(1, 128), "pattern": _PRINTABLE}, "Only events of this trace."),
+            _parameter(
+                "since",
+                _since("now", "first", ""),
+                "Where to begin: `first` (the default), `now`, or after a position.",
+            ),
+            _parameter(
+                "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}, "How many."
+            ),
+        ],
+        "responses": _responses("Events in log order.", _ref("History"), 400, 422, 503),
+    }
+
+
+def _get_stream(channels: list[Schema]) -> Schema:
+    return {
+        "operationId": "stream",
+        "summary": "Read events as they come (Server-Sent Events)",
+        "description": "`data:` is an envelope, `id:` its position. `channel:subscribed` comes first, `channel:live` "
+        "when what was before is read.",
+        "parameters": [
+            *channels,
+            _parameter("since", _since("snapshot", "now", "first", ""), "Where to begin; `snapshot` is the default."),
+            _parameter("pace_ms", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "One write per so long."),
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "description": "Goes before `since`.",
+                "schema": {"type": "string", "pattern": _POSITION},
+            },
+        ],
+        "responses": {
+            "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            **_errors(400, 403, 422, 503),
+        },
+    }
+
+
+def _plain(operation: str, summary: str, schema: Schema, *errors: int) -> Schema:
+    return {"operationId": operation, "summary": summary, "responses": _responses("Yes.", schema, *errors)}
+
+
+def _responses(description: str, schema: Schema, *errors: int) -> Schema:
+    answer = {"description": description, "content": {"application/json": {"schema": schema}}}
+    return {"200": answer, **_errors(403, *errors)}
+
+
+def _errors(*statuses: int) -> Schema:
+    about = {403: _ORIGIN_REFUSED, 503: "Not now.", 507: "The log is full."}
+    content = {"application/json": {"schema": _ref("ErrorData")}}
+    found: Schema = {}
+    for status in sorted(statuses):
+        answer: Schema = {"description": about.get(status, "Refused; the body says why."), "content": content}
+        if status in (503, 507):
+            answer["headers"] = {"Retry-After": _header("Seconds.")}
+        found[str(status)] = answer
+    return found
+
+
+# Parameters.
+
+
+def _channel_parameters(contract: Contract) -> list[Schema]:
+    one_of = "|".join(contract.channels)
+    key = "[^\\x00-\\x1f\\x7f-\\x9f]"
+    path = {
+        "type": "string",
+        "maxLength": MAX_KEY_BYTES,
+        "pattern": f"^(\\*|({one_of})|({one_of})/({key}*[^\\x00-\\x1f\\x7f-\\x9f*]\\*?|\\*))$",
+    }
+    about = "A path: a channel, `channel/key`, `channel/prefix*`, or `*`, the default. Repeatable."
+    return [_parameter("channel", _list(path), about)]
+
+
+def _parameter(name: str, schema: Schema, description: str) -> Schema:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _list(item: Schema) -> Schema:
+    return {"type": "array", "items": item, "maxItems": 100}
+
+
+def _since(*words: str) -> Schema:
+    return {"anyOf": [{"enum": list(words)}, {"type": "string", "pattern": _POSITION}]}
+
+
+def _header(description: str) -> Schema:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+# Schemas.
+
+
+def _schemas(contract: Contract) -> Schema:
+    payloads = [event.payload for event in contract.events.values()]
+    _, components = msgspec.json.schema_components([*payloads, ErrorData], ref_template=_REFERENCE)
+    publications = {_schema_name(event): _publication(event) for event in contract.events.values() if event.publishable}
+    position = {"type": "string", "pattern": _POSITION, "description": "Opaque."}
+    accepted = _object({"position": position, "duplicate": {"const": True}}, "position")
+    events = {"type": "array", "items": _ref("Envelope")}
+    gap = _object({"after": position, "until": position, "reason": {"enum": ["trimmed", "epoch", "future"]}}, "reason")
+    return {
+        **components,
+        **publications,
+        "Publication": {"anyOf": [_ref(name) for name in publications]},
+        "Accepted": accepted,
+        "Results": _object(
+            {"results": {"type": "array", "items": {"anyOf": [_ref("Accepted"), _ref("Refused")]}}}, "results"
+        ),
+        "Refused": _object({"error": _ref("ErrorData")}, "error"),
+        "Envelope": _envelope(contract, position),
+        "Gap": {**gap, "description": "Durable events in between may be gone."},
+        "History": _object(
+            {"events": events, "next": position, "position": position, "gap": _ref("Gap")}, "events", "next", "position"
+        ),
+        "Snapshot": _object({"events": events, "position": position}, "events", "position"),
+    }
+
+
+def _envelope(contract: Contract, position: Schema) -> Schema:
+    return _object(
+        {
+            "type": {"enum": sorted(contract.events)},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "trace_id": {**_text(1, 128), "pattern": _PRINTABLE},
+            "data": {},
+            "channel": {"enum": list(contract.channels)},
+            "position": position,
+            "event_id": {**_text(16, 64), "pattern": _EVENT_ID},
+        },
+        "type",
+        "timestamp",
+        "trace_id",
+        "data",
+        "channel",
+        "position",
+    )
+
+
+def _publication(event: EventType) -> Schema:
+    """Return the schema of an envelope that publishes `event`."""
+    names = [str(event.type), *(old for old, now in LEGACY_TYPES.items() if now == event.type)]
+    channels = ["", str(event.channel), ChannelType.GLOBAL]
+    required = [field.encode_name for field in msgspec.structs.fields(event.payload) if field.required]
+    data = _data(event, required)
+    return _object(
+        {
+            "type": {"enum": names},
+            "timestamp": _or_null({"type": "string", "format": "date-time"}, {"const": ""}),
+            "trace_id": _or_null({**_text(0, 128), "pattern": _PRINTABLE}),
+            "data": data if required else _or_null(data),
+            "channel": {"enum": [*dict.fromkeys(channels), None]},
+            "event_id": _or_null({**_text(16, 64), "pattern": _EVENT_ID}),
+            **{name: {"type": ["string", "null"]} for name in ("id", "reply_to", "position")},
+        },
+        "type",
+        *(["data"] if required else []),
+    )
+
+
+def _data(event: EventType, required: list[str]) -> Schema:
+    """Return the schema of an event's data: its payload's, and its key fit to be one."""
+    payload = _ref(event.payload.__name__)
+    if event.key is None:
+        return payload
+    key = _key() if event.key in required else {"anyOf": [{**_key(), "minLength": 0}, {"type": "null"}]}
+    return {"allOf": [payload, {"type": "object", "properties": {event.key: key}}]}
+
+
+def _schema_name(event: EventType) -> str:
+    return "Publish" + "".join(part.capitalize() for part in str(event.type).replace("_", ":").split(":"))
+
+
+def _key() -> Schema:
+    return {**_text(1, MAX_KEY_BYTES), "pattern": _NO_CONTROLS, "description": f"{MAX_KEY_BYTES} bytes of UTF-8."}
+
+
+def _text(shortest: int, longest: int) -> Schema:
+    return {"type": "string", "minLength": shortest, "maxLength": longest}
+
+
+def _or_null(*schemas: Schema) -> Schema:
+    return {"anyOf": [*schemas, {"type": "null"}]}
+
+
+def _status(word: str) -> Schema:
+    return _object({"status": {"const": word}}, "status")
+
+
+def _object(properties: Schema, *required: str) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": _REFERENCE.format(name=name)}

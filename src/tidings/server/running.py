@@ -1,0 +1,30 @@
+"""A hub that runs, with what belongs to it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tidings.hub.connections import Connections
+from tidings.hub.hub import Hub
+from tidings.server.edge import HubEdge
+
+
+@dataclass(frozen=True, slots=True)
+class RunningHub:
+    """What a started `HubApp` consists of."""
+
+    hub: Hub
+    connections: Connections
+    edge: HubEdge
+
+
+class Host(Protocol):
+    """Where the ways in find the hub: `HubApp`."""
+
+    def running(self) -> RunningHub:
+        """Return the hub, started if it was not.
+
+        Raises:
+            Draining: It was stopped.
+            LogError: Its log cannot be opened.
+        """
+        ...
