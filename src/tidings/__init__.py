@@ -1,3 +1,228 @@
-"""Typed, trace-correlated events about long-running work, to every screen that watches it."""
+"""Typed, trace-correlated events about long-running work, to every screen that watches it.
+
+Names are imported at their first use, so that `import tidings` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from tidings.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from tidings.client import Client as Client
+    from tidings.client import Gap as Gap
+    from tidings.client import Live as Live
+    from tidings.client import Outcome as Outcome
+    from tidings.client import ReceivedEvent as ReceivedEvent
+    from tidings.client import Reconnect as Reconnect
+    from tidings.client import State as State
+    from tidings.client import Status as Status
+    from tidings.client import Watch as Watch
+    from tidings.client import connect as connect
+    from tidings.contract.catalogue import EventType as EventType
+    from tidings.contract.contract import Contract as Contract
+    from tidings.contract.payloads import AuthFailed as AuthFailed
+    from tidings.contract.payloads import AuthRequired as AuthRequired
+    from tidings.contract.payloads import AuthSuccess as AuthSuccess
+    from tidings.contract.payloads import ConnectionClosed as ConnectionClosed
+    from tidings.contract.payloads import ConnectionEstablished as ConnectionEstablished
+    from tidings.contract.payloads import ContractIdentity as ContractIdentity
+    from tidings.contract.payloads import DataError as DataError
+    from tidings.contract.payloads import DataProcessed as DataProcessed
+    from tidings.contract.payloads import DataUpdate as DataUpdate
+    from tidings.contract.payloads import ErrorData as ErrorData
+    from tidings.contract.payloads import LicenseExpired as LicenseExpired
+    from tidings.contract.payloads import OperationCancelled as OperationCancelled
+    from tidings.contract.payloads import OperationComplete as OperationComplete
+    from tidings.contract.payloads import OperationEstimate as OperationEstimate
+    from tidings.contract.payloads import OperationFailed as OperationFailed
+    from tidings.contract.payloads import OperationLog as OperationLog
+    from tidings.contract.payloads import OperationProgress as OperationProgress
+    from tidings.contract.payloads import OperationStart as OperationStart
+    from tidings.contract.payloads import Payload as Payload
+    from tidings.contract.payloads import ReportReady as ReportReady
+    from tidings.contract.payloads import SystemAlert as SystemAlert
+    from tidings.contract.payloads import SystemMetrics as SystemMetrics
+    from tidings.contract.payloads import SystemStatus as SystemStatus
+    from tidings.contract.vocabulary import ChannelType as ChannelType
+    from tidings.contract.vocabulary import EventClass as EventClass
+    from tidings.contract.vocabulary import MessageType as MessageType
+    from tidings.exceptions import AddressInUse as AddressInUse
+    from tidings.exceptions import AddressUnavailable as AddressUnavailable
+    from tidings.exceptions import BinaryMessage as BinaryMessage
+    from tidings.exceptions import ClientError as ClientError
+    from tidings.exceptions import CommandRefused as CommandRefused
+    from tidings.exceptions import ConfigError as ConfigError
+    from tidings.exceptions import ConnectionLost as ConnectionLost
+    from tidings.exceptions import ContractError as ContractError
+    from tidings.exceptions import Draining as Draining
+    from tidings.exceptions import EventIDReused as EventIDReused
+    from tidings.exceptions import HandshakeRefused as HandshakeRefused
+    from tidings.exceptions import HubClosed as HubClosed
+    from tidings.exceptions import HubError as HubError
+    from tidings.exceptions import HubUnreachable as HubUnreachable
+    from tidings.exceptions import InternalError as InternalError
+    from tidings.exceptions import InvalidCommand as InvalidCommand
+    from tidings.exceptions import InvalidContract as InvalidContract
+    from tidings.exceptions import InvalidEnvelope as InvalidEnvelope
+    from tidings.exceptions import InvalidEventID as InvalidEventID
+    from tidings.exceptions import InvalidJSON as InvalidJSON
+    from tidings.exceptions import InvalidKey as InvalidKey
+    from tidings.exceptions import InvalidParameter as InvalidParameter
+    from tidings.exceptions import InvalidPath as InvalidPath
+    from tidings.exceptions import InvalidPayload as InvalidPayload
+    from tidings.exceptions import InvalidPosition as InvalidPosition
+    from tidings.exceptions import InvalidTimestamp as InvalidTimestamp
+    from tidings.exceptions import InvalidTraceID as InvalidTraceID
+    from tidings.exceptions import InvalidUTF8 as InvalidUTF8
+    from tidings.exceptions import LogBusy as LogBusy
+    from tidings.exceptions import LogCorrupt as LogCorrupt
+    from tidings.exceptions import LogError as LogError
+    from tidings.exceptions import LogForeign as LogForeign
+    from tidings.exceptions import LogFull as LogFull
+    from tidings.exceptions import LogInUse as LogInUse
+    from tidings.exceptions import LogReadOnly as LogReadOnly
+    from tidings.exceptions import LogTooNew as LogTooNew
+    from tidings.exceptions import LogUnavailable as LogUnavailable
+    from tidings.exceptions import MethodNotAllowed as MethodNotAllowed
+    from tidings.exceptions import MissingExtra as MissingExtra
+    from tidings.exceptions import NotAHub as NotAHub
+    from tidings.exceptions import NotFound as NotFound
+    from tidings.exceptions import NotPublishable as NotPublishable
+    from tidings.exceptions import NotSupported as NotSupported
+    from tidings.exceptions import OriginRefused as OriginRefused
+    from tidings.exceptions import PayloadTooLarge as PayloadTooLarge
+    from tidings.exceptions import PublishTimeout as PublishTimeout
+    from tidings.exceptions import RequestError as RequestError
+    from tidings.exceptions import ServeError as ServeError
+    from tidings.exceptions import TidingsError as TidingsError
+    from tidings.exceptions import TooDeep as TooDeep
+    from tidings.exceptions import TooManyConnections as TooManyConnections
+    from tidings.exceptions import UnknownChannel as UnknownChannel
+    from tidings.exceptions import UnknownCommand as UnknownCommand
+    from tidings.exceptions import UnknownType as UnknownType
+    from tidings.exceptions import UnsupportedMediaType as UnsupportedMediaType
+    from tidings.exceptions import WrongChannel as WrongChannel
+
+_MODULES = (
+    "tidings.exceptions",
+    "tidings.contract.vocabulary",
+    "tidings.contract.payloads",
+    "tidings.contract.catalogue",
+    "tidings.contract.contract",
+    "tidings.client",
+)
+"""Where the names are, the cheapest to import first."""
+
+__all__ = [
+    "AddressInUse",
+    "AddressUnavailable",
+    "AuthFailed",
+    "AuthRequired",
+    "AuthSuccess",
+    "BinaryMessage",
+    "ChannelType",
+    "Client",
+    "ClientError",
+    "CommandRefused",
+    "ConfigError",
+    "ConnectionClosed",
+    "ConnectionEstablished",
+    "ConnectionLost",
+    "Contract",
+    "ContractError",
+    "ContractIdentity",
+    "DataError",
+    "DataProcessed",
+    "DataUpdate",
+    "Draining",
+    "ErrorData",
+    "EventClass",
+    "EventIDReused",
+    "EventType",
+    "Gap",
+    "HandshakeRefused",
+    "HubClosed",
+    "HubError",
+    "HubUnreachable",
+    "InternalError",
+    "InvalidCommand",
+    "InvalidContract",
+    "InvalidEnvelope",
+    "InvalidEventID",
+    "InvalidJSON",
+    "InvalidKey",
+    "InvalidParameter",
+    "InvalidPath",
+    "InvalidPayload",
+    "InvalidPosition",
+    "InvalidTimestamp",
+    "InvalidTraceID",
+    "InvalidUTF8",
+    "LicenseExpired",
+    "Live",
+    "LogBusy",
+    "LogCorrupt",
+    "LogError",
+    "LogForeign",
+    "LogFull",
+    "LogInUse",
+    "LogReadOnly",
+    "LogTooNew",
+    "LogUnavailable",
+    "MessageType",
+    "MethodNotAllowed",
+    "MissingExtra",
+    "NotAHub",
+    "NotFound",
+    "NotPublishable",
+    "NotSupported",
+    "OperationCancelled",
+    "OperationComplete",
+    "OperationEstimate",
+    "OperationFailed",
+    "OperationLog",
+    "OperationProgress",
+    "OperationStart",
+    "OriginRefused",
+    "Outcome",
+    "Payload",
+    "PayloadTooLarge",
+    "PublishTimeout",
+    "ReceivedEvent",
+    "Reconnect",
+    "ReportReady",
+    "RequestError",
+    "ServeError",
+    "State",
+    "Status",
+    "SystemAlert",
+    "SystemMetrics",
+    "SystemStatus",
+    "TidingsError",
+    "TooDeep",
+    "TooManyConnections",
+    "UnknownChannel",
+    "UnknownCommand",
+    "UnknownType",
+    "UnsupportedMediaType",
+    "Watch",
+    "WrongChannel",
+    "__version__",
+    "connect",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from where it is defined."""
+    if name in __all__:
+        for home in map(import_module, _MODULES):
+            if hasattr(home, name):
+                globals()[name] = getattr(home, name)
+                return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not."""
+    return __all__

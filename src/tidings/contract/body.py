@@ -23,8 +23,8 @@ _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 # A byte is looked for by its number, which is one memchr; looking for b"[" costs six times that.
-BRACKET = ord("[")
-BACKSLASH = ord("\\")
+LF, CR, TAB, BRACKET, BACKSLASH, DELETE = b"\n\r\t[\\\x7f"
+
 FLAT_BYTES = 5 * MAX_DEPTH
 """Of bodies without arrays, none up to this length is too deep: an object in an object costs five, `{"":` and `}`."""
 
@@ -97,4 +97,4 @@ def depth(body: bytes) -> int:
 
 def single_line(data: bytes) -> bytes:
     """Return the JSON text `data` with CR, LF and TAB between its tokens turned into spaces."""
-    return data.translate(_LINE_BREAKS)
+    return data.translate(_LINE_BREAKS) if LF in data or CR in data or TAB in data else data

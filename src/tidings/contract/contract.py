@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from difflib import get_close_matches
 from operator import attrgetter
 from typing import Any, Protocol
@@ -12,13 +13,22 @@ from msgspec import Struct
 from tidings.contract.body import MAX_DATA_BYTES, single_line
 from tidings.contract.catalogue import BUILTIN, EventType, PayloadType, channels_of, check_event_type
 from tidings.contract.commands import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
-from tidings.contract.envelope import Envelope, Event, check_event_id, check_trace_id, fault
+from tidings.contract.envelope import (
+    MAX_TRACE_ID,
+    Envelope,
+    Event,
+    PlainEnvelope,
+    check_event_id,
+    check_trace_id,
+    fault,
+)
 from tidings.contract.members import with_first_member, with_progress_members
 from tidings.contract.paths import MAX_KEY_BYTES, check_key
 from tidings.contract.payloads import ContractIdentity, OperationProgress, Payload, SystemAlert
-from tidings.contract.timestamps import ZERO, canonical
+from tidings.contract.timestamps import LONGEST, SEPARATORS, ZERO, canonical
 from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType, EventClass, SlotEffect
 from tidings.exceptions import (
+    ContractError,
     InvalidContract,
     InvalidKey,
     InvalidPayload,
@@ -29,9 +39,6 @@ from tidings.exceptions import (
     UnknownType,
     WrongChannel,
 )
-
-# A byte is looked for by its number: see `tidings.contract.body`.
-_LF, _CR, _TAB = b"\n\r\t"
 
 REVISION = "2025-07-30"
 """The newest dated revision of the source contract."""
@@ -55,16 +62,16 @@ class _Row(Struct, frozen=True):
     event: EventType
     payload: PayloadType
     type: str
-    channel: str | None
-    publishable: bool
+    channel: str
+    """"" for a direct event."""
     event_class: EventClass
+    effect: SlotEffect
     key: Callable[[Any], str | None]
     """Returns a payload's key."""
     keyless: bool
     """Whether an event of the type may have no key."""
     decode: Callable[[bytes], Any]
     all_optional: bool
-    effect: SlotEffect
 
 
 def _row(event: EventType) -> _Row:
@@ -74,14 +81,13 @@ def _row(event: EventType) -> _Row:
         event=event,
         payload=event.payload,
         type=str(event.type),
-        channel=None if event.channel is None else str(event.channel),
-        publishable=event.publishable,
+        channel=str(event.channel or ""),
         event_class=event.event_class,
+        effect=SlotEffect.END if event.ends_key else SlotEffect.REPLACE,
         key=alert_key if event.payload is SystemAlert else key,
         keyless=event.key not in required,
         decode=msgspec.json.Decoder(event.payload).decode,
         all_optional=not required,
-        effect=SlotEffect.END if event.ends_key else SlotEffect.REPLACE,
     )
 
 
@@ -106,7 +112,11 @@ class Contract:
                 raise InvalidContract(f"event type {event.type!r} is declared twice", type=event.type)
             self.events[event.type] = event
         self.channels: tuple[str, ...] = channels_of(self.events.values())
-        self._rows = {event.type: _row(event) for event in self.events.values()}
+        rows = {event.type: _row(event) for event in self.events.values()}
+        legacy = {old: rows[new] for old, new in LEGACY_TYPES.items() if new in rows}
+        self._rows = {**legacy, **rows}
+        self._loggable = {type: row for type, row in self._rows.items() if row.channel}
+        self._publishable = {type: row for type, row in self._loggable.items() if row.event.publishable}
         self.identity = ContractIdentity(version=REVISION, hash=self._hash())
 
     def _hash(self) -> str:
@@ -126,7 +136,9 @@ class Contract:
             UnknownType: The contract has no such event.
             InvalidPayload: The data does not fit.
         """
-        row = self._rows.get(type) or self._renamed(type)
+        row = self._rows.get(type)
+        if row is None:
+            raise self._unknown(type)
         payload: Payload = self._payload(row, data)
         return payload
 
@@ -150,46 +162,56 @@ class Contract:
             InvalidTraceID: The trace id is not printable ASCII, or too long.
             InvalidEventID: The event id is not printable ASCII, or too short or long.
         """
-        row = self._rows.get(envelope.type) or self._renamed(envelope.type)
-        channel = row.channel
-        if channel is None or not (by_hub or row.publishable):
-            raise NotPublishable(f"$.type: only the hub writes {row.type}")
+        row = (self._loggable if by_hub else self._publishable).get(envelope.type)
+        if row is None:
+            raise self._unknown(envelope.type)
         # Twice as fast as `bytes(envelope.data)`; to a constructor, a Raw is any object with a buffer.
         data = b"" + envelope.data
-        if len(data) > MAX_DATA_BYTES:
-            raise _too_large(data)
+        plain = type(envelope) is PlainEnvelope
+        if not plain:
+            if len(data) > MAX_DATA_BYTES:
+                raise _too_large(data)
+            data = single_line(data)
         try:
             payload = row.decode(data)
         except (msgspec.DecodeError, RecursionError):
             payload = self._payload(row, data)
-        if _LF in data or _CR in data or _TAB in data:
-            data = single_line(data)
         effect = row.effect
-        payload_type = row.payload
-        if payload_type is OperationProgress:
+        if row.payload is OperationProgress:
             key = payload.operation_id
             if not (payload.current_step and payload.total_steps):  # what is not empty was written
-                data = with_progress_members(data)
-                if len(data) > MAX_DATA_BYTES:
-                    raise _too_large(data)
+                data = _filled(data)
         else:
             key = row.key(payload)
-            if payload_type is SystemAlert and payload.state == "cleared":
+            if row.payload is SystemAlert and payload.state == "cleared":
                 effect = SlotEffect.CLEAR
-        if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) <= MAX_KEY_BYTES):
+        if key is not None and not (plain and 0 < len(key) <= MAX_KEY_BYTES):
             key = _checked_key(row, key)
         timestamp = envelope.timestamp
-        if timestamp:
-            timestamp = canonical(timestamp)
+        # Is it canonical, with a fraction, as nearly all publishers write it? `fromisoformat` checks the numbers, but
+        # knows more forms: the separators tell them apart, and newer Pythons read the hour 24 as the next day's 0.
+        try:
+            if not (
+                timestamp
+                and timestamp[4:20:3] == SEPARATORS
+                and timestamp[-1] == "Z"
+                and timestamp[-2] != "0"
+                and len(timestamp) <= LONGEST
+                and (datetime.fromisoformat(timestamp).hour or timestamp[12] == "0")
+            ):
+                timestamp = _stamp(timestamp, receipt)
+        except ValueError:
+            timestamp = _stamp(timestamp, receipt)
         trace_id = envelope.trace_id
+        if trace_id and not (plain and len(trace_id) <= MAX_TRACE_ID):
+            check_trace_id(trace_id)
+        channel = envelope.channel
         return Event(
             row.type,
-            timestamp if timestamp and timestamp != ZERO else receipt.timestamp(),
-            check_trace_id(trace_id) if trace_id else receipt.trace_id(channel, key),
+            timestamp,
+            trace_id or receipt.trace_id(row.channel, key),
             data,
-            channel
-            if envelope.channel is None or envelope.channel == channel
-            else self._channel(row, envelope.channel),
+            row.channel if channel is None or channel == row.channel else self._channel(row, channel),
             key,
             row.event_class,
             None if envelope.event_id is None else check_event_id(envelope.event_id),
@@ -218,8 +240,8 @@ class Contract:
             raise InvalidPayload(f"$.data: {cause}", hint=_hint(row.event)) from cause
 
     def _channel(self, row: _Row, channel: str) -> str:
-        own = row.channel or channel
-        if channel in (own, ""):
+        own = row.channel
+        if not channel:
             return own
         if channel == ChannelType.GLOBAL:
             return channel
@@ -234,23 +256,20 @@ class Contract:
             hint=f"Leave it out, or write {own!r}.",
         )
 
-    def _renamed(self, type: str) -> _Row:
-        row = self._rows.get(LEGACY_TYPES.get(type, type))
-        if row is not None:
-            return row
+    def _unknown(self, type: str) -> ContractError:
+        """Return why no event of `type` is read."""
+        if type in self._rows or type in HUB_MESSAGES:
+            return NotPublishable(f"$.type: only the hub writes {type}")
         if type in COMMANDS:
-            raise UnknownType(
-                f"$.type: {type} is a command, not an event", type=type, hint="Send it on a `tidings.v1` connection."
-            )
+            hint = "Send it on a `tidings.v1` connection."
+            return UnknownType(f"$.type: {type} is a command, not an event", type=type, hint=hint)
         if type in LATER_COMMANDS:
-            raise NotSupported(f"$.type: this hub does not serve {type} yet", path="$.type")
-        if type in HUB_MESSAGES:
-            raise NotPublishable(f"$.type: only the hub writes {type}")
-        names = sorted(event.type for event in self.events.values() if event.publishable)
+            return NotSupported(f"$.type: this hub does not serve {type} yet", path="$.type")
+        names = sorted(self._publishable)
         nearest = get_close_matches(type[:80], [*names, *COMMANDS], n=1)
         suggestion = nearest[0] if nearest else ""
         hint = f"Did you mean {suggestion!r}?" if suggestion else f"Events are {', '.join(names)}."
-        raise UnknownType(f"$.type: nothing is called {type[:80]!r}", type=type, suggestion=suggestion, hint=hint)
+        return UnknownType(f"$.type: nothing is called {type[:80]!r}", type=type, suggestion=suggestion, hint=hint)
 
 
 def alert_key(alert: SystemAlert) -> str:
@@ -258,6 +277,11 @@ def alert_key(alert: SystemAlert) -> str:
     if alert.alert_id:
         return alert.alert_id
     return f"{alert.code}:{alert.operation_id}" if alert.operation_id else alert.code
+
+
+def _stamp(timestamp: str | None, receipt: Receipt) -> str:
+    timestamp = canonical(timestamp) if timestamp else ZERO
+    return receipt.timestamp() if timestamp == ZERO else timestamp
 
 
 def _checked_key(row: _Row, key: str) -> str | None:
@@ -268,6 +292,13 @@ def _checked_key(row: _Row, key: str) -> str | None:
     except InvalidKey as cause:
         path = f"$.data.{row.event.key}"
         raise InvalidKey(f"{path}: {cause}", path=path) from cause
+
+
+def _filled(data: bytes) -> bytes:
+    data = with_progress_members(data)
+    if len(data) > MAX_DATA_BYTES:
+        raise _too_large(data)
+    return data
 
 
 def _too_large(data: bytes) -> PayloadTooLarge:

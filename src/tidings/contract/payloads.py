@@ -24,7 +24,7 @@ Code = Annotated[str, Meta(min_length=1, max_length=128)]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
-class Payload(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Payload(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The base of all payloads."""
 
 
