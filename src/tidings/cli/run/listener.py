@@ -41,6 +41,11 @@ class Listener:
         self._conclude: Callable[[str], None] | None = None
         self._thread = threading.Thread(target=self._run, name="tidings-listener", daemon=True)
 
+    @property
+    def backlog_bytes(self) -> int:
+        """Output that waits to be read."""
+        return self._backlog
+
     def start(self) -> None:
         """Start the thread; call it after the child is started."""
         self._thread.start()
