@@ -267,7 +267,7 @@ class Contract:
             return NotSupported(f"$.type: this hub does not serve {type} yet", path="$.type")
         names = sorted(self._publishable)
         nearest = get_close_matches(type[:80], [*names, *COMMANDS], n=1)
-        suggestion = nearest[0] if nearest else ""
+        suggestion = str(nearest[0]) if nearest else ""
         hint = f"Did you mean {suggestion!r}?" if suggestion else f"Events are {', '.join(names)}."
         return UnknownType(f"$.type: nothing is called {type[:80]!r}", type=type, suggestion=suggestion, hint=hint)
 
