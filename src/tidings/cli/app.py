@@ -3,7 +3,9 @@
 import typer
 
 from tidings.cli.doctor.command import doctor
+from tidings.cli.publish.command import publish
 from tidings.cli.serve.command import serve
+from tidings.cli.watch.command import watch
 from tidings.version import __version__
 
 app = typer.Typer(
@@ -14,6 +16,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(serve)
+app.command()(watch)
+app.command()(publish)
 app.command()(doctor)
 
 

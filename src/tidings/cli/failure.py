@@ -3,7 +3,7 @@
 import sys
 
 from tidings.contract.codes import error_data
-from tidings.exceptions import ConfigError, ContractError, TidingsError
+from tidings.exceptions import CommandRefused, ConfigError, ContractError, TidingsError
 
 FAILED = 1
 USAGE = 2
@@ -17,11 +17,12 @@ def exit_code(error: TidingsError) -> int:
     return USAGE if isinstance(error, ConfigError) else FAILED
 
 
-def show_failure(error: TidingsError) -> None:
-    """Write `error: …` and `hint: …` to stderr."""
+def show_failure(error: TidingsError, *, prefix: str = "") -> None:
+    """Write `error: …` and `hint: …` to stderr, with the code where a program sent what was refused."""
     data = error_data(error)
-    code = f" ({data.code})" if isinstance(error, ContractError) else ""
-    write_lines(f"error: {data.message}{code}", data.details, f"hint: {data.hint}" if data.hint else None)
+    code = error.refusal if isinstance(error, CommandRefused) else data.code
+    told = f" ({code})" if isinstance(error, CommandRefused | ContractError) else ""
+    write_lines(f"error: {prefix}{data.message}{told}", data.details, f"hint: {data.hint}" if data.hint else None)
 
 
 def write_lines(*lines: str | None) -> None:

@@ -9,8 +9,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# uvicorn tells of its start and end in lines of its own; ours say the same with the addresses.
-_TALKATIVE = ("uvicorn", "asyncio", "httpx", "httpcore")
+# They tell of starts and ends in lines of their own; ours say the same, with addresses and ids.
+_TALKATIVE = ("uvicorn", "asyncio", "websockets")
 
 
 class StderrLogger:

@@ -68,9 +68,10 @@ class HubProcess:
                 retention=self._retention,
             ),
             ws_path=settings.ws_path,
+            allow_origins=settings.allow_origin,
         )
         self.runner = Runner(
-            _asgi,
+            self._hub_app,
             host=settings.host,
             port=settings.port,
             websocket=websocket_protocol(self._hub_app, subprotocols=[SUBPROTOCOL]),
@@ -130,10 +131,6 @@ class HubProcess:
     async def _drain(self) -> None:
         log.info("hub drains", connections=len(self._hub_app.connections))
         self._hub_app.drain()
-
-
-async def _asgi(scope: dict[str, object], receive: object, send: object) -> None:
-    raise NotImplementedError
 
 
 def _connections_allowed(wanted: int) -> int:

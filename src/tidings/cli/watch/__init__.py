@@ -1,0 +1,1 @@
+"""`tidings watch`: operations as bars, and everything else as lines."""

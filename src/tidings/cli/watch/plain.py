@@ -1,0 +1,70 @@
+"""Lines for a stdout that is no terminal: what happened, one event a line, progress only where it is news."""
+
+from datetime import tzinfo
+
+from tidings.cli.watch.operations import Running
+from tidings.cli.watch.sight import Sight, clean
+from tidings.cli.watch.view import WatchView
+from tidings.cli.watch.wording import stamp
+from tidings.client.items import Gap, Live, Notice
+from tidings.contract.payloads import OperationProgress, OperationStart
+
+STARTED = "▶"
+_STRIDE = 10
+"""Percent between two lines about one step: a file of lines is read as a whole, not watched."""
+
+
+class PlainView:
+    """The same knowledge as `WatchView`, told as lines.
+
+    Args:
+        zone: Where the times are; None is the machine's own.
+        verbose: See `WatchView`.
+    """
+
+    def __init__(self, *, zone: tzinfo | None = None, verbose: bool = False) -> None:
+        self.view = WatchView(zone=zone, verbose=verbose)
+        self._zone = zone
+        self._told: dict[str, tuple[str, int]] = {}
+
+    def apply(self, item: Sight | Notice) -> str | None:
+        """Take an event or a notice in, and return the line it is worth, if any."""
+        if isinstance(item, Gap | Live):
+            text = self.view.note(item)
+            return None if text is None else text.plain
+        return self._event(item)
+
+    def _event(self, event: Sight) -> str | None:
+        line = self.view.apply(event)
+        payload = event.payload
+        if line is not None:
+            self._told = {key: told for key, told in self._told.items() if key in self.view.operations.running}
+            return line.plain
+        if isinstance(payload, OperationStart):
+            return self._start(event, payload)
+        if isinstance(payload, OperationProgress):
+            return self._progress(event, self.view.operations.running[payload.operation_id])
+        return None
+
+    def _start(self, event: Sight, payload: OperationStart) -> str:
+        name = self.view.operations.running[payload.operation_id].name
+        place = "  ".join(
+            part
+            for part in (
+                f"on {clean(payload.host)}" if payload.host else "",
+                f"by {clean(payload.user)}" if payload.user else "",
+                f"pid {payload.pid}" if payload.pid is not None else "",
+            )
+            if part
+        )
+        verb = "queued" if payload.queued else "started"
+        return f"{stamp(event, self._zone).plain}{STARTED} {name} {verb}  {place}".rstrip()
+
+    def _progress(self, event: Sight, running: Running) -> str | None:
+        told = (running.step, -1 if running.percent is None else int(running.percent) // _STRIDE)
+        if self._told.get(running.operation_id) == told:
+            return None
+        self._told[running.operation_id] = told
+        percent = "" if running.percent is None else f"{int(running.percent)}%"
+        parts = [part for part in (running.name, percent, running.step, running.message) if part]
+        return f"{stamp(event, self._zone).plain}  {'  '.join(parts)}"

@@ -1,0 +1,60 @@
+"""The picture on a terminal, drawn again as often as it changes."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from tidings.cli.watch.view import Link, WatchView
+
+FRAME_S = 0.1
+"""Between two pictures: as often as an eye reads numbers."""
+
+
+class Screen:
+    """A terminal with the view at its bottom and what is for good above it.
+
+    Args:
+        view: What is known.
+        link: Tells how the connection is, at each picture.
+        console: The terminal.
+    """
+
+    def __init__(self, view: WatchView, link: Callable[[], Link], console: Console) -> None:
+        self._view = view
+        self._link = link
+        self._console = console
+        self._lines: list[Text] = []
+        self._drawn: tuple[object, ...] = ()
+        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.draw()
+        self._live.stop()
+
+    def add(self, line: Text) -> None:
+        """Have `line` stand above the picture, for good, from the next drawing on."""
+        self._lines.append(line)
+
+    def draw(self) -> None:
+        """Draw what there is now, if it differs from what was drawn last."""
+        link, now_s, size = self._link(), time.time(), self._console.size
+        seen = (self._view.changes, link, size, now_s if self._view.animated else int(now_s))
+        if seen == self._drawn and not self._lines:
+            return
+        self._drawn = seen
+        if self._lines:
+            # All at once: each print moves the picture.
+            lines, self._lines = self._lines, []
+            self._console.print(Group(*lines))
+        self._live.update(self._view.render(link, now_s, size.width, size.height), refresh=True)

@@ -1,0 +1,231 @@
+from datetime import UTC
+
+import pytest
+from rich.console import Console
+from tests.cli.watch.sights import NOON, cancelled, complete, failed, progress, sight, start
+
+from tidings.cli.watch.view import Link, WatchView
+from tidings.client.items import Gap, Live
+
+LINK = Link("ws://127.0.0.1:8765/ws", "live")
+
+
+def drawn(view: WatchView, at: float = 0, *, width: int = 100, height: int = 24, link: Link = LINK) -> list[str]:
+    """Return the picture's lines, without colours."""
+    console = Console(width=width, height=height, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(view.render(link, NOON + at, width, height))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+@pytest.fixture
+def view() -> WatchView:
+    return WatchView(zone=UTC)
+
+
+def lines(view: WatchView, *events: object) -> list[str]:
+    """Apply events and return the lines they left for good."""
+    left = [view.apply(event) for event in events]  # type: ignore[arg-type]
+    return [line.plain for line in left if line is not None]
+
+
+def test_without_operations_there_is_only_the_status_line(view: WatchView) -> None:
+    assert drawn(view) == ["● live  0 running  ws://127.0.0.1:8765/ws"]
+
+
+def test_an_operation_has_a_bar_with_name_percent_elapsed_step_and_message(view: WatchView) -> None:
+    news = progress("a", 42.9, 60, current_step="load", message="3 of 7")
+    assert lines(view, start("a", name="import prices"), news) == []
+    bar, status = drawn(view, 65)
+    assert bar.startswith("import prices ━━━")
+    assert bar.endswith(" 42%  1:05 load  3 of 7")
+    assert "1 running" in status
+
+
+def test_an_indeterminate_operation_pulses_without_a_percentage(view: WatchView) -> None:
+    lines(view, start("a"), progress("a", 0, 5, indeterminate=True, message="thinking"))
+    bar, _ = drawn(view, 6)
+    assert "%" not in bar
+    assert "━" in bar
+    assert bar.endswith("0:06 thinking")
+
+
+def test_a_queued_operation_says_so_until_it_begins(view: WatchView) -> None:
+    lines(view, start("a", queued=True))
+    assert "queued" in drawn(view)[0]
+    lines(view, start("a", 3))
+    assert "queued" not in drawn(view, 4)[0]
+
+
+def test_progress_of_an_unknown_operation_counts_as_its_start(view: WatchView) -> None:
+    lines(view, progress("op-7", 10))
+    assert drawn(view, 2)[0].startswith("op-7 ")
+
+
+def test_an_operation_that_says_nothing_is_shown_as_silent(view: WatchView) -> None:
+    lines(view, start("a"), progress("a", 10, 5, message="waiting"))
+    assert "silent" not in drawn(view, 60)[0]
+    assert "silent 2:00  waiting" in drawn(view, 125)[0]
+
+
+def test_a_finished_operation_leaves_the_picture_and_one_line_for_good(view: WatchView) -> None:
+    left = lines(
+        view,
+        *(start(id) for id in "abc"),
+        complete("a", 72, message="12 files"),
+        failed("b", 80, code="exit_3", message="exit code 3", hint="Look at the last lines."),
+        cancelled("c", 90, reason="Ctrl-C", cancelled_by="ada"),
+    )
+    assert left == [
+        "12:01:12 ✔ a complete in 1:12  12 files",
+        "12:01:20 ✘ b failed after 1:20  exit_3  exit code 3\n  hint: Look at the last lines.",
+        "12:01:30 ⊘ c cancelled by ada after 1:30  Ctrl-C",
+    ]
+    assert drawn(view, 100) == ["● live  0 running  ✔ 1  ✘ 1  ⊘ 1  ws://127.0.0.1:8765/ws"]
+
+
+def test_a_duration_the_producer_measured_wins(view: WatchView) -> None:
+    assert lines(view, complete("a", 9, duration_ms=61_500)) == ["12:00:09 ✔ a complete in 1:01"]
+
+
+def test_an_end_that_a_snapshot_brings_again_is_told_once(view: WatchView) -> None:
+    assert len(lines(view, complete("a", 9), complete("a", 9))) == 1
+    assert view.operations.complete == 1
+
+
+def test_an_operation_that_runs_again_has_its_bar_again(view: WatchView) -> None:
+    lines(view, start("a"), progress("a", 90, 1), failed("a", 2), start("a", 5))
+    bar, status = drawn(view, 15)
+    assert "%" not in bar
+    assert "0:10" in bar
+    assert "✘ 1" in status
+
+
+def test_of_more_operations_than_fit_the_last_begun_are_shown(view: WatchView) -> None:
+    lines(view, *(start(f"op-{number:02}", number) for number in range(20)))
+    picture = drawn(view, 30, height=11)
+    assert len(picture) == 10
+    assert [line.split()[0] for line in picture[:8]] == [f"op-{number}" for number in range(12, 20)]
+    assert picture[8] == "… and 12 more"
+
+
+@pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 200])
+def test_nothing_is_wider_than_the_terminal(view: WatchView, width: int) -> None:
+    lines(view, start("a", name="n" * 300), progress("a", 50, 1, current_step="s" * 300, message="m" * 300))
+    picture = drawn(view, 7200, width=width)
+    assert len(picture) == 2
+    assert all(len(line) <= width for line in picture)
+
+
+def test_what_others_publish_cannot_steer_the_terminal(view: WatchView) -> None:
+    evil = "\x1b[2J\x9b31mred\r\nnext\u202ereversed\x07"
+    left = lines(
+        view,
+        start("a", name=evil),
+        progress("a", 10, 1, current_step=evil, message=evil),
+        start("b"),
+        failed("b", 2, code=evil, message=evil, hint=evil),
+        sight("data:update", 3, dataset=evil),
+        sight("acme:odd", 3, x=evil),
+    )
+    text = "".join(left + drawn(view, 5, link=Link(evil, "live", evil)))
+    assert not set(text) & set("\x1b\x9b\r\x07\u202e")
+    assert len(drawn(view, 5)) == 2
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (sight("data:update", dataset="prices", version=3, records=12), "data:update  prices  version 3  records 12"),
+        (sight("data:processed", dataset="prices", url="https://x/y"), "data:processed  prices  https://x/y"),
+        (
+            sight("data:error", dataset="prices", code="bad_row", message="row 7", recoverable=True, hint="Fix it."),
+            "data:error  prices  bad_row  row 7  hint: Fix it.",
+        ),
+        (
+            sight("report:ready", name="July", format="pdf", size_bytes=1 << 20),
+            "report:ready  July  format pdf  size 1 MiB",
+        ),
+        (
+            sight(
+                "system:alert",
+                severity="critical",
+                code="disk_full",
+                message="no room",
+                recoverable=True,
+                hint="Go.",
+            ),
+            "system:alert  critical  disk_full  no room  hint: Go.",
+        ),
+        (
+            sight("system:alert", severity="info", state="cleared", code="disk_full", message="room", recoverable=True),
+            "system:alert  cleared  disk_full  room",
+        ),
+        (
+            sight("operation:log", operation_id="a", level="warning", message="slow"),
+            "operation:log  a  slow",
+        ),
+        (sight("license:expired", message="over"), "license:expired  over"),
+        (sight("acme:odd", a=1), 'acme:odd  {"a":1}'),
+    ],
+)
+def test_other_events_leave_one_line(view: WatchView, event: object, line: str) -> None:
+    assert lines(view, event) == [f"12:00:00 {line}"]
+
+
+def status(state: str, at: float) -> object:
+    return sight("system:status", at, status=state, uptime=60, active_operations=1, metrics=None, source="tidings")
+
+
+METRICS = sight("system:metrics", metrics={"rate": 1.5}, source="tidings")
+
+
+def test_of_a_systems_status_only_changes_are_told(view: WatchView) -> None:
+    events = [status(state, at) for at, state in enumerate(("healthy", "healthy", "degraded", "degraded", "healthy"))]
+    assert lines(view, *events, METRICS) == [
+        "12:00:02 system:status  tidings  degraded  up 1:00, 1 active",
+        "12:00:04 system:status  tidings  healthy  up 1:00, 1 active",
+    ]
+
+
+def test_who_asks_for_the_system_channel_is_told_everything() -> None:
+    view = WatchView(zone=UTC, verbose=True)
+    assert len(lines(view, status("healthy", 0), status("healthy", 1), METRICS)) == 3
+
+
+def test_after_a_gap_what_the_snapshot_does_not_bring_runs_no_more(view: WatchView) -> None:
+    lines(view, start("a"), start("b"))
+    told = view.note(Gap(after="x:1", until="x:9", reason="trimmed"))
+    assert told is not None
+    assert "missing" in told.plain
+    lines(view, progress("b", 50, 3))
+    assert view.note(Live(position="x:9", outcome="gap")) is None
+    assert list(view.operations.running) == ["b"]
+
+
+def test_all_is_done_when_live_and_everything_has_ended(view: WatchView) -> None:
+    lines(view, start("a"))
+    view.note(Live(position="x:1", outcome="snapshot"))
+    assert not view.done
+    lines(view, complete("a", 1))
+    assert view.done
+
+
+def test_before_any_operation_ended_nothing_is_done(view: WatchView) -> None:
+    view.note(Live(position="x:1", outcome="snapshot"))
+    assert not view.done
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        (Link("ws://h/ws", "connecting"), "● connecting  "),
+        (Link("ws://h/ws", "stale", "12s"), "● stale 12s  "),
+        (
+            Link("ws://h/ws", "reconnecting", "again in 3 s (no hub answers)"),
+            "● reconnecting again in 3 s (no hub answers)  ",
+        ),
+    ],
+)
+def test_the_status_line_says_how_the_connection_is(view: WatchView, link: Link, said: str) -> None:
+    assert drawn(view, link=link)[-1].startswith(said)
