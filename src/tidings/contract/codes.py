@@ -154,6 +154,7 @@ CLOSE_CODES: dict[int, CloseCode] = {
         CloseCode(code=1002, name="protocol error", reconnect=False),
         CloseCode(code=1003, name="text only", reconnect=False),
         CloseCode(code=1007, name="not UTF-8", reconnect=False),
+        CloseCode(code=1008, name="policy violation", reconnect=False),
         CloseCode(code=1009, name="message too big", reconnect=False),
         CloseCode(code=1011, name="internal error", reconnect=True),
         CloseCode(code=1013, name="try again later", reconnect=True),

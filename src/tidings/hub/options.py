@@ -5,9 +5,10 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
+from tidings.contract.contract import REVISION
 from tidings.contract.paths import NOTHING, PathSet, parse_query
 from tidings.contract.positions import NOW, Position, parse_since
-from tidings.exceptions import InvalidParameter
+from tidings.exceptions import InvalidParameter, NotSupported
 from tidings.hub.config import rounded_pace
 
 
@@ -41,9 +42,13 @@ def read_options(query: str, channels: Iterable[str], *, default_since: str = NO
         UnknownChannel: A path names a channel that there is not.
         InvalidPosition: `since` is no position.
         InvalidParameter: `pace_ms` is no number.
+        NotSupported: `contract` asks for another revision than this hub's.
     """
     pairs = query_pairs(query)
     values = {name: unquote(value) for name, value in pairs}
+    revision = values.get("contract", REVISION)
+    if revision != REVISION:
+        raise NotSupported(f"contract={revision[:40]!r}: this hub speaks {REVISION} only", hint="Leave it out.")
     pace = values.get("pace_ms", "0")
     if not (pace.isascii() and pace.isdigit() and len(pace) <= 9):
         raise InvalidParameter(f"pace_ms={pace[:40]!r} is no number of milliseconds", hint="Write 0–5000.")
