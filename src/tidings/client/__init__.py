@@ -13,7 +13,7 @@ from tidings.client.items import Live as Live
 from tidings.client.items import Notice as Notice
 from tidings.client.items import Outcome as Outcome
 from tidings.client.items import ReceivedEvent as ReceivedEvent
-from tidings.client.link import LinkOptions as LinkOptions
+from tidings.client.options import LinkOptions as LinkOptions
 from tidings.client.publisher import Window as Window
 from tidings.client.reconnect import Reconnect as Reconnect
 from tidings.client.state import State as State

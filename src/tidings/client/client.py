@@ -8,7 +8,8 @@ import msgspec
 
 from tidings.client.inbox import Buffer
 from tidings.client.items import Notice, ReceivedEvent
-from tidings.client.link import Link, LinkOptions, OnChange
+from tidings.client.link import Link
+from tidings.client.options import LinkOptions, OnChange
 from tidings.client.publications import PayloadLike
 from tidings.client.publisher import Publisher, Window, make_draft
 from tidings.client.state import State, Status

@@ -6,6 +6,7 @@ closing are its work, and a client has one connection, not ten thousand.
 
 import asyncio
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -177,7 +178,9 @@ def _explain(error: Exception, url: str) -> ClientError:
             hint="A hub without a certificate is at ws://, not wss://; a certificate of your own must be trusted here.",
         )
     if isinstance(error, OSError):
-        return HubUnreachable(f"no hub answers at {where}: {error.strerror or error}")
+        # asyncio's own sentences name the call that failed; the system's name what is wrong.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        return HubUnreachable(f"no hub answers at {where}: {reason}")
     if isinstance(error, NegotiationError):
         return NotAHub(f"{where} is not a tidings hub: {error}")
     if isinstance(error.__cause__, EOFError | OSError):

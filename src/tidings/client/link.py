@@ -3,14 +3,12 @@
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 
-from msgspec import Struct
-
-from tidings.client.connection import Connection, Ended, OpenConnection, open_websocket
+from tidings.client.connection import Connection, Ended
 from tidings.client.items import Item, Settled
-from tidings.client.reconnect import Backoff, Reconnect
+from tidings.client.options import LinkOptions, OnChange
+from tidings.client.reconnect import Backoff
 from tidings.client.session import Ending, Phase, Session
 from tidings.client.state import State, Status
 from tidings.exceptions import (
@@ -27,21 +25,6 @@ logger = logging.getLogger(__name__)
 
 _PASSING_STATUSES = frozenset({408, 425, 429})
 """HTTP statuses below 500 that say "later", not "never"."""
-
-OnChange = Callable[[Status], None]
-
-
-class LinkOptions(Struct, frozen=True, kw_only=True):
-    """How a link connects."""
-
-    wait_for_hub: bool = False
-    """Whether a hub that is not there yet is waited for; else the first connection must succeed."""
-    open_timeout_s: float = 10.0
-    """For TCP, TLS and the upgrade together, and once more for the hub's greeting."""
-    reconnect: Reconnect = Reconnect()
-    open_connection: OpenConnection = open_websocket
-    random: Callable[[], float] = random.random
-    """For the jitter."""
 
 
 class Link:
@@ -98,9 +81,10 @@ class Link:
         """Where the link stands now."""
         now = self._loop.time()
         session = self.session
+        last_heard = session.liveness.last_heard
         return Status(
             state=self.state,
-            age_s=None if session.last_heard is None else now - session.last_heard,
+            age_s=None if last_heard is None else now - last_heard,
             position=session.cursor.position,
             outcome=session.cursor.outcome,
             error=self._error,
@@ -245,12 +229,12 @@ class Link:
 
     async def _delivered(self, waiting: Awaitable[None]) -> None:
         """Wait for a consumer that has enough for now."""
-        self.session.blocked()
+        self.session.liveness.blocked()
         self._changed.set()
         try:
             await waiting
         finally:
-            self.session.listening(self._loop.time())
+            self.session.liveness.listening(self._loop.time())
             self._set_timer()
 
     async def _send(self, connection: Connection) -> None:

@@ -11,7 +11,8 @@ from msgspec import Struct
 from tidings.client.allowance import Allowance
 from tidings.client.ids import uuid7
 from tidings.client.items import Item, Settled
-from tidings.client.link import Link, LinkOptions, OnChange
+from tidings.client.link import Link
+from tidings.client.options import LinkOptions, OnChange
 from tidings.client.publications import Draft, PayloadLike, check_draft, encode_data
 from tidings.client.session import Session
 from tidings.contract.commands import Accepted

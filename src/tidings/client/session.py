@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tidings.client.items import Gap, Item, ReceivedEvent, Settled
+from tidings.client.liveness import Liveness
 from tidings.client.publications import Command, Draft, Publications, encode_command
 from tidings.client.state import State
 from tidings.client.subscription import Cursor
@@ -37,10 +38,6 @@ from tidings.exceptions import (
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _T = TypeVar("_T")
 
-_STALE_BEATS = 2
-"""Heartbeats of silence after which the hub's last word may be old: it is asked whether it is there."""
-_LOST_BEATS = 3
-"""Heartbeats of silence after which the connection is given up; one more than `_STALE_BEATS`, for the answer."""
 _NO_CODE, _ABNORMAL = 1005, 1006
 _SUBSCRIBE_ID = "subscribe"
 _PING_ID = "ping"
@@ -83,8 +80,7 @@ class Session:
         self.established: ConnectionEstablished | None = None
         """The hub's greeting on the latest connection; None before the first."""
         self.publications = Publications(self._new_id)
-        self.last_heard: float | None = None
-        """When the hub last gave a sign of life."""
+        self.liveness = Liveness()
         self._contract = contract
         self._greeting_s = greeting_s
         self._ids = 0
@@ -92,10 +88,6 @@ class Session:
         self._closed: ConnectionClosed | None = None
         self._established_at: float | None = None
         self._opened_at = 0.0
-        # Silence is reckoned from here: the last sign of life, or when we began to listen again.
-        self._silent_since = 0.0
-        self._listening = True
-        self._asked = False
         self._handlers: Mapping[str, Callable[[Envelope], Sequence[Item | Settled]]] = {
             "channel:subscribed": self._on_subscribed,
             "channel:live": self._on_live,
@@ -114,8 +106,7 @@ class Session:
         self._opened_at = now
         self._closed = None
         self._established_at = None
-        self._listening = True
-        self._asked = False
+        self.liveness.asked = False
 
     def lost(self, code: int, reason: str) -> Ending:
         """Note that the connection ended with the WebSocket close code `code`, and say what that means."""
@@ -141,27 +132,17 @@ class Session:
 
     def state(self, now: float) -> State:
         """Return where the session stands."""
-        heartbeat_s = self._heartbeat_s
-        if heartbeat_s is not None and self._listening and now - self._silent_since >= _STALE_BEATS * heartbeat_s:
+        if self.liveness.is_stale(now):
             return State.STALE
         if self.phase in (Phase.DISCONNECTED, Phase.GREETING):
             return State.CONNECTING
         return State.LIVE if self.phase is Phase.LIVE else State.CATCHING_UP
 
-    @property
-    def _heartbeat_s(self) -> float | None:
-        return None if self.established is None else self.established.heartbeat_s
-
     def next_deadline(self) -> float | None:
         """Return when `tick` must be called, if nothing is heard before."""
-        if not self._listening:
-            return None
         if self.phase is Phase.GREETING:
             return self._opened_at + self._greeting_s
-        heartbeat_s = self._heartbeat_s
-        if heartbeat_s is None or (self.phase is Phase.DISCONNECTED and self._asked):
-            return None
-        return self._silent_since + (_LOST_BEATS if self._asked else _STALE_BEATS) * heartbeat_s
+        return self.liveness.deadline(connected=self.phase is not Phase.DISCONNECTED)
 
     def tick(self, now: float) -> ClientError | None:
         """Do what the time asks for; return why the connection is to be given up, or None."""
@@ -170,23 +151,13 @@ class Session:
             return None
         if self.phase is Phase.GREETING:
             return NotAHub(f"no greeting within {self._greeting_s:g} s: what answers is not a tidings hub")
-        if self.phase is Phase.DISCONNECTED or not self._asked:
-            # The session is stale from now on; where there is a connection, the hub gets to prove that it lives.
-            self._asked = True
-            if self.phase is not Phase.DISCONNECTED:
-                self._command(commands.PING, commands.Nothing(), _PING_ID)
-            return None
-        return ConnectionLost(f"the hub has been silent for {now - self._silent_since:.3g} s")
-
-    def blocked(self) -> None:
-        """Note that nobody reads the connection: its silence is ours, not the hub's."""
-        self._listening = False
-
-    def listening(self, now: float) -> None:
-        """Note that the connection is read again."""
-        self._listening = True
-        self._silent_since = now
-        self._asked = False
+        if self.liveness.asked:
+            return ConnectionLost(f"the hub has been silent for {self.liveness.silence_s(now):.3g} s")
+        # The session is stale from now on; where there is a connection, the hub gets to prove that it lives.
+        self.liveness.asked = True
+        if self.phase is not Phase.DISCONNECTED:
+            self._command(commands.PING, commands.Nothing(), _PING_ID)
+        return None
 
     # Messages out.
 
@@ -222,8 +193,7 @@ class Session:
             NotAHub: It is none that a hub sends.
             CommandRefused: The hub refuses the subscription; where that is recoverable, a new connection may help.
         """
-        self.last_heard = self._silent_since = now
-        self._asked = False
+        self.liveness.heard(now)
         try:
             envelope = _decode_envelope(body)
             if self.phase is Phase.GREETING:
@@ -242,6 +212,7 @@ class Session:
             raise NotAHub(f"what answers does not speak tidings: its first message is {envelope.type[:64]!r}")
         self.established = _data(envelope, ConnectionEstablished)
         self._established_at = now
+        self.liveness.heartbeat_s = self.established.heartbeat_s
         if self.cursor.paths:
             self.phase = Phase.CATCHING_UP
             self._subscribe()

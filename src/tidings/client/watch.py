@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from tidings.client.inbox import Buffer, Inbox
 from tidings.client.items import Gap, Item, Notice, Outcome, ReceivedEvent, Settled
-from tidings.client.link import Link, LinkOptions, OnChange
+from tidings.client.link import Link
+from tidings.client.options import LinkOptions, OnChange
 from tidings.client.session import Session
 from tidings.client.state import State, Status
 from tidings.client.url import with_query

@@ -1,0 +1,89 @@
+"""An event loop on a thread of its own, for code that has none."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from typing import Any, TypeVar
+
+from tidings.exceptions import ClientError
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """A daemon thread that runs an event loop until it is closed.
+
+    A daemon, because a program that forgets to close its client must still be able to end.
+
+    Args:
+        name: What the thread is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.loop = asyncio.new_event_loop()
+        # What is submitted is in the loop before its stop is: it runs, or is cancelled; it is never forgotten.
+        self._lock = threading.Lock()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop can still run something."""
+        return self._thread.is_alive() and not self._closing
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run `coroutine` in the loop and return its result; an interrupted wait (Ctrl-C) cancels it.
+
+        Raises:
+            ClientError: The loop is closed.
+        """
+        future = self._submit(coroutine)
+        try:
+            return future.result()
+        except CancelledError:
+            raise ClientError("the client was closed") from None
+        finally:
+            future.cancel()
+
+    def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Let `coroutine` run in the loop, without waiting for it.
+
+        Raises:
+            ClientError: The loop is closed.
+        """
+        self._submit(coroutine)
+
+    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+        if threading.get_ident() == self._thread.ident:
+            coroutine.close()
+            raise ClientError("a blocking call inside the client's own thread would never end")
+        with self._lock:
+            if not self.alive:
+                coroutine.close()
+                raise ClientError("the client is closed")
+            return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def close(self) -> None:
+        """Cancel what still runs, and end the thread."""
+        with self._lock:
+            if not self.alive:
+                return
+            self._closing = True
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        loop = self.loop
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()

@@ -1,0 +1,238 @@
+"""The client for code without an event loop: the same, blocking.
+
+::
+
+    with tidings.client.sync.connect() as client:
+        client.publish("data:update", {"dataset": "prices"})
+        for event in client.watch("operations"):
+            print(event.type, event.payload)
+"""
+
+from collections import deque
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar, overload
+
+from tidings.client.client import PUBLISH_TIMEOUT_S, Client
+from tidings.client.client import connect as connect_async
+from tidings.client.inbox import Buffer
+from tidings.client.items import Gap, Item, Notice, Outcome, ReceivedEvent
+from tidings.client.loop_thread import LoopThread
+from tidings.client.options import LinkOptions, OnChange
+from tidings.client.publications import PayloadLike
+from tidings.client.publisher import Window
+from tidings.client.state import State, Status
+from tidings.client.watch import Watch, WatchStatistics
+from tidings.contract.commands import Accepted
+from tidings.contract.contract import Contract
+from tidings.contract.positions import SNAPSHOT
+
+T_co = TypeVar("T_co", bound=Item, covariant=True)
+
+_BATCH = 64
+"""Items fetched from the loop's thread at once: crossing over costs more than an event does."""
+
+
+class SyncWatch(Generic[T_co]):
+    """An iterator over events; see `tidings.client.watch.Watch`. Used by one thread at a time."""
+
+    def __init__(self, watch: Watch[T_co], thread: LoopThread) -> None:
+        self._watch = watch
+        self._thread = thread
+        self._batch: deque[T_co] = deque()
+
+    @property
+    def status(self) -> Status:
+        """See `Watch.status`."""
+        return self._watch.status
+
+    @property
+    def state(self) -> State:
+        """See `Watch.state`."""
+        return self._watch.state
+
+    @property
+    def age_s(self) -> float | None:
+        """See `Watch.age_s`."""
+        return self._watch.age_s
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """See `Watch.outcome`."""
+        return self._watch.outcome
+
+    @property
+    def gap(self) -> Gap | None:
+        """See `Watch.gap`."""
+        return self._watch.gap
+
+    @property
+    def position(self) -> str | None:
+        """See `Watch.position`."""
+        return self._watch.position
+
+    def statistics(self) -> WatchStatistics:
+        """See `Watch.statistics`."""
+        return self._watch.statistics()
+
+    def wait_until_live(self) -> None:
+        """See `Watch.wait_until_live`."""
+        self._thread.run(self._watch.wait_until_live())
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T_co:
+        if not self._batch:
+            self._thread.run(self._fetch())
+        if not self._batch:
+            raise StopIteration
+        return self._batch.popleft()
+
+    async def _fetch(self) -> None:
+        # On the loop's thread, so that what was taken is here even if Ctrl-C ends the wait for it.
+        self._batch.extend(await self._watch.take_batch(_BATCH))
+
+    def close(self) -> None:
+        """See `Watch.aclose`."""
+        self._batch.clear()
+        self._thread.run(self._watch.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class SyncClient:
+    """A client of one hub; see `tidings.client.client.Client`. Its methods may be called from any thread."""
+
+    def __init__(self, client: Client, thread: LoopThread) -> None:
+        self._client = client
+        self._thread = thread
+
+    @property
+    def url(self) -> str:
+        """Where the hub is."""
+        return self._client.url
+
+    @property
+    def status(self) -> Status:
+        """See `Client.status`."""
+        return self._client.status
+
+    @property
+    def state(self) -> State:
+        """See `Client.state`."""
+        return self._client.state
+
+    def publish(
+        self,
+        type: str,
+        payload: PayloadLike = None,
+        *,
+        trace_id: str | None = None,
+        channel: str | None = None,
+        event_id: str | None = None,
+        timestamp: str | None = None,
+        timeout_s: float | None = PUBLISH_TIMEOUT_S,
+    ) -> Accepted:
+        """Publish one event, and return when it is in the log; see `Client.publish` for everything else."""
+        return self._thread.run(
+            self._client.publish(
+                type,
+                payload,
+                trace_id=trace_id,
+                channel=channel,
+                event_id=event_id,
+                timestamp=timestamp,
+                timeout_s=timeout_s,
+            )
+        )
+
+    @overload
+    def watch(
+        self,
+        *paths: str,
+        since: str = ...,
+        pace_ms: int = ...,
+        buffer: Buffer = ...,
+        notices: Literal[False] = ...,
+        on_change: OnChange | None = ...,
+    ) -> SyncWatch[ReceivedEvent]: ...
+
+    @overload
+    def watch(
+        self,
+        *paths: str,
+        since: str = ...,
+        pace_ms: int = ...,
+        buffer: Buffer = ...,
+        notices: Literal[True],
+        on_change: OnChange | None = ...,
+    ) -> SyncWatch[ReceivedEvent | Notice]: ...
+
+    def watch(
+        self,
+        *paths: str,
+        since: str = SNAPSHOT,
+        pace_ms: int = 0,
+        buffer: Buffer = Buffer(),  # noqa: B008 -- frozen
+        notices: bool = False,
+        on_change: OnChange | None = None,
+    ) -> SyncWatch[Any]:
+        """Begin to watch; see `Client.watch`. `on_change` is called on the client's own thread."""
+
+        async def begin() -> Watch[Any]:
+            if notices:
+                return self._client.watch(
+                    *paths, since=since, pace_ms=pace_ms, buffer=buffer, notices=True, on_change=on_change
+                )
+            return self._client.watch(*paths, since=since, pace_ms=pace_ms, buffer=buffer, on_change=on_change)
+
+        return SyncWatch(self._thread.run(begin()), self._thread)
+
+    def close(self) -> None:
+        """Close everything; see `Client.aclose`. May be called again."""
+        if self._thread.alive:
+            self._thread.run(self._client.aclose())
+            self._thread.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def connect(
+    url: str | None = None,
+    *,
+    wait_for_hub: bool = False,
+    options: LinkOptions | None = None,
+    contract: Contract | None = None,
+    window: Window = Window(),  # noqa: B008 -- frozen
+    on_change: OnChange | None = None,
+) -> SyncClient:
+    """Connect to a hub and return the client, to be used as a context manager or closed.
+
+    See `tidings.client.client.connect` for the arguments and for what is raised. `on_change` is called on the client's
+    own thread.
+    """
+    connecting = connect_async(
+        url, wait_for_hub=wait_for_hub, options=options, contract=contract, window=window, on_change=on_change
+    )
+
+    async def begin() -> Client:
+        return await connecting
+
+    thread = LoopThread("tidings client")
+    try:
+        return SyncClient(thread.run(begin()), thread)
+    except BaseException:
+        thread.close()
+        raise

@@ -1,0 +1,1 @@
+"""The producer's side: reporting from inside a job, which must never wait for it."""
