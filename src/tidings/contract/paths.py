@@ -214,7 +214,8 @@ def parse_query(pairs: Iterable[tuple[str, str]], channels: Iterable[str]) -> Pa
         elif name == "channels":
             named = True
             if value != NO_CHANNELS:
-                texts.extend(_decoded(part) for part in value.split(",") if part)
+                # Of commas alone comes the empty path, which is refused: it must not read nothing in silence.
+                texts.extend([_decoded(part) for part in value.split(",") if part] or [""])
     return parse_paths(texts if named else ["*"], channels)
 
 

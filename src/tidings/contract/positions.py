@@ -10,6 +10,8 @@ SNAPSHOT = "snapshot"
 NOW = "now"
 FIRST = "first"
 
+_MAX_OFFSET = 2**63 - 1
+"""The largest that logs store."""
 _FORM = re.compile(r"([a-z0-9]{1,32}):(0|[1-9][0-9]{0,18})", re.ASCII)
 
 
@@ -30,7 +32,7 @@ def parse_position(text: str) -> Position:
         InvalidPosition: No log of ours writes that.
     """
     match = _FORM.fullmatch(text)
-    if match is None:
+    if match is None or int(match[2]) > _MAX_OFFSET:
         raise InvalidPosition(f"{text[:80]!r} is not a position")
     return Position(match[1], int(match[2]))
 
