@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.cli.units import clock_time, describe_size, format_duration, format_size, parse_duration, parse_size
+from tidings.cli.units import (
+    clock_time,
+    describe_duration,
+    describe_size,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,4 +82,5 @@ def test_figures_for_reading_are_rounded() -> None:
     assert describe_size(0) == "0 B"
     assert describe_size(1_572_864) == "1.5 MiB"
     assert describe_size(2000 << 40) == "2,000 TiB"
+    assert [describe_duration(s) for s in (0.04, 9.94, 42.4, 59.6)] == ["0.0 s", "9.9 s", "42 s", "0:59"]
     assert [clock_time(s) for s in (-3, 7.9, 723, 3723)] == ["0:00", "0:07", "12:03", "1:02:03"]

@@ -4,6 +4,7 @@ import typer
 
 from tidings.cli.doctor.command import doctor
 from tidings.cli.publish.command import publish
+from tidings.cli.running import CONTEXT, run
 from tidings.cli.serve.command import serve
 from tidings.cli.watch.command import watch
 from tidings.version import __version__
@@ -18,6 +19,7 @@ app = typer.Typer(
 app.command()(serve)
 app.command()(watch)
 app.command()(publish)
+app.command(context_settings=CONTEXT)(run)
 app.command()(doctor)
 
 

@@ -88,3 +88,10 @@ def clock_time(seconds: float) -> str:
     whole = max(0, int(seconds))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def describe_duration(seconds: float) -> str:
+    """Return how long something took, for reading: `0.9 s`, `42 s`, `12:03`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 59.5 else clock_time(seconds)

@@ -33,7 +33,7 @@ def test_progress_is_told_at_each_tenth_and_each_step(plain: PlainView) -> None:
 def test_progress_that_begins_again_after_an_end_is_told_again(plain: PlainView) -> None:
     assert plain.apply(progress("a", 50)) is not None
     assert plain.apply(progress("a", 51)) is None
-    assert plain.apply(complete("a", 5)) == "12:00:05 ✔ a complete in 0:05"
+    assert plain.apply(complete("a", 5)) == "12:00:05 ✔ a complete in 5.0 s"
     assert plain.apply(progress("a", 51, 6)) is not None
 
 

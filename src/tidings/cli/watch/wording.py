@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 from msgspec import structs
 from rich.text import Text
 
-from tidings.cli.units import clock_time, describe_size
+from tidings.cli.units import clock_time, describe_duration, describe_size
 from tidings.cli.watch.operations import Ended
 from tidings.cli.watch.sight import Sight, clean, seconds
 from tidings.contract.payloads import (
@@ -38,7 +38,7 @@ def stamp(event: Sight, zone: tzinfo | None) -> Text:
 def ended_lines(ended: Ended) -> Text:
     """Return the line that stays when an operation has ended; of a failed one also the hint."""
     payload = ended.payload
-    took = "" if ended.took_s is None else clock_time(ended.took_s)
+    took = "" if ended.took_s is None else describe_duration(ended.took_s)
     if isinstance(payload, OperationComplete):
         line = Text.assemble((f"{COMPLETE} ", "bold green"), (ended.name, "bold"), (" complete", "green"))
         return _append(line, f" in {took}" if took else "", clean(payload.message))

@@ -1,0 +1,125 @@
+"""What `tidings run` tells a hub about its command, through an outbox that never makes the command wait."""
+
+import os
+import secrets
+import uuid
+
+from tidings.cli.run.reporter import Mention
+from tidings.contract.codes import error_data
+from tidings.contract.payloads import (
+    OperationCancelled,
+    OperationComplete,
+    OperationFailed,
+    OperationProgress,
+    OperationStart,
+    Payload,
+)
+from tidings.contract.vocabulary import MessageType
+from tidings.exceptions import TidingsError
+from tidings.producer.outbox import Outbox
+
+FLUSH_S = 1.5
+"""How long the end of a run may wait for the hub to have everything."""
+_HOPELESS_FLUSH_S = 0.2
+"""Likewise, where no hub has taken anything so far and we know why."""
+_MAX_DETAILS = 16_000
+"""Characters of the last lines: in UTF-8, and escaped, they stay under the contract's 65,535 bytes."""
+_MAX_TEXT = 2_000
+
+
+class OperationReporter:
+    """A `tidings.cli.run.reporter.Reporter` that publishes one operation.
+
+    Args:
+        url: Where the hub is; None is the environment's, or one on this machine.
+
+    Raises:
+        ConfigError: `url` is no address.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        self.operation_id = str(uuid.uuid4())
+        self._trace_id = secrets.token_hex(16)
+        self._mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
+        self._trouble: TidingsError | None = None
+        self._percent = 0.0
+        self._outbox = Outbox(url, on_trouble=self._tell)
+
+    def started(self, name: str, host: str, pid: int, command: str, user: str, total_steps: int | None = None) -> None:
+        """See `Reporter.started`."""
+        self._put(
+            MessageType.OPERATION_START,
+            OperationStart(
+                operation_id=self.operation_id,
+                name=_writable(name),
+                host=_writable(host),
+                pid=pid,
+                command=_writable(command),
+                user=_writable(user),
+                total_steps=total_steps,
+            ),
+        )
+
+    def progress(self, percent: float | None, current_step: str, total_steps: int, message: str) -> None:
+        """See `Reporter.progress`. Where nobody knows how much is left, the last known share is repeated."""
+        if percent is not None:
+            self._percent = min(100.0, max(0.0, percent))
+        self._put(
+            MessageType.OPERATION_PROGRESS,
+            OperationProgress(
+                operation_id=self.operation_id,
+                progress=self._percent,
+                current_step=_writable(current_step),
+                total_steps=total_steps,
+                message=_writable(message),
+                indeterminate=percent is None,
+            ),
+        )
+
+    def completed(self, duration_ms: int) -> None:
+        """See `Reporter.completed`."""
+        self._put(
+            MessageType.OPERATION_COMPLETE, OperationComplete(operation_id=self.operation_id, duration_ms=duration_ms)
+        )
+
+    def failed(self, code: str, message: str, details: str, hint: str) -> None:
+        """See `Reporter.failed`."""
+        self._put(
+            MessageType.OPERATION_FAILED,
+            OperationFailed(
+                operation_id=self.operation_id,
+                code=code,
+                message=_writable(message),
+                details=_writable(details[-_MAX_DETAILS:], _MAX_DETAILS),
+                # Whether the same command would succeed again is not for us to say; it did not.
+                recoverable=False,
+                hint=_writable(hint),
+            ),
+        )
+
+    def cancelled(self, reason: str) -> None:
+        """See `Reporter.cancelled`."""
+        self._put(
+            MessageType.OPERATION_CANCELLED,
+            OperationCancelled(operation_id=self.operation_id, reason=_writable(reason)),
+        )
+
+    def close(self) -> None:
+        """Wait a bounded time until the hub has everything; say so, once, if it has not."""
+        hopeless = self._trouble is not None and self._outbox.statistics().accepted == 0
+        left = self._outbox.close(_HOPELESS_FLUSH_S if hopeless else FLUSH_S)
+        if left:
+            self._mention(f"the hub did not take the end of this run within {FLUSH_S:g} s.")
+
+    def _put(self, type: MessageType, payload: Payload) -> None:
+        self._outbox.put_nowait(type, payload, trace_id=self._trace_id)
+
+    def _tell(self, error: TidingsError) -> None:
+        self._trouble = error
+        hint = error_data(error).hint
+        self._mention(f"this run is not shown: {error}. The command goes on. {hint}".strip())
+
+
+def _writable(text: str, most: int = _MAX_TEXT) -> str:
+    """Return `text` as UTF-8 can hold it: names of files and users may hold bytes that are none."""
+    return text[:most].encode(errors="replace").decode()
