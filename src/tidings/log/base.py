@@ -7,8 +7,9 @@ brings everyone's events in one order. The embedded logs complete at once, withi
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from tidings.contract.catalogue import BUILTIN
 from tidings.contract.envelope import Event
 from tidings.contract.paths import NOTHING, PathSet
 from tidings.contract.positions import Position
@@ -77,6 +78,9 @@ class Page(Struct, frozen=True):
     """All that the query asks for up to this offset is in `records`; read on after it. `Query.until` at the end."""
 
 
+_KEPT_OF_A_KEY = {str(event.type): event.keep_newest for event in BUILTIN if event.keep_newest is not None}
+
+
 class Retention(Struct, frozen=True, kw_only=True):
     """How long a log keeps what. Whichever bound is reached first trims, oldest first."""
 
@@ -95,8 +99,8 @@ class Retention(Struct, frozen=True, kw_only=True):
     """After which a silent key leaves the snapshot."""
     finished_s: float = 900.0
     """After which a finished operation leaves the snapshot."""
-    keep_newest: Mapping[str, int] = {}
-    """By type: how many events of one key are kept (`operation:log`: 1,000)."""
+    keep_newest: Mapping[str, int] = field(default_factory=_KEPT_OF_A_KEY.copy)
+    """By type: how many events of one key are kept. The catalogue's own, where nothing else is said."""
 
 
 class LogStatistics(Struct, frozen=True, kw_only=True):
