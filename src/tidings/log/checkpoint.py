@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class Checkpointer(threading.Thread):
     """The thread, with a connection of its own.
 
-    PASSIVE copies most without holding anyone up, but under load it never empties the log. RESTART then copies the rest,
+    PASSIVE copies most without holding anyone up, but under load never empties the log. RESTART then copies the rest,
     during which appends find the database busy and are tried again. The first commit after that writes the log's new
     header and waits for the disk: the thread makes it itself, so that the event loop's do not.
     """

@@ -1,14 +1,14 @@
 """Reading forward in the embedded log: which rows a query looks at, so that no read holds the loop up."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from tidings.contract.envelope import Event
 from tidings.contract.paths import Path, PathSet
 from tidings.contract.vocabulary import ChannelType
 from tidings.log.base import Page, Query, Record
 from tidings.log.newest import Newest, page_of
-from tidings.log.schema import COLUMNS, Row, record_of
+from tidings.log.schema import COLUMNS, record_of
 
 _ROWS = 2_000
 """Rows that Python looks at in one read: about 4 ms."""
@@ -34,7 +34,7 @@ def _snapshot(connection: sqlite3.Connection, newest: Newest, query: Query) -> P
     marks = ",".join("?" * len(offsets))
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM events WHERE offset IN ({marks}) ORDER BY offset", offsets.tolist()
-    ).fetchall()
+    )
     return _page(rows, query, newest, scanned)
 
 
@@ -46,11 +46,12 @@ def _window(connection: sqlite3.Connection, newest: Newest, query: Query) -> Pag
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM events WHERE offset > ? AND offset <= ?{conditions} ORDER BY offset LIMIT ?",
         (query.after, until, *values, _ROWS),
-    ).fetchall()
-    if not rows and until < query.until:  # nothing here: on to where there is something
+    )
+    page = _page(rows, query, newest, until)
+    if not page.records and page.scanned == until < query.until:  # nothing here: on to where there is something
         found = connection.execute("SELECT min(offset) FROM events WHERE offset > ?", (until,)).fetchone()[0]
-        until = query.until if found is None else min(query.until, found - 1)
-    return _page(rows, query, newest, rows[-1][0] if len(rows) == _ROWS else until)
+        return Page([], query.until if found is None else max(until, min(query.until, found - 1)))
+    return page
 
 
 def _indexed(connection: sqlite3.Connection, newest: Newest, query: Query, keys: Sequence[Path]) -> Page:
@@ -76,8 +77,8 @@ def _indexed(connection: sqlite3.Connection, newest: Newest, query: Query, keys:
     union = " UNION ".join(parts)
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM events WHERE offset IN ({union}) ORDER BY offset LIMIT ?", (*values, _ROWS)
-    ).fetchall()
-    return _page(rows, query, newest, rows[-1][0] if len(rows) == _ROWS else query.until)
+    )
+    return _page(rows, query, newest, query.until)
 
 
 def _conditions(query: Query, channels: Sequence[str]) -> tuple[str, list[object]]:
@@ -100,30 +101,35 @@ def _exact_keys(paths: PathSet) -> tuple[Path, ...] | None:
     return keys
 
 
-def _page(rows: Sequence[Row], query: Query, newest: Newest, scanned: int) -> Page:
+def _page(rows: sqlite3.Cursor, query: Query, newest: Newest, scanned: int) -> Page:
+    """Take from `rows` what is wanted, no more than one page; `scanned` is where it ends if the rows do."""
     records: list[Record] = []
-    size = 0
-    for record in _wanted(rows, query, newest):
-        records.append(record)
-        size += len(record.event.data)
-        if len(records) >= query.limit or size >= query.max_bytes:
-            scanned = record.offset
-            break
+    size = looked = 0
+    try:
+        for row in rows:
+            looked += 1
+            record = record_of(row)
+            if not _is_wanted(query, record, newest, latest=row[1]):
+                if looked == _ROWS:
+                    scanned = record.offset
+                continue
+            records.append(record)
+            size += len(record.event.data)
+            if len(records) >= query.limit or size >= query.max_bytes or looked == _ROWS:
+                scanned = record.offset
+                break
+    finally:
+        rows.close()  # a statement that is not at its end would hold the write-ahead log
     return Page(records, scanned)
 
 
-def _wanted(rows: Sequence[Row], query: Query, newest: Newest) -> Iterator[Record]:
-    for row in rows:
-        record = record_of(row)
-        event = record.event
-        if not _matches(query, event):
-            continue
-        if query.newest_only:
-            if not newest.is_newest(record.offset, event):
-                continue
-        elif query.conflate and row[1] and newest.is_superseded(record.offset, event):
-            continue
-        yield record
+def _is_wanted(query: Query, record: Record, newest: Newest, *, latest: int) -> bool:
+    event = record.event
+    if not _matches(query, event):
+        return False
+    if query.newest_only:
+        return newest.is_newest(record.offset, event)
+    return not (query.conflate and latest and newest.is_superseded(record.offset, event))
 
 
 def _matches(query: Query, event: Event) -> bool:
