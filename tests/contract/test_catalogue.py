@@ -1,0 +1,114 @@
+import msgspec
+import pytest
+
+from tidings.contract.catalogue import BUILTIN, EventType, channels_of, check_event_type
+from tidings.contract.payloads import Payload
+from tidings.contract.vocabulary import EventClass, MessageType
+from tidings.exceptions import InvalidContract
+
+OPERATION, DURABLE, LATEST, DIRECT = "operation_id", "durable", "latest", "direct"
+
+# CONTRACT §3, the table.
+TABLE = {
+    "operation:start": ("operations", OPERATION, DURABLE),
+    "operation:progress": ("operations", OPERATION, LATEST),
+    "operation:log": ("operations", OPERATION, DURABLE),
+    "operation:complete": ("operations", OPERATION, DURABLE),
+    "operation:failed": ("operations", OPERATION, DURABLE),
+    "operation:cancelled": ("operations", OPERATION, DURABLE),
+    "operation:estimate": ("operations", OPERATION, LATEST),
+    "data:update": ("data", "dataset", DURABLE),
+    "data:processed": ("data", "dataset", DURABLE),
+    "data:error": ("data", "dataset", DURABLE),
+    "report:ready": ("data", "report_id", DURABLE),
+    "system:status": ("system", "source", LATEST),
+    "system:alert": ("system", "alert_id", DURABLE),
+    "system:metrics": ("system", "source", LATEST),
+    "connection:established": (None, None, DIRECT),
+    "connection:closed": (None, None, DIRECT),
+    "auth:required": (None, None, DIRECT),
+    "auth:success": (None, None, DIRECT),
+    "auth:failed": (None, None, DIRECT),
+    "license:expired": ("global", None, DURABLE),
+}
+ROWS = {event.type: event for event in BUILTIN}
+
+
+class Shipment(Payload, frozen=True, kw_only=True):
+    order_id: str
+    parcel: str | None = None
+    weight_g: int
+
+
+def shipped(**changes: object) -> EventType:
+    row = EventType(type="shop:shipped", channel="orders", payload=Shipment, key="order_id")
+    return msgspec.structs.replace(row, **changes)
+
+
+def test_rows_are_the_contract_s_table() -> None:
+    assert {row.type: (row.channel, row.key, row.event_class) for row in BUILTIN} == TABLE
+    assert len(BUILTIN) == len(TABLE)
+
+
+def test_every_type_but_the_old_name_has_a_row() -> None:
+    assert {str(row.type) for row in BUILTIN} == {str(member) for member in MessageType} - {"operation:error"}
+
+
+def test_only_the_hub_writes_its_own() -> None:
+    own = {row.type for row in BUILTIN if not row.publishable}
+    assert own == {"operation:estimate", "license:expired"} | {row.type for row in BUILTIN if row.channel is None}
+
+
+def test_the_three_ends_of_an_operation_end_its_key() -> None:
+    assert {row.type for row in BUILTIN if row.ends_key} == {
+        "operation:complete",
+        "operation:failed",
+        "operation:cancelled",
+    }
+
+
+def test_only_logs_are_kept_by_count() -> None:
+    assert {row.type: row.keep_newest for row in BUILTIN if row.keep_newest is not None} == {"operation:log": 1000}
+
+
+def test_channels_are_the_source_s_and_then_the_application_s() -> None:
+    assert channels_of(BUILTIN) == ("global", "operations", "data", "system")
+    more = [shipped(), shipped(type="shop:returned", channel="back_office")]
+    assert channels_of([*BUILTIN, *more]) == ("global", "operations", "data", "system", "back_office", "orders")
+
+
+@pytest.mark.parametrize(
+    "event", [*BUILTIN, shipped(), shipped(key=None), shipped(key="parcel"), shipped(channel="data")]
+)
+def test_what_a_contract_can_hold(event: EventType) -> None:
+    check_event_type(event)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"type": "shipped"}, "<domain>:<action>"),
+        ({"type": "shop:"}, "<domain>:<action>"),
+        ({"type": "Shop:shipped"}, "<domain>:<action>"),
+        ({"type": "shop:ship:ped"}, "<domain>:<action>"),
+        ({"type": "9shop:shipped"}, "<domain>:<action>"),
+        ({"type": 'shop:"'}, "<domain>:<action>"),
+        ({"type": "shop:" + "a" * 60}, "at most 64"),
+        ({"type": "operation:paused"}, "the contract's own"),
+        ({"type": "auth:paused"}, "the contract's own"),
+        ({"type": "data:update"}, "the contract's own"),
+        ({"channel": "Orders"}, "no name of a channel"),
+        ({"channel": 'or"ders'}, "no name of a channel"),
+        ({"channel": "none"}, "no name of a channel"),
+        ({"channel": ""}, "no name of a channel"),
+        ({"channel": None}, "a direct event has no channel"),
+        ({"event_class": EventClass.DIRECT}, "a direct event has no channel"),
+        ({"key": "order"}, "no text field 'order'"),
+        ({"key": "weight_g"}, "no text field 'weight_g'"),
+    ],
+)
+def test_what_no_contract_can_hold(changes: dict[str, object], fault: str) -> None:
+    event = shipped(**changes)
+    with pytest.raises(InvalidContract, match=fault) as caught:
+        check_event_type(event)
+    assert caught.value.type == event.type
