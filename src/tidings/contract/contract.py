@@ -112,6 +112,10 @@ class Contract:
                 raise InvalidContract(f"event type {event.type!r} is declared twice", type=event.type)
             self.events[event.type] = event
         self.channels: tuple[str, ...] = channels_of(self.events.values())
+        self.keep_newest: dict[str, int] = {
+            event.type: event.keep_newest for event in self.events.values() if event.keep_newest is not None
+        }
+        """See `EventType.keep_newest`; what a log's retention takes."""
         rows = {event.type: _row(event) for event in self.events.values()}
         legacy = {old: rows[new] for old, new in LEGACY_TYPES.items() if new in rows}
         self._rows = {**legacy, **rows}

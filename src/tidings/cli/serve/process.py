@@ -6,6 +6,7 @@ import logging
 import secrets
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 import typer
@@ -14,9 +15,12 @@ from tidings.cli.logging import configure_logging
 from tidings.cli.serve.settings import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.commands import SUBPROTOCOL
+from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
+from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite import SqliteLog
 from tidings.server.app import HubApp
 from tidings.server.listening import listen
 from tidings.server.runner import Address, Runner
@@ -58,7 +62,10 @@ class HubProcess:
         self._settings = settings
         self._max_connections = max_connections
         self._retention = Retention(
-            events=settings.retention_events, bytes=settings.retention_bytes, age_s=settings.retention_age
+            events=settings.retention_events,
+            bytes=settings.retention_bytes,
+            age_s=settings.retention_age,
+            keep_newest=Contract().keep_newest,
         )
         self._hub_app = HubApp(
             self._open_log,
@@ -99,8 +106,14 @@ class HubProcess:
 
     def _open_log(self, scheduler: Scheduler) -> Log:
         if self._settings.data is None:
-            return MemoryLog(secrets.token_hex(4), self._retention)
-        return MemoryLog(secrets.token_hex(4), self._retention)
+            return MemoryLog(_new_epoch(), self._retention)
+        return SqliteLog(
+            self._settings.data,
+            scheduler,
+            _new_epoch,
+            retention=self._retention,
+            ballast_bytes=self._settings.ballast,
+        )
 
     def _tell_log(self) -> None:
         statistics = self._hub_app.hub.log.statistics()
@@ -131,6 +144,10 @@ class HubProcess:
     async def _drain(self) -> None:
         log.info("hub drains", connections=len(self._hub_app.connections))
         self._hub_app.drain()
+
+
+def _new_epoch() -> str:
+    return secrets.token_hex(4)
 
 
 def _connections_allowed(wanted: int) -> int:
