@@ -1,0 +1,75 @@
+"""A hub on a port of this machine, in the test's own loop, as the documents' examples need it."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from msgspec import structs
+
+from tidings.contract.commands import SUBPROTOCOL
+from tidings.hub.config import HubConfig
+from tidings.log.base import Log, Retention, Scheduler
+from tidings.log.memory import MemoryLog
+from tidings.server.app import HubApp
+from tidings.server.runner import Address, Runner
+from tidings.server.websocket import websocket_protocol
+
+TIMEOUT_S = 10.0
+_RETENTION = "retention_"
+
+
+class ServedHub:
+    """A hub over a memory log, and the server in front of it."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        retention = {
+            name.removeprefix(_RETENTION): value for name, value in settings.items() if name.startswith(_RETENTION)
+        }
+        own = {name: value for name, value in settings.items() if not name.startswith(_RETENTION)}
+        self._retention = structs.replace(Retention(), **retention)
+        # The hub's own events would come between those of an example; the one about them asks for them.
+        self.app = HubApp(self._open_log, config=HubConfig(**{"status_s": 0.0, "metrics_s": 0.0, **own}))
+        self.ready: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
+        self.runner = Runner(
+            self.app,
+            port=0,
+            websocket=websocket_protocol(self.app, subprotocols=[SUBPROTOCOL]),
+            on_ready=self._on_ready,
+            on_drain=self._on_drain,
+            grace_s=2.0,
+        )
+
+    def trim_log(self) -> None:
+        """Let retention do all it has to do."""
+        while self.app.hub.log.maintain(self.app.hub.clock.wall_ns()):
+            pass
+
+    def _open_log(self, scheduler: Scheduler) -> Log:
+        return MemoryLog("4f1c09ab", self._retention)
+
+    def _on_ready(self, addresses: Sequence[Address]) -> None:
+        self.ready.set_result(addresses[0])
+
+    async def _on_drain(self) -> None:
+        self.app.drain()
+
+
+@asynccontextmanager
+async def served(settings: dict[str, Any]) -> AsyncIterator[ServedHub]:
+    """Serve a hub with `settings` for the length of a block."""
+    interrupt = signal.getsignal(signal.SIGINT)
+    hub = ServedHub(settings)
+    hub.app.start()
+    serving = asyncio.create_task(hub.runner.serve())
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            await hub.ready
+        signal.signal(signal.SIGINT, interrupt)  # Ctrl-C is for the tests
+        yield hub
+    finally:
+        hub.runner.stop()
+        async with asyncio.timeout(TIMEOUT_S):
+            await serving
+        hub.app.stop()

@@ -1,0 +1,206 @@
+"""PROTOCOL.md is true: its transcripts are played against a real hub, its tables compared with the code."""
+
+import re
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from tests.protocol import fields, http_example, player, transcript
+from tests.protocol.markdown import ROOT, Block, Document, anchor
+
+from tidings.contract import body, commands, envelope, paths, payloads
+from tidings.contract.catalogue import BUILTIN, EventType, check_event_type
+from tidings.contract.codes import CLOSE_CODES, CODES
+from tidings.contract.contract import REVISION
+from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType, MessageType
+from tidings.exceptions import TidingsError
+from tidings.hub import connection
+from tidings.hub.config import PACES_MS, HubConfig
+from tidings.log.base import Retention
+from tidings.server import http_body, http_query, messages, websocket
+
+PROTOCOL = Document("PROTOCOL.md")
+TRANSCRIPTS = PROTOCOL.blocks_in("transcript")
+HTTP_EXAMPLES = PROTOCOL.blocks_in("http")
+
+STRUCTS: dict[str, type[msgspec.Struct]] = {
+    **{str(event.type): event.payload for event in BUILTIN},
+    "ErrorData": payloads.ErrorData,
+    "contract": payloads.ContractIdentity,
+    "channel:subscribe": commands.Subscribe,
+    "channel:subscribed": commands.Subscribed,
+    "channel:live": commands.Live,
+    "channel:gap": commands.Gap,
+    "channel:unsubscribe": commands.Unsubscribe,
+    "channel:unsubscribed": commands.Unsubscribed,
+    "event:accepted": commands.Accepted,
+    "connection:pong": commands.Pong,
+    "connection:position": commands.PositionNotice,
+    "connection:notice": commands.Notice,
+}
+
+
+def _name(block: Block) -> str:
+    return f"{block.heading}:{block.line}"
+
+
+@pytest.mark.parametrize("block", TRANSCRIPTS, ids=_name)
+async def test_a_transcript_is_what_happens(block: Block) -> None:
+    await player.play(transcript.parse(block.text))
+
+
+@pytest.mark.parametrize("block", HTTP_EXAMPLES, ids=_name)
+async def test_an_http_example_is_what_happens(block: Block) -> None:
+    await http_example.play(http_example.parse(block.text))
+
+
+def test_every_race_has_a_transcript() -> None:
+    races = [heading for heading in PROTOCOL.headings if re.match(r"9\.[0-9]+ ", heading)]
+    assert len(races) >= 10
+    assert set(races) <= {block.heading for block in TRANSCRIPTS}
+
+
+@pytest.mark.parametrize("heading", STRUCTS)
+def test_a_message_has_the_fields_that_its_struct_has(heading: str) -> None:
+    table = PROTOCOL.table(heading)
+    assert table.columns == ("field", "type", "presence", "meaning")
+    assert all(row[3] for row in table.rows)
+    assert tuple((row[0], _choices_sorted(row[1]), row[2]) for row in table.rows) == fields.rows(STRUCTS[heading])
+
+
+def _choices_sorted(type_name: str) -> str:
+    """Return a type with its choices in the order in which msgspec tells them."""
+    return ", ".join(sorted(type_name.split(", "))) if type_name.startswith('"') else type_name
+
+
+def test_no_struct_of_the_commands_is_left_out() -> None:
+    """`Nothing` is the data of commands that need none; the others have their section."""
+    own = {
+        value
+        for value in vars(commands).values()
+        if isinstance(value, type) and issubclass(value, payloads.Payload) and value.__module__ == commands.__name__
+    }
+    assert own - {commands.Nothing} == {struct for struct in STRUCTS.values() if struct.__module__ == commands.__name__}
+
+
+def test_the_catalogue_is_the_codes() -> None:
+    assert PROTOCOL.table("Catalogue").rows == tuple(_catalogue_row(event) for event in BUILTIN)
+
+
+def _catalogue_row(event: EventType) -> tuple[str, ...]:
+    kept = "" if event.keep_newest is None else f", newest {event.keep_newest:,} of a key"
+    writer = "publishers" if event.publishable else "the hub"
+    return str(event.type), event.channel or "–", event.key or "–", f"{event.event_class}{kept}", writer
+
+
+def test_what_a_log_keeps_of_a_key_is_what_the_catalogue_says() -> None:
+    assert dict(Retention().keep_newest) == {
+        event.type: event.keep_newest for event in BUILTIN if event.keep_newest is not None
+    }
+
+
+def test_every_name_of_the_contract_is_in_the_document() -> None:
+    names = [*MessageType, *ChannelType, *commands.COMMANDS, *commands.LATER_COMMANDS, *LEGACY_TYPES]
+    assert [name for name in names if f"`{name}`" not in PROTOCOL.text] == []
+    assert f"`{REVISION}`" in PROTOCOL.text
+
+
+def test_the_commands_are_those_that_are_served_and_those_that_are_reserved() -> None:
+    rows = PROTOCOL.table("Commands and replies").rows
+    reserved = {row[0] for row in rows if row[1] == "*reserved*"}
+    assert reserved == commands.LATER_COMMANDS
+    assert {row[0] for row in rows} - reserved - {"any event"} == set(commands.COMMANDS)
+
+
+def test_the_envelopes_members_are_the_structs() -> None:
+    assert [row[0] for row in PROTOCOL.table("Members of the envelope").rows] == list(
+        envelope.Envelope.__struct_fields__
+    )
+
+
+def test_the_error_codes_are_the_codes() -> None:
+    rows = tuple(
+        (row.code, str(row.http), str(row.close or "–"), "yes" if row.recoverable else "no") for row in CODES.values()
+    )
+    assert PROTOCOL.table("Error codes").rows == rows
+
+
+def test_the_close_codes_are_the_codes() -> None:
+    rows = tuple((str(row.code), row.name, "yes" if row.reconnect else "no") for row in CLOSE_CODES.values())
+    assert PROTOCOL.table("Close codes").rows == rows
+
+
+def test_the_limits_are_the_codes() -> None:
+    info = fields.rows(commands.Subscribe)[0][1]
+    event_ids = _accepted_lengths(envelope.check_event_id)
+    limits = {
+        "data of an event": f"{body.MAX_DATA_BYTES:,} bytes",
+        "a WebSocket message": f"{messages.MESSAGE_LIMIT:,} bytes",
+        "nesting of a message": f"{body.MAX_DEPTH} levels",
+        "type": f"{_accepted_lengths(_declare)[-1]} characters",
+        "trace_id": f"{_accepted_lengths(envelope.check_trace_id)[-1]} characters",
+        "event_id": f"{event_ids[0]}–{event_ids[-1]} characters",
+        "id of a command": f"{envelope.MAX_ID} characters",
+        "a key": f"{paths.MAX_KEY_BYTES} bytes",
+        "paths in one command": re.findall(r"–([0-9,]+) ", info)[0],
+        "paces": f"{', '.join(map(str, PACES_MS))} ms",
+        "body of a post": f"{http_body.MAX_BYTES:,} bytes",
+        "events in a post": f"{http_body.MAX_EVENTS:,}",
+        "events in an answer of history": f"{http_query.MAX_LIMIT:,}",
+        "events in an answer of history, unasked": f"{http_query.DEFAULT_LIMIT}",
+        "replies owed to a connection that does not read": f"{connection._OWED_BYTES:,} bytes",
+        "waiting for the peer's part of a close": f"{websocket.CLOSE_TIMEOUT_S:g} s",
+    }
+    assert {name.replace("`", ""): value for name, value in PROTOCOL.table("Limits").rows} == limits
+    assert body.MAX_BODY_BYTES == messages.MESSAGE_LIMIT
+
+
+def _accepted_lengths(check: Callable[[str], object]) -> list[int]:
+    """Return the lengths of the texts that `check` lets through."""
+    lengths = []
+    for length in range(1, 300):
+        try:
+            check("x" * length)
+        except TidingsError:
+            continue
+        lengths.append(length)
+    return lengths
+
+
+def _declare(name: str) -> None:
+    """Declare an event whose type is as long as `name`."""
+    type_name = f"weather:{name}"[: len(name)]
+    check_event_type(EventType(type=type_name, channel="weather", payload=payloads.DataUpdate))
+
+
+@pytest.mark.parametrize(("heading", "struct"), [("Defaults", HubConfig), ("Retention defaults", Retention)])
+def test_the_defaults_are_the_codes(heading: str, struct: type[msgspec.Struct]) -> None:
+    default = struct()
+    numbers = {
+        name: getattr(default, name)
+        for name in struct.__struct_fields__
+        if isinstance(getattr(default, name), int | float)
+    }
+    told = {row[0]: row[1] for row in PROTOCOL.table(heading).rows}
+    assert told == {name: f"{value:,}".removesuffix(".0") for name, value in numbers.items()}
+
+
+def test_the_sections_that_hints_name_are_there() -> None:
+    """Hints in the code say "PROTOCOL.md §5"."""
+    named = {
+        number
+        for source in (ROOT / "src").rglob("*.py")
+        for number in re.findall(r"PROTOCOL\.md §([0-9]+)", source.read_text())
+    }
+    assert named
+    numbered = {heading.split(" ")[0] for heading in PROTOCOL.headings}
+    assert named <= numbered
+
+
+def test_references_within_the_document_are_there() -> None:
+    numbered = {heading.split(" ")[0] for heading in PROTOCOL.headings}
+    # RFCs have sections too.
+    own = re.sub(r"RFC [0-9]+ §[0-9.]+", "", PROTOCOL.text)
+    assert set(re.findall(r"§([0-9.]*[0-9])", own)) <= numbered
+    anchors = {anchor(heading) for heading in PROTOCOL.headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", PROTOCOL.text)) <= anchors
