@@ -1,0 +1,353 @@
+import asyncio
+import gc
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.client.hub_server import QUIET, HubServer
+from tests.client.tcp_proxy import TcpProxy
+from tests.client.waiting import PROMPT, until
+
+from tidings.client import Buffer, Client, Gap, Live, ReceivedEvent, State, Watch, connect
+from tidings.client.items import Notice
+from tidings.contract.payloads import DataUpdate, OperationProgress
+from tidings.exceptions import ClientError, CommandRefused, HubClosed, InvalidPosition
+
+
+async def publish(client: Client, first: int, last: int, dataset: str = "prices") -> None:
+    await asyncio.gather(
+        *[client.publish("data:update", {"dataset": dataset, "version": number}) for number in range(first, last)]
+    )
+
+
+def version(event: ReceivedEvent | Notice) -> int:
+    assert isinstance(event, ReceivedEvent)
+    assert isinstance(event.payload, DataUpdate)
+    assert isinstance(event.payload.version, int)
+    return event.payload.version
+
+
+async def take(watch: AsyncIterator[ReceivedEvent], count: int) -> list[ReceivedEvent]:
+    async with asyncio.timeout(20):
+        return [await anext(watch) for _ in range(count)]
+
+
+async def test_events_come_typed_and_with_their_raw_data(hub: HubServer) -> None:
+    async with connect(hub.url) as client, client.watch("operations") as watch:
+        accepted = await client.publish(
+            "operation:progress", {"operation_id": "a", "progress": 40, "own": 1}, trace_id="trace-1"
+        )
+        (event,) = await take(watch, 1)
+    assert event.type == "operation:progress"
+    assert (event.channel, event.key, event.trace_id) == ("operations", "a", "trace-1")
+    assert event.payload == OperationProgress(operation_id="a", progress=40)
+    assert b'"own":1' in event.data
+    assert event.position == accepted.position
+
+
+async def test_paths_narrow_what_comes(hub: HubServer) -> None:
+    async with connect(hub.url) as client, client.watch("data/b*", since="now") as watch:
+        await watch.wait_until_live()
+        for dataset in ("a", "b1", "c", "b2"):
+            await client.publish("data:update", {"dataset": dataset})
+        assert [event.key for event in await take(watch, 2)] == ["b1", "b2"]
+
+
+async def test_a_snapshot_is_the_newest_of_each_key_and_then_live(hub: HubServer) -> None:
+    async with connect(hub.url) as client:
+        await publish(client, 0, 3)
+        await publish(client, 3, 6, dataset="other")
+        async with client.watch("data", notices=True) as watch:
+            items = [await anext(watch) for _ in range(3)]
+            assert [version(item) for item in items[:2]] == [2, 5]
+            assert items[2] == Live(position=watch.position or "", outcome="snapshot")
+            assert watch.state is State.LIVE
+            assert watch.outcome == "snapshot"
+
+
+async def test_since_first_is_everything_and_since_a_position_what_follows_it(hub: HubServer) -> None:
+    async with connect(hub.url) as client:
+        await publish(client, 0, 5)
+        async with client.watch("data", since="first") as watch:
+            events = await take(watch, 5)
+            assert [version(event) for event in events] == [0, 1, 2, 3, 4]
+        async with client.watch("data", since=events[2].position) as watch:
+            assert [version(event) for event in await take(watch, 2)] == [3, 4]
+            assert watch.outcome == "complete"
+
+
+async def test_a_malformed_position_is_refused_before_anything_is_sent(hub: HubServer) -> None:
+    async with connect(hub.url) as client:
+        with pytest.raises(InvalidPosition):
+            client.watch("data", since="yesterday")
+
+
+async def test_an_unknown_channel_ends_the_watch_with_the_hubs_refusal(hub: HubServer) -> None:
+    async with connect(hub.url) as client:
+        watch = client.watch("nowhere")
+        with pytest.raises(CommandRefused) as caught:
+            await anext(watch)
+        assert caught.value.refusal == "unknown_channel"
+        assert watch.state is State.CLOSED
+        with pytest.raises(CommandRefused):
+            await watch.wait_until_live()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_every_event_comes_exactly_once_and_in_order_over_fifty_disconnects(
+    hub: HubServer, proxy: TcpProxy, seed: int
+) -> None:
+    """Cut anywhere, publishers and watchers alike: every event is in the log once, and is seen once."""
+    chance = random.Random(seed)
+    count = 1_500
+    async with connect(proxy.url, options=PROMPT) as client:
+        watch = client.watch("data", since="now")
+        await watch.wait_until_live()
+        published = asyncio.create_task(publish(client, 0, count))
+        reading = asyncio.create_task(take(watch, count))
+        for _ in range(50):
+            accepted = proxy.accepted
+            kind = chance.choice(["drop", "cut", "cut"])
+            if kind == "cut":
+                proxy.cut_after(chance.randrange(1, 40_000))
+                await asyncio.sleep(chance.random() * 0.02)
+            proxy.drop()
+            await until(lambda before=accepted: proxy.accepted > before)  # type: ignore[misc]
+        await published
+        events = await reading
+        numbers = [version(event) for event in events]
+        assert sorted(numbers) == list(range(count))
+        # Concurrent calls are sent in their order, and what is sent again after a reconnect as well.
+        assert numbers == list(range(count))
+        assert len({event.position for event in events}) == count
+        assert watch.statistics().connections > 10
+    assert hub.call(lambda: hub.app.hub.log.head) == count
+
+
+async def test_a_snapshot_cut_again_and_again_brings_each_key_once(hub: HubServer, proxy: TcpProxy) -> None:
+    keys = 600
+    async with connect(hub.url) as direct:
+        for key in range(keys):
+            await direct.publish("data:update", {"dataset": f"d{key:04}", "url": "x" * 200})
+    async with connect(proxy.url, options=PROMPT) as client:
+        watch = client.watch("data")
+        seen: list[str | None] = []
+        for cut in range(1, 6):
+            proxy.cut_after(20_000 * cut)
+            async with asyncio.timeout(10):
+                while len(seen) < 40 * cut:
+                    seen.append((await anext(watch)).key)
+            proxy.drop()
+        seen += [event.key for event in await take(watch, keys - len(seen))]
+        assert seen == [f"d{key:04}" for key in range(keys)]
+        await watch.wait_until_live()
+        assert watch.outcome == "snapshot"
+        assert watch.statistics().duplicates > 0
+
+
+async def test_a_restarted_memory_hub_is_told_as_a_gap_and_brings_its_snapshot() -> None:
+    with HubServer() as first:
+        client = await connect(first.url, options=PROMPT)
+        watch = client.watch("data", notices=True)
+        await watch.wait_until_live()
+        await publish(client, 0, 3)
+        before = [await anext(watch) for _ in range(4)]
+        assert [type(item) for item in before] == [Live, ReceivedEvent, ReceivedEvent, ReceivedEvent]
+        await asyncio.to_thread(first.stop)
+    with HubServer(first.port):
+        items: list[ReceivedEvent | Notice] = []
+        await client.publish("data:update", {"dataset": "prices", "version": 9}, timeout_s=10)
+        async with asyncio.timeout(10):
+            while not (items and isinstance(items[-1], ReceivedEvent)):
+                items.append(await anext(watch))
+        assert any(isinstance(item, Gap) for item in items)
+        assert version(items[-1]) == 9
+        assert watch.outcome == "gap"
+        assert watch.gap is not None
+        assert watch.statistics().gaps == 1
+        await watch.wait_until_live()
+        await client.aclose()
+
+
+async def test_a_slow_consumer_makes_the_hub_wait_and_memory_stays_bounded(hub: HubServer) -> None:
+    buffer = Buffer(events=50, bytes=100_000)
+    count, size = 3_000, 8_000
+    async with connect(hub.url) as client, client.watch("operations", since="now", buffer=buffer) as watch:
+        await watch.wait_until_live()
+        for start in range(0, count, 200):
+            await asyncio.gather(
+                *[
+                    client.publish(
+                        "operation:progress", {"operation_id": "a", "progress": 1, "message": "x" * size, "n": number}
+                    )
+                    for number in range(start, start + 200)
+                ]
+            )
+        figures = watch.statistics()
+        assert figures.buffered <= buffer.events + 1
+        assert figures.buffered_bytes <= buffer.bytes + 2 * size
+        # The hub has gone on without waiting for this reader, and keeps nothing for it but its position.
+        assert hub.call(lambda: hub.app.hub.delivery.counters.fell_behind) == 1
+        seen = 0
+        async with asyncio.timeout(20):
+            async for event in watch:
+                seen += 1
+                if b'"n":%d}' % (count - 1) in event.data.replace(b',"current_step":"","total_steps":0', b""):
+                    break
+        assert seen < count / 2, "what is superseded is skipped for a reader that is behind"
+        assert watch.state is State.LIVE
+
+
+async def test_waiting_to_be_live_with_a_full_buffer_says_so_instead_of_hanging(hub: HubServer) -> None:
+    async with connect(hub.url) as client:
+        await publish(client, 0, 30)
+        async with client.watch("data", since="first", buffer=Buffer(events=10)) as watch:
+            with pytest.raises(ClientError, match="wait to be taken"):
+                await watch.wait_until_live()
+            assert len(await take(watch, 30)) == 30
+            await watch.wait_until_live()
+
+
+async def test_silence_makes_it_stale_with_an_age_and_then_it_comes_back() -> None:
+    config = QUIET.__class__(status_s=0, metrics_s=0, heartbeat_s=0.1)
+    with HubServer(config=config) as hub:
+        async with TcpProxy(hub.port) as proxy, connect(proxy.url, options=PROMPT) as client:
+            states: list[State] = []
+            watch = client.watch("data", since="now", on_change=lambda status: states.append(status.state))
+            await watch.wait_until_live()
+            # Heartbeats alone keep it alive.
+            await until(lambda: (watch.age_s or 0) < 0.05)
+            proxy.stall()
+            await until(lambda: watch.state is State.STALE)
+            assert (watch.age_s or 0) >= 0.2
+            # Given up by itself: a new connection is tried, which the stalled proxy accepts and does not serve.
+            accepted = proxy.accepted
+            await until(lambda: proxy.accepted > accepted)
+            assert watch.state is State.STALE
+            proxy.drop()
+            proxy.resume()
+            await until(lambda: watch.state is State.LIVE)
+            await client.publish("data:update", {"dataset": "prices", "version": 1})
+            assert version((await take(watch, 1))[0]) == 1
+            assert State.STALE in states
+            await watch.aclose()
+
+
+async def test_a_quiet_path_on_a_busy_log_moves_on_with_the_heartbeats() -> None:
+    with HubServer(config=QUIET.__class__(status_s=0, metrics_s=0, heartbeat_s=0.05)) as hub:
+        async with connect(hub.url, options=PROMPT) as client, client.watch("system", since="now") as watch:
+            await watch.wait_until_live()
+            await publish(client, 0, 10)
+            head = hub.call(lambda: str(hub.app.hub.log.position(10)))
+            await until(lambda: watch.position == head)
+
+
+async def test_a_final_close_code_ends_it_with_the_hubs_reason(hub: HubServer) -> None:
+    async with connect(hub.url, options=PROMPT) as client:
+        watch = client.watch("data", since="now")
+        await watch.wait_until_live()
+        await publish(client, 0, 1)
+        hub.close_all(4003, "the grant was taken back")
+        assert version((await take(watch, 1))[0]) == 0, "what came before the end is not lost"
+        with pytest.raises(HubClosed, match="the grant was taken back") as caught:
+            await anext(watch)
+        assert caught.value.close_code == 4003
+        with pytest.raises(HubClosed):
+            await client.publish("data:update")
+
+
+async def test_a_passing_close_code_brings_it_back_not_before_the_hub_said(hub: HubServer) -> None:
+    async with connect(hub.url, options=PROMPT) as client, client.watch("data", since="now") as watch:
+        await watch.wait_until_live()
+        loop = asyncio.get_running_loop()
+        closed_at = loop.time()
+        hub.close_all(4100, "draining", retry_after_ms=300)
+        await until(lambda: watch.state is not State.LIVE)
+        retry_at = watch.status.retry_at
+        assert retry_at is not None
+        assert closed_at + 0.3 <= retry_at
+        assert "draining" in str(watch.status.error)
+        await watch.wait_until_live()
+        assert loop.time() >= closed_at + 0.3
+        assert watch.outcome == "complete"
+        assert watch.status.error is None
+
+
+async def test_two_clients_see_the_same_events_in_the_same_order(hub: HubServer) -> None:
+    async with connect(hub.url) as one, connect(hub.url) as two:
+        watches = [client.watch("data", since="now") for client in (one, two)]
+        for watch in watches:
+            await watch.wait_until_live()
+        await asyncio.gather(publish(one, 0, 100), publish(two, 100, 200))
+        first, second = [[event.position for event in await take(watch, 200)] for watch in watches]
+        assert first == second
+
+
+async def test_a_pace_bundles_what_comes(hub: HubServer) -> None:
+    async with connect(hub.url) as client, client.watch("operations", since="now", pace_ms=100) as watch:
+        await watch.wait_until_live()
+        for number in range(101):
+            await client.publish("operation:progress", {"operation_id": "a", "progress": number})
+        seen = []
+        async for event in watch:
+            assert isinstance(event.payload, OperationProgress)
+            seen.append(event.payload.progress)
+            if seen[-1] == 100:
+                break
+        assert len(seen) < 50
+        assert seen == sorted(seen)
+
+
+async def test_breaking_out_of_the_loop_closes_the_connection(hub: HubServer) -> None:
+    async with connect(hub.url) as client:
+        await publish(client, 0, 1)
+        async for _ in client.watch("data"):
+            break
+        gc.collect()
+        await until(lambda: hub.connections() == 1)
+
+
+async def test_closing_a_watch_ends_its_iteration(hub: HubServer) -> None:
+    async with connect(hub.url) as client:
+        watch = client.watch("data", since="now")
+        await watch.wait_until_live()
+        reading = asyncio.create_task(anext(watch, None))
+        await asyncio.sleep(0)
+        await watch.aclose()
+        assert await reading is None
+        await until(lambda: hub.connections() == 1)
+
+
+async def test_a_watch_has_one_consumer(hub: HubServer) -> None:
+    async with connect(hub.url) as client, client.watch("data", since="now") as watch:
+        first = asyncio.create_task(anext(watch, None))
+        await until(lambda: watch.state is State.LIVE)
+        with pytest.raises(RuntimeError, match="one consumer"):
+            await anext(watch)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_cancelled_anext_loses_nothing(hub: HubServer) -> None:
+    """Cancelled at any moment of the delivery, the next one returns the very event."""
+    chance = random.Random(5)
+    count = 150
+    async with connect(hub.url) as client, client.watch("data", since="now") as watch:
+        await watch.wait_until_live()
+        publishing = asyncio.create_task(publish(client, 0, count))
+        numbers: list[int] = []
+        async with asyncio.timeout(20):
+            while len(numbers) < count:
+                taking = asyncio.create_task(_next(watch))
+                for _ in range(chance.randrange(6)):
+                    await asyncio.sleep(0)
+                taking.cancel()
+                event = (await asyncio.gather(taking, return_exceptions=True))[0]
+                if isinstance(event, ReceivedEvent):
+                    numbers.append(version(event))
+        assert numbers == list(range(count))
+        await publishing
+
+
+async def _next(watch: Watch[ReceivedEvent]) -> ReceivedEvent:
+    return await anext(watch)
