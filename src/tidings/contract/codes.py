@@ -22,6 +22,11 @@ class Code(Struct, frozen=True, kw_only=True):
     """Whether the same thing may succeed later, unchanged."""
     hint: str
 
+    @property
+    def reconnect(self) -> bool | None:
+        """Whether a client comes back after it; None where the connection stays open."""
+        return None if self.close is None else reconnects(self.close)
+
 
 def _row(
     exception: type[exceptions.TidingsError],

@@ -1,0 +1,77 @@
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import tidings
+from tidings import exceptions
+from tidings.contract import payloads, vocabulary
+from tidings.contract.payloads import Payload
+from tidings.exceptions import TidingsError
+
+HOMES = {
+    "Contract": "tidings.contract.contract",
+    "EventType": "tidings.contract.catalogue",
+    "ChannelType": "tidings.contract.vocabulary",
+    "EventClass": "tidings.contract.vocabulary",
+    "MessageType": "tidings.contract.vocabulary",
+    **dict.fromkeys(("Client", "connect", "Gap", "Live", "Outcome", "ReceivedEvent"), "tidings.client"),
+    **dict.fromkeys(("Reconnect", "State", "Status", "Watch"), "tidings.client"),
+    **{
+        name: module.__name__
+        for module, base in ((payloads, Payload), (exceptions, TidingsError))
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base)
+    },
+}
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout.strip()
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(tidings.__all__) == sorted([*HOMES, "__version__"])
+    assert dir(tidings) == sorted(tidings.__all__)
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_a_public_name_is_what_its_module_defines(name: str) -> None:
+    assert getattr(tidings, name) is getattr(import_module(HOMES[name]), name)
+
+
+def test_importing_loads_nothing_but_the_package_itself() -> None:
+    loaded = python(
+        "import sys; before = set(sys.modules); import tidings; "
+        "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('importlib')))"
+    )
+    third_party = set(loaded.split()) & {"asyncio", "msgspec", "websockets", "ssl", "socket"}
+    assert not third_party
+    assert "tidings.version" in loaded
+    assert "tidings.contract" not in loaded
+
+
+def test_the_words_of_the_contract_need_no_client() -> None:
+    loaded = python("import sys, tidings; tidings.MessageType, tidings.OperationProgress; print(*sys.modules)").split()
+    assert "tidings.contract.payloads" in loaded
+    assert not {"tidings.client", "websockets", "asyncio"} & set(loaded)
+
+
+def test_a_name_that_is_not_public_is_no_attribute() -> None:
+    assert not hasattr(tidings, "Envelope")
+    with pytest.raises(AttributeError, match="module 'tidings' has no attribute 'Enevelope'"):
+        tidings.Enevelope  # noqa: B018
+
+
+def test_a_star_import_brings_them_all() -> None:
+    assert python("from tidings import *; print(MessageType.OPERATION_START, connect.__name__)") == (
+        "operation:start connect"
+    )
+
+
+def test_the_deprecated_names_are_the_same_members_from_here_too() -> None:
+    with pytest.warns(DeprecationWarning, match="use MessageType.OPERATION_START"):
+        assert tidings.MessageType.PIPELINE_START is vocabulary.MessageType.OPERATION_START
