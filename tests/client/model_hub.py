@@ -1,0 +1,117 @@
+"""A hub as a value: one log and one connection, for tests that drive a `Session` message by message."""
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from tidings.contract.envelope import encode_message
+
+STAMP = "2026-01-01T00:00:00Z"
+
+
+def message(type: str, data: Any, *, reply_to: str | None = None) -> bytes:
+    return encode_message(type, data, timestamp=STAMP, trace_id="t", reply_to=reply_to)
+
+
+def established(*, heartbeat_s: float = 25.0, position: str = "e:0") -> bytes:
+    return message(
+        "connection:established",
+        {
+            "connection_id": "c",
+            "contract": {"version": "2025-07-30", "hash": "sha256:0"},
+            "position": position,
+            "now": STAMP,
+            "heartbeat_s": heartbeat_s,
+            "channels": ["global", "operations", "data", "system"],
+            "auth": "none",
+        },
+    )
+
+
+def event(position: str, dataset: str = "d", version: int = 0, event_id: str | None = None) -> bytes:
+    body = {
+        "type": "data:update",
+        "timestamp": STAMP,
+        "trace_id": "t",
+        "data": {"dataset": dataset, "version": version},
+        "channel": "data",
+        "position": position,
+    }
+    return msgspec.json.encode(body | ({} if event_id is None else {"event_id": event_id}))
+
+
+class ModelHub:
+    """The hub's promises (CONTRACT §5–6), without I/O; `resent` events come again at every resume, against them."""
+
+    def __init__(self, *, resent: int = 0) -> None:
+        self.log: list[tuple[str, int, str]] = []
+        """(dataset, version, event_id) by offset from 1."""
+        self.resent = resent
+        self.toward_client: deque[bytes] = deque()
+        self._cursor: int | None = None
+
+    def append(self, dataset: str, version: int, event_id: str = "") -> int:
+        """Store an event, once for each event id, and send it to a live client; return its offset."""
+        if event_id:
+            for offset, (_, _, known) in enumerate(self.log, 1):
+                if known == event_id:
+                    return offset
+        self.log.append((dataset, version, event_id))
+        if self._cursor is not None:
+            self._send(len(self.log))
+        return len(self.log)
+
+    def connect(self) -> None:
+        """Greet a new connection; what the last one did not deliver is gone."""
+        self.toward_client.clear()
+        self._cursor = None
+        self.toward_client.append(established(position=f"e:{len(self.log)}"))
+
+    def receive(self, body: bytes) -> None:
+        """Take one message of the client."""
+        command = msgspec.json.decode(body)
+        if command["type"] == "channel:subscribe":
+            self._subscribe(command["id"], command["data"].get("since", "snapshot"))
+        elif command["type"] == "data:update":
+            data = command["data"]
+            before = len(self.log)
+            offset = self.append(data["dataset"], data["version"], command["event_id"])
+            answer = {"position": f"e:{offset}", "duplicate": offset <= before}
+            accepted = message("event:accepted", answer, reply_to=command["id"])
+            # An acknowledgement precedes the event's own delivery.
+            if offset > before and self._cursor is not None:
+                self.toward_client.insert(len(self.toward_client) - 1, accepted)
+            else:
+                self.toward_client.append(accepted)
+        else:
+            raise AssertionError(command)
+
+    def beat(self) -> None:
+        """Send the heartbeat of a live connection."""
+        if self._cursor is not None:
+            data = {"position": f"e:{len(self.log)}", "now": STAMP}
+            self.toward_client.append(message("connection:position", data))
+
+    def _subscribe(self, id: str, since: str) -> None:
+        head = len(self.log)
+        if since == "snapshot":
+            newest = {dataset: offset for offset, (dataset, _, _) in enumerate(self.log, 1)}
+            offsets, outcome, position = sorted(newest.values()), "snapshot", head
+        else:
+            after = {"now": head, "first": 0}.get(since)
+            outcome = "live" if since == "now" else "complete"
+            position = int(since.partition(":")[2]) if after is None else after
+            first = position + 1 - (self.resent if after is None else 0)
+            offsets = list(range(max(1, first), head + 1))
+        answer = {"channels": ["data", "global"], "position": f"e:{position}", "outcome": outcome}
+        self.toward_client.append(message("channel:subscribed", answer, reply_to=id))
+        for offset in offsets:
+            self._send(offset)
+        live = {"channels": ["data", "global"], "position": f"e:{head}"}
+        self.toward_client.append(message("channel:live", live))
+        self._cursor = head
+
+    def _send(self, offset: int) -> None:
+        dataset, version, event_id = self.log[offset - 1]
+        self.toward_client.append(event(f"e:{offset}", dataset, version, event_id or None))

@@ -1,0 +1,436 @@
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+from tests.client.model_hub import STAMP, ModelHub, established, event, message
+
+from tidings.client.items import Gap, Item, Live, ReceivedEvent, Settled
+from tidings.client.publications import Draft
+from tidings.client.session import Phase, Session
+from tidings.client.state import State
+from tidings.contract.commands import Accepted
+from tidings.contract.contract import Contract
+from tidings.contract.payloads import DataUpdate
+from tidings.exceptions import CommandRefused, ConnectionLost, HubClosed, NotAHub
+
+CONTRACT = Contract()
+
+
+def draft(number: int) -> Draft:
+    data = Raw(msgspec.json.encode({"dataset": "mine", "version": number}))
+    return Draft(type="data:update", data=data, timestamp=STAMP, event_id=f"event-{number:012}")
+
+
+def watching(since: str = "snapshot") -> Session:
+    return Session(CONTRACT, paths=["data"], since=since)
+
+
+def sent(session: Session) -> list[dict[str, object]]:
+    messages = []
+    while (body := session.take_outgoing()) is not None:
+        messages.append(msgspec.json.decode(body))
+    return messages
+
+
+def greet(session: Session, now: float = 0.0, *, heartbeat_s: float = 25.0) -> None:
+    session.opened(now)
+    session.received(established(heartbeat_s=heartbeat_s), now)
+
+
+def go_live(session: Session, now: float = 0.0, *, heartbeat_s: float = 25.0, outcome: str = "live") -> None:
+    greet(session, now, heartbeat_s=heartbeat_s)
+    answer = {"channels": ["data"], "position": "e:5", "outcome": outcome}
+    session.received(message("channel:subscribed", answer, reply_to="subscribe"), now)
+    session.received(message("channel:live", {"channels": ["data"], "position": "e:5"}), now)
+
+
+def closed(code: int, *, reconnect: bool, retry_after_ms: int | None = None, reason: str = "why") -> bytes:
+    data = {"code": code, "reason": reason, "reconnect": reconnect, "retry_after_ms": retry_after_ms}
+    return message("connection:closed", data)
+
+
+class TestOpening:
+    def test_nothing_is_sent_before_the_greeting(self) -> None:
+        session = watching()
+        session.publish(draft(1))
+        session.opened(0.0)
+        assert sent(session) == []
+        assert session.state(0.0) is State.CONNECTING
+
+    def test_the_greeting_is_answered_with_the_subscription_and_what_waits(self) -> None:
+        session = watching("first")
+        session.publish(draft(1))
+        greet(session)
+        subscribe, publication = sent(session)
+        assert subscribe["type"] == "channel:subscribe"
+        assert subscribe["data"] == {"channels": ["data"], "since": "first"}
+        assert publication["event_id"] == "event-000000000001"
+        assert session.state(0.0) is State.CATCHING_UP
+
+    def test_a_session_without_paths_is_live_at_once_and_subscribes_to_nothing(self) -> None:
+        session = Session(CONTRACT)
+        greet(session)
+        assert session.state(0.0) is State.LIVE
+        assert sent(session) == []
+
+    @pytest.mark.parametrize(
+        "body", [b"hello", b"[]", b"\xff\xfe", b'{"type":"welcome","data":null}', b'{"type":"connection:established"}']
+    )
+    def test_another_greeting_is_no_hubs(self, body: bytes) -> None:
+        session = watching()
+        session.opened(0.0)
+        with pytest.raises(NotAHub):
+            session.received(body, 0.0)
+
+    def test_no_greeting_in_time_is_no_hub(self) -> None:
+        session = Session(CONTRACT, greeting_s=3.0)
+        session.opened(10.0)
+        assert session.next_deadline() == 13.0
+        assert session.tick(12.9) is None
+        assert isinstance(session.tick(13.0), NotAHub)
+
+
+class TestReading:
+    def test_an_event_is_typed(self) -> None:
+        session = watching()
+        go_live(session)
+        (item,) = session.received(event("e:6", "prices", 3, event_id="0123456789abcdef"), 1.0)
+        assert isinstance(item, ReceivedEvent)
+        assert item.payload == DataUpdate(dataset="prices", version=3)
+        assert (item.key, item.position, item.event_id) == ("prices", "e:6", "0123456789abcdef")
+
+    @pytest.mark.parametrize(("type", "data"), [("moon:landed", {"crew": 3}), ("data:update", {"records": -1})])
+    def test_what_the_contract_does_not_know_comes_raw(self, type: str, data: object) -> None:
+        session = watching()
+        go_live(session)
+        body = {"type": type, "timestamp": STAMP, "trace_id": "t", "data": data, "channel": "data", "position": "e:6"}
+        (item,) = session.received(msgspec.json.encode(body), 1.0)
+        assert isinstance(item, ReceivedEvent)
+        assert (item.payload, item.key) == (None, None)
+        assert msgspec.json.decode(item.data) == data
+
+    def test_an_alerts_key_is_its_code_where_it_names_none(self) -> None:
+        session = watching()
+        go_live(session)
+        data = {"severity": "info", "code": "disk_low", "message": "m", "recoverable": True}
+        body = {"type": "system:alert", "timestamp": STAMP, "data": data, "channel": "system", "position": "e:6"}
+        (item,) = session.received(msgspec.json.encode(body), 1.0)
+        assert isinstance(item, ReceivedEvent)
+        assert item.key == "disk_low"
+
+    def test_unknown_pushes_are_ignored(self) -> None:
+        session = watching()
+        go_live(session)
+        assert session.received(message("channel:weather", {"fine": True}), 1.0) == ()
+
+    def test_live_and_gap_are_items(self) -> None:
+        session = watching()
+        greet(session)
+        answer = {"channels": ["data"], "position": "e:0", "outcome": "gap"}
+        session.received(message("channel:subscribed", answer, reply_to="subscribe"), 0.0)
+        gap = session.received(message("channel:gap", {"after": "e:1", "until": "e:4", "reason": "trimmed"}), 0.0)
+        assert gap == (Gap(after="e:1", until="e:4", reason="trimmed"),)
+        live = session.received(message("channel:live", {"channels": ["data"], "position": "e:9"}), 0.0)
+        assert live == (Live(position="e:9", outcome="gap"),)
+
+
+class TestResuming:
+    def since(self, session: Session) -> object:
+        session.lost(1006, "")
+        greet(session)
+        subscribe = sent(session)[-1]
+        assert isinstance(subscribe["data"], dict)
+        return subscribe["data"]["since"]
+
+    def test_behind_the_last_event(self) -> None:
+        session = watching()
+        go_live(session)
+        session.received(event("e:7"), 1.0)
+        assert self.since(session) == "e:7"
+
+    def test_behind_the_last_heartbeat(self) -> None:
+        session = watching()
+        go_live(session)
+        session.received(message("connection:position", {"position": "e:90", "now": STAMP}), 1.0)
+        assert self.since(session) == "e:90"
+
+    def test_a_heartbeat_before_the_subscription_is_answered_moves_nothing(self) -> None:
+        """A hub that waits for its tail to reach our position beats meanwhile; that is its head, not what we read."""
+        session = watching()
+        go_live(session)
+        session.lost(1006, "")
+        greet(session)
+        session.received(message("connection:position", {"position": "e:90", "now": STAMP}), 1.0)
+        assert self.since(session) == "e:5"
+
+    def test_now_is_the_place_where_it_first_began(self) -> None:
+        session = watching("now")
+        greet(session)
+        assert self.since(session) == "now"
+        answer = {"channels": ["data"], "position": "e:3", "outcome": "live"}
+        session.received(message("channel:subscribed", answer, reply_to="subscribe"), 0.0)
+        assert self.since(session) == "e:3"
+
+    def test_a_position_that_a_hub_cannot_read_becomes_a_gap_and_a_snapshot(self) -> None:
+        session = watching()
+        go_live(session)
+        session.lost(1006, "")
+        greet(session)
+        sent(session)
+        error = {"code": "invalid_position", "message": "no", "recoverable": False}
+        items = session.received(message("connection:error", error, reply_to="subscribe"), 0.0)
+        assert items == (Gap(after="e:5", until="", reason="position refused"),)
+        (subscribe,) = sent(session)
+        assert subscribe["data"] == {"channels": ["data"]}, "a snapshot is what the command means by default"
+
+    def test_a_refused_subscription_is_raised(self) -> None:
+        session = watching()
+        greet(session)
+        error = {"code": "unknown_channel", "message": "no", "recoverable": False, "hint": "another"}
+        with pytest.raises(CommandRefused) as caught:
+            session.received(message("connection:error", error, reply_to="subscribe"), 0.0)
+        assert (caught.value.refusal, caught.value.hint) == ("unknown_channel", "another")
+
+
+class TestPublishing:
+    def test_an_answer_settles_its_publication(self) -> None:
+        session = Session(CONTRACT)
+        greet(session)
+        first, second = session.publish(draft(1)), session.publish(draft(2))
+        (item,) = session.received(message("event:accepted", {"position": "e:1"}, reply_to=second), 0.0)
+        assert item == Settled(second, Accepted(position="e:1"))
+        assert list(session.publications) == [first]
+        assert session.received(message("event:accepted", {"position": "e:1"}, reply_to=second), 0.0) == ()
+
+    def test_a_refusal_settles_too(self) -> None:
+        session = Session(CONTRACT)
+        greet(session)
+        id = session.publish(draft(1))
+        error = {"code": "invalid_payload", "message": "no", "recoverable": False}
+        (item,) = session.received(message("connection:error", error, reply_to=id), 0.0)
+        assert isinstance(item, Settled)
+        assert isinstance(item.result, CommandRefused)
+
+    def test_a_draining_hubs_refusal_waits_for_the_next_hub(self) -> None:
+        session = Session(CONTRACT)
+        greet(session)
+        id = session.publish(draft(1))
+        error = {"code": "draining", "message": "later", "recoverable": True}
+        assert session.received(message("connection:error", error, reply_to=id), 0.0) == ()
+        session.lost(1006, "")
+        greet(session)
+        assert [command["id"] for command in sent(session)] == [id]
+
+    def test_what_was_given_up_is_not_sent(self) -> None:
+        session = Session(CONTRACT)
+        greet(session)
+        id = session.publish(draft(1))
+        session.publications.settle(id)
+        assert sent(session) == []
+
+
+class TestEndings:
+    @pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 1010, 4001, 4003, 4029, 4051, 4099])
+    def test_final_codes_end_it_with_the_reason(self, code: int) -> None:
+        session = watching()
+        go_live(session)
+        ending = session.lost(code, "the reason")
+        assert ending.final
+        assert isinstance(ending.error, HubClosed)
+        assert ending.error.close_code == code
+        assert "the reason" in str(ending.error)
+
+    @pytest.mark.parametrize("code", [1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015, 4100, 4101, 4102, 4199, 3000])
+    def test_other_codes_do_not(self, code: int) -> None:
+        session = watching()
+        go_live(session)
+        ending = session.lost(code, "")
+        assert not ending.final
+        assert isinstance(ending.error, ConnectionLost)
+
+    def test_the_hubs_word_counts_where_the_close_itself_is_lost(self) -> None:
+        session = watching()
+        go_live(session)
+        session.received(closed(4003, reconnect=False), 1.0)
+        ending = session.lost(1006, "")
+        assert ending.final
+        assert "why" in str(ending.error)
+
+    def test_a_hub_may_forbid_coming_back_with_any_code(self) -> None:
+        session = watching()
+        go_live(session)
+        session.received(closed(4105, reconnect=False), 1.0)
+        assert session.lost(4105, "why").final
+
+    def test_retry_after_is_handed_on_once(self) -> None:
+        session = watching()
+        go_live(session)
+        session.received(closed(4100, reconnect=True, retry_after_ms=1_500), 1.0)
+        assert session.lost(4100, "why").retry_after_s == 1.5
+        greet(session, 2.0)
+        assert session.lost(1006, "").retry_after_s == 0.0
+
+
+class TestSilence:
+    def test_two_heartbeats_make_it_stale_and_ask_three_give_it_up(self) -> None:
+        session = watching()
+        go_live(session, 100.0, heartbeat_s=10.0)
+        sent(session)
+        assert session.next_deadline() == 120.0
+        assert session.state(119.9) is State.LIVE
+        assert session.tick(119.9) is None
+        assert sent(session) == []
+        assert session.state(120.0) is State.STALE
+        assert session.tick(120.0) is None
+        assert [command["type"] for command in sent(session)] == ["connection:ping"]
+        assert session.next_deadline() == 130.0
+        assert isinstance(session.tick(130.0), ConnectionLost)
+
+    def test_an_answer_makes_it_live_again(self) -> None:
+        session = watching()
+        go_live(session, 100.0, heartbeat_s=10.0)
+        session.tick(120.0)
+        session.received(message("connection:pong", {"now": STAMP}, reply_to="ping"), 121.0)
+        assert session.state(121.0) is State.LIVE
+        assert session.next_deadline() == 141.0
+        assert session.liveness.last_heard == 121.0
+
+    def test_what_we_do_not_read_is_no_silence_of_the_hub(self) -> None:
+        session = watching()
+        go_live(session, 100.0, heartbeat_s=10.0)
+        session.liveness.blocked()
+        assert session.next_deadline() is None
+        assert session.state(500.0) is State.LIVE
+        session.liveness.listening(500.0)
+        assert session.state(519.9) is State.LIVE
+        assert session.next_deadline() == 520.0
+
+    def test_a_lost_connection_becomes_stale_too_and_stays_so_until_a_greeting(self) -> None:
+        session = watching()
+        go_live(session, 100.0, heartbeat_s=10.0)
+        session.lost(1006, "")
+        assert session.state(101.0) is State.CONNECTING
+        assert session.next_deadline() == 120.0
+        assert session.tick(120.0) is None
+        assert session.next_deadline() is None
+        assert session.state(120.0) is State.STALE
+        session.opened(130.0)
+        assert session.state(130.0) is State.STALE
+        session.received(established(), 131.0)
+        assert session.state(131.0) is State.CATCHING_UP
+
+
+Step = tuple[str, int]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["append", "append", "publish", "deliver", "deliver", "deliver", "send", "cut", "beat"]),
+        st.integers(0, 6),
+    ),
+    max_size=80,
+)
+
+
+class Drive:
+    """One session against one model hub, step by step."""
+
+    def __init__(self, since: str, resent: int) -> None:
+        self.session = watching(since)
+        self.hub = ModelHub(resent=resent)
+        self.items: list[Item | Settled] = []
+        self.published: list[str] = []
+        self.appended = 0
+
+    def do(self, step: Step) -> None:
+        kind, amount = step
+        if kind == "append":
+            self.appended += 1
+            self.hub.append(f"d{amount % 3}", self.appended)
+        elif kind == "publish":
+            number = len(self.published)
+            self.published.append(self.session.publish(draft(number)))
+        elif kind == "cut":
+            if self.session.phase is not Phase.DISCONNECTED:
+                self.session.lost(1006, "")
+            self.session.opened(0.0)
+            self.hub.connect()
+        elif kind == "beat":
+            self.hub.beat()
+        elif kind == "send":
+            self.send(amount)
+        else:
+            self.deliver(amount)
+
+    def send(self, most: int) -> None:
+        for _ in range(most):
+            body = self.session.take_outgoing()
+            if body is None:
+                return
+            self.hub.receive(body)
+
+    def deliver(self, most: int) -> None:
+        for _ in range(most):
+            if not self.hub.toward_client:
+                return
+            self.items.extend(self.session.received(self.hub.toward_client.popleft(), 0.0))
+
+    def settle(self) -> None:
+        """Let one last connection run to its end."""
+        self.do(("cut", 0))
+        while self.hub.toward_client:
+            self.deliver(1_000_000)
+            self.send(1_000_000)
+
+    def offsets(self) -> list[int]:
+        return [int(item.position.partition(":")[2]) for item in self.items if isinstance(item, ReceivedEvent)]
+
+
+def run(since: str, resent: int, script: Sequence[Step]) -> Drive:
+    drive = Drive(since, resent)
+    drive.do(("cut", 0))
+    for step in script:
+        drive.do(step)
+    drive.settle()
+    return drive
+
+
+@given(steps, st.integers(0, 3))
+def test_from_the_first_event_on_each_comes_exactly_once_in_order(script: list[Step], resent: int) -> None:
+    drive = run("first", resent, script)
+    assert drive.offsets() == list(range(1, len(drive.hub.log) + 1))
+
+
+@given(steps, st.integers(0, 3))
+def test_from_now_on_each_comes_exactly_once_in_order(script: list[Step], resent: int) -> None:
+    drive = run("now", resent, script)
+    offsets = drive.offsets()
+    last = len(drive.hub.log)
+    assert offsets == list(range(last - len(offsets) + 1, last + 1))
+
+
+@given(steps, st.integers(0, 3))
+def test_a_snapshot_ends_with_the_newest_of_each_key_and_what_follows_is_complete(
+    script: list[Step], resent: int
+) -> None:
+    drive = run("snapshot", resent, script)
+    offsets = drive.offsets()
+    assert len(set(offsets)) == len(offsets), "nothing comes twice, however often the snapshot was begun"
+    newest = {dataset: offset for offset, (dataset, _, _) in enumerate(drive.hub.log, 1)}
+    assert set(newest.values()) <= set(offsets)
+    began = next(index for index, item in enumerate(drive.items) if isinstance(item, Live))
+    place = int(drive.items[began].position.partition(":")[2])  # type: ignore[union-attr]
+    after = [int(item.position.partition(":")[2]) for item in drive.items[began:] if isinstance(item, ReceivedEvent)]
+    assert after == list(range(place + 1, len(drive.hub.log) + 1))
+
+
+@given(steps)
+def test_each_publication_is_stored_once_in_order_and_settled_once(script: list[Step]) -> None:
+    drive = run("now", 0, script)
+    stored = [event_id for _, _, event_id in drive.hub.log if event_id]
+    assert stored == [f"event-{number:012}" for number in range(len(drive.published))]
+    settled = [item for item in drive.items if isinstance(item, Settled)]
+    assert [item.id for item in settled] == drive.published
+    assert all(isinstance(item.result, Accepted) for item in settled)
+    assert len(drive.session.publications) == 0
