@@ -58,11 +58,10 @@ class Cursor:
             self.duplicates += 1
             return False
         seen.add(position)
+        self._order.append(position)
         if not self._snapshot:
             self.position = position
-            self._order.append(position)
-            if len(self._order) > _REMEMBERED:
-                seen.discard(self._order.popleft())
+            self._forget_oldest()
         return True
 
     def moved(self, position: str) -> None:
@@ -73,10 +72,13 @@ class Cursor:
         """Note that snapshot or catch-up has ended."""
         if self._snapshot:
             self._snapshot = False
-            self._seen.clear()
-            self._order.clear()
+            self._forget_oldest()
         self.position = told.position
         return Live(position=told.position, outcome=self.outcome or "live")
+
+    def _forget_oldest(self) -> None:
+        while len(self._order) > _REMEMBERED:
+            self._seen.discard(self._order.popleft())
 
     def lose_position(self) -> str:
         """Begin again with a snapshot, because the hub cannot read the position; return the position that was."""

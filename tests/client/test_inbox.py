@@ -1,0 +1,79 @@
+import asyncio
+
+import pytest
+
+from tidings.client.inbox import Buffer, Inbox
+from tidings.client.items import Gap, ReceivedEvent
+
+
+def event(size: int = 10) -> ReceivedEvent:
+    return ReceivedEvent(
+        type="t:t", timestamp="", trace_id="", channel="data", key=None, payload=None, data=b"x" * size, position="e:1"
+    )
+
+
+async def started(*tasks: "asyncio.Task[object]") -> None:
+    """Let tasks run up to where they wait."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not any(task.done() for task in tasks)
+
+
+async def test_it_is_full_by_count_or_by_bytes() -> None:
+    inbox = Inbox(Buffer(events=2, bytes=1 << 20))
+    inbox.put_nowait(event())
+    assert not inbox.full
+    inbox.put_nowait(Gap(after="a", until="b", reason="trimmed"))
+    assert inbox.full
+    heavy = Inbox(Buffer(events=100, bytes=1_000))
+    heavy.put_nowait(event(2_000))
+    assert heavy.full
+    assert heavy.bytes > 2_000
+    heavy.take_nowait()
+    assert (len(heavy), heavy.bytes) == (0, 0)
+
+
+async def test_room_is_half_of_it() -> None:
+    inbox = Inbox(Buffer(events=4, bytes=1 << 20))
+    for _ in range(4):
+        inbox.put_nowait(event())
+    waiting: asyncio.Task[object] = asyncio.create_task(inbox.wait_room())
+    await started(waiting)
+    inbox.take_nowait()
+    await started(waiting)
+    inbox.take_nowait()
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_a_closed_inbox_gives_what_it_holds_and_then_why() -> None:
+    inbox = Inbox(Buffer())
+    inbox.put_nowait(event())
+    inbox.close(ValueError("why"))
+    inbox.close()
+    assert inbox.closed
+    assert await inbox.wait_item()
+    inbox.take_nowait()
+    with pytest.raises(ValueError, match="why"):
+        await inbox.wait_item()
+    await inbox.wait_room()
+
+
+async def test_closing_wakes_whoever_waits() -> None:
+    inbox = Inbox(Buffer(events=1))
+    consumer: asyncio.Task[object] = asyncio.create_task(inbox.wait_item())
+    await started(consumer)
+    inbox.close()
+    assert await asyncio.wait_for(consumer, 1) is False
+    full = Inbox(Buffer(events=1))
+    full.put_nowait(event())
+    link: asyncio.Task[object] = asyncio.create_task(full.wait_room())
+    await started(link)
+    full.close()
+    await asyncio.wait_for(link, 1)
+
+
+async def test_clearing_drops_everything() -> None:
+    inbox = Inbox(Buffer())
+    inbox.put_nowait(event())
+    inbox.clear()
+    assert (len(inbox), inbox.bytes) == (0, 0)

@@ -1,0 +1,52 @@
+from tidings.client.items import Live
+from tidings.client.subscription import Cursor
+from tidings.contract.commands import Live as LivePush
+from tidings.contract.commands import Subscribed
+
+
+def subscribed(outcome: str, position: str = "e:9") -> Subscribed:
+    return Subscribed(channels=["data"], position=position, outcome=outcome)
+
+
+def test_a_snapshot_moves_nothing_until_it_is_complete() -> None:
+    cursor = Cursor(["data"], "snapshot")
+    cursor.subscribed(subscribed("snapshot"))
+    assert cursor.received("e:2")
+    assert (cursor.position, cursor.since) == (None, "snapshot")
+    assert cursor.live(LivePush(channels=["data"], position="e:9")) == Live(position="e:9", outcome="snapshot")
+    assert (cursor.position, cursor.since) == ("e:9", "e:9")
+
+
+def test_a_snapshot_that_is_begun_again_brings_what_is_new() -> None:
+    cursor = Cursor(["data"], "snapshot")
+    cursor.subscribed(subscribed("snapshot"))
+    assert cursor.received("e:2")
+    cursor.subscribed(subscribed("snapshot", "e:12"))
+    assert not cursor.received("e:2")
+    assert cursor.received("e:11")
+    assert cursor.duplicates == 1
+
+
+def test_a_gap_moves_with_what_is_read() -> None:
+    cursor = Cursor(["data"], "e:1")
+    cursor.subscribed(subscribed("gap", "f:0"))
+    assert cursor.since == "e:1"
+    cursor.received("f:7")
+    assert cursor.since == "f:7"
+
+
+def test_memory_of_positions_is_bounded_while_live() -> None:
+    cursor = Cursor(["data"], "now")
+    cursor.subscribed(subscribed("live"))
+    for offset in range(5_000):
+        assert cursor.received(f"e:{offset}")
+    assert len(cursor._seen) == 1_024
+    assert not cursor.received("e:4999")
+    assert not cursor.received("e:3976")
+
+
+def test_a_lost_position_begins_with_a_snapshot() -> None:
+    cursor = Cursor(["data"], "now")
+    cursor.subscribed(subscribed("live"))
+    assert cursor.lose_position() == "e:9"
+    assert cursor.since == "snapshot"

@@ -1,0 +1,76 @@
+import pytest
+
+from tidings.client.url import DEFAULT_URL, authority, hub_url, is_loopback, with_query
+from tidings.exceptions import ConfigError
+
+
+def test_without_an_argument_the_variable_counts_and_then_the_default() -> None:
+    assert hub_url(None, {"TIDINGS_URL": "wss://hub.example/ws"}) == "wss://hub.example/ws"
+    assert hub_url(None, {"TIDINGS_URL": ""}) == DEFAULT_URL
+    assert hub_url(None, {}) == DEFAULT_URL
+    assert hub_url("ws://h:1/ws", {"TIDINGS_URL": "wss://hub.example/ws"}) == "ws://h:1/ws"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("http://h:1", "ws://h:1/ws"),
+        ("https://h/", "wss://h/ws"),
+        ("wss://h/tidings/ws?contract=2025-01-30", "wss://h/tidings/ws?contract=2025-01-30"),
+        (" ws://[::1]:8765 ", "ws://[::1]:8765/ws"),
+    ],
+)
+def test_what_people_write_is_understood(written: str, meant: str) -> None:
+    assert hub_url(written) == meant
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "h:1",
+        "127.0.0.1:8765",
+        "ftp://h/ws",
+        "ws://",
+        "ws:///ws",
+        "ws://h:0",
+        "ws://h:99999",
+        "ws://h/ws#x",
+        "ws://[::1",
+    ],
+)
+def test_what_is_no_address_is_refused_with_a_hint(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        hub_url(url)
+    assert caught.value.option == "url"
+    assert DEFAULT_URL in caught.value.hint
+
+
+def test_a_bad_variable_is_named_as_the_source() -> None:
+    with pytest.raises(ConfigError) as caught:
+        hub_url(None, {"TIDINGS_URL": "nonsense"})
+    assert caught.value.source == "TIDINGS_URL"
+
+
+def test_a_query_is_added_to() -> None:
+    assert with_query("ws://h/ws", pace_ms=50) == "ws://h/ws?pace_ms=50"
+    assert with_query("ws://h/ws?a=b%20c", pace_ms=50) == "ws://h/ws?a=b%20c&pace_ms=50"
+
+
+def test_an_authority_shows_no_password() -> None:
+    assert authority("ws://me:secret@h:1/ws") == "h:1"
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("ws://127.0.0.9/ws", True),
+        ("ws://[::1]:1/ws", True),
+        ("ws://localhost/ws", True),
+        ("ws://hub.localhost/ws", True),
+        ("ws://10.0.0.1/ws", False),
+        ("ws://hub.example/ws", False),
+    ],
+)
+def test_loopback_is_known(url: str, local: bool) -> None:
+    assert is_loopback(url) is local
