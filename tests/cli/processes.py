@@ -1,0 +1,202 @@
+"""`tidings` as real processes, in pipes or on a terminal of their own."""
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator, Mapping
+from fcntl import ioctl
+from pathlib import Path
+from typing import Self
+
+TIMEOUT_S = 20.0
+TIDINGS = (sys.executable, "-W", "error", "-m", "tidings")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return an environment in which nothing of the developer's own changes what is seen."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDINGS_", "COV_"))}
+    return {**kept, "COLUMNS": "100", "LINES": "24", "TERM": "xterm-256color", "NO_COLOR": "1", **variables}
+
+
+def tidings(*arguments: str, stdin: str | bytes = b"", **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of ours to its end."""
+    done = subprocess.run(
+        [*TIDINGS, *arguments],
+        input=stdin if isinstance(stdin, bytes) else stdin.encode(),
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        env=environment(**variables),
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Process:
+    """A command of ours that goes on until it is told to stop; its stdout is a pipe."""
+
+    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [*TIDINGS, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(**(env or {})),
+        )
+
+        self._read = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=TIMEOUT_S)
+
+    def read_line(self) -> str:
+        """Return the next line of stdout; "" at its end."""
+        assert self.process.stdout is not None
+        while b"\n" not in self._read:
+            ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT_S)
+            assert ready, f"no line came; {self._read!r} did"
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                break
+            self._read += data
+        line, end, self._read = self._read.partition(b"\n")
+        return (line + end).decode()
+
+    def read_until(self, text: str) -> list[str]:
+        """Return the lines of stdout up to the one that holds `text`."""
+        lines: list[str] = []
+        while not lines or text not in lines[-1]:
+            line = self.read_line()
+            assert line, f"stdout ended without {text!r}: {lines}"
+            lines.append(line)
+        return lines
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> tuple[int, str, str]:
+        """Wait for the end, and return the exit code and the rest of stdout and stderr."""
+        stdout, stderr = self.process.communicate(timeout=TIMEOUT_S)
+        return self.process.returncode, (self._read + stdout).decode(), stderr.decode()
+
+
+class Hub(Process):
+    """A hub on a free port, keeping no file unless told otherwise."""
+
+    def __init__(self, *options: str, memory: bool = True, **variables: str) -> None:
+        chosen = ("--memory",) if memory else ()
+        super().__init__("serve", "--port", "0", *chosen, *options, env=variables)
+
+    def __enter__(self) -> Self:
+        self.ready = self.read_line()
+        if not self.ready:
+            raise RuntimeError(f"the hub did not start: {self.wait()[2]}")
+        self.url, self.http = self.ready.split()
+        return self
+
+    @property
+    def port(self) -> int:
+        return int(self.url.split("/")[2].rpartition(":")[2])
+
+    def stop(self) -> tuple[int, str, str]:
+        """Stop it as a service manager does, and return what `wait` does."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+
+class Terminal:
+    """A command of ours on a pseudo-terminal."""
+
+    def __init__(self, *arguments: str, columns: int = 100, lines: int = 24, **variables: str) -> None:
+        self._master, slave = pty.openpty()
+        ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        env = environment(**variables)
+        env.pop("COLUMNS")
+        env.pop("LINES")
+        self.process = subprocess.Popen(
+            [*TIDINGS, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=env,
+            start_new_session=True,
+            preexec_fn=_take_terminal,
+        )
+        os.close(slave)
+        self.raw = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(timeout=TIMEOUT_S)
+        os.close(self._master)
+
+    @property
+    def shown(self) -> str:
+        """All that was written so far, without escape sequences."""
+        return _ESCAPES.sub("", self.raw)
+
+    def wait_for(self, text: str, *, after: int = 0) -> str:
+        """Read until `text` was shown behind so many characters, and return everything that was."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while text not in self.shown[after:]:
+            assert time.monotonic() < deadline, f"{text!r} was not shown: {self.shown!r}"
+            assert self._read(), f"the end came before {text!r}: {self.shown!r}"
+        return self.shown
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
+    def resize(self, columns: int, lines: int) -> None:
+        ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def wait(self) -> int:
+        """Read to the end, and return the exit code."""
+        while self._read():
+            continue
+        return self.process.wait(timeout=TIMEOUT_S)
+
+    def _read(self) -> bool:
+        ready, _, _ = select.select([self._master], [], [], TIMEOUT_S)
+        assert ready, f"nothing came: {self.shown!r}"
+        with contextlib.suppress(OSError):  # Linux tells the end of a terminal so
+            data = os.read(self._master, 65536)
+            self.raw += data.decode(errors="replace")
+            return bool(data)
+        return False
+
+
+def _take_terminal() -> None:
+    """Make the terminal the session's own, so that Ctrl-C in it is a signal."""
+    ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@contextlib.contextmanager
+def without_modules(folder: Path, *names: str) -> Iterator[dict[str, str]]:
+    """Return variables under which a Python process finds none of `names`, as if they were not installed."""
+    blocker = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {set(names)!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+    )
+    (folder / "sitecustomize.py").write_text(blocker)
+    yield {"PYTHONPATH": str(folder)}

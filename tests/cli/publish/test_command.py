@@ -1,0 +1,146 @@
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from tests.cli.processes import Hub, Process, tidings
+
+UPDATE = '{"dataset": "prices"}'
+
+
+def publish(hub: Hub, *arguments: str, stdin: str | bytes = b"") -> tuple[int, str, str]:
+    done = tidings("publish", *arguments, stdin=stdin, TIDINGS_URL=hub.url)
+    return done.returncode, done.stdout, done.stderr
+
+
+def published(hub: Hub, position: str) -> dict[str, object]:
+    """Return the event at `position`, as a watcher reads it."""
+    with Process("watch", "*", "--since", "first", "--json", "--url", hub.url) as watch:
+        while True:
+            envelope: dict[str, object] = json.loads(watch.read_line())
+            if envelope.get("position") == position:
+                return envelope
+
+
+def test_the_position_is_printed_and_the_event_is_in_the_log(shared_hub: Hub) -> None:
+    code, stdout, stderr = publish(
+        shared_hub, "data:update", '{"dataset": "a", "extra": [1]}', "--trace-id", "t-1", "--event-id", "e" * 16
+    )
+    assert (code, stderr) == (0, "")
+    event = published(shared_hub, stdout.strip())
+    assert event["data"] == {"dataset": "a", "extra": [1]}
+    assert (event["trace_id"], event["event_id"], event["channel"]) == ("t-1", "e" * 16, "data")
+
+
+def test_an_event_goes_to_global_when_asked(shared_hub: Hub) -> None:
+    code, stdout, _ = publish(shared_hub, "data:update", UPDATE, "--channel", "global")
+    assert code == 0
+    assert published(shared_hub, stdout.strip())["channel"] == "global"
+
+
+def test_data_comes_from_a_file_or_from_stdin(shared_hub: Hub, tmp_path: Path) -> None:
+    file = tmp_path / "data.json"
+    file.write_text('{"dataset": "from-file"}\n')
+    code, stdout, _ = publish(shared_hub, "data:update", f"@{file}")
+    assert code == 0
+    assert published(shared_hub, stdout.strip())["data"] == {"dataset": "from-file"}
+    code, stdout, _ = publish(shared_hub, "data:update", "-", stdin='{"dataset": "from-stdin"}')
+    assert code == 0
+    assert published(shared_hub, stdout.strip())["data"] == {"dataset": "from-stdin"}
+
+
+def test_an_event_id_published_again_gives_the_first_position(shared_hub: Hub) -> None:
+    arguments = ("data:update", UPDATE, "--event-id", "again-and-again-1")
+    _, first, _ = publish(shared_hub, *arguments)
+    code, second, stderr = publish(shared_hub, *arguments)
+    assert (code, second) == (0, first)
+    assert "published before" in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("data:update", "{"), 1, "the data is not JSON"),
+        (("data:update", "5"), 1, "invalid_payload"),
+        (("operation:progress", '{"operation_id": "x", "progress": 101}'), 1, "$.data.progress"),
+        (("nothing:such", "{}"), 1, "unknown_type"),
+        (("connection:closed", "{}"), 1, "not_publishable"),
+        (("data:update", UPDATE, "--channel", "system"), 1, "wrong_channel"),
+        (("data:update", UPDATE, "--event-id", "short"), 1, "invalid_event_id"),
+        (("data:update", UPDATE, "--trace-id", "ü"), 1, "invalid_trace_id"),
+        (("data:update", json.dumps({"dataset": "x" * 65_600})), 1, "payload_too_large"),
+        (("data:update", "@/no/such/file"), 2, "No such file"),
+        (("-", "{}"), 2, "with TYPE -"),
+        ((), 2, "no TYPE"),
+    ],
+)
+def test_what_is_refused_is_told_with_its_code_and_a_hint(
+    shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str
+) -> None:
+    returned, stdout, stderr = publish(shared_hub, *arguments)
+    assert (returned, stdout) == (code, "")
+    first, *_, last = stderr.splitlines()
+    assert first.startswith("error: ")
+    assert error in first
+    assert last.startswith("hint: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "error"),
+    [
+        ("ws://127.0.0.1:1/ws", 1, "no hub answers at 127.0.0.1:1"),
+        ("ftp://x", 2, "ftp://x"),
+        ("ws://127.0.0.1:0/ws", 2, "0 is no port"),
+    ],
+)
+def test_without_a_hub_it_fails_in_two_lines(url: str, code: int, error: str) -> None:
+    done = tidings("publish", "data:update", UPDATE, "--url", url)
+    assert (done.returncode, done.stdout) == (code, "")
+    first, last = done.stderr.splitlines()
+    assert error in first
+    assert last.startswith("hint: ")
+
+
+def test_a_stream_of_envelopes_is_published_in_order_and_its_faults_are_told_by_line(shared_hub: Hub) -> None:
+    good = [json.dumps({"type": "data:update", "data": {"dataset": f"s-{n}"}}) for n in range(1200)]
+    lines = [*good[:3], "", "nonsense", '{"type": "data:update", "data": 5}', *good[3:]]
+    code, stdout, stderr = publish(shared_hub, "-", stdin="\n".join(lines))
+    assert code == 1
+    positions = [int(line.rpartition(":")[2]) for line in stdout.splitlines()]
+    assert len(positions) == 1200
+    assert positions == sorted(positions)
+    errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert [error.split(": ")[1] for error in errors] == ["line 5", "line 6"]
+
+
+def test_a_stream_without_faults_is_a_success_and_is_answered_as_it_comes(shared_hub: Hub) -> None:
+    with Process("publish", "-", "--url", shared_hub.url) as process:
+        assert process.process.stdin is not None
+        for n in range(3):
+            process.process.stdin.write(b'{"type": "data:update", "data": {"dataset": "live-%d"}}\n' % n)
+            process.process.stdin.flush()
+            assert ":" in process.read_line()
+        assert process.wait() == (0, "", "")
+
+
+def test_ctrl_c_ends_a_stream_at_once(shared_hub: Hub) -> None:
+    with Process("publish", "-", "--url", shared_hub.url) as process:
+        assert process.process.stdin is not None
+        process.process.stdin.write(b'{"type": "data:update", "data": null}\n')
+        process.process.stdin.flush()
+        process.read_line()
+        process.signal(signal.SIGINT)
+        code, _, stderr = process.wait()
+    assert code == 130
+    assert "Traceback" not in stderr
+
+
+def test_the_list_of_types_needs_no_hub() -> None:
+    done = tidings("publish", "--list", TIDINGS_URL="ws://127.0.0.1:1/ws")
+    assert done.returncode == 0
+    assert "operation:progress  (operations, latest)" in done.stdout
+    assert "progress        number, 0 to 100" in done.stdout
+    assert "connection:established" not in done.stdout
+    listed = json.loads(tidings("publish", "--list", "--json").stdout)
+    progress = next(event for event in listed if event["type"] == "operation:progress")
+    assert progress["fields"][0] == {"name": "operation_id", "form": "text", "required": True, "key": True}

@@ -1,0 +1,196 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.processes import Hub, Process, environment, tidings
+
+from tidings.cli.serve.sources import resolve
+
+# One of each way to be wrong; `test_sources` has one for each option.
+WRONG_FLAGS = {
+    "--port": "99999",
+    "--log-format": "xml",
+    "--tls-key": "key-alone.pem",
+    "--config": "not-there.toml",
+}
+
+
+def test_one_line_on_stdout_names_both_addresses_and_stderr_the_rest(tmp_path: Path) -> None:
+    with Hub("--retention-age", "36h") as hub:
+        assert hub.ready == f"ws://127.0.0.1:{hub.port}/ws http://127.0.0.1:{hub.port}/\n"
+        code, stdout, stderr = hub.stop()
+    assert (code, stdout) == (0, "")
+    assert "log opened" in stderr
+    assert "data=memory" in stderr
+    assert "disk='0 B'" in stderr
+    assert "1,000,000 events, 1GiB, 1d12h" in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_ends_in_exit_0_also_with_someone_watching(number: int) -> None:
+    with Hub() as hub, Process("watch", "--json", "--url", hub.url) as watch:
+        watch.read_until('"system:status"')
+        hub.signal(number)
+        code, _, stderr = hub.wait()
+        assert code == 0, stderr
+        assert "hub drains" in stderr
+        watch.signal(signal.SIGINT)
+        watch.wait()
+
+
+def test_a_port_in_use_is_an_error_with_a_hint() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = tidings("serve", "--memory", "--port", str(other.getsockname()[1]))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    error, hint = done.stderr.splitlines()[-2:]
+    assert error.startswith("error: cannot listen on 127.0.0.1 port")
+    assert hint.startswith("hint: Another program")
+
+
+def test_a_host_that_is_not_ours_is_an_error_with_a_hint() -> None:
+    done = tidings("serve", "--memory", "--port", "0", "--host", "192.0.2.1")
+    assert done.returncode == 1
+    assert "hint: No interface of this machine has that address" in done.stderr
+
+
+@pytest.mark.parametrize("flag", WRONG_FLAGS)
+def test_a_wrong_option_is_a_usage_error_in_two_lines(flag: str) -> None:
+    done = tidings("serve", "--memory", flag, WRONG_FLAGS[flag])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert flag in error or WRONG_FLAGS[flag] in error
+    assert hint.startswith("hint: ")
+
+
+@pytest.mark.parametrize("value", ["https://x/path", "x"])
+def test_a_wrong_origin_is_a_usage_error(value: str) -> None:
+    done = tidings("serve", "--memory", "--allow-origin", value)
+    assert done.returncode == 2
+    assert "is no web origin" in done.stderr
+
+
+def test_an_unknown_option_is_a_usage_error() -> None:
+    done = tidings("serve", "--prot", "1")
+    assert done.returncode == 2
+    assert "--prot" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_a_certificate_that_cannot_be_used_is_an_error(content: bytes | None, tmp_path: Path) -> None:
+    certificate = tmp_path / "cert.pem"
+    if content is not None:
+        certificate.write_bytes(content)
+    done = tidings("serve", "--memory", "--port", "0", "--tls-cert", str(certificate))
+    assert done.returncode == 2
+    assert "error: " in done.stderr
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_configuration_is_shown_with_sources_and_is_a_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "hub.toml"
+    file.write_text("retention-events = 5\nport = 1\n")
+    done = tidings("serve", "--show-config", "--heartbeat", "5s", TIDINGS_CONFIG=str(file), TIDINGS_PORT="2")
+    assert done.returncode == 0, done.stderr
+    shown = tmp_path / "shown.toml"
+    shown.write_text(done.stdout)
+    settings = resolve({}, {}, shown, data=tmp_path).settings
+    assert (settings.retention_events, settings.port, settings.heartbeat) == (5, 2, 5.0)
+    lines = {line.split()[0]: line.rpartition("# ")[2] for line in done.stdout.splitlines()}
+    assert lines["port"] == "TIDINGS_PORT"
+    assert lines["heartbeat"] == "--heartbeat"
+    assert lines["retention-events"] == f"{file}, retention-events"
+    assert lines["host"] == "default"
+
+
+def test_the_websocket_is_where_it_was_put() -> None:
+    with Hub("--ws-path", "/events/live") as hub:
+        assert hub.url.endswith("/events/live")
+        assert tidings("publish", "data:update", '{"dataset": "d"}', "--url", hub.url).returncode == 0
+        refused = tidings("publish", "data:update", "--url", hub.url.replace("/events/live", "/ws"))
+        assert refused.returncode == 1
+        assert "404" in refused.stderr
+
+
+def test_json_logs_are_one_object_a_line_with_the_connections_ids() -> None:
+    with Hub("--log-format", "json") as hub:
+        assert tidings("publish", "data:update", '{"dataset": 5}', "--url", hub.url).returncode == 1
+        _, _, stderr = hub.stop()
+    lines = [json.loads(line) for line in stderr.splitlines()]
+    assert {"hub ready", "connection opened", "connection closed", "message refused"} <= {x["event"] for x in lines}
+    opened = next(line for line in lines if line["event"] == "connection opened")
+    refused = next(line for line in lines if line["event"] == "message refused")
+    assert refused["connection_id"] == opened["connection_id"]
+    assert len(refused["trace_id"]) == 32
+    assert refused["level"] == "info"
+    assert refused["timestamp"].endswith("Z")
+
+
+def test_levels_below_the_asked_are_not_written() -> None:
+    with Hub("--log-level", "error") as hub:
+        assert hub.stop() == (0, "", "")
+
+
+def test_a_misspelt_variable_is_mentioned() -> None:
+    with Hub(TIDINGS_RETENTION_EVNTS="5") as hub:
+        _, _, stderr = hub.stop()
+    assert "TIDINGS_RETENTION_EVNTS is no option; TIDINGS_RETENTION_EVENTS is" in stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
+def test_connections_stay_below_the_limit_of_open_files() -> None:
+    limited = f"ulimit -n 600; exec {sys.executable} -m tidings serve --memory --port 0 --max-connections 5000"
+    process = subprocess.Popen(
+        ["sh", "-c", limited], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ws://")
+        process.terminate()
+        _, stderr = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert "the limit of open files bounds the connections" in stderr
+    assert "max_connections=344 open_files=600" in stderr
+
+
+def test_a_second_hub_on_the_same_folder_is_told_of_the_first(tmp_path: Path) -> None:
+    with Hub("--data", str(tmp_path / "data"), memory=False):
+        second = tidings("serve", "--port", "0", "--data", str(tmp_path / "data"))
+    assert second.returncode == 1
+    assert second.stderr.splitlines()[-1].startswith("hint: ")
+    assert "Traceback" not in second.stderr
+
+
+def test_what_was_published_is_there_after_a_restart(tmp_path: Path) -> None:
+    folder = str(tmp_path / "data")
+    with Hub("--data", folder, memory=False) as hub:
+        published = tidings("publish", "data:update", '{"dataset": "kept"}', "--url", hub.url)
+        hub.signal(signal.SIGKILL)
+        hub.wait()
+    with (
+        Hub("--data", folder, memory=False) as again,
+        Process("watch", "data/kept", "--json", "--url", again.url) as watch,
+    ):
+        assert json.loads(watch.read_line())["position"] == published.stdout.strip()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX")
+def test_a_data_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = tidings("serve", "--port", "0", "--data", str(tmp_path / "file" / "data"))
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
