@@ -43,6 +43,15 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     """What clients are told to wait before they come back after a drain, spread by their own jitter."""
     retention: Retention = Retention()
 
+    @property
+    def quiet_s(self) -> float:
+        """How long a connection must have been silent to be due a heartbeat, in seconds.
+
+        Short, because the next chance is a whole heartbeat away: with the defaults no connection is silent for more
+        than 30 s. (A whole heartbeat here would make it 50.)
+        """
+        return self.heartbeat_s / 5
+
 
 def rounded_pace(pace_ms: int) -> int:
     """Return the pace for `pace_ms`: 0 for none, else the next one of `PACES_MS`, at most its last."""

@@ -171,7 +171,7 @@ class Connection:
             self.outlet.ping()
         elif lane is None and subscriber.paths:
             return  # catching up: what it reads is its sign of life
-        elif lane is None or not lane.wrote_within(self.hub.config.heartbeat_s, self.hub.clock.monotonic()):
+        elif lane is None or not lane.wrote_within(self.hub.config.quiet_s, self.hub.clock.monotonic()):
             self._write(position_frame(self.form, self.hub.delivery.reached(subscriber)))
 
     # Messages in.

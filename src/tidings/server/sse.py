@@ -172,7 +172,7 @@ class EventStream:
         lane = subscriber.lane
         if lane is None or subscriber.state is not State.LIVE:
             self._outlet.write(_COMMENT)  # its position moves with what it reads
-        elif not lane.wrote_within(self._hub.config.heartbeat_s, self._hub.clock.monotonic()):
+        elif not lane.wrote_within(self._hub.config.quiet_s, self._hub.clock.monotonic()):
             self._outlet.write(self._id(self._hub.delivery.reached(subscriber)) + b"\n")
 
     def pause_writing(self) -> None:
