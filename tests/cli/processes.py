@@ -96,9 +96,9 @@ class Process:
 class Hub(Process):
     """A hub on a free port, keeping no file unless told otherwise."""
 
-    def __init__(self, *options: str, memory: bool = True, **variables: str) -> None:
+    def __init__(self, *options: str, memory: bool = True, env: Mapping[str, str] | None = None) -> None:
         chosen = ("--memory",) if memory else ()
-        super().__init__("serve", "--port", "0", *chosen, *options, env=variables)
+        super().__init__("serve", "--port", "0", *chosen, *options, env=env)
 
     def __enter__(self) -> Self:
         self.ready = self.read_line()
@@ -120,18 +120,20 @@ class Hub(Process):
 class Terminal:
     """A command of ours on a pseudo-terminal."""
 
-    def __init__(self, *arguments: str, columns: int = 100, lines: int = 24, **variables: str) -> None:
+    def __init__(
+        self, *arguments: str, columns: int = 100, lines: int = 24, env: Mapping[str, str] | None = None
+    ) -> None:
         self._master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        env = environment(**variables)
-        env.pop("COLUMNS")
-        env.pop("LINES")
+        variables = environment(**(env or {}))
+        for name in ("COLUMNS", "LINES"):  # the terminal itself says how large it is
+            del variables[name]
         self.process = subprocess.Popen(
             [*TIDINGS, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=env,
+            env=variables,
             start_new_session=True,
             preexec_fn=_take_terminal,
         )

@@ -13,6 +13,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 _TALKATIVE = ("uvicorn", "asyncio", "websockets")
 
 
+_SEVERAL_LINES = ("exception", "stack")
+
+
 class StderrLogger:
     """Writes finished lines to a stream; its name goes into each line. What structlog wraps."""
 
@@ -78,7 +81,15 @@ def _rendering(form: str, stream: TextIO) -> Sequence[Processor]:
     console = structlog.dev.ConsoleRenderer(
         colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
     )
-    return [console]
+    return [_make_printable, console]
+
+
+def _make_printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Escape what would steer the terminal: paths, reasons and codes in a line may be a stranger's."""
+    for name, value in event.items():
+        if isinstance(value, str) and name not in _SEVERAL_LINES and not value.isprintable():
+            event[name] = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in value)
+    return event
 
 
 def _add_logger_name(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

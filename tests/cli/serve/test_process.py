@@ -142,7 +142,7 @@ def test_levels_below_the_asked_are_not_written() -> None:
 
 
 def test_a_misspelt_variable_is_mentioned() -> None:
-    with Hub(TIDINGS_RETENTION_EVNTS="5") as hub:
+    with Hub(env={"TIDINGS_RETENTION_EVNTS": "5"}) as hub:
         _, _, stderr = hub.stop()
     assert "TIDINGS_RETENTION_EVNTS is no option; TIDINGS_RETENTION_EVENTS is" in stderr
 
