@@ -1,0 +1,319 @@
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+from tests.contract.receipts import CONTRACT, MINTED, STAMPED, FixedReceipt, message, read
+
+from tidings.contract.catalogue import BUILTIN, EventType
+from tidings.contract.commands import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
+from tidings.contract.contract import REVISION, Contract, alert_key
+from tidings.contract.envelope import Envelope, decode_envelope
+from tidings.contract.payloads import DataUpdate, OperationFailed, OperationProgress, Payload, SystemAlert
+from tidings.contract.vocabulary import EventClass, MessageType, SlotEffect
+from tidings.exceptions import InvalidContract, InvalidPayload, PayloadTooLarge, UnknownType
+
+PROGRESS = '{"operation_id":"op-1","progress":42,"current_step":"x","total_steps":2}'
+ALERT = '"severity":"critical","code":"disk_full","message":"m","recoverable":true'
+FAILED = '"code":"c","message":"m","recoverable":false'
+
+
+class Shipment(Payload, frozen=True, kw_only=True):
+    """A parcel left."""
+
+    order_id: str
+    description: str | None = None
+
+
+SHIPPED = EventType(type="shop:shipped", channel="orders", payload=Shipment, key="order_id")
+
+
+# What is read.
+
+
+def test_an_event_is_all_that_the_log_needs() -> None:
+    event = read(message("operation:progress", PROGRESS, event_id='"0123456789abcdef"', channel='"operations"'))
+    assert msgspec.structs.asdict(event) == {
+        "type": "operation:progress",
+        "timestamp": STAMPED,
+        "trace_id": MINTED,
+        "data": PROGRESS.encode(),
+        "channel": "operations",
+        "key": "op-1",
+        "event_class": EventClass.LATEST,
+        "event_id": "0123456789abcdef",
+        "effect": SlotEffect.REPLACE,
+    }
+    assert type(event.type) is str
+    assert type(event.data) is bytes
+
+
+def test_the_receipt_is_asked_only_for_what_is_missing() -> None:
+    receipt = FixedReceipt()
+    full = message(
+        "operation:progress", PROGRESS, timestamp='"2025-07-30T12:00:00Z"', trace_id='"t"', channel='"global"'
+    )
+    event = CONTRACT.read(decode_envelope(full), receipt)
+    assert (event.timestamp, event.trace_id, event.channel) == ("2025-07-30T12:00:00Z", "t", "global")
+    assert receipt.asked == []
+
+
+def test_a_trace_id_is_asked_for_with_the_event_s_own_channel_and_key() -> None:
+    receipt = FixedReceipt()
+    CONTRACT.read(decode_envelope(message("operation:progress", PROGRESS, trace_id='""', channel='"global"')), receipt)
+    assert receipt.asked == [("timestamp", None), ("operations", "op-1")]
+
+
+@pytest.mark.parametrize("timestamp", ["null", '""', '"0001-01-01T00:00:00Z"', '"0001-01-01T00:00:00.000Z"'])
+def test_a_timestamp_that_says_nothing_is_stamped(timestamp: str) -> None:
+    assert read(message("operation:progress", PROGRESS, timestamp=timestamp)).timestamp == STAMPED
+
+
+@pytest.mark.parametrize("type", [row.type for row in BUILTIN if row.channel is not None])
+def test_each_type_goes_to_its_own_channel_or_to_global(type: str) -> None:
+    row = CONTRACT.events[type]
+    data = EXAMPLES[type]
+    for channel in ("null", '""', f'"{row.channel}"'):
+        event = read(message(type, data, channel=channel), by_hub=True)
+        assert (event.channel, event.event_class) == (row.channel, row.event_class)
+        assert event.effect is (SlotEffect.END if row.ends_key else SlotEffect.REPLACE)
+    assert read(message(type, data, channel='"global"'), by_hub=True).channel == "global"
+
+
+EXAMPLES = {
+    "operation:start": '{"operation_id":"a","name":"n"}',
+    "operation:progress": PROGRESS,
+    "operation:log": '{"operation_id":"a","level":"error","message":"m"}',
+    "operation:complete": '{"operation_id":"a"}',
+    "operation:failed": f'{{"operation_id":"a",{FAILED}}}',
+    "operation:cancelled": '{"operation_id":"a"}',
+    "operation:estimate": '{"operation_id":"a","stalled":false}',
+    "data:update": '{"dataset":"a"}',
+    "data:processed": '{"dataset":"a"}',
+    "data:error": f'{{"dataset":"a",{FAILED}}}',
+    "report:ready": '{"report_id":"a"}',
+    "system:status": '{"status":"fine","uptime":1,"active_operations":0,"metrics":{"a":1},"source":"a"}',
+    "system:alert": f'{{"alert_id":"a",{ALERT}}}',
+    "system:metrics": '{"metrics":null,"source":"a"}',
+    "license:expired": '{"expired_at":"2025-07-30T12:00:00Z"}',
+}
+
+
+@pytest.mark.parametrize(("type", "data"), EXAMPLES.items())
+def test_the_key_is_the_field_that_the_catalogue_names(type: str, data: str) -> None:
+    field = CONTRACT.events[type].key
+    expected = json.loads(data)[field] if field else None
+    assert read(message(type, data), by_hub=True).key == expected
+
+
+@pytest.mark.parametrize("type", ["data:update", "data:processed", "report:ready"])
+@pytest.mark.parametrize("data", ["null", "{}"])
+def test_null_is_an_empty_payload_where_every_field_is_optional(type: str, data: str) -> None:
+    event = read(message(type, data))
+    assert (event.data, event.key) == (data.encode(), None)
+    assert CONTRACT.decode(type, data.encode()) == CONTRACT.events[type].payload()
+
+
+@pytest.mark.parametrize(
+    ("type", "data"),
+    [
+        ("data:update", '{"dataset":""}'),
+        ("report:ready", '{"report_id":""}'),
+        ("operation:failed", f'{{"operation_id":"",{FAILED}}}'),
+        ("system:metrics", '{"source":"","metrics":null}'),
+    ],
+)
+def test_an_optional_key_that_is_empty_is_none(type: str, data: str) -> None:
+    assert read(message(type, data)).key is None
+
+
+def test_white_space_between_tokens_becomes_spaces_and_all_else_stays() -> None:
+    event = read(b'{"type":"data:update","data":{\r\n\t"dataset" :\t"a\\u003c", "n":1.0e0,\n"n":"\\n"}}')
+    assert event.data == b'{   "dataset" : "a\\u003c", "n":1.0e0, "n":"\\n"}'
+
+
+def test_the_old_name_is_read_as_the_new_one() -> None:
+    event = read(message("operation:error", f'{{"operation_id":"a",{FAILED}}}'))
+    assert (event.type, event.key, event.effect) == ("operation:failed", "a", SlotEffect.END)
+    assert isinstance(CONTRACT.decode("operation:error", event.data), OperationFailed)
+
+
+@pytest.mark.parametrize(
+    ("members", "filled"),
+    [
+        ("", ',"current_step":"","total_steps":0'),
+        (',"current_step":"parse"', ',"total_steps":0'),
+        (',"total_steps":5', ',"current_step":""'),
+        (',"current_step":"","total_steps":0', ""),
+        (',"message":"current_step","note":"total_steps"', ',"current_step":"","total_steps":0'),
+    ],
+)
+def test_progress_gets_what_the_source_always_writes(members: str, filled: str) -> None:
+    written = f'{{"operation_id":"a","progress":1{members}'
+    assert read(message("operation:progress", written + "}")).data == (written + filled + "}").encode()
+
+
+@pytest.mark.parametrize(
+    ("members", "key"),
+    [
+        ('"alert_id":"full",', "full"),
+        ("", "disk_full"),
+        ('"alert_id":"",', "disk_full"),
+        ('"operation_id":"op-1",', "disk_full:op-1"),
+        ('"operation_id":"",', "disk_full"),
+        ('"alert_id":"full","operation_id":"op-1",', "full"),
+    ],
+)
+def test_an_alert_s_key_is_its_own_or_its_code_with_the_operation(members: str, key: str) -> None:
+    event = read(message("system:alert", f"{{{members}{ALERT}}}"))
+    assert event.key == key
+    assert alert_key(msgspec.convert(json.loads(event.data), SystemAlert)) == key
+
+
+@pytest.mark.parametrize(
+    ("state", "effect"),
+    [("", SlotEffect.REPLACE), ('"state":"raised",', SlotEffect.REPLACE), ('"state":"cleared",', SlotEffect.CLEAR)],
+)
+def test_a_cleared_alert_clears_its_slot(state: str, effect: SlotEffect) -> None:
+    assert read(message("system:alert", f"{{{state}{ALERT}}}")).effect is effect
+
+
+@pytest.mark.parametrize("data", ['{"order_id":"7"}', '{ "order_id": "é",\n"unknown": [1] }'])
+def test_one_event_costs_one_decode_of_its_payload(data: str) -> None:
+    decoded: list[Payload] = []
+
+    class Counted(Payload, frozen=True, kw_only=True):
+        order_id: str
+
+        def __post_init__(self) -> None:
+            decoded.append(self)
+
+    contract = Contract([msgspec.structs.replace(SHIPPED, payload=Counted)])
+    read(message("shop:shipped", data), contract=contract)
+    assert len(decoded) == 1
+
+
+# Who may write what.
+
+
+@pytest.mark.parametrize("type", ["operation:estimate", "license:expired"])
+def test_the_hub_writes_its_own(type: str) -> None:
+    assert read(message(type, EXAMPLES[type]), by_hub=True).type == type
+
+
+def test_an_operation_is_inserted_where_an_error_named_none() -> None:
+    event = read(message("operation:failed", f"{{ {FAILED}}}"))
+    named = CONTRACT.with_operation(event, "op-1")
+    assert named.data == f'{{"operation_id":"op-1", {FAILED}}}'.encode()
+    assert msgspec.structs.replace(named, data=event.data, key=None) == event
+    assert named.key == "op-1"
+    assert read(message("operation:failed", named.data.decode())).key == "op-1"
+
+
+@pytest.mark.parametrize("empty", ['""', "null"])
+def test_an_empty_operation_id_is_replaced(empty: str) -> None:
+    event = read(message("operation:failed", f'{{{FAILED},"operation_id":{empty}}}'))
+    named = CONTRACT.with_operation(event, 'op"1')
+    assert named.data == f'{{"operation_id":"op\\"1",{FAILED}}}'.encode()
+
+
+def test_an_operation_is_not_inserted_beyond_the_limit() -> None:
+    message_text = "m" * (65_535 - len('{"code":"c","message":"","recoverable":false}'))
+    event = read(message("operation:failed", f'{{"code":"c","message":"{message_text}","recoverable":false}}'))
+    with pytest.raises(PayloadTooLarge):
+        CONTRACT.with_operation(event, "op-1")
+
+
+def test_decoding_knows_events_that_only_the_hub_writes() -> None:
+    closed = CONTRACT.decode("connection:closed", b'{"code":1001,"reason":"r","reconnect":true}')
+    assert type(closed) is CONTRACT.events["connection:closed"].payload
+
+
+def test_decoding_refuses_what_it_does_not_know_and_what_does_not_fit() -> None:
+    with pytest.raises(UnknownType):
+        CONTRACT.decode("shop:shipped", b"{}")
+    with pytest.raises(InvalidPayload, match="recursion"):
+        CONTRACT.decode("operation:complete", b'{"operation_id":"a","result":' + b"[" * 100_000)
+    with pytest.raises(InvalidPayload, match=r"^\$\.data: ") as caught:
+        CONTRACT.decode("operation:complete", b'{"operation_id"')
+    assert caught.value.path == "$.data"
+
+
+# An application's contract.
+
+
+def test_an_application_adds_events_and_channels() -> None:
+    contract = Contract([*BUILTIN, SHIPPED])
+    assert contract.channels == ("global", "operations", "data", "system", "orders")
+    event = read(message("shop:shipped", '{"order_id":"7"}'), contract=contract)
+    assert (event.channel, event.key, event.event_class) == ("orders", "7", EventClass.DURABLE)
+    assert contract.decode("shop:shipped", b'{"order_id":"7"}') == Shipment(order_id="7")
+
+
+def test_a_contract_without_failures_does_not_know_their_old_name() -> None:
+    with pytest.raises(UnknownType):
+        read(message("operation:error", f"{{{FAILED}}}"), contract=Contract([SHIPPED]))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [[SHIPPED, SHIPPED], [msgspec.structs.replace(SHIPPED, type="operation:shipped")]],
+    ids=["twice", "reserved"],
+)
+def test_a_contract_refuses_what_it_cannot_hold(events: list[EventType]) -> None:
+    with pytest.raises(InvalidContract):
+        Contract(events)
+
+
+def test_equal_contracts_have_one_identity_in_any_order() -> None:
+    assert Contract(reversed(BUILTIN)).identity == CONTRACT.identity
+    assert CONTRACT.identity.version == REVISION == "2025-07-30"
+    assert len(CONTRACT.identity.hash) == len("sha256:") + hashlib.sha256().digest_size
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: msgspec.structs.replace(row, type="shop:sent"),
+        lambda row: msgspec.structs.replace(row, channel="data"),
+        lambda row: msgspec.structs.replace(row, key=None),
+        lambda row: msgspec.structs.replace(row, event_class=EventClass.LATEST),
+        lambda row: msgspec.structs.replace(row, publishable=False),
+        lambda row: msgspec.structs.replace(row, ends_key=True),
+        lambda row: msgspec.structs.replace(
+            row, payload=msgspec.defstruct("Shipment", [("order_id", str)], bases=(Payload,))
+        ),
+    ],
+)
+def test_what_a_client_can_see_changes_the_identity(change: Callable[[EventType], EventType]) -> None:
+    assert Contract([change(SHIPPED)]).identity != Contract([SHIPPED]).identity
+
+
+def test_prose_does_not_change_the_identity_and_a_field_called_description_does() -> None:
+    fields: list[Any] = [("order_id", str), ("description", str | None, None)]
+    reworded = msgspec.defstruct(
+        "Shipment", fields, bases=(Payload,), kw_only=True, namespace={"__doc__": "A parcel is on its way."}
+    )
+    same = msgspec.structs.replace(SHIPPED, payload=reworded)
+    assert Contract([same]).identity == Contract([SHIPPED]).identity
+    shorter = msgspec.structs.replace(
+        SHIPPED, payload=msgspec.defstruct("Shipment", fields[:1], bases=(Payload,), kw_only=True)
+    )
+    assert Contract([shorter]).identity != Contract([SHIPPED]).identity
+
+
+def test_every_type_of_the_vocabulary_is_known_in_one_way_or_another() -> None:
+    known = CONTRACT.events.keys() | {MessageType.OPERATION_ERROR}
+    assert {str(member) for member in MessageType} == {str(type) for type in known}
+    assert not (COMMANDS.keys() | LATER_COMMANDS | HUB_MESSAGES) & {row.type for row in BUILTIN if row.channel}
+
+
+def test_an_envelope_made_by_hand_is_checked_like_a_read_one() -> None:
+    envelope = Envelope(type="data:update", data=Raw(b'{"dataset":"\\u007f"}'))
+    with pytest.raises(Exception, match=r"^\$\.data\.dataset: the key holds control characters$"):
+        CONTRACT.read(envelope, FixedReceipt())
+    assert isinstance(CONTRACT.decode("data:update", b"{}"), DataUpdate)
+    assert isinstance(CONTRACT.decode("operation:progress", PROGRESS.encode()), OperationProgress)
