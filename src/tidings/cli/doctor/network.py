@@ -101,4 +101,5 @@ def _certificate_hint(code: int) -> str:
         19: "Its authority is unknown here: name that in SSL_CERT_FILE.",
         20: "Its authority is unknown here, or the server sends no chain: configure the full chain.",
         62: "It is another host's: use the name that it was issued for.",
+        64: "It is for a name, not for this address: use the name that it was issued for.",
     }.get(code, "Renew or replace the certificate.")

@@ -1,6 +1,5 @@
 """The WebSocket handshake, and what each way of failing it means."""
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +11,7 @@ from websockets.exceptions import (
     InvalidProxyStatus,
     InvalidStatus,
     InvalidUpgrade,
+    InvalidURI,
     ProxyError,
 )
 from websockets.http11 import Response
@@ -32,7 +32,7 @@ _STRIPPED = (
 _MEANINGS: dict[int, tuple[str, str]] = {
     200: ("an ordinary page came instead of a WebSocket", _STRIPPED),
     400: ("the handshake did not arrive whole", _STRIPPED),
-    401: ("something wants a login first", "Let the hub's path pass without one."),
+    401: ("something wants a login first", "Let the hub's path pass without a login."),
     403: ("refused", "Allow this origin with --allow-origin, or the path in the proxy that refuses it."),
     404: ("there is no WebSocket at this path", f"Correct the path: a hub's is /ws (--ws-path). Or: {_STRIPPED}"),
     405: ("the path takes no such request", "Correct the path: a hub's is /ws (--ws-path)."),
@@ -58,7 +58,7 @@ async def upgraded(target: Target) -> AsyncIterator[tuple[list[Finding], ClientC
             max_size=1 << 20,
             proxy=None if is_loopback(target.url) else True,
         )
-    except (OSError, ssl.SSLError, InvalidHandshake) as error:
+    except (OSError, InvalidHandshake, InvalidURI) as error:
         yield [_failure(target, error)], None
         return
     try:
@@ -80,6 +80,9 @@ def _protocol(connection: ClientConnection) -> Finding:
 def _failure(target: Target, error: Exception) -> Finding:
     if isinstance(error, InvalidStatus):
         return _refusal(error.response)
+    if isinstance(error, InvalidURI):
+        # Of a redirection: our own URL was read before.
+        return bad(UPGRADE, f"redirected to {error.uri}", f"Use the place it points to: {_as_ws(error.uri)}")
     if isinstance(error, InvalidUpgrade):
         return bad(UPGRADE, f"the answer is no upgrade: {error}", _STRIPPED)
     if isinstance(error, InvalidProxyStatus | InvalidProxyMessage | ProxyError):
@@ -104,9 +107,6 @@ def _refusal(response: Response) -> Finding:
     body = " ".join(bytes(response.body or b"").decode(errors="replace").split())[:120]
     server = response.headers.get("Server", "")
     by = f" by {server}" if server else ""
-    if status in (301, 302, 303, 307, 308):
-        place = response.headers.get("Location", "")
-        return bad(UPGRADE, f"{status}{by}: redirected to {place}", f"Use the place it points to: {_as_ws(place)}")
     meaning, hint = _MEANINGS.get(status, ("refused", "See the log of the server that answered."))
     return bad(UPGRADE, f"{status}{by}: {meaning}{f' ({body})' if body and len(body) < 120 else ''}", hint)
 
