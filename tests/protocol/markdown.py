@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 _HEADING = re.compile(r"(?P<marks>#{1,6}) (?P<title>.+)")
 _RULE = re.compile(r"[|: -]+")
+_CODE = re.compile(r"^`([^`]*)`$")
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 
 
@@ -25,7 +26,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table; cells are stripped, and of the code marks around them."""
+    """A table; cells are stripped, also of the code marks around a whole cell."""
 
     heading: str
     columns: tuple[str, ...]
@@ -92,7 +93,7 @@ def _rows(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[str, ...]]:
 
 def _cells(line: str) -> tuple[str, ...]:
     cells = _CELL_BORDER.split(line.strip())[1:-1]
-    return tuple(cell.strip().removeprefix("`").removesuffix("`").replace("\\|", "|") for cell in cells)
+    return tuple(_CODE.sub(r"\1", cell.strip()).replace("\\|", "|") for cell in cells)
 
 
 def anchor(heading: str) -> str:

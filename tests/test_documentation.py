@@ -1,0 +1,110 @@
+"""What the documents say that can be checked: their links, their code, the commands and options that they name."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer.main
+from tests.protocol.markdown import ROOT, Document, anchor
+from tests.protocol.served import served
+
+import tidings
+from tidings.cli.app import app as cli
+from tidings.cli.serve.settings import OPTIONS
+from tidings.contract.catalogue import BUILTIN
+from tidings.contract.codes import CODES
+
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): Document(str(path.relative_to(ROOT)))
+    for path in [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
+}
+OURS = {name: document for name, document in DOCUMENTS.items() if name.startswith("docs/")}
+EMBEDDING = [block.text for block in DOCUMENTS["docs/embedding.md"].blocks_in("python")]
+
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`([^`]+)`")
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTS.keys() - {"README.md"}))
+def test_links_lead_somewhere(name: str) -> None:
+    document = DOCUMENTS[name]
+    for target in _LINK.findall(document.text):
+        if "://" in target:
+            continue
+        file, _, fragment = target.partition("#")
+        path = (document.path.parent / file).resolve() if file else document.path
+        assert path.exists(), target
+        if fragment:
+            headings = Document(str(path.relative_to(ROOT))).headings
+            assert fragment in {anchor(heading) for heading in headings}, target
+
+
+def test_the_index_names_every_document() -> None:
+    index = DOCUMENTS["docs/index.md"]
+    named = {(index.path.parent / target).resolve() for target in _LINK.findall(index.text)}
+    assert {path.resolve() for path in (ROOT / "docs").glob("*.md")} - named == {index.path.resolve()}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_python_compiles(name: str) -> None:
+    for language in ("python", "python fragment"):
+        for block in DOCUMENTS[name].blocks_in(language):
+            compile(block.text, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("name", sorted(OURS.keys() - {"docs/errors.md"}))
+def test_commands_and_options_exist(name: str) -> None:
+    commands = set(getattr(typer.main.get_command(cli), "commands", ()))
+    document = OURS[name]
+    shown = [*_CODE.findall(document.text), *(block.text for block in document.blocks)]
+    named = {command for text in shown for command in re.findall(r"\btidings ([a-z]+)", text)}
+    assert named - {"hub"} <= commands
+    options = {option for text in shown for option in re.findall(r"(?<![\w-])--[a-z-]+", text)}
+    known = {option.flag for option in OPTIONS.values()} | {"--show-config", "--config", "--list", "--json"}
+    assert options - {"--workers"} <= known
+
+
+def test_every_error_has_its_cause_and_its_cure() -> None:
+    tables = DOCUMENTS["docs/errors.md"].tables_with("code", "cause", "cure")
+    rows = [row for table in tables for row in table.rows]
+    assert [row[0] for row in rows] == list(CODES)
+    for code, cause, cure in rows:
+        assert cause
+        assert cure == CODES[code].hint, code
+
+
+async def test_the_mounted_hub_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(EMBEDDING[0], names)
+    exec(EMBEDDING[1], names)
+    transport = httpx.ASGITransport(app=names["app"])
+    async with (
+        names["hub_app"].lifespan(),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
+    ):
+        position = await names["publish"](names["hub_app"], "data:update", tidings.DataUpdate(dataset="prices"))
+        snapshot = (await client.get("/tidings/v1/snapshot?channel=data")).json()
+    assert [event["position"] for event in snapshot["events"]] == [position]
+    assert (tmp_path / "tidings-data").is_dir()
+
+
+async def test_the_worker_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {}
+    exec(EMBEDDING[2], names)
+    async with served({}) as hub:
+        address = await hub.ready
+        monkeypatch.setenv("TIDINGS_URL", f"ws://{address.host}:{address.port}/ws")
+        await names["handle_upload"]("prices")
+        assert hub.app.hub.log.newest.offset("data", "data:update", "prices") == 1
+
+
+def test_an_applications_event_is_one() -> None:
+    names: dict[str, Any] = {}
+    exec(EMBEDDING[3], names)
+    contract = tidings.Contract([*BUILTIN, names["MATCH_FINISHED"]])
+    assert "sports" in contract.channels
+    assert contract.decode("match:finished", b'{"match_id":"final"}') == names["MatchFinished"](match_id="final")
