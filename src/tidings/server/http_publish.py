@@ -21,7 +21,6 @@ from tidings.exceptions import (
     Draining,
     InternalError,
     InvalidEventID,
-    InvalidParameter,
     LogBusy,
     NotSupported,
     TidingsError,
@@ -47,7 +46,7 @@ class _Options(Struct, frozen=True, gc=False):
     """What the headers of a post ask for."""
 
     key: str | None
-    """`Idempotency-Key`."""
+    """`Idempotency-Key`: the event_id of what has none of its own."""
     trace_id: str
     """`traceparent`'s, or ""."""
 
@@ -86,11 +85,9 @@ class PublishEndpoint:
 async def _publish_one(hub: Hub, body: bytes, options: _Options) -> Answer:
     envelope = decode_envelope(body)
     if options.key is not None:
-        if envelope.event_id not in (None, options.key):
-            raise InvalidParameter(
-                "Idempotency-Key and the envelope's event_id differ", hint="Send one of them, or the same in both."
-            )
-        envelope = structs.replace(envelope, event_id=check_event_id(options.key))
+        event_id = check_event_id(options.key)
+        if envelope.event_id is None:
+            envelope = structs.replace(envelope, event_id=event_id)
     settling: asyncio.Future[Accepted | TidingsError] = asyncio.get_running_loop().create_future()
 
     def settled(result: Accepted | TidingsError) -> None:
@@ -131,7 +128,8 @@ class _Batch:
         self._pending -= 1
         if self._pending:
             await self._settling
-        results = b",".join([self._told(result) for result in self._results])
+        prefix = self._hub.log.epoch.encode()
+        results = b",".join([self._told(result, prefix) for result in self._results])
         return Answer(200, b'{"results":[%b]}' % results, _notices(legacy))
 
     def _stage(self, items: list[bytes]) -> set[str]:
@@ -170,11 +168,13 @@ class _Batch:
         if not self._pending and not self._settling.done():
             self._settling.set_result(None)
 
-    def _told(self, result: Accepted | TidingsError | None) -> bytes:
+    def _told(self, result: Accepted | TidingsError | None, epoch: bytes) -> bytes:
         assert result is not None
-        if isinstance(result, Accepted):
+        if not isinstance(result, Accepted):
+            return b'{"error":%b}' % encode_payload(error_data(result))
+        if result.duplicate:  # of any epoch
             return _accepted(self._hub, result)
-        return b'{"error":%b}' % encode_payload(error_data(result))
+        return b'{"position":"%b:%d"}' % (epoch, result.offset)
 
 
 def _accepted(hub: Hub, result: Accepted) -> bytes:

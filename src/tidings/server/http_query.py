@@ -15,6 +15,8 @@ from tidings.hub.options import query_pairs
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
+MAX_VALUES: Final = 100
+"""Paths, keys or types in one URL, which has to pass servers and proxies: `channel:subscribe` takes a thousand."""
 
 
 class HistoryQuery(Struct, frozen=True, kw_only=True):
@@ -33,10 +35,13 @@ def read_paths(query: str, contract: Contract) -> PathSet:
     """Return the paths that `?channel=` and `?channels=` name.
 
     Raises:
+        InvalidParameter: There are more than `MAX_VALUES`.
         InvalidPath: One of them is no path.
         UnknownChannel: One names a channel that there is not.
     """
-    return parse_query(query_pairs(query), contract.channels)
+    pairs = query_pairs(query)
+    _check_count("channel", sum(value.count(",") + 1 for name, value in pairs if name in ("channel", "channels")))
+    return parse_query(pairs, contract.channels)
 
 
 def read_history_query(query: str, contract: Contract) -> HistoryQuery:
@@ -52,6 +57,8 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
     values: dict[str, list[str]] = {}
     for name, value in query_pairs(query):
         values.setdefault(name, []).append(unquote(value))
+    for name in ("key", "type"):
+        _check_count(name, len(values.get(name, ())))
     paths = read_paths(query, contract)
     if "key" in values:
         paths = _keyed(paths, values["key"])
@@ -69,16 +76,24 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
     )
 
 
+def _check_count(name: str, count: int) -> None:
+    if count > MAX_VALUES:
+        raise InvalidParameter(
+            f"{count} values of `{name}`; {MAX_VALUES} are allowed",
+            hint="Ask for a prefix (`channel/prefix*`) or for all.",
+        )
+
+
 def _keyed(paths: PathSet, keys: list[str]) -> PathSet:
-    """Return one path per channel and key."""
-    if any(path.key is not None for path in paths.paths):
-        raise InvalidParameter("both `channel` and `key` name a key", hint="Write the key in one of them.")
+    """Return what `paths` hold of `keys`: a path for each channel and key."""
     for key in keys:
         try:
             check_key(key)
         except InvalidKey as cause:
             raise InvalidParameter(f"key={key[:80]!r}: {cause}", hint="Leave it out to read all keys.") from cause
-    return PathSet.of((Path(path.channel, key) for path in paths.paths for key in keys), with_global=False)
+    channels = {path.channel for path in paths.paths}
+    keyed = [Path(channel, key) for channel in channels for key in keys if paths.matches(channel, key)]
+    return PathSet.of(keyed, with_global=False)
 
 
 def _known_type(name: str, contract: Contract) -> str:

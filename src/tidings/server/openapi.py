@@ -11,7 +11,7 @@ from tidings.contract.payloads import ErrorData
 from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType
 from tidings.server.http_answers import Answer
 from tidings.server.http_body import MAX_BYTES, MAX_EVENTS
-from tidings.server.http_query import DEFAULT_LIMIT, MAX_LIMIT
+from tidings.server.http_query import DEFAULT_LIMIT, MAX_LIMIT, MAX_VALUES
 from tidings.version import __version__
 
 Schema = dict[str, Any]
@@ -82,7 +82,7 @@ def _paths(contract: Contract) -> Schema:
 
 
 def _post_events() -> Schema:
-    batch = {"type": "array", "maxItems": MAX_EVENTS, "items": {}}
+    batch = {"type": "array", "items": {}}
     return {
         "operationId": "publish",
         "summary": "Publish one event, or several",
@@ -92,9 +92,9 @@ def _post_events() -> Schema:
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "description": "The event_id. Item n of a batch, counted from 0, has `key#n`, so there the key is at "
-                "most 60 characters long.",
-                "schema": {"type": "string", "minLength": 16, "maxLength": 60, "pattern": _EVENT_ID},
+                "description": "The event_id of what has none of its own. Item n of a batch, counted from 0, has "
+                "`key#n`, so that there the key is at most 60 characters long.",
+                "schema": {"type": "string", "minLength": 16, "maxLength": 64, "pattern": _EVENT_ID},
             },
             {
                 "name": "traceparent",
@@ -213,7 +213,7 @@ def _parameter(name: str, schema: Schema, description: str) -> Schema:
 
 
 def _list(item: Schema) -> Schema:
-    return {"type": "array", "items": item, "maxItems": 100}
+    return {"type": "array", "items": item, "maxItems": MAX_VALUES}
 
 
 def _since(*words: str) -> Schema:

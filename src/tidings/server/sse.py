@@ -26,6 +26,7 @@ from tidings.server.asgi_outlet import BufferedOutlet
 from tidings.server.asgi_scope import header, headers_of
 from tidings.server.forms import EVENT_STREAM
 from tidings.server.http_answers import error_answer
+from tidings.server.http_query import read_paths
 from tidings.server.running import Host, RunningHub
 
 _RETRY_MS: Final = (1_000, 3_000)
@@ -73,6 +74,7 @@ def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
         ContractError: A parameter, or Last-Event-ID, cannot be used.
     """
     query = scope.get("query_string", b"").decode("latin-1")
+    read_paths(query, hub.contract)  # bounds them
     options = read_options(query, hub.contract.channels, default_since=SNAPSHOT)
     if not options.paths:
         raise InvalidParameter("channels=none: there is nothing to stream", hint="Name a channel, or none at all.")

@@ -1,0 +1,121 @@
+import pytest
+
+from tidings.access.origins import Origins, is_loopback
+from tidings.exceptions import ConfigError, OriginRefused
+
+
+def allowed(origins: Origins, origin: str | None, host: str | None, *, is_local: bool = True) -> bool:
+    try:
+        origins.check(origin, host, is_local=is_local)
+    except OriginRefused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8765", "localhost:8765", "[::1]:8765", "hub.localhost", "LOCALHOST:1", None]
+)
+def test_programs_send_no_origin_and_are_let_in(host: str | None) -> None:
+    assert allowed(Origins(), None, host)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://127.0.0.1:8765", "127.0.0.1:8765"),
+        ("http://localhost:8765", "localhost:8765"),
+        ("http://LocalHost:8765", "localhost:8765"),
+        ("http://localhost", "localhost:80"),
+        ("https://localhost:443", "localhost"),
+        ("http://[::1]:8765", "[::1]:8765"),
+    ],
+)
+def test_the_hubs_own_pages_are_let_in(origin: str, host: str) -> None:
+    assert allowed(Origins(), origin, host)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "http://localhost:5173",
+        "http://localhost:87650",
+        "http://127.0.0.1.evil.example:8765",
+        "https://127.0.0.1",
+        "null",
+        "",
+        "127.0.0.1:8765",
+        "http://evil.example, http://127.0.0.1:8765",
+    ],
+)
+def test_pages_of_other_origins_are_refused(origin: str) -> None:
+    assert not allowed(Origins(), origin, "127.0.0.1:8765")
+    assert not allowed(Origins(check_host=False), origin, "127.0.0.1:8765", is_local=False)
+
+
+def test_a_name_that_was_made_to_point_here_is_refused_even_where_it_is_its_own_origin() -> None:
+    rebound = "evil.example:8765"
+    assert not allowed(Origins(), f"http://{rebound}", rebound)
+    assert not allowed(Origins(), None, rebound)
+
+
+def test_a_refusal_says_what_to_allow() -> None:
+    with pytest.raises(OriginRefused, match=r"evil\.example") as caught:
+        Origins().check("https://evil.example", "127.0.0.1", is_local=True)
+    assert "--allow-origin https://evil.example" in caught.value.hint
+    assert caught.value.origin == "https://evil.example"
+
+
+def test_over_the_network_a_host_name_is_its_own_origin() -> None:
+    assert allowed(Origins(), "https://hub.example.com", "hub.example.com", is_local=False)
+    assert allowed(Origins(), None, "hub.example.com", is_local=False)
+
+
+def test_an_application_that_checks_its_hosts_itself_is_left_to_it() -> None:
+    assert allowed(Origins(check_host=False), "https://app.example.com", "app.example.com")
+
+
+def test_listed_origins_are_let_in_and_may_read() -> None:
+    origins = Origins(["https://App.example.com:443/", "http://localhost:5173"])
+    assert allowed(origins, "https://app.example.com", "127.0.0.1:8765")
+    assert allowed(origins, "http://localhost:5173", "127.0.0.1:8765")
+    assert allowed(origins, None, "app.example.com"), "behind a proxy that passes the name on"
+    assert origins.is_listed("https://app.example.com")
+    assert not origins.is_listed("http://127.0.0.1:8765")
+    assert not allowed(origins, "https://app.example.com.evil.example", "127.0.0.1:8765")
+
+
+def test_the_star_is_everyone() -> None:
+    origins = Origins(["*"])
+    assert allowed(origins, "http://evil.example", "evil.example:8765")
+    assert origins.is_listed("http://evil.example")
+
+
+def test_null_is_for_pages_without_an_origin() -> None:
+    assert allowed(Origins(["null"]), "null", "127.0.0.1:8765")
+
+
+@pytest.mark.parametrize(
+    "listed",
+    ["app.example.com", "https://", "https://a.example/path", "https://a.example:port", "http://u@a.example", ""],
+)
+def test_what_is_no_origin_is_told(listed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Origins([listed])
+    assert caught.value.option == "allow-origin"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.0.0.1", False),
+        ("testserver", False),
+        ("/run/hub.sock", False),
+    ],
+)
+def test_tells_the_machines_own_addresses(address: str, expected: bool) -> None:
+    assert is_loopback(address) is expected

@@ -1,0 +1,167 @@
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.server.hub_server import HubServer, update
+
+from tidings.exceptions import LogFull, LogInUse
+from tidings.log.base import Log, Scheduler
+from tidings.server.app import HubApp
+
+APP_PAGE = "https://app.example.com"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[HubServer]:
+    with HubServer(allow_origins=[APP_PAGE]) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: HubServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.http) as made:
+        yield made
+
+
+PATHS = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/events", "/v1/snapshot", "/v1/stream"]
+
+
+# What is where.
+
+
+def test_the_first_page_says_what_this_is_and_its_places_exist(client: httpx.Client) -> None:
+    about = client.get("/").json()
+    assert about["name"] == "tidings"
+    assert about["websocket"] == {"path": "/ws", "subprotocol": "tidings.v1"}
+    for place in about["http"].values():
+        method, path = place.split()
+        assert method in client.options(path).headers["allow"]
+
+
+def test_it_is_alive_and_ready(client: httpx.Client) -> None:
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/events/", "/healthz/x", "/%00"])
+def test_nothing_there_is_told_in_json(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.json()["hint"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_path_has_its_methods_and_refuses_others(client: httpx.Client, path: str) -> None:
+    head = client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    options = client.options(path)
+    assert (options.status_code, options.content) == (204, b"")
+    refused = client.delete(path)
+    assert (refused.status_code, refused.json()["code"]) == (405, "method_not_allowed")
+    assert refused.headers["allow"] == options.headers["allow"]
+    assert ("POST" in options.headers["allow"]) is (path == "/v1/events")
+
+
+# Whether it is ready.
+
+
+def test_a_hub_whose_log_refused_what_came_last_is_not_ready_and_says_why() -> None:
+    with HubServer() as server, httpx.Client(base_url=server.http) as client:
+        server.call(lambda: server.log.fail_append(LogFull("the disk is full")))
+        client.post("/v1/events", json=update("d"))
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["code"]) == (507, "log_full")
+        client.post("/v1/events", json=update("d"))
+        assert client.get("/readyz").status_code == 200
+
+
+def test_a_draining_hub_is_alive_and_not_ready() -> None:
+    with HubServer() as server, httpx.Client(base_url=server.http) as client:
+        client.get("/readyz").raise_for_status()
+        server.call(server.app.drain)
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["code"]) == (503, "draining")
+        assert "retry-after" in answer.headers
+        assert client.get("/healthz").status_code == 200
+
+
+async def test_a_hub_whose_log_does_not_open_is_alive_and_says_why_it_is_not_ready() -> None:
+    def open_log(scheduler: Scheduler) -> Log:
+        raise LogInUse("process 42 holds the data folder")
+
+    transport = httpx.ASGITransport(HubApp(open_log))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        assert (await client.get("/healthz")).status_code == 200
+        for path in ("/readyz", "/v1/events", "/v1/snapshot", "/v1/stream", "/metrics"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "log_in_use"), path
+        posted = await client.post("/v1/events", json=update("d"))
+        assert (posted.status_code, posted.json()["code"]) == (503, "log_in_use")
+
+
+async def test_a_fault_of_ours_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_log(scheduler: Scheduler) -> Log:
+        raise RuntimeError("as if opening had a fault")
+
+    transport = httpx.ASGITransport(HubApp(open_log), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for answer in (await client.get("/v1/events"), await client.post("/v1/events", json=update("d"))):
+            assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+
+
+# Who may ask.
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_pages_of_foreign_origins_are_refused(client: httpx.Client, path: str) -> None:
+    answer = client.get(path, headers={"Origin": "http://evil.example"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
+    assert "--allow-origin http://evil.example" in answer.json()["hint"]
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_foreign_page_can_neither_post_nor_ask_whether_it_may(client: httpx.Client) -> None:
+    evil = {"Origin": "http://evil.example"}
+    assert client.post("/v1/events", json=update("evil"), headers=evil).status_code == 403
+    asked = client.options("/v1/events", headers={**evil, "Access-Control-Request-Method": "POST"})
+    assert asked.status_code == 403
+    assert client.get("/v1/events", params={"key": "evil"}).json()["events"] == []
+
+
+def test_a_host_name_that_is_not_the_hubs_is_refused(client: httpx.Client) -> None:
+    answer = client.get("/v1/events", headers={"Host": "evil.example:80"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
+    assert client.get("/v1/events", headers={"Host": "app.example.com"}).status_code == 200
+
+
+def test_the_hubs_own_pages_need_no_permission(client: httpx.Client, server: HubServer) -> None:
+    answer = client.post("/v1/events", json=update("own"), headers={"Origin": server.http})
+    assert answer.status_code == 200
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/snapshot", "/nope"])
+def test_pages_of_listed_origins_may_read_answers_and_errors(client: httpx.Client, path: str) -> None:
+    answer = client.get(path, headers={"Origin": APP_PAGE})
+    assert answer.headers["access-control-allow-origin"] == APP_PAGE
+    assert answer.headers["vary"] == "Origin"
+    assert "Retry-After" in answer.headers["access-control-expose-headers"]
+
+
+def test_a_listed_page_may_post_json(client: httpx.Client) -> None:
+    asked = client.options(
+        "/v1/events",
+        headers={
+            "Origin": APP_PAGE,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type,idempotency-key",
+        },
+    )
+    assert asked.status_code == 204
+    assert "POST" in asked.headers["access-control-allow-methods"]
+    allowed = asked.headers["access-control-allow-headers"].lower()
+    assert "content-type" in allowed
+    assert "idempotency-key" in allowed
+    posted = client.post("/v1/events", json=update("page"), headers={"Origin": APP_PAGE})
+    assert posted.status_code == 200
+    assert posted.headers["access-control-allow-origin"] == APP_PAGE
