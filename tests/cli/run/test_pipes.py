@@ -85,7 +85,7 @@ def test_a_failure_carries_the_exit_code_and_the_last_lines_of_both_streams(tmp_
     report = tmp_path / "report"
     assert run(report, "sh", "-c", "seq 100; sleep 0.1; echo broken >&2; exit 7").returncode == 7
     failed = calls(report)[-1]
-    assert failed["code"] == "command_failed"
+    assert failed["code"] == "exit_7"
     assert "7" in failed["message"]
     assert failed["details"].splitlines() == [*map(str, range(82, 101)), "broken"]
     assert failed["hint"]
@@ -94,7 +94,7 @@ def test_a_failure_carries_the_exit_code_and_the_last_lines_of_both_streams(tmp_
 def test_a_killed_command_gives_128_and_the_signal(tmp_path: Path) -> None:
     report = tmp_path / "report"
     assert run(report, "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
-    assert calls(report)[-1]["code"] == "command_killed"
+    assert calls(report)[-1]["code"] == "signal_SIGKILL"
     assert "memory" in calls(report)[-1]["hint"]
 
 
@@ -104,7 +104,7 @@ def test_a_closed_stdout_ends_the_command_by_sigpipe_as_it_would_alone(tmp_path:
         assert process.stdout is not None
         process.stdout.close()
         assert process.wait(10) == 128 + signal.SIGPIPE
-    assert calls(tmp_path / "report")[-1]["code"] == "command_killed"
+    assert calls(tmp_path / "report")[-1]["code"] == "signal_SIGPIPE"
 
 
 def test_a_full_disk_is_told_and_ends_the_command(tmp_path: Path) -> None:

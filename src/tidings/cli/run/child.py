@@ -86,8 +86,8 @@ class Ending:
 
     @property
     def code(self) -> str:
-        """Code for the report of a failure."""
-        return "command_killed" if self.status < 0 else "command_failed"
+        """Code for the report of a failure: `exit_3`, `signal_SIGKILL`."""
+        return f"signal_{signal_name(-self.status)}".replace(" ", "_") if self.status < 0 else f"exit_{self.status}"
 
     @property
     def hint(self) -> str:

@@ -44,7 +44,7 @@ class Reporter(Protocol):
         """Note that the command failed or could not be started.
 
         Args:
-            code: `command_failed`, `command_killed`, `command_not_found` or `command_not_executable`.
+            code: `exit_<n>`, `signal_<NAME>`, `command_not_found` or `command_not_executable`.
             message: One sentence with the exit code or signal.
             details: The last lines of output.
             hint: What to do about it.

@@ -6,7 +6,6 @@ import logging
 import secrets
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 import structlog
 import typer
@@ -19,7 +18,6 @@ from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
-from tidings.log.sqlite import SqliteLog
 from tidings.log.sqlite import SqliteLog
 from tidings.server.app import HubApp
 from tidings.server.listening import listen
