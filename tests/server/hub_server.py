@@ -151,7 +151,13 @@ class Stream:
     """A client of `/v1/stream` made of a blocking socket: reads one block (up to an empty line) at a time."""
 
     def __init__(
-        self, port: int, query: str = "", *, headers: dict[str, str] | None = None, receive_buffer: int | None = None
+        self,
+        port: int,
+        query: str = "",
+        *,
+        prefix: str = "",
+        headers: dict[str, str] | None = None,
+        receive_buffer: int | None = None,
     ) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
         plain = socket.socket()
@@ -164,7 +170,7 @@ class Stream:
             plain.close()
             raise
         self._connection.sock = plain
-        self._connection.request("GET", f"/v1/stream{query}", headers=headers or {})
+        self._connection.request("GET", f"{prefix}/v1/stream{query}", headers=headers or {})
         self.response: HTTPResponse = self._connection.getresponse()
         self.last_id = ""
 
