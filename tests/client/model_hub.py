@@ -41,6 +41,11 @@ def event(position: str, dataset: str = "d", version: int = 0, event_id: str | N
     return msgspec.json.encode(body | ({} if event_id is None else {"event_id": event_id}))
 
 
+def closed(code: int, *, reconnect: bool, retry_after_ms: int | None = None, reason: str = "why") -> bytes:
+    data = {"code": code, "reason": reason, "reconnect": reconnect, "retry_after_ms": retry_after_ms}
+    return message("connection:closed", data)
+
+
 class ModelHub:
     """The hub's promises (CONTRACT §5–6), without I/O; `resent` events come again at every resume, against them."""
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
-from tests.client.model_hub import STAMP, ModelHub, established, event, message
+from tests.client.model_hub import STAMP, ModelHub, closed, established, event, message
 
 from tidings.client.items import Gap, Item, Live, ReceivedEvent, Settled
 from tidings.client.publications import Draft
@@ -45,11 +45,6 @@ def go_live(session: Session, now: float = 0.0, *, heartbeat_s: float = 25.0, ou
     answer = {"channels": ["data"], "position": "e:5", "outcome": outcome}
     session.received(message("channel:subscribed", answer, reply_to="subscribe"), now)
     session.received(message("channel:live", {"channels": ["data"], "position": "e:5"}), now)
-
-
-def closed(code: int, *, reconnect: bool, retry_after_ms: int | None = None, reason: str = "why") -> bytes:
-    data = {"code": code, "reason": reason, "reconnect": reconnect, "retry_after_ms": retry_after_ms}
-    return message("connection:closed", data)
 
 
 class TestOpening:

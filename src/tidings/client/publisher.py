@@ -18,7 +18,7 @@ from tidings.client.session import Session
 from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
 from tidings.contract.timestamps import from_nanoseconds
-from tidings.exceptions import CommandRefused, ConnectionLost, PublishTimeout
+from tidings.exceptions import CommandRefused, ConnectionLost, InvalidEnvelope, PublishTimeout
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -40,11 +40,14 @@ def make_draft(
     """Return an event ready to be published, stamped with this machine's clock and a new id where it names none.
 
     Raises:
+        InvalidEnvelope: The type is no text.
         InvalidPayload: The payload holds something that JSON cannot.
         PayloadTooLarge: It is over 65,535 bytes.
         InvalidEventID: The event id is not 16–64 printable ASCII characters.
         InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
     """
+    if not isinstance(type, str):
+        raise InvalidEnvelope(f"$.type: {type!r} is no text", path="$.type")
     now_ns = time.time_ns()
     draft = Draft(
         type=str(type),

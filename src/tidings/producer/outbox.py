@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 """Before an event that the hub could not store is sent again: a full disk is not empty the next moment."""
+_SLICE = 32
+"""Events sent while the job may have to wait for the lock: well under a millisecond."""
 
 
 class OutboxStatistics(Struct, frozen=True, kw_only=True):
@@ -210,7 +212,9 @@ class Outbox:
             while True:
                 await link.wait_until(lambda: link.state is State.LIVE)
                 needed = self._pump(publisher)
-                if needed:
+                if needed is None:
+                    await asyncio.sleep(0)
+                elif needed:
                     await publisher.wait_room(needed)
                 else:
                     await wake.wait()
@@ -226,11 +230,15 @@ class Outbox:
                 self._settled.notify_all()
             await publisher.aclose()
 
-    def _pump(self, publisher: Publisher) -> int:
-        """Send what waits, as far as the window has room; return the bytes that need more, 0 where nothing waits."""
-        while True:
-            with self._lock:
-                self._woken = False
+    def _pump(self, publisher: Publisher) -> int | None:
+        """Send a slice of what waits, as far as the window has room.
+
+        Returns:
+            The bytes that need more room; 0 where nothing waits; None where there is more.
+        """
+        with self._lock:
+            self._woken = False
+            for _ in range(_SLICE):
                 entry = None if self._holding else self._queue.head()
                 if entry is None:
                     return 0
@@ -239,7 +247,8 @@ class Outbox:
                     return len(entry.draft.data)
                 self._queue.pop()
                 self._unacknowledged += 1
-            answer.add_done_callback(partial(self._answered, entry))
+                answer.add_done_callback(partial(self._answered, entry))
+        return None
 
     def _answered(self, entry: Entry, answer: "asyncio.Future[Accepted]") -> None:
         failure = asyncio.CancelledError() if answer.cancelled() else answer.exception()
@@ -259,7 +268,7 @@ class Outbox:
             self._tell(failure)
 
     def _hold(self) -> None:
-        """Send nothing for a while: what was sent behind an event that failed fails too, and comes back first."""
+        """Send nothing for a while: what failed comes back first, behind only what was on its way already."""
         if not self._holding:
             self._holding = True
             asyncio.get_running_loop().call_later(_RETRY_S, self._release)

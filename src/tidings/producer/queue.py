@@ -101,7 +101,12 @@ class OutboxQueue:
     def put_back(self, entries: list[Entry]) -> None:
         """Put events that were taken and not stored back to their places, unless newer ones supersede them."""
         later = list(self._entries.values())
-        kept = [entry for entry in entries if entry.slot is None or entry.slot not in self._slots]
+        newest = {entry.slot: entry.number for entry in entries}
+        kept = [
+            entry
+            for entry in entries
+            if entry.slot is None or (entry.slot not in self._slots and newest[entry.slot] == entry.number)
+        ]
         self.conflated += len(entries) - len(kept)
         self._entries.clear()
         self._slots.clear()
@@ -140,6 +145,8 @@ class OutboxQueue:
     def _make_room(self, size: int, rank: Rank) -> bool:
         # The newest of a kind is worth more than its oldest, so a rank sheds its own, too; but an event that is not
         # one of many is not dropped for another of its worth.
+        if size > self._limits.bytes:
+            return False
         below = Rank(rank + 1) if rank <= Rank.LOG else rank
         while self._is_over(1, size):
             if not self._shed_below(below):

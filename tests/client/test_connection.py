@@ -1,0 +1,172 @@
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from tests.client.hub_server import HubServer
+from tests.client.tcp_proxy import TcpProxy
+from websockets.asyncio.server import ServerConnection, serve
+
+from tidings.client.connection import Ended, open_websocket
+from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub
+
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(handle: Handle) -> AsyncIterator[str]:
+    """A TCP server that is no hub."""
+
+    async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handle(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(guarded, "127.0.0.1", 0)
+    async with server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+
+
+def answering(response: bytes) -> Handle:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(response)
+        await writer.drain()
+
+    return handle
+
+
+async def test_messages_go_both_ways(hub: HubServer) -> None:
+    connection = await open_websocket(hub.url)
+    assert b'"connection:established"' in await connection.receive()
+    await connection.send(b'{"type":"connection:ping","id":"1"}')
+    assert b'"connection:pong"' in await connection.receive()
+    await connection.aclose()
+    with pytest.raises(Ended):
+        await connection.receive()
+    with pytest.raises(Ended):
+        await connection.send(b"late")
+
+
+async def test_nothing_listening_is_unreachable() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        with pytest.raises(HubUnreachable, match=f"127.0.0.1:{port}: Connection refused"):
+            await open_websocket(f"ws://127.0.0.1:{port}/ws")
+
+
+async def test_a_name_that_does_not_resolve_is_unreachable() -> None:
+    with pytest.raises(HubUnreachable, match=r"no-such-host\.invalid"):
+        await open_websocket("ws://no-such-host.invalid/ws")
+
+
+async def test_a_refusal_says_status_and_the_first_line_of_its_body(hub: HubServer) -> None:
+    with pytest.raises(HandshakeRefused, match="404 Not Found") as caught:
+        await open_websocket(f"ws://127.0.0.1:{hub.port}/elsewhere")
+    assert caught.value.status == 404
+    assert "/ws" in str(caught.value)
+
+
+async def test_a_server_of_something_else_is_no_hub() -> None:
+    async with listening(answering(b"SSH-2.0-OpenSSH_9.0\r\n\r\n")) as url:
+        with pytest.raises(NotAHub):
+            await open_websocket(url)
+
+
+async def test_a_server_that_hangs_up_is_unreachable() -> None:
+    async with listening(answering(b"")) as url:
+        with pytest.raises(HubUnreachable, match="during the handshake"):
+            await open_websocket(url)
+
+
+async def test_an_upgrade_that_is_none_is_no_hub() -> None:
+    async with listening(
+        answering(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
+    ) as url:
+        with pytest.raises(NotAHub):
+            await open_websocket(url)
+
+
+@pytest.mark.parametrize("subprotocol", [None, "other"])
+async def test_a_websocket_server_of_something_else_is_no_hub(subprotocol: str | None) -> None:
+    async def silent(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    def select(connection: ServerConnection, offered: object) -> str | None:
+        return subprotocol
+
+    async with serve(silent, "127.0.0.1", 0, select_subprotocol=select) as server:  # type: ignore[arg-type]
+        port = next(iter(server.sockets)).getsockname()[1]
+        with pytest.raises(NotAHub):
+            await open_websocket(f"ws://127.0.0.1:{port}/ws")
+
+
+async def test_tls_where_there_is_none_is_unreachable_with_a_hint(hub: HubServer) -> None:
+    with pytest.raises(HubUnreachable) as caught:
+        await open_websocket(hub.url.replace("ws://", "wss://"))
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+    assert "ws://" in caught.value.hint
+
+
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+        monkeypatch.setenv(variable.upper(), "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    connection = await open_websocket(hub.url)
+    await connection.aclose()
+    with pytest.raises(HubUnreachable):
+        await open_websocket("ws://hub.invalid/ws")
+
+
+async def test_the_hubs_close_code_and_reason_come_through(hub: HubServer) -> None:
+    connection = await open_websocket(hub.url)
+    await connection.receive()
+    hub.close_all(4003, "the reason")
+    assert b'"connection:closed"' in await connection.receive()
+    with pytest.raises(Ended) as caught:
+        await connection.receive()
+    assert (caught.value.code, caught.value.reason) == (4003, "the reason")
+    await connection.aclose()
+
+
+async def test_a_connection_that_breaks_ends_abnormally(hub: HubServer, proxy: TcpProxy) -> None:
+    connection = await open_websocket(proxy.url)
+    await connection.receive()
+    proxy.drop()
+    with pytest.raises(Ended) as caught:
+        await connection.receive()
+    assert caught.value.code == 1006
+    await connection.aclose()
+
+
+async def test_closing_takes_no_longer_than_the_hubs_answer_and_a_second_without_one(
+    hub: HubServer, proxy: TcpProxy
+) -> None:
+    loop = asyncio.get_running_loop()
+    prompt, stalled = await open_websocket(proxy.url), await open_websocket(proxy.url)
+    began = loop.time()
+    await prompt.aclose()
+    assert loop.time() - began < 0.5
+    proxy.stall()
+    began = loop.time()
+    await stalled.aclose()
+    assert 0.9 < loop.time() - began < 2.0
+
+
+async def test_a_cancelled_close_ends_the_connection_at_once(hub: HubServer, proxy: TcpProxy) -> None:
+    connection = await open_websocket(proxy.url)
+    proxy.stall()
+    closing = asyncio.create_task(connection.aclose())
+    await asyncio.sleep(0.01)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    with pytest.raises(Ended):
+        await asyncio.wait_for(connection.receive(), 0.5)

@@ -1,0 +1,184 @@
+import asyncio
+from collections import deque
+
+import pytest
+from tests.client.model_hub import closed, established
+
+from tidings.client.connection import Connection, Ended
+from tidings.client.link import Link
+from tidings.client.options import LinkOptions
+from tidings.client.reconnect import Reconnect
+from tidings.client.session import Session
+from tidings.client.state import State, Status
+from tidings.contract.contract import Contract
+from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, TidingsError
+
+
+class ScriptedConnection:
+    """A connection that brings what it is given and then ends."""
+
+    def __init__(self, *messages: bytes, end: Ended | BaseException | None = None) -> None:
+        self.messages = deque(messages)
+        self.end = end
+        self.sent: list[bytes] = []
+        self.closed = False
+        self._aborted = asyncio.Event()
+
+    async def receive(self) -> bytes:
+        if self.messages:
+            return self.messages.popleft()
+        if self.end is None:
+            await self._aborted.wait()
+            raise Ended(1006, "")
+        raise self.end
+
+    async def send(self, body: bytes) -> None:
+        self.sent.append(body)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self._aborted.set()
+
+
+class Network:
+    """Answers each attempt to connect with the next thing it is given; then with silence."""
+
+    def __init__(self, *answers: ScriptedConnection | TidingsError) -> None:
+        self.answers = deque(answers)
+        self.attempts = 0
+
+    async def open(self, url: str) -> Connection:
+        self.attempts += 1
+        answer = self.answers.popleft() if self.answers else ScriptedConnection(established())
+        if isinstance(answer, TidingsError):
+            raise answer
+        return answer
+
+
+class Linked:
+    """A link over a scripted network, and what it told."""
+
+    def __init__(self, network: Network, *, wait_for_hub: bool = False) -> None:
+        self.told: list[Status] = []
+        self.ends: list[BaseException | None] = []
+        options = LinkOptions(
+            open_connection=network.open,
+            wait_for_hub=wait_for_hub,
+            reconnect=Reconnect(base_s=0.001, cap_s=0.001),
+            random=lambda: 0.5,
+        )
+        self.session = Session(Contract())
+        self.link = Link(
+            self.session,
+            "ws://hub/ws",
+            options,
+            deliver=lambda items: None,
+            on_end=self.ends.append,
+            on_change=self.told.append,
+        )
+
+    async def wait_greeted(self, connections: int = 1) -> None:
+        async with asyncio.timeout(5):
+            await self.link.wait_until(lambda: self.link.connections >= connections)
+
+
+async def test_changes_are_told_once_each_with_their_reason() -> None:
+    linked = Linked(Network(ScriptedConnection(established(), end=Ended(1006, ""))))
+    await linked.wait_greeted(2)
+    await linked.link.aclose()
+    assert [status.state for status in linked.told] == [State.LIVE, State.CONNECTING, State.LIVE, State.CLOSED]
+    assert [status.error is None for status in linked.told] == [True, False, True, True]
+    assert linked.told[1].retry_at is not None
+    assert linked.ends == [None]
+
+
+async def test_unreachable_at_first_ends_it_but_not_once_a_hub_was_there() -> None:
+    first = Linked(Network(HubUnreachable("nobody")))
+    with pytest.raises(HubUnreachable):
+        await first.wait_greeted()
+    assert first.link.ended
+    assert isinstance(first.ends[0], HubUnreachable)
+    later = Linked(
+        Network(
+            ScriptedConnection(established(), end=Ended(1006, "")),
+            HubUnreachable("nobody"),
+            HandshakeRefused("not now", status=404),
+            NotAHub("a proxy's page"),
+        )
+    )
+    await later.wait_greeted(2)
+    await later.link.aclose()
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+async def test_a_passing_refusal_is_waited_out_where_a_hub_is_waited_for(status: int) -> None:
+    network = Network(HandshakeRefused("later", status=status))
+    linked = Linked(network, wait_for_hub=True)
+    await linked.wait_greeted()
+    assert network.attempts == 2
+    await linked.link.aclose()
+
+
+@pytest.mark.parametrize("error", [HandshakeRefused("no", status=404), NotAHub("no")])
+async def test_a_lasting_refusal_is_not(error: TidingsError) -> None:
+    linked = Linked(Network(error), wait_for_hub=True)
+    with pytest.raises(type(error)):
+        await linked.wait_greeted()
+
+
+async def test_a_connection_that_ends_before_its_greeting_counts_as_unreachable() -> None:
+    linked = Linked(Network(ScriptedConnection(end=Ended(1006, ""))))
+    with pytest.raises(TidingsError, match="before its greeting"):
+        await linked.wait_greeted()
+
+
+async def test_retry_after_is_kept() -> None:
+    told = closed(4100, reconnect=True, retry_after_ms=60_000)
+    linked = Linked(Network(ScriptedConnection(established(), told, end=Ended(4100, "draining"))))
+    await linked.wait_greeted()
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(5):
+        await linked.link.wait_until(lambda: linked.link.status.retry_at is not None)
+    assert 59 < (linked.link.status.retry_at or 0) - loop.time() < 61
+    await linked.link.aclose()
+
+
+async def test_every_connection_is_closed_whatever_ended_it() -> None:
+    connections = [
+        ScriptedConnection(established(), end=Ended(1006, "")),
+        ScriptedConnection(established(), b"not json"),
+        ScriptedConnection(established()),
+    ]
+    linked = Linked(Network(*connections))
+    await linked.wait_greeted(3)
+    await linked.link.aclose()
+    assert [connection.closed for connection in connections] == [True, True, True]
+
+
+async def test_a_fault_of_ours_ends_it_and_is_raised_to_whoever_waits() -> None:
+    linked = Linked(Network(ScriptedConnection(established(), end=ZeroDivisionError("a fault"))))
+    with pytest.raises(ZeroDivisionError):
+        await linked.link.wait_until(lambda: False)
+    assert isinstance(linked.ends[0], ZeroDivisionError)
+
+
+async def test_a_callback_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    network = Network()
+    session = Session(Contract())
+
+    def fail(status: Status) -> None:
+        raise ValueError("the caller's fault")
+
+    link = Link(
+        session,
+        "ws://hub/ws",
+        LinkOptions(open_connection=network.open),
+        deliver=lambda items: None,
+        on_end=lambda failure: None,
+        on_change=fail,
+    )
+    await link.wait_until(lambda: link.state is State.LIVE)
+    await link.aclose()
+    assert "the caller's fault" in caplog.text

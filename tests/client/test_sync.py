@@ -1,0 +1,104 @@
+import subprocess
+import sys
+import threading
+
+import pytest
+from tests.client.hub_server import HubServer
+from tests.client.waiting import PROMPT
+
+from tidings.client import State, sync
+from tidings.client.items import Live
+from tidings.contract.payloads import DataUpdate
+from tidings.exceptions import ClientError, CommandRefused, HubClosed, HubUnreachable
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("tidings")]
+
+
+def test_publishing_and_watching_block(hub: HubServer) -> None:
+    with sync.connect(hub.url) as client:
+        assert client.state is State.LIVE
+        assert client.url == hub.url
+        with client.watch("data", since="now") as watch:
+            watch.wait_until_live()
+            for number in range(200):
+                client.publish("data:update", {"version": number})
+            versions = []
+            for event in watch:
+                assert isinstance(event.payload, DataUpdate)
+                versions.append(event.payload.version)
+                if len(versions) == 200:
+                    break
+            assert versions == list(range(200))
+            assert watch.statistics().events == 200
+            assert (watch.outcome, watch.gap, watch.state) == ("live", None, State.LIVE)
+            assert watch.position == watch.status.position
+            assert watch.age_s is not None
+    assert threads() == []
+
+
+def test_notices_come_between_events_for_those_who_ask(hub: HubServer) -> None:
+    with sync.connect(hub.url) as client:
+        assert isinstance(next(client.watch("data", notices=True)), Live)
+
+
+def test_refusals_are_raised(hub: HubServer) -> None:
+    with sync.connect(hub.url) as client, pytest.raises(CommandRefused):
+        client.publish("no:such")
+
+
+def test_a_hub_that_is_not_there_leaves_no_thread() -> None:
+    with HubServer() as gone:
+        pass
+    with pytest.raises(HubUnreachable):
+        sync.connect(gone.url)
+    assert threads() == []
+
+
+def test_closing_ends_the_iterations_of_other_threads(hub: HubServer) -> None:
+    client = sync.connect(hub.url)
+    watch = client.watch("data", since="now")
+    watch.wait_until_live()
+    ended: list[object] = []
+    reader = threading.Thread(target=lambda: ended.append(list(watch)))
+    reader.start()
+    client.close()
+    reader.join(5)
+    assert ended == [[]]
+    client.close()
+    with pytest.raises(ClientError):
+        client.publish("data:update")
+
+
+def test_a_final_end_is_raised_to_the_iterating_thread(hub: HubServer) -> None:
+    with sync.connect(hub.url, options=PROMPT) as client:
+        watch = client.watch("data", since="now")
+        watch.wait_until_live()
+        hub.close_all(4003, "no more")
+        with pytest.raises(HubClosed, match="no more"):
+            next(watch)
+
+
+def test_ctrl_c_interrupts_a_wait_and_nothing_is_lost(hub: HubServer) -> None:
+    program = (
+        "import os, signal, sys, threading\n"
+        "from tidings.client import sync\n"
+        "with sync.connect(sys.argv[1]) as client:\n"
+        "    watch = client.watch('data', since='now')\n"
+        "    watch.wait_until_live()\n"
+        "    for round in range(3):\n"
+        "        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "        try: next(watch)\n"
+        "        except KeyboardInterrupt: print('interrupted')\n"
+        "    client.publish('data:update', {'dataset': 'd'})\n"
+        "    print(next(watch).key)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, hub.url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n" * 3 + "d\n", "")
