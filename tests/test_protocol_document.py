@@ -17,7 +17,7 @@ from tidings.exceptions import TidingsError
 from tidings.hub import connection
 from tidings.hub.config import PACES_MS, HubConfig
 from tidings.log.base import Retention
-from tidings.server import http_body, http_query, messages, websocket
+from tidings.server import http_body, http_publish, http_query, messages, websocket
 
 PROTOCOL = Document("PROTOCOL.md")
 TRANSCRIPTS = PROTOCOL.blocks_in("transcript")
@@ -146,6 +146,8 @@ def test_the_limits_are_the_codes() -> None:
         "paces": f"{', '.join(map(str, PACES_MS))} ms",
         "body of a post": f"{http_body.MAX_BYTES:,} bytes",
         "events in a post": f"{http_body.MAX_EVENTS:,}",
+        "Idempotency-Key of a batch": f"{event_ids[0]}–{http_publish._LONGEST_BATCH_KEY} characters",
+        "paths, keys or types in the URL of a GET": f"{http_query.MAX_VALUES}",
         "events in an answer of history": f"{http_query.MAX_LIMIT:,}",
         "events in an answer of history, unasked": f"{http_query.DEFAULT_LIMIT}",
         "replies owed to a connection that does not read": f"{connection._OWED_BYTES:,} bytes",
