@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from difflib import get_close_matches
 from operator import attrgetter
 from typing import Any, Protocol
@@ -25,7 +24,7 @@ from tidings.contract.envelope import (
 from tidings.contract.members import with_first_member, with_progress_members
 from tidings.contract.paths import MAX_KEY_BYTES, check_key
 from tidings.contract.payloads import ContractIdentity, OperationProgress, Payload, SystemAlert
-from tidings.contract.timestamps import LONGEST, SEPARATORS, ZERO, canonical
+from tidings.contract.timestamps import LONGEST, ZERO, canonical, known_seconds
 from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType, EventClass, SlotEffect
 from tidings.exceptions import (
     ContractError,
@@ -192,19 +191,17 @@ class Contract:
         if key is not None and not (plain and 0 < len(key) <= MAX_KEY_BYTES):
             key = _checked_key(row, key)
         timestamp = envelope.timestamp
-        # Is it canonical, with a fraction, as nearly all publishers write it? `fromisoformat` checks the numbers, but
-        # knows more forms: the separators tell them apart, and newer Pythons read the hour 24 as the next day's 0.
-        try:
-            if not (
-                timestamp
-                and timestamp[4:20:3] == SEPARATORS
-                and timestamp[-1] == "Z"
-                and timestamp[-2] != "0"
-                and len(timestamp) <= LONGEST
-                and (datetime.fromisoformat(timestamp).hour or timestamp[12] == "0")
-            ):
-                timestamp = _stamp(timestamp, receipt)
-        except ValueError:
+        # Nearly all are canonical, have a fraction, and are of a second that was read before.
+        if not (
+            timestamp
+            and timestamp[:19] in known_seconds
+            and timestamp[20:-1].isdecimal()
+            and timestamp.isascii()
+            and timestamp[19] == "."
+            and timestamp[-1] == "Z"
+            and timestamp[-2] != "0"
+            and len(timestamp) <= LONGEST
+        ):
             timestamp = _stamp(timestamp, receipt)
         trace_id = envelope.trace_id
         if trace_id and not (plain and len(trace_id) <= MAX_TRACE_ID):
