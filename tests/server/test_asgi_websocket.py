@@ -1,19 +1,23 @@
 """The behaviour of the hub's WebSocket, the same behind the native edge and behind uvicorn as it comes."""
 
+import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import Any, Self
 
 import msgspec
 import pytest
-from tests.server.hub_server import HubServer, progress, update
+from tests.server.hub_server import QUIET, HubServer, progress, update
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 from tidings.exceptions import LogUnavailable
+from tidings.hub.config import HubConfig
+from tidings.log.memory import MemoryLog
+from tidings.server.app import HubApp
 
 V1 = Subprotocol("tidings.v1")
 EDGES = ["native", "asgi"]
@@ -310,3 +314,97 @@ def test_a_client_that_leaves_is_forgotten(server: HubServer) -> None:
     server.wait(lambda: server.connections() == 0)
     assert server.call(lambda: len(server.app.hub.delivery.lanes)) == 0
     assert server.call(lambda: server.app.hub.delivery.subscribers) == 0
+
+
+# Servers that can do less, or let through more, than uvicorn.
+
+
+async def ws_exchange(hub: HubApp, *messages: dict[str, Any], **scope: Any) -> list[dict[str, Any]]:
+    """Drive the hub as an ASGI server does; return what it sent until it was done."""
+    inbound = iter([{"type": "websocket.connect"}, *messages])
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        for message in inbound:
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+
+    request = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "subprotocols": [], **scope}
+    async with hub.lifespan(), asyncio.timeout(5):
+        await hub(request, receive, send)
+    return sent
+
+
+@pytest.fixture
+def hub() -> HubApp:
+    return HubApp(lambda scheduler: MemoryLog("0badcafe"), config=HubConfig(**QUIET))
+
+
+async def test_a_server_that_cannot_answer_with_http_closes(hub: HubApp) -> None:
+    assert [message["type"] for message in await ws_exchange(hub, path="/elsewhere")] == ["websocket.close"]
+
+
+async def test_a_handshake_that_is_given_up_is_left(hub: HubApp) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.disconnect", "code": 1006}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    await hub({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+    assert sent == []
+
+
+async def test_half_a_surrogate_pair_closes_with_1007(hub: HubApp) -> None:
+    sent = await ws_exchange(hub, {"type": "websocket.receive", "text": '{"type":"\ud800"}'})
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert sent[-1]["code"] == 1007
+
+
+async def test_a_server_that_cannot_send_any_more_ends_the_connection(hub: HubApp) -> None:
+    asked = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal asked
+        if asked:
+            await asyncio.Event().wait()
+        asked = True
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "websocket.send":
+            raise OSError("the client is gone")
+
+    async with hub.lifespan(), asyncio.timeout(5):
+        await hub({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
+        assert len(hub.connections) == 0
+
+
+async def test_a_hub_that_has_stopped_refuses(hub: HubApp) -> None:
+    async with hub.lifespan():
+        pass
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    extensions: dict[str, Any] = {"websocket.http.response": {}}
+    await hub({"type": "websocket", "path": "/ws", "headers": [], "extensions": extensions}, receive, send)
+    assert sent[0]["status"] == 503
+    assert msgspec.json.decode(sent[1]["body"])["code"] == "draining"
+
+
+def test_the_native_edge_of_a_hub_that_has_stopped_refuses_too() -> None:
+    with HubServer() as server:
+        server.call(server.app.stop)
+        status, error = refusal(server)
+        assert (status, error["code"]) == (503, "draining")

@@ -244,6 +244,12 @@ def test_a_drain_says_when_to_come_back_and_ends_the_stream(server: HubServer) -
             stream.block()
 
 
+def test_a_draining_hub_opens_no_stream(server: HubServer) -> None:
+    server.call(server.app.drain)
+    answer = httpx.get(f"{server.http}/v1/stream")
+    assert (answer.status_code, answer.json()["code"]) == (503, "draining")
+
+
 def test_a_client_that_reads_nothing_does_not_hold_up_the_end(
     server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

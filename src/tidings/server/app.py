@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidings.access.origins import Origins
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining
+from tidings.exceptions import Draining, TidingsError
 from tidings.hub.clock import Clock, SystemClock
 from tidings.hub.config import HubConfig
 from tidings.hub.connections import Connections
@@ -19,7 +19,7 @@ from tidings.hub.vitals import Vitals
 from tidings.log.base import Log, Scheduler
 from tidings.server.asgi_lifespan import LifespanEndpoint, draining_at_signals
 from tidings.server.asgi_websocket import WebSocketEndpoint
-from tidings.server.edge import HubEdge
+from tidings.server.edge import HubEdge, refusal
 from tidings.server.http import HttpEndpoint
 from tidings.server.running import RunningHub
 from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket
@@ -151,8 +151,8 @@ class HubApp:
         """See `tidings.server.websocket.Application.open`: the native edge."""
         try:
             return self.running().edge.open(handshake, socket)
-        except Draining as error:
-            return Refusal(status=503, body=f"{error}\n".encode())
+        except TidingsError as error:
+            return refusal(error)
 
     def running(self) -> RunningHub:
         """Return the hub and its parts, started if it never was.

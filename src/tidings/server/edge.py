@@ -7,7 +7,7 @@ from tidings.access.origins import Origins, is_loopback
 from tidings.contract.codes import error_data, row_of
 from tidings.contract.commands import SUBPROTOCOL
 from tidings.contract.payloads import encode_payload
-from tidings.exceptions import NotFound, OriginRefused, RequestError, TooManyConnections
+from tidings.exceptions import NotFound, OriginRefused, RequestError, TidingsError, TooManyConnections
 from tidings.hub.connection import Connection
 from tidings.hub.connections import Connections
 from tidings.hub.hub import Hub
@@ -41,8 +41,7 @@ class HubEdge:
         try:
             self.check(handshake.path, _header(headers, "Origin"), _header(headers, "Host"), is_local=is_local)
         except RequestError as error:
-            body = encode_payload(error_data(error))
-            return Refusal(status=row_of(error).http, body=body, content_type="application/json")
+            return refusal(error)
         versioned = handshake.subprotocol == SUBPROTOCOL
         form = VERSIONED if versioned else PLAIN
         return _NativeHandler(self.connection(socket, form, handshake.query, versioned=versioned), self, socket)
@@ -124,6 +123,11 @@ class _NativeHandler:
         """Say goodbye, because the server drains."""
         config = self._connection.hub.config
         self._connection.close(4100, "the hub is shutting down", retry_after_ms=config.drain_retry_ms)
+
+
+def refusal(error: TidingsError) -> Refusal:
+    """Return the answer that refuses a handshake for `error`."""
+    return Refusal(status=row_of(error).http, body=encode_payload(error_data(error)), content_type="application/json")
 
 
 def _header(headers: Headers, name: str) -> str | None:

@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tidings.access.origins import Origins
 from tidings.contract.contract import Contract
-from tidings.exceptions import InternalError, MethodNotAllowed, NotFound, OriginRefused, RequestError, TidingsError
+from tidings.exceptions import InternalError, MethodNotAllowed, NotFound, OriginRefused, TidingsError
 from tidings.server.asgi_scope import header, headers_of, is_local, route_path
 from tidings.server.http_answers import error_answer, error_response, response
 from tidings.server.http_publish import PublishEndpoint
@@ -92,16 +92,14 @@ class HttpEndpoint:
         return self._description
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
-        """Answer what Starlette itself refuses."""
+        """Answer what Starlette itself refuses: a method, or a path."""
         assert isinstance(error, HTTPException)
         path = route_path(request.scope)
         if error.status_code == 405:
             allowed = self._allowed[path]
             refusal = MethodNotAllowed(f"{path} takes {allowed}", hint=f"Use one of {allowed}.")
             return response(error_answer(refusal, ((b"allow", allowed.encode()),)))
-        if error.status_code == 404:
-            return response(error_answer(NotFound(f"there is nothing at {path[:200]!r}")))
-        return response(error_answer(RequestError(str(error.detail))))
+        return response(error_answer(NotFound(f"there is nothing at {path[:200]!r}")))
 
 
 def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:

@@ -1,0 +1,54 @@
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from tests.server.hub_server import QUIET, update
+
+from tidings.exceptions import ConfigError
+from tidings.hub.config import HubConfig
+from tidings.server.embedding import embedded_hub
+
+CONFIG = HubConfig(**QUIET)
+
+
+async def publish_and_read(data: Path | None) -> list[dict[str, Any]]:
+    """Run an application with a hub in it for the length of one post, and return what the hub then holds."""
+    hub = embedded_hub(data, config=CONFIG)
+    app = Starlette(routes=[Mount("/tidings", hub)])
+    transport = httpx.ASGITransport(app)
+    async with hub.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://app.example.com") as client:
+        (await client.post("/tidings/v1/events", json=update("a"))).raise_for_status()
+        found: list[dict[str, Any]] = (await client.get("/tidings/v1/events")).json()["events"]
+        return found
+
+
+async def test_a_hub_with_a_folder_remembers(tmp_path: Path) -> None:
+    first = await publish_and_read(tmp_path / "data")
+    second = await publish_and_read(tmp_path / "data")
+    assert len(first) == 1
+    assert second[:1] == first
+    assert len(second) == 2
+
+
+async def test_a_hub_without_one_does_not() -> None:
+    assert [len(await publish_and_read(None)) for _ in range(2)] == [1, 1]
+
+
+async def test_the_logs_of_an_operation_are_bounded_as_the_contract_says() -> None:
+    hub = embedded_hub(config=CONFIG)
+    async with hub.lifespan():
+        transport = httpx.ASGITransport(hub)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app.example.com") as client:
+            line = {"type": "operation:log", "data": {"operation_id": "o", "message": "m"}}
+            for _ in range(2):
+                (await client.post("/v1/events", json=[line] * 600)).raise_for_status()
+            kept = (await client.get("/v1/events", params={"limit": 1000})).json()["events"]
+    assert len(kept) == 1_000
+
+
+def test_what_is_no_origin_is_told() -> None:
+    with pytest.raises(ConfigError):
+        embedded_hub(allow_origins=["app.example.com"])
