@@ -1,16 +1,13 @@
 """The contract as a value: reads envelopes into events, and says what it is."""
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
-from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import Struct
 
 from tidings.contract.body import MAX_DATA_BYTES, single_line
-from tidings.contract.catalogue import BUILTIN, EventType, PayloadType, channels_of, check_event_type
+from tidings.contract.catalogue import BUILTIN, EventType, channels_of, check_event_type
 from tidings.contract.commands import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
 from tidings.contract.envelope import (
     MAX_TRACE_ID,
@@ -21,11 +18,15 @@ from tidings.contract.envelope import (
     check_trace_id,
     fault,
 )
+from tidings.contract.identity import REVISION as REVISION
+from tidings.contract.identity import identity_of
 from tidings.contract.members import with_first_member, with_progress_members
 from tidings.contract.paths import MAX_KEY_BYTES, check_key
-from tidings.contract.payloads import ContractIdentity, OperationProgress, Payload, SystemAlert
+from tidings.contract.payloads import OperationProgress, Payload, SystemAlert
+from tidings.contract.rows import Row, prepare
+from tidings.contract.rows import alert_key as alert_key
 from tidings.contract.timestamps import LONGEST, ZERO, canonical, known_seconds
-from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType, EventClass, SlotEffect
+from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType, SlotEffect
 from tidings.exceptions import (
     ContractError,
     InvalidContract,
@@ -39,9 +40,6 @@ from tidings.exceptions import (
     WrongChannel,
 )
 
-REVISION = "2025-07-30"
-"""The newest dated revision of the source contract."""
-
 
 class Receipt(Protocol):
     """What the hub knows and a pure function must not look up: the clock, and ids for events that came without."""
@@ -53,45 +51,6 @@ class Receipt(Protocol):
     def trace_id(self, channel: str, key: str | None) -> str:
         """Return the trace id for an event of `key` that came without one."""
         ...
-
-
-class _Row(Struct, frozen=True):
-    """An event type, prepared for reading."""
-
-    event: EventType
-    payload: PayloadType
-    type: str
-    channel: str
-    """"" for a direct event."""
-    event_class: EventClass
-    effect: SlotEffect
-    key: Callable[[Any], str | None]
-    """Returns a payload's key."""
-    keyless: bool
-    """Whether an event of the type may have no key."""
-    decode: Callable[[bytes], Any]
-    all_optional: bool
-
-
-def _row(event: EventType) -> _Row:
-    key: Callable[[Any], str | None] = attrgetter(event.key) if event.key else _no_key
-    required = [field.name for field in msgspec.structs.fields(event.payload) if field.required]
-    return _Row(
-        event=event,
-        payload=event.payload,
-        type=str(event.type),
-        channel=str(event.channel or ""),
-        event_class=event.event_class,
-        effect=SlotEffect.END if event.ends_key else SlotEffect.REPLACE,
-        key=alert_key if event.payload is SystemAlert else key,
-        keyless=event.key not in required,
-        decode=msgspec.json.Decoder(event.payload).decode,
-        all_optional=not required,
-    )
-
-
-def _no_key(payload: Payload) -> None:
-    return None
 
 
 class Contract:
@@ -115,22 +74,12 @@ class Contract:
             event.type: event.keep_newest for event in self.events.values() if event.keep_newest is not None
         }
         """See `EventType.keep_newest`; what a log's retention takes."""
-        rows = {event.type: _row(event) for event in self.events.values()}
+        rows = {event.type: prepare(event) for event in self.events.values()}
         legacy = {old: rows[new] for old, new in LEGACY_TYPES.items() if new in rows}
         self._rows = {**legacy, **rows}
         self._loggable = {type: row for type, row in self._rows.items() if row.channel}
         self._publishable = {type: row for type, row in self._loggable.items() if row.event.publishable}
-        self.identity = ContractIdentity(version=REVISION, hash=self._hash())
-
-    def _hash(self) -> str:
-        rows = sorted(self.events.values(), key=lambda event: event.type)
-        schemas, components = msgspec.json.schema_components([event.payload for event in rows])
-        facts = [
-            (event.type, event.channel, event.key, event.event_class, event.publishable, event.ends_key)
-            for event in rows
-        ]
-        text = msgspec.json.encode([facts, _undescribed([schemas, components])], order="deterministic")
-        return "sha256:" + hashlib.sha256(text).hexdigest()[:32]
+        self.identity = identity_of(self.events.values())
 
     def decode(self, type: str, data: bytes) -> Payload:
         """Return `data`, the payload of an event of `type`, as its struct; `null` is an empty payload.
@@ -231,7 +180,7 @@ class Contract:
             raise _too_large(data)
         return msgspec.structs.replace(event, data=data, key=operation_id)
 
-    def _payload(self, row: _Row, data: bytes) -> Any:
+    def _payload(self, row: Row, data: bytes) -> Any:
         try:
             return row.decode(b"{}" if row.all_optional and data == b"null" else data)
         except msgspec.ValidationError as cause:
@@ -240,7 +189,7 @@ class Contract:
         except (msgspec.DecodeError, RecursionError) as cause:
             raise InvalidPayload(f"$.data: {cause}", hint=_hint(row.event)) from cause
 
-    def _channel(self, row: _Row, channel: str) -> str:
+    def _channel(self, row: Row, channel: str) -> str:
         own = row.channel
         if not channel:
             return own
@@ -273,19 +222,12 @@ class Contract:
         return UnknownType(f"$.type: nothing is called {type[:80]!r}", type=type, suggestion=suggestion, hint=hint)
 
 
-def alert_key(alert: SystemAlert) -> str:
-    """Return the key of an alert: its own, else its code, with the operation where there is one."""
-    if alert.alert_id:
-        return alert.alert_id
-    return f"{alert.code}:{alert.operation_id}" if alert.operation_id else alert.code
-
-
 def _stamp(timestamp: str | None, receipt: Receipt) -> str:
     timestamp = canonical(timestamp) if timestamp else ZERO
     return receipt.timestamp() if timestamp == ZERO else timestamp
 
 
-def _checked_key(row: _Row, key: str) -> str | None:
+def _checked_key(row: Row, key: str) -> str | None:
     if not key and row.keyless:
         return None
     try:
@@ -314,16 +256,3 @@ def _hint(event: EventType) -> str:
         for field in msgspec.structs.fields(event.payload)
     ]
     return f"The data of {event.type} is {{{', '.join(fields)}}}."
-
-
-def _undescribed(schema: Any) -> Any:
-    """Return a JSON schema without its descriptions, which are prose: to mend one changes no contract."""
-    if isinstance(schema, dict):
-        return {
-            name: _undescribed(part)
-            for name, part in schema.items()
-            if not (name in ("description", "title") and isinstance(part, str))
-        }
-    if isinstance(schema, list | tuple):
-        return [_undescribed(part) for part in schema]
-    return schema
