@@ -11,7 +11,7 @@ from rich.text import Text
 from tidings.cli.units import clock_time
 from tidings.cli.watch.operations import Operations, Running
 from tidings.cli.watch.sight import Sight, clean
-from tidings.cli.watch.wording import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp
+from tidings.cli.watch.wording import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp, tell
 from tidings.client.items import Gap, Notice
 from tidings.contract.payloads import (
     OperationEstimate,
@@ -148,8 +148,8 @@ class WatchView:
             cells: list[RenderableType] = [
                 Text(each.name, "bold"),
                 _bar(each, now_s, bar),
-                Text(percent, "magenta"),
-                Text(clock_time(now_s - each.started_s), "cyan"),
+                Text(percent),
+                Text(clock_time(now_s - each.started_s), "dim"),
             ]
             table.add_row(*cells, *([_what(each, now_s)] if wide else []))
         return table
@@ -158,15 +158,16 @@ class WatchView:
         operations = self.operations
         style = _LINK_STYLES.get(link.state, "red")
         line = Text(no_wrap=True, overflow="ellipsis")
-        line.append("● ", style).append(f"{link.state} {clean(link.note)}".strip(), style)
-        line.append(f"  {len(operations.running)} running", "bold" if operations.running else "dim")
+        line.append("●", style)
+        tell(line, f"{link.state} {clean(link.note)}".strip(), style, gap=" ")
+        tell(line, f"{len(operations.running)} running", "bold" if operations.running else "dim")
         for count, mark in (
             (operations.complete, COMPLETE),
             (operations.failed, FAILED),
             (operations.cancelled, CANCELLED),
         ):
-            line.append(f"  {mark} {count}" if count else "", "dim")
-        return line.append(f"  {clean(link.url)}", "dim")
+            tell(line, f"{mark} {count}" if count else "", "dim")
+        return tell(line, clean(link.url), "dim")
 
 
 def _bar(running: Running, now_s: float, width: int) -> RenderableType:
@@ -174,7 +175,15 @@ def _bar(running: Running, now_s: float, width: int) -> RenderableType:
         return Text("queued", "dim")
     # Without the argument the pulse would follow a clock of its own, which no test could set.
     return ProgressBar(
-        total=100, completed=running.percent or 0, width=width, pulse=running.percent is None, animation_time=now_s
+        total=100,
+        completed=running.percent or 0,
+        width=width,
+        pulse=running.percent is None,
+        animation_time=now_s,
+        style="bright_black",
+        complete_style="cyan",
+        finished_style="green",
+        pulse_style="cyan",
     )
 
 
@@ -182,7 +191,7 @@ def _what(running: Running, now_s: float) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     silent = now_s - running.seen_s
     if silent >= _SILENT_S:
-        text.append(f"silent {clock_time(silent)}  ", "yellow")
+        text.append(f"silent {clock_time(silent)}", "yellow").append("  ")
     if running.step:
         text.append(running.step)
         text.append("  " if running.message else "")
