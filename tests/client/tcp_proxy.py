@@ -82,8 +82,8 @@ class TcpProxy:
                 up.cancel()
                 down.cancel()
                 await asyncio.gather(up, down, return_exceptions=True)
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # the end of it; a cancelled task here would be taken for a fault by asyncio's streams
         finally:
             for opened in writers:
                 self._writers.discard(opened)

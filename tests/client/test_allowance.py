@@ -71,6 +71,19 @@ async def test_who_is_cancelled_in_the_moment_of_the_grant_gives_it_back() -> No
     assert allowance.take_nowait(1)
 
 
+async def test_room_that_comes_just_after_a_cancellation_goes_to_the_next() -> None:
+    allowance = Allowance(1, 10)
+    await allowance.take(1)
+    doomed = asyncio.create_task(allowance.take(1))
+    next_one = asyncio.create_task(allowance.take(1))
+    await settle()
+    doomed.cancel()
+    allowance.give(1)
+    await asyncio.wait_for(next_one, 1)
+    assert doomed.cancelled()
+    assert not allowance.take_nowait(1)
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.integers(0, 3)), max_size=25))
 def test_whatever_happens_all_room_comes_back(script: list[tuple[int, bool, int]]) -> None:
     async def run() -> None:

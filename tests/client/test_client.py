@@ -11,7 +11,7 @@ from tests.client.waiting import PROMPT, until
 from websockets.asyncio.server import ServerConnection, serve
 
 import tidings
-from tidings.client import Client, LinkOptions, State, Window, connect
+from tidings.client import Client, LinkOptions, State, Status, Window, connect
 from tidings.client.options import OnChange
 from tidings.contract.payloads import OperationStart
 from tidings.contract.vocabulary import MessageType
@@ -33,6 +33,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def unanswered(client: Client) -> int:
+    return len(client._publisher._session.publications)
 
 
 class TestConnecting:
@@ -71,8 +75,9 @@ class TestConnecting:
             await client.aclose()
 
     async def test_cancelling_the_wait_leaves_nothing(self) -> None:
-        connecting = asyncio.ensure_future(_connected(free_port(), None))
-        await asyncio.sleep(0.05)
+        told: list[Status] = []
+        connecting = asyncio.ensure_future(_connected(free_port(), told.append))
+        await until(lambda: bool(told))
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting
@@ -176,7 +181,7 @@ class TestPublishing:
         client = await connect(proxy.url, options=PROMPT)
         proxy.stall()
         publishing = [asyncio.create_task(client.publish("data:update")) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        await until(lambda: unanswered(client) == 3)
         await client.aclose()
         for task in publishing:
             with pytest.raises(ConnectionLost):
@@ -190,8 +195,8 @@ class TestPublishing:
         async with connect(proxy.url, options=PROMPT, window=Window(events=5)) as client:
             proxy.stall()
             tasks = [asyncio.create_task(client.publish("data:update", {"version": n})) for n in range(20)]
-            await asyncio.sleep(0.01)
-            assert len(client._publisher._session.publications) == 5
+            await until(lambda: unanswered(client) == 5)
+            assert not any(task.done() for task in tasks)
             proxy.resume()
             await asyncio.gather(*tasks)
             assert hub.call(lambda: hub.app.hub.log.head) == 20
@@ -202,7 +207,7 @@ class TestPublishing:
             proxy.drop()
             await until(lambda: client.state is State.CONNECTING)
             task = asyncio.create_task(client.publish("data:update", {"dataset": "gone"}))
-            await asyncio.sleep(0.01)
+            await until(lambda: unanswered(client) == 1)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             proxy.refusing = False

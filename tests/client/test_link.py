@@ -2,11 +2,13 @@ import asyncio
 from collections import deque
 
 import pytest
+from msgspec import Raw
 from tests.client.model_hub import closed, established
 
 from tidings.client.connection import Connection, Ended
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions
+from tidings.client.publications import Draft
 from tidings.client.reconnect import Reconnect
 from tidings.client.session import Session
 from tidings.client.state import State, Status
@@ -162,6 +164,20 @@ async def test_a_fault_of_ours_ends_it_and_is_raised_to_whoever_waits() -> None:
     with pytest.raises(ZeroDivisionError):
         await linked.link.wait_until(lambda: False)
     assert isinstance(linked.ends[0], ZeroDivisionError)
+
+
+async def test_a_fault_in_sending_does_not_leave_the_receiver_waiting() -> None:
+    class Broken(ScriptedConnection):
+        async def send(self, body: bytes) -> None:
+            raise ZeroDivisionError("a fault")
+
+    linked = Linked(Network(Broken(established())))
+    await linked.wait_greeted()
+    draft = Draft(type="data:update", data=Raw(b"{}"), timestamp="t", event_id="0123456789abcdef")
+    linked.session.publish(draft)
+    linked.link.flush()
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(linked.link.wait_until(lambda: False), 5)
 
 
 async def test_a_callback_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:

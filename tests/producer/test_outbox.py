@@ -10,7 +10,7 @@ import pytest
 from tests.client.hub_server import TIMEOUT_S, HubServer
 from tests.client.waiting import PROMPT
 
-from tidings.client import LinkOptions
+from tidings.client import Connection, LinkOptions, open_websocket
 from tidings.contract.envelope import Event
 from tidings.contract.paths import parse_paths
 from tidings.contract.payloads import OperationProgress
@@ -20,6 +20,7 @@ from tidings.exceptions import (
     HubClosed,
     HubUnreachable,
     InvalidPayload,
+    LogBusy,
     LogFull,
     TidingsError,
 )
@@ -105,12 +106,18 @@ def test_a_bad_address_is_told_when_the_outbox_is_made() -> None:
 def test_a_hub_that_is_away_is_mentioned_once_and_gets_all_when_it_comes(hub: HubServer) -> None:
     hub.stop()
     troubles: list[TidingsError] = []
-    outbox = Outbox(hub.url, on_trouble=troubles.append, options=PATIENT)
+    attempts: list[str] = []
+
+    async def counted(url: str) -> Connection:
+        attempts.append(url)
+        return await open_websocket(url)
+
+    options = msgspec.structs.replace(PATIENT, open_connection=counted)
+    outbox = Outbox(hub.url, on_trouble=troubles.append, options=options)
     for number in range(300):
         assert outbox.put_nowait("operation:progress", OperationProgress(operation_id="a", progress=number / 3))
         assert log_line(outbox, number)
-    until(lambda: bool(troubles))
-    time.sleep(0.1)  # several attempts to connect, at up to 50 ms each
+    until(lambda: len(attempts) > 4)
     assert [type(trouble) for trouble in troubles] == [HubUnreachable]
     figures = outbox.statistics()
     assert (figures.waiting, figures.conflated, figures.unacknowledged) == (301, 299, 0)
@@ -147,6 +154,17 @@ def test_putting_never_waits_even_while_the_hub_does_not_answer(hub: HubServer) 
         assert outbox.close(TIMEOUT_S) == 0
     # What is shed is the oldest: the newest line always arrives.
     assert messages(logged(hub))[-1] == "4999"
+
+
+def test_a_full_outbox_says_so_once(hub: HubServer) -> None:
+    hub.stop()
+    troubles: list[TidingsError] = []
+    outbox = Outbox(hub.url, on_trouble=troubles.append, options=PATIENT, limits=OutboxLimits(events=2))
+    taken = [outbox.put_nowait("data:update", {"version": number}) for number in range(5)]
+    assert taken == [True, True, False, False, False]
+    assert outbox.statistics().shed == 3
+    assert len([trouble for trouble in troubles if isinstance(trouble, LogBusy)]) == 1
+    assert outbox.close(0.0) == 2
 
 
 def test_closing_waits_no_longer_than_told(hub: HubServer) -> None:

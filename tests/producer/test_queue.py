@@ -88,6 +88,17 @@ def test_what_comes_back_takes_its_place_unless_it_is_superseded() -> None:
     assert queue.conflated == 1
 
 
+def test_what_comes_back_to_a_full_queue_is_judged_with_the_rest() -> None:
+    queue = OutboxQueue(OutboxLimits(events=2))
+    queue.put(draft("1"), Rank.LOG, "a")
+    queue.put(draft("2"), Rank.LIFECYCLE, "a")
+    taken = [queue.pop(), queue.pop()]
+    queue.put(draft("3"), Rank.DURABLE, "a")
+    queue.put_back(taken)
+    assert drained(queue) == ["2", "3"]
+    assert queue.shed == 1
+
+
 @given(
     st.lists(
         st.one_of(

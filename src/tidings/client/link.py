@@ -1,7 +1,6 @@
 """Keeps one session connected: opens connections, moves messages, comes back."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -122,10 +121,6 @@ class Link:
             self._changed.clear()
             await self._changed.wait()
 
-    def touch(self) -> None:
-        """Let everyone who waits for a condition look again."""
-        self._changed.set()
-
     def cancel(self) -> None:
         """End the link soon, without waiting."""
         self._task.cancel()
@@ -240,12 +235,17 @@ class Link:
     async def _send(self, connection: Connection) -> None:
         outgoing = self._outgoing
         take = self.session.take_outgoing
-        with contextlib.suppress(Ended):  # the receiver meets it too, and says so
+        try:
             while True:
                 await outgoing.wait()
                 outgoing.clear()
                 while (body := take()) is not None:
                     await connection.send(body)
+        except Ended:
+            return  # the receiver meets it too, and says so
+        except Exception:
+            connection.abort()  # or the receiver would wait for answers to what never went out
+            raise
 
     # Time.
 
