@@ -124,6 +124,19 @@ async def test_the_end_drops_everything_and_tells_nobody(outlet: BufferedOutlet,
     await sending
     assert client.taken == []
     assert flow.calls == ["pause"]
+    assert outlet.write_buffer_size() == 0
+
+
+async def test_the_end_may_come_while_something_is_being_sent(outlet: BufferedOutlet, flow: Flow) -> None:
+    client = Client()
+    client.open.clear()
+    sending = asyncio.create_task(outlet.send_all(client.send))
+    outlet.write(b"x")
+    await asyncio.sleep(0)
+    outlet.end()
+    client.open.set()
+    await sending
+    assert (flow.calls, outlet.write_buffer_size()) == (["pause"], 0)
 
 
 async def test_reading_pauses_and_goes_on_at_the_latest_when_it_is_closed(outlet: BufferedOutlet) -> None:

@@ -102,14 +102,17 @@ class BufferedOutlet:
             self._limit_closing()
             while taken := await self._take():
                 await send(taken)
+                if self._ended:
+                    return
                 self._size -= len(taken)
-                if not self._size and not self._ended and self._flow is not None:
+                if not self._size and self._flow is not None:
                     self._flow.resume_writing()
 
     def end(self) -> None:
         """Drop everything: the client is gone."""
         self._ended = True
         self._chunks.clear()
+        self._size = 0
         self._wakeup.set()
         self.may_read.set()
 

@@ -1,26 +1,28 @@
 """`GET /openapi.json`: the HTTP side described (OpenAPI 3.1), made from the contract, so that it is true of it."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
 from tidings.contract.paths import MAX_KEY_BYTES
-from tidings.contract.payloads import ErrorData
-from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType
+from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.server.http_answers import Answer
 from tidings.server.http_body import MAX_BYTES, MAX_EVENTS
 from tidings.server.http_query import DEFAULT_LIMIT, MAX_LIMIT, MAX_VALUES
+from tidings.server.openapi_schemas import (
+    EVENT_ID,
+    POSITION,
+    PRINTABLE,
+    Schema,
+    key_schema,
+    object_schema,
+    ref,
+    schemas,
+    text_schema,
+)
 from tidings.version import __version__
 
-Schema = dict[str, Any]
-
-_REFERENCE: Final = "#/components/schemas/{name}"
-_PRINTABLE: Final = "^[\\x20-\\x7e]*$"
-_EVENT_ID: Final = "^[!-~]+$"
-_NO_CONTROLS: Final = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
-_POSITION: Final = "^[a-z0-9]{1,32}:(0|[1-9][0-9]{0,18})$"
 _ORIGIN_REFUSED: Final = "A web page of a foreign origin, or a foreign host name."
 
 
@@ -37,7 +39,7 @@ def describe(contract: Contract) -> Answer:
         },
         "servers": [{"url": "."}],
         "paths": _paths(contract),
-        "components": {"schemas": _schemas(contract)},
+        "components": {"schemas": schemas(contract)},
     }
     return Answer(200, msgspec.json.encode(document))
 
@@ -54,7 +56,7 @@ def _paths(contract: Contract) -> Schema:
                 "operationId": "readSnapshot",
                 "summary": "Read the newest event of each key, in log order",
                 "parameters": channels,
-                "responses": _responses("The snapshot.", _ref("Snapshot"), 400, 422, 503),
+                "responses": _responses("The snapshot.", ref("Snapshot"), 400, 422, 503),
             }
         },
         "/v1/stream": {"get": _get_stream(channels)},
@@ -94,7 +96,7 @@ def _post_events() -> Schema:
                 "in": "header",
                 "description": "The event_id of what has none of its own. Item n of a batch, counted from 0, has "
                 "`key#n`, so that there the key is at most 60 characters long.",
-                "schema": {"type": "string", "minLength": 16, "maxLength": 64, "pattern": _EVENT_ID},
+                "schema": {"type": "string", "minLength": 16, "maxLength": 64, "pattern": EVENT_ID},
             },
             {
                 "name": "traceparent",
@@ -107,7 +109,7 @@ def _post_events() -> Schema:
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"anyOf": [_ref("Publication"), batch]}},
+                "application/json": {"schema": {"anyOf": [ref("Publication"), batch]}},
                 "application/x-ndjson": {"schema": {"type": "string"}},
             },
         },
@@ -118,7 +120,7 @@ def _post_events() -> Schema:
                     "Deprecation": _header("RFC 9745: an old name was used."),
                     "Tidings-Notice": _header("Which, and what replaces it."),
                 },
-                "content": {"application/json": {"schema": {"anyOf": [_ref("Accepted"), _ref("Results")]}}},
+                "content": {"application/json": {"schema": {"anyOf": [ref("Accepted"), ref("Results")]}}},
             },
             **_errors(400, 403, 409, 413, 415, 422, 501, 503, 507),
         },
@@ -132,9 +134,9 @@ def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
         "summary": "Read events as they were, none conflated",
         "parameters": [
             *channels,
-            _parameter("key", _list(_key()), "Of each channel, only events of this key."),
+            _parameter("key", _list(key_schema()), "Of each channel, only events of this key."),
             _parameter("type", _list({"enum": types}), "Only events of this type."),
-            _parameter("trace_id", {**_text(1, 128), "pattern": _PRINTABLE}, "Only events of this trace."),
+            _parameter("trace_id", {**text_schema(1, 128), "pattern": PRINTABLE}, "Only events of this trace."),
             _parameter(
                 "since",
                 _since("now", "first", ""),
@@ -144,7 +146,7 @@ def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
                 "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}, "How many."
             ),
         ],
-        "responses": _responses("Events in log order.", _ref("History"), 400, 422, 503),
+        "responses": _responses("Events in log order.", ref("History"), 400, 422, 503),
     }
 
 
@@ -162,7 +164,7 @@ def _get_stream(channels: list[Schema]) -> Schema:
                 "name": "Last-Event-ID",
                 "in": "header",
                 "description": "Goes before `since`.",
-                "schema": {"type": "string", "pattern": _POSITION},
+                "schema": {"type": "string", "pattern": POSITION},
             },
         ],
         "responses": {
@@ -183,7 +185,7 @@ def _responses(description: str, schema: Schema, *errors: int) -> Schema:
 
 def _errors(*statuses: int) -> Schema:
     about = {403: _ORIGIN_REFUSED, 503: "Not now.", 507: "The log is full."}
-    content = {"application/json": {"schema": _ref("ErrorData")}}
+    content = {"application/json": {"schema": ref("ErrorData")}}
     found: Schema = {}
     for status in sorted(statuses):
         answer: Schema = {"description": about.get(status, "Refused; the body says why."), "content": content}
@@ -217,115 +219,12 @@ def _list(item: Schema) -> Schema:
 
 
 def _since(*words: str) -> Schema:
-    return {"anyOf": [{"enum": list(words)}, {"type": "string", "pattern": _POSITION}]}
+    return {"anyOf": [{"enum": list(words)}, {"type": "string", "pattern": POSITION}]}
 
 
 def _header(description: str) -> Schema:
     return {"description": description, "schema": {"type": "string"}}
 
 
-# Schemas.
-
-
-def _schemas(contract: Contract) -> Schema:
-    payloads = [event.payload for event in contract.events.values()]
-    _, components = msgspec.json.schema_components([*payloads, ErrorData], ref_template=_REFERENCE)
-    publications = {_schema_name(event): _publication(event) for event in contract.events.values() if event.publishable}
-    position = {"type": "string", "pattern": _POSITION, "description": "Opaque."}
-    accepted = _object({"position": position, "duplicate": {"const": True}}, "position")
-    events = {"type": "array", "items": _ref("Envelope")}
-    gap = _object({"after": position, "until": position, "reason": {"enum": ["trimmed", "epoch", "future"]}}, "reason")
-    return {
-        **components,
-        **publications,
-        "Publication": {"anyOf": [_ref(name) for name in publications]},
-        "Accepted": accepted,
-        "Results": _object(
-            {"results": {"type": "array", "items": {"anyOf": [_ref("Accepted"), _ref("Refused")]}}}, "results"
-        ),
-        "Refused": _object({"error": _ref("ErrorData")}, "error"),
-        "Envelope": _envelope(contract, position),
-        "Gap": {**gap, "description": "Durable events in between may be gone."},
-        "History": _object(
-            {"events": events, "next": position, "position": position, "gap": _ref("Gap")}, "events", "next", "position"
-        ),
-        "Snapshot": _object({"events": events, "position": position}, "events", "position"),
-    }
-
-
-def _envelope(contract: Contract, position: Schema) -> Schema:
-    return _object(
-        {
-            "type": {"enum": sorted(contract.events)},
-            "timestamp": {"type": "string", "format": "date-time"},
-            "trace_id": {**_text(1, 128), "pattern": _PRINTABLE},
-            "data": {},
-            "channel": {"enum": list(contract.channels)},
-            "position": position,
-            "event_id": {**_text(16, 64), "pattern": _EVENT_ID},
-        },
-        "type",
-        "timestamp",
-        "trace_id",
-        "data",
-        "channel",
-        "position",
-    )
-
-
-def _publication(event: EventType) -> Schema:
-    """Return the schema of an envelope that publishes `event`."""
-    names = [str(event.type), *(old for old, now in LEGACY_TYPES.items() if now == event.type)]
-    channels = ["", str(event.channel), ChannelType.GLOBAL]
-    required = [field.encode_name for field in msgspec.structs.fields(event.payload) if field.required]
-    data = _data(event, required)
-    return _object(
-        {
-            "type": {"enum": names},
-            "timestamp": _or_null({"type": "string", "format": "date-time"}, {"const": ""}),
-            "trace_id": _or_null({**_text(0, 128), "pattern": _PRINTABLE}),
-            "data": data if required else _or_null(data),
-            "channel": {"enum": [*dict.fromkeys(channels), None]},
-            "event_id": _or_null({**_text(16, 64), "pattern": _EVENT_ID}),
-            **{name: {"type": ["string", "null"]} for name in ("id", "reply_to", "position")},
-        },
-        "type",
-        *(["data"] if required else []),
-    )
-
-
-def _data(event: EventType, required: list[str]) -> Schema:
-    """Return the schema of an event's data: its payload's, and its key fit to be one."""
-    payload = _ref(event.payload.__name__)
-    if event.key is None:
-        return payload
-    key = _key() if event.key in required else {"anyOf": [{**_key(), "minLength": 0}, {"type": "null"}]}
-    return {"allOf": [payload, {"type": "object", "properties": {event.key: key}}]}
-
-
-def _schema_name(event: EventType) -> str:
-    return "Publish" + "".join(part.capitalize() for part in str(event.type).replace("_", ":").split(":"))
-
-
-def _key() -> Schema:
-    return {**_text(1, MAX_KEY_BYTES), "pattern": _NO_CONTROLS, "description": f"{MAX_KEY_BYTES} bytes of UTF-8."}
-
-
-def _text(shortest: int, longest: int) -> Schema:
-    return {"type": "string", "minLength": shortest, "maxLength": longest}
-
-
-def _or_null(*schemas: Schema) -> Schema:
-    return {"anyOf": [*schemas, {"type": "null"}]}
-
-
 def _status(word: str) -> Schema:
-    return _object({"status": {"const": word}}, "status")
-
-
-def _object(properties: Schema, *required: str) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(required)}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": _REFERENCE.format(name=name)}
+    return object_schema({"status": {"const": word}}, "status")

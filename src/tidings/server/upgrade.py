@@ -1,19 +1,29 @@
 """uvicorn's HTTP protocol, with an upgrade that loses nothing and leaves nothing behind."""
 
+import asyncio
 from http import HTTPStatus
+from typing import cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tidings.server.socket_options import tune
 
 
 class UpgradableHttpProtocol(HttpToolsProtocol):
     """The HTTP/1.1 side of a port that also speaks WebSocket; given to uvicorn as `Config(http=...)`.
 
-    It differs from its base in the upgrade alone: bytes that came in the same segment as the handshake (RFC 6455
+    It differs from its base in the socket's options, so that what an event stream has not read waits in the log and not
+    in the kernel, and in the upgrade: bytes that came in the same segment as the handshake (RFC 6455
     §4.1 forbids a client to send them before the answer, yet some do, and a proxy may join the two) reach the
     WebSocket instead of being dropped, and this object is emptied, so that an open WebSocket does not pay for the
     HTTP parser and the request for the rest of its life.
     """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a new connection."""
+        super().connection_made(cast(asyncio.Transport, transport))
+        tune(transport)
 
     def data_received(self, data: bytes) -> None:
         """Read a segment of HTTP, or of what follows an upgrade."""

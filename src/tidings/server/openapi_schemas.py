@@ -1,0 +1,126 @@
+"""The schemas of `/openapi.json`, made from the contract's payloads (JSON Schema 2020-12)."""
+
+from typing import Any, Final
+
+import msgspec
+
+from tidings.contract.catalogue import EventType
+from tidings.contract.contract import Contract
+from tidings.contract.paths import MAX_KEY_BYTES
+from tidings.contract.payloads import ErrorData
+from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType
+
+Schema = dict[str, Any]
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+PRINTABLE: Final = "^[\\x20-\\x7e]*$"
+EVENT_ID: Final = "^[!-~]+$"
+_NO_CONTROLS: Final = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
+POSITION: Final = "^[a-z0-9]{1,32}:(0|[1-9][0-9]{0,18})$"
+
+
+def schemas(contract: Contract) -> Schema:
+    """Return the named schemas of the description."""
+    payloads = [event.payload for event in contract.events.values()]
+    _, components = msgspec.json.schema_components([*payloads, ErrorData], ref_template=_REFERENCE)
+    publications = {_schema_name(event): _publication(event) for event in contract.events.values() if event.publishable}
+    position = {"type": "string", "pattern": POSITION, "description": "Opaque."}
+    accepted = object_schema({"position": position, "duplicate": {"const": True}}, "position")
+    events = {"type": "array", "items": ref("Envelope")}
+    gap = object_schema(
+        {"after": position, "until": position, "reason": {"enum": ["trimmed", "epoch", "future"]}}, "reason"
+    )
+    return {
+        **components,
+        **publications,
+        "Publication": {"anyOf": [ref(name) for name in publications]},
+        "Accepted": accepted,
+        "Results": object_schema(
+            {"results": {"type": "array", "items": {"anyOf": [ref("Accepted"), ref("Refused")]}}}, "results"
+        ),
+        "Refused": object_schema({"error": ref("ErrorData")}, "error"),
+        "Envelope": _envelope(contract, position),
+        "Gap": {**gap, "description": "Durable events in between may be gone."},
+        "History": object_schema(
+            {"events": events, "next": position, "position": position, "gap": ref("Gap")}, "events", "next", "position"
+        ),
+        "Snapshot": object_schema({"events": events, "position": position}, "events", "position"),
+    }
+
+
+def _envelope(contract: Contract, position: Schema) -> Schema:
+    return object_schema(
+        {
+            "type": {"enum": sorted(contract.events)},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "trace_id": {**text_schema(1, 128), "pattern": PRINTABLE},
+            "data": {},
+            "channel": {"enum": list(contract.channels)},
+            "position": position,
+            "event_id": {**text_schema(16, 64), "pattern": EVENT_ID},
+        },
+        "type",
+        "timestamp",
+        "trace_id",
+        "data",
+        "channel",
+        "position",
+    )
+
+
+def _publication(event: EventType) -> Schema:
+    """Return the schema of an envelope that publishes `event`."""
+    names = [str(event.type), *(old for old, now in LEGACY_TYPES.items() if now == event.type)]
+    channels = ["", str(event.channel), ChannelType.GLOBAL]
+    required = [field.encode_name for field in msgspec.structs.fields(event.payload) if field.required]
+    data = _data(event, required)
+    return object_schema(
+        {
+            "type": {"enum": names},
+            "timestamp": _or_null({"type": "string", "format": "date-time"}, {"const": ""}),
+            "trace_id": _or_null({**text_schema(0, 128), "pattern": PRINTABLE}),
+            "data": data if required else _or_null(data),
+            "channel": {"enum": [*dict.fromkeys(channels), None]},
+            "event_id": _or_null({**text_schema(16, 64), "pattern": EVENT_ID}),
+            **{name: {"type": ["string", "null"]} for name in ("id", "reply_to", "position")},
+        },
+        "type",
+        *(["data"] if required else []),
+    )
+
+
+def _data(event: EventType, required: list[str]) -> Schema:
+    """Return the schema of an event's data: its payload's, and its key fit to be one."""
+    payload = ref(event.payload.__name__)
+    if event.key is None:
+        return payload
+    key = key_schema() if event.key in required else {"anyOf": [{**key_schema(), "minLength": 0}, {"type": "null"}]}
+    return {"allOf": [payload, {"type": "object", "properties": {event.key: key}}]}
+
+
+def _schema_name(event: EventType) -> str:
+    return "Publish" + "".join(part.capitalize() for part in str(event.type).replace("_", ":").split(":"))
+
+
+def key_schema() -> Schema:
+    """Return the schema of a key."""
+    return {**text_schema(1, MAX_KEY_BYTES), "pattern": _NO_CONTROLS, "description": f"{MAX_KEY_BYTES} bytes of UTF-8."}
+
+
+def text_schema(shortest: int, longest: int) -> Schema:
+    """Return the schema of a string of so many characters."""
+    return {"type": "string", "minLength": shortest, "maxLength": longest}
+
+
+def _or_null(*schemas: Schema) -> Schema:
+    return {"anyOf": [*schemas, {"type": "null"}]}
+
+
+def object_schema(properties: Schema, *required: str) -> Schema:
+    """Return the schema of an object, which may have further members."""
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def ref(name: str) -> Schema:
+    """Return a reference to a named schema."""
+    return {"$ref": _REFERENCE.format(name=name)}
