@@ -12,23 +12,21 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.client.items import Gap, Item, ReceivedEvent, Settled
+from tidings.client.items import Gap, Item, Settled
 from tidings.client.liveness import Liveness
 from tidings.client.publications import Command, Draft, Publications, encode_command
+from tidings.client.reading import read_event
 from tidings.client.state import State
 from tidings.client.subscription import Cursor
 from tidings.contract import commands
-from tidings.contract.catalogue import EventType
 from tidings.contract.codes import reconnects
-from tidings.contract.contract import Contract, alert_key
+from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload, SystemAlert
-from tidings.contract.vocabulary import LEGACY_TYPES
+from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload
 from tidings.exceptions import (
     ClientError,
     CommandRefused,
     ConnectionLost,
-    ContractError,
     Draining,
     HubClosed,
     InvalidPosition,
@@ -229,29 +227,7 @@ class Session:
     def _on_event(self, envelope: Envelope, channel: str, position: str) -> Sequence[Item]:
         if not self.cursor.received(position):
             return ()
-        data = b"" + envelope.data
-        payload, key = self._read(envelope.type, data)
-        return (
-            ReceivedEvent(
-                type=envelope.type,
-                timestamp=envelope.timestamp or "",
-                trace_id=envelope.trace_id or "",
-                channel=channel,
-                key=key,
-                payload=payload,
-                data=data,
-                position=position,
-                event_id=envelope.event_id,
-            ),
-        )
-
-    def _read(self, type: str, data: bytes) -> tuple[Payload | None, str | None]:
-        try:
-            payload = self._contract.decode(type, data)
-        except ContractError:  # a newer hub's type, or form of it: its bytes are handed on
-            return None, None
-        row = self._contract.events.get(LEGACY_TYPES.get(type, type))
-        return payload, None if row is None else event_key(row, payload)
+        return (read_event(self._contract, envelope, channel, position),)
 
     def _on_subscribed(self, envelope: Envelope) -> Sequence[Item]:
         self.cursor.subscribed(_data(envelope, commands.Subscribed))
@@ -303,14 +279,6 @@ class Session:
         if error.code == Draining.code or not self.publications.settle(id):
             return ()
         return (Settled(id, refused),)
-
-
-def event_key(row: EventType, payload: Payload) -> str | None:
-    """Return the key of an event whose type is `row` (CONTRACT §3)."""
-    if isinstance(payload, SystemAlert):
-        return alert_key(payload)
-    key: str | None = getattr(payload, row.key) if row.key is not None else None
-    return key or None
 
 
 def _data(envelope: Envelope, type: type[_T]) -> _T:

@@ -14,13 +14,12 @@ from tidings.client.loop_thread import LoopThread
 from tidings.client.options import LinkOptions
 from tidings.client.publications import PayloadLike
 from tidings.client.publisher import Publisher, make_draft
-from tidings.client.session import event_key
+from tidings.client.reading import event_key, event_type
 from tidings.client.state import State, Status
 from tidings.client.url import hub_url
 from tidings.contract.catalogue import EventType
 from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
-from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.exceptions import CommandRefused, ConnectionLost, ContractError, InternalError, LogBusy, TidingsError
 from tidings.producer.queue import Entry, OutboxLimits, OutboxQueue, rank_of
 
@@ -170,7 +169,7 @@ class Outbox:
         return len(self._queue) + len(self._returned) + self._unacknowledged
 
     def _read(self, type: str, data: bytes) -> tuple[EventType | None, str | None]:
-        row = self._contract.events.get(LEGACY_TYPES.get(type, type))
+        row = event_type(self._contract, type)
         if row is None:
             return None, None  # the hub's contract may know it
         return row, event_key(row, self._contract.decode(type, data))

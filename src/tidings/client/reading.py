@@ -1,0 +1,48 @@
+"""From an envelope to an event, its data typed as far as this client's contract knows the type."""
+
+from tidings.client.items import ReceivedEvent
+from tidings.contract.catalogue import EventType
+from tidings.contract.contract import Contract, alert_key
+from tidings.contract.envelope import Envelope
+from tidings.contract.payloads import Payload, SystemAlert
+from tidings.contract.vocabulary import LEGACY_TYPES
+from tidings.exceptions import ContractError
+
+
+def read_event(contract: Contract, envelope: Envelope, channel: str, position: str) -> ReceivedEvent:
+    """Return the logged event in `envelope`, which is on `channel` and at `position`."""
+    data = b"" + envelope.data
+    payload, key = _read(contract, envelope.type, data)
+    return ReceivedEvent(
+        type=envelope.type,
+        timestamp=envelope.timestamp or "",
+        trace_id=envelope.trace_id or "",
+        channel=channel,
+        key=key,
+        payload=payload,
+        data=data,
+        position=position,
+        event_id=envelope.event_id,
+    )
+
+
+def _read(contract: Contract, type: str, data: bytes) -> tuple[Payload | None, str | None]:
+    try:
+        payload = contract.decode(type, data)
+    except ContractError:  # a newer hub's type, or form of it: its bytes are handed on
+        return None, None
+    row = event_type(contract, type)
+    return payload, None if row is None else event_key(row, payload)
+
+
+def event_type(contract: Contract, type: str) -> EventType | None:
+    """Return the catalogue's row for `type`, an old name included; None where it has none."""
+    return contract.events.get(LEGACY_TYPES.get(type, type))
+
+
+def event_key(row: EventType, payload: Payload) -> str | None:
+    """Return the key of an event whose type is `row` (CONTRACT §3)."""
+    if isinstance(payload, SystemAlert):
+        return alert_key(payload)
+    key: str | None = getattr(payload, row.key) if row.key is not None else None
+    return key or None

@@ -1,0 +1,43 @@
+import msgspec
+import pytest
+from msgspec import Raw
+
+from tidings.client.reading import event_key, event_type, read_event
+from tidings.contract.contract import Contract
+from tidings.contract.envelope import Envelope
+from tidings.contract.payloads import OperationFailed
+
+CONTRACT = Contract()
+
+
+def read(type: str, data: object) -> tuple[object, str | None]:
+    event = read_event(CONTRACT, Envelope(type, data=Raw(msgspec.json.encode(data))), "operations", "e:1")
+    return event.payload, event.key
+
+
+def test_the_old_name_of_a_failure_is_read_as_one() -> None:
+    data = {"operation_id": "a", "code": "c", "message": "m", "recoverable": False}
+    payload, key = read("operation:error", data)
+    assert isinstance(payload, OperationFailed)
+    assert key == "a"
+    assert event_type(CONTRACT, "operation:error") is CONTRACT.events["operation:failed"]
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        ({"alert_id": "mine"}, "mine"),
+        ({}, "disk_low"),
+        ({"operation_id": "a"}, "disk_low:a"),
+    ],
+)
+def test_an_alerts_key_is_its_own_or_its_code_with_the_operation(data: dict[str, str], key: str) -> None:
+    alert = {"severity": "info", "code": "disk_low", "message": "m", "recoverable": True}
+    assert read("system:alert", alert | data)[1] == key
+
+
+def test_a_type_without_a_key_and_an_empty_key_are_none() -> None:
+    assert read("license:expired", {})[1] is None
+    assert read("data:update", {"dataset": ""})[1] is None
+    row = CONTRACT.events["license:expired"]
+    assert event_key(row, CONTRACT.decode("license:expired", b"null")) is None
