@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, TextIO
 
 import msgspec
@@ -87,7 +88,9 @@ def _rendering(form: str, stream: TextIO) -> Sequence[Processor]:
 def _make_printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Escape what would steer the terminal: paths, reasons and codes in a line may be a stranger's."""
     for name, value in event.items():
-        if isinstance(value, str) and name not in _SEVERAL_LINES and not value.isprintable():
+        if isinstance(value, Enum):
+            event[name] = value.value
+        elif isinstance(value, str) and name not in _SEVERAL_LINES and not value.isprintable():
             event[name] = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in value)
     return event
 

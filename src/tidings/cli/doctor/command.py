@@ -1,6 +1,7 @@
 """The command `tidings doctor`."""
 
 import asyncio
+import os
 from typing import Annotated
 
 import msgspec
@@ -49,7 +50,9 @@ async def _examine(url: str | None, *, quiet: bool) -> list[Finding]:
 
 
 def _show(finding: Finding) -> None:
-    mark = typer.style(MARKS[finding.verdict], fg=_COLORS[finding.verdict], bold=True)
+    mark = MARKS[finding.verdict]
+    if not os.environ.get("NO_COLOR"):
+        mark = typer.style(mark, fg=_COLORS[finding.verdict], bold=True)
     typer.echo(f"{mark} {finding.check.ljust(_WIDTH)} {finding.summary}")
     if finding.hint:
         typer.echo(f"  {'':{_WIDTH}} → {finding.hint}")

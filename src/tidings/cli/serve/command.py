@@ -18,7 +18,7 @@ def _serve(config: Path | None, show_config: bool, flags: dict[str, Any]) -> Non
     import platformdirs
 
     data = platformdirs.user_data_path("tidings", appauthor=False)
-    resolved = resolve(flags, os.environ, config, data=data)
+    resolved = resolve(flags, os.environ, config and config.expanduser(), data=data)
     if show_config:
         typer.echo(resolved.show(), nl=False)
         return

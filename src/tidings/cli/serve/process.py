@@ -130,7 +130,9 @@ class HubProcess:
         secure = "s" if self._settings.tls_cert else ""
         places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
         first = places[0]
-        typer.echo(f"ws{secure}://{first}{self._settings.ws_path} http{secure}://{first}/")
+        # Whoever started us may not read it, or be gone.
+        with contextlib.suppress(OSError):
+            typer.echo(f"ws{secure}://{first}{self._settings.ws_path} http{secure}://{first}/")
         log.info(
             "hub ready",
             version=__version__,

@@ -75,25 +75,27 @@ async def run_watch(request: WatchRequest, form: Form) -> bool:
 
 
 async def _on_screen(request: WatchRequest, watch: Watch[Item], view: WatchView, url: str) -> None:
-    loop = asyncio.get_running_loop()
-    with Screen(view, lambda: link_of(watch.status, url, loop.time()), Console()) as screen:
-        drawing = loop.create_task(_draw(screen))
-        try:
-            while batch := await watch.take_batch():
-                for item in batch:
-                    line = view.apply(item) if isinstance(item, ReceivedEvent) else view.note(item)
-                    if line is not None:
-                        screen.add(line)
-                if request.exit_when_done and view.done:
+    now = asyncio.get_running_loop().time
+    with Screen(view, lambda: link_of(watch.status, url, now()), Console()) as screen:
+        due = now()
+        while True:
+            try:
+                # A take that is cancelled has taken nothing.
+                async with asyncio.timeout_at(due):
+                    batch = await watch.take_batch()
+                if not batch:
                     return
-        finally:
-            drawing.cancel()
-
-
-async def _draw(screen: Screen) -> None:
-    while True:
-        screen.draw()
-        await asyncio.sleep(FRAME_S)
+            except TimeoutError:
+                batch = []
+            for item in batch:
+                line = view.apply(item) if isinstance(item, ReceivedEvent) else view.note(item)
+                if line is not None:
+                    screen.add(line)
+            if request.exit_when_done and view.done:
+                return
+            if now() >= due:
+                screen.draw()
+                due = now() + FRAME_S
 
 
 async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView, *, json: bool) -> None:
