@@ -29,7 +29,6 @@ from rich.terminal_theme import TerminalTheme
 from tidings.cli.watch.sight import seconds
 from tidings.cli.watch.view import Link, WatchView
 from tidings.client.items import ReceivedEvent
-from tidings.client.session import event_key
 from tidings.contract.contract import Contract
 
 HERE = Path(__file__).parent
@@ -78,7 +77,7 @@ def read_events(lines: Iterable[str]) -> Iterator[ReceivedEvent]:
                 timestamp=envelope["timestamp"],
                 trace_id=envelope["trace_id"],
                 channel=envelope["channel"],
-                key=event_key(row, payload),
+                key=getattr(payload, "operation_id", None),
                 payload=payload,
                 data=data,
                 position=envelope["position"],
