@@ -40,6 +40,8 @@ def canonical(text: str) -> str:
     Raises:
         InvalidTimestamp: It is not RFC 3339, or no such moment exists in years 1–9999.
     """
+    if text[19:] == "Z" and text[:19] in known_seconds:
+        return text
     try:
         match = _RFC_3339.fullmatch(text)
         if match is None:
