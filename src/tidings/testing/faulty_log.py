@@ -36,6 +36,11 @@ class FaultyLog:
         """Let the next read fail with `error`."""
         self._read_errors.append(error)
 
+    def clear_faults(self) -> None:
+        """Let nothing fail that has not failed yet."""
+        self._append_errors.clear()
+        self._read_errors.clear()
+
     def hold_appends(self) -> None:
         """Complete no append until `release_appends`."""
         self._held_appends = self._held_appends or []

@@ -43,7 +43,7 @@ class ManualLoop:
     @property
     def idle(self) -> bool:
         """Whether nothing is ready to run now."""
-        return not self._ready and not (self._timers and self._timers[0][0] <= self._clock.monotonic())
+        return not self._ready and not (self._timers and self._timers[0][0] <= self._clock.now)
 
     def call_soon(self, callback: Callable[[], object], /) -> ManualHandle:
         """See `Scheduler.call_soon`."""
@@ -55,13 +55,13 @@ class ManualLoop:
         """See `Scheduler.call_later`."""
         handle = ManualHandle(callback)
         # The number keeps timers of one moment in the order in which they were set.
-        heapq.heappush(self._timers, (self._clock.monotonic() + delay, next(self._numbers), handle))
+        heapq.heappush(self._timers, (self._clock.now + delay, next(self._numbers), handle))
         return handle
 
     def run_round(self) -> None:
         """Run what is ready now, and nothing that this makes ready."""
         self.rounds += 1
-        now = self._clock.monotonic()
+        now = self._clock.now
         while self._timers and self._timers[0][0] <= now:
             self._ready.append(heapq.heappop(self._timers)[2])
         for _ in range(len(self._ready)):
@@ -88,12 +88,12 @@ class ManualLoop:
             RuntimeError: See `run_until_idle`.
         """
         clock = self._clock
-        end = clock.monotonic() + seconds
+        end = clock.now + seconds
         self.run_until_idle()
         while self._timers and self._timers[0][0] <= end:
-            clock.advance(max(0.0, self._timers[0][0] - clock.monotonic()))
+            clock.advance(max(0.0, self._timers[0][0] - clock.now))
             if self.idle:  # the clock counts whole nanoseconds, and may stand just before the timer
                 clock.advance(1e-9)
             self.run_until_idle()
-        clock.advance(max(0.0, end - clock.monotonic()))
+        clock.advance(max(0.0, end - clock.now))
         self.run_until_idle()

@@ -1,0 +1,60 @@
+"""Events and records for tests of the parts, which need no contract."""
+
+from tidings.contract.envelope import Event
+from tidings.contract.vocabulary import EventClass, SlotEffect
+from tidings.hub.hub import Hub
+from tidings.log.base import Draft, Record
+from tidings.testing.hub import InMemoryClient, Message
+
+LATEST = frozenset({"operation:progress", "system:status"})
+ENDS = frozenset({"operation:complete", "operation:failed", "operation:cancelled"})
+
+
+def make_event(
+    type: str = "data:update",
+    key: str | None = None,
+    *,
+    channel: str | None = None,
+    trace_id: str = "t",
+    data: bytes = b"{}",
+    event_id: str | None = None,
+) -> Event:
+    domain = type.partition(":")[0]
+    return Event(
+        type=type,
+        timestamp="2026-01-01T00:00:00Z",
+        trace_id=trace_id,
+        data=data,
+        channel=channel or {"operation": "operations"}.get(domain, domain),
+        key=key,
+        event_class=EventClass.LATEST if type in LATEST else EventClass.DURABLE,
+        event_id=event_id,
+        effect=SlotEffect.END if type in ENDS else SlotEffect.REPLACE,
+    )
+
+
+def make_draft(event: Event, scope: str = "") -> Draft:
+    return Draft(event, 0, scope)
+
+
+def make_record(offset: int, event: Event | None = None) -> Record:
+    return Record(offset, event or make_event(), 0)
+
+
+def update(dataset: str = "d", **more: object) -> Message:
+    return {"dataset": dataset, **more}
+
+
+def progress(operation_id: str, percent: float = 1, **more: object) -> Message:
+    return {"operation_id": operation_id, "progress": percent, **more}
+
+
+def publish_updates(client: InMemoryClient, count: int, dataset: str = "d", size: int = 0) -> None:
+    """Publish durable events, numbered from the client's last."""
+    for number in range(count):
+        client.send("data:update", update(dataset, metadata={"n": number, "pad": "x" * size}))
+
+
+def live(hub: Hub) -> int:
+    """Return how many subscribers are live."""
+    return sum(len(lane.members) for lane in hub.delivery.lanes)

@@ -1,0 +1,83 @@
+import pytest
+
+from tidings.contract.positions import Position
+from tidings.exceptions import InvalidParameter, InvalidPath, InvalidPosition, UnknownChannel
+from tidings.hub.config import rounded_pace
+from tidings.hub.options import query_pairs, read_options
+
+CHANNELS = ("global", "operations", "data", "system")
+
+
+def test_without_a_query_everything_is_read_from_now_on() -> None:
+    options = read_options("", CHANNELS)
+    assert options.paths.names() == ["data", "global", "operations", "system"]
+    assert (options.named, options.since, options.pace_ms) == (False, "now", 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("channel=operations", ["global", "operations"]),
+        ("channel=operations&channel=data", ["data", "global", "operations"]),
+        ("channels=operations,data", ["data", "global", "operations"]),
+        ("channel=operations%2Fa%2Cb", ["global", "operations/a,b"]),
+        ("channels=operations%2Fa%2Cb,data", ["data", "global", "operations/a,b"]),
+        ("channels=operations/acme.*", ["global", "operations/acme.*"]),
+        ("channels=none", []),
+        ("channels=*", ["data", "global", "operations", "system"]),
+    ],
+)
+def test_paths_are_those_named(query: str, names: list[str]) -> None:
+    options = read_options(query, CHANNELS)
+    assert (options.paths.names(), options.named) == (names, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "since"),
+    [
+        ("since=snapshot", "snapshot"),
+        ("since=", "first"),
+        ("since=first", "first"),
+        ("since=ab12%3A7", Position("ab12", 7)),
+        ("since=now&since=ab12:8", Position("ab12", 8)),
+    ],
+)
+def test_since_is_as_in_the_command(query: str, since: Position | str) -> None:
+    assert read_options(query, CHANNELS).since == since
+
+
+def test_the_caller_says_what_an_absent_since_means() -> None:
+    assert read_options("", CHANNELS, default_since="snapshot").since == "snapshot"
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"), [(-5, 0), (0, 0), (1, 50), (50, 50), (51, 100), (999, 1000), (1001, 5000), (10**8, 5000)]
+)
+def test_a_pace_is_rounded_up_to_one_of_a_few(asked: int, given: int) -> None:
+    assert rounded_pace(asked) == given
+    if asked >= 0:
+        assert read_options(f"pace_ms={asked}", CHANNELS).pace_ms == given
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("channel=nonsense", UnknownChannel),
+        ("channel=/a", InvalidPath),
+        ("channels=", InvalidPath),
+        ("channel=operations/%FF", InvalidPath),
+        ("since=yesterday", InvalidPosition),
+        ("pace_ms=fast", InvalidParameter),
+        ("pace_ms=-1", InvalidParameter),
+        ("pace_ms=", InvalidParameter),
+        ("pace_ms=%D9%A3", InvalidParameter),
+        ("pace_ms=1000000000", InvalidParameter),
+    ],
+)
+def test_what_cannot_be_read_is_refused(query: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        read_options(query, CHANNELS)
+
+
+def test_pairs_keep_their_order_and_their_encoding() -> None:
+    assert query_pairs("a=1&&b=%20=&a&c%64=2") == [("a", "1"), ("b", "%20="), ("a", ""), ("cd", "2")]

@@ -1,0 +1,77 @@
+from tests.hub.events import make_event, make_record
+
+from tidings.hub.ring import Ring
+from tidings.testing.lines import PLAIN_LINES, VERSIONED_LINES
+
+
+def fill(ring: Ring, first: int, last: int, size: int = 0) -> None:
+    for offset in range(first, last + 1):
+        ring.add(make_record(offset, make_event(data=b'"%b"' % (b"x" * size))), f"e:{offset}")
+
+
+def offsets(ring: Ring, after: int, limit: int = 100) -> list[int]:
+    return [entry.offset for entry in ring.after(after, limit)]
+
+
+def test_what_comes_after_an_offset_is_found() -> None:
+    ring = Ring(1 << 20, 10)
+    fill(ring, 11, 20)
+    assert ring.floor == 10
+    assert offsets(ring, 10) == list(range(11, 21))
+    assert offsets(ring, 17) == [18, 19, 20]
+    assert offsets(ring, 10, limit=3) == [11, 12, 13]
+    assert offsets(ring, 20) == []
+
+
+def test_an_event_is_encoded_once_a_form() -> None:
+    ring = Ring(1 << 20, 0)
+    fill(ring, 1, 1)
+    (entry,) = ring.after(0, 1)
+    frames = [ring.frame(entry, form) for form in (PLAIN_LINES, VERSIONED_LINES, PLAIN_LINES, VERSIONED_LINES)]
+    assert ring.encodes == 2
+    assert frames[0] is frames[2]
+    assert frames[0] != frames[1]
+
+
+def test_the_oldest_fall_out_and_the_floor_rises() -> None:
+    ring = Ring(10_000, 0)
+    fill(ring, 1, 100)
+    ring.shrink()
+    assert 0 < len(ring) < 20
+    assert offsets(ring, ring.floor) == list(range(ring.floor + 1, 101))
+    assert ring.floor == 100 - len(ring)
+
+
+def test_frames_count_against_its_bytes() -> None:
+    ring = Ring(10_000, 0)
+    fill(ring, 1, 5, size=1_000)
+    ring.shrink()
+    assert len(ring) == 5
+    for entry in ring.after(0, 5):
+        ring.frame(entry, PLAIN_LINES)
+    ring.shrink()
+    assert len(ring) == 3
+
+
+def test_what_fell_out_is_let_go_of_before_the_list_is_cut() -> None:
+    ring = Ring(50_000, 0)
+    fill(ring, 1, 1_000)
+    ring.shrink()
+    held = [entry for entry in ring._entries if entry.position]
+    assert len(held) == len(ring)
+
+
+def test_the_list_is_cut_in_the_end() -> None:
+    ring = Ring(50_000, 0)
+    for start in range(1, 20_001, 100):
+        fill(ring, start, start + 99)
+        ring.shrink()
+    assert len(ring._entries) < 10_000
+    assert offsets(ring, ring.floor) == list(range(ring.floor + 1, 20_101))
+
+
+def test_a_ring_of_no_bytes_holds_nothing() -> None:
+    ring = Ring(0, 0)
+    fill(ring, 1, 3)
+    ring.shrink()
+    assert (len(ring), ring.floor, offsets(ring, 3)) == (0, 3, [])

@@ -1,0 +1,69 @@
+import pytest
+
+from tidings.testing.outlet import MemoryOutlet
+
+
+class Owner:
+    """Notes when the outlet paused, resumed and closed."""
+
+    def __init__(self, outlet: MemoryOutlet) -> None:
+        self.calls: list[str] = []
+        outlet.on_pause = lambda: self.calls.append("pause")
+        outlet.on_resume = lambda: self.calls.append("resume")
+        outlet.on_close = lambda: self.calls.append("close")
+
+
+def test_a_client_that_reads_gets_everything_at_once() -> None:
+    outlet = MemoryOutlet()
+    owner = Owner(outlet)
+    outlet.write(b"one")
+    assert outlet.direct()(b"two") == 3
+    assert (bytes(outlet.received), outlet.writes, outlet.write_buffer_size(), owner.calls) == (b"onetwo", 2, 0, [])
+
+
+def test_bytes_wait_where_the_kernel_has_no_room() -> None:
+    outlet = MemoryOutlet()
+    owner = Owner(outlet)
+    outlet.stall(2)
+    outlet.write(b"abcd")
+    outlet.write(b"ef")
+    assert (bytes(outlet.received), outlet.write_buffer_size(), owner.calls) == (b"ab", 4, ["pause"])
+    outlet.take(3)
+    assert (bytes(outlet.received), owner.calls) == (b"abcde", ["pause"])
+    outlet.take(2)
+    assert (bytes(outlet.received), outlet.write_buffer_size(), owner.calls) == (b"abcdef", 0, ["pause", "resume"])
+    outlet.write(b"gh")
+    assert (bytes(outlet.received), owner.calls[2:]) == (b"abcdefg", ["pause"])
+    outlet.take()
+    outlet.write(b"i" * 10_000)
+    assert (len(outlet.received), owner.calls[2:]) == (10_008, ["pause", "resume"])
+
+
+def test_past_the_transport_the_kernel_says_how_much_it_took() -> None:
+    outlet = MemoryOutlet()
+    outlet.stall(2)
+    send = outlet.direct()
+    assert send(b"abc") == 2
+    with pytest.raises(BlockingIOError):
+        send(b"c")
+    assert (bytes(outlet.received), outlet.write_buffer_size(), outlet.writes) == (b"ab", 0, 0)
+    outlet.write(b"c")
+    with pytest.raises(RuntimeError, match="overtake"):
+        send(b"d")
+
+
+def test_an_outlet_without_a_way_past_the_transport_gives_write() -> None:
+    outlet = MemoryOutlet(past_transport=False)
+    assert outlet.direct()(b"abc") is None
+    assert bytes(outlet.received) == b"abc"
+
+
+def test_nothing_is_written_once_it_is_closed() -> None:
+    outlet = MemoryOutlet()
+    owner = Owner(outlet)
+    outlet.close(1000, "done")
+    outlet.close(1001, "again")
+    outlet.write(b"abc")
+    with pytest.raises(BrokenPipeError):
+        outlet.direct()(b"abc")
+    assert (bytes(outlet.received), outlet.closed, owner.calls) == (b"", (1000, "done"), ["close"])
