@@ -60,7 +60,8 @@ class Process:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate(timeout=TIMEOUT_S)
+        if self.process.stdout is not None and not self.process.stdout.closed:
+            self.process.communicate(timeout=TIMEOUT_S)
 
     def read_line(self) -> str:
         """Return the next line of stdout; "" at its end."""
@@ -101,9 +102,13 @@ class Hub(Process):
         super().__init__("serve", "--port", "0", *chosen, *options, env=env)
 
     def __enter__(self) -> Self:
-        self.ready = self.read_line()
-        if not self.ready:
-            raise RuntimeError(f"the hub did not start: {self.wait()[2]}")
+        try:
+            self.ready = self.read_line()
+            if not self.ready:
+                raise RuntimeError(f"the hub did not start: {self.wait()[2]}")
+        except BaseException:
+            self.__exit__()
+            raise
         self.url, self.http = self.ready.split()
         return self
 
@@ -201,4 +206,4 @@ def without_modules(folder: Path, *names: str) -> Iterator[dict[str, str]]:
         "sys.meta_path.insert(0, Missing())\n"
     )
     (folder / "sitecustomize.py").write_text(blocker)
-    yield {"PYTHONPATH": str(folder)}
+    yield {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
