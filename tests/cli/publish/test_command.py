@@ -1,9 +1,10 @@
 import json
 import signal
+import socket
 from pathlib import Path
 
 import pytest
-from tests.cli.processes import Hub, Process, tidings
+from tests.cli.processes import TIMEOUT_S, Hub, Process, tidings
 
 UPDATE = '{"dataset": "prices"}'
 
@@ -133,6 +134,19 @@ def test_ctrl_c_ends_a_stream_at_once(shared_hub: Hub) -> None:
         code, _, stderr = process.wait()
     assert code == 130
     assert "Traceback" not in stderr
+
+
+def test_ctrl_c_ends_the_wait_for_a_hub_that_does_not_answer() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Process("publish", "data:update", UPDATE, "--url", f"ws://127.0.0.1:{silent.getsockname()[1]}/ws") as process,
+    ):
+        silent.settimeout(TIMEOUT_S)
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(4) == b"GET "
+            process.signal(signal.SIGINT)
+            assert process.wait() == (130, "", "")
 
 
 def test_the_list_of_types_needs_no_hub() -> None:
