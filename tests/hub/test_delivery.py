@@ -1,0 +1,349 @@
+"""Live delivery, counted: what it costs, and what it does not."""
+
+import gc
+import tracemalloc
+
+import pytest
+from tests.hub.events import live, progress, publish_updates, update
+
+from tidings.hub.config import HubConfig
+from tidings.hub.subscriber import State
+from tidings.log.memory import MemoryLog
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub
+
+ALL_FORMS = ((True, True), (True, False), (False, True), (False, False))
+
+
+def numbers(client: InMemoryClient) -> list[int]:
+    return [message["data"]["metadata"]["n"] for message in client.read_events()]
+
+
+def publisher_of(hub: InMemoryHub) -> InMemoryClient:
+    publisher = hub.connect("channels=none")
+    hub.settle()
+    return publisher
+
+
+# What an event costs.
+
+
+def test_an_event_is_encoded_once_a_wire_form_for_any_number_of_subscribers() -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    clients = [hub.connect("channels=*", versioned=versioned) for versioned in (True, False) for _ in range(50)]
+    clients += [hub.connect("channel=data", versioned=versioned) for versioned in (True, False) for _ in range(50)]
+    hub.settle()
+    publish_updates(publisher, 20)
+    hub.settle()
+    late = hub.connect("channel=data&since=first")
+    hub.settle()
+    assert hub.hub.delivery.ring.encodes == 2 * 20
+    assert all(numbers(client) == list(range(20)) for client in [*clients, late])
+
+
+def test_a_form_that_nobody_reads_is_not_encoded() -> None:
+    hub = InMemoryHub()
+    publish_updates(publisher_of(hub), 5)
+    hub.settle()
+    assert hub.hub.delivery.ring.encodes == 0
+
+
+@pytest.mark.parametrize("past_transport", [True, False])
+@pytest.mark.parametrize("events", [1, 200])
+def test_a_live_subscriber_is_written_to_once_a_tick_however_many_events_it_holds(
+    events: int, past_transport: bool
+) -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    clients = [hub.connect("channel=data", past_transport=past_transport) for _ in range(10)]
+    hub.settle()
+    before = [client.outlet.writes for client in clients]
+    publish_updates(publisher, events)
+    hub.settle()
+    assert [client.outlet.writes for client in clients] == [writes + 1 for writes in before]
+    assert hub.hub.counters.ticks == 1
+    assert hub.hub.delivery.counters.lane_writes == 10
+
+
+def test_a_tick_is_one_append_and_the_replies_of_each_publisher_one_write() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub = InMemoryHub(log=log)
+    publishers = [publisher_of(hub) for _ in range(3)]
+    before = [publisher.outlet.writes for publisher in publishers]
+    for publisher in publishers:
+        publish_updates(publisher, 100)
+    hub.settle()
+    assert (log.appends, hub.hub.counters.accepted) == (1, 300)
+    assert [publisher.outlet.writes for publisher in publishers] == [writes + 1 for writes in before]
+    assert all(publisher.read_types()[1:] == ["event:accepted"] * 100 for publisher in publishers)
+
+
+def test_of_a_thousand_lanes_of_one_key_only_those_concerned_are_touched() -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    clients = [hub.connect(f"channel=operations/op-{number}") for number in range(1_000)]
+    prefix = hub.connect("channel=operations/op-77*")
+    hub.settle()
+    assert len(hub.hub.delivery.lanes) == 1_001
+    before = [client.outlet.writes for client in clients]
+    for number in (5, 777):
+        publisher.send("operation:progress", progress(f"op-{number}"))
+    hub.settle()
+    written = [number for number, client in enumerate(clients) if client.outlet.writes != before[number]]
+    assert written == [5, 777]
+    assert [message["data"]["operation_id"] for message in prefix.read_events()] == ["op-777"]
+    assert hub.hub.delivery.counters.lane_writes == 3
+
+
+def test_overlapping_paths_bring_an_event_once() -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    client = hub.connect("channels=operations/a,operations/a*,operations/ab,data")
+    client.subscribe("operations/ab*", since="now")
+    hub.settle()
+    for key in ("a", "ab", "abc", "b"):
+        publisher.send("operation:progress", progress(key))
+    publisher.send("operation:progress", progress("ab"), channel="global")
+    hub.settle()
+    assert [message["data"]["operation_id"] for message in client.read_events()] == ["a", "ab", "abc", "ab"]
+
+
+def test_within_a_tick_only_the_newest_of_a_latest_event_is_sent() -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    client = hub.connect("channel=operations")
+    hub.settle()
+    for percent in range(1, 101):
+        publisher.send("operation:progress", progress("a", percent))
+        publisher.send("operation:progress", progress("b", percent / 2))
+    publisher.send("operation:log", {"operation_id": "a", "message": "kept"})
+    hub.settle()
+    assert [message["data"].get("progress") for message in client.read_events()] == [100, 50, None]
+
+
+# Falling behind.
+
+
+def test_a_burst_sends_nobody_away() -> None:
+    hub = InMemoryHub(HubConfig(high_water=10_000))
+    publisher = publisher_of(hub)
+    client = hub.connect("channel=data")
+    hub.settle()
+    client.outlet.stall()
+    publish_updates(publisher, 20)
+    hub.settle()
+    publish_updates(publisher, 5)
+    hub.settle()
+    assert client.connection.subscriber.state is State.LIVE
+    client.outlet.take()
+    publish_updates(publisher, 1)
+    hub.settle()
+    assert numbers(client) == [*range(20), *range(5), 0]
+    assert hub.hub.delivery.counters.fell_behind == 0
+
+
+def test_one_that_owes_too_much_leaves_and_reads_itself_forward_when_it_drains() -> None:
+    hub = InMemoryHub(HubConfig(high_water=5_000))
+    publisher = publisher_of(hub)
+    client, other = hub.connect("channel=data"), hub.connect("channel=data")
+    hub.settle()
+    client.outlet.stall()
+    for _ in range(10):
+        publish_updates(publisher, 20)
+        hub.settle()
+    owed = client.outlet.write_buffer_size()
+    assert client.connection.subscriber.state is State.CATCHING_UP
+    assert owed < 5_000 + 20 * 300
+    assert live(hub.hub) == 1
+    client.outlet.take(owed - 1)
+    hub.settle()
+    assert live(hub.hub) == 1, "it has not drained yet"
+    client.outlet.take()
+    hub.settle()
+    assert live(hub.hub) == 2
+    assert numbers(client) == numbers(other) == [*range(20)] * 10
+    assert hub.hub.delivery.counters.fell_behind == 1
+
+
+def test_what_was_missed_is_conflated() -> None:
+    hub = InMemoryHub(HubConfig(high_water=2_000))
+    publisher = publisher_of(hub)
+    client = hub.connect("channel=operations")
+    hub.settle()
+    client.outlet.stall()
+    for percent in range(101):
+        for key in "abc":
+            publisher.send("operation:progress", progress(key, percent))
+        publisher.send("operation:log", {"operation_id": "a", "message": f"{percent}"})
+        hub.settle()
+    client.outlet.take()
+    hub.settle()
+    messages = client.read_events()
+    assert [
+        message["data"]["message"]
+        for message in messages
+        if "level" not in message["data"] and "message" in message["data"]
+    ] == [f"{percent}" for percent in range(101)]
+    percents = [message["data"]["progress"] for message in messages if message["type"] == "operation:progress"]
+    assert len(percents) < 40
+    assert percents[-3:] == [100, 100, 100]
+
+
+@pytest.mark.parametrize(("query", "events"), [("channel=data", 20_000), ("channel=data&pace_ms=50", 5_000)])
+def test_a_stalled_reader_owns_nothing_that_grows(query: str, events: int) -> None:
+    hub = InMemoryHub(HubConfig(high_water=4_000, ring_bytes=1 << 20))
+    log = hub.log
+    publisher = publisher_of(hub)
+    clients = [hub.connect(query) for _ in range(200)]
+    hub.settle()
+    for client in clients:
+        client.outlet.stall()
+
+    def pass_events(count: int) -> None:
+        for _ in range(count // 100):
+            publish_updates(publisher, 100)
+            hub.loop.advance(0.05)
+            publisher.outlet.received.clear()
+            publisher._read_to = 0
+
+    pass_events(1_000)  # until everyone has left the live set, and the ring is full
+    assert live(hub.hub) == 0
+    owed = sum(client.outlet.write_buffer_size() for client in clients)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        pass_events(2_000)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        in_log = log.statistics().durable_events
+        pass_events(events - 2_000)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        filtered = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/tidings/hub/*")])
+        in_hub = sum(trace.size for trace in filtered.statistics("filename"))
+    finally:
+        tracemalloc.stop()
+    grown = log.statistics().durable_events - in_log
+    assert sum(client.outlet.write_buffer_size() for client in clients) == owed
+    assert in_hub < 3 << 20, "the ring, and nothing beside it"
+    assert (after - before) / grown < 2_000, "what the log keeps of an event, and nothing for each reader"
+    for client in clients:
+        client.outlet.take()
+    hub.loop.advance(1)
+    assert live(hub.hub) == 200
+    assert len(numbers(clients[0])) == 1_000 + events
+
+
+# Paced lanes.
+
+
+def test_a_paced_subscriber_gets_at_most_one_write_per_pace() -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    client = hub.connect("channel=operations&pace_ms=80")
+    hub.settle()
+    before = client.outlet.writes
+    for percent in range(100):
+        publisher.send("operation:progress", progress("a", percent))
+        hub.loop.advance(0.01)
+    hub.loop.advance(0.1)
+    percents = [message["data"]["progress"] for message in client.read_events()]
+    assert client.outlet.writes - before == len(percents) == 11
+    assert percents == sorted(percents)
+    assert percents[-1] == 99
+    assert percents[0] == 0, "the first after a silence goes out at once"
+
+
+def test_paced_subscribers_share_a_cursor_and_one_that_comes_later_joins_at_a_flush() -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    first = hub.connect("channel=data&pace_ms=1000")
+    hub.settle()
+    publish_updates(publisher, 1)
+    hub.loop.advance(0.2)
+    publish_updates(publisher, 3)
+    hub.loop.advance(0.2)
+    second = hub.connect("channel=data&pace_ms=1000&since=first")
+    hub.settle()
+    assert second.connection.subscriber.state is not State.LIVE or numbers(second) == [0]
+    hub.loop.advance(2)
+    publish_updates(publisher, 2)
+    hub.loop.advance(2)
+    assert sorted(numbers(second)) == [0, 0, 0, 1, 1, 2]
+    assert numbers(first) == [0, 0, 1, 2, 0, 1]
+    assert len(hub.hub.delivery.lanes) == 1
+    assert live(hub.hub) == 2
+
+
+def test_a_paced_lane_that_the_ring_has_lost_reads_on_from_the_log() -> None:
+    hub = InMemoryHub(HubConfig(ring_bytes=0))
+    publisher = publisher_of(hub)
+    clients = [hub.connect("channel=data&pace_ms=1000") for _ in range(3)]
+    hub.settle()
+    for _ in range(5):
+        publish_updates(publisher, 2)
+        hub.loop.advance(0.3)
+    hub.loop.advance(2)
+    assert [numbers(client) for client in clients] == [[0, 1] * 5] * 3
+    assert live(hub.hub) == 3
+
+
+def test_a_paced_subscriber_that_stalls_and_drains_misses_nothing() -> None:
+    hub = InMemoryHub(HubConfig(high_water=1_000))
+    publisher = publisher_of(hub)
+    client = hub.connect("channel=data&pace_ms=50")
+    hub.settle()
+    client.outlet.stall()
+    for _ in range(10):
+        publish_updates(publisher, 10)
+        hub.loop.advance(0.05)
+    client.outlet.take()
+    hub.loop.advance(1)
+    assert numbers(client) == [*range(10)] * 10
+    assert client.connection.subscriber.state is State.LIVE
+
+
+# Coming and going.
+
+
+def test_a_connection_that_closes_is_forgotten_whole() -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    clients = [hub.connect(query) for query in ("channel=data", "channel=data&pace_ms=50", "channel=operations/a*")]
+    hub.settle()
+    delivery = hub.hub.delivery
+    assert (delivery.subscribers, len(delivery.lanes), len(hub.connections)) == (4, 3, 4)
+    for client in clients:
+        client.drop()
+        client.connection.closed()
+    publisher.send("data:update", update())
+    hub.settle()
+    assert (delivery.subscribers, len(delivery.lanes), len(hub.connections)) == (1, 0, 1)
+    assert clients[0].read_events() == []
+
+
+def test_reached_is_what_was_written_and_never_more() -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    clients = {
+        name: hub.connect(query)
+        for name, query in {
+            "live": "channel=data",
+            "paced": "channel=data&pace_ms=5000",
+            "idle": "channels=none",
+            "stalled": "channel=data",
+        }.items()
+    }
+    hub.settle()
+    publish_updates(publisher, 1)
+    hub.loop.advance(0.1)
+    delivery = hub.hub.delivery
+    subscriber = clients["stalled"].connection.subscriber
+    clients["stalled"].outlet.stall()
+    delivery.leave(subscriber)
+    subscriber.blocked = True
+    publish_updates(publisher, 3)
+    hub.loop.advance(0.1)
+    reached = {name: delivery.reached(client.connection.subscriber) for name, client in clients.items()}
+    assert reached == {"live": 4, "paced": 1, "idle": 4, "stalled": 1}
