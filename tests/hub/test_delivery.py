@@ -12,8 +12,6 @@ from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub
 
-ALL_FORMS = ((True, True), (True, False), (False, True), (False, False))
-
 
 def numbers(client: InMemoryClient) -> list[int]:
     return [message["data"]["metadata"]["n"] for message in client.read_events()]

@@ -1,0 +1,543 @@
+"""Snapshots, resuming and gaps, as a connection sees them; and what reading forward costs."""
+
+import pytest
+from tests.hub.events import live, progress, publish_updates, update
+
+from tidings.exceptions import LogUnavailable
+from tidings.hub.config import HubConfig
+from tidings.hub.subscriber import State
+from tidings.log.base import Retention
+from tidings.log.memory import MemoryLog
+from tidings.testing.clock import ManualClock
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+
+NO_RING = HubConfig(ring_bytes=0, catchup_bytes=500)
+
+
+def start(config: HubConfig | None = None, **more: object) -> tuple[InMemoryHub, InMemoryClient]:
+    hub = InMemoryHub(config, **more)  # type: ignore[arg-type]
+    publisher = hub.connect("channels=none")
+    hub.settle()
+    return hub, publisher
+
+
+def faulty(config: HubConfig | None = None) -> tuple[InMemoryHub, InMemoryClient, FaultyLog]:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub, publisher = start(config, log=log)
+    return hub, publisher, log
+
+
+def publish_progress(hub: InMemoryHub, publisher: InMemoryClient, *percents: tuple[str, float]) -> None:
+    for key, percent in percents:
+        publisher.send("operation:progress", progress(key, percent))
+    hub.settle()
+
+
+def told(messages: list[Message]) -> list[tuple[str, object]]:
+    """Return what was said, briefly: of an event its offset, of the rest the position."""
+    brief: list[tuple[str, object]] = []
+    for message in messages:
+        data = message["data"]
+        if "channel" in message:
+            brief.append(("event", int(message["position"].partition(":")[2])))
+        elif message["type"] == "channel:subscribed":
+            brief.append((data["outcome"], int(data["position"].partition(":")[2])))
+        elif message["type"] == "channel:live":
+            brief.append(("live at", int(data["position"].partition(":")[2])))
+        elif message["type"] == "channel:gap":
+            brief.append((f"gap {data['reason']}", (data["after"], data["until"])))
+        elif message["type"] == "channel:unsubscribed":
+            brief.append(("unsubscribed", data["channels"]))
+    return brief
+
+
+def position(offset: int) -> str:
+    return f"{EPOCH}:{offset}"
+
+
+# How a subscription begins.
+
+
+def test_a_snapshot_is_the_newest_of_each_key_in_log_order() -> None:
+    hub, publisher = start()
+    publish_progress(hub, publisher, ("a", 1), ("b", 1), ("a", 2))
+    publisher.send("operation:start", {"operation_id": "b", "name": "run"})
+    publish_updates(publisher, 1)
+    hub.settle()
+    client = hub.connect()
+    client.subscribe("operations")
+    hub.settle()
+    assert told(client.read()) == [("snapshot", 5), ("event", 2), ("event", 3), ("event", 4), ("live at", 5)]
+
+
+def test_from_a_position_everything_after_it_comes() -> None:
+    hub, publisher = start()
+    publish_updates(publisher, 5)
+    hub.settle()
+    client = hub.connect()
+    client.subscribe("data", since=position(3))
+    hub.settle()
+    assert told(client.read()) == [("complete", 3), ("event", 4), ("event", 5), ("live at", 5)]
+
+
+@pytest.mark.parametrize("since", ["first", ""])
+def test_first_is_from_the_beginning(since: str) -> None:
+    hub, publisher = start()
+    publish_updates(publisher, 2)
+    hub.settle()
+    client = hub.connect()
+    client.subscribe("data", since=since)
+    hub.settle()
+    assert told(client.read()) == [("complete", 0), ("event", 1), ("event", 2), ("live at", 2)]
+
+
+def test_now_is_only_what_comes() -> None:
+    hub, publisher = start()
+    publish_updates(publisher, 2)
+    hub.settle()
+    client = hub.connect()
+    client.subscribe("data", since="now")
+    publish_updates(publisher, 1)
+    hub.settle()
+    assert told(client.read()) == [("live", 2), ("live at", 2), ("event", 3)]
+
+
+def test_added_paths_bring_only_what_they_add() -> None:
+    hub, publisher = start()
+    publish_progress(hub, publisher, ("a", 1), ("ab", 1), ("b", 1))
+    client = hub.connect()
+    client.subscribe("operations/a")
+    hub.settle()
+    assert told(client.read())[1:] == [("event", 1), ("live at", 3)]
+    client.subscribe("operations/a*", since="first")
+    hub.settle()
+    assert told(client.read()) == [("complete", 0), ("event", 2), ("live at", 3)]
+    client.subscribe("operations/ab", "operations/a")
+    hub.settle()
+    assert told(client.read()) == [("live", 3), ("live at", 3)]
+
+
+def test_paths_added_to_one_that_is_behind_start_where_it_is() -> None:
+    hub, publisher = start(HubConfig(high_water=100))
+    client = hub.connect()
+    client.subscribe("data")
+    hub.settle()
+    client.outlet.stall()
+    for _ in range(3):
+        publish_updates(publisher, 2)
+        publisher.send("system:alert", {"severity": "info", "code": "c", "message": "m", "recoverable": True})
+        hub.settle()
+    assert client.connection.subscriber.offset == 3
+    client.subscribe("system", since=position(7))
+    client.subscribe("operations", since="now")
+    client.outlet.take()
+    hub.settle()
+    assert told(client.read()) == [
+        ("snapshot", 0),
+        ("live at", 0),
+        ("event", 1),
+        ("event", 2),
+        ("complete", 7),
+        ("live", 7),
+        ("event", 4),
+        ("event", 5),
+        ("event", 7),
+        ("live at", 7),
+        ("live at", 7),
+        ("event", 8),
+        ("event", 9),
+    ]
+
+
+def test_live_is_told_where_each_subscription_ended_not_where_the_cursor_goes_next() -> None:
+    hub, publisher = start(HubConfig(catchup_bytes=1, high_water=1))
+    publish_updates(publisher, 4)
+    hub.settle()
+    client = hub.connect()
+    client.subscribe("data", since="first")
+    client.outlet.stall(400)
+    hub.settle()
+    publish_updates(publisher, 4, dataset="later")
+    hub.settle()
+    client.subscribe("operations", since=position(6))
+    client.outlet.take()
+    hub.settle()
+    messages = told(client.read())
+    lives = [message for message in messages if message[0] == "live at"]
+    assert lives == [("live at", 4), ("live at", 6)]
+    assert messages.index(("event", 6)) < messages.index(("live at", 6)) < messages.index(("event", 7))
+
+
+def test_unsubscribing_in_the_middle_of_a_snapshot_ends_it() -> None:
+    hub, publisher = start(HubConfig(catchup_bytes=1))
+    publish_progress(hub, publisher, *((f"a{number}", 1) for number in range(10)), ("b", 1))
+    client = hub.connect()
+    client.outlet.stall(600)
+    client.subscribe("operations/a1", "operations/a2", "operations/b")
+    client.subscribe("operations/a*", since="first")
+    hub.settle()
+    client.unsubscribe("operations/a*")
+    client.outlet.take()
+    hub.settle()
+    messages = told(client.read())
+    end = messages.index(("unsubscribed", ["global", "operations/b"]))
+    assert [message for message in messages[end:] if message[0] == "event"] == [("event", 11)]
+    assert [message for message in messages if message[0] == "live at"] == [("live at", 11)] * 2
+
+
+def test_now_is_now_for_one_that_had_given_up_everything() -> None:
+    hub, publisher, log = faulty(NO_RING)
+    publish_updates(publisher, 2)
+    hub.settle()
+    client = hub.connect()
+    log.hold_reads()
+    client.subscribe("data", since="first")
+    hub.settle()
+    client.unsubscribe("data")
+    publish_updates(publisher, 2)
+    hub.settle()
+    client.subscribe("data", since="now")
+    log.release_reads()
+    hub.settle()
+    assert [message for message in told(client.read()) if message[0] in ("event", "live", "live at")] == [
+        ("live", 4),
+        ("live at", 2),
+        ("live at", 4),
+    ]
+
+
+# Gaps.
+
+
+def trimming(hub: InMemoryHub, publisher: InMemoryClient) -> None:
+    """Publish ten events of one key, of which the log keeps three."""
+    publish_updates(publisher, 10)
+    hub.loop.advance(3)
+
+
+KEEP_3 = HubConfig(retention=Retention(events=3), ring_bytes=0)
+
+
+def test_who_asks_for_what_was_trimmed_is_told_and_gets_what_is_left() -> None:
+    hub, publisher = start(KEEP_3)
+    trimming(hub, publisher)
+    for since, after in (("first", 0), (position(2), 2)):
+        client = hub.connect()
+        client.subscribe("data", since=since)
+        hub.settle()
+        assert told(client.read()) == [
+            ("gap", after),
+            ("gap trimmed", (position(after), position(7))),
+            ("event", 8),
+            ("event", 9),
+            ("event", 10),
+            ("live at", 10),
+        ]
+    client = hub.connect()
+    client.subscribe("data", since=position(7))
+    hub.settle()
+    assert told(client.read())[0] == ("complete", 7)
+    assert hub.hub.delivery.counters.gaps == 2
+
+
+def test_a_plain_connection_is_told_of_a_gap_too() -> None:
+    hub, publisher = start(KEEP_3)
+    trimming(hub, publisher)
+    client = hub.connect("channel=data&since=first", versioned=False)
+    hub.settle()
+    assert client.read_types()[:3] == ["connection:established", "channel:gap", "data:update"]
+
+
+def test_one_that_trimming_overtakes_while_it_is_behind_is_told_once_of_each_part() -> None:
+    hub, publisher = start(HubConfig(retention=Retention(events=3), ring_bytes=0, high_water=100))
+    client = hub.connect()
+    client.subscribe("data", since="first")
+    hub.settle()
+    client.outlet.stall()
+    trimming(hub, publisher)
+    trimming(hub, publisher)
+    client.outlet.take()
+    hub.settle()
+    messages = told(client.read())
+    assert ("gap trimmed", (position(10), position(17))) in messages
+    assert [message for message in messages if message[0] == "event"] == [
+        ("event", offset) for offset in [*range(1, 11), 18, 19, 20]
+    ]
+
+
+def test_what_the_ring_still_holds_is_no_gap() -> None:
+    hub, publisher = start(HubConfig(retention=Retention(events=3)))
+    trimming(hub, publisher)
+    client = hub.connect()
+    client.subscribe("data", since=position(2))
+    hub.settle()
+    assert told(client.read()) == [("complete", 2), *(("event", offset) for offset in range(3, 11)), ("live at", 10)]
+
+
+def test_a_position_of_another_log_is_a_gap_and_a_snapshot() -> None:
+    hub, publisher = start()
+    publish_updates(publisher, 3)
+    hub.settle()
+    client = hub.connect()
+    client.subscribe("data", since="ffffffff:12")
+    hub.settle()
+    assert told(client.read()) == [
+        ("gap", 3),
+        ("gap epoch", ("ffffffff:12", position(3))),
+        ("event", 3),
+        ("live at", 3),
+    ]
+
+
+def test_a_position_from_the_future_waits_for_the_tail() -> None:
+    hub, publisher = start()
+    client = hub.connect()
+    client.subscribe("data", since=position(3))
+    hub.loop.advance(4.9)
+    publish_updates(publisher, 2)
+    hub.settle()
+    assert told(client.read()) == []
+    publish_updates(publisher, 2)
+    hub.settle()
+    assert told(client.read()) == [("complete", 3), ("event", 4), ("live at", 4)]
+    hub.loop.advance(5)
+    assert told(client.read()) == []
+
+
+def test_a_position_from_the_future_is_a_gap_after_five_seconds() -> None:
+    hub, publisher = start()
+    publish_updates(publisher, 1)
+    hub.settle()
+    client, gone = hub.connect(), hub.connect()
+    for waiting in (client, gone):
+        waiting.subscribe("data", since=position(3))
+    gone.drop()
+    hub.loop.advance(4.9)
+    assert told(client.read()) == []
+    hub.loop.advance(0.2)
+    assert told(client.read()) == [
+        ("gap", 1),
+        ("gap future", (position(3), position(1))),
+        ("event", 1),
+        ("live at", 1),
+    ]
+    assert told(gone.read()) == []
+
+
+def test_while_one_path_waits_for_the_future_the_others_go_on() -> None:
+    hub, publisher = start()
+    client = hub.connect()
+    client.subscribe("data", since="now")
+    hub.settle()
+    client.subscribe("system", since=position(5))
+    publish_updates(publisher, 2)
+    hub.settle()
+    assert [message for message in told(client.read()) if message[0] == "event"] == [("event", 1), ("event", 2)]
+
+
+# What it costs.
+
+
+def test_subscribers_of_one_lane_at_one_place_are_read_for_once() -> None:
+    hub, publisher, log = faulty(HubConfig(ring_bytes=0))
+    publish_updates(publisher, 100)
+    hub.settle()
+    reads = log.reads
+    clients = [hub.connect("channel=data&since=first") for _ in range(500)]
+    hub.settle()
+    assert log.reads - reads == 1
+    assert all(len(client.read_events()) == 100 for client in clients)
+
+
+def test_they_share_what_they_read_though_they_came_at_different_times() -> None:
+    hub, publisher, log = faulty(HubConfig(ring_bytes=0, catchup_bytes=1_000))
+    publish_updates(publisher, 200)
+    hub.settle()
+    reads = log.reads
+    clients = []
+    for _ in range(50):
+        clients.append(hub.connect("channel=data&since=first"))
+        publish_updates(publisher, 1)
+        hub.settle()
+    shared = log.reads - reads
+    assert shared < 350, "about seven full reads once, and a last one for each"
+    assert len(clients[0].read_events()) == len(clients[-1].read_events()) + 0 == 250
+
+
+def test_the_same_is_read_again_when_it_is_old() -> None:
+    hub, publisher, log = faulty(HubConfig(ring_bytes=0))
+    publish_progress(hub, publisher, *(("a", percent) for percent in range(5)))
+    for _ in range(2):
+        reads = log.reads
+        for _ in range(3):
+            hub.connect("channel=operations&since=first")
+            hub.settle()
+        assert log.reads - reads == 1
+        hub.loop.advance(2)
+
+
+def test_recent_events_are_not_read_from_the_log() -> None:
+    hub, publisher, log = faulty()
+    publish_updates(publisher, 100)
+    hub.settle()
+    reads = log.reads
+    client = hub.connect("channel=data&since=first")
+    hub.settle()
+    assert (log.reads, len(client.read_events())) == (reads, 100)
+
+
+def test_a_round_ends_when_its_time_is_up_and_live_delivery_has_its_turn() -> None:
+    clock = ManualClock(reading_s=0.001)
+    config = HubConfig(ring_bytes=0, catchup_bytes=1_000, catchup_budget_s=0.01)
+    hub, publisher = start(config, clock=clock)
+    watching = hub.connect("channel=system")
+    publish_updates(publisher, 200)
+    hub.settle()
+    crowd = [hub.connect(f"channel=data/d&channel=operations/{number}&since=first") for number in range(100)]
+    delivered_after: list[int] = []
+    while len(hub.hub.delivery.catchup):
+        before = hub.hub.delivery.catchup.reads
+        publisher.send("system:alert", {"severity": "info", "code": "c", "message": "m", "recoverable": True})
+        hub.loop.run_round()
+        hub.loop.run_round()
+        assert len(watching.read_events()) == 1, "an event waits for no more than the round it came in"
+        delivered_after.append(hub.hub.delivery.catchup.reads - before)
+    assert max(delivered_after) <= 2 * 10, "two rounds, of ten readings of the clock at most"
+    assert all(len(client.read_events()) == 200 for client in crowd)
+
+
+def test_a_thousand_paths_cost_as_one() -> None:
+    hub, publisher = start()
+    client = hub.connect()
+    client.subscribe(*(f"operations/op-{number}" for number in range(1_000)))
+    hub.settle()
+    publish_progress(hub, publisher, ("op-7", 1), ("op-1000", 1), ("op-999", 1))
+    assert [message["data"]["operation_id"] for message in client.read_events()] == ["op-7", "op-999"]
+
+
+# A log that fails, or answers late.
+
+
+def test_a_read_that_fails_is_tried_again() -> None:
+    hub, publisher, log = faulty(NO_RING)
+    publish_updates(publisher, 3)
+    hub.settle()
+    log.fail_read(LogUnavailable("as if"))
+    client = hub.connect("channel=data&since=first")
+    hub.settle()
+    assert client.read_events() == []
+    hub.loop.advance(1)
+    assert len(client.read_events()) == 3
+    assert live(hub.hub) == 1
+
+
+def late(since: str = "first") -> tuple[InMemoryHub, InMemoryClient, FaultyLog, InMemoryClient]:
+    hub, publisher, log = faulty(HubConfig(ring_bytes=0))
+    publish_updates(publisher, 3)
+    hub.settle()
+    log.hold_reads()
+    client = hub.connect()
+    client.subscribe("data", since=since)
+    hub.settle()
+    return hub, publisher, log, client
+
+
+def test_a_late_read_is_given_to_all_who_wait_for_it() -> None:
+    hub, _, log, client = late()
+    other = hub.connect("channel=data&since=first")
+    hub.settle()
+    reads = log.reads
+    assert len(hub.hub.delivery.catchup) == 2
+    log.release_reads()
+    hub.settle()
+    assert (len(client.read_events()), len(other.read_events()), log.reads) == (3, 3, reads)
+
+
+def test_a_stall_and_a_drain_while_the_log_reads_bring_nothing_twice() -> None:
+    hub, _, log, client = late()
+    client.outlet.stall()
+    client.send("connection:ping")
+    client.outlet.take()
+    hub.settle()
+    log.release_reads()
+    hub.settle()
+    assert [message for message in told(client.read()) if message[0] == "event"] == [
+        ("event", 1),
+        ("event", 2),
+        ("event", 3),
+    ]
+
+
+def test_what_arrives_for_one_that_stalled_meanwhile_waits_until_it_drains() -> None:
+    hub, _, log, client = late()
+    client.outlet.stall()
+    client.send("connection:ping")
+    log.release_reads()
+    hub.settle()
+    assert client.outlet.write_buffer_size() < 200
+    client.outlet.take()
+    hub.settle()
+    assert len(client.read_events()) == 3
+
+
+def test_what_arrives_for_one_that_asked_for_more_meanwhile_is_not_taken_for_that() -> None:
+    hub, publisher, log, client = late()
+    client.unsubscribe("data")
+    client.subscribe("operations", since="first")
+    publish_progress(hub, publisher, ("a", 1))
+    log.release_reads()
+    hub.settle()
+    assert told(client.read())[1:] == [
+        ("unsubscribed", []),
+        ("complete", 0),
+        ("live at", 3),
+        ("live at", 3),
+        ("event", 4),
+    ]
+
+
+def test_what_arrives_for_one_that_is_gone_is_dropped() -> None:
+    hub, _, log, client = late()
+    client.drop()
+    log.release_reads()
+    hub.settle()
+    assert told(client.read()) == [("complete", 0)]
+    assert client.connection.subscriber.state is State.CLOSED
+
+
+def test_an_alert_cleared_between_two_snapshots_is_in_the_first_alone() -> None:
+    hub, publisher = start(HubConfig(catchup_bytes=1))
+    alert = {"severity": "info", "code": "c", "message": "m", "recoverable": True}
+    publisher.send("system:alert", alert | {"alert_id": "a"})
+    publisher.send("system:alert", alert | {"alert_id": "b"})
+    hub.settle()
+    client, later = hub.connect(), hub.connect()
+    client.subscribe("system")
+    hub.settle()
+    publisher.send("system:alert", alert | {"alert_id": "a", "state": "cleared"})
+    hub.settle()
+    later.subscribe("system")
+    hub.settle()
+    assert [message for message in told(client.read()) if message[0] == "event"] == [
+        ("event", 1),
+        ("event", 2),
+        ("event", 3),
+    ]
+    assert [message for message in told(later.read()) if message[0] == "event"] == [("event", 2)]
+
+
+def test_a_reader_that_stays_behind_joins_as_soon_as_it_is_at_the_head() -> None:
+    hub, publisher = start(HubConfig(high_water=500))
+    client = hub.connect("channel=data")
+    hub.settle()
+    client.outlet.stall()
+    for _ in range(5):
+        publish_updates(publisher, 5)
+        hub.settle()
+    client.outlet.take()
+    publisher.send("data:update", update("last"))
+    for _ in range(3):
+        hub.loop.run_round()
+    assert client.connection.subscriber.state is State.LIVE
+    assert len(client.read_events()) == 26
