@@ -4,6 +4,7 @@ from tidings.contract.envelope import Event
 from tidings.contract.vocabulary import EventClass, SlotEffect
 from tidings.hub.hub import Hub
 from tidings.log.base import Draft, Record
+from tidings.testing.clock import ManualClock
 from tidings.testing.hub import InMemoryClient, Message
 
 LATEST = frozenset({"operation:progress", "system:status"})
@@ -34,7 +35,7 @@ def make_event(
 
 
 def make_draft(event: Event, scope: str = "") -> Draft:
-    return Draft(event, 0, scope)
+    return Draft(event, ManualClock().wall_ns(), scope)
 
 
 def make_record(offset: int, event: Event | None = None) -> Record:

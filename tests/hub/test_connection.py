@@ -1,0 +1,488 @@
+"""The rules of both kinds of connection (CONTRACT §5)."""
+
+import pytest
+from tests.hub.events import progress, publish_updates, update
+
+from tidings.contract.commands import HUB_MESSAGES, LATER_COMMANDS
+from tidings.hub.config import HubConfig
+from tidings.log.memory import MemoryLog
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+
+FIVE = ["type", "timestamp", "trace_id", "data", "channel"]
+EVENT_ID = "0123456789abcdef"
+
+
+def connect(
+    query: str = "", *, versioned: bool = True, config: HubConfig | None = None
+) -> tuple[InMemoryHub, InMemoryClient]:
+    hub = InMemoryHub(config)
+    client = hub.connect(query, versioned=versioned)
+    hub.settle()
+    client.read()
+    return hub, client
+
+
+def answer(hub: InMemoryHub, client: InMemoryClient) -> Message:
+    """Return the one message that came."""
+    hub.settle()
+    (message,) = client.read()
+    return message
+
+
+# Both kinds.
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_it_is_greeted(versioned: bool) -> None:
+    hub = InMemoryHub(HubConfig(heartbeat_s=12.5))
+    greeting = hub.connect("channels=none", versioned=versioned).read()[0]
+    assert greeting["type"] == "connection:established"
+    assert greeting["data"] == {
+        "connection_id": "client-1",
+        "contract": {"version": "2025-07-30", "hash": hub.hub.contract.identity.hash},
+        "position": f"{EPOCH}:0",
+        "now": "2026-01-01T00:00:00Z",
+        "heartbeat_s": 12.5,
+        "channels": ["global", "operations", "data", "system"],
+        "auth": "none",
+    }
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("channel=nonsense", "unknown_channel"),
+        ("channel=/x", "invalid_path"),
+        ("since=yesterday", "invalid_position"),
+        ("pace_ms=fast", "invalid_parameter"),
+    ],
+)
+def test_a_query_that_cannot_be_read_is_told_and_closed(query: str, code: str, versioned: bool) -> None:
+    hub = InMemoryHub()
+    client = hub.connect(query, versioned=versioned)
+    _, error, closed = client.read()
+    assert (error["type"], error["data"]["code"]) == ("connection:error", code)
+    assert error["data"]["hint"]
+    assert (closed["type"], closed["data"]["code"], closed["data"]["reconnect"]) == ("connection:closed", 1008, False)
+    assert client.outlet.closed is not None
+    assert client.outlet.closed[0] == 1008
+    hub.settle()
+    assert (len(hub.connections), hub.hub.delivery.subscribers) == (0, 0)
+
+
+BAD: list[tuple[bytes, str]] = [
+    (b"{", "invalid_json"),
+    (b'{"type":"operation:progress","data":{"operation_id":"a","progress":NaN}}', "invalid_json"),
+    (b"[]", "invalid_envelope"),
+    (b"{}", "invalid_envelope"),
+    (b'{"type":7}', "invalid_envelope"),
+    (b'{"type":"data:updated"}', "unknown_type"),
+    (b'{"type":"operation:progress","data":{"operation_id":"a","progress":-1}}', "invalid_payload"),
+    (b'{"type":"operation:progress","data":{"operation_id":"a","progress":101}}', "invalid_payload"),
+    (b'{"type":"operation:progress","data":{"operation_id":"a","progress":"1"}}', "invalid_payload"),
+    (b'{"type":"operation:progress","data":null}', "invalid_payload"),
+    (b'{"type":"operation:progress","data":{"operation_id":"","progress":1}}', "invalid_key"),
+    (b'{"type":"data:update","data":{"url":"%b"}}' % (b"x" * 65_526), "payload_too_large"),
+    (b'{"type":"data:update","data":{"metadata":%b}}' % (b'{"a":' * 63 + b"1" + b"}" * 63), "too_deep"),
+    (b'{"type":"data:update","channel":"nonsense"}', "unknown_channel"),
+    (b'{"type":"data:update","channel":"system"}', "wrong_channel"),
+    (b'{"type":"data:update","timestamp":"yesterday"}', "invalid_timestamp"),
+    (b'{"type":"data:update","trace_id":"\\u00e4"}', "invalid_trace_id"),
+    (b'{"type":"data:update","event_id":"short"}', "invalid_event_id"),
+    (b'{"type":"license:expired"}', "not_publishable"),
+    (b'{"type":"operation:estimate"}', "not_publishable"),
+    (b'{"type":"connection:established"}', "not_publishable"),
+]
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+@pytest.mark.parametrize(("body", "code"), BAD, ids=[f"{number}-{code}" for number, (_, code) in enumerate(BAD)])
+def test_bad_input_is_answered_with_a_code_and_a_hint_and_the_connection_stays(
+    body: bytes, code: str, versioned: bool
+) -> None:
+    hub, client = connect("channels=none", versioned=versioned)
+    client.send_raw(body)
+    error = answer(hub, client)
+    assert (error["type"], error["data"]["code"]) == ("connection:error", code)
+    assert error["data"]["hint"]
+    assert error["data"]["message"]
+    assert client.outlet.closed is None
+    assert hub.log.head == 0
+
+
+def test_the_largest_payload_is_taken() -> None:
+    hub, client = connect("channels=none")
+    data = b'{"url":"%b"}' % (b"x" * (65_535 - 10))
+    client.send_raw(b'{"type":"data:update","id":"1","data":%b}' % data)
+    assert answer(hub, client)["type"] == "event:accepted"
+
+
+@pytest.mark.parametrize("type", sorted(HUB_MESSAGES))
+def test_what_only_the_hub_says_is_refused(type: str) -> None:
+    hub, client = connect("channels=none")
+    client.send(type)
+    assert answer(hub, client)["data"]["code"] == "not_publishable"
+
+
+@pytest.mark.parametrize("type", sorted(LATER_COMMANDS))
+def test_what_is_not_served_yet_says_so(type: str) -> None:
+    hub, client = connect("channels=none")
+    id = client.send(type)
+    error = answer(hub, client)
+    assert (error["data"]["code"], error["reply_to"]) == ("not_supported", id)
+
+
+@pytest.mark.parametrize(("body", "close"), [(b'{"type":"\xff"}', 1007)])
+def test_a_code_whose_row_says_so_closes(body: bytes, close: int) -> None:
+    _, client = connect("channels=none")
+    client.send_raw(body)
+    error, closed = client.read()
+    assert (error["data"]["code"], closed["data"]["code"]) == ("invalid_utf8", close)
+    assert client.outlet.closed is not None
+    assert client.outlet.closed[0] == close
+
+
+def test_a_binary_message_is_told_and_closed() -> None:
+    _, client = connect("channels=none")
+    client.connection.refused_binary()
+    assert [message["data"]["code"] for message in client.read()] == ["binary_message", 1003]
+    assert client.outlet.closed is not None
+    assert client.outlet.closed[0] == 1003
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_the_old_name_is_taken_and_its_replacement_told_once(versioned: bool) -> None:
+    hub, client = connect("channel=operations", versioned=versioned)
+    error = {"operation_id": "a", "code": "c", "message": "m", "recoverable": False}
+    for _ in range(2):
+        client.send("operation:error", error)
+    hub.settle()
+    messages = client.read()
+    notices = [message for message in messages if message["type"] == "connection:notice"]
+    assert [notice["data"]["code"] for notice in notices] == ["deprecated"]
+    assert "operation:failed" in notices[0]["data"]["message"]
+    assert [message["type"] for message in messages if "channel" in message] == ["operation:failed"] * 2
+
+
+def test_an_old_name_that_is_refused_is_not_told_of() -> None:
+    hub, client = connect("channels=none")
+    client.send("operation:error", {})
+    assert answer(hub, client)["type"] == "connection:error"
+
+
+def test_nothing_is_said_or_taken_after_the_goodbye() -> None:
+    hub, client = connect("channel=data")
+    client.send("data:update", update())
+    client.connection.close(4100, "draining", retry_after_ms=1_000)
+    client.send("data:update", update())
+    client.connection.close(4101, "again")
+    client.connection.refused_binary()
+    hub.settle()
+    (closed,) = client.read()
+    assert closed["data"] == {"code": 4100, "reason": "draining", "reconnect": True, "retry_after_ms": 1_000}
+    assert (client.outlet.closed, hub.log.head) == ((4100, "draining"), 1)
+
+
+# Plain connections.
+
+
+def test_a_plain_connection_reads_everything_from_now_on_in_five_fields() -> None:
+    hub = InMemoryHub()
+    publisher = hub.connect("channels=none")
+    publish_updates(publisher, 1)
+    hub.settle()
+    client = hub.connect(versioned=False)
+    hub.settle()
+    publisher.send("data:update", update(), event_id=EVENT_ID)
+    publisher.send("system:alert", {"severity": "info", "code": "c", "message": "m", "recoverable": True})
+    hub.settle()
+    greeting, *events = client.read()
+    assert list(greeting) == FIVE[:4]
+    assert [list(event) for event in events] == [FIVE, FIVE]
+
+
+def test_a_plain_connection_may_publish_and_is_told_of_errors_alone() -> None:
+    hub, client = connect("channels=none", versioned=False)
+    client.send("data:update", update(), id="1")
+    hub.settle()
+    assert (client.read(), hub.log.head) == ([], 1)
+    client.send("data:update", 7, id="2")
+    error = answer(hub, client)
+    assert (error["data"]["code"], list(error)) == ("invalid_payload", FIVE[:4])
+
+
+@pytest.mark.parametrize("type", ["channel:subscribe", "channel:unsubscribe", "connection:ping"])
+def test_a_plain_connection_has_no_commands(type: str) -> None:
+    hub, client = connect("channels=none", versioned=False)
+    client.send(type, {"channels": ["data"]})
+    error = answer(hub, client)
+    assert error["data"]["code"] == "unknown_type"
+    assert "tidings.v1" in error["data"]["hint"]
+
+
+def test_a_plain_connections_snapshot_has_no_frame_around_it() -> None:
+    hub = InMemoryHub()
+    publish_updates(hub.connect("channels=none"), 2)
+    hub.settle()
+    client = hub.connect("channel=data&since=snapshot", versioned=False)
+    hub.settle()
+    assert client.read_types() == ["connection:established", "data:update"]
+
+
+# tidings.v1.
+
+
+def test_a_versioned_connection_reads_nothing_until_it_asks() -> None:
+    hub, client = connect()
+    client.send("data:update", update(), id="1")
+    hub.settle()
+    assert client.read_types() == ["event:accepted"]
+
+
+def test_a_versioned_connection_is_told_how_the_subscription_of_its_url_begins() -> None:
+    hub = InMemoryHub()
+    publish_updates(hub.connect("channels=none"), 2)
+    hub.settle()
+    client = hub.connect("channel=data&since=first")
+    hub.settle()
+    _, subscribed, *events, live = client.read()
+    assert (subscribed["type"], subscribed["data"]["outcome"]) == ("channel:subscribed", "complete")
+    assert "reply_to" not in subscribed
+    assert [event["position"] for event in events] == [f"{EPOCH}:1", f"{EPOCH}:2"]
+    assert live["data"] == {"channels": ["data", "global"], "position": f"{EPOCH}:2"}
+
+
+def test_an_event_carries_its_position_and_its_event_id() -> None:
+    hub, client = connect("channel=data")
+    client.send("data:update", update(), event_id=EVENT_ID)
+    hub.settle()
+    (event,) = client.read_events()
+    assert list(event) == [*FIVE, "position", "event_id"]
+    assert (event["position"], event["event_id"]) == (f"{EPOCH}:1", EVENT_ID)
+
+
+def test_an_event_is_accepted_before_it_is_delivered() -> None:
+    hub, client = connect("channel=data")
+    client.send("data:update", update(), id="mine", trace_id="trace")
+    hub.settle()
+    accepted, event = client.read()
+    assert (accepted["type"], accepted["reply_to"], accepted["trace_id"]) == ("event:accepted", "mine", "trace")
+    assert accepted["data"] == {"position": f"{EPOCH}:1"}
+    assert event["trace_id"] == "trace"
+
+
+def test_a_minted_trace_id_is_told() -> None:
+    hub, client = connect("channel=data")
+    client.send("data:update", update())
+    hub.settle()
+    accepted, event = client.read()
+    assert accepted["trace_id"] == event["trace_id"]
+    assert len(event["trace_id"]) == 32
+
+
+def test_an_event_without_an_id_is_taken_without_a_word() -> None:
+    hub, client = connect()
+    client.send("data:update", update(), id=None)
+    hub.settle()
+    assert (client.read(), hub.log.head) == ([], 1)
+
+
+def test_an_event_id_again_is_answered_with_the_first_position() -> None:
+    hub, client = connect()
+    for id in ("1", "2"):
+        client.send("data:update", update(), id=id, event_id=EVENT_ID)
+    hub.settle()
+    client.send("data:update", update(), id="3", event_id=EVENT_ID)
+    client.send("data:update", update("other"), id="4", event_id=EVENT_ID)
+    hub.settle()
+    replies = client.read()
+    assert [reply["data"] for reply in replies[:3]] == [
+        {"position": f"{EPOCH}:1"},
+        {"position": f"{EPOCH}:1", "duplicate": True},
+        {"position": f"{EPOCH}:1", "duplicate": True},
+    ]
+    assert (replies[3]["data"]["code"], replies[3]["reply_to"]) == ("event_id_reused", "4")
+    assert hub.log.head == 1
+
+
+def test_an_error_answers_the_message_with_its_id_and_trace() -> None:
+    hub, client = connect()
+    client.send("data:update", 7, id="x", trace_id="trace")
+    error = answer(hub, client)
+    assert (error["reply_to"], error["trace_id"]) == ("x", "trace")
+    client.send("data:update", 7, id="x", trace_id="\x07")
+    error = answer(hub, client)
+    assert (error["reply_to"], len(error["trace_id"])) == ("x", 32)
+
+
+@pytest.mark.parametrize("id", ["", "x" * 65])
+def test_an_id_of_the_wrong_length_is_refused(id: str) -> None:
+    hub, client = connect()
+    client.send("data:update", update(), id=id)
+    error = answer(hub, client)
+    assert (error["data"]["code"], "reply_to" in error) == ("invalid_command", False)
+
+
+def test_a_ping_is_answered_with_the_time() -> None:
+    hub, client = connect()
+    client.send("connection:ping", None, id="p", trace_id="trace")
+    hub.loop.advance(0)
+    pong = answer(hub, client)
+    assert (pong["type"], pong["reply_to"], pong["trace_id"]) == ("connection:pong", "p", "trace")
+    assert pong["data"] == {"now": "2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("type", "data"),
+    [
+        ("channel:subscribe", None),
+        ("channel:subscribe", {"channels": []}),
+        ("channel:subscribe", {"channels": "data"}),
+        ("channel:subscribe", {"channels": ["data"], "since": 7}),
+        ("channel:subscribe", {"channels": ["data"] * 1001}),
+        ("channel:unsubscribe", {}),
+    ],
+)
+def test_a_command_whose_data_does_not_fit_is_refused(type: str, data: object) -> None:
+    hub, client = connect()
+    id = client.send(type, data)
+    error = answer(hub, client)
+    assert (error["data"]["code"], error["reply_to"]) == ("invalid_command", id)
+    assert type in error["data"]["hint"]
+
+
+def test_a_command_needs_an_id() -> None:
+    hub, client = connect()
+    client.send("connection:ping", None, id=None)
+    assert answer(hub, client)["data"]["code"] == "invalid_command"
+
+
+@pytest.mark.parametrize(
+    ("channels", "since", "code"),
+    [
+        (["nonsense"], None, "unknown_channel"),
+        (["data", "operations/\x01"], None, "invalid_path"),
+        (["none"], None, "unknown_channel"),
+        (["data"], "yesterday", "invalid_position"),
+        (["data"], "UPPER:1", "invalid_position"),
+    ],
+)
+def test_a_subscription_that_cannot_be_read_changes_nothing(channels: list[str], since: str | None, code: str) -> None:
+    hub, client = connect()
+    client.subscribe(*channels, since=since)
+    assert answer(hub, client)["data"]["code"] == code
+    assert not client.connection.subscriber.paths
+
+
+def test_paths_are_told_as_they_are_read() -> None:
+    hub, client = connect()
+    client.subscribe("operations/a", "operations/a*", "data", since="now")
+    hub.settle()
+    subscribed, live = client.read()
+    assert subscribed["data"]["channels"] == live["data"]["channels"] == ["data", "global", "operations/a*"]
+
+
+def test_paths_are_given_up_one_by_one() -> None:
+    hub, client = connect("channels=data,operations/a,system&since=now")
+    left = {"data": ["global", "operations/a", "system"], "operations/a": ["global", "system"], "system": []}
+    for path, expected in left.items():
+        client.unsubscribe(path)
+        assert answer(hub, client)["data"]["channels"] == expected
+        publish_updates(client, 1)
+        hub.settle()
+        assert client.read_events() == []
+
+
+@pytest.mark.parametrize("channel", ["global", "*"])
+def test_one_that_reads_only_what_is_global_can_give_that_up_too(channel: str) -> None:
+    hub, client = connect("channel=global&since=now")
+    client.unsubscribe(channel)
+    assert answer(hub, client)["data"]["channels"] == []
+
+
+def test_what_is_not_read_cannot_be_given_up() -> None:
+    hub, client = connect("channel=operations&since=now")
+    for path in ("data", "operations/a"):
+        client.unsubscribe("operations", path)
+        error = answer(hub, client)
+        assert error["data"]["code"] == "invalid_path"
+        assert "global, operations" in error["data"]["hint"]
+    assert client.connection.subscriber.paths.names() == ["global", "operations"]
+
+
+# What a publisher may owe and be owed.
+
+
+def test_beyond_a_number_of_events_the_hub_stops_reading_until_half_are_answered() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub = InMemoryHub(HubConfig(unacknowledged_events=10, batch_events=3), log=log)
+    client = hub.connect("channels=none")
+    log.hold_appends()
+    for number in range(9):
+        client.send("data:update", update(f"{number}"))
+    assert client.outlet.reading
+    client.send("data:update", update("last"))
+    assert not client.outlet.reading
+    hub.settle()
+    log.release_appends()
+    assert (client.outlet.reading, log.head) == (False, 3)
+    hub.settle()
+    assert (client.outlet.reading, log.head) == (True, 10)
+
+
+def test_beyond_a_number_of_bytes_too() -> None:
+    hub = InMemoryHub(HubConfig(unacknowledged_bytes=10_000))
+    client = hub.connect("channels=none")
+    publish_updates(client, 3, size=3_000)
+    assert client.outlet.reading
+    publish_updates(client, 1, size=3_000)
+    assert not client.outlet.reading
+    hub.settle()
+    assert client.outlet.reading
+
+
+def test_a_client_that_does_not_read_its_answers_is_not_read_from() -> None:
+    _, client = connect()
+    client.outlet.stall()
+    sent = 0
+    while client.outlet.reading:
+        client.send("data:update", 7)
+        sent += 1
+        assert sent < 10_000
+    assert 1 << 20 <= client.outlet.write_buffer_size() < (1 << 20) + 1_000
+    client.outlet.take()
+    assert client.outlet.reading
+    assert len(client.read()) == sent
+
+
+def test_a_publisher_that_is_gone_is_not_told() -> None:
+    hub, client = connect()
+    client.send("data:update", update())
+    client.drop()
+    hub.settle()
+    assert (client.read(), hub.log.head) == ([], 1)
+
+
+def test_operations_give_their_trace_to_what_comes_without() -> None:
+    hub, client = connect("channel=operations")
+    client.send("operation:start", {"operation_id": "a", "name": "run"}, trace_id="trace")
+    client.send("operation:log", {"operation_id": "a", "message": "m"})
+    client.send("operation:complete", {"operation_id": "a"})
+    client.send("operation:progress", progress("a"))
+    hub.settle()
+    first, second, third, fourth = [event["trace_id"] for event in client.read_events()]
+    assert first == second == third == "trace"
+    assert fourth != "trace"
+
+
+def test_a_plain_error_belongs_to_the_one_operation_of_its_trace() -> None:
+    hub, client = connect("channel=operations/a")
+    client.send("operation:start", {"operation_id": "a", "name": "run"}, trace_id="one")
+    client.send("operation:failed", {"code": "c", "message": "m", "recoverable": False}, trace_id="other")
+    client.send("operation:failed", {"code": "c", "message": "m", "recoverable": False}, trace_id="one")
+    hub.settle()
+    failed = client.read_events()[-1]
+    assert next(iter(failed["data"].items())) == ("operation_id", "a")
+    assert failed["position"] == f"{EPOCH}:3"

@@ -1,0 +1,146 @@
+from tests.hub.events import publish_updates
+
+from tidings.hub.config import HubConfig
+from tidings.testing.hub import EPOCH, InMemoryHub, Message
+
+CONFIG = HubConfig(heartbeat_s=25.0)
+
+
+def positions(messages: list[Message]) -> list[str]:
+    return [message["data"]["position"] for message in messages if message["type"] == "connection:position"]
+
+
+def test_an_idle_connection_is_told_where_it_is_every_heartbeat() -> None:
+    hub = InMemoryHub(CONFIG)
+    client = hub.connect("channel=data")
+    publisher = hub.connect("channels=none")
+    hub.loop.advance(24)
+    assert positions(client.read()) == []
+    publisher.send("system:alert", {"severity": "info", "code": "c", "message": "m", "recoverable": True})
+    hub.loop.advance(2)
+    messages = client.read()
+    assert positions(messages) == [f"{EPOCH}:1"], "a quiet path on a busy log never looks like a gap"
+    assert messages[0]["data"]["now"] == messages[0]["timestamp"] == "2026-01-01T00:00:25Z"
+    hub.loop.advance(50)
+    assert positions(client.read()) == [f"{EPOCH}:1"] * 2
+
+
+def test_one_that_reads_events_needs_no_heartbeat() -> None:
+    hub = InMemoryHub(CONFIG)
+    client, publisher = hub.connect("channel=data"), hub.connect("channels=none")
+    for _ in range(25):
+        publish_updates(publisher, 1)
+        hub.loop.advance(4)
+    assert positions(client.read()) == []
+    assert len(positions(publisher.read())) == 4, "one without paths does"
+
+
+def test_no_connection_is_silent_for_much_longer_than_a_heartbeat() -> None:
+    hub = InMemoryHub(CONFIG)
+    client, publisher = hub.connect("channel=data"), hub.connect("channels=none")
+    hub.loop.advance(19)
+    publish_updates(publisher, 1)
+    hub.loop.advance(7)
+    assert len(positions(client.read())) == 1
+    hub.loop.advance(22)
+    publish_updates(publisher, 1)
+    hub.loop.advance(25 + 5)
+    assert len(positions(client.read())) == 1
+
+
+def test_a_plain_connection_is_pinged() -> None:
+    hub = InMemoryHub(CONFIG)
+    client = hub.connect(versioned=False)
+    hub.loop.advance(76)
+    assert client.outlet.pings == 3
+    assert client.read_types() == ["connection:established"]
+
+
+def test_a_paced_connection_is_told_what_it_has_and_no_more() -> None:
+    hub = InMemoryHub(HubConfig(heartbeat_s=1.0))
+    publisher = hub.connect("channels=none")
+    client = hub.connect("channel=data&pace_ms=5000")
+    hub.settle()
+    publish_updates(publisher, 1)
+    hub.loop.advance(0.1)
+    publish_updates(publisher, 1)
+    hub.loop.advance(3)
+    assert set(positions(client.read())) == {f"{EPOCH}:1"}
+    hub.loop.advance(2)
+    assert client.read_events()[0]["position"] == f"{EPOCH}:2"
+    hub.loop.advance(3)
+    assert set(positions(client.read())) == {f"{EPOCH}:2"}
+
+
+def test_one_that_stalls_is_not_written_to() -> None:
+    hub = InMemoryHub(CONFIG)
+    for versioned in (True, False):
+        client = hub.connect("channel=data", versioned=versioned)
+        hub.settle()
+        client.outlet.stall()
+        client.connection._write(b"x\n")
+        hub.loop.advance(60)
+        assert (client.outlet.write_buffer_size(), client.outlet.pings) == (2, 0)
+
+
+def test_heartbeats_are_spread() -> None:
+    hub = InMemoryHub(CONFIG)
+    clients = []
+    for _ in range(25):
+        clients.append(hub.connect())
+        hub.loop.advance(1)
+    hub.loop.advance(1)
+    beaten = sum(len(positions(client.read())) for client in clients)
+    assert 1 <= beaten <= 2
+
+
+def test_the_frame_of_a_heartbeat_is_made_once() -> None:
+    hub = InMemoryHub(CONFIG)
+    clients = [hub.connect() for _ in range(20)]
+    hub.loop.advance(26)
+    beats = [client.read()[-1] for client in clients]
+    assert len({beat["trace_id"] for beat in beats}) == 1
+
+
+def test_beyond_a_number_of_connections_one_is_told_to_come_later() -> None:
+    hub = InMemoryHub(HubConfig(max_connections=2))
+    clients = [hub.connect() for _ in range(3)]
+    closed = clients[2].read()[-1]
+    assert (closed["type"], closed["data"]["code"], closed["data"]["reconnect"]) == ("connection:closed", 1013, True)
+    assert closed["data"]["retry_after_ms"] > 0
+    clients[0].drop()
+    assert hub.connect().outlet.closed is None
+    hub.settle()
+    assert (len(hub.connections), hub.connections.opened) == (2, 3)
+
+
+def test_everyone_is_told_of_a_drain_and_nothing_more_is_taken() -> None:
+    hub = InMemoryHub(CONFIG)
+    clients = [hub.connect(versioned=versioned) for versioned in (True, False)]
+    hub.settle()
+    hub.hub.draining = True
+    clients[0].send("data:update", {})
+    hub.connections.close_all(4100, "the hub is shutting down", retry_after_ms=1_000)
+    hub.settle()
+    for client in clients:
+        closed = client.read()[-1]
+        assert closed["data"] == {
+            "code": 4100,
+            "reason": closed["data"]["reason"],
+            "reconnect": True,
+        } | ({"retry_after_ms": 1_000} if client is clients[1] else {})
+        assert client.outlet.closed is not None
+        assert client.outlet.closed[0] == 4100
+    assert (len(hub.connections), hub.log.head) == (0, 0)
+
+
+def test_heartbeats_end_with_the_last_connection_and_with_the_hub() -> None:
+    hub = InMemoryHub(CONFIG)
+    hub.connect().drop()
+    hub.loop.advance(2)
+    client = hub.connect()
+    hub.loop.advance(26)
+    assert len(positions(client.read())) == 1
+    hub.hub.close()
+    hub.loop.advance(100)
+    assert positions(client.read()) == []

@@ -1,0 +1,240 @@
+"""Publishing ends at the log: batches, their failure, and the hub's beginning and end."""
+
+import pytest
+from tests.hub.events import make_draft, make_event, progress, publish_updates, update
+
+from tidings.contract.envelope import Envelope
+from tidings.contract.vocabulary import MessageType
+from tidings.exceptions import Draining, LogBusy, LogFull, LogUnavailable, TidingsError
+from tidings.hub.config import HubConfig
+from tidings.hub.staging import Accepted
+from tidings.log.memory import MemoryLog
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.hub import EPOCH, InMemoryHub
+
+FULL = LogFull("no room", hint="Make some.")
+
+
+def faulty(config: HubConfig | None = None) -> tuple[InMemoryHub, FaultyLog]:
+    log = FaultyLog(MemoryLog(EPOCH))
+    return InMemoryHub(config, log=log), log
+
+
+# Batches.
+
+
+def test_a_batch_is_bounded_and_the_rest_goes_in_the_next_round() -> None:
+    hub, log = faulty(HubConfig(batch_events=10))
+    client = hub.connect("channels=none")
+    publish_updates(client, 25)
+    for appends, head in ((1, 10), (2, 20), (3, 25), (3, 25)):
+        hub.loop.run_round()
+        assert (log.appends, log.head) == (appends, head)
+    assert hub.hub.counters.ticks == 3
+
+
+def test_while_a_far_log_appends_the_next_batch_gathers() -> None:
+    hub, log = faulty()
+    client = hub.connect("channel=data")
+    hub.settle()
+    log.hold_appends()
+    publish_updates(client, 3)
+    hub.settle()
+    publish_updates(client, 4)
+    hub.settle()
+    assert (log.appends, hub.hub.staged, len(client.read_events())) == (1, 7, 0)
+    log.release_appends()
+    assert (log.head, hub.hub.staged) == (3, 4)
+    hub.settle()
+    assert (log.appends, log.head, hub.hub.staged) == (2, 7, 0)
+    assert [event["data"]["metadata"]["n"] for event in client.read_events()] == [0, 1, 2, 0, 1, 2, 3]
+
+
+def test_nothing_of_a_failed_batch_is_delivered_and_what_was_sent_after_it_fails_too() -> None:
+    hub, log = faulty()
+    client, other = hub.connect("channel=data"), hub.connect("channel=data")
+    hub.settle()
+    client.read()
+    log.hold_appends()
+    log.fail_append(FULL)
+    publish_updates(client, 3)
+    hub.settle()
+    publish_updates(client, 2)
+    publish_updates(other, 1)
+    log.release_appends()
+    hub.settle()
+    replies = client.read()
+    assert [reply["data"]["code"] for reply in replies] == ["log_full"] * 5
+    assert [reply["reply_to"] for reply in replies] == ["1", "2", "3", "4", "5"]
+    assert all(reply["data"]["recoverable"] and reply["data"]["hint"] == "Make some." for reply in replies)
+    assert (log.head, hub.hub.staged, hub.hub.counters.refused, hub.hub.log_error) == (0, 0, 6, FULL)
+    publish_updates(client, 1)
+    hub.settle()
+    assert client.read_types() == ["event:accepted", "data:update"]
+    assert other.read_types()[-2:] == ["connection:error", "data:update"]
+    assert (log.head, hub.hub.log_error) == (1, None)
+
+
+def test_the_answers_to_a_failed_batch_are_one_write() -> None:
+    hub, log = faulty()
+    client = hub.connect("channels=none")
+    log.fail_append(FULL)
+    publish_updates(client, 100)
+    before = client.outlet.writes
+    hub.settle()
+    assert (client.outlet.writes - before, len(client.read())) == (1, 101)
+
+
+def test_an_event_id_of_a_failed_batch_is_free_again() -> None:
+    hub, log = faulty()
+    client = hub.connect("channels=none")
+    log.fail_append(FULL)
+    for dataset in "ab":
+        client.send("data:update", update(dataset), event_id="0123456789abcdef")
+        hub.settle()
+    assert client.read_types()[1:] == ["connection:error", "event:accepted"]
+
+
+def test_an_operation_of_a_failed_batch_has_not_begun() -> None:
+    hub, log = faulty()
+    client = hub.connect("channel=operations")
+    log.fail_append(FULL)
+    client.send("operation:start", {"operation_id": "a", "name": "run"}, trace_id="lost")
+    hub.settle()
+    client.send("operation:progress", progress("a"))
+    hub.settle()
+    assert client.read_events()[0]["trace_id"] != "lost"
+
+
+def test_beyond_a_number_of_staged_events_the_log_is_busy() -> None:
+    hub, _ = faulty(HubConfig(staged_events=5))
+    client = hub.connect("channels=none")
+    publish_updates(client, 7)
+    assert [message["data"]["code"] for message in client.read()[1:]] == ["log_busy"] * 2
+    with pytest.raises(LogBusy):
+        hub.hub.publish(Envelope(type="data:update"), lambda _: None)
+    hub.settle()
+    publish_updates(client, 1)
+    hub.settle()
+    assert hub.log.head == 6
+
+
+def test_a_publisher_that_cannot_be_told_keeps_the_batch_from_nobody() -> None:
+    hub, _ = faulty()
+    client = hub.connect("channel=data")
+    hub.settle()
+
+    def broken(result: Accepted | TidingsError) -> None:
+        raise RuntimeError("as if a future had been cancelled")
+
+    hub.hub.publish(Envelope(type="data:update"), broken)
+    publish_updates(client, 1)
+    hub.settle()
+    assert client.read_types()[-3:] == ["event:accepted", "data:update", "data:update"]
+
+
+def test_what_a_settled_event_publishes_goes_in_the_next_batch() -> None:
+    hub, log = faulty()
+    results: list[Accepted | TidingsError] = []
+
+    def again(result: Accepted | TidingsError) -> None:
+        results.append(result)
+        hub.hub.publish(Envelope(type="data:update"), results.append)
+
+    hub.hub.publish(Envelope(type="data:update"), again)
+    hub.settle()
+    assert ([isinstance(result, Accepted) for result in results], log.appends) == ([True, True], 2)
+
+
+# The beginning.
+
+
+def test_operations_that_were_live_are_live_when_a_hub_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.hub.hub._RESTORED_AT_ONCE", 7)
+    log = MemoryLog(EPOCH)
+    drafts = [make_draft(make_event("operation:start", f"{number}", trace_id=f"t{number}")) for number in range(50)]
+    drafts += [make_draft(make_event("operation:complete", f"{number}")) for number in range(0, 50, 2)]
+    drafts += [make_draft(make_event("operation:start", "0", channel="global", trace_id="again"))]
+    drafts += [make_draft(make_event("data:update", f"{number}")) for number in range(50)]
+    log.append(drafts, lambda _: None)
+    hub = InMemoryHub(log=log)
+    hub.settle()
+    assert len(hub.hub.operations) == 26
+    assert hub.hub.operations.trace_id("7") == "t7"
+    assert hub.hub.operations.trace_id("0") == "again"
+
+
+def test_what_happens_while_operations_are_restored_comes_after() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    log.append([make_draft(make_event("operation:start", key)) for key in "ab"], lambda _: None)
+    log.hold_reads()
+    hub = InMemoryHub(log=log)
+    client = hub.connect("channels=none")
+    client.send("operation:complete", {"operation_id": "a"})
+    hub.settle()
+    log.release_reads()
+    hub.settle()
+    assert [hub.hub.operations.trace_id(key) for key in "ab"] == [None, "t"]
+
+
+def test_a_log_that_cannot_be_read_is_no_hub() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    log.fail_read(LogUnavailable("as if"))
+    with pytest.raises(LogUnavailable):
+        InMemoryHub(log=log)
+
+
+# The end.
+
+
+def test_a_hub_that_drains_takes_only_its_own() -> None:
+    hub, log = faulty()
+    hub.hub.draining = True
+    with pytest.raises(Draining):
+        hub.hub.publish(Envelope(type="data:update"), lambda _: None)
+    hub.hub.publish(Envelope(type=MessageType.LICENSE_EXPIRED), lambda _: None, by_hub=True)
+    hub.settle()
+    assert log.head == 1
+
+
+def test_closing_appends_all_that_is_staged() -> None:
+    hub, log = faulty(HubConfig(batch_events=10))
+    client = hub.connect("channels=none")
+    publish_updates(client, 25)
+    hub.hub.close()
+    hub.hub.close()
+    assert (log.head, client.read_types()[1:]) == (25, ["event:accepted"] * 25)
+    with pytest.raises(Draining):
+        hub.hub.publish(Envelope(type="data:update"), lambda _: None, by_hub=True)
+    rounds = hub.loop.rounds
+    hub.loop.advance(100)
+    assert hub.loop.rounds - rounds < 5, "nothing goes on"
+
+
+# Retention.
+
+
+class MaintainedLog(FaultyLog):
+    """Counts the steps of retention, says that there is more to do, or fails."""
+
+    steps = 0
+    more = 0
+    fails = False
+
+    def maintain(self, now_ns: int) -> bool:
+        self.steps += 1
+        if self.fails:
+            raise LogUnavailable("as if")
+        self.more = max(0, self.more - 1)
+        return self.more > 0
+
+
+def test_retention_is_quick_while_there_is_work_and_goes_on_when_it_fails() -> None:
+    log = MaintainedLog(MemoryLog(EPOCH))
+    log.more = 50
+    hub = InMemoryHub(HubConfig(maintain_s=1.0), log=log)
+    hub.loop.advance(0.9)
+    assert log.steps == 50
+    log.fails = True
+    hub.loop.advance(3)
+    assert log.steps == 53

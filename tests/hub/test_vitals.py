@@ -1,0 +1,125 @@
+import pytest
+
+from tidings.exceptions import LogFull
+from tidings.hub.config import HubConfig
+from tidings.hub.vitals import Vitals
+from tidings.log.memory import MemoryLog
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+
+
+def start(config: HubConfig | None = None) -> tuple[InMemoryHub, FaultyLog, InMemoryClient]:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub = InMemoryHub(config, log=log)
+    client = hub.connect("channel=system")
+    hub.settle()
+    Vitals(hub.hub, hub.connections).start()
+    return hub, log, client
+
+
+def of_type(messages: list[Message], type: str) -> list[Message]:
+    return [message["data"] for message in messages if message["type"] == type]
+
+
+def test_the_hub_tells_how_it_is() -> None:
+    hub, _, client = start()
+    hub.loop.advance(25)
+    statuses = of_type(client.read(), "system:status")
+    assert [status["uptime"] for status in statuses] == [0, 10, 20]
+    last = statuses[-1]
+    assert (last["status"], last["active_operations"], last["source"]) == ("healthy", 0, "tidings")
+    assert last["metrics"] == {
+        "connections": 1.0,
+        "subscribers": 1.0,
+        "catching_up": 0.0,
+        "lanes": 1.0,
+        "log_events": 0.0,
+        "log_bytes": 0.0,
+        "staged": 0.0,
+    }
+
+
+def test_it_counts_operations_that_are_live() -> None:
+    hub, _, client = start()
+    client.send("operation:start", {"operation_id": "a", "name": "run"})
+    hub.loop.advance(10)
+    assert of_type(client.read(), "system:status")[-1]["active_operations"] == 1
+
+
+def test_it_tells_its_figures_over_a_window() -> None:
+    hub, _, client = start(HubConfig(status_s=0, metrics_s=10))
+    for _ in range(20):
+        client.send("system:alert", {"severity": "info", "code": "c", "message": "m", "recoverable": True})
+        hub.loop.advance(1)
+    first, second = of_type(client.read(), "system:metrics")
+    for window in (first, second):
+        assert window["window_s"] == pytest.approx(10)
+        assert window["metrics"]["events_per_s"] == pytest.approx(1, abs=0.2)
+        assert window["metrics"]["writes_per_s"] == pytest.approx(1, abs=0.2)
+        assert (window["metrics"]["fell_behind"], window["metrics"]["gaps"], window["metrics"]["refused"]) == (0, 0, 0)
+
+
+def test_it_says_nothing_when_told_to() -> None:
+    hub, log, _ = start(HubConfig(status_s=0, metrics_s=0))
+    hub.loop.advance(200)
+    assert log.head == 0
+
+
+def test_a_log_that_took_nothing_is_an_alert_until_it_does() -> None:
+    hub, log, client = start()
+    hub.loop.advance(1)
+    log.fail_append(LogFull("no room", hint="Make some."))
+    client.send("data:update", {})
+    hub.loop.advance(10)
+    (raised,) = of_type(client.read(), "system:alert")
+    assert (raised["state"], raised["severity"], raised["code"], raised["hint"]) == (
+        "raised",
+        "critical",
+        "log_full",
+        "Make some.",
+    )
+    hub.loop.advance(10)
+    (cleared,) = of_type(client.read(), "system:alert")
+    assert (cleared["state"], cleared["alert_id"]) == ("cleared", raised["alert_id"])
+    hub.loop.advance(30)
+    assert of_type(client.read(), "system:alert") == []
+
+
+def test_an_alert_that_the_log_did_not_take_is_raised_again_when_it_does() -> None:
+    hub, log, client = start()
+    hub.loop.advance(1)
+    for _ in range(3):
+        log.fail_append(LogFull("no room"))
+    client.send("data:update", {})
+    hub.loop.advance(35)
+    messages = client.read()
+    assert [alert["state"] for alert in of_type(messages, "system:alert")] == ["raised"]
+    assert of_type(messages, "system:status")[-1]["status"] == "degraded"
+    hub.loop.advance(10)
+    messages = client.read()
+    assert [alert["state"] for alert in of_type(messages, "system:alert")] == ["cleared"]
+    assert of_type(messages, "system:status")[-1]["status"] == "healthy"
+
+
+def test_a_clearing_that_the_log_did_not_take_is_told_again() -> None:
+    hub, log, client = start()
+    hub.loop.advance(1)
+    log.fail_append(LogFull("no room"))
+    client.send("data:update", {})
+    hub.loop.advance(10)
+    hub.loop.advance(8.9)
+    log.fail_append(LogFull("no room"))
+    hub.loop.advance(1)
+    hub.loop.advance(30)
+    states = [alert["state"] for alert in of_type(client.read(), "system:alert")]
+    assert states[0] == "raised"
+    assert states[-1] == "cleared"
+
+
+def test_it_ends_with_the_hub() -> None:
+    hub, log, _ = start(HubConfig(status_s=1, metrics_s=1))
+    hub.loop.advance(1.5)
+    hub.hub.close()
+    head = log.head
+    hub.loop.advance(10)
+    assert log.head == head
