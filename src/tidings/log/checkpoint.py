@@ -3,18 +3,27 @@
 import logging
 import sqlite3
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+from tidings.log.folder import DataFolder
 from tidings.log.schema import connect
 
-_EVERY_S = 1.0
+_EVERY_S = 0.5
 _WAL_BYTES = 16 << 20
 """A write-ahead log of this size is copied and begun anew."""
+_LEAST_WAL_BYTES = 1 << 20
+"""On a disk that is nearly full: what is not copied when it is full could not be copied any more."""
+_IDLE_S = 30.0
+"""After which a smaller one is, too: a crash of the machine takes no more than that."""
 _PASSIVE_ROUNDS = 4
 _FEW_FRAMES = 256
 """Left for RESTART, which holds appends up while it copies and syncs them."""
-_IDLE_S = 30.0
-"""After which a smaller one is, too: a crash of the machine takes no more than that."""
+_PATIENCE_MS = 100
+"""RESTART holds appends up while it waits for who reads the write-ahead log: a backup may read it for long."""
+_AGAIN_S = 5.0
+"""After which RESTART is tried again where it waited in vain."""
 
 logger = logging.getLogger(__name__)
 
@@ -24,45 +33,91 @@ class Checkpointer(threading.Thread):
 
     PASSIVE copies most without holding anyone up, but under load never empties the log. RESTART then copies the rest,
     during which appends find the database busy and are tried again. The first commit after that writes the log's new
-    header and waits for the disk: the thread makes it itself, so that the event loop's do not.
+    header and waits for the disk: the thread makes it itself, and `holds` keeps the event loop's from overtaking it.
+
+    Args:
+        path: The database.
+        folder: Its folder: the thread, which may wait for the disk, takes the ballast up again.
+        now: The monotonic clock, in seconds.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: DataFolder, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name="tidings-checkpoint", daemon=True)
         self._path = path
+        self._folder = folder
+        self._now = now
         self._wal = path.with_name(path.name + "-wal")
         self._told_to_stop = threading.Event()
+        self._not_before = 0.0
+        self._last = now()
+        self._left_bytes = 0
+        self._failing = False
+        self.holds = False
+        """Whether appends should wait a moment: the write-ahead log is being begun anew."""
         self.checkpoints = 0
         """Made so far."""
 
     def run(self) -> None:
         """Make checkpoints until told to stop."""
-        connection = connect(self._path, busy_ms=5_000)
-        idle_s = 0.0
+        connection: sqlite3.Connection | None = None
         try:
             while not self._told_to_stop.wait(_EVERY_S):
-                idle_s += _EVERY_S
-                size = self._wal.stat().st_size if self._wal.exists() else 0
-                if size >= _WAL_BYTES or (size and idle_s >= _IDLE_S):
-                    idle_s = 0.0
-                    self._checkpoint(connection)
+                try:
+                    connection = connection or connect_to_checkpoint(self._path)
+                    self.round(connection)
+                    self._failing = False
+                except (sqlite3.Error, OSError) as error:
+                    # Nothing is lost: the write-ahead log stays, and the next round tries again.
+                    if not self._failing:
+                        logger.warning("the checkpoint of %s failed: %s", self._path, error)
+                    self._failing = True
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
 
-    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+    def round(self, connection: sqlite3.Connection) -> None:
+        """Look after the ballast, and make a checkpoint if it is time.
+
+        Raises:
+            sqlite3.Error: The checkpoint failed; nothing is lost.
+            OSError: The file system did.
+        """
+        self._folder.take_ballast()
+        now = self._now()
+        size = self._wal.stat().st_size if self._wal.exists() else 0
+        limit = max(_LEAST_WAL_BYTES, min(_WAL_BYTES, self._folder.free() // 8))
+        idle = now - self._last >= _IDLE_S and size != self._left_bytes
+        if (size >= limit or idle) and now >= self._not_before:
+            self._checkpoint(connection, now)
+
+    def _checkpoint(self, connection: sqlite3.Connection, now: float) -> None:
+        for _ in range(_PASSIVE_ROUNDS):
+            _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if frames - copied < _FEW_FRAMES:
+                break
+        self.holds = True
         try:
-            for _ in range(_PASSIVE_ROUNDS):
-                _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                if frames - copied < _FEW_FRAMES:
-                    break
-            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            if busy:
+                self._not_before = now + _AGAIN_S
+                return
             connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
-            self.checkpoints += 1
-        except sqlite3.Error as error:
-            # Nothing is lost: the write-ahead log stays, and the next round tries again.
-            logger.warning("the checkpoint of %s failed: %s", self._path, error)
+        finally:
+            self.holds = False
+        self._last = now
+        self._left_bytes = self._wal.stat().st_size
+        self.checkpoints += 1
 
     def stop(self) -> None:
         """End the thread, and wait for it."""
         self._told_to_stop.set()
         self.join()
+
+
+def connect_to_checkpoint(path: Path) -> sqlite3.Connection:
+    """Return a connection for checkpoints."""
+    connection = connect(path, busy_ms=_PATIENCE_MS)
+    # The write-ahead log is cut to what is in it when it is begun anew: its size says how much waits, and a flood of
+    # events does not keep the room it once took.
+    connection.execute("PRAGMA journal_size_limit = 0")
+    return connection

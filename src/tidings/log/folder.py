@@ -1,5 +1,6 @@
 """The data folder: one hub at a time, its owner's alone, with some ballast to drop when the disk is full."""
 
+import errno
 import os
 import shutil
 import sys
@@ -9,6 +10,8 @@ from tidings.exceptions import LogFull, LogInUse, LogReadOnly
 
 _LOCK = "lock"
 _BALLAST = "ballast"
+_PART = 16
+"""Of a small disk, the ballast is no more than one part in so many."""
 
 
 class DataFolder:
@@ -16,83 +19,97 @@ class DataFolder:
 
     Args:
         path: Where; made with permissions for its owner alone if it is not there.
-        ballast_bytes: Size of a file that is deleted when the disk is full, so that trimming has room to work.
+        ballast_bytes: Size of a file that is deleted when the disk is full, so that trimming has room to work; 0 is
+            none.
 
     Raises:
         LogInUse: Another process has it.
         LogReadOnly: It cannot be made or written.
+        LogFull: The disk has no room for the lock's file.
     """
 
     def __init__(self, path: Path, *, ballast_bytes: int) -> None:
         self.path = path
-        self._ballast_bytes = ballast_bytes
+        self._ballast = path / _BALLAST
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            self.reserve = min(ballast_bytes, shutil.disk_usage(path).total // _PART)
+            """Bytes of the ballast."""
         except OSError as cause:
+            if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise LogFull(f"the disk of the data folder {path} is full") from cause
             raise LogReadOnly(f"the data folder {path} cannot be written: {cause.strerror or cause}") from cause
         if not _try_lock(self._lock):
-            holder = os.read(self._lock, 32).decode(errors="replace").strip() or "unknown"
+            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() if hasattr(os, "pread") else ""
             os.close(self._lock)
             raise LogInUse(
-                f"another hub (process {holder}) uses the data folder {path}",
+                f"another hub (process {holder or 'unknown'}) uses the data folder {path}",
                 hint="Stop it, or give this one its own --data. Many workers share one hub: run one `tidings serve`"
                 " beside them and point TIDINGS_URL at it.",
             )
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0) if hasattr(os, "pwrite") else None
+        try:
+            os.ftruncate(self._lock, 0)
+            os.write(self._lock, f"{os.getpid()}\n".encode())
+        except OSError:
+            pass  # a full disk: others then hear of an unknown process
 
     def take_ballast(self) -> None:
-        """Write the ballast if it is not there and there is room for twice as much; else do without."""
-        file = self.path / _BALLAST
-        if not self._ballast_bytes or self.has_ballast():
-            return
-        if shutil.disk_usage(self.path).free < 2 * self._ballast_bytes:
+        """Take up room for the ballast, if it is not there and as much again stays free. May wait for the disk."""
+        if not self.reserve or self.has_ballast() or self.free() < 2 * self.reserve:
             return
         try:
-            with file.open("wb") as ballast:
-                block = bytes(1 << 16)  # written, not truncated to size: a sparse file would weigh nothing
-                for _ in range(self._ballast_bytes >> 16):
-                    ballast.write(block)
+            descriptor = os.open(self._ballast, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                _fill(descriptor, self.reserve)
+            finally:
+                os.close(descriptor)
         except OSError:
-            file.unlink(missing_ok=True)
+            self.drop_ballast()
 
     def has_ballast(self) -> bool:
         """Return whether there is ballast to drop."""
-        return (self.path / _BALLAST).exists()
+        return self._ballast.exists()
 
     def drop_ballast(self) -> bool:
         """Make room; return whether there was ballast to drop."""
         try:
-            (self.path / _BALLAST).unlink()
+            self._ballast.unlink()
         except OSError:
             return False
         return True
 
+    def free(self) -> int:
+        """Return how many bytes fit on the disk beside what is there."""
+        return shutil.disk_usage(self.path).free
+
     def disk_bytes(self) -> int:
         """Return the size of the log's files, ballast left out."""
-        total = 0
-        for file in self.path.glob("log.db*"):
-            try:
-                total += file.stat().st_size
-            except FileNotFoundError:
-                continue
-        return total
+        return size_of(self.path)
 
     def close(self) -> None:
         """Let another process have the folder."""
         os.close(self._lock)
 
 
-def check_room(path: Path, size: int) -> None:
-    """Check that `size` bytes fit beside `path`.
+def size_of(path: Path) -> int:
+    """Return the size of the log's files in the folder at `path`, ballast left out."""
+    total = 0
+    for file in path.glob("log.db*"):
+        try:
+            total += file.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
 
-    Raises:
-        LogFull: They do not.
-    """
-    free = shutil.disk_usage(path).free
-    if free < size:
-        raise LogFull(f"{path} has room for {free} bytes; {size} are needed")
+
+def _fill(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    block = bytes(1 << 16)  # written, not truncated to size: a sparse file would weigh nothing
+    for _ in range(-(-size // len(block))):
+        os.write(descriptor, block)
 
 
 if sys.platform == "win32":

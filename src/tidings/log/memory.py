@@ -1,19 +1,23 @@
 """The embedded log that keeps no file: everything is gone with the process (`tidings serve --memory`)."""
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice, takewhile
 
-from tidings.contract.envelope import Event
 from tidings.contract.paths import PathSet
 from tidings.contract.positions import Position
 from tidings.contract.vocabulary import EventClass
-from tidings.log.base import AppendDone, Draft, Known, LogStatistics, Page, Query, ReadDone, Record, Retention, Tail
+from tidings.exceptions import LogUnavailable
+from tidings.log.base import AppendDone, Draft, Known, LogStatistics, Query, ReadDone, Record, Retention, Tail
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.floors import Floors
-from tidings.log.newest import Newest, page_of
+from tidings.log.memory_rows import MemoryRows
+from tidings.log.newest import Newest
+from tidings.log.pages import Wanted, page_of
+from tidings.log.sweeps import Sweeps
 
-_STEP = 512
-"""Offsets looked at in one step of retention."""
+_LOOK = 2_000
+"""Events that one read looks at: a few milliseconds."""
 _NS = 1_000_000_000
 
 
@@ -28,20 +32,18 @@ class MemoryLog:
     def __init__(self, epoch: str, retention: Retention | None = None) -> None:
         self._retention = retention or Retention()
         self._epochs = Epochs([Epoch(epoch, 0)])
-        self._records: dict[int, Record] = {}
-        self._kept: set[int] = set()
-        self._ids: dict[tuple[str, str], int] = {}
-        self._scopes: dict[int, str] = {}
+        self._rows = MemoryRows(self._retention.keep_newest)
         self._floors = Floors()
-        self._thinned: defaultdict[tuple[str, str, str], deque[int]] = defaultdict(deque)
-        self._durable_events = self._durable_bytes = self._latest_events = self._trimmed = 0
         self._tail: Tail = _nobody
         self._head = 0
+        self._telling = False
+        self._waiting: deque[tuple[Sequence[Draft], AppendDone]] = deque()
         self._newest = Newest(
             per_type=self._retention.newest_per_type,
             age_ns=int(self._retention.newest_age_s * _NS),
             ended_ns=int(self._retention.finished_s * _NS),
         )
+        self._sweeps = Sweeps(self._rows, self._newest, self._floors, self._retention)
 
     @property
     def newest(self) -> Newest:
@@ -64,88 +66,61 @@ class MemoryLog:
 
     def append(self, batch: Sequence[Draft], done: AppendDone) -> None:
         """See `Log.append`."""
+        # From within `done` or the tail, a batch waits until the tail has brought the one before.
+        self._waiting.append((batch, done))
+        if not self._telling:
+            self._telling = True
+            try:
+                while self._waiting:
+                    self._append(*self._waiting.popleft())
+            finally:
+                self._telling = False
+
+    def _append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+        if self._repeats_an_id(batch):
+            done(LogUnavailable("an event id of the batch is in the log already"))
+            return
         first = self._head + 1
         records = []
         for offset, draft in enumerate(batch, first):
             record = Record(offset, draft.event, draft.received_ns)
             records.append(record)
-            self._store(record, draft.scope)
+            self._rows.append(record, draft.scope)
+            self._newest.note(offset, draft.event, draft.received_ns)
+            self._sweeps.note(draft.event, draft.received_ns)
         self._head += len(batch)
         done(first)
         if records:
             self._tail(records)
 
-    def _store(self, record: Record, scope: str) -> None:
-        event = record.event
-        self._records[record.offset] = record
-        self._newest.note(record.offset, event, record.received_ns)
-        if event.event_id is not None:
-            self._ids[scope, event.event_id] = record.offset
-            self._scopes[record.offset] = scope
-        if event.event_class is EventClass.LATEST:
-            self._latest_events += 1
-            return
-        self._durable_events += 1
-        self._durable_bytes += len(event.data)
-        keep = self._retention.keep_newest.get(event.type)
-        if keep is not None and event.key is not None:
-            offsets = self._thinned[event.channel, event.type, event.key]
-            offsets.append(record.offset)
-            if len(offsets) > keep:
-                gone = offsets.popleft()
-                if self._forget(gone):
-                    self._floors.thin(event.channel, event.key, gone)
+    def _repeats_an_id(self, batch: Sequence[Draft]) -> bool:
+        ids = [(draft.scope, draft.event.event_id) for draft in batch if draft.event.event_id is not None]
+        return len(set(ids)) < len(ids) or any(name in self._rows.ids for name in ids)
 
     def known(self, scope: str, event_id: str) -> Known | None:
         """See `Log.known`."""
-        offset = self._ids.get((scope, event_id))
-        if offset is None:
-            return None
-        event = self._records[offset].event
-        return Known(offset, event.type, event.data)
+        offset = self._rows.ids.get((scope, event_id))
+        record = None if offset is None else self._rows.all.get(offset)
+        return None if record is None else Known(record.offset, record.event.type, record.event.data)
 
     def read(self, query: Query, done: ReadDone) -> None:
         """See `Log.read`."""
-        records: list[Record] = []
-        size = 0
-        scanned = query.until
-        for record in self._candidates(query):
-            event = record.event
-            if not _wanted(query, event):
-                continue
-            if self._is_skipped(query, record):
-                continue
-            records.append(record)
-            size += len(event.data)
-            if len(records) >= query.limit or size >= query.max_bytes:
-                scanned = record.offset
-                break
-        done(Page(records, scanned))
+        records, scanned = self._looked_at(query)
+        wanted = Wanted(query, self._newest)
+        found = (record for record in records if _is_wanted(wanted, record))
+        done(page_of(found, query, scanned))
 
-    def _candidates(self, query: Query) -> Iterator[Record]:
+    def _looked_at(self, query: Query) -> tuple[Sequence[Record], int]:
+        """Return the records that one read looks at, and up to where they are all."""
         if query.newest_only:
-            offsets: Iterator[int] = iter(
-                page_of(self._newest.plan(query.paths, query.but, query.until), query.after, 1 << 30)
+            offsets = self._newest.page(
+                query.paths, query.but, after=query.after, until=query.until, limit=min(query.limit, _LOOK)
             )
-        else:
-            offsets = self._offsets(query.after, min(query.until, self._head))
-        for offset in offsets:
-            record = self._records.get(offset)
-            if record is not None:
-                yield record
-
-    def _offsets(self, after: int, until: int) -> Iterator[int]:
-        floor = min(self._newest.durable_floor, self._newest.latest_floor)
-        if after < floor:
-            yield from (offset for offset in sorted(self._kept) if after < offset <= min(floor, until))
-        yield from range(max(after, floor) + 1, until + 1)
-
-    def _is_skipped(self, query: Query, record: Record) -> bool:
-        if query.newest_only:
-            return not self._newest.is_newest(record.offset, record.event)
-        if query.conflate and record.event.event_class is EventClass.LATEST:
-            return self._newest.is_superseded(record.offset, record.event)
-        return False
+            records = [record for offset in offsets if (record := self._rows.all.get(offset)) is not None]
+            return records, offsets[-1] if len(offsets) == min(query.limit, _LOOK) else query.until
+        following = takewhile(lambda record: record.offset <= query.until, self._rows.all.after(query.after))
+        records = list(islice(following, _LOOK))
+        return records, records[-1].offset if len(records) == _LOOK else query.until
 
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """See `Log.trimmed`."""
@@ -161,108 +136,25 @@ class MemoryLog:
 
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
-        more = self._sweep_latest(now_ns)
-        more = self._sweep_durable(now_ns) or more
-        self._newest.expire(now_ns)
-        for offset in self._newest.released:
-            record = self._records[offset]
-            if record.event.event_class is not EventClass.LATEST:
-                self._floors.trim(record.event.channel, offset)
-            self._drop(offset)
-        self._newest.released.clear()
+        more = self._newest.expire(now_ns)
+        if self._sweeps.is_due(now_ns):
+            more = self._sweeps.step(now_ns) or more
+            self._sweeps.committed()
         return more
-
-    def _sweep_latest(self, now_ns: int) -> bool:
-        oldest = now_ns - int(self._retention.superseded_age_s * _NS)
-
-        def due(record: Record) -> bool:
-            return self._latest_events > self._retention.superseded_events or record.received_ns <= oldest
-
-        for record in self._sweep(due, latest=True):
-            if record.event.event_class is EventClass.LATEST:
-                self._latest_events -= 1
-                if not self._forget(record.offset):
-                    self._kept.add(record.offset)
-        return self._newest.latest_floor < self._head and (
-            (ahead := self._records.get(self._newest.latest_floor + 1)) is None or due(ahead)
-        )
-
-    def _sweep_durable(self, now_ns: int) -> bool:
-        retention = self._retention
-        oldest = now_ns - int(retention.age_s * _NS)
-
-        def due(record: Record) -> bool:
-            return (
-                self._durable_events > retention.events
-                or self._durable_bytes > retention.bytes
-                or record.received_ns <= oldest
-            )
-
-        for record in self._sweep(due, latest=False):
-            event = record.event
-            if event.event_class is EventClass.LATEST:
-                continue
-            self._durable_events -= 1
-            self._durable_bytes -= len(event.data)
-            self._unthin(record)
-            if self._forget(record.offset):
-                self._trimmed += 1
-                self._floors.trim(event.channel, record.offset)
-            else:
-                self._kept.add(record.offset)
-        self._floors.forget(self._newest.durable_floor)
-        return self._newest.durable_floor < self._head and (
-            (ahead := self._records.get(self._newest.durable_floor + 1)) is None or due(ahead)
-        )
-
-    def _sweep(self, due: Callable[[Record], bool], *, latest: bool) -> Iterator[Record]:
-        floor = self._newest.latest_floor if latest else self._newest.durable_floor
-        for offset in range(floor + 1, min(floor + _STEP, self._head) + 1):
-            record = self._records.get(offset)
-            if record is not None:
-                if not due(record):
-                    return
-                yield record
-            if latest:
-                self._newest.latest_floor = offset
-            else:
-                self._newest.durable_floor = offset
-
-    def _unthin(self, record: Record) -> None:
-        event = record.event
-        if event.type in self._retention.keep_newest and event.key is not None:
-            slot = (event.channel, event.type, event.key)
-            offsets = self._thinned[slot]
-            if offsets and offsets[0] == record.offset:
-                offsets.popleft()
-            if not offsets:
-                del self._thinned[slot]
-
-    def _forget(self, offset: int) -> bool:
-        record = self._records[offset]
-        if self._newest.is_newest(offset, record.event):
-            return False
-        self._drop(offset)
-        return True
-
-    def _drop(self, offset: int) -> None:
-        record = self._records.pop(offset, None)
-        self._kept.discard(offset)
-        if record is not None and record.event.event_id is not None:
-            self._ids.pop((self._scopes.pop(offset), record.event.event_id), None)
 
     def statistics(self) -> LogStatistics:
         """See `Log.statistics`."""
+        counts = self._sweeps.counts
         return LogStatistics(
             epoch=self.epoch,
             head=self._head,
             first=self._newest.durable_floor + 1,
-            durable_events=self._durable_events,
-            durable_bytes=self._durable_bytes,
-            superseded_events=self._latest_events,
+            durable_events=counts.durable_events,
+            durable_bytes=counts.durable_bytes,
+            superseded_events=counts.latest_events,
             newest=len(self._newest),
             newest_evicted=self._newest.evicted,
-            trimmed_events=self._trimmed,
+            trimmed_events=counts.trimmed,
             disk_bytes=0,
         )
 
@@ -270,14 +162,10 @@ class MemoryLog:
         """See `Log.close`."""
 
 
-def _wanted(query: Query, event: Event) -> bool:
-    if query.types and event.type not in query.types:
-        return False
-    if query.trace_id is not None and event.trace_id != query.trace_id:
-        return False
-    return query.paths.matches(event.channel, event.key) and not (
-        query.but and query.but.matches(event.channel, event.key)
-    )
+def _is_wanted(wanted: Wanted, record: Record) -> bool:
+    event = record.event
+    latest = event.event_class is EventClass.LATEST
+    return wanted(record.offset, event.channel, event.type, event.key, event.trace_id, latest)
 
 
 def _nobody(records: Sequence[Record]) -> None:

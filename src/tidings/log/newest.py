@@ -3,22 +3,21 @@
 A fold over the log's order, held in memory by every adapter, and bounded (CONTRACT §6).
 """
 
-from array import array
-from bisect import bisect_right
-from collections import OrderedDict, deque
-from collections.abc import Iterator
-from itertools import islice
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Iterator
+from itertools import islice, takewhile
 
 from tidings.contract.envelope import Event
 from tidings.contract.paths import PathSet
 from tidings.contract.vocabulary import EventClass, SlotEffect
+from tidings.log.plans import Plans
 
-_PLANS = 16
-"""Snapshots remembered while they are read: many subscribers of a few lanes ask for the same one."""
 _EVICTED_AT_ONCE = 1_000
 """The oldest are found by walking a dictionary from its start, which is cheap only for many at once."""
-_MARK_EVERY_NS = 1_000_000_000
-"""How finely ages are known: to the second."""
+_EXPIRED_AT_ONCE = 300
+"""Keys looked at in one call of `expire`: under a millisecond."""
+_MARKS = 1_024
+"""Into how many spans an age is divided: a week is known to ten minutes."""
 
 
 class Group:
@@ -47,14 +46,20 @@ class Newest:
         self._per_type = per_type
         self._age_ns = age_ns
         self._ended_ns = ended_ns
-        self._ended: deque[tuple[int, str, str | None, int]] = deque()
+        self._ended: defaultdict[str, OrderedDict[str | None, int]] = defaultdict(OrderedDict)
+        """By channel, the keys that ended and were not written since, with when that was, in offset order."""
+        self._span_ns = max(1, age_ns // _MARKS)
         self._marks: deque[tuple[int, int]] = deque()
-        self._plans: OrderedDict[tuple[PathSet, PathSet, int], array[int]] = OrderedDict()
+        self._last_offset = 0
+        self._silent: Iterator[None] = iter(())
+        self._plans = Plans(lambda channel: (group.offsets for group in self._on(channel)))
         self.durable_floor = self.latest_floor = 0
         """The offsets up to which the range was swept of durable, and of superseded `latest` events.
         Events at or below are in the log only because they are the newest of their key."""
-        self.released: list[int] = []
-        """Offsets at or below their floor that are no longer the newest of their key: the adapter deletes them."""
+        self.released: deque[int] = deque()
+        """Offsets at or below their floor that are no longer the newest of their key: the adapter deletes them, in this
+        order and before it trims anything else. What was last to leave would come back after a crash otherwise: an
+        alert whose clearing was trimmed."""
         self.evicted = 0
 
     def __len__(self) -> int:
@@ -63,7 +68,7 @@ class Newest:
     def note(self, offset: int, event: Event, received_ns: int) -> None:
         """Fold in the event at `offset`, which is greater than every one before."""
         latest = event.event_class is EventClass.LATEST
-        self.note_columns(offset, event.channel, event.type, event.key, received_ns, latest=latest, effect=event.effect)
+        self.note_columns(offset, event.channel, event.type, event.key, received_ns, latest, event.effect)
 
     def note_columns(
         self,
@@ -72,7 +77,6 @@ class Newest:
         type: str,
         key: str | None,
         received_ns: int,
-        *,
         latest: bool,
         effect: SlotEffect,
     ) -> None:
@@ -80,25 +84,40 @@ class Newest:
         group = self._groups.get((channel, type))
         if group is None:
             group = self._groups[channel, type] = Group(latest=latest)
+        self._last_offset = offset
+        ended = self._ended[channel]
+        if key in ended and ended.pop(key) + self._ended_ns <= received_ns:
+            # Told by the event's own time, so that the fold is the same for who reads the log again.
+            self._release_key(channel, key)
+        marks = self._marks
+        if not marks or received_ns - marks[-1][0] >= self._span_ns:
+            marks.append((received_ns, offset))
         offsets = group.offsets
         before = offsets.pop(key, None)
         if before is not None and before <= (self.latest_floor if latest else self.durable_floor):
             self.released.append(before)
-        marks = self._marks
-        if not marks or received_ns - marks[-1][0] >= _MARK_EVERY_NS:
-            marks.append((received_ns, offset))
         if effect is SlotEffect.CLEAR:
+            self._plans.removed += before is not None
             return
         offsets[key] = offset
         if effect is SlotEffect.END:
-            self._ended.append((received_ns, channel, key, offset))
+            ended[key] = received_ns
         if len(offsets) > self._per_type:
-            self._evict(group, min(_EVICTED_AT_ONCE, max(1, self._per_type // 100)))
+            self._evict(channel, group, min(_EVICTED_AT_ONCE, max(1, self._per_type // 100)))
 
     def offset(self, channel: str, type: str, key: str | None) -> int | None:
         """Return the offset of the newest event of that key, or None."""
         group = self._groups.get((channel, type))
         return None if group is None else group.offsets.get(key)
+
+    def groups(self) -> Iterator[tuple[str, str]]:
+        """Yield each (channel, type) that was ever written."""
+        yield from self._groups
+
+    def offsets(self, channel: str, type: str) -> Iterable[int]:
+        """Return the offsets of the newest events of a type, in order."""
+        group = self._groups.get((channel, type))
+        return () if group is None else group.offsets.values()
 
     def is_newest(self, offset: int, event: Event) -> bool:
         """Return whether the event at `offset` is the newest of its key."""
@@ -110,88 +129,68 @@ class Newest:
         group = self._groups.get((event.channel, event.type))
         return group is not None and group.offsets.get(event.key, 0) > offset
 
-    def plan(self, paths: PathSet, but: PathSet, until: int) -> "array[int]":
-        """Return, in order, the offsets of the newest events on `paths` and not on `but`, up to `until`.
+    def page(self, paths: PathSet, but: PathSet, *, after: int, until: int, limit: int) -> list[int]:
+        """Return, in order, up to `limit` offsets of newest events on `paths` and not on `but`.
 
-        The same plan is returned while it is being read, so that pages of one snapshot fit together; an offset in
-        it may have been superseded since (`is_newest` tells), and is then to be skipped.
+        See `Plans.page`. An offset in it may have been superseded (`is_newest` tells), and is then to be skipped.
         """
-        wanted = (paths, but, until)
-        plan = self._plans.get(wanted)
-        if plan is None:
-            plan = self._plans[wanted] = array("q", sorted(self._on(paths, but, until)))
-            if len(self._plans) > _PLANS:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(wanted)
-        return plan
+        return self._plans.page(paths, but, after=after, until=until, limit=limit)
 
-    def _on(self, paths: PathSet, but: PathSet, until: int) -> Iterator[int]:
-        by_channel = paths.by_channel()
-        excluded = but.by_channel()
-        for (channel, _), group in self._groups.items():
-            own = by_channel.get(channel)
-            if own is None:
-                continue
-            without = excluded.get(channel, ())
-            exact = [path.key for path in own if path.key is not None and not path.prefix]
-            if len(exact) == len(own):  # single keys: no walk over all of them
-                pairs: list[tuple[str | None, int]] = [
-                    (key, group.offsets[key]) for key in exact if key in group.offsets
-                ]
-            else:
-                pairs = [
-                    (key, offset)
-                    for key, offset in group.offsets.items()
-                    if any(path.matches(channel, key) for path in own)
-                ]
-            for key, offset in pairs:
-                if offset <= until and not any(path.matches(channel, key) for path in without):
-                    yield offset
+    def expire(self, now_ns: int) -> bool:
+        """Let some keys leave that ended, or fell silent, long enough before `now_ns`; return whether more may be."""
+        left = _EXPIRED_AT_ONCE
+        for channel, ended in self._ended.items():
+            while left and ended and next(iter(ended.values())) + self._ended_ns <= now_ns:
+                left -= 1
+                self._release_key(channel, ended.popitem(last=False)[0])
+        if cutoff := self._silent_since(now_ns):
+            self._silent = self._expire_silent(cutoff)
+        walked = sum(1 for _ in islice(self._silent, left))
+        return walked == left
 
-    def expire(self, now_ns: int) -> None:
-        """Let keys leave that ended, or fell silent, long enough before `now_ns`."""
-        while self._ended and self._ended[0][0] + self._ended_ns <= now_ns:
-            _, channel, key, offset = self._ended.popleft()
-            if self._last(channel, key) == offset:
-                for (at, _), group in self._groups.items():
-                    if at == channel and key in group.offsets:
-                        self._release(group, key)
+    def _silent_since(self, now_ns: int) -> int:
+        """Return the offset up to which events are too old, if that moved; else 0."""
+        marks, due_ns = self._marks, now_ns - self._age_ns
         cutoff = 0
-        while self._marks and self._marks[0][0] + self._age_ns <= now_ns:
-            # A mark covers the offsets up to the next mark's.
-            self._marks.popleft()
-            cutoff = self._marks[0][1] - 1 if self._marks else -1
-        if cutoff:
-            self._expire_silent(cutoff)
+        # A mark covers the events up to the next one's: they came within one span of it.
+        while marks and marks[0][0] + self._span_ns <= due_ns:
+            marks.popleft()
+            cutoff = marks[0][1] - 1 if marks else self._last_offset
+        return cutoff
 
-    def _expire_silent(self, cutoff: int) -> None:
-        for (channel, _), group in self._groups.items():
-            silent = []
-            for key, offset in group.offsets.items():
-                if 0 <= cutoff < offset:
-                    break
-                last = self._last(channel, key)
-                if cutoff < 0 or last <= cutoff:
-                    silent.append(key)
-            for key in silent:
-                self._release(group, key)
+    def _expire_silent(self, cutoff: int) -> Iterator[None]:
+        """Let keys leave that were not written after `cutoff`, of any type; yield after each one looked at."""
+        for (channel, _), group in list(self._groups.items()):
+            for key, _ in list(takewhile(lambda item: item[1] <= cutoff, group.offsets.items())):
+                if self._last(channel, key) <= cutoff:
+                    self._release_key(channel, key)
+                    self._ended[channel].pop(key, None)
+                yield
+
+    def _on(self, channel: str) -> Iterator[Group]:
+        return (group for (at, _), group in self._groups.items() if at == channel)
 
     def _last(self, channel: str, key: str | None) -> int:
-        return max((group.offsets.get(key, 0) for (at, _), group in self._groups.items() if at == channel), default=0)
+        return max((group.offsets.get(key, 0) for group in self._on(channel)), default=0)
 
-    def _evict(self, group: Group, count: int) -> None:
+    def _evict(self, channel: str, group: Group, count: int) -> None:
+        ended = self._ended[channel]
         for key in list(islice(group.offsets, count)):
-            self._release(group, key)
             self.evicted += 1
+            if key in ended:  # without its end an operation would look live
+                del ended[key]
+                self._release_key(channel, key)
+            else:
+                self._release(group, key)
+
+    def _release_key(self, channel: str, key: str | None) -> None:
+        # Oldest first, so that after a crash between two deletions an operation is not there without its end.
+        groups = [group for group in self._on(channel) if key in group.offsets]
+        for group in sorted(groups, key=lambda group: group.offsets[key]):
+            self._release(group, key)
 
     def _release(self, group: Group, key: str | None) -> None:
         offset = group.offsets.pop(key)
+        self._plans.removed += 1
         if offset <= (self.latest_floor if group.latest else self.durable_floor):
             self.released.append(offset)
-
-
-def page_of(plan: "array[int]", after: int, limit: int) -> "array[int]":
-    """Return up to `limit` offsets of `plan` that are greater than `after`."""
-    start = bisect_right(plan, after)
-    return plan[start : start + limit]

@@ -1,91 +1,106 @@
-"""Reading forward in the embedded log: which rows a query looks at, so that no read holds the loop up."""
+"""Reading forward in the embedded log's file: which rows a query looks at, so that no read holds the loop up."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
-from tidings.contract.envelope import Event
-from tidings.contract.paths import Path, PathSet
+from tidings.contract.paths import Path
 from tidings.contract.vocabulary import ChannelType
 from tidings.log.base import Page, Query, Record
-from tidings.log.newest import Newest, page_of
+from tidings.log.newest import Newest
+from tidings.log.pages import Wanted, page_of
 from tidings.log.schema import COLUMNS, record_of
 
-_ROWS = 2_000
-"""Rows that Python looks at in one read: about 4 ms."""
-_WINDOW = 20_000
-"""Offsets that SQLite looks at in one read: about 4 ms."""
-_AT_ONCE = 500
-"""Rows fetched by their offsets in one statement."""
+_WINDOW = 2_000
+"""Rows that one read looks at: up to 4 ms, where the most of them are superseded."""
+_OFFSETS = 500
+"""Offsets that one read takes from one index, and rows fetched by their offsets in one statement."""
+_KEYS = 8
+"""Keys that are read by their index, a look-up each; more are read as a range."""
 
 
 def read_page(connection: sqlite3.Connection, newest: Newest, query: Query) -> Page:
     """Return one page of what `query` asks for."""
     if query.newest_only:
-        return _snapshot(connection, newest, query)
-    keys = _exact_keys(query.paths)
-    if keys is not None or query.trace_id is not None:
-        return _indexed(connection, newest, query, keys or ())
-    return _window(connection, newest, query)
+        limit = min(query.limit, _OFFSETS)
+        offsets = newest.page(query.paths, query.but, after=query.after, until=query.until, limit=limit)
+        scanned = offsets[-1] if len(offsets) == limit else query.until
+        return page_of(_at(connection, newest, query, offsets), query, scanned)
+    keys = _few_keys(query)
+    if keys is None and query.trace_id is None:
+        return _range(connection, newest, query)
+    return _indexed(connection, newest, query, keys or ())
 
 
-def _snapshot(connection: sqlite3.Connection, newest: Newest, query: Query) -> Page:
-    offsets = page_of(newest.plan(query.paths, query.but, query.until), query.after, min(query.limit, _AT_ONCE))
-    scanned = query.until if len(offsets) < min(query.limit, _AT_ONCE) else offsets[-1]
-    marks = ",".join("?" * len(offsets))
-    rows = connection.execute(
-        f"SELECT {COLUMNS} FROM events WHERE offset IN ({marks}) ORDER BY offset", offsets.tolist()
-    )
-    return _page(rows, query, newest, scanned)
+def _few_keys(query: Query) -> Sequence[Path] | None:
+    """Return the paths beside all of `global`, if they are few and each is one key; else None."""
+    keys = [path for path in query.paths.paths if path != Path(ChannelType.GLOBAL)]
+    if not 0 < len(keys) <= _KEYS or any(path.key is None or path.prefix for path in keys):
+        return None
+    return keys
 
 
-def _window(connection: sqlite3.Connection, newest: Newest, query: Query) -> Page:
+def _range(connection: sqlite3.Connection, newest: Newest, query: Query) -> Page:
     """Read a range of the log, as far as one read may look."""
-    until = min(query.until, query.after + _WINDOW)
-    channels = sorted({path.channel for path in query.paths.paths})
-    conditions, values = _conditions(query, channels)
+    until = query.until
+    if until - query.after > _WINDOW:  # rows are counted, not offsets: what was trimmed leaves long holes
+        end = connection.execute(
+            "SELECT offset FROM events WHERE offset > ? AND offset <= ? ORDER BY offset LIMIT 1 OFFSET ?",
+            (query.after, until, _WINDOW - 1),
+        ).fetchone()
+        until = until if end is None else end[0]
+    conditions, values = _conditions(query)
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM events WHERE offset > ? AND offset <= ?{conditions} ORDER BY offset LIMIT ?",
-        (query.after, until, *values, _ROWS),
+        f"SELECT {COLUMNS} FROM events WHERE offset > ? AND offset <= ?{conditions} ORDER BY offset",
+        (query.after, until, *values),
     )
-    page = _page(rows, query, newest, until)
-    if not page.records and page.scanned == until < query.until:  # nothing here: on to where there is something
-        found = connection.execute("SELECT min(offset) FROM events WHERE offset > ?", (until,)).fetchone()[0]
-        return Page([], query.until if found is None else max(until, min(query.until, found - 1)))
-    return page
+    return page_of(_wanted(rows, newest, query), query, until)
 
 
 def _indexed(connection: sqlite3.Connection, newest: Newest, query: Query, keys: Sequence[Path]) -> Page:
-    """Read durable events by an index, and the few `latest` ones by theirs."""
-    parts: list[str] = []
-    values: list[object] = []
-    span = "offset > ? AND offset <= ?"
+    """Read durable events by an index, and the `latest` ones, which are few, by theirs."""
+    span = "offset > ? AND offset <= ? ORDER BY offset LIMIT ?"
+    sources: list[tuple[str, list[object]]] = []
     if query.trace_id is not None:
-        parts.append(f"SELECT offset FROM events WHERE latest = 0 AND trace_id = ? AND {span}")
-        values += [query.trace_id, query.after, query.until]
+        sources.append(("events WHERE latest = 0 AND trace_id = ?", [query.trace_id]))
     else:
-        for path in keys:
-            parts.append(f"SELECT offset FROM events WHERE latest = 0 AND channel = ? AND key = ? AND {span}")
-            values += [path.channel, path.key, query.after, query.until]
-        parts.append(f"SELECT offset FROM events WHERE channel = 'global' AND {span}")
-        values += [query.after, query.until]
-    conditions, more = _conditions(query, sorted({path.channel for path in query.paths.paths}))
-    if query.trace_id is None and len(keys) == 1:
-        conditions += " AND (key = ? OR channel = 'global')"
-        more.append(keys[0].key)
-    parts.append(f"SELECT offset FROM events INDEXED BY events_latest WHERE latest = 1 AND {span}{conditions}")
-    values += [query.after, query.until, *more]
-    union = " UNION ".join(parts)
-    rows = connection.execute(
-        f"SELECT {COLUMNS} FROM events WHERE offset IN ({union}) ORDER BY offset LIMIT ?", (*values, _ROWS)
-    )
-    return _page(rows, query, newest, query.until)
+        of_key = "events INDEXED BY events_key WHERE latest = 0 AND channel = ? AND key = ?"
+        sources += [(of_key, [path.channel, path.key]) for path in keys]
+        if Path(ChannelType.GLOBAL) in query.paths.paths:
+            sources.append(("events INDEXED BY events_global WHERE channel = 'global'", []))
+    conditions, values = _conditions(query)
+    if query.trace_id is None:
+        conditions += f" AND (key IN ({_marks(len(keys))}) OR channel = 'global')"
+        values += [path.key for path in keys]
+    latest = "events INDEXED BY events_latest WHERE latest = 1"
+    until = query.until
+    end = connection.execute(
+        f"SELECT offset FROM {latest} AND {span} OFFSET ?", (query.after, until, 1, _WINDOW - 1)
+    ).fetchone()
+    sources.append((latest + conditions, values))
+    until = until if end is None else end[0]
+    found: set[int] = set()
+    for source, wanted in sources:
+        offsets = [
+            offset
+            for (offset,) in connection.execute(
+                f"SELECT offset FROM {source} AND {span}", (*wanted, query.after, until, _OFFSETS)
+            )
+        ]
+        if len(offsets) == _OFFSETS:
+            until = offsets[-1]
+        found.update(offsets)
+    candidates = sorted(offset for offset in found if offset <= until)
+    return page_of(_at(connection, newest, query, candidates), query, until)
 
 
-def _conditions(query: Query, channels: Sequence[str]) -> tuple[str, list[object]]:
-    sql = f" AND channel IN ({','.join('?' * len(channels))})"
+def _conditions(query: Query) -> tuple[str, list[object]]:
+    """Return what SQLite can tell of a row, and what of it Python need not look at."""
+    channels = sorted({path.channel for path in query.paths.paths})
+    sql = f" AND channel IN ({_marks(len(channels))})"
     values: list[object] = list(channels)
     if query.types:
-        sql += f" AND type IN ({','.join('?' * len(query.types))})"
+        sql += f" AND type IN ({_marks(len(query.types))})"
         values += sorted(query.types)
     if query.trace_id is not None:
         sql += " AND trace_id = ?"
@@ -93,50 +108,23 @@ def _conditions(query: Query, channels: Sequence[str]) -> tuple[str, list[object
     return sql, values
 
 
-def _exact_keys(paths: PathSet) -> tuple[Path, ...] | None:
-    """Return the paths beside `global` if there are few and each is one key; else None."""
-    keys = tuple(path for path in paths.paths if path.channel != ChannelType.GLOBAL or path.key is not None)
-    if not 0 < len(keys) <= 8 or any(path.key is None or path.prefix for path in keys):
-        return None
-    return keys
+def _at(connection: sqlite3.Connection, newest: Newest, query: Query, offsets: Sequence[int]) -> Iterator[Record]:
+    for start in range(0, len(offsets), _OFFSETS):
+        some = offsets[start : start + _OFFSETS]
+        rows = connection.execute(
+            f"SELECT {COLUMNS} FROM events WHERE offset IN ({_marks(len(some))}) ORDER BY offset", some
+        )
+        yield from _wanted(rows, newest, query)
 
 
-def _page(rows: sqlite3.Cursor, query: Query, newest: Newest, scanned: int) -> Page:
-    """Take from `rows` what is wanted, no more than one page; `scanned` is where it ends if the rows do."""
-    records: list[Record] = []
-    size = looked = 0
-    try:
+def _wanted(rows: sqlite3.Cursor, newest: Newest, query: Query) -> Iterator[Record]:
+    wanted = Wanted(query, newest)
+    # A statement that is not read to its end would hold on to the write-ahead log.
+    with closing(rows):
         for row in rows:
-            looked += 1
-            record = record_of(row)
-            if not _is_wanted(query, record, newest, latest=row[1]):
-                if looked == _ROWS:
-                    scanned = record.offset
-                continue
-            records.append(record)
-            size += len(record.event.data)
-            if len(records) >= query.limit or size >= query.max_bytes or looked == _ROWS:
-                scanned = record.offset
-                break
-    finally:
-        rows.close()  # a statement that is not at its end would hold the write-ahead log
-    return Page(records, scanned)
+            if wanted(row[0], row[3], row[4], row[5], row[8], row[1]):
+                yield record_of(row)
 
 
-def _is_wanted(query: Query, record: Record, newest: Newest, *, latest: int) -> bool:
-    event = record.event
-    if not _matches(query, event):
-        return False
-    if query.newest_only:
-        return newest.is_newest(record.offset, event)
-    return not (query.conflate and latest and newest.is_superseded(record.offset, event))
-
-
-def _matches(query: Query, event: Event) -> bool:
-    if query.types and event.type not in query.types:
-        return False
-    if query.trace_id is not None and event.trace_id != query.trace_id:
-        return False
-    if not query.paths.matches(event.channel, event.key):
-        return False
-    return not (query.but and query.but.matches(event.channel, event.key))
+def _marks(count: int) -> str:
+    return ",".join("?" * count)

@@ -1,5 +1,7 @@
-"""The file of the embedded log: its tables, its marks, and how it is opened and told from other files."""
+"""The file of the embedded log: its tables and its marks, and how an event becomes a row and a row an event."""
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,6 @@ FILE = "log.db"
 APPLICATION_ID = 0x7469_6431
 """ASCII "tid1": marks the file as ours (PRAGMA application_id)."""
 SCHEMA_VERSION = 1
-_MAGIC = b"SQLite format 3\x00"
 
 # One table holds the range and the snapshot: trimming leaves rows that are the newest of their key.
 # Indexes are partial. At a million rows one over every event costs more than everything else together, because progress
@@ -23,6 +24,8 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE epochs (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, start INTEGER NOT NULL);
 CREATE TABLE floors (channel TEXT NOT NULL, key TEXT NOT NULL, trimmed INTEGER NOT NULL, PRIMARY KEY (channel, key))
     WITHOUT ROWID;
+CREATE TABLE folds (channel TEXT NOT NULL, type TEXT NOT NULL, offsets BLOB NOT NULL, of_key BLOB NOT NULL,
+    PRIMARY KEY (channel, type));
 CREATE TABLE events (
     offset INTEGER PRIMARY KEY,
     latest INTEGER NOT NULL,
@@ -42,17 +45,23 @@ CREATE INDEX events_trace ON events (trace_id, offset) WHERE latest = 0;
 CREATE INDEX events_latest ON events (offset) WHERE latest = 1;
 CREATE INDEX events_global ON events (offset) WHERE channel = 'global';
 CREATE UNIQUE INDEX events_id ON events (scope, event_id) WHERE event_id IS NOT NULL;
+INSERT INTO meta VALUES ('head', 0), ('durable_floor', 0), ('latest_floor', 0), ('durable_events', 0),
+    ('durable_bytes', 0), ('latest_events', 0), ('folded_to', 0), ('thinned', ''), ('clean', 1), ('boot', ''),
+    ('checkpoints', 0);
 """
+# In `meta`: `head` and the counters belong together, and are of the last step of retention; greater offsets are counted
+# when the log is opened. `folded_to` and `thinned`: see `tidings.log.fold`. `clean`: the log was closed. `boot`: on
+# which start of the machine it was opened.
 
 INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "offset, latest, effect, channel, type, key, received_ns, timestamp, trace_id, event_id, data"
 _DURABLE, _LATEST = EventClass.DURABLE, EventClass.LATEST
-_EFFECTS = {int(effect): effect for effect in SlotEffect}
+EFFECTS = {int(effect): effect for effect in SlotEffect}
 
-Row = tuple[Any, ...]
+SqlRow = tuple[Any, ...]
 
 
-def row_of(offset: int, draft: Draft) -> Row:
+def row_of(offset: int, draft: Draft) -> SqlRow:
     """Return what `INSERT` takes for `draft`."""
     event = draft.event
     return (
@@ -71,7 +80,7 @@ def row_of(offset: int, draft: Draft) -> Row:
     )
 
 
-def record_of(row: Row) -> Record:
+def record_of(row: SqlRow) -> Record:
     """Return the record of a row of `COLUMNS`."""
     offset, latest, effect, channel, type, key, received_ns, timestamp, trace_id, event_id, data = row
     event = Event(
@@ -83,13 +92,13 @@ def record_of(row: Row) -> Record:
         key=key,
         event_class=_LATEST if latest else _DURABLE,
         event_id=event_id,
-        effect=_EFFECTS[effect],
+        effect=EFFECTS[effect],
     )
     return Record(offset, event, received_ns)
 
 
 def connect(path: Path, *, busy_ms: int) -> sqlite3.Connection:
-    """Return a connection as all of ours are: autocommit, WAL, no checkpoint of its own."""
+    """Return a connection as all that write are: autocommit, WAL, no checkpoint of its own."""
     connection = sqlite3.connect(
         path, isolation_level=None, timeout=busy_ms / 1000, check_same_thread=False, cached_statements=256
     )
@@ -103,6 +112,11 @@ def connect(path: Path, *, busy_ms: int) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Return a connection that changes nothing, to a log that a hub may be using meanwhile."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+
+
 def open_database(path: Path) -> sqlite3.Connection:
     """Return a connection to the log at `path`, made if there is none; nothing that is not ours is touched.
 
@@ -112,24 +126,18 @@ def open_database(path: Path) -> sqlite3.Connection:
         LogCorrupt: It is ours, and damaged.
         LogReadOnly: It cannot be written.
         LogFull: There is no room to make it.
+        LogUnavailable: The file system failed.
     """
     try:
-        fresh = not path.exists() or path.stat().st_size == 0
-        if not fresh:
-            check_header(path)
-        connection = connect(path, busy_ms=0)
+        if not path.exists() or path.stat().st_size == 0:
+            _create(path)
+        check_header(path)
+        connection = connect(path, busy_ms=5_000)
     except (OSError, sqlite3.Error) as cause:
         raise refusal(cause, path) from cause
     try:
-        if fresh:
-            _create(connection)
-        else:
-            check_marks(connection, path)
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise LogReadOnly(f"{path}: the file system cannot keep a write-ahead log")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("UPDATE meta SET value = value WHERE name = 'head'")
-        connection.execute("COMMIT")
     except LogError:
         connection.close()
         raise
@@ -139,47 +147,70 @@ def open_database(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    # In one transaction: a crash leaves an empty file, which is made anew, or a whole one.
-    connection.executescript(
-        f"BEGIN; {_TABLES} INSERT INTO meta VALUES ('head', 0), ('durable_floor', 0), ('latest_floor', 0),"
-        " ('clean', 1), ('boot', ''), ('checkpoints', 0);"
-        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    )
+def _create(path: Path) -> None:
+    """Make an empty log: under another name first, so that a crash leaves none or a whole one."""
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size:
+        raise LogCorrupt(f"{path} is gone, and its write-ahead log {wal.name} is not")
+    making = path.with_name(path.name + ".new")
+    for left in (making, making.with_name(making.name + "-wal"), making.with_name(making.name + "-shm")):
+        left.unlink(missing_ok=True)
+    connection = sqlite3.connect(making, isolation_level=None)
+    try:
+        connection.executescript(
+            f"BEGIN; {_TABLES}"
+            f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+    making.chmod(0o600)
+    replace_file(making, path)
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Give the file `source` the name `target`, so that a crash of the machine leaves the one or the other."""
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    source.replace(target)
+    if hasattr(os, "O_DIRECTORY"):
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def check_header(path: Path) -> None:
-    """Check that the file at `path` is a SQLite database.
+    """Check that the file at `path` is a log of a version we know, without asking SQLite, which might repair it.
+
+    Not while this process has the log open: closing the file would drop SQLite's locks on it.
 
     Raises:
-        LogForeign: It is not.
+        LogForeign: It is something else.
+        LogTooNew: A newer tidings wrote it.
     """
     with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise LogForeign(f"{path} is not a log: it is no SQLite database")
+        header = file.read(100)  # https://www.sqlite.org/fileformat2.html#the_database_header
+    if not header.startswith(b"SQLite format 3\x00"):
+        raise LogForeign(f"{path} is not a log: it is no SQLite database")
+    check_marks(int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"), path)
 
 
-def check_marks(connection: sqlite3.Connection, path: Path) -> None:
-    """Check that an open database is a log of a version we know.
+def check_marks(application_id: int, version: int, path: Path) -> None:
+    """Check what a database says of itself.
 
     Raises:
-        LogForeign: It is not.
+        LogForeign: It is no log.
         LogTooNew: A newer tidings wrote it.
-        LogCorrupt: Its first page cannot be read.
     """
-    try:
-        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as cause:
-        raise refusal(cause, path) from cause
     if application_id != APPLICATION_ID:
         raise LogForeign(f"{path} is a SQLite database of another program")
     if version > SCHEMA_VERSION:
         raise LogTooNew(f"{path} has schema {version}; this tidings knows up to {SCHEMA_VERSION}")
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: Exception) -> bool:
     """Return whether another connection holds the lock that was wanted."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -190,17 +221,21 @@ def refusal(error: Exception, path: Path) -> LogError:
     if isinstance(error, LogError):
         return error
     if isinstance(error, OSError):
-        return LogReadOnly(text)
-    code = _code(error) if isinstance(error, sqlite3.Error) else None
-    if code == sqlite3.SQLITE_FULL:
-        return LogFull(f"{path}: the disk is full")
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return LogReadOnly(text)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LogCorrupt(text)
-    return LogUnavailable(text)
+        text = f"{path}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return LogFull(text)
+        return LogReadOnly(text) if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else LogUnavailable(text)
+    match _code(error):
+        case sqlite3.SQLITE_FULL:
+            return LogFull(f"{path}: the disk is full")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return LogReadOnly(text)
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return LogCorrupt(text)
+        case _:
+            return LogUnavailable(text)
 
 
-def _code(error: sqlite3.Error) -> int | None:
+def _code(error: Exception) -> int | None:
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF  # the low byte is the primary code

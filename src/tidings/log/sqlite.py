@@ -7,14 +7,14 @@ notices (the boot id changed without the clean mark) and begins a new epoch, so 
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from tidings.contract.paths import PathSet
 from tidings.contract.positions import Position
-from tidings.contract.vocabulary import SlotEffect
-from tidings.exceptions import LogBusy, LogError, LogFull
+from tidings.exceptions import LogBusy, LogError, LogFull, LogUnavailable
 from tidings.log.base import (
     AppendDone,
     Draft,
@@ -29,21 +29,17 @@ from tidings.log.base import (
     Tail,
 )
 from tidings.log.checkpoint import Checkpointer
-from tidings.log.epochs import Epoch, Epochs
-from tidings.log.floors import Floors
 from tidings.log.folder import DataFolder
 from tidings.log.newest import Newest
+from tidings.log.opening import OpenLog, open_log
 from tidings.log.reads import read_page
-from tidings.log.schema import FILE, INSERT, is_busy, open_database, refusal, row_of
-from tidings.log.sweeps import Sweeps
+from tidings.log.room import Room
+from tidings.log.schema import FILE, INSERT, is_busy, refusal, row_of
 
 BALLAST_BYTES = 8 << 20
 _RETRY_S = 0.001
 """Between two tries while the checkpoint thread holds the write lock."""
 _GIVE_UP_S = 5.0
-_NS = 1_000_000_000
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_EFFECTS = {int(effect): effect for effect in SlotEffect}
 
 
 class _Appending(msgspec.Struct):
@@ -80,84 +76,45 @@ class SqliteLog:
         retention: Retention | None = None,
         ballast_bytes: int = BALLAST_BYTES,
     ) -> None:
-        self._retention = retention or Retention()
         self._scheduler = scheduler
         self._folder = DataFolder(folder, ballast_bytes=ballast_bytes)
         self._path = folder / FILE
+        self._room = Room(self._folder)
         self._appending: _Appending | None = None
+        self._telling = False
         self._tail: Tail = _nobody
-        self._head = 0
         self._closed = False
-        self._floors = Floors()
-        self._saved_floors: dict[tuple[str, str], int] = {}
-        self._newest = Newest(
-            per_type=self._retention.newest_per_type,
-            age_ns=int(self._retention.newest_age_s * _NS),
-            ended_ns=int(self._retention.finished_s * _NS),
-        )
         try:
-            self._connection = open_database(self._path)
-            try:
-                self._sweeps = Sweeps(self._connection, self._newest, self._floors, self._retention)
-                self._epochs = self._load(new_epoch)
-            except sqlite3.Error as cause:
-                self._connection.close()
-                raise refusal(cause, self._path) from cause
+            self._open = self._opened(new_epoch, retention or Retention())
         except LogError:
             self._folder.close()
             raise
+        self._head = self._open.head
+        self._connection = self._open.connection
         self._folder.take_ballast()
-        self._checkpointer = Checkpointer(self._path)
+        self._checkpointer = Checkpointer(self._path, self._folder)
         self._checkpointer.start()
 
-    # Opening.
-
-    def _load(self, new_epoch: Callable[[], str]) -> Epochs:
-        execute = self._connection.execute
-        meta = dict(execute("SELECT name, value FROM meta"))
-        self._newest.durable_floor = meta["durable_floor"]
-        self._newest.latest_floor = meta["latest_floor"]
-        for channel, key, trimmed in execute("SELECT channel, key, trimmed FROM floors"):
-            if key:
-                self._floors.keys[channel, key] = trimmed
-            else:
-                self._floors.channels[channel] = trimmed
-            self._saved_floors[channel, key] = trimmed
-        last = self._fold()
-        self._head = max(meta["head"], last)
-        epochs = [Epoch(name, start) for name, start in execute("SELECT name, start FROM epochs ORDER BY number")]
-        boot = _boot_id()
-        if not epochs or (not meta["clean"] and meta["boot"] != boot):
-            epochs.append(Epoch(new_epoch(), self._head))
-            execute("INSERT INTO epochs (name, start) VALUES (?, ?)", (epochs[-1].name, epochs[-1].start))
-        execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
-        execute("UPDATE meta SET value = ? WHERE name = 'boot'", (boot,))
-        return Epochs(epochs)
-
-    def _fold(self) -> int:
-        """Rebuild from the rows what is held in memory; return the last offset."""
-        newest, sweeps = self._newest, self._sweeps
-        offset = 0
-        rows = self._connection.execute(
-            "SELECT offset, latest, effect, channel, type, key, received_ns, length(data) FROM events ORDER BY offset"
-        )
-        for offset, latest, effect, channel, type, key, received_ns, size in rows:
-            newest.note_columns(offset, channel, type, key, received_ns, latest=bool(latest), effect=_EFFECTS[effect])
-            if offset > (newest.latest_floor if latest else newest.durable_floor):
-                sweeps.note_columns(channel, type, key, size, latest=bool(latest))
-        return offset
+    def _opened(self, new_epoch: Callable[[], str], retention: Retention) -> OpenLog:
+        try:
+            return open_log(self._path, new_epoch, retention)
+        except (LogFull, LogUnavailable):
+            # A hub that stopped on a full disk must be able to start on it, to trim.
+            if not self._room.make():
+                raise
+            return open_log(self._path, new_epoch, retention)
 
     # What it is.
 
     @property
     def newest(self) -> Newest:
         """See `Log.newest`."""
-        return self._newest
+        return self._open.newest
 
     @property
     def epoch(self) -> str:
         """See `Log.epoch`."""
-        return self._epochs.current.name
+        return self._open.epochs.current.name
 
     @property
     def head(self) -> int:
@@ -170,22 +127,30 @@ class SqliteLog:
 
     def position(self, offset: int) -> Position:
         """See `Log.position`."""
-        return self._epochs.position(offset)
+        return self._open.epochs.position(offset)
 
     def resolve(self, position: Position) -> int | None:
         """See `Log.resolve`."""
-        return self._epochs.resolve(position)
+        return self._open.epochs.resolve(position)
 
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """See `Log.trimmed`."""
-        return self._floors.above(after, paths)
+        return self._open.floors.above(after, paths)
 
     # Appending.
 
     def append(self, batch: Sequence[Draft], done: AppendDone) -> None:
         """See `Log.append`."""
+        if self._appending is not None:
+            raise RuntimeError("the last batch is not done yet")
+        if self._closed:
+            done(LogUnavailable(f"{self._path} is closed"))
+            return
         self._appending = _Appending(batch, done, time.monotonic() + _GIVE_UP_S)
-        self._try_append()
+        if self._telling:  # from within `done` or the tail: the tail brings that batch first
+            self._scheduler.call_soon(self._try_append)
+        else:
+            self._try_append()
 
     def _try_append(self) -> None:
         appending = self._appending
@@ -193,14 +158,15 @@ class SqliteLog:
             return
         first = self._head + 1
         try:
+            self._check_takes_events()
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(
                 INSERT, [row_of(offset, draft) for offset, draft in enumerate(appending.batch, first)]
             )
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, LogError) as error:
             self._roll_back()
-            if is_busy(error) and time.monotonic() < appending.deadline:
+            if not self._closed and is_busy(error) and time.monotonic() < appending.deadline:
                 self._scheduler.call_later(_RETRY_S, self._try_append)
                 return
             self._appending = None
@@ -209,37 +175,58 @@ class SqliteLog:
         self._appending = None
         self._appended(first, appending)
 
+    def _check_takes_events(self) -> None:
+        """Check that nothing keeps a batch from being tried.
+
+        Raises:
+            LogFull: The disk is full, and what room there is is for trimming.
+            sqlite3.OperationalError: Busy: a checkpoint comes first.
+        """
+        if self._room.is_full:
+            raise LogFull(f"{self._path}: the disk is full")
+        if self._checkpointer.holds and not self._closed:
+            raise _held()
+
     def _appended(self, first: int, appending: _Appending) -> None:
         records = []
-        note, count = self._newest.note, self._sweeps.note
+        note, count = self._open.newest.note, self._open.sweeps.note
         for offset, draft in enumerate(appending.batch, first):
-            event = draft.event
-            records.append(Record(offset, event, draft.received_ns))
-            note(offset, event, draft.received_ns)
-            count(event)
+            event, received_ns = draft.event, draft.received_ns
+            records.append(Record(offset, event, received_ns))
+            note(offset, event, received_ns)
+            count(event, received_ns)
         self._head += len(records)
-        appending.done(first)
-        if records:
-            self._tail(records)
+        self._telling = True
+        try:
+            appending.done(first)
+            if records:
+                self._tail(records)
+        finally:
+            self._telling = False
 
     def _roll_back(self) -> None:
-        # SQLite may have rolled back by itself: a full disk does that.
+        # SQLite may have rolled back by itself: a full disk does that. Where the disk fails in rolling back, too,
+        # SQLite has dropped what it held, and `in_transaction` says so.
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
 
-    def _refused(self, error: sqlite3.Error) -> LogError:
+    def _refused(self, error: Exception) -> LogError:
         if is_busy(error):
             return LogBusy(f"{self._path} was busy for {_GIVE_UP_S:.0f} s")
         refused = refusal(error, self._path)
-        if isinstance(refused, LogFull):
-            self._folder.drop_ballast()
+        if isinstance(refused, LogFull | LogUnavailable) and self._room.ran_out(refused):
+            return LogFull(f"{self._path}: the disk is full")
         return refused
 
     def known(self, scope: str, event_id: str) -> Known | None:
         """See `Log.known`."""
-        row = self._connection.execute(
-            "SELECT offset, type, data FROM events WHERE scope = ? AND event_id = ?", (scope, event_id)
-        ).fetchone()
+        try:
+            row = self._connection.execute(
+                "SELECT offset, type, data FROM events WHERE scope = ? AND event_id = ?", (scope, event_id)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise refusal(error, self._path) from error
         return None if row is None else Known(*row)
 
     # Reading.
@@ -247,7 +234,7 @@ class SqliteLog:
     def read(self, query: Query, done: ReadDone) -> None:
         """See `Log.read`."""
         try:
-            page: Page | LogError = read_page(self._connection, self._newest, query)
+            page: Page | LogError = read_page(self._connection, self._open.newest, query)
         except sqlite3.Error as error:
             page = refusal(error, self._path)
         done(page)
@@ -256,61 +243,52 @@ class SqliteLog:
 
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
-        if self._closed or self._appending is not None:
-            return True
-        self._newest.expire(now_ns)
-        self._folder.take_ballast()
-        if not self._sweeps.is_due(now_ns):
+        if self._closed:
             return False
+        if self._appending is not None:
+            return True
+        was_full = self._room.is_full
+        self._room.look(self._connection)
+        more = self._open.newest.expire(now_ns)
+        if not self._open.is_due(self._head, now_ns):
+            return more
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            return self._step(now_ns) or more
         except sqlite3.Error as error:
             if is_busy(error):
                 return True
-            raise self._refused(error) from error
-        saved = self._saved_floors
-        try:
-            more = self._sweeps.step(now_ns)
-            self._save_floors()
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            self._sweeps.rolled_back()
-            self._saved_floors = saved
-            raise self._refused(error) from error
-        self._sweeps.committed()
-        return more
+            refused = self._refused(error)
+            if was_full and isinstance(refused, LogFull):
+                return False  # as it was the last time, and as every publisher is told
+            raise refused from error
 
-    def _save_floors(self) -> None:
-        execute = self._connection.execute
-        # The head, too: a log that was emptied must not begin again at 1.
-        for name, value in (
-            ("head", self._head),
-            ("durable_floor", self._newest.durable_floor),
-            ("latest_floor", self._newest.latest_floor),
-        ):
-            execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))
-        floors = {(channel, ""): trimmed for channel, trimmed in self._floors.channels.items()} | self._floors.keys
-        for slot in self._saved_floors.keys() - floors.keys():
-            execute("DELETE FROM floors WHERE channel = ? AND key = ?", slot)
-        for (channel, key), trimmed in floors.items():
-            if self._saved_floors.get((channel, key)) != trimmed:
-                execute("INSERT OR REPLACE INTO floors VALUES (?, ?, ?)", (channel, key, trimmed))
-        self._saved_floors = floors
+    def _step(self, now_ns: int) -> bool:
+        if self._checkpointer.holds and not self._closed:
+            raise _held()
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            more = self._open.step(self._head, now_ns)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            self._roll_back()
+            self._open.rolled_back()
+            raise
+        self._open.committed()
+        return more
 
     def statistics(self) -> LogStatistics:
         """See `Log.statistics`."""
-        sweeps = self._sweeps
+        counts, newest = self._open.sweeps.counts, self._open.newest
         return LogStatistics(
             epoch=self.epoch,
             head=self._head,
-            first=self._newest.durable_floor + 1,
-            durable_events=sweeps.durable_events,
-            durable_bytes=sweeps.durable_bytes,
-            superseded_events=sweeps.latest_events,
-            newest=len(self._newest),
-            newest_evicted=self._newest.evicted,
-            trimmed_events=sweeps.trimmed,
+            first=newest.durable_floor + 1,
+            durable_events=counts.durable_events,
+            durable_bytes=counts.durable_bytes,
+            superseded_events=counts.latest_events,
+            newest=len(newest),
+            newest_evicted=newest.evicted,
+            trimmed_events=counts.trimmed,
             disk_bytes=self._folder.disk_bytes(),
         )
 
@@ -320,9 +298,9 @@ class SqliteLog:
             return
         self._closed = True
         self._checkpointer.stop()
+        self._try_append()  # what waits is tried once more, and told
         try:
-            self._connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._open.close(self._head)
         except sqlite3.Error:
             pass  # a full disk: the write-ahead log stays, and the next opening reads it
         finally:
@@ -330,11 +308,10 @@ class SqliteLog:
             self._folder.close()
 
 
-def _boot_id() -> str:
-    try:
-        return _BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
+def _held() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("a checkpoint is being made")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return error
 
 
 def _nobody(records: Sequence[Record]) -> None:

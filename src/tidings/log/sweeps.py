@@ -1,213 +1,280 @@
-"""Retention of the embedded log, in small steps: which rows go, and what is remembered of them."""
+"""Retention, in small steps: which rows go, and what is remembered of them. The same for every embedded log."""
 
-import sqlite3
-from collections import Counter
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tidings.contract.envelope import Event
 from tidings.contract.vocabulary import EventClass
 from tidings.log.base import Retention
 from tidings.log.floors import Floors
 from tidings.log.newest import Newest
+from tidings.log.rows import Row, Rows
 
-_DURABLE_STEP = 200
-"""Rows of one step: each is a page or two of its indexes."""
-_LATEST_STEP = 400
-_RELEASED_STEP = 200
+_STEP = 200
+"""Rows that one step deletes at most: each is a page or two of its indexes."""
+_LOOK = 1_000
+"""Rows that one step looks at."""
 _SLACK = 64
-"""How many events of one key beyond `keep_newest` are thinned at once."""
+"""How many events of one key beyond `keep_newest` are thinned out at once."""
 _NS = 1_000_000_000
+_AT_ONCE = -1
+"""An hour that has always come: look at the rows, to know."""
 
-_Before = tuple[
-    tuple[int, int],
-    tuple[int, int, int, int],
-    tuple[dict[str, int], dict[tuple[str, str], int]],
-    list[tuple[str, str, str]],
-]
+Slot = tuple[str, str, str]
+"""Channel, type and key."""
+CountsOfKeys = dict[str, int]
+
+
+class Counts(Struct):
+    """What is in the range."""
+
+    durable_events: int = 0
+    durable_bytes: int = 0
+    latest_events: int = 0
+    trimmed: int = 0
+    """Durable events trimmed since the log was opened."""
+    durable_due_ns: int | None = None
+    """When the oldest durable event of the range is too old; None where there is none."""
+    latest_due_ns: int | None = None
+    """When the oldest `latest` one is."""
+
+
+class _Before(Struct):
+    """What a step undoes when its transaction does not end well."""
+
+    counts: Counts
+    durable_floor: int
+    latest_floor: int
+    crowded: list[Slot]
+    released: list[int] = field(default_factory=list)
+    of_key: dict[Slot, int] = field(default_factory=dict)
 
 
 class Sweeps:
-    """What retention has to do, counted while events come, and done a step at a time."""
+    """What retention has to do, counted while events come, and done a step at a time.
 
-    def __init__(self, connection: sqlite3.Connection, newest: Newest, floors: Floors, retention: Retention) -> None:
-        self._connection = connection
+    Args:
+        rows: The log's rows.
+        newest: Its fold: what is the newest of its key stays.
+        floors: What is remembered of what went.
+        retention: The bounds.
+    """
+
+    def __init__(self, rows: Rows, newest: Newest, floors: Floors, retention: Retention) -> None:
+        self._rows = rows
         self._newest = newest
         self._floors = floors
         self._retention = retention
-        self._of_key: Counter[tuple[str, str, str]] = Counter()
-        self._crowded: dict[tuple[str, str, str], None] = {}
-        self._uncounted: Counter[tuple[str, str, str]] = Counter()
-        self._released = 0
-        self._before: _Before
-        self.durable_events = 0
-        self.durable_bytes = 0
-        self.latest_events = 0
-        self.trimmed = 0
-        """Durable events trimmed since the log was opened."""
+        self._age_ns = int(retention.age_s * _NS)
+        self._superseded_age_ns = int(retention.superseded_age_s * _NS)
+        self._of_key: defaultdict[tuple[str, str], CountsOfKeys] = defaultdict(dict)
+        self._crowded: dict[Slot, None] = {}
+        self._left = 0
+        self._before: _Before | None = None
+        self.counts = Counts()
 
-    def note(self, event: Event) -> None:
+    def note(self, event: Event, received_ns: int) -> None:
         """Count an event that was appended."""
         self.note_columns(
-            event.channel, event.type, event.key, len(event.data), latest=event.event_class is EventClass.LATEST
+            event.channel,
+            event.type,
+            event.key,
+            len(event.data),
+            received_ns,
+            event.event_class is EventClass.LATEST,
         )
 
-    def note_columns(self, channel: str, type: str, key: str | None, size: int, *, latest: bool) -> None:
+    def note_columns(self, channel: str, type: str, key: str | None, size: int, received_ns: int, latest: bool) -> None:
         """Count an event of the range by its parts, as they are read back."""
+        counts = self.counts
         if latest:
-            self.latest_events += 1
+            counts.latest_events += 1
+            if counts.latest_due_ns is None:
+                counts.latest_due_ns = received_ns + self._superseded_age_ns
             return
-        self.durable_events += 1
-        self.durable_bytes += size
-        keep = self._retention.keep_newest.get(type)
-        if keep is not None and key is not None:
-            slot = (channel, type, key)
-            self._of_key[slot] += 1
-            if self._of_key[slot] >= keep + min(_SLACK, keep):
-                self._crowded[slot] = None
+        counts.durable_events += 1
+        counts.durable_bytes += size
+        if counts.durable_due_ns is None:
+            counts.durable_due_ns = received_ns + self._age_ns
+        self.note_key(channel, type, key)
+
+    def note_key(self, channel: str, type: str, key: str | None) -> None:
+        """Count a durable event of `key`, where only the newest few of its type are kept."""
+        if key is not None and (keep := self._retention.keep_newest.get(type)) is not None:
+            of_type = self._of_key[channel, type]
+            of_type[key] = count = of_type.get(key, 0) + 1
+            if count >= keep + min(_SLACK, keep):
+                self._crowded[channel, type, key] = None
+
+    def of_key(self, channel: str, type: str) -> Mapping[str, int]:
+        """Return how many durable events of each key there are at most, where only the newest few are kept."""
+        return self._of_key.get((channel, type), {})
+
+    def restore(self, counts: Counts) -> None:
+        """Go on from what was counted of a log before it was closed."""
+        self.counts = replace(counts, durable_due_ns=_AT_ONCE, latest_due_ns=_AT_ONCE)
+
+    def restore_keys(self, channel: str, type: str, of_key: CountsOfKeys) -> None:
+        """Go on from what was counted of the keys of a type; it may have become less since."""
+        if type in self._retention.keep_newest:
+            self._of_key[channel, type].update(of_key)
+
+    def is_due(self, now_ns: int) -> bool:
+        """Return whether a step would find anything to do."""
+        return bool(
+            self._newest.released or self._crowded or self._durable_is_due(now_ns) or self._latest_is_due(now_ns)
+        )
+
+    def _durable_is_due(self, now_ns: int) -> bool:
+        return self._is_over() or _has_come(self.counts.durable_due_ns, now_ns)
+
+    def _latest_is_due(self, now_ns: int) -> bool:
+        over = self.counts.latest_events > self._retention.superseded_events
+        return over or _has_come(self.counts.latest_due_ns, now_ns)
+
+    def _is_over(self) -> bool:
+        counts, retention = self.counts, self._retention
+        return counts.durable_events > retention.events or counts.durable_bytes > retention.bytes
 
     def step(self, now_ns: int) -> bool:
-        """Do one step of everything, in the transaction that the caller opened; return whether more is waiting.
+        """Do one step, in the transaction that the caller opened; return whether more is waiting.
 
         The caller then calls `committed` or `rolled_back`.
         """
         newest = self._newest
-        self._before = (
-            (newest.durable_floor, newest.latest_floor),
-            (self.durable_events, self.durable_bytes, self.latest_events, self.trimmed),
-            (dict(self._floors.channels), dict(self._floors.keys)),
-            list(self._crowded),
+        self._before = before = _Before(
+            replace(self.counts), newest.durable_floor, newest.latest_floor, list(self._crowded)
         )
-        self._uncounted.clear()
-        self._released = 0
-        more = self._sweep_durable(now_ns)
-        more = self._sweep_latest(now_ns) or more
-        more = self._thin() or more
-        return self._release() or more
+        self._left = _STEP
+        before.released = self._release()
+        if self._left:
+            self._thin()
+        if self._left and self._latest_is_due(now_ns):
+            self._sweep_latest(now_ns)
+        if self._left and self._durable_is_due(now_ns):
+            self._sweep_durable(now_ns)
+        return self.is_due(now_ns)
+
+    def release(self) -> None:
+        """Delete, in the transaction that the caller opened, some of what is no longer the newest of its key."""
+        self._left = _STEP
+        self._release()
 
     def committed(self) -> None:
-        """Note that the step is in the file."""
-        del self._newest.released[: self._released]
+        """Note that the step is in the log."""
+        self._before = None
+        self._floors.settle()
 
     def rolled_back(self) -> None:
         """Be as if the step had not been."""
-        newest, floors = self._newest, self._floors
-        (
-            (newest.durable_floor, newest.latest_floor),
-            (self.durable_events, self.durable_bytes, self.latest_events, self.trimmed),
-            (floors.channels, floors.keys),
-            crowded,
-        ) = self._before
-        self._of_key.update(self._uncounted)
-        self._crowded = dict.fromkeys(crowded)
+        before, newest = self._before, self._newest
+        if before is None:  # the transaction was another's
+            return
+        self._before = None
+        self.counts = before.counts
+        newest.durable_floor, newest.latest_floor = before.durable_floor, before.latest_floor
+        newest.released.extendleft(reversed(before.released))
+        self._crowded = dict.fromkeys(before.crowded)
+        for (channel, type, key), count in before.of_key.items():
+            self._of_key[channel, type][key] = count
+        self._floors.roll_back()
 
-    def is_due(self, now_ns: int) -> bool:
-        """Return whether a step would find anything to do."""
-        if self._newest.released or self._crowded or self._is_over():
-            return True
-        if self.latest_events > self._retention.superseded_events:
-            return True
-        return self._oldest_is_due(0, now_ns) or self._oldest_is_due(1, now_ns)
-
-    def _is_over(self) -> bool:
-        retention = self._retention
-        return self.durable_events > retention.events or self.durable_bytes > retention.bytes
-
-    def _oldest_is_due(self, latest: int, now_ns: int) -> bool:
-        newest = self._newest
-        floor, age_s = (
-            (newest.latest_floor, self._retention.superseded_age_s)
-            if latest
-            else (newest.durable_floor, self._retention.age_s)
-        )
-        row = self._connection.execute(
-            "SELECT received_ns FROM events WHERE latest = ? AND offset > ? ORDER BY offset LIMIT 1", (latest, floor)
-        ).fetchone()
-        return row is not None and row[0] <= now_ns - int(age_s * _NS)
-
-    def _sweep_durable(self, now_ns: int) -> bool:
-        newest = self._newest
-        oldest = now_ns - int(self._retention.age_s * _NS)
-        rows = self._connection.execute(
-            "SELECT offset, channel, type, key, length(data), received_ns FROM events"
-            " WHERE latest = 0 AND offset > ? ORDER BY offset LIMIT ?",
-            (newest.durable_floor, _DURABLE_STEP),
-        ).fetchall()
-        gone = []
-        done = 0
-        for offset, channel, type, key, size, received_ns in rows:
-            if not (self._is_over() or received_ns <= oldest):
-                break
-            done += 1
-            newest.durable_floor = offset
-            self._uncount(channel, type, key, size)
-            if newest.offset(channel, type, key) != offset:
-                gone.append(offset)
-                self._floors.trim(channel, offset)
-        self._delete(gone)
-        self.trimmed += len(gone)
-        self._floors.forget(newest.durable_floor)
-        return done == _DURABLE_STEP
-
-    def _sweep_latest(self, now_ns: int) -> bool:
-        newest = self._newest
-        oldest = now_ns - int(self._retention.superseded_age_s * _NS)
-        rows = self._connection.execute(
-            "SELECT offset, channel, type, key, received_ns FROM events INDEXED BY events_latest"
-            " WHERE latest = 1 AND offset > ? ORDER BY offset LIMIT ?",
-            (newest.latest_floor, _LATEST_STEP),
-        ).fetchall()
-        gone = []
-        done = 0
-        for offset, channel, type, key, received_ns in rows:
-            if not (self.latest_events > self._retention.superseded_events or received_ns <= oldest):
-                break
-            done += 1
-            newest.latest_floor = offset
-            self.latest_events -= 1
-            if newest.offset(channel, type, key) != offset:
-                gone.append(offset)
-        self._delete(gone)
-        return done == _LATEST_STEP
-
-    def _thin(self) -> bool:
-        for slot in list(self._crowded)[:1]:
-            del self._crowded[slot]
-            channel, type, key = slot
-            keep = self._retention.keep_newest[type]
-            rows = self._connection.execute(
-                "SELECT offset, length(data) FROM events INDEXED BY events_key"
-                " WHERE latest = 0 AND channel = ? AND key = ? AND type = ? ORDER BY offset DESC LIMIT -1 OFFSET ?",
-                (channel, key, type, keep),
-            ).fetchall()
-            for offset, size in rows:
-                if offset > self._newest.durable_floor:
-                    self._uncount(channel, type, key, size)
-            if rows:
-                self._floors.thin(channel, key, rows[0][0])
-                self._delete(offset for offset, _ in rows)
-                self.trimmed += len(rows)
-        return bool(self._crowded)
-
-    def _release(self) -> bool:
+    def _release(self) -> list[int]:
         released = self._newest.released
-        some = released[:_RELEASED_STEP]
-        self._released = len(some)
-        for offset in some:
-            row = self._connection.execute("SELECT latest, channel FROM events WHERE offset = ?", (offset,)).fetchone()
-            if row is not None and not row[0]:
-                self._floors.trim(row[1], offset)
-        self._delete(some)
-        return len(released) > len(some)
+        gone = []
+        while released and self._left:
+            gone.append(released.popleft())
+            self._left -= 1
+        for row in map(self._rows.find, gone):
+            if row is not None and not row.latest:
+                self._floors.trim(row.channel, row.offset)
+                self.counts.trimmed += 1
+        self._rows.delete(gone)
+        return gone
 
-    def _uncount(self, channel: str, type: str, key: str | None, size: int) -> None:
-        self.durable_events -= 1
-        self.durable_bytes -= size
-        if type in self._retention.keep_newest and key is not None:
-            slot = (channel, type, key)
-            self._uncounted[slot] += 1
-            self._of_key[slot] -= 1
-            if self._of_key[slot] <= 0:
-                del self._of_key[slot]
+    def _thin(self) -> None:
+        for slot in list(self._crowded)[:1]:
+            channel, type, key = slot
+            keep = max(1, self._retention.keep_newest[type])
+            rows = self._rows.durable_of(
+                channel, type, key, after=self._newest.durable_floor, keep=keep, limit=self._left
+            )
+            for row in rows:
+                self._uncount(row)
+            if rows:
+                self._floors.thin(channel, key, rows[-1].offset)
+                self._trim(rows)
+            if self._left:
+                del self._crowded[slot]
+                self._set_of_key(slot, min(keep, self._of_key[channel, type].get(key, 0)))
 
-    def _delete(self, offsets: Iterable[int]) -> None:
-        self._connection.executemany("DELETE FROM events WHERE offset = ?", ((offset,) for offset in offsets))
+    def _sweep_latest(self, now_ns: int) -> None:
+        newest, counts = self._newest, self.counts
+        rows = self._rows.latest_after(newest.latest_floor, _LOOK)
+        counts.latest_due_ns = None if len(rows) < _LOOK else _AT_ONCE
+        gone: list[int] = []
+        for row in rows:
+            due_ns = row.received_ns + self._superseded_age_ns
+            if counts.latest_events <= self._retention.superseded_events and due_ns > now_ns:
+                counts.latest_due_ns = due_ns
+                break
+            if len(gone) == self._left:
+                counts.latest_due_ns = _AT_ONCE
+                break
+            newest.latest_floor = row.offset
+            counts.latest_events -= 1
+            if newest.offset(row.channel, row.type, row.key) != row.offset:
+                gone.append(row.offset)
+        self._left -= len(gone)
+        self._rows.delete(gone)
+
+    def _sweep_durable(self, now_ns: int) -> None:
+        newest, counts = self._newest, self.counts
+        rows = self._rows.after(newest.durable_floor, _LOOK)
+        counts.durable_due_ns = None if len(rows) < _LOOK else _AT_ONCE
+        gone: list[Row] = []
+        for row in rows:
+            if not row.latest:
+                due_ns = row.received_ns + self._age_ns
+                if not self._is_over() and due_ns > now_ns:
+                    counts.durable_due_ns = due_ns
+                    break
+                if len(gone) == self._left:
+                    counts.durable_due_ns = _AT_ONCE
+                    break
+                self._uncount(row)
+                if newest.offset(row.channel, row.type, row.key) != row.offset:
+                    gone.append(row)
+                    self._floors.trim(row.channel, row.offset)
+            newest.durable_floor = row.offset
+        self._trim(gone)
+        self._floors.forget(newest.durable_floor)
+
+    def _trim(self, rows: Sequence[Row]) -> None:
+        self._left -= len(rows)
+        self.counts.trimmed += len(rows)
+        self._rows.delete([row.offset for row in rows])
+
+    def _uncount(self, row: Row) -> None:
+        self.counts.durable_events -= 1
+        self.counts.durable_bytes -= row.size
+        if row.key is not None and row.type in self._retention.keep_newest:
+            of_key = self._of_key[row.channel, row.type]
+            self._set_of_key((row.channel, row.type, row.key), of_key.get(row.key, 0) - 1)
+
+    def _set_of_key(self, slot: Slot, count: int) -> None:
+        channel, type, key = slot
+        of_type = self._of_key[channel, type]
+        if self._before is not None:
+            self._before.of_key.setdefault(slot, of_type.get(key, 0))
+        if count > 0:
+            of_type[key] = count
+        else:
+            of_type.pop(key, None)
+
+
+def _has_come(due_ns: int | None, now_ns: int) -> bool:
+    return due_ns is not None and due_ns <= now_ns

@@ -1,0 +1,167 @@
+"""The fold of the log, rebuilt when it is opened: from what was saved of it, and the rows that came after.
+
+What is saved is only which rows are the newest of their key, and how many there are of each key that is thinned out.
+Rows that are gone by then are not found, and those that came after are read: so it may be older than the log, as it is
+after a crash, and the fold is right all the same. Nothing is saved while a row waits to be deleted that was the newest
+once: it would never be deleted, since nothing would tell.
+"""
+
+import sqlite3
+import sys
+from array import array
+from collections.abc import Iterator
+
+import msgspec
+
+from tidings.exceptions import LogCorrupt
+from tidings.log.base import Retention
+from tidings.log.newest import Newest
+from tidings.log.schema import EFFECTS, SqlRow
+from tidings.log.sweeps import Counts, Sweeps
+
+SAVE_EVERY = 200_000
+"""Events after which the fold is saved anew: reading so many rows takes half a second."""
+_AT_ONCE = 500
+_COLUMNS = "offset, latest, effect, channel, type, key, received_ns, length(data)"
+_decode_counts = msgspec.msgpack.Decoder(dict[str, int]).decode
+
+
+class Fold:
+    """Saves and rebuilds what a log holds in memory.
+
+    Args:
+        connection: To the log's file.
+        newest: To be filled.
+        sweeps: To be told of what there is.
+        retention: Names the types that are thinned out.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, newest: Newest, sweeps: Sweeps, retention: Retention) -> None:
+        self._connection = connection
+        self._newest = newest
+        self._sweeps = sweeps
+        self._thinned = ",".join(sorted(retention.keep_newest))
+        self._saved_to = 0
+        self._saving_to = 0
+        self._groups: Iterator[tuple[str, str]] | None = None
+
+    # Opening.
+
+    def restore(self) -> int:
+        """Rebuild everything; return the offset of the newest event there ever was.
+
+        Raises:
+            LogCorrupt: The file does not hold what a log holds.
+        """
+        meta = dict(self._connection.execute("SELECT name, value FROM meta"))
+        newest, sweeps = self._newest, self._sweeps
+        newest.durable_floor, newest.latest_floor = meta["durable_floor"], meta["latest_floor"]
+        head: int = meta["head"]
+        counted_to = head
+        folded_to = meta["folded_to"] if meta["thinned"] == self._thinned else 0
+        if folded_to:
+            sweeps.restore(Counts(*(meta[name] for name in ("durable_events", "durable_bytes", "latest_events"))))
+            for row in self._saved(folded_to):
+                self._note(row)
+        else:
+            counted_to = 0
+        for row in self._connection.execute(
+            f"SELECT {_COLUMNS} FROM events WHERE offset > ? ORDER BY offset", (folded_to,)
+        ):
+            self._note(row)
+            self._count(row, counted_to)
+            head = max(head, row[0])
+        newest.evicted = 0
+        self._saved_to = folded_to
+        return head
+
+    def _saved(self, folded_to: int) -> Iterator[SqlRow]:
+        """Yield the rows that were the newest of their keys when the fold was saved, in log order."""
+        offsets = array("q")
+        for channel, type, some, of_key in self._connection.execute("SELECT channel, type, offsets, of_key FROM folds"):
+            offsets += _unpacked(some)
+            self._sweeps.restore_keys(channel, type, _decode_counts(of_key))
+        wanted = sorted(offset for offset in offsets if offset <= folded_to)
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            yield from self._connection.execute(
+                f"SELECT {_COLUMNS} FROM events WHERE offset IN ({marks}) ORDER BY offset", some
+            )
+
+    def _note(self, row: SqlRow) -> None:
+        offset, latest, effect, channel, type, key, received_ns, _ = row
+        self._newest.note_columns(offset, channel, type, key, received_ns, bool(latest), EFFECTS[effect])
+
+    def _count(self, row: SqlRow, counted_to: int) -> None:
+        offset, latest, _, channel, type, key, received_ns, size = row
+        if offset <= (self._newest.latest_floor if latest else self._newest.durable_floor):
+            return
+        if offset > counted_to:
+            self._sweeps.note_columns(channel, type, key, size, received_ns, bool(latest))
+        elif not latest:
+            self._sweeps.note_key(channel, type, key)
+
+    # Saving.
+
+    def is_due(self, head: int) -> bool:
+        """Return whether a step would save something."""
+        return self._groups is not None or head - self._saved_to >= SAVE_EVERY
+
+    def step(self, head: int) -> None:
+        """Save one (channel, type), in the transaction that the caller opened. All of them take a few steps."""
+        if self._newest.released:
+            return
+        if self._groups is None:
+            self._groups = iter(list(self._newest.groups()))
+            self._saving_to = head
+        for channel, type in self._groups:
+            self._save(channel, type)
+            return
+        self._finish()
+
+    def save(self, head: int) -> None:
+        """Save everything, in the transaction that the caller opened."""
+        if self._newest.released:
+            return
+        self._saving_to = head
+        for channel, type in self._newest.groups():
+            self._save(channel, type)
+        self._finish()
+
+    def abandon(self) -> None:
+        """Begin anew: a transaction did not end well."""
+        self._groups = None
+
+    def _save(self, channel: str, type: str) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO folds VALUES (?, ?, ?, ?)",
+            (
+                channel,
+                type,
+                _packed(array("q", self._newest.offsets(channel, type))),
+                msgspec.msgpack.encode(self._sweeps.of_key(channel, type)),
+            ),
+        )
+
+    def _finish(self) -> None:
+        self._groups = None
+        self._saved_to = self._saving_to
+        for name, value in (("folded_to", self._saving_to), ("thinned", self._thinned)):
+            self._connection.execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))
+
+
+def _packed(offsets: "array[int]") -> bytes:
+    if sys.byteorder == "big":
+        offsets.byteswap()
+    return offsets.tobytes()
+
+
+def _unpacked(data: bytes) -> "array[int]":
+    if len(data) % 8:
+        raise LogCorrupt("the saved offsets are cut off")
+    offsets = array("q")
+    offsets.frombytes(data)
+    if sys.byteorder == "big":
+        offsets.byteswap()
+    return offsets

@@ -1,0 +1,165 @@
+"""Opening the embedded log's file: what of it is held in memory, kept up step by step, and saved at the end."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from tidings.exceptions import LogCorrupt, LogError
+from tidings.log.base import Retention
+from tidings.log.epochs import Epoch, Epochs
+from tidings.log.floors import Floors
+from tidings.log.fold import Fold
+from tidings.log.newest import Newest
+from tidings.log.schema import open_database, refusal
+from tidings.log.sqlite_rows import SqliteRows
+from tidings.log.sweeps import Sweeps
+
+_NS = 1_000_000_000
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_MOST_RELEASES = 100
+"""When the log is closed, of rows that wait to be deleted, each a step's worth: a tenth of a second."""
+
+
+class OpenLog:
+    """The file, and the state that is a fold over it.
+
+    Raises:
+        LogCorrupt: The file does not hold what a log holds.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, retention: Retention) -> None:
+        self.connection = connection
+        self.newest = Newest(
+            per_type=retention.newest_per_type,
+            age_ns=int(retention.newest_age_s * _NS),
+            ended_ns=int(retention.finished_s * _NS),
+        )
+        self.floors = Floors()
+        self.sweeps = Sweeps(SqliteRows(connection), self.newest, self.floors, retention)
+        self.fold = Fold(connection, self.newest, self.sweeps, retention)
+        self.floors.restore(connection.execute("SELECT channel, key, trimmed FROM floors"))
+        self.head = self.fold.restore()
+        """Offset of the newest event when the log was opened."""
+        self.epochs = Epochs(read_epochs(connection))
+
+    def begin(self, new_epoch: Callable[[], str]) -> None:
+        """Mark the log as in use, and begin an epoch where a position might be given twice otherwise."""
+        execute = self.connection.execute
+        meta = dict(execute("SELECT name, value FROM meta"))
+        boot = _boot_id()
+        epochs = read_epochs(self.connection)
+        # On the disk before anything is appended: else a crash of the machine could leave the clean mark behind, and
+        # take events with it.
+        execute("PRAGMA synchronous = FULL")
+        execute("BEGIN IMMEDIATE")
+        if not epochs or not (meta["clean"] or (boot and meta["boot"] == boot)):
+            epochs.append(add_epoch(self.connection, new_epoch, self.head))
+        execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
+        execute("UPDATE meta SET value = ? WHERE name = 'boot'", (boot,))
+        execute("COMMIT")
+        execute("PRAGMA synchronous = NORMAL")
+        execute("PRAGMA busy_timeout = 0")  # from here on the event loop waits for nobody
+        self.epochs = Epochs(epochs)
+
+    def is_due(self, head: int, now_ns: int) -> bool:
+        """Return whether a step would find anything to do."""
+        return self.sweeps.is_due(now_ns) or self.fold.is_due(head)
+
+    def step(self, head: int, now_ns: int) -> bool:
+        """Do one small step of retention, or of saving, in the caller's transaction; return whether more is waiting."""
+        if self.sweeps.is_due(now_ns):
+            self.sweeps.step(now_ns)
+            self._save(head)
+        else:
+            self.fold.step(head)
+        return self.is_due(head, now_ns)
+
+    def committed(self) -> None:
+        """Note that the step is in the file."""
+        self.sweeps.committed()
+
+    def rolled_back(self) -> None:
+        """Be as if the step had not been."""
+        self.sweeps.rolled_back()
+        self.fold.abandon()
+
+    def _save(self, head: int) -> None:
+        counts, newest = self.sweeps.counts, self.newest
+        update = "UPDATE meta SET value = ? WHERE name = ?"
+        # The head, too: a log that was emptied must not begin again at 1.
+        self.connection.executemany(
+            update,
+            (
+                (head, "head"),
+                (newest.durable_floor, "durable_floor"),
+                (newest.latest_floor, "latest_floor"),
+                (counts.durable_events, "durable_events"),
+                (counts.durable_bytes, "durable_bytes"),
+                (counts.latest_events, "latest_events"),
+            ),
+        )
+        for (channel, key), trimmed in self.floors.changed().items():
+            if trimmed is None:
+                self.connection.execute("DELETE FROM floors WHERE channel = ? AND key = ?", (channel, key))
+            else:
+                self.connection.execute("INSERT OR REPLACE INTO floors VALUES (?, ?, ?)", (channel, key, trimmed))
+
+    def close(self, head: int) -> None:
+        """Save everything, mark the log as closed, and bring all of it into the one file.
+
+        Raises:
+            sqlite3.Error: It could not be; the log is opened the slower way then, and is whole.
+        """
+        execute = self.connection.execute
+        execute("BEGIN IMMEDIATE")
+        for _ in range(_MOST_RELEASES):
+            if self.newest.released:
+                self.sweeps.release()
+        self._save(head)
+        self.fold.save(head)
+        execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
+        execute("COMMIT")
+        execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention) -> OpenLog:
+    """Return the log in the file at `path`, made if there is none.
+
+    Raises:
+        LogError: See `SqliteLog`.
+    """
+    connection = open_database(path)
+    try:
+        opened = OpenLog(connection, retention)
+        opened.begin(new_epoch)
+    except LogError:
+        connection.close()
+        raise
+    except (sqlite3.Error, KeyError, TypeError, ValueError) as cause:
+        connection.close()
+        # What SQLite has no code for, and what Python stumbles over, are rows and tables that no log of ours has.
+        if isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 1) != sqlite3.SQLITE_ERROR:
+            raise refusal(cause, path) from cause
+        raise LogCorrupt(f"{path} does not hold what a log holds: {cause!r}") from cause
+    return opened
+
+
+def read_epochs(connection: sqlite3.Connection) -> list[Epoch]:
+    """Return the epochs in the file, oldest first."""
+    return [Epoch(name, start) for name, start in connection.execute("SELECT name, start FROM epochs ORDER BY number")]
+
+
+def add_epoch(connection: sqlite3.Connection, new_epoch: Callable[[], str], head: int) -> Epoch:
+    """Begin an epoch after `head`, in the caller's transaction."""
+    taken = {epoch.name for epoch in read_epochs(connection)}
+    name = next(name for name in iter(new_epoch, None) if name not in taken)
+    connection.execute("INSERT INTO epochs (name, start) VALUES (?, ?)", (name, head))
+    return Epoch(name, head)
+
+
+def _boot_id() -> str:
+    """Return what tells one start of the machine from another, or "" where nothing does."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""

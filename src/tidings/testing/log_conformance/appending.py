@@ -1,0 +1,122 @@
+"""What appending promises: order, atomicity, and who is told when."""
+
+from collections.abc import Sequence
+
+from tidings.contract.positions import Position
+from tidings.exceptions import LogError
+from tidings.log.base import Known, Record, Retention
+from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import LogHarness
+
+
+class Appending:
+    """Tests of `append`, `follow`, `known`, `position` and `resolve`."""
+
+    def test_an_empty_log_has_no_events_and_a_head_of_zero(self, harness: LogHarness) -> None:
+        log = harness.open(Retention())
+        assert log.head == 0
+        assert len(log.newest) == 0
+        assert harness.history(log) == []
+        assert log.statistics().head == 0
+        assert log.statistics().epoch == log.epoch
+
+    def test_a_batch_gets_offsets_in_its_order_without_a_hole(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        first = [make("data:update", "a"), make("operation:progress", "op"), make("data:update", "a")]
+        second = [make("report:ready"), make("system:status", "hub")]
+        assert harness.append(log, *first) == 1
+        assert harness.append(log, *second) == 4
+        assert log.head == 5
+        assert harness.history(log) == [
+            Record(offset, draft.event, draft.received_ns) for offset, draft in enumerate([*first, *second], 1)
+        ]
+
+    def test_every_field_of_an_event_comes_back_as_it_was(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        drafts = [
+            make("data:update", "köy/ключ*", data='{"schlüssel":"ж\\u0000"}'.encode(), trace_id="a b~"),
+            make("data:update", None, data=b"null", event_id="0123456789abcdef", scope="subject"),
+            make("operation:complete", "op", channel="global"),
+            make("operation:progress", "op", data=b'{"n":' + b"1" * 60_000 + b"}"),
+        ]
+        harness.append(log, *drafts)
+        assert [record.event for record in harness.history(log)] == [draft.event for draft in drafts]
+        assert [record.received_ns for record in harness.history(log)] == [draft.received_ns for draft in drafts]
+
+    def test_an_empty_batch_is_done_and_moves_nothing(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        tail: list[Record] = []
+        log.follow(tail.extend)
+        harness.append(log, make("data:update"))
+        harness.append(log)
+        assert log.head == 1
+        assert harness.append(log, make("data:update")) == 2
+        assert [record.offset for record in tail] == [1, 2]
+
+    def test_a_batch_is_in_the_log_when_done_is_called_and_done_comes_before_the_tail(
+        self, harness: LogHarness
+    ) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        heard: list[object] = []
+
+        def tail(records: Sequence[Record]) -> None:
+            heard.append(("tail", [record.offset for record in records]))
+
+        def done(result: int | LogError) -> None:
+            assert isinstance(result, int), result
+            newest = log.newest.offset("data", "data:update", "a")
+            heard.append(("done", result, log.head, newest))
+
+        log.follow(tail)
+        for _ in range(2):
+            log.append([make("data:update", "a"), make("data:update", "a")], done)
+            harness.settle()
+        assert heard == [("done", 1, 2, 2), ("tail", [1, 2]), ("done", 3, 4, 4), ("tail", [3, 4])]
+
+    def test_the_next_batch_may_be_given_from_within_done(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        firsts: list[int | LogError] = []
+        tail: list[Record] = []
+        log.follow(tail.extend)
+
+        def done(result: int | LogError) -> None:
+            firsts.append(result)
+            if len(firsts) < 5:
+                log.append([make("data:update"), make("data:update")], done)
+
+        log.append([make("data:update"), make("data:update")], done)
+        harness.settle()
+        assert firsts == [1, 3, 5, 7, 9]
+        assert sorted(record.offset for record in tail) == list(range(1, 11))
+        assert [record.offset for record in harness.history(log)] == list(range(1, 11))
+
+    def test_the_tail_brings_what_reading_brings(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        tail: list[Record] = []
+        log.follow(tail.extend)
+        for size in (1, 7, 100):
+            harness.append(log, *(make("data:update", str(number % 3)) for number in range(size)))
+        assert tail == harness.history(log)
+
+    def test_an_event_id_is_known_within_its_scope(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        mine, yours = (
+            make("data:update", event_id="0123456789abcdef", scope=scope, data=scope.encode())
+            for scope in ("me", "you")
+        )
+        latest = make("operation:progress", "op", event_id="0123456789abcdeg", scope="me", data=b"{}")
+        harness.append(log, mine, make("data:update"), yours, latest)
+        assert log.known("me", "0123456789abcdef") == Known(1, "data:update", b"me")
+        assert log.known("you", "0123456789abcdef") == Known(3, "data:update", b"you")
+        assert log.known("me", "0123456789abcdeg") == Known(4, "operation:progress", b"{}")
+        assert log.known("them", "0123456789abcdef") is None
+        assert log.known("me", "another-event-id") is None
+
+    def test_a_position_resumes_where_it_was_given(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        harness.append(log, *(make("data:update") for _ in range(3)))
+        assert [log.resolve(log.position(offset)) for offset in range(4)] == [0, 1, 2, 3]
+        assert len({log.position(offset) for offset in range(4)}) == 4
+        assert log.position(3).epoch == log.epoch
+        assert log.resolve(Position(log.epoch, 99)) == 99  # from the future: the caller waits for the tail
+        assert log.resolve(Position("another", 1)) is None

@@ -1,0 +1,88 @@
+"""What a log that outlives its process promises: nothing acknowledged is lost, and no position comes twice."""
+
+import pytest
+
+from tidings.contract.paths import Path, PathSet
+from tidings.contract.vocabulary import SlotEffect
+from tidings.log.base import Known, Log, Retention
+from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import ALL, LogHarness
+
+WAYS = pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+
+
+def _again(harness: LogHarness, log: Log, retention: Retention, *, killed: bool) -> Log:
+    again = harness.crash(log, retention) if killed else harness.reopen(log, retention)
+    if again is None:
+        pytest.skip("does not outlive its process")
+    return again
+
+
+class Durability:
+    """Tests of opening a log again. Skipped for adapters that keep nothing."""
+
+    @WAYS
+    def test_everything_is_there_again(self, harness: LogHarness, killed: bool) -> None:
+        retention, make = Retention(events=50, superseded_events=20, keep_newest={"operation:log": 5}), DraftMaker()
+        log = harness.open(retention)
+        for number in range(40):
+            harness.append(
+                log,
+                make("data:update", f"key-{number % 3}", event_id=f"0123456789abcd{number:02}", scope="me"),
+                make("operation:progress", f"op-{number % 7}"),
+                make("operation:log", "op-1"),
+                make("system:alert", "disk", effect=SlotEffect.CLEAR if number % 4 == 3 else SlotEffect.REPLACE),
+            )
+        harness.maintain(log, make.now_ns)
+        history, snapshot, statistics = harness.history(log), harness.snapshot(log), log.statistics()
+        operations = PathSet.of([Path("operations", "op-1")])
+        floors = [log.trimmed(after, paths) for after in (0, 30, 150) for paths in (ALL, operations)]
+        positions = [log.position(offset) for offset in range(161)]
+        again = _again(harness, log, retention, killed=killed)
+        assert again.head == 160
+        assert harness.history(again) == history
+        assert harness.snapshot(again) == snapshot
+        assert [again.trimmed(after, paths) for after in (0, 30, 150) for paths in (ALL, operations)] == floors
+        assert [again.position(offset) for offset in range(161)] == positions
+        assert again.known("me", "0123456789abcd39") == Known(157, "data:update", b'{"n":157}')
+        counters = ("epoch", "head", "first", "durable_events", "durable_bytes", "superseded_events", "newest")
+        assert [getattr(again.statistics(), name) for name in counters] == [getattr(statistics, n) for n in counters]
+        assert harness.append(again, make("data:update")) == 161
+
+    @WAYS
+    def test_offsets_go_on_in_a_log_that_was_emptied_and_opened_again(self, harness: LogHarness, killed: bool) -> None:
+        retention, make = Retention(age_s=10.0, newest_age_s=10.0, superseded_age_s=1.0), DraftMaker()
+        log = harness.open(retention)
+        harness.append(log, make("data:update", "a"), make("operation:progress", "op"), make("data:update", "b"))
+        harness.maintain(log, make.advance(60))
+        position = log.position(3)
+        again = _again(harness, log, retention, killed=killed)
+        assert again.head == 3
+        assert harness.history(again) == []
+        assert again.trimmed(0, ALL) == 3
+        assert again.resolve(position) == 3
+        assert harness.append(again, make("data:update", "a")) == 4
+
+    @WAYS
+    def test_retention_goes_on_where_it_was(self, harness: LogHarness, killed: bool) -> None:
+        retention, make = Retention(events=10), DraftMaker()
+        log = harness.open(retention)
+        for _ in range(3):
+            harness.append(log, *(make("data:update", "a") for _ in range(1_000)))
+        log.maintain(make.now_ns)  # one step of several
+        again = _again(harness, log, retention, killed=killed)
+        harness.maintain(again, make.now_ns)
+        assert [record.offset for record in harness.history(again)] == list(range(2_991, 3_001))
+
+    @WAYS
+    def test_what_left_the_snapshot_does_not_come_back(self, harness: LogHarness, killed: bool) -> None:
+        retention, make = Retention(events=3, finished_s=60.0), DraftMaker()
+        log = harness.open(retention)
+        harness.append(log, make("operation:start", "op"), make("operation:progress", "op"))
+        harness.append(log, make("system:alert", "disk"), make("operation:complete", "op"))
+        harness.append(log, make("system:alert", "disk", effect=SlotEffect.CLEAR), make("data:update", "a"))
+        harness.append(log, make("data:update", "a"), make("data:update", "a"))
+        harness.maintain(log, make.advance(120))
+        again = _again(harness, log, retention, killed=killed)
+        harness.maintain(again, make.now_ns)
+        assert [record.offset for record in harness.snapshot(again)] == [8]

@@ -1,0 +1,106 @@
+"""What the suite needs of an adapter, and the few calls that make a test readable."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TypeVar
+
+import msgspec
+
+from tidings.contract.paths import Path, PathSet
+from tidings.contract.vocabulary import ChannelType
+from tidings.exceptions import LogError
+from tidings.log.base import Draft, Log, Page, Query, Record, Retention
+
+ALL = PathSet.of([Path(channel) for channel in ChannelType])
+"""Every path of the source contract."""
+Result = TypeVar("Result")
+_MOST_STEPS = 100_000
+"""Steps of retention after which a log that says there is more never ends."""
+
+
+class LogHarness(ABC):
+    """Opens logs for the suite, and gets rid of them: a context manager around a test."""
+
+    @abstractmethod
+    def open(self, retention: Retention) -> Log:
+        """Return a new, empty log."""
+
+    def settle(self) -> None:  # noqa: B027 - embedded logs have nothing to wait for
+        """Wait until everything that was begun is done. Nothing to do where calls complete at once."""
+
+    def reopen(self, log: Log, retention: Retention) -> Log | None:
+        """Close `log` and open it again; None for a log that does not outlive its process."""
+        return None
+
+    def crash(self, log: Log, retention: Retention) -> Log | None:
+        """Open again what `log` would leave if its process were killed now; None as with `reopen`."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - not every adapter leaves something behind
+        """Close and remove every log that was opened."""
+
+    def __enter__(self) -> "LogHarness":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What tests call.
+
+    def append(self, log: Log, *drafts: Draft) -> int:
+        """Append one batch and return the offset of its first event.
+
+        Raises:
+            LogError: The log did not take it.
+        """
+        results: list[int | LogError] = []
+        log.append(drafts, results.append)
+        return self._one(results)
+
+    def read(self, log: Log, query: Query) -> Page:
+        """Return one page of `query`.
+
+        Raises:
+            LogError: The log could not read it.
+        """
+        results: list[Page | LogError] = []
+        log.read(query, results.append)
+        return self._one(results)
+
+    def read_all(self, log: Log, query: Query) -> list[Record]:
+        """Return what `query` asks for, page by page up to `Query.until`."""
+        records: list[Record] = []
+        after = query.after
+        while after < query.until:
+            page = self.read(log, msgspec.structs.replace(query, after=after))
+            assert after < page.scanned <= query.until, "a page that does not move on would be read for ever"
+            assert all(after < record.offset <= page.scanned for record in page.records)
+            records += page.records
+            after = page.scanned
+        return records
+
+    def history(self, log: Log, paths: PathSet = ALL, *, after: int = 0) -> list[Record]:
+        """Return every event on `paths` that the log holds."""
+        return self.read_all(log, Query(after=after, until=log.head, paths=paths, conflate=False))
+
+    def snapshot(self, log: Log, paths: PathSet = ALL) -> list[Record]:
+        """Return the snapshot of `paths`."""
+        return self.read_all(log, Query(after=0, until=log.head, paths=paths, newest_only=True))
+
+    def maintain(self, log: Log, now_ns: int) -> None:
+        """Do steps of retention until nothing is due at `now_ns`."""
+        for _ in range(_MOST_STEPS):
+            if not log.maintain(now_ns):
+                return
+        raise AssertionError(f"retention is not done after {_MOST_STEPS} steps")
+
+    def _one(self, results: "Sequence[Result | LogError]") -> Result:
+        self.settle()
+        assert len(results) == 1, "called exactly once"
+        result = results[0]
+        if isinstance(result, LogError):
+            raise result
+        return result

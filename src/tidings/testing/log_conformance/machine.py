@@ -1,0 +1,231 @@
+"""A log and its model side by side, under any order of calls (a hypothesis state machine)."""
+
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tidings.contract.paths import Path, PathSet
+from tidings.contract.vocabulary import ChannelType, SlotEffect
+from tidings.log.base import Draft, Known, Log, Query, Record, Retention
+from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import ALL, LogHarness
+from tidings.testing.log_conformance.model import LogModel, is_latest, slot_of
+
+RETENTION = Retention(
+    events=12,
+    bytes=400,
+    age_s=600.0,
+    superseded_age_s=30.0,
+    superseded_events=6,
+    newest_age_s=1e7,
+    finished_s=120.0,
+    keep_newest={"operation:log": 2},
+)
+_KEYS = (None, "a", "ab", "b")
+_TYPES = (
+    "operation:start",
+    "operation:progress",
+    "operation:log",
+    "operation:complete",
+    "data:update",
+    "system:alert",
+    "system:status",
+)
+_PATHS = (
+    Path("operations"),
+    Path("operations", "a"),
+    Path("operations", "a", prefix=True),
+    Path("data"),
+    Path("data", "b"),
+    Path("system"),
+    Path("system", "ab"),
+)
+
+_drafts = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(_TYPES),
+        "key": st.sampled_from(_KEYS),
+        "in_global": st.integers(0, 4).map(lambda number: number == 0),
+        "cleared": st.booleans(),
+        "has_id": st.booleans(),
+        "size": st.integers(2, 60),
+    }
+)
+_path_sets = st.sets(st.sampled_from(_PATHS), min_size=1, max_size=3).map(PathSet.of)
+
+
+class LogMachine(RuleBasedStateMachine):
+    """One log, one model, one clock."""
+
+    harness: LogHarness
+
+    @initialize()
+    def open(self) -> None:
+        """Open an empty log."""
+        self.make = DraftMaker()
+        self.model = LogModel(RETENTION)
+        self.log: Log = self.harness.open(RETENTION)
+        self.tail: list[Record] = []
+        self.log.follow(self.tail.extend)
+        self.epoch = self.log.epoch
+
+    def teardown(self) -> None:
+        """Get rid of the log."""
+        self.harness.close()
+
+    # What happens.
+
+    @rule(batch=st.lists(_drafts, min_size=1, max_size=8))
+    def append(self, batch: list[dict[str, Any]]) -> None:
+        """Append a batch."""
+        drafts = [self._draft(number, **facts) for number, facts in enumerate(batch, self.model.head + 1)]
+        assert self.harness.append(self.log, *drafts) == self.model.head + 1
+        self.model.append(drafts)
+        assert self.tail == [
+            self.model.records[offset] for offset in range(self.model.head - len(batch) + 1, self.model.head + 1)
+        ]
+        self.tail.clear()
+
+    def _draft(
+        self, number: int, type: str, key: str | None, in_global: bool, cleared: bool, has_id: bool, size: int
+    ) -> Draft:
+        return self.make(
+            type,
+            key,
+            channel=ChannelType.GLOBAL if in_global else None,
+            effect=SlotEffect.CLEAR if type == "system:alert" and cleared else None,
+            event_id=f"event-{number:010}" if has_id else None,
+            data=b"1" * size,
+        )
+
+    @rule(seconds=st.sampled_from([0.001, 1.0, 20.0, 100.0, 400.0]))
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.make.advance(seconds)
+
+    @rule()
+    def maintain_once(self) -> None:
+        """Do one step of retention."""
+        self.model.maintain(self.harness.history(self.log), self.make.now_ns)
+        self.log.maintain(self.make.now_ns)
+
+    @rule()
+    def maintain(self) -> None:
+        """Do all steps of retention, after which every bound holds."""
+        self.model.maintain(self.harness.history(self.log), self.make.now_ns)
+        self.harness.maintain(self.log, self.make.now_ns)
+        self.model.forget_expired()
+        statistics = self.log.statistics()
+        assert statistics.durable_events <= RETENTION.events
+        assert statistics.durable_bytes <= RETENTION.bytes
+        assert statistics.superseded_events <= RETENTION.superseded_events
+        history = self.harness.history(self.log)
+        durable = [record for record in history if not is_latest(record) and record.offset >= statistics.first]
+        assert statistics.durable_events == len(durable)
+        assert statistics.durable_bytes == sum(len(record.event.data) for record in durable)
+        for slot in {slot_of(record.event) for record in history}:
+            if keep := RETENTION.keep_newest.get(slot[1]) if slot[2] is not None else None:
+                assert sum(slot_of(record.event) == slot for record in history) <= 2 * keep
+
+    @rule(killed=st.booleans())
+    def open_again(self, killed: bool) -> None:
+        """Close the log, or kill it, and open it again; do retention first of all, as a hub does."""
+        again = self.harness.crash(self.log, RETENTION) if killed else self.harness.reopen(self.log, RETENTION)
+        if again is None:
+            return
+        self.log = again
+        again.follow(self.tail.extend)
+        self.maintain()
+
+    # What is looked at.
+
+    @rule(paths=_path_sets, after=st.integers(0, 30), limit=st.integers(1, 20), conflate=st.booleans())
+    def read_forward(self, paths: PathSet, after: int, limit: int, conflate: bool) -> None:
+        """Read some paths: as much as is there of them, less what conflation skips."""
+        after = min(after, self.model.head)
+        query = Query(after=after, until=self.model.head, paths=paths, conflate=conflate, limit=limit)
+        newest = self.log.newest
+        expected = [
+            record
+            for record in self.harness.history(self.log)
+            if record.offset > after
+            and paths.matches(record.event.channel, record.event.key)
+            and not (conflate and is_latest(record) and (newest.offset(*slot_of(record.event)) or 0) > record.offset)
+        ]
+        assert self.harness.read_all(self.log, query) == expected
+
+    @rule(paths=_path_sets, limit=st.integers(1, 20))
+    def read_snapshot(self, paths: PathSet, limit: int) -> None:
+        """Read a snapshot: the newest events of the paths' keys, in log order, all readable."""
+        query = Query(after=0, until=self.model.head, paths=paths, newest_only=True, limit=limit)
+        offsets = [self.log.newest.offset(*slot) for slot in self.model.newest if paths.matches(slot[0], slot[2])]
+        expected = sorted(offset for offset in offsets if offset is not None)
+        assert self.harness.read_all(self.log, query) == [self.model.records[offset] for offset in expected]
+
+    @invariant()
+    @precondition(lambda self: hasattr(self, "log"))
+    def nothing_is_missing_that_may_not_be(self) -> None:
+        """Compare what the log holds with what it was given."""
+        history = self.harness.history(self.log)
+        present = {record.offset for record in history}
+        assert [record.offset for record in history] == sorted(present)
+        assert all(record == self.model.records[record.offset] for record in history)
+        missing = self.model.records.keys() - present
+        assert not [offset for offset in missing if not self.model.may_be_gone(offset)]
+        for offset in missing:
+            event = self.model.records[offset].event
+            if not is_latest(self.model.records[offset]):
+                floor = self.log.trimmed(offset - 1, PathSet((Path(event.channel, event.key),)))
+                assert floor is not None, f"{offset} is gone, and a reader before it is not told"
+                assert floor >= offset
+        for channel in ChannelType:
+            floor = self.log.trimmed(0, PathSet((Path(channel),)))
+            assert floor is None or floor in missing, "a gap ends with an event that is gone"
+        for (scope, event_id), offset in self.model.ids.items():
+            event = self.model.records[offset].event
+            known = Known(offset, event.type, event.data) if offset in present else None
+            assert self.log.known(scope, event_id) == known
+
+    @invariant()
+    @precondition(lambda self: hasattr(self, "log"))
+    def newest_is_a_fold_over_the_events(self) -> None:
+        """Compare the newest events, and see that each can be read."""
+        newest = self.log.newest
+        readable = {record.offset for record in self.harness.history(self.log, ALL)}
+        named = 0
+        for slot in {slot_of(record.event) for record in self.model.records.values()}:
+            offset = newest.offset(*slot)
+            if slot in self.model.expired:
+                assert offset in (None, self.model.newest[slot])
+            else:
+                assert offset == self.model.newest.get(slot)
+            named += offset is not None
+            assert offset is None or offset in readable
+        assert named == len(newest) == self.log.statistics().newest
+
+    @invariant()
+    @precondition(lambda self: hasattr(self, "log"))
+    def positions_are_of_one_epoch(self) -> None:
+        """See that nothing the log did so far put its positions in doubt."""
+        assert self.log.head == self.model.head
+        assert self.log.epoch == self.epoch
+        assert self.log.resolve(self.log.position(self.model.head)) == self.model.head
+
+
+def check_against_model(harness: LogHarness, model_settings: settings) -> None:
+    """Run the machine over logs of `harness`."""
+
+    class Machine(LogMachine):
+        pass
+
+    Machine.harness = harness
+    run_state_machine_as_test(Machine, settings=model_settings)

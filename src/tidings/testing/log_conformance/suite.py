@@ -1,0 +1,20 @@
+"""The whole suite in one class, which an adapter's tests inherit."""
+
+from hypothesis import settings
+
+from tidings.testing.log_conformance.appending import Appending
+from tidings.testing.log_conformance.durability import Durability
+from tidings.testing.log_conformance.harness import LogHarness
+from tidings.testing.log_conformance.machine import check_against_model
+from tidings.testing.log_conformance.reading import Reading
+from tidings.testing.log_conformance.retention import Retaining
+
+
+class LogConformance(Appending, Reading, Retaining, Durability):
+    """Every guarantee of the port. Needs a fixture `harness` that brings a `LogHarness`."""
+
+    model_settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+    """How long the log is compared with its model."""
+
+    def test_it_agrees_with_its_model_under_any_order_of_calls(self, harness: LogHarness) -> None:
+        check_against_model(harness, self.model_settings)
