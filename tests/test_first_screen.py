@@ -1,0 +1,80 @@
+"""The README's first screen, run as it stands: three commands, a hub, a watcher and a real job."""
+
+import os
+import re
+import select
+import shlex
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.cli.processes import environment
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT_S = 60
+
+
+def commands() -> list[list[str]]:
+    """Return the commands of the README's first block, without their comments."""
+    block = re.search(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    return [shlex.split(line, comments=True) for line in block[1].splitlines()]
+
+
+@contextmanager
+def running(command: list[str], env: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True, bufsize=1
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=TIMEOUT_S)
+
+
+def read_until(process: "subprocess.Popen[str]", text: str) -> str:
+    """Return the first line of stdout that holds `text`."""
+    assert process.stdout is not None
+    while select.select([process.stdout], [], [], TIMEOUT_S)[0]:
+        line = process.stdout.readline()
+        if text in line or not line:
+            return line
+    pytest.fail(f"{process.args!r} did not say {text!r}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not (ROOT / ".venv/bin/tidings").exists(), reason="not installed by `make install`")
+def test_the_three_terminals_of_the_readme_show_a_real_job(tmp_path: Path) -> None:
+    run, watch, job = commands()
+    assert run == ["make", "run"]
+    port = free_port()
+    env = environment(
+        TIDINGS_PORT=str(port), TIDINGS_DATA=str(tmp_path / "data"), TIDINGS_URL=f"ws://127.0.0.1:{port}/ws"
+    )
+    # The environment is installed already; make would look at the registry again.
+    with running([*run, "-o", ".venv/.installed"], env) as hub:
+        assert f"ws://127.0.0.1:{port}/ws" in read_until(hub, "ws://")
+        with running(watch, env) as watcher, running(job, env) as pytest_run:
+            assert "start" in read_until(watcher, "pytest tests/contract")
+            output, _ = pytest_run.communicate(timeout=TIMEOUT_S * 2)
+            assert " passed" in output
+            assert pytest_run.returncode == 0
+            assert "pytest tests/contract" in read_until(watcher, "complete")
+            watcher.send_signal(signal.SIGINT)
+            watcher.wait(TIMEOUT_S)
+        os.killpg(hub.pid, signal.SIGTERM)
+        hub.wait(TIMEOUT_S)
+    assert (tmp_path / "data" / "log.db").exists()
