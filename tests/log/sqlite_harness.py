@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidings.log.base import Log, Retention
+from tidings.log.fold import SAVE_EVERY
 from tidings.log.sqlite import SqliteLog
 from tidings.testing.log_conformance import LogHarness
 
@@ -48,6 +49,8 @@ class RetryScheduler:
 
 
 class SqliteHarness(LogHarness):
+    save_every = SAVE_EVERY
+
     def __init__(self) -> None:
         self.scheduler = RetryScheduler()
         self._root = Path(tempfile.mkdtemp(prefix="tidings-log-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
@@ -59,7 +62,14 @@ class SqliteHarness(LogHarness):
         return self.open_at(self._root / str(self._opened), retention)
 
     def open_at(self, folder: Path, retention: Retention | None = None, *, ballast_bytes: int = 0) -> SqliteLog:
-        log = SqliteLog(folder, self.scheduler, new_epoch, retention=retention, ballast_bytes=ballast_bytes)
+        log = SqliteLog(
+            folder,
+            self.scheduler,
+            new_epoch,
+            retention=retention,
+            ballast_bytes=ballast_bytes,
+            save_every=self.save_every,
+        )
         self._open[log] = folder
         return log
 

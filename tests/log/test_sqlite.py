@@ -5,6 +5,7 @@ from hypothesis import settings
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.testing.log_conformance import LogConformance, LogHarness
+from tidings.testing.log_conformance.machine import check_against_model
 
 
 @pytest.fixture
@@ -14,6 +15,10 @@ def harness() -> Iterator[SqliteHarness]:
         yield harness
 
 
+class OftenSavedHarness(SqliteHarness):
+    save_every = 5
+
+
 class TestSqliteLog(LogConformance):
     model_settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
@@ -21,3 +26,9 @@ class TestSqliteLog(LogConformance):
     def harness(self) -> Iterator[LogHarness]:
         with SqliteHarness() as harness:
             yield harness
+
+
+def test_a_log_whose_fold_is_saved_all_the_time_agrees_with_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.log.fold._PIECE", 2)
+    with OftenSavedHarness() as harness:
+        check_against_model(harness, settings(max_examples=40, stateful_step_count=30, deadline=None))

@@ -20,9 +20,12 @@ from tidings.log.schema import EFFECTS, SqlRow
 from tidings.log.sweeps import Counts, Sweeps
 
 SAVE_EVERY = 200_000
-"""Events after which the fold is saved anew: reading so many rows takes half a second."""
+"""Reading so many rows when the log is opened takes half a second."""
+_PIECE = 10_000
+"""Offsets, and counts, saved in one step: about a millisecond."""
 _AT_ONCE = 500
 _COLUMNS = "offset, latest, effect, channel, type, key, received_ns, length(data)"
+_DONE = object()
 _decode_counts = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 
@@ -34,16 +37,19 @@ class Fold:
         newest: To be filled.
         sweeps: To be told of what there is.
         retention: Names the types that are thinned out.
+        save_every: Events after which the fold is saved anew.
     """
 
-    def __init__(self, connection: sqlite3.Connection, newest: Newest, sweeps: Sweeps, retention: Retention) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, newest: Newest, sweeps: Sweeps, retention: Retention, *, save_every: int
+    ) -> None:
         self._connection = connection
         self._newest = newest
         self._sweeps = sweeps
         self._thinned = ",".join(sorted(retention.keep_newest))
+        self._save_every = save_every
         self._saved_to = 0
-        self._saving_to = 0
-        self._groups: Iterator[tuple[str, str]] | None = None
+        self._saving: Iterator[None] | None = None
 
     # Opening.
 
@@ -59,10 +65,11 @@ class Fold:
         head: int = meta["head"]
         counted_to = head
         folded_to = meta["folded_to"] if meta["thinned"] == self._thinned else 0
+        if folded_to > head:
+            raise LogCorrupt(f"the fold was saved up to {folded_to}, and the newest event is {head}")
         if folded_to:
             sweeps.restore(Counts(*(meta[name] for name in ("durable_events", "durable_bytes", "latest_events"))))
-            for row in self._saved(folded_to):
-                self._note(row)
+            self._restore_saved(folded_to, meta["generation"])
         else:
             counted_to = 0
         for row in self._connection.execute(
@@ -75,19 +82,22 @@ class Fold:
         self._saved_to = folded_to
         return head
 
-    def _saved(self, folded_to: int) -> Iterator[SqlRow]:
-        """Yield the rows that were the newest of their keys when the fold was saved, in log order."""
+    def _restore_saved(self, folded_to: int, generation: int) -> None:
+        """Note the rows that were the newest of their keys when the fold was saved, in log order."""
         offsets = array("q")
-        for channel, type, some, of_key in self._connection.execute("SELECT channel, type, offsets, of_key FROM folds"):
+        for channel, type, some, of_key in self._connection.execute(
+            "SELECT channel, type, offsets, of_key FROM folds WHERE generation = ?", (generation,)
+        ):
             offsets += _unpacked(some)
             self._sweeps.restore_keys(channel, type, _decode_counts(of_key))
         wanted = sorted(offset for offset in offsets if offset <= folded_to)
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
-            yield from self._connection.execute(
+            for row in self._connection.execute(
                 f"SELECT {_COLUMNS} FROM events WHERE offset IN ({marks}) ORDER BY offset", some
-            )
+            ):
+                self._note(row)
 
     def _note(self, row: SqlRow) -> None:
         offset, latest, effect, channel, type, key, received_ns, _ = row
@@ -106,49 +116,57 @@ class Fold:
 
     def is_due(self, head: int) -> bool:
         """Return whether a step would save something."""
-        return self._groups is not None or head - self._saved_to >= SAVE_EVERY
+        return self._saving is not None or head - self._saved_to >= self._save_every
 
     def step(self, head: int) -> None:
-        """Save one (channel, type), in the transaction that the caller opened. All of them take a few steps."""
-        if self._newest.released:
-            return
-        if self._groups is None:
-            self._groups = iter(list(self._newest.groups()))
-            self._saving_to = head
-        for channel, type in self._groups:
-            self._save(channel, type)
-            return
-        self._finish()
+        """Save one piece, in the transaction that the caller opened. All of them take some steps."""
+        if self._saving is None:
+            if self._newest.released:
+                return
+            self._saving = self._save(head)
+        if next(self._saving, _DONE) is _DONE:
+            self._saving = None
 
     def save(self, head: int) -> None:
         """Save everything, in the transaction that the caller opened."""
-        if self._newest.released:
-            return
-        self._saving_to = head
-        for channel, type in self._newest.groups():
-            self._save(channel, type)
-        self._finish()
+        if not self._newest.released:
+            self._saving = None
+            for _ in self._save(head):
+                pass
 
     def abandon(self) -> None:
         """Begin anew: a transaction did not end well."""
-        self._groups = None
+        self._saving = None
 
-    def _save(self, channel: str, type: str) -> None:
-        self._connection.execute(
-            "INSERT OR REPLACE INTO folds VALUES (?, ?, ?, ?)",
-            (
-                channel,
-                type,
-                _packed(array("q", self._newest.offsets(channel, type))),
-                msgspec.msgpack.encode(self._sweeps.of_key(channel, type)),
-            ),
-        )
+    def _save(self, head: int) -> Iterator[None]:
+        """Save piece by piece, each beside what was saved before, which stands until all of them are there."""
+        execute = self._connection.execute
+        (before,) = execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
+        execute("DELETE FROM folds WHERE generation <> ?", (before,))  # of a saving that came to no end
+        for channel, type in list(self._newest.groups()):
+            if self._newest.released:
+                # What waits to be deleted is missing here, and its deletion might be lost.
+                return
+            yield from self._save_pieces(before + 1, channel, type, array("q", self._newest.offsets(channel, type)))
+        for name, value in (("folded_to", head), ("generation", before + 1), ("thinned", self._thinned)):
+            execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))
+        self._saved_to = head
+        yield
+        numbers = execute("SELECT number FROM folds WHERE generation = ?", (before,)).fetchall()
+        for number in numbers:
+            execute("DELETE FROM folds WHERE number = ?", number)
+            yield
 
-    def _finish(self) -> None:
-        self._groups = None
-        self._saved_to = self._saving_to
-        for name, value in (("folded_to", self._saving_to), ("thinned", self._thinned)):
-            self._connection.execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))
+    def _save_pieces(self, generation: int, channel: str, type: str, offsets: "array[int]") -> Iterator[None]:
+        of_key = list(self._sweeps.of_key(channel, type).items())
+        for start in range(0, max(len(offsets), len(of_key)), _PIECE):
+            end = start + _PIECE
+            counts = msgspec.msgpack.encode(dict(of_key[start:end]))
+            self._connection.execute(
+                "INSERT INTO folds (generation, channel, type, offsets, of_key) VALUES (?, ?, ?, ?, ?)",
+                (generation, channel, type, _packed(offsets[start:end]), counts),
+            )
+            yield
 
 
 def _packed(offsets: "array[int]") -> bytes:

@@ -46,8 +46,8 @@ class Newest:
         self._per_type = per_type
         self._age_ns = age_ns
         self._ended_ns = ended_ns
-        self._ended: defaultdict[str, OrderedDict[str | None, int]] = defaultdict(OrderedDict)
-        """By channel, the keys that ended and were not written since, with when that was, in offset order."""
+        self._ended: defaultdict[str, OrderedDict[str | None, tuple[int, int]]] = defaultdict(OrderedDict)
+        """By channel, the keys that ended: when the last time was, and its offset; in that order."""
         self._span_ns = max(1, age_ns // _MARKS)
         self._marks: deque[tuple[int, int]] = deque()
         self._last_offset = 0
@@ -86,9 +86,9 @@ class Newest:
             group = self._groups[channel, type] = Group(latest=latest)
         self._last_offset = offset
         ended = self._ended[channel]
-        if key in ended and ended.pop(key) + self._ended_ns <= received_ns:
+        if key in ended and ended[key][0] + self._ended_ns <= received_ns:
             # Told by the event's own time, so that the fold is the same for who reads the log again.
-            self._release_key(channel, key)
+            self._release_ended(channel, key)
         marks = self._marks
         if not marks or received_ns - marks[-1][0] >= self._span_ns:
             marks.append((received_ns, offset))
@@ -101,7 +101,8 @@ class Newest:
             return
         offsets[key] = offset
         if effect is SlotEffect.END:
-            ended[key] = received_ns
+            ended.pop(key, None)
+            ended[key] = received_ns, offset
         if len(offsets) > self._per_type:
             self._evict(channel, group, min(_EVICTED_AT_ONCE, max(1, self._per_type // 100)))
 
@@ -140,9 +141,9 @@ class Newest:
         """Let some keys leave that ended, or fell silent, long enough before `now_ns`; return whether more may be."""
         left = _EXPIRED_AT_ONCE
         for channel, ended in self._ended.items():
-            while left and ended and next(iter(ended.values())) + self._ended_ns <= now_ns:
+            while left and ended and next(iter(ended.values()))[0] + self._ended_ns <= now_ns:
                 left -= 1
-                self._release_key(channel, ended.popitem(last=False)[0])
+                self._release_ended(channel, next(iter(ended)))
         if cutoff := self._silent_since(now_ns):
             self._silent = self._expire_silent(cutoff)
         walked = sum(1 for _ in islice(self._silent, left))
@@ -163,8 +164,8 @@ class Newest:
         for (channel, _), group in list(self._groups.items()):
             for key, _ in list(takewhile(lambda item: item[1] <= cutoff, group.offsets.items())):
                 if self._last(channel, key) <= cutoff:
-                    self._release_key(channel, key)
                     self._ended[channel].pop(key, None)
+                    self._release_key(channel, key, cutoff)
                 yield
 
     def _on(self, channel: str) -> Iterator[Group]:
@@ -177,15 +178,19 @@ class Newest:
         ended = self._ended[channel]
         for key in list(islice(group.offsets, count)):
             self.evicted += 1
-            if key in ended:  # without its end an operation would look live
-                del ended[key]
-                self._release_key(channel, key)
+            if key in ended and group.offsets[key] <= ended[key][1]:  # without its end an operation would look live
+                self._release_ended(channel, key)
             else:
                 self._release(group, key)
 
-    def _release_key(self, channel: str, key: str | None) -> None:
+    def _release_ended(self, channel: str, key: str | None) -> None:
+        """Let a key leave up to its end; what was written after that is a new attempt's."""
+        _, offset = self._ended[channel].pop(key)
+        self._release_key(channel, key, offset)
+
+    def _release_key(self, channel: str, key: str | None, until: int) -> None:
         # Oldest first, so that after a crash between two deletions an operation is not there without its end.
-        groups = [group for group in self._on(channel) if key in group.offsets]
+        groups = [group for group in self._on(channel) if 0 < group.offsets.get(key, 0) <= until]
         for group in sorted(groups, key=lambda group: group.offsets[key]):
             self._release(group, key)
 

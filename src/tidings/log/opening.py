@@ -8,7 +8,7 @@ from tidings.exceptions import LogCorrupt, LogError
 from tidings.log.base import Retention
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.floors import Floors
-from tidings.log.fold import Fold
+from tidings.log.fold import SAVE_EVERY, Fold
 from tidings.log.newest import Newest
 from tidings.log.schema import open_database, refusal
 from tidings.log.sqlite_rows import SqliteRows
@@ -27,7 +27,7 @@ class OpenLog:
         LogCorrupt: The file does not hold what a log holds.
     """
 
-    def __init__(self, connection: sqlite3.Connection, retention: Retention) -> None:
+    def __init__(self, connection: sqlite3.Connection, retention: Retention, *, save_every: int = SAVE_EVERY) -> None:
         self.connection = connection
         self.newest = Newest(
             per_type=retention.newest_per_type,
@@ -36,7 +36,7 @@ class OpenLog:
         )
         self.floors = Floors()
         self.sweeps = Sweeps(SqliteRows(connection), self.newest, self.floors, retention)
-        self.fold = Fold(connection, self.newest, self.sweeps, retention)
+        self.fold = Fold(connection, self.newest, self.sweeps, retention, save_every=save_every)
         self.floors.restore(connection.execute("SELECT channel, key, trimmed FROM floors"))
         self.head = self.fold.restore()
         """Offset of the newest event when the log was opened."""
@@ -69,9 +69,9 @@ class OpenLog:
         """Do one small step of retention, or of saving, in the caller's transaction; return whether more is waiting."""
         if self.sweeps.is_due(now_ns):
             self.sweeps.step(now_ns)
-            self._save(head)
         else:
             self.fold.step(head)
+        self._save(head)
         return self.is_due(head, now_ns)
 
     def committed(self) -> None:
@@ -122,7 +122,7 @@ class OpenLog:
         execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
-def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention) -> OpenLog:
+def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, save_every: int) -> OpenLog:
     """Return the log in the file at `path`, made if there is none.
 
     Raises:
@@ -130,7 +130,7 @@ def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention) -> 
     """
     connection = open_database(path)
     try:
-        opened = OpenLog(connection, retention)
+        opened = OpenLog(connection, retention, save_every=save_every)
         opened.begin(new_epoch)
     except LogError:
         connection.close()

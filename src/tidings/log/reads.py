@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
-from tidings.contract.paths import Path
+from tidings.contract.paths import NOTHING, Path, PathSet
 from tidings.contract.vocabulary import ChannelType
 from tidings.log.base import Page, Query, Record
 from tidings.log.newest import Newest
@@ -15,8 +15,8 @@ _WINDOW = 2_000
 """Rows that one read looks at: up to 4 ms, where the most of them are superseded."""
 _OFFSETS = 500
 """Offsets that one read takes from one index, and rows fetched by their offsets in one statement."""
-_KEYS = 8
-"""Keys that are read by their index, a look-up each; more are read as a range."""
+_PATHS = 8
+"""Keys that are read by their index, a look-up each, and paths that SQLite looks at for each row."""
 
 
 def read_page(connection: sqlite3.Connection, newest: Newest, query: Query) -> Page:
@@ -35,7 +35,7 @@ def read_page(connection: sqlite3.Connection, newest: Newest, query: Query) -> P
 def _few_keys(query: Query) -> Sequence[Path] | None:
     """Return the paths beside all of `global`, if they are few and each is one key; else None."""
     keys = [path for path in query.paths.paths if path != Path(ChannelType.GLOBAL)]
-    if not 0 < len(keys) <= _KEYS or any(path.key is None or path.prefix for path in keys):
+    if not 0 < len(keys) <= _PATHS or any(path.key is None or path.prefix for path in keys):
         return None
     return keys
 
@@ -59,6 +59,15 @@ def _range(connection: sqlite3.Connection, newest: Newest, query: Query) -> Page
 
 def _indexed(connection: sqlite3.Connection, newest: Newest, query: Query, keys: Sequence[Path]) -> Page:
     """Read durable events by an index, and the `latest` ones, which are few, by theirs."""
+    until, latest_after = query.until, query.after
+    found: set[int] = set()
+    if query.trace_id is None and latest_after < newest.latest_floor:
+        # Up to the floor only the newest are left, and those of one key are known; and what waits to be deleted.
+        latest_after = min(newest.latest_floor, until)
+        of_keys = newest.page(PathSet(tuple(keys)), NOTHING, after=query.after, until=latest_after, limit=_OFFSETS)
+        found.update(of_keys, newest.released)
+        if len(of_keys) == _OFFSETS:
+            until = latest_after = of_keys[-1]
     span = "offset > ? AND offset <= ? ORDER BY offset LIMIT ?"
     sources: list[tuple[str, list[object]]] = []
     if query.trace_id is not None:
@@ -69,17 +78,12 @@ def _indexed(connection: sqlite3.Connection, newest: Newest, query: Query, keys:
         if Path(ChannelType.GLOBAL) in query.paths.paths:
             sources.append(("events INDEXED BY events_global WHERE channel = 'global'", []))
     conditions, values = _conditions(query)
-    if query.trace_id is None:
-        conditions += f" AND (key IN ({_marks(len(keys))}) OR channel = 'global')"
-        values += [path.key for path in keys]
     latest = "events INDEXED BY events_latest WHERE latest = 1"
-    until = query.until
     end = connection.execute(
-        f"SELECT offset FROM {latest} AND {span} OFFSET ?", (query.after, until, 1, _WINDOW - 1)
+        f"SELECT offset FROM {latest} AND {span} OFFSET ?", (latest_after, until, 1, _WINDOW - 1)
     ).fetchone()
-    sources.append((latest + conditions, values))
+    sources.append((f"{latest} AND offset > ?{conditions}", [latest_after, *values]))
     until = until if end is None else end[0]
-    found: set[int] = set()
     for source, wanted in sources:
         offsets = [
             offset
@@ -90,15 +94,19 @@ def _indexed(connection: sqlite3.Connection, newest: Newest, query: Query, keys:
         if len(offsets) == _OFFSETS:
             until = offsets[-1]
         found.update(offsets)
-    candidates = sorted(offset for offset in found if offset <= until)
+    candidates = sorted(offset for offset in found if query.after < offset <= until)
     return page_of(_at(connection, newest, query, candidates), query, until)
 
 
 def _conditions(query: Query) -> tuple[str, list[object]]:
     """Return what SQLite can tell of a row, and what of it Python need not look at."""
-    channels = sorted({path.channel for path in query.paths.paths})
-    sql = f" AND channel IN ({_marks(len(channels))})"
-    values: list[object] = list(channels)
+    paths = query.paths.paths
+    values: list[object] = []
+    if len(paths) <= _PATHS:
+        sql = f" AND ({' OR '.join(_condition(path, values) for path in paths) or 'FALSE'})"
+    else:
+        values += sorted({path.channel for path in paths})
+        sql = f" AND channel IN ({_marks(len(values))})"
     if query.types:
         sql += f" AND type IN ({_marks(len(query.types))})"
         values += sorted(query.types)
@@ -106,6 +114,17 @@ def _conditions(query: Query) -> tuple[str, list[object]]:
         sql += " AND trace_id = ?"
         values.append(query.trace_id)
     return sql, values
+
+
+def _condition(path: Path, values: list[object]) -> str:
+    values.append(path.channel)
+    if path.key is None:
+        return "channel = ?"
+    if path.prefix:
+        values += [len(path.key), path.key]
+        return "(channel = ? AND substr(key, 1, ?) = ?)"
+    values.append(path.key)
+    return "(channel = ? AND key = ?)"
 
 
 def _at(connection: sqlite3.Connection, newest: Newest, query: Query, offsets: Sequence[int]) -> Iterator[Record]:

@@ -24,8 +24,8 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE epochs (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, start INTEGER NOT NULL);
 CREATE TABLE floors (channel TEXT NOT NULL, key TEXT NOT NULL, trimmed INTEGER NOT NULL, PRIMARY KEY (channel, key))
     WITHOUT ROWID;
-CREATE TABLE folds (channel TEXT NOT NULL, type TEXT NOT NULL, offsets BLOB NOT NULL, of_key BLOB NOT NULL,
-    PRIMARY KEY (channel, type));
+CREATE TABLE folds (number INTEGER PRIMARY KEY, generation INTEGER NOT NULL, channel TEXT NOT NULL, type TEXT NOT NULL,
+    offsets BLOB NOT NULL, of_key BLOB NOT NULL);
 CREATE TABLE events (
     offset INTEGER PRIMARY KEY,
     latest INTEGER NOT NULL,
@@ -46,12 +46,12 @@ CREATE INDEX events_latest ON events (offset) WHERE latest = 1;
 CREATE INDEX events_global ON events (offset) WHERE channel = 'global';
 CREATE UNIQUE INDEX events_id ON events (scope, event_id) WHERE event_id IS NOT NULL;
 INSERT INTO meta VALUES ('head', 0), ('durable_floor', 0), ('latest_floor', 0), ('durable_events', 0),
-    ('durable_bytes', 0), ('latest_events', 0), ('folded_to', 0), ('thinned', ''), ('clean', 1), ('boot', ''),
-    ('checkpoints', 0);
+    ('durable_bytes', 0), ('latest_events', 0), ('folded_to', 0), ('generation', 0), ('thinned', ''), ('clean', 1),
+    ('boot', ''), ('checkpoints', 0);
 """
 # In `meta`: `head` and the counters belong together, and are of the last step of retention; greater offsets are counted
-# when the log is opened. `folded_to` and `thinned`: see `tidings.log.fold`. `clean`: the log was closed. `boot`: on
-# which start of the machine it was opened.
+# when the log is opened. `folded_to`, `generation` and `thinned`: see `tidings.log.fold`. `clean`: the log was
+# closed. `boot`: on which start of the machine it was opened.
 
 INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "offset, latest, effect, channel, type, key, received_ns, timestamp, trace_id, event_id, data"

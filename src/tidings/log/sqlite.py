@@ -29,6 +29,7 @@ from tidings.log.base import (
     Tail,
 )
 from tidings.log.checkpoint import Checkpointer
+from tidings.log.fold import SAVE_EVERY
 from tidings.log.folder import DataFolder
 from tidings.log.newest import Newest
 from tidings.log.opening import OpenLog, open_log
@@ -57,6 +58,7 @@ class SqliteLog:
         new_epoch: Makes names of epochs: 8 lower-case hex digits.
         retention: What it keeps.
         ballast_bytes: See `DataFolder`.
+        save_every: Events after which what is held in memory is saved, so that opening does not read all of them.
 
     Raises:
         LogInUse: Another process has the folder.
@@ -75,6 +77,7 @@ class SqliteLog:
         *,
         retention: Retention | None = None,
         ballast_bytes: int = BALLAST_BYTES,
+        save_every: int = SAVE_EVERY,
     ) -> None:
         self._scheduler = scheduler
         self._folder = DataFolder(folder, ballast_bytes=ballast_bytes)
@@ -85,7 +88,7 @@ class SqliteLog:
         self._tail: Tail = _nobody
         self._closed = False
         try:
-            self._open = self._opened(new_epoch, retention or Retention())
+            self._open = self._opened(new_epoch, retention or Retention(), save_every)
         except LogError:
             self._folder.close()
             raise
@@ -95,14 +98,14 @@ class SqliteLog:
         self._checkpointer = Checkpointer(self._path, self._folder)
         self._checkpointer.start()
 
-    def _opened(self, new_epoch: Callable[[], str], retention: Retention) -> OpenLog:
+    def _opened(self, new_epoch: Callable[[], str], retention: Retention, save_every: int) -> OpenLog:
         try:
-            return open_log(self._path, new_epoch, retention)
+            return open_log(self._path, new_epoch, retention, save_every=save_every)
         except (LogFull, LogUnavailable):
             # A hub that stopped on a full disk must be able to start on it, to trim.
             if not self._room.make():
                 raise
-            return open_log(self._path, new_epoch, retention)
+            return open_log(self._path, new_epoch, retention, save_every=save_every)
 
     # What it is.
 

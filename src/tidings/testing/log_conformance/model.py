@@ -84,16 +84,13 @@ class LogModel:
         self.expired.update(self._ended(now_ns))
 
     def _ended(self, now_ns: int) -> set[Slot]:
-        last: dict[tuple[str, str | None], int] = {}
+        ends: dict[tuple[str, str | None], int] = {}
         for (channel, _, key), offset in self.newest.items():
-            last[channel, key] = max(offset, last.get((channel, key), 0))
+            if self.records[offset].event.effect is SlotEffect.END:
+                ends[channel, key] = max(offset, ends.get((channel, key), 0))
         due = now_ns - int(self.retention.finished_s * NS)
-        ended = {
-            name
-            for name, offset in last.items()
-            if self.records[offset].event.effect is SlotEffect.END and self.records[offset].received_ns <= due
-        }
-        return {slot for slot in self.newest if (slot[0], slot[2]) in ended}
+        ended = {name: offset for name, offset in ends.items() if self.records[offset].received_ns <= due}
+        return {slot for slot, offset in self.newest.items() if offset <= ended.get((slot[0], slot[2]), 0)}
 
     def forget_expired(self) -> None:
         """Note that retention has done all its steps."""
