@@ -233,6 +233,22 @@ def test_a_stalled_reader_owns_nothing_that_grows(query: str, events: int) -> No
     assert len(numbers(clients[0])) == 1_000 + events
 
 
+def test_one_that_is_gone_when_the_lane_was_written_to_is_asked_nothing() -> None:
+    hub = InMemoryHub(HubConfig(high_water=1_000))
+    publisher = publisher_of(hub)
+    pausing, gone = hub.connect("channel=data"), hub.connect("channel=data")
+    hub.settle()
+    gone.outlet.stall()
+    publish_updates(publisher, 1)
+    hub.settle()
+    pausing.outlet.on_pause = gone.drop
+    pausing.outlet.stall()
+    publish_updates(publisher, 10)
+    hub.settle()
+    assert hub.hub.delivery.counters.fell_behind == 0
+    assert hub.hub.delivery.subscribers == 2
+
+
 # Paced lanes.
 
 

@@ -1,6 +1,7 @@
 """Publishing ends at the log: batches, their failure, and the hub's beginning and end."""
 
 import pytest
+from msgspec import Raw
 from tests.hub.events import make_draft, make_event, progress, publish_updates, update
 
 from tidings.contract.envelope import Envelope
@@ -144,6 +145,19 @@ def test_what_a_settled_event_publishes_goes_in_the_next_batch() -> None:
     hub.hub.publish(Envelope(type="data:update"), again)
     hub.settle()
     assert ([isinstance(result, Accepted) for result in results], log.appends) == ([True, True], 2)
+
+
+def test_an_event_without_a_trace_has_its_operations_or_else_its_requests() -> None:
+    hub, _ = faulty()
+    client = hub.connect("channels=*")
+    hub.settle()
+    client.send("operation:start", {"operation_id": "a", "name": "run"}, trace_id="its own")
+    for type, data in (("operation:log", b'{"operation_id":"a","message":"m"}'), ("data:update", b"{}")):
+        hub.hub.publish(Envelope(type=type, data=Raw(data)), lambda _: None, trace_id="the request's")
+    hub.settle()
+    events = client.read_events()
+    assert [event["trace_id"] for event in events] == ["its own", "its own", "the request's"]
+    assert {event["timestamp"] for event in events} == {"2026-01-01T00:00:00Z"}
 
 
 # The beginning.

@@ -201,6 +201,16 @@ def test_a_member_may_leave_in_the_middle_of_a_write() -> None:
     assert (received(other), outlet.write_buffer_size(), list(lane.members)) == (b"abcdef", 3, [other])
 
 
+def test_one_for_whom_nothing_waits_is_no_longer_buffered() -> None:
+    subscriber = member()
+    lane = lane_with(subscriber)
+    lane.unbuffer(subscriber)
+    lane.buffer(subscriber)
+    lane.unbuffer(subscriber)
+    lane.write(b"abc")
+    assert (received(subscriber), list(lane.buffered)) == (b"abc", [])
+
+
 def test_it_knows_when_it_wrote() -> None:
     lane = lane_with()
     lane.wrote_at = 10.0

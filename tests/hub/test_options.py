@@ -1,7 +1,7 @@
 import pytest
 
 from tidings.contract.positions import Position
-from tidings.exceptions import InvalidParameter, InvalidPath, InvalidPosition, UnknownChannel
+from tidings.exceptions import InvalidParameter, InvalidPath, InvalidPosition, NotSupported, UnknownChannel
 from tidings.hub.config import rounded_pace
 from tidings.hub.options import query_pairs, read_options
 
@@ -44,6 +44,12 @@ def test_paths_are_those_named(query: str, names: list[str]) -> None:
 )
 def test_since_is_as_in_the_command(query: str, since: Position | str) -> None:
     assert read_options(query, CHANNELS).since == since
+
+
+def test_the_revision_spoken_may_be_asked_for() -> None:
+    assert read_options("contract=2025-07-30", CHANNELS).since == "now"
+    with pytest.raises(NotSupported):
+        read_options("contract=2025-01-30", CHANNELS)
 
 
 def test_the_caller_says_what_an_absent_since_means() -> None:

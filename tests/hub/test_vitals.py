@@ -116,6 +116,17 @@ def test_a_clearing_that_the_log_did_not_take_is_told_again() -> None:
     assert states[-1] == "cleared"
 
 
+def test_a_hub_that_is_too_busy_to_say_how_it_is_goes_on() -> None:
+    hub, log, client = start(HubConfig(staged_events=1))
+    hub.loop.advance(5)
+    log.hold_appends()
+    client.send("data:update", {})
+    hub.loop.advance(20)
+    log.release_appends()
+    hub.loop.advance(10)
+    assert [status["uptime"] for status in of_type(client.read(), "system:status")] == [0, 30]
+
+
 def test_it_ends_with_the_hub() -> None:
     hub, log, _ = start(HubConfig(status_s=1, metrics_s=1))
     hub.loop.advance(1.5)

@@ -34,6 +34,9 @@ class Group:
         """Whether it began by a snapshot: then the newest event of each of its slots is due, wherever it is."""
         self.got: list[int] = []
 
+    def __repr__(self) -> str:
+        return f"{self.paths.names()} since {self.since}, due from {self.base} on, read to {self.position}: {self.got}"
+
     def owns(self, record: Record) -> bool:
         event = record.event
         return self.paths.matches(event.channel, event.key) and not any(
@@ -166,8 +169,8 @@ class Watcher:
             return
         group.base = position
         future = group.since is not None and ":" in group.since and offset_of(group.since) > position
-        if outcome == "snapshot" or (outcome == "gap" and future):
-            group.has_state = True
+        group.has_state = outcome == "snapshot" or (outcome == "gap" and future)
+        if group.has_state:
             group.snapshot_to = position
         else:
             assert outcome == "live" or group.since in ("first", "", str(self._hub.log.position(position)))
@@ -229,7 +232,9 @@ class Watcher:
                     self._check_missing(record, held)
             for offset in newest:
                 if (offset > group.base or group.has_state) and group.owns(self._records[offset]):
-                    assert offset in got, f"{self._records[offset]} is the newest of its key and was not delivered"
+                    assert offset in got, (
+                        f"{self._records[offset]} is the newest of its key and was not delivered; {group}"
+                    )
 
     def _check_missing(self, record: Record, held: set[int]) -> None:
         told = any(after < record.offset <= until for after, until in self.gaps)

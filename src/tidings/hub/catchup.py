@@ -127,8 +127,7 @@ class Catchup:
                 self._read(_place(subscriber, stretch.until), subscriber)
                 return
             subscriber.stretches.popleft()
-            if stretch.then is not None:
-                stretch.then(stretch.until)
+            stretch.then(stretch.until)
             if subscriber.blocked or subscriber.state is not State.CATCHING_UP:
                 return
         goal = self._horizon.goal(subscriber)

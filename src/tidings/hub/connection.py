@@ -254,8 +254,7 @@ class Connection:
     def _flush(self) -> None:
         frames = b"".join(self._replies)
         self._replies.clear()
-        if not self.closing:
-            self._write(frames)
+        self._write(frames)
 
     def _regulate(self) -> None:
         """Stop reading from a client that is owed too much, and go on when it is owed half of that."""

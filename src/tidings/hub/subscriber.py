@@ -37,7 +37,7 @@ class Stretch(Struct, kw_only=True):
     newest_only: bool = False
     told: int = 0
     """Up to where the subscriber was told of a gap in it."""
-    then: Callable[[int], None] | None = None
+    then: Callable[[int], None]
     """Called with `until`, when the stretch has been read."""
 
 
