@@ -4,12 +4,14 @@ import errno
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from tidings.exceptions import LogFull, LogInUse, LogReadOnly
 
 _LOCK = "lock"
 _BALLAST = "ballast"
+_HOLDER_LOOKS_S = 0.02
 _PART = 16
 """Of a small disk, the ballast is no more than one part in so many."""
 
@@ -40,11 +42,11 @@ class DataFolder:
             if cause.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise LogFull(f"the disk of the data folder {path} is full") from cause
             raise LogReadOnly(f"the data folder {path} cannot be written: {cause.strerror or cause}") from cause
-        if not _try_lock(self._lock):
-            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() if hasattr(os, "pread") else ""
+        if not _lock(self._lock):
+            pid = _pid_in(self._lock)
             os.close(self._lock)
             raise LogInUse(
-                f"another hub (process {holder or 'unknown'}) uses the data folder {path}",
+                f"another hub (process {pid or 'unknown'}) uses the data folder {path}",
                 hint="Stop it, or give this one its own --data. Many workers share one hub: run one `tidings serve`"
                 " beside them and point TIDINGS_URL at it.",
             )
@@ -79,6 +81,10 @@ class DataFolder:
             return False
         return True
 
+    def owns(self, file: Path) -> bool:
+        """Return whether `file` is one that every data folder has, whatever log is in it."""
+        return file.name in (_LOCK, _BALLAST)
+
     def free(self) -> int:
         """Return how many bytes fit on the disk beside what is there."""
         return shutil.disk_usage(self.path).free
@@ -90,6 +96,31 @@ class DataFolder:
     def close(self) -> None:
         """Let another process have the folder."""
         os.close(self._lock)
+
+
+def _lock(descriptor: int) -> bool:
+    if _try_lock(descriptor):
+        return True
+    time.sleep(_HOLDER_LOOKS_S)  # `holder` takes the lock for a moment, to see whether it is free
+    return _try_lock(descriptor)
+
+
+def holder(path: Path) -> int | None:
+    """Return the id of the process that uses the data folder at `path`: 0 if that is not known, None if none does."""
+    try:
+        descriptor = os.open(path / _LOCK, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return None if _try_lock(descriptor) else _pid_in(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _pid_in(descriptor: int) -> int:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    text = os.read(descriptor, 32).strip()
+    return int(text) if text.isdigit() else 0
 
 
 def size_of(path: Path) -> int:

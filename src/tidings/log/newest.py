@@ -120,6 +120,11 @@ class Newest:
         group = self._groups.get((channel, type))
         return () if group is None else group.offsets.values()
 
+    def keys(self, channel: str, type: str) -> Iterable[tuple[str | None, int]]:
+        """Return the keys of a type, with the offsets of their newest events, in order."""
+        group = self._groups.get((channel, type))
+        return () if group is None else group.offsets.items()
+
     def is_newest(self, offset: int, event: Event) -> bool:
         """Return whether the event at `offset` is the newest of its key."""
         group = self._groups.get((event.channel, event.type))

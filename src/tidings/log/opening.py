@@ -1,16 +1,17 @@
 """Opening the embedded log's file: what of it is held in memory, kept up step by step, and saved at the end."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tidings.exceptions import LogCorrupt, LogError
-from tidings.log.base import Retention
+from tidings.log.base import Draft, Known, Retention
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.floors import Floors
 from tidings.log.fold import SAVE_EVERY, Fold
 from tidings.log.newest import Newest
-from tidings.log.schema import open_database, refusal
+from tidings.log.schema import INSERT, open_database, refusal, row_of
 from tidings.log.sqlite_rows import SqliteRows
 from tidings.log.sweeps import Sweeps
 
@@ -51,37 +52,72 @@ class OpenLog:
         # On the disk before anything is appended: else a crash of the machine could leave the clean mark behind, and
         # take events with it.
         execute("PRAGMA synchronous = FULL")
-        execute("BEGIN IMMEDIATE")
-        if not epochs or not (meta["clean"] or (boot and meta["boot"] == boot)):
-            epochs.append(add_epoch(self.connection, new_epoch, self.head))
-        execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
-        execute("UPDATE meta SET value = ? WHERE name = 'boot'", (boot,))
-        execute("COMMIT")
+        with self._transaction():
+            if not epochs or not (meta["clean"] or (boot and meta["boot"] == boot)):
+                epochs.append(add_epoch(self.connection, new_epoch, self.head))
+            execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
+            execute("UPDATE meta SET value = ? WHERE name = 'boot'", (boot,))
         execute("PRAGMA synchronous = NORMAL")
         execute("PRAGMA busy_timeout = 0")  # from here on the event loop waits for nobody
         self.epochs = Epochs(epochs)
+
+    def append(self, first: int, batch: Sequence[Draft]) -> None:
+        """Store `batch`, its first event at offset `first`, whole or not at all.
+
+        Raises:
+            sqlite3.Error: Nothing of it was stored.
+        """
+        with self._transaction():
+            self.connection.executemany(INSERT, [row_of(offset, draft) for offset, draft in enumerate(batch, first)])
+
+    def known(self, scope: str, event_id: str) -> Known | None:
+        """Return the event that was published with `event_id` in `scope`, if it is still there.
+
+        Raises:
+            sqlite3.Error: It could not be looked up.
+        """
+        row = self.connection.execute(
+            "SELECT offset, type, data FROM events WHERE scope = ? AND event_id = ?", (scope, event_id)
+        ).fetchone()
+        return None if row is None else Known(*row)
 
     def is_due(self, head: int, now_ns: int) -> bool:
         """Return whether a step would find anything to do."""
         return self.sweeps.is_due(now_ns) or self.fold.is_due(head)
 
     def step(self, head: int, now_ns: int) -> bool:
-        """Do one small step of retention, or of saving, in the caller's transaction; return whether more is waiting."""
-        if self.sweeps.is_due(now_ns):
-            self.sweeps.step(now_ns)
-        else:
-            self.fold.step(head)
-        self._save(head)
+        """Do one small step of retention, or of saving; return whether more is waiting.
+
+        Raises:
+            sqlite3.Error: It could not be; all is as if it had not been tried.
+        """
+        try:
+            with self._transaction():
+                if self.sweeps.is_due(now_ns):
+                    self.sweeps.step(now_ns)
+                else:
+                    self.fold.step(head)
+                self._save(head)
+        except sqlite3.Error:
+            self.sweeps.rolled_back()
+            self.fold.abandon()
+            raise
+        self.sweeps.committed()
         return self.is_due(head, now_ns)
 
-    def committed(self) -> None:
-        """Note that the step is in the file."""
-        self.sweeps.committed()
-
-    def rolled_back(self) -> None:
-        """Be as if the step had not been."""
-        self.sweeps.rolled_back()
-        self.fold.abandon()
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            # SQLite may have rolled back by itself: a full disk does that. Where the disk fails in rolling back, too,
+            # SQLite drops what it held all the same.
+            if self.connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    self.connection.execute("ROLLBACK")
+            raise
 
     def _save(self, head: int) -> None:
         counts, newest = self.sweeps.counts, self.newest
@@ -110,16 +146,14 @@ class OpenLog:
         Raises:
             sqlite3.Error: It could not be; the log is opened the slower way then, and is whole.
         """
-        execute = self.connection.execute
-        execute("BEGIN IMMEDIATE")
-        for _ in range(_MOST_RELEASES):
-            if self.newest.released:
-                self.sweeps.release()
-        self._save(head)
-        self.fold.save(head)
-        execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
-        execute("COMMIT")
-        execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        with self._transaction():
+            for _ in range(_MOST_RELEASES):
+                if self.newest.released:
+                    self.sweeps.release()
+            self._save(head)
+            self.fold.save(head)
+            self.connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, save_every: int) -> OpenLog:

@@ -113,8 +113,33 @@ def connect(path: Path, *, busy_ms: int) -> sqlite3.Connection:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Return a connection that changes nothing, to a log that a hub may be using meanwhile."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+    """Return a connection that changes nothing, to a log that a hub may be using meanwhile.
+
+    Raises:
+        LogForeign: There is no log there.
+        LogTooNew: A newer tidings wrote it.
+        LogCorrupt: It is ours, and damaged.
+        LogReadOnly: Its write-ahead log is in a folder that cannot be written: SQLite could not read it in order.
+    """
+    if not path.is_file():
+        raise LogForeign(f"there is no log at {path}")
+    wal = path.with_name(path.name + "-wal")
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    if not os.access(path.parent, os.W_OK) and not (wal.exists() or path.with_name(path.name + "-shm").exists()):
+        uri += "&immutable=1"  # nobody uses it, and SQLite could not make the files by which its users know each other
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
+    try:
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        check_marks(application_id, connection.execute("PRAGMA user_version").fetchone()[0], path)
+    except LogError:
+        connection.close()
+        raise
+    except sqlite3.Error as cause:
+        connection.close()
+        if _code(cause) == sqlite3.SQLITE_NOTADB:
+            raise LogForeign(f"{path} is not a log: it is no SQLite database") from cause
+        raise refusal(cause, path) from cause
+    return connection
 
 
 def open_database(path: Path) -> sqlite3.Connection:

@@ -7,7 +7,6 @@ notices (the boot id changed without the clean mark) and begins a new epoch, so 
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -35,7 +34,7 @@ from tidings.log.newest import Newest
 from tidings.log.opening import OpenLog, open_log
 from tidings.log.reads import read_page
 from tidings.log.room import Room
-from tidings.log.schema import FILE, INSERT, is_busy, refusal, row_of
+from tidings.log.schema import FILE, is_busy, refusal
 
 BALLAST_BYTES = 8 << 20
 _RETRY_S = 0.001
@@ -162,13 +161,8 @@ class SqliteLog:
         first = self._head + 1
         try:
             self._check_takes_events()
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
-                INSERT, [row_of(offset, draft) for offset, draft in enumerate(appending.batch, first)]
-            )
-            self._connection.execute("COMMIT")
+            self._open.append(first, appending.batch)
         except (sqlite3.Error, LogError) as error:
-            self._roll_back()
             if not self._closed and is_busy(error) and time.monotonic() < appending.deadline:
                 self._scheduler.call_later(_RETRY_S, self._try_append)
                 return
@@ -188,7 +182,9 @@ class SqliteLog:
         if self._room.is_full:
             raise LogFull(f"{self._path}: the disk is full")
         if self._checkpointer.holds and not self._closed:
-            raise _held()
+            error = sqlite3.OperationalError("a checkpoint is being made")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
 
     def _appended(self, first: int, appending: _Appending) -> None:
         records = []
@@ -207,13 +203,6 @@ class SqliteLog:
         finally:
             self._telling = False
 
-    def _roll_back(self) -> None:
-        # SQLite may have rolled back by itself: a full disk does that. Where the disk fails in rolling back, too,
-        # SQLite has dropped what it held, and `in_transaction` says so.
-        if self._connection.in_transaction:
-            with suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-
     def _refused(self, error: Exception) -> LogError:
         if is_busy(error):
             return LogBusy(f"{self._path} was busy for {_GIVE_UP_S:.0f} s")
@@ -225,12 +214,9 @@ class SqliteLog:
     def known(self, scope: str, event_id: str) -> Known | None:
         """See `Log.known`."""
         try:
-            row = self._connection.execute(
-                "SELECT offset, type, data FROM events WHERE scope = ? AND event_id = ?", (scope, event_id)
-            ).fetchone()
+            return self._open.known(scope, event_id)
         except sqlite3.Error as error:
             raise refusal(error, self._path) from error
-        return None if row is None else Known(*row)
 
     # Reading.
 
@@ -256,7 +242,9 @@ class SqliteLog:
         if not self._open.is_due(self._head, now_ns):
             return more
         try:
-            return self._step(now_ns) or more
+            if self._checkpointer.holds:
+                return True
+            return self._open.step(self._head, now_ns) or more
         except sqlite3.Error as error:
             if is_busy(error):
                 return True
@@ -264,20 +252,6 @@ class SqliteLog:
             if was_full and isinstance(refused, LogFull):
                 return False  # as it was the last time, and as every publisher is told
             raise refused from error
-
-    def _step(self, now_ns: int) -> bool:
-        if self._checkpointer.holds and not self._closed:
-            raise _held()
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            more = self._open.step(self._head, now_ns)
-            self._connection.execute("COMMIT")
-        except sqlite3.Error:
-            self._roll_back()
-            self._open.rolled_back()
-            raise
-        self._open.committed()
-        return more
 
     def statistics(self) -> LogStatistics:
         """See `Log.statistics`."""
@@ -309,12 +283,6 @@ class SqliteLog:
         finally:
             self._connection.close()
             self._folder.close()
-
-
-def _held() -> sqlite3.OperationalError:
-    error = sqlite3.OperationalError("a checkpoint is being made")
-    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
-    return error
 
 
 def _nobody(records: Sequence[Record]) -> None:
