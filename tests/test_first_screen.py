@@ -26,10 +26,8 @@ def commands() -> list[list[str]]:
 
 
 @contextmanager
-def running(command: list[str], env: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True, bufsize=1
-    )
+def running(command: list[str], env: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, start_new_session=True, bufsize=0)
     try:
         yield process
     finally:
@@ -38,14 +36,14 @@ def running(command: list[str], env: dict[str, str]) -> Iterator["subprocess.Pop
         process.communicate(timeout=TIMEOUT_S)
 
 
-def read_until(process: "subprocess.Popen[str]", text: str) -> str:
-    """Return the first line of stdout that holds `text`."""
+def read_until(process: "subprocess.Popen[bytes]", *texts: str) -> str:
+    """Return the first line of stdout that holds each of `texts`."""
     assert process.stdout is not None
     while select.select([process.stdout], [], [], TIMEOUT_S)[0]:
-        line = process.stdout.readline()
-        if text in line or not line:
+        line = process.stdout.readline().decode()  # unbuffered, or `select` would not see what waits
+        if all(text in line for text in texts) or not line:
             return line
-    pytest.fail(f"{process.args!r} did not say {text!r}")
+    pytest.fail(f"{process.args!r} did not say {texts!r}")
 
 
 def free_port() -> int:
@@ -68,11 +66,11 @@ def test_the_three_terminals_of_the_readme_show_a_real_job(tmp_path: Path) -> No
     with running([*run, "-o", ".venv/.installed"], env) as hub:
         assert f"ws://127.0.0.1:{port}/ws" in read_until(hub, "ws://")
         with running(watch, env) as watcher, running(job, env) as pytest_run:
-            assert "start" in read_until(watcher, "pytest tests/contract")
+            assert read_until(watcher, "start", "pytest tests/contract")
             output, _ = pytest_run.communicate(timeout=TIMEOUT_S * 2)
-            assert " passed" in output
+            assert b" passed" in output
             assert pytest_run.returncode == 0
-            assert "pytest tests/contract" in read_until(watcher, "complete")
+            assert read_until(watcher, "complete", "pytest tests/contract")
             watcher.send_signal(signal.SIGINT)
             watcher.wait(TIMEOUT_S)
         os.killpg(hub.pid, signal.SIGTERM)
