@@ -1,0 +1,112 @@
+"""A process that brings forth writers of a log, to be killed one after the other: forking takes a hundredth of a start.
+
+For each line on its standard input it forks a writer, says `born PID`, and when that is dead, `dead`. A writer says
+`trying NUMBER EVENTS` before each batch (EVENTS are pairs of type and key, in JSON), and `acked NUMBER FIRST EPOCH`
+when it is in the log.
+"""
+
+import json
+import os
+import random
+import secrets
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import tidings.log.checkpoint
+import tidings.log.fold
+from tidings.contract.vocabulary import SlotEffect
+from tidings.exceptions import LogError
+from tidings.log.base import Retention
+from tidings.log.sqlite import SqliteLog
+from tidings.testing.log_conformance.drafts import DraftMaker
+
+RETENTION = Retention(
+    events=400,
+    superseded_events=50,
+    superseded_age_s=0.02,
+    finished_s=0.05,
+    newest_age_s=0.5,
+    newest_per_type=40,
+    keep_newest={"operation:log": 10},
+)
+TYPES = ("operation:start", "operation:progress", "operation:log", "operation:complete", "data:update", "system:alert")
+
+
+def say(text: str) -> None:
+    os.write(1, f"{text}\n".encode())  # at once, and whole
+
+
+class Writer:
+    def __init__(self, folder: Path) -> None:
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._make = DraftMaker()
+        self._log = SqliteLog(
+            folder, self, lambda: secrets.token_hex(4), retention=RETENTION, ballast_bytes=0, save_every=300
+        )
+
+    def call_soon(self, callback: Callable[[], object], /) -> None:
+        self._waiting.append(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], object], /) -> None:
+        self._waiting.append(callback)
+
+    def write(self) -> None:
+        while True:
+            self._append()
+            while self._waiting:
+                time.sleep(0.0005)
+                self._waiting.popleft()()
+            for _ in range(random.randrange(4)):
+                self._log.maintain(self._make.now_ns)
+
+    def _append(self) -> None:
+        self._make.now_ns = time.time_ns()
+        number = secrets.token_hex(8)
+        count = random.choice((1, 2, 5, 40))
+        batch = []
+        for place in range(count):
+            type = random.choice(TYPES)
+            batch.append(
+                self._make(
+                    type,
+                    f"key-{random.randrange(60)}",
+                    data=b'{"batch":"%b","place":%d}' % (number.encode(), place),
+                    effect=SlotEffect.CLEAR if type == "system:alert" and random.random() < 0.5 else None,
+                    event_id=f"{number}-{place:08}" if random.random() < 0.2 else None,
+                )
+            )
+
+        def done(result: int | LogError) -> None:
+            assert isinstance(result, int), result
+            say(f"acked {number} {result} {self._log.epoch}")
+
+        events = json.dumps([[draft.event.type, draft.event.key] for draft in batch], separators=(",", ":"))
+        say(f"trying {number} {events}")
+        self._log.append(batch, done)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    tidings.log.checkpoint._EVERY_S = 0.005
+    tidings.log.checkpoint._WAL_BYTES = tidings.log.checkpoint._LEAST_WAL_BYTES = 100_000
+    tidings.log.fold._PIECE = 20
+    for _ in sys.stdin:
+        child = os.fork()
+        if not child:
+            random.seed()
+            try:
+                Writer(folder).write()
+            except BaseException as error:
+                say(f"failed {error!r}")
+            finally:
+                os._exit(1)
+        say(f"born {child}")
+        os.waitpid(child, 0)
+        say("dead")
+
+
+if __name__ == "__main__":
+    main()
