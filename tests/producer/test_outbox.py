@@ -63,7 +63,9 @@ def logged(hub: HubServer) -> list[Event]:
             events.extend(record.event for record in page.records)
 
         paths = parse_paths(["*"], hub.app.hub.contract.channels)
-        hub.app.hub.log.read(Query(after=0, until=1 << 40, paths=paths, conflate=False, limit=1 << 30), done)
+        hub.app.hub.log.read(
+            Query(after=0, until=1 << 40, paths=paths, conflate=False, limit=1 << 30, max_bytes=1 << 30), done
+        )
         return events
 
     return hub.call(read)
