@@ -57,15 +57,18 @@ def logged(hub: HubServer) -> list[Event]:
 
     def read() -> list[Event]:
         events: list[Event] = []
+        log = hub.app.hub.log
+        paths = parse_paths(["*"], hub.app.hub.contract.channels)
+        after = 0
 
         def done(page: Page | Exception) -> None:
+            nonlocal after
             assert isinstance(page, Page)
             events.extend(record.event for record in page.records)
+            after = page.scanned
 
-        paths = parse_paths(["*"], hub.app.hub.contract.channels)
-        hub.app.hub.log.read(
-            Query(after=0, until=1 << 40, paths=paths, conflate=False, limit=1 << 30, max_bytes=1 << 30), done
-        )
+        while after < log.head:
+            log.read(Query(after=after, until=log.head, paths=paths, conflate=False), done)
         return events
 
     return hub.call(read)
