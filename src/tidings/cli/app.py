@@ -3,6 +3,7 @@
 import typer
 
 from tidings.cli.doctor.command import doctor
+from tidings.cli.log.command import log
 from tidings.cli.publish.command import publish
 from tidings.cli.running import CONTEXT, run
 from tidings.cli.serve.command import serve
@@ -21,6 +22,7 @@ app.command()(watch)
 app.command()(publish)
 app.command(context_settings=CONTEXT)(run)
 app.command()(doctor)
+app.add_typer(log)
 
 
 def _show_version(asked: bool) -> None:

@@ -8,20 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
+from tidings.cli.serve.folder import default_folder
 from tidings.cli.serve.kinds import Flag, Several
 from tidings.cli.serve.settings import OPTIONS, PREFIX, Option
 from tidings.cli.serve.sources import misspelt, resolve
 
 
 def _serve(config: Path | None, show_config: bool, flags: dict[str, Any]) -> None:
-    # Libraries of two extras; whoever asks for another command, or for help, does not wait for them.
-    import platformdirs
-
-    data = platformdirs.user_data_path("tidings", appauthor=False)
-    resolved = resolve(flags, os.environ, config and config.expanduser(), data=data)
+    resolved = resolve(flags, os.environ, config and config.expanduser(), data=default_folder())
     if show_config:
         typer.echo(resolved.show(), nl=False)
         return
+    # The hub's libraries take a while to load, and may not be there.
     from tidings.cli.serve.process import run_hub
 
     run_hub(resolved.settings, remarks=misspelt(os.environ))

@@ -1,0 +1,1 @@
+"""`tidings log`: looking at a log, checking it, copying it, and going back to a copy."""

@@ -1,0 +1,147 @@
+import json
+import signal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.processes import Hub, Process, tidings
+
+
+def publish(hub: Hub, dataset: str) -> str:
+    done = tidings("publish", "data:update", json.dumps({"dataset": dataset}), "--url", hub.url)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def hub(folder: Path) -> Iterator[Hub]:
+    with Hub("--data", str(folder), memory=False) as running:
+        yield running
+
+
+def test_a_log_in_use_is_looked_at_checked_and_copied(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    position = publish(hub, "a")
+    shown = tidings("log", "info", "--data", str(folder))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = {line.split()[0]: line for line in shown.stdout.splitlines()}
+    assert str(folder / "log.db") in lines["file"]
+    assert position.partition(":")[0] in lines["epoch"]
+    assert f"in use by process {hub.process.pid}" in lines["state"]
+    info = json.loads(tidings("log", "info", "--json", TIDINGS_DATA=str(folder)).stdout)
+    assert info["durable_events"] == 1
+    assert info["head"] == int(position.partition(":")[2])
+    checked = tidings("log", "verify", "--data", str(folder))
+    assert checked.returncode == 0
+    assert "all well" in checked.stdout
+    copy = tmp_path / "copy.db"
+    copied = tidings("log", "backup", str(copy), "--data", str(folder))
+    assert copied.returncode == 0, copied.stderr
+    assert str(copy) in copied.stdout
+    assert json.loads(tidings("log", "verify", str(copy), "--json").stdout)["faults"] == []
+
+
+def test_a_hub_goes_on_from_a_copy_in_a_new_epoch(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    position = publish(hub, "kept")
+    copy = tmp_path / "copy.db"
+    assert tidings("log", "backup", str(copy), "--data", str(folder)).returncode == 0
+    publish(hub, "lost")
+    hub.stop()
+    other = tmp_path / "other"
+    restored = tidings("log", "restore", str(copy), "--data", str(other), "--json")
+    assert restored.returncode == 0, restored.stderr
+    assert json.loads(restored.stdout)["epoch"] != position.partition(":")[0]
+    with (
+        Hub("--data", str(other), memory=False) as again,
+        Process("watch", "data", "--json", "--since", "first", "--url", again.url) as watch,
+    ):
+        told = [json.loads(line) for line in watch.read_until("channel:live")[:-1]]
+        assert [event["data"]["dataset"] for event in told] == ["kept"]
+        assert told[0]["position"] == position
+        assert publish(again, "new").partition(":")[0] == json.loads(restored.stdout)["epoch"]
+
+
+def test_the_state_after_an_orderly_end_and_after_a_kill(hub: Hub, folder: Path) -> None:
+    hub.signal(signal.SIGKILL)
+    hub.wait()
+    assert "not closed in order" in tidings("log", "info", "--data", str(folder)).stdout
+    with Hub("--data", str(folder), memory=False) as again:
+        again.stop()
+    assert tidings("log", "info", "--data", str(folder)).stdout.splitlines()[-1].split() == ["state", "closed"]
+
+
+def test_a_damaged_log_is_told_fault_by_fault(hub: Hub, folder: Path) -> None:
+    publish(hub, "a")
+    hub.stop()
+    with sqlite3.connect(folder / "log.db") as connection:
+        connection.execute("UPDATE events SET data = 'no json' WHERE key = 'a'")
+    connection.close()
+    done = tidings("log", "verify", "--data", str(folder))
+    assert (done.returncode, done.stdout) == (1, "")
+    error, fault, *_, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert "is damaged" in error
+    assert fault.startswith("  ")
+    assert hint.startswith("hint: ")
+    as_json = tidings("log", "verify", "--json", "--data", str(folder))
+    assert as_json.returncode == 1
+    assert json.loads(as_json.stdout)["faults"]
+
+
+@pytest.mark.parametrize("command", [("info",), ("verify",), ("backup", "copy.db")])
+def test_a_folder_without_a_log_is_an_error_with_a_hint(command: tuple[str, ...], tmp_path: Path) -> None:
+    name, *arguments = command
+    done = tidings("log", name, *(str(tmp_path / each) for each in arguments), "--data", str(tmp_path / "none"))
+    assert (done.returncode, done.stdout) == (1, "")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+    assert not (tmp_path / "none").exists()
+
+
+def test_nothing_is_overwritten(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    assert tidings("log", "backup", str(copy), "--data", str(folder)).returncode == 0
+    before = copy.read_bytes()
+    again = tidings("log", "backup", str(copy), "--data", str(folder))
+    assert again.returncode == 1
+    assert "exists" in again.stderr
+    assert copy.read_bytes() == before
+    in_use = tidings("log", "restore", str(copy), "--data", str(folder))
+    assert in_use.returncode == 1
+    assert "hint: " in in_use.stderr
+    hub.stop()
+    not_empty = tidings("log", "restore", str(copy), "--data", str(folder))
+    assert not_empty.returncode == 1
+    assert "not empty" in not_empty.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("log", "backup"), 2, "FILE"),
+        (("log", "restore", "no-such-file"), 1, "no-such-file"),
+        (("log", "nonsense"), 2, "nonsense"),
+        (("log", "info", "--config", "no-such.toml"), 2, "no-such.toml"),
+    ],
+)
+def test_what_cannot_be_done_is_told(arguments: tuple[str, ...], code: int, error: str, tmp_path: Path) -> None:
+    done = tidings(*arguments, TIDINGS_DATA=str(tmp_path / "data"))
+    assert done.returncode == code
+    assert error in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_folder_is_the_one_that_serve_would_use(tmp_path: Path) -> None:
+    file = tmp_path / "hub.toml"
+    file.write_text(f'data = "{tmp_path / "from-file"}"')
+    done = tidings("log", "info", TIDINGS_CONFIG=str(file))
+    assert str(tmp_path / "from-file") in done.stderr
+    memory = tidings("log", "info", TIDINGS_MEMORY="1")
+    assert memory.returncode == 2
+    assert "in memory" in memory.stderr
