@@ -9,12 +9,13 @@ from tidings.contract.vocabulary import ChannelType
 from tidings.log.base import Page, Query, Record
 from tidings.log.newest import Newest
 from tidings.log.pages import Wanted, page_of
-from tidings.log.schema import COLUMNS, record_of
+from tidings.log.schema import COLUMNS, OF_KEY, SEGMENT_BITS, SEGMENTS, record_of
 
 _WINDOW = 2_000
 """Rows that one read looks at: up to 4 ms, where the most of them are superseded."""
 _OFFSETS = 500
 """Offsets that one read takes from one index, and rows fetched by their offsets in one statement."""
+_SEGMENTS = 1_000
 _PATHS = 8
 """Keys that are read by their index, a look-up each, and paths that SQLite looks at for each row."""
 
@@ -68,29 +69,30 @@ def _indexed(connection: sqlite3.Connection, newest: Newest, query: Query, keys:
         found.update(of_keys, newest.released)
         if len(of_keys) == _OFFSETS:
             until = latest_after = of_keys[-1]
+    first = connection.execute("SELECT min(offset) FROM events WHERE offset > ?", (query.after,)).fetchone()[0]
+    if first is None:
+        return Page([], query.until)
+    # No more segments in one read than take a millisecond or so.
+    until = min(until, ((first >> SEGMENT_BITS) + _SEGMENTS << SEGMENT_BITS) - 1)
     span = "offset > ? AND offset <= ? ORDER BY offset LIMIT ?"
     sources: list[tuple[str, list[object]]] = []
     if query.trace_id is not None:
-        sources.append(("events WHERE latest = 0 AND trace_id = ?", [query.trace_id]))
+        of_trace = SEGMENTS.format(columns="offset", index="events_trace", condition="trace_id = ?")
+        sources.append((of_trace, [first, until, query.trace_id]))
     else:
-        of_key = "events INDEXED BY events_key WHERE latest = 0 AND channel = ? AND key = ?"
-        sources += [(of_key, [path.channel, path.key]) for path in keys]
+        of_key = SEGMENTS.format(columns="offset", index="events_key", condition=OF_KEY)
+        sources += [(of_key, [first, until, path.key, path.channel]) for path in keys]
         if Path(ChannelType.GLOBAL) in query.paths.paths:
-            sources.append(("events INDEXED BY events_global WHERE channel = 'global'", []))
+            sources.append(
+                (f"SELECT offset FROM events INDEXED BY events_global WHERE channel = 'global' AND {span}", [])
+            )
     conditions, values = _conditions(query)
-    latest = "events INDEXED BY events_latest WHERE latest = 1"
-    end = connection.execute(
-        f"SELECT offset FROM {latest} AND {span} OFFSET ?", (latest_after, until, 1, _WINDOW - 1)
-    ).fetchone()
-    sources.append((f"{latest} AND offset > ?{conditions}", [latest_after, *values]))
+    latest = "SELECT offset FROM events INDEXED BY events_latest WHERE latest = 1"
+    end = connection.execute(f"{latest} AND {span} OFFSET ?", (latest_after, until, 1, _WINDOW - 1)).fetchone()
+    sources.append((f"{latest} AND offset > ?{conditions} AND {span}", [latest_after, *values]))
     until = until if end is None else end[0]
     for source, wanted in sources:
-        offsets = [
-            offset
-            for (offset,) in connection.execute(
-                f"SELECT offset FROM {source} AND {span}", (*wanted, query.after, until, _OFFSETS)
-            )
-        ]
+        offsets = [offset for (offset,) in connection.execute(source, (*wanted, query.after, until, _OFFSETS))]
         if len(offsets) == _OFFSETS:
             until = offsets[-1]
         found.update(offsets)

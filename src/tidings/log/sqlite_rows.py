@@ -4,9 +4,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from tidings.log.rows import Row
+from tidings.log.schema import OF_KEY, SEGMENTS
 
 _COLUMNS = "offset, latest, channel, type, key, length(data), received_ns"
-_OF_KEY = "FROM events INDEXED BY events_key WHERE latest = 0 AND channel = ? AND key = ? AND type = ?"
 
 
 class SqliteRows:
@@ -30,19 +30,14 @@ class SqliteRows:
 
     def durable_of(self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int) -> Sequence[Row]:
         """See `Rows.durable_of`."""
-        slot = channel, key, type
-        last = self._connection.execute(
-            f"SELECT offset {_OF_KEY} AND offset > ? ORDER BY offset DESC LIMIT 1 OFFSET ?", (*slot, after, keep)
-        ).fetchone()
-        if last is None:
-            return []
-        return self._rows(
-            f"SELECT {_COLUMNS} {_OF_KEY} AND offset > ? AND offset <= ? ORDER BY offset LIMIT ?",
-            *slot,
-            after,
-            last[0],
-            limit,
+        until = self._connection.execute("SELECT max(offset) FROM events").fetchone()[0] or 0
+        rows = self._rows(
+            SEGMENTS.format(columns=_COLUMNS, index="events_key", condition=f"{OF_KEY} AND type = ?"),
+            *(after, until),
+            *(key, channel, type),
+            *(after, until, keep + limit),
         )
+        return rows[: max(0, len(rows) - keep)]
 
     def find(self, offset: int) -> Row | None:
         """See `Rows.find`."""
