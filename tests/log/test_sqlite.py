@@ -4,7 +4,7 @@ import pytest
 from hypothesis import settings
 from tests.log.sqlite_harness import SqliteHarness
 
-from tidings.testing.log_conformance import LogConformance, LogHarness
+from tidings.testing.log_conformance import DurableLogConformance, LogHarness
 from tidings.testing.log_conformance.machine import check_against_model
 
 
@@ -19,7 +19,7 @@ class OftenSavedHarness(SqliteHarness):
     save_every = 5
 
 
-class TestSqliteLog(LogConformance):
+class TestSqliteLog(DurableLogConformance):
     model_settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
     @pytest.fixture

@@ -12,7 +12,7 @@ It needs pytest and hypothesis. For an adapter of your own, in a test module of 
             with MyLogHarness() as harness:
                 yield harness
 
-and, so that a failing assertion is told in full, in its ``conftest.py``::
+(`DurableLogConformance` for one that outlives its process, with `reopen` and `crash` in its harness) and, so that a failing assertion is told in full, in its ``conftest.py``::
 
     pytest.register_assert_rewrite("tidings.testing.log_conformance")
 
@@ -20,6 +20,6 @@ What a test calls is what it is about: the port's own docstring says who must se
 """
 
 from tidings.testing.log_conformance.harness import LogHarness
-from tidings.testing.log_conformance.suite import LogConformance
+from tidings.testing.log_conformance.suite import DurableLogConformance, LogConformance
 
-__all__ = ["LogConformance", "LogHarness"]
+__all__ = ["DurableLogConformance", "LogConformance", "LogHarness"]

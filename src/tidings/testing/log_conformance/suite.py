@@ -10,11 +10,15 @@ from tidings.testing.log_conformance.reading import Reading
 from tidings.testing.log_conformance.retention import Retaining
 
 
-class LogConformance(Appending, Reading, Retaining, Durability):
-    """Every guarantee of the port. Needs a fixture `harness` that brings a `LogHarness`."""
+class LogConformance(Appending, Reading, Retaining):
+    """Every guarantee of the port but durability. Needs a fixture `harness` that brings a `LogHarness`."""
 
     model_settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
     """How long the log is compared with its model."""
 
     def test_it_agrees_with_its_model_under_any_order_of_calls(self, harness: LogHarness) -> None:
         check_against_model(harness, self.model_settings)
+
+
+class DurableLogConformance(LogConformance, Durability):
+    """Every guarantee of the port, for a log that outlives its process."""
