@@ -12,7 +12,8 @@ It needs pytest and hypothesis. For an adapter of your own, in a test module of 
             with MyLogHarness() as harness:
                 yield harness
 
-(`DurableLogConformance` for one that outlives its process, with `reopen` and `crash` in its harness) and, so that a failing assertion is told in full, in its ``conftest.py``::
+(`DurableLogConformance` for one that outlives its process, with `reopen` and `crash` in its harness) and, so that a
+failing assertion is told in full, in its ``conftest.py``::
 
     pytest.register_assert_rewrite("tidings.testing.log_conformance")
 
