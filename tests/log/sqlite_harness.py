@@ -93,16 +93,16 @@ class SqliteHarness(LogHarness):
         for name in ("log.db", "log.db-wal"):
             with suppress(FileNotFoundError):
                 shutil.copyfile(folder / name, left / name)
-        self._close(log)
+        self.close_one(log)
         return self.open_at(left, retention)
 
-    def _close(self, log: SqliteLog) -> None:
+    def close_one(self, log: SqliteLog) -> None:
         del self._open[log]
         log.close()
 
     def close(self) -> None:
         for log in list(self._open):
-            self._close(log)
+            self.close_one(log)
         shutil.rmtree(self._root, ignore_errors=True)
 
 

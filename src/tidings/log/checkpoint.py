@@ -47,11 +47,13 @@ class Checkpointer(threading.Thread):
         self._folder = folder
         self._now = now
         self._wal = path.with_name(path.name + "-wal")
-        self._told_to_stop = threading.Event()
+        self._woken = threading.Event()
+        self._told_to_stop = False
         self._not_before = 0.0
         self._last = now()
         self._left_bytes = 0
-        self._failing = False
+        self.failing = False
+        """Whether the last one failed."""
         self.holds = False
         """Whether appends should wait a moment: the write-ahead log is being begun anew."""
         self.checkpoints = 0
@@ -61,16 +63,20 @@ class Checkpointer(threading.Thread):
         """Make checkpoints until told to stop."""
         connection: sqlite3.Connection | None = None
         try:
-            while not self._told_to_stop.wait(_EVERY_S):
+            while True:
+                self._woken.wait(_EVERY_S)
+                self._woken.clear()
+                if self._told_to_stop:
+                    return
                 try:
                     connection = connection or connect_to_checkpoint(self._path)
                     self.round(connection)
-                    self._failing = False
+                    self.failing = False
                 except (sqlite3.Error, OSError) as error:
                     # Nothing is lost: the write-ahead log stays, and the next round tries again.
-                    if not self._failing:
+                    if not self.failing:
                         logger.warning("the checkpoint of %s failed: %s", self._path, error)
-                    self._failing = True
+                    self.failing = True
         finally:
             if connection is not None:
                 connection.close()
@@ -108,9 +114,14 @@ class Checkpointer(threading.Thread):
         self._left_bytes = self._wal.stat().st_size
         self.checkpoints += 1
 
+    def hurry(self) -> None:
+        """Look now whether a checkpoint is due: someone waits for it."""
+        self._woken.set()
+
     def stop(self) -> None:
         """End the thread, and wait for it."""
-        self._told_to_stop.set()
+        self._told_to_stop = True
+        self._woken.set()
         self.join()
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tidings.exceptions import LogCorrupt
 from tidings.log.base import Retention
 from tidings.log.newest import Newest
 from tidings.log.schema import EFFECTS, SqlRow
@@ -25,6 +24,8 @@ _PIECE = 10_000
 """Offsets, and counts, saved in one step: about a millisecond."""
 _AT_ONCE = 500
 _COLUMNS = "offset, latest, effect, channel, type, key, received_ns, length(data)"
+_TEXTS = ("boot", "thinned")
+"""The marks that are no numbers."""
 _DONE = object()
 _decode_counts = msgspec.msgpack.Decoder(dict[str, int]).decode
 
@@ -57,16 +58,18 @@ class Fold:
         """Rebuild everything; return the offset of the newest event there ever was.
 
         Raises:
-            LogCorrupt: The file does not hold what a log holds.
+            KeyError, TypeError, ValueError: The file does not hold what a log holds.
         """
         meta = dict(self._connection.execute("SELECT name, value FROM meta"))
+        if wrong := [name for name, value in meta.items() if not isinstance(value, str if name in _TEXTS else int)]:
+            raise ValueError(f"{wrong[0]} is {meta[wrong[0]]!r}")
         newest, sweeps = self._newest, self._sweeps
         newest.durable_floor, newest.latest_floor = meta["durable_floor"], meta["latest_floor"]
         head: int = meta["head"]
         counted_to = head
         folded_to = meta["folded_to"] if meta["thinned"] == self._thinned else 0
         if folded_to > head:
-            raise LogCorrupt(f"the fold was saved up to {folded_to}, and the newest event is {head}")
+            raise ValueError(f"the fold was saved up to {folded_to}, and the newest event is {head}")
         if folded_to:
             sweeps.restore(Counts(*(meta[name] for name in ("durable_events", "durable_bytes", "latest_events"))))
             self._restore_saved(folded_to, meta["generation"])
@@ -177,7 +180,7 @@ def _packed(offsets: "array[int]") -> bytes:
 
 def _unpacked(data: bytes) -> "array[int]":
     if len(data) % 8:
-        raise LogCorrupt("the saved offsets are cut off")
+        raise ValueError("the saved offsets are cut off")
     offsets = array("q")
     offsets.frombytes(data)
     if sys.byteorder == "big":

@@ -25,7 +25,7 @@ class OpenLog:
     """The file, and the state that is a fold over it.
 
     Raises:
-        LogCorrupt: The file does not hold what a log holds.
+        KeyError, TypeError, ValueError: The file does not hold what a log holds.
     """
 
     def __init__(self, connection: sqlite3.Connection, retention: Retention, *, save_every: int = SAVE_EVERY) -> None:

@@ -119,6 +119,7 @@ def connect(path: Path, *, busy_ms: int) -> sqlite3.Connection:
         "wal_autocheckpoint = 0",
         "cache_size = -65536",
         "temp_store = MEMORY",
+        "secure_delete = OFF",  # on where distributions build SQLite so: each deleted page would be written again
     ):
         connection.execute(f"PRAGMA {pragma}")
     return connection

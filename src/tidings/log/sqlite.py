@@ -81,7 +81,7 @@ class SqliteLog:
         self._scheduler = scheduler
         self._folder = DataFolder(folder, ballast_bytes=ballast_bytes)
         self._path = folder / FILE
-        self._room = Room(self._folder)
+        self._room = Room(self._folder, folder / f"{FILE}-wal")
         self._appending: _Appending | None = None
         self._telling = False
         self._tail: Tail = _nobody
@@ -181,20 +181,30 @@ class SqliteLog:
         """
         if self._room.is_full:
             raise LogFull(f"{self._path}: the disk is full")
-        if self._checkpointer.holds and not self._closed:
+        if self._waits_for_checkpoint() and not self._closed:
+            if self._checkpointer.failing:
+                raise LogFull(f"{self._path}: the disk is full")
             error = sqlite3.OperationalError("a checkpoint is being made")
             error.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise error
 
+    def _waits_for_checkpoint(self) -> bool:
+        tight = self._room.is_tight()
+        if tight:
+            self._checkpointer.hurry()
+        return tight or self._checkpointer.holds
+
     def _appended(self, first: int, appending: _Appending) -> None:
-        records = []
+        records, size = [], 0
         note, count = self._open.newest.note, self._open.sweeps.note
         for offset, draft in enumerate(appending.batch, first):
             event, received_ns = draft.event, draft.received_ns
             records.append(Record(offset, event, received_ns))
             note(offset, event, received_ns)
             count(event, received_ns)
+            size += len(event.data)
         self._head += len(records)
+        self._room.wrote(len(records), size)
         self._telling = True
         try:
             appending.done(first)
@@ -208,6 +218,7 @@ class SqliteLog:
             return LogBusy(f"{self._path} was busy for {_GIVE_UP_S:.0f} s")
         refused = refusal(error, self._path)
         if isinstance(refused, LogFull | LogUnavailable) and self._room.ran_out(refused):
+            self._checkpointer.hurry()  # it gives back what the batch took of the write-ahead log
             return LogFull(f"{self._path}: the disk is full")
         return refused
 
@@ -242,7 +253,7 @@ class SqliteLog:
         if not self._open.is_due(self._head, now_ns):
             return more
         try:
-            if self._checkpointer.holds:
+            if self._waits_for_checkpoint():
                 return True
             return self._open.step(self._head, now_ns) or more
         except sqlite3.Error as error:

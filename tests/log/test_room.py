@@ -1,0 +1,199 @@
+"""Full disks, real and small ones: events are refused whole, trimming goes on, and room is used when there is some."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.log.mounts import needs_mount, small_disk
+from tests.log.sqlite_harness import SqliteHarness, wait_until
+
+from tidings.contract.codes import error_data
+from tidings.exceptions import LogFull, LogUnavailable
+from tidings.log.base import Retention
+from tidings.log.files import verify
+from tidings.log.sqlite import SqliteLog
+from tidings.testing.log_conformance.drafts import DraftMaker
+
+DISK = 48 << 20
+BALLAST = 2 << 20
+EVENTS = 2_000
+KEPT = Retention(events=EVENTS)
+BATCH = 50
+make = DraftMaker()
+
+
+@pytest.fixture
+def disk(sqlite: SqliteHarness, tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", DISK) as disk:
+        yield disk
+        sqlite.close()
+
+
+def append(sqlite: SqliteHarness, log: SqliteLog, events: int = BATCH) -> int:
+    return sqlite.append(log, *(make("data:update", f"key-{number}", data=b"1" * 4_000) for number in range(events)))
+
+
+def fill_with_events(sqlite: SqliteHarness, log: SqliteLog) -> LogFull:
+    for _ in range(DISK // (BATCH * 4_000) + 1):
+        head = log.head
+        try:
+            append(sqlite, log)
+        except LogFull as error:
+            assert log.head == head
+            return error
+    raise AssertionError("the disk holds more than it has room for")
+
+
+def fill_with_others(disk: Path) -> Path:
+    other = disk / "other"
+    with other.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue
+    return other
+
+
+@needs_mount
+def test_a_log_that_fills_the_disk_refuses_whole_batches_trims_and_goes_on(sqlite: SqliteHarness, disk: Path) -> None:
+    folder = disk / "data"
+    log = sqlite.open_at(folder, KEPT, ballast_bytes=BALLAST)
+    assert (folder / "ballast").stat().st_blocks * 512 >= BALLAST
+    error = fill_with_events(sqlite, log)
+    assert error_data(error).code == "log_full"
+    assert error_data(error).recoverable
+    assert not (folder / "ballast").exists()
+    head = log.head
+    assert head % BATCH == 0
+    assert [record.offset for record in sqlite.history(log)] == list(range(1, head + 1))
+    with pytest.raises(LogFull):  # what the ballast left is for trimming
+        append(sqlite, log, 1)
+    wait_until(lambda: not log.maintain(make.now_ns) and log.statistics().durable_events == EVENTS)
+    assert append(sqlite, log) == head + 1  # into what trimming left
+    assert log.statistics().durable_events == EVENTS + BATCH
+    sqlite.close_one(log)
+    assert verify(folder).faults == ()
+
+
+@needs_mount
+def test_a_disk_that_others_fill_is_used_again_when_they_make_room(sqlite: SqliteHarness, disk: Path) -> None:
+    folder = disk / "data"
+    log = sqlite.open_at(folder, ballast_bytes=BALLAST)
+    append(sqlite, log)
+    other = fill_with_others(disk)
+    fill_with_events(sqlite, log)
+    head = log.head
+    assert not (folder / "ballast").exists()
+    log.maintain(make.now_ns)
+    with pytest.raises(LogFull):
+        append(sqlite, log)
+    other.unlink()
+    log.maintain(make.now_ns)
+    assert append(sqlite, log) == head + 1
+    wait_until((folder / "ballast").exists)
+    assert [record.offset for record in sqlite.history(log)] == list(range(1, head + BATCH + 1))
+
+
+@needs_mount
+def test_events_are_refused_before_the_room_for_trimming_is_gone(sqlite: SqliteHarness, disk: Path) -> None:
+    folder = disk / "data"
+    other = fill_with_others(disk)
+    os.truncate(other, other.stat().st_size - (1 << 20))  # too little for a ballast
+    log = sqlite.open_at(folder, ballast_bytes=BALLAST)
+    assert not (folder / "ballast").exists()
+    append(sqlite, log)
+    os.truncate(other, other.stat().st_size + 0)
+    with other.open("ab", buffering=0) as file:
+        file.write(bytes(disk_free(disk) - BALLAST // 8))
+    log.maintain(make.now_ns)
+    with pytest.raises(LogFull):
+        append(sqlite, log, 1)
+    assert disk_free(disk) >= BALLAST // 16
+    other.unlink()
+    log.maintain(make.now_ns)
+    append(sqlite, log, 1)
+
+
+def disk_free(disk: Path) -> int:
+    facts = os.statvfs(disk)
+    return facts.f_bavail * facts.f_frsize
+
+
+@needs_mount
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_hub_starts_on_a_full_disk_and_trims_it(sqlite: SqliteHarness, disk: Path, killed: bool) -> None:
+    folder = disk / "data"
+    log = sqlite.open_at(folder, ballast_bytes=BALLAST)
+    for _ in range(3):
+        append(sqlite, log)
+    if killed:  # its write-ahead log stays
+        left = {name: (folder / name).read_bytes() for name in ("log.db", "log.db-wal")}
+        sqlite.close_one(log)
+        for name, content in left.items():
+            (folder / name).write_bytes(content)
+    else:
+        sqlite.close_one(log)
+    fill_with_others(disk)
+    log = sqlite.open_at(folder, Retention(events=10, newest_age_s=10.0), ballast_bytes=BALLAST)
+    assert log.head == 3 * BATCH
+    sqlite.maintain(log, make.advance(60))
+    assert log.statistics().durable_events == 10
+
+
+@needs_mount
+def test_a_new_log_on_a_full_disk_is_told(sqlite: SqliteHarness, disk: Path) -> None:
+    fill_with_others(disk)
+    with pytest.raises(LogFull):
+        sqlite.open_at(disk / "data", ballast_bytes=BALLAST)
+    assert not (disk / "data" / "log.db").exists()
+
+
+@needs_mount
+def test_on_a_full_disk_without_a_ballast_room_is_all_it_takes(sqlite: SqliteHarness, disk: Path) -> None:
+    log = sqlite.open_at(disk / "data")
+    other = fill_with_others(disk)
+    fill_with_events(sqlite, log)
+    other.unlink()
+    log.maintain(make.now_ns)
+    assert append(sqlite, log, 1) == log.head
+
+
+def test_a_file_that_may_not_grow_refuses_whole_batches(sqlite: SqliteHarness, tmp_path: Path) -> None:
+    """SQLite's own bound stands for the disk's, where mounting is not allowed."""
+    log = sqlite.open_at(tmp_path / "data", Retention(events=100))
+    append(sqlite, log, 100)
+    connection = log._open.connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + 20}")
+    with pytest.raises(LogFull):
+        append(sqlite, log, 100)
+    assert log.head == 100
+    assert len(sqlite.history(log)) == 100
+    connection.execute(f"PRAGMA max_page_count = {10 * pages}")
+    log.maintain(make.now_ns)
+    assert append(sqlite, log, 100) == 101
+
+
+def test_a_write_that_fails_in_the_middle_of_a_commit_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A limit on the size of files makes the kernel refuse a part of what SQLite writes to its log."""
+    child = subprocess.run(
+        [sys.executable, "-m", "tests.log.limited_writer", str(tmp_path / "data")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    said = json.loads(child.stdout)
+    assert said["refused"] == LogUnavailable.__name__
+    assert said["written"] > said["before"], "a part of the batch reached the file"
+    assert said["head"] == 20
+    assert said["after"] == 21
+    assert said["history"] == [*range(1, 21), *range(21, 31)]
+    assert verify(tmp_path / "data").faults == ()

@@ -1,0 +1,196 @@
+"""Files that are no log, or none that can be used: told in words, and left as they are."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.log.mounts import read_only
+from tests.log.sqlite_harness import SqliteHarness
+
+from tidings.contract.codes import error_data
+from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogReadOnly, LogTooNew
+from tidings.log.base import Retention
+from tidings.log.files import info, verify
+from tidings.log.schema import APPLICATION_ID, FILE, SCHEMA_VERSION
+from tidings.testing.log_conformance.drafts import DraftMaker
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+def fill(sqlite: SqliteHarness, folder: Path, events: int = 300) -> None:
+    """Leave a log of some pages in `folder`."""
+    make = DraftMaker()
+    log = sqlite.open_at(folder)
+    sqlite.append(log, *(make("data:update", f"key-{number}", data=b"1" * 400) for number in range(events)))
+    sqlite.close_one(log)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file of `folder` but the lock, which is nobody's data."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "lock"}
+
+
+def refused(sqlite: SqliteHarness, folder: Path, error: type[LogError]) -> LogError:
+    """See that opening fails with `error`, tells what to do, changes nothing, and lets go of the folder."""
+    before = contents(folder)
+    for _ in range(2):  # the lock is given back: the second time it is the same
+        with pytest.raises(error) as caught:
+            sqlite.open_at(folder)
+        assert type(caught.value) is error
+        assert str(folder) in str(caught.value)
+        assert error_data(caught.value).hint
+        after = contents(folder)
+        assert {name: after[name] for name in before} == before
+        assert set(after) - set(before) <= {f"{FILE}-wal", f"{FILE}-shm"}
+    return caught.value
+
+
+def foreign_database(path: Path, *pragmas: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("CREATE TABLE events (id INTEGER PRIMARY KEY)")
+        connection.execute("INSERT INTO events VALUES (1)")
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, and longer than a header\n" * 100, b"x"])
+def test_a_file_that_is_no_database_is_foreign(sqlite: SqliteHarness, folder: Path, content: bytes) -> None:
+    (folder / FILE).write_bytes(content)
+    refused(sqlite, folder, LogForeign)
+    for look in (info, verify):
+        with pytest.raises(LogForeign):
+            look(folder)
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_a_database_of_another_program_is_foreign(sqlite: SqliteHarness, folder: Path, mode: str) -> None:
+    foreign_database(folder / FILE, f"journal_mode = {mode}")
+    refused(sqlite, folder, LogForeign)
+    with pytest.raises(LogForeign):
+        info(folder)
+
+
+def test_what_another_program_left_in_its_write_ahead_log_stays_there(sqlite: SqliteHarness, folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "its.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE it (id INTEGER PRIMARY KEY)")
+        for name in ("", "-wal"):  # as after a crash of that program
+            (folder / f"{FILE}{name}").write_bytes((folder / f"its.db{name}").read_bytes())
+    (folder / "its.db").unlink()
+    assert (folder / f"{FILE}-wal").stat().st_size
+    refused(sqlite, folder, LogForeign)
+
+
+def test_a_newer_schema_is_refused(sqlite: SqliteHarness, folder: Path) -> None:
+    foreign_database(folder / FILE, f"application_id = {APPLICATION_ID}", f"user_version = {SCHEMA_VERSION + 1}")
+    error = refused(sqlite, folder, LogTooNew)
+    assert str(SCHEMA_VERSION + 1) in str(error)
+    with pytest.raises(LogTooNew):
+        verify(folder)
+
+
+def overwrite_pages(content: bytes) -> bytes:
+    return content[:4096] + b"\xa5" * (len(content) - 8192) + content[-4096:]
+
+
+def cut_off(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def keep_the_header_alone(content: bytes) -> bytes:
+    return content[:100]
+
+
+@pytest.mark.parametrize("damage", [overwrite_pages, cut_off, keep_the_header_alone])
+def test_a_damaged_log_is_corrupt(sqlite: SqliteHarness, folder: Path, damage: Callable[[bytes], bytes]) -> None:
+    fill(sqlite, folder)
+    (folder / FILE).write_bytes(damage((folder / FILE).read_bytes()))
+    refused(sqlite, folder, LogCorrupt)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE floors",
+        "DELETE FROM meta WHERE name = 'head'",
+        "UPDATE meta SET value = 'many' WHERE name = 'durable_floor'",
+        "UPDATE events SET effect = 9 WHERE offset = 7",
+        "UPDATE folds SET offsets = x'01'",
+        "UPDATE folds SET of_key = x'ff'",
+        "UPDATE meta SET value = 10000 WHERE name = 'folded_to'",
+    ],
+)
+def test_a_log_that_does_not_hold_what_a_log_holds_is_corrupt(
+    sqlite: SqliteHarness, folder: Path, statement: str
+) -> None:
+    fill(sqlite, folder)
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
+        connection.execute(statement)
+    refused(sqlite, folder, LogCorrupt)
+
+
+def test_a_write_ahead_log_without_its_database_is_corrupt(sqlite: SqliteHarness, folder: Path) -> None:
+    (folder / f"{FILE}-wal").write_bytes(b"what is left of a log")
+    refused(sqlite, folder, LogCorrupt)
+
+
+def test_an_empty_file_becomes_a_log(sqlite: SqliteHarness, folder: Path) -> None:
+    (folder / FILE).touch()
+    (folder / f"{FILE}.new").write_bytes(b"cut off while it was made")
+    assert sqlite.open_at(folder).head == 0
+    assert not (folder / f"{FILE}.new").exists()
+
+
+def test_a_read_only_folder_is_told(sqlite: SqliteHarness, folder: Path) -> None:
+    fill(sqlite, folder)
+    with read_only(folder):
+        refused(sqlite, folder, LogReadOnly)
+        with pytest.raises(LogReadOnly):
+            sqlite.open_at(folder / "below")
+        assert info(folder).events == 300
+        assert verify(folder).faults == ()
+
+
+def test_a_read_only_file_is_told(sqlite: SqliteHarness, folder: Path) -> None:
+    fill(sqlite, folder)
+    with read_only(folder / FILE):
+        refused(sqlite, folder, LogReadOnly)
+    assert sqlite.open_at(folder).head == 300
+
+
+def test_a_file_where_the_folder_should_be_is_told(sqlite: SqliteHarness, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(LogReadOnly):
+        sqlite.open_at(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_what_it_makes_is_its_owners_alone(sqlite: SqliteHarness, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "data"
+    log = sqlite.open_at(folder, ballast_bytes=1 << 20)
+    sqlite.append(log, DraftMaker()("data:update"))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    modes = {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
+    assert modes == dict.fromkeys(("lock", "ballast", FILE, f"{FILE}-wal", f"{FILE}-shm"), 0o600)
+
+
+def test_a_fault_while_it_runs_is_an_answer_and_no_crash(sqlite: SqliteHarness, folder: Path) -> None:
+    """A page that went bad is found by whoever looks at it."""
+    fill(sqlite, folder, 5_000)
+    log = sqlite.open_at(folder, Retention(events=10))
+    with (folder / FILE).open("r+b") as file:
+        file.seek(200 * 4096)
+        file.write(b"\xa5" * 300 * 4096)
+    log._open.connection.execute("PRAGMA shrink_memory")
+    with pytest.raises(LogCorrupt):
+        sqlite.history(log)
+    with pytest.raises(LogCorrupt):
+        sqlite.maintain(log, DraftMaker().now_ns)
+    assert verify(folder).faults
