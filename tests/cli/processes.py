@@ -60,8 +60,11 @@ class Process:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        if self.process.stdout is not None and not self.process.stdout.closed:
-            self.process.communicate(timeout=TIMEOUT_S)
+        self.process.wait(timeout=TIMEOUT_S)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):  # what stdin still held
+                    stream.close()
 
     def read_line(self) -> str:
         """Return the next line of stdout; "" at its end."""

@@ -33,10 +33,12 @@ def test_the_position_is_printed_and_the_event_is_in_the_log(shared_hub: Hub) ->
     assert (event["trace_id"], event["event_id"], event["channel"]) == ("t-1", "e" * 16, "data")
 
 
-def test_an_event_goes_to_global_when_asked(shared_hub: Hub) -> None:
-    code, stdout, _ = publish(shared_hub, "data:update", UPDATE, "--channel", "global")
-    assert code == 0
-    assert published(shared_hub, stdout.strip())["channel"] == "global"
+def test_an_event_goes_to_global_when_asked() -> None:
+    # A hub of its own: what is global reaches every watch.
+    with Hub() as hub:
+        code, stdout, _ = publish(hub, "data:update", UPDATE, "--channel", "global")
+        assert code == 0
+        assert published(hub, stdout.strip())["channel"] == "global"
 
 
 def test_data_comes_from_a_file_or_from_stdin(shared_hub: Hub, tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 import json
 import signal
-import subprocess
 
 import pytest
-from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, Process, Terminal, environment, tidings
+from tests.cli.processes import TIMEOUT_S, Hub, Process, Terminal, tidings
 
 OPERATION = "operations/{}"
 
@@ -53,19 +52,13 @@ def test_json_is_one_v1_envelope_a_line_flushed_at_once(shared_hub: Hub) -> None
 
 def test_a_reader_that_goes_ends_it_quietly_even_when_nothing_more_comes(shared_hub: Hub) -> None:
     publish(shared_hub, *run_of("head"))
-    watch = subprocess.Popen(
-        [*TIDINGS, "watch", "operations/head", "--json", "--url", shared_hub.url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-    )
-    assert watch.stdout is not None
-    assert b"operation:start" in watch.stdout.readline()
-    watch.stdout.close()
-    assert watch.wait(timeout=TIMEOUT_S) == 0
-    assert watch.stderr is not None
-    with watch.stderr:
-        assert watch.stderr.read() == b""
+    with Process("watch", "operations/head", "--json", "--url", shared_hub.url) as watch:
+        watch.read_until("operation:start")
+        assert watch.process.stdout is not None
+        watch.process.stdout.close()
+        assert watch.process.wait(timeout=TIMEOUT_S) == 0
+        assert watch.process.stderr is not None
+        assert watch.process.stderr.read() == b""
 
 
 def test_since_first_reads_history_and_since_a_position_goes_on_behind_it(shared_hub: Hub) -> None:
