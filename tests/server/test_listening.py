@@ -1,11 +1,13 @@
+import asyncio
 import errno
 import socket
 from collections.abc import Sequence
 
 import pytest
+import uvicorn
 
 from tidings.exceptions import AddressInUse, AddressUnavailable
-from tidings.server.listening import listen
+from tidings.server.listening import listen, open_doors
 
 
 def close_all(sockets: Sequence[socket.socket]) -> None:
@@ -80,3 +82,44 @@ def test_a_restart_may_take_the_port_while_old_connections_linger() -> None:
             accepted.close()  # the side that closes first keeps the port in TIME_WAIT
             assert client.recv(1) == b""
     close_all(listen(*address))
+
+
+async def count_ticks_to_accept(sockets: Sequence[socket.socket], clients: int) -> int:
+    """Return how many ticks of the running loop it takes to accept clients who are all there already."""
+    loop = asyncio.get_running_loop()
+    ticks = accepted = 0
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            nonlocal accepted
+            accepted += 1
+            transport.close()
+
+    def tick() -> None:
+        nonlocal ticks
+        ticks += 1
+        if accepted < clients:
+            loop.call_soon(tick)
+        else:
+            done.set()
+
+    done = asyncio.Event()
+    servers = [await loop.create_server(Accepted, sock=opened, backlog=clients) for opened in sockets]
+    connected = [socket.create_connection(sockets[0].getsockname(), timeout=5) for _ in range(clients)]
+    tick()
+    await done.wait()
+    for server in servers:
+        server.close()
+    close_all(connected)
+    return ticks
+
+
+def test_many_who_come_at_once_are_let_in_by_the_dozen() -> None:
+    sockets = listen("127.0.0.1", 0)
+    doors = [*sockets, *open_doors(sockets)]
+    try:
+        # The loop that serves: uvloop's where it is installed.
+        with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+            assert runner.run(count_ticks_to_accept(doors, 160)) <= 20
+    finally:
+        close_all(doors)

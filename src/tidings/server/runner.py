@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, cast
 import uvicorn
 
 from tidings.exceptions import ConfigError
-from tidings.server.listening import listen
+from tidings.server.listening import listen, open_doors
 from tidings.server.upgrade import UpgradableHttpProtocol
 
 _TICK_S = 1.0  # uvicorn renews the Date header by it
@@ -36,6 +36,11 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+
+def _address(listening: Socket) -> Address:
+    name = listening.getsockname()
+    return Address(str(name[0]), int(name[1]))
 
 
 class Runner(uvicorn.Server):
@@ -100,6 +105,7 @@ class Runner(uvicorn.Server):
         self._grace_s = grace_s
         self._on_ready = on_ready
         self._on_drain = on_drain
+        self._addresses: list[Address] = []
         self._wakeup = asyncio.Event()
         self._asked_to_end: set[object] = set()
 
@@ -119,6 +125,9 @@ class Runner(uvicorn.Server):
         self._load()
         if sockets is None:
             sockets = listen(self.config.host, self.config.port)
+        self._addresses = [_address(opened) for opened in sockets]
+        if type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
+            sockets = [*sockets, *open_doors(sockets)]
         try:
             await super().serve(sockets)
         finally:
@@ -134,8 +143,7 @@ class Runner(uvicorn.Server):
         """Bring the application up and accept connections."""
         await super().startup(sockets)
         if self.started and self._on_ready is not None:
-            names = [opened.getsockname() for opened in sockets or ()]
-            self._on_ready([Address(str(name[0]), int(name[1])) for name in names])
+            self._on_ready(self._addresses)
 
     async def main_loop(self) -> None:
         """Wait for the end; uvicorn would look for it ten times a second."""
