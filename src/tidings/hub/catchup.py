@@ -4,27 +4,24 @@ Joining, resuming and having been too slow are all this. Cursors of one lane at 
 time budget, after which live delivery has its turn.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from functools import partial
 from typing import Protocol
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
-from tidings.contract.paths import NOTHING, PathSet
+from tidings.contract.paths import NOTHING
 from tidings.contract.vocabulary import EventClass
 from tidings.exceptions import LogError
+from tidings.hub.chunks import Chunk, Chunks, Place, meeting
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
 from tidings.hub.ring import Ring
 from tidings.hub.subscriber import State, Subscriber
-from tidings.hub.wire import WireForm
 from tidings.log.base import Log, Page, Query, Scheduler
 
-_CHUNKS = 64
-"""Encoded reads remembered, for others of the same lane at the same place: 4 MiB of 64 KiB."""
-_CHUNK_AGE_S = 1.0
-"""How long they are: a `latest` event in one may have been superseded since."""
 _ENTRIES = 512
 """Entries of the ring looked at in one read."""
 _RETRY_S = 1.0
@@ -33,25 +30,12 @@ _RETRY_S = 1.0
 log = structlog.get_logger("tidings.hub.catchup")
 
 
-class Chunk(Struct, frozen=True):
-    """What one read brought, ready to be written."""
+class Arrival(Struct):
+    """What the log read, and those who wait for it and have not had it yet."""
 
-    frames: bytes
-    scanned: int
-    """Up to where it was read: `Place.until`, or less where the chunk was full before."""
-    read_at: float
-    """On the monotonic clock."""
-
-
-class Place(Struct, frozen=True):
-    """What is read: equal places bring equal chunks."""
-
-    form: WireForm
-    paths: PathSet
-    but: PathSet
-    after: int
-    until: int
-    newest_only: bool
+    place: Place
+    chunk: Chunk
+    waiting: deque[Subscriber]
 
 
 class Horizon(Protocol):
@@ -81,8 +65,8 @@ class Catchup:
         self._scheduler = scheduler
         self._clock = clock
         self._config = config
-        self._ready: deque[Subscriber] = deque()
-        self._chunks: OrderedDict[Place, Chunk] = OrderedDict()
+        self._ready: deque[Subscriber | Place | Arrival] = deque()
+        self._chunks = Chunks()
         self._reading: dict[Place, list[Subscriber]] = {}
         self._scheduled = False
         self.reads = 0
@@ -91,7 +75,9 @@ class Catchup:
         """Chunks written so far."""
 
     def __len__(self) -> int:
-        return len(self._ready) + sum(map(len, self._reading.values()))
+        ready = sum(isinstance(turn, Subscriber) for turn in self._ready)
+        arrived = sum(len(turn.waiting) for turn in self._ready if isinstance(turn, Arrival))
+        return ready + arrived + sum(map(len, self._reading.values()))
 
     def add(self, subscriber: Subscriber) -> None:
         """Give `subscriber` its turn, unless it has one already or its outlet takes nothing now."""
@@ -111,10 +97,15 @@ class Catchup:
         deadline = self._clock.monotonic() + self._config.catchup_budget_s
         ready = self._ready
         while ready:
-            subscriber = ready.popleft()
-            subscriber.queued = False
-            if subscriber.state is State.CATCHING_UP and not subscriber.blocked:
-                self._advance(subscriber)
+            turn = ready.popleft()
+            if isinstance(turn, Subscriber):
+                turn.queued = False
+                if turn.state is State.CATCHING_UP and not turn.blocked:
+                    self._advance(turn)
+            elif isinstance(turn, Place):
+                self._ask(turn)
+            else:
+                self._give(turn)
             if self._clock.monotonic() >= deadline:
                 break
         self._schedule()
@@ -124,7 +115,7 @@ class Catchup:
         while subscriber.stretches:
             stretch = subscriber.stretches[0]
             if stretch.paths and stretch.after < stretch.until:
-                self._read(_place(subscriber, stretch.until), subscriber)
+                self._read(self._next(subscriber), subscriber)
                 return
             subscriber.stretches.popleft()
             stretch.then(stretch.until)
@@ -132,10 +123,22 @@ class Catchup:
                 return
         goal = self._horizon.goal(subscriber)
         if subscriber.paths and subscriber.offset < goal:
-            self._read(_place(subscriber, goal), subscriber)
+            self._read(self._next(subscriber), subscriber)
         else:
             subscriber.offset = max(subscriber.offset, goal)
             self._horizon.join(subscriber)
+
+    def _end(self, subscriber: Subscriber) -> int:
+        """Return how far `subscriber` reads before something else happens to it."""
+        return subscriber.stretches[0].until if subscriber.stretches else self._horizon.goal(subscriber)
+
+    def _next(self, subscriber: Subscriber) -> Place:
+        """Return what `subscriber` reads next."""
+        place = _place(subscriber, self._end(subscriber))
+        # The log is read no further than to where the ring begins. The rest is cheaper there, and the last read of the
+        # log is the same for all, at whatever moment each came.
+        floor = self._ring.floor
+        return replace(place, until=floor) if place.after < floor < place.until and not place.newest_only else place
 
     def _tell_gap(self, place: Place, subscriber: Subscriber) -> None:
         """Tell `subscriber` what trimming took before it was read."""
@@ -152,7 +155,7 @@ class Catchup:
 
     def _read(self, place: Place, subscriber: Subscriber) -> None:
         self._tell_gap(place, subscriber)
-        chunk = self._remembered(place) or self.chunk_of_ring(place)
+        chunk = self._chunks.find(place, self._clock.monotonic()) or self.chunk_of_ring(place)
         if chunk is not None:
             self._deliver(subscriber, chunk)
             return
@@ -161,8 +164,15 @@ class Catchup:
         if waiting is not None:
             waiting.append(subscriber)
             return
-        self.reads += 1
         self._reading[place] = [subscriber]
+        # After those who are ready now: whoever of them is at the same place waits for the same read.
+        self._ready.append(place)
+
+    def _ask(self, wanted: Place) -> None:
+        """Read for all who wait, as far as they may go by now."""
+        ends = (self._next(subscriber).until for subscriber in self._reading[wanted] if _is_at(subscriber, wanted))
+        place = replace(wanted, until=min(ends, default=wanted.until))
+        self.reads += 1
         query = Query(
             after=place.after,
             until=place.until,
@@ -171,7 +181,7 @@ class Catchup:
             newest_only=place.newest_only,
             max_bytes=self._config.catchup_bytes,
         )
-        self._log.read(query, partial(self._arrived, place))
+        self._log.read(query, partial(self._arrived, wanted, place))
 
     def chunk_of_ring(self, place: Place) -> Chunk | None:
         """Return what the ring has for `place`, or None where that is no longer, or not all, in it."""
@@ -205,46 +215,40 @@ class Catchup:
             if len(entries) < _ENTRIES:
                 scanned = place.until
         chunk = Chunk(b"".join(frames), scanned, self._clock.monotonic())
-        self._remember(place, chunk)
+        self._chunks.remember(place, chunk)
         return chunk
 
-    def _arrived(self, place: Place, page: Page | LogError) -> None:
-        waiting = self._reading.pop(place)
-        for subscriber in waiting:
-            subscriber.reading = False
+    def _arrived(self, wanted: Place, place: Place, page: Page | LogError) -> None:
+        waiting = self._reading.pop(wanted)
         if isinstance(page, LogError):
             log.error("reading the log failed", error=str(page), code=page.code, after=place.after)
             for subscriber in waiting:
+                subscriber.reading = False
                 self._scheduler.call_later(_RETRY_S, partial(self.add, subscriber))
             return
-        form = place.form
-        position = self._log.position
-        frames = b"".join([form.event(record.event, str(position(record.offset))) for record in page.records])
-        chunk = Chunk(frames, page.scanned, self._clock.monotonic())
-        self._remember(place, chunk)
-        for subscriber in waiting:
-            if subscriber.blocked or not _is_at(subscriber, place):  # while the log was reading
-                self.add(subscriber)
-            else:
-                self._tell_gap(place, subscriber)
-                self._deliver(subscriber, chunk)
+        scanned = meeting(page, place.until)
+        event, position = place.form.event, self._log.position
+        frames = [
+            event(record.event, str(position(record.offset))) for record in page.records if record.offset <= scanned
+        ]
+        chunk = Chunk(b"".join(frames), scanned, self._clock.monotonic())
+        self._chunks.remember(place, chunk)
+        # Before those who are ready, and one by one: there may be thousands, and a round is short.
+        self._ready.appendleft(Arrival(place, chunk, deque(waiting)))
+        self._schedule()
 
-    def _remembered(self, place: Place) -> Chunk | None:
-        for known in (place,) if place.newest_only else (place, _from(place)):
-            chunk = self._chunks.get(known)
-            if chunk is not None and chunk.scanned <= place.until:
-                if self._clock.monotonic() - chunk.read_at < _CHUNK_AGE_S:
-                    self._chunks.move_to_end(known)
-                    return chunk
-                del self._chunks[known]
-        return None
-
-    def _remember(self, place: Place, chunk: Chunk) -> None:
-        # A chunk that was full before it came to its end is the same for those who read further than that. Not so of a
-        # snapshot: an alert that was cleared meanwhile would be brought, and the clearing not.
-        self._chunks[_from(place) if chunk.scanned < place.until and not place.newest_only else place] = chunk
-        if len(self._chunks) > _CHUNKS:
-            self._chunks.popitem(last=False)
+    def _give(self, arrival: Arrival) -> None:
+        """Give what arrived to the next of those who wait for it."""
+        subscriber = arrival.waiting.popleft()
+        if arrival.waiting:
+            self._ready.appendleft(arrival)
+        subscriber.reading = False
+        place, chunk = arrival.place, arrival.chunk
+        if subscriber.blocked or not _is_at(subscriber, place) or chunk.scanned > self._end(subscriber):
+            self.add(subscriber)  # it has gone elsewhere while the log was reading, or came when it had begun
+        else:
+            self._tell_gap(place, subscriber)
+            self._deliver(subscriber, chunk)
 
     def _deliver(self, subscriber: Subscriber, chunk: Chunk) -> None:
         if subscriber.stretches:
@@ -261,7 +265,7 @@ class Catchup:
 
 
 def _place(subscriber: Subscriber, until: int) -> Place:
-    """Return what `subscriber` reads next."""
+    """Return what `subscriber` reads next, if it reads up to `until`."""
     if subscriber.stretches:
         stretch = subscriber.stretches[0]
         return Place(subscriber.form, stretch.paths, stretch.but, stretch.after, until, stretch.newest_only)
@@ -271,8 +275,3 @@ def _place(subscriber: Subscriber, until: int) -> Place:
 def _is_at(subscriber: Subscriber, place: Place) -> bool:
     """Return whether `place` is what `subscriber` reads next."""
     return subscriber.state is State.CATCHING_UP and _place(subscriber, place.until) == place
-
-
-def _from(place: Place) -> Place:
-    """Return what stands for all places that begin as this one does, whatever their end."""
-    return Place(place.form, place.paths, place.but, place.after, -1, False)

@@ -12,7 +12,8 @@ from msgspec import Struct
 from tidings.contract.paths import NOTHING, PathSet
 from tidings.contract.positions import NOW, SNAPSHOT, Position
 from tidings.contract.vocabulary import EventClass
-from tidings.hub.catchup import Catchup, Place
+from tidings.hub.catchup import Catchup
+from tidings.hub.chunks import Place
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
 from tidings.hub.lanes import Lane, LaneKey, Lanes
