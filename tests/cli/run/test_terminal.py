@@ -101,7 +101,8 @@ def test_single_keys_reach_a_command_that_asks_for_them(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_interrupts_the_command_and_cancels_the_operation(tmp_path: Path) -> None:
-    with run_on_terminal(tmp_path / "report", "sh", "-c", "echo ready; sleep 60") as screen:
+    # `exec`: a shell's child that has not yet become `sleep` would swallow the signal.
+    with run_on_terminal(tmp_path / "report", "sh", "-c", "echo ready; exec sleep 60") as screen:
         screen.wait_for(b"ready")
         screen.type(b"\x03")
         assert screen.wait_for_end() == 128 + signal.SIGINT
@@ -111,8 +112,9 @@ def test_ctrl_c_interrupts_the_command_and_cancels_the_operation(tmp_path: Path)
 def test_ctrl_c_does_not_end_a_command_that_handles_it(tmp_path: Path) -> None:
     source = (
         "import time\n"
-        "print('ready', flush=True)\n"
-        "try: time.sleep(60)\n"
+        "try:\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
         "except KeyboardInterrupt: print('once more?', input())"
     )
     with run_on_terminal(tmp_path / "report", *python(source)) as screen:
