@@ -1,0 +1,218 @@
+"""What crowds cost, counted: frames made, reads of the log, writes a round, bytes held (DESIGN, ideas 1–4)."""
+
+import gc
+import tracemalloc
+from collections.abc import Iterable, Sequence
+
+from tidings.hub.config import HubConfig
+from tidings.hub.subscriber import State
+from tidings.log.base import Log, Retention
+from tidings.log.memory import MemoryLog
+from tidings.testing.clock import ManualClock
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+
+OPERATIONS = "channel=operations"
+TICK = 50
+"""Events of one tick of `pass_events`."""
+
+
+class CountedHub(InMemoryHub):
+    """A hub whose log counts the reads that it is asked for, and one client that publishes."""
+
+    def __init__(self, config: HubConfig | None = None, *, log: Log | None = None, reading_s: float = 0.0) -> None:
+        self.counted = FaultyLog(log or MemoryLog(EPOCH, config.retention if config else None))
+        super().__init__(config, log=self.counted, clock=ManualClock(reading_s=reading_s))
+        self.publisher = self.connect("channels=none")
+        self.settle()
+
+    def watch(self, count: int, query: str = OPERATIONS) -> list[InMemoryClient]:
+        """Connect clients and let them become live."""
+        clients = [self.connect(query) for _ in range(count)]
+        self.settle()
+        assert all(client.connection.subscriber.state is State.LIVE for client in clients)
+        return clients
+
+    def start(self, *numbers: int) -> None:
+        """Publish durable events, whose keys are their numbers."""
+        for number in numbers:
+            self.publisher.send("operation:start", {"operation_id": f"op-{number}", "name": "job"})
+
+    def progress(self, number: int, percent: float) -> None:
+        """Publish an event of class `latest`."""
+        self.publisher.send("operation:progress", {"operation_id": f"op-{number}", "progress": percent})
+
+    def position(self, offset: int) -> str:
+        return str(self.log.position(offset))
+
+
+def writes(clients: Iterable[InMemoryClient]) -> list[int]:
+    return [client.outlet.writes for client in clients]
+
+
+def keys(events: Iterable[Message]) -> list[str]:
+    return [event["data"]["operation_id"] for event in events]
+
+
+def names(numbers: Iterable[int]) -> list[str]:
+    return [f"op-{number}" for number in numbers]
+
+
+def test_who_resumes_reads_frames_that_were_made_already() -> None:
+    hub = CountedHub()
+    hub.watch(1)
+    hub.start(*range(30))
+    hub.settle()
+    ring = hub.hub.delivery.ring
+    assert ring.encodes == 30
+    reads = hub.counted.reads
+    late = [hub.connect("channel=operations&since=first") for _ in range(50)]
+    hub.settle()
+    assert [keys(client.read_events()) for client in late] == [names(range(30))] * 50
+    assert (ring.encodes, hub.counted.reads) == (30, reads)
+
+
+def test_those_who_come_back_from_a_hundred_places_are_read_for_together() -> None:
+    hub = CountedHub(HubConfig(ring_bytes=0, catchup_bytes=4 << 10))
+    hub.start(*range(1_500))
+    hub.settle()
+    reads = hub.counted.reads
+    hub.connect(f"{OPERATIONS}&since={hub.position(100)}")
+    hub.settle()
+    for_one = hub.counted.reads - reads
+    assert for_one > 10, "it takes many reads"
+    hub.loop.advance(2.0)  # nothing is remembered for so long
+    reads = hub.counted.reads
+    places = [place for place in range(100) for _ in range(20)]
+    crowd = [hub.connect(f"{OPERATIONS}&since={hub.position(place)}") for place in places]
+    hub.settle()
+    # One for each place; from then on they are on a few tracks together.
+    assert hub.counted.reads - reads < 100 + 5 * for_one
+    for first in range(0, len(crowd), 20):
+        of_one_place = crowd[first : first + 20]
+        # Of equal bytes, but for the greeting, one is looked at.
+        events = {bytes(client.outlet.received).partition(b'{"type":"operation:start"')[2] for client in of_one_place}
+        assert len(events) == 1
+        assert keys(of_one_place[0].read_events()) == names(range(places[first], 1_500))
+
+
+def test_those_who_come_at_different_moments_read_the_log_to_one_end() -> None:
+    hub = CountedHub()
+    hub.start(*range(300))
+    hub.settle()
+    restarted = CountedHub(log=hub.log)  # its ring is empty
+    reads = restarted.counted.reads
+    crowd = []
+    for number in range(300, 350):
+        restarted.start(number)
+        restarted.loop.run_round()
+        crowd.append(restarted.connect("channel=operations&since=first"))
+    restarted.settle()
+    assert restarted.counted.reads - reads == 1, "all that is not in the ring, once"
+    for client in crowd:
+        assert keys(client.read_events()) == names(range(350))
+
+
+def test_thousands_who_wait_for_one_read_are_given_it_in_many_rounds() -> None:
+    reading_s = 0.0001
+    hub = CountedHub(HubConfig(ring_bytes=0), reading_s=reading_s)
+    hub.start(*range(20))
+    hub.settle()
+    watcher = hub.watch(1, "channel=data")[0]
+    hub.counted.hold_reads()
+    crowd = [hub.connect("channel=operations&since=first") for _ in range(2_000)]
+    hub.settle()
+    catchup = hub.hub.delivery.catchup
+    assert len(catchup) == 2_000
+    written: list[int] = []
+    hub.counted.release_reads()
+    assert catchup.writes == 0
+    while len(catchup):
+        before = catchup.writes
+        hub.publisher.send("data:update", {"dataset": "d"})
+        hub.loop.run_round()
+        written.append(catchup.writes - before)
+        hub.loop.run_round()
+        written.append(catchup.writes - before - written[-1])
+        assert len(watcher.read_events()) == 1, "live delivery had its turn"
+    # Each write ends with a look at the clock.
+    assert max(written) <= hub.config.catchup_budget_s / reading_s + 1
+    assert [keys(client.read_events()) for client in crowd] == [names(range(20))] * 2_000
+
+
+def test_a_paced_lane_gets_ten_small_writes_of_ten_thousand_events_a_second() -> None:
+    hub = CountedHub(HubConfig(status_s=0, metrics_s=0))
+    clients = hub.watch(20, "channel=operations&pace_ms=100")
+    clients[0].read()
+    before = writes(clients)
+    encodes = hub.hub.delivery.ring.encodes
+    shown: dict[str, float] = {}
+    flushes = 0
+    for moment in range(1_000):
+        for event in range(10):
+            hub.progress((moment * 10 + event) % 100, moment / 10)
+        hub.settle()
+        flush = clients[0].read_events()
+        if flush:
+            flushes += 1
+            assert len(flush) == len(set(keys(flush))) <= 100
+            note_progress(shown, flush)
+        hub.loop.advance(0.001)
+    in_a_second = {after - count for after, count in zip(writes(clients), before, strict=True)}
+    assert in_a_second == {flushes} == {10}
+    assert hub.hub.delivery.ring.encodes - encodes <= 10 * 100
+    hub.loop.advance(0.1)
+    note_progress(shown, clients[0].read_events())
+    assert shown == {f"op-{number}": (990 + number // 10) / 10 for number in range(100)}, "the newest of every key"
+
+
+def note_progress(shown: dict[str, float], events: Sequence[Message]) -> None:
+    shown.update((event["data"]["operation_id"], event["data"]["progress"]) for event in events)
+
+
+def test_stalled_readers_cost_what_their_outlets_hold_and_nothing_an_event() -> None:
+    retention = Retention(events=1_000, superseded_events=1_000)
+    config = HubConfig(high_water=16 << 10, ring_bytes=1 << 20, heartbeat_s=3_600.0, retention=retention)
+    hub = CountedHub(config)
+    live = hub.watch(3)
+    stalled = hub.watch(200)
+    tracemalloc.start()
+    try:
+        for client in stalled:
+            client.outlet.stall()
+        empty = traced(hub)
+        pass_events(hub, live, 4_000)
+        full = traced(hub)
+        pass_events(hub, live, 10_000)
+        after = traced(hub)
+    finally:
+        tracemalloc.stop()
+    assert hub.hub.delivery.counters.fell_behind == 200
+    assert len(hub.hub.delivery.catchup) == 0, "nobody who is stalled waits for a turn"
+    owed = [client.outlet.write_buffer_size() for client in stalled]
+    assert max(owed) <= config.high_water + TICK * 300
+    of_log = 2_000 * 1_500
+    # A bytearray may have grown by half as much again as it holds.
+    assert full - empty < config.ring_bytes + 1.5 * sum(owed) + of_log
+    assert after - full < 100_000, "10,000 events for 200 readers, and not even a bit for each of both"
+
+
+def pass_events(hub: CountedHub, live: list[InMemoryClient], count: int) -> None:
+    """Publish durable and `latest` events in turn, which the live clients read and the log trims."""
+    for number in range(count):
+        if number % 2:
+            hub.progress(number % 100, number % 101)
+        else:
+            hub.start(number % 100)
+        if number % TICK == TICK - 1:
+            hub.settle()
+            hub.loop.advance(0.05)
+            for client in (*live, hub.publisher):
+                client.outlet.received.clear()
+
+
+def traced(hub: CountedHub) -> int:
+    """Return the bytes that are allocated, after everything that is over was let go."""
+    hub.loop.advance(2.0)
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
