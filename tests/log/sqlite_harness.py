@@ -52,6 +52,7 @@ class SqliteHarness(LogHarness):
     save_every = SAVE_EVERY
 
     def __init__(self) -> None:
+        self.new_epoch = new_epoch
         self.scheduler = RetryScheduler()
         self._root = Path(tempfile.mkdtemp(prefix="tidings-log-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None))
         self._opened = 0
@@ -65,7 +66,7 @@ class SqliteHarness(LogHarness):
         log = SqliteLog(
             folder,
             self.scheduler,
-            new_epoch,
+            lambda: self.new_epoch(),
             retention=retention,
             ballast_bytes=ballast_bytes,
             save_every=self.save_every,
@@ -95,6 +96,9 @@ class SqliteHarness(LogHarness):
                 shutil.copyfile(folder / name, left / name)
         self.close_one(log)
         return self.open_at(left, retention)
+
+    def folder_of(self, log: SqliteLog) -> Path:
+        return self._open[log]
 
     def close_one(self, log: SqliteLog) -> None:
         del self._open[log]

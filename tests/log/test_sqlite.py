@@ -1,25 +1,23 @@
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from tests.log.sqlite_harness import SqliteHarness
 
-from tidings.testing.log_conformance import DurableLogConformance, LogHarness
+from tidings.exceptions import LogBusy, LogError, LogUnavailable
+from tidings.log.base import Page, Query, Record, Retention
+from tidings.log.schema import FILE, connect
+from tidings.testing.log_conformance import LogConformance, LogHarness
+from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import ALL
 from tidings.testing.log_conformance.machine import check_against_model
 
-
-@pytest.fixture
-def harness() -> Iterator[SqliteHarness]:
-    with SqliteHarness() as harness:
-        assert isinstance(harness, SqliteHarness)
-        yield harness
+make = DraftMaker()
 
 
-class OftenSavedHarness(SqliteHarness):
-    save_every = 5
-
-
-class TestSqliteLog(DurableLogConformance):
+class TestSqliteLog(LogConformance):
     model_settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
     @pytest.fixture
@@ -28,7 +26,148 @@ class TestSqliteLog(DurableLogConformance):
             yield harness
 
 
-def test_a_log_whose_fold_is_saved_all_the_time_agrees_with_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_whose_fold_is_saved_all_the_time_agrees_with_its_model(
+    sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tidings.log.fold._PIECE", 2)
-    with OftenSavedHarness() as harness:
-        check_against_model(harness, settings(max_examples=40, stateful_step_count=30, deadline=None))
+    sqlite.save_every = 5
+    check_against_model(sqlite, settings(max_examples=40, stateful_step_count=30, deadline=None))
+
+
+@pytest.mark.parametrize("events", [1, 100])
+def test_a_batch_is_one_transaction_of_one_statement_an_event(sqlite: SqliteHarness, events: int) -> None:
+    log = sqlite.open(Retention())
+    statements: list[str] = []
+    log._open.connection.set_trace_callback(statements.append)
+    sqlite.append(log, *(make("data:update", event_id=f"0123456789abc{number:03}") for number in range(events)))
+    assert statements[0] == "BEGIN IMMEDIATE"
+    assert [statement.split(" VALUES")[0] for statement in statements[1:-1]] == ["INSERT INTO events"] * events
+    assert statements[-1] == "COMMIT"
+
+
+def test_retention_that_has_nothing_to_do_asks_the_file_nothing(sqlite: SqliteHarness) -> None:
+    log = sqlite.open(Retention())
+    sqlite.append(log, make("data:update"), make("operation:progress", "op"))
+    statements: list[str] = []
+    log._open.connection.set_trace_callback(statements.append)
+    for _ in range(3):
+        assert log.maintain(make.now_ns) is False
+    assert statements == []
+
+
+class TestWhileAnotherHoldsTheFile:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return tmp_path / "data"
+
+    def test_an_append_is_tried_again_until_it_is_done(self, sqlite: SqliteHarness, folder: Path) -> None:
+        log = sqlite.open_at(folder)
+        done: list[int | LogError] = []
+        with closing(connect(folder / FILE, busy_ms=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            log.append([make("data:update")], done.append)
+            for _ in range(3):
+                sqlite.scheduler.waiting.popleft()()
+            assert done == []
+            assert log.head == 0
+            assert log.maintain(make.now_ns) is True, "it waits its turn"
+            pages: list[Page | LogError] = []
+            log.read(Query(after=0, until=9, paths=ALL), pages.append)
+            assert pages == [Page([], 9)], "reading waits for nobody"
+            other.execute("ROLLBACK")
+        sqlite.settle()
+        assert done == [1]
+        assert sqlite.scheduler.retries == 4
+
+    def test_it_is_given_up_after_a_while(
+        self, sqlite: SqliteHarness, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tidings.log.sqlite._GIVE_UP_S", 0.05)
+        log = sqlite.open_at(folder)
+        with closing(connect(folder / FILE, busy_ms=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LogBusy) as caught:
+                sqlite.append(log, make("data:update"))
+            assert caught.value.retry_after_ms > 0
+        assert sqlite.append(log, make("data:update")) == 1
+
+    def test_the_next_batch_may_not_come_before_the_last_is_done(self, sqlite: SqliteHarness, folder: Path) -> None:
+        log = sqlite.open_at(folder)
+        done: list[int | LogError] = []
+        with closing(connect(folder / FILE, busy_ms=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            log.append([make("data:update")], done.append)
+            with pytest.raises(RuntimeError):
+                log.append([make("data:update")], done.append)
+        sqlite.settle()
+        assert done == [1]
+
+    def test_closing_tries_what_waits_once_more(self, sqlite: SqliteHarness, folder: Path) -> None:
+        log = sqlite.open_at(folder)
+        done: list[int | LogError] = []
+        with closing(connect(folder / FILE, busy_ms=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            log.append([make("data:update")], done.append)
+            other.execute("ROLLBACK")
+        sqlite.close_one(log)
+        assert done == [1]
+        sqlite.settle()
+        assert done == [1]
+        assert sqlite.open_at(folder).head == 1
+
+    def test_what_cannot_be_stored_when_it_is_closed_is_told(self, sqlite: SqliteHarness, folder: Path) -> None:
+        log = sqlite.open_at(folder)
+        done: list[int | LogError] = []
+        with closing(connect(folder / FILE, busy_ms=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            log.append([make("data:update")], done.append)
+            sqlite.close_one(log)
+            assert [type(result) for result in done] == [LogBusy]
+        sqlite.settle()
+        assert len(done) == 1
+        assert sqlite.open_at(folder).head == 0
+
+
+def test_a_batch_from_within_the_tail_comes_after_it(sqlite: SqliteHarness) -> None:
+    log = sqlite.open(Retention())
+    heard: list[str] = []
+
+    def tail(records: list[Record]) -> None:
+        heard.append(f"tail {records[0].offset}")
+        if len(records) == 2:
+            log.append([make("data:update")], lambda result: heard.append(f"done {result}"))
+        heard.append(f"end {records[0].offset}")
+
+    log.follow(tail)  # type: ignore[arg-type]
+    sqlite.append(log, make("data:update"), make("data:update"))
+    assert heard == ["tail 1", "end 1", "done 3", "tail 3", "end 3"]
+
+
+def test_a_closed_log_says_so(sqlite: SqliteHarness) -> None:
+    log = sqlite.open(Retention())
+    sqlite.append(log, make("data:update"))
+    sqlite.close_one(log)
+    log.close()  # again: nothing happens
+    for call in (
+        lambda: sqlite.append(log, make("data:update")),
+        lambda: sqlite.history(log),
+        lambda: log.known("", "0123456789abcdef"),
+    ):
+        with pytest.raises(LogUnavailable):
+            call()
+    assert log.maintain(make.now_ns) is False
+
+
+def test_a_reader_far_behind_is_not_slowed_by_the_holes_that_trimming_left(sqlite: SqliteHarness) -> None:
+    """Rows are counted, not offsets: a thousand newest events in a million offsets are a page or two."""
+    log = sqlite.open(Retention(superseded_events=10))
+    for number in range(200):
+        sqlite.append(
+            log, make("data:update", f"key-{number}"), *(make("operation:progress", "op") for _ in range(300))
+        )
+        log.maintain(make.now_ns)
+    sqlite.maintain(log, make.now_ns)
+    assert log.head == 60_200
+    page = sqlite.read(log, Query(after=0, until=log.head, paths=ALL, conflate=False))
+    assert len(page.records) == 200 + 10
+    assert page.scanned == log.head

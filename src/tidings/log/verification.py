@@ -35,9 +35,11 @@ def verify_database(connection: sqlite3.Connection, path: Path) -> Verification:
     """Check the log that `connection`, which is in a transaction, reads."""
     faults: list[str] = []
     events = 0
-    for (fault,) in connection.execute(f"PRAGMA integrity_check({_MOST_FAULTS})"):
-        if fault != "ok":
-            faults.append(f"SQLite: {fault}")
+    try:
+        found = connection.execute(f"PRAGMA integrity_check({_MOST_FAULTS})").fetchall()
+        faults += [f"SQLite: {fault}" for (fault,) in found if fault != "ok"]
+    except sqlite3.DatabaseError as error:  # so damaged that it cannot be checked
+        faults.append(f"SQLite: {error}")
     if not faults:
         check = _Check(connection)
         for fault in check.run():

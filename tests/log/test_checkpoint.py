@@ -1,0 +1,174 @@
+"""Checkpoints: the write-ahead log is begun anew beside appends, which wait as the loop waits, never for the disk."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.log.sqlite_harness import SqliteHarness, wait_until
+
+from tidings.log import checkpoint
+from tidings.log.checkpoint import Checkpointer, connect_to_checkpoint
+from tidings.log.folder import DataFolder
+from tidings.log.schema import FILE, connect_to_read
+from tidings.log.sqlite import SqliteLog
+from tidings.testing.clock import ManualClock
+from tidings.testing.log_conformance.drafts import DraftMaker
+
+make = DraftMaker()
+
+
+class Bench:
+    """A log whose own thread finds nothing to do, and a checkpointer that works when it is told to."""
+
+    def __init__(self, sqlite: SqliteHarness, folder: Path) -> None:
+        self.sqlite = sqlite
+        self.path = folder / FILE
+        self.wal = folder / f"{FILE}-wal"
+        self.log: SqliteLog = sqlite.open_at(folder)
+        self.clock = ManualClock()
+        self.checkpointer = Checkpointer(self.path, self.log._folder, lambda: self.clock.now)
+        self.log._checkpointer.stop()
+        self.log._checkpointer = self.checkpointer
+        self.connection = connect_to_checkpoint(self.path)
+
+    def append(self, events: int = 100) -> None:
+        self.sqlite.append(self.log, *(make("data:update", data=b"1" * 4_000) for _ in range(events)))
+
+    def round(self) -> None:
+        self.checkpointer.round(self.connection)
+
+
+@pytest.fixture
+def bench(sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr(checkpoint, "_WAL_BYTES", 300_000)
+    monkeypatch.setattr(checkpoint, "_LEAST_WAL_BYTES", 300_000)
+    bench = Bench(sqlite, tmp_path / "data")
+    yield bench
+    bench.connection.close()
+    bench.checkpointer.start()  # for the log to stop
+
+
+def test_a_long_write_ahead_log_is_begun_anew(bench: Bench) -> None:
+    bench.append(20)
+    bench.round()
+    assert bench.checkpointer.checkpoints == 0, "there is little in it"
+    bench.append(100)
+    assert bench.wal.stat().st_size > 300_000
+    bench.round()
+    assert bench.checkpointer.checkpoints == 1
+    assert bench.wal.stat().st_size < 20_000, "cut to the mark that the checkpoint made itself"
+    assert bench.path.stat().st_size > 400_000
+    assert not bench.checkpointer.holds
+    bench.append(1)
+    assert len(bench.sqlite.history(bench.log)) == 121
+
+
+def test_the_first_commit_of_a_new_write_ahead_log_is_the_checkpoints_own(bench: Bench) -> None:
+    """That one waits for the disk; the loop's connection never does."""
+    bench.append(100)
+    bench.round()
+    with closing(sqlite3.connect(bench.path)) as reader:
+        assert reader.execute("SELECT value FROM meta WHERE name = 'checkpoints'").fetchone() == (1,)
+    assert bench.wal.stat().st_size > 0
+    loop = bench.log._open.connection
+    assert loop.execute("PRAGMA synchronous").fetchone() == (1,), "NORMAL: commits are not synced"
+    assert loop.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    assert loop.execute("PRAGMA busy_timeout").fetchone() == (0,)
+
+
+def test_a_short_one_is_copied_when_it_has_waited_long(bench: Bench) -> None:
+    bench.append(1)
+    bench.round()
+    assert bench.checkpointer.checkpoints == 0
+    bench.clock.advance(31)
+    bench.round()
+    assert bench.checkpointer.checkpoints == 1
+    bench.clock.advance(31)
+    bench.round()
+    assert bench.checkpointer.checkpoints == 1, "nothing came since"
+
+
+def test_on_a_disk_with_little_room_it_is_kept_shorter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "_LEAST_WAL_BYTES", 10_000)
+    bench.append(20)
+    bench.round()
+    assert bench.checkpointer.checkpoints == 0
+    monkeypatch.setattr(DataFolder, "free", lambda self: 100_000)
+    bench.round()
+    assert bench.checkpointer.checkpoints == 1
+
+
+def test_an_append_during_a_checkpoint_is_tried_again_and_done(bench: Bench) -> None:
+    bench.append(100)
+    done: list[object] = []
+    with closing(connect_to_read(bench.path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT max(offset) FROM events").fetchone()  # it holds the write-ahead log, as a backup does
+        bench.append(1)
+        restarting = threading.Thread(target=bench.round)
+        restarting.start()
+        wait_until(lambda: bench.checkpointer.holds or not restarting.is_alive())
+        bench.log.append([make("data:update")], done.append)
+        retried = bench.sqlite.scheduler.retries
+        restarting.join()
+        bench.sqlite.settle()
+        assert retried == 1
+        assert done == [102]
+        assert bench.checkpointer.checkpoints == 0, "it waited a moment for the reader, and let go"
+        bench.round()
+        assert bench.checkpointer.checkpoints == 0, "nor does it hold appends up again at once"
+    bench.clock.advance(5)
+    bench.round()
+    assert bench.checkpointer.checkpoints == 1
+    assert len(bench.sqlite.history(bench.log)) == 102
+
+
+def test_retention_waits_for_a_checkpoint_without_a_word(bench: Bench) -> None:
+    bench.append(1)
+    bench.checkpointer.holds = True
+    due = make.advance(30 * 86_400)
+    assert bench.log.maintain(due) is True
+    assert bench.log.statistics().durable_events == 1
+    bench.checkpointer.holds = False
+    bench.sqlite.maintain(bench.log, due)
+    assert bench.log.statistics().durable_events == 0
+
+
+def test_a_checkpoint_that_fails_is_told_once_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoint, "_EVERY_S", 0.001)
+    folder = DataFolder(tmp_path / "data", ballast_bytes=0)
+    rounds = threading.Semaphore(0)
+
+    class Counting(Checkpointer):
+        def round(self, connection: sqlite3.Connection) -> None:
+            rounds.release()
+            raise sqlite3.OperationalError("disk I/O error")
+
+    thread = Counting(tmp_path / "data" / FILE, folder)
+    thread.start()
+    for _ in range(5):
+        assert rounds.acquire(timeout=10)
+    assert thread.failing
+    thread.stop()
+    folder.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the checkpoint of {tmp_path / 'data' / FILE} failed: disk I/O error"
+    ]
+
+
+def test_a_thread_that_cannot_even_connect_ends_when_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "_EVERY_S", 0.001)
+    folder = DataFolder(tmp_path / "data", ballast_bytes=0)
+    thread = Checkpointer(tmp_path / "gone" / FILE, folder)
+    thread.start()
+    wait_until(lambda: thread.failing)
+    thread.stop()
+    folder.close()
+    assert not thread.is_alive()

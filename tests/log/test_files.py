@@ -1,0 +1,284 @@
+"""Logs as files: looking at one, checking it, copying it while it is written, and going on from a copy."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.log.mounts import needs_mount, read_only, small_disk
+from tests.log.sqlite_harness import SqliteHarness, new_epoch
+
+from tidings.contract.positions import Position, parse_position
+from tidings.contract.vocabulary import SlotEffect
+from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogFull, LogInUse, LogReadOnly
+from tidings.log.base import Retention
+from tidings.log.files import backup, info, restore, verify
+from tidings.log.schema import APPLICATION_ID, FILE, SCHEMA_VERSION
+from tidings.log.sqlite import SqliteLog
+from tidings.testing.log_conformance.drafts import DraftMaker
+
+KEPT = Retention(events=100, superseded_events=10, keep_newest={"operation:log": 5})
+make = DraftMaker()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def write(sqlite: SqliteHarness, log: SqliteLog, rounds: int = 60) -> None:
+    """Write a bit of everything, with retention in between."""
+    for number in range(rounds):
+        sqlite.append(
+            log,
+            make("data:update", f"key-{number % 7}"),
+            make("operation:progress", f"op-{number % 5}"),
+            make("operation:log", f"op-{number % 5}"),
+            make("system:alert", "disk", effect=SlotEffect.CLEAR if number % 3 else SlotEffect.REPLACE),
+        )
+        log.maintain(make.now_ns)
+    sqlite.maintain(log, make.now_ns)
+
+
+class TestInfo:
+    def test_a_log_that_a_hub_uses(self, sqlite: SqliteHarness, folder: Path) -> None:
+        log = sqlite.open_at(folder, KEPT)
+        write(sqlite, log)
+        found, own = info(folder), log.statistics()
+        assert (found.path, found.schema, found.epoch, found.epochs) == (folder / FILE, 1, log.epoch, 1)
+        assert (found.head, found.first) == (240, own.first)
+        assert found.events == len(sqlite.history(log))
+        assert (found.durable_events, found.durable_bytes) == (own.durable_events, own.durable_bytes)
+        assert found.latest_events == own.superseded_events
+        assert found.oldest_ns == found.newest_ns == make.now_ns
+        assert found.disk_bytes == own.disk_bytes
+        assert found.process is not None
+        assert not found.closed
+        sqlite.close_one(log)
+        assert info(folder).closed
+        assert info(folder).process is None
+
+    def test_an_empty_log(self, sqlite: SqliteHarness, folder: Path) -> None:
+        sqlite.close_one(sqlite.open_at(folder))
+        found = info(folder)
+        assert (found.head, found.events, found.oldest_ns, found.newest_ns) == (0, 0, None, None)
+
+    def test_no_log(self, tmp_path: Path) -> None:
+        for look in (info, verify):
+            with pytest.raises(LogForeign):
+                look(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestVerify:
+    def test_a_log_that_is_used_closed_or_copied_is_whole(
+        self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
+    ) -> None:
+        log = sqlite.open_at(folder, KEPT)
+        assert verify(folder).faults == ()
+        write(sqlite, log)
+        events = len(sqlite.history(log))
+        assert (verify(folder).faults, verify(folder).events) == ((), events)
+        backup(folder, tmp_path / "copy")
+        assert (verify(tmp_path / "copy").faults, verify(tmp_path / "copy").events) == ((), events)
+        sqlite.close_one(log)
+        assert (verify(folder).faults, verify(folder).events) == ((), events)
+
+    @pytest.mark.parametrize(
+        ("damage", "word"),
+        [
+            ("UPDATE events SET data = x'7b' WHERE offset = (SELECT max(offset) FROM events)", "not JSON"),
+            ("UPDATE events SET data = 'text' WHERE offset = (SELECT max(offset) FROM events)", "time or data"),
+            ("UPDATE events SET effect = 7 WHERE offset = (SELECT max(offset) FROM events)", "effect"),
+            ("UPDATE events SET channel = x'00' WHERE offset = (SELECT max(offset) FROM events)", "no text"),
+            ("DELETE FROM events WHERE type = 'operation:log' AND offset > 230", "durable_events"),
+            ("UPDATE meta SET value = 7 WHERE name = 'latest_events'", "latest_events"),
+            ("UPDATE meta SET value = 100000 WHERE name = 'durable_floor'", "durable_floor"),
+            ("UPDATE floors SET trimmed = 100000", "trimmed up to 100000"),
+            ("DELETE FROM epochs", "no epoch"),
+            ("INSERT INTO epochs (name, start) VALUES ('bbbbbbbb', 50), ('aaaaaaaa', 40)", "begins after 40"),
+            ("UPDATE events SET channel = 'data', type = 'data:update', key = 'key-0' WHERE offset = 240", "was saved"),
+        ],
+    )
+    def test_what_no_log_holds_is_a_fault(self, sqlite: SqliteHarness, folder: Path, damage: str, word: str) -> None:
+        log = sqlite.open_at(folder, KEPT)
+        write(sqlite, log)
+        sqlite.close_one(log)
+        with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
+            connection.execute(damage)
+        assert word in "\n".join(verify(folder).faults)
+
+    def test_damage_to_the_file_is_a_fault(self, sqlite: SqliteHarness, folder: Path) -> None:
+        log = sqlite.open_at(folder)
+        sqlite.append(log, *(make("data:update", data=b"1" * 3_000) for _ in range(300)))
+        sqlite.close_one(log)
+        with (folder / FILE).open("r+b") as file:
+            file.seek(100 * 4096)
+            file.write(b"\xa5" * 50 * 4096)
+        faults = verify(folder).faults
+        assert 0 < len(faults) <= 100
+        assert all(fault.startswith("SQLite: ") for fault in faults)
+
+    def test_a_log_without_its_tables_cannot_be_looked_at(self, folder: Path) -> None:
+        folder.mkdir()
+        with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("CREATE TABLE meta (name, value)")
+        with pytest.raises(LogCorrupt):
+            info(folder)
+        with pytest.raises(LogCorrupt):
+            verify(folder)
+
+
+class TestBackup:
+    def test_a_copy_is_the_log_as_it_was_and_the_hub_goes_on(
+        self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
+    ) -> None:
+        log = sqlite.open_at(folder, KEPT)
+        write(sqlite, log)
+        history = sqlite.history(log)
+        made = backup(folder, tmp_path / "copy.db")
+        assert sqlite.append(log, make("data:update")) == 241
+        assert made.path == tmp_path / "copy.db"
+        assert made.events == len(history)
+        assert made.position == f"{log.epoch}:240"
+        assert made.bytes == made.path.stat().st_size
+        assert made.path.stat().st_mode & 0o777 == 0o600
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["copy.db", "data"]
+        restore(made.path, tmp_path / "restored")
+        assert sqlite.history(sqlite.open_at(tmp_path / "restored", KEPT)) == history
+
+    def test_a_copy_of_a_log_that_was_killed_has_what_it_acknowledged(
+        self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
+    ) -> None:
+        log = sqlite.open_at(folder, KEPT)
+        write(sqlite, log)
+        left = tmp_path / "left"
+        left.mkdir()
+        for name in (FILE, f"{FILE}-wal"):
+            shutil.copyfile(folder / name, left / name)
+        assert backup(left, tmp_path / "copy").events == len(sqlite.history(log))
+
+    def test_nothing_is_overwritten(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
+        sqlite.open_at(folder)
+        target = tmp_path / "copy"
+        target.write_bytes(b"mine")
+        with pytest.raises(LogError, match="exists") as caught:
+            backup(folder, target)
+        assert caught.value.hint
+        assert target.read_bytes() == b"mine"
+
+    def test_a_folder_that_is_not_there_is_told(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
+        sqlite.open_at(folder)
+        with pytest.raises(LogError, match="no folder"):
+            backup(folder, tmp_path / "no" / "copy")
+        with pytest.raises(LogForeign):
+            backup(tmp_path / "no", tmp_path / "copy")
+
+    def test_a_place_that_cannot_be_written_is_told(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
+        sqlite.open_at(folder)
+        (tmp_path / "elsewhere").mkdir()
+        with read_only(tmp_path / "elsewhere"), pytest.raises(LogReadOnly):
+            backup(folder, tmp_path / "elsewhere" / "copy")
+
+    @needs_mount
+    def test_a_place_without_room_is_told_and_left_clean(
+        self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
+    ) -> None:
+        log = sqlite.open_at(folder)
+        for _ in range(30):
+            sqlite.append(log, *(make("data:update", data=b"1" * 3_000) for _ in range(50)))
+        with small_disk(tmp_path / "disk", 1 << 20) as disk:
+            with pytest.raises(LogFull):
+                backup(folder, disk / "copy")
+            assert list(disk.iterdir()) == []
+
+    def test_a_copy_that_is_used_as_it_is_begins_a_new_epoch(
+        self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
+    ) -> None:
+        log = sqlite.open_at(folder)
+        sqlite.append(log, make("data:update"))
+        (tmp_path / "by-hand").mkdir()
+        backup(folder, tmp_path / "by-hand" / FILE)
+        again = sqlite.open_at(tmp_path / "by-hand")
+        assert again.epoch != log.epoch
+        assert again.resolve(Position(log.epoch, 1)) == 1
+
+
+class TestRestore:
+    @pytest.fixture
+    def copy(self, sqlite: SqliteHarness, tmp_path: Path) -> Path:
+        log = sqlite.open_at(tmp_path / "original", KEPT)
+        write(sqlite, log)
+        backup(tmp_path / "original", tmp_path / "copy")
+        return tmp_path / "copy"
+
+    def test_it_goes_on_in_a_new_epoch_and_old_positions_up_to_the_copy_resume(
+        self, sqlite: SqliteHarness, folder: Path, copy: Path
+    ) -> None:
+        content = copy.read_bytes()
+        restored = restore(copy, folder)
+        log = sqlite.open_at(folder, KEPT)
+        old = parse_position(restored.position).epoch
+        assert restored.folder == folder
+        assert restored.epoch == log.epoch != old
+        assert restored.position == f"{old}:240"
+        assert log.head == 240
+        assert log.resolve(Position(old, 240)) == 240
+        assert log.resolve(Position(old, 241)) is None, "the original gave it to an event that is not in the copy"
+        assert sqlite.append(log, make("data:update")) == 241
+        assert log.position(241) == Position(restored.epoch, 241)
+        assert verify(folder).faults == ()
+        assert copy.read_bytes() == content
+        assert (folder / FILE).stat().st_mode & 0o777 == 0o600
+
+    def test_two_of_one_copy_share_no_epoch(self, copy: Path, tmp_path: Path) -> None:
+        epochs = {restore(copy, tmp_path / name, new_epoch=new_epoch).epoch for name in ("one", "two")}
+        assert len(epochs) == 2
+
+    def test_a_folder_with_something_in_it_is_refused(self, copy: Path, folder: Path) -> None:
+        restore(copy, folder)
+        content = (folder / FILE).read_bytes()
+        with pytest.raises(LogError, match="not empty") as caught:
+            restore(copy, folder)
+        assert caught.value.hint
+        assert (folder / FILE).read_bytes() == content
+
+    def test_a_folder_that_a_hub_uses_is_refused(self, sqlite: SqliteHarness, copy: Path, folder: Path) -> None:
+        sqlite.open_at(folder)
+        with pytest.raises(LogInUse):
+            restore(copy, folder)
+
+    def test_what_is_no_copy_is_refused(self, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "text").write_text("no copy at all")
+        with pytest.raises(LogForeign):
+            restore(tmp_path / "text", folder)
+        assert not folder.exists()
+
+    def test_a_damaged_copy_is_refused(self, copy: Path, folder: Path) -> None:
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            connection.execute("UPDATE events SET data = x'7b'")
+        with pytest.raises(LogCorrupt, match="not JSON") as caught:
+            restore(copy, folder)
+        assert caught.value.hint
+        assert not folder.exists()
+
+    @needs_mount
+    def test_a_disk_without_room_is_left_as_it_was(self, copy: Path, tmp_path: Path) -> None:
+        with small_disk(tmp_path / "disk", 1 << 16) as disk:
+            with pytest.raises(LogFull):
+                restore(copy, disk / "data")
+            assert [file.name for file in (disk / "data").iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("look", [info, verify])
+def test_looking_changes_nothing(sqlite: SqliteHarness, folder: Path, look: Callable[[Path], object]) -> None:
+    log = sqlite.open_at(folder, KEPT)
+    write(sqlite, log)
+    sqlite.close_one(log)
+    content = (folder / FILE).read_bytes()
+    look(folder)
+    assert (folder / FILE).read_bytes() == content

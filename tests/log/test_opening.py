@@ -1,0 +1,143 @@
+"""Opening a log again: which epoch goes on, and how little is read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.log.sqlite_harness import SqliteHarness
+
+from tidings.contract.positions import Position
+from tidings.log.base import Retention
+from tidings.log.files import verify
+from tidings.log.sqlite import SqliteLog
+from tidings.testing.log_conformance.drafts import DraftMaker
+
+KEPT = Retention()
+Reboot = Callable[[], None]
+
+
+@pytest.fixture
+def reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reboot:
+    """Have a boot id of our own, that changes with each call."""
+    boot_id = tmp_path / "boot_id"
+    monkeypatch.setattr("tidings.log.opening._BOOT_ID", boot_id)
+    starts = 0
+
+    def reboot() -> None:
+        nonlocal starts
+        starts += 1
+        boot_id.write_text(f"start-{starts}\n")
+
+    reboot()
+    return reboot
+
+
+def written(sqlite: SqliteHarness, events: int = 5) -> SqliteLog:
+    log, make = sqlite.open(KEPT), DraftMaker()
+    sqlite.append(log, *(make("data:update", f"key-{number}") for number in range(events)))
+    return log
+
+
+def test_the_first_epoch_begins_an_empty_log(sqlite: SqliteHarness, reboot: Reboot) -> None:
+    log = sqlite.open(KEPT)
+    assert log.position(0) == Position(log.epoch, 0)
+
+
+def test_a_process_that_was_killed_goes_on_in_its_epoch(sqlite: SqliteHarness, reboot: Reboot) -> None:
+    log = written(sqlite)
+    assert sqlite.crash(log, KEPT).epoch == log.epoch
+
+
+def test_a_log_that_was_closed_goes_on_in_its_epoch_after_the_machine_was_started_again(
+    sqlite: SqliteHarness, reboot: Reboot
+) -> None:
+    log = written(sqlite)
+    epoch, folder = log.epoch, sqlite.folder_of(log)
+    sqlite.close_one(log)
+    reboot()
+    assert sqlite.open_at(folder).epoch == epoch
+
+
+def test_a_machine_that_stopped_leaves_its_epoch_behind(sqlite: SqliteHarness, reboot: Reboot) -> None:
+    """Its last events may be lost: their positions must not be given to others."""
+    log = written(sqlite)
+    before = log.epoch
+    reboot()
+    again = sqlite.crash(log, KEPT)
+    assert again.epoch != before
+    assert again.head == 5
+    assert again.resolve(Position(before, 3)) == 3
+    assert again.resolve(Position(before, 5)) == 5
+    assert again.resolve(Position(before, 6)) is None
+    assert again.position(5) == Position(before, 5)
+    assert sqlite.append(again, DraftMaker()("data:update")) == 6
+    assert again.position(6) == Position(again.epoch, 6)
+    assert again.resolve(Position(again.epoch, 6)) == 6
+
+
+def test_the_same_stop_is_counted_once(sqlite: SqliteHarness, reboot: Reboot) -> None:
+    log = written(sqlite)
+    reboot()
+    again = sqlite.crash(log, KEPT)
+    epoch = again.epoch
+    assert sqlite.crash(again, KEPT).epoch == epoch
+
+
+def test_where_no_boot_can_be_told_from_another_each_crash_begins_an_epoch(
+    sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidings.log.opening._BOOT_ID", tmp_path / "there-is-none")
+    log = written(sqlite)
+    again = sqlite.crash(log, KEPT)
+    assert again.epoch != log.epoch
+    closed = sqlite.reopen(again, KEPT)
+    assert closed.epoch == again.epoch
+
+
+def test_a_name_of_an_epoch_is_not_used_twice(sqlite: SqliteHarness, reboot: Reboot) -> None:
+    names = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
+    sqlite.new_epoch = lambda: next(names)
+    log = written(sqlite)
+    reboot()
+    assert sqlite.crash(log, KEPT).epoch == "bbbbbbbb"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_few_rows_are_read_where_the_fold_was_saved(sqlite: SqliteHarness, killed: bool) -> None:
+    sqlite.save_every = 1_000
+    log, make = sqlite.open(KEPT), DraftMaker()
+    for _ in range(30):
+        sqlite.append(log, *(make("data:update", f"key-{number}") for number in range(100)))
+        sqlite.maintain(log, make.now_ns)
+    again = sqlite.crash(log, KEPT) if killed else sqlite.reopen(log, KEPT)
+    assert again.statistics().newest == 100
+    assert again.statistics().durable_events == 3_000
+    (saved_to,) = again._open.connection.execute("SELECT value FROM meta WHERE name = 'folded_to'").fetchone()
+    assert saved_to == 3_000
+    assert verify(sqlite.folder_of(again)).faults == ()
+
+
+def test_another_retention_counts_anew(sqlite: SqliteHarness) -> None:
+    """What was not counted for, because it was not thinned out, must be read."""
+    log, make = sqlite.open(Retention(keep_newest={})), DraftMaker()
+    sqlite.append(log, *(make("data:update", "a") for _ in range(50)))
+    again = sqlite.reopen(log, Retention(keep_newest={"data:update": 3}))
+    sqlite.append(again, make("data:update", "a"))
+    sqlite.maintain(again, make.now_ns)
+    assert [record.offset for record in sqlite.history(again)] == [49, 50, 51]
+
+
+def test_counts_of_keys_that_shrank_since_they_were_saved_take_nothing_away(sqlite: SqliteHarness) -> None:
+    retention = Retention(keep_newest={"data:update": 10})
+    sqlite.save_every = 15
+    log, make = sqlite.open(retention), DraftMaker()
+    sqlite.append(log, *(make("data:update", "a") for _ in range(15)))
+    sqlite.maintain(log, make.now_ns)  # saved: fifteen
+    sqlite.append(log, *(make("data:update", "a") for _ in range(5)))
+    sqlite.maintain(log, make.now_ns)  # and ten of twenty went
+    again = sqlite.crash(log, retention)
+    assert again.maintain(make.now_ns) is False  # it counted twenty, looked, and found ten
+    assert [record.offset for record in sqlite.history(again)] == list(range(11, 21))
+    sqlite.append(again, *(make("data:update", "a") for _ in range(10)))
+    sqlite.maintain(again, make.now_ns)
+    assert [record.offset for record in sqlite.history(again)] == list(range(21, 31))
