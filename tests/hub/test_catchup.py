@@ -365,6 +365,24 @@ def test_they_share_what_they_read_though_they_came_at_different_times() -> None
     assert len(clients[0].read_events()) == len(clients[-1].read_events()) + 0 == 250
 
 
+def test_what_goes_further_than_one_reads_is_not_shared_with_it() -> None:
+    hub, publisher, _ = faulty(HubConfig(ring_bytes=0, catchup_bytes=800))
+    publish_updates(publisher, 3)
+    hub.settle()
+    early = hub.connect()
+    early.outlet.stall()
+    early.subscribe("data", since="first")
+    publish_updates(publisher, 20)
+    hub.settle()
+    later = hub.connect("channel=data&since=first")
+    hub.settle()
+    early.outlet.take()
+    hub.settle()
+    for client in (early, later):
+        events = [message for message in told(client.read()) if message[0] == "event"]
+        assert events == [("event", offset) for offset in range(1, 24)]
+
+
 def test_the_same_is_read_again_when_it_is_old() -> None:
     hub, publisher, log = faulty(HubConfig(ring_bytes=0))
     publish_progress(hub, publisher, *(("a", percent) for percent in range(5)))

@@ -43,8 +43,8 @@ RETENTION = Retention(
     keep_newest={"operation:log": 2},
 )
 CONFIG = HubConfig(
-    high_water=1_500,
-    ring_bytes=4_000,
+    high_water=300,
+    ring_bytes=2_500,
     catchup_bytes=150,
     catchup_budget_s=0.004,
     batch_events=4,
@@ -119,9 +119,17 @@ class HubMachine(RuleBasedStateMachine):
         target=watchers,
         joining=st.lists(st.tuples(PACES, SUBSCRIPTIONS), min_size=2, max_size=3),
         published=st.lists(PUBLICATIONS, min_size=2, max_size=4),
+        settled=st.booleans(),
+        held=st.booleans(),
+        stalled=st.booleans(),
     )
     def start(
-        self, joining: list[tuple[int, tuple[list[str], str | None, int]]], published: list[Publication]
+        self,
+        joining: list[tuple[int, tuple[list[str], str | None, int]]],
+        published: list[Publication],
+        settled: bool,
+        held: bool,
+        stalled: bool,
     ) -> MultipleResults[Watcher]:
         clock = ManualClock(reading_s=0.001)
         loop = ManualLoop(clock)
@@ -134,6 +142,13 @@ class HubMachine(RuleBasedStateMachine):
             self.subscribe(self._join(pace_ms), subscription)
         for publication in published:
             self._publish(self.all[0], publication)
+            self.hub.loop.run_round()
+        if settled:
+            self.settle()
+        if held:
+            self.log.hold_reads()
+        for watcher in self.all[: 2 if stalled else 0]:
+            self.stall(watcher, 200)
         return multiple(*self.all)
 
     # Clients.
