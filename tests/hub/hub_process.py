@@ -1,0 +1,76 @@
+"""`tidings serve` as a process of its own, and what its `/metrics` say."""
+
+import signal
+import subprocess
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from tests.cli.processes import TIDINGS, TIMEOUT_S, environment
+
+
+class HubProcess:
+    """A hub on a free port.
+
+    Args:
+        folder: Where its log is, and what it says on stderr.
+        options: Of `tidings serve`.
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        # A file: nobody reads a pipe while thousands connect, and a hub that cannot write its log lines stands still.
+        with (folder / "stderr").open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [*TIDINGS, "serve", "--port", "0", "--data", str(folder / "log"), *options],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env=environment(),
+            )
+
+    def __enter__(self) -> Self:
+        assert self.process.stdout is not None
+        ready = self.process.stdout.readline()
+        assert ready, f"the hub did not start: it exited with {self.process.wait(TIMEOUT_S)}"
+        self.port = int(ready.split("/")[2].rpartition(":")[2])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdout is not None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            assert self.process.wait(TIMEOUT_S) == 0
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+
+    def publish(self, bodies: list[bytes]) -> list[str]:
+        """Publish encoded envelopes, of which none is refused, and return their positions."""
+        answer = self._request("POST", "/v1/events", b"\n".join(bodies), {"Content-Type": "application/x-ndjson"})
+        return [result["position"] for result in msgspec.json.decode(answer)["results"]]
+
+    def metrics(self) -> dict[str, float]:
+        """Return the figures of this moment, by name (and labels)."""
+        lines = self._request("GET", "/metrics").decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
+    def wait_for(self, name: str, value: float) -> None:
+        """Wait until a figure is at least `value`."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while self.metrics()[name] < value:
+            assert time.monotonic() < deadline, f"{name} is {self.metrics()[name]}"
+
+    def _request(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
+        try:
+            connection.request(method, path, body or None, headers or {})
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        assert response.status == 200, answer
+        return answer
