@@ -15,7 +15,7 @@ from tidings.exceptions import LogCorrupt, LogError
 from tidings.log.epochs import Epochs
 from tidings.log.folder import DataFolder, holder, size_of
 from tidings.log.opening import add_epoch, read_epochs
-from tidings.log.schema import FILE, connect_to_read, refusal, replace_file
+from tidings.log.schema import FILE, connect_to_read, misfit, refusal, replace_file
 from tidings.log.verification import Verification, verify_database
 
 _BACKED_UP = "backup"
@@ -236,10 +236,8 @@ def _reading(path: Path, *, in_transaction: bool = True) -> Iterator[sqlite3.Con
         if in_transaction:
             connection.execute("BEGIN")
         yield connection
-    except sqlite3.Error as cause:
-        raise refusal(cause, path) from cause
-    except (KeyError, TypeError, ValueError) as cause:
-        raise LogCorrupt(f"{path} does not hold what a log holds: {cause!r}") from cause
+    except (sqlite3.Error, KeyError, TypeError, ValueError) as cause:
+        raise misfit(cause, path) from cause
     finally:
         connection.close()
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tidings.exceptions import LogCorrupt, LogError
+from tidings.exceptions import LogError
 from tidings.log.base import Draft, Known, Retention
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.floors import Floors
 from tidings.log.fold import SAVE_EVERY, Fold
 from tidings.log.newest import Newest
-from tidings.log.schema import INSERT, open_database, refusal, row_of
+from tidings.log.schema import INSERT, misfit, open_database, row_of
 from tidings.log.sqlite_rows import SqliteRows
 from tidings.log.sweeps import Sweeps
 
@@ -171,10 +171,7 @@ def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, 
         raise
     except (sqlite3.Error, KeyError, TypeError, ValueError) as cause:
         connection.close()
-        # What SQLite has no code for, and what Python stumbles over, are rows and tables that no log of ours has.
-        if isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 1) != sqlite3.SQLITE_ERROR:
-            raise refusal(cause, path) from cause
-        raise LogCorrupt(f"{path} does not hold what a log holds: {cause!r}") from cause
+        raise misfit(cause, path) from cause
     return opened
 
 

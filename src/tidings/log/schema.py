@@ -274,6 +274,14 @@ def refusal(error: Exception, path: Path) -> LogError:
             return LogUnavailable(text)
 
 
+def misfit(error: Exception, path: Path) -> LogError:
+    """Return what a fault means that came while a log's own tables were read: what no log holds is damage."""
+    # SQLite has no code for tables that are not there, nor for text that is none; Python stumbles over the rest.
+    if isinstance(error, sqlite3.Error) and _code(error) not in (None, sqlite3.SQLITE_ERROR):
+        return refusal(error, path)
+    return LogCorrupt(f"{path} does not hold what a log holds: {error!r}")
+
+
 def _code(error: Exception) -> int | None:
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF  # the low byte is the primary code
