@@ -1,0 +1,35 @@
+import pytest
+
+from tidings.contract.positions import Position
+from tidings.log.epochs import Epoch, Epochs
+
+EPOCHS = Epochs([Epoch("first", 0), Epoch("second", 10), Epoch("third", 10), Epoch("fourth", 25)])
+
+
+def test_events_are_appended_in_the_newest() -> None:
+    assert EPOCHS.current == Epoch("fourth", 25)
+
+
+@pytest.mark.parametrize(
+    ("offset", "name"), [(0, "first"), (1, "first"), (10, "first"), (11, "third"), (25, "third"), (26, "fourth")]
+)
+def test_a_position_names_the_epoch_that_wrote_it(offset: int, name: str) -> None:
+    assert EPOCHS.position(offset) == Position(name, offset)
+    assert EPOCHS.resolve(Position(name, offset)) == offset
+
+
+@pytest.mark.parametrize(
+    ("position", "offset"),
+    [
+        (Position("first", 10), 10),
+        (Position("first", 11), None),  # what it saw there was lost
+        (Position("second", 10), 10),
+        (Position("second", 11), None),
+        (Position("third", 3), 3),  # a reader that was told so while nothing of its paths came
+        (Position("third", 26), None),
+        (Position("fourth", 999), 999),  # ahead of the log: the caller waits
+        (Position("another", 1), None),
+    ],
+)
+def test_a_position_resumes_where_what_it_saw_is_what_the_log_holds(position: Position, offset: int | None) -> None:
+    assert EPOCHS.resolve(position) == offset
