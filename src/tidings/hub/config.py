@@ -25,10 +25,10 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     """One transaction at most: with SQLite about 20 ms, the longest a tick may keep others waiting."""
     staged_events: int = 20_000
     """Of all publishers together, waiting for the log: beyond it, HTTP is answered `log_busy`."""
-    high_water: int = 256 << 10
+    high_water: int = 192 << 10
     """Bytes a live subscriber's socket may owe before it leaves the live set: several large ticks (200 events of 250
     bytes are 50 KB), so that a burst alone sends nobody away, and little enough that a 200 KB/s reader reads what is
-    under 3 s old, the kernel's 128 KiB included."""
+    under 3 s old: the kernel holds up to 320 KB more, its own 128 KiB and both ends' buffers."""
     ring_bytes: int = 32 << 20
     """Recent events and their encoded frames, for those a little behind: after a restart everyone comes at once."""
     catchup_bytes: int = 64 << 10
