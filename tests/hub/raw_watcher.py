@@ -47,11 +47,14 @@ class RawWatcher:
 
         What a hub says to one client alone comes first and is left out.
         """
-        data = receive(self.socket, size)
-        self._unread += self._stripped.feed(data)
+        self._unread += self.receive_frames(size)
         messages, end = split_frames(self._unread)
         self._unread = self._unread[end:]
         return messages
+
+    def receive_frames(self, size: int = 1 << 18) -> bytes:
+        """Do what `receive` does, and return the bytes as they are; to be used instead of it."""
+        return self._stripped.feed(receive(self.socket, size))
 
 
 class Stripped:
