@@ -9,7 +9,7 @@ from tests.log.sqlite_harness import SqliteHarness
 from tidings.exceptions import LogBusy, LogError, LogUnavailable
 from tidings.log.base import Page, Query, Record, Retention
 from tidings.log.schema import FILE, connect
-from tidings.testing.log_conformance import LogConformance, LogHarness
+from tidings.testing.log_conformance import DurableLogConformance, LogHarness
 from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.harness import ALL
 from tidings.testing.log_conformance.machine import check_against_model
@@ -17,7 +17,7 @@ from tidings.testing.log_conformance.machine import check_against_model
 make = DraftMaker()
 
 
-class TestSqliteLog(LogConformance):
+class TestSqliteLog(DurableLogConformance):
     model_settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
     @pytest.fixture
