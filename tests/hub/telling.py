@@ -1,0 +1,49 @@
+"""Hubs to catch up with, and what a connection was told, briefly."""
+
+from tests.hub.events import progress
+
+from tidings.hub.config import HubConfig
+from tidings.log.memory import MemoryLog
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+
+
+def start(config: HubConfig | None = None, **more: object) -> tuple[InMemoryHub, InMemoryClient]:
+    hub = InMemoryHub(config, **more)  # type: ignore[arg-type]
+    publisher = hub.connect("channels=none")
+    hub.settle()
+    return hub, publisher
+
+
+def faulty(config: HubConfig | None = None) -> tuple[InMemoryHub, InMemoryClient, FaultyLog]:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub, publisher = start(config, log=log)
+    return hub, publisher, log
+
+
+def publish_progress(hub: InMemoryHub, publisher: InMemoryClient, *percents: tuple[str, float]) -> None:
+    for key, percent in percents:
+        publisher.send("operation:progress", progress(key, percent))
+    hub.settle()
+
+
+def told(messages: list[Message]) -> list[tuple[str, object]]:
+    """Return what was said, briefly: of an event its offset, of the rest the position."""
+    brief: list[tuple[str, object]] = []
+    for message in messages:
+        data = message["data"]
+        if "channel" in message:
+            brief.append(("event", int(message["position"].partition(":")[2])))
+        elif message["type"] == "channel:subscribed":
+            brief.append((data["outcome"], int(data["position"].partition(":")[2])))
+        elif message["type"] == "channel:live":
+            brief.append(("live at", int(data["position"].partition(":")[2])))
+        elif message["type"] == "channel:gap":
+            brief.append((f"gap {data['reason']}", (data["after"], data["until"])))
+        elif message["type"] == "channel:unsubscribed":
+            brief.append(("unsubscribed", data["channels"]))
+    return brief
+
+
+def position(offset: int) -> str:
+    return f"{EPOCH}:{offset}"
