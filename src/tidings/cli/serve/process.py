@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 import sys
@@ -48,6 +49,7 @@ def run_hub(settings: ServeSettings, *, remarks: Sequence[str] = ()) -> None:
     configure_logging(settings.log_format, settings.log_level)
     for remark in remarks:
         log.warning(remark)
+    _spare_the_collector()
     process = HubProcess(settings, max_connections=_connections_allowed(settings.max_connections))
     with asyncio.Runner(loop_factory=process.runner.config.get_loop_factory()) as loop:
         loop.run(process.serve())
@@ -148,6 +150,17 @@ class HubProcess:
 
 def _new_epoch() -> str:
     return secrets.token_hex(4)
+
+
+def _spare_the_collector() -> None:
+    """Let Python's cycle collector run a thirtieth as often as it would.
+
+    A hub makes many objects that live for a while (the ring holds tens of thousands) and hardly any cycle, so walking
+    them over and over finds nothing: it took a quarter of the server's time when events came in batches.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def _connections_allowed(wanted: int) -> int:
