@@ -4,7 +4,7 @@ import pytest
 from tests.hub.events import make_record
 
 from tidings.contract.paths import NOTHING
-from tidings.hub.chunks import Chunk, Chunks, Place, meeting
+from tidings.hub.chunks import UNBOUNDED, Chunk, Chunks, Place, meeting, next_stop
 from tidings.log.base import Page
 from tidings.testing.lines import PLAIN_LINES
 
@@ -75,3 +75,8 @@ def test_a_full_page_keeps_three_quarters_of_its_events(offsets: Sequence[int]) 
 def test_a_page_that_is_not_full_ends_where_it_was_to_end() -> None:
     assert meeting(Page([make_record(3)], 77), 77) == 77
     assert meeting(Page([], 700), 1_000) == 700, "there was much to look at, and nothing of it was wanted"
+
+
+def test_who_is_between_two_stops_reads_to_the_next_and_who_is_at_one_as_far_as_may_be() -> None:
+    assert [next_stop(after) for after in (1, 255, 257, 511)] == [256, 256, 512, 512]
+    assert [next_stop(after) for after in (0, 256, 1 << 40)] == [UNBOUNDED] * 3

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tidings.contract.paths import NOTHING
 from tidings.contract.vocabulary import EventClass
 from tidings.exceptions import LogError
-from tidings.hub.chunks import Chunk, Chunks, Place, meeting
+from tidings.hub.chunks import Chunk, Chunks, Place, meeting, next_stop
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
 from tidings.hub.ring import Ring
@@ -135,10 +135,12 @@ class Catchup:
     def _next(self, subscriber: Subscriber) -> Place:
         """Return what `subscriber` reads next."""
         place = _place(subscriber, self._end(subscriber))
-        # The log is read no further than to where the ring begins. The rest is cheaper there, and the last read of the
-        # log is the same for all, at whatever moment each came.
         floor = self._ring.floor
-        return replace(place, until=floor) if place.after < floor < place.until and not place.newest_only else place
+        if place.newest_only or place.after >= floor:
+            return place
+        # The log is read no further than to where the ring begins. The rest is cheaper there, and the last read of the
+        # log is the same for all, at whatever moment each came. The first is short, and ends where everyone's does.
+        return replace(place, until=min(place.until, floor, next_stop(place.after)))
 
     def _tell_gap(self, place: Place, subscriber: Subscriber) -> None:
         """Tell `subscriber` what trimming took before it was read."""

@@ -8,8 +8,12 @@ from tidings.contract.paths import PathSet
 from tidings.hub.wire import WireForm
 from tidings.log.base import Page
 
+UNBOUNDED = 1 << 62
+"""More than any offset."""
 _MOST = 64
 """Chunks remembered: 4 MiB of 64 KiB."""
+_STOP = 256
+"""Offsets between the places at which a page may begin that is read for many."""
 _AGE_S = 1.0
 """How long they are: a `latest` event in one may have been superseded since."""
 
@@ -73,6 +77,14 @@ def meeting(page: Page, until: int) -> int:
     before = page.records[len(page.records) * 3 // 4].offset
     bits = max((before ^ page.scanned).bit_length() - 1, 0)
     return page.scanned >> bits << bits
+
+
+def next_stop(after: int) -> int:
+    """Return how far one may read who is at `after`: from a stop without bound, from elsewhere to the next stop.
+
+    A page for one reader alone is short thereby.
+    """
+    return after + _STOP - after % _STOP if after % _STOP else UNBOUNDED
 
 
 def _from(place: Place) -> Place:
