@@ -12,6 +12,8 @@ class Handler(Protocol):
     """What one connection's messages go to. Calls come from the event loop, one at a time, and must not block.
 
     An optional method `shutdown()` is called when the server drains; without it the connection is closed with 1001.
+    An optional method `invalid_text_received(body)` may say what is wrong with a text message that is not UTF-8, before
+    the connection is closed with 1007.
     An exception that escapes from a call is logged and closes the connection with 1011.
     """
 

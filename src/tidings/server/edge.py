@@ -88,7 +88,7 @@ class HubEdge:
         """Forget a connection whose socket is gone."""
         connection.closed()
         self._connections.remove(connection)
-        log.info("connection closed", connection_id=connection.connection_id, close_code=code, reason=reason)
+        log.info("connection closed", connection_id=connection.connection_id, close_code=int(code), reason=reason)
 
 
 class _NativeHandler:
@@ -110,6 +110,10 @@ class _NativeHandler:
         # Whatever has to wait is known of at once: the hub sends past the transport while nothing does.
         self._socket.set_write_buffer_limits(0, 0)
         self._edge.opened(self._connection)
+
+    def invalid_text_received(self, body: bytes) -> None:
+        """See `Handler`: the contract's own check says what is wrong, and closes."""
+        self._connection.received(body)
 
     def binary_received(self, body: bytes) -> None:
         """See `Handler.binary_received`."""

@@ -9,6 +9,7 @@ import enum
 import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final, Literal, cast
 
 from uvicorn.config import Config
@@ -299,7 +300,11 @@ class WebSocket(asyncio.Protocol):
             try:
                 body.decode()
             except UnicodeDecodeError:
-                self._end(self._reader.fail(CloseCode.INVALID_DATA, "not UTF-8"))
+                explain = getattr(self._handler, "invalid_text_received", None)
+                if explain is not None:
+                    self._guard(partial(explain, body))
+                if self._phase is _Phase.OPEN:
+                    self._end(self._reader.fail(CloseCode.INVALID_DATA, "not UTF-8"))
                 return
         try:
             if kind == TEXT:

@@ -1,0 +1,23 @@
+import json
+
+from tests.server.hub_server import HubServer
+from tests.server.raw_client import RawClient, text
+from websockets.frames import Close, Opcode
+
+
+def test_text_that_is_not_utf_8_is_told_what_is_wrong_before_it_is_closed_with_1007() -> None:
+    with HubServer() as server, RawClient(int(server.ws.split(":")[2].split("/")[0])) as client:
+        client.open("/ws?channels=none", headers=("Sec-WebSocket-Protocol: tidings.v1",))
+        client.send(text(b'{"type":"data:update","skipped":"\xff","id":"1"}'))
+        told = []
+        while (frame := client.frame()).opcode is Opcode.TEXT:
+            told.append(json.loads(bytes(frame.data)))
+    assert [message["type"] for message in told] == [
+        "connection:established",
+        "connection:error",
+        "connection:closed",
+    ]
+    assert told[1]["data"]["code"] == "invalid_utf8"
+    assert "UTF-8" in told[1]["data"]["hint"]
+    assert told[2]["data"]["code"] == 1007
+    assert Close.parse(bytes(frame.data)).code == 1007
