@@ -30,6 +30,7 @@ KEYS = 100_000
 HOT = 50
 FILL = 2_000
 BATCHES = (1, 10, 100, 500)
+STEPS = 200
 EVENTS = 20_000
 """Appended for each figure, or 500 batches."""
 DATA = b'{"operation_id":"op","level":"info","message":"%b"}' % (b"x" * 200)
@@ -151,8 +152,10 @@ class Bench:
             start = time.perf_counter()
             result = call()
             taken.append(time.perf_counter() - start)
-        note = f"{len(result.records)} events" if isinstance(result, Page) else ""
-        print(f"  {name:44}{statistics.median(taken) * 1e3:9.3f} ms{max(taken) * 1e3:9.3f} ms  {note}")
+        self._tell(name, taken, f"{len(result.records)} events" if isinstance(result, Page) else "")
+
+    def _tell(self, name: str, taken: list[float], note: str) -> None:
+        print(f"  {name:44}{statistics.median(taken) * 1e3:9.3f} ms{max(taken) * 1e3:9.3f} ms  {note}", flush=True)
 
     def reads(self) -> None:
         print("\nread, one page                                  median       longest")
@@ -171,12 +174,15 @@ class Bench:
         self.timed("one trace", lambda: self.read(trace_id="0" * 32, conflate=False))
         newest = self.log.newest
         print(f"\nsnapshot, {len(newest):,} keys                      median       longest")
-        self.timed("plan, made anew", lambda: newest.__class__.page and self._plan_anew(), times=10)
+        self.timed("plan, made anew", self._plan_anew, times=10)
         self.timed("plan, gone on with", lambda: newest.page(OPERATIONS, NOTHING, after=at(), until=head, limit=500))
         self.timed("one page", lambda: self.read(after=at(), newest_only=True))
         self.timed("of one key", lambda: self.read(paths=key, newest_only=True))
         self.timed("statistics()", self.log.statistics)
+        while self.log._open.fold.is_due(head):
+            self.log.maintain(0)
         self.timed("maintain() with nothing due", lambda: self.log.maintain(0))
+        self.saves()
 
     def _plan_anew(self) -> object:
         self.log.newest._plans._plans.clear()
@@ -184,12 +190,47 @@ class Bench:
 
     def sweeps(self) -> None:
         print("\nretention, one step                              median       longest")
-        self.log.close()
-        kept = Retention(events=self.rows // 2, superseded_events=1_000)
-        self.log = SqliteLog(self.folder, self.loop, lambda: secrets.token_hex(4), retention=kept)
-        before = self.log.statistics().trimmed_events
-        self.timed("step", lambda: self.log.maintain(time.time_ns()), times=300)
-        print(f"  {self.log.statistics().trimmed_events - before:,} durable events trimmed in 300 steps")
+        durable = self.log.statistics().durable_events
+        for name, kept in (("step", durable * 100 // 104), ("step, far behind", durable // 2)):
+            self.log.close()
+            retention = Retention(events=kept, superseded_events=1_000)
+            self.log = SqliteLog(self.folder, self.loop, lambda: secrets.token_hex(4), retention=retention)
+            self._sweep(name)
+
+    def _sweep(self, name: str) -> None:
+        self._settle()
+        taken: list[float] = []
+        trimmed = [self.log.statistics().trimmed_events]
+        while len(taken) < STEPS:
+            start = time.perf_counter()
+            more = self.log.maintain(time.time_ns())
+            now = time.perf_counter()
+            trimmed.append(self.log.statistics().trimmed_events)
+            if trimmed[-1] > trimmed[-2]:
+                taken.append(now - start)
+            elif more:  # it waits for a checkpoint
+                time.sleep(0.001)
+            else:
+                break
+        self._tell(name, taken, f"{trimmed[-1] - trimmed[0]:,} durable events trimmed in {len(taken)} steps")
+
+    def _settle(self) -> None:
+        """Wait until the checkpoint thread finds nothing to do: it would be in the way of what is measured."""
+        checkpoints = -1
+        while checkpoints != self.log._checkpointer.checkpoints:
+            checkpoints = self.log._checkpointer.checkpoints
+            time.sleep(1.5)
+
+    def saves(self) -> None:
+        """Measure saving the fold, a piece at a time, as retention does every so many events."""
+        self._settle()
+        fold, head, taken = self.log._open.fold, self.log.head, []
+        fold._saved_to = 0
+        while fold.is_due(head):
+            start = time.perf_counter()
+            self.log.maintain(0)
+            taken.append(time.perf_counter() - start)
+        self._tell("saving the fold, one piece", taken, f"{len(taken)} pieces")
 
     def openings(self) -> None:
         print("\nopen")

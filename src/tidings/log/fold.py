@@ -150,7 +150,7 @@ class Fold:
             if self._newest.released:
                 # What waits to be deleted is missing here, and its deletion might be lost.
                 return
-            yield from self._save_pieces(before + 1, channel, type, array("q", self._newest.offsets(channel, type)))
+            yield from self._save_pieces(before + 1, channel, type)
         for name, value in (("folded_to", head), ("generation", before + 1), ("thinned", self._thinned)):
             execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))
         self._saved_to = head
@@ -160,8 +160,12 @@ class Fold:
             execute("DELETE FROM folds WHERE number = ?", number)
             yield
 
-    def _save_pieces(self, generation: int, channel: str, type: str, offsets: "array[int]") -> Iterator[None]:
+    def _save_pieces(self, generation: int, channel: str, type: str) -> Iterator[None]:
+        # Of a hundred thousand keys, each of these two takes some milliseconds.
+        offsets = array("q", self._newest.offsets(channel, type))
+        yield
         of_key = list(self._sweeps.of_key(channel, type).items())
+        yield
         for start in range(0, max(len(offsets), len(of_key)), _PIECE):
             end = start + _PIECE
             counts = msgspec.msgpack.encode(dict(of_key[start:end]))

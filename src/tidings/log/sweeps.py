@@ -15,8 +15,12 @@ from tidings.log.rows import Row, Rows
 
 _STEP = 200
 """Rows that one step deletes at most: each is a page or two of its indexes."""
-_LOOK = 1_000
-"""Rows that one step looks at."""
+_FAR = 1.05
+"""Times its bounds: beyond it, events come faster than small steps trim them,"""
+_HASTE = 3
+"""and steps are so many times as large."""
+_PASS = 200
+"""Rows more than it deletes that one step looks at, to pass those that it does not look for."""
 _SLACK = 64
 """How many events of one key beyond `keep_newest` are thinned out at once."""
 _NS = 1_000_000_000
@@ -135,9 +139,9 @@ class Sweeps:
         over = self.counts.latest_events > self._retention.superseded_events
         return over or _has_come(self.counts.latest_due_ns, now_ns)
 
-    def _is_over(self) -> bool:
+    def _is_over(self, times: float = 1) -> bool:
         counts, retention = self.counts, self._retention
-        return counts.durable_events > retention.events or counts.durable_bytes > retention.bytes
+        return counts.durable_events > times * retention.events or counts.durable_bytes > times * retention.bytes
 
     def step(self, now_ns: int) -> bool:
         """Do one step, in the transaction that the caller opened; return whether more is waiting.
@@ -148,7 +152,7 @@ class Sweeps:
         self._before = before = _Before(
             replace(self.counts), newest.durable_floor, newest.latest_floor, list(self._crowded)
         )
-        self._left = _STEP
+        self._left = _STEP * (_HASTE if self._is_over(_FAR) else 1)
         before.released = self._release()
         if self._left:
             self._thin()
@@ -213,8 +217,9 @@ class Sweeps:
 
     def _sweep_latest(self, now_ns: int) -> None:
         newest, counts = self._newest, self.counts
-        rows = self._rows.latest_after(newest.latest_floor, _LOOK)
-        counts.latest_due_ns = None if len(rows) < _LOOK else _AT_ONCE
+        look = self._left + _PASS
+        rows = self._rows.latest_after(newest.latest_floor, look)
+        counts.latest_due_ns = None if len(rows) < look else _AT_ONCE
         gone: list[int] = []
         for row in rows:
             due_ns = row.received_ns + self._superseded_age_ns
@@ -233,8 +238,9 @@ class Sweeps:
 
     def _sweep_durable(self, now_ns: int) -> None:
         newest, counts = self._newest, self.counts
-        rows = self._rows.after(newest.durable_floor, _LOOK)
-        counts.durable_due_ns = None if len(rows) < _LOOK else _AT_ONCE
+        look = self._left + _PASS
+        rows = self._rows.after(newest.durable_floor, look)
+        counts.durable_due_ns = None if len(rows) < look else _AT_ONCE
         gone: list[Row] = []
         for row in rows:
             if not row.latest:
