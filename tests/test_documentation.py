@@ -55,7 +55,7 @@ def test_python_compiles(name: str) -> None:
             compile(block.text, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-@pytest.mark.parametrize("name", sorted(OURS.keys() - {"docs/errors.md"}))
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_commands_and_options_exist(name: str) -> None:
     commands = set(getattr(typer.main.get_command(cli), "commands", ()))
     document = OURS[name]
