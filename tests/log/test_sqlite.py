@@ -1,14 +1,17 @@
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path as FilePath
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from tests.log.sqlite_harness import SqliteHarness
 
+from tidings.contract.paths import NOTHING, Path, PathSet
 from tidings.exceptions import LogBusy, LogError, LogUnavailable
 from tidings.log.base import Page, Query, Record, Retention
 from tidings.log.schema import FILE, connect
+from tidings.log.sqlite import SqliteLog
 from tidings.testing.log_conformance import DurableLogConformance, LogHarness
 from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.harness import ALL
@@ -57,10 +60,10 @@ def test_retention_that_has_nothing_to_do_asks_the_file_nothing(sqlite: SqliteHa
 
 class TestWhileAnotherHoldsTheFile:
     @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
+    def folder(self, tmp_path: FilePath) -> FilePath:
         return tmp_path / "data"
 
-    def test_an_append_is_tried_again_until_it_is_done(self, sqlite: SqliteHarness, folder: Path) -> None:
+    def test_an_append_is_tried_again_until_it_is_done(self, sqlite: SqliteHarness, folder: FilePath) -> None:
         log = sqlite.open_at(folder)
         done: list[int | LogError] = []
         with closing(connect(folder / FILE, busy_ms=0)) as other:
@@ -80,7 +83,7 @@ class TestWhileAnotherHoldsTheFile:
         assert sqlite.scheduler.retries == 4
 
     def test_it_is_given_up_after_a_while(
-        self, sqlite: SqliteHarness, folder: Path, monkeypatch: pytest.MonkeyPatch
+        self, sqlite: SqliteHarness, folder: FilePath, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("tidings.log.sqlite._GIVE_UP_S", 0.05)
         log = sqlite.open_at(folder)
@@ -91,7 +94,7 @@ class TestWhileAnotherHoldsTheFile:
             assert caught.value.retry_after_ms > 0
         assert sqlite.append(log, make("data:update")) == 1
 
-    def test_the_next_batch_may_not_come_before_the_last_is_done(self, sqlite: SqliteHarness, folder: Path) -> None:
+    def test_the_next_batch_may_not_come_before_the_last_is_done(self, sqlite: SqliteHarness, folder: FilePath) -> None:
         log = sqlite.open_at(folder)
         done: list[int | LogError] = []
         with closing(connect(folder / FILE, busy_ms=0)) as other:
@@ -102,7 +105,7 @@ class TestWhileAnotherHoldsTheFile:
         sqlite.settle()
         assert done == [1]
 
-    def test_closing_tries_what_waits_once_more(self, sqlite: SqliteHarness, folder: Path) -> None:
+    def test_closing_tries_what_waits_once_more(self, sqlite: SqliteHarness, folder: FilePath) -> None:
         log = sqlite.open_at(folder)
         done: list[int | LogError] = []
         with closing(connect(folder / FILE, busy_ms=0)) as other:
@@ -115,7 +118,7 @@ class TestWhileAnotherHoldsTheFile:
         assert done == [1]
         assert sqlite.open_at(folder).head == 1
 
-    def test_what_cannot_be_stored_when_it_is_closed_is_told(self, sqlite: SqliteHarness, folder: Path) -> None:
+    def test_what_cannot_be_stored_when_it_is_closed_is_told(self, sqlite: SqliteHarness, folder: FilePath) -> None:
         log = sqlite.open_at(folder)
         done: list[int | LogError] = []
         with closing(connect(folder / FILE, busy_ms=0)) as other:
@@ -171,3 +174,57 @@ def test_a_reader_far_behind_is_not_slowed_by_the_holes_that_trimming_left(sqlit
     page = sqlite.read(log, Query(after=0, until=log.head, paths=ALL, conflate=False))
     assert len(page.records) == 200 + 10
     assert page.scanned == log.head
+
+
+class TestPagesOfAFewKeys:
+    """Read by their indexes, which bring no more at once than the loop has time for."""
+
+    def both(self, sqlite: SqliteHarness, log: SqliteLog, paths: PathSet, **query: Any) -> list[int]:
+        """Return what is read, which is what looking at everything brings."""
+        asked = Query(after=0, until=log.head, paths=paths, **query)
+        found = sqlite.read_all(log, asked)
+        everything = sqlite.read_all(log, Query(after=0, until=log.head, paths=ALL, conflate=asked.conflate))
+        assert found == [
+            record
+            for record in everything
+            if paths.matches(record.event.channel, record.event.key) and asked.trace_id in (None, record.event.trace_id)
+        ]
+        return [record.offset for record in found]
+
+    def test_of_one_key_with_more_events_than_one_read_takes(self, sqlite: SqliteHarness) -> None:
+        log = sqlite.open(Retention())
+        sqlite.append(log, *(make("data:update", "a") for _ in range(1_700)), make("report:ready", "b"))
+        assert self.both(sqlite, log, PathSet((Path("data", "a"),)), limit=2_000) == list(range(1, 1_701))
+
+    def test_of_a_trace_through_many_segments(self, sqlite: SqliteHarness) -> None:
+        log = sqlite.open(Retention())
+        for _ in range(5):
+            sqlite.append(
+                log, make("data:update", trace_id="wanted"), *(make("operation:start", "op") for _ in range(3_000))
+            )
+        assert len(self.both(sqlite, log, ALL, trace_id="wanted", conflate=False)) == 5
+
+    def test_of_keys_whose_progress_was_kept_or_waits_to_be_deleted(self, sqlite: SqliteHarness) -> None:
+        log = sqlite.open(Retention(superseded_events=0, newest_per_type=5_000))
+        batches = [[make("operation:progress", f"op-{number}") for number in range(600)] for _ in range(2)]
+        for batch in batches:
+            sqlite.append(log, *batch)
+        sqlite.maintain(log, make.now_ns)
+        some = PathSet.of(Path("operations", f"op-{number}") for number in range(6))
+        assert self.both(sqlite, log, some, conflate=False) == [601, 602, 603, 604, 605, 606]
+        sqlite.append(log, make("operation:progress", "op-3"))
+        assert self.both(sqlite, log, some, conflate=False) == [601, 602, 603, 604, 605, 606, 1201]
+        assert self.both(sqlite, log, some) == [601, 602, 603, 605, 606, 1201]
+
+    def test_of_an_emptied_log(self, sqlite: SqliteHarness) -> None:
+        log = sqlite.open(Retention(age_s=1.0, newest_age_s=1.0))
+        sqlite.append(log, make("data:update", "a"))
+        sqlite.maintain(log, make.now_ns + (1 << 40))
+        assert self.both(sqlite, log, PathSet((Path("data", "a"),))) == []
+
+    def test_of_more_paths_than_sqlite_is_asked_for(self, sqlite: SqliteHarness) -> None:
+        log = sqlite.open(Retention())
+        sqlite.append(log, *(make("data:update", f"key-{number % 50}") for number in range(500)))
+        many = PathSet.of(Path("data", f"key-{number}") for number in range(0, 50, 2))
+        assert len(self.both(sqlite, log, many)) == 250
+        assert self.both(sqlite, log, NOTHING) == []

@@ -187,12 +187,18 @@ class Log(Protocol):
     def append(self, batch: Sequence[Draft], done: AppendDone) -> None:
         """Append `batch`, in its order, and call `done`.
 
-        `done` is given LogFull, LogBusy, LogReadOnly or LogUnavailable where nothing of it was stored.
+        `done` is given LogFull, LogBusy, LogReadOnly or LogUnavailable where nothing of it was stored; the last, too,
+        where an event id of the batch is in the log already, which the caller asks `known` before. It may give the next
+        batch from within `done`: that comes after the tail has brought this one.
         """
         ...
 
     def known(self, scope: str, event_id: str) -> Known | None:
-        """Return the event that was published with `event_id` in `scope`, if the log still remembers it."""
+        """Return the event that was published with `event_id` in `scope`, if the log still remembers it.
+
+        Raises:
+            LogError: The log could not look.
+        """
         ...
 
     def read(self, query: Query, done: ReadDone) -> None:
@@ -221,6 +227,9 @@ class Log(Protocol):
 
         Args:
             now_ns: The wall clock, nanoseconds since 1970.
+
+        Raises:
+            LogError: It could not be done; it is tried again with the next call.
         """
         ...
 

@@ -54,7 +54,6 @@ class _Before(Struct):
     latest_floor: int
     crowded: list[Slot]
     released: list[int] = field(default_factory=list)
-    of_key: dict[Slot, int] = field(default_factory=dict)
 
 
 class Sweeps:
@@ -78,6 +77,8 @@ class Sweeps:
         self._crowded: dict[Slot, None] = {}
         self._left = 0
         self._before: _Before | None = None
+        self._of_key_before: dict[Slot, int] = {}
+        """What the step under way changed of `_of_key`, as it was."""
         self.counts = Counts()
 
     def note(self, event: Event, received_ns: int) -> None:
@@ -152,6 +153,7 @@ class Sweeps:
         self._before = before = _Before(
             replace(self.counts), newest.durable_floor, newest.latest_floor, list(self._crowded)
         )
+        self._of_key_before.clear()
         self._left = _STEP * (_HASTE if self._is_over(_FAR) else 1)
         before.released = self._release()
         if self._left:
@@ -182,7 +184,7 @@ class Sweeps:
         newest.durable_floor, newest.latest_floor = before.durable_floor, before.latest_floor
         newest.released.extendleft(reversed(before.released))
         self._crowded = dict.fromkeys(before.crowded)
-        for (channel, type, key), count in before.of_key.items():
+        for (channel, type, key), count in self._of_key_before.items():
             self._of_key[channel, type][key] = count
         self._floors.roll_back()
 
@@ -274,8 +276,7 @@ class Sweeps:
     def _set_of_key(self, slot: Slot, count: int) -> None:
         channel, type, key = slot
         of_type = self._of_key[channel, type]
-        if self._before is not None:
-            self._before.of_key.setdefault(slot, of_type.get(key, 0))
+        self._of_key_before.setdefault(slot, of_type.get(key, 0))
         if count > 0:
             of_type[key] = count
         else:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from tidings.contract.positions import Position
 from tidings.exceptions import LogError
 from tidings.log.base import Known, Record, Retention
@@ -111,6 +113,19 @@ class Appending:
         assert log.known("me", "0123456789abcdeg") == Known(4, "operation:progress", b"{}")
         assert log.known("them", "0123456789abcdef") is None
         assert log.known("me", "another-event-id") is None
+
+    def test_a_batch_with_an_event_id_that_is_known_is_refused_whole(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        tail: list[Record] = []
+        log.follow(tail.extend)
+        harness.append(log, make("data:update", event_id="0123456789abcdef", scope="me"))
+        twice = [make("data:update", event_id="0123456789abcdeg") for _ in range(2)]
+        for batch in ([make("data:update"), make("data:update", event_id="0123456789abcdef", scope="me")], twice):
+            with pytest.raises(LogError):
+                harness.append(log, *batch)
+            assert log.head == 1
+            assert len(harness.history(log)) == len(tail) == 1
+        assert harness.append(log, make("data:update", event_id="0123456789abcdef", scope="you")) == 2
 
     def test_a_position_resumes_where_it_was_given(self, harness: LogHarness) -> None:
         log, make = harness.open(Retention()), DraftMaker()

@@ -1,0 +1,169 @@
+"""Retention by itself, over rows in memory: what a step that is rolled back undoes."""
+
+import hypothesis.strategies as st
+from hypothesis import given
+from tests.log.test_newest import Writer, newest
+
+from tidings.contract.paths import Path, PathSet
+from tidings.contract.vocabulary import SlotEffect
+from tidings.log.base import Record, Retention
+from tidings.log.floors import Floors
+from tidings.log.memory_rows import Blocks, MemoryRows
+from tidings.log.newest import Newest
+from tidings.log.sweeps import Sweeps
+
+RETENTION = Retention(events=20, superseded_events=5, keep_newest={"log": 3})
+ALL = PathSet((Path("operations"),))
+
+
+class Log:
+    """Rows, what is the newest of them, and retention."""
+
+    def __init__(self, retention: Retention = RETENTION) -> None:
+        self.newest: Newest = newest()
+        self.rows = MemoryRows(retention.keep_newest)
+        self.floors = Floors()
+        self.sweeps = Sweeps(self.rows, self.newest, self.floors, retention)
+        self.write = Writer(self.newest)
+
+    def append(
+        self, type: str, key: str | None, *, latest: bool = False, effect: SlotEffect = SlotEffect.REPLACE
+    ) -> None:
+        event = self.write(type, key, latest=latest, effect=effect)
+        self.rows.append(Record(self.write.offset, event, 0), "")
+        self.sweeps.note(event, 0)
+
+    def state(self) -> object:
+        counts = self.sweeps.counts
+        return (
+            (counts.durable_events, counts.durable_bytes, counts.latest_events, counts.trimmed),
+            (self.newest.durable_floor, self.newest.latest_floor, list(self.newest.released)),
+            {key: count for key, count in self.sweeps.of_key("operations", "log").items() if count},
+            (self.floors.above(0, ALL), self.floors.above(0, PathSet((Path("operations", "a"),)))),
+            self.sweeps.is_due(0),
+        )
+
+
+class Unwritten(MemoryRows):
+    """Rows of a transaction that comes to nothing: what is deleted stays."""
+
+    def delete(self, offsets: object) -> None:
+        pass
+
+
+events = st.tuples(
+    st.sampled_from(["log", "start", "progress", "alert"]),
+    st.sampled_from(["a", "b", None]),
+    st.sampled_from([SlotEffect.REPLACE, SlotEffect.REPLACE, SlotEffect.CLEAR]),
+)
+
+
+@given(st.lists(st.one_of(events, st.just("step"), st.just("fail")), max_size=150))
+def test_a_step_that_is_rolled_back_is_as_if_it_had_not_been(
+    steps: list[str | tuple[str, str | None, SlotEffect]],
+) -> None:
+    log = Log()
+    for step in steps:
+        if isinstance(step, tuple):
+            type, key, effect = step
+            log.append(type, key, latest=type == "progress", effect=effect if type == "alert" else SlotEffect.REPLACE)
+        elif step == "step":
+            log.sweeps.step(0)
+            log.sweeps.committed()
+        else:
+            before = log.state()
+            log.sweeps._rows = Unwritten(())
+            log.sweeps._rows.__dict__.update(log.rows.__dict__)
+            log.sweeps.step(0)
+            log.sweeps.rolled_back()
+            log.sweeps._rows = log.rows
+            assert log.state() == before
+    while log.sweeps.is_due(0):
+        log.sweeps.step(0)
+        log.sweeps.committed()
+    counts = log.sweeps.counts
+    assert counts.durable_events <= RETENTION.events
+    assert counts.latest_events <= RETENTION.superseded_events
+    in_range = [record for record in log.rows.all.after(log.newest.durable_floor) if record.event.type != "progress"]
+    assert counts.durable_events == len(in_range)
+
+
+def test_thinning_that_is_rolled_back_is_done_again() -> None:
+    log = Log()
+    for _ in range(8):
+        log.append("log", "a")
+    before = log.state()
+    log.sweeps.step(0)
+    assert log.sweeps.of_key("operations", "log") == {"a": 3}
+    log.sweeps.rolled_back()
+    assert log.state() == before
+    assert log.sweeps.of_key("operations", "log") == {"a": 8}
+
+
+def test_rolling_back_nothing_changes_nothing() -> None:
+    log = Log()
+    log.append("start", "a")
+    before = log.state()
+    log.sweeps.rolled_back()
+    assert log.state() == before
+
+
+def test_a_crowded_key_is_thinned_in_steps() -> None:
+    log = Log(Retention(keep_newest={"log": 10}))
+    for _ in range(1_000):
+        log.append("log", "a")
+    steps = 0
+    while log.sweeps.is_due(0):
+        log.sweeps.step(0)
+        log.sweeps.committed()
+        steps += 1
+    assert steps > 3
+    assert [record.offset for record in log.rows.all.after(0)] == list(range(991, 1_001))
+    assert log.sweeps.of_key("operations", "log") == {"a": 10}
+    assert log.sweeps.counts.trimmed == 990
+    assert log.floors.above(0, ALL) == 990
+
+
+def test_steps_are_longer_where_retention_is_far_behind() -> None:
+    log = Log(Retention(events=5_000))
+    for _ in range(5_800):
+        log.append("start", "a")
+    trimmed = []
+    while log.sweeps.is_due(0):
+        before = log.sweeps.counts.trimmed
+        log.sweeps.step(0)
+        log.sweeps.committed()
+        trimmed.append(log.sweeps.counts.trimmed - before)
+    assert trimmed == [600, 200]
+
+
+def test_a_step_that_has_its_fill_leaves_the_rest_to_the_next() -> None:
+    log = Log(Retention(superseded_events=0, keep_newest={"log": 1}))
+    for _ in range(300):
+        log.append("log", "a")
+        log.append("progress", "a", latest=True)
+    assert log.sweeps.step(0)
+    log.sweeps.committed()
+    assert log.sweeps.counts.latest_events == 300, "thinning took all that one step may"
+
+
+def test_what_is_not_there_is_not_deleted_twice() -> None:
+    log = Log()
+    log.append("start", "a")
+    log.rows.delete([1, 7])
+    log.rows.delete([1])
+    assert list(log.rows.all.after(0)) == []
+
+
+class TestBlocks:
+    @given(st.lists(st.integers(1, 3_000), unique=True), st.sets(st.integers(1, 3_000)), st.integers(0, 3_100))
+    def test_reading_goes_on_in_order_over_any_holes(self, offsets: list[int], gone: set[int], after: int) -> None:
+        event = Writer(newest())("start", "a")
+        blocks = Blocks()
+        for offset in sorted(offsets):
+            blocks.append(Record(offset, event, 0))
+        for offset in gone:
+            blocks.delete(offset)
+        left = sorted(set(offsets) - gone)
+        assert [record.offset for record in blocks.after(after)] == [offset for offset in left if offset > after]
+        assert all((blocks.get(offset) is not None) == (offset in left) for offset in range(1, 3_000, 7))
