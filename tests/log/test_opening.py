@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tests.log.sqlite_harness import SqliteHarness
 
+from tidings.contract.paths import Path as EventPath
+from tidings.contract.paths import PathSet
 from tidings.contract.positions import Position
 from tidings.log.base import Retention
 from tidings.log.files import verify
@@ -115,6 +117,21 @@ def test_few_rows_are_read_where_the_fold_was_saved(sqlite: SqliteHarness, kille
     (saved_to,) = again._open.connection.execute("SELECT value FROM meta WHERE name = 'folded_to'").fetchone()
     assert saved_to == 3_000
     assert verify(sqlite.folder_of(again)).faults == ()
+
+
+def test_what_is_thinned_out_and_then_trimmed_is_forgotten_in_the_file_too(sqlite: SqliteHarness) -> None:
+    retention = Retention(events=5, keep_newest={"operation:log": 2})
+    log, make = sqlite.open(retention), DraftMaker()
+    paths = PathSet((EventPath("operations", "a"),))
+    sqlite.append(log, *(make("operation:log", "a") for _ in range(4)))
+    sqlite.maintain(log, make.now_ns)
+    floors = log._open.connection.execute("SELECT channel, key, trimmed FROM floors")
+    assert floors.fetchall() == [("operations", "a", 2)]
+    sqlite.append(log, *(make("data:update", "b") for _ in range(5)))
+    sqlite.maintain(log, make.now_ns)
+    floors = log._open.connection.execute("SELECT channel, key, trimmed FROM floors")
+    assert floors.fetchall() == [("operations", "", 3)]
+    assert sqlite.crash(log, retention).trimmed(0, paths) == 3
 
 
 def test_another_retention_counts_anew(sqlite: SqliteHarness) -> None:

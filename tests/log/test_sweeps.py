@@ -147,6 +147,19 @@ def test_a_step_that_has_its_fill_leaves_the_rest_to_the_next() -> None:
     assert log.sweeps.counts.latest_events == 300, "thinning took all that one step may"
 
 
+def test_what_waits_to_be_deleted_goes_before_anything_else() -> None:
+    log = Log(Retention(superseded_events=0))
+    for number in range(300):
+        log.append("progress", f"op-{number}", latest=True)
+    while log.sweeps.step(0):
+        log.sweeps.committed()
+    assert log.sweeps.counts.latest_events == 0, "all of them stay as the newest of their keys"
+    for number in range(300):
+        log.append("progress", f"op-{number}", latest=True)
+    assert log.sweeps.step(0)
+    assert (len(log.newest.released), log.sweeps.counts.latest_events) == (100, 300)
+
+
 def test_what_is_not_there_is_not_deleted_twice() -> None:
     log = Log()
     log.append("start", "a")

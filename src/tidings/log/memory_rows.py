@@ -89,7 +89,7 @@ class MemoryRows:
 
     def durable_of(self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int) -> Sequence[Row]:
         """See `Rows.durable_of`."""
-        offsets = [offset for offset in self._of_key[channel, type, key] if offset > after]
+        offsets = [offset for offset in self._of_key.get((channel, type, key), ()) if offset > after]
         return [row for row in map(self.find, offsets[:-keep][:limit]) if row is not None]
 
     def find(self, offset: int) -> Row | None:
