@@ -251,6 +251,7 @@ class Bench:
         self.log = self.open()
         for _ in range(50):
             self.append(self.drafts("random keys and traces", FILL))
+        self._settle()  # the copy must not be made while the checkpoint thread moves what is copied
         left = self.folder.with_name("left")
         left.mkdir()
         for name in ("log.db", "log.db-wal"):

@@ -134,7 +134,7 @@ def test_steps_are_longer_where_retention_is_far_behind() -> None:
         log.sweeps.step(0)
         log.sweeps.committed()
         trimmed.append(log.sweeps.counts.trimmed - before)
-    assert trimmed == [600, 200]
+    assert trimmed == [512, 288]
 
 
 def test_a_step_that_has_its_fill_leaves_the_rest_to_the_next() -> None:
@@ -157,7 +157,7 @@ def test_what_waits_to_be_deleted_goes_before_anything_else() -> None:
     for number in range(300):
         log.append("progress", f"op-{number}", latest=True)
     assert log.sweeps.step(0)
-    assert (len(log.newest.released), log.sweeps.counts.latest_events) == (100, 300)
+    assert (len(log.newest.released), log.sweeps.counts.latest_events) == (172, 300)
 
 
 def test_what_is_not_there_is_not_deleted_twice() -> None:

@@ -13,13 +13,13 @@ from tidings.log.floors import Floors
 from tidings.log.newest import Newest
 from tidings.log.rows import Row, Rows
 
-_STEP = 200
+_STEP = 128
 """Rows that one step deletes at most: each is a page or two of its indexes."""
 _FAR = 1.05
 """Times its bounds: beyond it, events come faster than small steps trim them,"""
-_HASTE = 3
+_HASTE = 4
 """and steps are so many times as large."""
-_PASS = 200
+_PASS = 128
 """Rows more than it deletes that one step looks at, to pass those that it does not look for."""
 _SLACK = 64
 """How many events of one key beyond `keep_newest` are thinned out at once."""
