@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -150,6 +151,26 @@ class TestBackup:
         assert sorted(file.name for file in tmp_path.iterdir()) == ["copy.db", "data"]
         restore(made.path, tmp_path / "restored")
         assert sqlite.history(sqlite.open_at(tmp_path / "restored", KEPT)) == history
+
+    def test_publishing_goes_on_while_a_copy_is_made(
+        self, sqlite: SqliteHarness, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The copy holds the write-ahead log for as long as it takes; checkpoints give way to it, appends need not."""
+        monkeypatch.setattr("tidings.log.checkpoint._EVERY_S", 0.01)
+        monkeypatch.setattr("tidings.log.checkpoint._WAL_BYTES", 1 << 20)
+        log = sqlite.open_at(folder)
+        for _ in range(20):
+            sqlite.append(log, *(make("data:update", data=b"1" * 2_000) for _ in range(500)))
+        made: list[int] = []
+        copying = threading.Thread(target=lambda: made.append(backup(folder, tmp_path / "copy").events))
+        copying.start()
+        while copying.is_alive():
+            sqlite.append(log, *(make("data:update", data=b"1" * 2_000) for _ in range(20)))
+        copying.join()
+        assert 10_000 <= made[0] <= log.head
+        assert log.head > 10_000, "nothing was published meanwhile"
+        assert verify(tmp_path / "copy").faults == ()
+        assert [record.offset for record in sqlite.history(log)] == list(range(1, log.head + 1))
 
     def test_a_copy_of_a_log_that_was_killed_has_what_it_acknowledged(
         self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
