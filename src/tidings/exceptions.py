@@ -89,11 +89,7 @@ class TidingsError(Exception):
 
 
 class ContractError(TidingsError):
-    """Something that was sent is not what the contract allows.
-
-    Attributes:
-        path: Where in the message, as a JSON path; "" where it was no message (a URL, a header).
-    """
+    """Something that was sent is not what the contract allows; `path` is where, as a JSON path, or "" outside a message."""
 
     code = "invalid_message"
     usual_path: ClassVar[str] = ""
