@@ -89,7 +89,7 @@ class TidingsError(Exception):
 
 
 class ContractError(TidingsError):
-    """Something that was sent is not what the contract allows; `path` is where, as a JSON path, or "" outside a message."""
+    """Something that was sent is not what the contract allows; `path` is its JSON path, "" outside a message."""
 
     code = "invalid_message"
     usual_path: ClassVar[str] = ""
