@@ -5,7 +5,7 @@ from tidings.contract.paths import parse_paths
 from tidings.contract.positions import Position
 from tidings.hub.lanes import Lane, LaneKey, Lanes
 from tidings.hub.subscriber import Subscriber
-from tidings.testing.lines import PLAIN_LINES, VERSIONED_LINES
+from tidings.server.forms import PLAIN_LINES, VERSIONED_LINES
 from tidings.testing.outlet import MemoryOutlet
 
 

@@ -1,1 +1,1 @@
-"""."""
+"""The hub: staging, delivery, lanes, cursors, and the rules of a connection."""

@@ -38,7 +38,7 @@ class VersionedWebSocket:
 
 
 class PlainLines:
-    """`PlainWebSocket` for servers that frame messages themselves (ASGI): one envelope a line."""
+    """`PlainWebSocket` for servers that frame messages themselves (ASGI), and for tests: one envelope a line."""
 
     name = "plain lines"
 
@@ -52,7 +52,7 @@ class PlainLines:
 
 
 class VersionedLines:
-    """`VersionedWebSocket` for servers that frame messages themselves (ASGI): one envelope a line."""
+    """`VersionedWebSocket` for servers that frame messages themselves (ASGI), and for tests: one envelope a line."""
 
     name = "v1 lines"
 

@@ -13,8 +13,8 @@ from tidings.hub.connections import Connections
 from tidings.hub.hub import Hub
 from tidings.log.base import Log
 from tidings.log.memory import MemoryLog
+from tidings.server.forms import PLAIN_LINES, VERSIONED_LINES
 from tidings.testing.clock import ManualClock
-from tidings.testing.lines import PLAIN_LINES, VERSIONED_LINES
 from tidings.testing.loop import ManualLoop
 from tidings.testing.outlet import MemoryOutlet
 
