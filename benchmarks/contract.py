@@ -17,7 +17,7 @@ import msgspec
 
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope, Event, decode_envelope, encode_event
-from tidings.contract.payloads import OperationProgress
+from tidings.contract.payloads import OperationProgressData
 from tidings.contract.timestamps import from_nanoseconds
 
 EVENT_BYTES = 250
@@ -71,7 +71,7 @@ def measure(rounds: int) -> dict[str, float]:
     assert [encode_event(event) for event in events] == bodies
 
     decode_any = msgspec.json.Decoder(Envelope).decode
-    decode_payload = msgspec.json.Decoder(OperationProgress).decode
+    decode_payload = msgspec.json.Decoder(OperationProgressData).decode
 
     def everything() -> list[bytes]:
         return [encode_event(contract.read(decode_envelope(body), receipt)) for body in bodies]

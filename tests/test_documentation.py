@@ -86,7 +86,7 @@ async def test_the_mounted_hub_works(tmp_path: Path, monkeypatch: pytest.MonkeyP
         names["hub_app"].lifespan(),
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
     ):
-        position = await names["publish"](names["hub_app"], "data:update", tidings.DataUpdate(dataset="prices"))
+        position = await names["publish"](names["hub_app"], "data:update", tidings.DataUpdateData(dataset="prices"))
         snapshot = (await client.get("/tidings/v1/snapshot?channel=data")).json()
     assert [event["position"] for event in snapshot["events"]] == [position]
     assert (tmp_path / "tidings-data").is_dir()

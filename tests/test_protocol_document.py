@@ -172,7 +172,7 @@ def _accepted_lengths(check: Callable[[str], object]) -> list[int]:
 def _declare(name: str) -> None:
     """Declare an event whose type is as long as `name`."""
     type_name = f"weather:{name}"[: len(name)]
-    check_event_type(EventType(type=type_name, channel="weather", payload=payloads.DataUpdate))
+    check_event_type(EventType(type=type_name, channel="weather", payload=payloads.DataUpdateData))
 
 
 @pytest.mark.parametrize(("heading", "struct"), [("Defaults", HubConfig), ("Retention defaults", Retention)])

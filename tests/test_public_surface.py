@@ -55,7 +55,9 @@ def test_importing_loads_nothing_but_the_package_itself() -> None:
 
 
 def test_the_words_of_the_contract_need_no_client() -> None:
-    loaded = python("import sys, tidings; tidings.MessageType, tidings.OperationProgress; print(*sys.modules)").split()
+    loaded = python(
+        "import sys, tidings; tidings.MessageType, tidings.OperationProgressData; print(*sys.modules)"
+    ).split()
     assert "tidings.contract.payloads" in loaded
     assert not {"tidings.client", "websockets", "asyncio"} & set(loaded)
 

@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from tidings.contract.payloads import ConnectionClosed as ConnectionClosed
     from tidings.contract.payloads import ConnectionEstablished as ConnectionEstablished
     from tidings.contract.payloads import ContractIdentity as ContractIdentity
-    from tidings.contract.payloads import DataError as DataError
-    from tidings.contract.payloads import DataProcessed as DataProcessed
-    from tidings.contract.payloads import DataUpdate as DataUpdate
+    from tidings.contract.payloads import DataErrorData as DataErrorData
+    from tidings.contract.payloads import DataProcessedData as DataProcessedData
+    from tidings.contract.payloads import DataUpdateData as DataUpdateData
     from tidings.contract.payloads import ErrorData as ErrorData
-    from tidings.contract.payloads import LicenseExpired as LicenseExpired
-    from tidings.contract.payloads import OperationCancelled as OperationCancelled
-    from tidings.contract.payloads import OperationComplete as OperationComplete
-    from tidings.contract.payloads import OperationEstimate as OperationEstimate
-    from tidings.contract.payloads import OperationFailed as OperationFailed
-    from tidings.contract.payloads import OperationLog as OperationLog
-    from tidings.contract.payloads import OperationProgress as OperationProgress
-    from tidings.contract.payloads import OperationStart as OperationStart
+    from tidings.contract.payloads import LicenseExpiredData as LicenseExpiredData
+    from tidings.contract.payloads import OperationCancelledData as OperationCancelledData
+    from tidings.contract.payloads import OperationCompleteData as OperationCompleteData
+    from tidings.contract.payloads import OperationEstimateData as OperationEstimateData
+    from tidings.contract.payloads import OperationFailedData as OperationFailedData
+    from tidings.contract.payloads import OperationLogData as OperationLogData
+    from tidings.contract.payloads import OperationProgressData as OperationProgressData
+    from tidings.contract.payloads import OperationStartData as OperationStartData
     from tidings.contract.payloads import Payload as Payload
-    from tidings.contract.payloads import ReportReady as ReportReady
-    from tidings.contract.payloads import SystemAlert as SystemAlert
-    from tidings.contract.payloads import SystemMetrics as SystemMetrics
-    from tidings.contract.payloads import SystemStatus as SystemStatus
+    from tidings.contract.payloads import ReportReadyData as ReportReadyData
+    from tidings.contract.payloads import SystemAlertData as SystemAlertData
+    from tidings.contract.payloads import SystemMetricsData as SystemMetricsData
+    from tidings.contract.payloads import SystemStatusData as SystemStatusData
     from tidings.contract.vocabulary import ChannelType as ChannelType
     from tidings.contract.vocabulary import EventClass as EventClass
     from tidings.contract.vocabulary import MessageType as MessageType
@@ -132,9 +132,9 @@ __all__ = [
     "Contract",
     "ContractError",
     "ContractIdentity",
-    "DataError",
-    "DataProcessed",
-    "DataUpdate",
+    "DataErrorData",
+    "DataProcessedData",
+    "DataUpdateData",
     "Draining",
     "ErrorData",
     "EventClass",
@@ -159,7 +159,7 @@ __all__ = [
     "InvalidTimestamp",
     "InvalidTraceID",
     "InvalidUTF8",
-    "LicenseExpired",
+    "LicenseExpiredData",
     "Live",
     "LogBusy",
     "LogCorrupt",
@@ -177,13 +177,13 @@ __all__ = [
     "NotFound",
     "NotPublishable",
     "NotSupported",
-    "OperationCancelled",
-    "OperationComplete",
-    "OperationEstimate",
-    "OperationFailed",
-    "OperationLog",
-    "OperationProgress",
-    "OperationStart",
+    "OperationCancelledData",
+    "OperationCompleteData",
+    "OperationEstimateData",
+    "OperationFailedData",
+    "OperationLogData",
+    "OperationProgressData",
+    "OperationStartData",
     "OriginRefused",
     "Outcome",
     "Payload",
@@ -191,14 +191,14 @@ __all__ = [
     "PublishTimeout",
     "ReceivedEvent",
     "Reconnect",
-    "ReportReady",
+    "ReportReadyData",
     "RequestError",
     "ServeError",
     "State",
     "Status",
-    "SystemAlert",
-    "SystemMetrics",
-    "SystemStatus",
+    "SystemAlertData",
+    "SystemMetricsData",
+    "SystemStatusData",
     "TidingsError",
     "TooDeep",
     "TooManyConnections",

@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 import tidings
 from tidings.client import Client, LinkOptions, State, Status, Window, connect
 from tidings.client.options import OnChange
-from tidings.contract.payloads import OperationStart
+from tidings.contract.payloads import OperationStartData
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import (
     ClientError,
@@ -130,7 +130,7 @@ async def _connected(port: int, on_change: OnChange | None) -> Client:
 class TestPublishing:
     async def test_a_struct_or_a_mapping_by_name_or_by_constant(self, hub: HubServer) -> None:
         async with connect(hub.url) as client:
-            first = await client.publish(MessageType.OPERATION_START, OperationStart(operation_id="a"))
+            first = await client.publish(MessageType.OPERATION_START, OperationStartData(operation_id="a"))
             second = await client.publish("operation:start", {"operation_id": "b"})
             assert (first.duplicate, second.duplicate) == (False, False)
             assert first.position != second.position

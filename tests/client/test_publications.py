@@ -3,19 +3,19 @@ import pytest
 from msgspec import Raw
 
 from tidings.client.publications import Draft, PayloadLike, Publications, check_draft, encode_data
-from tidings.contract.payloads import OperationProgress, SystemStatus
+from tidings.contract.payloads import OperationProgressData, SystemStatusData
 from tidings.exceptions import InvalidEventID, InvalidPayload, InvalidTraceID, PayloadTooLarge
 
 
 @pytest.mark.parametrize(
     ("payload", "wire"),
     [
-        (OperationProgress(operation_id="a", progress=1), b'"operation_id":"a"'),
+        (OperationProgressData(operation_id="a", progress=1), b'"operation_id":"a"'),
         ({"operation_id": "a"}, b'{"operation_id":"a"}'),
         (Raw(b'{"a":1}'), b'{"a":1}'),
         (b'{"a":1}', b'{"a":1}'),
         (None, b"null"),
-        (SystemStatus(status="healthy", uptime=1, active_operations=0, metrics={}), b'"status":"healthy"'),
+        (SystemStatusData(status="healthy", uptime=1, active_operations=0, metrics={}), b'"status":"healthy"'),
     ],
 )
 def test_payloads_of_every_kind_are_encoded(payload: PayloadLike, wire: bytes) -> None:

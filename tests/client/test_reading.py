@@ -5,7 +5,7 @@ from msgspec import Raw
 from tidings.client.reading import event_key, event_type, read_event
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import OperationFailed
+from tidings.contract.payloads import OperationFailedData
 
 CONTRACT = Contract()
 
@@ -18,7 +18,7 @@ def read(type: str, data: object) -> tuple[object, str | None]:
 def test_the_old_name_of_a_failure_is_read_as_one() -> None:
     data = {"operation_id": "a", "code": "c", "message": "m", "recoverable": False}
     payload, key = read("operation:error", data)
-    assert isinstance(payload, OperationFailed)
+    assert isinstance(payload, OperationFailedData)
     assert key == "a"
     assert event_type(CONTRACT, "operation:error") is CONTRACT.events["operation:failed"]
 

@@ -13,7 +13,7 @@ from tidings.client.session import Phase, Session
 from tidings.client.state import State
 from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
-from tidings.contract.payloads import DataUpdate
+from tidings.contract.payloads import DataUpdateData
 from tidings.exceptions import CommandRefused, ConnectionLost, HubClosed, NotAHub
 
 CONTRACT = Contract()
@@ -94,7 +94,7 @@ class TestReading:
         go_live(session)
         (item,) = session.received(event("e:6", "prices", 3, event_id="0123456789abcdef"), 1.0)
         assert isinstance(item, ReceivedEvent)
-        assert item.payload == DataUpdate(dataset="prices", version=3)
+        assert item.payload == DataUpdateData(dataset="prices", version=3)
         assert (item.key, item.position, item.event_id) == ("prices", "e:6", "0123456789abcdef")
 
     @pytest.mark.parametrize(("type", "data"), [("moon:landed", {"crew": 3}), ("data:update", {"records": -1})])

@@ -8,7 +8,7 @@ from tests.client.waiting import PROMPT
 
 from tidings.client import State, sync
 from tidings.client.items import Live
-from tidings.contract.payloads import DataUpdate
+from tidings.contract.payloads import DataUpdateData
 from tidings.exceptions import ClientError, CommandRefused, HubClosed, HubUnreachable
 
 
@@ -26,7 +26,7 @@ def test_publishing_and_watching_block(hub: HubServer) -> None:
                 client.publish("data:update", {"version": number})
             versions = []
             for event in watch:
-                assert isinstance(event.payload, DataUpdate)
+                assert isinstance(event.payload, DataUpdateData)
                 versions.append(event.payload.version)
                 if len(versions) == 200:
                     break

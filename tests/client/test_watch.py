@@ -10,7 +10,7 @@ from tests.client.waiting import PROMPT, until
 
 from tidings.client import Buffer, Client, Gap, Live, ReceivedEvent, State, Watch, connect
 from tidings.client.items import Notice
-from tidings.contract.payloads import DataUpdate, OperationProgress
+from tidings.contract.payloads import DataUpdateData, OperationProgressData
 from tidings.exceptions import ClientError, CommandRefused, HubClosed, InvalidPosition
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
@@ -25,7 +25,7 @@ async def publish(client: Client, first: int, last: int, dataset: str = "prices"
 
 def version(event: ReceivedEvent | Notice) -> int:
     assert isinstance(event, ReceivedEvent)
-    assert isinstance(event.payload, DataUpdate)
+    assert isinstance(event.payload, DataUpdateData)
     assert isinstance(event.payload.version, int)
     return event.payload.version
 
@@ -43,7 +43,7 @@ async def test_events_come_typed_and_with_their_raw_data(hub: HubServer) -> None
         (event,) = await take(watch, 1)
     assert event.type == "operation:progress"
     assert (event.channel, event.key, event.trace_id) == ("operations", "a", "trace-1")
-    assert event.payload == OperationProgress(operation_id="a", progress=40)
+    assert event.payload == OperationProgressData(operation_id="a", progress=40)
     assert b'"own":1' in event.data
     assert event.position == accepted.position
 
@@ -330,7 +330,7 @@ async def test_a_pace_bundles_what_comes(hub: HubServer) -> None:
             await client.publish("operation:progress", {"operation_id": "a", "progress": number})
         seen = []
         async for event in watch:
-            assert isinstance(event.payload, OperationProgress)
+            assert isinstance(event.payload, OperationProgressData)
             seen.append(event.payload.progress)
             if seen[-1] == 100:
                 break

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from tidings.contract.catalogue import BUILTIN, EventType
-from tidings.contract.payloads import SystemAlert
+from tidings.contract.payloads import SystemAlertData
 
 text = st.text(st.characters(codec="utf-8"), max_size=8)
 key_text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=12)
@@ -59,7 +59,7 @@ def members_of(event: EventType) -> st.SearchStrategy[dict[str, Any]]:
     fields = {field.name: values_of(field.type) for field in info.fields}
     if event.key is not None:
         fields[event.key] = key_text
-    if event.payload is SystemAlert:  # the other parts of an alert's key
+    if event.payload is SystemAlertData:  # the other parts of an alert's key
         fields |= {"code": key_text, "operation_id": key_text}
     required = {field.name: fields.pop(field.name) for field in info.fields if field.required}
     unknown = st.dictionaries(st.just("unknown"), json_values, max_size=1)

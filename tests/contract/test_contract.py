@@ -9,7 +9,7 @@ from tidings.contract.catalogue import BUILTIN, EventType
 from tidings.contract.commands import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope, decode_envelope
-from tidings.contract.payloads import DataUpdate, OperationFailed, OperationProgress, Payload
+from tidings.contract.payloads import DataUpdateData, OperationFailedData, OperationProgressData, Payload
 from tidings.contract.vocabulary import EventClass, MessageType, SlotEffect
 from tidings.exceptions import InvalidContract, InvalidPayload, PayloadTooLarge, UnknownType
 
@@ -132,7 +132,7 @@ def test_white_space_between_tokens_becomes_spaces_and_all_else_stays() -> None:
 def test_the_old_name_is_read_as_the_new_one() -> None:
     event = read(message("operation:error", f'{{"operation_id":"a",{FAILED}}}'))
     assert (event.type, event.key, event.effect) == ("operation:failed", "a", SlotEffect.END)
-    assert isinstance(CONTRACT.decode("operation:error", event.data), OperationFailed)
+    assert isinstance(CONTRACT.decode("operation:error", event.data), OperationFailedData)
 
 
 @pytest.mark.parametrize(
@@ -271,5 +271,5 @@ def test_an_envelope_made_by_hand_is_checked_like_a_read_one() -> None:
     envelope = Envelope(type="data:update", data=Raw(b'{"dataset":"\\u007f"}'))
     with pytest.raises(Exception, match=r"^\$\.data\.dataset: the key holds control characters$"):
         CONTRACT.read(envelope, FixedReceipt())
-    assert isinstance(CONTRACT.decode("data:update", b"{}"), DataUpdate)
-    assert isinstance(CONTRACT.decode("operation:progress", PROGRESS.encode()), OperationProgress)
+    assert isinstance(CONTRACT.decode("data:update", b"{}"), DataUpdateData)
+    assert isinstance(CONTRACT.decode("operation:progress", PROGRESS.encode()), OperationProgressData)

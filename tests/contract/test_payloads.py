@@ -9,12 +9,12 @@ from tidings.contract.catalogue import BUILTIN
 from tidings.contract.payloads import (
     AuthFailed,
     ErrorData,
-    OperationComplete,
-    OperationLog,
-    OperationProgress,
-    OperationStart,
+    OperationCompleteData,
+    OperationLogData,
+    OperationProgressData,
+    OperationStartData,
     Payload,
-    SystemStatus,
+    SystemStatusData,
     encode_payload,
 )
 
@@ -57,16 +57,16 @@ def test_fields_are_the_contract_s_in_its_order(event: Any) -> None:
 
 
 def test_the_base_of_every_payload_forbids_change() -> None:
-    progress = OperationProgress(operation_id="a", progress=1)
+    progress = OperationProgressData(operation_id="a", progress=1)
     with pytest.raises(AttributeError):
         progress.progress = 2  # type: ignore[misc]
 
 
 def test_progress_is_written_as_the_source_s_struct_is() -> None:
-    assert encode_payload(OperationProgress(operation_id="op-1", progress=42.5)) == (
+    assert encode_payload(OperationProgressData(operation_id="op-1", progress=42.5)) == (
         b'{"operation_id":"op-1","progress":42.5,"current_step":"","total_steps":0}'
     )
-    full = OperationProgress(operation_id="op-1", progress=100.0, current_step="x", total_steps=5, message="m")
+    full = OperationProgressData(operation_id="op-1", progress=100.0, current_step="x", total_steps=5, message="m")
     assert list(json.loads(encode_payload(full))) == [
         "operation_id",
         "progress",
@@ -77,7 +77,7 @@ def test_progress_is_written_as_the_source_s_struct_is() -> None:
 
 
 def test_status_is_written_as_the_source_s_struct_is() -> None:
-    status = SystemStatus(status="healthy", uptime=0, active_operations=0, metrics=None)
+    status = SystemStatusData(status="healthy", uptime=0, active_operations=0, metrics=None)
     assert encode_payload(status) == b'{"status":"healthy","uptime":0,"active_operations":0,"metrics":null}'
 
 
@@ -90,26 +90,26 @@ def test_error_data_is_written_in_the_source_s_order_and_without_what_is_empty(e
 
 
 def test_what_the_contract_always_writes_is_written_when_it_is_the_default() -> None:
-    assert encode_payload(OperationStart(operation_id="a")) == b'{"operation_id":"a","name":""}'
-    assert encode_payload(OperationLog(operation_id="a", message="m")) == (
+    assert encode_payload(OperationStartData(operation_id="a")) == b'{"operation_id":"a","name":""}'
+    assert encode_payload(OperationLogData(operation_id="a", message="m")) == (
         b'{"operation_id":"a","level":"info","message":"m"}'
     )
 
 
 @pytest.mark.parametrize("empty", ["", [], {}, None])
 def test_an_empty_result_is_left_out(empty: object) -> None:
-    assert encode_payload(OperationComplete(operation_id="a", result=empty)) == b'{"operation_id":"a"}'
+    assert encode_payload(OperationCompleteData(operation_id="a", result=empty)) == b'{"operation_id":"a"}'
 
 
 @pytest.mark.parametrize("result", [0, False, 0.0, [0], {"a": None}, " "])
 def test_a_result_that_says_something_is_written(result: object) -> None:
-    written = encode_payload(OperationComplete(operation_id="a", result=result))
+    written = encode_payload(OperationCompleteData(operation_id="a", result=result))
     assert json.loads(written)["result"] == result
 
 
 def test_false_is_how_a_flag_is_empty() -> None:
-    assert b"queued" not in encode_payload(OperationStart(operation_id="a", queued=False))
-    assert b'"queued":true' in encode_payload(OperationStart(operation_id="a", queued=True))
+    assert b"queued" not in encode_payload(OperationStartData(operation_id="a", queued=False))
+    assert b'"queued":true' in encode_payload(OperationStartData(operation_id="a", queued=True))
 
 
 @pytest.mark.parametrize("name", [name for name, value in vars(payloads).items() if isinstance(value, type)])

@@ -2,11 +2,11 @@ import msgspec
 import pytest
 
 from tidings.contract.catalogue import BUILTIN, EventType
-from tidings.contract.payloads import SystemAlert
+from tidings.contract.payloads import SystemAlertData
 from tidings.contract.rows import alert_key, prepare
 from tidings.contract.vocabulary import SlotEffect
 
-ALERT = SystemAlert(severity="info", code="disk_full", message="m", recoverable=True)
+ALERT = SystemAlertData(severity="info", code="disk_full", message="m", recoverable=True)
 ROWS = {event.type: prepare(event) for event in BUILTIN}
 
 

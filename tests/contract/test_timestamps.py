@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.contract.receipts import CONTRACT, STAMPED, FixedReceipt
 
 from tidings.contract.envelope import Envelope, PlainEnvelope
-from tidings.contract.payloads import DataUpdate, encode_payload
+from tidings.contract.payloads import DataUpdateData, encode_payload
 from tidings.contract.timestamps import LONGEST, ZERO, canonical, from_nanoseconds, known_seconds, nanoseconds
 from tidings.exceptions import InvalidTimestamp, TidingsError
 
@@ -202,4 +202,4 @@ def test_reading_an_event_gives_the_canonical_form_of_any_text(text: str) -> Non
 
 def test_the_data_of_these_events_is_empty() -> None:
     assert bytes(DATA) == b"null"
-    assert encode_payload(DataUpdate()) == b"{}"
+    assert encode_payload(DataUpdateData()) == b"{}"

@@ -13,7 +13,7 @@ from tests.client.waiting import PROMPT
 from tidings.client import Connection, LinkOptions, open_websocket
 from tidings.contract.envelope import Event
 from tidings.contract.paths import parse_paths
-from tidings.contract.payloads import OperationProgress
+from tidings.contract.payloads import OperationProgressData
 from tidings.exceptions import (
     CommandRefused,
     ConfigError,
@@ -122,7 +122,7 @@ def test_a_hub_that_is_away_is_mentioned_once_and_gets_all_when_it_comes(hub: Hu
     options = msgspec.structs.replace(PATIENT, open_connection=counted)
     outbox = Outbox(hub.url, on_trouble=troubles.append, options=options)
     for number in range(300):
-        assert outbox.put_nowait("operation:progress", OperationProgress(operation_id="a", progress=number / 3))
+        assert outbox.put_nowait("operation:progress", OperationProgressData(operation_id="a", progress=number / 3))
         assert log_line(outbox, number)
     until(lambda: len(attempts) > 4)
     assert [type(trouble) for trouble in troubles] == [HubUnreachable]

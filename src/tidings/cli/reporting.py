@@ -7,11 +7,11 @@ import uuid
 from tidings.cli.run.reporter import Mention
 from tidings.contract.codes import error_data
 from tidings.contract.payloads import (
-    OperationCancelled,
-    OperationComplete,
-    OperationFailed,
-    OperationProgress,
-    OperationStart,
+    OperationCancelledData,
+    OperationCompleteData,
+    OperationFailedData,
+    OperationProgressData,
+    OperationStartData,
     Payload,
 )
 from tidings.contract.vocabulary import MessageType
@@ -49,7 +49,7 @@ class OperationReporter:
         """See `Reporter.started`."""
         self._put(
             MessageType.OPERATION_START,
-            OperationStart(
+            OperationStartData(
                 operation_id=self.operation_id,
                 name=_writable(name),
                 host=_writable(host),
@@ -66,7 +66,7 @@ class OperationReporter:
             self._percent = min(100.0, max(0.0, percent))
         self._put(
             MessageType.OPERATION_PROGRESS,
-            OperationProgress(
+            OperationProgressData(
                 operation_id=self.operation_id,
                 progress=self._percent,
                 current_step=_writable(current_step),
@@ -79,14 +79,15 @@ class OperationReporter:
     def completed(self, duration_ms: int) -> None:
         """See `Reporter.completed`."""
         self._put(
-            MessageType.OPERATION_COMPLETE, OperationComplete(operation_id=self.operation_id, duration_ms=duration_ms)
+            MessageType.OPERATION_COMPLETE,
+            OperationCompleteData(operation_id=self.operation_id, duration_ms=duration_ms),
         )
 
     def failed(self, code: str, message: str, details: str, hint: str) -> None:
         """See `Reporter.failed`."""
         self._put(
             MessageType.OPERATION_FAILED,
-            OperationFailed(
+            OperationFailedData(
                 operation_id=self.operation_id,
                 code=code,
                 message=_writable(message),
@@ -101,7 +102,7 @@ class OperationReporter:
         """See `Reporter.cancelled`."""
         self._put(
             MessageType.OPERATION_CANCELLED,
-            OperationCancelled(operation_id=self.operation_id, reason=_writable(reason)),
+            OperationCancelledData(operation_id=self.operation_id, reason=_writable(reason)),
         )
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from tidings.client.items import ReceivedEvent
 from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract, alert_key
 from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import Payload, SystemAlert
+from tidings.contract.payloads import Payload, SystemAlertData
 from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.exceptions import ContractError
 
@@ -42,7 +42,7 @@ def event_type(contract: Contract, type: str) -> EventType | None:
 
 def event_key(row: EventType, payload: Payload) -> str | None:
     """Return the key of an event whose type is `row` (CONTRACT §3)."""
-    if isinstance(payload, SystemAlert):
+    if isinstance(payload, SystemAlertData):
         return alert_key(payload)
     key: str | None = getattr(payload, row.key) if row.key is not None else None
     return key or None

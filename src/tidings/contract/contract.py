@@ -22,7 +22,7 @@ from tidings.contract.identity import REVISION as REVISION
 from tidings.contract.identity import identity_of
 from tidings.contract.members import with_first_member, with_progress_members
 from tidings.contract.paths import MAX_KEY_BYTES, check_key
-from tidings.contract.payloads import OperationProgress, Payload, SystemAlert
+from tidings.contract.payloads import OperationProgressData, Payload, SystemAlertData
 from tidings.contract.rows import Row, prepare
 from tidings.contract.rows import alert_key as alert_key
 from tidings.contract.timestamps import LONGEST, ZERO, canonical, known_seconds
@@ -129,13 +129,13 @@ class Contract:
         except (msgspec.DecodeError, RecursionError):
             payload = self._payload(row, data)
         effect = row.effect
-        if row.payload is OperationProgress:
+        if row.payload is OperationProgressData:
             key = payload.operation_id
             if not (payload.current_step and payload.total_steps):  # what is not empty was written
                 data = _filled(data)
         else:
             key = row.key(payload)
-            if row.payload is SystemAlert and payload.state == "cleared":
+            if row.payload is SystemAlertData and payload.state == "cleared":
                 effect = SlotEffect.CLEAR
         if key is not None and not (plain and 0 < len(key) <= MAX_KEY_BYTES):
             key = _checked_key(row, key)

@@ -57,7 +57,7 @@ class ErrorData(Payload, frozen=True, kw_only=True):
     """What to do about it (guideline 7)."""
 
 
-class OperationStart(Payload, frozen=True, kw_only=True):
+class OperationStartData(Payload, frozen=True, kw_only=True):
     """Sent by a producer when an operation begins, or is accepted and queued."""
 
     operation_id: str
@@ -80,7 +80,7 @@ class OperationStart(Payload, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
-class OperationProgress(Payload, frozen=True, kw_only=True):
+class OperationProgressData(Payload, frozen=True, kw_only=True):
     """Sent by a producer as often as it likes: only the newest matters."""
 
     operation_id: str
@@ -96,7 +96,7 @@ class OperationProgress(Payload, frozen=True, kw_only=True):
     """True: alive, and nobody knows how much is left."""
 
 
-class OperationLog(Payload, frozen=True, kw_only=True):
+class OperationLogData(Payload, frozen=True, kw_only=True):
     """Sent by a producer for a line worth keeping: conflated progress must not swallow messages."""
 
     operation_id: str
@@ -105,7 +105,7 @@ class OperationLog(Payload, frozen=True, kw_only=True):
     attempt: Count | None = None
 
 
-class OperationComplete(Payload, frozen=True, kw_only=True):
+class OperationCompleteData(Payload, frozen=True, kw_only=True):
     """Sent by a producer when an operation ended well."""
 
     operation_id: str
@@ -115,7 +115,7 @@ class OperationComplete(Payload, frozen=True, kw_only=True):
     result: Any = None
 
 
-class OperationFailed(Payload, frozen=True, kw_only=True):
+class OperationFailedData(Payload, frozen=True, kw_only=True):
     """Sent by a producer when an operation ended badly; a reader of plain ErrorData understands it."""
 
     operation_id: str | None = None
@@ -128,7 +128,7 @@ class OperationFailed(Payload, frozen=True, kw_only=True):
     hint: str | None = None
 
 
-class OperationCancelled(Payload, frozen=True, kw_only=True):
+class OperationCancelledData(Payload, frozen=True, kw_only=True):
     """Sent by a producer when an operation ended because somebody wanted it to."""
 
     operation_id: str
@@ -137,7 +137,7 @@ class OperationCancelled(Payload, frozen=True, kw_only=True):
     cancelled_by: str | None = None
 
 
-class OperationEstimate(Payload, frozen=True, kw_only=True):
+class OperationEstimateData(Payload, frozen=True, kw_only=True):
     """Written by the hub: how long a running operation will still take."""
 
     operation_id: str
@@ -150,7 +150,7 @@ class OperationEstimate(Payload, frozen=True, kw_only=True):
     """Alive, and not advancing."""
 
 
-class DataUpdate(Payload, frozen=True, kw_only=True):
+class DataUpdateData(Payload, frozen=True, kw_only=True):
     """Sent when new data is available."""
 
     dataset: str | None = None
@@ -160,7 +160,7 @@ class DataUpdate(Payload, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
-class DataProcessed(Payload, frozen=True, kw_only=True):
+class DataProcessedData(Payload, frozen=True, kw_only=True):
     """Sent when data has been processed."""
 
     dataset: str | None = None
@@ -170,7 +170,7 @@ class DataProcessed(Payload, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
-class DataError(Payload, frozen=True, kw_only=True):
+class DataErrorData(Payload, frozen=True, kw_only=True):
     """Sent when processing data failed: a dataset and ErrorData at the same level."""
 
     dataset: str | None = None
@@ -181,7 +181,7 @@ class DataError(Payload, frozen=True, kw_only=True):
     hint: str | None = None
 
 
-class ReportReady(Payload, frozen=True, kw_only=True):
+class ReportReadyData(Payload, frozen=True, kw_only=True):
     """Sent when a report can be fetched."""
 
     report_id: str | None = None
@@ -193,7 +193,7 @@ class ReportReady(Payload, frozen=True, kw_only=True):
     """RFC 3339."""
 
 
-class SystemStatus(Payload, frozen=True, kw_only=True):
+class SystemStatusData(Payload, frozen=True, kw_only=True):
     """Sent by a system, the hub among them, to say how it is."""
 
     status: Annotated[str, Meta(min_length=1)]
@@ -207,7 +207,7 @@ class SystemStatus(Payload, frozen=True, kw_only=True):
     """Which system; the hub's own is "tidings"."""
 
 
-class SystemAlert(Payload, frozen=True, kw_only=True):
+class SystemAlertData(Payload, frozen=True, kw_only=True):
     """Sent when something needs a person, and again when it no longer does."""
 
     alert_id: str | None = None
@@ -223,7 +223,7 @@ class SystemAlert(Payload, frozen=True, kw_only=True):
     hint: str | None = None
 
 
-class SystemMetrics(Payload, frozen=True, kw_only=True):
+class SystemMetricsData(Payload, frozen=True, kw_only=True):
     """Sent by a system for its figures over a window."""
 
     source: str | None = None
@@ -231,7 +231,7 @@ class SystemMetrics(Payload, frozen=True, kw_only=True):
     metrics: dict[str, float] | None
 
 
-class LicenseExpired(Payload, frozen=True, kw_only=True):
+class LicenseExpiredData(Payload, frozen=True, kw_only=True):
     """Written by the hub when its license has expired."""
 
     expired_at: str | None = None

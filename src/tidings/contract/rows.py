@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.contract.catalogue import EventType, PayloadType
-from tidings.contract.payloads import Payload, SystemAlert
+from tidings.contract.payloads import Payload, SystemAlertData
 from tidings.contract.vocabulary import EventClass, SlotEffect
 
 
@@ -41,7 +41,7 @@ def prepare(event: EventType) -> Row:
         channel=str(event.channel or ""),
         event_class=event.event_class,
         effect=SlotEffect.END if event.ends_key else SlotEffect.REPLACE,
-        key=alert_key if event.payload is SystemAlert else key,
+        key=alert_key if event.payload is SystemAlertData else key,
         keyless=event.key not in required,
         decode=msgspec.json.Decoder(event.payload).decode,
         all_optional=not required,
@@ -52,7 +52,7 @@ def _no_key(payload: Payload) -> None:
     return None
 
 
-def alert_key(alert: SystemAlert) -> str:
+def alert_key(alert: SystemAlertData) -> str:
     """Return the key of an alert: its own, else its code, with the operation where there is one."""
     if alert.alert_id:
         return alert.alert_id

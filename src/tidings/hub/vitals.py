@@ -9,7 +9,7 @@ import structlog
 from msgspec import Raw
 
 from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import Payload, SystemAlert, SystemMetrics, SystemStatus, encode_payload
+from tidings.contract.payloads import Payload, SystemAlertData, SystemMetricsData, SystemStatusData, encode_payload
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import LogError, TidingsError
 from tidings.hub.connections import Connections
@@ -47,7 +47,7 @@ class Vitals:
         self._alert()
         delivery = hub.delivery
         statistics = hub.log.statistics()
-        status = SystemStatus(
+        status = SystemStatusData(
             status="healthy" if self._log_error is None else "degraded",
             uptime=int(hub.clock.monotonic() - hub.started),
             active_operations=len(hub.operations),
@@ -75,7 +75,7 @@ class Vitals:
         since, accepted, writes = self._before or (hub.started, 0, 0)
         self._before = figures
         window = max(now - since, 1e-9)
-        metrics = SystemMetrics(
+        metrics = SystemMetricsData(
             source=SOURCE,
             window_s=window,
             metrics={
@@ -94,7 +94,7 @@ class Vitals:
         self._log_error = error
         if error is not None and self._raised != error.code:
             self._raised = error.code
-            alert = SystemAlert(
+            alert = SystemAlertData(
                 alert_id=f"{SOURCE}:log",
                 severity="critical",
                 state="raised",
@@ -104,7 +104,7 @@ class Vitals:
                 hint=error.hint or "See the hub's log.",
             )
         elif error is None and self._raised is not None:
-            alert = SystemAlert(
+            alert = SystemAlertData(
                 alert_id=f"{SOURCE}:log",
                 severity="info",
                 state="cleared",
@@ -128,5 +128,5 @@ class Vitals:
         if not isinstance(result, TidingsError):
             return
         log.warning("the hub's own event is not in the log", error=str(result), code=result.code)
-        if isinstance(payload, SystemAlert):  # nobody has heard of it: what it says is said again when the log can
+        if isinstance(payload, SystemAlertData):  # nobody has heard of it: what it says is said again when the log can
             self._raised = payload.code if payload.state == "cleared" else None

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from tidings.cli.watch.sight import Sight, clean, seconds
 from tidings.contract.payloads import (
-    OperationCancelled,
-    OperationComplete,
-    OperationFailed,
-    OperationProgress,
-    OperationStart,
+    OperationCancelledData,
+    OperationCompleteData,
+    OperationFailedData,
+    OperationProgressData,
+    OperationStartData,
 )
 
 _REMEMBERED_ENDS = 4096
@@ -43,7 +43,7 @@ class Ended:
     name: str
     took_s: float | None
     """None where its start was not seen."""
-    payload: OperationComplete | OperationFailed | OperationCancelled
+    payload: OperationCompleteData | OperationFailedData | OperationCancelledData
 
 
 class Operations:
@@ -62,11 +62,11 @@ class Operations:
     def apply(self, event: Sight) -> Ended | None:
         """Fold `event` in, and return the end it is, if it is one that was not seen before."""
         payload = event.payload
-        if isinstance(payload, OperationStart):
+        if isinstance(payload, OperationStartData):
             self._start(payload, seconds(event))
-        elif isinstance(payload, OperationProgress):
+        elif isinstance(payload, OperationProgressData):
             self._progress(payload, seconds(event))
-        elif isinstance(payload, OperationComplete | OperationFailed | OperationCancelled):
+        elif isinstance(payload, OperationCompleteData | OperationFailedData | OperationCancelledData):
             return self._end(payload, event)
         return None
 
@@ -79,7 +79,7 @@ class Operations:
         """Note the end of the snapshot after a gap: what it did not bring runs no more."""
         self.running = {key: running for key, running in self.running.items() if running.confirmed}
 
-    def _start(self, payload: OperationStart, at: float) -> None:
+    def _start(self, payload: OperationStartData, at: float) -> None:
         self.running.pop(payload.operation_id, None)
         self.running[payload.operation_id] = Running(
             operation_id=payload.operation_id,
@@ -91,7 +91,7 @@ class Operations:
             queued=payload.queued,
         )
 
-    def _progress(self, payload: OperationProgress, at: float) -> None:
+    def _progress(self, payload: OperationProgressData, at: float) -> None:
         running = self.running.get(payload.operation_id)
         if running is None:
             # Progress for an unknown operation counts as its start.
@@ -105,7 +105,9 @@ class Operations:
         running.total_steps = payload.total_steps or running.total_steps
         running.message = clean(payload.message)
 
-    def _end(self, payload: OperationComplete | OperationFailed | OperationCancelled, event: Sight) -> Ended | None:
+    def _end(
+        self, payload: OperationCompleteData | OperationFailedData | OperationCancelledData, event: Sight
+    ) -> Ended | None:
         key = payload.operation_id or ""
         running = self.running.pop(key, None)
         if self._ends.get(key) == event.timestamp:
@@ -115,9 +117,9 @@ class Operations:
             self._ends.move_to_end(key)
             if len(self._ends) > _REMEMBERED_ENDS:
                 self._ends.popitem(last=False)
-        if isinstance(payload, OperationComplete):
+        if isinstance(payload, OperationCompleteData):
             self.complete += 1
-        elif isinstance(payload, OperationFailed):
+        elif isinstance(payload, OperationFailedData):
             self.failed += 1
         else:
             self.cancelled += 1
@@ -126,6 +128,6 @@ class Operations:
 
     @staticmethod
     def _duration(payload: object, running: Running | None, at: float) -> float | None:
-        if isinstance(payload, OperationComplete) and payload.duration_ms is not None:
+        if isinstance(payload, OperationCompleteData) and payload.duration_ms is not None:
             return payload.duration_ms / 1000
         return max(0.0, at - running.started_s) if running else None

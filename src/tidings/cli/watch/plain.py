@@ -7,7 +7,7 @@ from tidings.cli.watch.sight import Sight, clean
 from tidings.cli.watch.view import WatchView
 from tidings.cli.watch.wording import stamp
 from tidings.client.items import Gap, Live, Notice
-from tidings.contract.payloads import OperationProgress, OperationStart
+from tidings.contract.payloads import OperationProgressData, OperationStartData
 
 STARTED = "▶"
 _STRIDE = 10
@@ -40,13 +40,13 @@ class PlainView:
         if line is not None:
             self._told = {key: told for key, told in self._told.items() if key in self.view.operations.running}
             return line.plain
-        if isinstance(payload, OperationStart):
+        if isinstance(payload, OperationStartData):
             return self._start(event, payload)
-        if isinstance(payload, OperationProgress):
+        if isinstance(payload, OperationProgressData):
             return self._progress(event, self.view.operations.running[payload.operation_id])
         return None
 
-    def _start(self, event: Sight, payload: OperationStart) -> str:
+    def _start(self, event: Sight, payload: OperationStartData) -> str:
         name = self.view.operations.running[payload.operation_id].name
         place = "  ".join(
             part

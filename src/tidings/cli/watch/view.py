@@ -14,11 +14,11 @@ from tidings.cli.watch.sight import Sight, clean
 from tidings.cli.watch.wording import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp, tell
 from tidings.client.items import Gap, Notice
 from tidings.contract.payloads import (
-    OperationEstimate,
-    OperationProgress,
-    OperationStart,
-    SystemMetrics,
-    SystemStatus,
+    OperationEstimateData,
+    OperationProgressData,
+    OperationStartData,
+    SystemMetricsData,
+    SystemStatusData,
 )
 
 _SILENT_S = 60.0
@@ -70,13 +70,13 @@ class WatchView:
         if ended is not None:
             return self._line(event, ended_lines(ended))
         payload = event.payload
-        if isinstance(payload, OperationStart | OperationProgress | OperationEstimate):
+        if isinstance(payload, OperationStartData | OperationProgressData | OperationEstimateData):
             return None
         if event.type.startswith("operation:") and not event.type.endswith(":log"):
             return None  # an end that was told before
-        if isinstance(payload, SystemMetrics) and not self._verbose:
+        if isinstance(payload, SystemMetricsData) and not self._verbose:
             return None
-        if isinstance(payload, SystemStatus) and not self._changed(payload):
+        if isinstance(payload, SystemStatusData) and not self._changed(payload):
             return None
         return self._line(event, event_line(event))
 
@@ -101,7 +101,7 @@ class WatchView:
         operations = self.operations
         return self._live and not operations.running and operations.ended > 0
 
-    def _changed(self, status: SystemStatus) -> bool:
+    def _changed(self, status: SystemStatusData) -> bool:
         source = status.source or ""
         before = self._statuses.get(source, "healthy")
         self._statuses[source] = status.status

@@ -9,17 +9,17 @@ from tidings.cli.units import clock_time, describe_duration, describe_size
 from tidings.cli.watch.operations import Ended
 from tidings.cli.watch.sight import Sight, clean, seconds
 from tidings.contract.payloads import (
-    DataError,
-    DataProcessed,
-    DataUpdate,
-    OperationCancelled,
-    OperationComplete,
-    OperationLog,
+    DataErrorData,
+    DataProcessedData,
+    DataUpdateData,
+    OperationCancelledData,
+    OperationCompleteData,
+    OperationLogData,
     Payload,
-    ReportReady,
-    SystemAlert,
-    SystemMetrics,
-    SystemStatus,
+    ReportReadyData,
+    SystemAlertData,
+    SystemMetricsData,
+    SystemStatusData,
 )
 
 COMPLETE, FAILED, CANCELLED = "✔", "✘", "⊘"
@@ -46,12 +46,12 @@ def ended_lines(ended: Ended) -> Text:
     """Return the line that stays when an operation has ended; of a failed one also the hint."""
     payload = ended.payload
     took = "" if ended.took_s is None else describe_duration(ended.took_s)
-    if isinstance(payload, OperationComplete):
+    if isinstance(payload, OperationCompleteData):
         line = _head(COMPLETE, ended.name, "complete", "green")
         tell(line, f"in {took}" if took else "", "dim", gap=" ")
         return tell(line, clean(payload.message))
     after = f"after {took}" if took else ""
-    if isinstance(payload, OperationCancelled):
+    if isinstance(payload, OperationCancelledData):
         line = _head(CANCELLED, ended.name, "cancelled", "yellow")
         tell(line, f"by {clean(payload.cancelled_by)}" if payload.cancelled_by else "", "dim", gap=" ")
         tell(line, after, "dim", gap=" ")
@@ -73,21 +73,21 @@ def event_line(event: Sight) -> Text:
     line = Text.assemble((clean(event.type), "cyan"))
     if payload is None:
         return tell(line, clean(event.data[:_SHOWN_BYTES].decode(errors="replace")), "dim")
-    if isinstance(payload, SystemAlert):
+    if isinstance(payload, SystemAlertData):
         return _alert(line, payload)
-    if isinstance(payload, OperationLog):
+    if isinstance(payload, OperationLogData):
         tell(line, clean(payload.operation_id), "dim")
         return tell(line, clean(payload.message), _BAD.get(payload.level, ""))
-    if isinstance(payload, DataError):
+    if isinstance(payload, DataErrorData):
         tell(line, clean(payload.dataset), "bold")
         tell(line, clean(payload.code), "red")
         tell(line, clean(payload.message))
         return _hint(line, payload.hint)
-    if isinstance(payload, SystemStatus):
+    if isinstance(payload, SystemStatusData):
         tell(line, clean(payload.source), "bold")
         tell(line, clean(payload.status), _BAD.get(payload.status, "green"))
         return tell(line, f"up {clock_time(payload.uptime)}, {payload.active_operations} active", "dim")
-    if isinstance(payload, SystemMetrics):
+    if isinstance(payload, SystemMetricsData):
         tell(line, clean(payload.source), "bold")
         shown = sorted((payload.metrics or {}).items())
         figures = "  ".join(f"{clean(name)}={value:g}" for name, value in shown[:_MAX_METRICS])
@@ -95,7 +95,7 @@ def event_line(event: Sight) -> Text:
     return _facts(line, payload)
 
 
-def _alert(line: Text, alert: SystemAlert) -> Text:
+def _alert(line: Text, alert: SystemAlertData) -> Text:
     cleared = alert.state == "cleared"
     tell(line, "cleared" if cleared else alert.severity, "green" if cleared else _BAD.get(alert.severity, "blue"))
     tell(line, clean(alert.code), "bold")
@@ -109,9 +109,9 @@ def _hint(line: Text, hint: str | None) -> Text:
 
 def _facts(line: Text, payload: Payload) -> Text:
     """Append what is there, the name first; other payloads are an application's own."""
-    if isinstance(payload, DataUpdate | DataProcessed):
+    if isinstance(payload, DataUpdateData | DataProcessedData):
         tell(line, clean(payload.dataset), "bold")
-    elif isinstance(payload, ReportReady):
+    elif isinstance(payload, ReportReadyData):
         tell(line, clean(payload.name or payload.report_id), "bold")
     for field in structs.fields(payload):
         value = getattr(payload, field.name)
