@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from tidings.client.loop_thread import LoopThread
+from tidings.client.loop_thread import LoopThread, live_loops
 from tidings.exceptions import ClientError
 
 
@@ -67,3 +67,15 @@ def test_a_blocking_call_on_its_own_thread_is_refused_instead_of_hanging() -> No
             thread.run(inside())
     finally:
         thread.close()
+
+
+def test_the_loops_that_live_are_known() -> None:
+    first, second = LoopThread("first"), LoopThread("second")
+    try:
+        assert {id(first.loop), id(second.loop)} <= set(map(id, live_loops()))
+        first.close()
+        assert id(first.loop) not in set(map(id, live_loops()))
+        assert id(second.loop) in set(map(id, live_loops()))
+    finally:
+        first.close()
+        second.close()

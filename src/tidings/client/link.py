@@ -10,6 +10,7 @@ from tidings.client.options import LinkOptions, OnChange
 from tidings.client.reconnect import Backoff
 from tidings.client.session import Ending, Phase, Session
 from tidings.client.state import State, Status
+from tidings.client.transport import NetworkTransport, Timer, Transport, route_to
 from tidings.exceptions import (
     ClientError,
     CommandRefused,
@@ -59,7 +60,11 @@ class Link:
         self._on_end = on_end
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
-        self._backoff = Backoff(options.reconnect, options.random)
+        make = route_to(url)
+        self._transport: Transport = (
+            NetworkTransport(options.open_connection, options.random) if make is None else make(name)
+        )
+        self._backoff = Backoff(options.reconnect, self._transport.random)
         self._outgoing = asyncio.Event()
         self._changed = asyncio.Event()
         self._shown: tuple[State, TidingsError | None] = (State.CONNECTING, None)
@@ -67,7 +72,7 @@ class Link:
         self._retry_at: float | None = None
         self._given_up: ClientError | None = None
         self._connection: Connection | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._ended = False
         self._failure: BaseException | None = None
         self._task = self._loop.create_task(self._run(), name=name)
@@ -78,7 +83,7 @@ class Link:
     @property
     def status(self) -> Status:
         """Where the link stands now."""
-        now = self._loop.time()
+        now = self._transport.time()
         session = self.session
         last_heard = session.liveness.last_heard
         return Status(
@@ -93,7 +98,7 @@ class Link:
     @property
     def state(self) -> State:
         """Where the link stands now, in a word."""
-        return State.CLOSED if self._ended else self.session.state(self._loop.time())
+        return State.CLOSED if self._ended else self.session.state(self._transport.time())
 
     @property
     def ended(self) -> bool:
@@ -139,20 +144,20 @@ class Link:
             if ending.final:
                 raise ending.error
             delay = self._backoff.next_delay(
-                lasted_s=self.session.lasted(self._loop.time()), retry_after_s=ending.retry_after_s
+                lasted_s=self.session.lasted(self._transport.time()), retry_after_s=ending.retry_after_s
             )
-            self._retry_at = self._loop.time() + delay
+            self._retry_at = self._transport.time() + delay
             logger.info("%s; connecting again in %.2f s", ending.error, delay)
             self._look()
             self._set_timer()
-            await asyncio.sleep(delay)
+            await self._transport.sleep(delay)
             self._retry_at = None
 
     async def _connect_once(self) -> Ending:
         options = self._options
         try:
             async with asyncio.timeout(options.open_timeout_s):
-                connection = await options.open_connection(self._url)
+                connection = await self._transport.open(self._url)
         except TimeoutError:
             error: ClientError = HubUnreachable(f"no answer within {options.open_timeout_s:g} s")
             return Ending(error=error, final=self._is_final(error))
@@ -179,7 +184,7 @@ class Link:
 
     async def _converse(self, connection: Connection) -> Ending:
         session = self.session
-        session.opened(self._loop.time())
+        session.opened(self._transport.time())
         self._set_timer()
         sender = self._loop.create_task(self._send(connection), name=f"{self._task.get_name()} sender")
         try:
@@ -203,7 +208,7 @@ class Link:
 
     async def _receive(self, connection: Connection) -> None:
         session = self.session
-        time = self._loop.time
+        time = self._transport.time
         receive, received = connection.receive, session.received
         phase: Phase | None = None
         while True:
@@ -229,7 +234,7 @@ class Link:
         try:
             await waiting
         finally:
-            self.session.liveness.listening(self._loop.time())
+            self.session.liveness.listening(self._transport.time())
             self._set_timer()
 
     async def _send(self, connection: Connection) -> None:
@@ -255,11 +260,11 @@ class Link:
             self._timer = None
         deadline = self.session.next_deadline()
         if deadline is not None and not self._ended:
-            self._timer = self._loop.call_at(deadline, self._on_timer)
+            self._timer = self._transport.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        failed = self.session.tick(self._loop.time())
+        failed = self.session.tick(self._transport.time())
         if failed is not None and self._connection is not None:
             self._given_up = failed
             self._connection.abort()

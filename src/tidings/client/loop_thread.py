@@ -5,10 +5,20 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from tidings.exceptions import ClientError
 
 T = TypeVar("T")
+
+_begun: "WeakValueDictionary[int, LoopThread]" = WeakValueDictionary()
+
+
+def live_loops() -> list[asyncio.AbstractEventLoop]:
+    """Return the loops that run on threads of their own in this process: what `tidings.testing` waits for."""
+    # `valuerefs` is one step for the interpreter: a lock would have to survive a fork.
+    threads = [reference() for reference in _begun.valuerefs()]
+    return [thread.loop for thread in threads if thread is not None and thread.alive]
 
 
 class LoopThread:
@@ -27,6 +37,7 @@ class LoopThread:
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+        _begun[id(self)] = self
 
     @property
     def alive(self) -> bool:
