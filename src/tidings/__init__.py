@@ -90,6 +90,12 @@ if TYPE_CHECKING:
     from tidings.exceptions import NotFound as NotFound
     from tidings.exceptions import NotPublishable as NotPublishable
     from tidings.exceptions import NotSupported as NotSupported
+    from tidings.exceptions import OperationCancelled as OperationCancelled
+    from tidings.exceptions import OperationError as OperationError
+    from tidings.exceptions import OperationExists as OperationExists
+    from tidings.exceptions import OperationFenced as OperationFenced
+    from tidings.exceptions import OperationFinished as OperationFinished
+    from tidings.exceptions import OperationUnknown as OperationUnknown
     from tidings.exceptions import OriginRefused as OriginRefused
     from tidings.exceptions import PayloadTooLarge as PayloadTooLarge
     from tidings.exceptions import PublishTimeout as PublishTimeout
@@ -99,7 +105,6 @@ if TYPE_CHECKING:
     from tidings.exceptions import TooDeep as TooDeep
     from tidings.exceptions import TooManyConnections as TooManyConnections
     from tidings.exceptions import UnknownChannel as UnknownChannel
-    from tidings.exceptions import UnknownCommand as UnknownCommand
     from tidings.exceptions import UnknownType as UnknownType
     from tidings.exceptions import UnsupportedMediaType as UnsupportedMediaType
     from tidings.exceptions import WrongChannel as WrongChannel
@@ -177,13 +182,19 @@ __all__ = [
     "NotFound",
     "NotPublishable",
     "NotSupported",
+    "OperationCancelled",
     "OperationCancelledData",
     "OperationCompleteData",
+    "OperationError",
     "OperationEstimateData",
+    "OperationExists",
     "OperationFailedData",
+    "OperationFenced",
+    "OperationFinished",
     "OperationLogData",
     "OperationProgressData",
     "OperationStartData",
+    "OperationUnknown",
     "OriginRefused",
     "Outcome",
     "Payload",
@@ -203,7 +214,6 @@ __all__ = [
     "TooDeep",
     "TooManyConnections",
     "UnknownChannel",
-    "UnknownCommand",
     "UnknownType",
     "UnsupportedMediaType",
     "Watch",

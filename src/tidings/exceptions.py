@@ -21,11 +21,15 @@
     │   ├── WrongChannel              neither the type's own channel nor `global`
     │   ├── InvalidPath
     │   ├── InvalidPosition
-    │   ├── UnknownCommand
     │   ├── InvalidCommand
     │   ├── InvalidParameter          a query parameter or header outside its range
     │   ├── NotSupported              a command or option of the contract that this hub does not serve
     │   └── EventIDReused
+    ├── OperationError                what an operation's life does not allow
+    │   ├── OperationUnknown
+    │   ├── OperationExists           it is live, and another producer's or another attempt's
+    │   ├── OperationFinished
+    │   └── OperationFenced           from an attempt that is over, or not from its holder
     ├── RequestError                  an HTTP request, or a handshake, that is not served
     │   ├── NotFound
     │   ├── MethodNotAllowed
@@ -45,8 +49,8 @@
     │   ├── TooManyConnections
     │   └── InternalError
     ├── ServeError                    the server cannot start
-    │   ├── AddressInUse
     │   └── AddressUnavailable
+    │       └── AddressInUse
     ├── ClientError                   seen from a client
     │   ├── HubUnreachable
     │   ├── HandshakeRefused
@@ -55,6 +59,7 @@
     │   ├── CommandRefused            the hub answered `connection:error`
     │   ├── NotAHub
     │   └── PublishTimeout
+    ├── OperationCancelled            raised in a job whose operation somebody cancels
     ├── ConfigError
     ├── InvalidContract               an event type that no contract can hold
     └── MissingExtra
@@ -78,6 +83,10 @@ class TidingsError(Exception):
 
     code: ClassVar[str] = "internal"
 
+    def __init_subclass__(cls, *, code: str = "", **more: str) -> None:
+        super().__init_subclass__(**more)
+        cls.code = code or cls.code
+
     def __init__(self, message: str, *, hint: str = "", details: str = "") -> None:
         super().__init__(message)
         self.message = message
@@ -88,79 +97,55 @@ class TidingsError(Exception):
         return self.message
 
 
-class ContractError(TidingsError):
+class ContractError(TidingsError, code="invalid_message"):
     """Something that was sent is not what the contract allows; `path` is its JSON path, "" outside a message."""
 
-    code = "invalid_message"
     usual_path: ClassVar[str] = ""
     """What `path` is unless it is given."""
+
+    def __init_subclass__(cls, *, path: str = "", **more: str) -> None:
+        super().__init_subclass__(**more)
+        cls.usual_path = path or cls.usual_path
 
     def __init__(self, message: str, *, path: str | None = None, hint: str = "", details: str = "") -> None:
         super().__init__(message, hint=hint, details=details)
         self.path = self.usual_path if path is None else path
 
 
-class InvalidJSON(ContractError):
+class InvalidJSON(ContractError, code="invalid_json", path="$"):
     """The body is not one JSON value."""
 
-    code = "invalid_json"
-    usual_path = "$"
 
-
-class InvalidUTF8(ContractError):
+class InvalidUTF8(ContractError, code="invalid_utf8", path="$"):
     """The body holds bytes that are not UTF-8."""
 
-    code = "invalid_utf8"
-    usual_path = "$"
 
-
-class TooDeep(ContractError):
+class TooDeep(ContractError, code="too_deep", path="$"):
     """The body nests deeper than the limit."""
 
-    code = "too_deep"
-    usual_path = "$"
 
-
-class InvalidEnvelope(ContractError):
+class InvalidEnvelope(ContractError, code="invalid_envelope", path="$"):
     """The body is JSON, but not an envelope."""
 
-    code = "invalid_envelope"
-    usual_path = "$"
 
-
-class BinaryMessage(ContractError):
+class BinaryMessage(ContractError, code="binary_message", path="$"):
     """A binary frame arrived where text is spoken."""
 
-    code = "binary_message"
-    usual_path = "$"
 
-
-class InvalidTimestamp(ContractError):
+class InvalidTimestamp(ContractError, code="invalid_timestamp", path="$.timestamp"):
     """The timestamp is not RFC 3339."""
 
-    code = "invalid_timestamp"
-    usual_path = "$.timestamp"
 
-
-class InvalidTraceID(ContractError):
+class InvalidTraceID(ContractError, code="invalid_trace_id", path="$.trace_id"):
     """The trace id is not 1–128 printable ASCII characters."""
 
-    code = "invalid_trace_id"
-    usual_path = "$.trace_id"
 
-
-class InvalidEventID(ContractError):
+class InvalidEventID(ContractError, code="invalid_event_id", path="$.event_id"):
     """The event id is not 16–64 printable ASCII characters."""
 
-    code = "invalid_event_id"
-    usual_path = "$.event_id"
 
-
-class UnknownType(ContractError):
+class UnknownType(ContractError, code="unknown_type", path="$.type"):
     """No event and no command has this name; `suggestion` is the nearest that does, or ""."""
-
-    code = "unknown_type"
-    usual_path = "$.type"
 
     def __init__(self, message: str, *, type: str, suggestion: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -168,25 +153,16 @@ class UnknownType(ContractError):
         self.suggestion = suggestion
 
 
-class NotPublishable(ContractError):
+class NotPublishable(ContractError, code="not_publishable", path="$.type"):
     """Only the hub writes events of this type."""
 
-    code = "not_publishable"
-    usual_path = "$.type"
 
-
-class InvalidPayload(ContractError):
+class InvalidPayload(ContractError, code="invalid_payload", path="$.data"):
     """`data` does not fit the type's payload."""
 
-    code = "invalid_payload"
-    usual_path = "$.data"
 
-
-class PayloadTooLarge(ContractError):
+class PayloadTooLarge(ContractError, code="payload_too_large", path="$.data"):
     """`data`, or the whole message, is over its limit; `size` and `limit` in bytes."""
-
-    code = "payload_too_large"
-    usual_path = "$.data"
 
     def __init__(self, message: str, *, size: int, limit: int, path: str | None = None, hint: str = "") -> None:
         super().__init__(message, path=path, hint=hint)
@@ -194,260 +170,198 @@ class PayloadTooLarge(ContractError):
         self.limit = limit
 
 
-class InvalidKey(ContractError):
+class InvalidKey(ContractError, code="invalid_key"):
     """The key is not 1–255 bytes of UTF-8 without control characters."""
 
-    code = "invalid_key"
 
-
-class UnknownChannel(ContractError):
+class UnknownChannel(ContractError, code="unknown_channel"):
     """The contract has no channel of this name."""
 
-    code = "unknown_channel"
 
-
-class WrongChannel(ContractError):
+class WrongChannel(ContractError, code="wrong_channel", path="$.channel"):
     """The event may go to its own channel or to `global`, not here."""
 
-    code = "wrong_channel"
-    usual_path = "$.channel"
 
-
-class InvalidPath(ContractError):
+class InvalidPath(ContractError, code="invalid_path"):
     """A subscription path that cannot be read."""
 
-    code = "invalid_path"
 
-
-class InvalidPosition(ContractError):
+class InvalidPosition(ContractError, code="invalid_position"):
     """A position that no log of ours could have written."""
 
-    code = "invalid_position"
 
-
-class UnknownCommand(ContractError):
-    """No command has this name."""
-
-    code = "unknown_command"
-    usual_path = "$.type"
-
-
-class InvalidCommand(ContractError):
+class InvalidCommand(ContractError, code="invalid_command", path="$"):
     """A command without an id, or whose data does not fit."""
 
-    code = "invalid_command"
-    usual_path = "$"
 
-
-class InvalidParameter(ContractError):
+class InvalidParameter(ContractError, code="invalid_parameter"):
     """A query parameter, header or option outside its range."""
 
-    code = "invalid_parameter"
 
-
-class NotSupported(ContractError):
+class NotSupported(ContractError, code="not_supported"):
     """Something the contract names and this hub does not serve."""
 
-    code = "not_supported"
 
-
-class EventIDReused(ContractError):
+class EventIDReused(ContractError, code="event_id_reused", path="$.event_id"):
     """The event id was used before with another type or other data; `position` is that event's."""
-
-    code = "event_id_reused"
-    usual_path = "$.event_id"
 
     def __init__(self, message: str, *, position: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.position = position
 
 
-class RequestError(TidingsError):
+class OperationError(TidingsError, code="operation_error"):
+    """What the life of an operation does not allow; `attempt` is its present one, 0 where there is none."""
+
+    def __init__(self, message: str, *, operation_id: str, attempt: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.operation_id = operation_id
+        self.attempt = attempt
+
+
+class OperationUnknown(OperationError, code="operation_unknown"):
+    """The hub knows no operation of this id."""
+
+
+class OperationExists(OperationError, code="operation_exists"):
+    """The operation is live, and what was sent would begin it again."""
+
+
+class OperationFinished(OperationError, code="operation_finished"):
+    """The attempt has ended: it has exactly one end, and nothing comes after it."""
+
+
+class OperationFenced(OperationError, code="operation_fenced"):
+    """The event is of an attempt that is over or has not begun, or its sender does not hold the operation."""
+
+
+class RequestError(TidingsError, code="bad_request"):
     """An HTTP request, or a handshake, that is not served."""
 
-    code = "bad_request"
 
-
-class NotFound(RequestError):
+class NotFound(RequestError, code="not_found"):
     """Nothing is at this path."""
 
-    code = "not_found"
 
-
-class MethodNotAllowed(RequestError):
+class MethodNotAllowed(RequestError, code="method_not_allowed"):
     """What is at this path does not take this method."""
 
-    code = "method_not_allowed"
 
-
-class UnsupportedMediaType(RequestError):
+class UnsupportedMediaType(RequestError, code="unsupported_media_type"):
     """The body is of a type, or of an encoding, that the hub does not read."""
 
-    code = "unsupported_media_type"
 
-
-class OriginRefused(RequestError):
+class OriginRefused(RequestError, code="origin_refused"):
     """The request comes from a web page that may not use the hub; `origin` is what it named, or its host."""
-
-    code = "origin_refused"
 
     def __init__(self, message: str, *, origin: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.origin = origin
 
 
-class LogError(TidingsError):
+class LogError(TidingsError, code="log_error"):
     """The log cannot do what was asked of it."""
 
-    code = "log_error"
 
-
-class LogInUse(LogError):
+class LogInUse(LogError, code="log_in_use"):
     """Another process holds the data folder."""
 
-    code = "log_in_use"
 
-
-class LogForeign(LogError):
+class LogForeign(LogError, code="log_foreign"):
     """The file is not a tidings log."""
 
-    code = "log_foreign"
 
-
-class LogCorrupt(LogError):
+class LogCorrupt(LogError, code="log_corrupt"):
     """The file is a tidings log, and damaged."""
 
-    code = "log_corrupt"
 
-
-class LogTooNew(LogError):
+class LogTooNew(LogError, code="log_too_new"):
     """The file was written by a newer tidings."""
 
-    code = "log_too_new"
 
-
-class LogReadOnly(LogError):
+class LogReadOnly(LogError, code="log_read_only"):
     """The data folder or its file cannot be written."""
 
-    code = "log_read_only"
 
-
-class LogFull(LogError):
+class LogFull(LogError, code="log_full"):
     """The disk, or the log's own bound, is full; nothing of the batch was stored."""
 
-    code = "log_full"
 
-
-class LogBusy(LogError):
+class LogBusy(LogError, code="log_busy"):
     """Too much is unacknowledged already; `retry_after_ms` says when to come again."""
-
-    code = "log_busy"
 
     def __init__(self, message: str, *, retry_after_ms: int = 1000, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after_ms = retry_after_ms
 
 
-class LogUnavailable(LogError):
+class LogUnavailable(LogError, code="log_unavailable"):
     """The log failed while storing the batch; nothing of it was stored."""
 
-    code = "log_unavailable"
 
-
-class HubError(TidingsError):
+class HubError(TidingsError, code="hub_error"):
     """The hub will not serve this now."""
 
-    code = "hub_error"
 
-
-class Draining(HubError):
+class Draining(HubError, code="draining"):
     """The hub is shutting down and takes nothing new."""
 
-    code = "draining"
 
-
-class TooManyConnections(HubError):
+class TooManyConnections(HubError, code="too_many_connections"):
     """The hub's bound on connections is reached."""
 
-    code = "too_many_connections"
 
-
-class InternalError(HubError):
+class InternalError(HubError, code="internal"):
     """A fault of ours; the cause is chained and logged."""
 
-    code = "internal"
 
-
-class ServeError(TidingsError):
+class ServeError(TidingsError, code="serve_error"):
     """The server cannot start."""
 
-    code = "serve_error"
 
-
-class AddressInUse(ServeError):
-    """Another process listens on that host and port."""
-
-    code = "address_in_use"
-
-    def __init__(self, message: str, *, host: str, port: int, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.host = host
-        self.port = port
-
-
-class AddressUnavailable(ServeError):
+class AddressUnavailable(ServeError, code="address_unavailable"):
     """That host and port cannot be listened on."""
 
-    code = "address_unavailable"
-
     def __init__(self, message: str, *, host: str, port: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.host = host
         self.port = port
 
 
-class ClientError(TidingsError):
+class AddressInUse(AddressUnavailable, code="address_in_use"):
+    """Another process listens on that host and port."""
+
+
+class ClientError(TidingsError, code="client_error"):
     """Something a client sees."""
 
-    code = "client_error"
 
-
-class HubUnreachable(ClientError):
+class HubUnreachable(ClientError, code="hub_unreachable"):
     """No TCP connection, or none in time, to the hub's address."""
 
-    code = "hub_unreachable"
 
-
-class HandshakeRefused(ClientError):
+class HandshakeRefused(ClientError, code="handshake_refused"):
     """Something answered, and refused the WebSocket upgrade; `status` is its HTTP status."""
-
-    code = "handshake_refused"
 
     def __init__(self, message: str, *, status: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
 
 
-class ConnectionLost(ClientError):
+class ConnectionLost(ClientError, code="connection_lost"):
     """The connection went away before the answer came."""
 
-    code = "connection_lost"
 
-
-class HubClosed(ClientError):
+class HubClosed(ClientError, code="hub_closed"):
     """The hub closed the connection with a code that forbids coming back; `close_code` is that code."""
-
-    code = "hub_closed"
 
     def __init__(self, message: str, *, close_code: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.close_code = close_code
 
 
-class CommandRefused(ClientError):
+class CommandRefused(ClientError, code="command_refused"):
     """The hub refused a command or an event; `refusal` is its code, `recoverable` its word on trying again."""
-
-    code = "command_refused"
 
     def __init__(self, message: str, *, refusal: str, recoverable: bool, hint: str = "", details: str = "") -> None:
         super().__init__(message, hint=hint, details=details)
@@ -455,22 +369,29 @@ class CommandRefused(ClientError):
         self.recoverable = recoverable
 
 
-class NotAHub(ClientError):
+class NotAHub(ClientError, code="not_a_hub"):
     """A WebSocket server answered that does not speak tidings."""
 
-    code = "not_a_hub"
+
+class PublishTimeout(ClientError, code="publish_timeout"):
+    """No acknowledgement within the time given; the event of `event_id` may or may not be in the log."""
+
+    def __init__(self, message: str, *, event_id: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.event_id = event_id
 
 
-class PublishTimeout(ClientError):
-    """No acknowledgement within the time given; the event may or may not be in the log."""
+class OperationCancelled(TidingsError, code="cancelled"):
+    """Somebody cancels the operation that this code reports on; `reason` and `cancelled_by` are theirs, or ""."""
 
-    code = "publish_timeout"
+    def __init__(self, message: str, *, reason: str = "", cancelled_by: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.cancelled_by = cancelled_by
 
 
-class ConfigError(TidingsError):
+class ConfigError(TidingsError, code="invalid_config"):
     """An option that cannot be used; `option` names it and `source` says where it came from."""
-
-    code = "invalid_config"
 
     def __init__(self, message: str, *, option: str = "", source: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -478,20 +399,16 @@ class ConfigError(TidingsError):
         self.source = source
 
 
-class InvalidContract(TidingsError):
+class InvalidContract(TidingsError, code="invalid_contract"):
     """An event type that no contract can hold; `type` is its name."""
-
-    code = "invalid_contract"
 
     def __init__(self, message: str, *, type: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.type = type
 
 
-class MissingExtra(TidingsError):
+class MissingExtra(TidingsError, code="missing_extra"):
     """A part of tidings whose libraries are not installed; the hint is the install line."""
-
-    code = "missing_extra"
 
     def __init__(self, message: str, *, extra: str) -> None:
         super().__init__(message, hint=f"pip install 'tidings[{extra}]'")

@@ -1,7 +1,7 @@
 """The rules of both kinds of connection (CONTRACT §5)."""
 
 import pytest
-from tests.hub.events import progress, publish_updates, update
+from tests.hub.events import publish_updates, update
 
 from tidings.contract.commands import HUB_MESSAGES, LATER_COMMANDS
 from tidings.hub.config import HubConfig
@@ -155,9 +155,9 @@ def test_a_binary_message_is_told_and_closed() -> None:
 @pytest.mark.parametrize("versioned", [True, False])
 def test_the_old_name_is_taken_and_its_replacement_told_once(versioned: bool) -> None:
     hub, client = connect("channel=operations", versioned=versioned)
-    error = {"operation_id": "a", "code": "c", "message": "m", "recoverable": False}
-    for _ in range(2):
-        client.send("operation:error", error)
+    error = {"code": "c", "message": "m", "recoverable": False}
+    for key in "ab":
+        client.send("operation:error", {"operation_id": key, **error})
     hub.settle()
     messages = client.read()
     notices = [message for message in messages if message["type"] == "connection:notice"]
@@ -470,7 +470,7 @@ def test_operations_give_their_trace_to_what_comes_without() -> None:
     client.send("operation:start", {"operation_id": "a", "name": "run"}, trace_id="trace")
     client.send("operation:log", {"operation_id": "a", "message": "m"})
     client.send("operation:complete", {"operation_id": "a"})
-    client.send("operation:progress", progress("a"))
+    client.send("operation:start", {"operation_id": "a"})
     hub.settle()
     first, second, third, fourth = [event["trace_id"] for event in client.read_events()]
     assert first == second == third == "trace"

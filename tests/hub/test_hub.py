@@ -163,8 +163,7 @@ def test_an_event_without_a_trace_has_its_operations_or_else_its_requests() -> N
 # The beginning.
 
 
-def test_operations_that_were_live_are_live_when_a_hub_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidings.hub.hub._RESTORED_AT_ONCE", 7)
+def test_operations_that_were_live_are_live_when_a_hub_starts() -> None:
     log = MemoryLog(EPOCH)
     drafts = [make_draft(make_event("operation:start", f"{number}", trace_id=f"t{number}")) for number in range(50)]
     drafts += [make_draft(make_event("operation:complete", f"{number}")) for number in range(0, 50, 2)]
@@ -174,31 +173,9 @@ def test_operations_that_were_live_are_live_when_a_hub_starts(monkeypatch: pytes
     hub = InMemoryHub(log=log)
     hub.settle()
     assert len(hub.hub.operations) == 26
-    assert hub.hub.operations.trace_id("7") == "t7"
-    assert hub.hub.operations.trace_id("0") == "again"
-
-
-def test_what_happens_while_operations_are_restored_comes_after() -> None:
-    log = FaultyLog(MemoryLog(EPOCH))
-    log.append([make_draft(make_event("operation:start", key)) for key in "ab"], lambda _: None)
-    log.hold_reads()
-    hub = InMemoryHub(log=log)
-    client = hub.connect("channels=none")
-    client.send("operation:complete", {"operation_id": "a"})
-    hub.settle()
-    log.release_reads()
-    hub.settle()
-    assert [hub.hub.operations.trace_id(key) for key in "ab"] == [None, "t"]
-
-
-def test_a_log_that_cannot_be_read_is_no_hub() -> None:
-    log = FaultyLog(MemoryLog(EPOCH))
-    log.fail_read(LogUnavailable("as if"))
-    with pytest.raises(LogUnavailable):
-        InMemoryHub(log=log)
-
-
-# The end.
+    assert hub.hub.live_trace_id("operations", "7") == "t7"
+    assert hub.hub.live_trace_id("operations", "0") == "again"
+    assert hub.hub.live_trace_id("operations", "2") is None
 
 
 def test_a_hub_that_drains_takes_only_its_own() -> None:

@@ -12,7 +12,7 @@ from tidings.log.base import Record
 from tidings.testing.hub import InMemoryClient, InMemoryHub, Message
 
 CHANNELS = tuple(ChannelType)
-REFUSALS = ("log_unavailable", "event_id_reused")
+REFUSALS = ("log_unavailable", "event_id_reused", "operation_finished")
 
 
 class Group:

@@ -48,7 +48,7 @@ class TestInfo:
         log = sqlite.open_at(folder, KEPT)
         write(sqlite, log)
         found, own = info(folder), log.statistics()
-        assert (found.path, found.schema, found.epoch, found.epochs) == (folder / FILE, 1, log.epoch, 1)
+        assert (found.path, found.schema, found.epoch, found.epochs) == (folder / FILE, SCHEMA_VERSION, log.epoch, 1)
         assert (found.head, found.first) == (240, own.first)
         assert found.events == len(sqlite.history(log))
         assert (found.durable_events, found.durable_bytes) == (own.durable_events, own.durable_bytes)

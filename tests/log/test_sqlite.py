@@ -51,6 +51,7 @@ def test_a_batch_is_one_transaction_of_one_statement_an_event(sqlite: SqliteHarn
 def test_retention_that_has_nothing_to_do_asks_the_file_nothing(sqlite: SqliteHarness) -> None:
     log = sqlite.open(Retention())
     sqlite.append(log, make("data:update"), make("operation:progress", "op"))
+    sqlite.maintain(log, make.now_ns)
     statements: list[str] = []
     log._open.connection.set_trace_callback(statements.append)
     for _ in range(3):

@@ -70,11 +70,17 @@ CODES: dict[str, Code] = {
         _row(exceptions.WrongChannel, 422, "Leave `channel` out: the event goes to its own."),
         _row(exceptions.InvalidPath, 422, "A path is `channel`, `channel/key`, `channel/prefix*` or `*`."),
         _row(exceptions.InvalidPosition, 422, "Use a position as the hub wrote it, or `snapshot`, `now` or `first`."),
-        _row(exceptions.UnknownCommand, 422, "Use a command of PROTOCOL.md §5."),
         _row(exceptions.InvalidCommand, 422, "Give every command an `id` of 1–64 characters and the data it needs."),
         _row(exceptions.InvalidParameter, 400, "Correct the parameter; PROTOCOL.md §5 lists them."),
         _row(exceptions.NotSupported, 501, "This hub does not serve that; `connection:established` says what it is."),
         _row(exceptions.EventIDReused, 409, "Use a new event id for a new event."),
+        # An operation's life
+        _row(exceptions.OperationError, 409, "PROTOCOL.md §4 shows the life of an operation."),
+        _row(exceptions.OperationUnknown, 404, "`GET /v1/operations` lists those there are."),
+        _row(exceptions.OperationExists, 409, "End it first, or begin one with another operation_id."),
+        _row(exceptions.OperationFinished, 409, "Begin the next attempt with `operation:start`."),
+        _row(exceptions.OperationFenced, 409, "Stop: this attempt is another's now, or over."),
+        _row(exceptions.OperationCancelled, 409, "Stop what you do, clean up, and let the exception pass."),
         # A request
         _row(exceptions.RequestError, 400, "Compare the request with /openapi.json."),
         _row(exceptions.NotFound, 404, "The page at / lists what is where."),

@@ -1,11 +1,11 @@
 """Commands of a `tidings.v1` connection, the replies to them, and the hub's pushes (CONTRACT §5)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
-from tidings.contract.payloads import Payload
+from tidings.contract.payloads import Count, Payload
 
 SUBPROTOCOL = "tidings.v1"
 """Offered by clients that want ids, replies and positions."""
@@ -93,6 +93,95 @@ class Notice(Payload, frozen=True, kw_only=True):
     code: str
     message: str
     hint: str
+
+
+ProducerID = Annotated[str, Meta(pattern="^[!-~]{1,64}$")]
+"""1–64 printable ASCII characters without spaces; new for each process."""
+LeaseSeconds = Annotated[float, Meta(ge=1, le=86_400)]
+"""How long an operation outlives its producer's connection."""
+Reason = Annotated[str, Meta(max_length=1000)]
+
+
+class Claim(Payload, frozen=True, kw_only=True):
+    """An operation that a producer says is its own, in `producer:attach`."""
+
+    operation_id: str
+    attempt: Count | None = None
+    """The attempt that it is at; absent means the present one."""
+    lease_s: LeaseSeconds | None = None
+    """For this operation; absent means the producer's."""
+
+
+class Attach(Payload, frozen=True, kw_only=True):
+    """Sent by a producer that wants its death noticed, first thing on each connection: `producer:attach`."""
+
+    producer_id: ProducerID
+    operations: Annotated[list[Claim], Meta(max_length=1000)] = field(default_factory=list)
+    """Those it is at. What it begins on this connection is its own without being named."""
+    lease_s: LeaseSeconds | None = None
+    """Absent means the hub's own."""
+
+
+class Verdict(Payload, frozen=True, kw_only=True):
+    """What the hub says to a claim, in `producer:attached`."""
+
+    operation_id: str
+    attempt: int | None = None
+    """The operation's present attempt; absent where the hub knows no such operation yet."""
+    verdict: Literal["held", "lost", "finished"]
+    """`held`: go on. `lost`: the lease ran out, or it is another's now. `finished`: it has ended otherwise."""
+
+
+class Attached(Payload, frozen=True, kw_only=True):
+    """The answer to `producer:attach`: `producer:attached`."""
+
+    producer_id: str
+    lease_s: float
+    """The lease of operations that ask for no other."""
+    operations: list[Verdict]
+    """One for each claim, in order."""
+
+
+class Cancel(Payload, frozen=True, kw_only=True):
+    """Sent by a client that wants an operation to end: `operation:cancel`."""
+
+    operation_id: str
+    reason: Reason | None = None
+    timeout_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    """Within which it is answered."""
+
+
+class CancelPush(Payload, frozen=True, kw_only=True):
+    """Pushed by the hub to the holder of an operation, with an `id`: `operation:cancel`."""
+
+    operation_id: str
+    attempt: int
+    reason: str | None = None
+    cancelled_by: str | None = None
+    """Who asks, where the hub knows."""
+
+
+class CancelAnswer(Payload, frozen=True, kw_only=True):
+    """Sent by a holder in reply to the push, with its id as `reply_to`; not answered: `operation:cancel_answer`."""
+
+    verdict: Literal["stopping", "refused"]
+    reason: Reason | None = None
+
+
+class CancelOutcome(Payload, frozen=True, kw_only=True):
+    """The answer to a client's `operation:cancel`: `operation:cancel_outcome`."""
+
+    operation_id: str
+    attempt: int
+    outcome: Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]
+    """`finished_first`: it ended otherwise. `pending`: its holder agreed, and it has not ended in time. `unreachable`:
+    nobody could be asked, or nobody answered."""
+    state: str
+    """The operation's state when this was said."""
+    reason: str | None = None
+    """Why the holder refuses."""
+    children: list["CancelOutcome"] | None = None
+    """What became of the operations that it is the parent of, which are cancelled with it."""
 
 
 class Nothing(Payload, frozen=True, kw_only=True):

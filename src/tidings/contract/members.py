@@ -1,4 +1,6 @@
-"""Members added to a publisher's raw JSON object; all its other bytes stay as they are (CONTRACT §3)."""
+"""Members that the hub adds to a publisher's raw JSON object; all its other bytes stay as they are (CONTRACT §3)."""
+
+import re
 
 from msgspec import Raw
 from msgspec.json import Decoder, encode
@@ -35,3 +37,29 @@ def with_first_member(data: bytes, name: str, value: str) -> bytes:
     if members.pop(name, None) is not None:  # it was written, and empty: of two members, readers take the last
         data = encode(members)
     return b"{%b:%b,%b" % (encode(name), encode(value), data[1:])
+
+
+def with_last_member(data: bytes, name: str, value: bytes) -> bytes:
+    """Return the object `data` with one more member at its end.
+
+    Args:
+        data: A JSON object that has members, and none of this name.
+        name: The new member's name.
+        value: Its value, as JSON.
+    """
+    return b"%b,%b:%b}" % (data[:-1].rstrip(), encode(name), value)
+
+
+_ATTEMPT = re.compile(rb',"attempt":[0-9]+\}')
+_OPERATION = re.compile(rb'\{"operation_id":"(?:[^"\\]|\\.)*",')
+
+
+def is_stored_as(published: bytes, stored: bytes) -> bool:
+    """Return whether `stored` is what the hub made of `published`: the same, or with the members that it puts in."""
+    if published == stored:
+        return True
+    start = published[:-1].rstrip()
+    if stored.startswith(start) and _ATTEMPT.fullmatch(stored, len(start)):
+        return True
+    end = published[1:]
+    return stored.endswith(end) and _OPERATION.fullmatch(stored, 0, len(stored) - len(end)) is not None

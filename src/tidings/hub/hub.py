@@ -2,29 +2,35 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import structlog
 from msgspec import Struct
 
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope, Event
-from tidings.contract.paths import Path, PathSet
+from tidings.contract.life import LIFE_CHANNELS, Life
+from tidings.contract.operation import OperationStatus
 from tidings.contract.timestamps import from_nanoseconds
 from tidings.contract.vocabulary import ChannelType, MessageType
 from tidings.exceptions import Draining, LogBusy, LogError
 from tidings.hub.clock import Clock, SteadyWall
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
-from tidings.hub.operations import LIFE, LIFE_CHANNELS, LiveOperations
 from tidings.hub.staging import Settled, Staging
-from tidings.log.base import Draft, Log, Page, Query, Record, Scheduler
+from tidings.log.base import Draft, Log, Record, Scheduler
 
 _MORE_RETENTION_S = 0.01
 """Between two steps of retention while there is work: a step takes a millisecond or two."""
 
-_RESTORED_AT_ONCE = 10_000
-"""Events of one read when the hub starts: nobody waits for delivery yet."""
+_TURNS = frozenset(
+    {
+        MessageType.OPERATION_START,
+        MessageType.OPERATION_COMPLETE,
+        MessageType.OPERATION_FAILED,
+        MessageType.OPERATION_CANCELLED,
+    }
+)
+"""Types at which an operation begins or ends, as a rule: what waits for one looks again."""
 
 log = structlog.get_logger("tidings.hub")
 
@@ -70,7 +76,10 @@ class Hub:
         self.mint = mint
         self.config = config or HubConfig()
         self.counters = HubCounters()
-        self.operations = LiveOperations()
+        self.operations = event_log.operations
+        """What the log knows of operations."""
+        self.on_operation: list[Callable[[OperationStatus], None]] = []
+        """Called with each operation that has begun or ended, once it is in the log and was delivered."""
         self.delivery = Delivery(event_log, scheduler, clock, self.config)
         self.log_error: LogError | None = None
         """What the log refused its last batch with; None when it took it."""
@@ -78,15 +87,14 @@ class Hub:
         self.closed = False
         self.started = clock.monotonic()
         self._wall = SteadyWall(clock)
-        self._staging = Staging(event_log, self.operations)
+        self.lease_of: Callable[[str, str], float] = _no_lease
+        """Returns the lease that a producer has on an operation, in seconds; 0 is none."""
+        self._staging = Staging(event_log)
         self._tick_scheduled = False
-        self._unfolded: list[Event] | None = []
-        """What the tail brought before the operations were restored, which come before it."""
         self._after_commit: dict[Callable[[], None], None] = {}
         self._commit_timestamp = ""
         self.committing = False
         """Whether publishers are being told what became of a batch now."""
-        self._restore_operations()
         event_log.follow(self._tail)
         self._maintain()
 
@@ -110,6 +118,10 @@ class Hub:
             return None
         return self._staging.operations.trace_id(key)
 
+    def life(self, operation_id: str) -> Life | None:
+        """Return the life of an operation, what is staged included, or None."""
+        return self._staging.operations.life(operation_id)
+
     # Publishing ends at the log.
 
     @property
@@ -118,7 +130,14 @@ class Hub:
         return len(self._staging)
 
     def publish(
-        self, envelope: Envelope, settled: Settled, *, scope: str = "", trace_id: str = "", by_hub: bool = False
+        self,
+        envelope: Envelope,
+        settled: Settled,
+        *,
+        scope: str = "",
+        trace_id: str = "",
+        producer_id: str = "",
+        by_hub: bool = False,
     ) -> Event:
         """Check `envelope` and stage the event it is; `settled` is called when it is in the log, or refused by it.
 
@@ -127,10 +146,12 @@ class Hub:
             settled: Called once.
             scope: Within which its event id is unique.
             trace_id: Of the request it came with, for an event that has none and belongs to no live operation.
+            producer_id: Who writes it, where they have said: they then hold the operations that they begin.
             by_hub: Whether the hub itself writes it.
 
         Raises:
             ContractError: The contract does not allow it; see `Contract.read`.
+            OperationError: The operation's life does not allow it.
             Draining: The hub takes nothing new.
             LogBusy: Too much is waiting for the log already.
         """
@@ -141,8 +162,10 @@ class Hub:
         receipt = _RequestReceipt(self, trace_id) if trace_id else self
         event = self.contract.read(envelope, receipt, by_hub=by_hub)
         if event.key is None and event.type == MessageType.OPERATION_FAILED:
-            event = self._with_operation(event)
-        self._staging.add(Draft(event, self._wall.now_ns(), scope), settled)
+            event = self._with_operation(event, producer_id)
+        lease_s = self.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
+        draft = Draft(event, self._wall.now_ns(), scope, producer_id, lease_s)
+        self._staging.add(draft, settled, by_hub=by_hub)
         self._schedule_tick()
         return event
 
@@ -150,9 +173,9 @@ class Hub:
         """Call `callback` once, when everyone has been told of the batch under way: replies go out in one write."""
         self._after_commit[callback] = None
 
-    def _with_operation(self, event: Event) -> Event:
+    def _with_operation(self, event: Event, producer_id: str) -> Event:
         # Plain ErrorData names no operation; it means the one live operation of its trace, if there is exactly one.
-        operation_id = self._staging.operations.only_of_trace(event.trace_id)
+        operation_id = self._staging.operations.only_of_trace(event.trace_id, producer_id)
         return event if operation_id is None else self.contract.with_operation(event, operation_id)
 
     def _schedule_tick(self) -> None:
@@ -202,51 +225,24 @@ class Hub:
                 callback()
 
     def _tail(self, records: Sequence[Record]) -> None:
-        for record in records:
-            if record.event.channel in LIFE_CHANNELS:
-                self._note(record.event)
         self._staging.folded()
         self.delivery.tail(records)
+        for record in records:
+            event = record.event
+            if event.type in _TURNS and event.key is not None and event.channel in LIFE_CHANNELS:
+                self._tell_observers(event.key)
 
-    def _note(self, event: Event) -> None:
-        if self._unfolded is not None:
-            self._unfolded.append(event)
-        else:
-            self.operations.note(event)
+    def _tell_observers(self, operation_id: str) -> None:
+        status = self.operations.get(operation_id)
+        if status is None:
+            return
+        for observe in self.on_operation:
+            try:
+                observe(status)
+            except Exception:  # one observer's fault must not keep the tail from the others
+                log.exception("an observer of operations failed", operation_id=operation_id)
 
     # Housekeeping.
-
-    def _restore_operations(self) -> None:
-        """Fold the newest events of the log, so that operations that were live are live.
-
-        Raises:
-            LogError: The log cannot be read.
-        """
-        self._restore_page(0, self.log.head)
-
-    def _restore_page(self, after: int, until: int) -> None:
-        def done(page: Page | LogError) -> None:
-            if isinstance(page, LogError):
-                raise page
-            for record in page.records:
-                self.operations.note(record.event)
-            if page.scanned < until:
-                self.scheduler.call_soon(partial(self._restore_page, page.scanned, until))
-                return
-            for event in self._unfolded or ():
-                self.operations.note(event)
-            self._unfolded = None
-
-        query = Query(
-            after=after,
-            until=until,
-            paths=PathSet.of([Path(ChannelType.OPERATIONS)]),
-            newest_only=True,
-            types=LIFE,
-            limit=_RESTORED_AT_ONCE,
-            max_bytes=_RESTORED_AT_ONCE * 256,
-        )
-        self.log.read(query, done)
 
     def _maintain(self) -> None:
         if self.closed:
@@ -264,6 +260,10 @@ class Hub:
             while self._staging.gathering and self._staging.appending is None:
                 self._tick()
             self.closed = True
+
+
+def _no_lease(producer_id: str, operation_id: str) -> float:
+    return 0.0
 
 
 class _RequestReceipt:

@@ -1,98 +1,90 @@
-"""The operations that are live: a fold over the log, from which events that came without a trace id or key get theirs.
-
-The whole life of an operation (attempts, leases, fencing; CONTRACT §4) builds on this fold.
-"""
+"""The operations as they will be when what is staged is in the log: what may happen next is judged by that."""
 
 from collections.abc import Iterable
 
-from tidings.contract.envelope import Event
-from tidings.contract.vocabulary import ChannelType, MessageType, SlotEffect
+from msgspec import structs
 
-_BEGINS = frozenset({MessageType.OPERATION_START, MessageType.OPERATION_PROGRESS})
-_ENDS = frozenset({MessageType.OPERATION_COMPLETE, MessageType.OPERATION_FAILED, MessageType.OPERATION_CANCELLED})
+from tidings.contract.body import MAX_DATA_BYTES
+from tidings.contract.life import ASKS, Life, ask_of, moved
+from tidings.contract.members import with_last_member
+from tidings.contract.vocabulary import MessageType
+from tidings.log.base import Draft
+from tidings.log.operations import Operations
 
-LIFE: frozenset[str] = _BEGINS | _ENDS
-"""The types that begin or end an operation."""
-LIFE_CHANNELS = frozenset({ChannelType.OPERATIONS, ChannelType.GLOBAL})
-"""Where they go."""
-
-Changes = dict[str, str | None]
-"""What a batch makes of operations: the trace that one begins with, None for one that ends."""
-
-
-class LiveOperations:
-    """Operations that have begun and not ended."""
-
-    def __init__(self) -> None:
-        self._traces: dict[str, str] = {}
-        self._by_trace: dict[str, dict[str, None]] = {}
-
-    def __len__(self) -> int:
-        return len(self._traces)
-
-    def note(self, event: Event) -> None:
-        """Fold in an event, in log order."""
-        key = event.key
-        if key is None or event.type not in LIFE:
-            return
-        if event.effect is SlotEffect.END:
-            trace_id = self._traces.pop(key, None)
-            if trace_id is not None:
-                operations = self._by_trace[trace_id]
-                del operations[key]
-                if not operations:
-                    del self._by_trace[trace_id]
-        elif key not in self._traces:
-            self._traces[key] = event.trace_id
-            self._by_trace.setdefault(event.trace_id, {})[key] = None
-
-    def trace_id(self, operation_id: str) -> str | None:
-        """Return the trace id that a live operation began with, or None."""
-        return self._traces.get(operation_id)
-
-    def of_trace(self, trace_id: str) -> Iterable[str]:
-        """Return the live operations of a trace."""
-        return self._by_trace.get(trace_id, ())
+Changes = dict[str, Life]
+"""What a batch makes of operations."""
 
 
 class OperationView:
-    """The live operations as they will be when what is staged is in the log.
+    """The log's operations, and above them what the batches under way make of them.
 
     Args:
-        live: The operations of the log.
-        layers: What the batches under way make of them, the oldest first.
+        operations: Those of the log.
+        layers: Of each batch under way, the oldest first.
     """
 
-    __slots__ = ("_layers", "_live")
+    __slots__ = ("_layers", "_operations")
 
-    def __init__(self, live: LiveOperations, layers: Iterable[Changes]) -> None:
-        self._live = live
+    def __init__(self, operations: Operations, layers: Iterable[Changes]) -> None:
+        self._operations = operations
         self._layers = tuple(layers)
 
-    def trace_id(self, operation_id: str) -> str | None:
-        """Return the trace id that a live operation began with, or None."""
+    def life(self, operation_id: str) -> Life | None:
+        """Return the life of an operation, or None."""
         for changes in reversed(self._layers):
             if operation_id in changes:
                 return changes[operation_id]
-        return self._live.trace_id(operation_id)
+        return self._operations.life(operation_id)
 
-    def only_of_trace(self, trace_id: str) -> str | None:
-        """Return the one live operation of a trace; None where there is none, or more than one."""
-        found = set(self._live.of_trace(trace_id))
-        for changes in self._layers:
-            for operation_id, begun in changes.items():
-                if begun == trace_id:
-                    found.add(operation_id)
-                else:
-                    found.discard(operation_id)
-        return found.pop() if len(found) == 1 else None
+    def trace_id(self, operation_id: str) -> str | None:
+        """Return the trace id that a live operation began with, or None."""
+        life = self.life(operation_id)
+        return life.trace_id if life is not None and life.live else None
 
-    def note(self, event: Event) -> None:
-        """Fold an event that is staged into the newest layer."""
+    def only_of_trace(self, trace_id: str, producer_id: str = "") -> str | None:
+        """Return the one live operation of a trace that a writer may mean; None where there is none, or more than one.
+
+        Args:
+            trace_id: The trace.
+            producer_id: The writer: what another producer holds is not meant.
+        """
+        named = set(self._operations.of_trace(trace_id)).union(*self._layers)
+        found = [operation_id for operation_id in named if self._is_meant(operation_id, trace_id, producer_id)]
+        return found[0] if len(found) == 1 else None
+
+    def _is_meant(self, operation_id: str, trace_id: str, producer_id: str) -> bool:
+        life = self.life(operation_id)
+        return life is not None and life.live and life.trace_id == trace_id and life.producer_id in ("", producer_id)
+
+    def admit(self, draft: Draft, *, by_hub: bool = False) -> tuple[Draft, Life | None]:
+        """Let an event happen to its operation, in the newest layer.
+
+        Args:
+            draft: Any event.
+            by_hub: Whether the hub itself writes it.
+
+        Returns:
+            The event, naming its attempt where it begins one that is not the first; and the operation's life after it,
+            None where it is no event of one.
+
+        Raises:
+            OperationError: The operation's life does not allow it; nothing has changed.
+        """
+        event = draft.event
         key = event.key
-        if key is None or event.type not in LIFE:
-            return
-        if event.effect is SlotEffect.END:
-            self._layers[-1][key] = None
-        elif self.trace_id(key) is None:
-            self._layers[-1][key] = event.trace_id
+        if key is None or event.type not in ASKS:
+            return draft, None
+        before = self.life(key)
+        life = moved(key, before, event, producer_id=draft.producer_id, lease_s=draft.lease_s, by_hub=by_hub)
+        if life is None or life is before:
+            return draft, life
+        self._layers[-1][key] = life
+        if event.type == MessageType.OPERATION_START and life.attempt > 1 and ask_of(event)[1] is None:
+            data = with_last_member(event.data, "attempt", b"%d" % life.attempt)
+            if len(data) <= MAX_DATA_BYTES:
+                draft = structs.replace(draft, event=structs.replace(event, data=data))
+        return draft, life
+
+    def note(self, operation_id: str, life: Life) -> None:
+        """Put into the newest layer what `admit` found of an event that is staged again."""
+        self._layers[-1][operation_id] = life

@@ -9,8 +9,11 @@ import structlog
 from msgspec import Struct
 
 from tidings.contract.envelope import Event
+from tidings.contract.life import Life, ask_of
+from tidings.contract.members import is_stored_as
+from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import EventIDReused, TidingsError
-from tidings.hub.operations import Changes, LiveOperations, OperationView
+from tidings.hub.operations import Changes, OperationView
 from tidings.log.base import Draft, Log
 
 log = structlog.get_logger("tidings.hub.staging")
@@ -24,6 +27,8 @@ class Accepted(Struct, frozen=True):
     """Whether it was there before: its event id was known."""
     trace_id: str
     """The trace of what was published, minted where it came without."""
+    attempt: int | None = None
+    """Of an `operation:start`: the attempt that it is of."""
 
 
 Settled = Callable[[Accepted | TidingsError], None]
@@ -37,6 +42,14 @@ class Staged(Struct):
     settled: Settled
     repeats: list[Settled]
     """Those who published the same event id again within the tick."""
+    life: Life | None = None
+    """Of its operation, after it; None where it is no event of one."""
+
+    @property
+    def attempt(self) -> int | None:
+        """See `Accepted.attempt`."""
+        begins = self.life is not None and self.draft.event.type == MessageType.OPERATION_START
+        return self.life.attempt if begins and self.life is not None else None
 
 
 class Batch:
@@ -65,9 +78,10 @@ class Batch:
         """Tell everyone that the batch is in the log, from offset `first` on."""
         for offset, staged in enumerate(self.staged, first):
             trace_id = staged.draft.event.trace_id
-            _tell(staged.settled, Accepted(offset, False, trace_id))
+            attempt = None if staged.life is None else staged.attempt
+            _tell(staged.settled, Accepted(offset, False, trace_id, attempt))
             for settled in staged.repeats:
-                _tell(settled, Accepted(offset, True, trace_id))
+                _tell(settled, Accepted(offset, True, trace_id, attempt))
 
     def drop(self, error: TidingsError) -> None:
         """Tell everyone that nothing of the batch is in the log."""
@@ -89,12 +103,10 @@ class Staging:
 
     Args:
         event_log: Which knows the event ids of all that came before.
-        live: The operations of the log.
     """
 
-    def __init__(self, event_log: Log, live: LiveOperations) -> None:
+    def __init__(self, event_log: Log) -> None:
         self._log = event_log
-        self._live = live
         self._committed: Changes = {}
         self.gathering = Batch()
         self.appending: Batch | None = None
@@ -104,13 +116,17 @@ class Staging:
     def __len__(self) -> int:
         return len(self.gathering) + (len(self.appending) if self.appending else 0)
 
-    def add(self, draft: Draft, settled: Settled) -> None:
-        """Stage `draft` for the next append, or settle it at once where its event id is known."""
+    def add(self, draft: Draft, settled: Settled, *, by_hub: bool = False) -> None:
+        """Stage `draft` for the next append, or settle it at once where its event id is known.
+
+        Raises:
+            OperationError: Its operation's life does not allow it.
+        """
         event_id = draft.event.event_id
         if event_id is not None and self._repeats(draft, event_id, settled):
             return
-        self.gathering.add(Staged(draft, settled, []))
-        self.operations.note(draft.event)
+        draft, life = self.operations.admit(draft, by_hub=by_hub)
+        self.gathering.add(Staged(draft, settled, [], life))
 
     def take(self, most: int) -> Batch:
         """Return the oldest events that gathered, at most `most`: they are being appended from now on."""
@@ -128,7 +144,9 @@ class Staging:
 
     def _restage(self, staged: Staged) -> None:
         self.gathering.add(staged)
-        self.operations.note(staged.draft.event)
+        key = staged.draft.event.key
+        if staged.life is not None and key is not None:
+            self.operations.note(key, staged.life)
 
     def appended(self) -> Batch:
         """Return the batch that was being appended, and no longer is."""
@@ -155,7 +173,7 @@ class Staging:
 
     def _view(self) -> OperationView:
         appending = self.appending.operations if self.appending is not None else {}
-        return OperationView(self._live, (self._committed, appending, self.gathering.operations))
+        return OperationView(self._log.operations, (self._committed, appending, self.gathering.operations))
 
     def _repeats(self, draft: Draft, event_id: str, settled: Settled) -> bool:
         for batch in (self.gathering, self.appending):
@@ -170,7 +188,7 @@ class Staging:
         if known is None:
             return False
         if _is_same(draft.event, known.type, known.data):
-            settled(Accepted(known.offset, True, draft.event.trace_id))
+            settled(Accepted(known.offset, True, draft.event.trace_id, self._attempt(draft.event)))
         else:
             position = str(self._log.position(known.offset))
             settled(
@@ -178,6 +196,13 @@ class Staging:
             )
         return True
 
+    def _attempt(self, event: Event) -> int | None:
+        """Return the attempt of an `operation:start` that is in the log."""
+        if event.type != MessageType.OPERATION_START or event.key is None:
+            return None
+        life = self.operations.life(event.key)
+        return ask_of(event)[1] or (None if life is None else life.attempt)
+
 
 def _is_same(event: Event, type: str, data: bytes) -> bool:
-    return event.type == type and event.data == data
+    return event.type == type and is_stored_as(event.data, data)

@@ -15,6 +15,7 @@ from tidings.contract.paths import NOTHING, PathSet
 from tidings.contract.positions import Position
 from tidings.exceptions import LogError
 from tidings.log.newest import Newest
+from tidings.log.operations import Operations
 
 
 class Draft(Struct, frozen=True, gc=False):
@@ -25,6 +26,10 @@ class Draft(Struct, frozen=True, gc=False):
     """The hub's wall clock at receipt, nanoseconds since 1970."""
     scope: str = ""
     """Within which its event_id is unique: the authenticated subject, or the producer."""
+    producer_id: str = ""
+    """Who wrote it, where it is an event of an operation and its writer has said who they are."""
+    lease_s: float = 0.0
+    """The lease that its writer has on the operation; 0 is none."""
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -78,6 +83,7 @@ class Page(Struct, frozen=True):
     """All that the query asks for up to this offset is in `records`; read on after it. `Query.until` at the end."""
 
 
+_NS = 1_000_000_000
 _KEPT_OF_A_KEY = {str(event.type): event.keep_newest for event in BUILTIN if event.keep_newest is not None}
 
 
@@ -99,8 +105,24 @@ class Retention(Struct, frozen=True, kw_only=True):
     """After which a silent key leaves the snapshot."""
     finished_s: float = 900.0
     """After which a finished operation leaves the snapshot."""
+    operations: int = 50_000
+    """Ended operations that are known beyond the snapshot: about 30 MB."""
+    operations_age_s: float = 7 * 86_400.0
+    """How long they are; the newest run of each name stays."""
     keep_newest: Mapping[str, int] = field(default_factory=_KEPT_OF_A_KEY.copy)
     """By type: how many events of one key are kept. The catalogue's own, where nothing else is said."""
+
+    def new_newest(self) -> Newest:
+        """Return an empty table of newest events with these bounds."""
+        return Newest(
+            per_type=self.newest_per_type,
+            age_ns=int(self.newest_age_s * _NS),
+            ended_ns=int(self.finished_s * _NS),
+        )
+
+    def new_operations(self) -> Operations:
+        """Return an empty table of operations with these bounds."""
+        return Operations(ended_age_ns=int(self.operations_age_s * _NS), most_ended=self.operations)
 
 
 class LogStatistics(Struct, frozen=True, kw_only=True):
@@ -158,6 +180,9 @@ class Log(Protocol):
     - **Reading.** Matching events come in offset order. A durable event is missing only where it was trimmed, and then
       `trimmed` says so. A `latest` event is missing only where it was trimmed, or `Query.conflate` skipped it for a
       newer one of its (channel, type, key).
+    - **Operations.** `operations` is the fold of all events there ever were, in log order, up to date when `AppendDone`
+      is called: trimming takes nothing from it. Ended ones are forgotten as `Retention` says. A crash may take from it
+      how far a live operation had come beyond its newest progress.
     - **Newest.** `newest` and reads agree: the newest event of a key is readable as long as `newest` names it, however
       far the range was trimmed.
 
@@ -168,6 +193,11 @@ class Log(Protocol):
     @property
     def newest(self) -> Newest:
         """The newest event of each key: the fold that conflation and snapshots look at."""
+        ...
+
+    @property
+    def operations(self) -> Operations:
+        """The operations: their lives, and what is known of them."""
         ...
 
     @property

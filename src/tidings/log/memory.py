@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice, takewhile
 
+from tidings.contract.life import ASKS
 from tidings.contract.paths import PathSet
 from tidings.contract.positions import Position
 from tidings.contract.vocabulary import EventClass
@@ -13,12 +14,12 @@ from tidings.log.epochs import Epoch, Epochs
 from tidings.log.floors import Floors
 from tidings.log.memory_rows import MemoryRows
 from tidings.log.newest import Newest
+from tidings.log.operations import Operations
 from tidings.log.pages import Wanted, page_of
 from tidings.log.sweeps import Sweeps
 
 _LOOK = 2_000
 """Events that one read looks at: a few milliseconds."""
-_NS = 1_000_000_000
 
 
 class MemoryLog:
@@ -38,17 +39,19 @@ class MemoryLog:
         self._head = 0
         self._telling = False
         self._waiting: deque[tuple[Sequence[Draft], AppendDone]] = deque()
-        self._newest = Newest(
-            per_type=self._retention.newest_per_type,
-            age_ns=int(self._retention.newest_age_s * _NS),
-            ended_ns=int(self._retention.finished_s * _NS),
-        )
+        self._newest = self._retention.new_newest()
+        self._operations = self._retention.new_operations()
         self._sweeps = Sweeps(self._rows, self._newest, self._floors, self._retention)
 
     @property
     def newest(self) -> Newest:
         """See `Log.newest`."""
         return self._newest
+
+    @property
+    def operations(self) -> Operations:
+        """See `Log.operations`."""
+        return self._operations
 
     @property
     def epoch(self) -> str:
@@ -88,6 +91,11 @@ class MemoryLog:
             self._rows.append(record, draft.scope)
             self._newest.note(offset, draft.event, draft.received_ns)
             self._sweeps.note(draft.event, draft.received_ns)
+            if draft.event.type in ASKS:
+                self._operations.note(offset, draft.event, draft.received_ns, draft.producer_id, draft.lease_s)
+        # Nothing is saved anywhere.
+        self._operations.dirty.clear()
+        self._operations.dirty_names.clear()
         self._head += len(batch)
         done(first)
         if records:
@@ -137,6 +145,8 @@ class MemoryLog:
     def maintain(self, now_ns: int) -> bool:
         """See `Log.maintain`."""
         more = self._newest.expire(now_ns)
+        more = self._operations.expire(now_ns) or more
+        self._operations.forgotten.clear()
         if self._sweeps.is_due(now_ns):
             more = self._sweeps.step(now_ns) or more
             self._sweeps.committed()

@@ -10,12 +10,11 @@ from tidings.log.base import Draft, Known, Retention
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.floors import Floors
 from tidings.log.fold import SAVE_EVERY, Fold
-from tidings.log.newest import Newest
 from tidings.log.schema import INSERT, misfit, open_database, row_of
+from tidings.log.sqlite_operations import SavedOperations
 from tidings.log.sqlite_rows import SqliteRows
 from tidings.log.sweeps import Sweeps
 
-_NS = 1_000_000_000
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MOST_RELEASES = 100
 """When the log is closed, of rows that wait to be deleted, each a step's worth: a tenth of a second."""
@@ -30,17 +29,16 @@ class OpenLog:
 
     def __init__(self, connection: sqlite3.Connection, retention: Retention, *, save_every: int = SAVE_EVERY) -> None:
         self.connection = connection
-        self.newest = Newest(
-            per_type=retention.newest_per_type,
-            age_ns=int(retention.newest_age_s * _NS),
-            ended_ns=int(retention.finished_s * _NS),
-        )
+        self.newest = retention.new_newest()
+        self.operations = retention.new_operations()
         self.floors = Floors()
         self.sweeps = Sweeps(SqliteRows(connection), self.newest, self.floors, retention)
         self.fold = Fold(connection, self.newest, self.sweeps, retention, save_every=save_every)
         self.floors.restore(connection.execute("SELECT channel, key, trimmed FROM floors"))
         self.head = self.fold.restore()
         """Offset of the newest event when the log was opened."""
+        self.saved = SavedOperations(connection, self.operations)
+        self.saved.restore(self.newest)
         self.epochs = Epochs(read_epochs(connection))
 
     def begin(self, new_epoch: Callable[[], str]) -> None:
@@ -83,7 +81,7 @@ class OpenLog:
 
     def is_due(self, head: int, now_ns: int) -> bool:
         """Return whether a step would find anything to do."""
-        return self.sweeps.is_due(now_ns) or self.fold.is_due(head)
+        return self.saved.is_due() or self.sweeps.is_due(now_ns) or self.fold.is_due(head)
 
     def step(self, head: int, now_ns: int) -> bool:
         """Do one small step of retention, or of saving; return whether more is waiting.
@@ -93,15 +91,19 @@ class OpenLog:
         """
         try:
             with self._transaction():
+                # First, so that nothing is trimmed which an operation that is not saved yet was made of.
+                self.sweeps.until = self.saved.step(head)
                 if self.sweeps.is_due(now_ns):
                     self.sweeps.step(now_ns)
                 else:
                     self.fold.step(head)
                 self._save(head)
         except sqlite3.Error:
+            self.saved.rolled_back()
             self.sweeps.rolled_back()
             self.fold.abandon()
             raise
+        self.saved.committed()
         self.sweeps.committed()
         return self.is_due(head, now_ns)
 
@@ -150,6 +152,7 @@ class OpenLog:
             for _ in range(_MOST_RELEASES):
                 if self.newest.released:
                     self.sweeps.release()
+            self.saved.save(head)
             self._save(head)
             self.fold.save(head)
             self.connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")

@@ -14,13 +14,24 @@ from tidings.log.base import Draft, Record
 FILE = "log.db"
 APPLICATION_ID = 0x7469_6431
 """ASCII "tid1": marks the file as ours (PRAGMA application_id)."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 knew no operations; such a file is brought up to date when it is opened to be written."""
 
 # One table holds the range and the snapshot: trimming leaves rows that are the newest of their key.
 # Indexes are partial. At a million rows one over every event costs more than everything else together, because progress
 # of random keys dirties a page an event; over durable ones only it is a tenth of that. Those over keys and traces begin
 # with the segment, 2,048 offsets: inserts then touch the last few pages only, whatever the keys are (at a million rows
 # 60 instead of 490 MB of write-ahead log for 40,000 events), and a key is looked up once a segment.
+_OPERATIONS = """
+CREATE TABLE operations (number INTEGER PRIMARY KEY, offset INTEGER NOT NULL, status BLOB NOT NULL);
+CREATE TABLE names (name TEXT PRIMARY KEY, offset INTEGER NOT NULL, history BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('operations_to', 0);
+"""
+# In `meta`: `operations_to` is the offset up to which every event is in the rows of `operations`.
+_MIGRATION = """
+ALTER TABLE events ADD COLUMN producer_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE events ADD COLUMN lease_s REAL NOT NULL DEFAULT 0;
+"""
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE epochs (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, start INTEGER NOT NULL);
@@ -40,7 +51,9 @@ CREATE TABLE events (
     trace_id TEXT NOT NULL,
     scope TEXT NOT NULL,
     event_id TEXT,
-    data BLOB NOT NULL
+    data BLOB NOT NULL,
+    producer_id TEXT NOT NULL DEFAULT '',
+    lease_s REAL NOT NULL DEFAULT 0
 );
 CREATE INDEX events_key ON events (offset >> 11, key) WHERE latest = 0 AND key IS NOT NULL;
 CREATE INDEX events_trace ON events (offset >> 11, trace_id) WHERE latest = 0;
@@ -65,7 +78,7 @@ SEGMENTS = (
 rows of one key in theirs. Takes the first and the last offset to look at, the condition's values, and after, until and
 how many."""
 OF_KEY = "key = ? AND key IS NOT NULL AND channel = ?"
-INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "offset, latest, effect, channel, type, key, received_ns, timestamp, trace_id, event_id, data"
 _DURABLE, _LATEST = EventClass.DURABLE, EventClass.LATEST
 EFFECTS = {int(effect): effect for effect in SlotEffect}
@@ -89,6 +102,8 @@ def row_of(offset: int, draft: Draft) -> SqlRow:
         draft.scope,
         event.event_id,
         event.data,
+        draft.producer_id,
+        draft.lease_s,
     )
 
 
@@ -176,6 +191,10 @@ def open_database(path: Path) -> sqlite3.Connection:
     try:
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise LogReadOnly(f"{path}: the file system cannot keep a write-ahead log")
+        if connection.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {_MIGRATION} {_OPERATIONS} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
     except LogError:
         connection.close()
         raise
@@ -196,7 +215,7 @@ def _create(path: Path) -> None:
     connection = sqlite3.connect(making, isolation_level=None)
     try:
         connection.executescript(
-            f"BEGIN; {_TABLES}"
+            f"BEGIN; {_TABLES} {_OPERATIONS}"
             f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
         connection.execute("PRAGMA journal_mode = WAL")

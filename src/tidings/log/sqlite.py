@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidings.contract.life import ASKS
 from tidings.contract.paths import PathSet
 from tidings.contract.positions import Position
 from tidings.exceptions import LogBusy, LogError, LogFull, LogUnavailable
@@ -32,6 +33,7 @@ from tidings.log.fold import SAVE_EVERY
 from tidings.log.folder import DataFolder
 from tidings.log.newest import Newest
 from tidings.log.opening import OpenLog, open_log
+from tidings.log.operations import Operations
 from tidings.log.reads import read_page
 from tidings.log.room import Room
 from tidings.log.schema import FILE, is_busy, refusal
@@ -112,6 +114,11 @@ class SqliteLog:
     def newest(self) -> Newest:
         """See `Log.newest`."""
         return self._open.newest
+
+    @property
+    def operations(self) -> Operations:
+        """See `Log.operations`."""
+        return self._open.operations
 
     @property
     def epoch(self) -> str:
@@ -196,12 +203,14 @@ class SqliteLog:
 
     def _appended(self, first: int, appending: _Appending) -> None:
         records, size = [], 0
-        note, count = self._open.newest.note, self._open.sweeps.note
+        note, count, fold = self._open.newest.note, self._open.sweeps.note, self._open.operations.note
         for offset, draft in enumerate(appending.batch, first):
             event, received_ns = draft.event, draft.received_ns
             records.append(Record(offset, event, received_ns))
             note(offset, event, received_ns)
             count(event, received_ns)
+            if event.type in ASKS:
+                fold(offset, event, received_ns, draft.producer_id, draft.lease_s)
             size += len(event.data)
         self._head += len(records)
         self._room.wrote(len(records), size)
@@ -250,6 +259,7 @@ class SqliteLog:
         was_full = self._room.is_full
         self._room.look(self._connection)
         more = self._open.newest.expire(now_ns)
+        more = self._open.operations.expire(now_ns) or more
         if not self._open.is_due(self._head, now_ns):
             return more
         try:

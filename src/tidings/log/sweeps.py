@@ -80,6 +80,8 @@ class Sweeps:
         self._of_key_before: dict[Slot, int] = {}
         """What the step under way changed of `_of_key`, as it was."""
         self.counts = Counts()
+        self.until: int | None = None
+        """Up to which offset durable events may be trimmed; None is all of them."""
 
     def note(self, event: Event, received_ns: int) -> None:
         """Count an event that was appended."""
@@ -245,6 +247,9 @@ class Sweeps:
         counts.durable_due_ns = None if len(rows) < look else _AT_ONCE
         gone: list[Row] = []
         for row in rows:
+            if self.until is not None and row.offset > self.until:
+                counts.durable_due_ns = _AT_ONCE
+                break
             if not row.latest:
                 due_ns = row.received_ns + self._age_ns
                 if not self._is_over() and due_ns > now_ns:

@@ -8,6 +8,7 @@ from tidings.contract.positions import Position
 from tidings.exceptions import LogError
 from tidings.log.base import AppendDone, Draft, Known, Log, LogStatistics, Query, ReadDone, Tail
 from tidings.log.newest import Newest
+from tidings.log.operations import Operations
 
 
 class FaultyLog:
@@ -65,6 +66,11 @@ class FaultyLog:
     def newest(self) -> Newest:
         """See `Log.newest`."""
         return self._log.newest
+
+    @property
+    def operations(self) -> Operations:
+        """See `Log.operations`."""
+        return self._log.operations
 
     @property
     def epoch(self) -> str:
