@@ -15,11 +15,13 @@ from tidings.client.publisher import Publisher, Window, make_draft
 from tidings.client.state import State, Status
 from tidings.client.url import hub_url
 from tidings.client.watch import Watch, WatchOptions
-from tidings.contract.commands import Accepted
+from tidings.contract.commands import Accepted, Cancel, CancelOutcome
 from tidings.contract.contract import Contract
 from tidings.contract.positions import SNAPSHOT, parse_since
-from tidings.exceptions import ClientError, ConfigError
+from tidings.exceptions import ClientError, ConfigError, InvalidCommand
 
+CANCEL_TIMEOUT_S = 10.0
+"""How long an operation has to end before its requester is told that it has not: a person waits for that answer."""
 PUBLISH_TIMEOUT_S = 30.0
 """How long a publication may wait for its answer: a hub's restart, and the reconnect after it, fit in."""
 
@@ -108,6 +110,37 @@ class Client:
         """
         draft = make_draft(type, payload, trace_id=trace_id, channel=channel, event_id=event_id, timestamp=timestamp)
         return await self._publisher.publish(draft, timeout_s=timeout_s)
+
+    async def cancel(
+        self, operation_id: str, *, reason: str | None = None, timeout_s: float = CANCEL_TIMEOUT_S
+    ) -> CancelOutcome:
+        """Ask for the end of an operation, and return what came of it.
+
+        A lost connection changes nothing: the wish is asked again on the next one, within what is left of the time.
+
+        Args:
+            operation_id: Which.
+            reason: Why; the operation's own code gets to see it.
+            timeout_s: Seconds, up to 3,600, that the operation has to end.
+
+        Returns:
+            One of the outcomes of `CancelOutcome.outcome`; `pending` where it has agreed and not ended in time.
+
+        Raises:
+            InvalidCommand: The time or the reason is none that the contract allows; nothing was sent.
+            OperationUnknown: The hub knows no such operation.
+            NotSupported: This hub does not cancel.
+            CommandRefused: It refuses for another reason, which `refusal` names.
+            ConnectionLost: The hub was there, and said nothing within `timeout_s` and one second more; or the client
+                was closed meanwhile.
+            HubUnreachable: There was no way to the hub when that time was over.
+            HubClosed: The hub ended the connection for good.
+        """
+        try:
+            wish = msgspec.convert({"operation_id": operation_id, "reason": reason, "timeout_s": timeout_s}, Cancel)
+        except msgspec.ValidationError as cause:
+            raise InvalidCommand(str(cause)) from cause
+        return await self._publisher.cancel(wish)
 
     @overload
     def watch(

@@ -9,7 +9,8 @@ import logging
 import os
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -23,6 +24,7 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
+from tidings.client.forks import open_unforked
 from tidings.client.url import authority, is_loopback
 from tidings.contract.commands import SUBPROTOCOL
 from tidings.exceptions import ClientError, HandshakeRefused, HubUnreachable, NotAHub
@@ -127,8 +129,8 @@ def _ended(closed: ConnectionClosed) -> Ended:
     return Ended(_ABNORMAL, "") if close is None else Ended(int(close.code) or _NO_CODE, close.reason)
 
 
-async def open_websocket(url: str) -> Connection:
-    """Open a connection to the hub at `url`.
+async def open_websocket(url: str, *, token: str | None = None) -> Connection:
+    """Open a connection to the hub at `url`, with `token` as its credentials if there is one.
 
     There are no pings: a job that blocks its interpreter for a minute, or a reader that lets the hub wait, is not dead.
     The hub's heartbeats tell a dead connection from a quiet one.
@@ -138,12 +140,12 @@ async def open_websocket(url: str) -> Connection:
         HandshakeRefused: The upgrade was refused.
         NotAHub: What answers does not speak `tidings.v1`.
     """
+    # Unmentioned, a proxy of the environment is used, as by other programs; but never to this very machine.
+    options: dict[str, Any] = {**_OPTIONS, "proxy": None} if is_loopback(url) else _OPTIONS
+    if token is not None:
+        options = {**options, "additional_headers": {"Authorization": f"Bearer {token}"}}
     try:
-        # Unmentioned, a proxy of the environment is used, as by other programs; but never to this very machine.
-        opening = (
-            connect(url, **_OPTIONS, proxy=None) if is_loopback(url) else connect(url, **_OPTIONS)  # type: ignore[arg-type]
-        )
-        socket = await opening
+        socket = await open_unforked(partial(connect, url, **options))
     except (OSError, InvalidHandshake, InvalidProxy, InvalidURI) as error:
         raise _explain(error, url) from error
     if socket.subprotocol != SUBPROTOCOL:
@@ -152,7 +154,7 @@ async def open_websocket(url: str) -> Connection:
     return WebSocketConnection(socket)
 
 
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "subprotocols": [Subprotocol(SUBPROTOCOL)],
     "compression": None,
     "open_timeout": None,  # the caller's

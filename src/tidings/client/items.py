@@ -4,9 +4,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from tidings.contract.commands import Accepted
+from tidings.contract.commands import Accepted, Attached, CancelOutcome, CancelPush
 from tidings.contract.payloads import Payload
-from tidings.exceptions import CommandRefused
+from tidings.exceptions import TidingsError
 
 Outcome = Literal["live", "complete", "snapshot", "gap"]
 """How a subscription began (CONTRACT §5): at the head; with everything since the position; with the newest event of
@@ -56,8 +56,26 @@ Item = ReceivedEvent | Notice
 
 
 class Settled(Struct, frozen=True):
-    """The end of one publication."""
+    """The answer to one command."""
 
     id: str
-    """The one `Session.publish` returned."""
-    result: Accepted | CommandRefused
+    """The one `Session.publish` or `Session.cancel` returned."""
+    result: Accepted | CancelOutcome | TidingsError
+
+
+class AttachRefused(Struct, frozen=True):
+    """The hub does not attach this producer."""
+
+    error: TidingsError
+
+
+class CancelAsked(Struct, frozen=True):
+    """The hub says that somebody wants an operation of this producer to end."""
+
+    id: str
+    """Of the push: the same wish has the same on every connection."""
+    push: CancelPush
+
+
+Delivery = Item | Settled | Attached | AttachRefused | CancelAsked
+"""What a message of the hub brings to whoever owns the link."""

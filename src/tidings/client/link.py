@@ -5,10 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from tidings.client.connection import Connection, Ended
-from tidings.client.items import Item, Settled
+from tidings.client.ending import Ending
+from tidings.client.items import Delivery
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.reconnect import Backoff
-from tidings.client.session import Ending, Phase, Session
+from tidings.client.session import Phase, Session
 from tidings.client.state import State, Status
 from tidings.client.transport import NetworkTransport, Timer, Transport, route_to
 from tidings.exceptions import (
@@ -37,6 +38,7 @@ class Link:
         deliver: Awaited with the items of each message; while it waits, the connection is not read.
         on_end: Called once, at the end: with what failed, or None where the link was closed by its owner.
         on_change: Called, on the loop, whenever the state or the reason for it changes.
+        on_lost: Called, on the loop, when a connection has ended, before the next is tried.
         name: What the task is called.
     """
 
@@ -46,9 +48,10 @@ class Link:
         url: str,
         options: LinkOptions,
         *,
-        deliver: Callable[[Sequence[Item | Settled]], Awaitable[None] | None],
+        deliver: Callable[[Sequence[Delivery]], Awaitable[None] | None],
         on_end: Callable[[BaseException | None], None],
         on_change: OnChange | None = None,
+        on_lost: Callable[[Ending], None] | None = None,
         name: str = "tidings",
     ) -> None:
         self.session = session
@@ -59,11 +62,10 @@ class Link:
         self._deliver = deliver
         self._on_end = on_end
         self._on_change = on_change
+        self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         make = route_to(url)
-        self._transport: Transport = (
-            NetworkTransport(options.open_connection, options.random) if make is None else make(name)
-        )
+        self._transport: Transport = NetworkTransport(options.opener(), options.random) if make is None else make(name)
         self._backoff = Backoff(options.reconnect, self._transport.random)
         self._outgoing = asyncio.Event()
         self._changed = asyncio.Event()
@@ -99,6 +101,10 @@ class Link:
     def state(self) -> State:
         """Where the link stands now, in a word."""
         return State.CLOSED if self._ended else self.session.state(self._transport.time())
+
+    def now(self) -> float:
+        """Return the link's time, in seconds."""
+        return self._transport.time()
 
     @property
     def ended(self) -> bool:
@@ -166,7 +172,10 @@ class Link:
         self._connection = connection
         self._given_up = None
         try:
-            return await self._converse(connection)
+            ending = await self._converse(connection)
+            if self._on_lost is not None:
+                self._on_lost(ending)
+            return ending
         finally:
             self._connection = None
             # In order where the end is ours; where the connection has ended already, this only lets go of it.

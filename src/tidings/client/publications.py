@@ -23,7 +23,8 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trace_id: str | None = None
     data: Raw
     channel: str | None = None
-    id: str
+    id: str | None = None
+    reply_to: str | None = None
     event_id: str | None = None
 
 

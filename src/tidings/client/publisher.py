@@ -3,22 +3,30 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
 from tidings.client.allowance import Allowance
+from tidings.client.attachment import Attachment, Holder
+from tidings.client.ending import Ending
 from tidings.client.ids import uuid7
-from tidings.client.items import Item, Settled
+from tidings.client.items import AttachRefused, CancelAsked, Delivery, Settled
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.publications import Draft, PayloadLike, check_draft, encode_data
 from tidings.client.session import Session
-from tidings.contract.commands import Accepted
+from tidings.contract.commands import Accepted, Attached, Cancel, CancelAnswer, CancelOutcome, Claim
 from tidings.contract.contract import Contract
 from tidings.contract.timestamps import from_nanoseconds
-from tidings.exceptions import CommandRefused, ConnectionLost, InvalidEnvelope, PublishTimeout
+from tidings.exceptions import ConnectionLost, InvalidEnvelope, PublishTimeout, TidingsError
+
+CANCEL_GRACE_S = 1.0
+"""For the way to the hub and back, beyond the time within which the hub itself answers."""
+_MOST_ANSWERS = 1_000
+"""Answered pushes that are remembered, so that one that comes again gets the same answer."""
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -61,7 +69,7 @@ def make_draft(
 
 
 class Publisher:
-    """One link that only publishes.
+    """One link that publishes, and says what belongs to publishing: who holds what, and what is to be cancelled.
 
     Args:
         url: Where the hub is.
@@ -69,6 +77,8 @@ class Publisher:
         contract: What event types are known here.
         window: How much may be unacknowledged.
         on_change: Called when the link's state changes.
+        holder: The producer whose connection it is; None where nobody holds anything.
+        on_lost: Called when a connection has ended, before anything is sent again.
     """
 
     def __init__(
@@ -79,17 +89,24 @@ class Publisher:
         contract: Contract,
         window: Window = Window(),  # noqa: B008 -- frozen
         on_change: OnChange | None = None,
+        holder: Holder | None = None,
+        on_lost: Callable[[Ending], None] | None = None,
     ) -> None:
-        self._session = Session(contract, greeting_s=options.open_timeout_s)
+        attachment = None if holder is None else Attachment(holder.producer_id, holder.lease_s, holder.claims)
+        self._session = Session(contract, greeting_s=options.open_timeout_s, attachment=attachment)
+        self._holder = holder
+        self._said: dict[tuple[str, str], CancelAnswer] = {}
         self._allowance = Allowance(window.events, window.bytes)
         self._answers: dict[str, asyncio.Future[Accepted]] = {}
+        self._outcomes: dict[str, asyncio.Future[CancelOutcome]] = {}
         self.link = Link(
             self._session,
             url,
             options,
-            deliver=self._settle,
+            deliver=self._deliver,
             on_end=self._ended,
             on_change=on_change,
+            on_lost=on_lost,
             name="tidings publisher",
         )
 
@@ -113,6 +130,7 @@ class Publisher:
         except TimeoutError:
             raise PublishTimeout(
                 f"no answer within {timeout_s:g} s: {draft.type} may or may not be in the log",
+                event_id=draft.event_id,
                 hint=f"Publish it again with event_id={draft.event_id!r}: it is stored once.",
             ) from None
 
@@ -126,6 +144,36 @@ class Publisher:
         """Wait until the window has room for `size` bytes."""
         await self._allowance.take(size)
         self._allowance.give(size)
+
+    def claim(self, claims: Sequence[Claim]) -> None:
+        """Claim operations that the holder has come to after the connection began."""
+        self._session.claim(claims)
+        self.link.flush()
+
+    async def cancel(self, wish: Cancel) -> CancelOutcome:
+        """Ask for the end of an operation, and return what came of it; see `tidings.client.client.Client.cancel`."""
+        loop = asyncio.get_running_loop()
+        if self.link.ended:
+            raise self._failure()
+        outcome: asyncio.Future[CancelOutcome] = loop.create_future()
+        id = self._session.cancel(wish, self.link.now())
+        self._outcomes[id] = outcome
+        self.link.flush()
+        try:
+            async with asyncio.timeout(wish.timeout_s + CANCEL_GRACE_S):
+                return await outcome
+        except TimeoutError:
+            raise self.link.status.error or ConnectionLost(
+                f"the hub did not say within {wish.timeout_s + CANCEL_GRACE_S:g} s what became of the wish to cancel"
+            ) from None
+        finally:
+            del self._outcomes[id]
+            self._session.cancellations.settle(id)
+
+    def withdraw(self) -> None:
+        """Give up every publication that has no answer: none is sent again, and their answers are cancelled."""
+        for answer in list(self._answers.values()):
+            answer.cancel()
 
     async def aclose(self) -> None:
         """Close the connection. What is unacknowledged fails with ConnectionLost: it may or may not be in the log."""
@@ -151,21 +199,48 @@ class Publisher:
         self._answers.pop(id, None)
         self._session.publications.settle(id)
 
-    def _settle(self, items: Sequence[Item | Settled]) -> None:
+    def _deliver(self, items: Sequence[Delivery]) -> None:
         for item in items:
-            if isinstance(item, Settled) and (answer := self._answers.get(item.id)) is not None and not answer.done():
-                if isinstance(item.result, CommandRefused):
-                    answer.set_exception(item.result)
-                else:
-                    answer.set_result(item.result)
+            if isinstance(item, Settled):
+                self._settle(item)
+            elif self._holder is None:
+                continue
+            elif isinstance(item, Attached):
+                self._holder.attached(item)
+            elif isinstance(item, AttachRefused):
+                self._holder.attach_refused(item.error)
+            elif isinstance(item, CancelAsked):
+                self._answer_cancel(self._holder, item)
+
+    def _settle(self, item: Settled) -> None:
+        answer: asyncio.Future[Any] | None = self._answers.get(item.id) or self._outcomes.get(item.id)
+        if answer is None or answer.done():
+            return
+        if isinstance(item.result, TidingsError):
+            answer.set_exception(item.result)
+        else:
+            answer.set_result(item.result)
+
+    def _answer_cancel(self, holder: Holder, asked: CancelAsked) -> None:
+        # With the operation, because a hub that restarts may count its pushes anew.
+        wish = (asked.id, asked.push.operation_id)
+        answer = self._said.get(wish) or holder.cancel(asked.push)
+        if answer is None:
+            return
+        if len(self._said) >= _MOST_ANSWERS:
+            del self._said[next(iter(self._said))]
+        self._said[wish] = answer
+        self._session.answer_cancel(asked.id, answer)
+        self.link.flush()
 
     def _ended(self, failure: BaseException | None) -> None:
-        for answer in list(self._answers.values()):
+        waiting: list[asyncio.Future[Any]] = [*self._answers.values(), *self._outcomes.values()]
+        for answer in waiting:
             if not answer.done():
                 answer.set_exception(self._failure())
 
     def _failure(self) -> BaseException:
         return self.link.failure or ConnectionLost(
-            "the client was closed before the hub's answer: the event may or may not be in the log",
+            "the client was closed before the hub's answer: what was sent may or may not be in the log",
             hint="Publish it again with the same event_id: it is stored once.",
         )

@@ -10,45 +10,28 @@ from enum import Enum
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
-from tidings.client.items import Gap, Item, Settled
+from tidings.client.attachment import ATTACH, Attachment
+from tidings.client.cancellations import CANCEL, CANCEL_ANSWER, Cancellations, refusal_of, refused
+from tidings.client.ending import Ending, read_ending
+from tidings.client.items import AttachRefused, CancelAsked, Delivery, Gap, Item, Settled
 from tidings.client.liveness import Liveness
 from tidings.client.publications import Command, Draft, Publications, encode_command
 from tidings.client.reading import read_event
 from tidings.client.state import State
 from tidings.client.subscription import Cursor
 from tidings.contract import commands
-from tidings.contract.codes import reconnects
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope
 from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload
-from tidings.exceptions import (
-    ClientError,
-    CommandRefused,
-    ConnectionLost,
-    Draining,
-    HubClosed,
-    InvalidPosition,
-    NotAHub,
-)
+from tidings.exceptions import ClientError, ConnectionLost, Draining, InvalidPosition, NotAHub
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _T = TypeVar("_T")
 
-_NO_CODE, _ABNORMAL = 1005, 1006
 _SUBSCRIBE_ID = "subscribe"
 _PING_ID = "ping"
-
-
-class Ending(Struct, frozen=True, kw_only=True):
-    """How a connection ended, and what that means."""
-
-    error: ClientError
-    final: bool
-    """Whether coming back makes no sense."""
-    retry_after_s: float = 0.0
-    """How long the hub asked its clients to stay away."""
 
 
 class Phase(Enum):
@@ -56,6 +39,7 @@ class Phase(Enum):
 
     DISCONNECTED = "disconnected"
     GREETING = "greeting"
+    ATTACHING = "attaching"
     CATCHING_UP = "catching up"
     LIVE = "live"
 
@@ -68,25 +52,34 @@ class Session:
         greeting_s: How long a connection may take to say `connection:established`.
         paths: What it reads; without any, it only publishes.
         since: Where reading begins: `snapshot`, `now`, `first` or a position.
+        attachment: The producer that each connection begins with; None where it is none.
     """
 
     def __init__(
-        self, contract: Contract, *, greeting_s: float = 10.0, paths: Sequence[str] = (), since: str = "snapshot"
+        self,
+        contract: Contract,
+        *,
+        greeting_s: float = 10.0,
+        paths: Sequence[str] = (),
+        since: str = "snapshot",
+        attachment: Attachment | None = None,
     ) -> None:
         self.phase = Phase.DISCONNECTED
         self.cursor = Cursor(paths, since)
         self.established: ConnectionEstablished | None = None
         """The hub's greeting on the latest connection; None before the first."""
         self.publications = Publications(self._new_id)
+        self.cancellations = Cancellations()
         self.liveness = Liveness()
         self._contract = contract
+        self._attachment = attachment
         self._greeting_s = greeting_s
         self._ids = 0
         self._outgoing: deque[str | bytes] = deque()
         self._closed: ConnectionClosed | None = None
         self._established_at: float | None = None
         self._opened_at = 0.0
-        self._handlers: Mapping[str, Callable[[Envelope], Sequence[Item | Settled]]] = {
+        self._handlers: Mapping[str, Callable[[Envelope], Sequence[Delivery]]] = {
             "channel:subscribed": self._on_subscribed,
             "channel:live": self._on_live,
             "channel:gap": self._on_gap,
@@ -94,6 +87,9 @@ class Session:
             "connection:closed": self._on_closed,
             "connection:error": self._on_error,
             "event:accepted": self._on_accepted,
+            "operation:cancel": self._on_cancel,
+            "operation:cancel_outcome": self._on_cancel_outcome,
+            "producer:attached": self._on_attached,
         }
 
     # The connection's life.
@@ -112,15 +108,7 @@ class Session:
         greeted = self.phase is not Phase.GREETING
         self.phase = Phase.DISCONNECTED
         self._outgoing.clear()
-        if told is not None and code in (_NO_CODE, _ABNORMAL):
-            code, reason = told.code, told.reason
-        says = f": {reason}" if reason else ""
-        if not reconnects(code) or (told is not None and not told.reconnect):
-            error: ClientError = HubClosed(f"the hub closed the connection for good ({code}){says}", close_code=code)
-            return Ending(error=error, final=True)
-        what = "the connection to the hub ended" if greeted else "the hub closed the connection before its greeting"
-        retry_after_s = (told.retry_after_ms or 0) / 1000 if told is not None else 0.0
-        return Ending(error=ConnectionLost(f"{what} ({code}){says}"), final=False, retry_after_s=retry_after_s)
+        return read_ending(code, reason, told, greeted=greeted)
 
     def lasted(self, now: float) -> float:
         """Return how many seconds ago the hub's greeting came on the latest connection; 0 if none did."""
@@ -132,7 +120,7 @@ class Session:
         """Return where the session stands."""
         if self.liveness.is_stale(now):
             return State.STALE
-        if self.phase in (Phase.DISCONNECTED, Phase.GREETING):
+        if self.phase in (Phase.DISCONNECTED, Phase.GREETING, Phase.ATTACHING):
             return State.CONNECTING
         return State.LIVE if self.phase is Phase.LIVE else State.CATCHING_UP
 
@@ -166,6 +154,25 @@ class Session:
             self._outgoing.append(id)
         return id
 
+    def cancel(self, wish: commands.Cancel, now: float) -> str:
+        """Keep `wish` until the hub answers, and send it, again after every reconnect; return its id."""
+        id = self._new_id()
+        self.cancellations.add(id, wish, now)
+        if self.phase in (Phase.CATCHING_UP, Phase.LIVE):
+            self._command(CANCEL, wish, id)
+        return id
+
+    def answer_cancel(self, push_id: str, answer: commands.CancelAnswer) -> None:
+        """Answer the push `push_id`; on another connection the hub pushes it again."""
+        if self.phase is not Phase.DISCONNECTED:
+            data = Raw(msgspec.json.encode(answer))
+            self._outgoing.append(encode_command(Command(type=CANCEL_ANSWER, data=data, reply_to=push_id)))
+
+    def claim(self, claims: Sequence[commands.Claim]) -> None:
+        """Claim operations on this connection, beside those it began with; without one this does nothing."""
+        if self._attachment is not None and self.phase in (Phase.CATCHING_UP, Phase.LIVE):
+            self._attach(self._attachment.claim(claims))
+
     def take_outgoing(self) -> bytes | None:
         """Return the next message to send, or None where there is none."""
         while self._outgoing:
@@ -184,7 +191,7 @@ class Session:
 
     # Messages in.
 
-    def received(self, body: bytes, now: float) -> Sequence[Item | Settled]:
+    def received(self, body: bytes, now: float) -> Sequence[Delivery]:
         """Take one message and return what it brings.
 
         Raises:
@@ -211,6 +218,19 @@ class Session:
         self.established = _data(envelope, ConnectionEstablished)
         self._established_at = now
         self.liveness.heartbeat_s = self.established.heartbeat_s
+        for id, wish in self.cancellations.due(now):
+            self._command(CANCEL, wish, id)
+        if self._attachment is None:
+            self._go_on()
+        else:
+            self.phase = Phase.ATTACHING
+            self._attach(self._attachment.begin())
+
+    def _attach(self, attaching: Sequence[tuple[str, commands.Attach]]) -> None:
+        for id, attach in attaching:
+            self._command(ATTACH, attach, id)
+
+    def _go_on(self) -> None:
         if self.cursor.paths:
             self.phase = Phase.CATCHING_UP
             self._subscribe()
@@ -258,27 +278,44 @@ class Session:
             return ()
         return (Settled(id, _data(envelope, commands.Accepted)),)
 
-    def _on_error(self, envelope: Envelope) -> Sequence[Item | Settled]:
+    def _on_attached(self, envelope: Envelope) -> Sequence[Delivery]:
+        return (_data(envelope, commands.Attached),) if self._attach_settled(envelope, refused=False) else ()
+
+    def _attach_settled(self, envelope: Envelope, *, refused: bool) -> bool:
+        attachment = self._attachment
+        if attachment is None or not attachment.settle(envelope.reply_to or "", refused=refused):
+            return False
+        if self.phase is Phase.ATTACHING and attachment.complete:
+            self._go_on()
+        return True
+
+    def _on_cancel(self, envelope: Envelope) -> Sequence[Delivery]:
+        return (CancelAsked(envelope.id, _data(envelope, commands.CancelPush)),) if envelope.id else ()
+
+    def _on_cancel_outcome(self, envelope: Envelope) -> Sequence[Delivery]:
+        id = envelope.reply_to or ""
+        if self.cancellations.settle(id) is None:
+            return ()
+        return (Settled(id, _data(envelope, commands.CancelOutcome)),)
+
+    def _on_error(self, envelope: Envelope) -> Sequence[Delivery]:
         error = _data(envelope, ErrorData)
         id = envelope.reply_to or ""
-        refused = CommandRefused(
-            error.message,
-            refusal=error.code,
-            recoverable=error.recoverable,
-            hint=error.hint or "",
-            details=error.details or "",
-        )
         if id == _SUBSCRIBE_ID:
             if error.code == InvalidPosition.code and self.cursor.position is not None:
                 self.cursor.outcome = "gap"
                 after = self.cursor.lose_position()
                 self._subscribe()
                 return (Gap(after=after, until="", reason="position refused"),)
-            raise refused
-        # A hub that drains has stored nothing and closes: the next connection brings the event again.
-        if error.code == Draining.code or not self.publications.settle(id):
+            raise refused(error)
+        # A hub that drains has stored nothing and closes: the next connection brings the command again.
+        if error.code == Draining.code:
             return ()
-        return (Settled(id, refused),)
+        if self._attach_settled(envelope, refused=True):
+            return (AttachRefused(refused(error)),)
+        if (wish := self.cancellations.settle(id)) is not None:
+            return (Settled(id, refusal_of(error, wish)),)
+        return (Settled(id, refused(error)),) if self.publications.settle(id) else ()
 
 
 def _data(envelope: Envelope, type: type[_T]) -> _T:

@@ -12,7 +12,7 @@ from collections import deque
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
-from tidings.client.client import PUBLISH_TIMEOUT_S, Client
+from tidings.client.client import CANCEL_TIMEOUT_S, PUBLISH_TIMEOUT_S, Client
 from tidings.client.client import connect as connect_async
 from tidings.client.inbox import Buffer
 from tidings.client.items import Gap, Item, Notice, Outcome, ReceivedEvent
@@ -22,7 +22,7 @@ from tidings.client.publications import PayloadLike
 from tidings.client.publisher import Window
 from tidings.client.state import State, Status
 from tidings.client.watch import Watch, WatchStatistics
-from tidings.contract.commands import Accepted
+from tidings.contract.commands import Accepted, CancelOutcome
 from tidings.contract.contract import Contract
 from tidings.contract.positions import SNAPSHOT
 
@@ -151,6 +151,12 @@ class SyncClient:
                 timeout_s=timeout_s,
             )
         )
+
+    def cancel(
+        self, operation_id: str, *, reason: str | None = None, timeout_s: float = CANCEL_TIMEOUT_S
+    ) -> CancelOutcome:
+        """Ask for the end of an operation, and return what came of it; see `Client.cancel`."""
+        return self._thread.run(self._client.cancel(operation_id, reason=reason, timeout_s=timeout_s))
 
     @overload
     def watch(

@@ -9,7 +9,7 @@ from typing import Generic, Self, TypeVar, cast
 from msgspec import Struct
 
 from tidings.client.inbox import Buffer, Inbox
-from tidings.client.items import Gap, Item, Notice, Outcome, ReceivedEvent, Settled
+from tidings.client.items import Delivery, Gap, Item, Live, Notice, Outcome, ReceivedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.session import Session
@@ -56,19 +56,18 @@ class _Intake:
         self.last_gap: Gap | None = None
         self._notices = options.notices
 
-    def deliver(self, items: Sequence[Item | Settled]) -> Awaitable[None] | None:
+    def deliver(self, items: Sequence[Delivery]) -> Awaitable[None] | None:
         inbox = self.inbox
         for item in items:
             if isinstance(item, ReceivedEvent):
                 self.events += 1
-            elif isinstance(item, Settled):
-                continue
-            else:
-                if isinstance(item, Gap):
-                    self.gaps += 1
-                    self.last_gap = item
+            elif isinstance(item, Gap):
+                self.gaps += 1
+                self.last_gap = item
                 if not self._notices:
                     continue
+            elif not (isinstance(item, Live) and self._notices):
+                continue
             inbox.put_nowait(item)
         return inbox.wait_room() if inbox.full else None
 
