@@ -18,6 +18,10 @@ HOMES = {
     "EventClass": "tidings.contract.vocabulary",
     "MessageType": "tidings.contract.vocabulary",
     **dict.fromkeys(("Client", "connect", "Gap", "Live", "Outcome", "ReceivedEvent"), "tidings.client"),
+    **dict.fromkeys(("operation", "start"), "tidings.producer.begin"),
+    "current_operation": "tidings.producer.current",
+    "Operation": "tidings.producer.operation",
+    "Step": "tidings.producer.scope",
     **dict.fromkeys(("Reconnect", "State", "Status", "Watch"), "tidings.client"),
     **{
         name: module.__name__

@@ -108,6 +108,11 @@ if TYPE_CHECKING:
     from tidings.exceptions import UnknownType as UnknownType
     from tidings.exceptions import UnsupportedMediaType as UnsupportedMediaType
     from tidings.exceptions import WrongChannel as WrongChannel
+    from tidings.producer.begin import operation as operation
+    from tidings.producer.begin import start as start
+    from tidings.producer.current import current_operation as current_operation
+    from tidings.producer.operation import Operation as Operation
+    from tidings.producer.scope import Step as Step
 
 _MODULES = (
     "tidings.exceptions",
@@ -116,6 +121,10 @@ _MODULES = (
     "tidings.contract.catalogue",
     "tidings.contract.contract",
     "tidings.client",
+    "tidings.producer.current",
+    "tidings.producer.scope",
+    "tidings.producer.operation",
+    "tidings.producer.begin",
 )
 """Where the names are, the cheapest to import first."""
 
@@ -182,6 +191,7 @@ __all__ = [
     "NotFound",
     "NotPublishable",
     "NotSupported",
+    "Operation",
     "OperationCancelled",
     "OperationCancelledData",
     "OperationCompleteData",
@@ -207,6 +217,7 @@ __all__ = [
     "ServeError",
     "State",
     "Status",
+    "Step",
     "SystemAlertData",
     "SystemMetricsData",
     "SystemStatusData",
@@ -220,6 +231,9 @@ __all__ = [
     "WrongChannel",
     "__version__",
     "connect",
+    "current_operation",
+    "operation",
+    "start",
 ]
 
 

@@ -1,0 +1,168 @@
+"""What all operations of one process share: the ways to their hubs, and the process's end."""
+
+import atexit
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tidings.client.url import hub_url
+from tidings.exceptions import ConfigError, TidingsError
+from tidings.producer.failure import Cancelled, Failed, end_of
+from tidings.producer.outbox import Outbox
+from tidings.producer.pacer import PACER
+from tidings.producer.quietly import REMARKS
+from tidings.producer.remarks import remark
+from tidings.producer.settings import is_disabled
+from tidings.producer.termination import REASON, Termination
+from tidings.producer.transport import Nowhere, Transport
+from tidings.producer.undisturbed import UNDISTURBED
+
+if TYPE_CHECKING:
+    from tidings.producer.operation import Operation
+
+CLOSE_S = 2.0
+"""How long the end of a process may wait for its hubs, all together."""
+_TERM_S = 1.0
+"""Likewise after SIGTERM: supervisors kill after ten seconds or so, and the job has its own things to do."""
+_NOT_FINISHED = Failed(
+    code="not_finished",
+    message="the program ended without saying how this operation ended",
+    hint="Call `op.complete()`, or use `with tidings.operation(...)`.",
+)
+
+
+class Process:
+    """The operations that run in this process, and the transports they share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._transports: dict[tuple[str, str | None], Transport] = {}
+        self._running: dict[Operation, int] = {}
+        self._inherited: list[object] = []
+        self._registered = False
+        self.termination = Termination(self._leave, self._terminate)
+
+    def transport(self, url: str | None, token: str | None) -> tuple[Transport, str]:
+        """Return the way to a hub, and its address; operations of one address and token share it. Never raises."""
+        if is_disabled():
+            return Nowhere(), ""
+        try:
+            address = hub_url(url)
+        except ConfigError as error:
+            remark(f"nothing is reported: {error}. The job goes on. {error.hint}")
+            return Nowhere(), ""
+        with self._lock:
+            transport = self._transports.get((address, token))
+            if transport is None:
+                transport = self._transports[address, token] = _open(address, token)
+                self._register()
+        return transport, address
+
+    def began(self, operation: "Operation") -> None:
+        """Note that an operation runs; see that it ends before the process does."""
+        self._running[operation] = threading.get_ident()
+        self.termination.install()
+
+    def ended(self, operation: "Operation") -> None:
+        """Note that an operation runs no more. May be called by a signal's handler."""
+        PACER.forget(operation)
+        self._running.pop(operation, None)
+        if not self._running:
+            self.termination.remove()
+
+    def flush(self, timeout_s: float = CLOSE_S) -> int:
+        """Wait until the hubs have everything; return how many events they have not."""
+        deadline = time.monotonic() + timeout_s
+        with UNDISTURBED:
+            return sum(
+                transport.flush(max(0.0, deadline - time.monotonic())) for transport in list(self._transports.values())
+            )
+
+    def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Likewise, and let go of the connections; the next operation makes a new one."""
+        deadline = time.monotonic() + timeout_s
+        with UNDISTURBED:
+            transports, self._transports = list(self._transports.values()), {}
+            return sum(transport.close(max(0.0, deadline - time.monotonic())) for transport in transports)
+
+    # The end.
+
+    def _leave(self) -> None:
+        main = threading.main_thread().ident
+        for operation, thread in list(self._running.items()):
+            if thread == main:
+                operation._end(Cancelled(reason=REASON))
+
+    def _terminate(self) -> None:
+        for operation in list(self._running):
+            operation._end(Cancelled(reason=REASON))
+        self.flush(_TERM_S)
+
+    def _exit(self) -> None:
+        end = self._unsaid_end() if self._running else _NOT_FINISHED
+        for operation in list(self._running):
+            operation._end(end)
+        self.close()
+
+    def _unsaid_end(self) -> Failed | Cancelled:
+        """Return how operations end that the program left running: as it ended itself."""
+        if self.termination.asked:
+            return Cancelled(reason=REASON)
+        # What a person at a prompt saw fail an hour ago is not why the session ends.
+        error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+        return (isinstance(error, BaseException) and end_of(error)) or _NOT_FINISHED
+
+    def _register(self) -> None:
+        if self._registered:
+            return
+        self._registered = True
+        atexit.register(self._exit)
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
+            # Its children leave by os._exit(): they run these finalizers, and nothing of atexit's.
+            util.Finalize(None, self._exit, exitpriority=-1)
+
+    def _forked(self) -> None:
+        """Begin anew in a forked child: what ran in the parent is the parent's to tell."""
+        UNDISTURBED.begin_anew()
+        self.termination.remove()
+        inherited, running = [*self._inherited, self._transports], list(self._running)
+        self._lock = threading.Lock()
+        self._transports, self._running = {}, {}
+        # Kept, because to collect them would be to close what the parent uses.
+        self._inherited = inherited
+        self._registered = False
+        for operation in running:
+            operation._silence()
+
+
+def _open(address: str, token: str | None) -> Transport:
+    def tell(error: TidingsError) -> None:
+        REMARKS.trouble(error, address)
+
+    return _Unheld(address, on_trouble=tell)
+
+
+class _Unheld(Outbox):
+    """Until the outbox holds operations by itself."""
+
+    def hold(self, operation_id: str, **facts: object) -> None:
+        """See `Transport.hold`."""
+
+    def release(self, operation_id: str) -> None:
+        """See `Transport.release`."""
+
+    def flush(self, timeout_s: float) -> int:
+        """See `Transport.flush`."""
+        with self._lock:
+            self._settled.wait_for(lambda: self._stopped or self._left() == 0, timeout_s)
+            return self._left()
+
+
+PROCESS = Process()
+"""This process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PROCESS._forked)

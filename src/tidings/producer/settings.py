@@ -1,0 +1,94 @@
+"""What is said of an operation before it begins."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypedDict
+
+from tidings.contract.commands import CancelPush
+from tidings.producer.scope import Plan
+
+DISABLED_VARIABLE = "TIDINGS_DISABLED"
+"""Set to anything but 0, nothing is reported anywhere."""
+
+Redact = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""Sees every payload before it leaves the process; returns what may, or None for nothing."""
+RefuseCancel = Callable[[CancelPush], str | None]
+"""Sees a request to stop; returns why the job will not, or None where it will."""
+
+
+def is_disabled() -> bool:
+    """Return whether the environment says that nothing is to be reported."""
+    return os.environ.get(DISABLED_VARIABLE, "0") not in ("", "0")
+
+
+class Parent(Protocol):
+    """An operation that another is a part of."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def trace_id(self) -> str:
+        """Its trace."""
+        ...
+
+    @property
+    def settings(self) -> "Settings":
+        """What was said of it before it began."""
+        ...
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of `tidings.operation`, which has them explained."""
+
+    id: str | None
+    total: float | None
+    parent: Parent | str | None
+    url: str | None
+    token: str | None
+    lease_s: float | None
+    trace_id: str | None
+    queued: bool
+    resumes: str | None
+    metadata: Mapping[str, Any] | None
+    redact: Redact | None
+    on_cancel: RefuseCancel | None
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The same, with what a part has from its parent."""
+
+    name: str
+    steps: Plan = ()
+    id: str | None = None
+    total: float | None = None
+    parent_id: str | None = None
+    url: str | None = None
+    token: str | None = None
+    lease_s: float | None = None
+    trace_id: str | None = None
+    queued: bool = False
+    resumes: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    redact: Redact | None = None
+    on_cancel: RefuseCancel | None = None
+    quiet: bool = False
+
+
+def settings_of(name: str, steps: Plan, options: Options) -> Settings:
+    """Return the settings that the arguments of `tidings.operation` mean."""
+    own: dict[str, Any] = dict(options)
+    parent: Parent | str | None = own.pop("parent", None)
+    if isinstance(parent, str):
+        own["parent_id"] = parent
+    elif parent is not None:
+        own["parent_id"] = parent.id
+        own["trace_id"] = own.get("trace_id") or parent.trace_id
+        for fact in ("url", "token", "redact"):
+            own[fact] = own.get(fact) or getattr(parent.settings, fact)
+    return Settings(name=name, steps=tuple(steps), **own)

@@ -1,0 +1,69 @@
+"""What carries an operation's events: an outbox, or nothing at all."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from tidings.client.publications import PayloadLike
+from tidings.contract.commands import CancelAnswer, CancelPush
+
+OnCancel = Callable[[CancelPush], CancelAnswer]
+
+
+class Transport(Protocol):
+    """A way to the hub that never blocks and never raises; used by many threads."""
+
+    def put_nowait(self, type: str, payload: PayloadLike = None, *, trace_id: str | None = None) -> bool:
+        """Take an event; return whether it was taken."""
+        ...
+
+    def hold(
+        self,
+        operation_id: str,
+        *,
+        lease_s: float | None = None,
+        trace_id: str | None = None,
+        on_cancel: OnCancel | None = None,
+    ) -> None:
+        """Claim an operation; `on_cancel`, which must not block, is called on the transport's own thread."""
+        ...
+
+    def release(self, operation_id: str) -> None:
+        """Claim an operation no longer than until the hub has its end."""
+        ...
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until the hub has everything; return how many events it has not."""
+        ...
+
+    def close(self, timeout_s: float = 2.0) -> int:
+        """Likewise, and end."""
+        ...
+
+
+class Nowhere:
+    """A `Transport` that drops everything: reporting is switched off, or there is no address to report to."""
+
+    def put_nowait(self, type: str, payload: PayloadLike = None, *, trace_id: str | None = None) -> bool:
+        """See `Transport.put_nowait`."""
+        return True
+
+    def hold(
+        self,
+        operation_id: str,
+        *,
+        lease_s: float | None = None,
+        trace_id: str | None = None,
+        on_cancel: OnCancel | None = None,
+    ) -> None:
+        """See `Transport.hold`."""
+
+    def release(self, operation_id: str) -> None:
+        """See `Transport.release`."""
+
+    def flush(self, timeout_s: float) -> int:
+        """See `Transport.flush`."""
+        return 0
+
+    def close(self, timeout_s: float = 2.0) -> int:
+        """See `Transport.close`."""
+        return 0
