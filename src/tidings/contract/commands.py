@@ -207,6 +207,9 @@ class CommandType(Struct, frozen=True, kw_only=True):
 SUBSCRIBE = "channel:subscribe"
 UNSUBSCRIBE = "channel:unsubscribe"
 PING = "connection:ping"
+ATTACH = "producer:attach"
+CANCEL = "operation:cancel"
+CANCEL_ANSWER = "operation:cancel_answer"
 
 COMMANDS: dict[str, CommandType] = {
     command.name: command
@@ -214,11 +217,14 @@ COMMANDS: dict[str, CommandType] = {
         CommandType(name=SUBSCRIBE, data=Subscribe),
         CommandType(name=UNSUBSCRIBE, data=Unsubscribe),
         CommandType(name=PING, data=Nothing),
+        CommandType(name=ATTACH, data=Attach),
+        CommandType(name=CANCEL, data=Cancel),
+        CommandType(name=CANCEL_ANSWER, data=CancelAnswer),
     )
 }
 """What this hub serves."""
 
-LATER_COMMANDS = frozenset({"auth:token", "producer:attach", "operation:cancel", "operation:cancel_answer"})
+LATER_COMMANDS = frozenset({"auth:token"})
 """Commands of the contract that this hub does not serve: answered `not_supported`, never `unknown_type`."""
 
 HUB_MESSAGES = frozenset(

@@ -17,6 +17,11 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     """How often the hub publishes its own `system:status`; 0 is never."""
     metrics_s: float = 60.0
     """How often it publishes its own `system:metrics`; 0 is never."""
+    lease_s: float = 30.0
+    """How long an operation outlives its producer's connection, where the producer asks for no other: a restart of the
+    hub, or of a network, is shorter; a person who waits notices hardly more."""
+    unattended_s: float = 86_400.0
+    """After which an operation without a lease that nobody speaks of has failed; 0 is never."""
     max_connections: int = 50_000
     unacknowledged_events: int = 1_000
     """Of one connection: beyond either of these the hub stops reading from it (CONTRACT §6)."""

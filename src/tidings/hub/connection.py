@@ -14,8 +14,8 @@ import structlog
 from tidings.contract import commands
 from tidings.contract.codes import CLOSE_CODES, row_of
 from tidings.contract.commands import COMMANDS
-from tidings.contract.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope, fault
-from tidings.contract.paths import Path, PathSet, parse_path, parse_paths
+from tidings.contract.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope, encode_message, fault
+from tidings.contract.paths import Path, PathSet, check_key, parse_path, parse_paths
 from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, Payload
 from tidings.contract.positions import Position, parse_since
 from tidings.contract.vocabulary import LEGACY_TYPES
@@ -59,6 +59,7 @@ class Connection:
         "form",
         "hub",
         "outlet",
+        "producer_id",
         "scope",
         "subscriber",
         "versioned",
@@ -81,6 +82,8 @@ class Connection:
         self.connection_id = connection_id
         self.versioned = versioned
         self.scope = scope
+        self.producer_id = ""
+        """The producer that it is the connection of; "" unless it has attached."""
         self.closing = False
         self.subscriber = Subscriber(outlet, form, on_gap=self._gap)
         self._query: str | None = query
@@ -134,6 +137,8 @@ class Connection:
         """Forget the client: its socket is gone."""
         self.closing = True
         self.hub.delivery.close(self.subscriber)
+        if self.producer_id:
+            self.hub.leases.detach(self.producer_id, self)
 
     def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
         """Say why, and close."""
@@ -208,7 +213,8 @@ class Connection:
         self._unacknowledged += 1
         self._unacknowledged_bytes += size
         try:
-            self.hub.publish(envelope, settled, scope=self.scope)
+            producer_id = self.producer_id
+            self.hub.publish(envelope, settled, scope=producer_id or self.scope, producer_id=producer_id)
         except TidingsError:
             self._unacknowledged -= 1
             self._unacknowledged_bytes -= size
@@ -239,6 +245,7 @@ class Connection:
             timestamp=hub.tick_timestamp(),
             trace_id=result.trace_id,
             reply_to=envelope.id,
+            attempt=result.attempt,
         )
         self._answer(self.form.message(body))
 
@@ -276,12 +283,20 @@ class Connection:
     # Commands.
 
     def _command(self, envelope: Envelope, data: Payload) -> None:
+        if isinstance(data, commands.CancelAnswer):
+            self._command_cancel_answer(envelope, data)
+            return
         if envelope.id is None:
             raise InvalidCommand(f"{envelope.type} needs an `id`")
         if isinstance(data, commands.Subscribe):
             self._command_subscribe(envelope, data)
         elif isinstance(data, commands.Unsubscribe):
             self._command_unsubscribe(envelope, data)
+        elif isinstance(data, commands.Attach):
+            self._command_attach(envelope, data)
+        elif isinstance(data, commands.Cancel):
+            answer = partial(self._reply, envelope, replies.CANCEL_OUTCOME)
+            self.hub.cancellations.request(data, answer)
         else:
             self._reply(envelope, replies.PONG, commands.Pong(now=self.hub.timestamp()))
 
@@ -316,6 +331,28 @@ class Connection:
             removed.extend(paths)
         self.hub.delivery.unsubscribe(self.subscriber, PathSet.of(removed))
         self._reply(envelope, replies.UNSUBSCRIBED, commands.Unsubscribed(channels=self.subscriber.paths.names()))
+
+    def _command_attach(self, envelope: Envelope, data: commands.Attach) -> None:
+        if self.producer_id not in ("", data.producer_id):
+            raise InvalidCommand(f"this connection is producer {self.producer_id!r}'s", hint="Open another.")
+        for claim in data.operations:
+            check_key(claim.operation_id)
+        self.producer_id = data.producer_id
+        self._reply(envelope, replies.ATTACHED, self.hub.leases.attach(self, data))
+        self.hub.leases.attached(data.producer_id, self)
+
+    def _command_cancel_answer(self, envelope: Envelope, data: commands.CancelAnswer) -> None:
+        if envelope.reply_to is None:
+            raise InvalidCommand("operation:cancel_answer needs `reply_to`, the id of the push that it answers")
+        self.hub.cancellations.answered(self, envelope.reply_to, data)
+
+    def push_cancel(self, push_id: str, push: commands.CancelPush) -> None:
+        """See `Holder.push_cancel`."""
+        hub = self.hub
+        life = hub.life(push.operation_id)
+        trace_id = hub.mint() if life is None else life.trace_id
+        body = encode_message(commands.CANCEL, push, timestamp=hub.timestamp(), trace_id=trace_id, id=push_id)
+        self._write(self.form.message(body))
 
     # Messages out.
 

@@ -13,9 +13,11 @@ from tidings.contract.operation import OperationStatus
 from tidings.contract.timestamps import from_nanoseconds
 from tidings.contract.vocabulary import ChannelType, MessageType
 from tidings.exceptions import Draining, LogBusy, LogError
+from tidings.hub.cancellations import Cancellations
 from tidings.hub.clock import Clock, SteadyWall
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
+from tidings.hub.leases import Leases
 from tidings.hub.staging import Settled, Staging
 from tidings.log.base import Draft, Log, Record, Scheduler
 
@@ -87,15 +89,16 @@ class Hub:
         self.closed = False
         self.started = clock.monotonic()
         self._wall = SteadyWall(clock)
-        self.lease_of: Callable[[str, str], float] = _no_lease
-        """Returns the lease that a producer has on an operation, in seconds; 0 is none."""
         self._staging = Staging(event_log)
         self._tick_scheduled = False
         self._after_commit: dict[Callable[[], None], None] = {}
         self._commit_timestamp = ""
         self.committing = False
         """Whether publishers are being told what became of a batch now."""
+        self.leases = Leases(self)
+        self.cancellations = Cancellations(self, self.leases)
         event_log.follow(self._tail)
+        self.leases.start()
         self._maintain()
 
     # What the contract asks for where an envelope says nothing (`Receipt`).
@@ -117,6 +120,16 @@ class Hub:
         if key is None or channel != ChannelType.OPERATIONS:
             return None
         return self._staging.operations.trace_id(key)
+
+    def now_ns(self) -> int:
+        """Return nanoseconds since 1970, by a clock that does not jump."""
+        return self._wall.now_ns()
+
+    def hold(self, operation_id: str, producer_id: str, lease_s: float) -> None:
+        """Let a producer hold a live operation from now on."""
+        life = self._staging.operations.life(operation_id)
+        if life is not None and (life.producer_id, life.lease_s) != (producer_id, lease_s):
+            self.operations.hold(operation_id, producer_id, lease_s)
 
     def life(self, operation_id: str) -> Life | None:
         """Return the life of an operation, what is staged included, or None."""
@@ -163,8 +176,8 @@ class Hub:
         event = self.contract.read(envelope, receipt, by_hub=by_hub)
         if event.key is None and event.type == MessageType.OPERATION_FAILED:
             event = self._with_operation(event, producer_id)
-        lease_s = self.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
-        draft = Draft(event, self._wall.now_ns(), scope, producer_id, lease_s)
+        lease_s = self.leases.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
+        draft = Draft(event, self.now_ns(), scope, producer_id, lease_s)
         self._staging.add(draft, settled, by_hub=by_hub)
         self._schedule_tick()
         return event
@@ -260,10 +273,6 @@ class Hub:
             while self._staging.gathering and self._staging.appending is None:
                 self._tick()
             self.closed = True
-
-
-def _no_lease(producer_id: str, operation_id: str) -> float:
-    return 0.0
 
 
 class _RequestReceipt:

@@ -19,15 +19,22 @@ UNSUBSCRIBED = "channel:unsubscribed"
 LIVE = "channel:live"
 GAP = "channel:gap"
 ACCEPTED = "event:accepted"
+ATTACHED = "producer:attached"
+CANCEL_OUTCOME = "operation:cancel_outcome"
 
 
-def encode_accepted(position: str, *, duplicate: bool, timestamp: str, trace_id: str, reply_to: str) -> bytes:
+def encode_accepted(
+    position: str, *, duplicate: bool, timestamp: str, trace_id: str, reply_to: str, attempt: int | None = None
+) -> bytes:
     """Return `event:accepted`; written by hand because there is one an event."""
+    more = b"" if attempt is None else b',"attempt":%d' % attempt
+    if duplicate:
+        more += b',"duplicate":true'
     return b'{"type":"event:accepted","timestamp":"%b","trace_id":%b,"data":{"position":"%b"%b},"reply_to":%b}' % (
         timestamp.encode(),
         quoted(trace_id),
         position.encode(),
-        b',"duplicate":true' if duplicate else b"",
+        more,
         msgspec.json.encode(reply_to),
     )
 
