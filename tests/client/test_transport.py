@@ -1,15 +1,18 @@
 import asyncio
-import random
 from collections.abc import Iterator
 
 import pytest
 from tests.client.model_hub import established
 from tests.client.test_link import Network, ScriptedConnection
+from tests.client.waiting import until
 
 from tidings.client.client import connect
 from tidings.client.connection import Connection
 from tidings.client.options import LinkOptions
+from tidings.client.reconnect import Reconnect
+from tidings.client.state import State
 from tidings.client.transport import NetworkTransport, add_route, remove_route, route_to
+from tidings.exceptions import HubUnreachable
 
 HOST = "ws://somewhere.test/ws"
 
@@ -18,13 +21,21 @@ class Scripted(NetworkTransport):
     """A transport over scripted connections, which remembers what it was asked for."""
 
     def __init__(self, name: str, network: Network) -> None:
-        super().__init__(network.open, random.random)
+        super().__init__(network.open, lambda: 0.5)
         self.name = name
+        self.network = network
+        self.connection = ScriptedConnection(established())
+        network.answers.append(self.connection)
         self.opened: list[str] = []
+        self.slept: list[float] = []
 
     async def open(self, url: str) -> Connection:
         self.opened.append(url)
         return await super().open(url)
+
+    async def sleep(self, delay_s: float, /) -> None:
+        self.slept.append(delay_s)
+        await super().sleep(0)
 
 
 @pytest.fixture
@@ -32,7 +43,7 @@ def made() -> Iterator[list[Scripted]]:
     made: list[Scripted] = []
 
     def make(name: str) -> Scripted:
-        made.append(Scripted(name, Network(ScriptedConnection(established()))))
+        made.append(Scripted(name, Network()))
         return made[-1]
 
     add_route(HOST, make)
@@ -52,6 +63,20 @@ async def test_other_hosts_are_the_networks(made: list[Scripted]) -> None:
     async with connect("ws://elsewhere.test/ws", options=LinkOptions(open_connection=network.open)):
         assert network.attempts == 1
     assert made == []
+
+
+async def test_a_hub_that_stays_away_is_asked_less_and_less_often_however_long_it_had_been_there(
+    made: list[Scripted],
+) -> None:
+    waits = Reconnect(base_s=1.0, cap_s=8.0, settled_s=0.0001)
+    async with connect(HOST, options=LinkOptions(reconnect=waits)) as client:
+        [transport] = made
+        away = [HubUnreachable("nobody")] * 5
+        transport.network.answers.extend([*away, ScriptedConnection(established())])
+        await asyncio.sleep(waits.settled_s)
+        transport.connection.abort()
+        await until(lambda: client.state is State.LIVE and len(transport.slept) == 6)
+        assert transport.slept == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
 
 
 def test_a_route_that_was_removed_is_gone(made: list[Scripted]) -> None:

@@ -145,13 +145,14 @@ class Link:
 
     async def _run(self) -> None:
         while True:
+            connections = self.connections
             ending = await self._connect_once()
             self._error = ending.error
             if ending.final:
                 raise ending.error
-            delay = self._backoff.next_delay(
-                lasted_s=self.session.lasted(self._transport.time()), retry_after_s=ending.retry_after_s
-            )
+            # What an earlier connection lasted says nothing for an attempt that found nobody.
+            lasted_s = self.session.lasted(self._transport.time()) if self.connections > connections else 0.0
+            delay = self._backoff.next_delay(lasted_s=lasted_s, retry_after_s=ending.retry_after_s)
             self._retry_at = self._transport.time() + delay
             logger.info("%s; connecting again in %.2f s", ending.error, delay)
             self._look()
