@@ -8,7 +8,7 @@ import pytest
 from tests.protocol import fields, http_example, player, transcript
 from tests.protocol.markdown import ROOT, Block, Document, anchor
 
-from tidings.contract import body, commands, envelope, paths, payloads
+from tidings.contract import body, commands, envelope, life, paths, payloads
 from tidings.contract.catalogue import BUILTIN, EventType, check_event_type
 from tidings.contract.codes import CLOSE_CODES, CODES
 from tidings.contract.contract import REVISION
@@ -34,6 +34,14 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "channel:unsubscribe": commands.Unsubscribe,
     "channel:unsubscribed": commands.Unsubscribed,
     "event:accepted": commands.Accepted,
+    "producer:attach": commands.Attach,
+    "claim": commands.Claim,
+    "producer:attached": commands.Attached,
+    "verdict": commands.Verdict,
+    "operation:cancel": commands.Cancel,
+    "operation:cancel, pushed": commands.CancelPush,
+    "operation:cancel_answer": commands.CancelAnswer,
+    "operation:cancel_outcome": commands.CancelOutcome,
     "connection:pong": commands.Pong,
     "connection:position": commands.PositionNotice,
     "connection:notice": commands.Notice,
@@ -116,6 +124,10 @@ def test_the_envelopes_members_are_the_structs() -> None:
     assert [row[0] for row in PROTOCOL.table("Members of the envelope").rows] == list(
         envelope.Envelope.__struct_fields__
     )
+
+
+def test_the_diagram_of_an_operations_life_is_drawn_from_the_table() -> None:
+    assert f"```mermaid\n{life.diagram()}\n```" in PROTOCOL.text
 
 
 def test_the_error_codes_are_the_codes() -> None:
