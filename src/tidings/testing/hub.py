@@ -24,6 +24,12 @@ Message = dict[str, Any]
 EPOCH = "0badc0de"
 
 
+def counted_ids() -> Callable[[], str]:
+    """Return what makes ids that are the same in every run: 32 hex digits, counted from 1."""
+    numbers = count(1)
+    return lambda: f"{next(numbers):032x}"
+
+
 class InMemoryHub:
     """A hub on a clock and a loop that move by hand.
 
@@ -33,6 +39,7 @@ class InMemoryHub:
         clock: Where the hub reads the time; a hub that is started again goes on with the last one's.
         loop: What the hub runs on, made on `clock`.
         contract: What may be published.
+        mint: Makes ids; without it they are counted from 1.
     """
 
     def __init__(
@@ -43,15 +50,13 @@ class InMemoryHub:
         clock: ManualClock | None = None,
         loop: ManualLoop | None = None,
         contract: Contract | None = None,
+        mint: Callable[[], str] | None = None,
     ) -> None:
         self.config = config or HubConfig()
         self.clock = clock or ManualClock()
         self.loop = loop or ManualLoop(self.clock)
         self.log: Log = log if log is not None else MemoryLog(EPOCH, self.config.retention)
-        numbers = count(1)
-        self.hub = Hub(
-            contract or Contract(), self.log, self.loop, self.clock, lambda: f"{next(numbers):032x}", self.config
-        )
+        self.hub = Hub(contract or Contract(), self.log, self.loop, self.clock, mint or counted_ids(), self.config)
         self.connections = Connections(self.hub)
         self._client_numbers = count(1)
 
@@ -66,6 +71,16 @@ class InMemoryHub:
         return InMemoryClient(
             self, query, versioned, MemoryOutlet(past_transport=past_transport), f"client-{next(self._client_numbers)}"
         )
+
+    def admit(self, connection: Connection) -> None:
+        """Greet a connection, and give it its place if there is room, as the WebSocket edge does."""
+        connection.opened()
+        try:
+            self.connections.check_room()
+        except TooManyConnections as error:
+            connection.close(1013, str(error), retry_after_ms=5_000)
+        if not connection.closing:
+            self.connections.add(connection)
 
     def settle(self) -> None:
         """Run the loop until nothing is ready; time stands still."""
@@ -91,13 +106,7 @@ class InMemoryClient:
         outlet.on_pause = self.connection.pause_writing
         outlet.on_resume = self.connection.resume_writing
         outlet.on_close = self._socket_closed
-        self.connection.opened()
-        try:
-            hub.connections.check_room()
-        except TooManyConnections as error:
-            self.connection.close(1013, str(error), retry_after_ms=5_000)
-        if not self.connection.closing:
-            hub.connections.add(self.connection)
+        hub.admit(self.connection)
 
     # What a client sends.
 

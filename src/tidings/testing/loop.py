@@ -45,6 +45,11 @@ class ManualLoop:
         """Whether nothing is ready to run now."""
         return not self._ready and not (self._timers and self._timers[0][0] <= self._clock.now)
 
+    @property
+    def now(self) -> float:
+        """Seconds since the clock was made."""
+        return self._clock.now
+
     def call_soon(self, callback: Callable[[], object], /) -> ManualHandle:
         """See `Scheduler.call_soon`."""
         handle = ManualHandle(callback)
@@ -87,13 +92,23 @@ class ManualLoop:
         Raises:
             RuntimeError: See `run_until_idle`.
         """
+        end = self._clock.now + seconds
+        self.run_until_idle()
+        while self.advance_to_timer(end):
+            pass
+
+    def advance_to_timer(self, end: float) -> bool:
+        """Let time pass to the next timer and run what is due; return False where there is none until `end`.
+
+        Time is then `end`.
+
+        Raises:
+            RuntimeError: See `run_until_idle`.
+        """
         clock = self._clock
-        end = clock.now + seconds
+        found = bool(self._timers) and self._timers[0][0] <= end
+        clock.advance(max(0.0, (self._timers[0][0] if found else end) - clock.now))
+        if found and self.idle:  # the clock counts whole nanoseconds, and may stand just before the timer
+            clock.advance(1e-9)
         self.run_until_idle()
-        while self._timers and self._timers[0][0] <= end:
-            clock.advance(max(0.0, self._timers[0][0] - clock.now))
-            if self.idle:  # the clock counts whole nanoseconds, and may stand just before the timer
-                clock.advance(1e-9)
-            self.run_until_idle()
-        clock.advance(max(0.0, end - clock.now))
-        self.run_until_idle()
+        return found

@@ -1,0 +1,219 @@
+"""A real hub in memory for real clients, on a clock that the test moves."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from types import TracebackType
+from typing import Self
+
+from msgspec import Raw
+
+from tidings.client.items import ReceivedEvent
+from tidings.client.publications import PayloadLike, encode_data
+from tidings.client.transport import add_route
+from tidings.contract.contract import Contract
+from tidings.contract.envelope import Envelope
+from tidings.contract.paths import parse_paths
+from tidings.exceptions import HubUnreachable, TidingsError
+from tidings.hub.config import HubConfig
+from tidings.hub.staging import Accepted
+from tidings.log.base import Record
+from tidings.testing.default_hub import default_hub
+from tidings.testing.faults import Fault, Injected
+from tidings.testing.manual_time import ManualTime
+from tidings.testing.silence import silenced
+from tidings.testing.stage import Stage
+from tidings.testing.transport import MemoryTransport
+
+QUIET = HubConfig(status_s=0, metrics_s=0, maintain_s=5.0)
+"""A hub that publishes nothing about itself, and looks for what to trim every five seconds."""
+
+_numbers = count(1)
+
+
+class ManualHub(ManualTime):
+    """A hub in memory, at an address that `tidings.connect` and every other client in this process can be given.
+
+    The hub is the real one, and so are its clients; only the socket between them, the clock and chance are replaced.
+    Time stands still until `advance`: heartbeats, leases, retention and estimates are the hub's clock, staleness and
+    reconnecting are the clients'. Methods may be called from any thread; none sleeps.
+
+    Args:
+        config: Limits and rhythms; `QUIET` by default.
+        contract: What may be published, where an application has event types of its own.
+    """
+
+    def __init__(self, config: HubConfig | None = None, *, contract: Contract | None = None) -> None:
+        self.url = f"ws://hub-{next(_numbers)}.tidings.test/ws"
+        """Where clients of this process find the hub. There is no such host in the network."""
+        super().__init__(Stage(config or QUIET, contract or Contract()))
+        self._silence = silenced()
+        self._silence.__enter__()
+        add_route(self.url, self._transport)
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the hub for good: its clients find nobody at its address any more."""
+        stage = self._stage
+        if stage.gone:
+            return
+        with stage.entered():
+            stage.faults.clear()
+            stage.stop()
+            stage.gone = True
+        self._silence.__exit__(None, None, None)
+
+    @contextmanager
+    def as_default(self) -> Iterator[None]:
+        """Let clients and producers that name no address use this hub, for the length of a block.
+
+        At its end faults are removed and the hub is started, so that operations can say what they have left to say.
+        """
+        with default_hub(self.url):
+            yield
+            self.clear_faults()
+            self.start()
+
+    # What happened.
+
+    def events(self, *paths: str) -> list[ReceivedEvent]:
+        """Return every event that the hub ever accepted, in the order of its log, trimmed ones included.
+
+        Args:
+            paths: Channels or keys, as in `Client.watch`; without any, everything.
+
+        Raises:
+            InvalidPath: A path cannot be read.
+            UnknownChannel: It names a channel that there is not.
+        """
+        stage = self._stage
+        wanted = parse_paths(paths or ("*",), stage.contract.channels).matcher()
+        with stage.entered():
+            records = list(stage.log.records)
+        return [self._event(record) for record in records if wanted(record.event.channel, record.event.key)]
+
+    def _event(self, record: Record) -> ReceivedEvent:
+        event = record.event
+        return ReceivedEvent(
+            type=event.type,
+            timestamp=event.timestamp,
+            trace_id=event.trace_id,
+            channel=event.channel,
+            key=event.key,
+            payload=self._stage.contract.decode(event.type, event.data),
+            data=event.data,
+            position=str(self._stage.log.position(record.offset)),
+            event_id=event.event_id,
+        )
+
+    @property
+    def links(self) -> list[str]:
+        """The names of the clients' connections that are open now, the oldest first."""
+        with self._stage.entered():
+            return [line.link for line in self._stage.lines]
+
+    @property
+    def running(self) -> bool:
+        """Whether the hub is there."""
+        return self._stage.hub is not None
+
+    # What the test does.
+
+    def publish(
+        self,
+        type: str,
+        payload: PayloadLike = None,
+        *,
+        trace_id: str | None = None,
+        channel: str | None = None,
+        event_id: str | None = None,
+    ) -> str:
+        """Publish an event as somebody else would, and return its position.
+
+        Args:
+            type: An event type.
+            payload: Its struct, a mapping, or bytes of JSON.
+            trace_id: What it belongs to.
+            channel: `global`, or the type's own, which is what it means to leave it out.
+            event_id: Makes publishing idempotent.
+
+        Raises:
+            TidingsError: The hub refuses it, as it would refuse a client.
+            HubUnreachable: The hub is stopped.
+        """
+        envelope = Envelope(
+            type=str(type), trace_id=trace_id, data=Raw(encode_data(payload)), channel=channel, event_id=event_id
+        )
+        settled: list[Accepted | TidingsError] = []
+        with self._stage.entered():
+            hub = self._stage.hub
+            if hub is None:
+                raise HubUnreachable("the hub in memory is stopped")
+            hub.hub.publish(envelope, settled.append)
+        [result] = settled
+        if isinstance(result, TidingsError):
+            raise result
+        return str(self._stage.log.position(result.offset))
+
+    def inject(self, fault: Fault) -> Injected:
+        """Let something go wrong from now on; see `tidings.testing.faults`."""
+
+        def remove(injected: Injected) -> None:
+            with self._stage.entered():
+                self._stage.faults.remove(injected)
+                self._flush()
+
+        injected = Injected(fault, remove)
+        with self._stage.entered():
+            self._stage.faults.add(injected)
+        return injected
+
+    def clear_faults(self) -> None:
+        """Let nothing go wrong any more."""
+        with self._stage.entered():
+            self._stage.faults.clear()
+            self._flush()
+
+    def _flush(self) -> None:
+        for line in list(self._stage.lines):
+            line.flush()
+
+    def cut(self, link: str = "") -> int:
+        """End connections without a word, and return how many; their clients come back at once.
+
+        Args:
+            link: Part of the names of the links that this happens to; every link by default.
+        """
+        with self._stage.entered():
+            lines = [line for line in self._stage.lines if link in line.link]
+            for line in lines:
+                line.cut()
+        return len(lines)
+
+    def stop(self) -> None:
+        """Stop the hub, as a deployment does: clients are told, and find nobody until `start`. The log stays."""
+        with self._stage.entered():
+            self._stage.stop()
+
+    def start(self) -> None:
+        """Start the hub again over its log; clients come back at once."""
+        with self._stage.entered():
+            self._stage.start()
+
+    def restart(self) -> None:
+        """Stop the hub and start it again over its log."""
+        self.stop()
+        self.start()
+
+    def _transport(self, link: str) -> MemoryTransport:
+        transport = MemoryTransport(self._stage, link)
+        self._joined(transport.loop)
+        return transport

@@ -1,0 +1,120 @@
+"""Time that a test moves, for a hub in memory and all its clients, on whatever threads they are."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from tidings.client.loop_thread import live_loops
+from tidings.testing.settling import settle_threads, wait_quiet
+from tidings.testing.stage import Stage
+
+
+class ManualTime:
+    """The clock of a hub in memory, and of its clients.
+
+    Args:
+        stage: What moves with it.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._loops: dict[asyncio.AbstractEventLoop, None] = {}
+
+    @property
+    def now(self) -> datetime:
+        """The hub's clock, in UTC."""
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self._stage.clock.wall_ns() // 1_000)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, for the hub and its clients on other threads, each doing at each moment what is due.
+
+        Raises:
+            RuntimeError: A client in this very event loop could not take part: `await hub.aadvance(...)`.
+            TimeoutError: See `settle`.
+        """
+        self._check_thread("aadvance")
+        for _ in self._moments(seconds):
+            self._settle_threads()
+
+    async def aadvance(self, seconds: float) -> None:
+        """Let time pass, for clients in this event loop, too; see `advance`."""
+        for _ in self._moments(seconds):
+            await self.asettle()
+
+    def settle(self) -> None:
+        """Wait until the clients, all on other threads, have done everything they can while time stands still.
+
+        What was published is then in the log, what is in the log was read, and whoever can connect is connected.
+
+        Raises:
+            RuntimeError: A client in this very event loop could not take part: `await hub.asettle()`.
+            TimeoutError: A client's thread is blocked.
+        """
+        self._check_thread("asettle")
+        self._settle_threads()
+
+    async def asettle(self) -> None:
+        """Wait until the clients, those in this event loop too, have done everything they can; see `settle`."""
+        while True:
+            before = self._stage.activity
+            await wait_quiet(self._activity)
+            here = asyncio.get_running_loop()
+            if self._other_loops(here):
+                await asyncio.to_thread(self._settle_threads, except_for=here)
+            if self._stage.activity == before:
+                return
+
+    def settle_others(self) -> None:
+        """Wait for the clients on other threads, such as producers, whoever may be in this event loop."""
+        self._settle_threads()
+
+    def _moments(self, seconds: float) -> Iterator[None]:
+        """Move the clock, and stop at the moments at which something happens to a client."""
+        if seconds < 0:
+            raise ValueError(f"time does not go back by {-seconds} s")
+        stage = self._stage
+        yield
+        end = stage.clock.now + seconds
+        found = True
+        while found:
+            with stage.entered():
+                before = stage.activity
+                found = stage.loop.advance_to_timer(end)
+            if stage.activity != before:
+                yield
+        yield
+
+    def _check_thread(self, instead: str) -> None:
+        loop = _running_loop()
+        if loop is not None and loop in self._loops:
+            raise RuntimeError(
+                f"a client in this event loop cannot do anything meanwhile: await hub.{instead}(...) instead"
+            )
+
+    def _settle_threads(self, except_for: asyncio.AbstractEventLoop | None = None) -> None:
+        here = except_for or _running_loop()
+        while True:
+            before = self._stage.activity
+            settle_threads(self._other_loops(here), self._activity)
+            if self._stage.activity == before:
+                return
+
+    def _other_loops(self, here: asyncio.AbstractEventLoop | None) -> list[asyncio.AbstractEventLoop]:
+        loops = {**self._loops, **dict.fromkeys(live_loops())}
+        return [loop for loop in loops if loop is not here and loop.is_running()]
+
+    def _activity(self) -> int:
+        return self._stage.activity
+
+    def _joined(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Note that there is a client in an event loop."""
+        with self._stage.entered():
+            self._stage.activity += 1
+            self._loops[loop] = None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

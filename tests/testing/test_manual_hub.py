@@ -1,0 +1,367 @@
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import tidings
+from tidings.client.sync import SyncClient
+from tidings.client.sync import connect as connect_sync
+from tidings.contract.catalogue import BUILTIN
+from tidings.hub.config import HubConfig
+from tidings.testing import ManualHub, Stall
+
+WINDOW = 20.0
+"""Longer than any client waits before it tries again."""
+
+
+@pytest.fixture
+def hub() -> Iterator[ManualHub]:
+    with ManualHub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def client(hub: ManualHub) -> Iterator[SyncClient]:
+    with connect_sync(hub.url) as client:
+        yield client
+
+
+def datasets(hub: ManualHub) -> list[str | None]:
+    return [event.key for event in hub.events("data")]
+
+
+async def test_a_real_client_publishes_and_watches(hub: ManualHub) -> None:
+    async with tidings.connect(hub.url) as client, client.watch("data") as watch:
+        await watch.wait_until_live()
+        accepted = await client.publish("data:update", {"dataset": "prices"}, trace_id="t-1")
+        event = await anext(watch)
+    assert (event.key, event.trace_id, event.position) == ("prices", "t-1", accepted.position)
+    assert hub.events() == [event]
+
+
+def test_a_real_blocking_client_publishes_and_watches(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        client.publish("data:update", {"dataset": "prices"})
+        assert next(watch).key == "prices"
+
+
+def test_what_a_client_stamps_with_the_machines_clock_is_on_the_hubs(hub: ManualHub, client: SyncClient) -> None:
+    client.publish("data:update", {"dataset": "now"})
+    hub.advance(90)
+    client.publish("data:update", {"dataset": "later"})
+    client.publish("data:update", {"dataset": "said"}, timestamp="2025-12-24T18:00:00.5Z")
+    assert [event.timestamp for event in hub.events()] == [
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:01:30Z",
+        "2025-12-24T18:00:00.5Z",
+    ]
+    assert hub.now.isoformat() == "2026-01-01T00:01:30+00:00"
+
+
+def test_the_test_publishes_as_somebody_else(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data/prices") as watch:
+        watch.wait_until_live()
+        hub.publish("data:update", {"dataset": "other"})
+        position = hub.publish("data:update", tidings.DataUpdateData(dataset="prices"), trace_id="t")
+        assert next(watch).position == position
+    assert [event.key for event in hub.events("data/prices")] == ["prices"]
+
+
+def test_what_the_hub_refuses_is_refused(hub: ManualHub) -> None:
+    with pytest.raises(tidings.UnknownType):
+        hub.publish("data:nonsense")
+    with pytest.raises(tidings.InvalidPayload):
+        hub.publish("operation:start", {"name": 3})
+    assert hub.events() == []
+
+
+class MatchFinished(tidings.Payload, frozen=True, kw_only=True):
+    match_id: str
+    home: int
+    away: int
+
+
+async def test_event_types_of_ones_own_are_the_hubs_and_typed() -> None:
+    row = tidings.EventType(
+        type="match:finished",
+        payload=MatchFinished,
+        channel="sports",
+        key="match_id",
+        event_class=tidings.EventClass.DURABLE,
+    )
+    contract = tidings.Contract([*BUILTIN, row])
+    with ManualHub(contract=contract) as hub:
+        async with tidings.connect(hub.url, contract=contract) as client:
+            await client.publish("match:finished", {"match_id": "final", "home": 2, "away": 1})
+        [event] = hub.events("sports")
+    assert event.payload == MatchFinished(match_id="final", home=2, away=1)
+
+
+# Time.
+
+
+def test_time_stands_still_until_it_is_moved(hub: ManualHub, client: SyncClient) -> None:
+    before = hub.now
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        assert watch.age_s == 0.0
+        hub.advance(10)
+        assert watch.age_s == 10.0
+        assert (hub.now - before).total_seconds() == 10
+
+
+def test_heartbeats_keep_a_blocking_watch_live_for_an_hour(hub: ManualHub, client: SyncClient) -> None:
+    states: list[tidings.State] = []
+    with client.watch("data", on_change=lambda status: states.append(status.state)) as watch:
+        watch.wait_until_live()
+        hub.advance(3_600)
+        assert watch.state is tidings.State.LIVE
+        assert watch.statistics().connections == 1
+    assert tidings.State.STALE not in states
+
+
+async def test_heartbeats_keep_an_asynchronous_watch_live_for_an_hour(hub: ManualHub) -> None:
+    states: list[tidings.State] = []
+    async with (
+        tidings.connect(hub.url) as client,
+        client.watch("data", on_change=lambda status: states.append(status.state)) as watch,
+    ):
+        await watch.wait_until_live()
+        await hub.aadvance(3_600)
+        assert watch.state is tidings.State.LIVE
+    assert tidings.State.STALE not in states
+
+
+def test_a_silent_hub_makes_a_watch_stale_and_then_its_client_leaves(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        with hub.inject(Stall(link="watch")):
+            hub.advance(49)
+            states = [watch.state]
+            hub.advance(1)
+            assert [*states, watch.state] == [tidings.State.LIVE, tidings.State.STALE]
+            hub.advance(25)
+            assert hub.links == ["tidings publisher"]
+        hub.advance(WINDOW)
+        assert watch.state is tidings.State.LIVE
+        assert hub.links == ["tidings publisher", "tidings watch data"]
+
+
+async def test_a_client_in_this_loop_cannot_take_part_in_a_blocking_wait(hub: ManualHub) -> None:
+    async with tidings.connect(hub.url):
+        with pytest.raises(RuntimeError, match=r"await hub\.aadvance"):
+            hub.advance(1)
+        with pytest.raises(RuntimeError, match=r"await hub\.asettle"):
+            hub.settle()
+        await hub.asettle()
+
+
+async def test_clients_of_this_loop_and_of_threads_share_the_clock(hub: ManualHub) -> None:
+    async with tidings.connect(hub.url) as client, client.watch("data") as here:
+        await here.wait_until_live()
+        there = await asyncio.to_thread(connect_sync, hub.url)
+        try:
+            with hub.inject(Stall(link="watch")):
+                await hub.aadvance(50)
+                assert (here.state, there.state) == (tidings.State.STALE, tidings.State.LIVE)
+        finally:
+            await asyncio.to_thread(there.close)
+
+
+def test_time_does_not_go_back(hub: ManualHub) -> None:
+    with pytest.raises(ValueError, match="back"):
+        hub.advance(-1)
+
+
+def test_retention_follows_the_clock_and_what_happened_is_remembered() -> None:
+    rare = HubConfig(status_s=0, metrics_s=0, maintain_s=3_600, heartbeat_s=3_600)
+    with ManualHub(rare) as hub, connect_sync(hub.url) as client:
+        hub.publish("data:update", {"dataset": "prices"})
+        hub.advance(8 * 86_400)
+        with client.watch("data") as watch:
+            watch.wait_until_live()
+            hub.publish("data:update", {"dataset": "fresh"})
+            assert next(watch).key == "fresh"
+        assert datasets(hub) == ["prices", "fresh"]
+
+
+def test_a_hub_that_publishes_about_itself_does_so_on_the_clock() -> None:
+    with ManualHub(HubConfig(status_s=10, metrics_s=0)) as hub:
+        hub.advance(35)
+        assert [event.timestamp[17:19] for event in hub.events("system")] == ["00", "10", "20", "30"]
+
+
+# Settling.
+
+
+def test_settling_waits_for_a_thread_that_follows_a_watch(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data", since="now") as watch:
+        watch.wait_until_live()
+        for number in range(500):
+            hub.publish("data:update", {"dataset": f"d{number}"})
+        hub.settle()
+        assert watch.statistics().buffered == 500
+
+
+async def test_settling_waits_for_tasks_that_answer_events_with_events(hub: ManualHub) -> None:
+    async def answer() -> None:
+        async for event in watch:
+            if event.type == "data:update":
+                await client.publish("data:processed", {"dataset": event.key})
+
+    async with tidings.connect(hub.url) as client, client.watch("data") as watch:
+        await watch.wait_until_live()
+        answering = asyncio.create_task(answer())
+        hub.publish("data:update", {"dataset": "a"})
+        hub.publish("data:update", {"dataset": "b"})
+        await hub.asettle()
+        assert [(event.type, event.key) for event in hub.events()] == [
+            ("data:update", "a"),
+            ("data:update", "b"),
+            ("data:processed", "a"),
+            ("data:processed", "b"),
+        ]
+        answering.cancel()
+
+
+def test_settling_gives_up_on_a_thread_that_is_blocked(
+    hub: ManualHub, client: SyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidings.testing.settling._PATIENCE_S", 0.1)
+    blocked, free = threading.Event(), threading.Event()
+
+    def block(status: tidings.Status) -> None:
+        blocked.set()
+        free.wait(10)
+
+    with client.watch("data", on_change=block):
+        assert blocked.wait(10)
+        try:
+            with pytest.raises(TimeoutError, match="not at rest"):
+                hub.settle()
+        finally:
+            free.set()
+
+
+# Ends and beginnings.
+
+
+def test_clients_come_back_at_once_after_a_cut(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        for number in range(20):
+            assert hub.cut("watch") == 1
+            hub.publish("data:update", {"dataset": f"d{number}"})
+            assert next(watch).key == f"d{number}"
+            hub.settle()
+        assert watch.statistics().connections == 21
+        assert hub.cut("nobody") == 0
+
+
+def test_a_stopped_hub_is_missed_and_one_that_starts_again_has_its_log(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        client.publish("data:update", {"dataset": "before"})
+        hub.stop()
+        hub.settle()
+        assert not hub.running
+        assert (watch.state, hub.links) == (tidings.State.CONNECTING, [])
+        with pytest.raises(tidings.HubUnreachable):
+            hub.publish("data:update")
+        hub.advance(3_600)
+        hub.start()
+        hub.settle()
+        assert hub.links == ["tidings publisher", "tidings watch data"]
+        client.publish("data:update", {"dataset": "after"})
+        assert [next(watch).key, next(watch).key] == ["before", "after"]
+    assert datasets(hub) == ["before", "after"]
+
+
+def test_a_restart_is_survived_by_who_publishes_meanwhile(hub: ManualHub, client: SyncClient) -> None:
+    for number in range(20):
+        hub.restart()
+        assert not client.publish("data:update", {"dataset": f"d{number}"}).duplicate
+    assert datasets(hub) == [f"d{number}" for number in range(20)]
+
+
+async def test_a_hub_that_is_gone_is_unreachable(hub: ManualHub) -> None:
+    hub.close()
+    hub.close()
+    with pytest.raises(tidings.HubUnreachable, match="gone"):
+        await tidings.connect(hub.url)
+    hub.start()
+    assert not hub.running
+
+
+async def test_hubs_do_not_know_each_other(hub: ManualHub) -> None:
+    with ManualHub() as other:
+        async with tidings.connect(hub.url) as client, tidings.connect(other.url) as stranger:
+            await client.publish("data:update", {"dataset": "mine"})
+            await stranger.publish("data:update", {"dataset": "theirs"})
+        assert (datasets(hub), datasets(other)) == (["mine"], ["theirs"])
+
+
+async def test_one_connection_too_many_is_told_to_come_later() -> None:
+    with ManualHub(HubConfig(status_s=0, metrics_s=0, max_connections=1)) as hub:
+        async with tidings.connect(hub.url) as first, tidings.connect(hub.url) as second:
+            publishing = asyncio.ensure_future(second.publish("data:update", {"dataset": "late"}))
+            await hub.aadvance(WINDOW)
+            assert not publishing.done()
+            await first.aclose()
+            await hub.aadvance(WINDOW)
+            await publishing
+        assert datasets(hub) == ["late"]
+
+
+# Flow control.
+
+
+async def test_a_consumer_that_takes_nothing_holds_nobody_up(hub: ManualHub) -> None:
+    buffer = tidings.client.Buffer(events=10)
+    async with tidings.connect(hub.url) as client, client.watch("operations", buffer=buffer) as watch:
+        await watch.wait_until_live()
+        for number in range(2_000):
+            progress = {"operation_id": f"op-{number % 2}", "progress": number / 20, "message": "x" * 400}
+            await client.publish("operation:progress", progress)
+        await hub.asettle()
+        assert watch.statistics().buffered < 100
+        newest: dict[str | None, bytes] = {}
+        taken = 0
+        while newest.keys() != {"op-0", "op-1"} or not all(b"99.9" in data for data in newest.values()):
+            event = await anext(watch)
+            newest[event.key] = event.data
+            taken += 1
+        assert taken < 1_000
+
+
+def test_a_client_that_the_hub_does_not_read_waits(hub: ManualHub, client: SyncClient) -> None:
+    with hub.inject(Stall(toward="hub", link="publisher")):
+        with pytest.raises(tidings.PublishTimeout):
+            client.publish("data:update", {"dataset": "late"}, timeout_s=0.01)
+        assert hub.events() == []
+    hub.settle()
+    assert datasets(hub) == ["late"]
+
+
+# The environment.
+
+
+def test_as_default_names_the_hub_and_restores_the_environment(hub: ManualHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_URL", "ws://production.example/ws")
+    monkeypatch.setenv("TIDINGS_TOKEN", "secret")
+    monkeypatch.delenv("TIDINGS_SPOOL", raising=False)
+    with hub.as_default():
+        spool = os.environ["TIDINGS_SPOOL"]
+        assert os.path.isdir(spool)
+        assert "TIDINGS_TOKEN" not in os.environ
+        with connect_sync() as client:
+            assert client.url == hub.url
+            client.publish("data:update", {"dataset": "prices"})
+    assert os.environ["TIDINGS_URL"] == "ws://production.example/ws"
+    assert os.environ["TIDINGS_TOKEN"] == "secret"
+    assert "TIDINGS_SPOOL" not in os.environ
+    assert not os.path.exists(spool)
+    assert datasets(hub) == ["prices"]
