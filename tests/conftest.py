@@ -1,4 +1,8 @@
+import os
 import signal
+import tempfile
+
+import pytest
 
 # A runner in the background (`make test &` in a script, nohup) ignores the keyboard's signals, and so would every
 # process that a test starts and then interrupts: what is ignored stays ignored over exec.
@@ -9,3 +13,10 @@ for _number, _default in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _default)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # What jobs leave behind on disk must neither reach the developer's own spool nor come from it.
+    folder = tempfile.TemporaryDirectory(prefix="tidings-tests-")
+    os.environ["XDG_STATE_HOME"] = folder.name
+    config.add_cleanup(folder.cleanup)

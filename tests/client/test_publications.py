@@ -2,9 +2,9 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from tidings.client.publications import Draft, PayloadLike, Publications, check_draft, encode_data
+from tidings.client.publications import Draft, PayloadLike, Publications, encode_data
 from tidings.contract.payloads import OperationProgressData, SystemStatusData
-from tidings.exceptions import InvalidEventID, InvalidPayload, InvalidTraceID, PayloadTooLarge
+from tidings.exceptions import InvalidPayload, PayloadTooLarge
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,6 @@ def test_the_limit_is_the_hubs() -> None:
 
 def make(event_id: str = "0123456789abcdef", trace_id: str | None = None) -> Draft:
     return Draft(type="data:update", data=Raw(b"{}"), timestamp="t", event_id=event_id, trace_id=trace_id)
-
-
-def test_ids_are_checked() -> None:
-    assert check_draft(make(trace_id="t")).trace_id == "t"
-    with pytest.raises(InvalidEventID):
-        check_draft(make("short"))
-    with pytest.raises(InvalidTraceID):
-        check_draft(make(trace_id="line\nbreak"))
 
 
 def test_a_message_has_the_contracts_order_and_leaves_out_what_is_not_given() -> None:

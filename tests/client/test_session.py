@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from tests.client.model_hub import STAMP, ModelHub, closed, established, event, message
 
-from tidings.client.items import Gap, Item, Live, ReceivedEvent, Settled
+from tidings.client.items import Delivery, Gap, Live, ReceivedEvent, Settled
 from tidings.client.publications import Draft
 from tidings.client.session import Phase, Session
 from tidings.client.state import State
@@ -334,7 +334,7 @@ class Drive:
     def __init__(self, since: str, resent: int) -> None:
         self.session = watching(since)
         self.hub = ModelHub(resent=resent)
-        self.items: list[Item | Settled] = []
+        self.items: list[Delivery] = []
         self.published: list[str] = []
         self.appended = 0
 

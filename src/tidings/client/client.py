@@ -6,12 +6,13 @@ from typing import Any, Literal, overload
 
 import msgspec
 
+from tidings.client.drafts import make_draft
 from tidings.client.inbox import Buffer
 from tidings.client.items import Notice, ReceivedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.publications import PayloadLike
-from tidings.client.publisher import Publisher, Window, make_draft
+from tidings.client.publisher import Publisher, Window
 from tidings.client.state import State, Status
 from tidings.client.url import hub_url
 from tidings.client.watch import Watch, WatchOptions

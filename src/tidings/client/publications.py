@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tidings.contract.body import MAX_DATA_BYTES
-from tidings.contract.envelope import check_event_id, check_trace_id
 from tidings.contract.payloads import Payload, encode_payload
 from tidings.exceptions import InvalidPayload, PayloadTooLarge
 
@@ -65,19 +64,6 @@ def encode_data(payload: PayloadLike) -> Raw:
             f"$.data is {len(data)} bytes; {MAX_DATA_BYTES} are allowed", size=len(data), limit=MAX_DATA_BYTES
         )
     return Raw(data)
-
-
-def check_draft(draft: Draft) -> Draft:
-    """Return `draft` if its ids may be written.
-
-    Raises:
-        InvalidEventID: The event id is not 16–64 printable ASCII characters.
-        InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
-    """
-    check_event_id(draft.event_id)
-    if draft.trace_id is not None:
-        check_trace_id(draft.trace_id)
-    return draft
 
 
 class Publications:

@@ -1,8 +1,6 @@
 """Publishing: events go to the log in order, and each one's fate comes back."""
 
 import asyncio
-import secrets
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,16 +10,15 @@ from msgspec import Struct
 from tidings.client.allowance import Allowance
 from tidings.client.attachment import Attachment, Holder
 from tidings.client.ending import Ending
-from tidings.client.ids import uuid7
 from tidings.client.items import AttachRefused, CancelAsked, Delivery, Settled
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
-from tidings.client.publications import Draft, PayloadLike, check_draft, encode_data
+from tidings.client.publications import Draft
 from tidings.client.session import Session
+from tidings.client.state import State
 from tidings.contract.commands import Accepted, Attached, Cancel, CancelAnswer, CancelOutcome, Claim
 from tidings.contract.contract import Contract
-from tidings.contract.timestamps import from_nanoseconds
-from tidings.exceptions import ConnectionLost, InvalidEnvelope, PublishTimeout, TidingsError
+from tidings.exceptions import ConnectionLost, PublishTimeout, TidingsError
 
 CANCEL_GRACE_S = 1.0
 """For the way to the hub and back, beyond the time within which the hub itself answers."""
@@ -34,38 +31,6 @@ class Window(Struct, frozen=True, kw_only=True):
 
     events: int = 1_000
     bytes: int = 4 << 20
-
-
-def make_draft(
-    type: str,
-    payload: PayloadLike = None,
-    *,
-    trace_id: str | None = None,
-    channel: str | None = None,
-    event_id: str | None = None,
-    timestamp: str | None = None,
-) -> Draft:
-    """Return an event ready to be published, stamped with this machine's clock and a new id where it names none.
-
-    Raises:
-        InvalidEnvelope: The type is no text.
-        InvalidPayload: The payload holds something that JSON cannot.
-        PayloadTooLarge: It is over 65,535 bytes.
-        InvalidEventID: The event id is not 16–64 printable ASCII characters.
-        InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
-    """
-    if not isinstance(type, str):
-        raise InvalidEnvelope(f"$.type: {type!r} is no text", path="$.type")
-    now_ns = time.time_ns()
-    draft = Draft(
-        type=str(type),
-        data=encode_data(payload),
-        timestamp=timestamp or from_nanoseconds(now_ns),
-        event_id=event_id or uuid7(now_ns // 1_000_000, secrets.randbits(74)),
-        trace_id=trace_id,
-        channel=None if channel is None else str(channel),
-    )
-    return check_draft(draft)
 
 
 class Publisher:
@@ -120,6 +85,14 @@ class Publisher:
             HubClosed: The hub will not have us.
         """
         await self.link.wait_until(lambda: self._session.established is not None)
+
+    async def wait_live(self) -> None:
+        """Wait until what is published goes out: a hub is there, and has said to the holder what it holds.
+
+        Raises:
+            BaseException: What ended the link before, as in `wait_connected`.
+        """
+        await self.link.wait_until(lambda: self.link.state is State.LIVE)
 
     async def publish(self, draft: Draft, *, timeout_s: float | None) -> Accepted:
         """Publish `draft` and return the hub's answer; see `tidings.client.client.Client.publish`."""

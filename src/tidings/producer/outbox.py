@@ -1,61 +1,54 @@
 """The outbox: a job says what happens and goes on at once; a thread tells the hub."""
 
-import asyncio
-import logging
-import threading
+import os
+import time
+import weakref
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 from typing import Self
 
-from msgspec import Struct
+import msgspec
 
+from tidings.client.drafts import make_draft, make_unstamped
 from tidings.client.loop_thread import LoopThread
-from tidings.client.options import LinkOptions
-from tidings.client.publications import PayloadLike
-from tidings.client.publisher import Publisher, make_draft
+from tidings.client.options import LinkOptions, read_token
+from tidings.client.publications import Draft, PayloadLike
 from tidings.client.reading import event_key, event_type
-from tidings.client.state import State, Status
 from tidings.client.url import hub_url
 from tidings.contract.catalogue import EventType
-from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
-from tidings.exceptions import CommandRefused, ConnectionLost, ContractError, InternalError, LogBusy, TidingsError
-from tidings.producer.queue import Entry, OutboxLimits, OutboxQueue, rank_of
-
-logger = logging.getLogger(__name__)
-
-_RETRY_S = 1.0
-"""Before an event that the hub could not store is sent again: a full disk is not empty the next moment."""
-_SLICE = 32
-"""Events sent while the job may have to wait for the lock: well under a millisecond."""
-
-
-class OutboxStatistics(Struct, frozen=True, kw_only=True):
-    """An outbox's figures."""
-
-    waiting: int
-    """Events not yet sent."""
-    unacknowledged: int
-    """Events sent, and not yet answered."""
-    accepted: int
-    """Events in the hub's log."""
-    conflated: int
-    """`latest` events that a newer one replaced before they were sent."""
-    shed: int
-    """Events dropped for want of room."""
-    refused: int
-    """Events that could not be published: not what the contract allows."""
+from tidings.contract.payloads import OperationStartData, Payload
+from tidings.contract.vocabulary import EventClass
+from tidings.exceptions import ConfigError, ContractError, LogBusy, TidingsError
+from tidings.producer.holdings import OnCancel, OnLost
+from tidings.producer.identity import new_producer_id
+from tidings.producer.ledger import Ledger, OutboxStatistics
+from tidings.producer.queue import OutboxLimits, Rank, rank_of
+from tidings.producer.sender import Post, Sender
+from tidings.producer.spool import Spool
+from tidings.producer.spool_folder import SpoolOptions
+from tidings.producer.troubles import Troubles
 
 
 class Outbox:
     """A way to publish that never blocks and never raises.
 
     Events of class `latest` are replaced by newer ones of their type and key as long as they wait; others keep their
-    order and are kept, up to `limits`. Its thread, and its connection, begin with the first event.
+    order and are kept, up to `limits`. Starts and ends of operations are on disk, too, from before they are sent until
+    the hub has them: what a process leaves behind when it dies, the next outbox for the same hub sends, on this
+    machine and for this user, or `tidings flush`. Its thread, and its connection, begin with the first event.
+
+    The operations that it starts are the hub's to watch over: when the process dies, the hub ends them after `lease_s`.
+    `hold` says how they are cancelled, and how they go on where the hub has given them up in vain.
+
+    In a forked child it begins anew: empty, unconnected, and under another name. What the parent had put is sent by
+    the parent.
 
     Args:
         url: Where the hub is; by default the variable TIDINGS_URL, else this machine.
+        token: Who we are; by default that of `options`, else the variable TIDINGS_TOKEN.
+        lease_s: How long its operations outlive its connection; the hub's own by default.
+        spool: Whether, or where and how much of it, is kept on disk.
         on_trouble: Called with what keeps events from the log, once for each kind of trouble (its code), however often
             it recurs; from the outbox's own thread or the caller's.
         limits: How much may wait.
@@ -63,36 +56,43 @@ class Outbox:
         contract: What event types are known here.
 
     Raises:
-        ConfigError: `url` is no address.
+        ConfigError: `url` is no address, `token` no token, or `lease_s` not from 1 to 86,400.
     """
 
     def __init__(
         self,
         url: str | None = None,
         *,
+        token: str | None = None,
+        lease_s: float | None = None,
+        spool: bool | SpoolOptions | None = True,
         on_trouble: Callable[[TidingsError], None] | None = None,
         limits: OutboxLimits = OutboxLimits(),  # noqa: B008 -- frozen
         options: LinkOptions | None = None,
         contract: Contract | None = None,
     ) -> None:
         self._url = hub_url(url)
-        self._on_trouble = on_trouble
-        self._options = options or LinkOptions(wait_for_hub=True)
+        options = options or LinkOptions(wait_for_hub=True)
+        token = read_token(token if token is not None else options.token, os.environ)
+        self._options = msgspec.structs.replace(options, token=token)
+        self._lease_s = _check_lease(lease_s)
+        self._spooling = SpoolOptions() if spool is True else spool or None
+        self._trouble = Troubles(on_trouble)
+        self._limits = limits
         self._contract = contract or Contract()
-        self._queue = OutboxQueue(limits)
-        self._lock = threading.Lock()
-        self._settled = threading.Condition(self._lock)
-        self._told: set[str] = set()
-        self._accepted = 0
-        self._refused = 0
-        self._unacknowledged = 0
         self._closing = False
-        self._stopped = False
+        self._begin()
+        _outboxes.add(self)
+
+    def _begin(self) -> None:
+        self.producer_id = new_producer_id()
+        """Names it to the hub; new in a forked child."""
+        self._ledger = Ledger(self._limits)
         self._thread: LoopThread | None = None
-        self._wake: asyncio.Event | None = None
-        self._woken = False
-        self._holding = False
-        self._returned: list[Entry] = []
+        self._sender: Sender | None = None
+        self._spool = (
+            None if self._spooling is None else Spool(self._spooling, self._url, self.producer_id, self._trouble)
+        )
 
     # The job's side.
 
@@ -120,170 +120,179 @@ class Outbox:
         for it, or the outbox is at its end. See `Client.publish` for the arguments.
         """
         try:
-            draft = make_draft(
-                type, payload, trace_id=trace_id, channel=channel, event_id=event_id, timestamp=timestamp
-            )
-            row, key = self._read(draft.type, b"" + draft.data)
-            with self._lock:
-                if self._closing or self._stopped:
-                    self._refused += 1
-                    return False
-                taken = self._queue.put(draft, rank_of(row), key)
-                self._start()
+            row = event_type(self._contract, type)
+            if row is not None and row.event_class is EventClass.LATEST and event_id is timestamp is None:
+                # Most of these are never sent: a newer one comes first.
+                draft = make_unstamped(type, payload, trace_id=trace_id, channel=channel)
+                taken = self._put(draft, row, time.time_ns())
+            else:
+                draft = make_draft(
+                    type, payload, trace_id=trace_id, channel=channel, event_id=event_id, timestamp=timestamp
+                )
+                taken = self._put(draft, row)
         except Exception as error:
-            self._refuse(error if isinstance(error, TidingsError) else ContractError(f"{type}: {error}"))
+            with self._ledger.lock:
+                self._ledger.refused += 1
+            self._trouble(error if isinstance(error, TidingsError) else ContractError(f"{type}: {error}"))
             return False
-        if not taken:
-            self._tell(LogBusy("the outbox is full, because the hub is away or slow: events are dropped"))
-        return taken
+        if taken is None:
+            self._trouble(LogBusy("the outbox is full, because the hub is away or slow: events are dropped"))
+        return bool(taken)
+
+    def hold(
+        self,
+        operation_id: str,
+        *,
+        lease_s: float | None = None,
+        trace_id: str | None = None,
+        on_cancel: OnCancel | None = None,
+        on_lost: OnLost | None = None,
+    ) -> None:
+        """Claim an operation for this producer, before it starts or while it runs. Never blocks, never raises.
+
+        An operation that is started here is held without this, but cannot be cancelled, and goes on as it began.
+
+        Args:
+            operation_id: Which.
+            lease_s: How long it outlives the connection; the producer's by default.
+            trace_id: Of the start that `on_lost` returns.
+            on_cancel: Answers a wish to cancel it, once for each wish; called on the outbox's own thread.
+            on_lost: Called, on the outbox's own thread, when the hub has given the operation up, because its lease ran
+                out or because it is another's now. The start that it returns goes out before everything of the
+                operation that waits; None drops what waits. By default the next attempt starts as this one did.
+        """
+        with self._ledger.lock:
+            self._ledger.holdings.hold(
+                operation_id, lease_s=lease_s, trace_id=trace_id, on_cancel=on_cancel, on_lost=on_lost
+            )
+            if self._sender is not None:
+                self._sender.wake()
+
+    def release(self, operation_id: str) -> None:
+        """Claim an operation no longer than until the hub has its end. Never blocks, never raises."""
+        with self._ledger.lock:
+            self._ledger.holdings.release(operation_id)
 
     def statistics(self) -> OutboxStatistics:
         """Return the outbox's figures."""
-        with self._lock:
-            return OutboxStatistics(
-                waiting=len(self._queue) + len(self._returned),
-                unacknowledged=self._unacknowledged,
-                accepted=self._accepted,
-                conflated=self._queue.conflated,
-                shed=self._queue.shed,
-                refused=self._refused,
-            )
+        return self._ledger.statistics()
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until everything is in the log; return how many events are not.
+
+        Args:
+            timeout_s: How long to wait.
+        """
+        return self._ledger.wait_settled(timeout_s, adopted=False)
 
     def close(self, timeout_s: float = 2.0) -> int:
         """Take nothing more, wait until everything is in the log, and end; return how many events are not.
+
+        Starts and ends among those that are left stay on disk, to be sent by another outbox.
 
         Args:
             timeout_s: How long to wait; a hub that is away must not hold the job up. Closing a connection whose hub
                 does not answer takes up to a second more.
         """
-        with self._lock:
+        with self._ledger.lock:
             self._closing = True
-            self._settled.wait_for(lambda: self._stopped or self._left() == 0, timeout_s)
-            left = self._left()
-            thread, self._thread = self._thread, None
+        left = self._ledger.wait_settled(timeout_s, adopted=True)
+        thread, self._thread = self._thread, None
         if thread is not None:
             thread.close()
+        if self._spool is not None:
+            self._spool.close()
         return left
 
-    def _left(self) -> int:
-        return len(self._queue) + len(self._returned) + self._unacknowledged
+    # Inside.
 
-    def _read(self, type: str, data: bytes) -> tuple[EventType | None, str | None]:
-        row = event_type(self._contract, type)
-        if row is None:
-            return None, None  # the hub's contract may know it
-        return row, event_key(row, self._contract.decode(type, data))
+    def _put(self, draft: Draft, row: EventType | None, at_ns: int = 0) -> bool | None:
+        """Take an event; return whether it was taken, None where there is no room for it.
 
-    def _refuse(self, error: TidingsError) -> None:
-        with self._lock:
-            self._refused += 1
-        self._tell(error)
+        Raises:
+            ContractError: It is not what the contract allows.
+        """
+        payload = None if row is None else self._contract.decode(draft.type, b"" + draft.data)
+        key = None if row is None or payload is None else event_key(row, payload)
+        rank = rank_of(row)
+        ledger = self._ledger
+        spooled = rank is Rank.LIFECYCLE and key is not None
+        if spooled and not self._closing:
+            self._note(draft, key or "", payload)
+        with ledger.lock:
+            # One that the hub has ended for good still keeps on disk what an operation must not be without.
+            ended = self._closing or (ledger.stopped and not spooled)
+            taken = not ended and ledger.queue.put(draft, rank, key, ends=row is not None and row.ends_key, at_ns=at_ns)
+            if taken:
+                self._start()
+            elif ended:
+                ledger.refused += 1
+        if spooled and not taken:
+            self._unnote(draft, key or "")
+        return False if ended else taken or None
 
-    def _tell(self, error: TidingsError) -> None:
-        code = error.refusal if isinstance(error, CommandRefused) else error.code
-        with self._lock:
-            if code in self._told or self._on_trouble is None:
-                return
-            self._told.add(code)
-        try:
-            self._on_trouble(error)
-        except Exception:
-            logger.exception("an on_trouble callback failed")
+    def _note(self, draft: Draft, key: str, payload: Payload | None) -> None:
+        """Note a start or an end before it can be sent: who is at it, and what must outlive the process."""
+        start = payload if isinstance(payload, OperationStartData) else None
+        with self._ledger.lock:
+            held = self._ledger.holdings.noted(key, draft, start)
+        if self._spool is None:
+            return
+        if start is None and held is not None:
+            self._spool.keep(draft, attempt=held.attempt, again=held.again())
+        else:
+            self._spool.keep(draft)
+
+    def _unnote(self, draft: Draft, key: str) -> None:
+        with self._ledger.lock:
+            self._ledger.holdings.settled(key)
+        if self._spool is not None:
+            self._spool.done(draft.event_id)
 
     def _start(self) -> None:
-        """Begin, or wake, the thread; called with the lock held."""
-        if self._thread is None:
-            self._thread = LoopThread("tidings outbox")
-            self._thread.start(self._work())
-        elif not self._woken and self._wake is not None:
-            # Waking costs a system call; once is enough until it has looked.
-            self._woken = True
-            self._thread.loop.call_soon_threadsafe(self._wake.set)
+        """Begin, or wake, the thread; called with the ledger's lock held."""
+        if self._sender is not None:
+            self._sender.wake()
+            return
+        self._sender = Sender(
+            Post(
+                url=self._url,
+                producer_id=self.producer_id,
+                lease_s=self._lease_s,
+                options=self._options,
+                contract=self._contract,
+                ledger=self._ledger,
+                spool=self._spool,
+                spooling=self._spooling,
+                trouble=self._trouble,
+            )
+        )
+        self._thread = LoopThread("tidings outbox")
+        self._thread.start(self._sender.run())
 
-    # The thread's side.
+    def _begin_anew(self) -> None:
+        """Be a new outbox in a forked child, where no other thread runs, whatever they were doing."""
+        _inherited.append((self._thread, self._sender, self._ledger))
+        if self._spool is not None:
+            self._spool.abandon()
+        self._begin()
 
-    async def _work(self) -> None:
-        with self._lock:
-            wake = self._wake = asyncio.Event()
-        publisher = Publisher(self._url, self._options, contract=self._contract, on_change=self._changed)
-        link = publisher.link
-        try:
-            while True:
-                await link.wait_until(lambda: link.state is State.LIVE)
-                needed = self._pump(publisher)
-                if needed is None:
-                    await asyncio.sleep(0)
-                elif needed:
-                    await publisher.wait_room(needed)
-                else:
-                    await wake.wait()
-                    wake.clear()
-        except TidingsError as error:
-            self._tell(error)
-        except Exception as error:
-            logger.exception("the outbox failed")
-            self._tell(InternalError(f"the outbox failed: {error}"))
-        finally:
-            with self._lock:
-                self._stopped = True
-                self._settled.notify_all()
-            await publisher.aclose()
 
-    def _pump(self, publisher: Publisher) -> int | None:
-        """Send a slice of what waits, as far as the window has room.
+def _check_lease(lease_s: float | None) -> float | None:
+    if lease_s is not None and not 1 <= lease_s <= 86_400:
+        raise ConfigError(f"a lease of {lease_s!r} s is not from 1 to 86,400", option="lease_s", source="argument")
+    return lease_s
 
-        Returns:
-            The bytes that need more room; 0 where nothing waits; None where there is more.
-        """
-        with self._lock:
-            self._woken = False
-            for _ in range(_SLICE):
-                entry = None if self._holding else self._queue.head()
-                if entry is None:
-                    return 0
-                answer = publisher.publish_nowait(entry.draft)
-                if answer is None:
-                    return len(entry.draft.data)
-                self._queue.pop()
-                self._unacknowledged += 1
-                answer.add_done_callback(partial(self._answered, entry))
-        return None
 
-    def _answered(self, entry: Entry, answer: "asyncio.Future[Accepted]") -> None:
-        failure = asyncio.CancelledError() if answer.cancelled() else answer.exception()
-        with self._lock:
-            self._unacknowledged -= 1
-            if failure is None:
-                self._accepted += 1
-            elif isinstance(failure, CommandRefused) and not failure.recoverable:
-                self._refused += 1
-            else:
-                self._returned.append(entry)
-                if isinstance(failure, CommandRefused):
-                    self._hold()
-            if self._left() == 0:
-                self._settled.notify_all()
-        if isinstance(failure, CommandRefused):
-            self._tell(failure)
+_outboxes: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
+_inherited: list[object] = []
+"""What a forked child has of its parent's outboxes: kept, because to collect it were to close what the parent uses."""
 
-    def _hold(self) -> None:
-        """Send nothing for a while: what failed comes back first, behind only what was on its way already."""
-        if not self._holding:
-            self._holding = True
-            asyncio.get_running_loop().call_later(_RETRY_S, self._release)
 
-    def _release(self) -> None:
-        with self._lock:
-            self._holding = False
-            if self._unacknowledged:
-                self._hold()
-                return
-            self._queue.put_back(self._returned)
-            self._returned.clear()
-            assert self._wake is not None
-            self._wake.set()
+def _begin_all_anew() -> None:
+    for outbox in list(_outboxes):
+        outbox._begin_anew()
 
-    def _changed(self, status: Status) -> None:
-        # A connection that is lost comes back, as a rule, before anyone would have read about it.
-        if status.error is not None and not isinstance(status.error, ConnectionLost):
-            self._tell(status.error)
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_all_anew)

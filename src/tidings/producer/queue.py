@@ -1,9 +1,10 @@
 """What a job has said and the hub has not been told yet: in order, conflated, and bounded."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 
+import msgspec
 from msgspec import Struct
 
 from tidings.client.publications import Draft
@@ -43,6 +44,11 @@ class Entry(Struct, frozen=True, gc=False):
     rank: Rank
     slot: tuple[str, str | None] | None
     """(type, key) of a `latest` event: a newer one of the same takes its place."""
+    key: str | None = None
+    ends: bool = False
+    """Whether it is the end of what its key names."""
+    at_ns: int = 0
+    """When it was put, where its draft does not say: nanoseconds since 1970."""
 
 
 class OutboxLimits(Struct, frozen=True, kw_only=True):
@@ -67,6 +73,7 @@ class OutboxQueue:
         self._by_rank: dict[Rank, deque[int]] = {rank: deque() for rank in Rank if rank is not Rank.LIFECYCLE}
         self._bytes = 0
         self._next = 0
+        self._first = 0
         self.conflated = 0
         """`latest` events that a newer one replaced before they were sent."""
         self.shed = 0
@@ -75,7 +82,7 @@ class OutboxQueue:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, draft: Draft, rank: Rank, key: str | None) -> bool:
+    def put(self, draft: Draft, rank: Rank, key: str | None, *, ends: bool = False, at_ns: int = 0) -> bool:
         """Add an event at the end; return False where there is no room for it, nor anything worth less."""
         slot = (draft.type, key) if rank is Rank.LATEST else None
         if slot is not None and (before := self._slots.get(slot)) is not None:
@@ -85,18 +92,36 @@ class OutboxQueue:
             self.shed += 1
             return False
         self._next += 1
-        self._add(Entry(self._next, draft, rank, slot))
+        self._add(Entry(self._next, draft, rank, slot, key, ends, at_ns))
         return True
+
+    def put_first(self, draft: Draft, rank: Rank, key: str | None) -> None:
+        """Add an event before all others."""
+        self._first -= 1
+        self.put_back([Entry(self._first, draft, rank, None, key)])
 
     def head(self) -> Entry | None:
         """Return the oldest event, or None."""
         return next(iter(self._entries.values()), None)
+
+    def stamp_head(self, draft: Draft) -> Entry:
+        """Give the oldest event, of which there must be one, a draft with time and id; return it so."""
+        entry = next(iter(self._entries.values()))
+        stamped = self._entries[entry.number] = msgspec.structs.replace(entry, draft=draft)
+        return stamped
 
     def pop(self) -> Entry:
         """Take the oldest event, of which there must be one."""
         entry = self._entries[next(iter(self._entries))]
         self._remove(entry.number)
         return entry
+
+    def drop(self, goes: Callable[[Entry], bool]) -> list[Entry]:
+        """Take the events out for which `goes` is true, and return them."""
+        dropped = [entry for entry in self._entries.values() if goes(entry)]
+        for entry in dropped:
+            self._remove(entry.number)
+        return dropped
 
     def put_back(self, entries: list[Entry]) -> None:
         """Put events that were taken and not stored back to their places, unless newer ones supersede them."""

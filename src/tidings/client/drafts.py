@@ -1,0 +1,74 @@
+"""Events as they are made: encoded and checked, with the time and an id of their own."""
+
+import secrets
+import time
+
+import msgspec
+
+from tidings.client.ids import uuid7
+from tidings.client.publications import Draft, PayloadLike, encode_data
+from tidings.contract.envelope import check_event_id, check_trace_id
+from tidings.contract.timestamps import from_nanoseconds
+from tidings.exceptions import InvalidEnvelope
+
+
+def make_draft(
+    type: str,
+    payload: PayloadLike = None,
+    *,
+    trace_id: str | None = None,
+    channel: str | None = None,
+    event_id: str | None = None,
+    timestamp: str | None = None,
+) -> Draft:
+    """Return an event ready to be published, stamped with this machine's clock and a new id where it names none.
+
+    Raises:
+        InvalidEnvelope: The type is no text.
+        InvalidPayload: The payload holds something that JSON cannot.
+        PayloadTooLarge: It is over 65,535 bytes.
+        InvalidEventID: The event id is not 16–64 printable ASCII characters.
+        InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
+    """
+    now_ns = time.time_ns()
+    draft = make_unstamped(type, payload, trace_id=trace_id, channel=channel)
+    return msgspec.structs.replace(
+        draft,
+        timestamp=timestamp or from_nanoseconds(now_ns),
+        event_id=check_event_id(event_id) if event_id else new_event_id(now_ns),
+    )
+
+
+def make_unstamped(
+    type: str, payload: PayloadLike = None, *, trace_id: str | None = None, channel: str | None = None
+) -> Draft:
+    """Return an event without time and id, which cost more than all the rest: `stamp` gives it both when it is sent.
+
+    Raises:
+        InvalidEnvelope: The type is no text.
+        InvalidPayload: The payload holds something that JSON cannot.
+        PayloadTooLarge: It is over 65,535 bytes.
+        InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
+    """
+    if not isinstance(type, str):
+        raise InvalidEnvelope(f"$.type: {type!r} is no text", path="$.type")
+    if trace_id is not None:
+        check_trace_id(trace_id)
+    return Draft(
+        type=str(type),
+        data=encode_data(payload),
+        timestamp="",
+        event_id="",
+        trace_id=trace_id,
+        channel=None if channel is None else str(channel),
+    )
+
+
+def stamp(draft: Draft, at_ns: int) -> Draft:
+    """Return `draft` with a new id, and the moment `at_ns`, nanoseconds since 1970, as its time."""
+    return msgspec.structs.replace(draft, timestamp=from_nanoseconds(at_ns), event_id=new_event_id(at_ns))
+
+
+def new_event_id(at_ns: int) -> str:
+    """Return a new event id: a UUIDv7 of the moment `at_ns`."""
+    return uuid7(at_ns // 1_000_000, secrets.randbits(74))

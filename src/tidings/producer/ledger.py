@@ -1,0 +1,177 @@
+"""What a job has said and the hub has not answered: shared by the job's threads and the outbox's own."""
+
+import threading
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from tidings.client.publications import Draft
+from tidings.producer.holdings import Holdings
+from tidings.producer.queue import Entry, OutboxLimits, OutboxQueue, Rank
+
+
+class OutboxStatistics(Struct, frozen=True, kw_only=True):
+    """An outbox's figures."""
+
+    waiting: int
+    """Events not yet sent."""
+    unacknowledged: int
+    """Events sent, and not yet answered."""
+    accepted: int
+    """Events in the hub's log."""
+    conflated: int
+    """`latest` events that a newer one replaced before they were sent."""
+    shed: int
+    """Events dropped for want of room."""
+    refused: int
+    """Events that could not be published: not what the contract, or the operation's life, allows."""
+
+
+class Ledger:
+    """The queue, what is on its way, and the operations held, behind one lock.
+
+    Methods take the lock themselves, but those of `holdings` and `queue`, whose callers hold `lock`.
+
+    Args:
+        limits: How much may wait.
+    """
+
+    def __init__(self, limits: OutboxLimits) -> None:
+        self.lock = threading.Lock()
+        self._settled = threading.Condition(self.lock)
+        self.queue = OutboxQueue(limits)
+        self.holdings = Holdings()
+        self.in_flight: dict[int, Entry] = {}
+        """Sent, and not answered."""
+        self.returned: list[Entry] = []
+        """Answered with "later"."""
+        self.accepted = 0
+        self.refused = 0
+        self.adopting = False
+        """Whether what dead producers left is being sent."""
+        self.stopped = False
+        """Whether nothing will be sent any more."""
+
+    def statistics(self) -> OutboxStatistics:
+        """Return the figures."""
+        with self.lock:
+            return OutboxStatistics(
+                waiting=len(self.queue) + len(self.returned),
+                unacknowledged=len(self.in_flight),
+                accepted=self.accepted,
+                conflated=self.queue.conflated,
+                shed=self.queue.shed,
+                refused=self.refused,
+            )
+
+    def left(self) -> int:
+        """Return how many events are not in the hub's log; called with the lock held."""
+        return len(self.queue) + len(self.returned) + len(self.in_flight)
+
+    def wait_settled(self, timeout_s: float, *, adopted: bool) -> int:
+        """Wait until everything is answered, or nothing will be; return how many events are not in the log.
+
+        Args:
+            timeout_s: How long to wait at most.
+            adopted: Whether to wait for what dead producers left, too.
+        """
+        with self.lock:
+            self._settled.wait_for(
+                lambda: self.stopped or (self.left() == 0 and not (adopted and self.adopting)), timeout_s
+            )
+            return self.left()
+
+    def sent(self, entry: Entry) -> None:
+        """Note that the oldest event is on its way; called with the lock held."""
+        assert self.queue.pop() is entry
+        self.in_flight[entry.number] = entry
+
+    def settle(self, entry: Entry, *, accepted: bool, attempt: int | None = None) -> list[Entry]:
+        """Note the hub's last word on an event; return what has become moot by it.
+
+        Args:
+            entry: The event.
+            accepted: Whether it is in the log.
+            attempt: The attempt that the hub named.
+        """
+        moot: list[Entry] = []
+        with self.lock:
+            self.in_flight.pop(entry.number, None)
+            if accepted:
+                self.accepted += 1
+            else:
+                self.refused += 1
+            self._note_settled(entry, attempt)
+            if accepted and entry.ends and self.returned:
+                # Its end has overtaken them: a start that came now would begin another attempt, without an end.
+                moot = [other for other in self.returned if other.key == entry.key]
+                for other in moot:
+                    self.returned.remove(other)
+                    self.refused += 1
+                    self._note_settled(other, None)
+            self._settled.notify_all()
+        return moot
+
+    def come_back(self, entry: Entry) -> None:
+        """Note that an event is to be sent again."""
+        with self.lock:
+            if self.in_flight.pop(entry.number, None) is not None:
+                self.returned.append(entry)
+            self._settled.notify_all()
+
+    def restore(self) -> bool:
+        """Put what came back to its places, where nothing is on its way any more; return whether that was so."""
+        with self.lock:
+            if self.in_flight:
+                return False
+            self.queue.put_back(self.returned)
+            self.returned.clear()
+            return True
+
+    def connection_lost(self) -> None:
+        """Put everything that has no answer back to its places."""
+        with self.lock:
+            back = [*self.in_flight.values(), *self.returned]
+            self.in_flight.clear()
+            self.returned.clear()
+            self.queue.put_back(back)
+
+    def restart(self, draft: Draft, operation_id: str) -> None:
+        """Put the start of the next attempt before everything that waits."""
+        with self.lock:
+            held = self.holdings.get(operation_id)
+            if held is not None:
+                held.attempt = None
+                held.unsettled += 1
+            self.queue.put_first(draft, Rank.LIFECYCLE, operation_id)
+
+    def drop(self, operation_id: str, goes: Callable[[Entry], bool] = lambda entry: True) -> list[Entry]:
+        """Drop what waits of an operation, as far as `goes` says, and return it."""
+        with self.lock:
+            dropped = self.queue.drop(
+                lambda entry: entry.key == operation_id and entry.draft.type.startswith("operation:") and goes(entry)
+            )
+            for entry in dropped:
+                self._note_settled(entry, None)
+            self._settled.notify_all()
+            return dropped
+
+    def adoption(self, *, running: bool) -> None:
+        """Note that what dead producers left begins to be sent, or no longer is."""
+        with self.lock:
+            self.adopting = running
+            self._settled.notify_all()
+
+    def stop(self) -> None:
+        """Note that nothing will be sent any more."""
+        with self.lock:
+            self.stopped = True
+            self._settled.notify_all()
+
+    def _note_settled(self, entry: Entry, attempt: int | None) -> None:
+        if entry.rank is not Rank.LIFECYCLE or entry.key is None:
+            return
+        held = self.holdings.get(entry.key)
+        if held is not None and attempt is not None and not entry.ends:
+            held.attempt = attempt
+        self.holdings.settled(entry.key)
