@@ -72,6 +72,12 @@ class Process:
         if not self._running:
             self.termination.remove()
 
+    def look(self) -> None:
+        """Have the running operations say now what they would say when the pacer looks next."""
+        now_s = time.monotonic()
+        for operation in list(self._running):
+            operation.look(now_s)
+
     def flush(self, timeout_s: float = CLOSE_S) -> int:
         """Wait until the hubs have everything; return how many events they have not."""
         deadline = time.monotonic() + timeout_s

@@ -1,12 +1,12 @@
 """The environment in which a hub in memory is the one that nobody has to name."""
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
 from tidings.client.url import VARIABLE as URL_VARIABLE
+from tidings.testing.producers import producers
 
 _UNSET = ("TIDINGS_TOKEN", "TIDINGS_DISABLED", "TRACEPARENT")
 """What the developer's own shell may say, and a test must not depend on."""
@@ -27,15 +27,10 @@ def default_hub(url: str) -> Iterator[None]:
         try:
             yield
         finally:
-            _close_producers()
+            process = producers()
+            if process is not None:
+                process.close()
             _set_variables(before)
-
-
-def _close_producers() -> None:
-    # Where nothing has reported anything, there is nothing to import.
-    producers = sys.modules.get("tidings.producer.process")
-    if producers is not None:
-        producers.PROCESS.close()
 
 
 def _set_variables(variables: Mapping[str, str | None]) -> None:

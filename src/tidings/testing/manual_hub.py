@@ -6,16 +6,20 @@ from itertools import count
 from types import TracebackType
 from typing import Self
 
+import msgspec
 from msgspec import Raw
 
 from tidings.client.items import ReceivedEvent
 from tidings.client.publications import PayloadLike, encode_data
 from tidings.client.transport import add_route
+from tidings.contract.commands import Cancel, CancelOutcome
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope
+from tidings.contract.operation import OperationStatus
 from tidings.contract.paths import parse_paths
 from tidings.exceptions import HubUnreachable, TidingsError
 from tidings.hub.config import HubConfig
+from tidings.hub.hub import Hub
 from tidings.hub.staging import Accepted
 from tidings.log.base import Record
 from tidings.testing.default_hub import default_hub
@@ -29,6 +33,18 @@ QUIET = HubConfig(status_s=0, metrics_s=0, maintain_s=5.0)
 """A hub that publishes nothing about itself, and looks for what to trim every five seconds."""
 
 _numbers = count(1)
+
+
+class CancelRequest:
+    """A request to end an operation, made by the test."""
+
+    def __init__(self, outcomes: list[CancelOutcome]) -> None:
+        self._outcomes = outcomes
+
+    @property
+    def outcome(self) -> CancelOutcome | None:
+        """What came of it; None while that is open."""
+        return self._outcomes[0] if self._outcomes else None
 
 
 class ManualHub(ManualTime):
@@ -154,14 +170,41 @@ class ManualHub(ManualTime):
         )
         settled: list[Accepted | TidingsError] = []
         with self._stage.entered():
-            hub = self._stage.hub
-            if hub is None:
-                raise HubUnreachable("the hub in memory is stopped")
-            hub.hub.publish(envelope, settled.append)
+            self._running_hub().publish(envelope, settled.append)
         [result] = settled
         if isinstance(result, TidingsError):
             raise result
         return str(self._stage.log.position(result.offset))
+
+    def cancel(self, operation_id: str, *, reason: str | None = None, timeout_s: float = 10.0) -> "CancelRequest":
+        """Ask for an operation's end, as somebody at a screen does; its producer learns of it when it gets to run.
+
+        Args:
+            operation_id: Which.
+            reason: Why.
+            timeout_s: Seconds, by the hub's clock, within which the outcome is known.
+
+        Raises:
+            OperationUnknown: The hub knows no such operation.
+            HubUnreachable: The hub is stopped.
+        """
+        outcomes: list[CancelOutcome] = []
+        with self._stage.entered():
+            wish = Cancel(operation_id=operation_id, reason=reason, timeout_s=timeout_s)
+            self._running_hub().cancellations.request(wish, outcomes.append)
+        return CancelRequest(outcomes)
+
+    def operation(self, operation_id: str) -> OperationStatus | None:
+        """Return what the hub knows of an operation now; None where it knows none, or is stopped."""
+        with self._stage.entered():
+            hub = self._stage.hub
+            status = None if hub is None else hub.hub.operations.get(operation_id)
+            return None if status is None else msgspec.structs.replace(status)
+
+    def _running_hub(self) -> Hub:
+        if self._stage.hub is None:
+            raise HubUnreachable("the hub in memory is stopped")
+        return self._stage.hub.hub
 
     def inject(self, fault: Fault) -> Injected:
         """Let something go wrong from now on; see `tidings.testing.faults`."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from tidings.client.loop_thread import live_loops
+from tidings.testing.producers import tell_progress
 from tidings.testing.settling import settle_threads, wait_quiet
 from tidings.testing.stage import Stage
 
@@ -44,7 +45,8 @@ class ManualTime:
     def settle(self) -> None:
         """Wait until the clients, all on other threads, have done everything they can while time stands still.
 
-        What was published is then in the log, what is in the log was read, and whoever can connect is connected.
+        What was published is then in the log, operations have said how far they are, what is in the log was read, and
+        whoever can connect is connected.
 
         Raises:
             RuntimeError: A client in this very event loop could not take part: `await hub.asettle()`.
@@ -55,6 +57,7 @@ class ManualTime:
 
     async def asettle(self) -> None:
         """Wait until the clients, those in this event loop too, have done everything they can; see `settle`."""
+        tell_progress()
         while True:
             before = self._stage.activity
             await wait_quiet(self._activity)
@@ -92,6 +95,7 @@ class ManualTime:
             )
 
     def _settle_threads(self, except_for: asyncio.AbstractEventLoop | None = None) -> None:
+        tell_progress()
         here = except_for or _running_loop()
         while True:
             before = self._stage.activity

@@ -1,0 +1,20 @@
+"""This process's producers, as far as there are any."""
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tidings.producer.process import Process
+
+
+def producers() -> "Process | None":
+    """Return what this process's operations share; None where nothing has been reported, and nothing was imported."""
+    module = sys.modules.get("tidings.producer.process")
+    return None if module is None else module.PROCESS
+
+
+def tell_progress() -> None:
+    """Have running operations say how far they are, which they would do by themselves at a moment of their own."""
+    process = producers()
+    if process is not None:
+        process.look()
