@@ -66,6 +66,9 @@ class Custody:
                 self._lost(verdict)
             elif verdict.verdict == "finished":
                 self._finished(verdict)
+            else:
+                with self._ledger.lock:
+                    self._ledger.holdings.confirmed(verdict.operation_id, verdict.attempt)
 
     def attach_refused(self, error: TidingsError) -> None:
         """See `Holder.attach_refused`."""
@@ -93,7 +96,7 @@ class Custody:
     def _lost(self, verdict: Verdict) -> None:
         with self._ledger.lock:
             held = self._ledger.holdings.get(verdict.operation_id)
-        if held is None:
+        if held is None or not held.begun:
             return
         start: OperationStartData | None = None
         try:
@@ -109,9 +112,16 @@ class Custody:
         self._ledger.restart(draft, verdict.operation_id)
 
     def _finished(self, verdict: Verdict) -> None:
-        # An end of ours may be how it finished: sent again, the hub knows it by its event id.
+        with self._ledger.lock:
+            held = self._ledger.holdings.get(verdict.operation_id)
+        if held is None or not held.begun:
+            return
         self.over.add(verdict.operation_id)
-        self._forget(verdict.operation_id, self._ledger.drop(verdict.operation_id, lambda entry: not entry.ends))
+        dropped = self._ledger.drop_finished(verdict.operation_id)
+        if held.starts:
+            self.unspool(dropped)  # its next attempt waits
+        else:
+            self._forget(verdict.operation_id, dropped)
 
     def _forget(self, operation_id: str, dropped: Sequence[Entry]) -> None:
         self.unspool(dropped)

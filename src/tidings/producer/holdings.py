@@ -31,8 +31,12 @@ class Held:
     """The one the hub has named; None before that."""
     start: OperationStartData | None = None
     """How it began, as far as it began here."""
-    unsettled: int = 0
-    """Starts and ends that the hub has not answered."""
+    begun: bool = False
+    """Whether the hub knows that we are at it: before that, what it says of the operation is about somebody else."""
+    starts: int = 0
+    """Starts that the hub has not answered."""
+    ends: int = 0
+    """Ends that it has not answered."""
     released: bool = False
     """Whether it is over here: what is left is to hear from the hub that it has the end."""
 
@@ -81,7 +85,9 @@ class Holdings:
         held.lease_s, held.trace_id = lease_s, trace_id
         held.on_cancel, held.on_lost = on_cancel, on_lost
         held.released = False
-        self._unclaimed[operation_id] = held
+        # One that has not begun is held by beginning it.
+        if held.begun or not held.starts:
+            self._unclaimed[operation_id] = held
 
     def release(self, operation_id: str) -> None:
         """Claim an operation no longer than until the hub has its end."""
@@ -99,19 +105,48 @@ class Holdings:
         if start is not None:
             if held is None:
                 held = self._held[operation_id] = Held(operation_id, trace_id=draft.trace_id)
-            held.start, held.released = start, False
-        if held is not None:
-            held.unsettled += 1
-            if start is None and held.on_cancel is None and held.on_lost is None:
-                held.released = True
+            held.start, held.attempt, held.released = start, None, False
+            held.starts += 1
+            self._unclaimed.pop(operation_id, None)
+        elif held is not None:
+            held.ends += 1
+            held.released |= held.on_cancel is None and held.on_lost is None
         return held
 
-    def settled(self, operation_id: str) -> None:
-        """Note that a start or an end has its answer, or that it is not sent."""
+    def restarted(self, operation_id: str) -> None:
+        """Note that the next attempt's start is on its way."""
         held = self._held.get(operation_id)
-        if held is not None and held.unsettled:
-            held.unsettled -= 1
-            self._forget_settled(held)
+        if held is not None:
+            held.attempt = None
+            held.starts += 1
+
+    def settled(self, operation_id: str, *, ended: bool, attempt: int | None) -> None:
+        """Note that a start or an end has its answer, or that it is not sent.
+
+        Args:
+            operation_id: Of which operation.
+            ended: Whether it was an end.
+            attempt: The attempt that the hub named, of a start that it took; else None.
+        """
+        held = self._held.get(operation_id)
+        if held is None:
+            return
+        if ended:
+            held.ends = max(0, held.ends - 1)
+        else:
+            held.starts = max(0, held.starts - 1)
+        if attempt is not None and not ended:
+            held.attempt, held.begun = attempt, True
+            if held.lease_s is not None:
+                self._unclaimed[operation_id] = held  # a start names no lease
+        self._forget_settled(held)
+
+    def confirmed(self, operation_id: str, attempt: int | None) -> None:
+        """Note that the hub holds an operation to be this producer's."""
+        held = self._held.get(operation_id)
+        if held is not None and attempt is not None:
+            held.begun = True
+            held.attempt = held.attempt or attempt
 
     def forget(self, operation_id: str) -> None:
         """Claim an operation no longer."""
@@ -121,7 +156,7 @@ class Holdings:
     def claims(self) -> list[Claim]:
         """Return everything that is held, for a new connection."""
         self._unclaimed.clear()
-        return [held.claim() for held in self._held.values()]
+        return [held.claim() for held in self._held.values() if held.begun or not held.starts]
 
     def take_unclaimed(self) -> list[Claim]:
         """Return what came to be held since, and was not named to the hub."""
@@ -132,7 +167,7 @@ class Holdings:
         return claims
 
     def _forget_settled(self, held: Held) -> None:
-        if held.released and not held.unsettled:
+        if held.released and not (held.starts or held.ends):
             self.forget(held.operation_id)
 
 

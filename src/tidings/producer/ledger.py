@@ -83,7 +83,7 @@ class Ledger:
 
     def sent(self, entry: Entry) -> None:
         """Note that the oldest event is on its way; called with the lock held."""
-        assert self.queue.pop() is entry
+        self.queue.pop()
         self.in_flight[entry.number] = entry
 
     def settle(self, entry: Entry, *, accepted: bool, attempt: int | None = None) -> list[Entry]:
@@ -139,22 +139,33 @@ class Ledger:
     def restart(self, draft: Draft, operation_id: str) -> None:
         """Put the start of the next attempt before everything that waits."""
         with self.lock:
-            held = self.holdings.get(operation_id)
-            if held is not None:
-                held.attempt = None
-                held.unsettled += 1
+            self.holdings.restarted(operation_id)
             self.queue.put_first(draft, Rank.LIFECYCLE, operation_id)
 
-    def drop(self, operation_id: str, goes: Callable[[Entry], bool] = lambda entry: True) -> list[Entry]:
-        """Drop what waits of an operation, as far as `goes` says, and return it."""
+    def drop(self, operation_id: str) -> list[Entry]:
+        """Drop everything of an operation that waits, and return it."""
         with self.lock:
-            dropped = self.queue.drop(
-                lambda entry: entry.key == operation_id and entry.draft.type.startswith("operation:") and goes(entry)
+            return self._drop(lambda entry: _is_of(entry, operation_id))
+
+    def drop_finished(self, operation_id: str) -> list[Entry]:
+        """Drop what waits of an attempt that is over, and return it.
+
+        Its end stays: sent again, it is known by its event id, and if it is not, that is the hub's to say. What comes
+        from the next start on is another attempt's.
+        """
+        with self.lock:
+            starts = [entry.number for entry in self.queue if _is_of(entry, operation_id) and _is_start(entry)]
+            first = min(starts, default=None)
+            return self._drop(
+                lambda entry: _is_of(entry, operation_id) and not entry.ends and (first is None or entry.number < first)
             )
-            for entry in dropped:
-                self._note_settled(entry, None)
-            self._settled.notify_all()
-            return dropped
+
+    def _drop(self, goes: Callable[[Entry], bool]) -> list[Entry]:
+        dropped = self.queue.drop(goes)
+        for entry in dropped:
+            self._note_settled(entry, None)
+        self._settled.notify_all()
+        return dropped
 
     def adoption(self, *, running: bool) -> None:
         """Note that what dead producers left begins to be sent, or no longer is."""
@@ -169,9 +180,13 @@ class Ledger:
             self._settled.notify_all()
 
     def _note_settled(self, entry: Entry, attempt: int | None) -> None:
-        if entry.rank is not Rank.LIFECYCLE or entry.key is None:
-            return
-        held = self.holdings.get(entry.key)
-        if held is not None and attempt is not None and not entry.ends:
-            held.attempt = attempt
-        self.holdings.settled(entry.key)
+        if entry.rank is Rank.LIFECYCLE and entry.key is not None:
+            self.holdings.settled(entry.key, ended=entry.ends, attempt=attempt)
+
+
+def _is_of(entry: Entry, operation_id: str) -> bool:
+    return entry.key == operation_id and entry.draft.type.startswith("operation:")
+
+
+def _is_start(entry: Entry) -> bool:
+    return entry.rank is Rank.LIFECYCLE and not entry.ends

@@ -121,7 +121,7 @@ class Outbox:
         """
         try:
             row = event_type(self._contract, type)
-            if row is not None and row.event_class is EventClass.LATEST and event_id is timestamp is None:
+            if row is not None and row.event_class is EventClass.LATEST and event_id is None and timestamp is None:
                 # Most of these are never sent: a newer one comes first.
                 draft = make_unstamped(type, payload, trace_id=trace_id, channel=channel)
                 taken = self._put(draft, row, time.time_ns())
@@ -165,8 +165,6 @@ class Outbox:
             self._ledger.holdings.hold(
                 operation_id, lease_s=lease_s, trace_id=trace_id, on_cancel=on_cancel, on_lost=on_lost
             )
-            if self._sender is not None:
-                self._sender.wake()
 
     def release(self, operation_id: str) -> None:
         """Claim an operation no longer than until the hub has its end. Never blocks, never raises."""
@@ -228,7 +226,7 @@ class Outbox:
             elif ended:
                 ledger.refused += 1
         if spooled and not taken:
-            self._unnote(draft, key or "")
+            self._unnote(draft, key or "", ended=row is not None and row.ends_key)
         return False if ended else taken or None
 
     def _note(self, draft: Draft, key: str, payload: Payload | None) -> None:
@@ -243,9 +241,9 @@ class Outbox:
         else:
             self._spool.keep(draft)
 
-    def _unnote(self, draft: Draft, key: str) -> None:
+    def _unnote(self, draft: Draft, key: str, *, ended: bool) -> None:
         with self._ledger.lock:
-            self._ledger.holdings.settled(key)
+            self._ledger.holdings.settled(key, ended=ended, attempt=None)
         if self._spool is not None:
             self._spool.done(draft.event_id)
 

@@ -82,6 +82,9 @@ class OutboxQueue:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
     def put(self, draft: Draft, rank: Rank, key: str | None, *, ends: bool = False, at_ns: int = 0) -> bool:
         """Add an event at the end; return False where there is no room for it, nor anything worth less."""
         slot = (draft.type, key) if rank is Rank.LATEST else None

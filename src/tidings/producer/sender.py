@@ -172,6 +172,8 @@ class Sender:
         self._custody.unspool([entry, *moot])
         if entry.ends and entry.key is not None:
             self._custody.over.discard(entry.key)
+        elif attempt is not None:
+            self._look()  # what has begun may have to be claimed, with a lease of its own
 
     def _hold(self) -> None:
         """Send nothing for a while: what failed comes back first, behind only what was on its way already."""
