@@ -11,7 +11,8 @@ from tidings.testing.log_conformance.harness import ALL, LogHarness
 WAYS = pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
 
 
-def _again(harness: LogHarness, log: Log, retention: Retention, *, killed: bool) -> Log:
+def open_again(harness: LogHarness, log: Log, retention: Retention, *, killed: bool) -> Log:
+    """Open a log again, after it was closed, or as if its process had been killed."""
     again = harness.crash(log, retention) if killed else harness.reopen(log, retention)
     assert again is not None, "the harness does not open it again"
     return again
@@ -37,7 +38,7 @@ class Durability:
         operations = PathSet.of([Path("operations", "op-1")])
         floors = [log.trimmed(after, paths) for after in (0, 30, 150) for paths in (ALL, operations)]
         positions = [log.position(offset) for offset in range(161)]
-        again = _again(harness, log, retention, killed=killed)
+        again = open_again(harness, log, retention, killed=killed)
         assert again.head == 160
         assert harness.history(again) == history
         assert harness.snapshot(again) == snapshot
@@ -55,7 +56,7 @@ class Durability:
         harness.append(log, make("data:update", "a"), make("operation:progress", "op"), make("data:update", "b"))
         harness.maintain(log, make.advance(60))
         position = log.position(3)
-        again = _again(harness, log, retention, killed=killed)
+        again = open_again(harness, log, retention, killed=killed)
         assert again.head == 3
         assert harness.history(again) == []
         assert again.trimmed(0, ALL) == 3
@@ -69,7 +70,7 @@ class Durability:
         for _ in range(3):
             harness.append(log, *(make("data:update", "a") for _ in range(1_000)))
         log.maintain(make.now_ns)  # one step of several
-        again = _again(harness, log, retention, killed=killed)
+        again = open_again(harness, log, retention, killed=killed)
         harness.maintain(again, make.now_ns)
         assert [record.offset for record in harness.history(again)] == list(range(2_991, 3_001))
 
@@ -82,6 +83,6 @@ class Durability:
         harness.append(log, make("system:alert", "disk", effect=SlotEffect.CLEAR), make("data:update", "a"))
         harness.append(log, make("data:update", "a"), make("data:update", "a"))
         harness.maintain(log, make.advance(120))
-        again = _again(harness, log, retention, killed=killed)
+        again = open_again(harness, log, retention, killed=killed)
         harness.maintain(again, make.now_ns)
         assert [record.offset for record in harness.snapshot(again)] == [8]

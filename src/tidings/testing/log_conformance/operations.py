@@ -1,0 +1,156 @@
+"""What every log must know of operations, however far it was trimmed, and after it was opened again."""
+
+from msgspec import structs
+
+from tidings.contract.life import OperationState
+from tidings.log.base import Log, Retention
+from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.durability import WAYS, open_again
+from tidings.testing.log_conformance.harness import LogHarness
+
+TIGHT = Retention(events=3, superseded_events=0, finished_s=10.0, newest_age_s=20.0)
+"""Nearly everything of an operation is trimmed at once, or soon."""
+
+
+def _data(key: str, more: bytes = b"") -> bytes:
+    return b'{"operation_id":"%b"%b}' % (key.encode(), more)
+
+
+class Operating:
+    """Tests of `Log.operations`, over any adapter."""
+
+    def test_an_operation_is_the_fold_of_its_events(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        harness.append(
+            log,
+            make("operation:start", "op", data=_data("op", b',"name":"import","steps":["a","b"]')),
+            make("operation:progress", "op", data=_data("op", b',"progress":40,"current_step":"a"')),
+            make("operation:progress", "op", data=_data("op", b',"progress":30,"current_step":"b"')),
+        )
+        status = log.operations.get("op")
+        assert status is not None
+        assert (status.state, status.life.attempt, status.name) == (OperationState.RUNNING, 1, "import")
+        assert (status.progress, status.current_step, status.total_steps) == (40, "b", 2)
+        assert [step.name for step in status.steps] == ["a", "b"]
+        assert [each.operation_id for each in log.operations.live] == ["op"]
+        harness.append(log, make("operation:complete", "op", data=_data("op", b',"duration_ms":1500,"result":7')))
+        assert (status.state, status.progress, status.duration_s, status.result) == ("complete", 100, 1.5, 7)
+        assert [moment.state for moment in status.timeline] == ["running", "complete"]
+        assert len(log.operations) == 0
+
+    def test_trimming_a_long_job_s_start_loses_nothing_of_it(self, harness: LogHarness) -> None:
+        log, make = harness.open(TIGHT), DraftMaker()
+        harness.append(log, make("operation:start", "op", data=_data("op", b',"name":"import"')))
+        _trim(harness, log, make)
+        assert not any(record.event.type == "operation:start" for record in harness.history(log))
+        status = log.operations.get("op")
+        assert status is not None
+        assert (status.state, status.name) == (OperationState.RUNNING, "import")
+
+    def test_an_end_that_was_trimmed_resurrects_nothing(self, harness: LogHarness) -> None:
+        log, make = harness.open(TIGHT), DraftMaker()
+        harness.append(
+            log, make("operation:start", "op", data=_data("op")), make("operation:failed", "op", data=_data("op"))
+        )
+        _trim(harness, log, make)
+        assert not any(record.event.key == "op" for record in harness.history(log))
+        status = log.operations.get("op")
+        assert status is not None
+        assert status.state is OperationState.FAILED
+
+    def test_ended_operations_are_forgotten_by_age_and_number_but_for_the_newest_of_each_name(
+        self, harness: LogHarness
+    ) -> None:
+        retention = Retention(operations=20, operations_age_s=100.0)
+        log, make = harness.open(retention), DraftMaker()
+        for number in range(30):
+            key, name = f"op-{number:02}", b"odd" if number % 2 else b"even"
+            harness.append(
+                log,
+                make("operation:start", key, data=_data(key, b',"name":"%b"' % name)),
+                make("operation:complete", key, data=_data(key)),
+            )
+        harness.maintain(log, make.now_ns)
+        assert [status.operation_id for status in log.operations.ended] == [f"op-{number}" for number in range(10, 30)]
+        make.advance(101)
+        harness.maintain(log, make.now_ns)
+        assert [status.operation_id for status in log.operations.ended] == ["op-28", "op-29"]
+        assert {name: history.complete for name, history in log.operations.names.items()} == {"odd": 15, "even": 15}
+
+
+class OperatingAgain:
+    """Tests of `Log.operations` of a log that is opened again."""
+
+    @WAYS
+    def test_trimming_and_opening_again_take_nothing_from_an_operation(self, harness: LogHarness, killed: bool) -> None:
+        log, make = harness.open(TIGHT), DraftMaker()
+        harness.append(
+            log,
+            make("operation:start", "live", data=_data("live", b',"name":"import"')),
+            make("operation:start", "ended", data=_data("ended")),
+            make("operation:failed", "ended", data=_data("ended")),
+        )
+        _trim(harness, log, make)
+        again = open_again(harness, log, TIGHT, killed=killed)
+        states = [(status.state, status.name) for key in ("live", "ended") if (status := again.operations.get(key))]
+        assert states == [("running", "import"), ("failed", "")]
+
+    @WAYS
+    def test_what_was_never_saved_is_folded_again(self, harness: LogHarness, killed: bool) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        harness.append(log, make("operation:start", "op", data=_data("op", b',"name":"n"')))
+        harness.append(log, make("operation:complete", "op", data=_data("op", b',"duration_ms":5')))
+        before = _known(log)
+        assert _known(open_again(harness, log, Retention(), killed=killed)) == before
+
+    @WAYS
+    def test_what_a_log_knows_is_the_same_when_it_is_opened_again(self, harness: LogHarness, killed: bool) -> None:
+        retention = Retention()
+        log, make = harness.open(retention), DraftMaker()
+        for number in range(30):
+            key = f"op-{number % 10}"
+            harness.append(
+                log,
+                make("operation:start", key, data=_data(key, b',"name":"n","parent_id":"op-0"')),
+                make("operation:progress", key, data=_data(key, b',"progress":%d' % number)),
+            )
+            if number % 3:
+                harness.append(log, make("operation:complete", key, data=_data(key, b',"duration_ms":%d' % number)))
+            make.advance(1)
+            if number % 7 == 0:
+                harness.maintain(log, make.now_ns)
+        before = _known(log)
+        assert _known(open_again(harness, log, retention, killed=killed)) == before
+
+    @WAYS
+    def test_who_holds_an_operation_is_remembered(self, harness: LogHarness, killed: bool) -> None:
+        log, make = harness.open(Retention()), DraftMaker()
+        start = make("operation:start", "a", data=_data("a"))
+        harness.append(log, structs.replace(start, producer_id="p", lease_s=5.0))
+        harness.append(log, make("operation:start", "b", data=_data("b")))
+        log.operations.hold("b", "q", 7.0)
+        harness.maintain(log, make.now_ns)
+        again = open_again(harness, log, Retention(), killed=killed)
+        lives = [again.operations.life(key) for key in "ab"]
+        assert [(life.producer_id, life.lease_s) for life in lives if life] == [("p", 5.0), ("q", 7.0)]
+        assert again.operations.producers() == ["p", "q"]
+
+
+def _trim(harness: LogHarness, log: Log, make: DraftMaker) -> None:
+    """Let so much time and so many events pass that nothing of an operation is left in the range and the snapshot."""
+    for _ in range(5):
+        harness.append(log, *(make("data:update", "d") for _ in range(5)))
+        make.advance(30)
+        harness.maintain(log, make.now_ns)
+
+
+def _known(log: Log) -> list[object]:
+    operations = log.operations
+    numbered = sorted((*operations.live, *operations.ended), key=lambda status: status.number)
+    return [
+        numbered,
+        [status.operation_id for status in operations.ended],
+        dict(operations.names),
+        [child.operation_id for child in operations.children("op-0")],
+        len(operations),
+    ]
