@@ -4,7 +4,7 @@ A fault looks at whole messages, because a connection loses, repeats and reorder
 lost with the connection, and what comes twice was sent twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -37,11 +37,12 @@ class Cut:
             raise ValueError("a Cut has one of before= and after=")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Delay:
     """Messages take a time, by the hub's clock. Their order stays, so that later ones wait behind a delayed one."""
 
     seconds: float
+    _: KW_ONLY
     type: str | None = None
     """The message type; None is every message."""
     toward: Side | None = None
@@ -50,11 +51,12 @@ class Delay:
     times: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Duplicate:
     """A message arrives twice, as when its sender did not hear that it had arrived."""
 
     type: str
+    _: KW_ONLY
     toward: Side = "hub"
     link: str = ""
     times: int | None = 1

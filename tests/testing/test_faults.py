@@ -1,0 +1,221 @@
+from collections.abc import Iterator
+
+import pytest
+
+import tidings
+from tidings.client.sync import SyncClient
+from tidings.client.sync import connect as connect_sync
+from tidings.testing import Cut, Delay, Duplicate, FullDisk, ManualHub, Stall
+from tidings.testing.faults import Faults, Injected
+
+
+@pytest.fixture
+def hub() -> Iterator[ManualHub]:
+    with ManualHub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def client(hub: ManualHub) -> Iterator[SyncClient]:
+    with connect_sync(hub.url) as client:
+        yield client
+
+
+def datasets(hub: ManualHub) -> list[str | None]:
+    return [event.key for event in hub.events("data")]
+
+
+def test_a_cut_before_a_message_loses_it_and_the_client_sends_it_again(hub: ManualHub, client: SyncClient) -> None:
+    fault = hub.inject(Cut(before="data:update"))
+    accepted = client.publish("data:update", {"dataset": "prices"})
+    assert (fault.applied, accepted.duplicate) == (1, False)
+    assert datasets(hub) == ["prices"]
+
+
+def test_a_cut_after_a_message_loses_its_answer_and_it_is_stored_once(hub: ManualHub, client: SyncClient) -> None:
+    fault = hub.inject(Cut(after="data:update"))
+    accepted = client.publish("data:update", {"dataset": "prices"})
+    assert (fault.applied, accepted.duplicate) == (1, True)
+    assert datasets(hub) == ["prices"]
+
+
+@pytest.mark.parametrize(("fault", "connections"), [({"before": "data:update"}, 3), ({"after": "data:update"}, 3)])
+def test_a_watch_that_is_cut_at_events_brings_each_once(
+    hub: ManualHub, client: SyncClient, fault: dict[str, str], connections: int
+) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        injected = hub.inject(Cut(**fault, toward="client", link="watch", times=2))
+        for number in range(5):
+            hub.publish("data:update", {"dataset": f"d{number}"})
+            hub.settle()
+        assert [next(watch).key for _ in range(5)] == [f"d{number}" for number in range(5)]
+        assert watch.statistics().connections == connections
+        assert injected.applied == 2
+
+
+def test_a_cut_is_before_or_after_something() -> None:
+    for wrong in ({}, {"before": "data:update", "after": "data:update"}):
+        with pytest.raises(ValueError, match="one of before= and after="):
+            Cut(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_delay_holds_messages_for_its_time_in_their_order(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        hub.inject(Delay(2, type="data:update", toward="client"))
+        hub.publish("data:update", {"dataset": "slow"})
+        hub.publish("data:processed", {"dataset": "behind"})
+        hub.advance(1.9)
+        assert watch.statistics().events == 0
+        hub.advance(0.1)
+        assert [next(watch).key, next(watch).key] == ["slow", "behind"]
+
+
+def test_a_delay_both_ways_counts_twice(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data", since="now") as watch:
+        watch.wait_until_live()
+        with hub.inject(Delay(0.5)):
+            hub.cut("watch")
+            hub.settle()
+            for moment, links in ((0.5, 2), (0.49, 2), (0.51, 2)):
+                hub.advance(moment)
+                assert len(hub.links) == links
+                assert (watch.state is tidings.State.LIVE) is (moment == 0.51)
+
+
+def test_delays_add_up(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        hub.inject(Delay(1, toward="client"))
+        hub.inject(Delay(2, toward="client", link="watch"))
+        hub.publish("data:update", {"dataset": "slow"})
+        hub.advance(2.9)
+        assert watch.statistics().events == 0
+        hub.advance(0.1)
+        assert watch.statistics().events == 1
+
+
+def test_what_is_delayed_is_lost_with_its_connection_and_read_again(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        with hub.inject(Delay(60, toward="client", link="watch")):
+            hub.publish("data:update", {"dataset": "once"})
+            hub.cut("watch")
+        hub.settle()
+        assert next(watch).key == "once"
+        hub.advance(120)
+        assert (watch.statistics().events, watch.statistics().buffered) == (1, 0)
+
+
+def test_a_message_that_arrives_twice_is_stored_once(hub: ManualHub, client: SyncClient) -> None:
+    fault = hub.inject(Duplicate("data:update"))
+    client.publish("data:update", {"dataset": "prices"})
+    client.publish("data:update", {"dataset": "weather"})
+    assert (fault.applied, datasets(hub)) == (1, ["prices", "weather"])
+
+
+def test_an_event_that_is_delivered_twice_is_brought_once(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        with hub.inject(Duplicate("data:update", toward="client", times=None)) as fault:
+            for number in range(10):
+                hub.publish("data:update", {"dataset": f"d{number}"})
+            hub.settle()
+        assert (fault.applied, watch.statistics().duplicates, watch.statistics().events) == (10, 10, 10)
+
+
+def test_a_stalled_reader_gets_everything_when_it_reads_again(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        with hub.inject(Stall(link="watch")):
+            for number in range(2_000):
+                hub.publish("data:update", {"dataset": f"d{number}", "metadata": {"pad": "x" * 200}})
+            hub.settle()
+            assert watch.statistics().events == 0
+        taken = [next(watch).key for _ in range(2_000)]
+        assert taken == [f"d{number}" for number in range(2_000)]
+        assert watch.statistics().connections == 1
+
+
+def test_a_stalled_reader_is_sent_only_the_newest_of_what_only_the_newest_matters(
+    hub: ManualHub, client: SyncClient
+) -> None:
+    with client.watch("operations") as watch:
+        watch.wait_until_live()
+        with hub.inject(Stall(link="watch")):
+            for number in range(2_000):
+                progress = {"operation_id": "op-1", "progress": number / 20, "message": "x" * 200}
+                hub.publish("operation:progress", progress)
+            hub.publish("operation:complete", {"operation_id": "op-1"})
+        hub.settle()
+        assert watch.statistics().events < 1_000
+        types = [next(watch).type for _ in range(watch.statistics().buffered)]
+        assert types[-1] == "operation:complete"
+
+
+def test_a_full_disk_refuses_what_is_published(hub: ManualHub, client: SyncClient) -> None:
+    with hub.inject(FullDisk(times=2)) as fault:
+        for _ in range(2):
+            with pytest.raises(tidings.CommandRefused) as refused:
+                client.publish("data:update", {"dataset": "prices"})
+            assert (refused.value.refusal, refused.value.recoverable) == ("log_full", True)
+        client.publish("data:update", {"dataset": "prices"})
+    assert (fault.applied, datasets(hub)) == (2, ["prices"])
+    with hub.inject(FullDisk()), pytest.raises(tidings.LogFull):
+        hub.publish("data:update")
+    hub.publish("data:update", {"dataset": "weather"})
+    assert datasets(hub) == ["prices", "weather"]
+
+
+def test_faults_are_of_the_links_they_name(hub: ManualHub, client: SyncClient) -> None:
+    hub.inject(Cut(before="data:update", link="nobody"))
+    hub.inject(Delay(60, link="watch"))
+    hub.inject(Stall(toward="hub", link="watch"))
+    client.publish("data:update", {"dataset": "prices"})
+    assert datasets(hub) == ["prices"]
+
+
+def test_faults_are_cleared(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        hub.inject(Stall(link="watch"))
+        hub.publish("data:update", {"dataset": "prices"})
+        hub.clear_faults()
+        assert next(watch).key == "prices"
+
+
+def test_faults_compose(hub: ManualHub, client: SyncClient) -> None:
+    """One of each at once, and still everything happens exactly once."""
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        hub.inject(Cut(after="data:update", times=3))
+        hub.inject(Cut(before="data:processed", toward="client", times=2))
+        hub.inject(Duplicate("data:update", times=5))
+        hub.inject(Duplicate("data:update", toward="client", times=None))
+        hub.inject(FullDisk(times=1))
+        published = 0
+        while published < 20:
+            try:
+                client.publish("data:update", {"dataset": f"d{published}"}, event_id=f"prices-of-day-{published:04}")
+            except tidings.CommandRefused:
+                continue
+            client.publish("data:processed", {"dataset": f"d{published}"})
+            published += 1
+        hub.settle()
+        expected = [(kind, f"d{n}") for n in range(20) for kind in ("data:update", "data:processed")]
+        assert [(event.type, event.key) for event in hub.events()] == expected
+        assert [(event.type, event.key) for event in (next(watch) for _ in range(40))] == expected
+
+
+def test_no_fault_costs_nothing() -> None:
+    faults = Faults()
+    assert not faults
+    assert faults.passage("watch", "hub", "data:update") is faults.passage("publisher", "client", "data:update")
+    injected = Injected(Stall(), faults.remove)
+    faults.add(injected)
+    assert faults.stalls("watch data", "client")
+    assert not faults.stalls("watch data", "hub")
+    injected.remove()
+    injected.remove()
+    assert not faults
