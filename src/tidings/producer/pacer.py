@@ -8,7 +8,7 @@ from typing import Protocol
 from tidings.producer.quietly import REMARKS
 
 INTERVAL_S = 0.2
-"""Between two looks. Five a second look smooth on a screen; each costs the job some 0.3 ms of its interpreter."""
+"""Between two looks. Five a second look smooth on a screen; ten cost a busy job more than 1 %."""
 _IDLE_LOOKS = 5
 """After as many looks in vain an operation has to speak up first: a job that waits for hours costs nothing."""
 _LARGEST_SHARE = 1 / 200

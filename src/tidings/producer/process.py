@@ -13,7 +13,6 @@ from tidings.producer.failure import Cancelled, Failed, end_of
 from tidings.producer.outbox import Outbox
 from tidings.producer.pacer import PACER
 from tidings.producer.quietly import REMARKS
-from tidings.producer.remarks import remark
 from tidings.producer.settings import is_disabled
 from tidings.producer.termination import REASON, Termination
 from tidings.producer.transport import Nowhere, Transport
@@ -40,25 +39,24 @@ class Process:
         self._lock = threading.Lock()
         self._transports: dict[tuple[str, str | None], Transport] = {}
         self._running: dict[Operation, int] = {}
-        self._inherited: list[object] = []
         self._registered = False
         self.termination = Termination(self._leave, self._terminate)
 
     def transport(self, url: str | None, token: str | None) -> tuple[Transport, str]:
-        """Return the way to a hub, and its address; operations of one address and token share it. Never raises."""
+        """Return the way to a hub, and its address; operations of one address and token share it."""
         if is_disabled():
             return Nowhere(), ""
         try:
             address = hub_url(url)
+            with self._lock:
+                transport = self._transports.get((address, token))
+                if transport is None:
+                    transport = self._transports[address, token] = _open(address, token)
+                    self._register()
+            return transport, address
         except ConfigError as error:
-            remark(f"nothing is reported: {error}. The job goes on. {error.hint}")
+            REMARKS.misconfigured(error)
             return Nowhere(), ""
-        with self._lock:
-            transport = self._transports.get((address, token))
-            if transport is None:
-                transport = self._transports[address, token] = _open(address, token)
-                self._register()
-        return transport, address
 
     def began(self, operation: "Operation") -> None:
         """Note that an operation runs; see that it ends before the process does."""
@@ -134,11 +132,9 @@ class Process:
         """Begin anew in a forked child: what ran in the parent is the parent's to tell."""
         UNDISTURBED.begin_anew()
         self.termination.remove()
-        inherited, running = [*self._inherited, self._transports], list(self._running)
+        running, self._running = list(self._running), {}
         self._lock = threading.Lock()
-        self._transports, self._running = {}, {}
-        # Kept, because to collect them would be to close what the parent uses.
-        self._inherited = inherited
+        # A child of multiprocessing leaves in its own way; an outbox begins anew by itself.
         self._registered = False
         for operation in running:
             operation._silence()
@@ -148,23 +144,7 @@ def _open(address: str, token: str | None) -> Transport:
     def tell(error: TidingsError) -> None:
         REMARKS.trouble(error, address)
 
-    return _Unheld(address, on_trouble=tell)
-
-
-class _Unheld(Outbox):
-    """Until the outbox holds operations by itself."""
-
-    def hold(self, operation_id: str, **facts: object) -> None:
-        """See `Transport.hold`."""
-
-    def release(self, operation_id: str) -> None:
-        """See `Transport.release`."""
-
-    def flush(self, timeout_s: float) -> int:
-        """See `Transport.flush`."""
-        with self._lock:
-            self._settled.wait_for(lambda: self._stopped or self._left() == 0, timeout_s)
-            return self._left()
+    return Outbox(address, token=token, on_trouble=tell)
 
 
 PROCESS = Process()

@@ -51,7 +51,7 @@ class Gauge:
         current = next((step for step in reversed(self._work._active) if not step.is_detail), None)
         return OperationProgressData(
             operation_id=self._id,
-            progress=self._furthest if percent is None else percent,
+            progress=round(self._furthest if percent is None else percent, 2),
             current_step=self.step if current is None else current.name,
             total_steps=len(self._work._plan),
             message=self._message(current, percent is None, now_s) or None,

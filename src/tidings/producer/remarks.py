@@ -55,6 +55,12 @@ class Remarks:
             hint = error_data(error).hint or ""
             remark(f"{authority(url)}: {error}. The job goes on. {hint}".rstrip())
 
+    def misconfigured(self, error: TidingsError) -> None:
+        """Say that there is nowhere to report to."""
+        if self._first(f"misconfigured {error}"):
+            logger.info("nothing is reported: %s", error)
+            remark(f"nothing is reported: {error}. The job goes on. {error.hint}".rstrip())
+
     def fault(self, what: str, error: BaseException) -> None:
         """Note that reporting itself failed, which the job must not feel; once for each kind of error."""
         first = self._first(f"{what} {type(error).__name__}")

@@ -28,6 +28,7 @@ class Scope:
         "_count",
         "_done_weight",
         "_message",
+        "_note",
         "_plan",
         "_pulse",
         "_rate",
@@ -52,7 +53,7 @@ class Scope:
         self._count: float = 0
         self._said: float | None = None
         self._message: str | None = None
-        self._title = ""
+        self._title = self._note = ""
         self._unit = "it"
         self._rate = Rate()
         self._active: list[Step] = []
@@ -171,7 +172,18 @@ class Scope:
         if self._said is not None and math.isnan(self._said):
             self._said = None
         if self._total_given is None:
-            self._count, self._total, self._rate = 0, _countable(total), Rate()
+            self._count, self._rate = 0, Rate()
+            self._set_total(total)
+
+    def _set_total(self, total: float | None) -> None:
+        self._total = _countable(total)
+
+    def _innermost(self) -> "Scope":
+        """Return the step that is being done, or this where none is."""
+        scope = self
+        while scope._active:
+            scope = scope._active[-1]
+        return scope
 
     def _close_track(self, counter: "Scope") -> None:
         with self._pulse.lock:
@@ -214,6 +226,7 @@ class Scope:
             return self._title
         self._rate.look(self._count, now_s)
         counted = count_text(self._count, self._total, self._unit, self._rate.value)
+        counted = f"{counted}, {self._note}" if self._note else counted
         return f"{self._title}: {counted}" if self._title else counted
 
 
