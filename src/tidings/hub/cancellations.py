@@ -38,7 +38,7 @@ class _Wanted:
         """The connection that it was pushed to."""
         self.answer: CancelAnswer | None = None
         self.waiting: list[_Waiting] = []
-        self.children: list[str] = []
+        self.children: list[_Wanted] = []
         """What is cancelled with it."""
 
 
@@ -127,8 +127,8 @@ class Cancellations:
         for child in self._hub.operations.children(operation_id):
             if child.live and child.operation_id not in seen:
                 below = self._want(child.operation_id, reason, cancelled_by, seen=seen)
-                if child.operation_id not in wanted.children:
-                    wanted.children.append(child.operation_id)
+                if below not in wanted.children:
+                    wanted.children.append(below)
                 self._ask(below)
         return wanted
 
@@ -196,8 +196,7 @@ class Cancellations:
     def _outcome(self, wanted: _Wanted) -> CancelOutcome:
         push = wanted.push
         status = self._hub.operations.get(push.operation_id)
-        below = [self._outcome_of(child) for child in wanted.children]
-        children = [outcome for outcome in below if outcome is not None] or None
+        children = [self._outcome(child) for child in wanted.children] or None
         reason = None if wanted.answer is None else wanted.answer.reason
         if status is None or not (status.live and status.life.attempt == push.attempt):
             state = OperationState.RUNNING if status is None else status.state
@@ -213,13 +212,6 @@ class Cancellations:
             reason=reason,
             children=children,
         )
-
-    def _outcome_of(self, operation_id: str) -> CancelOutcome | None:
-        wanted = self._wanted.get(operation_id)
-        if wanted is not None:
-            return self._outcome(wanted)
-        status = self._hub.operations.get(operation_id)
-        return None if status is None else self._ended(operation_id, status.life.attempt, status.state)
 
     def _ended(
         self,

@@ -1,0 +1,70 @@
+"""Producers of a hub in memory: they attach, report, answer pushes, and go."""
+
+from typing import Any
+
+from tidings.testing.hub import InMemoryClient, InMemoryHub, Message
+
+
+class Producer:
+    """One producer and its present connection."""
+
+    def __init__(self, hub: InMemoryHub, producer_id: str, *, lease_s: float | None = None) -> None:
+        self.hub = hub
+        self.producer_id = producer_id
+        self.lease_s = lease_s
+        self.unread: list[Message] = []
+        self.client: InMemoryClient
+
+    def connect(self, *claims: Message) -> dict[str, str]:
+        """Open a connection and attach; return the verdicts."""
+        self.client = self.hub.connect("channels=none")
+        return self.attach(*claims)
+
+    def attach(self, *claims: Message) -> dict[str, str]:
+        data: Message = {"producer_id": self.producer_id, "operations": list(claims)}
+        if self.lease_s is not None:
+            data["lease_s"] = self.lease_s
+        answer = self.ask("producer:attach", data)
+        assert answer["type"] == "producer:attached", answer
+        return {verdict["operation_id"]: verdict["verdict"] for verdict in answer["data"]["operations"]}
+
+    def ask(self, type: str, data: Any, **fields: Any) -> Message:
+        """Send a command or an event and return its answer; what comes besides is kept in `unread`."""
+        id = self.client.send(type, data, **fields)
+        self.hub.settle()
+        answer = None
+        for message in self.client.read():
+            if message.get("reply_to") == id:
+                answer = message
+            elif message["type"] != "connection:established":
+                self.unread.append(message)
+        assert answer is not None, f"{type} was not answered"
+        return answer
+
+    def say(self, action: str, operation_id: str, **data: Any) -> str:
+        """Publish an event of an operation; return "ok", or the code it was refused with."""
+        answer = self.ask(f"operation:{action}", {"operation_id": operation_id, **FIELDS.get(action, {}), **data})
+        return "ok" if answer["type"] == "event:accepted" else str(answer["data"]["code"])
+
+    def pushes(self) -> list[Message]:
+        """Return the wishes to cancel that have come."""
+        self.hub.settle()
+        self.unread += self.client.read()
+        found = [message for message in self.unread if message["type"] == "operation:cancel"]
+        self.unread.clear()
+        return found
+
+    def answer(self, push: Message, verdict: str, **data: Any) -> None:
+        self.client.send("operation:cancel_answer", {"verdict": verdict, **data}, reply_to=push["id"], id=None)
+        self.hub.settle()
+
+    def drop(self) -> None:
+        self.client.drop()
+        self.hub.settle()
+
+
+FIELDS: dict[str, Message] = {
+    "progress": {"progress": 1},
+    "log": {"message": "m"},
+    "failed": {"code": "c", "message": "m", "recoverable": False},
+}

@@ -1,0 +1,314 @@
+import random
+from typing import Any
+
+import pytest
+from tests.hub.producers import Producer
+
+from tidings.exceptions import LogUnavailable
+from tidings.hub.config import HubConfig
+from tidings.log.memory import MemoryLog
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+
+CONFIG = HubConfig(status_s=0, metrics_s=0, heartbeat_s=1000.0, maintain_s=60.0)
+
+
+class Requester:
+    """A client that asks for ends."""
+
+    def __init__(self, hub: InMemoryHub) -> None:
+        self.hub = hub
+        self.client: InMemoryClient = hub.connect("channels=none")
+        self.hub.settle()
+        self.client.read()
+
+    def ask(self, operation_id: str = "op", **data: Any) -> str | None:
+        id = self.client.send("operation:cancel", {"operation_id": operation_id, **data})
+        self.hub.settle()
+        return id
+
+    def answers(self) -> list[Message]:
+        self.hub.settle()
+        return [message["data"] for message in self.client.read()]
+
+    def outcomes(self) -> list[str]:
+        return [str(answer.get("outcome", answer.get("code"))) for answer in self.answers()]
+
+
+def start(**start_data: Any) -> tuple[InMemoryHub, Producer, Requester]:
+    hub = InMemoryHub(CONFIG)
+    producer = Producer(hub, "p-1")
+    producer.connect()
+    producer.say("start", "op", **start_data)
+    return hub, producer, Requester(hub)
+
+
+def test_cancelled() -> None:
+    hub, producer, requester = start()
+    requester.ask(reason="too slow")
+    (push,) = producer.pushes()
+    assert push["data"] == {"operation_id": "op", "attempt": 1, "reason": "too slow"}
+    assert push["trace_id"] == hub.hub.live_trace_id("operations", "op")
+    producer.answer(push, "stopping")
+    assert requester.answers() == []
+    producer.say("cancelled", "op")
+    assert requester.answers() == [{"operation_id": "op", "attempt": 1, "outcome": "cancelled", "state": "cancelled"}]
+    assert len(hub.hub.cancellations) == 0
+    hub.loop.advance(100)
+    assert requester.answers() == []
+
+
+@pytest.mark.parametrize("end", ["complete", "failed"])
+def test_finished_first(end: str) -> None:
+    _, producer, requester = start()
+    requester.ask()
+    producer.say(end, "op")
+    (answer,) = requester.answers()
+    assert answer["outcome"] == "finished_first"
+    assert answer["state"] == end
+    requester.ask()
+    assert requester.outcomes() == ["finished_first"]
+
+
+def test_what_is_cancelled_already_is_cancelled() -> None:
+    _, producer, requester = start()
+    producer.say("cancelled", "op")
+    requester.ask()
+    assert requester.outcomes() == ["cancelled"]
+
+
+def test_refused() -> None:
+    hub, producer, requester = start()
+    requester.ask()
+    (push,) = producer.pushes()
+    producer.answer(push, "refused", reason="it is nearly done")
+    (answer,) = requester.answers()
+    assert (answer["outcome"], answer["state"], answer["reason"]) == ("refused", "running", "it is nearly done")
+    requester.ask()
+    (second,) = producer.pushes()
+    assert second["id"] != push["id"]
+    producer.answer(push, "stopping")  # of the first, which is over
+    hub.loop.advance(10)
+    assert requester.outcomes() == ["unreachable"]
+
+
+def test_pending_where_it_was_agreed_to_and_takes_longer() -> None:
+    hub, producer, requester = start()
+    requester.ask(timeout_s=3)
+    (push,) = producer.pushes()
+    producer.answer(push, "stopping")
+    hub.loop.advance(2.9)
+    assert requester.outcomes() == []
+    hub.loop.advance(0.2)
+    assert requester.outcomes() == ["pending"]
+    requester.ask(timeout_s=3)
+    assert producer.pushes() == [], "it was asked, and has agreed"
+    producer.say("cancelled", "op")
+    assert requester.outcomes() == ["cancelled"]
+
+
+def test_unreachable_where_the_holder_says_nothing() -> None:
+    hub, producer, requester = start()
+    requester.ask(timeout_s=3)
+    assert len(producer.pushes()) == 1
+    hub.loop.advance(3)
+    assert requester.outcomes() == ["unreachable"]
+
+
+def test_unreachable_at_once_where_nobody_can_be_asked() -> None:
+    hub = InMemoryHub(CONFIG)
+    client = hub.connect("channels=none")
+    client.send("operation:start", {"operation_id": "op"})
+    hub.settle()
+    requester = Requester(hub)
+    requester.ask(timeout_s=60)
+    assert requester.outcomes() == ["unreachable"]
+    # The next post that writes to it is told.
+    assert hub.hub.cancellations.wanted(["op", "other"]) == ["op"]
+    client.send("operation:cancelled", {"operation_id": "op"})
+    hub.settle()
+    assert hub.hub.cancellations.wanted(["op"]) == []
+
+
+def test_an_unknown_operation_is_an_error() -> None:
+    hub = InMemoryHub(CONFIG)
+    requester = Requester(hub)
+    requester.ask("nothing")
+    assert requester.outcomes() == ["operation_unknown"]
+    requester.ask(timeout_s=-1)
+    requester.ask(timeout_s=3601)
+    requester.ask(reason="x" * 1001)
+    assert requester.outcomes() == ["invalid_command"] * 3
+
+
+def test_a_timeout_of_nothing_is_answered_at_once() -> None:
+    hub, producer, requester = start()
+    requester.ask(timeout_s=0)
+    hub.loop.advance(0)
+    assert requester.outcomes() == ["unreachable"]
+    assert len(producer.pushes()) == 1
+
+
+def test_many_requesters_are_each_answered_and_the_holder_is_asked_once() -> None:
+    hub, producer, requester = start()
+    others = [Requester(hub) for _ in range(5)]
+    for index, each in enumerate([requester, *others]):
+        each.ask(timeout_s=1 + index)
+    (push,) = producer.pushes()
+    producer.answer(push, "stopping")
+    hub.loop.advance(2.5)
+    producer.say("cancelled", "op")
+    outcomes = [each.outcomes() for each in [requester, *others]]
+    assert outcomes == [["pending"], ["pending"], *[["cancelled"]] * 4]
+
+
+def test_a_requester_that_goes_away_changes_nothing() -> None:
+    _, producer, requester = start()
+    requester.ask()
+    requester.client.drop()
+    (push,) = producer.pushes()
+    producer.answer(push, "stopping")
+    assert producer.say("cancelled", "op") == "ok"
+
+
+def test_a_holder_that_comes_back_is_asked_again_with_the_same_id() -> None:
+    hub, producer, requester = start()
+    requester.ask(timeout_s=60)
+    (push,) = producer.pushes()
+    producer.drop()
+    requester.ask(timeout_s=60)
+    hub.loop.advance(5)
+    assert requester.outcomes() == []
+    producer.connect({"operation_id": "op", "attempt": 1})
+    (again,) = producer.pushes()
+    assert again["id"] == push["id"]
+    producer.answer(again, "stopping")
+    producer.say("cancelled", "op")
+    assert requester.outcomes() == ["cancelled"] * 2
+
+
+def test_a_holder_that_is_lost_meanwhile_has_finished_it() -> None:
+    hub, producer, requester = start()
+    producer.drop()
+    requester.ask(timeout_s=60)
+    hub.loop.advance(31)
+    (answer,) = requester.answers()
+    assert (answer["outcome"], answer["state"]) == ("finished_first", "failed")
+
+
+def test_an_answer_that_nobody_asked_for_says_nothing() -> None:
+    hub, producer, requester = start()
+    stranger = Producer(hub, "p-2")
+    stranger.connect()
+    requester.ask(timeout_s=1)
+    (push,) = producer.pushes()
+    stranger.answer(push, "stopping")
+    producer.answer({"id": "none"}, "stopping")
+    hub.loop.advance(1)
+    assert requester.outcomes() == ["unreachable"]
+    producer.client.send("operation:cancel_answer", {"verdict": "stopping"})
+    hub.settle()
+    assert [message["data"]["code"] for message in producer.client.read()] == ["invalid_command"]
+
+
+def test_what_is_queued_is_cancelled_by_the_hub_where_its_producer_is_gone() -> None:
+    hub, producer, requester = start(queued=True)
+    requester.ask()
+    assert len(producer.pushes()) == 1, "who queued it is asked while it is there"
+    producer.drop()
+    requester.ask(reason="not today")
+    assert requester.outcomes() == ["cancelled"] * 2
+    status = hub.hub.operations.get("op")
+    assert status is not None
+    assert status.reason == "not today" or status.reason is None
+    worker = Producer(hub, "worker")
+    worker.connect()
+    assert worker.say("start", "op", attempt=1) == "operation_finished"
+
+
+def test_children_are_cancelled_with_their_parent_and_told_of() -> None:
+    hub, producer, requester = start()
+    worker = Producer(hub, "p-2")
+    worker.connect()
+    worker.say("start", "child", parent_id="op")
+    producer.say("start", "grandchild", parent_id="child")
+    worker.say("start", "done", parent_id="op")
+    worker.say("complete", "done")
+    worker.say("start", "loop", parent_id="loop")
+    requester.ask(reason="all of it")
+    mine, theirs = producer.pushes(), worker.pushes()
+    assert {push["data"]["operation_id"] for push in mine} == {"op", "grandchild"}
+    assert {push["data"]["operation_id"] for push in theirs} == {"child"}
+    for push in mine:
+        producer.answer(push, "stopping")
+    worker.answer(theirs[0], "refused", reason="no")
+    producer.say("cancelled", "grandchild")
+    producer.say("cancelled", "op")
+    (answer,) = requester.answers()
+    assert answer["outcome"] == "cancelled"
+    (child,) = answer["children"]
+    assert (child["operation_id"], child["outcome"], child["reason"]) == ("child", "refused", "no")
+    (grandchild,) = child["children"]
+    assert (grandchild["operation_id"], grandchild["outcome"]) == ("grandchild", "cancelled")
+    requester.ask("loop", timeout_s=1)
+    hub.loop.advance(1)
+    assert requester.outcomes() == ["unreachable"]
+
+
+def test_an_end_that_the_log_refuses_is_none() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub = InMemoryHub(CONFIG, log=log)
+    producer = Producer(hub, "p-1")
+    producer.connect()
+    producer.say("start", "op")
+    requester = Requester(hub)
+    requester.ask(timeout_s=5)
+    log.fail_append(LogUnavailable("as if"))
+    assert producer.say("complete", "op") == "log_unavailable"
+    assert requester.outcomes() == []
+    producer.say("cancelled", "op")
+    assert requester.outcomes() == ["cancelled"]
+
+
+def test_ten_thousand_races_between_an_end_and_a_wish_for_one_end_once_each() -> None:
+    """Whoever is first: each operation has one end, and the requester is told which."""
+    chance = random.Random(20_261_123)
+    hub = InMemoryHub(CONFIG)
+    producers = [Producer(hub, f"p-{number}") for number in range(2)]
+    for producer in producers:
+        producer.connect()
+    watcher = hub.connect("channel=operations")
+    requester = Requester(hub)
+    asked: dict[str, str] = {}
+    for number in range(10_000):
+        key = f"op-{number}"
+        holder = producers[number % 2].client
+        holder.send("operation:start", {"operation_id": key})
+        hub.loop.run_round()
+        turns = ["complete", "ask", *(["cancelled"] if chance.random() < 0.5 else [])]
+        chance.shuffle(turns)
+        for turn in turns:
+            if turn == "ask":
+                id = requester.client.send("operation:cancel", {"operation_id": key, "timeout_s": 1})
+                assert id is not None
+                asked[id] = key
+            else:
+                holder.send(f"operation:{turn}", {"operation_id": key})
+            if chance.random() < 0.5:
+                hub.loop.run_round()
+        if number % 1000 == 0:
+            producers[number % 2].drop()
+            producers[number % 2].connect()
+    hub.loop.advance(2)
+    ends: dict[str, list[str]] = {}
+    for event in watcher.read_events():
+        action = event["type"].partition(":")[2]
+        if action in ("complete", "cancelled", "failed"):
+            ends.setdefault(event["data"]["operation_id"], []).append(action)
+    assert {len(of_one) for of_one in ends.values()} == {1}
+    assert len(ends) == 10_000
+    told = {message["reply_to"]: message["data"] for message in requester.client.read() if "reply_to" in message}
+    assert told.keys() == asked.keys()
+    for id, key in asked.items():
+        expected = "cancelled" if ends[key] == ["cancelled"] else "finished_first"
+        assert told[id]["outcome"] == expected, (key, ends[key], told[id])

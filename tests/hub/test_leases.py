@@ -1,0 +1,344 @@
+from typing import Any
+
+import pytest
+from tests.hub.producers import Producer
+
+from tidings.exceptions import LogFull
+from tidings.hub.config import HubConfig
+from tidings.log.memory import MemoryLog
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+
+CONFIG = HubConfig(status_s=0, metrics_s=0, lease_s=30.0, heartbeat_s=1000.0, maintain_s=60.0)
+
+
+def start(hub: InMemoryHub | None = None, **more: Any) -> tuple[InMemoryHub, Producer, InMemoryClient]:
+    """Return a hub, an attached producer, and a client that watches operations and alerts."""
+    hub = hub or InMemoryHub(CONFIG)
+    watcher = hub.connect("channels=operations,system")
+    producer = Producer(hub, "p-1", **more)
+    producer.connect()
+    hub.settle()
+    watcher.read()
+    return hub, producer, watcher
+
+
+def told(client: InMemoryClient) -> list[tuple[str, str]]:
+    """Return what was published since the last call, in short."""
+    found = []
+    for message in client.read_events():
+        data = message["data"]
+        found.append((message["type"].partition(":")[2], data.get("state") or data.get("code") or ""))
+    return found
+
+
+def state(hub: InMemoryHub, operation_id: str = "op") -> str:
+    status = hub.hub.operations.get(operation_id)
+    return "" if status is None else f"{status.state} {status.life.attempt}"
+
+
+def test_the_hub_s_own_lease_is_given_to_who_asks_for_no_other() -> None:
+    hub, producer, _ = start()
+    answer = producer.ask("producer:attach", {"producer_id": "p-1", "operations": [{"operation_id": "new"}]})
+    assert answer["data"] == {
+        "producer_id": "p-1",
+        "lease_s": 30.0,
+        "operations": [{"operation_id": "new", "verdict": "held"}],
+    }
+    producer.say("start", "op")
+    life = hub.hub.operations.life("op")
+    assert life is not None
+    assert (life.producer_id, life.lease_s) == ("p-1", 30.0)
+
+
+def test_an_alert_at_half_of_the_lease_and_the_end_at_its_end() -> None:
+    hub, producer, watcher = start()
+    producer.say("start", "op", name="import")
+    producer.drop()
+    told(watcher)
+    hub.loop.advance(14.9)
+    assert told(watcher) == []
+    hub.loop.advance(0.2)
+    (alert,) = watcher.read_events()
+    assert alert["data"] == {
+        "alert_id": "producer_away:op",
+        "severity": "warning",
+        "state": "raised",
+        "operation_id": "op",
+        "code": "producer_away",
+        "message": "the producer of 'import' has been away for 15 s",
+        "recoverable": True,
+        "hint": "It has 15 s left to come back.",
+    }
+    assert alert["trace_id"] == hub.hub.live_trace_id("operations", "op")
+    hub.loop.advance(14.8)
+    assert told(watcher) == []
+    hub.loop.advance(0.2)
+    failed, cleared = watcher.read_events()
+    assert failed["type"] == "operation:failed"
+    assert failed["data"]["code"] == "producer_lost"
+    assert failed["data"]["recoverable"] is True
+    assert failed["trace_id"] == alert["trace_id"]
+    assert cleared["data"]["state"] == "cleared"
+    hub.loop.advance(1000)
+    assert told(watcher) == []
+    assert state(hub) == "failed 1"
+
+
+def test_a_producer_that_is_attached_may_be_silent_for_ever() -> None:
+    hub, producer, watcher = start()
+    producer.say("start", "op")
+    told(watcher)
+    for _ in range(50):
+        hub.loop.advance(10_000)
+    assert told(watcher) == []
+    assert state(hub) == "running 1"
+
+
+def test_a_producer_that_comes_back_in_time_goes_on() -> None:
+    hub, producer, watcher = start()
+    producer.say("start", "op")
+    producer.drop()
+    hub.loop.advance(20)
+    assert told(watcher) == [("start", ""), ("alert", "raised")]
+    assert hub.hub.leases.presence("op") == "away"
+    assert producer.connect({"operation_id": "op", "attempt": 1}) == {"op": "held"}
+    assert told(watcher) == [("alert", "cleared")]
+    assert hub.hub.leases.presence("op") == "attached"
+    hub.loop.advance(100)
+    assert producer.say("complete", "op") == "ok"
+    # And the lease is whole again the next time.
+    producer.say("start", "op")
+    producer.drop()
+    hub.loop.advance(29)
+    assert state(hub) == "running 2"
+    hub.loop.advance(1.1)
+    assert state(hub) == "failed 2"
+
+
+def test_a_producer_that_comes_back_late_goes_on_with_the_next_attempt() -> None:
+    hub, producer, watcher = start()
+    producer.say("start", "op")
+    producer.drop()
+    hub.loop.advance(31)
+    told(watcher)
+    assert producer.connect({"operation_id": "op", "attempt": 1}) == {"op": "lost"}
+    assert producer.say("progress", "op", attempt=1) == "operation_finished"
+    answer = producer.ask("operation:start", {"operation_id": "op", "resumes": "op"})
+    assert answer["data"]["attempt"] == 2
+    assert watcher.read_events()[-1]["data"] == {"operation_id": "op", "resumes": "op", "attempt": 2}
+    assert producer.say("progress", "op", attempt=1) == "operation_fenced"
+
+
+def test_what_has_ended_otherwise_is_finished_and_not_lost() -> None:
+    _, producer, _ = start()
+    for key in ("failed", "done"):
+        producer.say("start", key)
+    producer.say("failed", "failed")
+    producer.say("complete", "done")
+    claims: list[Message] = [{"operation_id": "failed"}, {"operation_id": "done", "attempt": 1}]
+    assert producer.connect(*claims) == {"failed": "finished", "done": "finished"}
+    producer.say("start", "done")
+    assert producer.attach({"operation_id": "done", "attempt": 1}) == {"done": "lost"}
+
+
+def test_a_claim_of_what_another_holds_is_lost_also_while_that_one_is_away() -> None:
+    hub, producer, _ = start()
+    producer.say("start", "op")
+    other = Producer(hub, "p-2")
+    assert other.connect({"operation_id": "op"}) == {"op": "lost"}
+    producer.drop()
+    assert other.attach({"operation_id": "op"}) == {"op": "lost"}
+    assert other.say("progress", "op") == "operation_fenced"
+    hub.loop.advance(31)
+    assert other.say("start", "op") == "ok"
+    assert producer.connect({"operation_id": "op", "attempt": 1}) == {"op": "lost"}
+
+
+def test_what_nobody_holds_can_be_claimed() -> None:
+    hub, producer, _ = start()
+    hub.connect("channels=none").send("operation:start", {"operation_id": "op"})
+    hub.settle()
+    assert producer.attach({"operation_id": "op", "lease_s": 5}) == {"op": "held"}
+    producer.drop()
+    hub.loop.advance(5.1)
+    assert state(hub) == "failed 1"
+
+
+def test_each_operation_has_the_lease_that_was_asked_for() -> None:
+    hub, producer, _ = start(lease_s=10)
+    producer.attach({"operation_id": "short", "lease_s": 2}, {"operation_id": "long", "lease_s": 100})
+    for key in ("short", "usual", "long"):
+        producer.say("start", key)
+    producer.drop()
+    ends = []
+    for second in range(1, 111):
+        hub.loop.advance(1.001)
+        ends += [(second, key) for key in ("short", "usual", "long") if state(hub, key) == "failed 1"]
+    first: dict[str, int] = {}
+    for second, key in ends:
+        first.setdefault(key, second)
+    assert first == {"short": 2, "usual": 10, "long": 100}
+
+
+def test_a_newer_connection_of_a_producer_takes_the_place_of_the_older() -> None:
+    hub, producer, _ = start()
+    producer.say("start", "op")
+    old = producer.client
+    producer.connect({"operation_id": "op"})
+    assert old.outlet.closed is not None
+    assert old.outlet.closed[0] == 4102
+    hub.loop.advance(1000)
+    assert state(hub) == "running 1"
+    assert producer.say("complete", "op") == "ok"
+
+
+def test_a_hub_that_starts_gives_every_leased_operation_one_whole_lease() -> None:
+    log = MemoryLog(EPOCH)
+    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
+    producer.say("start", "gone")
+    producer.say("start", "back")
+    again = InMemoryHub(CONFIG, log=log, clock=hub.clock)
+    watcher = again.connect("channels=operations,system")
+    again.loop.advance(29)
+    assert state(again, "gone") == "running 1"
+    returned = Producer(again, "p-1")
+    assert returned.connect({"operation_id": "back", "attempt": 1}) == {"back": "held"}
+    again.loop.advance(2)
+    assert state(again, "back") == "running 1"
+    # It has not claimed the other one, and holds it all the same: it is attached.
+    assert state(again, "gone") == "running 1"
+    third = InMemoryHub(CONFIG, log=log, clock=again.clock)
+    third.loop.advance(30.1)
+    assert [state(third, key) for key in ("gone", "back")] == ["failed 1", "failed 1"]
+    assert watcher.read() != []
+
+
+def test_what_is_queued_has_no_lease_until_it_is_begun() -> None:
+    hub, producer, _ = start()
+    producer.say("start", "op", queued=True)
+    producer.drop()
+    hub.loop.advance(1000)
+    assert state(hub) == "queued 1"
+    worker = Producer(hub, "worker")
+    worker.connect()
+    assert worker.say("start", "op", attempt=1) == "ok"
+    worker.drop()
+    hub.loop.advance(31)
+    assert state(hub) == "failed 1"
+
+
+def test_who_does_not_ask_has_no_lease() -> None:
+    hub = InMemoryHub(CONFIG)
+    client = hub.connect("channels=none")
+    client.send("operation:start", {"operation_id": "op"})
+    hub.settle()
+    client.drop()
+    hub.loop.advance(80_000)
+    assert state(hub) == "running 1"
+    assert hub.hub.leases.presence("op") == "unknown"
+
+
+def test_what_nobody_speaks_of_for_a_day_has_failed() -> None:
+    hub, producer, watcher = start()
+    producer.say("start", "leased")
+    client = hub.connect("channels=none")
+    for key in ("silent", "speaking"):
+        client.send("operation:start", {"operation_id": key})
+    client.send("operation:start", {"operation_id": "queued", "queued": True})
+    hub.settle()
+    told(watcher)
+    hub.loop.advance(50_000)
+    client.send("operation:progress", {"operation_id": "speaking", "progress": 2})
+    hub.settle()
+    hub.loop.advance(36_500)
+    codes = {message["data"]["operation_id"]: message["data"].get("code") for message in watcher.read_events()}
+    assert codes == {"speaking": None, "silent": "unattended", "queued": "unattended"}
+    assert [state(hub, key) for key in ("leased", "speaking")] == ["running 1", "running 1"]
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_a_post_renews_the_lease_and_a_producer_without_posts_is_lost(half: bool) -> None:
+    hub = InMemoryHub(CONFIG)
+    leases = hub.hub.leases
+    leases.post("script", 10.0)
+    envelope = hub.connect("channels=none")
+    envelope.connection.producer_id = "script"  # as an edge that took the header
+    envelope.send("operation:start", {"operation_id": "op"})
+    hub.settle()
+    for _ in range(10):
+        hub.loop.advance(6 if half else 4)
+        leases.post("script", 10.0)
+        hub.settle()
+        assert leases.presence("op") == "attached"
+    hub.loop.advance(9.9)
+    assert state(hub) == "running 1"
+    hub.loop.advance(0.2)
+    assert state(hub) == "failed 1"
+
+
+def test_an_end_that_the_log_does_not_take_is_written_when_it_can() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
+    producer.say("start", "op")
+    producer.drop()
+    hub.loop.advance(20)
+    for _ in range(3):
+        log.fail_append(LogFull("as if"))
+    hub.loop.advance(11)
+    assert state(hub) == "running 1"
+    hub.loop.advance(5)
+    assert state(hub) == "failed 1"
+
+
+def test_a_wall_clock_that_jumps_ends_nothing() -> None:
+    hub, producer, _ = start()
+    producer.say("start", "op")
+    producer.drop()
+    hub.clock.jump(1_000_000)
+    hub.loop.advance(1)
+    assert state(hub) == "running 1"
+
+
+def test_a_connection_is_one_producer_s() -> None:
+    _, producer, _ = start()
+    answer = producer.ask("producer:attach", {"producer_id": "p-2"})
+    assert answer["data"]["code"] == "invalid_command"
+    for bad in ("", "with space", "x" * 65, "ü"):
+        assert producer.ask("producer:attach", {"producer_id": bad})["data"]["code"] == "invalid_command"
+    claims = {"producer_id": "p-1", "operations": [{"operation_id": "x" * 300}]}
+    assert producer.ask("producer:attach", claims)["data"]["code"] == "invalid_key"
+
+
+def test_a_producer_that_is_gone_and_holds_nothing_is_forgotten() -> None:
+    hub, producer, _ = start()
+    producer.say("start", "op")
+    producer.say("complete", "op")
+    producer.drop()
+    hub.loop.advance(100)
+    assert hub.hub.leases._producers == {}
+
+
+def test_event_ids_of_a_producer_are_its_own() -> None:
+    hub, producer, _ = start()
+    other = Producer(hub, "p-2")
+    other.connect()
+    name = "event-id-of-both-"
+    one = producer.ask("data:update", {"dataset": "a"}, event_id=name)
+    two = other.ask("data:update", {"dataset": "b"}, event_id=name)
+    assert one["type"] == two["type"] == "event:accepted"
+    again = producer.ask("data:update", {"dataset": "a"}, event_id=name)
+    assert again["data"] == {**one["data"], "duplicate": True}
+
+
+def test_a_start_that_is_published_again_is_the_same_start_whatever_came_of_it() -> None:
+    _, producer, _ = start()
+    for attempt in (1, 2):
+        name = f"event-id-of-start-{attempt}"
+        first = producer.ask("operation:start", {"operation_id": "op"}, event_id=name)
+        assert first["data"]["attempt"] == attempt
+        assert producer.ask("operation:start", {"operation_id": "op"}, event_id=name)["data"]["duplicate"] is True
+        end = producer.ask("operation:complete", {"operation_id": "op"}, event_id=name + "-end")
+        again = producer.ask("operation:complete", {"operation_id": "op"}, event_id=name + "-end")
+        assert again["data"] == {**end["data"], "duplicate": True}
+        assert producer.ask("operation:start", {"operation_id": "op"}, event_id=name)["data"]["duplicate"] is True
