@@ -1,0 +1,44 @@
+import pytest
+
+from tidings.client.cancellations import Cancellations, refusal_of
+from tidings.contract.commands import Cancel
+from tidings.contract.payloads import ErrorData
+from tidings.exceptions import CommandRefused, NotSupported, OperationUnknown, TidingsError
+
+WISH = Cancel(operation_id="op-1", reason="too slow", timeout_s=10.0)
+
+
+def test_a_wish_is_asked_again_within_what_is_left_of_its_time() -> None:
+    wishes = Cancellations()
+    wishes.add("1", WISH, now=100.0)
+    ((id, again),) = wishes.due(now=104.0)
+    assert (id, again.operation_id, again.reason, again.timeout_s) == ("1", "op-1", "too slow", 6.0)
+    ((_, late),) = wishes.due(now=200.0)
+    assert late.timeout_s == 0.0
+
+
+def test_a_settled_wish_is_not() -> None:
+    wishes = Cancellations()
+    wishes.add("1", WISH, now=0.0)
+    assert wishes.settle("1") is WISH
+    assert wishes.settle("1") is None
+    assert list(wishes.due(1.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("operation_unknown", OperationUnknown),
+        ("not_supported", NotSupported),
+        ("draining", CommandRefused),
+        ("of_a_newer_hub", CommandRefused),
+    ],
+)
+def test_a_refusal_is_our_own_exception_where_there_is_one(code: str, kind: type[TidingsError]) -> None:
+    error = refusal_of(ErrorData(code=code, message="no", recoverable=False, hint="look"), WISH)
+    assert type(error) is kind
+    assert (error.message, error.hint) == ("no", "look")
+    if isinstance(error, OperationUnknown):
+        assert error.operation_id == "op-1"
+    if isinstance(error, CommandRefused):
+        assert error.refusal == code

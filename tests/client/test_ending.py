@@ -1,0 +1,43 @@
+import pytest
+
+from tidings.client.ending import REPLACED, read_ending
+from tidings.contract.payloads import ConnectionClosed
+from tidings.exceptions import ConnectionLost, HubClosed
+
+
+def told(code: int, *, reconnect: bool, retry_after_ms: int | None = None) -> ConnectionClosed:
+    return ConnectionClosed(code=code, reason="why", reconnect=reconnect, retry_after_ms=retry_after_ms)
+
+
+@pytest.mark.parametrize("code", [1001, 1006, 1011, 4100, 4102, 3000])
+def test_most_ends_are_worth_coming_back_from(code: int) -> None:
+    ending = read_ending(code, "", None, greeted=True)
+    assert not ending.final
+    assert isinstance(ending.error, ConnectionLost)
+
+
+@pytest.mark.parametrize("code", [1000, 1008, 4001, 4003, 4051])
+def test_some_are_final(code: int) -> None:
+    ending = read_ending(code, "go away", None, greeted=True)
+    assert ending.final
+    assert isinstance(ending.error, HubClosed)
+    assert ending.error.close_code == code
+    assert "go away" in str(ending.error)
+
+
+def test_what_the_hub_said_counts_where_the_socket_says_nothing() -> None:
+    ending = read_ending(1006, "", told(4003, reconnect=False), greeted=True)
+    assert isinstance(ending.error, HubClosed)
+    assert ending.error.close_code == 4003
+    assert read_ending(1006, "", told(4100, reconnect=True, retry_after_ms=1500), greeted=True).retry_after_s == 1.5
+
+
+def test_an_end_before_the_greeting_says_so() -> None:
+    assert "before its greeting" in str(read_ending(1006, "", None, greeted=False).error)
+
+
+def test_who_was_replaced_stays_away_longer_than_a_reconnect_takes() -> None:
+    ending = read_ending(REPLACED, "", None, greeted=True)
+    assert ending.replaced
+    assert ending.retry_after_s >= 15
+    assert not read_ending(1001, "", None, greeted=True).replaced
