@@ -59,6 +59,7 @@ class Operation(Scope):
         self._state: State = "new"
         self._began_s = self._hurried_s = 0.0
         self._outer: Token[Operation | None] | None = None
+        self._last_words: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         percent = self.percent
@@ -179,9 +180,22 @@ class Operation(Scope):
             )
         )
 
-    def cancel(self, reason: str = "") -> None:
-        """End it because the job itself, or who started it, wants that. To stop another's, see `Client.cancel`."""
-        self._end(Cancelled(reason=text(reason, 1_000)))
+    def cancel(self, reason: str = "", *, cancelled_by: str | None = None) -> None:
+        """End it because the job itself, or who started it, wants that. To stop another's, see `Client.cancel`.
+
+        Args:
+            reason: Why.
+            cancelled_by: Who wanted it, where that was somebody else.
+        """
+        who = None if cancelled_by is None else text(cancelled_by, 1_000)
+        self._end(Cancelled(reason=text(reason, 1_000), cancelled_by=who))
+
+    def before_end(self, say: Callable[[], None]) -> None:
+        """Have `say` called once, when this attempt ends, while it can still report.
+
+        It is called on whichever thread ends the operation, perhaps by a signal's handler, and must not wait.
+        """
+        self._last_words.append(say)
 
     def child(self, name: str, steps: Plan = (), **options: Unpack[Options]) -> "Operation":
         """Return an operation that is a part of this one; see `tidings.operation` for the options."""
@@ -273,11 +287,20 @@ class Operation(Scope):
                 return
             if self._state == "running":
                 self._tell(time.monotonic())
+            self._say_last_words()
             self._state = state_after(end)
             self._pulse.alert = False
             self._voice.end(end, time.monotonic() - self._began_s)
             self._voice.release()
         PROCESS.ended(self)
+
+    def _say_last_words(self) -> None:
+        words, self._last_words = self._last_words, []
+        for say in words:
+            try:
+                say()
+            except Exception as error:
+                REMARKS.fault("before_end", error)
 
     def _is_live(self, what: str) -> bool:
         live = self._state in ("queued", "running")

@@ -12,7 +12,15 @@ OnCancel = Callable[[CancelPush], CancelAnswer]
 class Transport(Protocol):
     """A way to the hub that never blocks and never raises; used by many threads."""
 
-    def put_nowait(self, type: str, payload: PayloadLike = None, *, trace_id: str | None = None) -> bool:
+    def put_nowait(
+        self,
+        type: str,
+        payload: PayloadLike = None,
+        *,
+        trace_id: str | None = None,
+        channel: str | None = None,
+        event_id: str | None = None,
+    ) -> bool:
         """Take an event; return whether it was taken."""
         ...
 
@@ -43,7 +51,15 @@ class Transport(Protocol):
 class Nowhere:
     """A `Transport` that drops everything: reporting is switched off, or there is no address to report to."""
 
-    def put_nowait(self, type: str, payload: PayloadLike = None, *, trace_id: str | None = None) -> bool:
+    def put_nowait(
+        self,
+        type: str,
+        payload: PayloadLike = None,
+        *,
+        trace_id: str | None = None,
+        channel: str | None = None,
+        event_id: str | None = None,
+    ) -> bool:
         """See `Transport.put_nowait`."""
         return True
 

@@ -1,0 +1,1 @@
+"""Adapters that let other frameworks' work be reported: one module each, imported by whoever uses it."""

@@ -1,0 +1,339 @@
+import asyncio
+import logging
+import logging.config
+import logging.handlers
+import queue
+import threading
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from tests.client.hub_server import TIMEOUT_S
+from tests.producer.reported import Reported
+
+import tidings
+from tidings.integrations.logging import Allowance, OperationFilter, OperationHandler
+from tidings.producer.voice import MAX_LINE
+
+Lines = list[tuple[str, str]]
+"""(level, message) of each line of a log."""
+TRICKLE = 0.001
+"""Lines a second: none comes back during a test."""
+
+
+@pytest.fixture
+def logger() -> logging.Logger:
+    """A logger outside of the tree, so that nobody else handles what is logged."""
+    return logging.Logger("shop.prices", logging.DEBUG)
+
+
+def lines(reported: Reported, operation: tidings.Operation) -> Lines:
+    return [(data["level"], data["message"]) for kind, data in reported.told(operation.id) if kind == "log"]
+
+
+def test_records_go_to_the_operation_they_were_logged_in(reported: Reported, logger: logging.Logger) -> None:
+    logger.addHandler(OperationHandler())
+    logger.info("nobody is there")
+    with tidings.operation("Outer") as outer:
+        logger.info("%d rows of %s", 3, "prices")
+        with tidings.operation("Inner") as inner:
+            logger.error("inside")
+        logger.debug("outside again")
+    logger.info("nobody is there any more")
+    assert lines(reported, outer) == [("info", "3 rows of prices"), ("debug", "outside again")]
+    assert lines(reported, inner) == [("error", "inside")]
+
+
+@pytest.mark.parametrize(
+    ("number", "level"),
+    [
+        (1, "debug"),
+        (10, "debug"),
+        (20, "info"),
+        (25, "info"),
+        (30, "warning"),
+        (45, "error"),
+        (50, "critical"),
+        (99, "critical"),
+    ],
+)
+def test_every_level_has_one_on_the_wire(number: int, level: str, reported: Reported, logger: logging.Logger) -> None:
+    logger.setLevel(1)
+    logger.addHandler(OperationHandler())
+    with tidings.operation("Level") as op:
+        logger.log(number, "so")
+    assert lines(reported, op) == [(level, "so")]
+
+
+def test_an_exception_is_told_with_its_traceback(reported: Reported, logger: logging.Logger) -> None:
+    logger.addHandler(OperationHandler())
+    with tidings.operation("Fail") as op:
+        try:
+            [][1]
+        except IndexError:
+            logger.exception("row %d", 7)
+    ((level, message),) = lines(reported, op)
+    assert level == "error"
+    assert message.startswith("row 7\nTraceback")
+    assert message.endswith("IndexError: list index out of range")
+
+
+def test_of_a_line_too_long_beginning_and_end_are_kept(reported: Reported, logger: logging.Logger) -> None:
+    logger.addHandler(OperationHandler())
+    with tidings.operation("Long") as op:
+        logger.error("begin %s end", "x" * 100_000)
+    ((_, message),) = lines(reported, op)
+    assert len(message) == MAX_LINE
+    assert message.startswith("begin xxx")
+    assert message.endswith("xxx end")
+
+
+def test_the_handlers_own_format_and_filters_count(reported: Reported, logger: logging.Logger) -> None:
+    handler = OperationHandler(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(name)s | %(message)s"))
+    handler.addFilter(lambda record: "secret" not in record.getMessage())
+    logger.addHandler(handler)
+    with tidings.operation("Format") as op:
+        logger.debug("too low")
+        logger.info("a secret")
+        logger.info("fine")
+    assert lines(reported, op) == [("info", "shop.prices | fine")]
+
+
+def test_other_threads_have_the_operation_of_the_handler(reported: Reported, logger: logging.Logger) -> None:
+    op = tidings.start("Import")
+    logger.addHandler(OperationHandler(operation=op))
+    thread = threading.Thread(target=logger.info, args=("from a thread",))
+    thread.start()
+    thread.join(TIMEOUT_S)
+    with tidings.operation("Within") as within:
+        logger.info("in a block")
+    op.complete()
+    logger.info("too late")
+    assert lines(reported, op) == [("info", "from a thread")]
+    assert lines(reported, within) == [("info", "in a block")]
+
+
+def test_an_operation_may_be_looked_up_for_each_record(reported: Reported, logger: logging.Logger) -> None:
+    at_work: list[tidings.Operation] = []
+    logger.addHandler(OperationHandler(operation=lambda: at_work[-1] if at_work else None))
+    logger.info("nothing yet")
+    at_work.append(tidings.start("First"))
+    logger.info("one")
+    at_work.append(tidings.start("Second"))
+    logger.info("two")
+    for op in at_work:
+        op.complete()
+    assert [lines(reported, op) for op in at_work] == [[("info", "one")], [("info", "two")]]
+
+
+def test_a_queued_operation_is_not_begun_by_a_line(reported: Reported, logger: logging.Logger) -> None:
+    op = tidings.start("Later", queued=True)
+    logger.addHandler(OperationHandler(operation=op))
+    logger.info("before its turn")
+    assert op.state == "queued"
+    op.cancel()
+    assert reported.kinds(op.id) == ["start", "cancelled"]
+
+
+async def test_tasks_have_the_operations_they_were_begun_in(reported: Reported, logger: logging.Logger) -> None:
+    logger.addHandler(OperationHandler())
+
+    async def one(number: int) -> tidings.Operation:
+        async with tidings.operation(f"Task {number}") as op:
+            for _ in range(3):
+                logger.info("in %d", number)
+                await asyncio.sleep(0)
+                await asyncio.to_thread(logger.warning, "beside %d", number)
+        return op
+
+    for number, op in enumerate(await asyncio.gather(*map(one, range(5)))):
+        assert lines(reported, op) == [("info", f"in {number}"), ("warning", f"beside {number}")] * 3
+
+
+def test_behind_a_queue_the_filter_says_whose_a_record_is(reported: Reported, logger: logging.Logger) -> None:
+    records: queue.Queue[Any] = queue.Queue()
+    sender = logging.handlers.QueueHandler(records)
+    sender.addFilter(OperationFilter())
+    logger.addHandler(sender)
+    listener = logging.handlers.QueueListener(records, OperationHandler())
+    with tidings.operation("Queue") as op:
+        logger.info("first")
+        with tidings.operation("Part") as part:
+            logger.info("second")
+        try:
+            int("x")
+        except ValueError:
+            logger.exception("third")
+        listener.start()
+        listener.stop()  # when everything in the queue is handled
+    assert lines(reported, part) == []  # it had ended
+    first, third = lines(reported, op)
+    assert first == ("info", "first")
+    assert third[1].startswith("third\nTraceback")
+
+
+def test_it_is_configured_by_a_dictionary(reported: Reported) -> None:
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"short": {"format": "[%(levelname)s] %(message)s"}},
+            "handlers": {
+                "operation": {
+                    "class": "tidings.integrations.logging.OperationHandler",
+                    "level": "INFO",
+                    "formatter": "short",
+                    "burst": 5,
+                    "per_second": TRICKLE,
+                }
+            },
+            "loggers": {"shop.orders": {"handlers": ["operation"], "level": "DEBUG", "propagate": False}},
+        }
+    )
+    logger = logging.getLogger("shop.orders")
+    with tidings.operation("Configured") as op:
+        logger.debug("too low")
+        for number in range(6):
+            logger.warning("%d", number)
+    assert lines(reported, op) == [
+        *(("warning", f"[WARNING] {number}") for number in range(5)),
+        ("warning", "… and 1 more"),
+    ]
+    logger.removeHandler(logger.handlers[0])
+
+
+def test_a_flood_is_cut_off_and_counted(reported: Reported, logger: logging.Logger) -> None:
+    logger.addHandler(OperationHandler(burst=8, per_second=TRICKLE))
+    with tidings.operation("Flood") as op:
+        for number in range(10_000):
+            logger.info("%d", number)
+        logger.error("seen nevertheless")
+    assert lines(reported, op) == [
+        *(("info", f"{number}") for number in range(6)),
+        ("error", "seen nevertheless"),
+        ("info", "… and 9,994 more"),
+    ]
+
+
+def test_flushing_counts_at_once(reported: Reported, logger: logging.Logger) -> None:
+    handler = OperationHandler(burst=4, per_second=TRICKLE)
+    logger.addHandler(handler)
+    with tidings.operation("Flush") as op:
+        for number in range(5):
+            logger.info("%d", number)
+        handler.flush()
+        handler.flush()
+    assert [message for _, message in lines(reported, op)] == ["0", "1", "2", "… and 2 more"]
+
+
+def test_the_next_attempt_has_an_allowance_of_its_own(reported: Reported, logger: logging.Logger) -> None:
+    logger.addHandler(OperationHandler(burst=4, per_second=TRICKLE))
+    op = tidings.operation("Again")
+    for _ in range(2):
+        with op:
+            for number in range(4):
+                logger.info("%d", number)
+    assert [message for _, message in lines(reported, op)] == ["0", "1", "2", "… and 1 more"] * 2
+
+
+def test_what_is_logged_while_a_line_is_told_makes_no_other(reported: Reported, logger: logging.Logger) -> None:
+    root = logging.getLogger()
+    handler = OperationHandler()
+    root.addHandler(handler)
+
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        root.warning("redacting %s", payload["operation_id"])
+        return payload
+
+    try:
+        with tidings.operation("Redact", redact=redact) as op:
+            root.warning("one")
+            logging.getLogger("tidings.producer").warning("of tidings")
+            logging.getLogger("tidingsboard").warning("not of tidings")
+    finally:
+        root.removeHandler(handler)
+    told = [message for _, message in lines(reported, op) if not message.startswith("redacting")]
+    assert told == ["one", "not of tidings"]
+    assert len(lines(reported, op)) <= 4
+
+
+def test_reporting_in_one_thread_and_logging_in_another_do_not_wait_for_each_other(
+    reported: Reported, logger: logging.Logger
+) -> None:
+    """`redact` logs with the operation's lock held, while other threads log and want that lock."""
+    logger.addHandler(OperationHandler(burst=100_000))
+
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        logger.debug("seen")
+        return payload
+
+    def log(op: tidings.Operation) -> None:
+        with op.child("Part"):
+            for _ in range(300):
+                logger.info("line")
+
+    with tidings.operation("Both", redact=redact) as op:
+        fallback = OperationHandler(operation=op)
+        logger.addHandler(fallback)
+        threads = [threading.Thread(target=log, args=(op,), daemon=True) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for number in range(300):
+            op.progress(number / 3)
+            op.log("own")
+        for thread in threads:
+            thread.join(TIMEOUT_S)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_record_that_cannot_be_formatted_is_the_logging_modules_to_tell(
+    reported: Reported, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger.addHandler(OperationHandler())
+    with tidings.operation("Bad") as op:
+        logger.info("%d", "no number")
+        logger.info("goes on")
+    assert "Logging error" in capsys.readouterr().err
+    assert lines(reported, op) == [("info", "goes on")]
+
+
+class TestAllowance:
+    def test_a_burst_passes_and_time_refills_it(self) -> None:
+        allowance = Allowance(burst=4, per_second=1)
+        assert [allowance.take(logging.ERROR, 0.0) for _ in range(5)] == [True] * 4 + [False]
+        assert not allowance.take(logging.ERROR, 0.5)
+        assert allowance.take(logging.ERROR, 1.0)
+        assert allowance.due
+        assert allowance.shed() == (2, logging.ERROR)
+        assert not allowance.due
+
+    def test_warnings_have_a_quarter_to_themselves(self) -> None:
+        allowance = Allowance(burst=8, per_second=1)
+        assert sum(allowance.take(logging.INFO, 0.0) for _ in range(100)) == 6
+        assert sum(allowance.take(logging.WARNING, 0.0) for _ in range(100)) == 2
+
+    def test_what_is_missing_is_missing_in_one_place(self) -> None:
+        """After shedding, a second's worth is gathered, then told with the count before it."""
+        allowance = Allowance(burst=100, per_second=10)
+        passed: list[int] = []
+        for tick in range(1_000):
+            if allowance.take(logging.INFO, tick / 100):
+                passed.append(tick)
+                assert allowance.due == (tick - passed[-2] > 1 if len(passed) > 1 else False)
+                if allowance.due:
+                    allowance.shed()
+        gaps = [later - earlier for earlier, later in pairwise(passed) if later - earlier > 1]
+        assert len(gaps) in (8, 9)
+        assert min(gaps) >= 90
+        assert len(passed) <= 75 + 10 * 10
+
+    def test_counts_among_warnings_come_once_a_second(self) -> None:
+        allowance = Allowance(burst=4, per_second=10)
+        counts = 0
+        for tick in range(1_000):
+            allowance.take(logging.WARNING, tick / 100)
+            if allowance.due:
+                counts += 1
+                assert allowance.shed()[0] > 0
+        assert 8 <= counts <= 10
