@@ -15,6 +15,7 @@ from tidings.client.publications import Draft
 from tidings.client.publisher import Publisher
 from tidings.contract.commands import Attached, CancelAnswer, CancelPush, Claim
 from tidings.contract.contract import Contract
+from tidings.contract.payloads import encode_payload
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import CommandRefused, TidingsError
 from tidings.producer.spool_file import SpoolFile
@@ -87,7 +88,7 @@ async def adopt(file: SpoolFile, options: LinkOptions, contract: Contract, *, ur
     counts = {"sent": 0, "known": 0, "refused": 0}
     error: TidingsError | None = None
     try:
-        async with asyncio.timeout(timeout_s):
+        async with publisher.link.timeout(timeout_s):
             await publisher.wait_live()
             results = await _send(publisher, _in_order(kept, heir.again))
         for event_id, result in results:
@@ -200,7 +201,7 @@ def _next_attempt(end: Kept) -> Draft:
     # The same whoever sends it, and however often: it is stored once.
     event_id = hashlib.sha256(f"again {end.draft.event_id}".encode()).hexdigest()[:32]
     return msgspec.structs.replace(
-        end.draft, type=MessageType.OPERATION_START.value, data=Raw(bytes(end.again)), event_id=event_id
+        end.draft, type=MessageType.OPERATION_START.value, data=Raw(encode_payload(end.again)), event_id=event_id
     )
 
 

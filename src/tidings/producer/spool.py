@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from tidings.client.publications import Draft
-from tidings.contract.payloads import OperationStartData, encode_payload
+from tidings.contract.payloads import OperationStartData
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.spool_file import SpoolFile
 from tidings.producer.spool_folder import VARIABLE, SpoolOptions, folders, usable_folder
@@ -44,8 +44,7 @@ class Spool:
             attempt: The attempt that it ends.
             again: How the next attempt begins, where the hub has given this one up by then.
         """
-        encoded = None if again is None else encode_payload(again)
-        kept = Kept(draft=draft, attempt=attempt, again=encoded)  # type: ignore[arg-type]
+        kept = Kept(draft=draft, attempt=attempt, again=again)
         try:
             with self._lock:
                 if self._ended:
@@ -78,9 +77,9 @@ class Spool:
 
     def abandon(self) -> None:
         """Close it in a forked child, whatever another thread of the parent was doing with it."""
-        self._ended = True
-        if self._file is not None:
-            self._file.abandon()
+        file, self._file, self._ended = self._file, None, True
+        if file is not None:
+            file.abandon()
 
     def _create(self) -> SpoolFile:
         try:

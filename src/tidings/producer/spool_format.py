@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Iterable
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from tidings.client.publications import Draft
+from tidings.contract.payloads import OperationStartData
 
 _FORMAT = 1
 SUFFIX = ".ndjson"
@@ -29,7 +30,7 @@ class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
     draft: Draft
     attempt: int | None = None
     """The attempt that it ends, as far as that is known."""
-    again: Raw | None = None
+    again: OperationStartData | None = None
     """The start of the next attempt, for an end that comes after the hub has given this one up."""
 
 

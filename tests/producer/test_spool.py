@@ -1,0 +1,122 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from tests.producer.drafts import draft, event_id
+
+from tidings.contract.payloads import OperationStartData
+from tidings.exceptions import ConfigError, TidingsError
+from tidings.producer.spool import Spool
+from tidings.producer.spool_folder import SpoolOptions
+from tidings.producer.spool_format import read_lines
+
+
+def made(folder: Path, troubles: list[TidingsError], **more: int) -> Spool:
+    return Spool(SpoolOptions(folder=folder, **more), "ws://hub/ws", "p-1", troubles.append)
+
+
+def pending(folder: Path) -> list[str]:
+    (path,) = folder.iterdir()
+    return list(read_lines(path.read_bytes())[1])
+
+
+def test_nothing_is_made_before_there_is_something_to_keep(tmp_path: Path) -> None:
+    troubles: list[TidingsError] = []
+    spool = made(tmp_path / "spool", troubles)
+    spool.done(event_id(1))
+    spool.close()
+    assert not (tmp_path / "spool").exists()
+    assert troubles == []
+
+
+def test_an_end_is_kept_with_what_may_have_to_come_before_it(tmp_path: Path) -> None:
+    spool = made(tmp_path, [])
+    again = OperationStartData(operation_id="op-1", name="import", resumes="op-1")
+    spool.keep(draft(1, "operation:complete"), attempt=3, again=again)
+    (path,) = tmp_path.iterdir()
+    header, kept = read_lines(path.read_bytes())
+    assert header is not None
+    assert (header.producer_id, header.pid, header.url) == ("p-1", os.getpid(), "ws://hub/ws")
+    end = kept[event_id(1)]
+    assert (end.attempt, end.again) == (3, again)
+    spool.done(event_id(1))
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_once_and_costs_nothing_more(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    troubles: list[TidingsError] = []
+    spool = made(blocked, troubles)
+    for number in range(3):
+        spool.keep(draft(number))
+        spool.done(event_id(number))
+    spool.close()
+    (trouble,) = troubles
+    assert isinstance(trouble, ConfigError)
+    assert trouble.option == "spool"
+    assert "TIDINGS_SPOOL" in trouble.hint
+
+
+def test_one_producer_keeps_no_more_than_its_share_and_says_so(tmp_path: Path) -> None:
+    troubles: list[TidingsError] = []
+    spool = made(tmp_path, troubles, bytes_of_one=10_000)
+    for number in range(200):
+        spool.keep(draft(number))
+        (path,) = tmp_path.iterdir()
+        assert path.stat().st_size <= 10_500
+    kept = pending(tmp_path)
+    assert kept == [event_id(number) for number in range(200 - len(kept), 200)], "the newest stay"
+    assert len(kept) > 20
+    assert "oldest" in str(troubles[0])
+    spool.close()
+
+
+def test_a_busy_producer_whose_hub_takes_everything_is_never_full(tmp_path: Path) -> None:
+    troubles: list[TidingsError] = []
+    spool = made(tmp_path, troubles, bytes_of_one=10_000)
+    spool.keep(draft(0))
+    for number in range(1, 500):
+        spool.keep(draft(number))
+        spool.done(event_id(number))
+    assert pending(tmp_path) == [event_id(0)]
+    assert troubles == []
+    spool.close()
+
+
+def test_many_threads_may_keep(tmp_path: Path) -> None:
+    spool = made(tmp_path, [])
+
+    def keep(first: int) -> None:
+        for number in range(first, first + 50):
+            spool.keep(draft(number))
+            if number % 2:
+                spool.done(event_id(number))
+
+    threads = [threading.Thread(target=keep, args=(first,)) for first in (0, 50, 100, 150)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(pending(tmp_path)) == [event_id(number) for number in range(0, 200, 2)]
+    spool.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_lets_go_of_it_and_the_parents_lock_holds(tmp_path: Path) -> None:
+    spool = made(tmp_path, [])
+    spool.keep(draft(1))
+    if (pid := os.fork()) == 0:
+        try:
+            spool.abandon()
+            spool.keep(draft(2))
+            spool.close()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    spool.keep(draft(3))
+    assert pending(tmp_path) == [event_id(1), event_id(3)]
+    spool.close()
