@@ -3,9 +3,11 @@
 import os
 import secrets
 import uuid
+from collections.abc import Callable
 
 from tidings.cli.run.reporter import Mention
 from tidings.contract.codes import error_data
+from tidings.contract.commands import CancelAnswer, CancelPush
 from tidings.contract.payloads import (
     OperationCancelledData,
     OperationCompleteData,
@@ -30,23 +32,39 @@ _MAX_TEXT = 2_000
 class OperationReporter:
     """A `tidings.cli.run.reporter.Reporter` that publishes one operation.
 
+    The operation is held: when this process dies, the hub ends it as `producer_lost`, and whoever wants it to end asks
+    us.
+
     Args:
         url: Where the hub is; None is the environment's, or one on this machine.
+        on_cancel: Called with the reason, and with who asks, either of which may be empty, when somebody wants the
+            command to end; in another thread.
+        lease_s: How long the operation outlives our connection; by default what the hub says.
 
     Raises:
-        ConfigError: `url` is no address.
+        ConfigError: `url` is no address, or `lease_s` not from 1 to 86,400.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        on_cancel: Callable[[str, str], None] | None = None,
+        lease_s: float | None = None,
+    ) -> None:
         self.operation_id = str(uuid.uuid4())
         self._trace_id = secrets.token_hex(16)
         self._mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
         self._trouble: TidingsError | None = None
         self._percent = 0.0
-        self._outbox = Outbox(url, on_trouble=self._tell)
+        self._on_cancel = on_cancel
+        self._outbox = Outbox(url, lease_s=lease_s, on_trouble=self._tell)
 
     def started(self, name: str, host: str, pid: int, command: str, user: str, total_steps: int | None = None) -> None:
         """See `Reporter.started`."""
+        self._outbox.hold(
+            self.operation_id, trace_id=self._trace_id, on_cancel=self._cancel if self._on_cancel is not None else None
+        )
         self._put(
             MessageType.OPERATION_START,
             OperationStartData(
@@ -78,14 +96,14 @@ class OperationReporter:
 
     def completed(self, duration_ms: int) -> None:
         """See `Reporter.completed`."""
-        self._put(
+        self._end(
             MessageType.OPERATION_COMPLETE,
             OperationCompleteData(operation_id=self.operation_id, duration_ms=duration_ms),
         )
 
     def failed(self, code: str, message: str, details: str, hint: str) -> None:
         """See `Reporter.failed`."""
-        self._put(
+        self._end(
             MessageType.OPERATION_FAILED,
             OperationFailedData(
                 operation_id=self.operation_id,
@@ -98,11 +116,13 @@ class OperationReporter:
             ),
         )
 
-    def cancelled(self, reason: str) -> None:
+    def cancelled(self, reason: str, cancelled_by: str = "") -> None:
         """See `Reporter.cancelled`."""
-        self._put(
+        self._end(
             MessageType.OPERATION_CANCELLED,
-            OperationCancelledData(operation_id=self.operation_id, reason=_writable(reason)),
+            OperationCancelledData(
+                operation_id=self.operation_id, reason=_writable(reason), cancelled_by=cancelled_by or None
+            ),
         )
 
     def close(self) -> None:
@@ -111,6 +131,15 @@ class OperationReporter:
         left = self._outbox.close(_HOPELESS_FLUSH_S if hopeless else FLUSH_S)
         if left:
             self._mention(f"the hub did not take the end of this run within {FLUSH_S:g} s.")
+
+    def _end(self, type: MessageType, payload: Payload) -> None:
+        self._put(type, payload)
+        self._outbox.release(self.operation_id)
+
+    def _cancel(self, push: CancelPush) -> CancelAnswer:
+        if self._on_cancel is not None:
+            self._on_cancel(push.reason or "", push.cancelled_by or "")
+        return CancelAnswer(verdict="stopping")
 
     def _put(self, type: MessageType, payload: Payload) -> None:
         self._outbox.put_nowait(type, payload, trace_id=self._trace_id)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tidings.cli.durations import MAX_GRACE_S, MAX_LEASE_S, read_duration
 from tidings.cli.target import UrlOption
 from tidings.exceptions import ConfigError
 
@@ -19,6 +20,18 @@ def run(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="What watchers see. Default: the command.", show_default=False)
     ] = None,
+    grace: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="When it is cancelled from elsewhere: between SIGTERM and SIGKILL."),
+    ] = "10s",
+    lease: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How long after our death the operation has failed. Default: the hub's.",
+            show_default=False,
+        ),
+    ] = None,
     url: UrlOption = None,
 ) -> None:
     """Run a command, and show its progress to whoever watches.
@@ -29,10 +42,13 @@ def run(
         raise ConfigError("no command was given", option="command", hint="Write it like: tidings run -- make test")
     from tidings.cli.reporting import OperationReporter
     from tidings.cli.run import run_command
+    from tidings.cli.run.cancellation import Cancellation
 
-    reporter = OperationReporter(url)
+    cancellation = Cancellation(read_duration("grace", grace, 0.0, MAX_GRACE_S))
+    lease_s = None if lease is None else read_duration("lease", lease, 1.0, MAX_LEASE_S)
+    reporter = OperationReporter(url, on_cancel=cancellation.ask, lease_s=lease_s)
     try:
-        code = run_command(command, reporter, name=name)
+        code = run_command(command, reporter, name=name, cancellation=cancellation)
     finally:
         # Who presses Ctrl-C once more does not want to wait for the hub.
         with contextlib.suppress(KeyboardInterrupt):

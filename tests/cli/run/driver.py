@@ -30,8 +30,8 @@ class FileReporter:
     def failed(self, code: str, message: str, details: str, hint: str) -> None:
         self._write("failed", code=code, message=message, details=details, hint=hint)
 
-    def cancelled(self, reason: str) -> None:
-        self._write("cancelled", reason=reason)
+    def cancelled(self, reason: str, cancelled_by: str = "") -> None:
+        self._write("cancelled", reason=reason, cancelled_by=cancelled_by)
 
 
 class BrokenReporter(FileReporter):

@@ -43,7 +43,7 @@ class RecordingReporter:
     def failed(self, code: str, message: str, details: str, hint: str) -> None:
         self._note("failed", details)
 
-    def cancelled(self, reason: str) -> None:
+    def cancelled(self, reason: str, cancelled_by: str = "") -> None:
         self._note("cancelled", reason)
 
 

@@ -106,7 +106,11 @@ def test_ctrl_c_interrupts_the_command_and_cancels_the_operation(tmp_path: Path)
         screen.wait_for(b"ready")
         screen.type(b"\x03")
         assert screen.wait_for_end() == 128 + signal.SIGINT
-    assert calls(tmp_path / "report")[-1] == {"call": "cancelled", "reason": "interrupted by Ctrl-C or SIGINT"}
+    assert calls(tmp_path / "report")[-1] == {
+        "call": "cancelled",
+        "reason": "interrupted by Ctrl-C or SIGINT",
+        "cancelled_by": "",
+    }
 
 
 def test_ctrl_c_does_not_end_a_command_that_handles_it(tmp_path: Path) -> None:

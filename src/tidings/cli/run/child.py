@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
@@ -50,6 +51,9 @@ class Child(Protocol):
 
     def send(self, number: int) -> None:
         """Pass a signal on to it, as if it had been sent to the command alone."""
+
+    def end(self, number: int) -> bool:
+        """Send a signal to it and to all that it has started; return whether any of it is left. 0 looks only."""
 
     def end_output(self) -> None:
         """Have the passing on of its output end; call it after its end."""
@@ -163,6 +167,23 @@ def _not_started(program: str, error: OSError) -> CommandNotStarted:
     reason = f"{program}: {(error.strerror or str(error)).lower()}"
     hint = "Check that it is a program and that you may execute it (chmod +x)."
     return CommandNotStarted(NOT_EXECUTABLE, "command_not_executable", reason, hint)
+
+
+def signal_group(group: int, number: int) -> bool:
+    """Send a signal to a process group, 0 to look only, and return whether any of it is left."""
+    if sys.platform == "win32":
+        return False
+    try:
+        os.killpg(group, number)
+        if number in (signal.SIGTERM, signal.SIGHUP):
+            # Who is stopped acts on it only once it goes on.
+            os.killpg(group, signal.SIGCONT)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # macOS says so of processes that have ended and were not fetched; elsewhere they are another user's.
+        return sys.platform != "darwin"
+    return True
 
 
 def descriptor(stream: IO[bytes] | None) -> int:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from tidings.cli.run.cancellation import Cancellation
 from tidings.cli.run.child import Child, CommandNotStarted, Ending
 from tidings.cli.run.listener import Listener
 from tidings.cli.run.message import MAX_LABEL, cut
@@ -21,7 +22,13 @@ from tidings.cli.run.signals import Signals
 _MAX_COMMAND = 2_000
 
 
-def run_command(command: Sequence[str], reporter: Reporter, *, name: str | None = None) -> int:
+def run_command(
+    command: Sequence[str],
+    reporter: Reporter,
+    *,
+    name: str | None = None,
+    cancellation: Cancellation | None = None,
+) -> int:
     """Run a command with its output passed through and its progress reported, and return its exit code.
 
     On a terminal the command gets one, elsewhere pipes. Must be called in the main thread, where signals arrive.
@@ -30,6 +37,7 @@ def run_command(command: Sequence[str], reporter: Reporter, *, name: str | None 
         command: Program and arguments, at least the program.
         reporter: Receiver of what happens; an exception in it is mentioned once on stderr and changes nothing else.
         name: Name of the operation; by default the program and its arguments, cut.
+        cancellation: How somebody else has the command end.
 
     Returns:
         The command's exit code; 128 + the signal's number if it was killed; 127 if it was not found and 126 if it
@@ -37,6 +45,7 @@ def run_command(command: Sequence[str], reporter: Reporter, *, name: str | None 
     """
     mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
     listener = Listener(reporter, mention)
+    cancellation = cancellation or Cancellation()
     with Signals() as signals:
         began = time.monotonic()
         try:
@@ -48,7 +57,9 @@ def run_command(command: Sequence[str], reporter: Reporter, *, name: str | None 
             listener.post(lambda: _report_start(reporter, command, name, child.pid))
             child.start()
             signals.direct(child.send)
-            ending = Ending(signals.wait_for(child.poll))
+            cancellation.on_ask(signals.notify)
+            ending = Ending(signals.wait_for(lambda: _ended(child, cancellation), cancellation.due_in))
+            signals.wait_for(lambda: cancellation.is_complete(child) or None, cancellation.look_in)
             # Nothing is left to pass a signal on to; what it can still end is the wait for whoever reads our output.
             signals.direct(lambda _: child.abandon_output())
             child.end_output()
@@ -56,8 +67,17 @@ def run_command(command: Sequence[str], reporter: Reporter, *, name: str | None 
         finally:
             child.close()
         duration_ms = round((time.monotonic() - began) * 1000)
-        listener.finish(lambda tail: _report_end(reporter, ending, signals.explain(ending.status), duration_ms, tail))
+        stopped = signals.explain(ending.status)
+        listener.finish(lambda tail: _report_end(reporter, ending, cancellation, stopped, duration_ms, tail))
         return ending.exit_code
+
+
+def _ended(child: Child, cancellation: Cancellation) -> int | None:
+    """Return the command's exit status if it has ended, else send it what is due."""
+    status = child.poll()
+    if status is None:
+        cancellation.pursue(child)
+    return status
 
 
 def _start(command: Sequence[str], listener: Listener, signals: Signals) -> Child:
@@ -88,9 +108,15 @@ def _report_start(reporter: Reporter, command: Sequence[str], name: str | None, 
     reporter.started(name or cut(short, MAX_LABEL), socket.gethostname(), pid, cut(line, _MAX_COMMAND), _user())
 
 
-def _report_end(reporter: Reporter, ending: Ending, cancelled: str | None, duration_ms: int, tail: str) -> None:
-    if cancelled is not None:
-        reporter.cancelled(cancelled)
+def _report_end(
+    reporter: Reporter, ending: Ending, cancellation: Cancellation, stopped: str | None, duration_ms: int, tail: str
+) -> None:
+    wish = cancellation.fulfilled
+    if wish is not None:
+        # Whatever its exit code: a service that is told to end and does so well is no job that was done.
+        reporter.cancelled(cancellation.reason, wish.cancelled_by)
+    elif stopped is not None:
+        reporter.cancelled(stopped)
     elif ending.status == 0:
         reporter.completed(duration_ms)
     else:

@@ -5,7 +5,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from tidings.cli.run.output import INTERVAL_S, OutputReader, Source
+from tidings.cli.run.course import Course
+from tidings.cli.run.output import INTERVAL_S, OutputReader, Reading, Source
 from tidings.cli.run.reporter import Reporter, guarded
 
 # Output waiting to be read. A command that prints faster than we read loses the oldest of it to the reading, never to
@@ -33,6 +34,7 @@ class Listener:
         self._reporter = reporter
         self._mention = mention
         self._reader = OutputReader(time.monotonic)
+        self._course = Course()
         self._wake = threading.Condition()
         self._calls: deque[Callable[[], None]] = deque()
         self._chunks: deque[tuple[bytes, Source]] = deque()
@@ -130,13 +132,15 @@ class Listener:
 
     def _read(self, chunks: list[tuple[bytes, Source]]) -> None:
         for data, source in chunks:
-            for reading in self._reader.feed(data, source):
-                self._reporter.progress(reading.percent, reading.current_step, reading.total_steps, reading.message)
+            self._tell(self._reader.feed(data, source))
 
     def _settle(self) -> None:
-        for reading in self._reader.settle():
-            self._reporter.progress(reading.percent, reading.current_step, reading.total_steps, reading.message)
+        self._tell(self._reader.settle())
 
     def _read_rest(self) -> None:
-        for reading in self._reader.finish():
-            self._reporter.progress(reading.percent, reading.current_step, reading.total_steps, reading.message)
+        self._tell(self._reader.finish())
+
+    def _tell(self, readings: list[Reading]) -> None:
+        for reading in readings:
+            percent = self._course.percent_of(reading)
+            self._reporter.progress(percent, reading.current_step, reading.total_steps, reading.message)

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from tidings.cli.run.child import descriptor, spawn
+from tidings.cli.run.child import descriptor, signal_group, spawn
+from tidings.cli.run.kin import Kin
 from tidings.cli.run.output import Source
 from tidings.cli.run.relay import Relay
 
@@ -45,6 +46,7 @@ class PipedChild:
             env=env,
             process_group=None if self._shares_group or sys.platform == "win32" else 0,
         )
+        self._kin = Kin(self._process.pid)
         self._relays = [
             Relay(descriptor(self._process.stdout), STDOUT, lambda data: read(data, Source.STDOUT), notify),
             Relay(descriptor(self._process.stderr), STDERR, lambda data: read(data, Source.STDERR), notify),
@@ -78,9 +80,27 @@ class PipedChild:
                 self._process.terminate()
             return
         if not self._shares_group:
-            _signal_group(self._process.pid, number)
+            signal_group(self._process.pid, number)
         elif number not in (signal.SIGINT, signal.SIGQUIT):
             self._process.send_signal(number)
+
+    def end(self, number: int) -> bool:
+        """Send a signal to it and to all that it has started; return whether any of it is left. 0 looks only.
+
+        Of a group that is also ours, and a pipeline's, only the command's own family is meant.
+        """
+        if sys.platform == "win32":
+            if number:
+                self._process.terminate()
+            return self._process.poll() is None
+        if not self._shares_group:
+            return signal_group(self._process.pid, number)
+        if number and self._process.poll() is None:
+            self._kin.look()
+        left = self._kin.send(number)
+        if number == signal.SIGTERM:
+            self._kin.send(signal.SIGCONT)
+        return left
 
     def end_output(self) -> None:
         """Have the passing on of its output end; others who hold the pipes open are not waited for."""
@@ -101,15 +121,6 @@ class PipedChild:
         """Give back what the relays hold."""
         for relay in self._relays:
             relay.close()
-
-
-def _signal_group(group: int, number: int) -> None:
-    if sys.platform != "win32":
-        try:
-            os.killpg(group, number)
-        except ProcessLookupError:
-            # It ended meanwhile, and nobody of its group is left.
-            return
 
 
 def _in_foreground() -> bool:

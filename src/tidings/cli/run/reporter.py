@@ -30,8 +30,7 @@ class Reporter(Protocol):
         """Note how far the command is.
 
         Args:
-            percent: 0-100, of the whole run where its number of steps is known, else of the current step; None where
-                the output does not say.
+            percent: 0-100, of the whole run; it never falls. None where nobody knows how much is left.
             current_step: Name of the step, empty if there is none.
             total_steps: Number of steps, 0 if unknown.
             message: The last line of output.
@@ -50,8 +49,13 @@ class Reporter(Protocol):
             hint: What to do about it.
         """
 
-    def cancelled(self, reason: str) -> None:
-        """Note that the command ended because it was told to."""
+    def cancelled(self, reason: str, cancelled_by: str = "") -> None:
+        """Note that the command ended because it was told to.
+
+        Args:
+            reason: Why, in words.
+            cancelled_by: Who wanted it, where that is known.
+        """
 
 
 class Mention:

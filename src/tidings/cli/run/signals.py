@@ -71,10 +71,16 @@ class Signals:
         with contextlib.suppress(OSError):
             self._sender.send(b"\0")
 
-    def wait_for(self, condition: Callable[[], T | None]) -> T:
-        """Return what `condition` returns once that is not None; it is asked after each signal and `notify`."""
+    def wait_for(self, condition: Callable[[], T | None], due_in: Callable[[], float | None] = lambda: None) -> T:
+        """Return what `condition` returns once that is not None.
+
+        Args:
+            condition: Asked after each signal and `notify`.
+            due_in: After how many seconds it is to be asked at the latest; None is not before those.
+        """
         while (value := condition()) is None:
-            select.select([self._receiver], [], [], _POLL_S)
+            waits = [seconds for seconds in (due_in(), _POLL_S) if seconds is not None]
+            select.select([self._receiver], [], [], min(waits, default=None))
             with contextlib.suppress(BlockingIOError):
                 self._receiver.recv(4096)
         return value

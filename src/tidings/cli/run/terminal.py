@@ -11,7 +11,7 @@ import termios
 import tty
 from collections.abc import Callable, Sequence
 
-from tidings.cli.run.child import descriptor, spawn
+from tidings.cli.run.child import descriptor, signal_group, spawn
 from tidings.cli.run.keyboard import Keyboard
 from tidings.cli.run.output import Source
 from tidings.cli.run.relay import Relay
@@ -112,11 +112,11 @@ class TerminalChild:
 
     def send(self, number: int) -> None:
         """Pass a signal on to the command's process group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-            if number in (signal.SIGTERM, signal.SIGHUP):
-                # A stopped command acts on it only once it goes on.
-                os.killpg(self._process.pid, signal.SIGCONT)
+        signal_group(self._process.pid, number)
+
+    def end(self, number: int) -> bool:
+        """Send a signal to its process group; return whether any of it is left. 0 looks only."""
+        return signal_group(self._process.pid, number)
 
     def end_output(self) -> None:
         """Have the passing on of its output end; others who hold its terminal open are not waited for."""

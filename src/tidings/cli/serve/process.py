@@ -71,6 +71,8 @@ class HubProcess:
             self._open_log,
             config=HubConfig(
                 heartbeat_s=settings.heartbeat,
+                lease_s=settings.lease,
+                unattended_s=settings.unattended,
                 max_connections=max_connections,
                 retention=self._retention,
             ),

@@ -53,6 +53,7 @@ class Option:
 
 
 _LOGS, _LIMITS, _KEPT, _ACCESS = "Logging", "Limits", "What is kept", "Who may connect"
+_OPERATIONS = "Operations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,15 @@ class ServeSettings:
     heartbeat: Annotated[
         float, About(Duration(1, 3600), "How often idle connections show a sign of life.", _LIMITS)
     ] = _HUB.heartbeat_s
+    lease: Annotated[
+        float, About(Duration(1, _DAY_S), "How long an operation outlives its producer's connection.", _OPERATIONS)
+    ] = _HUB.lease_s
+    unattended: Annotated[
+        float,
+        About(
+            Duration(0, _CENTURY_S), "After it a silent operation without a lease has failed; 0 is never.", _OPERATIONS
+        ),
+    ] = _HUB.unattended_s
     grace: Annotated[
         float, About(Duration(0.1, 3600), "How long an end may take before connections are cut.", _LIMITS)
     ] = 5.0
