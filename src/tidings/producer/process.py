@@ -52,11 +52,16 @@ class Process:
                 transport = self._transports.get((address, token))
                 if transport is None:
                     transport = self._transports[address, token] = _open(address, token)
-                    self._register()
+                self._register()
             return transport, address
         except ConfigError as error:
             REMARKS.misconfigured(error)
             return Nowhere(), ""
+
+    @property
+    def running(self) -> "list[Operation]":
+        """The operations that have begun here and not ended."""
+        return list(self._running)
 
     def began(self, operation: "Operation") -> None:
         """Note that an operation runs; see that it ends before the process does."""

@@ -1,0 +1,31 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.client.hub_server import HubServer
+from tests.producer.reported import Reported
+
+from tidings.producer.process import PROCESS
+
+
+@pytest.fixture(autouse=True)
+def own_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test leaves unsent is no other's to send."""
+    monkeypatch.setenv("TIDINGS_SPOOL", str(tmp_path / "spool"))
+    for name in ("TIDINGS_URL", "TIDINGS_TOKEN", "TIDINGS_DISABLED", "TIDINGS_QUIET", "TRACEPARENT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def reported(own_spool: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reported]:
+    """A hub that operations report to by default; afterwards nothing of them is left in this process."""
+    with HubServer() as hub:
+        monkeypatch.setenv("TIDINGS_URL", hub.url)
+        try:
+            yield Reported(hub)
+        finally:
+            left = [operation.name for operation in PROCESS.running]
+            PROCESS.close()
+    assert left == []
+    assert [thread.name for thread in threading.enumerate() if thread.name == "tidings outbox"] == []

@@ -1,0 +1,69 @@
+"""What operations of this process told a real hub."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from tests.client.hub_server import TIMEOUT_S, HubServer
+
+from tidings.contract.envelope import Event
+from tidings.contract.paths import parse_paths
+from tidings.log.base import Page, Query
+from tidings.producer.process import PROCESS
+
+Told = tuple[str, dict[str, Any]]
+"""An event's type and its data."""
+
+
+class Reported:
+    """A hub, and what it was told so far."""
+
+    def __init__(self, hub: HubServer) -> None:
+        self.hub = hub
+
+    def events(self) -> list[Event]:
+        """Return everything in the hub's log, nothing conflated."""
+
+        def read() -> list[Event]:
+            events: list[Event] = []
+            log = self.hub.app.hub.log
+            paths = parse_paths(["*"], self.hub.app.hub.contract.channels)
+            after = 0
+
+            def done(page: Page | Exception) -> None:
+                nonlocal after
+                assert isinstance(page, Page)
+                events.extend(record.event for record in page.records)
+                after = page.scanned
+
+            while after < log.head:
+                log.read(Query(after=after, until=log.head, paths=paths, conflate=False), done)
+            return events
+
+        return self.hub.call(read)
+
+    def told(self, operation_id: str | None = None) -> list[Told]:
+        """Return what has arrived, once everything has; of one operation, or of all."""
+        assert PROCESS.flush(TIMEOUT_S) == 0
+        return [
+            (event.type.removeprefix("operation:"), msgspec.json.decode(event.data))
+            for event in self.events()
+            if operation_id is None or event.key == operation_id
+        ]
+
+    def last(self, operation_id: str | None = None) -> Told:
+        """Return the newest of these."""
+        return self.told(operation_id)[-1]
+
+    def kinds(self, operation_id: str | None = None) -> list[str]:
+        """Return their types, progress left out."""
+        return [kind for kind, _ in self.told(operation_id) if kind != "progress"]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` is true."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
