@@ -342,3 +342,15 @@ def test_a_start_that_is_published_again_is_the_same_start_whatever_came_of_it()
         again = producer.ask("operation:complete", {"operation_id": "op"}, event_id=name + "-end")
         assert again["data"] == {**end["data"], "duplicate": True}
         assert producer.ask("operation:start", {"operation_id": "op"}, event_id=name)["data"]["duplicate"] is True
+
+
+def test_a_lease_that_was_asked_for_is_the_next_attempt_s_too() -> None:
+    hub, producer, _ = start()
+    producer.attach({"operation_id": "op", "lease_s": 2})
+    for attempt in (1, 2):
+        producer.say("start", "op")
+        life = hub.hub.operations.life("op")
+        assert life is not None
+        assert (life.attempt, life.lease_s) == (attempt, 2.0)
+        producer.say("complete", "op")
+        assert producer.attach({"operation_id": "op", "lease_s": 2}) == {"op": "finished"}

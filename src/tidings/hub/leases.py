@@ -164,9 +164,9 @@ class Leases:
         operation_id = claim.operation_id
         life = self._hub.life(operation_id)
         verdict = "held" if life is None else self._verdict(producer, claim, life)
+        if claim.lease_s is not None:  # of what is over, too: the next attempt may begin at once
+            producer.asked[operation_id] = claim.lease_s
         if verdict == "held":
-            if claim.lease_s is not None:
-                producer.asked[operation_id] = claim.lease_s
             if life is not None and life.live:
                 self._hub.hold(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
         return Verdict(
