@@ -22,7 +22,7 @@ OPERATIONS = "channel=operations"
 
 class Data(msgspec.Struct):
     operation_id: str
-    message: str
+    message: str = ""
     """When it was published: nanoseconds of the monotonic clock."""
     progress: float | None = None
 
@@ -49,6 +49,8 @@ class Reader:
         now = time.monotonic_ns()
         for payload in payloads:
             event = DECODE(payload)
+            if event.type == "operation:estimate":  # the hub's own
+                continue
             data = event.data
             self.ages_s.append((now - int(data.message)) / 1e9)
             if event.type == "operation:log":

@@ -17,6 +17,9 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     """How often the hub publishes its own `system:status`; 0 is never."""
     metrics_s: float = 60.0
     """How often it publishes its own `system:metrics`; 0 is never."""
+    estimate_s: float = 5.0
+    """How often it looks at running operations, and publishes an `operation:estimate` of what has changed; 0 is never.
+    Often enough that a remaining time seems to run down."""
     lease_s: float = 30.0
     """How long an operation outlives its producer's connection, where the producer asks for no other: a restart of the
     hub, or of a network, is shorter; a person who waits notices hardly more."""

@@ -17,6 +17,7 @@ from tidings.hub.cancellations import Cancellations
 from tidings.hub.clock import Clock, SteadyWall
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
+from tidings.hub.estimates import Estimates
 from tidings.hub.leases import Leases
 from tidings.hub.staging import Settled, Staging
 from tidings.log.base import Draft, Log, Record, Scheduler
@@ -97,6 +98,7 @@ class Hub:
         """Whether publishers are being told what became of a batch now."""
         self.leases = Leases(self)
         self.cancellations = Cancellations(self, self.leases)
+        self.estimates = Estimates(self)
         event_log.follow(self._tail)
         self.leases.start()
         self._maintain()
