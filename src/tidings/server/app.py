@@ -111,6 +111,7 @@ class HubApp:
         hub = Hub(self._contract, event_log, loop, self._clock, mint, self._config)
         connections = Connections(hub)
         Vitals(hub, connections).start()
+        hub.estimates.start()
         self._running = RunningHub(hub, connections, HubEdge(hub, connections, self.ws_path, self._origins))
 
     def drain(self) -> None:

@@ -122,6 +122,7 @@ class Stage:
             self.config, log=self.log, clock=self.clock, loop=self.loop, contract=self.contract, mint=self._mint
         )
         Vitals(hub.hub, hub.connections).start()
+        hub.hub.estimates.start()
         self._hub = hub
         waiting, self.on_start = self.on_start, {}
         for callback in waiting:
