@@ -81,14 +81,14 @@ class Custody:
         """See `Holder.cancel`."""
         with self._ledger.lock:
             held = self._ledger.holdings.get(push.operation_id)
-        if held is None:
-            return _refused("the program that reports this operation does not run it any more")
-        if held.released:
+            on_cancel = self._ledger.holdings.on_stray_cancel if held is None else held.on_cancel
+        if held is not None and held.released:
             return None
-        if held.on_cancel is None:
-            return _refused("the program that runs this operation cannot be asked to end it")
+        if on_cancel is None:
+            runs = "cannot be asked to end it" if held is not None else "does not run it any more"
+            return _refused(f"the program that reports this operation {runs}")
         try:
-            return held.on_cancel(push)
+            return on_cancel(push)
         except Exception as error:
             logger.exception("an on_cancel callback failed")
             return _refused(f"the program failed to end it: {error}"[:1000])

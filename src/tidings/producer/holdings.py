@@ -63,6 +63,8 @@ class Holdings:
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
         self._unclaimed: dict[str, Held] = {}
+        self.on_stray_cancel: OnCancel | None = None
+        """Answers a wish to cancel what was started here and is held no longer."""
 
     def __len__(self) -> int:
         return len(self._held)

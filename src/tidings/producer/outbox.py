@@ -171,6 +171,16 @@ class Outbox:
         with self._ledger.lock:
             self._ledger.holdings.release(operation_id)
 
+    def answer_strays(self, on_cancel: OnCancel | None) -> None:
+        """Have wishes to cancel what was started here and is held no longer answered by `on_cancel`.
+
+        An operation that is queued for another process is released at once, and its cancel is still asked of the one
+        that has queued it, until it begins. Called on the outbox's own thread, in this process and not in its forked
+        children; without it such wishes are refused.
+        """
+        with self._ledger.lock:
+            self._ledger.holdings.on_stray_cancel = on_cancel
+
     def statistics(self) -> OutboxStatistics:
         """Return the outbox's figures."""
         return self._ledger.statistics()

@@ -158,9 +158,9 @@ class Sender:
                 self._probing = False
                 self._look()
         elif isinstance(failure, CommandRefused) and not failure.recoverable:
-            self._settle(entry, accepted=False)
             if not (failure.refusal in _OVER and entry.key in self._custody.over):
                 self._post.trouble(failure)
+            self._settle(entry, accepted=False)
         else:
             self._ledger.come_back(entry)
             if isinstance(failure, CommandRefused):
@@ -177,9 +177,9 @@ class Sender:
 
     def _hold(self) -> None:
         """Send nothing for a while: what failed comes back first, behind only what was on its way already."""
-        if not self._holding:
+        if not self._holding and self._publisher is not None:
             self._holding = True
-            asyncio.get_running_loop().call_later(_RETRY_S, self._release)
+            self._publisher.link.call_later(_RETRY_S, self._release)
 
     def _release(self) -> None:
         self._holding = False

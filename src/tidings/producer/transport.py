@@ -39,6 +39,13 @@ class Transport(Protocol):
         """Claim an operation no longer than until the hub has its end."""
         ...
 
+    def answer_strays(self, on_cancel: OnCancel | None) -> None:
+        """Have wishes to cancel what was started here and is held no longer answered by `on_cancel`.
+
+        As for operations that this process has queued for others. It is called on the transport's own thread.
+        """
+        ...
+
     def flush(self, timeout_s: float) -> int:
         """Wait until the hub has everything; return how many events it has not."""
         ...
@@ -75,6 +82,9 @@ class Nowhere:
 
     def release(self, operation_id: str) -> None:
         """See `Transport.release`."""
+
+    def answer_strays(self, on_cancel: OnCancel | None) -> None:
+        """See `Transport.answer_strays`."""
 
     def flush(self, timeout_s: float) -> int:
         """See `Transport.flush`."""

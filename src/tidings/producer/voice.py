@@ -76,14 +76,15 @@ class Voice:
         with UNDISTURBED:
             self.transport.release(self._id)
 
-    def start(self, settings: Settings, *, queued: bool, steps: list[str]) -> None:
-        """Say that the operation begins, or that it is queued."""
+    def start(self, settings: Settings, *, queued: bool, steps: list[str], attempt: int | None = None) -> None:
+        """Say that the operation begins, or that it is queued; without `attempt` it may be the next of one that ended."""
         where = origin()
         self._put(
             MessageType.OPERATION_START,
             OperationStartData(
                 operation_id=self._id,
                 name=text(settings.name),
+                attempt=attempt,
                 total_steps=len(steps) or None,
                 steps=steps or None,
                 queued=queued,
@@ -95,7 +96,7 @@ class Voice:
                 user=where.user,
                 metadata=None if settings.metadata is None else _object(jsonable(dict(settings.metadata))),
             ),
-            bare={"queued": queued},
+            bare={"queued": queued} if attempt is None else {"queued": queued, "attempt": attempt},
         )
 
     def progress(self, payload: OperationProgressData) -> None:
