@@ -102,11 +102,11 @@ class Process:
         main = threading.main_thread().ident
         for operation, thread in list(self._running.items()):
             if thread == main:
-                operation._end(Cancelled(reason=REASON))
+                operation._end(_told_to_end(operation))
 
     def _terminate(self) -> None:
         for operation in list(self._running):
-            operation._end(Cancelled(reason=REASON))
+            operation._end(_told_to_end(operation))
         self.flush(_TERM_S)
 
     def _exit(self) -> None:
@@ -143,6 +143,11 @@ class Process:
         self._registered = False
         for operation in running:
             operation._silence()
+
+
+def _told_to_end(operation: "Operation") -> Cancelled:
+    """Return how an operation ends by SIGTERM: as somebody wanted who had asked for its end, and may have sent it."""
+    return operation._cancelling.wish or Cancelled(reason=REASON)
 
 
 def _open(address: str, token: str | None) -> Transport:

@@ -77,7 +77,7 @@ class Voice:
             self.transport.release(self._id)
 
     def start(self, settings: Settings, *, queued: bool, steps: list[str], attempt: int | None = None) -> None:
-        """Say that the operation begins, or that it is queued; without `attempt` it may be the next of one that ended."""
+        """Say that the operation begins, or that it is queued; without `attempt`, as the next where one has ended."""
         where = origin()
         self._put(
             MessageType.OPERATION_START,
