@@ -82,6 +82,7 @@ class Leases:
         """Operations whose end, written by us, is on its way into the log."""
         self.on_attached: list[Callable[[str, Holder], None]] = []
         """Called with a producer and its new connection, once it was answered."""
+        hub.on_operation.append(self._turned)
 
     def start(self) -> None:
         """Give the producers of live operations one whole lease, and begin to look for silent operations."""
@@ -188,6 +189,12 @@ class Leases:
         is_free = life.state is OperationState.QUEUED or life.producer_id in ("", producer.producer_id)
         return "held" if is_free else "lost"
 
+    def _turned(self, status: OperationStatus) -> None:
+        """Forget the lease of an operation that has ended; whoever begins it again asks again."""
+        producer = self._producers.get(status.life.producer_id)
+        if producer is not None and not status.live:
+            producer.asked.pop(status.operation_id, None)
+
     # The lease.
 
     def _wait(self, producer: _Producer, delay: float | None = None) -> None:
@@ -246,7 +253,6 @@ class Leases:
             f"its producer has been gone for {lease_s:g} s",
             "Look at the machine it ran on; start it again, and it goes on as the next attempt.",
         )
-        producer.asked.pop(operation_id, None)
         if operation_id in producer.alerted:
             self._clear_alert(producer, operation_id)
 
