@@ -1,0 +1,335 @@
+"""Celery: each task of an app is an operation, from when it is sent until it has ended.
+
+::
+
+    from celery import Celery
+    import tidings.integrations.celery
+
+    app = Celery("shop", broker="redis://127.0.0.1")
+    tidings.integrations.celery.connect(app)
+
+The operation's id is the task's. It is `queued` when the task is sent, and runs when a worker runs it; a retry is its
+next attempt. Within a task, `tidings.current_operation()` is its operation. Celery's own tasks are left out.
+"""
+
+import fnmatch
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from tidings.integrations.celery_control import Control
+from tidings.integrations.inquiry import Inquiry
+from tidings.producer.bounded import jsonable, text
+from tidings.producer.current import current_operation
+from tidings.producer.operation import Operation
+from tidings.producer.process import PROCESS
+from tidings.producer.quietly import quietly
+from tidings.producer.settings import Redact, is_disabled, settings_of
+from tidings.producer.tracing import current_trace_id
+from tidings.producer.voice import Voice
+
+TRACE_HEADER = "tidings_trace_id"
+PARENT_HEADER = "tidings_parent_id"
+SENT_HEADER = "tidings_sent_at"
+"""When the message was sent, seconds since 1970."""
+_CLOSE_S = 2.0
+"""How long the end of a pool's process may wait for the hub."""
+_ASK_AFTER_S = 1.0
+"""A task that waited less was hardly cancelled meanwhile: the question is not worth its millisecond."""
+
+_connected: "list[TaskReporter]" = []
+
+
+def connect(
+    app: Any,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    name: Callable[[str], str] | None = None,
+    ignore: Collection[str] = ("celery.*",),
+    arguments: bool = False,
+    results: bool = False,
+    redact: Redact | None = None,
+    lease_s: float | None = None,
+    grace_s: float = 5.0,
+) -> "TaskReporter":
+    """Report the tasks of a Celery app, both where they are sent and where they run. Nothing is sent before a task is.
+
+    Args:
+        app: The `celery.Celery`; any number of them, each once.
+        url: Where the hub is; by default the variable TIDINGS_URL, else this machine.
+        token: What the hub knows us by; by default the variable TIDINGS_TOKEN.
+        name: Makes the operation's name of the task's; by default they are the same.
+        ignore: Tasks that are not reported: names, or patterns as of `fnmatch`.
+        arguments: Whether the tasks' arguments are told, as the operation's metadata.
+        results: Whether what tasks return is told.
+        redact: Sees every payload first; see `tidings.operation`.
+        lease_s: How long the hub waits for a worker process that is gone; see `tidings.operation`.
+        grace_s: How long a task that is cancelled may take to end by itself before its process is terminated.
+    """
+    reporter = TaskReporter(
+        app,
+        url=url,
+        token=token,
+        name=name,
+        ignore=ignore,
+        arguments=arguments,
+        results=results,
+        redact=redact,
+        lease_s=lease_s,
+        grace_s=grace_s,
+    )
+    reporter.connect()
+    _connected.append(reporter)
+    return reporter
+
+
+class TaskReporter:
+    """What hears the signals of one app. Made by `connect`, which explains the arguments."""
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        url: str | None,
+        token: str | None,
+        name: Callable[[str], str] | None,
+        ignore: Collection[str],
+        arguments: bool,
+        results: bool,
+        redact: Redact | None,
+        lease_s: float | None,
+        grace_s: float,
+    ) -> None:
+        self.app = app
+        self._url, self._token = url, token
+        self._name = name
+        self._ignore = tuple(ignore)
+        self._arguments, self._results = arguments, results
+        self._redact = redact
+        self._lease_s = lease_s
+        self._runs: dict[str, Operation] = {}
+        self._inquiry = Inquiry(url, token)
+        self._control = Control(app, grace_s)
+
+    def connect(self) -> None:
+        """Hear the signals of Celery from now on."""
+        from celery import signals
+
+        signals.before_task_publish.connect(self._sending, weak=False)
+        signals.task_prerun.connect(self._beginning, weak=False)
+        signals.task_success.connect(self._succeeded, weak=False)
+        signals.task_failure.connect(self._failed, weak=False)
+        signals.task_retry.connect(self._retried, weak=False)
+        signals.task_postrun.connect(self._left, weak=False)
+        signals.task_revoked.connect(self._revoked, weak=False)
+        signals.worker_process_init.connect(self._process_began, weak=False)
+        signals.worker_process_shutdown.connect(self._process_ends, weak=False)
+        self._control.guard_tasks()
+
+    # Where a task is sent.
+
+    @quietly
+    def _sending(
+        self, sender: str = "", headers: dict[str, Any] | None = None, routing_key: str = "", body: Any = None, **_: Any
+    ) -> None:
+        task_id = (headers or {}).get("id")
+        if headers is None or not isinstance(task_id, str) or not self._is_reported(sender):
+            return  # without an id it is a message of Celery 3
+        run = self._runs.get(task_id)
+        around = current_operation()
+        if run is None and around is not None:
+            headers[PARENT_HEADER] = around.id
+        trace_id = around.trace_id if around is not None else headers.get(TRACE_HEADER) or current_trace_id()
+        headers[TRACE_HEADER], headers[SENT_HEADER] = trace_id, time.time()
+        again = headers.get("retries") or 0
+        if run is not None:
+            self._hand_over(run, sender, again)
+        # A number keeps what comes late, behind the task's end, from being its next attempt.
+        attempt = None if run is not None else again + 1
+        facts = {"queue": routing_key or None, "eta": headers.get("eta"), "retries": again or None}
+        if self._arguments and isinstance(body, list | tuple):
+            facts["arguments"] = _arguments(body[0], body[1])
+        self._say_queued(sender, task_id, headers, facts, attempt)
+
+    def _hand_over(self, run: Operation, name: str, again: int) -> None:
+        """End a run whose task has sent itself anew: what comes of it may begin at any moment."""
+        if again > _retries(run):
+            error = sys.exc_info()[1]
+            hint = f"Celery runs it again: retry {again}."
+            run.fail(error or "retry", None if error else "the task asked for a retry", recoverable=True, hint=hint)
+        else:  # Task.replace()
+            run.complete(message=f"replaced by {name}")
+
+    def _say_queued(
+        self, name: str, task_id: str, headers: Mapping[str, Any], facts: Mapping[str, Any], attempt: int | None
+    ) -> None:
+        settings = settings_of(
+            self._name_of(name),
+            (),
+            {"parent": _parent(headers), "metadata": _known(facts), "redact": self._redact},
+        )
+        transport, _ = PROCESS.transport(self._url, self._token)
+        voice = Voice(task_id, self._redact)
+        voice.transport, voice.trace_id = transport, headers[TRACE_HEADER]
+        self._control.answer(transport)
+        voice.start(settings, queued=True, steps=[], attempt=attempt)
+        voice.release()
+
+    # Where it runs.
+
+    @quietly
+    def _beginning(self, task_id: str = "", task: Any = None, args: Any = (), kwargs: Any = None, **_: Any) -> None:
+        if not self._is_ours(task) or not self._is_reported(task.name):
+            return
+        request = task.request
+        if self._was_cancelled(task_id, request.get(SENT_HEADER)):
+            return
+        facts = {"queue": (request.delivery_info or {}).get("routing_key"), "retries": request.retries or None}
+        if self._arguments:
+            facts["arguments"] = _arguments(args, kwargs)
+        operation = Operation(
+            settings_of(
+                self._name_of(task.name),
+                (),
+                {
+                    "id": task_id,
+                    "parent": _parent(request),
+                    "trace_id": _trace_id(request),
+                    "url": self._url,
+                    "token": self._token,
+                    "lease_s": self._lease_s,
+                    "redact": self._redact,
+                    "metadata": _known(facts),
+                    "on_cancel": lambda push: self._control.asked(operation, push),
+                    "quiet": True,
+                },
+            )
+        )
+        self._runs[task_id] = operation
+        operation.__enter__()
+
+    def _was_cancelled(self, task_id: str, sent_at: Any) -> bool:
+        """Return whether a task was cancelled while it was queued, and must not run."""
+        if not isinstance(sent_at, int | float) or time.time() - sent_at < _ASK_AFTER_S or is_disabled():
+            return False
+        found = self._inquiry.ask(task_id)
+        # What was cancelled before this message was sent is an earlier task of the same id.
+        if found is None or found.state != "cancelled" or found.ended_s < sent_at:
+            return False
+        self._control.doom(task_id, found.reason or "")
+        return True
+
+    @quietly
+    def _succeeded(self, sender: Any = None, result: Any = None, **_: Any) -> None:
+        run = self._runs.get(sender.request.id)
+        if run is not None:
+            run.complete(result if self._results else None)
+
+    @quietly
+    def _failed(self, task_id: str = "", exception: Any = None, **_: Any) -> None:
+        run = self._runs.get(task_id)  # None where the pool's parent speaks of a process that is gone
+        if run is not None:
+            # The signal's exception is one that can be pickled, which the task's own need not be.
+            error = sys.exc_info()[1] or exception
+            run.__exit__(type(error), error, None)
+
+    @quietly
+    def _retried(self, request: Any = None, reason: Any = None, **_: Any) -> None:
+        run = self._runs.get(request.id)
+        if run is not None:  # not yet ended where the retry runs here and now, without a message
+            run.fail(reason.exc if isinstance(reason.exc, BaseException) else "retry", recoverable=True)
+
+    @quietly
+    def _left(self, task_id: str = "", state: str | None = None, **_: Any) -> None:
+        self._control.spare(task_id)
+        run = self._runs.pop(task_id, None)
+        if run is None:
+            return
+        if state == "REJECTED":
+            run.fail("rejected", "the task rejected its message", recoverable=True)
+        elif state == "IGNORED":
+            run.cancel("the task asked to be ignored")
+        error = sys.exc_info()[1] if state is None else None  # what not even Celery catches
+        run.__exit__(None if error is None else type(error), error, None)
+
+    # The worker.
+
+    @quietly
+    def _revoked(self, sender: Any = None, request: Any = None, terminated: Any = None, **facts: Any) -> None:
+        """Say that a task was revoked before it ran; one that ran says so itself, as its process is terminated."""
+        if terminated or not self._is_ours(sender) or not self._is_reported(sender.name):
+            return
+        reason = "it expired in the queue" if facts.get("expired") else "revoked"
+        thread = threading.Thread(target=self._say_revoked, args=(sender.name, request, reason), daemon=True)
+        thread.start()  # the worker's loop must not wait for the hub's answer
+
+    @quietly
+    def _say_revoked(self, name: str, request: Any, reason: str) -> None:
+        if is_disabled():
+            return
+        found = self._inquiry.ask(request.id)
+        if found is not None and found.state != "queued":
+            return  # it was cancelled here, and revoked for that
+        operation = Operation(
+            settings_of(
+                self._name_of(name),
+                (),
+                {
+                    "id": request.id,
+                    "parent": _parent(request),
+                    "trace_id": _trace_id(request),
+                    "url": self._url,
+                    "token": self._token,
+                    "redact": self._redact,
+                    "queued": True,
+                    "quiet": True,
+                },
+            )
+        )
+        operation._begin()
+        operation.cancel(reason)
+
+    @quietly
+    def _process_began(self, **_: Any) -> None:
+        self._control.terminates = True
+
+    @quietly
+    def _process_ends(self, **_: Any) -> None:
+        PROCESS.close(_CLOSE_S)
+
+    # What concerns us.
+
+    def _is_ours(self, task: Any) -> bool:
+        return len(_connected) == 1 or getattr(task, "app", None) is self.app
+
+    def _is_reported(self, name: str) -> bool:
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in self._ignore):
+            return False
+        return len(_connected) == 1 or name in self.app.tasks
+
+    def _name_of(self, name: str) -> str:
+        return text(name if self._name is None else self._name(name))
+
+
+def _parent(request: Any) -> str | None:
+    return request.get(PARENT_HEADER) or request.get("parent_id")
+
+
+def _trace_id(request: Any) -> str | None:
+    """Return the trace that a task belongs to; its workflow's, where its sender does not report."""
+    return request.get(TRACE_HEADER) or str(request.get("root_id") or "").replace("-", "") or None
+
+
+def _known(facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    return {name: value for name, value in facts.items() if value is not None} or None
+
+
+def _arguments(args: Any, kwargs: Any) -> dict[str, Any]:
+    return {"args": jsonable(list(args or ()), 16_000), "kwargs": jsonable(dict(kwargs or {}), 16_000)}
+
+
+def _retries(run: Operation) -> int:
+    return int((run.settings.metadata or {}).get("retries") or 0)
