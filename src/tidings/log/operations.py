@@ -11,8 +11,10 @@ from itertools import islice
 from tidings.contract.envelope import Event
 from tidings.contract.life import ASKS, Life, moved
 from tidings.contract.operation import OperationStatus, begun
+from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import OperationError
 from tidings.log.names import MOST_NAMES, NameHistory
+from tidings.log.numbers import ByNumber
 
 _EXPIRED_AT_ONCE = 300
 _LOOK_EVERY_NS = 60_000_000_000
@@ -38,6 +40,7 @@ class Operations:
         self._children: dict[str, dict[str, None]] = {}
         self._names: dict[str, NameHistory] = {}
         """In the order of their newest ends."""
+        self._by_number = ByNumber()
         self._next_number = 1
         self._looked_ns = 0
         self._looking: Iterator[str] = iter(())
@@ -55,6 +58,11 @@ class Operations:
         return len(self._live)
 
     # What is known.
+
+    @property
+    def known(self) -> int:
+        """How many are known, live and ended."""
+        return len(self._live) + len(self._ended)
 
     def get(self, operation_id: str) -> OperationStatus | None:
         """Return an operation, or None."""
@@ -80,6 +88,13 @@ class Operations:
         yield from reversed(self._live.values())
         yield from reversed(self._ended.values())
 
+    def before(self, number: int | None, limit: int) -> list[OperationStatus]:
+        """Return up to `limit` operations whose first event came before that of number `number`, the newest first.
+
+        None is "before nothing": the newest of all.
+        """
+        return self._by_number.before(number, limit)
+
     def of_trace(self, trace_id: str) -> Iterable[str]:
         """Return the live operations of a trace."""
         return self._of_trace.get(trace_id, ())
@@ -95,7 +110,8 @@ class Operations:
     def children(self, operation_id: str) -> list[OperationStatus]:
         """Return the operations that name `operation_id` as their parent, by their first event."""
         found = (self.get(child) for child in self._children.get(operation_id, ()))
-        return [child for child in found if child is not None]
+        # Opened again, a log tells of live ones and ended ones in another order.
+        return sorted((child for child in found if child is not None), key=lambda child: child.number)
 
     @property
     def names(self) -> Mapping[str, NameHistory]:
@@ -117,15 +133,19 @@ class Operations:
             life = moved(operation_id, before, event, producer_id=producer_id, lease_s=lease_s, by_hub=True)
         except OperationError:
             return  # written by a hub that knew no better
-        if life is None:
-            return
+        if life is None or (life is before and not life.live):
+            return  # a line of something that has not begun
         if status is None:
             status = begun(operation_id, event, received_ns, life)
             status.number, self._next_number = self._next_number, self._next_number + 1
+            status.first_offset = offset
+            self._by_number.add(status)
             self._file(status)
         else:
             self._change(status, event, received_ns, life)
         status.offset = offset
+        if event.type == MessageType.OPERATION_LOG:
+            status.log_offset = offset
         if life is not before:
             self.dirty.setdefault(operation_id, offset)
             if not life.live:
@@ -168,6 +188,7 @@ class Operations:
     def restore(self, status: OperationStatus) -> None:
         """Go on from what was saved of an operation; of ended ones in the order of their ends."""
         self._next_number = max(self._next_number, status.number + 1)
+        self._by_number.add(status)
         self._file(status)
 
     def restore_name(self, history: NameHistory) -> None:
@@ -238,6 +259,7 @@ class Operations:
 
     def _forget(self, status: OperationStatus) -> None:
         self._unfile(status)
+        self._by_number.discard(status)
         if status.parent_id is not None:
             _discard(self._children, status.parent_id, status.operation_id)
         self._children.pop(status.operation_id, None)
