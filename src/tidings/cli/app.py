@@ -3,6 +3,7 @@
 import typer
 
 from tidings.cli.doctor.command import doctor
+from tidings.cli.flush.command import flush
 from tidings.cli.log.command import log
 from tidings.cli.publish.command import publish
 from tidings.cli.running import CONTEXT, run
@@ -21,6 +22,7 @@ app.command()(serve)
 app.command()(watch)
 app.command()(publish)
 app.command(context_settings=CONTEXT)(run)
+app.command()(flush)
 app.command()(doctor)
 app.add_typer(log)
 

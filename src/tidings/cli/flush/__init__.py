@@ -1,0 +1,1 @@
+"""`tidings flush`: sending what programs left behind when they died."""

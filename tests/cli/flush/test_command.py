@@ -1,0 +1,105 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.cli.processes import TIMEOUT_S, environment, tidings
+from tests.client.hub_server import HubServer
+from tests.producer.held import told
+
+from tidings.contract.commands import COMMANDS
+
+LEAVE = (
+    "import sys\n"
+    "from tidings.producer.outbox import Outbox\n"
+    "outbox = Outbox(sys.argv[1])\n"
+    "outbox.put_nowait('operation:start', {'operation_id': sys.argv[2], 'name': 'import'})\n"
+    "outbox.put_nowait('operation:complete', {'operation_id': sys.argv[2]})\n"
+    "print(outbox.producer_id)\n"
+)
+NOWHERE = "ws://127.0.0.1:1/ws"
+
+
+@pytest.fixture
+def leave(tmp_path: Path) -> Callable[[str, str], str]:
+    """Lets a program report one operation to nobody and end; returns the producer's name."""
+
+    def run(url: str, operation_id: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", LEAVE, url, operation_id],
+            env=environment(TIDINGS_SPOOL=str(tmp_path)),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=TIMEOUT_S,
+        )
+        return done.stdout.strip()
+
+    return run
+
+
+def test_what_was_left_is_sent_and_told(leave: Callable[[str, str], str], tmp_path: Path) -> None:
+    with HubServer() as hub:
+        port = hub.port
+    url = f"ws://127.0.0.1:{port}/ws"
+    producer_id = leave(url, "op-1")
+    with HubServer(port) as hub:
+        done = tidings("flush", "--url", url, TIDINGS_SPOOL=str(tmp_path))
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{producer_id}: 2 sent\n", "")
+        assert [(kind, data["operation_id"]) for kind, data in told(hub)] == [("start", "op-1"), ("complete", "op-1")]
+        again = tidings("flush", "--url", url, TIDINGS_SPOOL=str(tmp_path))
+        assert (again.returncode, again.stdout) == (0, "nothing is left to send\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_send_needs_no_hub(tmp_path: Path) -> None:
+    done = tidings("flush", "--url", NOWHERE, TIDINGS_SPOOL=str(tmp_path / "none"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "nothing is left to send\n", "")
+
+
+def test_without_a_hub_everything_is_left_and_the_reason_is_told(
+    leave: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    producer_id = leave(NOWHERE, "op-1")
+    done = tidings("flush", TIDINGS_URL=NOWHERE, TIDINGS_SPOOL=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, f"{producer_id}: 2 left\n")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: 2 events are left to send: no hub answers at 127.0.0.1:1")
+    assert hint.startswith("hint: ")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_two_at_once_send_everything_once(leave: Callable[[str, str], str], tmp_path: Path) -> None:
+    with HubServer() as hub:
+        port = hub.port
+    url = f"ws://127.0.0.1:{port}/ws"
+    for number in range(4):
+        leave(url, f"op-{number}")
+    with HubServer(port) as hub, ThreadPoolExecutor(2) as two:
+        flushes = [two.submit(tidings, "flush", "--url", url, TIDINGS_SPOOL=str(tmp_path)) for _ in range(2)]
+        results = [flush.result() for flush in flushes]
+        assert [done.returncode for done in results] == [0, 0]
+        lines = [line for done in results for line in done.stdout.splitlines() if line.endswith("sent")]
+        assert len(lines) == 4
+        assert len(told(hub)) == 8
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hub_that_knows_no_producers_takes_it_too(
+    leave: Callable[[str, str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(COMMANDS, "producer:attach")
+    with HubServer() as hub:
+        port = hub.port
+    url = f"ws://127.0.0.1:{port}/ws"
+    leave(url, "op-1")
+    with HubServer(port) as hub:
+        assert tidings("flush", "--url", url, TIDINGS_SPOOL=str(tmp_path)).returncode == 0
+        assert [kind for kind, _ in told(hub)] == ["start", "complete"]
+
+
+@pytest.mark.parametrize("arguments", [("--url", "ftp://x"), ("--timeout", "0")])
+def test_what_cannot_be_used_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+    assert tidings("flush", *arguments).returncode == 2
