@@ -8,7 +8,7 @@ import pytest
 from tests.protocol import fields, http_example, player, transcript
 from tests.protocol.markdown import ROOT, Block, Document, anchor
 
-from tidings.contract import body, commands, envelope, life, paths, payloads
+from tidings.contract import body, commands, envelope, life, operation_views, paths, payloads
 from tidings.contract.catalogue import BUILTIN, EventType, check_event_type
 from tidings.contract.codes import CLOSE_CODES, CODES
 from tidings.contract.contract import REVISION
@@ -17,7 +17,15 @@ from tidings.exceptions import TidingsError
 from tidings.hub import connection
 from tidings.hub.config import PACES_MS, HubConfig
 from tidings.log.base import Retention
-from tidings.server import http_body, http_publish, http_query, messages, websocket
+from tidings.server import (
+    http_body,
+    http_publish_headers,
+    http_query,
+    messages,
+    operations_figures,
+    operations_query,
+    websocket,
+)
 
 PROTOCOL = Document("PROTOCOL.md")
 TRANSCRIPTS = PROTOCOL.blocks_in("transcript")
@@ -79,6 +87,15 @@ def test_a_message_has_the_fields_that_its_struct_has(heading: str) -> None:
 def _choices_sorted(type_name: str) -> str:
     """Return a type with its choices in the order in which msgspec tells them."""
     return ", ".join(sorted(type_name.split(", "))) if type_name.startswith('"') else type_name
+
+
+def test_what_is_told_of_an_operation_is_the_structs() -> None:
+    summary = fields.rows(operation_views.OperationSummary)
+    more = fields.rows(operation_views.OperationDetail)[len(summary) :]
+    for heading, rows in (("An operation in a list", summary), ("GET /v1/operations/{operation_id}", more)):
+        table = PROTOCOL.table(heading)
+        assert tuple((row[0], _choices_sorted(row[1]), row[2]) for row in table.rows) == rows
+        assert all(row[3] for row in table.rows)
 
 
 def test_no_struct_of_the_commands_is_left_out() -> None:
@@ -158,10 +175,13 @@ def test_the_limits_are_the_codes() -> None:
         "paces": f"{', '.join(map(str, PACES_MS))} ms",
         "body of a post": f"{http_body.MAX_BYTES:,} bytes",
         "events in a post": f"{http_body.MAX_EVENTS:,}",
-        "Idempotency-Key of a batch": f"{event_ids[0]}–{http_publish._LONGEST_BATCH_KEY} characters",
+        "Idempotency-Key of a batch": f"{event_ids[0]}–{http_publish_headers.LONGEST_BATCH_KEY} characters",
         "paths, keys or types in the URL of a GET": f"{http_query.MAX_VALUES}",
         "events in an answer of history": f"{http_query.MAX_LIMIT:,}",
         "events in an answer of history, unasked": f"{http_query.DEFAULT_LIMIT}",
+        "operations in an answer": f"{http_query.MAX_LIMIT:,}",
+        "waiting for an operation's end, in one request": f"{operations_query.MAX_WAIT_S:g} s",
+        "names of operations with figures of their own in /metrics": f"{operations_figures.MOST_NAMES}",
         "replies owed to a connection that does not read": f"{connection._OWED_BYTES:,} bytes",
         "waiting for the peer's part of a close": f"{websocket.CLOSE_TIMEOUT_S:g} s",
     }

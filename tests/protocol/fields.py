@@ -37,6 +37,8 @@ def type_name(kind: inspect.Type) -> str:
         return ("integer" if isinstance(kind, inspect.IntType) else "number") + _range(kind.ge, kind.le)
     if isinstance(kind, inspect.LiteralType):
         return ", ".join(f'"{value}"' for value in kind.values)
+    if isinstance(kind, inspect.EnumType):
+        return ", ".join(sorted(f'"{member.value}"' for member in kind.cls))
     if isinstance(kind, inspect.ListType):
         return f"array of {_count(kind)}{type_name(kind.item_type)}s"
     if isinstance(kind, inspect.DictType):

@@ -23,7 +23,18 @@ def client(server: HubServer) -> Iterator[httpx.Client]:
         yield made
 
 
-PATHS = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/events", "/v1/snapshot", "/v1/stream"]
+PATHS = [
+    "/",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/v1/events",
+    "/v1/operation-names",
+    "/v1/operations",
+    "/v1/snapshot",
+    "/v1/stream",
+]
 
 
 # What is where.
@@ -43,7 +54,7 @@ def test_it_is_alive_and_ready(client: httpx.Client) -> None:
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/events/", "/healthz/x", "/%00"])
+@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/events/", "/v1/operations/", "/healthz/x", "/%00"])
 def test_nothing_there_is_told_in_json(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
@@ -92,7 +103,7 @@ async def test_a_hub_whose_log_does_not_open_is_alive_and_says_why_it_is_not_rea
     transport = httpx.ASGITransport(HubApp(open_log))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.get("/healthz")).status_code == 200
-        for path in ("/readyz", "/v1/events", "/v1/snapshot", "/v1/stream", "/metrics"):
+        for path in ("/readyz", "/v1/events", "/v1/snapshot", "/v1/stream", "/v1/operations", "/metrics"):
             answer = await client.get(path)
             assert (answer.status_code, answer.json()["code"]) == (503, "log_in_use"), path
         posted = await client.post("/v1/events", json=update("d"))
@@ -154,14 +165,14 @@ def test_a_listed_page_may_post_json(client: httpx.Client) -> None:
         headers={
             "Origin": APP_PAGE,
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "content-type,idempotency-key",
+            "Access-Control-Request-Headers": "content-type,idempotency-key,tidings-producer,tidings-lease",
         },
     )
     assert asked.status_code == 204
     assert "POST" in asked.headers["access-control-allow-methods"]
     allowed = asked.headers["access-control-allow-headers"].lower()
     assert "content-type" in allowed
-    assert "idempotency-key" in allowed
+    assert {"idempotency-key", "tidings-producer", "tidings-lease"} <= set(allowed.split(", "))
     posted = client.post("/v1/events", json=update("page"), headers={"Origin": APP_PAGE})
     assert posted.status_code == 200
     assert posted.headers["access-control-allow-origin"] == APP_PAGE

@@ -25,7 +25,8 @@ _MOST_MOMENTS = 64
 """Changes of state that are remembered: thirty attempts; of more, the first and the newest are kept."""
 _MOST_STEPS = 200
 _MOST_METADATA = 4 << 10
-"""Bytes of `metadata` and `result` that are kept with the operation; larger ones are in the log only."""
+"""Bytes of `metadata` and `result` that are kept with the operation; larger ones are in the log only, as are those with
+integers beyond 64 bits."""
 
 _MOST_DETAILS = 8 << 10
 """Characters of an error's details that are kept with it: the end of a stack says most."""
@@ -87,6 +88,10 @@ class OperationStatus(Struct, kw_only=True):
     error: ErrorData | None = None
     reason: str | None = None
     cancelled_by: str | None = None
+    first_offset: int = 0
+    """Of its first event; 0 where nobody noted it."""
+    log_offset: int = 0
+    """Of its newest log line; 0 where it has none."""
     offset: int = 0
     """Of the newest event folded in."""
     number: int = 0
@@ -165,7 +170,7 @@ class OperationStatus(Struct, kw_only=True):
             value = getattr(said, name)
             if value is not None:
                 setattr(self, name, value)
-        if said.metadata is not None and len(data) <= _MOST_METADATA:
+        if said.metadata is not None and len(data) <= _MOST_METADATA and _can_be_told(said.metadata):
             self.metadata = said.metadata
         self.planned = (said.steps or self.planned)[:_MOST_STEPS]
         self.total_steps = said.total_steps or len(self.planned) or self.total_steps
@@ -202,7 +207,8 @@ class OperationStatus(Struct, kw_only=True):
                 return
             self.message = completed.message or self.message
             self.duration_ms = completed.duration_ms
-            self.result = completed.result if len(data) <= _MOST_METADATA else None
+            is_kept = len(data) <= _MOST_METADATA and _can_be_told(completed.result)
+            self.result = completed.result if is_kept else None
         elif ask is Ask.FAIL:
             failed = _decode_failed(data)
             if failed is None:
@@ -219,6 +225,15 @@ class OperationStatus(Struct, kw_only=True):
             if cancelled is None:
                 return
             self.reason, self.cancelled_by = cancelled.reason, cancelled.cancelled_by
+
+
+def _can_be_told(value: Any) -> bool:
+    """Return whether `value`, decoded, can be encoded again: JSON has integers that nothing but JSON can hold."""
+    try:
+        msgspec.msgpack.encode(value)
+    except OverflowError:
+        return False
+    return True
 
 
 _T = TypeVar("_T")

@@ -21,6 +21,8 @@ from tidings.server.asgi_lifespan import LifespanEndpoint, draining_at_signals
 from tidings.server.asgi_websocket import WebSocketEndpoint
 from tidings.server.edge import HubEdge, refusal
 from tidings.server.http import HttpEndpoint
+from tidings.server.operations_figures import OperationFigures
+from tidings.server.operations_waiting import Waiting
 from tidings.server.running import RunningHub
 from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket
 
@@ -112,7 +114,8 @@ class HubApp:
         connections = Connections(hub)
         Vitals(hub, connections).start()
         hub.estimates.start()
-        self._running = RunningHub(hub, connections, HubEdge(hub, connections, self.ws_path, self._origins))
+        edge = HubEdge(hub, connections, self.ws_path, self._origins)
+        self._running = RunningHub(hub, connections, edge, Waiting(hub), OperationFigures(hub))
 
     def drain(self) -> None:
         """Take nothing new and tell every client to come back later."""
@@ -122,6 +125,7 @@ class HubApp:
             self._running.connections.close_all(
                 4100, "the hub is shutting down", retry_after_ms=hub.config.drain_retry_ms
             )
+            self._running.waiting.release()
 
     def stop(self) -> None:
         """Stop the hub and close its log; after that only `start` starts one again."""

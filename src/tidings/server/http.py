@@ -13,20 +13,24 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tidings.access.origins import Origins
 from tidings.contract.contract import Contract
-from tidings.exceptions import InternalError, MethodNotAllowed, NotFound, OriginRefused, TidingsError
+from tidings.exceptions import InternalError, NotFound, OriginRefused, TidingsError
 from tidings.server.asgi_scope import header, headers_of, is_local, route_path
-from tidings.server.http_answers import error_answer, error_response, response
+from tidings.server.http_answers import error_answer, error_response, method_refusal, response
 from tidings.server.http_publish import PublishEndpoint
 from tidings.server.http_reading import ReadingRoutes
 from tidings.server.http_status import StatusRoutes
 from tidings.server.metrics import MetricsRoute
 from tidings.server.openapi import describe
+from tidings.server.operations import OperationRoutes, allowed_at
+from tidings.server.operations_query import PREFIX
 from tidings.server.running import Host
 from tidings.server.sse import StreamEndpoint
 
 EVENTS: Final = "/v1/events"
-_EXPOSED: Final = b"Deprecation, Retry-After, Tidings-Notice"
-_ASKED_HEADERS: Final = b"Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate"
+_EXPOSED: Final = b"Deprecation, Retry-After, Tidings-Cancel, Tidings-Notice"
+_ASKED_HEADERS: Final = (
+    b"Content-Type, Idempotency-Key, Last-Event-ID, Tidings-Lease, Tidings-Producer, traceparent, tracestate"
+)
 _PREFLIGHT_AGE_S: Final = b"600"
 
 log = structlog.get_logger("tidings.server.http")
@@ -47,6 +51,7 @@ class HttpEndpoint:
         self._publish = PublishEndpoint(host)
         reading = ReadingRoutes(host)
         status = StatusRoutes(host, contract, ws_path)
+        operations = OperationRoutes(host)
         self._description = response(describe(contract))
         routes = [
             Route("/", status.index),
@@ -54,6 +59,9 @@ class HttpEndpoint:
             Route(EVENTS, self._publish, methods=["POST"]),
             Route("/v1/snapshot", reading.snapshot),
             Route("/v1/stream", StreamEndpoint(host), methods=["GET"]),
+            Route("/v1/operations", operations.listing),
+            Route(PREFIX + "{operation:path}", operations.one, methods=["GET", "POST"]),
+            Route("/v1/operation-names", operations.names),
             Route("/healthz", status.healthz),
             Route("/readyz", status.readyz),
             Route("/metrics", MetricsRoute(host).metrics),
@@ -82,8 +90,8 @@ class HttpEndpoint:
         method = scope["method"]
         if method == "POST" and path == EVENTS:
             await self._publish(scope, receive, send)
-        elif method == "OPTIONS" and path in self._allowed:
-            await _answer_options(self._allowed[path], preflight=b"access-control-request-method" in headers, send=send)
+        elif method == "OPTIONS" and (allowed := self._allowed_at(scope)) is not None:
+            await _answer_options(allowed, preflight=b"access-control-request-method" in headers, send=send)
         else:
             await self._routes(scope, receive, send)
 
@@ -95,11 +103,14 @@ class HttpEndpoint:
         """Answer what Starlette itself refuses: a method, or a path."""
         assert isinstance(error, HTTPException)
         path = route_path(request.scope)
-        if error.status_code == 405:
-            allowed = self._allowed[path]
-            refusal = MethodNotAllowed(f"{path} takes {allowed}", hint=f"Use one of {allowed}.")
-            return response(error_answer(refusal, ((b"allow", allowed.encode()),)))
+        allowed = self._allowed_at(request.scope)
+        if error.status_code == 405 and allowed is not None:
+            return response(method_refusal(path, allowed))
         return response(error_answer(NotFound(f"there is nothing at {path[:200]!r}")))
+
+    def _allowed_at(self, scope: Scope) -> str | None:
+        """Return the methods that the path of a request takes, or None where nothing is there."""
+        return self._allowed.get(route_path(scope)) or allowed_at(scope)
 
 
 def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from starlette.types import Send
 
 from tidings.contract.codes import error_data, row_of
 from tidings.contract.payloads import encode_payload
-from tidings.exceptions import LogBusy, TidingsError
+from tidings.exceptions import LogBusy, MethodNotAllowed, TidingsError
 
 JSON: Final = "application/json"
 _RETRY_AFTER_S: Final = 1
@@ -39,6 +39,12 @@ def error_answer(error: TidingsError, headers: tuple[tuple[bytes, bytes], ...] =
         wait_s = math.ceil(error.retry_after_ms / 1000) if isinstance(error, LogBusy) else _RETRY_AFTER_S
         headers = (*headers, (b"retry-after", b"%d" % wait_s))
     return Answer(status, encode_payload(error_data(error)), headers)
+
+
+def method_refusal(path: str, allowed: str) -> Answer:
+    """Return the answer to a method that is not among the `allowed` ones of `path`."""
+    refusal = MethodNotAllowed(f"{path[:200]} takes {allowed}", hint=f"Use one of {allowed}.")
+    return error_answer(refusal, ((b"allow", allowed.encode()),))
 
 
 def response(answer: Answer) -> Response:

@@ -99,6 +99,16 @@ def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
     return items
 
 
+def check_json_type(headers: Headers) -> None:
+    """Check that the headers name a body that is JSON, or name none.
+
+    Raises:
+        UnsupportedMediaType: They name something else.
+    """
+    if _is_ndjson(headers):
+        raise UnsupportedMediaType("the body is NDJSON", hint="Send one JSON object: `Content-Type: application/json`.")
+
+
 def _is_ndjson(headers: Headers) -> bool:
     """Tell NDJSON from JSON; other types are refused, so that no web page posts without asking (CORS)."""
     encoding = headers.get(b"content-encoding", b"identity")

@@ -5,50 +5,27 @@ events it brings.
 """
 
 import asyncio
-import re
 from functools import partial
-from typing import Final
 
 import structlog
-from msgspec import Struct, structs
+from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
 from tidings.contract.codes import error_data
-from tidings.contract.envelope import Envelope, check_event_id, decode_envelope
+from tidings.contract.envelope import Envelope, Event, check_event_id, decode_envelope
+from tidings.contract.life import ASKS
 from tidings.contract.payloads import encode_payload
 from tidings.contract.vocabulary import LEGACY_TYPES
-from tidings.exceptions import (
-    Draining,
-    InternalError,
-    InvalidEventID,
-    LogBusy,
-    NotSupported,
-    TidingsError,
-)
+from tidings.exceptions import Draining, InternalError, LogBusy, TidingsError
 from tidings.hub.hub import Hub
 from tidings.hub.staging import Accepted
-from tidings.server.asgi_scope import Headers, header, headers_of
+from tidings.server.asgi_scope import Headers, headers_of
 from tidings.server.http_answers import Answer, error_answer
-from tidings.server.http_body import MAX_EVENTS, read_body, split_body
+from tidings.server.http_body import read_body, split_body
+from tidings.server.http_publish_headers import PostOptions, check_batch_key, notices, read_post_options, wishes
 from tidings.server.running import Host
 
-DEPRECATED_SINCE: Final = b"@1753833600"
-"""2025-07-30, when the old names were replaced, as RFC 9745 writes a date."""
-_LONGEST_BATCH_KEY: Final = 64 - len(f"#{MAX_EVENTS - 1}")
-# W3C Trace Context §3.2: version ff and ids of zeros are invalid; a later version may append fields.
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-_LEASE_HEADERS: Final = (b"tidings-producer", b"tidings-lease")
-
 log = structlog.get_logger("tidings.server.http")
-
-
-class _Options(Struct, frozen=True, gc=False):
-    """What the headers of a post ask for."""
-
-    key: str | None
-    """`Idempotency-Key`: the event_id of what has none of its own."""
-    trace_id: str
-    """`traceparent`'s, or ""."""
 
 
 class PublishEndpoint:
@@ -74,15 +51,17 @@ class PublishEndpoint:
         body = await read_body(receive)
         if body is None:
             return None
-        options = _read_options(headers)
+        options = read_post_options(headers)
         items = split_body(body, headers)
         hub = self._host.running().hub
+        if options.producer_id:
+            hub.leases.post(options.producer_id, options.lease_s)
         if items is None:
             return await _publish_one(hub, body, options)
         return await _Batch(hub, options).publish(items)
 
 
-async def _publish_one(hub: Hub, body: bytes, options: _Options) -> Answer:
+async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
     envelope = decode_envelope(body)
     if options.key is not None:
         event_id = check_event_id(options.key)
@@ -94,23 +73,31 @@ async def _publish_one(hub: Hub, body: bytes, options: _Options) -> Answer:
         if not settling.done():  # the server may have cancelled the request
             settling.set_result(result)
 
-    hub.publish(envelope, settled, trace_id=options.trace_id)
+    producer_id = options.producer_id
+    event = hub.publish(envelope, settled, scope=producer_id, trace_id=options.trace_id, producer_id=producer_id)
     result = await settling
     if isinstance(result, TidingsError):
         raise result
-    return Answer(200, _accepted(hub, result), _notices({envelope.type}))
+    wanted = hub.cancellations.wanted(_operations_of([event]), producer_id)
+    return Answer(200, _accepted(hub, result), (*notices({envelope.type}), *wishes(wanted)))
+
+
+def _operations_of(events: list[Event]) -> list[str]:
+    """Return the operations that events are of."""
+    return [event.key for event in events if event.key is not None and event.type in ASKS]
 
 
 class _Batch:
     """The events of one post on their way into the log: each is accepted or refused alone."""
 
-    __slots__ = ("_hub", "_options", "_pending", "_results", "_settling")
+    __slots__ = ("_events", "_hub", "_options", "_pending", "_results", "_settling")
 
-    def __init__(self, hub: Hub, options: _Options) -> None:
+    def __init__(self, hub: Hub, options: PostOptions) -> None:
         if options.key is not None:
-            _check_batch_key(options.key)
+            check_batch_key(options.key)
         self._hub = hub
         self._options = options
+        self._events: list[Event] = []
         self._results: list[Accepted | TidingsError | None] = []
         # One more than there are, while events are staged: those that settle at once do not complete the batch.
         self._pending = 1
@@ -130,18 +117,20 @@ class _Batch:
             await self._settling
         prefix = self._hub.log.epoch.encode()
         results = b",".join([self._told(result, prefix) for result in self._results])
-        return Answer(200, b'{"results":[%b]}' % results, _notices(legacy))
+        wanted = self._hub.cancellations.wanted(_operations_of(self._events), self._options.producer_id)
+        return Answer(200, b'{"results":[%b]}' % results, (*notices(legacy), *wishes(wanted)))
 
     def _stage(self, items: list[bytes]) -> set[str]:
         """Stage every item that can be; return the old names among their types."""
         legacy = set()
-        publish = self._hub.publish
-        trace_id = self._options.trace_id
+        publish, took = self._hub.publish, self._events.append
+        trace_id, producer_id = self._options.trace_id, self._options.producer_id
         for index, item in enumerate(items):
             self._pending += 1
             try:
                 envelope = self._envelope(item, index)
-                publish(envelope, partial(self._settled, index), trace_id=trace_id)
+                settled = partial(self._settled, index)
+                took(publish(envelope, settled, scope=producer_id, trace_id=trace_id, producer_id=producer_id))
             except (Draining, LogBusy) as error:
                 if not index:
                     raise
@@ -172,52 +161,12 @@ class _Batch:
         assert result is not None
         if not isinstance(result, Accepted):
             return b'{"error":%b}' % encode_payload(error_data(result))
-        if result.duplicate:  # of any epoch
+        if result.duplicate or result.attempt is not None:  # of any epoch; or the start of an operation
             return _accepted(self._hub, result)
         return b'{"position":"%b:%d"}' % (epoch, result.offset)
 
 
 def _accepted(hub: Hub, result: Accepted) -> bytes:
+    attempt = b"" if result.attempt is None else b',"attempt":%d' % result.attempt
     duplicate = b',"duplicate":true' if result.duplicate else b""
-    return b'{"position":"%b"%b}' % (str(hub.log.position(result.offset)).encode(), duplicate)
-
-
-def _notices(types: set[str]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers that tell of old names among `types`, and what replaces them."""
-    old = sorted(name for name in types if name in LEGACY_TYPES)
-    if not old:
-        return ()
-    told = ", ".join(f"{name} is the old name of {LEGACY_TYPES[name]}" for name in old)
-    return (b"deprecation", DEPRECATED_SINCE), (b"tidings-notice", told.encode())
-
-
-def _read_options(headers: Headers) -> _Options:
-    """Read what the headers ask for.
-
-    Raises:
-        NotSupported: They ask for a lease, which this hub does not give.
-    """
-    for name in _LEASE_HEADERS:
-        if name in headers:
-            raise NotSupported(
-                f"this hub gives no leases: {name.decode()}", hint="Leave the header out; the operation has no lease."
-            )
-    key = header(headers, b"idempotency-key")
-    if key is not None and len(key) > 1 and key[0] == key[-1] == '"':
-        key = key[1:-1]  # written as a structured field's string
-    # What is no trace context is none, as W3C has it.
-    parent = headers.get(b"traceparent")
-    trace = _TRACEPARENT.fullmatch(parent) if parent is not None else None
-    return _Options(key, "" if trace is None else trace[1].decode())
-
-
-def _check_batch_key(key: str) -> None:
-    try:
-        check_event_id(key)
-    except InvalidEventID as cause:
-        raise InvalidEventID(f"Idempotency-Key: {key[:64]!r} is not 16–{_LONGEST_BATCH_KEY} printable ASCII") from cause
-    if len(key) > _LONGEST_BATCH_KEY:
-        raise InvalidEventID(
-            f"Idempotency-Key is {len(key)} characters long; {_LONGEST_BATCH_KEY} are allowed for a batch",
-            hint="Each event's id is the key with `#` and its place behind it, and at most 64 characters long.",
-        )
+    return b'{"position":"%b"%b%b}' % (str(hub.log.position(result.offset)).encode(), attempt, duplicate)

@@ -1,5 +1,6 @@
 """The queries of the reading routes (CONTRACT §2 and §5)."""
 
+import re
 from typing import Final
 from urllib.parse import unquote
 
@@ -15,6 +16,7 @@ from tidings.hub.options import query_pairs
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
+_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 MAX_VALUES: Final = 100
 """Paths, keys or types in one URL, which has to pass servers and proxies: `channel:subscribe` takes a thousand."""
 
@@ -54,9 +56,7 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
         InvalidPosition: `since` is no position.
         InvalidTraceID: `trace_id` is none.
     """
-    values: dict[str, list[str]] = {}
-    for name, value in query_pairs(query):
-        values.setdefault(name, []).append(unquote(value))
+    values = read_values(query)
     for name in ("key", "type"):
         _check_count(name, len(values.get(name, ())))
     paths = read_paths(query, contract)
@@ -72,8 +72,16 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
         types=frozenset(_known_type(name, contract) for name in values.get("type", ())),
         trace_id=check_trace_id(values["trace_id"][-1]) if "trace_id" in values else None,
         since=since,
-        limit=_limit(values["limit"][-1]) if "limit" in values else DEFAULT_LIMIT,
+        limit=read_limit(values),
     )
+
+
+def read_values(query: str) -> dict[str, list[str]]:
+    """Return the values of each parameter, percent-decoded, in their order."""
+    values: dict[str, list[str]] = {}
+    for name, value in query_pairs(query):
+        values.setdefault(name, []).append(unquote(value))
+    return values
 
 
 def _check_count(name: str, count: int) -> None:
@@ -105,8 +113,19 @@ def _known_type(name: str, contract: Contract) -> str:
     return known
 
 
-def _limit(text: str) -> int:
+def read_limit(values: dict[str, list[str]]) -> int:
+    """Return what `limit` says, or its default.
+
+    Raises:
+        InvalidParameter: It is not 1–`MAX_LIMIT`.
+    """
+    text = values["limit"][-1] if "limit" in values else str(DEFAULT_LIMIT)
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) else 0
     if not 1 <= number <= MAX_LIMIT:
         raise InvalidParameter(f"limit={text[:40]!r} is not 1–{MAX_LIMIT}", hint=f"Write 1–{MAX_LIMIT}.")
     return number
+
+
+def read_seconds(text: str) -> float:
+    """Return a number of seconds; a negative one for what is no number."""
+    return float(text) if _NUMBER.fullmatch(text) else -1.0

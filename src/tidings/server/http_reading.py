@@ -12,10 +12,11 @@ from tidings.contract.commands import Gap
 from tidings.contract.envelope import encode_event_v1
 from tidings.contract.payloads import encode_payload
 from tidings.contract.positions import NOW, Position
-from tidings.exceptions import InvalidParameter, LogError
+from tidings.exceptions import InvalidParameter
 from tidings.hub.hub import Hub
 from tidings.log.base import Log, Page, Query, Record
 from tidings.server.http_answers import JSON, Answer, response
+from tidings.server.http_log import read_page
 from tidings.server.http_query import HistoryQuery, read_history_query, read_paths
 from tidings.server.running import Host
 
@@ -36,7 +37,7 @@ class ReadingRoutes:
     async def history(self, request: Request) -> Response:
         """Answer `GET /v1/events`: events as they were, none conflated."""
         hub = self._host.running().hub
-        query = read_history_query(_query_of(request), hub.contract)
+        query = read_history_query(query_of(request), hub.contract)
         after, gap = _start(hub.log, query)
         records, scanned = await _read_history(hub, query, after)
         position = hub.log.position
@@ -52,11 +53,11 @@ class ReadingRoutes:
     async def snapshot(self, request: Request) -> Response:
         """Answer `GET /v1/snapshot`: the newest event of each key, in log order."""
         hub = self._host.running().hub
-        paths = read_paths(_query_of(request), hub.contract)
+        paths = read_paths(query_of(request), hub.contract)
         if not paths:
             raise InvalidParameter("channels=none: there is nothing to read", hint="Name a channel, or none at all.")
         query = Query(after=0, until=hub.log.head, paths=paths, newest_only=True, max_bytes=_PAGE_BYTES)
-        first = await _read(hub.log, query)
+        first = await read_page(hub.log, query)
         return StreamingResponse(_snapshot_parts(hub.log, query, first), media_type=JSON)
 
 
@@ -71,7 +72,7 @@ async def _snapshot_parts(log: Log, query: Query, page: Page) -> AsyncIterator[b
         if page.scanned >= query.until:
             break
         query = msgspec.structs.replace(query, after=page.scanned)
-        page = await _read(log, query)
+        page = await read_page(log, query)
     yield b'],"position":"%b"}' % str(log.position(query.until)).encode()
 
 
@@ -100,7 +101,7 @@ async def _read_history(hub: Hub, query: HistoryQuery, after: int) -> tuple[Sequ
     records: list[Record] = []
     size = 0
     while after < until and query.paths:
-        page = await _read(
+        page = await read_page(
             hub.log,
             Query(
                 after=after,
@@ -122,29 +123,11 @@ async def _read_history(hub: Hub, query: HistoryQuery, after: int) -> tuple[Sequ
     return records, after
 
 
-async def _read(log: Log, query: Query) -> Page:
-    """Read one page.
-
-    Raises:
-        LogError: The log cannot be read.
-    """
-    reading: asyncio.Future[Page | LogError] = asyncio.get_running_loop().create_future()
-
-    def done(result: Page | LogError) -> None:
-        if not reading.done():
-            reading.set_result(result)
-
-    log.read(query, done)
-    page = await reading
-    if isinstance(page, LogError):
-        raise page
-    return page
-
-
 def _encoded(log: Log, records: Sequence[Record]) -> bytes:
     return b",".join([encode_event_v1(record.event, str(log.position(record.offset))) for record in records])
 
 
-def _query_of(request: Request) -> str:
+def query_of(request: Request) -> str:
+    """Return what stands behind the `?` of a request, not yet percent-decoded."""
     query: bytes = request.scope.get("query_string", b"")
     return query.decode("latin-1")

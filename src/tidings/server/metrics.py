@@ -1,13 +1,21 @@
 """`GET /metrics`: the hub's figures for Prometheus, read when asked for; an event costs nothing more for them."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tidings.server.operations_figures import BUCKETS_S, Histogram, OperationFigures
 from tidings.server.running import Host, RunningHub
 from tidings.version import __version__
 
@@ -52,6 +60,7 @@ class HubCollector:
             },
         )
         yield from _publishing(running)
+        yield from _operations(running.figures)
         yield from _delivery(running)
         yield from _log(running)
 
@@ -62,8 +71,39 @@ def _publishing(running: RunningHub) -> Iterator[Metric]:
     yield _counter("tidings_events_refused", "Events that the log did not take.", hub.counters.refused)
     yield _counter("tidings_ticks", "Batches given to the log.", hub.counters.ticks)
     yield _gauge("tidings_events_staged", "Events that wait for the log.", hub.staged)
-    yield _gauge("tidings_operations_live", "Operations that have begun and not ended.", len(hub.operations))
     yield _gauge("tidings_draining", "1 while the hub takes nothing new.", hub.draining)
+
+
+def _operations(figures: OperationFigures) -> Iterator[Metric]:
+    live = GaugeMetricFamily("tidings_operations_live", "Operations that have not ended.", labels=["state"])
+    for state, count in figures.live().items():
+        live.add_metric([state], count)
+    ended = CounterMetricFamily("tidings_operations_ended", "Attempts that have ended.", labels=["name", "state"])
+    success = GaugeMetricFamily(
+        "tidings_operation_last_success_timestamp_seconds",
+        "When an operation of the name last ended well, seconds since 1970.",
+        labels=["name"],
+    )
+    duration = HistogramMetricFamily(
+        "tidings_operation_duration_seconds", "How long attempts took that ended well.", labels=["name"]
+    )
+    queued = HistogramMetricFamily(
+        "tidings_operation_queued_seconds", "How long attempts were queued that have begun.", labels=["name"]
+    )
+    for name, of_name in figures.by_name():
+        for end, count in of_name.ended.items():
+            ended.add_metric([name, end], count)
+        if of_name.last_success_ns:
+            success.add_metric([name], of_name.last_success_ns / 1e9)
+        for family, histogram in ((duration, of_name.duration), (queued, of_name.queued)):
+            if histogram.count:
+                family.add_metric([name], _buckets(histogram), histogram.sum_s)
+    yield from (live, ended, success, duration, queued)
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    bounds = (*(str(bound) for bound in BUCKETS_S), "+Inf")
+    return list(zip(bounds, accumulate(histogram.counts), strict=True))
 
 
 def _delivery(running: RunningHub) -> Iterator[Metric]:

@@ -1,7 +1,5 @@
 """`GET /openapi.json`: the HTTP side described (OpenAPI 3.1), made from the contract, so that it is true of it."""
 
-from typing import Final
-
 import msgspec
 
 from tidings.contract.contract import Contract
@@ -9,7 +7,16 @@ from tidings.contract.paths import MAX_KEY_BYTES
 from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.server.http_answers import Answer
 from tidings.server.http_body import MAX_BYTES, MAX_EVENTS
-from tidings.server.http_query import DEFAULT_LIMIT, MAX_LIMIT, MAX_VALUES
+from tidings.server.http_query import MAX_VALUES
+from tidings.server.openapi_operations import operation_paths, operation_schemas
+from tidings.server.openapi_parts import (
+    asked_header,
+    errors,
+    header,
+    limit_parameter,
+    parameter,
+    responses,
+)
 from tidings.server.openapi_schemas import (
     EVENT_ID,
     POSITION,
@@ -22,8 +29,6 @@ from tidings.server.openapi_schemas import (
     text_schema,
 )
 from tidings.version import __version__
-
-_ORIGIN_REFUSED: Final = "A web page of a foreign origin, or a foreign host name."
 
 
 def describe(contract: Contract) -> Answer:
@@ -39,7 +44,7 @@ def describe(contract: Contract) -> Answer:
         },
         "servers": [{"url": "."}],
         "paths": _paths(contract),
-        "components": {"schemas": schemas(contract)},
+        "components": {"schemas": {**operation_schemas(), **schemas(contract)}},
     }
     return Answer(200, msgspec.json.encode(document))
 
@@ -56,10 +61,11 @@ def _paths(contract: Contract) -> Schema:
                 "operationId": "readSnapshot",
                 "summary": "Read the newest event of each key, in log order",
                 "parameters": channels,
-                "responses": _responses("The snapshot.", ref("Snapshot"), 400, 422, 503),
+                "responses": responses("The snapshot.", ref("Snapshot"), 400, 422, 503),
             }
         },
         "/v1/stream": {"get": _get_stream(channels)},
+        **operation_paths(),
         "/healthz": {"get": _plain("isAlive", "Tell that the process is alive", _status("alive"))},
         "/readyz": {"get": _plain("isReady", "Tell whether events are taken now", _status("ready"), 503, 507)},
         "/metrics": {
@@ -74,7 +80,7 @@ def _paths(contract: Contract) -> Schema:
                             "application/openmetrics-text": {"schema": {"type": "string"}},
                         },
                     },
-                    **_errors(403, 503),
+                    **errors(403, 503),
                 },
             }
         },
@@ -91,20 +97,29 @@ def _post_events() -> Schema:
         "description": "One envelope is accepted (200) or refused (4xx). Of an array or of NDJSON each item is "
         f"accepted or refused alone, told in order. At most {MAX_EVENTS:,} events and {MAX_BYTES >> 20} MiB.",
         "parameters": [
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "description": "The event_id of what has none of its own. Item n of a batch, counted from 0, has "
-                "`key#n`, so that there the key is at most 60 characters long.",
-                "schema": {"type": "string", "minLength": 16, "maxLength": 64, "pattern": EVENT_ID},
-            },
-            {
-                "name": "traceparent",
-                "in": "header",
-                "description": "W3C Trace Context: its trace id is that of events that have none, and whose operation "
-                "has none. What is no trace context is ignored.",
-                "schema": {"type": "string"},
-            },
+            asked_header(
+                "Idempotency-Key",
+                {"type": "string", "minLength": 16, "maxLength": 64, "pattern": EVENT_ID},
+                "The event_id of what has none of its own. Item n of a batch, counted from 0, has `key#n`, so that "
+                "there the key is at most 60 characters long.",
+            ),
+            asked_header(
+                "traceparent",
+                {"type": "string"},
+                "W3C Trace Context: its trace id is that of events that have none, and whose operation has none. What "
+                "is no trace context is ignored.",
+            ),
+            asked_header(
+                "Tidings-Producer",
+                {"type": "string", "minLength": 1, "maxLength": 64, "pattern": EVENT_ID},
+                "Who holds the operations that the post begins; each further post renews the lease.",
+            ),
+            asked_header(
+                "Tidings-Lease",
+                {"type": "number", "minimum": 1, "maximum": 86_400},
+                "Seconds after the producer's last post at whose end its operations have failed. With "
+                "`Tidings-Producer` only.",
+            ),
         ],
         "requestBody": {
             "required": True,
@@ -117,12 +132,13 @@ def _post_events() -> Schema:
             "200": {
                 "description": "In the log, and safe from a crash of the process.",
                 "headers": {
-                    "Deprecation": _header("RFC 9745: an old name was used."),
-                    "Tidings-Notice": _header("Which, and what replaces it."),
+                    "Deprecation": header("RFC 9745: an old name was used."),
+                    "Tidings-Notice": header("Which, and what replaces it."),
+                    "Tidings-Cancel": header("Operations that are to end, percent-encoded, separated by commas."),
                 },
                 "content": {"application/json": {"schema": {"anyOf": [ref("Accepted"), ref("Results")]}}},
             },
-            **_errors(400, 403, 409, 413, 415, 422, 501, 503, 507),
+            **errors(400, 403, 409, 413, 415, 422, 501, 503, 507),
         },
     }
 
@@ -134,19 +150,17 @@ def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
         "summary": "Read events as they were, none conflated",
         "parameters": [
             *channels,
-            _parameter("key", _list(key_schema()), "Of each channel, only events of this key."),
-            _parameter("type", _list({"enum": types}), "Only events of this type."),
-            _parameter("trace_id", {**text_schema(1, 128), "pattern": PRINTABLE}, "Only events of this trace."),
-            _parameter(
+            parameter("key", _list(key_schema()), "Of each channel, only events of this key."),
+            parameter("type", _list({"enum": types}), "Only events of this type."),
+            parameter("trace_id", {**text_schema(1, 128), "pattern": PRINTABLE}, "Only events of this trace."),
+            parameter(
                 "since",
                 _since("now", "first", ""),
                 "Where to begin: `first` (the default), `now`, or after a position.",
             ),
-            _parameter(
-                "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}, "How many."
-            ),
+            limit_parameter(),
         ],
-        "responses": _responses("Events in log order.", ref("History"), 400, 422, 503),
+        "responses": responses("Events in log order.", ref("History"), 400, 422, 503),
     }
 
 
@@ -158,8 +172,8 @@ def _get_stream(channels: list[Schema]) -> Schema:
         "when what was before is read.",
         "parameters": [
             *channels,
-            _parameter("since", _since("snapshot", "now", "first", ""), "Where to begin; `snapshot` is the default."),
-            _parameter("pace_ms", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "One write per so long."),
+            parameter("since", _since("snapshot", "now", "first", ""), "Where to begin; `snapshot` is the default."),
+            parameter("pace_ms", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "One write per so long."),
             {
                 "name": "Last-Event-ID",
                 "in": "header",
@@ -169,30 +183,13 @@ def _get_stream(channels: list[Schema]) -> Schema:
         ],
         "responses": {
             "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            **_errors(400, 403, 422, 503),
+            **errors(400, 403, 422, 503),
         },
     }
 
 
 def _plain(operation: str, summary: str, schema: Schema, *errors: int) -> Schema:
-    return {"operationId": operation, "summary": summary, "responses": _responses("Yes.", schema, *errors)}
-
-
-def _responses(description: str, schema: Schema, *errors: int) -> Schema:
-    answer = {"description": description, "content": {"application/json": {"schema": schema}}}
-    return {"200": answer, **_errors(403, *errors)}
-
-
-def _errors(*statuses: int) -> Schema:
-    about = {403: _ORIGIN_REFUSED, 503: "Not now.", 507: "The log is full."}
-    content = {"application/json": {"schema": ref("ErrorData")}}
-    found: Schema = {}
-    for status in sorted(statuses):
-        answer: Schema = {"description": about.get(status, "Refused; the body says why."), "content": content}
-        if status in (503, 507):
-            answer["headers"] = {"Retry-After": _header("Seconds.")}
-        found[str(status)] = answer
-    return found
+    return {"operationId": operation, "summary": summary, "responses": responses("Yes.", schema, *errors)}
 
 
 # Parameters.
@@ -207,11 +204,7 @@ def _channel_parameters(contract: Contract) -> list[Schema]:
         "pattern": f"^(\\*|({one_of})|({one_of})/({key}*[^\\x00-\\x1f\\x7f-\\x9f*]\\*?|\\*))$",
     }
     about = "A path: a channel, `channel/key`, `channel/prefix*`, or `*`, the default. Repeatable."
-    return [_parameter("channel", _list(path), about)]
-
-
-def _parameter(name: str, schema: Schema, description: str) -> Schema:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
+    return [parameter("channel", _list(path), about)]
 
 
 def _list(item: Schema) -> Schema:
@@ -220,10 +213,6 @@ def _list(item: Schema) -> Schema:
 
 def _since(*words: str) -> Schema:
     return {"anyOf": [{"enum": list(words)}, {"type": "string", "pattern": POSITION}]}
-
-
-def _header(description: str) -> Schema:
-    return {"description": description, "schema": {"type": "string"}}
 
 
 def _status(word: str) -> Schema:

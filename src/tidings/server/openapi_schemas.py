@@ -7,12 +7,12 @@ import msgspec
 from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
 from tidings.contract.paths import MAX_KEY_BYTES
-from tidings.contract.payloads import ErrorData
+from tidings.contract.payloads import ErrorData, SystemAlertData
 from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType
 
 Schema = dict[str, Any]
 
-_REFERENCE: Final = "#/components/schemas/{name}"
+REFERENCE: Final = "#/components/schemas/{name}"
 PRINTABLE: Final = "^[\\x20-\\x7e]*$"
 EVENT_ID: Final = "^[!-~]+$"
 _NO_CONTROLS: Final = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
@@ -22,10 +22,11 @@ POSITION: Final = "^[a-z0-9]{1,32}:(0|[1-9][0-9]{0,18})$"
 def schemas(contract: Contract) -> Schema:
     """Return the named schemas of the description."""
     payloads = [event.payload for event in contract.events.values()]
-    _, components = msgspec.json.schema_components([*payloads, ErrorData], ref_template=_REFERENCE)
+    _, components = msgspec.json.schema_components([*payloads, ErrorData], ref_template=REFERENCE)
     publications = {_schema_name(event): _publication(event) for event in contract.events.values() if event.publishable}
     position = {"type": "string", "pattern": POSITION, "description": "Opaque."}
-    accepted = object_schema({"position": position, "duplicate": {"const": True}}, "position")
+    attempt = {"type": "integer", "minimum": 1, "description": "Of an operation's start: the attempt that it is of."}
+    accepted = object_schema({"position": position, "attempt": attempt, "duplicate": {"const": True}}, "position")
     events = {"type": "array", "items": ref("Envelope")}
     gap = object_schema(
         {"after": position, "until": position, "reason": {"enum": ["trimmed", "epoch", "future"]}}, "reason"
@@ -95,7 +96,18 @@ def _data(event: EventType, required: list[str]) -> Schema:
     if event.key is None:
         return payload
     key = key_schema() if event.key in required else {"anyOf": [{**key_schema(), "minLength": 0}, {"type": "null"}]}
-    return {"allOf": [payload, {"type": "object", "properties": {event.key: key}}]}
+    own = {"type": "object", "properties": {event.key: key}}
+    return {"allOf": [payload, own, *([_alert_key()] if event.payload is SystemAlertData else [])]}
+
+
+def _alert_key() -> Schema:
+    part = {**text_schema(0, 31), "pattern": _NO_CONTROLS}
+    of_facts = {"alert_id": {"enum": ["", None]}, "code": part, "operation_id": _or_null(part)}
+    own = {"properties": {"alert_id": {"type": "string", "minLength": 1}}, "required": ["alert_id"]}
+    return {
+        "description": "Without an alert_id, its key is `code:operation_id`.",
+        "anyOf": [own, {"properties": of_facts}],
+    }
 
 
 def _schema_name(event: EventType) -> str:
@@ -123,4 +135,4 @@ def object_schema(properties: Schema, *required: str) -> Schema:
 
 def ref(name: str) -> Schema:
     """Return a reference to a named schema."""
-    return {"$ref": _REFERENCE.format(name=name)}
+    return {"$ref": REFERENCE.format(name=name)}

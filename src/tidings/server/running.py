@@ -6,6 +6,8 @@ from typing import Protocol
 from tidings.hub.connections import Connections
 from tidings.hub.hub import Hub
 from tidings.server.edge import HubEdge
+from tidings.server.operations_figures import OperationFigures
+from tidings.server.operations_waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,8 @@ class RunningHub:
     hub: Hub
     connections: Connections
     edge: HubEdge
+    waiting: Waiting
+    figures: OperationFigures
 
 
 class Host(Protocol):
