@@ -13,7 +13,7 @@ from tidings.exceptions import ClientError, CommandRefused, HubClosed, HubUnreac
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("tidings")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("tidings client")]
 
 
 def test_publishing_and_watching_block(hub: HubServer) -> None:

@@ -5,7 +5,7 @@ import pytest
 import tidings
 from tidings.client.sync import SyncClient
 from tidings.client.sync import connect as connect_sync
-from tidings.testing import Cut, Delay, Duplicate, FullDisk, ManualHub, Stall
+from tidings.testing import Cut, Delay, Duplicate, FullDisk, ManualHub, Stall, Unreachable
 from tidings.testing.faults import Faults, Injected
 
 
@@ -101,7 +101,7 @@ def test_what_is_delayed_is_lost_with_its_connection_and_read_again(hub: ManualH
         watch.wait_until_live()
         with hub.inject(Delay(60, toward="client", link="watch")):
             hub.publish("data:update", {"dataset": "once"})
-            hub.cut("watch")
+        hub.cut("watch")
         hub.settle()
         assert next(watch).key == "once"
         hub.advance(120)
@@ -152,6 +152,19 @@ def test_a_stalled_reader_is_sent_only_the_newest_of_what_only_the_newest_matter
         assert watch.statistics().events < 1_000
         types = [next(watch).type for _ in range(watch.statistics().buffered)]
         assert types[-1] == "operation:complete"
+
+
+def test_a_hub_that_cannot_be_reached_is_missed_until_it_can(hub: ManualHub, client: SyncClient) -> None:
+    with client.watch("data") as watch:
+        watch.wait_until_live()
+        with hub.inject(Unreachable(link="watch")):
+            hub.cut()
+            hub.advance(600)
+            assert (hub.links, watch.state) == (["tidings publisher"], tidings.State.STALE)
+            assert watch.status.error is not None
+            assert "a fault is in force" in str(watch.status.error)
+        hub.settle()
+        assert watch.state is tidings.State.LIVE
 
 
 def test_a_full_disk_refuses_what_is_published(hub: ManualHub, client: SyncClient) -> None:

@@ -3,6 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import msgspec
 
 from tidings.client.connection import Connection, Ended
 from tidings.client.ending import Ending
@@ -106,6 +109,14 @@ class Link:
         """Return the link's time, in seconds."""
         return self._transport.time()
 
+    def timeout(self, delay_s: float | None) -> AbstractAsyncContextManager[object]:
+        """Return a block that is left with TimeoutError after `delay_s` of the link's time; None is never."""
+        return self._transport.timeout(delay_s)
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Timer:
+        """Call `callback` in the link's loop after `delay_s` of its time."""
+        return self._transport.call_at(self._transport.time() + delay_s, callback)
+
     @property
     def ended(self) -> bool:
         """Whether the link is at its end."""
@@ -163,7 +174,7 @@ class Link:
     async def _connect_once(self) -> Ending:
         options = self._options
         try:
-            async with asyncio.timeout(options.open_timeout_s):
+            async with self._transport.timeout(options.open_timeout_s):
                 connection = await self._transport.open(self._url)
         except TimeoutError:
             error: ClientError = HubUnreachable(f"no answer within {options.open_timeout_s:g} s")
@@ -202,7 +213,7 @@ class Link:
         except Ended as end:
             ending = session.lost(end.code, end.reason)
             error = self._given_up or ending.error
-            return Ending(error=error, final=ending.final or self._is_final(error), retry_after_s=ending.retry_after_s)
+            return msgspec.structs.replace(ending, error=error, final=ending.final or self._is_final(error))
         except NotAHub as error:
             session.lost(1002, "")
             return Ending(error=error, final=self._is_final(error))

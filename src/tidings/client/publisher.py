@@ -97,7 +97,7 @@ class Publisher:
     async def publish(self, draft: Draft, *, timeout_s: float | None) -> Accepted:
         """Publish `draft` and return the hub's answer; see `tidings.client.client.Client.publish`."""
         try:
-            async with asyncio.timeout(timeout_s):
+            async with self.link.timeout(timeout_s):
                 await self._allowance.take(len(draft.data))
                 return await self._submit(draft)
         except TimeoutError:
@@ -133,7 +133,7 @@ class Publisher:
         self._outcomes[id] = outcome
         self.link.flush()
         try:
-            async with asyncio.timeout(wish.timeout_s + CANCEL_GRACE_S):
+            async with self.link.timeout(wish.timeout_s + CANCEL_GRACE_S):
                 return await outcome
         except TimeoutError:
             raise self.link.status.error or ConnectionLost(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from tidings.client.connection import Connection, OpenConnection
@@ -31,6 +32,10 @@ class Transport(Protocol):
         """Call `callback` in the link's loop when `time` is `when`."""
         ...
 
+    def timeout(self, delay_s: float | None, /) -> AbstractAsyncContextManager[object]:
+        """Return a block that is left with TimeoutError after `delay_s`, as `asyncio.timeout` does; None is never."""
+        ...
+
     async def sleep(self, delay_s: float, /) -> None:
         """Wait before the next connection is tried."""
         ...
@@ -54,6 +59,7 @@ class NetworkTransport:
         self.random = random
         self.time = loop.time
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
+        self.timeout = asyncio.timeout
 
     async def open(self, url: str) -> Connection:
         """See `Transport.open`."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tidings.testing.faults import Duplicate as Duplicate
     from tidings.testing.faults import FullDisk as FullDisk
     from tidings.testing.faults import Stall as Stall
+    from tidings.testing.faults import Unreachable as Unreachable
     from tidings.testing.manual_hub import QUIET as QUIET
     from tidings.testing.manual_hub import ManualHub as ManualHub
     from tidings.testing.matching import ABSENT as ABSENT
@@ -43,6 +44,7 @@ __all__ = [
     "FullDisk",
     "ManualHub",
     "Stall",
+    "Unreachable",
     "any_order",
     "approx",
     "assert_events",

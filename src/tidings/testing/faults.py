@@ -71,6 +71,13 @@ class Stall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unreachable:
+    """New connections are refused, until the fault is removed: with `ManualHub.cut`, a network that is gone."""
+
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FullDisk:
     """The log takes nothing: publishing is refused with `log_full`."""
 
@@ -78,7 +85,7 @@ class FullDisk:
     """How many batches of events; None is until the fault is removed."""
 
 
-Fault = Cut | Delay | Duplicate | Stall | FullDisk
+Fault = Cut | Delay | Duplicate | Stall | Unreachable | FullDisk
 
 
 class Injected:
@@ -89,7 +96,7 @@ class Injected:
         self.applied = 0
         """How often it has happened."""
         self._removed = removed
-        self._left = None if isinstance(fault, Stall) else fault.times
+        self._left = None if isinstance(fault, Stall | Unreachable) else fault.times
 
     def remove(self) -> None:
         """Let it happen no more."""
@@ -154,6 +161,10 @@ class Faults:
             for each in self._injected
         )
 
+    def refuses(self, link: str) -> bool:
+        """Return whether a link cannot connect now."""
+        return any(isinstance(each.fault, Unreachable) and each.fault.link in link for each in self._injected)
+
     def disk_full(self) -> bool:
         """Return whether the log must refuse the batch that is given to it now."""
         return any(isinstance(each.fault, FullDisk) and each.use() for each in self._injected)
@@ -165,7 +176,11 @@ class Faults:
         copies, delay_s, before, after = 1, 0.0, False, False
         for injected in self._injected:
             fault = injected.fault
-            if isinstance(fault, FullDisk | Stall) or fault.link not in link or fault.toward not in (None, toward):
+            if (
+                isinstance(fault, FullDisk | Stall | Unreachable)
+                or fault.link not in link
+                or fault.toward not in (None, toward)
+            ):
                 continue
             if isinstance(fault, Cut):
                 if type in (fault.before, fault.after) and injected.use():

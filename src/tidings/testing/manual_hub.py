@@ -212,7 +212,7 @@ class ManualHub(ManualTime):
         def remove(injected: Injected) -> None:
             with self._stage.entered():
                 self._stage.faults.remove(injected)
-                self._flush()
+                self._relieve()
 
         injected = Injected(fault, remove)
         with self._stage.entered():
@@ -223,11 +223,13 @@ class ManualHub(ManualTime):
         """Let nothing go wrong any more."""
         with self._stage.entered():
             self._stage.faults.clear()
-            self._flush()
+            self._relieve()
 
-    def _flush(self) -> None:
+    def _relieve(self) -> None:
+        """Let happen what faults that are gone held up."""
         for line in list(self._stage.lines):
             line.flush()
+        self._stage.call_back()
 
     def cut(self, link: str = "") -> int:
         """End connections without a word, and return how many; their clients come back at once.

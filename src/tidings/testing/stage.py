@@ -88,8 +88,8 @@ class Stage:
         self.lines: dict[Line, None] = {}
         self.activity = 0
         """Things that clients did, or that happened to them: while it rises, they are not at rest."""
-        self.on_start: dict[Callable[[], None], None] = {}
-        """Called, once each, when the hub is there again."""
+        self.waiting: dict[Callable[[], None], None] = {}
+        """Called, once each, when the hub can be reached again."""
         self.gone = False
         """Whether the hub will never be there again."""
         self._hub: InMemoryHub | None = None
@@ -124,7 +124,11 @@ class Stage:
         Vitals(hub.hub, hub.connections).start()
         hub.hub.estimates.start()
         self._hub = hub
-        waiting, self.on_start = self.on_start, {}
+        self.call_back()
+
+    def call_back(self) -> None:
+        """Let those who wait to try again try now."""
+        waiting, self.waiting = self.waiting, {}
         for callback in waiting:
             callback()
 

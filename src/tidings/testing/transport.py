@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 from tidings.client.connection import Connection
@@ -55,11 +56,12 @@ class MemoryTransport:
         await asyncio.sleep(0)  # as every way to a hub takes its moment
         with self._stage.entered():
             self._stage.activity += 1
-            if self._stage.hub is None:
-                raise HubUnreachable(
-                    "the hub in memory is gone" if self._stage.gone else "the hub in memory is stopped"
-                )
-            return MemoryLine(self._stage, self._stage.hub, self._link, url, self._call_back)
+            hub = self._stage.hub
+            if hub is None:
+                raise HubUnreachable(f"the hub in memory is {'gone' if self._stage.gone else 'stopped'}")
+            if self._stage.faults.refuses(self._link):
+                raise HubUnreachable("the hub in memory cannot be reached, because a fault is in force")
+            return MemoryLine(self._stage, hub, self._link, url, self._call_back)
 
     def time(self) -> float:
         """See `Transport.time`."""
@@ -72,6 +74,19 @@ class MemoryTransport:
             timer.handle = self._stage.loop.call_later(max(0.0, when - self._stage.clock.now), timer.due)
         return timer
 
+    @asynccontextmanager
+    async def timeout(self, delay_s: float | None, /) -> AsyncIterator[None]:
+        """See `Transport.timeout`."""
+        async with asyncio.timeout(None) as limit:
+            if delay_s is None:
+                yield
+                return
+            timer = self.call_at(self.time() + delay_s, lambda: limit.reschedule(self.loop.time()))
+            try:
+                yield
+            finally:
+                timer.cancel()
+
     async def sleep(self, delay_s: float, /) -> None:
         """See `Transport.sleep`."""
         with self._stage.entered():
@@ -82,13 +97,13 @@ class MemoryTransport:
             awake = self.loop.create_future()
             wake = partial(self.call_in_loop, partial(_resolve, awake))
             timer = self._stage.loop.call_later(delay_s, wake)
-            self._stage.on_start[wake] = None
+            self._stage.waiting[wake] = None
         try:
             await awake
         finally:
             with self._stage.entered():
                 timer.cancel()
-                self._stage.on_start.pop(wake, None)
+                self._stage.waiting.pop(wake, None)
                 self._called_back = False
 
     def random(self) -> float:
