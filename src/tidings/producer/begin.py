@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from tidings.producer.operation import Operation
-from tidings.producer.scope import Plan
+from tidings.producer.plan import Plan
 from tidings.producer.settings import Options, settings_of
 
 

@@ -19,7 +19,7 @@ from tidings.producer.transport import Nowhere, Transport
 from tidings.producer.undisturbed import UNDISTURBED
 
 if TYPE_CHECKING:
-    from tidings.producer.operation import Operation
+    from tidings.producer.life import Life
 
 CLOSE_S = 2.0
 """How long the end of a process may wait for its hubs, all together."""
@@ -38,7 +38,7 @@ class Process:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._transports: dict[tuple[str, str | None], Transport] = {}
-        self._running: dict[Operation, int] = {}
+        self._running: dict[Life, int] = {}
         self._registered = False
         self.termination = Termination(self._leave, self._terminate)
 
@@ -59,16 +59,16 @@ class Process:
             return Nowhere(), ""
 
     @property
-    def running(self) -> "list[Operation]":
+    def running(self) -> "list[Life]":
         """The operations that have begun here and not ended."""
         return list(self._running)
 
-    def began(self, operation: "Operation") -> None:
+    def began(self, operation: "Life") -> None:
         """Note that an operation runs; see that it ends before the process does."""
         self._running[operation] = threading.get_ident()
         self.termination.install()
 
-    def ended(self, operation: "Operation") -> None:
+    def ended(self, operation: "Life") -> None:
         """Note that an operation runs no more. May be called by a signal's handler."""
         PACER.forget(operation)
         self._running.pop(operation, None)
@@ -145,7 +145,7 @@ class Process:
             operation._silence()
 
 
-def _told_to_end(operation: "Operation") -> Cancelled:
+def _told_to_end(operation: "Life") -> Cancelled:
     """Return how an operation ends by SIGTERM: as somebody wanted who had asked for its end, and may have sent it."""
     return operation._cancelling.wish or Cancelled(reason=REASON)
 

@@ -1,19 +1,18 @@
 """What an operation and each of its steps have in common: progress, counting, and steps within."""
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from tidings.producer.bounded import text
 from tidings.producer.counting import Rate, count_text
+from tidings.producer.plan import Plan, countable, plan_of, share_of, weight_of
 from tidings.producer.pulse import Pulse
 from tidings.producer.quietly import REMARKS, quietly
 from tidings.producer.track import track, track_async
 
 T = TypeVar("T")
-Plan = Sequence["str | tuple[str, float]"]
-"""Steps that are known beforehand: their names, or (name, weight)."""
 
 
 class Scope:
@@ -42,10 +41,10 @@ class Scope:
         "_waiting",
     )
 
-    def __init__(self, pulse: Pulse, *, total: float | None, steps: Plan) -> None:
+    def __init__(self, pulse: Pulse, *, total: float | None, steps: Mapping[str, float]) -> None:
         self._pulse = pulse
-        self._plan = _plan(steps)
-        self._total_given = _countable(total)
+        self._plan = dict(steps)
+        self._total_given = countable(total)
         self._reset()
 
     def _reset(self) -> None:
@@ -89,7 +88,7 @@ class Scope:
         Raises:
             OperationCancelled: Somebody cancels the operation; once in each thread.
         """
-        share = _share(percent)
+        share = share_of(percent)
         with self._pulse.lock:
             if share is not None:
                 self._said = share
@@ -176,7 +175,7 @@ class Scope:
             self._set_total(total)
 
     def _set_total(self, total: float | None) -> None:
-        self._total = _countable(total)
+        self._total = countable(total)
 
     def _innermost(self) -> "Scope":
         """Return the step that is being done, or this where none is."""
@@ -236,10 +235,10 @@ class Step(Scope):
     __slots__ = ("_parent", "_weight", "_weight_given", "name")
 
     def __init__(self, parent: Scope, name: str, *, weight: float | None, total: float | None, steps: Plan) -> None:
-        super().__init__(parent._pulse, total=total, steps=steps)
+        super().__init__(parent._pulse, total=total, steps=plan_of(steps))
         self.name = name
         self._parent = parent
-        self._weight_given = None if weight is None else max(0.0, float(weight))
+        self._weight_given = None if weight is None else weight_of(weight)
         self._weight = 0.0
 
     @property
@@ -307,29 +306,3 @@ class Step(Scope):
         if self._weight_given is not None:
             return self._weight_given
         return 1.0 if planned is None else planned
-
-
-def _countable(total: float | None) -> float | None:
-    """Return a total that can be reached; tqdm's infinity, and what is no number, is an unknown one."""
-    try:
-        return total if total is not None and math.isfinite(total) and total >= 0 else None
-    except TypeError:
-        return None
-
-
-def _plan(steps: Plan) -> dict[str, float]:
-    plan: dict[str, float] = {}
-    try:
-        for step in steps:
-            name, weight = (step, 1.0) if isinstance(step, str) else step
-            plan[text(name)] = max(0.0, float(weight))
-    except (TypeError, ValueError) as error:
-        REMARKS.fault("reading steps=", error)
-    return plan
-
-
-def _share(percent: float | None) -> float | None:
-    if percent is None:
-        return None
-    share = float(percent) / 100
-    return None if math.isnan(share) else min(1.0, max(0.0, share))

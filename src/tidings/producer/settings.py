@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
 from tidings.contract.commands import CancelPush
-from tidings.producer.scope import Plan
+from tidings.producer.plan import Plan, plan_of
 
 DISABLED_VARIABLE = "TIDINGS_DISABLED"
 """Set to anything but 0, nothing is reported anywhere."""
@@ -64,7 +64,7 @@ class Settings:
     """The same, with what a part has from its parent."""
 
     name: str
-    steps: Plan = ()
+    steps: Mapping[str, float] = field(default_factory=dict)
     id: str | None = None
     total: float | None = None
     parent_id: str | None = None
@@ -91,4 +91,4 @@ def settings_of(name: str, steps: Plan, options: Options) -> Settings:
         own["trace_id"] = own.get("trace_id") or parent.trace_id
         for fact in ("url", "token", "redact"):
             own[fact] = own.get(fact) or getattr(parent.settings, fact)
-    return Settings(name=name, steps=tuple(steps), **own)
+    return Settings(name=name, steps=plan_of(steps), **own)
