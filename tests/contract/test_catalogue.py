@@ -1,7 +1,10 @@
+from typing import Any
+
 import msgspec
 import pytest
 
-from tidings.contract.catalogue import BUILTIN, EventType, channels_of, check_event_type
+from tidings.contract.catalogue import BUILTIN, EventType, channels_of, check_event_type, event
+from tidings.contract.contract import Contract
 from tidings.contract.payloads import Payload
 from tidings.contract.vocabulary import EventClass, MessageType
 from tidings.exceptions import InvalidContract
@@ -112,3 +115,66 @@ def test_what_no_contract_can_hold(changes: dict[str, object], fault: str) -> No
     with pytest.raises(InvalidContract, match=fault) as caught:
         check_event_type(event)
     assert caught.value.type == event.type
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True):
+    trade_id: str
+    price: float
+
+
+class Listed(msgspec.Struct, array_like=True):
+    name: str
+
+
+class Opaque(msgspec.Struct):
+    what: object
+    how: complex
+
+
+def test_an_event_of_ones_own_is_one_line() -> None:
+    declared = event("trade:executed", Trade, channel="trades", key="trade_id", event_class="latest")
+    assert (declared.type, declared.channel, declared.key) == ("trade:executed", "trades", "trade_id")
+    assert declared.event_class is EventClass.LATEST
+    assert declared.source.startswith(__file__)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"payload": dict}, "to be a msgspec Struct"),
+        ({"payload": Listed}, "written as an array"),
+        ({"payload": Opaque}, "holds what JSON cannot"),
+        ({"event_class": "sometimes"}, "the class is 'durable', 'latest', not 'sometimes'"),
+        ({"keep_newest": 0}, "keep_newest"),
+        ({"keep_newest": 5, "event_class": "latest"}, "keep_newest"),
+        ({"type": "executed"}, "<domain>:<action>"),
+        ({"type": "operation:paused"}, "the contract's own"),
+    ],
+)
+def test_what_cannot_be_declared_is_told_with_its_place(changes: dict[str, Any], fault: str) -> None:
+    declaration: dict[str, Any] = {"type": "trade:executed", "payload": Trade, "channel": "trades", **changes}
+    with pytest.raises(InvalidContract, match=fault):
+        event(**declaration)
+
+
+def test_contracts_are_values_that_can_be_put_together() -> None:
+    trades = Contract.of(event("trade:executed", Trade, channel="trades", key="trade_id"))
+    refunds = Contract.of(event("trade:refunded", Trade, channel="trades", key="trade_id", deprecated="Publish it."))
+    both = trades | refunds
+    assert [own.type for own in both.own] == ["trade:executed", "trade:refunded"]
+    assert both.channels == ("global", "operations", "data", "system", "trades")
+    assert both.identity.hash == (refunds | trades | trades).identity.hash != trades.identity.hash
+    assert both.deprecated["trade:refunded"] == "Publish it."
+    assert Contract().own == ()
+    assert trades.type_of(Trade).type == "trade:executed"
+    with pytest.raises(InvalidContract, match="several events: trade:executed, trade:refunded"):
+        both.type_of(Trade)
+    with pytest.raises(InvalidContract, match="no event of this contract"):
+        Contract().type_of(Trade)
+
+
+def test_a_clash_says_where_both_are() -> None:
+    one = Contract.of(event("trade:executed", Trade, channel="trades"))
+    other = Contract.of(event("trade:executed", Trade, channel="orders"))
+    with pytest.raises(InvalidContract, match=r"declared twice: .*test_catalogue.py:\d+ and .*test_catalogue.py:\d+"):
+        _ = one | other

@@ -5,7 +5,6 @@ from typing import Literal
 from msgspec import Struct
 
 from tidings.contract.commands import Accepted, Attached, CancelOutcome, CancelPush
-from tidings.contract.payloads import Payload
 from tidings.exceptions import TidingsError
 
 Outcome = Literal["live", "complete", "snapshot", "gap"]
@@ -23,7 +22,7 @@ class ReceivedEvent(Struct, frozen=True, kw_only=True, gc=False):
     channel: str
     key: str | None
     """What the event is about: an operation, a dataset; None where it names nothing."""
-    payload: Payload | None
+    payload: Struct | None
     """The data as its type's struct; None where this client's contract does not know the type, or not this form."""
     data: bytes
     """The publisher's own JSON."""

@@ -10,7 +10,7 @@ from tidings.contract.body import MAX_DATA_BYTES
 from tidings.contract.payloads import Payload, encode_payload
 from tidings.exceptions import InvalidPayload, PayloadTooLarge
 
-PayloadLike = Payload | Mapping[str, Any] | Raw | bytes | None
+PayloadLike = Struct | Mapping[str, Any] | Raw | bytes | None
 """What can be published: a payload struct, a mapping, JSON that is encoded already, or nothing."""
 
 

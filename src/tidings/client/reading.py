@@ -1,10 +1,12 @@
 """From an envelope to an event, its data typed as far as this client's contract knows the type."""
 
+from msgspec import Struct
+
 from tidings.client.items import ReceivedEvent
 from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract, alert_key
 from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import Payload, SystemAlertData
+from tidings.contract.payloads import SystemAlertData
 from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.exceptions import ContractError
 
@@ -26,7 +28,7 @@ def read_event(contract: Contract, envelope: Envelope, channel: str, position: s
     )
 
 
-def _read(contract: Contract, type: str, data: bytes) -> tuple[Payload | None, str | None]:
+def _read(contract: Contract, type: str, data: bytes) -> tuple[Struct | None, str | None]:
     try:
         payload = contract.decode(type, data)
     except ContractError:  # a newer hub's type, or form of it: its bytes are handed on
@@ -40,7 +42,7 @@ def event_type(contract: Contract, type: str) -> EventType | None:
     return contract.events.get(LEGACY_TYPES.get(type, type))
 
 
-def event_key(row: EventType, payload: Payload) -> str | None:
+def event_key(row: EventType, payload: Struct) -> str | None:
     """Return the key of an event whose type is `row` (CONTRACT §3)."""
     if isinstance(payload, SystemAlertData):
         return alert_key(payload)

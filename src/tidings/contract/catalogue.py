@@ -1,6 +1,7 @@
 """The catalogue: each event type with its channel, payload, key and class (CONTRACT §3)."""
 
 import re
+import sys
 from collections.abc import Iterable
 
 import msgspec
@@ -9,11 +10,11 @@ from msgspec import Struct
 
 from tidings.contract import payloads
 from tidings.contract.paths import NO_CHANNELS
-from tidings.contract.payloads import Payload
 from tidings.contract.vocabulary import RESERVED_DOMAINS, ChannelType, EventClass, MessageType
 from tidings.exceptions import InvalidContract
 
-PayloadType = type[Payload]
+PayloadType = type[Struct]
+"""A payload's struct: ours are `Payload`s, an application's any msgspec Struct."""
 
 
 class EventType(Struct, frozen=True, kw_only=True):
@@ -32,6 +33,10 @@ class EventType(Struct, frozen=True, kw_only=True):
     """True: after it, the key's newest events leave the snapshot soon (a finished operation)."""
     keep_newest: int | None = None
     """How many events of one key are kept, for a durable type that could grow without end."""
+    deprecated: str = ""
+    """What to publish instead, as a sentence; "" where the type is not deprecated."""
+    source: str = ""
+    """Where it was declared, for messages; no part of the contract."""
 
 
 def _operation(type: MessageType, payload: PayloadType, event_class: EventClass, **more: bool | int) -> EventType:
@@ -102,6 +107,61 @@ _MAX_TYPE = 64
 """Characters of an event's type (CONTRACT §1)."""
 
 
+def event(
+    type: str,
+    payload: PayloadType,
+    *,
+    channel: str,
+    key: str | None = None,
+    event_class: EventClass | str = EventClass.DURABLE,
+    keep_newest: int | None = None,
+    ends_key: bool = False,
+    deprecated: str = "",
+) -> EventType:
+    """Declare an event of an application's own.
+
+    ::
+
+        class TradeExecuted(msgspec.Struct, frozen=True, kw_only=True):
+            trade_id: str
+            price: float
+
+        contract = Contract.of(event("trade:executed", TradeExecuted, channel="trades", key="trade_id"))
+
+    Args:
+        type: ``<domain>:<action>`` (guideline 2).
+        payload: Its struct: the hub refuses what does not fit.
+        channel: Where it goes; a channel that nobody has named yet is a new one.
+        key: The payload's text field that says what the event is about.
+        event_class: `durable`: never skipped. `latest`: a newer one of the same key supersedes it.
+        keep_newest: How many events of one key are kept.
+        ends_key: Whether after it the key's newest events leave the snapshot soon.
+        deprecated: What to publish instead, as a sentence.
+
+    Raises:
+        InvalidContract: No contract can hold it; see `check_event_type`.
+    """
+    caller = sys._getframe(1)
+    try:
+        known_class = EventClass(event_class)
+    except ValueError:
+        classes = ", ".join(repr(str(each)) for each in (EventClass.DURABLE, EventClass.LATEST))
+        raise InvalidContract(f"event type {type!r}: the class is {classes}, not {event_class!r}", type=type) from None
+    declared = EventType(
+        type=type,
+        channel=channel,
+        payload=payload,
+        key=key,
+        event_class=known_class,
+        keep_newest=keep_newest,
+        ends_key=ends_key,
+        deprecated=deprecated,
+        source=f"{caller.f_code.co_filename}:{caller.f_lineno}",
+    )
+    check_event_type(declared)
+    return declared
+
+
 def check_event_type(event: EventType) -> None:
     """Check that a contract can hold `event`, which is the source's own or an application's.
 
@@ -111,7 +171,8 @@ def check_event_type(event: EventType) -> None:
     """
     fault = _fault(event)
     if fault:
-        raise InvalidContract(f"event type {event.type[:80]!r}: {fault}", type=event.type)
+        where = f" ({event.source})" if event.source else ""
+        raise InvalidContract(f"event type {event.type[:80]!r}{where}: {fault}", type=event.type)
 
 
 def _fault(event: EventType) -> str:
@@ -120,10 +181,20 @@ def _fault(event: EventType) -> str:
         return f"write <domain>:<action> in a-z, 0-9 and _, at most {_MAX_TYPE} characters"
     if event not in BUILTIN and (domain in RESERVED_DOMAINS or any(event.type == own.type for own in BUILTIN)):
         return "the name is the contract's own"
+    if not (isinstance(event.payload, type) and issubclass(event.payload, Struct)):
+        return f"its payload is to be a msgspec Struct, not {event.payload!r}"
+    if event.payload.__struct_config__.array_like:
+        return "its payload is written as an array, and `data` is an object"
+    try:
+        msgspec.json.schema(event.payload)
+    except (TypeError, NameError) as error:
+        return f"its payload holds what JSON cannot: {error}"
     if (event.channel is None) is not (event.event_class is EventClass.DIRECT):
         return "a direct event has no channel, and every other has one"
     if event.channel is not None and (not _NAME.fullmatch(event.channel) or event.channel == NO_CHANNELS):
         return f"{event.channel!r} is no name of a channel"
+    if event.keep_newest is not None and (event.keep_newest < 1 or event.event_class is not EventClass.DURABLE):
+        return "keep_newest is a number from 1 on, of a durable event"
     if event.key is not None and not _is_text(event.payload, event.key):
         return f"its payload has no text field {event.key!r} to be the key"
     return ""

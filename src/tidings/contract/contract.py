@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from tidings.contract.body import MAX_DATA_BYTES, single_line
 from tidings.contract.catalogue import BUILTIN, EventType, channels_of, check_event_type
@@ -22,7 +23,7 @@ from tidings.contract.identity import REVISION as REVISION
 from tidings.contract.identity import identity_of
 from tidings.contract.members import with_first_member, with_progress_members
 from tidings.contract.paths import MAX_KEY_BYTES, check_key
-from tidings.contract.payloads import OperationProgressData, Payload, SystemAlertData
+from tidings.contract.payloads import OperationProgressData, SystemAlertData
 from tidings.contract.rows import Row, prepare
 from tidings.contract.rows import alert_key as alert_key
 from tidings.contract.timestamps import LONGEST, ZERO, canonical, known_seconds
@@ -66,8 +67,11 @@ class Contract:
         self.events: dict[str, EventType] = {}
         for event in events:
             check_event_type(event)
-            if event.type in self.events:
-                raise InvalidContract(f"event type {event.type!r} is declared twice", type=event.type)
+            before = self.events.get(event.type)
+            if before is not None:
+                places = " and ".join(each.source for each in (before, event) if each.source)
+                where = f": {places}" if places else ""
+                raise InvalidContract(f"event type {event.type!r} is declared twice{where}", type=event.type)
             self.events[event.type] = event
         self.channels: tuple[str, ...] = channels_of(self.events.values())
         self.keep_newest: dict[str, int] = {
@@ -79,9 +83,55 @@ class Contract:
         self._rows = {**legacy, **rows}
         self._loggable = {type: row for type, row in self._rows.items() if row.channel}
         self._publishable = {type: row for type, row in self._loggable.items() if row.event.publishable}
+        self.deprecated: dict[str, str] = {
+            **{old: f"Publish {new}." for old, new in LEGACY_TYPES.items() if new in rows},
+            **{event.type: event.deprecated for event in self.events.values() if event.deprecated},
+        }
+        """Types that are still taken, and what to publish instead, as a sentence."""
         self.identity = identity_of(self.events.values())
 
-    def decode(self, type: str, data: bytes) -> Payload:
+    @classmethod
+    def of(cls, *events: EventType) -> "Contract":
+        """Return the contract that every hub speaks, with an application's own events added.
+
+        Raises:
+            InvalidContract: One of them is none that a contract can hold, or is declared twice.
+        """
+        return cls((*BUILTIN, *events))
+
+    def __or__(self, other: "Contract") -> "Contract":
+        """Return the contract of both's events; an event that both declare alike is one.
+
+        Raises:
+            InvalidContract: They declare an event differently.
+        """
+        added = (event for event in other.events.values() if not _is_same(event, self.events.get(event.type)))
+        return Contract((*self.events.values(), *added))
+
+    @property
+    def own(self) -> tuple[EventType, ...]:
+        """The events that an application added."""
+        return tuple(event for event in self.events.values() if event not in BUILTIN)
+
+    def type_of(self, payload: type[Struct]) -> EventType:
+        """Return the event whose payload is the struct `payload`.
+
+        Raises:
+            InvalidContract: No event has it, or more than one.
+        """
+        found = [event for event in self.events.values() if event.payload is payload]
+        if len(found) == 1:
+            return found[0]
+        types = ", ".join(event.type for event in found)
+        fault = f"is the payload of several events: {types}" if found else "is the payload of no event of this contract"
+        hint = (
+            "Name the event's type."
+            if found
+            else "Declare it with `tidings.event(...)`, and give the contract to both."
+        )
+        raise InvalidContract(f"{payload.__name__} {fault}", type=payload.__name__, hint=hint)
+
+    def decode(self, type: str, data: bytes) -> Struct:
         """Return `data`, the payload of an event of `type`, as its struct; `null` is an empty payload.
 
         Raises:
@@ -91,7 +141,7 @@ class Contract:
         row = self._rows.get(type)
         if row is None:
             raise self._unknown(type)
-        payload: Payload = self._payload(row, data)
+        payload: Struct = self._payload(row, data)
         return payload
 
     def read(self, envelope: Envelope, receipt: Receipt, *, by_hub: bool = False) -> Event:
@@ -220,6 +270,10 @@ class Contract:
         suggestion = str(nearest[0]) if nearest else ""
         hint = f"Did you mean {suggestion!r}?" if suggestion else f"Events are {', '.join(names)}."
         return UnknownType(f"$.type: nothing is called {type[:80]!r}", type=type, suggestion=suggestion, hint=hint)
+
+
+def _is_same(one: EventType, other: EventType | None) -> bool:
+    return other is not None and one == msgspec.structs.replace(other, source=one.source)
 
 
 def _stamp(timestamp: str | None, receipt: Receipt) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.contract.catalogue import EventType, PayloadType
-from tidings.contract.payloads import Payload, SystemAlertData
+from tidings.contract.payloads import SystemAlertData
 from tidings.contract.vocabulary import EventClass, SlotEffect
 
 
@@ -48,7 +48,7 @@ def prepare(event: EventType) -> Row:
     )
 
 
-def _no_key(payload: Payload) -> None:
+def _no_key(payload: Struct) -> None:
     return None
 
 
