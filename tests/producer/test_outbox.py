@@ -3,12 +3,15 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 
 import msgspec
 import pytest
 from tests.client.hub_server import TIMEOUT_S, HubServer
 from tests.client.waiting import PROMPT
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection, serve
 
 from tidings.client import Connection, LinkOptions, open_websocket
 from tidings.contract.envelope import Event
@@ -24,8 +27,9 @@ from tidings.exceptions import (
     LogFull,
     TidingsError,
 )
-from tidings.log.base import Page, Query
+from tidings.log.base import AppendDone, Draft, Page, Query
 from tidings.log.memory import MemoryLog
+from tidings.producer import sender
 from tidings.producer.outbox import Outbox
 from tidings.producer.queue import OutboxLimits
 from tidings.testing.faulty_log import FaultyLog
@@ -214,6 +218,59 @@ def test_a_log_that_is_full_for_a_while_loses_nothing() -> None:
         turns = [later for earlier, later in itertools.pairwise(stored) if later < earlier]
         assert len(turns) <= 1, "what comes back comes in its own order"
         assert [getattr(trouble, "refusal", "") for trouble in troubles] == ["log_full"]
+
+
+def test_a_log_that_stays_full_is_asked_with_one_event_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is known that the log fails, nothing can pass what it fails."""
+    monkeypatch.setattr(sender, "_RETRY_S", 0.05)
+    faulty = FaultyLog(MemoryLog(secrets.token_hex(4)))
+    tried: list[int] = []
+    append = faulty.append
+
+    def failing(batch: Sequence[Draft], done: AppendDone) -> None:
+        tried.append(len(batch))
+        if len(tried) <= 3:
+            faulty.fail_append(LogFull("the disk is full"))
+        append(batch, done)
+
+    faulty.append = failing  # type: ignore[method-assign]
+    with HubServer(event_log=faulty) as hub, Outbox(hub.url) as outbox:
+        hub.call(lambda: faulty.hold_appends())  # what is put now is one batch
+        for number in range(100):
+            assert log_line(outbox, number)
+        until(lambda: hub.call(lambda: len(hub.app.hub._staging)) == 100)
+        hub.call(faulty.release_appends)
+        assert outbox.close(TIMEOUT_S) == 0
+        assert [int(number) for number in messages(logged(hub))] == list(range(100))
+    assert tried[1:4] == [1, 1, 1]
+
+
+def test_the_token_is_sent_as_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_TOKEN", "from-the-environment")
+    seen: list[str | None] = []
+
+    def look(connection: ServerConnection, request: Request) -> Response:
+        seen.append(request.headers.get("Authorization"))
+        return connection.respond(HTTPStatus.NOT_FOUND, "")
+
+    with serve(lambda connection: None, "127.0.0.1", 0, process_request=look) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/ws"
+        for token in (None, "an-argument"):
+            outbox = Outbox(url, token=token, spool=None)
+            log_line(outbox, 1)
+            outbox.close(5.0)
+        server.shutdown()
+        serving.join(TIMEOUT_S)
+    assert seen == ["Bearer from-the-environment", "Bearer an-argument"]
+
+
+@pytest.mark.parametrize("token", ["two words", "line\nbreak", "größe"])
+def test_a_token_that_no_header_can_hold_is_told_without_showing_it(token: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Outbox(token=token)
+    assert token not in str(caught.value)
 
 
 def test_a_hub_that_ends_it_for_good_is_told_and_nothing_is_taken_any_more(hub: HubServer) -> None:

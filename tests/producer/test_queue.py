@@ -88,6 +88,38 @@ def test_what_comes_back_takes_its_place_unless_it_is_superseded() -> None:
     assert queue.conflated == 1
 
 
+def test_what_is_put_first_goes_before_everything_the_last_of_them_first() -> None:
+    queue = OutboxQueue(OutboxLimits())
+    queue.put(draft("1"), Rank.LOG, "a")
+    queue.put_first(draft("first"), Rank.LIFECYCLE, "a")
+    queue.put_first(draft("before that"), Rank.LIFECYCLE, "b")
+    queue.put(draft("2"), Rank.LOG, "a")
+    assert drained(queue) == ["before that", "first", "1", "2"]
+
+
+def test_what_is_dropped_is_gone_and_frees_its_room() -> None:
+    queue = OutboxQueue(OutboxLimits(events=3))
+    queue.put(draft("1"), Rank.DURABLE, "a")
+    queue.put(draft("p"), Rank.LATEST, "a")
+    queue.put(draft("2"), Rank.DURABLE, "b")
+    assert [entry.draft.timestamp for entry in queue.drop(lambda entry: entry.key == "a")] == ["1", "p"]
+    assert queue.put(draft("p2"), Rank.LATEST, "a")
+    assert queue.put(draft("3"), Rank.DURABLE, "b")
+    assert drained(queue) == ["2", "p2", "3"]
+    assert (queue.conflated, queue.shed) == (0, 0)
+
+
+def test_the_oldest_is_stamped_where_it_stands() -> None:
+    queue = OutboxQueue(OutboxLimits())
+    queue.put(draft("unstamped"), Rank.LATEST, "a", at_ns=7)
+    queue.put(draft("later"), Rank.LOG, "a")
+    head = queue.stamp_head(draft("stamped"))
+    assert (head.at_ns, head.draft.timestamp) == (7, "stamped")
+    assert queue.head() is head
+    queue.put(draft("newer"), Rank.LATEST, "a")
+    assert drained(queue) == ["later", "newer"], "it is superseded as before"
+
+
 def test_what_comes_back_to_a_full_queue_is_judged_with_the_rest() -> None:
     queue = OutboxQueue(OutboxLimits(events=2))
     queue.put(draft("1"), Rank.LOG, "a")
