@@ -16,6 +16,8 @@ MOST_SAMPLES = 24
 """Of one attempt; beyond it every second one is dropped, so that together they always tell the whole of it."""
 _INSTANT_S = 0.5
 """What is done so soon after the beginning was done before it: a resumed job says first how far it is."""
+_LEAST_S, _LEAST_PERCENT = 1e-3, 1e-6
+"""Below these nothing has happened yet."""
 _FIRST_PERCENT = 5.0
 """A single advance is a basis from here on; below it, two are."""
 _RECENT = 0.3
@@ -58,7 +60,7 @@ class Advances:
         began_s: When it began with nothing done; None where it may have begun with more.
     """
 
-    __slots__ = ("_done", "_fit", "_last_s", "_work")
+    __slots__ = ("_done", "_fit", "_is_assumed", "_last_s", "_work")
 
     def __init__(self, began_s: float | None) -> None:
         known = began_s is not None
@@ -67,6 +69,8 @@ class Advances:
         """Of each sample, the time at work since the first: pauses beyond patience are left out."""
         self._done = array("d", [0.0] if known else [])
         """Of each sample, percent."""
+        self._is_assumed = known
+        """Whether that it began with nothing done is all that is known."""
         self._fit: Fit | None = None
 
     @property
@@ -87,11 +91,12 @@ class Advances:
             self._begin(at_s, progress)
             return
         gap = max(0.0, at_s - self._last_s)
-        if len(self._work) == 1 and gap < _INSTANT_S:
+        if self._is_assumed and gap < _INSTANT_S:
             self._work.pop()
             self._done.pop()
             self._begin(at_s, progress)
             return
+        self._is_assumed = False
         worked, fit = gap, self._fitted()
         if patience_s is not None and fit is not None:
             # Unless so much was done meanwhile: then the news were late, and not the work.
@@ -105,6 +110,7 @@ class Advances:
             del self._work[1:newest:2], self._done[1:newest:2]
 
     def _begin(self, at_s: float, progress: float) -> None:
+        self._is_assumed = False
         self._last_s = at_s
         self._work.append(0.0)
         self._done.append(progress)
@@ -139,9 +145,13 @@ class Advances:
         return Forecast(remaining_s, remaining_s / factor, remaining_s * factor + stalled_s)
 
     def _fitted(self) -> Fit | None:
-        if self._fit is None and len(self._work) > 1 and self._work[-1] > 0 and self._done[-1] > self._done[0]:
+        if self._fit is None and self._has_basis():
             self._fit = self._found()
         return self._fit
+
+    def _has_basis(self) -> bool:
+        work, done = self._work, self._done
+        return len(work) > 1 and work[-1] > _LEAST_S and done[-1] - done[0] > _LEAST_PERCENT
 
     def _found(self) -> Fit:
         work, done = self._work, self._done

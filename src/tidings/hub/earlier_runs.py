@@ -2,13 +2,14 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from math import exp, log, sqrt
+from math import exp, log
 from statistics import NormalDist, median
 
 from tidings.hub.forecast import Forecast
 
-_DOUBT = 0.5
+_DOUBT = 0.6
 """The deviation of a duration's logarithm, when one run is all that is known: half or twice as long is no surprise."""
+_NEIGHBOURS = 5
 _POINTS = 9
 _SPREAD = tuple(NormalDist().inv_cdf((index + 0.5) / _POINTS) for index in range(_POINTS))
 _SHORTEST_S = 0.001
@@ -27,12 +28,10 @@ class EarlierRuns:
 
     def __init__(self, durations_s: Sequence[float]) -> None:
         self.median_s = median(durations_s)
-        logs = [log(max(_SHORTEST_S, duration_s)) for duration_s in durations_s]
-        count, middle = len(logs), sum(logs) / len(logs)
-        deviation = sqrt((_DOUBT**2 + sum((each - middle) ** 2 for each in logs)) / count)
-        # Silverman's rule: each run stands for runs about as long as it, the less about the more there were.
-        width = deviation * count**-0.2
-        self._points = sorted(exp(each + width * step) for each in logs for step in _SPREAD)
+        logs = sorted(log(max(_SHORTEST_S, duration_s)) for duration_s in durations_s)
+        self._points = sorted(
+            exp(each + width * step) for each, width in zip(logs, _widths(logs), strict=True) for step in _SPREAD
+        )
         """Durations that a run may have, all equally likely."""
 
     def forecast(self, elapsed_s: float) -> Forecast | None:
@@ -44,3 +43,17 @@ class EarlierRuns:
             return None
         low, middle, high = (points[first + int(part * left)] - elapsed_s for part in (0.1, 0.5, 0.9))
         return Forecast(middle, low, high)
+
+
+def _widths(logs: Sequence[float]) -> list[float]:
+    """Return about how far each run stands for others: as far as to its fifth neighbour; further, of few.
+
+    By their neighbours, as a name may have runs of two kinds: whole and incremental ones.
+    """
+    count = len(logs)
+    near = min(_NEIGHBOURS, (count - 1) // 2)
+    widths = []
+    for each in logs:
+        apart = sorted(abs(other - each) for other in logs)[near]
+        widths.append((_DOUBT + (count - 1) * apart) / count)
+    return widths

@@ -52,6 +52,6 @@ class Rhythm:
             return max(first_s, 5 * max(self._gaps, default=0.0))
         if self._patience_s is None:
             ordered = sorted(self._gaps)
-            one_in_ten = ordered[-1 - len(ordered) // 10]
+            one_in_ten = ordered[-max(1, len(ordered) // 10)]
             self._patience_s = max(LEAST_PATIENCE_S, 5 * median(ordered), 2 * one_in_ten)
         return self._patience_s

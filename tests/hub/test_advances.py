@@ -1,0 +1,139 @@
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidings.hub.advances import MOST_SAMPLES, Advances
+from tidings.hub.forecast import Forecast
+
+PATIENCE_S = 60.0
+
+
+def advances(steps: Iterable[tuple[float, float]], began_s: float | None = 0.0) -> Advances:
+    made = Advances(began_s)
+    for at_s, progress in steps:
+        made.note(at_s, progress, PATIENCE_S)
+    return made
+
+
+def forecast(of: Advances, now_s: float) -> Forecast:
+    found = of.forecast(now_s, PATIENCE_S)
+    assert found is not None
+    return found
+
+
+def even(until: int, began_s: float | None = 0.0) -> Advances:
+    """One percent every ten seconds."""
+    return advances(((10.0 * done, float(done)) for done in range(1, until + 1)), began_s)
+
+
+def test_an_even_job_takes_as_long_as_it_did() -> None:
+    job = even(40)
+    assert job.rate == pytest.approx(0.1)
+    found = forecast(job, 400)
+    assert found.remaining_s == pytest.approx(600)
+    assert 400 < found.low_s < found.high_s < 900
+
+
+@pytest.mark.parametrize("steps", [[], [(10.0, 3.0)]])
+def test_without_a_basis_there_is_no_forecast(steps: list[tuple[float, float]]) -> None:
+    assert advances(steps).forecast(20, PATIENCE_S) is None
+
+
+def test_a_big_first_step_is_a_basis_that_is_not_sure() -> None:
+    found = forecast(advances([(60.0, 10.0)]), 60)
+    assert found.remaining_s == pytest.approx(540)
+    assert found.high_s > 2 * found.low_s
+
+
+def test_who_does_not_rise_has_no_rate() -> None:
+    job = advances([(10.0, 0.0), (20.0, 0.0)])
+    assert job.rate is None
+    assert job.forecast(30, PATIENCE_S) is None
+
+
+def test_what_a_resumed_job_had_done_took_no_time() -> None:
+    job = advances([(0.1, 60.0), (10.0, 61.0), (20.0, 62.0), (30.0, 63.0)])
+    assert job.rate == pytest.approx(0.1, rel=0.02)
+    job = advances([(100.0, 60.0), (110.0, 61.0), (120.0, 62.0)], began_s=None)
+    assert job.rate == pytest.approx(0.1)
+
+
+def test_the_recent_rate_counts() -> None:
+    slow = [(300 + 30.0 * done, 30.0 + done) for done in range(1, 31)]
+    job = advances([*((10.0 * done, float(done)) for done in range(1, 31)), *slow])
+    assert 1 / 30 < (job.rate or 0) < 1 / 20
+
+
+def test_between_two_steps_the_time_runs_down() -> None:
+    job = advances((100.0 * step, 10.0 * step) for step in range(1, 6))
+    assert forecast(job, 500).remaining_s == pytest.approx(500)
+    assert forecast(job, 540).remaining_s == pytest.approx(460)
+    assert forecast(job, 600).remaining_s == pytest.approx(400)
+
+
+def test_while_a_step_is_overdue_it_does_not() -> None:
+    job = advances((20.0 * step, 10.0 * step) for step in range(1, 6))
+    late = [forecast(job, 120 + over_s).remaining_s for over_s in (0, 10, 20, 30)]
+    assert late == sorted(late)
+    assert late[0] == pytest.approx(80)
+
+
+def test_a_stall_changes_what_may_be_and_not_what_is_likely() -> None:
+    job = even(50)
+    at_once, later = forecast(job, 500 + PATIENCE_S), forecast(job, 500 + PATIENCE_S + 900)
+    assert later.remaining_s == pytest.approx(at_once.remaining_s)
+    assert later.high_s == pytest.approx(at_once.high_s + 900)
+
+
+def test_a_pause_is_no_time_at_work() -> None:
+    job = even(50)
+    job.note(500 + 3_600, 51, PATIENCE_S)
+    for done in range(52, 60):
+        job.note(4_100 + (done - 51) * 10, done, PATIENCE_S)
+    assert job.rate == pytest.approx(0.1, rel=0.25)
+
+
+def test_news_that_were_late_are_no_pause() -> None:
+    """The producer was cut off for an hour, and the job went on."""
+    job = advances([(36.0 * done, float(done)) for done in range(1, 11)])
+    job.note(360 + 3_600, 70, PATIENCE_S)
+    assert job.rate == pytest.approx(1 / 36, rel=0.01)
+    assert forecast(job, 3_960).remaining_s == pytest.approx(1_080, rel=0.02)
+
+
+def test_all_is_done_but_the_end() -> None:
+    job = even(100)
+    assert forecast(job, 1_000) == Forecast(0.0, 0.0, 1.0)
+    assert forecast(job, 1_040) == Forecast(0.0, 0.0, 40.0)
+
+
+def test_many_thousand_advances_are_a_few_samples_of_the_whole() -> None:
+    job = Advances(0.0)
+    for index in range(1, 100_001):
+        job.note(index / 100, index / 2_000, PATIENCE_S)
+    assert len(job._work) <= MOST_SAMPLES
+    assert job._work[0] == 0
+    assert forecast(job, 1_000).remaining_s == pytest.approx(1_000, rel=0.01)
+
+
+STEPS = st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 100)), max_size=100)
+
+
+@given(STEPS, st.floats(0, 1e7), st.floats(60, 1e5))
+def test_whatever_comes_a_forecast_is_one(steps: list[tuple[float, float]], idle_s: float, patience_s: float) -> None:
+    """Gaps of nothing, and of days; tiny advances; progress that falls."""
+    job, at_s = Advances(0.0), 0.0
+    for gap_s, progress in steps:
+        at_s += gap_s
+        job.note(at_s, progress, patience_s)
+    found = job.forecast(at_s + idle_s, patience_s)
+    assert job.rate is None or job.rate > 0
+    assert found is None or 0 <= found.low_s <= found.remaining_s <= found.high_s < float("inf")
+
+
+def test_a_clock_that_goes_back_is_no_time() -> None:
+    job = even(20)
+    job.note(100, 21, PATIENCE_S)
+    assert forecast(job, 100).remaining_s > 0
