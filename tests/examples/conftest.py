@@ -1,0 +1,1 @@
+from tests.cli.conftest import shared_hub as shared_hub

@@ -1,0 +1,116 @@
+"""Two workers of uvicorn beside one hub, all of them processes."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.processes import TIMEOUT_S, Hub, environment
+from tests.examples.programs import EXAMPLES, of_trace, wait_until
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e{:04x}"
+
+
+class Workers:
+    """`uvicorn --workers 2`, as the example says."""
+
+    def __init__(self, hub: Hub, folder: Path) -> None:
+        self._said = folder / "uvicorn.log"
+        with self._said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-W", "error", "-m", "uvicorn", "--app-dir", str(EXAMPLES)),
+                    *("--workers", "2", "--port", "0", "background_tasks:app"),
+                ],
+                stdout=said,
+                stderr=said,
+                env=environment(TIDINGS_URL=hub.url, TIDINGS_SPOOL=str(folder / "spool")),
+                start_new_session=True,
+            )
+        try:
+            wait_until(lambda: self.said().count("Application startup complete") == 2)
+        except BaseException:
+            self.kill()
+            raise
+        found = re.search(r"running on (http://\S+)", self.said())
+        assert found is not None
+        self.address = found[1]
+
+    def said(self) -> str:
+        return self._said.read_text()
+
+    def order(self, number: int, pages: int) -> dict[str, Any]:
+        """Order a report, in a trace of its own."""
+        request = urllib.request.Request(
+            f"{self.address}/reports?pages={pages}",
+            method="POST",
+            headers={"traceparent": f"00-{TRACE.format(number)}-00f067aa0ba902b7-01", "Connection": "close"},
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            assert answer.status == 202
+            ordered: dict[str, Any] = json.load(answer)
+        return ordered
+
+    def stop(self) -> int:
+        """Stop the workers as a service manager does; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(TIMEOUT_S)
+
+    def kill(self) -> None:
+        """Leave nothing behind, whatever still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(TIMEOUT_S)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub("--log-level", "error", "--lease", "1") as hub:
+        yield hub
+
+
+@pytest.fixture
+def workers(hub: Hub) -> Iterator[Workers]:
+    with tempfile.TemporaryDirectory() as folder:
+        running = Workers(hub, Path(folder))
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def test_all_workers_report_to_the_one_hub_to_the_last_word(hub: Hub, workers: Workers) -> None:
+    busy: set[int] = set()
+    numbers = 0
+    while len(busy) < 2 or numbers < 8:
+        assert numbers < 200, "one worker does everything"
+        busy.add(workers.order(numbers, pages=3)["worker"])
+        numbers += 1
+    workers.stop()
+    pids = set()
+    for number in range(numbers):
+        told = of_trace(hub, TRACE.format(number))
+        kinds = [kind for kind, _ in told if kind != "progress"]
+        assert kinds == ["start", "start", "complete"], told
+        assert [data.get("queued", False) for kind, data in told if kind == "start"] == [True, False]
+        pids.add(told[0][1]["pid"])
+    assert pids == busy
+
+
+def test_a_worker_that_is_killed_is_noticed(hub: Hub, workers: Workers) -> None:
+    ordered = workers.order(1, pages=100_000)
+    trace = TRACE.format(1)
+    wait_until(lambda: any(kind == "progress" for kind, _ in of_trace(hub, trace)))
+    os.kill(ordered["worker"], signal.SIGKILL)
+    wait_until(lambda: of_trace(hub, trace)[-1][0] == "failed")
+    kind, data = of_trace(hub, trace)[-1]
+    assert (kind, data["code"], data["recoverable"]) == ("failed", "producer_lost", True)
