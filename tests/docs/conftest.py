@@ -1,0 +1,2 @@
+from tests.producer.conftest import own_spool as own_spool
+from tests.producer.conftest import reported as reported

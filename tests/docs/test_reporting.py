@@ -1,0 +1,32 @@
+"""The code of docs/reporting.md, run as it stands."""
+
+import io
+import sys
+from typing import Any
+
+import pytest
+from tests.producer.reported import Reported
+from tests.protocol.markdown import Document
+
+
+def test_the_code_runs_and_reports(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    names: dict[str, Any] = {}
+    for block in Document("docs/reporting.md").blocks_in("python"):
+        exec(compile(block.text, "docs/reporting.md", "exec"), names)
+    told = reported.told()
+    assert [kind for kind, _ in told if kind in ("complete", "failed", "cancelled")] == ["complete"] * 3
+    starts = [data for kind, data in told if kind == "start"]
+    assert ["command" in data for data in starts] == [True, False, True]
+    assert next(data for kind, data in told if kind == "complete")["result"] == {"rows": 2}
+
+
+def test_the_figures_of_its_tables_are_the_code_s() -> None:
+    from tidings.producer import bounded, process, voice
+
+    text = Document("docs/reporting.md").text
+    assert f"{bounded.MAX_TEXT:,} characters" in text
+    assert f"log lines at {voice.MAX_LINE:,}" in text
+    assert f"{bounded.MAX_VALUE >> 10} KiB" in text
+    assert f"last {bounded.MAX_DETAILS >> 10} KiB" in text
+    assert f"up to {process.CLOSE_S:.0f} seconds" in text
