@@ -25,7 +25,7 @@ OURS = {name: document for name, document in DOCUMENTS.items() if name.startswit
 EMBEDDING = [block.text for block in DOCUMENTS["docs/embedding.md"].blocks_in("python")]
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-_CODE = re.compile(r"`([^`]+)`")
+_CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -370,3 +370,15 @@ def test_as_default_names_the_hub_and_restores_the_environment(hub: ManualHub, m
     assert "TIDINGS_SPOOL" not in os.environ
     assert not os.path.exists(spool)
     assert datasets(hub) == ["prices"]
+
+
+def test_as_default_lets_a_stopped_hub_hear_the_rest_also_when_the_block_fails(hub: ManualHub) -> None:
+    def job() -> None:
+        with hub.as_default():
+            hub.stop()
+            tidings.start("Import prices").complete()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        job()
+    assert [event.type for event in hub.events()] == ["operation:start", "operation:complete"]

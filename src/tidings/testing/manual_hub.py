@@ -94,9 +94,11 @@ class ManualHub(ManualTime):
         At its end faults are removed and the hub is started, so that operations can say what they have left to say.
         """
         with default_hub(self.url):
-            yield
-            self.clear_faults()
-            self.start()
+            try:
+                yield
+            finally:
+                self.clear_faults()
+                self.start()
 
     # What happened.
 
