@@ -8,6 +8,7 @@ from msgspec import Struct
 from tidings.client.publications import Draft
 from tidings.producer.holdings import Holdings
 from tidings.producer.queue import Entry, OutboxLimits, OutboxQueue, Rank
+from tidings.producer.turns import Turns
 
 
 class OutboxStatistics(Struct, frozen=True, kw_only=True):
@@ -30,7 +31,7 @@ class OutboxStatistics(Struct, frozen=True, kw_only=True):
 class Ledger:
     """The queue, what is on its way, and the operations held, behind one lock.
 
-    Methods take the lock themselves, but those of `holdings` and `queue`, whose callers hold `lock`.
+    Methods take the lock themselves, but those of `holdings`, `queue` and `turns`, whose callers hold `lock`.
 
     Args:
         limits: How much may wait.
@@ -45,6 +46,8 @@ class Ledger:
         """Sent, and not answered."""
         self.returned: list[Entry] = []
         """Answered with "later"."""
+        self.turns = Turns()
+        """Refused for now: another producer still has the operation."""
         self.accepted = 0
         self.refused = 0
         self.adopting = False
@@ -56,7 +59,7 @@ class Ledger:
         """Return the figures."""
         with self.lock:
             return OutboxStatistics(
-                waiting=len(self.queue) + len(self.returned),
+                waiting=len(self.queue) + len(self.returned) + len(self.turns),
                 unacknowledged=len(self.in_flight),
                 accepted=self.accepted,
                 conflated=self.queue.conflated,
@@ -66,7 +69,7 @@ class Ledger:
 
     def left(self) -> int:
         """Return how many events are not in the hub's log; called with the lock held."""
-        return len(self.queue) + len(self.returned) + len(self.in_flight)
+        return len(self.queue) + len(self.returned) + len(self.turns) + len(self.in_flight)
 
     def wait_settled(self, timeout_s: float, *, adopted: bool) -> int:
         """Wait until everything is answered, or nothing will be; return how many events are not in the log.
@@ -102,6 +105,8 @@ class Ledger:
             else:
                 self.refused += 1
             self._note_settled(entry, attempt)
+            if behind := self.turns.settled(entry):
+                self.queue.put_back(behind)
             if accepted and entry.ends and self.returned:
                 # Its end has overtaken them: a start that came now would begin another attempt, without an end.
                 moot = [other for other in self.returned if other.key == entry.key]
@@ -111,6 +116,23 @@ class Ledger:
                     self._note_settled(other, None)
             self._settled.notify_all()
         return moot
+
+    def await_turn(self, entry: Entry, refusal: str) -> int:
+        """Keep a refused event until another producer has let go of its operation.
+
+        Returns:
+            How often the operation's start was refused for that; 0 where the refusal has nothing to do with it.
+        """
+        with self.lock:
+            times = self.turns.refused(entry, refusal)
+            if times:
+                self.in_flight.pop(entry.number, None)
+            return times
+
+    def ask_turns(self) -> None:
+        """Put the starts that wait for their turn back to their places, to be sent again."""
+        with self.lock:
+            self.queue.put_back(self.turns.ask())
 
     def come_back(self, entry: Entry) -> None:
         """Note that an event is to be sent again."""

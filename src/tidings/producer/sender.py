@@ -35,6 +35,8 @@ _RETRY_S = 1.0
 """Before an event that the hub could not store is sent again: a full disk is not empty the next moment."""
 _SLICE = 32
 """Events sent while the job may have to wait for the lock: well under a millisecond."""
+_TURN_S = 1.0
+"""Before an operation is asked for again that another producer still has: a lease is not over the next moment."""
 _ADOPTION_S = 30.0
 """How long sending what dead producers left may take at a time."""
 _OVER = frozenset({OperationFinished.code, OperationFenced.code})
@@ -70,6 +72,7 @@ class Sender:
         self._publisher: Publisher | None = None
         self._holding = False
         self._probing = False
+        self._waiting_turn = False
         self._adoption: asyncio.Task[None] | None = None
         self._custody = Custody(
             post.producer_id, post.lease_s, ledger=post.ledger, spool=post.spool, trouble=post.trouble
@@ -139,6 +142,9 @@ class Sender:
                 entry = ledger.queue.head()
                 if entry is None or self._holding or (self._probing and ledger.in_flight):
                     return 0
+                if ledger.turns.takes(entry):
+                    ledger.queue.pop()
+                    continue
                 if not entry.draft.event_id:
                     entry = ledger.queue.stamp_head(stamp(entry.draft, entry.at_ns))
                 answer = publisher.publish_nowait(entry.draft)
@@ -157,6 +163,10 @@ class Sender:
             if self._probing:
                 self._probing = False
                 self._look()
+        elif isinstance(failure, CommandRefused) and (times := self._ledger.await_turn(entry, failure.refusal)):
+            if times > 1:  # once is what a job does that is started again at once
+                self._post.trouble(failure)
+            self._wait_turn()
         elif isinstance(failure, CommandRefused) and not failure.recoverable:
             if not (failure.refusal in _OVER and entry.key in self._custody.over):
                 self._post.trouble(failure)
@@ -188,6 +198,17 @@ class Sender:
             return
         # One event alone, until the log takes one: what is sent behind one that fails may pass it.
         self._probing = True
+        self._look()
+
+    def _wait_turn(self) -> None:
+        """Ask again, after a while, for operations that another producer still has."""
+        if not self._waiting_turn and self._publisher is not None:
+            self._waiting_turn = True
+            self._publisher.link.call_later(_TURN_S, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._waiting_turn = False
+        self._ledger.ask_turns()
         self._look()
 
     def _look(self) -> None:
