@@ -277,6 +277,26 @@ def test_a_post_renews_the_lease_and_a_producer_without_posts_is_lost(half: bool
     assert state(hub) == "failed 1"
 
 
+def test_a_post_that_names_no_lease_leaves_it_as_it_was() -> None:
+    hub = InMemoryHub(CONFIG)
+    hub.hub.leases.post("script", 100.0)
+    poster = hub.connect("channels=none")
+    poster.connection.producer_id = "script"  # as an edge that took the header
+    poster.send("operation:start", {"operation_id": "op"})
+    hub.settle()
+    hub.hub.leases.post("script")
+    poster.send("operation:progress", {"operation_id": "op", "progress": 1})
+    hub.settle()
+    status = hub.hub.operations.get("op")
+    assert status is not None
+    assert status.life.lease_s == 100.0
+    assert [moment.state for moment in status.timeline] == ["running"]
+    hub.loop.advance(99)
+    assert state(hub) == "running 1"
+    hub.loop.advance(2)
+    assert state(hub) == "failed 1"
+
+
 def test_an_end_that_the_log_does_not_take_is_written_when_it_can() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
     hub, producer, _ = start(InMemoryHub(CONFIG, log=log))

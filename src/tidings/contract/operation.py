@@ -128,14 +128,15 @@ class OperationStatus(Struct, kw_only=True):
         before, self.life = self.life, life
         self.heard_ns = max(self.heard_ns, received_ns)
         if ask is Ask.PROGRESS:
-            if life is not before or not self.timeline:
+            # Most often the very same life; another may only have another holder or lease.
+            if not self.timeline or (life is not before and _has_turned(before, life)):
                 self._enter(before, life, min(nanoseconds(event.timestamp), received_ns))
             self._progress(event, received_ns)
             return
         if ask is Ask.LOG:
             return
         at_ns = min(nanoseconds(event.timestamp), received_ns)
-        if life.state is not before.state or life.attempt != before.attempt or not self.timeline:
+        if not self.timeline or _has_turned(before, life):
             self._enter(before, life, at_ns)
         if ask in ENDS:
             self._end(ask, event.data, at_ns)
@@ -234,6 +235,10 @@ def _can_be_told(value: Any) -> bool:
     except OverflowError:
         return False
     return True
+
+
+def _has_turned(before: Life, after: Life) -> bool:
+    return after.state is not before.state or after.attempt != before.attempt
 
 
 _T = TypeVar("_T")

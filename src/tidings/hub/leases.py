@@ -87,7 +87,11 @@ class Leases:
     def start(self) -> None:
         """Give the producers of live operations one whole lease, and begin to look for silent operations."""
         for producer_id in self._hub.operations.producers():
-            self._wait(self._known(producer_id))
+            producer = self._known(producer_id)
+            # As it asked for before; one that attaches says so anew.
+            leases = [status.life.lease_s for status in self._leased(producer)]
+            producer.lease_s = max(leases, default=producer.lease_s)
+            self._wait(producer)
         if self._hub.config.unattended_s:
             self._hub.scheduler.call_later(_LOOK_EVERY_S, self._look_for_silent)
 
@@ -141,9 +145,9 @@ class Leases:
             self._heard(producer)
 
     def post(self, producer_id: str, lease_s: float | None = None) -> None:
-        """Note a post over HTTP: each renews the lease."""
+        """Note a post over HTTP: each renews the lease; one that names none leaves it as it was."""
         producer = self._known(producer_id)
-        producer.lease_s = lease_s or self._hub.config.lease_s
+        producer.lease_s = lease_s or producer.lease_s
         if producer.holder is None:
             producer.posts = True
             self._heard(producer)
@@ -167,9 +171,8 @@ class Leases:
         verdict = "held" if life is None else self._verdict(producer, claim, life)
         if claim.lease_s is not None:  # of what is over, too: the next attempt may begin at once
             producer.asked[operation_id] = claim.lease_s
-        if verdict == "held":
-            if life is not None and life.live:
-                self._hub.hold(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
+        if verdict == "held" and life is not None and life.live:
+            self._hub.hold(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
         return Verdict(
             operation_id=operation_id,
             attempt=None if life is None else life.attempt,
