@@ -351,6 +351,24 @@ async def test_a_client_that_the_hub_does_not_read_waits_on_the_clock(hub: Manua
         assert datasets(hub) == ["late"]
 
 
+async def test_what_waits_before_a_stalled_hub_is_bounded_and_arrives_in_order(hub: ManualHub) -> None:
+    async with tidings.connect(hub.url) as client:
+        with hub.inject(Stall(toward="hub", link="publisher")):
+            data = [{"dataset": f"d{number}", "metadata": {"pad": "x" * 1_000}} for number in range(300)]
+            publishing = asyncio.gather(*(client.publish("data:update", each) for each in data))
+            await hub.asettle()
+            assert not publishing.done()
+        assert len(await publishing) == 300
+    assert datasets(hub) == [f"d{number}" for number in range(300)]
+
+
+async def test_a_hub_that_takes_one_event_at_a_time_takes_them_all() -> None:
+    with ManualHub(HubConfig(status_s=0, metrics_s=0, unacknowledged_events=1)) as hub:
+        async with tidings.connect(hub.url) as client:
+            await asyncio.gather(*(client.publish("data:update", {"dataset": f"d{number}"}) for number in range(50)))
+        assert datasets(hub) == [f"d{number}" for number in range(50)]
+
+
 # The environment.
 
 

@@ -1,0 +1,78 @@
+import asyncio
+import threading
+
+import pytest
+
+from tidings.client.loop_thread import LoopThread, live_loops
+from tidings.testing.settling import settle_threads, wait_quiet
+
+
+class Busy:
+    """Work in an event loop that counts its steps, each a few rounds after the last."""
+
+    def __init__(self, steps: int) -> None:
+        self.done = 0
+        self._steps = steps
+
+    async def work(self) -> None:
+        for _ in range(self._steps):
+            for _ in range(10):
+                await asyncio.sleep(0)
+            self.done += 1
+
+
+async def test_a_loop_is_quiet_when_nothing_has_happened_for_many_rounds() -> None:
+    busy = Busy(200)
+    working = asyncio.create_task(busy.work())
+    await wait_quiet(lambda: busy.done)
+    assert busy.done == 200
+    assert working.done()
+
+
+def test_threads_are_waited_for() -> None:
+    busy, thread = Busy(200), LoopThread("busy")
+    try:
+        thread.start(busy.work())
+        settle_threads([thread.loop], lambda: busy.done)
+        assert busy.done == 200
+    finally:
+        thread.close()
+
+
+def test_a_loop_that_is_closed_is_passed_over() -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    settle_threads([loop], lambda: 0)
+
+
+def test_a_loop_that_ends_meanwhile_is_waited_for_no_longer() -> None:
+    thread = LoopThread("ending")
+    looked = threading.Event()
+
+    def never_quiet() -> int:
+        looked.set()
+        never_quiet.steps += 1  # type: ignore[attr-defined]
+        return int(never_quiet.steps)  # type: ignore[attr-defined]
+
+    never_quiet.steps = 0  # type: ignore[attr-defined]
+
+    def end() -> None:
+        looked.wait(10)
+        thread.close()
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    settle_threads([thread.loop], never_quiet)
+    ending.join(10)
+    assert thread.loop not in live_loops()
+
+
+def test_a_loop_that_never_becomes_quiet_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.testing.settling._PATIENCE_S", 0.1)
+    steps = iter(range(1_000_000_000))
+    thread = LoopThread("restless")
+    try:
+        with pytest.raises(TimeoutError, match="not at rest"):
+            settle_threads([thread.loop], lambda: next(steps))
+    finally:
+        thread.close()
