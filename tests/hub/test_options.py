@@ -47,9 +47,11 @@ def test_since_is_as_in_the_command(query: str, since: Position | str) -> None:
 
 
 def test_the_revision_spoken_may_be_asked_for() -> None:
-    assert read_options("contract=2025-07-30", CHANNELS).since == "now"
+    assert read_options("", CHANNELS).revision == "2025-07-30"
+    for date in ("2025-07-30", "2025-01-30"):
+        assert read_options(f"contract={date}", CHANNELS).revision == date
     with pytest.raises(NotSupported):
-        read_options("contract=2025-01-30", CHANNELS)
+        read_options("contract=2025-01-31", CHANNELS)
 
 
 def test_the_caller_says_what_an_absent_since_means() -> None:

@@ -19,11 +19,12 @@ from tidings.contract.envelope import (
     check_trace_id,
     fault,
 )
-from tidings.contract.identity import REVISION as REVISION
 from tidings.contract.identity import identity_of
 from tidings.contract.members import with_first_member, with_progress_members
 from tidings.contract.paths import MAX_KEY_BYTES, check_key
 from tidings.contract.payloads import OperationProgressData, SystemAlertData
+from tidings.contract.revisions import REVISION as REVISION
+from tidings.contract.revisions import REVISIONS
 from tidings.contract.rows import Row, prepare
 from tidings.contract.rows import alert_key as alert_key
 from tidings.contract.timestamps import LONGEST, ZERO, canonical, known_seconds
@@ -88,7 +89,9 @@ class Contract:
             **{event.type: event.deprecated for event in self.events.values() if event.deprecated},
         }
         """Types that are still taken, and what to publish instead, as a sentence."""
-        self.identity = identity_of(self.events.values())
+        self.identities = {date: identity_of(self.events.values(), date) for date in REVISIONS}
+        """What it is, by the revision that a connection speaks."""
+        self.identity = self.identities[REVISION]
 
     @classmethod
     def of(cls, *events: EventType) -> "Contract":

@@ -8,20 +8,20 @@ import msgspec
 
 from tidings.contract.catalogue import EventType
 from tidings.contract.payloads import ContractIdentity
-
-REVISION = "2025-07-30"
-"""The newest dated revision of the source contract."""
+from tidings.contract.revisions import REVISION
 
 
-def identity_of(events: Iterable[EventType]) -> ContractIdentity:
-    """Return the identity of the contract of `events`, in whatever order they come."""
+def identity_of(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:
+    """Return the identity of the contract of `events`, in whatever order they come, as `revision` tells it."""
     rows = sorted(events, key=lambda event: event.type)
     schemas, components = msgspec.json.schema_components([event.payload for event in rows])
     facts = [
         (event.type, event.channel, event.key, event.event_class, event.publishable, event.ends_key) for event in rows
     ]
     text = msgspec.json.encode([facts, _undescribed([schemas, components])], order="deterministic")
-    return ContractIdentity(version=REVISION, hash="sha256:" + hashlib.sha256(text).hexdigest()[:32])
+    if revision != REVISION:
+        text += revision.encode()
+    return ContractIdentity(version=revision, hash="sha256:" + hashlib.sha256(text).hexdigest()[:32])
 
 
 def _undescribed(schema: Any) -> Any:

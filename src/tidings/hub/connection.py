@@ -18,6 +18,7 @@ from tidings.contract.envelope import MAX_ID, Envelope, check_trace_id, decode_e
 from tidings.contract.paths import Path, PathSet, check_key, parse_path, parse_paths
 from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, Payload
 from tidings.contract.positions import Position, parse_since
+from tidings.contract.revisions import REVISION, REVISIONS
 from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, InvalidPath, TidingsError
 from tidings.hub import replies
@@ -25,7 +26,7 @@ from tidings.hub.hub import Hub
 from tidings.hub.options import ConnectionOptions, read_options
 from tidings.hub.staging import Accepted
 from tidings.hub.subscriber import Subscriber
-from tidings.hub.wire import Outlet, WireForm
+from tidings.hub.wire import Outlet, WireForm, revised
 
 _OWED_BYTES = 1 << 20
 """Replies waiting for a client that does not read: beyond it the hub stops reading from that client."""
@@ -47,11 +48,12 @@ class Connection:
     """
 
     __slots__ = (
-        "_legacy_told",
         "_owed",
         "_query",
         "_reading",
         "_replies",
+        "_revision",
+        "_told",
         "_unacknowledged",
         "_unacknowledged_bytes",
         "closing",
@@ -88,7 +90,8 @@ class Connection:
         self.subscriber = Subscriber(outlet, form, on_gap=self._gap)
         self._query: str | None = query
         self._replies: list[bytes] = []
-        self._legacy_told = False
+        self._told: set[str] = set()
+        self._revision = REVISIONS[REVISION]
         self._reading = True
         self._unacknowledged = 0
         self._unacknowledged_bytes = 0
@@ -101,11 +104,17 @@ class Connection:
         hub = self.hub
         hub.delivery.open(self.subscriber)
         query, self._query = self._query or "", None
+        options: ConnectionOptions | ContractError
+        try:
+            options = read_options(query, hub.contract.channels)
+            self._speak(options.revision)
+        except ContractError as error:
+            options = error
         self._push(
             replies.ESTABLISHED,
             ConnectionEstablished(
                 connection_id=self.connection_id,
-                contract=hub.contract.identity,
+                contract=hub.contract.identities[self._revision.date],
                 position=str(hub.log.position(hub.delivery.delivered)),
                 now=hub.timestamp(),
                 heartbeat_s=hub.config.heartbeat_s,
@@ -114,15 +123,17 @@ class Connection:
             ),
         )
         log.info("connection opened", connection_id=self.connection_id, versioned=self.versioned, query=query)
-        try:
-            options = read_options(query, hub.contract.channels)
-        except ContractError as error:
-            self._refuse(error, None)
-            self.close(1008, str(error))
+        if isinstance(options, ContractError):
+            self._refuse(options, None)
+            self.close(1008, str(options))
             return
         self.subscriber.pace_ms = options.pace_ms
         if options.paths and (options.named or not self.versioned):
             self._subscribe(options)
+
+    def _speak(self, date: str) -> None:
+        self._revision = REVISIONS[date]
+        self.form = self.subscriber.form = revised(self.form, date)
 
     def _subscribe(self, options: ConnectionOptions) -> None:
         self.hub.delivery.subscribe(
@@ -219,9 +230,8 @@ class Connection:
             self._unacknowledged -= 1
             self._unacknowledged_bytes -= size
             raise
-        if envelope.type in LEGACY_TYPES and not self._legacy_told:
-            self._legacy_told = True
-            self._tell_legacy(envelope.type)
+        if envelope.type in self.hub.contract.deprecated:
+            self._tell_deprecated(envelope.type)
         too_many = self._unacknowledged >= self.hub.config.unacknowledged_events
         if too_many or self._unacknowledged_bytes >= self.hub.config.unacknowledged_bytes:
             self._regulate()
@@ -364,12 +374,15 @@ class Connection:
         self.hub.delivery.counters.gaps += 1
         self._push(replies.GAP, commands.Gap(after=str(after), until=str(until), reason=reason))
 
-    def _tell_legacy(self, type: str) -> None:
-        now = LEGACY_TYPES[type]
-        self._push(
-            replies.NOTICE,
-            commands.Notice(code="deprecated", message=f"{type} is the old name of {now}", hint=f"Publish {now}."),
-        )
+    def _tell_deprecated(self, type: str) -> None:
+        """Tell what to publish instead of `type`, once."""
+        if type in self._told or type in self._revision.accepts:
+            return
+        self._told.add(type)
+        now = LEGACY_TYPES.get(type)
+        message = f"{type} is deprecated" if now is None else f"{type} is the old name of {now}"
+        notice = commands.Notice(code="deprecated", message=message, hint=self.hub.contract.deprecated[type])
+        self._push(replies.NOTICE, notice)
 
     def _refuse(self, error: TidingsError, envelope: Envelope | None) -> None:
         hub = self.hub

@@ -90,9 +90,8 @@ class Estimates:
         watched = self._watched.get(operation_id)
         if watched is None or watched.attempt != status.life.attempt:
             watched = self._watched[operation_id] = WatchedAttempt(status, now_ns)
-        watched.look(
-            status, now_ns, self._earlier_runs(status.name), lambda: hub.leases.presence(operation_id) == "away"
-        )
+        is_away = bool(status.life.producer_id) and hub.leases.presence(operation_id) == "away"
+        watched.look(status, now_ns, self._earlier_runs(status.name), is_away=is_away)
         if now - watched.told_at >= _EARLY * hub.config.estimate_s and watched.is_news():
             self._tell(watched, status, now)
 

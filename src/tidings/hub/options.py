@@ -5,9 +5,9 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from tidings.contract.contract import REVISION
 from tidings.contract.paths import NOTHING, PathSet, parse_query
 from tidings.contract.positions import NOW, Position, parse_since
+from tidings.contract.revisions import REVISION, REVISIONS
 from tidings.exceptions import InvalidParameter, NotSupported
 from tidings.hub.config import rounded_pace
 
@@ -21,6 +21,8 @@ class ConnectionOptions(Struct, frozen=True, kw_only=True):
     """Whether the query named paths, if only `none`."""
     since: Position | str = NOW
     pace_ms: int = 0
+    revision: str = REVISION
+    """Which revision of the contract it speaks."""
 
 
 def query_pairs(query: str) -> list[tuple[str, str]]:
@@ -42,13 +44,15 @@ def read_options(query: str, channels: Iterable[str], *, default_since: str = NO
         UnknownChannel: A path names a channel that there is not.
         InvalidPosition: `since` is no position.
         InvalidParameter: `pace_ms` is no number.
-        NotSupported: `contract` asks for another revision than this hub's.
+        NotSupported: `contract` asks for a revision that there is not.
     """
     pairs = query_pairs(query)
     values = {name: unquote(value) for name, value in pairs}
     revision = values.get("contract", REVISION)
-    if revision != REVISION:
-        raise NotSupported(f"contract={revision[:40]!r}: this hub speaks {REVISION} only", hint="Leave it out.")
+    if revision not in REVISIONS:
+        raise NotSupported(
+            f"contract={revision[:40]!r}: there is no such revision", hint=f"This hub speaks {', '.join(REVISIONS)}."
+        )
     pace = values.get("pace_ms", "0")
     if not (pace.isascii() and pace.isdigit() and len(pace) <= 9):
         raise InvalidParameter(f"pace_ms={pace[:40]!r} is no number of milliseconds", hint="Write 0–5000.")
@@ -57,4 +61,5 @@ def read_options(query: str, channels: Iterable[str], *, default_since: str = NO
         named="channel" in values or "channels" in values,
         since=parse_since(values["since"]) if "since" in values else default_since,
         pace_ms=rounded_pace(int(pace)),
+        revision=revision,
     )

@@ -1,6 +1,5 @@
 """One attempt of an operation as it is looked at every few seconds: how it goes on, and what to foresee."""
 
-from collections.abc import Callable
 from math import inf
 
 from tidings.contract.operation import OperationStatus
@@ -65,16 +64,14 @@ class WatchedAttempt:
         self._foreseen_ns = now_ns
         self._earlier: EarlierRuns | None = None
 
-    def look(
-        self, status: OperationStatus, now_ns: int, earlier: EarlierRuns | None, is_away: Callable[[], bool]
-    ) -> None:
+    def look(self, status: OperationStatus, now_ns: int, earlier: EarlierRuns | None, *, is_away: bool) -> None:
         """Note what has changed, and foresee anew: `newest` tells.
 
         Args:
             status: The operation.
             now_ns: The present time, nanoseconds since 1970 by a clock that does not jump.
             earlier: The runs of its name.
-            is_away: Returns whether its producer cannot be heard; asked only when it would be stalled.
+            is_away: Whether its producer cannot be heard.
         """
         self._earlier = earlier
         measured = status.progress is not None and not status.indeterminate
@@ -82,13 +79,13 @@ class WatchedAttempt:
         # What measures its progress goes on when that rises; what does not, when it says anything at all.
         shown_ns = (status.advanced_ns or 0) if measured else status.heard_ns
         if shown_ns > self._shown_ns:
-            self._rhythm.note((shown_ns - self._shown_ns) / 1e9)
+            self._rhythm.note(max(0, shown_ns - self._watched_ns) / 1e9)
             self._shown_ns = shown_ns
             self._watched_ns = max(self._watched_ns, shown_ns)
+        if is_away:
+            self._watched_ns = now_ns
         idle_s = (now_ns - self._watched_ns) / 1e9
         stalled = idle_s > self._patience_s() and (measured or self._has_promised(status))
-        if stalled and is_away():
-            self._watched_ns, stalled = now_ns, False
         self._foresee(status, now_ns, measured, stalled)
 
     def _has_promised(self, status: OperationStatus) -> bool:

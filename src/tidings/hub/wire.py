@@ -1,15 +1,19 @@
 """Wire forms: how an event becomes the bytes that a kind of connection reads."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Protocol
 
 from tidings.contract.envelope import Event
+from tidings.contract.revisions import REVISION, REVISIONS, Revision
 
 
 class WireForm(Protocol):
     """One way of writing events and messages. Hashable; one instance a form, so that lanes are shared."""
 
     name: str
+
+    def __hash__(self) -> int: ...
 
     def event(self, event: Event, position: str) -> bytes:
         """Return `event`, encoded and framed."""
@@ -18,6 +22,29 @@ class WireForm(Protocol):
     def message(self, body: bytes) -> bytes:
         """Return `body`, an encoded envelope that is no logged event, framed."""
         ...
+
+
+class RevisedForm:
+    """Another form, of events as an older revision of the contract tells them. Made by `revised`."""
+
+    def __init__(self, form: WireForm, revision: Revision) -> None:
+        self.name = f"{form.name} of {revision.date}"
+        self._form = form
+        self._revision = revision
+
+    def event(self, event: Event, position: str) -> bytes:
+        """See `WireForm.event`."""
+        return self._form.event(self._revision.read(event), position)
+
+    def message(self, body: bytes) -> bytes:
+        """See `WireForm.message`."""
+        return self._form.message(body)
+
+
+@cache
+def revised(form: WireForm, date: str) -> WireForm:
+    """Return `form` for readers of the revision of `date`: the same object each time, so that they share lanes."""
+    return form if date == REVISION else RevisedForm(form, REVISIONS[date])
 
 
 class Outlet(Protocol):

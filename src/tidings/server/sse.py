@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
+from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
 from tidings.contract.codes import CLOSE_CODES
@@ -21,7 +22,7 @@ from tidings.hub import replies
 from tidings.hub.hub import Hub
 from tidings.hub.options import ConnectionOptions, read_options
 from tidings.hub.subscriber import State, Subscriber
-from tidings.hub.wire import WireForm
+from tidings.hub.wire import WireForm, revised
 from tidings.server.asgi_outlet import BufferedOutlet
 from tidings.server.asgi_scope import header, headers_of
 from tidings.server.forms import EVENT_STREAM
@@ -85,7 +86,7 @@ def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
     since = parse_since(last)
     if isinstance(since, str):
         raise InvalidPosition(f"Last-Event-ID: {last[:80]!r} is not a position")
-    return ConnectionOptions(paths=options.paths, named=options.named, since=since, pace_ms=options.pace_ms)
+    return structs.replace(options, since=since)
 
 
 async def _serve(running: RunningHub, options: ConnectionOptions, receive: Receive, send: Send) -> None:
@@ -135,7 +136,8 @@ class EventStream:
         self._outlet = outlet
         self._options = options
         self.connection_id = connection_id
-        self.subscriber = Subscriber(outlet, EVENT_STREAM, pace_ms=options.pace_ms, on_gap=self._gap)
+        form = revised(EVENT_STREAM, options.revision)
+        self.subscriber = Subscriber(outlet, form, pace_ms=options.pace_ms, on_gap=self._gap)
 
     def open(self) -> None:
         """Begin: the client is told when to come back, then `channel:subscribed`, then events."""
