@@ -39,6 +39,7 @@ def test_an_even_job_takes_as_long_as_it_did() -> None:
 @pytest.mark.parametrize("steps", [[], [(10.0, 3.0)]])
 def test_without_a_basis_there_is_no_forecast(steps: list[tuple[float, float]]) -> None:
     assert advances(steps).forecast(20, PATIENCE_S) is None
+    assert advances(steps, began_s=None).forecast(20, PATIENCE_S) is None
 
 
 def test_a_big_first_step_is_a_basis_that_is_not_sure() -> None:
