@@ -1,8 +1,9 @@
 """The queries of the reading routes (CONTRACT §2 and §5)."""
 
 import re
+from collections.abc import Collection
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from msgspec import Struct
 
@@ -76,11 +77,16 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
     )
 
 
-def read_values(query: str) -> dict[str, list[str]]:
-    """Return the values of each parameter, percent-decoded, in their order."""
+def read_values(query: str, *, texts: Collection[str] = ()) -> dict[str, list[str]]:
+    """Return the values of each parameter, percent-decoded, in their order.
+
+    Args:
+        query: What stands behind the `?`.
+        texts: Parameters in which `+` is a space, as forms write it: what a person calls something.
+    """
     values: dict[str, list[str]] = {}
     for name, value in query_pairs(query):
-        values.setdefault(name, []).append(unquote(value))
+        values.setdefault(name, []).append(unquote_plus(value) if name in texts else unquote(value))
     return values
 
 

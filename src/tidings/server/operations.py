@@ -22,6 +22,7 @@ from tidings.server.http_query import read_values
 from tidings.server.http_reading import query_of
 from tidings.server.operations_log import newest_lines
 from tidings.server.operations_query import (
+    TEXTS,
     OperationFilter,
     Place,
     matches_name,
@@ -67,7 +68,7 @@ class OperationRoutes:
     async def names(self, request: Request) -> Response:
         """Answer `GET /v1/operation-names`."""
         hub = self._host.running().hub
-        values = read_values(query_of(request))
+        values = read_values(query_of(request), texts=TEXTS)
         histories = [history for name, history in hub.operations.names.items() if matches_name(values, name)]
         sight = Sight(hub)
         names = [_encode(sight.name(history)) async for history in _in_turns(histories[::-1], sight)]

@@ -26,6 +26,8 @@ CURSOR_PATTERN: Final = "[1-9][0-9]{0,18}"
 AGO_PATTERN: Final = "[0-9]{1,9}[smhd]"
 MAX_REASON: Final = 1_000
 MAX_CANCEL_S: Final = 3_600
+TEXTS: Final = frozenset({"name", "parent"})
+"""Parameters that hold what people call things."""
 _CURSOR: Final = re.compile(CURSOR_PATTERN)
 _AGO: Final = re.compile(AGO_PATTERN)
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -99,7 +101,7 @@ def read_filter(query: str, now_ns: int) -> OperationFilter:
     Raises:
         InvalidParameter: One of them cannot be used.
     """
-    values = read_values(query)
+    values = read_values(query, texts=TEXTS)
     name, is_prefix = read_name(values)
     after = values["after"][-1] if "after" in values else None
     if after is not None and _CURSOR.fullmatch(after) is None:

@@ -83,7 +83,7 @@ class Sight:
         return presence
 
     def _estimate(self, status: OperationStatus) -> OperationEstimateData | None:
-        return None
+        return self._hub.estimates.get(status.operation_id) if status.live else None
 
     def _of_children(self, status: OperationStatus, deepest: int) -> float | None:
         operation_id = status.operation_id
