@@ -50,6 +50,8 @@ class Life(Scope):
         self._state: State = "new"
         self._began_s = self._hurried_s = 0.0
         self._last_words: list[Callable[[], None]] = []
+        self._lasted_s = 0.0
+        self._said_at_end: End | None = None
 
     @property
     def id(self) -> str:
@@ -100,6 +102,7 @@ class Life(Scope):
             REMARKS.started(self.name, self.trace_id, address)
 
     def _start(self, *, queued: bool) -> None:
+        self._said_at_end = None
         self._state = "queued" if queued else "running"
         self._began_s = time.monotonic()
         self._voice.start(self.settings, queued=queued, steps=list(self._plan))
@@ -123,9 +126,10 @@ class Life(Scope):
             if self._state == "running":
                 self._tell(time.monotonic())
             self._say_last_words()
+            self._said_at_end, self._lasted_s = end, time.monotonic() - self._began_s
             self._state = state_after(end)
             self._pulse.alert = False
-            self._voice.end(end, time.monotonic() - self._began_s)
+            self._voice.end(end, self._lasted_s)
             self._voice.release()
         PROCESS.ended(self)
 

@@ -1,12 +1,15 @@
 """`tidings.operation`: a job says what it does, and is neither held up nor broken by saying it."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Token
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from tidings.contract.payloads import OperationProgressData
 from tidings.producer.bounded import text
 from tidings.producer.current import CURRENT
 from tidings.producer.decorate import decorate
@@ -18,6 +21,8 @@ from tidings.producer.settings import Options, settings_of
 from tidings.producer.voice import Completed
 
 F = TypeVar("F", bound=Callable[..., Any])
+_DISPLAY = "tidings.integrations.jupyter"
+"""By name, because adapters are above this package; imported when a notebook asks."""
 
 
 class Operation(Life):
@@ -53,6 +58,25 @@ class Operation(Life):
         """Why somebody asks the job to stop, or ""."""
         wish = self._cancelling.wish
         return "" if wish is None else wish.reason
+
+    @property
+    def duration_s(self) -> float:
+        """How long the attempt has been queued, or has run, or ran in all; 0 before it began."""
+        live = self._state in ("queued", "running")
+        return time.monotonic() - self._began_s if live else self._lasted_s
+
+    @property
+    def last_words(self) -> str:
+        """What was said of its end: why it failed or was cancelled; "" before it, or where nothing was said."""
+        end = self._said_at_end
+        if end is None:
+            return ""
+        return (end.reason if isinstance(end, Cancelled) else end.message) or ""
+
+    def reading(self) -> OperationProgressData:
+        """Return how far it is, as a progress event would say it now."""
+        with self._pulse.lock:
+            return self._gauge.read(time.monotonic())
 
     # What it says, beside what every scope does.
 
@@ -141,6 +165,15 @@ class Operation(Life):
         """Return an operation that is a part of this one; see `tidings.operation` for the options."""
         options["parent"] = self
         return Operation(settings_of(name, steps, options))
+
+    # In a notebook: IPython asks an object how it is displayed.
+
+    def _ipython_display_(self) -> None:
+        import_module(_DISPLAY).show(self)
+
+    def _repr_html_(self) -> str:
+        html: str = import_module(_DISPLAY).html(self)
+        return html
 
     # As a block, and as a decorator.
 

@@ -48,6 +48,11 @@ class Gauge:
         self._seen = fingerprint
         percent = self.percent
         self._furthest = self._furthest if percent is None else max(self._furthest, percent)
+        return self.read(now_s)
+
+    def read(self, now_s: float) -> OperationProgressData:
+        """Return how far it is at `now_s`, whether that was said or not."""
+        percent = self.percent
         current = next((step for step in reversed(self._work._active) if not step.is_detail), None)
         return OperationProgressData(
             operation_id=self._id,

@@ -1,0 +1,212 @@
+import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+from tests.client.hub_server import TIMEOUT_S
+from tests.producer.reported import Reported
+from traitlets.config import Config
+
+import tidings
+from tidings.integrations.jupyter import bundle_of, html, plain
+
+Message = dict[str, Any]
+
+
+class Shown(HTMLParser):
+    """What a browser makes of HTML: its text, the attributes of its progress bar, whether its elements are closed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.bar: dict[str, str | None] = {}
+        self.open: list[str] = []
+        self.feed(source)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        if ("role", "progressbar") in attributes:
+            self.bar = dict(attributes)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_it_says_how_far_it_is(reported: Reported) -> None:
+    with tidings.operation("Import <prices>", steps=["fetch", "parse"]) as op:
+        assert plain(op) == "Import <prices>: running, 0 %, 0 s"
+        with op.step("fetch"), op.step("parse"):
+            op.progress(42, "half & half")
+            shown = Shown(html(op))
+            assert plain(op) == "Import <prices>: running, 42 %, parse, half & half, 0 s"
+    assert shown.texts == ["Import <prices>", "running, 42 %", "parse · half & half · 0 s", f"trace {op.trace_id}"]
+    assert shown.bar["aria-valuenow"] == "42"
+    assert shown.bar["aria-label"] == "Import <prices>"
+    assert plain(op).startswith("Import <prices>: complete, 100 %")
+
+
+def test_what_nobody_knows_is_not_nothing(reported: Reported) -> None:
+    with tidings.operation("Wait") as op:
+        assert plain(op) == "Wait: running, 0 s"
+        assert "aria-valuenow" not in Shown(html(op)).bar
+        op.cancel("enough")
+    assert plain(op) == "Wait: cancelled, enough, 0 s"
+    failed = tidings.start("Fail")
+    failed.fail(LookupError("no such year"))
+    assert plain(failed) == "Fail: failed, no such year, 0 s"
+    assert plain(tidings.operation("New")) == "New: new, 0 s"
+
+
+def test_front_ends_without_ipython_ask_for_html(reported: Reported) -> None:
+    with tidings.operation("Import") as op:
+        assert op._repr_html_() == html(op)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A shell that knows nothing of the developer's own; untyped, as IPython is."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    config = Config()
+    config.HistoryManager.enabled = False
+    yield InteractiveShell.instance(config=config)
+    InteractiveShell.clear_instance()
+
+
+def test_a_shell_shows_it(reported: Reported, shell: Any) -> None:
+    with capture_output() as captured:
+        assert shell.run_cell("import tidings; op = tidings.start('Import', total=4); op.advance(); op").success
+    assert [output.data for output in captured.outputs] == [bundle_of(shell.user_ns["op"])]
+    assert captured.outputs[0].data["text/plain"] == "Import: running, 25 %, 1/4 it, 0 s"
+    shell.user_ns["op"].complete()
+
+
+def test_without_a_kernel_it_is_shown_once(reported: Reported, shell: Any) -> None:
+    out = io.StringIO()
+    with redirect_stdout(out):
+        shell.run_cell("import tidings; op = tidings.start('Import', quiet=True); op")
+        shell.run_cell("op.progress(50)")
+        shell.run_cell("op.complete()")
+    assert out.getvalue().count("Import: running") == 1
+    assert not any(thread.name == "tidings display" for thread in threading.enumerate())
+
+
+class Kernel:
+    """A real kernel, and what it shows."""
+
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
+        self.manager = manager
+        self._client = client
+        self.shown: dict[str, list[str]] = {}
+        """What was displayed, as text, each display with all its states."""
+
+    def begin(self, code: str) -> str:
+        """Run a cell, without waiting for its end."""
+        id: str = self._client.execute(code)
+        return id
+
+    def read(self) -> Message:
+        """Return the next message on what happens, noting what it shows."""
+        message: Message = self._client.get_iopub_msg(timeout=TIMEOUT_S)
+        kind, content = message["header"]["msg_type"], message["content"]
+        assert kind != "error", content
+        if kind in ("display_data", "update_display_data"):
+            states = self.shown.setdefault(content["transient"]["display_id"], [])
+            assert bool(states) == (kind == "update_display_data")
+            states.append(content["data"]["text/plain"])
+        return message
+
+    def read_until_shown(self, text: str) -> None:
+        while not any(text in states[-1] for states in self.shown.values()):
+            self.read()
+
+    def run(self, code: str) -> None:
+        """Run a cell to its end."""
+        cell = self.begin(code)
+        while True:
+            message = self.read()
+            if message["parent_header"].get("msg_id") == cell and message["content"].get("execution_state") == "idle":
+                return
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    manager = KernelManager(kernel_name="python3")
+    folder = tmp_path_factory.mktemp("kernel")
+    manager.start_kernel(
+        extra_arguments=["--HistoryManager.enabled=False"],
+        cwd=str(folder),
+        env={**os.environ, "IPYTHONDIR": str(folder)},
+    )
+    client = manager.blocking_client()
+    try:
+        client.start_channels()
+        client.wait_for_ready(timeout=TIMEOUT_S * 3)
+        yield Kernel(manager, client)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        manager.cleanup_resources()
+
+
+def connect(kernel: Kernel, reported: Reported, spool: Path) -> None:
+    kernel.shown.clear()
+    kernel.run(
+        "import os, pathlib, time, tidings\n"
+        f"os.environ['TIDINGS_URL'], os.environ['TIDINGS_SPOOL'] = {reported.hub.url!r}, {str(spool)!r}"
+    )
+
+
+def test_a_notebook_shows_it_across_cells(reported: Reported, kernel: Kernel, tmp_path: Path) -> None:
+    connect(kernel, reported, tmp_path / "spool")
+    kernel.run("op = tidings.start('Import', total=4)\nop")
+    kernel.run("op.advance(2)")
+    kernel.run("op.complete()")
+    (states,) = kernel.shown.values()
+    assert states[0].startswith("Import: running, 0 %")
+    assert any("50 %" in state for state in states)
+    assert states[-1].startswith("Import: complete, 100 %")
+    kernel.run("from tidings.producer.process import PROCESS; assert PROCESS.flush(10) == 0")
+    assert reported.kinds() == ["start", "complete"]
+
+
+def test_a_notebook_shows_it_while_a_cell_runs(reported: Reported, kernel: Kernel, tmp_path: Path) -> None:
+    connect(kernel, reported, tmp_path / "spool")
+    go_on = tmp_path / "go-on"
+    kernel.begin(
+        "with tidings.operation('Export', total=4) as op:\n"
+        "    display(op); display(op)\n"
+        "    op.advance(3)\n"
+        f"    while not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.01)\n"
+    )
+    kernel.read_until_shown("75 %")
+    go_on.touch()
+    kernel.read_until_shown("complete")
+    kernel.run("print('done')")
+    assert [states[-1].split(",")[0] for states in kernel.shown.values()] == ["Export: complete"] * 2
+
+
+def test_displays_of_what_has_ended_cost_nothing(reported: Reported, kernel: Kernel, tmp_path: Path) -> None:
+    connect(kernel, reported, tmp_path / "spool")
+    kernel.run("op = tidings.start('Short')\nop")
+    kernel.run("op.complete()")
+    kernel.run(
+        "import threading\n"
+        "for thread in threading.enumerate():\n"
+        "    if thread.name == 'tidings display': thread.join(10)\n"
+        "assert not any(thread.name == 'tidings display' for thread in threading.enumerate())\n"
+        "assert op.id is not None\nop"
+    )
+    assert len(kernel.shown) == 2
