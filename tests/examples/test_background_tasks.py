@@ -95,7 +95,9 @@ def test_all_workers_report_to_the_one_hub_to_the_last_word(hub: Hub, workers: W
         assert numbers < 200, "one worker does everything"
         busy.add(workers.order(numbers, pages=3)["worker"])
         numbers += 1
-    workers.stop()
+    workers.order(numbers, pages=20)
+    numbers += 1
+    workers.stop()  # which waits for the last report, and ends right after it
     pids = set()
     for number in range(numbers):
         told = of_trace(hub, TRACE.format(number))
