@@ -175,9 +175,15 @@ def check_event_type(event: EventType) -> None:
         raise InvalidContract(f"event type {event.type[:80]!r}{where}: {fault}", type=event.type)
 
 
+def is_event_name(type: str) -> bool:
+    """Return whether `type` is ``<domain>:<action>`` as the contract writes it (CONTRACT §1)."""
+    domain, _, action = type.partition(":")
+    return len(type) <= _MAX_TYPE and _NAME.fullmatch(domain) is not None and _NAME.fullmatch(action) is not None
+
+
 def _fault(event: EventType) -> str:
-    domain, colon, action = event.type.partition(":")
-    if not (colon and _NAME.fullmatch(domain) and _NAME.fullmatch(action) and len(event.type) <= _MAX_TYPE):
+    domain = event.type.partition(":")[0]
+    if not is_event_name(event.type):
         return f"write <domain>:<action> in a-z, 0-9 and _, at most {_MAX_TYPE} characters"
     if event not in BUILTIN and (domain in RESERVED_DOMAINS or any(event.type == own.type for own in BUILTIN)):
         return "the name is the contract's own"

@@ -20,6 +20,8 @@ class Subscribe(Payload, frozen=True, kw_only=True):
     channels: Paths
     since: str = "snapshot"
     """`snapshot`, `now`, `first` (or empty), or a position."""
+    handles: Annotated[list[str], Meta(max_length=1000)] | None = None
+    """The event types that the client does something with: those that there are not are told of at once."""
 
 
 class Subscribed(Payload, frozen=True, kw_only=True):

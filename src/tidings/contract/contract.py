@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.contract.body import MAX_DATA_BYTES, single_line
-from tidings.contract.catalogue import BUILTIN, EventType, channels_of, check_event_type
+from tidings.contract.catalogue import BUILTIN, EventType, channels_of, check_event_type, is_event_name
 from tidings.contract.commands import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
 from tidings.contract.envelope import (
     MAX_TRACE_ID,
@@ -28,7 +28,8 @@ from tidings.contract.revisions import REVISIONS
 from tidings.contract.rows import Row, prepare
 from tidings.contract.rows import alert_key as alert_key
 from tidings.contract.timestamps import LONGEST, ZERO, canonical, known_seconds
-from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType, SlotEffect
+from tidings.contract.undeclared import undeclared
+from tidings.contract.vocabulary import LEGACY_TYPES, RESERVED_DOMAINS, ChannelType, SlotEffect
 from tidings.exceptions import (
     ContractError,
     InvalidContract,
@@ -60,11 +61,17 @@ class Contract:
 
     A value without state: two contracts of equal events are interchangeable, and nothing about one is global.
 
+    Args:
+        events: The event types.
+        lenient: Whether events of types that are not declared are taken, too: any JSON, durable, without a key, on the
+            channel that they name, or on `data`.
+
     Raises:
         InvalidContract: One of the events is none that a contract can hold, or is declared twice.
     """
 
-    def __init__(self, events: Iterable[EventType] = BUILTIN) -> None:
+    def __init__(self, events: Iterable[EventType] = BUILTIN, *, lenient: bool = False) -> None:
+        self.lenient = lenient
         self.events: dict[str, EventType] = {}
         for event in events:
             check_event_type(event)
@@ -109,7 +116,11 @@ class Contract:
             InvalidContract: They declare an event differently.
         """
         added = (event for event in other.events.values() if not _is_same(event, self.events.get(event.type)))
-        return Contract((*self.events.values(), *added))
+        return Contract((*self.events.values(), *added), lenient=self.lenient or other.lenient)
+
+    def with_validation(self, *, lenient: bool) -> "Contract":
+        """Return this contract, strict or lenient about types that it does not declare."""
+        return Contract(self.events.values(), lenient=lenient)
 
     @property
     def own(self) -> tuple[EventType, ...]:
@@ -143,7 +154,7 @@ class Contract:
         """
         row = self._rows.get(type)
         if row is None:
-            raise self._unknown(type)
+            raise self.unknown(type)
         payload: Struct = self._payload(row, data)
         return payload
 
@@ -169,7 +180,9 @@ class Contract:
         """
         row = (self._loggable if by_hub else self._publishable).get(envelope.type)
         if row is None:
-            raise self._unknown(envelope.type)
+            if not (self.lenient and self._could_be(envelope.type)):
+                raise self.unknown(envelope.type)
+            row = self._undeclared(envelope)
         # Twice as fast as `bytes(envelope.data)`; to a constructor, a Raw is any object with a buffer.
         data = b"" + envelope.data
         plain = type(envelope) is PlainEnvelope
@@ -259,7 +272,18 @@ class Contract:
             hint=f"Leave it out, or write {own!r}.",
         )
 
-    def _unknown(self, type: str) -> ContractError:
+    def _could_be(self, type: str) -> bool:
+        """Return whether `type` is a name that an application could declare."""
+        domain = type.partition(":")[0]
+        return is_event_name(type) and domain not in RESERVED_DOMAINS and type not in self._rows
+
+    def _undeclared(self, envelope: Envelope) -> Row:
+        channel = envelope.channel or str(ChannelType.DATA)
+        if channel not in self.channels:
+            channel = str(ChannelType.DATA)  # and `_channel` says what is wrong with the one that is named
+        return undeclared(envelope.type, channel)
+
+    def unknown(self, type: str) -> ContractError:
         """Return why no event of `type` is read."""
         if type in self._rows or type in HUB_MESSAGES:
             return NotPublishable(f"$.type: only the hub writes {type}")

@@ -287,26 +287,3 @@ def _moment(moment: Moment) -> MomentView:
 def time_of(unix_ns: int | None) -> str | None:
     """Return nanoseconds since 1970 as RFC 3339; None stays None."""
     return None if unix_ns is None else from_nanoseconds(unix_ns)
-
-
-def rolled_up(parts: Sequence[tuple[float, float | None]]) -> float | None:
-    """Return the mean of children's progress by weight, or None where nothing is known of any.
-
-    Args:
-        parts: Of each child, its weight and its progress; who has told none has done nothing yet.
-    """
-    whole = sum(weight for weight, _ in parts)
-    if whole <= 0 or all(progress is None for _, progress in parts):
-        return None
-    return sum(weight * (progress or 0.0) for weight, progress in parts) / whole
-
-
-def weight_of(status: OperationStatus) -> float:
-    """Return what a child counts for in its parent's progress: `metadata.weight`, or 1."""
-    weight = (status.metadata or {}).get("weight", 1)
-    is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    return float(weight) if is_number and 0 <= weight <= _HEAVIEST else 1.0
-
-
-_HEAVIEST = 1e9
-"""Sums of more would lose the small ones."""

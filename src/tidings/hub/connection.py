@@ -31,6 +31,9 @@ from tidings.hub.wire import Outlet, WireForm, revised
 _OWED_BYTES = 1 << 20
 """Replies waiting for a client that does not read: beyond it the hub stops reading from that client."""
 
+MAX_HANDLED = 64
+"""Characters of a type that a client says it handles, as far as they are looked at."""
+
 log = structlog.get_logger("tidings.hub.connection")
 
 
@@ -313,6 +316,8 @@ class Connection:
     def _command_subscribe(self, envelope: Envelope, data: commands.Subscribe) -> None:
         paths = parse_paths(data.channels, self.hub.contract.channels)
         since = parse_since(data.since)
+        for type in data.handles or ():
+            self._check_handled(type)
         self.hub.delivery.subscribe(
             self.subscriber, paths, since, begun=partial(self._subscribed, envelope), live=self._live
         )
@@ -373,6 +378,15 @@ class Connection:
     def _gap(self, after: Position, until: Position, reason: str) -> None:
         self.hub.delivery.counters.gaps += 1
         self._push(replies.GAP, commands.Gap(after=str(after), until=str(until), reason=reason))
+
+    def _check_handled(self, type: str) -> None:
+        """Tell at once of a type that will never come: that it is not there, or goes by another name."""
+        contract = self.hub.contract
+        if type in contract.deprecated:
+            self._tell_deprecated(type)
+        elif type not in contract.events and type not in self._revision.accepts:
+            unknown = contract.unknown(type[:MAX_HANDLED])
+            self._push(replies.NOTICE, commands.Notice(code=unknown.code, message=str(unknown), hint=unknown.hint))
 
     def _tell_deprecated(self, type: str) -> None:
         """Tell what to publish instead of `type`, once."""

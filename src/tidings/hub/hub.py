@@ -4,27 +4,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope, Event
 from tidings.contract.life import LIFE_CHANNELS, Life
 from tidings.contract.operation import OperationStatus
+from tidings.contract.payloads import SystemAlertData, encode_payload
 from tidings.contract.timestamps import from_nanoseconds
 from tidings.contract.vocabulary import ChannelType, MessageType
-from tidings.exceptions import Draining, LogBusy, LogError
+from tidings.exceptions import Draining, LogBusy, LogError, TidingsError
 from tidings.hub.cancellations import Cancellations
 from tidings.hub.clock import Clock, SteadyWall
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
 from tidings.hub.estimates import Estimates
 from tidings.hub.leases import Leases
-from tidings.hub.staging import Settled, Staging
+from tidings.hub.staging import Accepted, Settled, Staging
 from tidings.log.base import Draft, Log, Record, Scheduler
 
 _MORE_RETENTION_S = 0.01
 """Between two steps of retention while there is work: a step takes a millisecond or two."""
 
+_MOST_UNDECLARED = 1_000
+"""Types of which an alert is raised: a publisher that makes names up is not to fill the log with them."""
 _TURNS = frozenset(
     {
         MessageType.OPERATION_START,
@@ -92,6 +95,8 @@ class Hub:
         self._wall = SteadyWall(clock)
         self._staging = Staging(event_log)
         self._tick_scheduled = False
+        self._undeclared: set[str] = set()
+        """Types that nobody declared, of which an alert was raised."""
         self._after_commit: dict[Callable[[], None], None] = {}
         self._commit_timestamp = ""
         self.committing = False
@@ -176,6 +181,8 @@ class Hub:
             raise LogBusy("too many events are waiting for the log")
         receipt = _RequestReceipt(self, trace_id) if trace_id else self
         event = self.contract.read(envelope, receipt, by_hub=by_hub)
+        if self.contract.lenient and event.type not in self.contract.events:
+            self._tell_undeclared(event)
         if event.key is None and event.type == MessageType.OPERATION_FAILED:
             event = self._with_operation(event, producer_id)
         lease_s = self.leases.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
@@ -183,6 +190,24 @@ class Hub:
         self._staging.add(draft, settled, by_hub=by_hub)
         self._schedule_tick()
         return event
+
+    def _tell_undeclared(self, event: Event) -> None:
+        """Raise an alert for a type that nobody declared, once."""
+        if event.type in self._undeclared or len(self._undeclared) >= _MOST_UNDECLARED:
+            return
+        self._undeclared.add(event.type)
+        unknown = self.contract.unknown(event.type)
+        alert = SystemAlertData(
+            alert_id=f"{unknown.code}:{event.type}",
+            severity="warning",
+            state="raised",
+            code=unknown.code,
+            message=f"nobody has declared {event.type}: its events are taken as they are",
+            recoverable=True,
+            hint=unknown.hint,
+        )
+        envelope = Envelope(type=MessageType.SYSTEM_ALERT, data=Raw(encode_payload(alert)))
+        self.publish(envelope, _unheard, by_hub=True)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, when everyone has been told of the batch under way: replies go out in one write."""
@@ -275,6 +300,10 @@ class Hub:
             while self._staging.gathering and self._staging.appending is None:
                 self._tick()
             self.closed = True
+
+
+def _unheard(result: Accepted | TidingsError) -> None:
+    """Nobody waits for what became of it: it is said again by the next event of its kind, or was said before."""
 
 
 class _RequestReceipt:
