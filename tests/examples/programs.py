@@ -38,9 +38,9 @@ def events(hub: Hub, query: str) -> list[Envelope]:
 
 
 def of_operation(hub: Hub, name: str) -> list[tuple[str, Envelope]]:
-    """Return (kind, data) of the events of the one operation called so."""
+    """Return (kind, data) of the events of the newest operation called so."""
     every = events(hub, "channel=operations&limit=1000")
-    [key] = {event["data"]["operation_id"] for event in every if event["data"].get("name") == name}
+    *_, key = (event["data"]["operation_id"] for event in every if event["data"].get("name") == name)
     return [
         (event["type"].removeprefix("operation:"), event["data"])
         for event in every
