@@ -10,10 +10,8 @@ from tidings.contract.operation_views import (
     OperationSummary,
     UsualView,
     detail_of,
-    rolled_up,
     steps_of,
     summary_of,
-    weight_of,
 )
 from tidings.contract.payloads import OperationEstimateData
 from tidings.contract.timestamps import nanoseconds
@@ -158,41 +156,6 @@ def test_empty_lists_of_a_detail_are_written() -> None:
 )
 def test_steps_are_those_reached_and_those_planned(events: list[tuple[str, str]], steps: list[str]) -> None:
     assert [f"{step.name} {step.state}" for step in steps_of(told(*events))] == steps
-
-
-# Children.
-
-
-@pytest.mark.parametrize(
-    ("parts", "mean"),
-    [
-        ([], None),
-        ([(1, None), (1, None)], None),
-        ([(1, 50.0), (1, None)], 25.0),
-        ([(3, 100.0), (1, 0.0)], 75.0),
-        ([(0, 100.0), (2, 10.0)], 10.0),
-        ([(0, 100.0)], None),
-    ],
-)
-def test_progress_is_rolled_up_by_weight(parts: list[tuple[float, float | None]], mean: float | None) -> None:
-    assert rolled_up(parts) == mean
-
-
-@pytest.mark.parametrize(
-    ("metadata", "weight"),
-    [
-        ("", 1.0),
-        ('"metadata":{}', 1.0),
-        ('"metadata":{"weight":2.5}', 2.5),
-        ('"metadata":{"weight":0}', 0.0),
-        ('"metadata":{"weight":-1}', 1.0),
-        ('"metadata":{"weight":true}', 1.0),
-        ('"metadata":{"weight":"heavy"}', 1.0),
-        ('"metadata":{"weight":1e300}', 1.0),
-    ],
-)
-def test_a_weight_that_is_none_is_one(metadata: str, weight: float) -> None:
-    assert weight_of(told(("start", metadata))) == weight
 
 
 def test_what_no_encoder_can_hold_is_not_kept() -> None:

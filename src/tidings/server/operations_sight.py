@@ -11,12 +11,11 @@ from tidings.contract.operation_views import (
     Presence,
     UsualView,
     detail_of,
-    rolled_up,
     summary_of,
     time_of,
-    weight_of,
 )
 from tidings.contract.payloads import OperationEstimateData
+from tidings.contract.rolled_progress import rolled_up, weight_of
 from tidings.hub.hub import Hub
 from tidings.log.names import NameHistory
 
