@@ -46,11 +46,15 @@ def test_what_was_begun_elsewhere_is_claimed_at_once_and_once() -> None:
     assert holdings.claims() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
 
 
-def test_a_lease_of_its_own_is_claimed_behind_the_start_that_cannot_name_it() -> None:
+def test_a_lease_of_its_own_is_claimed_around_the_start_that_cannot_name_it() -> None:
+    """Before it, so that it never has another; and behind it, because the hub may have known it as somebody else's."""
     holdings = Holdings()
     hold(holdings, lease_s=60)
-    begun(holdings)
-    assert holdings.take_unclaimed() == [Claim(operation_id="op-1", attempt=1, lease_s=60)]
+    holdings.noted("op-1", draft(), START)
+    assert holdings.take_unclaimed() == [Claim(operation_id="op-1", lease_s=60)]
+    assert holdings.claims() == [Claim(operation_id="op-1", lease_s=60)]
+    holdings.settled("op-1", ended=False, attempt=2)
+    assert holdings.take_unclaimed() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
 
 
 def test_one_that_starts_here_is_held_until_the_hub_has_its_end() -> None:

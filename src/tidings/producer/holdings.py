@@ -40,6 +40,11 @@ class Held:
     released: bool = False
     """Whether it is over here: what is left is to hear from the hub that it has the end."""
 
+    @property
+    def claimed(self) -> bool:
+        """Whether it is named to the hub. What begins here is held without that; but a start names no lease."""
+        return self.begun or not self.starts or self.lease_s is not None
+
     def claim(self) -> Claim:
         """Return it as `producer:attach` names it."""
         return Claim(operation_id=self.operation_id, attempt=self.attempt, lease_s=self.lease_s)
@@ -87,8 +92,7 @@ class Holdings:
         held.lease_s, held.trace_id = lease_s, trace_id
         held.on_cancel, held.on_lost = on_cancel, on_lost
         held.released = False
-        # One that has not begun is held by beginning it.
-        if held.begun or not held.starts:
+        if held.claimed:
             self._unclaimed[operation_id] = held
 
     def release(self, operation_id: str) -> None:
@@ -109,7 +113,8 @@ class Holdings:
                 held = self._held[operation_id] = Held(operation_id, trace_id=draft.trace_id)
             held.start, held.attempt, held.released = start, None, False
             held.starts += 1
-            self._unclaimed.pop(operation_id, None)
+            if not held.claimed:
+                self._unclaimed.pop(operation_id, None)
         elif held is not None:
             held.ends += 1
             held.released |= held.on_cancel is None and held.on_lost is None
@@ -140,7 +145,8 @@ class Holdings:
         if attempt is not None and not ended:
             held.attempt, held.begun = attempt, True
             if held.lease_s is not None:
-                self._unclaimed[operation_id] = held  # a start names no lease
+                # The claim before its start is void where the hub knew it as somebody's, or as ended.
+                self._unclaimed[operation_id] = held
         self._forget_settled(held)
 
     def confirmed(self, operation_id: str, attempt: int | None) -> None:
@@ -158,7 +164,7 @@ class Holdings:
     def claims(self) -> list[Claim]:
         """Return everything that is held, for a new connection."""
         self._unclaimed.clear()
-        return [held.claim() for held in self._held.values() if held.begun or not held.starts]
+        return [held.claim() for held in self._held.values() if held.claimed]
 
     def take_unclaimed(self) -> list[Claim]:
         """Return what came to be held since, and was not named to the hub."""
