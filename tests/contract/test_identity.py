@@ -7,8 +7,9 @@ import pytest
 
 from tidings.contract.catalogue import BUILTIN, EventType
 from tidings.contract.contract import Contract
-from tidings.contract.identity import REVISION, identity_of
+from tidings.contract.identity import identity_of
 from tidings.contract.payloads import Payload
+from tidings.contract.revisions import REVISION
 from tidings.contract.vocabulary import EventClass
 
 FIELDS: list[Any] = [("order_id", str), ("description", str | None, None)]

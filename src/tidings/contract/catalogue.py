@@ -193,6 +193,7 @@ def _fault(event: EventType) -> str:
         return "its payload is written as an array, and `data` is an object"
     try:
         msgspec.json.schema(event.payload)
+        msgspec.json.Decoder(event.payload)
     except (TypeError, NameError) as error:
         return f"its payload holds what JSON cannot: {error}"
     if (event.channel is None) is not (event.event_class is EventClass.DIRECT):

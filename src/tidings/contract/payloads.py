@@ -28,7 +28,7 @@ class Payload(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The base of all payloads."""
 
 
-def encode_payload(payload: Payload) -> bytes:
+def encode_payload(payload: Struct) -> bytes:
     """Return `payload` as JSON, as Go writes it: fields that may be absent are left out where they are empty."""
     empty = {name: None for name in _nullable(type(payload)) if getattr(payload, name) in _EMPTY}
     return msgspec.json.encode(msgspec.structs.replace(payload, **empty) if empty else payload)
@@ -38,7 +38,7 @@ _EMPTY: tuple[object, ...] = ("", [], {})
 
 
 @cache
-def _nullable(payload_type: type[Payload]) -> tuple[str, ...]:
+def _nullable(payload_type: type[Struct]) -> tuple[str, ...]:
     return tuple(fact.name for fact in msgspec.structs.fields(payload_type) if fact.default is None)
 
 
