@@ -1,12 +1,18 @@
 """The end of a process, forks and hubs that are not there, with real processes."""
 
 import socket
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from tests.producer.programs import run, running
 from tests.producer.reported import Reported, until
+
+import tidings
+from tidings.producer.failure import Cancelled
+from tidings.producer.process import PROCESS, Process
 
 SLEEP = """
 with tidings.operation("Sleep", id="sleep") as op:
@@ -248,3 +254,53 @@ def test_operations_of_one_hub_share_one_connection(reported: Reported, tmp_path
         assert reported.hub.connections() == 1
         program.terminate()
         program.wait()
+
+
+# The same in this very process, as far as it survives it.
+
+
+def test_the_end_of_the_program_ends_what_it_left_running(reported: Reported) -> None:
+    op = tidings.start("Left")
+    PROCESS._exit()
+    assert op.state == "failed"
+    with tidings.operation("After all") as late:
+        pass
+    assert reported.kinds(late.id) == ["start", "complete"], "a new connection is made"
+    assert reported.last(op.id)[1]["code"] == "not_finished"
+
+
+def test_a_program_that_failed_takes_its_operations_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process()
+    assert process._unsaid_end().code == "not_finished"  # type: ignore[union-attr]
+    monkeypatch.setattr(sys, "last_value", LookupError("no prices"), raising=False)
+    assert process._unsaid_end().code == "lookup_error"  # type: ignore[union-attr]
+    monkeypatch.setattr(sys, "last_value", KeyboardInterrupt(), raising=False)
+    assert process._unsaid_end() == Cancelled(reason="interrupted from the keyboard")
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    assert process._unsaid_end().code == "not_finished", "what failed at a prompt an hour ago is not the reason"  # type: ignore[union-attr]
+    process.termination.asked = True
+    assert process._unsaid_end() == Cancelled(reason="SIGTERM")
+
+
+def test_what_leaves_the_main_thread_ends_the_main_thread_s_operations(reported: Reported) -> None:
+    begun: list[tidings.Operation] = []
+    thread = threading.Thread(target=lambda: begun.append(tidings.start("In a thread")))
+    thread.start()
+    thread.join()
+    op = tidings.start("In main")
+    PROCESS._leave()
+    assert (op.state, begun[0].state) == ("cancelled", "running")
+    PROCESS._terminate()
+    assert begun[0].state == "cancelled"
+    assert reported.last(op.id)[1]["reason"] == reported.last(begun[0].id)[1]["reason"] == "SIGTERM"
+
+
+def test_a_child_s_copy_is_silent(reported: Reported) -> None:
+    op = tidings.start("Inherited", total=2)
+    assert PROCESS.flush(10) == 0
+    PROCESS._forked()
+    op.advance()
+    op.log("nobody hears it")
+    op.complete()
+    assert op.state == "inherited"
+    assert reported.kinds(op.id) == ["start"]
