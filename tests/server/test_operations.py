@@ -328,3 +328,16 @@ def test_the_newest_run_of_a_name_is_told_when_others_are_forgotten() -> None:
         ]
         assert ids(client, name="rare") == ["once"]
         assert len(ids(client)) <= 11
+
+
+def test_what_is_much_is_looked_at_in_turns_and_told_whole(server: HubServer, client: httpx.Client) -> None:
+    for parent in range(3):
+        children = [start(f"c{parent}-{n}", parent_id=f"p{parent}") for n in range(300)]
+        server.publish(start(f"p{parent}"), *children, progress(f"c{parent}-0", 30))
+    found = page(client, limit=1_000)
+    assert len({one.operation_id for one in found.operations}) == len(found.operations) == 903
+    assert [one.progress for one in found.operations if one.operation_id in ("p0", "p1", "p2")] == [0.1] * 3
+    server.publish(*(event for n in range(400) for event in (start(f"n{n}", name=f"n{n}"), complete(f"n{n}"))))
+    server.publish(*(event for n in range(400) for event in (start(f"m{n}", name=f"m{n}"), complete(f"m{n}"))))
+    names = client.get("/v1/operation-names").json()["names"]
+    assert [name["name"] for name in names] == [f"{letter}{n}" for letter in "mn" for n in reversed(range(400))]

@@ -35,7 +35,7 @@ from tidings.server.operations_sight import Sight
 from tidings.server.operations_waiting import come, wait_come
 from tidings.server.running import Host, RunningHub
 
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 200
 """Operations looked at before others have their turn: a millisecond, or a few where all of them are shown."""
 _BUDGET_S: Final = 0.25
 """Seconds that one request may look through operations that are not asked for, before it answers with where to go
