@@ -2,9 +2,14 @@ import asyncio
 import logging
 import logging.config
 import logging.handlers
+import os
 import queue
+import subprocess
+import sys
 import threading
+import weakref
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -285,6 +290,67 @@ def test_reporting_in_one_thread_and_logging_in_another_do_not_wait_for_each_oth
         for thread in threads:
             thread.join(TIMEOUT_S)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_handler_may_be_flushed_while_operations_end(reported: Reported, logger: logging.Logger) -> None:
+    """As when logging is configured anew: `logging.shutdown` holds the handler's lock while it flushes."""
+    handler = OperationHandler(burst=1, per_second=TRICKLE)
+    logger.addHandler(handler)
+    over = threading.Event()
+
+    def shut_down() -> None:
+        while not over.is_set():
+            logging.shutdown([weakref.ref(handler)])
+
+    thread = threading.Thread(target=shut_down, daemon=True)
+    thread.start()
+    for _ in range(200):
+        with tidings.operation("Short") as op:
+            for number in range(5):
+                logger.error("%d", number)
+    over.set()
+    thread.join(TIMEOUT_S)
+    assert not thread.is_alive()
+    counts = [message for _, message in lines(reported, op) if message.startswith("… and")]
+    assert sum(int(message.split()[2]) for message in counts) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_child_logs_on(tmp_path: Path) -> None:
+    """Even where another thread was in the middle of a line when the child was made."""
+    code = """
+import logging, os, threading
+import tidings
+from tidings.integrations.logging import OperationHandler
+
+handler = OperationHandler()
+logging.getLogger().addHandler(handler)
+held, over = threading.Event(), threading.Event()
+
+def hold():
+    with handler._counting:
+        held.set()
+        over.wait()
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    with tidings.operation("Child"):
+        logging.error("goes on")
+    os._exit(7)
+_, status = os.waitpid(child, 0)
+over.set()
+raise SystemExit(os.waitstatus_to_exitcode(status))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "TIDINGS_DISABLED": "1"},
+        timeout=TIMEOUT_S,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 7
 
 
 def test_a_record_that_cannot_be_formatted_is_the_logging_modules_to_tell(

@@ -8,11 +8,12 @@
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from tidings.producer.current import current_operation
 from tidings.producer.operation import Operation
@@ -27,6 +28,7 @@ _BETWEEN_COUNTS_S = 1.0
 _OWN_THREADS = "tidings "
 """How the names of tidings' own threads begin."""
 
+_handlers: "WeakSet[OperationHandler]" = WeakSet()
 _stamped: "WeakValueDictionary[str, Operation]" = WeakValueDictionary()
 
 
@@ -121,11 +123,13 @@ class OperationHandler(logging.Handler):
         self._make = partial(Allowance, burst, per_second)
         self._allowances: WeakKeyDictionary[Operation, Allowance] = WeakKeyDictionary()
         self._within = threading.local()
+        self._begin_anew()
+        _handlers.add(self)
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Filter and emit a record, without the handler's lock.
 
-        What an operation says of itself is logged with that operation's lock held. Whoever took the two locks the
+        What an operation's `redact` logs is logged with that operation's lock held. Whoever took the two locks the
         other way round would wait for ever.
         """
         if _is_ours(record) or getattr(self._within, "emitting", False):
@@ -151,9 +155,16 @@ class OperationHandler(logging.Handler):
 
     def flush(self) -> None:
         """Say of every operation that runs how many lines its log lacks."""
-        for operation in list(self._allowances):
-            if operation.state == "running":
-                self._tell_shed(operation)
+        with self._counting:
+            operations = list(self._allowances)
+        for operation in operations:
+            self._tell_shed(operation)
+
+    def _begin_anew(self) -> None:
+        """Have a lock that nobody holds, as a forked child must."""
+        # Not the handler's own, which `logging.shutdown` holds while it flushes. Reentrant, because a signal's handler
+        # may end the operation in the middle of a line. Nothing is waited for while it is held.
+        self._counting = threading.RLock()
 
     def _operation_of(self, record: logging.LogRecord) -> Operation | None:
         stamp: str | None = getattr(record, STAMP, None)
@@ -163,33 +174,31 @@ class OperationHandler(logging.Handler):
         return operation
 
     def _may_go(self, operation: Operation, level: int) -> bool:
-        self.acquire()
-        try:
+        with self._counting:
             allowance = self._allowances.get(operation)
             if allowance is None:
                 allowance = self._allowances[operation] = self._make()
                 operation.before_end(partial(self._at_end, operation))
             taken = allowance.take(level, time.monotonic())
             due = allowance.due
-        finally:
-            self.release()
         if due:
             self._tell_shed(operation)
         return taken
 
     def _tell_shed(self, operation: Operation) -> None:
-        self.acquire()
-        try:
-            allowance = self._allowances.get(operation)
-            number, worst = (0, logging.NOTSET) if allowance is None else allowance.shed()
-        finally:
-            self.release()
-        if number:
-            operation.log(f"… and {number:,} more", _level(worst))
+        with operation._pulse.lock:  # so that it does not end between the counting and the telling
+            if operation.state != "running":
+                return
+            with self._counting:
+                allowance = self._allowances.get(operation)
+                number, worst = (0, logging.NOTSET) if allowance is None else allowance.shed()
+            if number:
+                operation.log(f"… and {number:,} more", _level(worst))
 
     def _at_end(self, operation: Operation) -> None:
         self._tell_shed(operation)
-        self._allowances.pop(operation, None)
+        with self._counting:
+            self._allowances.pop(operation, None)
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
@@ -210,3 +219,12 @@ def _fitting(line: str) -> str:
         return line
     gap = "\n…\n"
     return f"{line[:_HEAD]}{gap}{line[len(line) - (MAX_LINE - _HEAD - len(gap)) :]}"
+
+
+def _begin_all_anew() -> None:
+    for handler in list(_handlers):
+        handler._begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_all_anew)
