@@ -43,6 +43,8 @@ class SchemaReader:
     def __init__(self, definitions: Mapping[str, Any] | None = None) -> None:
         self._definitions = definitions or {}
         self._depth = 0
+        self._made: dict[str, Any] = {}
+        """What was made of a reference: the same type for all who refer to it."""
 
     def payload(self, name: str, schema: Any, path: str) -> type[Struct]:
         """Return the struct of an object's schema.
@@ -110,14 +112,20 @@ class SchemaReader:
         )
 
     def _type(self, name: str, schema: Any, path: str) -> Any:
+        reference = schema.get("$ref") if isinstance(schema, Mapping) else None
+        if isinstance(reference, str) and reference in self._made:
+            return self._made[reference]
         schema, path = self._resolved(schema, path)
         self._depth += 1
         try:
             if self._depth > MAX_DEPTH:
                 raise _fault(path, "it contains itself, or nests too deep")
-            return self._of_schema(name, schema, path)
+            made = self._of_schema(name, schema, path)
         finally:
             self._depth -= 1
+        if isinstance(reference, str):
+            self._made[reference] = made
+        return made
 
     def _of_schema(self, name: str, schema: Any, path: str) -> Any:
         if schema is True or schema == {}:
@@ -143,7 +151,7 @@ class SchemaReader:
     def _of_kind(self, name: str, kind: Any, schema: Schema, path: str) -> Any:
         if kind == "object":
             if "properties" in schema:
-                return self._struct(name, schema, path)
+                return self._struct(str(schema.get("title") or name), schema, path)
             _check_keywords(schema, {"type", "additionalProperties"}, path)
             values = schema.get("additionalProperties", True)
             return dict[str, self._type(name, values, f"{path}.additionalProperties")]  # type: ignore[misc]

@@ -1,0 +1,149 @@
+"""AsyncAPI 3.0: the hub as an application that sends and receives messages over one WebSocket."""
+
+from typing import Any
+
+import msgspec
+
+from tidings.contract import commands
+from tidings.contract.catalogue import EventType
+from tidings.contract.contract import Contract
+from tidings.contract.envelope import MAX_ID
+from tidings.contract.export.document import payload_schemas, pretty
+from tidings.contract.export.json_schema import message_schema
+from tidings.contract.revisions import REVISION, REVISIONS
+from tidings.version import __version__
+
+_DEFINITIONS = "#/components/schemas/{name}"
+_REPLIES: dict[str, tuple[str, type[msgspec.Struct]]] = {
+    commands.SUBSCRIBE: ("channel:subscribed", commands.Subscribed),
+    commands.UNSUBSCRIBE: ("channel:unsubscribed", commands.Unsubscribed),
+    commands.PING: ("connection:pong", commands.Pong),
+    commands.ATTACH: ("producer:attached", commands.Attached),
+    commands.CANCEL: ("operation:cancel_outcome", commands.CancelOutcome),
+}
+"""Of each command that is answered: its reply, and what that holds."""
+_PUSHES: dict[str, type[msgspec.Struct]] = {
+    "channel:live": commands.Live,
+    "channel:gap": commands.Gap,
+    "connection:position": commands.PositionNotice,
+    "connection:notice": commands.Notice,
+    "event:accepted": commands.Accepted,
+}
+
+
+def asyncapi_document(contract: Contract, *, host: str = "127.0.0.1:8765", path: str = "/ws") -> dict[str, Any]:
+    """Return the contract as an AsyncAPI document.
+
+    Args:
+        contract: The contract.
+        host: Where the hub is, with its port.
+        path: Where its WebSocket is.
+    """
+    payloads, definitions = payload_schemas(contract, template=_DEFINITIONS)
+    messages = {_id(event.type): _event(event, payloads[str(event.type)]) for event in contract.events.values()}
+    said = _spoken(definitions)
+    messages.update(said)
+    published = [_id(event.type) for event in contract.events.values() if event.publishable]
+    sent = [_id(event.type) for event in contract.events.values()]
+    asked = [_id(name) for name in commands.COMMANDS]
+    told = [name for name in said if name not in asked]
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "tidings",
+            "version": REVISION,
+            "description": f"Typed events about long-running work. The contract is {contract.identity.hash}.",
+            "license": {"name": "MIT"},
+            "x-tidings-version": __version__,
+        },
+        "defaultContentType": "application/json",
+        "servers": {"hub": {"host": host, "protocol": "ws", "description": "A tidings hub."}},
+        "channels": {
+            "events": {
+                "address": path,
+                "title": "Everything",
+                "description": "One WebSocket; the channels of the contract are chosen by its query or by commands.",
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+                "bindings": {"ws": {"query": _query(contract), "bindingVersion": "0.1.0"}},
+            }
+        },
+        "operations": {
+            "publish": _operation("receive", "A client publishes an event.", published),
+            "deliver": _operation("send", "The hub delivers an event to whoever reads its path.", sent),
+            "command": _operation("receive", "A client of `tidings.v1` asks for something.", asked),
+            "answer": _operation("send", "The hub answers a command, or says something unasked.", told),
+        },
+        "components": {"messages": messages, "schemas": dict(sorted(definitions.items()))},
+    }
+
+
+def _event(event: EventType, payload: dict[str, Any]) -> dict[str, Any]:
+    schema = message_schema(event, str(event.type), payload)
+    message: dict[str, Any] = {
+        "name": str(event.type),
+        "title": str(event.type),
+        "summary": schema["description"] or str(event.type),
+        "contentType": "application/json",
+        "payload": schema,
+        "tags": [{"name": str(event.channel or "direct")}, {"name": str(event.event_class)}],
+        "x-tidings-key": event.key,
+    }
+    if event.deprecated:
+        message["summary"] += f" Deprecated: {event.deprecated}"
+    return message
+
+
+def _spoken(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the commands and what the hub says to them as messages; their definitions are added to those given."""
+    kinds: dict[str, type[msgspec.Struct]] = {command.name: command.data for command in commands.COMMANDS.values()}
+    kinds |= dict(_REPLIES.values()) | _PUSHES
+    schemas, more = msgspec.json.schema_components(kinds.values(), ref_template=_DEFINITIONS)
+    definitions |= more
+    return {
+        _id(name): {
+            "name": name,
+            "title": name,
+            "contentType": "application/json",
+            "payload": _command(name, schema),
+        }
+        for name, schema in zip(kinds, schemas, strict=True)
+    }
+
+
+def _command(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    label = {"type": "string", "maxLength": MAX_ID}
+    properties = {"type": {"const": name}, "data": data, "id": label, "reply_to": label}
+    return {"type": "object", "properties": properties, "required": ["type"]}
+
+
+def _query(contract: Contract) -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "properties": {
+            "channel": {**text, "description": f"A path of {', '.join(contract.channels)}; may be repeated."},
+            "channels": {**text, "description": "Paths, separated by commas; `none` only publishes."},
+            "since": {**text, "description": "`snapshot`, `now`, `first` or a position."},
+            "pace_ms": {"type": "integer", "minimum": 0, "description": "At most one delivery in so many ms."},
+            "contract": {"enum": list(REVISIONS)},
+        },
+    }
+
+
+def _operation(action: str, summary: str, messages: list[str]) -> dict[str, Any]:
+    return {
+        "action": action,
+        "channel": {"$ref": "#/channels/events"},
+        "summary": summary,
+        "messages": [{"$ref": f"#/channels/events/messages/{name}"} for name in messages],
+    }
+
+
+def _id(name: str) -> str:
+    """Return a name as AsyncAPI's keys may be: they have no colon."""
+    return str(name).replace(":", ".")
+
+
+def export_asyncapi(contract: Contract) -> str:
+    """Return the document as text."""
+    return pretty(asyncapi_document(contract))

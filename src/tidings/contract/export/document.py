@@ -1,0 +1,77 @@
+"""The contract as one JSON document, which `tidings.contract.files` reads again."""
+
+from typing import Any
+
+import msgspec
+
+from tidings.contract.catalogue import EventType
+from tidings.contract.contract import Contract
+from tidings.contract.files import FORMAT
+from tidings.contract.revisions import REVISION
+
+Schemas = tuple[dict[str, Any], dict[str, Any]]
+"""By type: the payload's schema; and the definitions that these refer to."""
+
+
+def payload_schemas(contract: Contract, *, template: str = "#/$defs/{name}") -> Schemas:
+    """Return the JSON Schema of each event's payload, and the definitions that they share.
+
+    Args:
+        contract: The contract.
+        template: How a definition is referred to.
+    """
+    events = list(contract.events.values())
+    schemas, definitions = msgspec.json.schema_components([event.payload for event in events], ref_template=template)
+    by_type = {str(event.type): schema for event, schema in zip(events, schemas, strict=True)}
+    return by_type, dict(sorted(definitions.items()))
+
+
+def description_of(event: EventType) -> str:
+    """Return what the event's struct says of itself, in one paragraph."""
+    text = event.payload.__doc__ or ""
+    # msgspec gives a struct without a docstring its signature for one.
+    paragraph = "" if text.startswith(f"{event.payload.__name__}(") else text.strip().split("\n\n")[0]
+    return " ".join(paragraph.split())
+
+
+def contract_document(contract: Contract) -> dict[str, Any]:
+    """Return the whole contract as a document of plain values."""
+    schemas, definitions = payload_schemas(contract)
+    return {
+        "tidings": FORMAT,
+        "version": REVISION,
+        "hash": contract.identity.hash,
+        "channels": list(contract.channels),
+        "events": [_event(event, schemas[str(event.type)]) for event in contract.events.values()],
+        "$defs": definitions,
+    }
+
+
+def _event(event: EventType, schema: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "type": str(event.type),
+        "channel": None if event.channel is None else str(event.channel),
+        "key": event.key,
+        "class": str(event.event_class),
+        "publishable": event.publishable,
+    }
+    if event.ends_key:
+        row["ends_key"] = True
+    if event.keep_newest is not None:
+        row["keep_newest"] = event.keep_newest
+    if event.deprecated:
+        row["deprecated"] = event.deprecated
+    row["name"] = event.payload.__name__
+    row["description"] = description_of(event)
+    row["payload"] = schema
+    return row
+
+
+def export_json(contract: Contract) -> str:
+    """Return the contract's document as text."""
+    return pretty(contract_document(contract))
+
+
+def pretty(document: Any) -> str:
+    """Return plain values as indented JSON with a line break at its end, its members in their order."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"

@@ -1,0 +1,122 @@
+"""JSON Schema, 2020-12: one schema an event, of the whole message, and a bundle of all."""
+
+from typing import Any
+
+import msgspec
+
+from tidings.contract.body import MAX_DATA_BYTES
+from tidings.contract.catalogue import EventType
+from tidings.contract.contract import Contract
+from tidings.contract.envelope import MAX_ID, MAX_TRACE_ID
+from tidings.contract.export.document import description_of, payload_schemas, pretty
+from tidings.contract.revisions import REVISION
+from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_REFERENCE = "#/$defs/"
+_EVENT_ID = {"type": "string", "minLength": 16, "maxLength": 64, "pattern": "^[!-~]*$"}
+
+
+def event_schemas(contract: Contract) -> dict[str, dict[str, Any]]:
+    """Return, by type, a schema of each event's message that stands for itself; old names included."""
+    payloads, definitions = payload_schemas(contract)
+    schemas = {}
+    for event in contract.events.values():
+        type = str(event.type)
+        schemas[type] = _standing(event, type, payloads[type], definitions)
+    for old, new in LEGACY_TYPES.items():
+        if str(new) in payloads:
+            renamed = _standing(contract.events[str(new)], old, payloads[str(new)], definitions)
+            schemas[old] = {**renamed, "deprecated": True}
+    return schemas
+
+
+def bundle(contract: Contract) -> dict[str, Any]:
+    """Return one schema of any event's message."""
+    payloads, definitions = payload_schemas(contract)
+    messages = {}
+    for event in contract.events.values():
+        type = str(event.type)
+        messages[type] = message_schema(event, type, payloads[type])
+    for old, new in LEGACY_TYPES.items():
+        if str(new) in payloads:
+            messages[old] = {**message_schema(contract.events[str(new)], old, payloads[str(new)]), "deprecated": True}
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:tidings:contract:{REVISION}:{contract.identity.hash.removeprefix('sha256:')}",
+        "title": "A tidings event",
+        "oneOf": [{"$ref": f"{_REFERENCE}{type}"} for type in messages],
+        "$defs": {**messages, **definitions},
+    }
+
+
+def message_schema(event: EventType, type: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an event's message, as a plain connection or one that speaks `tidings.v1` reads it.
+
+    Args:
+        event: Its row of the catalogue.
+        type: The name that it is told by.
+        payload: The schema of its payload.
+    """
+    properties: dict[str, Any] = {
+        "type": {"const": type},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "trace_id": {"type": "string", "maxLength": MAX_TRACE_ID},
+        "data": payload if _needs_data(event) else {"anyOf": [payload, {"type": "null"}]},
+    }
+    if event.channel is not None:
+        properties["channel"] = {"enum": sorted({str(event.channel), str(ChannelType.GLOBAL)})}
+        properties["position"] = {"type": "string", "maxLength": 64, "pattern": "^[a-z0-9:._-]+$"}
+        properties["event_id"] = _EVENT_ID
+    properties["id"] = {"type": "string", "maxLength": MAX_ID}
+    properties["reply_to"] = {"type": "string", "maxLength": MAX_ID}
+    return {
+        "title": type,
+        "description": description_of(event),
+        "type": "object",
+        "properties": properties,
+        "required": ["type", "data"] if _needs_data(event) else ["type"],
+        "$comment": f"data is at most {MAX_DATA_BYTES:,} bytes",
+    }
+
+
+def _needs_data(event: EventType) -> bool:
+    return any(field.required for field in msgspec.structs.fields(event.payload))
+
+
+def _standing(event: EventType, type: str, payload: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = message_schema(event, type, payload)
+    used = referred(payload, definitions)
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:tidings:{REVISION}:{type}",
+        **schema,
+        "$defs": {name: definitions[name] for name in sorted(used)},
+    }
+
+
+def referred(schema: Any, definitions: dict[str, Any]) -> set[str]:
+    """Return the definitions that a schema refers to, and those that these do."""
+    found: set[str] = set()
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            name = str(part.get("$ref", "")).removeprefix(_REFERENCE)
+            if name in definitions and name not in found:
+                found.add(name)
+                waiting.append(definitions[name])
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return found
+
+
+def export_json_schema(contract: Contract) -> str:
+    """Return the bundle as text."""
+    return pretty(bundle(contract))
+
+
+def export_files(contract: Contract) -> dict[str, str]:
+    """Return a file's name and text for each event."""
+    return {f"{type.replace(':', '.')}.schema.json": pretty(schema) for type, schema in event_schemas(contract).items()}

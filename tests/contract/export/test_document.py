@@ -1,0 +1,72 @@
+import json
+
+import msgspec
+import pytest
+from tests.contract.test_files import TOML
+
+from tidings.contract.catalogue import event
+from tidings.contract.contract import Contract
+from tidings.contract.export.document import contract_document, description_of, export_json
+from tidings.contract.files import contract_of, read_contract
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True):
+    """Sent when a trade was made.
+
+    Not before it was settled.
+    """
+
+    trade_id: str
+    price: float = 0.0
+
+
+class Bare(msgspec.Struct):
+    name: str
+
+
+SHOP = read_contract(TOML, "shop.toml", form="toml")
+OWN = Contract.of(
+    event("trade:executed", Trade, channel="trades", key="trade_id", deprecated="Publish another."),
+    event("trade:bare", Bare, channel="data", ends_key=True),
+)
+
+
+def test_every_event_is_in_it() -> None:
+    document = json.loads(export_json(OWN))
+    rows = {row["type"]: row for row in document["events"]}
+    assert list(rows) == list(OWN.events)
+    assert document["hash"] == OWN.identity.hash
+    assert document["channels"] == list(OWN.channels)
+    assert rows["trade:executed"] == {
+        "type": "trade:executed",
+        "channel": "trades",
+        "key": "trade_id",
+        "class": "durable",
+        "publishable": True,
+        "deprecated": "Publish another.",
+        "name": "Trade",
+        "description": "Sent when a trade was made.",
+        "payload": {"$ref": "#/$defs/Trade"},
+    }
+    assert rows["operation:log"]["keep_newest"] == 1000
+    assert rows["connection:established"]["channel"] is None
+
+
+@pytest.mark.parametrize("contract", [Contract(), SHOP, OWN], ids=["everyone's", "from a file", "from Python"])
+def test_what_is_exported_is_read_again_as_the_same(contract: Contract) -> None:
+    again = contract_of(contract_document(contract), "again")
+    assert export_json(contract_of(contract_document(again), "and again")) == export_json(again)
+    assert [row.type for row in again.own] == [row.type for row in contract.own]
+    assert again.channels == contract.channels
+
+
+def test_a_contract_of_a_file_keeps_its_hash_when_it_is_exported() -> None:
+    assert contract_of(contract_document(SHOP), "again").identity == SHOP.identity
+
+
+def test_equal_contracts_are_exported_alike_whatever_the_order() -> None:
+    assert export_json(OWN) == export_json(Contract() | OWN)
+
+
+def test_a_struct_without_a_docstring_has_no_description() -> None:
+    assert description_of(OWN.events["trade:bare"]) == ""

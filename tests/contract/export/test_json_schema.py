@@ -1,0 +1,88 @@
+"""The schemas, held against real messages by a validator that knows nothing of tidings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from jsonschema import Draft202012Validator
+from tests.contract.receipts import read
+from tests.contract.strategies import messages
+from tests.contract.test_files import BAD, GOOD, TOML
+
+from tidings.contract.contract import Contract
+from tidings.contract.envelope import encode_event, encode_event_v1
+from tidings.contract.export.json_schema import bundle, event_schemas, export_files, export_json_schema
+from tidings.contract.files import read_contract
+
+CONTRACT = Contract()
+SHOP = read_contract(TOML, "shop.toml", form="toml")
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "go-encoding-json.json").read_text())
+REVISIONS = sorted((Path(__file__).parents[1] / "revisions").glob("2*.ndjson"))
+SCHEMAS = {type: Draft202012Validator(schema) for type, schema in event_schemas(CONTRACT).items()}
+BUNDLE = Draft202012Validator(bundle(CONTRACT))
+
+
+@pytest.mark.parametrize(
+    "schema", [bundle(CONTRACT), bundle(SHOP), *event_schemas(SHOP).values()], ids=lambda s: s["$id"]
+)
+def test_a_schema_is_one(schema: dict[str, Any]) -> None:
+    Draft202012Validator.check_schema(schema)
+
+
+def test_every_event_has_one() -> None:
+    assert set(event_schemas(CONTRACT)) == {*CONTRACT.events, "operation:error"}
+    assert len(export_files(CONTRACT)) == len(CONTRACT.events) + 1
+    assert "operation.progress.schema.json" in export_files(CONTRACT)
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.get("note", vector["wire"][:60]))
+def test_what_a_go_peer_writes_fits(vector: dict[str, Any]) -> None:
+    BUNDLE.validate(json.loads(vector["wire"]))
+
+
+@pytest.mark.parametrize("path", REVISIONS, ids=lambda path: path.stem)
+def test_what_a_reader_of_each_revision_gets_fits(path: Path) -> None:
+    for line in path.read_bytes().splitlines():
+        BUNDLE.validate(json.loads(line))
+
+
+@settings(max_examples=200, deadline=None)
+@given(messages())
+def test_whatever_the_hub_takes_and_delivers_fits(wire: str) -> None:
+    event = read(wire)
+    for form in (encode_event(event), encode_event_v1(event, "0badc0de:7")):
+        message = json.loads(form)
+        SCHEMAS[event.type].validate(message)
+        BUNDLE.validate(message)
+
+
+@pytest.mark.parametrize("data", GOOD)
+def test_what_an_applications_event_allows(data: dict[str, Any]) -> None:
+    validator = Draft202012Validator(event_schemas(SHOP)["trade:price"])
+    validator.validate({"type": "trade:price", "data": data, "channel": "trades"})
+
+
+@pytest.mark.parametrize("data", BAD)
+def test_what_it_does_not(data: dict[str, Any]) -> None:
+    validator = Draft202012Validator(event_schemas(SHOP)["trade:price"])
+    assert not validator.is_valid({"type": "trade:price", "data": data, "channel": "trades"})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "operation:progress", "data": {"operation_id": "a", "progress": 101}},
+        {"type": "operation:progress", "data": None},
+        {"type": "operation:progress"},
+        {"type": "operation:progress", "data": {"operation_id": "a", "progress": 1}, "channel": "data"},
+        {"type": "operation:finish", "data": {"operation_id": "a"}},
+    ],
+)
+def test_what_the_contract_forbids(message: dict[str, Any]) -> None:
+    assert not BUNDLE.is_valid(message)
+
+
+def test_equal_contracts_are_exported_alike() -> None:
+    assert export_json_schema(CONTRACT) == export_json_schema(Contract())
