@@ -112,9 +112,12 @@ def test_a_bar_that_is_switched_off_says_nothing(reported: Reported, screen: io.
 
 
 def test_inner_bars_are_details_of_the_outer(reported: Reported, screen: io.StringIO) -> None:
+    seen = []
     for _ in tqdm(range(2), desc="outer", file=screen):
         for _ in tqdm(range(3), desc="inner", leave=False, file=screen):
-            pass
+            (op,) = PROCESS.running
+            seen.append((op.percent, (op.reading().message or "")[:9]))  # type: ignore[attr-defined]
+    assert seen == [(share, f"inner: {n}/") for share in (0, 50) for n in range(3)]
     assert reported.kinds() == ["start", "complete"]
     assert ends(reported) == [("complete", 100)]
 

@@ -105,3 +105,13 @@ def test_a_count_is_shown_with_its_total_and_its_rate() -> None:
         data = gauge.take(1.0)
         assert data is not None
         assert data.message == "Parsing: 560/10,000 rows, 560 rows/s"
+
+
+def test_after_a_step_its_name_stays_until_there_is_another() -> None:
+    with tidings.operation("Between", steps=["a", "b"]) as op:
+        gauge = Gauge(op, op.id)
+        with op.step("a"):
+            assert gauge.read(0.0).current_step == "a"
+        assert gauge.read(0.0).current_step == "a"
+        with op.step("b"):
+            assert gauge.read(0.0).current_step == "b"

@@ -21,7 +21,7 @@ class Gauge:
         self._seen: object = self._fingerprint()
         self._furthest = 0.0
         self.step = ""
-        """The step that `progress(…, step=…)` named."""
+        """The step that the work is at, or was at last; `progress(…, step=…)` names one, too."""
 
     def begin_anew(self) -> None:
         """Be at the beginning of another attempt."""
@@ -54,10 +54,11 @@ class Gauge:
         """Return how far it is at `now_s`, whether that was said or not."""
         percent = self.percent
         current = next((step for step in reversed(self._work._active) if not step.is_detail), None)
+        self.step = self.step if current is None else current.name
         return OperationProgressData(
             operation_id=self._id,
             progress=round(self._furthest if percent is None else percent, 2),
-            current_step=self.step if current is None else current.name,
+            current_step=self.step,
             total_steps=len(self._work._plan),
             message=self._message(current, percent is None, now_s) or None,
             indeterminate=percent is None,
