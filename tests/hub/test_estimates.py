@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from itertools import pairwise
 from statistics import median
 from sys import gettrace
@@ -7,87 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.hub.producers import Producer
+from tests.hub.watched_hub import CONFIG, ESTIMATE, MINUTE_S, Watched, get
 
 from tidings.contract.catalogue import BUILTIN
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope
 from tidings.exceptions import LogFull
-from tidings.hub.config import HubConfig
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.hub import EPOCH, InMemoryHub
-
-CONFIG = HubConfig(status_s=0, metrics_s=0, heartbeat_s=100_000.0, maintain_s=3_600.0)
-ESTIMATE = "operation:estimate"
-MINUTE_S = 60.0
-
-
-class Told(msgspec.Struct):
-    """An estimate that a watcher has read, and when."""
-
-    at_s: float
-    operation_id: str
-    stalled: bool
-    rate: float | None = None
-    remaining_s: float | None = None
-    remaining_low_s: float | None = None
-    remaining_high_s: float | None = None
-
-
-class Watched:
-    """A hub with estimates, and a client that reads operations all the time."""
-
-    def __init__(self, hub: InMemoryHub | None = None, *, config: HubConfig = CONFIG) -> None:
-        self.hub = hub or InMemoryHub(config)
-        self.hub.hub.estimates.start()
-        self.client = self.hub.connect("channel=operations&pace_ms=0")
-        self.events: list[tuple[float, str, dict[str, Any]]] = []
-        self.hub.settle()
-
-    def pass_time(self, seconds: float, step_s: float = 1.0) -> None:
-        """Let time pass, and read as it does."""
-        end = self.hub.loop.now + seconds
-        while self.hub.loop.now < end - 1e-6:
-            self.hub.loop.advance(min(step_s, end - self.hub.loop.now))
-            self.read()
-
-    def read(self) -> None:
-        now = self.hub.loop.now
-        self.events.extend((now, event["type"], event["data"]) for event in self.client.read_events())
-
-    def told(self, operation_id: str = "a") -> list[Told]:
-        """Return the estimates of an operation, of all time."""
-        found = [{"at_s": at_s, **data} for at_s, type, data in self.events if type == ESTIMATE]
-        return [told for told in msgspec.convert(found, list[Told]) if told.operation_id == operation_id]
-
-    def say(self, what: str, operation_id: str = "a", **data: Any) -> None:
-        """Publish as one that asks for no lease."""
-        payload = msgspec.json.encode({"operation_id": operation_id, **data})
-        settled: list[object] = []
-        envelope = Envelope(type=f"operation:{what}", data=msgspec.Raw(payload))
-        self.hub.hub.publish(envelope, settled.append)
-
-    def work(
-        self, percents: int, each_s: float = 10.0, operation_id: str = "a", since: int = 0, step_s: float = 1.0
-    ) -> None:
-        """Advance by one percent at a time."""
-        for progress in range(since + 1, since + percents + 1):
-            self.pass_time(each_s, step_s)
-            self.say("progress", operation_id, progress=progress)
-        self.hub.settle()
-
-    def run(self, name: str, operation_id: str, seconds: float) -> None:
-        """Let a run of a name begin and end well."""
-        self.say("start", operation_id, name=name)
-        self.pass_time(seconds, step_s=seconds)
-        self.say("complete", operation_id)
-        self.hub.settle()
-
-
-def get(watched: Watched, operation_id: str = "a") -> Any:
-    return watched.hub.hub.estimates.get(operation_id)
-
 
 # Progress.
 
@@ -226,129 +152,6 @@ def test_what_has_no_progress_any_more_is_told_by_earlier_runs() -> None:
     watched.pass_time(5)
     assert get(watched).remaining_s == pytest.approx(70, rel=0.2)
     assert get(watched).rate is None
-
-
-# Stalls.
-
-
-def stalls(watched: Watched, operation_id: str = "a") -> list[tuple[float, bool]]:
-    """Return when it was told that an operation had stalled, or no longer."""
-    changes, before = [], False
-    for told in watched.told(operation_id):
-        if told.stalled is not before:
-            changes.append((told.at_s, told.stalled))
-            before = told.stalled
-    return changes
-
-
-def test_a_stall_is_told_when_it_begins_and_when_it_ends() -> None:
-    watched = Watched()
-    watched.say("start", name="import")
-    watched.work(30)
-    stopped_s = watched.hub.loop.now
-    watched.pass_time(200)
-    [(begun_s, _)] = stalls(watched)
-    assert stopped_s + 60 <= begun_s <= stopped_s + 66
-    assert get(watched).stalled
-    watched.say("log", message="trying again", level="info")
-    watched.pass_time(20)
-    assert get(watched).stalled, "it has said something, and not advanced"
-    went_on_s = watched.hub.loop.now
-    watched.work(1, each_s=0.1, since=30)
-    watched.pass_time(10)
-    assert [stalled for _, stalled in stalls(watched)] == [True, False]
-    assert stalls(watched)[-1][0] <= went_on_s + 7
-    assert not get(watched).stalled
-
-
-def test_another_step_is_an_advance() -> None:
-    watched = Watched()
-    watched.say("start", name="import", steps=["fetch", "parse", "load"])
-    watched.work(10)
-    for step in range(20):
-        watched.say("progress", progress=10, current_step=f"part {step}")
-        watched.pass_time(40)
-    assert stalls(watched) == []
-
-
-def test_a_slow_job_is_not_a_stalled_one() -> None:
-    watched = Watched()
-    watched.say("start", name="import")
-    watched.work(20, each_s=240, step_s=20)
-    watched.pass_time(1_100, step_s=20)
-    assert stalls(watched) == []
-    watched.pass_time(200, step_s=20)
-    assert get(watched).stalled
-
-
-def test_an_indeterminate_job_that_says_something_is_not_stalled() -> None:
-    watched = Watched()
-    watched.say("start", name="import")
-    watched.say("progress", progress=0, indeterminate=True)
-    for _ in range(60):
-        watched.pass_time(20)
-        watched.say("log", message="still here", level="info")
-    assert stalls(watched) == []
-    watched.pass_time(110)
-    assert get(watched).stalled
-    watched.say("log", message="still here", level="info")
-    watched.pass_time(10)
-    assert not get(watched).stalled
-
-
-Begin = Callable[[Watched], None]
-
-
-def _queue(watched: Watched) -> None:
-    watched.say("start", name="import", queued=True, total_steps=3)
-
-
-def _begin_silently(watched: Watched) -> None:
-    watched.say("start", name="import")
-
-
-@pytest.mark.parametrize("begin", [_queue, _begin_silently])
-def test_of_whom_nothing_is_expected_is_never_stalled(begin: Begin) -> None:
-    watched = Watched()
-    begin(watched)
-    watched.pass_time(7_200, step_s=60)
-    assert watched.told() == []
-
-
-def test_who_has_announced_steps_and_comes_to_none_is_stalled() -> None:
-    watched = Watched()
-    watched.say("start", name="import", total_steps=10)
-    watched.pass_time(290)
-    assert stalls(watched) == []
-    watched.pass_time(20)
-    assert get(watched).stalled
-
-
-def test_whose_producer_is_away_is_not_stalled_and_has_time_to_speak_when_it_is_back() -> None:
-    watched = Watched()
-    producer = Producer(watched.hub, "p-1", lease_s=3_600.0)
-    producer.connect()
-    producer.say("start", "a", name="import")
-    for progress in range(1, 11):
-        watched.pass_time(5)
-        producer.say("progress", "a", progress=progress)
-    producer.drop()
-    watched.pass_time(600)
-    assert stalls(watched) == []
-    producer.connect({"operation_id": "a"})
-    watched.pass_time(50)
-    assert stalls(watched) == []
-    watched.pass_time(30)
-    assert get(watched).stalled, "it is attached, and says nothing"
-    producer.drop()
-    watched.pass_time(600)
-    assert not get(watched).stalled
-    producer.connect({"operation_id": "a"})
-    for progress in range(11, 15):
-        producer.say("progress", "a", progress=progress)
-        watched.pass_time(5)
-    watched.pass_time(65)
-    assert get(watched).stalled, "that it was away makes nobody more patient"
 
 
 # What estimates are not.

@@ -1,0 +1,89 @@
+"""A hub with estimates on a clock that moves by hand, and a client that reads them."""
+
+from typing import Any
+
+import msgspec
+
+from tidings.contract.envelope import Envelope
+from tidings.hub.config import HubConfig
+from tidings.testing.hub import InMemoryHub
+
+CONFIG = HubConfig(status_s=0, metrics_s=0, heartbeat_s=100_000.0, maintain_s=3_600.0)
+ESTIMATE = "operation:estimate"
+MINUTE_S = 60.0
+
+
+class Told(msgspec.Struct):
+    """An estimate that a watcher has read, and when."""
+
+    at_s: float
+    operation_id: str
+    stalled: bool
+    rate: float | None = None
+    remaining_s: float | None = None
+    remaining_low_s: float | None = None
+    remaining_high_s: float | None = None
+
+
+class Watched:
+    """A hub with estimates, and a client that reads operations all the time."""
+
+    def __init__(self, hub: InMemoryHub | None = None, *, config: HubConfig = CONFIG) -> None:
+        self.hub = hub or InMemoryHub(config)
+        self.hub.hub.estimates.start()
+        self.client = self.hub.connect("channel=operations&pace_ms=0")
+        self.events: list[tuple[float, str, dict[str, Any]]] = []
+        self.hub.settle()
+
+    def pass_time(self, seconds: float, step_s: float = 1.0) -> None:
+        """Let time pass, and read as it does."""
+        end = self.hub.loop.now + seconds
+        while self.hub.loop.now < end - 1e-6:
+            self.hub.loop.advance(min(step_s, end - self.hub.loop.now))
+            self.read()
+
+    def read(self) -> None:
+        now = self.hub.loop.now
+        self.events.extend((now, event["type"], event["data"]) for event in self.client.read_events())
+
+    def told(self, operation_id: str = "a") -> list[Told]:
+        """Return the estimates of an operation, of all time."""
+        found = [{"at_s": at_s, **data} for at_s, type, data in self.events if type == ESTIMATE]
+        return [told for told in msgspec.convert(found, list[Told]) if told.operation_id == operation_id]
+
+    def say(self, what: str, operation_id: str = "a", **data: Any) -> None:
+        """Publish as one that asks for no lease."""
+        payload = msgspec.json.encode({"operation_id": operation_id, **data})
+        settled: list[object] = []
+        envelope = Envelope(type=f"operation:{what}", data=msgspec.Raw(payload))
+        self.hub.hub.publish(envelope, settled.append)
+
+    def work(
+        self, percents: int, each_s: float = 10.0, operation_id: str = "a", since: int = 0, step_s: float = 1.0
+    ) -> None:
+        """Advance by one percent at a time."""
+        for progress in range(since + 1, since + percents + 1):
+            self.pass_time(each_s, step_s)
+            self.say("progress", operation_id, progress=progress)
+        self.hub.settle()
+
+    def run(self, name: str, operation_id: str, seconds: float) -> None:
+        """Let a run of a name begin and end well."""
+        self.say("start", operation_id, name=name)
+        self.pass_time(seconds, step_s=seconds)
+        self.say("complete", operation_id)
+        self.hub.settle()
+
+
+def get(watched: Watched, operation_id: str = "a") -> Any:
+    return watched.hub.hub.estimates.get(operation_id)
+
+
+def stalls(watched: Watched, operation_id: str = "a") -> list[tuple[float, bool]]:
+    """Return when it was told that an operation had stalled, or no longer."""
+    changes, before = [], False
+    for told in watched.told(operation_id):
+        if told.stalled is not before:
+            changes.append((told.at_s, told.stalled))
+            before = told.stalled
+    return changes
