@@ -171,6 +171,7 @@ class TestPublishing:
             with pytest.raises(PublishTimeout) as caught:
                 await client.publish("data:update", event_id="0123456789abcdef", timeout_s=0.1)
             assert "0123456789abcdef" in caught.value.hint
+            assert caught.value.event_id == "0123456789abcdef"
             proxy.drop()
             proxy.resume()
             accepted = await client.publish("data:update", event_id="0123456789abcdef")

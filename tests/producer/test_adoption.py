@@ -18,11 +18,12 @@ from tests.client.waiting import PROMPT
 from tests.producer.held import told, until
 
 from tidings.contract.contract import Contract
-from tidings.exceptions import HubUnreachable, TidingsError
+from tidings.exceptions import CommandRefused, HubUnreachable, LogFull, TidingsError
 from tidings.log.memory import MemoryLog
 from tidings.producer.adoption import Adopted, adopt_all, left_behind
 from tidings.producer.outbox import Outbox
 from tidings.producer.spool_folder import SpoolOptions
+from tidings.testing.faulty_log import FaultyLog
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "tests.producer.dying_program"]
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
@@ -196,6 +197,18 @@ class TestAdoption:
         assert (adopted.sent, adopted.left) == (0, 2)
         assert isinstance(adopted.error, HubUnreachable)
         assert left_behind(url, spool) == 2
+
+    def test_what_the_hub_cannot_store_now_stays(self, port: int, spool: SpoolOptions) -> None:
+        die_unheard(port, spool)
+        faulty = FaultyLog(MemoryLog("epoch"))
+        with HubServer(port, event_log=faulty) as hub:
+            hub.call(lambda: faulty.fail_append(LogFull("the disk is full")))
+            (adopted,) = adopt(hub, spool)
+            assert (adopted.sent, adopted.left) == (0, 2), "no end goes out before its start is stored"
+            assert isinstance(adopted.error, CommandRefused)
+            adopt(hub, spool)
+            assert life(hub) == (1, "complete")
+            assert left_behind(hub.url, spool) == 0
 
     def test_a_hub_that_does_not_answer_is_given_up_in_time(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)

@@ -14,9 +14,12 @@ from tidings.client.connection import open_websocket
 from tidings.contract import commands
 from tidings.contract.commands import CancelAnswer, CancelPush, Verdict
 from tidings.contract.payloads import OperationStartData
-from tidings.exceptions import ConfigError, TidingsError
+from tidings.exceptions import CommandRefused, ConfigError, TidingsError
 from tidings.log.memory import MemoryLog
+from tidings.producer.custody import Custody
+from tidings.producer.ledger import Ledger
 from tidings.producer.outbox import Outbox
+from tidings.producer.queue import OutboxLimits
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
 
@@ -96,6 +99,23 @@ class TestCancelling:
             asking = asked_to_cancel(hub, "op-1")
             cut.resume()
             assert asking.result(TIMEOUT_S).outcome == "finished_first"
+
+
+def custody(troubles: list[TidingsError]) -> Custody:
+    return Custody("p-1", None, ledger=Ledger(OutboxLimits()), spool=None, trouble=troubles.append)
+
+
+def test_what_is_not_held_any_more_cannot_be_cancelled() -> None:
+    answer = custody([]).cancel(CancelPush(operation_id="op-1", attempt=1))
+    assert answer is not None
+    assert answer.verdict == "refused"
+
+
+def test_a_hub_that_will_not_attach_us_is_trouble_unless_it_knows_no_producers() -> None:
+    troubles: list[TidingsError] = []
+    for refusal in ("not_supported", "unknown_type", "forbidden"):
+        custody(troubles).attach_refused(CommandRefused("no", refusal=refusal, recoverable=False))
+    assert [getattr(trouble, "refusal", "") for trouble in troubles] == ["forbidden"]
 
 
 class TestComingBack:

@@ -24,6 +24,9 @@ from tidings.producer.spool_format import Header, Kept
 
 logger = logging.getLogger(__name__)
 
+_Result = tuple[str, str | TidingsError]
+"""What became of an event, by its id: `sent`, `known`, `refused`, or why it is still to be sent."""
+
 
 class Adopted(Struct, frozen=True, kw_only=True):
     """What became of one dead producer's events."""
@@ -163,26 +166,37 @@ def _count(path: Path, url: str) -> int:
         return 0
 
 
-async def _send(publisher: Publisher, drafts: Sequence[Draft]) -> list[tuple[str, str | TidingsError]]:
-    """Publish `drafts`, all at once and in order; return what became of each, by event id."""
-    tasks = [asyncio.ensure_future(publisher.publish(draft, timeout_s=None)) for draft in drafts]
+async def _send(publisher: Publisher, drafts: Sequence[Draft]) -> list[_Result]:
+    """Publish `drafts`, all operations at once and each one's events one after the other; return what became of each.
+
+    An end that went out beside its start might be stored where the start is not: the start would begin another attempt
+    when it comes, and nothing would end that.
+    """
+    groups: dict[str | None, list[Draft]] = {}
+    for draft in drafts:
+        groups.setdefault(_operation(draft), []).append(draft)
+    tasks = [asyncio.ensure_future(_send_in_turn(publisher, group)) for group in groups.values()]
     try:
         await asyncio.wait(tasks)
     finally:
         for task in tasks:
             task.cancel()
-    results: list[tuple[str, str | TidingsError]] = []
-    for draft, task in zip(drafts, tasks, strict=True):
-        failure = task.exception()
-        if failure is None:
-            results.append((draft.event_id, "known" if task.result().duplicate else "sent"))
-        elif isinstance(failure, CommandRefused) and not failure.recoverable:
-            logger.info("%s of a dead producer is refused: %s", draft.type, failure)
+    return [result for task in tasks for result in task.result()]
+
+
+async def _send_in_turn(publisher: Publisher, drafts: Sequence[Draft]) -> list[_Result]:
+    """Publish `drafts`, each when the one before it has its answer, up to the first that may come later."""
+    results: list[_Result] = []
+    for draft in drafts:
+        try:
+            accepted = await publisher.publish(draft, timeout_s=None)
+        except TidingsError as error:
+            if not isinstance(error, CommandRefused) or error.recoverable:
+                return [*results, (draft.event_id, error)]
+            logger.info("%s of a dead producer is refused: %s", draft.type, error)
             results.append((draft.event_id, "refused"))
-        elif isinstance(failure, TidingsError):
-            results.append((draft.event_id, failure))
         else:
-            raise failure
+            results.append((draft.event_id, "known" if accepted.duplicate else "sent"))
     return results
 
 

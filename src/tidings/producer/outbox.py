@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+from msgspec import Struct
 
 from tidings.client.drafts import make_draft, make_unstamped
 from tidings.client.loop_thread import LoopThread
@@ -17,7 +18,7 @@ from tidings.client.reading import event_key, event_type
 from tidings.client.url import hub_url
 from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
-from tidings.contract.payloads import OperationStartData, Payload
+from tidings.contract.payloads import OperationStartData
 from tidings.contract.vocabulary import EventClass
 from tidings.exceptions import ConfigError, ContractError, LogBusy, TidingsError
 from tidings.producer.holdings import OnCancel, OnLost
@@ -239,7 +240,7 @@ class Outbox:
             self._unnote(draft, key or "", ended=row is not None and row.ends_key)
         return False if ended else taken or None
 
-    def _note(self, draft: Draft, key: str, payload: Payload | None) -> None:
+    def _note(self, draft: Draft, key: str, payload: Struct | None) -> None:
         """Note a start or an end before it can be sent: who is at it, and what must outlive the process."""
         start = payload if isinstance(payload, OperationStartData) else None
         with self._ledger.lock:
