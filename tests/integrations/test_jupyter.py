@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from tests.client.hub_server import TIMEOUT_S
-from tests.producer.reported import Reported
+from tests.producer.reported import Reported, until
+from traitlets import Bool
 from traitlets.config import Config
 
 import tidings
-from tidings.integrations.jupyter import bundle_of, html, plain
+from tidings.integrations.jupyter import bundle_of, html, plain, show
 
 Message = dict[str, Any]
 
@@ -70,6 +72,19 @@ def test_what_nobody_knows_is_not_nothing(reported: Reported) -> None:
     assert plain(tidings.operation("New")) == "New: new, 0 s"
 
 
+def test_a_long_one_says_so_in_minutes(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tidings.operation("Wait") as op:
+        for seconds, said in ((59.9, "59 s"), (61, "1 min 01 s"), (7_384, "2 h 03 min")):
+            monkeypatch.setattr(tidings.Operation, "duration_s", seconds)
+            assert plain(op) == f"Wait: running, {said}"
+
+
+def test_without_a_shell_it_is_a_line(reported: Reported, capsys: pytest.CaptureFixture[str]) -> None:
+    with tidings.operation("Wait") as op:
+        show(op)
+    assert capsys.readouterr().out == "Wait: running, 0 s\n"
+
+
 def test_front_ends_without_ipython_ask_for_html(reported: Reported) -> None:
     with tidings.operation("Import") as op:
         assert op._repr_html_() == html(op)
@@ -101,6 +116,61 @@ def test_without_a_kernel_it_is_shown_once(reported: Reported, shell: Any) -> No
         shell.run_cell("op.complete()")
     assert out.getvalue().count("Import: running") == 1
     assert not any(thread.name == "tidings display" for thread in threading.enumerate())
+
+
+class Screen(CapturingDisplayPublisher):
+    """What a front end would show, and a front end that goes away."""
+
+    gone = Bool(False)
+
+    def publish(self, *arguments: Any, **options: Any) -> None:
+        if self.gone:
+            raise OSError("the front end is gone")
+        super().publish(*arguments, **options)  # type: ignore[no-untyped-call]
+
+    def texts(self, *, update: bool) -> list[str]:
+        return [output["data"]["text/plain"] for output in self.outputs if output["update"] is update]
+
+
+@pytest.fixture
+def screen(shell: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    """The screen of a shell that a kernel would have, in this process."""
+    monkeypatch.setattr("tidings.integrations.jupyter._TICK_S", 0.01)
+    shell.kernel = object()
+    shell.display_pub = screen = Screen()  # type: ignore[no-untyped-call]
+    yield screen
+    until(lambda: not any(thread.name == "tidings display" for thread in threading.enumerate()))
+
+
+def test_of_many_displays_the_newest_are_kept_up_to_date(reported: Reported, shell: Any, screen: Screen) -> None:
+    op = tidings.start("Import", total=4)
+    shell.user_ns["op"] = op
+    shell.run_cell("for _ in range(40): display(op)")
+    shell.run_cell("op.complete()")
+    assert len(screen.texts(update=False)) == 40
+    ends = [text for text in screen.texts(update=True) if "complete" in text]
+    assert len(ends) == 32
+
+
+def test_a_display_is_brought_up_to_date_while_nothing_runs(reported: Reported, shell: Any, screen: Screen) -> None:
+    op = tidings.start("Import", total=4)
+    shell.user_ns["op"] = op
+    shell.run_cell("op")
+    op.advance(3)
+    until(lambda: any("75 %" in text for text in screen.texts(update=True)))
+    op.complete()
+    until(lambda: any("complete" in text for text in screen.texts(update=True)))
+
+
+def test_a_front_end_that_is_gone_is_left_alone(reported: Reported, shell: Any, screen: Screen) -> None:
+    op = tidings.start("Import", total=4)
+    shell.user_ns["op"] = op
+    shell.run_cell("op")
+    screen.gone = True
+    op.advance()
+    until(lambda: not any(thread.name == "tidings display" for thread in threading.enumerate()))
+    assert op.state == "running"
+    op.complete()
 
 
 class Kernel:

@@ -162,6 +162,7 @@ def test_behind_a_queue_the_filter_says_whose_a_record_is(reported: Reported, lo
     sender.addFilter(OperationFilter())
     logger.addHandler(sender)
     listener = logging.handlers.QueueListener(records, OperationHandler())
+    logger.info("nobody's")
     with tidings.operation("Queue") as op:
         logger.info("first")
         with tidings.operation("Part") as part:

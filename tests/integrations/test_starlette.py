@@ -206,6 +206,51 @@ async def test_a_task_may_refuse(reported: Reported, watcher: Client) -> None:
     assert reported.kinds(operations[0].id)[-1] == "complete"
 
 
+async def test_a_refusal_that_fails_is_none(reported: Reported, watcher: Client) -> None:
+    operations: list[tidings.Operation] = []
+
+    def refuse(push: object) -> str | None:
+        raise LookupError
+
+    async def handler(request: Request) -> Response:
+        task = OperationTask(request, tidings.operation("Stop", on_cancel=refuse), asyncio.Event().wait)
+        operations.append(task.operation)
+        return answer(task)
+
+    async with browser(application(handler)) as client:
+        answering = asyncio.ensure_future(client.post("/"))
+        await until(lambda: bool(operations) and operations[0].state == "running")
+        outcome = await cancel(operations[0], reported, watcher)
+        await answering
+    assert outcome.outcome == "cancelled"
+
+
+async def test_what_another_operation_raises_is_not_swallowed(reported: Reported) -> None:
+    """Only the task's own being cancelled is no error of the server's."""
+
+    async def work() -> None:
+        op = tidings.current_operation()
+        assert op is not None
+        op.complete()
+        raise tidings.OperationCancelled("another one was cancelled", reason="", cancelled_by="")
+
+    async def handler(request: Request) -> Response:
+        return answer(OperationTask(request, "Work", work))
+
+    async with browser(application(handler)) as client:
+        with pytest.raises(tidings.OperationCancelled):
+            await client.post("/")
+
+
+def test_without_a_server_a_task_can_be_made(reported: Reported) -> None:
+    request = Request({"type": "http", "method": "POST", "path": "/", "headers": []})
+    made: list[str] = []
+    task = OperationTask(request, "Make", made.append, "by hand")
+    asyncio.run(task())
+    assert made == ["by hand"]
+    assert reported.kinds(task.operation.id) == ["start", "start", "complete"]
+
+
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_a_task_without_a_response_is_not_queued_for_ever(kind: str, reported: Reported) -> None:
     def order(request: Request) -> Response:

@@ -174,8 +174,8 @@ class _Board:
     def _run(self) -> None:
         pause = threading.Event()
         while not pause.wait(_TICK_S):
-            if not self.refresh():
-                return
+            if self._thread is not threading.current_thread() or not self.refresh():
+                return  # nothing is left to do, or another thread has begun to do it
 
 
 _BOARD = _Board()

@@ -122,20 +122,11 @@ def _committed(session: Session) -> None:
     transaction = session.get_nested_transaction() or session.get_transaction()
     queues: dict[SessionTransaction, list[Waiting]] = session.info[_KEY]
     released = queues.pop(transaction, []) if transaction is not None else []
-    surrounding = None if transaction is None else _surrounding(transaction)
-    if surrounding is not None:
-        queues.setdefault(surrounding, []).extend(released)
+    if transaction is not None and transaction.parent is not None:
+        queues.setdefault(transaction.parent, []).extend(released)
         return
     for waiting in released:
         _publish(waiting)
-
-
-def _surrounding(transaction: SessionTransaction) -> SessionTransaction | None:
-    """Return the savepoint or transaction that a savepoint is within; None for a transaction that is in nothing."""
-    parent = transaction.parent
-    while parent is not None and not parent.nested and parent.parent is not None:
-        parent = parent.parent  # what a flush opens for itself
-    return parent
 
 
 def _ended(session: Session, transaction: SessionTransaction) -> None:
