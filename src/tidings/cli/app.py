@@ -2,6 +2,7 @@
 
 import typer
 
+from tidings.cli.contract.command import contract
 from tidings.cli.doctor.command import doctor
 from tidings.cli.flush.command import flush
 from tidings.cli.log.command import log
@@ -24,6 +25,7 @@ app.command()(publish)
 app.command(context_settings=CONTEXT)(run)
 app.command()(flush)
 app.command()(doctor)
+app.add_typer(contract)
 app.add_typer(log)
 
 

@@ -1,0 +1,56 @@
+"""The forms that a contract can be exported in, one row each."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from tidings.contract.contract import Contract
+from tidings.contract.export.asyncapi import export_asyncapi
+from tidings.contract.export.document import export_json
+from tidings.contract.export.json_schema import export_files, export_json_schema
+
+
+class Format(Struct, frozen=True, kw_only=True):
+    """One form."""
+
+    name: str
+    """What the command line calls it."""
+    file: str
+    """The usual name of a file in it."""
+    media_type: str
+    """What HTTP calls it."""
+    about: str
+    """What it is for, in a few words."""
+    render: Callable[[Contract], str]
+    """Returns the whole contract as one text."""
+    files: Callable[[Contract], Mapping[str, str]] | None = None
+    """Returns one text an event, by its file's name, where the form has such a thing."""
+
+
+FORMATS: Mapping[str, Format] = {
+    format.name: format
+    for format in (
+        Format(
+            name="json",
+            file="contract.json",
+            media_type="application/json",
+            about="everything, to be read by tidings again",
+            render=export_json,
+        ),
+        Format(
+            name="json-schema",
+            file="contract.schema.json",
+            media_type="application/schema+json",
+            about="JSON Schema 2020-12",
+            render=export_json_schema,
+            files=export_files,
+        ),
+        Format(
+            name="asyncapi",
+            file="asyncapi.json",
+            media_type="application/vnd.aai.asyncapi+json;version=3.0.0",
+            about="AsyncAPI 3.0",
+            render=export_asyncapi,
+        ),
+    )
+}
