@@ -48,3 +48,21 @@ def test_whoever_cannot_says_so(hub: HubServer) -> None:
         assert outcome == "refused"
         assert reason is not None
         assert "does not run it any more" in reason
+
+
+def test_whoever_begins_it_meanwhile_is_asked_instead(hub: HubServer) -> None:
+    with Outbox(hub.url) as sender, Outbox(hub.url) as worker:
+
+        def stop(push: CancelPush) -> CancelAnswer:
+            worker.put_nowait("operation:cancelled", {"operation_id": push.operation_id, "reason": push.reason})
+            return CancelAnswer(verdict="stopping")
+
+        def revoke(push: CancelPush) -> CancelAnswer:
+            # Too late: the operation has left the queue.
+            worker.put_nowait("operation:start", {"operation_id": push.operation_id})
+            return CancelAnswer(verdict="stopping")
+
+        sender.answer_strays(revoke)
+        queue(sender)
+        worker.hold("op-1", on_cancel=stop)
+        assert cancel(hub) == ("cancelled", None)

@@ -176,10 +176,14 @@ class Cancellations:
     # Telling.
 
     def _turned(self, status: OperationStatus) -> None:
-        """Settle what is wanted of an operation that has ended, or is at another attempt."""
+        """Settle what is wanted of an operation that has ended, or is at another attempt; ask who has just begun it."""
         wanted = self._wanted.get(status.operation_id)
-        if wanted is not None and not (status.live and status.life.attempt == wanted.push.attempt):
+        if wanted is None:
+            return
+        if not (status.live and status.life.attempt == wanted.push.attempt):
             self._settle(wanted)
+        elif status.state is OperationState.RUNNING and self._leases.holder(status.life.producer_id) is not None:
+            self._ask(wanted)
 
     def _time_is_up(self, wanted: _Wanted, waiting: _Waiting) -> None:
         waiting.tell(self._outcome(wanted))
