@@ -17,23 +17,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 from tidings.integrations.celery_control import Control
+from tidings.integrations.celery_message import (
+    PARENT_HEADER,
+    SENT_HEADER,
+    TRACE_HEADER,
+    facts_of,
+    parent_of,
+    sent_at,
+    trace_of,
+)
 from tidings.integrations.inquiry import Inquiry
-from tidings.producer.bounded import jsonable, text
+from tidings.producer.bounded import text
 from tidings.producer.current import current_operation
 from tidings.producer.operation import Operation
 from tidings.producer.process import PROCESS
 from tidings.producer.quietly import quietly
-from tidings.producer.settings import Redact, is_disabled, settings_of
+from tidings.producer.settings import Options, Redact, is_disabled, settings_of
 from tidings.producer.tracing import current_trace_id
 from tidings.producer.voice import Voice
 
-TRACE_HEADER = "tidings_trace_id"
-PARENT_HEADER = "tidings_parent_id"
-SENT_HEADER = "tidings_sent_at"
-"""When the message was sent, seconds since 1970."""
 _CLOSE_S = 2.0
 """How long the end of a pool's process may wait for the hub."""
 _ASK_AFTER_S = 1.0
@@ -71,63 +77,77 @@ def connect(
     """
     reporter = TaskReporter(
         app,
-        url=url,
-        token=token,
-        name=name,
-        ignore=ignore,
-        arguments=arguments,
-        results=results,
-        redact=redact,
-        lease_s=lease_s,
-        grace_s=grace_s,
+        Reporting(
+            url=url,
+            token=token,
+            name=name,
+            ignore=tuple(ignore),
+            arguments=arguments,
+            results=results,
+            redact=redact,
+            lease_s=lease_s,
+        ),
+        Control(app, grace_s),
     )
     reporter.connect()
-    _connected.append(reporter)
     return reporter
 
 
-class TaskReporter:
-    """What hears the signals of one app. Made by `connect`, which explains the arguments."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """What is reported, and where; see `connect`."""
 
-    def __init__(
-        self,
-        app: Any,
-        *,
-        url: str | None,
-        token: str | None,
-        name: Callable[[str], str] | None,
-        ignore: Collection[str],
-        arguments: bool,
-        results: bool,
-        redact: Redact | None,
-        lease_s: float | None,
-        grace_s: float,
-    ) -> None:
+    url: str | None
+    token: str | None
+    name: Callable[[str], str] | None
+    ignore: Collection[str]
+    arguments: bool
+    results: bool
+    redact: Redact | None
+    lease_s: float | None
+
+
+class TaskReporter:
+    """What hears the signals of one app. Made by `connect`."""
+
+    def __init__(self, app: Any, options: Reporting, control: Control) -> None:
         self.app = app
-        self._url, self._token = url, token
-        self._name = name
-        self._ignore = tuple(ignore)
-        self._arguments, self._results = arguments, results
-        self._redact = redact
-        self._lease_s = lease_s
+        self._options = options
+        self._control = control
+        self._inquiry = Inquiry(options.url, options.token)
         self._runs: dict[str, Operation] = {}
-        self._inquiry = Inquiry(url, token)
-        self._control = Control(app, grace_s)
+        self._heard: dict[str, Callable[..., None]] = {
+            "before_task_publish": self._sending,
+            "task_prerun": self._beginning,
+            "task_success": self._succeeded,
+            "task_failure": self._failed,
+            "task_retry": self._retried,
+            "task_postrun": self._left,
+            "task_revoked": self._revoked,
+            "worker_process_init": self._process_began,
+            "worker_process_shutdown": self._process_ends,
+        }
 
     def connect(self) -> None:
-        """Hear the signals of Celery from now on."""
+        """Hear Celery's signals from now on."""
         from celery import signals
 
-        signals.before_task_publish.connect(self._sending, weak=False)
-        signals.task_prerun.connect(self._beginning, weak=False)
-        signals.task_success.connect(self._succeeded, weak=False)
-        signals.task_failure.connect(self._failed, weak=False)
-        signals.task_retry.connect(self._retried, weak=False)
-        signals.task_postrun.connect(self._left, weak=False)
-        signals.task_revoked.connect(self._revoked, weak=False)
-        signals.worker_process_init.connect(self._process_began, weak=False)
-        signals.worker_process_shutdown.connect(self._process_ends, weak=False)
+        for name, hear in self._heard.items():
+            getattr(signals, name).connect(hear, weak=False, dispatch_uid=self._uid(name))
         self._control.guard_tasks()
+        _connected.append(self)
+
+    def disconnect(self) -> None:
+        """Hear them no more."""
+        from celery import signals
+
+        for name in self._heard:
+            getattr(signals, name).disconnect(dispatch_uid=self._uid(name))
+        if self in _connected:
+            _connected.remove(self)
+
+    def _uid(self, name: str) -> str:
+        return f"tidings {name} {id(self)}"
 
     # Where a task is sent.
 
@@ -149,9 +169,8 @@ class TaskReporter:
             self._hand_over(run, sender, again)
         # A number keeps what comes late, behind the task's end, from being its next attempt.
         attempt = None if run is not None else again + 1
-        facts = {"queue": routing_key or None, "eta": headers.get("eta"), "retries": again or None}
-        if self._arguments and isinstance(body, list | tuple):
-            facts["arguments"] = _arguments(body[0], body[1])
+        told = self._options.arguments and isinstance(body, list | tuple)
+        facts = facts_of(headers, routing_key, (body[0], body[1]) if told else None)
         self._say_queued(sender, task_id, headers, facts, attempt)
 
     def _hand_over(self, run: Operation, name: str, again: int) -> None:
@@ -164,15 +183,15 @@ class TaskReporter:
             run.complete(message=f"replaced by {name}")
 
     def _say_queued(
-        self, name: str, task_id: str, headers: Mapping[str, Any], facts: Mapping[str, Any], attempt: int | None
+        self, name: str, task_id: str, headers: Mapping[str, Any], facts: Mapping[str, Any] | None, attempt: int | None
     ) -> None:
         settings = settings_of(
             self._name_of(name),
             (),
-            {"parent": _parent(headers), "metadata": _known(facts), "redact": self._redact},
+            {"parent": parent_of(headers), "metadata": facts, "redact": self._options.redact},
         )
-        transport, _ = PROCESS.transport(self._url, self._token)
-        voice = Voice(task_id, self._redact)
+        transport, _ = PROCESS.transport(self._options.url, self._options.token)
+        voice = Voice(task_id, self._options.redact)
         voice.transport, voice.trace_id = transport, headers[TRACE_HEADER]
         self._control.answer(transport)
         voice.start(settings, queued=True, steps=[], attempt=attempt)
@@ -185,39 +204,25 @@ class TaskReporter:
         if not self._is_ours(task) or not self._is_reported(task.name):
             return
         request = task.request
-        if self._was_cancelled(task_id, request.get(SENT_HEADER)):
+        if self._was_cancelled(task_id, sent_at(request)):
             return
-        facts = {"queue": (request.delivery_info or {}).get("routing_key"), "retries": request.retries or None}
-        if self._arguments:
-            facts["arguments"] = _arguments(args, kwargs)
-        operation = Operation(
-            settings_of(
-                self._name_of(task.name),
-                (),
-                {
-                    "id": task_id,
-                    "parent": _parent(request),
-                    "trace_id": _trace_id(request),
-                    "url": self._url,
-                    "token": self._token,
-                    "lease_s": self._lease_s,
-                    "redact": self._redact,
-                    "metadata": _known(facts),
-                    "on_cancel": lambda push: self._control.asked(operation, push),
-                    "quiet": True,
-                },
-            )
+        queue = (request.delivery_info or {}).get("routing_key")
+        operation = self._operation(
+            task.name,
+            request,
+            metadata=facts_of(request, queue, (args, kwargs) if self._options.arguments else None),
+            on_cancel=lambda push: self._control.asked(operation, push),
         )
         self._runs[task_id] = operation
         operation.__enter__()
 
-    def _was_cancelled(self, task_id: str, sent_at: Any) -> bool:
+    def _was_cancelled(self, task_id: str, sent_at_s: float | None) -> bool:
         """Return whether a task was cancelled while it was queued, and must not run."""
-        if not isinstance(sent_at, int | float) or time.time() - sent_at < _ASK_AFTER_S or is_disabled():
+        if sent_at_s is None or time.time() - sent_at_s < _ASK_AFTER_S or is_disabled():
             return False
         found = self._inquiry.ask(task_id)
         # What was cancelled before this message was sent is an earlier task of the same id.
-        if found is None or found.state != "cancelled" or found.ended_s < sent_at:
+        if found is None or found.state != "cancelled" or found.ended_s < sent_at_s:
             return False
         self._control.doom(task_id, found.reason or "")
         return True
@@ -226,7 +231,7 @@ class TaskReporter:
     def _succeeded(self, sender: Any = None, result: Any = None, **_: Any) -> None:
         run = self._runs.get(sender.request.id)
         if run is not None:
-            run.complete(result if self._results else None)
+            run.complete(result if self._options.results else None)
 
     @quietly
     def _failed(self, task_id: str = "", exception: Any = None, **_: Any) -> None:
@@ -273,22 +278,7 @@ class TaskReporter:
         found = self._inquiry.ask(request.id)
         if found is not None and found.state != "queued":
             return  # it was cancelled here, and revoked for that
-        operation = Operation(
-            settings_of(
-                self._name_of(name),
-                (),
-                {
-                    "id": request.id,
-                    "parent": _parent(request),
-                    "trace_id": _trace_id(request),
-                    "url": self._url,
-                    "token": self._token,
-                    "redact": self._redact,
-                    "queued": True,
-                    "quiet": True,
-                },
-            )
-        )
+        operation = self._operation(name, request, queued=True)
         operation._begin()
         operation.cancel(reason)
 
@@ -302,33 +292,31 @@ class TaskReporter:
 
     # What concerns us.
 
+    def _operation(self, name: str, request: Any, **more: Unpack[Options]) -> Operation:
+        """Return the operation of a task, not begun."""
+        options: Options = {
+            "id": request.id,
+            "parent": parent_of(request),
+            "trace_id": trace_of(request),
+            "url": self._options.url,
+            "token": self._options.token,
+            "lease_s": self._options.lease_s,
+            "redact": self._options.redact,
+            "quiet": True,
+            **more,
+        }
+        return Operation(settings_of(self._name_of(name), (), options))
+
     def _is_ours(self, task: Any) -> bool:
         return len(_connected) == 1 or getattr(task, "app", None) is self.app
 
     def _is_reported(self, name: str) -> bool:
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in self._ignore):
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in self._options.ignore):
             return False
         return len(_connected) == 1 or name in self.app.tasks
 
     def _name_of(self, name: str) -> str:
-        return text(name if self._name is None else self._name(name))
-
-
-def _parent(request: Any) -> str | None:
-    return request.get(PARENT_HEADER) or request.get("parent_id")
-
-
-def _trace_id(request: Any) -> str | None:
-    """Return the trace that a task belongs to; its workflow's, where its sender does not report."""
-    return request.get(TRACE_HEADER) or str(request.get("root_id") or "").replace("-", "") or None
-
-
-def _known(facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    return {name: value for name, value in facts.items() if value is not None} or None
-
-
-def _arguments(args: Any, kwargs: Any) -> dict[str, Any]:
-    return {"args": jsonable(list(args or ()), 16_000), "kwargs": jsonable(dict(kwargs or {}), 16_000)}
+        return text(name if self._options.name is None else self._options.name(name))
 
 
 def _retries(run: Operation) -> int:

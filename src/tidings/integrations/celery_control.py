@@ -8,6 +8,7 @@ from typing import Any
 from tidings.contract.commands import CancelAnswer, CancelPush
 from tidings.contract.payloads import OperationCancelledData
 from tidings.contract.vocabulary import MessageType
+from tidings.exceptions import OperationCancelled
 from tidings.producer.operation import Operation
 from tidings.producer.quietly import REMARKS, quietly
 from tidings.producer.transport import Transport
@@ -53,7 +54,10 @@ class Control:
         transport.answer_strays(partial(self._cancel_queued, transport))
 
     def _cancel_queued(self, transport: Transport, push: CancelPush) -> CancelAnswer:
-        """Cancel a queued task: no worker that hears of it runs it. Called on the outbox's thread."""
+        """Cancel a queued task: no worker that hears of it runs it. Called on the outbox's thread.
+
+        One that has just begun, of which the hub has not heard yet, is terminated.
+        """
         threading.Thread(target=self._revoke, args=(push.operation_id,), daemon=True).start()
         cancelled = OperationCancelledData(
             operation_id=push.operation_id, attempt=push.attempt, reason=push.reason, cancelled_by=push.cancelled_by
@@ -63,7 +67,7 @@ class Control:
 
     @quietly
     def _revoke(self, task_id: str) -> None:
-        self._app.control.revoke(task_id)
+        self._app.control.revoke(task_id, terminate=True, signal="SIGTERM")
 
     # Tasks that were cancelled while no worker heard of it.
 
@@ -92,6 +96,8 @@ class Control:
         before_start: Callable[..., None] = task_class.before_start
         if getattr(before_start, "_tidings", None) is self:
             return
+        # To be cancelled is nothing unexpected: it is logged in one line.
+        task_class.throws = (*task_class.throws, OperationCancelled)
         doomed = self._doomed
 
         def guarded(task: Any, task_id: str, args: Any, kwargs: Any) -> None:

@@ -1,0 +1,12 @@
+"""What sends tasks: reads `{"task", "args", …apply_async's options}`, a line each, and writes their ids."""
+
+import json
+import sys
+
+from tests.integrations.celery_app import app
+
+for line in sys.stdin:
+    call = json.loads(line)
+    name, args = call.pop("task"), call.pop("args")
+    sys.stdout.write(app.tasks[f"tests.integrations.celery_app.{name}"].apply_async(args, **call).id + "\n")
+    sys.stdout.flush()
