@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from tidings.contract.commands import SUBPROTOCOL
+from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Scheduler
 from tidings.log.memory import MemoryLog
@@ -27,13 +28,21 @@ class HubServer:
     Args:
         port: 0 picks a free one; a hub that comes back takes the one it had.
         config: The hub's limits and rhythms.
+        contract: What may be published; what every hub speaks by default.
         event_log: A log that outlives this server, as a file would; a new one in memory by default.
     """
 
-    def __init__(self, port: int = 0, *, config: HubConfig = QUIET, event_log: Log | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        config: HubConfig = QUIET,
+        event_log: Log | None = None,
+        contract: Contract | None = None,
+    ) -> None:
         self._log = event_log
         self._ready: Future[int] = Future()
-        self.app = HubApp(self._open_log, config=config)
+        self.app = HubApp(self._open_log, config=config, contract=contract)
         self._runner = Runner(
             self.app,
             port=port,

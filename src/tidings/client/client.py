@@ -2,24 +2,29 @@
 
 from collections.abc import Generator
 from types import TracebackType
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import msgspec
+from msgspec import Struct
 
 from tidings.client.drafts import make_draft
 from tidings.client.inbox import Buffer
-from tidings.client.items import Notice, ReceivedEvent
+from tidings.client.items import Notice, ReceivedEvent, TypedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.publications import PayloadLike
 from tidings.client.publisher import Publisher, Window
 from tidings.client.state import State, Status
 from tidings.client.url import hub_url
+from tidings.client.wanted import wanted
 from tidings.client.watch import Watch, WatchOptions
 from tidings.contract.commands import Accepted, Cancel, CancelOutcome
 from tidings.contract.contract import Contract
 from tidings.contract.positions import SNAPSHOT, parse_since
 from tidings.exceptions import ClientError, ConfigError, InvalidCommand
+
+A = TypeVar("A", bound=Struct)
+B = TypeVar("B", bound=Struct)
 
 CANCEL_TIMEOUT_S = 10.0
 """How long an operation has to end before its requester is told that it has not: a person waits for that answer."""
@@ -146,6 +151,44 @@ class Client:
     @overload
     def watch(
         self,
+        what: type[A],
+        /,
+        *,
+        key: str | None = ...,
+        since: str = ...,
+        pace_ms: int = ...,
+        buffer: Buffer = ...,
+        on_change: OnChange | None = ...,
+    ) -> Watch[TypedEvent[A]]: ...
+
+    @overload
+    def watch(
+        self,
+        what: type[A],
+        or_what: type[B],
+        /,
+        *,
+        key: str | None = ...,
+        since: str = ...,
+        pace_ms: int = ...,
+        buffer: Buffer = ...,
+        on_change: OnChange | None = ...,
+    ) -> Watch[TypedEvent[A] | TypedEvent[B]]: ...
+
+    @overload
+    def watch(
+        self,
+        *what: type[Struct],
+        key: str | None = ...,
+        since: str = ...,
+        pace_ms: int = ...,
+        buffer: Buffer = ...,
+        on_change: OnChange | None = ...,
+    ) -> Watch[TypedEvent[Struct]]: ...
+
+    @overload
+    def watch(
+        self,
         *paths: str,
         since: str = ...,
         pace_ms: int = ...,
@@ -167,7 +210,8 @@ class Client:
 
     def watch(
         self,
-        *paths: str,
+        *what: str | type[Struct],
+        key: str | None = None,
         since: str = SNAPSHOT,
         pace_ms: int = 0,
         buffer: Buffer = Buffer(),  # noqa: B008 -- frozen
@@ -177,8 +221,11 @@ class Client:
         """Begin to watch, and return the iterator over what comes.
 
         Args:
-            paths: Channels (`operations`), keys (`operations/op-42`), prefixes (`operations/acme.*`) or `*`, which is
-                also what no path means.
+            what: Channels (`operations`), keys (`operations/op-42`), prefixes (`operations/acme.*`) or `*`, which is
+                also what no path means. Or payloads of this client's contract (`TradeExecuted`): then only their events
+                come, with the payload's type known; the hub says at once if it knows no such event, and one that does
+                not fit this contract raises InvalidPayload where it would have come.
+            key: Of payloads: only the events of this key.
             since: `snapshot`: the newest event of each key, then everything as it happens. `now`: only what happens
                 from now on. `first`: everything the log holds. Or a position: everything after it.
             pace_ms: At most one delivery in so many milliseconds, conflated in between; 0 is as it happens.
@@ -188,12 +235,14 @@ class Client:
 
         Raises:
             InvalidPosition: `since` is none of these.
+            InvalidContract: A payload is that of no event of this client's contract, or of more than one.
             ClientError: The client is closed.
         """
         if self._closed:
             raise ClientError("the client is closed")
         parse_since(since)
-        options = WatchOptions(paths=paths or ("*",), since=since, pace_ms=pace_ms, buffer=buffer, notices=notices)
+        paths, types = wanted(self._contract, what, key)
+        options = WatchOptions(paths=paths, since=since, pace_ms=pace_ms, buffer=buffer, notices=notices, types=types)
         watch: Watch[Any] = Watch(
             self.url,
             # The client has met its hub: one that is away for a moment is no wrong address.

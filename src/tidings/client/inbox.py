@@ -5,7 +5,7 @@ from collections import deque
 
 from msgspec import Struct
 
-from tidings.client.items import Item, ReceivedEvent
+from tidings.client.items import Item, Misfit, ReceivedEvent
 
 _NOTICE_BYTES = 256
 _EVENT_BYTES = 512
@@ -29,7 +29,7 @@ class Inbox:
 
     def __init__(self, bound: Buffer) -> None:
         self._bound = bound
-        self._items: deque[Item] = deque()
+        self._items: deque[Item | Misfit] = deque()
         self._bytes = 0
         self._closed = False
         self._failure: BaseException | None = None
@@ -54,7 +54,7 @@ class Inbox:
         """Whether nothing more comes."""
         return self._closed
 
-    def put_nowait(self, item: Item) -> None:
+    def put_nowait(self, item: Item | Misfit) -> None:
         """Add an item; one over the bound is taken, so that a message that was read has its place."""
         self._items.append(item)
         self._bytes += _size(item)
@@ -86,7 +86,11 @@ class Inbox:
         self._items.clear()
         self._bytes = 0
 
-    def take_nowait(self) -> Item:
+    def head(self) -> Item | Misfit:
+        """Return the next item, of which there must be one, and leave it."""
+        return self._items[0]
+
+    def take_nowait(self) -> Item | Misfit:
         """Return the next item, of which there must be one."""
         item = self._items.popleft()
         self._bytes -= _size(item)
@@ -116,7 +120,7 @@ class Inbox:
         return True
 
 
-def _size(item: Item) -> int:
+def _size(item: Item | Misfit) -> int:
     return len(item.data) + _EVENT_BYTES if isinstance(item, ReceivedEvent) else _NOTICE_BYTES
 
 

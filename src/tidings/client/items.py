@@ -1,11 +1,11 @@
 """What a watch brings: events, and between them, for those who ask, notices about the stream itself."""
 
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
 from tidings.contract.commands import Accepted, Attached, CancelOutcome, CancelPush
-from tidings.exceptions import TidingsError
+from tidings.exceptions import InvalidPayload, TidingsError
 
 Outcome = Literal["live", "complete", "snapshot", "gap"]
 """How a subscription began (CONTRACT §5): at the head; with everything since the position; with the newest event of
@@ -29,6 +29,64 @@ class ReceivedEvent(Struct, frozen=True, kw_only=True, gc=False):
     position: str
     """Its place in the log: `watch(..., since=position)` goes on behind it."""
     event_id: str | None = None
+
+
+P_co = TypeVar("P_co", bound=Struct, covariant=True)
+
+
+class TypedEvent(Protocol[P_co]):
+    """A `ReceivedEvent` of which the payload's type is known: what `watch(TradeExecuted)` brings."""
+
+    @property
+    def type(self) -> str:
+        """See `ReceivedEvent.type`."""
+        ...
+
+    @property
+    def timestamp(self) -> str:
+        """See `ReceivedEvent.timestamp`."""
+        ...
+
+    @property
+    def trace_id(self) -> str:
+        """See `ReceivedEvent.trace_id`."""
+        ...
+
+    @property
+    def channel(self) -> str:
+        """See `ReceivedEvent.channel`."""
+        ...
+
+    @property
+    def key(self) -> str | None:
+        """See `ReceivedEvent.key`."""
+        ...
+
+    @property
+    def payload(self) -> P_co:
+        """The data as the type's struct."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """See `ReceivedEvent.data`."""
+        ...
+
+    @property
+    def position(self) -> str:
+        """See `ReceivedEvent.position`."""
+        ...
+
+    @property
+    def event_id(self) -> str | None:
+        """See `ReceivedEvent.event_id`."""
+        ...
+
+
+class Misfit(Struct, frozen=True):
+    """An event of a type that is watched, which does not fit this client's contract."""
+
+    error: InvalidPayload
 
 
 class Gap(Struct, frozen=True, kw_only=True):

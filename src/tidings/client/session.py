@@ -4,6 +4,7 @@ Pure: the clock is an argument, and nothing awaits. Whoever owns the socket call
 `next_deadline` comes, `tick`; sends what `take_outgoing` returns; and asks `state` when it wants to know.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -25,10 +26,12 @@ from tidings.contract import commands
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope
 from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload
-from tidings.exceptions import ClientError, ConnectionLost, Draining, InvalidPosition, NotAHub
+from tidings.exceptions import ClientError, ConnectionLost, Draining, InvalidPosition, NotAHub, UnknownType
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _T = TypeVar("_T")
+
+logger = logging.getLogger(__name__)
 
 _SUBSCRIBE_ID = "subscribe"
 _PING_ID = "ping"
@@ -62,6 +65,7 @@ class Session:
         greeting_s: float = 10.0,
         paths: Sequence[str] = (),
         since: str = "snapshot",
+        handles: Sequence[str] = (),
         attachment: Attachment | None = None,
     ) -> None:
         self.phase = Phase.DISCONNECTED
@@ -72,6 +76,7 @@ class Session:
         self.cancellations = Cancellations()
         self.liveness = Liveness()
         self._contract = contract
+        self._handles = list(handles) or None
         self._attachment = attachment
         self._greeting_s = greeting_s
         self._ids = 0
@@ -85,6 +90,7 @@ class Session:
             "channel:gap": self._on_gap,
             "connection:position": self._on_position,
             "connection:closed": self._on_closed,
+            "connection:notice": self._on_notice,
             "connection:error": self._on_error,
             "event:accepted": self._on_accepted,
             "operation:cancel": self._on_cancel,
@@ -241,7 +247,9 @@ class Session:
     def _subscribe(self) -> None:
         cursor = self.cursor
         self._command(
-            commands.SUBSCRIBE, commands.Subscribe(channels=list(cursor.paths), since=cursor.since), _SUBSCRIBE_ID
+            commands.SUBSCRIBE,
+            commands.Subscribe(channels=list(cursor.paths), since=cursor.since, handles=self._handles),
+            _SUBSCRIBE_ID,
         )
 
     def _on_event(self, envelope: Envelope, channel: str, position: str) -> Sequence[Item]:
@@ -297,6 +305,13 @@ class Session:
         if self.cancellations.settle(id) is None:
             return ()
         return (Settled(id, _data(envelope, commands.CancelOutcome)),)
+
+    def _on_notice(self, envelope: Envelope) -> Sequence[Delivery]:
+        notice = _data(envelope, commands.Notice)
+        if notice.code == UnknownType.code and self._handles:
+            raise UnknownType(notice.message, type="", hint=notice.hint)
+        logger.warning("the hub says: %s. %s", notice.message, notice.hint)
+        return ()
 
     def _on_error(self, envelope: Envelope) -> Sequence[Delivery]:
         error = _data(envelope, ErrorData)

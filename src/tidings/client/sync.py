@@ -9,13 +9,16 @@
 """
 
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, overload
+
+from msgspec import Struct
 
 from tidings.client.client import CANCEL_TIMEOUT_S, PUBLISH_TIMEOUT_S, Client
 from tidings.client.client import connect as connect_async
 from tidings.client.inbox import Buffer
-from tidings.client.items import Gap, Item, Notice, Outcome, ReceivedEvent
+from tidings.client.items import Gap, Item, Notice, Outcome, ReceivedEvent, TypedEvent
 from tidings.client.loop_thread import LoopThread
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.publications import PayloadLike
@@ -26,7 +29,9 @@ from tidings.contract.commands import Accepted, CancelOutcome
 from tidings.contract.contract import Contract
 from tidings.contract.positions import SNAPSHOT
 
-T_co = TypeVar("T_co", bound=Item, covariant=True)
+T_co = TypeVar("T_co", bound=Item | TypedEvent[Struct], covariant=True)
+A = TypeVar("A", bound=Struct)
+B = TypeVar("B", bound=Struct)
 
 _BATCH = 64
 """Items fetched from the loop's thread at once: crossing over costs more than an event does."""
@@ -161,6 +166,44 @@ class SyncClient:
     @overload
     def watch(
         self,
+        what: type[A],
+        /,
+        *,
+        key: str | None = ...,
+        since: str = ...,
+        pace_ms: int = ...,
+        buffer: Buffer = ...,
+        on_change: OnChange | None = ...,
+    ) -> SyncWatch[TypedEvent[A]]: ...
+
+    @overload
+    def watch(
+        self,
+        what: type[A],
+        or_what: type[B],
+        /,
+        *,
+        key: str | None = ...,
+        since: str = ...,
+        pace_ms: int = ...,
+        buffer: Buffer = ...,
+        on_change: OnChange | None = ...,
+    ) -> SyncWatch[TypedEvent[A] | TypedEvent[B]]: ...
+
+    @overload
+    def watch(
+        self,
+        *what: type[Struct],
+        key: str | None = ...,
+        since: str = ...,
+        pace_ms: int = ...,
+        buffer: Buffer = ...,
+        on_change: OnChange | None = ...,
+    ) -> SyncWatch[TypedEvent[Struct]]: ...
+
+    @overload
+    def watch(
+        self,
         *paths: str,
         since: str = ...,
         pace_ms: int = ...,
@@ -182,7 +225,8 @@ class SyncClient:
 
     def watch(
         self,
-        *paths: str,
+        *what: str | type[Struct],
+        key: str | None = None,
         since: str = SNAPSHOT,
         pace_ms: int = 0,
         buffer: Buffer = Buffer(),  # noqa: B008 -- frozen
@@ -192,11 +236,11 @@ class SyncClient:
         """Begin to watch; see `Client.watch`. `on_change` is called on the client's own thread."""
 
         async def begin() -> Watch[Any]:
-            if notices:
-                return self._client.watch(
-                    *paths, since=since, pace_ms=pace_ms, buffer=buffer, notices=True, on_change=on_change
-                )
-            return self._client.watch(*paths, since=since, pace_ms=pace_ms, buffer=buffer, on_change=on_change)
+            # Which of its forms this is, was decided by the types of `watch` itself.
+            watch: Callable[..., Watch[Any]] = self._client.watch
+            return watch(
+                *what, key=key, since=since, pace_ms=pace_ms, buffer=buffer, notices=notices, on_change=on_change
+            )
 
         return SyncWatch(self._thread.run(begin()), self._thread)
 

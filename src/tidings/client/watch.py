@@ -9,16 +9,16 @@ from typing import Generic, Self, TypeVar, cast
 from msgspec import Struct
 
 from tidings.client.inbox import Buffer, Inbox
-from tidings.client.items import Delivery, Gap, Item, Live, Notice, Outcome, ReceivedEvent
+from tidings.client.items import Delivery, Gap, Item, Live, Misfit, Notice, Outcome, ReceivedEvent, TypedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.session import Session
 from tidings.client.state import State, Status
 from tidings.client.url import with_query
 from tidings.contract.contract import Contract
-from tidings.exceptions import ClientError
+from tidings.exceptions import ClientError, InvalidPayload
 
-T_co = TypeVar("T_co", bound=Item, covariant=True)
+T_co = TypeVar("T_co", bound=Item | TypedEvent[Struct], covariant=True)
 
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
@@ -29,6 +29,8 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     pace_ms: int
     buffer: Buffer
     notices: bool
+    types: frozenset[str] = frozenset()
+    """The types whose events are wanted; empty is all of the paths."""
 
 
 class WatchStatistics(Struct, frozen=True, kw_only=True):
@@ -55,12 +57,19 @@ class _Intake:
         self.gaps = 0
         self.last_gap: Gap | None = None
         self._notices = options.notices
+        self._types = options.types
 
     def deliver(self, items: Sequence[Delivery]) -> Awaitable[None] | None:
         inbox = self.inbox
         for item in items:
             if isinstance(item, ReceivedEvent):
                 self.events += 1
+                if self._types:
+                    if item.type not in self._types:
+                        continue
+                    if item.payload is None:
+                        inbox.put_nowait(misfit(item))
+                        continue
             elif isinstance(item, Gap):
                 self.gaps += 1
                 self.last_gap = item
@@ -94,7 +103,13 @@ class Watch(Generic[T_co]):
         on_end: Callable[[Link], None],
     ) -> None:
         intake = self._intake = _Intake(options)
-        session = Session(contract, greeting_s=link_options.open_timeout_s, paths=options.paths, since=options.since)
+        session = Session(
+            contract,
+            greeting_s=link_options.open_timeout_s,
+            paths=options.paths,
+            since=options.since,
+            handles=sorted(options.types),
+        )
         if options.pace_ms:
             url = with_query(url, pace_ms=options.pace_ms)
 
@@ -182,14 +197,20 @@ class Watch(Generic[T_co]):
         inbox = self._intake.inbox
         if not inbox and not await inbox.wait_item():
             raise StopAsyncIteration
-        return cast(T_co, inbox.take_nowait())
+        item = inbox.take_nowait()
+        if isinstance(item, Misfit):
+            raise item.error
+        return cast(T_co, item)
 
     async def take_batch(self, limit: int = 256) -> list[T_co]:
         """Wait for something, and return what is there, at most `limit` items; an empty list is the end."""
         inbox = self._intake.inbox
         if not inbox and not await inbox.wait_item():
             return []
-        return [cast(T_co, inbox.take_nowait()) for _ in range(min(limit, len(inbox)))]
+        batch: list[T_co] = []
+        while inbox and len(batch) < limit and not (batch and isinstance(inbox.head(), Misfit)):
+            batch.append(await self.__anext__())
+        return batch
 
     # Ending.
 
@@ -212,6 +233,16 @@ class Watch(Generic[T_co]):
         if link is not None and not link.ended:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and everything with it
                 self._loop.call_soon_threadsafe(link.cancel)
+
+
+def misfit(event: ReceivedEvent) -> Misfit:
+    """Return what stands for an event that does not fit this client's contract."""
+    error = InvalidPayload(
+        f"{event.type} at {event.position} does not fit this program's contract: the hub's is another",
+        hint="Compare them with `tidings contract diff`; iterating goes on behind it.",
+        details=event.data[:1000].decode(errors="replace"),
+    )
+    return Misfit(error)
 
 
 EventWatch = Watch[ReceivedEvent]

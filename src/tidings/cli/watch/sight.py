@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from tidings.contract.payloads import Payload
+from msgspec import Struct
+
 from tidings.contract.timestamps import nanoseconds
 
 _MAX_TEXT = 500
@@ -23,7 +24,7 @@ class Sight(Protocol):
         ...
 
     @property
-    def payload(self) -> Payload | None:
+    def payload(self) -> Struct | None:
         """Its data as a struct; None where this contract does not know the type, or not this form of it."""
         ...
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, tzinfo
 
-from msgspec import structs
+from msgspec import Struct, structs
 from rich.text import Text
 
 from tidings.cli.units import clock_time, describe_duration, describe_size
@@ -15,7 +15,6 @@ from tidings.contract.payloads import (
     OperationCancelledData,
     OperationCompleteData,
     OperationLogData,
-    Payload,
     ReportReadyData,
     SystemAlertData,
     SystemMetricsData,
@@ -107,7 +106,7 @@ def _hint(line: Text, hint: str | None) -> Text:
     return tell(line, f"hint: {clean(hint)}" if hint else "", "dim")
 
 
-def _facts(line: Text, payload: Payload) -> Text:
+def _facts(line: Text, payload: Struct) -> Text:
     """Append what is there, the name first; other payloads are an application's own."""
     if isinstance(payload, DataUpdateData | DataProcessedData):
         tell(line, clean(payload.dataset), "bold")
