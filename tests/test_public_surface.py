@@ -14,6 +14,10 @@ from tidings.exceptions import TidingsError
 HOMES = {
     "Contract": "tidings.contract.contract",
     "EventType": "tidings.contract.catalogue",
+    "event": "tidings.contract.catalogue",
+    "CancelOutcome": "tidings.contract.commands",
+    "load_contract": "tidings.contract.loading",
+    "TypedEvent": "tidings.client.items",
     "ChannelType": "tidings.contract.vocabulary",
     "EventClass": "tidings.contract.vocabulary",
     "MessageType": "tidings.contract.vocabulary",

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from tidings.client import Status as Status
     from tidings.client import Watch as Watch
     from tidings.client import connect as connect
+    from tidings.client.items import TypedEvent as TypedEvent
     from tidings.contract.catalogue import EventType as EventType
+    from tidings.contract.catalogue import event as event
+    from tidings.contract.commands import CancelOutcome as CancelOutcome
     from tidings.contract.contract import Contract as Contract
+    from tidings.contract.loading import load_contract as load_contract
     from tidings.contract.payloads import AuthFailed as AuthFailed
     from tidings.contract.payloads import AuthRequired as AuthRequired
     from tidings.contract.payloads import AuthSuccess as AuthSuccess
@@ -120,7 +124,9 @@ _MODULES = (
     "tidings.contract.payloads",
     "tidings.contract.catalogue",
     "tidings.contract.contract",
+    "tidings.contract.loading",
     "tidings.client",
+    "tidings.client.items",
     "tidings.producer.current",
     "tidings.producer.scope",
     "tidings.producer.operation",
@@ -135,6 +141,7 @@ __all__ = [
     "AuthRequired",
     "AuthSuccess",
     "BinaryMessage",
+    "CancelOutcome",
     "ChannelType",
     "Client",
     "ClientError",
@@ -224,6 +231,7 @@ __all__ = [
     "TidingsError",
     "TooDeep",
     "TooManyConnections",
+    "TypedEvent",
     "UnknownChannel",
     "UnknownType",
     "UnsupportedMediaType",
@@ -232,6 +240,8 @@ __all__ = [
     "__version__",
     "connect",
     "current_operation",
+    "event",
+    "load_contract",
     "operation",
     "start",
 ]
