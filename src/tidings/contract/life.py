@@ -58,6 +58,8 @@ ASKS: Mapping[str, Ask] = {
     )
 }
 """The types that say something of an operation's life. `Ask.QUEUE` is a start whose payload says so."""
+_GOES_ON = frozenset({str(MessageType.OPERATION_PROGRESS), str(MessageType.OPERATION_LOG)})
+"""Types that change nothing of what runs."""
 LIFE_CHANNELS = frozenset({str(ChannelType.OPERATIONS), str(ChannelType.GLOBAL)})
 """Where they go."""
 
@@ -171,6 +173,15 @@ def moved(
         OperationFinished: The attempt has ended.
         OperationFenced: It is of another attempt, or its writer does not hold the operation.
     """
+    data = event.data
+    if (
+        life is not None
+        and life.state is _RUNNING
+        and producer_id == life.producer_id
+        and event.type in _GOES_ON
+        and not (b'"attempt"' in data or b"\\" in data)
+    ):
+        return life  # nearly every event: in place, because it is done twice an event
     ask, named = ask_of(event)
     state = None if life is None else life.state
     present = 0 if life is None else life.attempt

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.contract.envelope import Event
-from tidings.contract.life import ASKS, ENDS, Ask, Life, OperationState, ask_of
+from tidings.contract.life import ASKS, ENDS, Ask, Life, OperationState
 from tidings.contract.payloads import (
     ErrorData,
     OperationCancelledData,
@@ -124,7 +124,7 @@ class OperationStatus(Struct, kw_only=True):
             received_ns: When the hub received it, nanoseconds since 1970.
             life: See `tidings.contract.life.moved`.
         """
-        ask, _ = ask_of(event)
+        ask = ASKS[event.type]
         before, self.life = self.life, life
         self.heard_ns = max(self.heard_ns, received_ns)
         if ask is Ask.PROGRESS:
