@@ -1,0 +1,82 @@
+"""Hugging Face `transformers.Trainer`: a training as an operation.
+
+::
+
+    from tidings.integrations.huggingface import TidingsCallback
+
+    with TidingsCallback("Fine-tune the classifier") as reporting:
+        Trainer(model, args, train_dataset=data, callbacks=[reporting]).train()
+
+The Trainer tells its callbacks of no exception: the `with` does, or an operation around it. The callback works without
+being a `transformers.TrainerCallback`, so that nothing of transformers is imported here.
+"""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from tidings.integrations.training import Training, nothing
+from tidings.producer.operation import Operation
+from tidings.producer.settings import Options
+
+
+class TidingsCallback:
+    """Reports `Trainer.train`: optimizer steps are progress, epochs are steps, what the Trainer logs are log lines.
+
+    Cancelling the operation sets `control.should_training_stop`, so that training ends after the step; then the
+    operation is cancelled. Where several processes train together, which must stop at the same step, the main one
+    reports, and cancelling is refused.
+
+    Args:
+        name: What a person calls the training.
+        **options: See `tidings.operation`.
+    """
+
+    def __init__(self, name: str = "Training", **options: Unpack[Options]) -> None:
+        self._training = Training(name, options)
+        self._reports = False
+
+    @property
+    def operation(self) -> Operation | None:
+        """The operation of the present training, or of the last; None before the first."""
+        return self._training.operation
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._training.leave(error)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("on_"):
+            return nothing
+        raise AttributeError(name)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Begin the operation, in the main process."""
+        self._reports = bool(getattr(state, "is_world_process_zero", True))
+        if self._reports:
+            facts = {"output_dir": str(args.output_dir)} if getattr(args, "output_dir", None) else None
+            alone = getattr(args, "world_size", 1) == 1
+            self._training.begin(epochs=state.num_train_epochs, batches=None, facts=facts, alone=alone)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Report progress, and stop if that is wanted."""
+        if not self._reports:
+            return
+        self._training.reach(state.global_step, state.max_steps, state.epoch or 0.0)
+        if self._training.should_stop():
+            control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
+        """Log what the Trainer logs."""
+        if self._reports:
+            known = {name: value for name, value in (logs or {}).items() if name not in ("epoch", "step")}
+            self._training.note(f"step {state.global_step}", known)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """End the operation."""
+        if self._reports:
+            self._training.end()
