@@ -5,17 +5,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import structlog
-from msgspec import Raw
 
 from tidings.contract.commands import Cancel, CancelAnswer, CancelOutcome, CancelPush
-from tidings.contract.envelope import Envelope
 from tidings.contract.life import OperationState
 from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import OperationCancelledData, encode_payload
+from tidings.contract.payloads import OperationCancelledData
 from tidings.contract.vocabulary import MessageType
-from tidings.exceptions import OperationUnknown, TidingsError
+from tidings.exceptions import OperationUnknown
 from tidings.hub.leases import Holder, Leases
-from tidings.hub.staging import Accepted
+from tidings.hub.own_events import publish_own
 
 if TYPE_CHECKING:
     from tidings.hub.hub import Hub
@@ -157,16 +155,7 @@ class Cancellations:
         cancelled = OperationCancelledData(
             operation_id=push.operation_id, attempt=push.attempt, reason=push.reason, cancelled_by=push.cancelled_by
         )
-        envelope = Envelope(type=MessageType.OPERATION_CANCELLED, data=Raw(encode_payload(cancelled)))
-
-        def settled(result: Accepted | TidingsError) -> None:
-            if isinstance(result, TidingsError):
-                log.warning("a cancelled operation's end is not in the log", error=str(result), code=result.code)
-
-        try:
-            self._hub.publish(envelope, settled, by_hub=True)
-        except TidingsError as error:
-            settled(error)
+        publish_own(self._hub, MessageType.OPERATION_CANCELLED, cancelled)
 
     def _attached(self, producer_id: str, holder: Holder) -> None:
         if self._wanted:

@@ -10,16 +10,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
-from msgspec import Raw
 
-from tidings.contract.envelope import Envelope
 from tidings.contract.life import OperationState
 from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import OperationEstimateData, encode_payload
+from tidings.contract.payloads import OperationEstimateData
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
 from tidings.hub.earlier_runs import EarlierRuns
-from tidings.hub.staging import Accepted
+from tidings.hub.own_events import publish_own
 from tidings.hub.watched import WatchedAttempt
 from tidings.log.names import MOST_NAMES
 
@@ -118,18 +116,15 @@ class Estimates:
         if not is_running or hub.draining or hub.staged > hub.config.staged_events // 4:
             return
         watched.told, watched.told_at, watched.has_advanced = estimate, now, False
-        envelope = Envelope(
-            type=MessageType.OPERATION_ESTIMATE,
+        publish_own(
+            hub,
+            MessageType.OPERATION_ESTIMATE,
+            estimate,
             trace_id=status.life.trace_id,
-            data=Raw(encode_payload(estimate)),
+            settled=partial(_settled, watched, estimate),
         )
-        try:
-            hub.publish(envelope, partial(_settled, watched, estimate), by_hub=True)
-        except TidingsError as error:
-            _settled(watched, estimate, error)
 
 
-def _settled(watched: WatchedAttempt, estimate: OperationEstimateData, result: Accepted | TidingsError) -> None:
-    if isinstance(result, TidingsError) and watched.told is estimate:
+def _settled(watched: WatchedAttempt, estimate: OperationEstimateData, error: TidingsError | None) -> None:
+    if error is not None and watched.told is estimate:
         watched.told = None  # nobody has heard of it: it is said again when the log can
-        log.debug("an estimate is not in the log", operation_id=estimate.operation_id, error=str(result))

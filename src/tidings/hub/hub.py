@@ -4,23 +4,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope, Event
 from tidings.contract.life import LIFE_CHANNELS, Life
 from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import SystemAlertData, encode_payload
+from tidings.contract.payloads import SystemAlertData
 from tidings.contract.timestamps import from_nanoseconds
 from tidings.contract.vocabulary import ChannelType, MessageType
-from tidings.exceptions import Draining, LogBusy, LogError, TidingsError
+from tidings.exceptions import Draining, LogBusy, LogError
 from tidings.hub.cancellations import Cancellations
 from tidings.hub.clock import Clock, SteadyWall
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
 from tidings.hub.estimates import Estimates
 from tidings.hub.leases import Leases
-from tidings.hub.staging import Accepted, Settled, Staging
+from tidings.hub.own_events import publish_own
+from tidings.hub.staging import Settled, Staging
 from tidings.log.base import Draft, Log, Record, Scheduler
 
 _MORE_RETENTION_S = 0.01
@@ -206,8 +207,7 @@ class Hub:
             recoverable=True,
             hint=unknown.hint,
         )
-        envelope = Envelope(type=MessageType.SYSTEM_ALERT, data=Raw(encode_payload(alert)))
-        self.publish(envelope, _unheard, by_hub=True)
+        publish_own(self, MessageType.SYSTEM_ALERT, alert)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, when everyone has been told of the batch under way: replies go out in one write."""
@@ -300,10 +300,6 @@ class Hub:
             while self._staging.gathering and self._staging.appending is None:
                 self._tick()
             self.closed = True
-
-
-def _unheard(result: Accepted | TidingsError) -> None:
-    """Nobody waits for what became of it: it is said again by the next event of its kind, or was said before."""
 
 
 class _RequestReceipt:

@@ -10,16 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
-from msgspec import Raw
 
 from tidings.contract.commands import Attach, Attached, CancelPush, Claim, Verdict
-from tidings.contract.envelope import Envelope
 from tidings.contract.life import Life, OperationState
 from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import OperationFailedData, Payload, SystemAlertData, encode_payload
+from tidings.contract.payloads import OperationFailedData, SystemAlertData
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
-from tidings.hub.staging import Accepted
+from tidings.hub.own_events import publish_own
 
 if TYPE_CHECKING:
     from tidings.hub.hub import Hub
@@ -265,7 +263,8 @@ class Leases:
             return
         producer.alerted.add(operation_id)
         name = status.name or operation_id
-        self._publish(
+        publish_own(
+            self._hub,
             MessageType.SYSTEM_ALERT,
             SystemAlertData(
                 alert_id=_alert_id(operation_id),
@@ -277,7 +276,7 @@ class Leases:
                 recoverable=True,
                 hint=f"It has {status.life.lease_s / 2:g} s left to come back.",
             ),
-            status.life.trace_id,
+            trace_id=status.life.trace_id,
         )
 
     def _clear_alerts(self, producer: _Producer) -> None:
@@ -287,7 +286,8 @@ class Leases:
     def _clear_alert(self, producer: _Producer, operation_id: str) -> None:
         producer.alerted.discard(operation_id)
         life = self._hub.operations.life(operation_id)
-        self._publish(
+        publish_own(
+            self._hub,
             MessageType.SYSTEM_ALERT,
             SystemAlertData(
                 alert_id=_alert_id(operation_id),
@@ -298,7 +298,7 @@ class Leases:
                 message="the producer is back" if producer.holder or producer.posts else "the operation has failed",
                 recoverable=True,
             ),
-            "" if life is None else life.trace_id,
+            trace_id="" if life is None else life.trace_id,
         )
 
     # Silence of what has no lease.
@@ -336,20 +336,12 @@ class Leases:
             recoverable=True,
             hint=hint,
         )
+
+        def settled(error: TidingsError | None) -> None:
+            self._losing.discard(operation_id)
+
         self._losing.add(operation_id)
-        self._publish(MessageType.OPERATION_FAILED, failed, status.life.trace_id, operation_id)
-
-    def _publish(self, type: MessageType, payload: Payload, trace_id: str, losing: str = "") -> None:
-        def settled(result: Accepted | TidingsError) -> None:
-            self._losing.discard(losing)
-            if isinstance(result, TidingsError):
-                log.warning("the hub's own event is not in the log", type=type, error=str(result), code=result.code)
-
-        envelope = Envelope(type=type, trace_id=trace_id or None, data=Raw(encode_payload(payload)))
-        try:
-            self._hub.publish(envelope, settled, by_hub=True)
-        except TidingsError as error:
-            settled(error)
+        publish_own(self._hub, MessageType.OPERATION_FAILED, failed, trace_id=status.life.trace_id, settled=settled)
 
 
 def _alert_id(operation_id: str) -> str:

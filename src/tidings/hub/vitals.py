@@ -5,20 +5,14 @@ They go into the log like everyone's, and say how the hub is to whoever watches 
 
 from functools import partial
 
-import structlog
-from msgspec import Raw
-
-from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import Payload, SystemAlertData, SystemMetricsData, SystemStatusData, encode_payload
+from tidings.contract.payloads import Payload, SystemAlertData, SystemMetricsData, SystemStatusData
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import LogError, TidingsError
 from tidings.hub.connections import Connections
 from tidings.hub.hub import Hub
-from tidings.hub.staging import Accepted
+from tidings.hub.own_events import publish_own
 
 SOURCE = "tidings"
-
-log = structlog.get_logger("tidings.hub.vitals")
 
 
 class Vitals:
@@ -118,15 +112,9 @@ class Vitals:
         self._publish(MessageType.SYSTEM_ALERT, alert)
 
     def _publish(self, type: MessageType, payload: Payload) -> None:
-        envelope = Envelope(type=type, data=Raw(encode_payload(payload)))
-        try:
-            self._hub.publish(envelope, partial(self._settled, payload), by_hub=True)
-        except TidingsError as error:
-            self._settled(payload, error)
+        publish_own(self._hub, type, payload, settled=partial(self._settled, payload))
 
-    def _settled(self, payload: Payload, result: Accepted | TidingsError) -> None:
-        if not isinstance(result, TidingsError):
-            return
-        log.warning("the hub's own event is not in the log", error=str(result), code=result.code)
-        if isinstance(payload, SystemAlertData):  # nobody has heard of it: what it says is said again when the log can
+    def _settled(self, payload: Payload, error: TidingsError | None) -> None:
+        if error is not None and isinstance(payload, SystemAlertData):
+            # Nobody has heard of it: what it says is said again when the log can.
             self._raised = payload.code if payload.state == "cleared" else None
