@@ -374,3 +374,17 @@ def test_a_lease_that_was_asked_for_is_the_next_attempt_s_too() -> None:
         assert (life.attempt, life.lease_s) == (attempt, 2.0)
         producer.say("complete", "op")
         assert producer.attach({"operation_id": "op", "lease_s": 2}) == {"op": "finished"}
+
+
+def test_the_kernel_watches_over_a_producer_s_machine_for_as_long_as_its_lease() -> None:
+    _, producer, _ = start(lease_s=12)
+    assert producer.client.outlet.noticed_within_s == 12.0
+
+
+def test_a_hub_that_drains_ends_nothing() -> None:
+    hub, producer, _ = start(lease_s=2)
+    producer.say("start", "op")
+    hub.hub.draining = True
+    producer.drop()
+    hub.loop.advance(5)
+    assert state(hub) == "running 1"

@@ -5,7 +5,7 @@ import sys
 import pytest
 from tests.server.conftest import LoopFactory
 
-from tidings.server.socket_options import DEAD_PEER_S, UNSENT_LOW_WATER, tune
+from tidings.server.socket_options import DEAD_PEER_S, UNSENT_LOW_WATER, tune, watch_peer
 
 
 class Tuned(asyncio.Protocol):
@@ -42,6 +42,22 @@ def test_sets_what_linux_has(loop_factory: LoopFactory) -> None:
     assert options.pop("TCP_NODELAY") != 0
     assert options.pop("SO_KEEPALIVE") != 0
     assert options == {"TCP_NOTSENT_LOWAT": UNSENT_LOW_WATER, "TCP_USER_TIMEOUT": DEAD_PEER_S * 1000}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels have other options")
+@pytest.mark.parametrize(
+    ("lease_s", "expected"), [(1, (10_000, 5, 2)), (30, (30_000, 15, 7)), (86_400, (60_000, 30, 10))]
+)
+def test_a_peer_with_a_lease_is_watched_more_closely(lease_s: float, expected: tuple[int, int, int]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
+
+        class Transport(asyncio.BaseTransport):
+            pass
+
+        watch_peer(Transport(extra={"socket": peer}), lease_s)
+        names = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL")
+        read = tuple(peer.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names)
+    assert read == expected
 
 
 def test_leaves_other_sockets_alone() -> None:

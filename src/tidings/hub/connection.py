@@ -353,7 +353,9 @@ class Connection:
         for claim in data.operations:
             check_key(claim.operation_id)
         self.producer_id = data.producer_id
-        self._reply(envelope, replies.ATTACHED, self.hub.leases.attach(self, data))
+        attached = self.hub.leases.attach(self, data)
+        self.outlet.notice_death(attached.lease_s)
+        self._reply(envelope, replies.ATTACHED, attached)
         self.hub.leases.attached(data.producer_id, self)
 
     def _command_cancel_answer(self, envelope: Envelope, data: commands.CancelAnswer) -> None:

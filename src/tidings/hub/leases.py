@@ -219,7 +219,8 @@ class Leases:
     def _look(self, producer: _Producer) -> None:
         """Raise, or end, what is due; and look again when the next is."""
         producer.waiting = False
-        if producer.holder is not None or self._hub.closed:
+        # A hub that drains sends its producers to the next one, where they have their lease.
+        if producer.holder is not None or self._hub.closed or self._hub.draining:
             return
         elapsed = self._hub.clock.monotonic() - producer.gone_at
         leased = self._leased(producer)

@@ -81,6 +81,13 @@ class Outlet(Protocol):
         """Send what keeps an idle connection alive through proxies."""
         ...
 
+    def notice_death(self, within_s: float) -> None:
+        """Have the operating system give up a peer that it does not hear of for about so long: a machine that is gone.
+
+        Nothing is asked of the peer's program, which may be busy. Nothing happens where there is no such means.
+        """
+        ...
+
     def close(self, code: int, reason: str) -> None:
         """Close with a WebSocket close code, after what was written."""
         ...

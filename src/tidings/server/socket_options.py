@@ -13,6 +13,9 @@ DEAD_PEER_S: Final = 60
 """Seconds after which a peer that acknowledges nothing is given up. The kernel counts a window that stays shut, too:
 a reader that stands still for so long is cut off, and resumes by its position."""
 
+_SOONEST_S: Final = 10
+"""Seconds: a network that is gone for less is no death."""
+
 KEEPALIVE_IDLE_S: Final = 30
 """Seconds of silence before the kernel probes."""
 
@@ -37,6 +40,26 @@ def _available_options() -> tuple[tuple[int, int, int], ...]:
 
 
 _OPTIONS = _available_options()
+
+
+def watch_peer(transport: asyncio.BaseTransport, within_s: float) -> None:
+    """Have the kernel give up a peer that acknowledges nothing for `within_s` seconds, 10–60, probing it meanwhile.
+
+    For a producer with a lease: without this, a machine that lost its power would be missed a minute after its lease.
+    """
+    tcp_socket = transport.get_extra_info("socket")
+    if tcp_socket is None or tcp_socket.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    within = min(DEAD_PEER_S, max(_SOONEST_S, int(within_s)))
+    tcp = socket.IPPROTO_TCP
+    for name, value in (
+        ("TCP_USER_TIMEOUT", within * 1000),
+        ("TCP_KEEPIDLE", min(KEEPALIVE_IDLE_S, within // 2)),
+        ("TCP_KEEPINTVL", min(KEEPALIVE_INTERVAL_S, within // 4)),
+    ):
+        if hasattr(socket, name):
+            with contextlib.suppress(OSError):
+                tcp_socket.setsockopt(tcp, getattr(socket, name), value)
 
 
 def tune(transport: asyncio.BaseTransport) -> None:

@@ -21,7 +21,7 @@ from tidings.server.application import Application, Handler
 from tidings.server.frames import CLOSE, PING, TEXT, ping_frame, pong_frame, text_frame
 from tidings.server.handshake import END_OF_HEAD, Handshake, Opening, Refusal
 from tidings.server.messages import MESSAGE_LIMIT, MessageReader
-from tidings.server.socket_options import tune
+from tidings.server.socket_options import tune, watch_peer
 
 __all__ = ["MESSAGE_LIMIT", "Application", "Handler", "Handshake", "Refusal", "WebSocket", "websocket_protocol"]
 
@@ -115,6 +115,10 @@ class WebSocket(asyncio.Protocol):
     def ping(self) -> None:
         """Send a Ping; does nothing on a closing connection. Its Pong is dropped: TCP notices a dead peer."""
         self.write(ping_frame())
+
+    def notice_death(self, within_s: float) -> None:
+        """See `tidings.hub.wire.Outlet.notice_death`."""
+        watch_peer(self._transport, within_s)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake; does nothing on a closing connection.

@@ -62,6 +62,9 @@ class HubEnd:
     def ping(self) -> None:
         """See `Outlet.ping`: versioned connections are sent messages instead."""
 
+    def notice_death(self, within_s: float) -> None:
+        """See `Outlet.notice_death`: there is no such means here."""
+
     def close(self, code: int, reason: str) -> None:
         """See `Outlet.close`."""
         self._line.closed_by_hub(code, reason)

@@ -29,6 +29,8 @@ class MemoryOutlet:
         self.writes = 0
         """Calls that wrote."""
         self.pings = 0
+        self.noticed_within_s: float | None = None
+        """What `notice_death` was asked for last."""
         self.reading = True
         """Whether the hub takes the client's messages."""
         self.closed: tuple[int, str] | None = None
@@ -63,6 +65,10 @@ class MemoryOutlet:
     def ping(self) -> None:
         """See `Outlet.ping`."""
         self.pings += 1
+
+    def notice_death(self, within_s: float) -> None:
+        """See `Outlet.notice_death`."""
+        self.noticed_within_s = within_s
 
     def close(self, code: int, reason: str) -> None:
         """See `Outlet.close`."""
