@@ -211,6 +211,14 @@ def _is_text(payload: PayloadType, name: str) -> bool:
     info = msgspec.inspect.type_info(payload)
     for field in info.fields if isinstance(info, msgspec.inspect.StructType) else ():
         if field.name == name:
-            kinds = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,)
-            return all(isinstance(kind, msgspec.inspect.StrType | msgspec.inspect.NoneType) for kind in kinds)
+            kind = _bare(field.type)
+            kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+            return all(isinstance(_bare(each), msgspec.inspect.StrType | msgspec.inspect.NoneType) for each in kinds)
     return False
+
+
+def _bare(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """Return a type without what `Meta` says of it, such as a description."""
+    while isinstance(kind, msgspec.inspect.Metadata):
+        kind = kind.type
+    return kind

@@ -74,7 +74,7 @@ def contract_of(document: Any, source: str) -> Contract:
         raise InvalidContract(
             f"{source}: its form is {format!r}; this tidings reads {FORMAT!r}", type="", hint="Use a newer tidings."
         )
-    reader = SchemaReader(document.get("$defs"))
+    reader = SchemaReader(document.get("$defs"), source)
     own = {event.type for event in BUILTIN}
     events = []
     for index, declared in enumerate(document["events"]):

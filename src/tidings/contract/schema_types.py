@@ -38,10 +38,13 @@ class SchemaReader:
 
     Args:
         definitions: What ``#/$defs/…`` names.
+        source: Where they come from: structs of different sources may have equal names.
     """
 
-    def __init__(self, definitions: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, definitions: Mapping[str, Any] | None = None, source: str = "") -> None:
         self._definitions = definitions or {}
+        self._source = source
+        self._named: set[str] = set()
         self._depth = 0
         self._made: dict[str, Any] = {}
         """What was made of a reference: the same type for all who refer to it."""
@@ -96,20 +99,29 @@ class SchemaReader:
             raise _fault(f"{path}.required", f"{missing[0]!r} is not among the properties")
         fields: list[Any] = []
         for field, of_field in properties.items():
-            kind = self._type(f"{name}_{field}", of_field, f"{path}.properties.{field}")
+            kind = _described(self._type(f"{name}_{field}", of_field, f"{path}.properties.{field}"), of_field)
             if field in required:
                 fields.append((_identifier(field, path), kind))
             else:
                 fields.append((_identifier(field, path), kind | None, None))
         return msgspec.defstruct(
-            _class_name(name),
+            self._unused(_class_name(name)),
             fields,
+            module=self._source or None,
             bases=(Payload,),
             frozen=True,
             kw_only=True,
             omit_defaults=True,
             namespace={"__doc__": schema.get("description")},
         )
+
+    def _unused(self, name: str) -> str:
+        """Return `name`, with a number where another struct has it: msgspec tells structs apart by their names."""
+        unused, number = name, 2
+        while unused in self._named:
+            unused, number = f"{name}{number}", number + 1
+        self._named.add(unused)
+        return unused
 
     def _type(self, name: str, schema: Any, path: str) -> Any:
         reference = schema.get("$ref") if isinstance(schema, Mapping) else None
@@ -187,6 +199,16 @@ class SchemaReader:
 
 def _bounded(kind: Any, schema: Schema, bounds: Mapping[str, str]) -> Any:
     said = {meta: schema[keyword] for keyword, meta in bounds.items() if keyword in schema}
+    return Annotated[kind, Meta(**said)] if said else kind
+
+
+def _described(kind: Any, schema: Any) -> Any:
+    """Return `kind` with what its schema says of it, so that it is exported again."""
+    said = {
+        name: schema[name]
+        for name, form in (("description", str), ("examples", list))
+        if isinstance(schema, Mapping) and isinstance(schema.get(name), form)
+    }
     return Annotated[kind, Meta(**said)] if said else kind
 
 

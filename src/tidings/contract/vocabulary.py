@@ -3,18 +3,19 @@
 import warnings
 from enum import EnumType, IntEnum, StrEnum
 
-_ALIASES = {
+ALIASES = {
     "PIPELINE_START": "OPERATION_START",
     "PIPELINE_PROGRESS": "OPERATION_PROGRESS",
     "PIPELINE_COMPLETE": "OPERATION_COMPLETE",
 }
+"""Deprecated names of constants, and what they are called now."""
 
 
 class _WithAliases(EnumType):
     """Adds the source contract's deprecated constant names, which are the very same members."""
 
     def __getattr__(cls, name: str) -> "MessageType":
-        current = _ALIASES.get(name)
+        current = ALIASES.get(name)
         if current is None:
             raise AttributeError(name)
         warnings.warn(f"MessageType.{name} is deprecated; use MessageType.{current}", DeprecationWarning, stacklevel=2)

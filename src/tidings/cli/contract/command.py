@@ -1,12 +1,15 @@
 """The commands `tidings contract …`."""
 
+from functools import partial
 from typing import Annotated
 
+import msgspec
 import typer
 
 from tidings.cli.contract.writing import write_export
 from tidings.contract.contract import Contract
-from tidings.contract.export.formats import FORMATS
+from tidings.contract.export.formats import FORMATS, Format
+from tidings.contract.export.golang import PACKAGE, export_go
 from tidings.contract.loading import load_contract
 from tidings.exceptions import ConfigError
 
@@ -57,6 +60,10 @@ def export(
             show_default=False,
         ),
     ] = None,
+    package: Annotated[
+        str | None,
+        typer.Option("--package", metavar="NAME", help=f"Of go. Default: {PACKAGE}.", show_default=False),
+    ] = None,
 ) -> None:
     """Write a contract in another form, to stdout or to a file."""
     chosen = FORMATS.get(format)
@@ -67,4 +74,14 @@ def export(
             source="the command line",
             hint=f"Formats are {', '.join(FORMATS)}.",
         )
+    if package is not None:
+        chosen = _packaged(chosen, package)
     write_export(chosen, chosen_contract(spec), output)
+
+
+def _packaged(format: Format, package: str) -> Format:
+    if format.render is not export_go:
+        raise ConfigError(
+            f"{format.name} has no packages", option="package", source="--package", hint="Leave --package out."
+        )
+    return msgspec.structs.replace(format, render=partial(export_go, package=package))

@@ -2,33 +2,17 @@
 
 from typing import Any
 
-import msgspec
-
 from tidings.contract import commands
 from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import MAX_ID
 from tidings.contract.export.document import payload_schemas, pretty
 from tidings.contract.export.json_schema import message_schema
+from tidings.contract.export.said import SAID
 from tidings.contract.revisions import REVISION, REVISIONS
 from tidings.version import __version__
 
 _DEFINITIONS = "#/components/schemas/{name}"
-_REPLIES: dict[str, tuple[str, type[msgspec.Struct]]] = {
-    commands.SUBSCRIBE: ("channel:subscribed", commands.Subscribed),
-    commands.UNSUBSCRIBE: ("channel:unsubscribed", commands.Unsubscribed),
-    commands.PING: ("connection:pong", commands.Pong),
-    commands.ATTACH: ("producer:attached", commands.Attached),
-    commands.CANCEL: ("operation:cancel_outcome", commands.CancelOutcome),
-}
-"""Of each command that is answered: its reply, and what that holds."""
-_PUSHES: dict[str, type[msgspec.Struct]] = {
-    "channel:live": commands.Live,
-    "channel:gap": commands.Gap,
-    "connection:position": commands.PositionNotice,
-    "connection:notice": commands.Notice,
-    "event:accepted": commands.Accepted,
-}
 
 
 def asyncapi_document(contract: Contract, *, host: str = "127.0.0.1:8765", path: str = "/ws") -> dict[str, Any]:
@@ -39,9 +23,10 @@ def asyncapi_document(contract: Contract, *, host: str = "127.0.0.1:8765", path:
         host: Where the hub is, with its port.
         path: Where its WebSocket is.
     """
-    payloads, definitions = payload_schemas(contract, template=_DEFINITIONS)
+    asked_for = {command.name: command.data for command in commands.COMMANDS.values()}
+    payloads, definitions = payload_schemas(contract, template=_DEFINITIONS, said={**asked_for, **SAID})
     messages = {_id(event.type): _event(event, payloads[str(event.type)]) for event in contract.events.values()}
-    said = _spoken(definitions)
+    said = {_id(name): _spoken(name, payloads[name]) for name in (*asked_for, *SAID)}
     messages.update(said)
     published = [_id(event.type) for event in contract.events.values() if event.publishable]
     sent = [_id(event.type) for event in contract.events.values()]
@@ -93,21 +78,9 @@ def _event(event: EventType, payload: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
-def _spoken(definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the commands and what the hub says to them as messages; their definitions are added to those given."""
-    kinds: dict[str, type[msgspec.Struct]] = {command.name: command.data for command in commands.COMMANDS.values()}
-    kinds |= dict(_REPLIES.values()) | _PUSHES
-    schemas, more = msgspec.json.schema_components(kinds.values(), ref_template=_DEFINITIONS)
-    definitions |= more
-    return {
-        _id(name): {
-            "name": name,
-            "title": name,
-            "contentType": "application/json",
-            "payload": _command(name, schema),
-        }
-        for name, schema in zip(kinds, schemas, strict=True)
-    }
+def _spoken(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return a command, or what the hub says besides events, as a message."""
+    return {"name": name, "title": name, "contentType": "application/json", "payload": _command(name, data)}
 
 
 def _command(name: str, data: dict[str, Any]) -> dict[str, Any]:

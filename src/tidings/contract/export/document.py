@@ -1,11 +1,13 @@
 """The contract as one JSON document, which `tidings.contract.files` reads again."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
+from tidings.contract.export.field_texts import describe_fields
 from tidings.contract.files import FORMAT
 from tidings.contract.revisions import REVISION
 
@@ -13,24 +15,32 @@ Schemas = tuple[dict[str, Any], dict[str, Any]]
 """By type: the payload's schema; and the definitions that these refer to."""
 
 
-def payload_schemas(contract: Contract, *, template: str = "#/$defs/{name}") -> Schemas:
+def payload_schemas(
+    contract: Contract, *, template: str = "#/$defs/{name}", said: Mapping[str, type[msgspec.Struct]] | None = None
+) -> Schemas:
     """Return the JSON Schema of each event's payload, and the definitions that they share.
 
     Args:
         contract: The contract.
         template: How a definition is referred to.
+        said: The data of messages that are no events, by their types.
     """
-    events = list(contract.events.values())
-    schemas, definitions = msgspec.json.schema_components([event.payload for event in events], ref_template=template)
-    by_type = {str(event.type): schema for event, schema in zip(events, schemas, strict=True)}
-    return by_type, dict(sorted(definitions.items()))
+    payloads = {**{str(event.type): event.payload for event in contract.events.values()}, **(said or {})}
+    schemas, definitions = msgspec.json.schema_components(payloads.values(), ref_template=template)
+    describe_fields(definitions, payloads.values())
+    return dict(zip(payloads, schemas, strict=True)), dict(sorted(definitions.items()))
 
 
 def description_of(event: EventType) -> str:
     """Return what the event's struct says of itself, in one paragraph."""
-    text = event.payload.__doc__ or ""
+    return text_of(event.payload)
+
+
+def text_of(payload: type[msgspec.Struct]) -> str:
+    """Return what a struct says of itself, in one paragraph."""
+    text = payload.__doc__ or ""
     # msgspec gives a struct without a docstring its signature for one.
-    paragraph = "" if text.startswith(f"{event.payload.__name__}(") else text.strip().split("\n\n")[0]
+    paragraph = "" if text.startswith(f"{payload.__name__}(") else text.strip().split("\n\n")[0]
     return " ".join(paragraph.split())
 
 

@@ -7,7 +7,12 @@ from msgspec import Struct
 from tidings.contract.contract import Contract
 from tidings.contract.export.asyncapi import export_asyncapi
 from tidings.contract.export.document import export_json
+from tidings.contract.export.golang import export_go
 from tidings.contract.export.json_schema import export_files, export_json_schema
+from tidings.contract.export.typescript import export_typescript
+
+# Neither language has a media type that is registered; browsers show this one, and save others.
+_SOURCE = "text/plain; charset=utf-8"
 
 
 class Format(Struct, frozen=True, kw_only=True):
@@ -51,6 +56,20 @@ FORMATS: Mapping[str, Format] = {
             media_type="application/vnd.aai.asyncapi+json;version=3.0.0",
             about="AsyncAPI 3.0",
             render=export_asyncapi,
+        ),
+        Format(
+            name="typescript",
+            file="tidings.ts",
+            media_type=_SOURCE,
+            about="types and guards in one file",
+            render=export_typescript,
+        ),
+        Format(
+            name="go",
+            file="tidings.go",
+            media_type=_SOURCE,
+            about="types in one file",
+            render=export_go,
         ),
     )
 }

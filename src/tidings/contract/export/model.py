@@ -1,0 +1,145 @@
+"""A contract as a writer of another language needs it: messages, and what their payloads are made of."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tidings.contract.contract import Contract
+from tidings.contract.export.document import payload_schemas, text_of
+from tidings.contract.export.said import SAID
+from tidings.contract.export.shapes import (
+    Array,
+    Either,
+    Mapping,
+    Named,
+    Row,
+    Shape,
+    Structure,
+    shape_of,
+)
+from tidings.contract.payloads import ContractIdentity
+from tidings.contract.vocabulary import LEGACY_TYPES
+
+
+class Definition(Struct, frozen=True, kw_only=True):
+    """A shape that has a name."""
+
+    name: str
+    """As the contract's document has it."""
+    shape: Shape
+    about: str
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One type of message that a client may read."""
+
+    type: str
+    payload: str
+    """The name of its definition."""
+    empty: bool
+    """Whether its data may be null."""
+    about: str
+    channel: str | None = None
+    """None for what is said to one connection."""
+    event_class: str = ""
+    key: str | None = None
+    publishable: bool = False
+    deprecated: str = ""
+    """What to use instead, as a sentence."""
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """All of it, in an order that is always the same."""
+
+    identity: ContractIdentity
+    channels: tuple[str, ...]
+    events: tuple[Message, ...]
+    renamed: tuple[Message, ...]
+    """Events by names that they once had."""
+    said: tuple[Message, ...]
+    """What the hub says besides events."""
+    definitions: dict[str, Definition]
+    """By name: those of payloads first, each before what it is made of."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All types of messages."""
+        return (*self.events, *self.renamed, *self.said)
+
+
+def model_of(contract: Contract) -> Model:
+    """Return `contract` as other languages need it."""
+    payloads, schemas = payload_schemas(contract, said=SAID)
+    names = {type: str(schema["$ref"]).removeprefix("#/$defs/") for type, schema in payloads.items()}
+    events = tuple(
+        Message(
+            type=str(event.type),
+            payload=names[str(event.type)],
+            empty=_is_empty(event.payload),
+            about=text_of(event.payload),
+            channel=None if event.channel is None else str(event.channel),
+            event_class=str(event.event_class),
+            key=event.key,
+            publishable=event.publishable,
+            deprecated=event.deprecated,
+        )
+        for event in contract.events.values()
+    )
+    said = tuple(
+        Message(type=type, payload=names[type], empty=_is_empty(payload), about=text_of(payload))
+        for type, payload in SAID.items()
+    )
+    return Model(
+        identity=contract.identity,
+        channels=contract.channels,
+        events=events,
+        renamed=_renamed(events),
+        said=said,
+        definitions=_definitions([message.payload for message in (*events, *said)], schemas),
+    )
+
+
+def _renamed(events: tuple[Message, ...]) -> tuple[Message, ...]:
+    by_type = {event.type: event for event in events}
+    return tuple(
+        msgspec.structs.replace(by_type[new], type=old, deprecated=f"It is called {new} now.")
+        for old, new in LEGACY_TYPES.items()
+        if new in by_type
+    )
+
+
+def _is_empty(payload: type[Struct]) -> bool:
+    return not any(field.required for field in msgspec.structs.fields(payload))
+
+
+def _definitions(wanted: list[str], schemas: dict[str, Any]) -> dict[str, Definition]:
+    found: dict[str, Definition] = {}
+    waiting = list(reversed(wanted))
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        schema = schemas[name]
+        about = " ".join(str(schema.get("description", "")).split("\n\n")[0].split())
+        found[name] = Definition(name=name, shape=shape_of(schema), about=about)
+        waiting.extend(reversed(_named_in(found[name].shape)))
+    return found
+
+
+def _named_in(shape: Shape) -> list[str]:
+    """Return the definitions that a shape refers to, in the order that they stand in."""
+    if isinstance(shape, Named):
+        return [shape.name]
+    parts: tuple[Shape, ...] = ()
+    if isinstance(shape, Structure):
+        parts = tuple(field.shape for field in shape.fields)
+    elif isinstance(shape, Either):
+        parts = shape.options
+    elif isinstance(shape, Row):
+        parts = shape.items
+    elif isinstance(shape, Array):
+        parts = (shape.items,)
+    elif isinstance(shape, Mapping):
+        parts = (shape.values,)
+    return [name for part in parts for name in _named_in(part)]

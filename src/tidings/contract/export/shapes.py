@@ -1,0 +1,218 @@
+"""What a payload may hold, as other languages need to know it: JSON Schema, read into few kinds of value."""
+
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+Bound = int | float | None
+
+
+class Text(Struct, frozen=True, kw_only=True):
+    """A string."""
+
+    shortest: int | None = None
+    """Characters, not bytes and not UTF-16 units."""
+    longest: int | None = None
+    pattern: str | None = None
+    """Found somewhere in it, as Python's `re.search` finds."""
+    format: str | None = None
+    """JSON Schema's name for what it holds (`date-time`, `uuid`, …) or for how it is encoded (`base64`)."""
+
+
+class Number(Struct, frozen=True, kw_only=True):
+    """A number."""
+
+    whole: bool = False
+    least: Bound = None
+    most: Bound = None
+    above: Bound = None
+    below: Bound = None
+    multiple_of: Bound = None
+
+
+class Flag(Struct, frozen=True):
+    """True or false."""
+
+
+class Nothing(Struct, frozen=True):
+    """Null."""
+
+
+class Anything(Struct, frozen=True):
+    """Any JSON value."""
+
+
+class Choice(Struct, frozen=True):
+    """One of a few values."""
+
+    values: tuple[str | int | float | bool | None, ...]
+
+
+class Array(Struct, frozen=True, kw_only=True):
+    """Values of one kind, in order."""
+
+    items: "Shape"
+    shortest: int | None = None
+    longest: int | None = None
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """An array whose places have a meaning each."""
+
+    items: tuple["Shape", ...]
+    shortest: int
+    """The first so many are always there."""
+    closed: bool
+    """Whether nothing may follow."""
+
+
+class Mapping(Struct, frozen=True, kw_only=True):
+    """Values of one kind by names that are the publisher's own."""
+
+    values: "Shape"
+    names: Text | None = None
+    fewest: int | None = None
+    most: int | None = None
+
+
+class Named(Struct, frozen=True):
+    """What a definition says."""
+
+    name: str
+
+
+class Either(Struct, frozen=True):
+    """What fits one of several."""
+
+    options: tuple["Shape", ...]
+
+
+class Field(Struct, frozen=True, kw_only=True):
+    """A member of a structure."""
+
+    name: str
+    """As JSON has it."""
+    shape: "Shape"
+    required: bool
+    default: Any = UNSET
+    """What an absent member means, where the schema says so."""
+    about: str = ""
+    examples: tuple[Any, ...] = ()
+
+
+class Structure(Struct, frozen=True, kw_only=True):
+    """An object with members of its own."""
+
+    fields: tuple[Field, ...]
+    closed: bool = False
+    """Whether further members are refused."""
+
+
+Shape = Text | Number | Flag | Nothing | Anything | Choice | Array | Row | Mapping | Named | Either | Structure
+
+REFERENCE = "#/$defs/"
+"""What a reference to a definition begins with."""
+_LEAVES: dict[str, Shape] = {"boolean": Flag(), "null": Nothing()}
+
+
+def shape_of(schema: Any) -> Shape:
+    """Return what a JSON Schema, as msgspec writes them, says; what it says in other keywords is not kept."""
+    if not isinstance(schema, dict):
+        return Anything()
+    if "$ref" in schema:
+        return Named(str(schema["$ref"]).removeprefix(REFERENCE))
+    if "anyOf" in schema:
+        return _either(schema["anyOf"])
+    if "const" in schema or "enum" in schema:
+        return Choice(tuple(schema.get("enum", [schema.get("const")])))
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return _either([{**schema, "type": each} for each in kind])
+    if kind in _LEAVES:
+        return _LEAVES[kind]
+    if kind == "string":
+        return _text(schema)
+    if kind in ("number", "integer"):
+        return _number(schema, whole=kind == "integer")
+    if kind == "array":
+        return _array(schema)
+    return _object(schema) if kind == "object" else Anything()
+
+
+def _either(schemas: list[Any]) -> Shape:
+    options: list[Shape] = []
+    for each in map(shape_of, schemas):
+        options.extend(each.options if isinstance(each, Either) else (each,))
+    unique = tuple(dict.fromkeys(options))
+    return unique[0] if len(unique) == 1 else Either(unique)
+
+
+def _text(schema: dict[str, Any]) -> Text:
+    return Text(
+        shortest=schema.get("minLength") or None,
+        longest=schema.get("maxLength"),
+        pattern=schema.get("pattern"),
+        format=schema.get("contentEncoding") or schema.get("format"),
+    )
+
+
+def _number(schema: dict[str, Any], *, whole: bool) -> Number:
+    return Number(
+        whole=whole,
+        least=schema.get("minimum"),
+        most=schema.get("maximum"),
+        above=schema.get("exclusiveMinimum"),
+        below=schema.get("exclusiveMaximum"),
+        multiple_of=schema.get("multipleOf"),
+    )
+
+
+def _array(schema: dict[str, Any]) -> Shape:
+    if "prefixItems" in schema:
+        items = tuple(map(shape_of, schema["prefixItems"]))
+        closed = schema.get("items") is False or schema.get("maxItems") == len(items)
+        return Row(items=items, shortest=schema.get("minItems", 0), closed=closed)
+    return Array(
+        items=shape_of(schema.get("items")), shortest=schema.get("minItems") or None, longest=schema.get("maxItems")
+    )
+
+
+def _object(schema: dict[str, Any]) -> Shape:
+    if "properties" not in schema:
+        names = schema.get("propertyNames")
+        return Mapping(
+            values=shape_of(schema.get("additionalProperties")),
+            names=None if names is None else _text(names),
+            fewest=schema.get("minProperties") or None,
+            most=schema.get("maxProperties"),
+        )
+    required = schema.get("required", ())
+    fields = tuple(
+        Field(
+            name=name,
+            shape=shape_of(of_field),
+            required=name in required,
+            default=of_field.get("default", UNSET),
+            about=" ".join(str(of_field.get("description", "")).split()),
+            examples=tuple(of_field.get("examples", ())),
+        )
+        for name, of_field in schema["properties"].items()
+    )
+    return Structure(fields=fields, closed=schema.get("additionalProperties") is False)
+
+
+def is_nullable(shape: Shape) -> bool:
+    """Return whether null fits, as far as can be seen without definitions."""
+    if isinstance(shape, Either):
+        return any(map(is_nullable, shape.options))
+    return isinstance(shape, Nothing | Anything) or (isinstance(shape, Choice) and None in shape.values)
+
+
+def without_null(shape: Shape) -> Shape:
+    """Return `shape` with null left out of its choices."""
+    if isinstance(shape, Either):
+        rest = tuple(option for option in map(without_null, shape.options) if not isinstance(option, Nothing))
+        return rest[0] if len(rest) == 1 else Either(rest)
+    if isinstance(shape, Choice):
+        return Choice(tuple(value for value in shape.values if value is not None))
+    return shape

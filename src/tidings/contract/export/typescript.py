@@ -1,0 +1,234 @@
+"""The contract in TypeScript: one file without dependencies, of types and of guards that really look."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pkgutil import get_data
+
+from tidings.contract.contract import Contract
+from tidings.contract.export.model import Message, Model, model_of
+from tidings.contract.export.names import Namer, class_name, constant, pascal
+from tidings.contract.export.typescript_checks import CheckWriter
+from tidings.contract.export.typescript_text import comment, exported_const, member
+from tidings.contract.export.typescript_types import TypeWriter
+from tidings.contract.vocabulary import ALIASES, MessageType
+
+_RESERVED = """\
+WebSocketMessage TidingsEvent TidingsEvents HubMessage MessageType ChannelType HubMessageType PayloadOf InvalidEvent
+isTidingsEvent isHubMessage parseEvent parseMessage faultOf
+Check TextLimits NumberLimits SizeLimits DAY TIME OFFSET FORMATS EVENTS SAID is isObject first
+Array ArrayBuffer BigInt Boolean Date Error Extract Function Infinity JSON Map Math Number Object Omit Partial Pick
+Promise Proxy Readonly ReadonlyArray ReadonlyMap Record Reflect RegExp Required Set String Symbol
+any boolean never null number object string symbol undefined unknown void
+"""
+"""What every exported file defines or uses itself."""
+
+_CLOSING = """\
+/** A message that is not what the contract says; its message says where. */
+export class InvalidEvent extends Error {
+  override readonly name = "InvalidEvent";
+}
+
+/** Returns what is wrong with a value as an event or as another message of the hub; "" where nothing is. */
+export function faultOf(value: unknown): string {
+  if (!isObject(value) || typeof value["type"] !== "string") return "$: no message";
+  const check = EVENTS.get(value["type"]) ?? SAID.get(value["type"]);
+  return check === undefined ? `$.type: nothing is called ${JSON.stringify(value["type"])}` : check(value, "$");
+}
+
+/** Returns whether a value is an event of this contract. */
+export function isTidingsEvent(value: unknown): value is TidingsEvent {
+  return isObject(value) && EVENTS.get(String(value["type"]))?.(value, "$") === "";
+}
+
+/** Returns whether a value is something else that the hub says. */
+export function isHubMessage(value: unknown): value is HubMessage {
+  return isObject(value) && SAID.get(String(value["type"]))?.(value, "$") === "";
+}
+
+/**
+ * Reads a message as an event.
+ *
+ * @throws {InvalidEvent} It is none of this contract's.
+ */
+export function parseEvent(text: string): TidingsEvent {
+  const message = parseMessage(text);
+  if (isTidingsEvent(message)) return message;
+  throw new InvalidEvent(`$.type: ${message.type} is no event`);
+}
+
+/**
+ * Reads a message as an event, or as something else that the hub says.
+ *
+ * @throws {InvalidEvent} It is neither.
+ */
+export function parseMessage(text: string): TidingsEvent | HubMessage {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new InvalidEvent("$: this is not JSON", { cause });
+  }
+  if (isTidingsEvent(value) || isHubMessage(value)) return value;
+  throw new InvalidEvent(faultOf(value));
+}
+"""
+
+
+def export_typescript(contract: Contract) -> str:
+    """Return the contract as a TypeScript file."""
+    return _File(model_of(contract)).text()
+
+
+class _File:
+    """One file, and the names in it."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        # Types and values share their names here, so that none hides another.
+        namer = Namer(_RESERVED.split())
+        self._messages = {message.type: namer.take(_envelope_name(message, model)) for message in model.messages}
+        self._definitions = {name: namer.take(class_name(name)) for name in model.definitions}
+        self._guards = {message.type: namer.take(f"is{pascal(message.type)}") for message in model.messages}
+        self._checks = {name: namer.take(f"check{known}") for name, known in self._definitions.items()}
+
+    def text(self) -> str:
+        model = self._model
+        types = TypeWriter(self._definitions)
+        checks = CheckWriter(self._checks)
+        parts = [
+            self._head(),
+            self._constants(),
+            _BASE,
+            *(types.definition(definition, _payload_of(name, model)) for name, definition in model.definitions.items()),
+            *map(self._envelope, model.messages),
+            self._unions(),
+            _runtime(),
+            *map(checks.definition, model.definitions.values()),
+            self._table("EVENTS", (*model.events, *model.renamed)),
+            self._table("SAID", model.said),
+            *map(self._guard, model.messages),
+            _CLOSING,
+        ]
+        return "\n".join(parts)
+
+    def _head(self) -> str:
+        identity = self._model.identity
+        return (
+            f"// Made by `tidings contract export typescript` from contract {identity.version}, {identity.hash}.\n"
+            "// Changes are lost when it is made again.\n"
+            "/* eslint-disable */\n"
+        )
+
+    def _constants(self) -> str:
+        model = self._model
+        messages = _constants(model.events)
+        by_type = {type: name for name, (type, _) in messages.items()}
+        old = {
+            constant(message.type): (message.type, message.deprecated)
+            for message in model.renamed
+            if constant(message.type) not in messages
+        }
+        aliases = {
+            alias: (str(MessageType[current]), f"It is called {by_type[MessageType[current]]} now.")
+            for alias, current in ALIASES.items()
+            if MessageType[current] in by_type and alias not in messages
+        }
+        channels = {constant(channel): (channel, "") for channel in model.channels}
+        return "\n".join(
+            (
+                exported_const("MessageType", "The types of events.", {**messages, **old, **aliases}),
+                exported_const("HubMessageType", "What the hub says besides events.", _constants(model.said)),
+                exported_const("ChannelType", "The channels of the contract.", channels),
+            )
+        )
+
+    def _envelope(self, message: Message) -> str:
+        data = self._definitions[message.payload] + (" | null" if message.empty else "")
+        lines = [f"export interface {self._messages[message.type]} extends WebSocketMessage {{"]
+        lines.append(f"  type: {json.dumps(message.type)};")
+        lines.append(f"  data: {data};")
+        if message.channel is not None:
+            lines.append(f"  channel?: {' | '.join(map(json.dumps, _channels(message)))};")
+        return comment(_about(message), deprecated=message.deprecated) + "\n".join([*lines, "}"]) + "\n"
+
+    def _unions(self) -> str:
+        model = self._model
+        events = (*model.events, *model.renamed)
+        rows = "".join(f"  {json.dumps(event.type)}: {self._messages[event.type]};\n" for event in events)
+        said = "".join(f"\n  | {self._messages[message.type]}" for message in model.said)
+        return (
+            comment("Every event, by its type.") + f"export interface TidingsEvents {{\n{rows}}}\n\n"
+            "/** Any event: `type` tells which, and so what `data` holds. */\n"
+            "export type TidingsEvent = TidingsEvents[keyof TidingsEvents];\n\n"
+            "/** The data of an event of a type. */\n"
+            'export type PayloadOf<T extends keyof TidingsEvents> = TidingsEvents[T]["data"];\n\n'
+            f"/** Anything else that the hub says. */\nexport type HubMessage ={said};\n"
+        )
+
+    def _table(self, name: str, messages: Iterable[Message]) -> str:
+        rows = []
+        for message in messages:
+            check = self._checks[message.payload]
+            data = f"is.either({check}, is.nothing())" if message.empty else check
+            channels = ", ".join(map(json.dumps, _channels(message)))
+            type = json.dumps(message.type)
+            rows.append(f"  [{type}, is.message({type}, [{channels}], {data})],\n")
+        return f"const {name}: ReadonlyMap<string, Check> = new Map([\n{''.join(rows)}]);\n"
+
+    def _guard(self, message: Message) -> str:
+        type = json.dumps(message.type)
+        table = "SAID" if message in self._model.said else "EVENTS"
+        name, envelope = self._guards[message.type], self._messages[message.type]
+        return (
+            comment(f"Returns whether a value is a message of type {message.type}.", deprecated=message.deprecated)
+            + f"export function {name}(value: unknown): value is {envelope} {{\n"
+            + f'  return {table}.get({type})?.(value, "$") === "";\n}}\n'
+        )
+
+
+_BASE = (
+    comment("What all messages have in common.")
+    + "export interface WebSocketMessage {\n"
+    + member("type", "string", "`<domain>:<action>`.")
+    + member("timestamp", "string", "RFC 3339, in UTC.")
+    + member("trace_id?", "string", "Of everything that belongs together; the hub always writes one.")
+    + member("data", "unknown", "")
+    + member("channel?", "string", "Absent from what is said to one connection.")
+    + member("id?", "string", "Only with the subprotocol `tidings.v1`, like those below: names a push to be answered.")
+    + member("reply_to?", "string", "The id of the command that this answers.")
+    + member("position?", "string", "Where in the log it is: opaque, and what a later connection resumes at.")
+    + member("event_id?", "string", "")
+    + "}\n"
+)
+
+
+def _runtime() -> str:
+    text = get_data(__package__, "checks.ts")
+    assert text is not None
+    return text.decode()
+
+
+def _envelope_name(message: Message, model: Model) -> str:
+    return pascal(message.type) + ("Message" if message in model.said else "Event")
+
+
+def _constants(messages: Iterable[Message]) -> Mapping[str, tuple[str, str]]:
+    """Return, by the constant's name, a type and what to say of its deprecation."""
+    namer = Namer()
+    return {namer.take(constant(message.type)): (message.type, message.deprecated) for message in messages}
+
+
+def _channels(message: Message) -> list[str]:
+    return [] if message.channel is None else list(dict.fromkeys((message.channel, "global")))
+
+
+def _about(message: Message) -> str:
+    facts = [] if message.channel is None else [f"On `{message.channel}`, {message.event_class}"]
+    if facts and message.key:
+        facts.append(f"its key is `{message.key}`")
+    return " ".join(filter(None, (message.about, ", ".join(facts) + "." if facts else "")))
+
+
+def _payload_of(definition: str, model: Model) -> str:
+    types = [message.type for message in model.messages if message.payload == definition]
+    return f"The data of {' and '.join(types)}." if types else ""
