@@ -1,0 +1,275 @@
+"""Two schemas of one value, compared (CONTRACT §3: a payload's members that nobody declared are passed over)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tidings.contract.diff.changes import Change, change
+from tidings.contract.diff.limits import Found, compare_choices, compare_counts, compare_numbers, compare_texts
+from tidings.contract.diff.rules import Verdict
+from tidings.contract.diff.shapes import ANNOTATIONS, KINDS, NULL, Definitions, Schema, Shape, shape_of
+
+_COMPARED = {
+    "string": {"enum", "minLength", "maxLength", "pattern", "format", "contentEncoding"},
+    "integer": {"enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
+    "boolean": {"enum"},
+    "array": {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"},
+    "object": {"properties", "required", "additionalProperties", "propertyNames", "minProperties", "maxProperties"},
+}
+_COMPARED["number"] = _COMPARED["integer"]
+
+
+class SchemaComparison:
+    """Compares what two contracts say of an event's payload.
+
+    Args:
+        event: The event's type.
+        old: The definitions of the old contract.
+        new: Those of the new one.
+    """
+
+    def __init__(self, event: str, old: Definitions, new: Definitions) -> None:
+        self._event = event
+        self._old = old
+        self._new = new
+        self._at: set[tuple[int, int]] = set()
+        """Pairs of schemas that are being compared: of those that contain themselves, each is compared once."""
+
+    def compare(self, old: Any, new: Any, path: str) -> Iterator[Change]:
+        """Yield what changed from the schema `old` to `new`, of the value at `path`.
+
+        Raises:
+            InvalidContract: One of them is no schema.
+        """
+        pair = id(old), id(new)
+        if pair in self._at:
+            return
+        self._at.add(pair)
+        try:
+            before, after = shape_of(old, self._old), shape_of(new, self._new)
+            yield from self._notes(before, after, path)
+            yield from self._shapes(before, after, path)
+        finally:
+            self._at.discard(pair)
+
+    def _change(self, path: str, rule: str, before: Any = None, after: Any = None) -> Change:
+        return change(rule, self._event, path, before, after)
+
+    def _notes(self, old: Shape, new: Shape, path: str) -> Iterator[Change]:
+        for keyword, rule in ANNOTATIONS.items():
+            before, after = old.notes.get(keyword), new.notes.get(keyword)
+            if before != after:
+                yield self._change(path, rule, before, after)
+
+    def _shapes(self, old: Shape, new: Shape, path: str) -> Iterator[Change]:
+        if old.anything or new.anything:
+            if not new.anything:
+                yield self._change(path, "type-narrowed", "any", _spoken(new))
+            elif not old.anything:
+                yield self._change(path, "type-opened", _spoken(old), "any")
+            return
+        if (NULL in old.kinds) is not (NULL in new.kinds):
+            yield self._change(path, "null-allowed" if NULL in new.kinds else "null-refused")
+        lost = [kind for kind in KINDS if kind in old.kinds and kind not in new.kinds and kind != NULL]
+        gained = [kind for kind in KINDS if kind in new.kinds and kind not in old.kinds and kind != NULL]
+        same = [(kind, kind) for kind in KINDS if kind in old.kinds and kind in new.kinds and kind != NULL]
+        for before, after, rule in (
+            ("integer", "number", "integer-to-number"),
+            ("number", "integer", "number-to-integer"),
+        ):
+            if before in lost and after in gained:
+                lost.remove(before)
+                gained.remove(after)
+                same.append((before, after))
+                yield self._change(path, rule, before, after)
+        if lost and gained and not same:
+            yield self._change(path, "type-changed", _spoken(old), _spoken(new))
+            return
+        for kind in lost:
+            yield self._change(path, "type-removed", kind, None)
+        for kind in gained:
+            yield self._change(path, "type-added", None, kind)
+        for before, after in same:
+            yield from self._kind(old.kinds[before], new.kinds[after], path, before, after)
+
+    def _kind(
+        self, old: tuple[Schema, ...], new: tuple[Schema, ...], path: str, old_kind: str, new_kind: str
+    ) -> Iterator[Change]:
+        if len(old) == len(new) == 1:
+            yield from self._one(old[0], new[0], path, old_kind, new_kind)
+        elif old_kind == "object":
+            yield from self._variants(old, new, path)
+        elif not (all(each in new for each in old) and all(each in old for each in new)):
+            yield self._change(path, "keyword-changed", list(old), list(new))
+
+    def _one(self, old: Schema, new: Schema, path: str, old_kind: str, new_kind: str) -> Iterator[Change]:
+        for rule, before, after in self._limits(old, new, old_kind, new_kind):
+            yield self._change(path, rule, before, after)
+        if old_kind == "array":
+            yield from self._items(old, new, path)
+        elif old_kind == "object":
+            yield from self._objects(old, new, path)
+        for keyword in sorted((set(old) | set(new)) - _COMPARED[old_kind]):
+            if old.get(keyword) != new.get(keyword):
+                yield self._change(path, "keyword-changed", _only(keyword, old), _only(keyword, new))
+
+    def _limits(self, old: Schema, new: Schema, old_kind: str, new_kind: str) -> Iterator[Found]:
+        if "enum" in old or "enum" in new:
+            yield from compare_choices(old, new)
+        elif old_kind == "string":
+            yield from compare_texts(old, new)
+        elif old_kind in ("integer", "number"):
+            yield from compare_numbers(old, new, old_kind=old_kind, new_kind=new_kind)
+        elif old_kind == "array":
+            yield from compare_counts(old, new, "count-", "minItems", "maxItems")
+            if old.get("uniqueItems", False) is not new.get("uniqueItems", False):
+                yield f"unique-{'added' if new.get('uniqueItems') else 'removed'}", None, None
+        elif old_kind == "object":
+            yield from compare_counts(old, new, "count-", "minProperties", "maxProperties")
+
+    def _items(self, old: Schema, new: Schema, path: str) -> Iterator[Change]:
+        before, after = old.get("prefixItems"), new.get("prefixItems")
+        if before is None and after is None:
+            yield from self.compare(old.get("items", True), new.get("items", True), f"{path}[*]")
+        elif before is None or after is None or len(before) != len(after):
+            told = [None if places is None else f"{len(places)} places" for places in (before, after)]
+            yield self._change(path, "array-form-changed", *told)
+        else:
+            for index, (one, other) in enumerate(zip(before, after, strict=True)):
+                yield from self.compare(one, other, f"{path}[{index}]")
+            if old.get("items", True) != new.get("items", True):
+                yield self._change(path, "array-form-changed", old.get("items"), new.get("items"))
+
+    def _objects(self, old: Schema, new: Schema, path: str) -> Iterator[Change]:
+        if "properties" in old and "properties" in new:
+            yield from self._fields(old, new, path)
+        elif "properties" not in old and "properties" not in new:
+            yield from self.compare(
+                old.get("additionalProperties", True), new.get("additionalProperties", True), f"{path}.*"
+            )
+            yield from self.compare(_names(old), _names(new), f"{path}.*~")
+        elif "properties" in new and _is_any_map(old):
+            yield self._change(path, "fields-declared", "an object of anything", sorted(new["properties"]))
+        elif "properties" in old and _is_any_map(new):
+            yield self._change(path, "fields-undeclared", sorted(old["properties"]), "an object of anything")
+        else:
+            yield self._change(
+                path,
+                "object-form-changed",
+                *("fields" if "properties" in each else "values by name" for each in (old, new)),
+            )
+
+    def _fields(self, old: Schema, new: Schema, path: str) -> Iterator[Change]:
+        closed_before, closed_after = (each.get("additionalProperties") is False for each in (old, new))
+        if closed_before is not closed_after:
+            yield self._change(path, "object-closed" if closed_after else "object-opened")
+        elif not closed_after and old.get("additionalProperties", True) != new.get("additionalProperties", True):
+            yield self._change(path, "keyword-changed", *(_only("additionalProperties", each) for each in (old, new)))
+        if old.get("propertyNames") != new.get("propertyNames"):
+            yield self._change(path, "keyword-changed", *(_only("propertyNames", each) for each in (old, new)))
+        before, after = old["properties"], new["properties"]
+        for name in (*before, *(name for name in after if name not in before)):
+            at = f"{path}.{name}"
+            needed_before, needed_after = name in old.get("required", ()), name in new.get("required", ())
+            if name not in after:
+                yield self._change(
+                    at,
+                    f"field-removed-{'required' if needed_before else 'optional'}",
+                    _brief(before[name], self._old),
+                    None,
+                )
+                if closed_after:
+                    yield self._change(at, "field-refused")
+            elif name not in before:
+                yield self._change(
+                    at,
+                    f"field-added-{'required' if needed_after else 'optional'}",
+                    None,
+                    _brief(after[name], self._new),
+                )
+                if closed_before:
+                    yield self._change(at, "field-unexpected")
+            else:
+                if needed_before is not needed_after:
+                    yield self._change(at, f"field-became-{'required' if needed_after else 'optional'}")
+                elif not needed_after:
+                    yield from self._defaults(before[name], after[name], at)
+                yield from self.compare(before[name], after[name], at)
+
+    def _defaults(self, old: Any, new: Any, path: str) -> Iterator[Change]:
+        before, after = shape_of(old, self._old), shape_of(new, self._new)
+        if before.has_default and after.has_default:
+            # To JSON, 1 and 1.0 are one number, and true is none.
+            kinds = isinstance(before.default, bool), isinstance(after.default, bool)
+            if before.default != after.default or kinds[0] is not kinds[1]:
+                yield self._change(path, "default-changed", before.default, after.default)
+        elif before.has_default:
+            yield self._change(path, "default-removed", before.default, None)
+        elif after.has_default:
+            yield self._change(path, "default-added", None, after.default)
+
+    def _variants(self, old: tuple[Schema, ...], new: tuple[Schema, ...], path: str) -> Iterator[Change]:
+        """Compare objects of several forms, which a member tells apart whose value is one text in each."""
+        tag = _tag(old, new, self._old, self._new)
+        if tag is None:
+            if not (len(old) == len(new) and all(self._has_equal(each, new) for each in old)):
+                yield self._change(path, "variants-changed")
+            return
+        before = {_value(each, tag, self._old): each for each in old}
+        after = {_value(each, tag, self._new): each for each in new}
+        for value in (*before, *(value for value in after if value not in before)):
+            at = f"{path}[{tag}={value}]"
+            if value not in after:
+                yield self._change(at, "variant-removed", value, None)
+            elif value not in before:
+                yield self._change(at, "variant-added", None, value)
+            else:
+                yield from self._one(before[value], after[value], at, "object", "object")
+
+    def _has_equal(self, variant: Schema, others: tuple[Schema, ...]) -> bool:
+        return any(
+            all(change.verdict is Verdict.ANNOTATION for change in self._one(variant, other, "", "object", "object"))
+            for other in others
+        )
+
+
+def _tag(old: tuple[Schema, ...], new: tuple[Schema, ...], *definitions: Definitions) -> str | None:
+    """Return the member that tells the variants of both apart, if there is one."""
+    for name in old[0].get("properties", {}):
+        values = [
+            [_value(each, name, named) for each in variants]
+            for variants, named in zip((old, new), definitions, strict=True)
+        ]
+        if all(None not in of_side and len(set(of_side)) == len(of_side) for of_side in values):
+            return str(name)
+    return None
+
+
+def _value(variant: Schema, tag: str, definitions: Definitions) -> Any:
+    """Return the one value that a required member can have; None where it is not one."""
+    if tag not in variant.get("properties", {}) or tag not in variant.get("required", ()):
+        return None
+    kinds = shape_of(variant["properties"][tag], definitions).kinds
+    choices = [schema.get("enum", [None, None]) for schemas in kinds.values() for schema in schemas]
+    return choices[0][0] if len(choices) == len(choices[0]) == 1 else None
+
+
+def _names(schema: Schema) -> Any:
+    return schema.get("propertyNames", {"type": "string"})
+
+
+def _is_any_map(schema: Schema) -> bool:
+    return schema.get("additionalProperties", True) in (True, {}) and not set(schema) - {"additionalProperties"}
+
+
+def _only(keyword: str, schema: Schema) -> Any:
+    return {keyword: schema[keyword]} if keyword in schema else None
+
+
+def _brief(schema: Any, definitions: Definitions) -> str:
+    return _spoken(shape_of(schema, definitions))
+
+
+def _spoken(shape: Shape) -> str:
+    if shape.anything:
+        return "any"
+    return " or ".join(kind for kind in KINDS if kind in shape.kinds) or "nothing"
