@@ -31,7 +31,7 @@ def events(hub: Hub, name: str, *, last: str) -> list[dict[str, object]]:
         while not found or found[-1]["type"] != last:
             envelope = json.loads(watch.read_line())
             data = envelope["data"]
-            if envelope["type"] == "operation:start" and data["name"] == name:
+            if envelope["type"] == "operation:start" and data.get("name") == name:
                 id = data["operation_id"]
             if id is not None and data.get("operation_id") == id:
                 found.append(envelope)

@@ -16,7 +16,7 @@ from tidings.client.items import ReceivedEvent
 from tidings.client.sync import SyncClient, connect
 from tidings.contract.payloads import OperationFailedData, OperationStartData
 
-STUBBORN = "trap '' TERM; echo on; while :; do sleep 0.05; done"
+STUBBORN = "trap '' TERM; echo on; exec sleep 30"
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def test_a_command_that_does_not_heed_it_is_killed_after_the_grace(shared_hub: H
 
 
 def test_a_command_that_ends_well_when_told_to_is_cancelled_and_keeps_its_exit_code(shared_hub: Hub) -> None:
-    script = "trap 'exit 0' TERM; echo on; while :; do sleep 0.05; done"
+    script = "trap 'exit 0' TERM; echo on; for n in $(seq 400); do sleep 0.05; done"
     with running(shared_hub, "service", script=script) as process:
         process.read_until("on")
         assert cancel(shared_hub, "service")[0] == "cancelled"

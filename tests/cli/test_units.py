@@ -6,8 +6,10 @@ from tidings.cli.units import (
     clock_time,
     describe_duration,
     describe_size,
+    describe_span,
     format_duration,
     format_size,
+    ordinal,
     parse_duration,
     parse_size,
 )
@@ -84,3 +86,31 @@ def test_figures_for_reading_are_rounded() -> None:
     assert describe_size(2000 << 40) == "2,000 TiB"
     assert [describe_duration(s) for s in (0.04, 9.94, 42.4, 59.6)] == ["0.0 s", "9.9 s", "42 s", "0:59"]
     assert [clock_time(s) for s in (-3, 7.9, 723, 3723)] == ["0:00", "0:07", "12:03", "1:02:03"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "span"),
+    [
+        (-3, "0 s"),
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (14 * 60 + 20, "14 min"),
+        (99 * 60, "99 min"),
+        (2 * 3600, "2 h"),
+        (47 * 3600, "47 h"),
+        (48 * 3600, "2 days"),
+        (30 * 86_400, "30 days"),
+    ],
+)
+def test_a_span_is_said_in_one_number(seconds: float, span: str) -> None:
+    assert describe_span(seconds) == span
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (22, "22nd"), (113, "113th")],
+)
+def test_ordinals(number: int, text: str) -> None:
+    assert ordinal(number) == text

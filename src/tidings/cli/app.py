@@ -2,13 +2,20 @@
 
 import typer
 
+from tidings.cli.cancel.command import EPILOG as CANCEL_CODES
+from tidings.cli.cancel.command import cancel
 from tidings.cli.contract.command import contract
 from tidings.cli.doctor.command import doctor
 from tidings.cli.flush.command import flush
 from tidings.cli.log.command import log
+from tidings.cli.operation.command import operation
+from tidings.cli.operations.command import EPILOG as OPERATIONS_CODES
+from tidings.cli.operations.command import operations
 from tidings.cli.publish.command import publish
 from tidings.cli.running import CONTEXT, run
 from tidings.cli.serve.command import serve
+from tidings.cli.wait.command import EPILOG as WAIT_CODES
+from tidings.cli.wait.command import wait
 from tidings.cli.watch.command import watch
 from tidings.version import __version__
 
@@ -23,6 +30,10 @@ app.command()(serve)
 app.command()(watch)
 app.command()(publish)
 app.command(context_settings=CONTEXT)(run)
+app.command(epilog=OPERATIONS_CODES)(operations)
+app.add_typer(operation)
+app.command(epilog=WAIT_CODES)(wait)
+app.command(epilog=CANCEL_CODES)(cancel)
 app.command()(flush)
 app.command()(doctor)
 app.add_typer(contract)

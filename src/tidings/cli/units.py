@@ -95,3 +95,20 @@ def describe_duration(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 59.5 else clock_time(seconds)
+
+
+def describe_span(seconds: float) -> str:
+    """Return a span of time as a person says it, in its largest fitting unit: `3 s`, `14 min`, `2 h`, `3 days`."""
+    if seconds < 99.5:
+        return f"{max(0, round(seconds))} s"
+    if seconds < 99.5 * 60:
+        return f"{round(seconds / 60)} min"
+    if seconds < 47.5 * 3600:
+        return f"{round(seconds / 3600)} h"
+    return f"{round(seconds / 86_400)} days"
+
+
+def ordinal(number: int) -> str:
+    """Return `1st`, `2nd`, `3rd`, `4th`, `11th`."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

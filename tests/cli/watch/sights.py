@@ -48,5 +48,15 @@ def failed(id: str, at: float = 0, **more: Any) -> ReceivedEvent:
     return sight("operation:failed", at, operation_id=id, **error)
 
 
+def estimate(id: str, at: float = 0, **more: Any) -> ReceivedEvent:
+    return sight("operation:estimate", at, operation_id=id, **{"stalled": False, **more})
+
+
+def away(id: str, at: float = 0, *, state: str = "raised", message: str = "its producer is away") -> ReceivedEvent:
+    """Return the alert that an operation's producer is away, or the one that clears it."""
+    error = {"code": "producer_away", "message": message, "recoverable": True}
+    return sight("system:alert", at, severity="warning", state=state, operation_id=id, **error)
+
+
 def cancelled(id: str, at: float = 0, **more: Any) -> ReceivedEvent:
     return sight("operation:cancelled", at, operation_id=id, **more)

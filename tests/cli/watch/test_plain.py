@@ -1,7 +1,7 @@
 from datetime import UTC
 
 import pytest
-from tests.cli.watch.sights import complete, progress, start
+from tests.cli.watch.sights import away, complete, failed, progress, start
 
 from tidings.cli.watch.plain import PlainView
 from tidings.client.items import Gap, Live
@@ -40,3 +40,15 @@ def test_progress_that_begins_again_after_an_end_is_told_again(plain: PlainView)
 def test_a_gap_is_told_and_being_live_is_not(plain: PlainView) -> None:
     assert plain.apply(Gap(after="x:1", until="x:2", reason="trimmed")) == "… some events are missing here (trimmed)"
     assert plain.apply(Live(position="x:2", outcome="gap")) is None
+
+
+def test_the_next_attempt_is_told_as_one(plain: PlainView) -> None:
+    plain.apply(failed("a", 1))
+    assert plain.apply(start("a", 5, name="import", host="db1")) == "12:00:05 ▶ import started  2nd attempt  on db1"
+
+
+def test_a_producer_that_goes_and_comes_back_is_told_with_its_operation(plain: PlainView) -> None:
+    plain.apply(start("a", name="import"))
+    assert plain.apply(away("a", 15)) == "12:00:15 ! import  its producer is away"
+    back = plain.apply(away("a", 20, state="cleared", message="the producer is back"))
+    assert back == "12:00:20   import  the producer is back"

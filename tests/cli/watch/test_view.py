@@ -2,7 +2,7 @@ from datetime import UTC
 
 import pytest
 from rich.console import Console
-from tests.cli.watch.sights import NOON, cancelled, complete, failed, progress, sight, start
+from tests.cli.watch.sights import NOON, away, cancelled, complete, estimate, failed, progress, sight, start
 
 from tidings.cli.watch.view import Link, WatchView
 from tidings.client.items import Gap, Live
@@ -229,3 +229,58 @@ def test_before_any_operation_ended_nothing_is_done(view: WatchView) -> None:
 )
 def test_the_status_line_says_how_the_connection_is(view: WatchView, link: Link, said: str) -> None:
     assert drawn(view, link=link)[-1].startswith(said)
+
+
+def test_progress_that_falls_is_shown_as_it_was_and_begins_anew_with_the_next_attempt(view: WatchView) -> None:
+    lines(view, start("a"), progress("a", 60, 1), progress("a", 20, 2))
+    assert " 60% " in drawn(view, 3)[0]
+    lines(view, progress("a", 20, 3, indeterminate=True))
+    assert "%" not in drawn(view, 3)[0]
+    lines(view, progress("a", 30, 4))
+    assert " 60% " in drawn(view, 5)[0]
+    lines(view, failed("a", 6), start("a", 7), progress("a", 10, 8))
+    assert " 10% " in drawn(view, 9)[0]
+
+
+def test_the_second_attempt_is_told_where_it_runs_and_where_it_ends(view: WatchView) -> None:
+    lines(view, start("a"), failed("a", 1), start("a", 5))
+    assert drawn(view, 6)[0].endswith(" 2nd attempt")
+    assert lines(view, complete("a", 10)) == ["12:00:10 ✔ a complete (2nd attempt) in 5.0 s"]
+    assert lines(view, failed("b", 11, attempt=3))[0].startswith("12:00:11 ✘ b failed (3rd attempt)")
+
+
+def test_an_attempt_that_was_queued_is_the_one_that_begins(view: WatchView) -> None:
+    lines(view, start("a", queued=True), start("a", 4))
+    assert "attempt" not in drawn(view, 5)[0]
+    lines(view, failed("a", 6), start("a", 7, queued=True), start("a", 8))
+    assert "2nd attempt" in drawn(view, 9)[0]
+
+
+def test_the_rest_is_told_as_the_hub_reckons_it_and_counts_down(view: WatchView) -> None:
+    lines(view, start("a"), progress("a", 40, 60, current_step="load"), estimate("a", 60, remaining_s=240))
+    assert drawn(view, 60)[0].endswith(" ~4 min left  load")
+    assert drawn(view, 110)[0].endswith(" ~3 min left  load")
+    assert "left" not in drawn(view, 320)[0]
+
+
+def test_an_estimate_of_what_does_not_run_is_nothing(view: WatchView) -> None:
+    assert lines(view, estimate("ghost", remaining_s=10)) == []
+    assert drawn(view) == ["● live  0 running  ws://127.0.0.1:8765/ws"]
+
+
+def test_what_is_stalled_says_since_when(view: WatchView) -> None:
+    lines(view, start("a"), progress("a", 40, 10), progress("a", 40, 180), estimate("a", 185, stalled=True))
+    assert drawn(view, 190)[0].endswith(" stalled for 3 min")
+    lines(view, progress("a", 41, 200), estimate("a", 201, remaining_s=60))
+    assert drawn(view, 201)[0].endswith(" ~60 s left")
+
+
+def test_a_producer_that_is_away_is_told_at_its_operation(view: WatchView) -> None:
+    assert lines(view, start("a"), away("a", 15)) == []
+    assert drawn(view, 20)[0].endswith(" producer away for 5 s")
+    assert lines(view, away("a", 22, state="cleared")) == []
+    assert "away" not in drawn(view, 23)[0]
+
+
+def test_a_producer_whose_operation_is_not_seen_leaves_a_line(view: WatchView) -> None:
+    assert lines(view, away("elsewhere")) == ["12:00:00 system:alert  warning  producer_away  its producer is away"]

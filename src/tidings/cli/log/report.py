@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tidings.cli.units import describe_size
+from tidings.cli.units import describe_size, ordinal
 from tidings.log.files import Backup, LogInfo, Restored
 from tidings.log.verification import Verification
 
@@ -58,7 +58,7 @@ def _info(info: LogInfo) -> list[tuple[str, str]]:
         span = f"{_moment(info.oldest_ns)} to {_moment(info.newest_ns)}"
     return [
         ("file", f"{info.path}, schema {info.schema}"),
-        ("epoch", f"{info.epoch}, the {_ordinal(info.epochs)}" if info.epochs else "none yet"),
+        ("epoch", f"{info.epoch}, the {ordinal(info.epochs)}" if info.epochs else "none yet"),
         ("offsets", f"{info.first:,} to {info.head:,}" if info.head >= info.first else f"none after {info.head:,}"),
         ("events", f"{info.events:,}: {durable} and {info.latest_events:,} latest in the range"),
         ("received", span),
@@ -75,9 +75,3 @@ def _state(info: LogInfo) -> str:
 
 def _moment(unix_ns: int) -> str:
     return f"{datetime.fromtimestamp(unix_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"
-
-
-def _ordinal(number: int) -> str:
-    endings = {1: "st", 2: "nd", 3: "rd"}
-    ending = "th" if number % 100 in (11, 12, 13) else endings.get(number % 10, "th")
-    return f"{number}{ending}"

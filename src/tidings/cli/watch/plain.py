@@ -2,14 +2,15 @@
 
 from datetime import tzinfo
 
+from tidings.cli.units import ordinal
 from tidings.cli.watch.operations import Running
 from tidings.cli.watch.sight import Sight, clean
 from tidings.cli.watch.view import WatchView
 from tidings.cli.watch.wording import stamp
 from tidings.client.items import Gap, Live, Notice
-from tidings.contract.payloads import OperationProgressData, OperationStartData
+from tidings.contract.payloads import OperationProgressData, OperationStartData, SystemAlertData
 
-STARTED = "▶"
+STARTED, CONCERN = "▶", "!"
 _STRIDE = 10
 """Percent between two lines about one step: a file of lines is read as a whole, not watched."""
 
@@ -44,13 +45,17 @@ class PlainView:
             return self._start(event, payload)
         if isinstance(payload, OperationProgressData):
             return self._progress(event, self.view.operations.running[payload.operation_id])
+        if isinstance(payload, SystemAlertData) and (running := self.view.operations.of_alert(payload)) is not None:
+            mark = " " if payload.state == "cleared" else CONCERN
+            return f"{stamp(event, self._zone).plain}{mark} {running.name}  {clean(payload.message)}"
         return None
 
     def _start(self, event: Sight, payload: OperationStartData) -> str:
-        name = self.view.operations.running[payload.operation_id].name
+        running = self.view.operations.running[payload.operation_id]
         place = "  ".join(
             part
             for part in (
+                f"{ordinal(running.attempt)} attempt" if running.attempt > 1 else "",
                 f"on {clean(payload.host)}" if payload.host else "",
                 f"by {clean(payload.user)}" if payload.user else "",
                 f"pid {payload.pid}" if payload.pid is not None else "",
@@ -58,7 +63,7 @@ class PlainView:
             if part
         )
         verb = "queued" if payload.queued else "started"
-        return f"{stamp(event, self._zone).plain}{STARTED} {name} {verb}  {place}".rstrip()
+        return f"{stamp(event, self._zone).plain}{STARTED} {running.name} {verb}  {place}".rstrip()
 
     def _progress(self, event: Sight, running: Running) -> str | None:
         told = (running.step, -1 if running.percent is None else int(running.percent) // _STRIDE)

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from tidings.cli.units import clock_time
+from tidings.cli.units import clock_time, describe_span, ordinal
 from tidings.cli.watch.operations import Operations, Running
 from tidings.cli.watch.sight import Sight, clean
 from tidings.cli.watch.wording import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp, tell
@@ -17,6 +17,7 @@ from tidings.contract.payloads import (
     OperationEstimateData,
     OperationProgressData,
     OperationStartData,
+    SystemAlertData,
     SystemMetricsData,
     SystemStatusData,
 )
@@ -74,6 +75,8 @@ class WatchView:
             return None
         if event.type.startswith("operation:") and not event.type.endswith(":log"):
             return None  # an end that was told before
+        if isinstance(payload, SystemAlertData) and self.operations.of_alert(payload) is not None:
+            return None  # shown where the operation is
         if isinstance(payload, SystemMetricsData) and not self._verbose:
             return None
         if isinstance(payload, SystemStatusData) and not self._changed(payload):
@@ -189,10 +192,31 @@ def _bar(running: Running, now_s: float, width: int) -> RenderableType:
 
 def _what(running: Running, now_s: float) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
-    silent = now_s - running.seen_s
-    if silent >= _SILENT_S:
-        text.append(f"silent {clock_time(silent)}", "yellow").append("  ")
-    if running.step:
-        text.append(running.step)
-        text.append("  " if running.message else "")
-    return text.append(running.message, "dim")
+    parts = (
+        (f"{ordinal(running.attempt)} attempt" if running.attempt > 1 else "", "dim"),
+        (_concern(running, now_s), "yellow"),
+        (_remaining(running, now_s), "dim"),
+        (running.step, ""),
+        (running.message, "dim"),
+    )
+    for part, style in parts:
+        tell(text, part, style, gap="  " if text.plain else "")
+    return text
+
+
+def _concern(running: Running, now_s: float) -> str:
+    """Return what is not as it should be, the gravest only."""
+    silent_s = now_s - running.seen_s
+    if running.away_s is not None:
+        return f"producer away for {describe_span(now_s - running.away_s)}"
+    if running.estimate is not None and running.estimate.stalled:
+        return f"stalled for {describe_span(now_s - running.advanced_s)}"
+    return f"silent {clock_time(silent_s)}" if silent_s >= _SILENT_S and not running.queued else ""
+
+
+def _remaining(running: Running, now_s: float) -> str:
+    estimate = running.estimate
+    if estimate is None or estimate.remaining_s is None or estimate.stalled:
+        return ""
+    left_s = estimate.remaining_s - (now_s - running.estimated_s)
+    return f"~{describe_span(left_s)} left" if left_s > 0 else ""

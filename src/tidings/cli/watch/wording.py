@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 from msgspec import Struct, structs
 from rich.text import Text
 
-from tidings.cli.units import clock_time, describe_duration, describe_size
+from tidings.cli.units import clock_time, describe_duration, describe_size, ordinal
 from tidings.cli.watch.operations import Ended
 from tidings.cli.watch.sight import Sight, clean, seconds
 from tidings.contract.payloads import (
@@ -46,24 +46,25 @@ def ended_lines(ended: Ended) -> Text:
     payload = ended.payload
     took = "" if ended.took_s is None else describe_duration(ended.took_s)
     if isinstance(payload, OperationCompleteData):
-        line = _head(COMPLETE, ended.name, "complete", "green")
+        line = _head(COMPLETE, ended, "complete", "green")
         tell(line, f"in {took}" if took else "", "dim", gap=" ")
         return tell(line, clean(payload.message))
     after = f"after {took}" if took else ""
     if isinstance(payload, OperationCancelledData):
-        line = _head(CANCELLED, ended.name, "cancelled", "yellow")
+        line = _head(CANCELLED, ended, "cancelled", "yellow")
         tell(line, f"by {clean(payload.cancelled_by)}" if payload.cancelled_by else "", "dim", gap=" ")
         tell(line, after, "dim", gap=" ")
         return tell(line, clean(payload.reason))
-    line = _head(FAILED, ended.name, "failed", "red")
+    line = _head(FAILED, ended, "failed", "red")
     tell(line, after, "dim", gap=" ")
     tell(line, clean(payload.code), "red")
     tell(line, clean(payload.message))
     return tell(line, f"hint: {clean(payload.hint)}" if payload.hint else "", "dim", gap="\n  ")
 
 
-def _head(mark: str, name: str, verb: str, color: str) -> Text:
-    return Text.assemble((mark, f"bold {color}"), " ", (name, "bold"), " ", (verb, color))
+def _head(mark: str, ended: Ended, verb: str, color: str) -> Text:
+    line = Text.assemble((mark, f"bold {color}"), " ", (ended.name, "bold"), " ", (verb, color))
+    return tell(line, f"({ordinal(ended.attempt)} attempt)" if ended.attempt > 1 else "", "dim", gap=" ")
 
 
 def event_line(event: Sight) -> Text:

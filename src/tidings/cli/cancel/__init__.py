@@ -1,0 +1,1 @@
+"""`tidings cancel`: having an operation end, and hearing what came of it."""

@@ -1,0 +1,1 @@
+"""`tidings operation`: one operation, looked at, and reported by shell scripts."""

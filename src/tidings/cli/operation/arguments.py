@@ -1,0 +1,108 @@
+"""What shell scripts write on the command line, read."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from tidings.exceptions import ConfigError
+
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%?", re.ASCII)
+_FRACTION = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)", re.ASCII)
+UNKNOWN = "?"
+_MAX_DETAILS = 16_000
+"""Characters of details, the last ones: in UTF-8, and escaped, they stay under the contract's 65,535 bytes."""
+
+
+def read_percent(text: str) -> float | None:
+    """Return the percentage that `42`, `42%` or `3/7` means; None for `?`, alive and nobody knows.
+
+    Raises:
+        ConfigError: It is none of these, or not from 0 to 100.
+    """
+    text = text.strip()
+    if text == UNKNOWN:
+        return None
+    percent = _PERCENT.fullmatch(text)
+    fraction = _FRACTION.fullmatch(text)
+    value = -1.0
+    if percent is not None:
+        value = float(percent[1])
+    elif fraction is not None and float(fraction[2]) > 0:
+        value = 100.0 * float(fraction[1]) / float(fraction[2])
+    if not 0.0 <= value <= 100.0:
+        raise ConfigError(
+            f"{text[:40]!r} is no progress",
+            option="percent",
+            source="argument",
+            hint="Write 0 to 100, a share such as 3/7, or ? where nobody knows.",
+        )
+    return value
+
+
+def read_text(option: str, text: str | None) -> str | None:
+    """Return an option's text: itself, standard input for `-`, a file's content for `@FILE`; the end of a long one.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    if text is None:
+        return None
+    if text == "-":
+        text = sys.stdin.buffer.read().decode(errors="replace")
+    elif text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_bytes().decode(errors="replace")
+        except OSError as cause:
+            raise ConfigError(
+                f"--{option}: cannot read {text[1:]!r}: {cause.strerror}",
+                option=option,
+                source="argument",
+                hint="Check the path after @.",
+            ) from cause
+    return text[-_MAX_DETAILS:].encode(errors="replace").decode()
+
+
+def read_json(option: str, text: str | None) -> Any:
+    """Return the value of an option that is JSON: itself, `-` or `@FILE`.
+
+    Raises:
+        ConfigError: It is no JSON.
+    """
+    read = read_text(option, text)
+    if read is None:
+        return None
+    try:
+        return json.loads(read)
+    except ValueError as cause:
+        raise ConfigError(
+            f"--{option}: {read[:40]!r} is no JSON: {cause}",
+            option=option,
+            source="argument",
+            hint="""Quote it for the shell: '{"rows": 12}', or '"text"'.""",
+        ) from cause
+
+
+def read_object(option: str, text: str | None) -> dict[str, Any] | None:
+    """Return the value of an option that is a JSON object.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    value = read_json(option, text)
+    if value is not None and not isinstance(value, dict):
+        raise ConfigError(
+            f"--{option}: this is no JSON object",
+            option=option,
+            source="argument",
+            hint="""Write it like '{"weight": 3}'.""",
+        )
+    return value
+
+
+def read_steps(text: str | None) -> list[str] | None:
+    """Return the names that `a,b,c` lists."""
+    if text is None:
+        return None
+    return [name for name in (part.strip() for part in text.split(",")) if name]

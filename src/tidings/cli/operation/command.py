@@ -1,0 +1,40 @@
+"""The commands `tidings operation …`."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from tidings.cli.exit_codes import ExitCode, epilog, telling_errors
+from tidings.cli.operation.reporting import add_commands
+from tidings.cli.target import UrlOption
+
+operation = typer.Typer(
+    name="operation", no_args_is_help=True, help="Look at one operation; report one from a shell script."
+)
+_LINES = 20
+
+
+@operation.command(epilog=epilog(ExitCode.NEVER_EXISTED, ExitCode.NO_HUB))
+def show(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The operation's.", show_default=False)],
+    lines: Annotated[int, typer.Option(metavar="N", min=0, help="Of its log, how many of the newest.")] = _LINES,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    url: UrlOption = None,
+) -> None:
+    """Say how an operation is, in one sentence, and then all that is known of it."""
+    # rich and the HTTP client take a while to load; help and completion do not wait for them.
+    import msgspec
+
+    from tidings.cli.hub_api import HubAPI
+    from tidings.cli.operation.portrait import print_portrait
+
+    with telling_errors(), HubAPI(url) as api:
+        detail = api.operation(id)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(detail)).decode())
+        return
+    print_portrait(detail, time.time(), lines=lines)
+
+
+add_commands(operation)

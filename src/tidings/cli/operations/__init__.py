@@ -1,0 +1,1 @@
+"""`tidings operations`: what runs, what ran, and how it went."""

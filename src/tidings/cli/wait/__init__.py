@@ -1,0 +1,1 @@
+"""`tidings wait`: the end of an operation as an exit code."""

@@ -1,0 +1,112 @@
+"""Waiting for an operation over HTTP, through restarts of the hub and before its beginning."""
+
+import time
+from collections.abc import Callable
+
+from tidings.cli.exit_codes import ExitCode
+from tidings.cli.hub_api import HubAPI
+from tidings.cli.wait.until import Until
+from tidings.contract.operation_views import OperationDetail
+from tidings.exceptions import CommandRefused, HubUnreachable, OperationUnknown, TidingsError
+
+_ONE_WAIT_S = 30.0
+"""Of one request: proxies cut those that wait much longer."""
+_LOOK_S = 0.25
+"""Between two looks at an operation whose beginning is waited for, which no request waits for."""
+_LEAST_AGAIN_S, _MOST_AGAIN_S = 0.1, 2.0
+"""Between two tries to reach a hub that is away."""
+
+
+class Waiting:
+    """One wait.
+
+    Args:
+        api: The hub.
+        operation_id: Which operation.
+        until: What it is to come to.
+        remark: Told what the wait is held up by, once for each kind.
+        clock: Seconds from a monotonic clock.
+        sleep: Waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        api: HubAPI,
+        operation_id: str,
+        until: Until,
+        *,
+        remark: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._api = api
+        self._id = operation_id
+        self._until = until
+        self._remark = remark
+        self._remarked: set[ExitCode] = set()
+        self._clock = clock
+        self._sleep = sleep
+        self._again_s = _LEAST_AGAIN_S
+        self._over = ExitCode.TIMED_OUT
+        self.operation: OperationDetail | None = None
+        """What was heard of it last."""
+        self.trouble = ""
+        """What stood in the way last, in words."""
+
+    def wait(self, timeout_s: float | None) -> ExitCode:
+        """Wait, and return how it ended.
+
+        Args:
+            timeout_s: For how long at most; 0 looks once, None is for ever.
+
+        Raises:
+            CommandRefused: The hub will not say, and will not change its mind.
+            NotAHub: Something else answers.
+        """
+        deadline = None if timeout_s is None else self._clock() + timeout_s
+        # The first look does not wait: what holds the wait up is said at once.
+        wait_s = 0.0
+        while True:
+            left_s = _ONE_WAIT_S if deadline is None else max(0.0, deadline - self._clock())
+            began = self._clock()
+            code = self._look(min(wait_s, left_s))
+            if code is not None:
+                return code
+            if deadline is not None and self._clock() >= deadline:
+                return self._over
+            pause_s = self._pause_s(self._clock() - began) if wait_s else 0.0
+            wait_s = _ONE_WAIT_S
+            self._sleep(pause_s if deadline is None else min(pause_s, max(0.0, deadline - self._clock())))
+
+    def _look(self, wait_s: float) -> ExitCode | None:
+        """Ask the hub once; return the exit code where nothing is left to wait for."""
+        try:
+            operation = self._api.operation(self._id, wait_s=0.0 if self._until is Until.RUNNING else wait_s)
+        except OperationUnknown as error:
+            self._hold_up(error, ExitCode.NEVER_EXISTED, f"there is no operation {self._id!r} yet; waiting for it")
+        except HubUnreachable as error:
+            self._hold_up(error, ExitCode.NO_HUB, f"{error}; waiting for it")
+        except CommandRefused as error:
+            if not error.recoverable:
+                raise
+            self._hold_up(error, ExitCode.NO_HUB, f"{error}; waiting for it")
+        else:
+            self.operation, self.trouble, self._over = operation, "", ExitCode.TIMED_OUT
+            self._again_s = _LEAST_AGAIN_S
+            return self._until.reached(operation.state)
+        return None
+
+    def _hold_up(self, error: TidingsError, over: ExitCode, remark: str) -> None:
+        self.trouble = str(error)
+        # Of what was seen once, the time is over and not its existence in doubt: a hub may forget at a restart.
+        self._over = over if self.operation is None else ExitCode.TIMED_OUT
+        if over not in self._remarked:
+            self._remarked.add(over)
+            self._remark(remark)
+
+    def _pause_s(self, took_s: float) -> float:
+        """Return how long to wait before the next look: not at all after one that has waited itself."""
+        if self.trouble:
+            self._again_s = min(2 * self._again_s, _MOST_AGAIN_S)
+            return max(0.0, self._again_s - took_s)
+        return max(0.0, _LOOK_S - took_s)

@@ -1,0 +1,141 @@
+"""`tidings operation`, as shell scripts use it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment, tidings
+
+SCRIPT = """
+set -e
+ID=$($TIDINGS operation start "Nightly import" --steps extract,load --lease 60 --metadata '{{"weight": 2}}')
+$TIDINGS operation progress "$ID" 1/4 "reading rows" --step extract
+$TIDINGS operation log "$ID" "row 7 was odd" --level warning
+{end}
+echo "$ID"
+"""
+
+
+def run_script(hub: Hub, end: str) -> "subprocess.CompletedProcess[str]":
+    variables = environment(TIDINGS_URL=hub.url, TIDINGS=" ".join(TIDINGS))
+    return subprocess.run(
+        ["sh", "-c", SCRIPT.format(end=end)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        env=variables,
+        check=False,
+    )
+
+
+def shown(hub: Hub, id: str) -> "dict[str, object]":
+    done = tidings("operation", "show", id, "--json", "--url", hub.url)
+    assert done.returncode == 0, done.stderr
+    read = json.loads(done.stdout)
+    assert isinstance(read, dict)
+    return read
+
+
+def test_a_script_reports_its_operation_from_start_to_end(shared_hub: Hub) -> None:
+    done = run_script(shared_hub, """$TIDINGS operation complete "$ID" --result '{"rows": 12}'""")
+    assert (done.returncode, done.stderr) == (0, "")
+    operation = shown(shared_hub, done.stdout.strip())
+    assert operation["name"] == "Nightly import"
+    assert operation["state"] == "complete"
+    assert operation["result"] == {"rows": 12}
+    assert operation["metadata"] == {"weight": 2}
+    assert operation["pid"]
+    assert [step["name"] for step in operation["steps"]] == ["extract", "load"]  # type: ignore[attr-defined]
+    assert [line["message"] for line in operation["log"]] == ["row 7 was odd"]  # type: ignore[attr-defined]
+
+
+def test_a_failure_has_its_code_its_hint_and_its_details(shared_hub: Hub) -> None:
+    end = 'echo "line 1" | $TIDINGS operation fail "$ID" "it broke" --code broken --hint "mend it" --details -'
+    done = run_script(shared_hub, end)
+    assert (done.returncode, done.stderr) == (0, "")
+    looked = tidings("operation", "show", done.stdout.strip(), "--url", shared_hub.url)
+    name, sentence, *rest = looked.stdout.splitlines()
+    assert (looked.returncode, name) == (0, "Nightly import")
+    assert sentence.startswith("failed ")
+    assert sentence.endswith(": broken — it broke")
+    assert [line for line in rest if "hint" in line or "line 1" in line] == ["  hint: mend it", "    line 1"]
+
+
+def test_a_script_stops_when_somebody_wants_it_to(shared_hub: Hub) -> None:
+    end = """
+$TIDINGS cancel "$ID" --reason "wrong file" --timeout 0 >/dev/null || true
+$TIDINGS operation progress "$ID" 50 || {
+    code=$?
+    $TIDINGS operation cancelled "$ID" --by ada
+    echo "$ID"
+    exit $code
+}
+"""
+    done = run_script(shared_hub, end)
+    assert done.returncode == 75
+    assert "somebody wants operation" in done.stderr
+    operation = shown(shared_hub, done.stdout.strip())
+    assert (operation["state"], operation["cancelled_by"]) == ("cancelled", "ada")
+
+
+def test_what_is_queued_is_begun_by_another_start(shared_hub: Hub) -> None:
+    arguments = ("operation", "start", "Later", "--id", "later/1", "--url", shared_hub.url)
+    assert tidings(*arguments, "--queued").stdout == "later/1\n"
+    assert shown(shared_hub, "later/1")["state"] == "queued"
+    assert tidings(*arguments, "--strict").returncode == 0
+    assert shown(shared_hub, "later/1")["state"] == "running"
+
+
+def test_what_runs_with_a_lease_is_not_begun_by_somebody_without(shared_hub: Hub) -> None:
+    arguments = ("operation", "start", "Leased", "--id", "leased/1", "--strict", "--url", shared_hub.url)
+    assert tidings(*arguments, "--lease", "60").returncode == 0
+    again = tidings(*arguments)
+    assert (again.returncode, again.stdout) == (1, "leased/1\n")
+    assert "(operation_exists)" in again.stderr
+
+
+def test_without_a_hub_a_script_goes_on() -> None:
+    done = subprocess.run(
+        ["sh", "-ec", 'ID=$($TIDINGS operation start x --timeout 0.2); $TIDINGS operation progress "$ID" 5; echo on'],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        env=environment(TIDINGS_URL="ws://127.0.0.1:1/ws", TIDINGS=" ".join(TIDINGS)),
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "on\n")
+    assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("show", "no-such"), 5, "the hub knows no operation 'no-such'"),
+        (("show", "x", "--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
+        (("progress", "x", "lots"), 2, "'lots' is no progress"),
+        (("start", "x", "--lease", "soon"), 2, "--lease"),
+        (("start", "x", "--metadata", "[]"), 2, "no JSON object"),
+        (("complete", "x", "--result", "12 rows"), 2, "no JSON"),
+        (("log", "x", "y", "--level", "loud"), 2, "--level"),
+        (("nonsense",), 2, "nonsense"),
+    ],
+)
+def test_what_cannot_be_done_is_told(shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str) -> None:
+    done = tidings("operation", *arguments, TIDINGS_URL=shared_hub.url)
+    assert done.returncode == code
+    assert error in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "start", "progress", "log", "complete", "fail", "cancelled"])
+def test_every_command_has_help_and_its_exit_codes(command: str) -> None:
+    done = tidings("operation", command, "--help")
+    assert done.returncode == 0
+    assert "Exit codes:" in done.stdout
+
+
+def test_help_loads_no_http_client() -> None:
+    code = "import sys; import tidings.cli.app; print([n for n in ('httpx', 'rich.live') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

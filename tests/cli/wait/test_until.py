@@ -1,0 +1,19 @@
+import pytest
+
+from tidings.cli.exit_codes import ExitCode
+from tidings.cli.wait.until import Until
+from tidings.contract.life import OperationState
+
+WELL, FAILED, CANCELLED = ExitCode.WELL, ExitCode.FAILED, ExitCode.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("until", "codes"),
+    [
+        (Until.COMPLETE, [None, None, WELL, FAILED, CANCELLED]),
+        (Until.ENDED, [None, None, WELL, WELL, WELL]),
+        (Until.RUNNING, [None, WELL, WELL, FAILED, CANCELLED]),
+    ],
+)
+def test_each_state_is_waited_on_or_has_its_exit_code(until: Until, codes: list[ExitCode | None]) -> None:
+    assert [until.reached(state) for state in OperationState] == codes
