@@ -87,7 +87,7 @@ class TidingsCallback:
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Log the epoch's metrics."""
         if trainer.is_global_zero:
-            self._training.note(f"epoch {trainer.current_epoch + 1}", trainer.callback_metrics)
+            self._training.note(self._training.title(trainer.current_epoch), trainer.callback_metrics)
         self._stop_if_wanted(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:

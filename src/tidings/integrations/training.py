@@ -80,14 +80,18 @@ class Training:
     def batch(self, done: int, metrics: Mapping[str, Any] | None = None) -> None:
         """Say that `done` batches of the epoch are done."""
         self._finished = 0 < self._batches <= done and 0 < self._epochs <= self._epoch + 1
-        self._look(done, metrics)
+        self._look(done, metrics, force=self._finished)
 
     @quietly
     def reach(self, done: float, total: float, epoch: float) -> None:
         """Say that `done` of `total` steps of the whole are done, where the loop counts that way."""
         self._finished = done >= total
         if self._is_due() or self._finished:
-            self._tell(100.0 * done / total if total > 0 else None, f"step {done:g}/{total:g}", self._title(int(epoch)))
+            self._tell(
+                100.0 * done / total if total > 0 else None,
+                f"step {done:g}/{total:g}",
+                self.title(max(0, math.ceil(epoch) - 1)),
+            )
 
     @quietly
     def note(self, heading: str, metrics: Mapping[str, Any] | None) -> None:
@@ -99,8 +103,8 @@ class Training:
     def note_epoch(self, index: int, batches: int, metrics: Mapping[str, Any] | None) -> None:
         """Say that epoch `index`, counted from 0, has ended, after so many batches."""
         self._batches = self._batches or float(batches)
-        self._look(batches, None, force=True)
-        self.note(self._title(index), metrics)
+        self._look(batches, metrics, force=True)
+        self.note(self.title(index), metrics)
 
     def should_stop(self) -> bool:
         """Return whether somebody wants the training to end that would not end by itself now; the loop will end it."""
@@ -148,7 +152,7 @@ class Training:
         percent = 100.0 * min(1.0, (self._epoch + share) / self._epochs) if self._epochs else None
         batch = f"batch {done}/{self._batches:g}" if self._batches else f"batch {done}"
         figures = _figures(metrics)
-        self._tell(percent, f"{batch} · {figures}" if figures else batch, self._title(self._epoch))
+        self._tell(percent, f"{batch} · {figures}" if figures else batch, self.title(self._epoch))
 
     def _is_due(self) -> bool:
         now = time.monotonic()
@@ -168,7 +172,8 @@ class Training:
         except OperationCancelled:
             return  # `should_stop` tells the loop, which ends in its own way
 
-    def _title(self, index: int) -> str:
+    def title(self, index: int) -> str:
+        """Return the name of the step that epoch `index`, counted from 0, is."""
         return f"epoch {index + 1}/{self._epochs:g}" if self._epochs else f"epoch {index + 1}"
 
 

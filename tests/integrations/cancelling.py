@@ -1,0 +1,48 @@
+"""Somebody who cancels what a loop of this process reports, while it runs."""
+
+import threading
+import time
+from typing import Self
+
+from tests.client.hub_server import TIMEOUT_S
+from tests.producer.reported import Reported
+
+from tidings.client import sync
+
+
+class Canceller:
+    """Cancels an operation as soon as its loop has come to a step, which goes on until the answer is here.
+
+    Args:
+        reported: Where the operation is known.
+        operation_id: Which.
+        at_step: When.
+    """
+
+    def __init__(self, reported: Reported, operation_id: str, *, at_step: int) -> None:
+        self._reported = reported
+        self._id = operation_id
+        self._at_step = at_step
+        self._reached = threading.Event()
+        self._thread = threading.Thread(target=self._cancel)
+        self.outcome = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reached.set()
+        self._thread.join(TIMEOUT_S)
+        assert not self._thread.is_alive()
+
+    def step(self, index: int) -> None:
+        """Be a step of the loop."""
+        if index >= self._at_step:
+            self._reached.set()
+            time.sleep(0.005)  # the work of a step, in which the wish arrives
+
+    def _cancel(self) -> None:
+        assert self._reached.wait(TIMEOUT_S)
+        with sync.connect(self._reported.hub.url) as client:
+            self.outcome = client.cancel(self._id, reason="enough", timeout_s=TIMEOUT_S).outcome

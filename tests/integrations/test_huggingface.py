@@ -1,0 +1,67 @@
+"""Hugging Face's callback, in its loop as `training_loops` has it."""
+
+import pytest
+from tests.integrations.cancelling import Canceller
+from tests.integrations.training_loops import HuggingFaceLoop
+from tests.producer.reported import Reported
+
+from tidings.integrations.huggingface import TidingsCallback
+
+
+def test_steps_are_progress_and_what_is_logged_is_in_lines(reported: Reported) -> None:
+    with TidingsCallback("Train", id="op-1", quiet=True) as callback:
+        HuggingFaceLoop(callback, step=lambda _: None).train()
+    told = reported.told("op-1")
+    assert told[0][1]["metadata"] == {"output_dir": "out"}
+    assert reported.kinds("op-1") == ["start", "log", "log", "log", "complete"]
+    assert next(data["message"] for kind, data in told if kind == "log") == "step 4: loss 0.25"
+    last = [data for kind, data in told if kind == "progress"][-1]
+    assert (last["progress"], last["message"], last["current_step"]) == (100, "step 12/12", "epoch 3/3")
+
+
+def test_an_exception_is_a_failure(reported: Reported) -> None:
+    def fail(step: int) -> None:
+        raise ZeroDivisionError("no gradient")
+
+    with pytest.raises(ZeroDivisionError), TidingsCallback("Train", id="op-1", quiet=True) as callback:
+        HuggingFaceLoop(callback, step=fail).train()
+    kind, data = reported.last("op-1")
+    assert (kind, data["code"]) == ("failed", "zero_division_error")
+
+
+def test_cancelling_stops_the_training(reported: Reported) -> None:
+    with Canceller(reported, "op-1", at_step=5) as canceller:
+        loop = HuggingFaceLoop(TidingsCallback("Train", id="op-1", quiet=True), step=canceller.step, epochs=1_000)
+        loop.train()
+    assert canceller.outcome == "cancelled"
+    assert 5 < loop.state.global_step < loop.state.max_steps
+    assert reported.last("op-1") == ("cancelled", {"operation_id": "op-1", "reason": "enough"})
+
+
+def test_one_of_several_processes_does_not_stop(reported: Reported) -> None:
+    with Canceller(reported, "op-1", at_step=5) as canceller:
+        callback = TidingsCallback("Train", id="op-1", quiet=True)
+        loop = HuggingFaceLoop(callback, step=canceller.step, epochs=20, world_size=2)
+        loop.train()
+    assert canceller.outcome == "refused"
+    assert loop.state.global_step == loop.state.max_steps
+    assert reported.kinds("op-1")[-1] == "complete"
+
+
+def test_only_the_main_process_reports(reported: Reported) -> None:
+    with TidingsCallback("Train", quiet=True) as callback:
+        HuggingFaceLoop(callback, step=lambda _: None, rank=1, world_size=2).train()
+    assert callback.operation is None
+    assert reported.told() == []
+
+
+def test_each_training_is_an_operation(reported: Reported) -> None:
+    callback = TidingsCallback("Train", quiet=True)
+    loop = HuggingFaceLoop(callback, step=lambda _: None)
+    loop.train()
+    first = callback.operation
+    loop.state.global_step = 0
+    loop.train()
+    assert first is not None
+    assert first is not callback.operation
+    assert [kind for kind in reported.kinds() if kind != "log"] == ["start", "complete"] * 2

@@ -1,0 +1,117 @@
+"""What all trainings have in common, told to a real hub."""
+
+import math
+import time
+
+import pytest
+from tests.producer.reported import Reported
+
+import tidings
+from tidings.integrations.training import Training
+
+
+def test_progress_is_that_of_all_epochs(reported: Reported) -> None:
+    training = Training("Train", {"id": "op-1"})
+    training.begin(epochs=2, batches=4)
+    training.epoch(1)
+    assert training.operation is not None
+    assert training.operation.percent == 50
+    time.sleep(0.11)  # it looks ten times a second
+    training.batch(2, {"loss": 0.25, "kind": "mean"})
+    assert training.operation.percent == 75
+    training.batch(4, {"loss": 0.125})
+    assert training.operation.percent == 100
+    training.end()
+    told = reported.told("op-1")
+    assert [kind for kind, _ in told][-1] == "complete"
+    last = [data for kind, data in told if kind == "progress"][-1]
+    assert (last["current_step"], last["message"]) == ("epoch 2/2", "batch 4/4 · loss 0.125")
+
+
+@pytest.mark.parametrize("unknown", [None, 0, -1, math.inf, "auto"])
+def test_how_far_it_is_may_be_unknown(reported: Reported, unknown: float | None) -> None:
+    training = Training("Train", {"id": "op-1"})
+    training.begin(epochs=unknown, batches=unknown)
+    training.epoch(0)
+    assert training.operation is not None
+    assert training.operation.percent is None
+    training.note_epoch(0, 3, {"loss": 1})
+    training.end()
+    assert [data["message"] for kind, data in reported.told("op-1") if kind == "log"] == ["epoch 1: loss 1"]
+
+
+def test_batches_that_nobody_knew_are_known_after_an_epoch(reported: Reported) -> None:
+    training = Training("Train", {})
+    training.begin(epochs=2, batches=None)
+    training.epoch(0)
+    training.note_epoch(0, 10, None)
+    assert training.operation is not None
+    assert training.operation.percent == 50
+    time.sleep(0.11)
+    training.epoch(1)
+    time.sleep(0.11)
+    training.batch(5)
+    assert training.operation.percent == 75
+    training.end()
+
+
+def test_a_training_is_part_of_the_operation_around_it(reported: Reported) -> None:
+    with tidings.operation("Nightly", id="around", quiet=True):
+        training = Training("Train", {"id": "op-1"})
+        training.begin(epochs=1, batches=1)
+        training.end()
+    assert reported.told("op-1")[0][1]["parent_id"] == "around"
+    assert reported.kinds("op-1") == ["start", "complete"]
+
+
+def test_and_ends_with_it(reported: Reported) -> None:
+    training = Training("Train", {"id": "op-1"})
+
+    def nightly() -> None:
+        with tidings.operation("Nightly", quiet=True):
+            training.begin(epochs=1, batches=1)
+            raise MemoryError("the batch is too large")
+
+    with pytest.raises(MemoryError):
+        nightly()
+    kind, data = reported.last("op-1")
+    assert (kind, data["code"], data["message"]) == ("failed", "memory_error", "the batch is too large")
+
+
+def test_or_is_left_behind_by_it(reported: Reported) -> None:
+    training = Training("Train", {"id": "op-1"})
+    with tidings.operation("Nightly", quiet=True):
+        training.begin(epochs=1, batches=1)
+    kind, data = reported.last("op-1")
+    assert (kind, data["code"]) == ("failed", "abandoned")
+
+
+def test_the_next_training_ends_one_that_did_not(reported: Reported) -> None:
+    training = Training("Train", {})
+    training.begin(epochs=1, batches=1)
+    first = training.operation
+    training.begin(epochs=1, batches=1)
+    training.end()
+    assert first is not None
+    assert first.state == "failed"
+
+
+def test_leaving_says_how_it_ended(reported: Reported) -> None:
+    training = Training("Train", {"id": "op-1"})
+    training.begin(epochs=1, batches=1)
+    training.leave(KeyboardInterrupt())
+    training.leave(None)
+    assert reported.kinds("op-1") == ["start", "cancelled"]
+
+
+def test_nothing_is_said_of_a_training_that_never_began(reported: Reported) -> None:
+    training = Training("Train", {})
+    training.epoch(0)
+    training.batch(1)
+    training.note("", {"loss": 1})
+    training.note_epoch(0, 1, None)
+    training.reach(1, 2, 0.5)
+    training.end()
+    training.leave(ValueError())
+    assert not training.should_stop()
+    assert reported.told() == []
