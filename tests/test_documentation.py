@@ -13,6 +13,7 @@ from tests.protocol.served import served
 
 import tidings
 from tidings.cli.app import app as cli
+from tidings.cli.exit_codes import ExitCode
 from tidings.cli.serve.settings import OPTIONS
 from tidings.contract.catalogue import BUILTIN
 from tidings.contract.codes import CODES
@@ -63,8 +64,19 @@ def test_commands_and_options_exist(name: str) -> None:
     named = {command for text in shown for command in re.findall(r"\btidings ([a-z]+)", text)}
     assert named - {"hub"} <= commands
     options = {option for text in shown for option in re.findall(r"(?<![\w-])--[a-z-]+", text)}
-    known = {option.flag for option in OPTIONS.values()} | {"--show-config", "--config", "--list", "--json"}
+    known = {option.flag for option in OPTIONS.values()} | options_of(typer.main.get_command(cli))
     assert options - {"--workers"} <= known
+
+
+def options_of(command: object) -> set[str]:
+    """Return the options of a command and of all below it."""
+    own = {flag for parameter in getattr(command, "params", ()) for flag in parameter.opts if flag.startswith("--")}
+    return own.union(*(options_of(each) for each in getattr(command, "commands", {}).values()))
+
+
+def test_every_exit_code_is_told() -> None:
+    (table,) = DOCUMENTS["docs/operations.md"].tables_with("code", "meaning")
+    assert [(int(code), meaning) for code, meaning in table.rows] == [(int(code), code.meaning) for code in ExitCode]
 
 
 def test_every_error_has_its_cause_and_its_cure() -> None:
