@@ -5,6 +5,7 @@ from tidings.exceptions import (
     CommandRefused,
     ConfigError,
     HubUnreachable,
+    InvalidContract,
     InvalidPayload,
     LogInUse,
     MissingExtra,
@@ -17,6 +18,7 @@ from tidings.exceptions import (
     [
         (LogInUse("taken", hint="Wait."), 1, ["error: taken", "hint: Wait."]),
         (ConfigError("wrong", hint="Right."), 2, ["error: wrong", "hint: Right."]),
+        (InvalidContract("none", type="a:b", hint="One."), 2, ["error: none", "hint: One."]),
         (InvalidPayload("$.data: no", hint="So."), 1, ["error: $.data: no (invalid_payload)", "hint: So."]),
         (
             CommandRefused("no", refusal="operation_finished", recoverable=False, hint="New.", details="more"),

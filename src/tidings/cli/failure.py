@@ -3,18 +3,18 @@
 import sys
 
 from tidings.contract.codes import error_data
-from tidings.exceptions import CommandRefused, ConfigError, ContractError, TidingsError
+from tidings.exceptions import CommandRefused, ConfigError, ContractError, InvalidContract, TidingsError
 
 FAILED = 1
 USAGE = 2
-"""What was written on the command line, in a variable or in the configuration cannot be used."""
+"""What was written on the command line, in a variable, in the configuration or in a contract cannot be used."""
 INTERRUPTED = 130
 """Ctrl-C, as shells count it: 128 + SIGINT."""
 
 
 def exit_code(error: TidingsError) -> int:
     """Return the exit code for `error`."""
-    return USAGE if isinstance(error, ConfigError) else FAILED
+    return USAGE if isinstance(error, ConfigError | InvalidContract) else FAILED
 
 
 def show_failure(error: TidingsError, *, prefix: str = "") -> None:

@@ -15,6 +15,7 @@ from tidings.access.origins import Origins
 from tidings.contract.contract import Contract
 from tidings.exceptions import InternalError, NotFound, OriginRefused, TidingsError
 from tidings.server.asgi_scope import header, headers_of, is_local, route_path
+from tidings.server.contract_documents import ContractRoutes
 from tidings.server.http_answers import error_answer, error_response, method_refusal, response
 from tidings.server.http_publish import PublishEndpoint
 from tidings.server.http_reading import ReadingRoutes
@@ -66,6 +67,7 @@ class HttpEndpoint:
             Route("/readyz", status.readyz),
             Route("/metrics", MetricsRoute(host).metrics),
             Route("/openapi.json", self._describe),
+            *ContractRoutes(contract, ws_path).routes(),
         ]
         self._allowed = _allowed_methods(routes)
         self._routes = Starlette(

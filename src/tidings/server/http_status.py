@@ -26,6 +26,12 @@ _PLACES: Final = {
     "readiness": "GET /readyz",
     "metrics": "GET /metrics",
     "description": "GET /openapi.json",
+    "contract": "GET /v1/contract.json",
+    "contract_schema": "GET /v1/contract.schema.json",
+    "contract_asyncapi": "GET /asyncapi.json",
+    "contract_typescript": "GET /v1/contract.ts",
+    "contract_go": "GET /v1/contract.go",
+    "contract_page": "GET /docs",
 }
 
 

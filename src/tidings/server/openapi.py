@@ -8,6 +8,7 @@ from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.server.http_answers import Answer
 from tidings.server.http_body import MAX_BYTES, MAX_EVENTS
 from tidings.server.http_query import MAX_VALUES
+from tidings.server.openapi_contract import contract_paths
 from tidings.server.openapi_operations import operation_paths, operation_schemas
 from tidings.server.openapi_parts import (
     asked_header,
@@ -66,6 +67,7 @@ def _paths(contract: Contract) -> Schema:
         },
         "/v1/stream": {"get": _get_stream(channels)},
         **operation_paths(),
+        **contract_paths(),
         "/healthz": {"get": _plain("isAlive", "Tell that the process is alive", _status("alive"))},
         "/readyz": {"get": _plain("isReady", "Tell whether events are taken now", _status("ready"), 503, 507)},
         "/metrics": {

@@ -48,7 +48,7 @@ def _annotation(option: Option) -> object:
     """Return what typer makes a flag of. Values stay text: `Kind.read` reads flags, variables and TOML alike."""
     kind, help, panel = option.about.kind, _help(option), option.about.panel
     if isinstance(kind, Flag):
-        flags = f"{option.flag}/--no-{option.key}"
+        flags = f"{option.flag}/--{kind.off or f'no-{option.key}'}"
         return Annotated[bool | None, typer.Option(flags, help=help, rich_help_panel=panel, show_default=False)]
     form = list[str] if isinstance(kind, Several) else str
     more = typer.Option(option.flag, help=help, metavar=kind.metavar, rich_help_panel=panel, show_default=False)

@@ -140,9 +140,16 @@ class Duration:
 
 
 class Flag:
-    """On or off."""
+    """On or off.
+
+    Args:
+        off: The flag that says off, where it is not `no-` and the option's own name.
+    """
 
     metavar = ""
+
+    def __init__(self, off: str = "") -> None:
+        self.off = off
 
     def read(self, value: object) -> bool:
         """See `Kind.read`."""

@@ -16,6 +16,7 @@ from tidings.cli.serve.settings import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.commands import SUBPROTOCOL
 from tidings.contract.contract import Contract
+from tidings.contract.loading import load_contract
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
@@ -45,12 +46,18 @@ def run_hub(settings: ServeSettings, *, remarks: Sequence[str] = ()) -> None:
         ServeError: The address cannot be listened on.
         LogError: The log cannot be opened.
         ConfigError: The certificate cannot be used.
+        InvalidContract: There is no such contract, or it cannot be held.
     """
     configure_logging(settings.log_format, settings.log_level)
+    contract = Contract() if settings.contract is None else load_contract(settings.contract)
     for remark in remarks:
         log.warning(remark)
     _spare_the_collector()
-    process = HubProcess(settings, max_connections=_connections_allowed(settings.max_connections))
+    process = HubProcess(
+        settings,
+        contract.with_validation(lenient=True) if settings.lenient else contract,
+        max_connections=_connections_allowed(settings.max_connections),
+    )
     with asyncio.Runner(loop_factory=process.runner.config.get_loop_factory()) as loop:
         loop.run(process.serve())
 
@@ -58,14 +65,15 @@ def run_hub(settings: ServeSettings, *, remarks: Sequence[str] = ()) -> None:
 class HubProcess:
     """A hub, its log and its server, as `settings` want them."""
 
-    def __init__(self, settings: ServeSettings, *, max_connections: int) -> None:
+    def __init__(self, settings: ServeSettings, contract: Contract, *, max_connections: int) -> None:
         self._settings = settings
+        self._contract = contract
         self._max_connections = max_connections
         self._retention = Retention(
             events=settings.retention_events,
             bytes=settings.retention_bytes,
             age_s=settings.retention_age,
-            keep_newest=Contract().keep_newest,
+            keep_newest=contract.keep_newest,
         )
         self._hub_app = HubApp(
             self._open_log,
@@ -76,6 +84,7 @@ class HubProcess:
                 max_connections=max_connections,
                 retention=self._retention,
             ),
+            contract=contract,
             ws_path=settings.ws_path,
             allow_origins=settings.allow_origin,
         )
@@ -137,9 +146,12 @@ class HubProcess:
         # Whoever started us may not read it, or be gone.
         with contextlib.suppress(OSError):
             typer.echo(f"ws{secure}://{first}{self._settings.ws_path} http{secure}://{first}/")
+        identity = self._contract.identity
         log.info(
             "hub ready",
             version=__version__,
+            contract=f"{identity.version} {identity.hash}",
+            own_events=len(self._contract.own),
             loop=type(asyncio.get_running_loop()).__module__,
             listening=places,
             max_connections=self._max_connections,

@@ -53,7 +53,7 @@ class Option:
 
 
 _LOGS, _LIMITS, _KEPT, _ACCESS = "Logging", "Limits", "What is kept", "Who may connect"
-_OPERATIONS = "Operations"
+_OPERATIONS, _CONTRACT = "Operations", "What may be published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,13 @@ class ServeSettings:
         8 << 20
     )
     ws_path: Annotated[str, About(Text("PATH", begins="/"), "Where the WebSocket is.")] = "/ws"
+    contract: Annotated[
+        str | None,
+        About(Text("SPEC"), "Events of your own: module:attribute, or a .json or .toml file.", _CONTRACT),
+    ] = None
+    lenient: Annotated[
+        bool, About(Flag(off="strict"), "Take events that no contract declares, and tell of each name once.", _CONTRACT)
+    ] = False
     tls_cert: Annotated[
         Path | None, About(FilePath("FILE"), "Certificate chain (PEM); with it the port speaks TLS.", _ACCESS)
     ] = None

@@ -15,13 +15,16 @@ from tidings.version import __version__
 _DEFINITIONS = "#/components/schemas/{name}"
 
 
-def asyncapi_document(contract: Contract, *, host: str = "127.0.0.1:8765", path: str = "/ws") -> dict[str, Any]:
+def asyncapi_document(
+    contract: Contract, *, host: str = "127.0.0.1:8765", path: str = "/ws", protocol: str = "ws"
+) -> dict[str, Any]:
     """Return the contract as an AsyncAPI document.
 
     Args:
         contract: The contract.
         host: Where the hub is, with its port.
         path: Where its WebSocket is.
+        protocol: `ws`, or `wss` where it is reached by TLS.
     """
     asked_for = {command.name: command.data for command in commands.COMMANDS.values()}
     payloads, definitions = payload_schemas(contract, template=_DEFINITIONS, said={**asked_for, **SAID})
@@ -42,7 +45,9 @@ def asyncapi_document(contract: Contract, *, host: str = "127.0.0.1:8765", path:
             "x-tidings-version": __version__,
         },
         "defaultContentType": "application/json",
-        "servers": {"hub": {"host": host, "protocol": "ws", "description": "A tidings hub."}},
+        "servers": {
+            "hub": {"host": host, "protocol": protocol, "description": "A tidings hub."},
+        },
         "channels": {
             "events": {
                 "address": path,

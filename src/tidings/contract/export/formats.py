@@ -20,6 +20,8 @@ class Format(Struct, frozen=True, kw_only=True):
 
     name: str
     """What the command line calls it."""
+    title: str
+    """What a person calls it."""
     file: str
     """The usual name of a file in it."""
     media_type: str
@@ -37,6 +39,7 @@ FORMATS: Mapping[str, Format] = {
     for format in (
         Format(
             name="json",
+            title="JSON",
             file="contract.json",
             media_type="application/json",
             about="everything, to be read by tidings again",
@@ -44,6 +47,7 @@ FORMATS: Mapping[str, Format] = {
         ),
         Format(
             name="json-schema",
+            title="JSON Schema",
             file="contract.schema.json",
             media_type="application/schema+json",
             about="JSON Schema 2020-12",
@@ -52,6 +56,7 @@ FORMATS: Mapping[str, Format] = {
         ),
         Format(
             name="asyncapi",
+            title="AsyncAPI",
             file="asyncapi.json",
             media_type="application/vnd.aai.asyncapi+json;version=3.0.0",
             about="AsyncAPI 3.0",
@@ -59,6 +64,7 @@ FORMATS: Mapping[str, Format] = {
         ),
         Format(
             name="typescript",
+            title="TypeScript",
             file="tidings.ts",
             media_type=_SOURCE,
             about="types and guards in one file",
@@ -66,6 +72,7 @@ FORMATS: Mapping[str, Format] = {
         ),
         Format(
             name="go",
+            title="Go",
             file="tidings.go",
             media_type=_SOURCE,
             about="types in one file",

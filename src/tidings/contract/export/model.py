@@ -8,16 +8,7 @@ from msgspec import Struct
 from tidings.contract.contract import Contract
 from tidings.contract.export.document import payload_schemas, text_of
 from tidings.contract.export.said import SAID
-from tidings.contract.export.shapes import (
-    Array,
-    Either,
-    Mapping,
-    Named,
-    Row,
-    Shape,
-    Structure,
-    shape_of,
-)
+from tidings.contract.export.shapes import Shape, named_in, shape_of
 from tidings.contract.payloads import ContractIdentity
 from tidings.contract.vocabulary import LEGACY_TYPES
 
@@ -123,23 +114,5 @@ def _definitions(wanted: list[str], schemas: dict[str, Any]) -> dict[str, Defini
         schema = schemas[name]
         about = " ".join(str(schema.get("description", "")).split("\n\n")[0].split())
         found[name] = Definition(name=name, shape=shape_of(schema), about=about)
-        waiting.extend(reversed(_named_in(found[name].shape)))
+        waiting.extend(reversed(named_in(found[name].shape)))
     return found
-
-
-def _named_in(shape: Shape) -> list[str]:
-    """Return the definitions that a shape refers to, in the order that they stand in."""
-    if isinstance(shape, Named):
-        return [shape.name]
-    parts: tuple[Shape, ...] = ()
-    if isinstance(shape, Structure):
-        parts = tuple(field.shape for field in shape.fields)
-    elif isinstance(shape, Either):
-        parts = shape.options
-    elif isinstance(shape, Row):
-        parts = shape.items
-    elif isinstance(shape, Array):
-        parts = (shape.items,)
-    elif isinstance(shape, Mapping):
-        parts = (shape.values,)
-    return [name for part in parts for name in _named_in(part)]

@@ -216,3 +216,21 @@ def without_null(shape: Shape) -> Shape:
     if isinstance(shape, Choice):
         return Choice(tuple(value for value in shape.values if value is not None))
     return shape
+
+
+def named_in(shape: Shape) -> list[str]:
+    """Return the definitions that a shape refers to, in the order that they stand in."""
+    if isinstance(shape, Named):
+        return [shape.name]
+    parts: tuple[Shape, ...] = ()
+    if isinstance(shape, Structure):
+        parts = tuple(field.shape for field in shape.fields)
+    elif isinstance(shape, Either):
+        parts = shape.options
+    elif isinstance(shape, Row):
+        parts = shape.items
+    elif isinstance(shape, Array):
+        parts = (shape.items,)
+    elif isinstance(shape, Mapping):
+        parts = (shape.values,)
+    return [name for part in parts for name in named_in(part)]

@@ -1,6 +1,7 @@
 """What a shape allows, in words."""
 
 import json
+from collections.abc import Callable
 
 from tidings.contract.export import shapes
 from tidings.contract.export.shapes import Bound, Shape
@@ -19,8 +20,13 @@ _FORMATS = {
 }
 
 
-def kind_of(shape: Shape) -> str:
-    """Return what kind of value a shape is, as a person would say it; a definition by its name."""
+def kind_of(shape: Shape, name: Callable[[str], str] = str) -> str:
+    """Return what kind of value a shape is, as a person would say it.
+
+    Args:
+        shape: The shape.
+        name: What to call a definition.
+    """
     match shape:
         case shapes.Text():
             return "text"
@@ -32,18 +38,18 @@ def kind_of(shape: Shape) -> str:
             return "null"
         case shapes.Anything():
             return "anything"
-        case shapes.Named(name):
-            return name
+        case shapes.Named(definition):
+            return name(definition)
         case shapes.Choice(values):
             return " or ".join(json.dumps(value, ensure_ascii=False) for value in values)
         case shapes.Either(options):
-            return " or ".join(dict.fromkeys(map(kind_of, options)))
+            return " or ".join(dict.fromkeys(kind_of(option, name) for option in options))
         case shapes.Array():
-            return f"array of {kind_of(shape.items)}"
+            return f"array of {kind_of(shape.items, name)}"
         case shapes.Row():
-            return f"array of {', '.join(map(kind_of, shape.items))}"
+            return f"array of {', '.join(kind_of(item, name) for item in shape.items)}"
         case shapes.Mapping():
-            return f"object of {kind_of(shape.values)}"
+            return f"object of {kind_of(shape.values, name)}"
         case shapes.Structure():
             return "object"
 

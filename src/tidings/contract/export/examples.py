@@ -1,0 +1,229 @@
+"""An example of each message: real ones for the contract's own events, made ones for an application's."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from tidings.contract.catalogue import BUILTIN
+from tidings.contract.contract import Contract
+from tidings.contract.export import shapes
+from tidings.contract.export.model import Message, Model
+from tidings.contract.export.shapes import Field, Shape, named_in
+
+_TEXTS = {
+    "date-time": "2025-07-30T12:00:00Z",
+    "date": "2025-07-30",
+    "time": "12:00:00Z",
+    "partial-time": "12:00:00",
+    "duration": "PT5M",
+    "uuid": "0197f3a6-3c1e-7d0c-9a51-2f6f0a1b4c5d",
+    "decimal": "12.50",
+    "base64": "dGlkaW5ncw==",
+}
+_TRIED = (
+    "text",
+    "a",
+    "A",
+    "ABC",
+    "abc",
+    "1",
+    "123",
+    "a-1",
+    "A1",
+    "2025-07-30",
+    "12:00",
+    "a@example.com",
+    "a.b",
+    "#0a0",
+)
+"""Texts that are tried where a pattern is asked for: what is found fits, what is not is left out."""
+_OWN_EXAMPLES: dict[str, dict[str, Any]] = {
+    "operation:start": {"operation_id": "op-42", "name": "nightly import", "total_steps": 3},
+    "operation:progress": {
+        "operation_id": "op-42",
+        "progress": 45.5,
+        "current_step": "parse",
+        "total_steps": 3,
+        "message": "4,550 of 10,000 rows",
+    },
+    "operation:log": {"operation_id": "op-42", "level": "warning", "message": "row 17 has no price"},
+    "operation:complete": {"operation_id": "op-42", "duration_ms": 81250, "result": {"rows": 10000}},
+    "operation:failed": {
+        "operation_id": "op-42",
+        "code": "source_unreachable",
+        "message": "the price feed did not answer",
+        "recoverable": True,
+        "hint": "Start it again in a few minutes.",
+    },
+    "operation:cancelled": {"operation_id": "op-42", "reason": "not needed any more", "cancelled_by": "ann"},
+    "operation:estimate": {"operation_id": "op-42", "rate": 1.2, "remaining_s": 45, "stalled": False},
+    "data:update": {"dataset": "prices", "version": 17, "records": 10000},
+    "data:processed": {"dataset": "prices", "records": 10000, "duration_ms": 950},
+    "data:error": {"dataset": "prices", "code": "bad_row", "message": "row 17 has no price", "recoverable": True},
+    "report:ready": {"report_id": "r-7", "name": "July", "url": "https://example.com/r-7.pdf", "format": "pdf"},
+    "system:status": {"status": "healthy", "uptime": 3600, "active_operations": 2, "metrics": {"cpu": 0.25}},
+    "system:alert": {
+        "severity": "warning",
+        "code": "disk_low",
+        "message": "2 GB are left on /var",
+        "recoverable": True,
+        "hint": "Make room, or shorten the retention.",
+    },
+    "system:metrics": {"source": "importer", "window_s": 60, "metrics": {"rows_per_s": 812.5}},
+    "license:expired": {"expired_at": "2025-07-30T00:00:00Z", "license_id": "l-1", "hint": "Renew it."},
+    "connection:established": {
+        "connection_id": "c-1f6b",
+        "contract": {"version": "2025-07-30", "hash": "sha256:9f0c"},
+        "position": "0badc0de:512",
+        "now": "2025-07-30T12:00:00Z",
+        "heartbeat_s": 20,
+        "channels": ["global", "operations", "data", "system"],
+        "auth": "none",
+    },
+    "connection:closed": {
+        "code": 4100,
+        "reason": "the hub is shutting down",
+        "reconnect": True,
+        "retry_after_ms": 1000,
+    },
+    "auth:required": {"methods": ["token"], "reason": "this hub asks for a token", "deadline_s": 10},
+    "auth:success": {"subject": "ann", "grants": ["read:operations"]},
+    "auth:failed": {"code": "token_expired", "message": "the token ended at noon", "recoverable": True},
+}
+_SAID_EXAMPLES: dict[str, dict[str, Any]] = {
+    "channel:subscribed": {"channels": ["operations/op-42"], "position": "0badc0de:512", "outcome": "snapshot"},
+    "channel:unsubscribed": {"channels": ["operations"]},
+    "channel:live": {"channels": ["operations/op-42"], "position": "0badc0de:519"},
+    "channel:gap": {"after": "0badc0de:17", "until": "0badc0de:480", "reason": "trimmed"},
+    "connection:error": {
+        "code": "unknown_type",
+        "message": "$.type: nothing is called 'operation:finish'",
+        "recoverable": False,
+        "hint": "Did you mean 'operation:failed'?",
+    },
+    "connection:notice": {
+        "code": "deprecated",
+        "message": "operation:error is deprecated",
+        "hint": "Publish operation:failed.",
+    },
+    "connection:pong": {"now": "2025-07-30T12:00:00Z"},
+    "connection:position": {"position": "0badc0de:519", "now": "2025-07-30T12:00:00Z"},
+    "event:accepted": {"position": "0badc0de:520", "attempt": 1},
+    "operation:cancel_outcome": {
+        "operation_id": "op-42",
+        "attempt": 1,
+        "outcome": "cancelled",
+        "state": "cancelled",
+    },
+    "producer:attached": {
+        "producer_id": "importer-7",
+        "lease_s": 30,
+        "operations": [{"operation_id": "op-42", "attempt": 1, "verdict": "held"}],
+    },
+}
+
+
+def example_of(contract: Contract, model: Model, message: Message) -> dict[str, Any]:
+    """Return a message of a type as a plain connection reads it."""
+    event = contract.events.get(message.type)
+    own = _SAID_EXAMPLES.get(message.type) if event is None else None
+    if event in BUILTIN:
+        own = _OWN_EXAMPLES[message.type]
+    envelope: dict[str, Any] = {
+        "type": message.type,
+        "timestamp": _TEXTS["date-time"],
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "data": own or _Examples(model).of_definition(message.payload),
+    }
+    if message.channel is not None:
+        envelope["channel"] = message.channel
+    return envelope
+
+
+class _Examples:
+    """Makes values that fit shapes."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._inside: list[str] = []
+        """The definitions that are being filled in: none of them again, or there would be no end."""
+
+    def of_definition(self, name: str) -> Any:
+        self._inside.append(name)
+        try:
+            return self.of(self._model.definitions[name].shape, name)
+        finally:
+            self._inside.pop()
+
+    def of(self, shape: Shape, name: str) -> Any:
+        """Return a value that fits; None where none was found, or null is all that does.
+
+        Args:
+            shape: What it is to fit.
+            name: What it is called, which texts and numbers are made of.
+        """
+        match shape:
+            case shapes.Text():
+                return _text(shape, name)
+            case shapes.Number():
+                return _number(shape)
+            case shapes.Flag():
+                return True
+            case shapes.Choice(values):
+                return values[0]
+            case shapes.Named(definition):
+                return self.of_definition(definition)
+            case shapes.Either(options):
+                return self.of(options[0], name)
+            case shapes.Array():
+                again = any(each in self._inside for each in named_in(shape.items))
+                return [] if again else [self.of(shape.items, name)] * (shape.shortest or 1)
+            case shapes.Row():
+                return [self.of(item, name) for item in shape.items]
+            case shapes.Mapping():
+                return {f"{_text(shape.names or shapes.Text(), 'name')}": self.of(shape.values, "value")}
+            case shapes.Structure(fields=fields):
+                return self._structure(fields)
+        return None
+
+    def _structure(self, fields: tuple[Field, ...]) -> dict[str, Any]:
+        made = {}
+        for field in fields:
+            if not field.required and any(name in self._inside for name in named_in(field.shape)):
+                continue
+            value = field.examples[0] if field.examples else _default(field)
+            if value is None:
+                value = self.of(shapes.without_null(field.shape), field.name)
+            if value is not None or field.required:
+                made[field.name] = value
+        return made
+
+
+def _default(field: Field) -> Any:
+    return None if field.default is msgspec.UNSET or not field.default else field.default
+
+
+def _text(text: shapes.Text, name: str) -> str | None:
+    shortest, longest = text.shortest or 0, text.longest
+    if text.format in _TEXTS:
+        return _TEXTS[text.format]
+    if text.pattern is not None:
+        found = re.compile(text.pattern)
+        fits = [each for each in _TRIED if found.search(each) and shortest <= len(each) <= (longest or len(each))]
+        return fits[0] if fits else None
+    made = f"{name.removesuffix('_id')}-1" if name.endswith("_id") else name.replace("_", " ")
+    made = "https://example.com/" if name.endswith("url") else made
+    return made[:longest].ljust(shortest, "x")
+
+
+def _number(number: shapes.Number) -> int | float:
+    step = number.multiple_of or (1 if number.whole else 0.5)
+    least = max((bound for bound in (number.least, number.above) if bound is not None), default=None)
+    most = min((bound for bound in (number.most, number.below) if bound is not None), default=None)
+    start = step if least is None or least < step else (least // step) * step
+    if (number.least is not None and start < number.least) or (number.above is not None and start <= number.above):
+        start += step
+    if most is not None and start >= most:
+        start = most if number.below is None or most < number.below else (most + (least or most - 2 * step)) / 2
+    return int(start) if number.whole else start
