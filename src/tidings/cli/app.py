@@ -12,6 +12,9 @@ from tidings.cli.operation.command import operation
 from tidings.cli.operations.command import EPILOG as OPERATIONS_CODES
 from tidings.cli.operations.command import operations
 from tidings.cli.publish.command import publish
+from tidings.cli.record.command import record
+from tidings.cli.relay.command import relay
+from tidings.cli.replay.command import replay
 from tidings.cli.running import CONTEXT, run
 from tidings.cli.serve.command import serve
 from tidings.cli.wait.command import EPILOG as WAIT_CODES
@@ -35,6 +38,9 @@ app.add_typer(operation)
 app.command(epilog=WAIT_CODES)(wait)
 app.command(epilog=CANCEL_CODES)(cancel)
 app.command()(flush)
+app.command()(relay)
+app.command()(record)
+app.command()(replay)
 app.command()(doctor)
 app.add_typer(contract)
 app.add_typer(log)

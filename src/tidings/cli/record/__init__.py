@@ -1,0 +1,1 @@
+"""`tidings record`: what a connection sees, into a file."""

@@ -1,0 +1,118 @@
+"""The command `tidings record`."""
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tidings.cli.durations import read_duration
+from tidings.cli.failure import FAILED, write_lines
+from tidings.cli.target import TokenOption, UrlOption
+
+if TYPE_CHECKING:
+    from tidings.cli.record.session import RecordRequest
+    from tidings.cli.record.sink import Sink
+
+_LONGEST_S = 365 * 86_400.0
+
+
+def record(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="operations, operations/op-42, operations/acme.*, … Default: everything.",
+            show_default=False,
+        ),
+    ] = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="Compressed where it ends with .gz; - is stdout."),
+    ] = "-",
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SINCE", help="snapshot, now, first, or a position. Default: snapshot.", show_default=False
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="End after so long. Default: at Ctrl-C.", show_default=False),
+    ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="What a connection without tidings.v1 sees, a browser's or another service's."),
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a hub that is not there yet.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write what a connection sees to a file: one envelope a line, with the time of its receipt.
+
+    Ctrl-C ends it in order, with exit code 0. `tidings replay` plays it.
+    """
+    from tidings.cli.record.session import RecordRequest
+    from tidings.cli.record.sink import open_sink
+    from tidings.client.options import LinkOptions, read_token
+    from tidings.client.url import hub_url
+    from tidings.contract.contract import Contract
+    from tidings.contract.paths import parse_paths
+    from tidings.contract.positions import SNAPSHOT, parse_since
+
+    for_s = None if duration is None else read_duration("for", duration, 0.0, _LONGEST_S)
+    if since is None:
+        since = "" if plain else SNAPSHOT  # a service that is no hub gets no parameter that it may not know
+    if since:
+        parse_since(since)
+    if paths and not plain:
+        parse_paths(paths, Contract().channels)
+    request = RecordRequest(
+        url=hub_url(url),
+        link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=wait),
+        paths=tuple(paths or ()),
+        since=since,
+        plain=plain,
+    )
+    sink = open_sink(output, force=force)
+    if not asyncio.run(_record(request, sink, output, for_s)):
+        raise typer.Exit(FAILED)
+
+
+async def _record(request: "RecordRequest", sink: "Sink", output: str, for_s: float | None) -> bool:
+    from tidings.cli.record.figures import final_figures, short_figures
+    from tidings.cli.record.plain import PlainRecording
+    from tidings.cli.record.session import Recorder, record_v1
+    from tidings.cli.record.sink import SinkFailed
+    from tidings.cli.status_line import StatusLine
+    from tidings.cli.stopping import stop_signals
+
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    line = StatusLine(lambda: short_figures(recorder, output, loop.time() - began))
+    recorder = Recorder(request, sink, line.say)
+    failure: SinkFailed | None = None
+    try:
+        with line, stop_signals() as stop:
+            if for_s is not None:
+                loop.call_later(for_s, stop.set)
+            if request.plain:
+                await PlainRecording(recorder).run(stop)
+            else:
+                await record_v1(recorder, stop)
+    except SinkFailed as failed:
+        failure = failed
+    finally:
+        try:
+            sink.close()
+        except SinkFailed as failed:
+            failure = failure or failed
+        write_lines(final_figures(recorder, output))
+    if failure is not None and not failure.reader_gone:
+        write_lines(
+            f"error: cannot write {output}: {failure}",
+            f"hint: What was written stays, {sink.lines:,} whole lines. Make room, and record into another file.",
+        )
+        return False
+    return True

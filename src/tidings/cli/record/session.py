@@ -1,0 +1,144 @@
+"""One recording from its first connection to its end."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+from msgspec import Struct
+
+from tidings.cli.record.lines import Header, envelope_line, header_line, shown_url
+from tidings.cli.record.sink import Sink
+from tidings.cli.watch.pipe import v1_envelope
+from tidings.client.client import connect
+from tidings.client.items import Gap, Item, ReceivedEvent
+from tidings.client.options import LinkOptions
+from tidings.client.state import State, Status
+from tidings.client.watch import Watch
+from tidings.contract.payloads import ContractIdentity
+from tidings.contract.timestamps import from_nanoseconds
+from tidings.version import __version__
+
+FLUSH_S = 1.0
+"""Between flushes of what came since."""
+
+Say = Callable[[str, str], None]
+
+
+class RecordRequest(Struct, frozen=True, kw_only=True):
+    """What to record."""
+
+    url: str
+    """In full."""
+    link: LinkOptions
+    paths: tuple[str, ...]
+    since: str
+    plain: bool
+
+
+class Recorder:
+    """Writes what comes, and counts it.
+
+    Args:
+        request: What to record.
+        sink: Where to.
+        say: Tells a person how the connection stands.
+    """
+
+    def __init__(self, request: RecordRequest, sink: Sink, say: Say) -> None:
+        self.events = 0
+        self.gaps = 0
+        self.invalid = 0
+        """What came and was no envelope; only of plain connections."""
+        self.state = "connecting"
+        self.sink = sink
+        self.request = request
+        self.say = say
+
+    def write_header(self, contract: ContractIdentity | None) -> None:
+        """Write the header of a recording that begins, or goes on with another contract."""
+        request = self.request
+        header = Header(
+            program=f"tidings {__version__}",
+            url=shown_url(request.url),
+            contract=contract,
+            paths=list(request.paths) or ["*"],
+            since=request.since,
+            plain=request.plain,
+        )
+        self.sink.write([header_line(header, timestamp=now_text(), trace_id=secrets.token_hex(16))])
+
+    def write(self, envelopes: Iterable[bytes]) -> None:
+        """Write envelopes that were received just now."""
+        received = now_text()
+        self.sink.write([envelope_line(envelope, received) for envelope in envelopes])
+
+
+async def record_v1(recorder: Recorder, stop: asyncio.Event) -> None:
+    """Record what a `tidings.v1` connection sees, over reconnects, until `stop`.
+
+    Raises:
+        ClientError: There is no hub, or it ended the watch for good.
+        ContractError: A path or `since` is refused.
+        SinkFailed: It cannot be written.
+    """
+    request = recorder.request
+    async with connect(request.url, options=request.link) as client:
+        watch = client.watch(
+            *request.paths, since=request.since, notices=True, on_change=lambda status: _changed(recorder, status)
+        )
+        link = watch.link
+        stopping = asyncio.create_task(_stop(stop, link.cancel))
+        try:
+            contract: ContractIdentity | None = None
+            while batch := await _with_flushes(recorder.sink, watch.take_batch()):
+                established = link.session.established
+                if established is not None and established.contract != contract:
+                    contract = established.contract
+                    recorder.write_header(contract)
+                _write_batch(recorder, watch, batch)
+            if contract is None and (established := link.session.established) is not None:
+                recorder.write_header(established.contract)  # of a recording without events
+        finally:
+            stopping.cancel()
+
+
+async def _stop(stop: asyncio.Event, end: Callable[[], None]) -> None:
+    await stop.wait()
+    end()
+
+
+async def _with_flushes(sink: Sink, taking: "Awaitable[list[Item]]") -> list[Item]:
+    """Return what comes, and flush while nothing does."""
+    task = asyncio.ensure_future(taking)
+    try:
+        while True:
+            done, _ = await asyncio.wait([task], timeout=FLUSH_S)
+            if done:
+                return task.result()
+            sink.flush()
+    finally:
+        task.cancel()
+
+
+def _write_batch(recorder: Recorder, watch: Watch[Item], batch: list[Item]) -> None:
+    timestamp, trace_id = now_text(), secrets.token_hex(16)
+    recorder.write(v1_envelope(item, timestamp=timestamp, trace_id=trace_id) for item in batch)
+    for item in batch:
+        if isinstance(item, ReceivedEvent):
+            recorder.events += 1
+        elif isinstance(item, Gap):
+            recorder.gaps += 1
+            until = item.until or "an unknown position"
+            recorder.say(f"gap: what was between {item.after} and {until} is missing ({item.reason})", "")
+
+
+def _changed(recorder: Recorder, status: Status) -> None:
+    before, recorder.state = recorder.state, str(status.state)
+    if status.state is State.CONNECTING and status.error is not None and before != State.CONNECTING:
+        recorder.say(f"{status.error}; recording goes on when it is there again", "")
+
+
+def now_text() -> str:
+    """Return this machine's clock as a canonical timestamp."""
+    return from_nanoseconds(time.time_ns())

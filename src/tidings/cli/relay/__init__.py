@@ -1,0 +1,1 @@
+"""`tidings relay`: what another service says, into a hub."""

@@ -1,0 +1,1 @@
+"""`tidings replay`: a recording, into a hub."""

@@ -1,0 +1,83 @@
+"""The command `tidings replay`."""
+
+import asyncio
+import os
+from typing import Annotated
+
+import typer
+
+from tidings.cli.contract.command import ContractOption, chosen_contract
+from tidings.cli.durations import read_duration
+from tidings.cli.failure import FAILED
+from tidings.cli.target import TokenOption, ToOption
+from tidings.exceptions import ConfigError
+
+_LONGEST_S = 365 * 86_400.0
+_MOMENTS = ("received", "timestamp")
+
+
+def replay(
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="What `tidings record` wrote, .gz or not; - is stdin.", show_default=False),
+    ],
+    to: ToOption = None,
+    token: TokenOption = None,
+    speed: Annotated[str, typer.Option(metavar="SPEED", help="1 is as it was, 10 ten times as fast, or max.")] = "1",
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Leave out what was before: 1m30s, or a time.", show_default=False),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--until", metavar="TIME", help="Leave out what was from then on.", show_default=False),
+    ] = None,
+    max_pause: Annotated[
+        str | None,
+        typer.Option("--max-pause", metavar="TIME", help="Shorten longer pauses of the recording.", show_default=False),
+    ] = None,
+    by: Annotated[str, typer.Option(metavar="MOMENT", help="What spaces the events: received or timestamp.")] = (
+        "received"
+    ),
+    new_ids: Annotated[
+        bool, typer.Option("--new-ids", help="Play as new operations, traces and events: again and again.")
+    ] = False,
+    keep_timestamps: Annotated[
+        bool, typer.Option("--keep-timestamps", help="Events say when they were recorded, not when they are played.")
+    ] = False,
+    spec: ContractOption = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a hub that is not there yet.")] = False,
+) -> None:
+    """Play a recording into a hub.
+
+    Without --new-ids a recording is stored once, however often it is played. Exit code 0 when the hub has everything,
+    1 when it refused something or a line is no envelope, 2 when this is no recording.
+    """
+    from tidings.cli.replay.player import ReplayRequest
+    from tidings.cli.replay.reading import open_recording
+    from tidings.cli.replay.selection import survey
+    from tidings.cli.replay.session import run_replay
+    from tidings.cli.replay.tempo import read_bound, read_speed
+    from tidings.client.options import LinkOptions, read_token
+    from tidings.client.url import hub_url
+
+    if by not in _MOMENTS:
+        raise ConfigError(
+            f"--by: {by[:40]!r} is neither", option="by", source="argument", hint=f"Write {' or '.join(_MOMENTS)}."
+        )
+    request = ReplayRequest(
+        file=file,
+        url=hub_url(to),
+        link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=wait),
+        speed=read_speed(speed),
+        max_pause_s=None if max_pause is None else read_duration("max-pause", max_pause, 0.0, _LONGEST_S),
+        new_ids=new_ids,
+        keep_timestamps=keep_timestamps,
+    )
+    contract = chosen_contract(spec)
+    first = None if begin is None else read_bound("from", begin)
+    last = None if end is None else read_bound("until", end)
+    with open_recording(file) as recording:
+        known = survey(recording, contract, by_timestamp=by == "timestamp", begin=first, end=last)
+        if not asyncio.run(run_replay(request, recording, known, contract)):
+            raise typer.Exit(FAILED)

@@ -1,0 +1,235 @@
+"""Playing a recording into a hub."""
+
+import asyncio
+import time
+from typing import BinaryIO
+
+from msgspec import Raw, Struct, structs
+
+from tidings.cli.record.lines import HEADER_TYPE, RecordedEnvelope
+from tidings.cli.replay.identity import KeptIds, NewIds
+from tidings.cli.replay.reading import Broken, moment_of, read_lines
+from tidings.cli.replay.selection import Survey, is_hubs_own
+from tidings.cli.replay.tempo import Tempo
+from tidings.client.drafts import new_event_id
+from tidings.client.options import LinkOptions
+from tidings.client.publications import Draft
+from tidings.client.reading import event_key, event_type
+from tidings.client.state import State, Status
+from tidings.contract.codes import error_data
+from tidings.contract.commands import Accepted
+from tidings.contract.contract import Contract
+from tidings.contract.envelope import Envelope
+from tidings.contract.life import ASKS, ENDS
+from tidings.exceptions import CommandRefused, ContractError, InvalidTimestamp, OperationFinished, PayloadTooLarge
+from tidings.producer.queue import OutboxLimits, Rank
+from tidings.relay.delivery import Delivery
+from tidings.relay.intake import check_size
+from tidings.relay.remarks import Remarks, Say
+
+_MOST_LEFT = 1_000
+"""Events on their way: what one connection may have unacknowledged (CONTRACT §6)."""
+_LIMITS = OutboxLimits(events=2 * _MOST_LEFT, bytes=256 << 20)
+"""Of the queue behind it, which holds every event that waits, the largest included: nothing is conflated or shed."""
+
+
+class ReplayRequest(Struct, frozen=True, kw_only=True):
+    """How a recording is played."""
+
+    file: str
+    """As it was named."""
+    url: str
+    """The hub's, in full."""
+    link: LinkOptions
+    speed: float | None
+    """How much faster than it was; None is as fast as the hub takes it."""
+    max_pause_s: float | None
+    """Seconds of recorded time that a pause lasts at most; None is as long as it was."""
+    new_ids: bool
+    """Whether operations, traces and events are new ones."""
+    keep_timestamps: bool
+    """Whether events say when they were recorded, rather than when they are played."""
+
+
+class Played(Struct, kw_only=True):
+    """A playing's figures."""
+
+    sent: int = 0
+    """Events that were given to the hub."""
+    stored: int = 0
+    known: int = 0
+    """Events that were in its log already."""
+    refused: int = 0
+    hubs_own: int = 0
+    """What only a hub says: not played."""
+    broken: int = 0
+    """Lines that are no envelopes."""
+    cut: bool = False
+    """Whether the recording ends in the middle of a line."""
+
+
+class Player:
+    """One playing of one recording.
+
+    Args:
+        request: How.
+        recording: See `open_recording`.
+        survey: What of it is played.
+        contract: What is known of event types.
+        say: Tells a person what is wrong, once a kind.
+    """
+
+    def __init__(
+        self, request: ReplayRequest, recording: BinaryIO, survey: Survey, *, contract: Contract, say: Say
+    ) -> None:
+        self.played = Played()
+        self.open: set[str] = set()
+        """Operations that were begun and not ended."""
+        self._recording = recording
+        self._survey = survey
+        self._contract = contract
+        self._request = request
+        self._tempo = self._new_tempo()
+        self._ids: KeptIds | NewIds = NewIds() if request.new_ids else KeptIds()
+        self._say = say
+        self._remarks = Remarks(say)
+        self._away = False
+        self._delivery = Delivery(
+            request.url,
+            request.link,
+            on_settled=self._settled,
+            contract=contract,
+            limits=_LIMITS,
+            on_change=self._changed,
+            on_held_up=self._held_up,
+        )
+
+    async def run(self) -> None:
+        """Play everything, and return when the hub has said of each event what became of it.
+
+        Raises:
+            ClientError: There is no hub, or it ended the connection for good.
+        """
+        sending = asyncio.create_task(self._delivery.run(), name="tidings replay sender")
+        playing = asyncio.create_task(self._play(), name="tidings replay")
+        try:
+            await asyncio.wait([sending, playing], return_when=asyncio.FIRST_COMPLETED)
+            (sending if sending.done() else playing).result()
+        finally:
+            for task in (playing, sending):
+                task.cancel()
+            await asyncio.wait([playing, sending])
+            await self._delivery.aclose()
+
+    async def _play(self) -> None:
+        await self._delivery.publisher.wait_live()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self._tempo = self._new_tempo()
+        for line in read_lines(self._recording):
+            if isinstance(line, Broken):
+                self._note_broken(line)
+                continue
+            envelope = line.envelope
+            moment_ns = moment_of(envelope, by_timestamp=self._survey.selection.by_timestamp)
+            if envelope.type == HEADER_TYPE or not self._survey.selection.holds(moment_ns):
+                continue
+            if is_hubs_own(self._contract, envelope):
+                self.played.hubs_own += 1
+                continue
+            delay_s = began + self._tempo.due_s(moment_ns) - loop.time()
+            if delay_s > 0:
+                await asyncio.sleep(delay_s)
+            await self._delivery.wait_below(_MOST_LEFT)
+            self._publish(line.number, envelope)
+        await self._delivery.wait_below(1)
+
+    def _new_tempo(self) -> Tempo:
+        request = self._request
+        return Tempo(
+            speed=request.speed,
+            max_pause_s=request.max_pause_s,
+            start_ns=time.time_ns(),
+            end_ns=self._survey.newest_ns,
+        )
+
+    def _publish(self, number: int, envelope: RecordedEnvelope) -> None:
+        played = self.played
+        played.sent += 1
+        data = self._ids.data(envelope.type, b"" + envelope.data)
+        envelope = structs.replace(envelope, data=Raw(data))
+        try:
+            check_size(envelope)
+        except PayloadTooLarge as error:
+            played.refused += 1
+            self._remarks.once(f"too large {envelope.type}", f"line {number}: {error}", error_data(error).hint or "")
+            return
+        self._note_life(envelope, data)
+        self._delivery.put(
+            Draft(
+                type=envelope.type,
+                data=Raw(data),
+                timestamp=self._timestamp(envelope.timestamp),
+                event_id=self._ids.event_id(envelope) or new_event_id(time.time_ns()),
+                trace_id=self._ids.trace_id(envelope.trace_id) if envelope.trace_id else None,
+                channel=envelope.channel or None,
+            ),
+            Rank.DURABLE,
+            None,
+        )
+
+    def _timestamp(self, timestamp: str | None) -> str:
+        if not timestamp or self._request.keep_timestamps:
+            return timestamp or ""
+        try:
+            return self._tempo.shifted(timestamp)
+        except InvalidTimestamp:
+            return timestamp  # the hub says what is wrong with it
+
+    def _note_life(self, envelope: Envelope, data: bytes) -> None:
+        ask = ASKS.get(envelope.type)
+        row = event_type(self._contract, envelope.type)
+        if ask is None or row is None:
+            return
+        try:
+            key = event_key(row, self._contract.decode(envelope.type, data))
+        except ContractError:
+            return
+        if key is not None and ask in ENDS:
+            self.open.discard(key)
+        elif key is not None:
+            self.open.add(key)
+
+    def _note_broken(self, line: Broken) -> None:
+        if line.last:
+            self.played.cut = True
+            self._say(f"line {line.number} is cut: what recorded this was killed, or is still at it", "")
+            return
+        self.played.broken += 1
+        self._remarks.once("broken", f"line {line.number} is no envelope, left out: {line.fault}", "")
+
+    def _settled(self, draft: Draft, result: Accepted | CommandRefused) -> None:
+        played = self.played
+        if isinstance(result, Accepted):
+            played.known += bool(result.duplicate)
+            played.stored += not result.duplicate
+            return
+        played.refused += 1
+        hint = error_data(result).hint or ""
+        if result.refusal == OperationFinished.code and isinstance(self._ids, KeptIds):
+            hint = "These operations have ended in this hub: --new-ids plays them as new ones."
+        self._remarks.once(
+            f"refused {result.refusal} {draft.type[:80]}",
+            f"the hub refuses {draft.type[:80]}: {result} ({result.refusal})",
+            hint,
+        )
+
+    def _held_up(self, error: CommandRefused) -> None:
+        self._remarks.once(f"held up {error.refusal}", f"the hub cannot take events now: {error}", error.hint)
+
+    def _changed(self, status: Status) -> None:
+        if status.state is State.LIVE:
+            self._away = False
+        elif status.state is State.CONNECTING and status.error is not None and not self._away:
+            self._away = True
+            self._say(f"{status.error}; playing goes on when it is there again", "")

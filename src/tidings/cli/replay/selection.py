@@ -1,0 +1,122 @@
+"""Which envelopes of a recording are played, and what is known of it before it is."""
+
+from typing import BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+from tidings.cli.record.lines import HEADER_TYPE, RecordedEnvelope
+from tidings.cli.replay.reading import Broken, Line, moment_of, read_lines
+from tidings.cli.replay.tempo import Bound
+from tidings.client.reading import event_type
+from tidings.contract.contract import Contract
+from tidings.contract.timestamps import nanoseconds
+from tidings.contract.vocabulary import MessageType
+from tidings.exceptions import InvalidTimestamp
+from tidings.relay.intake import DIRECT_DOMAINS
+
+HUB = "tidings"
+"""How a hub names itself as the source of its own status, figures and alerts."""
+
+
+class _Named(Struct):
+    source: str | None = None
+    alert_id: str | None = None
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
+_OWN_TYPES = frozenset({MessageType.SYSTEM_STATUS, MessageType.SYSTEM_METRICS, MessageType.SYSTEM_ALERT})
+
+
+def is_hubs_own(contract: Contract, envelope: RecordedEnvelope) -> bool:
+    """Return whether only a hub says this, or said it of itself: the hub that is played to says its own."""
+    if envelope.type.partition(":")[0] in DIRECT_DOMAINS:
+        return True
+    row = event_type(contract, envelope.type)
+    if row is not None and not row.publishable:
+        return True
+    if envelope.type not in _OWN_TYPES:
+        return False
+    try:
+        named = _decode_named(envelope.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return named.source == HUB or (named.alert_id or "").startswith(f"{HUB}:")
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """What of a recording is played.
+
+    `from_ns` and `until_ns` are moments of the recording; None is its beginning, and its end.
+    """
+
+    by_timestamp: bool
+    from_ns: int | None
+    until_ns: int | None
+
+    def holds(self, moment_ns: int | None) -> bool:
+        """Return whether an envelope of this moment is played; one without a moment is."""
+        if moment_ns is None:
+            return True
+        return (self.from_ns is None or moment_ns >= self.from_ns) and (
+            self.until_ns is None or moment_ns < self.until_ns
+        )
+
+
+class Survey(Struct, frozen=True, kw_only=True):
+    """What is known of a recording before it is played."""
+
+    selection: Selection
+    events: int
+    """How many are played."""
+    newest_ns: int
+    """The last timestamp among them; 0 where there is none."""
+
+
+def survey(
+    recording: BinaryIO, contract: Contract, *, by_timestamp: bool, begin: Bound | None, end: Bound | None
+) -> Survey:
+    """Read a recording once, and return what is to be played of it.
+
+    Args:
+        recording: See `open_recording`.
+        contract: What is known of event types.
+        by_timestamp: See `moment_of`.
+        begin: The first moment that is played; None is the beginning.
+        end: The first that is not; None is none.
+
+    Raises:
+        ConfigError: It is no recording.
+    """
+    first_ns: int | None = None
+    selection = Selection(by_timestamp=by_timestamp, from_ns=None, until_ns=None)
+    events = newest_ns = 0
+    for line in read_lines(recording):
+        if isinstance(line, Broken):
+            continue
+        moment_ns = moment_of(line.envelope, by_timestamp=by_timestamp)
+        if first_ns is None and moment_ns is not None and (not by_timestamp or line.envelope.type != HEADER_TYPE):
+            first_ns = moment_ns
+            selection = Selection(
+                by_timestamp=by_timestamp,
+                from_ns=None if begin is None else begin.moment_ns(first_ns),
+                until_ns=None if end is None else end.moment_ns(first_ns),
+            )
+        if is_played(line, contract, selection, moment_ns):
+            events += 1
+            newest_ns = max(newest_ns, _timestamp_ns(line.envelope))
+    return Survey(selection=selection, events=events, newest_ns=newest_ns)
+
+
+def is_played(line: Line, contract: Contract, selection: Selection, moment_ns: int | None) -> bool:
+    """Return whether the envelope of a line, whose moment is `moment_ns`, is published."""
+    if line.envelope.type == HEADER_TYPE or not selection.holds(moment_ns):
+        return False
+    return not is_hubs_own(contract, line.envelope)
+
+
+def _timestamp_ns(envelope: RecordedEnvelope) -> int:
+    try:
+        return nanoseconds(envelope.timestamp) if envelope.timestamp else 0
+    except InvalidTimestamp:
+        return 0

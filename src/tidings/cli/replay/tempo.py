@@ -1,0 +1,111 @@
+"""When each event of a recording is played, and what time it says it is."""
+
+import re
+
+from msgspec import Struct
+
+from tidings.cli.units import parse_duration
+from tidings.contract.timestamps import from_nanoseconds, nanoseconds
+from tidings.exceptions import ConfigError, InvalidTimestamp
+
+MAX = "max"
+_NS = 1_000_000_000
+_SPEED = re.compile(r"(\d+(?:\.\d+)?)x?", re.ASCII)
+
+
+class Tempo:
+    """How recorded time becomes the time of playing. Pure: moments in, moments out.
+
+    Args:
+        speed: How much faster; None is as fast as the hub takes it.
+        max_pause_s: Seconds of recorded time that a pause lasts at most; None is as long as it was.
+        start_ns: When playing begins, nanoseconds since 1970.
+        end_ns: The last moment of what is played, recorded time: with no speed, it becomes `start_ns`.
+    """
+
+    def __init__(self, *, speed: float | None, max_pause_s: float | None, start_ns: int, end_ns: int) -> None:
+        self._speed = speed
+        self._max_pause_ns = None if max_pause_s is None else round(max_pause_s * _NS)
+        self._start_ns = start_ns
+        self._end_ns = end_ns
+        self._last_ns: int | None = None
+        self._due_ns = 0
+
+    def due_s(self, moment_ns: int | None) -> float:
+        """Return when an event of this recorded moment is played, in seconds since the beginning.
+
+        Never earlier than the one before it; one that names no moment comes with the one before.
+        """
+        if moment_ns is not None:
+            if self._last_ns is not None and moment_ns > self._last_ns and self._speed is not None:
+                pause_ns = moment_ns - self._last_ns
+                if self._max_pause_ns is not None:
+                    pause_ns = min(pause_ns, self._max_pause_ns)
+                self._due_ns += round(pause_ns / self._speed)
+            self._last_ns = moment_ns if self._last_ns is None else max(self._last_ns, moment_ns)
+        return self._due_ns / _NS
+
+    def shifted(self, timestamp: str) -> str:
+        """Return what the timestamp of the event is that `due_s` was asked about last.
+
+        At a speed, it lies as long before the event is played as it lay before it was received, sped up alike. Without
+        one, all keep their distances, and the last moment of the recording is now. It never lies in the future.
+
+        Raises:
+            InvalidTimestamp: It is none.
+        """
+        at_ns = nanoseconds(timestamp)
+        if self._speed is None:
+            return from_nanoseconds(min(self._start_ns, self._start_ns - self._end_ns + at_ns))
+        played_ns = self._start_ns + self._due_ns
+        last_ns = at_ns if self._last_ns is None else self._last_ns
+        return from_nanoseconds(min(played_ns, played_ns - round((last_ns - at_ns) / self._speed)))
+
+
+class Bound(Struct, frozen=True):
+    """A moment in a recording: so long after its beginning, or a time of its own."""
+
+    offset_ns: int | None
+    at_ns: int | None
+
+    def moment_ns(self, first_ns: int) -> int:
+        """Return it as nanoseconds since 1970, in a recording whose first moment is `first_ns`."""
+        return first_ns + (self.offset_ns or 0) if self.at_ns is None else self.at_ns
+
+
+def read_speed(text: str) -> float | None:
+    """Return how much faster a recording is played; None where it is as fast as can be.
+
+    Raises:
+        ConfigError: It is no speed.
+    """
+    match = _SPEED.fullmatch(text.strip())
+    speed = float(match[1]) if match else 0.0
+    if text.strip() == MAX:
+        return None
+    if not 0.001 <= speed <= 1_000_000:
+        raise ConfigError(
+            f"--speed: {text[:40]!r} is no speed", option="speed", source="argument", hint="Write 1, 10, 0.5 or max."
+        )
+    return speed
+
+
+def read_bound(option: str, text: str) -> Bound:
+    """Return the moment that an option names: `90s` after the beginning, or `2025-07-30T12:00:00Z`.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    try:
+        return Bound(None, nanoseconds(text))
+    except InvalidTimestamp:
+        pass
+    try:
+        return Bound(round(parse_duration(text) * _NS), None)
+    except ValueError as cause:
+        raise ConfigError(
+            f"--{option}: {text[:40]!r} is neither a time nor a duration",
+            option=option,
+            source="argument",
+            hint="Write 1m30s, counted from the beginning, or a time like 2025-07-30T12:00:00Z.",
+        ) from cause

@@ -1,0 +1,60 @@
+"""One line on stderr that is kept up to date, where stderr is a terminal."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from tidings.cli.failure import write_lines
+
+_FRAMES_PER_S = 4
+
+
+class StatusLine:
+    """A line below what is told; on anything but a terminal there is none, and the telling goes on.
+
+    Args:
+        text: Returns it, whenever it is drawn; called on another thread, too.
+    """
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        console = Console(stderr=True, highlight=False)
+
+        def draw() -> Text:
+            return Text(text(), style="dim", no_wrap=True, overflow="ellipsis")
+
+        self._live = (
+            Live(
+                get_renderable=draw,
+                console=console,
+                refresh_per_second=_FRAMES_PER_S,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            if console.is_terminal and not console.is_dumb_terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str, hint: str = "") -> None:
+        """Tell a sentence, and how to help it, above the line."""
+        lines = [text, *([f"hint: {hint}"] if hint else [])]
+        if self._live is None:
+            write_lines(*lines)
+            return
+        for line in lines:
+            self._live.console.print(Text(line), soft_wrap=True)

@@ -1,0 +1,192 @@
+"""Another service's WebSocket: read as a browser reads it, and connected again and again."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
+
+from tidings.client.reconnect import Backoff, Reconnect
+from tidings.client.url import authority, is_loopback
+from tidings.exceptions import ConfigError, HubUnreachable
+
+_MAX_SIZE = 16 << 20
+"""Bytes of one message: a slow moment's queue in one frame."""
+_OPEN_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 1.0
+_SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+_KEEPALIVE: Sequence[tuple[int, str, int]] = (
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 30),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+)
+"""A service whose machine is gone is noticed after a minute of silence. The kernel asks, not WebSocket pings: servers
+that never read would not answer those."""
+
+logger = logging.getLogger(__name__)
+
+
+class SourceStatus(Struct, frozen=True, kw_only=True):
+    """Where the connection to a service stands."""
+
+    connected: bool
+    error: str = ""
+    """Why there is none; "" before the first attempt has failed, and while there is one."""
+    retry_s: float = 0.0
+    """Seconds until the next attempt."""
+
+
+class SourceGone(HubUnreachable):
+    """A service was away for longer than anyone wanted to wait."""
+
+
+class PlainSource:
+    """A service's messages, over any number of connections.
+
+    No subprotocol is offered, nothing is sent, text and binary messages are the same.
+
+    Args:
+        url: Where it is, as `source_url` returns it.
+        deliver: Called with each message.
+        on_change: Called when a connection is there, or is not.
+        headers: Sent with the handshake.
+        give_up_s: After so long without a connection it ends; None is never.
+        reconnect: How soon a lost connection is tried again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        deliver: Callable[[bytes], None],
+        *,
+        on_change: Callable[[SourceStatus], None] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        give_up_s: float | None = None,
+        reconnect: Reconnect = Reconnect(),  # noqa: B008 -- frozen
+    ) -> None:
+        self.connections = 0
+        """Connections that came to be: one more than the reconnects."""
+        self.status = SourceStatus(connected=False)
+        self._url = url
+        self._deliver = deliver
+        self._on_change = on_change
+        self._headers = list(headers)
+        self._give_up_s = give_up_s
+        self._backoff = Backoff(reconnect, random.random)
+
+    async def run(self) -> None:
+        """Read until it is cancelled.
+
+        Raises:
+            SourceGone: The service was away for `give_up_s`.
+        """
+        loop = asyncio.get_running_loop()
+        away_since = loop.time()
+        while True:
+            began: float | None = None
+            try:
+                socket = await self._open()
+                began = loop.time()
+                self.connections += 1
+                self._change(SourceStatus(connected=True))
+                error = await self._read(socket)
+            except (OSError, TimeoutError, InvalidHandshake, InvalidProxy, InvalidURI) as failure:
+                error = _explain(failure, self._url)
+            lasted_s = 0.0 if began is None else loop.time() - began
+            if began is not None:
+                away_since = loop.time()
+            if self._give_up_s is not None and loop.time() - away_since >= self._give_up_s:
+                raise SourceGone(error, hint="Start the service, or correct its URL; --give-up says how long to wait.")
+            delay_s = self._backoff.next_delay(lasted_s=lasted_s)
+            logger.info("%s; connecting again in %.2f s", error, delay_s)
+            self._change(SourceStatus(connected=False, error=error, retry_s=delay_s))
+            await asyncio.sleep(delay_s)
+
+    async def _open(self) -> ClientConnection:
+        # Unmentioned, a proxy of the environment is used; but never to this very machine.
+        options: dict[str, Any] = {"proxy": None} if is_loopback(self._url) else {}
+        connection = await connect(
+            self._url,
+            additional_headers=self._headers,
+            open_timeout=_OPEN_TIMEOUT_S,
+            ping_interval=None,
+            close_timeout=_CLOSE_TIMEOUT_S,
+            max_size=_MAX_SIZE,
+            logger=logger,
+            **options,
+        )
+        _keep_alive(connection)
+        return connection
+
+    async def _read(self, connection: ClientConnection) -> str:
+        """Read to the end of a connection, and return why it ended."""
+        try:
+            while True:
+                self._deliver(await connection.recv(decode=False))
+        except ConnectionClosed as closed:
+            if closed.rcvd is None and closed.sent is not None:
+                return f"we ended the connection ({int(closed.sent.code)}): {closed.sent.reason or 'its form'}"
+            close = closed.rcvd
+            if close is None:
+                return "the connection broke"
+            return f"the service closed the connection ({int(close.code)})" + (f": {close.reason}" * bool(close.reason))
+        finally:
+            if not connection.transport.is_closing():
+                await connection.close()
+
+    def _change(self, status: SourceStatus) -> None:
+        self.status = status
+        if self._on_change is not None:
+            self._on_change(status)
+
+
+def source_url(url: str) -> str:
+    """Return the WebSocket address of another service; `http` and `https` stand for `ws` and `wss`.
+
+    Raises:
+        ConfigError: It is no such address.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        valid = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0 and not parts.fragment
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ConfigError(
+            f"{url!r} is no address of a WebSocket", option="url", source="argument", hint="Write ws://host:port/path."
+        )
+    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path or "/", parts.query, ""))
+
+
+def _keep_alive(connection: ClientConnection) -> None:
+    tcp = connection.transport.get_extra_info("socket")
+    for level, name, value in _KEEPALIVE:
+        # Absent on some systems, refused by some kernels; the connection works.
+        with contextlib.suppress(OSError, AttributeError):
+            tcp.setsockopt(level, getattr(socket, name), value)
+
+
+def _explain(error: Exception, url: str) -> str:
+    where = authority(url)
+    if isinstance(error, InvalidStatus):
+        response = error.response
+        return f"{where} refused the WebSocket upgrade with {response.status_code} {response.reason_phrase}"
+    if isinstance(error, TimeoutError):
+        return f"{where} did not answer within {_OPEN_TIMEOUT_S:g} s"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS connection to {where}: {error.reason or error}"
+    if isinstance(error, OSError):
+        # asyncio's own sentences name the call that failed; the system's name what is wrong.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+        return f"nothing answers at {where}: {reason}"
+    return f"{where} does not answer as a WebSocket server: {error}"
