@@ -76,7 +76,7 @@ CODES: dict[str, Code] = {
         _row(exceptions.EventIDReused, 409, "Use a new event id for a new event."),
         # An operation's life
         _row(exceptions.OperationError, 409, "PROTOCOL.md §4 shows the life of an operation."),
-        _row(exceptions.OperationUnknown, 404, "`GET /v1/operations` lists those there are."),
+        _row(exceptions.OperationUnknown, 404, "`tidings operations` lists those there are."),
         _row(exceptions.OperationExists, 409, "End it first, or begin one with another operation_id."),
         _row(exceptions.OperationFinished, 409, "Begin the next attempt with `operation:start`."),
         _row(exceptions.OperationFenced, 409, "Stop: this attempt is another's now, or over."),
