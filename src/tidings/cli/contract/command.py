@@ -6,6 +6,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from tidings.cli.contract.check import check
+from tidings.cli.contract.diff import diff
 from tidings.cli.contract.writing import write_export
 from tidings.contract.contract import Contract
 from tidings.contract.export.formats import FORMATS, Format
@@ -16,6 +18,8 @@ from tidings.exceptions import ConfigError
 contract = typer.Typer(
     name="contract", no_args_is_help=True, help="Write a contract for other languages and tools, and check against it."
 )
+contract.command()(diff)
+contract.command()(check)
 
 ContractOption = Annotated[
     str | None,

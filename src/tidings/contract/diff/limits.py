@@ -137,7 +137,7 @@ def _fits(value: Any, schema: Schema) -> bool:
         if set(schema) - {"minLength", "maxLength", "pattern"}:
             return False
         long_enough = schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", math.inf)
-        return long_enough and re.search(schema.get("pattern", ""), value) is not None
+        return long_enough and _matches(schema.get("pattern", ""), value)
     if isinstance(value, bool) or not isinstance(value, int):
         return not schema
     low, high = _lower(schema, "number", mixed=False), _upper(schema, "number", mixed=False)
@@ -145,3 +145,10 @@ def _fits(value: Any, schema: Schema) -> bool:
     above = value > low[0] or (value == low[0] and not low[1])
     below = value < high[0] or (value == high[0] and not high[1])
     return above and below and _is_whole(step) and value % step == 0
+
+
+def _matches(pattern: str, text: str) -> bool:
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:  # a pattern of another language: nobody can tell
+        return False

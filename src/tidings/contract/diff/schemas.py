@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec import Raw
+
 from tidings.contract.diff.changes import Change, change
 from tidings.contract.diff.limits import Found, compare_choices, compare_counts, compare_numbers, compare_texts
 from tidings.contract.diff.rules import Verdict
@@ -201,11 +203,11 @@ class SchemaComparison:
             # To JSON, 1 and 1.0 are one number, and true is none.
             kinds = isinstance(before.default, bool), isinstance(after.default, bool)
             if before.default != after.default or kinds[0] is not kinds[1]:
-                yield self._change(path, "default-changed", before.default, after.default)
+                yield self._change(path, "default-changed", _told(before.default), _told(after.default))
         elif before.has_default:
-            yield self._change(path, "default-removed", before.default, None)
+            yield self._change(path, "default-removed", _told(before.default), None)
         elif after.has_default:
-            yield self._change(path, "default-added", None, after.default)
+            yield self._change(path, "default-added", None, _told(after.default))
 
     def _variants(self, old: tuple[Schema, ...], new: tuple[Schema, ...], path: str) -> Iterator[Change]:
         """Compare objects of several forms, which a member tells apart whose value is one text in each."""
@@ -263,6 +265,11 @@ def _is_any_map(schema: Schema) -> bool:
 
 def _only(keyword: str, schema: Schema) -> Any:
     return {keyword: schema[keyword]} if keyword in schema else None
+
+
+def _told(default: Any) -> Any:
+    """Return a default as a change tells it, where None is that there is none."""
+    return Raw(b"null") if default is None else default
 
 
 def _brief(schema: Any, definitions: Definitions) -> str:

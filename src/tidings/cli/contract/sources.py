@@ -1,0 +1,72 @@
+"""Contracts as the command line names them: a module's, a file, a hub, or what comes through a pipe."""
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidings.cli.contract.hub_resources import fetch_contract, is_url
+from tidings.contract.contract import Contract
+from tidings.contract.diff.document import Document, document_of, read_document
+from tidings.contract.files import contract_of
+from tidings.contract.loading import load_contract
+from tidings.exceptions import InvalidContract
+
+STDIN = "-"
+FORMS = "module:attribute, a .json or .toml file, a hub's URL, or - for stdin"
+
+
+def find_document(spec: str) -> Document:
+    """Return the contract that `spec` names, as a document.
+
+    Args:
+        spec: See `FORMS`. A file of another name, such as a shell's ``<(git show …)``, is told by what it holds.
+
+    Raises:
+        InvalidContract: There is none.
+        ClientError: A hub was named, and it does not answer with one.
+    """
+    if _is_module(spec):
+        return document_of(load_contract(spec))
+    return read_document(_decoded(spec), _name(spec))
+
+
+def find_contract(spec: str) -> Contract:
+    """Return the contract that `spec` names, to be held against events; see `find_document`."""
+    return load_contract(spec) if _is_module(spec) else contract_of(_decoded(spec), _name(spec))
+
+
+def _is_module(spec: str) -> bool:
+    return spec != STDIN and not is_url(spec) and not _is_file(spec)
+
+
+def _is_file(spec: str) -> bool:
+    path = Path(spec)
+    return path.suffix.lower() in (".json", ".toml") or (path.exists() and not path.is_dir())
+
+
+def _name(spec: str) -> str:
+    return "stdin" if spec == STDIN else spec
+
+
+def _decoded(spec: str) -> Any:
+    if is_url(spec):
+        return fetch_contract(spec)
+    if spec == STDIN:
+        return _read(sys.stdin.buffer.read(), "stdin", "")
+    try:
+        return _read(Path(spec).read_bytes(), spec, Path(spec).suffix.lower())
+    except OSError as cause:
+        raise InvalidContract(f"{spec}: {cause.strerror or cause}", type="") from cause
+
+
+def _read(text: bytes, source: str, suffix: str) -> Any:
+    # A document in JSON is an object, and no TOML begins so.
+    is_json = suffix == ".json" or (suffix != ".toml" and text.lstrip().startswith(b"{"))
+    form = "JSON" if is_json else "TOML"
+    try:
+        return msgspec.json.decode(text) if is_json else tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as cause:
+        raise InvalidContract(f"{source}: this is no {form}: {cause}", type="") from cause
