@@ -223,8 +223,6 @@ def field_faults(payload: PayloadType, data: bytes) -> Iterator[tuple[str, str]]
         except msgspec.ValidationError as cause:
             message, at = fault(cause, path)
             yield at, message
-        except (msgspec.DecodeError, RecursionError) as cause:
-            yield path, str(cause)
 
 
 class _Field(Struct, frozen=True):

@@ -179,4 +179,14 @@ FIELDS: tuple[Case, ...] = (
         (field("party", {"anyOf": [PERSON, {**FIRM, "required": []}]}),),
         ("variants-changed $.data.party breaks/breaks",),
     ),
+    (
+        "others than the fields are of a kind",
+        (definition("Trade", additionalProperties=_STRING),),
+        ("keyword-changed $.data breaks/breaks",),
+    ),
+    (
+        "fields' names are limited",
+        (definition("Trade", propertyNames={"maxLength": 9}),),
+        ("keyword-changed $.data breaks/breaks",),
+    ),
 )

@@ -195,4 +195,25 @@ VALUES: tuple[Case, ...] = (
         (keyword("trade_id", contentMediaType="text/plain"),),
         ("keyword-changed $.data.trade_id breaks/breaks",),
     ),
+    (
+        "a truth becomes the only one",
+        (field("flag", {"enum": [True], "default": False}),),
+        ("choice-closed $.data.flag fits/breaks",),
+    ),
+    (
+        "a number becomes a choice of fractions",
+        (field("price", {"enum": [1.5, 2.5]}),),
+        ("choice-closed $.data.price fits/breaks",),
+    ),
+    (
+        "texts of two forms",
+        (field("trade_id", {"anyOf": [{**_STRING, "maxLength": 2}, {**_STRING, "minLength": 9}]}),),
+        ("keyword-changed $.data.trade_id breaks/breaks",),
+    ),
+    ("no item may be there", (keyword("venues", items=False),), ("type-removed $.data.venues[*] fits/breaks",)),
+    (
+        "there may be more behind the places",
+        (keyword("pair", items=True),),
+        ("array-form-changed $.data.pair breaks/breaks",),
+    ),
 )

@@ -77,6 +77,8 @@ def _numbers(schema: Mapping[str, Any]) -> st.SearchStrategy[float]:
 def _arrays(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> st.SearchStrategy[list[Any]]:
     if "prefixItems" in schema:
         return st.tuples(*(values_of(each, definitions) for each in schema["prefixItems"])).map(list)
+    if schema.get("items") is False:
+        return st.just([])
     least = schema.get("minItems", 0)
     return st.lists(
         values_of(schema.get("items", True), definitions),

@@ -123,8 +123,8 @@ def compare_choices(old: Schema, new: Schema) -> Iterator[Found]:
                 yield "choice-value-removed", value, None
     elif after is not None:
         yield ("choice-closed" if all(_fits(value, old) for value in after) else "choice-changed", None, after)
-    elif before is not None:
-        yield ("choice-opened" if all(_fits(value, new) for value in before) else "choice-changed", before, None)
+    else:
+        yield ("choice-opened" if all(_fits(value, new) for value in before or ()) else "choice-changed", before, None)
 
 
 def _among(value: Any, values: list[Any]) -> bool:
