@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 
 import pytest
@@ -161,3 +162,20 @@ def test_a_terminal_that_shrinks_still_fits(shared_hub: Hub) -> None:
         terminal.resize(100, 13)
         publish(shared_hub, ("operation:progress", {"operation_id": "many-29", "progress": 77}))
         assert "… and 20 more" in terminal.wait_for(" 77% ")
+
+
+def test_a_producer_that_dies_is_told_at_its_operation_and_then_its_end(shared_hub: Hub) -> None:
+    options = ("--name", "doomed", "--lease", "1s", "--url", shared_hub.url)
+    with (
+        Process("watch", "operations", "system", "--url", shared_hub.url) as watch,
+        Process("run", *options, "--", "sh", "-c", "echo $$; exec sleep 60") as run,
+    ):
+        child = int(run.read_line())
+        watch.read_until("doomed started")
+        run.signal(signal.SIGKILL)
+        told = [line for line in watch.read_until("doomed failed") if "doomed" in line]
+        os.kill(child, signal.SIGKILL)
+    away, lost = told[-2:]
+    assert "! doomed  the producer of 'doomed' has been away for 0.5 s" in away
+    assert "✘ doomed failed" in lost
+    assert "producer_lost" in lost
