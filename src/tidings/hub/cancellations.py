@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import structlog
 
@@ -12,11 +12,9 @@ from tidings.contract.operation import OperationStatus
 from tidings.contract.payloads import OperationCancelledData
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import OperationUnknown
+from tidings.hub.core import HubCore
 from tidings.hub.leases import Holder, Leases
 from tidings.hub.own_events import publish_own
-
-if TYPE_CHECKING:
-    from tidings.hub.hub import Hub
 
 Done = Callable[[CancelOutcome], None]
 OutcomeName = Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]
@@ -63,7 +61,7 @@ class _Waiting:
 class Cancellations:
     """What is to end, in one hub."""
 
-    def __init__(self, hub: "Hub", leases: Leases) -> None:
+    def __init__(self, hub: HubCore, leases: Leases) -> None:
         self._hub = hub
         self._leases = leases
         self._wanted: dict[str, _Wanted] = {}

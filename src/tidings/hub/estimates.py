@@ -7,7 +7,6 @@ Nothing is done when an event comes: operations are looked at every few seconds,
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,13 +15,12 @@ from tidings.contract.operation import OperationStatus
 from tidings.contract.payloads import OperationEstimateData
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
+from tidings.hub.core import HubCore
 from tidings.hub.earlier_runs import EarlierRuns
+from tidings.hub.leases import Leases
 from tidings.hub.own_events import publish_own
 from tidings.hub.watched import WatchedAttempt
 from tidings.log.names import MOST_NAMES
-
-if TYPE_CHECKING:
-    from tidings.hub.hub import Hub
 
 _AT_ONCE = 100
 """Operations looked at in one round of the loop: about five milliseconds, when each is published."""
@@ -38,7 +36,8 @@ log = structlog.get_logger("tidings.hub.estimates")
 class Estimates:
     """What the hub foresees of its running operations."""
 
-    def __init__(self, hub: "Hub") -> None:
+    def __init__(self, hub: HubCore, leases: Leases) -> None:
+        self._leases = leases
         self._hub = hub
         self._watched: dict[str, WatchedAttempt] = {}
         self._earlier: dict[str, tuple[list[float], EarlierRuns]] = {}
@@ -88,7 +87,7 @@ class Estimates:
         watched = self._watched.get(operation_id)
         if watched is None or watched.attempt != status.life.attempt:
             watched = self._watched[operation_id] = WatchedAttempt(status, now_ns)
-        is_away = bool(status.life.producer_id) and hub.leases.presence(operation_id) == "away"
+        is_away = bool(status.life.producer_id) and self._leases.presence(operation_id) == "away"
         watched.look(status, now_ns, self._earlier_runs(status.name), is_away=is_away)
         if now - watched.told_at >= _EARLY * hub.config.estimate_s and watched.is_news():
             self._tell(watched, status, now)

@@ -104,7 +104,7 @@ class Hub:
         """Whether publishers are being told what became of a batch now."""
         self.leases = Leases(self)
         self.cancellations = Cancellations(self, self.leases)
-        self.estimates = Estimates(self)
+        self.estimates = Estimates(self, self.leases)
         event_log.follow(self._tail)
         self.leases.start()
         self._maintain()

@@ -7,7 +7,7 @@ every leased operation one whole lease.
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -17,10 +17,8 @@ from tidings.contract.operation import OperationStatus
 from tidings.contract.payloads import OperationFailedData, SystemAlertData
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
+from tidings.hub.core import HubCore
 from tidings.hub.own_events import publish_own
-
-if TYPE_CHECKING:
-    from tidings.hub.hub import Hub
 
 PRODUCER_AWAY = "producer_away"
 PRODUCER_LOST = "producer_lost"
@@ -73,7 +71,7 @@ class _Producer:
 class Leases:
     """The producers of one hub."""
 
-    def __init__(self, hub: "Hub") -> None:
+    def __init__(self, hub: HubCore) -> None:
         self._hub = hub
         self._producers: dict[str, _Producer] = {}
         self._losing: set[str] = set()

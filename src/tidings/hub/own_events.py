@@ -1,7 +1,6 @@
 """What the hub itself publishes: into the log like everyone's events, and nobody waits for it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import Raw
@@ -10,16 +9,14 @@ from tidings.contract.envelope import Envelope
 from tidings.contract.payloads import Payload, encode_payload
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
+from tidings.hub.core import HubCore
 from tidings.hub.staging import Accepted
-
-if TYPE_CHECKING:
-    from tidings.hub.hub import Hub
 
 log = structlog.get_logger("tidings.hub.own_events")
 
 
 def publish_own(
-    hub: "Hub",
+    hub: HubCore,
     type: MessageType,
     payload: Payload,
     *,
