@@ -21,34 +21,32 @@ class StatusLine:
     """
 
     def __init__(self, text: Callable[[], str]) -> None:
+        self._text = text
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
         console = Console(stderr=True, highlight=False)
-
-        def draw() -> Text:
-            return Text(text(), style="dim", no_wrap=True, overflow="ellipsis")
-
-        self._live = (
-            Live(
-                get_renderable=draw,
+        if console.is_terminal and not console.is_dumb_terminal:
+            self._live = Live(
+                get_renderable=self._draw,
                 console=console,
                 refresh_per_second=_FRAMES_PER_S,
                 transient=True,
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
-            if console.is_terminal and not console.is_dumb_terminal
-            else None
-        )
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    def _draw(self) -> Text:
+        return Text(self._text(), style="dim", no_wrap=True, overflow="ellipsis")
 
     def say(self, text: str, hint: str = "") -> None:
         """Tell a sentence, and how to help it, above the line."""

@@ -23,7 +23,8 @@ OnSettled = Callable[[Draft, Accepted | CommandRefused], None]
 class Delivery:
     """A bounded queue and the connection that empties it.
 
-    What the hub cannot take now is sent again until it can, in order; what it refuses for good is told. While the hub
+    What the hub cannot take now is sent again until it can, in the order of those that it could not take; what it
+    refuses for good is told. While the hub
     is away, events of class `latest` wait only in their newest, and when the queue is full, the lowest rank goes first.
 
     Args:

@@ -153,7 +153,7 @@ class Intake:
         own = None if row is None else row.channel
         if channel in ("", own, ChannelType.GLOBAL) or (own is None and channel in self._contract.channels):
             return channel
-        goes = "to its own" if own is None else f"to {own!r}"
+        goes = "to its own" if own is None else f"to {str(own)!r}"
         self._remarks.once(
             f"channel {envelope.type} {channel}", f"{envelope.type} names the channel {channel[:80]!r}: it goes {goes}"
         )

@@ -1,0 +1,146 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from tests.client.hub_server import HubServer
+from tests.client.tcp_proxy import TcpProxy
+from tests.client.waiting import PROMPT, until
+from tests.producer.held import told
+
+from tidings.client.drafts import make_draft
+from tidings.client.publications import Draft
+from tidings.contract.commands import Accepted
+from tidings.contract.contract import Contract
+from tidings.exceptions import CommandRefused, HubUnreachable, LogFull
+from tidings.log.memory import MemoryLog
+from tidings.producer.queue import OutboxLimits, Rank
+from tidings.relay.delivery import Delivery
+from tidings.testing.faulty_log import FaultyLog
+
+
+class Sending:
+    """A delivery that runs, and what was told of it."""
+
+    def __init__(self, url: str, limits: OutboxLimits, *, wait: bool = True) -> None:
+        self.results: list[tuple[str, Accepted | CommandRefused]] = []
+        self.held_up: list[str] = []
+        self.delivery = Delivery(
+            url,
+            msgspec.structs.replace(PROMPT, wait_for_hub=wait),
+            on_settled=lambda draft, result: self.results.append((str(draft.event_id), result)),
+            contract=Contract(),
+            limits=limits,
+            on_held_up=lambda error: self.held_up.append(error.refusal),
+            retry_s=0.02,
+        )
+        self.task = asyncio.create_task(self.delivery.run())
+
+    def put(self, *datasets: str, rank: Rank = Rank.DURABLE) -> list[bool]:
+        return [self.delivery.put(update(dataset), rank, None) for dataset in datasets]
+
+
+def update(dataset: str) -> Draft:
+    return make_draft("data:update", {"dataset": dataset}, event_id=f"event-{dataset:0>16}")
+
+
+def stored(hub: HubServer) -> list[str]:
+    """Return the datasets in the log, in its order."""
+    return [data["dataset"] for type, data in told(hub) if type == "data:update"]
+
+
+@asynccontextmanager
+async def sending(url: str, limits: OutboxLimits = OutboxLimits(), *, wait: bool = True) -> AsyncIterator[Sending]:  # noqa: B008
+    running = Sending(url, limits, wait=wait)
+    try:
+        yield running
+    finally:
+        running.task.cancel()
+        await asyncio.wait([running.task])
+        await running.delivery.aclose()
+
+
+async def test_events_are_stored_in_order_and_their_fate_is_told(hub: HubServer) -> None:
+    names = [f"{n:05d}" for n in range(3_000)]
+    async with sending(hub.url) as running:
+        await running.delivery.publisher.wait_live()
+        running.put(*names, names[0])
+        running.delivery.put(make_draft("nothing:such", {}), Rank.DURABLE, None)
+        await running.delivery.wait_below(1)
+    assert stored(hub) == names
+    accepted = [(id, result.duplicate) for id, result in running.results if isinstance(result, Accepted)]
+    assert [id for id, duplicate in accepted if not duplicate] == [f"event-{name:0>16}" for name in names]
+    assert [id for id, duplicate in accepted if duplicate] == ["event-0000000000000000"]
+    refused = [result.refusal for _, result in running.results if isinstance(result, CommandRefused)]
+    assert refused == ["unknown_type"]
+
+
+async def test_while_a_hub_keeps_up_nothing_is_conflated_and_while_it_is_away_only_the_newest_waits() -> None:
+    with HubServer() as hub:
+        port, url = hub.port, hub.url
+        async with sending(url) as running:
+            await running.delivery.publisher.wait_live()
+            for n in range(100):
+                running.delivery.put(update(f"a{n}"), Rank.LATEST, "same")
+            await running.delivery.wait_below(1)
+            assert running.delivery.conflated == 0
+            hub.stop()
+            await until(lambda: running.delivery.publisher.link.status.error is not None)
+            for n in range(100):
+                running.delivery.put(update(f"b{n}"), Rank.LATEST, "same")
+            assert running.delivery.waiting == 1
+            with HubServer(port) as again:
+                await running.delivery.wait_below(1)
+                assert stored(again) == ["b99"]
+            assert running.delivery.conflated == 99
+
+
+async def test_what_the_log_cannot_take_is_sent_again_in_order() -> None:
+    faulty = FaultyLog(MemoryLog("epoch"))
+    with HubServer(event_log=faulty) as hub:
+        async with sending(hub.url) as running:
+            await running.delivery.publisher.wait_live()
+
+            def fill() -> None:
+                for _ in range(1_000):
+                    faulty.fail_append(LogFull("the disk is full"))
+
+            hub.call(fill)
+            names = [f"{n:03d}" for n in range(200)]
+            running.put(*names[:100])
+            await until(lambda: len(running.held_up) > 100)  # all of them, and one that was tried again
+            running.put(*names[100:])
+            hub.call(faulty.clear_faults)
+            await running.delivery.wait_below(1)
+        assert stored(hub) == names
+    assert set(running.held_up) == {"log_full"}
+    assert all(isinstance(result, Accepted) for _, result in running.results)
+
+
+async def test_what_is_on_its_way_when_the_connection_breaks_is_stored_once(hub: HubServer, proxy: TcpProxy) -> None:
+    names = [f"{n:05d}" for n in range(2_000)]
+    async with sending(proxy.url) as running:
+        link = running.delivery.publisher.link
+        await running.delivery.publisher.wait_live()
+        for start in range(0, 2_000, 200):
+            connections = link.connections
+            running.put(*names[start : start + 200])
+            await asyncio.sleep(0)
+            proxy.drop()
+            await until(lambda before=connections: link.connections > before)  # type: ignore[misc]
+        await running.delivery.wait_below(1)
+    assert stored(hub) == names
+
+
+async def test_what_waits_is_bounded_and_of_equal_worth_nothing_is_pushed_out() -> None:
+    async with sending("ws://127.0.0.1:1/ws", OutboxLimits(events=3, bytes=1 << 20)) as running:
+        assert running.put("log", rank=Rank.LOG) == [True]
+        assert running.put("a", "b", "c", "d") == [True, True, True, False]
+        assert (running.delivery.waiting, running.delivery.shed) == (3, 2)
+
+
+async def test_a_hub_that_is_not_there_ends_it_unless_it_is_waited_for() -> None:
+    async with sending("ws://127.0.0.1:1/ws", wait=False) as running:
+        with pytest.raises(HubUnreachable):
+            await running.task

@@ -1,0 +1,171 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from tidings.client.ids import uuid7
+from tidings.contract.catalogue import event
+from tidings.contract.contract import Contract
+from tidings.producer.queue import Rank
+from tidings.relay.intake import Intake, Taken
+from tidings.relay.remarks import Remarks
+
+NOW_NS = 1_753_876_800_000_000_000
+NOW = "2025-07-30T12:00:00Z"
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True):
+    trade_id: str
+
+
+class Reader:
+    """An intake, and what it told."""
+
+    def __init__(self, contract: Contract | None = None, **options: Any) -> None:
+        self.told: list[str] = []
+        remarks = Remarks(lambda text, hint: self.told.append(f"{text} | {hint}"))
+        self.intake = Intake(contract or Contract(), remarks, now_ns=lambda: NOW_NS, **options)
+
+    def read(self, *envelopes: dict[str, Any] | bytes) -> list[Taken]:
+        bodies = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in envelopes]
+        return list(self.intake.read(b"\n".join(bodies)))
+
+    def one(self, **fields: Any) -> Taken:
+        (taken,) = self.read({"type": "data:update", "timestamp": NOW, "data": {"dataset": "a"}, **fields})
+        return taken
+
+
+def test_what_the_service_said_is_what_is_published() -> None:
+    taken = Reader().read(
+        b'{"type":"operation:progress","timestamp":"2025-07-30T14:00:00.123456789+02:00","trace_id":"t-1",'
+        b'"data":{"operation_id":"op-1", "progress":1.50,"extra":[ ]},"channel":"operations"}'
+    )[0]
+    draft = taken.draft
+    assert (draft.type, draft.timestamp, draft.trace_id, draft.channel) == (
+        "operation:progress",
+        "2025-07-30T14:00:00.123456789+02:00",
+        "t-1",
+        "operations",
+    )
+    assert b"" + draft.data == b'{"operation_id":"op-1", "progress":1.50,"extra":[ ]}'
+    assert (taken.rank, taken.key) == (Rank.LATEST, "op-1")
+
+
+def test_the_same_envelope_has_the_same_event_id_and_is_left_out_when_it_was_published() -> None:
+    first, second = Reader(), Reader()
+    assert first.one().draft.event_id == second.one().draft.event_id
+    assert first.one(trace_id="other").draft.event_id != second.one().draft.event_id
+    first.intake.recent.add(first.one().draft.event_id)
+    assert first.read({"type": "data:update", "timestamp": NOW, "data": {"dataset": "a"}}) == []
+    assert first.intake.counts.known == 1
+
+
+@pytest.mark.parametrize("timestamp", [None, "", "0001-01-01T00:00:00Z", "0001-01-01T02:00:00+02:00"])
+def test_without_a_timestamp_it_is_stamped_and_can_happen_twice(timestamp: str | None) -> None:
+    reader = Reader()
+    drafts = [reader.one(timestamp=timestamp).draft for _ in range(2)]
+    assert [draft.timestamp for draft in drafts] == [NOW, NOW]
+    assert drafts[0].event_id != drafts[1].event_id
+    assert drafts[0].event_id[:13] == uuid7(NOW_NS // 1_000_000, 0)[:13]
+    assert len(reader.told) == 1
+    assert "without a timestamp" in reader.told[0]
+
+
+def test_early_years_that_are_not_zero_stay() -> None:
+    assert Reader().one(timestamp="0001-01-01T00:00:00.5Z").draft.timestamp == "0001-01-01T00:00:00.5Z"
+    assert Reader().one(timestamp="0001-01-01 nonsense").draft.timestamp == "0001-01-01 nonsense"
+
+
+@pytest.mark.parametrize(
+    "type",
+    ["connection:established", "connection:closed", "connection:welcome", "auth:success", "channel:live", "event:new"],
+)
+def test_what_is_said_to_one_connection_is_not_published_and_nothing_to_tell(type: str) -> None:
+    reader = Reader()
+    assert reader.read({"type": type, "data": {}}) == []
+    assert (reader.intake.counts.direct, reader.told) == (1, [])
+
+
+@pytest.mark.parametrize("type", ["license:expired", "operation:estimate"])
+def test_what_only_a_hub_says_is_not_published_and_told_once(type: str) -> None:
+    reader = Reader()
+    assert reader.read({"type": type, "data": {}}, {"type": type, "data": {}}) == []
+    assert reader.intake.counts.direct == 2
+    assert [type in text for text in reader.told] == [True]
+
+
+def test_the_old_name_is_published_as_it_is_with_its_key() -> None:
+    error = {"operation_id": "op-1", "code": "x", "message": "", "recoverable": False}
+    (taken,) = Reader().read({"type": "operation:error", "timestamp": NOW, "data": error})
+    assert (taken.draft.type, taken.rank, taken.key) == ("operation:error", Rank.LIFECYCLE, "op-1")
+
+
+def test_unknown_types_are_published_counted_and_told_once_with_the_nearest_name() -> None:
+    reader = Reader()
+    taken = reader.read(*[{"type": "data:updated", "timestamp": NOW, "data": 1, "channel": "data"}] * 3)
+    assert [(each.draft.type, each.draft.channel, each.key) for each in taken] == [("data:updated", "data", None)] * 3
+    assert dict(reader.intake.unknown) == {"data:updated": 3}
+    assert len(reader.told) == 1
+    assert "'data:update'" in reader.told[0]
+
+
+def test_a_contract_of_its_own_is_known() -> None:
+    contract = Contract.of(event("trade:executed", Trade, channel="trades", key="trade_id"))
+    reader = Reader(contract)
+    (taken,) = reader.read({"type": "trade:executed", "timestamp": NOW, "data": {"trade_id": "7"}, "channel": "trades"})
+    assert (taken.key, taken.draft.channel, reader.told) == ("7", "trades", [])
+
+
+@pytest.mark.parametrize(
+    ("type", "channel", "published"),
+    [
+        ("data:update", None, None),
+        ("data:update", "data", "data"),
+        ("data:update", "global", "global"),
+        ("data:update", "system", None),
+        ("data:update", "nowhere", None),
+        ("thing:done", "system", "system"),
+        ("thing:done", "nowhere", None),
+    ],
+)
+def test_an_event_goes_where_a_hub_lets_it_go(type: str, channel: str | None, published: str | None) -> None:
+    reader = Reader()
+    assert reader.one(type=type, channel=channel).draft.channel == published
+    told = [text for text in reader.told if "channel" in text]
+    assert len(told) == (channel is not None and published is None)
+
+
+def test_what_is_no_envelope_is_counted_and_shown_once_a_kind() -> None:
+    reader = Reader()
+    taken = reader.read(
+        b"nonsense", b"more nonsense", b'{"data":1}', b'{"type":"data:update","data":"\xff"}', b"[" * 99
+    )
+    assert taken == []
+    assert (reader.intake.counts.invalid, reader.intake.counts.envelopes) == (5, 5)
+    codes = ["invalid_json", "invalid_envelope", "invalid_utf8", "too_deep"]
+    assert [code in text for code, text in zip(codes, reader.told, strict=True)] == [True] * 4
+    assert "'nonsense'" in reader.told[0]
+
+
+@pytest.mark.parametrize("fields", [{"data": "x" * 65_534}, {"trace_id": "t" * 9_000}])
+def test_what_would_cost_the_connection_to_the_hub_is_not_sent_to_it(fields: dict[str, str]) -> None:
+    reader = Reader()
+    assert reader.read({"type": "data:update", "timestamp": NOW, **fields}) == []
+    assert "payload_too_large" in reader.told[0]
+
+
+def test_a_prefix_names_operations_once_and_ids_stay_those_of_what_is_published() -> None:
+    plain, prefixed = Reader(), Reader(prefix="acme.")
+    start = {"type": "operation:start", "timestamp": NOW, "data": {"operation_id": "a", "parent_id": "acme.b"}}
+    (taken,) = prefixed.read(start)
+    assert json.loads(b"" + taken.draft.data) == {"operation_id": "acme.a", "parent_id": "acme.b"}
+    assert taken.key == "acme.a"
+    assert taken.draft.event_id != plain.read(start)[0].draft.event_id
+    (long,) = prefixed.read({"type": "operation:log", "timestamp": NOW, "data": {"operation_id": "x" * 252}})
+    assert json.loads(b"" + long.draft.data)["operation_id"] == "x" * 252
+
+
+def test_data_that_does_not_fit_goes_to_the_hub_which_says_why() -> None:
+    taken = Reader().one(data={"dataset": 5})
+    assert (taken.rank, taken.key) == (Rank.DURABLE, None)

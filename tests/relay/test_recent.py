@@ -1,0 +1,9 @@
+from tidings.relay.recent import Recent
+
+
+def test_it_knows_what_was_added_and_forgets_the_oldest() -> None:
+    recent = Recent(3)
+    for id in ("a", "b", "c", "a", "d"):
+        recent.add(id)
+    assert [id in recent for id in "abcd"] == [True, False, True, True]
+    assert len(recent) == 3

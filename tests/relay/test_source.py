@@ -1,0 +1,134 @@
+import asyncio
+import socket
+from collections.abc import Callable
+from http import HTTPStatus
+
+import pytest
+from tests.client.waiting import until
+from tests.relay.foreign_service import GREETING, ForeignService, joined, numbered
+
+from tidings.client.reconnect import Reconnect
+from tidings.exceptions import ConfigError
+from tidings.relay.source import PlainSource, SourceGone, SourceStatus, source_url
+
+PROMPT = Reconnect(base_s=0.01, cap_s=0.05)
+
+
+class Reading:
+    """A source that runs, and what it brought."""
+
+    def __init__(self, url: str, **options: object) -> None:
+        self.messages: list[bytes] = []
+        self.changes: list[SourceStatus] = []
+        self.source = PlainSource(
+            url, self.messages.append, on_change=self.changes.append, reconnect=PROMPT, **options  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    async def __aenter__(self) -> "Reading":
+        self.task = asyncio.create_task(self.source.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+    @property
+    def errors(self) -> list[str]:
+        return [change.error for change in self.changes if not change.connected]
+
+
+async def later(blocking: Callable[[], None]) -> None:
+    await asyncio.to_thread(blocking)
+
+
+async def test_text_and_binary_come_as_they_are_without_a_subprotocol() -> None:
+    text, binary = joined(numbered(1, 2)), b'{"type":"data:update","data":"\xff"}'
+    with ForeignService() as service:
+        async with Reading(service.url, headers=[("Cookie", "session=s")]) as reading:
+            await until(lambda: reading.source.status.connected)
+            await later(lambda: service.wait_accepted(1))
+            await later(lambda: service.say(text, binary))
+            await until(lambda: len(reading.messages) == 3)
+    assert reading.messages == [GREETING.encode(), text.encode(), binary]
+    (headers,) = service.headers
+    assert headers["cookie"] == "session=s"
+    assert "sec-websocket-protocol" not in headers
+    assert "origin" not in headers
+
+
+async def test_it_comes_back_however_the_connection_ends() -> None:
+    with ForeignService() as service:
+        async with Reading(service.url) as reading:
+            for connections, end in enumerate(
+                (
+                    service.drop,
+                    lambda: service.close(1000, "bye"),
+                    lambda: service.close(4003, "forbidden"),
+                    service.restart,
+                ),
+                1,
+            ):
+                await later(lambda count=connections: service.wait_accepted(count))  # type: ignore[misc]
+                await later(end)
+                await until(lambda count=connections: reading.source.connections > count)  # type: ignore[misc]
+    assert "the connection broke" in reading.errors
+    assert "the service closed the connection (1000): bye" in reading.errors
+    assert "the service closed the connection (4003): forbidden" in reading.errors
+
+
+async def test_what_is_away_or_refuses_is_tried_again_and_the_reason_is_told() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        async with Reading(f"ws://127.0.0.1:{port}/") as reading:
+            await until(lambda: len(reading.errors) > 2)
+    assert reading.errors[0] == f"nothing answers at 127.0.0.1:{port}: Connection refused"
+    with ForeignService() as service:
+        service.refusing = HTTPStatus.SERVICE_UNAVAILABLE
+        async with Reading(service.url) as reading:
+            await until(lambda: bool(reading.errors))
+            service.refusing = None
+            await until(lambda: reading.source.status.connected)
+    assert reading.errors[0].endswith("refused the WebSocket upgrade with 503 Service Unavailable")
+
+
+async def test_what_is_no_websocket_is_told(tmp_path: object) -> None:
+    async def speak_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 smtp\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(speak_nonsense, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with Reading(f"ws://127.0.0.1:{port}/") as reading:
+            await until(lambda: bool(reading.errors))
+    assert f"127.0.0.1:{port}" in reading.errors[0]
+
+
+async def test_it_gives_up_only_where_that_is_asked_for() -> None:
+    with ForeignService() as service:
+        url = service.url
+        async with Reading(url, give_up_s=0.2) as reading:
+            await until(lambda: reading.source.status.connected)
+            await later(service.stop)
+            with pytest.raises(SourceGone, match="nothing answers"):
+                await asyncio.wait_for(reading.task, 10)
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("ws://h:1/feed?a=b", "ws://h:1/feed?a=b"),
+        ("https://h", "wss://h/"),
+        ("http://u:p@h:1/x", "ws://u:p@h:1/x"),
+    ],
+)
+def test_addresses(url: str, meant: str) -> None:
+    assert source_url(url) == meant
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "ws://", "ws://x:0/", "ws://x:99999/", "ws://x/#f", "x"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        source_url(url)
