@@ -190,6 +190,13 @@ def test_a_hub_over_http_is_held_against_its_own_contract_or_another(
     assert "1,200 that the old contract refuses would be taken." in everyone.stdout
 
 
+def test_no_recording_writes_escape_sequences_to_a_terminal(files: dict[str, str]) -> None:
+    line = envelope("trade:executed\x1b[2J", trade_id="a")
+    done = tidings("contract", "check", "-", "--contract", files["spoken"], stdin=line)
+    assert "\x1b" not in done.stdout
+    assert "trade:executed\\x1b[2J" in done.stdout
+
+
 def test_ctrl_c_prints_what_it_has(files: dict[str, str]) -> None:
     with Terminal("contract", "check", "/dev/stdin", "--contract", files["stricter"]) as terminal:
         terminal.press("\n".join([*LINES[:5], ""]).encode())

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from tidings.cli.contract.printable import printable
 from tidings.contract.traffic import NO_ENVELOPE, Finding, TrafficCheck
 
 _NO_ENVELOPE = "no envelope"
@@ -56,11 +57,13 @@ def _row(found: Finding, check: TrafficCheck) -> dict[str, Any]:
 
 def as_text(check: TrafficCheck, *, recording: str) -> str:
     """Return a check's findings as lines."""
-    return "\n".join([*_lines(check, recording), ""])
+    return printable(_lines(check, recording))
 
 
 def _lines(check: TrafficCheck, recording: str) -> Iterator[str]:
-    passed_over = f", and {_times(check.messages, 'message')} that are no events" if check.messages else ""
+    others = check.messages
+    said = "message that is no event" if others == 1 else "messages that are no events"
+    passed_over = f", and {others:,} {said}" if others else ""
     yield f"{recording}: {_times(check.events, 'event')} of {_times(len(check.by_type), 'type')}{passed_over}."
     yield from _refused(check)
     if check.untold:

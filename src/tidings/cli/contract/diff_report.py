@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tidings.cli.contract.printable import printable
 from tidings.contract.diff.changes import Change, Difference
 from tidings.contract.diff.document import Document
 from tidings.contract.diff.rules import Effect, Verdict
@@ -45,7 +46,7 @@ def as_text(found: Difference) -> str:
     """Return a difference as lines, what breaks first, and each event's changes together."""
     if not found.changes:
         return "No difference.\n"
-    return "\n".join([*_lines(found), summary(found), ""])
+    return printable([*_lines(found), summary(found)])
 
 
 def summary(found: Difference) -> str:
