@@ -194,7 +194,7 @@ def _fault(event: EventType) -> str:
     try:
         msgspec.json.schema(event.payload)
         msgspec.json.Decoder(event.payload)
-    except (TypeError, NameError) as error:
+    except (TypeError, NameError, ValueError) as error:
         return f"its payload holds what JSON cannot: {error}"
     if (event.channel is None) is not (event.event_class is EventClass.DIRECT):
         return "a direct event has no channel, and every other has one"

@@ -2,15 +2,19 @@
 
 from typing import Any
 
+import msgspec
+
 from tidings.contract import commands
 from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import MAX_ID
 from tidings.contract.export.document import payload_schemas, pretty
+from tidings.contract.export.examples import example_of
 from tidings.contract.export.json_schema import message_schema
+from tidings.contract.export.model import model_of
 from tidings.contract.export.said import SAID
 from tidings.contract.revisions import REVISION, REVISIONS
-from tidings.version import __version__
+from tidings.exceptions import InvalidPayload
 
 _DEFINITIONS = "#/components/schemas/{name}"
 
@@ -29,6 +33,8 @@ def asyncapi_document(
     asked_for = {command.name: command.data for command in commands.COMMANDS.values()}
     payloads, definitions = payload_schemas(contract, template=_DEFINITIONS, said={**asked_for, **SAID})
     messages = {_id(event.type): _event(event, payloads[str(event.type)]) for event in contract.events.values()}
+    for type, example in _examples(contract).items():
+        messages[_id(type)]["examples"] = [{"payload": example}]
     said = {_id(name): _spoken(name, payloads[name]) for name in (*asked_for, *SAID)}
     messages.update(said)
     published = [_id(event.type) for event in contract.events.values() if event.publishable]
@@ -42,7 +48,6 @@ def asyncapi_document(
             "version": REVISION,
             "description": f"Typed events about long-running work. The contract is {contract.identity.hash}.",
             "license": {"name": "MIT"},
-            "x-tidings-version": __version__,
         },
         "defaultContentType": "application/json",
         "servers": {
@@ -63,7 +68,7 @@ def asyncapi_document(
             "command": _operation("receive", "A client of `tidings.v1` asks for something.", asked),
             "answer": _operation("send", "The hub answers a command, or says something unasked.", told),
         },
-        "components": {"messages": messages, "schemas": dict(sorted(definitions.items()))},
+        "components": {"messages": messages, "schemas": _undiscriminated(dict(sorted(definitions.items())))},
     }
 
 
@@ -75,12 +80,38 @@ def _event(event: EventType, payload: dict[str, Any]) -> dict[str, Any]:
         "summary": schema["description"] or str(event.type),
         "contentType": "application/json",
         "payload": schema,
-        "tags": [{"name": str(event.channel or "direct")}, {"name": str(event.event_class)}],
+        # Of a direct event the two are one, and tags may not be alike.
+        "tags": [{"name": name} for name in dict.fromkeys((str(event.channel or "direct"), str(event.event_class)))],
         "x-tidings-key": event.key,
     }
     if event.deprecated:
         message["summary"] += f" Deprecated: {event.deprecated}"
     return message
+
+
+def _undiscriminated(schema: Any) -> Any:
+    """Return a schema without OpenAPI's discriminators: those of AsyncAPI are something else."""
+    if isinstance(schema, dict):
+        return {
+            name: _undiscriminated(part)
+            for name, part in schema.items()
+            if not (name == "discriminator" and isinstance(part, dict) and "propertyName" in part and "anyOf" in schema)
+        }
+    return [_undiscriminated(part) for part in schema] if isinstance(schema, list) else schema
+
+
+def _examples(contract: Contract) -> dict[str, Any]:
+    """Return an example of each event, by type, where one was found that fits."""
+    model = model_of(contract)
+    found = {}
+    for message in model.events:
+        example = example_of(contract, model, message)
+        try:
+            contract.decode(message.type, msgspec.json.encode(example["data"]))
+        except InvalidPayload:
+            continue
+        found[message.type] = example
+    return found
 
 
 def _spoken(name: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ _SOURCE_TYPES = {("SystemStatusData", "active_operations"): "int", ("OperationPr
 """Fields that the source contract gives another type than int64."""
 _TAGGED = re.compile(r"[\w!#$%&()*+\-./:;<=>?@\[\]^{|}~ ]+")
 """What `encoding/json` takes for a name in a tag."""
-_UNSIGNED = 2**63
 _NO_NEWS = "At least 0."
 """What every number of things is."""
 
@@ -100,8 +99,8 @@ class GoTypes:
                 return "[]byte"
             case shapes.Text():
                 return "string"
-            case shapes.Number(whole=True, least=least, most=most):
-                return "uint64" if (least or 0) >= 0 and (most or 0) >= _UNSIGNED else "int64"
+            case shapes.Number(whole=True):
+                return "int64"
             case shapes.Number():
                 return "float64"
             case shapes.Flag():

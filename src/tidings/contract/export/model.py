@@ -51,7 +51,7 @@ class Model(Struct, frozen=True, kw_only=True):
     said: tuple[Message, ...]
     """What the hub says besides events."""
     definitions: dict[str, Definition]
-    """By name: those of payloads first, each before what it is made of."""
+    """By name, each before what it is made of; those that only an application's events need are the last."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -87,8 +87,15 @@ def model_of(contract: Contract) -> Model:
         events=events,
         renamed=_renamed(events),
         said=said,
-        definitions=_definitions([message.payload for message in (*events, *said)], schemas),
+        definitions=_definitions(_in_order(contract, events, said), schemas),
     )
+
+
+def _in_order(contract: Contract, events: tuple[Message, ...], said: tuple[Message, ...]) -> list[str]:
+    """Return the payloads, an application's last: its names give way, and never change what the others are called."""
+    own = {str(event.type) for event in contract.own}
+    messages = [*(event for event in events if event.type not in own), *said]
+    return [message.payload for message in [*messages, *(event for event in events if event.type in own)]]
 
 
 def _renamed(events: tuple[Message, ...]) -> tuple[Message, ...]:

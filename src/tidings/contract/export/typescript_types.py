@@ -66,10 +66,9 @@ class TypeWriter:
         return f"({items})[]" if " | " in items else f"{items}[]"
 
     def _row(self, shape: shapes.Row, indent: str) -> str:
-        items = [
-            f"({self.type(item, indent)})?" if index >= shape.shortest else self.type(item, indent)
-            for index, item in enumerate(shape.items)
-        ]
+        items = [self.type(item, indent) for item in shape.items]
+        for index, item in enumerate(items[shape.shortest :], shape.shortest):
+            items[index] = f"({item})?" if " | " in item else f"{item}?"
         return f"[{', '.join(items if shape.closed else [*items, '...unknown[]'])}]"
 
     def _structure(self, structure: shapes.Structure, indent: str) -> str:

@@ -1,0 +1,83 @@
+"""The document, held against AsyncAPI's own parser."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.export.odd_contract import ODD
+from tests.contract.export.test_document import OWN, SHOP
+from tests.contract.export.toolchains import NODE_FOLDER, Node
+
+from tidings.contract import commands
+from tidings.contract.contract import Contract
+from tidings.contract.export.asyncapi import asyncapi_document, export_asyncapi
+from tidings.contract.export.said import SAID
+from tidings.contract.files import contract_of
+
+CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
+_NEWER_VERSION = "asyncapi-latest-version"
+"""Its only remark: we say 3.0.0 on purpose, which more tools read than 3.1.0."""
+
+
+@pytest.fixture(scope="module")
+def found(node: Node, folder: Path) -> dict[str, dict[str, Any]]:
+    files = []
+    for name, contract in CONTRACTS.items():
+        files.append(folder / f"{name}.asyncapi.json")
+        files[-1].write_text(export_asyncapi(contract))
+    files.append(folder / "wrong.asyncapi.json")
+    wrong = asyncapi_document(Contract())
+    wrong["operations"]["publish"]["action"] = "shout"
+    files[-1].write_text(json.dumps(wrong))
+    results = json.loads(node.run(NODE_FOLDER / "asyncapi.mjs", *files).stdout)
+    return dict(zip([*CONTRACTS, "wrong"], results, strict=True))
+
+
+@pytest.mark.timeout(300)  # the packages are installed by the first who needs them
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_the_official_parser_finds_no_fault(name: str, found: dict[str, dict[str, Any]]) -> None:
+    faults = found[name]["faults"]
+    assert [fault for fault in faults if fault["code"] != _NEWER_VERSION] == []
+    assert found[name]["version"] == "3.0.0"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_it_reads_every_message(name: str, found: dict[str, dict[str, Any]]) -> None:
+    assert set(found[name]["messages"]) == {*CONTRACTS[name].events, *commands.COMMANDS, *SAID}
+    assert set(found[name]["operations"]) == {"publish", "deliver", "command", "answer"}
+
+
+@pytest.mark.timeout(300)
+def test_it_would_have_found_one(found: dict[str, dict[str, Any]]) -> None:
+    assert "asyncapi-document-resolved" in {fault["code"] for fault in found["wrong"]["faults"]}
+
+
+def test_what_only_the_hub_sends_is_not_published() -> None:
+    operations = asyncapi_document(OWN)["operations"]
+    sent = {message["$ref"].rpartition("/")[2] for message in operations["deliver"]["messages"]}
+    published = {message["$ref"].rpartition("/")[2] for message in operations["publish"]["messages"]}
+    assert "trade.executed" in published < sent
+    assert "operation.estimate" in sent - published
+
+
+def test_it_tells_where_the_hub_is() -> None:
+    document = asyncapi_document(Contract(), host="hub.example.com", path="/tidings/ws", protocol="wss")
+    assert document["servers"]["hub"] == {
+        "host": "hub.example.com",
+        "protocol": "wss",
+        "description": "A tidings hub.",
+    }
+    assert document["channels"]["events"]["address"] == "/tidings/ws"
+
+
+def test_every_event_has_an_example_unless_none_was_found_that_fits() -> None:
+    messages = asyncapi_document(SHOP)["components"]["messages"]
+    assert messages["trade.executed"]["examples"][0]["payload"]["data"]["side"] == "buy"
+    assert all("examples" in messages[type.replace(":", ".")] for type in SHOP.events)
+    rare = contract_of(
+        {"events": [{"type": "a:b", "channel": "data", "fields": {"id": {"type": "string", "pattern": "^Q{7}$"}}}]},
+        "here",
+    )
+    assert "examples" not in asyncapi_document(rare)["components"]["messages"]["a.b"]

