@@ -71,7 +71,7 @@ def check(
 
 
 def _chosen(spec: str | None, recording: str) -> "Contract":
-    from tidings.cli.contract.hub_resources import is_url
+    from tidings.cli.contract.sources import is_url
     from tidings.contract.contract import Contract
 
     if spec is not None:

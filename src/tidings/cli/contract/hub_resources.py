@@ -16,7 +16,6 @@ from tidings.client.url import authority, is_loopback
 from tidings.contract.payloads import ErrorData
 from tidings.exceptions import CommandRefused, HubUnreachable, NotAHub
 
-SCHEMES = ("http", "https", "ws", "wss")
 _TIMEOUT_S = 30.0
 """For one answer."""
 _PAGE = 1_000
@@ -32,11 +31,6 @@ class History(Struct, frozen=True):
     """Where to read on."""
     position: str
     """Of the newest event there was."""
-
-
-def is_url(text: str) -> bool:
-    """Return whether `text` is a URL that HTTP can be spoken to."""
-    return urlsplit(text).scheme in SCHEMES and "://" in text
 
 
 def fetch_contract(url: str) -> Any:

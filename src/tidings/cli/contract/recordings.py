@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tidings.cli.contract.hub_resources import fetch_history, is_url
-from tidings.cli.contract.sources import STDIN
+from tidings.cli.contract.sources import STDIN, is_url
 from tidings.contract.body import MAX_BODY_BYTES
 from tidings.contract.envelope import Envelope
 from tidings.exceptions import ConfigError
@@ -104,5 +103,7 @@ def _of_log(path: Path) -> Iterator[Item]:
 
 
 def _of_hub(url: str) -> Iterator[Item]:
+    from tidings.cli.contract.hub_resources import fetch_history  # httpx takes half of a whole start
+
     for number, envelope in enumerate(fetch_history(url), 1):
         yield b"" + envelope, f"event {number:,}"

@@ -4,10 +4,10 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from tidings.cli.contract.hub_resources import fetch_contract, is_url
 from tidings.contract.contract import Contract
 from tidings.contract.diff.document import Document, document_of, read_document
 from tidings.contract.files import contract_of
@@ -15,7 +15,13 @@ from tidings.contract.loading import load_contract
 from tidings.exceptions import InvalidContract
 
 STDIN = "-"
+_SCHEMES = ("http", "https", "ws", "wss")
 FORMS = "module:attribute, a .json or .toml file, a hub's URL, or - for stdin"
+
+
+def is_url(text: str) -> bool:
+    """Return whether `text` is a URL that HTTP can be spoken to."""
+    return urlsplit(text).scheme in _SCHEMES and "://" in text
 
 
 def find_document(spec: str) -> Document:
@@ -53,6 +59,8 @@ def _name(spec: str) -> str:
 
 def _decoded(spec: str) -> Any:
     if is_url(spec):
+        from tidings.cli.contract.hub_resources import fetch_contract  # httpx takes half of a whole start
+
         return fetch_contract(spec)
     if spec == STDIN:
         return _read(sys.stdin.buffer.read(), "stdin", "")
