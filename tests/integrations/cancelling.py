@@ -5,7 +5,7 @@ import time
 from typing import Self
 
 from tests.client.hub_server import TIMEOUT_S
-from tests.producer.reported import Reported
+from tests.producer.reported import Reported, until
 
 from tidings.client import sync
 
@@ -44,5 +44,7 @@ class Canceller:
 
     def _cancel(self) -> None:
         assert self._reached.wait(TIMEOUT_S)
-        with sync.connect(self._reported.hub.url) as client:
+        hub = self._reported.hub
+        until(lambda: hub.call(lambda: hub.app.hub.operations.get(self._id)) is not None)
+        with sync.connect(hub.url) as client:
             self.outcome = client.cancel(self._id, reason="enough", timeout_s=TIMEOUT_S).outcome

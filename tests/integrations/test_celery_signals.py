@@ -1,0 +1,172 @@
+"""What is told of tasks, run here and now in this process; `test_celery` has real workers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import Ignore
+from tests.producer.reported import Reported
+
+import tidings
+from tidings.integrations.celery import TaskReporter, connect
+
+
+@pytest.fixture
+def app() -> Iterator[Celery]:
+    made = Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False)
+    made.conf.task_always_eager = True
+    yield made
+    made.close()
+
+
+class Connected:
+    """Reporters that are disconnected at the end, so that other tests' tasks are not reported."""
+
+    def __init__(self) -> None:
+        self._reporters: list[TaskReporter] = []
+
+    def __call__(self, app: Celery, **options: Any) -> TaskReporter:
+        self._reporters.append(connect(app, **options))
+        return self._reporters[-1]
+
+    def disconnect(self) -> None:
+        for reporter in self._reporters:
+            reporter.disconnect()
+
+
+@pytest.fixture
+def connected() -> Iterator[Connected]:
+    connected = Connected()
+    yield connected
+    connected.disconnect()
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def divide() -> float:
+    return 1 / 0
+
+
+def test_neither_arguments_nor_results_are_told_unless_asked_for(
+    reported: Reported, app: Celery, connected: Connected
+) -> None:
+    connected(app)
+    task_id = app.task(add).delay(1, 2).id
+    told = dict(reported.told(task_id))
+    assert told["start"]["name"].endswith("test_celery_signals.add")
+    assert "metadata" not in told["start"]
+    assert "result" not in told["complete"]
+
+
+def test_they_are_if_asked_for(reported: Reported, app: Celery, connected: Connected) -> None:
+    connected(app, arguments=True, results=True, name=lambda name: name.rpartition(".")[2].title())
+    told = dict(reported.told(app.task(add).delay(1, b=2).id))
+    assert told["start"]["name"] == "Add"
+    assert told["start"]["metadata"] == {"arguments": {"args": [1], "kwargs": {"b": 2}}}
+    assert told["complete"]["result"] == 3
+
+
+def test_payloads_are_redacted(reported: Reported, app: Celery, connected: Connected) -> None:
+    def redact(payload: dict[str, Any]) -> dict[str, Any]:
+        return {name: "…" if name in ("message", "details") else value for name, value in payload.items()}
+
+    connected(app, redact=redact)
+    task_id = app.task(divide).delay().id
+    kind, data = reported.last(task_id)
+    assert (kind, data["code"], data["message"], data["details"]) == ("failed", "zero_division_error", "…", "…")
+
+
+def test_some_tasks_are_left_out(reported: Reported, app: Celery, connected: Connected) -> None:
+    connected(app, ignore=("celery.*", "house*"))
+    for name in ("celery.backend_sweep", "housekeeping", "import"):
+        app.task(add, name=name).delay(1, 2)
+    assert [data["name"] for kind, data in reported.told() if kind == "start"] == ["import"]
+
+
+def test_a_retry_without_a_message_is_the_next_attempt(reported: Reported, app: Celery, connected: Connected) -> None:
+    connected(app, results=True)
+
+    @app.task(bind=True)  # type: ignore[untyped-decorator]
+    def flaky(self: Any) -> int:
+        if self.request.retries < 2:
+            raise self.retry(exc=ConnectionError("away"))
+        return int(self.request.retries)
+
+    task_id = flaky.delay().id
+    assert reported.kinds(task_id) == ["start", "failed", "start", "failed", "start", "complete"]
+    assert reported.last(task_id)[1]["result"] == 2
+
+
+def test_a_task_in_a_task_is_its_part(reported: Reported, app: Celery, connected: Connected) -> None:
+    connected(app)
+    inner = app.task(add)
+
+    @app.task  # type: ignore[untyped-decorator]
+    def outer() -> None:
+        operation = tidings.current_operation()
+        assert operation is not None
+        inner.delay(1, 2)
+        assert tidings.current_operation() is operation
+
+    task_id = outer.delay().id
+    assert reported.kinds(task_id) == ["start", "complete"]
+    assert tidings.current_operation() is None
+
+
+def test_an_end_that_the_task_itself_says_stands(reported: Reported, app: Celery, connected: Connected) -> None:
+    connected(app)
+
+    def judge() -> None:
+        operation = tidings.current_operation()
+        assert operation is not None
+        operation.fail("no_prices", "the file is empty")
+
+    assert reported.last(app.task(judge).delay().id)[1]["code"] == "no_prices"
+
+
+def test_what_it_cannot_make_sense_of_does_not_harm_the_task(
+    reported: Reported, app: Celery, connected: Connected
+) -> None:
+    def name(task: str) -> str:
+        raise LookupError(task)
+
+    connected(app, name=name)
+    assert app.task(add).delay(1, 2).get(disable_sync_subtasks=False) == 3
+    assert reported.told() == []
+
+
+def test_a_cancelled_task_is_given_up_before_it_runs(reported: Reported, app: Celery, connected: Connected) -> None:
+    ran = []
+
+    def touch() -> None:
+        ran.append(1)
+
+    task = app.task(touch)
+    reporter = connected(app)
+    app.finalize()
+    reporter._control.doom("op-1", "too late")
+    with pytest.raises(Ignore, match="too late"):
+        task.before_start("op-1", (), {})
+    reporter._control.spare("op-1")
+    task.before_start("op-1", (), {})
+    assert task.delay().successful()
+    assert ran == [1]
+
+
+def test_two_apps_tell_of_their_own_tasks(reported: Reported, app: Celery, connected: Connected) -> None:
+    with Celery("other", broker="memory://", set_as_current=False) as other:
+        other.conf.task_always_eager = True
+        connected(app, name=lambda name: f"shop {name}")
+        connected(other, name=lambda name: f"other {name}")
+        app.task(add, name="add").delay(1, 2)
+        other.task(add, name="add").delay(1, 2)
+    assert [data["name"] for kind, data in reported.told() if kind == "start"] == ["shop add", "other add"]
+
+
+def test_nothing_is_told_when_disconnected(reported: Reported, app: Celery, connected: Connected) -> None:
+    connected(app).disconnect()
+    app.task(add).delay(1, 2)
+    assert reported.told() == []
