@@ -83,7 +83,7 @@ def test_a_browser_reads_from_the_hub_what_it_read_from_the_service(service: For
         service.say(joined(said[:4]), said[4].encode(), said[5] + "\n")
         until(lambda: len(read_log(hub)) == 6)
         with connect(f"{hub.url}?since=first", proxy=None) as browser:
-            read = []
+            read: list[dict[str, Any]] = []
             while not read or read[-1]["data"].get("code") != "disk":
                 read.append(json.loads(browser.recv(timeout=TIMEOUT_S)))
         code, told = relay.stop()

@@ -21,7 +21,14 @@ from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
 from tidings.contract.envelope import Envelope
 from tidings.contract.life import ASKS, ENDS
-from tidings.exceptions import CommandRefused, ContractError, InvalidTimestamp, OperationFinished, PayloadTooLarge
+from tidings.exceptions import (
+    CommandRefused,
+    ContractError,
+    InvalidTimestamp,
+    OperationFenced,
+    OperationFinished,
+    PayloadTooLarge,
+)
 from tidings.producer.queue import OutboxLimits, Rank
 from tidings.relay.delivery import Delivery
 from tidings.relay.intake import check_size
@@ -31,6 +38,8 @@ _MOST_LEFT = 1_000
 """Events on their way: what one connection may have unacknowledged (CONTRACT §6)."""
 _LIMITS = OutboxLimits(events=2 * _MOST_LEFT, bytes=256 << 20)
 """Of the queue behind it, which holds every event that waits, the largest included: nothing is conflated or shed."""
+
+_OVER = frozenset({OperationFinished.code, OperationFenced.code})
 
 
 class ReplayRequest(Struct, frozen=True, kw_only=True):
@@ -216,8 +225,8 @@ class Player:
             return
         played.refused += 1
         hint = error_data(result).hint or ""
-        if result.refusal == OperationFinished.code and isinstance(self._ids, KeptIds):
-            hint = "These operations have ended in this hub: --new-ids plays them as new ones."
+        if result.refusal in _OVER and isinstance(self._ids, KeptIds):
+            hint = "Such operations have ended in this hub, or are further: --new-ids plays them as new ones."
         self._remarks.once(
             f"refused {result.refusal} {draft.type[:80]}",
             f"the hub refuses {draft.type[:80]}: {result} ({result.refusal})",

@@ -95,7 +95,9 @@ def survey(
         if isinstance(line, Broken):
             continue
         moment_ns = moment_of(line.envelope, by_timestamp=by_timestamp)
-        if first_ns is None and moment_ns is not None and (not by_timestamp or line.envelope.type != HEADER_TYPE):
+        # By receipt, a recording begins with its header; by timestamps, with the first event that is played.
+        begins = not by_timestamp or not (line.envelope.type == HEADER_TYPE or is_hubs_own(contract, line.envelope))
+        if first_ns is None and moment_ns is not None and begins:
             first_ns = moment_ns
             selection = Selection(
                 by_timestamp=by_timestamp,

@@ -1,0 +1,247 @@
+"""`tidings replay` as a process, into real hubs."""
+
+import gzip
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.hub_log import datasets, read_log, until
+from tests.cli.processes import Hub, Process, Terminal, tidings
+
+from tidings.contract.timestamps import from_nanoseconds, nanoseconds
+
+S = 1_000_000_000
+BEGAN = nanoseconds("2025-07-30T12:00:00Z")
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub("--log-level", "error") as running:
+        yield running
+
+
+def line(type: str, data: dict[str, Any], at_s: float, **fields: Any) -> str:
+    """Return the line of an event that was received half a second after its timestamp."""
+    stamp, received = (from_nanoseconds(BEGAN + round(moment * S)) for moment in (at_s, at_s + 0.5))
+    envelope = {"type": type, "timestamp": stamp, "trace_id": "t-1", "data": data, **fields, "received": received}
+    return json.dumps(envelope)
+
+
+def updates(count: int, *, every_s: float = 0.001) -> list[str]:
+    return [
+        line("data:update", {"dataset": f"d-{n}"}, n * every_s, channel="data", event_id=f"{n:016d}")
+        for n in range(count)
+    ]
+
+
+FAMILY = [
+    line("operation:start", {"operation_id": "op-1", "name": "parent"}, 0, event_id="e" * 15 + "1"),
+    line("operation:start", {"operation_id": "op-2", "parent_id": "op-1"}, 0.1, event_id="e" * 15 + "2"),
+    line("operation:estimate", {"operation_id": "op-1", "stalled": False}, 0.15),
+    line("operation:progress", {"operation_id": "op-2", "progress": 50}, 0.2, event_id="e" * 15 + "3"),
+    line("operation:complete", {"operation_id": "op-2"}, 0.3, event_id="e" * 15 + "4"),
+    line("operation:complete", {"operation_id": "op-1"}, 0.4, event_id="e" * 15 + "5"),
+    line("channel:live", {"position": "x:1", "outcome": "complete"}, 0.4),
+]
+
+
+def written(path: Path, lines: Sequence[str]) -> str:
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def replay(hub: Hub, *arguments: str, stdin: bytes = b"") -> tuple[int, str]:
+    done = tidings("replay", "--to", hub.url, *arguments, stdin=stdin)
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_what_was_recorded_of_one_hub_is_in_another_as_it_was(hub: Hub, tmp_path: Path) -> None:
+    path = tmp_path / "r.ndjson.gz"
+    with Hub("--log-level", "error") as first:
+        published = tidings("publish", "-", stdin="\n".join(FAMILY[:2] + FAMILY[3:6]), TIDINGS_URL=first.url)
+        assert published.returncode == 0
+        tidings("record", "--since", "first", "--url", first.url, "-o", str(path), "--for", "0.3s")
+        recorded = read_log(first)
+    code, told = replay(hub, str(path), "--speed", "max")
+    assert code == 0
+    assert re.search(r"[45] events played: [45] stored, \d of a hub's own left out", told)
+    played = read_log(hub)
+    # Progress that was superseded within a moment was in neither recording nor snapshot.
+    wanted = [event for event in recorded if event["type"] not in ("operation:progress", "operation:estimate")]
+    kept = [event for event in played if event["type"] not in ("operation:progress", "operation:estimate")]
+    for field in ("type", "data", "trace_id", "event_id", "channel"):
+        assert [event[field] for event in kept] == [event[field] for event in wanted]
+
+
+def test_played_again_it_is_stored_once_and_with_new_ids_as_often_as_it_is_played(hub: Hub, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.ndjson", FAMILY)
+    assert replay(hub, path, "--speed", "max") == (0, "5 events played: 5 stored, 2 of a hub's own left out\n")
+    code, told = replay(hub, path, "--speed", "max")
+    assert (code, told.count("--new-ids")) == (0, 1)
+    assert "5 known to the hub already" in told
+    for _ in range(2):
+        assert replay(hub, path, "--speed", "max", "--new-ids")[0] == 0
+    log = read_log(hub, channel="operations")
+    starts = [event["data"] for event in log if event["type"] == "operation:start"]
+    assert len({start["operation_id"] for start in starts}) == len(starts) == 6
+    parents, children = starts[0::2], starts[1::2]
+    assert [child["parent_id"] for child in children] == [parent["operation_id"] for parent in parents]
+    assert [start["operation_id"][:4] for start in starts] == ["op-1", "op-2"] * 3
+    ends = [event for event in log if event["type"] == "operation:complete"]
+    assert len({event["event_id"] for event in ends}) == 6
+    assert len({event["trace_id"] for event in log if event["type"] in ("operation:start", "operation:complete")}) == 3
+
+
+def test_operations_that_have_ended_in_the_hub_begin_anew_or_are_refused_with_the_way_out(
+    hub: Hub, tmp_path: Path
+) -> None:
+    ended = [
+        line("operation:start", {"operation_id": "op-1"}, 0),
+        line("operation:complete", {"operation_id": "op-1"}, 1),
+    ]
+    assert tidings("publish", "-", stdin="\n".join(ended), TIDINGS_URL=hub.url).returncode == 0
+    assert replay(hub, written(tmp_path / "a", FAMILY), "--speed", "max")[0] == 0
+    starts = [event["data"] for event in read_log(hub, channel="operations") if event["type"] == "operation:start"]
+    assert [start.get("attempt") for start in starts if start["operation_id"] == "op-1"] == [None, 2]
+    named = line("operation:start", {"operation_id": "op-1", "attempt": 1}, 0, event_id="f" * 16)
+    code, told = replay(hub, written(tmp_path / "b", [named]))
+    assert code == 1
+    assert "operation_fenced" in told
+    assert "hint: Such operations have ended in this hub, or are further: --new-ids plays them as new ones." in told
+    assert replay(hub, str(tmp_path / "b"), "--new-ids")[0] == 0
+
+
+def test_events_come_at_the_pace_of_the_recording_and_say_that_they_are_of_now(hub: Hub, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.ndjson", updates(4, every_s=1.0))
+    before, clock = time.time_ns(), time.monotonic()
+    assert replay(hub, path, "--speed", "4")[0] == 0
+    assert time.monotonic() - clock >= 0.75
+    stamps = [nanoseconds(event["timestamp"]) for event in read_log(hub, channel="data")]
+    assert [round((after - stamp) / S, 2) for stamp, after in pairwise(stamps)] == [0.25] * 3
+    # Half a second lay between saying and receiving: at four times the speed, an eighth.
+    assert before - S // 8 <= stamps[0] <= time.time_ns() - S // 8
+
+
+def test_pauses_are_shortened_and_parts_played_and_timestamps_kept(hub: Hub, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.ndjson", updates(6, every_s=3600))
+    options = ("--max-pause", "50ms", "--from", "1h", "--until", "2025-07-30T16:30:00Z", "--keep-timestamps")
+    assert replay(hub, path, *options)[0] == 0
+    events = read_log(hub, channel="data")
+    assert [event["data"]["dataset"] for event in events] == ["d-1", "d-2", "d-3", "d-4"]
+    assert [event["timestamp"] for event in events] == [f"2025-07-30T{hour}:00:00Z" for hour in (13, 14, 15, 16)]
+
+
+def test_at_most_speed_distances_stay_and_the_end_is_now(hub: Hub, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.ndjson", updates(3, every_s=60))
+    assert replay(hub, path, "--speed", "max")[0] == 0
+    stamps = [nanoseconds(event["timestamp"]) for event in read_log(hub, channel="data")]
+    assert [after - stamp for stamp, after in pairwise(stamps)] == [60 * S] * 2
+    assert 0 <= time.time_ns() - stamps[-1] < 20 * S
+
+
+def test_stdin_and_a_cut_compressed_file_are_played_as_far_as_they_go(hub: Hub) -> None:
+    packed = gzip.compress("\n".join(updates(3_000)).encode())
+    code, told = replay(hub, "-", "--speed", "max", stdin=packed[:-1000])
+    played = datasets(hub)
+    assert code == 0
+    assert "is cut" in told
+    assert played == [f"d-{n}" for n in range(len(played))]
+    assert 1_000 < len(played) < 3_000
+    assert replay(hub, "-", "--speed", "max", stdin=packed)[0] == 0
+    assert datasets(hub) == [f"d-{n}" for n in range(3_000)]
+
+
+def test_what_is_refused_or_no_envelope_is_told_once_and_is_exit_code_1(hub: Hub, tmp_path: Path) -> None:
+    bad = [
+        "nonsense",
+        line("data:updated", {}, 1),
+        line("data:update", {"dataset": 5}, 1),
+        line("data:update", {"dataset": "x" * 65_600}, 1),
+    ]
+    code, told = replay(hub, written(tmp_path / "r", [*updates(2), *bad, *bad]), "--speed", "max")
+    assert code == 1
+    for text in ("line 3 is no envelope", "unknown_type", "invalid_payload", "line 6: $.data is"):
+        assert told.count(text) == 1, told
+    assert "8 events played: 2 stored, 6 refused, 2 no envelopes" in told
+    assert datasets(hub) == ["d-0", "d-1"]
+
+
+def test_a_hub_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path) -> None:
+    path = written(tmp_path / "r.ndjson", updates(600, every_s=0.004))
+    options = ("--data", str(tmp_path / "log"), "--log-level", "error")
+    with Hub(*options, memory=False) as hub, Process("replay", path, "--to", hub.url) as process:
+        until(lambda: len(datasets(hub)) > 50)
+        hub.process.kill()
+        hub.process.wait(20)
+        with Hub(*options, "--port", str(hub.port), memory=False) as again:
+            code, _, told = process.wait()
+            assert datasets(again) == [f"d-{n}" for n in range(600)]
+    assert code == 0
+    assert "playing goes on when it is there again" in told
+
+
+def test_killed_in_the_middle_and_played_again_it_is_stored_once(hub: Hub, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.ndjson", updates(600, every_s=0.01))
+    with Process("replay", path, "--to", hub.url) as process:
+        until(lambda: len(datasets(hub)) > 50)
+        process.process.kill()
+    assert replay(hub, path, "--speed", "max")[0] == 0
+    assert datasets(hub) == [f"d-{n}" for n in range(600)]
+
+
+def test_ctrl_c_says_what_was_played_and_what_has_not_ended(hub: Hub, tmp_path: Path) -> None:
+    lines = [line("operation:start", {"operation_id": f"op-{n}"}, n * 0.01) for n in range(5)]
+    path = written(tmp_path / "r.ndjson", [*lines, *updates(2, every_s=3600)])
+    with Process("replay", path, "--to", hub.url) as process:
+        until(lambda: datasets(hub) == ["d-0"])
+        process.signal(signal.SIGINT)
+        code, _, told = process.wait()
+    assert code == 130
+    assert "6 events played: 6 stored" in told
+    assert (
+        "not ended in what was played, and running in the hub until it ends them: op-0, op-1, op-2 and 2 more" in told
+    )
+    assert "Traceback" not in told
+
+
+def test_on_a_terminal_a_bar_says_how_far_it_is(hub: Hub, tmp_path: Path) -> None:
+    path = written(tmp_path / "r.ndjson", [*updates(1), line("data:update", {"dataset": "end"}, 3600)])
+    with Terminal("replay", path, "--to", hub.url, columns=250) as terminal:
+        terminal.wait_for("50%  1 of 2 events")
+        terminal.press(b"\x03")
+        assert terminal.wait() == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("no-such-file",), "cannot read"),
+        ((__file__,), "this is no recording"),
+        ((__file__, "--speed", "fast"), "--speed"),
+        ((__file__, "--by", "chance"), "--by"),
+        ((__file__, "--from", "noon"), "--from"),
+        ((__file__, "--max-pause", "long"), "--max-pause"),
+        ((__file__, "--to", "ftp://x"), "ftp://x"),
+        ((__file__, "--contract", "no_such:thing"), "no_such cannot be imported"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...], error: str) -> None:
+    done = tidings("replay", *arguments)
+    assert done.returncode == 2
+    assert error in done.stderr
+    assert "hint: " in done.stderr
+
+
+def test_without_a_hub_it_fails_in_two_lines(tmp_path: Path) -> None:
+    done = tidings("replay", written(tmp_path / "r", updates(1)), "--to", "ws://127.0.0.1:1/ws")
+    assert done.returncode == 1
+    first, last = done.stderr.splitlines()
+    assert first.startswith("error: no hub answers at 127.0.0.1:1")
+    assert last.startswith("hint: ")
