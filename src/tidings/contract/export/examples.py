@@ -1,6 +1,7 @@
 """An example of each message: real ones for the contract's own events, made ones for an application's."""
 
 import re
+from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -134,7 +135,7 @@ def example_of(contract: Contract, model: Model, message: Message) -> dict[str, 
         "type": message.type,
         "timestamp": _TEXTS["date-time"],
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
-        "data": own or _Examples(model).of_definition(message.payload),
+        "data": deepcopy(own) or _Examples(model).of_definition(message.payload),
     }
     if message.channel is not None:
         envelope["channel"] = message.channel
@@ -217,13 +218,27 @@ def _text(text: shapes.Text, name: str) -> str | None:
     return made[:longest].ljust(shortest, "x")
 
 
-def _number(number: shapes.Number) -> int | float:
+def _number(number: shapes.Number) -> int | float | None:
     step = number.multiple_of or (1 if number.whole else 0.5)
-    least = max((bound for bound in (number.least, number.above) if bound is not None), default=None)
-    most = min((bound for bound in (number.most, number.below) if bound is not None), default=None)
-    start = step if least is None or least < step else (least // step) * step
-    if (number.least is not None and start < number.least) or (number.above is not None and start <= number.above):
-        start += step
-    if most is not None and start >= most:
-        start = most if number.below is None or most < number.below else (most + (least or most - 2 * step)) / 2
-    return int(start) if number.whole else start
+    low = next((bound for bound in (number.least, number.above) if bound is not None), None)
+    high = next((bound for bound in (number.most, number.below) if bound is not None), None)
+    tried = [step, 0]
+    if low is not None:
+        tried += [low, (low // step + 1) * step]
+    if high is not None:
+        tried += [high, -(-high // step) * step - step]
+    if low is not None and high is not None:
+        tried.append((low + high) / 2)
+    fits = [value for value in tried if _is_within(number, value)]
+    return (int(fits[0]) if number.whole else fits[0]) if fits else None
+
+
+def _is_within(number: shapes.Number, value: float) -> bool:
+    return (
+        (number.least is None or value >= number.least)
+        and (number.most is None or value <= number.most)
+        and (number.above is None or value > number.above)
+        and (number.below is None or value < number.below)
+        and not (number.whole and value % 1)
+        and not (number.multiple_of is not None and value % number.multiple_of)
+    )

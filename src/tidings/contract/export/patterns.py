@@ -14,6 +14,11 @@ _SETS = {
     "S": (r"\S", r"\S"),
 }
 """Python's classes of characters, outside brackets and inside: its digits and letters are those of all scripts."""
+_BOUNDARIES = {
+    "b": r"(?:(?<=[\p{L}\p{N}_])(?![\p{L}\p{N}_])|(?<![\p{L}\p{N}_])(?=[\p{L}\p{N}_]))",
+    "B": r"(?:(?<=[\p{L}\p{N}_])(?=[\p{L}\p{N}_])|(?<![\p{L}\p{N}_])(?![\p{L}\p{N}_]))",
+}
+"""ECMAScript's own know only the letters of English."""
 _SYNTAX = frozenset(r"^$\.*+?()[]{}|/-")
 _CONTROLS = frozenset("nrtfv")
 
@@ -118,8 +123,10 @@ class _Translation:
             made = _SETS[char][inside]
         elif char in "AZ" and not inside:
             made = "^" if char == "A" else "$"
+        elif char in _BOUNDARIES and not inside:
+            made = _BOUNDARIES[char]
         elif char.isascii() and char.isalnum():
-            made = f"\\{char}" if char in _CONTROLS or (char in "bB123456789" and not inside) else None
+            made = f"\\{char}" if char in _CONTROLS or (char in "123456789" and not inside) else None
         else:
             made = f"\\{char}" if char in _SYNTAX and (char != "-" or inside) else char
         if made is None:

@@ -1,0 +1,74 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+from tests.contract.export.odd_contract import ODD
+from tests.contract.export.test_document import OWN, SHOP
+
+from tidings.contract.contract import Contract
+from tidings.contract.export.examples import example_of
+from tidings.contract.export.json_schema import event_schemas
+from tidings.contract.export.model import model_of
+from tidings.contract.export.said import SAID
+from tidings.contract.files import contract_of
+
+CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_an_example_fits_its_event(name: str) -> None:
+    contract = CONTRACTS[name]
+    model = model_of(contract)
+    schemas = event_schemas(contract)
+    for event in model.events:
+        example = example_of(contract, model, event)
+        Draft202012Validator(schemas[event.type]).validate(example)
+        contract.decode(event.type, json.dumps(example["data"]).encode())
+
+
+def test_an_example_of_what_the_hub_says_besides_fits() -> None:
+    model = model_of(Contract())
+    for message in model.said:
+        msgspec.convert(example_of(Contract(), model, message)["data"], SAID[message.type])
+
+
+def of_field(schema: dict[str, Any], *, optional: bool = False) -> Any:
+    payload = {"type": "object", "properties": {"it": schema}, "required": [] if optional else ["it"]}
+    contract = contract_of({"events": [{"type": "a:b", "channel": "data", "payload": payload}]}, "here")
+    model = model_of(contract)
+    (event,) = (each for each in model.events if each.type == "a:b")
+    return example_of(contract, model, event)["data"].get("it")
+
+
+@pytest.mark.parametrize(
+    ("schema", "example"),
+    [
+        ({"type": "string", "examples": ["mine"]}, "mine"),
+        ({"type": "string", "maxLength": 1}, "i"),
+        ({"type": "string", "minLength": 4}, "itxx"),
+        ({"type": "string", "pattern": "^[A-Z]{3}$"}, "ABC"),
+        ({"type": "integer", "minimum": 5}, 5),
+        ({"type": "integer", "exclusiveMinimum": 5, "multipleOf": 3}, 6),
+        ({"type": "integer", "exclusiveMinimum": 6, "multipleOf": 3}, 9),
+        ({"type": "integer", "maximum": -4}, -4),
+        ({"type": "number", "minimum": 1, "maximum": 1}, 1),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.25}, 0.125),
+        ({"type": "array", "items": {"type": "boolean"}, "minItems": 2}, [True, True]),
+        ({"enum": ["buy", "sell"]}, "buy"),
+    ],
+)
+def test_values_within_limits_are_made(schema: dict[str, Any], example: Any) -> None:
+    assert of_field(schema) == example
+
+
+def test_what_no_text_is_known_for_is_left_out_where_it_may_be() -> None:
+    assert of_field({"type": "string", "pattern": "^Q{7}$"}, optional=True) is None
+
+
+def test_who_changes_an_example_changes_no_other() -> None:
+    model = model_of(Contract())
+    first = example_of(Contract(), model, model.events[0])
+    first["data"]["operation_id"] = "another"
+    assert example_of(Contract(), model, model.events[0])["data"]["operation_id"] == "op-42"

@@ -1,0 +1,52 @@
+"""Every format at once: what each makes of a small contract, byte by byte, and that it is always the same."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.contract.export.odd_contract import ODD
+from tests.contract.export.test_document import SHOP
+
+from tidings.contract.contract import Contract
+from tidings.contract.export.formats import FORMATS, Format
+
+GOLDEN = Path(__file__).parent / "golden"
+"""Written again by TIDINGS_WRITE_GOLDEN=1; what changed is then for a person to read."""
+SMALL = Contract(SHOP.own)
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("format", FORMATS.values(), ids=lambda format: format.name)
+def test_a_small_contract_is_exported_as_it_was(format: Format) -> None:
+    golden = GOLDEN / format.file
+    text = format.render(SMALL)
+    if os.environ.get("TIDINGS_WRITE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_each_format_has_names_of_its_own() -> None:
+    assert list(FORMATS) == ["json", "json-schema", "asyncapi", "typescript", "go"]
+    assert len({format.file for format in FORMATS.values()}) == len(FORMATS)
+    assert all(format.title and format.about for format in FORMATS.values())
+
+
+_DIGEST = """
+import hashlib
+from tests.contract.export.odd_contract import ODD
+from tidings.contract.export.formats import FORMATS
+print(*(hashlib.sha256(format.render(ODD).encode()).hexdigest() for format in FORMATS.values()))
+"""
+
+
+def test_the_order_of_sets_changes_nothing() -> None:
+    here = [hashlib.sha256(format.render(ODD).encode()).hexdigest() for format in FORMATS.values()]
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", _DIGEST], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == here
