@@ -9,7 +9,8 @@ from celery.exceptions import Ignore
 from tests.producer.reported import Reported
 
 import tidings
-from tidings.integrations.celery import TaskReporter, connect
+from tidings.integrations.celery import connect
+from tidings.integrations.celery_reporter import TaskReporter
 
 
 @pytest.fixture

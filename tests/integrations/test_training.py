@@ -1,6 +1,8 @@
 """What all trainings have in common, told to a real hub."""
 
 import math
+import subprocess
+import sys
 import time
 
 import pytest
@@ -115,3 +117,13 @@ def test_nothing_is_said_of_a_training_that_never_began(reported: Reported) -> N
     training.leave(ValueError())
     assert not training.should_stop()
     assert reported.told() == []
+
+
+@pytest.mark.parametrize("name", ["celery", "keras", "lightning", "huggingface"])
+def test_an_adapter_imports_no_framework(name: str) -> None:
+    code = (
+        f"import sys, tidings.integrations.{name}; frameworks = 'celery keras lightning transformers torch numpy'; "
+        "print(*(name for name in sys.modules if name.partition('.')[0] in frameworks.split()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

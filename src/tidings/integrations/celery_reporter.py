@@ -1,0 +1,266 @@
+"""What hears Celery's signals, and tells of its tasks. See `tidings.integrations.celery`."""
+
+import fnmatch
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from tidings.integrations.celery_control import Control
+from tidings.integrations.celery_message import (
+    PARENT_HEADER,
+    SENT_HEADER,
+    TRACE_HEADER,
+    facts_of,
+    parent_of,
+    sent_at,
+    trace_of,
+)
+from tidings.integrations.inquiry import Inquiry
+from tidings.producer.bounded import text
+from tidings.producer.current import current_operation
+from tidings.producer.operation import Operation
+from tidings.producer.process import PROCESS
+from tidings.producer.quietly import quietly
+from tidings.producer.settings import Options, Redact, is_disabled, settings_of
+from tidings.producer.tracing import current_trace_id
+from tidings.producer.voice import Voice
+
+_CLOSE_S = 2.0
+"""How long the end of a pool's process may wait for the hub."""
+_ASK_AFTER_S = 0.25
+"""A task that waited less was hardly cancelled meanwhile: the question is not worth its millisecond."""
+
+_connected: "list[TaskReporter]" = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """What is reported, and where; see `connect`."""
+
+    url: str | None
+    token: str | None
+    name: Callable[[str], str] | None
+    ignore: Collection[str]
+    arguments: bool
+    results: bool
+    redact: Redact | None
+    lease_s: float | None
+
+
+class TaskReporter:
+    """What hears the signals of one app. Made by `connect`."""
+
+    def __init__(self, app: Any, options: Reporting, control: Control) -> None:
+        self.app = app
+        self._options = options
+        self._control = control
+        self._inquiry = Inquiry(options.url, options.token)
+        self._runs: dict[str, Operation] = {}
+        self._heard: dict[str, Callable[..., None]] = {
+            "before_task_publish": self._sending,
+            "task_prerun": self._beginning,
+            "task_success": self._succeeded,
+            "task_failure": self._failed,
+            "task_retry": self._retried,
+            "task_postrun": self._left,
+            "task_revoked": self._revoked,
+            "worker_process_init": self._process_began,
+            "worker_process_shutdown": self._process_ends,
+        }
+
+    def connect(self) -> None:
+        """Hear Celery's signals from now on."""
+        from celery import signals
+
+        for name, hear in self._heard.items():
+            getattr(signals, name).connect(hear, weak=False, dispatch_uid=self._uid(name))
+        self._control.guard_tasks()
+        _connected.append(self)
+
+    def disconnect(self) -> None:
+        """Hear them no more."""
+        from celery import signals
+
+        for name in self._heard:
+            getattr(signals, name).disconnect(dispatch_uid=self._uid(name))
+        if self in _connected:
+            _connected.remove(self)
+
+    def _uid(self, name: str) -> str:
+        return f"tidings {name} {id(self)}"
+
+    # Where a task is sent.
+
+    @quietly
+    def _sending(
+        self, sender: str = "", headers: dict[str, Any] | None = None, routing_key: str = "", body: Any = None, **_: Any
+    ) -> None:
+        task_id = (headers or {}).get("id")
+        if headers is None or not isinstance(task_id, str) or not self._is_reported(sender):
+            return  # without an id it is a message of Celery 3
+        run = self._runs.get(task_id)
+        around = current_operation()
+        if run is None and around is not None:
+            headers[PARENT_HEADER] = around.id
+        trace_id = around.trace_id if around is not None else headers.get(TRACE_HEADER) or current_trace_id()
+        headers[TRACE_HEADER], headers[SENT_HEADER] = trace_id, time.time()
+        again = headers.get("retries") or 0
+        if run is not None:
+            self._hand_over(run, sender, again)
+        # A number keeps what comes late, behind the task's end, from being its next attempt.
+        attempt = None if run is not None else again + 1
+        told = self._options.arguments and isinstance(body, list | tuple)
+        facts = facts_of(headers, routing_key, (body[0], body[1]) if told else None)
+        self._say_queued(sender, task_id, headers, facts, attempt)
+
+    def _hand_over(self, run: Operation, name: str, again: int) -> None:
+        """End a run whose task has sent itself anew: what comes of it may begin at any moment."""
+        if again > _retries(run):
+            error = sys.exc_info()[1]
+            hint = f"Celery runs it again: retry {again}."
+            run.fail(error or "retry", None if error else "the task asked for a retry", recoverable=True, hint=hint)
+        else:  # Task.replace()
+            run.complete(message=f"replaced by {name}")
+
+    def _say_queued(
+        self, name: str, task_id: str, headers: Mapping[str, Any], facts: Mapping[str, Any] | None, attempt: int | None
+    ) -> None:
+        settings = settings_of(
+            self._name_of(name),
+            (),
+            {"parent": parent_of(headers), "metadata": facts, "redact": self._options.redact},
+        )
+        transport, _ = PROCESS.transport(self._options.url, self._options.token)
+        voice = Voice(task_id, self._options.redact)
+        voice.transport, voice.trace_id = transport, headers[TRACE_HEADER]
+        self._control.answer(transport)
+        voice.start(settings, queued=True, steps=[], attempt=attempt)
+        voice.release()
+
+    # Where it runs.
+
+    @quietly
+    def _beginning(self, task_id: str = "", task: Any = None, args: Any = (), kwargs: Any = None, **_: Any) -> None:
+        if not self._is_ours(task) or not self._is_reported(task.name):
+            return
+        request = task.request
+        if self._was_cancelled(task_id, sent_at(request)):
+            return
+        queue = (request.delivery_info or {}).get("routing_key")
+        operation = self._operation(
+            task.name,
+            request,
+            metadata=facts_of(request, queue, (args, kwargs) if self._options.arguments else None),
+            on_cancel=lambda push: self._control.asked(operation, push),
+        )
+        self._runs[task_id] = operation
+        operation.__enter__()
+
+    def _was_cancelled(self, task_id: str, sent_at_s: float | None) -> bool:
+        """Return whether a task was cancelled while it was queued, and must not run."""
+        if sent_at_s is None or time.time() - sent_at_s < _ASK_AFTER_S or is_disabled():
+            return False
+        found = self._inquiry.ask(task_id)
+        # What was cancelled before this message was sent is an earlier task of the same id.
+        if found is None or found.state != "cancelled" or found.ended_s < sent_at_s:
+            return False
+        self._control.doom(task_id, found.reason or "")
+        return True
+
+    @quietly
+    def _succeeded(self, sender: Any = None, result: Any = None, **_: Any) -> None:
+        run = self._runs.get(sender.request.id)
+        if run is not None:
+            run.complete(result if self._options.results else None)
+
+    @quietly
+    def _failed(self, task_id: str = "", exception: Any = None, **_: Any) -> None:
+        run = self._runs.get(task_id)  # None where the pool's parent speaks of a process that is gone
+        if run is not None:
+            # The signal's exception is one that can be pickled, which the task's own need not be.
+            error = sys.exc_info()[1] or exception
+            run.__exit__(type(error), error, None)
+
+    @quietly
+    def _retried(self, request: Any = None, reason: Any = None, **_: Any) -> None:
+        run = self._runs.get(request.id)
+        if run is not None:  # not yet ended where the retry runs here and now, without a message
+            run.fail(reason.exc if isinstance(reason.exc, BaseException) else "retry", recoverable=True)
+
+    @quietly
+    def _left(self, task_id: str = "", state: str | None = None, **_: Any) -> None:
+        self._control.spare(task_id)
+        run = self._runs.pop(task_id, None)
+        if run is None:
+            return
+        if state == "REJECTED":
+            run.fail("rejected", "the task rejected its message", recoverable=True)
+        elif state == "IGNORED":
+            run.cancel("the task asked to be ignored")
+        error = sys.exc_info()[1] if state is None else None  # what not even Celery catches
+        run.__exit__(None if error is None else type(error), error, None)
+
+    # The worker.
+
+    @quietly
+    def _revoked(self, sender: Any = None, request: Any = None, terminated: Any = None, **facts: Any) -> None:
+        """Say that a task was revoked before it ran; one that ran says so itself, as its process is terminated."""
+        if terminated or not self._is_ours(sender) or not self._is_reported(sender.name):
+            return
+        reason = "it expired in the queue" if facts.get("expired") else "revoked"
+        thread = threading.Thread(target=self._say_revoked, args=(sender.name, request, reason), daemon=True)
+        thread.start()  # the worker's loop must not wait for the hub's answer
+
+    @quietly
+    def _say_revoked(self, name: str, request: Any, reason: str) -> None:
+        if is_disabled():
+            return
+        found = self._inquiry.ask(request.id)
+        if found is not None and found.state != "queued":
+            return  # it was cancelled here, and revoked for that
+        operation = self._operation(name, request, queued=True)
+        operation._begin()
+        operation.cancel(reason)
+
+    @quietly
+    def _process_began(self, **_: Any) -> None:
+        self._control.terminates = True
+
+    @quietly
+    def _process_ends(self, **_: Any) -> None:
+        PROCESS.close(_CLOSE_S)
+
+    # What concerns us.
+
+    def _operation(self, name: str, request: Any, **more: Unpack[Options]) -> Operation:
+        """Return the operation of a task, not begun."""
+        options: Options = {
+            "id": request.id,
+            "parent": parent_of(request),
+            "trace_id": trace_of(request),
+            "url": self._options.url,
+            "token": self._options.token,
+            "lease_s": self._options.lease_s,
+            "redact": self._options.redact,
+            "quiet": True,
+            **more,
+        }
+        return Operation(settings_of(self._name_of(name), (), options))
+
+    def _is_ours(self, task: Any) -> bool:
+        return len(_connected) == 1 or getattr(task, "app", None) is self.app
+
+    def _is_reported(self, name: str) -> bool:
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in self._options.ignore):
+            return False
+        return len(_connected) == 1 or name in self.app.tasks
+
+    def _name_of(self, name: str) -> str:
+        return text(name if self._options.name is None else self._options.name(name))
+
+
+def _retries(run: Operation) -> int:
+    return int((run.settings.metadata or {}).get("retries") or 0)
