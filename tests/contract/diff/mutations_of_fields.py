@@ -189,4 +189,9 @@ FIELDS: tuple[Case, ...] = (
         (definition("Trade", propertyNames={"maxLength": 9}),),
         ("keyword-changed $.data breaks/breaks",),
     ),
+    (
+        "what told variants apart is anything",
+        (field("kind", {}, of="Firm"),),
+        ("variants-changed $.data.party breaks/breaks",),
+    ),
 )

@@ -251,8 +251,8 @@ def _value(variant: Schema, tag: str, definitions: Definitions) -> Any:
     if tag not in variant.get("properties", {}) or tag not in variant.get("required", ()):
         return None
     kinds = shape_of(variant["properties"][tag], definitions).kinds
-    choices = [schema.get("enum", [None, None]) for schemas in kinds.values() for schema in schemas]
-    return choices[0][0] if len(choices) == len(choices[0]) == 1 else None
+    choices = [schema.get("enum", ()) for schemas in kinds.values() for schema in schemas]
+    return choices[0][0] if len(choices) == 1 and len(choices[0]) == 1 else None
 
 
 def _names(schema: Schema) -> Any:
