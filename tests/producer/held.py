@@ -15,7 +15,7 @@ from tidings.client.loop_thread import LoopThread
 from tidings.contract.commands import CancelOutcome
 from tidings.contract.paths import parse_paths
 from tidings.log.base import Page, Query
-from tidings.producer.outbox import Outbox
+from tidings.producer.sending.outbox import Outbox
 
 
 class Cut:

@@ -16,7 +16,7 @@ import tidings
 # What a job would import when it first reports: once for all of them.
 import tidings.client.connection
 import tidings.producer.operation
-import tidings.producer.outbox
+import tidings.producer.sending.outbox
 
 
 def work(url: str, lease_s: float, id: str) -> None:

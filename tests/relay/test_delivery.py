@@ -15,7 +15,7 @@ from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, HubUnreachable, LogFull
 from tidings.log.memory import MemoryLog
-from tidings.producer.queue import OutboxLimits, Rank
+from tidings.producer.sending.queue import OutboxLimits, Rank
 from tidings.relay.delivery import Delivery
 from tidings.testing.faulty_log import FaultyLog
 

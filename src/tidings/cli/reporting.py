@@ -18,7 +18,7 @@ from tidings.contract.payloads import (
 )
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
-from tidings.producer.outbox import Outbox
+from tidings.producer.sending.outbox import Outbox
 
 FLUSH_S = 1.5
 """How long the end of a run may wait for the hub to have everything."""

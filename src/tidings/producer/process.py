@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from tidings.client.url import hub_url
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.failure import Cancelled, Failed, end_of
-from tidings.producer.outbox import Outbox
 from tidings.producer.pacer import PACER
 from tidings.producer.quietly import REMARKS
+from tidings.producer.sending.outbox import Outbox
 from tidings.producer.settings import is_disabled
 from tidings.producer.termination import REASON, Termination
 from tidings.producer.transport import Nowhere, Transport

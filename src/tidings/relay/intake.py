@@ -18,7 +18,7 @@ from tidings.contract.paths import MAX_KEY_BYTES
 from tidings.contract.timestamps import ZERO, canonical, from_nanoseconds
 from tidings.contract.vocabulary import ChannelType
 from tidings.exceptions import ContractError, InvalidTimestamp, PayloadTooLarge
-from tidings.producer.queue import Rank, rank_of
+from tidings.producer.sending.queue import Rank, rank_of
 from tidings.relay.identity import event_id_of
 from tidings.relay.messages import bodies_in
 from tidings.relay.operation_ids import rename_operations

@@ -15,7 +15,7 @@ from tidings.contract.codes import error_data
 from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, CommandRefused
-from tidings.producer.queue import OutboxLimits
+from tidings.producer.sending.queue import OutboxLimits
 from tidings.relay.delivery import Delivery
 from tidings.relay.intake import Intake
 from tidings.relay.recent import Recent

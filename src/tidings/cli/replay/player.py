@@ -29,7 +29,7 @@ from tidings.exceptions import (
     OperationFinished,
     PayloadTooLarge,
 )
-from tidings.producer.queue import OutboxLimits, Rank
+from tidings.producer.sending.queue import OutboxLimits, Rank
 from tidings.relay.delivery import Delivery
 from tidings.relay.intake import check_size
 from tidings.relay.remarks import Remarks, Say

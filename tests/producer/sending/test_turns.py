@@ -13,9 +13,9 @@ from tests.producer.held import Cut, told, until
 from tidings.client.publications import Draft
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import CommandRefused, OperationExists, OperationFenced, OperationFinished, TidingsError
-from tidings.producer.outbox import Outbox
-from tidings.producer.queue import Entry, Rank
-from tidings.producer.turns import Turns
+from tidings.producer.sending.outbox import Outbox
+from tidings.producer.sending.queue import Entry, Rank
+from tidings.producer.sending.turns import Turns
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
 EXISTS, FENCED = OperationExists.code, OperationFenced.code

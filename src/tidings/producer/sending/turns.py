@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import OperationExists, OperationFenced
-from tidings.producer.queue import Entry, Rank
+from tidings.producer.sending.queue import Entry, Rank
 
 _MOST = 2_000
 """Events of one operation that wait; of more, the oldest that are neither start nor end are dropped."""

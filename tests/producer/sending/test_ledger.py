@@ -3,8 +3,8 @@ import threading
 from tests.producer.drafts import draft
 
 from tidings.contract.payloads import OperationStartData
-from tidings.producer.ledger import Ledger
-from tidings.producer.queue import Entry, OutboxLimits, Rank
+from tidings.producer.sending.ledger import Ledger
+from tidings.producer.sending.queue import Entry, OutboxLimits, Rank
 
 START = OperationStartData(operation_id="op-1")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.producer.drafts import draft, event_id
 
-from tidings.producer.spool_file import SpoolFile
-from tidings.producer.spool_format import Header, Kept, file_name, read_lines
+from tidings.producer.spool.file import SpoolFile
+from tidings.producer.spool.format import Header, Kept, file_name, read_lines
 
 HEADER = Header(url="ws://hub/ws", producer_id="p-1", pid=7)
 
@@ -57,7 +57,7 @@ def test_its_owners_death_unlocks_it(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from tests.producer.test_spool_file import HEADER, kept, SpoolFile\n"
+        "from tests.producer.spool.test_file import HEADER, kept, SpoolFile\n"
         "file = SpoolFile.create(Path(sys.argv[1]), HEADER)\n"
         "file.keep(kept(1))\n"
         "os.write(1, b'kept\\n')\n"

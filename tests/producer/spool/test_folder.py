@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tests.producer.drafts import draft
 
-from tidings.producer.spool_file import SpoolFile
-from tidings.producer.spool_folder import SpoolOptions, files_for, folders, sweep, usable_folder
-from tidings.producer.spool_format import Header, Kept
+from tidings.producer.spool.file import SpoolFile
+from tidings.producer.spool.folder import SpoolOptions, files_for, folders, sweep, usable_folder
+from tidings.producer.spool.format import Header, Kept
 
 URL = "ws://hub/ws"
 

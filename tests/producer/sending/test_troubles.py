@@ -1,7 +1,7 @@
 import pytest
 
 from tidings.exceptions import CommandRefused, HubUnreachable, LogBusy, TidingsError
-from tidings.producer.troubles import Troubles
+from tidings.producer.sending.troubles import Troubles
 
 
 def test_each_kind_is_told_once() -> None:

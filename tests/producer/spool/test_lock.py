@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from tidings.producer.file_lock import try_lock
+from tidings.producer.spool.lock import try_lock
 
 
 def opened(path: Path) -> int:

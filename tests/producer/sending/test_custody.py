@@ -16,10 +16,10 @@ from tidings.contract.commands import CancelAnswer, CancelPush, Verdict
 from tidings.contract.payloads import OperationStartData
 from tidings.exceptions import CommandRefused, ConfigError, TidingsError
 from tidings.log.memory import MemoryLog
-from tidings.producer.custody import Custody
-from tidings.producer.ledger import Ledger
-from tidings.producer.outbox import Outbox
-from tidings.producer.queue import OutboxLimits
+from tidings.producer.sending.custody import Custody
+from tidings.producer.sending.ledger import Ledger
+from tidings.producer.sending.outbox import Outbox
+from tidings.producer.sending.queue import OutboxLimits
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
 

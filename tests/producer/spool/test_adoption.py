@@ -20,9 +20,9 @@ from tests.producer.held import told, until
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, HubUnreachable, LogFull, TidingsError
 from tidings.log.memory import MemoryLog
-from tidings.producer.adoption import Adopted, adopt_all, left_behind
-from tidings.producer.outbox import Outbox
-from tidings.producer.spool_folder import SpoolOptions
+from tidings.producer.sending.outbox import Outbox
+from tidings.producer.spool.adoption import Adopted, adopt_all, left_behind
+from tidings.producer.spool.folder import SpoolOptions
 from tidings.testing.faulty_log import FaultyLog
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "tests.producer.dying_program"]

@@ -29,9 +29,9 @@ from tidings.exceptions import (
 )
 from tidings.log.base import AppendDone, Draft, Page, Query
 from tidings.log.memory import MemoryLog
-from tidings.producer import sender
-from tidings.producer.outbox import Outbox
-from tidings.producer.queue import OutboxLimits
+from tidings.producer.sending import sender
+from tidings.producer.sending.outbox import Outbox
+from tidings.producer.sending.queue import OutboxLimits
 from tidings.testing.faulty_log import FaultyLog
 
 PATIENT = LinkOptions(wait_for_hub=True, reconnect=PROMPT.reconnect, open_timeout_s=PROMPT.open_timeout_s)

@@ -7,9 +7,9 @@ from tests.producer.drafts import draft, event_id
 
 from tidings.contract.payloads import OperationStartData
 from tidings.exceptions import ConfigError, TidingsError
-from tidings.producer.spool import Spool
-from tidings.producer.spool_folder import SpoolOptions
-from tidings.producer.spool_format import read_lines
+from tidings.producer.spool.folder import SpoolOptions
+from tidings.producer.spool.format import read_lines
+from tidings.producer.spool.spool import Spool
 
 
 def made(folder: Path, troubles: list[TidingsError], **more: int) -> Spool:

@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from tidings.producer.file_lock import try_lock
-from tidings.producer.spool_format import (
+from tidings.producer.spool.format import (
     UNFINISHED,
     Header,
     Kept,
@@ -15,6 +14,7 @@ from tidings.producer.spool_format import (
     file_name,
     read_lines,
 )
+from tidings.producer.spool.lock import try_lock
 
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _MODE = 0o600

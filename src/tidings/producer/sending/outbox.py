@@ -21,14 +21,14 @@ from tidings.contract.contract import Contract
 from tidings.contract.payloads import OperationStartData
 from tidings.contract.vocabulary import EventClass
 from tidings.exceptions import ConfigError, ContractError, LogBusy, TidingsError
-from tidings.producer.holdings import OnCancel, OnLost
-from tidings.producer.identity import new_producer_id
-from tidings.producer.ledger import Ledger, OutboxStatistics
-from tidings.producer.queue import OutboxLimits, Rank, rank_of
-from tidings.producer.sender import Post, Sender
-from tidings.producer.spool import Spool
-from tidings.producer.spool_folder import SpoolOptions
-from tidings.producer.troubles import Troubles
+from tidings.producer.sending.holdings import OnCancel, OnLost
+from tidings.producer.sending.identity import new_producer_id
+from tidings.producer.sending.ledger import Ledger, OutboxStatistics
+from tidings.producer.sending.queue import OutboxLimits, Rank, rank_of
+from tidings.producer.sending.sender import Post, Sender
+from tidings.producer.sending.troubles import Troubles
+from tidings.producer.spool.folder import SpoolOptions
+from tidings.producer.spool.spool import Spool
 
 
 class Outbox:

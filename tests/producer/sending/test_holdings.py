@@ -3,7 +3,7 @@ from msgspec import Raw
 from tidings.client.publications import Draft
 from tidings.contract.commands import CancelAnswer, Claim, Verdict
 from tidings.contract.payloads import OperationStartData
-from tidings.producer.holdings import Held, Holdings, restart_draft
+from tidings.producer.sending.holdings import Held, Holdings, restart_draft
 
 START = OperationStartData(operation_id="op-1", name="import", attempt=4, queued=True)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from tidings.client.publications import Draft
-from tidings.producer.holdings import Holdings
-from tidings.producer.queue import Entry, OutboxLimits, OutboxQueue, Rank
-from tidings.producer.turns import Turns
+from tidings.producer.sending.holdings import Holdings
+from tidings.producer.sending.queue import Entry, OutboxLimits, OutboxQueue, Rank
+from tidings.producer.sending.turns import Turns
 
 
 class OutboxStatistics(Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tidings.producer.spool_file import SpoolFile
-from tidings.producer.spool_format import SUFFIX, UNFINISHED, name_prefix
+from tidings.producer.spool.file import SpoolFile
+from tidings.producer.spool.format import SUFFIX, UNFINISHED, name_prefix
 
 VARIABLE = "TIDINGS_SPOOL"
 _DAY_S = 86_400.0

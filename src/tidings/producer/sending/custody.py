@@ -8,10 +8,10 @@ from tidings.client.drafts import stamp
 from tidings.contract.commands import Attached, CancelAnswer, CancelPush, Claim, Verdict
 from tidings.contract.payloads import OperationStartData
 from tidings.exceptions import CommandRefused, NotSupported, TidingsError, UnknownType
-from tidings.producer.holdings import restart_draft
-from tidings.producer.ledger import Ledger
-from tidings.producer.queue import Entry, Rank
-from tidings.producer.spool import Spool
+from tidings.producer.sending.holdings import restart_draft
+from tidings.producer.sending.ledger import Ledger
+from tidings.producer.sending.queue import Entry, Rank
+from tidings.producer.spool.spool import Spool
 
 logger = logging.getLogger(__name__)
 

@@ -22,12 +22,12 @@ from tidings.exceptions import (
     OperationFinished,
     TidingsError,
 )
-from tidings.producer.adoption import adopt_all, clear_away
-from tidings.producer.custody import Custody
-from tidings.producer.ledger import Ledger
-from tidings.producer.queue import Entry
-from tidings.producer.spool import Spool
-from tidings.producer.spool_folder import SpoolOptions
+from tidings.producer.sending.custody import Custody
+from tidings.producer.sending.ledger import Ledger
+from tidings.producer.sending.queue import Entry
+from tidings.producer.spool.adoption import adopt_all, clear_away
+from tidings.producer.spool.folder import SpoolOptions
+from tidings.producer.spool.spool import Spool
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from tidings.contract.contract import Contract
 from tidings.contract.payloads import encode_payload
 from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import CommandRefused, TidingsError
-from tidings.producer.spool_file import SpoolFile
-from tidings.producer.spool_folder import SpoolOptions, files_for, folders, sweep
-from tidings.producer.spool_format import Header, Kept
+from tidings.producer.spool.file import SpoolFile
+from tidings.producer.spool.folder import SpoolOptions, files_for, folders, sweep
+from tidings.producer.spool.format import Header, Kept
 
 logger = logging.getLogger(__name__)
 

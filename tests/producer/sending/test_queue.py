@@ -4,7 +4,7 @@ from msgspec import Raw
 
 from tidings.client.publications import Draft
 from tidings.contract.contract import Contract
-from tidings.producer.queue import Entry, OutboxLimits, OutboxQueue, Rank, rank_of
+from tidings.producer.sending.queue import Entry, OutboxLimits, OutboxQueue, Rank, rank_of
 
 EVENTS = Contract().events
 
