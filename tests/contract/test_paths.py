@@ -10,6 +10,7 @@ from tidings.contract.paths import (
     Path,
     PathSet,
     check_key,
+    check_paths,
     parse_path,
     parse_paths,
     parse_query,
@@ -199,3 +200,10 @@ def test_a_query_that_names_no_path_is_refused(pair: tuple[str, str]) -> None:
 def test_a_channel_called_none_is_unknown_beside_others() -> None:
     with pytest.raises(UnknownChannel):
         parse_query([("channels", "none,data")], CHANNELS)
+
+
+def test_what_may_be_a_path_of_some_hub() -> None:
+    check_paths(["trades", "trades/AAPL", "trades/A*", "*", "operations"])
+    for text in ("", "/key", "trades/", "trades/" + "k" * 256):
+        with pytest.raises(InvalidPath):
+            check_paths([text])

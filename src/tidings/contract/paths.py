@@ -193,6 +193,16 @@ def parse_paths(texts: Iterable[str], channels: Iterable[str]) -> PathSet:
     return PathSet.of(path for text in texts for path in parse_path(text, known))
 
 
+def check_paths(texts: Iterable[str]) -> None:
+    """Check that `texts` can be paths, whatever channels there are: those of a hub one asks it for.
+
+    Raises:
+        InvalidPath: One of them is no path.
+    """
+    for text in texts:
+        parse_path(text, (text.partition("/")[0],))
+
+
 def parse_query(pairs: Iterable[tuple[str, str]], channels: Iterable[str]) -> PathSet:
     """Return the set of paths that a URL's query names.
 

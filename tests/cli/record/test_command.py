@@ -80,7 +80,7 @@ def test_it_goes_on_where_it_was_when_the_hub_is_back(tmp_path: Path) -> None:
         hub.process.wait(20)
         with Hub(*data, "--port", str(hub.port), memory=False) as again:
             publish(again, *(f"b{n}" for n in range(50)))
-            wait_for(path, "b49")
+            wait_for(path, '"b49"')
         record.signal(signal.SIGTERM)
         code, _, stderr = record.wait()
     lines = lines_of(path)
@@ -202,7 +202,7 @@ def test_without_a_hub_it_leaves_no_file(tmp_path: Path, plain: tuple[str, ...])
     ("arguments", "code", "error"),
     [
         (("--since", "yesterday"), 1, "is not a position"),
-        (("nowhere",), 1, "nowhere"),
+        (("data/",), 1, "data/"),
         (("--for", "ages"), 2, "--for"),
         (("-o", "/"), 2, "is there already"),
         (("--url", "ftp://x"), 2, "ftp://x"),

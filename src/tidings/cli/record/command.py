@@ -57,8 +57,7 @@ def record(
     from tidings.cli.record.sink import open_sink
     from tidings.client.options import LinkOptions, read_token
     from tidings.client.url import hub_url
-    from tidings.contract.contract import Contract
-    from tidings.contract.paths import parse_paths
+    from tidings.contract.paths import check_paths
     from tidings.contract.positions import SNAPSHOT, parse_since
 
     for_s = None if duration is None else read_duration("for", duration, 0.0, _LONGEST_S)
@@ -67,7 +66,7 @@ def record(
     if since:
         parse_since(since)
     if paths and not plain:
-        parse_paths(paths, Contract().channels)
+        check_paths(paths)
     request = RecordRequest(
         url=hub_url(url),
         link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=wait),

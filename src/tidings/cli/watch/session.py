@@ -18,8 +18,7 @@ from tidings.client.client import connect
 from tidings.client.items import Item, ReceivedEvent
 from tidings.client.state import State, Status
 from tidings.client.watch import Watch
-from tidings.contract.contract import Contract
-from tidings.contract.paths import parse_paths
+from tidings.contract.paths import check_paths
 from tidings.contract.positions import parse_since
 from tidings.contract.timestamps import from_nanoseconds
 from tidings.contract.vocabulary import ChannelType
@@ -61,7 +60,7 @@ async def run_watch(request: WatchRequest, form: Form) -> bool:
     """
     parse_since(request.since)
     if request.paths:
-        parse_paths(request.paths, Contract().channels)
+        check_paths(request.paths)
     async with connect(request.url, wait_for_hub=request.wait_for_hub) as client:
         watch = client.watch(*request.paths, since=request.since, pace_ms=request.pace_ms, notices=True)
         if form is Form.SCREEN:
