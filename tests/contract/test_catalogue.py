@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -131,6 +131,16 @@ class Opaque(msgspec.Struct):
     how: complex
 
 
+class Huge(msgspec.Struct):
+    count: Annotated[int, msgspec.Meta(le=2**70)]
+
+
+class Described(msgspec.Struct):
+    symbol: Annotated[str, msgspec.Meta(description="Of what.", examples=["ABC"])]
+    venue: Annotated[str | None, msgspec.Meta(description="Where.")] = None
+    price: Annotated[float, msgspec.Meta(description="For how much.")] = 0
+
+
 def test_an_event_of_ones_own_is_one_line() -> None:
     declared = event("trade:executed", Trade, channel="trades", key="trade_id", event_class="latest")
     assert (declared.type, declared.channel, declared.key) == ("trade:executed", "trades", "trade_id")
@@ -144,6 +154,7 @@ def test_an_event_of_ones_own_is_one_line() -> None:
         ({"payload": dict}, "to be a msgspec Struct"),
         ({"payload": Listed}, "written as an array"),
         ({"payload": Opaque}, "holds what JSON cannot"),
+        ({"payload": Huge}, "holds what JSON cannot: Integer bounds"),
         ({"event_class": "sometimes"}, "the class is 'durable', 'latest', not 'sometimes'"),
         ({"keep_newest": 0}, "keep_newest"),
         ({"keep_newest": 5, "event_class": "latest"}, "keep_newest"),
@@ -155,6 +166,13 @@ def test_what_cannot_be_declared_is_told_with_its_place(changes: dict[str, Any],
     declaration: dict[str, Any] = {"type": "trade:executed", "payload": Trade, "channel": "trades", **changes}
     with pytest.raises(InvalidContract, match=fault):
         event(**declaration)
+
+
+def test_a_key_may_be_described() -> None:
+    assert event("trade:described", Described, channel="trades", key="symbol").key == "symbol"
+    assert event("trade:described", Described, channel="trades", key="venue").key == "venue"
+    with pytest.raises(InvalidContract, match="no text field 'price'"):
+        event("trade:described", Described, channel="trades", key="price")
 
 
 def test_contracts_are_values_that_can_be_put_together() -> None:

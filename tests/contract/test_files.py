@@ -7,6 +7,7 @@ from tests.contract.receipts import message, read
 
 from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
+from tidings.contract.export.document import contract_document
 from tidings.contract.files import contract_of, read_contract
 from tidings.contract.vocabulary import EventClass
 from tidings.exceptions import InvalidContract, InvalidPayload
@@ -175,3 +176,25 @@ def test_events_that_every_hub_knows_may_be_in_the_file() -> None:
     document = {"events": [{"type": "operation:start"}, {"type": "a:b", "channel": "data", "fields": {"x": "string"}}]}
     assert [event.type for event in contract_of(document, "here").own] == ["a:b"]
     assert contract_of({"events": []}, "here").identity == Contract().identity
+
+
+def test_what_is_said_of_an_event_and_of_a_field_is_kept() -> None:
+    contract = read_contract(TOML, "shop.toml", form="toml")
+    assert contract.events["trade:price"].payload.__doc__ == "The price of a symbol, as it is now."
+    event = declared(
+        description="Sent at once.", fields={"id": {"type": "string", "description": "Which.", "examples": ["a"]}}
+    )
+    assert event.payload.__doc__ == "Sent at once."
+    field = msgspec.json.schema_components([event.payload])[1]["TradeExecutedData"]["properties"]["id"]
+    assert field == {"type": "string", "description": "Which.", "examples": ["a"]}
+
+
+def test_payloads_of_one_name_are_told_apart() -> None:
+    events = [
+        {"type": f"a:{letter}", "channel": "data", "name": "Same", "fields": {letter: "string"}} for letter in "bcd"
+    ]
+    one, other = contract_of({"events": events[:2]}, "one.json"), contract_of({"events": events[2:]}, "other.json")
+    both = one | other
+    for letter in "bcd":
+        assert both.decode(f"a:{letter}", json.dumps({letter: "x"}).encode())
+    assert len(contract_document(both)["$defs"].keys() - contract_document(Contract())["$defs"].keys()) == 3

@@ -99,7 +99,7 @@ def _event(declared: Any, reader: SchemaReader, place: str) -> EventType:
 def _checked(declared: Mapping[str, Any], type: str, reader: SchemaReader, place: str) -> EventType:
     if unknown := sorted(set(declared) - _MEMBERS):
         raise InvalidContract(f"{unknown[0]!r} is no member of an event", type=type)
-    for member in ("channel", "key", "deprecated"):
+    for member in ("channel", "key", "deprecated", "description"):
         if not isinstance(declared.get(member, ""), str | None):
             raise InvalidContract(f"{member} is a text", type=type)
     if declared.get("class", "durable") not in _CLASSES:
@@ -110,10 +110,11 @@ def _checked(declared: Mapping[str, Any], type: str, reader: SchemaReader, place
     if ("payload" in declared) is ("fields" in declared):
         raise InvalidContract("an event has either a payload, which is a JSON Schema, or fields", type=type)
     name = str(declared.get("name") or f"{type.replace(':', '_')}_data")
+    about = declared.get("description") or ""
     if "payload" in declared:
-        payload = reader.payload(name, declared["payload"], "$.payload")
+        payload = reader.payload(name, declared["payload"], "$.payload", about=about)
     else:
-        payload = reader.fields(name, declared["fields"], "$.fields")
+        payload = reader.fields(name, declared["fields"], "$.fields", about=about)
     event = EventType(
         type=type,
         channel=declared.get("channel"),

@@ -49,13 +49,14 @@ class SchemaReader:
         self._made: dict[str, Any] = {}
         """What was made of a reference: the same type for all who refer to it."""
 
-    def payload(self, name: str, schema: Any, path: str) -> type[Struct]:
+    def payload(self, name: str, schema: Any, path: str, *, about: str = "") -> type[Struct]:
         """Return the struct of an object's schema.
 
         Args:
             name: The struct's.
             schema: The schema, or a reference to one.
             path: Where it stands, for messages.
+            about: What to say of it where the schema says nothing.
 
         Raises:
             InvalidContract: It is none, or says what a struct cannot keep.
@@ -63,9 +64,9 @@ class SchemaReader:
         resolved, resolved_path = self._resolved(schema, path)
         if not isinstance(resolved, Mapping) or resolved.get("type") != "object" or "properties" not in resolved:
             raise _fault(resolved_path, 'a payload is {"type": "object", "properties": …}')
-        return self._struct(str(resolved.get("title") or name), resolved, resolved_path)
+        return self._struct(str(resolved.get("title") or name), {"description": about, **resolved}, resolved_path)
 
-    def fields(self, name: str, fields: Any, path: str) -> type[Struct]:
+    def fields(self, name: str, fields: Any, path: str, *, about: str = "") -> type[Struct]:
         """Return the struct of the short form: names with a type's name each, ``?`` where it may be absent.
 
         Raises:
@@ -87,7 +88,7 @@ class SchemaReader:
             if match is None or not match["optional"]:
                 required.append(field)
             properties[field] = schema
-        return self._struct(name, {"properties": properties, "required": required}, path)
+        return self._struct(name, {"description": about, "properties": properties, "required": required}, path)
 
     def _struct(self, name: str, schema: Schema, path: str) -> type[Struct]:
         _check_keywords(schema, {"type", "$schema", "$id", "$defs", *_OBJECT}, path)
@@ -112,7 +113,7 @@ class SchemaReader:
             frozen=True,
             kw_only=True,
             omit_defaults=True,
-            namespace={"__doc__": schema.get("description")},
+            namespace={"__doc__": schema.get("description") or None},
         )
 
     def _unused(self, name: str) -> str:
@@ -127,6 +128,8 @@ class SchemaReader:
         reference = schema.get("$ref") if isinstance(schema, Mapping) else None
         if isinstance(reference, str) and reference in self._made:
             return self._made[reference]
+        if isinstance(reference, str):
+            name = reference.rpartition("/")[2]
         schema, path = self._resolved(schema, path)
         self._depth += 1
         try:

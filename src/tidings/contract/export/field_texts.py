@@ -46,10 +46,17 @@ def describe_fields(definitions: Mapping[str, dict[str, Any]], types: Iterable[t
     classes = structs_in(types)
     for name, definition in definitions.items():
         cls = classes.get(name)
-        texts = {} if cls is None else field_texts(cls)
+        texts = {} if cls is None else _as_written(cls, field_texts(cls))
         for field, schema in definition.get("properties", {}).items():
             if field in texts:
                 schema.setdefault("description", texts[field])
+
+
+def _as_written(cls: type, texts: dict[str, str]) -> dict[str, str]:
+    """Return texts by the names that JSON has for the fields."""
+    if not issubclass(cls, Struct):
+        return texts
+    return {each.encode_name: texts[each.name] for each in msgspec.structs.fields(cls) if each.name in texts}
 
 
 def field_texts(cls: type) -> dict[str, str]:

@@ -1,4 +1,4 @@
-// Made by `tidings contract export typescript` from contract 2025-07-30, sha256:d59663a3f9f14c58d75c8af9cfe0c2a9.
+// Made by `tidings contract export typescript` from contract 2025-07-30, sha256:86e2c6ba73b69a434200d0e83d1ae084.
 // Changes are lost when it is made again.
 /* eslint-disable */
 
@@ -215,7 +215,11 @@ export interface TradeExecutedData {
   side: "buy" | "sell";
 }
 
-/** The data of trade:price. */
+/**
+ * The price of a symbol, as it is now.
+ *
+ * The data of trade:price.
+ */
 export interface TradePriceData {
   /** 1–8 characters, matches `^[A-Z]+$`. */
   symbol: string;
@@ -224,11 +228,11 @@ export interface TradePriceData {
   /** At least 0. */
   volume?: number | null;
   /** At most 3 items. */
-  venues?: TradePriceDataVenues[] | null;
+  venues?: Venue[] | null;
   extra?: Record<string, number | null> | null;
 }
 
-export interface TradePriceDataVenues {
+export interface Venue {
   name: string;
   open?: boolean | null;
 }
@@ -241,7 +245,7 @@ export interface TradeExecutedEvent extends WebSocketMessage {
 }
 
 /**
- * On `trades`, latest, its key is `symbol`.
+ * The price of a symbol, as it is now. On `trades`, latest, its key is `symbol`.
  *
  * @deprecated Publish quote:changed.
  */
@@ -572,15 +576,12 @@ const checkTradePriceData: Check = is.object(
   },
   {
     volume: is.either(is.number({ whole: true, least: 0 }), is.nothing()),
-    venues: is.either(is.array(is.later(() => checkTradePriceDataVenues), { most: 3 }), is.nothing()),
+    venues: is.either(is.array(is.later(() => checkVenue), { most: 3 }), is.nothing()),
     extra: is.either(is.map(is.either(is.number(), is.nothing())), is.nothing()),
   },
 );
 
-const checkTradePriceDataVenues: Check = is.object(
-  { name: is.text() },
-  { open: is.either(is.flag(), is.nothing()) },
-);
+const checkVenue: Check = is.object({ name: is.text() }, { open: is.either(is.flag(), is.nothing()) });
 
 const EVENTS: ReadonlyMap<string, Check> = new Map([
   ["trade:executed", is.message("trade:executed", ["trades", "global"], checkTradeExecutedData)],
