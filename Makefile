@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TOOLS  := $(VENV)/.toolchains
 
 .PHONY: install run test lint types bench clean
 
@@ -15,10 +16,14 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	@touch $(STAMP)
 
+$(TOOLS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --group toolchains
+	@touch $(TOOLS)
+
 run: install
 	$(BIN)/tidings serve
 
-test: install
+test: install $(TOOLS)
 	$(BIN)/python -m pytest
 
 lint: install
@@ -33,4 +38,4 @@ bench: install
 	$(BIN)/python -m benchmarks.fanout
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist tests/node/node_modules

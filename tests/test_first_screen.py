@@ -66,11 +66,11 @@ def test_the_three_terminals_of_the_readme_show_a_real_job(tmp_path: Path) -> No
     with running([*run, "-o", ".venv/.installed"], env) as hub:
         assert f"ws://127.0.0.1:{port}/ws" in read_until(hub, "ws://")
         with running(watch, env) as watcher, running(job, env) as pytest_run:
-            assert read_until(watcher, "start", "pytest tests/contract")
+            assert read_until(watcher, "start", "pytest tests/log")
             output, _ = pytest_run.communicate(timeout=TIMEOUT_S * 2)
             assert b" passed" in output
             assert pytest_run.returncode == 0
-            assert read_until(watcher, "complete", "pytest tests/contract")
+            assert read_until(watcher, "complete", "pytest tests/log")
             watcher.send_signal(signal.SIGINT)
             watcher.wait(TIMEOUT_S)
         os.killpg(hub.pid, signal.SIGTERM)

@@ -9,6 +9,8 @@ from tests.integrations.trained import run_trainings
 
 from tidings.integrations.keras import TidingsCallback
 
+pytest.importorskip("keras", reason="`make test` installs Keras")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:

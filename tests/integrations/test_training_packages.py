@@ -8,6 +8,7 @@ from tests.examples.programs import of_operation
 from tests.integrations.trained import run_trainings
 
 
+@pytest.mark.by_hand
 @pytest.mark.parametrize(("package", "program"), [("lightning", "lightning"), ("transformers", "huggingface")])
 def test_the_package_does_as_the_loop_does(package: str, program: str, tmp_path: Path) -> None:
     if find_spec(package) is None or find_spec("torch") is None:
