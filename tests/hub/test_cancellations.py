@@ -312,3 +312,11 @@ def test_ten_thousand_races_between_an_end_and_a_wish_for_one_end_once_each() ->
     for id, key in asked.items():
         expected = "cancelled" if ends[key] == ["cancelled"] else "finished_first"
         assert told[id]["outcome"] == expected, (key, ends[key], told[id])
+
+
+def test_what_is_queued_is_cancelled_also_where_who_was_asked_goes_without_a_word() -> None:
+    _, producer, requester = start(queued=True)
+    requester.ask(timeout_s=60)
+    assert len(producer.pushes()) == 1
+    producer.drop()
+    assert requester.outcomes() == ["cancelled"]

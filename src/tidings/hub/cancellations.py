@@ -68,6 +68,7 @@ class Cancellations:
         self._of_push: dict[str, _Wanted] = {}
         hub.on_operation.append(self._turned)
         leases.on_attached.append(self._attached)
+        leases.on_detached.append(self._detached)
 
     def __len__(self) -> int:
         return len(self._wanted)
@@ -159,6 +160,14 @@ class Cancellations:
         if self._wanted:
             for operation_id in self.wanted((), producer_id):
                 self._ask(self._wanted[operation_id])
+
+    def _detached(self, producer_id: str) -> None:
+        """Ask for what is queued in another way, where who was asked about it went without a word."""
+        for operation_id in self.wanted((), producer_id):
+            wanted = self._wanted[operation_id]
+            life = self._hub.life(operation_id)
+            if wanted.answer is None and life is not None and life.state is OperationState.QUEUED:
+                self._ask(wanted)
 
     # Telling.
 

@@ -78,6 +78,8 @@ class Leases:
         """Operations whose end, written by us, is on its way into the log."""
         self.on_attached: list[Callable[[str, Holder], None]] = []
         """Called with a producer and its new connection, once it was answered."""
+        self.on_detached: list[Callable[[str], None]] = []
+        """Called with a producer whose connection is gone."""
         hub.on_operation.append(self._turned)
 
     def start(self) -> None:
@@ -139,6 +141,8 @@ class Leases:
         if producer is not None and producer.holder is holder:
             producer.holder = None
             self._heard(producer)
+            for observe in self.on_detached:
+                observe(producer_id)
 
     def post(self, producer_id: str, lease_s: float | None = None) -> None:
         """Note a post over HTTP: each renews the lease; one that names none leaves it as it was."""
