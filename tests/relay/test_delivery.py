@@ -42,7 +42,7 @@ class Sending:
 
 
 def update(dataset: str) -> Draft:
-    return make_draft("data:update", {"dataset": dataset}, event_id=f"event-{dataset:0>16}")
+    return make_draft("data:update", {"dataset": dataset}, event_id=f"event-{dataset[-40:]:0>16}")
 
 
 def stored(hub: HubServer) -> list[str]:
@@ -110,6 +110,7 @@ async def test_what_the_log_cannot_take_is_sent_again_in_order() -> None:
             names = [f"{n:03d}" for n in range(200)]
             running.put(*names[:100])
             await until(lambda: len(running.held_up) > 100)  # all of them, and one that was tried again
+            assert not running.delivery.crowded, "what cannot be taken now must not keep others from being read"
             running.put(*names[100:])
             hub.call(faulty.clear_faults)
             await running.delivery.wait_below(1)
@@ -144,3 +145,30 @@ async def test_a_hub_that_is_not_there_ends_it_unless_it_is_waited_for() -> None
     async with sending("ws://127.0.0.1:1/ws", wait=False) as running:
         with pytest.raises(HubUnreachable):
             await running.task
+
+
+async def test_a_burst_crowds_a_hub_that_is_there_and_not_one_that_is_away(hub: HubServer) -> None:
+    async with sending(hub.url) as running:
+        delivery = running.delivery
+        for n in range(600):
+            running.put(f"{n}")
+        assert not delivery.crowded, "nobody is there yet"
+        await asyncio.wait_for(delivery.wait_uncrowded(), 5)
+        await delivery.publisher.wait_live()
+        await delivery.wait_below(1)
+        running.put(*(f"more-{n}" for n in range(2_000)))
+        assert delivery.crowded
+        await delivery.wait_uncrowded()
+        assert delivery.waiting < 250
+        running.put(*(f"again-{n}" for n in range(2_000)))
+        hub.stop()
+        await asyncio.wait_for(delivery.wait_uncrowded(), 5)
+
+
+async def test_large_events_crowd_it_sooner(hub: HubServer) -> None:
+    async with sending(hub.url, OutboxLimits(events=10_000, bytes=4 << 20)) as running:
+        await running.delivery.publisher.wait_live()
+        for n in range(100):
+            running.put(f"{n:0>60000}")
+        assert running.delivery.crowded
+        assert running.delivery.shed == 0

@@ -15,6 +15,8 @@ from tidings.producer.sending.queue import Entry, OutboxLimits, OutboxQueue, Ran
 
 _RETRY_S = 1.0
 """Before events that the hub could not store are sent again: a full disk is not empty the next moment."""
+_ENOUGH = 500
+"""Events that may wait for a hub that is there: half of what one connection may have unacknowledged (CONTRACT §6)."""
 
 OnSettled = Callable[[Draft, Accepted | CommandRefused], None]
 """Called when an event is in the log, or refused for good."""
@@ -51,6 +53,7 @@ class Delivery:
         retry_s: float = _RETRY_S,
     ) -> None:
         self._queue = OutboxQueue(limits)
+        self._enough_bytes = limits.bytes // 4
         self._failed: list[Entry] = []
         self._in_flight = 0
         self._probing = False
@@ -117,7 +120,7 @@ class Delivery:
 
     def _pump(self) -> int:
         """Send what waits, as far as the window has room; return the bytes that need more."""
-        if self.publisher.link.state is not State.LIVE or self._failed:
+        if not self._live or self._failed:
             return 0
         while (entry := self._queue.head()) is not None and not (self._probing and self._in_flight):
             answer = self.publisher.publish_nowait(entry.draft)
@@ -133,6 +136,29 @@ class Delivery:
         while self.left >= left:
             self._changed.clear()
             await self._changed.wait()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for a hub that is there that no more should be read: it is slower than a burst."""
+        return self._taking and self._is_over(1)
+
+    async def wait_uncrowded(self) -> None:
+        """Wait until half of that is gone, or the hub."""
+        while self._taking and self._is_over(2):
+            self._changed.clear()
+            await self._changed.wait()
+
+    @property
+    def _taking(self) -> bool:
+        """Whether the hub is there and has not just refused for want of room."""
+        return self._live and not self._failed and not self._probing
+
+    @property
+    def _live(self) -> bool:
+        return self.publisher.link.state is State.LIVE
+
+    def _is_over(self, part: int) -> bool:
+        return self.waiting >= _ENOUGH // part or self._queue.bytes >= self._enough_bytes // part
 
     async def aclose(self) -> None:
         """Close the connection; what is left may or may not be in the log."""

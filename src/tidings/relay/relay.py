@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from msgspec import Struct
 
@@ -187,10 +187,12 @@ class Relay:
 
     # What comes in.
 
-    def _received(self, message: bytes) -> None:
+    def _received(self, message: bytes) -> Awaitable[None] | None:
         for taken in self._intake.read(message):
             if not self._delivery.put(taken.draft, taken.rank, taken.key):
                 self._remarks.once("full", "too much waits for the hub: events are dropped, of the least worth first")
+        # A hub that is only slower than a burst makes the service wait; one that is away must not.
+        return self._delivery.wait_uncrowded() if self._delivery.crowded else None
 
     def _settled(self, draft: Draft, result: Accepted | CommandRefused) -> None:
         if isinstance(result, Accepted):

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -57,7 +57,7 @@ class PlainSource:
 
     Args:
         url: Where it is, as `source_url` returns it.
-        deliver: Called with each message.
+        deliver: Called with each message; while what it returns is awaited, the service is not read.
         on_change: Called when a connection is there, or is not.
         headers: Sent with the handshake.
         give_up_s: After so long without a connection it ends; None is never.
@@ -67,7 +67,7 @@ class PlainSource:
     def __init__(
         self,
         url: str,
-        deliver: Callable[[bytes], None],
+        deliver: Callable[[bytes], Awaitable[None] | None],
         *,
         on_change: Callable[[SourceStatus], None] | None = None,
         headers: Sequence[tuple[str, str]] = (),
@@ -132,7 +132,9 @@ class PlainSource:
         """Read to the end of a connection, and return why it ended."""
         try:
             while True:
-                self._deliver(await connection.recv(decode=False))
+                waiting = self._deliver(await connection.recv(decode=False))
+                if waiting is not None:
+                    await waiting
         except ConnectionClosed as closed:
             if closed.rcvd is None and closed.sent is not None:
                 return f"we ended the connection ({int(closed.sent.code)}): {closed.sent.reason or 'its form'}"

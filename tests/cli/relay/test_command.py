@@ -148,6 +148,18 @@ def test_a_hub_that_is_killed_gets_the_rest_when_it_is_back(service: ForeignServ
     assert told.count("what is read meanwhile waits") == 1
 
 
+def test_a_burst_that_is_faster_than_the_hub_loses_nothing(service: ForeignService, hub: Hub) -> None:
+    messages = [joined(numbered(n, n + 99)) for n in range(1, 12_001, 100)]
+    with RelayProcess(service, hub, "--buffer", "1MiB") as relay:
+        service.wait_accepted(1)
+        service.say(*messages)
+        until(lambda: datasets(hub)[-1:] == ["d-12000"])
+        code, told = relay.stop()
+    assert code == 0
+    assert (figure(told, "published"), figure(told, "dropped for want of room")) == (12_000, 0)
+    assert datasets(hub) == [f"d-{n}" for n in range(1, 12_001)]
+
+
 def test_faults_are_told_once_a_kind_and_the_rest_goes_on(service: ForeignService, hub: Hub) -> None:
     with RelayProcess(service, hub) as relay:
         service.wait_accepted(1)

@@ -82,6 +82,11 @@ class OutboxQueue:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of data that wait."""
+        return self._bytes
+
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
