@@ -6,7 +6,20 @@ from tests.cli.processes import tidings
 
 from tidings.version import __version__
 
-COMMANDS = ["serve", "watch", "publish", "run", "operations", "operation", "wait", "cancel", "flush", "doctor", "log"]
+COMMANDS = [
+    "serve",
+    "watch",
+    "publish",
+    "run",
+    "operations",
+    "operation",
+    "wait",
+    "cancel",
+    "flush",
+    "doctor",
+    "contract",
+    "log",
+]
 
 
 def test_help_names_every_command() -> None:

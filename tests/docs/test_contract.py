@@ -1,0 +1,77 @@
+"""docs/contract.md is true: its contract is one, in both forms, and its code is compiled against what is exported."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.export.toolchains import Go, Node
+from tests.protocol.markdown import Document
+
+from tidings.contract.contract import Contract
+from tidings.contract.export.formats import FORMATS
+from tidings.contract.export.golang import export_go
+from tidings.contract.export.typescript import export_typescript
+from tidings.contract.files import read_contract
+from tidings.server.contract_documents import DOCUMENTS, PAGE
+
+PAGE_TEXT = Document("docs/contract.md")
+
+
+def blocks(language: str) -> list[str]:
+    return [block.text for block in PAGE_TEXT.blocks_in(language)]
+
+
+@pytest.fixture(scope="module")
+def contract() -> Contract:
+    names: dict[str, Any] = {"__name__": "my_app.events"}
+    (python,) = blocks("python")
+    exec(python, names)
+    found: Contract = names["contract"]
+    return found
+
+
+def test_the_file_declares_what_the_module_does(contract: Contract) -> None:
+    (toml,) = blocks("toml")
+    (declared,) = read_contract(toml, "events.toml", form="toml").own
+    (own,) = contract.own
+    assert (declared.type, declared.channel, declared.key) == (own.type, own.channel, own.key)
+    assert declared.payload.__doc__ == own.payload.__doc__
+    assert declared.payload.__struct_fields__ == own.payload.__struct_fields__
+
+
+def test_every_place_and_every_format_is_told() -> None:
+    (table,) = PAGE_TEXT.tables_with("path", "what it is")
+    assert {row[0].strip("`") for row in table.rows} == {*DOCUMENTS, PAGE}
+    sentence = re.search(r"Formats are (.*?)\.", PAGE_TEXT.text)
+    assert sentence is not None
+    assert re.findall(r"`([a-z-]+)`", sentence[1]) == list(FORMATS)
+
+
+@pytest.mark.timeout(300)
+def test_its_typescript_compiles(contract: Contract, node: Node, tmp_path: Path) -> None:
+    (tmp_path / "tidings.ts").write_text(export_typescript(contract))
+    (code,) = blocks("ts")
+    around = (
+        "declare const socket: { onmessage: (event: { data: string }) => void };\n"
+        "declare const console: { warn(text: string): void };\n"
+        "declare function show(price: number): void;\n"
+    )
+    application = tmp_path / "application.ts"
+    application.write_text(code + "\n" + around)
+    node.compile(tmp_path, application)
+
+
+@pytest.mark.timeout(300)
+def test_its_go_compiles(contract: Contract, go: Go, tmp_path: Path) -> None:
+    (tmp_path / "go.mod").write_text("module example.test/shop\n\ngo 1.22\n")
+    (tmp_path / "tidings").mkdir()
+    (tmp_path / "tidings" / "tidings.go").write_text(export_go(contract))
+    (code,) = blocks("go")
+    body = "\n".join(f"\t{line}" if line else "" for line in code.splitlines())
+    (tmp_path / "shop.go").write_text(
+        'package shop\n\nimport (\n\t"encoding/json"\n\n\t"example.test/shop/tidings"\n)\n\n'
+        f"func read(text []byte, show func(float64)) error {{\n{body}\n\treturn nil\n}}\n"
+    )
+    assert go.unformatted(tmp_path) == ""
+    go.run("build", "./...", folder=tmp_path)
