@@ -320,3 +320,13 @@ def test_what_is_queued_is_cancelled_also_where_who_was_asked_goes_without_a_wor
     assert len(producer.pushes()) == 1
     producer.drop()
     assert requester.outcomes() == ["cancelled"]
+
+
+def test_a_long_line_of_descendants_is_cancelled_as_far_as_there_is_a_bound() -> None:
+    _, producer, requester = start()
+    for number in range(700):
+        producer.say("start", f"child-{number}", parent_id=f"child-{number - 1}" if number else "op")
+    requester.ask(timeout_s=60)
+    assert len(producer.pushes()) == 501
+    producer.say("cancelled", "op")
+    assert requester.outcomes() == ["cancelled"]

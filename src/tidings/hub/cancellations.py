@@ -19,6 +19,12 @@ from tidings.hub.own_events import publish_own
 Done = Callable[[CancelOutcome], None]
 OutcomeName = Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]
 
+_MOST_DESCENDANTS = 500
+"""Operations cancelled with one: who has more of them below it ends them itself. Also keeps the walk from going deep."""
+
+_MOST_GENERATIONS = 16
+"""Of descendants that are told of: each is two levels of JSON, of which a message has 64."""
+
 log = structlog.get_logger("tidings.hub.cancellations")
 
 
@@ -121,7 +127,8 @@ class Cancellations:
             wanted = _Wanted(self._hub.mint(), push)
             self._wanted[operation_id] = self._of_push[wanted.push_id] = wanted
         seen.add(operation_id)
-        for child in self._hub.operations.children(operation_id):
+        generation = self._hub.operations.children(operation_id) if len(seen) <= _MOST_DESCENDANTS else ()
+        for child in generation:
             if child.live and child.operation_id not in seen:
                 below = self._want(child.operation_id, reason, cancelled_by, seen=seen)
                 if below not in wanted.children:
@@ -193,10 +200,11 @@ class Cancellations:
             waiting.tell(self._outcome(wanted))
         wanted.waiting.clear()
 
-    def _outcome(self, wanted: _Wanted) -> CancelOutcome:
+    def _outcome(self, wanted: _Wanted, generation: int = 0) -> CancelOutcome:
         push = wanted.push
         status = self._hub.operations.get(push.operation_id)
-        children = [self._outcome(child) for child in wanted.children] or None
+        below = wanted.children if generation < _MOST_GENERATIONS else ()
+        children = [self._outcome(child, generation + 1) for child in below] or None
         reason = None if wanted.answer is None else wanted.answer.reason
         if status is None or not (status.live and status.life.attempt == push.attempt):
             state = OperationState.RUNNING if status is None else status.state
