@@ -15,6 +15,10 @@ from tidings.contract.contract import Contract
 T = TypeVar("T")
 
 
+INLINE = {"type": "object", "properties": {"a": {"type": "string"}, "side": {"enum": ["l", "r"]}}, "required": ["a"]}
+"""A schema that stands where it is used, as authors write them for types of their own."""
+
+
 class Side(enum.Enum):
     """Which way."""
 
@@ -97,6 +101,7 @@ class Everything(Struct, frozen=True, kw_only=True, rename={"dashed": "with-dash
     required_or_null: str | None
     large: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     anything: Any = None
+    inline: Annotated[dict[str, Any], Meta(extra_json_schema=INLINE)] | None = None
     maybe: Annotated[bool | None, Meta(description="Nobody knows.", examples=[False])] = None
 
 
@@ -106,6 +111,10 @@ class Notice(Struct, frozen=True):
     mine: str
 
 
+class Nothing(Struct, frozen=True):
+    pass
+
+
 class Word(Struct, frozen=True):
     word: str
 
@@ -113,6 +122,7 @@ class Word(Struct, frozen=True):
 ODD = Contract.of(
     event("thing:seen", Everything, channel="things", key="thing_id"),
     event("thing:noted", Notice, channel="things", deprecated="Publish thing:seen. */"),
+    event("thing:gone", Nothing, channel="things"),
     event("a_b:c", Word, channel="data"),
     event("a:b_c", Word, channel="data"),
 )
@@ -127,6 +137,7 @@ FITS: tuple[dict[str, Any], ...] = (
     {"closed": {"string": "s", "type": "t", "func": 0}, "extra": {"note": "n"}, "unique": ["a", "b"]},
     {"named": {"ABC": 0, "D": 7}, "even": -8, "quarter": 0.75, "emoji": "😀é", "with-dash": "d", "few": ["a", "b"]},
     {"large": 2**63 - 1, "anything": {"deep": [1, None, {"a": 1.5}]}, "maybe": None, "required_or_null": "r"},
+    {"inline": {"a": "x", "side": "l"}},
     {"thing_id": "éé", "at": "2025-07-30T12:00:00+02:00"},
 )
 DOES_NOT: tuple[dict[str, Any], ...] = (

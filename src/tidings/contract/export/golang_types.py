@@ -50,7 +50,7 @@ class GoTypes:
         name = self.names[definition.name]
         about = f"// {comment(f'{name} is {use}. {definition.about}')}\n"
         if isinstance(definition.shape, shapes.Structure):
-            made = f"{about}type {name} struct {self._structure(name, definition.shape)}\n"
+            made = f"{about}type {name} {self._structure(name, definition.shape)}\n"
         elif isinstance(definition.shape, shapes.Choice) and _is_textual(definition.shape):
             made = about + _enumeration(name, definition.shape, self._namer)
         else:
@@ -60,7 +60,7 @@ class GoTypes:
 
     def _structure(self, owner: str, structure: shapes.Structure) -> str:
         if not structure.fields:
-            return "{}"
+            return "struct{}"
         namer = Namer()
         rows: list[str | tuple[str, ...]] = []
         for field in structure.fields:
@@ -71,7 +71,7 @@ class GoTypes:
                 rows.append(f"\t// {about}" if about[0].isalpha() else f"\t// {name}: {about}")
             kind, empty = self._field(owner, name, field)
             rows.append((name, kind, _tag(field.name, omitted=empty)))
-        return f"{{\n{aligned(rows)}}}"
+        return f"struct {{\n{aligned(rows)}}}"
 
     def _source(self, table: Mapping[tuple[str, str], str], owner: str, field: Field) -> str | None:
         return table.get((owner, field.name)) if self._of_source else None
