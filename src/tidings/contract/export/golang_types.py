@@ -137,9 +137,7 @@ class GoTypes:
 
     def _inner(self, name: str, structure: shapes.Structure) -> str:
         known = self._namer.take(name)
-        self._beside.append(
-            f"// {known} is a part of another.\ntype {known} struct {self._structure(known, structure)}\n"
-        )
+        self._beside.append(f"// {known} is a part of another.\ntype {known} {self._structure(known, structure)}\n")
         return known
 
 
