@@ -20,7 +20,7 @@ Done = Callable[[CancelOutcome], None]
 OutcomeName = Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]
 
 _MOST_DESCENDANTS = 500
-"""Operations cancelled with one: who has more of them below it ends them itself. Also keeps the walk from going deep."""
+"""Operations cancelled with one: who has more of them below it ends them itself. It keeps the walk from going deep."""
 
 _MOST_GENERATIONS = 16
 """Of descendants that are told of: each is two levels of JSON, of which a message has 64."""
