@@ -271,6 +271,7 @@ def test_the_end_of_the_program_ends_what_it_left_running(reported: Reported) ->
 
 def test_a_program_that_failed_takes_its_operations_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process()
+    monkeypatch.delattr(sys, "ps1", raising=False)  # IPython sets it, and other tests run that
     assert process._unsaid_end().code == "not_finished"  # type: ignore[union-attr]
     monkeypatch.setattr(sys, "last_value", LookupError("no prices"), raising=False)
     assert process._unsaid_end().code == "lookup_error"  # type: ignore[union-attr]

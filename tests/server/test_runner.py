@@ -223,6 +223,8 @@ async def test_a_drain_that_fails_or_hangs_does_not_keep_the_server(caplog: pyte
 async def test_an_application_that_does_not_shut_down_does_not_keep_the_server(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    never = asyncio.Event()  # held here: what waits for it is not to be collected as rubbish
+
     async def stubborn(
         scope: Message,
         receive: Callable[[], Awaitable[Message]],
@@ -230,7 +232,7 @@ async def test_an_application_that_does_not_shut_down_does_not_keep_the_server(
     ) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
-        await asyncio.Event().wait()
+        await never.wait()
 
     hooks = Hooks()
     hooks.runner = Runner(stubborn, port=0, on_ready=hooks.ready, grace_s=0.1)
