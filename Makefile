@@ -24,7 +24,8 @@ run: install
 	$(BIN)/tidings serve
 
 test: install $(TOOLS)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone and not by_hand"
+	$(BIN)/python -m pytest -m alone
 
 lint: install
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from tests.cli.processes import environment
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 60
 

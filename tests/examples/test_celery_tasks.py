@@ -2,9 +2,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.cli.processes import TIMEOUT_S, Hub, environment
 from tests.examples.programs import EXAMPLES, events, of_operation, wait_until
 from tests.integrations.broker import broker
+
+pytestmark = pytest.mark.alone
 
 
 def test_a_task_is_watched(shared_hub: Hub, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tests.server.raw_client import text
 from tidings.hub.config import HubConfig
 from tidings.server.frames import text_frame
 
+pytestmark = pytest.mark.alone
+
 TIMEOUT_S = 20.0
 OPERATIONS = "channel=operations"
 

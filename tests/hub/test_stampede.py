@@ -11,12 +11,15 @@ from itertools import accumulate
 from pathlib import Path
 
 import msgspec
+import pytest
 from tests.hub.hub_process import HubProcess
 from tests.hub.raw_watcher import RawWatcher
 from tests.hub.stampede import Plan
 from tests.server.raw_client import text
 
 from tidings.server.frames import text_frame
+
+pytestmark = pytest.mark.alone
 
 CLIENTS = 5_000
 SPARE_FILES = 100

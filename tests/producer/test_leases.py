@@ -16,6 +16,8 @@ from tidings.client.items import ReceivedEvent
 from tidings.client.sync import SyncWatch, connect
 from tidings.contract.payloads import OperationFailedData
 
+pytestmark = pytest.mark.alone
+
 LEASE_S = 1.0
 ENDS = ("operation:complete", "operation:failed", "operation:cancelled")
 
