@@ -8,8 +8,7 @@ import pytest
 from tests.cli.processes import TIMEOUT_S, environment, tidings
 from tests.client.hub_server import HubServer
 from tests.producer.held import told
-
-from tidings.contract.commands import COMMANDS
+from tests.producer.older_hub import serve_no_leases
 
 LEAVE = (
     "import sys\n"
@@ -90,7 +89,7 @@ def test_two_at_once_send_everything_once(leave: Callable[[str, str], str], tmp_
 def test_a_hub_that_knows_no_producers_takes_it_too(
     leave: Callable[[str, str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(COMMANDS, "producer:attach")
+    serve_no_leases(monkeypatch)
     with HubServer() as hub:
         port = hub.port
     url = f"ws://127.0.0.1:{port}/ws"

@@ -8,10 +8,10 @@ import pytest
 from tests.client.hub_server import QUIET, TIMEOUT_S, HubServer
 from tests.client.waiting import PROMPT
 from tests.producer.held import Cut, asked_to_cancel, end_in_its_name, told, until
+from tests.producer.older_hub import serve_no_leases
 
 from tidings.client import Connection, sync
 from tidings.client.connection import open_websocket
-from tidings.contract import commands
 from tidings.contract.commands import CancelAnswer, CancelPush, Verdict
 from tidings.contract.payloads import OperationStartData
 from tidings.exceptions import CommandRefused, ConfigError, TidingsError
@@ -291,7 +291,7 @@ class TestOthers:
     def test_a_hub_that_knows_no_producers_is_served_all_the_same(
         self, hub: HubServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.delitem(commands.COMMANDS, "producer:attach")
+        serve_no_leases(monkeypatch)
         troubles: list[TidingsError] = []
         with Outbox(hub.url, on_trouble=troubles.append) as outbox:
             outbox.hold("op-1", lease_s=60)
