@@ -1,8 +1,10 @@
 """The golden corpus: what a reader of each revision gets, byte by byte."""
 
+import json
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.contract.receipts import read
 
 from tidings.contract.contract import Contract
@@ -45,3 +47,14 @@ def test_each_revision_has_its_own_identity() -> None:
     identities = Contract().identities
     assert {date: identity.version for date, identity in identities.items()} == {date: date for date in REVISIONS}
     assert len({identity.hash for identity in identities.values()}) == len(REVISIONS)
+
+
+def test_what_does_not_fit_is_told_all_the_same() -> None:
+    """Delivery must go on for everyone, whatever an older contract has left in the log."""
+    event = structs.replace(read(lines("published")[5]), data=b'{"reason":5}', key="op-9")
+    told = json.loads(encode_event(REVISIONS[OLDEST].read(event)))
+    assert (told["type"], told["data"]["operation_id"], told["data"]["code"]) == (
+        "operation:error",
+        "op-9",
+        "cancelled",
+    )

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.contract.envelope import Event
-from tidings.contract.payloads import OperationCancelledData, Payload, encode_payload
+from tidings.contract.payloads import OperationCancelledData, OperationFailedData, encode_payload
 from tidings.contract.vocabulary import MessageType
 
 OLDEST = "2025-01-30"
@@ -15,18 +15,6 @@ REVISION = "2025-07-30"
 
 Rewrite = Callable[[Event], Event]
 """Returns an event as an older revision tells it."""
-
-
-class CancelledErrorData(Payload, frozen=True, kw_only=True):
-    """A cancelled operation, told as an error: to a reader of a revision that knows no cancelling."""
-
-    operation_id: str
-    attempt: int | None = None
-    code: str
-    message: str
-    details: str | None = None
-    recoverable: bool
-    hint: str | None = None
 
 
 class Revision(Struct, frozen=True, kw_only=True):
@@ -49,8 +37,12 @@ def _failed_as_error(event: Event) -> Event:
 
 
 def _cancelled_as_error(event: Event) -> Event:
-    cancelled = _decode_cancelled(event.data)
-    data = CancelledErrorData(
+    try:
+        cancelled = _decode_cancelled(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # A log may hold what another contract took; delivery goes on, for this reader and for everyone.
+        cancelled = OperationCancelledData(operation_id=event.key or "")
+    data = OperationFailedData(
         operation_id=cancelled.operation_id,
         attempt=cancelled.attempt,
         code="cancelled",
