@@ -11,16 +11,15 @@ The Trainer tells its callbacks of no exception: the `with` does, or an operatio
 being a `transformers.TrainerCallback`, so that nothing of transformers is imported here.
 """
 
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self, Unpack
+from collections.abc import Mapping
+from typing import Any, Unpack
 
-from tidings.integrations.training import Training, nothing
-from tidings.producer.operation import Operation
+from tidings.integrations.training import Training
+from tidings.integrations.training_block import TrainingBlock
 from tidings.producer.settings import Options
 
 
-class TidingsCallback:
+class TidingsCallback(TrainingBlock):
     """Reports `Trainer.train`: optimizer steps are progress, epochs are steps, what the Trainer logs are log lines.
 
     Cancelling the operation sets `control.should_training_stop`, so that training ends after the step; then the
@@ -33,26 +32,8 @@ class TidingsCallback:
     """
 
     def __init__(self, name: str = "Training", **options: Unpack[Options]) -> None:
-        self._training = Training(name, options)
+        super().__init__(Training(name, options))
         self._reports = False
-
-    @property
-    def operation(self) -> Operation | None:
-        """The operation of the present training, or of the last; None before the first."""
-        return self._training.operation
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._training.leave(error)
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        if name.startswith("on_"):
-            return nothing
-        raise AttributeError(name)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Begin the operation, in the main process."""

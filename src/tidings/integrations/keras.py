@@ -11,16 +11,15 @@ Keras tells its callbacks of no exception: the `with` does, or an operation arou
 a `keras.callbacks.Callback`, so that nothing of Keras is imported here.
 """
 
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self, Unpack
+from collections.abc import Mapping
+from typing import Any, Unpack
 
-from tidings.integrations.training import Training, nothing
-from tidings.producer.operation import Operation
+from tidings.integrations.training import Training
+from tidings.integrations.training_block import TrainingBlock
 from tidings.producer.settings import Options
 
 
-class TidingsCallback:
+class TidingsCallback(TrainingBlock):
     """Reports `fit`: epochs are steps, batches are progress, metrics are log lines.
 
     Cancelling the operation sets `model.stop_training`, so that training ends after the batch, with what other
@@ -35,28 +34,10 @@ class TidingsCallback:
     """Keras may call it on another thread."""
 
     def __init__(self, name: str = "Training", **options: Unpack[Options]) -> None:
-        self._training = Training(name, options)
+        super().__init__(Training(name, options))
         self._params: Mapping[str, Any] = {}
         self._model: Any = None
         self._batch = 0
-
-    @property
-    def operation(self) -> Operation | None:
-        """The operation of the present training, or of the last; None before the first."""
-        return self._training.operation
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._training.leave(error)
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        if name.startswith("on_"):
-            return nothing
-        raise AttributeError(name)
 
     def set_params(self, params: Mapping[str, Any] | None) -> None:
         """Take what `fit` was asked for; called by Keras before the training begins."""
