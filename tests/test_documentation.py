@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 import typer.main
-from tests.protocol.markdown import ROOT, Document, anchor
-from tests.protocol.served import served
+from tests.transcripts.markdown import ROOT, Document, anchor
+from tests.transcripts.served import served
 
 import tidings
 from tidings.cli.app import app as cli

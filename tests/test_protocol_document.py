@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from tests.protocol import fields, http_example, player, transcript
-from tests.protocol.markdown import ROOT, Block, Document, anchor
+from tests.transcripts import fields, http_example, player, transcript
+from tests.transcripts.markdown import ROOT, Block, Document, anchor
 
 from tidings.contract import body, commands, envelope, life, operation_views, paths, payloads
 from tidings.contract.catalogue import BUILTIN, EventType, check_event_type

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.contract.export.toolchains import Go, Node
-from tests.protocol.markdown import Document
+from tests.transcripts.markdown import Document
 
 from tidings.contract.contract import Contract
 from tidings.contract.export.formats import FORMATS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, environment
-from tests.protocol.markdown import Document
+from tests.transcripts.markdown import Document
 
 from tidings.contract.diff.rules import RULES, Effect, Verdict
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment
-from tests.protocol.markdown import Document
+from tests.transcripts.markdown import Document
 
 from tidings.cli.hub_api import HubAPI
 from tidings.contract.operation_views import OperationSummary

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.producer.reported import Reported
-from tests.protocol.markdown import Document
+from tests.transcripts.markdown import Document
 
 
 def test_the_code_runs_and_reports(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:

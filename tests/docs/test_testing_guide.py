@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.cli.processes import environment
-from tests.protocol.markdown import Document
+from tests.transcripts.markdown import Document
 
 import tidings.testing
 from tidings.testing import approx, assert_events, event

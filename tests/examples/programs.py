@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.processes import TIMEOUT_S, Hub, environment
-from tests.protocol.markdown import ROOT
+from tests.transcripts.markdown import ROOT
 
 EXAMPLES = ROOT / "examples"
 Envelope = dict[str, Any]

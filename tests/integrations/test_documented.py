@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.protocol.markdown import ROOT, Document
+from tests.transcripts.markdown import ROOT, Document
 
 DOCUMENT = Document("docs/integrations.md")
 EXAMPLES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.cli.processes import Hub, environment
 from tests.examples.programs import of_operation, wait_until
-from tests.protocol.markdown import ROOT
+from tests.transcripts.markdown import ROOT
 
 from tidings.client import sync
 

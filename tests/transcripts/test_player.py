@@ -1,8 +1,8 @@
 """The player notices what is not as shown; else the document's proof would be none."""
 
 import pytest
-from tests.protocol import http_example, player, transcript
-from tests.protocol.pattern import Mismatch, Names
+from tests.transcripts import http_example, player, transcript
+from tests.transcripts.pattern import Mismatch, Names
 
 SUBSCRIBE = 'C> {"type":"channel:subscribe","id":"1","data":{"channels":["data"],"since":"now"}}\n'
 SUBSCRIBED = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.protocol import pattern
+from tests.transcripts import pattern
 
 _FRAME = re.compile(
     r"(?P<client>[A-Z])(?P<way>[<>])(?P<unordered>~?) (?:(?P<fewest>[0-9]+)(?:–(?P<most>[0-9]+))? × )?(?P<frame>\{.*\})"

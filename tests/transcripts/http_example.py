@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from tests.protocol import pattern
-from tests.protocol.pattern import Mismatch, Names
-from tests.protocol.served import TIMEOUT_S, served
+from tests.transcripts import pattern
+from tests.transcripts.pattern import Mismatch, Names
+from tests.transcripts.served import TIMEOUT_S, served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any
 
-from tests.protocol.pattern import Mismatch, Names
-from tests.protocol.served import TIMEOUT_S, ServedHub, served
-from tests.protocol.transcript import Step, Transcript
+from tests.transcripts.pattern import Mismatch, Names
+from tests.transcripts.served import TIMEOUT_S, ServedHub, served
+from tests.transcripts.transcript import Step, Transcript
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
