@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope, Event, decode_envelope, encode_event
-from tidings.contract.payloads import OperationProgressData
-from tidings.contract.timestamps import from_nanoseconds
+from tidings.protocol.envelope import Envelope, Event, decode_envelope, encode_event
+from tidings.protocol.payloads import OperationProgressData
+from tidings.protocol.timestamps import from_nanoseconds
 
 EVENT_BYTES = 250
 ROUND_EVENTS = 1_000

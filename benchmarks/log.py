@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path as FilePath
 
-from tidings.contract.envelope import Event
-from tidings.contract.paths import NOTHING, Path, PathSet
-from tidings.contract.vocabulary import EventClass
 from tidings.exceptions import LogError
 from tidings.log.base import Draft, Page, Query, Retention
 from tidings.log.sqlite import SqliteLog
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass
+from tidings.protocol.paths import NOTHING, Path, PathSet
 
 ROWS = 1_000_000
 KEYS = 100_000

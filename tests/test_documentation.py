@@ -15,8 +15,8 @@ import tidings
 from tidings.cli.app import app as cli
 from tidings.cli.exit_codes import ExitCode
 from tidings.cli.serve.settings import OPTIONS
-from tidings.contract.catalogue import BUILTIN
-from tidings.contract.codes import CODES
+from tidings.contract.event_types import BUILTIN
+from tidings.protocol.codes import CODES
 
 DOCUMENTS = {
     str(path.relative_to(ROOT)): Document(str(path.relative_to(ROOT)))

@@ -8,24 +8,25 @@ import pytest
 from tests.transcripts import fields, http_example, player, transcript
 from tests.transcripts.markdown import ROOT, Block, Document, anchor
 
-from tidings.contract import body, commands, envelope, life, operation_views, paths, payloads
-from tidings.contract.catalogue import BUILTIN, EventType, check_event_type
-from tidings.contract.codes import CLOSE_CODES, CODES
 from tidings.contract.contract import REVISION
-from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType, MessageType
+from tidings.contract.event_types import BUILTIN, EventType, check_event_type
 from tidings.exceptions import TidingsError
 from tidings.hub import connection
 from tidings.hub.config import PACES_MS, HubConfig
 from tidings.log.base import Retention
+from tidings.operations import lifecycle, views
+from tidings.protocol import envelope, messages, paths, payloads
+from tidings.protocol.codes import CLOSE_CODES, CODES
+from tidings.protocol.message_types import LEGACY_TYPES, ChannelType, MessageType
 from tidings.server import (
     http_body,
     http_publish_headers,
     http_query,
-    messages,
     operations_figures,
     operations_query,
     websocket,
 )
+from tidings.server import messages as message_reader
 
 PROTOCOL = Document("PROTOCOL.md")
 TRANSCRIPTS = PROTOCOL.blocks_in("transcript")
@@ -35,24 +36,24 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     **{str(event.type): event.payload for event in BUILTIN},
     "ErrorData": payloads.ErrorData,
     "contract": payloads.ContractIdentity,
-    "channel:subscribe": commands.Subscribe,
-    "channel:subscribed": commands.Subscribed,
-    "channel:live": commands.Live,
-    "channel:gap": commands.Gap,
-    "channel:unsubscribe": commands.Unsubscribe,
-    "channel:unsubscribed": commands.Unsubscribed,
-    "event:accepted": commands.Accepted,
-    "producer:attach": commands.Attach,
-    "claim": commands.Claim,
-    "producer:attached": commands.Attached,
-    "verdict": commands.Verdict,
-    "operation:cancel": commands.Cancel,
-    "operation:cancel, pushed": commands.CancelPush,
-    "operation:cancel_answer": commands.CancelAnswer,
-    "operation:cancel_outcome": commands.CancelOutcome,
-    "connection:pong": commands.Pong,
-    "connection:position": commands.PositionNotice,
-    "connection:notice": commands.Notice,
+    "channel:subscribe": messages.Subscribe,
+    "channel:subscribed": messages.Subscribed,
+    "channel:live": messages.Live,
+    "channel:gap": messages.Gap,
+    "channel:unsubscribe": messages.Unsubscribe,
+    "channel:unsubscribed": messages.Unsubscribed,
+    "event:accepted": messages.Accepted,
+    "producer:attach": messages.Attach,
+    "claim": messages.Claim,
+    "producer:attached": messages.Attached,
+    "verdict": messages.Verdict,
+    "operation:cancel": messages.Cancel,
+    "operation:cancel, pushed": messages.CancelPush,
+    "operation:cancel_answer": messages.CancelAnswer,
+    "operation:cancel_outcome": messages.CancelOutcome,
+    "connection:pong": messages.Pong,
+    "connection:position": messages.PositionNotice,
+    "connection:notice": messages.Notice,
 }
 
 
@@ -90,8 +91,8 @@ def _choices_sorted(type_name: str) -> str:
 
 
 def test_what_is_told_of_an_operation_is_the_structs() -> None:
-    summary = fields.rows(operation_views.OperationSummary)
-    more = fields.rows(operation_views.OperationDetail)[len(summary) :]
+    summary = fields.rows(views.OperationSummary)
+    more = fields.rows(views.OperationDetail)[len(summary) :]
     for heading, rows in (("An operation in a list", summary), ("GET /v1/operations/{operation_id}", more)):
         table = PROTOCOL.table(heading)
         assert tuple((row[0], _choices_sorted(row[1]), row[2]) for row in table.rows) == rows
@@ -102,10 +103,10 @@ def test_no_struct_of_the_commands_is_left_out() -> None:
     """`Nothing` is the data of commands that need none; the others have their section."""
     own = {
         value
-        for value in vars(commands).values()
-        if isinstance(value, type) and issubclass(value, payloads.Payload) and value.__module__ == commands.__name__
+        for value in vars(messages).values()
+        if isinstance(value, type) and issubclass(value, payloads.Payload) and value.__module__ == messages.__name__
     }
-    assert own - {commands.Nothing} == {struct for struct in STRUCTS.values() if struct.__module__ == commands.__name__}
+    assert own - {messages.Nothing} == {struct for struct in STRUCTS.values() if struct.__module__ == messages.__name__}
 
 
 def test_the_catalogue_is_the_codes() -> None:
@@ -125,7 +126,7 @@ def test_what_a_log_keeps_of_a_key_is_what_the_catalogue_says() -> None:
 
 
 def test_every_name_of_the_contract_is_in_the_document() -> None:
-    names = [*MessageType, *ChannelType, *commands.COMMANDS, *commands.LATER_COMMANDS, *LEGACY_TYPES]
+    names = [*MessageType, *ChannelType, *messages.COMMANDS, *messages.LATER_COMMANDS, *LEGACY_TYPES]
     assert [name for name in names if f"`{name}`" not in PROTOCOL.text] == []
     assert f"`{REVISION}`" in PROTOCOL.text
 
@@ -133,8 +134,8 @@ def test_every_name_of_the_contract_is_in_the_document() -> None:
 def test_the_commands_are_those_that_are_served_and_those_that_are_reserved() -> None:
     rows = PROTOCOL.table("Commands and replies").rows
     reserved = {row[0] for row in rows if row[1] == "*reserved*"}
-    assert reserved == commands.LATER_COMMANDS
-    assert {row[0] for row in rows} - reserved - {"any event"} == set(commands.COMMANDS)
+    assert reserved == messages.LATER_COMMANDS
+    assert {row[0] for row in rows} - reserved - {"any event"} == set(messages.COMMANDS)
 
 
 def test_the_envelopes_members_are_the_structs() -> None:
@@ -144,7 +145,7 @@ def test_the_envelopes_members_are_the_structs() -> None:
 
 
 def test_the_diagram_of_an_operations_life_is_drawn_from_the_table() -> None:
-    assert f"```mermaid\n{life.diagram()}\n```" in PROTOCOL.text
+    assert f"```mermaid\n{lifecycle.diagram()}\n```" in PROTOCOL.text
 
 
 def test_the_error_codes_are_the_codes() -> None:
@@ -160,12 +161,12 @@ def test_the_close_codes_are_the_codes() -> None:
 
 
 def test_the_limits_are_the_codes() -> None:
-    info = fields.rows(commands.Subscribe)[0][1]
+    info = fields.rows(messages.Subscribe)[0][1]
     event_ids = _accepted_lengths(envelope.check_event_id)
     limits = {
-        "data of an event": f"{body.MAX_DATA_BYTES:,} bytes",
-        "a WebSocket message": f"{messages.MESSAGE_LIMIT:,} bytes",
-        "nesting of a message": f"{body.MAX_DEPTH} levels",
+        "data of an event": f"{envelope.MAX_DATA_BYTES:,} bytes",
+        "a WebSocket message": f"{message_reader.MESSAGE_LIMIT:,} bytes",
+        "nesting of a message": f"{envelope.MAX_DEPTH} levels",
         "type": f"{_accepted_lengths(_declare)[-1]} characters",
         "trace_id": f"{_accepted_lengths(envelope.check_trace_id)[-1]} characters",
         "event_id": f"{event_ids[0]}–{event_ids[-1]} characters",
@@ -186,7 +187,7 @@ def test_the_limits_are_the_codes() -> None:
         "waiting for the peer's part of a close": f"{websocket.CLOSE_TIMEOUT_S:g} s",
     }
     assert {name.replace("`", ""): value for name, value in PROTOCOL.table("Limits").rows} == limits
-    assert body.MAX_BODY_BYTES == messages.MESSAGE_LIMIT
+    assert envelope.MAX_BODY_BYTES == message_reader.MESSAGE_LIMIT
 
 
 def _accepted_lengths(check: Callable[[str], object]) -> list[int]:

@@ -7,20 +7,20 @@ import pytest
 
 import tidings
 from tidings import exceptions
-from tidings.contract import payloads, vocabulary
-from tidings.contract.payloads import Payload
 from tidings.exceptions import TidingsError
+from tidings.protocol import message_types, payloads
+from tidings.protocol.payloads import Payload
 
 HOMES = {
     "Contract": "tidings.contract.contract",
-    "EventType": "tidings.contract.catalogue",
-    "event": "tidings.contract.catalogue",
-    "CancelOutcome": "tidings.contract.commands",
+    "EventType": "tidings.contract.event_types",
+    "event": "tidings.contract.event_types",
+    "CancelOutcome": "tidings.protocol.messages",
     "load_contract": "tidings.contract.loading",
     "TypedEvent": "tidings.client.items",
-    "ChannelType": "tidings.contract.vocabulary",
-    "EventClass": "tidings.contract.vocabulary",
-    "MessageType": "tidings.contract.vocabulary",
+    "ChannelType": "tidings.protocol.message_types",
+    "EventClass": "tidings.protocol.message_types",
+    "MessageType": "tidings.protocol.message_types",
     **dict.fromkeys(("Client", "connect", "Gap", "Live", "Outcome", "ReceivedEvent"), "tidings.client"),
     **dict.fromkeys(("operation", "start"), "tidings.producer.begin"),
     "current_operation": "tidings.producer.current",
@@ -66,7 +66,7 @@ def test_the_words_of_the_contract_need_no_client() -> None:
     loaded = python(
         "import sys, tidings; tidings.MessageType, tidings.OperationProgressData; print(*sys.modules)"
     ).split()
-    assert "tidings.contract.payloads" in loaded
+    assert "tidings.protocol.payloads" in loaded
     assert not {"tidings.client", "websockets", "asyncio"} & set(loaded)
 
 
@@ -84,4 +84,4 @@ def test_a_star_import_brings_them_all() -> None:
 
 def test_the_deprecated_names_are_the_same_members_from_here_too() -> None:
     with pytest.warns(DeprecationWarning, match="use MessageType.OPERATION_START"):
-        assert tidings.MessageType.PIPELINE_START is vocabulary.MessageType.OPERATION_START
+        assert tidings.MessageType.PIPELINE_START is message_types.MessageType.OPERATION_START

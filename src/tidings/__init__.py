@@ -20,37 +20,10 @@ if TYPE_CHECKING:
     from tidings.client import Watch as Watch
     from tidings.client import connect as connect
     from tidings.client.items import TypedEvent as TypedEvent
-    from tidings.contract.catalogue import EventType as EventType
-    from tidings.contract.catalogue import event as event
-    from tidings.contract.commands import CancelOutcome as CancelOutcome
     from tidings.contract.contract import Contract as Contract
+    from tidings.contract.event_types import EventType as EventType
+    from tidings.contract.event_types import event as event
     from tidings.contract.loading import load_contract as load_contract
-    from tidings.contract.payloads import AuthFailed as AuthFailed
-    from tidings.contract.payloads import AuthRequired as AuthRequired
-    from tidings.contract.payloads import AuthSuccess as AuthSuccess
-    from tidings.contract.payloads import ConnectionClosed as ConnectionClosed
-    from tidings.contract.payloads import ConnectionEstablished as ConnectionEstablished
-    from tidings.contract.payloads import ContractIdentity as ContractIdentity
-    from tidings.contract.payloads import DataErrorData as DataErrorData
-    from tidings.contract.payloads import DataProcessedData as DataProcessedData
-    from tidings.contract.payloads import DataUpdateData as DataUpdateData
-    from tidings.contract.payloads import ErrorData as ErrorData
-    from tidings.contract.payloads import LicenseExpiredData as LicenseExpiredData
-    from tidings.contract.payloads import OperationCancelledData as OperationCancelledData
-    from tidings.contract.payloads import OperationCompleteData as OperationCompleteData
-    from tidings.contract.payloads import OperationEstimateData as OperationEstimateData
-    from tidings.contract.payloads import OperationFailedData as OperationFailedData
-    from tidings.contract.payloads import OperationLogData as OperationLogData
-    from tidings.contract.payloads import OperationProgressData as OperationProgressData
-    from tidings.contract.payloads import OperationStartData as OperationStartData
-    from tidings.contract.payloads import Payload as Payload
-    from tidings.contract.payloads import ReportReadyData as ReportReadyData
-    from tidings.contract.payloads import SystemAlertData as SystemAlertData
-    from tidings.contract.payloads import SystemMetricsData as SystemMetricsData
-    from tidings.contract.payloads import SystemStatusData as SystemStatusData
-    from tidings.contract.vocabulary import ChannelType as ChannelType
-    from tidings.contract.vocabulary import EventClass as EventClass
-    from tidings.contract.vocabulary import MessageType as MessageType
     from tidings.exceptions import AddressInUse as AddressInUse
     from tidings.exceptions import AddressUnavailable as AddressUnavailable
     from tidings.exceptions import BinaryMessage as BinaryMessage
@@ -117,12 +90,39 @@ if TYPE_CHECKING:
     from tidings.producer.current import current_operation as current_operation
     from tidings.producer.operation import Operation as Operation
     from tidings.producer.scope import Step as Step
+    from tidings.protocol.message_types import ChannelType as ChannelType
+    from tidings.protocol.message_types import EventClass as EventClass
+    from tidings.protocol.message_types import MessageType as MessageType
+    from tidings.protocol.messages import CancelOutcome as CancelOutcome
+    from tidings.protocol.payloads import AuthFailed as AuthFailed
+    from tidings.protocol.payloads import AuthRequired as AuthRequired
+    from tidings.protocol.payloads import AuthSuccess as AuthSuccess
+    from tidings.protocol.payloads import ConnectionClosed as ConnectionClosed
+    from tidings.protocol.payloads import ConnectionEstablished as ConnectionEstablished
+    from tidings.protocol.payloads import ContractIdentity as ContractIdentity
+    from tidings.protocol.payloads import DataErrorData as DataErrorData
+    from tidings.protocol.payloads import DataProcessedData as DataProcessedData
+    from tidings.protocol.payloads import DataUpdateData as DataUpdateData
+    from tidings.protocol.payloads import ErrorData as ErrorData
+    from tidings.protocol.payloads import LicenseExpiredData as LicenseExpiredData
+    from tidings.protocol.payloads import OperationCancelledData as OperationCancelledData
+    from tidings.protocol.payloads import OperationCompleteData as OperationCompleteData
+    from tidings.protocol.payloads import OperationEstimateData as OperationEstimateData
+    from tidings.protocol.payloads import OperationFailedData as OperationFailedData
+    from tidings.protocol.payloads import OperationLogData as OperationLogData
+    from tidings.protocol.payloads import OperationProgressData as OperationProgressData
+    from tidings.protocol.payloads import OperationStartData as OperationStartData
+    from tidings.protocol.payloads import Payload as Payload
+    from tidings.protocol.payloads import ReportReadyData as ReportReadyData
+    from tidings.protocol.payloads import SystemAlertData as SystemAlertData
+    from tidings.protocol.payloads import SystemMetricsData as SystemMetricsData
+    from tidings.protocol.payloads import SystemStatusData as SystemStatusData
 
 _MODULES = (
     "tidings.exceptions",
-    "tidings.contract.vocabulary",
-    "tidings.contract.payloads",
-    "tidings.contract.catalogue",
+    "tidings.protocol.message_types",
+    "tidings.protocol.payloads",
+    "tidings.contract.event_types",
     "tidings.contract.contract",
     "tidings.contract.loading",
     "tidings.client",

@@ -65,7 +65,7 @@
     └── MissingExtra
 
 Facts are attributes, the sentence is ``str(error)``, the way out is ``error.hint``. The wire code, the HTTP status and
-the close code of each stand in one table: `tidings.contract.codes`.
+the close code of each stand in one table: `tidings.protocol.codes`.
 """
 
 from typing import ClassVar

@@ -14,7 +14,7 @@ from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, Process, Terminal
 
 from tidings.client.items import ReceivedEvent
 from tidings.client.sync import SyncClient, connect
-from tidings.contract.payloads import OperationFailedData, OperationStartData
+from tidings.protocol.payloads import OperationFailedData, OperationStartData
 
 STUBBORN = "trap '' TERM; echo on; exec sleep 30"
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
-from tidings.contract.commands import SUBPROTOCOL
 from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Scheduler
 from tidings.log.memory import MemoryLog
+from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.runner import Address, Runner
 from tidings.server.websocket import websocket_protocol

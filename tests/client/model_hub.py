@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from tidings.contract.envelope import encode_message
+from tidings.protocol.envelope import encode_message
 
 STAMP = "2026-01-01T00:00:00Z"
 

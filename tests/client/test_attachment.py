@@ -1,5 +1,5 @@
 from tidings.client.attachment import MOST_CLAIMS, Attachment
-from tidings.contract.commands import Claim
+from tidings.protocol.messages import Claim
 
 
 def claims(count: int) -> list[Claim]:

@@ -12,7 +12,6 @@ from tests.client.waiting import PROMPT, until
 from tidings.client import Client, connect, sync
 from tidings.client.drafts import make_draft
 from tidings.client.publisher import CANCEL_GRACE_S, Publisher
-from tidings.contract.commands import Attached, CancelAnswer, CancelPush, Claim
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
     ClientError,
@@ -22,6 +21,7 @@ from tidings.exceptions import (
     OperationUnknown,
     TidingsError,
 )
+from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim
 
 
 class Job:

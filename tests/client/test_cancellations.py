@@ -1,9 +1,9 @@
 import pytest
 
 from tidings.client.cancellations import Cancellations, refusal_of
-from tidings.contract.commands import Cancel
-from tidings.contract.payloads import ErrorData
 from tidings.exceptions import CommandRefused, NotSupported, OperationUnknown, TidingsError
+from tidings.protocol.messages import Cancel
+from tidings.protocol.payloads import ErrorData
 
 WISH = Cancel(operation_id="op-1", reason="too slow", timeout_s=10.0)
 

@@ -13,8 +13,6 @@ from websockets.asyncio.server import ServerConnection, serve
 import tidings
 from tidings.client import Client, LinkOptions, State, Status, Window, connect
 from tidings.client.options import OnChange
-from tidings.contract.payloads import OperationStartData
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import (
     ClientError,
     CommandRefused,
@@ -27,6 +25,8 @@ from tidings.exceptions import (
     NotAHub,
     PublishTimeout,
 )
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import OperationStartData
 
 
 def free_port() -> int:

@@ -1,8 +1,8 @@
 import pytest
 
 from tidings.client.ending import REPLACED, read_ending
-from tidings.contract.payloads import ConnectionClosed
 from tidings.exceptions import ConnectionLost, HubClosed
+from tidings.protocol.payloads import ConnectionClosed
 
 
 def told(code: int, *, reconnect: bool, retry_after_ms: int | None = None) -> ConnectionClosed:

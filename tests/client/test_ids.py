@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.client.ids import uuid7
-from tidings.contract.envelope import check_event_id
+from tidings.protocol.envelope import check_event_id
 
 
 @given(st.integers(0, 2**48 - 1), st.integers(0, 2**74 - 1))

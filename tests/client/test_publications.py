@@ -3,8 +3,8 @@ import pytest
 from msgspec import Raw
 
 from tidings.client.publications import Draft, PayloadLike, Publications, encode_data
-from tidings.contract.payloads import OperationProgressData, SystemStatusData
 from tidings.exceptions import InvalidPayload, PayloadTooLarge
+from tidings.protocol.payloads import OperationProgressData, SystemStatusData
 
 
 @pytest.mark.parametrize(

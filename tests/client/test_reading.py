@@ -4,8 +4,8 @@ from msgspec import Raw
 
 from tidings.client.reading import event_key, event_type, read_event
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import OperationFailedData
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.payloads import OperationFailedData
 
 CONTRACT = Contract()
 

@@ -11,10 +11,10 @@ from tidings.client.items import Delivery, Gap, Live, ReceivedEvent, Settled
 from tidings.client.publications import Draft
 from tidings.client.session import Phase, Session
 from tidings.client.state import State
-from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
-from tidings.contract.payloads import DataUpdateData
 from tidings.exceptions import CommandRefused, ConnectionLost, HubClosed, NotAHub
+from tidings.protocol.messages import Accepted
+from tidings.protocol.payloads import DataUpdateData
 
 CONTRACT = Contract()
 

@@ -12,9 +12,9 @@ from tidings.client.items import AttachRefused, CancelAsked, Delivery, Settled
 from tidings.client.publications import Draft
 from tidings.client.session import Session
 from tidings.client.state import State
-from tidings.contract.commands import Attached, Cancel, CancelAnswer, CancelOutcome, CancelPush, Claim, Verdict
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, OperationUnknown
+from tidings.protocol.messages import Attached, Cancel, CancelAnswer, CancelOutcome, CancelPush, Claim, Verdict
 
 PUSH = {"operation_id": "op-1", "attempt": 1, "reason": "too slow"}
 OUTCOME = {"operation_id": "op-1", "attempt": 1, "outcome": "cancelled", "state": "cancelled"}

@@ -1,7 +1,7 @@
 from tidings.client.items import Live
 from tidings.client.subscription import Cursor
-from tidings.contract.commands import Live as LivePush
-from tidings.contract.commands import Subscribed
+from tidings.protocol.messages import Live as LivePush
+from tidings.protocol.messages import Subscribed
 
 
 def subscribed(outcome: str, position: str = "e:9") -> Subscribed:

@@ -8,8 +8,8 @@ from tests.client.waiting import PROMPT
 
 from tidings.client import State, sync
 from tidings.client.items import Live
-from tidings.contract.payloads import DataUpdateData
 from tidings.exceptions import ClientError, CommandRefused, HubClosed, HubUnreachable
+from tidings.protocol.payloads import DataUpdateData
 
 
 def threads() -> list[str]:

@@ -12,10 +12,10 @@ from tidings.client.items import ReceivedEvent, TypedEvent
 from tidings.client.sync import SyncWatch
 from tidings.client.sync import connect as connect_sync
 from tidings.client.watch import Watch
-from tidings.contract.catalogue import event
 from tidings.contract.contract import Contract
-from tidings.contract.payloads import DataUpdateData, OperationFailedData, OperationProgressData
+from tidings.contract.event_types import event
 from tidings.exceptions import ConfigError, InvalidContract, InvalidPayload, UnknownType
+from tidings.protocol.payloads import DataUpdateData, OperationFailedData, OperationProgressData
 
 
 class TradeExecuted(msgspec.Struct, frozen=True, kw_only=True):

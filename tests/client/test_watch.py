@@ -10,11 +10,11 @@ from tests.client.waiting import PROMPT, until
 
 from tidings.client import Buffer, Client, Gap, Live, ReceivedEvent, State, Watch, connect
 from tidings.client.items import Notice
-from tidings.contract.payloads import DataUpdateData, OperationProgressData
 from tidings.exceptions import ClientError, CommandRefused, HubClosed, InvalidPosition
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
 from tidings.log.memory import MemoryLog
+from tidings.protocol.payloads import DataUpdateData, OperationProgressData
 
 
 async def publish(client: Client, first: int, last: int, dataset: str = "prices") -> None:

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope, Event, decode_envelope
+from tidings.protocol.envelope import Envelope, Event, decode_envelope
 
 STAMPED = "2030-01-02T03:04:05.678Z"
 MINTED = "0af7651916cd43dd8448eb211c80319c"

@@ -9,8 +9,8 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from tidings.contract.catalogue import BUILTIN, EventType
-from tidings.contract.payloads import SystemAlertData
+from tidings.contract.event_types import BUILTIN, EventType
+from tidings.protocol.payloads import SystemAlertData
 
 text = st.text(st.characters(codec="utf-8"), max_size=8)
 key_text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=12)

@@ -5,13 +5,13 @@ import pytest
 from msgspec import Raw
 from tests.contract.receipts import CONTRACT, MINTED, STAMPED, FixedReceipt, message, read
 
-from tidings.contract.catalogue import BUILTIN, EventType
-from tidings.contract.commands import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope, decode_envelope
-from tidings.contract.payloads import DataUpdateData, OperationFailedData, OperationProgressData, Payload
-from tidings.contract.vocabulary import EventClass, MessageType, SlotEffect
+from tidings.contract.event_types import BUILTIN, EventType
 from tidings.exceptions import InvalidContract, InvalidPayload, PayloadTooLarge, UnknownType
+from tidings.protocol.envelope import Envelope, decode_envelope
+from tidings.protocol.message_types import EventClass, MessageType, SlotEffect
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
+from tidings.protocol.payloads import DataUpdateData, OperationFailedData, OperationProgressData, Payload
 
 PROGRESS = '{"operation_id":"op-1","progress":42,"current_step":"x","total_steps":2}'
 ALERT = '"severity":"critical","code":"disk_full","message":"m","recoverable":true'

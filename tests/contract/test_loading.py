@@ -7,7 +7,7 @@ from tidings.exceptions import InvalidContract
 
 MODULE = """
 import msgspec
-from tidings.contract.catalogue import event
+from tidings.contract.event_types import event
 from tidings.contract.contract import Contract
 
 class TradeExecuted(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,8 +3,8 @@
 import pytest
 from tests.contract.receipts import message, read
 
-from tidings.contract.codes import CODES, error_data
 from tidings.exceptions import ContractError, PayloadTooLarge, TidingsError, UnknownType
+from tidings.protocol.codes import CODES, error_data
 
 PROGRESS = '{"operation_id":"a","progress":1,"current_step":"x","total_steps":2}'
 ERROR = '"code":"c","message":"m","recoverable":false'

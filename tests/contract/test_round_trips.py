@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.contract.receipts import CONTRACT, MINTED, STAMPED, FixedReceipt, checked_in_full, read
 from tests.contract.strategies import messages
 
-from tidings.contract.envelope import Envelope, Event, decode_envelope, encode_event, encode_event_v1
-from tidings.contract.payloads import encode_payload
 from tidings.exceptions import TidingsError
+from tidings.protocol.envelope import Envelope, Event, decode_envelope, encode_event, encode_event_v1
+from tidings.protocol.payloads import encode_payload
 
 SOME = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 ALWAYS_WRITTEN: dict[str, dict[str, Any]] = {"operation:progress": {"current_step": "", "total_steps": 0}}

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from tests.contract.receipts import message
 
-from tidings.contract.catalogue import event
 from tidings.contract.contract import Contract
+from tidings.contract.event_types import event
 from tidings.contract.traffic import NO_ENVELOPE, TrafficCheck, field_faults
 
 

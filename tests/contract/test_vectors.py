@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.contract.receipts import CONTRACT, MINTED, STAMPED, FixedReceipt, read
 
-from tidings.contract.envelope import decode_envelope, encode_event
 from tidings.exceptions import ContractError
+from tidings.protocol.envelope import decode_envelope, encode_event
 
 FILE = Path(__file__).parent / "vectors/go-encoding-json.json"
 TRACE = '"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736",'

@@ -1,9 +1,9 @@
 """Events and records for tests of the parts, which need no contract."""
 
-from tidings.contract.envelope import Event
-from tidings.contract.vocabulary import EventClass, SlotEffect
 from tidings.hub.hub import Hub
 from tidings.log.base import Draft, Record
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.testing.clock import ManualClock
 from tidings.testing.hub import InMemoryClient, Message
 

@@ -3,9 +3,9 @@
 import pytest
 from tests.hub.events import publish_updates, update
 
-from tidings.contract.commands import HUB_MESSAGES, LATER_COMMANDS
 from tidings.hub.config import HubConfig
 from tidings.log.memory import MemoryLog
+from tidings.protocol.messages import HUB_MESSAGES, LATER_COMMANDS
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
 

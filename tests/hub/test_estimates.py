@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from tests.hub.watched_hub import CONFIG, ESTIMATE, MINUTE_S, Watched, get
 
-from tidings.contract.catalogue import BUILTIN
 from tidings.contract.contract import Contract
+from tidings.contract.event_types import BUILTIN
 from tidings.exceptions import LogFull
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog

@@ -9,10 +9,10 @@ import pytest
 from msgspec import Struct
 from tests.hub.simulated_jobs import KINDS, SimulatedJob, job
 
-from tidings.contract.life import Life, OperationState
-from tidings.contract.operation import OperationStatus
 from tidings.hub.earlier_runs import EarlierRuns
 from tidings.hub.watched import WatchedAttempt
+from tidings.operations.lifecycle import Life, OperationState
+from tidings.operations.status import OperationStatus
 
 LOOK_S = 5.0
 JOBS = 40

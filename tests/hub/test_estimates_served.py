@@ -5,8 +5,8 @@ import asyncio
 from tests.client.hub_server import HubServer
 
 from tidings.client import connect
-from tidings.contract.payloads import OperationEstimateData
 from tidings.hub.config import HubConfig
+from tidings.protocol.payloads import OperationEstimateData
 from tidings.testing.manual_hub import ManualHub
 
 

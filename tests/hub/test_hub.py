@@ -4,12 +4,12 @@ import pytest
 from msgspec import Raw
 from tests.hub.events import make_draft, make_event, progress, publish_updates, update
 
-from tidings.contract.envelope import Envelope
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import Draining, LogBusy, LogFull, LogUnavailable, TidingsError
 from tidings.hub.config import HubConfig
 from tidings.hub.staging import Accepted
 from tidings.log.memory import MemoryLog
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.message_types import MessageType
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.hub import EPOCH, InMemoryHub
 

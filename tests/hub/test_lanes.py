@@ -1,10 +1,10 @@
 import pytest
 from tests.hub.watcher import CHANNELS
 
-from tidings.contract.paths import parse_paths
-from tidings.contract.positions import Position
 from tidings.hub.lanes import Lane, LaneKey, Lanes
 from tidings.hub.subscriber import Subscriber
+from tidings.protocol.paths import parse_paths
+from tidings.protocol.positions import Position
 from tidings.server.forms import PLAIN_LINES, VERSIONED_LINES
 from tidings.testing.outlet import MemoryOutlet
 

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tidings.contract.life import ASKS, ENDS
 from tidings.exceptions import LogUnavailable
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Record, Retention
 from tidings.log.memory import MemoryLog
 from tidings.log.sqlite import SqliteLog
+from tidings.operations.lifecycle import ASKS, ENDS
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message

@@ -4,7 +4,7 @@ from tests.hub.events import make_draft, make_event
 from tidings.exceptions import OperationFinished
 from tidings.hub.operations import Changes, OperationView
 from tidings.log.base import Draft, Retention
-from tidings.log.operations import Operations
+from tidings.operations.table import Operations
 
 
 def start(key: str, *, trace_id: str = "t1", data: bytes | None = None) -> Draft:

@@ -1,9 +1,9 @@
 import pytest
 
-from tidings.contract.positions import Position
 from tidings.exceptions import InvalidParameter, InvalidPath, InvalidPosition, NotSupported, UnknownChannel
 from tidings.hub.config import rounded_pace
 from tidings.hub.options import query_pairs, read_options
+from tidings.protocol.positions import Position
 
 CHANNELS = ("global", "operations", "data", "system")
 

@@ -21,13 +21,13 @@ from hypothesis.stateful import (
 )
 from tests.hub.watcher import CHANNELS, Watcher
 
-from tidings.contract.paths import parse_paths
 from tidings.exceptions import LogUnavailable
 from tidings.hub.config import HubConfig
 from tidings.hub.subscriber import State
 from tidings.log.base import Log, Page, Query, Record, Retention, Tail
 from tidings.log.memory import MemoryLog
 from tidings.log.sqlite import SqliteLog
+from tidings.protocol.paths import parse_paths
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.hub import EPOCH, InMemoryHub, Message

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from tidings.contract.envelope import Envelope
 from tidings.hub.config import HubConfig
+from tidings.protocol.envelope import Envelope
 from tidings.testing.hub import InMemoryHub
 
 CONFIG = HubConfig(status_s=0, metrics_s=0, heartbeat_s=100_000.0, maintain_s=3_600.0)

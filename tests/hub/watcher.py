@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from tidings.contract.paths import PathSet, parse_paths
-from tidings.contract.positions import parse_position
-from tidings.contract.vocabulary import ChannelType, EventClass
 from tidings.log.base import Record
+from tidings.protocol.message_types import ChannelType, EventClass
+from tidings.protocol.paths import PathSet, parse_paths
+from tidings.protocol.positions import parse_position
 from tidings.testing.hub import InMemoryClient, InMemoryHub, Message
 
 CHANNELS = tuple(ChannelType)

@@ -19,8 +19,8 @@ from tests.producer.reported import Reported
 
 import tidings
 from tidings.client.client import Client
-from tidings.contract.commands import CancelOutcome
 from tidings.integrations.starlette import OperationTask, lifespan
+from tidings.protocol.messages import CancelOutcome
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 HEADERS = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import tidings.log.checkpoint
 import tidings.log.fold
-from tidings.contract.vocabulary import SlotEffect
 from tidings.exceptions import LogError
 from tidings.log.base import Retention
 from tidings.log.sqlite import SqliteLog
+from tidings.protocol.message_types import SlotEffect
 from tidings.testing.log_conformance.drafts import DraftMaker
 
 RETENTION = Retention(

@@ -1,7 +1,7 @@
 import pytest
 
-from tidings.contract.positions import Position
 from tidings.log.epochs import Epoch, Epochs
+from tidings.protocol.positions import Position
 
 EPOCHS = Epochs([Epoch("first", 0), Epoch("second", 10), Epoch("third", 10), Epoch("fourth", 25)])
 

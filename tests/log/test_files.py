@@ -11,13 +11,13 @@ import pytest
 from tests.log.mounts import needs_mount, read_only, small_disk
 from tests.log.sqlite_harness import SqliteHarness, new_epoch
 
-from tidings.contract.positions import Position, parse_position
-from tidings.contract.vocabulary import SlotEffect
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogFull, LogInUse, LogReadOnly
 from tidings.log.base import Retention
 from tidings.log.files import backup, info, restore, verify
 from tidings.log.schema import APPLICATION_ID, FILE, SCHEMA_VERSION
 from tidings.log.sqlite import SqliteLog
+from tidings.protocol.message_types import SlotEffect
+from tidings.protocol.positions import Position, parse_position
 from tidings.testing.log_conformance.drafts import DraftMaker
 
 KEPT = Retention(events=100, superseded_events=10, keep_newest={"operation:log": 5})

@@ -2,8 +2,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from tidings.contract.paths import Path, PathSet
 from tidings.log.floors import Floors
+from tidings.protocol.paths import Path, PathSet
 
 
 def above(floors: Floors, *paths: Path, after: int = 0) -> int | None:

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import hypothesis.strategies as st
 from hypothesis import given
 
-from tidings.contract.envelope import Event
-from tidings.contract.paths import NOTHING, Path, PathSet
-from tidings.contract.vocabulary import EventClass, SlotEffect
 from tidings.log.newest import Newest
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass, SlotEffect
+from tidings.protocol.paths import NOTHING, Path, PathSet
 
 NS = 1_000_000_000
 DAY = 86_400 * NS

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from tests.log.sqlite_harness import SqliteHarness
 
-from tidings.contract.paths import Path as EventPath
-from tidings.contract.paths import PathSet
-from tidings.contract.positions import Position
 from tidings.log.base import Retention
 from tidings.log.files import verify
 from tidings.log.sqlite import SqliteLog
+from tidings.protocol.paths import Path as EventPath
+from tidings.protocol.paths import PathSet
+from tidings.protocol.positions import Position
 from tidings.testing.log_conformance.drafts import DraftMaker
 
 KEPT = Retention()

@@ -11,11 +11,11 @@ import pytest
 from tests.log.mounts import needs_mount, small_disk
 from tests.log.sqlite_harness import SqliteHarness, wait_until
 
-from tidings.contract.codes import error_data
 from tidings.exceptions import LogFull, LogUnavailable
 from tidings.log.base import Retention
 from tidings.log.files import verify
 from tidings.log.sqlite import SqliteLog
+from tidings.protocol.codes import error_data
 from tidings.testing.log_conformance.drafts import DraftMaker
 
 DISK = 48 << 20

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import settings
 from tests.log.sqlite_harness import SqliteHarness
 
-from tidings.contract.paths import NOTHING, Path, PathSet
 from tidings.exceptions import LogBusy, LogError, LogUnavailable
 from tidings.log.base import Page, Query, Record, Retention
 from tidings.log.schema import FILE, connect
 from tidings.log.sqlite import SqliteLog
+from tidings.protocol.paths import NOTHING, Path, PathSet
 from tidings.testing.log_conformance import DurableLogConformance, LogHarness
 from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.harness import ALL

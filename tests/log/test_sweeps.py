@@ -4,13 +4,13 @@ import hypothesis.strategies as st
 from hypothesis import given
 from tests.log.test_newest import Writer, newest
 
-from tidings.contract.paths import Path, PathSet
-from tidings.contract.vocabulary import SlotEffect
 from tidings.log.base import Record, Retention
 from tidings.log.floors import Floors
 from tidings.log.memory_rows import Blocks, MemoryRows
 from tidings.log.newest import Newest
 from tidings.log.sweeps import Sweeps
+from tidings.protocol.message_types import SlotEffect
+from tidings.protocol.paths import Path, PathSet
 
 RETENTION = Retention(events=20, superseded_events=5, keep_newest={"log": 3})
 ALL = PathSet((Path("operations"),))

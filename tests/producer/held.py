@@ -12,10 +12,10 @@ from tests.client.tcp_proxy import TcpProxy
 
 from tidings.client import sync
 from tidings.client.loop_thread import LoopThread
-from tidings.contract.commands import CancelOutcome
-from tidings.contract.paths import parse_paths
 from tidings.log.base import Page, Query
 from tidings.producer.sending.outbox import Outbox
+from tidings.protocol.messages import CancelOutcome
+from tidings.protocol.paths import parse_paths
 
 
 class Cut:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidings.contract.commands import ATTACH, COMMANDS
+from tidings.protocol.messages import ATTACH, COMMANDS
 
 
 def serve_no_leases(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 from tests.client.hub_server import TIMEOUT_S, HubServer
 
-from tidings.contract.envelope import Event
-from tidings.contract.paths import parse_paths
 from tidings.log.base import Page, Query
 from tidings.producer.process import PROCESS
+from tidings.protocol.envelope import Event
+from tidings.protocol.paths import parse_paths
 
 Told = tuple[str, dict[str, Any]]
 """An event's type and its data."""

@@ -14,7 +14,7 @@ from tests.server.hub_server import HubServer
 
 from tidings.client.items import ReceivedEvent
 from tidings.client.sync import SyncWatch, connect
-from tidings.contract.payloads import OperationFailedData
+from tidings.protocol.payloads import OperationFailedData
 
 pytestmark = pytest.mark.alone
 

@@ -11,8 +11,8 @@ from tests.producer.reported import Reported, until
 
 import tidings
 from tidings.client import sync
-from tidings.contract.commands import CancelOutcome, CancelPush
 from tidings.producer.process import PROCESS
+from tidings.protocol.messages import CancelOutcome, CancelPush
 
 Cancel = Callable[..., "Future[CancelOutcome]"]
 

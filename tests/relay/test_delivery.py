@@ -11,11 +11,11 @@ from tests.producer.held import told
 
 from tidings.client.drafts import make_draft
 from tidings.client.publications import Draft
-from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, HubUnreachable, LogFull
 from tidings.log.memory import MemoryLog
 from tidings.producer.sending.queue import OutboxLimits, Rank
+from tidings.protocol.messages import Accepted
 from tidings.relay.delivery import Delivery
 from tidings.testing.faulty_log import FaultyLog
 

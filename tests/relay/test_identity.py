@@ -1,4 +1,4 @@
-from tidings.contract.envelope import check_event_id
+from tidings.protocol.envelope import check_event_id
 from tidings.relay.identity import event_id_of
 
 EVENT = ("data:update", "2025-07-30T12:00:00.5Z", "trace", "data", b'{"dataset":"a"}')

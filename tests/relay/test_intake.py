@@ -5,8 +5,8 @@ import msgspec
 import pytest
 
 from tidings.client.ids import uuid7
-from tidings.contract.catalogue import event
 from tidings.contract.contract import Contract
+from tidings.contract.event_types import event
 from tidings.producer.sending.queue import Rank
 from tidings.relay.intake import Intake, Taken
 from tidings.relay.remarks import Remarks

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from tidings.contract.commands import SUBPROTOCOL
 from tidings.exceptions import LogInUse
 from tidings.log.base import Log, Scheduler
 from tidings.log.memory import MemoryLog
+from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.runner import Address, Runner
 from tidings.server.websocket import websocket_protocol

@@ -14,10 +14,10 @@ from typing import Any, Literal, Self, TypeVar
 import msgspec
 import uvicorn
 
-from tidings.contract.commands import SUBPROTOCOL
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
 from tidings.log.memory import MemoryLog
+from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.listening import listen
 from tidings.server.runner import Runner

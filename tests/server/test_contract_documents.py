@@ -13,7 +13,7 @@ from tests.server.hub_server import HubServer
 from tidings.contract.contract import Contract
 from tidings.contract.export.document import contract_document
 from tidings.contract.export.formats import FORMATS
-from tidings.contract.files import read_contract
+from tidings.contract.loading import read_contract
 from tidings.server.contract_documents import DOCUMENTS
 from tidings.server.embedding import embedded_hub
 

@@ -12,8 +12,8 @@ import pytest
 from tests.contract.export.odd_contract import ODD
 from tests.contract.export.test_document import SHOP
 
-from tidings.contract.catalogue import event
 from tidings.contract.contract import Contract
+from tidings.contract.event_types import event
 from tidings.contract.export.model import model_of
 from tidings.server.contract_page import SECURITY_POLICY, contract_page
 

@@ -9,8 +9,8 @@ import pytest
 from tests.server.hub_server import Edge, HubServer
 from tests.server.operation_events import cancelled, complete, failed, line, progress, start
 
-from tidings.contract.operation_views import NamesPage, OperationDetail, OperationPage, OperationSummary
 from tidings.log.base import Retention
+from tidings.operations.views import NamesPage, OperationDetail, OperationPage, OperationSummary
 
 
 @pytest.fixture

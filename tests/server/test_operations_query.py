@@ -3,10 +3,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from tidings.contract.commands import Cancel
-from tidings.contract.life import Life, OperationState
-from tidings.contract.operation import OperationStatus
 from tidings.exceptions import InvalidParameter, TidingsError
+from tidings.operations.lifecycle import Life, OperationState
+from tidings.operations.status import OperationStatus
+from tidings.protocol.messages import Cancel
 from tidings.server.http_query import read_values
 from tidings.server.operations_query import (
     TEXTS,

@@ -8,7 +8,7 @@ import pytest
 import tidings
 from tidings.client.sync import SyncClient
 from tidings.client.sync import connect as connect_sync
-from tidings.contract.catalogue import BUILTIN
+from tidings.contract.event_types import BUILTIN
 from tidings.hub.config import HubConfig
 from tidings.testing import ManualHub, Stall
 

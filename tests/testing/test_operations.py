@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import tidings
-from tidings.contract.life import OperationState
+from tidings.operations.lifecycle import OperationState
 from tidings.producer.process import PROCESS
 from tidings.testing import ABSENT, Cut, FullDisk, ManualHub, Unreachable, any_order, assert_events, event, none_of
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from msgspec import structs
 
-from tidings.contract.commands import SUBPROTOCOL
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
+from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.runner import Address, Runner
 from tidings.server.websocket import websocket_protocol

@@ -2,8 +2,8 @@
 
 import sys
 
-from tidings.contract.codes import error_data
 from tidings.exceptions import CommandRefused, ConfigError, ContractError, InvalidContract, TidingsError
+from tidings.protocol.codes import error_data
 
 FAILED = 1
 USAGE = 2

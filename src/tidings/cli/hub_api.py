@@ -14,10 +14,10 @@ from msgspec import Struct
 from tidings.cli.doctor.target import Target, parse_target
 from tidings.client.options import read_token
 from tidings.client.url import authority, is_loopback
-from tidings.contract.commands import CancelOutcome
-from tidings.contract.operation_views import NamesPage, NameView, OperationDetail, OperationPage, OperationSummary
-from tidings.contract.payloads import ErrorData
 from tidings.exceptions import CommandRefused, ConfigError, HubUnreachable, NotAHub, OperationUnknown
+from tidings.operations.views import NamesPage, NameView, OperationDetail, OperationPage, OperationSummary
+from tidings.protocol.messages import CancelOutcome
+from tidings.protocol.payloads import ErrorData
 
 TIMEOUT_S = 10.0
 """For an answer that is not waited for on purpose."""

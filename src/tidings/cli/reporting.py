@@ -6,9 +6,12 @@ import uuid
 from collections.abc import Callable
 
 from tidings.cli.run.reporter import Mention
-from tidings.contract.codes import error_data
-from tidings.contract.commands import CancelAnswer, CancelPush
-from tidings.contract.payloads import (
+from tidings.exceptions import TidingsError
+from tidings.producer.sending.outbox import Outbox
+from tidings.protocol.codes import error_data
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import CancelAnswer, CancelPush
+from tidings.protocol.payloads import (
     OperationCancelledData,
     OperationCompleteData,
     OperationFailedData,
@@ -16,9 +19,6 @@ from tidings.contract.payloads import (
     OperationStartData,
     Payload,
 )
-from tidings.contract.vocabulary import MessageType
-from tidings.exceptions import TidingsError
-from tidings.producer.sending.outbox import Outbox
 
 FLUSH_S = 1.5
 """How long the end of a run may wait for the hub to have everything."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from tidings.contract.commands import Attach, Attached, CancelAnswer, CancelPush, Claim
 from tidings.exceptions import TidingsError
+from tidings.protocol.messages import Attach, Attached, CancelAnswer, CancelPush, Claim
 
 ATTACH = "producer:attach"
 MOST_CLAIMS = 1_000

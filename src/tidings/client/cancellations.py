@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tidings.contract.commands import Cancel
-from tidings.contract.payloads import ErrorData
 from tidings.exceptions import CommandRefused, NotSupported, OperationUnknown, TidingsError
+from tidings.protocol.messages import Cancel
+from tidings.protocol.payloads import ErrorData
 
 CANCEL = "operation:cancel"
 CANCEL_ANSWER = "operation:cancel_answer"

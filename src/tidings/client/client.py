@@ -18,10 +18,10 @@ from tidings.client.state import State, Status
 from tidings.client.url import hub_url
 from tidings.client.wanted import wanted
 from tidings.client.watch import Watch, WatchOptions
-from tidings.contract.commands import Accepted, Cancel, CancelOutcome
 from tidings.contract.contract import Contract
-from tidings.contract.positions import SNAPSHOT, parse_since
 from tidings.exceptions import ClientError, ConfigError, InvalidCommand
+from tidings.protocol.messages import Accepted, Cancel, CancelOutcome
+from tidings.protocol.positions import SNAPSHOT, parse_since
 
 A = TypeVar("A", bound=Struct)
 B = TypeVar("B", bound=Struct)

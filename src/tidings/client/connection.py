@@ -26,8 +26,8 @@ from websockets.typing import Subprotocol
 
 from tidings.client.forks import open_unforked
 from tidings.client.url import authority, is_loopback
-from tidings.contract.commands import SUBPROTOCOL
 from tidings.exceptions import ClientError, HandshakeRefused, HubUnreachable, NotAHub
+from tidings.protocol.messages import SUBPROTOCOL
 
 _MAX_SIZE = 1 << 20
 """Bytes of one message: an event is under 70 KB; the longest reply names a thousand paths of 255 bytes."""

@@ -7,9 +7,9 @@ import msgspec
 
 from tidings.client.ids import uuid7
 from tidings.client.publications import Draft, PayloadLike, encode_data
-from tidings.contract.envelope import check_event_id, check_trace_id
-from tidings.contract.timestamps import from_nanoseconds
 from tidings.exceptions import InvalidEnvelope
+from tidings.protocol.envelope import check_event_id, check_trace_id
+from tidings.protocol.timestamps import from_nanoseconds
 
 
 def make_draft(

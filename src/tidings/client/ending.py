@@ -2,9 +2,9 @@
 
 from msgspec import Struct
 
-from tidings.contract.codes import reconnects
-from tidings.contract.payloads import ConnectionClosed
 from tidings.exceptions import ClientError, ConnectionLost, HubClosed
+from tidings.protocol.codes import reconnects
+from tidings.protocol.payloads import ConnectionClosed
 
 _NO_CODE, _ABNORMAL = 1005, 1006
 REPLACED = 4102

@@ -4,8 +4,8 @@ from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
-from tidings.contract.commands import Accepted, Attached, CancelOutcome, CancelPush
 from tidings.exceptions import InvalidPayload, TidingsError
+from tidings.protocol.messages import Accepted, Attached, CancelOutcome, CancelPush
 
 Outcome = Literal["live", "complete", "snapshot", "gap"]
 """How a subscription began (CONTRACT §5): at the head; with everything since the position; with the newest event of
@@ -17,7 +17,7 @@ class ReceivedEvent(Struct, frozen=True, kw_only=True, gc=False):
 
     type: str
     timestamp: str
-    """RFC 3339 in UTC, up to nine digits of a second: `tidings.contract.timestamps.nanoseconds` reads it."""
+    """RFC 3339 in UTC, up to nine digits of a second: `tidings.protocol.timestamps.nanoseconds` reads it."""
     trace_id: str
     channel: str
     key: str | None

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.contract.body import MAX_DATA_BYTES
-from tidings.contract.payloads import Payload, encode_payload
 from tidings.exceptions import InvalidPayload, PayloadTooLarge
+from tidings.protocol.envelope import MAX_DATA_BYTES
+from tidings.protocol.payloads import Payload, encode_payload
 
 PayloadLike = Struct | Mapping[str, Any] | Raw | bytes | None
 """What can be published: a payload struct, a mapping, JSON that is encoded already, or nothing."""

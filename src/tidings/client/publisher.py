@@ -16,9 +16,9 @@ from tidings.client.options import LinkOptions, OnChange
 from tidings.client.publications import Draft
 from tidings.client.session import Session
 from tidings.client.state import State
-from tidings.contract.commands import Accepted, Attached, Cancel, CancelAnswer, CancelOutcome, Claim
 from tidings.contract.contract import Contract
 from tidings.exceptions import ConnectionLost, PublishTimeout, TidingsError
+from tidings.protocol.messages import Accepted, Attached, Cancel, CancelAnswer, CancelOutcome, Claim
 
 CANCEL_GRACE_S = 1.0
 """For the way to the hub and back, beyond the time within which the hub itself answers."""

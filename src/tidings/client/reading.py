@@ -3,12 +3,12 @@
 from msgspec import Struct
 
 from tidings.client.items import ReceivedEvent
-from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract, alert_key
-from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import SystemAlertData
-from tidings.contract.vocabulary import LEGACY_TYPES
+from tidings.contract.event_types import EventType
 from tidings.exceptions import ContractError
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.message_types import LEGACY_TYPES
+from tidings.protocol.payloads import SystemAlertData
 
 
 def read_event(contract: Contract, envelope: Envelope, channel: str, position: str) -> ReceivedEvent:

@@ -22,11 +22,11 @@ from tidings.client.publications import Command, Draft, Publications, encode_com
 from tidings.client.reading import read_event
 from tidings.client.state import State
 from tidings.client.subscription import Cursor
-from tidings.contract import commands
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload
 from tidings.exceptions import ClientError, ConnectionLost, Draining, InvalidPosition, NotAHub, UnknownType
+from tidings.protocol import messages
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _T = TypeVar("_T")
@@ -148,7 +148,7 @@ class Session:
         # The session is stale from now on; where there is a connection, the hub gets to prove that it lives.
         self.liveness.asked = True
         if self.phase is not Phase.DISCONNECTED:
-            self._command(commands.PING, commands.Nothing(), _PING_ID)
+            self._command(messages.PING, messages.Nothing(), _PING_ID)
         return None
 
     # Messages out.
@@ -160,7 +160,7 @@ class Session:
             self._outgoing.append(id)
         return id
 
-    def cancel(self, wish: commands.Cancel, now: float) -> str:
+    def cancel(self, wish: messages.Cancel, now: float) -> str:
         """Keep `wish` until the hub answers, and send it, again after every reconnect; return its id."""
         id = self._new_id()
         self.cancellations.add(id, wish, now)
@@ -168,13 +168,13 @@ class Session:
             self._command(CANCEL, wish, id)
         return id
 
-    def answer_cancel(self, push_id: str, answer: commands.CancelAnswer) -> None:
+    def answer_cancel(self, push_id: str, answer: messages.CancelAnswer) -> None:
         """Answer the push `push_id`; on another connection the hub pushes it again."""
         if self.phase is not Phase.DISCONNECTED:
             data = Raw(msgspec.json.encode(answer))
             self._outgoing.append(encode_command(Command(type=CANCEL_ANSWER, data=data, reply_to=push_id)))
 
-    def claim(self, claims: Sequence[commands.Claim]) -> None:
+    def claim(self, claims: Sequence[messages.Claim]) -> None:
         """Claim operations on this connection, beside those it began with; without one this does nothing."""
         if self._attachment is not None and self.phase in (Phase.CATCHING_UP, Phase.LIVE):
             self._attach(self._attachment.claim(claims))
@@ -232,7 +232,7 @@ class Session:
             self.phase = Phase.ATTACHING
             self._attach(self._attachment.begin())
 
-    def _attach(self, attaching: Sequence[tuple[str, commands.Attach]]) -> None:
+    def _attach(self, attaching: Sequence[tuple[str, messages.Attach]]) -> None:
         for id, attach in attaching:
             self._command(ATTACH, attach, id)
 
@@ -247,8 +247,8 @@ class Session:
     def _subscribe(self) -> None:
         cursor = self.cursor
         self._command(
-            commands.SUBSCRIBE,
-            commands.Subscribe(channels=list(cursor.paths), since=cursor.since, handles=self._handles),
+            messages.SUBSCRIBE,
+            messages.Subscribe(channels=list(cursor.paths), since=cursor.since, handles=self._handles),
             _SUBSCRIBE_ID,
         )
 
@@ -258,22 +258,22 @@ class Session:
         return (read_event(self._contract, envelope, channel, position),)
 
     def _on_subscribed(self, envelope: Envelope) -> Sequence[Item]:
-        self.cursor.subscribed(_data(envelope, commands.Subscribed))
+        self.cursor.subscribed(_data(envelope, messages.Subscribed))
         return ()
 
     def _on_live(self, envelope: Envelope) -> Sequence[Item]:
         self.phase = Phase.LIVE
-        return (self.cursor.live(_data(envelope, commands.Live)),)
+        return (self.cursor.live(_data(envelope, messages.Live)),)
 
     def _on_gap(self, envelope: Envelope) -> Sequence[Item]:
-        told = _data(envelope, commands.Gap)
+        told = _data(envelope, messages.Gap)
         self.cursor.outcome = "gap"
         return (Gap(after=told.after, until=told.until, reason=told.reason),)
 
     def _on_position(self, envelope: Envelope) -> Sequence[Item]:
         # Before that it is the log's head, to which this connection has still to be read.
         if self.phase is Phase.LIVE:
-            self.cursor.moved(_data(envelope, commands.PositionNotice).position)
+            self.cursor.moved(_data(envelope, messages.PositionNotice).position)
         return ()
 
     def _on_closed(self, envelope: Envelope) -> Sequence[Item]:
@@ -284,10 +284,10 @@ class Session:
         id = envelope.reply_to or ""
         if not self.publications.settle(id):
             return ()
-        return (Settled(id, _data(envelope, commands.Accepted)),)
+        return (Settled(id, _data(envelope, messages.Accepted)),)
 
     def _on_attached(self, envelope: Envelope) -> Sequence[Delivery]:
-        return (_data(envelope, commands.Attached),) if self._attach_settled(envelope, refused=False) else ()
+        return (_data(envelope, messages.Attached),) if self._attach_settled(envelope, refused=False) else ()
 
     def _attach_settled(self, envelope: Envelope, *, refused: bool) -> bool:
         attachment = self._attachment
@@ -298,16 +298,16 @@ class Session:
         return True
 
     def _on_cancel(self, envelope: Envelope) -> Sequence[Delivery]:
-        return (CancelAsked(envelope.id, _data(envelope, commands.CancelPush)),) if envelope.id else ()
+        return (CancelAsked(envelope.id, _data(envelope, messages.CancelPush)),) if envelope.id else ()
 
     def _on_cancel_outcome(self, envelope: Envelope) -> Sequence[Delivery]:
         id = envelope.reply_to or ""
         if self.cancellations.settle(id) is None:
             return ()
-        return (Settled(id, _data(envelope, commands.CancelOutcome)),)
+        return (Settled(id, _data(envelope, messages.CancelOutcome)),)
 
     def _on_notice(self, envelope: Envelope) -> Sequence[Delivery]:
-        notice = _data(envelope, commands.Notice)
+        notice = _data(envelope, messages.Notice)
         if notice.code == UnknownType.code and self._handles:
             raise UnknownType(notice.message, type="", hint=notice.hint)
         logger.warning("the hub says: %s. %s", notice.message, notice.hint)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from tidings.client.items import Live, Outcome
-from tidings.contract import commands
-from tidings.contract.positions import SNAPSHOT
+from tidings.protocol import messages
+from tidings.protocol.positions import SNAPSHOT
 
 _REMEMBERED = 1_024
 """Positions remembered while live. A hub resumes behind the position it is told, so none of them should come again."""
@@ -42,7 +42,7 @@ class Cursor:
         """Where the next connection begins."""
         return self._since if self.position is None else self.position
 
-    def subscribed(self, answer: commands.Subscribed) -> None:
+    def subscribed(self, answer: messages.Subscribed) -> None:
         """Note how the subscription begins."""
         self.outcome = cast(Outcome, answer.outcome)
         self._snapshot = self.outcome == "snapshot"
@@ -68,7 +68,7 @@ class Cursor:
         """Note that everything up to `position` was delivered to the live cursor, though nothing of it on its paths."""
         self.position = position
 
-    def live(self, told: commands.Live) -> Live:
+    def live(self, told: messages.Live) -> Live:
         """Note that snapshot or catch-up has ended."""
         if self._snapshot:
             self._snapshot = False

@@ -25,9 +25,9 @@ from tidings.client.publications import PayloadLike
 from tidings.client.publisher import Window
 from tidings.client.state import State, Status
 from tidings.client.watch import Watch, WatchStatistics
-from tidings.contract.commands import Accepted, CancelOutcome
 from tidings.contract.contract import Contract
-from tidings.contract.positions import SNAPSHOT
+from tidings.protocol.messages import Accepted, CancelOutcome
+from tidings.protocol.positions import SNAPSHOT
 
 T_co = TypeVar("T_co", bound=Item | TypedEvent[Struct], covariant=True)
 A = TypeVar("A", bound=Struct)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from tidings.contract.contract import Contract
-from tidings.contract.paths import check_key
 from tidings.exceptions import ConfigError
+from tidings.protocol.paths import check_key
 
 
 def wanted(

@@ -1,5 +1,9 @@
-"""The contract as a value: reads envelopes into events, and says what it is."""
+"""The contract as a value: reads envelopes into events, and says what it is.
 
+Which contract it is: the revision's date, and a hash of everything a client can see (CONTRACT §3).
+"""
+
+import hashlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Protocol
@@ -7,29 +11,19 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from tidings.contract.body import MAX_DATA_BYTES, single_line
-from tidings.contract.catalogue import BUILTIN, EventType, channels_of, check_event_type, is_event_name
-from tidings.contract.commands import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
-from tidings.contract.envelope import (
-    MAX_TRACE_ID,
-    Envelope,
-    Event,
-    PlainEnvelope,
-    check_event_id,
-    check_trace_id,
-    fault,
+from tidings.contract.event_types import (
+    BUILTIN,
+    EventType,
+    Row,
+    channels_of,
+    check_event_type,
+    is_event_name,
+    prepare,
+    undeclared,
 )
-from tidings.contract.identity import identity_of
-from tidings.contract.members import with_first_member, with_progress_members
-from tidings.contract.paths import MAX_KEY_BYTES, check_key
-from tidings.contract.payloads import OperationProgressData, SystemAlertData
-from tidings.contract.revisions import REVISION as REVISION
-from tidings.contract.revisions import REVISIONS
-from tidings.contract.rows import Row, prepare
-from tidings.contract.rows import alert_key as alert_key
-from tidings.contract.timestamps import LONGEST, ZERO, canonical, known_seconds
-from tidings.contract.undeclared import undeclared
-from tidings.contract.vocabulary import LEGACY_TYPES, RESERVED_DOMAINS, ChannelType, SlotEffect
+from tidings.contract.event_types import (
+    alert_key as alert_key,
+)
 from tidings.exceptions import (
     ContractError,
     InvalidContract,
@@ -42,6 +36,61 @@ from tidings.exceptions import (
     UnknownType,
     WrongChannel,
 )
+from tidings.protocol.envelope import (
+    MAX_DATA_BYTES,
+    MAX_TRACE_ID,
+    Envelope,
+    Event,
+    PlainEnvelope,
+    check_event_id,
+    check_trace_id,
+    fault,
+    single_line,
+)
+from tidings.protocol.message_types import (
+    LEGACY_TYPES,
+    RESERVED_DOMAINS,
+    ChannelType,
+    SlotEffect,
+)
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
+from tidings.protocol.paths import MAX_KEY_BYTES, check_key
+from tidings.protocol.payloads import ContractIdentity, OperationProgressData, SystemAlertData
+from tidings.protocol.raw_json import with_first_member, with_progress_members
+from tidings.protocol.revisions import REVISION as REVISION
+from tidings.protocol.revisions import REVISIONS
+from tidings.protocol.timestamps import (
+    LONGEST,
+    ZERO,
+    canonical,
+    known_seconds,
+)
+
+
+def identity_of(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:
+    """Return the identity of the contract of `events`, in whatever order they come, as `revision` tells it."""
+    rows = sorted(events, key=lambda event: event.type)
+    schemas, components = msgspec.json.schema_components([event.payload for event in rows])
+    facts = [
+        (event.type, event.channel, event.key, event.event_class, event.publishable, event.ends_key) for event in rows
+    ]
+    text = msgspec.json.encode([facts, _undescribed([schemas, components])], order="deterministic")
+    if revision != REVISION:
+        text += revision.encode()
+    return ContractIdentity(version=revision, hash="sha256:" + hashlib.sha256(text).hexdigest()[:32])
+
+
+def _undescribed(schema: Any) -> Any:
+    """Return a JSON schema without its descriptions, which are prose: to mend one changes no contract."""
+    if isinstance(schema, dict):
+        return {
+            name: _undescribed(part)
+            for name, part in schema.items()
+            if not (name in ("description", "title") and isinstance(part, str))
+        }
+    if isinstance(schema, list | tuple):
+        return [_undescribed(part) for part in schema]
+    return schema
 
 
 class Receipt(Protocol):

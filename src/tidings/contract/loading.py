@@ -1,13 +1,144 @@
-"""Where a contract comes from: ``my_app.events:contract``, or a file."""
+"""Where a contract comes from: ``my_app.events:contract``, or a file.
+
+Contracts as files: JSON or TOML, written by a person or by `tidings contract export json`.
+
+::
+
+    [[events]]
+    type = "trade:executed"
+    channel = "trades"
+    key = "trade_id"
+    class = "durable"                 # or "latest"
+    fields = { trade_id = "string", price = "number", note = "string?" }
+
+Instead of `fields`, `payload` holds a JSON Schema of an object.
+"""
 
 import sys
+import tomllib
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from tidings.contract.contract import Contract
-from tidings.contract.files import read_contract
+from tidings.contract.event_types import BUILTIN, EventType, check_event_type
+from tidings.contract.from_json_schema import SchemaReader
 from tidings.exceptions import InvalidContract
+from tidings.protocol.message_types import EventClass
+
+FORMAT = "contract/1"
+"""What the member `tidings` of a file says that `tidings contract export json` wrote."""
+_CLASSES = tuple(str(each) for each in (EventClass.DURABLE, EventClass.LATEST))
+_MEMBERS = frozenset(
+    {
+        "type",
+        "channel",
+        "key",
+        "class",
+        "payload",
+        "fields",
+        "keep_newest",
+        "ends_key",
+        "deprecated",
+        "description",
+        "publishable",
+        "name",
+    }
+)
+
+
+def read_contract(text: str | bytes, source: str, *, form: Literal["json", "toml"]) -> Contract:
+    """Return the contract that a file declares: that of every hub, and the file's events.
+
+    Args:
+        text: What the file holds.
+        source: Its name, for messages.
+        form: How it is written.
+
+    Raises:
+        InvalidContract: It cannot be read, or declares what no contract can hold; the message names the place.
+    """
+    try:
+        document = tomllib.loads(_text(text)) if form == "toml" else msgspec.json.decode(text)
+    except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as cause:
+        raise InvalidContract(f"{source}: this is no {form.upper()}: {cause}", type="") from cause
+    return contract_of(document, source)
+
+
+def contract_of(document: Any, source: str) -> Contract:
+    """Return the contract that a decoded file declares; see `read_contract`."""
+    if not isinstance(document, Mapping) or not isinstance(document.get("events"), list):
+        raise InvalidContract(
+            f"{source}: no list of events", type="", hint='Write {"events": [{"type": …}]}, or [[events]] in TOML.'
+        )
+    format = document.get("tidings", FORMAT)
+    if format != FORMAT:
+        raise InvalidContract(
+            f"{source}: its form is {format!r}; this tidings reads {FORMAT!r}", type="", hint="Use a newer tidings."
+        )
+    reader = SchemaReader(document.get("$defs"), source)
+    own = {event.type for event in BUILTIN}
+    events = []
+    for index, declared in enumerate(document["events"]):
+        if isinstance(declared, Mapping) and declared.get("type") in own:
+            continue  # an exported contract names all events, and this tidings has its own
+        events.append(_event(declared, reader, f"{source}, events[{index}]"))
+    return Contract((*BUILTIN, *events))
+
+
+def _event(declared: Any, reader: SchemaReader, place: str) -> EventType:
+    if not isinstance(declared, Mapping) or not isinstance(declared.get("type"), str):
+        raise InvalidContract(f"{place}: an event has a type", type="")
+    type = declared["type"]
+    try:
+        return _checked(declared, type, reader, place)
+    except InvalidContract as error:
+        if error.message.startswith("event type"):
+            raise
+        raise InvalidContract(f"event type {type[:80]!r} ({place}): {error}", type=type, hint=error.hint) from error
+
+
+def _checked(declared: Mapping[str, Any], type: str, reader: SchemaReader, place: str) -> EventType:
+    if unknown := sorted(set(declared) - _MEMBERS):
+        raise InvalidContract(f"{unknown[0]!r} is no member of an event", type=type)
+    for member in ("channel", "key", "deprecated", "description"):
+        if not isinstance(declared.get(member, ""), str | None):
+            raise InvalidContract(f"{member} is a text", type=type)
+    if declared.get("class", "durable") not in _CLASSES:
+        raise InvalidContract(f"class is one of {', '.join(_CLASSES)}, not {declared['class']!r}", type=type)
+    keep_newest = declared.get("keep_newest")
+    if not isinstance(keep_newest, int | None):
+        raise InvalidContract("keep_newest is a whole number", type=type)
+    if ("payload" in declared) is ("fields" in declared):
+        raise InvalidContract("an event has either a payload, which is a JSON Schema, or fields", type=type)
+    name = str(declared.get("name") or f"{type.replace(':', '_')}_data")
+    about = declared.get("description") or ""
+    if "payload" in declared:
+        payload = reader.payload(name, declared["payload"], "$.payload", about=about)
+    else:
+        payload = reader.fields(name, declared["fields"], "$.fields", about=about)
+    event = EventType(
+        type=type,
+        channel=declared.get("channel"),
+        payload=payload,
+        key=declared.get("key") or None,
+        event_class=EventClass(declared.get("class", "durable")),
+        keep_newest=keep_newest,
+        ends_key=bool(declared.get("ends_key", False)),
+        publishable=bool(declared.get("publishable", True)),
+        deprecated=declared.get("deprecated") or "",
+        source=place,
+    )
+    check_event_type(event)
+    return event
+
+
+def _text(text: str | bytes) -> str:
+    return text.decode() if isinstance(text, bytes) else text
+
 
 _FORMS: dict[str, Literal["json", "toml"]] = {".json": "json", ".toml": "toml"}
 

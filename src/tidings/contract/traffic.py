@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.contract.catalogue import BUILTIN, PayloadType
-from tidings.contract.commands import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope, decode_envelope, fault
-from tidings.contract.vocabulary import LEGACY_TYPES
+from tidings.contract.event_types import BUILTIN, PayloadType
 from tidings.exceptions import ContractError, InvalidPayload, UnknownType
+from tidings.protocol.envelope import Envelope, decode_envelope, fault
+from tidings.protocol.message_types import LEGACY_TYPES
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
 
 NO_ENVELOPE = ""
 """The type of what is none."""

@@ -6,15 +6,15 @@ from typing import Literal
 
 import structlog
 
-from tidings.contract.commands import Cancel, CancelAnswer, CancelOutcome, CancelPush
-from tidings.contract.life import OperationState
-from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import OperationCancelledData
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import OperationUnknown
 from tidings.hub.core import HubCore
 from tidings.hub.leases import Holder, Leases
 from tidings.hub.own_events import publish_own
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.status import OperationStatus
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import Cancel, CancelAnswer, CancelOutcome, CancelPush
+from tidings.protocol.payloads import OperationCancelledData
 
 Done = Callable[[CancelOutcome], None]
 OutcomeName = Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]

@@ -12,8 +12,6 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tidings.contract.paths import NOTHING
-from tidings.contract.vocabulary import EventClass
 from tidings.exceptions import LogError
 from tidings.hub.chunks import Chunk, Chunks, Place, meeting, next_stop
 from tidings.hub.clock import Clock
@@ -21,6 +19,8 @@ from tidings.hub.config import HubConfig
 from tidings.hub.ring import Ring
 from tidings.hub.subscriber import State, Subscriber
 from tidings.log.base import Log, Page, Query, Scheduler
+from tidings.protocol.message_types import EventClass
+from tidings.protocol.paths import NOTHING
 
 _ENTRIES = 512
 """Entries of the ring looked at in one read."""

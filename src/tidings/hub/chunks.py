@@ -4,9 +4,9 @@ from collections import OrderedDict
 
 from msgspec import Struct
 
-from tidings.contract.paths import PathSet
 from tidings.hub.wire import WireForm
 from tidings.log.base import Page
+from tidings.protocol.paths import PathSet
 
 UNBOUNDED = 1 << 62
 """More than any offset."""

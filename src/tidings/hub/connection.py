@@ -11,22 +11,21 @@ from typing import Any
 import msgspec
 import structlog
 
-from tidings.contract import commands
-from tidings.contract.codes import CLOSE_CODES, row_of
-from tidings.contract.commands import COMMANDS
-from tidings.contract.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope, encode_message, fault
-from tidings.contract.paths import Path, PathSet, check_key, parse_path, parse_paths
-from tidings.contract.payloads import ConnectionClosed, ConnectionEstablished, Payload
-from tidings.contract.positions import Position, parse_since
-from tidings.contract.revisions import REVISION, REVISIONS
-from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, InvalidPath, TidingsError
-from tidings.hub import replies
 from tidings.hub.hub import Hub
 from tidings.hub.options import ConnectionOptions, read_options
 from tidings.hub.staging import Accepted
 from tidings.hub.subscriber import Subscriber
 from tidings.hub.wire import Outlet, WireForm, revised
+from tidings.protocol import messages
+from tidings.protocol.codes import CLOSE_CODES, row_of
+from tidings.protocol.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope, encode_message, fault
+from tidings.protocol.message_types import LEGACY_TYPES
+from tidings.protocol.messages import COMMANDS
+from tidings.protocol.paths import Path, PathSet, check_key, parse_path, parse_paths
+from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, Payload
+from tidings.protocol.positions import Position, parse_since
+from tidings.protocol.revisions import REVISION, REVISIONS
 
 _OWED_BYTES = 1 << 20
 """Replies waiting for a client that does not read: beyond it the hub stops reading from that client."""
@@ -114,7 +113,7 @@ class Connection:
         except ContractError as error:
             options = error
         self._push(
-            replies.ESTABLISHED,
+            messages.ESTABLISHED,
             ConnectionEstablished(
                 connection_id=self.connection_id,
                 contract=hub.contract.identities[self._revision.date],
@@ -162,7 +161,7 @@ class Connection:
         row = CLOSE_CODES.get(code)
         reconnect = row is not None and row.reconnect
         notice = ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms)
-        self._push(replies.CLOSED, notice)
+        self._push(messages.CLOSED, notice)
         self.closing = True
         self.outlet.close(code, reason)
 
@@ -252,7 +251,7 @@ class Connection:
             return
         if not self.versioned or envelope.id is None:
             return
-        body = replies.encode_accepted(
+        body = messages.encode_accepted(
             str(hub.log.position(result.offset)),
             duplicate=result.duplicate,
             timestamp=hub.tick_timestamp(),
@@ -296,24 +295,24 @@ class Connection:
     # Commands.
 
     def _command(self, envelope: Envelope, data: Payload) -> None:
-        if isinstance(data, commands.CancelAnswer):
+        if isinstance(data, messages.CancelAnswer):
             self._command_cancel_answer(envelope, data)
             return
         if envelope.id is None:
             raise InvalidCommand(f"{envelope.type} needs an `id`")
-        if isinstance(data, commands.Subscribe):
+        if isinstance(data, messages.Subscribe):
             self._command_subscribe(envelope, data)
-        elif isinstance(data, commands.Unsubscribe):
+        elif isinstance(data, messages.Unsubscribe):
             self._command_unsubscribe(envelope, data)
-        elif isinstance(data, commands.Attach):
+        elif isinstance(data, messages.Attach):
             self._command_attach(envelope, data)
-        elif isinstance(data, commands.Cancel):
-            answer = partial(self._reply, envelope, replies.CANCEL_OUTCOME)
+        elif isinstance(data, messages.Cancel):
+            answer = partial(self._reply, envelope, messages.CANCEL_OUTCOME)
             self.hub.cancellations.request(data, answer)
         else:
-            self._reply(envelope, replies.PONG, commands.Pong(now=self.hub.timestamp()))
+            self._reply(envelope, messages.PONG, messages.Pong(now=self.hub.timestamp()))
 
-    def _command_subscribe(self, envelope: Envelope, data: commands.Subscribe) -> None:
+    def _command_subscribe(self, envelope: Envelope, data: messages.Subscribe) -> None:
         paths = parse_paths(data.channels, self.hub.contract.channels)
         since = parse_since(data.since)
         for type in data.handles or ():
@@ -324,15 +323,15 @@ class Connection:
 
     def _subscribed(self, envelope: Envelope | None, outcome: str, offset: int) -> None:
         """Tell how a subscription begins: in reply to its command, or unasked for the one in the URL."""
-        subscribed = commands.Subscribed(
+        subscribed = messages.Subscribed(
             channels=self.subscriber.paths.names(), position=str(self.hub.log.position(offset)), outcome=outcome
         )
         if envelope is None:
-            self._push(replies.SUBSCRIBED, subscribed)
+            self._push(messages.SUBSCRIBED, subscribed)
         else:
-            self._reply(envelope, replies.SUBSCRIBED, subscribed)
+            self._reply(envelope, messages.SUBSCRIBED, subscribed)
 
-    def _command_unsubscribe(self, envelope: Envelope, data: commands.Unsubscribe) -> None:
+    def _command_unsubscribe(self, envelope: Envelope, data: messages.Unsubscribe) -> None:
         own = self.subscriber.paths
         removed: list[Path] = []
         for text in data.channels:
@@ -345,9 +344,9 @@ class Connection:
                 )
             removed.extend(paths)
         self.hub.delivery.unsubscribe(self.subscriber, PathSet.of(removed))
-        self._reply(envelope, replies.UNSUBSCRIBED, commands.Unsubscribed(channels=self.subscriber.paths.names()))
+        self._reply(envelope, messages.UNSUBSCRIBED, messages.Unsubscribed(channels=self.subscriber.paths.names()))
 
-    def _command_attach(self, envelope: Envelope, data: commands.Attach) -> None:
+    def _command_attach(self, envelope: Envelope, data: messages.Attach) -> None:
         if self.producer_id not in ("", data.producer_id):
             raise InvalidCommand(f"this connection is producer {self.producer_id!r}'s", hint="Open another.")
         for claim in data.operations:
@@ -355,31 +354,31 @@ class Connection:
         self.producer_id = data.producer_id
         attached = self.hub.leases.attach(self, data)
         self.outlet.notice_death(attached.lease_s)
-        self._reply(envelope, replies.ATTACHED, attached)
+        self._reply(envelope, messages.ATTACHED, attached)
         self.hub.leases.attached(data.producer_id, self)
 
-    def _command_cancel_answer(self, envelope: Envelope, data: commands.CancelAnswer) -> None:
+    def _command_cancel_answer(self, envelope: Envelope, data: messages.CancelAnswer) -> None:
         if envelope.reply_to is None:
             raise InvalidCommand("operation:cancel_answer needs `reply_to`, the id of the push that it answers")
         self.hub.cancellations.answered(self, envelope.reply_to, data)
 
-    def push_cancel(self, push_id: str, push: commands.CancelPush) -> None:
+    def push_cancel(self, push_id: str, push: messages.CancelPush) -> None:
         """See `Holder.push_cancel`."""
         hub = self.hub
         life = hub.life(push.operation_id)
         trace_id = hub.mint() if life is None else life.trace_id
-        body = encode_message(commands.CANCEL, push, timestamp=hub.timestamp(), trace_id=trace_id, id=push_id)
+        body = encode_message(messages.CANCEL, push, timestamp=hub.timestamp(), trace_id=trace_id, id=push_id)
         self._write(self.form.message(body))
 
     # Messages out.
 
     def _live(self, offset: int) -> None:
         position = str(self.hub.log.position(offset))
-        self._push(replies.LIVE, commands.Live(channels=self.subscriber.paths.names(), position=position))
+        self._push(messages.LIVE, messages.Live(channels=self.subscriber.paths.names(), position=position))
 
     def _gap(self, after: Position, until: Position, reason: str) -> None:
         self.hub.delivery.counters.gaps += 1
-        self._push(replies.GAP, commands.Gap(after=str(after), until=str(until), reason=reason))
+        self._push(messages.GAP, messages.Gap(after=str(after), until=str(until), reason=reason))
 
     def _check_handled(self, type: str) -> None:
         """Tell at once of a type that will never come: that it is not there, or goes by another name."""
@@ -388,7 +387,7 @@ class Connection:
             self._tell_deprecated(type)
         elif type not in contract.events and type not in self._revision.accepts:
             unknown = contract.unknown(type[:MAX_HANDLED])
-            self._push(replies.NOTICE, commands.Notice(code=unknown.code, message=str(unknown), hint=unknown.hint))
+            self._push(messages.NOTICE, messages.Notice(code=unknown.code, message=str(unknown), hint=unknown.hint))
 
     def _tell_deprecated(self, type: str) -> None:
         """Tell what to publish instead of `type`, once."""
@@ -397,8 +396,8 @@ class Connection:
         self._told.add(type)
         now = LEGACY_TYPES.get(type)
         message = f"{type} is deprecated" if now is None else f"{type} is the old name of {now}"
-        notice = commands.Notice(code="deprecated", message=message, hint=self.hub.contract.deprecated[type])
-        self._push(replies.NOTICE, notice)
+        notice = messages.Notice(code="deprecated", message=message, hint=self.hub.contract.deprecated[type])
+        self._push(messages.NOTICE, notice)
 
     def _refuse(self, error: TidingsError, envelope: Envelope | None) -> None:
         hub = self.hub
@@ -409,7 +408,7 @@ class Connection:
         log.info(
             "message refused", connection_id=self.connection_id, code=error.code, error=str(error), trace_id=trace_id
         )
-        body = replies.encode_error(error, timestamp=hub.tick_timestamp(), trace_id=trace_id, reply_to=reply_to)
+        body = messages.encode_error(error, timestamp=hub.tick_timestamp(), trace_id=trace_id, reply_to=reply_to)
         self._answer(self.form.message(body))
         code = row_of(error).close
         if code is not None:
@@ -420,7 +419,7 @@ class Connection:
 
     def _push(self, type: str, data: Any, *, trace_id: str | None = None, reply_to: str | None = None) -> None:
         hub = self.hub
-        body = replies.encode_push(
+        body = messages.encode_push(
             type, data, timestamp=hub.timestamp(), trace_id=trace_id or hub.mint(), reply_to=reply_to
         )
         self._write(self.form.message(body))
@@ -435,7 +434,7 @@ class Connection:
                 self._regulate()
 
 
-def _read_data(envelope: Envelope, command: commands.CommandType) -> Payload:
+def _read_data(envelope: Envelope, command: messages.CommandType) -> Payload:
     """Return the data of a command.
 
     Raises:

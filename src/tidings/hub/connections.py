@@ -4,11 +4,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from tidings.contract.commands import PositionNotice
 from tidings.exceptions import TooManyConnections
-from tidings.hub import replies
 from tidings.hub.hub import Hub
 from tidings.hub.wire import WireForm
+from tidings.protocol import messages
+from tidings.protocol.messages import PositionNotice
 
 _SLICES = 25
 """A heartbeat is spread over so many moments, so that ten thousand connections do not all beat at once."""
@@ -95,7 +95,7 @@ class Connections:
                 hub = self._hub
                 now = hub.timestamp()
                 notice = PositionNotice(position=str(hub.log.position(offset)), now=now)
-                body = replies.encode_push(replies.POSITION, notice, timestamp=now, trace_id=hub.mint())
+                body = messages.encode_push(messages.POSITION, notice, timestamp=now, trace_id=hub.mint())
                 known = made[form, offset] = form.message(body)
             return known
 

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from tidings.contract.envelope import Envelope, Event
-from tidings.contract.life import Life
-from tidings.contract.operation import OperationStatus
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
 from tidings.hub.staging import Settled
 from tidings.log.base import Scheduler
-from tidings.log.operations import Operations
+from tidings.operations.lifecycle import Life
+from tidings.operations.status import OperationStatus
+from tidings.operations.table import Operations
+from tidings.protocol.envelope import Envelope, Event
 
 
 class HubCore(Protocol):

@@ -9,9 +9,6 @@ from functools import partial
 
 from msgspec import Struct
 
-from tidings.contract.paths import NOTHING, PathSet
-from tidings.contract.positions import NOW, SNAPSHOT, Position
-from tidings.contract.vocabulary import EventClass
 from tidings.hub.catchup import Catchup
 from tidings.hub.chunks import Place
 from tidings.hub.clock import Clock
@@ -20,6 +17,9 @@ from tidings.hub.lanes import Lane, LaneKey, Lanes
 from tidings.hub.ring import Ring
 from tidings.hub.subscriber import State, Stretch, Subscriber
 from tidings.log.base import Log, Record, Scheduler
+from tidings.protocol.message_types import EventClass
+from tidings.protocol.paths import NOTHING, PathSet
+from tidings.protocol.positions import NOW, SNAPSHOT, Position
 
 Begun = Callable[[str, int], None]
 """Called before the events of a subscription, with its outcome (`live`, `complete`, `snapshot`, `gap`) and offset."""

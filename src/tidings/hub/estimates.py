@@ -10,17 +10,17 @@ from itertools import islice
 
 import structlog
 
-from tidings.contract.life import OperationState
-from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import OperationEstimateData
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
 from tidings.hub.core import HubCore
 from tidings.hub.earlier_runs import EarlierRuns
 from tidings.hub.leases import Leases
 from tidings.hub.own_events import publish_own
 from tidings.hub.watched import WatchedAttempt
-from tidings.log.names import MOST_NAMES
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.run_history import MOST_NAMES
+from tidings.operations.status import OperationStatus
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import OperationEstimateData
 
 _AT_ONCE = 100
 """Operations looked at in one round of the loop: about five milliseconds, when each is published."""

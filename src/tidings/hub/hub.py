@@ -7,12 +7,6 @@ import structlog
 from msgspec import Struct
 
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope, Event
-from tidings.contract.life import LIFE_CHANNELS, Life
-from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import SystemAlertData
-from tidings.contract.timestamps import from_nanoseconds
-from tidings.contract.vocabulary import ChannelType, MessageType
 from tidings.exceptions import Draining, LogBusy, LogError
 from tidings.hub.cancellations import Cancellations
 from tidings.hub.clock import Clock, SteadyWall
@@ -23,6 +17,12 @@ from tidings.hub.leases import Leases
 from tidings.hub.own_events import publish_own
 from tidings.hub.staging import Settled, Staging
 from tidings.log.base import Draft, Log, Record, Scheduler
+from tidings.operations.lifecycle import LIFE_CHANNELS, Life
+from tidings.operations.status import OperationStatus
+from tidings.protocol.envelope import Envelope, Event
+from tidings.protocol.message_types import ChannelType, MessageType
+from tidings.protocol.payloads import SystemAlertData
+from tidings.protocol.timestamps import from_nanoseconds
 
 _MORE_RETENTION_S = 0.01
 """Between two steps of retention while there is work: a step takes a millisecond or two."""

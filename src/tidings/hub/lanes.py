@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
-from tidings.contract.paths import PathSet
 from tidings.hub.subscriber import Subscriber
 from tidings.hub.wire import WireForm
+from tidings.protocol.paths import PathSet
 
 _MAX_ROUTES = 65_536
 """Remembered (channel, key) pairs; all are thrown away when there are more, and whenever a lane comes or goes."""

@@ -11,14 +11,14 @@ from typing import Protocol
 
 import structlog
 
-from tidings.contract.commands import Attach, Attached, CancelPush, Claim, Verdict
-from tidings.contract.life import Life, OperationState
-from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import OperationFailedData, SystemAlertData
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
 from tidings.hub.core import HubCore
 from tidings.hub.own_events import publish_own
+from tidings.operations.lifecycle import Life, OperationState
+from tidings.operations.status import OperationStatus
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import Attach, Attached, CancelPush, Claim, Verdict
+from tidings.protocol.payloads import OperationFailedData, SystemAlertData
 
 PRODUCER_AWAY = "producer_away"
 PRODUCER_LOST = "producer_lost"

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
-from tidings.contract.body import MAX_DATA_BYTES
-from tidings.contract.life import ASKS, Life, ask_of, moved
-from tidings.contract.members import with_last_member
-from tidings.contract.vocabulary import MessageType
 from tidings.log.base import Draft
-from tidings.log.operations import Operations
+from tidings.operations.lifecycle import ASKS, Life, ask_of, moved
+from tidings.operations.table import Operations
+from tidings.protocol.envelope import MAX_DATA_BYTES
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.raw_json import with_last_member
 
 Changes = dict[str, Life]
 """What a batch makes of operations."""

@@ -5,11 +5,11 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from tidings.contract.paths import NOTHING, PathSet, parse_query
-from tidings.contract.positions import NOW, Position, parse_since
-from tidings.contract.revisions import REVISION, REVISIONS
 from tidings.exceptions import InvalidParameter, NotSupported
 from tidings.hub.config import rounded_pace
+from tidings.protocol.paths import NOTHING, PathSet, parse_query
+from tidings.protocol.positions import NOW, Position, parse_since
+from tidings.protocol.revisions import REVISION, REVISIONS
 
 
 class ConnectionOptions(Struct, frozen=True, kw_only=True):

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import structlog
 from msgspec import Raw
 
-from tidings.contract.envelope import Envelope
-from tidings.contract.payloads import Payload, encode_payload
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
 from tidings.hub.core import HubCore
 from tidings.hub.staging import Accepted
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import Payload, encode_payload
 
 log = structlog.get_logger("tidings.hub.own_events")
 

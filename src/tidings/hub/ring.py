@@ -3,10 +3,10 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from tidings.contract.envelope import Event
-from tidings.contract.vocabulary import EventClass
 from tidings.hub.wire import WireForm
 from tidings.log.base import Record
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass
 
 _OVERHEAD = 820
 """Bytes that an entry costs beside its data and frames, measured: the structs, their strings, a dictionary."""

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import structlog
 from msgspec import Struct
 
-from tidings.contract.envelope import Event
-from tidings.contract.life import Life, ask_of
-from tidings.contract.members import is_stored_as
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import EventIDReused, TidingsError
 from tidings.hub.operations import Changes, OperationView
 from tidings.log.base import Draft, Log
+from tidings.operations.lifecycle import Life, ask_of
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.raw_json import is_stored_as
 
 log = structlog.get_logger("tidings.hub.staging")
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from tidings.contract.paths import NOTHING, PathSet
-from tidings.contract.positions import Position
 from tidings.hub.wire import Outlet, WireForm
+from tidings.protocol.paths import NOTHING, PathSet
+from tidings.protocol.positions import Position
 
 if TYPE_CHECKING:
     from tidings.hub.lanes import Lane

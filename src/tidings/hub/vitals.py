@@ -5,12 +5,12 @@ They go into the log like everyone's, and say how the hub is to whoever watches 
 
 from functools import partial
 
-from tidings.contract.payloads import Payload, SystemAlertData, SystemMetricsData, SystemStatusData
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import LogError, TidingsError
 from tidings.hub.connections import Connections
 from tidings.hub.hub import Hub
 from tidings.hub.own_events import publish_own
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import Payload, SystemAlertData, SystemMetricsData, SystemStatusData
 
 SOURCE = "tidings"
 

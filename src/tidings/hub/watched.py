@@ -2,12 +2,12 @@
 
 from math import inf
 
-from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import OperationEstimateData
 from tidings.hub.advances import Advances
 from tidings.hub.earlier_runs import EarlierRuns
 from tidings.hub.forecast import Forecast, blended, steadied
 from tidings.hub.rhythm import Rhythm
+from tidings.operations.status import OperationStatus
+from tidings.protocol.payloads import OperationEstimateData
 
 _FEWEST_PERCENT = 0.02
 """A change of the remaining time by less is not seen;"""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
-from tidings.contract.envelope import Event
-from tidings.contract.revisions import REVISION, REVISIONS, Revision
+from tidings.protocol.envelope import Event
+from tidings.protocol.revisions import REVISION, REVISIONS, Revision
 
 
 class WireForm(Protocol):

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tidings.contract.commands import CancelAnswer, CancelPush
-from tidings.contract.payloads import OperationCancelledData
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import OperationCancelled
 from tidings.producer.operation import Operation
 from tidings.producer.quietly import REMARKS, quietly
 from tidings.producer.transport import Transport
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import CancelAnswer, CancelPush
+from tidings.protocol.payloads import OperationCancelledData
 
 
 class Control:

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from tidings.client.options import read_token
 from tidings.client.url import hub_url
-from tidings.contract.timestamps import nanoseconds
 from tidings.exceptions import TidingsError
+from tidings.protocol.timestamps import nanoseconds
 
 TIMEOUT_S = 2.0
 """How long a question may take: whoever asks has something to do, but a busy hub answers late."""

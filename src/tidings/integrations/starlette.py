@@ -21,13 +21,13 @@ import anyio.from_thread
 from starlette.background import BackgroundTask
 from starlette.requests import HTTPConnection
 
-from tidings.contract.commands import CancelPush
 from tidings.exceptions import OperationCancelled
 from tidings.producer.operation import Operation
 from tidings.producer.process import PROCESS
 from tidings.producer.quietly import REMARKS
 from tidings.producer.settings import Settings
 from tidings.producer.tracing import VARIABLE, current_trace_id
+from tidings.protocol.messages import CancelPush
 
 P = ParamSpec("P")
 FLUSH_S = 2.0

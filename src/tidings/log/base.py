@@ -9,13 +9,13 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-from tidings.contract.catalogue import BUILTIN
-from tidings.contract.envelope import Event
-from tidings.contract.paths import NOTHING, PathSet
-from tidings.contract.positions import Position
+from tidings.contract.event_types import BUILTIN
 from tidings.exceptions import LogError
 from tidings.log.newest import Newest
-from tidings.log.operations import Operations
+from tidings.operations.table import Operations
+from tidings.protocol.envelope import Event
+from tidings.protocol.paths import NOTHING, PathSet
+from tidings.protocol.positions import Position
 
 
 class Draft(Struct, frozen=True, gc=False):

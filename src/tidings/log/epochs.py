@@ -4,7 +4,7 @@ from bisect import bisect_right
 
 from msgspec import Struct
 
-from tidings.contract.positions import Position
+from tidings.protocol.positions import Position
 
 
 class Epoch(Struct, frozen=True):

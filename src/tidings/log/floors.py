@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from tidings.contract.paths import Path, PathSet
+from tidings.protocol.paths import Path, PathSet
 
 Slot = tuple[str, str]
 """A channel and a key of it; the channel's own floor has the key "", which no event has (CONTRACT §2)."""

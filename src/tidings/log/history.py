@@ -7,10 +7,10 @@ from pathlib import Path
 
 from msgspec import Raw
 
-from tidings.contract.envelope import Envelope
 from tidings.log.epochs import Epochs
 from tidings.log.opening import read_epochs
 from tidings.log.schema import COLUMNS, FILE, connect_to_read, misfit, record_of
+from tidings.protocol.envelope import Envelope
 
 _PAGE = 2_000
 """Rows of one read. A longer one would keep a hub's write-ahead log from being brought into its file."""

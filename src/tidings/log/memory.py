@@ -4,19 +4,19 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice, takewhile
 
-from tidings.contract.life import ASKS
-from tidings.contract.paths import PathSet
-from tidings.contract.positions import Position
-from tidings.contract.vocabulary import EventClass
 from tidings.exceptions import LogUnavailable
 from tidings.log.base import AppendDone, Draft, Known, LogStatistics, Query, ReadDone, Record, Retention, Tail
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.floors import Floors
 from tidings.log.memory_rows import MemoryRows
 from tidings.log.newest import Newest
-from tidings.log.operations import Operations
 from tidings.log.pages import Wanted, page_of
 from tidings.log.sweeps import Sweeps
+from tidings.operations.lifecycle import ASKS
+from tidings.operations.table import Operations
+from tidings.protocol.message_types import EventClass
+from tidings.protocol.paths import PathSet
+from tidings.protocol.positions import Position
 
 _LOOK = 2_000
 """Events that one read looks at: a few milliseconds."""

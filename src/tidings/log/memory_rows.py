@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from tidings.contract.vocabulary import EventClass
 from tidings.log.base import Record
 from tidings.log.rows import Row
+from tidings.protocol.message_types import EventClass
 
 _BLOCK_BITS = 10
 """Offsets of one block: finding a place costs the same in a log that has long holes and in one that has none."""

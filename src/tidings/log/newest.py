@@ -7,10 +7,10 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from itertools import islice, takewhile
 
-from tidings.contract.envelope import Event
-from tidings.contract.paths import PathSet
-from tidings.contract.vocabulary import EventClass, SlotEffect
 from tidings.log.plans import Plans
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass, SlotEffect
+from tidings.protocol.paths import PathSet
 
 _EVICTED_AT_ONCE = 1_000
 """The oldest are found by walking a dictionary from its start, which is cheap only for many at once."""

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-from tidings.contract.paths import Path, PathSet
+from tidings.protocol.paths import Path, PathSet
 
 Offsets = dict[str | None, int]
 """The newest offsets of one (channel, type) by key, in offset order."""

@@ -4,12 +4,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
-from tidings.contract.paths import NOTHING, Path, PathSet
-from tidings.contract.vocabulary import ChannelType
 from tidings.log.base import Page, Query, Record
 from tidings.log.newest import Newest
 from tidings.log.pages import Wanted, page_of
 from tidings.log.schema import COLUMNS, OF_KEY, SEGMENT_BITS, SEGMENTS, record_of
+from tidings.protocol.message_types import ChannelType
+from tidings.protocol.paths import NOTHING, Path, PathSet
 
 _WINDOW = 2_000
 """Rows that one read looks at: up to 4 ms, where the most of them are superseded."""

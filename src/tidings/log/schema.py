@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from tidings.contract.envelope import Event
-from tidings.contract.vocabulary import EventClass, SlotEffect
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogFull, LogReadOnly, LogTooNew, LogUnavailable
 from tidings.log.base import Draft, Record
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass, SlotEffect
 
 FILE = "log.db"
 APPLICATION_ID = 0x7469_6431

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from tidings.contract.life import ASKS
-from tidings.contract.paths import PathSet
-from tidings.contract.positions import Position
 from tidings.exceptions import LogBusy, LogError, LogFull, LogUnavailable
 from tidings.log.base import (
     AppendDone,
@@ -33,10 +30,13 @@ from tidings.log.fold import SAVE_EVERY
 from tidings.log.folder import DataFolder
 from tidings.log.newest import Newest
 from tidings.log.opening import OpenLog, open_log
-from tidings.log.operations import Operations
 from tidings.log.reads import read_page
 from tidings.log.room import Room
 from tidings.log.schema import FILE, is_busy, refusal
+from tidings.operations.lifecycle import ASKS
+from tidings.operations.table import Operations
+from tidings.protocol.paths import PathSet
+from tidings.protocol.positions import Position
 
 BALLAST_BYTES = 8 << 20
 _RETRY_S = 0.001

@@ -9,13 +9,13 @@ from itertools import islice
 
 import msgspec
 
-from tidings.contract.life import ASKS
-from tidings.contract.operation import OperationStatus
-from tidings.contract.vocabulary import ChannelType, MessageType
-from tidings.log.names import NameHistory
 from tidings.log.newest import Newest
-from tidings.log.operations import Operations
 from tidings.log.schema import COLUMNS, record_of
+from tidings.operations.lifecycle import ASKS
+from tidings.operations.run_history import NameHistory
+from tidings.operations.status import OperationStatus
+from tidings.operations.table import Operations
+from tidings.protocol.message_types import ChannelType, MessageType
 
 _PIECE = 100
 """Operations saved, and rows of forgotten ones deleted, in one step: a millisecond."""

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tidings.contract.envelope import Event
-from tidings.contract.vocabulary import EventClass
 from tidings.log.base import Retention
 from tidings.log.floors import Floors
 from tidings.log.newest import Newest
 from tidings.log.rows import Row, Rows
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass
 
 _STEP = 128
 """Rows that one step deletes at most: each is a page or two of its indexes."""

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tidings.contract.vocabulary import SlotEffect
 from tidings.log.base import Retention
 from tidings.log.fold import SAVE_EVERY
 from tidings.log.newest import Newest
 from tidings.log.opening import OpenLog, read_epochs
 from tidings.log.schema import EFFECTS
+from tidings.protocol.message_types import SlotEffect
 
 _MOST_FAULTS = 100
 _EPOCH = re.compile(r"[a-z0-9]{1,32}")

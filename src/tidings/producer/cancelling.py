@@ -4,12 +4,12 @@ import asyncio
 import threading
 from contextlib import suppress
 
-from tidings.contract.commands import CancelAnswer, CancelPush
 from tidings.exceptions import OperationCancelled
 from tidings.producer.bounded import text
 from tidings.producer.failure import Cancelled
 from tidings.producer.quietly import REMARKS
 from tidings.producer.settings import RefuseCancel
+from tidings.protocol.messages import CancelAnswer, CancelPush
 
 _MAX_REASON = 1_000
 """Characters, as the contract has it."""

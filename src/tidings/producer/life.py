@@ -7,9 +7,6 @@ import time
 from collections.abc import Callable
 
 from tidings.client.ids import uuid7
-from tidings.contract.commands import CancelAnswer, CancelPush
-from tidings.contract.envelope import check_trace_id
-from tidings.contract.paths import check_key
 from tidings.exceptions import ContractError
 from tidings.producer.bounded import text
 from tidings.producer.cancelling import Cancelling
@@ -23,6 +20,9 @@ from tidings.producer.scope import Scope
 from tidings.producer.settings import Settings
 from tidings.producer.tracing import current_trace_id
 from tidings.producer.voice import Completed, End, State, Voice, state_after
+from tidings.protocol.envelope import check_trace_id
+from tidings.protocol.messages import CancelAnswer, CancelPush
+from tidings.protocol.paths import check_key
 
 logger = logging.getLogger(__name__)
 

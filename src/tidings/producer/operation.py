@@ -9,7 +9,6 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from tidings.contract.payloads import OperationProgressData
 from tidings.producer.bounded import text
 from tidings.producer.current import CURRENT
 from tidings.producer.decorate import decorate
@@ -19,6 +18,7 @@ from tidings.producer.plan import Plan
 from tidings.producer.quietly import quietly
 from tidings.producer.settings import Options, settings_of
 from tidings.producer.voice import Completed
+from tidings.protocol.payloads import OperationProgressData
 
 F = TypeVar("F", bound=Callable[..., Any])
 _DISPLAY = "tidings.integrations.jupyter"

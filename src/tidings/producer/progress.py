@@ -1,8 +1,8 @@
 """How far an operation is, as its progress event says it."""
 
-from tidings.contract.payloads import OperationProgressData
 from tidings.producer.bounded import text
 from tidings.producer.scope import Scope, Step
+from tidings.protocol.payloads import OperationProgressData
 
 _BETWEEN = " › "
 

@@ -6,8 +6,8 @@ import sys
 import time
 
 from tidings.client.url import authority
-from tidings.contract.codes import error_data
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, TidingsError
+from tidings.protocol.codes import error_data
 
 VARIABLE = "TIDINGS_QUIET"
 """Set to anything but 0, it silences these lines; the logger `tidings` still gets them."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
-from tidings.contract.commands import CancelPush
 from tidings.producer.plan import Plan, plan_of
+from tidings.protocol.messages import CancelPush
 
 DISABLED_VARIABLE = "TIDINGS_DISABLED"
 """Set to anything but 0, nothing is reported anywhere."""

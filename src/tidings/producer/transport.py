@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tidings.client.publications import PayloadLike
-from tidings.contract.commands import CancelAnswer, CancelPush
+from tidings.protocol.messages import CancelAnswer, CancelPush
 
 OnCancel = Callable[[CancelPush], CancelAnswer]
 

@@ -5,7 +5,15 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from tidings.contract.payloads import (
+from tidings.producer.bounded import jsonable, text
+from tidings.producer.failure import Cancelled, Failed
+from tidings.producer.origin import origin
+from tidings.producer.quietly import REMARKS
+from tidings.producer.settings import Redact, Settings
+from tidings.producer.transport import Nowhere, OnCancel, Transport
+from tidings.producer.undisturbed import UNDISTURBED
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import (
     LogLevel,
     OperationCancelledData,
     OperationCompleteData,
@@ -16,14 +24,6 @@ from tidings.contract.payloads import (
     Payload,
     encode_payload,
 )
-from tidings.contract.vocabulary import MessageType
-from tidings.producer.bounded import jsonable, text
-from tidings.producer.failure import Cancelled, Failed
-from tidings.producer.origin import origin
-from tidings.producer.quietly import REMARKS
-from tidings.producer.settings import Redact, Settings
-from tidings.producer.transport import Nowhere, OnCancel, Transport
-from tidings.producer.undisturbed import UNDISTURBED
 
 MAX_LINE = 16_000
 """Characters of a log line; four times as many bytes, at worst, are one event."""

@@ -8,10 +8,10 @@ from tidings.client.options import LinkOptions
 from tidings.client.publications import Draft
 from tidings.client.publisher import Publisher
 from tidings.client.state import State, Status
-from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused
 from tidings.producer.sending.queue import Entry, OutboxLimits, OutboxQueue, Rank
+from tidings.protocol.messages import Accepted
 
 _RETRY_S = 1.0
 """Before events that the hub could not store are sent again: a full disk is not empty the next moment."""

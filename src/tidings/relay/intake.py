@@ -9,16 +9,15 @@ from msgspec import Raw, Struct
 from tidings.client.drafts import new_event_id
 from tidings.client.publications import Draft
 from tidings.client.reading import event_key, event_type
-from tidings.contract.body import MAX_DATA_BYTES
-from tidings.contract.catalogue import EventType
-from tidings.contract.codes import error_data
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope, decode_envelope
-from tidings.contract.paths import MAX_KEY_BYTES
-from tidings.contract.timestamps import ZERO, canonical, from_nanoseconds
-from tidings.contract.vocabulary import ChannelType
+from tidings.contract.event_types import EventType
 from tidings.exceptions import ContractError, InvalidTimestamp, PayloadTooLarge
 from tidings.producer.sending.queue import Rank, rank_of
+from tidings.protocol.codes import error_data
+from tidings.protocol.envelope import MAX_DATA_BYTES, Envelope, decode_envelope
+from tidings.protocol.message_types import ChannelType
+from tidings.protocol.paths import MAX_KEY_BYTES
+from tidings.protocol.timestamps import ZERO, canonical, from_nanoseconds
 from tidings.relay.identity import event_id_of
 from tidings.relay.messages import bodies_in
 from tidings.relay.operation_ids import rename_operations

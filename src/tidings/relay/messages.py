@@ -7,7 +7,7 @@ message. Others send an array, or JSON over many lines.
 import msgspec
 from msgspec import Raw
 
-from tidings.contract.body import single_line
+from tidings.protocol.envelope import single_line
 
 _decode_raw = msgspec.json.Decoder(Raw).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode

@@ -11,11 +11,11 @@ from tidings.client.publications import Draft
 from tidings.client.reconnect import Reconnect
 from tidings.client.state import State, Status
 from tidings.client.url import authority
-from tidings.contract.codes import error_data
-from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, CommandRefused
 from tidings.producer.sending.queue import OutboxLimits
+from tidings.protocol.codes import error_data
+from tidings.protocol.messages import Accepted
 from tidings.relay.delivery import Delivery
 from tidings.relay.intake import Intake
 from tidings.relay.recent import Recent

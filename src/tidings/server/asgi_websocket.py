@@ -8,11 +8,11 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from tidings.contract.codes import error_data, row_of
-from tidings.contract.commands import SUBPROTOCOL
-from tidings.contract.payloads import encode_payload
 from tidings.exceptions import TidingsError
 from tidings.hub.connection import Connection
+from tidings.protocol.codes import error_data, row_of
+from tidings.protocol.messages import SUBPROTOCOL
+from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi_outlet import BufferedOutlet
 from tidings.server.asgi_scope import header, headers_of, is_local, route_path
 from tidings.server.edge import HubEdge

@@ -10,12 +10,12 @@ from typing import Final
 
 from tidings.contract.contract import Contract
 from tidings.contract.export import shapes
+from tidings.contract.export.descriptions import kind_of, limits_of
 from tidings.contract.export.examples import example_of
 from tidings.contract.export.model import Definition, Message, Model, model_of
 from tidings.contract.export.shapes import Field, Shape
-from tidings.contract.export.wording import kind_of, limits_of
-from tidings.contract.revisions import REVISIONS
-from tidings.contract.vocabulary import ALIASES, LEGACY_TYPES, MessageType
+from tidings.protocol.message_types import ALIASES, LEGACY_TYPES, MessageType
+from tidings.protocol.revisions import REVISIONS
 
 
 def _css() -> str:

@@ -4,14 +4,14 @@ import structlog
 from websockets.datastructures import Headers
 
 from tidings.access.origins import Origins, is_loopback
-from tidings.contract.codes import error_data, row_of
-from tidings.contract.commands import SUBPROTOCOL
-from tidings.contract.payloads import encode_payload
 from tidings.exceptions import NotFound, OriginRefused, RequestError, TidingsError, TooManyConnections
 from tidings.hub.connection import Connection
 from tidings.hub.connections import Connections
 from tidings.hub.hub import Hub
 from tidings.hub.wire import Outlet, WireForm
+from tidings.protocol.codes import error_data, row_of
+from tidings.protocol.messages import SUBPROTOCOL
+from tidings.protocol.payloads import encode_payload
 from tidings.server.forms import PLAIN, VERSIONED
 from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket
 

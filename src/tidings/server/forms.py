@@ -4,8 +4,8 @@ An envelope is one line of JSON: `Contract.read` turns line breaks between the t
 encoders write none.
 """
 
-from tidings.contract.envelope import Event, encode_event, encode_event_v1
 from tidings.hub.wire import WireForm
+from tidings.protocol.envelope import Event, encode_event, encode_event_v1
 from tidings.server.frames import text_frame
 
 

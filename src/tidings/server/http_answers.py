@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from tidings.contract.codes import error_data, row_of
-from tidings.contract.payloads import encode_payload
 from tidings.exceptions import LogBusy, MethodNotAllowed, TidingsError
+from tidings.protocol.codes import error_data, row_of
+from tidings.protocol.payloads import encode_payload
 
 JSON: Final = "application/json"
 _RETRY_AFTER_S: Final = 1

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Raw
 from starlette.types import Receive
 
-from tidings.contract.body import check_body
 from tidings.exceptions import InvalidEnvelope, InvalidJSON, PayloadTooLarge, TooDeep, UnsupportedMediaType
+from tidings.protocol.envelope import check_body
 from tidings.server.asgi_scope import Headers
 
 MAX_BYTES: Final = 4 << 20

@@ -11,14 +11,14 @@ import structlog
 from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
-from tidings.contract.codes import error_data
-from tidings.contract.envelope import Envelope, Event, check_event_id, decode_envelope
-from tidings.contract.life import ASKS
-from tidings.contract.payloads import encode_payload
-from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.exceptions import Draining, InternalError, LogBusy, TidingsError
 from tidings.hub.hub import Hub
 from tidings.hub.staging import Accepted
+from tidings.operations.lifecycle import ASKS
+from tidings.protocol.codes import error_data
+from tidings.protocol.envelope import Envelope, Event, check_event_id, decode_envelope
+from tidings.protocol.message_types import LEGACY_TYPES
+from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi_scope import Headers, headers_of
 from tidings.server.http_answers import Answer, error_answer
 from tidings.server.http_body import read_body, split_body

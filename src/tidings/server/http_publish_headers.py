@@ -8,10 +8,10 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from tidings.contract.commands import LeaseSeconds, ProducerID
-from tidings.contract.envelope import check_event_id
-from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.exceptions import InvalidEventID, InvalidParameter
+from tidings.protocol.envelope import check_event_id
+from tidings.protocol.message_types import LEGACY_TYPES
+from tidings.protocol.messages import LeaseSeconds, ProducerID
 from tidings.server.asgi_scope import Headers, header
 from tidings.server.http_body import MAX_EVENTS
 from tidings.server.http_query import read_seconds

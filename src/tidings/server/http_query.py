@@ -8,12 +8,12 @@ from urllib.parse import unquote, unquote_plus
 from msgspec import Struct
 
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import check_trace_id
-from tidings.contract.paths import Path, PathSet, check_key, parse_query
-from tidings.contract.positions import FIRST, NOW, SNAPSHOT, Position, parse_since
-from tidings.contract.vocabulary import LEGACY_TYPES
 from tidings.exceptions import InvalidKey, InvalidParameter, UnknownType
 from tidings.hub.options import query_pairs
+from tidings.protocol.envelope import check_trace_id
+from tidings.protocol.message_types import LEGACY_TYPES
+from tidings.protocol.paths import Path, PathSet, check_key, parse_query
+from tidings.protocol.positions import FIRST, NOW, SNAPSHOT, Position, parse_since
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100

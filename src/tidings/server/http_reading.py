@@ -8,13 +8,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from tidings.contract.commands import Gap
-from tidings.contract.envelope import encode_event_v1
-from tidings.contract.payloads import encode_payload
-from tidings.contract.positions import NOW, Position
 from tidings.exceptions import InvalidParameter
 from tidings.hub.hub import Hub
 from tidings.log.base import Log, Page, Query, Record
+from tidings.protocol.envelope import encode_event_v1
+from tidings.protocol.messages import Gap
+from tidings.protocol.payloads import encode_payload
+from tidings.protocol.positions import NOW, Position
 from tidings.server.http_answers import JSON, Answer, response
 from tidings.server.http_log import read_page
 from tidings.server.http_query import HistoryQuery, read_history_query, read_paths

@@ -6,9 +6,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidings.contract.commands import SUBPROTOCOL
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining
+from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.http_answers import Answer, response
 from tidings.server.running import Host
 from tidings.version import __version__

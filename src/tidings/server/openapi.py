@@ -3,8 +3,8 @@
 import msgspec
 
 from tidings.contract.contract import Contract
-from tidings.contract.paths import MAX_KEY_BYTES
-from tidings.contract.vocabulary import LEGACY_TYPES
+from tidings.protocol.message_types import LEGACY_TYPES
+from tidings.protocol.paths import MAX_KEY_BYTES
 from tidings.server.http_answers import Answer
 from tidings.server.http_body import MAX_BYTES, MAX_EVENTS
 from tidings.server.http_query import MAX_VALUES

@@ -4,9 +4,9 @@ from typing import Final
 
 import msgspec
 
-from tidings.contract.commands import CancelOutcome
-from tidings.contract.life import OperationState
-from tidings.contract.operation_views import NamesPage, OperationDetail, OperationPage
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import NamesPage, OperationDetail, OperationPage
+from tidings.protocol.messages import CancelOutcome
 from tidings.server.openapi_parts import limit_parameter, parameter, responses
 from tidings.server.openapi_schemas import REFERENCE, Schema, object_schema, ref
 from tidings.server.operations_query import AGO_PATTERN, CURSOR_PATTERN, MAX_CANCEL_S, MAX_REASON, MAX_WAIT_S

@@ -4,11 +4,11 @@ from typing import Any, Final
 
 import msgspec
 
-from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
-from tidings.contract.paths import MAX_KEY_BYTES
-from tidings.contract.payloads import ErrorData, SystemAlertData
-from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType
+from tidings.contract.event_types import EventType
+from tidings.protocol.message_types import LEGACY_TYPES, ChannelType
+from tidings.protocol.paths import MAX_KEY_BYTES
+from tidings.protocol.payloads import ErrorData, SystemAlertData
 
 Schema = dict[str, Any]
 

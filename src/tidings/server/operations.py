@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from tidings.contract.commands import Cancel, CancelOutcome
-from tidings.contract.operation import OperationStatus
-from tidings.contract.payloads import encode_payload
 from tidings.exceptions import Draining, NotFound, OperationUnknown
 from tidings.hub.hub import Hub
+from tidings.operations.status import OperationStatus
+from tidings.protocol.messages import Cancel, CancelOutcome
+from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi_scope import headers_of, route_path
 from tidings.server.http_answers import Answer, method_refusal, response
 from tidings.server.http_body import check_json_type, read_body

@@ -4,9 +4,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
-from tidings.contract.life import LIVE, OperationState
-from tidings.contract.operation import OperationStatus
 from tidings.hub.hub import Hub
+from tidings.operations.lifecycle import LIVE, OperationState
+from tidings.operations.status import OperationStatus
 
 MOST_NAMES: Final = 100
 """Names with figures of their own, those that were heard of last; each costs up to thirty lines of an answer."""

@@ -5,13 +5,13 @@ from typing import Final
 
 import msgspec
 
-from tidings.contract.operation import OperationStatus
-from tidings.contract.operation_views import LogLineView
-from tidings.contract.paths import Path, PathSet
-from tidings.contract.payloads import OperationLogData
-from tidings.contract.vocabulary import ChannelType, MessageType
 from tidings.hub.hub import Hub
 from tidings.log.base import Query, Record
+from tidings.operations.status import OperationStatus
+from tidings.operations.views import LogLineView
+from tidings.protocol.message_types import ChannelType, MessageType
+from tidings.protocol.paths import Path, PathSet
+from tidings.protocol.payloads import OperationLogData
 from tidings.server.http_log import read_page
 
 MOST_LINES: Final = 100

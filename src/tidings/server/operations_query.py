@@ -8,13 +8,12 @@ import msgspec
 from msgspec import Struct
 from starlette.types import Scope
 
-from tidings.contract.body import check_body
-from tidings.contract.commands import Cancel, Reason
-from tidings.contract.envelope import fault
-from tidings.contract.life import OperationState
-from tidings.contract.operation import OperationStatus
-from tidings.contract.timestamps import nanoseconds
 from tidings.exceptions import InvalidJSON, InvalidParameter, InvalidTimestamp
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.status import OperationStatus
+from tidings.protocol.envelope import check_body, fault
+from tidings.protocol.messages import Cancel, Reason
+from tidings.protocol.timestamps import nanoseconds
 from tidings.server.asgi_scope import route_path
 from tidings.server.http_query import read_limit, read_seconds, read_values
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from tidings.contract.operation import OperationStatus
-from tidings.contract.operation_views import (
+from tidings.hub.hub import Hub
+from tidings.operations.run_history import NameHistory
+from tidings.operations.status import OperationStatus
+from tidings.operations.views import (
     LogLineView,
     NameView,
     OperationDetail,
@@ -11,13 +13,12 @@ from tidings.contract.operation_views import (
     Presence,
     UsualView,
     detail_of,
+    rolled_up,
     summary_of,
     time_of,
+    weight_of,
 )
-from tidings.contract.payloads import OperationEstimateData
-from tidings.contract.rolled_progress import rolled_up, weight_of
-from tidings.hub.hub import Hub
-from tidings.log.names import NameHistory
+from tidings.protocol.payloads import OperationEstimateData
 
 MOST_CHILDREN = 100
 """Shown with their parent; `?parent=` lists all of them."""

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from starlette.types import Receive
 
-from tidings.contract.operation import OperationStatus
 from tidings.exceptions import TooManyConnections
 from tidings.hub.hub import Hub
+from tidings.operations.status import OperationStatus
 
 Moment = asyncio.Future[None]
 """What a request waits for."""

@@ -13,16 +13,16 @@ import structlog
 from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
-from tidings.contract.codes import CLOSE_CODES
-from tidings.contract.commands import Gap, Live, Subscribed
-from tidings.contract.payloads import ConnectionClosed
-from tidings.contract.positions import SNAPSHOT, Position, parse_since
 from tidings.exceptions import Draining, InvalidParameter, InvalidPosition, TidingsError
-from tidings.hub import replies
 from tidings.hub.hub import Hub
 from tidings.hub.options import ConnectionOptions, read_options
 from tidings.hub.subscriber import State, Subscriber
 from tidings.hub.wire import WireForm, revised
+from tidings.protocol import messages
+from tidings.protocol.codes import CLOSE_CODES
+from tidings.protocol.messages import Gap, Live, Subscribed
+from tidings.protocol.payloads import ConnectionClosed
+from tidings.protocol.positions import SNAPSHOT, Position, parse_since
 from tidings.server.asgi_outlet import BufferedOutlet
 from tidings.server.asgi_scope import header, headers_of
 from tidings.server.forms import EVENT_STREAM
@@ -163,7 +163,7 @@ class EventStream:
         row = CLOSE_CODES.get(code)
         reconnect = row is not None and row.reconnect
         self._push(
-            replies.CLOSED,
+            messages.CLOSED,
             ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms),
         )
         self._outlet.close(code, reason)
@@ -192,19 +192,19 @@ class EventStream:
         position = str(self._hub.log.position(offset))
         # With an id only where nothing older follows: who breaks off inside a snapshot has not read up to its place.
         head = self._id(offset) if outcome in _COMPLETE else b""
-        self._push(replies.SUBSCRIBED, Subscribed(channels=names, position=position, outcome=outcome), head)
+        self._push(messages.SUBSCRIBED, Subscribed(channels=names, position=position, outcome=outcome), head)
 
     def _live(self, offset: int) -> None:
         live = Live(channels=self.subscriber.paths.names(), position=str(self._hub.log.position(offset)))
-        self._push(replies.LIVE, live, self._id(offset))
+        self._push(messages.LIVE, live, self._id(offset))
 
     def _gap(self, after: Position, until: Position, reason: str) -> None:
         self._hub.delivery.counters.gaps += 1
-        self._push(replies.GAP, Gap(after=str(after), until=str(until), reason=reason))
+        self._push(messages.GAP, Gap(after=str(after), until=str(until), reason=reason))
 
     def _push(self, type: str, data: Any, head: bytes = b"") -> None:
         hub = self._hub
-        body = replies.encode_push(type, data, timestamp=hub.timestamp(), trace_id=hub.mint())
+        body = messages.encode_push(type, data, timestamp=hub.timestamp(), trace_id=hub.mint())
         self._outlet.write(head + EVENT_STREAM.message(body))
 
     def _id(self, offset: int) -> bytes:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from tidings.contract.paths import PathSet
-from tidings.contract.positions import Position
 from tidings.exceptions import LogError
 from tidings.log.base import AppendDone, Draft, Known, Log, LogStatistics, Query, ReadDone, Tail
 from tidings.log.newest import Newest
-from tidings.log.operations import Operations
+from tidings.operations.table import Operations
+from tidings.protocol.paths import PathSet
+from tidings.protocol.positions import Position
 
 
 class FaultyLog:

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Raw
 
 from tidings.client.connection import Ended
-from tidings.contract.timestamps import from_nanoseconds, nanoseconds
 from tidings.hub.connection import Connection
+from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
 from tidings.server.forms import VERSIONED_LINES
 from tidings.testing.hub import InMemoryHub
 from tidings.testing.pipe import Pipe

@@ -13,16 +13,16 @@ from msgspec import Raw
 from tidings.client.items import ReceivedEvent
 from tidings.client.publications import PayloadLike, encode_data
 from tidings.client.transport import add_route
-from tidings.contract.commands import Cancel, CancelOutcome
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope
-from tidings.contract.operation import OperationStatus
-from tidings.contract.paths import parse_paths
 from tidings.exceptions import HubUnreachable, TidingsError
 from tidings.hub.config import HubConfig
 from tidings.hub.hub import Hub
 from tidings.hub.staging import Accepted
 from tidings.log.base import Record
+from tidings.operations.status import OperationStatus
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.messages import Cancel, CancelOutcome
+from tidings.protocol.paths import parse_paths
 from tidings.testing.default_hub import default_hub
 from tidings.testing.faults import Fault, Injected
 from tidings.testing.manual_time import ManualTime

@@ -1,7 +1,7 @@
 import pytest
 
 from tidings.cli.cancel.outcome import code_of, describe
-from tidings.contract.commands import CancelOutcome
+from tidings.protocol.messages import CancelOutcome
 
 
 def outcome(name: str, **more: object) -> CancelOutcome:

@@ -11,7 +11,7 @@ from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment, tidings
 from tidings.contract.contract import Contract
 from tidings.contract.diff.rules import RULES
 from tidings.contract.export.document import export_json
-from tidings.contract.files import read_contract
+from tidings.contract.loading import read_contract
 
 OLD = """
 [[events]]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from tests.cli.processes import tidings
-from tests.contract.test_files import TOML
+from tests.contract.test_loading_files import TOML
 
 from tidings.contract.contract import Contract
 from tidings.contract.export.formats import FORMATS
 from tidings.contract.export.golang import export_go
-from tidings.contract.files import read_contract
+from tidings.contract.loading import read_contract
 
 SHOP = read_contract(TOML, "shop.toml", form="toml")
 

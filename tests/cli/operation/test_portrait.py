@@ -5,8 +5,8 @@ from tests.cli.operation.views import at, detail, error, summary
 from tests.cli.watch.sights import NOON
 
 from tidings.cli.operation.portrait import portrait, print_portrait
-from tidings.contract.life import OperationState
-from tidings.contract.operation_views import LogLineView, MomentView, OperationDetail, StepView, UsualView
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import LogLineView, MomentView, OperationDetail, StepView, UsualView
 
 
 def lines(operation: OperationDetail, second: float = 10, log: int = 20) -> list[str]:

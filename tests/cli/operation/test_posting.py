@@ -10,14 +10,14 @@ from tests.cli.processes import Hub
 from tidings.cli.exit_codes import ExitCode
 from tidings.cli.hub_api import HubAPI
 from tidings.cli.operation.posting import Post, post_event, producer_of
-from tidings.contract.operation_views import OperationDetail
-from tidings.contract.payloads import (
+from tidings.operations.views import OperationDetail
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import (
     OperationCompleteData,
     OperationLogData,
     OperationProgressData,
     OperationStartData,
 )
-from tidings.contract.vocabulary import MessageType
 
 NOWHERE = "ws://127.0.0.1:1/ws"
 

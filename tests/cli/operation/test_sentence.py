@@ -5,7 +5,7 @@ from tests.cli.operation.views import at, detail, error, summary
 from tests.cli.watch.sights import NOON
 
 from tidings.cli.operation.sentence import remaining_time, sentence
-from tidings.contract.operation_views import EstimateView, OperationSummary, UsualView
+from tidings.operations.views import EstimateView, OperationSummary, UsualView
 
 MIN, HOUR = 60, 3600
 USUAL = UsualView(runs=9, failed=1, median_duration_s=6 * MIN)

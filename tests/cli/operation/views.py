@@ -4,10 +4,10 @@ from typing import Any
 
 from tests.cli.watch.sights import NOON
 
-from tidings.contract.life import OperationState
-from tidings.contract.operation_views import OperationDetail, OperationSummary
-from tidings.contract.payloads import ErrorData
-from tidings.contract.timestamps import from_nanoseconds
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import OperationDetail, OperationSummary
+from tidings.protocol.payloads import ErrorData
+from tidings.protocol.timestamps import from_nanoseconds
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -5,7 +5,7 @@ from tests.cli.operation.views import at, error, summary
 from tests.cli.watch.sights import NOON
 
 from tidings.cli.operations.listing import Listing, what_of
-from tidings.contract.operation_views import EstimateView, NameView
+from tidings.operations.views import EstimateView, NameView
 
 
 @pytest.mark.parametrize(

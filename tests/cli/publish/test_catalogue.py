@@ -4,7 +4,7 @@ import pytest
 from msgspec import Meta
 
 from tidings.cli.publish.catalogue import describe_form, listed
-from tidings.contract.catalogue import BUILTIN
+from tidings.contract.event_types import BUILTIN
 
 
 @pytest.mark.parametrize(

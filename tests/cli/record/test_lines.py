@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tidings.cli.record.lines import HEADER_TYPE, Header, RecordedEnvelope, envelope_line, header_line, shown_url
-from tidings.contract.envelope import decode_envelope
+from tidings.protocol.envelope import decode_envelope
 
 AT = "2025-07-30T12:00:00.5Z"
 

@@ -14,7 +14,7 @@ import pytest
 from tests.cli.hub_log import datasets, read_log, until
 from tests.cli.processes import Hub, Process, Terminal, tidings
 
-from tidings.contract.timestamps import from_nanoseconds, nanoseconds
+from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
 
 S = 1_000_000_000
 BEGAN = nanoseconds("2025-07-30T12:00:00Z")

@@ -3,7 +3,7 @@ import json
 from msgspec import Raw
 
 from tidings.cli.replay.identity import KeptIds, NewIds
-from tidings.contract.envelope import Envelope, check_event_id
+from tidings.protocol.envelope import Envelope, check_event_id
 
 AT = "2025-07-30T12:00:00Z"
 

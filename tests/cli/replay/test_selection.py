@@ -9,8 +9,8 @@ from tidings.cli.record.lines import RecordedEnvelope
 from tidings.cli.replay.selection import HUB, is_hubs_own, survey
 from tidings.cli.replay.tempo import read_bound
 from tidings.contract.contract import Contract
-from tidings.contract.timestamps import nanoseconds
 from tidings.hub.vitals import SOURCE
+from tidings.protocol.timestamps import nanoseconds
 
 
 @pytest.mark.parametrize(

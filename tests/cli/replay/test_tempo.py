@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.cli.replay.tempo import Bound, Tempo, read_bound, read_speed
-from tidings.contract.timestamps import from_nanoseconds, nanoseconds
 from tidings.exceptions import ConfigError
+from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
 
 S = 1_000_000_000
 RECORDED = 1_700_000_000 * S

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 from tests.cli.processes import Hub, tidings
-from tests.contract.test_files import TOML
+from tests.contract.test_loading_files import TOML
 
 from tidings.contract.contract import Contract
-from tidings.contract.files import read_contract
+from tidings.contract.loading import read_contract
 
 EXECUTED = {"type": "trade:executed", "data": {"trade_id": "t1", "price": 1.5, "side": "buy"}}
 UNDECLARED = {"type": "trade:settled", "data": {"anything": [1]}}

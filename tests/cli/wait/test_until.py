@@ -2,7 +2,7 @@ import pytest
 
 from tidings.cli.exit_codes import ExitCode
 from tidings.cli.wait.until import Until
-from tidings.contract.life import OperationState
+from tidings.operations.lifecycle import OperationState
 
 WELL, FAILED, CANCELLED = ExitCode.WELL, ExitCode.FAILED, ExitCode.CANCELLED
 

@@ -6,7 +6,7 @@ import msgspec
 
 from tidings.client.items import ReceivedEvent
 from tidings.contract.contract import Contract
-from tidings.contract.timestamps import from_nanoseconds
+from tidings.protocol.timestamps import from_nanoseconds
 
 NOON = 1_753_876_800
 """2025-07-30T12:00:00Z."""

@@ -4,8 +4,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from tidings.contract.diff.document import Document, read_document
-from tidings.contract.files import FORMAT
+from tidings.contract.diff.compare import Document, read_document
+from tidings.contract.loading import FORMAT
 
 INT64 = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 PERSON: dict[str, Any] = {

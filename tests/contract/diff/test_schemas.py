@@ -13,7 +13,7 @@ from tests.contract.diff.mutations_of_values import VALUES
 from tests.contract.diff.shop import BASE, document, mutated
 from tests.contract.diff.values import values_of
 
-from tidings.contract.diff.contracts import diff_documents
+from tidings.contract.diff.compare import diff_documents
 from tidings.contract.diff.schemas import SchemaComparison
 from tidings.exceptions import InvalidContract
 

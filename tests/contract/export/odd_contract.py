@@ -9,8 +9,8 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, Type
 import msgspec
 from msgspec import Meta, Struct, field
 
-from tidings.contract.catalogue import event
 from tidings.contract.contract import Contract
+from tidings.contract.event_types import event
 
 T = TypeVar("T")
 

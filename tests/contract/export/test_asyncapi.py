@@ -9,11 +9,11 @@ from tests.contract.export.odd_contract import ODD
 from tests.contract.export.test_document import OWN, SHOP
 from tests.contract.export.toolchains import NODE_FOLDER, Node
 
-from tidings.contract import commands
 from tidings.contract.contract import Contract
 from tidings.contract.export.asyncapi import asyncapi_document, export_asyncapi
-from tidings.contract.export.said import SAID
-from tidings.contract.files import contract_of
+from tidings.contract.loading import contract_of
+from tidings.protocol import messages
+from tidings.protocol.messages import SAID
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
 _NEWER_VERSION = "asyncapi-latest-version"
@@ -45,7 +45,7 @@ def test_the_official_parser_finds_no_fault(name: str, found: dict[str, dict[str
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_it_reads_every_message(name: str, found: dict[str, dict[str, Any]]) -> None:
-    assert set(found[name]["messages"]) == {*CONTRACTS[name].events, *commands.COMMANDS, *SAID}
+    assert set(found[name]["messages"]) == {*CONTRACTS[name].events, *messages.COMMANDS, *SAID}
     assert set(found[name]["operations"]) == {"publish", "deliver", "command", "answer"}
 
 

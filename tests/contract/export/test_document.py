@@ -2,12 +2,12 @@ import json
 
 import msgspec
 import pytest
-from tests.contract.test_files import TOML
+from tests.contract.test_loading_files import TOML
 
-from tidings.contract.catalogue import event
 from tidings.contract.contract import Contract
+from tidings.contract.event_types import event
 from tidings.contract.export.document import contract_document, description_of, export_json
-from tidings.contract.files import contract_of, read_contract
+from tidings.contract.loading import contract_of, read_contract
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):

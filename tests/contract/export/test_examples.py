@@ -11,8 +11,8 @@ from tidings.contract.contract import Contract
 from tidings.contract.export.examples import example_of
 from tidings.contract.export.json_schema import event_schemas
 from tidings.contract.export.model import model_of
-from tidings.contract.export.said import SAID
-from tidings.contract.files import contract_of
+from tidings.contract.loading import contract_of
+from tidings.protocol.messages import SAID
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
 

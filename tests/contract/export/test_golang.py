@@ -16,13 +16,12 @@ from tests.contract.export.toolchains import Go
 from tests.contract.receipts import read
 from tests.server.hub_server import TIMEOUT_S, HubServer, Stream, update
 
-from tidings.contract.catalogue import event
 from tidings.contract.contract import Contract
+from tidings.contract.event_types import event
 from tidings.contract.export.examples import example_of
-from tidings.contract.export.golang import export_go
-from tidings.contract.export.golang_text import exported
+from tidings.contract.export.golang import export_go, exported
 from tidings.contract.export.model import model_of
-from tidings.contract.files import contract_of
+from tidings.contract.loading import contract_of
 from tidings.exceptions import ConfigError, InvalidContract, NotPublishable
 
 pytestmark = pytest.mark.timeout(300)  # Go compiles its library for the first who needs it

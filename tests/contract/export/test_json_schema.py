@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 from tests.contract.receipts import read
 from tests.contract.strategies import messages
-from tests.contract.test_files import BAD, GOOD, TOML
+from tests.contract.test_loading_files import BAD, GOOD, TOML
 
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import encode_event, encode_event_v1
 from tidings.contract.export.json_schema import bundle, event_schemas, export_files, export_json_schema
-from tidings.contract.files import read_contract
+from tidings.contract.loading import read_contract
+from tidings.protocol.envelope import encode_event, encode_event_v1
 
 CONTRACT = Contract()
 SHOP = read_contract(TOML, "shop.toml", form="toml")

@@ -1,10 +1,9 @@
 from tests.contract.export.odd_contract import ODD
 from tests.contract.export.test_document import OWN
 
-from tidings.contract.commands import HUB_MESSAGES
 from tidings.contract.contract import Contract
 from tidings.contract.export.model import model_of
-from tidings.contract.export.said import SAID
+from tidings.protocol.messages import HUB_MESSAGES, SAID
 
 
 def test_everything_that_the_hub_says_is_in_it() -> None:

@@ -9,16 +9,15 @@ import pytest
 from tests.contract.export.odd_contract import BAD, GOOD, ODD, message
 from tests.contract.export.test_document import SHOP
 from tests.contract.export.toolchains import NODE_FOLDER, Node
-from tests.contract.test_files import BAD as SHOP_BAD
-from tests.contract.test_files import GOOD as SHOP_GOOD
+from tests.contract.test_loading_files import BAD as SHOP_BAD
+from tests.contract.test_loading_files import GOOD as SHOP_GOOD
 
 from tidings.contract.contract import Contract
 from tidings.contract.export.examples import example_of
-from tidings.contract.export.model import model_of
-from tidings.contract.export.names import pascal
+from tidings.contract.export.model import model_of, pascal
 from tidings.contract.export.typescript import export_typescript
 from tidings.contract.export.typescript_text import comment, exported_const, property_name
-from tidings.contract.vocabulary import LEGACY_TYPES
+from tidings.protocol.message_types import LEGACY_TYPES
 
 pytestmark = pytest.mark.timeout(300)  # the packages are installed by the first who needs them
 

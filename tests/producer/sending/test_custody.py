@@ -12,14 +12,14 @@ from tests.producer.older_hub import serve_no_leases
 
 from tidings.client import Connection, sync
 from tidings.client.connection import open_websocket
-from tidings.contract.commands import CancelAnswer, CancelPush, Verdict
-from tidings.contract.payloads import OperationStartData
 from tidings.exceptions import CommandRefused, ConfigError, TidingsError
 from tidings.log.memory import MemoryLog
 from tidings.producer.sending.custody import Custody
 from tidings.producer.sending.ledger import Ledger
 from tidings.producer.sending.outbox import Outbox
 from tidings.producer.sending.queue import OutboxLimits
+from tidings.protocol.messages import CancelAnswer, CancelPush, Verdict
+from tidings.protocol.payloads import OperationStartData
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
 

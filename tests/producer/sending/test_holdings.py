@@ -1,9 +1,9 @@
 from msgspec import Raw
 
 from tidings.client.publications import Draft
-from tidings.contract.commands import CancelAnswer, Claim, Verdict
-from tidings.contract.payloads import OperationStartData
 from tidings.producer.sending.holdings import Held, Holdings, restart_draft
+from tidings.protocol.messages import CancelAnswer, Claim, Verdict
+from tidings.protocol.payloads import OperationStartData
 
 START = OperationStartData(operation_id="op-1", name="import", attempt=4, queued=True)
 

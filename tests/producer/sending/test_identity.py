@@ -4,8 +4,8 @@ import socket
 import msgspec
 import pytest
 
-from tidings.contract.commands import Attach
 from tidings.producer.sending.identity import new_producer_id
+from tidings.protocol.messages import Attach
 
 
 def test_a_person_can_read_it_and_no_two_are_the_same() -> None:

@@ -2,9 +2,9 @@ import threading
 
 from tests.producer.drafts import draft
 
-from tidings.contract.payloads import OperationStartData
 from tidings.producer.sending.ledger import Ledger
 from tidings.producer.sending.queue import Entry, OutboxLimits, Rank
+from tidings.protocol.payloads import OperationStartData
 
 START = OperationStartData(operation_id="op-1")
 

@@ -14,9 +14,6 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from tidings.client import Connection, LinkOptions, open_websocket
-from tidings.contract.envelope import Event
-from tidings.contract.paths import parse_paths
-from tidings.contract.payloads import OperationProgressData
 from tidings.exceptions import (
     CommandRefused,
     ConfigError,
@@ -32,6 +29,9 @@ from tidings.log.memory import MemoryLog
 from tidings.producer.sending import sender
 from tidings.producer.sending.outbox import Outbox
 from tidings.producer.sending.queue import OutboxLimits
+from tidings.protocol.envelope import Event
+from tidings.protocol.paths import parse_paths
+from tidings.protocol.payloads import OperationProgressData
 from tidings.testing.faulty_log import FaultyLog
 
 PATIENT = LinkOptions(wait_for_hub=True, reconnect=PROMPT.reconnect, open_timeout_s=PROMPT.open_timeout_s)

@@ -7,8 +7,8 @@ import pytest
 from tests.client.hub_server import QUIET, TIMEOUT_S, HubServer
 
 from tidings.client import sync
-from tidings.contract.commands import CancelAnswer, CancelPush
 from tidings.producer.sending.outbox import Outbox
+from tidings.protocol.messages import CancelAnswer, CancelPush
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from tests.client.waiting import PROMPT
 from tests.producer.held import Cut, told, until
 
 from tidings.client.publications import Draft
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import CommandRefused, OperationExists, OperationFenced, OperationFinished, TidingsError
 from tidings.producer.sending.outbox import Outbox
 from tidings.producer.sending.queue import Entry, Rank
 from tidings.producer.sending.turns import Turns
+from tidings.protocol.message_types import MessageType
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
 EXISTS, FENCED = OperationExists.code, OperationFenced.code

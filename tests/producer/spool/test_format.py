@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.producer.drafts import draft, event_id
 
-from tidings.contract.payloads import OperationStartData
 from tidings.producer.spool.format import Header, Kept, Line, encode_line, file_name, name_prefix, read_lines
+from tidings.protocol.payloads import OperationStartData
 
 HEADER = Header(url="ws://hub/ws", producer_id="p-1", pid=7)
 

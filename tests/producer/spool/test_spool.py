@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from tests.producer.drafts import draft, event_id
 
-from tidings.contract.payloads import OperationStartData
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.spool.folder import SpoolOptions
 from tidings.producer.spool.format import read_lines
 from tidings.producer.spool.spool import Spool
+from tidings.protocol.payloads import OperationStartData
 
 
 def made(folder: Path, troubles: list[TidingsError], **more: int) -> Spool:

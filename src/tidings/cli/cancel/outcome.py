@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from tidings.cli.exit_codes import ExitCode
 from tidings.cli.units import describe_span
 from tidings.cli.watch.sight import clean
-from tidings.contract.commands import CancelOutcome
+from tidings.protocol.messages import CancelOutcome
 
 _CODES: Mapping[str, ExitCode] = {
     "cancelled": ExitCode.WELL,

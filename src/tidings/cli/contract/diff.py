@@ -34,7 +34,7 @@ def diff(
     """
     from tidings.cli.contract import diff_report
     from tidings.cli.contract.sources import STDIN, find_document
-    from tidings.contract.diff.contracts import diff_documents
+    from tidings.contract.diff.compare import diff_documents
 
     try:
         if old == new == STDIN:

@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 
 from tidings.cli.contract.printable import printable
-from tidings.contract.diff.changes import Change, Difference
-from tidings.contract.diff.document import Document
-from tidings.contract.diff.rules import Effect, Verdict
+from tidings.contract.diff.compare import Document
+from tidings.contract.diff.rules import Change, Difference, Effect, Verdict
 
 _HEADINGS = {Verdict.BREAKING: "Breaking", Verdict.COMPATIBLE: "Compatible", Verdict.ANNOTATION: "For people only"}
 _LONGEST = 60

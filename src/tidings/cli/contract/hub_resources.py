@@ -13,8 +13,8 @@ from msgspec import Raw, Struct
 from tidings.cli.doctor.target import Target, parse_target
 from tidings.client.options import read_token
 from tidings.client.url import authority, is_loopback
-from tidings.contract.payloads import ErrorData
 from tidings.exceptions import CommandRefused, HubUnreachable, NotAHub
+from tidings.protocol.payloads import ErrorData
 
 _TIMEOUT_S = 30.0
 """For one answer."""

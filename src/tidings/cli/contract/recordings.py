@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tidings.cli.contract.sources import STDIN, is_url
-from tidings.contract.body import MAX_BODY_BYTES
-from tidings.contract.envelope import Envelope
 from tidings.exceptions import ConfigError
 from tidings.log.history import stored_envelopes
 from tidings.log.schema import FILE
+from tidings.protocol.envelope import MAX_BODY_BYTES, Envelope
 
 _SQLITE = b"SQLite format 3\x00"
 _GZIP = b"\x1f\x8b"

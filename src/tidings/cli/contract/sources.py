@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tidings.contract.contract import Contract
-from tidings.contract.diff.document import Document, document_of, read_document
-from tidings.contract.files import contract_of
-from tidings.contract.loading import load_contract
+from tidings.contract.diff.compare import Document, document_of, read_document
+from tidings.contract.loading import contract_of, load_contract
 from tidings.exceptions import InvalidContract
 
 STDIN = "-"

@@ -8,8 +8,8 @@ from tidings.cli.doctor.network import NAME, TCP, TLS, check_name, check_tcp, ch
 from tidings.cli.doctor.talk import AFTER_UPGRADE, talk
 from tidings.cli.doctor.target import Target, parse_target
 from tidings.cli.doctor.upgrade import PROTOCOL, UPGRADE, upgraded
-from tidings.contract.codes import error_data
 from tidings.exceptions import ConfigError
+from tidings.protocol.codes import error_data
 
 URL = "url"
 _WAY = (NAME, TCP, TLS)

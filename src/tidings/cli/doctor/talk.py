@@ -12,13 +12,13 @@ from websockets.exceptions import ConnectionClosed
 from tidings.cli.doctor.finding import Finding, bad, good, note, skipped
 from tidings.cli.doctor.network import TIMEOUT_S
 from tidings.cli.units import format_duration
-from tidings.contract.commands import PING, Pong
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope, decode_envelope
-from tidings.contract.payloads import ConnectionEstablished
-from tidings.contract.timestamps import nanoseconds
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import TidingsError
+from tidings.protocol.envelope import Envelope, decode_envelope
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import PING, Pong
+from tidings.protocol.payloads import ConnectionEstablished
+from tidings.protocol.timestamps import nanoseconds
 
 CONTRACT, CLOCK, ROUND_TRIP, IDLE = "contract", "clock", "round trip", "idle"
 AFTER_UPGRADE = (CONTRACT, CLOCK, ROUND_TRIP, IDLE)

@@ -21,7 +21,7 @@ from tidings.cli.doctor.finding import Finding, bad, good
 from tidings.cli.doctor.network import TIMEOUT_S
 from tidings.cli.doctor.target import Target
 from tidings.client.url import is_loopback
-from tidings.contract.commands import SUBPROTOCOL
+from tidings.protocol.messages import SUBPROTOCOL
 
 UPGRADE, PROTOCOL = "websocket", "subprotocol"
 

@@ -12,10 +12,10 @@ from tidings.cli.operation.sentence import age_s, ago, sentence
 from tidings.cli.units import describe_span, ordinal
 from tidings.cli.watch.sight import clean
 from tidings.cli.watch.wording import CANCELLED, COMPLETE, FAILED
-from tidings.contract.life import OperationState
-from tidings.contract.operation_views import LogLineView, OperationDetail, OperationSummary, StepView, UsualView
-from tidings.contract.payloads import ErrorData
-from tidings.contract.timestamps import nanoseconds
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualView
+from tidings.protocol.payloads import ErrorData
+from tidings.protocol.timestamps import nanoseconds
 
 STYLES = {
     OperationState.QUEUED: "dim",

@@ -12,10 +12,10 @@ from tidings.cli.exit_codes import ExitCode
 from tidings.cli.failure import FAILED, show_failure, write_lines
 from tidings.cli.hub_api import HubAPI, Reply
 from tidings.client.ids import uuid7
-from tidings.contract.payloads import Payload, encode_payload
-from tidings.contract.timestamps import from_nanoseconds
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationFenced, TidingsError
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import Payload, encode_payload
+from tidings.protocol.timestamps import from_nanoseconds
 
 TIMEOUT_S = 3.0
 """How long a script waits for a hub at most. A hub that is not there says so at once."""

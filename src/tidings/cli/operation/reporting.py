@@ -14,7 +14,8 @@ from tidings.cli.durations import MAX_LEASE_S, read_duration
 from tidings.cli.exit_codes import ExitCode, epilog
 from tidings.cli.operation.arguments import read_json, read_object, read_percent, read_steps, read_text
 from tidings.cli.target import UrlOption
-from tidings.contract.payloads import (
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import (
     OperationCancelledData,
     OperationCompleteData,
     OperationFailedData,
@@ -23,7 +24,6 @@ from tidings.contract.payloads import (
     OperationStartData,
     Payload,
 )
-from tidings.contract.vocabulary import MessageType
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The operation's.", show_default=False)]
 StrictOption = Annotated[

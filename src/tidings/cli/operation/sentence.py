@@ -2,9 +2,9 @@
 
 from tidings.cli.units import describe_span, ordinal
 from tidings.cli.watch.sight import clean
-from tidings.contract.life import OperationState
-from tidings.contract.operation_views import OperationDetail, OperationSummary, UsualView
-from tidings.contract.timestamps import nanoseconds
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import OperationDetail, OperationSummary, UsualView
+from tidings.protocol.timestamps import nanoseconds
 
 _IDLE_S = 300.0
 """Without progress for so long is worth saying, also where the hub cannot tell whether it is stalled."""

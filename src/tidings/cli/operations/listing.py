@@ -14,8 +14,8 @@ from tidings.cli.operation.portrait import MARKS, STYLES
 from tidings.cli.operation.sentence import age_s, ago, attempt_of, progress_of, remaining
 from tidings.cli.units import describe_span
 from tidings.cli.watch.sight import clean
-from tidings.contract.life import OperationState
-from tidings.contract.operation_views import NameView, OperationSummary
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import NameView, OperationSummary
 
 Form = Literal["table", "lines", "json"]
 _LEAST_WIDTH_FOR_ID = 110

@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from tidings.contract.envelope import Envelope, decode_envelope
 from tidings.exceptions import ConfigError, InvalidEnvelope, InvalidJSON
+from tidings.protocol.envelope import Envelope, decode_envelope
 
 STDIN = "-"
 

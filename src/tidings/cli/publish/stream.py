@@ -11,9 +11,9 @@ import typer
 from tidings.cli.failure import show_failure
 from tidings.cli.publish.source import read_envelopes
 from tidings.client.client import Client
-from tidings.contract.commands import Accepted
-from tidings.contract.envelope import Envelope
 from tidings.exceptions import ContractError, TidingsError
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.messages import Accepted
 
 _IN_FLIGHT = 500
 """Events that wait for their answer; half of what one connection may have unacknowledged (CONTRACT §6)."""

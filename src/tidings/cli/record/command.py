@@ -57,8 +57,8 @@ def record(
     from tidings.cli.record.sink import open_sink
     from tidings.client.options import LinkOptions, read_token
     from tidings.client.url import hub_url
-    from tidings.contract.paths import check_paths
-    from tidings.contract.positions import SNAPSHOT, parse_since
+    from tidings.protocol.paths import check_paths
+    from tidings.protocol.positions import SNAPSHOT, parse_since
 
     for_s = None if duration is None else read_duration("for", duration, 0.0, _LONGEST_S)
     if since is None:

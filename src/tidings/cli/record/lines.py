@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from tidings.contract.body import single_line
-from tidings.contract.envelope import Envelope, encode_message
-from tidings.contract.payloads import ContractIdentity
+from tidings.protocol.envelope import Envelope, encode_message, single_line
+from tidings.protocol.payloads import ContractIdentity
 
 HEADER_TYPE: Final = "tidings:recording"
 FORMAT: Final = 1

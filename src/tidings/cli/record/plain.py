@@ -7,12 +7,12 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import msgspec
 
 from tidings.cli.record.session import FLUSH_S, Recorder, now_text
-from tidings.contract import commands
-from tidings.contract.codes import error_data
-from tidings.contract.envelope import Envelope, decode_envelope, encode_message
-from tidings.contract.payloads import ConnectionEstablished, ContractIdentity
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import ContractError, HubUnreachable
+from tidings.protocol import messages
+from tidings.protocol.codes import error_data
+from tidings.protocol.envelope import Envelope, decode_envelope, encode_message
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import ConnectionEstablished, ContractIdentity
 from tidings.relay.messages import bodies_in
 from tidings.relay.remarks import Remarks
 from tidings.relay.source import PlainSource, SourceStatus
@@ -103,7 +103,7 @@ class PlainRecording:
         recorder = self._recorder
         recorder.gaps += 1
         recorder.say("gap: what was sent while there was no connection is missing", "")
-        gap = commands.Gap(after="", until="", reason=_DISCONNECTED)
+        gap = messages.Gap(after="", until="", reason=_DISCONNECTED)
         trace_id = secrets.token_hex(16)
         recorder.write([encode_message("channel:gap", gap, timestamp=now_text(), trace_id=trace_id)])
 

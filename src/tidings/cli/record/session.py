@@ -15,8 +15,8 @@ from tidings.client.items import Gap, Item, ReceivedEvent
 from tidings.client.options import LinkOptions
 from tidings.client.state import State, Status
 from tidings.client.watch import Watch
-from tidings.contract.payloads import ContractIdentity
-from tidings.contract.timestamps import from_nanoseconds
+from tidings.protocol.payloads import ContractIdentity
+from tidings.protocol.timestamps import from_nanoseconds
 from tidings.version import __version__
 
 FLUSH_S = 1.0

@@ -89,7 +89,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _checked_prefix(prefix: str) -> str:
-    from tidings.contract.paths import check_key
+    from tidings.protocol.paths import check_key
 
     return check_key(prefix) if prefix else ""
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from tidings.client.drafts import new_event_id
-from tidings.contract.envelope import Envelope
-from tidings.contract.paths import MAX_KEY_BYTES
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.paths import MAX_KEY_BYTES
 from tidings.relay.identity import event_id_of
 from tidings.relay.operation_ids import rename_operations
 

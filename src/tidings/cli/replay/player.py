@@ -16,11 +16,7 @@ from tidings.client.options import LinkOptions
 from tidings.client.publications import Draft
 from tidings.client.reading import event_key, event_type
 from tidings.client.state import State, Status
-from tidings.contract.codes import error_data
-from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import Envelope
-from tidings.contract.life import ASKS, ENDS
 from tidings.exceptions import (
     CommandRefused,
     ContractError,
@@ -29,7 +25,11 @@ from tidings.exceptions import (
     OperationFinished,
     PayloadTooLarge,
 )
+from tidings.operations.lifecycle import ASKS, ENDS
 from tidings.producer.sending.queue import OutboxLimits, Rank
+from tidings.protocol.codes import error_data
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.messages import Accepted
 from tidings.relay.delivery import Delivery
 from tidings.relay.intake import check_size
 from tidings.relay.remarks import Remarks, Say

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from tidings.cli.record.lines import FORMAT, HEADER_TYPE, Header, RecordedEnvelope
-from tidings.contract.body import MAX_BODY_BYTES, check_body
-from tidings.contract.timestamps import nanoseconds
 from tidings.exceptions import ConfigError, ContractError, InvalidTimestamp
+from tidings.protocol.envelope import MAX_BODY_BYTES, check_body
+from tidings.protocol.timestamps import nanoseconds
 
 STDIN = "-"
 _GZIP_MAGIC = b"\x1f\x8b"

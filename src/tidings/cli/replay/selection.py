@@ -10,9 +10,9 @@ from tidings.cli.replay.reading import Broken, Line, moment_of, read_lines
 from tidings.cli.replay.tempo import Bound
 from tidings.client.reading import event_type
 from tidings.contract.contract import Contract
-from tidings.contract.timestamps import nanoseconds
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import InvalidTimestamp
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.timestamps import nanoseconds
 from tidings.relay.intake import DIRECT_DOMAINS
 
 HUB = "tidings"

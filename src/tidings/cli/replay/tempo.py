@@ -5,8 +5,8 @@ import re
 from msgspec import Struct
 
 from tidings.cli.units import parse_duration
-from tidings.contract.timestamps import from_nanoseconds, nanoseconds
 from tidings.exceptions import ConfigError, InvalidTimestamp
+from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
 
 MAX = "max"
 _NS = 1_000_000_000

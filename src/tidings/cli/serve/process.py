@@ -14,13 +14,13 @@ import typer
 from tidings.cli.logging import configure_logging
 from tidings.cli.serve.settings import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
-from tidings.contract.commands import SUBPROTOCOL
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
 from tidings.log.sqlite import SqliteLog
+from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.listening import listen
 from tidings.server.runner import Address, Runner

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from tidings.cli.exit_codes import ExitCode
-from tidings.contract.life import OperationState
+from tidings.operations.lifecycle import OperationState
 
 
 class Until(StrEnum):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from tidings.cli.exit_codes import ExitCode
 from tidings.cli.hub_api import HubAPI
 from tidings.cli.wait.until import Until
-from tidings.contract.operation_views import OperationDetail
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationUnknown, TidingsError
+from tidings.operations.views import OperationDetail
 
 _ONE_WAIT_S = 30.0
 """Of one request: proxies cut those that wait much longer."""

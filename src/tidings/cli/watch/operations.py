@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from tidings.cli.watch.sight import Sight, clean, seconds
-from tidings.contract.payloads import (
+from tidings.protocol.payloads import (
     OperationCancelledData,
     OperationCompleteData,
     OperationEstimateData,

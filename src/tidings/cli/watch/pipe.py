@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from msgspec import structs
 
 from tidings.client.items import Gap, Item, Live, ReceivedEvent
-from tidings.contract import commands
-from tidings.contract.envelope import Event, encode_event_v1, encode_message
-from tidings.contract.vocabulary import EventClass
+from tidings.protocol import messages
+from tidings.protocol.envelope import Event, encode_event_v1, encode_message
+from tidings.protocol.message_types import EventClass
 
 
 class Pipe:
@@ -72,7 +72,7 @@ def v1_envelope(item: Item, *, timestamp: str, trace_id: str) -> bytes:
         )
         return encode_event_v1(event, item.position)
     if isinstance(item, Gap):
-        notice = commands.Gap(**structs.asdict(item))
+        notice = messages.Gap(**structs.asdict(item))
         return encode_message("channel:gap", notice, timestamp=timestamp, trace_id=trace_id)
     assert isinstance(item, Live)
     data = {"position": item.position, "outcome": item.outcome}

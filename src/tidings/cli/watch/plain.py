@@ -8,7 +8,7 @@ from tidings.cli.watch.sight import Sight, clean
 from tidings.cli.watch.view import WatchView
 from tidings.cli.watch.wording import stamp
 from tidings.client.items import Gap, Live, Notice
-from tidings.contract.payloads import OperationProgressData, OperationStartData, SystemAlertData
+from tidings.protocol.payloads import OperationProgressData, OperationStartData, SystemAlertData
 
 STARTED, CONCERN = "▶", "!"
 _STRIDE = 10

@@ -18,10 +18,10 @@ from tidings.client.client import connect
 from tidings.client.items import Item, ReceivedEvent
 from tidings.client.state import State, Status
 from tidings.client.watch import Watch
-from tidings.contract.paths import check_paths
-from tidings.contract.positions import parse_since
-from tidings.contract.timestamps import from_nanoseconds
-from tidings.contract.vocabulary import ChannelType
+from tidings.protocol.message_types import ChannelType
+from tidings.protocol.paths import check_paths
+from tidings.protocol.positions import parse_since
+from tidings.protocol.timestamps import from_nanoseconds
 
 
 class Form(Enum):

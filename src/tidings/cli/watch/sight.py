@@ -4,7 +4,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from tidings.contract.timestamps import nanoseconds
+from tidings.protocol.timestamps import nanoseconds
 
 _MAX_TEXT = 500
 """Characters of one text that can be worth showing on a line."""

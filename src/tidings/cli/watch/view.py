@@ -13,7 +13,7 @@ from tidings.cli.watch.operations import Operations, Running
 from tidings.cli.watch.sight import Sight, clean
 from tidings.cli.watch.wording import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp, tell
 from tidings.client.items import Gap, Notice
-from tidings.contract.payloads import (
+from tidings.protocol.payloads import (
     OperationEstimateData,
     OperationProgressData,
     OperationStartData,

@@ -8,7 +8,7 @@ from rich.text import Text
 from tidings.cli.units import clock_time, describe_duration, describe_size, ordinal
 from tidings.cli.watch.operations import Ended
 from tidings.cli.watch.sight import Sight, clean, seconds
-from tidings.contract.payloads import (
+from tidings.protocol.payloads import (
     DataErrorData,
     DataProcessedData,
     DataUpdateData,

@@ -4,17 +4,17 @@ from typing import Any
 
 import msgspec
 
-from tidings.contract import commands
-from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import MAX_ID
+from tidings.contract.event_types import EventType
 from tidings.contract.export.document import payload_schemas, pretty
 from tidings.contract.export.examples import example_of
 from tidings.contract.export.json_schema import message_schema
 from tidings.contract.export.model import model_of
-from tidings.contract.export.said import SAID
-from tidings.contract.revisions import REVISION, REVISIONS
 from tidings.exceptions import InvalidPayload
+from tidings.protocol import messages
+from tidings.protocol.envelope import MAX_ID
+from tidings.protocol.messages import SAID
+from tidings.protocol.revisions import REVISION, REVISIONS
 
 _DEFINITIONS = "#/components/schemas/{name}"
 
@@ -30,16 +30,16 @@ def asyncapi_document(
         path: Where its WebSocket is.
         protocol: `ws`, or `wss` where it is reached by TLS.
     """
-    asked_for = {command.name: command.data for command in commands.COMMANDS.values()}
+    asked_for = {command.name: command.data for command in messages.COMMANDS.values()}
     payloads, definitions = payload_schemas(contract, template=_DEFINITIONS, said={**asked_for, **SAID})
-    messages = {_id(event.type): _event(event, payloads[str(event.type)]) for event in contract.events.values()}
+    messages_by_id = {_id(event.type): _event(event, payloads[str(event.type)]) for event in contract.events.values()}
     for type, example in _examples(contract).items():
-        messages[_id(type)]["examples"] = [{"payload": example}]
+        messages_by_id[_id(type)]["examples"] = [{"payload": example}]
     said = {_id(name): _spoken(name, payloads[name]) for name in (*asked_for, *SAID)}
-    messages.update(said)
+    messages_by_id.update(said)
     published = [_id(event.type) for event in contract.events.values() if event.publishable]
     sent = [_id(event.type) for event in contract.events.values()]
-    asked = [_id(name) for name in commands.COMMANDS]
+    asked = [_id(name) for name in messages.COMMANDS]
     told = [name for name in said if name not in asked]
     return {
         "asyncapi": "3.0.0",
@@ -58,7 +58,7 @@ def asyncapi_document(
                 "address": path,
                 "title": "Everything",
                 "description": "One WebSocket; the channels of the contract are chosen by its query or by commands.",
-                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages_by_id},
                 "bindings": {"ws": {"query": _query(contract), "bindingVersion": "0.1.0"}},
             }
         },
@@ -68,7 +68,7 @@ def asyncapi_document(
             "command": _operation("receive", "A client of `tidings.v1` asks for something.", asked),
             "answer": _operation("send", "The hub answers a command, or says something unasked.", told),
         },
-        "components": {"messages": messages, "schemas": _undiscriminated(dict(sorted(definitions.items())))},
+        "components": {"messages": messages_by_id, "schemas": _undiscriminated(dict(sorted(definitions.items())))},
     }
 
 

@@ -1,15 +1,15 @@
-"""The contract as one JSON document, which `tidings.contract.files` reads again."""
+"""The contract as one JSON document, which `tidings.contract.loading` reads again."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
-from tidings.contract.export.field_texts import describe_fields
-from tidings.contract.files import FORMAT
-from tidings.contract.revisions import REVISION
+from tidings.contract.event_types import EventType
+from tidings.contract.export.descriptions import describe_fields
+from tidings.contract.loading import FORMAT
+from tidings.protocol.revisions import REVISION
 
 Schemas = tuple[dict[str, Any], dict[str, Any]]
 """By type: the payload's schema; and the definitions that these refer to."""

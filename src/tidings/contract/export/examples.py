@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from tidings.contract.catalogue import BUILTIN
 from tidings.contract.contract import Contract
+from tidings.contract.event_types import BUILTIN
 from tidings.contract.export import shapes
 from tidings.contract.export.model import Message, Model
 from tidings.contract.export.shapes import Field, Shape, named_in

@@ -4,13 +4,12 @@ from typing import Any
 
 import msgspec
 
-from tidings.contract.body import MAX_DATA_BYTES
-from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
-from tidings.contract.envelope import MAX_ID, MAX_TRACE_ID
+from tidings.contract.event_types import EventType
 from tidings.contract.export.document import description_of, payload_schemas, pretty
-from tidings.contract.revisions import REVISION
-from tidings.contract.vocabulary import LEGACY_TYPES, ChannelType
+from tidings.protocol.envelope import MAX_DATA_BYTES, MAX_ID, MAX_TRACE_ID
+from tidings.protocol.message_types import LEGACY_TYPES, ChannelType
+from tidings.protocol.revisions import REVISION
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = "#/$defs/"

@@ -1,16 +1,112 @@
-"""The contract in TypeScript: one file without dependencies, of types and of guards that really look."""
+"""The contract in TypeScript: one file without dependencies, of types and of guards that really look.
+
+Shapes as TypeScript's types.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
 from pkgutil import get_data
 
 from tidings.contract.contract import Contract
-from tidings.contract.export.model import Message, Model, model_of
-from tidings.contract.export.names import Namer, class_name, constant, pascal
-from tidings.contract.export.typescript_checks import CheckWriter
-from tidings.contract.export.typescript_text import comment, exported_const, member
-from tidings.contract.export.typescript_types import TypeWriter
-from tidings.contract.vocabulary import ALIASES, MessageType
+from tidings.contract.export import shapes
+from tidings.contract.export.descriptions import limits_of, sentence
+from tidings.contract.export.model import (
+    Definition,
+    Message,
+    Model,
+    Namer,
+    class_name,
+    constant,
+    model_of,
+    pascal,
+)
+from tidings.contract.export.shapes import Shape
+from tidings.contract.export.typescript_guards import CheckWriter
+from tidings.contract.export.typescript_text import (
+    comment,
+    exported_const,
+    member,
+    property_name,
+)
+from tidings.protocol.message_types import ALIASES, MessageType
+
+
+class TypeWriter:
+    """Writes types.
+
+    Args:
+        names: What each definition is called here.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def definition(self, definition: Definition, use: str) -> str:
+        """Return a definition as an exported type.
+
+        Args:
+            definition: The definition.
+            use: What it is used as, as a sentence.
+        """
+        name = self._names[definition.name]
+        about = comment(definition.about, use)
+        if isinstance(definition.shape, shapes.Structure):
+            return f"{about}export interface {name} {self._structure(definition.shape, '')}\n"
+        return f"{about}export type {name} = {self.type(definition.shape)};\n"
+
+    def type(self, shape: Shape, indent: str = "") -> str:
+        """Return the type of a shape."""
+        match shape:
+            case shapes.Text():
+                return "string"
+            case shapes.Number():
+                return "number"
+            case shapes.Flag():
+                return "boolean"
+            case shapes.Nothing():
+                return "null"
+            case shapes.Anything():
+                return "unknown"
+            case shapes.Named(name):
+                return self._names[name]
+            case shapes.Choice(values):
+                return " | ".join(map(json.dumps, values))
+            case shapes.Either(options):
+                return " | ".join(dict.fromkeys(self.type(option, indent) for option in options))
+            case shapes.Array():
+                return self._array(shape, indent)
+            case shapes.Row():
+                return self._row(shape, indent)
+            case shapes.Mapping():
+                return f"Record<string, {self.type(shape.values, indent)}>"
+            case shapes.Structure():
+                return self._structure(shape, indent)
+
+    def _array(self, shape: shapes.Array, indent: str) -> str:
+        items = self.type(shape.items, indent)
+        return f"({items})[]" if " | " in items else f"{items}[]"
+
+    def _row(self, shape: shapes.Row, indent: str) -> str:
+        items = [self.type(item, indent) for item in shape.items]
+        for index, item in enumerate(items[shape.shortest :], shape.shortest):
+            items[index] = f"({item})?" if " | " in item else f"{item}?"
+        return f"[{', '.join(items if shape.closed else [*items, '...unknown[]'])}]"
+
+    def _structure(self, structure: shapes.Structure, indent: str) -> str:
+        inner = f"{indent}  "
+        lines = []
+        for field in structure.fields:
+            mark = "" if field.required else "?"
+            lines.append(comment(_field_comment(field), indent=inner))
+            lines.append(f"{inner}{property_name(field.name)}{mark}: {self.type(field.shape, inner)};\n")
+        return f"{{\n{''.join(lines)}{indent}}}" if lines else "{}"
+
+
+def _field_comment(field: shapes.Field) -> str:
+    default = "" if field.required or not field.default else f"Absent means {json.dumps(field.default)}."
+    limits = sentence(limits_of(field.shape))
+    return " ".join(filter(None, (field.about, "" if limits in field.about else limits, default)))
+
 
 _RESERVED = """\
 WebSocketMessage TidingsEvent TidingsEvents HubMessage MessageType ChannelType HubMessageType PayloadOf InvalidEvent
@@ -149,7 +245,7 @@ class _File:
         lines.append(f"  data: {data};")
         if message.channel is not None:
             lines.append(f"  channel?: {' | '.join(map(json.dumps, _channels(message)))};")
-        return comment(_about(message), deprecated=message.deprecated) + "\n".join([*lines, "}"]) + "\n"
+        return comment(_message_comment(message), deprecated=message.deprecated) + "\n".join([*lines, "}"]) + "\n"
 
     def _unions(self) -> str:
         model = self._model
@@ -222,7 +318,7 @@ def _channels(message: Message) -> list[str]:
     return [] if message.channel is None else list(dict.fromkeys((message.channel, "global")))
 
 
-def _about(message: Message) -> str:
+def _message_comment(message: Message) -> str:
     facts = [] if message.channel is None else [f"On `{message.channel}`, {message.event_class}"]
     if facts and message.key:
         facts.append(f"its key is `{message.key}`")

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from tidings.client.drafts import stamp
-from tidings.contract.commands import Attached, CancelAnswer, CancelPush, Claim, Verdict
-from tidings.contract.payloads import OperationStartData
 from tidings.exceptions import CommandRefused, NotSupported, TidingsError, UnknownType
 from tidings.producer.sending.holdings import restart_draft
 from tidings.producer.sending.ledger import Ledger
 from tidings.producer.sending.queue import Entry, Rank
 from tidings.producer.spool.spool import Spool
+from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim, Verdict
+from tidings.protocol.payloads import OperationStartData
 
 logger = logging.getLogger(__name__)
 

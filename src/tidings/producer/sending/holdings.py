@@ -7,9 +7,9 @@ import msgspec
 
 from tidings.client.drafts import make_unstamped
 from tidings.client.publications import Draft
-from tidings.contract.commands import CancelAnswer, CancelPush, Claim, Verdict
-from tidings.contract.payloads import OperationStartData
-from tidings.contract.vocabulary import MessageType
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import CancelAnswer, CancelPush, Claim, Verdict
+from tidings.protocol.payloads import OperationStartData
 
 OnCancel = Callable[[CancelPush], CancelAnswer]
 """Answers a wish to cancel; called on the outbox's own thread, and must not block."""

@@ -16,10 +16,8 @@ from tidings.client.options import LinkOptions, read_token
 from tidings.client.publications import Draft, PayloadLike
 from tidings.client.reading import event_key, event_type
 from tidings.client.url import hub_url
-from tidings.contract.catalogue import EventType
 from tidings.contract.contract import Contract
-from tidings.contract.payloads import OperationStartData
-from tidings.contract.vocabulary import EventClass
+from tidings.contract.event_types import EventType
 from tidings.exceptions import ConfigError, ContractError, LogBusy, TidingsError
 from tidings.producer.sending.holdings import OnCancel, OnLost
 from tidings.producer.sending.identity import new_producer_id
@@ -29,6 +27,8 @@ from tidings.producer.sending.sender import Post, Sender
 from tidings.producer.sending.troubles import Troubles
 from tidings.producer.spool.folder import SpoolOptions
 from tidings.producer.spool.spool import Spool
+from tidings.protocol.message_types import EventClass
+from tidings.protocol.payloads import OperationStartData
 
 
 class Outbox:

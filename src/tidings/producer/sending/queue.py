@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from tidings.client.publications import Draft
-from tidings.contract.catalogue import EventType
-from tidings.contract.vocabulary import EventClass, MessageType
+from tidings.contract.event_types import EventType
+from tidings.protocol.message_types import EventClass, MessageType
 
 
 class Rank(IntEnum):

@@ -12,7 +12,6 @@ from tidings.client.ending import Ending
 from tidings.client.options import LinkOptions
 from tidings.client.publisher import Publisher
 from tidings.client.state import State, Status
-from tidings.contract.commands import Accepted
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
     CommandRefused,
@@ -28,6 +27,7 @@ from tidings.producer.sending.queue import Entry
 from tidings.producer.spool.adoption import adopt_all, clear_away
 from tidings.producer.spool.folder import SpoolOptions
 from tidings.producer.spool.spool import Spool
+from tidings.protocol.messages import Accepted
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import OperationExists, OperationFenced
 from tidings.producer.sending.queue import Entry, Rank
+from tidings.protocol.message_types import MessageType
 
 _MOST = 2_000
 """Events of one operation that wait; of more, the oldest that are neither start nor end are dropped."""

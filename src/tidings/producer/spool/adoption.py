@@ -13,14 +13,14 @@ from msgspec import Raw, Struct
 from tidings.client.options import LinkOptions
 from tidings.client.publications import Draft
 from tidings.client.publisher import Publisher
-from tidings.contract.commands import Attached, CancelAnswer, CancelPush, Claim
 from tidings.contract.contract import Contract
-from tidings.contract.payloads import encode_payload
-from tidings.contract.vocabulary import MessageType
 from tidings.exceptions import CommandRefused, TidingsError
 from tidings.producer.spool.file import SpoolFile
 from tidings.producer.spool.folder import SpoolOptions, files_for, folders, sweep
 from tidings.producer.spool.format import Header, Kept
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim
+from tidings.protocol.payloads import encode_payload
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.client.publications import Draft
-from tidings.contract.payloads import OperationStartData
+from tidings.protocol.payloads import OperationStartData
 
 _FORMAT = 1
 SUFFIX = ".ndjson"

@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable
 
 from tidings.client.publications import Draft
-from tidings.contract.payloads import OperationStartData
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.spool.file import SpoolFile
 from tidings.producer.spool.folder import VARIABLE, SpoolOptions, folders, usable_folder
 from tidings.producer.spool.format import Header, Kept
+from tidings.protocol.payloads import OperationStartData
 
 _HINT = f"Name a folder that this program may write to in {VARIABLE}."
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tidings.contract.positions import Position
 from tidings.exceptions import LogError
 from tidings.log.base import Known, Record, Retention
+from tidings.protocol.positions import Position
 from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.harness import LogHarness
 

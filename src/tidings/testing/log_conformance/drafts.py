@@ -1,10 +1,10 @@
 """Drafts as a hub would stage them: each type with its channel, class and effect, one second after the other."""
 
-from tidings.contract.catalogue import BUILTIN
-from tidings.contract.envelope import Event
-from tidings.contract.timestamps import from_nanoseconds
-from tidings.contract.vocabulary import SlotEffect
+from tidings.contract.event_types import BUILTIN
 from tidings.log.base import Draft
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import SlotEffect
+from tidings.protocol.timestamps import from_nanoseconds
 
 NS = 1_000_000_000
 _TYPES = {str(event.type): event for event in BUILTIN if event.channel is not None}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tidings.contract.paths import Path, PathSet
-from tidings.contract.vocabulary import SlotEffect
 from tidings.log.base import Known, Log, Retention
+from tidings.protocol.message_types import SlotEffect
+from tidings.protocol.paths import Path, PathSet
 from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.harness import ALL, LogHarness
 

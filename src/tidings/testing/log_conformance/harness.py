@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import msgspec
 
-from tidings.contract.paths import Path, PathSet
-from tidings.contract.vocabulary import ChannelType
 from tidings.exceptions import LogError
 from tidings.log.base import Draft, Log, Page, Query, Record, Retention
+from tidings.protocol.message_types import ChannelType
+from tidings.protocol.paths import Path, PathSet
 
 ALL = PathSet.of([Path(channel) for channel in ChannelType])
 """Every path of the source contract."""

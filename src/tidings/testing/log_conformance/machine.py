@@ -13,9 +13,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tidings.contract.paths import Path, PathSet
-from tidings.contract.vocabulary import ChannelType, SlotEffect
 from tidings.log.base import Draft, Known, Log, Query, Record, Retention
+from tidings.protocol.message_types import ChannelType, SlotEffect
+from tidings.protocol.paths import Path, PathSet
 from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.harness import ALL, LogHarness
 from tidings.testing.log_conformance.model import LogModel, is_latest, slot_of

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from tidings.contract.envelope import Event
-from tidings.contract.vocabulary import EventClass, SlotEffect
 from tidings.log.base import Draft, Record, Retention
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.testing.log_conformance.drafts import NS
 
 Slot = tuple[str, str, str | None]

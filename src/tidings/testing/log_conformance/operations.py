@@ -2,8 +2,8 @@
 
 from msgspec import structs
 
-from tidings.contract.life import OperationState
 from tidings.log.base import Log, Retention
+from tidings.operations.lifecycle import OperationState
 from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.durability import WAYS, open_again
 from tidings.testing.log_conformance.harness import LogHarness

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tidings.contract.paths import Path, PathSet
 from tidings.log.base import Log, Query, Record, Retention
+from tidings.protocol.paths import Path, PathSet
 from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.harness import ALL, LogHarness
 

@@ -1,8 +1,8 @@
 """What retention promises: what may go, what may not, and that a reader is told."""
 
-from tidings.contract.paths import Path, PathSet
-from tidings.contract.vocabulary import SlotEffect
 from tidings.log.base import Query, Record, Retention
+from tidings.protocol.message_types import SlotEffect
+from tidings.protocol.paths import Path, PathSet
 from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.harness import ALL, LogHarness
 

@@ -1,0 +1,129 @@
+"""Shapes as the checks that an exported TypeScript file makes; `checks.ts` holds what they are made of."""
+
+import json
+from collections.abc import Mapping
+
+from tidings.contract.export import shapes
+from tidings.contract.export.model import Definition
+from tidings.contract.export.regex import ecmascript
+from tidings.contract.export.shapes import Bound, Shape
+from tidings.contract.export.typescript_text import WIDTH, literal
+
+_FORMATS = frozenset({"date-time", "date", "time", "partial-time", "uuid", "base64"})
+"""Those that `checks.ts` knows; texts of other formats are texts."""
+_SAFE = 2**53
+"""From here on, not every whole number is a JavaScript number."""
+
+
+class CheckWriter:
+    """Writes checks.
+
+    Args:
+        names: What the check of each definition is called.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def definition(self, definition: Definition) -> str:
+        """Return the check of a definition."""
+        head = f"const {self._names[definition.name]}: Check = "
+        return f"{head}{self.check(definition.shape, '', taken=len(head))};\n"
+
+    def check(self, shape: Shape, indent: str = "", *, taken: int = 0) -> str:
+        """Return the check of a shape.
+
+        Args:
+            shape: The shape.
+            indent: Of the line.
+            taken: Characters that the line has already.
+        """
+        match shape:
+            case shapes.Text():
+                return f"is.text({_options(_text(shape))})"
+            case shapes.Number():
+                return f"is.number({_options(_number(shape))})"
+            case shapes.Flag():
+                return "is.flag()"
+            case shapes.Nothing():
+                return "is.nothing()"
+            case shapes.Anything():
+                return "is.anything()"
+            case shapes.Choice(values):
+                return f"is.choice({', '.join(map(json.dumps, values))})"
+            case shapes.Named(name):
+                return f"is.later(() => {self._names[name]})"
+            case shapes.Either(options):
+                return f"is.either({', '.join(self.check(option, indent) for option in options)})"
+            case shapes.Array():
+                sizes = _options(_sizes(shape.shortest, shape.longest))
+                return f"is.array({', '.join(filter(None, (self.check(shape.items, indent), sizes)))})"
+            case shapes.Row():
+                items = ", ".join(self.check(item, indent) for item in shape.items)
+                return f"is.row([{items}], {shape.shortest}, {len(shape.items) if shape.closed else 'Infinity'})"
+            case shapes.Mapping():
+                return self._mapping(shape, indent)
+            case shapes.Structure():
+                return self._structure(shape, indent, taken)
+
+    def _mapping(self, shape: shapes.Mapping, indent: str) -> str:
+        parts = [self.check(shape.values, indent)]
+        sizes = _options(_sizes(shape.fewest, shape.most))
+        if shape.names is not None or sizes:
+            parts.append(self.check(shape.names or shapes.Text(), indent))
+        return f"is.map({', '.join([*parts, *filter(None, (sizes,))])})"
+
+    def _structure(self, shape: shapes.Structure, indent: str, taken: int) -> str:
+        required = [(field.name, self.check(field.shape, indent + "    ")) for field in shape.fields if field.required]
+        optional = [
+            (field.name, self.check(field.shape, indent + "    ")) for field in shape.fields if not field.required
+        ]
+        inner = indent + "  "
+        parts = [literal(required, inner, room=WIDTH - len(inner))]
+        if optional or shape.closed:
+            parts.append(literal(optional, inner, room=WIDTH - len(inner)))
+        if shape.closed:
+            parts.append("true")
+        line = f"is.object({', '.join(parts)})"
+        if "\n" not in line and taken + len(line) < WIDTH:
+            return line
+        return "is.object(\n" + "".join(f"{inner}{part},\n" for part in parts) + f"{indent})"
+
+
+def _options(facts: list[tuple[str, str]]) -> str:
+    return literal(facts, "", room=10 * WIDTH) if facts else ""
+
+
+def _text(text: shapes.Text) -> list[tuple[str, str]]:
+    facts = [
+        (name, str(value))
+        for name, value in (("shortest", text.shortest), ("longest", text.longest))
+        if value is not None
+    ]
+    pattern = None if text.pattern is None else ecmascript(text.pattern)
+    if pattern is not None:
+        facts.append(("pattern", f'new RegExp({json.dumps(pattern)}, "u")'))
+    if text.format in _FORMATS:
+        facts.append(("format", json.dumps(text.format)))
+    return facts
+
+
+def _number(number: shapes.Number) -> list[tuple[str, str]]:
+    bounds = (
+        ("least", number.least),
+        ("most", number.most),
+        ("above", number.above),
+        ("below", number.below),
+        ("multipleOf", number.multiple_of),
+    )
+    facts = [("whole", "true")] if number.whole else []
+    return facts + [(name, _bound(bound)) for name, bound in bounds if bound is not None]
+
+
+def _bound(bound: Bound) -> str:
+    # The nearest number that JavaScript has, which is what JSON.parse makes of the value, too.
+    return repr(float(bound)) if bound is not None and abs(bound) >= _SAFE else repr(bound)
+
+
+def _sizes(fewest: int | None, most: int | None) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in (("fewest", fewest), ("most", most)) if value is not None]

@@ -1,0 +1,1 @@
+"""What an operation is: its states, what may follow what, and its views. Pure."""

@@ -1,0 +1,207 @@
+"""The one table of codes: each error's code, HTTP status, close code and hint, and who comes back (CONTRACT §7).
+
+Ranges of close codes: 1000–1015 are RFC 6455's, 40xx ours and final, 41xx ours and worth coming back.
+"""
+
+from msgspec import Struct
+
+from tidings import exceptions
+from tidings.protocol.payloads import ErrorData
+
+
+class Code(Struct, frozen=True, kw_only=True):
+    """One row."""
+
+    code: str
+    exception: type[exceptions.TidingsError]
+    http: int
+    """HTTP status of the answer."""
+    close: int | None = None
+    """The close code, where the connection does not stay open."""
+    recoverable: bool = False
+    """Whether the same thing may succeed later, unchanged."""
+    hint: str
+
+    @property
+    def reconnect(self) -> bool | None:
+        """Whether a client comes back after it; None where the connection stays open."""
+        return None if self.close is None else reconnects(self.close)
+
+
+def _row(
+    exception: type[exceptions.TidingsError],
+    http: int,
+    hint: str,
+    *,
+    close: int | None = None,
+    recoverable: bool = False,
+) -> Code:
+    return Code(code=exception.code, exception=exception, http=http, close=close, recoverable=recoverable, hint=hint)
+
+
+CODES: dict[str, Code] = {
+    row.code: row
+    for row in (
+        # What was sent
+        _row(exceptions.ContractError, 400, "Compare the message with PROTOCOL.md."),
+        _row(exceptions.InvalidJSON, 400, "Send one JSON object per message."),
+        _row(
+            exceptions.InvalidUTF8,
+            400,
+            "Encode the whole message as UTF-8, also the members you add yourself.",
+            close=1007,
+        ),
+        _row(exceptions.TooDeep, 400, "Flatten the payload to at most 64 levels, or publish a link to it."),
+        _row(
+            exceptions.InvalidEnvelope,
+            400,
+            'Send an object like {"type": "operation:progress", "data": {...}}; `type` is required.',
+        ),
+        _row(exceptions.BinaryMessage, 415, "Send text frames; JSON is text.", close=1003),
+        _row(exceptions.InvalidTimestamp, 422, "Write RFC 3339 in UTC, or leave the timestamp out."),
+        _row(exceptions.InvalidTraceID, 422, "Use 1–128 printable ASCII characters, or leave the trace id out."),
+        _row(exceptions.InvalidEventID, 422, "Use 16–64 printable ASCII characters; a UUIDv7 is a good choice."),
+        _row(exceptions.UnknownType, 422, "Use a type of the contract; `tidings publish --list` shows them."),
+        _row(exceptions.NotPublishable, 403, "The hub writes these itself; publish an event of another type."),
+        _row(exceptions.InvalidPayload, 422, "Correct `data`; PROTOCOL.md §3 lists each type's fields."),
+        _row(exceptions.PayloadTooLarge, 413, "Store the data elsewhere and publish a link to it, such as `url`."),
+        _row(exceptions.InvalidKey, 422, "Use a key of 1–255 bytes of UTF-8 without control characters."),
+        _row(exceptions.UnknownChannel, 422, "Use `global`, `operations`, `data`, `system` or a declared channel."),
+        _row(exceptions.WrongChannel, 422, "Leave `channel` out: the event goes to its own."),
+        _row(exceptions.InvalidPath, 422, "A path is `channel`, `channel/key`, `channel/prefix*` or `*`."),
+        _row(exceptions.InvalidPosition, 422, "Use a position as the hub wrote it, or `snapshot`, `now` or `first`."),
+        _row(exceptions.InvalidCommand, 422, "Give every command an `id` of 1–64 characters and the data it needs."),
+        _row(exceptions.InvalidParameter, 400, "Correct the parameter; PROTOCOL.md §5 lists them."),
+        _row(exceptions.NotSupported, 501, "This hub does not serve that; `connection:established` says what it is."),
+        _row(exceptions.EventIDReused, 409, "Use a new event id for a new event."),
+        # An operation's life
+        _row(exceptions.OperationError, 409, "PROTOCOL.md §4 shows the life of an operation."),
+        _row(exceptions.OperationUnknown, 404, "`tidings operations` lists those there are."),
+        _row(exceptions.OperationExists, 409, "End it first, or begin one with another operation_id."),
+        _row(exceptions.OperationFinished, 409, "Begin the next attempt with `operation:start`."),
+        _row(exceptions.OperationFenced, 409, "Stop: this attempt is another's now, or over."),
+        _row(exceptions.OperationCancelled, 409, "Stop what you do, clean up, and let the exception pass."),
+        # A request
+        _row(exceptions.RequestError, 400, "Compare the request with /openapi.json."),
+        _row(exceptions.NotFound, 404, "The page at / lists what is where."),
+        _row(exceptions.MethodNotAllowed, 405, "The `Allow` header lists the methods there are."),
+        _row(exceptions.UnsupportedMediaType, 415, "Send `application/json`, or `application/x-ndjson`, as UTF-8."),
+        _row(exceptions.OriginRefused, 403, "Allow the page's origin: `tidings serve --allow-origin URL`."),
+        # The log
+        _row(exceptions.LogError, 503, "See the hub's log.", recoverable=True),
+        _row(exceptions.LogInUse, 503, "Stop the other hub, or give this one its own --data folder."),
+        _row(exceptions.LogForeign, 503, "Point --data at an empty folder, or at one a hub has used."),
+        _row(exceptions.LogCorrupt, 503, "Run `tidings log verify`, then `tidings log restore` from a backup."),
+        _row(exceptions.LogTooNew, 503, "Run the version of tidings that wrote it, or a newer one."),
+        _row(exceptions.LogReadOnly, 503, "Make the data folder writable for the hub's user, or use --memory."),
+        _row(exceptions.LogFull, 507, "Free disk space, or lower the retention; then publish again.", recoverable=True),
+        _row(exceptions.LogBusy, 503, "Wait for acknowledgements, then publish again.", recoverable=True),
+        _row(exceptions.LogUnavailable, 503, "Publish again; the hub's log says what failed.", recoverable=True),
+        # The hub
+        _row(exceptions.HubError, 503, "Try again.", recoverable=True),
+        _row(
+            exceptions.Draining,
+            503,
+            "Reconnect; another hub, or this one restarted, takes over.",
+            close=4100,
+            recoverable=True,
+        ),
+        _row(
+            exceptions.TooManyConnections,
+            503,
+            "Try again later, or raise --max-connections.",
+            close=1013,
+            recoverable=True,
+        ),
+        _row(
+            exceptions.InternalError,
+            500,
+            "Try again; if it stays, report it with the hub's log.",
+            close=1011,
+            recoverable=True,
+        ),
+        # Starting
+        _row(exceptions.ServeError, 500, "See the message."),
+        _row(exceptions.AddressInUse, 500, "Stop the other program, or choose another --port (0 picks a free one)."),
+        _row(exceptions.AddressUnavailable, 500, "Choose a --host of this machine and a --port this user may open."),
+        _row(exceptions.ConfigError, 500, "`tidings serve --show-config` prints every option and its source."),
+        _row(exceptions.InvalidContract, 500, "Declare the event as PROTOCOL.md §3 allows."),
+        _row(exceptions.MissingExtra, 500, "Install the extra."),
+        # Seen from a client
+        _row(exceptions.ClientError, 500, "See the message.", recoverable=True),
+        _row(
+            exceptions.HubUnreachable,
+            502,
+            "Start a hub with `tidings serve`, or correct the URL (TIDINGS_URL).",
+            recoverable=True,
+        ),
+        _row(
+            exceptions.HandshakeRefused, 502, "Check the URL's path (a hub listens on /ws); `tidings doctor` tests it."
+        ),
+        _row(exceptions.ConnectionLost, 502, "Reconnect.", recoverable=True),
+        _row(exceptions.HubClosed, 502, "The hub's reason says why."),
+        _row(exceptions.CommandRefused, 422, "The hub's message says why."),
+        _row(exceptions.NotAHub, 502, "Point the URL at a tidings hub; `tidings doctor` tests it."),
+        _row(
+            exceptions.PublishTimeout, 504, "Publish again with the same event_id: it is stored once.", recoverable=True
+        ),
+    )
+}
+
+
+class CloseCode(Struct, frozen=True, kw_only=True):
+    """One close code that the hub uses, and whether a client comes back after it."""
+
+    code: int
+    name: str
+    reconnect: bool
+
+
+CLOSE_CODES: dict[int, CloseCode] = {
+    row.code: row
+    for row in (
+        CloseCode(code=1000, name="normal", reconnect=False),
+        CloseCode(code=1001, name="going away", reconnect=True),
+        CloseCode(code=1002, name="protocol error", reconnect=False),
+        CloseCode(code=1003, name="text only", reconnect=False),
+        CloseCode(code=1007, name="not UTF-8", reconnect=False),
+        CloseCode(code=1008, name="policy violation", reconnect=False),
+        CloseCode(code=1009, name="message too big", reconnect=False),
+        CloseCode(code=1011, name="internal error", reconnect=True),
+        CloseCode(code=1013, name="try again later", reconnect=True),
+        CloseCode(code=4001, name="authentication failed", reconnect=False),
+        CloseCode(code=4003, name="forbidden", reconnect=False),
+        CloseCode(code=4029, name="abuse", reconnect=False),
+        CloseCode(code=4051, name="license expired", reconnect=False),
+        CloseCode(code=4100, name="draining", reconnect=True),
+        CloseCode(code=4101, name="epoch changed", reconnect=True),
+        CloseCode(code=4102, name="replaced", reconnect=True),
+    )
+}
+
+
+def reconnects(close_code: int) -> bool:
+    """Return whether a client comes back after `close_code`; unknown codes mean yes."""
+    row = CLOSE_CODES.get(close_code)
+    if row is not None:
+        return row.reconnect
+    if close_code in (1000, 1002, 1003) or 1007 <= close_code <= 1010:
+        return False
+    return not 4000 <= close_code <= 4099
+
+
+def row_of(error: exceptions.TidingsError) -> Code:
+    """Return the table's row for `error`."""
+    return CODES.get(error.code) or CODES["internal"]
+
+
+def error_data(error: exceptions.TidingsError) -> ErrorData:
+    """Return `error` as the contract's ErrorData; the hint is its own or the table's."""
+    row = row_of(error)
+    return ErrorData(
+        code=row.code,
+        message=error.message,
+        details=error.details or None,
+        recoverable=row.recoverable,
+        hint=error.hint or row.hint,
+    )

@@ -1,0 +1,298 @@
+"""The envelope: one JSON object a message (CONTRACT §1).
+
+Checks of a whole message before it is read: UTF-8, nesting, and JSON that every reader can read.
+
+Libraries accept bad UTF-8 in members they skip, and disagree on depth and on halves of surrogate pairs: one bad
+publisher must not disconnect every reader, so the hub checks all three itself (CONTRACT §1).
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from tidings.exceptions import (
+    InvalidEnvelope,
+    InvalidEventID,
+    InvalidJSON,
+    InvalidTraceID,
+    InvalidUTF8,
+    PayloadTooLarge,
+    TooDeep,
+)
+from tidings.protocol.message_types import ChannelType, EventClass, SlotEffect
+from tidings.protocol.payloads import Payload, encode_payload
+
+MAX_DATA_BYTES = 65_535
+"""Of `data`: "under 64 KB" (guideline 4)."""
+MAX_BODY_BYTES = 262_144
+"""Of one frame: room enough that an event which is too large can be told so."""
+MAX_DEPTH = 64
+"""Levels of arrays and objects, the envelope's own included."""
+
+# Between tokens these three are JSON white space; inside strings JSON forbids them raw. So wherever they stand in a
+# body that parsed, a space is the same value, and safe inside an SSE field or a line of NDJSON.
+_LINE_BREAKS = bytes.maketrans(b"\r\n\t", b"   ")
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+# A byte is looked for by its number, which is one memchr; looking for b"[" costs six times that.
+LF, CR, TAB, BRACKET, BACKSLASH, DELETE = b"\n\r\t[\\\x7f"
+
+FLAT_BYTES = 5 * MAX_DEPTH
+"""Of bodies without arrays, none up to this length is too deep: an object in an object costs five, `{"":` and `}`."""
+
+
+def check_body(body: bytes) -> None:
+    """Check `body` for what a JSON decoder lets through.
+
+    Raises:
+        PayloadTooLarge: It is longer than `MAX_BODY_BYTES`.
+        InvalidUTF8: It holds bytes that are not UTF-8.
+        TooDeep: It nests deeper than `MAX_DEPTH`.
+        InvalidJSON: A string in it holds half a surrogate pair.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise PayloadTooLarge(
+            f"$: the message is {len(body)} bytes; {MAX_BODY_BYTES} are allowed",
+            size=len(body),
+            limit=MAX_BODY_BYTES,
+            path="$",
+        )
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as cause:
+            raise InvalidUTF8(f"$: byte {cause.start} of the message is not UTF-8") from cause
+    if (len(body) > FLAT_BYTES or BRACKET in body) and _is_too_deep(body):
+        raise TooDeep(f"$: the message nests deeper than {MAX_DEPTH} levels")
+    if BACKSLASH in body and _has_lone_surrogate(body):
+        raise InvalidJSON("$: a string holds half a surrogate pair", hint="Escape both halves, or write UTF-8.")
+
+
+def _is_too_deep(body: bytes) -> bool:
+    # As many openers as levels at most: counting them answers for nearly all bodies without a look at strings.
+    return body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth(body) > MAX_DEPTH
+
+
+def _has_lone_surrogate(body: bytes) -> bool:
+    if not _SURROGATE.search(body):
+        return False
+    high_ends = -1
+    for escape in _ESCAPE.finditer(body):
+        digits = escape[1]
+        unit = int(digits, 16) if digits else 0
+        paired = high_ends == escape.start()
+        if 0xDC00 <= unit <= 0xDFFF:
+            if not paired:
+                return True
+            high_ends = -1
+        elif high_ends >= 0:
+            return True
+        elif 0xD800 <= unit <= 0xDBFF:
+            high_ends = escape.end()
+    return high_ends >= 0
+
+
+def depth(body: bytes) -> int:
+    """Return how many levels of arrays and objects `body` nests, strings left out. Takes time linear in its length."""
+    # With escaped backslashes gone, and then escaped quotes, each quote that is left begins or ends a string. (A
+    # pattern for a whole string would look again from every quote of one that never ends.)
+    outside = b"".join(body.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
+    level = deepest = 0
+    for bracket in outside.translate(None, _NOT_BRACKETS):
+        if bracket in b"[{":
+            level += 1
+            deepest = max(deepest, level)
+        else:
+            level -= 1
+    return deepest
+
+
+def single_line(data: bytes) -> bytes:
+    """Return the JSON text `data` with CR, LF and TAB between its tokens turned into spaces."""
+    return data.translate(_LINE_BREAKS) if LF in data or CR in data or TAB in data else data
+
+
+MAX_ID = 64
+"""Characters of a command's id."""
+MAX_TRACE_ID = 128
+"""Characters of a trace id."""
+_NULL = Raw(b"null")
+_EVENT_ID = re.compile(r"[!-~]{16,64}", re.ASCII)
+_AT_PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
+_NO_NUMBER = re.compile(rb"[:\[,\s-](?:NaN|Infinity)\b")
+
+
+class Envelope(Struct, frozen=True, gc=False):
+    """A message as it was read, nothing about its type checked yet. Unknown fields were ignored."""
+
+    type: str
+    timestamp: str | None = None
+    trace_id: str | None = None
+    data: Raw = _NULL
+    """The sender's own bytes."""
+    channel: str | None = None
+    id: str | None = None
+    """Labels a command for its reply; never stored."""
+    reply_to: str | None = None
+    position: str | None = None
+    event_id: str | None = None
+
+
+class PlainEnvelope(Envelope, frozen=True, gc=False):
+    """An envelope of a message that was ASCII, on one line, without escapes, and no longer than `data` may be.
+
+    So its strings are printable ASCII and its data is within the limit, and nobody needs to look again.
+    """
+
+
+class Event(Struct, frozen=True, gc=False):
+    """A checked event, ready for the log: what `Contract.read` makes of an envelope."""
+
+    type: str
+    timestamp: str
+    """Canonical (see `tidings.protocol.timestamps`)."""
+    trace_id: str
+    data: bytes
+    """JSON, on one line: the publisher's own, but for the members that the contract fills in."""
+    channel: str
+    key: str | None
+    event_class: EventClass
+    event_id: str | None = None
+    effect: SlotEffect = SlotEffect.REPLACE
+
+
+_decode = msgspec.json.Decoder(Envelope).decode
+_decode_plain = msgspec.json.Decoder(PlainEnvelope).decode
+
+
+def decode_envelope(body: bytes) -> Envelope:
+    """Return the envelope in `body`, which is one message of at most `MAX_BODY_BYTES` bytes.
+
+    Raises:
+        InvalidUTF8: It holds bytes that are not UTF-8.
+        TooDeep: It nests too deep.
+        InvalidJSON: It is not one JSON value.
+        InvalidEnvelope: It is not an object with the envelope's fields.
+        PayloadTooLarge: It is larger than any message may be.
+    """
+    try:
+        # Most messages: nothing in them that `check_body` looks for. Of raw control characters, JSON allows only DEL in
+        # strings. In place, not in a function: this is done once an event.
+        if (
+            (len(body) <= FLAT_BYTES or (len(body) <= MAX_DATA_BYTES and body.count(b"{") <= MAX_DEPTH))
+            and body.isascii()
+            and not (BRACKET in body or BACKSLASH in body or LF in body or CR in body or TAB in body or DELETE in body)
+        ):
+            return _decode_plain(body)
+        check_body(body)
+        return _decode(body)
+    except msgspec.ValidationError as cause:
+        message, path = fault(cause)
+        raise InvalidEnvelope(f"{path}: {message}", path=path) from cause
+    except msgspec.DecodeError as cause:
+        hint = "JSON has no NaN and no Infinity: leave the field out." if _NO_NUMBER.search(body) else ""
+        raise InvalidJSON(
+            f"$: this is not JSON: {str(cause).removeprefix('JSON is malformed: ')}", hint=hint
+        ) from cause
+
+
+def fault(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
+    """Return the sentence of a validation error and the JSON path it is about, below `root`."""
+    text = str(error)
+    match = _AT_PATH.search(text)
+    if match is None:
+        return text, root
+    return text[: match.start()], root + match["path"].removeprefix("$")
+
+
+def check_trace_id(trace_id: str) -> str:
+    """Return `trace_id` if it is 1–128 printable ASCII characters.
+
+    Raises:
+        InvalidTraceID: It is not.
+    """
+    if not (trace_id.isascii() and trace_id.isprintable() and 1 <= len(trace_id) <= MAX_TRACE_ID):
+        raise InvalidTraceID(f"$.trace_id: {trace_id[:64]!r} is not 1–{MAX_TRACE_ID} printable ASCII characters")
+    return trace_id
+
+
+def check_event_id(event_id: str) -> str:
+    """Return `event_id` if it is 16–64 printable ASCII characters.
+
+    Raises:
+        InvalidEventID: It is not.
+    """
+    if _EVENT_ID.fullmatch(event_id) is None:
+        raise InvalidEventID(f"$.event_id: {event_id[:64]!r} is not 16–64 printable ASCII characters")
+    return event_id
+
+
+def encode_event(event: Event) -> bytes:
+    """Return `event` as a plain connection reads it: the source contract's five fields, in its order."""
+    # Type, timestamp and channel are checked to hold nothing that JSON escapes; a trace id may. The text before the
+    # data is encoded at once: field by field takes twice the time.
+    trace_id = event.trace_id
+    if '"' in trace_id or "\\" in trace_id:
+        trace_id = quoted(trace_id)[1:-1].decode()
+    head = f'{{"type":"{event.type}","timestamp":"{event.timestamp}","trace_id":"{trace_id}","data":'
+    channel = event.channel
+    return head.encode() + event.data + (_TAILS[channel] if channel in _TAILS else _tail(channel))
+
+
+def encode_event_v1(event: Event, position: str) -> bytes:
+    """Return `event` as a `tidings.v1` connection reads it: with its position, and its event id where it has one."""
+    plain = encode_event(event)[:-1]
+    if event.event_id is None:
+        return b'%b,"position":"%b"}' % (plain, position.encode())
+    return b'%b,"position":"%b","event_id":%b}' % (plain, position.encode(), quoted(event.event_id))
+
+
+def _tail(channel: str) -> bytes:
+    return b',"channel":"%b"}' % channel.encode()
+
+
+_TAILS: dict[str, bytes] = {channel: _tail(channel) for channel in ChannelType}
+
+
+def quoted(text: str) -> bytes:
+    """Return printable ASCII `text` as a JSON string."""
+    if '"' in text or "\\" in text:
+        return msgspec.json.encode(text)
+    return b'"%b"' % text.encode()
+
+
+def encode_message(
+    type: str,
+    data: Any,
+    *,
+    timestamp: str,
+    trace_id: str,
+    id: str | None = None,
+    reply_to: str | None = None,
+    position: str | None = None,
+) -> bytes:
+    """Return a message that is no logged event: a command, a reply or a push.
+
+    Args:
+        type: Its name.
+        data: A payload, or anything else that msgspec encodes; None is `null`.
+        timestamp: Canonical.
+        trace_id: The command's own, or a new one.
+        id: A command's label.
+        reply_to: The id of the command this answers.
+        position: Where in the log the message belongs.
+    """
+    head = b'{"type":"%b","timestamp":"%b","trace_id":%b,"data":%b' % (
+        type.encode(),
+        timestamp.encode(),
+        quoted(trace_id),
+        encode_payload(data) if isinstance(data, Payload) else msgspec.json.encode(data),
+    )
+    for name, value in ((b"id", id), (b"reply_to", reply_to), (b"position", position)):
+        if value is not None:
+            head += b',"%b":%b' % (name, msgspec.json.encode(value))
+    return head + b"}"

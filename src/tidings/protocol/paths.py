@@ -1,0 +1,236 @@
+"""Paths: what a subscriber reads (CONTRACT §2).
+
+A path is a channel (``operations``), one key of it (``operations/op-42``: everything after the first ``/``, verbatim),
+a prefix of keys (``operations/acme.*``), or ``*``, everything one may read. ``global`` is part of every set of paths.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+
+from tidings.exceptions import InvalidKey, InvalidPath, UnknownChannel
+from tidings.protocol.message_types import ChannelType
+
+MAX_KEY_BYTES = 255
+NO_CHANNELS = "none"
+"""``?channels=none``: a connection that only publishes."""
+_CONTROLS = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+
+
+def check_key(key: str) -> str:
+    """Return `key` if it is 1–255 bytes of UTF-8 without control characters.
+
+    Raises:
+        InvalidKey: It is not.
+    """
+    if key.isascii():
+        size = len(key)
+        clean = key.isprintable()
+    else:
+        try:
+            size = len(key.encode())
+        except UnicodeEncodeError as cause:
+            raise InvalidKey("the key holds half a surrogate pair") from cause
+        clean = _CONTROLS.isdisjoint(key)
+    if not 1 <= size <= MAX_KEY_BYTES:
+        raise InvalidKey(f"the key is {size} bytes long; 1–{MAX_KEY_BYTES} are allowed")
+    if not clean:
+        raise InvalidKey("the key holds control characters")
+    return key
+
+
+class Path(Struct, frozen=True, order=True):
+    """One path of a channel; ``*`` is spelled out as one path per channel."""
+
+    channel: str
+    key: str | None = None
+    """One key, or a prefix of keys where `prefix` is true; None is the whole channel."""
+    prefix: bool = False
+
+    def __str__(self) -> str:
+        if self.key is None:
+            return self.channel
+        return f"{self.channel}/{self.key}{'*' if self.prefix else ''}"
+
+    def matches(self, channel: str, key: str | None) -> bool:
+        """Return whether an event of `channel` and `key` is on this path."""
+        if channel != self.channel:
+            return False
+        if self.key is None:
+            return True
+        if key is None:
+            return False
+        return key.startswith(self.key) if self.prefix else key == self.key
+
+    def covers(self, other: "Path") -> bool:
+        """Return whether every event on `other` is on this path too."""
+        if self.channel != other.channel:
+            return False
+        if self.key is None or self == other:
+            return True
+        return self.prefix and other.key is not None and other.key.startswith(self.key)
+
+
+def parse_path(text: str, channels: Iterable[str]) -> tuple[Path, ...]:
+    """Return the paths that `text` names; several only for ``*``.
+
+    Args:
+        text: A path as the wire has it.
+        channels: All channels of the contract.
+
+    Raises:
+        InvalidPath: It is empty, or its key is no key.
+        UnknownChannel: The contract has no such channel.
+    """
+    known = tuple(channels)
+    if text == "*":
+        return tuple(Path(channel) for channel in known)
+    channel, slash, key = text.partition("/")
+    if not channel:
+        raise InvalidPath(f"path {text[:80]!r} names no channel")
+    if channel not in known:
+        raise UnknownChannel(
+            f"there is no channel {channel[:80]!r}", hint=f"The channels are {', '.join(known)}; `*` is all of them."
+        )
+    if not slash:
+        return (Path(channel),)
+    prefix = key.endswith("*")
+    bare = key[:-1] if prefix else key
+    if prefix and not bare:
+        return (Path(channel),)
+    try:
+        check_key(bare)
+    except InvalidKey as cause:
+        raise InvalidPath(f"path {text[:80]!r}: {cause}") from cause
+    return (Path(channel, bare, prefix),)
+
+
+class PathSet(Struct, frozen=True):
+    """A set of paths in one canonical form: sorted, and none covered by another; equal sets are equal values."""
+
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, paths: Iterable[Path], *, with_global: bool = True) -> "PathSet":
+        """Return the canonical set of `paths`; `global` is added to any that reads something."""
+        wanted = set(paths)
+        if wanted and with_global:
+            wanted.add(Path(ChannelType.GLOBAL))
+        kept: list[Path] = []
+        for path in sorted(wanted, key=lambda path: (path.channel, path.key or "", not path.prefix)):
+            # What a path covers comes right behind it, and nothing else in between.
+            if not kept or not kept[-1].covers(path):
+                kept.append(path)
+        return cls(tuple(kept))
+
+    def __bool__(self) -> bool:
+        return bool(self.paths)
+
+    def __or__(self, other: "PathSet") -> "PathSet":
+        return PathSet.of((*self.paths, *other.paths))
+
+    def without(self, removed: "PathSet") -> "PathSet":
+        """Return the paths that are not exactly in `removed`; `global` stays while anything does."""
+        everyone = Path(ChannelType.GLOBAL)
+        gone = set(removed.paths)
+        left = [path for path in self.paths if path == everyone or path not in gone]
+        if left == [everyone] and gone:
+            return PathSet(())
+        return PathSet.of(left)
+
+    def matches(self, channel: str, key: str | None) -> bool:
+        """Return whether an event of `channel` and `key` is on one of the paths."""
+        return any(path.matches(channel, key) for path in self.paths)
+
+    def matcher(self) -> Callable[[str, str | None], bool]:
+        """Return what `matches` does as a function, for many events: it costs the same for one path and a thousand."""
+        whole = {path.channel for path in self.paths if path.key is None}
+        exact = {(path.channel, path.key) for path in self.paths if not path.prefix}
+        by_channel: defaultdict[str, list[str]] = defaultdict(list)
+        for path in self.paths:
+            if path.prefix and path.key is not None:
+                by_channel[path.channel].append(path.key)
+        prefixes = {channel: tuple(keys) for channel, keys in by_channel.items()}
+
+        def matches(channel: str, key: str | None) -> bool:
+            if channel in whole:
+                return True
+            if key is None:
+                return False
+            return (channel, key) in exact or key.startswith(prefixes.get(channel, ()))
+
+        return matches
+
+    def covers(self, path: Path) -> bool:
+        """Return whether every event on `path` is on one of these."""
+        return any(own.covers(path) for own in self.paths)
+
+    def names(self) -> list[str]:
+        """Return the paths as the wire writes them."""
+        return [str(path) for path in self.paths]
+
+    def by_channel(self) -> Mapping[str, tuple[Path, ...]]:
+        """Return the paths of each channel."""
+        grouped: dict[str, tuple[Path, ...]] = {}
+        for path in self.paths:
+            grouped[path.channel] = (*grouped.get(path.channel, ()), path)
+        return grouped
+
+
+NOTHING = PathSet(())
+
+
+def parse_paths(texts: Iterable[str], channels: Iterable[str]) -> PathSet:
+    """Return the set of paths that `texts` name.
+
+    Raises:
+        InvalidPath: One of them is no path.
+        UnknownChannel: One names a channel that the contract does not have.
+    """
+    known = tuple(channels)
+    return PathSet.of(path for text in texts for path in parse_path(text, known))
+
+
+def check_paths(texts: Iterable[str]) -> None:
+    """Check that `texts` can be paths, whatever channels there are: those of a hub one asks it for.
+
+    Raises:
+        InvalidPath: One of them is no path.
+    """
+    for text in texts:
+        parse_path(text, (text.partition("/")[0],))
+
+
+def parse_query(pairs: Iterable[tuple[str, str]], channels: Iterable[str]) -> PathSet:
+    """Return the set of paths that a URL's query names.
+
+    Args:
+        pairs: The query's names and values, not yet percent-decoded. ``channel`` may come again and again and is exact;
+            ``channels`` splits on commas; neither means ``*``; ``channels=none`` reads nothing.
+        channels: All channels of the contract.
+
+    Raises:
+        InvalidPath: One of them is no path, or not UTF-8.
+        UnknownChannel: One names a channel that the contract does not have.
+    """
+    texts: list[str] = []
+    named = False
+    for name, value in pairs:
+        if name == "channel":
+            named = True
+            texts.append(_decoded(value))
+        elif name == "channels":
+            named = True
+            if value != NO_CHANNELS:
+                # Of commas alone comes the empty path, which is refused: it must not read nothing in silence.
+                texts.extend([_decoded(part) for part in value.split(",") if part] or [""])
+    return parse_paths(texts if named else ["*"], channels)
+
+
+def _decoded(value: str) -> str:
+    try:
+        return unquote_to_bytes(value).decode()
+    except UnicodeDecodeError as cause:
+        raise InvalidPath(f"path {value[:80]!r} is not percent-encoded UTF-8") from cause

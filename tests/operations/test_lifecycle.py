@@ -1,0 +1,212 @@
+"""The life of an operation: the table, attempts, and who may write."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.contract.receipts import message, read
+
+from tidings.exceptions import OperationError, OperationExists, OperationFenced, OperationFinished
+from tidings.operations.lifecycle import ASKS, ENDS, LIVE, TABLE, Ask, Life, OperationState, ask_of, diagram, moved
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import MessageType
+
+QUEUED, RUNNING, COMPLETE = OperationState.QUEUED, OperationState.RUNNING, OperationState.COMPLETE
+FIELDS: dict[str, dict[str, Any]] = {
+    "start": {},
+    "progress": {"progress": 1},
+    "log": {"message": "m"},
+    "complete": {},
+    "failed": {"code": "c", "message": "m", "recoverable": False},
+    "cancelled": {},
+}
+
+
+def event(action: str, **data: Any) -> Event:
+    return read(
+        message(f"operation:{action}", json.dumps({"operation_id": "op", **FIELDS[action], **data}), trace_id='"t"')
+    )
+
+
+def life_in(state: OperationState, attempt: int = 1, **more: Any) -> Life:
+    return Life(attempt=attempt, state=state, trace_id="t", **more)
+
+
+def after(life: Life | None, *events: Event, **more: Any) -> Life | None:
+    for each in events:
+        life = moved("op", life, each, **more)
+    return life
+
+
+def code_of(life: Life | None, what: Event, **more: Any) -> type[OperationError]:
+    with pytest.raises(OperationError) as caught:
+        moved("op", life, what, **more)
+    assert caught.value.operation_id == "op"
+    assert caught.value.attempt == (0 if life is None else life.attempt)
+    return type(caught.value)
+
+
+def test_the_table_says_what_happens_in_every_case() -> None:
+    assert set(TABLE) == {None, *OperationState}
+    for row in TABLE.values():
+        assert set(row) == set(Ask)
+
+
+def test_an_end_is_final_whatever_is_asked_but_a_beginning() -> None:
+    for state in OperationState:
+        if state in LIVE:
+            continue
+        for ask, move in TABLE[state].items():
+            assert (move is OperationFinished) is (ask not in (Ask.START, Ask.QUEUE))
+
+
+def test_every_type_of_the_table_is_an_event_and_every_operation_event_a_publisher_may_write_is_in_it() -> None:
+    own = {str(type) for type in MessageType if type.startswith("operation:")}
+    assert own - {MessageType.OPERATION_ESTIMATE, MessageType.OPERATION_ERROR} == set(ASKS)
+    assert {ask_of(event(action))[0] for action in FIELDS} == set(Ask) - {Ask.QUEUE}
+    assert ask_of(event("start", queued=True, attempt=3)) == (Ask.QUEUE, 3)
+
+
+@pytest.mark.parametrize(
+    ("actions", "state"),
+    [
+        (["start"], RUNNING),
+        (["progress"], RUNNING),
+        (["start", "progress", "log", "complete"], COMPLETE),
+        (["failed"], OperationState.FAILED),
+        (["start", "cancelled"], OperationState.CANCELLED),
+    ],
+)
+def test_a_life(actions: list[str], state: OperationState) -> None:
+    life = after(None, *map(event, actions))
+    assert life == life_in(state)
+
+
+def test_a_log_line_begins_nothing() -> None:
+    assert moved("op", None, event("log")) is None
+
+
+def test_what_changes_nothing_returns_the_same_life() -> None:
+    running = after(None, event("start"))
+    assert moved("op", running, event("progress")) is running
+    assert moved("op", running, event("log")) is running
+    assert moved("op", running, event("start", name="n")) is running
+
+
+def test_a_queued_operation_is_begun_by_a_start_or_by_progress_and_not_by_a_log_line() -> None:
+    queued = after(None, event("start", queued=True))
+    assert queued == life_in(QUEUED)
+    assert moved("op", queued, event("log")) is queued
+    for action in ("start", "progress"):
+        assert moved("op", queued, event(action)) == life_in(RUNNING)
+    assert code_of(life_in(RUNNING), event("start", queued=True)) is OperationExists
+
+
+def test_a_start_after_the_end_opens_the_next_attempt() -> None:
+    ended = after(None, event("start"), event("failed"))
+    assert moved("op", ended, event("start")) == life_in(RUNNING, 2)
+    assert moved("op", ended, event("start", queued=True)) == life_in(QUEUED, 2)
+    assert moved("op", ended, event("start", attempt=2)) == life_in(RUNNING, 2)
+    assert moved("op", ended, event("start", attempt=7)) == life_in(RUNNING, 7)
+    assert code_of(ended, event("start", attempt=1)) is OperationFinished
+
+
+@pytest.mark.parametrize("action", ["progress", "log", *ENDS])
+def test_nothing_comes_after_the_end(action: str) -> None:
+    for state in ENDS.values():
+        assert code_of(life_in(state), event(action)) is OperationFinished
+        assert code_of(life_in(state), event(action, attempt=1)) is OperationFinished
+
+
+@pytest.mark.parametrize("action", ["start", *(action for action in FIELDS if action != "start")])
+def test_what_is_of_an_older_attempt_is_fenced(action: str) -> None:
+    for state in OperationState:
+        assert code_of(life_in(state, 2), event(action, attempt=1)) is OperationFenced
+
+
+def test_a_later_attempt_waits_for_the_end_of_the_present_one() -> None:
+    assert code_of(life_in(RUNNING), event("start", attempt=2)) is OperationExists
+    assert code_of(life_in(RUNNING), event("progress", attempt=2)) is OperationFenced
+    assert moved("op", life_in(COMPLETE), event("progress", attempt=2)) == life_in(RUNNING, 2)
+    assert moved("op", life_in(COMPLETE), event("failed", attempt=2)) == life_in(OperationState.FAILED, 2)
+    ended = life_in(COMPLETE)
+    assert moved("op", ended, event("log", attempt=2)) is ended
+
+
+def test_an_attempt_of_zero_is_none_named() -> None:
+    assert after(None, event("start", attempt=0), event("complete", attempt=0)) == life_in(COMPLETE)
+
+
+def test_only_its_holder_writes_to_what_runs() -> None:
+    held = after(None, event("start"), producer_id="a", lease_s=30.0)
+    assert held == life_in(RUNNING, producer_id="a", lease_s=30.0)
+    for stranger in ("", "b"):
+        assert code_of(held, event("start"), producer_id=stranger) is OperationExists
+        assert code_of(held, event("start", queued=True), producer_id=stranger) is OperationExists
+        for action in ("progress", "log", *ENDS):
+            assert code_of(held, event(action), producer_id=stranger) is OperationFenced
+    assert after(held, event("progress"), producer_id="a") is held
+    ended = after(held, event("complete"), producer_id="a")
+    assert after(ended, event("start"), producer_id="b", lease_s=5.0) == life_in(
+        RUNNING, 2, producer_id="b", lease_s=5.0
+    )
+
+
+def test_whoever_begins_what_was_queued_holds_it() -> None:
+    queued = after(None, event("start", queued=True), producer_id="web", lease_s=30.0)
+    begun = after(queued, event("start"), producer_id="worker", lease_s=5.0)
+    assert begun == life_in(RUNNING, producer_id="worker", lease_s=5.0)
+    assert after(queued, event("cancelled")) == life_in(OperationState.CANCELLED, producer_id="web", lease_s=30.0)
+
+
+def test_the_hub_itself_ends_what_anyone_holds() -> None:
+    held = life_in(RUNNING, producer_id="a", lease_s=30.0)
+    failed = after(held, event("failed", attempt=1), by_hub=True)
+    assert failed is not None
+    assert failed.state is OperationState.FAILED
+    assert code_of(failed, event("failed"), by_hub=True) is OperationFinished
+
+
+def test_whoever_writes_to_what_nobody_holds_holds_it_if_they_have_said_who_they_are() -> None:
+    assert after(life_in(RUNNING), event("progress"), producer_id="a", lease_s=3.0) == life_in(
+        RUNNING, producer_id="a", lease_s=3.0
+    )
+
+
+ACTIONS = st.tuples(
+    st.sampled_from(sorted(FIELDS)),
+    st.sampled_from([None, None, 1, 2, 3]),
+    st.sampled_from(["", "a", "b"]),
+    st.booleans(),
+)
+
+
+@given(st.lists(ACTIONS, max_size=40))
+def test_each_attempt_has_exactly_one_end_at_most(actions: list[tuple[str, int | None, str, bool]]) -> None:
+    life: Life | None = None
+    ends: list[int] = []
+    attempts: list[int] = []
+    for action, attempt, producer_id, queued in actions:
+        said: dict[str, Any] = {} if attempt is None else {"attempt": attempt}
+        if action == "start" and queued:
+            said["queued"] = True
+        try:
+            life = moved("op", life, event(action, **said), producer_id=producer_id, lease_s=1.0)
+        except OperationError:
+            continue
+        if life is not None:
+            attempts.append(life.attempt)
+            if f"operation:{action}" in ASKS and ASKS[f"operation:{action}"] in ENDS:
+                assert not life.live
+                ends.append(life.attempt)
+    assert len(ends) == len(set(ends))
+    assert attempts == sorted(attempts)
+
+
+def test_the_diagram_has_an_arrow_for_every_move_that_leads_elsewhere() -> None:
+    arrows = [line.split(":")[0].strip() for line in diagram().splitlines()[1:]]
+    assert len(arrows) == len(set(arrows))
+    assert {"[*] --> running", "queued --> running", "running --> failed", "complete --> queued"} <= set(arrows)
+    assert "running --> running" not in arrows

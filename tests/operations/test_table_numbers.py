@@ -1,0 +1,52 @@
+"""Operations by number, beside a sorted list that does the same the slow way."""
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from tidings.operations.lifecycle import Life, OperationState
+from tidings.operations.status import OperationStatus
+from tidings.operations.table import ByNumber
+
+LIFE = Life(1, OperationState.RUNNING, "trace")
+
+
+def operation(number: int) -> OperationStatus:
+    return OperationStatus(operation_id=f"op-{number}", life=LIFE, number=number)
+
+
+def paged(table: ByNumber, limit: int) -> list[int]:
+    numbers: list[int] = []
+    while page := table.before(numbers[-1] if numbers else None, limit):
+        numbers += [status.number for status in page]
+    return numbers
+
+
+@given(st.lists(st.integers(1, 200), unique=True), st.data(), st.integers(1, 20))
+def test_pages_hold_each_once_the_newest_first(numbers: list[int], data: st.DataObject, limit: int) -> None:
+    table, known = ByNumber(), {number: operation(number) for number in numbers}
+    for status in known.values():
+        table.add(status)
+    gone = data.draw(st.sets(st.sampled_from(numbers))) if numbers else set()
+    for number in gone:
+        table.discard(known[number])
+    assert paged(table, limit) == sorted(set(numbers) - gone, reverse=True)
+
+
+def test_what_comes_while_somebody_pages_is_not_on_later_pages() -> None:
+    table = ByNumber()
+    for number in (1, 2, 3):
+        table.add(operation(number))
+    assert [status.number for status in table.before(None, 1)] == [3]
+    table.add(operation(4))
+    assert [status.number for status in table.before(3, 9)] == [2, 1]
+
+
+def test_the_forgotten_leave_nothing_behind() -> None:
+    table = ByNumber()
+    for number in range(1, 10_001):
+        status = operation(number)
+        table.add(status)
+        if number > 10:
+            table.discard(status)
+    assert paged(table, 100) == list(range(10, 0, -1))
+    assert len(table._numbers) < 1_100

@@ -1,0 +1,166 @@
+import msgspec
+import pytest
+
+from tidings.operations.lifecycle import Life, OperationState, moved
+from tidings.operations.status import OperationStatus, begun
+from tidings.operations.views import (
+    LogLineView,
+    OperationDetail,
+    OperationSummary,
+    UsualView,
+    detail_of,
+    steps_of,
+    summary_of,
+)
+from tidings.protocol.envelope import Event
+from tidings.protocol.message_types import EventClass, SlotEffect
+from tidings.protocol.payloads import OperationEstimateData
+from tidings.protocol.timestamps import nanoseconds
+
+NOON = "2025-07-30T12:00:00Z"
+
+
+def told(*events: tuple[str, str]) -> OperationStatus:
+    """Return the operation of which these are the events: the type's action, and the data's members."""
+    status: OperationStatus | None = None
+    life: Life | None = None
+    for second, (action, members) in enumerate(events):
+        data = f'{{"operation_id":"op"{"," if members else ""}{members}}}'.encode()
+        event = Event(
+            type=f"operation:{action}",
+            timestamp=f"2025-07-30T12:00:{second:02}Z",
+            trace_id="t",
+            data=data,
+            channel="operations",
+            key="op",
+            event_class=EventClass.DURABLE,
+            effect=SlotEffect.REPLACE,
+            event_id=None,
+        )
+        life = moved("op", life, event)
+        assert life is not None
+        if status is None:
+            status = begun("op", event, nanoseconds(event.timestamp), life)
+        else:
+            status.note(event, nanoseconds(event.timestamp), life)
+    assert status is not None
+    return status
+
+
+# Summaries.
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    written = msgspec.json.encode(summary_of(told(("start", ""))))
+    assert msgspec.json.decode(written) == {
+        "operation_id": "op",
+        "name": "",
+        "state": "running",
+        "attempt": 1,
+        "trace_id": "t",
+        "started_at": NOON,
+        "heard_at": NOON,
+        "presence": "unknown",
+    }
+    assert msgspec.json.decode(written, type=OperationSummary).state is OperationState.RUNNING
+
+
+def test_an_ended_operation_has_no_presence_no_estimate_and_a_duration() -> None:
+    estimate = OperationEstimateData(operation_id="op", rate=2.0, remaining_s=5.0, stalled=True)
+    running = told(("start", '"name":"n"'), ("progress", '"progress":10'))
+    shown = summary_of(running, presence="away", estimate=estimate)
+    assert (shown.presence, shown.stalled, shown.estimate and shown.estimate.rate) == ("away", True, 2.0)
+    ended = told(("start", '"name":"n"'), ("progress", '"progress":10'), ("complete", '"message":"done"'))
+    shown = summary_of(ended, presence="away", estimate=estimate)
+    assert (shown.presence, shown.stalled, shown.estimate) == (None, None, None)
+    assert (shown.progress, shown.duration_s, shown.message, shown.ended_at) == (
+        100.0,
+        2.0,
+        "done",
+        "2025-07-30T12:00:02Z",
+    )
+
+
+def test_progress_is_its_childrens_only_where_it_reports_none_itself() -> None:
+    silent = told(("start", ""), ("progress", '"progress":0,"indeterminate":true'))
+    assert summary_of(silent).indeterminate
+    shown = summary_of(silent, of_children=25.0)
+    assert (shown.progress, shown.progress_of, shown.indeterminate) == (25.0, "children", False)
+    speaking = summary_of(told(("progress", '"progress":40')), of_children=25.0)
+    assert (speaking.progress, speaking.progress_of) == (40.0, None)
+
+
+# Details.
+
+
+def test_a_detail_is_a_summary_and_more_and_any_client_reads_it() -> None:
+    status = told(("start", '"name":"n","steps":["a"]'), ("failed", '"code":"c","message":"m","recoverable":false'))
+    usual = UsualView(runs=3, failed=1, median_duration_s=2.0, last_success_at=NOON)
+    line = LogLineView(at=NOON, level="info", message="hello")
+    detail = detail_of(status, log=[line], children=[summary_of(told(("start", "")))], usual=usual)
+    read = msgspec.json.decode(msgspec.json.encode(detail), type=OperationDetail)
+    assert read == detail
+    assert read.error is not None
+    assert read.error.code == "c"
+    assert [(moment.at, moment.state) for moment in read.timeline] == [
+        (NOON, OperationState.RUNNING),
+        ("2025-07-30T12:00:01Z", OperationState.FAILED),
+    ]
+    assert msgspec.json.decode(msgspec.json.encode(summary_of(status))).items() <= (
+        msgspec.json.decode(msgspec.json.encode(detail)).items()
+    )
+
+
+def test_empty_lists_of_a_detail_are_written() -> None:
+    written = msgspec.json.decode(msgspec.json.encode(detail_of(told(("start", "")))))
+    assert (written["steps"], written["log"], written["children"]) == ([], [], [])
+
+
+# Steps.
+
+
+@pytest.mark.parametrize(
+    ("events", "steps"),
+    [
+        ([("start", "")], []),
+        ([("start", '"steps":["a","b"]')], ["a waiting", "b waiting"]),
+        (
+            [("start", '"steps":["a","b","c"]'), ("progress", '"progress":1,"current_step":"a"')],
+            ["a running", "b waiting", "c waiting"],
+        ),
+        (
+            [("progress", '"progress":1,"current_step":"a"'), ("progress", '"progress":2,"current_step":"b"')],
+            ["a done", "b running"],
+        ),
+        # What was passed over stays where it was planned; what was not planned stands where it came.
+        (
+            [
+                ("start", '"steps":["a","b","c","d"]'),
+                ("progress", '"progress":1,"current_step":"a"'),
+                ("progress", '"progress":2,"current_step":"x"'),
+                ("progress", '"progress":3,"current_step":"c"'),
+            ],
+            ["a done", "x done", "b waiting", "c running", "d waiting"],
+        ),
+        (
+            [
+                ("start", '"steps":["a","b"]'),
+                ("progress", '"progress":1,"current_step":"a"'),
+                ("failed", '"code":"c","message":"m","recoverable":true'),
+            ],
+            ["a stopped", "b waiting"],
+        ),
+        ([("progress", '"progress":1,"current_step":"a"'), ("cancelled", "")], ["a stopped"]),
+        ([("progress", '"progress":1,"current_step":"a"'), ("complete", "")], ["a done"]),
+    ],
+)
+def test_steps_are_those_reached_and_those_planned(events: list[tuple[str, str]], steps: list[str]) -> None:
+    assert [f"{step.name} {step.state}" for step in steps_of(told(*events))] == steps
+
+
+def test_what_no_encoder_can_hold_is_not_kept() -> None:
+    huge = "123456789012345678901234567890"
+    status = told(("start", f'"metadata":{{"n":{huge}}}'), ("complete", f'"result":[{huge}]'))
+    assert (status.metadata, status.result, status.state) == (None, None, OperationState.COMPLETE)
+    msgspec.msgpack.encode(status)
+    msgspec.json.encode(detail_of(status))

@@ -1,0 +1,79 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from tidings.contract.event_types import BUILTIN
+from tidings.protocol import messages
+from tidings.protocol.messages import (
+    COMMANDS,
+    HUB_MESSAGES,
+    LATER_COMMANDS,
+    Accepted,
+    Nothing,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+)
+from tidings.protocol.payloads import Payload, encode_payload
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("channel:subscribe", {"channels": ["data"]}, Subscribe(channels=["data"], since="snapshot")),
+        ("channel:subscribe", {"channels": ["data", "*"], "since": ""}, Subscribe(channels=["data", "*"], since="")),
+        ("channel:unsubscribe", {"channels": ["data"]}, Unsubscribe(channels=["data"])),
+        ("connection:ping", None, Nothing()),
+        ("connection:ping", {"unknown": 1}, Nothing()),
+    ],
+)
+def test_the_data_of_commands(name: str, data: Any, expected: Payload) -> None:
+    assert COMMANDS[name].decode(json.dumps(data).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "fault"),
+    [
+        ("channel:subscribe", None, "missing required field `channels`"),
+        ("channel:subscribe", {"channels": []}, "length >= 1 - at `$.channels`"),
+        ("channel:subscribe", {"channels": ["a"] * 1001}, "length <= 1000 - at `$.channels`"),
+        ("channel:subscribe", {"channels": "data"}, "Expected `array`, got `str` - at `$.channels`"),
+        ("channel:subscribe", {"channels": ["data"], "since": 5}, "Expected `str`, got `int` - at `$.since`"),
+        ("channel:unsubscribe", {"channels": [1]}, "Expected `str`, got `int` - at `$.channels[0]`"),
+        ("connection:ping", [], "Expected `object`, got `array`"),
+    ],
+)
+def test_data_that_does_not_fit_names_the_member(name: str, data: Any, fault: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        COMMANDS[name].decode(json.dumps(data).encode())
+    assert fault in str(caught.value)
+
+
+def test_commands_replies_and_events_share_no_name() -> None:
+    publishable = {event.type for event in BUILTIN if event.publishable}
+    groups = [set(COMMANDS), set(LATER_COMMANDS), set(HUB_MESSAGES), publishable]
+    assert sum(map(len, groups)) == len(set().union(*groups))
+
+
+def test_every_direct_event_is_one_of_the_hub_s_messages() -> None:
+    assert {event.type for event in BUILTIN if event.channel is None} <= HUB_MESSAGES
+
+
+def test_a_duplicate_is_told_and_a_new_event_says_nothing_of_it() -> None:
+    assert encode_payload(Accepted(position="abc:1")) == b'{"position":"abc:1"}'
+    assert encode_payload(Accepted(position="abc:1", attempt=2, duplicate=True)) == (
+        b'{"position":"abc:1","attempt":2,"duplicate":true}'
+    )
+
+
+@pytest.mark.parametrize(
+    "reply", [Subscribed(channels=[], position="abc:1", outcome="live"), messages.Live(channels=[], position="abc:1")]
+)
+def test_no_channels_are_written_as_an_empty_list(reply: Payload) -> None:
+    assert json.loads(encode_payload(reply))["channels"] == []
+
+
+def test_the_subprotocol_has_its_name() -> None:
+    assert messages.SUBPROTOCOL == "tidings.v1"

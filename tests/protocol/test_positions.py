@@ -1,0 +1,68 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidings.exceptions import InvalidPosition
+from tidings.protocol.codes import error_data
+from tidings.protocol.positions import FIRST, NOW, SNAPSHOT, Position, parse_position, parse_since
+
+positions = st.builds(
+    Position, st.from_regex(re.compile(r"[a-z0-9]{1,32}", re.ASCII), fullmatch=True), st.integers(0, 2**63 - 1)
+)
+
+
+@given(positions)
+def test_a_position_reads_back_from_its_text(position: Position) -> None:
+    text = str(position)
+    assert parse_position(text) == position
+    assert parse_since(text) == position
+    assert re.fullmatch(r"[a-z0-9:._-]{1,64}", text)
+
+
+@given(st.text(max_size=70))
+def test_a_text_that_is_read_is_the_position_s_own(text: str) -> None:
+    try:
+        position = parse_position(text)
+    except InvalidPosition:
+        return
+    assert str(position) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":1",
+        "abc",
+        "abc:",
+        "abc:-1",
+        "abc:+1",
+        "abc:01",
+        "abc:1 ",
+        "abc:1\n",
+        "ABC:1",
+        "abc:1:2",
+        "abc:1.5",
+        "abc:٣",
+        "a" * 33 + ":1",
+        "abc:9223372036854775808",
+        "abc:99999999999999999999",
+    ],
+)
+def test_refuses_what_no_log_writes(text: str) -> None:
+    with pytest.raises(InvalidPosition) as caught:
+        parse_position(text)
+    assert "`snapshot`, `now` or `first`" in (error_data(caught.value).hint or "")
+
+
+@pytest.mark.parametrize(("text", "since"), [("snapshot", SNAPSHOT), ("now", NOW), ("first", FIRST), ("", FIRST)])
+def test_since_knows_three_words_and_the_empty_one(text: str, since: str) -> None:
+    assert parse_since(text) == since
+
+
+@pytest.mark.parametrize("text", ["Snapshot", "latest", "0", "now "])
+def test_since_refuses_other_words(text: str) -> None:
+    with pytest.raises(InvalidPosition):
+        parse_since(text)

@@ -1,0 +1,66 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidings.protocol.raw_json import with_first_member, with_progress_members
+
+NAMES = ["operation_id", "progress", "current_step", "total_steps", "message", "note", "cur\u00e9"]
+values = st.one_of(
+    st.integers(),
+    st.sampled_from(["", "current_step", "total_steps", '"current_step":', "é"]),
+    st.lists(st.sampled_from(NAMES), max_size=2),
+    st.dictionaries(st.sampled_from(NAMES), st.integers(), max_size=2),
+)
+objects = st.dictionaries(st.sampled_from(NAMES), values, min_size=1)
+styles = st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")])
+
+
+@given(objects, styles, st.booleans())
+def test_progress_has_both_members_afterwards_and_its_own_bytes_before_them(
+    members: dict[str, Any], style: tuple[str, str], ascii_only: bool
+) -> None:
+    data = json.dumps(members, separators=style, ensure_ascii=ascii_only).encode()
+    completed = with_progress_members(data)
+    assert json.loads(completed) == {"current_step": "", "total_steps": 0} | members
+    assert completed.startswith(data[:-1])
+    assert (completed is data) is ({"current_step", "total_steps"} <= members.keys())
+
+
+@pytest.mark.parametrize(
+    ("data", "completed"),
+    [
+        (b'{"progress":1}', b'{"progress":1,"current_step":"","total_steps":0}'),
+        (b'{"progress":1 }', b'{"progress":1,"current_step":"","total_steps":0}'),
+        (b'{"total_steps":0,"progress":1}', b'{"total_steps":0,"progress":1,"current_step":""}'),
+        (rb'{"current\u005fstep":"a","progress":1}', rb'{"current\u005fstep":"a","progress":1,"total_steps":0}'),
+        (
+            b'{"progress":1,"message":"current_step","note":"total_steps"}',
+            b'{"progress":1,"message":"current_step","note":"total_steps","current_step":"","total_steps":0}',
+        ),
+        (
+            b'{"progress":1,"note":{"current_step":"","total_steps":0}}',
+            b'{"progress":1,"note":{"current_step":"","total_steps":0},"current_step":"","total_steps":0}',
+        ),
+    ],
+)
+def test_only_what_is_missing_is_added_at_the_end(data: bytes, completed: bytes) -> None:
+    assert with_progress_members(data) == completed
+
+
+@given(objects, styles)
+def test_the_first_member_comes_first_and_once(members: dict[str, Any], style: tuple[str, str]) -> None:
+    members["code"] = "x"
+    named = with_first_member(json.dumps(members, separators=style).encode(), "operation_id", 'a"é')
+    pairs = json.loads(named, object_pairs_hook=list)
+    assert pairs[0] == ("operation_id", 'a"é')
+    assert [name for name, _ in pairs].count("operation_id") == 1
+    assert json.loads(named) == members | {"operation_id": 'a"é'}
+
+
+def test_the_bytes_after_the_first_member_are_the_publisher_s() -> None:
+    assert with_first_member(b'{ "code":"\\u0078", "n":1.0}', "operation_id", "a") == (
+        b'{"operation_id":"a", "code":"\\u0078", "n":1.0}'
+    )

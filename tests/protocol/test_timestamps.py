@@ -1,0 +1,205 @@
+import re
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.contract.receipts import CONTRACT, STAMPED, FixedReceipt
+
+from tidings.exceptions import InvalidTimestamp, TidingsError
+from tidings.protocol.envelope import Envelope, PlainEnvelope
+from tidings.protocol.payloads import DataUpdateData, encode_payload
+from tidings.protocol.timestamps import LONGEST, ZERO, canonical, from_nanoseconds, known_seconds, nanoseconds
+
+EPOCH = datetime(1970, 1, 1)
+CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?Z", re.ASCII)
+SECOND_NS = 1_000_000_000
+
+moments = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59)).map(
+    lambda moment: moment.replace(microsecond=0)
+)
+fractions = st.text("0123456789", max_size=9)
+offsets = st.one_of(st.just(None), st.integers(-23 * 60 - 59, 23 * 60 + 59))
+
+
+def written(moment: datetime, fraction: str, offset: int | None, letters: str = "TZ") -> str:
+    zone = letters[1] if offset is None else f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}:{abs(offset) % 60:02}"
+    return f"{moment.isoformat().replace('T', letters[0])}{'.' + fraction if fraction else ''}{zone}"
+
+
+@given(moments, fractions, offsets, st.sampled_from(["TZ", "tz", "Tz", "tZ"]))
+def test_any_rfc_3339_is_read_to_the_nanosecond(
+    moment: datetime, fraction: str, offset: int | None, letters: str
+) -> None:
+    text = written(moment, fraction, offset, letters)
+    since = moment - EPOCH - timedelta(minutes=offset or 0)
+    unix_ns = (since.days * 86_400 + since.seconds) * SECOND_NS + int(fraction.ljust(9, "0"))
+    if not datetime.min - EPOCH <= since <= datetime.max - EPOCH:
+        with pytest.raises(InvalidTimestamp):
+            canonical(text)
+        return
+    assert CANONICAL.fullmatch(canonical(text))
+    assert nanoseconds(text) == unix_ns
+    assert from_nanoseconds(unix_ns) == canonical(text)
+    assert canonical(canonical(text)) == canonical(text)
+
+
+@given(moments, fractions, moments, fractions)
+def test_canonical_texts_of_one_length_sort_by_time(first: datetime, one: str, second: datetime, other: str) -> None:
+    texts = [canonical(written(first, one, None)), canonical(written(second, other, None))]
+    if len(texts[0]) == len(texts[1]):
+        assert sorted(texts) == sorted(texts, key=nanoseconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2025-07-30T12:00:00Z", "2025-07-30T12:00:00Z"),
+        ("2025-07-30T12:00:00.123456789Z", "2025-07-30T12:00:00.123456789Z"),
+        ("2025-07-30T12:00:00.120000000Z", "2025-07-30T12:00:00.12Z"),
+        ("2025-07-30T12:00:00.000Z", "2025-07-30T12:00:00Z"),
+        ("2025-07-30t12:00:00.5z", "2025-07-30T12:00:00.5Z"),
+        ("2025-07-30T15:00:00.5+03:00", "2025-07-30T12:00:00.5Z"),
+        ("2025-07-30T12:00:00-00:00", "2025-07-30T12:00:00Z"),
+        ("2024-02-29T23:30:00-01:00", "2024-03-01T00:30:00Z"),
+        ("0001-01-01T00:00:00Z", ZERO),
+        ("0001-01-01T05:30:00+05:30", ZERO),
+        ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999999Z"),
+        ("9999-12-31T22:59:59-01:00", "9999-12-31T23:59:59Z"),
+        # A leap second is the second after it, as POSIX clocks count.
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+        ("2016-12-31T23:59:60.25Z", "2017-01-01T00:00:00.25Z"),
+        ("2017-01-01T08:59:60.250+09:00", "2017-01-01T00:00:00.25Z"),
+    ],
+)
+def test_canonical_form(text: str, expected: str) -> None:
+    assert canonical(text) == expected
+
+
+NOT_RFC_3339 = [
+    "",
+    "now",
+    "2025-07-30",
+    "2025-07-30T12:00Z",
+    "2025-07-30T12:00:00",
+    "2025-07-30 12:00:00Z",
+    "20250730T120000Z",
+    "2025-W31-3T12:00:00Z",
+    "2025-07-30T12:00:00.Z",
+    "2025-07-30T12:00:00,5Z",
+    "2025-07-30T12:00:00.1234567891Z",
+    "2025-07-30T12:00:00+0300",
+    "2025-07-30T12:00:00+24:00",
+    "2025-07-30T12:00:00+03:60",
+    "2025-07-30T12:00:00.5ZZ",
+    " 2025-07-30T12:00:00Z",
+    "2025-07-30T12:00:00Z\n",
+    "2025-02-30T12:00:00Z",
+    "2025-13-01T12:00:00Z",
+    "2025-07-30T24:00:00Z",
+    "2025-07-30T24:00:00.5Z",
+    "2025-07-30T12:60:00Z",
+    "2025-07-30T12:00:61Z",
+    "2025-07-30T12:00:60Z",
+    "2016-12-31T23:58:60.5Z",
+    "2016-12-31T23:59:60+01:00",
+    "9999-12-31T23:59:60Z",
+    "0000-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+00:01",
+    "9999-12-31T23:59:59-00:01",
+    "２０２５-07-30T12:00:00Z",
+    "2025-07-30T12:00:00.٥Z",
+]
+
+
+@pytest.mark.parametrize("text", NOT_RFC_3339)
+def test_refuses_what_is_no_moment(text: str) -> None:
+    with pytest.raises(InvalidTimestamp) as caught:
+        canonical(text)
+    assert caught.value.path == "$.timestamp"
+    assert "leave it out" in caught.value.hint
+
+
+def test_a_refusal_quotes_no_more_than_64_characters() -> None:
+    with pytest.raises(InvalidTimestamp) as caught:
+        canonical("9" * 10_000)
+    assert len(str(caught.value)) < 100
+
+
+def test_nanoseconds_out_of_range_are_refused() -> None:
+    with pytest.raises(OverflowError):
+        from_nanoseconds(253_402_300_800 * SECOND_NS)
+
+
+def test_early_years_keep_their_four_digits() -> None:
+    assert from_nanoseconds(nanoseconds("0001-01-01T00:00:00.000000001Z")) == "0001-01-01T00:00:00.000000001Z"
+
+
+def test_the_longest_has_nine_digits() -> None:
+    assert len(from_nanoseconds(123_456_789)) == LONGEST
+
+
+def test_the_memo_of_seconds_stays_small() -> None:
+    for second in range(1_000):
+        canonical(from_nanoseconds(second * SECOND_NS))
+    assert 0 < len(known_seconds) <= 256
+    assert all(len(text) == 19 for text in known_seconds)
+
+
+def mutations(text: str) -> st.SearchStrategy[str]:
+    places = st.integers(0, len(text))
+    pieces = st.sampled_from(
+        [*"0123456789", "-", ":", "T", "t", "Z", "z", ".", ",", "+", " ", "W", "", "24", "60", "é"]
+    )
+    return st.tuples(places, st.integers(0, 2), pieces).map(
+        lambda cut: text[: cut[0]] + cut[2] + text[cut[0] + cut[1] :]
+    )
+
+
+texts = st.tuples(st.one_of(moments, st.just(datetime(2000, 1, 1))), fractions, offsets).map(
+    lambda parts: written(*parts)
+)
+
+
+def outcome(timestamp: str, envelope_type: type[Envelope]) -> str:
+    envelope = envelope_type(type="data:update", timestamp=timestamp, trace_id="t", data=DATA)
+    try:
+        return CONTRACT.read(envelope, FixedReceipt()).timestamp
+    except TidingsError as error:
+        return error.code
+
+
+DATA = Envelope.__struct_defaults__[2]
+
+
+@given(st.one_of(texts, texts.flatmap(mutations), texts.flatmap(mutations).flatmap(mutations)))
+@example("2025-07-30T24:00:00.5Z")
+@example("2025-07-30T12:00:00")
+@example("2025-07-30T12:00:00.Z")
+@example("2025-07-30T12:00:00:Z")
+@example("2025-07-30T12:00:00:5Z")
+@example("2025-07-30T12:00:00.5")
+@example("2025-07-30T12:00:00.5z")
+@example("2025-07-30T12:00:00.123456:Z")
+@example('2025-07-30T12:00:00.123456"Z')
+@example("2025-07-30T12:00:00.٥Z")
+@example("2025-07-30T12:00:00.²Z")
+@example("2025-07-30T00:00:00.5Z")
+@example("2025-02-29T00:00:00.5Z")
+@example("2025-07-30T12:00:00.50Z")
+@example("2025-07-30T12:00:00.1234567891Z")
+@example("2016-12-31T23:59:60.5Z")
+def test_reading_an_event_gives_the_canonical_form_of_any_text(text: str) -> None:
+    canonical("2025-07-30T12:00:00Z")  # so that texts of this second are compared with the memo
+    canonical("2000-01-01T00:00:00Z")
+    try:
+        expected = STAMPED if text == "" or canonical(text) == ZERO else canonical(text)
+    except InvalidTimestamp as error:
+        expected = error.code
+    assert outcome(text, Envelope) == expected
+    assert outcome(text, PlainEnvelope) == expected
+
+
+def test_the_data_of_these_events_is_empty() -> None:
+    assert bytes(DATA) == b"null"
+    assert encode_payload(DataUpdateData()) == b"{}"
