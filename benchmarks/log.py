@@ -20,7 +20,7 @@ from pathlib import Path as FilePath
 
 from tidings.exceptions import LogError
 from tidings.log.base import Draft, Page, Query, Retention
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import NOTHING, Path, PathSet

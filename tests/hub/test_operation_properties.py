@@ -13,7 +13,7 @@ from tidings.exceptions import LogUnavailable
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Record, Retention
 from tidings.log.memory import MemoryLog
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.log import SqliteLog
 from tidings.operations.lifecycle import ASKS, ENDS
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog

@@ -26,7 +26,7 @@ from tidings.hub.config import HubConfig
 from tidings.hub.subscriber import State
 from tidings.log.base import Log, Page, Query, Record, Retention, Tail
 from tidings.log.memory import MemoryLog
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import parse_paths
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog

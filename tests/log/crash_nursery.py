@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-import tidings.log.checkpoint
-import tidings.log.fold
+import tidings.log.sqlite.checkpointer
+import tidings.log.sqlite.saved_index
 from tidings.exceptions import LogError
 from tidings.log.base import Retention
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.message_types import SlotEffect
 from tidings.testing.log_conformance.drafts import DraftMaker
 
@@ -90,9 +90,9 @@ class Writer:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    tidings.log.checkpoint._EVERY_S = 0.005
-    tidings.log.checkpoint._WAL_BYTES = tidings.log.checkpoint._LEAST_WAL_BYTES = 100_000
-    tidings.log.fold._PIECE = 20
+    tidings.log.sqlite.checkpointer._EVERY_S = 0.005
+    tidings.log.sqlite.checkpointer._WAL_BYTES = tidings.log.sqlite.checkpointer._LEAST_WAL_BYTES = 100_000
+    tidings.log.sqlite.saved_index._PIECE = 20
     for _ in sys.stdin:
         child = os.fork()
         if not child:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidings.log.base import Log, Retention
-from tidings.log.fold import SAVE_EVERY
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.log import SqliteLog
+from tidings.log.sqlite.saved_index import SAVE_EVERY
 from tidings.testing.log_conformance import LogHarness
 
 _PATIENCE_S = 10.0

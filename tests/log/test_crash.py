@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from tests.log.crash_nursery import RETENTION
 
-from tidings.log.files import verify
-from tidings.log.schema import FILE, connect_to_read
+from tidings.log.sqlite.backup import verify
+from tidings.log.sqlite.database import FILE, connect_to_read
 
 pytestmark = pytest.mark.alone
 

@@ -12,7 +12,7 @@ from tests.server.hub_server import HubServer
 from tests.server.operation_events import cancelled, complete, failed, progress, start
 
 from tidings.log.base import Retention
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.log import SqliteLog
 from tidings.server.app import HubApp
 from tidings.server.operations_figures import MOST_NAMES, Histogram
 

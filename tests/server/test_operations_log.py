@@ -14,7 +14,7 @@ from tests.server.operation_events import Post, complete, line, progress, start
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Query, ReadDone, Retention, Scheduler
 from tidings.log.memory import MemoryLog
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.log import SqliteLog
 from tidings.server.app import HubApp
 from tidings.server.operations_log import newest_lines
 from tidings.testing.faulty_log import FaultyLog

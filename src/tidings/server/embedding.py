@@ -11,7 +11,7 @@ from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Scheduler
 from tidings.log.memory import MemoryLog
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.log import SqliteLog
 from tidings.server.app import HubApp
 
 

@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from tidings.cli.contract.sources import STDIN, is_url
 from tidings.exceptions import ConfigError
-from tidings.log.history import stored_envelopes
-from tidings.log.schema import FILE
+from tidings.log.sqlite.database import FILE
+from tidings.log.sqlite.inspect import stored_envelopes
 from tidings.protocol.envelope import MAX_BODY_BYTES, Envelope
 
 _SQLITE = b"SQLite format 3\x00"

@@ -28,9 +28,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say what a log holds; a hub may be using it."""
     from tidings.cli.log import report
-    from tidings.log import files
+    from tidings.log.sqlite import backup
 
-    found = files.info(_folder(data, config))
+    found = backup.info(_folder(data, config))
     typer.echo(report.as_json(found) + "\n" if as_json else report.as_text(found), nl=False)
 
 
@@ -45,9 +45,9 @@ def verify(
 ) -> None:
     """Check that a log, or a copy of one, is whole; exit with 1 if it is not."""
     from tidings.cli.log import report
-    from tidings.log import files
+    from tidings.log.sqlite import backup
 
-    found = files.verify(_folder(data, config) if path is None else path)
+    found = backup.verify(_folder(data, config) if path is None else path)
     if as_json:
         typer.echo(report.as_json(found))
         if found.faults:
@@ -71,9 +71,9 @@ def backup(
 ) -> None:
     """Copy a log to a file; a hub may be using it."""
     from tidings.cli.log import report
-    from tidings.log import files
+    from tidings.log.sqlite import backup
 
-    made = files.backup(_folder(data, config), target)
+    made = backup.backup(_folder(data, config), target)
     typer.echo(report.as_json(made) + "\n" if as_json else report.as_text(made), nl=False)
 
 
@@ -86,9 +86,9 @@ def restore(
 ) -> None:
     """Make a data folder of a copy; it must be empty, or not be there yet."""
     from tidings.cli.log import report
-    from tidings.log import files
+    from tidings.log.sqlite import backup
 
-    restored = files.restore(source, _folder(data, config))
+    restored = backup.restore(source, _folder(data, config))
     typer.echo(report.as_json(restored) + "\n" if as_json else report.as_text(restored), nl=False)
 
 

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from tidings.cli.units import describe_size, ordinal
-from tidings.log.files import Backup, LogInfo, Restored
-from tidings.log.verification import Verification
+from tidings.log.sqlite.backup import Backup, LogInfo, Restored
+from tidings.log.sqlite.inspect import Verification
 
 Record = LogInfo | Verification | Backup | Restored
 

@@ -19,7 +19,7 @@ from tidings.contract.loading import load_contract
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
 from tidings.server.listening import listen

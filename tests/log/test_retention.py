@@ -5,10 +5,10 @@ from hypothesis import given
 from tests.log.test_newest import Writer, newest
 
 from tidings.log.base import Record, Retention
-from tidings.log.floors import Floors
-from tidings.log.memory_rows import Blocks, MemoryRows
+from tidings.log.memory import Blocks, MemoryRows
 from tidings.log.newest import Newest
-from tidings.log.sweeps import Sweeps
+from tidings.log.retention import Sweeps
+from tidings.log.trim_marks import Floors
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import Path, PathSet
 

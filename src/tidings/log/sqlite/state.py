@@ -8,12 +8,12 @@ from pathlib import Path
 from tidings.exceptions import LogError
 from tidings.log.base import Draft, Known, Retention
 from tidings.log.epochs import Epoch, Epochs
-from tidings.log.floors import Floors
-from tidings.log.fold import SAVE_EVERY, Fold
-from tidings.log.schema import INSERT, misfit, open_database, row_of
-from tidings.log.sqlite_operations import SavedOperations
-from tidings.log.sqlite_rows import SqliteRows
-from tidings.log.sweeps import Sweeps
+from tidings.log.retention import Sweeps
+from tidings.log.sqlite.database import INSERT, misfit, open_database, row_of
+from tidings.log.sqlite.queries import SqliteRows
+from tidings.log.sqlite.saved_index import SAVE_EVERY, Fold
+from tidings.log.sqlite.saved_operations import SavedOperations
+from tidings.log.trim_marks import Floors
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MOST_RELEASES = 100

@@ -9,10 +9,10 @@ from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.contract.contract import Contract
 from tidings.exceptions import LogCorrupt, LogForeign
-from tidings.log import history
-from tidings.log.files import backup, restore
-from tidings.log.history import stored_envelopes
-from tidings.log.schema import FILE
+from tidings.log.sqlite import inspect
+from tidings.log.sqlite.backup import backup, restore
+from tidings.log.sqlite.database import FILE
+from tidings.log.sqlite.inspect import stored_envelopes
 from tidings.testing.log_conformance.drafts import DraftMaker
 
 make = DraftMaker()
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 def test_every_event_comes_once_in_order_with_its_position(
     sqlite: SqliteHarness, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "_PAGE", 7)
+    monkeypatch.setattr(inspect, "_PAGE", 7)
     log = sqlite.open_at(folder)
     for number in range(20):
         sqlite.append(log, make("data:update", f"key-{number}"), make("operation:progress", "op"))
@@ -43,7 +43,7 @@ def test_every_event_comes_once_in_order_with_its_position(
 def test_what_is_appended_meanwhile_comes_too(
     sqlite: SqliteHarness, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "_PAGE", 1)
+    monkeypatch.setattr(inspect, "_PAGE", 1)
     log = sqlite.open_at(folder)
     sqlite.append(log, make("data:update", "a"), make("data:update", "b"))
     reading = stored_envelopes(folder)

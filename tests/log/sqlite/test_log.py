@@ -9,8 +9,8 @@ from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogBusy, LogError, LogUnavailable
 from tidings.log.base import Page, Query, Record, Retention
-from tidings.log.schema import FILE, connect
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.database import FILE, connect
+from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import NOTHING, Path, PathSet
 from tidings.testing.log_conformance import DurableLogConformance, LogHarness
 from tidings.testing.log_conformance.drafts import DraftMaker
@@ -32,7 +32,7 @@ class TestSqliteLog(DurableLogConformance):
 def test_a_log_whose_fold_is_saved_all_the_time_agrees_with_its_model(
     sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidings.log.fold._PIECE", 2)
+    monkeypatch.setattr("tidings.log.sqlite.saved_index._PIECE", 2)
     sqlite.save_every = 5
     check_against_model(sqlite, settings(max_examples=40, stateful_step_count=30, deadline=None))
 
@@ -86,7 +86,7 @@ class TestWhileAnotherHoldsTheFile:
     def test_it_is_given_up_after_a_while(
         self, sqlite: SqliteHarness, folder: FilePath, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tidings.log.sqlite._GIVE_UP_S", 0.05)
+        monkeypatch.setattr("tidings.log.sqlite.log._GIVE_UP_S", 0.05)
         log = sqlite.open_at(folder)
         with closing(connect(folder / FILE, busy_ms=0)) as other:
             other.execute("BEGIN IMMEDIATE")

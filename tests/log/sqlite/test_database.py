@@ -11,8 +11,8 @@ from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogReadOnly, LogTooNew
 from tidings.log.base import Retention
-from tidings.log.files import info, verify
-from tidings.log.schema import APPLICATION_ID, FILE, SCHEMA_VERSION
+from tidings.log.sqlite.backup import info, verify
+from tidings.log.sqlite.database import APPLICATION_ID, FILE, SCHEMA_VERSION
 from tidings.protocol.codes import error_data
 from tidings.testing.log_conformance.drafts import DraftMaker
 

@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from tidings.log.floors import Floors
+from tidings.log.trim_marks import Floors
 from tidings.protocol.paths import Path, PathSet
 
 
@@ -62,7 +62,7 @@ def test_a_key_that_is_forgotten_counts_for_its_channel() -> None:
 
 
 def test_many_thinned_keys_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidings.log.floors._MOST_KEYS", 10)
+    monkeypatch.setattr("tidings.log.trim_marks._MOST_KEYS", 10)
     floors, into = Floors(), dict[tuple[str, str], int]()
     for number in range(1, 101):
         floors.thin("operations", f"key-{number}", number)

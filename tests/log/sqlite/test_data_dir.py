@@ -7,12 +7,12 @@ import pytest
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogInUse
-from tidings.log.folder import DataFolder, holder
+from tidings.log.sqlite.data_dir import DataFolder, holder
 
 HOLD = """
 import sys
 from pathlib import Path
-from tidings.log.folder import DataFolder
+from tidings.log.sqlite.data_dir import DataFolder
 folder = DataFolder(Path(sys.argv[1]), ballast_bytes=0)
 print("held", flush=True)
 sys.stdin.read()

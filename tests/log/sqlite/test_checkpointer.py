@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tests.log.sqlite_harness import SqliteHarness, wait_until
 
-from tidings.log import checkpoint
-from tidings.log.checkpoint import Checkpointer, connect_to_checkpoint
-from tidings.log.folder import DataFolder
-from tidings.log.schema import FILE, connect_to_read
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite import checkpointer
+from tidings.log.sqlite.checkpointer import Checkpointer, connect_to_checkpoint
+from tidings.log.sqlite.data_dir import DataFolder
+from tidings.log.sqlite.database import FILE, connect_to_read
+from tidings.log.sqlite.log import SqliteLog
 from tidings.testing.clock import ManualClock
 from tidings.testing.log_conformance.drafts import DraftMaker
 
@@ -43,8 +43,8 @@ class Bench:
 
 @pytest.fixture
 def bench(sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(checkpoint, "_WAL_BYTES", 300_000)
-    monkeypatch.setattr(checkpoint, "_LEAST_WAL_BYTES", 300_000)
+    monkeypatch.setattr(checkpointer, "_WAL_BYTES", 300_000)
+    monkeypatch.setattr(checkpointer, "_LEAST_WAL_BYTES", 300_000)
     bench = Bench(sqlite, tmp_path / "data")
     yield bench
     bench.connection.close()
@@ -92,7 +92,7 @@ def test_a_short_one_is_copied_when_it_has_waited_long(bench: Bench) -> None:
 
 
 def test_on_a_disk_with_little_room_it_is_kept_shorter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_LEAST_WAL_BYTES", 10_000)
+    monkeypatch.setattr(checkpointer, "_LEAST_WAL_BYTES", 10_000)
     bench.append(20)
     bench.round()
     assert bench.checkpointer.checkpoints == 0
@@ -140,7 +140,7 @@ def test_retention_waits_for_a_checkpoint_without_a_word(bench: Bench) -> None:
 def test_a_checkpoint_that_fails_is_told_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_EVERY_S", 0.001)
+    monkeypatch.setattr(checkpointer, "_EVERY_S", 0.001)
     folder = DataFolder(tmp_path / "data", ballast_bytes=0)
     rounds = threading.Semaphore(0)
 
@@ -164,7 +164,7 @@ def test_a_checkpoint_that_fails_is_told_once_and_tried_again(
 def test_a_thread_that_cannot_even_connect_ends_when_it_is_told_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_EVERY_S", 0.001)
+    monkeypatch.setattr(checkpointer, "_EVERY_S", 0.001)
     folder = DataFolder(tmp_path / "data", ballast_bytes=0)
     thread = Checkpointer(tmp_path / "gone" / FILE, folder)
     thread.start()

@@ -10,7 +10,7 @@ from itertools import islice
 import msgspec
 
 from tidings.log.newest import Newest
-from tidings.log.schema import COLUMNS, record_of
+from tidings.log.sqlite.database import COLUMNS, record_of
 from tidings.operations.lifecycle import ASKS
 from tidings.operations.run_history import NameHistory
 from tidings.operations.status import OperationStatus

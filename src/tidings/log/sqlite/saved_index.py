@@ -15,8 +15,8 @@ import msgspec
 
 from tidings.log.base import Retention
 from tidings.log.newest import Newest
-from tidings.log.schema import EFFECTS, SqlRow
-from tidings.log.sweeps import Counts, Sweeps
+from tidings.log.retention import Counts, Sweeps
+from tidings.log.sqlite.database import EFFECTS, SqlRow
 
 SAVE_EVERY = 200_000
 """Reading so many rows when the log is opened takes half a second."""

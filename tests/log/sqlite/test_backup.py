@@ -13,9 +13,9 @@ from tests.log.sqlite_harness import SqliteHarness, new_epoch
 
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogFull, LogInUse, LogReadOnly
 from tidings.log.base import Retention
-from tidings.log.files import backup, info, restore, verify
-from tidings.log.schema import APPLICATION_ID, FILE, SCHEMA_VERSION
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.backup import backup, info, restore, verify
+from tidings.log.sqlite.database import APPLICATION_ID, FILE, SCHEMA_VERSION
+from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.positions import Position, parse_position
 from tidings.testing.log_conformance.drafts import DraftMaker
@@ -156,8 +156,8 @@ class TestBackup:
         self, sqlite: SqliteHarness, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The copy holds the write-ahead log for as long as it takes; checkpoints give way to it, appends need not."""
-        monkeypatch.setattr("tidings.log.checkpoint._EVERY_S", 0.01)
-        monkeypatch.setattr("tidings.log.checkpoint._WAL_BYTES", 1 << 20)
+        monkeypatch.setattr("tidings.log.sqlite.checkpointer._EVERY_S", 0.01)
+        monkeypatch.setattr("tidings.log.sqlite.checkpointer._WAL_BYTES", 1 << 20)
         log = sqlite.open_at(folder)
         for _ in range(20):
             sqlite.append(log, *(make("data:update", data=b"1" * 2_000) for _ in range(500)))

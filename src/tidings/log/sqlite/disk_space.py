@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from tidings.exceptions import LogError, LogFull
-from tidings.log.folder import DataFolder
+from tidings.log.sqlite.data_dir import DataFolder
 
 _NO_ROOM = 1 << 18
 """Bytes: where fewer are free, a write that failed for another reason failed for this one. SQLite's index of the

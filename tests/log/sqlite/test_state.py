@@ -7,8 +7,8 @@ import pytest
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.log.base import Retention
-from tidings.log.files import verify
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.backup import verify
+from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import Path as EventPath
 from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
@@ -22,7 +22,7 @@ Reboot = Callable[[], None]
 def reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reboot:
     """Have a boot id of our own, that changes with each call."""
     boot_id = tmp_path / "boot_id"
-    monkeypatch.setattr("tidings.log.opening._BOOT_ID", boot_id)
+    monkeypatch.setattr("tidings.log.sqlite.state._BOOT_ID", boot_id)
     starts = 0
 
     def reboot() -> None:
@@ -88,7 +88,7 @@ def test_the_same_stop_is_counted_once(sqlite: SqliteHarness, reboot: Reboot) ->
 def test_where_no_boot_can_be_told_from_another_each_crash_begins_an_epoch(
     sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidings.log.opening._BOOT_ID", tmp_path / "there-is-none")
+    monkeypatch.setattr("tidings.log.sqlite.state._BOOT_ID", tmp_path / "there-is-none")
     log = written(sqlite)
     again = sqlite.crash(log, KEPT)
     assert again.epoch != log.epoch

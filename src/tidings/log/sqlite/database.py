@@ -65,8 +65,8 @@ INSERT INTO meta VALUES ('head', 0), ('durable_floor', 0), ('latest_floor', 0), 
     ('boot', ''), ('checkpoints', 0);
 """
 # In `meta`: `head` and the counters belong together, and are of the last step of retention; greater offsets are counted
-# when the log is opened. `folded_to`, `generation` and `thinned`: see `tidings.log.fold`. `clean`: the log was
-# closed. `boot`: on which start of the machine it was opened.
+# when the log is opened. `folded_to`, `generation` and `thinned`: see `tidings.log.sqlite.saved_index`.
+# `clean`: the log was closed. `boot`: on which start of the machine it was opened.
 
 SEGMENT_BITS = 11
 SEGMENTS = (

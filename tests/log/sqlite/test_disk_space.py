@@ -13,8 +13,8 @@ from tests.log.sqlite_harness import SqliteHarness, wait_until
 
 from tidings.exceptions import LogFull, LogUnavailable
 from tidings.log.base import Retention
-from tidings.log.files import verify
-from tidings.log.sqlite import SqliteLog
+from tidings.log.sqlite.backup import verify
+from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.codes import error_data
 from tidings.testing.log_conformance.drafts import DraftMaker
 

@@ -13,10 +13,10 @@ from msgspec import Struct
 
 from tidings.exceptions import LogCorrupt, LogError
 from tidings.log.epochs import Epochs
-from tidings.log.folder import DataFolder, holder, size_of
-from tidings.log.opening import add_epoch, read_epochs
-from tidings.log.schema import FILE, connect_to_read, misfit, refusal, replace_file
-from tidings.log.verification import Verification, verify_database
+from tidings.log.sqlite.data_dir import DataFolder, holder, size_of
+from tidings.log.sqlite.database import FILE, connect_to_read, misfit, refusal, replace_file
+from tidings.log.sqlite.inspect import Verification, verify_database
+from tidings.log.sqlite.state import add_epoch, read_epochs
 
 _BACKED_UP = "backup"
 """In the place of the boot id: a copy that is used as it is begins a new epoch, like one that was restored."""

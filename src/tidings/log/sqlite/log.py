@@ -25,14 +25,14 @@ from tidings.log.base import (
     Scheduler,
     Tail,
 )
-from tidings.log.checkpoint import Checkpointer
-from tidings.log.fold import SAVE_EVERY
-from tidings.log.folder import DataFolder
 from tidings.log.newest import Newest
-from tidings.log.opening import OpenLog, open_log
-from tidings.log.reads import read_page
-from tidings.log.room import Room
-from tidings.log.schema import FILE, is_busy, refusal
+from tidings.log.sqlite.checkpointer import Checkpointer
+from tidings.log.sqlite.data_dir import DataFolder
+from tidings.log.sqlite.database import FILE, is_busy, refusal
+from tidings.log.sqlite.disk_space import Room
+from tidings.log.sqlite.queries import read_page
+from tidings.log.sqlite.saved_index import SAVE_EVERY
+from tidings.log.sqlite.state import OpenLog, open_log
 from tidings.operations.lifecycle import ASKS
 from tidings.operations.table import Operations
 from tidings.protocol.paths import PathSet

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tidings.log.folder import DataFolder
-from tidings.log.schema import connect
+from tidings.log.sqlite.data_dir import DataFolder
+from tidings.log.sqlite.database import connect
 
 _EVERY_S = 0.5
 _WAL_BYTES = 16 << 20

@@ -1,17 +1,59 @@
-"""Retention, in small steps: which rows go, and what is remembered of them. The same for every embedded log."""
+"""Retention, in small steps: which rows go, and what is remembered of them. The same for every embedded log.
+
+What retention must be able to ask of a log's rows, wherever they are kept.
+"""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from tidings.log.base import Retention
-from tidings.log.floors import Floors
 from tidings.log.newest import Newest
-from tidings.log.rows import Row, Rows
+from tidings.log.trim_marks import Floors
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass
+
+
+class Row(NamedTuple):
+    """An event in the log, as far as retention looks at it."""
+
+    offset: int
+    latest: int
+    """1 for the class `latest`, 0 for durable."""
+    channel: str
+    type: str
+    key: str | None
+    size: int
+    """Bytes of its `data`."""
+    received_ns: int
+
+
+class Rows(Protocol):
+    """The rows of a log."""
+
+    def after(self, offset: int, limit: int) -> Sequence[Row]:
+        """Return the first rows with a greater offset, in order."""
+        ...
+
+    def latest_after(self, offset: int, limit: int) -> Sequence[Row]:
+        """Return the first rows of class `latest` with a greater offset, in order."""
+        ...
+
+    def durable_of(self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int) -> Sequence[Row]:
+        """Return the first durable rows of one key and type after `after`, in order, less the newest `keep`."""
+        ...
+
+    def find(self, offset: int) -> Row | None:
+        """Return the row at `offset`, if it is still there."""
+        ...
+
+    def delete(self, offsets: Iterable[int]) -> None:
+        """Delete the rows at `offsets`, which are all there."""
+        ...
+
 
 _STEP = 128
 """Rows that one step deletes at most: each is a page or two of its indexes."""
