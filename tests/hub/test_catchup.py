@@ -6,7 +6,7 @@ from tests.hub.telling import faulty, position, publish_progress, start, told
 
 from tidings.exceptions import LogUnavailable
 from tidings.hub.config import HubConfig
-from tidings.hub.subscriber import State
+from tidings.hub.lanes import State
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.hub import InMemoryClient, InMemoryHub

@@ -5,7 +5,7 @@ import tracemalloc
 from collections.abc import Iterable, Sequence
 
 from tidings.hub.config import HubConfig
-from tidings.hub.subscriber import State
+from tidings.hub.lanes import State
 from tidings.log.base import Log, Retention
 from tidings.log.memory import MemoryLog
 from tidings.testing.clock import ManualClock

@@ -7,7 +7,7 @@ import pytest
 from tests.hub.events import live, progress, publish_updates, update
 
 from tidings.hub.config import HubConfig
-from tidings.hub.subscriber import State
+from tidings.hub.lanes import State
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub

@@ -1,8 +1,7 @@
 import pytest
 from tests.hub.watcher import CHANNELS
 
-from tidings.hub.lanes import Lane, LaneKey, Lanes
-from tidings.hub.subscriber import Subscriber
+from tidings.hub.lanes import Lane, LaneKey, Lanes, Subscriber
 from tidings.protocol.paths import parse_paths
 from tidings.protocol.positions import Position
 from tidings.server.forms import PLAIN_LINES, VERSIONED_LINES

@@ -23,7 +23,7 @@ from tests.hub.watcher import CHANNELS, Watcher
 
 from tidings.exceptions import LogUnavailable
 from tidings.hub.config import HubConfig
-from tidings.hub.subscriber import State
+from tidings.hub.lanes import State
 from tidings.log.base import Log, Page, Query, Record, Retention, Tail
 from tidings.log.memory import MemoryLog
 from tidings.log.sqlite.log import SqliteLog

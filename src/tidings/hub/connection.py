@@ -12,10 +12,10 @@ import msgspec
 import structlog
 
 from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, InvalidPath, TidingsError
+from tidings.hub.connection_query import ConnectionOptions, read_options
 from tidings.hub.hub import Hub
-from tidings.hub.options import ConnectionOptions, read_options
+from tidings.hub.lanes import Subscriber
 from tidings.hub.staging import Accepted
-from tidings.hub.subscriber import Subscriber
 from tidings.hub.wire import Outlet, WireForm, revised
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES, row_of

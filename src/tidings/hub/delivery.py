@@ -9,13 +9,11 @@ from functools import partial
 
 from msgspec import Struct
 
-from tidings.hub.catchup import Catchup
-from tidings.hub.chunks import Place
+from tidings.hub.catchup import Catchup, Place
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
-from tidings.hub.lanes import Lane, LaneKey, Lanes
+from tidings.hub.lanes import Lane, LaneKey, Lanes, State, Stretch, Subscriber
 from tidings.hub.ring import Ring
-from tidings.hub.subscriber import State, Stretch, Subscriber
 from tidings.log.base import Log, Record, Scheduler
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import NOTHING, PathSet

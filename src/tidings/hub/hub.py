@@ -8,13 +8,13 @@ from msgspec import Struct
 
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining, LogBusy, LogError
-from tidings.hub.cancellations import Cancellations
 from tidings.hub.clock import Clock, SteadyWall
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
-from tidings.hub.estimates import Estimates
-from tidings.hub.leases import Leases
-from tidings.hub.own_events import publish_own
+from tidings.hub.internal_events import publish_own
+from tidings.hub.operations.cancellation import Cancellations
+from tidings.hub.operations.estimator import Estimates
+from tidings.hub.operations.leases import Leases
 from tidings.hub.staging import Settled, Staging
 from tidings.log.base import Draft, Log, Record, Scheduler
 from tidings.operations.lifecycle import LIFE_CHANNELS, Life

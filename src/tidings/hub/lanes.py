@@ -1,13 +1,17 @@
-"""Lanes: subscribers that get identical bytes (DESIGN, "A lane is one byte stream")."""
+"""Lanes: subscribers that get identical bytes (DESIGN, "A lane is one byte stream").
 
-from collections import Counter
+A subscriber: a cursor in the log, and the outlet its events go to (DESIGN, "A subscriber is a cursor").
+"""
+
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 
 from msgspec import Struct
 
-from tidings.hub.subscriber import Subscriber
-from tidings.hub.wire import WireForm
-from tidings.protocol.paths import PathSet
+from tidings.hub.wire import Outlet, WireForm
+from tidings.protocol.paths import NOTHING, PathSet
+from tidings.protocol.positions import Position
 
 _MAX_ROUTES = 65_536
 """Remembered (channel, key) pairs; all are thrown away when there are more, and whenever a lane comes or goes."""
@@ -46,25 +50,25 @@ class Lane:
         self._senders: tuple[Send, ...] | None = ()
         self._by_send: dict[Send, Subscriber] = {}
 
-    def add(self, subscriber: Subscriber) -> None:
+    def add(self, subscriber: "Subscriber") -> None:
         """Let `subscriber` be written to from the next write on."""
         self.members[subscriber] = None
         if subscriber.blocked:
             self.buffered[subscriber] = None
         self._senders = None
 
-    def remove(self, subscriber: Subscriber) -> None:
+    def remove(self, subscriber: "Subscriber") -> None:
         """Write no more to `subscriber`; safe in the middle of a write."""
         if self.members.pop(subscriber, self) is None:
             self.buffered.pop(subscriber, None)
             self._senders = None
 
-    def buffer(self, subscriber: Subscriber) -> None:
+    def buffer(self, subscriber: "Subscriber") -> None:
         """Note that bytes for `subscriber`, a member, wait to be sent; safe in the middle of a write."""
         self.buffered[subscriber] = None
         self._senders = None
 
-    def unbuffer(self, subscriber: Subscriber) -> None:
+    def unbuffer(self, subscriber: "Subscriber") -> None:
         """Note that no bytes for `subscriber` wait any more."""
         if self.buffered.pop(subscriber, self) is None:
             self._senders = None
@@ -193,3 +197,77 @@ class Lanes:
                 if not lanes:
                     del self._keys[path.channel, path.key]
         self._routes.clear()
+
+
+class State(Enum):
+    """Where a subscriber is."""
+
+    LIVE = "live"
+    """At the head: gets each batch as it is appended."""
+    CATCHING_UP = "catching up"
+    """Behind the head, reading forward."""
+    CLOSED = "closed"
+
+
+class Stretch(Struct, kw_only=True):
+    """A stretch of the log to be read to one subscriber before it goes on."""
+
+    paths: PathSet
+    but: PathSet = NOTHING
+    """Paths it has already."""
+    after: int
+    """Moves on as the stretch is read."""
+    until: int
+    newest_only: bool = False
+    told: int = 0
+    """Up to where the subscriber was told of a gap in it."""
+    then: Callable[[int], None]
+    """Called with `until`, when the stretch has been read."""
+
+
+class Subscriber:
+    """One cursor. `offset` is its whole state: everything on `paths` up to there was written to its outlet."""
+
+    __slots__ = (
+        "__weakref__",
+        "blocked",
+        "form",
+        "lane",
+        "offset",
+        "on_gap",
+        "outlet",
+        "pace_ms",
+        "paths",
+        "queued",
+        "reading",
+        "state",
+        "stretches",
+        "told",
+    )
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        form: WireForm,
+        *,
+        pace_ms: int = 0,
+        on_gap: Callable[[Position, Position, str], None],
+    ) -> None:
+        self.outlet = outlet
+        self.form = form
+        self.pace_ms = pace_ms
+        self.paths = NOTHING
+        self.offset = 0
+        self.state = State.CATCHING_UP
+        self.lane: Lane | None = None
+        self.blocked = False
+        """Whether the outlet takes no more for now."""
+        self.queued = False
+        """Whether it waits for its turn to catch up."""
+        self.reading = False
+        """Whether the log reads for it: it has its turn when that arrives."""
+        self.told = 0
+        """Up to where it was told of a gap."""
+        self.stretches: deque[Stretch] = deque()
+        self.on_gap = on_gap
+        """Called with the last position read, the one up to which durable events of its paths may be gone, and why."""

@@ -13,9 +13,9 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import Draining, TidingsError
 from tidings.hub.clock import Clock, SystemClock
 from tidings.hub.config import HubConfig
-from tidings.hub.connections import Connections
+from tidings.hub.connection_registry import Connections
 from tidings.hub.hub import Hub
-from tidings.hub.vitals import Vitals
+from tidings.hub.system_status import Vitals
 from tidings.log.base import Log, Scheduler
 from tidings.server.asgi_lifespan import LifespanEndpoint, draining_at_signals
 from tidings.server.asgi_websocket import WebSocketEndpoint

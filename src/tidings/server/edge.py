@@ -6,7 +6,7 @@ from websockets.datastructures import Headers
 from tidings.access.origins import Origins, is_loopback
 from tidings.exceptions import NotFound, OriginRefused, RequestError, TidingsError, TooManyConnections
 from tidings.hub.connection import Connection
-from tidings.hub.connections import Connections
+from tidings.hub.connection_registry import Connections
 from tidings.hub.hub import Hub
 from tidings.hub.wire import Outlet, WireForm
 from tidings.protocol.codes import error_data, row_of

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tidings.contract.contract import Contract
 from tidings.exceptions import InvalidKey, InvalidParameter, UnknownType
-from tidings.hub.options import query_pairs
+from tidings.hub.connection_query import query_pairs
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.paths import Path, PathSet, check_key, parse_query

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidings.hub.connections import Connections
+from tidings.hub.connection_registry import Connections
 from tidings.hub.hub import Hub
 from tidings.server.edge import HubEdge
 from tidings.server.operations_figures import OperationFigures

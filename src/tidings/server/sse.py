@@ -14,9 +14,9 @@ from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
 from tidings.exceptions import Draining, InvalidParameter, InvalidPosition, TidingsError
+from tidings.hub.connection_query import ConnectionOptions, read_options
 from tidings.hub.hub import Hub
-from tidings.hub.options import ConnectionOptions, read_options
-from tidings.hub.subscriber import State, Subscriber
+from tidings.hub.lanes import State, Subscriber
 from tidings.hub.wire import WireForm, revised
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES

@@ -9,7 +9,7 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import TooManyConnections
 from tidings.hub.config import HubConfig
 from tidings.hub.connection import Connection
-from tidings.hub.connections import Connections
+from tidings.hub.connection_registry import Connections
 from tidings.hub.hub import Hub
 from tidings.log.base import Log
 from tidings.log.memory import MemoryLog

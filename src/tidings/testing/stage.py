@@ -8,7 +8,7 @@ from typing import Protocol
 from tidings.contract.contract import Contract
 from tidings.exceptions import LogFull
 from tidings.hub.config import HubConfig
-from tidings.hub.vitals import Vitals
+from tidings.hub.system_status import Vitals
 from tidings.log.base import AppendDone, Draft, Log, Record, Tail
 from tidings.log.memory import MemoryLog
 from tidings.testing.clock import ManualClock

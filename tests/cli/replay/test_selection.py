@@ -9,7 +9,7 @@ from tidings.cli.record.lines import RecordedEnvelope
 from tidings.cli.replay.selection import HUB, is_hubs_own, survey
 from tidings.cli.replay.tempo import read_bound
 from tidings.contract.contract import Contract
-from tidings.hub.vitals import SOURCE
+from tidings.hub.system_status import SOURCE
 from tidings.protocol.timestamps import nanoseconds
 
 

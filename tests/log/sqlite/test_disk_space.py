@@ -184,7 +184,7 @@ def test_a_write_that_fails_in_the_middle_of_a_commit_leaves_nothing_behind(tmp_
     """A limit on the size of files makes the kernel refuse a part of what SQLite writes to its log."""
     child = subprocess.run(
         [sys.executable, "-m", "tests.log.limited_writer", str(tmp_path / "data")],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,

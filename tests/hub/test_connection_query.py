@@ -2,7 +2,7 @@ import pytest
 
 from tidings.exceptions import InvalidParameter, InvalidPath, InvalidPosition, NotSupported, UnknownChannel
 from tidings.hub.config import rounded_pace
-from tidings.hub.options import query_pairs, read_options
+from tidings.hub.connection_query import query_pairs, read_options
 from tidings.protocol.positions import Position
 
 CHANNELS = ("global", "operations", "data", "system")

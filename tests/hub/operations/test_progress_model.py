@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.hub.advances import MOST_SAMPLES, Advances
-from tidings.hub.forecast import Forecast
+from tidings.hub.operations.forecast import Forecast
+from tidings.hub.operations.progress_model import MOST_SAMPLES, Advances
 
 PATIENCE_S = 60.0
 

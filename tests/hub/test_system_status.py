@@ -2,7 +2,7 @@ import pytest
 
 from tidings.exceptions import LogFull
 from tidings.hub.config import HubConfig
-from tidings.hub.vitals import Vitals
+from tidings.hub.system_status import Vitals
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message

@@ -7,9 +7,9 @@ from typing import Literal
 import structlog
 
 from tidings.exceptions import OperationUnknown
-from tidings.hub.core import HubCore
-from tidings.hub.leases import Holder, Leases
-from tidings.hub.own_events import publish_own
+from tidings.hub.interfaces import HubCore
+from tidings.hub.internal_events import publish_own
+from tidings.hub.operations.leases import Holder, Leases
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
@@ -25,7 +25,7 @@ _MOST_DESCENDANTS = 500
 _MOST_GENERATIONS = 16
 """Of descendants that are told of: each is two levels of JSON, of which a message has 64."""
 
-log = structlog.get_logger("tidings.hub.cancellations")
+log = structlog.get_logger("tidings.hub.operations.cancellation")
 
 
 class _Wanted:

@@ -6,9 +6,9 @@ They go into the log like everyone's, and say how the hub is to whoever watches 
 from functools import partial
 
 from tidings.exceptions import LogError, TidingsError
-from tidings.hub.connections import Connections
+from tidings.hub.connection_registry import Connections
 from tidings.hub.hub import Hub
-from tidings.hub.own_events import publish_own
+from tidings.hub.internal_events import publish_own
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Payload, SystemAlertData, SystemMetricsData, SystemStatusData
 

@@ -12,8 +12,8 @@ from typing import Protocol
 import structlog
 
 from tidings.exceptions import TidingsError
-from tidings.hub.core import HubCore
-from tidings.hub.own_events import publish_own
+from tidings.hub.interfaces import HubCore
+from tidings.hub.internal_events import publish_own
 from tidings.operations.lifecycle import Life, OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
@@ -31,7 +31,7 @@ _LOOK_EVERY_S = 60.0
 _AT_ONCE = 2_000
 """Operations looked at in one round of the loop: under a millisecond."""
 
-log = structlog.get_logger("tidings.hub.leases")
+log = structlog.get_logger("tidings.hub.operations.leases")
 
 
 class Holder(Protocol):

@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.hub.rhythm import Rhythm
+from tidings.hub.operations.progress_model import Rhythm
 
 
 def rhythm(*gaps_s: float) -> Rhythm:

@@ -9,8 +9,8 @@ import pytest
 from msgspec import Struct
 from tests.hub.simulated_jobs import KINDS, SimulatedJob, job
 
-from tidings.hub.earlier_runs import EarlierRuns
-from tidings.hub.watched import WatchedAttempt
+from tidings.hub.operations.estimator import WatchedAttempt
+from tidings.hub.operations.forecast import EarlierRuns
 from tidings.operations.lifecycle import Life, OperationState
 from tidings.operations.status import OperationStatus
 

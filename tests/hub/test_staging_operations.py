@@ -2,7 +2,7 @@ import pytest
 from tests.hub.events import make_draft, make_event
 
 from tidings.exceptions import OperationFinished
-from tidings.hub.operations import Changes, OperationView
+from tidings.hub.staging import Changes, OperationView
 from tidings.log.base import Draft, Retention
 from tidings.operations.table import Operations
 

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 from tests.hub.events import make_record
 
-from tidings.hub.chunks import UNBOUNDED, Chunk, Chunks, Place, meeting, next_stop
+from tidings.hub.catchup import UNBOUNDED, Chunk, Chunks, Place, meeting, next_stop
 from tidings.log.base import Page
 from tidings.protocol.paths import NOTHING
 from tidings.server.forms import PLAIN_LINES

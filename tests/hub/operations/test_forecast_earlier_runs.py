@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.hub.earlier_runs import EarlierRuns
+from tidings.hub.operations.forecast import EarlierRuns
 
 MINUTE_S = 60.0
 

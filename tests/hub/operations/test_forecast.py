@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.hub.forecast import Forecast, blended, steadied
+from tidings.hub.operations.forecast import Forecast, blended, steadied
 
 SECONDS = st.floats(0, 1e7)
 FORECASTS = st.builds(sorted, st.tuples(SECONDS, SECONDS, SECONDS)).map(

@@ -6,13 +6,13 @@ import structlog
 from msgspec import Raw
 
 from tidings.exceptions import TidingsError
-from tidings.hub.core import HubCore
+from tidings.hub.interfaces import HubCore
 from tidings.hub.staging import Accepted
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Payload, encode_payload
 
-log = structlog.get_logger("tidings.hub.own_events")
+log = structlog.get_logger("tidings.hub.internal_events")
 
 
 def publish_own(

@@ -1,0 +1,1 @@
+"""Operations in a hub: leases, cancellation, and estimates of the remaining time."""
