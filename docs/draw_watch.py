@@ -28,7 +28,7 @@ from rich.terminal_theme import TerminalTheme
 
 from tidings.cli.watch.sight import seconds
 from tidings.cli.watch.view import Link, WatchView
-from tidings.client.items import ReceivedEvent
+from tidings.client.events import ReceivedEvent
 from tidings.contract.contract import Contract
 
 HERE = Path(__file__).parent

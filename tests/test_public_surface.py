@@ -17,7 +17,7 @@ HOMES = {
     "event": "tidings.contract.event_types",
     "CancelOutcome": "tidings.protocol.messages",
     "load_contract": "tidings.contract.loading",
-    "TypedEvent": "tidings.client.items",
+    "TypedEvent": "tidings.client.events",
     "ChannelType": "tidings.protocol.message_types",
     "EventClass": "tidings.protocol.message_types",
     "MessageType": "tidings.protocol.message_types",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tidings.client import Status as Status
     from tidings.client import Watch as Watch
     from tidings.client import connect as connect
-    from tidings.client.items import TypedEvent as TypedEvent
+    from tidings.client.events import TypedEvent as TypedEvent
     from tidings.contract.contract import Contract as Contract
     from tidings.contract.event_types import EventType as EventType
     from tidings.contract.event_types import event as event
@@ -126,7 +126,7 @@ _MODULES = (
     "tidings.contract.contract",
     "tidings.contract.loading",
     "tidings.client",
-    "tidings.client.items",
+    "tidings.client.events",
     "tidings.producer.current",
     "tidings.producer.scope",
     "tidings.producer.operation",

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, Process, Terminal
 
-from tidings.client.items import ReceivedEvent
+from tidings.client.events import ReceivedEvent
 from tidings.client.sync import SyncClient, connect
 from tidings.protocol.payloads import OperationFailedData, OperationStartData
 

@@ -5,13 +5,13 @@ import pytest
 from msgspec import Raw
 from tests.client.model_hub import closed, established
 
-from tidings.client.connection import Connection, Ended
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.client.reconnect import Reconnect
 from tidings.client.session import Session
-from tidings.client.state import State, Status
+from tidings.client.status import State, Status
+from tidings.client.websocket import Connection, Ended
 from tidings.contract.contract import Contract
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, TidingsError
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from tests.client.model_hub import STAMP, ModelHub, closed, established, event, message
 
-from tidings.client.items import Delivery, Gap, Live, ReceivedEvent, Settled
-from tidings.client.publications import Draft
+from tidings.client.events import Delivery, Gap, Live, ReceivedEvent, Settled
+from tidings.client.pending import Draft
 from tidings.client.session import Phase, Session
-from tidings.client.state import State
+from tidings.client.status import State
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, ConnectionLost, HubClosed, NotAHub
 from tidings.protocol.messages import Accepted

@@ -8,10 +8,10 @@ from msgspec import Raw
 from tests.client.model_hub import STAMP, established, message
 
 from tidings.client.attachment import Attachment
-from tidings.client.items import AttachRefused, CancelAsked, Delivery, Settled
-from tidings.client.publications import Draft
+from tidings.client.events import AttachRefused, CancelAsked, Delivery, Settled
+from tidings.client.pending import Draft
 from tidings.client.session import Session
-from tidings.client.state import State
+from tidings.client.status import State
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, OperationUnknown
 from tidings.protocol.messages import Attached, Cancel, CancelAnswer, CancelOutcome, CancelPush, Claim, Verdict

@@ -7,7 +7,7 @@ from tests.client.hub_server import HubServer
 from tests.client.waiting import PROMPT
 
 from tidings.client import State, sync
-from tidings.client.items import Live
+from tidings.client.events import Live
 from tidings.exceptions import ClientError, CommandRefused, HubClosed, HubUnreachable
 from tidings.protocol.payloads import DataUpdateData
 

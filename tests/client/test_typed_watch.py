@@ -8,7 +8,7 @@ import pytest
 from tests.client.hub_server import HubServer
 
 from tidings.client.client import connect
-from tidings.client.items import ReceivedEvent, TypedEvent
+from tidings.client.events import ReceivedEvent, TypedEvent
 from tidings.client.sync import SyncWatch
 from tidings.client.sync import connect as connect_sync
 from tidings.client.watch import Watch

@@ -9,7 +9,7 @@ from tests.client.tcp_proxy import TcpProxy
 from tests.client.waiting import PROMPT, until
 
 from tidings.client import Buffer, Client, Gap, Live, ReceivedEvent, State, Watch, connect
-from tidings.client.items import Notice
+from tidings.client.events import Notice
 from tidings.exceptions import ClientError, CommandRefused, HubClosed, InvalidPosition
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention

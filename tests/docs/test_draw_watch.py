@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from docs.draw_watch import EVENTS, PICTURE, draw, read_events, record, until_the_moment
 
-from tidings.client.items import ReceivedEvent
+from tidings.client.events import ReceivedEvent
 
 _TEXT = re.compile(r'<text class="watch-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>(.*?)</text>', re.DOTALL)
 

@@ -11,7 +11,7 @@ from tests.client.hub_server import TIMEOUT_S, HubServer
 from tests.client.tcp_proxy import TcpProxy
 
 from tidings.client import sync
-from tidings.client.loop_thread import LoopThread
+from tidings.client.background_loop import LoopThread
 from tidings.log.base import Page, Query
 from tidings.producer.sending.outbox import Outbox
 from tidings.protocol.messages import CancelOutcome

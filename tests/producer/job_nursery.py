@@ -14,7 +14,7 @@ import time
 import tidings
 
 # What a job would import when it first reports: once for all of them.
-import tidings.client.connection
+import tidings.client.websocket
 import tidings.producer.operation
 import tidings.producer.sending.outbox
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.server.hub_server import HubServer
 
-from tidings.client.items import ReceivedEvent
+from tidings.client.events import ReceivedEvent
 from tidings.client.sync import SyncWatch, connect
 from tidings.protocol.payloads import OperationFailedData
 

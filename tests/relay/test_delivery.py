@@ -10,7 +10,7 @@ from tests.client.waiting import PROMPT, until
 from tests.producer.held import told
 
 from tidings.client.drafts import make_draft
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, HubUnreachable, LogFull
 from tidings.log.memory import MemoryLog

@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tidings.client.ids import uuid7
+from tidings.client.drafts import uuid7
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
 from tidings.producer.sending.queue import Rank

@@ -8,16 +8,15 @@ import msgspec
 from msgspec import Struct
 
 from tidings.client.drafts import make_draft
-from tidings.client.inbox import Buffer
-from tidings.client.items import Notice, ReceivedEvent, TypedEvent
+from tidings.client.events import Notice, ReceivedEvent, TypedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
-from tidings.client.publications import PayloadLike
+from tidings.client.pending import PayloadLike
 from tidings.client.publisher import Publisher, Window
-from tidings.client.state import State, Status
+from tidings.client.receive_buffer import Buffer
+from tidings.client.status import State, Status
 from tidings.client.url import hub_url
-from tidings.client.wanted import wanted
-from tidings.client.watch import Watch, WatchOptions
+from tidings.client.watch import Watch, WatchOptions, wanted
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, ConfigError, InvalidCommand
 from tidings.protocol.messages import Accepted, Cancel, CancelOutcome

@@ -1,15 +1,30 @@
-"""Events as they are made: encoded and checked, with the time and an id of their own."""
+"""Events as they are made: encoded and checked, with the time and an id of their own.
+
+Ids that a client makes.
+"""
 
 import secrets
 import time
 
 import msgspec
 
-from tidings.client.ids import uuid7
-from tidings.client.publications import Draft, PayloadLike, encode_data
+from tidings.client.pending import Draft, PayloadLike, encode_data
 from tidings.exceptions import InvalidEnvelope
 from tidings.protocol.envelope import check_event_id, check_trace_id
 from tidings.protocol.timestamps import from_nanoseconds
+
+
+def uuid7(unix_ms: int, random: int) -> str:
+    """Return a UUIDv7 (RFC 9562 §5.7).
+
+    Args:
+        unix_ms: Milliseconds since 1970-01-01T00:00:00Z.
+        random: At least 74 random bits; the lowest are taken.
+    """
+    high = random >> 62 & 0xFFF
+    low = random & (1 << 62) - 1
+    digits = f"{unix_ms & (1 << 48) - 1:012x}{0x7000 | high:04x}{1 << 63 | low:016x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def make_draft(

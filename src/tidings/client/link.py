@@ -7,14 +7,14 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from tidings.client.connection import Connection, Ended
-from tidings.client.ending import Ending
-from tidings.client.items import Delivery
+from tidings.client.close_reason import Ending
+from tidings.client.events import Delivery
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.reconnect import Backoff
+from tidings.client.runtime import NetworkTransport, Timer, Transport, route_to
 from tidings.client.session import Phase, Session
-from tidings.client.state import State, Status
-from tidings.client.transport import NetworkTransport, Timer, Transport, route_to
+from tidings.client.status import State, Status
+from tidings.client.websocket import Connection, Ended
 from tidings.exceptions import (
     ClientError,
     CommandRefused,

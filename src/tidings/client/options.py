@@ -6,9 +6,9 @@ from functools import partial
 
 from msgspec import Struct
 
-from tidings.client.connection import OpenConnection, open_websocket
 from tidings.client.reconnect import Reconnect
-from tidings.client.state import Status
+from tidings.client.status import Status
+from tidings.client.websocket import OpenConnection, open_websocket
 from tidings.exceptions import ConfigError
 
 OnChange = Callable[[Status], None]

@@ -14,14 +14,23 @@ import msgspec
 from msgspec import Raw
 
 from tidings.client.attachment import ATTACH, Attachment
-from tidings.client.cancellations import CANCEL, CANCEL_ANSWER, Cancellations, refusal_of, refused
-from tidings.client.ending import Ending, read_ending
-from tidings.client.items import AttachRefused, CancelAsked, Delivery, Gap, Item, Settled
-from tidings.client.liveness import Liveness
-from tidings.client.publications import Command, Draft, Publications, encode_command
-from tidings.client.reading import read_event
-from tidings.client.state import State
-from tidings.client.subscription import Cursor
+from tidings.client.close_reason import Ending, read_ending
+from tidings.client.cursor import Cursor
+from tidings.client.decoding import read_event
+from tidings.client.events import AttachRefused, CancelAsked, Delivery, Gap, Item, Settled
+from tidings.client.heartbeat import Liveness
+from tidings.client.pending import (
+    CANCEL,
+    CANCEL_ANSWER,
+    Cancellations,
+    Command,
+    Draft,
+    Publications,
+    encode_command,
+    refusal_of,
+    refused,
+)
+from tidings.client.status import State
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, ConnectionLost, Draining, InvalidPosition, NotAHub, UnknownType
 from tidings.protocol import messages

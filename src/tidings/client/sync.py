@@ -15,15 +15,15 @@ from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from msgspec import Struct
 
+from tidings.client.background_loop import LoopThread
 from tidings.client.client import CANCEL_TIMEOUT_S, PUBLISH_TIMEOUT_S, Client
 from tidings.client.client import connect as connect_async
-from tidings.client.inbox import Buffer
-from tidings.client.items import Gap, Item, Notice, Outcome, ReceivedEvent, TypedEvent
-from tidings.client.loop_thread import LoopThread
+from tidings.client.events import Gap, Item, Notice, Outcome, ReceivedEvent, TypedEvent
 from tidings.client.options import LinkOptions, OnChange
-from tidings.client.publications import PayloadLike
+from tidings.client.pending import PayloadLike
 from tidings.client.publisher import Window
-from tidings.client.state import State, Status
+from tidings.client.receive_buffer import Buffer
+from tidings.client.status import State, Status
 from tidings.client.watch import Watch, WatchStatistics
 from tidings.contract.contract import Contract
 from tidings.protocol.messages import Accepted, CancelOutcome

@@ -1,22 +1,41 @@
-"""One watch: an asynchronous iterator over events, with its own connection, cursor and pace."""
+"""One watch: an asynchronous iterator over events, with its own connection, cursor and pace.
+
+What a watch is asked for: paths, or the payloads of a contract.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import (
+    Generic,
+    Self,
+    TypeVar,
+    cast,
+)
 
 from msgspec import Struct
 
-from tidings.client.inbox import Buffer, Inbox
-from tidings.client.items import Delivery, Gap, Item, Live, Misfit, Notice, Outcome, ReceivedEvent, TypedEvent
+from tidings.client.events import (
+    Delivery,
+    Gap,
+    Item,
+    Live,
+    Misfit,
+    Notice,
+    Outcome,
+    ReceivedEvent,
+    TypedEvent,
+)
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
+from tidings.client.receive_buffer import Buffer, Inbox
 from tidings.client.session import Session
-from tidings.client.state import State, Status
+from tidings.client.status import State, Status
 from tidings.client.url import with_query
 from tidings.contract.contract import Contract
-from tidings.exceptions import ClientError, InvalidPayload
+from tidings.exceptions import ClientError, ConfigError, InvalidPayload
+from tidings.protocol.paths import check_key
 
 T_co = TypeVar("T_co", bound=Item | TypedEvent[Struct], covariant=True)
 
@@ -247,3 +266,32 @@ def misfit(event: ReceivedEvent) -> Misfit:
 
 EventWatch = Watch[ReceivedEvent]
 NoticedWatch = Watch[ReceivedEvent | Notice]
+
+
+def wanted(
+    contract: Contract, what: Sequence[str | type[Struct]], key: str | None
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the paths to read, and the types of which events are wanted; none is all.
+
+    Args:
+        contract: The client's.
+        what: Paths, or payloads; not both.
+        key: Of payloads: only the events of this key.
+
+    Raises:
+        InvalidContract: A payload is that of no event, or of more than one.
+        InvalidKey: The key is none.
+        ConfigError: There are both, or a key beside paths.
+    """
+    paths = [each for each in what if isinstance(each, str)]
+    payloads = [each for each in what if not isinstance(each, str)]
+    if paths and payloads:
+        raise ConfigError("a watch reads either paths or payloads", hint="Open one for each, or name paths only.")
+    if not payloads:
+        if key is not None:
+            raise ConfigError("a key is of a payload's events", hint="Write it into the path: channel/key.")
+        return tuple(paths) or ("*",), frozenset()
+    events = [contract.type_of(payload) for payload in payloads]
+    suffix = "" if key is None else f"/{check_key(key)}"
+    channels = dict.fromkeys(f"{event.channel}{suffix}" for event in events)
+    return tuple(channels), frozenset(str(event.type) for event in events)

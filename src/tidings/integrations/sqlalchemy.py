@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from tidings.client.drafts import make_draft
-from tidings.client.publications import PayloadLike
+from tidings.client.pending import PayloadLike
 from tidings.producer.current import current_operation
 from tidings.producer.process import PROCESS
 from tidings.producer.quietly import quietly

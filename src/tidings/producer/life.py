@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from tidings.client.ids import uuid7
+from tidings.client.drafts import uuid7
 from tidings.exceptions import ContractError
 from tidings.producer.bounded import text
 from tidings.producer.cancelling import Cancelling

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import partial
 
 from tidings.client.options import LinkOptions
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.client.publisher import Publisher
-from tidings.client.state import State, Status
+from tidings.client.status import State, Status
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused
 from tidings.producer.sending.queue import Entry, OutboxLimits, OutboxQueue, Rank

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Raw, Struct
 
+from tidings.client.decoding import event_key, event_type
 from tidings.client.drafts import new_event_id
-from tidings.client.publications import Draft
-from tidings.client.reading import event_key, event_type
+from tidings.client.pending import Draft
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.exceptions import ContractError, InvalidTimestamp, PayloadTooLarge

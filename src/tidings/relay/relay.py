@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Sequence
 from msgspec import Struct
 
 from tidings.client.options import LinkOptions
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.client.reconnect import Reconnect
-from tidings.client.state import State, Status
+from tidings.client.status import State, Status
 from tidings.client.url import authority
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, CommandRefused

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from tidings.client.items import ReceivedEvent
+from tidings.client.events import ReceivedEvent
 from tidings.testing.matching import Expected, ExpectedEvent, SeenEvent, Step, seen, steps_of
 
 _NEARBY = 4

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Raw
 
-from tidings.client.connection import Ended
+from tidings.client.websocket import Ended
 from tidings.hub.connection import Connection
 from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
 from tidings.server.forms import VERSIONED_LINES
@@ -71,7 +71,7 @@ class HubEnd:
 
 
 class MemoryLine:
-    """A `tidings.client.connection.Connection` to a hub in memory, made in the client's event loop.
+    """A `tidings.client.websocket.Connection` to a hub in memory, made in the client's event loop.
 
     Args:
         stage: Where the hub is.

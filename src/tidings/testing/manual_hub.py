@@ -10,9 +10,9 @@ from typing import Self
 import msgspec
 from msgspec import Raw
 
-from tidings.client.items import ReceivedEvent
-from tidings.client.publications import PayloadLike, encode_data
-from tidings.client.transport import add_route
+from tidings.client.events import ReceivedEvent
+from tidings.client.pending import PayloadLike, encode_data
+from tidings.client.runtime import add_route
 from tidings.contract.contract import Contract
 from tidings.exceptions import HubUnreachable, TidingsError
 from tidings.hub.config import HubConfig

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from tidings.client.loop_thread import live_loops
+from tidings.client.background_loop import live_loops
 from tidings.testing.producers import tell_progress
 from tidings.testing.settling import settle_threads, wait_quiet
 from tidings.testing.stage import Stage

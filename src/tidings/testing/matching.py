@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tidings.client.items import ReceivedEvent
+from tidings.client.events import ReceivedEvent
 
 _WORDS = 96
 """Characters of a value that are shown."""

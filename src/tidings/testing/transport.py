@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from tidings.client.connection import Connection
+from tidings.client.websocket import Connection
 from tidings.exceptions import HubUnreachable
 from tidings.testing.line import MemoryLine
 from tidings.testing.loop import ManualHandle
@@ -35,7 +35,7 @@ class _CrossedTimer:
 
 
 class MemoryTransport:
-    """A `tidings.client.transport.Transport` of one link, made in the link's event loop.
+    """A `tidings.client.runtime.Transport` of one link, made in the link's event loop.
 
     A client whose connection was taken from it by the test comes back at once, or as soon as the hub is there again;
     every other wait ends by the hub's clock.

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tidings.client.items import ReceivedEvent
+from tidings.client.events import ReceivedEvent
 from tidings.contract.contract import Contract
 from tidings.protocol.timestamps import from_nanoseconds
 

@@ -3,7 +3,7 @@ import json
 from tests.cli.watch.sights import progress
 
 from tidings.cli.watch.pipe import v1_envelope
-from tidings.client.items import Gap, Item, Live
+from tidings.client.events import Gap, Item, Live
 
 NOW = {"timestamp": "2025-07-30T12:00:00Z", "trace_id": "t" * 32}
 

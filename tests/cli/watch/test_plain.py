@@ -4,7 +4,7 @@ import pytest
 from tests.cli.watch.sights import away, complete, failed, progress, start
 
 from tidings.cli.watch.plain import PlainView
-from tidings.client.items import Gap, Live
+from tidings.client.events import Gap, Live
 
 
 @pytest.fixture

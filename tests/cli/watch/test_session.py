@@ -2,7 +2,7 @@ import pytest
 
 from tidings.cli.watch.session import WatchRequest, link_of
 from tidings.cli.watch.view import Link
-from tidings.client.state import State, Status
+from tidings.client.status import State, Status
 from tidings.exceptions import HubUnreachable
 
 URL = "ws://h/ws"

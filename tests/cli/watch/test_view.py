@@ -5,7 +5,7 @@ from rich.console import Console
 from tests.cli.watch.sights import NOON, away, cancelled, complete, estimate, failed, progress, sight, start
 
 from tidings.cli.watch.view import Link, WatchView
-from tidings.client.items import Gap, Live
+from tidings.client.events import Gap, Live
 
 LINK = Link("ws://127.0.0.1:8765/ws", "live")
 

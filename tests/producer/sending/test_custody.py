@@ -11,7 +11,7 @@ from tests.producer.held import Cut, asked_to_cancel, end_in_its_name, told, unt
 from tests.producer.older_hub import serve_no_leases
 
 from tidings.client import Connection, sync
-from tidings.client.connection import open_websocket
+from tidings.client.websocket import open_websocket
 from tidings.exceptions import CommandRefused, ConfigError, TidingsError
 from tidings.log.memory import MemoryLog
 from tidings.producer.sending.custody import Custody

@@ -1,6 +1,6 @@
 from msgspec import Raw
 
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.producer.sending.holdings import Held, Holdings, restart_draft
 from tidings.protocol.messages import CancelAnswer, Claim, Verdict
 from tidings.protocol.payloads import OperationStartData

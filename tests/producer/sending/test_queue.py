@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.contract.contract import Contract
 from tidings.producer.sending.queue import Entry, OutboxLimits, OutboxQueue, Rank, rank_of
 

@@ -10,7 +10,7 @@ from tests.client.hub_server import QUIET, TIMEOUT_S, HubServer
 from tests.client.waiting import PROMPT
 from tests.producer.held import Cut, told, until
 
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.exceptions import CommandRefused, OperationExists, OperationFenced, OperationFinished, TidingsError
 from tidings.producer.sending.outbox import Outbox
 from tidings.producer.sending.queue import Entry, Rank

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from tidings.cli.exit_codes import ExitCode
 from tidings.cli.failure import FAILED, show_failure, write_lines
 from tidings.cli.hub_api import HubAPI, Reply
-from tidings.client.ids import uuid7
+from tidings.client.drafts import uuid7
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationFenced, TidingsError
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Payload, encode_payload

@@ -11,9 +11,9 @@ from tidings.cli.record.lines import Header, envelope_line, header_line, shown_u
 from tidings.cli.record.sink import Sink
 from tidings.cli.watch.pipe import v1_envelope
 from tidings.client.client import connect
-from tidings.client.items import Gap, Item, ReceivedEvent
+from tidings.client.events import Gap, Item, ReceivedEvent
 from tidings.client.options import LinkOptions
-from tidings.client.state import State, Status
+from tidings.client.status import State, Status
 from tidings.client.watch import Watch
 from tidings.protocol.payloads import ContractIdentity
 from tidings.protocol.timestamps import from_nanoseconds

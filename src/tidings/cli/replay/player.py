@@ -11,11 +11,11 @@ from tidings.cli.replay.identity import KeptIds, NewIds
 from tidings.cli.replay.reading import Broken, moment_of, read_lines
 from tidings.cli.replay.selection import Survey, is_hubs_own
 from tidings.cli.replay.tempo import Tempo
+from tidings.client.decoding import event_key, event_type
 from tidings.client.drafts import new_event_id
 from tidings.client.options import LinkOptions
-from tidings.client.publications import Draft
-from tidings.client.reading import event_key, event_type
-from tidings.client.state import State, Status
+from tidings.client.pending import Draft
+from tidings.client.status import State, Status
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
     CommandRefused,

@@ -8,7 +8,7 @@ from msgspec import Struct
 from tidings.cli.record.lines import HEADER_TYPE, RecordedEnvelope
 from tidings.cli.replay.reading import Broken, Line, moment_of, read_lines
 from tidings.cli.replay.tempo import Bound
-from tidings.client.reading import event_type
+from tidings.client.decoding import event_type
 from tidings.contract.contract import Contract
 from tidings.exceptions import InvalidTimestamp
 from tidings.protocol.message_types import MessageType

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
-from tidings.client.items import Gap, Item, Live, ReceivedEvent
+from tidings.client.events import Gap, Item, Live, ReceivedEvent
 from tidings.protocol import messages
 from tidings.protocol.envelope import Event, encode_event_v1, encode_message
 from tidings.protocol.message_types import EventClass

@@ -7,7 +7,7 @@ from tidings.cli.watch.operations import Running
 from tidings.cli.watch.sight import Sight, clean
 from tidings.cli.watch.view import WatchView
 from tidings.cli.watch.wording import stamp
-from tidings.client.items import Gap, Live, Notice
+from tidings.client.events import Gap, Live, Notice
 from tidings.protocol.payloads import OperationProgressData, OperationStartData, SystemAlertData
 
 STARTED, CONCERN = "▶", "!"

@@ -15,8 +15,8 @@ from tidings.cli.watch.plain import PlainView
 from tidings.cli.watch.screen import FRAME_S, Screen
 from tidings.cli.watch.view import Link, WatchView
 from tidings.client.client import connect
-from tidings.client.items import Item, ReceivedEvent
-from tidings.client.state import State, Status
+from tidings.client.events import Item, ReceivedEvent
+from tidings.client.status import State, Status
 from tidings.client.watch import Watch
 from tidings.protocol.message_types import ChannelType
 from tidings.protocol.paths import check_paths

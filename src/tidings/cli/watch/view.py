@@ -12,7 +12,7 @@ from tidings.cli.units import clock_time, describe_span, ordinal
 from tidings.cli.watch.operations import Operations, Running
 from tidings.cli.watch.sight import Sight, clean
 from tidings.cli.watch.wording import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp, tell
-from tidings.client.items import Gap, Notice
+from tidings.client.events import Gap, Notice
 from tidings.protocol.payloads import (
     OperationEstimateData,
     OperationProgressData,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tidings.client.drafts import make_unstamped
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import CancelAnswer, CancelPush, Claim, Verdict
 from tidings.protocol.payloads import OperationStartData

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.producer.sending.holdings import Holdings
 from tidings.producer.sending.queue import Entry, OutboxLimits, OutboxQueue, Rank
 from tidings.producer.sending.turns import Turns

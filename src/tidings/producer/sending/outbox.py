@@ -10,11 +10,11 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
+from tidings.client.background_loop import LoopThread
+from tidings.client.decoding import event_key, event_type
 from tidings.client.drafts import make_draft, make_unstamped
-from tidings.client.loop_thread import LoopThread
 from tidings.client.options import LinkOptions, read_token
-from tidings.client.publications import Draft, PayloadLike
-from tidings.client.reading import event_key, event_type
+from tidings.client.pending import Draft, PayloadLike
 from tidings.client.url import hub_url
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType

@@ -7,7 +7,7 @@ from enum import IntEnum
 import msgspec
 from msgspec import Struct
 
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.contract.event_types import EventType
 from tidings.protocol.message_types import EventClass, MessageType
 

@@ -7,11 +7,11 @@ from functools import partial
 
 from msgspec import Struct
 
+from tidings.client.close_reason import Ending
 from tidings.client.drafts import stamp
-from tidings.client.ending import Ending
 from tidings.client.options import LinkOptions
 from tidings.client.publisher import Publisher
-from tidings.client.state import State, Status
+from tidings.client.status import State, Status
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
     CommandRefused,

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tidings.client.options import LinkOptions
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.client.publisher import Publisher
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, TidingsError

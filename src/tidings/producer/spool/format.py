@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Struct
 
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.protocol.payloads import OperationStartData
 
 _FORMAT = 1

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from tidings.client.publications import Draft
+from tidings.client.pending import Draft
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.spool.file import SpoolFile
 from tidings.producer.spool.folder import VARIABLE, SpoolOptions, folders, usable_folder

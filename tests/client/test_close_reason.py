@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.client.ending import REPLACED, read_ending
+from tidings.client.close_reason import REPLACED, read_ending
 from tidings.exceptions import ConnectionLost, HubClosed
 from tidings.protocol.payloads import ConnectionClosed
 

@@ -11,8 +11,8 @@ from tests.client.hub_server import TIMEOUT_S, HubServer
 from tests.client.waiting import until
 from websockets.asyncio.client import ClientConnection, connect
 
-from tidings.client import forks
-from tidings.client.connection import open_websocket
+from tidings.client import websocket
+from tidings.client.websocket import open_websocket
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
@@ -63,7 +63,7 @@ def fork_and_look(socket: int) -> bytes:
 async def test_a_child_has_no_copy_of_the_socket_and_the_parent_keeps_its_own(hub: HubServer) -> None:
     connection = await open_websocket(hub.url)
     await connection.receive()
-    (opened,) = [one for one in forks._open if not one.transport.is_closing()]
+    (opened,) = [one for one in websocket._open if not one.transport.is_closing()]
     socket = opened.transport.get_extra_info("socket").fileno()
     assert fork_and_look(socket) == os.devnull.encode()
     await connection.send(b'{"type":"connection:ping","id":"1","data":null}')
@@ -82,7 +82,7 @@ async def test_a_connection_that_was_opened_while_the_process_forked_is_given_up
             await asyncio.to_thread(fork_and_look, connection.transport.get_extra_info("socket").fileno())
         return connection
 
-    kept = await forks.open_unforked(opening)
+    kept = await websocket.open_unforked(opening)
     assert len(opened) == 2
     assert kept is opened[1]
     assert opened[0].close_code == 1000

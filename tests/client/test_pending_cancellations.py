@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.client.cancellations import Cancellations, refusal_of
+from tidings.client.pending import Cancellations, refusal_of
 from tidings.exceptions import CommandRefused, NotSupported, OperationUnknown, TidingsError
 from tidings.protocol.messages import Cancel
 from tidings.protocol.payloads import ErrorData

@@ -1,4 +1,7 @@
-"""Events on their way to the log: kept until the hub has answered, and sent again after a reconnect (CONTRACT §6)."""
+"""Events on their way to the log: kept until the hub has answered, and sent again after a reconnect (CONTRACT §6).
+
+Wishes to cancel that the hub has not answered: asked again on every connection, each within its own time.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -6,9 +9,17 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.exceptions import InvalidPayload, PayloadTooLarge
+from tidings.exceptions import (
+    CommandRefused,
+    InvalidPayload,
+    NotSupported,
+    OperationUnknown,
+    PayloadTooLarge,
+    TidingsError,
+)
 from tidings.protocol.envelope import MAX_DATA_BYTES
-from tidings.protocol.payloads import Payload, encode_payload
+from tidings.protocol.messages import Cancel
+from tidings.protocol.payloads import ErrorData, Payload, encode_payload
 
 PayloadLike = Struct | Mapping[str, Any] | Raw | bytes | None
 """What can be published: a payload struct, a mapping, JSON that is encoded already, or nothing."""
@@ -109,3 +120,55 @@ class Publications:
     def settle(self, id: str) -> bool:
         """Forget a publication, because the hub answered or nobody waits any more; return whether it was there."""
         return self._bodies.pop(id, None) is not None
+
+
+CANCEL = "operation:cancel"
+CANCEL_ANSWER = "operation:cancel_answer"
+
+
+class Cancellations:
+    """The wishes of one client, by the id of their command; pure."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, tuple[Cancel, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def add(self, id: str, wish: Cancel, now: float) -> None:
+        """Keep `wish` until it is settled."""
+        self._asked[id] = (wish, now + wish.timeout_s)
+
+    def due(self, now: float) -> Iterator[tuple[str, Cancel]]:
+        """Return what a new connection asks for: the same, within what is left of the time.
+
+        One whose time is up is asked, too: the hub answers at once with what it knows.
+        """
+        for id, (wish, deadline) in self._asked.items():
+            yield id, msgspec.structs.replace(wish, timeout_s=max(0.0, deadline - now))
+
+    def settle(self, id: str) -> Cancel | None:
+        """Forget a wish, because the hub answered or nobody waits any more; return it where it was there."""
+        asked = self._asked.pop(id, None)
+        return None if asked is None else asked[0]
+
+
+def refusal_of(error: ErrorData, wish: Cancel) -> TidingsError:
+    """Return what the hub's refusal of `wish` is to the caller: our own exception where there is one."""
+    hint = error.hint or ""
+    if error.code == OperationUnknown.code:
+        return OperationUnknown(error.message, operation_id=wish.operation_id, hint=hint)
+    if error.code == NotSupported.code:
+        return NotSupported(error.message, hint=hint)
+    return refused(error)
+
+
+def refused(error: ErrorData) -> CommandRefused:
+    """Return the hub's `connection:error` as an exception."""
+    return CommandRefused(
+        error.message,
+        refusal=error.code,
+        recoverable=error.recoverable,
+        hint=error.hint or "",
+        details=error.details or "",
+    )

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from tidings.client.items import ReceivedEvent
+from tidings.client.events import ReceivedEvent
 from tidings.contract.contract import Contract, alert_key
 from tidings.contract.event_types import EventType
 from tidings.exceptions import ContractError

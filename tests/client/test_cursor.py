@@ -1,5 +1,5 @@
-from tidings.client.items import Live
-from tidings.client.subscription import Cursor
+from tidings.client.cursor import Cursor
+from tidings.client.events import Live
 from tidings.protocol.messages import Live as LivePush
 from tidings.protocol.messages import Subscribed
 

@@ -7,11 +7,11 @@ from tests.client.test_link import Network, ScriptedConnection
 from tests.client.waiting import until
 
 from tidings.client.client import connect
-from tidings.client.connection import Connection
 from tidings.client.options import LinkOptions
 from tidings.client.reconnect import Reconnect
-from tidings.client.state import State
-from tidings.client.transport import NetworkTransport, add_route, remove_route, route_to
+from tidings.client.runtime import NetworkTransport, add_route, remove_route, route_to
+from tidings.client.status import State
+from tidings.client.websocket import Connection
 from tidings.exceptions import HubUnreachable
 
 HOST = "ws://somewhere.test/ws"

@@ -3,7 +3,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.client.allowance import Allowance
+from tidings.client.publisher import Allowance
 
 
 async def settle() -> None:

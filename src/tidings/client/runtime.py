@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from tidings.client.connection import Connection, OpenConnection
 from tidings.client.url import authority
+from tidings.client.websocket import Connection, OpenConnection
 
 
 class Timer(Protocol):

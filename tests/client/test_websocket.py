@@ -9,7 +9,7 @@ from tests.client.hub_server import HubServer
 from tests.client.tcp_proxy import TcpProxy
 from websockets.asyncio.server import ServerConnection, serve
 
-from tidings.client.connection import Ended, open_websocket
+from tidings.client.websocket import Ended, open_websocket
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from tidings.client.inbox import Buffer, Inbox
-from tidings.client.items import Gap, ReceivedEvent
+from tidings.client.events import Gap, ReceivedEvent
+from tidings.client.receive_buffer import Buffer, Inbox
 
 
 def event(size: int = 10) -> ReceivedEvent:

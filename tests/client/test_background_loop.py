@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from tidings.client.loop_thread import LoopThread, live_loops
+from tidings.client.background_loop import LoopThread, live_loops
 from tidings.exceptions import ClientError
 
 

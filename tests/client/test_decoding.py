@@ -2,7 +2,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from tidings.client.reading import event_key, event_type, read_event
+from tidings.client.decoding import event_key, event_type, read_event
 from tidings.contract.contract import Contract
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.payloads import OperationFailedData

@@ -3,7 +3,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.client.ids import uuid7
+from tidings.client.drafts import uuid7
 from tidings.protocol.envelope import check_event_id
 
 

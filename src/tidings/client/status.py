@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from tidings.client.items import Outcome
+from tidings.client.events import Outcome
 from tidings.exceptions import TidingsError
 
 

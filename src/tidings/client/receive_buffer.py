@@ -5,7 +5,7 @@ from collections import deque
 
 from msgspec import Struct
 
-from tidings.client.items import Item, Misfit, ReceivedEvent
+from tidings.client.events import Item, Misfit, ReceivedEvent
 
 _NOTICE_BYTES = 256
 _EVENT_BYTES = 512

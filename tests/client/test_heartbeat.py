@@ -1,4 +1,4 @@
-from tidings.client.liveness import Liveness
+from tidings.client.heartbeat import Liveness
 
 
 def test_before_the_first_greeting_nothing_is_expected() -> None:

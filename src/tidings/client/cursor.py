@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import cast
 
-from tidings.client.items import Live, Outcome
+from tidings.client.events import Live, Outcome
 from tidings.protocol import messages
 from tidings.protocol.positions import SNAPSHOT
 

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from tidings.client.publications import Draft, PayloadLike, Publications, encode_data
+from tidings.client.pending import Draft, PayloadLike, Publications, encode_data
 from tidings.exceptions import InvalidPayload, PayloadTooLarge
 from tidings.protocol.payloads import OperationProgressData, SystemStatusData
 
