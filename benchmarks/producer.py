@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tidings
 from benchmarks.fanout.servers import Server, running_server
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 
 BODY_S = 10e-6
 CLOSE_S = 0.2

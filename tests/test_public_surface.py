@@ -22,10 +22,10 @@ HOMES = {
     "EventClass": "tidings.protocol.message_types",
     "MessageType": "tidings.protocol.message_types",
     **dict.fromkeys(("Client", "connect", "Gap", "Live", "Outcome", "ReceivedEvent"), "tidings.client"),
-    **dict.fromkeys(("operation", "start"), "tidings.producer.begin"),
-    "current_operation": "tidings.producer.current",
+    **dict.fromkeys(("operation", "start"), "tidings.producer.api"),
+    "current_operation": "tidings.producer.operation",
     "Operation": "tidings.producer.operation",
-    "Step": "tidings.producer.scope",
+    "Step": "tidings.producer.tracking",
     **dict.fromkeys(("Reconnect", "State", "Status", "Watch"), "tidings.client"),
     **{
         name: module.__name__

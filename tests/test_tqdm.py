@@ -14,7 +14,7 @@ from tqdm.auto import tqdm as plain_tqdm
 
 import tidings
 from tidings.client import sync
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 from tidings.tqdm import tqdm, trange
 
 

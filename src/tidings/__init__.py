@@ -85,11 +85,11 @@ if TYPE_CHECKING:
     from tidings.exceptions import UnknownType as UnknownType
     from tidings.exceptions import UnsupportedMediaType as UnsupportedMediaType
     from tidings.exceptions import WrongChannel as WrongChannel
-    from tidings.producer.begin import operation as operation
-    from tidings.producer.begin import start as start
-    from tidings.producer.current import current_operation as current_operation
+    from tidings.producer.api import operation as operation
+    from tidings.producer.api import start as start
     from tidings.producer.operation import Operation as Operation
-    from tidings.producer.scope import Step as Step
+    from tidings.producer.operation import current_operation as current_operation
+    from tidings.producer.tracking import Step as Step
     from tidings.protocol.message_types import ChannelType as ChannelType
     from tidings.protocol.message_types import EventClass as EventClass
     from tidings.protocol.message_types import MessageType as MessageType
@@ -127,10 +127,10 @@ _MODULES = (
     "tidings.contract.loading",
     "tidings.client",
     "tidings.client.events",
-    "tidings.producer.current",
-    "tidings.producer.scope",
     "tidings.producer.operation",
-    "tidings.producer.begin",
+    "tidings.producer.tracking",
+    "tidings.producer.operation",
+    "tidings.producer.api",
 )
 """Where the names are, the cheapest to import first."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tidings.exceptions import MissingExtra
-from tidings.producer.bar import BarReport
+from tidings.producer.progress_bar import BarReport
 
 try:
     from tqdm.auto import tqdm as _tqdm

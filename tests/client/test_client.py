@@ -254,7 +254,7 @@ class TestImporting:
             "import sys, tidings\n"
             "assert not {'msgspec', 'websockets', 'asyncio'} & set(sys.modules), 'import tidings'\n"
             "tidings.connect\n"
-            "import tidings.client.sync, tidings.producer.sending.outbox\n"
+            "import tidings.client.sync, tidings.producer.outbox.outbox\n"
             "heavy = {'structlog', 'starlette', 'uvicorn', 'uvloop', 'typer', 'rich', 'httpx', 'sqlite3'}\n"
             "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
             "above = ('tidings.hub', 'tidings.server', 'tidings.log')\n"

@@ -58,7 +58,7 @@ def test_the_picture_fetches_nothing_and_the_record_names_no_machine() -> None:
 
 def test_a_run_now_gives_such_a_picture() -> None:
     commands = [
-        ("pytest tests/contract", ("pytest", "-q", "-p", "no:randomly", "tests/contract/test_timestamps.py")),
+        ("pytest tests/contract", ("pytest", "-q", "-p", "no:randomly", "tests/protocol/test_timestamps.py")),
         ("ruff check", ("ruff", "check", "src/tidings/contract")),
     ]
     events = list(read_events(record(commands)))

@@ -22,11 +22,11 @@ def test_the_code_runs_and_reports(reported: Reported, monkeypatch: pytest.Monke
 
 
 def test_the_figures_of_its_tables_are_the_code_s() -> None:
-    from tidings.producer import bounded, process, voice
+    from tidings.producer import emitter, runtime, sanitize
 
     text = Document("docs/reporting.md").text
-    assert f"{bounded.MAX_TEXT:,} characters" in text
-    assert f"log lines at {voice.MAX_LINE:,}" in text
-    assert f"{bounded.MAX_VALUE >> 10} KiB" in text
-    assert f"last {bounded.MAX_DETAILS >> 10} KiB" in text
-    assert f"up to {process.CLOSE_S:.0f} seconds" in text
+    assert f"{sanitize.MAX_TEXT:,} characters" in text
+    assert f"log lines at {emitter.MAX_LINE:,}" in text
+    assert f"{sanitize.MAX_VALUE >> 10} KiB" in text
+    assert f"last {sanitize.MAX_DETAILS >> 10} KiB" in text
+    assert f"up to {runtime.CLOSE_S:.0f} seconds" in text

@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from tidings.integrations.huggingface import TidingsCallback
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 
 
 class Ranker(torch.nn.Module):  # type: ignore[misc]

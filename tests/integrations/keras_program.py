@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tidings.integrations.keras import TidingsCallback
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 
 X, Y = np.ones((32, 4)), np.zeros((32, 1))
 

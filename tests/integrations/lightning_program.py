@@ -9,7 +9,7 @@ import lightning
 import torch
 
 from tidings.integrations.lightning import TidingsCallback
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 
 
 class Ranker(lightning.LightningModule):  # type: ignore[misc]

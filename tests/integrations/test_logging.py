@@ -18,7 +18,7 @@ from tests.producer.reported import Reported
 
 import tidings
 from tidings.integrations.logging import Allowance, OperationFilter, OperationHandler
-from tidings.producer.voice import MAX_LINE
+from tidings.producer.emitter import MAX_LINE
 
 Lines = list[tuple[str, str]]
 """(level, message) of each line of a log."""

@@ -22,7 +22,7 @@ from tests.producer.reported import Reported
 
 import tidings
 from tidings.integrations.sqlalchemy import publish_after_commit
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 
 
 class Base(DeclarativeBase):

@@ -6,7 +6,7 @@ import pytest
 from tests.client.hub_server import HubServer
 from tests.producer.reported import Reported
 
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 
 
 @pytest.fixture(autouse=True)

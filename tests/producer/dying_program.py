@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from tidings.producer.sending.outbox import Outbox
+from tidings.producer.outbox.outbox import Outbox
 
 
 def main(url: str, operation_id: str, mode: str) -> None:

@@ -13,7 +13,7 @@ from tests.client.tcp_proxy import TcpProxy
 from tidings.client import sync
 from tidings.client.background_loop import LoopThread
 from tidings.log.base import Page, Query
-from tidings.producer.sending.outbox import Outbox
+from tidings.producer.outbox.outbox import Outbox
 from tidings.protocol.messages import CancelOutcome
 from tidings.protocol.paths import parse_paths
 

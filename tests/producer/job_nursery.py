@@ -16,7 +16,7 @@ import tidings
 # What a job would import when it first reports: once for all of them.
 import tidings.client.websocket
 import tidings.producer.operation
-import tidings.producer.sending.outbox
+import tidings.producer.outbox.outbox
 
 
 def work(url: str, lease_s: float, id: str) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from tests.client.hub_server import TIMEOUT_S, HubServer
 
 from tidings.log.base import Page, Query
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 from tidings.protocol.envelope import Event
 from tidings.protocol.paths import parse_paths
 

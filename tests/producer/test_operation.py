@@ -6,7 +6,7 @@ import pytest
 from tests.producer.reported import Reported, until
 
 import tidings
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 
 
 def test_a_block_is_an_operation_from_start_to_complete(reported: Reported) -> None:

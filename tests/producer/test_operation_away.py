@@ -8,7 +8,7 @@ from tests.producer.reported import Reported, until
 
 import tidings
 from tidings.log.memory import MemoryLog
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.producer.reported import Reported, until
 
 import tidings
 from tidings.client import sync
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 from tidings.protocol.messages import CancelOutcome, CancelPush
 
 Cancel = Callable[..., "Future[CancelOutcome]"]

@@ -14,7 +14,7 @@ from tidings.client.pending import Draft
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, HubUnreachable, LogFull
 from tidings.log.memory import MemoryLog
-from tidings.producer.sending.queue import OutboxLimits, Rank
+from tidings.producer.outbox.queue import OutboxLimits, Rank
 from tidings.protocol.messages import Accepted
 from tidings.relay.delivery import Delivery
 from tidings.testing.faulty_log import FaultyLog

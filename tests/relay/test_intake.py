@@ -7,7 +7,7 @@ import pytest
 from tidings.client.drafts import uuid7
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
-from tidings.producer.sending.queue import Rank
+from tidings.producer.outbox.queue import Rank
 from tidings.relay.intake import Intake, Taken
 from tidings.relay.remarks import Remarks
 

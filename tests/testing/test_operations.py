@@ -8,7 +8,7 @@ import pytest
 
 import tidings
 from tidings.operations.lifecycle import OperationState
-from tidings.producer.process import PROCESS
+from tidings.producer.runtime import PROCESS
 from tidings.testing import ABSENT, Cut, FullDisk, ManualHub, Unreachable, any_order, assert_events, event, none_of
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tidings.cli.run.reporter import Mention
 from tidings.exceptions import TidingsError
-from tidings.producer.sending.outbox import Outbox
+from tidings.producer.outbox.outbox import Outbox
 from tidings.protocol.codes import error_data
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import CancelAnswer, CancelPush

@@ -17,7 +17,7 @@ from typing import Any
 
 from tidings.integrations.celery_control import Control
 from tidings.integrations.celery_reporter import Reporting, TaskReporter
-from tidings.producer.settings import Redact
+from tidings.producer.options import Redact
 
 
 def connect(

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from tidings.exceptions import OperationCancelled
+from tidings.producer.diagnostics import REMARKS, quietly
+from tidings.producer.event_sink import Transport
 from tidings.producer.operation import Operation
-from tidings.producer.quietly import REMARKS, quietly
-from tidings.producer.transport import Transport
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import CancelAnswer, CancelPush
 from tidings.protocol.payloads import OperationCancelledData

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tidings.producer.bounded import jsonable
+from tidings.producer.sanitize import jsonable
 
 TRACE_HEADER = "tidings_trace_id"
 PARENT_HEADER = "tidings_parent_id"

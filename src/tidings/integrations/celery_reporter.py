@@ -19,14 +19,13 @@ from tidings.integrations.celery_message import (
     trace_of,
 )
 from tidings.integrations.inquiry import Inquiry
-from tidings.producer.bounded import text
-from tidings.producer.current import current_operation
-from tidings.producer.operation import Operation
-from tidings.producer.process import PROCESS
-from tidings.producer.quietly import quietly
-from tidings.producer.settings import Options, Redact, is_disabled, settings_of
+from tidings.producer.diagnostics import quietly
+from tidings.producer.emitter import Voice
+from tidings.producer.operation import Operation, current_operation
+from tidings.producer.options import Options, Redact, is_disabled, settings_of
+from tidings.producer.runtime import PROCESS
+from tidings.producer.sanitize import text
 from tidings.producer.tracing import current_trace_id
-from tidings.producer.voice import Voice
 
 _CLOSE_S = 2.0
 """How long the end of a pool's process may wait for the hub."""

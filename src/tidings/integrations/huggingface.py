@@ -16,7 +16,7 @@ from typing import Any, Unpack
 
 from tidings.integrations.training import Training
 from tidings.integrations.training_block import TrainingBlock
-from tidings.producer.settings import Options
+from tidings.producer.options import Options
 
 
 class TidingsCallback(TrainingBlock):

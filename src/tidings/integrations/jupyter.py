@@ -16,8 +16,8 @@ from html import escape
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from tidings.producer.diagnostics import REMARKS
 from tidings.producer.operation import Operation
-from tidings.producer.quietly import REMARKS
 
 if TYPE_CHECKING:
     from IPython.core.displaypub import DisplayPublisher

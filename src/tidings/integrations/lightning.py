@@ -16,7 +16,7 @@ from typing import Any, Unpack
 
 from tidings.integrations.training import Training, nothing
 from tidings.producer.operation import Operation
-from tidings.producer.settings import Options
+from tidings.producer.options import Options
 
 _AGREE_EVERY = 50
 """Batches between two agreements of several processes to stop: each waits for all of them."""

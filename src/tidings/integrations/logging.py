@@ -15,9 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
-from tidings.producer.current import current_operation
-from tidings.producer.operation import Operation
-from tidings.producer.voice import MAX_LINE
+from tidings.producer.emitter import MAX_LINE
+from tidings.producer.operation import Operation, current_operation
 
 STAMP = "tidings_operation_id"
 """The attribute by which a record names its operation where another thread handles it."""

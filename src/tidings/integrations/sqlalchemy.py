@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from tidings.client.drafts import make_draft
 from tidings.client.pending import PayloadLike
-from tidings.producer.current import current_operation
-from tidings.producer.process import PROCESS
-from tidings.producer.quietly import quietly
+from tidings.producer.diagnostics import quietly
+from tidings.producer.operation import current_operation
+from tidings.producer.runtime import PROCESS
 from tidings.producer.tracing import current_trace_id
 
 AnySession = Session | AsyncSession | scoped_session[Any] | async_scoped_session[Any]

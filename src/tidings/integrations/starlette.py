@@ -22,10 +22,10 @@ from starlette.background import BackgroundTask
 from starlette.requests import HTTPConnection
 
 from tidings.exceptions import OperationCancelled
+from tidings.producer.diagnostics import REMARKS
 from tidings.producer.operation import Operation
-from tidings.producer.process import PROCESS
-from tidings.producer.quietly import REMARKS
-from tidings.producer.settings import Settings
+from tidings.producer.options import Settings
+from tidings.producer.runtime import PROCESS
 from tidings.producer.tracing import VARIABLE, current_trace_id
 from tidings.protocol.messages import CancelPush
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidings.exceptions import OperationCancelled
-from tidings.producer.begin import start
-from tidings.producer.current import current_operation
-from tidings.producer.operation import Operation
-from tidings.producer.quietly import quietly
-from tidings.producer.settings import Options
+from tidings.producer.api import start
+from tidings.producer.diagnostics import quietly
+from tidings.producer.operation import Operation, current_operation
+from tidings.producer.options import Options
 
 _EVERY_S = 0.1
 """Between two looks at a loop: a batch may take microseconds, and nobody sees more than ten of them a second."""

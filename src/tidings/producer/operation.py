@@ -1,26 +1,70 @@
-"""`tidings.operation`: a job says what it does, and is neither held up nor broken by saying it."""
+"""`tidings.operation`: a job says what it does, and is neither held up nor broken by saying it.
+
+The operation whose block the running code is in.
+
+`@tidings.operation("Import prices")`: each call of the function is an operation.
+"""
 
 import asyncio
+import functools
+import inspect
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import Token
+from contextvars import ContextVar, Token
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import (
+    Any,
+    Self,
+    TypeVar,
+    Unpack,
+    cast,
+)
 
-from tidings.producer.bounded import text
-from tidings.producer.current import CURRENT
-from tidings.producer.decorate import decorate
-from tidings.producer.failure import Cancelled, Failed, failure_of
-from tidings.producer.life import Life
-from tidings.producer.plan import Plan
-from tidings.producer.quietly import quietly
-from tidings.producer.settings import Options, settings_of
-from tidings.producer.voice import Completed
+from tidings.producer.diagnostics import quietly
+from tidings.producer.emitter import Completed
+from tidings.producer.lifecycle import Life
+from tidings.producer.options import Options, Plan, settings_of
+from tidings.producer.outcome import Cancelled, Failed, failure_of
+from tidings.producer.sanitize import text
 from tidings.protocol.payloads import OperationProgressData
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def decorate(make: Callable[[], Any], function: F) -> F:
+    """Return `function` so that each call runs in the block of an operation of its own.
+
+    Args:
+        make: Returns a new operation, not begun.
+        function: An ordinary function, or one defined with `async def`.
+
+    Raises:
+        TypeError: It is a generator function: its body runs while its caller iterates, and nobody can say when it ends.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{function.__qualname__} is a generator function; use `with tidings.operation(...)` around the loop that "
+            "iterates over it, or inside it"
+        )
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def runs_async(*arguments: Any, **options: Any) -> Any:
+            async with make():
+                return await function(*arguments, **options)
+
+        return cast(F, runs_async)
+
+    @functools.wraps(function)
+    def runs(*arguments: Any, **options: Any) -> Any:
+        with make():
+            return function(*arguments, **options)
+
+    return cast(F, runs)
+
+
 _DISPLAY = "tidings.integrations.jupyter"
 """By name, because adapters are above this package; imported when a notebook asks."""
 
@@ -215,3 +259,15 @@ class Operation(Life):
     def __call__(self, function: F) -> F:
         """Return `function` so that each call is an operation with these arguments; for `@tidings.operation(…)`."""
         return decorate(lambda: Operation(self.settings), function)
+
+
+CURRENT: ContextVar["Operation | None"] = ContextVar("tidings operation", default=None)
+
+
+def current_operation() -> "Operation | None":
+    """Return the operation of the innermost `with tidings.operation(...)`, or decorated function, that runs this code.
+
+    As with every context variable, tasks begun in the block have it, and so does `asyncio.to_thread`; other new threads
+    have not.
+    """
+    return CURRENT.get()

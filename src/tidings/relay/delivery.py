@@ -10,7 +10,7 @@ from tidings.client.publisher import Publisher
 from tidings.client.status import State, Status
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused
-from tidings.producer.sending.queue import Entry, OutboxLimits, OutboxQueue, Rank
+from tidings.producer.outbox.queue import Entry, OutboxLimits, OutboxQueue, Rank
 from tidings.protocol.messages import Accepted
 
 _RETRY_S = 1.0

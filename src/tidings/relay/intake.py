@@ -12,7 +12,7 @@ from tidings.client.pending import Draft
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.exceptions import ContractError, InvalidTimestamp, PayloadTooLarge
-from tidings.producer.sending.queue import Rank, rank_of
+from tidings.producer.outbox.queue import Rank, rank_of
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import MAX_DATA_BYTES, Envelope, decode_envelope
 from tidings.protocol.message_types import ChannelType

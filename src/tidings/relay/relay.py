@@ -13,7 +13,7 @@ from tidings.client.status import State, Status
 from tidings.client.url import authority
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, CommandRefused
-from tidings.producer.sending.queue import OutboxLimits
+from tidings.producer.outbox.queue import OutboxLimits
 from tidings.protocol.codes import error_data
 from tidings.protocol.messages import Accepted
 from tidings.relay.delivery import Delivery

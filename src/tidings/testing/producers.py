@@ -4,12 +4,12 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tidings.producer.process import Process
+    from tidings.producer.runtime import Process
 
 
 def producers() -> "Process | None":
     """Return what this process's operations share; None where nothing has been reported, and nothing was imported."""
-    module = sys.modules.get("tidings.producer.process")
+    module = sys.modules.get("tidings.producer.runtime")
     return None if module is None else module.PROCESS
 
 

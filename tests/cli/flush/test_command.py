@@ -12,7 +12,7 @@ from tests.producer.older_hub import serve_no_leases
 
 LEAVE = (
     "import sys\n"
-    "from tidings.producer.sending.outbox import Outbox\n"
+    "from tidings.producer.outbox.outbox import Outbox\n"
     "outbox = Outbox(sys.argv[1])\n"
     "outbox.put_nowait('operation:start', {'operation_id': sys.argv[2], 'name': 'import'})\n"
     "outbox.put_nowait('operation:complete', {'operation_id': sys.argv[2]})\n"

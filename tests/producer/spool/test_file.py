@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from tests.producer.drafts import draft, event_id
 
-from tidings.producer.spool.file import SpoolFile
-from tidings.producer.spool.format import Header, Kept, file_name, read_lines
+from tidings.producer.spool.file import Header, Kept, SpoolFile, file_name, read_lines
 
 HEADER = Header(url="ws://hub/ws", producer_id="p-1", pid=7)
 

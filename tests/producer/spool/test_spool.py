@@ -6,8 +6,8 @@ import pytest
 from tests.producer.drafts import draft, event_id
 
 from tidings.exceptions import ConfigError, TidingsError
-from tidings.producer.spool.folder import SpoolOptions
-from tidings.producer.spool.format import read_lines
+from tidings.producer.spool.directory import SpoolOptions
+from tidings.producer.spool.file import read_lines
 from tidings.producer.spool.spool import Spool
 from tidings.protocol.payloads import OperationStartData
 

@@ -11,7 +11,7 @@ from tidings.cli.target import UrlOption
 
 if TYPE_CHECKING:
     from tidings.exceptions import TidingsError
-    from tidings.producer.spool.adoption import Adopted
+    from tidings.producer.spool.recovery import Adopted
 
 _TIMEOUT_S = 30.0
 
@@ -29,8 +29,8 @@ def flush(
     from tidings.client.options import LinkOptions, read_token
     from tidings.client.url import hub_url
     from tidings.contract.contract import Contract
-    from tidings.producer.spool.adoption import adopt_all, left_behind
-    from tidings.producer.spool.folder import SpoolOptions
+    from tidings.producer.spool.directory import SpoolOptions
+    from tidings.producer.spool.recovery import adopt_all, left_behind
 
     address, spool = hub_url(url), SpoolOptions()
     options = LinkOptions(token=read_token(None, os.environ))

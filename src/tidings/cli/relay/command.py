@@ -13,7 +13,7 @@ from tidings.cli.target import TokenOption, ToOption
 from tidings.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from tidings.producer.sending.queue import OutboxLimits
+    from tidings.producer.outbox.queue import OutboxLimits
 
 _LONGEST_S = 365 * 86_400.0
 
@@ -96,7 +96,7 @@ def _checked_prefix(prefix: str) -> str:
 
 def _limits(buffer: str) -> "OutboxLimits":
     from tidings.cli.units import parse_size
-    from tidings.producer.sending.queue import OutboxLimits
+    from tidings.producer.outbox.queue import OutboxLimits
 
     try:
         size = parse_size(buffer)

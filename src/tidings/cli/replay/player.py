@@ -26,7 +26,7 @@ from tidings.exceptions import (
     PayloadTooLarge,
 )
 from tidings.operations.lifecycle import ASKS, ENDS
-from tidings.producer.sending.queue import OutboxLimits, Rank
+from tidings.producer.outbox.queue import OutboxLimits, Rank
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Accepted

@@ -1,20 +1,103 @@
-"""One producer's events in a file: appended to, locked by whoever is at it, empty most of the time."""
+"""One producer's events in a file: appended to, locked by whoever is at it, empty most of the time.
+
+The lines of a spool file: a header, then what is kept and what is done with, in the order it happened.
+
+A lock on a file that its process lets go of by dying, whatever it dies of.
+"""
 
 import contextlib
+import hashlib
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from tidings.producer.spool.format import (
-    UNFINISHED,
-    Header,
-    Kept,
-    Line,
-    encode_line,
-    file_name,
-    read_lines,
-)
-from tidings.producer.spool.lock import try_lock
+import msgspec
+from msgspec import Struct
+
+from tidings.client.pending import Draft
+from tidings.protocol.payloads import OperationStartData
+
+_FORMAT = 1
+SUFFIX = ".ndjson"
+UNFINISHED = ".new"
+"""Of a file that is not whole yet: it gets its name when its header is in it and its lock is taken."""
+
+
+class Header(Struct, frozen=True, kw_only=True):
+    """The first line: whose events these are, and where they go."""
+
+    spool: int = _FORMAT
+    url: str
+    producer_id: str
+    pid: int
+
+
+class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event that the hub may not have."""
+
+    draft: Draft
+    attempt: int | None = None
+    """The attempt that it ends, as far as that is known."""
+    again: OperationStartData | None = None
+    """The start of the next attempt, for an end that comes after the hub has given this one up."""
+
+
+class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line behind the header."""
+
+    keep: Kept | None = None
+    done: str | None = None
+    """The event id of one that the hub has, or will not have."""
+
+
+encode_line = msgspec.json.Encoder().encode
+_decode_header = msgspec.json.Decoder(Header).decode
+_decode_line = msgspec.json.Decoder(Line).decode
+
+
+def file_name(url: str, producer_id: str) -> str:
+    """Return the name of a producer's spool file; those for one address begin alike."""
+    return f"{name_prefix(url)}{producer_id}{SUFFIX}"
+
+
+def name_prefix(url: str) -> str:
+    """Return how the names of spool files for `url` begin; the address itself may hold what no name can."""
+    return hashlib.sha256(url.encode(errors="replace")).hexdigest()[:12] + "-"
+
+
+def read_lines(data: bytes) -> tuple[Header | None, dict[str, Kept]]:
+    """Return what a spool file holds: its header, and what is kept by event id, in order.
+
+    A process that dies while it writes leaves half a line: what cannot be read is passed over.
+
+    Returns:
+        No header where it is no spool file of ours.
+    """
+    first, _, rest = data.partition(b"\n")
+    try:
+        header = _decode_header(first)
+    except msgspec.DecodeError:
+        return None, {}
+    if header.spool != _FORMAT:
+        return None, {}
+    return header, _pending(rest.splitlines())
+
+
+def _pending(lines: Iterable[bytes]) -> dict[str, Kept]:
+    pending: dict[str, Kept] = {}
+    for text in lines:
+        try:
+            line = _decode_line(text)
+        except msgspec.DecodeError:
+            continue
+        if line.keep is not None:
+            pending[line.keep.draft.event_id] = line.keep
+        elif line.done is not None:
+            pending.pop(line.done, None)
+    return pending
+
 
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _MODE = 0o600
@@ -183,3 +266,40 @@ def _is_at(path: Path, file: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(file))
     except FileNotFoundError:
         return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+    import os
+
+    _FAR = 1 << 30
+    """Beyond what a file of ours holds: Windows lets nobody else read what is locked."""
+
+    def try_lock(file: int) -> bool:
+        """Lock an open file for as long as it is open; return False where somebody else has."""
+        os.lseek(file, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        finally:
+            os.lseek(file, 0, os.SEEK_SET)
+        return True
+
+else:
+    import fcntl
+
+    def try_lock(file: int) -> bool:
+        """Lock an open file for as long as it is open; return False where somebody else has.
+
+        With `flock`, whose locks belong to the opening, not to the process: two outboxes of one process lock each other
+        out, and that one of them closes a file takes no lock from the other.
+
+        Raises:
+            OSError: The file system knows no locks.
+        """
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

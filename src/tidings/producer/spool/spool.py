@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from tidings.client.pending import Draft
 from tidings.exceptions import ConfigError, TidingsError
-from tidings.producer.spool.file import SpoolFile
-from tidings.producer.spool.folder import VARIABLE, SpoolOptions, folders, usable_folder
-from tidings.producer.spool.format import Header, Kept
+from tidings.producer.spool.directory import VARIABLE, SpoolOptions, folders, usable_folder
+from tidings.producer.spool.file import Header, Kept, SpoolFile
 from tidings.protocol.payloads import OperationStartData
 
 _HINT = f"Name a folder that this program may write to in {VARIABLE}."

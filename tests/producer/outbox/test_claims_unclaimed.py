@@ -1,0 +1,68 @@
+"""Wishes to cancel what a producer has started and holds no longer, as it does what it queues for others."""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from tests.client.hub_server import QUIET, TIMEOUT_S, HubServer
+
+from tidings.client import sync
+from tidings.producer.outbox.outbox import Outbox
+from tidings.protocol.messages import CancelAnswer, CancelPush
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer(config=msgspec.structs.replace(QUIET, lease_s=1.0)) as server:
+        yield server
+
+
+def queue(outbox: Outbox) -> None:
+    outbox.put_nowait("operation:start", {"operation_id": "op-1", "name": "import", "queued": True})
+    outbox.release("op-1")
+    assert outbox.flush(TIMEOUT_S) == 0
+
+
+def cancel(hub: HubServer) -> tuple[str, str | None]:
+    with sync.connect(hub.url) as client:
+        outcome = client.cancel("op-1", reason="a mistake", timeout_s=5.0)
+        return outcome.outcome, outcome.reason
+
+
+def test_whoever_queued_an_operation_cancels_it(hub: HubServer) -> None:
+    with Outbox(hub.url) as outbox:
+
+        def revoke(push: CancelPush) -> CancelAnswer:
+            outbox.put_nowait("operation:cancelled", {"operation_id": push.operation_id, "reason": push.reason})
+            return CancelAnswer(verdict="stopping")
+
+        outbox.answer_strays(revoke)
+        queue(outbox)
+        assert cancel(hub) == ("cancelled", None)
+
+
+def test_whoever_cannot_says_so(hub: HubServer) -> None:
+    with Outbox(hub.url) as outbox:
+        queue(outbox)
+        outcome, reason = cancel(hub)
+        assert outcome == "refused"
+        assert reason is not None
+        assert "does not run it any more" in reason
+
+
+def test_whoever_begins_it_meanwhile_is_asked_instead(hub: HubServer) -> None:
+    with Outbox(hub.url) as sender, Outbox(hub.url) as worker:
+
+        def stop(push: CancelPush) -> CancelAnswer:
+            worker.put_nowait("operation:cancelled", {"operation_id": push.operation_id, "reason": push.reason})
+            return CancelAnswer(verdict="stopping")
+
+        def revoke(push: CancelPush) -> CancelAnswer:
+            # Too late: the operation has left the queue.
+            worker.put_nowait("operation:start", {"operation_id": push.operation_id})
+            return CancelAnswer(verdict="stopping")
+
+        sender.answer_strays(revoke)
+        queue(sender)
+        worker.hold("op-1", on_cancel=stop)
+        assert cancel(hub) == ("cancelled", None)

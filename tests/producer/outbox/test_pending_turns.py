@@ -1,0 +1,137 @@
+"""Operations that begin while another producer still has them."""
+
+import json
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from msgspec import Raw
+from tests.client.hub_server import QUIET, TIMEOUT_S, HubServer
+from tests.client.waiting import PROMPT
+from tests.producer.held import Cut, told, until
+
+from tidings.client.pending import Draft
+from tidings.exceptions import CommandRefused, OperationExists, OperationFenced, OperationFinished, TidingsError
+from tidings.producer.outbox.outbox import Outbox
+from tidings.producer.outbox.pending import Turns
+from tidings.producer.outbox.queue import Entry, Rank
+from tidings.protocol.message_types import MessageType
+
+PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
+EXISTS, FENCED = OperationExists.code, OperationFenced.code
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer(config=msgspec.structs.replace(QUIET, lease_s=1.0)) as server:
+        yield server
+
+
+def entry(number: int, what: str = "log", key: str | None = "op-1", **data: object) -> Entry:
+    ends = what in ("complete", "failed", "cancelled")
+    rank = Rank.LIFECYCLE if ends or what == "start" else Rank.LATEST if what == "progress" else Rank.LOG
+    type = f"operation:{what}" if what != "update" else "data:update"
+    slot = (type, key) if rank is Rank.LATEST else None
+    return Entry(
+        number, Draft(type=type, data=Raw(json.dumps(data).encode()), timestamp="", event_id=""), rank, slot, key, ends
+    )
+
+
+class TestTurns:
+    def test_a_start_is_kept_and_what_follows_waits_behind_it(self) -> None:
+        turns = Turns()
+        assert turns.refused(start := entry(1, "start"), EXISTS) == 1
+        assert turns.refused(sent := entry(2), FENCED) == 1
+        assert turns.takes(later := entry(3, "complete"))
+        assert not turns.takes(entry(4, key="op-2"))
+        assert not turns.takes(entry(5, "update"))
+        assert (len(turns), list(turns)) == (3, ["op-1"])
+        assert turns.ask() == [start]
+        assert turns.ask() == []  # it is on its way
+        assert not turns.takes(start)
+        assert turns.refused(start, EXISTS) == 2
+        assert turns.ask() == [start]
+        assert turns.settled(start) == [sent, later]
+        assert len(turns) == 0
+
+    @pytest.mark.parametrize(
+        ("refused", "code"),
+        [
+            (entry(1, "start"), OperationFinished.code),
+            (entry(1, "start"), FENCED),
+            (entry(1, "start", queued=True), EXISTS),
+            (entry(1, "progress"), FENCED),
+            (entry(1, "update", key="op-1"), EXISTS),
+        ],
+    )
+    def test_other_refusals_are_the_last_word(self, refused: Entry, code: str) -> None:
+        assert Turns().refused(refused, code) == 0
+
+    def test_progress_is_superseded_and_lines_are_bounded(self) -> None:
+        turns = Turns()
+        start = entry(1, "start")
+        turns.refused(start, EXISTS)
+        turns.takes(entry(2, "progress"))
+        turns.takes(newest := entry(3, "progress"))
+        for number in range(4, 3_000):
+            turns.takes(entry(number))
+        turns.takes(end := entry(3_000, "complete"))
+        behind = turns.settled(start)
+        assert len(behind) == 2_000
+        assert newest not in behind  # the oldest of what may go
+        assert behind[-1] is end
+
+
+def begin(outbox: Outbox) -> None:
+    outbox.put_nowait(MessageType.OPERATION_START, {"operation_id": "op-1", "name": "import"})
+
+
+def types(hub: HubServer) -> list[str]:
+    return [type for type, _ in told(hub) if type != "alert"]
+
+
+def test_the_next_attempt_begins_when_the_dead_one_is_given_up(hub: HubServer) -> None:
+    troubles: list[TidingsError] = []
+    first = Outbox(hub.url, spool=None)
+    begin(first)
+    assert first.flush(TIMEOUT_S) == 0
+    with Outbox(hub.url, spool=None, on_trouble=troubles.append) as second:
+        begin(second)
+        second.put_nowait(MessageType.OPERATION_PROGRESS, {"operation_id": "op-1", "progress": 10})
+        second.put_nowait("data:update", {"dataset": "prices"})
+        until(lambda: "data:update" in types(hub))
+        second.put_nowait(MessageType.OPERATION_LOG, {"operation_id": "op-1", "message": "on it"})
+        second.put_nowait(MessageType.OPERATION_COMPLETE, {"operation_id": "op-1"})
+        until(lambda: len(troubles) == 1)  # it was asked for twice
+        assert second.statistics().waiting + second.statistics().unacknowledged == 4
+        first.close()  # without an end, as one that dies
+        assert second.flush(TIMEOUT_S) == 0
+    assert types(hub) == ["start", "data:update", "failed", "start", "progress", "log", "complete"]
+    assert isinstance(troubles[0], CommandRefused)
+    assert troubles[0].refusal == EXISTS
+
+
+def test_the_next_attempt_begins_when_the_other_has_ended(hub: HubServer) -> None:
+    with Outbox(hub.url, spool=None) as first, Outbox(hub.url, spool=None) as second:
+        begin(first)
+        assert first.flush(TIMEOUT_S) == 0
+        begin(second)
+        second.put_nowait(MessageType.OPERATION_COMPLETE, {"operation_id": "op-1"})
+        until(lambda: second.statistics().waiting == 2)
+        failed = {"operation_id": "op-1", "code": "retry", "message": "again", "recoverable": True}
+        assert first.put_nowait(MessageType.OPERATION_FAILED, failed)
+        assert second.flush(TIMEOUT_S) == 0
+    assert types(hub) == ["start", "failed", "start", "complete"]
+
+
+def test_what_waits_outlives_the_connection(hub: HubServer) -> None:
+    with Outbox(hub.url, spool=None) as first, Cut(hub) as cut, Outbox(cut.url, spool=None, options=PATIENT) as second:
+        begin(first)
+        assert first.flush(TIMEOUT_S) == 0
+        begin(second)
+        second.put_nowait(MessageType.OPERATION_COMPLETE, {"operation_id": "op-1"})
+        until(lambda: second.statistics().waiting == 2)
+        cut.drop()
+        assert first.put_nowait(MessageType.OPERATION_COMPLETE, {"operation_id": "op-1"})
+        assert second.flush(TIMEOUT_S) == 0
+    assert types(hub) == ["start", "complete", "start", "complete"]

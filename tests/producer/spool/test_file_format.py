@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.producer.drafts import draft, event_id
+
+from tidings.producer.spool.file import Header, Kept, Line, encode_line, file_name, name_prefix, read_lines
+from tidings.protocol.payloads import OperationStartData
+
+HEADER = Header(url="ws://hub/ws", producer_id="p-1", pid=7)
+
+
+def lines(*those: Line) -> bytes:
+    return b"".join(encode_line(line) + b"\n" for line in (HEADER, *those))
+
+
+def keep(number: int) -> Line:
+    return Line(keep=Kept(draft=draft(number)))
+
+
+def test_what_is_kept_and_not_done_is_pending_in_order() -> None:
+    header, pending = read_lines(lines(keep(1), keep(2), keep(3), Line(done=event_id(2))))
+    assert header == HEADER
+    assert list(pending) == [event_id(1), event_id(3)]
+
+
+def test_an_event_comes_back_as_it_was() -> None:
+    again = OperationStartData(operation_id="op-1", metadata={"größe": [1, None]})
+    kept = Kept(draft=draft(1, name="größer", trace=[1, None]), attempt=2, again=again)
+    _, pending = read_lines(lines(Line(keep=kept)))
+    assert pending == {event_id(1): kept}
+
+
+@given(st.integers(0, 400))
+def test_a_file_that_ends_anywhere_gives_all_that_is_whole(cut: int) -> None:
+    whole = lines(keep(1), keep(2))
+    body = whole[: len(whole) - min(cut, len(whole))]
+    header, pending = read_lines(body)
+    entries = body.count(b"\n") - 1
+    if entries < 0:
+        assert header is None or body == whole[: len(body)]
+    assert len(pending) >= max(0, entries)
+    assert set(pending) <= {event_id(1), event_id(2)}
+
+
+def test_half_a_line_in_the_middle_spoils_no_other() -> None:
+    torn = encode_line(keep(2))[:40]
+    _, pending = read_lines(lines(keep(1)) + torn + b"\n" + encode_line(keep(3)) + b"\n")
+    assert list(pending) == [event_id(1), event_id(3)]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\n", b"hello\n", b'{"spool":1}\n', b'{"spool":2,"url":"u","producer_id":"p","pid":1}\n']
+)
+def test_what_is_no_spool_file_of_ours_holds_nothing(body: bytes) -> None:
+    assert read_lines(body + encode_line(keep(1)) + b"\n") == (None, {})
+
+
+def test_names_tell_the_address_apart_without_showing_it() -> None:
+    assert file_name("ws://user:secret@hub/ws", "p-1").startswith(name_prefix("ws://user:secret@hub/ws"))
+    assert "secret" not in file_name("ws://user:secret@hub/ws", "p-1")
+    assert name_prefix("ws://a/ws") != name_prefix("ws://b/ws")

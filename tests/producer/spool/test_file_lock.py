@@ -1,0 +1,29 @@
+import os
+from pathlib import Path
+
+from tidings.producer.spool.file import try_lock
+
+
+def opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def test_one_opening_has_it_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    first, second = opened(path), opened(path)
+    assert try_lock(first)
+    assert not try_lock(second)
+    assert try_lock(first), "it may ask again"
+    os.close(first)
+    assert try_lock(second)
+    os.close(second)
+
+
+def test_closing_another_opening_of_the_file_takes_nothing_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    first, second, third = opened(path), opened(path), opened(path)
+    assert try_lock(first)
+    os.close(second)
+    assert not try_lock(third)
+    os.close(first)
+    os.close(third)

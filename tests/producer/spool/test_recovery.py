@@ -1,0 +1,299 @@
+"""What a process leaves behind when it dies: real processes, killed for real, and others that send what they left."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.client.hub_server import QUIET, TIMEOUT_S, HubServer
+from tests.client.waiting import PROMPT
+from tests.producer.held import told, until
+
+from tidings.contract.contract import Contract
+from tidings.exceptions import CommandRefused, HubUnreachable, LogFull, TidingsError
+from tidings.log.memory import MemoryLog
+from tidings.producer.outbox.outbox import Outbox
+from tidings.producer.spool.directory import SpoolOptions
+from tidings.producer.spool.recovery import Adopted, adopt_all, left_behind
+from tidings.testing.faulty_log import FaultyLog
+
+PROGRAM = [sys.executable, "-W", "error", "-m", "tests.producer.dying_program"]
+PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
+
+
+@pytest.fixture
+def port() -> int:
+    """A port where no hub is yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> SpoolOptions:
+    return SpoolOptions(folder=tmp_path / "spool")
+
+
+@contextlib.contextmanager
+def dying(url: str, operation_id: str, mode: str, spool: SpoolOptions) -> Iterator["subprocess.Popen[bytes]"]:
+    environment = {**os.environ, "TIDINGS_SPOOL": str(spool.folder)}
+    process = subprocess.Popen(
+        [*PROGRAM, url, operation_id, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(TIMEOUT_S)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def line(process: "subprocess.Popen[bytes]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().decode().strip()
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait(TIMEOUT_S)
+
+
+def die_unheard(port: int, spool: SpoolOptions, operation_id: str = "op-1") -> None:
+    """Let a program report to nobody, and kill it."""
+    with dying(f"ws://127.0.0.1:{port}/ws", operation_id, "ends", spool) as process:
+        assert line(process) == "done"
+        kill(process)
+
+
+def adopt(hub: HubServer, spool: SpoolOptions) -> list[Adopted]:
+    return asyncio.run(adopt_all(hub.url, PROMPT, Contract(), spool, timeout_s=TIMEOUT_S))
+
+
+def life(hub: HubServer, operation_id: str = "op-1") -> tuple[int, str]:
+    found = hub.call(lambda: hub.app.hub.operations.life(operation_id))
+    assert found is not None
+    return found.attempt, str(found.state)
+
+
+class TestNextOutbox:
+    def test_it_sends_what_a_killed_one_had_not(self, port: int, spool: SpoolOptions) -> None:
+        die_unheard(port, spool)
+        with HubServer(port) as hub:
+            with Outbox(hub.url, spool=spool) as outbox:
+                outbox.put_nowait("data:update", {"dataset": "mine"})
+                assert outbox.close(TIMEOUT_S) == 0
+            assert [kind for kind, _ in told(hub) if kind != "data:update"] == ["start", "complete"]
+            assert life(hub) == (1, "complete")
+            with Outbox(hub.url, spool=spool) as another:
+                another.put_nowait("data:update", {"dataset": "mine"})
+            assert len(told(hub)) == 4, "once"
+        assert spool.folder is not None
+        assert list(spool.folder.iterdir()) == []
+
+    def test_it_leaves_alone_what_is_for_another_hub(self, port: int, spool: SpoolOptions) -> None:
+        die_unheard(port, spool)
+        with HubServer() as other:
+            with Outbox(other.url, spool=spool) as outbox:
+                outbox.put_nowait("data:update")
+            assert len(told(other)) == 1
+        assert left_behind(f"ws://127.0.0.1:{port}/ws", spool) == 2
+
+    def test_one_that_closed_with_something_left_is_as_good_as_dead(self, port: int, spool: SpoolOptions) -> None:
+        with dying(f"ws://127.0.0.1:{port}/ws", "op-1", "closes", spool) as process:
+            assert [line(process), line(process)] == ["done", "52"]
+            assert process.wait(TIMEOUT_S) == 0
+        with HubServer(port) as hub:
+            (adopted,) = adopt(hub, spool)
+            assert (adopted.sent, adopted.left, adopted.pid) == (2, 0, process.pid)
+
+    def test_what_a_living_one_keeps_is_its_own_to_send(self, port: int, spool: SpoolOptions) -> None:
+        url = f"ws://127.0.0.1:{port}/ws"
+        with dying(url, "op-1", "ends", spool) as process:
+            assert line(process) == "done"
+            assert left_behind(url, spool) == 0
+            with HubServer(port) as hub:
+                assert adopt(hub, spool) == []
+                until(lambda: "complete" in [kind for kind, _ in told(hub)])
+                assert Counter(kind for kind, _ in told(hub)) == {"start": 1, "log": 50, "complete": 1}
+
+
+class TestAdoption:
+    def test_what_the_hub_has_already_is_known_and_not_stored_again(self, port: int, spool: SpoolOptions) -> None:
+        """The connection broke between the hub's log and its answer; the same log, again under the same name."""
+        die_unheard(port, spool)
+        assert spool.folder is not None
+        (path,) = spool.folder.iterdir()
+        left = path.read_bytes()
+        with HubServer(port) as hub:
+            adopt(hub, spool)
+            path.write_bytes(left)
+            (again,) = adopt(hub, spool)
+            assert (again.sent, again.known, again.refused, again.left) == (0, 2, 0, 0)
+            assert [kind for kind, _ in told(hub)] == ["start", "complete"]
+
+    def test_an_operation_that_the_hub_has_failed_meanwhile_ends_as_it_ended(
+        self, port: int, spool: SpoolOptions
+    ) -> None:
+        """The hub went away, the job ended well and its process too; the hub came back, and waited out the lease."""
+        log = MemoryLog("epoch")
+        config = msgspec.structs.replace(QUIET, lease_s=1.0)
+        with contextlib.ExitStack() as processes:
+            with HubServer(port, config=config, event_log=log) as first:
+                process = processes.enter_context(dying(first.url, "op-1", "starts", spool))
+                assert line(process) == "started"
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert line(process) == "done"
+            kill(process)
+        with HubServer(port, config=config, event_log=log) as hub:
+            until(lambda: life(hub) == (1, "failed"))
+            (adopted,) = adopt(hub, spool)
+            assert (adopted.sent, adopted.refused, adopted.left) == (1, 0, 0)
+            assert life(hub) == (2, "complete")
+            start = [data for kind, data in told(hub) if kind == "start"][1]
+            assert (start["name"], start["resumes"], start["attempt"]) == ("import", "op-1", 2)
+
+    def test_an_operation_that_somebody_has_begun_anew_is_left_to_them(self, port: int, spool: SpoolOptions) -> None:
+        log = MemoryLog("epoch")
+        config = msgspec.structs.replace(QUIET, lease_s=1.0)
+        with contextlib.ExitStack() as processes:
+            with HubServer(port, config=config, event_log=log) as first:
+                process = processes.enter_context(dying(first.url, "op-1", "starts", spool))
+                assert line(process) == "started"
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert line(process) == "done"
+            kill(process)
+        with HubServer(port, config=config, event_log=log) as hub:
+            until(lambda: life(hub) == (1, "failed"))
+            with Outbox(hub.url, spool=None) as retry:
+                retry.put_nowait("operation:start", {"operation_id": "op-1"})
+                assert retry.flush(TIMEOUT_S) == 0
+                (adopted,) = adopt(hub, spool)
+                assert (adopted.sent, adopted.refused, adopted.left) == (0, 1, 0)
+                assert life(hub) == (2, "running")
+                retry.put_nowait(
+                    "operation:failed", {"operation_id": "op-1", "code": "x", "message": "", "recoverable": False}
+                )
+        assert left_behind(hub.url, spool) == 0
+
+    def test_without_a_hub_everything_stays(self, port: int, spool: SpoolOptions) -> None:
+        die_unheard(port, spool)
+        url = f"ws://127.0.0.1:{port}/ws"
+        (adopted,) = asyncio.run(adopt_all(url, PROMPT, Contract(), spool, timeout_s=5))
+        assert (adopted.sent, adopted.left) == (0, 2)
+        assert isinstance(adopted.error, HubUnreachable)
+        assert left_behind(url, spool) == 2
+
+    def test_what_the_hub_cannot_store_now_stays(self, port: int, spool: SpoolOptions) -> None:
+        die_unheard(port, spool)
+        faulty = FaultyLog(MemoryLog("epoch"))
+        with HubServer(port, event_log=faulty) as hub:
+            hub.call(lambda: faulty.fail_append(LogFull("the disk is full")))
+            (adopted,) = adopt(hub, spool)
+            assert (adopted.sent, adopted.left) == (0, 2), "no end goes out before its start is stored"
+            assert isinstance(adopted.error, CommandRefused)
+            adopt(hub, spool)
+            assert life(hub) == (1, "complete")
+            assert left_behind(hub.url, spool) == 0
+
+    def test_a_hub_that_does_not_answer_is_given_up_in_time(self, port: int, spool: SpoolOptions) -> None:
+        die_unheard(port, spool)
+        with socket.create_server(("127.0.0.1", port)):
+            url = f"ws://127.0.0.1:{port}/ws"
+            (adopted,) = asyncio.run(adopt_all(url, PROMPT, Contract(), spool, timeout_s=0.2))
+            assert (adopted.sent, adopted.left) == (0, 2)
+            assert left_behind(url, spool) == 2
+
+    async def test_two_at_once_send_everything_once(self, port: int, spool: SpoolOptions) -> None:
+        for number in range(6):
+            await asyncio.to_thread(die_unheard, port, spool, f"op-{number}")
+        with HubServer(port) as hub:
+            both = await asyncio.gather(
+                *(adopt_all(hub.url, PROMPT, Contract(), spool, timeout_s=TIMEOUT_S) for _ in range(2))
+            )
+            adopted = [one for some in both for one in some]
+            assert sum(one.sent for one in adopted) == 12
+            assert Counter(kind for kind, _ in told(hub)) == {"start": 6, "complete": 6}
+        assert left_behind(hub.url, spool) == 0
+
+
+class TestFork:
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+    def test_parent_and_child_report_for_themselves_each_event_once(self, port: int, spool: SpoolOptions) -> None:
+        with HubServer(port) as hub, dying(hub.url, "op-1", "forks", spool) as process:
+            assert line(process) == "done"
+            until(lambda: len(told(hub)) == 54)
+            assert Counter((kind, data["operation_id"]) for kind, data in told(hub)) == {
+                ("start", "op-1"): 1,
+                ("log", "op-1"): 50,
+                ("complete", "op-1"): 1,
+                ("start", "op-1-child"): 1,
+                ("complete", "op-1-child"): 1,
+            }
+            kill(process)
+            until(lambda: hub.connections() == 0)
+
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+    def test_what_waits_in_the_parent_is_not_the_childs_to_send(self, port: int, spool: SpoolOptions) -> None:
+        outbox = Outbox(f"ws://127.0.0.1:{port}/ws", spool=spool, options=PATIENT)
+        outbox.put_nowait("operation:start", {"operation_id": "op-1"})
+        if (pid := os.fork()) == 0:
+            status = 1
+            try:
+                figures = outbox.statistics()
+                assert (figures.waiting, outbox.close(0.0)) == (0, 0)
+                assert left_behind(f"ws://127.0.0.1:{port}/ws", spool) == 0, "the parent's lock holds"
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+        with HubServer(port) as hub:
+            assert outbox.close(TIMEOUT_S) == 0
+            assert [kind for kind, _ in told(hub)] == ["start"]
+
+
+class TestNoPlace:
+    def test_without_a_folder_everything_else_works(self, tmp_path: Path) -> None:
+        blocked = tmp_path / "file"
+        blocked.write_text("no folder")
+        troubles: list[TidingsError] = []
+        with HubServer() as hub:
+            spool = SpoolOptions(folder=blocked / "spool")
+            with Outbox(hub.url, spool=spool, on_trouble=troubles.append) as outbox:
+                outbox.put_nowait("operation:start", {"operation_id": "op-1"})
+                outbox.put_nowait("operation:complete", {"operation_id": "op-1"})
+                assert outbox.close(TIMEOUT_S) == 0
+            assert [kind for kind, _ in told(hub)] == ["start", "complete"]
+        assert [trouble.code for trouble in troubles] == ["invalid_config"]
+
+    @pytest.mark.parametrize("spool", [None, False])
+    def test_nothing_is_written_where_nothing_is_wanted(self, port: int, spool: bool | None, tmp_path: Path) -> None:
+        outbox = Outbox(f"ws://127.0.0.1:{port}/ws", spool=spool, options=PATIENT)
+        outbox.put_nowait("operation:start", {"operation_id": "op-1"})
+        assert outbox.close(0.0) == 1
+        assert not (tmp_path / "spool").exists()
+
+    def test_one_that_a_hub_has_ended_for_good_still_keeps_ends(self, spool: SpoolOptions) -> None:
+        with HubServer() as hub:
+            outbox = Outbox(hub.url, spool=spool, options=PATIENT)
+            outbox.put_nowait("operation:start", {"operation_id": "op-1"})
+            assert outbox.flush(TIMEOUT_S) == 0
+            hub.close_all(4003, "no more of you")
+            until(lambda: not outbox.put_nowait("operation:log", {"operation_id": "op-1", "message": "m"}))
+            assert outbox.put_nowait("operation:complete", {"operation_id": "op-1"})
+            assert outbox.close(5.0) >= 1
+            assert left_behind(hub.url, spool) == 1

@@ -1,0 +1,110 @@
+import asyncio
+import errno
+
+import pytest
+
+from tidings.exceptions import HubUnreachable, OperationCancelled
+from tidings.producer.outcome import Cancelled, Failed, code_of, end_of, failure_of
+
+
+class HTTPError(Exception):
+    pass
+
+
+class QuotaExceeded(Exception):
+    recoverable = True
+    hint = "Ask for more."
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ZeroDivisionError(), "zero_division_error"),
+        (HTTPError(), "http_error"),
+        (OSError(), "os_error"),
+        (UnicodeDecodeError("utf-8", b"", 0, 1, ""), "unicode_decode_error"),
+        (HubUnreachable("nobody"), "hub_unreachable"),
+    ],
+)
+def test_the_code_is_the_class_in_snake_case_or_the_error_s_own(error: BaseException, code: str) -> None:
+    assert code_of(error) == code
+
+
+def test_a_failure_tells_class_sentence_traceback_and_notes() -> None:
+    error = raised(ValueError("no number"))
+    error.add_note("in line 3")
+    error.add_note("of prices.csv")
+    failed = failure_of(error)
+    assert (failed.code, failed.message, failed.hint) == ("value_error", "no number", "in line 3\nof prices.csv")
+    assert failed.details is not None
+    assert failed.details.startswith("Traceback (most recent call last):")
+    assert failed.details.rstrip().endswith("ValueError: no number\nin line 3\nof prices.csv")
+
+
+def test_the_end_of_a_long_traceback_is_kept() -> None:
+    failed = failure_of(raised(ValueError("x" * 20_000 + "the very end")))
+    assert failed.details is not None
+    assert len(failed.details.encode()) <= 8 << 10
+    assert failed.details.rstrip().endswith("the very end")
+    assert len(failed.message) == 2_000
+
+
+def test_an_error_says_itself_what_to_do_and_whether_to_try_again() -> None:
+    failed = failure_of(QuotaExceeded())
+    assert (failed.message, failed.hint, failed.recoverable) == ("QuotaExceeded", "Ask for more.", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "recoverable"),
+    [
+        (TimeoutError(), True),
+        (ConnectionResetError(), True),
+        (OSError(errno.ECONNREFUSED, "refused"), True),
+        (FileNotFoundError(), False),
+        (PermissionError(), False),
+        (ValueError(), False),
+    ],
+)
+def test_what_a_second_try_may_not_meet_is_recoverable(error: BaseException, recoverable: bool) -> None:
+    assert failure_of(error).recoverable is recoverable
+
+
+def test_an_exception_that_cannot_be_shown_is_told_all_the_same() -> None:
+    failed = failure_of(raised(Mute()))
+    assert (failed.code, failed.message) == ("mute", "Mute")
+
+
+def test_cancellations_are_no_failures() -> None:
+    assert end_of(asyncio.CancelledError("shutdown")) == Cancelled(reason="shutdown")
+    assert end_of(asyncio.CancelledError()) == Cancelled(reason="the task was cancelled")
+    assert end_of(OperationCancelled("cancelled", reason="lunch")) == Cancelled(reason="lunch")
+    assert end_of(KeyboardInterrupt()) == Cancelled(reason="interrupted from the keyboard")
+
+
+def test_a_group_of_nothing_but_cancellations_is_one() -> None:
+    inner = BaseExceptionGroup("inner", [asyncio.CancelledError("first"), OperationCancelled("x")])
+    assert end_of(BaseExceptionGroup("outer", [inner, KeyboardInterrupt()])) == Cancelled(reason="first")
+    mixed = end_of(BaseExceptionGroup("mixed", [asyncio.CancelledError(), ValueError("no")]))
+    assert isinstance(mixed, Failed)
+    assert mixed.code == "base_exception_group"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(None, None), (0, None), (2, ("exit_2", "exited with code 2")), ("no input", ("exit_1", "no input"))],
+)
+def test_exits_are_judged_by_their_code(code: object, expected: tuple[str, str] | None) -> None:
+    end = end_of(SystemExit(code))
+    assert (None if not isinstance(end, Failed) else (end.code, end.message)) == expected

@@ -1,0 +1,307 @@
+"""The end of a process, forks and hubs that are not there, with real processes."""
+
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.producer.programs import run, running
+from tests.producer.reported import Reported, until
+
+import tidings
+from tidings.producer.outcome import Cancelled
+from tidings.producer.runtime import PROCESS, Process
+
+SLEEP = """
+with tidings.operation("Sleep", id="sleep") as op:
+    say("asleep")
+    time.sleep(60)
+"""
+
+
+def closed_port() -> int:
+    """Return a port at which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def arrived(reported: Reported, kind: str) -> bool:
+    return any(told == kind for told, _ in reported.told())
+
+
+def test_sigterm_is_told_at_once_and_the_process_dies_of_it(reported: Reported, tmp_path: Path) -> None:
+    with running(SLEEP, reported.hub.url, tmp_path) as program:
+        assert program.hear() == "asleep"
+        program.terminate()
+        began = time.monotonic()
+        assert program.wait() == (-15, "")
+        assert time.monotonic() - began < 5
+    assert reported.last("sleep") == ("cancelled", {"operation_id": "sleep", "reason": "SIGTERM"})
+
+
+def test_sigterm_goes_on_to_the_job_s_own_handler_which_may_exit(reported: Reported, tmp_path: Path) -> None:
+    code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n" + SLEEP
+    with running(code, reported.hub.url, tmp_path) as program:
+        assert program.hear() == "asleep"
+        program.terminate()
+        assert program.wait() == (7, "")
+    assert reported.last("sleep") == ("cancelled", {"operation_id": "sleep", "reason": "SIGTERM"})
+
+
+def test_a_job_that_finishes_after_sigterm_is_not_cancelled(reported: Reported, tmp_path: Path) -> None:
+    code = """
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    with tidings.operation("Finish", id="finish") as op:
+        say("working")
+        while not asked.is_set():
+            asked.wait(0.01)
+    assert signal.getsignal(signal.SIGTERM).__name__ == "<lambda>", "the handler is as it was"
+    """
+    with running(code, reported.hub.url, tmp_path) as program:
+        assert program.hear() == "working"
+        program.terminate()
+        assert program.wait() == (0, "")
+    assert reported.kinds("finish") == ["start", "complete"]
+
+
+def test_sigterm_that_is_ignored_stays_so(reported: Reported, tmp_path: Path) -> None:
+    code = """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with tidings.operation("Ignore", id="ignore") as op:
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    assert run(code, reported.hub.url, tmp_path) == (0, "")
+    assert reported.kinds("ignore") == ["start", "complete"]
+
+
+def test_the_handler_is_there_only_while_operations_run(reported: Reported, tmp_path: Path) -> None:
+    code = """
+    with tidings.operation("Outer"):
+        with tidings.operation("Inner"):
+            pass
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    """
+    assert run(code, reported.hub.url, tmp_path) == (0, "")
+
+
+def test_sigterm_in_the_middle_of_reporting_ends_the_process_too(reported: Reported, tmp_path: Path) -> None:
+    """The handler runs while the main thread may hold the outbox's locks."""
+    code = """
+    with tidings.operation("Chatter", id="chatter") as op:
+        say("chatting")
+        while True:
+            op.log("line")
+    """
+    for _ in range(5):
+        with running(code, reported.hub.url, tmp_path) as program:
+            assert program.hear() == "chatting"
+            program.terminate()
+            assert program.wait() == (-15, "")
+        assert reported.last("chatter")[0] == "cancelled"
+
+
+def test_all_threads_operations_end_with_sigterm(reported: Reported, tmp_path: Path) -> None:
+    code = """
+    def work():
+        with tidings.operation("In a thread", id="thread") as op:
+            say("in a thread")
+            time.sleep(60)
+
+
+    threading.Thread(target=work, daemon=True).start()
+    with tidings.operation("In main", id="main"):
+        time.sleep(60)
+    """
+    with running(code, reported.hub.url, tmp_path) as program:
+        assert program.hear() == "in a thread"
+        until(lambda: len(reported.events()) >= 2)
+        program.terminate()
+        assert program.wait() == (-15, "")
+    assert reported.kinds("thread") == reported.kinds("main") == ["start", "cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "end"),
+    [
+        ("", 0, "not_finished"),
+        ("sys.exit(3)", 3, "not_finished"),
+        ("raise LookupError('no prices')", 1, "lookup_error"),
+    ],
+)
+def test_what_is_left_unsaid_ends_with_the_program(
+    reported: Reported, tmp_path: Path, code: str, exit_code: int, end: str
+) -> None:
+    done, errors = run(f"op = tidings.start('Left', id='left')\n{code}", reported.hub.url, tmp_path)
+    assert done == exit_code
+    assert "tidings" not in errors
+    kind, data = reported.last("left")
+    assert (kind, data["code"]) == ("failed", end)
+    assert data["hint" if end == "not_finished" else "details"]
+
+
+def test_a_forked_child_tells_nothing_of_its_parent_s_and_all_of_its_own(reported: Reported, tmp_path: Path) -> None:
+    code = """
+    with tidings.operation("Parent", id="parent") as op:
+        PROCESS.flush(10)
+        child = os.fork()
+        if not child:
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            op.log("from the child")
+            op.progress(99)
+            op.complete()
+            assert op.state == "inherited"
+            with tidings.operation("Child", id="child", parent=op):
+                pass
+            assert PROCESS.flush(10) == 0
+            sys.exit(0)
+        _, status = os.waitpid(child, 0)
+        assert status == 0, status
+        op.log("from the parent")
+    """
+    assert run(code, reported.hub.url, tmp_path) == (0, "")
+    assert reported.kinds("parent") == ["start", "log", "complete"]
+    assert reported.kinds("child") == ["start", "complete"]
+    assert dict(reported.told("parent"))["log"]["message"] == "from the parent"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_of_multiprocessing_tell_all_before_they_leave(reported: Reported, tmp_path: Path, method: str) -> None:
+    (tmp_path / "job.py").write_text(
+        "import tidings\n"
+        "def work(number):\n"
+        "    with tidings.operation('Part', id=f'part-{number}') as op:\n"
+        "        op.progress(50)\n"
+    )
+    code = f"""
+    import multiprocessing
+    sys.path.insert(0, {str(tmp_path)!r})
+    import job
+
+    if __name__ == "__main__":
+        with tidings.operation("Whole", id="whole"):
+            context = multiprocessing.get_context({method!r})
+            parts = [context.Process(target=job.work, args=(number,)) for number in range(2)]
+            for part in parts:
+                part.start()
+            for part in parts:
+                part.join()
+                assert part.exitcode == 0
+            say("joined")
+            sys.stdin.read()
+    """
+    with running(code, reported.hub.url, tmp_path) as program:
+        assert program.hear() == "joined"
+        for number in range(2):
+            assert reported.kinds(f"part-{number}") == ["start", "complete"]
+        assert program.wait()[0] == 0
+    assert reported.kinds("whole") == ["start", "complete"]
+
+
+def test_without_a_hub_the_job_runs_on_and_one_line_says_so(tmp_path: Path) -> None:
+    port = closed_port()
+    code = """
+    began = time.monotonic()
+    with tidings.operation("Alone") as op:
+        for number in op.track(range(100)):
+            op.log("line")
+        time.sleep(0.3)
+    assert time.monotonic() - began < 2
+    """
+    began = time.monotonic()
+    done, errors = run(code, f"ws://127.0.0.1:{port}/ws", tmp_path)
+    assert time.monotonic() - began < 8
+    assert (done, errors) == (
+        0,
+        f"tidings: no hub answers at 127.0.0.1:{port}; the job goes on, events are kept and sent later\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"TIDINGS_URL": "nonsense"}, 1),
+        ({"TIDINGS_URL": "nonsense", "TIDINGS_QUIET": "1"}, 0),
+        ({"TIDINGS_URL": "nonsense", "TIDINGS_DISABLED": "1"}, 0),
+        ({"TIDINGS_TOKEN": "to\nken"}, 1),
+    ],
+)
+def test_a_wrong_setting_is_said_once_and_harms_nothing(tmp_path: Path, variables: dict[str, str], said: int) -> None:
+    code = """
+    for _ in range(3):
+        with tidings.operation("Anyway") as op:
+            op.advance()
+    """
+    variables = {"TIDINGS_URL": "ws://127.0.0.1:9/ws", **variables}
+    done, errors = run(code, variables.pop("TIDINGS_URL"), tmp_path, **variables)
+    assert done == 0
+    assert errors.count("tidings: nothing is reported:") == errors.count("\n") == said
+
+
+def test_operations_of_one_hub_share_one_connection(reported: Reported, tmp_path: Path) -> None:
+    code = """
+    with tidings.operation("A"), tidings.operation("B"):
+        PROCESS.flush(10)
+        say("both")
+        sys.stdin.read()
+    """
+    with running(code, reported.hub.url, tmp_path) as program:
+        assert program.hear() == "both"
+        assert reported.hub.connections() == 1
+        program.terminate()
+        program.wait()
+
+
+# The same in this very process, as far as it survives it.
+
+
+def test_the_end_of_the_program_ends_what_it_left_running(reported: Reported) -> None:
+    op = tidings.start("Left")
+    PROCESS._exit()
+    assert op.state == "failed"
+    with tidings.operation("After all") as late:
+        pass
+    assert reported.kinds(late.id) == ["start", "complete"], "a new connection is made"
+    assert reported.last(op.id)[1]["code"] == "not_finished"
+
+
+def test_a_program_that_failed_takes_its_operations_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process()
+    monkeypatch.delattr(sys, "ps1", raising=False)  # IPython sets it, and other tests run that
+    assert process._unsaid_end().code == "not_finished"  # type: ignore[union-attr]
+    monkeypatch.setattr(sys, "last_value", LookupError("no prices"), raising=False)
+    assert process._unsaid_end().code == "lookup_error"  # type: ignore[union-attr]
+    monkeypatch.setattr(sys, "last_value", KeyboardInterrupt(), raising=False)
+    assert process._unsaid_end() == Cancelled(reason="interrupted from the keyboard")
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    assert process._unsaid_end().code == "not_finished", "what failed at a prompt an hour ago is not the reason"  # type: ignore[union-attr]
+    process.termination.asked = True
+    assert process._unsaid_end() == Cancelled(reason="SIGTERM")
+
+
+def test_what_leaves_the_main_thread_ends_the_main_thread_s_operations(reported: Reported) -> None:
+    begun: list[tidings.Operation] = []
+    thread = threading.Thread(target=lambda: begun.append(tidings.start("In a thread")))
+    thread.start()
+    thread.join()
+    op = tidings.start("In main")
+    PROCESS._leave()
+    assert (op.state, begun[0].state) == ("cancelled", "running")
+    PROCESS._terminate()
+    assert begun[0].state == "cancelled"
+    assert reported.last(op.id)[1]["reason"] == reported.last(begun[0].id)[1]["reason"] == "SIGTERM"
+
+
+def test_a_child_s_copy_is_silent(reported: Reported) -> None:
+    op = tidings.start("Inherited", total=2)
+    assert PROCESS.flush(10) == 0
+    PROCESS._forked()
+    op.advance()
+    op.log("nobody hears it")
+    op.complete()
+    assert op.state == "inherited"
+    assert reported.kinds(op.id) == ["start"]

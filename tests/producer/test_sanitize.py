@@ -1,0 +1,52 @@
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tidings.producer.sanitize import ending, jsonable, text
+
+
+def test_text_is_cut_and_writable() -> None:
+    assert text("short") == "short"
+    assert text("abcdef", 4) == "abc…"
+    assert text("a\udcffb") == "a?b"
+    assert text(42) == "42"
+
+
+def test_an_ending_begins_with_a_line() -> None:
+    assert ending("one\ntwo\nthree", 9) == "three"
+    assert ending("one\ntwo", 100) == "one\ntwo"
+    assert ending("x" * 10, 4) == "xxxx"
+    assert ending("öööö", 5) == "öö", "no half character"
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ({"rows": 3, "ok": [True, None]}, {"rows": 3, "ok": [True, None]}),
+        (datetime(2026, 1, 2), "2026-01-02T00:00:00"),
+        (complex(1, 2), "(1+2j)"),
+        (float("nan"), None),
+        ("\ud800", "'\\ud800'"),
+    ],
+)
+def test_a_value_is_kept_as_json_can_hold_it(value: Any, kept: Any) -> None:
+    assert jsonable(value) == kept
+
+
+def test_a_value_that_holds_itself_is_text() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    assert jsonable(loop) == "[[...]]"
+
+
+def test_a_value_that_cannot_even_be_shown_has_its_type_s_name() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise ValueError("no words")
+
+    assert jsonable({"a": Odd()}) == "<dict>"
+
+
+def test_a_large_value_is_left_out() -> None:
+    assert jsonable("x" * 100, most=50) == {"omitted": "102 bytes"}
