@@ -16,10 +16,10 @@ from tidings.exceptions import ClientError, CommandRefused
 from tidings.producer.outbox.queue import OutboxLimits
 from tidings.protocol.codes import error_data
 from tidings.protocol.messages import Accepted
-from tidings.relay.delivery import Delivery
-from tidings.relay.intake import Intake
-from tidings.relay.recent import Recent
-from tidings.relay.remarks import Remarks, Say
+from tidings.relay.publish_queue import Delivery
+from tidings.relay.translate import Intake
+from tidings.relay.translate import Recent
+from tidings.relay.warnings import Remarks, Say
 from tidings.relay.source import PlainSource, SourceStatus
 
 DRAIN_S = 2.0

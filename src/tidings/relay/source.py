@@ -1,23 +1,35 @@
-"""Another service's WebSocket: read as a browser reads it, and connected again and again."""
+"""Another service's WebSocket: read as a browser reads it, and connected again and again.
+
+What one WebSocket message of another service holds: one envelope, or several.
+
+Servers that write what has queued up join it: Go's usual write loop puts a newline between JSON objects of one text
+message. Others send an array, or JSON over many lines.
+"""
 
 import asyncio
 import contextlib
 import logging
+import msgspec
 import os
 import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-
-from msgspec import Struct
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
-
+from msgspec import Raw, Struct
 from tidings.client.reconnect import Backoff, Reconnect
 from tidings.client.url import authority, is_loopback
 from tidings.exceptions import ConfigError, HubUnreachable
+from tidings.protocol.envelope import single_line
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+)
 
 _MAX_SIZE = 16 << 20
 """Bytes of one message: a slow moment's queue in one frame."""
@@ -192,3 +204,29 @@ def _explain(error: Exception, url: str) -> str:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
         return f"nothing answers at {where}: {reason}"
     return f"{where} does not answer as a WebSocket server: {error}"
+
+
+_decode_raw = msgspec.json.Decoder(Raw).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+
+
+def bodies_in(message: bytes) -> list[bytes]:
+    """Return what `message` holds, each supposed to be an envelope; what is no JSON is returned as it is."""
+    message = message.strip()
+    if b"\n" in message and not _is_json(message):
+        return [line for line in (line.strip() for line in message.split(b"\n")) if line]
+    if message.startswith(b"["):
+        try:
+            return [b"" + single_line(bytes(each)) for each in _decode_list(message)]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return [message]
+    return [single_line(message)] if message else []
+
+
+def _is_json(message: bytes) -> bool:
+    """Return whether `message` is one JSON value; of several, only the first is looked at."""
+    try:
+        _decode_raw(message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

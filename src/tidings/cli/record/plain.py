@@ -13,8 +13,8 @@ from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, decode_envelope, encode_message
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import ConnectionEstablished, ContractIdentity
-from tidings.relay.messages import bodies_in
-from tidings.relay.remarks import Remarks
+from tidings.relay.source import bodies_in
+from tidings.relay.warnings import Remarks
 from tidings.relay.source import PlainSource, SourceStatus
 
 _DISCONNECTED = "disconnected"

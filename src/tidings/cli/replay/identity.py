@@ -8,8 +8,8 @@ from collections.abc import Callable
 from tidings.client.drafts import new_event_id
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.paths import MAX_KEY_BYTES
-from tidings.relay.identity import event_id_of
-from tidings.relay.operation_ids import rename_operations
+from tidings.relay.translate import event_id_of
+from tidings.relay.translate import rename_operations
 
 _MARK_BYTES = 4
 

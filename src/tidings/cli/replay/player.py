@@ -30,9 +30,9 @@ from tidings.producer.outbox.queue import OutboxLimits, Rank
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Accepted
-from tidings.relay.delivery import Delivery
-from tidings.relay.intake import check_size
-from tidings.relay.remarks import Remarks, Say
+from tidings.relay.publish_queue import Delivery
+from tidings.relay.translate import check_size
+from tidings.relay.warnings import Remarks, Say
 
 _MOST_LEFT = 1_000
 """Events on their way: what one connection may have unacknowledged (CONTRACT §6)."""

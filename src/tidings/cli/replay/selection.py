@@ -13,7 +13,7 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import InvalidTimestamp
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.timestamps import nanoseconds
-from tidings.relay.intake import DIRECT_DOMAINS
+from tidings.relay.translate import DIRECT_DOMAINS
 
 HUB = "tidings"
 """How a hub names itself as the source of its own status, figures and alerts."""

@@ -16,7 +16,7 @@ from tidings.exceptions import CommandRefused, HubUnreachable, LogFull
 from tidings.log.memory import MemoryLog
 from tidings.producer.outbox.queue import OutboxLimits, Rank
 from tidings.protocol.messages import Accepted
-from tidings.relay.delivery import Delivery
+from tidings.relay.publish_queue import Delivery
 from tidings.testing.faulty_log import FaultyLog
 
 

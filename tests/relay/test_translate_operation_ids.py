@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tidings.relay.operation_ids import rename_operations
+from tidings.relay.translate import rename_operations
 
 
 def renamed(type: str, data: dict[str, Any]) -> Any:

@@ -8,8 +8,8 @@ from tidings.client.drafts import uuid7
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
 from tidings.producer.outbox.queue import Rank
-from tidings.relay.intake import Intake, Taken
-from tidings.relay.remarks import Remarks
+from tidings.relay.translate import Intake, Taken
+from tidings.relay.warnings import Remarks
 
 NOW_NS = 1_753_876_800_000_000_000
 NOW = "2025-07-30T12:00:00Z"

@@ -1,11 +1,18 @@
-"""From another service's messages to events that a hub takes."""
+"""From another service's messages to events that a hub takes.
 
+Event ids for events that came without: the same event, read again, has the same.
+
+The event ids that were published lately: what is sent again after a reconnect need not go to the hub again.
+
+Renaming operations: in every member that names one, and nowhere else.
+"""
+
+import hashlib
+import msgspec
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from msgspec import Raw, Struct
-
 from tidings.client.decoding import event_key, event_type
 from tidings.client.drafts import new_event_id
 from tidings.client.pending import Draft
@@ -14,15 +21,118 @@ from tidings.contract.event_types import EventType
 from tidings.exceptions import ContractError, InvalidTimestamp, PayloadTooLarge
 from tidings.producer.outbox.queue import Rank, rank_of
 from tidings.protocol.codes import error_data
-from tidings.protocol.envelope import MAX_DATA_BYTES, Envelope, decode_envelope
-from tidings.protocol.message_types import ChannelType
+from tidings.protocol.envelope import Envelope, MAX_DATA_BYTES, decode_envelope
+from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.paths import MAX_KEY_BYTES
 from tidings.protocol.timestamps import ZERO, canonical, from_nanoseconds
-from tidings.relay.identity import event_id_of
-from tidings.relay.messages import bodies_in
-from tidings.relay.operation_ids import rename_operations
-from tidings.relay.recent import Recent
-from tidings.relay.remarks import Remarks
+from tidings.relay.source import bodies_in
+from tidings.relay.warnings import Remarks
+
+_PREFIX = "relay-"
+_DIGEST_BYTES = 20
+"""Of 160 bits, no two events share one by chance; with the prefix an id is 46 characters of the 64 allowed."""
+
+
+def event_id_of(type: str, timestamp: str, trace_id: str, channel: str, data: bytes) -> str:
+    """Return the event id of an event, derived from everything that it says.
+
+    Two events that say the same, down to the timestamp, are one: for a service that writes nanoseconds, as Go does,
+    these are the same event sent twice.
+
+    Args:
+        type: As it was written.
+        timestamp: Likewise; it must be there: without it, an event that happens twice looks like one sent twice.
+        trace_id: "" where there is none.
+        channel: "" where there is none.
+        data: The raw JSON.
+    """
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for part in (type.encode(), timestamp.encode(), trace_id.encode(), channel.encode(), data):
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return _PREFIX + digest.hexdigest()
+
+
+_MOST = 65_536
+"""Ids, some 10 MB: more than services keep to send again. Whatever is older, the hub knows."""
+
+
+class Recent:
+    """A bounded set that forgets its oldest.
+
+    Args:
+        most: How many it holds.
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, event_id: str) -> bool:
+        return event_id in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, event_id: str) -> None:
+        """Remember an id."""
+        self._ids[event_id] = None
+        self._ids.move_to_end(event_id)
+        if len(self._ids) > self._most:
+            self._ids.popitem(last=False)
+
+
+_decode = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_EVERYWHERE = ("operation_id",)
+_NAMING: Mapping[str, tuple[str, ...]] = {
+    MessageType.OPERATION_START: ("operation_id", "parent_id", "resumes"),
+    MessageType.SYSTEM_ALERT: ("operation_id", "alert_id"),
+}
+"""By event type, the members that name an operation."""
+
+
+def rename_operations(type: str, data: bytes, rename: Callable[[str], str]) -> bytes:
+    """Return `data` with its operations renamed; every other member keeps its bytes.
+
+    An alert's id is renamed where it ends with its operation's, as the hub's own do (`producer_away:op-42`).
+
+    Args:
+        type: The event's.
+        data: Its JSON.
+        rename: Returns an operation's new id.
+    """
+    if b"_id" not in data and b"resumes" not in data:
+        return data
+    try:
+        members = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return data  # no object: the hub says what is wrong with it
+    named = {name: _text(members.get(name)) for name in _NAMING.get(type, _EVERYWHERE)}
+    operation_id = named.get("operation_id")
+    changed = False
+    for name, value in named.items():
+        if not value:
+            continue
+        if name == "alert_id":
+            if not operation_id or not value.endswith(f":{operation_id}"):
+                continue
+            new = value[: -len(operation_id)] + rename(operation_id)
+        else:
+            new = rename(value)
+        members[name] = Raw(msgspec.json.encode(new))
+        changed = True
+    return msgspec.json.encode(members) if changed else data
+
+
+def _text(value: Raw | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        return _decode_text(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
 
 DIRECT_DOMAINS = frozenset({"connection", "auth", "channel", "event", "producer"})
 """Domains of what is said to one connection: of that service's connection, and none of our watchers'."""

@@ -1,5 +1,5 @@
 from tidings.protocol.envelope import check_event_id
-from tidings.relay.identity import event_id_of
+from tidings.relay.translate import event_id_of
 
 EVENT = ("data:update", "2025-07-30T12:00:00.5Z", "trace", "data", b'{"dataset":"a"}')
 

@@ -1,4 +1,4 @@
-from tidings.relay.recent import Recent
+from tidings.relay.translate import Recent
 
 
 def test_it_knows_what_was_added_and_forgets_the_oldest() -> None:

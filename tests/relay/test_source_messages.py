@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.relay.messages import bodies_in
+from tidings.relay.source import bodies_in
 
 ONE = b'{"type":"data:update","data":{"dataset":"a"}}'
 TWO = b'{"type":"report:ready","data":null}'

@@ -1,4 +1,4 @@
-from tidings.relay.remarks import Remarks
+from tidings.relay.warnings import Remarks
 
 
 def test_each_kind_is_told_once() -> None:
