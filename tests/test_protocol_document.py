@@ -18,15 +18,10 @@ from tidings.operations import lifecycle, views
 from tidings.protocol import envelope, messages, paths, payloads
 from tidings.protocol.codes import CLOSE_CODES, CODES
 from tidings.protocol.message_types import LEGACY_TYPES, ChannelType, MessageType
-from tidings.server import (
-    http_body,
-    http_publish_headers,
-    http_query,
-    operations_figures,
-    operations_query,
-    websocket,
-)
-from tidings.server import messages as message_reader
+from tidings.server import operation_metrics
+from tidings.server.http import body, operations_query, publish, query
+from tidings.server.websocket import message_reader as message_reader
+from tidings.server.websocket import protocol
 
 PROTOCOL = Document("PROTOCOL.md")
 TRANSCRIPTS = PROTOCOL.blocks_in("transcript")
@@ -174,17 +169,17 @@ def test_the_limits_are_the_codes() -> None:
         "a key": f"{paths.MAX_KEY_BYTES} bytes",
         "paths in one command": re.findall(r"–([0-9,]+) ", info)[0],
         "paces": f"{', '.join(map(str, PACES_MS))} ms",
-        "body of a post": f"{http_body.MAX_BYTES:,} bytes",
-        "events in a post": f"{http_body.MAX_EVENTS:,}",
-        "Idempotency-Key of a batch": f"{event_ids[0]}–{http_publish_headers.LONGEST_BATCH_KEY} characters",
-        "paths, keys or types in the URL of a GET": f"{http_query.MAX_VALUES}",
-        "events in an answer of history": f"{http_query.MAX_LIMIT:,}",
-        "events in an answer of history, unasked": f"{http_query.DEFAULT_LIMIT}",
-        "operations in an answer": f"{http_query.MAX_LIMIT:,}",
+        "body of a post": f"{body.MAX_BYTES:,} bytes",
+        "events in a post": f"{body.MAX_EVENTS:,}",
+        "Idempotency-Key of a batch": f"{event_ids[0]}–{publish.LONGEST_BATCH_KEY} characters",
+        "paths, keys or types in the URL of a GET": f"{query.MAX_VALUES}",
+        "events in an answer of history": f"{query.MAX_LIMIT:,}",
+        "events in an answer of history, unasked": f"{query.DEFAULT_LIMIT}",
+        "operations in an answer": f"{query.MAX_LIMIT:,}",
         "waiting for an operation's end, in one request": f"{operations_query.MAX_WAIT_S:g} s",
-        "names of operations with figures of their own in /metrics": f"{operations_figures.MOST_NAMES}",
+        "names of operations with figures of their own in /metrics": f"{operation_metrics.MOST_NAMES}",
         "replies owed to a connection that does not read": f"{connection._OWED_BYTES:,} bytes",
-        "waiting for the peer's part of a close": f"{websocket.CLOSE_TIMEOUT_S:g} s",
+        "waiting for the peer's part of a close": f"{protocol.CLOSE_TIMEOUT_S:g} s",
     }
     assert {name.replace("`", ""): value for name, value in PROTOCOL.table("Limits").rows} == limits
     assert envelope.MAX_BODY_BYTES == message_reader.MESSAGE_LIMIT

@@ -13,8 +13,8 @@ from tidings.log.base import Log, Scheduler
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
-from tidings.server.runner import Address, Runner
-from tidings.server.websocket import websocket_protocol
+from tidings.server.serve import Address, Runner
+from tidings.server.websocket.protocol import websocket_protocol
 
 T = TypeVar("T")
 TIMEOUT_S = 10.0

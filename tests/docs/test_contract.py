@@ -13,7 +13,7 @@ from tidings.contract.export.formats import FORMATS
 from tidings.contract.export.golang import export_go
 from tidings.contract.export.typescript import export_typescript
 from tidings.contract.loading import read_contract
-from tidings.server.contract_documents import DOCUMENTS, PAGE
+from tidings.server.http.contract import DOCUMENTS, PAGE
 
 PAGE_TEXT = Document("docs/contract.md")
 

@@ -6,7 +6,7 @@ from tests.hub.events import make_record
 from tidings.hub.catchup import UNBOUNDED, Chunk, Chunks, Place, meeting, next_stop
 from tidings.log.base import Page
 from tidings.protocol.paths import NOTHING
-from tidings.server.forms import PLAIN_LINES
+from tidings.server.wire_formats import PLAIN_LINES
 
 
 def place(after: int, until: int, *, newest_only: bool = False) -> Place:

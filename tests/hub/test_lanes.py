@@ -4,7 +4,7 @@ from tests.hub.watcher import CHANNELS
 from tidings.hub.lanes import Lane, LaneKey, Lanes, Subscriber
 from tidings.protocol.paths import parse_paths
 from tidings.protocol.positions import Position
-from tidings.server.forms import PLAIN_LINES, VERSIONED_LINES
+from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
 from tidings.testing.outlet import MemoryOutlet
 
 

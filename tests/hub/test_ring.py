@@ -1,7 +1,7 @@
 from tests.hub.events import make_event, make_record
 
 from tidings.hub.ring import Ring
-from tidings.server.forms import PLAIN_LINES, VERSIONED_LINES
+from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
 
 
 def fill(ring: Ring, first: int, last: int, size: int = 0) -> None:

@@ -14,7 +14,7 @@ from tests.hub.raw_watcher import RawWatcher
 from tests.server.raw_client import text
 
 from tidings.hub.config import HubConfig
-from tidings.server.frames import text_frame
+from tidings.server.websocket.frames import text_frame
 
 pytestmark = pytest.mark.alone
 

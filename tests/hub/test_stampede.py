@@ -17,7 +17,7 @@ from tests.hub.raw_watcher import RawWatcher
 from tests.hub.stampede import Plan
 from tests.server.raw_client import text
 
-from tidings.server.frames import text_frame
+from tidings.server.websocket.frames import text_frame
 
 pytestmark = pytest.mark.alone
 

@@ -7,16 +7,7 @@ from hypothesis import strategies as st
 
 from tidings.exceptions import InvalidKey, InvalidPath, UnknownChannel
 from tidings.protocol.message_types import ChannelType
-from tidings.protocol.paths import (
-    NOTHING,
-    Path,
-    PathSet,
-    check_key,
-    check_paths,
-    parse_path,
-    parse_paths,
-    parse_query,
-)
+from tidings.protocol.paths import NOTHING, Path, PathSet, check_key, check_paths, parse_path, parse_paths, parse_query
 
 CHANNELS = tuple(str(channel) for channel in ChannelType)
 GLOBAL = Path("global")

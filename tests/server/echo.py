@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from tidings.server.frames import binary_frame, text_frame
-from tidings.server.runner import Address, Runner
-from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket, websocket_protocol
+from tidings.server.serve import Address, Runner
+from tidings.server.websocket.frames import binary_frame, text_frame
+from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket, websocket_protocol
 
 Message = MutableMapping[str, Any]
 

@@ -19,9 +19,8 @@ from tidings.log.base import Retention
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
-from tidings.server.listening import listen
-from tidings.server.runner import Runner
-from tidings.server.websocket import websocket_protocol
+from tidings.server.serve import Runner, listen
+from tidings.server.websocket.protocol import websocket_protocol
 from tidings.testing.faulty_log import FaultyLog
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from typing import Any, Self, TypeVar
 from tests.server.echo import app
 from tests.server.raw_client import RawClient
 
-from tidings.server.runner import Address, Runner
-from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket, websocket_protocol
+from tidings.server.serve import Address, Runner
+from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket, websocket_protocol
 
 T = TypeVar("T")
 Call = tuple[str, *tuple[Any, ...]]

@@ -14,12 +14,7 @@ from msgspec import Struct
 
 from tidings.client.attachment import Attachment, Holder
 from tidings.client.close_reason import Ending
-from tidings.client.events import (
-    AttachRefused,
-    CancelAsked,
-    Delivery,
-    Settled,
-)
+from tidings.client.events import AttachRefused, CancelAsked, Delivery, Settled
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.pending import Draft
@@ -27,14 +22,7 @@ from tidings.client.session import Session
 from tidings.client.status import State
 from tidings.contract.contract import Contract
 from tidings.exceptions import ConnectionLost, PublishTimeout, TidingsError
-from tidings.protocol.messages import (
-    Accepted,
-    Attached,
-    Cancel,
-    CancelAnswer,
-    CancelOutcome,
-    Claim,
-)
+from tidings.protocol.messages import Accepted, Attached, Cancel, CancelAnswer, CancelOutcome, Claim
 
 
 class Allowance:

@@ -7,26 +7,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import (
-    Generic,
-    Self,
-    TypeVar,
-    cast,
-)
+from typing import Generic, Self, TypeVar, cast
 
 from msgspec import Struct
 
-from tidings.client.events import (
-    Delivery,
-    Gap,
-    Item,
-    Live,
-    Misfit,
-    Notice,
-    Outcome,
-    ReceivedEvent,
-    TypedEvent,
-)
+from tidings.client.events import Delivery, Gap, Item, Live, Misfit, Notice, Outcome, ReceivedEvent, TypedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.receive_buffer import Buffer, Inbox

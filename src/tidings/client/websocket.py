@@ -31,12 +31,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 
 from tidings.client.url import authority, is_loopback
-from tidings.exceptions import (
-    ClientError,
-    HandshakeRefused,
-    HubUnreachable,
-    NotAHub,
-)
+from tidings.exceptions import ClientError, HandshakeRefused, HubUnreachable, NotAHub
 from tidings.protocol.messages import SUBPROTOCOL
 
 _open: weakref.WeakSet[ClientConnection] = weakref.WeakSet()

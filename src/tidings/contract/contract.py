@@ -21,9 +21,7 @@ from tidings.contract.event_types import (
     prepare,
     undeclared,
 )
-from tidings.contract.event_types import (
-    alert_key as alert_key,
-)
+from tidings.contract.event_types import alert_key as alert_key
 from tidings.exceptions import (
     ContractError,
     InvalidContract,
@@ -47,24 +45,14 @@ from tidings.protocol.envelope import (
     fault,
     single_line,
 )
-from tidings.protocol.message_types import (
-    LEGACY_TYPES,
-    RESERVED_DOMAINS,
-    ChannelType,
-    SlotEffect,
-)
+from tidings.protocol.message_types import LEGACY_TYPES, RESERVED_DOMAINS, ChannelType, SlotEffect
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
 from tidings.protocol.paths import MAX_KEY_BYTES, check_key
 from tidings.protocol.payloads import ContractIdentity, OperationProgressData, SystemAlertData
 from tidings.protocol.raw_json import with_first_member, with_progress_members
 from tidings.protocol.revisions import REVISION as REVISION
 from tidings.protocol.revisions import REVISIONS
-from tidings.protocol.timestamps import (
-    LONGEST,
-    ZERO,
-    canonical,
-    known_seconds,
-)
+from tidings.protocol.timestamps import LONGEST, ZERO, canonical, known_seconds
 
 
 def identity_of(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:

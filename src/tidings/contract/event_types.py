@@ -18,13 +18,7 @@ from msgspec import Struct
 
 from tidings.exceptions import InvalidContract
 from tidings.protocol import payloads
-from tidings.protocol.message_types import (
-    RESERVED_DOMAINS,
-    ChannelType,
-    EventClass,
-    MessageType,
-    SlotEffect,
-)
+from tidings.protocol.message_types import RESERVED_DOMAINS, ChannelType, EventClass, MessageType, SlotEffect
 from tidings.protocol.paths import NO_CHANNELS
 from tidings.protocol.payloads import Payload, SystemAlertData
 

@@ -20,12 +20,7 @@ from tidings.hub.config import HubConfig
 from tidings.hub.lanes import State, Subscriber
 from tidings.hub.ring import Ring
 from tidings.hub.wire import WireForm
-from tidings.log.base import (
-    Log,
-    Page,
-    Query,
-    Scheduler,
-)
+from tidings.log.base import Log, Page, Query, Scheduler
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import NOTHING, PathSet
 

@@ -12,12 +12,7 @@ from msgspec import Struct, structs
 
 from tidings.exceptions import EventIDReused, TidingsError
 from tidings.log.base import Draft, Log
-from tidings.operations.lifecycle import (
-    ASKS,
-    Life,
-    ask_of,
-    moved,
-)
+from tidings.operations.lifecycle import ASKS, Life, ask_of, moved
 from tidings.operations.table import Operations
 from tidings.protocol.envelope import MAX_DATA_BYTES, Event
 from tidings.protocol.message_types import MessageType

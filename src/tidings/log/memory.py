@@ -9,17 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
 from tidings.exceptions import LogUnavailable
-from tidings.log.base import (
-    AppendDone,
-    Draft,
-    Known,
-    LogStatistics,
-    Query,
-    ReadDone,
-    Record,
-    Retention,
-    Tail,
-)
+from tidings.log.base import AppendDone, Draft, Known, LogStatistics, Query, ReadDone, Record, Retention, Tail
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.matching import Wanted, page_of
 from tidings.log.newest import Newest

@@ -12,13 +12,7 @@ from functools import wraps
 from typing import ParamSpec
 
 from tidings.client.url import authority
-from tidings.exceptions import (
-    HandshakeRefused,
-    HubUnreachable,
-    NotAHub,
-    OperationCancelled,
-    TidingsError,
-)
+from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, OperationCancelled, TidingsError
 from tidings.protocol.codes import error_data
 
 VARIABLE = "TIDINGS_QUIET"

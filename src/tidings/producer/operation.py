@@ -14,13 +14,7 @@ from contextlib import suppress
 from contextvars import ContextVar, Token
 from importlib import import_module
 from types import TracebackType
-from typing import (
-    Any,
-    Self,
-    TypeVar,
-    Unpack,
-    cast,
-)
+from typing import Any, Self, TypeVar, Unpack, cast
 
 from tidings.producer.diagnostics import quietly
 from tidings.producer.emitter import Completed

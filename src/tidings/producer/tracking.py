@@ -10,30 +10,12 @@ What the parts of one operation share.
 import math
 import operator
 import threading
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-)
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import (
-    Any,
-    Self,
-    TypeVar,
-    overload,
-)
+from typing import Any, Self, TypeVar, overload
 
 from tidings.producer.diagnostics import REMARKS, quietly
-from tidings.producer.options import (
-    Plan,
-    countable,
-    plan_of,
-    share_of,
-    weight_of,
-)
+from tidings.producer.options import Plan, countable, plan_of, share_of, weight_of
 from tidings.producer.sanitize import text
 
 _WINDOW_S = 0.5

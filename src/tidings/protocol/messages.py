@@ -9,12 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import (
-    Meta,
-    Raw,
-    Struct,
-    field,
-)
+from msgspec import Meta, Raw, Struct, field
 
 from tidings.exceptions import TidingsError
 from tidings.protocol.codes import error_data

@@ -17,10 +17,9 @@ from tidings.producer.outbox.queue import OutboxLimits
 from tidings.protocol.codes import error_data
 from tidings.protocol.messages import Accepted
 from tidings.relay.publish_queue import Delivery
-from tidings.relay.translate import Intake
-from tidings.relay.translate import Recent
-from tidings.relay.warnings import Remarks, Say
 from tidings.relay.source import PlainSource, SourceStatus
+from tidings.relay.translate import Intake, Recent
+from tidings.relay.warnings import Remarks, Say
 
 DRAIN_S = 2.0
 """How long the end may wait for the hub to have everything that was read."""

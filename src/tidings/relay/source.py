@@ -9,27 +9,23 @@ message. Others send an array, or JSON over many lines.
 import asyncio
 import contextlib
 import logging
-import msgspec
 import os
 import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
 from msgspec import Raw, Struct
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
+
 from tidings.client.reconnect import Backoff, Reconnect
 from tidings.client.url import authority, is_loopback
 from tidings.exceptions import ConfigError, HubUnreachable
 from tidings.protocol.envelope import single_line
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidProxy,
-    InvalidStatus,
-    InvalidURI,
-)
 
 _MAX_SIZE = 16 << 20
 """Bytes of one message: a slow moment's queue in one frame."""

@@ -8,11 +8,13 @@ Renaming operations: in every member that names one, and nowhere else.
 """
 
 import hashlib
-import msgspec
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
 from msgspec import Raw, Struct
+
 from tidings.client.decoding import event_key, event_type
 from tidings.client.drafts import new_event_id
 from tidings.client.pending import Draft
@@ -21,7 +23,7 @@ from tidings.contract.event_types import EventType
 from tidings.exceptions import ContractError, InvalidTimestamp, PayloadTooLarge
 from tidings.producer.outbox.queue import Rank, rank_of
 from tidings.protocol.codes import error_data
-from tidings.protocol.envelope import Envelope, MAX_DATA_BYTES, decode_envelope
+from tidings.protocol.envelope import MAX_DATA_BYTES, Envelope, decode_envelope
 from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.paths import MAX_KEY_BYTES
 from tidings.protocol.timestamps import ZERO, canonical, from_nanoseconds

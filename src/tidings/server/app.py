@@ -17,14 +17,14 @@ from tidings.hub.connection_registry import Connections
 from tidings.hub.hub import Hub
 from tidings.hub.system_status import Vitals
 from tidings.log.base import Log, Scheduler
-from tidings.server.asgi_lifespan import LifespanEndpoint, draining_at_signals
-from tidings.server.asgi_websocket import WebSocketEndpoint
-from tidings.server.edge import HubEdge, refusal
-from tidings.server.http import HttpEndpoint
-from tidings.server.operations_figures import OperationFigures
-from tidings.server.operations_waiting import Waiting
-from tidings.server.running import RunningHub
-from tidings.server.websocket import Handler, Handshake, Refusal, WebSocket
+from tidings.server.asgi.lifespan import LifespanEndpoint, draining_at_signals
+from tidings.server.asgi.websocket import WebSocketEndpoint
+from tidings.server.http.app import HttpEndpoint
+from tidings.server.http.long_poll import Waiting
+from tidings.server.operation_metrics import OperationFigures
+from tidings.server.running_hub import RunningHub
+from tidings.server.websocket.hub_handler import HubEdge, refusal
+from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket
 
 OpenLog = Callable[[Scheduler], Log]
 """Opens the log on the loop that the hub will run on."""
@@ -153,7 +153,7 @@ class HubApp:
             self.stop()
 
     def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
-        """See `tidings.server.websocket.Application.open`: the native edge."""
+        """See `tidings.server.websocket.protocol.Application.open`: the native edge."""
         try:
             return self.running().edge.open(handshake, socket)
         except TidingsError as error:

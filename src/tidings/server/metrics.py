@@ -15,8 +15,8 @@ from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidings.server.operations_figures import BUCKETS_S, Histogram, OperationFigures
-from tidings.server.running import Host, RunningHub
+from tidings.server.operation_metrics import BUCKETS_S, Histogram, OperationFigures
+from tidings.server.running_hub import Host, RunningHub
 from tidings.version import __version__
 
 

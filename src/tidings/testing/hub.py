@@ -13,7 +13,7 @@ from tidings.hub.connection_registry import Connections
 from tidings.hub.hub import Hub
 from tidings.log.base import Log
 from tidings.log.memory import MemoryLog
-from tidings.server.forms import PLAIN_LINES, VERSIONED_LINES
+from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
 from tidings.testing.clock import ManualClock
 from tidings.testing.loop import ManualLoop
 from tidings.testing.outlet import MemoryOutlet

@@ -13,7 +13,7 @@ from msgspec import Raw
 from tidings.client.websocket import Ended
 from tidings.hub.connection import Connection
 from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
-from tidings.server.forms import VERSIONED_LINES
+from tidings.server.wire_formats import VERSIONED_LINES
 from tidings.testing.hub import InMemoryHub
 from tidings.testing.pipe import Pipe
 from tidings.testing.stage import Stage

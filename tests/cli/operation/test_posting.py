@@ -12,12 +12,7 @@ from tidings.cli.hub_api import HubAPI
 from tidings.cli.operation.posting import Post, post_event, producer_of
 from tidings.operations.views import OperationDetail
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.payloads import (
-    OperationCompleteData,
-    OperationLogData,
-    OperationProgressData,
-    OperationStartData,
-)
+from tidings.protocol.payloads import OperationCompleteData, OperationLogData, OperationProgressData, OperationStartData
 
 NOWHERE = "ws://127.0.0.1:1/ws"
 

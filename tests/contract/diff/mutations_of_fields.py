@@ -1,17 +1,7 @@
 """What may be done to a field's place in its object, and the verdicts, written by hand: `rule path readers/writers`."""
 
 from tests.contract.diff.mutations_of_rows import Case
-from tests.contract.diff.shop import (
-    FIRM,
-    PERSON,
-    definition,
-    field,
-    keyword,
-    optional,
-    required,
-    row,
-    without_field,
-)
+from tests.contract.diff.shop import FIRM, PERSON, definition, field, keyword, optional, required, row, without_field
 
 _STRING, _NUMBER, _INTEGER, _NULL = ({"type": kind} for kind in ("string", "number", "integer", "null"))
 _VENUE = {"$ref": "#/$defs/Venue"}

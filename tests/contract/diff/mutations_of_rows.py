@@ -1,14 +1,6 @@
 """What may be done to channels and events, and the verdicts, written by hand: `rule path readers/writers`."""
 
-from tests.contract.diff.shop import (
-    Mutation,
-    added_row,
-    definition,
-    document_member,
-    mutated,
-    row,
-    without_row,
-)
+from tests.contract.diff.shop import Mutation, added_row, definition, document_member, mutated, row, without_row
 
 Case = tuple[str, tuple[Mutation, ...], tuple[str, ...]]
 

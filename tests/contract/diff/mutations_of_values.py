@@ -1,11 +1,7 @@
 """What may be done to a field's values, and the verdicts, written by hand: `rule path readers/writers`."""
 
 from tests.contract.diff.mutations_of_rows import Case
-from tests.contract.diff.shop import (
-    INT64,
-    field,
-    keyword,
-)
+from tests.contract.diff.shop import INT64, field, keyword
 
 _STRING, _NUMBER, _INTEGER, _NULL = ({"type": kind} for kind in ("string", "number", "integer", "null"))
 _VENUE = {"$ref": "#/$defs/Venue"}

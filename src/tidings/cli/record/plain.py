@@ -13,9 +13,8 @@ from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, decode_envelope, encode_message
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import ConnectionEstablished, ContractIdentity
-from tidings.relay.source import bodies_in
+from tidings.relay.source import PlainSource, SourceStatus, bodies_in
 from tidings.relay.warnings import Remarks
-from tidings.relay.source import PlainSource, SourceStatus
 
 _DISCONNECTED = "disconnected"
 """The reason of the gaps that a plain connection has: it cannot resume."""

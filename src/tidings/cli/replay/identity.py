@@ -8,8 +8,7 @@ from collections.abc import Callable
 from tidings.client.drafts import new_event_id
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.paths import MAX_KEY_BYTES
-from tidings.relay.translate import event_id_of
-from tidings.relay.translate import rename_operations
+from tidings.relay.translate import event_id_of, rename_operations
 
 _MARK_BYTES = 4
 

@@ -22,9 +22,8 @@ from tidings.log.memory import MemoryLog
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
-from tidings.server.listening import listen
-from tidings.server.runner import Address, Runner
-from tidings.server.websocket import websocket_protocol
+from tidings.server.serve import Address, Runner, listen
+from tidings.server.websocket.protocol import websocket_protocol
 from tidings.version import __version__
 
 _SPARE_FILES = 256

@@ -13,13 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from tidings.contract.contract import Contract
-from tidings.contract.diff.rules import (
-    HUB_ALONE,
-    Change,
-    Difference,
-    Verdict,
-    change,
-)
+from tidings.contract.diff.rules import HUB_ALONE, Change, Difference, Verdict, change
 from tidings.contract.diff.schemas import SchemaComparison
 from tidings.contract.export.document import contract_document
 from tidings.contract.loading import FORMAT, contract_of

@@ -11,15 +11,7 @@ from typing import Any
 from msgspec import Raw
 
 from tidings.contract.diff.rules import Change, Verdict, change
-from tidings.contract.diff.shapes import (
-    ANNOTATIONS,
-    KINDS,
-    NULL,
-    Definitions,
-    Schema,
-    Shape,
-    shape_of,
-)
+from tidings.contract.diff.shapes import ANNOTATIONS, KINDS, NULL, Definitions, Schema, Shape, shape_of
 
 Found = tuple[str, Any, Any]
 """A rule's id, and what was said before and after; None where nothing was."""

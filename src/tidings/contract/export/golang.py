@@ -14,15 +14,7 @@ from msgspec import UNSET
 from tidings.contract.contract import Contract
 from tidings.contract.export import shapes
 from tidings.contract.export.descriptions import kind_of, limits_of, sentence
-from tidings.contract.export.model import (
-    Definition,
-    Message,
-    Model,
-    Namer,
-    class_name,
-    model_of,
-    pascal,
-)
+from tidings.contract.export.model import Definition, Message, Model, Namer, class_name, model_of, pascal
 from tidings.contract.export.shapes import Field, Shape
 from tidings.exceptions import ConfigError, InvalidContract
 from tidings.protocol import payloads

@@ -10,24 +10,10 @@ from pkgutil import get_data
 from tidings.contract.contract import Contract
 from tidings.contract.export import shapes
 from tidings.contract.export.descriptions import limits_of, sentence
-from tidings.contract.export.model import (
-    Definition,
-    Message,
-    Model,
-    Namer,
-    class_name,
-    constant,
-    model_of,
-    pascal,
-)
+from tidings.contract.export.model import Definition, Message, Model, Namer, class_name, constant, model_of, pascal
 from tidings.contract.export.shapes import Shape
 from tidings.contract.export.typescript_guards import CheckWriter
-from tidings.contract.export.typescript_text import (
-    comment,
-    exported_const,
-    member,
-    property_name,
-)
+from tidings.contract.export.typescript_text import comment, exported_const, member, property_name
 from tidings.protocol.message_types import ALIASES, MessageType
 
 

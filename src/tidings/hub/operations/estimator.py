@@ -16,12 +16,7 @@ import structlog
 from tidings.exceptions import TidingsError
 from tidings.hub.interfaces import HubCore
 from tidings.hub.internal_events import publish_own
-from tidings.hub.operations.forecast import (
-    EarlierRuns,
-    Forecast,
-    blended,
-    steadied,
-)
+from tidings.hub.operations.forecast import EarlierRuns, Forecast, blended, steadied
 from tidings.hub.operations.leases import Leases
 from tidings.hub.operations.progress_model import Advances, Rhythm
 from tidings.operations.lifecycle import OperationState

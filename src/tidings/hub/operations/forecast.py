@@ -7,12 +7,7 @@ What the earlier runs of a name say of the one under way: "usually takes 12 minu
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from math import (
-    exp,
-    hypot,
-    log,
-    sqrt,
-)
+from math import exp, hypot, log, sqrt
 from statistics import NormalDist, median
 
 from msgspec import Struct

@@ -9,12 +9,7 @@ How often an attempt shows that it goes on, and so how long to wait before worry
 from array import array
 from bisect import bisect_left
 from collections import deque
-from math import (
-    exp,
-    log,
-    log1p,
-    sqrt,
-)
+from math import exp, log, log1p, sqrt
 from statistics import median
 
 from msgspec import Struct

@@ -15,14 +15,7 @@ from msgspec import Raw, Struct
 from tidings.log.base import Retention
 from tidings.log.epochs import Epochs
 from tidings.log.newest import Newest
-from tidings.log.sqlite.database import (
-    COLUMNS,
-    EFFECTS,
-    FILE,
-    connect_to_read,
-    misfit,
-    record_of,
-)
+from tidings.log.sqlite.database import COLUMNS, EFFECTS, FILE, connect_to_read, misfit, record_of
 from tidings.log.sqlite.saved_index import SAVE_EVERY
 from tidings.log.sqlite.state import OpenLog, read_epochs
 from tidings.protocol.envelope import Envelope

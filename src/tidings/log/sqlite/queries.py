@@ -11,13 +11,7 @@ from tidings.log.base import Page, Query, Record
 from tidings.log.matching import Wanted, page_of
 from tidings.log.newest import Newest
 from tidings.log.retention import Row
-from tidings.log.sqlite.database import (
-    COLUMNS,
-    OF_KEY,
-    SEGMENT_BITS,
-    SEGMENTS,
-    record_of,
-)
+from tidings.log.sqlite.database import COLUMNS, OF_KEY, SEGMENT_BITS, SEGMENTS, record_of
 from tidings.protocol.message_types import ChannelType
 from tidings.protocol.paths import NOTHING, Path, PathSet
 

@@ -27,13 +27,7 @@ from tidings.client.pending import Draft, PayloadLike
 from tidings.client.url import hub_url
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
-from tidings.exceptions import (
-    CommandRefused,
-    ConfigError,
-    ContractError,
-    LogBusy,
-    TidingsError,
-)
+from tidings.exceptions import CommandRefused, ConfigError, ContractError, LogBusy, TidingsError
 from tidings.producer.outbox.claims import OnCancel, OnLost
 from tidings.producer.outbox.pending import Ledger, OutboxStatistics
 from tidings.producer.outbox.queue import OutboxLimits, Rank, rank_of

@@ -15,12 +15,7 @@ from msgspec import Struct
 from tidings.client.pending import Draft
 from tidings.exceptions import OperationExists, OperationFenced
 from tidings.producer.outbox.claims import Holdings
-from tidings.producer.outbox.queue import (
-    Entry,
-    OutboxLimits,
-    OutboxQueue,
-    Rank,
-)
+from tidings.producer.outbox.queue import Entry, OutboxLimits, OutboxQueue, Rank
 from tidings.protocol.message_types import MessageType
 
 _MOST = 2_000

@@ -1,0 +1,1 @@
+"""The hub as an ASGI application: lifespan and WebSocket connections."""

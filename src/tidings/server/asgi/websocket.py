@@ -1,0 +1,140 @@
+"""The hub's WebSocket for any ASGI server: the same connections as on the native edge, two tasks each dearer.
+
+Framing, Pings and the closing handshake are the server's own.
+"""
+
+import asyncio
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from tidings.exceptions import TidingsError
+from tidings.hub.connection import Connection
+from tidings.protocol.codes import error_data, row_of
+from tidings.protocol.messages import SUBPROTOCOL
+from tidings.protocol.payloads import encode_payload
+from tidings.server.asgi.outlet import BufferedOutlet
+from tidings.server.asgi.scope import header, headers_of, is_local, route_path
+from tidings.server.running_hub import Host
+from tidings.server.websocket.hub_handler import HubEdge
+from tidings.server.websocket.message_reader import LONGEST_REASON, MESSAGE_LIMIT
+from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
+
+_LOST: Final = 1006
+_NO_CODE: Final = 1005
+_NOT_UTF8: Final = 1007
+_TOO_BIG: Final = 1009
+
+
+class WebSocketEndpoint:
+    """The ASGI application behind scopes of type `websocket`."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket, from the handshake to its end."""
+        if (await receive())["type"] != "websocket.connect":
+            return
+        headers = headers_of(scope)
+        try:
+            edge = self._host.running().edge
+            edge.check(
+                route_path(scope), header(headers, b"origin"), header(headers, b"host"), is_local=is_local(scope)
+            )
+        except TidingsError as error:
+            await _refuse(error, scope, send)
+            return
+        versioned = SUBPROTOCOL in scope.get("subprotocols", ())
+        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if versioned else None})
+        outlet = BufferedOutlet()
+        connection = edge.connection(
+            outlet,
+            VERSIONED_LINES if versioned else PLAIN_LINES,
+            scope.get("query_string", b"").decode("latin-1"),
+            versioned=versioned,
+        )
+        outlet.attach(connection)
+        await _Session(edge, connection, outlet).run(receive, send)
+
+
+class _Session:
+    """One accepted WebSocket."""
+
+    def __init__(self, edge: HubEdge, connection: Connection, outlet: BufferedOutlet) -> None:
+        self._edge = edge
+        self._connection = connection
+        self._outlet = outlet
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Serve until either side closes."""
+        outcome = _LOST, ""
+        self._edge.opened(self._connection)
+        sending = asyncio.create_task(self._send(send))
+        receiving = asyncio.create_task(self._receive(receive))
+        try:
+            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done():
+                outcome = receiving.result()
+            elif sending.done():
+                outcome = sending.result()
+        finally:
+            self._outlet.end()
+            self._edge.closed(self._connection, *outcome)
+            sending.cancel()
+            receiving.cancel()
+            await asyncio.gather(sending, receiving, return_exceptions=True)
+
+    async def _send(self, send: Send) -> tuple[int, str]:
+        """Send what the hub writes, and then its Close; return how the connection ended."""
+
+        async def send_lines(lines: bytes) -> None:
+            for line in lines.split(b"\n")[:-1]:
+                await send({"type": "websocket.send", "text": line.decode()})
+
+        try:
+            await self._outlet.send_all(send_lines)
+            code, reason = self._outlet.closing or (_LOST, "")
+            short = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
+            await send({"type": "websocket.close", "code": code, "reason": short})
+        except (OSError, TimeoutError):  # the client is gone, or takes nothing more
+            return _LOST, ""
+        return code, reason
+
+    async def _receive(self, receive: Receive) -> tuple[int, str]:
+        """Give the hub what the client sends; return the close code and reason that the server told."""
+        outlet = self._outlet
+        while True:
+            await outlet.may_read.wait()
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return message.get("code") or _NO_CODE, message.get("reason") or ""
+            if outlet.closing is not None:
+                continue
+            text = message.get("text")
+            if text is None:
+                self._connection.refused_binary()
+            else:
+                self._text_received(text)
+
+    def _text_received(self, text: str) -> None:
+        try:
+            body = text.encode()
+        except UnicodeEncodeError:  # a server that lets half a surrogate pair through
+            self._outlet.close(_NOT_UTF8, "not UTF-8")
+            return
+        if len(body) > MESSAGE_LIMIT:
+            self._outlet.close(_TOO_BIG, "message too big")
+        else:
+            self._connection.received(body)
+
+
+async def _refuse(error: TidingsError, scope: Scope, send: Send) -> None:
+    """Refuse the upgrade with HTTP; a server that cannot tell more answers a bare 403."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        return
+    body = encode_payload(error_data(error))
+    fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "websocket.http.response.start", "status": row_of(error).http, "headers": fields})
+    await send({"type": "websocket.http.response.body", "body": body})

@@ -1,0 +1,1 @@
+"""The HTTP side of a hub: events, operations, streams, health and documents."""

@@ -1,0 +1,155 @@
+"""The hub over HTTP: who may ask, and where what is."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from tidings.access.origins import Origins
+from tidings.contract.contract import Contract
+from tidings.exceptions import InternalError, NotFound, OriginRefused, TidingsError
+from tidings.server.asgi.scope import header, headers_of, is_local, route_path
+from tidings.server.http.contract import ContractRoutes
+from tidings.server.http.events import ReadingRoutes
+from tidings.server.http.health import StatusRoutes
+from tidings.server.http.operations import OperationRoutes, allowed_at
+from tidings.server.http.operations_query import PREFIX
+from tidings.server.http.publish import PublishEndpoint
+from tidings.server.http.responses import error_answer, error_response, method_refusal, response
+from tidings.server.http.stream import StreamEndpoint
+from tidings.server.metrics import MetricsRoute
+from tidings.server.openapi.document import describe
+from tidings.server.running_hub import Host
+
+EVENTS: Final = "/v1/events"
+_EXPOSED: Final = b"Deprecation, Retry-After, Tidings-Cancel, Tidings-Notice"
+_ASKED_HEADERS: Final = (
+    b"Content-Type, Idempotency-Key, Last-Event-ID, Tidings-Lease, Tidings-Producer, traceparent, tracestate"
+)
+_PREFLIGHT_AGE_S: Final = b"600"
+
+log = structlog.get_logger("tidings.server.http.app")
+
+
+class HttpEndpoint:
+    """The ASGI application behind scopes of type `http`.
+
+    Args:
+        host: Where the hub is.
+        origins: Which web pages may use it.
+        contract: What may be published.
+        ws_path: Where the WebSocket is.
+    """
+
+    def __init__(self, host: Host, origins: Origins, contract: Contract, ws_path: str) -> None:
+        self._origins = origins
+        self._publish = PublishEndpoint(host)
+        reading = ReadingRoutes(host)
+        status = StatusRoutes(host, contract, ws_path)
+        operations = OperationRoutes(host)
+        self._description = response(describe(contract))
+        routes = [
+            Route("/", status.index),
+            Route(EVENTS, reading.history),
+            Route(EVENTS, self._publish, methods=["POST"]),
+            Route("/v1/snapshot", reading.snapshot),
+            Route("/v1/stream", StreamEndpoint(host), methods=["GET"]),
+            Route("/v1/operations", operations.listing),
+            Route(PREFIX + "{operation:path}", operations.one, methods=["GET", "POST"]),
+            Route("/v1/operation-names", operations.names),
+            Route("/healthz", status.healthz),
+            Route("/readyz", status.readyz),
+            Route("/metrics", MetricsRoute(host).metrics),
+            Route("/openapi.json", self._describe),
+            *ContractRoutes(contract, ws_path).routes(),
+        ]
+        self._allowed = _allowed_methods(routes)
+        self._routes = Starlette(
+            routes=routes,
+            exception_handlers={TidingsError: error_response, HTTPException: self._refuse, Exception: _fault},
+        )
+        self._routes.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        headers = headers_of(scope)
+        origin = header(headers, b"origin")
+        try:
+            self._origins.check(origin, header(headers, b"host"), is_local=is_local(scope))
+        except OriginRefused as error:
+            log.warning("request refused", code=error.code, error=str(error), hint=error.hint, origin=origin)
+            await error_answer(error).send(send)
+            return
+        if origin is not None and self._origins.is_listed(origin):
+            send = _readable_by(origin, send)
+        path = route_path(scope)
+        method = scope["method"]
+        if method == "POST" and path == EVENTS:
+            await self._publish(scope, receive, send)
+        elif method == "OPTIONS" and (allowed := self._allowed_at(scope)) is not None:
+            await _answer_options(allowed, preflight=b"access-control-request-method" in headers, send=send)
+        else:
+            await self._routes(scope, receive, send)
+
+    async def _describe(self, request: Request) -> Response:
+        """Answer `GET /openapi.json`."""
+        return self._description
+
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        """Answer what Starlette itself refuses: a method, or a path."""
+        assert isinstance(error, HTTPException)
+        path = route_path(request.scope)
+        allowed = self._allowed_at(request.scope)
+        if error.status_code == 405 and allowed is not None:
+            return response(method_refusal(path, allowed))
+        return response(error_answer(NotFound(f"there is nothing at {path[:200]!r}")))
+
+    def _allowed_at(self, scope: Scope) -> str | None:
+        """Return the methods that the path of a request takes, or None where nothing is there."""
+        return self._allowed.get(route_path(scope)) or allowed_at(scope)
+
+
+def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:
+    methods: dict[str, set[str]] = {}
+    for route in routes:
+        methods.setdefault(route.path, {"OPTIONS"}).update(route.methods or ())
+    return {path: ", ".join(sorted(names)) for path, names in methods.items()}
+
+
+def _readable_by(origin: str, send: Send) -> Send:
+    """Return `send` with the headers that let pages of `origin` read the answer (Fetch Standard §3.2)."""
+    fields = [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", _EXPOSED),
+        (b"vary", b"Origin"),
+    ]
+
+    async def send_readable(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *fields]}
+        await send(message)
+
+    return send_readable
+
+
+async def _answer_options(allowed: str, *, preflight: bool, send: Send) -> None:
+    fields = [(b"allow", allowed.encode())]
+    if preflight:
+        fields += [
+            (b"access-control-allow-methods", allowed.encode()),
+            (b"access-control-allow-headers", _ASKED_HEADERS),
+            (b"access-control-max-age", _PREFLIGHT_AGE_S),
+        ]
+    await send({"type": "http.response.start", "status": 204, "headers": fields})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """Answer a request whose handler has a fault; Starlette raises it again, so that the server logs it."""
+    return response(error_answer(InternalError("the hub failed while it answered")))

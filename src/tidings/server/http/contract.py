@@ -1,0 +1,114 @@
+"""The contract over HTTP: each form that it can be exported in, and a page of it."""
+
+import hashlib
+import re
+from typing import Final
+
+from msgspec import Struct
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tidings.contract.contract import Contract
+from tidings.contract.export.asyncapi import asyncapi_document
+from tidings.contract.export.document import pretty
+from tidings.contract.export.formats import FORMATS
+from tidings.server.asgi.scope import route_path
+from tidings.server.http.docs_page import SECURITY_POLICY, contract_page
+
+PAGE: Final = "/docs"
+ASYNCAPI: Final = "/asyncapi.json"
+DOCUMENTS: Final = {
+    "/v1/contract.json": FORMATS["json"],
+    "/v1/contract.schema.json": FORMATS["json-schema"],
+    ASYNCAPI: FORMATS["asyncapi"],
+    "/v1/contract.ts": FORMATS["typescript"],
+    "/v1/contract.go": FORMATS["go"],
+}
+"""Where each form is."""
+_HTML: Final = "text/html; charset=utf-8"
+_HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_TAGS: Final = re.compile(r'(?:W/)?("[^"]*")')
+_MOST_KEPT: Final = 32
+"""Documents: one of each, and of AsyncAPI one for each address of the hub, which rarely has more than two."""
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """One document, ready to be sent."""
+
+    body: bytes
+    media_type: str
+    tag: str
+    """Its entity tag, quotes included: of equal bytes, the same on every hub."""
+
+
+class ContractRoutes:
+    """The routes that tell what may be published here.
+
+    Args:
+        contract: The contract.
+        ws_path: Where the WebSocket is, below the hub.
+    """
+
+    def __init__(self, contract: Contract, ws_path: str) -> None:
+        self._contract = contract
+        self._ws_path = ws_path
+        self._made: dict[tuple[str, ...], Document] = {}
+        """What somebody asked for before; most hubs are never asked for most of it."""
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [Route(path, self._answer) for path in (*DOCUMENTS, PAGE)]
+
+    async def _answer(self, request: Request) -> Response:
+        path = route_path(request.scope)
+        key: tuple[str, ...] = (path,)
+        if path == ASYNCAPI:
+            key = (path, *self._address(request))
+        document = self._made.get(key)
+        if document is None:
+            # It takes tens of milliseconds, in which the hub has better things to do.
+            document = await run_in_threadpool(self._make, *key)
+            if len(self._made) >= _MOST_KEPT:
+                self._made.clear()
+            self._made[key] = document
+        return _answer(request, document, policy=SECURITY_POLICY if path == PAGE else "")
+
+    def _address(self, request: Request) -> tuple[str, str, str]:
+        """Return where the client reached the WebSocket's neighbour: its scheme, its host, its path."""
+        host = request.headers.get("host", "")
+        path = request.scope.get("root_path", "") + self._ws_path
+        secure = request.url.scheme == "https"
+        return "wss" if secure else "ws", host if _HOST.fullmatch(host) else "127.0.0.1", path
+
+    def _make(self, path: str, protocol: str = "", host: str = "", ws_path: str = "") -> Document:
+        if path == PAGE:
+            links = [(where.removeprefix("/"), format.title) for where, format in DOCUMENTS.items()]
+            return _document(contract_page(self._contract, [*links, ("openapi.json", "OpenAPI")]), _HTML)
+        format = DOCUMENTS[path]
+        if path == ASYNCAPI:
+            document = asyncapi_document(self._contract, host=host, path=ws_path, protocol=protocol)
+            return _document(pretty(document), format.media_type)
+        return _document(format.render(self._contract), format.media_type)
+
+
+def _document(text: str, media_type: str) -> Document:
+    body = text.encode()
+    return Document(body=body, media_type=media_type, tag=f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+def _answer(request: Request, document: Document, *, policy: str = "") -> Response:
+    """Return a document, or that it is still the one that the client has (RFC 9110 §13.1.2)."""
+    headers = {
+        "etag": document.tag,
+        # Kept, and asked about each time: the hub may have been started again with another contract.
+        "cache-control": "no-cache",
+        "x-content-type-options": "nosniff",
+    }
+    if policy:
+        headers["content-security-policy"] = policy
+    known = request.headers.get("if-none-match")
+    if known is not None and (known.strip() == "*" or document.tag in _TAGS.findall(known)):
+        return Response(status_code=304, headers=headers)
+    return Response(document.body, headers={**headers, "content-type": document.media_type})

@@ -1,0 +1,73 @@
+"""`/`, `/healthz` and `/readyz`: what this is, whether it is alive, whether it takes events."""
+
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidings.contract.contract import Contract
+from tidings.exceptions import Draining
+from tidings.protocol.messages import SUBPROTOCOL
+from tidings.server.http.responses import Answer, response
+from tidings.server.running_hub import Host
+from tidings.version import __version__
+
+_PLACES: Final = {
+    "publish": "POST /v1/events",
+    "history": "GET /v1/events",
+    "snapshot": "GET /v1/snapshot",
+    "stream": "GET /v1/stream",
+    "operations": "GET /v1/operations",
+    "operation": "GET /v1/operations/{operation_id}",
+    "cancel": "POST /v1/operations/{operation_id}/cancel",
+    "operation_names": "GET /v1/operation-names",
+    "health": "GET /healthz",
+    "readiness": "GET /readyz",
+    "metrics": "GET /metrics",
+    "description": "GET /openapi.json",
+    "contract": "GET /v1/contract.json",
+    "contract_schema": "GET /v1/contract.schema.json",
+    "contract_asyncapi": "GET /asyncapi.json",
+    "contract_typescript": "GET /v1/contract.ts",
+    "contract_go": "GET /v1/contract.go",
+    "contract_page": "GET /docs",
+}
+
+
+class StatusRoutes:
+    """The routes that tell about the hub itself."""
+
+    def __init__(self, host: Host, contract: Contract, ws_path: str) -> None:
+        self._host = host
+        about = {
+            "name": "tidings",
+            "about": "A hub for typed, trace-correlated events about long-running work.",
+            "version": __version__,
+            "contract": contract.identity,
+            "websocket": {"path": ws_path, "subprotocol": SUBPROTOCOL},
+            "http": _PLACES,
+        }
+        self._about = msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
+
+    async def index(self, request: Request) -> Response:
+        """Answer `GET /`."""
+        return response(Answer(200, self._about))
+
+    async def healthz(self, request: Request) -> Response:
+        """Answer `GET /healthz`: the process is alive, whatever its log does."""
+        return response(Answer(200, b'{"status":"alive"}'))
+
+    async def readyz(self, request: Request) -> Response:
+        """Answer `GET /readyz`: 200 if events are taken now.
+
+        Raises:
+            LogError: The log cannot be opened, or refused what it was given last.
+            Draining: The hub takes nothing new.
+        """
+        hub = self._host.running().hub
+        if hub.draining:
+            raise Draining("the hub is shutting down")
+        if hub.log_error is not None:
+            raise hub.log_error
+        return response(Answer(200, b'{"status":"ready"}'))

@@ -1,0 +1,211 @@
+"""`GET /v1/stream`: the log as Server-Sent Events (CONTRACT §5; WHATWG HTML §9.2).
+
+A stream is a subscriber like any other: it shares its lane with those of the same paths and pace, and is a cursor when
+its client does not keep up.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from msgspec import structs
+from starlette.types import Receive, Scope, Send
+
+from tidings.exceptions import Draining, InvalidParameter, InvalidPosition, TidingsError
+from tidings.hub.connection_query import ConnectionOptions, read_options
+from tidings.hub.hub import Hub
+from tidings.hub.lanes import State, Subscriber
+from tidings.hub.wire import WireForm, revised
+from tidings.protocol import messages
+from tidings.protocol.codes import CLOSE_CODES
+from tidings.protocol.messages import Gap, Live, Subscribed
+from tidings.protocol.payloads import ConnectionClosed
+from tidings.protocol.positions import SNAPSHOT, Position, parse_since
+from tidings.server.asgi.outlet import BufferedOutlet
+from tidings.server.asgi.scope import header, headers_of
+from tidings.server.http.query import read_paths
+from tidings.server.http.responses import error_answer
+from tidings.server.running_hub import Host, RunningHub
+from tidings.server.wire_formats import EVENT_STREAM
+
+_RETRY_MS: Final = (1_000, 3_000)
+"""When clients come back after a lost connection: at different moments, because a hub that restarts loses all."""
+_COMMENT: Final = b":\n\n"
+_COMPLETE: Final = ("live", "complete")
+"""Outcomes after which a stream that breaks may be resumed where it began."""
+_HEADERS: Final = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold events back until its buffer is full
+)
+
+log = structlog.get_logger("tidings.server.http.stream")
+
+
+class StreamEndpoint:
+    """The ASGI application behind `GET /v1/stream`."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one stream, from its request to its end."""
+        try:
+            running = self._host.running()
+            options = _read_stream_options(scope, running.hub)
+            running.connections.check_room()
+            if running.hub.draining:
+                raise Draining("the hub is shutting down")
+        except TidingsError as error:
+            await error_answer(error).send(send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await _serve(running, options, receive, send)
+
+
+def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
+    """Read what the request asks for.
+
+    Raises:
+        ContractError: A parameter, or Last-Event-ID, cannot be used.
+    """
+    query = scope.get("query_string", b"").decode("latin-1")
+    read_paths(query, hub.contract)  # bounds them
+    options = read_options(query, hub.contract.channels, default_since=SNAPSHOT)
+    if not options.paths:
+        raise InvalidParameter("channels=none: there is nothing to stream", hint="Name a channel, or none at all.")
+    last = header(headers_of(scope), b"last-event-id")
+    if not last:
+        return options
+    # A browser that comes back sends the same URL as before, and in this header what it has seen since.
+    since = parse_since(last)
+    if isinstance(since, str):
+        raise InvalidPosition(f"Last-Event-ID: {last[:80]!r} is not a position")
+    return structs.replace(options, since=since)
+
+
+async def _serve(running: RunningHub, options: ConnectionOptions, receive: Receive, send: Send) -> None:
+    outlet = BufferedOutlet()
+    stream = EventStream(running.hub, outlet, options, connection_id=running.hub.mint()[:16])
+    outlet.attach(stream)
+
+    async def send_part(body: bytes) -> None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def wait_gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        outlet.end()
+
+    leaving = asyncio.create_task(wait_gone())
+    running.connections.add(stream)
+    try:
+        stream.open()
+        await outlet.send_all(send_part)
+        if outlet.closing is not None:
+            await send({"type": "http.response.body", "body": b""})
+    except (OSError, TimeoutError) as error:  # the client is gone, or takes nothing more
+        log.info("stream cut off", connection_id=stream.connection_id, error=repr(error))
+    finally:
+        outlet.end()
+        stream.closed()
+        running.connections.remove(stream)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+
+
+class EventStream:
+    """One client of `/v1/stream`.
+
+    Args:
+        hub: The hub.
+        outlet: The way out.
+        options: What the client asked for.
+        connection_id: Names it in logs.
+    """
+
+    __slots__ = ("_hub", "_options", "_outlet", "connection_id", "subscriber")
+
+    def __init__(self, hub: Hub, outlet: BufferedOutlet, options: ConnectionOptions, *, connection_id: str) -> None:
+        self._hub = hub
+        self._outlet = outlet
+        self._options = options
+        self.connection_id = connection_id
+        form = revised(EVENT_STREAM, options.revision)
+        self.subscriber = Subscriber(outlet, form, pace_ms=options.pace_ms, on_gap=self._gap)
+
+    def open(self) -> None:
+        """Begin: the client is told when to come back, then `channel:subscribed`, then events."""
+        log.info("stream opened", connection_id=self.connection_id, channels=self._options.paths.names())
+        delivery = self._hub.delivery
+        delivery.open(self.subscriber)
+        low, high = _RETRY_MS
+        self._outlet.write(b"retry: %d\n\n" % (low + secrets.randbelow(high - low)))
+        delivery.subscribe(
+            self.subscriber, self._options.paths, self._options.since, begun=self._begun, live=self._live
+        )
+
+    def closed(self) -> None:
+        """Forget the client: it is gone."""
+        self._hub.delivery.close(self.subscriber)
+        log.info("stream closed", connection_id=self.connection_id)
+
+    def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
+        """Say why, and end the stream; browsers come back by themselves."""
+        if self._outlet.closing is not None:
+            return
+        self._hub.delivery.close(self.subscriber)
+        row = CLOSE_CODES.get(code)
+        reconnect = row is not None and row.reconnect
+        self._push(
+            messages.CLOSED,
+            ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms),
+        )
+        self._outlet.close(code, reason)
+
+    def beat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
+        """Renew the client's resume position by a bare `id:` if nothing else was written; see `Connection.beat`."""
+        subscriber = self.subscriber
+        if subscriber.blocked:
+            return
+        lane = subscriber.lane
+        if lane is None or subscriber.state is not State.LIVE:
+            self._outlet.write(_COMMENT)  # its position moves with what it reads
+        elif not lane.wrote_within(self._hub.config.quiet_s, self._hub.clock.monotonic()):
+            self._outlet.write(self._id(self._hub.delivery.reached(subscriber)) + b"\n")
+
+    def pause_writing(self) -> None:
+        """Note that bytes wait."""
+        self._hub.delivery.pause(self.subscriber)
+
+    def resume_writing(self) -> None:
+        """Note that none do any more."""
+        self._hub.delivery.resume(self.subscriber)
+
+    def _begun(self, outcome: str, offset: int) -> None:
+        names = self.subscriber.paths.names()
+        position = str(self._hub.log.position(offset))
+        # With an id only where nothing older follows: who breaks off inside a snapshot has not read up to its place.
+        head = self._id(offset) if outcome in _COMPLETE else b""
+        self._push(messages.SUBSCRIBED, Subscribed(channels=names, position=position, outcome=outcome), head)
+
+    def _live(self, offset: int) -> None:
+        live = Live(channels=self.subscriber.paths.names(), position=str(self._hub.log.position(offset)))
+        self._push(messages.LIVE, live, self._id(offset))
+
+    def _gap(self, after: Position, until: Position, reason: str) -> None:
+        self._hub.delivery.counters.gaps += 1
+        self._push(messages.GAP, Gap(after=str(after), until=str(until), reason=reason))
+
+    def _push(self, type: str, data: Any, head: bytes = b"") -> None:
+        hub = self._hub
+        body = messages.encode_push(type, data, timestamp=hub.timestamp(), trace_id=hub.mint())
+        self._outlet.write(head + EVENT_STREAM.message(body))
+
+    def _id(self, offset: int) -> bytes:
+        return b"id: %b\n" % str(self._hub.log.position(offset)).encode()

@@ -1,0 +1,218 @@
+"""`GET /openapi.json`: the HTTP side described (OpenAPI 3.1), made from the contract, so that it is true of it."""
+
+import msgspec
+
+from tidings.contract.contract import Contract
+from tidings.protocol.message_types import LEGACY_TYPES
+from tidings.protocol.paths import MAX_KEY_BYTES
+from tidings.server.http.body import MAX_BYTES, MAX_EVENTS
+from tidings.server.http.query import MAX_VALUES
+from tidings.server.http.responses import Answer
+from tidings.server.openapi.operations import contract_paths, operation_paths, operation_schemas
+from tidings.server.openapi.schemas import (
+    EVENT_ID,
+    POSITION,
+    PRINTABLE,
+    Schema,
+    asked_header,
+    errors,
+    header,
+    key_schema,
+    limit_parameter,
+    object_schema,
+    parameter,
+    ref,
+    responses,
+    schemas,
+    text_schema,
+)
+from tidings.version import __version__
+
+
+def describe(contract: Contract) -> Answer:
+    """Return the description of a hub that speaks `contract`."""
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "tidings",
+            "version": __version__,
+            "summary": "A hub for typed, trace-correlated events about long-running work.",
+            "description": f"Speaks contract {contract.identity.version} ({contract.identity.hash}).",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "."}],
+        "paths": _paths(contract),
+        "components": {"schemas": {**operation_schemas(), **schemas(contract)}},
+    }
+    return Answer(200, msgspec.json.encode(document))
+
+
+# Paths.
+
+
+def _paths(contract: Contract) -> Schema:
+    channels = _channel_parameters(contract)
+    return {
+        "/v1/events": {"post": _post_events(), "get": _get_events(contract, channels)},
+        "/v1/snapshot": {
+            "get": {
+                "operationId": "readSnapshot",
+                "summary": "Read the newest event of each key, in log order",
+                "parameters": channels,
+                "responses": responses("The snapshot.", ref("Snapshot"), 400, 422, 503),
+            }
+        },
+        "/v1/stream": {"get": _get_stream(channels)},
+        **operation_paths(),
+        **contract_paths(),
+        "/healthz": {"get": _plain("isAlive", "Tell that the process is alive", _status("alive"))},
+        "/readyz": {"get": _plain("isReady", "Tell whether events are taken now", _status("ready"), 503, 507)},
+        "/metrics": {
+            "get": {
+                "operationId": "readMetrics",
+                "summary": "Read the hub's figures, for Prometheus",
+                "responses": {
+                    "200": {
+                        "description": "Text in the format asked for.",
+                        "content": {
+                            "text/plain": {"schema": {"type": "string"}},
+                            "application/openmetrics-text": {"schema": {"type": "string"}},
+                        },
+                    },
+                    **errors(403, 503),
+                },
+            }
+        },
+        "/openapi.json": {"get": _plain("describe", "Read this description", {"type": "object"})},
+        "/": {"get": _plain("readIndex", "Read what this is and what is where", {"type": "object"})},
+    }
+
+
+def _post_events() -> Schema:
+    batch = {"type": "array", "items": {}}
+    return {
+        "operationId": "publish",
+        "summary": "Publish one event, or several",
+        "description": "One envelope is accepted (200) or refused (4xx). Of an array or of NDJSON each item is "
+        f"accepted or refused alone, told in order. At most {MAX_EVENTS:,} events and {MAX_BYTES >> 20} MiB.",
+        "parameters": [
+            asked_header(
+                "Idempotency-Key",
+                {"type": "string", "minLength": 16, "maxLength": 64, "pattern": EVENT_ID},
+                "The event_id of what has none of its own. Item n of a batch, counted from 0, has `key#n`, so that "
+                "there the key is at most 60 characters long.",
+            ),
+            asked_header(
+                "traceparent",
+                {"type": "string"},
+                "W3C Trace Context: its trace id is that of events that have none, and whose operation has none. What "
+                "is no trace context is ignored.",
+            ),
+            asked_header(
+                "Tidings-Producer",
+                {"type": "string", "minLength": 1, "maxLength": 64, "pattern": EVENT_ID},
+                "Who holds the operations that the post begins; each further post renews the lease.",
+            ),
+            asked_header(
+                "Tidings-Lease",
+                {"type": "number", "minimum": 1, "maximum": 86_400},
+                "Seconds after the producer's last post at whose end its operations have failed. With "
+                "`Tidings-Producer` only.",
+            ),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"anyOf": [ref("Publication"), batch]}},
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "In the log, and safe from a crash of the process.",
+                "headers": {
+                    "Deprecation": header("RFC 9745: an old name was used."),
+                    "Tidings-Notice": header("Which, and what replaces it."),
+                    "Tidings-Cancel": header("Operations that are to end, percent-encoded, separated by commas."),
+                },
+                "content": {"application/json": {"schema": {"anyOf": [ref("Accepted"), ref("Results")]}}},
+            },
+            **errors(400, 403, 409, 413, 415, 422, 501, 503, 507),
+        },
+    }
+
+
+def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
+    types = sorted({*contract.events, *LEGACY_TYPES})
+    return {
+        "operationId": "readHistory",
+        "summary": "Read events as they were, none conflated",
+        "parameters": [
+            *channels,
+            parameter("key", _list(key_schema()), "Of each channel, only events of this key."),
+            parameter("type", _list({"enum": types}), "Only events of this type."),
+            parameter("trace_id", {**text_schema(1, 128), "pattern": PRINTABLE}, "Only events of this trace."),
+            parameter(
+                "since",
+                _since("now", "first", ""),
+                "Where to begin: `first` (the default), `now`, or after a position.",
+            ),
+            limit_parameter(),
+        ],
+        "responses": responses("Events in log order.", ref("History"), 400, 422, 503),
+    }
+
+
+def _get_stream(channels: list[Schema]) -> Schema:
+    return {
+        "operationId": "stream",
+        "summary": "Read events as they come (Server-Sent Events)",
+        "description": "`data:` is an envelope, `id:` its position. `channel:subscribed` comes first, `channel:live` "
+        "when what was before is read.",
+        "parameters": [
+            *channels,
+            parameter("since", _since("snapshot", "now", "first", ""), "Where to begin; `snapshot` is the default."),
+            parameter("pace_ms", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "One write per so long."),
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "description": "Goes before `since`.",
+                "schema": {"type": "string", "pattern": POSITION},
+            },
+        ],
+        "responses": {
+            "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            **errors(400, 403, 422, 503),
+        },
+    }
+
+
+def _plain(operation: str, summary: str, schema: Schema, *errors: int) -> Schema:
+    return {"operationId": operation, "summary": summary, "responses": responses("Yes.", schema, *errors)}
+
+
+# Parameters.
+
+
+def _channel_parameters(contract: Contract) -> list[Schema]:
+    one_of = "|".join(contract.channels)
+    key = "[^\\x00-\\x1f\\x7f-\\x9f]"
+    path = {
+        "type": "string",
+        "maxLength": MAX_KEY_BYTES,
+        "pattern": f"^(\\*|({one_of})|({one_of})/({key}*[^\\x00-\\x1f\\x7f-\\x9f*]\\*?|\\*))$",
+    }
+    about = "A path: a channel, `channel/key`, `channel/prefix*`, or `*`, the default. Repeatable."
+    return [parameter("channel", _list(path), about)]
+
+
+def _list(item: Schema) -> Schema:
+    return {"type": "array", "items": item, "maxItems": MAX_VALUES}
+
+
+def _since(*words: str) -> Schema:
+    return {"anyOf": [{"enum": list(words)}, {"type": "string", "pattern": POSITION}]}
+
+
+def _status(word: str) -> Schema:
+    return object_schema({"status": {"const": word}}, "status")

@@ -1,0 +1,159 @@
+"""The description of the routes about operations (OpenAPI 3.1).
+
+The description of the routes that tell what may be published (OpenAPI 3.1).
+"""
+
+from typing import Final
+
+import msgspec
+
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import NamesPage, OperationDetail, OperationPage
+from tidings.protocol.messages import CancelOutcome
+from tidings.server.http.contract import ASYNCAPI, DOCUMENTS, PAGE
+from tidings.server.http.operations_query import AGO_PATTERN, CURSOR_PATTERN, MAX_CANCEL_S, MAX_REASON, MAX_WAIT_S
+from tidings.server.openapi.schemas import (
+    REFERENCE,
+    Schema,
+    asked_header,
+    errors,
+    header,
+    limit_parameter,
+    object_schema,
+    parameter,
+    ref,
+    responses,
+)
+
+_TIME_PATTERN: Final = "^20[0-9]{2}-(0[1-9]|1[0-2])-([01][1-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
+"""Some of RFC 3339: what a generator of requests makes of it is a time."""
+_NAME_ABOUT: Final = "Only operations of this name; with `*` at its end, of names that begin so."
+
+
+def operation_schemas() -> Schema:
+    """Return the named schemas of these routes."""
+    _, found = msgspec.json.schema_components(
+        [OperationPage, OperationDetail, NamesPage, CancelOutcome], ref_template=REFERENCE
+    )
+    return found
+
+
+def operation_paths() -> Schema:
+    """Return these routes."""
+    return {
+        "/v1/operations": {"get": _list()},
+        "/v1/operations/{operation_id}": {"get": _show()},
+        "/v1/operations/{operation_id}/cancel": {"post": _cancel()},
+        "/v1/operation-names": {
+            "get": {
+                "operationId": "listOperationNames",
+                "summary": "List what operations are called, with what is known of the runs of each name",
+                "parameters": [parameter("name", {"type": "string"}, _NAME_ABOUT)],
+                "responses": responses("The names, the one that ended last first.", ref("NamesPage"), 503),
+            }
+        },
+    }
+
+
+def _list() -> Schema:
+    age_or_time = {
+        "anyOf": [{"type": "string", "pattern": f"^{AGO_PATTERN}$"}, {"type": "string", "pattern": _TIME_PATTERN}]
+    }
+    return {
+        "operationId": "listOperations",
+        "summary": "List operations, the one that began last first",
+        "description": "An answer may hold fewer than `limit`, or none, and have more behind it: go on while there is "
+        "`next`.",
+        "parameters": [
+            parameter("state", {"type": "array", "items": {"enum": list(OperationState)}}, "Only in these states."),
+            parameter("name", {"type": "string"}, _NAME_ABOUT),
+            parameter("since", age_or_time, "Only what began or ended after this: an age such as 6h, or RFC 3339."),
+            parameter("parent", {"type": "string"}, "Only operations that name this one as their parent."),
+            limit_parameter(),
+            parameter(
+                "after", {"type": "string", "pattern": f"^{CURSOR_PATTERN}$"}, "`next` of the answer to go on from."
+            ),
+        ],
+        "responses": responses("One page.", ref("OperationPage"), 400, 503),
+    }
+
+
+def _show() -> Schema:
+    return {
+        "operationId": "showOperation",
+        "summary": "Show one operation, or wait for its end",
+        "parameters": [
+            _id_parameter(),
+            parameter(
+                "wait",
+                {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
+                "Seconds: answer when it has ended, or when they are over.",
+            ),
+        ],
+        "responses": responses("The operation.", ref("OperationDetail"), 400, 404, 503),
+    }
+
+
+def _cancel() -> Schema:
+    body = object_schema(
+        {
+            "reason": {"type": ["string", "null"], "maxLength": MAX_REASON},
+            "timeout_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_CANCEL_S},
+        }
+    )
+    return {
+        "operationId": "cancelOperation",
+        "summary": "Have an operation end, and learn what came of it",
+        "parameters": [_id_parameter()],
+        "requestBody": {"required": False, "content": {"application/json": {"schema": body}}},
+        "responses": responses("What came of it.", ref("CancelOutcome"), 400, 404, 413, 415, 503),
+    }
+
+
+def _id_parameter() -> Schema:
+    # A segment that is nothing but dots is taken out of a URL by whoever sends it (RFC 3986 §5.2.4).
+    schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "[^./]"}
+    return {"name": "operation_id", "in": "path", "required": True, "schema": schema}
+
+
+_OPERATIONS = {
+    "/v1/contract.json": "readContract",
+    "/v1/contract.schema.json": "readContractSchema",
+    ASYNCAPI: "readAsyncAPI",
+    "/v1/contract.ts": "readContractInTypeScript",
+    "/v1/contract.go": "readContractInGo",
+}
+
+
+def contract_paths() -> Schema:
+    """Return the paths of the contract's documents."""
+    paths = {
+        path: _get(_OPERATIONS[path], f"Read the contract: {format.title}, {format.about}", format.media_type)
+        for path, format in DOCUMENTS.items()
+    }
+    return {**paths, PAGE: _get("readContractPage", "Read the contract as a page for people", "text/html")}
+
+
+def _get(operation: str, summary: str, media_type: str) -> Schema:
+    # Parameters of a media type, such as a character set, are no part of its name here.
+    name = media_type.partition(";")[0]
+    schema = {"type": "object"} if name.endswith("json") else {"type": "string"}
+    tag = header("Of equal documents the same.")
+    return {
+        "get": {
+            "operationId": operation,
+            "summary": summary,
+            "parameters": [
+                asked_header("If-None-Match", {"type": "string"}, "The ETag of what the client has already.")
+            ],
+            "responses": {
+                "200": {
+                    "description": "The document.",
+                    "headers": {"ETag": tag},
+                    "content": {name: {"schema": schema}},
+                },
+                "304": {"description": "The client has it.", "headers": {"ETag": tag}},
+                **errors(403),
+            },
+        }
+    }

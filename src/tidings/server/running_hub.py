@@ -1,0 +1,34 @@
+"""A hub that runs, with what belongs to it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tidings.hub.connection_registry import Connections
+from tidings.hub.hub import Hub
+from tidings.server.http.long_poll import Waiting
+from tidings.server.operation_metrics import OperationFigures
+from tidings.server.websocket.hub_handler import HubEdge
+
+
+@dataclass(frozen=True, slots=True)
+class RunningHub:
+    """What a started `HubApp` consists of."""
+
+    hub: Hub
+    connections: Connections
+    edge: HubEdge
+    waiting: Waiting
+    figures: OperationFigures
+
+
+class Host(Protocol):
+    """Where the ways in find the hub: `HubApp`."""
+
+    def running(self) -> RunningHub:
+        """Return the hub, started if it was not.
+
+        Raises:
+            Draining: It was stopped.
+            LogError: Its log cannot be opened.
+        """
+        ...

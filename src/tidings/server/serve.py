@@ -1,0 +1,374 @@
+"""The server's life: listen, serve, drain on a signal, exit 0.
+
+Sockets that listen, and errors that say why none does.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from pathlib import Path
+from socket import socket as Socket
+from types import FrameType
+from typing import Any, Literal, NamedTuple, cast
+
+import uvicorn
+
+from tidings.exceptions import AddressInUse, AddressUnavailable, ConfigError
+from tidings.server.websocket.upgrade import UpgradableHttpProtocol
+
+_ATTEMPTS_FOR_ONE_PORT = 8
+_BACKLOG = 2048  # connections the kernel completes before they are accepted; 5,000 clients may come back at once
+_DOORS = 16
+"""Connections let in by one tick of a loop that accepts once a descriptor: 1 ms of work, and 300 a second even while
+live delivery takes 50 ms a tick. Whoever connects to an idle hub costs as many system calls in vain."""
+
+_IN_USE_HINT = (
+    "Another program, perhaps another tidings, listens there: stop it, or choose another port with --port "
+    "(--port 0 picks a free one)."
+)
+_HINTS = {
+    errno.EACCES: "Ports below 1024 need a privilege; choose a higher one with --port.",
+    errno.EADDRNOTAVAIL: "No interface of this machine has that address; --host 127.0.0.1 is this machine alone, "
+    "--host 0.0.0.0 every interface.",
+}
+_NO_NAME_HINT = "Check the spelling of --host; an IP address needs no name service."
+_PORT_RANGE_HINT = "A port is a number from 0 to 65535; 0 picks a free one."
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Open a listening socket on every address of a host, all on one port.
+
+    Args:
+        host: An IP address or a name; "" stands for every interface.
+        port: 0 picks a free one.
+
+    Raises:
+        AddressInUse: If another process listens there.
+        AddressUnavailable: If the host has no address here, or the port may not be used.
+    """
+    if not 0 <= port <= 0xFFFF:
+        raise AddressUnavailable(f"{port} is no port", host=host, port=port, hint=_PORT_RANGE_HINT)
+    addresses = _resolve(host, port)
+    for attempt in range(_ATTEMPTS_FOR_ONE_PORT):
+        try:
+            return _listen_on_all(addresses, port)
+        except OSError as error:
+            # A port that was free on the first address can be taken on the second.
+            picked_badly = port == 0 and error.errno == errno.EADDRINUSE and len(addresses) > 1
+            if picked_badly and attempt < _ATTEMPTS_FOR_ONE_PORT - 1:
+                continue
+            raise _explain(error, host, port) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def open_doors(sockets: Sequence[socket.socket]) -> list[socket.socket]:
+    """Return further descriptors of listening sockets, for a loop that accepts once a descriptor and tick.
+
+    uvloop's does (https://github.com/libuv/libuv/pull/3696). With one descriptor, a hub whose ticks take 50 ms
+    would let in 20 clients a second, and of thousands who come at once most would wait until the kernel gives them up.
+    """
+    return [opened.dup() for opened in sockets for _ in range(_DOORS - 1)]
+
+
+def _resolve(host: str, port: int) -> Sequence[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
+        message = f"cannot listen on {host!r}: {reason}"
+        raise AddressUnavailable(message, host=host, port=port, hint=_NO_NAME_HINT) from error
+    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _listen_on_all(addresses: Sequence[tuple[socket.AddressFamily, str]], port: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, address in addresses:
+            try:
+                sockets.append(_listen_on(family, address, port))
+            except OSError as error:
+                # `localhost` is often ::1 too, on machines whose kernel has no IPv6.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                absent = error
+                continue
+            port = sockets[-1].getsockname()[1]
+        if not sockets and absent is not None:
+            raise absent
+    except BaseException:
+        for opened in sockets:
+            opened.close()
+        raise
+    return sockets
+
+
+def _listen_on(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            # Lets a restart bind while connections of the last run are in TIME_WAIT. Windows means theft by it.
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind((address, port))
+        opened.listen(_BACKLOG)
+        opened.setblocking(False)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _explain(error: OSError, host: str, port: int) -> AddressInUse | AddressUnavailable:
+    where = f"{host or '*'} port {port}"
+    reason = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        return AddressInUse(f"cannot listen on {where}: {reason}", host=host, port=port, hint=_IN_USE_HINT)
+    hint = _HINTS.get(error.errno or 0, "")
+    return AddressUnavailable(f"cannot listen on {where}: {reason}", host=host, port=port, hint=hint)
+
+
+_TICK_S = 1.0  # uvicorn renews the Date header by it
+_POLL_S = 0.02  # how often a drain looks whether everyone has gone
+_CANCEL_S = 1.0  # what a cancelled response gets for its `finally`
+
+_STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform == "win32":
+    _STOP_SIGNALS.append(signal.SIGBREAK)  # Ctrl-Break
+
+logger = logging.getLogger(__name__)
+
+
+class Address(NamedTuple):
+    """Where the server listens."""
+
+    host: str
+    port: int
+
+
+def _address(listening: Socket) -> Address:
+    name = listening.getsockname()
+    return Address(str(name[0]), int(name[1]))
+
+
+class Runner(uvicorn.Server):
+    """uvicorn's server with our own signals, sockets and end.
+
+    SIGTERM or Ctrl-C drains: the listening sockets close, `on_drain` is awaited, every connection is asked to end, and
+    the process may exit with 0. Half of the grace is for those that end by themselves; then the TCP connections of
+    responses that go on (an endless stream is told so by `http.disconnect`) are closed; at its end everything is
+    cancelled and aborted. A second Ctrl-C ends the process on the spot, as the signal does where nobody handles it.
+    """
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8765,
+        websocket: type[asyncio.Protocol] | None = None,
+        ssl_certfile: str | os.PathLike[str] | None = None,
+        ssl_keyfile: str | os.PathLike[str] | None = None,
+        grace_s: float = 5.0,
+        on_ready: Callable[[Sequence[Address]], None] | None = None,
+        on_drain: Callable[[], Awaitable[None]] | None = None,
+        lifespan: Literal["auto", "on", "off"] = "auto",
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            app: The ASGI application behind everything but WebSockets.
+            host: An address or name to listen on; "" is every interface.
+            port: 0 picks a free one.
+            websocket: What `websocket_protocol` returns; without it, WebSockets are not served.
+            ssl_certfile: A certificate chain in PEM; with it the port speaks TLS.
+            ssl_keyfile: Its private key, where the chain's file does not hold it.
+            grace_s: Seconds a drain may take before everything left is ended by force.
+            on_ready: Called once the sockets listen and the application is up.
+            on_drain: Awaited, for half of the grace, before the connections are asked to end.
+            lifespan: Whether `app` has an ASGI lifespan.
+
+        Raises:
+            ConfigError: If there is a key without a certificate.
+        """
+        if ssl_keyfile is not None and ssl_certfile is None:
+            raise ConfigError(
+                "a TLS key without its certificate", option="ssl_certfile", hint="Give both, or neither for plain HTTP."
+            )
+        config = uvicorn.Config(
+            app,
+            interface="asgi3",  # uvicorn would guess, and take a bound method for ASGI 2
+            host=host,
+            port=port,
+            http=UpgradableHttpProtocol,
+            ws="none" if websocket is None else websocket,
+            lifespan=lifespan,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+        )
+        super().__init__(config)
+        self._grace_s = grace_s
+        self._on_ready = on_ready
+        self._on_drain = on_drain
+        self._addresses: list[Address] = []
+        self._wakeup = asyncio.Event()
+        self._asked_to_end: set[object] = set()
+
+    def run(self, sockets: list[Socket] | None = None) -> None:
+        """Serve until told to stop, on uvloop where it is installed.
+
+        Raises:
+            ConfigError: If the certificate or its key cannot be used.
+            AddressInUse: If another process listens on the port.
+            AddressUnavailable: If the host or port cannot be listened on.
+        """
+        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            runner.run(self.serve(sockets))
+
+    async def serve(self, sockets: list[Socket] | None = None) -> None:
+        """Do what `run` does, inside a running loop. Signals are handled in the main thread only."""
+        self._load()
+        if sockets is None:
+            sockets = listen(self.config.host, self.config.port)
+        self._addresses = [_address(opened) for opened in sockets]
+        if type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
+            sockets = [*sockets, *open_doors(sockets)]
+        try:
+            await super().serve(sockets)
+        finally:
+            for opened in sockets:  # where the application failed to come up
+                opened.close()
+
+    def stop(self) -> None:
+        """Begin to drain, as a signal does; from the loop's own thread."""
+        self.should_exit = True
+        self._wakeup.set()
+
+    async def startup(self, sockets: list[Socket] | None = None) -> None:
+        """Bring the application up and accept connections."""
+        await super().startup(sockets)
+        if self.started and self._on_ready is not None:
+            self._on_ready(self._addresses)
+
+    async def main_loop(self) -> None:
+        """Wait for the end; uvicorn would look for it ten times a second."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._wakeup.wait()
+
+    async def shutdown(self, sockets: list[Socket] | None = None) -> None:
+        """Drain: refuse new connections, let the open ones finish, tell, close; within the grace."""
+        for server in self.servers:
+            server.close()
+        for opened in sockets or ():
+            opened.close()
+        now = asyncio.get_running_loop().time
+        deadline = now() + self._grace_s
+        await self._call_on_drain()
+        if not await self._wait_until_idle(now() + (deadline - now()) / 2):
+            self._close_responses()
+            if not await self._wait_until_idle(deadline):
+                await self._end_by_force()
+        try:
+            async with asyncio.timeout(self._grace_s):
+                await self.lifespan.shutdown()
+        except TimeoutError:
+            logger.error("the application did not shut down within %g s", self._grace_s)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle the stop signals meanwhile; unlike uvicorn's, never raise them again, so that a drain ends in 0."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.should_exit and number == signal.SIGINT:
+                # What is committed to the log survives any end of the process; waiting is what was not wanted.
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            self.should_exit = True
+            loop.call_soon_threadsafe(self._wakeup.set)
+
+        # Not the loop's add_signal_handler: it would wait for a loop that is busy.
+        before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _load(self) -> None:
+        """Load the configuration, so that a bad certificate is found before a port is taken."""
+        if self.config.loaded:
+            return
+        for option in ("ssl_certfile", "ssl_keyfile"):
+            path = getattr(self.config, option)
+            # ssl's own error for a file that is not there does not name it.
+            if path is not None and not Path(path).is_file():
+                raise ConfigError(f"there is no file {os.fspath(path)!r}", option=option)
+        try:
+            self.config.load()
+        except ssl.SSLError as error:
+            raise ConfigError(
+                f"the certificate or its key cannot be used: {error.reason or error}",
+                option="ssl_certfile",
+                hint="Both must be PEM files, and the key must be the certificate's own, without a password.",
+            ) from error
+
+    async def _call_on_drain(self) -> None:
+        if self._on_drain is None:
+            return
+        try:
+            async with asyncio.timeout(self._grace_s / 2):
+                await self._on_drain()
+        except TimeoutError:
+            logger.error("the drain took more than %g s; going on without it", self._grace_s / 2)
+        except Exception:
+            logger.exception("the drain failed; going on without it")
+
+    async def _wait_until_idle(self, deadline: float) -> bool:
+        """Ask every connection to end; tell whether all of them and all responses were gone before `deadline`.
+
+        Some open meanwhile: they were accepted before the listening sockets closed. `deadline` is in loop time.
+        """
+        state = self.server_state
+        while state.connections or state.tasks:
+            for connection in state.connections - self._asked_to_end:
+                connection.shutdown()
+            self._asked_to_end = set(state.connections)
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(_POLL_S)
+        return True
+
+    def _close_responses(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, UpgradableHttpProtocol):
+                connection.transport.close()
+
+    async def _end_by_force(self) -> None:
+        tasks = list(self.server_state.tasks)
+        connections = list(self.server_state.connections)
+        logger.warning("ending %d connections and %d responses by force", len(connections), len(tasks))
+        for task in tasks:
+            task.cancel("the server is shutting down")
+        for connection in connections:
+            cast(Any, connection).abort()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CANCEL_S)
+        await asyncio.sleep(0)  # `connection_lost` follows an abort in the next tick

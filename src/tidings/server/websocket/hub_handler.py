@@ -1,0 +1,139 @@
+"""The hub behind the native WebSocket edge, and what every WebSocket edge shares."""
+
+import structlog
+from websockets.datastructures import Headers
+
+from tidings.access.origins import Origins, is_loopback
+from tidings.exceptions import NotFound, OriginRefused, RequestError, TidingsError, TooManyConnections
+from tidings.hub.connection import Connection
+from tidings.hub.connection_registry import Connections
+from tidings.hub.hub import Hub
+from tidings.hub.wire import Outlet, WireForm
+from tidings.protocol.codes import error_data, row_of
+from tidings.protocol.messages import SUBPROTOCOL
+from tidings.protocol.payloads import encode_payload
+from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket
+from tidings.server.wire_formats import PLAIN, VERSIONED
+
+log = structlog.get_logger("tidings.server.websocket.hub_handler")
+
+
+class HubEdge:
+    """A `tidings.server.websocket.protocol.Application`: every handshake on one path becomes a connection of the hub.
+
+    Args:
+        hub: The hub.
+        connections: Its connections.
+        path: Where it listens, such as `/ws`.
+        origins: Which web pages may connect.
+    """
+
+    def __init__(self, hub: Hub, connections: Connections, path: str, origins: Origins) -> None:
+        self._hub = hub
+        self._connections = connections
+        self._path = path
+        self._origins = origins
+
+    def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
+        """See `Application.open`."""
+        headers = handshake.headers
+        is_local = handshake.peer is not None and is_loopback(handshake.peer[0])
+        try:
+            self.check(handshake.path, _header(headers, "Origin"), _header(headers, "Host"), is_local=is_local)
+        except RequestError as error:
+            return refusal(error)
+        versioned = handshake.subprotocol == SUBPROTOCOL
+        form = VERSIONED if versioned else PLAIN
+        return _NativeHandler(self.connection(socket, form, handshake.query, versioned=versioned), self, socket)
+
+    def check(self, path: str, origin: str | None, host: str | None, *, is_local: bool) -> None:
+        """Check a handshake before the upgrade, where alone HTTP can refuse it (CONTRACT §7).
+
+        Args:
+            path: Where it asks for a WebSocket.
+            origin: Its `Origin` header.
+            host: Its `Host` header.
+            is_local: Whether it came over the loopback interface.
+
+        Raises:
+            OriginRefused: It comes from a web page that may not use the hub.
+            NotFound: There is no WebSocket at `path`.
+        """
+        try:
+            self._origins.check(origin, host, is_local=is_local)
+        except OriginRefused as error:
+            # A browser shows its page nothing of a refused upgrade, so the hub's operator has to be told.
+            log.warning("handshake refused", code=error.code, error=str(error), hint=error.hint, origin=origin)
+            raise
+        if path != self._path:
+            raise NotFound(f"there is no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
+
+    def connection(self, outlet: Outlet, form: WireForm, query: str, *, versioned: bool) -> Connection:
+        """Make the connection of a handshake that was let through."""
+        connection_id = self._hub.mint()[:16]
+        return Connection(self._hub, outlet, form, connection_id=connection_id, versioned=versioned, query=query)
+
+    def opened(self, connection: Connection) -> None:
+        """Greet, and give the connection its place if there is room."""
+        connection.opened()
+        try:
+            self._connections.check_room()
+        except TooManyConnections as error:
+            connection.close(row_of(error).close or 1013, error_data(error).message, retry_after_ms=5_000)
+            return
+        if not connection.closing:
+            self._connections.add(connection)
+
+    def closed(self, connection: Connection, code: int, reason: str) -> None:
+        """Forget a connection whose socket is gone."""
+        connection.closed()
+        self._connections.remove(connection)
+        log.info("connection closed", connection_id=connection.connection_id, close_code=int(code), reason=reason)
+
+
+class _NativeHandler:
+    """One connection of the hub, as the native edge calls it."""
+
+    __slots__ = ("_connection", "_edge", "_socket", "pause_writing", "resume_writing", "text_received")
+
+    def __init__(self, connection: Connection, edge: HubEdge, socket: WebSocket) -> None:
+        self._socket = socket
+        self._connection = connection
+        self._edge = edge
+        # The three that are called often are the connection's own methods.
+        self.text_received = connection.received
+        self.pause_writing = connection.pause_writing
+        self.resume_writing = connection.resume_writing
+
+    def opened(self) -> None:
+        """See `Handler.opened`."""
+        # Whatever has to wait is known of at once: the hub sends past the transport while nothing does.
+        self._socket.set_write_buffer_limits(0, 0)
+        self._edge.opened(self._connection)
+
+    def invalid_text_received(self, body: bytes) -> None:
+        """See `Handler`: the contract's own check says what is wrong, and closes."""
+        self._connection.received(body)
+
+    def binary_received(self, body: bytes) -> None:
+        """See `Handler.binary_received`."""
+        self._connection.refused_binary()
+
+    def closed(self, code: int, reason: str) -> None:
+        """See `Handler.closed`."""
+        self._edge.closed(self._connection, code, reason)
+
+    def shutdown(self) -> None:
+        """Say goodbye, because the server drains."""
+        config = self._connection.hub.config
+        self._connection.close(4100, "the hub is shutting down", retry_after_ms=config.drain_retry_ms)
+
+
+def refusal(error: TidingsError) -> Refusal:
+    """Return the answer that refuses a handshake for `error`."""
+    return Refusal(status=row_of(error).http, body=encode_payload(error_data(error)), content_type="application/json")
+
+
+def _header(headers: Headers, name: str) -> str | None:
+    values = headers.get_all(name)
+    return ", ".join(values) if values else None

@@ -1,0 +1,158 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tidings.server.asgi.outlet import CHUNK, BufferedOutlet
+
+
+class Flow:
+    """Writes down when it was told to pause and resume."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def pause_writing(self) -> None:
+        self.calls.append("pause")
+
+    def resume_writing(self) -> None:
+        self.calls.append("resume")
+
+
+class Client:
+    """Takes what is sent when it is let to."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def send(self, part: bytes) -> None:
+        await self.open.wait()
+        self.taken.append(part)
+
+
+@pytest.fixture
+def flow() -> Flow:
+    return Flow()
+
+
+@pytest.fixture
+async def outlet(flow: Flow) -> BufferedOutlet:
+    made = BufferedOutlet()
+    made.attach(flow)
+    return made
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the loop's rounds are what is waited for
+            await asyncio.sleep(0)
+
+
+async def test_sends_whole_writes_in_order_and_tells_when_bytes_wait(outlet: BufferedOutlet, flow: Flow) -> None:
+    client = Client()
+    sending = asyncio.create_task(outlet.send_all(client.send))
+    outlet.write(b"one")
+    outlet.write(b"two")
+    assert (flow.calls, outlet.write_buffer_size()) == (["pause"], 6)
+    await until(lambda: flow.calls == ["pause", "resume"])
+    assert (client.taken, outlet.write_buffer_size()) == ([b"onetwo"], 0)
+    outlet.end()
+    await sending
+
+
+async def test_what_the_server_has_not_taken_counts(outlet: BufferedOutlet, flow: Flow) -> None:
+    client = Client()
+    client.open.clear()
+    sending = asyncio.create_task(outlet.send_all(client.send))
+    outlet.write(b"x" * 10)
+    await asyncio.sleep(0)
+    outlet.write(b"y" * 5)
+    assert outlet.write_buffer_size() == 15
+    client.open.set()
+    await until(lambda: outlet.write_buffer_size() == 0)
+    assert flow.calls == ["pause", "resume"]
+    outlet.end()
+    await sending
+
+
+async def test_sends_no_more_than_a_chunk_at_once(outlet: BufferedOutlet) -> None:
+    client = Client()
+    for _ in range(5):
+        outlet.write(b"x" * (CHUNK // 2))
+    outlet.close(1000, "")
+    await outlet.send_all(client.send)
+    assert [len(part) for part in client.taken] == [CHUNK, CHUNK, CHUNK // 2]
+
+
+async def test_close_sends_what_was_written_before_it_and_nothing_after(outlet: BufferedOutlet) -> None:
+    client = Client()
+    outlet.write(b"before")
+    outlet.close(4100, "draining")
+    outlet.close(1000, "again")
+    outlet.write(b"after")
+    await outlet.send_all(client.send)
+    assert client.taken == [b"before"]
+    assert outlet.closing == (4100, "draining")
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["closed before sending", "closed while sending"])
+async def test_a_client_that_takes_nothing_is_given_up_after_a_while(
+    outlet: BufferedOutlet, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    monkeypatch.setattr("tidings.server.asgi.outlet.CLOSE_TIMEOUT_S", 0.01)
+    client = Client()
+    client.open.clear()
+    outlet.write(b"x")
+    if early:
+        outlet.close(1000, "")
+    sending = asyncio.create_task(outlet.send_all(client.send))
+    await asyncio.sleep(0)
+    outlet.close(1000, "")
+    with pytest.raises(TimeoutError):
+        await sending
+
+
+async def test_the_end_drops_everything_and_tells_nobody(outlet: BufferedOutlet, flow: Flow) -> None:
+    client = Client()
+    sending = asyncio.create_task(outlet.send_all(client.send))
+    await asyncio.sleep(0)
+    outlet.write(b"x")
+    outlet.end()
+    outlet.write(b"y")
+    await sending
+    assert client.taken == []
+    assert flow.calls == ["pause"]
+    assert outlet.write_buffer_size() == 0
+
+
+async def test_the_end_may_come_while_something_is_being_sent(outlet: BufferedOutlet, flow: Flow) -> None:
+    client = Client()
+    client.open.clear()
+    sending = asyncio.create_task(outlet.send_all(client.send))
+    outlet.write(b"x")
+    await asyncio.sleep(0)
+    outlet.end()
+    client.open.set()
+    await sending
+    assert (flow.calls, outlet.write_buffer_size()) == (["pause"], 0)
+
+
+async def test_reading_pauses_and_goes_on_at_the_latest_when_it_is_closed(outlet: BufferedOutlet) -> None:
+    assert outlet.may_read.is_set()
+    outlet.pause_reading()
+    assert not outlet.may_read.is_set()
+    outlet.resume_reading()
+    assert outlet.may_read.is_set()
+    outlet.pause_reading()
+    outlet.close(1000, "")
+    assert outlet.may_read.is_set()
+
+
+async def test_there_is_no_way_past_the_buffer_and_no_ping(outlet: BufferedOutlet) -> None:
+    assert outlet.direct()(b"through") is None
+    assert outlet.write_buffer_size() == 7
+    outlet.ping()
+    outlet.write(b"")
+    assert outlet.write_buffer_size() == 7

@@ -1,0 +1,219 @@
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.server.hub_server import HubServer, progress, update
+
+from tidings.exceptions import LogUnavailable
+from tidings.hub.hub import Hub
+from tidings.log.base import Retention
+
+POSITION = re.compile(r"[0-9a-f]{8}:\d+")
+
+
+@pytest.fixture
+def server() -> Iterator[HubServer]:
+    with HubServer() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: HubServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.http) as made:
+        yield made
+
+
+def history(client: httpx.Client, **query: Any) -> dict[str, Any]:
+    answer = client.get("/v1/events", params=query)
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.json()
+    return page
+
+
+def versions(page: dict[str, Any]) -> list[int]:
+    return [event["data"]["version"] for event in page["events"]]
+
+
+# History.
+
+
+def test_history_is_v1_envelopes_in_order_with_positions(server: HubServer, client: httpx.Client) -> None:
+    positions = server.publish(update("a", 1), {**update("b", 2), "event_id": "an-event-id-0001"})
+    page = history(client)
+    assert [event["position"] for event in page["events"]] == positions
+    assert list(page["events"][1]) == ["type", "timestamp", "trace_id", "data", "channel", "position", "event_id"]
+    assert page["next"] == page["position"] == positions[-1]
+
+
+def test_history_conflates_nothing(server: HubServer, client: httpx.Client) -> None:
+    server.publish(*(progress("o", n) for n in range(5)))
+    assert [event["data"]["progress"] for event in history(client)["events"]] == [0, 1, 2, 3, 4]
+
+
+def test_next_leads_through_all_of_it_once(server: HubServer, client: httpx.Client) -> None:
+    server.publish(*(update("d", n) for n in range(25)))
+    page = history(client, limit=10)
+    seen = versions(page)
+    while page["events"]:
+        page = history(client, limit=10, since=page["next"])
+        seen += versions(page)
+    assert seen == list(range(25))
+    server.publish(update("d", 25))
+    assert versions(history(client, since=page["next"])) == [25]
+
+
+def test_limit_is_100_unless_said(server: HubServer, client: httpx.Client) -> None:
+    server.publish(*(update("d", n) for n in range(150)))
+    assert len(history(client)["events"]) == 100
+    assert len(history(client, limit=1000)["events"]) == 150
+
+
+def test_filters_by_channel_key_type_and_trace(server: HubServer, client: httpx.Client) -> None:
+    processed = {"type": "data:processed", "data": {"dataset": "a", "records": 3}, "trace_id": "t1"}
+    server.publish(update("a", 1), update("b", 2), progress("a", 3), processed)
+
+    def found(**query: Any) -> list[str]:
+        return [f"{event['type']} {event['data'].get('dataset', '')}" for event in history(client, **query)["events"]]
+
+    assert found(channel="data") == ["data:update a", "data:update b", "data:processed a"]
+    assert found(channel=["data", "operations"], key="a") == [
+        "data:update a",
+        "operation:progress ",
+        "data:processed a",
+    ]
+    assert found(channel="data/a") == found(channel="data", key="a") == ["data:update a", "data:processed a"]
+    assert found(key=["a", "b"], type="data:update") == ["data:update a", "data:update b"]
+    assert found(type=["data:processed", "operation:progress"]) == ["operation:progress ", "data:processed a"]
+    assert found(trace_id="t1") == ["data:processed a"]
+    assert found(channel="data/a*", key=["a", "b"]) == found(channel="data/a")
+    assert found(channel="data/a", key="b") == []
+    assert found(channels="none") == []
+
+
+def test_an_old_name_finds_what_it_was_read_as(server: HubServer, client: httpx.Client) -> None:
+    failed = {"operation_id": "o", "code": "c", "message": "m", "recoverable": False}
+    server.publish({"type": "operation:error", "data": failed})
+    assert [event["type"] for event in history(client, type="operation:error")["events"]] == ["operation:failed"]
+
+
+def test_since_now_is_where_to_wait(server: HubServer, client: httpx.Client) -> None:
+    positions = server.publish(update("d", 1))
+    page = history(client, since="now")
+    assert (page["events"], page["next"]) == ([], positions[-1])
+
+
+def test_a_position_that_no_longer_fits_is_a_gap_and_reads_from_the_beginning(
+    server: HubServer, client: httpx.Client
+) -> None:
+    epoch = server.publish(update("d", 1))[0].partition(":")[0]
+    for since, reason in ((f"{epoch}:999", "future"), ("0badc0de:1", "epoch")):
+        page = history(client, since=since)
+        assert versions(page) == [1]
+        assert page["gap"] == {"after": since, "until": page["position"], "reason": reason}
+
+
+def test_what_was_trimmed_is_a_gap() -> None:
+    with HubServer(retention=Retention(events=3)) as server, httpx.Client(base_url=server.http) as reader:
+        positions = server.publish(*(update("d", n) for n in range(10)))
+        server.wait(lambda: server.log.statistics().trimmed_events == 7)
+        page = history(reader, since=positions[0])
+        assert versions(page) == [7, 8, 9]
+        assert page["gap"]["reason"] == "trimmed"
+        assert page["gap"]["after"] == positions[0]
+        assert "gap" not in history(reader)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("limit=0", 400, "invalid_parameter"),
+        ("limit=1001", 400, "invalid_parameter"),
+        ("limit=ten", 400, "invalid_parameter"),
+        ("limit=%D9%A3", 400, "invalid_parameter"),
+        ("since=snapshot", 400, "invalid_parameter"),
+        ("since=yesterday", 422, "invalid_position"),
+        ("channel=nope", 422, "unknown_channel"),
+        ("&".join(f"channel=data/{n}" for n in range(101)), 400, "invalid_parameter"),
+        ("&".join(f"key={n}" for n in range(101)), 400, "invalid_parameter"),
+        ("channels=" + ",".join(["data"] * 101), 400, "invalid_parameter"),
+        ("channel=data/%FF", 422, "invalid_path"),
+        ("key=", 400, "invalid_parameter"),
+        ("key=%00", 400, "invalid_parameter"),
+        ("type=no:such", 422, "unknown_type"),
+        ("trace_id=", 422, "invalid_trace_id"),
+    ],
+)
+def test_a_query_that_cannot_be_used_is_told(client: httpx.Client, query: str, status: int, code: str) -> None:
+    answer = client.get(f"/v1/events?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.json()["hint"]
+
+
+def test_a_log_that_cannot_be_read_is_503(server: HubServer, client: httpx.Client) -> None:
+    server.publish(update("d"))
+    for path in ("/v1/events", "/v1/snapshot"):
+        server.call(lambda: server.log.fail_read(LogUnavailable("the disk is gone")))
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (503, "log_unavailable")
+        assert "retry-after" in answer.headers
+
+
+def test_one_request_does_a_bounded_amount_of_work(
+    server: HubServer, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidings.server.http.events._BUDGET_S", 0.0)
+    monkeypatch.setattr("tidings.server.http.events._PAGE_BYTES", 100)
+    server.publish(*(update("d", n, padding=100) for n in range(5)))
+    page = history(client)
+    assert versions(page) == [0]
+    assert versions(history(client, since=page["next"])) == [1]
+
+
+def test_an_answer_has_a_bounded_size(server: HubServer, client: httpx.Client) -> None:
+    server.publish(*(update("d", n, padding=50_000) for n in range(80)))
+    server.publish(*(update("d", n, padding=50_000) for n in range(80, 100)))
+    page = history(client, limit=1000)
+    assert 80 <= len(page["events"]) < 95
+    assert versions(history(client, since=page["next"], limit=1000)) == list(range(len(page["events"]), 100))
+
+
+# Snapshot.
+
+
+def test_the_snapshot_is_the_newest_event_of_each_key(server: HubServer, client: httpx.Client) -> None:
+    positions = server.publish(update("a", 1), update("b", 2), progress("o", 3), update("a", 4), progress("o", 5))
+    snapshot = client.get("/v1/snapshot").json()
+    assert [event["position"] for event in snapshot["events"]] == [positions[1], positions[3], positions[4]]
+    assert snapshot["position"] == positions[-1]
+    only = client.get("/v1/snapshot", params={"channel": "data/a"}).json()
+    assert versions(only) == [4]
+
+
+def test_an_empty_snapshot_has_a_position(client: httpx.Client) -> None:
+    snapshot = client.get("/v1/snapshot").json()
+    assert snapshot["events"] == []
+    assert POSITION.fullmatch(snapshot["position"])
+
+
+def test_a_snapshot_of_many_pages_is_whole_and_one_json_text(server: HubServer, client: httpx.Client) -> None:
+    for start in range(0, 60, 20):
+        server.publish(*(update(f"d{n}", n, padding=60_000) for n in range(start, start + 20)))
+    assert versions(client.get("/v1/snapshot").json()) == list(range(60))
+
+
+def test_a_snapshot_of_nothing_is_refused(client: httpx.Client) -> None:
+    answer = client.get("/v1/snapshot?channels=none")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+
+
+def test_reading_leaves_the_hub_as_it_was(server: HubServer, client: httpx.Client) -> None:
+    server.publish(update("d"))
+
+    def subscribers(hub: Hub) -> int:
+        return hub.delivery.subscribers
+
+    history(client)
+    client.get("/v1/snapshot")
+    assert server.call(lambda: subscribers(server.app.hub)) == 0

@@ -1,0 +1,343 @@
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from tests.server.hub_server import HubServer, progress, update
+
+from tidings.exceptions import LogFull
+from tidings.server.http.body import MAX_BYTES, MAX_EVENTS
+
+KEY = "0198c0de-0000-7000-8000-000000000001"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[HubServer]:
+    with HubServer() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: HubServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.http) as made:
+        yield made
+
+
+def post(client: httpx.Client, body: Any, **headers: str) -> httpx.Response:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.post(
+        "/v1/events", content=msgspec.json.encode(body), headers={"Content-Type": "application/json", **names}
+    )
+
+
+def event_at(client: httpx.Client, position: str) -> dict[str, Any]:
+    """Read the event that was accepted at a position."""
+    epoch, _, offset = position.partition(":")
+    found = client.get("/v1/events", params={"since": f"{epoch}:{int(offset) - 1}", "limit": 1}).json()["events"]
+    event: dict[str, Any] = found[0]
+    assert event["position"] == position
+    return event
+
+
+def assert_error(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    error: dict[str, Any] = response.json()
+    assert (response.status_code, error["code"]) == (status, code)
+    assert error["hint"]
+    assert response.headers["content-type"] == "application/json"
+    return error
+
+
+# One event.
+
+
+def test_one_envelope_is_answered_with_its_position(client: httpx.Client) -> None:
+    answer = post(client, update("d1", 7))
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"position"}
+    assert event_at(client, answer.json()["position"])["data"] == {"dataset": "d1", "version": 7}
+
+
+def test_a_body_needs_no_content_type_and_may_begin_with_spaces(client: httpx.Client) -> None:
+    answer = client.post("/v1/events", content=b" \r\n" + msgspec.json.encode(update("d1")))
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "invalid_json"),
+        (b"", 400, "invalid_envelope"),
+        (b" \n", 400, "invalid_envelope"),
+        (b"7", 400, "invalid_envelope"),
+        (b'{"type":"data:update","data":{}}{"type":"data:update","data":{}}', 400, "invalid_json"),
+        (b'{"type":"data:update","x":"\xff"}', 400, "invalid_utf8"),
+        (b'{"type":"data:update","x":' + b"[" * 65 + b"]" * 65 + b"}", 400, "too_deep"),
+        (b'{"type":"no:such"}', 422, "unknown_type"),
+        (b'{"type":"channel:subscribe","data":{}}', 422, "unknown_type"),
+        (b'{"type":"auth:token","data":{}}', 501, "not_supported"),
+        (b'{"type":"license:expired","data":{}}', 403, "not_publishable"),
+        (b'{"type":"operation:progress","data":{"operation_id":"o","progress":101}}', 422, "invalid_payload"),
+        (b'{"type":"operation:progress","data":{"operation_id":"o","progress":NaN}}', 400, "invalid_json"),
+        (b'{"type":"data:update","channel":"nope"}', 422, "unknown_channel"),
+        (b'{"type":"data:update","channel":"system"}', 422, "wrong_channel"),
+        (b'{"type":"data:update","timestamp":"yesterday"}', 422, "invalid_timestamp"),
+        (b'{"type":"data:update","trace_id":"\\n"}', 422, "invalid_trace_id"),
+        (b'{"type":"data:update","event_id":"short"}', 422, "invalid_event_id"),
+        (b'{"type":"data:update","data":{"url":"' + b"x" * 65_536 + b'"}}', 413, "payload_too_large"),
+        (b'{"type":"data:update","x":"' + b"x" * 300_000 + b'"}', 413, "payload_too_large"),
+    ],
+)
+def test_what_is_wrong_with_an_envelope_is_told(client: httpx.Client, body: bytes, status: int, code: str) -> None:
+    answer = client.post("/v1/events", content=body, headers={"Content-Type": "application/json"})
+    assert_error(answer, status, code)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+def test_what_is_not_json_is_refused_by_its_type(client: httpx.Client, headers: dict[str, str]) -> None:
+    answer = client.post("/v1/events", content=msgspec.json.encode(update("d1")), headers=headers)
+    assert_error(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/cloudevents+json"]
+)
+def test_json_by_any_name_is_read(client: httpx.Client, media_type: str) -> None:
+    answer = client.post("/v1/events", content=msgspec.json.encode(update("d1")), headers={"Content-Type": media_type})
+    assert answer.status_code == 200
+
+
+# Headers.
+
+
+@pytest.mark.parametrize("written", [KEY, f'"{KEY}"'])
+def test_an_idempotency_key_publishes_once(client: httpx.Client, written: str) -> None:
+    first = post(client, update("once"), idempotency_key=written).json()
+    again = post(client, update("once"), idempotency_key=KEY).json()
+    assert again == {"position": first["position"], "duplicate": True}
+    assert event_at(client, first["position"])["event_id"] == KEY
+    assert_error(post(client, update("another"), idempotency_key=KEY), 409, "event_id_reused")
+
+
+def test_an_envelopes_own_event_id_goes_before_the_key(client: httpx.Client) -> None:
+    event = {**update("own id"), "event_id": KEY.replace("1", "2")}
+    answer = post(client, event, idempotency_key=KEY.replace("1", "3")).json()
+    assert event_at(client, answer["position"])["event_id"] == event["event_id"]
+
+
+def test_a_short_key_is_refused(client: httpx.Client) -> None:
+    assert (
+        "16–64" in assert_error(post(client, update("d"), idempotency_key="short"), 422, "invalid_event_id")["message"]
+    )
+
+
+def test_items_of_a_batch_get_the_key_and_their_place(client: httpx.Client) -> None:
+    key = "batch-key-0123456789"
+    own = {**update("own"), "event_id": "an-id-of-its-own-1"}
+    results = post(client, [update("a"), own, update("c")], idempotency_key=key).json()["results"]
+    ids = [event_at(client, result["position"])["event_id"] for result in results]
+    assert ids == [f"{key}#0", "an-id-of-its-own-1", f"{key}#2"]
+    again = post(client, [update("a"), own, update("c")], idempotency_key=key).json()["results"]
+    assert again == [{**result, "duplicate": True} for result in results]
+
+
+@pytest.mark.parametrize(("key", "length"), [("k" * 15, "16–60"), ("k" * 61, "61")])
+def test_the_key_of_a_batch_leaves_room_for_the_place(client: httpx.Client, key: str, length: str) -> None:
+    error = assert_error(post(client, [update("a")], idempotency_key=key), 422, "invalid_event_id")
+    assert length in error["message"]
+
+
+def test_traceparent_names_the_trace_of_events_that_have_none(client: httpx.Client) -> None:
+    header = f"00-{TRACE}-00f067aa0ba902b7-01"
+    own = {**update("own"), "trace_id": "mine"}
+    results = post(client, [update("none"), own], traceparent=header).json()["results"]
+    assert [event_at(client, result["position"])["trace_id"] for result in results] == [TRACE, "mine"]
+
+
+def test_a_live_operations_trace_goes_before_traceparent(client: httpx.Client) -> None:
+    started = {**progress("traced", 1), "trace_id": "the-operation"}
+    assert post(client, started).status_code == 200
+    answer = post(client, progress("traced", 2), traceparent=f"00-{TRACE}-00f067aa0ba902b7-01").json()
+    assert event_at(client, answer["position"])["trace_id"] == "the-operation"
+
+
+@pytest.mark.parametrize(
+    "header", ["", "nonsense", f"ff-{TRACE}-00f067aa0ba902b7-01", f"00-{'0' * 32}-00f067aa0ba902b7-01"]
+)
+def test_what_is_no_trace_context_is_ignored(client: httpx.Client, header: str) -> None:
+    answer = post(client, update("d"), traceparent=header).json()
+    trace_id = event_at(client, answer["position"])["trace_id"]
+    assert len(trace_id) == 32
+    assert trace_id not in (TRACE, "0" * 32)
+
+
+def test_old_names_are_accepted_and_told(client: httpx.Client) -> None:
+    def old(operation_id: str) -> dict[str, Any]:
+        data = {"operation_id": operation_id, "code": "c", "message": "m", "recoverable": True}
+        return {"type": "operation:error", "data": data}
+
+    for body in (old("a"), [update("d"), old("b"), old("c")]):
+        answer = post(client, body)
+        assert answer.status_code == 200
+        assert answer.headers["deprecation"] == "@1753833600"
+        assert answer.headers["tidings-notice"] == "operation:error is the old name of operation:failed"
+    assert "deprecation" not in post(client, update("d")).headers
+
+
+# Batches.
+
+
+def test_each_item_of_an_array_is_accepted_or_refused_alone_and_in_order(client: httpx.Client) -> None:
+    body = b'[%b, {"type":"no:such"}, 7, {"type":"data:update","x":"\xff"}, "\xff", %b]' % (
+        msgspec.json.encode(update("first")),
+        msgspec.json.encode(update("last")),
+    )
+    answer = client.post("/v1/events", content=body, headers={"Content-Type": "application/json"})
+    results = answer.json()["results"]
+    codes = [result.get("error", {}).get("code") for result in results]
+    assert codes == [None, "unknown_type", "invalid_envelope", "invalid_utf8", "invalid_utf8", None]
+    assert event_at(client, results[0]["position"])["data"]["dataset"] == "first"
+    assert event_at(client, results[-1]["position"])["data"]["dataset"] == "last"
+
+
+def test_ndjson_is_a_batch_and_a_bad_line_is_one_refusal(client: httpx.Client) -> None:
+    lines = [msgspec.json.encode(update("a")), b"", b"{broken", msgspec.json.encode(update("b")) + b"\r", b""]
+    results = client.post("/v1/events", content=b"\n".join(lines), headers=NDJSON).json()["results"]
+    assert [result.get("error", {}).get("code") for result in results] == [None, "invalid_json", None]
+
+
+@pytest.mark.parametrize(("body", "headers"), [(b"[]", {}), (b"", NDJSON), (b"\n\n", NDJSON)])
+def test_an_empty_batch_has_no_results(client: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
+    answer = client.post("/v1/events", content=body, headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"results": []})
+
+
+@pytest.mark.parametrize(
+    ("body", "code"), [(b"[{},", "invalid_json"), (b"[\xff]", "invalid_utf8"), (b"[" * 5000, "too_deep")]
+)
+def test_an_array_that_cannot_be_taken_apart_is_refused_whole(client: httpx.Client, body: bytes, code: str) -> None:
+    assert_error(client.post("/v1/events", content=body), 400, code)
+
+
+def test_an_item_that_is_too_deep_is_refused_alone(client: httpx.Client) -> None:
+    deep = b'{"type":"data:update","x":' + b"[" * 70 + b"]" * 70 + b"}"
+    results = client.post("/v1/events", content=b"[%b,%b]" % (deep, msgspec.json.encode(update("d")))).json()["results"]
+    assert results[0]["error"]["code"] == "too_deep"
+    assert "position" in results[1]
+
+
+def test_a_batch_of_the_limit_is_taken_and_one_more_is_refused_whole(client: httpx.Client) -> None:
+    assert len(post(client, [update("d")] * MAX_EVENTS).json()["results"]) == MAX_EVENTS
+    before = client.get("/v1/snapshot").json()["position"]
+    error = assert_error(post(client, [update("d")] * (MAX_EVENTS + 1)), 413, "payload_too_large")
+    assert "1,000" in error["hint"]
+    assert client.get("/v1/snapshot").json()["position"] == before
+
+
+@pytest.mark.parametrize("length", [True, False], ids=["content-length", "chunked"])
+def test_a_body_over_the_limit_is_refused_and_its_sender_reads_so(client: httpx.Client, length: bool) -> None:
+    body = b"[" + b" " * MAX_BYTES + b"]"
+
+    def chunks() -> Iterator[bytes]:
+        for start in range(0, len(body), 65_536):
+            yield body[start : start + 65_536]
+
+    answer = client.post("/v1/events", content=body if length else chunks())
+    assert "4 MiB" in assert_error(answer, 413, "payload_too_large")["hint"]
+    assert post(client, update("d")).status_code == 200
+
+
+# A hub in trouble.
+
+
+def test_what_the_log_refuses_is_told_of_one_and_of_each(client: httpx.Client, server: HubServer) -> None:
+    server.call(lambda: server.log.fail_append(LogFull("the disk is full")))
+    answer = post(client, update("d"))
+    assert_error(answer, 507, "log_full")
+    assert answer.headers["retry-after"] == "1"
+    server.call(lambda: server.log.fail_append(LogFull("the disk is full")))
+    results = post(client, [update("d")] * 3).json()["results"]
+    assert [result["error"]["code"] for result in results] == ["log_full"] * 3
+    assert post(client, update("d")).status_code == 200
+
+
+def test_a_busy_log_is_503_and_later_items_do_not_overtake(client: httpx.Client) -> None:
+    with HubServer(config={"staged_events": 10}) as server, httpx.Client(base_url=server.http) as busy:
+        results = post(busy, [update("d", n) for n in range(15)]).json()["results"]
+        assert [result.get("error", {}).get("code") for result in results] == [None] * 10 + ["log_busy"] * 5
+        server.call(server.log.hold_appends)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(post, busy, [update("d")] * 10)
+            server.wait(lambda: server.app.hub.staged == 10)
+            with httpx.Client(base_url=server.http) as other:
+                for body in (update("d"), [update("d")] * 2):
+                    answer = post(other, body)
+                    assert_error(answer, 503, "log_busy")
+                    assert int(answer.headers["retry-after"]) >= 1
+            server.call(server.log.release_appends)
+            assert len(waiting.result().json()["results"]) == 10
+
+
+def test_a_draining_hub_is_503() -> None:
+    with HubServer() as server, httpx.Client(base_url=server.http) as client:
+        server.call(server.app.drain)
+        for body in (update("d"), [update("d")] * 2):
+            answer = post(client, body)
+            assert_error(answer, 503, "draining")
+            assert "retry-after" in answer.headers
+        server.call(server.app.stop)
+        assert_error(post(client, update("d")), 503, "draining")
+
+
+# Clients that leave.
+
+
+def raw_post(port: int, body: bytes, *, length: int) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client.sendall(
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (length, body)
+    )
+    return client
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_has_published_nothing(server: HubServer) -> None:
+    accepted = server.app.hub.counters.accepted
+    body = msgspec.json.encode(update("half"))
+    leaving = raw_post(server.port, body, length=len(body) + 1)
+    server.wait(lambda: bool(server.server.server_state.tasks))
+    leaving.close()
+    server.wait(lambda: not server.server.server_state.tasks)
+    assert server.app.hub.counters.accepted == accepted
+
+
+def test_a_client_that_leaves_before_the_answer_has_published_all_the_same(
+    server: HubServer, client: httpx.Client
+) -> None:
+    body = msgspec.json.encode(update("whole"))
+    server.call(server.log.hold_appends)
+    leaving = raw_post(server.port, body, length=len(body))
+    server.wait(lambda: server.app.hub.staged == 1)
+    leaving.close()
+    server.call(server.log.release_appends)
+    server.wait(lambda: not server.server.server_state.tasks)
+    found = client.get("/v1/events", params={"channel": "data", "key": "whole"}).json()["events"]
+    assert len(found) == 1
+
+
+def test_posts_of_one_connection_one_after_another_are_in_order(client: httpx.Client) -> None:
+    positions = [post(client, update("ordered", n)).json()["position"] for n in range(50)]
+    found = client.get("/v1/events", params={"key": "ordered"}).json()["events"]
+    assert [event["position"] for event in found] == positions
+    assert [event["data"]["version"] for event in found] == list(range(50))

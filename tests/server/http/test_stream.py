@@ -1,0 +1,278 @@
+import gc
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from tests.server.hub_server import HubServer, Stream, progress, update
+
+from tidings.log.base import Retention
+from tidings.server.asgi.outlet import BufferedOutlet
+from tidings.server.websocket.socket_options import UNSENT_LOW_WATER
+
+
+@pytest.fixture(params=["native", "asgi"])
+def server(request: pytest.FixtureRequest) -> Iterator[HubServer]:
+    with HubServer(request.param) as running:
+        yield running
+
+
+# How a stream begins.
+
+
+def test_a_stream_tells_what_it_is_then_the_snapshot_then_that_it_is_live(server: HubServer) -> None:
+    positions = server.publish(update("a", 1), update("b", 2), update("a", 3))
+    with Stream(server.port, "?channel=data") as stream:
+        assert stream.response.headers["content-type"] == "text/event-stream"
+        assert "no-store" in stream.response.headers["cache-control"]
+        assert 1_000 <= int(stream.block()["retry"]) <= 3_000
+        subscribed, *events, live = stream.until("channel:live")
+        assert subscribed["type"] == "channel:subscribed"
+        assert subscribed["data"] == {"channels": ["data", "global"], "position": positions[2], "outcome": "snapshot"}
+        assert [event["position"] for event in events] == positions[1:]
+        assert live["data"]["position"] == positions[2]
+        newest = server.publish(update("c", 4))
+        assert stream.events(1)[0]["position"] == newest[0] == stream.last_id
+
+
+def test_a_snapshot_that_breaks_off_is_not_resumed_at_its_end(server: HubServer) -> None:
+    server.publish(update("a", 1), update("b", 2))
+    with Stream(server.port) as stream:
+        stream.until("channel:subscribed")
+        assert stream.last_id == ""
+        assert stream.events(1)[0]["position"] == stream.last_id
+
+
+def test_since_says_where_to_begin(server: HubServer) -> None:
+    positions = server.publish(*(update("a", n) for n in range(5)))
+    for since, expected in (("first", positions), (positions[1], positions[2:]), ("now", [])):
+        with Stream(server.port, f"?since={since}") as stream:
+            told = stream.until("channel:live")
+            assert [message["position"] for message in told if "position" in message] == expected
+            assert told[0]["data"]["outcome"] == ("live" if since == "now" else "complete")
+
+
+def test_a_stream_that_waits_for_its_first_event_can_be_resumed_already(server: HubServer) -> None:
+    with Stream(server.port, "?since=now") as stream:
+        stream.until("channel:subscribed")
+        before = stream.last_id
+    missed = server.publish(update("missed"))
+    with Stream(server.port, "?since=now", headers={"Last-Event-ID": before}) as stream:
+        assert [event["position"] for event in stream.events(1)] == missed
+
+
+def test_last_event_id_goes_before_since(server: HubServer) -> None:
+    positions = server.publish(*(update("a", n) for n in range(5)))
+    with Stream(server.port, "?since=first", headers={"Last-Event-ID": positions[2]}) as stream:
+        assert [event["position"] for event in stream.events(2)] == positions[3:]
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status", "code"),
+    [
+        ("?channel=nope", {}, 422, "unknown_channel"),
+        ("?since=nope", {}, 422, "invalid_position"),
+        ("?pace_ms=soon", {}, 400, "invalid_parameter"),
+        ("?channels=none", {}, 400, "invalid_parameter"),
+        ("", {"Last-Event-ID": "nope"}, 422, "invalid_position"),
+        ("", {"Last-Event-ID": "snapshot"}, 422, "invalid_position"),
+    ],
+)
+def test_what_cannot_be_streamed_is_told(
+    server: HubServer, query: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    answer = httpx.get(f"{server.http}/v1/stream{query}", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.json()["hint"]
+
+
+def test_one_stream_too_many_is_told() -> None:
+    with HubServer(config={"max_connections": 1}) as server, Stream(server.port):
+        answer = httpx.get(f"{server.http}/v1/stream")
+        assert (answer.status_code, answer.json()["code"]) == (503, "too_many_connections")
+        assert "retry-after" in answer.headers
+
+
+# What is delivered.
+
+
+def test_a_reader_that_comes_back_again_and_again_sees_every_event_once_and_in_order(server: HubServer) -> None:
+    total = 600
+    published: list[str] = []
+
+    def publish() -> None:
+        for start in range(0, total, 20):
+            published.extend(server.publish(*(update("a", n) for n in range(start, start + 20))))
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    seen: list[str] = []
+    last: dict[str, str] = {}
+    while len(seen) < total:
+        with Stream(server.port, "?channel=data&since=first", headers=last) as stream:
+            wanted = min(37, total - len(seen))
+            seen += [event["position"] for event in stream.events(wanted)]
+            last = {"Last-Event-ID": stream.last_id}
+    publisher.join()
+    assert seen == published
+
+
+def test_streams_of_the_same_paths_share_a_lane_and_an_encoding(server: HubServer) -> None:
+    with ExitStack() as stack:
+        streams = [stack.enter_context(Stream(server.port, "?channel=data&since=now")) for _ in range(5)]
+        for stream in streams:
+            stream.until("channel:live")
+        delivery = server.app.hub.delivery
+        server.wait(lambda: [len(lane.members) for lane in delivery.lanes] == [5])
+        server.publish(*(update("a", n) for n in range(3)))
+        for stream in streams:
+            assert [event["data"]["version"] for event in stream.events(3)] == [0, 1, 2]
+        assert server.call(lambda: delivery.ring.encodes) == 3
+
+
+def test_a_pace_conflates(server: HubServer) -> None:
+    with Stream(server.port, "?channel=operations&since=now&pace_ms=250") as stream:
+        stream.until("channel:live")
+        for percent in range(0, 100, 10):
+            server.publish(progress("o", percent))
+        server.publish(progress("o", 100))
+        seen = [event["data"]["progress"] for event in stream.events(1)]
+        while seen[-1] != 100:
+            seen += [event["data"]["progress"] for event in stream.events(1)]
+        assert len(seen) < 6
+
+
+def test_a_gap_is_told() -> None:
+    with HubServer(retention=Retention(events=3), config={"ring_bytes": 0}) as short:
+        positions = short.publish(*(update("a", n) for n in range(10)))
+        short.wait(lambda: short.log.statistics().trimmed_events == 7)
+        with Stream(short.port, "?channel=data", headers={"Last-Event-ID": positions[0]}) as stream:
+            told = stream.until("channel:live")
+    assert told[0]["data"]["outcome"] == "gap"
+    assert told[1]["type"] == "channel:gap"
+    assert told[1]["data"]["after"] == positions[0]
+    assert [message["position"] for message in told if "position" in message] == positions[7:]
+
+
+def test_an_idle_stream_is_sent_its_position_as_a_bare_id() -> None:
+    with HubServer(config={"heartbeat_s": 0.2}) as server, Stream(server.port, "?channel=operations") as stream:
+        stream.until("channel:live")
+        before = stream.last_id
+        elsewhere = server.publish(update("on a channel that is not read"))
+        block = stream.block()
+        while block == {"id": before}:
+            block = stream.block()
+        assert block == {"id": elsewhere[0]}
+
+
+# Readers that do not keep up, and those that leave.
+
+
+def _outlets() -> list[BufferedOutlet]:
+    return [thing for thing in gc.get_objects() if isinstance(thing, BufferedOutlet)]
+
+
+def test_a_slow_reader_becomes_a_cursor_and_loses_nothing_durable(server: HubServer) -> None:
+    delivery = server.app.hub.delivery
+    with Stream(server.port, "?since=now", receive_buffer=4096) as slow, Stream(server.port, "?since=now") as quick:
+        slow.until("channel:live")
+        quick.until("channel:live")
+        quick_versions: list[int] = []
+
+        def read_quickly() -> None:
+            while len(quick_versions) < 400:
+                quick_versions.extend(e["data"]["version"] for e in quick.events(1) if e["type"] == "data:update")
+
+        reader = threading.Thread(target=read_quickly)
+        reader.start()
+        for start in range(0, 400, 10):
+            events = [update("durable", n, padding=30_000) for n in range(start, start + 10)]
+            server.publish(*events, progress("conflated", start / 4, padding=10_000))
+        reader.join(20)
+        server.wait(lambda: delivery.counters.fell_behind >= 1)
+        buffered = server.call(lambda: max(outlet.write_buffer_size() for outlet in _outlets()))
+        assert buffered < 1_000_000, "of 12 MB, more than a few ticks wait in the log"
+        seen: list[int] = []
+        conflated: list[float] = []
+        while len(seen) < 400:
+            event = slow.events(1)[0]
+            if event["type"] == "data:update":
+                seen.append(event["data"]["version"])
+            else:
+                conflated.append(event["data"]["progress"])
+        assert seen == quick_versions == list(range(400))
+        assert conflated == sorted(set(conflated))
+        assert len(conflated) < 40
+        server.wait(lambda: sum(len(lane.members) for lane in delivery.lanes) == 2)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="a platform without it bounds SO_SNDBUF")
+def test_what_a_slow_reader_has_not_read_does_not_wait_in_the_kernel() -> None:
+    with HubServer("native") as server, Stream(server.port) as stream:
+        stream.until("channel:live")
+        unsent = server.call(
+            lambda: [
+                protocol.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+                for protocol in server.server.server_state.connections
+            ]
+        )
+        assert unsent == [UNSENT_LOW_WATER]
+
+
+def test_a_client_that_leaves_is_forgotten(server: HubServer) -> None:
+    with Stream(server.port) as stream:
+        stream.until("channel:live")
+        server.wait(lambda: server.connections() == 1)
+    server.wait(lambda: server.connections() == 0)
+    assert server.call(lambda: server.app.hub.delivery.subscribers) == 0
+    assert server.call(lambda: len(server.app.hub.delivery.lanes)) == 0
+
+
+def test_asking_for_the_head_opens_nothing(server: HubServer) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("HEAD", "/v1/stream")
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["content-type"], answer.read()) == (200, "text/event-stream", b"")
+    connection.close()
+    assert server.call(server.connections) == 0
+
+
+# The end.
+
+
+def test_a_drain_says_when_to_come_back_and_ends_the_stream(server: HubServer) -> None:
+    with Stream(server.port) as stream:
+        stream.until("channel:live")
+        server.call(server.app.drain)
+        closed = stream.message()
+        assert closed["type"] == "connection:closed"
+        assert closed["data"] == {
+            "code": 4100,
+            "reason": "the hub is shutting down",
+            "reconnect": True,
+            "retry_after_ms": 1_000,
+        }
+        with pytest.raises(EOFError):
+            stream.block()
+
+
+def test_a_draining_hub_opens_no_stream(server: HubServer) -> None:
+    server.call(server.app.drain)
+    answer = httpx.get(f"{server.http}/v1/stream")
+    assert (answer.status_code, answer.json()["code"]) == (503, "draining")
+
+
+def test_a_client_that_reads_nothing_does_not_hold_up_the_end(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidings.server.asgi.outlet.CLOSE_TIMEOUT_S", 0.1)
+    with Stream(server.port, "?since=first", receive_buffer=4096) as stream:
+        stream.until("channel:subscribed")
+        for _ in range(10):
+            server.publish(*(update("a", n, padding=60_000) for n in range(20)))
+        server.wait(lambda: server.app.hub.delivery.subscribers == 1)
+        server.call(server.app.drain)
+        server.wait(lambda: server.connections() == 0)

@@ -1,0 +1,254 @@
+import asyncio
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.server.conftest import LoopFactory
+from tests.server.echo import Message, app
+from tests.server.raw_client import RawClient, close, text
+from tests.server.server_process import ServerProcess
+
+from tidings.exceptions import AddressInUse, ConfigError
+from tidings.server.serve import Address, Runner
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals to another process are POSIX")
+
+
+@pytest.fixture(params=["auto", "asyncio"])
+def loop(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def open_stream(port: int) -> RawClient:
+    client = RawClient(port)
+    client.send(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    received = b""
+    while b"data: tick" not in received:
+        received += client.socket.recv(1000)
+    return client
+
+
+# The end of a process.
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_websockets_and_streams_and_exits_0(number: int, loop: str) -> None:
+    with ServerProcess("--grace", "1", "--loop", loop) as server, ExitStack() as stack:
+        websockets = [stack.enter_context(RawClient(server.port)) for _ in range(3)]
+        for client in websockets:
+            client.open()
+        streams = [stack.enter_context(open_stream(server.port)) for _ in range(3)]
+        began = time.monotonic()
+        server.signal(number)
+        server.wait_drain()
+        for client in websockets:
+            assert client.closing().code == 1001
+            client.send(close(1001))
+            client.wait_eof()
+        for stream in streams:
+            stream.wait_eof()
+        with pytest.raises(ConnectionRefusedError):
+            RawClient(server.port)
+        code, errors = server.wait()
+    assert code == 0, errors
+    assert time.monotonic() - began < 4
+
+
+@posix
+def test_clients_that_do_not_answer_are_cut_off_within_the_grace() -> None:
+    with ServerProcess("--grace", "0.5") as server, RawClient(server.port) as client, RawClient(server.port) as silent:
+        client.open()
+        silent.send(b"GET /half-a-request HTTP/1.1\r\n")
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        code, errors = server.wait()
+        assert code == 0, errors
+        assert time.monotonic() - began < 3
+        assert client.closing().code == 1001
+
+
+@posix
+def test_a_second_ctrl_c_ends_at_once() -> None:
+    with ServerProcess("--grace", "30") as server, RawClient(server.port) as client:
+        client.open()
+        server.signal(signal.SIGINT)
+        server.wait_drain()
+        server.signal(signal.SIGINT)
+        code, _ = server.wait()
+    assert code == -signal.SIGINT
+
+
+@posix
+def test_sigterm_again_changes_nothing() -> None:
+    with ServerProcess("--grace", "30") as server, RawClient(server.port) as client:
+        client.open()
+        server.signal(signal.SIGTERM)
+        server.wait_drain()
+        server.signal(signal.SIGTERM)
+        assert client.closing().code == 1001
+        client.send(close(1001))
+        assert server.wait()[0] == 0
+
+
+def test_a_port_in_use_ends_the_start_with_our_own_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RuntimeError, match=rf"AddressInUse: cannot listen on 127\.0\.0\.1 port {port}: \w+"):
+            ServerProcess("--port", str(port)).__enter__()
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+def test_speaks_tls(certificate: tuple[Path, Path], loop: str) -> None:
+    trust = ssl.create_default_context(cafile=certificate[0])
+    options = ["--certificate", str(certificate[0]), "--key", str(certificate[1]), "--loop", loop, "--grace", "1"]
+    with ServerProcess(*options) as server, RawClient(server.port, tls=trust) as client:
+        assert client.open().startswith("HTTP/1.1 101 ")
+        client.send(text(b"over TLS"))
+        assert client.frame().data == b"over TLS"
+        client.send(text(b"x" * 300_000))
+        assert client.closing().code == 1009
+    with ServerProcess(*options) as server, RawClient(server.port, tls=trust) as client:
+        client.open()
+        server.signal(signal.SIGTERM)
+        assert client.closing().code == 1001
+        client.send(close(1001))
+        code, errors = server.wait()
+        assert code == 0, errors
+
+
+@pytest.mark.parametrize("broken", ["no such file", "not PEM", "another key"])
+def test_a_certificate_that_cannot_be_used_is_explained(
+    certificate: tuple[Path, Path], tmp_path: Path, broken: str
+) -> None:
+    chain, key = certificate
+    if broken == "no such file":
+        chain = tmp_path / "missing.pem"
+    elif broken == "not PEM":
+        chain = tmp_path / "empty.pem"
+        chain.write_text("")
+    else:
+        key = tmp_path / "other.pem"
+        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+    runner = Runner(app, port=0, ssl_certfile=chain, ssl_keyfile=key)
+    with pytest.raises(ConfigError) as caught:
+        runner.run()
+    assert caught.value.option == "ssl_certfile"
+    assert ("missing.pem" in str(caught.value)) == (broken == "no such file")
+
+
+def test_a_key_alone_is_refused() -> None:
+    with pytest.raises(ConfigError, match="certificate"):
+        Runner(app, ssl_keyfile="key.pem")
+
+
+# Inside a running loop.
+
+
+class Hooks:
+    """Writes down what the runner calls, and stops it once it is ready."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.addresses: list[Address] = []
+        self.runner: Runner
+
+    def ready(self, addresses: object) -> None:
+        assert isinstance(addresses, list)
+        self.addresses = addresses
+        self.seen.append("ready")
+        self.runner.stop()
+
+    async def drain(self) -> None:
+        self.seen.append("drain")
+
+    async def app(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        for name in ("startup", "shutdown"):
+            assert (await receive())["type"] == f"lifespan.{name}"
+            self.seen.append(name)
+            await send({"type": f"lifespan.{name}.complete"})
+
+
+def test_calls_its_hooks_in_order(loop_factory: LoopFactory) -> None:
+    hooks = Hooks()
+    hooks.runner = Runner(hooks.app, port=0, on_ready=hooks.ready, on_drain=hooks.drain)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(hooks.runner.serve())
+    assert hooks.seen == ["startup", "ready", "drain", "shutdown"]
+    assert hooks.addresses[0].host == "127.0.0.1"
+    assert hooks.addresses[0].port > 0
+
+
+async def test_a_drain_that_fails_or_hangs_does_not_keep_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise RuntimeError("as if the hub had a fault")
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    for drain in (fail, hang):
+        hooks = Hooks()
+        hooks.runner = Runner(hooks.app, port=0, on_ready=hooks.ready, on_drain=drain, grace_s=0.1)
+        await asyncio.wait_for(hooks.runner.serve(), 10)
+        assert hooks.seen == ["startup", "ready", "shutdown"]
+    assert "as if the hub had a fault" in caplog.text
+    assert "the drain took more than" in caplog.text
+
+
+async def test_an_application_that_does_not_shut_down_does_not_keep_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    never = asyncio.Event()  # held here: what waits for it is not to be collected as rubbish
+
+    async def stubborn(
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await never.wait()
+
+    hooks = Hooks()
+    hooks.runner = Runner(stubborn, port=0, on_ready=hooks.ready, grace_s=0.1)
+    await asyncio.wait_for(hooks.runner.serve(), 10)
+    assert "did not shut down" in caplog.text
+
+
+async def test_a_port_in_use_is_our_own_error_inside_a_loop_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(AddressInUse):
+        await Runner(app, port=taken.getsockname()[1]).serve()
+
+
+def test_signal_handlers_are_given_back(loop_factory: LoopFactory) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    hooks = Hooks()
+    hooks.runner = Runner(hooks.app, port=0, on_ready=hooks.ready)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(hooks.runner.serve())
+    assert signal.getsignal(signal.SIGTERM) is before

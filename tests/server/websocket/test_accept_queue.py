@@ -1,0 +1,59 @@
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+
+from tidings.server.websocket.accept_queue import BUDGET_S, Admission
+
+
+def spend_budget() -> None:
+    time.sleep(BUDGET_S)
+
+
+async def test_opens_at_once_while_the_budget_lasts() -> None:
+    opened: list[int] = []
+    admission = Admission()
+    admission.admit(lambda: opened.append(1))
+    admission.admit(lambda: opened.append(2))
+    assert opened == [1, 2]
+
+
+async def test_a_tick_over_its_budget_lets_others_run_between_the_openings() -> None:
+    order: list[str] = []
+
+    def opening(name: str) -> Callable[[], None]:
+        def open_() -> None:
+            order.append(name)
+            spend_budget()
+            asyncio.get_running_loop().call_soon(order.append, f"live after {name}")
+
+        return open_
+
+    admission = Admission()
+    for name in ("first", "second", "third"):
+        admission.admit(opening(name))
+    assert order == ["first"]
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert order == ["first", "second", "live after first", "third", "live after second", "live after third"]
+
+
+async def test_who_comes_later_does_not_overtake() -> None:
+    opened: list[str] = []
+    admission = Admission()
+    admission.admit(spend_budget)
+    admission.admit(lambda: opened.append("waited"))
+    await asyncio.sleep(0)
+    admission.admit(lambda: opened.append("later"))
+    await asyncio.sleep(0)
+    assert opened == ["waited", "later"]
+
+
+async def test_the_budget_is_renewed_each_tick() -> None:
+    opened: list[int] = []
+    admission = Admission()
+    for number in range(5):
+        admission.admit(spend_budget)
+        await asyncio.sleep(0)
+        admission.admit(partial(opened.append, number))
+        assert len(opened) == number + 1

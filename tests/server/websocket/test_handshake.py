@@ -1,0 +1,107 @@
+import gc
+import re
+
+import pytest
+from tests.server.raw_client import handshake_request
+
+from tidings.server.websocket.handshake import Handshake, Opening, Refusal
+
+
+def opening(request: bytes, *subprotocols: str) -> Opening:
+    return Opening(request, subprotocols=subprotocols, peer=("192.0.2.1", 4711), scheme="ws")
+
+
+def accept(request: bytes, *subprotocols: str) -> tuple[Handshake, str]:
+    opened = opening(request, *subprotocols)
+    assert opened.handshake is not None
+    return opened.handshake, opened.accepted().decode()
+
+
+def test_accepts_with_the_key_of_the_rfcs_example() -> None:
+    _, response = accept(handshake_request())
+    assert response.startswith("HTTP/1.1 101 ")
+    assert "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in response
+    assert response.endswith("\r\n\r\n")
+
+
+def test_tells_the_application_what_was_asked_for() -> None:
+    handshake, _ = accept(handshake_request("/a%20b/ws?channel=x%2Fy&since=", headers=("X-Two: 1", "x-two: 2")))
+    assert handshake.path == "/a b/ws"
+    assert handshake.query == "channel=x%2Fy&since="
+    assert handshake.headers.get_all("X-TWO") == ["1", "2"]
+    assert handshake.peer == ("192.0.2.1", 4711)
+    assert handshake.scheme == "ws"
+
+
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [
+        ((), None),
+        (("other",), None),
+        (("other, v1",), "v1"),
+        (("v1, v2",), "v2"),
+        (("v1", "other"), "v1"),
+    ],
+)
+def test_selects_the_servers_favourite_and_refuses_nobody(offered: tuple[str, ...], selected: str | None) -> None:
+    headers = tuple(f"Sec-WebSocket-Protocol: {names}" for names in offered)
+    handshake, response = accept(handshake_request(headers=headers), "v2", "v1")
+    assert handshake.subprotocol == selected
+    found = re.findall(r"Sec-WebSocket-Protocol: (.*)\r\n", response)
+    assert found == ([selected] if selected else [])
+
+
+def test_offers_no_compression() -> None:
+    _, response = accept(handshake_request(headers=("Sec-WebSocket-Extensions: permessage-deflate",)))
+    assert "extensions" not in response.lower()
+
+
+VALID = handshake_request()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        pytest.param(VALID.replace(b"GET", b"POST"), 405, id="another method"),
+        pytest.param(VALID.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"short"), 400, id="a malformed key"),
+        pytest.param(re.sub(rb"Sec-WebSocket-Key.*\r\n", b"", VALID), 400, id="no key"),
+        pytest.param(VALID.replace(b"Version: 13", b"Version: 8"), 400, id="another version"),
+        pytest.param(re.sub(rb"Upgrade: websocket\r\n", b"Upgrade: h2c\r\n", VALID), 426, id="another upgrade"),
+        pytest.param(handshake_request(headers=("Transfer-Encoding: chunked",)), 400, id="a body"),
+        pytest.param(handshake_request("/\xff"), 400, id="a path that is no ASCII"),
+        pytest.param(handshake_request("/" + "x" * 9000), 414, id="a long path"),
+        pytest.param(handshake_request(headers=("X-Long: " + "x" * 9000,)), 431, id="a long header"),
+        pytest.param(handshake_request(headers=tuple(f"X-{n}: 1" for n in range(200))), 431, id="too many headers"),
+        pytest.param(b"\r\n\r\n", 400, id="nothing"),
+    ],
+)
+def test_refuses_a_malformed_handshake(request_bytes: bytes, status: int) -> None:
+    opened = opening(request_bytes)
+    assert opened.handshake is None
+    response = opened.refused()
+    assert response.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nConnection: close\r\n" in response
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert b"Content-Length: %d" % len(body) in head
+
+
+def test_refuses_with_the_applications_words() -> None:
+    opened = opening(handshake_request())
+    refusal = Refusal(status=403, body=b"{}", content_type="application/json", headers=(("X-Why", "origin"),))
+    head, _, body = opened.refused(refusal).decode().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 403 Forbidden\r\n")
+    assert {"Connection: close", "Content-Type: application/json", "Content-Length: 2", "X-Why: origin"} <= set(
+        head.split("\r\n")
+    )
+    assert body == "{}"
+
+
+def test_leaves_nothing_for_the_garbage_collector() -> None:
+    accept(handshake_request())  # fills what is filled once
+    gc.collect()
+    gc.disable()
+    try:
+        accept(handshake_request(headers=("Sec-WebSocket-Protocol: v1",)), "v1")
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

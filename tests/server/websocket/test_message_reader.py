@@ -1,0 +1,178 @@
+import itertools
+import tracemalloc
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.server.raw_client import close, masked, text
+from websockets.exceptions import InvalidState, ProtocolError
+from websockets.frames import Close, Opcode
+
+from tidings.server.websocket.frames import CLOSE, PING, TEXT, text_frame
+from tidings.server.websocket.message_reader import MESSAGE_LIMIT, MessageReader
+
+
+def read(reader: MessageReader, segments: Iterable[bytes]) -> list[tuple[int, bytes]]:
+    return [message for segment in segments for message in reader.feed(segment)]
+
+
+def single_bytes(data: bytes) -> list[bytes]:
+    return [data[index : index + 1] for index in range(len(data))]
+
+
+def close_code(frame: bytes) -> int:
+    assert frame[0] == 0x88
+    return int(Close.parse(frame[2:]).code)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """Messages whole and in fragments, with Pings in between and among the fragments, and what they must become."""
+    sent = b""
+    expected: list[tuple[int, bytes]] = []
+    for _ in range(draw(st.integers(0, 5))):
+        kind = draw(st.sampled_from([Opcode.TEXT, Opcode.BINARY]))
+        parts = draw(st.lists(st.binary(max_size=200), min_size=1, max_size=4))
+        for index, part in enumerate(parts):
+            sent += masked(kind if index == 0 else Opcode.CONT, part, fin=index == len(parts) - 1)
+            if draw(st.booleans()) and index < len(parts) - 1:
+                sent += masked(Opcode.PING, part[:125])
+                expected.append((PING, part[:125]))
+        expected.append((int(kind), b"".join(parts)))
+    return sent, expected
+
+
+@given(conversations(), st.data())
+def test_reads_the_same_messages_however_the_bytes_are_cut(
+    conversation: tuple[bytes, list[tuple[int, bytes]]], data: st.DataObject
+) -> None:
+    sent, expected = conversation
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=8)))
+    segments = [sent[start:end] for start, end in itertools.pairwise([0, *cuts, len(sent)])]
+    assert read(MessageReader(), segments) == expected
+
+
+def test_reads_a_message_byte_by_byte() -> None:
+    assert read(MessageReader(), single_bytes(text(b"x" * 300))) == [(TEXT, b"x" * 300)]
+
+
+@pytest.mark.parametrize("size", [65536, MESSAGE_LIMIT])
+def test_reads_a_long_message_whole(size: int) -> None:
+    assert read(MessageReader(), [text(b"x" * size), text(b"next")]) == [(TEXT, b"x" * size), (TEXT, b"next")]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(text(b"x" * (MESSAGE_LIMIT + 1)), id="whole"),
+        pytest.param(text(b"x" * MESSAGE_LIMIT, fin=False) + masked(Opcode.CONT, b"x"), id="in fragments"),
+    ],
+)
+def test_refuses_a_message_one_byte_over_the_limit_with_1009(sent: bytes) -> None:
+    reader = MessageReader()
+    [(kind, frame)] = reader.feed(sent)
+    assert (kind, close_code(frame)) == (CLOSE, 1009)
+    assert reader.failed
+    assert reader.outcome[0] == 1009
+
+
+def test_refuses_a_violation_with_1002_after_the_messages_before_it() -> None:
+    reader = MessageReader()
+    [first, (kind, frame)] = reader.feed(text(b"good") + text_frame(b"not masked"))
+    assert first == (TEXT, b"good")
+    assert (kind, close_code(frame)) == (CLOSE, 1002)
+    assert reader.failed
+    assert reader.feed(text(b"after the end")) == []
+
+
+def test_answers_a_close_with_its_own_code() -> None:
+    reader = MessageReader()
+    [(kind, frame)] = reader.feed(close(4001, "bye"))
+    assert (kind, close_code(frame)) == (CLOSE, 4001)
+    assert reader.ended
+    assert not reader.failed
+    assert reader.outcome == (4001, "bye")
+
+
+def test_answers_a_close_without_a_code() -> None:
+    reader = MessageReader()
+    assert reader.feed(masked(Opcode.CLOSE)) == [(CLOSE, b"\x88\x00")]
+    assert reader.outcome == (1005, "")
+
+
+def test_takes_a_close_between_fragments_as_orderly() -> None:
+    reader = MessageReader()
+    [(_, frame)] = reader.feed(text(b"half of it", fin=False) + close(1000))
+    assert close_code(frame) == 1000
+    assert not reader.failed
+
+
+def test_closing_keeps_reading_for_the_peers_close() -> None:
+    reader = MessageReader()
+    half = text(b"a message cut off by our close")
+    assert reader.feed(half[:10]) == []
+    assert close_code(reader.close(4100, "draining")) == 4100
+    assert not reader.ended
+    assert reader.feed(half[10:] + close(4100)) == [(TEXT, b"a message cut off by our close"), (CLOSE, b"")]
+    assert reader.outcome == (4100, "")
+
+
+def test_closing_drops_a_message_in_fragments() -> None:
+    reader = MessageReader()
+    reader.feed(text(b"half", fin=False))
+    reader.close(1001, "")
+    assert reader.feed(masked(Opcode.CONT, b"other half")) == []
+
+
+def test_a_refused_close_code_changes_nothing() -> None:
+    reader = MessageReader()
+    with pytest.raises(ProtocolError):
+        reader.close(1006, "")
+    assert reader.feed(text(b"still open")) == [(TEXT, b"still open")]
+
+
+def test_closing_twice_is_refused() -> None:
+    reader = MessageReader()
+    reader.close(1000, "")
+    with pytest.raises(InvalidState):
+        reader.close(1000, "")
+
+
+def test_cuts_a_long_reason_between_characters() -> None:
+    frame = MessageReader().close(1000, "é" * 100)
+    assert Close.parse(frame[2:]).reason == "é" * 61
+
+
+def test_a_failure_outranks_a_close_that_came_behind_it() -> None:
+    reader = MessageReader()
+    reader.feed(text(b"\xff") + close(1000))
+    assert close_code(reader.fail(1007, "not UTF-8")) == 1007
+    assert reader.failed
+    assert reader.outcome == (1007, "not UTF-8")
+
+
+def test_a_failure_ends_reading() -> None:
+    reader = MessageReader()
+    assert close_code(reader.fail(1007, "not UTF-8")) == 1007
+    assert reader.feed(text(b"more")) == []
+
+
+def test_without_any_close_the_outcome_is_1006() -> None:
+    assert MessageReader().outcome == (1006, "")
+
+
+def test_endless_empty_fragments_take_no_memory() -> None:
+    reader = MessageReader()
+    reader.feed(text(b"", fin=False))
+    empty = masked(Opcode.CONT, b"", fin=False) * 1000
+    reader.feed(empty)
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            reader.feed(empty)
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    # 20,000 fragments; a list of them would hold 160 KB.
+    assert grown < 20_000

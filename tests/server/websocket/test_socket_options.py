@@ -1,0 +1,71 @@
+import asyncio
+import socket
+import sys
+
+import pytest
+from tests.server.conftest import LoopFactory
+
+from tidings.server.websocket.socket_options import DEAD_PEER_S, UNSENT_LOW_WATER, tune, watch_peer
+
+
+class Tuned(asyncio.Protocol):
+    """Tunes its transport and tells what the kernel then says."""
+
+    def __init__(self, options: asyncio.Future[dict[str, int]]) -> None:
+        self.options = options
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        tune(transport)
+        tcp_socket = transport.get_extra_info("socket")
+        names = ["TCP_NODELAY", "TCP_NOTSENT_LOWAT", "TCP_USER_TIMEOUT"]
+        read = {name: tcp_socket.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names}
+        read["SO_KEEPALIVE"] = tcp_socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        self.options.set_result(read)
+        transport.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels have other options")
+def test_sets_what_linux_has(loop_factory: LoopFactory) -> None:
+    async def accept_one() -> dict[str, int]:
+        loop = asyncio.get_running_loop()
+        options: asyncio.Future[dict[str, int]] = loop.create_future()
+        server = await loop.create_server(lambda: Tuned(options), "127.0.0.1", 0)
+        async with server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            read = await asyncio.wait_for(options, 10)
+            writer.close()
+            await writer.wait_closed()
+            return read
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        options = runner.run(accept_one())
+    assert options.pop("TCP_NODELAY") != 0
+    assert options.pop("SO_KEEPALIVE") != 0
+    assert options == {"TCP_NOTSENT_LOWAT": UNSENT_LOW_WATER, "TCP_USER_TIMEOUT": DEAD_PEER_S * 1000}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels have other options")
+@pytest.mark.parametrize(
+    ("lease_s", "expected"), [(1, (10_000, 5, 2)), (30, (30_000, 15, 7)), (86_400, (60_000, 30, 10))]
+)
+def test_a_peer_with_a_lease_is_watched_more_closely(lease_s: float, expected: tuple[int, int, int]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
+
+        class Transport(asyncio.BaseTransport):
+            pass
+
+        watch_peer(Transport(extra={"socket": peer}), lease_s)
+        names = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL")
+        read = tuple(peer.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names)
+    assert read == expected
+
+
+def test_leaves_other_sockets_alone() -> None:
+    class Pipe(asyncio.BaseTransport):
+        pass
+
+    tune(Pipe())  # has no socket at all
+    left, right = socket.socketpair()
+    with left, right:
+        tune(Pipe(extra={"socket": left}))
+        assert left.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
