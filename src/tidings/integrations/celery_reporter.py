@@ -1,4 +1,7 @@
-"""What hears Celery's signals, and tells of its tasks. See `tidings.integrations.celery`."""
+"""What hears Celery's signals, and tells of its tasks. See `tidings.integrations.celery`.
+
+What a task's message says of the operation that the task is.
+"""
 
 import fnmatch
 import sys
@@ -8,24 +11,62 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from tidings.integrations.celery_control import Control
-from tidings.integrations.celery_message import (
-    PARENT_HEADER,
-    SENT_HEADER,
-    TRACE_HEADER,
-    facts_of,
-    parent_of,
-    sent_at,
-    trace_of,
-)
-from tidings.integrations.inquiry import Inquiry
+from tidings.integrations.celery_control import Control, Inquiry
 from tidings.producer.diagnostics import quietly
 from tidings.producer.emitter import Voice
 from tidings.producer.operation import Operation, current_operation
 from tidings.producer.options import Options, Redact, is_disabled, settings_of
 from tidings.producer.runtime import PROCESS
-from tidings.producer.sanitize import text
+from tidings.producer.sanitize import jsonable, text
 from tidings.producer.tracing import current_trace_id
+
+TRACE_HEADER = "tidings_trace_id"
+PARENT_HEADER = "tidings_parent_id"
+SENT_HEADER = "tidings_sent_at"
+"""When the message was sent, seconds since 1970."""
+_MOST_ARGUMENTS = 16 << 10
+"""Bytes of the positional and of the named arguments that are told."""
+
+
+def parent_of(request: Any) -> str | None:
+    """Return what a task is a part of: the operation that sent it, else the task that did.
+
+    Args:
+        request: The headers of a message, or the `request` of a task.
+    """
+    parent = request.get(PARENT_HEADER) or request.get("parent_id")
+    return parent if isinstance(parent, str) else None
+
+
+def trace_of(request: Any) -> str | None:
+    """Return the trace that a task belongs to; its workflow's, where its sender does not report."""
+    trace_id = request.get(TRACE_HEADER) or str(request.get("root_id") or "").replace("-", "")
+    return trace_id if isinstance(trace_id, str) and trace_id else None
+
+
+def sent_at(request: Any) -> float | None:
+    """Return when a task's message was sent, seconds since 1970; None where its sender does not report."""
+    at_s = request.get(SENT_HEADER)
+    return float(at_s) if isinstance(at_s, int | float) else None
+
+
+def facts_of(request: Any, queue: object, arguments: tuple[Any, Any] | None) -> Mapping[str, Any] | None:
+    """Return an operation's metadata.
+
+    Args:
+        request: The headers of a message, or the `request` of a task.
+        queue: Where the message is sent.
+        arguments: The task's, positional and named, where they are told.
+    """
+    facts = {"queue": queue or None, "retries": request.get("retries") or None, "eta": request.get("eta")}
+    if arguments is not None:
+        args, kwargs = arguments
+        facts["arguments"] = {
+            "args": jsonable(list(args or ()), _MOST_ARGUMENTS),
+            "kwargs": jsonable(dict(kwargs or {}), _MOST_ARGUMENTS),
+        }
+    return {name: fact for name, fact in facts.items() if fact is not None} or None
+
 
 _CLOSE_S = 2.0
 """How long the end of a pool's process may wait for the hub."""

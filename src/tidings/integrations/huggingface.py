@@ -14,8 +14,7 @@ being a `transformers.TrainerCallback`, so that nothing of transformers is impor
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from tidings.integrations.training import Training
-from tidings.integrations.training_block import TrainingBlock
+from tidings.integrations.training import Training, TrainingBlock
 from tidings.producer.options import Options
 
 

@@ -14,8 +14,7 @@ a `keras.callbacks.Callback`, so that nothing of Keras is imported here.
 from collections.abc import Mapping
 from typing import Any, Unpack
 
-from tidings.integrations.training import Training
-from tidings.integrations.training_block import TrainingBlock
+from tidings.integrations.training import Training, TrainingBlock
 from tidings.producer.options import Options
 
 
