@@ -5,7 +5,7 @@ from tidings.log.base import Draft, Record
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.testing.clock import ManualClock
-from tidings.testing.hub import InMemoryClient, Message
+from tidings.testing.in_memory_hub import InMemoryClient, Message
 
 LATEST = frozenset({"operation:progress", "system:status"})
 ENDS = frozenset({"operation:complete", "operation:failed", "operation:cancelled"})

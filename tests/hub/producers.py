@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tidings.testing.hub import InMemoryClient, InMemoryHub, Message
+from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, Message
 
 
 class Producer:

@@ -5,7 +5,7 @@ from tests.hub.events import progress
 from tidings.hub.config import HubConfig
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
 
 
 def start(config: HubConfig | None = None, **more: object) -> tuple[InMemoryHub, InMemoryClient]:

@@ -9,7 +9,7 @@ from tidings.hub.config import HubConfig
 from tidings.hub.lanes import State
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import InMemoryClient, InMemoryHub
+from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
 
 NO_RING = HubConfig(ring_bytes=0, catchup_bytes=500)
 

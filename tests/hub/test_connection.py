@@ -7,7 +7,7 @@ from tidings.hub.config import HubConfig
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import HUB_MESSAGES, LATER_COMMANDS
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
 
 FIVE = ["type", "timestamp", "trace_id", "data", "channel"]
 EVENT_ID = "0123456789abcdef"

@@ -1,7 +1,7 @@
 from tests.hub.events import publish_updates
 
 from tidings.hub.config import HubConfig
-from tidings.testing.hub import EPOCH, InMemoryHub, Message
+from tidings.testing.in_memory_hub import EPOCH, InMemoryHub, Message
 
 CONFIG = HubConfig(heartbeat_s=25.0)
 

@@ -10,7 +10,7 @@ from tidings.log.base import Log, Retention
 from tidings.log.memory import MemoryLog
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
 
 OPERATIONS = "channel=operations"
 TICK = 50

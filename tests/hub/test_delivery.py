@@ -10,7 +10,7 @@ from tidings.hub.config import HubConfig
 from tidings.hub.lanes import State
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub
+from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub
 
 
 def numbers(client: InMemoryClient) -> list[int]:

@@ -5,7 +5,7 @@ from tests.hub.telling import position, start, told
 
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
-from tidings.testing.hub import InMemoryClient, InMemoryHub
+from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
 
 
 def trimming(hub: InMemoryHub, publisher: InMemoryClient) -> None:

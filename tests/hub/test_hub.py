@@ -11,7 +11,7 @@ from tidings.log.memory import MemoryLog
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryHub
+from tidings.testing.in_memory_hub import EPOCH, InMemoryHub
 
 FULL = LogFull("no room", hint="Make some.")
 

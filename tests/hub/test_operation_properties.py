@@ -17,7 +17,7 @@ from tidings.log.sqlite.log import SqliteLog
 from tidings.operations.lifecycle import ASKS, ENDS
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
 from tidings.testing.loop import ManualLoop
 
 RETENTION = Retention(events=12, superseded_events=2, finished_s=5.0, newest_age_s=60.0, superseded_age_s=0.0)

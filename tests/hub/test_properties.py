@@ -30,7 +30,7 @@ from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import parse_paths
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryHub, Message
+from tidings.testing.in_memory_hub import EPOCH, InMemoryHub, Message
 from tidings.testing.loop import ManualLoop
 
 RETENTION = Retention(

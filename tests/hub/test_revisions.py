@@ -1,6 +1,6 @@
 from tests.hub.events import progress
 
-from tidings.testing.hub import InMemoryHub
+from tidings.testing.in_memory_hub import InMemoryHub
 
 
 def test_readers_of_both_revisions_read_the_same_log() -> None:

@@ -5,7 +5,7 @@ from tidings.hub.config import HubConfig
 from tidings.hub.system_status import Vitals
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
 
 
 def start(config: HubConfig | None = None) -> tuple[InMemoryHub, FaultyLog, InMemoryClient]:

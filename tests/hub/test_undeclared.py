@@ -2,7 +2,7 @@
 
 from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig
-from tidings.testing.hub import InMemoryHub, Message
+from tidings.testing.in_memory_hub import InMemoryHub, Message
 
 QUIET = HubConfig(status_s=0, metrics_s=0)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from tidings.hub.config import HubConfig
 from tidings.protocol.envelope import Envelope
-from tidings.testing.hub import InMemoryHub
+from tidings.testing.in_memory_hub import InMemoryHub
 
 CONFIG = HubConfig(status_s=0, metrics_s=0, heartbeat_s=100_000.0, maintain_s=3_600.0)
 ESTIMATE = "operation:estimate"

@@ -9,7 +9,7 @@ from tidings.log.base import Record
 from tidings.protocol.message_types import ChannelType, EventClass
 from tidings.protocol.paths import PathSet, parse_paths
 from tidings.protocol.positions import parse_position
-from tidings.testing.hub import InMemoryClient, InMemoryHub, Message
+from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, Message
 
 CHANNELS = tuple(ChannelType)
 REFUSALS = ("log_unavailable", "event_id_reused", "operation_finished")

@@ -21,7 +21,7 @@ from tidings.exceptions import LogError
 from tidings.log.base import Retention
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.message_types import SlotEffect
-from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import DraftMaker
 
 RETENTION = Retention(
     events=400,

@@ -9,7 +9,7 @@ from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogError
 from tidings.log.base import Retention
-from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import DraftMaker
 
 
 def main() -> None:

@@ -230,7 +230,7 @@ async def test_settling_waits_for_tasks_that_answer_events_with_events(hub: Manu
 def test_settling_gives_up_on_a_thread_that_is_blocked(
     hub: ManualHub, client: SyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidings.testing.settling._PATIENCE_S", 0.1)
+    monkeypatch.setattr("tidings.testing.manual_time._PATIENCE_S", 0.1)
     blocked, free = threading.Event(), threading.Event()
 
     def block(status: tidings.Status) -> None:

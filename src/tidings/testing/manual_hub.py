@@ -1,18 +1,29 @@
-"""A real hub in memory for real clients, on a clock that the test moves."""
+"""A real hub in memory for real clients, on a clock that the test moves.
 
-from collections.abc import Iterator
+The environment in which a hub in memory is the one that nobody has to name.
+
+A hub in a test does not write its log lines into the test's own output.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
+from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
+import structlog
 from msgspec import Raw
+from structlog.typing import WrappedLogger
 
 from tidings.client.events import ReceivedEvent
 from tidings.client.pending import PayloadLike, encode_data
 from tidings.client.runtime import add_route
+from tidings.client.url import VARIABLE as URL_VARIABLE
 from tidings.contract.contract import Contract
 from tidings.exceptions import HubUnreachable, TidingsError
 from tidings.hub.config import HubConfig
@@ -23,12 +34,83 @@ from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.protocol.paths import parse_paths
-from tidings.testing.default_hub import default_hub
 from tidings.testing.faults import Fault, Injected
 from tidings.testing.manual_time import ManualTime
-from tidings.testing.silence import silenced
-from tidings.testing.stage import Stage
+from tidings.testing.producers import producers
 from tidings.testing.transport import MemoryTransport
+from tidings.testing.world import Stage
+
+_UNSET = ("TIDINGS_TOKEN", "TIDINGS_DISABLED", "TRACEPARENT")
+"""What the developer's own shell may say, and a test must not depend on."""
+_SPOOL = "TIDINGS_SPOOL"
+"""Where producers keep what could not be sent: what is there already is none of a test's business."""
+
+
+@contextmanager
+def default_hub(url: str) -> Iterator[None]:
+    """Let `url` be the address of clients and producers that name none, for the length of a block.
+
+    At its end this process's producers send what they have, and let go of their connections.
+    """
+    with TemporaryDirectory(prefix="tidings-") as spool:
+        wanted = {URL_VARIABLE: url, _SPOOL: spool, **dict.fromkeys(_UNSET)}
+        before = {name: os.environ.get(name) for name in wanted}
+        _set_variables(wanted)
+        try:
+            yield
+        finally:
+            process = producers()
+            if process is not None:
+                process.close()
+            _set_variables(before)
+
+
+def _set_variables(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+_lock = threading.Lock()
+_blocks = 0
+
+
+class _Mute:
+    """A logger that writes nothing."""
+
+    def msg(self, message: str) -> None:
+        """Write nothing."""
+
+    debug = info = warning = warn = error = critical = exception = fatal = log = msg
+
+
+def _mute_ours(*names: Any) -> WrappedLogger:
+    if names and str(names[0]).startswith("tidings."):
+        return _Mute()
+    return structlog.PrintLogger()
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep the hub quiet for the length of a block, where nobody has said what becomes of structlog's log lines.
+
+    An application that has configured structlog decides itself.
+    """
+    global _blocks
+    with _lock:
+        _blocks += 1
+        if _blocks == 1 and not structlog.is_configured():
+            structlog.configure(logger_factory=_mute_ours)
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks -= 1
+            if _blocks == 0 and structlog.get_config()["logger_factory"] is _mute_ours:
+                structlog.reset_defaults()
+
 
 QUIET = HubConfig(status_s=0, metrics_s=0, maintain_s=5.0)
 """A hub that publishes nothing about itself, and looks for what to trim every five seconds."""

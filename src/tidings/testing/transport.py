@@ -8,9 +8,9 @@ from functools import partial
 
 from tidings.client.websocket import Connection
 from tidings.exceptions import HubUnreachable
-from tidings.testing.line import MemoryLine
 from tidings.testing.loop import ManualHandle
-from tidings.testing.stage import Stage
+from tidings.testing.memory_connection import MemoryLine
+from tidings.testing.world import Stage
 
 
 class _CrossedTimer:

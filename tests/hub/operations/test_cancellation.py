@@ -8,7 +8,7 @@ from tidings.exceptions import LogUnavailable
 from tidings.hub.config import HubConfig
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryClient, InMemoryHub, Message
+from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
 
 CONFIG = HubConfig(status_s=0, metrics_s=0, heartbeat_s=1000.0, maintain_s=60.0)
 

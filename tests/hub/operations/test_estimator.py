@@ -13,7 +13,7 @@ from tidings.contract.event_types import BUILTIN
 from tidings.exceptions import LogFull
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryHub
+from tidings.testing.in_memory_hub import EPOCH, InMemoryHub
 
 # Progress.
 

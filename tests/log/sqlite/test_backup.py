@@ -18,7 +18,7 @@ from tidings.log.sqlite.database import APPLICATION_ID, FILE, SCHEMA_VERSION
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.positions import Position, parse_position
-from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import DraftMaker
 
 KEPT = Retention(events=100, superseded_events=10, keep_newest={"operation:log": 5})
 make = DraftMaker()

@@ -15,7 +15,7 @@ from tidings.log.sqlite.data_dir import DataFolder
 from tidings.log.sqlite.database import FILE, connect_to_read
 from tidings.log.sqlite.log import SqliteLog
 from tidings.testing.clock import ManualClock
-from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import DraftMaker
 
 make = DraftMaker()
 

@@ -14,7 +14,7 @@ from tidings.log.base import Retention
 from tidings.log.sqlite.backup import info, verify
 from tidings.log.sqlite.database import APPLICATION_ID, FILE, SCHEMA_VERSION
 from tidings.protocol.codes import error_data
-from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import DraftMaker
 
 
 @pytest.fixture

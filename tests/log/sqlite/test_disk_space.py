@@ -16,7 +16,7 @@ from tidings.log.base import Retention
 from tidings.log.sqlite.backup import verify
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.codes import error_data
-from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import DraftMaker
 
 DISK = 48 << 20
 BALLAST = 2 << 20

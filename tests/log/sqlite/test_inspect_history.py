@@ -13,7 +13,7 @@ from tidings.log.sqlite import inspect
 from tidings.log.sqlite.backup import backup, restore
 from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.inspect import stored_envelopes
-from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import DraftMaker
 
 make = DraftMaker()
 

@@ -13,8 +13,7 @@ from tidings.log.sqlite.database import FILE, connect
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import NOTHING, Path, PathSet
 from tidings.testing.log_conformance import DurableLogConformance, LogHarness
-from tidings.testing.log_conformance.drafts import DraftMaker
-from tidings.testing.log_conformance.harness import ALL
+from tidings.testing.log_conformance.harness import ALL, DraftMaker
 from tidings.testing.log_conformance.machine import check_against_model
 
 make = DraftMaker()

@@ -12,7 +12,7 @@ from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import Path as EventPath
 from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
-from tidings.testing.log_conformance.drafts import DraftMaker
+from tidings.testing.log_conformance.harness import DraftMaker
 
 KEPT = Retention()
 Reboot = Callable[[], None]

@@ -7,8 +7,7 @@ import pytest
 from tidings.exceptions import LogError
 from tidings.log.base import Known, Record, Retention
 from tidings.protocol.positions import Position
-from tidings.testing.log_conformance.drafts import DraftMaker
-from tidings.testing.log_conformance.harness import LogHarness
+from tidings.testing.log_conformance.harness import DraftMaker, LogHarness
 
 
 class Appending:

@@ -5,8 +5,7 @@ import pytest
 from tidings.log.base import Known, Log, Retention
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import Path, PathSet
-from tidings.testing.log_conformance.drafts import DraftMaker
-from tidings.testing.log_conformance.harness import ALL, LogHarness
+from tidings.testing.log_conformance.harness import ALL, DraftMaker, LogHarness
 
 WAYS = pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
 

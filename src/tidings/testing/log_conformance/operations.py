@@ -4,9 +4,8 @@ from msgspec import structs
 
 from tidings.log.base import Log, Retention
 from tidings.operations.lifecycle import OperationState
-from tidings.testing.log_conformance.drafts import DraftMaker
 from tidings.testing.log_conformance.durability import WAYS, open_again
-from tidings.testing.log_conformance.harness import LogHarness
+from tidings.testing.log_conformance.harness import DraftMaker, LogHarness
 
 TIGHT = Retention(events=3, superseded_events=0, finished_s=10.0, newest_age_s=20.0)
 """Nearly everything of an operation is trimmed at once, or soon."""

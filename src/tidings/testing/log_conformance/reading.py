@@ -4,8 +4,7 @@ import pytest
 
 from tidings.log.base import Log, Query, Record, Retention
 from tidings.protocol.paths import Path, PathSet
-from tidings.testing.log_conformance.drafts import DraftMaker
-from tidings.testing.log_conformance.harness import ALL, LogHarness
+from tidings.testing.log_conformance.harness import ALL, DraftMaker, LogHarness
 
 OPERATIONS = PathSet.of([Path("operations")])
 ONE_KEY = PathSet.of([Path("operations", "a1")])

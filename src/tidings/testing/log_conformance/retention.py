@@ -3,8 +3,7 @@
 from tidings.log.base import Query, Record, Retention
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import Path, PathSet
-from tidings.testing.log_conformance.drafts import DraftMaker
-from tidings.testing.log_conformance.harness import ALL, LogHarness
+from tidings.testing.log_conformance.harness import ALL, DraftMaker, LogHarness
 
 DATA = PathSet.of([Path("data")], with_global=False)
 OPERATIONS = PathSet.of([Path("operations")], with_global=False)

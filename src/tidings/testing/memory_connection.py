@@ -14,9 +14,9 @@ from tidings.client.websocket import Ended
 from tidings.hub.connection import Connection
 from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
 from tidings.server.wire_formats import VERSIONED_LINES
-from tidings.testing.hub import InMemoryHub
+from tidings.testing.in_memory_hub import InMemoryHub
 from tidings.testing.pipe import Pipe
-from tidings.testing.stage import Stage
+from tidings.testing.world import Stage
 
 _WINDOW = 64 << 10
 """Bytes under way in each direction before its writer has to wait: a small socket's buffers."""

@@ -6,7 +6,7 @@ import structlog
 import tidings
 from tidings.client.sync import connect
 from tidings.testing import ManualHub
-from tidings.testing.silence import silenced
+from tidings.testing.manual_hub import silenced
 
 
 @pytest.fixture(autouse=True)

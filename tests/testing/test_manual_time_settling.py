@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from tidings.client.background_loop import LoopThread, live_loops
-from tidings.testing.settling import settle_threads, wait_quiet
+from tidings.testing.manual_time import settle_threads, wait_quiet
 
 
 class Busy:
@@ -68,7 +68,7 @@ def test_a_loop_that_ends_meanwhile_is_waited_for_no_longer() -> None:
 
 
 def test_a_loop_that_never_becomes_quiet_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidings.testing.settling._PATIENCE_S", 0.1)
+    monkeypatch.setattr("tidings.testing.manual_time._PATIENCE_S", 0.1)
     steps = iter(range(1_000_000_000))
     thread = LoopThread("restless")
     try:

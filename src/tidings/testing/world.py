@@ -14,7 +14,7 @@ from tidings.log.memory import MemoryLog
 from tidings.testing.clock import ManualClock
 from tidings.testing.faults import Faults
 from tidings.testing.faulty_log import FaultyLog
-from tidings.testing.hub import EPOCH, InMemoryHub, counted_ids
+from tidings.testing.in_memory_hub import EPOCH, InMemoryHub, counted_ids
 from tidings.testing.loop import ManualLoop
 
 
