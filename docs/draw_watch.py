@@ -26,7 +26,7 @@ import msgspec
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from tidings.cli.watch.sight import seconds
+from tidings.cli.watch.state import seconds
 from tidings.cli.watch.view import Link, WatchView
 from tidings.client.events import ReceivedEvent
 from tidings.contract.contract import Contract

@@ -7,14 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
-import typer.main
 from tests.transcripts.markdown import ROOT, Document, anchor
 from tests.transcripts.served import served
 
 import tidings
-from tidings.cli.app import app as cli
-from tidings.cli.exit_codes import ExitCode
-from tidings.cli.serve.settings import OPTIONS
+from tidings.cli.app import COMMANDS, load_command
+from tidings.cli.errors import ExitCode
+from tidings.cli.serve.options import OPTIONS
 from tidings.contract.event_types import BUILTIN
 from tidings.protocol.codes import CODES
 
@@ -58,13 +57,15 @@ def test_python_compiles(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_commands_and_options_exist(name: str) -> None:
-    commands = set(getattr(typer.main.get_command(cli), "commands", ()))
+    commands = set(COMMANDS)
     document = OURS[name]
     shown = [*_CODE.findall(document.text), *(block.text for block in document.blocks)]
     named = {command for text in shown for command in re.findall(r"\btidings ([a-z]+)", text)}
     assert named - {"hub"} <= commands
     options = {option for text in shown for option in re.findall(r"(?<![\w-])--[a-z-]+", text)}
-    known = {option.flag for option in OPTIONS.values()} | options_of(typer.main.get_command(cli))
+    known = {option.flag for option in OPTIONS.values()} | {"--version"}.union(
+        *(options_of(load_command(name)) for name in COMMANDS)
+    )
     assert options - {"--workers"} <= known
 
 

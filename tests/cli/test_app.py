@@ -4,22 +4,11 @@ import sys
 import pytest
 from tests.cli.processes import tidings
 
+from tidings.cli import app
+from tidings.cli.app import load_command
 from tidings.version import __version__
 
-COMMANDS = [
-    "serve",
-    "watch",
-    "publish",
-    "run",
-    "operations",
-    "operation",
-    "wait",
-    "cancel",
-    "flush",
-    "doctor",
-    "contract",
-    "log",
-]
+COMMANDS = list(app.COMMANDS)
 
 
 def test_help_names_every_command() -> None:
@@ -52,3 +41,8 @@ def test_the_root_loads_nothing_that_only_one_command_needs() -> None:
     code = f"import sys; import tidings.cli.app; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_summary_matches_the_first_sentence_of_its_help(name: str) -> None:
+    assert load_command(name).help.strip().splitlines()[0] == app.COMMANDS[name][1]

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment
 from tests.transcripts.markdown import Document
 
-from tidings.cli.hub_api import HubAPI
+from tidings.cli.hub_http import HubAPI
 from tidings.operations.views import OperationSummary
 
 (SCRIPT,) = [block.text for block in Document("docs/operations.md").blocks_in("sh") if block.text.startswith("#!")]

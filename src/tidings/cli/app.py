@@ -1,49 +1,99 @@
-"""The root of the command line."""
+"""The root of the command line: a table of commands, each imported when it is used."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from tidings.cli.cancel.command import EPILOG as CANCEL_CODES
-from tidings.cli.cancel.command import cancel
-from tidings.cli.contract.command import contract
-from tidings.cli.doctor.command import doctor
-from tidings.cli.flush.command import flush
-from tidings.cli.log.command import log
-from tidings.cli.operation.command import operation
-from tidings.cli.operations.command import EPILOG as OPERATIONS_CODES
-from tidings.cli.operations.command import operations
-from tidings.cli.publish.command import publish
-from tidings.cli.record.command import record
-from tidings.cli.relay.command import relay
-from tidings.cli.replay.command import replay
-from tidings.cli.running import CONTEXT, run
-from tidings.cli.serve.command import serve
-from tidings.cli.wait.command import EPILOG as WAIT_CODES
-from tidings.cli.wait.command import wait
-from tidings.cli.watch.command import watch
 from tidings.version import __version__
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "serve": ("tidings.cli.serve.command", "Run a hub until Ctrl-C."),
+    "watch": ("tidings.cli.watch.command", "See operations as they run, and everything else as it happens."),
+    "publish": ("tidings.cli.publish", "Publish an event, and print its position in the log."),
+    "run": ("tidings.cli.run.cli", "Run a command, and show its progress to whoever watches."),
+    "operations": ("tidings.cli.operations", "List operations, the newest first."),
+    "operation": ("tidings.cli.operation.command", "Look at one operation; report one from a shell script."),
+    "wait": ("tidings.cli.wait", "Wait until an operation has ended, and say with the exit code how."),
+    "cancel": ("tidings.cli.cancel", "Have an operation end, with all its parts, and say what came of it."),
+    "flush": (
+        "tidings.cli.flush",
+        "Send what programs that died had not sent: the starts and ends of their operations.",
+    ),
+    "relay": ("tidings.cli.relay", "Republish what another service says over its own WebSocket, until Ctrl-C."),
+    "record": (
+        "tidings.cli.record.command",
+        "Write what a connection sees to a file: one envelope a line, with the time of its receipt.",
+    ),
+    "replay": ("tidings.cli.replay.command", "Play a recording into a hub."),
+    "doctor": (
+        "tidings.cli.doctor.command",
+        "Check the way to a hub, step by step, and say what to do about each fault.",
+    ),
+    "contract": (
+        "tidings.cli.contract.command",
+        "Write a contract for other languages and tools, and check against it.",
+    ),
+    "log": ("tidings.cli.log", "Look at a hub's log, check it, copy it, go back to a copy."),
+}
+"""Per command: the module that defines it under its own name, and its line in `tidings --help`.
+
+A module may define `EPILOG`, the text below its help, and `CONTEXT`, click's context settings.
+"""
+
+
+class LazyCommand(TyperCommand):
+    """A command that imports its module when it parses arguments, so that `tidings --help` imports none of them.
+
+    Args:
+        name: The command's name, a key of `COMMANDS`.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, help=COMMANDS[name][1])
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Return the context of the real command."""
+        return load_command(str(self.name)).make_context(*args, **options)
+
+
+class LazyGroup(TyperGroup):
+    """The commands of `COMMANDS`, in the order of that table."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command that is not imported yet; None where there is no such command."""
+        return LazyCommand(cmd_name) if cmd_name in COMMANDS else None
+
+
+def load_command(name: str) -> Any:
+    """Import a command's module and return the command, as click runs it."""
+    module = import_module(COMMANDS[name][0])
+    command = getattr(module, name)
+    if not isinstance(command, typer.Typer):
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        options: dict[str, Any] = {
+            "epilog": getattr(module, "EPILOG", None),
+            "context_settings": getattr(module, "CONTEXT", None),
+        }
+        single.command(name, **options)(command)
+        command = single
+    return typer.main.get_command(command)
+
 
 app = typer.Typer(
     name="tidings",
+    cls=LazyGroup,
     no_args_is_help=True,
     # A fault of ours is reported as Python reports it, so that it can be sent in.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(serve)
-app.command()(watch)
-app.command()(publish)
-app.command(context_settings=CONTEXT)(run)
-app.command(epilog=OPERATIONS_CODES)(operations)
-app.add_typer(operation)
-app.command(epilog=WAIT_CODES)(wait)
-app.command(epilog=CANCEL_CODES)(cancel)
-app.command()(flush)
-app.command()(relay)
-app.command()(record)
-app.command()(replay)
-app.command()(doctor)
-app.add_typer(contract)
-app.add_typer(log)
 
 
 def _show_version(asked: bool) -> None:

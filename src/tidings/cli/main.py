@@ -1,10 +1,35 @@
-"""The entry point of the `tidings` script, which answers even where an extra is missing."""
+"""The entry point of the `tidings` script, which answers even where an extra is missing.
+
+Which extra a library that is not installed belongs to.
+"""
 
 import sys
+from collections.abc import Mapping
 
-from tidings.cli.extras import missing_extra
-from tidings.cli.failure import FAILED, INTERRUPTED, exit_code, show_failure
-from tidings.exceptions import TidingsError
+from tidings.cli.errors import FAILED, INTERRUPTED, exit_code, show_failure
+from tidings.exceptions import MissingExtra, TidingsError
+
+_EXTRAS: Mapping[str, str] = {
+    "httpx": "cli",
+    "platformdirs": "cli",
+    "rich": "cli",
+    "typer": "cli",
+    "httptools": "hub",
+    "prometheus_client": "hub",
+    "starlette": "hub",
+    "structlog": "hub",
+    "uvicorn": "hub",
+}
+"""The libraries of pyproject.toml's extras, by the name they are imported by."""
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
+    """Return what to tell of `error`; None where the module that was not found is no library of ours."""
+    library = (error.name or "").partition(".")[0]
+    extra = _EXTRAS.get(library)
+    if extra is None:
+        return None
+    return MissingExtra(f"this needs {library}, which is not installed", extra=extra)
 
 
 def main() -> None:

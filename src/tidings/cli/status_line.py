@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tidings.cli.failure import write_lines
+from tidings.cli.errors import write_lines
 
 _FRAMES_PER_S = 4
 

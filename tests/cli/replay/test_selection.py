@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from tidings.cli.record.lines import RecordedEnvelope
+from tidings.cli.recordings import RecordedEnvelope
 from tidings.cli.replay.selection import HUB, is_hubs_own, survey
-from tidings.cli.replay.tempo import read_bound
+from tidings.cli.replay.timing import read_bound
 from tidings.contract.contract import Contract
 from tidings.hub.system_status import SOURCE
 from tidings.protocol.timestamps import nanoseconds

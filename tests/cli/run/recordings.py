@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tidings.cli.run.output import INTERVAL_S, OutputReader, Reading, Source
+from tidings.cli.run.reader.output import INTERVAL_S, OutputReader, Reading, Source
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = sorted(path.name.removesuffix(".jsonl") for path in FIXTURES.glob("*.jsonl"))

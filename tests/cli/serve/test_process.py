@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.processes import Hub, Process, environment, tidings
 
-from tidings.cli.serve.sources import resolve
+from tidings.cli.serve.options import resolve
 
 # One of each way to be wrong; `test_sources` has one for each option.
 WRONG_FLAGS = {

@@ -1,17 +1,27 @@
-"""The command `tidings contract check`."""
+"""The command `tidings contract check`.
 
+What recorded traffic does to a contract, for reading and as JSON.
+
+How far a check has come, on a terminal.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
-from tidings.cli.failure import FAILED, INTERRUPTED, USAGE, show_failure, write_lines
+from tidings.cli.errors import FAILED, INTERRUPTED, USAGE, show_failure, write_lines
+from tidings.cli.recordings import Recording
+from tidings.cli.status_line import StatusLine
+from tidings.cli.text import printable
+from tidings.contract.traffic import NO_ENVELOPE, Finding, TrafficCheck
 from tidings.exceptions import TidingsError
 
 if TYPE_CHECKING:
-    from tidings.cli.contract.recordings import Recording
     from tidings.contract.contract import Contract
-    from tidings.contract.traffic import TrafficCheck
 
 _HEADER = "tidings:recording"
 """The type of the first line that `tidings record` writes."""
@@ -49,7 +59,7 @@ def check(
     Exit codes: 0: nothing would be refused; 1: something would, with --against something that was not; 2: there is
     nothing to check. Ctrl-C prints what was found so far.
     """
-    from tidings.cli.contract.recordings import open_recording
+    from tidings.cli.recordings import open_traffic
     from tidings.contract.traffic import TrafficCheck
 
     try:
@@ -58,7 +68,7 @@ def check(
             None if against is None else _named(against),
             passed_over=frozenset({_HEADER}),
         )
-        opened = open_recording(recording)
+        opened = open_traffic(recording)
         interrupted = _run(held, opened)
     except TidingsError as error:
         show_failure(error)
@@ -87,8 +97,6 @@ def _named(spec: str) -> "Contract":
 
 def _run(check: "TrafficCheck", recording: "Recording") -> bool:
     """Check every message; return whether Ctrl-C came first."""
-    from tidings.cli.contract.check_progress import progress_line
-
     with suppress(KeyboardInterrupt):
         with progress_line(check, recording):
             for message, place in recording.items:
@@ -101,14 +109,142 @@ def _run(check: "TrafficCheck", recording: "Recording") -> bool:
 
 
 def _report(check: "TrafficCheck", recording: "Recording", *, interrupted: bool, as_json: bool) -> None:
-    from tidings.cli.contract import check_report
 
     if as_json:
-        text = check_report.as_json(check, recording=recording.name, interrupted=interrupted, cut_off=recording.cut_off)
+        text = format_json(check, recording=recording.name, interrupted=interrupted, cut_off=recording.cut_off)
     else:
-        text = check_report.as_text(check, recording=recording.name)
+        text = format_text(check, recording=recording.name)
     typer.echo(text, nl=False)
     if interrupted:
         write_lines(f"note: interrupted after {check.events:,} events: the rest was not checked")
     if recording.cut_off:
         write_lines("note: the file is cut off: whatever wrote it did not end in order")
+
+
+_NO_ENVELOPE = "no envelope"
+
+
+def format_json(check: TrafficCheck, *, recording: str, interrupted: bool, cut_off: bool) -> str:
+    """Return a check's findings as one JSON object."""
+    report: dict[str, Any] = {
+        "recording": recording,
+        "contract": {"version": check.contract.identity.version, "hash": check.contract.identity.hash},
+        "complete": not (interrupted or cut_off),
+        "events": check.events,
+        "messages": check.messages,
+        "refused": check.refused,
+        "undeclared": check.undeclared,
+    }
+    if check.old is not None:
+        report["against"] = {
+            "version": check.old.identity.version,
+            "hash": check.old.identity.hash,
+            "refused_before": check.refused_before,
+            "newly_refused": check.newly_refused,
+            "accepted_now": check.accepted_now,
+        }
+    report["types"] = dict(sorted(check.by_type.items()))
+    report["findings"] = [_row(each, check) for each in _ordered(check.findings.values())]
+    report["deprecated"] = [
+        {"type": each.type, "count": each.count, "first": each.first, "hint": each.hint}
+        for each in _ordered(check.deprecated.values())
+    ]
+    report["untold"] = check.untold
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+
+
+def _row(found: Finding, check: TrafficCheck) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "type": found.type or None,
+        "path": found.path,
+        "code": found.code,
+        "count": found.count,
+        "first": found.first,
+        "message": found.message,
+        "hint": found.hint,
+    }
+    if check.old is not None:
+        row["refused_before"] = found.before
+    return row
+
+
+def format_text(check: TrafficCheck, *, recording: str) -> str:
+    """Return a check's findings as lines."""
+    return printable(_lines(check, recording))
+
+
+def _lines(check: TrafficCheck, recording: str) -> Iterator[str]:
+    others = check.messages
+    said = "message that is no event" if others == 1 else "messages that are no events"
+    passed_over = f", and {others:,} {said}" if others else ""
+    yield f"{recording}: {_times(check.events, 'event')} of {_times(len(check.by_type), 'type')}{passed_over}."
+    yield from _refused(check)
+    if check.untold:
+        yield f"  and {_times(check.untold, 'fault')} of other kinds"
+    if check.deprecated:
+        yield ""
+        yield "Deprecated:"
+        for found in _ordered(check.deprecated.values()):
+            yield f"  {found.type}: {_times(found.count, 'time')}, first at {found.first}. {found.hint}"
+    yield ""
+    if check.accepted_now:
+        yield f"{check.accepted_now:,} that the old contract refuses would be taken."
+    if check.undeclared:
+        yield f"{check.undeclared:,} of undeclared types are taken, because the contract is lenient."
+    yield _verdict(check)
+
+
+def _verdict(check: TrafficCheck) -> str:
+    if not check.refused:
+        return "Nothing would be refused."
+    share = f"{check.refused:,} of {check.events:,} would be refused ({_share(check.refused, check.events)})"
+    if check.old is None:
+        return f"{share}."
+    return f"{share}; the old contract refuses {check.refused_before:,} of them, too: {check.newly_refused:,} are new."
+
+
+def _refused(check: TrafficCheck) -> Iterator[str]:
+    by_type: dict[str, list[Finding]] = {}
+    for found in _ordered(check.findings.values()):
+        by_type.setdefault(found.type, []).append(found)
+    if by_type:
+        yield ""
+        yield "Refused:"
+    for type, findings in by_type.items():
+        count = (
+            "" if type == NO_ENVELOPE else f", {_times(check.by_type[type], 'event')}" if check.by_type[type] else ""
+        )
+        yield f"  {type[:80] or _NO_ENVELOPE}{count}"
+        for found in findings:
+            old = f", {found.before:,} of them before, too" if found.before else ""
+            yield f"    {found.path}: {_times(found.count, 'time')}{old}  [{found.code}]"
+            yield f"      {found.message} (first at {found.first})"
+            if found.hint:
+                yield f"      {found.hint}"
+
+
+def _ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the most frequent first; of equals, in the order in which they were met."""
+    return sorted(findings, key=lambda found: -found.count)
+
+
+def _times(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _share(part: int, whole: int) -> str:
+    percent = 100 * part / whole
+    return f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"
+
+
+def progress_line(check: TrafficCheck, recording: Recording) -> StatusLine:
+    """Return the line that says how far `check` has come in `recording`."""
+    began = time.monotonic()
+    return StatusLine(lambda: _said(check, recording, time.monotonic() - began))
+
+
+def _said(check: TrafficCheck, recording: Recording, elapsed_s: float) -> str:
+    rate = f", {check.events / elapsed_s:,.0f}/s" if elapsed_s >= 1 else ""
+    size = recording.size
+    share = f"{min(100 * recording.consumed // size, 100)} %  " if size else ""
+    return f"{recording.name}  {share}{check.events:,} events{rate}, {check.refused:,} refused  (Ctrl-C ends it)"

@@ -1,11 +1,20 @@
-"""The command `tidings contract diff`."""
+"""The command `tidings contract diff`.
 
+What changed between two contracts, for reading and as JSON.
+"""
+
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from itertools import groupby
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
-from tidings.cli.failure import FAILED, USAGE, show_failure
+from tidings.cli.errors import FAILED, USAGE, show_failure
+from tidings.cli.text import printable
+from tidings.contract.diff.compare import Document
+from tidings.contract.diff.rules import Change, Difference, Effect, Verdict
 from tidings.exceptions import ConfigError, TidingsError
 
 
@@ -32,7 +41,6 @@ def diff(
 
     Exit codes: 0: nothing breaks; 1: something does; 2: there is nothing to compare.
     """
-    from tidings.cli.contract import diff_report
     from tidings.cli.contract.sources import STDIN, find_document
     from tidings.contract.diff.compare import diff_documents
 
@@ -45,6 +53,94 @@ def diff(
         # Not 1, whatever it is: to a build, that says that something breaks.
         show_failure(error)
         raise typer.Exit(USAGE) from error
-    typer.echo(diff_report.as_json(found, before, after) if as_json else diff_report.as_text(found), nl=False)
+    typer.echo(format_json(found, before, after) if as_json else format_text(found), nl=False)
     if found.breaking(breaking_for.value):
         raise typer.Exit(FAILED)
+
+
+_HEADINGS = {Verdict.BREAKING: "Breaking", Verdict.COMPATIBLE: "Compatible", Verdict.ANNOTATION: "For people only"}
+_LONGEST = 60
+"""Characters of a value."""
+
+
+def format_json(found: Difference, old: Document, new: Document) -> str:
+    """Return a difference as one JSON object."""
+    report = {
+        "old": {"version": old.version, "hash": old.hash},
+        "new": {"version": new.version, "hash": new.hash},
+        **{str(verdict): found.count(verdict) for verdict in Verdict},
+        "breaks": {"readers": len(found.breaking("readers")), "writers": len(found.breaking("writers"))},
+        "changes": [_row(change) for change in found.changes],
+    }
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+
+
+def _row(change: Change) -> dict[str, Any]:
+    return {
+        "event": change.event or None,
+        "path": change.path,
+        "verdict": change.verdict,
+        "rule": change.rule.id,
+        "sentence": change.rule.sentence,
+        "readers": change.readers,
+        "writers": change.writers,
+        "before": change.before,
+        "after": change.after,
+    }
+
+
+def format_text(found: Difference) -> str:
+    """Return a difference as lines, what breaks first, and each event's changes together."""
+    if not found.changes:
+        return "No difference.\n"
+    return printable([*_lines(found), summary(found)])
+
+
+def summary(found: Difference) -> str:
+    """Return the counts as one line."""
+    breaking = found.breaking()
+    readers, writers = len(found.breaking("readers")), len(found.breaking("writers"))
+    sides = f" ({readers} for readers, {writers} for writers)" if breaking else ""
+    notes = found.count(Verdict.ANNOTATION)
+    return f"{len(breaking)} breaking{sides}, {found.count(Verdict.COMPATIBLE)} compatible, {notes} for people only"
+
+
+def _lines(found: Difference) -> Iterator[str]:
+    for verdict, heading in _HEADINGS.items():
+        changes = [change for change in found.changes if change.verdict is verdict]
+        if not changes:
+            continue
+        yield f"{heading}:"
+        for event, of_event in groupby(changes, key=lambda change: change.event):
+            yield f"  {event or 'the contract'}"
+            for change in of_event:
+                yield from _of(change)
+        yield ""
+
+
+def _of(change: Change) -> Iterator[str]:
+    values = _values(change)
+    where = f"{change.path}: " if change.path else ""
+    yield f"    {where}{change.rule.sentence}{values}  [{change.rule.id}]"
+    if change.verdict is not Verdict.ANNOTATION:
+        yield f"      readers {_told(change.readers)}"
+        yield f"      writers {_told(change.writers)}"
+
+
+def _told(effect: Effect) -> str:
+    return f"{'BREAK' if effect.verdict is Verdict.BREAKING else 'fit'}: {effect.because}"
+
+
+def _values(change: Change) -> str:
+    if change.before is None and change.after is None:
+        return ""
+    if change.before is None:
+        return f" ({_value(change.after)})"
+    if change.after is None:
+        return f" (was {_value(change.before)})"
+    return f" ({_value(change.before)} → {_value(change.after)})"
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

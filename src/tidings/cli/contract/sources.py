@@ -58,7 +58,7 @@ def _name(spec: str) -> str:
 
 def _decoded(spec: str) -> Any:
     if is_url(spec):
-        from tidings.cli.contract.hub_resources import fetch_contract  # httpx takes half of a whole start
+        from tidings.cli.hub_http import fetch_contract  # httpx takes half of a whole start
 
         return fetch_contract(spec)
     if spec == STDIN:

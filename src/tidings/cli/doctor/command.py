@@ -1,14 +1,30 @@
-"""The command `tidings doctor`."""
+"""The command `tidings doctor`.
+
+The checks in their order; what needs something that failed is skipped.
+
+Which versions this machine has of what matters.
+"""
 
 import asyncio
 import os
+import platform
+import sqlite3
+from collections.abc import AsyncIterator
+from importlib import metadata
 from typing import Annotated
 
 import msgspec
 import typer
 
-from tidings.cli.doctor.finding import MARKS, Finding, Verdict
-from tidings.cli.failure import FAILED
+from tidings.cli.doctor.finding import MARKS, Finding, Verdict, bad, good, note, skipped
+from tidings.cli.doctor.handshake import PROTOCOL, UPGRADE, upgraded
+from tidings.cli.doctor.network import HEALTH, NAME, READY, TCP, TLS, check_http, check_name, check_tcp, check_tls
+from tidings.cli.doctor.session import AFTER_UPGRADE, talk
+from tidings.cli.errors import FAILED
+from tidings.cli.hub_http import Target, parse_target
+from tidings.exceptions import ConfigError
+from tidings.protocol.codes import error_data
+from tidings.version import __version__
 
 _COLORS = {Verdict.GOOD: "green", Verdict.NOTE: "yellow", Verdict.BAD: "red", Verdict.SKIPPED: "bright_black"}
 _WIDTH = 11
@@ -23,7 +39,6 @@ def doctor(
 ) -> None:
     """Check the way to a hub, step by step, and say what to do about each fault."""
     # Not before it is wanted: httpx alone takes a tenth of a second.
-    from tidings.cli.doctor.versions import versions
 
     findings = asyncio.run(_examine(url, quiet=as_json))
     well = all(finding.verdict is not Verdict.BAD for finding in findings)
@@ -39,7 +54,6 @@ def doctor(
 
 
 async def _examine(url: str | None, *, quiet: bool) -> list[Finding]:
-    from tidings.cli.doctor.examination import examine
 
     findings = []
     async for finding in examine(url):
@@ -56,3 +70,72 @@ def _show(finding: Finding) -> None:
     typer.echo(f"{mark} {finding.check.ljust(_WIDTH)} {finding.summary}")
     if finding.hint:
         typer.echo(f"  {'':{_WIDTH}} → {finding.hint}")
+
+
+URL = "url"
+_WAY = (NAME, TCP, TLS)
+_HUB = (HEALTH, READY, UPGRADE, PROTOCOL, *AFTER_UPGRADE)
+
+
+async def examine(url: str | None) -> AsyncIterator[Finding]:
+    """Check everything between here and the hub at `url`; None is the environment's, or one on this machine."""
+    try:
+        target = parse_target(url)
+    except ConfigError as error:
+        yield bad(URL, str(error), error_data(error).hint or "")
+        return
+    yield note(URL, f"taken for {target.url}", "Write it so.") if target.corrected else good(URL, target.url)
+    done: set[str] = set()
+    async for finding in _check_way(target):
+        yield finding
+        done.add(finding.check)
+        if finding.verdict is Verdict.BAD:
+            for check in (*_WAY, *_HUB):
+                if check not in done and (check != TLS or target.secure):
+                    yield skipped(check)
+            return
+    async for finding in check_http(target):
+        yield finding
+    async for finding in _check_websocket(target):
+        yield finding
+
+
+async def _check_way(target: Target) -> AsyncIterator[Finding]:
+    name, addresses = await check_name(target)
+    yield name
+    yield await check_tcp(target, addresses)
+    if target.secure:
+        yield await check_tls(target)
+
+
+async def _check_websocket(target: Target) -> AsyncIterator[Finding]:
+    async with upgraded(target) as (findings, connection):
+        for finding in findings:
+            yield finding
+        done = {finding.check for finding in findings}
+        if connection is None or findings[-1].verdict is Verdict.BAD:
+            for check in (PROTOCOL, *AFTER_UPGRADE):
+                if check not in done:
+                    yield skipped(check)
+            return
+        async for finding in talk(connection):
+            yield finding
+
+
+_LIBRARIES = ("msgspec", "websockets", "uvloop", "uvicorn", "starlette")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each part; "not installed" where it is none."""
+    found = {
+        "tidings": __version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": platform.platform(terse=True),
+        "sqlite": sqlite3.sqlite_version,
+    }
+    for library in _LIBRARIES:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            found[library] = "not installed"
+    return found

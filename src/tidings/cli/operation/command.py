@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.exit_codes import ExitCode, epilog, telling_errors
-from tidings.cli.operation.reporting import add_commands
-from tidings.cli.target import UrlOption
+from tidings.cli.errors import ExitCode, epilog, telling_errors
+from tidings.cli.operation.report import add_commands
+from tidings.cli.options import UrlOption
 
 operation = typer.Typer(
-    name="operation", no_args_is_help=True, help="Look at one operation; report one from a shell script."
+    name="operation",
+    add_completion=False,
+    no_args_is_help=True,
+    help="Look at one operation; report one from a shell script.",
 )
 _LINES = 20
 
@@ -26,8 +29,8 @@ def show(
     # rich and the HTTP client take a while to load; help and completion do not wait for them.
     import msgspec
 
-    from tidings.cli.hub_api import HubAPI
-    from tidings.cli.operation.portrait import print_portrait
+    from tidings.cli.hub_http import HubAPI
+    from tidings.cli.operation.show import print_portrait
 
     with telling_errors(), HubAPI(url) as api:
         detail = api.operation(id)

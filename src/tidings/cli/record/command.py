@@ -1,4 +1,7 @@
-"""The command `tidings record`."""
+"""The command `tidings record`.
+
+A recording's figures in words.
+"""
 
 import asyncio
 import os
@@ -6,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidings.cli.durations import read_duration
-from tidings.cli.failure import FAILED, write_lines
-from tidings.cli.target import TokenOption, UrlOption
+from tidings.cli.errors import FAILED, write_lines
+from tidings.cli.options import TokenOption, UrlOption, read_duration
+from tidings.cli.record.output_file import STDOUT
+from tidings.cli.record.recorder import Recorder
+from tidings.cli.units import clock_time, describe_size
 
 if TYPE_CHECKING:
-    from tidings.cli.record.session import RecordRequest
-    from tidings.cli.record.sink import Sink
+    from tidings.cli.record.output_file import Sink
+    from tidings.cli.record.recorder import RecordRequest
 
 _LONGEST_S = 365 * 86_400.0
 
@@ -53,8 +58,8 @@ def record(
 
     Ctrl-C ends it in order, with exit code 0. `tidings replay` plays it.
     """
-    from tidings.cli.record.session import RecordRequest
-    from tidings.cli.record.sink import open_sink
+    from tidings.cli.record.output_file import open_sink
+    from tidings.cli.record.recorder import RecordRequest
     from tidings.client.options import LinkOptions, read_token
     from tidings.client.url import hub_url
     from tidings.protocol.paths import check_paths
@@ -80,12 +85,10 @@ def record(
 
 
 async def _record(request: "RecordRequest", sink: "Sink", output: str, for_s: float | None) -> bool:
-    from tidings.cli.record.figures import final_figures, short_figures
-    from tidings.cli.record.plain import PlainRecording
-    from tidings.cli.record.session import Recorder, record_v1
-    from tidings.cli.record.sink import SinkFailed
+    from tidings.cli.record.output_file import SinkFailed
+    from tidings.cli.record.recorder import PlainRecording, Recorder, record_v1
+    from tidings.cli.signals import stop_signals
     from tidings.cli.status_line import StatusLine
-    from tidings.cli.stopping import stop_signals
 
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -115,3 +118,25 @@ async def _record(request: "RecordRequest", sink: "Sink", output: str, for_s: fl
         )
         return False
     return True
+
+
+def short_figures(recorder: Recorder, output: str, elapsed_s: float) -> str:
+    """Return the line that is shown while it goes on."""
+    size = describe_size(recorder.sink.written)
+    where = "stdout" if output == STDOUT else output
+    return f"{where}  {clock_time(elapsed_s)}  {_count(recorder)}, {size}  {recorder.state}  (Ctrl-C ends it)"
+
+
+def final_figures(recorder: Recorder, output: str) -> str:
+    """Return the line that is told at the end."""
+    where = "" if output == STDOUT else f" in {output}, {describe_size(recorder.sink.written)}"
+    return f"{_count(recorder)}{where}"
+
+
+def _count(recorder: Recorder) -> str:
+    parts = [f"{recorder.events:,} {'event' if recorder.events == 1 else 'events'}"]
+    if recorder.gaps:
+        parts.append(f"{recorder.gaps:,} {'gap' if recorder.gaps == 1 else 'gaps'}")
+    if recorder.invalid:
+        parts.append(f"{recorder.invalid:,} that {'was' if recorder.invalid == 1 else 'were'} no envelope")
+    return ", ".join(parts)

@@ -1,15 +1,23 @@
-"""The command `tidings replay`."""
+"""The command `tidings replay`.
+
+One playing from its first connection to its end, and what is told of it.
+
+A playing's figures in words.
+"""
 
 import asyncio
 import os
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
 from tidings.cli.contract.command import ContractOption, chosen_contract
-from tidings.cli.durations import read_duration
-from tidings.cli.failure import FAILED
-from tidings.cli.target import TokenOption, ToOption
+from tidings.cli.errors import FAILED, write_lines
+from tidings.cli.options import TokenOption, ToOption, read_duration
+from tidings.cli.replay.player import Played, Player, ReplayRequest
+from tidings.cli.replay.selection import Survey
+from tidings.cli.status_line import StatusLine
+from tidings.contract.contract import Contract
 from tidings.exceptions import ConfigError
 
 _LONGEST_S = 365 * 86_400.0
@@ -53,11 +61,10 @@ def replay(
     Without --new-ids a recording is stored once, however often it is played. Exit code 0 when the hub has everything,
     1 when it refused something or a line is no envelope, 2 when this is no recording.
     """
+    from tidings.cli.recordings import open_recording
     from tidings.cli.replay.player import ReplayRequest
-    from tidings.cli.replay.reading import open_recording
     from tidings.cli.replay.selection import survey
-    from tidings.cli.replay.session import run_replay
-    from tidings.cli.replay.tempo import read_bound, read_speed
+    from tidings.cli.replay.timing import read_bound, read_speed
     from tidings.client.options import LinkOptions, read_token
     from tidings.client.url import hub_url
 
@@ -81,3 +88,66 @@ def replay(
         known = survey(recording, contract, by_timestamp=by == "timestamp", begin=first, end=last)
         if not asyncio.run(run_replay(request, recording, known, contract)):
             raise typer.Exit(FAILED)
+
+
+_CELLS = 24
+
+
+def bar(played: Played, total: int) -> str:
+    """Return the line that is shown while it plays."""
+    share = min(1.0, played.sent / total) if total else 1.0
+    filled = round(share * _CELLS)
+    done = "━" * filled + "╌" * (_CELLS - filled)
+    return f"{done} {share:4.0%}  {played.sent:,} of {total:,} events"
+
+
+def final_figures(played: Played) -> str:
+    """Return the line that is told at the end."""
+    parts = [f"{played.stored:,} stored"]
+    for number, name in (
+        (played.known, "known to the hub already"),
+        (played.refused, "refused"),
+        (played.hubs_own, "of a hub's own left out"),
+        (played.broken, "no envelope" if played.broken == 1 else "no envelopes"),
+    ):
+        if number:
+            parts.append(f"{number:,} {name}")
+    return f"{played.sent:,} {'event' if played.sent == 1 else 'events'} played: {', '.join(parts)}"
+
+
+_MOST_NAMED = 3
+"""Operations that have not ended and are named."""
+
+
+async def run_replay(request: ReplayRequest, recording: BinaryIO, survey: Survey, contract: Contract) -> bool:
+    """Play a recording.
+
+    Returns:
+        Whether the hub has everything that was to be played.
+
+    Raises:
+        ClientError: There is no hub, or it ended the connection for good.
+    """
+    line = StatusLine(lambda: f"{request.file}  {bar(player.played, survey.events)}")
+    player = Player(request, recording, survey, contract=contract, say=line.say)
+    begun = False
+    try:
+        with line:
+            await player.run()
+        begun = True
+    finally:
+        if begun or player.played.sent:
+            write_lines(final_figures(player.played), *_remarks(request, player))
+    return not (player.played.refused or player.played.broken)
+
+
+def _remarks(request: ReplayRequest, player: Player) -> list[str]:
+    played = player.played
+    remarks = []
+    if played.known and not played.stored and not played.refused:
+        remarks.append("hint: The hub had all of it before: --new-ids plays it as new operations.")
+    if player.open and played.stored:
+        named = ", ".join(sorted(player.open)[:_MOST_NAMED])
+        more = f" and {len(player.open) - _MOST_NAMED:,} more" if len(player.open) > _MOST_NAMED else ""
+        remarks.append(f"not ended in what was played, and running in the hub until it ends them: {named}{more}")
+    return remarks

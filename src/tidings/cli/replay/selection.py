@@ -5,9 +5,8 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from tidings.cli.record.lines import HEADER_TYPE, RecordedEnvelope
-from tidings.cli.replay.reading import Broken, Line, moment_of, read_lines
-from tidings.cli.replay.tempo import Bound
+from tidings.cli.recordings import HEADER_TYPE, Broken, Line, RecordedEnvelope, moment_of, read_lines
+from tidings.cli.replay.timing import Bound
 from tidings.client.decoding import event_type
 from tidings.contract.contract import Contract
 from tidings.exceptions import InvalidTimestamp

@@ -1,4 +1,7 @@
-"""The command `tidings serve`: its flags, made from the settings' one definition."""
+"""The command `tidings serve`: its flags, made from the settings' one definition.
+
+Where a hub's log is when nobody says.
+"""
 
 import inspect
 import os
@@ -8,10 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from tidings.cli.serve.folder import default_folder
-from tidings.cli.serve.kinds import Flag, Several
-from tidings.cli.serve.settings import OPTIONS, PREFIX, Option
-from tidings.cli.serve.sources import misspelt, resolve
+from tidings.cli.serve.option_types import Flag, Several
+from tidings.cli.serve.options import OPTIONS, PREFIX, Option, misspelt, resolve
+
+
+def default_folder() -> Path:
+    """Return the data folder of this user's own."""
+    # Of the `cli` extra's libraries the last that a hub needs; help does not wait for it.
+    import platformdirs
+
+    return platformdirs.user_data_path("tidings", appauthor=False)
 
 
 def _serve(config: Path | None, show_config: bool, flags: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import structlog
 import typer
 
-from tidings.cli.logging import configure_logging
-from tidings.cli.serve.settings import ServeSettings
+from tidings.cli.serve.logging import configure_logging
+from tidings.cli.serve.options import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract

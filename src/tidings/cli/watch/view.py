@@ -9,9 +9,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tidings.cli.units import clock_time, describe_span, ordinal
-from tidings.cli.watch.operations import Operations, Running
-from tidings.cli.watch.sight import Sight, clean
-from tidings.cli.watch.wording import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp, tell
+from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp, tell
+from tidings.cli.watch.state import Operations, Running, Sight, clean
 from tidings.client.events import Gap, Notice
 from tidings.protocol.payloads import (
     OperationEstimateData,

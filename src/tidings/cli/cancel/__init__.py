@@ -1,1 +1,0 @@
-"""`tidings cancel`: having an operation end, and hearing what came of it."""

@@ -1,0 +1,115 @@
+"""The WebSocket handshake, and what each way of failing it means."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidProxyMessage,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidUpgrade,
+    InvalidURI,
+    ProxyError,
+)
+from websockets.http11 import Response
+from websockets.typing import Subprotocol
+
+from tidings.cli.doctor.finding import Finding, bad, good
+from tidings.cli.doctor.network import TIMEOUT_S
+from tidings.cli.hub_http import Target
+from tidings.client.url import is_loopback
+from tidings.protocol.messages import SUBPROTOCOL
+
+UPGRADE, PROTOCOL = "websocket", "subprotocol"
+
+_STRIPPED = (
+    "A proxy in between removes the headers Upgrade and Connection. nginx needs: proxy_http_version 1.1; "
+    'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
+)
+_MEANINGS: dict[int, tuple[str, str]] = {
+    200: ("an ordinary page came instead of a WebSocket", _STRIPPED),
+    400: ("the handshake did not arrive whole", _STRIPPED),
+    401: ("something wants a login first", "Let the hub's path pass without a login."),
+    403: ("refused", "Allow this origin with --allow-origin, or the path in the proxy that refuses it."),
+    404: ("there is no WebSocket at this path", f"Correct the path: a hub's is /ws (--ws-path). Or: {_STRIPPED}"),
+    405: ("the path takes no such request", "Correct the path: a hub's is /ws (--ws-path)."),
+    407: ("an outgoing proxy wants a login", "Put it into HTTPS_PROXY, or name the host in NO_PROXY."),
+    426: ("the server got a request without an upgrade", _STRIPPED),
+    500: ("the server failed", "See the hub's log."),
+    502: ("a proxy cannot reach the hub", "Check the address the proxy forwards to, and that the hub runs."),
+    503: ("not ready", "The hub starts or shuts down, or its proxy has no server left: try again."),
+    504: ("a proxy waits for the hub in vain", "Check the address the proxy forwards to, and that the hub runs."),
+}
+
+
+@asynccontextmanager
+async def upgraded(target: Target) -> AsyncIterator[tuple[list[Finding], ClientConnection | None]]:
+    """Open a WebSocket for the length of a block; None where it could not be opened."""
+    try:
+        connection = await connect(
+            target.url,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            open_timeout=TIMEOUT_S,
+            close_timeout=1,
+            ping_interval=None,
+            max_size=1 << 20,
+            proxy=None if is_loopback(target.url) else True,
+        )
+    except (OSError, InvalidHandshake, InvalidURI) as error:
+        yield [_failure(target, error)], None
+        return
+    try:
+        yield [good(UPGRADE, f"open at {target.url}"), _protocol(connection)], connection
+    finally:
+        await connection.close()
+
+
+def _protocol(connection: ClientConnection) -> Finding:
+    if connection.subprotocol == SUBPROTOCOL:
+        return good(PROTOCOL, SUBPROTOCOL)
+    return bad(
+        PROTOCOL,
+        f"{SUBPROTOCOL} was not selected",
+        "No hub listens there, or a proxy removes the header Sec-WebSocket-Protocol: let it pass both ways.",
+    )
+
+
+def _failure(target: Target, error: Exception) -> Finding:
+    if isinstance(error, InvalidStatus):
+        return _refusal(error.response)
+    if isinstance(error, InvalidURI):
+        # Of a redirection: our own URL was read before.
+        return bad(UPGRADE, f"redirected to {error.uri}", f"Use the place it points to: {_as_ws(error.uri)}")
+    if isinstance(error, InvalidUpgrade):
+        return bad(UPGRADE, f"the answer is no upgrade: {error}", _STRIPPED)
+    if isinstance(error, InvalidProxyStatus | InvalidProxyMessage | ProxyError):
+        hint = "Name the host in NO_PROXY, or have the proxy allow CONNECT to it."
+        return bad(UPGRADE, f"the outgoing proxy refuses: {error}", hint)
+    if isinstance(error, InvalidMessage):
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        return bad(
+            UPGRADE,
+            f"the answer is no HTTP/1.1{cause}",
+            "If the server speaks HTTP/2 only, have it speak HTTP/1.1 too: a WebSocket begins with it. "
+            "If it is no web server, correct the URL.",
+        )
+    if isinstance(error, TimeoutError):
+        hint = "A proxy holds the handshake back, or the hub hangs: see its log."
+        return bad(UPGRADE, f"no answer within {TIMEOUT_S:g} s", hint)
+    return bad(UPGRADE, f"the handshake failed: {error}", "See the hub's log.")
+
+
+def _refusal(response: Response) -> Finding:
+    status = response.status_code
+    body = " ".join(bytes(response.body or b"").decode(errors="replace").split())[:120]
+    server = response.headers.get("Server", "")
+    by = f" by {server}" if server else ""
+    meaning, hint = _MEANINGS.get(status, ("refused", "See the log of the server that answered."))
+    return bad(UPGRADE, f"{status}{by}: {meaning}{f' ({body})' if body and len(body) < 120 else ''}", hint)
+
+
+def _as_ws(url: str) -> str:
+    return "ws" + url[4:] if url.startswith("http") else url

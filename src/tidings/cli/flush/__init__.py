@@ -1,1 +1,0 @@
-"""`tidings flush`: sending what programs left behind when they died."""

@@ -1,0 +1,172 @@
+"""All that is known of one operation, for reading."""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime, tzinfo
+
+from rich.console import Console
+from rich.text import Text
+
+from tidings.cli.operation.summary import age_s, ago, sentence
+from tidings.cli.text import aligned
+from tidings.cli.units import describe_span, ordinal
+from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED
+from tidings.cli.watch.state import clean
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualView
+from tidings.protocol.payloads import ErrorData
+from tidings.protocol.timestamps import nanoseconds
+
+STYLES = {
+    OperationState.QUEUED: "dim",
+    OperationState.RUNNING: "cyan",
+    OperationState.COMPLETE: "green",
+    OperationState.FAILED: "red",
+    OperationState.CANCELLED: "yellow",
+}
+MARKS = {
+    OperationState.QUEUED: "○",
+    OperationState.RUNNING: "▶",
+    OperationState.COMPLETE: COMPLETE,
+    OperationState.FAILED: FAILED,
+    OperationState.CANCELLED: CANCELLED,
+}
+_STEP_MARKS = {"done": ("✔", "green"), "running": ("▶", "cyan"), "waiting": ("○", "dim"), "stopped": ("✘", "red")}
+_LEVELS = {"warning": "yellow", "error": "red", "critical": "bold red", "debug": "dim"}
+_MAX_RESULT = 2_000
+"""Characters of a result: more is for `--json`."""
+
+
+def print_portrait(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> None:
+    """Print an operation.
+
+    Args:
+        detail: What the hub says of it.
+        now_s: The present, seconds since 1970.
+        lines: Of its log, how many of the newest at most.
+        zone: Where the times are; None is the machine's own.
+    """
+    # Lines are not broken: who reads a pipe wants them whole, and a terminal breaks them itself.
+    console = Console(highlight=False, soft_wrap=True)
+    for line in portrait(detail, now_s, lines=lines, zone=zone):
+        console.print(line)
+
+
+def portrait(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> Iterator[Text]:
+    """Yield the lines of the picture of an operation; see `print_portrait`."""
+    yield Text.assemble((clean(detail.name) or clean(detail.operation_id), "bold"))
+    yield Text(sentence(detail, now_s), STYLES[detail.state])
+    yield Text()
+    yield from aligned(
+        [[Text(name, "dim"), Text(clean(value))] for name, value in _facts(detail, now_s, zone) if value]
+    )
+    if detail.error is not None:
+        yield from _section("error", _error(detail.error))
+    if detail.result is not None:
+        yield from _section("result", [Text(_result(detail.result))])
+    yield from _section("steps", aligned([_step(step, now_s) for step in detail.steps]))
+    if len(detail.timeline) > 1:
+        yield from _section("timeline", aligned(_timeline(detail, zone)))
+    yield from _section("children", aligned([_child(child, now_s) for child in detail.children]))
+    shown = detail.log[-lines:] if lines else []
+    yield from _section("log", aligned([_logged(line, zone) for line in shown]))
+
+
+def moment(time: str, zone: tzinfo | None) -> str:
+    """Return an RFC 3339 time as a person in `zone` reads it."""
+    return f"{datetime.fromtimestamp(nanoseconds(time) / 1e9, zone):%Y-%m-%d %H:%M:%S}"
+
+
+def _section(heading: str, lines: Iterable[Text]) -> Iterator[Text]:
+    """Yield lines under a heading; nothing where there are none."""
+    for index, line in enumerate(lines):
+        if not index:
+            yield Text()
+            yield Text(heading, "dim")
+        yield Text("  ").append_text(line)
+
+
+def _facts(detail: OperationDetail, now_s: float, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
+    yield "id", detail.operation_id
+    yield "attempt", str(detail.attempt) if detail.attempt > 1 else ""
+    for name, time in (("queued", detail.queued_at), ("began", detail.started_at), ("ended", detail.ended_at)):
+        if time is not None:
+            yield name, f"{moment(time, zone)}, {ago(age_s(time, now_s) or 0)}"
+    yield "says", detail.message or ""
+    lease = "" if detail.lease_s is None else f", lease {describe_span(detail.lease_s)}"
+    yield "producer", f"{detail.producer_id}{lease}" if detail.producer_id else ""
+    process = "" if detail.pid is None else f"process {detail.pid}"
+    user = f"by {detail.user}" if detail.user else ""
+    yield "on", ", ".join(part for part in (detail.host or "", process, user) if part)
+    yield "command", detail.command or ""
+    yield "part of", detail.parent_id or ""
+    yield "resumes", detail.resumes or ""
+    yield "trace", detail.trace_id
+    for key, value in (detail.metadata or {}).items():
+        yield clean(key), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    yield "runs", _runs(detail.usual, now_s)
+
+
+def _runs(usual: UsualView | None, now_s: float) -> str:
+    if usual is None or not usual.runs:
+        return ""
+    took = "" if usual.median_duration_s is None else f", usually {describe_span(usual.median_duration_s)}"
+    since = age_s(usual.last_success_at, now_s)
+    well = "" if since is None else f", last well {ago(since)}"
+    return f"{usual.runs} of this name ended, {usual.failed} of them failed{took}{well}"
+
+
+def _error(error: ErrorData) -> Iterator[Text]:
+    yield Text.assemble((clean(error.code), "red"), "  ", clean(error.message))
+    if error.hint:
+        yield Text(f"hint: {clean(error.hint)}")
+    for line in (error.details or "").splitlines():
+        yield Text(f"  {_printable(line)}", "dim")
+
+
+def _printable(text: str) -> str:
+    """Return `text` without what would steer a terminal; unlike `clean`, with its spaces: a stack is indented."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def _result(result: object) -> str:
+    text = _printable(json.dumps(result, ensure_ascii=False))
+    return text if len(text) <= _MAX_RESULT else f"{text[:_MAX_RESULT]}…"
+
+
+def _step(step: StepView, now_s: float) -> list[Text]:
+    mark, style = _STEP_MARKS[step.state]
+    took = ""
+    if step.started_at is not None:
+        end_s = now_s if step.ended_at is None else nanoseconds(step.ended_at) / 1e9
+        took = describe_span(age_s(step.started_at, end_s) or 0)
+    return [Text(mark, style), Text(clean(step.name)), Text(took, "dim")]
+
+
+def _timeline(detail: OperationDetail, zone: tzinfo | None) -> list[list[Text]]:
+    several = detail.timeline[-1].attempt > 1
+    return [
+        [
+            Text(moment(change.at, zone), "dim"),
+            Text(str(change.state), STYLES[change.state]),
+            Text(f"{ordinal(change.attempt)} attempt" if several else "", "dim"),
+        ]
+        for change in detail.timeline
+    ]
+
+
+def _child(child: OperationSummary, now_s: float) -> list[Text]:
+    return [
+        Text(MARKS[child.state], STYLES[child.state]),
+        Text(clean(child.name)),
+        Text(sentence(child, now_s)),
+        Text(clean(child.operation_id), "dim"),
+    ]
+
+
+def _logged(line: LogLineView, zone: tzinfo | None) -> list[Text]:
+    return [
+        Text(moment(line.at, zone)[-8:], "dim"),
+        Text(clean(line.level), _LEVELS.get(line.level, "")),
+        Text(clean(line.message)),
+    ]

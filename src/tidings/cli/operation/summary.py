@@ -1,0 +1,144 @@
+"""One sentence about an operation, for somebody who is tired: what it does now, and whether that is well."""
+
+from tidings.cli.units import describe_span, ordinal
+from tidings.cli.watch.state import clean
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import OperationDetail, OperationSummary, UsualView
+from tidings.protocol.timestamps import nanoseconds
+
+_IDLE_S = 300.0
+"""Without progress for so long is worth saying, also where the hub cannot tell whether it is stalled."""
+_WORTH_TELLING = 1.3
+"""Of the two ends of a spread: nearer to each other they are one number."""
+_SILENT_S = 300.0
+"""Of an operation that nobody holds: after so long without a word it may be gone."""
+
+
+def sentence(operation: OperationSummary, now_s: float) -> str:
+    """Return how an operation is.
+
+    Args:
+        operation: What the hub says of it; of an `OperationDetail` also what is usual is told.
+        now_s: The present, seconds since 1970.
+    """
+    state = operation.state
+    if state is OperationState.QUEUED:
+        return _queued(operation, now_s)
+    if state is OperationState.RUNNING:
+        return _running(operation, now_s)
+    return _ended(operation, now_s)
+
+
+def attempt_of(operation: OperationSummary) -> str:
+    """Return `2nd attempt`, or nothing for the first."""
+    return "" if operation.attempt <= 1 else f"{ordinal(operation.attempt)} attempt"
+
+
+def ago(seconds: float) -> str:
+    """Return how long something is past: `just now`, `3 s ago`."""
+    return "just now" if seconds < 0.5 else f"{describe_span(seconds)} ago"
+
+
+def age_s(time: str | None, now_s: float) -> float | None:
+    """Return the seconds since an RFC 3339 time, never less than 0; None where there is no time."""
+    return None if time is None else max(0.0, now_s - nanoseconds(time) / 1e9)
+
+
+def remaining(operation: OperationSummary) -> str:
+    """Return how long a running operation still takes, as far as the hub reckons it: `about 4 min left`."""
+    estimate = operation.estimate
+    if estimate is None or estimate.remaining_s is None or estimate.stalled:
+        return ""
+    return remaining_time(estimate.remaining_s, estimate.remaining_low_s, estimate.remaining_high_s)
+
+
+def remaining_time(middle_s: float, low_s: float | None, high_s: float | None) -> str:
+    """Return a remaining time with its spread, where that is worth telling."""
+    if low_s is not None and high_s is not None:
+        low, high = describe_span(low_s), describe_span(high_s)
+        number, _, unit = low.partition(" ")
+        if low != high and number == "0":
+            return f"up to {high} left"
+        if low != high and high_s > _WORTH_TELLING * low_s:
+            return f"{number if high.endswith(f' {unit}') else low} to {high} left"
+    return f"about {describe_span(middle_s)} left"
+
+
+def progress_of(operation: OperationSummary) -> str:
+    """Return `42%`, with the step it is at; nothing where nobody has said."""
+    step = clean(operation.current_step)
+    known = operation.progress is not None and not operation.indeterminate
+    share = f"{int(operation.progress or 0)}%" if known else ""
+    if operation.progress_of == "children":
+        share = f"{share} of its parts"
+    at = f"at {step!r}" if step else ""
+    return " ".join(part for part in (share, at) if part)
+
+
+def _queued(operation: OperationSummary, now_s: float) -> str:
+    waited = age_s(operation.queued_at or operation.heard_at, now_s)
+    return _with_attempt(f"queued for {describe_span(waited or 0)}", operation, ", nobody has begun it")
+
+
+def _running(operation: OperationSummary, now_s: float) -> str:
+    heard_s = age_s(operation.heard_at, now_s) or 0.0
+    # Where nobody would notice its death, silence may be just that.
+    doubtful = operation.presence not in ("attached", "away") and heard_s >= _SILENT_S
+    head = _with_attempt("running, or gone without a word" if doubtful else "running", operation, "")
+    heard = f"silent for {describe_span(heard_s)}" if doubtful else f"heard {ago(heard_s)}"
+    alive = {"attached": "alive", "away": "its producer is away"}.get(operation.presence or "", "")
+    told = ", ".join(fact for fact in (alive, heard, _advance(operation, now_s)) if fact)
+    tail = _outlook(operation)
+    return f"{head}: {told}" + (f"; {tail}" if tail else "")
+
+
+def _advance(operation: OperationSummary, now_s: float) -> str:
+    idle_s = age_s(operation.advanced_at or operation.started_at, now_s)
+    if idle_s is not None and (operation.stalled or (operation.stalled is None and idle_s >= _IDLE_S)):
+        share = progress_of(operation)
+        return f"no progress for {describe_span(idle_s)}" + (f" ({share})" if share else "")
+    return progress_of(operation)
+
+
+def _outlook(operation: OperationSummary) -> str:
+    if operation.presence == "away":
+        lease_s = operation.lease_s
+        left = "" if lease_s is None else f" when its lease of {describe_span(lease_s)} is over"
+        return f"it fails{left}, unless its producer comes back"
+    usual = usual_of(operation)
+    left = remaining(operation)
+    if left:
+        return f"{left}, usually takes {usual}" if usual else left
+    return f"usually takes {usual}" if usual else ""
+
+
+def usual_of(operation: OperationSummary) -> str:
+    """Return how long earlier runs of the name took, where that is known."""
+    usual: UsualView | None = operation.usual if isinstance(operation, OperationDetail) else None
+    if usual is None or usual.median_duration_s is None:
+        return ""
+    return describe_span(usual.median_duration_s)
+
+
+def _ended(operation: OperationSummary, now_s: float) -> str:
+    ended_s = age_s(operation.ended_at, now_s)
+    text = str(operation.state)
+    if ended_s is not None:
+        text += f" {ago(ended_s)}"
+    if operation.duration_s is not None:
+        text += f" after {describe_span(operation.duration_s)}"
+    if operation.state is OperationState.COMPLETE:
+        usual = usual_of(operation)
+        text += f" (usually {usual})" if usual else ""
+        message = clean(operation.message)
+        return _with_attempt(text, operation, f": {message}" if message else "")
+    if operation.state is OperationState.CANCELLED:
+        by, reason = clean(operation.cancelled_by), clean(operation.reason)
+        return _with_attempt(text, operation, (f" by {by}" if by else "") + (f": {reason}" if reason else ""))
+    error = operation.error
+    return _with_attempt(text, operation, "" if error is None else f": {clean(error.code)} — {clean(error.message)}")
+
+
+def _with_attempt(text: str, operation: OperationSummary, rest: str) -> str:
+    attempt = attempt_of(operation)
+    return f"{text} ({attempt}){rest}" if attempt else text + rest

@@ -1,0 +1,262 @@
+"""The command `tidings operations`.
+
+Operations as a table, as lines, or as JSON.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+from msgspec import Struct
+from rich.console import Console
+from rich.text import Text
+
+from tidings.cli.errors import ExitCode, epilog, telling_errors, write_lines
+from tidings.cli.operation.show import MARKS, STYLES
+from tidings.cli.operation.summary import age_s, ago, attempt_of, progress_of, remaining
+from tidings.cli.options import UrlOption
+from tidings.cli.text import aligned
+from tidings.cli.units import describe_span
+from tidings.cli.watch.state import clean
+from tidings.exceptions import ConfigError
+from tidings.operations.lifecycle import OperationState
+from tidings.operations.views import NameView, OperationSummary
+
+_LIMIT = 50
+EPILOG = epilog(ExitCode.NO_HUB)
+
+
+class StateName(StrEnum):
+    """A state that can be asked for."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+def operations(
+    state: Annotated[
+        list[StateName] | None, typer.Option(help="Only those in it; repeatable.", show_default=False)
+    ] = None,
+    running: Annotated[bool, typer.Option("--running", help="Only those that run, or wait to.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only those called so; 'Import*' is a prefix.", show_default=False),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only what began or ended since: 6h ago, or RFC 3339.", show_default=False),
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only the parts of this operation.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many, the newest.")] = _LIMIT,
+    by_name: Annotated[
+        bool, typer.Option("--by-name", help="One line a name: its newest run, its last success, its usual duration.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    url: UrlOption = None,
+) -> None:
+    """List operations, the newest first.
+
+    On a terminal: a table. In a pipe: lines of columns, a tab between them.
+    """
+    states = [str(each) for each in state or ()]
+    states += ["queued", "running"] if running else []
+    states += ["failed"] if failed else []
+    if by_name and (states or since or parent):
+        raise ConfigError("with --by-name, only --name chooses", option="by-name", hint="Leave the other options out.")
+    # rich and the HTTP client take a while to load; help and completion do not wait for them.
+    from tidings.cli.hub_http import HubAPI
+
+    form: Form = "json" if as_json else "table" if sys.stdout.isatty() else "lines"
+    listing = Listing(form, time.time())
+    with telling_errors(), HubAPI(url) as api:
+        if by_name:
+            listing.print_names(api.names(name)[:limit])
+            return
+        query = [("state", each) for each in dict.fromkeys(states)]
+        query += [(key, value) for key, value in (("name", name), ("since", since), ("parent", parent)) if value]
+        # One more than is shown tells whether there are more.
+        found = list(api.operations([*query], limit + 1))
+    listing.print_operations(found[:limit])
+    if len(found) > limit:
+        write_lines(f"note: there are more; --limit {limit * 2} shows twice as many")
+
+
+Form = Literal["table", "lines", "json"]
+_LEAST_WIDTH_FOR_ID = 110
+"""Columns of a terminal below which ids, which are long, get a line of their own."""
+_MOST_NAME = 40
+"""Characters of a name: what there is to say wants room, too."""
+
+
+class Listing:
+    """Operations, printed.
+
+    Args:
+        form: How.
+        now_s: The present, seconds since 1970.
+    """
+
+    def __init__(self, form: Form, now_s: float) -> None:
+        self._form = form
+        self._now_s = now_s
+
+    def print_operations(self, operations: Sequence[OperationSummary]) -> None:
+        """Print operations, one a line."""
+        if self._form == "json":
+            _print_json(operations)
+        elif self._form == "lines":
+            for each in operations:
+                _print_line(self._columns(each))
+        elif operations:
+            self._print_table(operations)
+        else:
+            typer.echo("no operations")
+
+    def print_names(self, names: Sequence[NameView]) -> None:
+        """Print what is known of names, one a line."""
+        if self._form == "json":
+            _print_json(names)
+        elif self._form == "lines":
+            for each in names:
+                _print_line(self._name_columns(each))
+        elif names:
+            self._print_names_table(names)
+        else:
+            typer.echo("no operation has ended yet")
+
+    def _columns(self, each: OperationSummary) -> list[str]:
+        """Return what a pipe gets: id, state, name, share, beginning, seconds, and what there is to say."""
+        took_s = _took_s(each, self._now_s)
+        share = "" if each.progress is None or each.indeterminate else f"{each.progress:g}"
+        return [
+            each.operation_id,
+            str(each.state),
+            each.name,
+            share,
+            each.started_at or each.queued_at or "",
+            "" if took_s is None else f"{took_s:.1f}",
+            what_of(each, self._now_s),
+        ]
+
+    def _name_columns(self, each: NameView) -> list[str]:
+        """Return what a pipe gets: name, state and id of the newest, last success, usual seconds, runs, failures."""
+        newest = each.newest
+        return [
+            each.name,
+            "" if newest is None else str(newest.state),
+            "" if newest is None else newest.operation_id,
+            each.last_success_at or "",
+            "" if each.median_duration_s is None else f"{each.median_duration_s:.1f}",
+            str(each.runs),
+            str(each.failed),
+        ]
+
+    def _print_table(self, operations: Sequence[OperationSummary]) -> None:
+        console = Console(highlight=False, soft_wrap=True)
+        wide = console.width >= _LEAST_WIDTH_FOR_ID
+        ids = [Text(clean(each.operation_id), "dim") for each in operations]
+        rows = [
+            [*self._cells(each), *([id] if wide else []), self._what(each)]
+            for each, id in zip(operations, ids, strict=True)
+        ]
+        for line, id in zip(aligned(rows, right=(2, 3), width=console.width), ids, strict=True):
+            console.print(line)
+            if not wide:
+                console.print(Text("   ").append_text(id))
+
+    def _cells(self, each: OperationSummary) -> list[Text]:
+        began_s = age_s(each.started_at or each.queued_at, self._now_s)
+        took_s = _took_s(each, self._now_s)
+        name = Text(clean(each.name) or clean(each.operation_id), "bold")
+        name.truncate(_MOST_NAME, overflow="ellipsis")
+        return [
+            Text(MARKS[each.state], STYLES[each.state]),
+            name,
+            Text("" if began_s is None else ago(began_s), "dim"),
+            Text("" if took_s is None else describe_span(took_s)),
+        ]
+
+    def _what(self, each: OperationSummary) -> Text:
+        return Text(what_of(each, self._now_s), "red" if each.state is OperationState.FAILED else "")
+
+    def _print_names_table(self, names: Sequence[NameView]) -> None:
+        console = Console(highlight=False, soft_wrap=True)
+        rows = [[Text(title, "dim") for title in ("name", "newest", "last well", "usually", "ended", "failed")]]
+        for each in names:
+            since = age_s(each.last_success_at, self._now_s)
+            name = Text(clean(each.name), "bold")
+            name.truncate(_MOST_NAME, overflow="ellipsis")
+            usual_s = each.median_duration_s
+            rows.append(
+                [
+                    name,
+                    self._newest(each.newest),
+                    Text("never" if since is None else ago(since)),
+                    Text("" if usual_s is None else describe_span(usual_s)),
+                    Text(str(each.runs)),
+                    Text(str(each.failed), "red" if each.failed else "dim"),
+                ]
+            )
+        for line in aligned(rows, right=(2, 3, 4, 5), width=console.width):
+            console.print(line)
+
+    def _newest(self, newest: OperationSummary | None) -> Text:
+        if newest is None:
+            return Text()
+        when = age_s(newest.ended_at or newest.started_at, self._now_s)
+        told = str(newest.state) if when is None else f"{newest.state} {ago(when)}"
+        return Text(f"{MARKS[newest.state]} {told}", STYLES[newest.state])
+
+
+def what_of(each: OperationSummary, now_s: float) -> str:
+    """Return the most telling thing about an operation in a list."""
+    attempt = attempt_of(each)
+    if each.state is OperationState.RUNNING:
+        parts = [attempt, *_running(each, now_s)]
+    elif each.state is OperationState.FAILED and each.error is not None:
+        parts = [attempt, f"{clean(each.error.code)}: {clean(each.error.message)}"]
+    elif each.state is OperationState.CANCELLED:
+        by = f"by {clean(each.cancelled_by)}" if each.cancelled_by else ""
+        parts = [attempt, by, clean(each.reason)]
+    elif each.state is OperationState.QUEUED:
+        parts = [attempt, "nobody has begun it"]
+    else:
+        parts = [attempt, clean(each.message)]
+    return ", ".join(part for part in parts if part)
+
+
+def _running(each: OperationSummary, now_s: float) -> Iterable[str]:
+    if each.presence == "away":
+        yield "its producer is away"
+    if each.stalled:
+        idle_s = age_s(each.advanced_at or each.started_at, now_s)
+        yield "stalled" if idle_s is None else f"stalled for {describe_span(idle_s)}"
+    yield progress_of(each)
+    yield remaining(each)
+    yield clean(each.message)
+
+
+def _took_s(each: OperationSummary, now_s: float) -> float | None:
+    if each.duration_s is not None or each.ended_at is not None:
+        return each.duration_s
+    return age_s(each.started_at, now_s)
+
+
+def _print_json(records: Iterable[Struct]) -> None:
+    for record in records:
+        typer.echo(msgspec.json.encode(record))
+
+
+def _print_line(columns: Iterable[str]) -> None:
+    # A tab or a line end in a name would be a column or a line of its own.
+    typer.echo("\t".join(clean(column) for column in columns))

@@ -1,1 +1,0 @@
-"""`tidings operations`: what runs, what ran, and how it went."""

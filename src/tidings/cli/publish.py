@@ -1,0 +1,320 @@
+"""The command `tidings publish`.
+
+What is published: from the arguments, a file, or standard input.
+
+Publishing of a whole stream of envelopes: many on their way at once, their answers in order.
+
+The list of event types that `tidings publish --list` shows.
+"""
+
+import asyncio
+import sys
+import threading
+import types
+import typing
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal
+
+import msgspec
+import typer
+from msgspec import Meta, structs
+
+from tidings.cli.errors import FAILED, show_failure, write_lines
+from tidings.cli.options import UrlOption
+from tidings.client.client import Client
+from tidings.contract.contract import Contract
+from tidings.exceptions import ConfigError, ContractError, InvalidEnvelope, InvalidJSON, TidingsError
+from tidings.protocol.envelope import Envelope, decode_envelope
+from tidings.protocol.messages import Accepted
+
+_TIMEOUT_S = 30.0
+
+
+def publish(
+    type: Annotated[
+        str | None,
+        typer.Argument(metavar="TYPE", help="Such as data:update; - reads envelopes, one a line.", show_default=False),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Argument(metavar="[JSON]", help="The data; - is stdin, @FILE a file.", show_default=False)
+    ] = None,
+    url: UrlOption = None,
+    trace_id: Annotated[str | None, typer.Option(metavar="ID", help="What it belongs to.", show_default=False)] = None,
+    channel: Annotated[
+        str | None, typer.Option(metavar="NAME", help="global, or leave it out.", show_default=False)
+    ] = None,
+    event_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="16-64 characters: the same again is stored once.", show_default=False),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for the hub's answer.")
+    ] = _TIMEOUT_S,
+    list_types: Annotated[bool, typer.Option("--list", help="Show the event types, with their fields.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --list: as JSON.")] = False,
+) -> None:
+    """Publish an event, and print its position in the log."""
+    if list_types:
+        _list(as_json=as_json)
+        return
+    if type is None:
+        raise ConfigError("no TYPE was given", option="type", hint="`tidings publish --list` shows the event types.")
+    if type == "-":
+        _refuse_options(data, trace_id, channel, event_id)
+        well = asyncio.run(_publish_lines(url))
+    else:
+        asyncio.run(_publish_one(url, type, data, trace_id, channel, event_id, timeout))
+        well = True
+    if not well:
+        raise typer.Exit(FAILED)
+
+
+def _list(*, as_json: bool) -> None:
+
+    events = listed()
+    text = msgspec.json.format(msgspec.json.encode(events)).decode() + "\n" if as_json else as_text(events)
+    typer.echo(text, nl=False)
+
+
+def _refuse_options(*given: str | None) -> None:
+    if any(value is not None for value in given):
+        raise ConfigError(
+            "with TYPE -, data, trace id, channel and event id are read from each line",
+            option="type",
+            hint='Write lines like {"type": "data:update", "data": {"dataset": "prices"}}.',
+        )
+
+
+async def _publish_one(
+    url: str | None,
+    type: str,
+    data: str | None,
+    trace_id: str | None,
+    channel: str | None,
+    event_id: str | None,
+    timeout_s: float,
+) -> None:
+    from tidings.client.client import connect
+
+    body = read_data(data)
+    async with connect(url) as client:
+        accepted = await client.publish(
+            type, body, trace_id=trace_id, channel=channel, event_id=event_id, timeout_s=timeout_s
+        )
+    if accepted.duplicate:
+        write_lines("note: this event id was published before; the position is the first one's")
+    typer.echo(accepted.position)
+
+
+async def _publish_lines(url: str | None) -> bool:
+    from tidings.client.client import connect
+
+    async with connect(url) as client:
+        return await publish_stream(client)
+
+
+STDIN = "-"
+
+
+def read_data(argument: str | None) -> bytes:
+    """Return the data of one event: JSON itself, `-` for standard input, or `@file`.
+
+    Raises:
+        ConfigError: The file cannot be read, or nothing was given.
+        InvalidJSON: It is not JSON.
+    """
+    if argument is None:
+        return b"null"
+    if argument == STDIN:
+        data = sys.stdin.buffer.read()
+    elif argument.startswith("@"):
+        data = _read_file(argument[1:])
+    else:
+        data = argument.encode(errors="surrogateescape")
+    try:
+        return bytes(msgspec.json.decode(data, type=msgspec.Raw))
+    except msgspec.DecodeError as cause:
+        raise InvalidJSON(
+            f"the data is not JSON: {str(cause).removeprefix('JSON is malformed: ')}",
+            hint="""Quote it for the shell: tidings publish data:update '{"dataset": "prices"}'""",
+        ) from cause
+
+
+def _read_file(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as cause:
+        raise ConfigError(
+            f"cannot read {name!r}: {cause.strerror}", option="data", source="argument", hint="Check the path after @."
+        ) from cause
+
+
+def read_envelopes(lines: BinaryIO) -> Iterator[tuple[int, Envelope | InvalidEnvelope | InvalidJSON]]:
+    """Return the envelopes of an NDJSON stream as they come, each with its line's number; empty lines are none.
+
+    A line that is no envelope comes as what is wrong with it, so that those after it can be published.
+    """
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, decode_envelope(line.strip())
+            except (InvalidEnvelope, InvalidJSON) as error:
+                yield number, error
+
+
+_IN_FLIGHT = 500
+"""Events that wait for their answer; half of what one connection may have unacknowledged (CONTRACT §6)."""
+_READ_AHEAD = 500
+
+_Line = tuple[int, Envelope | ContractError]
+
+
+async def publish_stream(client: Client, lines: BinaryIO | None = None) -> bool:
+    """Publish every envelope of an NDJSON stream, and print a position for each, in order.
+
+    What is refused is told on stderr with its line's number, and the rest goes on.
+
+    Returns:
+        Whether all were accepted.
+
+    Raises:
+        ClientError: The hub is gone for good.
+    """
+    queue: asyncio.Queue[_Line | None] = asyncio.Queue(_READ_AHEAD)
+    _read_in_thread(lines or sys.stdin.buffer, asyncio.get_running_loop(), queue)
+    pending: deque[tuple[int, asyncio.Task[Accepted]]] = deque()
+    well = True
+    while (line := await queue.get()) is not None:
+        number, envelope = line
+        if isinstance(envelope, ContractError):
+            # After the answers to the lines before it, so that both outputs are in order.
+            await _settle(pending, leave=0)
+            well = _refused(number, envelope)
+            continue
+        pending.append((number, asyncio.ensure_future(_publish(client, envelope))))
+        well = await _settle(pending, leave=_IN_FLIGHT - 1 if not queue.empty() else 0) and well
+    return await _settle(pending, leave=0) and well
+
+
+async def _publish(client: Client, envelope: Envelope) -> Accepted:
+    return await client.publish(
+        envelope.type,
+        envelope.data,
+        trace_id=envelope.trace_id or None,
+        channel=envelope.channel or None,
+        event_id=envelope.event_id,
+        timestamp=envelope.timestamp or None,
+    )
+
+
+async def _settle(pending: "deque[tuple[int, asyncio.Task[Accepted]]]", *, leave: int) -> bool:
+    """Tell of the oldest until only `leave` are on their way; return whether those were accepted."""
+    well = True
+    while len(pending) > leave:
+        number, task = pending.popleft()
+        try:
+            typer.echo((await task).position)
+        except TidingsError as error:
+            well = _refused(number, error)
+    return well
+
+
+def _refused(number: int, error: TidingsError) -> bool:
+    show_failure(error, prefix=f"line {number}: ")
+    return False
+
+
+def _read_in_thread(lines: BinaryIO, loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[_Line | None]") -> None:
+    """Read in a thread that nobody waits for: a read of a terminal or a pipe cannot be cancelled."""
+
+    def read() -> None:
+        try:
+            for line in read_envelopes(lines):
+                asyncio.run_coroutine_threadsafe(queue.put(line), loop).result()
+            asyncio.run_coroutine_threadsafe(queue.put(None), loop).result()
+        except RuntimeError:
+            return  # the loop is closed: nobody wants the rest
+
+    threading.Thread(target=read, name="tidings-stdin", daemon=True).start()
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """One member of an event's data."""
+
+    name: str
+    form: str
+    required: bool
+    key: bool
+    """Whether paths, conflation and snapshots go by it."""
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """One event type that may be published."""
+
+    type: str
+    channel: str
+    event_class: str
+    fields: list[Field]
+
+
+def listed(contract: Contract | None = None) -> list[Listed]:
+    """Return every event type that may be published, with its fields."""
+    found = []
+    for event in (contract or Contract()).events.values():
+        if event.publishable and event.channel is not None:
+            hints = typing.get_type_hints(event.payload, include_extras=True)
+            members = [
+                Field(
+                    name=field.encode_name,
+                    form=describe_form(hints[field.name]),
+                    required=field.required,
+                    key=field.name == event.key,
+                )
+                for field in structs.fields(event.payload)
+            ]
+            found.append(
+                Listed(type=event.type, channel=event.channel, event_class=str(event.event_class), fields=members)
+            )
+    return found
+
+
+_WORDS: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any JSON"}
+
+
+def describe_form(hint: Any) -> str:
+    """Return in words what JSON a type reads: `number, 0 to 100`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _with_limits(describe_form(arguments[0]), arguments[1:])
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe_form(each) for each in arguments if each is not type(None))
+    if origin is list:
+        return f"list of {describe_form(arguments[0])}"
+    if origin is dict:
+        return "object" if arguments[1] is Any else f"object of {describe_form(arguments[1])}s"
+    return _WORDS.get(hint, "object")
+
+
+def _with_limits(form: str, metas: tuple[Any, ...]) -> str:
+    for meta in metas:
+        # The bounds of Go's int64 are no news to a person.
+        if isinstance(meta, Meta) and meta.ge is not None and meta.ge > -(2**63):
+            most = f" to {meta.le:g}" if meta.le is not None and meta.le < 2**62 else " or more"
+            form += f", {meta.ge:g}{most}"
+    return form
+
+
+def as_text(events: list[Listed]) -> str:
+    """Return the list for reading."""
+    blocks = []
+    for event in events:
+        lines = [f"{event.type}  ({event.channel}, {event.event_class})"]
+        names = [f"{field.name}{'' if field.required else '?'}{' *' if field.key else ''}" for field in event.fields]
+        width = max(map(len, names), default=0)
+        lines += [f"    {name:{width}}  {field.form}" for name, field in zip(names, event.fields, strict=True)]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n\n? may be left out    * the key: what the event is about\n"

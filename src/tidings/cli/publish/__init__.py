@@ -1,1 +1,0 @@
-"""`tidings publish`: one event from the command line, or many from a pipe."""

@@ -1,0 +1,263 @@
+"""One recording from its first connection to its end.
+
+Recording what a plain connection sees: a browser's, or a client's of a service that is no hub.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Struct
+
+from tidings.cli.record.output_file import Sink
+from tidings.cli.recordings import Header, envelope_line, header_line, shown_url
+from tidings.cli.watch.pipe import v1_envelope
+from tidings.client.client import connect
+from tidings.client.events import Gap, Item, ReceivedEvent
+from tidings.client.options import LinkOptions
+from tidings.client.status import State, Status
+from tidings.client.watch import Watch
+from tidings.exceptions import ContractError, HubUnreachable
+from tidings.protocol import messages
+from tidings.protocol.codes import error_data
+from tidings.protocol.envelope import Envelope, decode_envelope, encode_message
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.payloads import ConnectionEstablished, ContractIdentity
+from tidings.protocol.timestamps import from_nanoseconds
+from tidings.relay.source import PlainSource, SourceStatus, bodies_in
+from tidings.relay.warnings import Remarks
+from tidings.version import __version__
+
+FLUSH_S = 1.0
+"""Between flushes of what came since."""
+
+Say = Callable[[str, str], None]
+
+
+class RecordRequest(Struct, frozen=True, kw_only=True):
+    """What to record."""
+
+    url: str
+    """In full."""
+    link: LinkOptions
+    paths: tuple[str, ...]
+    since: str
+    plain: bool
+
+
+class Recorder:
+    """Writes what comes, and counts it.
+
+    Args:
+        request: What to record.
+        sink: Where to.
+        say: Tells a person how the connection stands.
+    """
+
+    def __init__(self, request: RecordRequest, sink: Sink, say: Say) -> None:
+        self.events = 0
+        self.gaps = 0
+        self.invalid = 0
+        """What came and was no envelope; only of plain connections."""
+        self.state = "connecting"
+        self.sink = sink
+        self.request = request
+        self.say = say
+
+    def write_header(self, contract: ContractIdentity | None) -> None:
+        """Write the header of a recording that begins, or goes on with another contract."""
+        request = self.request
+        header = Header(
+            program=f"tidings {__version__}",
+            url=shown_url(request.url),
+            contract=contract,
+            paths=list(request.paths) or ["*"],
+            since=request.since,
+            plain=request.plain,
+        )
+        self.sink.write([header_line(header, timestamp=now_text(), trace_id=secrets.token_hex(16))])
+
+    def write(self, envelopes: Iterable[bytes]) -> None:
+        """Write envelopes that were received just now."""
+        received = now_text()
+        self.sink.write([envelope_line(envelope, received) for envelope in envelopes])
+
+
+async def record_v1(recorder: Recorder, stop: asyncio.Event) -> None:
+    """Record what a `tidings.v1` connection sees, over reconnects, until `stop`.
+
+    Raises:
+        ClientError: There is no hub, or it ended the watch for good.
+        ContractError: A path or `since` is refused.
+        SinkFailed: It cannot be written.
+    """
+    request = recorder.request
+    async with connect(request.url, options=request.link) as client:
+        watch = client.watch(
+            *request.paths, since=request.since, notices=True, on_change=lambda status: _changed(recorder, status)
+        )
+        link = watch.link
+        stopping = asyncio.create_task(_stop(stop, link.cancel))
+        try:
+            contract: ContractIdentity | None = None
+            while batch := await _with_flushes(recorder.sink, watch.take_batch()):
+                established = link.session.established
+                if established is not None and established.contract != contract:
+                    contract = established.contract
+                    recorder.write_header(contract)
+                _write_batch(recorder, watch, batch)
+            if contract is None and (established := link.session.established) is not None:
+                recorder.write_header(established.contract)  # of a recording without events
+        finally:
+            stopping.cancel()
+
+
+async def _stop(stop: asyncio.Event, end: Callable[[], None]) -> None:
+    await stop.wait()
+    end()
+
+
+async def _with_flushes(sink: Sink, taking: "Awaitable[list[Item]]") -> list[Item]:
+    """Return what comes, and flush while nothing does."""
+    task = asyncio.ensure_future(taking)
+    try:
+        while True:
+            done, _ = await asyncio.wait([task], timeout=FLUSH_S)
+            if done:
+                return task.result()
+            sink.flush()
+    finally:
+        task.cancel()
+
+
+def _write_batch(recorder: Recorder, watch: Watch[Item], batch: list[Item]) -> None:
+    timestamp, trace_id = now_text(), secrets.token_hex(16)
+    recorder.write(v1_envelope(item, timestamp=timestamp, trace_id=trace_id) for item in batch)
+    for item in batch:
+        if isinstance(item, ReceivedEvent):
+            recorder.events += 1
+        elif isinstance(item, Gap):
+            recorder.gaps += 1
+            until = item.until or "an unknown position"
+            recorder.say(f"gap: what was between {item.after} and {until} is missing ({item.reason})", "")
+
+
+def _changed(recorder: Recorder, status: Status) -> None:
+    before, recorder.state = recorder.state, str(status.state)
+    if status.state is State.CONNECTING and status.error is not None and before != State.CONNECTING:
+        recorder.say(f"{status.error}; recording goes on when it is there again", "")
+
+
+def now_text() -> str:
+    """Return this machine's clock as a canonical timestamp."""
+    return from_nanoseconds(time.time_ns())
+
+
+_DISCONNECTED = "disconnected"
+"""The reason of the gaps that a plain connection has: it cannot resume."""
+
+
+class PlainRecording:
+    """One plain recording.
+
+    Args:
+        recorder: Writes it.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._remarks = Remarks(recorder.say)
+        self._begun = False
+        request = recorder.request
+        query = [("channel", path) for path in request.paths]
+        if request.since:
+            query.append(("since", request.since))
+        self._source = PlainSource(
+            _with_parameters(request.url, query),
+            self._received,
+            on_change=self._changed,
+            headers=[] if request.link.token is None else [("Authorization", f"Bearer {request.link.token}")],
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Record until `stop`.
+
+        Raises:
+            HubUnreachable: Nothing is there, and it is not to be waited for.
+            SinkFailed: It cannot be written.
+        """
+        reading = asyncio.create_task(self._source.run(), name="tidings recorder")
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not reading.done() and not stopping.done():
+                await asyncio.wait([reading, stopping], timeout=FLUSH_S, return_when=asyncio.FIRST_COMPLETED)
+                self._recorder.sink.flush()
+        finally:
+            for task in (reading, stopping):
+                task.cancel()
+            await asyncio.wait([reading, stopping])
+        if not reading.cancelled() and (failure := reading.exception()) is not None:
+            raise failure
+        self._begin(None)
+
+    def _received(self, message: bytes) -> None:
+        good = []
+        for body in bodies_in(message):
+            try:
+                envelope = decode_envelope(body)
+            except ContractError as error:
+                self._recorder.invalid += 1
+                hint = error_data(error).hint or ""
+                self._remarks.once(error.code, f"no envelope, left out: {error} ({error.code})", hint)
+                continue
+            self._begin(envelope)
+            self._recorder.events += envelope.type.partition(":")[0] not in ("connection", "channel", "auth")
+            good.append(body)
+        self._recorder.write(good)
+
+    def _begin(self, first: Envelope | None) -> None:
+        """Write the header, before the first envelope or at the end."""
+        if not self._begun:
+            self._begun = True
+            self._recorder.write_header(_contract_in(first))
+
+    def _changed(self, status: SourceStatus) -> None:
+        recorder = self._recorder
+        if status.connected:
+            recorder.state = "live"
+            if self._source.connections > 1:
+                self._begin(None)
+                self._note_gap()
+            return
+        if not self._source.connections and not recorder.request.link.wait_for_hub:
+            raise HubUnreachable(status.error)
+        if recorder.state != "connecting":
+            recorder.say(f"{status.error}; recording goes on when it is there again", "")
+        recorder.state = "connecting"
+
+    def _note_gap(self) -> None:
+        recorder = self._recorder
+        recorder.gaps += 1
+        recorder.say("gap: what was sent while there was no connection is missing", "")
+        gap = messages.Gap(after="", until="", reason=_DISCONNECTED)
+        trace_id = secrets.token_hex(16)
+        recorder.write([encode_message("channel:gap", gap, timestamp=now_text(), trace_id=trace_id)])
+
+
+def _contract_in(envelope: Envelope | None) -> ContractIdentity | None:
+    """Return the contract that a hub's greeting names; other services have none."""
+    if envelope is None or envelope.type != MessageType.CONNECTION_ESTABLISHED:
+        return None
+    try:
+        return msgspec.json.decode(envelope.data, type=ConnectionEstablished).contract
+    except msgspec.DecodeError:
+        return None
+
+
+def _with_parameters(url: str, parameters: list[tuple[str, str]]) -> str:
+    parts = urlsplit(url)
+    query = "&".join(part for part in (parts.query, urlencode(parameters)) if part)
+    return urlunsplit(parts._replace(query=query))

@@ -1,1 +1,0 @@
-"""`tidings relay`: what another service says, into a hub."""

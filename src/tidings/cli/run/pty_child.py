@@ -1,0 +1,312 @@
+"""A command on a terminal of its own, between it and ours: our stdout is a terminal.
+
+Passing of what is typed to a command on a terminal of its own.
+"""
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Callable, Sequence
+
+from tidings.cli.run.child import descriptor, signal_group, spawn
+from tidings.cli.run.copy import Relay, Wake
+from tidings.cli.run.reader.output import Source
+
+assert sys.platform != "win32"
+
+_CHUNK = 1024
+_LFLAG, _CC = 3, 6
+
+
+class Keyboard:
+    r"""A thread that copies our terminal's input to the command's, while we are in the foreground.
+
+    Keys are passed on as they are; the command's own terminal makes signals of them. Two are looked at on the way:
+    the interrupt key, to know that an end was asked for, and the suspend key, because the kernel would ignore it: the
+    command leads a session of its own, where no shell waits to resume it.
+
+    Args:
+        terminal: Descriptor of our terminal.
+        master: Descriptor of our end of the command's terminal, non-blocking.
+        on_interrupt: Called when Ctrl-C or Ctrl-\ is passed on.
+        on_suspend: Called for Ctrl-Z; returns whether it has dealt with it, else the key is passed on.
+    """
+
+    def __init__(
+        self, terminal: int, master: int, on_interrupt: Callable[[], None], on_suspend: Callable[[], bool]
+    ) -> None:
+        self._terminal = terminal
+        self._master = master
+        self._on_interrupt = on_interrupt
+        self._on_suspend = on_suspend
+        self._listening = False
+        self._closing = False
+        self._wake = Wake()
+        self._thread = threading.Thread(target=self._run, name="tidings-keyboard", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; it reads nothing until `listen`."""
+        self._thread.start()
+
+    def listen(self, on: bool) -> None:
+        """Read the terminal or leave it alone: who reads it from the background is stopped by the kernel."""
+        self._listening = on
+        self._wake.set()
+
+    def close(self) -> None:
+        """End the thread; keys typed from now on are left to whoever reads the terminal next."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+        self._wake.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                files = [self._terminal, self._wake.file] if self._listening else [self._wake.file]
+                ready, _, _ = select.select(files, [], [])
+                if self._wake.file in ready:
+                    self._wake.clear()
+                elif self._terminal in ready:
+                    keys = os.read(self._terminal, _CHUNK)
+                    if not keys:
+                        return
+                    self._handle(keys)
+        except OSError:
+            # One of the terminals has gone; the command is told by SIGHUP or ends by itself.
+            return
+
+    def _handle(self, keys: bytes) -> None:
+        attributes = termios.tcgetattr(self._master)
+        if not attributes[_LFLAG] & termios.ISIG:
+            self._pass(keys)
+            return
+        interrupt, quit_key, suspend = (attributes[_CC][key] for key in (termios.VINTR, termios.VQUIT, termios.VSUSP))
+        if interrupt in keys or quit_key in keys:
+            self._on_interrupt()
+        before, found, after = keys.partition(suspend)
+        if found and self._on_suspend():
+            keys = before + after
+        self._pass(keys)
+
+    def _pass(self, keys: bytes) -> None:
+        view = memoryview(keys)
+        while view and not self._closing:
+            _, writable, _ = select.select([self._wake.file], [self._master], [])
+            if writable:
+                view = view[os.write(self._master, view) :]
+            else:
+                self._wake.clear()
+
+
+assert sys.platform != "win32"
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+_WINDOW_SIZE = bytes(8)
+_OFLAG = 1
+
+
+class TerminalChild:
+    """A command that leads a session on a pseudo-terminal.
+
+    Its terminal starts with the size and modes of ours. Ours is in raw mode while the command runs in the foreground,
+    so that every key reaches it, and is restored by `close` whatever happens. Where our stdin is no terminal the
+    command reads it directly; where our stderr is none, the command's goes to it through a pipe, untouched.
+
+    Ctrl-Z stops the command and us, and `fg` and `bg` resume both. A program that suspends itself (`:suspend` in an
+    editor) is not stopped: the kernel ignores that where no shell shares the session.
+
+    Args:
+        command: Program and arguments.
+        read: Called with each chunk of output.
+        on_interrupt: Called when the interrupt key is passed on.
+        notify: Called when some output is passed on to its end.
+
+    Raises:
+        CommandNotStarted: The command could not be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        read: Callable[[bytes, Source], None],
+        on_interrupt: Callable[[], None],
+        notify: Callable[[], None],
+    ) -> None:
+        self._modes = _modes(STDIN)
+        self._raw = False
+        self._suspending = False
+        # What of output processing was turned off in the command's terminal, None while it is as the command has it.
+        self._processes_output: int | None = None
+        self._master, slave = pty.openpty()
+        stderr_apart = not os.isatty(STDERR)
+        try:
+            modes = self._modes or _modes(STDOUT)
+            if modes is not None:
+                termios.tcsetattr(slave, termios.TCSANOW, modes)
+            self.copy_size()
+            if self._modes is None or not _in_foreground(STDIN):
+                self._process_output(False)
+            self._process = spawn(
+                command,
+                stdin=slave if self._modes is not None else None,
+                stdout=slave,
+                stderr=subprocess.PIPE if stderr_apart else slave,
+                new_session=True,
+                preexec=_take_controlling_terminal,
+            )
+        except BaseException:
+            os.close(self._master)
+            raise
+        finally:
+            os.close(slave)
+        os.set_blocking(self._master, False)
+        self._relays = [Relay(self._master, STDOUT, lambda data: read(data, Source.STDOUT), notify, owned=False)]
+        if stderr_apart:
+            errors = descriptor(self._process.stderr)
+            self._relays.append(Relay(errors, STDERR, lambda data: read(data, Source.STDERR), notify))
+        self._keyboard = Keyboard(STDIN, self._master, on_interrupt, self._stop_child)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the command."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Begin to pass keys and output on."""
+        self._keyboard.start()
+        self.resume()
+        for relay in self._relays:
+            relay.start()
+
+    def poll(self) -> int | None:
+        """Return its exit status if it has ended; if Ctrl-Z has stopped it, stop ourselves first."""
+        if self._process.returncode is not None:
+            return self._process.returncode
+        while True:
+            pid, status = os.waitpid(self._process.pid, os.WUNTRACED | os.WNOHANG)
+            if pid == 0:
+                return None
+            if not os.WIFSTOPPED(status):
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                return self._process.returncode
+            if self._suspending:
+                self._suspend()
+
+    def send(self, number: int) -> None:
+        """Pass a signal on to the command's process group."""
+        signal_group(self._process.pid, number)
+
+    def end(self, number: int) -> bool:
+        """Send a signal to its process group; return whether any of it is left. 0 looks only."""
+        return signal_group(self._process.pid, number)
+
+    def end_output(self) -> None:
+        """Have the passing on of its output end; others who hold its terminal open are not waited for."""
+        for relay in self._relays:
+            relay.child_ended()
+
+    @property
+    def drained(self) -> bool:
+        """Whether its output is passed on."""
+        return all(relay.done for relay in self._relays)
+
+    def abandon_output(self) -> None:
+        """Have its output count as passed on, though our terminal has not taken it."""
+        for relay in self._relays:
+            relay.abandon()
+
+    def close(self) -> None:
+        """Restore our terminal and give the command's back."""
+        self._keyboard.close()
+        self._restore()
+        os.close(self._master)
+        for relay in self._relays:
+            relay.close()
+
+    def copy_size(self) -> None:
+        """Give the command's terminal the size of ours; the kernel tells the command by SIGWINCH."""
+        with contextlib.suppress(OSError):
+            size = fcntl.ioctl(STDOUT, termios.TIOCGWINSZ, _WINDOW_SIZE)
+            fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+
+    def resume(self) -> None:
+        """Take our terminal if we are in its foreground: at the start, and when a shell continues us."""
+        if self._modes is None or self._raw or not _in_foreground(STDIN):
+            return
+        with contextlib.suppress(termios.error):
+            tty.setraw(STDIN, termios.TCSADRAIN)
+            self._raw = True
+            self._process_output(True)
+            self._keyboard.listen(True)
+            self.copy_size()
+
+    def _restore(self) -> None:
+        if self._raw and self._modes is not None:
+            self._raw = False
+            # The terminal may be gone, which is why we are ending.
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(STDIN, termios.TCSADRAIN, self._modes)
+
+    def _process_output(self, on: bool) -> None:
+        """Let the command's terminal turn LF into CR LF, or leave it to ours, which does so unless it is raw."""
+        with contextlib.suppress(termios.error):
+            modes = termios.tcgetattr(self._master)
+            output = int(modes[_OFLAG])
+            if on and self._processes_output is not None:
+                output |= self._processes_output
+                self._processes_output = None
+            elif not on and self._processes_output is None:
+                self._processes_output = output & termios.OPOST
+                output &= ~termios.OPOST
+            modes[_OFLAG] = output
+            termios.tcsetattr(self._master, termios.TCSANOW, modes)
+
+    def _stop_child(self) -> bool:
+        """Stop the command for Ctrl-Z, unless it is a shell with another job in the foreground: that one resumes it."""
+        if os.tcgetpgrp(self._master) != self._process.pid:
+            return False
+        self._suspending = True
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        return True
+
+    def _suspend(self) -> None:
+        """Stop ourselves, with our terminal as we found it, and go on when the shell says so."""
+        self._suspending = False
+        self._keyboard.listen(False)
+        self._restore()
+        # Where nobody could resume us the kernel ignores this, and the command goes on at once.
+        os.killpg(os.getpgrp(), signal.SIGTSTP)
+        self.resume()
+        if not self._raw:
+            self._process_output(False)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGCONT)
+
+
+def _modes(file: int) -> list[int | list[bytes | int]] | None:
+    """Return a terminal's modes, None if the descriptor is no terminal."""
+    try:
+        return termios.tcgetattr(file)
+    except termios.error:
+        return None
+
+
+def _in_foreground(file: int) -> bool:
+    try:
+        return os.tcgetpgrp(file) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _take_controlling_terminal() -> None:
+    """Make the new terminal the one that the session's Ctrl-C and hang-up come from; runs in the child."""
+    fcntl.ioctl(STDOUT, termios.TIOCSCTTY, 0)

@@ -1,0 +1,1 @@
+"""Reads progress, steps and messages from what a command prints."""

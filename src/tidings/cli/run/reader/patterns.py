@@ -1,0 +1,290 @@
+"""Reading of progress out of one line of text: which numbers are progress, and which only look like it.
+
+A number that is wrongly taken for progress does more harm than one that is missed, so the rules lean to silence:
+
+* A percentage is none behind or before the name of a measure (`CPU 95%`, `95% coverage`), with a sign, or before "of"
+  unless a size follows (`100% of tests` is none, `42% of 10.0MiB` is one).
+* `n/m` is none in dates, paths, versions, ratios with three parts, or where n is larger than m.
+* A line drawn over and over is a display; its numbers are believed. A line written once belongs to a log: there only
+  forms that nothing else has are believed at once (`[ 42%]`, `42% done`, `Epoch 2/10`, `[3/120] cc …`,
+  `1 of 12 OK …`). Everything else is returned as not certain, for `evidence` to watch whether it grows.
+
+What a person is shown of a line of output: without bars, spinners and rules, and short.
+
+Reading of headings that number the parts of a run: `Epoch 2/10`, `Step 3/12 : RUN …`, `[1/4] …`, `1 of 12 OK …`.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+# A message is one line on a screen; 200 characters are more than most terminals are wide.
+MAX_MESSAGE = 200
+# A step's name stands beside a bar.
+MAX_LABEL = 80
+
+# Blocks, box lines, squares and braille: what bars and spinners are drawn with.
+_GRAPHICS = "\u2500-\u257f\u2580-\u259f\u25a0-\u25a3\u25aa-\u25af\u25b0\u25b1\u25cf\u25cb\u2800-\u28ff"
+BAR = re.compile(
+    rf"""
+      \|[ \#{_GRAPHICS}0-9]{{3,}}\|                      # tqdm, its ASCII form included
+    | [{_GRAPHICS}]{{4,}}(?:[ ]?[{_GRAPHICS}])*          # rich, pip, Keras 3
+    | [\[(|](?=[^\]\[|)]*[=\#>.*\-]{{3}})[=\#>.*\-\ o]{{5,}}[\])|]   # [====>....], [##### ]
+    """,
+    re.VERBOSE,
+)
+_LONE_GRAPHICS = re.compile(f"[{_GRAPHICS}]+")
+_RULE = re.compile(r"^[=\-_*#~+\s]{3,}|[=\-_*#~+\s]{3,}$")
+_SPACE = re.compile(r"\s+")
+_SEPARATORS = " \t:|-–—=>.,;#*"
+
+
+def cut(text: str, limit: int) -> str:
+    """Return `text`, at most `limit` characters long, with an ellipsis where it was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def clean_message(line: str) -> str:
+    """Return the words of a line, without bar graphics and rules; empty where it has none."""
+    text = _LONE_GRAPHICS.sub(" ", BAR.sub(" ", line))
+    text = _SPACE.sub(" ", _RULE.sub(" ", text)).strip()
+    return cut(text, MAX_MESSAGE) if any(map(str.isalnum, text)) else ""
+
+
+def clean_label(text: str) -> str:
+    """Return the name of a step out of what stands beside its bar; empty where that is no name."""
+    text = _SPACE.sub(" ", _LONE_GRAPHICS.sub(" ", BAR.sub(" ", text))).strip(_SEPARATORS)
+    for opening, closing in ("[]", "()"):
+        if text.count(opening) != text.count(closing):
+            text = text.strip(opening + closing + _SEPARATORS)
+    return cut(text, MAX_LABEL) if any(map(str.isalpha, text)) else ""
+
+
+# A line without any of this holds no progress; nearly every line of a log is sorted out here.
+_CANDIDATE = re.compile(r"\d ?%|\d[^\d\n/]{0,6}/ ?\d|\d\S{0,6} of ~?\d")
+_PERCENT = re.compile(r"(?<![\w.,:/])(?P<value>\d{1,3}(?:[.,]\d{1,2})?) ?%(?![\w%])")
+_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_UNIT = r"[kKMGTP]i?(?:[Bb](?:ytes)?)?|[Bb](?:ytes)?"
+_FRACTION = re.compile(
+    rf"(?<![\w.,:/\\-])(?P<done>{_NUMBER})(?: ?(?P<done_unit>{_UNIT}))?(?:(?P<slash> ?/ ?)| of )"
+    rf"(?P<total>{_NUMBER})(?: ?(?P<total_unit>{_UNIT}))?(?![\w%/:\\-]|[.,]\d| \d\d:\d\d)"
+)
+_RSYNC = re.compile(
+    r"^\s*(?P<done>\d[\d,.]*)(?P<unit>[kKMGTP]?)\s+(?P<value>\d{1,3})%\s+\S+[kKMGTP]?B/s\s+\d+:\d\d:\d\d"
+)
+_SIZE_AFTER_OF = re.compile(r"\s+of\s+~?\s*\d[\d.,]*\s?[kKMGTP]i?B\b")
+_BRACKETED = re.compile(r"^\s*\[ ?\s*\d{1,3}%\]|\[ ?\s*\d{1,3}%\]\s*$")
+_SIGNED = re.compile(r"(?:^|[\s(\[])[-+~<>≤≥±−≈]\s?$|\w=$")
+_WORD_BEFORE = re.compile(r"([a-z_]+[0-9]?)[\s:=(\[]*$")
+_WORDS = re.compile(r"[a-z_]+[0-9]?")
+_DONE = re.compile(
+    r"progress|complete[d]?|done|finished|download(?:ing|ed)?|upload(?:ing|ed)?|load(?:ing|ed)|copy(?:ing)?|copied"
+    r"|(?:install|process|convert|build|writ|read|sync|index|import|export|train|encod|render|scann?|extract)ing"
+)
+_MEASURE_WORDS = """
+    cpu cpus gpu mem memory ram swap disk usage use used util utilization utilisation free idle full busy load
+    coverage cover covered accuracy acc val_acc loss packet rate ratio hit hits miss misses confidence battery score
+    precision recall f1 auc iou humidity volume threshold quality similarity identity identical similar tax discount
+    off probability prob success failure failed passed pass tests test faster slower less more higher lower larger
+    smaller bigger increase decrease reduction reduced saved saving savings above below over under than least most by
+    only efficiency sparsity overlap error errors percentile quantile dropout duty
+"""
+_MEASURES = frozenset(_MEASURE_WORDS.split())
+_UNIT_EXPONENT = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+# Where both stand on one line, they may differ by rounding.
+_AGREEMENT = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A line's statement of how far something is."""
+
+    percent: float
+    """0-100."""
+    label: str
+    """What the line calls it, empty if it has no name."""
+    done: float | None
+    """Count or bytes done, if stated."""
+    total: float | None
+    """Count or bytes in all, if stated."""
+    drawn: bool
+    """Whether a bar is drawn on the line."""
+    certain: bool
+    """Whether this can be nothing but progress; otherwise only its growth shows it."""
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.percent >= 100.0 if self.done is None or self.total is None else self.done >= self.total
+
+
+def may_hold_progress(text: str) -> bool:
+    """Tell quickly whether a line has anything that `read_gauge` or `read_ordinal` would look at."""
+    return _CANDIDATE.search(text) is not None
+
+
+def read_gauge(text: str, *, redrawn: bool) -> Gauge | None:
+    """Return the first statement of progress on a line, None if it has none.
+
+    Args:
+        text: The line, without escapes.
+        redrawn: Whether the line is drawn over in place, as displays are and logs are not.
+    """
+    rsync = _RSYNC.match(text)
+    if rsync is not None:
+        size = _amount(rsync["done"], rsync["unit"])
+        return Gauge(min(100.0, float(rsync["value"])), "", size, None, drawn=True, certain=redrawn)
+    bar = BAR.search(text)
+    percent = _find_percent(text)
+    fraction = _find_fraction(text, percent)
+    if percent is None and (fraction is None or not (redrawn or bar or _alone(text, fraction))):
+        return None
+    start = min(found.start() for found in (bar, percent, fraction) if found is not None)
+    done: float | None = None
+    total: float | None = None
+    if fraction is not None:
+        done, total = _amounts(fraction)
+    value = _value(percent) if percent is not None else 100.0 * (done or 0.0) / (total or 1.0)
+    if percent is not None:
+        certain = redrawn or _BRACKETED.search(text) is not None or _names_progress(text, percent)
+    else:
+        certain = redrawn and bar is not None
+    label = "" if _BRACKETED.search(text) else clean_label(text[:start])
+    return Gauge(value, label, done, total, drawn=bar is not None, certain=certain)
+
+
+def _find_percent(text: str) -> re.Match[str] | None:
+    for found in _PERCENT.finditer(text):
+        if _value(found) <= 100.0 and not _is_measure(text, found):
+            return found
+    return None
+
+
+def _value(percent: re.Match[str]) -> float:
+    return float(percent["value"].replace(",", "."))
+
+
+def _is_measure(text: str, percent: re.Match[str]) -> bool:
+    """Tell whether a percentage measures something else than progress."""
+    before, after = text[: percent.start()], text[percent.end() :]
+    if _SIGNED.search(before):
+        return True
+    following = _WORDS.findall(after[:24].lower())
+    if after.startswith(" ") and following and after[1:].lower().startswith(following[0]):
+        if following[0] in _MEASURES:
+            return True
+        if following[0] == "of" and not _SIZE_AFTER_OF.match(after):
+            return True
+    preceding = _WORD_BEFORE.search(before[-32:].lower())
+    return preceding is not None and preceding[1] in _MEASURES
+
+
+def _names_progress(text: str, percent: re.Match[str]) -> bool:
+    """Tell whether the words around a percentage say that it is progress."""
+    preceding = _WORDS.findall(text[: percent.start()].lower())
+    following = _WORDS.findall(text[percent.end() :].lower())
+    return any(_DONE.fullmatch(word) for word in [*preceding[:1], *preceding[-2:], *following[:1]])
+
+
+def _find_fraction(text: str, percent: re.Match[str] | None) -> re.Match[str] | None:
+    """Return the first n/m or "n of m" that can be progress; beside a percentage, the one that agrees with it."""
+    for found in _FRACTION.finditer(text):
+        done, total = _amounts(found)
+        if total < 2 or done > total:
+            continue
+        if percent is not None and abs(100.0 * done / total - _value(percent)) > _AGREEMENT:
+            continue
+        fractional = "." in found["done"] or "." in found["total"]
+        if fractional and percent is None and not (found["total_unit"] or found["done_unit"]):
+            continue  # versions and measurements; sizes carry their unit
+        return found
+    return None
+
+
+def _alone(text: str, fraction: re.Match[str]) -> bool:
+    """Tell whether a fraction stands first or last on its line, as counters do and cups of flour do not."""
+    before, after = text[: fraction.start()].strip(" [("), text[fraction.end() :].strip(" ])")
+    return not after or (not before and fraction["slash"] is None)
+
+
+def _amounts(fraction: re.Match[str]) -> tuple[float, float]:
+    """Return both sides of a fraction in one unit: `3.2/10.0 MB` gives the left side the unit of the right."""
+    unit = fraction["total_unit"] or ""
+    return _amount(fraction["done"], fraction["done_unit"] or unit), _amount(fraction["total"], unit)
+
+
+def _amount(number: str, unit: str) -> float:
+    base = 1024.0 if "i" in unit else 1000.0
+    return float(number.replace(",", "")) * base ** _UNIT_EXPONENT[unit[:1].lower()]
+
+
+_PREFIX = r"(?:(?:\[[^\]]{0,40}\]|\d[\d:.,TZ+/-]*|(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR):?|\#\d+|[-|])\s+){0,4}"
+_NUMBERS = r"(?P<index>\d{1,7})\s*(?:/|\bof\b)\s*(?P<total>\d{1,7})(?![\w%/:-]|[.,]\d)"
+_WORDED = re.compile(
+    rf"^\W{{0,4}}{_PREFIX}(?P<label>(?:\w+ing\s+)?(?P<word>epoch|step|stage|phase|round|pass|fold|part|task|cycle|iteration"
+    r"|iter|batch|file|item|chunk|page|shard|row|record|image|frame|job|test|layer|block|partition|table|model|package"
+    rf"|module|sample|split|\w{{3,}}ing)\s*[:\#]?\s*{_NUMBERS})(?P<rest>.*)$",
+    re.IGNORECASE,
+)
+_BRACKETED_ORDINAL = re.compile(rf"^\s*(?:\#\d+\s+)?[\[(]\s*{_NUMBERS}\s*[\])](?P<rest>.*)$")
+_COUNTED = re.compile(
+    rf"^\s*{_PREFIX}{_NUMBERS}\s+(?P<outcome>START|RUN|OK|PASS|DONE|SUCCESS|ERROR|FAIL|SKIP|WARN|NO-OP|REUSED)\b(?P<rest>.*)$"
+)
+_STATUS_TAIL = re.compile(r"\s*\.{3,}.*$|\s*\[[^\]]*\]\s*$")
+_LEADING_VERB = re.compile(r"^(?:created|creating|loaded|loading|snapshotted|executed|[0-9]+)\s+")
+
+
+class Outcome(Enum):
+    """What a heading says about the part it numbers."""
+
+    UNDER_WAY = "under way"
+    """The part is the one going on now, as in `Epoch 2/10`."""
+    BEGUN = "begun"
+    """The part has begun; others may be going on beside it."""
+    FINISHED = "finished"
+    """The part is over, well or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordinal:
+    """A heading that says which part of how many this is."""
+
+    kind: str
+    """What is numbered: the heading's word, `[` for a bracketed number, `of` for counted results."""
+    index: int
+    """Number of the part, from 1."""
+    total: int
+    """Parts in all."""
+    label: str
+    """Name of the part."""
+    outcome: Outcome
+    """What the heading says about it."""
+
+
+def read_ordinal(text: str) -> Ordinal | None:
+    """Return the heading on a line, None if it is none.
+
+    A heading is believed at once, so its form is strict: it stands at the line's beginning (timestamps and log levels
+    aside), with a word that numbers parts, in brackets, or followed by a result in capitals as dbt writes it.
+    """
+    counted = _COUNTED.match(text)
+    if counted is not None:
+        outcome = Outcome.BEGUN if counted["outcome"] in ("START", "RUN") else Outcome.FINISHED
+        label = _LEADING_VERB.sub("", _STATUS_TAIL.sub("", counted["rest"]).strip())
+        return _ordinal("of", counted, clean_label(label), outcome)
+    worded = _WORDED.match(text)
+    if worded is not None:
+        label = worded["label"] + (worded["rest"] if worded["rest"].lstrip().startswith(":") else "")
+        return _ordinal(worded["word"].lower(), worded, cut(clean_message(label), MAX_LABEL), Outcome.UNDER_WAY)
+    bracketed = _BRACKETED_ORDINAL.match(text)
+    # A number in brackets alone is a counter at the end of a wrapped line, or a date.
+    if bracketed is not None and any(map(str.isalpha, bracketed["rest"])):
+        return _ordinal("[", bracketed, clean_label(bracketed["rest"]), Outcome.UNDER_WAY)
+    return None
+
+
+def _ordinal(kind: str, found: re.Match[str], label: str, outcome: Outcome) -> Ordinal | None:
+    index, total = int(found["index"]), int(found["total"])
+    if not 1 <= index <= total or total < 2:
+        return None
+    return Ordinal(kind, index, total, label or f"{index}/{total}", outcome)

@@ -1,0 +1,424 @@
+"""A small model of what a terminal shows, for reading lines that are drawn over again and again.
+
+Splitting of decoded terminal output into text, control characters and escape sequences (ECMA-48).
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+# A parameter string longer than this is no cursor movement or colour; the rest of it is skipped, never kept.
+_MAX_PARAMETERS = 64
+
+_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
+_PARAMETERS = re.compile(r"[ -?]+")
+_STRING = re.compile(r"[^\x07\x18\x1b\n]+")
+
+
+class TokenKind(Enum):
+    """Kind of one piece of terminal output."""
+
+    TEXT = "text"
+    """A run of printable characters."""
+    CONTROL = "control"
+    """One control character, such as a carriage return."""
+    ESCAPE = "escape"
+    """A two-character escape; the value is its second character."""
+    CSI = "csi"
+    """A control sequence; the value is its parameters followed by the final character."""
+    OSC = "osc"
+    """An operating system command; the value is its body, cut."""
+
+
+class Token(NamedTuple):
+    """One piece of terminal output."""
+
+    kind: TokenKind
+    """What it is."""
+    value: str
+    """Its content, see TokenKind."""
+
+
+class _State(Enum):
+    GROUND = 0
+    ESCAPE = 1
+    INTERMEDIATE = 2
+    CSI = 3
+    STRING = 4
+    STRING_END = 5
+
+
+class EscapeReader:
+    """A tokenizer that may be fed text cut anywhere; the tokens mean the same however it was cut.
+
+    Only runs of text can come out in more pieces. A sequence that is broken off by a control character is dropped and
+    the character obeyed; a string (OSC, DCS …) ends at a line feed too, so that a stray introducer in binary output
+    swallows one line and not the rest of the run.
+    """
+
+    def __init__(self) -> None:
+        self._state = _State.GROUND
+        self._body = ""
+        self._is_osc = False
+
+    def feed(self, text: str) -> Iterator[Token]:
+        """Yield the tokens that `text` completes."""
+        position = 0
+        end = len(text)
+        while position < end:
+            if self._state is _State.GROUND:
+                run = _TEXT.match(text, position)
+                if run is not None:
+                    position = run.end()
+                    yield Token(TokenKind.TEXT, run.group())
+                    continue
+                character = text[position]
+                position += 1
+                if character == "\x1b":
+                    self._state = _State.ESCAPE
+                else:
+                    yield Token(TokenKind.CONTROL, character)
+            elif self._state is _State.CSI:
+                position = self._collect(_PARAMETERS, text, position)
+                if position < end:
+                    character = text[position]
+                    self._state = _State.GROUND
+                    if "@" <= character <= "~":
+                        position += 1
+                        yield Token(TokenKind.CSI, self._body + character)
+            elif self._state is _State.STRING:
+                position = self._collect(_STRING, text, position)
+                if position < end:
+                    character = text[position]
+                    self._state = _State.STRING_END if character == "\x1b" else _State.GROUND
+                    if character != "\n":
+                        position += 1
+                    if character == "\x07" and self._is_osc:
+                        yield Token(TokenKind.OSC, self._body)
+            else:
+                character = text[position]
+                position += self._enter(character)
+                if self._state is _State.STRING_END:
+                    # ESC closes a string whatever follows; only ESC \ closes it properly.
+                    self._state = _State.GROUND if character == "\\" else _State.ESCAPE
+                    position += character == "\\"
+                    if self._is_osc and character == "\\":
+                        yield Token(TokenKind.OSC, self._body)
+                elif self._state is _State.ESCAPE:
+                    self._state = _State.GROUND
+                    yield Token(TokenKind.ESCAPE, character)
+
+    def _collect(self, pattern: re.Pattern[str], text: str, position: int) -> int:
+        """Add what `pattern` matches to the bounded body and return where it ends."""
+        run = pattern.match(text, position)
+        if run is None:
+            return position
+        room = _MAX_PARAMETERS - len(self._body)
+        if room > 0:
+            self._body += run.group()[:room]
+        return run.end()
+
+    def _enter(self, character: str) -> int:
+        """Choose the state after ESC; return 1 if `character` was consumed, 0 if it must be read again.
+
+        Leaves the state at ESCAPE where the character itself completes a two-character escape.
+        """
+        if self._state is _State.STRING_END:
+            return 0
+        if self._state is _State.INTERMEDIATE:
+            if " " <= character <= "/":
+                return 1
+            self._state = _State.GROUND
+            return 1 if "0" <= character <= "~" else 0
+        self._body = ""
+        if character == "[":
+            self._state = _State.CSI
+        elif character in "]PX^_":
+            self._is_osc = character == "]"
+            self._state = _State.STRING
+        elif " " <= character <= "/":
+            self._state = _State.INTERMEDIATE
+        elif not "0" <= character <= "~":
+            self._state = _State.GROUND
+            return 0
+        return 1
+
+
+# Columns kept of one row. Progress is drawn on the first ones; a longer line (one JSON object of a megabyte) is cut.
+MAX_COLUMNS = 2048
+# Rows kept. Cursor movement reaches at most a screen up, and the tail needs twenty.
+MAX_ROWS = 120
+# Rows addressed absolutely (apt's bar on the bottom row) are numbered from here, apart from the flow of lines, because
+# where the top of the screen lies in that flow is not known.
+_ABSOLUTE_ORIGIN = -1_000_000
+_MAX_PARAMETER = 9_999
+_TAB_STOP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row as it stood when the program left it or began to draw over it."""
+
+    row: int
+    """Number of the row; larger is lower."""
+    text: str
+    """What it shows, without escapes and trailing space."""
+    redrawn: bool
+    """Whether the program has drawn on this row before or came back to it, so that it is a display and not a log."""
+    unfinished: bool = False
+    """Whether the cursor still stands on it: the program may be writing it, or waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class CursorRise:
+    """A movement of the cursor up: the program still owns the rows from `top` to `bottom`."""
+
+    top: int
+    """Row where the cursor is now."""
+    bottom: int
+    """Row where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A program's explicit statement of its progress to the terminal (OSC 9;4, as ConEmu defined it)."""
+
+    percent: float | None
+    """0-100, or None where the program took it back or does not know."""
+
+
+ScreenEvent = Line | CursorRise | Announcement
+
+
+@dataclass(slots=True)
+class _Row:
+    serial: int
+    text: str = ""
+    # Column after the last character drawn: drawing before it means that the row is drawn over.
+    front: int = 0
+    dirty: bool = False
+    redrawn: bool = False
+
+
+class Screen:
+    """Rows of text with a cursor, fed by one stream of output.
+
+    It wraps no lines: a line wider than the terminal stays one row, which keeps messages whole. Only a program that
+    counts wrapped rows when it moves up would be misread, by a row. What is drawn on the alternate screen (editors,
+    pagers) is ignored.
+
+    Args:
+        next_serial: Gives the order of rows among several screens.
+    """
+
+    def __init__(self, next_serial: Callable[[], int]) -> None:
+        self._next_serial = next_serial
+        self._escapes = EscapeReader()
+        self._rows: dict[int, _Row] = {}
+        self._row = 0
+        self._column = 0
+        self._saved = (0, 0)
+        self._alternate = False
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the row under the cursor holds text that no Line has told of."""
+        row = self._rows.get(self._row)
+        return row is not None and row.dirty
+
+    def text_at(self, row: int) -> str:
+        """Return the text of a row, empty if it is not held."""
+        held = self._rows.get(row)
+        return "" if held is None else held.text.strip()
+
+    def rows_in_order(self) -> list[tuple[int, str]]:
+        """Return (serial, text) of every row that shows something, oldest first."""
+        return [(row.serial, row.text.rstrip()) for row in self._rows.values() if row.text.strip()]
+
+    def feed(self, text: str) -> Iterator[ScreenEvent]:
+        """Draw decoded output and yield what is to be read."""
+        for token in self._escapes.feed(text):
+            kind = token.kind
+            if kind is TokenKind.TEXT:
+                if not self._alternate:
+                    yield from self._draw(token.value)
+            elif kind is TokenKind.CONTROL:
+                if not self._alternate:
+                    yield from self._control(token.value)
+            else:
+                yield from self._sequence(token)
+
+    def settle(self) -> Iterator[Line]:
+        """Yield the unfinished row as it stands, if no Line has told of it."""
+        for line in self._leave(redrawn=False):
+            yield Line(line.row, line.text, line.redrawn, unfinished=True)
+
+    def break_off(self) -> None:
+        """Forget an unfinished sequence and row, because bytes after them were lost."""
+        self._escapes = EscapeReader()
+        row = self._rows.get(self._row)
+        if row is not None:
+            row.dirty = False
+        self._row += 1
+        self._column = 0
+
+    def _leave(self, *, redrawn: bool) -> Iterator[Line]:
+        row = self._rows.get(self._row)
+        if row is None or not row.dirty:
+            return
+        row.dirty = False
+        row.redrawn = row.redrawn or redrawn
+        yield Line(self._row, row.text.rstrip(), row.redrawn)
+
+    def _draw(self, text: str) -> Iterator[Line]:
+        row = self._rows.get(self._row)
+        if row is None:
+            row = self._new_row()
+        column = self._column
+        # One column back is overstrike (bold in manual pages) or a spinner, not a new drawing of the row.
+        if column < row.front - 1:
+            yield from self._leave(redrawn=True)
+            row.redrawn = True
+        self._column = row.front = column + len(text)
+        row.dirty = True
+        if column < MAX_COLUMNS:
+            shown = row.text
+            if column > len(shown):
+                shown = shown.ljust(column)
+            row.text = (shown[:column] + text + shown[self._column :])[:MAX_COLUMNS]
+
+    def _new_row(self) -> _Row:
+        row = self._rows[self._row] = _Row(self._next_serial())
+        if len(self._rows) > MAX_ROWS:
+            # Rows are held in the order they were first drawn on.
+            del self._rows[next(iter(self._rows))]
+        return row
+
+    def _control(self, character: str) -> Iterator[ScreenEvent]:
+        if character in "\n\v\f":
+            yield from self._leave(redrawn=False)
+            self._row += 1
+            # The terminal driver turns LF into CR LF; through a pipe the program relies on it.
+            self._column = 0
+        elif character == "\r":
+            self._column = 0
+        elif character == "\b":
+            self._column = max(0, self._column - 1)
+        elif character == "\t":
+            yield from self._draw(" " * (_TAB_STOP - self._column % _TAB_STOP))
+
+    def _sequence(self, token: Token) -> Iterator[ScreenEvent]:
+        if token.kind is TokenKind.OSC:
+            announcement = _announcement(token.value)
+            if announcement is not None:
+                yield announcement
+        elif token.kind is TokenKind.ESCAPE:
+            if token.value == "7":
+                self._saved = (self._row, self._column)
+            elif token.value == "8" and not self._alternate:
+                yield from self._move(*self._saved)
+            elif token.value == "M" and not self._alternate:
+                yield from self._move(self._row - 1, self._column)
+        elif token.value in ("?1049h", "?1047h", "?47h"):
+            yield from self._leave(redrawn=False)
+            self._alternate = True
+        elif token.value in ("?1049l", "?1047l", "?47l"):
+            self._alternate = False
+        elif not self._alternate and token.value[0] not in "?>=<":
+            yield from self._csi(token.value[-1], token.value[:-1])
+
+    def _csi(self, final: str, parameters: str) -> Iterator[ScreenEvent]:
+        first, second = _numbers(parameters)
+        count = max(1, first)
+        if final == "A":
+            yield from self._move(self._row - count, self._column)
+        elif final == "F":
+            yield from self._move(self._row - count, 0)
+        elif final in "Be":
+            yield from self._move(self._row + count, self._column)
+        elif final == "E":
+            yield from self._move(self._row + count, 0)
+        elif final in "Ca":
+            self._column = min(self._column + count, _MAX_PARAMETER)
+        elif final == "D":
+            self._column = max(0, self._column - count)
+        elif final in "G`":
+            self._column = count - 1
+        elif final in "Hf":
+            yield from self._move(_ABSOLUTE_ORIGIN + count - 1, max(1, second) - 1)
+        elif final == "d":
+            yield from self._move(_ABSOLUTE_ORIGIN + count - 1, self._column)
+        elif final == "s":
+            self._saved = (self._row, self._column)
+        elif final == "u":
+            yield from self._move(*self._saved)
+        elif final == "K":
+            yield from self._erase_in_line(first)
+        elif final == "J":
+            yield from self._erase_below(first)
+
+    def _move(self, row: int, column: int) -> Iterator[ScreenEvent]:
+        origin = _ABSOLUTE_ORIGIN if self._row < 0 else 0
+        # Reaching the flow of lines from an absolute row, or the other way, is a jump and not a rise.
+        same_region = (row < 0) == (self._row < 0) or abs(row - self._row) <= _MAX_PARAMETER
+        if same_region:
+            row = max(origin, row)
+        if row == self._row:
+            self._column = column
+            return
+        if same_region and row < self._row:
+            for number in range(row, self._row + 1):
+                held = self._rows.get(number)
+                if held is not None:
+                    held.redrawn = True
+            # Told before the row is left: whoever reads that row must know that those above it are still in use.
+            yield CursorRise(row, self._row)
+        yield from self._leave(redrawn=not same_region)
+        self._row = row
+        self._column = column
+
+    def _erase_in_line(self, mode: int) -> Iterator[ScreenEvent]:
+        row = self._rows.get(self._row)
+        if row is None:
+            return
+        if mode != 0 or self._column < row.front:
+            yield from self._leave(redrawn=True)
+            row.redrawn = row.redrawn or row.front > 1
+        if mode == 0:
+            row.text = row.text[: self._column]
+            row.front = min(row.front, self._column)
+        elif mode == 1:
+            row.text = " " * min(self._column, len(row.text)) + row.text[self._column :]
+        else:
+            row.text = ""
+            row.front = 0
+
+    def _erase_below(self, mode: int) -> Iterator[ScreenEvent]:
+        yield from self._erase_in_line(0 if mode == 0 else 2)
+        for number in [number for number in self._rows if mode >= 2 or (mode == 0 and number > self._row)]:
+            if (number < 0) == (self._row < 0) or mode >= 2:
+                del self._rows[number]
+
+
+def _numbers(parameters: str) -> tuple[int, int]:
+    """Return the first two numeric parameters of a control sequence, 0 where absent."""
+    fields = [*parameters.split(";", 2), "", ""]
+    first, second = (min(int(field[:5]), _MAX_PARAMETER) if _is_number(field) else 0 for field in fields[:2])
+    return first, second
+
+
+def _is_number(field: str) -> bool:
+    return field.isascii() and field.isdigit()
+
+
+def _announcement(body: str) -> Announcement | None:
+    """Read `9;4;state;percent`; return None for any other command."""
+    fields = body.split(";")
+    if fields[:2] != ["9", "4"] or len(fields) < 3:
+        return None
+    # States: 0 take back, 1 normal, 2 error, 3 unknown, 4 paused.
+    if fields[2] in ("1", "2", "4") and len(fields) > 3 and _is_number(fields[3]):
+        return Announcement(min(100.0, float(fields[3][:4])))
+    return Announcement(None)

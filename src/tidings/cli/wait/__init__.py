@@ -1,1 +1,0 @@
-"""`tidings wait`: the end of an operation as an exit code."""

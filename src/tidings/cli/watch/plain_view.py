@@ -1,0 +1,74 @@
+"""Lines for a stdout that is no terminal: what happened, one event a line, progress only where it is news."""
+
+from datetime import tzinfo
+
+from tidings.cli.units import ordinal
+from tidings.cli.watch.lines import stamp
+from tidings.cli.watch.state import Running, Sight, clean
+from tidings.cli.watch.view import WatchView
+from tidings.client.events import Gap, Live, Notice
+from tidings.protocol.payloads import OperationProgressData, OperationStartData, SystemAlertData
+
+STARTED, CONCERN = "▶", "!"
+_STRIDE = 10
+"""Percent between two lines about one step: a file of lines is read as a whole, not watched."""
+
+
+class PlainView:
+    """The same knowledge as `WatchView`, told as lines.
+
+    Args:
+        zone: Where the times are; None is the machine's own.
+        verbose: See `WatchView`.
+    """
+
+    def __init__(self, *, zone: tzinfo | None = None, verbose: bool = False) -> None:
+        self.view = WatchView(zone=zone, verbose=verbose)
+        self._zone = zone
+        self._told: dict[str, tuple[str, int]] = {}
+
+    def apply(self, item: Sight | Notice) -> str | None:
+        """Take an event or a notice in, and return the line it is worth, if any."""
+        if isinstance(item, Gap | Live):
+            text = self.view.note(item)
+            return None if text is None else text.plain
+        return self._event(item)
+
+    def _event(self, event: Sight) -> str | None:
+        line = self.view.apply(event)
+        payload = event.payload
+        if line is not None:
+            self._told = {key: told for key, told in self._told.items() if key in self.view.operations.running}
+            return line.plain
+        if isinstance(payload, OperationStartData):
+            return self._start(event, payload)
+        if isinstance(payload, OperationProgressData):
+            return self._progress(event, self.view.operations.running[payload.operation_id])
+        if isinstance(payload, SystemAlertData) and (running := self.view.operations.of_alert(payload)) is not None:
+            mark = " " if payload.state == "cleared" else CONCERN
+            return f"{stamp(event, self._zone).plain}{mark} {running.name}  {clean(payload.message)}"
+        return None
+
+    def _start(self, event: Sight, payload: OperationStartData) -> str:
+        running = self.view.operations.running[payload.operation_id]
+        place = "  ".join(
+            part
+            for part in (
+                f"{ordinal(running.attempt)} attempt" if running.attempt > 1 else "",
+                f"on {clean(payload.host)}" if payload.host else "",
+                f"by {clean(payload.user)}" if payload.user else "",
+                f"pid {payload.pid}" if payload.pid is not None else "",
+            )
+            if part
+        )
+        verb = "queued" if payload.queued else "started"
+        return f"{stamp(event, self._zone).plain}{STARTED} {running.name} {verb}  {place}".rstrip()
+
+    def _progress(self, event: Sight, running: Running) -> str | None:
+        told = (running.step, -1 if running.percent is None else int(running.percent) // _STRIDE)
+        if self._told.get(running.operation_id) == told:
+            return None
+        self._told[running.operation_id] = told
+        percent = "" if running.percent is None else f"{int(running.percent)}%"
+        parts = [part for part in (running.name, percent, running.step, running.message) if part]
+        return f"{stamp(event, self._zone).plain}  {'  '.join(parts)}"

@@ -1,0 +1,223 @@
+import asyncio
+import json
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.cli.doctor.servers import answering, http, speaking, stripping_proxy, tls_of
+from tests.cli.processes import Hub, Process, tidings
+from websockets.sync.server import ServerConnection
+
+from tidings.cli.doctor import handshake, network, session
+from tidings.cli.doctor.command import examine
+from tidings.cli.doctor.finding import Finding, Verdict
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what never answers not hold the tests up."""
+    for module in (network, handshake, session):
+        monkeypatch.setattr(module, "TIMEOUT_S", 0.5)
+
+
+def findings(url: str) -> dict[str, Finding]:
+    async def collect() -> dict[str, Finding]:
+        return {finding.check: finding async for finding in examine(url)}
+
+    return asyncio.run(collect())
+
+
+def verdicts(found: dict[str, Finding]) -> dict[str, str]:
+    return {check: str(finding.verdict) for check, finding in found.items()}
+
+
+def test_a_hub_that_is_well_is_found_well_in_every_respect(shared_hub: Hub) -> None:
+    found = findings(shared_hub.url)
+    assert set(verdicts(found).values()) == {"good"}
+    assert list(found) == [
+        "url",
+        "name",
+        "tcp",
+        "healthz",
+        "readyz",
+        "websocket",
+        "subprotocol",
+        "contract",
+        "clock",
+        "round trip",
+        "idle",
+    ]
+    assert "as ours" in found["contract"].summary
+    assert "every 25s" in found["idle"].summary
+
+
+def test_an_http_url_is_taken_for_the_websockets(shared_hub: Hub) -> None:
+    found = findings(f"http://127.0.0.1:{shared_hub.port}")
+    assert found["url"].verdict is Verdict.NOTE
+    assert found["websocket"].verdict is Verdict.GOOD
+
+
+@pytest.mark.parametrize("url", ["", "gopher://x", "ws://", "ws://h:99999/ws", "ws://h/ws#x"])
+def test_what_is_no_url_ends_the_examination(url: str) -> None:
+    found = findings(url)
+    assert verdicts(found) == {"url": "bad"}
+    assert found["url"].hint
+
+
+def test_nothing_listening_is_told_and_the_rest_skipped() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    found = findings(f"ws://127.0.0.1:{port}/ws")
+    assert found["tcp"].verdict is Verdict.BAD
+    assert "connection refused" in found["tcp"].summary
+    assert "tidings serve" in found["tcp"].hint
+    assert {found[check].verdict for check in list(found)[3:]} == {Verdict.SKIPPED}
+    assert "tls" not in found
+
+
+def test_a_name_without_an_address_is_told() -> None:
+    found = findings("wss://no-such-host.invalid/ws")
+    assert found["name"].verdict is Verdict.BAD
+    assert found["tls"].verdict is Verdict.SKIPPED
+
+
+def test_a_proxy_that_strips_the_upgrade_is_recognised(shared_hub: Hub) -> None:
+    with answering(stripping_proxy(shared_hub.port)) as port:
+        found = findings(f"ws://127.0.0.1:{port}/ws")
+    assert found["healthz"].verdict is Verdict.GOOD
+    assert found["websocket"].verdict is Verdict.BAD
+    assert "proxy_set_header Upgrade" in found["websocket"].hint
+    assert found["contract"].verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("answer", "summary", "hint"),
+    [
+        (http("400 Bad Request", "Server: nginx"), "400 by nginx", "proxy_set_header Upgrade"),
+        (http("404 Not Found"), "no WebSocket at this path", "/ws"),
+        (http("426 Upgrade Required"), "without an upgrade", "proxy_set_header Upgrade"),
+        (http("502 Bad Gateway", "Server: nginx"), "502 by nginx: a proxy cannot reach the hub", "forwards to"),
+        (http("504 Gateway Timeout"), "504", "forwards to"),
+        (http("503 Service Unavailable"), "503", "try again"),
+        (http("401 Unauthorized"), "401", "login"),
+        (http("403 Forbidden"), "403", "--allow-origin"),
+        (http("200 OK", body="<html>"), "an ordinary page", "Upgrade"),
+        (http("418 Odd"), "418", "log"),
+        (http("301 Moved", "Location: https://h/ws"), "redirected", "wss://h/ws"),
+        (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18), "no HTTP/1.1", "HTTP/2 only"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "no HTTP/1.1", "no web server"),
+        (b"", "no HTTP/1.1", "no web server"),
+    ],
+)
+def test_each_way_of_refusing_the_upgrade_has_its_meaning(answer: bytes, summary: str, hint: str) -> None:
+    with answering(lambda head: answer) as port:
+        found = findings(f"ws://127.0.0.1:{port}/ws")
+    websocket = found["websocket"]
+    assert websocket.verdict is Verdict.BAD
+    assert summary in websocket.summary
+    assert hint in websocket.hint
+    assert found["round trip"].verdict is Verdict.SKIPPED
+
+
+def test_a_server_that_never_answers_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = findings(f"ws://127.0.0.1:{server.getsockname()[1]}/ws")
+    assert found["tcp"].verdict is Verdict.GOOD
+    assert found["websocket"].verdict is Verdict.BAD
+    assert "no answer within" in found["websocket"].summary
+
+
+def test_a_websocket_that_is_no_hub_is_told() -> None:
+    def echo(connection: ServerConnection) -> None:
+        for message in connection:
+            connection.send(message)
+
+    with speaking(echo) as port:
+        found = findings(f"ws://127.0.0.1:{port}/ws")
+    assert found["websocket"].verdict is Verdict.GOOD
+    assert found["subprotocol"].verdict is Verdict.BAD
+    assert "Sec-WebSocket-Protocol" in found["subprotocol"].hint
+
+
+def established(**changes: object) -> str:
+    data = {
+        "connection_id": "c",
+        "contract": {"version": "2025-07-30", "hash": "sha256:other"},
+        "position": "a:0",
+        "now": "2025-07-30T12:00:00Z",
+        "heartbeat_s": 120.0,
+        "channels": ["global"],
+        "auth": "none",
+        **changes,
+    }
+    return json.dumps({"type": "connection:established", "timestamp": "2025-07-30T12:00:00Z", "data": data})
+
+
+def test_another_contract_a_wrong_clock_and_a_slow_heartbeat_are_told() -> None:
+    def speak(connection: ServerConnection) -> None:
+        connection.send(established())
+        for message in connection:
+            reply = {"type": "connection:pong", "reply_to": json.loads(message)["id"]}
+            connection.send(json.dumps({**reply, "data": {"now": "2025-07-30T12:00:00Z"}}))
+
+    with speaking(speak, "tidings.v1") as port:
+        found = findings(f"ws://127.0.0.1:{port}/ws")
+    assert found["contract"].verdict is Verdict.NOTE
+    assert found["clock"].verdict is Verdict.BAD
+    assert "behind ours" in found["clock"].summary
+    assert found["round trip"].verdict is Verdict.GOOD
+    assert found["idle"].verdict is Verdict.NOTE
+    assert "--heartbeat" in found["idle"].hint
+
+
+@pytest.mark.parametrize("message", ["hello", '{"type": "x:y"}', established(contract=5)])
+def test_a_greeting_that_is_none_is_told(message: str) -> None:
+    with speaking(lambda connection: connection.send(message), "tidings.v1") as port:
+        found = findings(f"ws://127.0.0.1:{port}/ws")
+    assert found["contract"].verdict is Verdict.BAD
+    assert found["idle"].verdict is Verdict.SKIPPED
+
+
+def test_a_certificate_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    with answering(lambda head: http("404 Not Found"), tls_of("localhost", authority)) as port:
+        found = findings(f"wss://localhost:{port}/ws")
+        assert found["tls"].verdict is Verdict.BAD
+        assert "authority is unknown" in found["tls"].hint
+        assert found["websocket"].verdict is Verdict.SKIPPED
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        assert findings(f"wss://localhost:{port}/ws")["tls"].verdict is Verdict.GOOD
+        other_name = findings(f"wss://127.0.0.1:{port}/ws")["tls"]
+        assert "use the name" in other_name.hint
+
+
+def test_tls_spoken_to_a_port_without_it_is_told(shared_hub: Hub) -> None:
+    found = findings(f"wss://127.0.0.1:{shared_hub.port}/ws")
+    assert found["tls"].verdict is Verdict.BAD
+    assert "ws://" in found["tls"].hint
+
+
+def test_the_command_exits_with_0_or_1_and_says_the_versions(shared_hub: Hub) -> None:
+    well = tidings("doctor", shared_hub.url)
+    assert (well.returncode, well.stderr) == (0, "")
+    assert "✓ websocket" in well.stdout
+    assert "versions" in well.stdout.splitlines()[-1]
+    ill = tidings("doctor", "--json", TIDINGS_URL="ws://127.0.0.1:1/ws")
+    report = json.loads(ill.stdout)
+    assert (ill.returncode, report["ok"]) == (1, False)
+    assert {"tidings", "python", "uvloop", "websockets", "sqlite"} <= set(report["versions"])
+    assert [check["verdict"] for check in report["checks"]][:3] == ["good", "good", "bad"]
+
+
+def test_ctrl_c_ends_it_without_a_traceback() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        Process("doctor", f"ws://127.0.0.1:{silent.getsockname()[1]}/ws") as doctor,
+    ):
+        doctor.read_until("tcp")
+        doctor.signal(signal.SIGINT)
+        code, _, stderr = doctor.wait()
+    assert (code, stderr) == (130, "")

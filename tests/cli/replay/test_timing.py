@@ -1,0 +1,88 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidings.cli.replay.timing import Bound, Tempo, read_bound, read_speed
+from tidings.exceptions import ConfigError
+from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
+
+S = 1_000_000_000
+RECORDED = 1_700_000_000 * S
+NOW = 1_800_000_000 * S
+
+
+def tempo(speed: float | None = 1.0, max_pause_s: float | None = None) -> Tempo:
+    return Tempo(speed=speed, max_pause_s=max_pause_s, start_ns=NOW, end_ns=RECORDED + 100 * S)
+
+
+@pytest.mark.parametrize(
+    ("speed", "max_pause_s", "due"),
+    [
+        (1.0, None, [0, 2, 2, 10]),
+        (10.0, None, [0, 0.2, 0.2, 1]),
+        (0.5, None, [0, 4, 4, 20]),
+        (1.0, 3.0, [0, 2, 2, 5]),
+        (2.0, 3.0, [0, 1, 1, 2.5]),
+        (None, None, [0, 0, 0, 0]),
+    ],
+)
+def test_events_keep_their_distances_as_fast_as_is_wished(
+    speed: float | None, max_pause_s: float | None, due: list[float]
+) -> None:
+    played = tempo(speed, max_pause_s)
+    moments = [RECORDED, RECORDED + 2 * S, RECORDED + 2 * S, RECORDED + 10 * S]
+    assert [played.due_s(moment) for moment in moments] == due
+
+
+def test_clocks_that_go_back_and_events_without_a_moment_delay_nothing() -> None:
+    played = tempo()
+    moments = [RECORDED, RECORDED + 5 * S, RECORDED + 1 * S, None, RECORDED + 4 * S, RECORDED + 6 * S]
+    assert [played.due_s(moment) for moment in moments] == [0, 5, 5, 5, 5, 6]
+
+
+def test_a_timestamp_is_as_long_before_playing_as_it_was_before_its_receipt() -> None:
+    played = tempo(2.0)
+    played.due_s(RECORDED)
+    played.due_s(RECORDED + 10 * S)
+    assert played.shifted(from_nanoseconds(RECORDED + 9 * S)) == from_nanoseconds(NOW + 5 * S - S // 2)
+
+
+def test_at_once_the_last_event_is_now_and_distances_stay() -> None:
+    played = tempo(None)
+    played.due_s(RECORDED)
+    assert played.shifted(from_nanoseconds(RECORDED + 100 * S)) == from_nanoseconds(NOW)
+    assert played.shifted(from_nanoseconds(RECORDED + 40 * S)) == from_nanoseconds(NOW - 60 * S)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)), min_size=1),
+    st.sampled_from([0.5, 1.0, 7.0, None]),
+)
+def test_nothing_is_played_before_what_was_before_it_nor_says_that_it_is_of_the_future(
+    moments: list[tuple[int, int]], speed: float | None
+) -> None:
+    played, before = tempo(speed), 0.0
+    for moment, timestamp in moments:
+        due = played.due_s(RECORDED + moment)
+        assert due >= before
+        assert nanoseconds(played.shifted(from_nanoseconds(RECORDED + timestamp))) <= NOW + round(due * S) + 1_000
+        before = due
+
+
+@pytest.mark.parametrize(("text", "speed"), [("1", 1.0), ("10x", 10.0), ("0.25", 0.25), ("max", None)])
+def test_speeds(text: str, speed: float | None) -> None:
+    assert read_speed(text) == speed
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "fast", "", "1e9", "x"])
+def test_what_is_no_speed_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        read_speed(text)
+
+
+def test_bounds_are_counted_from_the_beginning_or_are_times() -> None:
+    assert read_bound("from", "1m30s") == Bound(90 * S, None)
+    assert read_bound("from", "1m30s").moment_ns(RECORDED) == RECORDED + 90 * S
+    assert read_bound("from", from_nanoseconds(RECORDED + S)).moment_ns(5) == RECORDED + S
+    with pytest.raises(ConfigError, match="neither"):
+        read_bound("from", "noon")

@@ -1,0 +1,110 @@
+from tidings.cli.run.reader.bars import Bars, Lead
+from tidings.cli.run.reader.patterns import Gauge
+
+
+def bar(percent: float, label: str = "") -> Gauge:
+    return Gauge(percent, label, None, None, drawn=True, certain=True)
+
+
+def draw(bars: Bars, row: int, gauge: Gauge, *, believed: bool = True) -> Lead | None:
+    return bars.update(row, gauge, caption="", logged=False, believed=believed)
+
+
+def log(bars: Bars, row: int, gauge: Gauge) -> Lead | None:
+    return bars.update(row, gauge, caption="", logged=True, believed=True)
+
+
+def test_the_topmost_bar_leads_while_the_cursor_returns_to_it() -> None:
+    bars = Bars()
+    assert draw(bars, 0, bar(10, "outer")) is not None
+    for share in range(0, 100, 10):
+        bars.rise(0, 1)
+        assert draw(bars, 1, bar(share, "inner")) is None
+    lead = draw(bars, 0, bar(20, "outer"))
+    assert lead is not None
+    assert lead.label == "outer"
+
+
+def test_a_bar_left_behind_gives_way_at_the_second_drawing_of_the_next() -> None:
+    bars = Bars()
+    draw(bars, 0, bar(60, "abandoned"))
+    assert draw(bars, 1, bar(0, "next")) is None
+    lead = draw(bars, 1, bar(10, "next"))
+    assert lead is not None
+    assert lead.label == "next"
+
+
+def test_a_full_bar_gives_way_at_once() -> None:
+    bars = Bars()
+    draw(bars, 0, bar(90, "first"))
+    full = draw(bars, 0, bar(100, "first"))
+    assert full is not None
+    assert draw(bars, 1, bar(0, "second")) is not None
+
+
+def test_the_filling_of_the_leader_is_told_though_others_go_on() -> None:
+    bars = Bars()
+    draw(bars, 0, bar(90, "first"))
+    bars.rise(0, 1)
+    draw(bars, 1, bar(10, "second"))
+    bars.rise(0, 1)
+    assert draw(bars, 0, bar(100, "first")) is not None
+    lead = draw(bars, 1, bar(20, "second"))
+    assert lead is not None
+    assert lead.label == "second"
+    bars.rise(0, 1)
+    assert draw(bars, 0, bar(100, "first")) is None
+
+
+def test_a_bar_not_believed_holds_its_place_until_the_cursor_rises_over_it() -> None:
+    bars = Bars()
+    assert draw(bars, 0, bar(0, "outer"), believed=False) is None
+    lead = bars.rise(0, 1)
+    assert lead is not None
+    assert lead.label == "outer"
+    assert bars.rise(0, 1) is None
+
+
+def test_a_row_with_other_text_is_no_bar_any_more() -> None:
+    bars = Bars()
+    draw(bars, 0, bar(10, "gone"))
+    bars.vacate(0)
+    assert draw(bars, 1, bar(5, "next")) is not None
+
+
+def test_progress_in_a_log_is_one_bar_on_many_rows() -> None:
+    bars = Bars()
+    numbers = [lead.bar for row in range(5) if (lead := log(bars, row, bar(row * 10.0, "Progress"))) is not None]
+    assert numbers == [1] * 5
+
+
+def test_progress_in_a_log_comes_before_bars_drawn_later_and_behind_earlier_ones() -> None:
+    bars = Bars()
+    log(bars, 0, bar(10, "tests"))
+    assert draw(bars, 1, bar(50, "a bar in a test")) is None
+    assert draw(bars, 1, bar(60, "a bar in a test")) is None
+    other = Bars()
+    draw(other, 5, bar(10, "display"))
+    assert log(other, 3, bar(50, "printed above it")) is None
+
+
+def test_something_done_in_a_log_is_no_bar() -> None:
+    bars = Bars()
+    assert log(bars, 0, bar(100, "download")) is None
+    assert draw(bars, 1, bar(10)) is not None
+
+
+def test_a_new_nameless_bar_takes_the_caption() -> None:
+    bars = Bars()
+    lead = bars.update(3, bar(10), caption="alpha.whl", logged=False, believed=True)
+    assert lead is not None
+    assert lead.label == "alpha.whl"
+    assert not bars.is_new(3)
+    assert bars.is_new(4)
+
+
+def test_memory_is_bounded() -> None:
+    bars = Bars()
+    for row in range(10_000):
+        draw(bars, row, bar(10))
+    assert len(bars._bars) <= 64

@@ -1,0 +1,263 @@
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.cli.run.recordings import NAMES, chunks, replay, story
+
+from tidings.cli.run.reader.output import TAIL_BYTES, TAIL_LINES, OutputReader, Reading, Source
+
+
+def read(*pieces: bytes, settled: bool = False) -> list[Reading]:
+    """Return every change in output fed in pieces; `settled` reads each piece's unfinished line too."""
+    reader = OutputReader(lambda: 0.0, interval_s=0)
+    readings: list[Reading] = []
+    for piece in pieces:
+        readings.extend(reader.feed(piece))
+        if settled:
+            readings.extend(reader.settle())
+    return [*readings, *reader.finish()]
+
+
+def percentages(*lines: str) -> list[float | None]:
+    """Return the percentage after each line of a log that changed anything."""
+    return [reading.percent for reading in read("".join(f"{line}\n" for line in lines).encode())]
+
+
+# What each program told, on a terminal and through pipes: (step, steps in all, percentages).
+KERAS2_EPOCHS = [
+    ("Epoch 1/3", 3, 0.0, 33.0),
+    ("Epoch 2/3", 3, 33.3, 66.3),
+    ("Epoch 3/3", 3, 66.7, 99.0),
+]
+TENTHS: list[float | None] = [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 99.0]
+QUARTERS: list[float | None] = [0.0, 25.0, 50.0, 75.0, 99.0]
+THIRDS: list[float | None] = [0.0, 30.0, 60.0, 90.0, 99.0]
+
+
+@pytest.mark.parametrize("way", ["pty", "pipe"])
+class TestRecordingsOnATerminalAndThroughPipes:
+    def test_pytest_fills_one_nameless_step(self, way: str) -> None:
+        assert story(f"pytest.{way}") == [("", 0, [25.0, 50.0, 75.0, 99.0])]
+        assert replay(f"pytest.{way}")[-1].message.startswith("1 failed, 23 passed in ")
+
+    def test_tqdm(self, way: str) -> None:
+        assert story(f"tqdm_simple.{way}") == [("Resizing", 0, TENTHS)]
+
+    def test_nested_tqdm_follows_the_outer_loop(self, way: str) -> None:
+        assert story(f"tqdm_nested.{way}") == [("Epochs", 0, QUARTERS)]
+
+    def test_each_restart_of_tqdm_is_the_next_step(self, way: str) -> None:
+        assert story(f"tqdm_restarting.{way}") == [
+            ("", 0, THIRDS),
+            ("step 2", 0, QUARTERS),
+            ("step 3", 0, THIRDS),
+            ("train", 0, THIRDS),
+            ("validate", 0, THIRDS),
+            ("train (2)", 0, THIRDS),
+        ]
+
+    def test_rsync_of_a_whole_tree(self, way: str) -> None:
+        ((step, total, values),) = story(f"rsync_progress2.{way}")
+        assert (step, total) == ("", 0)
+        assert values[0] == 0.0
+        assert values[-1] == 99.0
+        assert len(values) >= 5
+
+    def test_each_file_of_rsync_is_a_step_and_a_small_one_has_no_percentage(self, way: str) -> None:
+        first, second, third, fourth = story(f"rsync_progress.{way}")
+        assert first[:2] == ("dump.sql", 0)
+        assert second[:2] == ("images.tar", 0)
+        assert third == ("notes.txt", 0, [None])
+        assert fourth == ("readme.md", 0, [None])
+        assert first[2][-1] == second[2][-1] == 99.0
+        assert min(len(first[2]), len(second[2])) >= 3
+
+    def test_results_of_dbt_are_counted_as_they_come(self, way: str) -> None:
+        assert story(f"dbt.{way}") == [
+            ("sql table model dbt_prod.stg_customers", 6, [0.0]),
+            ("sql table model dbt_prod.stg_orders", 6, [0.0]),
+            ("sql table model dbt_prod.stg_payments", 6, [0.0, 16.7]),
+            ("sql table model dbt_prod.int_orders", 6, [16.7, 33.3, 50.0, 66.7]),
+            ("sql table model dbt_prod.customers", 6, [66.7, 83.3, 99.0]),
+        ]
+
+    def test_epochs_of_keras_2_are_parts_of_the_whole(self, way: str) -> None:
+        told = story(f"keras2.{way}")
+        assert [(step, total, values[0], values[-1]) for step, total, values in told] == KERAS2_EPOCHS
+        assert all(len(values) == 21 for _, _, values in told)
+
+    def test_epochs_of_keras_3_are_parts_of_the_whole(self, way: str) -> None:
+        told = story(f"keras3.{way}")
+        assert [(step, total, values[0], values[-1]) for step, total, values in told] == [
+            ("Epoch 1/2", 2, 0.0, 49.5),
+            ("Epoch 2/2", 2, 50.0, 99.0),
+        ]
+
+
+def test_the_first_task_of_rich_leads_and_log_lines_above_it_change_nothing() -> None:
+    ((step, total, values),) = story("rich_tasks.pty")
+    assert (step, total) == ("Migrating", 0)
+    assert values[0] == 0.0
+    assert values[-1] == 99.0
+    assert len(values) >= 10
+
+
+def test_rich_through_a_pipe_prints_only_what_is_over() -> None:
+    assert story("rich_tasks.pipe") == []
+
+
+def test_each_download_of_pip_is_a_step_named_by_the_line_above() -> None:
+    first, second = story("pip.pty")
+    assert first[0] == "Downloading alpha-1.0-py3-none-any.whl (3.0 MB)"
+    assert second[0] == "Downloading gamma-1.0-py3-none-any.whl (2.4 MB)"
+    assert first[2][-1] == second[2][-1] == 99.0
+    assert replay("pip.pty")[-1].message == "Successfully installed alpha-1.0 beta-1.0 gamma-1.0"
+
+
+def test_pip_through_a_pipe_shows_no_progress() -> None:
+    assert story("pip.pipe") == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_recording_is_said_to_be_complete_and_none_falls_within_a_step(name: str) -> None:
+    check_percentages(replay(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recording_at_its_own_pace_gives_at_most_ten_readings_a_second(name: str) -> None:
+    readings = replay(name, interval_s=0.1)
+    assert len(readings) <= 10 * chunks(name)[-1][0] + 2
+    assert readings[-1] == replay(name)[-1]
+
+
+def check_percentages(readings: Iterable[Reading]) -> None:
+    peaks: dict[int, float] = defaultdict(float)
+    for reading in readings:
+        if reading.percent is not None:
+            assert peaks[reading.step] <= reading.percent <= 99.0
+            peaks[reading.step] = reading.percent
+        else:
+            assert reading.step not in peaks
+
+
+PIECES = [
+    *(b"\r", b"\n", b"\r\n", b"\b", b"\b" * 9, b"\t", b"\x1b", b"\x1b[", b"\x1b]", b"\xff", b"\xe2\x94"),
+    *(b"\x1b[A", b"\x1b[2A", b"\x1b[B", b"\x1b[K", b"\x1b[2K", b"\x1b[J", b"\x1b[H", b"\x1b[5;3H", b"\x1b[9G"),
+    *(b"\x1b7", b"\x1b8", b"\x1b[31m", b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b]9;4;1;42\x07", b"\x1b]9;4;0\x1b\\"),
+    *(" 42%|████▏     | 42/100".encode(), b" 99%", b"100%", b" 7%", b"[ 42%]", b"[ 50%]", b"5/10", b"6/10", b"7/10"),
+    *(b"Epoch 2/10", b"Epoch 1/3", b"3 of 12 OK x", b"1 of 12 START y", b"[3/40] cc", b"abc", b"train:"),
+    *("━━━━━━ 3.2/10.0 MB".encode(), "━━━━━━ 9.2/10.0 MB".encode(), b"[=====>.....] 3/9", "é".encode()),
+    *(b"  1,024  42%  1.0MB/s 0:00:01", b"    100 100%  1.0MB/s 0:00:01"),
+]
+OUTPUT = st.one_of(
+    st.binary(max_size=200),
+    st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=3)), max_size=60).map(b"".join),
+)
+
+
+@settings(max_examples=300)
+@given(OUTPUT, st.lists(st.integers(0, 400), max_size=30))
+def test_readings_do_not_depend_on_how_the_bytes_are_cut(data: bytes, cuts: list[int]) -> None:
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    pieces = [data[start:end] for start, end in pairwise(places)]
+    assert read(*pieces) == read(data) == read(*(bytes([byte]) for byte in data))
+
+
+@settings(max_examples=300)
+@given(st.lists(OUTPUT, max_size=4), st.booleans())
+def test_any_bytes_give_percentages_that_rise_within_a_step(pieces: list[bytes], settled: bool) -> None:
+    check_percentages(read(*pieces, settled=settled))
+
+
+def test_coverage_tables_and_results_are_no_progress() -> None:
+    table = (
+        "src/a.py  120  6  95%",
+        "src/b.py  80  0  100%",
+        "TOTAL  200  6  97%",
+        "Required coverage of 95% reached.",
+    )
+    assert set(percentages(*table, "2025/07/30 done", "cooked 1/2 cup", "100% of 12 tests", "python 3.11/3.12")) == {
+        None
+    }
+
+
+def test_a_log_that_rises_is_believed_at_its_third_line() -> None:
+    assert percentages("cooked 10%", "cooked 20%", "cooked 30%", "cooked 40%") == [None, None, 30.0, 40.0]
+
+
+def test_announced_progress_leads() -> None:
+    readings = read(b"\x1b]9;4;1;30\x07\r 50%|#####     | 5/10\r 60%|######    | 6/10\n\x1b]9;4;1;40\x07")
+    assert [reading.percent for reading in readings] == [30.0, 30.0, 30.0, 40.0]
+
+
+def test_an_unfinished_line_is_read_when_the_output_pauses() -> None:
+    reader = OutputReader(lambda: 0.0, interval_s=0)
+    assert reader.feed(b"\rwork:  10%|#         | 1/10") == []
+    assert reader.unsettled
+    (reading,) = reader.settle()
+    assert (reading.percent, reading.current_step) == (10.0, "work")
+    assert not reader.unsettled
+    assert reader.settle() == []
+
+
+def test_nested_bars_lead_from_the_first_frame() -> None:
+    frame = b"\router:   0%|          | 0/3\n\rinner:   0%|          | 0/9\x1b[A"
+    told = {(reading.current_step, reading.percent) for reading in read(frame) if reading.step}
+    assert told == {("outer", 0.0)}
+
+
+def test_between_readings_only_the_newest_is_kept_and_the_last_always_given() -> None:
+    now = 0.0
+    reader = OutputReader(lambda: now, interval_s=0.1)
+    first = reader.feed(b"line 0\n")
+    between = [reading for number in range(1, 50) for reading in reader.feed(f"line {number}\n".encode())]
+    assert [reading.message for reading in first] == ["line 0"]
+    assert between == []
+    now = 0.1
+    assert [reading.message for reading in reader.settle()] == ["line 49"]
+    reader.feed(b"the end\n")
+    assert [reading.message for reading in reader.finish()] == ["the end"]
+
+
+def test_a_character_cut_in_two_and_bad_bytes_are_read() -> None:
+    assert [reading.message for reading in read(b"caf\xc3", b"\xa9\n\xff\xfe bad\n")] == ["café", "\ufffd\ufffd bad"]
+
+
+def test_streams_are_read_apart() -> None:
+    reader = OutputReader(lambda: 0.0, interval_s=0)
+    reader.feed(b"\r 10%|#         |", Source.STDERR)
+    reader.feed(b"a line between\n", Source.STDOUT)
+    readings = reader.feed(b"\r 20%|##        |\r", Source.STDERR)
+    assert readings[-1].percent == 10.0
+
+
+def test_lost_bytes_do_not_join_two_numbers() -> None:
+    reader = OutputReader(lambda: 0.0, interval_s=0)
+    reader.feed(b"[ 4")
+    reader.lose(Source.STDOUT)
+    reader.feed(b"2%]\n")
+    assert [reading.percent for reading in reader.finish()] == []
+
+
+def test_the_tail_is_what_a_terminal_would_show() -> None:
+    reader = OutputReader(lambda: 0.0)
+    reader.feed(b"".join(f"line {number}\n".encode() for number in range(100)))
+    reader.feed(b"\r 10%\r 20%\r\x1b[31m 30%\x1b[0m\n\n")
+    reader.feed(b"Traceback\n", Source.STDERR)
+    lines = reader.tail().splitlines()
+    assert len(lines) == TAIL_LINES
+    assert lines[-3:] == ["line 99", " 30%", "Traceback"]
+
+
+def test_the_tail_is_bounded_in_bytes() -> None:
+    reader = OutputReader(lambda: 0.0)
+    reader.feed(("é" * 1_500 + "\n").encode() * 30)
+    assert TAIL_BYTES - 2 <= len(reader.tail().encode()) <= TAIL_BYTES
+
+
+def test_output_without_line_ends_is_bounded() -> None:
+    (reading,) = read(b"x" * 3_000_000)
+    assert len(reading.message) <= 200

@@ -1,0 +1,121 @@
+from itertools import count
+
+from tidings.cli.run.reader.screen import MAX_COLUMNS, MAX_ROWS, Announcement, CursorRise, Line, Screen, ScreenEvent
+
+
+def new_screen() -> Screen:
+    return Screen(count(1).__next__)
+
+
+def events(text: str) -> list[ScreenEvent]:
+    screen = new_screen()
+    return [*screen.feed(text), *screen.settle()]
+
+
+def texts(text: str) -> list[str]:
+    return [event.text for event in events(text) if isinstance(event, Line)]
+
+
+def shown(text: str) -> list[str]:
+    screen = new_screen()
+    for _ in screen.feed(text):
+        pass
+    return [row for _, row in screen.rows_in_order()]
+
+
+def test_lines_of_a_log_are_told_when_they_end() -> None:
+    assert events("one\r\ntwo\nthree") == [
+        Line(0, "one", redrawn=False),
+        Line(1, "two", redrawn=False),
+        Line(2, "three", redrawn=False, unfinished=True),
+    ]
+
+
+def test_a_row_drawn_over_is_told_each_time() -> None:
+    assert events("\r 1%\r 2%\r 3%\n") == [
+        Line(0, " 1%", redrawn=True),
+        Line(0, " 2%", redrawn=True),
+        Line(0, " 3%", redrawn=True),
+    ]
+
+
+def test_colours_within_a_row_do_not_cut_it() -> None:
+    assert texts("\r\x1b[1mab\x1b[0mcd\r\x1b[1mef\x1b[0mgh") == ["abcd", "efgh"]
+
+
+def test_backspaces_draw_over() -> None:
+    assert texts("10%\b\b\b20%\b\b\b30%") == ["10%", "20%", "30%"]
+
+
+def test_overstrike_does_not_cut_the_word() -> None:
+    assert texts("N\bNA\bAM\bME\bE\n") == ["NAME"]
+
+
+def test_a_shorter_drawing_leaves_the_rest_unless_erased() -> None:
+    assert shown("\rlong text\rxx") == ["xxng text"]
+    assert shown("\rlong text\r\x1b[Kxx") == ["xx"]
+    assert shown("\rlong text\rxx\x1b[K") == ["xx"]
+    assert shown("\rlong text\x1b[2K\rxx") == ["xx"]
+    assert shown("\rlong text\r\x1b[4C\x1b[1K") == ["     text"]
+
+
+def test_a_row_erased_and_drawn_again_is_a_display() -> None:
+    assert events("\r\x1b[2K10%\r\x1b[2K20%\n") == [Line(0, "10%", redrawn=True), Line(0, "20%", redrawn=True)]
+
+
+def test_the_rising_cursor_is_told_before_the_row_it_leaves() -> None:
+    assert events("outer\n\rinner\x1b[A") == [
+        Line(0, "outer", redrawn=False),
+        CursorRise(0, 1),
+        Line(1, "inner", redrawn=True),
+    ]
+
+
+def test_the_cursor_does_not_rise_above_the_first_row() -> None:
+    assert shown("a\n\x1b[99Ab") == ["b"]
+
+
+def test_a_saved_cursor_returns_from_the_bottom_row() -> None:
+    # As apt draws its bar, below the region that scrolls.
+    assert events("Unpacking a\n\x1b7\x1b[24;0f\x1b[42mProgress: [ 42%]\x1b[0m\x1b8Unpacking b\n") == [
+        Line(0, "Unpacking a", redrawn=False),
+        Line(-1_000_000 + 23, "Progress: [ 42%]", redrawn=True),
+        Line(1, "Unpacking b", redrawn=False),
+    ]
+
+
+def test_absolute_columns_and_tabs() -> None:
+    assert shown("a\tb\x1b[4Gc\x1b[20Gd") == ["a  c    b          d"]
+
+
+def test_full_screen_programs_are_ignored() -> None:
+    assert shown("before\n\x1b[?1049h\x1b[2J\x1b[H42% ~\n\x1b[?1049lafter") == ["before", "after"]
+
+
+def test_clearing_forgets_what_was_shown() -> None:
+    assert shown("a\nb\n\x1b[2J\x1b[Hc") == ["c"]
+    assert shown("a\nb\nc\x1b[2A\r\x1b[Jd") == ["d"]
+
+
+def test_announced_progress() -> None:
+    announced = "\x1b]9;4;1;42\x07\x1b]9;4;3\x07\x1b]9;4;0;\x07\x1b]9;4;1;999\x07\x1b]0;42\x07"
+    assert events(announced) == [
+        Announcement(42.0),
+        Announcement(None),
+        Announcement(None),
+        Announcement(100.0),
+    ]
+
+
+def test_memory_is_bounded() -> None:
+    rows = shown("x" * 1_000_000 + "\n" + "\n".join(f"line {number}" for number in range(10_000)))
+    assert len(rows) == MAX_ROWS
+    assert rows[-1] == "line 9999"
+    assert [len(row) for row in shown("x" * 1_000_000)] == [MAX_COLUMNS]
+
+
+def test_lost_bytes_begin_a_new_line() -> None:
+    screen = new_screen()
+    assert list(screen.feed("half a li\x1b[")) == []
+    screen.break_off()
+    assert list(screen.feed("whole line\n")) == [Line(1, "whole line", redrawn=False)]

@@ -1,0 +1,183 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, Process, Terminal, environment, tidings
+
+from tidings.cli.run.hub_reporter import FLUSH_S
+
+_STARTS_S = 5.0
+"""Of an interpreter on a busy machine; a wait without bound would take longer."""
+SCRIPT = """
+import sys, time
+for n in range(1, 5):
+    print(f"loading {{n * 25}}%")
+    time.sleep(0.15)
+print("written to stderr", file=sys.stderr)
+sys.exit({code})
+"""
+
+
+def events(hub: Hub, name: str, *, last: str) -> list[dict[str, object]]:
+    """Return what is told of the operation called `name`, up to its first event of a type."""
+    found: list[dict[str, object]] = []
+    with Process("watch", "operations", "--since", "first", "--json", "--url", hub.url) as watch:
+        id = None
+        while not found or found[-1]["type"] != last:
+            envelope = json.loads(watch.read_line())
+            data = envelope["data"]
+            if envelope["type"] == "operation:start" and data.get("name") == name:
+                id = data["operation_id"]
+            if id is not None and data.get("operation_id") == id:
+                found.append(envelope)
+    return found
+
+
+def run(hub: Hub, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return tidings("run", *arguments, TIDINGS_URL=hub.url)
+
+
+def test_a_command_is_an_operation_and_its_output_and_exit_code_are_its_own(shared_hub: Hub) -> None:
+    done = run(shared_hub, "--name", "plain", "--", sys.executable, "-c", SCRIPT.format(code=0))
+    assert done.returncode == 0
+    assert done.stdout == "loading 25%\nloading 50%\nloading 75%\nloading 100%\n"
+    assert done.stderr == "written to stderr\n"
+    start, *progress, end = events(shared_hub, "plain", last="operation:complete")
+    told = start["data"]
+    assert isinstance(told, dict)
+    assert told["host"] == socket.gethostname()
+    assert told["user"]
+    assert told["pid"] > 0
+    assert told["command"].startswith(sys.executable)
+    shares = [each["data"]["progress"] for each in progress]  # type: ignore[index]
+    assert shares == sorted(shares)
+    assert shares[-1] >= 75
+    assert end["data"]["duration_ms"] > 500  # type: ignore[index]
+    assert len({each["trace_id"] for each in (start, *progress, end)}) == 1
+
+
+def test_a_command_that_fails_is_told_with_its_last_lines(shared_hub: Hub) -> None:
+    done = run(shared_hub, "--name", "failing", sys.executable, "-c", SCRIPT.format(code=3))
+    assert done.returncode == 3
+    failed = events(shared_hub, "failing", last="operation:failed")[-1]["data"]
+    assert isinstance(failed, dict)
+    assert failed["code"] == "exit_3"
+    assert "exit code 3" in failed["message"]
+    assert "loading 100%" in failed["details"]
+    assert failed["hint"]
+
+
+def test_a_command_that_is_killed_is_told_with_the_signal(shared_hub: Hub) -> None:
+    done = run(shared_hub, "--name", "killed", "sh", "-c", "kill -KILL $$")
+    assert done.returncode == 128 + signal.SIGKILL
+    assert events(shared_hub, "killed", last="operation:failed")[-1]["data"]["code"] == "signal_SIGKILL"  # type: ignore[index]
+
+
+def test_a_command_that_is_not_there_is_told_and_is_127(shared_hub: Hub) -> None:
+    done = run(shared_hub, "--name", "absent", "--", "no-such-command-at-all")
+    assert done.returncode == 127
+    assert done.stderr.count("no-such-command-at-all") == 1
+    assert events(shared_hub, "absent", last="operation:failed")[-1]["data"]["code"] == "command_not_found"  # type: ignore[index]
+
+
+def test_the_commands_own_options_are_its_own(shared_hub: Hub) -> None:
+    done = run(shared_hub, "sh", "-c", "echo $0 $1", "--name", "-x")
+    assert (done.returncode, done.stdout) == (0, "--name -x\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [((), "no command was given"), (("--nope", "true"), "--nope"), (("--url", "ftp://x", "true"), "ftp://x")],
+)
+def test_a_wrong_command_line_is_a_usage_error(arguments: tuple[str, ...], error: str) -> None:
+    done = tidings("run", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error in done.stderr
+
+
+def test_a_hub_that_is_down_is_mentioned_once_and_delays_nothing() -> None:
+    began = time.monotonic()
+    done = tidings("run", "--", "sh", "-c", "echo out; sleep 0.5; exit 4", TIDINGS_URL="ws://127.0.0.1:1/ws")
+    took = time.monotonic() - began
+    assert (done.returncode, done.stdout) == (4, "out\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("tidings: this run is not shown: no hub answers at 127.0.0.1:1")
+    assert took < 0.5 + _STARTS_S
+
+
+def test_a_hub_that_does_not_answer_delays_the_end_by_a_bounded_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        done = tidings("run", "--", "true", TIDINGS_URL=f"ws://127.0.0.1:{silent.getsockname()[1]}/ws")
+        took = time.monotonic() - began
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert took < FLUSH_S + _STARTS_S
+
+
+def test_a_hub_that_comes_while_the_command_runs_is_told_everything() -> None:
+    with Hub() as first:
+        port = first.port
+    with Process(
+        "run",
+        "--name",
+        "patient",
+        "--",
+        "sh",
+        "-c",
+        "echo on; read x; exit 5",
+        env={"TIDINGS_URL": f"ws://127.0.0.1:{port}/ws"},
+    ) as process:
+        process.read_until("on")
+        with Hub("--port", str(port)) as hub:
+            told = []
+            with Process("watch", "operations", "--json", "--url", hub.url) as watch:
+                watch.read_until("operation:start")
+                assert process.process.stdin is not None
+                process.process.stdin.write(b"\n")
+                process.process.stdin.flush()
+                told = watch.read_until("operation:failed")
+            assert process.wait()[0] == 5
+    assert "patient" not in told[-1]
+    assert '"code":"exit_5"' in told[-1]
+
+
+def test_ctrl_c_on_the_terminal_is_the_commands_and_is_told_as_cancelled(shared_hub: Hub) -> None:
+    arguments = ("run", "--name", "interrupted", "--", sys.executable, "-c", "print('on'); import time; time.sleep(60)")
+    with Terminal(*arguments, env={"TIDINGS_URL": shared_hub.url}) as terminal:
+        terminal.wait_for("on")
+        terminal.press(b"\x03")
+        code = terminal.wait()
+    assert code == 128 + signal.SIGINT
+    assert "KeyboardInterrupt" in terminal.shown, "the command's own words"
+    assert "tidings" not in terminal.shown.replace(os.sep + "tidings", "")
+    events(shared_hub, "interrupted", last="operation:cancelled")
+
+
+def test_on_a_terminal_the_mention_begins_on_a_line_of_its_own() -> None:
+    with Terminal(
+        "run", "--", "sh", "-c", "sleep 0.5; echo done", env={"TIDINGS_URL": "ws://127.0.0.1:1/ws"}
+    ) as terminal:
+        assert terminal.wait() == 0
+    first, second = terminal.shown.replace("\r\n", "\n").splitlines()
+    assert first.startswith("tidings: this run is not shown")
+    assert second == "done"
+
+
+def test_names_that_are_no_utf8_are_told_as_well_as_they_can_be(shared_hub: Hub) -> None:
+    done = subprocess.run(
+        [*TIDINGS, "run", "--name", "bytes", "--", "sh", "-c", b"echo $0", b"\xff\xfe"],
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        env=environment(TIDINGS_URL=shared_hub.url),
+        check=True,
+    )
+    assert done.stdout == b"\xff\xfe\n"
+    assert done.stderr == b""
+    events(shared_hub, "bytes", last="operation:complete")

@@ -1,0 +1,122 @@
+import signal
+from dataclasses import dataclass, field
+
+import pytest
+
+from tidings.cli.run.command import Cancellation
+from tidings.testing.clock import ManualClock
+
+
+@dataclass
+class Command:
+    """A command that remembers what was sent to it."""
+
+    sent: list[int] = field(default_factory=list)
+    left: bool = True
+    pid: int = 1
+
+    def start(self) -> None: ...
+
+    def poll(self) -> int | None:
+        return None
+
+    def send(self, number: int) -> None: ...
+
+    def end(self, number: int) -> bool:
+        if number:
+            self.sent.append(number)
+        return self.left
+
+    def end_output(self) -> None: ...
+
+    @property
+    def drained(self) -> bool:
+        return True
+
+    def abandon_output(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def cancellation(clock: ManualClock) -> Cancellation:
+    return Cancellation(10.0, clock.monotonic)
+
+
+def test_without_a_wish_nothing_is_sent_and_nothing_is_due(cancellation: Cancellation) -> None:
+    command = Command()
+    cancellation.pursue(command)
+    assert command.sent == []
+    assert cancellation.due_in() is None
+    assert cancellation.fulfilled is None
+    assert cancellation.is_complete(command)
+
+
+def test_a_wish_is_sigterm_once_and_sigkill_once_after_the_grace(
+    cancellation: Cancellation, clock: ManualClock
+) -> None:
+    command = Command()
+    cancellation.ask("wrong file", "ada")
+    cancellation.pursue(command)
+    cancellation.pursue(command)
+    assert command.sent == [signal.SIGTERM]
+    assert cancellation.due_in() == 10.0
+    assert cancellation.reason == "wrong file"
+    clock.advance(9.9)
+    cancellation.pursue(command)
+    assert command.sent == [signal.SIGTERM]
+    clock.advance(0.2)
+    cancellation.pursue(command)
+    cancellation.pursue(command)
+    assert command.sent == [signal.SIGTERM, signal.SIGKILL]
+    assert cancellation.due_in() is None
+    assert "had not heeded SIGTERM for 10 s" in cancellation.reason
+    assert cancellation.fulfilled is not None
+    assert cancellation.fulfilled.cancelled_by == "ada"
+
+
+def test_a_wish_that_comes_after_the_end_changes_nothing(cancellation: Cancellation) -> None:
+    cancellation.ask("too late")
+    assert cancellation.fulfilled is None
+    assert cancellation.is_complete(Command())
+
+
+def test_what_a_command_leaves_behind_is_waited_for_and_then_killed(
+    cancellation: Cancellation, clock: ManualClock
+) -> None:
+    command = Command()
+    cancellation.ask()
+    cancellation.pursue(command)
+    assert not cancellation.is_complete(command)
+    wait = cancellation.look_in()
+    assert wait is not None
+    assert wait < 1
+    clock.advance(10)
+    assert cancellation.is_complete(command)
+    assert command.sent == [signal.SIGTERM, signal.SIGKILL]
+
+
+def test_where_nothing_is_left_behind_nothing_more_is_sent(cancellation: Cancellation) -> None:
+    command = Command()
+    cancellation.ask()
+    cancellation.pursue(command)
+    command.left = False
+    assert cancellation.is_complete(command)
+    assert command.sent == [signal.SIGTERM]
+
+
+def test_the_waiting_thread_is_woken_also_by_a_wish_that_came_before(cancellation: Cancellation) -> None:
+    woken: list[str] = []
+    cancellation.ask("first", "ada")
+    cancellation.on_ask(lambda: woken.append("x"))
+    assert woken == ["x"]
+    cancellation.ask("second", "bob")
+    assert woken == ["x", "x"]
+    cancellation.pursue(Command())
+    assert cancellation.fulfilled is not None
+    assert cancellation.fulfilled.reason == "first"

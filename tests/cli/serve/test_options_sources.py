@@ -1,0 +1,183 @@
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tidings.cli.serve.options import OPTIONS, Resolved, ServeSettings, misspelt, resolve
+from tidings.exceptions import ConfigError
+
+DATA = Path("/somewhere/tidings")
+
+# For each option: a value as text, as TOML, and what both mean.
+EXAMPLES: Mapping[str, tuple[str, str, object]] = {
+    "host": ("::1", '"::1"', "::1"),
+    "port": ("9000", "9000", 9000),
+    "data": ("/a b", '"/a b"', Path("/a b")),
+    "memory": ("yes", "true", True),
+    "retention_events": ("5", "5", 5),
+    "retention_bytes": ("64MiB", '"64MiB"', 64 << 20),
+    "retention_age": ("36h", '"36h"', 129_600.0),
+    "ballast": ("0", "0", 0),
+    "ws_path": ("/events", '"/events"', "/events"),
+    "contract": ("shop.events:contract", '"shop.events:contract"', "shop.events:contract"),
+    "lenient": ("on", "true", True),
+    "tls_cert": ("/c.pem", '"/c.pem"', Path("/c.pem")),
+    "tls_key": ("/k.pem", '"/k.pem"', Path("/k.pem")),
+    "allow_origin": ("https://a,https://b", '["https://a", "https://b"]', ("https://a", "https://b")),
+    "max_connections": ("10", "10", 10),
+    "heartbeat": ("10", "10.0", 10.0),
+    "lease": ("45", '"45s"', 45.0),
+    "unattended": ("12h", '"12h"', 43_200.0),
+    "grace": ("500ms", '"500ms"', 0.5),
+    "log_format": ("JSON", '"json"', "json"),
+    "log_level": ("debug", '"debug"', "debug"),
+}
+# For each option: text that it refuses.
+WRONG: Mapping[str, str] = {
+    "port": "65536",
+    "memory": "maybe",
+    "retention_events": "0",
+    "retention_bytes": "lots",
+    "retention_age": "500ms",
+    "ballast": "-1",
+    "ws_path": "ws",
+    "lenient": "kindly",
+    "max_connections": "many",
+    "heartbeat": "0",
+    "lease": "500ms",
+    "unattended": "never",
+    "grace": "2h",
+    "log_format": "xml",
+    "log_level": "loud",
+}
+
+
+def settle(
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    toml: Path | None = None,
+) -> Resolved:
+    return resolve(flags or {}, environ or {}, toml, data=DATA)
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "hub.toml"
+    file.write_text(text)
+    return file
+
+
+def needed(field: str) -> dict[str, str]:
+    return {"TIDINGS_TLS_CERT": "/c.pem"} if field == "tls_key" else {}
+
+
+def test_every_option_has_an_example() -> None:
+    assert set(EXAMPLES) == set(OPTIONS) == {field.name for field in fields(ServeSettings)}
+
+
+@pytest.mark.parametrize("field", EXAMPLES)
+def test_an_option_is_a_flag_a_variable_and_a_toml_key(field: str, tmp_path: Path) -> None:
+    text, toml, value = EXAMPLES[field]
+    option = OPTIONS[field]
+    file = write(tmp_path, f"{option.key} = {toml}")
+    ways = {
+        option.flag: settle({field: text}, needed(field)),
+        option.variable: settle(environ={option.variable: text, **needed(field)}),
+        f"{file}, {option.key}": settle(environ=needed(field), toml=file),
+    }
+    for source, resolved in ways.items():
+        assert getattr(resolved.settings, field) == value
+        assert resolved.sources[field] == source
+
+
+def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, 'port = 1\nhost = "10.0.0.1"\nheartbeat = "5s"')
+    environ = {"TIDINGS_PORT": "2", "TIDINGS_HOST": "10.0.0.2"}
+    resolved = settle({"port": "3"}, environ, file)
+    assert (resolved.settings.port, resolved.settings.host, resolved.settings.heartbeat) == (3, "10.0.0.2", 5.0)
+    assert resolved.sources["grace"] == "default"
+
+
+def test_underscores_in_the_file_are_as_good(tmp_path: Path) -> None:
+    assert settle(toml=write(tmp_path, "ws_path = '/x'")).settings.ws_path == "/x"
+
+
+def test_an_empty_variable_is_none() -> None:
+    assert settle(environ={"TIDINGS_PORT": ""}).settings.port == 8765
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_value_out_of_range_names_its_source_and_the_way_out(field: str) -> None:
+    option = OPTIONS[field]
+    with pytest.raises(ConfigError, match=f"^{option.flag}: '{WRONG[field]}'") as caught:
+        settle({field: WRONG[field]})
+    assert caught.value.hint
+    with pytest.raises(ConfigError, match=f"^{option.variable}: "):
+        settle(environ={option.variable: WRONG[field]})
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("prot = 1", "there is no option 'prot'"),
+        ("port = ", "is not TOML"),
+        ("port = true", "True is no whole number"),
+        ("heartbeat = []", r"\[\] is no duration"),
+        ("retention-bytes = 1.5", "1.5 is no size"),
+        ("allow-origin = 5", "5 is no list"),
+        ("memory = 'x'", "'x' is neither true nor false"),
+        ("data = 5", "5 is no path"),
+        ("[hub]\nport = 1", "there is no option 'hub'"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(toml: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        settle(toml=write(tmp_path, toml))
+    assert str(tmp_path) in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_near_key_is_suggested(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settle(toml=write(tmp_path, "retention_evnts = 1"))
+    assert caught.value.hint == "Did you mean 'retention-events'?"
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        settle(toml=tmp_path / "none.toml")
+
+
+def test_the_data_folder_has_a_default_and_memory_none() -> None:
+    assert settle().settings.data == DATA
+    assert settle({"memory": True}).settings.data is None
+
+
+def test_the_nearer_of_data_and_memory_wins() -> None:
+    assert settle({"memory": True}, {"TIDINGS_DATA": "/d"}).settings.data is None
+    resolved = settle({"data": "/d"}, {"TIDINGS_MEMORY": "1"})
+    assert (resolved.settings.data, resolved.settings.memory) == (Path("/d"), False)
+    with pytest.raises(ConfigError, match="--data and --memory exclude each other"):
+        settle({"data": "/d", "memory": True})
+
+
+def test_a_key_without_its_certificate_is_refused() -> None:
+    with pytest.raises(ConfigError, match="TIDINGS_TLS_KEY: a private key without its certificate"):
+        settle(environ={"TIDINGS_TLS_KEY": "/k.pem"})
+
+
+def test_what_is_shown_is_a_file_that_says_the_same(tmp_path: Path) -> None:
+    environ = {OPTIONS[field].variable: text for field, (text, _, _) in EXAMPLES.items() if field != "memory"}
+    resolved = settle({"host": 'a "quoted"\\ name\x7f'}, environ)
+    shown = resolved.show()
+    again = settle(toml=write(tmp_path, shown))
+    assert again.settings == resolved.settings
+    assert len(tomllib.loads(shown)) == len(OPTIONS)
+    for line, field in zip(shown.splitlines(), OPTIONS, strict=True):
+        assert line.endswith(f"# {resolved.sources[field]}")
+
+
+def test_a_variable_that_is_nearly_one_of_ours_is_mentioned() -> None:
+    environ = {"TIDINGS_PROT": "1", "TIDINGS_URL": "ws://x", "TIDINGS_FAVOURITE_COLOUR": "red", "PATH": "/bin"}
+    assert misspelt(environ) == ["TIDINGS_PROT is no option; TIDINGS_PORT is"]

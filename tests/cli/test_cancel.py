@@ -1,0 +1,75 @@
+import json
+import uuid
+
+import pytest
+from tests.cli.processes import Hub, Process, tidings
+from tests.cli.test_wait_waiting import tell
+
+from tidings.cli.hub_http import HubAPI
+
+
+def cancel(hub: Hub, id: str, *options: str) -> tuple[int, str, str]:
+    done = tidings("cancel", id, *options, "--url", hub.url)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_run_is_cancelled_with_a_reason(shared_hub: Hub) -> None:
+    with Process(
+        "run", "--name", "to cancel", "--url", shared_hub.url, "--", "sh", "-c", "echo on; exec sleep 60"
+    ) as run:
+        run.read_until("on")
+        with HubAPI(shared_hub.url) as api:
+            found = list(api.operations([("name", "to cancel")], 1))
+            while not found:  # the outbox is on its way
+                found = list(api.operations([("name", "to cancel")], 1))
+            (operation,) = found
+            assert cancel(shared_hub, operation.operation_id, "--reason", "wrong file") == (
+                0,
+                f"{operation.operation_id} is cancelled\n",
+                "",
+            )
+            assert api.operation(operation.operation_id).reason == "wrong file"
+        assert run.wait()[0] == 143
+    assert cancel(shared_hub, operation.operation_id)[0] == 0, "it is as was asked"
+
+
+def test_what_had_ended_first_is_told(shared_hub: Hub) -> None:
+    id = uuid.uuid4().hex
+    tell(shared_hub, "complete", id)
+    assert cancel(shared_hub, id) == (6, f"{id} had ended first: it is complete\n", "")
+
+
+def test_what_nobody_can_be_asked_to_end_is_told_with_its_parts(shared_hub: Hub) -> None:
+    id, part = uuid.uuid4().hex, uuid.uuid4().hex
+    tell(shared_hub, "start", id)
+    tell(shared_hub, "start", part, parent_id=id, queued=True)
+    code, stdout, stderr = cancel(shared_hub, id, "--timeout", "1s")
+    assert (code, stderr) == (9, "")
+    first, second = stdout.splitlines()
+    assert first.startswith(f"{id} goes on, for all that is known")
+    assert second.startswith(f"  {part} ")
+
+
+def test_json_is_the_outcome(shared_hub: Hub) -> None:
+    id = uuid.uuid4().hex
+    tell(shared_hub, "start", id, queued=True)
+    code, stdout, _ = cancel(shared_hub, id, "--json")
+    assert code == 0
+    assert json.loads(stdout) == {"operation_id": id, "attempt": 1, "outcome": "cancelled", "state": "cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "error"),
+    [
+        ((), 5, "the hub knows no operation"),
+        (("--timeout", "2h"), 2, "--timeout"),
+        (("--timeout", "soon"), 2, "is no duration"),
+        (("--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
+        (("--reason", "x" * 2000), 1, "reason"),
+    ],
+)
+def test_what_cannot_be_cancelled_is_told(shared_hub: Hub, options: tuple[str, ...], code: int, error: str) -> None:
+    done = tidings("cancel", "no-such", *options, TIDINGS_URL=shared_hub.url)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert error in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,39 @@
+import pytest
+
+from tidings.cli.cancel import code_of, describe
+from tidings.protocol.messages import CancelOutcome
+
+
+def outcome(name: str, **more: object) -> CancelOutcome:
+    facts = {"operation_id": "op", "attempt": 1, "outcome": name, "state": "running", **more}
+    return CancelOutcome(**facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "sentence"),
+    [
+        (outcome("cancelled", state="cancelled"), 0, "op is cancelled"),
+        (outcome("finished_first", state="complete"), 6, "op had ended first: it is complete"),
+        (outcome("refused"), 7, "op goes on: whoever runs it refuses"),
+        (outcome("refused", reason="too late"), 7, "op goes on: whoever runs it refuses: too late"),
+        (outcome("pending"), 8, "op is stopping, and has not ended within 10 s"),
+    ],
+)
+def test_an_outcome_is_a_sentence_and_a_code(told: CancelOutcome, code: int, sentence: str) -> None:
+    assert list(describe(told, 10)) == [sentence]
+    assert code_of(told) == code
+
+
+def test_who_could_not_be_asked_is_told_later() -> None:
+    (line,) = describe(outcome("unreachable"), 10)
+    assert "nobody could be asked" in line
+    assert code_of(outcome("unreachable")) == 9
+
+
+def test_parts_are_told_below_it() -> None:
+    part = outcome("cancelled", operation_id="part", children=[outcome("pending", operation_id="part of part")])
+    assert list(describe(outcome("cancelled", children=[part]), 10)) == [
+        "op is cancelled",
+        "  part is cancelled",
+        "    part of part is stopping, and has not ended within 10 s",
+    ]

@@ -1,0 +1,32 @@
+import pytest
+import typer
+
+from tidings.cli.errors import FAILED, INTERRUPTED, USAGE, ExitCode, epilog, telling_errors
+from tidings.exceptions import ConfigError, HubUnreachable, OperationUnknown, TidingsError
+
+
+def test_no_code_means_two_things() -> None:
+    codes = [int(code) for code in ExitCode]
+    assert len({*codes, FAILED, USAGE, INTERRUPTED}) == len(codes) + 3
+    assert all(0 <= code < 126 for code in codes), "a shell uses those above itself"
+    assert all(code.meaning for code in ExitCode)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(OperationUnknown("no such", operation_id="x"), 5), (HubUnreachable("no hub answers"), 69)],
+)
+def test_what_is_not_there_has_its_code(error: TidingsError, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as caught, telling_errors():
+        raise error
+    assert caught.value.exit_code == code
+    assert capsys.readouterr().err.startswith(f"error: {error}\nhint: ")
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(ConfigError), telling_errors():
+        raise ConfigError("odd")
+
+
+def test_help_says_what_codes_mean() -> None:
+    assert epilog(ExitCode.WELL, ExitCode.FAILED) == "Exit codes: 0: it is as you asked; 3: the operation failed."

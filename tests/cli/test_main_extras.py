@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from tests.cli.processes import Hub, Terminal, tidings, without_modules
+
+from tidings.cli.main import missing_extra
+
+CLI = ("typer", "rich", "httpx", "platformdirs")
+HUB = ("uvicorn", "starlette", "structlog", "httptools", "prometheus_client", "uvloop")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("serve",), ("run", "--", "true")])
+def test_without_the_cli_extra_every_command_is_answered_with_the_install_line(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    with without_modules(tmp_path, *CLI, *HUB) as variables:
+        done = tidings(*arguments, **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ("error: this needs typer, which is not installed\nhint: pip install 'tidings[cli]'\n")
+
+
+def test_without_the_hub_extra_serve_is_answered_with_the_install_line(tmp_path: Path) -> None:
+    with without_modules(tmp_path, *HUB) as variables:
+        done = tidings("serve", "--memory", "--port", "0", **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: this needs ")
+    assert hint == "hint: pip install 'tidings[hub]'"
+
+
+def test_without_the_hub_extra_everything_else_works(shared_hub: Hub, tmp_path: Path) -> None:
+    with without_modules(tmp_path, *HUB) as variables:
+        variables["TIDINGS_URL"] = shared_hub.url
+        assert tidings("publish", "data:update", '{"dataset": "x"}', **variables).returncode == 0
+        assert tidings("doctor", **variables).returncode == 0
+        assert tidings("run", "--", "true", **variables).stderr == ""
+        assert tidings("serve", "--show-config", **variables).returncode == 0
+        with Terminal("watch", env=variables) as terminal:
+            terminal.wait_for("● live")
+
+
+def test_without_uvloop_the_standard_loop_serves(tmp_path: Path) -> None:
+    with without_modules(tmp_path, "uvloop") as variables, Hub(env=variables) as hub:
+        assert tidings("publish", "data:update", TIDINGS_URL=hub.url).returncode == 0
+        _, _, stderr = hub.stop()
+    assert "loop=asyncio" in stderr
+
+
+def test_a_module_that_is_no_library_of_ours_is_a_fault_and_no_missing_extra() -> None:
+    assert missing_extra(ModuleNotFoundError("no", name="tidings.nowhere")) is None
+    assert missing_extra(ModuleNotFoundError("no")) is None
+    found = missing_extra(ModuleNotFoundError("no", name="uvicorn.config"))
+    assert found is not None
+    assert found.extra == "hub"

@@ -1,0 +1,140 @@
+import json
+import uuid
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from tests.cli.processes import Hub, Terminal, tidings
+
+from tidings.cli.hub_http import HubAPI
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    """A hub with a few operations of two names."""
+    with Hub("--log-level", "error") as running:
+        with HubAPI(running.url) as api:
+            for number in range(3):
+                tell(api, "start", f"import/{number}", name="Import prices")
+            tell(api, "progress", "import/0", progress=42, message="row 7")
+            tell(api, "complete", "import/1", duration_ms=90_000)
+            tell(api, "failed", "import/2", code="bad_row", message="row 7\tis bad", recoverable=False)
+            tell(api, "start", "export/0", name="Export", queued=True)
+            tell(api, "start", "part/0", name="Part", parent_id="import/0")
+        yield running
+
+
+def tell(api: HubAPI, verb: str, id: str, **data: object) -> None:
+    envelope = {"type": f"operation:{verb}", "data": {"operation_id": id, **data}}
+    api.publish(msgspec.json.encode(envelope), {})
+
+
+def listed(hub: Hub, *options: str) -> list[str]:
+    """Return the ids that are listed."""
+    done = tidings("operations", *options, "--url", hub.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+
+def test_in_a_pipe_operations_are_lines_of_columns_the_newest_first(hub: Hub) -> None:
+    done = tidings("operations", "--url", hub.url)
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert {len(row) for row in rows} == {7}
+    assert [row[0] for row in rows] == ["part/0", "export/0", "import/2", "import/1", "import/0"]
+    assert [row[1] for row in rows] == ["running", "queued", "failed", "complete", "running"]
+    assert rows[4][2:4] == ["Import prices", "42"]
+    assert rows[3][5] == "90.0"
+    assert rows[2][6] == "bad_row: row 7 is bad"
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        (("--failed",), ["import/2"]),
+        (("--running",), ["part/0", "export/0", "import/0"]),
+        (("--state", "complete", "--state", "failed"), ["import/2", "import/1"]),
+        (("--name", "Import*"), ["import/2", "import/1", "import/0"]),
+        (("--name", "Export"), ["export/0"]),
+        (("--parent", "import/0"), ["part/0"]),
+        (("--since", "1h", "--name", "Export"), ["export/0"]),
+        (("--since", "2999-01-01T00:00:00Z"), []),
+    ],
+)
+def test_what_is_listed_can_be_chosen(hub: Hub, options: tuple[str, ...], ids: list[str]) -> None:
+    assert listed(hub, *options) == ids
+
+
+def test_of_more_than_the_limit_the_newest_are_listed_and_that_is_said(hub: Hub) -> None:
+    done = tidings("operations", "--limit", "2", "--url", hub.url)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["part/0", "export/0"]
+    assert done.stderr == "note: there are more; --limit 4 shows twice as many\n"
+
+
+def test_json_is_one_object_a_line(hub: Hub) -> None:
+    done = tidings("operations", "--json", "--failed", "--url", hub.url)
+    (operation,) = map(json.loads, done.stdout.splitlines())
+    assert operation["error"]["code"] == "bad_row"
+
+
+def test_by_name_there_is_one_line_for_each(hub: Hub) -> None:
+    done = tidings("operations", "--by-name", "--url", hub.url)
+    (row,) = [line.split("\t") for line in done.stdout.splitlines()]
+    name, state, newest, success, usual, runs, failures = row
+    assert (name, state, newest, usual, runs, failures) == ("Import prices", "failed", "import/2", "90.0", "2", "1")
+    assert success.endswith("Z")
+    (read,) = map(json.loads, tidings("operations", "--by-name", "--json", "--url", hub.url).stdout.splitlines())
+    assert read["median_duration_s"] == 90
+    assert tidings("operations", "--by-name", "--name", "Ex*", "--url", hub.url).stdout == ""
+
+
+def test_on_a_terminal_there_is_a_table(hub: Hub) -> None:
+    with Terminal("operations", "--url", hub.url, columns=120) as terminal:
+        assert terminal.wait() == 0
+    first, *_, last = terminal.shown.splitlines()
+    assert first.split()[:2] == ["▶", "Part"]
+    assert "import/0" in last
+    assert "42%" in last
+    with Terminal("operations", "--by-name", "--url", hub.url, columns=80) as terminal:
+        assert terminal.wait() == 0
+    head, row = terminal.shown.splitlines()
+    assert head.split()[:3] == ["name", "newest", "last"]
+    assert "✘ failed" in row
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "error"),
+    [
+        (("--since", "yesterday"), 1, "is no time"),
+        (("--state", "odd"), 2, "--state"),
+        (("--limit", "0"), 2, "--limit"),
+        (("--by-name", "--failed"), 2, "only --name chooses"),
+        (("--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
+    ],
+)
+def test_what_cannot_be_listed_is_told(hub: Hub, options: tuple[str, ...], code: int, error: str) -> None:
+    done = tidings("operations", *options, TIDINGS_URL=hub.url)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert error in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_hub_without_operations_says_so_on_a_terminal() -> None:
+    with Hub() as empty:
+        with Terminal("operations", "--url", empty.url) as terminal:
+            assert terminal.wait() == 0
+        assert terminal.shown.strip() == "no operations"
+        assert tidings("operations", "--url", empty.url).stdout == ""
+
+
+def test_many_operations_are_asked_for_page_by_page() -> None:
+    with Hub("--log-level", "error") as hub, HubAPI(hub.url) as api:
+        prefix = uuid.uuid4().hex
+        for number in range(0, 1200, 400):
+            batch = [
+                {"type": "operation:start", "data": {"operation_id": f"{prefix}/{each}"}}
+                for each in range(number, number + 400)
+            ]
+            api._http.post(f"{hub.http}v1/events", json=batch).raise_for_status()
+        found = [each.operation_id for each in api.operations([], 5000)]
+        assert found == [f"{prefix}/{number}" for number in reversed(range(1200))]
+        assert len(list(api.operations([], 1001))) == 1001

@@ -1,0 +1,20 @@
+import pytest
+
+from tidings.cli.options import read_duration
+from tidings.exceptions import ConfigError
+
+
+def test_a_duration_is_read_within_its_bounds() -> None:
+    assert read_duration("grace", "1m30s", 0, 100) == 90
+    assert read_duration("grace", "0", 0, 100) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("soon", "--grace: 'soon' is no duration"), ("2m", "is not within 1s to 1m"), ("0", "not within")],
+)
+def test_what_is_none_or_out_of_bounds_names_the_option(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_duration("grace", text, 1, 60)
+    assert caught.value.option == "grace"
+    assert caught.value.hint

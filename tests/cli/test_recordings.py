@@ -1,0 +1,79 @@
+import gzip
+import io
+from pathlib import Path
+
+import pytest
+
+from tidings.cli.recordings import HEADER_TYPE, Broken, Line, RecordedEnvelope, moment_of, open_recording, read_lines
+from tidings.exceptions import ConfigError
+
+EVENT = b'{"type":"data:update","data":{"n":%d},"received":"2025-07-30T12:00:00Z"}\n'
+EVENTS = b"".join(EVENT % n for n in range(2_000))
+
+
+def read(data: bytes) -> list[Line | Broken]:
+    return list(read_lines(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [EVENTS, gzip.compress(EVENTS), gzip.compress(EVENTS[: len(EVENT % 0)]) + gzip.compress(EVENTS[len(EVENT % 0) :])],
+    ids=["plain", "gzip", "two members"],
+)
+def test_every_line_is_read_with_its_number(data: bytes) -> None:
+    lines = read(data)
+    assert [line.number for line in lines] == list(range(1, 2_001))
+    assert all(isinstance(line, Line) and line.envelope.received == "2025-07-30T12:00:00Z" for line in lines)
+
+
+def test_empty_lines_and_a_missing_last_newline_are_nothing() -> None:
+    assert [line.number for line in read(b"\n" + EVENT % 1 + b"\n" + (EVENT % 2).rstrip())] == [2, 4]
+    assert read(b"") == []
+
+
+def test_a_broken_line_is_told_and_the_rest_is_read() -> None:
+    lines = read(EVENT % 1 + b"nonsense\n" + b'{"type":"a:b","data":"\xff"}\n' + EVENT % 2 + b'{"type":"da')
+    assert [type(line) for line in lines] == [Line, Broken, Broken, Line, Broken]
+    assert [line.last for line in lines if isinstance(line, Broken)] == [False, False, True]
+
+
+@pytest.mark.parametrize("left", [1, 8, 60, 500])
+def test_a_compressed_file_that_is_cut_is_read_as_far_as_it_goes(left: int) -> None:
+    lines = read(gzip.compress(EVENTS)[:-left])
+    assert isinstance(lines[-1], Broken)
+    assert lines[-1].last
+    assert all(isinstance(line, Line) for line in lines[:-1])
+    assert [line.number for line in lines] == list(range(1, len(lines) + 1))
+    assert len(lines) > 100
+
+
+@pytest.mark.parametrize("data", [b"#!/bin/sh\necho\n", b"\x00" * 3_000_000, b"[1]\n", EVENT[:20] + b"\n"])
+def test_another_file_is_refused_at_once(data: bytes) -> None:
+    with pytest.raises(ConfigError, match="this is no recording"):
+        read(data)
+
+
+def test_a_recording_of_a_later_form_is_refused() -> None:
+    with pytest.raises(ConfigError, match="not of form 1"):
+        read(b'{"type":"%b","data":{"format":2}}\n' % HEADER_TYPE.encode())
+
+
+def test_a_pipe_is_kept_so_that_it_can_be_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stdin:
+        buffer = io.BytesIO(EVENTS)
+
+    monkeypatch.setattr("sys.stdin", Stdin())
+    with open_recording("-") as recording:
+        assert len(list(read_lines(recording))) == 2_000
+        assert len(list(read_lines(recording))) == 2_000
+    with pytest.raises(ConfigError, match="cannot read"):
+        open_recording(str(tmp_path / "none"))
+
+
+def test_the_moment_of_an_envelope_is_its_receipt_else_its_timestamp() -> None:
+    received, said = "1970-01-01T00:00:02Z", "1970-01-01T00:00:01Z"
+    both = RecordedEnvelope("a:b", said, received=received)
+    assert moment_of(both, by_timestamp=False) == 2_000_000_000
+    assert moment_of(both, by_timestamp=True) == 1_000_000_000
+    assert moment_of(RecordedEnvelope("a:b", said), by_timestamp=False) == 1_000_000_000
+    assert moment_of(RecordedEnvelope("a:b", "nonsense"), by_timestamp=False) is None

@@ -1,0 +1,32 @@
+from rich.text import Text
+
+from tidings.cli.text import aligned
+
+
+def lines(*rows: tuple[str, ...], right: tuple[int, ...] = (), width: int | None = None) -> list[str]:
+    cells = [[Text(cell) for cell in row] for row in rows]
+    return [line.plain for line in aligned(cells, right=right, width=width)]
+
+
+def test_cells_stand_below_each_other_without_spaces_at_the_end() -> None:
+    assert lines(("a", "bb", "x"), ("aaa", "", "")) == ["a    bb  x", "aaa"]
+
+
+def test_numbers_end_below_each_other() -> None:
+    assert lines(("a", "7"), ("b", "42"), right=(1,)) == ["a   7", "b  42"]
+
+
+def test_a_column_that_is_empty_takes_no_room() -> None:
+    assert lines(("a", "", "x"), ("b", "", "y")) == ["a  x", "b  y"]
+
+
+def test_wide_characters_count_as_wide() -> None:
+    assert lines(("価格", "x"), ("ab", "y")) == ["価格  x", "ab    y"]
+
+
+def test_a_line_is_cut_where_the_terminal_ends() -> None:
+    assert lines(("name", "a long story"), width=10) == ["name  a l…"]
+
+
+def test_nothing_is_nothing() -> None:
+    assert lines() == []

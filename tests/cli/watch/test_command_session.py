@@ -1,0 +1,39 @@
+import pytest
+
+from tidings.cli.watch.command import WatchRequest, link_of
+from tidings.cli.watch.view import Link
+from tidings.client.status import State, Status
+from tidings.exceptions import HubUnreachable
+
+URL = "ws://h/ws"
+DOWN = HubUnreachable("no hub answers at h")
+
+
+@pytest.mark.parametrize(
+    ("status", "link"),
+    [
+        (Status(state=State.CONNECTING, age_s=None), Link(URL, "connecting")),
+        (Status(state=State.LIVE, age_s=3.0), Link(URL, "live")),
+        (Status(state=State.CATCHING_UP, age_s=0.0), Link(URL, "catching up")),
+        (Status(state=State.STALE, age_s=72.9), Link(URL, "stale", "1m12s")),
+        (
+            Status(state=State.CONNECTING, age_s=9.0, error=DOWN, retry_at=103.4),
+            Link(URL, "reconnecting", "again in 3 s (no hub answers at h)"),
+        ),
+        (
+            Status(state=State.CONNECTING, age_s=9.0, error=DOWN),
+            Link(URL, "reconnecting", "(no hub answers at h)"),
+        ),
+    ],
+)
+def test_the_connections_state_is_said_in_a_few_words(status: Status, link: Link) -> None:
+    assert link_of(status, URL, now=100.0) == link
+
+
+@pytest.mark.parametrize(
+    ("paths", "verbose"),
+    [((), False), (("*",), False), (("operations", "system"), True), (("system/tidings",), True)],
+)
+def test_every_status_is_told_to_who_names_the_system_channel(paths: tuple[str, ...], verbose: bool) -> None:
+    request = WatchRequest(url=None, paths=paths, since="now", pace_ms=0, wait_for_hub=False, exit_when_done=False)
+    assert request.verbose is verbose
