@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path as FilePath
 
 from tidings.exceptions import LogError
-from tidings.log.base import Draft, Page, Query, Retention
+from tidings.log.base import EventToAppend, Page, Query, Retention
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass
@@ -75,14 +75,14 @@ class Bench:
         kept = Retention(events=2 * self.rows, bytes=1 << 40, **retention)  # type: ignore[arg-type]
         return SqliteLog(self.folder, self.loop, lambda: secrets.token_hex(4), retention=kept)
 
-    def drafts(self, mode: str, count: int, *, latest: float = 0.1) -> list[Draft]:
+    def drafts(self, mode: str, count: int, *, latest: float = 0.1) -> list[EventToAppend]:
         pick, now = self.modes[mode], time.time_ns()
         made = []
         for _ in range(count):
             key, trace = pick()
             is_latest = random.random() < latest
             made.append(
-                Draft(
+                EventToAppend(
                     Event(
                         type="operation:progress" if is_latest else random.choice(("operation:start", "operation:log")),
                         timestamp="2026-01-01T00:00:00.123456Z",
@@ -97,7 +97,7 @@ class Bench:
             )
         return made
 
-    def append(self, batch: list[Draft]) -> float:
+    def append(self, batch: list[EventToAppend]) -> float:
         """Append, and return how long the call that stored it took."""
         taken: list[float] = []
         results: list[int | LogError] = []

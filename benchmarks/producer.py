@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tidings
 from benchmarks.fanout.servers import Server, running_server
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 
 BODY_S = 10e-6
 CLOSE_S = 0.2
@@ -96,7 +96,7 @@ def slowdown(url: str, iterations: int, pieces: int, halfway: Callable[[], None]
             else:
                 told, alone = reported(op, iterations // pieces, rounds), bare(iterations // pieces, rounds)
             ratios.append(told / alone)
-    PROCESS.close(CLOSE_S)
+    RUNTIME.close(CLOSE_S)
     return statistics.median(ratios) - 1
 
 

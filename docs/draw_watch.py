@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from tidings.cli.watch.state import seconds
-from tidings.cli.watch.view import Link, WatchView
+from tidings.cli.watch.view import ConnectionState, WatchView
 from tidings.client.events import ReceivedEvent
 from tidings.contract.contract import Contract
 
@@ -115,7 +115,7 @@ def draw(events: Sequence[ReceivedEvent]) -> tuple[str, str]:
         line = view.apply(event)
         if line is not None:
             console.print(line)
-    console.print(view.render(Link(URL, "live"), seconds(events[-1]), COLUMNS, LINES))
+    console.print(view.render(ConnectionState(URL, "live"), seconds(events[-1]), COLUMNS, LINES))
     text = console.export_text(clear=False)
     return _without_fonts(console.export_svg(title=TITLE, theme=_THEME, unique_id="watch", code_format=_FORMAT)), text
 

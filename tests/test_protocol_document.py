@@ -33,15 +33,15 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "contract": payloads.ContractIdentity,
     "channel:subscribe": messages.Subscribe,
     "channel:subscribed": messages.Subscribed,
-    "channel:live": messages.Live,
-    "channel:gap": messages.Gap,
+    "channel:live": messages.LivePush,
+    "channel:gap": messages.GapPush,
     "channel:unsubscribe": messages.Unsubscribe,
     "channel:unsubscribed": messages.Unsubscribed,
     "event:accepted": messages.Accepted,
     "producer:attach": messages.Attach,
     "claim": messages.Claim,
     "producer:attached": messages.Attached,
-    "verdict": messages.Verdict,
+    "verdict": messages.ClaimVerdict,
     "operation:cancel": messages.Cancel,
     "operation:cancel, pushed": messages.CancelPush,
     "operation:cancel_answer": messages.CancelAnswer,
@@ -101,7 +101,7 @@ def test_no_struct_of_the_commands_is_left_out() -> None:
         for value in vars(messages).values()
         if isinstance(value, type) and issubclass(value, payloads.Payload) and value.__module__ == messages.__name__
     }
-    assert own - {messages.Nothing} == {struct for struct in STRUCTS.values() if struct.__module__ == messages.__name__}
+    assert own - {messages.NoData} == {struct for struct in STRUCTS.values() if struct.__module__ == messages.__name__}
 
 
 def test_the_catalogue_is_the_codes() -> None:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm as plain_tqdm
 
 import tidings
 from tidings.client import sync
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 from tidings.tqdm import tqdm, trange
 
 
@@ -26,8 +26,8 @@ def reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Report
         try:
             yield Reported(hub)
         finally:
-            left = [operation.name for operation in PROCESS.running]
-            PROCESS.close()
+            left = [operation.name for operation in RUNTIME.running]
+            RUNTIME.close()
     assert left == []
 
 
@@ -115,7 +115,7 @@ def test_inner_bars_are_details_of_the_outer(reported: Reported, screen: io.Stri
     seen = []
     for _ in tqdm(range(2), desc="outer", file=screen):
         for _ in tqdm(range(3), desc="inner", leave=False, file=screen):
-            (op,) = PROCESS.running
+            (op,) = RUNTIME.running
             seen.append((op.percent, (op.reading().message or "")[:9]))  # type: ignore[attr-defined]
     assert seen == [(share, f"inner: {n}/") for share in (0, 50) for n in range(3)]
     assert reported.kinds() == ["start", "complete"]
@@ -214,8 +214,8 @@ def test_who_cancels_it_ends_the_loop(reported: Reported, screen: io.StringIO) -
     def follow() -> None:
         for number in tqdm(range(1 << 60), file=screen):
             if not number:
-                assert PROCESS.flush(TIMEOUT_S) == 0
-                (op,) = PROCESS.running
+                assert RUNTIME.flush(TIMEOUT_S) == 0
+                (op,) = RUNTIME.running
                 with sync.connect() as client:
                     client.cancel(op.id, reason="enough", timeout_s=0)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tidings.exceptions import MissingExtra
-from tidings.producer.progress_bar import BarReport
+from tidings.producer.progress_bar import ProgressBar
 
 try:
     from tqdm.auto import tqdm as _tqdm
@@ -26,7 +26,7 @@ __all__ = ["tqdm", "trange"]
 class tqdm(_tqdm):  # type: ignore[misc]
     """A bar; see the module. Takes tqdm's arguments."""
 
-    _report: BarReport | None = None
+    _report: ProgressBar | None = None
     _iterating = False
     """Whether a loop runs over it, which then says how it ended; what tqdm closes meanwhile says nothing of that."""
     _entered = False
@@ -41,7 +41,7 @@ class tqdm(_tqdm):  # type: ignore[misc]
             return
         # A bar that tqdm hides by itself keeps few of its arguments.
         unit = getattr(self, "unit", None) or options.get("unit", "it")
-        self._report = BarReport(str(desc or ""), self.total, str(unit))
+        self._report = ProgressBar(str(desc or ""), self.total, str(unit))
         self._tell(self.n)
 
     def __iter__(self) -> Iterator[Any]:

@@ -4,14 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from tidings.cli.recordings import HEADER_TYPE, Broken, Line, RecordedEnvelope, moment_of, open_recording, read_lines
+from tidings.cli.recordings import (
+    HEADER_TYPE,
+    BrokenLine,
+    RecordedEnvelope,
+    RecordedLine,
+    moment_of,
+    open_recording,
+    read_lines,
+)
 from tidings.exceptions import ConfigError
 
 EVENT = b'{"type":"data:update","data":{"n":%d},"received":"2025-07-30T12:00:00Z"}\n'
 EVENTS = b"".join(EVENT % n for n in range(2_000))
 
 
-def read(data: bytes) -> list[Line | Broken]:
+def read(data: bytes) -> list[RecordedLine | BrokenLine]:
     return list(read_lines(io.BytesIO(data)))
 
 
@@ -23,7 +31,7 @@ def read(data: bytes) -> list[Line | Broken]:
 def test_every_line_is_read_with_its_number(data: bytes) -> None:
     lines = read(data)
     assert [line.number for line in lines] == list(range(1, 2_001))
-    assert all(isinstance(line, Line) and line.envelope.received == "2025-07-30T12:00:00Z" for line in lines)
+    assert all(isinstance(line, RecordedLine) and line.envelope.received == "2025-07-30T12:00:00Z" for line in lines)
 
 
 def test_empty_lines_and_a_missing_last_newline_are_nothing() -> None:
@@ -33,16 +41,16 @@ def test_empty_lines_and_a_missing_last_newline_are_nothing() -> None:
 
 def test_a_broken_line_is_told_and_the_rest_is_read() -> None:
     lines = read(EVENT % 1 + b"nonsense\n" + b'{"type":"a:b","data":"\xff"}\n' + EVENT % 2 + b'{"type":"da')
-    assert [type(line) for line in lines] == [Line, Broken, Broken, Line, Broken]
-    assert [line.last for line in lines if isinstance(line, Broken)] == [False, False, True]
+    assert [type(line) for line in lines] == [RecordedLine, BrokenLine, BrokenLine, RecordedLine, BrokenLine]
+    assert [line.last for line in lines if isinstance(line, BrokenLine)] == [False, False, True]
 
 
 @pytest.mark.parametrize("left", [1, 8, 60, 500])
 def test_a_compressed_file_that_is_cut_is_read_as_far_as_it_goes(left: int) -> None:
     lines = read(gzip.compress(EVENTS)[:-left])
-    assert isinstance(lines[-1], Broken)
+    assert isinstance(lines[-1], BrokenLine)
     assert lines[-1].last
-    assert all(isinstance(line, Line) for line in lines[:-1])
+    assert all(isinstance(line, RecordedLine) for line in lines[:-1])
     assert [line.number for line in lines] == list(range(1, len(lines) + 1))
     assert len(lines) > 100
 

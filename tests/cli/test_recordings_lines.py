@@ -3,19 +3,19 @@ import json
 import msgspec
 import pytest
 
-from tidings.cli.recordings import HEADER_TYPE, Header, RecordedEnvelope, envelope_line, header_line, shown_url
+from tidings.cli.recordings import HEADER_TYPE, RecordedEnvelope, RecordingHeader, envelope_line, header_line, shown_url
 from tidings.protocol.envelope import decode_envelope
 
 AT = "2025-07-30T12:00:00.5Z"
 
 
 def test_a_header_is_an_envelope_too() -> None:
-    header = Header(program="tidings 1", url="ws://h/ws", paths=["*"], since="snapshot")
+    header = RecordingHeader(program="tidings 1", url="ws://h/ws", paths=["*"], since="snapshot")
     line = header_line(header, timestamp=AT, trace_id="t")
     assert line.endswith(b"}\n")
     envelope = decode_envelope(line.strip())
     assert (envelope.type, envelope.timestamp) == (HEADER_TYPE, AT)
-    assert msgspec.json.decode(envelope.data, type=Header) == header
+    assert msgspec.json.decode(envelope.data, type=RecordingHeader) == header
     assert json.loads(b"" + envelope.data)["format"] == 1
 
 

@@ -9,7 +9,7 @@ from tests.cli.processes import Hub
 
 from tidings.cli.errors import ExitCode
 from tidings.cli.hub_http import HubAPI
-from tidings.cli.wait import Until, Waiting
+from tidings.cli.wait import OperationWait, Until
 from tidings.exceptions import CommandRefused, NotAHub
 
 
@@ -21,7 +21,7 @@ class Rig:
         self.remarks: list[str] = []
         self.pauses: list[float] = []
         self.happens: list[Callable[[], None]] = []
-        self.waiting = Waiting(
+        self.waiting = OperationWait(
             api,
             self.id,
             until,

@@ -11,7 +11,7 @@ from tests.client.waiting import PROMPT, until
 from websockets.asyncio.server import ServerConnection, serve
 
 import tidings
-from tidings.client import Client, LinkOptions, State, Status, Window, connect
+from tidings.client import Client, LinkOptions, State, Status, WindowLimits, connect
 from tidings.client.options import OnChange
 from tidings.exceptions import (
     ClientError,
@@ -193,7 +193,7 @@ class TestPublishing:
             client.watch("data")
 
     async def test_beyond_the_window_publishing_waits(self, hub: HubServer, proxy: TcpProxy) -> None:
-        async with connect(proxy.url, options=PROMPT, window=Window(events=5)) as client:
+        async with connect(proxy.url, options=PROMPT, window=WindowLimits(events=5)) as client:
             proxy.stall()
             tasks = [asyncio.create_task(client.publish("data:update", {"version": n})) for n in range(20)]
             await until(lambda: unanswered(client) == 5)
@@ -216,7 +216,7 @@ class TestPublishing:
             assert hub.call(lambda: hub.app.hub.log.head) == 1
 
     async def test_cancelled_at_any_moment_the_others_are_stored_once(self, hub: HubServer) -> None:
-        async with connect(hub.url, window=Window(events=3)) as client:
+        async with connect(hub.url, window=WindowLimits(events=3)) as client:
             kept = []
             for number in range(60):
                 doomed = asyncio.create_task(client.publish("data:update", {"dataset": "x", "version": number}))

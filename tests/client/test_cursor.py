@@ -1,7 +1,6 @@
 from tidings.client.cursor import Cursor
 from tidings.client.events import Live
-from tidings.protocol.messages import Live as LivePush
-from tidings.protocol.messages import Subscribed
+from tidings.protocol.messages import LivePush, Subscribed
 
 
 def subscribed(outcome: str, position: str = "e:9") -> Subscribed:

@@ -11,7 +11,7 @@ from tidings.client.pending import Draft
 from tidings.client.reconnect import Reconnect
 from tidings.client.session import Session
 from tidings.client.status import State, Status
-from tidings.client.websocket import Connection, Ended
+from tidings.client.websocket import ClientConnection, ConnectionEnded
 from tidings.contract.contract import Contract
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, TidingsError
 
@@ -19,7 +19,7 @@ from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, Tiding
 class ScriptedConnection:
     """A connection that brings what it is given and then ends."""
 
-    def __init__(self, *messages: bytes, end: Ended | BaseException | None = None) -> None:
+    def __init__(self, *messages: bytes, end: ConnectionEnded | BaseException | None = None) -> None:
         self.messages = deque(messages)
         self.end = end
         self.sent: list[bytes] = []
@@ -31,7 +31,7 @@ class ScriptedConnection:
             return self.messages.popleft()
         if self.end is None:
             await self._aborted.wait()
-            raise Ended(1006, "")
+            raise ConnectionEnded(1006, "")
         raise self.end
 
     async def send(self, body: bytes) -> None:
@@ -51,7 +51,7 @@ class Network:
         self.answers = deque(answers)
         self.attempts = 0
 
-    async def open(self, url: str) -> Connection:
+    async def open(self, url: str) -> ClientConnection:
         self.attempts += 1
         answer = self.answers.popleft() if self.answers else ScriptedConnection(established())
         if isinstance(answer, TidingsError):
@@ -87,7 +87,7 @@ class Linked:
 
 
 async def test_changes_are_told_once_each_with_their_reason() -> None:
-    linked = Linked(Network(ScriptedConnection(established(), end=Ended(1006, ""))))
+    linked = Linked(Network(ScriptedConnection(established(), end=ConnectionEnded(1006, ""))))
     await linked.wait_greeted(2)
     await linked.link.aclose()
     assert [status.state for status in linked.told] == [State.LIVE, State.CONNECTING, State.LIVE, State.CLOSED]
@@ -104,7 +104,7 @@ async def test_unreachable_at_first_ends_it_but_not_once_a_hub_was_there() -> No
     assert isinstance(first.ends[0], HubUnreachable)
     later = Linked(
         Network(
-            ScriptedConnection(established(), end=Ended(1006, "")),
+            ScriptedConnection(established(), end=ConnectionEnded(1006, "")),
             HubUnreachable("nobody"),
             HandshakeRefused("not now", status=404),
             NotAHub("a proxy's page"),
@@ -131,14 +131,14 @@ async def test_a_lasting_refusal_is_not(error: TidingsError) -> None:
 
 
 async def test_a_connection_that_ends_before_its_greeting_counts_as_unreachable() -> None:
-    linked = Linked(Network(ScriptedConnection(end=Ended(1006, ""))))
+    linked = Linked(Network(ScriptedConnection(end=ConnectionEnded(1006, ""))))
     with pytest.raises(TidingsError, match="before its greeting"):
         await linked.wait_greeted()
 
 
 async def test_retry_after_is_kept() -> None:
     told = closed(4100, reconnect=True, retry_after_ms=60_000)
-    linked = Linked(Network(ScriptedConnection(established(), told, end=Ended(4100, "draining"))))
+    linked = Linked(Network(ScriptedConnection(established(), told, end=ConnectionEnded(4100, "draining"))))
     await linked.wait_greeted()
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(5):
@@ -149,7 +149,7 @@ async def test_retry_after_is_kept() -> None:
 
 async def test_every_connection_is_closed_whatever_ended_it() -> None:
     connections = [
-        ScriptedConnection(established(), end=Ended(1006, "")),
+        ScriptedConnection(established(), end=ConnectionEnded(1006, "")),
         ScriptedConnection(established(), b"not json"),
         ScriptedConnection(established()),
     ]

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from tidings.client.pending import Draft, PayloadLike, Publications, encode_data
+from tidings.client.pending import Draft, PayloadLike, PendingPublications, encode_data
 from tidings.exceptions import InvalidPayload, PayloadTooLarge
 from tidings.protocol.payloads import OperationProgressData, SystemStatusData
 
@@ -42,7 +42,7 @@ def make(event_id: str = "0123456789abcdef", trace_id: str | None = None) -> Dra
 
 def test_a_message_has_the_contracts_order_and_leaves_out_what_is_not_given() -> None:
     numbers = iter("12")
-    publications = Publications(lambda: next(numbers))
+    publications = PendingPublications(lambda: next(numbers))
     id = publications.add(make())
     body = publications.body(id)
     assert body == b'{"type":"data:update","timestamp":"t","data":{},"id":"1","event_id":"0123456789abcdef"}'

@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.client.pending import Cancellations, refusal_of
+from tidings.client.pending import PendingCancellations, refusal_of
 from tidings.exceptions import CommandRefused, NotSupported, OperationUnknown, TidingsError
 from tidings.protocol.messages import Cancel
 from tidings.protocol.payloads import ErrorData
@@ -9,7 +9,7 @@ WISH = Cancel(operation_id="op-1", reason="too slow", timeout_s=10.0)
 
 
 def test_a_wish_is_asked_again_within_what_is_left_of_its_time() -> None:
-    wishes = Cancellations()
+    wishes = PendingCancellations()
     wishes.add("1", WISH, now=100.0)
     ((id, again),) = wishes.due(now=104.0)
     assert (id, again.operation_id, again.reason, again.timeout_s) == ("1", "op-1", "too slow", 6.0)
@@ -18,7 +18,7 @@ def test_a_wish_is_asked_again_within_what_is_left_of_its_time() -> None:
 
 
 def test_a_settled_wish_is_not() -> None:
-    wishes = Cancellations()
+    wishes = PendingCancellations()
     wishes.add("1", WISH, now=0.0)
     assert wishes.settle("1") is WISH
     assert wishes.settle("1") is None

@@ -3,7 +3,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.client.publisher import Allowance
+from tidings.client.publisher import SendWindow
 
 
 async def settle() -> None:
@@ -12,7 +12,7 @@ async def settle() -> None:
 
 
 async def test_room_is_counted_in_publications_and_in_bytes() -> None:
-    allowance = Allowance(2, 100)
+    allowance = SendWindow(2, 100)
     assert allowance.take_nowait(90)
     assert not allowance.take_nowait(20)
     assert allowance.take_nowait(10)
@@ -22,7 +22,7 @@ async def test_room_is_counted_in_publications_and_in_bytes() -> None:
 
 
 async def test_one_that_is_larger_than_everything_goes_alone() -> None:
-    allowance = Allowance(5, 100)
+    allowance = SendWindow(5, 100)
     assert allowance.take_nowait(500)
     assert not allowance.take_nowait(1)
     allowance.give(500)
@@ -30,7 +30,7 @@ async def test_one_that_is_larger_than_everything_goes_alone() -> None:
 
 
 async def test_first_come_is_first_served() -> None:
-    allowance = Allowance(1, 100)
+    allowance = SendWindow(1, 100)
     await allowance.take(1)
     order: list[int] = []
 
@@ -49,7 +49,7 @@ async def test_first_come_is_first_served() -> None:
 
 
 async def test_who_is_cancelled_while_waiting_lets_the_next_one_through() -> None:
-    allowance = Allowance(2, 10)
+    allowance = SendWindow(2, 10)
     await allowance.take(8)
     large = asyncio.create_task(allowance.take(10))
     small = asyncio.create_task(allowance.take(2))
@@ -60,7 +60,7 @@ async def test_who_is_cancelled_while_waiting_lets_the_next_one_through() -> Non
 
 
 async def test_who_is_cancelled_in_the_moment_of_the_grant_gives_it_back() -> None:
-    allowance = Allowance(1, 10)
+    allowance = SendWindow(1, 10)
     await allowance.take(1)
     waiting = asyncio.create_task(allowance.take(1))
     await settle()
@@ -72,7 +72,7 @@ async def test_who_is_cancelled_in_the_moment_of_the_grant_gives_it_back() -> No
 
 
 async def test_room_that_comes_just_after_a_cancellation_goes_to_the_next() -> None:
-    allowance = Allowance(1, 10)
+    allowance = SendWindow(1, 10)
     await allowance.take(1)
     doomed = asyncio.create_task(allowance.take(1))
     next_one = asyncio.create_task(allowance.take(1))
@@ -87,7 +87,7 @@ async def test_room_that_comes_just_after_a_cancellation_goes_to_the_next() -> N
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.integers(0, 3)), max_size=25))
 def test_whatever_happens_all_room_comes_back(script: list[tuple[int, bool, int]]) -> None:
     async def run() -> None:
-        allowance = Allowance(3, 40)
+        allowance = SendWindow(3, 40)
 
         async def one(size: int) -> None:
             await allowance.take(size)

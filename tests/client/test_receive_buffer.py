@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from tidings.client.events import Gap, ReceivedEvent
-from tidings.client.receive_buffer import Buffer, Inbox
+from tidings.client.receive_buffer import BufferLimits, ReceiveBuffer
 
 
 def event(size: int = 10) -> ReceivedEvent:
@@ -20,12 +20,12 @@ async def started(*tasks: "asyncio.Task[object]") -> None:
 
 
 async def test_it_is_full_by_count_or_by_bytes() -> None:
-    inbox = Inbox(Buffer(events=2, bytes=1 << 20))
+    inbox = ReceiveBuffer(BufferLimits(events=2, bytes=1 << 20))
     inbox.put_nowait(event())
     assert not inbox.full
     inbox.put_nowait(Gap(after="a", until="b", reason="trimmed"))
     assert inbox.full
-    heavy = Inbox(Buffer(events=100, bytes=1_000))
+    heavy = ReceiveBuffer(BufferLimits(events=100, bytes=1_000))
     heavy.put_nowait(event(2_000))
     assert heavy.full
     assert heavy.bytes > 2_000
@@ -34,7 +34,7 @@ async def test_it_is_full_by_count_or_by_bytes() -> None:
 
 
 async def test_room_is_half_of_it() -> None:
-    inbox = Inbox(Buffer(events=4, bytes=1 << 20))
+    inbox = ReceiveBuffer(BufferLimits(events=4, bytes=1 << 20))
     for _ in range(4):
         inbox.put_nowait(event())
     waiting: asyncio.Task[object] = asyncio.create_task(inbox.wait_room())
@@ -46,7 +46,7 @@ async def test_room_is_half_of_it() -> None:
 
 
 async def test_a_closed_inbox_gives_what_it_holds_and_then_why() -> None:
-    inbox = Inbox(Buffer())
+    inbox = ReceiveBuffer(BufferLimits())
     inbox.put_nowait(event())
     inbox.close(ValueError("why"))
     inbox.close()
@@ -59,12 +59,12 @@ async def test_a_closed_inbox_gives_what_it_holds_and_then_why() -> None:
 
 
 async def test_closing_wakes_whoever_waits() -> None:
-    inbox = Inbox(Buffer(events=1))
+    inbox = ReceiveBuffer(BufferLimits(events=1))
     consumer: asyncio.Task[object] = asyncio.create_task(inbox.wait_item())
     await started(consumer)
     inbox.close()
     assert await asyncio.wait_for(consumer, 1) is False
-    full = Inbox(Buffer(events=1))
+    full = ReceiveBuffer(BufferLimits(events=1))
     full.put_nowait(event())
     link: asyncio.Task[object] = asyncio.create_task(full.wait_room())
     await started(link)
@@ -73,7 +73,7 @@ async def test_closing_wakes_whoever_waits() -> None:
 
 
 async def test_clearing_drops_everything() -> None:
-    inbox = Inbox(Buffer())
+    inbox = ReceiveBuffer(BufferLimits())
     inbox.put_nowait(event())
     inbox.clear()
     assert (len(inbox), inbox.bytes) == (0, 0)

@@ -9,15 +9,15 @@ from tests.client.waiting import until
 from tidings.client.client import connect
 from tidings.client.options import LinkOptions
 from tidings.client.reconnect import Reconnect
-from tidings.client.runtime import NetworkTransport, add_route, remove_route, route_to
+from tidings.client.runtime import NetworkRuntime, add_route, remove_route, route_to
 from tidings.client.status import State
-from tidings.client.websocket import Connection
+from tidings.client.websocket import ClientConnection
 from tidings.exceptions import HubUnreachable
 
 HOST = "ws://somewhere.test/ws"
 
 
-class Scripted(NetworkTransport):
+class Scripted(NetworkRuntime):
     """A transport over scripted connections, which remembers what it was asked for."""
 
     def __init__(self, name: str, network: Network) -> None:
@@ -29,7 +29,7 @@ class Scripted(NetworkTransport):
         self.opened: list[str] = []
         self.slept: list[float] = []
 
-    async def open(self, url: str) -> Connection:
+    async def open(self, url: str) -> ClientConnection:
         self.opened.append(url)
         return await super().open(url)
 

@@ -8,7 +8,7 @@ from tests.client.hub_server import HubServer
 from tests.client.tcp_proxy import TcpProxy
 from tests.client.waiting import PROMPT, until
 
-from tidings.client import Buffer, Client, Gap, Live, ReceivedEvent, State, Watch, connect
+from tidings.client import BufferLimits, Client, Gap, Live, ReceivedEvent, State, Watch, connect
 from tidings.client.events import Notice
 from tidings.exceptions import ClientError, CommandRefused, HubClosed, InvalidPosition
 from tidings.hub.config import HubConfig
@@ -216,7 +216,7 @@ async def test_what_was_trimmed_while_it_was_away_is_told_with_the_range() -> No
 
 
 async def test_a_slow_consumer_makes_the_hub_wait_and_memory_stays_bounded(hub: HubServer) -> None:
-    buffer = Buffer(events=50, bytes=100_000)
+    buffer = BufferLimits(events=50, bytes=100_000)
     count, size = 2_000, 8_000
     async with connect(hub.url) as client, client.watch("operations", since="now", buffer=buffer) as watch:
         await watch.wait_until_live()
@@ -241,7 +241,7 @@ async def test_a_slow_consumer_makes_the_hub_wait_and_memory_stays_bounded(hub: 
 async def test_waiting_to_be_live_with_a_full_buffer_says_so_instead_of_hanging(hub: HubServer) -> None:
     async with connect(hub.url) as client:
         await publish(client, 0, 30)
-        async with client.watch("data", since="first", buffer=Buffer(events=10)) as watch:
+        async with client.watch("data", since="first", buffer=BufferLimits(events=10)) as watch:
             with pytest.raises(ClientError, match="wait to be taken"):
                 await watch.wait_until_live()
             assert len(await take(watch, 30)) == 30

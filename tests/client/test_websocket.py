@@ -9,7 +9,7 @@ from tests.client.hub_server import HubServer
 from tests.client.tcp_proxy import TcpProxy
 from websockets.asyncio.server import ServerConnection, serve
 
-from tidings.client.websocket import Ended, open_websocket
+from tidings.client.websocket import ConnectionEnded, open_websocket
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -45,9 +45,9 @@ async def test_messages_go_both_ways(hub: HubServer) -> None:
     await connection.send(b'{"type":"connection:ping","id":"1"}')
     assert b'"connection:pong"' in await connection.receive()
     await connection.aclose()
-    with pytest.raises(Ended):
+    with pytest.raises(ConnectionEnded):
         await connection.receive()
-    with pytest.raises(Ended):
+    with pytest.raises(ConnectionEnded):
         await connection.send(b"late")
 
 
@@ -131,7 +131,7 @@ async def test_the_hubs_close_code_and_reason_come_through(hub: HubServer) -> No
     await connection.receive()
     hub.close_all(4003, "the reason")
     assert b'"connection:closed"' in await connection.receive()
-    with pytest.raises(Ended) as caught:
+    with pytest.raises(ConnectionEnded) as caught:
         await connection.receive()
     assert (caught.value.code, caught.value.reason) == (4003, "the reason")
     await connection.aclose()
@@ -141,7 +141,7 @@ async def test_a_connection_that_breaks_ends_abnormally(hub: HubServer, proxy: T
     connection = await open_websocket(proxy.url)
     await connection.receive()
     proxy.drop()
-    with pytest.raises(Ended) as caught:
+    with pytest.raises(ConnectionEnded) as caught:
         await connection.receive()
     assert caught.value.code == 1006
     await connection.aclose()
@@ -168,5 +168,5 @@ async def test_a_cancelled_close_ends_the_connection_at_once(hub: HubServer, pro
     await asyncio.sleep(0.01)
     closing.cancel()
     await asyncio.gather(closing, return_exceptions=True)
-    with pytest.raises(Ended):
+    with pytest.raises(ConnectionEnded):
         await asyncio.wait_for(connection.receive(), 0.5)

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, environment
 from tests.transcripts.markdown import Document
 
-from tidings.contract.diff.rules import RULES, Effect, Verdict
+from tidings.contract.diff.rules import RULES, Compatibility, Effect
 
 DOCUMENT = Document("docs/contract-changes.md")
 TRANSCRIPTS = [block.text for block in DOCUMENT.blocks_in("console")]
@@ -48,8 +48,8 @@ def test_there_are_two() -> None:
 
 
 def told(effect: Effect) -> str:
-    words = {Verdict.BREAKING: "**break**: ", Verdict.COMPATIBLE: "fit: "}
-    return "–" if effect.verdict is Verdict.ANNOTATION else f"{words[effect.verdict]}{effect.because}"
+    words = {Compatibility.BREAKING: "**break**: ", Compatibility.COMPATIBLE: "fit: "}
+    return "–" if effect.verdict is Compatibility.ANNOTATION else f"{words[effect.verdict]}{effect.because}"
 
 
 def test_the_rules_are_those_of_the_table_in_its_order() -> None:

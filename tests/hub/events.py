@@ -1,7 +1,7 @@
 """Events and records for tests of the parts, which need no contract."""
 
 from tidings.hub.hub import Hub
-from tidings.log.base import Draft, Record
+from tidings.log.base import EventToAppend, Record
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.testing.clock import ManualClock
@@ -34,8 +34,8 @@ def make_event(
     )
 
 
-def make_draft(event: Event, scope: str = "") -> Draft:
-    return Draft(event, ManualClock().wall_ns(), scope)
+def make_draft(event: Event, scope: str = "") -> EventToAppend:
+    return EventToAppend(event, ManualClock().wall_ns(), scope)
 
 
 def make_record(offset: int, event: Event | None = None) -> Record:

@@ -6,7 +6,7 @@ from tests.hub.telling import faulty, position, publish_progress, start, told
 
 from tidings.exceptions import LogUnavailable
 from tidings.hub.config import HubConfig
-from tidings.hub.lanes import State
+from tidings.hub.lanes import SubscriberState
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
@@ -350,7 +350,7 @@ def test_what_arrives_for_one_that_is_gone_is_dropped() -> None:
     log.release_reads()
     hub.settle()
     assert told(client.read()) == [("complete", 0)]
-    assert client.connection.subscriber.state is State.CLOSED
+    assert client.connection.subscriber.state is SubscriberState.CLOSED
 
 
 def test_an_alert_cleared_between_two_snapshots_is_in_the_first_alone() -> None:
@@ -386,5 +386,5 @@ def test_a_reader_that_stays_behind_joins_as_soon_as_it_is_at_the_head() -> None
     publisher.send("data:update", update("last"))
     for _ in range(3):
         hub.loop.run_round()
-    assert client.connection.subscriber.state is State.LIVE
+    assert client.connection.subscriber.state is SubscriberState.LIVE
     assert len(client.read_events()) == 26

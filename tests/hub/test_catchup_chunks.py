@@ -3,14 +3,14 @@ from collections.abc import Sequence
 import pytest
 from tests.hub.events import make_record
 
-from tidings.hub.catchup import UNBOUNDED, Chunk, Chunks, Place, meeting, next_stop
+from tidings.hub.catchup import UNBOUNDED, CachedRead, ReadCache, ReadKey, alignment_cut, next_stop
 from tidings.log.base import Page
 from tidings.protocol.paths import NOTHING
 from tidings.server.wire_formats import PLAIN_LINES
 
 
-def place(after: int, until: int, *, newest_only: bool = False) -> Place:
-    return Place(PLAIN_LINES, NOTHING, NOTHING, after, until, newest_only)
+def place(after: int, until: int, *, newest_only: bool = False) -> ReadKey:
+    return ReadKey(PLAIN_LINES, NOTHING, NOTHING, after, until, newest_only)
 
 
 def full_page(after: int, offsets: Sequence[int]) -> Page:
@@ -18,8 +18,8 @@ def full_page(after: int, offsets: Sequence[int]) -> Page:
 
 
 def test_what_was_read_at_a_place_is_found_there_for_a_second() -> None:
-    chunks = Chunks()
-    chunk = Chunk(b"x", 90, 5.0)
+    chunks = ReadCache()
+    chunk = CachedRead(b"x", 90, 5.0)
     chunks.remember(place(0, 90), chunk)
     assert chunks.find(place(0, 90), 5.9) is chunk
     assert chunks.find(place(0, 91), 5.9) is None, "there may be more for who reads further"
@@ -28,8 +28,8 @@ def test_what_was_read_at_a_place_is_found_there_for_a_second() -> None:
 
 
 def test_a_chunk_that_was_full_is_the_same_for_all_who_read_at_least_so_far() -> None:
-    chunks = Chunks()
-    chunk = Chunk(b"x", 50, 5.0)
+    chunks = ReadCache()
+    chunk = CachedRead(b"x", 50, 5.0)
     chunks.remember(place(0, 90), chunk)
     assert chunks.find(place(0, 1_000), 5.0) is chunk
     assert chunks.find(place(0, 50), 5.0) is chunk
@@ -37,17 +37,17 @@ def test_a_chunk_that_was_full_is_the_same_for_all_who_read_at_least_so_far() ->
 
 
 def test_a_snapshots_chunk_is_for_that_snapshot_alone() -> None:
-    chunks = Chunks()
-    chunks.remember(place(0, 90, newest_only=True), Chunk(b"x", 50, 5.0))
+    chunks = ReadCache()
+    chunks.remember(place(0, 90, newest_only=True), CachedRead(b"x", 50, 5.0))
     assert chunks.find(place(0, 91, newest_only=True), 5.0) is None
     assert chunks.find(place(0, 90), 5.0) is None
     assert chunks.find(place(0, 90, newest_only=True), 5.0) is not None
 
 
 def test_those_that_were_not_looked_for_are_forgotten_first() -> None:
-    chunks = Chunks()
+    chunks = ReadCache()
     for number in range(100):
-        chunks.remember(place(number, 200), Chunk(b"x", 200, 0.0))
+        chunks.remember(place(number, 200), CachedRead(b"x", 200, 0.0))
         chunks.find(place(0, 200), 0.5)
     found = [number for number in range(100) if chunks.find(place(number, 200), 0.5)]
     assert found == [0, *range(37, 100)]
@@ -57,7 +57,7 @@ def test_those_that_were_not_looked_for_are_forgotten_first() -> None:
 def test_cursors_that_come_from_a_hundred_places_are_soon_at_two(step: int) -> None:
     cursors = set(range(1_000, 1_000 + 100 * step, step))
     for _ in range(2):
-        cursors = {meeting(full_page(at, range(at + 1, at + 600 * step, step)), 1 << 50) for at in cursors}
+        cursors = {alignment_cut(full_page(at, range(at + 1, at + 600 * step, step)), 1 << 50) for at in cursors}
     assert len(cursors) <= 2
 
 
@@ -67,14 +67,14 @@ def test_cursors_that_come_from_a_hundred_places_are_soon_at_two(step: int) -> N
     ids=str,
 )
 def test_a_full_page_keeps_three_quarters_of_its_events(offsets: Sequence[int]) -> None:
-    end = meeting(full_page(0, offsets), 1 << 50)
+    end = alignment_cut(full_page(0, offsets), 1 << 50)
     assert end <= offsets[-1]
     assert sum(offset <= end for offset in offsets) >= max(1, len(offsets) * 3 // 4)
 
 
 def test_a_page_that_is_not_full_ends_where_it_was_to_end() -> None:
-    assert meeting(Page([make_record(3)], 77), 77) == 77
-    assert meeting(Page([], 700), 1_000) == 700, "there was much to look at, and nothing of it was wanted"
+    assert alignment_cut(Page([make_record(3)], 77), 77) == 77
+    assert alignment_cut(Page([], 700), 1_000) == 700, "there was much to look at, and nothing of it was wanted"
 
 
 def test_who_is_between_two_stops_reads_to_the_next_and_who_is_at_one_as_far_as_may_be() -> None:

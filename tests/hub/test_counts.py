@@ -5,7 +5,7 @@ import tracemalloc
 from collections.abc import Iterable, Sequence
 
 from tidings.hub.config import HubConfig
-from tidings.hub.lanes import State
+from tidings.hub.lanes import SubscriberState
 from tidings.log.base import Log, Retention
 from tidings.log.memory import MemoryLog
 from tidings.testing.clock import ManualClock
@@ -30,7 +30,7 @@ class CountedHub(InMemoryHub):
         """Connect clients and let them become live."""
         clients = [self.connect(query) for _ in range(count)]
         self.settle()
-        assert all(client.connection.subscriber.state is State.LIVE for client in clients)
+        assert all(client.connection.subscriber.state is SubscriberState.LIVE for client in clients)
         return clients
 
     def start(self, *numbers: int) -> None:

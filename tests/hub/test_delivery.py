@@ -7,7 +7,7 @@ import pytest
 from tests.hub.events import live, progress, publish_updates, update
 
 from tidings.hub.config import HubConfig
-from tidings.hub.lanes import State
+from tidings.hub.lanes import SubscriberState
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub
@@ -133,7 +133,7 @@ def test_a_burst_sends_nobody_away() -> None:
     hub.settle()
     publish_updates(publisher, 5)
     hub.settle()
-    assert client.connection.subscriber.state is State.LIVE
+    assert client.connection.subscriber.state is SubscriberState.LIVE
     client.outlet.take()
     publish_updates(publisher, 1)
     hub.settle()
@@ -151,7 +151,7 @@ def test_one_that_owes_too_much_leaves_and_reads_itself_forward_when_it_drains()
         publish_updates(publisher, 20)
         hub.settle()
     owed = client.outlet.write_buffer_size()
-    assert client.connection.subscriber.state is State.CATCHING_UP
+    assert client.connection.subscriber.state is SubscriberState.CATCHING_UP
     assert owed < 5_000 + 20 * 300
     assert live(hub.hub) == 1
     client.outlet.take(owed - 1)
@@ -287,7 +287,7 @@ def test_paced_subscribers_share_a_cursor_and_one_that_comes_later_joins_at_a_fl
     hub.loop.advance(0.2)
     second = hub.connect("channel=data&pace_ms=1000&since=first")
     hub.settle()
-    assert second.connection.subscriber.state is not State.LIVE or numbers(second) == [0]
+    assert second.connection.subscriber.state is not SubscriberState.LIVE or numbers(second) == [0]
     hub.loop.advance(2)
     publish_updates(publisher, 2)
     hub.loop.advance(2)
@@ -322,7 +322,7 @@ def test_a_paced_subscriber_that_stalls_and_drains_misses_nothing() -> None:
     client.outlet.take()
     hub.loop.advance(1)
     assert numbers(client) == [*range(10)] * 10
-    assert client.connection.subscriber.state is State.LIVE
+    assert client.connection.subscriber.state is SubscriberState.LIVE
 
 
 # Coming and going.

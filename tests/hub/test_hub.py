@@ -6,7 +6,7 @@ from tests.hub.events import make_draft, make_event, progress, publish_updates, 
 
 from tidings.exceptions import Draining, LogBusy, LogFull, LogUnavailable, TidingsError
 from tidings.hub.config import HubConfig
-from tidings.hub.staging import Accepted
+from tidings.hub.staging import PublishResult
 from tidings.log.memory import MemoryLog
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
@@ -125,7 +125,7 @@ def test_a_publisher_that_cannot_be_told_keeps_the_batch_from_nobody() -> None:
     client = hub.connect("channel=data")
     hub.settle()
 
-    def broken(result: Accepted | TidingsError) -> None:
+    def broken(result: PublishResult | TidingsError) -> None:
         raise RuntimeError("as if a future had been cancelled")
 
     hub.hub.publish(Envelope(type="data:update"), broken)
@@ -136,15 +136,15 @@ def test_a_publisher_that_cannot_be_told_keeps_the_batch_from_nobody() -> None:
 
 def test_what_a_settled_event_publishes_goes_in_the_next_batch() -> None:
     hub, log = faulty()
-    results: list[Accepted | TidingsError] = []
+    results: list[PublishResult | TidingsError] = []
 
-    def again(result: Accepted | TidingsError) -> None:
+    def again(result: PublishResult | TidingsError) -> None:
         results.append(result)
         hub.hub.publish(Envelope(type="data:update"), results.append)
 
     hub.hub.publish(Envelope(type="data:update"), again)
     hub.settle()
-    assert ([isinstance(result, Accepted) for result in results], log.appends) == ([True, True], 2)
+    assert ([isinstance(result, PublishResult) for result in results], log.appends) == ([True, True], 2)
 
 
 def test_an_event_without_a_trace_has_its_operations_or_else_its_requests() -> None:

@@ -23,7 +23,7 @@ from tests.hub.watcher import CHANNELS, Watcher
 
 from tidings.exceptions import LogUnavailable
 from tidings.hub.config import HubConfig
-from tidings.hub.lanes import State
+from tidings.hub.lanes import SubscriberState
 from tidings.log.base import Log, Page, Query, Record, Retention, Tail
 from tidings.log.memory import MemoryLog
 from tidings.log.sqlite.log import SqliteLog
@@ -287,7 +287,7 @@ class HubMachine(RuleBasedStateMachine):
             watcher.check(held, newest)
             subscriber = watcher.client.connection.subscriber
             assert self.hub.hub.delivery.reached(subscriber) == self.log.head
-            assert subscriber.state is (State.LIVE if subscriber.paths else State.CATCHING_UP)
+            assert subscriber.state is (SubscriberState.LIVE if subscriber.paths else SubscriberState.CATCHING_UP)
         self._check_publishing(held)
         assert len(self.hub.hub.delivery.catchup) == 0
         assert self.hub.hub.staged == 0

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from tests.hub.events import make_draft, make_event
 
 from tidings.exceptions import EventIDReused, LogFull, TidingsError
-from tidings.hub.staging import Accepted, Settled, Staging
+from tidings.hub.staging import PublishResult, Settled, Staging
 from tidings.log.memory import MemoryLog
 
 ID = "0123456789abcdef"
@@ -18,8 +18,8 @@ class Publisher:
         self.told: list[tuple[str, int | str, bool]] = []
 
     def settled(self, name: str) -> Settled:
-        def settled(result: Accepted | TidingsError) -> None:
-            if isinstance(result, Accepted):
+        def settled(result: PublishResult | TidingsError) -> None:
+            if isinstance(result, PublishResult):
                 self.told.append((name, result.offset, result.duplicate))
             else:
                 self.told.append((name, result.code, False))
@@ -83,7 +83,7 @@ def test_an_event_id_of_another_event_is_refused_wherever_it_is() -> None:
     publisher.publish("first", event_id=ID)
     publisher.publish("staged", event_id=ID, data=b"[]")
     publisher.append()
-    results: list[Accepted | TidingsError] = []
+    results: list[PublishResult | TidingsError] = []
     publisher.staging.add(make_draft(make_event(data=b"[]", event_id=ID)), results.append)
     assert publisher.told == [("staged", "event_id_reused", False), ("first", 1, False)]
     (error,) = results
@@ -114,7 +114,7 @@ def test_a_batch_that_is_dropped_tells_everyone_and_forgets_its_event_ids() -> N
 def test_one_that_cannot_be_told_keeps_nobody_else_from_it() -> None:
     publisher = Publisher()
 
-    def broken(result: Accepted | TidingsError) -> None:
+    def broken(result: PublishResult | TidingsError) -> None:
         raise RuntimeError("as if a future had been cancelled")
 
     publisher.staging.add(make_draft(make_event()), broken)

@@ -2,21 +2,21 @@ import pytest
 from tests.hub.events import make_draft, make_event
 
 from tidings.exceptions import OperationFinished
-from tidings.hub.staging import Changes, OperationView
-from tidings.log.base import Draft, Retention
-from tidings.operations.table import Operations
+from tidings.hub.staging import Changes, StagedOperations
+from tidings.log.base import EventToAppend, Retention
+from tidings.operations.table import OperationTable
 
 
-def start(key: str, *, trace_id: str = "t1", data: bytes | None = None) -> Draft:
+def start(key: str, *, trace_id: str = "t1", data: bytes | None = None) -> EventToAppend:
     return draft("start", key, trace_id=trace_id, data=data)
 
 
-def draft(type: str, key: str, *, trace_id: str = "t1", data: bytes | None = None) -> Draft:
+def draft(type: str, key: str, *, trace_id: str = "t1", data: bytes | None = None) -> EventToAppend:
     body = b'{"operation_id":"%b"}' % key.encode() if data is None else data
     return make_draft(make_event(f"operation:{type}", key, trace_id=trace_id, data=body))
 
 
-def operations(*drafts: Draft) -> Operations:
+def operations(*drafts: EventToAppend) -> OperationTable:
     folded = Retention().new_operations()
     for offset, each in enumerate(drafts, 1):
         folded.note(offset, each.event, each.received_ns)
@@ -27,10 +27,10 @@ def test_what_is_staged_is_seen_above_the_log() -> None:
     folded = operations(start("a"), start("b"))
     appending: Changes = {}
     gathering: Changes = {}
-    older = OperationView(folded, [appending])
+    older = StagedOperations(folded, [appending])
     older.admit(draft("complete", "a"))
     older.admit(start("c", trace_id="t2"))
-    view = OperationView(folded, [appending, gathering])
+    view = StagedOperations(folded, [appending, gathering])
     assert [view.trace_id(key) for key in "abc"] == [None, "t1", "t2"]
     assert [view.only_of_trace(trace_id) for trace_id in ("t1", "t2")] == ["b", "c"]
     view.admit(draft("progress", "b", trace_id="other"))
@@ -45,14 +45,14 @@ def test_what_is_staged_is_seen_above_the_log() -> None:
 def test_what_another_producer_holds_is_not_meant_by_a_failure_without_a_name() -> None:
     folded = operations(start("a"))
     folded.hold("a", "producer", 30.0)
-    view = OperationView(folded, [{}])
+    view = StagedOperations(folded, [{}])
     assert view.only_of_trace("t1", "producer") == "a"
     assert view.only_of_trace("t1", "another") is None
     assert view.only_of_trace("t1") is None
 
 
 def test_the_attempt_is_written_into_the_start_of_a_later_one() -> None:
-    view = OperationView(operations(start("a"), draft("complete", "a")), [{}])
+    view = StagedOperations(operations(start("a"), draft("complete", "a")), [{}])
     second, life = view.admit(start("a", data=b'{"operation_id":"a","name":"import" }'))
     assert second.event.data == b'{"operation_id":"a","name":"import","attempt":2}'
     assert life is not None
@@ -64,7 +64,7 @@ def test_the_attempt_is_written_into_the_start_of_a_later_one() -> None:
 
 def test_what_is_not_allowed_changes_nothing() -> None:
     gathering: Changes = {}
-    view = OperationView(operations(start("a"), draft("complete", "a")), [gathering])
+    view = StagedOperations(operations(start("a"), draft("complete", "a")), [gathering])
     with pytest.raises(OperationFinished):
         view.admit(draft("failed", "a"))
     assert gathering == {}

@@ -2,7 +2,7 @@ import pytest
 
 from tidings.exceptions import LogFull
 from tidings.hub.config import HubConfig
-from tidings.hub.system_status import Vitals
+from tidings.hub.system_status import SystemStatusPublisher
 from tidings.log.memory import MemoryLog
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
@@ -13,7 +13,7 @@ def start(config: HubConfig | None = None) -> tuple[InMemoryHub, FaultyLog, InMe
     hub = InMemoryHub(config, log=log)
     client = hub.connect("channel=system")
     hub.settle()
-    Vitals(hub.hub, hub.connections).start()
+    SystemStatusPublisher(hub.hub, hub.connections).start()
     return hub, log, client
 
 

@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from tidings.integrations.huggingface import TidingsCallback
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 
 
 class Ranker(torch.nn.Module):  # type: ignore[misc]
@@ -58,7 +58,7 @@ def main() -> None:
     with suppress(ValueError):
         train(TidingsCallback("Fails", quiet=True), Ranker(fails_at=3), 3)
     train(TidingsCallback("Is cancelled", quiet=True), Ranker(), 10_000)
-    assert PROCESS.flush(10) == 0
+    assert RUNTIME.flush(10) == 0
     sys.stdout.write("trained\n")
 
 

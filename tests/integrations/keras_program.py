@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tidings.integrations.keras import TidingsCallback
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 
 X, Y = np.ones((32, 4)), np.zeros((32, 1))
 
@@ -53,7 +53,7 @@ def main() -> None:
     history = model().fit(X, Y, epochs=10_000, callbacks=[reporting, Hook(lambda _: time.sleep(0.005))], **fitted)
     # What training leaves is there, as after any other.
     assert 0 < len(history.history["loss"]) < 10_000
-    assert PROCESS.flush(10) == 0
+    assert RUNTIME.flush(10) == 0
     sys.stdout.write("trained\n")
 
 

@@ -9,7 +9,7 @@ import lightning
 import torch
 
 from tidings.integrations.lightning import TidingsCallback
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 
 
 class Ranker(lightning.LightningModule):  # type: ignore[misc]
@@ -47,7 +47,7 @@ def main() -> None:
     with suppress(ValueError):
         fit(TidingsCallback("Fails", quiet=True), Ranker(fails_at=2), 3)
     fit(TidingsCallback("Is cancelled", quiet=True), Ranker(), 10_000)
-    assert PROCESS.flush(10) == 0
+    assert RUNTIME.flush(10) == 0
     sys.stdout.write("trained\n")
 
 

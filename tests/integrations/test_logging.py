@@ -17,7 +17,7 @@ from tests.client.hub_server import TIMEOUT_S
 from tests.producer.reported import Reported
 
 import tidings
-from tidings.integrations.logging import Allowance, OperationFilter, OperationHandler
+from tidings.integrations.logging import LineBudget, OperationFilter, OperationHandler
 from tidings.producer.emitter import MAX_LINE
 
 Lines = list[tuple[str, str]]
@@ -367,7 +367,7 @@ def test_a_record_that_cannot_be_formatted_is_the_logging_modules_to_tell(
 
 class TestAllowance:
     def test_a_burst_passes_and_time_refills_it(self) -> None:
-        allowance = Allowance(burst=4, per_second=1)
+        allowance = LineBudget(burst=4, per_second=1)
         assert [allowance.take(logging.ERROR, 0.0) for _ in range(5)] == [True] * 4 + [False]
         assert not allowance.take(logging.ERROR, 0.5)
         assert allowance.take(logging.ERROR, 1.0)
@@ -376,13 +376,13 @@ class TestAllowance:
         assert not allowance.due
 
     def test_warnings_have_a_quarter_to_themselves(self) -> None:
-        allowance = Allowance(burst=8, per_second=1)
+        allowance = LineBudget(burst=8, per_second=1)
         assert sum(allowance.take(logging.INFO, 0.0) for _ in range(100)) == 6
         assert sum(allowance.take(logging.WARNING, 0.0) for _ in range(100)) == 2
 
     def test_what_is_missing_is_missing_in_one_place(self) -> None:
         """After shedding, a second's worth is gathered, then told with the count before it."""
-        allowance = Allowance(burst=100, per_second=10)
+        allowance = LineBudget(burst=100, per_second=10)
         passed: list[int] = []
         for tick in range(1_000):
             if allowance.take(logging.INFO, tick / 100):
@@ -396,7 +396,7 @@ class TestAllowance:
         assert len(passed) <= 75 + 10 * 10
 
     def test_counts_among_warnings_come_once_a_second(self) -> None:
-        allowance = Allowance(burst=4, per_second=10)
+        allowance = LineBudget(burst=4, per_second=10)
         counts = 0
         for tick in range(1_000):
             allowance.take(logging.WARNING, tick / 100)

@@ -22,7 +22,7 @@ from tests.producer.reported import Reported
 
 import tidings
 from tidings.integrations.sqlalchemy import publish_after_commit
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 
 
 class Base(DeclarativeBase):
@@ -63,7 +63,7 @@ async def async_engine(engine: Engine, tmp_path: Path) -> AsyncIterator[AsyncEng
 
 def published(reported: Reported) -> list[str]:
     """Return the versions that `data:update` events named, in order."""
-    assert PROCESS.flush(TIMEOUT_S) == 0
+    assert RUNTIME.flush(TIMEOUT_S) == 0
     return [msgspec.json.decode(event.data)["version"] for event in reported.events() if event.type == "data:update"]
 
 
@@ -257,9 +257,9 @@ def test_without_a_hub_the_commit_is_as_good(engine: Engine, monkeypatch: pytest
         with Session(engine) as session, session.begin():
             add(session, "a")
         assert stored(engine) == ["a"]
-        assert PROCESS.flush(0) == 1
+        assert RUNTIME.flush(0) == 1
     finally:
-        PROCESS.close(0)
+        RUNTIME.close(0)
 
 
 def test_a_session_keeps_nothing_of_what_is_over(reported: Reported, engine: Engine) -> None:

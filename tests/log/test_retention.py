@@ -7,8 +7,8 @@ from tests.log.test_newest import Writer, newest
 from tidings.log.base import Record, Retention
 from tidings.log.memory import Blocks, MemoryRows
 from tidings.log.newest import Newest
-from tidings.log.retention import Sweeps
-from tidings.log.trim_marks import Floors
+from tidings.log.retention import RetentionSweeper
+from tidings.log.trim_marks import TrimMarks
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import Path, PathSet
 
@@ -22,8 +22,8 @@ class Log:
     def __init__(self, retention: Retention = RETENTION) -> None:
         self.newest: Newest = newest()
         self.rows = MemoryRows(retention.keep_newest)
-        self.floors = Floors()
-        self.sweeps = Sweeps(self.rows, self.newest, self.floors, retention)
+        self.floors = TrimMarks()
+        self.sweeps = RetentionSweeper(self.rows, self.newest, self.floors, retention)
         self.write = Writer(self.newest)
 
     def append(

@@ -2,15 +2,15 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from tidings.log.trim_marks import Floors
+from tidings.log.trim_marks import TrimMarks
 from tidings.protocol.paths import Path, PathSet
 
 
-def above(floors: Floors, *paths: Path, after: int = 0) -> int | None:
+def above(floors: TrimMarks, *paths: Path, after: int = 0) -> int | None:
     return floors.above(after, PathSet(paths))
 
 
-def saved(floors: Floors, into: dict[tuple[str, str], int]) -> None:
+def saved(floors: TrimMarks, into: dict[tuple[str, str], int]) -> None:
     """Do what an adapter does when a step is committed."""
     for slot, offset in floors.changed().items():
         if offset is None:
@@ -21,11 +21,11 @@ def saved(floors: Floors, into: dict[tuple[str, str], int]) -> None:
 
 
 def test_nothing_is_gone_at_first() -> None:
-    assert above(Floors(), Path("data"), Path("system")) is None
+    assert above(TrimMarks(), Path("data"), Path("system")) is None
 
 
 def test_what_was_trimmed_of_a_channel_is_told_to_its_readers() -> None:
-    floors = Floors()
+    floors = TrimMarks()
     floors.trim("data", 7)
     floors.trim("data", 5)  # a row that was kept for long may go late
     assert above(floors, Path("data")) == above(floors, Path("data", "a")) == 7
@@ -36,7 +36,7 @@ def test_what_was_trimmed_of_a_channel_is_told_to_its_readers() -> None:
 
 
 def test_what_was_thinned_out_is_told_to_readers_of_that_key() -> None:
-    floors = Floors()
+    floors = TrimMarks()
     floors.trim("operations", 2)
     floors.thin("operations", "ab", 9)
     floors.thin("operations", "ab", 8)
@@ -50,7 +50,7 @@ def test_what_was_thinned_out_is_told_to_readers_of_that_key() -> None:
 
 def test_a_key_that_is_forgotten_counts_for_its_channel() -> None:
     """Else a reader that was below it would not be told: the range may begin above it with nothing else trimmed."""
-    floors = Floors()
+    floors = TrimMarks()
     floors.thin("operations", "a", 5)
     floors.thin("operations", "b", 8)
     floors.forget(5)
@@ -63,7 +63,7 @@ def test_a_key_that_is_forgotten_counts_for_its_channel() -> None:
 
 def test_many_thinned_keys_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidings.log.trim_marks._MOST_KEYS", 10)
-    floors, into = Floors(), dict[tuple[str, str], int]()
+    floors, into = TrimMarks(), dict[tuple[str, str], int]()
     for number in range(1, 101):
         floors.thin("operations", f"key-{number}", number)
         saved(floors, into)
@@ -74,7 +74,7 @@ def test_many_thinned_keys_are_remembered_up_to_a_bound(monkeypatch: pytest.Monk
 
 
 def test_a_step_that_is_rolled_back_leaves_no_trace() -> None:
-    floors, into = Floors(), dict[tuple[str, str], int]()
+    floors, into = TrimMarks(), dict[tuple[str, str], int]()
     floors.trim("data", 3)
     floors.thin("data", "a", 4)
     saved(floors, into)
@@ -104,7 +104,7 @@ _steps = st.lists(
 
 @given(_steps)
 def test_what_is_saved_is_what_there_is(steps: list[tuple[str, str, str, int]]) -> None:
-    floors, into = Floors(), dict[tuple[str, str], int]()
+    floors, into = TrimMarks(), dict[tuple[str, str], int]()
     gone: dict[tuple[str, str], int] = {}
     before = dict(gone)
     for step, channel, key, offset in steps:
@@ -125,7 +125,7 @@ def test_what_is_saved_is_what_there_is(steps: list[tuple[str, str, str, int]]) 
                 floors.roll_back()
                 gone = dict(before)
             case _:  # what was not committed is lost
-                floors = Floors()
+                floors = TrimMarks()
                 floors.restore((channel, key, offset) for (channel, key), offset in into.items())
                 gone = dict(before)
         for (at, of), highest in gone.items():

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from tests.contract.receipts import message, read
 
 from tidings.exceptions import OperationError, OperationExists, OperationFenced, OperationFinished
-from tidings.operations.lifecycle import ASKS, ENDS, LIVE, TABLE, Ask, Life, OperationState, ask_of, diagram, moved
+from tidings.operations.lifecycle import (
+    ASKS,
+    ENDS,
+    LIVE,
+    TABLE,
+    OperationLife,
+    OperationState,
+    Transition,
+    apply_event,
+    diagram,
+    transition_of,
+)
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import MessageType
 
@@ -30,19 +41,19 @@ def event(action: str, **data: Any) -> Event:
     )
 
 
-def life_in(state: OperationState, attempt: int = 1, **more: Any) -> Life:
-    return Life(attempt=attempt, state=state, trace_id="t", **more)
+def life_in(state: OperationState, attempt: int = 1, **more: Any) -> OperationLife:
+    return OperationLife(attempt=attempt, state=state, trace_id="t", **more)
 
 
-def after(life: Life | None, *events: Event, **more: Any) -> Life | None:
+def after(life: OperationLife | None, *events: Event, **more: Any) -> OperationLife | None:
     for each in events:
-        life = moved("op", life, each, **more)
+        life = apply_event("op", life, each, **more)
     return life
 
 
-def code_of(life: Life | None, what: Event, **more: Any) -> type[OperationError]:
+def code_of(life: OperationLife | None, what: Event, **more: Any) -> type[OperationError]:
     with pytest.raises(OperationError) as caught:
-        moved("op", life, what, **more)
+        apply_event("op", life, what, **more)
     assert caught.value.operation_id == "op"
     assert caught.value.attempt == (0 if life is None else life.attempt)
     return type(caught.value)
@@ -51,7 +62,7 @@ def code_of(life: Life | None, what: Event, **more: Any) -> type[OperationError]
 def test_the_table_says_what_happens_in_every_case() -> None:
     assert set(TABLE) == {None, *OperationState}
     for row in TABLE.values():
-        assert set(row) == set(Ask)
+        assert set(row) == set(Transition)
 
 
 def test_an_end_is_final_whatever_is_asked_but_a_beginning() -> None:
@@ -59,14 +70,14 @@ def test_an_end_is_final_whatever_is_asked_but_a_beginning() -> None:
         if state in LIVE:
             continue
         for ask, move in TABLE[state].items():
-            assert (move is OperationFinished) is (ask not in (Ask.START, Ask.QUEUE))
+            assert (move is OperationFinished) is (ask not in (Transition.START, Transition.QUEUE))
 
 
 def test_every_type_of_the_table_is_an_event_and_every_operation_event_a_publisher_may_write_is_in_it() -> None:
     own = {str(type) for type in MessageType if type.startswith("operation:")}
     assert own - {MessageType.OPERATION_ESTIMATE, MessageType.OPERATION_ERROR} == set(ASKS)
-    assert {ask_of(event(action))[0] for action in FIELDS} == set(Ask) - {Ask.QUEUE}
-    assert ask_of(event("start", queued=True, attempt=3)) == (Ask.QUEUE, 3)
+    assert {transition_of(event(action))[0] for action in FIELDS} == set(Transition) - {Transition.QUEUE}
+    assert transition_of(event("start", queued=True, attempt=3)) == (Transition.QUEUE, 3)
 
 
 @pytest.mark.parametrize(
@@ -85,31 +96,31 @@ def test_a_life(actions: list[str], state: OperationState) -> None:
 
 
 def test_a_log_line_begins_nothing() -> None:
-    assert moved("op", None, event("log")) is None
+    assert apply_event("op", None, event("log")) is None
 
 
 def test_what_changes_nothing_returns_the_same_life() -> None:
     running = after(None, event("start"))
-    assert moved("op", running, event("progress")) is running
-    assert moved("op", running, event("log")) is running
-    assert moved("op", running, event("start", name="n")) is running
+    assert apply_event("op", running, event("progress")) is running
+    assert apply_event("op", running, event("log")) is running
+    assert apply_event("op", running, event("start", name="n")) is running
 
 
 def test_a_queued_operation_is_begun_by_a_start_or_by_progress_and_not_by_a_log_line() -> None:
     queued = after(None, event("start", queued=True))
     assert queued == life_in(QUEUED)
-    assert moved("op", queued, event("log")) is queued
+    assert apply_event("op", queued, event("log")) is queued
     for action in ("start", "progress"):
-        assert moved("op", queued, event(action)) == life_in(RUNNING)
+        assert apply_event("op", queued, event(action)) == life_in(RUNNING)
     assert code_of(life_in(RUNNING), event("start", queued=True)) is OperationExists
 
 
 def test_a_start_after_the_end_opens_the_next_attempt() -> None:
     ended = after(None, event("start"), event("failed"))
-    assert moved("op", ended, event("start")) == life_in(RUNNING, 2)
-    assert moved("op", ended, event("start", queued=True)) == life_in(QUEUED, 2)
-    assert moved("op", ended, event("start", attempt=2)) == life_in(RUNNING, 2)
-    assert moved("op", ended, event("start", attempt=7)) == life_in(RUNNING, 7)
+    assert apply_event("op", ended, event("start")) == life_in(RUNNING, 2)
+    assert apply_event("op", ended, event("start", queued=True)) == life_in(QUEUED, 2)
+    assert apply_event("op", ended, event("start", attempt=2)) == life_in(RUNNING, 2)
+    assert apply_event("op", ended, event("start", attempt=7)) == life_in(RUNNING, 7)
     assert code_of(ended, event("start", attempt=1)) is OperationFinished
 
 
@@ -129,10 +140,10 @@ def test_what_is_of_an_older_attempt_is_fenced(action: str) -> None:
 def test_a_later_attempt_waits_for_the_end_of_the_present_one() -> None:
     assert code_of(life_in(RUNNING), event("start", attempt=2)) is OperationExists
     assert code_of(life_in(RUNNING), event("progress", attempt=2)) is OperationFenced
-    assert moved("op", life_in(COMPLETE), event("progress", attempt=2)) == life_in(RUNNING, 2)
-    assert moved("op", life_in(COMPLETE), event("failed", attempt=2)) == life_in(OperationState.FAILED, 2)
+    assert apply_event("op", life_in(COMPLETE), event("progress", attempt=2)) == life_in(RUNNING, 2)
+    assert apply_event("op", life_in(COMPLETE), event("failed", attempt=2)) == life_in(OperationState.FAILED, 2)
     ended = life_in(COMPLETE)
-    assert moved("op", ended, event("log", attempt=2)) is ended
+    assert apply_event("op", ended, event("log", attempt=2)) is ended
 
 
 def test_an_attempt_of_zero_is_none_named() -> None:
@@ -185,7 +196,7 @@ ACTIONS = st.tuples(
 
 @given(st.lists(ACTIONS, max_size=40))
 def test_each_attempt_has_exactly_one_end_at_most(actions: list[tuple[str, int | None, str, bool]]) -> None:
-    life: Life | None = None
+    life: OperationLife | None = None
     ends: list[int] = []
     attempts: list[int] = []
     for action, attempt, producer_id, queued in actions:
@@ -193,7 +204,7 @@ def test_each_attempt_has_exactly_one_end_at_most(actions: list[tuple[str, int |
         if action == "start" and queued:
             said["queued"] = True
         try:
-            life = moved("op", life, event(action, **said), producer_id=producer_id, lease_s=1.0)
+            life = apply_event("op", life, event(action, **said), producer_id=producer_id, lease_s=1.0)
         except OperationError:
             continue
         if life is not None:

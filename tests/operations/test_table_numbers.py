@@ -3,18 +3,18 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from tidings.operations.lifecycle import Life, OperationState
+from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
-from tidings.operations.table import ByNumber
+from tidings.operations.table import SequenceIndex
 
-LIFE = Life(1, OperationState.RUNNING, "trace")
+LIFE = OperationLife(1, OperationState.RUNNING, "trace")
 
 
 def operation(number: int) -> OperationStatus:
     return OperationStatus(operation_id=f"op-{number}", life=LIFE, number=number)
 
 
-def paged(table: ByNumber, limit: int) -> list[int]:
+def paged(table: SequenceIndex, limit: int) -> list[int]:
     numbers: list[int] = []
     while page := table.before(numbers[-1] if numbers else None, limit):
         numbers += [status.number for status in page]
@@ -23,7 +23,7 @@ def paged(table: ByNumber, limit: int) -> list[int]:
 
 @given(st.lists(st.integers(1, 200), unique=True), st.data(), st.integers(1, 20))
 def test_pages_hold_each_once_the_newest_first(numbers: list[int], data: st.DataObject, limit: int) -> None:
-    table, known = ByNumber(), {number: operation(number) for number in numbers}
+    table, known = SequenceIndex(), {number: operation(number) for number in numbers}
     for status in known.values():
         table.add(status)
     gone = data.draw(st.sets(st.sampled_from(numbers))) if numbers else set()
@@ -33,7 +33,7 @@ def test_pages_hold_each_once_the_newest_first(numbers: list[int], data: st.Data
 
 
 def test_what_comes_while_somebody_pages_is_not_on_later_pages() -> None:
-    table = ByNumber()
+    table = SequenceIndex()
     for number in (1, 2, 3):
         table.add(operation(number))
     assert [status.number for status in table.before(None, 1)] == [3]
@@ -42,7 +42,7 @@ def test_what_comes_while_somebody_pages_is_not_on_later_pages() -> None:
 
 
 def test_the_forgotten_leave_nothing_behind() -> None:
-    table = ByNumber()
+    table = SequenceIndex()
     for number in range(1, 10_001):
         status = operation(number)
         table.add(status)

@@ -1,13 +1,13 @@
 import msgspec
 import pytest
 
-from tidings.operations.lifecycle import Life, OperationState, moved
-from tidings.operations.status import OperationStatus, begun
+from tidings.operations.lifecycle import OperationLife, OperationState, apply_event
+from tidings.operations.status import OperationStatus, new_status
 from tidings.operations.views import (
     LogLineView,
     OperationDetail,
     OperationSummary,
-    UsualView,
+    UsualDurationView,
     detail_of,
     steps_of,
     summary_of,
@@ -23,7 +23,7 @@ NOON = "2025-07-30T12:00:00Z"
 def told(*events: tuple[str, str]) -> OperationStatus:
     """Return the operation of which these are the events: the type's action, and the data's members."""
     status: OperationStatus | None = None
-    life: Life | None = None
+    life: OperationLife | None = None
     for second, (action, members) in enumerate(events):
         data = f'{{"operation_id":"op"{"," if members else ""}{members}}}'.encode()
         event = Event(
@@ -37,10 +37,10 @@ def told(*events: tuple[str, str]) -> OperationStatus:
             effect=SlotEffect.REPLACE,
             event_id=None,
         )
-        life = moved("op", life, event)
+        life = apply_event("op", life, event)
         assert life is not None
         if status is None:
-            status = begun("op", event, nanoseconds(event.timestamp), life)
+            status = new_status("op", event, nanoseconds(event.timestamp), life)
         else:
             status.note(event, nanoseconds(event.timestamp), life)
     assert status is not None
@@ -95,7 +95,7 @@ def test_progress_is_its_childrens_only_where_it_reports_none_itself() -> None:
 
 def test_a_detail_is_a_summary_and_more_and_any_client_reads_it() -> None:
     status = told(("start", '"name":"n","steps":["a"]'), ("failed", '"code":"c","message":"m","recoverable":false'))
-    usual = UsualView(runs=3, failed=1, median_duration_s=2.0, last_success_at=NOON)
+    usual = UsualDurationView(runs=3, failed=1, median_duration_s=2.0, last_success_at=NOON)
     line = LogLineView(at=NOON, level="info", message="hello")
     detail = detail_of(status, log=[line], children=[summary_of(told(("start", "")))], usual=usual)
     read = msgspec.json.decode(msgspec.json.encode(detail), type=OperationDetail)

@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
-from tidings.operations.lifecycle import Life, OperationState
+from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
-from tidings.operations.views import rolled_up, weight_of
+from tidings.operations.views import roll_up_progress, weight_of
 
-LIFE = Life(1, OperationState.RUNNING, "t")
+LIFE = OperationLife(1, OperationState.RUNNING, "t")
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ LIFE = Life(1, OperationState.RUNNING, "t")
     ],
 )
 def test_progress_is_rolled_up_by_weight(parts: list[tuple[float, float | None]], mean: float | None) -> None:
-    assert rolled_up(parts) == mean
+    assert roll_up_progress(parts) == mean
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from tests.client.hub_server import HubServer
 from tests.producer.reported import Reported
 
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def reported(own_spool: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repor
         try:
             yield Reported(hub)
         finally:
-            left = [operation.name for operation in PROCESS.running]
-            PROCESS.close()
+            left = [operation.name for operation in RUNTIME.running]
+            RUNTIME.close()
     assert left == []
     assert [thread.name for thread in threading.enumerate() if thread.name == "tidings outbox"] == []

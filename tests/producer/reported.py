@@ -8,7 +8,7 @@ import msgspec
 from tests.client.hub_server import TIMEOUT_S, HubServer
 
 from tidings.log.base import Page, Query
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 from tidings.protocol.envelope import Event
 from tidings.protocol.paths import parse_paths
 
@@ -45,7 +45,7 @@ class Reported:
 
     def told(self, operation_id: str | None = None) -> list[Told]:
         """Return what has arrived, once everything has; of one operation, or of all."""
-        assert PROCESS.flush(TIMEOUT_S) == 0
+        assert RUNTIME.flush(TIMEOUT_S) == 0
         return [
             (event.type.removeprefix("operation:"), msgspec.json.decode(event.data))
             for event in self.events()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tidings.exceptions import CommandRefused, ConfigError, HandshakeRefused, HubUnreachable, TidingsError
-from tidings.producer.diagnostics import Remarks, remark
+from tidings.producer.diagnostics import Diagnostics, warn_once
 
 URL = "ws://user:secret@hub.example:8765/ws"
 AWAY = "tidings: no hub answers at hub.example:8765; the job goes on, events are kept and sent later\n"
@@ -26,14 +26,14 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 
 def test_a_hub_that_is_away_is_one_line_however_it_shows(screen: Screen) -> None:
-    remarks = Remarks()
+    remarks = Diagnostics()
     for error in (HubUnreachable("refused"), HubUnreachable("timed out"), HandshakeRefused("502", status=502)):
         remarks.trouble(error, URL)
     assert screen.getvalue() == AWAY
 
 
 def test_other_troubles_are_a_line_each_with_what_to_do(screen: Screen) -> None:
-    remarks = Remarks()
+    remarks = Diagnostics()
     for _ in range(2):
         remarks.trouble(HandshakeRefused("forbidden", status=403), URL)
         remarks.trouble(CommandRefused("no", refusal="operation_fenced", recoverable=False, hint="Stop."), URL)
@@ -44,7 +44,7 @@ def test_other_troubles_are_a_line_each_with_what_to_do(screen: Screen) -> None:
 
 
 def test_a_wrong_setting_is_said_once(screen: Screen) -> None:
-    remarks = Remarks()
+    remarks = Diagnostics()
     for _ in range(2):
         remarks.misconfigured(ConfigError("'x' is no address", hint="Write it otherwise."))
     assert screen.getvalue() == (
@@ -55,7 +55,7 @@ def test_a_wrong_setting_is_said_once(screen: Screen) -> None:
 def test_a_person_at_a_terminal_sees_where_to_look_and_not_a_thousand_times(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remarks, now = Remarks(), [100.0]
+    remarks, now = Diagnostics(), [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     remarks.started("Import", "4bf9", "ws://127.0.0.1:8765/ws")
     now[0] += 0.5
@@ -69,13 +69,13 @@ def test_a_person_at_a_terminal_sees_where_to_look_and_not_a_thousand_times(
 
 
 def test_starts_are_not_written_into_files_and_pipes(capsys: pytest.CaptureFixture[str]) -> None:
-    Remarks().started("Import", "4bf9", URL)
+    Diagnostics().started("Import", "4bf9", URL)
     assert capsys.readouterr().err == ""
 
 
 def test_they_can_be_silenced(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDINGS_QUIET", "1")
-    Remarks().trouble(HubUnreachable("refused"), URL)
+    Diagnostics().trouble(HubUnreachable("refused"), URL)
     assert screen.getvalue() == ""
 
 
@@ -89,13 +89,13 @@ def test_a_stderr_that_takes_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch
     if stderr == "closed" and taken is not None:
         taken.close()
     monkeypatch.setattr("tidings.producer.diagnostics.sys", SimpleNamespace(stderr=taken))
-    remark("nobody hears this")
-    Remarks().started("Import", "4bf9", URL)
+    warn_once("nobody hears this")
+    Diagnostics().started("Import", "4bf9", URL)
 
 
 def test_faults_are_warnings_once_and_then_whispers(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "tidings")
-    remarks = Remarks()
+    remarks = Diagnostics()
     error: Exception = TidingsError("a fault")
     for _ in range(3):
         remarks.fault("reporting", error)

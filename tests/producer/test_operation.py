@@ -6,7 +6,7 @@ import pytest
 from tests.producer.reported import Reported, until
 
 import tidings
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 
 
 def test_a_block_is_an_operation_from_start_to_complete(reported: Reported) -> None:
@@ -116,7 +116,7 @@ def test_without_a_block_it_begins_at_once_and_ends_when_told(reported: Reported
     op.advance(2)
     op.complete()
     assert reported.kinds(op.id) == ["start", "complete"]
-    assert PROCESS.running == []
+    assert RUNTIME.running == []
 
 
 def test_a_begun_operation_may_have_its_block_later(reported: Reported) -> None:

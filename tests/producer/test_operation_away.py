@@ -8,7 +8,7 @@ from tests.producer.reported import Reported, until
 
 import tidings
 from tidings.log.memory import MemoryLog
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_a_hub_that_goes_away_in_the_middle_gets_the_end_when_it_is_back(log: Me
         op = tidings.start("Import", total=1_000, url=hub.url)
         for _ in range(100):
             op.advance()
-        until(lambda: bool(PROCESS.running) and Reported(hub).last(op.id)[0] == "progress")
+        until(lambda: bool(RUNTIME.running) and Reported(hub).last(op.id)[0] == "progress")
     for _ in range(899):
         op.advance()
     op.log("while it was away")
@@ -34,7 +34,7 @@ def test_a_hub_that_goes_away_in_the_middle_gets_the_end_when_it_is_back(log: Me
         told = reported.told(op.id)
         assert [data["progress"] for kind, data in told if kind == "progress"][-1] == 99.9
         assert told[-1][1]["result"] == {"rows": 999}
-        PROCESS.close()
+        RUNTIME.close()
 
 
 def test_a_hub_that_comes_late_is_told_everything_that_matters(log: MemoryLog) -> None:
@@ -53,7 +53,7 @@ def test_a_hub_that_comes_late_is_told_everything_that_matters(log: MemoryLog) -
             "log",
             "complete",
         ]
-        PROCESS.close()
+        RUNTIME.close()
 
 
 def test_what_one_process_left_unsent_the_next_operation_s_brings(log: MemoryLog) -> None:
@@ -62,11 +62,11 @@ def test_what_one_process_left_unsent_the_next_operation_s_brings(log: MemoryLog
         url, port = hub.url, hub.port
     with tidings.operation("Left", url=url) as left:
         pass
-    assert PROCESS.close(0.0) > 0
+    assert RUNTIME.close(0.0) > 0
     with HubServer(port, event_log=log) as late:
         reported = Reported(late)
         with tidings.operation("Next", url=url):
             until(lambda: any(event.key == left.id for event in reported.events()))
         until(lambda: "complete" in reported.kinds(left.id))
         assert reported.kinds(left.id) == ["start", "complete"]
-        PROCESS.close()
+        RUNTIME.close()

@@ -11,7 +11,7 @@ from tests.producer.reported import Reported, until
 
 import tidings
 from tidings.client import sync
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 from tidings.protocol.messages import CancelOutcome, CancelPush
 
 Cancel = Callable[..., "Future[CancelOutcome]"]
@@ -23,7 +23,7 @@ def cancel(reported: Reported) -> Iterator[Cancel]:
     with ThreadPoolExecutor(2) as pool, sync.connect(reported.hub.url) as client:
 
         def ask(op: tidings.Operation, reason: str | None = None) -> "Future[CancelOutcome]":
-            assert PROCESS.flush(TIMEOUT_S) == 0
+            assert RUNTIME.flush(TIMEOUT_S) == 0
             return pool.submit(client.cancel, op.id, reason=reason, timeout_s=TIMEOUT_S)
 
         yield ask

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 import tidings
-from tidings.producer.progress_report import Gauge
+from tidings.producer.progress_report import ProgressReporter
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def said(op: tidings.Operation, now_s: float = 0.0) -> dict[str, Any]:
     """Return what there is to say, operation_id and unsaid fields left out."""
-    payload = Gauge(op, op.id)
+    payload = ProgressReporter(op, op.id)
     payload._seen = None
     data = payload.take(now_s)
     assert data is not None
@@ -25,7 +25,7 @@ def said(op: tidings.Operation, now_s: float = 0.0) -> dict[str, Any]:
 
 def test_nothing_new_is_nothing_to_say() -> None:
     with tidings.operation("New", total=3) as op:
-        gauge = Gauge(op, op.id)
+        gauge = ProgressReporter(op, op.id)
         assert gauge.take(0.0) is None
         op.advance()
         assert gauge.has_news()
@@ -48,7 +48,7 @@ def test_what_is_unknown_is_indeterminate_and_not_0_percent() -> None:
 
 def test_the_last_known_share_goes_with_what_is_not_known_any_more() -> None:
     with tidings.operation("Lost") as op:
-        gauge = Gauge(op, op.id)
+        gauge = ProgressReporter(op, op.id)
         op.progress(40)
         gauge.take(0.0)
         op.indeterminate()
@@ -96,7 +96,7 @@ def test_the_step_may_be_named_with_the_progress() -> None:
 
 def test_a_count_is_shown_with_its_total_and_its_rate() -> None:
     with tidings.operation("Rate") as op:
-        gauge = Gauge(op, op.id)
+        gauge = ProgressReporter(op, op.id)
         rows = iter(op.track(range(10_000), description="Parsing", unit="rows"))
         next(rows)
         gauge.take(0.0)
@@ -109,7 +109,7 @@ def test_a_count_is_shown_with_its_total_and_its_rate() -> None:
 
 def test_after_a_step_its_name_stays_until_there_is_another() -> None:
     with tidings.operation("Between", steps=["a", "b"]) as op:
-        gauge = Gauge(op, op.id)
+        gauge = ProgressReporter(op, op.id)
         with op.step("a"):
             assert gauge.read(0.0).current_step == "a"
         assert gauge.read(0.0).current_step == "a"

@@ -12,7 +12,7 @@ from tests.producer.reported import Reported, until
 
 import tidings
 from tidings.producer.outcome import Cancelled
-from tidings.producer.runtime import PROCESS, Process
+from tidings.producer.runtime import RUNTIME, ProducerRuntime
 
 SLEEP = """
 with tidings.operation("Sleep", id="sleep") as op:
@@ -261,7 +261,7 @@ def test_operations_of_one_hub_share_one_connection(reported: Reported, tmp_path
 
 def test_the_end_of_the_program_ends_what_it_left_running(reported: Reported) -> None:
     op = tidings.start("Left")
-    PROCESS._exit()
+    RUNTIME._exit()
     assert op.state == "failed"
     with tidings.operation("After all") as late:
         pass
@@ -270,7 +270,7 @@ def test_the_end_of_the_program_ends_what_it_left_running(reported: Reported) ->
 
 
 def test_a_program_that_failed_takes_its_operations_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    process = Process()
+    process = ProducerRuntime()
     monkeypatch.delattr(sys, "ps1", raising=False)  # IPython sets it, and other tests run that
     assert process._unsaid_end().code == "not_finished"  # type: ignore[union-attr]
     monkeypatch.setattr(sys, "last_value", LookupError("no prices"), raising=False)
@@ -289,17 +289,17 @@ def test_what_leaves_the_main_thread_ends_the_main_thread_s_operations(reported:
     thread.start()
     thread.join()
     op = tidings.start("In main")
-    PROCESS._leave()
+    RUNTIME._leave()
     assert (op.state, begun[0].state) == ("cancelled", "running")
-    PROCESS._terminate()
+    RUNTIME._terminate()
     assert begun[0].state == "cancelled"
     assert reported.last(op.id)[1]["reason"] == reported.last(begun[0].id)[1]["reason"] == "SIGTERM"
 
 
 def test_a_child_s_copy_is_silent(reported: Reported) -> None:
     op = tidings.start("Inherited", total=2)
-    assert PROCESS.flush(10) == 0
-    PROCESS._forked()
+    assert RUNTIME.flush(10) == 0
+    RUNTIME._forked()
     op.advance()
     op.log("nobody hears it")
     op.complete()

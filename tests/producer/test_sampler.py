@@ -3,7 +3,7 @@ import threading
 import pytest
 from tests.producer.reported import until
 
-from tidings.producer.sampler import Pacer
+from tidings.producer.sampler import ProgressSampler
 
 
 class Counter:
@@ -30,12 +30,12 @@ class Counter:
 
 
 @pytest.fixture
-def pacer(monkeypatch: pytest.MonkeyPatch) -> Pacer:
+def pacer(monkeypatch: pytest.MonkeyPatch) -> ProgressSampler:
     monkeypatch.setattr("tidings.producer.sampler.INTERVAL_S", 0.001)
-    return Pacer()
+    return ProgressSampler()
 
 
-def test_what_counts_is_looked_at_until_it_counts_no_more(pacer: Pacer) -> None:
+def test_what_counts_is_looked_at_until_it_counts_no_more(pacer: ProgressSampler) -> None:
     counter = Counter()
     counter.count = 1
     pacer.watch(counter)
@@ -48,7 +48,7 @@ def test_what_counts_is_looked_at_until_it_counts_no_more(pacer: Pacer) -> None:
     until(lambda: counter.seen == 2)
 
 
-def test_who_counts_just_when_it_would_doze_is_not_forgotten(pacer: Pacer) -> None:
+def test_who_counts_just_when_it_would_doze_is_not_forgotten(pacer: ProgressSampler) -> None:
     counter = Counter()
     counter.waking_at_doze = True
     pacer.watch(counter)
@@ -57,7 +57,7 @@ def test_who_counts_just_when_it_would_doze_is_not_forgotten(pacer: Pacer) -> No
     until(lambda: counter.seen == 7)
 
 
-def test_what_is_forgotten_is_looked_at_no_more(pacer: Pacer) -> None:
+def test_what_is_forgotten_is_looked_at_no_more(pacer: ProgressSampler) -> None:
     counter, other = Counter(), Counter()
     pacer.watch(counter)
     pacer.forget(counter)
@@ -67,7 +67,7 @@ def test_what_is_forgotten_is_looked_at_no_more(pacer: Pacer) -> None:
     assert not counter.dozing
 
 
-def test_a_look_that_fails_does_not_end_the_others(pacer: Pacer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_look_that_fails_does_not_end_the_others(pacer: ProgressSampler, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Counter):
         def look(self, now_s: float) -> bool:
             raise ValueError("a fault of ours")
@@ -80,7 +80,7 @@ def test_a_look_that_fails_does_not_end_the_others(pacer: Pacer, caplog: pytest.
     assert "a fault of ours" in caplog.text
 
 
-def test_there_is_one_thread(pacer: Pacer) -> None:
+def test_there_is_one_thread(pacer: ProgressSampler) -> None:
     before = threading.active_count()
     for _ in range(10):
         pacer.watch(Counter())

@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-from tidings.producer.signals import UNDISTURBED, Termination
+from tidings.producer.signals import UNDISTURBED, SigtermHandler
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -26,11 +26,11 @@ def done() -> list[str]:
 
 
 @pytest.fixture
-def termination(done: list[str]) -> Termination:
-    return Termination(lambda: done.append("leave"), lambda: done.append("finish"))
+def termination(done: list[str]) -> SigtermHandler:
+    return SigtermHandler(lambda: done.append("leave"), lambda: done.append("finish"))
 
 
-def test_another_handler_that_returns_has_decided_to_go_on(termination: Termination, done: list[str]) -> None:
+def test_another_handler_that_returns_has_decided_to_go_on(termination: SigtermHandler, done: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: done.append("the job's own"))
     termination.install()
     signal.raise_signal(signal.SIGTERM)
@@ -39,7 +39,7 @@ def test_another_handler_that_returns_has_decided_to_go_on(termination: Terminat
 
 
 def test_what_another_handler_raises_goes_on_after_the_operations_have_ended(
-    termination: Termination, done: list[str]
+    termination: SigtermHandler, done: list[str]
 ) -> None:
     def leave(number: int, frame: FrameType | None) -> None:
         done.append("the job's own")
@@ -52,7 +52,7 @@ def test_what_another_handler_raises_goes_on_after_the_operations_have_ended(
     assert done == ["the job's own", "leave"]
 
 
-def test_it_waits_for_what_the_main_thread_is_in_the_middle_of(termination: Termination, done: list[str]) -> None:
+def test_it_waits_for_what_the_main_thread_is_in_the_middle_of(termination: SigtermHandler, done: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: done.append("the job's own"))
     termination.install()
     with UNDISTURBED:
@@ -62,7 +62,7 @@ def test_it_waits_for_what_the_main_thread_is_in_the_middle_of(termination: Term
 
 
 @pytest.mark.parametrize("before", [signal.SIG_DFL, signal.default_int_handler])
-def test_the_signal_is_given_back(termination: Termination, before: signal.Handlers | Handler) -> None:
+def test_the_signal_is_given_back(termination: SigtermHandler, before: signal.Handlers | Handler) -> None:
     signal.signal(signal.SIGTERM, before)
     termination.install()
     termination.install()
@@ -72,13 +72,13 @@ def test_the_signal_is_given_back(termination: Termination, before: signal.Handl
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_an_ignored_signal_stays_ignored(termination: Termination) -> None:
+def test_an_ignored_signal_stays_ignored(termination: SigtermHandler) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     termination.install()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
-def test_who_takes_it_over_keeps_it(termination: Termination, done: list[str]) -> None:
+def test_who_takes_it_over_keeps_it(termination: SigtermHandler, done: list[str]) -> None:
     """As a web server does that starts after the first operation; it may call what was there before."""
     signal.signal(signal.SIGTERM, lambda *_: done.append("first"))
     termination.install()
@@ -97,7 +97,7 @@ def test_who_takes_it_over_keeps_it(termination: Termination, done: list[str]) -
     assert done == ["server", "first"]
 
 
-def test_only_the_main_thread_can(termination: Termination) -> None:
+def test_only_the_main_thread_can(termination: SigtermHandler) -> None:
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=termination.install)
     thread.start()

@@ -2,17 +2,17 @@ import threading
 
 import pytest
 
-from tidings.producer.signals import Undisturbed
+from tidings.producer.signals import DeferSignals
 
 
 def test_outside_of_the_region_things_happen_at_once() -> None:
     done: list[str] = []
-    Undisturbed().run(lambda: done.append("now"))
+    DeferSignals().run(lambda: done.append("now"))
     assert done == ["now"]
 
 
 def test_inside_they_are_put_off_to_its_outermost_end() -> None:
-    region, done = Undisturbed(), list[str]()
+    region, done = DeferSignals(), list[str]()
     with region:
         with region:
             region.run(lambda: done.append("first"))
@@ -22,7 +22,7 @@ def test_inside_they_are_put_off_to_its_outermost_end() -> None:
 
 
 def test_what_was_put_off_may_raise_as_a_handler_may() -> None:
-    region = Undisturbed()
+    region = DeferSignals()
 
     def leave() -> None:
         raise SystemExit(3)
@@ -36,7 +36,7 @@ def test_what_was_put_off_may_raise_as_a_handler_may() -> None:
 
 
 def test_other_threads_are_not_its_business() -> None:
-    region, done = Undisturbed(), list[str]()
+    region, done = DeferSignals(), list[str]()
     entered, leave = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -11,7 +11,7 @@ from tidings.protocol.messages import (
     HUB_MESSAGES,
     LATER_COMMANDS,
     Accepted,
-    Nothing,
+    NoData,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -25,8 +25,8 @@ from tidings.protocol.payloads import Payload, encode_payload
         ("channel:subscribe", {"channels": ["data"]}, Subscribe(channels=["data"], since="snapshot")),
         ("channel:subscribe", {"channels": ["data", "*"], "since": ""}, Subscribe(channels=["data", "*"], since="")),
         ("channel:unsubscribe", {"channels": ["data"]}, Unsubscribe(channels=["data"])),
-        ("connection:ping", None, Nothing()),
-        ("connection:ping", {"unknown": 1}, Nothing()),
+        ("connection:ping", None, NoData()),
+        ("connection:ping", {"unknown": 1}, NoData()),
     ],
 )
 def test_the_data_of_commands(name: str, data: Any, expected: Payload) -> None:
@@ -69,7 +69,8 @@ def test_a_duplicate_is_told_and_a_new_event_says_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [Subscribed(channels=[], position="abc:1", outcome="live"), messages.Live(channels=[], position="abc:1")]
+    "reply",
+    [Subscribed(channels=[], position="abc:1", outcome="live"), messages.LivePush(channels=[], position="abc:1")],
 )
 def test_no_channels_are_written_as_an_empty_list(reply: Payload) -> None:
     assert json.loads(encode_payload(reply))["channels"] == []

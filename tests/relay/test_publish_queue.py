@@ -16,7 +16,7 @@ from tidings.exceptions import CommandRefused, HubUnreachable, LogFull
 from tidings.log.memory import MemoryLog
 from tidings.producer.outbox.queue import OutboxLimits, Rank
 from tidings.protocol.messages import Accepted
-from tidings.relay.publish_queue import Delivery
+from tidings.relay.publish_queue import PublishQueue
 from tidings.testing.faulty_log import FaultyLog
 
 
@@ -26,7 +26,7 @@ class Sending:
     def __init__(self, url: str, limits: OutboxLimits, *, wait: bool = True) -> None:
         self.results: list[tuple[str, Accepted | CommandRefused]] = []
         self.held_up: list[str] = []
-        self.delivery = Delivery(
+        self.delivery = PublishQueue(
             url,
             msgspec.structs.replace(PROMPT, wait_for_hub=wait),
             on_settled=lambda draft, result: self.results.append((str(draft.event_id), result)),

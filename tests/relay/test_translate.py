@@ -9,7 +9,7 @@ from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
 from tidings.producer.outbox.queue import Rank
 from tidings.relay.translate import Intake, Taken
-from tidings.relay.warnings import Remarks
+from tidings.relay.warnings import RelayWarnings
 
 NOW_NS = 1_753_876_800_000_000_000
 NOW = "2025-07-30T12:00:00Z"
@@ -24,7 +24,7 @@ class Reader:
 
     def __init__(self, contract: Contract | None = None, **options: Any) -> None:
         self.told: list[str] = []
-        remarks = Remarks(lambda text, hint: self.told.append(f"{text} | {hint}"))
+        remarks = RelayWarnings(lambda text, hint: self.told.append(f"{text} | {hint}"))
         self.intake = Intake(contract or Contract(), remarks, now_ns=lambda: NOW_NS, **options)
 
     def read(self, *envelopes: dict[str, Any] | bytes) -> list[Taken]:

@@ -320,7 +320,7 @@ async def test_one_connection_too_many_is_told_to_come_later() -> None:
 
 
 async def test_a_consumer_that_takes_nothing_holds_nobody_up(hub: ManualHub) -> None:
-    buffer = tidings.client.Buffer(events=10)
+    buffer = tidings.client.BufferLimits(events=10)
     async with tidings.connect(hub.url) as client, client.watch("operations", buffer=buffer) as watch:
         await watch.wait_until_live()
         for number in range(2_000):

@@ -8,7 +8,7 @@ import pytest
 
 import tidings
 from tidings.operations.lifecycle import OperationState
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 from tidings.testing import ABSENT, Cut, FullDisk, ManualHub, Unreachable, any_order, assert_events, event, none_of
 
 
@@ -217,6 +217,6 @@ def test_nothing_is_left_of_producers_when_the_hub_is_no_longer_the_default() ->
         op = tidings.start("Import prices")
         hub.stop()
         op.complete()
-    assert PROCESS._transports == {}
+    assert RUNTIME._transports == {}
     assert_events(hub, ["operation:start", "operation:complete"])
     assert [thread.name for thread in threading.enumerate() if thread.name == "tidings outbox"] == []

@@ -11,7 +11,7 @@ import typer
 from tidings.cli.errors import ExitCode, epilog, telling_errors
 from tidings.cli.options import UrlOption, read_duration
 from tidings.cli.units import describe_span
-from tidings.cli.watch.state import clean
+from tidings.cli.watch.state import sanitize
 from tidings.protocol.messages import CancelOutcome
 
 _MOST_S = 3_600.0
@@ -75,13 +75,13 @@ def describe(outcome: CancelOutcome, timeout_s: float, indent: str = "") -> Iter
 
 
 def _sentence(outcome: CancelOutcome, timeout_s: float) -> str:
-    id = clean(outcome.operation_id)
+    id = sanitize(outcome.operation_id)
     if outcome.outcome == "cancelled":
         return f"{id} is cancelled"
     if outcome.outcome == "finished_first":
-        return f"{id} had ended first: it is {clean(outcome.state)}"
+        return f"{id} had ended first: it is {sanitize(outcome.state)}"
     if outcome.outcome == "refused":
-        reason = clean(outcome.reason)
+        reason = sanitize(outcome.reason)
         return f"{id} goes on: whoever runs it refuses" + (f": {reason}" if reason else "")
     if outcome.outcome == "pending":
         return f"{id} is stopping, and has not ended within {describe_span(timeout_s)}"

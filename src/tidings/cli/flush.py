@@ -30,11 +30,11 @@ def flush(
     from tidings.client.url import hub_url
     from tidings.contract.contract import Contract
     from tidings.producer.spool.directory import SpoolOptions
-    from tidings.producer.spool.recovery import adopt_all, left_behind
+    from tidings.producer.spool.recovery import left_behind, recover_all
 
     address, spool = hub_url(url), SpoolOptions()
     options = LinkOptions(token=read_token(None, os.environ))
-    adopted = asyncio.run(adopt_all(address, options, Contract(), spool, timeout_s=timeout))
+    adopted = asyncio.run(recover_all(address, options, Contract(), spool, timeout_s=timeout))
     for one in adopted:
         typer.echo(_sentence(one))
     left = left_behind(address, spool)

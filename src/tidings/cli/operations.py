@@ -21,7 +21,7 @@ from tidings.cli.operation.summary import age_s, ago, attempt_of, progress_of, r
 from tidings.cli.options import UrlOption
 from tidings.cli.text import aligned
 from tidings.cli.units import describe_span
-from tidings.cli.watch.state import clean
+from tidings.cli.watch.state import sanitize
 from tidings.exceptions import ConfigError
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import NameView, OperationSummary
@@ -164,7 +164,7 @@ class Listing:
     def _print_table(self, operations: Sequence[OperationSummary]) -> None:
         console = Console(highlight=False, soft_wrap=True)
         wide = console.width >= _LEAST_WIDTH_FOR_ID
-        ids = [Text(clean(each.operation_id), "dim") for each in operations]
+        ids = [Text(sanitize(each.operation_id), "dim") for each in operations]
         rows = [
             [*self._cells(each), *([id] if wide else []), self._what(each)]
             for each, id in zip(operations, ids, strict=True)
@@ -177,7 +177,7 @@ class Listing:
     def _cells(self, each: OperationSummary) -> list[Text]:
         began_s = age_s(each.started_at or each.queued_at, self._now_s)
         took_s = _took_s(each, self._now_s)
-        name = Text(clean(each.name) or clean(each.operation_id), "bold")
+        name = Text(sanitize(each.name) or sanitize(each.operation_id), "bold")
         name.truncate(_MOST_NAME, overflow="ellipsis")
         return [
             Text(MARKS[each.state], STYLES[each.state]),
@@ -194,7 +194,7 @@ class Listing:
         rows = [[Text(title, "dim") for title in ("name", "newest", "last well", "usually", "ended", "failed")]]
         for each in names:
             since = age_s(each.last_success_at, self._now_s)
-            name = Text(clean(each.name), "bold")
+            name = Text(sanitize(each.name), "bold")
             name.truncate(_MOST_NAME, overflow="ellipsis")
             usual_s = each.median_duration_s
             rows.append(
@@ -224,14 +224,14 @@ def what_of(each: OperationSummary, now_s: float) -> str:
     if each.state is OperationState.RUNNING:
         parts = [attempt, *_running(each, now_s)]
     elif each.state is OperationState.FAILED and each.error is not None:
-        parts = [attempt, f"{clean(each.error.code)}: {clean(each.error.message)}"]
+        parts = [attempt, f"{sanitize(each.error.code)}: {sanitize(each.error.message)}"]
     elif each.state is OperationState.CANCELLED:
-        by = f"by {clean(each.cancelled_by)}" if each.cancelled_by else ""
-        parts = [attempt, by, clean(each.reason)]
+        by = f"by {sanitize(each.cancelled_by)}" if each.cancelled_by else ""
+        parts = [attempt, by, sanitize(each.reason)]
     elif each.state is OperationState.QUEUED:
         parts = [attempt, "nobody has begun it"]
     else:
-        parts = [attempt, clean(each.message)]
+        parts = [attempt, sanitize(each.message)]
     return ", ".join(part for part in parts if part)
 
 
@@ -243,7 +243,7 @@ def _running(each: OperationSummary, now_s: float) -> Iterable[str]:
         yield "stalled" if idle_s is None else f"stalled for {describe_span(idle_s)}"
     yield progress_of(each)
     yield remaining(each)
-    yield clean(each.message)
+    yield sanitize(each.message)
 
 
 def _took_s(each: OperationSummary, now_s: float) -> float | None:
@@ -259,4 +259,4 @@ def _print_json(records: Iterable[Struct]) -> None:
 
 def _print_line(columns: Iterable[str]) -> None:
     # A tab or a line end in a name would be a column or a line of its own.
-    typer.echo("\t".join(clean(column) for column in columns))
+    typer.echo("\t".join(sanitize(column) for column in columns))

@@ -240,7 +240,7 @@ def _read_in_thread(lines: BinaryIO, loop: asyncio.AbstractEventLoop, queue: "as
     threading.Thread(target=read, name="tidings-stdin", daemon=True).start()
 
 
-class Field(msgspec.Struct, frozen=True, kw_only=True):
+class PayloadField(msgspec.Struct, frozen=True, kw_only=True):
     """One member of an event's data."""
 
     name: str
@@ -256,7 +256,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     channel: str
     event_class: str
-    fields: list[Field]
+    fields: list[PayloadField]
 
 
 def listed(contract: Contract | None = None) -> list[Listed]:
@@ -266,7 +266,7 @@ def listed(contract: Contract | None = None) -> list[Listed]:
         if event.publishable and event.channel is not None:
             hints = typing.get_type_hints(event.payload, include_extras=True)
             members = [
-                Field(
+                PayloadField(
                     name=field.encode_name,
                     form=describe_form(hints[field.name]),
                     required=field.required,

@@ -35,7 +35,7 @@ FORMAT: Final = 1
 """Of the header's data; a reader refuses a later one."""
 
 
-class Header(Struct, frozen=True, kw_only=True):
+class RecordingHeader(Struct, frozen=True, kw_only=True):
     """What a recording is of: the data of its first line. Another one follows where the hub's contract changes."""
 
     format: Literal[1] = FORMAT
@@ -58,7 +58,7 @@ class RecordedEnvelope(Envelope, frozen=True, gc=False):
     """When it came: RFC 3339 in UTC. None in files that were not written by `tidings record`."""
 
 
-def header_line(header: Header, *, timestamp: str, trace_id: str) -> bytes:
+def header_line(header: RecordingHeader, *, timestamp: str, trace_id: str) -> bytes:
     """Return the line of a header.
 
     Args:
@@ -88,10 +88,10 @@ _MAX_LINE = 2 * MAX_BODY_BYTES
 _HINT = "A recording is what `tidings record` or `tidings watch --json` writes: one envelope a line."
 
 _decode = msgspec.json.Decoder(RecordedEnvelope).decode
-_decode_header = msgspec.json.Decoder(Header).decode
+_decode_header = msgspec.json.Decoder(RecordingHeader).decode
 
 
-class Line(Struct, frozen=True):
+class RecordedLine(Struct, frozen=True):
     """One envelope of a recording."""
 
     number: int
@@ -99,7 +99,7 @@ class Line(Struct, frozen=True):
     envelope: RecordedEnvelope
 
 
-class Broken(Struct, frozen=True):
+class BrokenLine(Struct, frozen=True):
     """A line that is no envelope."""
 
     number: int
@@ -108,7 +108,7 @@ class Broken(Struct, frozen=True):
     """Whether it ends the file without a newline: what recorded it was killed, or is still at it."""
 
 
-class Cut(Exception):
+class TruncatedRecording(Exception):
     """A compressed file ends before its end."""
 
 
@@ -133,11 +133,11 @@ def open_recording(file: str) -> BinaryIO:
         ) from cause
 
 
-def read_lines(recording: BinaryIO) -> Iterator[Line | Broken]:
+def read_lines(recording: BinaryIO) -> Iterator[RecordedLine | BrokenLine]:
     """Return the lines of a recording from its beginning; empty ones are left out.
 
     A compressed file that ends too early, because what recorded it was killed, is read as far as it goes: the last
-    item is then a `Broken` that says so.
+    item is then a `BrokenLine` that says so.
 
     Raises:
         ConfigError: It is no recording, but something else, or of a later form.
@@ -157,11 +157,11 @@ def read_lines(recording: BinaryIO) -> Iterator[Line | Broken]:
                     source="argument",
                     hint=_HINT,
                 ) from error
-            yield Broken(number, str(error), not whole)
+            yield BrokenLine(number, str(error), not whole)
             continue
         if envelope.type == HEADER_TYPE:
             _check_header(envelope)
-        yield Line(number, envelope)
+        yield RecordedLine(number, envelope)
 
 
 def _check_header(envelope: RecordedEnvelope) -> None:
@@ -187,7 +187,7 @@ def _split(recording: BinaryIO) -> Iterator[tuple[bytes, bool]]:
             if len(rest) > _MAX_LINE:
                 yield rest, True
                 rest = b""
-    except Cut:
+    except TruncatedRecording:
         yield rest or b"(cut)", False
         return
     if rest:
@@ -213,11 +213,11 @@ def _chunks(recording: BinaryIO) -> Iterator[bytes]:
                 yield expander.decompress(rest, _CHUNK)
                 rest = expander.unconsumed_tail or expander.unused_data
     except zlib.error as cause:
-        raise Cut from cause
+        raise TruncatedRecording from cause
     while not expander.eof and (more := expander.decompress(b"", _CHUNK)):
         yield more
     if not expander.eof:
-        raise Cut
+        raise TruncatedRecording
 
 
 def moment_of(envelope: RecordedEnvelope, *, by_timestamp: bool) -> int | None:

@@ -73,7 +73,7 @@ def wait(
     from tidings.cli.operation.summary import sentence
 
     with HubAPI(url) as api:
-        waiting = Waiting(api, id, until, remark=lambda text: None if quiet else write_lines(f"tidings: {text}"))
+        waiting = OperationWait(api, id, until, remark=lambda text: None if quiet else write_lines(f"tidings: {text}"))
         code = waiting.wait(timeout_s)
     if not quiet:
         within = "" if timeout is None else f" within {timeout}"
@@ -94,7 +94,7 @@ _LEAST_AGAIN_S, _MOST_AGAIN_S = 0.1, 2.0
 """Between two tries to reach a hub that is away."""
 
 
-class Waiting:
+class OperationWait:
     """One wait.
 
     Args:

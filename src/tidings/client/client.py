@@ -12,8 +12,8 @@ from tidings.client.events import Notice, ReceivedEvent, TypedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.pending import PayloadLike
-from tidings.client.publisher import Publisher, Window
-from tidings.client.receive_buffer import Buffer
+from tidings.client.publisher import Publisher, WindowLimits
+from tidings.client.receive_buffer import BufferLimits
 from tidings.client.status import State, Status
 from tidings.client.url import hub_url
 from tidings.client.watch import Watch, WatchOptions, wanted
@@ -51,7 +51,7 @@ class Client:
         options: LinkOptions,
         *,
         contract: Contract,
-        window: Window,
+        window: WindowLimits,
         on_change: OnChange | None,
     ) -> None:
         self.url = url
@@ -156,7 +156,7 @@ class Client:
         key: str | None = ...,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         on_change: OnChange | None = ...,
     ) -> Watch[TypedEvent[A]]: ...
 
@@ -170,7 +170,7 @@ class Client:
         key: str | None = ...,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         on_change: OnChange | None = ...,
     ) -> Watch[TypedEvent[A] | TypedEvent[B]]: ...
 
@@ -181,7 +181,7 @@ class Client:
         key: str | None = ...,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         on_change: OnChange | None = ...,
     ) -> Watch[TypedEvent[Struct]]: ...
 
@@ -191,7 +191,7 @@ class Client:
         *paths: str,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         notices: Literal[False] = ...,
         on_change: OnChange | None = ...,
     ) -> Watch[ReceivedEvent]: ...
@@ -202,7 +202,7 @@ class Client:
         *paths: str,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         notices: Literal[True],
         on_change: OnChange | None = ...,
     ) -> Watch[ReceivedEvent | Notice]: ...
@@ -213,7 +213,7 @@ class Client:
         key: str | None = None,
         since: str = SNAPSHOT,
         pace_ms: int = 0,
-        buffer: Buffer = Buffer(),  # noqa: B008 -- frozen
+        buffer: BufferLimits = BufferLimits(),  # noqa: B008 -- frozen
         notices: bool = False,
         on_change: OnChange | None = None,
     ) -> Watch[Any]:
@@ -273,7 +273,7 @@ class Connecting:
         options: LinkOptions,
         *,
         contract: Contract | None,
-        window: Window,
+        window: WindowLimits,
         on_change: OnChange | None,
     ) -> None:
         self._url = hub_url(url)
@@ -320,7 +320,7 @@ def connect(
     wait_for_hub: bool = False,
     options: LinkOptions | None = None,
     contract: Contract | None = None,
-    window: Window = Window(),  # noqa: B008 -- frozen
+    window: WindowLimits = WindowLimits(),  # noqa: B008 -- frozen
     on_change: OnChange | None = None,
 ) -> Connecting:
     """Connect to a hub.

@@ -13,7 +13,7 @@ _REPLACED_WAIT_S = 30.0
 """For the other one of the same producer id: two that replace each other at once would both do nothing else."""
 
 
-class Ending(Struct, frozen=True, kw_only=True):
+class CloseReason(Struct, frozen=True, kw_only=True):
     """How a connection ended, and what that means."""
 
     error: ClientError
@@ -25,7 +25,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     """Whether another connection took this one's place."""
 
 
-def read_ending(code: int, reason: str, told: ConnectionClosed | None, *, greeted: bool) -> Ending:
+def read_ending(code: int, reason: str, told: ConnectionClosed | None, *, greeted: bool) -> CloseReason:
     """Return what the end of a connection means.
 
     Args:
@@ -39,12 +39,12 @@ def read_ending(code: int, reason: str, told: ConnectionClosed | None, *, greete
     says = f": {reason}" if reason else ""
     if not reconnects(code) or (told is not None and not told.reconnect):
         error: ClientError = HubClosed(f"the hub closed the connection for good ({code}){says}", close_code=code)
-        return Ending(error=error, final=True)
+        return CloseReason(error=error, final=True)
     what = "the connection to the hub ended" if greeted else "the hub closed the connection before its greeting"
     retry_after_s = (told.retry_after_ms or 0) / 1000 if told is not None else 0.0
     if code == REPLACED:
         retry_after_s = max(retry_after_s, _REPLACED_WAIT_S)
-    return Ending(
+    return CloseReason(
         error=ConnectionLost(f"{what} ({code}){says}"),
         final=False,
         retry_after_s=retry_after_s,

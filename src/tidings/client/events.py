@@ -83,7 +83,7 @@ class TypedEvent(Protocol[P_co]):
         ...
 
 
-class Misfit(Struct, frozen=True):
+class InvalidEvent(Struct, frozen=True):
     """An event of a type that is watched, which does not fit this client's contract."""
 
     error: InvalidPayload

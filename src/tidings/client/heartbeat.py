@@ -6,7 +6,7 @@ LOST_BEATS = 3
 """Heartbeats of silence after which the connection is given up; one more than `STALE_BEATS`, for the answer."""
 
 
-class Liveness:
+class HeartbeatMonitor:
     """The silence of one hub, over any number of connections."""
 
     def __init__(self) -> None:

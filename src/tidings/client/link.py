@@ -7,14 +7,14 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from tidings.client.close_reason import Ending
+from tidings.client.close_reason import CloseReason
 from tidings.client.events import Delivery
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.reconnect import Backoff
-from tidings.client.runtime import NetworkTransport, Timer, Transport, route_to
+from tidings.client.runtime import ClientRuntime, NetworkRuntime, Timer, route_to
 from tidings.client.session import Phase, Session
 from tidings.client.status import State, Status
-from tidings.client.websocket import Connection, Ended
+from tidings.client.websocket import ClientConnection, ConnectionEnded
 from tidings.exceptions import (
     ClientError,
     CommandRefused,
@@ -54,7 +54,7 @@ class Link:
         deliver: Callable[[Sequence[Delivery]], Awaitable[None] | None],
         on_end: Callable[[BaseException | None], None],
         on_change: OnChange | None = None,
-        on_lost: Callable[[Ending], None] | None = None,
+        on_lost: Callable[[CloseReason], None] | None = None,
         name: str = "tidings",
     ) -> None:
         self.session = session
@@ -68,7 +68,9 @@ class Link:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         make = route_to(url)
-        self._transport: Transport = NetworkTransport(options.opener(), options.random) if make is None else make(name)
+        self._transport: ClientRuntime = (
+            NetworkRuntime(options.opener(), options.random) if make is None else make(name)
+        )
         self._backoff = Backoff(options.reconnect, self._transport.random)
         self._outgoing = asyncio.Event()
         self._changed = asyncio.Event()
@@ -76,7 +78,7 @@ class Link:
         self._error: TidingsError | None = None
         self._retry_at: float | None = None
         self._given_up: ClientError | None = None
-        self._connection: Connection | None = None
+        self._connection: ClientConnection | None = None
         self._timer: Timer | None = None
         self._ended = False
         self._failure: BaseException | None = None
@@ -171,16 +173,16 @@ class Link:
             await self._transport.sleep(delay)
             self._retry_at = None
 
-    async def _connect_once(self) -> Ending:
+    async def _connect_once(self) -> CloseReason:
         options = self._options
         try:
             async with self._transport.timeout(options.open_timeout_s):
                 connection = await self._transport.open(self._url)
         except TimeoutError:
             error: ClientError = HubUnreachable(f"no answer within {options.open_timeout_s:g} s")
-            return Ending(error=error, final=self._is_final(error))
+            return CloseReason(error=error, final=self._is_final(error))
         except ClientError as failed:
-            return Ending(error=failed, final=self._is_final(failed))
+            return CloseReason(error=failed, final=self._is_final(failed))
         self._connection = connection
         self._given_up = None
         try:
@@ -203,23 +205,23 @@ class Link:
             return not self._options.wait_for_hub
         return True
 
-    async def _converse(self, connection: Connection) -> Ending:
+    async def _converse(self, connection: ClientConnection) -> CloseReason:
         session = self.session
         session.opened(self._transport.time())
         self._set_timer()
         sender = self._loop.create_task(self._send(connection), name=f"{self._task.get_name()} sender")
         try:
             await self._receive(connection)
-        except Ended as end:
+        except ConnectionEnded as end:
             ending = session.lost(end.code, end.reason)
             error = self._given_up or ending.error
             return msgspec.structs.replace(ending, error=error, final=ending.final or self._is_final(error))
         except NotAHub as error:
             session.lost(1002, "")
-            return Ending(error=error, final=self._is_final(error))
+            return CloseReason(error=error, final=self._is_final(error))
         except CommandRefused as error:
             session.lost(1000, "")
-            return Ending(error=error, final=not error.recoverable)
+            return CloseReason(error=error, final=not error.recoverable)
         finally:
             sender.cancel()
             await asyncio.wait([sender])
@@ -227,7 +229,7 @@ class Link:
                 raise failure
         raise AssertionError("receiving ends by an exception")
 
-    async def _receive(self, connection: Connection) -> None:
+    async def _receive(self, connection: ClientConnection) -> None:
         session = self.session
         time = self._transport.time
         receive, received = connection.receive, session.received
@@ -258,7 +260,7 @@ class Link:
             self.session.liveness.listening(self._transport.time())
             self._set_timer()
 
-    async def _send(self, connection: Connection) -> None:
+    async def _send(self, connection: ClientConnection) -> None:
         outgoing = self._outgoing
         take = self.session.take_outgoing
         try:
@@ -267,7 +269,7 @@ class Link:
                 outgoing.clear()
                 while (body := take()) is not None:
                     await connection.send(body)
-        except Ended:
+        except ConnectionEnded:
             return  # the receiver meets it too, and says so
         except Exception:
             connection.abort()  # or the receiver would wait for answers to what never went out

@@ -77,7 +77,7 @@ def encode_data(payload: PayloadLike) -> Raw:
     return Raw(data)
 
 
-class Publications:
+class PendingPublications:
     """The events that the hub has not answered yet, in the order they were published.
 
     Args:
@@ -126,7 +126,7 @@ CANCEL = "operation:cancel"
 CANCEL_ANSWER = "operation:cancel_answer"
 
 
-class Cancellations:
+class PendingCancellations:
     """The wishes of one client, by the id of their command; pure."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from tidings.client.attachment import Attachment, Holder
-from tidings.client.close_reason import Ending
+from tidings.client.close_reason import CloseReason
 from tidings.client.events import AttachRefused, CancelAsked, Delivery, Settled
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
@@ -25,7 +25,7 @@ from tidings.exceptions import ConnectionLost, PublishTimeout, TidingsError
 from tidings.protocol.messages import Accepted, Attached, Cancel, CancelAnswer, CancelOutcome, Claim
 
 
-class Allowance:
+class SendWindow:
     """A bound on publications that wait for their answer; whoever wants more waits for room, first come first served.
 
     Args:
@@ -90,7 +90,7 @@ _MOST_ANSWERS = 1_000
 """Answered pushes that are remembered, so that one that comes again gets the same answer."""
 
 
-class Window(Struct, frozen=True, kw_only=True):
+class WindowLimits(Struct, frozen=True, kw_only=True):
     """What one publisher may have unacknowledged; beyond it, publishing waits. The hub reads no further either."""
 
     events: int = 1_000
@@ -116,16 +116,16 @@ class Publisher:
         options: LinkOptions,
         *,
         contract: Contract,
-        window: Window = Window(),  # noqa: B008 -- frozen
+        window: WindowLimits = WindowLimits(),  # noqa: B008 -- frozen
         on_change: OnChange | None = None,
         holder: Holder | None = None,
-        on_lost: Callable[[Ending], None] | None = None,
+        on_lost: Callable[[CloseReason], None] | None = None,
     ) -> None:
         attachment = None if holder is None else Attachment(holder.producer_id, holder.lease_s, holder.claims)
         self._session = Session(contract, greeting_s=options.open_timeout_s, attachment=attachment)
         self._holder = holder
         self._said: dict[tuple[str, str], CancelAnswer] = {}
-        self._allowance = Allowance(window.events, window.bytes)
+        self._allowance = SendWindow(window.events, window.bytes)
         self._answers: dict[str, asyncio.Future[Accepted]] = {}
         self._outcomes: dict[str, asyncio.Future[CancelOutcome]] = {}
         self.link = Link(

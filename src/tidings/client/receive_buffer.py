@@ -5,14 +5,14 @@ from collections import deque
 
 from msgspec import Struct
 
-from tidings.client.events import Item, Misfit, ReceivedEvent
+from tidings.client.events import InvalidEvent, Item, ReceivedEvent
 
 _NOTICE_BYTES = 256
 _EVENT_BYTES = 512
 """Of memory, beside its data and its struct."""
 
 
-class Buffer(Struct, frozen=True, kw_only=True):
+class BufferLimits(Struct, frozen=True, kw_only=True):
     """The bound of an inbox; when either is reached, the connection is not read until half of it is taken."""
 
     events: int = 1_024
@@ -20,16 +20,16 @@ class Buffer(Struct, frozen=True, kw_only=True):
     """Four megabytes: a screenful of bulky events, and nothing beside a job's own memory."""
 
 
-class Inbox:
+class ReceiveBuffer:
     """A queue from the link to its one consumer. The link puts an item only while there is room.
 
     Args:
         bound: How much it holds.
     """
 
-    def __init__(self, bound: Buffer) -> None:
+    def __init__(self, bound: BufferLimits) -> None:
         self._bound = bound
-        self._items: deque[Item | Misfit] = deque()
+        self._items: deque[Item | InvalidEvent] = deque()
         self._bytes = 0
         self._closed = False
         self._failure: BaseException | None = None
@@ -54,7 +54,7 @@ class Inbox:
         """Whether nothing more comes."""
         return self._closed
 
-    def put_nowait(self, item: Item | Misfit) -> None:
+    def put_nowait(self, item: Item | InvalidEvent) -> None:
         """Add an item; one over the bound is taken, so that a message that was read has its place."""
         self._items.append(item)
         self._bytes += _size(item)
@@ -86,11 +86,11 @@ class Inbox:
         self._items.clear()
         self._bytes = 0
 
-    def head(self) -> Item | Misfit:
+    def head(self) -> Item | InvalidEvent:
         """Return the next item, of which there must be one, and leave it."""
         return self._items[0]
 
-    def take_nowait(self) -> Item | Misfit:
+    def take_nowait(self) -> Item | InvalidEvent:
         """Return the next item, of which there must be one."""
         item = self._items.popleft()
         self._bytes -= _size(item)
@@ -120,7 +120,7 @@ class Inbox:
         return True
 
 
-def _size(item: Item | Misfit) -> int:
+def _size(item: Item | InvalidEvent) -> int:
     return len(item.data) + _EVENT_BYTES if isinstance(item, ReceivedEvent) else _NOTICE_BYTES
 
 

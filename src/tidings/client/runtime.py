@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from tidings.client.url import authority
-from tidings.client.websocket import Connection, OpenConnection
+from tidings.client.websocket import ClientConnection, OpenConnection
 
 
 class Timer(Protocol):
@@ -17,10 +17,10 @@ class Timer(Protocol):
         ...
 
 
-class Transport(Protocol):
+class ClientRuntime(Protocol):
     """The world as one link sees it. Everything is called in the link's own event loop."""
 
-    async def open(self, url: str) -> Connection:
+    async def open(self, url: str) -> ClientConnection:
         """Open a connection; see `OpenConnection`."""
         ...
 
@@ -45,12 +45,12 @@ class Transport(Protocol):
         ...
 
 
-class NetworkTransport:
+class NetworkRuntime:
     """The network, the running loop's clock, and real chance.
 
     Args:
         open_connection: Opens the connections.
-        random: See `Transport.random`.
+        random: See `ClientRuntime.random`.
     """
 
     def __init__(self, open_connection: OpenConnection, random: Callable[[], float]) -> None:
@@ -61,16 +61,16 @@ class NetworkTransport:
         self.call_at: Callable[[float, Callable[[], object]], Timer] = loop.call_at
         self.timeout = asyncio.timeout
 
-    async def open(self, url: str) -> Connection:
-        """See `Transport.open`."""
+    async def open(self, url: str) -> ClientConnection:
+        """See `ClientRuntime.open`."""
         return await self._open_connection(url)
 
     async def sleep(self, delay_s: float, /) -> None:
-        """See `Transport.sleep`."""
+        """See `ClientRuntime.sleep`."""
         await asyncio.sleep(delay_s)
 
 
-MakeTransport = Callable[[str], Transport]
+MakeTransport = Callable[[str], ClientRuntime]
 """Makes the transport of the link that is named, in its event loop."""
 
 _routes: dict[str, MakeTransport] = {}

@@ -14,18 +14,18 @@ import msgspec
 from msgspec import Raw
 
 from tidings.client.attachment import ATTACH, Attachment
-from tidings.client.close_reason import Ending, read_ending
+from tidings.client.close_reason import CloseReason, read_ending
 from tidings.client.cursor import Cursor
 from tidings.client.decoding import read_event
 from tidings.client.events import AttachRefused, CancelAsked, Delivery, Gap, Item, Settled
-from tidings.client.heartbeat import Liveness
+from tidings.client.heartbeat import HeartbeatMonitor
 from tidings.client.pending import (
     CANCEL,
     CANCEL_ANSWER,
-    Cancellations,
     Command,
     Draft,
-    Publications,
+    PendingCancellations,
+    PendingPublications,
     encode_command,
     refusal_of,
     refused,
@@ -81,9 +81,9 @@ class Session:
         self.cursor = Cursor(paths, since)
         self.established: ConnectionEstablished | None = None
         """The hub's greeting on the latest connection; None before the first."""
-        self.publications = Publications(self._new_id)
-        self.cancellations = Cancellations()
-        self.liveness = Liveness()
+        self.publications = PendingPublications(self._new_id)
+        self.cancellations = PendingCancellations()
+        self.liveness = HeartbeatMonitor()
         self._contract = contract
         self._handles = list(handles) or None
         self._attachment = attachment
@@ -117,7 +117,7 @@ class Session:
         self._established_at = None
         self.liveness.asked = False
 
-    def lost(self, code: int, reason: str) -> Ending:
+    def lost(self, code: int, reason: str) -> CloseReason:
         """Note that the connection ended with the WebSocket close code `code`, and say what that means."""
         told, self._closed = self._closed, None
         greeted = self.phase is not Phase.GREETING
@@ -157,7 +157,7 @@ class Session:
         # The session is stale from now on; where there is a connection, the hub gets to prove that it lives.
         self.liveness.asked = True
         if self.phase is not Phase.DISCONNECTED:
-            self._command(messages.PING, messages.Nothing(), _PING_ID)
+            self._command(messages.PING, messages.NoData(), _PING_ID)
         return None
 
     # Messages out.
@@ -272,10 +272,10 @@ class Session:
 
     def _on_live(self, envelope: Envelope) -> Sequence[Item]:
         self.phase = Phase.LIVE
-        return (self.cursor.live(_data(envelope, messages.Live)),)
+        return (self.cursor.live(_data(envelope, messages.LivePush)),)
 
     def _on_gap(self, envelope: Envelope) -> Sequence[Item]:
-        told = _data(envelope, messages.Gap)
+        told = _data(envelope, messages.GapPush)
         self.cursor.outcome = "gap"
         return (Gap(after=told.after, until=told.until, reason=told.reason),)
 

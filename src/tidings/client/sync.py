@@ -21,8 +21,8 @@ from tidings.client.client import connect as connect_async
 from tidings.client.events import Gap, Item, Notice, Outcome, ReceivedEvent, TypedEvent
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.pending import PayloadLike
-from tidings.client.publisher import Window
-from tidings.client.receive_buffer import Buffer
+from tidings.client.publisher import WindowLimits
+from tidings.client.receive_buffer import BufferLimits
 from tidings.client.status import State, Status
 from tidings.client.watch import Watch, WatchStatistics
 from tidings.contract.contract import Contract
@@ -172,7 +172,7 @@ class SyncClient:
         key: str | None = ...,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         on_change: OnChange | None = ...,
     ) -> SyncWatch[TypedEvent[A]]: ...
 
@@ -186,7 +186,7 @@ class SyncClient:
         key: str | None = ...,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         on_change: OnChange | None = ...,
     ) -> SyncWatch[TypedEvent[A] | TypedEvent[B]]: ...
 
@@ -197,7 +197,7 @@ class SyncClient:
         key: str | None = ...,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         on_change: OnChange | None = ...,
     ) -> SyncWatch[TypedEvent[Struct]]: ...
 
@@ -207,7 +207,7 @@ class SyncClient:
         *paths: str,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         notices: Literal[False] = ...,
         on_change: OnChange | None = ...,
     ) -> SyncWatch[ReceivedEvent]: ...
@@ -218,7 +218,7 @@ class SyncClient:
         *paths: str,
         since: str = ...,
         pace_ms: int = ...,
-        buffer: Buffer = ...,
+        buffer: BufferLimits = ...,
         notices: Literal[True],
         on_change: OnChange | None = ...,
     ) -> SyncWatch[ReceivedEvent | Notice]: ...
@@ -229,7 +229,7 @@ class SyncClient:
         key: str | None = None,
         since: str = SNAPSHOT,
         pace_ms: int = 0,
-        buffer: Buffer = Buffer(),  # noqa: B008 -- frozen
+        buffer: BufferLimits = BufferLimits(),  # noqa: B008 -- frozen
         notices: bool = False,
         on_change: OnChange | None = None,
     ) -> SyncWatch[Any]:
@@ -265,7 +265,7 @@ def connect(
     wait_for_hub: bool = False,
     options: LinkOptions | None = None,
     contract: Contract | None = None,
-    window: Window = Window(),  # noqa: B008 -- frozen
+    window: WindowLimits = WindowLimits(),  # noqa: B008 -- frozen
     on_change: OnChange | None = None,
 ) -> SyncClient:
     """Connect to a hub and return the client, to be used as a context manager or closed.

@@ -11,10 +11,10 @@ from typing import Generic, Self, TypeVar, cast
 
 from msgspec import Struct
 
-from tidings.client.events import Delivery, Gap, Item, Live, Misfit, Notice, Outcome, ReceivedEvent, TypedEvent
+from tidings.client.events import Delivery, Gap, InvalidEvent, Item, Live, Notice, Outcome, ReceivedEvent, TypedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
-from tidings.client.receive_buffer import Buffer, Inbox
+from tidings.client.receive_buffer import BufferLimits, ReceiveBuffer
 from tidings.client.session import Session
 from tidings.client.status import State, Status
 from tidings.client.url import with_query
@@ -31,7 +31,7 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     since: str
     pace_ms: int
-    buffer: Buffer
+    buffer: BufferLimits
     notices: bool
     types: frozenset[str] = frozenset()
     """The types whose events are wanted; empty is all of the paths."""
@@ -56,7 +56,7 @@ class _Intake:
     """What the link delivers to. Apart from the watch, so that a watch nobody holds any more can go."""
 
     def __init__(self, options: WatchOptions) -> None:
-        self.inbox = Inbox(options.buffer)
+        self.inbox = ReceiveBuffer(options.buffer)
         self.events = 0
         self.gaps = 0
         self.last_gap: Gap | None = None
@@ -202,7 +202,7 @@ class Watch(Generic[T_co]):
         if not inbox and not await inbox.wait_item():
             raise StopAsyncIteration
         item = inbox.take_nowait()
-        if isinstance(item, Misfit):
+        if isinstance(item, InvalidEvent):
             raise item.error
         return cast(T_co, item)
 
@@ -212,7 +212,7 @@ class Watch(Generic[T_co]):
         if not inbox and not await inbox.wait_item():
             return []
         batch: list[T_co] = []
-        while inbox and len(batch) < limit and not (batch and isinstance(inbox.head(), Misfit)):
+        while inbox and len(batch) < limit and not (batch and isinstance(inbox.head(), InvalidEvent)):
             batch.append(await self.__anext__())
         return batch
 
@@ -239,14 +239,14 @@ class Watch(Generic[T_co]):
                 self._loop.call_soon_threadsafe(link.cancel)
 
 
-def misfit(event: ReceivedEvent) -> Misfit:
+def misfit(event: ReceivedEvent) -> InvalidEvent:
     """Return what stands for an event that does not fit this client's contract."""
     error = InvalidPayload(
         f"{event.type} at {event.position} does not fit this program's contract: the hub's is another",
         hint="Compare them with `tidings contract diff`; iterating goes on behind it.",
         details=event.data[:1000].decode(errors="replace"),
     )
-    return Misfit(error)
+    return InvalidEvent(error)
 
 
 EventWatch = Watch[ReceivedEvent]

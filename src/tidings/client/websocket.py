@@ -18,7 +18,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection as WebSocketClient
+from websockets.asyncio.client import connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -34,12 +35,12 @@ from tidings.client.url import authority, is_loopback
 from tidings.exceptions import ClientError, HandshakeRefused, HubUnreachable, NotAHub
 from tidings.protocol.messages import SUBPROTOCOL
 
-_open: weakref.WeakSet[ClientConnection] = weakref.WeakSet()
+_open: weakref.WeakSet[WebSocketClient] = weakref.WeakSet()
 _forks = 0
 """Counts up before and after each fork of this process."""
 
 
-async def open_unforked(opening: Callable[[], Awaitable[ClientConnection]]) -> ClientConnection:
+async def open_unforked(opening: Callable[[], Awaitable[WebSocketClient]]) -> WebSocketClient:
     """Return a connection of which no child has a copy, neither now nor later.
 
     Args:
@@ -91,7 +92,7 @@ _NO_CODE = 1005
 logger = logging.getLogger(__name__)
 
 
-class Ended(Exception):
+class ConnectionEnded(Exception):
     """The end of a connection, with its WebSocket close code; never leaves this package."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -100,7 +101,7 @@ class Ended(Exception):
         self.reason = reason
 
 
-class Connection(Protocol):
+class ClientConnection(Protocol):
     """An open connection that speaks `tidings.v1`.
 
     One task receives, one sends. Whoever implements it must let a receiver that stops receiving stop the sender at the
@@ -128,36 +129,36 @@ class Connection(Protocol):
         ...
 
     def abort(self) -> None:
-        """End the connection at once; a receiver wakes up with `Ended`."""
+        """End the connection at once; a receiver wakes up with `ConnectionEnded`."""
         ...
 
 
-OpenConnection = Callable[[str], Awaitable[Connection]]
+OpenConnection = Callable[[str], Awaitable[ClientConnection]]
 """Opens a connection to a URL; raises HubUnreachable, HandshakeRefused or NotAHub."""
 
 
 class WebSocketConnection:
-    """A `Connection` over a socket."""
+    """A `ClientConnection` over a socket."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: WebSocketClient) -> None:
         self._socket = socket
 
     async def receive(self) -> bytes:
-        """See `Connection.receive`."""
+        """See `ClientConnection.receive`."""
         try:
             return await self._socket.recv(decode=False)
         except ConnectionClosed as closed:
             raise _ended(closed) from None
 
     async def send(self, body: bytes) -> None:
-        """See `Connection.send`."""
+        """See `ClientConnection.send`."""
         try:
             await self._socket.send(body, text=True)
         except ConnectionClosed as closed:
             raise _ended(closed) from None
 
     async def aclose(self) -> None:
-        """See `Connection.aclose`."""
+        """See `ClientConnection.aclose`."""
         closing = asyncio.ensure_future(self._socket.close())
         try:
             # The hub's Close stands behind everything it has sent.
@@ -171,17 +172,19 @@ class WebSocketConnection:
                 closing.cancel()
 
     def abort(self) -> None:
-        """See `Connection.abort`."""
+        """See `ClientConnection.abort`."""
         self._socket.transport.abort()
 
 
-def _ended(closed: ConnectionClosed) -> Ended:
+def _ended(closed: ConnectionClosed) -> ConnectionEnded:
     # Without the peer's Close it is an abnormal end, also where we sent one because of what it had sent.
     close = closed.rcvd
-    return Ended(_ABNORMAL, "") if close is None else Ended(int(close.code) or _NO_CODE, close.reason)
+    return (
+        ConnectionEnded(_ABNORMAL, "") if close is None else ConnectionEnded(int(close.code) or _NO_CODE, close.reason)
+    )
 
 
-async def open_websocket(url: str, *, token: str | None = None) -> Connection:
+async def open_websocket(url: str, *, token: str | None = None) -> ClientConnection:
     """Open a connection to the hub at `url`, with `token` as its credentials if there is one.
 
     There are no pings: a job that blocks its interpreter for a minute, or a reader that lets the hub wait, is not dead.

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from tidings.contract.event_types import (
     BUILTIN,
+    CompiledEventType,
     EventType,
-    Row,
     channels_of,
     check_event_type,
     is_event_name,
@@ -283,7 +283,7 @@ class Contract:
             raise _too_large(data)
         return msgspec.structs.replace(event, data=data, key=operation_id)
 
-    def _payload(self, row: Row, data: bytes) -> Any:
+    def _payload(self, row: CompiledEventType, data: bytes) -> Any:
         try:
             return row.decode(b"{}" if row.all_optional and data == b"null" else data)
         except msgspec.ValidationError as cause:
@@ -292,7 +292,7 @@ class Contract:
         except (msgspec.DecodeError, RecursionError) as cause:
             raise InvalidPayload(f"$.data: {cause}", hint=_hint(row.event)) from cause
 
-    def _channel(self, row: Row, channel: str) -> str:
+    def _channel(self, row: CompiledEventType, channel: str) -> str:
         own = row.channel
         if not channel:
             return own
@@ -314,7 +314,7 @@ class Contract:
         domain = type.partition(":")[0]
         return is_event_name(type) and domain not in RESERVED_DOMAINS and type not in self._rows
 
-    def _undeclared(self, envelope: Envelope) -> Row:
+    def _undeclared(self, envelope: Envelope) -> CompiledEventType:
         channel = envelope.channel or str(ChannelType.DATA)
         if channel not in self.channels:
             channel = str(ChannelType.DATA)  # and `_channel` says what is wrong with the one that is named
@@ -345,7 +345,7 @@ def _stamp(timestamp: str | None, receipt: Receipt) -> str:
     return receipt.timestamp() if timestamp == ZERO else timestamp
 
 
-def _checked_key(row: Row, key: str) -> str | None:
+def _checked_key(row: CompiledEventType, key: str) -> str | None:
     if not key and row.keyless:
         return None
     try:

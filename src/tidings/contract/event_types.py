@@ -233,7 +233,7 @@ def _bare(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
     return kind
 
 
-class Row(Struct, frozen=True):
+class CompiledEventType(Struct, frozen=True):
     """An event type, prepared for reading."""
 
     event: EventType
@@ -251,11 +251,11 @@ class Row(Struct, frozen=True):
     all_optional: bool
 
 
-def prepare(event: EventType) -> Row:
+def prepare(event: EventType) -> CompiledEventType:
     """Return `event` as a row."""
     key: Callable[[Any], str | None] = attrgetter(event.key) if event.key else _no_key
     required = [field.name for field in msgspec.structs.fields(event.payload) if field.required]
-    return Row(
+    return CompiledEventType(
         event=event,
         payload=event.payload,
         type=str(event.type),
@@ -280,7 +280,7 @@ def alert_key(alert: SystemAlertData) -> str:
     return f"{alert.code}:{alert.operation_id}" if alert.operation_id else alert.code
 
 
-class Anything(Payload, frozen=True, kw_only=True):
+class AnyPayload(Payload, frozen=True, kw_only=True):
     """A payload of which nothing is known."""
 
 
@@ -288,11 +288,11 @@ _decode_any = msgspec.json.Decoder(Any).decode
 
 
 @lru_cache(maxsize=1024)
-def undeclared(type: str, channel: str) -> Row:
+def undeclared(type: str, channel: str) -> CompiledEventType:
     """Return the row of a type that nobody declared, whose events go to `channel`."""
-    return Row(
-        event=EventType(type=type, channel=channel, payload=Anything),
-        payload=Anything,
+    return CompiledEventType(
+        event=EventType(type=type, channel=channel, payload=AnyPayload),
+        payload=AnyPayload,
         type=type,
         channel=channel,
         event_class=EventClass.DURABLE,

@@ -27,7 +27,7 @@ _NO_EVENTS = frozenset({*COMMANDS, *LATER_COMMANDS, *HUB_MESSAGES})
 
 
 @dataclass(slots=True)
-class Finding:
+class TrafficFinding:
     """One kind of fault, of one type at one path; or the use of one deprecated type."""
 
     type: str
@@ -83,9 +83,9 @@ class TrafficCheck:
     undeclared: int = 0
     """Events of types that are not declared, and taken because the contract is lenient."""
     by_type: Counter[str] = field(default_factory=Counter)
-    findings: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
+    findings: dict[tuple[str, str, str], TrafficFinding] = field(default_factory=dict)
     """By type, code and path."""
-    deprecated: dict[str, Finding] = field(default_factory=dict)
+    deprecated: dict[str, TrafficFinding] = field(default_factory=dict)
     """By type."""
     untold: int = 0
     """Faults that are counted in `refused`, and in no finding: there were too many kinds."""
@@ -173,7 +173,7 @@ class TrafficCheck:
                 self.untold += 1
                 return
             hint = f"Did you mean {error.suggestion!r}?" if isinstance(error, UnknownType) and error.suggestion else ""
-            found = Finding(type, code, kind, _sentence(message or error.message, path), hint, _at(place, of))
+            found = TrafficFinding(type, code, kind, _sentence(message or error.message, path), hint, _at(place, of))
             self.findings[type, code, kind] = found
         found.count += 1
         found.before += before
@@ -182,7 +182,7 @@ class TrafficCheck:
         found = self.deprecated.get(type)
         if found is None:
             hint = self.contract.deprecated[type]
-            found = self.deprecated[type] = Finding(
+            found = self.deprecated[type] = TrafficFinding(
                 type, "deprecated", "$.type", f"{type} is deprecated", hint, _at(place, envelope)
             )
         found.count += 1

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from tidings.exceptions import LogError
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
-from tidings.hub.lanes import State, Subscriber
+from tidings.hub.lanes import Subscriber, SubscriberState
 from tidings.hub.ring import Ring
 from tidings.hub.wire import WireForm
 from tidings.log.base import Log, Page, Query, Scheduler
@@ -34,17 +34,17 @@ _AGE_S = 1.0
 """How long they are: a `latest` event in one may have been superseded since."""
 
 
-class Chunk(Struct, frozen=True):
+class CachedRead(Struct, frozen=True):
     """What one read brought, ready to be written."""
 
     frames: bytes
     scanned: int
-    """Up to where it was read: `Place.until`, or less where the chunk was full before."""
+    """Up to where it was read: `ReadKey.until`, or less where the chunk was full before."""
     read_at: float
     """On the monotonic clock."""
 
 
-class Place(Struct, frozen=True):
+class ReadKey(Struct, frozen=True):
     """What is read: equal places bring equal chunks."""
 
     form: WireForm
@@ -55,13 +55,13 @@ class Place(Struct, frozen=True):
     newest_only: bool
 
 
-class Chunks:
+class ReadCache:
     """The newest chunks, by place."""
 
     def __init__(self) -> None:
-        self._chunks: OrderedDict[Place, Chunk] = OrderedDict()
+        self._chunks: OrderedDict[ReadKey, CachedRead] = OrderedDict()
 
-    def find(self, place: Place, now: float) -> Chunk | None:
+    def find(self, place: ReadKey, now: float) -> CachedRead | None:
         """Return what was read at `place`, unless that is too long before `now` on the monotonic clock."""
         for known in (place,) if place.newest_only else (place, _from(place)):
             chunk = self._chunks.get(known)
@@ -72,7 +72,7 @@ class Chunks:
                 del self._chunks[known]
         return None
 
-    def remember(self, place: Place, chunk: Chunk) -> None:
+    def remember(self, place: ReadKey, chunk: CachedRead) -> None:
         """Remember what was read at `place`."""
         # A chunk that was full before it came to its end is the same for those who read further than that. Not so of a
         # snapshot: an alert that was cleared meanwhile would be brought, and the clearing not.
@@ -81,7 +81,7 @@ class Chunks:
             self._chunks.popitem(last=False)
 
 
-def meeting(page: Page, until: int) -> int:
+def alignment_cut(page: Page, until: int) -> int:
     """Return where to cut a page that was asked for up to `until`: there those who read from elsewhere cut theirs, too.
 
     Cursors that come from different offsets would never read the same pages otherwise. A page that is not full ends at
@@ -103,9 +103,9 @@ def next_stop(after: int) -> int:
     return after + _STOP - after % _STOP if after % _STOP else UNBOUNDED
 
 
-def _from(place: Place) -> Place:
+def _from(place: ReadKey) -> ReadKey:
     """Return what stands for all places that begin as this one does, whatever their end."""
-    return Place(place.form, place.paths, place.but, place.after, -1, False)
+    return ReadKey(place.form, place.paths, place.but, place.after, -1, False)
 
 
 _ENTRIES = 512
@@ -116,15 +116,15 @@ _RETRY_S = 1.0
 log = structlog.get_logger("tidings.hub.catchup")
 
 
-class Arrival(Struct):
+class CompletedRead(Struct):
     """What the log read, and those who wait for it and have not had it yet."""
 
-    place: Place
-    chunk: Chunk
+    place: ReadKey
+    chunk: CachedRead
     waiting: deque[Subscriber]
 
 
-class Horizon(Protocol):
+class LiveSet(Protocol):
     """What catching up must know of the hub."""
 
     delivered: int
@@ -143,7 +143,7 @@ class Catchup:
     """All subscribers that are behind."""
 
     def __init__(
-        self, horizon: Horizon, event_log: Log, ring: Ring, scheduler: Scheduler, clock: Clock, config: HubConfig
+        self, horizon: LiveSet, event_log: Log, ring: Ring, scheduler: Scheduler, clock: Clock, config: HubConfig
     ) -> None:
         self._horizon = horizon
         self._log = event_log
@@ -151,9 +151,9 @@ class Catchup:
         self._scheduler = scheduler
         self._clock = clock
         self._config = config
-        self._ready: deque[Subscriber | Place | Arrival] = deque()
-        self._chunks = Chunks()
-        self._reading: dict[Place, list[Subscriber]] = {}
+        self._ready: deque[Subscriber | ReadKey | CompletedRead] = deque()
+        self._chunks = ReadCache()
+        self._reading: dict[ReadKey, list[Subscriber]] = {}
         self._scheduled = False
         self.reads = 0
         """Reads made so far, of the log and of the ring."""
@@ -162,12 +162,17 @@ class Catchup:
 
     def __len__(self) -> int:
         ready = sum(isinstance(turn, Subscriber) for turn in self._ready)
-        arrived = sum(len(turn.waiting) for turn in self._ready if isinstance(turn, Arrival))
+        arrived = sum(len(turn.waiting) for turn in self._ready if isinstance(turn, CompletedRead))
         return ready + arrived + sum(map(len, self._reading.values()))
 
     def add(self, subscriber: Subscriber) -> None:
         """Give `subscriber` its turn, unless it has one already or its outlet takes nothing now."""
-        if subscriber.queued or subscriber.reading or subscriber.blocked or subscriber.state is not State.CATCHING_UP:
+        if (
+            subscriber.queued
+            or subscriber.reading
+            or subscriber.blocked
+            or subscriber.state is not SubscriberState.CATCHING_UP
+        ):
             return
         subscriber.queued = True
         self._ready.append(subscriber)
@@ -186,9 +191,9 @@ class Catchup:
             turn = ready.popleft()
             if isinstance(turn, Subscriber):
                 turn.queued = False
-                if turn.state is State.CATCHING_UP and not turn.blocked:
+                if turn.state is SubscriberState.CATCHING_UP and not turn.blocked:
                     self._advance(turn)
-            elif isinstance(turn, Place):
+            elif isinstance(turn, ReadKey):
                 self._ask(turn)
             else:
                 self._give(turn)
@@ -205,7 +210,7 @@ class Catchup:
                 return
             subscriber.stretches.popleft()
             stretch.then(stretch.until)
-            if subscriber.blocked or subscriber.state is not State.CATCHING_UP:
+            if subscriber.blocked or subscriber.state is not SubscriberState.CATCHING_UP:
                 return
         goal = self._horizon.goal(subscriber)
         if subscriber.paths and subscriber.offset < goal:
@@ -218,7 +223,7 @@ class Catchup:
         """Return how far `subscriber` reads before something else happens to it."""
         return subscriber.stretches[0].until if subscriber.stretches else self._horizon.goal(subscriber)
 
-    def _next(self, subscriber: Subscriber) -> Place:
+    def _next(self, subscriber: Subscriber) -> ReadKey:
         """Return what `subscriber` reads next."""
         place = _place(subscriber, self._end(subscriber))
         floor = self._ring.floor
@@ -228,7 +233,7 @@ class Catchup:
         # log is the same for all, at whatever moment each came. The first is short, and ends where everyone's does.
         return replace(place, until=min(place.until, floor, next_stop(place.after)))
 
-    def _tell_gap(self, place: Place, subscriber: Subscriber) -> None:
+    def _tell_gap(self, place: ReadKey, subscriber: Subscriber) -> None:
         """Tell `subscriber` what trimming took before it was read."""
         # Reading goes on from the same place: what is left of the gap is the newest event of each key, in log order.
         # A snapshot has no gaps, and what the ring still holds can be read though the log has trimmed it.
@@ -241,7 +246,7 @@ class Catchup:
             cursor.told = until
             subscriber.on_gap(self._log.position(after), self._log.position(until), "trimmed")
 
-    def _read(self, place: Place, subscriber: Subscriber) -> None:
+    def _read(self, place: ReadKey, subscriber: Subscriber) -> None:
         self._tell_gap(place, subscriber)
         chunk = self._chunks.find(place, self._clock.monotonic()) or self.chunk_of_ring(place)
         if chunk is not None:
@@ -256,7 +261,7 @@ class Catchup:
         # After those who are ready now: whoever of them is at the same place waits for the same read.
         self._ready.append(place)
 
-    def _ask(self, wanted: Place) -> None:
+    def _ask(self, wanted: ReadKey) -> None:
         """Read for all who wait, as far as they may go by now."""
         ends = (self._next(subscriber).until for subscriber in self._reading[wanted] if _is_at(subscriber, wanted))
         place = replace(wanted, until=min(ends, default=wanted.until))
@@ -271,7 +276,7 @@ class Catchup:
         )
         self._log.read(query, partial(self._arrived, wanted, place))
 
-    def chunk_of_ring(self, place: Place) -> Chunk | None:
+    def chunk_of_ring(self, place: ReadKey) -> CachedRead | None:
         """Return what the ring has for `place`, or None where that is no longer, or not all, in it."""
         if place.after < self._ring.floor or place.newest_only:
             return None
@@ -302,11 +307,11 @@ class Catchup:
         else:
             if len(entries) < _ENTRIES:
                 scanned = place.until
-        chunk = Chunk(b"".join(frames), scanned, self._clock.monotonic())
+        chunk = CachedRead(b"".join(frames), scanned, self._clock.monotonic())
         self._chunks.remember(place, chunk)
         return chunk
 
-    def _arrived(self, wanted: Place, place: Place, page: Page | LogError) -> None:
+    def _arrived(self, wanted: ReadKey, place: ReadKey, page: Page | LogError) -> None:
         waiting = self._reading.pop(wanted)
         if isinstance(page, LogError):
             log.error("reading the log failed", error=str(page), code=page.code, after=place.after)
@@ -314,18 +319,18 @@ class Catchup:
                 subscriber.reading = False
                 self._scheduler.call_later(_RETRY_S, partial(self.add, subscriber))
             return
-        scanned = meeting(page, place.until)
+        scanned = alignment_cut(page, place.until)
         event, position = place.form.event, self._log.position
         frames = [
             event(record.event, str(position(record.offset))) for record in page.records if record.offset <= scanned
         ]
-        chunk = Chunk(b"".join(frames), scanned, self._clock.monotonic())
+        chunk = CachedRead(b"".join(frames), scanned, self._clock.monotonic())
         self._chunks.remember(place, chunk)
         # Before those who are ready, and one by one: there may be thousands, and a round is short.
-        self._ready.appendleft(Arrival(place, chunk, deque(waiting)))
+        self._ready.appendleft(CompletedRead(place, chunk, deque(waiting)))
         self._schedule()
 
-    def _give(self, arrival: Arrival) -> None:
+    def _give(self, arrival: CompletedRead) -> None:
         """Give what arrived to the next of those who wait for it."""
         subscriber = arrival.waiting.popleft()
         if arrival.waiting:
@@ -338,7 +343,7 @@ class Catchup:
             self._tell_gap(place, subscriber)
             self._deliver(subscriber, chunk)
 
-    def _deliver(self, subscriber: Subscriber, chunk: Chunk) -> None:
+    def _deliver(self, subscriber: Subscriber, chunk: CachedRead) -> None:
         if subscriber.stretches:
             subscriber.stretches[0].after = chunk.scanned
         else:
@@ -352,14 +357,14 @@ class Catchup:
             self._horizon.join(subscriber)
 
 
-def _place(subscriber: Subscriber, until: int) -> Place:
+def _place(subscriber: Subscriber, until: int) -> ReadKey:
     """Return what `subscriber` reads next, if it reads up to `until`."""
     if subscriber.stretches:
         stretch = subscriber.stretches[0]
-        return Place(subscriber.form, stretch.paths, stretch.but, stretch.after, until, stretch.newest_only)
-    return Place(subscriber.form, subscriber.paths, NOTHING, subscriber.offset, until, False)
+        return ReadKey(subscriber.form, stretch.paths, stretch.but, stretch.after, until, stretch.newest_only)
+    return ReadKey(subscriber.form, subscriber.paths, NOTHING, subscriber.offset, until, False)
 
 
-def _is_at(subscriber: Subscriber, place: Place) -> bool:
+def _is_at(subscriber: Subscriber, place: ReadKey) -> bool:
     """Return whether `place` is what `subscriber` reads next."""
-    return subscriber.state is State.CATCHING_UP and _place(subscriber, place.until) == place
+    return subscriber.state is SubscriberState.CATCHING_UP and _place(subscriber, place.until) == place

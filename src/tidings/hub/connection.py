@@ -15,7 +15,7 @@ from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, Inv
 from tidings.hub.connection_query import ConnectionOptions, read_options
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
-from tidings.hub.staging import Accepted
+from tidings.hub.staging import PublishResult
 from tidings.hub.wire import Outlet, WireForm, revised
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES, row_of
@@ -36,7 +36,7 @@ MAX_HANDLED = 64
 log = structlog.get_logger("tidings.hub.connection")
 
 
-class Connection:
+class HubConnection:
     """One client.
 
     Args:
@@ -238,7 +238,7 @@ class Connection:
         if too_many or self._unacknowledged_bytes >= self.hub.config.unacknowledged_bytes:
             self._regulate()
 
-    def _settled(self, envelope: Envelope, size: int, result: Accepted | TidingsError) -> None:
+    def _settled(self, envelope: Envelope, size: int, result: PublishResult | TidingsError) -> None:
         self._unacknowledged -= 1
         self._unacknowledged_bytes -= size
         if self.closing:
@@ -374,11 +374,11 @@ class Connection:
 
     def _live(self, offset: int) -> None:
         position = str(self.hub.log.position(offset))
-        self._push(messages.LIVE, messages.Live(channels=self.subscriber.paths.names(), position=position))
+        self._push(messages.LIVE, messages.LivePush(channels=self.subscriber.paths.names(), position=position))
 
     def _gap(self, after: Position, until: Position, reason: str) -> None:
         self.hub.delivery.counters.gaps += 1
-        self._push(messages.GAP, messages.Gap(after=str(after), until=str(until), reason=reason))
+        self._push(messages.GAP, messages.GapPush(after=str(after), until=str(until), reason=reason))
 
     def _check_handled(self, type: str) -> None:
         """Tell at once of a type that will never come: that it is not there, or goes by another name."""

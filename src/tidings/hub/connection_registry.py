@@ -14,8 +14,8 @@ _SLICES = 25
 """A heartbeat is spread over so many moments, so that ten thousand connections do not all beat at once."""
 
 
-class Member(Protocol):
-    """A client as `Connections` knows it: a WebSocket connection, an event stream."""
+class RegisteredConnection(Protocol):
+    """A client as `ConnectionRegistry` knows it: a WebSocket connection, an event stream."""
 
     def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
         """Say why, and close."""
@@ -26,7 +26,7 @@ class Member(Protocol):
         ...
 
 
-class Connections:
+class ConnectionRegistry:
     """The open connections of a hub.
 
     One timer beats for all of them: a slice of the connections each time.
@@ -34,8 +34,8 @@ class Connections:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._slices: deque[dict[Member, None]] = deque({} for _ in range(_SLICES))
-        self._of: dict[Member, dict[Member, None]] = {}
+        self._slices: deque[dict[RegisteredConnection, None]] = deque({} for _ in range(_SLICES))
+        self._of: dict[RegisteredConnection, dict[RegisteredConnection, None]] = {}
         self._beating = False
         self.opened = 0
         """Connections opened since the hub began."""
@@ -53,7 +53,7 @@ class Connections:
         if len(self._of) >= most:
             raise TooManyConnections(f"{most} connections are open")
 
-    def add(self, connection: Member) -> None:
+    def add(self, connection: RegisteredConnection) -> None:
         """Let `connection` have its heartbeats."""
         # Into the slice that has just beaten: its first heartbeat is a whole interval away.
         beaten = self._slices[-1]
@@ -64,7 +64,7 @@ class Connections:
             self._beating = True
             self._hub.scheduler.call_later(self._hub.config.heartbeat_s / _SLICES, self._beat)
 
-    def remove(self, connection: Member) -> None:
+    def remove(self, connection: RegisteredConnection) -> None:
         """Forget `connection`."""
         beaten = self._of.pop(connection, None)
         if beaten is not None:

@@ -9,10 +9,10 @@ from functools import partial
 
 from msgspec import Struct
 
-from tidings.hub.catchup import Catchup, Place
+from tidings.hub.catchup import Catchup, ReadKey
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
-from tidings.hub.lanes import Lane, LaneKey, Lanes, State, Stretch, Subscriber
+from tidings.hub.lanes import BacklogRange, Lane, LaneKey, Lanes, Subscriber, SubscriberState
 from tidings.hub.ring import Ring
 from tidings.log.base import Log, Record, Scheduler
 from tidings.protocol.message_types import EventClass
@@ -132,9 +132,9 @@ class Delivery:
 
     def reached(self, subscriber: Subscriber) -> int:
         """Return the offset up to which everything on the paths of `subscriber` was written to it."""
-        if subscriber.state is State.LIVE and subscriber.pace_ms and subscriber.lane is not None:
+        if subscriber.state is SubscriberState.LIVE and subscriber.pace_ms and subscriber.lane is not None:
             return subscriber.lane.offset
-        return self.delivered if subscriber.state is State.LIVE or not subscriber.paths else subscriber.offset
+        return self.delivered if subscriber.state is SubscriberState.LIVE or not subscriber.paths else subscriber.offset
 
     def join(self, subscriber: Subscriber) -> None:
         """See `Horizon.join`."""
@@ -149,7 +149,7 @@ class Delivery:
                 return
             lane.offset = subscriber.offset
         lane.add(subscriber)
-        subscriber.state = State.LIVE
+        subscriber.state = SubscriberState.LIVE
         self.counters.joined += 1
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -157,9 +157,9 @@ class Delivery:
         lane = subscriber.lane
         if lane is None:
             return
-        if subscriber.state is State.LIVE:
+        if subscriber.state is SubscriberState.LIVE:
             subscriber.offset = self.reached(subscriber)
-            subscriber.state = State.CATCHING_UP
+            subscriber.state = SubscriberState.CATCHING_UP
         subscriber.lane = None
         lane.waiting.pop(subscriber, None)
         lane.remove(subscriber)
@@ -173,7 +173,7 @@ class Delivery:
         """
         subscriber.blocked = True
         lane = subscriber.lane
-        if subscriber.state is State.LIVE and lane is not None:
+        if subscriber.state is SubscriberState.LIVE and lane is not None:
             lane.buffer(subscriber)
             self._check_owed(subscriber)
 
@@ -186,7 +186,7 @@ class Delivery:
     def resume(self, subscriber: Subscriber) -> None:
         """Note that nothing waits any more: `subscriber` is written to again, or reads itself forward."""
         subscriber.blocked = False
-        if subscriber.state is State.LIVE and subscriber.lane is not None:
+        if subscriber.state is SubscriberState.LIVE and subscriber.lane is not None:
             subscriber.lane.unbuffer(subscriber)
         else:
             self.catchup.add(subscriber)
@@ -200,10 +200,10 @@ class Delivery:
 
     def close(self, subscriber: Subscriber) -> None:
         """Forget `subscriber`."""
-        if subscriber.state is State.CLOSED:
+        if subscriber.state is SubscriberState.CLOSED:
             return
         self.leave(subscriber)
-        subscriber.state = State.CLOSED
+        subscriber.state = SubscriberState.CLOSED
         subscriber.stretches.clear()
         self.subscribers -= 1
 
@@ -247,10 +247,10 @@ class Delivery:
         if beginning.lost and isinstance(since, Position):
             subscriber.on_gap(since, self._log.position(place), beginning.lost)
         if after > place:  # ahead of the cursor: the paths it had follow up to there first
-            stretch = Stretch(paths=before, after=place, until=after, told=subscriber.told, then=live)
+            stretch = BacklogRange(paths=before, after=place, until=after, told=subscriber.told, then=live)
             subscriber.offset = after
         else:
-            stretch = Stretch(
+            stretch = BacklogRange(
                 paths=lacking, but=before, after=after, until=place, newest_only=beginning.newest_only, then=live
             )
             subscriber.offset = place
@@ -295,7 +295,7 @@ class Delivery:
             return
         awaited.done = True
         self._awaited.remove(awaited)
-        if awaited.subscriber.state is not State.CLOSED:
+        if awaited.subscriber.state is not SubscriberState.CLOSED:
             awaited.resume()
 
     # Paced lanes: one shared cursor each, read forward on a timer.
@@ -321,7 +321,7 @@ class Delivery:
     def _flush_lane(self, lane: Lane, now: float) -> None:
         key = lane.key
         while lane.members and lane.offset < self.delivered:
-            place = Place(key.form, key.paths, NOTHING, lane.offset, self.delivered, False)
+            place = ReadKey(key.form, key.paths, NOTHING, lane.offset, self.delivered, False)
             chunk = self.catchup.chunk_of_ring(place)
             if chunk is None:  # the ring has lost it: each reads on from the log by itself
                 for subscriber in list(lane.members):

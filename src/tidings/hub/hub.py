@@ -11,13 +11,13 @@ from tidings.exceptions import Draining, LogBusy, LogError
 from tidings.hub.clock import Clock, SteadyWall
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
-from tidings.hub.internal_events import publish_own
-from tidings.hub.operations.cancellation import Cancellations
+from tidings.hub.internal_events import publish_internal
+from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.estimator import Estimates
 from tidings.hub.operations.leases import Leases
 from tidings.hub.staging import Settled, Staging
-from tidings.log.base import Draft, Log, Record, Scheduler
-from tidings.operations.lifecycle import LIFE_CHANNELS, Life
+from tidings.log.base import EventToAppend, Log, Record, Scheduler
+from tidings.operations.lifecycle import LIFE_CHANNELS, OperationLife
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope, Event
 from tidings.protocol.message_types import ChannelType, MessageType
@@ -103,7 +103,7 @@ class Hub:
         self.committing = False
         """Whether publishers are being told what became of a batch now."""
         self.leases = Leases(self)
-        self.cancellations = Cancellations(self, self.leases)
+        self.cancellations = CancellationRegistry(self, self.leases)
         self.estimates = Estimates(self, self.leases)
         event_log.follow(self._tail)
         self.leases.start()
@@ -139,7 +139,7 @@ class Hub:
         if life is not None and (life.producer_id, life.lease_s) != (producer_id, lease_s):
             self.operations.hold(operation_id, producer_id, lease_s)
 
-    def life(self, operation_id: str) -> Life | None:
+    def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, what is staged included, or None."""
         return self._staging.operations.life(operation_id)
 
@@ -187,7 +187,7 @@ class Hub:
         if event.key is None and event.type == MessageType.OPERATION_FAILED:
             event = self._with_operation(event, producer_id)
         lease_s = self.leases.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
-        draft = Draft(event, self.now_ns(), scope, producer_id, lease_s)
+        draft = EventToAppend(event, self.now_ns(), scope, producer_id, lease_s)
         self._staging.add(draft, settled, by_hub=by_hub)
         self._schedule_tick()
         return event
@@ -207,7 +207,7 @@ class Hub:
             recoverable=True,
             hint=unknown.hint,
         )
-        publish_own(self, MessageType.SYSTEM_ALERT, alert)
+        publish_internal(self, MessageType.SYSTEM_ALERT, alert)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, when everyone has been told of the batch under way: replies go out in one write."""

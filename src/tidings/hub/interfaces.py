@@ -7,9 +7,9 @@ from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
 from tidings.hub.staging import Settled
 from tidings.log.base import Scheduler
-from tidings.operations.lifecycle import Life
+from tidings.operations.lifecycle import OperationLife
 from tidings.operations.status import OperationStatus
-from tidings.operations.table import Operations
+from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Envelope, Event
 
 
@@ -19,7 +19,7 @@ class HubCore(Protocol):
     config: HubConfig
     scheduler: Scheduler
     clock: Clock
-    operations: Operations
+    operations: OperationTable
     """What the log knows of operations."""
     on_operation: list[Callable[[OperationStatus], None]]
     """Called with each operation that has begun or ended, once it is in the log and was delivered."""
@@ -37,7 +37,7 @@ class HubCore(Protocol):
         """Return nanoseconds since 1970, by a clock that does not jump."""
         ...
 
-    def life(self, operation_id: str) -> Life | None:
+    def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, what is staged included, or None."""
         ...
 

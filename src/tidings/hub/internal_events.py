@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from tidings.exceptions import TidingsError
 from tidings.hub.interfaces import HubCore
-from tidings.hub.staging import Accepted
+from tidings.hub.staging import PublishResult
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Payload, encode_payload
@@ -15,7 +15,7 @@ from tidings.protocol.payloads import Payload, encode_payload
 log = structlog.get_logger("tidings.hub.internal_events")
 
 
-def publish_own(
+def publish_internal(
     hub: HubCore,
     type: MessageType,
     payload: Payload,
@@ -33,7 +33,7 @@ def publish_own(
         settled: Called once: with what kept it from the log, or None when it is there.
     """
 
-    def told(result: Accepted | TidingsError) -> None:
+    def told(result: PublishResult | TidingsError) -> None:
         error = result if isinstance(result, TidingsError) else None
         if error is not None:
             # Of estimates there is one an operation: a full disk would fill the other log with them.

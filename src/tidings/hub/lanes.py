@@ -199,7 +199,7 @@ class Lanes:
         self._routes.clear()
 
 
-class State(Enum):
+class SubscriberState(Enum):
     """Where a subscriber is."""
 
     LIVE = "live"
@@ -209,7 +209,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Stretch(Struct, kw_only=True):
+class BacklogRange(Struct, kw_only=True):
     """A stretch of the log to be read to one subscriber before it goes on."""
 
     paths: PathSet
@@ -258,7 +258,7 @@ class Subscriber:
         self.pace_ms = pace_ms
         self.paths = NOTHING
         self.offset = 0
-        self.state = State.CATCHING_UP
+        self.state = SubscriberState.CATCHING_UP
         self.lane: Lane | None = None
         self.blocked = False
         """Whether the outlet takes no more for now."""
@@ -268,6 +268,6 @@ class Subscriber:
         """Whether the log reads for it: it has its turn when that arrives."""
         self.told = 0
         """Up to where it was told of a gap."""
-        self.stretches: deque[Stretch] = deque()
+        self.stretches: deque[BacklogRange] = deque()
         self.on_gap = on_gap
         """Called with the last position read, the one up to which durable events of its paths may be gone, and why."""

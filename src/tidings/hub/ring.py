@@ -12,7 +12,7 @@ _OVERHEAD = 820
 """Bytes that an entry costs beside its data and frames, measured: the structs, their strings, a dictionary."""
 
 
-class Entry:
+class RingEntry:
     """An event of the log with the frames that were made of it, one a wire form."""
 
     __slots__ = ("frames", "position", "record")
@@ -28,11 +28,11 @@ class Entry:
         return self.record.offset
 
 
-def _offset(entry: Entry) -> int:
+def _offset(entry: RingEntry) -> int:
     return entry.record.offset
 
 
-_GONE = Entry(Record(0, Event("", "", "", b"", "", None, EventClass.DURABLE), 0), "")
+_GONE = RingEntry(Record(0, Event("", "", "", b"", "", None, EventClass.DURABLE), 0), "")
 """Stands where an entry fell out, until the list is cut."""
 
 
@@ -46,7 +46,7 @@ class Ring:
 
     def __init__(self, max_bytes: int, floor: int) -> None:
         self._max_bytes = max_bytes
-        self._entries: list[Entry] = []
+        self._entries: list[RingEntry] = []
         self._start = 0
         self._bytes = 0
         self.floor = floor
@@ -57,14 +57,14 @@ class Ring:
     def __len__(self) -> int:
         return len(self._entries) - self._start
 
-    def add(self, record: Record, position: str) -> Entry:
+    def add(self, record: Record, position: str) -> RingEntry:
         """Add the newest event and return its entry."""
-        entry = Entry(record, position)
+        entry = RingEntry(record, position)
         self._entries.append(entry)
         self._bytes += len(record.event.data) + _OVERHEAD
         return entry
 
-    def frame(self, entry: Entry, form: WireForm) -> bytes:
+    def frame(self, entry: RingEntry, form: WireForm) -> bytes:
         """Return the frame of `entry` in `form`, made at most once."""
         frame = entry.frames.get(form)
         if frame is None:
@@ -88,7 +88,7 @@ class Ring:
             del entries[:start]
             self._start = 0
 
-    def after(self, offset: int, limit: int) -> Sequence[Entry]:
+    def after(self, offset: int, limit: int) -> Sequence[RingEntry]:
         """Return up to `limit` entries with a greater offset; `offset` must be at or above `floor`."""
         start = bisect_right(self._entries, offset, lo=self._start, key=_offset)
         return self._entries[start : start + limit]

@@ -11,18 +11,18 @@ import structlog
 from msgspec import Struct, structs
 
 from tidings.exceptions import EventIDReused, TidingsError
-from tidings.log.base import Draft, Log
-from tidings.operations.lifecycle import ASKS, Life, ask_of, moved
-from tidings.operations.table import Operations
+from tidings.log.base import EventToAppend, Log
+from tidings.operations.lifecycle import ASKS, OperationLife, apply_event, transition_of
+from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import MAX_DATA_BYTES, Event
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.raw_json import is_stored_as, with_last_member
 
-Changes = dict[str, Life]
+Changes = dict[str, OperationLife]
 """What a batch makes of operations."""
 
 
-class OperationView:
+class StagedOperations:
     """The log's operations, and above them what the batches under way make of them.
 
     Args:
@@ -32,11 +32,11 @@ class OperationView:
 
     __slots__ = ("_layers", "_operations")
 
-    def __init__(self, operations: Operations, layers: Iterable[Changes]) -> None:
+    def __init__(self, operations: OperationTable, layers: Iterable[Changes]) -> None:
         self._operations = operations
         self._layers = tuple(layers)
 
-    def life(self, operation_id: str) -> Life | None:
+    def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, or None."""
         for changes in reversed(self._layers):
             if operation_id in changes:
@@ -63,7 +63,7 @@ class OperationView:
         life = self.life(operation_id)
         return life is not None and life.live and life.trace_id == trace_id and life.producer_id in ("", producer_id)
 
-    def admit(self, draft: Draft, *, by_hub: bool = False) -> tuple[Draft, Life | None]:
+    def admit(self, draft: EventToAppend, *, by_hub: bool = False) -> tuple[EventToAppend, OperationLife | None]:
         """Let an event happen to its operation, in the newest layer.
 
         Args:
@@ -82,17 +82,17 @@ class OperationView:
         if key is None or event.type not in ASKS:
             return draft, None
         before = self.life(key)
-        life = moved(key, before, event, producer_id=draft.producer_id, lease_s=draft.lease_s, by_hub=by_hub)
+        life = apply_event(key, before, event, producer_id=draft.producer_id, lease_s=draft.lease_s, by_hub=by_hub)
         if life is None or life is before:
             return draft, life
         self._layers[-1][key] = life
-        if event.type == MessageType.OPERATION_START and life.attempt > 1 and ask_of(event)[1] is None:
+        if event.type == MessageType.OPERATION_START and life.attempt > 1 and transition_of(event)[1] is None:
             data = with_last_member(event.data, "attempt", b"%d" % life.attempt)
             if len(data) <= MAX_DATA_BYTES:
                 draft = structs.replace(draft, event=structs.replace(event, data=data))
         return draft, life
 
-    def note(self, operation_id: str, life: Life) -> None:
+    def note(self, operation_id: str, life: OperationLife) -> None:
         """Put into the newest layer what `admit` found of an event that is staged again."""
         self._layers[-1][operation_id] = life
 
@@ -100,7 +100,7 @@ class OperationView:
 log = structlog.get_logger("tidings.hub.staging")
 
 
-class Accepted(Struct, frozen=True):
+class PublishResult(Struct, frozen=True):
     """An event is in the log."""
 
     offset: int
@@ -112,23 +112,23 @@ class Accepted(Struct, frozen=True):
     """Of an `operation:start`: the attempt that it is of."""
 
 
-Settled = Callable[[Accepted | TidingsError], None]
+Settled = Callable[[PublishResult | TidingsError], None]
 """Called once an event: when it is in the log, or when it is certain that it is not."""
 
 
 class Staged(Struct):
     """An event of the tick under way, and who waits for it."""
 
-    draft: Draft
+    draft: EventToAppend
     settled: Settled
     repeats: list[Settled]
     """Those who published the same event id again within the tick."""
-    life: Life | None = None
+    life: OperationLife | None = None
     """Of its operation, after it; None where it is no event of one."""
 
     @property
     def attempt(self) -> int | None:
-        """See `Accepted.attempt`."""
+        """See `PublishResult.attempt`."""
         begins = self.life is not None and self.draft.event.type == MessageType.OPERATION_START
         return self.life.attempt if begins and self.life is not None else None
 
@@ -160,9 +160,9 @@ class Batch:
         for offset, staged in enumerate(self.staged, first):
             trace_id = staged.draft.event.trace_id
             attempt = None if staged.life is None else staged.attempt
-            _tell(staged.settled, Accepted(offset, False, trace_id, attempt))
+            _tell(staged.settled, PublishResult(offset, False, trace_id, attempt))
             for settled in staged.repeats:
-                _tell(settled, Accepted(offset, True, trace_id, attempt))
+                _tell(settled, PublishResult(offset, True, trace_id, attempt))
 
     def drop(self, error: TidingsError) -> None:
         """Tell everyone that nothing of the batch is in the log."""
@@ -172,7 +172,7 @@ class Batch:
                 _tell(settled, error)
 
 
-def _tell(settled: Settled, result: Accepted | TidingsError) -> None:
+def _tell(settled: Settled, result: PublishResult | TidingsError) -> None:
     try:
         settled(result)
     except Exception:  # one publisher's fault must not keep the batch from the others and from the tail
@@ -197,7 +197,7 @@ class Staging:
     def __len__(self) -> int:
         return len(self.gathering) + (len(self.appending) if self.appending else 0)
 
-    def add(self, draft: Draft, settled: Settled, *, by_hub: bool = False) -> None:
+    def add(self, draft: EventToAppend, settled: Settled, *, by_hub: bool = False) -> None:
         """Stage `draft` for the next append, or settle it at once where its event id is known.
 
         Raises:
@@ -252,11 +252,11 @@ class Staging:
         self.gathering = Batch()
         self.operations = self._view()
 
-    def _view(self) -> OperationView:
+    def _view(self) -> StagedOperations:
         appending = self.appending.operations if self.appending is not None else {}
-        return OperationView(self._log.operations, (self._committed, appending, self.gathering.operations))
+        return StagedOperations(self._log.operations, (self._committed, appending, self.gathering.operations))
 
-    def _repeats(self, draft: Draft, event_id: str, settled: Settled) -> bool:
+    def _repeats(self, draft: EventToAppend, event_id: str, settled: Settled) -> bool:
         for batch in (self.gathering, self.appending):
             staged = batch.staged_as(draft.scope, event_id) if batch else None
             if staged is not None:
@@ -269,7 +269,7 @@ class Staging:
         if known is None:
             return False
         if _is_same(draft.event, known.type, known.data):
-            settled(Accepted(known.offset, True, draft.event.trace_id, self._attempt(draft.event)))
+            settled(PublishResult(known.offset, True, draft.event.trace_id, self._attempt(draft.event)))
         else:
             position = str(self._log.position(known.offset))
             settled(
@@ -282,7 +282,7 @@ class Staging:
         if event.type != MessageType.OPERATION_START or event.key is None:
             return None
         life = self.operations.life(event.key)
-        return ask_of(event)[1] or (None if life is None else life.attempt)
+        return transition_of(event)[1] or (None if life is None else life.attempt)
 
 
 def _is_same(event: Event, type: str, data: bytes) -> bool:

@@ -6,19 +6,19 @@ They go into the log like everyone's, and say how the hub is to whoever watches 
 from functools import partial
 
 from tidings.exceptions import LogError, TidingsError
-from tidings.hub.connection_registry import Connections
+from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
-from tidings.hub.internal_events import publish_own
+from tidings.hub.internal_events import publish_internal
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Payload, SystemAlertData, SystemMetricsData, SystemStatusData
 
 SOURCE = "tidings"
 
 
-class Vitals:
+class SystemStatusPublisher:
     """The hub watching itself."""
 
-    def __init__(self, hub: Hub, connections: Connections) -> None:
+    def __init__(self, hub: Hub, connections: ConnectionRegistry) -> None:
         self._hub = hub
         self._connections = connections
         self._log_error: LogError | None = None
@@ -112,7 +112,7 @@ class Vitals:
         self._publish(MessageType.SYSTEM_ALERT, alert)
 
     def _publish(self, type: MessageType, payload: Payload) -> None:
-        publish_own(self._hub, type, payload, settled=partial(self._settled, payload))
+        publish_internal(self._hub, type, payload, settled=partial(self._settled, payload))
 
     def _settled(self, payload: Payload, error: TidingsError | None) -> None:
         if error is not None and isinstance(payload, SystemAlertData):

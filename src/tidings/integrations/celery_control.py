@@ -18,8 +18,8 @@ from msgspec import Struct
 from tidings.client.options import read_token
 from tidings.client.url import hub_url
 from tidings.exceptions import OperationCancelled, TidingsError
-from tidings.producer.diagnostics import REMARKS, quietly
-from tidings.producer.event_sink import Transport
+from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
+from tidings.producer.event_sink import EventSink
 from tidings.producer.operation import Operation
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import CancelAnswer, CancelPush
@@ -54,7 +54,7 @@ class Control:
             timer.daemon = True
             timer.start()
 
-    @quietly
+    @log_errors
     def _terminate(self, run: Operation, push: CancelPush) -> None:
         # Not by a signal of our own: the pool would take a process that is gone for one that has failed.
         if run.state == "running":
@@ -62,11 +62,11 @@ class Control:
 
     # Tasks that are queued.
 
-    def answer(self, transport: Transport) -> None:
+    def answer(self, transport: EventSink) -> None:
         """Have wishes to cancel queued tasks answered by this process, which sends them."""
         transport.answer_strays(partial(self._cancel_queued, transport))
 
-    def _cancel_queued(self, transport: Transport, push: CancelPush) -> CancelAnswer:
+    def _cancel_queued(self, transport: EventSink, push: CancelPush) -> CancelAnswer:
         """Cancel a queued task: no worker that hears of it runs it. Called on the outbox's thread.
 
         One that has just begun, of which the hub has not heard yet, is terminated.
@@ -75,8 +75,8 @@ class Control:
         threading.Thread(target=self._revoke, args=(transport, push), daemon=True).start()
         return CancelAnswer(verdict="stopping")
 
-    @quietly
-    def _revoke(self, transport: Transport, push: CancelPush) -> None:
+    @log_errors
+    def _revoke(self, transport: EventSink, push: CancelPush) -> None:
         try:
             # First: who is told that it is cancelled may free a worker for it the next moment.
             self._app.control.revoke(push.operation_id, terminate=True, signal="SIGTERM")
@@ -107,7 +107,7 @@ class Control:
             try:
                 self._guard(type(task))
             except Exception as error:
-                REMARKS.fault(f"guarding {task!r}", error)
+                DIAGNOSTICS.fault(f"guarding {task!r}", error)
 
     def _guard(self, task_class: Any) -> None:
         before_start: Callable[..., None] = task_class.before_start
@@ -166,7 +166,7 @@ class Found(Struct, frozen=True, kw_only=True):
 _decode = msgspec.json.Decoder(Found).decode
 
 
-class Inquiry:
+class OperationLookup:
     """A way to ask one hub. Never raises; a hub that is away is left alone for a while.
 
     Args:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from tidings.integrations.celery_control import Control, Inquiry
-from tidings.producer.diagnostics import quietly
-from tidings.producer.emitter import Voice
+from tidings.integrations.celery_control import Control, OperationLookup
+from tidings.producer.diagnostics import log_errors
+from tidings.producer.emitter import OperationEmitter
 from tidings.producer.operation import Operation, current_operation
 from tidings.producer.options import Options, Redact, is_disabled, settings_of
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 from tidings.producer.sanitize import jsonable, text
 from tidings.producer.tracing import current_trace_id
 
@@ -97,7 +97,7 @@ class TaskReporter:
         self.app = app
         self._options = options
         self._control = control
-        self._inquiry = Inquiry(options.url, options.token)
+        self._inquiry = OperationLookup(options.url, options.token)
         self._runs: dict[str, Operation] = {}
         self._heard: dict[str, Callable[..., None]] = {
             "before_task_publish": self._sending,
@@ -134,7 +134,7 @@ class TaskReporter:
 
     # Where a task is sent.
 
-    @quietly
+    @log_errors
     def _sending(
         self, sender: str = "", headers: dict[str, Any] | None = None, routing_key: str = "", body: Any = None, **_: Any
     ) -> None:
@@ -173,8 +173,8 @@ class TaskReporter:
             (),
             {"parent": parent_of(headers), "metadata": facts, "redact": self._options.redact},
         )
-        transport, _ = PROCESS.transport(self._options.url, self._options.token)
-        voice = Voice(task_id, self._options.redact)
+        transport, _ = RUNTIME.transport(self._options.url, self._options.token)
+        voice = OperationEmitter(task_id, self._options.redact)
         voice.transport, voice.trace_id = transport, headers[TRACE_HEADER]
         self._control.answer(transport)
         voice.start(settings, queued=True, steps=[], attempt=attempt)
@@ -182,7 +182,7 @@ class TaskReporter:
 
     # Where it runs.
 
-    @quietly
+    @log_errors
     def _beginning(self, task_id: str = "", task: Any = None, args: Any = (), kwargs: Any = None, **_: Any) -> None:
         if not self._is_ours(task) or not self._is_reported(task.name):
             return
@@ -210,13 +210,13 @@ class TaskReporter:
         self._control.doom(task_id, found.reason or "")
         return True
 
-    @quietly
+    @log_errors
     def _succeeded(self, sender: Any = None, result: Any = None, **_: Any) -> None:
         run = self._runs.get(sender.request.id)
         if run is not None:
             run.complete(result if self._options.results else None)
 
-    @quietly
+    @log_errors
     def _failed(self, task_id: str = "", exception: Any = None, **_: Any) -> None:
         run = self._runs.get(task_id)  # None where the pool's parent speaks of a process that is gone
         if run is not None:
@@ -224,13 +224,13 @@ class TaskReporter:
             error = sys.exc_info()[1] or exception
             run.__exit__(type(error), error, None)
 
-    @quietly
+    @log_errors
     def _retried(self, request: Any = None, reason: Any = None, **_: Any) -> None:
         run = self._runs.get(request.id)
         if run is not None:  # not yet ended where the retry runs here and now, without a message
             run.fail(reason.exc if isinstance(reason.exc, BaseException) else "retry", recoverable=True)
 
-    @quietly
+    @log_errors
     def _left(self, task_id: str = "", state: str | None = None, **_: Any) -> None:
         self._control.spare(task_id)
         run = self._runs.pop(task_id, None)
@@ -245,7 +245,7 @@ class TaskReporter:
 
     # The worker.
 
-    @quietly
+    @log_errors
     def _revoked(self, sender: Any = None, request: Any = None, terminated: Any = None, **facts: Any) -> None:
         """Say that a task was revoked before it ran; one that ran says so itself, as its process is terminated."""
         if terminated or not self._is_ours(sender) or not self._is_reported(sender.name):
@@ -254,7 +254,7 @@ class TaskReporter:
         thread = threading.Thread(target=self._say_revoked, args=(sender.name, request, reason), daemon=True)
         thread.start()  # the worker's loop must not wait for the hub's answer
 
-    @quietly
+    @log_errors
     def _say_revoked(self, name: str, request: Any, reason: str) -> None:
         if is_disabled():
             return
@@ -265,13 +265,13 @@ class TaskReporter:
         operation._begin()
         operation.cancel(reason)
 
-    @quietly
+    @log_errors
     def _process_began(self, **_: Any) -> None:
         self._control.terminates = True
 
-    @quietly
+    @log_errors
     def _process_ends(self, **_: Any) -> None:
-        PROCESS.close(_CLOSE_S)
+        RUNTIME.close(_CLOSE_S)
 
     # What concerns us.
 

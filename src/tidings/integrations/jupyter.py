@@ -16,7 +16,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from tidings.producer.diagnostics import REMARKS
+from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.operation import Operation
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class _Board:
                 try:
                     display.refresh()
                 except Exception as error:  # a kernel that ends, or a front end's own trouble
-                    REMARKS.fault("updating a display", error)
+                    DIAGNOSTICS.fault("updating a display", error)
                     live = False
                 if not live:
                     self._displays.remove(display)

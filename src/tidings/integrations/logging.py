@@ -43,7 +43,7 @@ class OperationFilter(logging.Filter):
         return True
 
 
-class Allowance:
+class LineBudget:
     """How many lines one operation's log may still take: a bucket that time fills; the clock is an argument.
 
     A quarter of it is kept for warnings and worse. Where lines were shed, it fills for a second before it lets more
@@ -119,8 +119,8 @@ class OperationHandler(logging.Handler):
     ) -> None:
         super().__init__(level)
         self._operation = operation
-        self._make = partial(Allowance, burst, per_second)
-        self._allowances: WeakKeyDictionary[Operation, Allowance] = WeakKeyDictionary()
+        self._make = partial(LineBudget, burst, per_second)
+        self._allowances: WeakKeyDictionary[Operation, LineBudget] = WeakKeyDictionary()
         self._within = threading.local()
         self._begin_anew()
         _handlers.add(self)

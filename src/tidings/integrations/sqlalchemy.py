@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
 from tidings.client.drafts import make_draft
 from tidings.client.pending import PayloadLike
-from tidings.producer.diagnostics import quietly
+from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import current_operation
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 from tidings.producer.tracing import current_trace_id
 
 AnySession = Session | AsyncSession | scoped_session[Any] | async_scoped_session[Any]
@@ -27,7 +27,7 @@ _KEY = "tidings.integrations.sqlalchemy"
 """Where `Session.info` has what waits."""
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+class UncommittedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event that is published if its transaction is committed."""
 
     type: str
@@ -39,7 +39,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None
 
 
-@quietly
+@log_errors
 def publish_after_commit(
     session: AnySession,
     type: str,
@@ -73,7 +73,7 @@ def publish_after_commit(
         token: What the hub knows us by; by default the variable TIDINGS_TOKEN.
     """
     draft = make_draft(type, payload, trace_id=trace_id or _trace_id(), channel=channel, event_id=event_id)
-    waiting = Waiting(
+    waiting = UncommittedEvent(
         type=draft.type,
         data=draft.data,
         event_id=draft.event_id,
@@ -108,9 +108,9 @@ def _open_transaction(session: Session) -> SessionTransaction:
     return transaction or session.begin()
 
 
-def _queue(session: Session, transaction: SessionTransaction) -> list[Waiting]:
+def _queue(session: Session, transaction: SessionTransaction) -> list[UncommittedEvent]:
     """Return what waits for a transaction's commit, listening to the session from the first time on."""
-    queues: dict[SessionTransaction, list[Waiting]] | None = session.info.get(_KEY)
+    queues: dict[SessionTransaction, list[UncommittedEvent]] | None = session.info.get(_KEY)
     if queues is None:
         queues = session.info[_KEY] = {}
         event.listen(session, "after_commit", _committed)
@@ -120,7 +120,7 @@ def _queue(session: Session, transaction: SessionTransaction) -> list[Waiting]:
 
 def _committed(session: Session) -> None:
     transaction = session.get_nested_transaction() or session.get_transaction()
-    queues: dict[SessionTransaction, list[Waiting]] = session.info[_KEY]
+    queues: dict[SessionTransaction, list[UncommittedEvent]] = session.info[_KEY]
     released = queues.pop(transaction, []) if transaction is not None else []
     if transaction is not None and transaction.parent is not None:
         queues.setdefault(transaction.parent, []).extend(released)
@@ -133,9 +133,9 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
     session.info[_KEY].pop(transaction, None)
 
 
-@quietly
-def _publish(waiting: Waiting) -> None:
-    transport, _ = PROCESS.transport(waiting.url, waiting.token)
+@log_errors
+def _publish(waiting: UncommittedEvent) -> None:
+    transport, _ = RUNTIME.transport(waiting.url, waiting.token)
     transport.put_nowait(
         waiting.type,
         waiting.data,

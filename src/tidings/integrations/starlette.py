@@ -22,10 +22,10 @@ from starlette.background import BackgroundTask
 from starlette.requests import HTTPConnection
 
 from tidings.exceptions import OperationCancelled
-from tidings.producer.diagnostics import REMARKS
+from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.operation import Operation
 from tidings.producer.options import Settings
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 from tidings.producer.tracing import VARIABLE, current_trace_id
 from tidings.protocol.messages import CancelPush
 
@@ -97,7 +97,7 @@ async def lifespan(app: object = None) -> AsyncIterator[None]:
     Give it to the application as its `lifespan`, or enter it within one of your own.
     """
     yield
-    await asyncio.to_thread(PROCESS.flush, FLUSH_S)
+    await asyncio.to_thread(RUNTIME.flush, FLUSH_S)
 
 
 def trace_id_of(request: HTTPConnection) -> str:
@@ -142,7 +142,7 @@ class _Turn:
             try:
                 refusal = self._refuse(push)
             except Exception as error:
-                REMARKS.fault("on_cancel", error)
+                DIAGNOSTICS.fault("on_cancel", error)
         if not refusal and self._take():
             # This is the thread that sends, which must not wait for the operation's lock.
             end = threading.Thread(target=self._cancel, args=(push,), name="tidings cancel", daemon=True)

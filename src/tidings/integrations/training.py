@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from tidings.exceptions import OperationCancelled
 from tidings.producer.api import start
-from tidings.producer.diagnostics import quietly
+from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import Operation, current_operation
 from tidings.producer.options import Options
 
@@ -48,7 +48,7 @@ class Training:
         """The operation of the present training, or of the last; None before the first."""
         return self._operation
 
-    @quietly
+    @log_errors
     def begin(
         self, *, epochs: float | None, batches: float | None, facts: Mapping[str, Any] | None = None, alone: bool = True
     ) -> None:
@@ -85,7 +85,7 @@ class Training:
         self._finished = 0 < self._batches <= done and 0 < self._epochs <= self._epoch + 1
         self._look(done, metrics, force=self._finished)
 
-    @quietly
+    @log_errors
     def reach(self, done: float, total: float, epoch: float) -> None:
         """Say that `done` of `total` steps of the whole are done, where the loop counts that way."""
         self._finished = done >= total
@@ -96,7 +96,7 @@ class Training:
                 self.title(max(0, math.ceil(epoch) - 1)),
             )
 
-    @quietly
+    @log_errors
     def note(self, heading: str, metrics: Mapping[str, Any] | None) -> None:
         """Add a line with metrics to the operation's log."""
         figures = _figures(metrics)
@@ -117,7 +117,7 @@ class Training:
         self._stopped = True
         return True
 
-    @quietly
+    @log_errors
     def end(self) -> None:
         """Say that the loop has ended: well, or as somebody wanted."""
         operation = self._operation
@@ -130,7 +130,7 @@ class Training:
         else:
             operation.complete()
 
-    @quietly
+    @log_errors
     def leave(self, error: BaseException | None) -> None:
         """Say that the code around the loop is left, by an exception or without one."""
         if self._operation is not None and error is not None:
@@ -147,7 +147,7 @@ class Training:
         else:
             operation.fail("abandoned", "the operation that it was a part of ended first")
 
-    @quietly
+    @log_errors
     def _look(self, done: int, metrics: Mapping[str, Any] | None, *, force: bool = False) -> None:
         if not (self._is_due() or force):
             return

@@ -12,13 +12,13 @@ from msgspec import Struct, field
 from tidings.contract.event_types import BUILTIN
 from tidings.exceptions import LogError
 from tidings.log.newest import Newest
-from tidings.operations.table import Operations
+from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Event
 from tidings.protocol.paths import NOTHING, PathSet
 from tidings.protocol.positions import Position
 
 
-class Draft(Struct, frozen=True, gc=False):
+class EventToAppend(Struct, frozen=True, gc=False):
     """An event on its way into the log, with what is stored beside it and never delivered."""
 
     event: Event
@@ -38,7 +38,7 @@ class Record(Struct, frozen=True, gc=False):
     offset: int
     event: Event
     received_ns: int
-    """See `Draft.received_ns`."""
+    """See `EventToAppend.received_ns`."""
 
 
 class Known(Struct, frozen=True):
@@ -120,9 +120,9 @@ class Retention(Struct, frozen=True, kw_only=True):
             ended_ns=int(self.finished_s * _NS),
         )
 
-    def new_operations(self) -> Operations:
+    def new_operations(self) -> OperationTable:
         """Return an empty table of operations with these bounds."""
-        return Operations(ended_age_ns=int(self.operations_age_s * _NS), most_ended=self.operations)
+        return OperationTable(ended_age_ns=int(self.operations_age_s * _NS), most_ended=self.operations)
 
 
 class LogStatistics(Struct, frozen=True, kw_only=True):
@@ -196,7 +196,7 @@ class Log(Protocol):
         ...
 
     @property
-    def operations(self) -> Operations:
+    def operations(self) -> OperationTable:
         """The operations: their lives, and what is known of them."""
         ...
 
@@ -214,7 +214,7 @@ class Log(Protocol):
         """Call `tail` with every batch that is committed from now on. Once, before the first append."""
         ...
 
-    def append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+    def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """Append `batch`, in its order, and call `done`.
 
         `done` is given LogFull, LogBusy, LogReadOnly or LogUnavailable where nothing of it was stored; the last, too,

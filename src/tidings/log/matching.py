@@ -6,7 +6,7 @@ from tidings.log.base import Page, Query, Record
 from tidings.log.newest import Newest
 
 
-class Wanted:
+class QueryMatcher:
     """Tells which events a query asks for, while nothing is appended.
 
     Args:

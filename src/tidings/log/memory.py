@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
 from tidings.exceptions import LogUnavailable
-from tidings.log.base import AppendDone, Draft, Known, LogStatistics, Query, ReadDone, Record, Retention, Tail
+from tidings.log.base import AppendDone, EventToAppend, Known, LogStatistics, Query, ReadDone, Record, Retention, Tail
 from tidings.log.epochs import Epoch, Epochs
-from tidings.log.matching import Wanted, page_of
+from tidings.log.matching import QueryMatcher, page_of
 from tidings.log.newest import Newest
-from tidings.log.retention import Row, Sweeps
-from tidings.log.trim_marks import Floors
+from tidings.log.retention import RetainedRow, RetentionSweeper
+from tidings.log.trim_marks import TrimMarks
 from tidings.operations.lifecycle import ASKS
-from tidings.operations.table import Operations
+from tidings.operations.table import OperationTable
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
@@ -64,7 +64,7 @@ class Blocks:
 
 
 class MemoryRows:
-    """The `tidings.log.retention.Rows` of a log in memory, and its event ids.
+    """The `tidings.log.retention.RetainedRows` of a log in memory, and its event ids.
 
     Args:
         thinned: The types of which only the newest few of a key are kept.
@@ -91,20 +91,22 @@ class MemoryRows:
         elif event.type in self._thinned:
             self._of_key[event.channel, event.type, event.key][record.offset] = None
 
-    def after(self, offset: int, limit: int) -> Sequence[Row]:
+    def after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """See `Rows.after`."""
         return [_row(record) for record in islice(self.all.after(offset), limit)]
 
-    def latest_after(self, offset: int, limit: int) -> Sequence[Row]:
+    def latest_after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """See `Rows.latest_after`."""
         return [_row(record) for record in islice(self._latest.after(offset), limit)]
 
-    def durable_of(self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int) -> Sequence[Row]:
+    def durable_of(
+        self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int
+    ) -> Sequence[RetainedRow]:
         """See `Rows.durable_of`."""
         offsets = [offset for offset in self._of_key.get((channel, type, key), ()) if offset > after]
         return [row for row in map(self.find, offsets[:-keep][:limit]) if row is not None]
 
-    def find(self, offset: int) -> Row | None:
+    def find(self, offset: int) -> RetainedRow | None:
         """See `Rows.find`."""
         record = self.all.get(offset)
         return None if record is None else _row(record)
@@ -127,9 +129,9 @@ class MemoryRows:
                     del self._of_key[slot]
 
 
-def _row(record: Record) -> Row:
+def _row(record: Record) -> RetainedRow:
     event = record.event
-    return Row(
+    return RetainedRow(
         record.offset,
         int(event.event_class is EventClass.LATEST),
         event.channel,
@@ -156,14 +158,14 @@ class MemoryLog:
         self._retention = retention or Retention()
         self._epochs = Epochs([Epoch(epoch, 0)])
         self._rows = MemoryRows(self._retention.keep_newest)
-        self._floors = Floors()
+        self._floors = TrimMarks()
         self._tail: Tail = _nobody
         self._head = 0
         self._telling = False
-        self._waiting: deque[tuple[Sequence[Draft], AppendDone]] = deque()
+        self._waiting: deque[tuple[Sequence[EventToAppend], AppendDone]] = deque()
         self._newest = self._retention.new_newest()
         self._operations = self._retention.new_operations()
-        self._sweeps = Sweeps(self._rows, self._newest, self._floors, self._retention)
+        self._sweeps = RetentionSweeper(self._rows, self._newest, self._floors, self._retention)
 
     @property
     def newest(self) -> Newest:
@@ -171,7 +173,7 @@ class MemoryLog:
         return self._newest
 
     @property
-    def operations(self) -> Operations:
+    def operations(self) -> OperationTable:
         """See `Log.operations`."""
         return self._operations
 
@@ -189,7 +191,7 @@ class MemoryLog:
         """See `Log.follow`."""
         self._tail = tail
 
-    def append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+    def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """See `Log.append`."""
         # From within `done` or the tail, a batch waits until the tail has brought the one before.
         self._waiting.append((batch, done))
@@ -201,7 +203,7 @@ class MemoryLog:
             finally:
                 self._telling = False
 
-    def _append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+    def _append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         if self._repeats_an_id(batch):
             done(LogUnavailable("an event id of the batch is in the log already"))
             return
@@ -223,7 +225,7 @@ class MemoryLog:
         if records:
             self._tail(records)
 
-    def _repeats_an_id(self, batch: Sequence[Draft]) -> bool:
+    def _repeats_an_id(self, batch: Sequence[EventToAppend]) -> bool:
         ids = [(draft.scope, draft.event.event_id) for draft in batch if draft.event.event_id is not None]
         return len(set(ids)) < len(ids) or any(name in self._rows.ids for name in ids)
 
@@ -236,7 +238,7 @@ class MemoryLog:
     def read(self, query: Query, done: ReadDone) -> None:
         """See `Log.read`."""
         records, scanned = self._looked_at(query)
-        wanted = Wanted(query, self._newest)
+        wanted = QueryMatcher(query, self._newest)
         found = (record for record in records if _is_wanted(wanted, record))
         done(page_of(found, query, scanned))
 
@@ -294,7 +296,7 @@ class MemoryLog:
         """See `Log.close`."""
 
 
-def _is_wanted(wanted: Wanted, record: Record) -> bool:
+def _is_wanted(wanted: QueryMatcher, record: Record) -> bool:
     event = record.event
     latest = event.event_class is EventClass.LATEST
     return wanted(record.offset, event.channel, event.type, event.key, event.trace_id, latest)

@@ -38,7 +38,7 @@ class _Plan:
         self.removed = removed
 
 
-class Plans:
+class SnapshotPages:
     """The plans of a table of newest events.
 
     Args:
@@ -153,7 +153,7 @@ class Newest:
         self._marks: deque[tuple[int, int]] = deque()
         self._last_offset = 0
         self._silent: Iterator[None] = iter(())
-        self._plans = Plans(lambda channel: (group.offsets for group in self._on(channel)))
+        self._plans = SnapshotPages(lambda channel: (group.offsets for group in self._on(channel)))
         self.durable_floor = self.latest_floor = 0
         """The offsets up to which the range was swept of durable, and of superseded `latest` events.
         Events at or below are in the log only because they are the newest of their key."""
@@ -239,7 +239,7 @@ class Newest:
     def page(self, paths: PathSet, but: PathSet, *, after: int, until: int, limit: int) -> list[int]:
         """Return, in order, up to `limit` offsets of newest events on `paths` and not on `but`.
 
-        See `Plans.page`. An offset in it may have been superseded (`is_newest` tells), and is then to be skipped.
+        See `SnapshotPages.page`. It may have been superseded (`is_newest` tells), and must be skipped.
         """
         return self._plans.page(paths, but, after=after, until=until, limit=limit)
 

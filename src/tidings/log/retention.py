@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from tidings.log.base import Retention
 from tidings.log.newest import Newest
-from tidings.log.trim_marks import Floors
+from tidings.log.trim_marks import TrimMarks
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass
 
 
-class Row(NamedTuple):
+class RetainedRow(NamedTuple):
     """An event in the log, as far as retention looks at it."""
 
     offset: int
@@ -31,22 +31,24 @@ class Row(NamedTuple):
     received_ns: int
 
 
-class Rows(Protocol):
+class RetainedRows(Protocol):
     """The rows of a log."""
 
-    def after(self, offset: int, limit: int) -> Sequence[Row]:
+    def after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """Return the first rows with a greater offset, in order."""
         ...
 
-    def latest_after(self, offset: int, limit: int) -> Sequence[Row]:
+    def latest_after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """Return the first rows of class `latest` with a greater offset, in order."""
         ...
 
-    def durable_of(self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int) -> Sequence[Row]:
+    def durable_of(
+        self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int
+    ) -> Sequence[RetainedRow]:
         """Return the first durable rows of one key and type after `after`, in order, less the newest `keep`."""
         ...
 
-    def find(self, offset: int) -> Row | None:
+    def find(self, offset: int) -> RetainedRow | None:
         """Return the row at `offset`, if it is still there."""
         ...
 
@@ -98,7 +100,7 @@ class _Before(Struct):
     released: list[int] = field(default_factory=list)
 
 
-class Sweeps:
+class RetentionSweeper:
     """What retention has to do, counted while events come, and done a step at a time.
 
     Args:
@@ -108,7 +110,7 @@ class Sweeps:
         retention: The bounds.
     """
 
-    def __init__(self, rows: Rows, newest: Newest, floors: Floors, retention: Retention) -> None:
+    def __init__(self, rows: RetainedRows, newest: Newest, floors: TrimMarks, retention: Retention) -> None:
         self._rows = rows
         self._newest = newest
         self._floors = floors
@@ -287,7 +289,7 @@ class Sweeps:
         look = self._left + _PASS
         rows = self._rows.after(newest.durable_floor, look)
         counts.durable_due_ns = None if len(rows) < look else _AT_ONCE
-        gone: list[Row] = []
+        gone: list[RetainedRow] = []
         for row in rows:
             if self.until is not None and row.offset > self.until:
                 counts.durable_due_ns = _AT_ONCE
@@ -308,12 +310,12 @@ class Sweeps:
         self._trim(gone)
         self._floors.forget(newest.durable_floor)
 
-    def _trim(self, rows: Sequence[Row]) -> None:
+    def _trim(self, rows: Sequence[RetainedRow]) -> None:
         self._left -= len(rows)
         self.counts.trimmed += len(rows)
         self._rows.delete([row.offset for row in rows])
 
-    def _uncount(self, row: Row) -> None:
+    def _uncount(self, row: RetainedRow) -> None:
         self.counts.durable_events -= 1
         self.counts.durable_bytes -= row.size
         if row.key is not None and row.type in self._retention.keep_newest:

@@ -11,7 +11,7 @@ _MOST_KEYS = 4_096
 keys may then be told of a gap that they do not have, and nobody has one that he is not told of."""
 
 
-class Floors:
+class TrimMarks:
     """The highest trimmed durable offset of each channel, and of each key of it that was thinned out."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ class OperationState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Ask(StrEnum):
+class Transition(StrEnum):
     """What an event asks of an operation."""
 
     QUEUE = "start (queued)"
@@ -41,30 +41,30 @@ class Ask(StrEnum):
 _QUEUED, _RUNNING = OperationState.QUEUED, OperationState.RUNNING
 LIVE: frozenset[OperationState] = frozenset({_QUEUED, _RUNNING})
 """The states that an attempt leaves again."""
-ENDS: Mapping[Ask, OperationState] = {
-    Ask.COMPLETE: OperationState.COMPLETE,
-    Ask.FAIL: OperationState.FAILED,
-    Ask.CANCEL: OperationState.CANCELLED,
+ENDS: Mapping[Transition, OperationState] = {
+    Transition.COMPLETE: OperationState.COMPLETE,
+    Transition.FAIL: OperationState.FAILED,
+    Transition.CANCEL: OperationState.CANCELLED,
 }
-ASKS: Mapping[str, Ask] = {
+ASKS: Mapping[str, Transition] = {
     str(type): ask
     for type, ask in (
-        (MessageType.OPERATION_START, Ask.START),
-        (MessageType.OPERATION_PROGRESS, Ask.PROGRESS),
-        (MessageType.OPERATION_LOG, Ask.LOG),
-        (MessageType.OPERATION_COMPLETE, Ask.COMPLETE),
-        (MessageType.OPERATION_FAILED, Ask.FAIL),
-        (MessageType.OPERATION_CANCELLED, Ask.CANCEL),
+        (MessageType.OPERATION_START, Transition.START),
+        (MessageType.OPERATION_PROGRESS, Transition.PROGRESS),
+        (MessageType.OPERATION_LOG, Transition.LOG),
+        (MessageType.OPERATION_COMPLETE, Transition.COMPLETE),
+        (MessageType.OPERATION_FAILED, Transition.FAIL),
+        (MessageType.OPERATION_CANCELLED, Transition.CANCEL),
     )
 }
-"""The types that say something of an operation's life. `Ask.QUEUE` is a start whose payload says so."""
+"""The types that say something of an operation's life. `Transition.QUEUE` is a start whose payload says so."""
 _GOES_ON = frozenset({str(MessageType.OPERATION_PROGRESS), str(MessageType.OPERATION_LOG)})
 """Types that change nothing of what runs."""
 LIFE_CHANNELS = frozenset({str(ChannelType.OPERATIONS), str(ChannelType.GLOBAL)})
 """Where they go."""
 
 
-class Move(Struct, frozen=True):
+class StateEffect(Struct, frozen=True):
     """What an event does: the state it leads to; None stays unknown."""
 
     to: OperationState | None
@@ -72,41 +72,41 @@ class Move(Struct, frozen=True):
     """Whether it begins an attempt."""
 
 
-Row = Mapping[Ask, Move | type[OperationError]]
+Row = Mapping[Transition, StateEffect | type[OperationError]]
 
 
-def _live(state: OperationState, **more: Move | type[OperationError]) -> Row:
+def _live(state: OperationState, **more: StateEffect | type[OperationError]) -> Row:
     return {
-        Ask.START: Move(_RUNNING),
-        Ask.PROGRESS: Move(_RUNNING),
-        Ask.LOG: Move(state),
-        **{ask: Move(end) for ask, end in ENDS.items()},
-        **{Ask[name]: move for name, move in more.items()},
+        Transition.START: StateEffect(_RUNNING),
+        Transition.PROGRESS: StateEffect(_RUNNING),
+        Transition.LOG: StateEffect(state),
+        **{ask: StateEffect(end) for ask, end in ENDS.items()},
+        **{Transition[name]: move for name, move in more.items()},
     }
 
 
 _ENDED: Row = {
-    Ask.QUEUE: Move(_QUEUED, begins=True),
-    Ask.START: Move(_RUNNING, begins=True),
-    **dict.fromkeys((Ask.PROGRESS, Ask.LOG, *ENDS), OperationFinished),
+    Transition.QUEUE: StateEffect(_QUEUED, begins=True),
+    Transition.START: StateEffect(_RUNNING, begins=True),
+    **dict.fromkeys((Transition.PROGRESS, Transition.LOG, *ENDS), OperationFinished),
 }
 
 TABLE: Mapping[OperationState | None, Row] = {
     None: {
-        Ask.QUEUE: Move(_QUEUED, begins=True),
-        Ask.START: Move(_RUNNING, begins=True),
-        Ask.PROGRESS: Move(_RUNNING, begins=True),
-        Ask.LOG: Move(None),
-        **{ask: Move(end, begins=True) for ask, end in ENDS.items()},
+        Transition.QUEUE: StateEffect(_QUEUED, begins=True),
+        Transition.START: StateEffect(_RUNNING, begins=True),
+        Transition.PROGRESS: StateEffect(_RUNNING, begins=True),
+        Transition.LOG: StateEffect(None),
+        **{ask: StateEffect(end, begins=True) for ask, end in ENDS.items()},
     },
-    _QUEUED: _live(_QUEUED, QUEUE=Move(_QUEUED)),
+    _QUEUED: _live(_QUEUED, QUEUE=StateEffect(_QUEUED)),
     _RUNNING: _live(_RUNNING, QUEUE=OperationExists),
     **dict.fromkeys(ENDS.values(), _ENDED),
 }
 """By the present attempt's state (None: there is no such operation) and what is asked: what happens, or the refusal."""
 
 
-class Life(Struct, frozen=True, gc=False):
+class OperationLife(Struct, frozen=True, gc=False):
     """What decides what may happen to an operation next."""
 
     attempt: int
@@ -135,7 +135,7 @@ _decode_said = msgspec.json.Decoder(_Said).decode
 _UNSAID = _Said()
 
 
-def ask_of(event: Event) -> tuple[Ask, int | None]:
+def transition_of(event: Event) -> tuple[Transition, int | None]:
     """Return what a checked event of one of `ASKS` asks, and the attempt that it names."""
     ask = ASKS[event.type]
     data = event.data
@@ -145,19 +145,19 @@ def ask_of(event: Event) -> tuple[Ask, int | None]:
             said = _decode_said(data)
         except (msgspec.DecodeError, UnicodeDecodeError):  # in a log: what is published was checked
             said = _UNSAID
-        return (Ask.QUEUE if said.queued and ask is Ask.START else ask), said.attempt or None
+        return (Transition.QUEUE if said.queued and ask is Transition.START else ask), said.attempt or None
     return ask, None
 
 
-def moved(
+def apply_event(
     operation_id: str,
-    life: Life | None,
+    life: OperationLife | None,
     event: Event,
     *,
     producer_id: str = "",
     lease_s: float = 0.0,
     by_hub: bool = False,
-) -> Life | None:
+) -> OperationLife | None:
     """Return the life of an operation after `event`; the same object where it changes nothing.
 
     Args:
@@ -182,7 +182,7 @@ def moved(
         and not (b'"attempt"' in data or b"\\" in data)
     ):
         return life  # nearly every event: in place, because it is done twice an event
-    ask, named = ask_of(event)
+    ask, named = transition_of(event)
     state = None if life is None else life.state
     present = 0 if life is None else life.attempt
     if named is not None and named != present and life is not None:
@@ -197,31 +197,31 @@ def moved(
         return life
     if life is None or move.begins:
         attempt = max(1, named if named is not None else present + 1)
-        return Life(attempt, move.to, event.trace_id, producer_id, lease_s if producer_id else 0.0)
+        return OperationLife(attempt, move.to, event.trace_id, producer_id, lease_s if producer_id else 0.0)
     if producer_id != life.producer_id and not by_hub:
         if life.producer_id and life.state is _RUNNING:
             raise _held(operation_id, life, ask)
         if producer_id and move.to is _RUNNING:  # whoever begins what was queued holds it from then on
-            return Life(life.attempt, move.to, life.trace_id, producer_id, lease_s)
+            return OperationLife(life.attempt, move.to, life.trace_id, producer_id, lease_s)
     if by_hub and producer_id and (producer_id, lease_s) != (life.producer_id, life.lease_s) and move.to is _RUNNING:
-        return Life(life.attempt, move.to, life.trace_id, producer_id, lease_s)
+        return OperationLife(life.attempt, move.to, life.trace_id, producer_id, lease_s)
     return life if move.to is life.state else msgspec.structs.replace(life, state=move.to)
 
 
-def _other_attempt(operation_id: str, life: Life, ask: Ask, named: int) -> OperationState | None:
+def _other_attempt(operation_id: str, life: OperationLife, ask: Transition, named: int) -> OperationState | None:
     """Return the state to go by where an event names another attempt than the present one."""
     if named > life.attempt and not life.live:
         return None  # a later attempt, of which this is the first that is heard
-    if named > life.attempt and ask in (Ask.START, Ask.QUEUE):
+    if named > life.attempt and ask in (Transition.START, Transition.QUEUE):
         fault = f"attempt {life.attempt} of operation {operation_id!r} has not ended: attempt {named} cannot begin"
         raise OperationExists(fault, operation_id=operation_id, attempt=life.attempt)
     fault = f"operation {operation_id!r} is at attempt {life.attempt}, not {named}"
     raise OperationFenced(fault, operation_id=operation_id, attempt=life.attempt)
 
 
-def _held(operation_id: str, life: Life, ask: Ask) -> OperationError:
+def _held(operation_id: str, life: OperationLife, ask: Transition) -> OperationError:
     fault = f"another producer holds operation {operation_id!r}"
-    kind = OperationExists if ask in (Ask.START, Ask.QUEUE) else OperationFenced
+    kind = OperationExists if ask in (Transition.START, Transition.QUEUE) else OperationFenced
     return kind(fault, operation_id=operation_id, attempt=life.attempt)
 
 

@@ -13,7 +13,7 @@ MOST_NAMES = 1_000
 """Beyond it, the name whose newest run ended longest ago is forgotten: names are to be few, ids are many."""
 
 
-class NameHistory(Struct, kw_only=True):
+class RunHistory(Struct, kw_only=True):
     """The ended attempts of all operations of one name."""
 
     name: str

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from tidings.operations.lifecycle import ASKS, ENDS, Ask, Life, OperationState
+from tidings.operations.lifecycle import ASKS, ENDS, OperationLife, OperationState, Transition
 from tidings.protocol.envelope import Event
 from tidings.protocol.payloads import (
     ErrorData,
@@ -40,7 +40,7 @@ class StepStatus(Struct, kw_only=True):
     ended_ns: int | None = None
 
 
-class Moment(Struct, frozen=True, kw_only=True):
+class StateChange(Struct, frozen=True, kw_only=True):
     """A change of an operation's state."""
 
     at_ns: int
@@ -56,7 +56,7 @@ class OperationStatus(Struct, kw_only=True):
     """
 
     operation_id: str
-    life: Life
+    life: OperationLife
     name: str = ""
     parent_id: str | None = None
     resumes: str | None = None
@@ -81,7 +81,7 @@ class OperationStatus(Struct, kw_only=True):
     total_steps: int = 0
     message: str | None = None
     steps: list[StepStatus] = []
-    timeline: list[Moment] = []
+    timeline: list[StateChange] = []
     duration_ms: float | None = None
     """What the producer measured, where it said."""
     result: Any = None
@@ -116,24 +116,24 @@ class OperationStatus(Struct, kw_only=True):
             return None
         return max(0, self.ended_ns - self.started_ns) / 1e9
 
-    def note(self, event: Event, received_ns: int, life: Life) -> None:
+    def note(self, event: Event, received_ns: int, life: OperationLife) -> None:
         """Fold in an event after which the operation's life is `life`.
 
         Args:
             event: One of `ASKS`.
             received_ns: When the hub received it, nanoseconds since 1970.
-            life: See `tidings.operations.lifecycle.moved`.
+            life: See `tidings.operations.lifecycle.apply_event`.
         """
         ask = ASKS[event.type]
         before, self.life = self.life, life
         self.heard_ns = max(self.heard_ns, received_ns)
-        if ask is Ask.PROGRESS:
+        if ask is Transition.PROGRESS:
             # Most often the very same life; another may only have another holder or lease.
             if not self.timeline or (life is not before and _has_turned(before, life)):
                 self._enter(before, life, min(nanoseconds(event.timestamp), received_ns))
             self._progress(event, received_ns)
             return
-        if ask is Ask.LOG:
+        if ask is Transition.LOG:
             return
         at_ns = min(nanoseconds(event.timestamp), received_ns)
         if not self.timeline or _has_turned(before, life):
@@ -143,14 +143,14 @@ class OperationStatus(Struct, kw_only=True):
         else:
             self._start(event.data)
 
-    def _enter(self, before: Life, life: Life, at_ns: int) -> None:
+    def _enter(self, before: OperationLife, life: OperationLife, at_ns: int) -> None:
         if life.attempt != before.attempt and self.timeline:
             self._begin_anew()
         if life.state is OperationState.QUEUED:
             self.queued_ns = at_ns
         elif self.started_ns is None:
             self.started_ns = at_ns
-        self.timeline.append(Moment(at_ns=at_ns, state=life.state, attempt=life.attempt))
+        self.timeline.append(StateChange(at_ns=at_ns, state=life.state, attempt=life.attempt))
         if len(self.timeline) > _MOST_MOMENTS:
             del self.timeline[1]
 
@@ -197,11 +197,11 @@ class OperationStatus(Struct, kw_only=True):
         if len(self.steps) < _MOST_STEPS:
             self.steps.append(StepStatus(name=name, started_ns=at_ns))
 
-    def _end(self, ask: Ask, data: bytes, at_ns: int) -> None:
+    def _end(self, ask: Transition, data: bytes, at_ns: int) -> None:
         self.ended_ns = at_ns
         if self.steps and self.steps[-1].ended_ns is None:
             self.steps[-1].ended_ns = at_ns
-        if ask is Ask.COMPLETE:
+        if ask is Transition.COMPLETE:
             self.progress, self.indeterminate = 100.0, False
             completed = _decode_complete(data)
             if completed is None:
@@ -210,7 +210,7 @@ class OperationStatus(Struct, kw_only=True):
             self.duration_ms = completed.duration_ms
             is_kept = len(data) <= _MOST_METADATA and _can_be_told(completed.result)
             self.result = completed.result if is_kept else None
-        elif ask is Ask.FAIL:
+        elif ask is Transition.FAIL:
             failed = _decode_failed(data)
             if failed is None:
                 return
@@ -237,7 +237,7 @@ def _can_be_told(value: Any) -> bool:
     return True
 
 
-def _has_turned(before: Life, after: Life) -> bool:
+def _has_turned(before: OperationLife, after: OperationLife) -> bool:
     return after.state is not before.state or after.attempt != before.attempt
 
 
@@ -264,7 +264,7 @@ _decode_failed = _reader(OperationFailedData)
 _decode_cancelled = _reader(OperationCancelledData)
 
 
-def begun(operation_id: str, event: Event, received_ns: int, life: Life) -> OperationStatus:
+def new_status(operation_id: str, event: Event, received_ns: int, life: OperationLife) -> OperationStatus:
     """Return the status of an operation of which `event`, one of `ASKS`, is the first that is known."""
     assert event.type in ASKS
     status = OperationStatus(operation_id=operation_id, life=life)

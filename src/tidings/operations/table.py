@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from tidings.exceptions import OperationError
-from tidings.operations.lifecycle import ASKS, Life, moved
-from tidings.operations.run_history import MOST_NAMES, NameHistory
-from tidings.operations.status import OperationStatus, begun
+from tidings.operations.lifecycle import ASKS, OperationLife, apply_event
+from tidings.operations.run_history import MOST_NAMES, RunHistory
+from tidings.operations.status import OperationStatus, new_status
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import MessageType
 
@@ -22,7 +22,7 @@ _SLACK = 1_024
 """Numbers of forgotten operations that may be held beside as many as are known."""
 
 
-class ByNumber:
+class SequenceIndex:
     """Operations in the order of their first events.
 
     An operation's number never changes, so that a page ends at one and the next page goes on from it.
@@ -62,7 +62,7 @@ _LOOK_EVERY_NS = 60_000_000_000
 """How often ended operations are looked through for those that are too old."""
 
 
-class Operations:
+class OperationTable:
     """All operations that a log knows.
 
     Args:
@@ -79,9 +79,9 @@ class Operations:
         self._of_trace: dict[str, dict[str, None]] = {}
         self._of_producer: dict[str, dict[str, None]] = {}
         self._children: dict[str, dict[str, None]] = {}
-        self._names: dict[str, NameHistory] = {}
+        self._names: dict[str, RunHistory] = {}
         """In the order of their newest ends."""
-        self._by_number = ByNumber()
+        self._by_number = SequenceIndex()
         self._next_number = 1
         self._looked_ns = 0
         self._looking: Iterator[str] = iter(())
@@ -109,7 +109,7 @@ class Operations:
         """Return an operation, or None."""
         return self._live.get(operation_id) or self._ended.get(operation_id)
 
-    def life(self, operation_id: str) -> Life | None:
+    def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, or None."""
         status = self.get(operation_id)
         return None if status is None else status.life
@@ -155,7 +155,7 @@ class Operations:
         return sorted((child for child in found if child is not None), key=lambda child: child.number)
 
     @property
-    def names(self) -> Mapping[str, NameHistory]:
+    def names(self) -> Mapping[str, RunHistory]:
         """The runs of each name, by its newest end."""
         return self._names
 
@@ -171,13 +171,13 @@ class Operations:
             return  # it was saved with the operation
         before = None if status is None else status.life
         try:
-            life = moved(operation_id, before, event, producer_id=producer_id, lease_s=lease_s, by_hub=True)
+            life = apply_event(operation_id, before, event, producer_id=producer_id, lease_s=lease_s, by_hub=True)
         except OperationError:
             return  # written by a hub that knew no better
         if life is None or (life is before and not life.live):
             return  # a line of something that has not begun
         if status is None:
-            status = begun(operation_id, event, received_ns, life)
+            status = new_status(operation_id, event, received_ns, life)
             status.number, self._next_number = self._next_number, self._next_number + 1
             status.first_offset = offset
             self._by_number.add(status)
@@ -192,7 +192,7 @@ class Operations:
             if not life.live:
                 self._note_end(status, offset)
 
-    def _change(self, status: OperationStatus, event: Event, received_ns: int, life: Life) -> None:
+    def _change(self, status: OperationStatus, event: Event, received_ns: int, life: OperationLife) -> None:
         if life is status.life:
             parent_id = status.parent_id
             status.note(event, received_ns, life)
@@ -206,7 +206,7 @@ class Operations:
     def _note_end(self, status: OperationStatus, offset: int) -> None:
         if not status.name:
             return
-        history = self._names.pop(status.name, None) or NameHistory(name=status.name)
+        history = self._names.pop(status.name, None) or RunHistory(name=status.name)
         history.note(status, offset)
         self.restore_name(history)
         self.dirty_names[status.name] = None
@@ -222,7 +222,7 @@ class Operations:
             return
         self._unfile(status)
         life = status.life
-        status.life = Life(life.attempt, life.state, life.trace_id, producer_id, lease_s)
+        status.life = OperationLife(life.attempt, life.state, life.trace_id, producer_id, lease_s)
         self._file(status)
         self.dirty.setdefault(operation_id, status.offset)
 
@@ -232,8 +232,8 @@ class Operations:
         self._by_number.add(status)
         self._file(status)
 
-    def restore_name(self, history: NameHistory) -> None:
-        """Go on from what was saved of a name; in the order of `NameHistory.offset`."""
+    def restore_name(self, history: RunHistory) -> None:
+        """Go on from what was saved of a name; in the order of `RunHistory.offset`."""
         self._names[history.name] = history
 
     def saved_to(self, head: int) -> int:

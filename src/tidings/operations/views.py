@@ -12,7 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from tidings.operations.lifecycle import OperationState
-from tidings.operations.status import Moment, OperationStatus, StepStatus
+from tidings.operations.status import OperationStatus, StateChange, StepStatus
 from tidings.protocol.payloads import ErrorData, OperationEstimateData
 from tidings.protocol.timestamps import from_nanoseconds
 
@@ -96,7 +96,7 @@ class StepView(View, frozen=True, kw_only=True):
     ended_at: str | None = None
 
 
-class MomentView(View, frozen=True, kw_only=True):
+class StateChangeView(View, frozen=True, kw_only=True):
     """A change of an operation's state."""
 
     at: str
@@ -112,7 +112,7 @@ class LogLineView(View, frozen=True, kw_only=True):
     message: str
 
 
-class UsualView(View, frozen=True, kw_only=True):
+class UsualDurationView(View, frozen=True, kw_only=True):
     """What is known of the runs of a name."""
 
     runs: int
@@ -128,14 +128,14 @@ class OperationDetail(OperationSummary, frozen=True, kw_only=True):
     """One operation with all that is known of it."""
 
     steps: list[StepView]
-    timeline: list[MomentView]
+    timeline: list[StateChangeView]
     """Of all attempts, oldest first."""
     log: list[LogLineView]
     """The newest, oldest first."""
     children: list[OperationSummary]
     """The newest operations that name this one as their parent, oldest first."""
     result: Any = None
-    usual: UsualView | None = None
+    usual: UsualDurationView | None = None
     """Of its name's runs."""
 
 
@@ -193,7 +193,7 @@ def detail_of(
     of_children: float | None = None,
     log: Sequence[LogLineView] = (),
     children: Sequence[OperationSummary] = (),
-    usual: UsualView | None = None,
+    usual: UsualDurationView | None = None,
 ) -> OperationDetail:
     """Return an operation with all that is known of it; see `summary_of`."""
     return OperationDetail(
@@ -282,8 +282,8 @@ def _reached(step: StepStatus, status: OperationStatus) -> StepView:
     )
 
 
-def _moment(moment: Moment) -> MomentView:
-    return MomentView(at=from_nanoseconds(moment.at_ns), state=moment.state, attempt=moment.attempt)
+def _moment(moment: StateChange) -> StateChangeView:
+    return StateChangeView(at=from_nanoseconds(moment.at_ns), state=moment.state, attempt=moment.attempt)
 
 
 def time_of(unix_ns: int | None) -> str | None:
@@ -295,7 +295,7 @@ _HEAVIEST = 1e9
 """Sums of more would lose the small ones."""
 
 
-def rolled_up(parts: Sequence[tuple[float, float | None]]) -> float | None:
+def roll_up_progress(parts: Sequence[tuple[float, float | None]]) -> float | None:
     """Return the mean of children's progress by weight, or None where nothing is known of any.
 
     Args:

@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 
 from tidings.exceptions import OperationCancelled
-from tidings.producer.diagnostics import REMARKS
+from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.options import RefuseCancel
 from tidings.producer.outcome import Cancelled
 from tidings.producer.sanitize import text
@@ -15,7 +15,7 @@ _MAX_REASON = 1_000
 """Characters, as the contract has it."""
 
 
-class Cancelling:
+class CancellationState:
     """One operation's state of being cancelled.
 
     Threads are told by an exception, each once: an exception at every report would cut the cleaning up short that the
@@ -47,7 +47,7 @@ class Cancelling:
             try:
                 refusal = self._refuse(push)
             except Exception as error:
-                REMARKS.fault("on_cancel", error)
+                DIAGNOSTICS.fault("on_cancel", error)
         if refusal:
             return CancelAnswer(verdict="refused", reason=text(refusal, _MAX_REASON))
         self.wish = Cancelled(reason=push.reason or "", cancelled_by=push.cancelled_by)

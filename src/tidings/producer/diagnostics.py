@@ -23,7 +23,7 @@ _BETWEEN_STARTS_S = 1.0
 logger = logging.getLogger("tidings")
 
 
-def remark(line: str) -> None:
+def warn_once(line: str) -> None:
     """Write `tidings: line` to stderr, unless TIDINGS_QUIET is set; a stderr that is closed or full is no error."""
     if os.environ.get(VARIABLE, "0") not in ("", "0"):
         return
@@ -34,7 +34,7 @@ def remark(line: str) -> None:
         return  # nobody is left to tell
 
 
-class Remarks:
+class Diagnostics:
     """What was said so far, so that nothing is said twice."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Remarks:
         if now - self._started_at < _BETWEEN_STARTS_S or not _at_terminal():
             return
         self._started_at = now
-        remark(f"{name} · trace {trace_id} · {url}")
+        warn_once(f"{name} · trace {trace_id} · {url}")
 
     def trouble(self, error: TidingsError, url: str) -> None:
         """Say that events do not get through, once for each kind of trouble."""
@@ -56,16 +56,16 @@ class Remarks:
             return
         logger.info("%s: %s", url, error)
         if away:
-            remark(f"no hub answers at {authority(url)}; the job goes on, events are kept and sent later")
+            warn_once(f"no hub answers at {authority(url)}; the job goes on, events are kept and sent later")
         else:
             hint = error_data(error).hint or ""
-            remark(f"{authority(url)}: {error}. The job goes on. {hint}".rstrip())
+            warn_once(f"{authority(url)}: {error}. The job goes on. {hint}".rstrip())
 
     def misconfigured(self, error: TidingsError) -> None:
         """Say that there is nowhere to report to."""
         if self._first(f"misconfigured {error}"):
             logger.info("nothing is reported: %s", error)
-            remark(f"nothing is reported: {error}. The job goes on. {error.hint}".rstrip())
+            warn_once(f"nothing is reported: {error}. The job goes on. {error.hint}".rstrip())
 
     def fault(self, what: str, error: BaseException) -> None:
         """Note that reporting itself failed, which the job must not feel; once for each kind of error."""
@@ -94,11 +94,11 @@ def _at_terminal() -> bool:
 
 P = ParamSpec("P")
 
-REMARKS = Remarks()
+DIAGNOSTICS = Diagnostics()
 """This process's."""
 
 
-def quietly(report: Callable[P, None]) -> Callable[P, None]:
+def log_errors(report: Callable[P, None]) -> Callable[P, None]:
     """Return `report` so that of its exceptions only OperationCancelled reaches the job, which is meant for it."""
 
     @wraps(report)
@@ -108,6 +108,6 @@ def quietly(report: Callable[P, None]) -> Callable[P, None]:
         except OperationCancelled:
             raise
         except Exception as error:
-            REMARKS.fault(f"reporting ({report.__qualname__})", error)
+            DIAGNOSTICS.fault(f"reporting ({report.__qualname__})", error)
 
     return guarded

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from tidings.producer.diagnostics import REMARKS
-from tidings.producer.event_sink import Nowhere, OnCancel, Transport
+from tidings.producer.diagnostics import DIAGNOSTICS
+from tidings.producer.event_sink import EventSink, NullSink, OnCancel
 from tidings.producer.options import Redact, Settings
 from tidings.producer.outcome import Cancelled, Failed
 from tidings.producer.sanitize import jsonable, text
@@ -84,7 +84,7 @@ class Completed(Struct, frozen=True, kw_only=True):
 End = Completed | Failed | Cancelled
 
 
-class Voice:
+class OperationEmitter:
     """The way one operation's events take out of the process.
 
     Args:
@@ -96,7 +96,7 @@ class Voice:
         self._id = operation_id
         self._redact = redact
         self.trace_id = ""
-        self.transport: Transport = Nowhere()
+        self.transport: EventSink = NullSink()
 
     def hold(self, lease_s: float | None, on_cancel: OnCancel) -> None:
         """Claim the operation, so that the hub notices the process's death, and asks it to stop."""
@@ -195,7 +195,7 @@ class Voice:
             # The operation is known by it: to its lease, to who cancels it.
             return None if said is None else {**said, "operation_id": self._id}
         except Exception as error:
-            REMARKS.fault("redact: a payload was dropped, because redact", error)
+            DIAGNOSTICS.fault("redact: a payload was dropped, because redact", error)
             return None if bare is None else {"operation_id": self._id, **bare}
 
 

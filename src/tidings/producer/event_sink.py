@@ -9,7 +9,7 @@ from tidings.protocol.messages import CancelAnswer, CancelPush
 OnCancel = Callable[[CancelPush], CancelAnswer]
 
 
-class Transport(Protocol):
+class EventSink(Protocol):
     """A way to the hub that never blocks and never raises; used by many threads."""
 
     def put_nowait(
@@ -55,8 +55,8 @@ class Transport(Protocol):
         ...
 
 
-class Nowhere:
-    """A `Transport` that drops everything: reporting is switched off, or there is no address to report to."""
+class NullSink:
+    """A `EventSink` that drops everything: reporting is switched off, or there is no address to report to."""
 
     def put_nowait(
         self,
@@ -67,7 +67,7 @@ class Nowhere:
         channel: str | None = None,
         event_id: str | None = None,
     ) -> bool:
-        """See `Transport.put_nowait`."""
+        """See `EventSink.put_nowait`."""
         return True
 
     def hold(
@@ -78,18 +78,18 @@ class Nowhere:
         trace_id: str | None = None,
         on_cancel: OnCancel | None = None,
     ) -> None:
-        """See `Transport.hold`."""
+        """See `EventSink.hold`."""
 
     def release(self, operation_id: str) -> None:
-        """See `Transport.release`."""
+        """See `EventSink.release`."""
 
     def answer_strays(self, on_cancel: OnCancel | None) -> None:
-        """See `Transport.answer_strays`."""
+        """See `EventSink.answer_strays`."""
 
     def flush(self, timeout_s: float) -> int:
-        """See `Transport.flush`."""
+        """See `EventSink.flush`."""
         return 0
 
     def close(self, timeout_s: float = 2.0) -> int:
-        """See `Transport.close`."""
+        """See `EventSink.close`."""
         return 0

@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 from tidings.client.drafts import uuid7
 from tidings.exceptions import ContractError
-from tidings.producer.cancellation import Cancelling
-from tidings.producer.diagnostics import REMARKS, quietly
-from tidings.producer.emitter import Completed, End, State, Voice, state_after
+from tidings.producer.cancellation import CancellationState
+from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
+from tidings.producer.emitter import Completed, End, OperationEmitter, State, state_after
 from tidings.producer.options import Settings
 from tidings.producer.outcome import Cancelled, end_of
-from tidings.producer.progress_report import Gauge
-from tidings.producer.runtime import PROCESS
+from tidings.producer.progress_report import ProgressReporter
+from tidings.producer.runtime import RUNTIME
 from tidings.producer.sampler import PACER
 from tidings.producer.sanitize import text
 from tidings.producer.tracing import current_trace_id
-from tidings.producer.tracking import Pulse, Scope
+from tidings.producer.tracking import ProgressTracker, SharedState
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.messages import CancelAnswer, CancelPush
 from tidings.protocol.paths import check_key
@@ -29,7 +29,7 @@ _HURRY_S = 0.01
 """Between two progress events about steps that begin: steps are shown even where they are short, within reason."""
 
 
-class Life(Scope):
+class OperationLifecycle(ProgressTracker):
     """One operation, as the rest of the process sees it: the pacer, the process's end, who asks the job to stop.
 
     Args:
@@ -37,15 +37,15 @@ class Life(Scope):
     """
 
     def __init__(self, settings: Settings) -> None:
-        pulse = Pulse(self._attend, self._hurry)
+        pulse = SharedState(self._attend, self._hurry)
         super().__init__(pulse, total=settings.total, steps=settings.steps)
         self.settings = settings
         """What was said of it before it began."""
         self._id = _key_or_new(settings.id)
-        self._gauge = Gauge(self, self._id)
-        self._voice = Voice(self._id, settings.redact)
+        self._gauge = ProgressReporter(self, self._id)
+        self._voice = OperationEmitter(self._id, settings.redact)
         self._voice.trace_id = _trace_or_none(settings.trace_id)
-        self._cancelling = Cancelling(settings.on_cancel)
+        self._cancelling = CancellationState(settings.on_cancel)
         self._state: State = "new"
         self._began_s = self._hurried_s = 0.0
         self._last_words: list[Callable[[], None]] = []
@@ -74,14 +74,14 @@ class Life(Scope):
         """Where it is."""
         return self._state
 
-    @quietly
+    @log_errors
     def begin(self) -> None:
         """Begin it, where no block does; of a queued one say that its turn has come."""
         with self._pulse.lock:
             if self._state == "queued":
                 self._start(queued=False)
 
-    @quietly
+    @log_errors
     def _begin(self) -> None:
         with self._pulse.lock:
             if self._state in ("queued", "running"):
@@ -92,13 +92,13 @@ class Life(Scope):
                 self._gauge.begin_anew()
             self._pulse.alert = True
             settings = self.settings
-            self._voice.transport, address = PROCESS.transport(settings.url, settings.token)
+            self._voice.transport, address = RUNTIME.transport(settings.url, settings.token)
             self._voice.trace_id = self.trace_id
             self._voice.hold(settings.lease_s, self._asked_to_cancel)
             self._start(queued=settings.queued)
-            PROCESS.began(self)
+            RUNTIME.began(self)
         if address and settings.parent_id is None and not settings.quiet:
-            REMARKS.started(self.name, self.trace_id, address)
+            DIAGNOSTICS.started(self.name, self.trace_id, address)
 
     def _start(self, *, queued: bool) -> None:
         self._said_at_end = None
@@ -115,7 +115,7 @@ class Life(Scope):
         wish = self._cancelling.wish
         return wish if wish is not None and isinstance(end, Cancelled) else end
 
-    @quietly
+    @log_errors
     def _end(self, end: End) -> None:
         with self._pulse.lock:
             if self._state == "queued" and not isinstance(end, Cancelled):
@@ -130,7 +130,7 @@ class Life(Scope):
             self._pulse.alert = False
             self._voice.end(end, self._lasted_s)
             self._voice.release()
-        PROCESS.ended(self)
+        RUNTIME.ended(self)
 
     def _say_last_words(self) -> None:
         words, self._last_words = self._last_words, []
@@ -138,7 +138,7 @@ class Life(Scope):
             try:
                 say()
             except Exception as error:
-                REMARKS.fault("before_end", error)
+                DIAGNOSTICS.fault("before_end", error)
 
     def _is_live(self, what: str) -> bool:
         live = self._state in ("queued", "running")
@@ -162,12 +162,12 @@ class Life(Scope):
     # The pacer's side, and its reports'.
 
     def look(self, now_s: float) -> bool:
-        """See `tidings.producer.sampler.Paced`."""
+        """See `tidings.producer.sampler.Sampled`."""
         with self._pulse.lock:
             return self._state == "running" and self._tell(now_s)
 
     def doze(self) -> bool:
-        """See `tidings.producer.sampler.Paced`."""
+        """See `tidings.producer.sampler.Sampled`."""
         with self._pulse.lock:
             if self._state != "running":
                 return True
@@ -211,7 +211,7 @@ def _key_or_new(id: str | None) -> str:
         try:
             return check_key(id)
         except (ContractError, TypeError, AttributeError) as error:
-            REMARKS.fault("reading id=", error)
+            DIAGNOSTICS.fault("reading id=", error)
     return uuid7(time.time_ns() // 1_000_000, secrets.randbits(74))
 
 
@@ -220,5 +220,5 @@ def _trace_or_none(trace_id: str | None) -> str:
         try:
             return check_trace_id(trace_id)
         except (ContractError, TypeError, AttributeError) as error:
-            REMARKS.fault("reading trace_id=", error)
+            DIAGNOSTICS.fault("reading trace_id=", error)
     return ""

@@ -16,9 +16,9 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
-from tidings.producer.diagnostics import quietly
+from tidings.producer.diagnostics import log_errors
 from tidings.producer.emitter import Completed
-from tidings.producer.lifecycle import Life
+from tidings.producer.lifecycle import OperationLifecycle
 from tidings.producer.options import Options, Plan, settings_of
 from tidings.producer.outcome import Cancelled, Failed, failure_of
 from tidings.producer.sanitize import text
@@ -63,7 +63,7 @@ _DISPLAY = "tidings.integrations.jupyter"
 """By name, because adapters are above this package; imported when a notebook asks."""
 
 
-class Operation(Life):
+class Operation(OperationLifecycle):
     """One piece of work that somebody may be waiting for. Made by `tidings.operation` and `tidings.start`.
 
     Use it as a block (`with`, `async with`), as a decorator, or without either. It begins when its block does; entered
@@ -133,7 +133,7 @@ class Operation(Life):
             self._gauge.step = text(step)
         super().progress(percent, message)
 
-    @quietly
+    @log_errors
     def log(self, message: object, level: str | int = "info") -> None:
         """Add a line to the operation's log.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
-from tidings.producer.diagnostics import REMARKS
+from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.sanitize import text
 from tidings.protocol.messages import CancelPush
 
@@ -32,7 +32,7 @@ def plan_of(steps: Plan) -> dict[str, float]:
             text(name): weight_of(weight) for name, weight in map(_named, [steps] if isinstance(steps, str) else steps)
         }
     except (TypeError, ValueError) as error:
-        REMARKS.fault("reading steps=", error)
+        DIAGNOSTICS.fault("reading steps=", error)
         return {}
 
 
@@ -41,7 +41,7 @@ def weight_of(weight: float) -> float:
     try:
         number = float(weight)
     except (TypeError, ValueError) as error:
-        REMARKS.fault("reading a step's weight", error)
+        DIAGNOSTICS.fault("reading a step's weight", error)
         return 1.0
     return max(0.0, number) if math.isfinite(number) else 1.0
 

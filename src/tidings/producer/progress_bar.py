@@ -4,24 +4,24 @@ import sys
 import threading
 from pathlib import PurePath
 
-from tidings.producer.diagnostics import quietly
+from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import Operation, current_operation
 from tidings.producer.options import Settings
 from tidings.producer.sanitize import text
-from tidings.producer.tracking import Pulse, Scope, Step, count_text
+from tidings.producer.tracking import ProgressTracker, SharedState, Step, count_text
 
 
 class _OpenBars(threading.local):
     """The bars of each thread that have begun and not ended, the innermost last."""
 
     def __init__(self) -> None:
-        self.bars: list[BarReport] = []
+        self.bars: list[ProgressBar] = []
 
 
 _open = _OpenBars()
 
 
-class BarReport:
+class ProgressBar:
     """One bar, told as it moves.
 
     Within another bar of the same thread it is a detail of that; within the block of an operation, or of a step of it,
@@ -35,14 +35,14 @@ class BarReport:
 
     def __init__(self, description: str, total: float | None, unit: str) -> None:
         self._operation: Operation | None = None
-        self._tracked: Scope | None = None
-        self._scope: Scope | None = None
+        self._tracked: ProgressTracker | None = None
+        self._scope: ProgressTracker | None = None
         self._before = 0.0
         self._ended = False
         self._begin(description, total, unit)
 
     @property
-    def pulse(self) -> Pulse | None:
+    def pulse(self) -> SharedState | None:
         """What its loop is to look at; None where nothing is told."""
         return None if self._scope is None else self._scope._pulse
 
@@ -57,7 +57,7 @@ class BarReport:
             if self._scope._pulse.alert:
                 self._scope._pulse.attend(False)
 
-    @quietly
+    @log_errors
     def describe(self, *, total: float | None, note: str, title: str) -> None:
         """Take what else a bar shows: its total, what stands behind its count and, for a part, before it."""
         scope = self._scope
@@ -72,7 +72,7 @@ class BarReport:
                 if (scope._total, scope._note, scope._title) != before:
                     scope._pulse.changes += 1
 
-    @quietly
+    @log_errors
     def end(self, error: BaseException | None = None, *, left: bool = False) -> None:
         """Say that the bar has ended.
 
@@ -96,7 +96,7 @@ class BarReport:
         elif isinstance(scope, Step):
             scope._leave(well=error is None and not left)
 
-    @quietly
+    @log_errors
     def _begin(self, description: str, total: float | None, unit: str) -> None:
         operation = current_operation()
         if _open.bars and (outer := _open.bars[-1]._scope) is not None:
@@ -117,16 +117,16 @@ class BarReport:
         _open.bars.append(self)
 
     @staticmethod
-    def _step(outer: Scope, description: str, total: float | None, unit: str, weight: float | None) -> Step:
+    def _step(outer: ProgressTracker, description: str, total: float | None, unit: str, weight: float | None) -> Step:
         step = outer.step(description, weight=weight)
         step._count_afresh(total, "", unit)
         step.begin()
         return step
 
     @staticmethod
-    def _is_short(scope: Scope) -> bool:
+    def _is_short(scope: ProgressTracker) -> bool:
         return scope._total is None or scope._count < scope._total
 
     @staticmethod
-    def _counted(scope: Scope) -> str:
+    def _counted(scope: ProgressTracker) -> str:
         return count_text(scope._count, scope._total, scope._unit, None)

@@ -1,13 +1,13 @@
 """How far an operation is, as its progress event says it."""
 
 from tidings.producer.sanitize import text
-from tidings.producer.tracking import Scope, Step
+from tidings.producer.tracking import ProgressTracker, Step
 from tidings.protocol.payloads import OperationProgressData
 
 _BETWEEN = " › "
 
 
-class Gauge:
+class ProgressReporter:
     """Reads one operation's work and says what is new. Its owner holds the operation's lock.
 
     Args:
@@ -15,7 +15,7 @@ class Gauge:
         operation_id: Its id.
     """
 
-    def __init__(self, work: Scope, operation_id: str) -> None:
+    def __init__(self, work: ProgressTracker, operation_id: str) -> None:
         self._work = work
         self._id = operation_id
         self._seen: object = self._fingerprint()
@@ -69,7 +69,7 @@ class Gauge:
 
     def _message(self, current: Step | None, unknown: bool, now_s: float) -> str:
         """Return the innermost message, behind the names of the steps that `current_step` does not tell."""
-        chain: list[Scope] = [self._work]
+        chain: list[ProgressTracker] = [self._work]
         names: list[str] = []
         while chain[-1]._active:
             step = chain[-1]._active[-1]

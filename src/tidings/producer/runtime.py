@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from tidings.client.url import hub_url
 from tidings.exceptions import ConfigError, TidingsError
-from tidings.producer.diagnostics import REMARKS
-from tidings.producer.event_sink import Nowhere, Transport
+from tidings.producer.diagnostics import DIAGNOSTICS
+from tidings.producer.event_sink import EventSink, NullSink
 from tidings.producer.options import is_disabled
 from tidings.producer.outbox.outbox import Outbox
 from tidings.producer.outcome import Cancelled, Failed, end_of
 from tidings.producer.sampler import PACER
-from tidings.producer.signals import REASON, UNDISTURBED, Termination
+from tidings.producer.signals import REASON, UNDISTURBED, SigtermHandler
 
 if TYPE_CHECKING:
-    from tidings.producer.lifecycle import Life
+    from tidings.producer.lifecycle import OperationLifecycle
 
 CLOSE_S = 2.0
 """How long the end of a process may wait for its hubs, all together."""
@@ -31,20 +31,20 @@ _NOT_FINISHED = Failed(
 )
 
 
-class Process:
+class ProducerRuntime:
     """The operations that run in this process, and the transports they share."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._transports: dict[tuple[str, str | None], Transport] = {}
-        self._running: dict[Life, int] = {}
+        self._transports: dict[tuple[str, str | None], EventSink] = {}
+        self._running: dict[OperationLifecycle, int] = {}
         self._registered = False
-        self.termination = Termination(self._leave, self._terminate)
+        self.termination = SigtermHandler(self._leave, self._terminate)
 
-    def transport(self, url: str | None, token: str | None) -> tuple[Transport, str]:
+    def transport(self, url: str | None, token: str | None) -> tuple[EventSink, str]:
         """Return the way to a hub, and its address; operations of one address and token share it."""
         if is_disabled():
-            return Nowhere(), ""
+            return NullSink(), ""
         try:
             address = hub_url(url)
             with self._lock:
@@ -54,20 +54,20 @@ class Process:
                 self._register()
             return transport, address
         except ConfigError as error:
-            REMARKS.misconfigured(error)
-            return Nowhere(), ""
+            DIAGNOSTICS.misconfigured(error)
+            return NullSink(), ""
 
     @property
-    def running(self) -> "list[Life]":
+    def running(self) -> "list[OperationLifecycle]":
         """The operations that have begun here and not ended."""
         return list(self._running)
 
-    def began(self, operation: "Life") -> None:
+    def began(self, operation: "OperationLifecycle") -> None:
         """Note that an operation runs; see that it ends before the process does."""
         self._running[operation] = threading.get_ident()
         self.termination.install()
 
-    def ended(self, operation: "Life") -> None:
+    def ended(self, operation: "OperationLifecycle") -> None:
         """Note that an operation runs no more. May be called by a signal's handler."""
         PACER.forget(operation)
         self._running.pop(operation, None)
@@ -144,20 +144,20 @@ class Process:
             operation._silence()
 
 
-def _told_to_end(operation: "Life") -> Cancelled:
+def _told_to_end(operation: "OperationLifecycle") -> Cancelled:
     """Return how an operation ends by SIGTERM: as somebody wanted who had asked for its end, and may have sent it."""
     return operation._cancelling.wish or Cancelled(reason=REASON)
 
 
-def _open(address: str, token: str | None) -> Transport:
+def _open(address: str, token: str | None) -> EventSink:
     def tell(error: TidingsError) -> None:
-        REMARKS.trouble(error, address)
+        DIAGNOSTICS.trouble(error, address)
 
     return Outbox(address, token=token, on_trouble=tell)
 
 
-PROCESS = Process()
+RUNTIME = ProducerRuntime()
 """This process."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=PROCESS._forked)
+    os.register_at_fork(after_in_child=RUNTIME._forked)

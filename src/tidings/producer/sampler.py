@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Protocol
 
-from tidings.producer.diagnostics import REMARKS
+from tidings.producer.diagnostics import DIAGNOSTICS
 
 INTERVAL_S = 0.2
 """Between two looks. Five a second look smooth on a screen; ten cost a busy job more than 1 %."""
@@ -15,7 +15,7 @@ _LARGEST_SHARE = 1 / 200
 """Of the interpreter's time that looking may take, however many operations run."""
 
 
-class Paced(Protocol):
+class Sampled(Protocol):
     """Something that is looked at."""
 
     def look(self, now_s: float) -> bool:
@@ -27,16 +27,16 @@ class Paced(Protocol):
         ...
 
 
-class Pacer:
+class ProgressSampler:
     """Looks at what is awake; its thread begins with the first, and waits without waking while there is none."""
 
     def __init__(self) -> None:
-        self._awake: dict[Paced, int] = {}
+        self._awake: dict[Sampled, int] = {}
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def watch(self, paced: Paced) -> None:
+    def watch(self, paced: Sampled) -> None:
         """Look at `paced` until it has nothing new for a while, or is forgotten."""
         self._awake[paced] = 0
         self._wake.set()
@@ -46,7 +46,7 @@ class Pacer:
                     self._thread = threading.Thread(target=self._run, name="tidings pacer", daemon=True)
                     self._thread.start()
 
-    def forget(self, paced: Paced) -> None:
+    def forget(self, paced: Sampled) -> None:
         """Look at `paced` no more. Takes no lock: a signal's handler may call it."""
         self._awake.pop(paced, None)
 
@@ -74,11 +74,11 @@ class Pacer:
                     if not paced.doze():
                         self._awake[paced] = 0
             except Exception as error:
-                REMARKS.fault("telling progress", error)
+                DIAGNOSTICS.fault("telling progress", error)
                 self._awake.pop(paced, None)
 
 
-PACER = Pacer()
+PACER = ProgressSampler()
 """This process's."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 
 
-class Undisturbed:
+class DeferSignals:
     """A region, reentrant, in which the main thread puts off what a signal's handler wants to do."""
 
     def __init__(self) -> None:
@@ -49,14 +49,14 @@ def _in_main_thread() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 
-UNDISTURBED = Undisturbed()
+UNDISTURBED = DeferSignals()
 """This process's."""
 
 
 REASON = "SIGTERM"
 
 
-class Termination:
+class SigtermHandler:
     """The handler of SIGTERM while operations run.
 
     It is installed only from the main thread, and only where the signal would end the process or has a handler in

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from tidings.producer.diagnostics import REMARKS, quietly
+from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
 from tidings.producer.options import Plan, countable, plan_of, share_of, weight_of
 from tidings.producer.sanitize import text
 
@@ -67,7 +67,7 @@ def rate_text(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-class Pulse:
+class SharedState:
     """A lock, a count of changes, and a flag that asks the job's next report to look up.
 
     A report of the kind that comes a million times (`advance`) adds to a number, looks at `alert`, and is done: the
@@ -101,7 +101,7 @@ class Pulse:
 T = TypeVar("T")
 
 
-class Scope:
+class ProgressTracker:
     """A piece of work that says how far it is.
 
     Of what is known of its share done (what `progress` said, the count against its total, its planned steps by weight)
@@ -127,7 +127,7 @@ class Scope:
         "_waiting",
     )
 
-    def __init__(self, pulse: Pulse, *, total: float | None, steps: Mapping[str, float]) -> None:
+    def __init__(self, pulse: SharedState, *, total: float | None, steps: Mapping[str, float]) -> None:
         self._pulse = pulse
         self._plan = dict(steps)
         self._total_given = countable(total)
@@ -159,11 +159,11 @@ class Scope:
         try:
             self._count += n
         except TypeError as error:
-            REMARKS.fault("advance", error)
+            DIAGNOSTICS.fault("advance", error)
         if self._pulse.alert:
             self._pulse.attend(False)
 
-    @quietly
+    @log_errors
     def progress(self, percent: float | None = None, message: str | None = None) -> None:
         """Say how far this is, and what it is at.
 
@@ -182,7 +182,7 @@ class Scope:
                 self._message = text(message)
         self._pulse.changed()
 
-    @quietly
+    @log_errors
     def indeterminate(self, message: str | None = None) -> None:
         """Say that nobody knows how much is left, until the next `progress` or `track`.
 
@@ -237,7 +237,7 @@ class Scope:
 
     # What the iterators need.
 
-    def _open_track(self, total: float | None, description: str | None, unit: str) -> "Scope":
+    def _open_track(self, total: float | None, description: str | None, unit: str) -> "ProgressTracker":
         """Return what a loop that begins now counts on: this, or a detail of it where this is counting already."""
         title, unit = text(description or ""), text(unit, 32)
         with self._pulse.lock:
@@ -263,14 +263,14 @@ class Scope:
     def _set_total(self, total: float | None) -> None:
         self._total = countable(total)
 
-    def _innermost(self) -> "Scope":
+    def _innermost(self) -> "ProgressTracker":
         """Return the step that is being done, or this where none is."""
         scope = self
         while scope._active:
             scope = scope._active[-1]
         return scope
 
-    def _close_track(self, counter: "Scope") -> None:
+    def _close_track(self, counter: "ProgressTracker") -> None:
         with self._pulse.lock:
             counter._tracking = False
             if counter is not self and isinstance(counter, Step):
@@ -315,12 +315,14 @@ class Scope:
         return f"{self._title}: {counted}" if self._title else counted
 
 
-class Step(Scope):
-    """One part of an operation, or of another step. See `Scope.step`."""
+class Step(ProgressTracker):
+    """One part of an operation, or of another step. See `ProgressTracker.step`."""
 
     __slots__ = ("_parent", "_weight", "_weight_given", "name")
 
-    def __init__(self, parent: Scope, name: str, *, weight: float | None, total: float | None, steps: Plan) -> None:
+    def __init__(
+        self, parent: ProgressTracker, name: str, *, weight: float | None, total: float | None, steps: Plan
+    ) -> None:
         super().__init__(parent._pulse, total=total, steps=plan_of(steps))
         self.name = name
         self._parent = parent
@@ -349,7 +351,7 @@ class Step(Scope):
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    @quietly
+    @log_errors
     def begin(self) -> None:
         """Begin it, where no `with` does.
 
@@ -366,12 +368,12 @@ class Step(Scope):
         if self._weight:
             self._pulse.hurry()
 
-    @quietly
+    @log_errors
     def done(self) -> None:
         """End it, where no `with` does: all of it is done."""
         self._leave(well=True)
 
-    @quietly
+    @log_errors
     def _leave(self, *, well: bool) -> None:
         parent = self._parent
         with self._pulse.lock:
@@ -384,7 +386,7 @@ class Step(Scope):
                 parent._waiting[self.name] = self._weight * (1.0 - (self._fraction() or 0.0))
             self._pulse.changes += 1
 
-    def _weigh(self, parent: Scope) -> float:
+    def _weigh(self, parent: ProgressTracker) -> float:
         """Return what the step counts for; a planned one counts once, whatever it is called again for."""
         planned = parent._waiting.pop(self.name, None)
         if planned is None and self.name in parent._plan:
@@ -394,8 +396,10 @@ class Step(Scope):
         return 1.0 if planned is None else planned
 
 
-def track(scope: "Scope", rows: Iterable[T], *, total: float | None, description: str | None, unit: str) -> Iterator[T]:
-    """Yield `rows`, counting each when the loop comes back for the next; see `Scope.track`."""
+def track(
+    scope: "ProgressTracker", rows: Iterable[T], *, total: float | None, description: str | None, unit: str
+) -> Iterator[T]:
+    """Yield `rows`, counting each when the loop comes back for the next; see `ProgressTracker.track`."""
     pulse = scope._pulse
     counter = scope._open_track(length_of(rows) if total is None else total, description, unit)
     try:
@@ -411,7 +415,7 @@ def track(scope: "Scope", rows: Iterable[T], *, total: float | None, description
 
 
 async def track_async(
-    scope: "Scope", rows: AsyncIterable[T], *, total: float | None, description: str | None, unit: str
+    scope: "ProgressTracker", rows: AsyncIterable[T], *, total: float | None, description: str | None, unit: str
 ) -> AsyncIterator[T]:
     """Do the same for `async for`."""
     pulse = scope._pulse

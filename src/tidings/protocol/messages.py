@@ -44,14 +44,14 @@ class Subscribed(Payload, frozen=True, kw_only=True):
     """`live`, `complete`, `snapshot` or `gap`."""
 
 
-class Live(Payload, frozen=True, kw_only=True):
+class LivePush(Payload, frozen=True, kw_only=True):
     """Pushed by the hub when snapshot or catch-up has ended: `channel:live`."""
 
     channels: list[str]
     position: str
 
 
-class Gap(Payload, frozen=True, kw_only=True):
+class GapPush(Payload, frozen=True, kw_only=True):
     """Pushed by the hub when trimming has overtaken a cursor: `channel:gap`."""
 
     after: str
@@ -133,7 +133,7 @@ class Attach(Payload, frozen=True, kw_only=True):
     """Absent means the hub's own."""
 
 
-class Verdict(Payload, frozen=True, kw_only=True):
+class ClaimVerdict(Payload, frozen=True, kw_only=True):
     """What the hub says to a claim, in `producer:attached`."""
 
     operation_id: str
@@ -149,7 +149,7 @@ class Attached(Payload, frozen=True, kw_only=True):
     producer_id: str
     lease_s: float
     """The lease of operations that ask for no other."""
-    operations: list[Verdict]
+    operations: list[ClaimVerdict]
     """One for each claim, in order."""
 
 
@@ -195,7 +195,7 @@ class CancelOutcome(Payload, frozen=True, kw_only=True):
     """What became of the operations that it is the parent of, which are cancelled with it."""
 
 
-class Nothing(Payload, frozen=True, kw_only=True):
+class NoData(Payload, frozen=True, kw_only=True):
     """The data of a command that needs none; `null` and `{}` are both it."""
 
 
@@ -227,7 +227,7 @@ COMMANDS: dict[str, CommandType] = {
     for command in (
         CommandType(name=SUBSCRIBE, data=Subscribe),
         CommandType(name=UNSUBSCRIBE, data=Unsubscribe),
-        CommandType(name=PING, data=Nothing),
+        CommandType(name=PING, data=NoData),
         CommandType(name=ATTACH, data=Attach),
         CommandType(name=CANCEL, data=Cancel),
         CommandType(name=CANCEL_ANSWER, data=CancelAnswer),
@@ -305,8 +305,8 @@ def encode_push(type: str, data: Any, *, timestamp: str, trace_id: str, reply_to
 SAID: Mapping[str, type[msgspec.Struct]] = {
     "channel:subscribed": Subscribed,
     "channel:unsubscribed": Unsubscribed,
-    "channel:live": Live,
-    "channel:gap": Gap,
+    "channel:live": LivePush,
+    "channel:gap": GapPush,
     "connection:error": ErrorData,
     "connection:notice": Notice,
     "connection:pong": Pong,

@@ -10,7 +10,7 @@ from tidings.client.publisher import Publisher
 from tidings.client.status import State, Status
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused
-from tidings.producer.outbox.queue import Entry, OutboxLimits, OutboxQueue, Rank
+from tidings.producer.outbox.queue import OutboxLimits, OutboxQueue, QueuedEvent, Rank
 from tidings.protocol.messages import Accepted
 
 _RETRY_S = 1.0
@@ -22,7 +22,7 @@ OnSettled = Callable[[Draft, Accepted | CommandRefused], None]
 """Called when an event is in the log, or refused for good."""
 
 
-class Delivery:
+class PublishQueue:
     """A bounded queue and the connection that empties it.
 
     What the hub cannot take now is sent again until it can, in the order of those that it could not take; what it
@@ -54,7 +54,7 @@ class Delivery:
     ) -> None:
         self._queue = OutboxQueue(limits)
         self._enough_bytes = limits.bytes // 4
-        self._failed: list[Entry] = []
+        self._failed: list[QueuedEvent] = []
         self._in_flight = 0
         self._probing = False
         self._changed = asyncio.Event()
@@ -186,7 +186,7 @@ class Delivery:
         # One event alone, until the log takes one: what is sent behind one that fails might pass it.
         self._probing = True
 
-    def _answered(self, entry: Entry, answer: "asyncio.Future[Accepted]") -> None:
+    def _answered(self, entry: QueuedEvent, answer: "asyncio.Future[Accepted]") -> None:
         self._in_flight -= 1
         self._changed.set()
         failure = None if answer.cancelled() else answer.exception()

@@ -16,10 +16,10 @@ from tidings.exceptions import ClientError, CommandRefused
 from tidings.producer.outbox.queue import OutboxLimits
 from tidings.protocol.codes import error_data
 from tidings.protocol.messages import Accepted
-from tidings.relay.publish_queue import Delivery
+from tidings.relay.publish_queue import PublishQueue
 from tidings.relay.source import PlainSource, SourceStatus
 from tidings.relay.translate import Intake, Recent
-from tidings.relay.warnings import Remarks, Say
+from tidings.relay.warnings import RelayWarnings, Say
 
 DRAIN_S = 2.0
 """How long the end may wait for the hub to have everything that was read."""
@@ -92,7 +92,7 @@ class Relay:
     def __init__(self, options: RelayOptions, *, contract: Contract, say: Say) -> None:
         self.options = options
         self._say = say
-        self._remarks = Remarks(say)
+        self._remarks = RelayWarnings(say)
         self._recent = Recent()
         self._intake = Intake(contract, self._remarks, prefix=options.prefix, recent=self._recent)
         self._source = PlainSource(
@@ -103,7 +103,7 @@ class Relay:
             give_up_s=options.give_up_s,
             reconnect=options.reconnect,
         )
-        self._delivery = Delivery(
+        self._delivery = PublishQueue(
             options.hub,
             options.link,
             on_settled=self._settled,

@@ -28,7 +28,7 @@ from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.paths import MAX_KEY_BYTES
 from tidings.protocol.timestamps import ZERO, canonical, from_nanoseconds
 from tidings.relay.source import bodies_in
-from tidings.relay.warnings import Remarks
+from tidings.relay.warnings import RelayWarnings
 
 _PREFIX = "relay-"
 _DIGEST_BYTES = 20
@@ -182,7 +182,7 @@ class Intake:
     def __init__(
         self,
         contract: Contract,
-        remarks: Remarks,
+        remarks: RelayWarnings,
         *,
         prefix: str = "",
         recent: Recent | None = None,

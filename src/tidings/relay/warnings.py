@@ -8,7 +8,7 @@ _MOST = 256
 """Kinds that are told. A service that makes up a new fault each time must fill neither screen nor memory."""
 
 
-class Remarks:
+class RelayWarnings:
     """Tells each kind of remark once.
 
     Args:

@@ -13,17 +13,17 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import Draining, TidingsError
 from tidings.hub.clock import Clock, SystemClock
 from tidings.hub.config import HubConfig
-from tidings.hub.connection_registry import Connections
+from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
-from tidings.hub.system_status import Vitals
+from tidings.hub.system_status import SystemStatusPublisher
 from tidings.log.base import Log, Scheduler
 from tidings.server.asgi.lifespan import LifespanEndpoint, draining_at_signals
 from tidings.server.asgi.websocket import WebSocketEndpoint
 from tidings.server.http.app import HttpEndpoint
-from tidings.server.http.long_poll import Waiting
+from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationFigures
 from tidings.server.running_hub import RunningHub
-from tidings.server.websocket.hub_handler import HubEdge, refusal
+from tidings.server.websocket.hub_handler import HubWebSocketApp, refusal
 from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket
 
 OpenLog = Callable[[Scheduler], Log]
@@ -91,7 +91,7 @@ class HubApp:
         return self.running().hub
 
     @property
-    def connections(self) -> Connections:
+    def connections(self) -> ConnectionRegistry:
         """The hub's connections."""
         return self.running().connections
 
@@ -111,11 +111,11 @@ class HubApp:
         loop = asyncio.get_running_loop()
         event_log = self._open_log(loop)
         hub = Hub(self._contract, event_log, loop, self._clock, mint, self._config)
-        connections = Connections(hub)
-        Vitals(hub, connections).start()
+        connections = ConnectionRegistry(hub)
+        SystemStatusPublisher(hub, connections).start()
         hub.estimates.start()
-        edge = HubEdge(hub, connections, self.ws_path, self._origins)
-        self._running = RunningHub(hub, connections, edge, Waiting(hub), OperationFigures(hub))
+        edge = HubWebSocketApp(hub, connections, self.ws_path, self._origins)
+        self._running = RunningHub(hub, connections, edge, LongPolls(hub), OperationFigures(hub))
 
     def drain(self) -> None:
         """Take nothing new and tell every client to come back later."""

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidings.hub.connection_registry import Connections
+from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
-from tidings.server.http.long_poll import Waiting
+from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationFigures
-from tidings.server.websocket.hub_handler import HubEdge
+from tidings.server.websocket.hub_handler import HubWebSocketApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +15,9 @@ class RunningHub:
     """What a started `HubApp` consists of."""
 
     hub: Hub
-    connections: Connections
-    edge: HubEdge
-    waiting: Waiting
+    connections: ConnectionRegistry
+    edge: HubWebSocketApp
+    waiting: LongPolls
     figures: OperationFigures
 
 

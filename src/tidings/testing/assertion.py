@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from tidings.client.events import ReceivedEvent
-from tidings.testing.matching import Expected, ExpectedEvent, SeenEvent, Step, seen, steps_of
+from tidings.testing.matching import Expected, ExpectedEvent, MatchStep, SeenEvent, seen, steps_of
 
 _NEARBY = 4
 """Events shown on each side of the one that matters."""
@@ -69,7 +69,7 @@ class _Search:
     """The search for a way to find all that is expected."""
 
     events: list[SeenEvent]
-    steps: list[Step]
+    steps: list[MatchStep]
     exactly: bool
     furthest: _State = field(default_factory=_State)
     _hopeless: set[tuple[int, tuple[int, ...], int]] = field(default_factory=set)

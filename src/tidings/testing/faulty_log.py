@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tidings.exceptions import LogError
-from tidings.log.base import AppendDone, Draft, Known, Log, LogStatistics, Query, ReadDone, Tail
+from tidings.log.base import AppendDone, EventToAppend, Known, Log, LogStatistics, Query, ReadDone, Tail
 from tidings.log.newest import Newest
-from tidings.operations.table import Operations
+from tidings.operations.table import OperationTable
 from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
 
@@ -68,7 +68,7 @@ class FaultyLog:
         return self._log.newest
 
     @property
-    def operations(self) -> Operations:
+    def operations(self) -> OperationTable:
         """See `Log.operations`."""
         return self._log.operations
 
@@ -86,7 +86,7 @@ class FaultyLog:
         """See `Log.follow`."""
         self._log.follow(tail)
 
-    def append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+    def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """See `Log.append`."""
         self.appends += 1
         complete = partial(self._append, batch, done)
@@ -95,7 +95,7 @@ class FaultyLog:
         else:
             complete()
 
-    def _append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+    def _append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         if self._append_errors:
             done(self._append_errors.pop(0))
         else:

@@ -8,8 +8,8 @@ from typing import Any
 from tidings.contract.contract import Contract
 from tidings.exceptions import TooManyConnections
 from tidings.hub.config import HubConfig
-from tidings.hub.connection import Connection
-from tidings.hub.connection_registry import Connections
+from tidings.hub.connection import HubConnection
+from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
 from tidings.log.base import Log
 from tidings.log.memory import MemoryLog
@@ -57,7 +57,7 @@ class InMemoryHub:
         self.loop = loop or ManualLoop(self.clock)
         self.log: Log = log if log is not None else MemoryLog(EPOCH, self.config.retention)
         self.hub = Hub(contract or Contract(), self.log, self.loop, self.clock, mint or counted_ids(), self.config)
-        self.connections = Connections(self.hub)
+        self.connections = ConnectionRegistry(self.hub)
         self._client_numbers = count(1)
 
     def connect(self, query: str = "", *, versioned: bool = True, past_transport: bool = True) -> "InMemoryClient":
@@ -72,7 +72,7 @@ class InMemoryHub:
             self, query, versioned, MemoryOutlet(past_transport=past_transport), f"client-{next(self._client_numbers)}"
         )
 
-    def admit(self, connection: Connection) -> None:
+    def admit(self, connection: HubConnection) -> None:
         """Greet a connection, and give it its place if there is room, as the WebSocket edge does."""
         connection.opened()
         try:
@@ -95,7 +95,7 @@ class InMemoryClient:
         self._read_to = 0
         self._ids = count(1)
         self.outlet = outlet
-        self.connection = Connection(
+        self.connection = HubConnection(
             hub.hub,
             outlet,
             VERSIONED_LINES if versioned else PLAIN_LINES,

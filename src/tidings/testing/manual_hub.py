@@ -28,7 +28,7 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import HubUnreachable, TidingsError
 from tidings.hub.config import HubConfig
 from tidings.hub.hub import Hub
-from tidings.hub.staging import Accepted
+from tidings.hub.staging import PublishResult
 from tidings.log.base import Record
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope
@@ -37,8 +37,8 @@ from tidings.protocol.paths import parse_paths
 from tidings.testing.faults import Fault, Injected
 from tidings.testing.manual_time import ManualTime
 from tidings.testing.producers import producers
-from tidings.testing.transport import MemoryTransport
-from tidings.testing.world import Stage
+from tidings.testing.transport import MemoryRuntime
+from tidings.testing.world import World
 
 _UNSET = ("TIDINGS_TOKEN", "TIDINGS_DISABLED", "TRACEPARENT")
 """What the developer's own shell may say, and a test must not depend on."""
@@ -151,7 +151,7 @@ class ManualHub(ManualTime):
     def __init__(self, config: HubConfig | None = None, *, contract: Contract | None = None) -> None:
         self.url = f"ws://hub-{next(_numbers)}.tidings.test/ws"
         """Where clients of this process find the hub. There is no such host in the network."""
-        super().__init__(Stage(config or QUIET, contract or _own_contract()))
+        super().__init__(World(config or QUIET, contract or _own_contract()))
         self._silence = silenced()
         self._silence.__enter__()
         add_route(self.url, self._transport)
@@ -259,7 +259,7 @@ class ManualHub(ManualTime):
         envelope = Envelope(
             type=str(type), trace_id=trace_id, data=Raw(encode_data(payload)), channel=channel, event_id=event_id
         )
-        settled: list[Accepted | TidingsError] = []
+        settled: list[PublishResult | TidingsError] = []
         with self._stage.entered():
             self._running_hub().publish(envelope, settled.append)
         [result] = settled
@@ -349,7 +349,7 @@ class ManualHub(ManualTime):
         self.stop()
         self.start()
 
-    def _transport(self, link: str) -> MemoryTransport:
-        transport = MemoryTransport(self._stage, link)
+    def _transport(self, link: str) -> MemoryRuntime:
+        transport = MemoryRuntime(self._stage, link)
         self._joined(transport.loop)
         return transport

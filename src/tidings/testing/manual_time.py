@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from tidings.client.background_loop import live_loops
 from tidings.testing.producers import tell_progress
-from tidings.testing.world import Stage
+from tidings.testing.world import World
 
 _QUIET_ROUNDS = 64
 """Rounds of an event loop without anything new after which it has nothing to do. From one step of a client to its next
@@ -75,7 +75,7 @@ class ManualTime:
         stage: What moves with it.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: World) -> None:
         self._stage = stage
         self._loops: dict[asyncio.AbstractEventLoop, None] = {}
 

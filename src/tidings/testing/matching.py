@@ -217,22 +217,22 @@ def as_expected(event: str | ExpectedEvent) -> ExpectedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MatchStep:
     """What must come next: all of a group, before anything that is forbidden."""
 
     group: tuple[ExpectedEvent, ...]
     forbidden: tuple[ExpectedEvent, ...] = ()
 
 
-def steps_of(expected: Sequence[Expected]) -> list[Step]:
+def steps_of(expected: Sequence[Expected]) -> list[MatchStep]:
     """Return `expected` as steps; the last one has no group, and what is forbidden after everything else."""
-    steps: list[Step] = []
+    steps: list[MatchStep] = []
     forbidden: tuple[ExpectedEvent, ...] = ()
     for each in expected:
         if isinstance(each, NoneOf):
             forbidden += each.events
             continue
         group = each.events if isinstance(each, AnyOrder) else (as_expected(each),)
-        steps.append(Step(group, forbidden))
+        steps.append(MatchStep(group, forbidden))
         forbidden = ()
-    return [*steps, Step((), forbidden)]
+    return [*steps, MatchStep((), forbidden)]

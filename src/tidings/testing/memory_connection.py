@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Raw
 
-from tidings.client.websocket import Ended
-from tidings.hub.connection import Connection
+from tidings.client.websocket import ConnectionEnded
+from tidings.hub.connection import HubConnection
 from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
 from tidings.server.wire_formats import VERSIONED_LINES
 from tidings.testing.in_memory_hub import InMemoryHub
-from tidings.testing.pipe import Pipe
-from tidings.testing.world import Stage
+from tidings.testing.pipe import MemoryPipe
+from tidings.testing.world import World
 
 _WINDOW = 64 << 10
 """Bytes under way in each direction before its writer has to wait: a small socket's buffers."""
@@ -30,7 +30,7 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 class HubEnd:
     """The hub's way out: a `tidings.hub.wire.Outlet`."""
 
-    def __init__(self, line: "MemoryLine") -> None:
+    def __init__(self, line: "MemoryConnection") -> None:
         self._line = line
         self.paused = False
         """Whether the hub was told that its bytes wait."""
@@ -70,8 +70,8 @@ class HubEnd:
         self._line.closed_by_hub(code, reason)
 
 
-class MemoryLine:
-    """A `tidings.client.websocket.Connection` to a hub in memory, made in the client's event loop.
+class MemoryConnection:
+    """A `tidings.client.websocket.ClientConnection` to a hub in memory, made in the client's event loop.
 
     Args:
         stage: Where the hub is.
@@ -81,7 +81,7 @@ class MemoryLine:
         lost: Called when the connection is taken from the client, and may be had again at once.
     """
 
-    def __init__(self, stage: Stage, hub: InMemoryHub, link: str, url: str, lost: Callable[[], None]) -> None:
+    def __init__(self, stage: World, hub: InMemoryHub, link: str, url: str, lost: Callable[[], None]) -> None:
         self.link = link
         self._stage = stage
         self._hub = hub
@@ -91,16 +91,16 @@ class MemoryLine:
         self._arrived_bytes = 0
         self._unheard: deque[bytes | None] = deque()
         self._unheard_bytes = 0
-        self._closing = Ended(_ABNORMAL, "")
-        self._ended: Ended | None = None
+        self._closing = ConnectionEnded(_ABNORMAL, "")
+        self._ended: ConnectionEnded | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
-        self.to_client = Pipe(
+        self.to_client = MemoryPipe(
             stage.loop, stage.faults, link, "client", deliver=self._arrive, cut=lambda: stage.loop.call_soon(self.cut)
         )
-        self.to_hub = Pipe(stage.loop, stage.faults, link, "hub", deliver=self._reach, cut=self.cut)
+        self.to_hub = MemoryPipe(stage.loop, stage.faults, link, "hub", deliver=self._reach, cut=self.cut)
         self.end = HubEnd(self)
-        self.connection = Connection(
+        self.connection = HubConnection(
             hub.hub,
             self.end,
             VERSIONED_LINES,
@@ -114,7 +114,7 @@ class MemoryLine:
     # The client's side.
 
     async def receive(self) -> bytes:
-        """See `Connection.receive`."""
+        """See `HubConnection.receive`."""
         while True:
             with self._stage.entered():
                 if self._arrived:
@@ -130,7 +130,7 @@ class MemoryLine:
             await waiter
 
     async def send(self, body: bytes) -> None:
-        """See `Connection.send`."""
+        """See `HubConnection.send`."""
         with self._stage.entered():
             self._check_open()
             self._stage.activity += 1
@@ -144,15 +144,15 @@ class MemoryLine:
             await waiter
 
     async def aclose(self) -> None:
-        """See `Connection.aclose`."""
+        """See `HubConnection.aclose`."""
         with self._stage.entered():
             self._stage.activity += 1
             if self._ended is None:
-                self._end_client(Ended(_NORMAL, ""))
+                self._end_client(ConnectionEnded(_NORMAL, ""))
                 self.to_hub.put(None)
 
     def abort(self) -> None:
-        """See `Connection.abort`."""
+        """See `HubConnection.abort`."""
         with self._stage.entered():
             self._break()
 
@@ -222,7 +222,7 @@ class MemoryLine:
 
     def closed_by_hub(self, code: int, reason: str) -> None:
         """End the stream behind what the hub has written."""
-        self._closing = Ended(code, reason)
+        self._closing = ConnectionEnded(code, reason)
         self.to_client.put(None)
         # A socket's end is seen in a later round than the one in which the hub closed it.
         self._stage.loop.call_soon(self._gone)
@@ -243,13 +243,13 @@ class MemoryLine:
         self._break()
 
     def _break(self) -> None:
-        self._end_client(Ended(_ABNORMAL, ""))
+        self._end_client(ConnectionEnded(_ABNORMAL, ""))
         self.to_client.close()
         self.to_hub.close()
         self._unheard.clear()
         self._gone()
 
-    def _end_client(self, end: Ended) -> None:
+    def _end_client(self, end: ConnectionEnded) -> None:
         self._arrived.clear()
         self._arrived_bytes = 0
         if self._ended is None:

@@ -17,7 +17,7 @@ class _Typed(Struct):
 _read_type = msgspec.json.Decoder(_Typed).decode
 
 
-class Pipe:
+class MemoryPipe:
     """One direction of a connection.
 
     Args:

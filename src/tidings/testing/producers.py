@@ -4,10 +4,10 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tidings.producer.runtime import Process
+    from tidings.producer.runtime import ProducerRuntime
 
 
-def producers() -> "Process | None":
+def producers() -> "ProducerRuntime | None":
     """Return what this process's operations share; None where nothing has been reported, and nothing was imported."""
     module = sys.modules.get("tidings.producer.runtime")
     return None if module is None else module.PROCESS

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from tidings.client.websocket import Connection
+from tidings.client.websocket import ClientConnection
 from tidings.exceptions import HubUnreachable
 from tidings.testing.loop import ManualHandle
-from tidings.testing.memory_connection import MemoryLine
-from tidings.testing.world import Stage
+from tidings.testing.memory_connection import MemoryConnection
+from tidings.testing.world import World
 
 
 class _CrossedTimer:
     """A call that the hub's clock makes due, and the client's event loop makes."""
 
-    def __init__(self, transport: "MemoryTransport", callback: Callable[[], object]) -> None:
+    def __init__(self, transport: "MemoryRuntime", callback: Callable[[], object]) -> None:
         self.handle: ManualHandle | None = None
         self._transport = transport
         self._callback: Callable[[], object] | None = callback
@@ -34,8 +34,8 @@ class _CrossedTimer:
             self._callback()
 
 
-class MemoryTransport:
-    """A `tidings.client.runtime.Transport` of one link, made in the link's event loop.
+class MemoryRuntime:
+    """A `tidings.client.runtime.ClientRuntime` of one link, made in the link's event loop.
 
     A client whose connection was taken from it by the test comes back at once, or as soon as the hub is there again;
     every other wait ends by the hub's clock.
@@ -45,13 +45,13 @@ class MemoryTransport:
         link: The link's name.
     """
 
-    def __init__(self, stage: Stage, link: str) -> None:
+    def __init__(self, stage: World, link: str) -> None:
         self._stage = stage
         self._link = link
         self._called_back = False
         self.loop = asyncio.get_running_loop()
 
-    async def open(self, url: str) -> Connection:
+    async def open(self, url: str) -> ClientConnection:
         """See `Transport.open`."""
         await asyncio.sleep(0)  # as every way to a hub takes its moment
         with self._stage.entered():
@@ -61,7 +61,7 @@ class MemoryTransport:
                 raise HubUnreachable(f"the hub in memory is {'gone' if self._stage.gone else 'stopped'}")
             if self._stage.faults.refuses(self._link):
                 raise HubUnreachable("the hub in memory cannot be reached, because a fault is in force")
-            return MemoryLine(self._stage, hub, self._link, url, self._call_back)
+            return MemoryConnection(self._stage, hub, self._link, url, self._call_back)
 
     def time(self) -> float:
         """See `Transport.time`."""

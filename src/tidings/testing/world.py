@@ -8,8 +8,8 @@ from typing import Protocol
 from tidings.contract.contract import Contract
 from tidings.exceptions import LogFull
 from tidings.hub.config import HubConfig
-from tidings.hub.system_status import Vitals
-from tidings.log.base import AppendDone, Draft, Log, Record, Tail
+from tidings.hub.system_status import SystemStatusPublisher
+from tidings.log.base import AppendDone, EventToAppend, Log, Record, Tail
 from tidings.log.memory import MemoryLog
 from tidings.testing.clock import ManualClock
 from tidings.testing.faults import Faults
@@ -40,14 +40,14 @@ class RecordingLog(FaultyLog):
 
         super().follow(recorded)
 
-    def append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+    def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """See `Log.append`."""
         if self._faults.disk_full():
             self.fail_append(LogFull("the disk is full"))
         super().append(batch, done)
 
 
-class Line(Protocol):
+class WorldConnection(Protocol):
     """A client's connection, as the stage sees it."""
 
     @property
@@ -68,7 +68,7 @@ class Line(Protocol):
         ...
 
 
-class Stage:
+class World:
     """A hub in memory, stopped and started again over one log, and what its clients meet.
 
     Every method is called inside `entered`, from any thread.
@@ -85,7 +85,7 @@ class Stage:
         self.loop = ManualLoop(self.clock)
         self.faults = Faults()
         self.log = RecordingLog(MemoryLog(EPOCH, config.retention), self.faults)
-        self.lines: dict[Line, None] = {}
+        self.lines: dict[WorldConnection, None] = {}
         self.activity = 0
         """Things that clients did, or that happened to them: while it rises, they are not at rest."""
         self.waiting: dict[Callable[[], None], None] = {}
@@ -121,7 +121,7 @@ class Stage:
         hub = InMemoryHub(
             self.config, log=self.log, clock=self.clock, loop=self.loop, contract=self.contract, mint=self._mint
         )
-        Vitals(hub.hub, hub.connections).start()
+        SystemStatusPublisher(hub.hub, hub.connections).start()
         hub.hub.estimates.start()
         self._hub = hub
         self.call_back()

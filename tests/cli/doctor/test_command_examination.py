@@ -12,7 +12,7 @@ from websockets.sync.server import ServerConnection
 
 from tidings.cli.doctor import handshake, network, session
 from tidings.cli.doctor.command import examine
-from tidings.cli.doctor.finding import Finding, Verdict
+from tidings.cli.doctor.finding import CheckResult, CheckStatus
 
 
 @pytest.fixture(autouse=True)
@@ -22,14 +22,14 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "TIMEOUT_S", 0.5)
 
 
-def findings(url: str) -> dict[str, Finding]:
-    async def collect() -> dict[str, Finding]:
+def findings(url: str) -> dict[str, CheckResult]:
+    async def collect() -> dict[str, CheckResult]:
         return {finding.check: finding async for finding in examine(url)}
 
     return asyncio.run(collect())
 
 
-def verdicts(found: dict[str, Finding]) -> dict[str, str]:
+def verdicts(found: dict[str, CheckResult]) -> dict[str, str]:
     return {check: str(finding.verdict) for check, finding in found.items()}
 
 
@@ -55,8 +55,8 @@ def test_a_hub_that_is_well_is_found_well_in_every_respect(shared_hub: Hub) -> N
 
 def test_an_http_url_is_taken_for_the_websockets(shared_hub: Hub) -> None:
     found = findings(f"http://127.0.0.1:{shared_hub.port}")
-    assert found["url"].verdict is Verdict.NOTE
-    assert found["websocket"].verdict is Verdict.GOOD
+    assert found["url"].verdict is CheckStatus.NOTE
+    assert found["websocket"].verdict is CheckStatus.GOOD
 
 
 @pytest.mark.parametrize("url", ["", "gopher://x", "ws://", "ws://h:99999/ws", "ws://h/ws#x"])
@@ -70,26 +70,26 @@ def test_nothing_listening_is_told_and_the_rest_skipped() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     found = findings(f"ws://127.0.0.1:{port}/ws")
-    assert found["tcp"].verdict is Verdict.BAD
+    assert found["tcp"].verdict is CheckStatus.BAD
     assert "connection refused" in found["tcp"].summary
     assert "tidings serve" in found["tcp"].hint
-    assert {found[check].verdict for check in list(found)[3:]} == {Verdict.SKIPPED}
+    assert {found[check].verdict for check in list(found)[3:]} == {CheckStatus.SKIPPED}
     assert "tls" not in found
 
 
 def test_a_name_without_an_address_is_told() -> None:
     found = findings("wss://no-such-host.invalid/ws")
-    assert found["name"].verdict is Verdict.BAD
-    assert found["tls"].verdict is Verdict.SKIPPED
+    assert found["name"].verdict is CheckStatus.BAD
+    assert found["tls"].verdict is CheckStatus.SKIPPED
 
 
 def test_a_proxy_that_strips_the_upgrade_is_recognised(shared_hub: Hub) -> None:
     with answering(stripping_proxy(shared_hub.port)) as port:
         found = findings(f"ws://127.0.0.1:{port}/ws")
-    assert found["healthz"].verdict is Verdict.GOOD
-    assert found["websocket"].verdict is Verdict.BAD
+    assert found["healthz"].verdict is CheckStatus.GOOD
+    assert found["websocket"].verdict is CheckStatus.BAD
     assert "proxy_set_header Upgrade" in found["websocket"].hint
-    assert found["contract"].verdict is Verdict.SKIPPED
+    assert found["contract"].verdict is CheckStatus.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -115,17 +115,17 @@ def test_each_way_of_refusing_the_upgrade_has_its_meaning(answer: bytes, summary
     with answering(lambda head: answer) as port:
         found = findings(f"ws://127.0.0.1:{port}/ws")
     websocket = found["websocket"]
-    assert websocket.verdict is Verdict.BAD
+    assert websocket.verdict is CheckStatus.BAD
     assert summary in websocket.summary
     assert hint in websocket.hint
-    assert found["round trip"].verdict is Verdict.SKIPPED
+    assert found["round trip"].verdict is CheckStatus.SKIPPED
 
 
 def test_a_server_that_never_answers_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = findings(f"ws://127.0.0.1:{server.getsockname()[1]}/ws")
-    assert found["tcp"].verdict is Verdict.GOOD
-    assert found["websocket"].verdict is Verdict.BAD
+    assert found["tcp"].verdict is CheckStatus.GOOD
+    assert found["websocket"].verdict is CheckStatus.BAD
     assert "no answer within" in found["websocket"].summary
 
 
@@ -136,8 +136,8 @@ def test_a_websocket_that_is_no_hub_is_told() -> None:
 
     with speaking(echo) as port:
         found = findings(f"ws://127.0.0.1:{port}/ws")
-    assert found["websocket"].verdict is Verdict.GOOD
-    assert found["subprotocol"].verdict is Verdict.BAD
+    assert found["websocket"].verdict is CheckStatus.GOOD
+    assert found["subprotocol"].verdict is CheckStatus.BAD
     assert "Sec-WebSocket-Protocol" in found["subprotocol"].hint
 
 
@@ -164,11 +164,11 @@ def test_another_contract_a_wrong_clock_and_a_slow_heartbeat_are_told() -> None:
 
     with speaking(speak, "tidings.v1") as port:
         found = findings(f"ws://127.0.0.1:{port}/ws")
-    assert found["contract"].verdict is Verdict.NOTE
-    assert found["clock"].verdict is Verdict.BAD
+    assert found["contract"].verdict is CheckStatus.NOTE
+    assert found["clock"].verdict is CheckStatus.BAD
     assert "behind ours" in found["clock"].summary
-    assert found["round trip"].verdict is Verdict.GOOD
-    assert found["idle"].verdict is Verdict.NOTE
+    assert found["round trip"].verdict is CheckStatus.GOOD
+    assert found["idle"].verdict is CheckStatus.NOTE
     assert "--heartbeat" in found["idle"].hint
 
 
@@ -176,8 +176,8 @@ def test_another_contract_a_wrong_clock_and_a_slow_heartbeat_are_told() -> None:
 def test_a_greeting_that_is_none_is_told(message: str) -> None:
     with speaking(lambda connection: connection.send(message), "tidings.v1") as port:
         found = findings(f"ws://127.0.0.1:{port}/ws")
-    assert found["contract"].verdict is Verdict.BAD
-    assert found["idle"].verdict is Verdict.SKIPPED
+    assert found["contract"].verdict is CheckStatus.BAD
+    assert found["idle"].verdict is CheckStatus.SKIPPED
 
 
 def test_a_certificate_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,18 +185,18 @@ def test_a_certificate_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     with answering(lambda head: http("404 Not Found"), tls_of("localhost", authority)) as port:
         found = findings(f"wss://localhost:{port}/ws")
-        assert found["tls"].verdict is Verdict.BAD
+        assert found["tls"].verdict is CheckStatus.BAD
         assert "authority is unknown" in found["tls"].hint
-        assert found["websocket"].verdict is Verdict.SKIPPED
+        assert found["websocket"].verdict is CheckStatus.SKIPPED
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-        assert findings(f"wss://localhost:{port}/ws")["tls"].verdict is Verdict.GOOD
+        assert findings(f"wss://localhost:{port}/ws")["tls"].verdict is CheckStatus.GOOD
         other_name = findings(f"wss://127.0.0.1:{port}/ws")["tls"]
         assert "use the name" in other_name.hint
 
 
 def test_tls_spoken_to_a_port_without_it_is_told(shared_hub: Hub) -> None:
     found = findings(f"wss://127.0.0.1:{shared_hub.port}/ws")
-    assert found["tls"].verdict is Verdict.BAD
+    assert found["tls"].verdict is CheckStatus.BAD
     assert "ws://" in found["tls"].hint
 
 

@@ -9,7 +9,7 @@ from tests.cli.processes import Hub
 
 from tidings.cli.errors import ExitCode
 from tidings.cli.hub_http import HubAPI
-from tidings.cli.operation.report import Post, post_event, producer_of
+from tidings.cli.operation.report import EventPost, post_event, producer_of
 from tidings.operations.views import OperationDetail
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import OperationCompleteData, OperationLogData, OperationProgressData, OperationStartData
@@ -22,19 +22,19 @@ def id() -> str:
     return f"script/{uuid.uuid4()}"
 
 
-def start(id: str, **more: object) -> Post:
+def start(id: str, **more: object) -> EventPost:
     payload = OperationStartData(operation_id=id, name="script")
-    return Post(operation_id=id, type=MessageType.OPERATION_START, payload=payload, patient=True, **more)  # type: ignore[arg-type]
+    return EventPost(operation_id=id, type=MessageType.OPERATION_START, payload=payload, patient=True, **more)  # type: ignore[arg-type]
 
 
-def progress(id: str, percent: float) -> Post:
+def progress(id: str, percent: float) -> EventPost:
     payload = OperationProgressData(operation_id=id, progress=percent)
-    return Post(operation_id=id, type=MessageType.OPERATION_PROGRESS, payload=payload)
+    return EventPost(operation_id=id, type=MessageType.OPERATION_PROGRESS, payload=payload)
 
 
-def complete(id: str) -> Post:
+def complete(id: str) -> EventPost:
     payload = OperationCompleteData(operation_id=id)
-    return Post(operation_id=id, type=MessageType.OPERATION_COMPLETE, payload=payload, patient=True)
+    return EventPost(operation_id=id, type=MessageType.OPERATION_COMPLETE, payload=payload, patient=True)
 
 
 def known(hub: Hub, id: str) -> OperationDetail:
@@ -136,7 +136,7 @@ def test_a_wish_to_cancel_is_told_by_the_next_post(
     assert post_event(shared_hub.url, progress(id, 50)) == ExitCode.CANCEL_WANTED
     assert f"tidings operation cancelled {id}" in capsys.readouterr().err
     line = OperationLogData(operation_id=id, message="still there")
-    post = Post(operation_id=id, type=MessageType.OPERATION_LOG, payload=line)
+    post = EventPost(operation_id=id, type=MessageType.OPERATION_LOG, payload=line)
     assert post_event(shared_hub.url, post) == ExitCode.CANCEL_WANTED
 
 

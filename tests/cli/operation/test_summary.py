@@ -5,10 +5,10 @@ from tests.cli.operation.views import at, detail, error, summary
 from tests.cli.watch.sights import NOON
 
 from tidings.cli.operation.summary import remaining_time, sentence
-from tidings.operations.views import EstimateView, OperationSummary, UsualView
+from tidings.operations.views import EstimateView, OperationSummary, UsualDurationView
 
 MIN, HOUR = 60, 3600
-USUAL = UsualView(runs=9, failed=1, median_duration_s=6 * MIN)
+USUAL = UsualDurationView(runs=9, failed=1, median_duration_s=6 * MIN)
 
 
 def said(operation: OperationSummary, second: float) -> str:

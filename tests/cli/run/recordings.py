@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tidings.cli.run.reader.output import INTERVAL_S, OutputReader, Reading, Source
+from tidings.cli.run.reader.output import INTERVAL_S, CommandProgress, OutputReader, Source
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = sorted(path.name.removesuffix(".jsonl") for path in FIXTURES.glob("*.jsonl"))
@@ -19,11 +19,11 @@ def chunks(name: str) -> list[Chunk]:
     ]
 
 
-def replay(name: str, *, interval_s: float = 0.0) -> list[Reading]:
+def replay(name: str, *, interval_s: float = 0.0) -> list[CommandProgress]:
     """Return the readings of a recording at its own pace, settled wherever it paused as a run would."""
     now = 0.0
     reader = OutputReader(lambda: now, interval_s=interval_s)
-    readings: list[Reading] = []
+    readings: list[CommandProgress] = []
     for at, source, data in chunks(name):
         if at - now > INTERVAL_S:
             now += INTERVAL_S

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tidings.cli.run.copy import Relay, write_all
+from tidings.cli.run.copy import OutputCopier, write_all
 
 TIMEOUT_S = 10.0
 
@@ -16,7 +16,7 @@ class Rig:
 
     write: int
     read: int
-    relay: Relay
+    relay: OutputCopier
     done: threading.Event
     seen: list[bytes] = field(default_factory=list)
 
@@ -27,7 +27,7 @@ def rig() -> Iterator[Rig]:
     target_read, target_write = os.pipe()
     done = threading.Event()
     seen: list[bytes] = []
-    relay = Relay(source_read, target_write, seen.append, done.set)
+    relay = OutputCopier(source_read, target_write, seen.append, done.set)
     relay.start()
     yield Rig(source_write, target_read, relay, done, seen)
     for file in (source_write, target_read, target_write):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tidings.cli.run.piped_child import Kin
+from tidings.cli.run.piped_child import ProcessTree
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="descendants are found in /proc")
 _PARENT = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
@@ -18,7 +18,7 @@ def test_a_process_and_what_it_has_started_are_ended_and_nobody_else() -> None:
     ):
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        kin = Kin(parent.pid)
+        kin = ProcessTree(parent.pid)
         assert not kin.send(0), "nobody was looked for yet"
         kin.look()
         assert kin.send(0)

@@ -1,7 +1,7 @@
 import pytest
 
 from tidings.cli.watch.command import WatchRequest, link_of
-from tidings.cli.watch.view import Link
+from tidings.cli.watch.view import ConnectionState
 from tidings.client.status import State, Status
 from tidings.exceptions import HubUnreachable
 
@@ -12,21 +12,21 @@ DOWN = HubUnreachable("no hub answers at h")
 @pytest.mark.parametrize(
     ("status", "link"),
     [
-        (Status(state=State.CONNECTING, age_s=None), Link(URL, "connecting")),
-        (Status(state=State.LIVE, age_s=3.0), Link(URL, "live")),
-        (Status(state=State.CATCHING_UP, age_s=0.0), Link(URL, "catching up")),
-        (Status(state=State.STALE, age_s=72.9), Link(URL, "stale", "1m12s")),
+        (Status(state=State.CONNECTING, age_s=None), ConnectionState(URL, "connecting")),
+        (Status(state=State.LIVE, age_s=3.0), ConnectionState(URL, "live")),
+        (Status(state=State.CATCHING_UP, age_s=0.0), ConnectionState(URL, "catching up")),
+        (Status(state=State.STALE, age_s=72.9), ConnectionState(URL, "stale", "1m12s")),
         (
             Status(state=State.CONNECTING, age_s=9.0, error=DOWN, retry_at=103.4),
-            Link(URL, "reconnecting", "again in 3 s (no hub answers at h)"),
+            ConnectionState(URL, "reconnecting", "again in 3 s (no hub answers at h)"),
         ),
         (
             Status(state=State.CONNECTING, age_s=9.0, error=DOWN),
-            Link(URL, "reconnecting", "(no hub answers at h)"),
+            ConnectionState(URL, "reconnecting", "(no hub answers at h)"),
         ),
     ],
 )
-def test_the_connections_state_is_said_in_a_few_words(status: Status, link: Link) -> None:
+def test_the_connections_state_is_said_in_a_few_words(status: Status, link: ConnectionState) -> None:
     assert link_of(status, URL, now=100.0) == link
 
 

@@ -4,13 +4,15 @@ import pytest
 from rich.console import Console
 from tests.cli.watch.sights import NOON, away, cancelled, complete, estimate, failed, progress, sight, start
 
-from tidings.cli.watch.view import Link, WatchView
+from tidings.cli.watch.view import ConnectionState, WatchView
 from tidings.client.events import Gap, Live
 
-LINK = Link("ws://127.0.0.1:8765/ws", "live")
+LINK = ConnectionState("ws://127.0.0.1:8765/ws", "live")
 
 
-def drawn(view: WatchView, at: float = 0, *, width: int = 100, height: int = 24, link: Link = LINK) -> list[str]:
+def drawn(
+    view: WatchView, at: float = 0, *, width: int = 100, height: int = 24, link: ConnectionState = LINK
+) -> list[str]:
     """Return the picture's lines, without colours."""
     console = Console(width=width, height=height, color_system=None, legacy_windows=False)
     with console.capture() as capture:
@@ -128,7 +130,7 @@ def test_what_others_publish_cannot_steer_the_terminal(view: WatchView) -> None:
         sight("data:update", 3, dataset=evil),
         sight("acme:odd", 3, x=evil),
     )
-    text = "".join(left + drawn(view, 5, link=Link(evil, "live", evil)))
+    text = "".join(left + drawn(view, 5, link=ConnectionState(evil, "live", evil)))
     assert not set(text) & set("\x1b\x9b\r\x07\u202e")
     assert len(drawn(view, 5)) == 2
 
@@ -219,15 +221,15 @@ def test_before_any_operation_ended_nothing_is_done(view: WatchView) -> None:
 @pytest.mark.parametrize(
     ("link", "said"),
     [
-        (Link("ws://h/ws", "connecting"), "● connecting  "),
-        (Link("ws://h/ws", "stale", "12s"), "● stale 12s  "),
+        (ConnectionState("ws://h/ws", "connecting"), "● connecting  "),
+        (ConnectionState("ws://h/ws", "stale", "12s"), "● stale 12s  "),
         (
-            Link("ws://h/ws", "reconnecting", "again in 3 s (no hub answers)"),
+            ConnectionState("ws://h/ws", "reconnecting", "again in 3 s (no hub answers)"),
             "● reconnecting again in 3 s (no hub answers)  ",
         ),
     ],
 )
-def test_the_status_line_says_how_the_connection_is(view: WatchView, link: Link, said: str) -> None:
+def test_the_status_line_says_how_the_connection_is(view: WatchView, link: ConnectionState, said: str) -> None:
     assert drawn(view, link=link)[-1].startswith(said)
 
 

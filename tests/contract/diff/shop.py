@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from tidings.contract.diff.compare import Document, read_document
+from tidings.contract.diff.compare import ContractDocument, read_document
 from tidings.contract.loading import FORMAT
 
 INT64 = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
@@ -129,7 +129,7 @@ def mutated(*mutations: Mutation) -> dict[str, Any]:
     return changed
 
 
-def document(decoded: dict[str, Any]) -> Document:
+def document(decoded: dict[str, Any]) -> ContractDocument:
     return read_document(decoded, "here")
 
 

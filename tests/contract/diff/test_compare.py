@@ -9,12 +9,12 @@ from tests.contract.test_loading_files import TOML
 
 from tidings.contract.contract import Contract
 from tidings.contract.diff.compare import diff, diff_documents, document_of, read_document
-from tidings.contract.diff.rules import RULES, Change, Verdict
+from tidings.contract.diff.rules import RULES, Change, Compatibility
 from tidings.contract.export.document import contract_document
 from tidings.contract.loading import contract_of, read_contract
 
 MUTATIONS: tuple[Case, ...] = (*ROWS, *FIELDS, *VALUES)
-WORDS = {Verdict.BREAKING: "breaks", Verdict.COMPATIBLE: "fits", Verdict.ANNOTATION: "note"}
+WORDS = {Compatibility.BREAKING: "breaks", Compatibility.COMPATIBLE: "fits", Compatibility.ANNOTATION: "note"}
 SHOP = read_contract(TOML, "shop.toml", form="toml")
 
 

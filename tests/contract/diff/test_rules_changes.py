@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.contract.diff.rules import RULES, Difference, Rule, Verdict, change
+from tidings.contract.diff.rules import RULES, Compatibility, Difference, Rule, change
 
 BREAKS_READERS = change("null-allowed", "a:b", "$.data.x")
 BREAKS_WRITERS = change("null-refused", "a:b", "$.data.y")
@@ -11,12 +11,12 @@ ALL = Difference((BREAKS_READERS, BREAKS_WRITERS, FITS, NOTE))
 
 def test_a_change_is_as_bad_as_it_is_for_the_worse_side() -> None:
     assert [each.verdict for each in ALL.changes] == [
-        Verdict.BREAKING,
-        Verdict.BREAKING,
-        Verdict.COMPATIBLE,
-        Verdict.ANNOTATION,
+        Compatibility.BREAKING,
+        Compatibility.BREAKING,
+        Compatibility.COMPATIBLE,
+        Compatibility.ANNOTATION,
     ]
-    assert [ALL.count(verdict) for verdict in Verdict] == [2, 1, 1]
+    assert [ALL.count(verdict) for verdict in Compatibility] == [2, 1, 1]
 
 
 def test_who_is_broken() -> None:
@@ -30,5 +30,5 @@ def test_a_rule_says_what_and_why(row: Rule) -> None:
     assert row.sentence
     assert row.readers.because
     assert row.writers.because
-    notes = [effect.verdict is Verdict.ANNOTATION for effect in (row.readers, row.writers)]
+    notes = [effect.verdict is Compatibility.ANNOTATION for effect in (row.readers, row.writers)]
     assert notes[0] is notes[1]

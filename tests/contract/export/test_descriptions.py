@@ -4,25 +4,28 @@ from tidings.contract.export import shapes
 from tidings.contract.export.descriptions import kind_of, limits_of, sentence
 from tidings.contract.export.shapes import Shape
 
-TEXT = shapes.Text()
+TEXT = shapes.TextShape()
 
 
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
         (TEXT, "text"),
-        (shapes.Number(), "number"),
-        (shapes.Number(whole=True), "whole number"),
-        (shapes.Flag(), "true or false"),
-        (shapes.Nothing(), "null"),
-        (shapes.Anything(), "anything"),
-        (shapes.Named("Trade"), "Trade"),
-        (shapes.Choice(("a", 1)), '"a" or 1'),
-        (shapes.Either((TEXT, shapes.Nothing())), "text or null"),
-        (shapes.Array(items=TEXT), "array of text"),
-        (shapes.Row(items=(TEXT, shapes.Flag()), shortest=1, closed=True), "array of text, true or false"),
-        (shapes.Mapping(values=shapes.Number()), "object of number"),
-        (shapes.Structure(fields=()), "object"),
+        (shapes.NumberShape(), "number"),
+        (shapes.NumberShape(whole=True), "whole number"),
+        (shapes.BooleanShape(), "true or false"),
+        (shapes.NullShape(), "null"),
+        (shapes.AnyShape(), "anything"),
+        (shapes.NamedShape("Trade"), "Trade"),
+        (shapes.EnumShape(("a", 1)), '"a" or 1'),
+        (shapes.UnionShape((TEXT, shapes.NullShape())), "text or null"),
+        (shapes.ArrayShape(items=TEXT), "array of text"),
+        (
+            shapes.TupleShape(items=(TEXT, shapes.BooleanShape()), shortest=1, closed=True),
+            "array of text, true or false",
+        ),
+        (shapes.MapShape(values=shapes.NumberShape()), "object of number"),
+        (shapes.ObjectShape(fields=()), "object"),
     ],
 )
 def test_kinds(shape: Shape, words: str) -> None:
@@ -30,32 +33,32 @@ def test_kinds(shape: Shape, words: str) -> None:
 
 
 def test_definitions_are_called_as_one_likes() -> None:
-    assert kind_of(shapes.Array(items=shapes.Named("a.Trade")), str.upper) == "array of A.TRADE"
+    assert kind_of(shapes.ArrayShape(items=shapes.NamedShape("a.Trade")), str.upper) == "array of A.TRADE"
 
 
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
         (TEXT, ""),
-        (shapes.Text(shortest=1, longest=128), "1–128 characters"),
-        (shapes.Text(shortest=1), "at least 1 character"),
+        (shapes.TextShape(shortest=1, longest=128), "1–128 characters"),
+        (shapes.TextShape(shortest=1), "at least 1 character"),
         (
-            shapes.Text(longest=2000, pattern="^a$", format="date"),
+            shapes.TextShape(longest=2000, pattern="^a$", format="date"),
             "at most 2,000 characters, matches `^a$`, a date such as 2025-07-30",
         ),
-        (shapes.Text(format="hostname"), "hostname"),
-        (shapes.Number(least=0, most=100), "0–100"),
-        (shapes.Number(least=0, most=2**63 - 1), "at least 0"),
-        (shapes.Number(least=-(2**63), most=2**63 - 1), ""),
-        (shapes.Number(most=5, above=1, multiple_of=2), "at most 5, above 1, a multiple of 2"),
-        (shapes.Number(below=1.5), "below 1.5"),
-        (shapes.Array(items=TEXT, shortest=1, longest=3), "1–3 items"),
-        (shapes.Mapping(values=TEXT, most=1), "at most 1 member"),
+        (shapes.TextShape(format="hostname"), "hostname"),
+        (shapes.NumberShape(least=0, most=100), "0–100"),
+        (shapes.NumberShape(least=0, most=2**63 - 1), "at least 0"),
+        (shapes.NumberShape(least=-(2**63), most=2**63 - 1), ""),
+        (shapes.NumberShape(most=5, above=1, multiple_of=2), "at most 5, above 1, a multiple of 2"),
+        (shapes.NumberShape(below=1.5), "below 1.5"),
+        (shapes.ArrayShape(items=TEXT, shortest=1, longest=3), "1–3 items"),
+        (shapes.MapShape(values=TEXT, most=1), "at most 1 member"),
         (
-            shapes.Either((shapes.Text(longest=1), shapes.Number(least=1), shapes.Nothing())),
+            shapes.UnionShape((shapes.TextShape(longest=1), shapes.NumberShape(least=1), shapes.NullShape())),
             "at most 1 character; at least 1",
         ),
-        (shapes.Either((shapes.Text(longest=1), shapes.Nothing())), "at most 1 character"),
+        (shapes.UnionShape((shapes.TextShape(longest=1), shapes.NullShape())), "at most 1 character"),
     ],
 )
 def test_limits(shape: Shape, words: str) -> None:

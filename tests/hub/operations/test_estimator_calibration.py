@@ -9,9 +9,9 @@ import pytest
 from msgspec import Struct
 from tests.hub.simulated_jobs import KINDS, SimulatedJob, job
 
-from tidings.hub.operations.estimator import WatchedAttempt
-from tidings.hub.operations.forecast import EarlierRuns
-from tidings.operations.lifecycle import Life, OperationState
+from tidings.hub.operations.estimator import AttemptEstimator
+from tidings.hub.operations.forecast import DurationHistory
+from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
 
 LOOK_S = 5.0
@@ -37,10 +37,10 @@ class Sight(Struct, frozen=True):
 def watch(simulated: SimulatedJob, first_look_s: float, durations_s: list[float] | None = None) -> list[Sight]:
     """Return what is foreseen of a job, looked at as the hub does; of looks that found nothing, nothing."""
     status = OperationStatus(
-        operation_id="a", life=Life(1, OperationState.RUNNING, "t"), started_ns=START_NS, heard_ns=START_NS
+        operation_id="a", life=OperationLife(1, OperationState.RUNNING, "t"), started_ns=START_NS, heard_ns=START_NS
     )
-    watched = WatchedAttempt(status, START_NS)
-    earlier = EarlierRuns(durations_s) if durations_s else None
+    watched = AttemptEstimator(status, START_NS)
+    earlier = DurationHistory(durations_s) if durations_s else None
     sights, coming, at_s = [], iter([*simulated.advances, (float("inf"), 100.0)]), first_look_s
     next_s, percent = next(coming)
     while at_s < simulated.duration_s:

@@ -5,25 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.hub.operations.forecast import Forecast
-from tidings.hub.operations.progress_model import MOST_SAMPLES, Advances
+from tidings.hub.operations.progress_model import MOST_SAMPLES, ProgressModel
 
 PATIENCE_S = 60.0
 
 
-def advances(steps: Iterable[tuple[float, float]], began_s: float | None = 0.0) -> Advances:
-    made = Advances(began_s)
+def advances(steps: Iterable[tuple[float, float]], began_s: float | None = 0.0) -> ProgressModel:
+    made = ProgressModel(began_s)
     for at_s, progress in steps:
         made.note(at_s, progress, PATIENCE_S)
     return made
 
 
-def forecast(of: Advances, now_s: float) -> Forecast:
+def forecast(of: ProgressModel, now_s: float) -> Forecast:
     found = of.forecast(now_s, PATIENCE_S)
     assert found is not None
     return found
 
 
-def even(until: int, began_s: float | None = 0.0) -> Advances:
+def even(until: int, began_s: float | None = 0.0) -> ProgressModel:
     """One percent every ten seconds."""
     return advances(((10.0 * done, float(done)) for done in range(1, until + 1)), began_s)
 
@@ -111,7 +111,7 @@ def test_all_is_done_but_the_end() -> None:
 
 
 def test_many_thousand_advances_are_a_few_samples_of_the_whole() -> None:
-    job = Advances(0.0)
+    job = ProgressModel(0.0)
     for index in range(1, 100_001):
         job.note(index / 100, index / 2_000, PATIENCE_S)
     assert len(job._work) <= MOST_SAMPLES
@@ -125,7 +125,7 @@ STEPS = st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 100)), max_size=100)
 @given(STEPS, st.floats(0, 1e7), st.floats(60, 1e5))
 def test_whatever_comes_a_forecast_is_one(steps: list[tuple[float, float]], idle_s: float, patience_s: float) -> None:
     """Gaps of nothing, and of days; tiny advances; progress that falls."""
-    job, at_s = Advances(0.0), 0.0
+    job, at_s = ProgressModel(0.0), 0.0
     for gap_s, progress in steps:
         at_s += gap_s
         job.note(at_s, progress, patience_s)

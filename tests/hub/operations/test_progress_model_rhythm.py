@@ -1,10 +1,10 @@
 import pytest
 
-from tidings.hub.operations.progress_model import Rhythm
+from tidings.hub.operations.progress_model import StallDetector
 
 
-def rhythm(*gaps_s: float) -> Rhythm:
-    made = Rhythm()
+def rhythm(*gaps_s: float) -> StallDetector:
+    made = StallDetector()
     for gap_s in gaps_s:
         made.note(gap_s)
     return made

@@ -11,7 +11,7 @@ from tests.log.sqlite_harness import SqliteHarness, wait_until
 
 from tidings.log.sqlite import checkpointer
 from tidings.log.sqlite.checkpointer import Checkpointer, connect_to_checkpoint
-from tidings.log.sqlite.data_dir import DataFolder
+from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import FILE, connect_to_read
 from tidings.log.sqlite.log import SqliteLog
 from tidings.testing.clock import ManualClock
@@ -96,7 +96,7 @@ def test_on_a_disk_with_little_room_it_is_kept_shorter(bench: Bench, monkeypatch
     bench.append(20)
     bench.round()
     assert bench.checkpointer.checkpoints == 0
-    monkeypatch.setattr(DataFolder, "free", lambda self: 100_000)
+    monkeypatch.setattr(DataDir, "free", lambda self: 100_000)
     bench.round()
     assert bench.checkpointer.checkpoints == 1
 
@@ -141,7 +141,7 @@ def test_a_checkpoint_that_fails_is_told_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(checkpointer, "_EVERY_S", 0.001)
-    folder = DataFolder(tmp_path / "data", ballast_bytes=0)
+    folder = DataDir(tmp_path / "data", ballast_bytes=0)
     rounds = threading.Semaphore(0)
 
     class Counting(Checkpointer):
@@ -165,7 +165,7 @@ def test_a_thread_that_cannot_even_connect_ends_when_it_is_told_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpointer, "_EVERY_S", 0.001)
-    folder = DataFolder(tmp_path / "data", ballast_bytes=0)
+    folder = DataDir(tmp_path / "data", ballast_bytes=0)
     thread = Checkpointer(tmp_path / "gone" / FILE, folder)
     thread.start()
     wait_until(lambda: thread.failing)

@@ -7,7 +7,7 @@ import pytest
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogInUse
-from tidings.log.sqlite.data_dir import DataFolder, holder
+from tidings.log.sqlite.data_dir import DataDir, locking_pid
 
 HOLD = """
 import sys
@@ -33,27 +33,27 @@ def test_a_second_hub_on_the_same_folder_is_told_whose_it_is(sqlite: SqliteHarne
         assert str(folder) in str(caught.value)
         assert "tidings serve" in caught.value.hint
         assert not (folder / "log.db").exists()
-        assert holder(folder) == other.pid
+        assert locking_pid(folder) == other.pid
         other.stdin.close()
-    assert holder(folder) is None
+    assert locking_pid(folder) is None
     assert sqlite.open_at(folder).head == 0
-    assert holder(folder) == os.getpid()
+    assert locking_pid(folder) == os.getpid()
 
 
 def test_the_folder_is_let_go_of_when_it_is_closed(tmp_path: Path) -> None:
     for _ in range(2):
-        folder = DataFolder(tmp_path / "data", ballast_bytes=0)
+        folder = DataDir(tmp_path / "data", ballast_bytes=0)
         with pytest.raises(LogInUse):
-            DataFolder(tmp_path / "data", ballast_bytes=0)
+            DataDir(tmp_path / "data", ballast_bytes=0)
         folder.close()
 
 
 def test_nobody_uses_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    assert holder(tmp_path / "data") is None
+    assert locking_pid(tmp_path / "data") is None
 
 
 def test_ballast_takes_room_and_gives_it_back(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path, ballast_bytes=1 << 20)
+    folder = DataDir(tmp_path, ballast_bytes=1 << 20)
     assert not folder.has_ballast()
     assert not folder.drop_ballast()
     folder.take_ballast()
@@ -67,7 +67,7 @@ def test_ballast_takes_room_and_gives_it_back(tmp_path: Path) -> None:
 
 
 def test_without_ballast_none_is_taken(tmp_path: Path) -> None:
-    folder = DataFolder(tmp_path, ballast_bytes=0)
+    folder = DataDir(tmp_path, ballast_bytes=0)
     folder.take_ballast()
     assert not folder.has_ballast()
     folder.close()
@@ -75,7 +75,7 @@ def test_without_ballast_none_is_taken(tmp_path: Path) -> None:
 
 def test_ballast_is_written_where_room_cannot_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.posix_fallocate", raising=False)
-    folder = DataFolder(tmp_path, ballast_bytes=100_000)
+    folder = DataDir(tmp_path, ballast_bytes=100_000)
     folder.take_ballast()
     assert (tmp_path / "ballast").stat().st_size >= 100_000
     folder.close()

@@ -1,8 +1,8 @@
 from msgspec import Raw
 
 from tidings.client.pending import Draft
-from tidings.producer.outbox.claims import Held, Holdings, restart_draft
-from tidings.protocol.messages import CancelAnswer, Claim, Verdict
+from tidings.producer.outbox.claims import ClaimedOperation, Claims, restart_draft
+from tidings.protocol.messages import CancelAnswer, Claim, ClaimVerdict
 from tidings.protocol.payloads import OperationStartData
 
 START = OperationStartData(operation_id="op-1", name="import", attempt=4, queued=True)
@@ -12,7 +12,7 @@ def draft(trace_id: str | None = "trace") -> Draft:
     return Draft(type="operation:start", data=Raw(b"{}"), timestamp="t", event_id="e" * 16, trace_id=trace_id)
 
 
-def hold(holdings: Holdings, *, lease_s: float | None = None) -> None:
+def hold(holdings: Claims, *, lease_s: float | None = None) -> None:
     holdings.hold(
         "op-1",
         lease_s=lease_s,
@@ -22,13 +22,13 @@ def hold(holdings: Holdings, *, lease_s: float | None = None) -> None:
     )
 
 
-def begun(holdings: Holdings, attempt: int = 1) -> None:
+def begun(holdings: Claims, attempt: int = 1) -> None:
     holdings.noted("op-1", draft(), START)
     holdings.settled("op-1", ended=False, attempt=attempt)
 
 
 def test_what_has_not_begun_is_not_claimed_because_beginning_it_is() -> None:
-    holdings = Holdings()
+    holdings = Claims()
     hold(holdings)
     holdings.noted("op-1", draft(), START)
     assert holdings.claims() == []
@@ -38,7 +38,7 @@ def test_what_has_not_begun_is_not_claimed_because_beginning_it_is() -> None:
 
 
 def test_what_was_begun_elsewhere_is_claimed_at_once_and_once() -> None:
-    holdings = Holdings()
+    holdings = Claims()
     hold(holdings, lease_s=60)
     assert holdings.take_unclaimed() == [Claim(operation_id="op-1", lease_s=60)]
     assert holdings.take_unclaimed() == []
@@ -48,7 +48,7 @@ def test_what_was_begun_elsewhere_is_claimed_at_once_and_once() -> None:
 
 def test_a_lease_of_its_own_is_claimed_around_the_start_that_cannot_name_it() -> None:
     """Before it, so that it never has another; and behind it, because the hub may have known it as somebody else's."""
-    holdings = Holdings()
+    holdings = Claims()
     hold(holdings, lease_s=60)
     holdings.noted("op-1", draft(), START)
     assert holdings.take_unclaimed() == [Claim(operation_id="op-1", lease_s=60)]
@@ -58,7 +58,7 @@ def test_a_lease_of_its_own_is_claimed_around_the_start_that_cannot_name_it() ->
 
 
 def test_one_that_starts_here_is_held_until_the_hub_has_its_end() -> None:
-    holdings = Holdings()
+    holdings = Claims()
     begun(holdings)
     holdings.noted("op-1", draft(), None)
     assert len(holdings) == 1
@@ -67,7 +67,7 @@ def test_one_that_starts_here_is_held_until_the_hub_has_its_end() -> None:
 
 
 def test_one_with_callbacks_is_held_until_it_is_released_and_the_hub_has_its_end() -> None:
-    holdings = Holdings()
+    holdings = Claims()
     hold(holdings)
     begun(holdings)
     holdings.noted("op-1", draft(), None)
@@ -80,13 +80,13 @@ def test_one_with_callbacks_is_held_until_it_is_released_and_the_hub_has_its_end
 
 
 def test_an_end_of_what_is_not_held_is_nobodys() -> None:
-    holdings = Holdings()
+    holdings = Claims()
     assert holdings.noted("op-1", draft(), None) is None
     assert len(holdings) == 0
 
 
 def test_a_new_start_is_of_an_attempt_that_nobody_has_named() -> None:
-    holdings = Holdings()
+    holdings = Claims()
     hold(holdings)
     begun(holdings, attempt=1)
     holdings.noted("op-1", draft(), START)
@@ -98,12 +98,12 @@ def test_a_new_start_is_of_an_attempt_that_nobody_has_named() -> None:
 
 
 def test_it_goes_on_as_it_began_unless_somebody_says_otherwise() -> None:
-    verdict = Verdict(operation_id="op-1", attempt=4, verdict="lost")
-    held = Held("op-1", start=START, trace_id="trace")
+    verdict = ClaimVerdict(operation_id="op-1", attempt=4, verdict="lost")
+    held = ClaimedOperation("op-1", start=START, trace_id="trace")
     again = held.restart(verdict)
     assert again == OperationStartData(operation_id="op-1", name="import", resumes="op-1")
-    assert Held("op-1").restart(verdict) is None
-    assert Held("op-1", start=START, on_lost=lambda verdict: None).restart(verdict) is None
+    assert ClaimedOperation("op-1").restart(verdict) is None
+    assert ClaimedOperation("op-1", start=START, on_lost=lambda verdict: None).restart(verdict) is None
     assert again is not None
     event = restart_draft(held, again)
     assert (event.type, event.trace_id, event.event_id) == ("operation:start", "trace", "")

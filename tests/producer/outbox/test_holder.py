@@ -10,15 +10,15 @@ from tests.client.waiting import PROMPT
 from tests.producer.held import Cut, asked_to_cancel, end_in_its_name, told, until
 from tests.producer.older_hub import serve_no_leases
 
-from tidings.client import Connection, sync
+from tidings.client import ClientConnection, sync
 from tidings.client.websocket import open_websocket
 from tidings.exceptions import CommandRefused, ConfigError, TidingsError
 from tidings.log.memory import MemoryLog
-from tidings.producer.outbox.holder import Custody
+from tidings.producer.outbox.holder import OutboxHolder
 from tidings.producer.outbox.outbox import Outbox
-from tidings.producer.outbox.pending import Ledger
+from tidings.producer.outbox.pending import PendingEvents
 from tidings.producer.outbox.queue import OutboxLimits
-from tidings.protocol.messages import CancelAnswer, CancelPush, Verdict
+from tidings.protocol.messages import CancelAnswer, CancelPush, ClaimVerdict
 from tidings.protocol.payloads import OperationStartData
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
@@ -101,8 +101,8 @@ class TestCancelling:
             assert asking.result(TIMEOUT_S).outcome == "finished_first"
 
 
-def custody(troubles: list[TidingsError]) -> Custody:
-    return Custody("p-1", None, ledger=Ledger(OutboxLimits()), spool=None, trouble=troubles.append)
+def custody(troubles: list[TidingsError]) -> OutboxHolder:
+    return OutboxHolder("p-1", None, ledger=PendingEvents(OutboxLimits()), spool=None, trouble=troubles.append)
 
 
 def test_what_is_not_held_any_more_cannot_be_cancelled() -> None:
@@ -123,7 +123,7 @@ class TestComingBack:
         log = MemoryLog("epoch")
         with HubServer(event_log=log) as first:
             outbox = Outbox(first.url, options=PATIENT)
-            verdicts: list[Verdict] = []
+            verdicts: list[ClaimVerdict] = []
             outbox.hold("op-1", on_lost=verdicts.append)
             start(outbox)
         for number in range(100):
@@ -159,9 +159,9 @@ class TestLost:
         until(lambda: "failed" in [kind for kind, _ in told(hub)])
 
     def test_the_next_attempt_starts_before_everything_that_waits(self, hub: HubServer) -> None:
-        verdicts: list[Verdict] = []
+        verdicts: list[ClaimVerdict] = []
 
-        def resume(verdict: Verdict) -> OperationStartData:
+        def resume(verdict: ClaimVerdict) -> OperationStartData:
             verdicts.append(verdict)
             return OperationStartData(operation_id="op-1", name="import, again", resumes="op-1")
 
@@ -172,7 +172,7 @@ class TestLost:
             outbox.release("op-1")
             cut.accept()
             assert outbox.close(TIMEOUT_S) == 0
-        assert verdicts == [Verdict(operation_id="op-1", attempt=1, verdict="lost")]
+        assert verdicts == [ClaimVerdict(operation_id="op-1", attempt=1, verdict="lost")]
         events = [(kind, data) for kind, data in told(hub) if kind != "alert"]
         assert [kind for kind, _ in events] == ["start", "failed", "start", "log", "complete"]
         assert events[1][1]["code"] == "producer_lost"
@@ -193,7 +193,7 @@ class TestLost:
 
     @pytest.mark.parametrize("fails", [False, True])
     def test_none_drops_what_waits_and_so_does_a_callback_that_fails(self, hub: HubServer, fails: bool) -> None:
-        def drop(verdict: Verdict) -> None:
+        def drop(verdict: ClaimVerdict) -> None:
             if fails:
                 raise ValueError("the job's own fault")
 
@@ -277,7 +277,7 @@ class TestLeases:
             cut.refuse()
             until(lambda: "failed" in [kind for kind, _ in told(hub)])
             earlier.close(0.0)
-        verdicts: list[Verdict] = []
+        verdicts: list[ClaimVerdict] = []
         with Outbox(hub.url) as outbox:
             outbox.hold("op-1", on_lost=verdicts.append)
             start(outbox)
@@ -304,7 +304,7 @@ class TestOthers:
     def test_whoever_is_replaced_does_not_fight(self, hub: HubServer, caplog: pytest.LogCaptureFixture) -> None:
         opened: list[str] = []
 
-        async def counted(url: str) -> Connection:
+        async def counted(url: str) -> ClientConnection:
             opened.append(url)
             return await open_websocket(url)
 

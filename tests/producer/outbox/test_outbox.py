@@ -13,7 +13,7 @@ from tests.client.waiting import PROMPT
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-from tidings.client import Connection, LinkOptions, open_websocket
+from tidings.client import ClientConnection, LinkOptions, open_websocket
 from tidings.exceptions import (
     CommandRefused,
     ConfigError,
@@ -24,7 +24,7 @@ from tidings.exceptions import (
     LogFull,
     TidingsError,
 )
-from tidings.log.base import AppendDone, Draft, Page, Query
+from tidings.log.base import AppendDone, EventToAppend, Page, Query
 from tidings.log.memory import MemoryLog
 from tidings.producer.outbox import sender
 from tidings.producer.outbox.outbox import Outbox
@@ -119,7 +119,7 @@ def test_a_hub_that_is_away_is_mentioned_once_and_gets_all_when_it_comes(hub: Hu
     troubles: list[TidingsError] = []
     attempts: list[str] = []
 
-    async def counted(url: str) -> Connection:
+    async def counted(url: str) -> ClientConnection:
         attempts.append(url)
         return await open_websocket(url)
 
@@ -227,7 +227,7 @@ def test_a_log_that_stays_full_is_asked_with_one_event_at_a_time(monkeypatch: py
     tried: list[int] = []
     append = faulty.append
 
-    def failing(batch: Sequence[Draft], done: AppendDone) -> None:
+    def failing(batch: Sequence[EventToAppend], done: AppendDone) -> None:
         tried.append(len(batch))
         if len(tried) <= 3:
             faulty.fail_append(LogFull("the disk is full"))

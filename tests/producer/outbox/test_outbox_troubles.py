@@ -1,12 +1,12 @@
 import pytest
 
 from tidings.exceptions import CommandRefused, HubUnreachable, LogBusy, TidingsError
-from tidings.producer.outbox.outbox import Troubles
+from tidings.producer.outbox.outbox import ErrorReporter
 
 
 def test_each_kind_is_told_once() -> None:
     told: list[TidingsError] = []
-    troubles = Troubles(told.append)
+    troubles = ErrorReporter(told.append)
     first = HubUnreachable("one")
     for error in (first, HubUnreachable("two"), LogBusy("full")):
         troubles(error)
@@ -25,6 +25,6 @@ def test_whoever_fails_to_hear_it_stops_nothing(caplog: pytest.LogCaptureFixture
     def fail(error: TidingsError) -> None:
         raise ValueError("the job's own fault")
 
-    Troubles(fail)(HubUnreachable("one"))
+    ErrorReporter(fail)(HubUnreachable("one"))
     assert "the job's own fault" in caplog.text
-    Troubles(None)(HubUnreachable("one"))
+    ErrorReporter(None)(HubUnreachable("one"))

@@ -2,14 +2,14 @@ import threading
 
 from tests.producer.drafts import draft
 
-from tidings.producer.outbox.pending import Ledger
-from tidings.producer.outbox.queue import Entry, OutboxLimits, Rank
+from tidings.producer.outbox.pending import PendingEvents
+from tidings.producer.outbox.queue import OutboxLimits, QueuedEvent, Rank
 from tidings.protocol.payloads import OperationStartData
 
 START = OperationStartData(operation_id="op-1")
 
 
-class Written(Ledger):
+class Written(PendingEvents):
     """A ledger with short words for what tests do."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Written(Ledger):
             self.holdings.noted(operation_id, event, START if kind == "start" else None)
         self.queue.put(event, rank, operation_id, ends=kind in ("complete", "failed", "cancelled"))
 
-    def send(self, count: int = 1) -> list[Entry]:
+    def send(self, count: int = 1) -> list[QueuedEvent]:
         entries = []
         for _ in range(count):
             entry = self.queue.head()

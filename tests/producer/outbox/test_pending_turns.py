@@ -13,8 +13,8 @@ from tests.producer.held import Cut, told, until
 from tidings.client.pending import Draft
 from tidings.exceptions import CommandRefused, OperationExists, OperationFenced, OperationFinished, TidingsError
 from tidings.producer.outbox.outbox import Outbox
-from tidings.producer.outbox.pending import Turns
-from tidings.producer.outbox.queue import Entry, Rank
+from tidings.producer.outbox.pending import ContendedOperations
+from tidings.producer.outbox.queue import QueuedEvent, Rank
 from tidings.protocol.message_types import MessageType
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
@@ -27,19 +27,19 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
-def entry(number: int, what: str = "log", key: str | None = "op-1", **data: object) -> Entry:
+def entry(number: int, what: str = "log", key: str | None = "op-1", **data: object) -> QueuedEvent:
     ends = what in ("complete", "failed", "cancelled")
     rank = Rank.LIFECYCLE if ends or what == "start" else Rank.LATEST if what == "progress" else Rank.LOG
     type = f"operation:{what}" if what != "update" else "data:update"
     slot = (type, key) if rank is Rank.LATEST else None
-    return Entry(
+    return QueuedEvent(
         number, Draft(type=type, data=Raw(json.dumps(data).encode()), timestamp="", event_id=""), rank, slot, key, ends
     )
 
 
 class TestTurns:
     def test_a_start_is_kept_and_what_follows_waits_behind_it(self) -> None:
-        turns = Turns()
+        turns = ContendedOperations()
         assert turns.refused(start := entry(1, "start"), EXISTS) == 1
         assert turns.refused(sent := entry(2), FENCED) == 1
         assert turns.takes(later := entry(3, "complete"))
@@ -64,11 +64,11 @@ class TestTurns:
             (entry(1, "update", key="op-1"), EXISTS),
         ],
     )
-    def test_other_refusals_are_the_last_word(self, refused: Entry, code: str) -> None:
-        assert Turns().refused(refused, code) == 0
+    def test_other_refusals_are_the_last_word(self, refused: QueuedEvent, code: str) -> None:
+        assert ContendedOperations().refused(refused, code) == 0
 
     def test_progress_is_superseded_and_lines_are_bounded(self) -> None:
-        turns = Turns()
+        turns = ContendedOperations()
         start = entry(1, "start")
         turns.refused(start, EXISTS)
         turns.takes(entry(2, "progress"))

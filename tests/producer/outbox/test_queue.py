@@ -4,7 +4,7 @@ from msgspec import Raw
 
 from tidings.client.pending import Draft
 from tidings.contract.contract import Contract
-from tidings.producer.outbox.queue import Entry, OutboxLimits, OutboxQueue, Rank, rank_of
+from tidings.producer.outbox.queue import OutboxLimits, OutboxQueue, QueuedEvent, Rank, rank_of
 
 EVENTS = Contract().events
 
@@ -144,7 +144,7 @@ def test_what_comes_back_to_a_full_queue_is_judged_with_the_rest() -> None:
 def test_it_is_bounded_ordered_and_accounts_for_everything(script: list[tuple[str, Rank, int, int]]) -> None:
     limits = OutboxLimits(events=8, bytes=150)
     queue = OutboxQueue(limits)
-    taken: list[Entry] = []
+    taken: list[QueuedEvent] = []
     put = gone = 0
     for kind, rank, number, size in script:
         if kind == "put":

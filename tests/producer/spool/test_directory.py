@@ -6,14 +6,14 @@ import pytest
 from tests.producer.drafts import draft
 
 from tidings.producer.spool.directory import SpoolOptions, files_for, folders, sweep, usable_folder
-from tidings.producer.spool.file import Header, Kept, SpoolFile
+from tidings.producer.spool.file import Kept, SpoolFile, SpoolHeader
 
 URL = "ws://hub/ws"
 
 
 def left(folder: Path, producer_id: str, *, url: str = URL, events: int = 1, age_s: float = 0.0) -> Path:
     """Make the file of a dead producer."""
-    file = SpoolFile.create(folder, Header(url=url, producer_id=producer_id, pid=1))
+    file = SpoolFile.create(folder, SpoolHeader(url=url, producer_id=producer_id, pid=1))
     for number in range(events):
         file.keep(Kept(draft=draft(number)))
     file.close()
@@ -67,7 +67,7 @@ class TestSweeping:
         assert [path.exists() for path in paths] == [True, False, False, False, False]
 
     def test_what_somebody_is_at_stays_however_old(self, tmp_path: Path) -> None:
-        file = SpoolFile.create(tmp_path, Header(url=URL, producer_id="p-1", pid=1))
+        file = SpoolFile.create(tmp_path, SpoolHeader(url=URL, producer_id="p-1", pid=1))
         file.keep(Kept(draft=draft(1)))
         os.utime(file.path, (0, 0))
         assert sweep(SpoolOptions(), [tmp_path]) == 0

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests.producer.drafts import draft, event_id
 
-from tidings.producer.spool.file import Header, Kept, SpoolFile, file_name, read_lines
+from tidings.producer.spool.file import Kept, SpoolFile, SpoolHeader, file_name, read_lines
 
-HEADER = Header(url="ws://hub/ws", producer_id="p-1", pid=7)
+HEADER = SpoolHeader(url="ws://hub/ws", producer_id="p-1", pid=7)
 
 
 def kept(number: int) -> Kept:

@@ -3,22 +3,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.producer.drafts import draft, event_id
 
-from tidings.producer.spool.file import Header, Kept, Line, encode_line, file_name, name_prefix, read_lines
+from tidings.producer.spool.file import Kept, SpoolHeader, SpoolLine, encode_line, file_name, name_prefix, read_lines
 from tidings.protocol.payloads import OperationStartData
 
-HEADER = Header(url="ws://hub/ws", producer_id="p-1", pid=7)
+HEADER = SpoolHeader(url="ws://hub/ws", producer_id="p-1", pid=7)
 
 
-def lines(*those: Line) -> bytes:
+def lines(*those: SpoolLine) -> bytes:
     return b"".join(encode_line(line) + b"\n" for line in (HEADER, *those))
 
 
-def keep(number: int) -> Line:
-    return Line(keep=Kept(draft=draft(number)))
+def keep(number: int) -> SpoolLine:
+    return SpoolLine(keep=Kept(draft=draft(number)))
 
 
 def test_what_is_kept_and_not_done_is_pending_in_order() -> None:
-    header, pending = read_lines(lines(keep(1), keep(2), keep(3), Line(done=event_id(2))))
+    header, pending = read_lines(lines(keep(1), keep(2), keep(3), SpoolLine(done=event_id(2))))
     assert header == HEADER
     assert list(pending) == [event_id(1), event_id(3)]
 
@@ -26,7 +26,7 @@ def test_what_is_kept_and_not_done_is_pending_in_order() -> None:
 def test_an_event_comes_back_as_it_was() -> None:
     again = OperationStartData(operation_id="op-1", metadata={"größe": [1, None]})
     kept = Kept(draft=draft(1, name="größer", trace=[1, None]), attempt=2, again=again)
-    _, pending = read_lines(lines(Line(keep=kept)))
+    _, pending = read_lines(lines(SpoolLine(keep=kept)))
     assert pending == {event_id(1): kept}
 
 

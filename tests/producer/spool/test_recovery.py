@@ -22,7 +22,7 @@ from tidings.exceptions import CommandRefused, HubUnreachable, LogFull, TidingsE
 from tidings.log.memory import MemoryLog
 from tidings.producer.outbox.outbox import Outbox
 from tidings.producer.spool.directory import SpoolOptions
-from tidings.producer.spool.recovery import Adopted, adopt_all, left_behind
+from tidings.producer.spool.recovery import Adopted, left_behind, recover_all
 from tidings.testing.faulty_log import FaultyLog
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "tests.producer.dying_program"]
@@ -77,7 +77,7 @@ def die_unheard(port: int, spool: SpoolOptions, operation_id: str = "op-1") -> N
 
 
 def adopt(hub: HubServer, spool: SpoolOptions) -> list[Adopted]:
-    return asyncio.run(adopt_all(hub.url, PROMPT, Contract(), spool, timeout_s=TIMEOUT_S))
+    return asyncio.run(recover_all(hub.url, PROMPT, Contract(), spool, timeout_s=TIMEOUT_S))
 
 
 def life(hub: HubServer, operation_id: str = "op-1") -> tuple[int, str]:
@@ -193,7 +193,7 @@ class TestAdoption:
     def test_without_a_hub_everything_stays(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)
         url = f"ws://127.0.0.1:{port}/ws"
-        (adopted,) = asyncio.run(adopt_all(url, PROMPT, Contract(), spool, timeout_s=5))
+        (adopted,) = asyncio.run(recover_all(url, PROMPT, Contract(), spool, timeout_s=5))
         assert (adopted.sent, adopted.left) == (0, 2)
         assert isinstance(adopted.error, HubUnreachable)
         assert left_behind(url, spool) == 2
@@ -214,7 +214,7 @@ class TestAdoption:
         die_unheard(port, spool)
         with socket.create_server(("127.0.0.1", port)):
             url = f"ws://127.0.0.1:{port}/ws"
-            (adopted,) = asyncio.run(adopt_all(url, PROMPT, Contract(), spool, timeout_s=0.2))
+            (adopted,) = asyncio.run(recover_all(url, PROMPT, Contract(), spool, timeout_s=0.2))
             assert (adopted.sent, adopted.left) == (0, 2)
             assert left_behind(url, spool) == 2
 
@@ -223,7 +223,7 @@ class TestAdoption:
             await asyncio.to_thread(die_unheard, port, spool, f"op-{number}")
         with HubServer(port) as hub:
             both = await asyncio.gather(
-                *(adopt_all(hub.url, PROMPT, Contract(), spool, timeout_s=TIMEOUT_S) for _ in range(2))
+                *(recover_all(hub.url, PROMPT, Contract(), spool, timeout_s=TIMEOUT_S) for _ in range(2))
             )
             adopted = [one for some in both for one in some]
             assert sum(one.sent for one in adopted) == 12

@@ -11,7 +11,7 @@ from tests.server.hub_server import HubServer
 from tests.server.operation_events import complete, failed, progress, start
 from tests.server.raw_client import RawClient
 
-from tidings.server.http.long_poll import Waiting
+from tidings.server.http.long_poll import LongPolls
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def server() -> Iterator[HubServer]:
         yield running
 
 
-def waiting(server: HubServer) -> Waiting:
+def waiting(server: HubServer) -> LongPolls:
     return server.app.running().waiting
 
 

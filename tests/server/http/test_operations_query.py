@@ -4,12 +4,12 @@ from urllib.parse import unquote
 import pytest
 
 from tidings.exceptions import InvalidParameter, TidingsError
-from tidings.operations.lifecycle import Life, OperationState
+from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel
 from tidings.server.http.operations_query import (
     TEXTS,
-    Place,
+    OperationPath,
     matches_name,
     place_of,
     read_cancel,
@@ -24,7 +24,7 @@ NOW = 1_753_876_800 * SECOND  # 2025-07-30T12:00:00Z
 
 def operation(**members: Any) -> OperationStatus:
     state = members.pop("state", OperationState.RUNNING)
-    return OperationStatus(operation_id="op", life=Life(1, state, "t"), **members)
+    return OperationStatus(operation_id="op", life=OperationLife(1, state, "t"), **members)
 
 
 def matches(query: str, status: OperationStatus) -> bool:
@@ -37,32 +37,32 @@ def matches(query: str, status: OperationStatus) -> bool:
 @pytest.mark.parametrize(
     ("raw", "place"),
     [
-        ("/v1/operations/a", Place("a", False)),
-        ("/v1/operations/a%2Fb", Place("a/b", False)),
-        ("/v1/operations/a/b", Place("a/b", False)),
-        ("/v1/operations/a/cancel", Place("a", True)),
-        ("/v1/operations/a%2Fcancel", Place("a/cancel", False)),
-        ("/v1/operations/a%2Fcancel/cancel", Place("a/cancel", True)),
-        ("/v1/operations/cancel", Place("cancel", False)),
-        ("/v1/operations//cancel", Place("/cancel", False)),
-        ("/v1/operations/%C3%A4%25%3F", Place("ä%?", False)),
+        ("/v1/operations/a", OperationPath("a", False)),
+        ("/v1/operations/a%2Fb", OperationPath("a/b", False)),
+        ("/v1/operations/a/b", OperationPath("a/b", False)),
+        ("/v1/operations/a/cancel", OperationPath("a", True)),
+        ("/v1/operations/a%2Fcancel", OperationPath("a/cancel", False)),
+        ("/v1/operations/a%2Fcancel/cancel", OperationPath("a/cancel", True)),
+        ("/v1/operations/cancel", OperationPath("cancel", False)),
+        ("/v1/operations//cancel", OperationPath("/cancel", False)),
+        ("/v1/operations/%C3%A4%25%3F", OperationPath("ä%?", False)),
         ("/v1/operations/", None),
         ("/v1/operation-names", None),
     ],
 )
-def test_an_id_is_percent_encoded_and_may_hold_a_slash(raw: str, place: Place | None) -> None:
+def test_an_id_is_percent_encoded_and_may_hold_a_slash(raw: str, place: OperationPath | None) -> None:
     scope = {"type": "http", "path": unquote(raw), "raw_path": raw.encode()}
     assert place_of(scope) == place
 
 
 def test_a_mounted_hub_finds_it_too() -> None:
     scope = {"path": "/my app/v1/operations/a/b", "root_path": "/my app", "raw_path": b"/my%20app/v1/operations/a%2Fb"}
-    assert place_of(scope) == Place("a/b", False)
+    assert place_of(scope) == OperationPath("a/b", False)
 
 
 def test_a_server_that_does_not_tell_the_path_as_sent_leads_there_all_the_same() -> None:
-    assert place_of({"path": "/v1/operations/50% of/a"}) == Place("50% of/a", False)
-    assert place_of({"path": "/v1/operations/a/b/cancel", "raw_path": None}) == Place("a/b", True)
+    assert place_of({"path": "/v1/operations/50% of/a"}) == OperationPath("50% of/a", False)
+    assert place_of({"path": "/v1/operations/a/b/cancel", "raw_path": None}) == OperationPath("a/b", True)
 
 
 # Filters.

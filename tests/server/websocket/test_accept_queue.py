@@ -3,7 +3,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tidings.server.websocket.accept_queue import BUDGET_S, Admission
+from tidings.server.websocket.accept_queue import BUDGET_S, AcceptQueue
 
 
 def spend_budget() -> None:
@@ -12,7 +12,7 @@ def spend_budget() -> None:
 
 async def test_opens_at_once_while_the_budget_lasts() -> None:
     opened: list[int] = []
-    admission = Admission()
+    admission = AcceptQueue()
     admission.admit(lambda: opened.append(1))
     admission.admit(lambda: opened.append(2))
     assert opened == [1, 2]
@@ -29,7 +29,7 @@ async def test_a_tick_over_its_budget_lets_others_run_between_the_openings() -> 
 
         return open_
 
-    admission = Admission()
+    admission = AcceptQueue()
     for name in ("first", "second", "third"):
         admission.admit(opening(name))
     assert order == ["first"]
@@ -40,7 +40,7 @@ async def test_a_tick_over_its_budget_lets_others_run_between_the_openings() -> 
 
 async def test_who_comes_later_does_not_overtake() -> None:
     opened: list[str] = []
-    admission = Admission()
+    admission = AcceptQueue()
     admission.admit(spend_budget)
     admission.admit(lambda: opened.append("waited"))
     await asyncio.sleep(0)
@@ -51,7 +51,7 @@ async def test_who_comes_later_does_not_overtake() -> None:
 
 async def test_the_budget_is_renewed_each_tick() -> None:
     opened: list[int] = []
-    admission = Admission()
+    admission = AcceptQueue()
     for number in range(5):
         admission.admit(spend_budget)
         await asyncio.sleep(0)

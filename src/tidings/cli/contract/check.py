@@ -17,7 +17,7 @@ from tidings.cli.errors import FAILED, INTERRUPTED, USAGE, show_failure, write_l
 from tidings.cli.recordings import Recording
 from tidings.cli.status_line import StatusLine
 from tidings.cli.text import printable
-from tidings.contract.traffic import NO_ENVELOPE, Finding, TrafficCheck
+from tidings.contract.traffic import NO_ENVELOPE, TrafficCheck, TrafficFinding
 from tidings.exceptions import TidingsError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def format_json(check: TrafficCheck, *, recording: str, interrupted: bool, cut_o
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
 
 
-def _row(found: Finding, check: TrafficCheck) -> dict[str, Any]:
+def _row(found: TrafficFinding, check: TrafficCheck) -> dict[str, Any]:
     row: dict[str, Any] = {
         "type": found.type or None,
         "path": found.path,
@@ -204,7 +204,7 @@ def _verdict(check: TrafficCheck) -> str:
 
 
 def _refused(check: TrafficCheck) -> Iterator[str]:
-    by_type: dict[str, list[Finding]] = {}
+    by_type: dict[str, list[TrafficFinding]] = {}
     for found in _ordered(check.findings.values()):
         by_type.setdefault(found.type, []).append(found)
     if by_type:
@@ -223,7 +223,7 @@ def _refused(check: TrafficCheck) -> Iterator[str]:
                 yield f"      {found.hint}"
 
 
-def _ordered(findings: Iterable[Finding]) -> list[Finding]:
+def _ordered(findings: Iterable[TrafficFinding]) -> list[TrafficFinding]:
     """Return the most frequent first; of equals, in the order in which they were met."""
     return sorted(findings, key=lambda found: -found.count)
 

@@ -13,8 +13,8 @@ import typer
 
 from tidings.cli.errors import FAILED, USAGE, show_failure
 from tidings.cli.text import printable
-from tidings.contract.diff.compare import Document
-from tidings.contract.diff.rules import Change, Difference, Effect, Verdict
+from tidings.contract.diff.compare import ContractDocument
+from tidings.contract.diff.rules import Change, Compatibility, Difference, Effect
 from tidings.exceptions import ConfigError, TidingsError
 
 
@@ -58,17 +58,21 @@ def diff(
         raise typer.Exit(FAILED)
 
 
-_HEADINGS = {Verdict.BREAKING: "Breaking", Verdict.COMPATIBLE: "Compatible", Verdict.ANNOTATION: "For people only"}
+_HEADINGS = {
+    Compatibility.BREAKING: "Breaking",
+    Compatibility.COMPATIBLE: "Compatible",
+    Compatibility.ANNOTATION: "For people only",
+}
 _LONGEST = 60
 """Characters of a value."""
 
 
-def format_json(found: Difference, old: Document, new: Document) -> str:
+def format_json(found: Difference, old: ContractDocument, new: ContractDocument) -> str:
     """Return a difference as one JSON object."""
     report = {
         "old": {"version": old.version, "hash": old.hash},
         "new": {"version": new.version, "hash": new.hash},
-        **{str(verdict): found.count(verdict) for verdict in Verdict},
+        **{str(verdict): found.count(verdict) for verdict in Compatibility},
         "breaks": {"readers": len(found.breaking("readers")), "writers": len(found.breaking("writers"))},
         "changes": [_row(change) for change in found.changes],
     }
@@ -101,8 +105,10 @@ def summary(found: Difference) -> str:
     breaking = found.breaking()
     readers, writers = len(found.breaking("readers")), len(found.breaking("writers"))
     sides = f" ({readers} for readers, {writers} for writers)" if breaking else ""
-    notes = found.count(Verdict.ANNOTATION)
-    return f"{len(breaking)} breaking{sides}, {found.count(Verdict.COMPATIBLE)} compatible, {notes} for people only"
+    notes = found.count(Compatibility.ANNOTATION)
+    return (
+        f"{len(breaking)} breaking{sides}, {found.count(Compatibility.COMPATIBLE)} compatible, {notes} for people only"
+    )
 
 
 def _lines(found: Difference) -> Iterator[str]:
@@ -122,13 +128,13 @@ def _of(change: Change) -> Iterator[str]:
     values = _values(change)
     where = f"{change.path}: " if change.path else ""
     yield f"    {where}{change.rule.sentence}{values}  [{change.rule.id}]"
-    if change.verdict is not Verdict.ANNOTATION:
+    if change.verdict is not Compatibility.ANNOTATION:
         yield f"      readers {_told(change.readers)}"
         yield f"      writers {_told(change.writers)}"
 
 
 def _told(effect: Effect) -> str:
-    return f"{'BREAK' if effect.verdict is Verdict.BREAKING else 'fit'}: {effect.because}"
+    return f"{'BREAK' if effect.verdict is Compatibility.BREAKING else 'fit'}: {effect.because}"
 
 
 def _values(change: Change) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tidings.contract.contract import Contract
-from tidings.contract.diff.compare import Document, document_of, read_document
+from tidings.contract.diff.compare import ContractDocument, document_of, read_document
 from tidings.contract.loading import contract_of, load_contract
 from tidings.exceptions import InvalidContract
 
@@ -23,7 +23,7 @@ def is_url(text: str) -> bool:
     return urlsplit(text).scheme in _SCHEMES and "://" in text
 
 
-def find_document(spec: str) -> Document:
+def find_document(spec: str) -> ContractDocument:
     """Return the contract that `spec` names, as a document.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from tidings.cli.doctor.finding import MARKS, Finding, Verdict, bad, good, note, skipped
+from tidings.cli.doctor.finding import MARKS, CheckResult, CheckStatus, bad, good, note, skipped
 from tidings.cli.doctor.handshake import PROTOCOL, UPGRADE, upgraded
 from tidings.cli.doctor.network import HEALTH, NAME, READY, TCP, TLS, check_http, check_name, check_tcp, check_tls
 from tidings.cli.doctor.session import AFTER_UPGRADE, talk
@@ -26,7 +26,12 @@ from tidings.exceptions import ConfigError
 from tidings.protocol.codes import error_data
 from tidings.version import __version__
 
-_COLORS = {Verdict.GOOD: "green", Verdict.NOTE: "yellow", Verdict.BAD: "red", Verdict.SKIPPED: "bright_black"}
+_COLORS = {
+    CheckStatus.GOOD: "green",
+    CheckStatus.NOTE: "yellow",
+    CheckStatus.BAD: "red",
+    CheckStatus.SKIPPED: "bright_black",
+}
 _WIDTH = 11
 """Of the column of checks' names."""
 
@@ -41,7 +46,7 @@ def doctor(
     # Not before it is wanted: httpx alone takes a tenth of a second.
 
     findings = asyncio.run(_examine(url, quiet=as_json))
-    well = all(finding.verdict is not Verdict.BAD for finding in findings)
+    well = all(finding.verdict is not CheckStatus.BAD for finding in findings)
     installed = versions()
     if as_json:
         report = {"ok": well, "checks": findings, "versions": installed}
@@ -53,7 +58,7 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-async def _examine(url: str | None, *, quiet: bool) -> list[Finding]:
+async def _examine(url: str | None, *, quiet: bool) -> list[CheckResult]:
 
     findings = []
     async for finding in examine(url):
@@ -63,7 +68,7 @@ async def _examine(url: str | None, *, quiet: bool) -> list[Finding]:
     return findings
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: CheckResult) -> None:
     mark = MARKS[finding.verdict]
     if not os.environ.get("NO_COLOR"):
         mark = typer.style(mark, fg=_COLORS[finding.verdict], bold=True)
@@ -77,7 +82,7 @@ _WAY = (NAME, TCP, TLS)
 _HUB = (HEALTH, READY, UPGRADE, PROTOCOL, *AFTER_UPGRADE)
 
 
-async def examine(url: str | None) -> AsyncIterator[Finding]:
+async def examine(url: str | None) -> AsyncIterator[CheckResult]:
     """Check everything between here and the hub at `url`; None is the environment's, or one on this machine."""
     try:
         target = parse_target(url)
@@ -89,7 +94,7 @@ async def examine(url: str | None) -> AsyncIterator[Finding]:
     async for finding in _check_way(target):
         yield finding
         done.add(finding.check)
-        if finding.verdict is Verdict.BAD:
+        if finding.verdict is CheckStatus.BAD:
             for check in (*_WAY, *_HUB):
                 if check not in done and (check != TLS or target.secure):
                     yield skipped(check)
@@ -100,7 +105,7 @@ async def examine(url: str | None) -> AsyncIterator[Finding]:
         yield finding
 
 
-async def _check_way(target: Target) -> AsyncIterator[Finding]:
+async def _check_way(target: Target) -> AsyncIterator[CheckResult]:
     name, addresses = await check_name(target)
     yield name
     yield await check_tcp(target, addresses)
@@ -108,12 +113,12 @@ async def _check_way(target: Target) -> AsyncIterator[Finding]:
         yield await check_tls(target)
 
 
-async def _check_websocket(target: Target) -> AsyncIterator[Finding]:
+async def _check_websocket(target: Target) -> AsyncIterator[CheckResult]:
     async with upgraded(target) as (findings, connection):
         for finding in findings:
             yield finding
         done = {finding.check for finding in findings}
-        if connection is None or findings[-1].verdict is Verdict.BAD:
+        if connection is None or findings[-1].verdict is CheckStatus.BAD:
             for check in (PROTOCOL, *AFTER_UPGRADE):
                 if check not in done:
                     yield skipped(check)

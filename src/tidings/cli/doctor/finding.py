@@ -5,7 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     """How a check ended."""
 
     GOOD = "good"
@@ -16,35 +16,35 @@ class Verdict(StrEnum):
     """It would need what a check before it did not find."""
 
 
-MARKS = {Verdict.GOOD: "✓", Verdict.NOTE: "!", Verdict.BAD: "✗", Verdict.SKIPPED: "–"}
+MARKS = {CheckStatus.GOOD: "✓", CheckStatus.NOTE: "!", CheckStatus.BAD: "✗", CheckStatus.SKIPPED: "–"}
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class CheckResult(Struct, frozen=True, kw_only=True):
     """One line of the doctor's report."""
 
     check: str
     """What was looked at, in a word or two."""
-    verdict: Verdict
+    verdict: CheckStatus
     summary: str
     hint: str = ""
     """What to do about it."""
 
 
-def good(check: str, summary: str) -> Finding:
+def good(check: str, summary: str) -> CheckResult:
     """Return that all is well."""
-    return Finding(check=check, verdict=Verdict.GOOD, summary=summary)
+    return CheckResult(check=check, verdict=CheckStatus.GOOD, summary=summary)
 
 
-def note(check: str, summary: str, hint: str = "") -> Finding:
+def note(check: str, summary: str, hint: str = "") -> CheckResult:
     """Return something worth knowing."""
-    return Finding(check=check, verdict=Verdict.NOTE, summary=summary, hint=hint)
+    return CheckResult(check=check, verdict=CheckStatus.NOTE, summary=summary, hint=hint)
 
 
-def bad(check: str, summary: str, hint: str) -> Finding:
+def bad(check: str, summary: str, hint: str) -> CheckResult:
     """Return what is broken and what to do about it."""
-    return Finding(check=check, verdict=Verdict.BAD, summary=summary, hint=hint)
+    return CheckResult(check=check, verdict=CheckStatus.BAD, summary=summary, hint=hint)
 
 
-def skipped(check: str) -> Finding:
+def skipped(check: str) -> CheckResult:
     """Return that a check made no sense any more."""
-    return Finding(check=check, verdict=Verdict.SKIPPED, summary="not checked")
+    return CheckResult(check=check, verdict=CheckStatus.SKIPPED, summary="not checked")

@@ -17,7 +17,7 @@ from websockets.exceptions import (
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
-from tidings.cli.doctor.finding import Finding, bad, good
+from tidings.cli.doctor.finding import CheckResult, bad, good
 from tidings.cli.doctor.network import TIMEOUT_S
 from tidings.cli.hub_http import Target
 from tidings.client.url import is_loopback
@@ -46,7 +46,7 @@ _MEANINGS: dict[int, tuple[str, str]] = {
 
 
 @asynccontextmanager
-async def upgraded(target: Target) -> AsyncIterator[tuple[list[Finding], ClientConnection | None]]:
+async def upgraded(target: Target) -> AsyncIterator[tuple[list[CheckResult], ClientConnection | None]]:
     """Open a WebSocket for the length of a block; None where it could not be opened."""
     try:
         connection = await connect(
@@ -67,7 +67,7 @@ async def upgraded(target: Target) -> AsyncIterator[tuple[list[Finding], ClientC
         await connection.close()
 
 
-def _protocol(connection: ClientConnection) -> Finding:
+def _protocol(connection: ClientConnection) -> CheckResult:
     if connection.subprotocol == SUBPROTOCOL:
         return good(PROTOCOL, SUBPROTOCOL)
     return bad(
@@ -77,7 +77,7 @@ def _protocol(connection: ClientConnection) -> Finding:
     )
 
 
-def _failure(target: Target, error: Exception) -> Finding:
+def _failure(target: Target, error: Exception) -> CheckResult:
     if isinstance(error, InvalidStatus):
         return _refusal(error.response)
     if isinstance(error, InvalidURI):
@@ -102,7 +102,7 @@ def _failure(target: Target, error: Exception) -> Finding:
     return bad(UPGRADE, f"the handshake failed: {error}", "See the hub's log.")
 
 
-def _refusal(response: Response) -> Finding:
+def _refusal(response: Response) -> CheckResult:
     status = response.status_code
     body = " ".join(bytes(response.body or b"").decode(errors="replace").split())[:120]
     server = response.headers.get("Server", "")

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
-from tidings.cli.doctor.finding import Finding, bad, good, note
+from tidings.cli.doctor.finding import CheckResult, bad, good, note
 from tidings.cli.hub_http import Target
 from tidings.client.url import is_loopback
 
@@ -24,7 +24,7 @@ _TIMED_OUT = "Nothing answers: a firewall drops the packets, the machine is off,
 _UNREACHABLE = "There is no route: check the network, a VPN, or the address."
 
 
-async def check_name(target: Target) -> tuple[Finding, list[str]]:
+async def check_name(target: Target) -> tuple[CheckResult, list[str]]:
     """Resolve the host, and return the addresses."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -40,7 +40,7 @@ async def check_name(target: Target) -> tuple[Finding, list[str]]:
     return good(NAME, f"{target.host} is {', '.join(addresses)}"), addresses
 
 
-async def check_tcp(target: Target, addresses: list[str]) -> Finding:
+async def check_tcp(target: Target, addresses: list[str]) -> CheckResult:
     """Connect to every address: clients may choose any of them."""
     failures: dict[str, OSError] = {}
     for address in addresses:
@@ -78,7 +78,7 @@ def _hint(error: OSError) -> str:
     return _UNREACHABLE if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH) else "See the reason."
 
 
-async def check_tls(target: Target) -> Finding:
+async def check_tls(target: Target) -> CheckResult:
     """Shake hands, with the certificate checked as every client checks it."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -117,7 +117,7 @@ _SHOWN = 120
 """Characters of an answer that say what it is."""
 
 
-async def check_http(target: Target) -> AsyncIterator[Finding]:
+async def check_http(target: Target) -> AsyncIterator[CheckResult]:
     """Ask the hub whether it lives and whether it takes events."""
     # As the client does: a proxy of the environment is used, but never to this very machine.
     proxied = not is_loopback(target.url)
@@ -126,7 +126,7 @@ async def check_http(target: Target) -> AsyncIterator[Finding]:
             yield await _check(client, target, name)
 
 
-async def _check(client: httpx.AsyncClient, target: Target, name: str) -> Finding:
+async def _check(client: httpx.AsyncClient, target: Target, name: str) -> CheckResult:
     url = target.http(name)
     try:
         answer = await client.get(url)

@@ -9,7 +9,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from tidings.cli.doctor.finding import Finding, bad, good, note, skipped
+from tidings.cli.doctor.finding import CheckResult, bad, good, note, skipped
 from tidings.cli.doctor.network import TIMEOUT_S
 from tidings.cli.units import format_duration
 from tidings.contract.contract import Contract
@@ -31,7 +31,7 @@ _PROXY_IDLE_S = 60.0
 """What nginx, HAProxy and cloud balancers commonly wait for a byte."""
 
 
-async def talk(connection: ClientConnection) -> AsyncIterator[Finding]:
+async def talk(connection: ClientConnection) -> AsyncIterator[CheckResult]:
     """Hear the greeting, compare, and measure."""
     try:
         established = await _established(connection)
@@ -82,7 +82,7 @@ async def _ping(connection: ClientConnection, id: str) -> tuple[float, float]:
     return trip, nanoseconds(pong.now) / 1e9 - (sent_wall + trip / 2)
 
 
-def _contract(established: ConnectionEstablished) -> Finding:
+def _contract(established: ConnectionEstablished) -> CheckResult:
     ours, theirs = Contract().identity, established.contract
     said = f"version {theirs.version}, {theirs.hash}"
     if theirs == ours:
@@ -93,7 +93,7 @@ def _contract(established: ConnectionEstablished) -> Finding:
     return note(CONTRACT, f"{said}; ours is {ours.version}", "Use the same release of tidings on both sides.")
 
 
-def _clock(skew: float) -> Finding:
+def _clock(skew: float) -> CheckResult:
     side = "ahead of" if skew > 0 else "behind"
     told = f"the hub's clock is {_short(abs(skew))} {side} ours"
     if abs(skew) >= _SKEW_BAD_S:
@@ -103,14 +103,14 @@ def _clock(skew: float) -> Finding:
     return good(CLOCK, told)
 
 
-def _round_trip(trips: list[float]) -> Finding:
+def _round_trip(trips: list[float]) -> CheckResult:
     told = f"{_short(statistics.median(trips))} (median of {len(trips)}; {_short(min(trips))} to {_short(max(trips))})"
     if statistics.median(trips) >= _SLOW_S:
         return note(ROUND_TRIP, told, "The way is long, or the hub is busy: see its system:metrics.")
     return good(ROUND_TRIP, told)
 
 
-def _idle(established: ConnectionEstablished) -> Finding:
+def _idle(established: ConnectionEstablished) -> CheckResult:
     beat = established.heartbeat_s
     told = f"a sign of life every {format_duration(beat)} when idle"
     if beat >= _PROXY_IDLE_S:

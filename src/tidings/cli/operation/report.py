@@ -233,7 +233,7 @@ def _post(
 ) -> None:
     # The HTTP client takes a while to load; help and completion do not wait for it.
 
-    post = Post(operation_id=operation_id, type=type, payload=payload, patient=patient, lease_s=lease_s)
+    post = EventPost(operation_id=operation_id, type=type, payload=payload, patient=patient, lease_s=lease_s)
     code = post_event(url, post, timeout_s=timeout_s, strict=strict)
     if code:
         raise typer.Exit(code)
@@ -252,7 +252,7 @@ _AGAIN_S = 0.1
 """Before what must not be lost is posted again."""
 
 
-class Post(Struct, frozen=True, kw_only=True):
+class EventPost(Struct, frozen=True, kw_only=True):
     """One event of an operation, and how much it matters."""
 
     operation_id: str
@@ -278,7 +278,7 @@ def producer_of(operation_id: str) -> str:
 
 def post_event(
     url: str | None,
-    post: Post,
+    post: EventPost,
     *,
     timeout_s: float = TIMEOUT_S,
     strict: bool = False,
@@ -315,7 +315,7 @@ def post_event(
 
 
 def _deliver(
-    api: HubAPI, post: Post, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]
+    api: HubAPI, post: EventPost, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> Reply:
     """Post an event until it is taken or refused for good.
 
@@ -340,13 +340,13 @@ def _deliver(
         sleep(_AGAIN_S)
 
 
-def _headers(post: Post) -> dict[str, str]:
+def _headers(post: EventPost) -> dict[str, str]:
     if post.lease_s is None:
         return {}
     return {"tidings-producer": producer_of(post.operation_id), "tidings-lease": f"{post.lease_s:g}"}
 
 
-def _encode(post: Post) -> bytes:
+def _encode(post: EventPost) -> bytes:
     now_ns = time.time_ns()
     # Posted again, the hub knows it by its event id.
     event_id = uuid7(now_ns // 1_000_000, secrets.randbits(74))
@@ -354,7 +354,7 @@ def _encode(post: Post) -> bytes:
     return msgspec.json.encode(_Envelope(str(post.type), from_nanoseconds(now_ns), data, event_id))
 
 
-def _told(error: TidingsError, post: Post, code: int, *, strict: bool) -> int:
+def _told(error: TidingsError, post: EventPost, code: int, *, strict: bool) -> int:
     if strict:
         show_failure(error)
         return code

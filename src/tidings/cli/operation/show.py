@@ -11,9 +11,9 @@ from tidings.cli.operation.summary import age_s, ago, sentence
 from tidings.cli.text import aligned
 from tidings.cli.units import describe_span, ordinal
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED
-from tidings.cli.watch.state import clean
+from tidings.cli.watch.state import sanitize
 from tidings.operations.lifecycle import OperationState
-from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualView
+from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualDurationView
 from tidings.protocol.payloads import ErrorData
 from tidings.protocol.timestamps import nanoseconds
 
@@ -54,11 +54,11 @@ def print_portrait(detail: OperationDetail, now_s: float, *, lines: int, zone: t
 
 def portrait(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> Iterator[Text]:
     """Yield the lines of the picture of an operation; see `print_portrait`."""
-    yield Text.assemble((clean(detail.name) or clean(detail.operation_id), "bold"))
+    yield Text.assemble((sanitize(detail.name) or sanitize(detail.operation_id), "bold"))
     yield Text(sentence(detail, now_s), STYLES[detail.state])
     yield Text()
     yield from aligned(
-        [[Text(name, "dim"), Text(clean(value))] for name, value in _facts(detail, now_s, zone) if value]
+        [[Text(name, "dim"), Text(sanitize(value))] for name, value in _facts(detail, now_s, zone) if value]
     )
     if detail.error is not None:
         yield from _section("error", _error(detail.error))
@@ -103,11 +103,11 @@ def _facts(detail: OperationDetail, now_s: float, zone: tzinfo | None) -> Iterat
     yield "resumes", detail.resumes or ""
     yield "trace", detail.trace_id
     for key, value in (detail.metadata or {}).items():
-        yield clean(key), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield sanitize(key), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     yield "runs", _runs(detail.usual, now_s)
 
 
-def _runs(usual: UsualView | None, now_s: float) -> str:
+def _runs(usual: UsualDurationView | None, now_s: float) -> str:
     if usual is None or not usual.runs:
         return ""
     took = "" if usual.median_duration_s is None else f", usually {describe_span(usual.median_duration_s)}"
@@ -117,15 +117,15 @@ def _runs(usual: UsualView | None, now_s: float) -> str:
 
 
 def _error(error: ErrorData) -> Iterator[Text]:
-    yield Text.assemble((clean(error.code), "red"), "  ", clean(error.message))
+    yield Text.assemble((sanitize(error.code), "red"), "  ", sanitize(error.message))
     if error.hint:
-        yield Text(f"hint: {clean(error.hint)}")
+        yield Text(f"hint: {sanitize(error.hint)}")
     for line in (error.details or "").splitlines():
         yield Text(f"  {_printable(line)}", "dim")
 
 
 def _printable(text: str) -> str:
-    """Return `text` without what would steer a terminal; unlike `clean`, with its spaces: a stack is indented."""
+    """Return `text` without what would steer a terminal; unlike `sanitize`, with its spaces: a stack is indented."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 
@@ -140,7 +140,7 @@ def _step(step: StepView, now_s: float) -> list[Text]:
     if step.started_at is not None:
         end_s = now_s if step.ended_at is None else nanoseconds(step.ended_at) / 1e9
         took = describe_span(age_s(step.started_at, end_s) or 0)
-    return [Text(mark, style), Text(clean(step.name)), Text(took, "dim")]
+    return [Text(mark, style), Text(sanitize(step.name)), Text(took, "dim")]
 
 
 def _timeline(detail: OperationDetail, zone: tzinfo | None) -> list[list[Text]]:
@@ -158,15 +158,15 @@ def _timeline(detail: OperationDetail, zone: tzinfo | None) -> list[list[Text]]:
 def _child(child: OperationSummary, now_s: float) -> list[Text]:
     return [
         Text(MARKS[child.state], STYLES[child.state]),
-        Text(clean(child.name)),
+        Text(sanitize(child.name)),
         Text(sentence(child, now_s)),
-        Text(clean(child.operation_id), "dim"),
+        Text(sanitize(child.operation_id), "dim"),
     ]
 
 
 def _logged(line: LogLineView, zone: tzinfo | None) -> list[Text]:
     return [
         Text(moment(line.at, zone)[-8:], "dim"),
-        Text(clean(line.level), _LEVELS.get(line.level, "")),
-        Text(clean(line.message)),
+        Text(sanitize(line.level), _LEVELS.get(line.level, "")),
+        Text(sanitize(line.message)),
     ]

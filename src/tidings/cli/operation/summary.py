@@ -1,9 +1,9 @@
 """One sentence about an operation, for somebody who is tired: what it does now, and whether that is well."""
 
 from tidings.cli.units import describe_span, ordinal
-from tidings.cli.watch.state import clean
+from tidings.cli.watch.state import sanitize
 from tidings.operations.lifecycle import OperationState
-from tidings.operations.views import OperationDetail, OperationSummary, UsualView
+from tidings.operations.views import OperationDetail, OperationSummary, UsualDurationView
 from tidings.protocol.timestamps import nanoseconds
 
 _IDLE_S = 300.0
@@ -66,7 +66,7 @@ def remaining_time(middle_s: float, low_s: float | None, high_s: float | None) -
 
 def progress_of(operation: OperationSummary) -> str:
     """Return `42%`, with the step it is at; nothing where nobody has said."""
-    step = clean(operation.current_step)
+    step = sanitize(operation.current_step)
     known = operation.progress is not None and not operation.indeterminate
     share = f"{int(operation.progress or 0)}%" if known else ""
     if operation.progress_of == "children":
@@ -114,7 +114,7 @@ def _outlook(operation: OperationSummary) -> str:
 
 def usual_of(operation: OperationSummary) -> str:
     """Return how long earlier runs of the name took, where that is known."""
-    usual: UsualView | None = operation.usual if isinstance(operation, OperationDetail) else None
+    usual: UsualDurationView | None = operation.usual if isinstance(operation, OperationDetail) else None
     if usual is None or usual.median_duration_s is None:
         return ""
     return describe_span(usual.median_duration_s)
@@ -130,13 +130,15 @@ def _ended(operation: OperationSummary, now_s: float) -> str:
     if operation.state is OperationState.COMPLETE:
         usual = usual_of(operation)
         text += f" (usually {usual})" if usual else ""
-        message = clean(operation.message)
+        message = sanitize(operation.message)
         return _with_attempt(text, operation, f": {message}" if message else "")
     if operation.state is OperationState.CANCELLED:
-        by, reason = clean(operation.cancelled_by), clean(operation.reason)
+        by, reason = sanitize(operation.cancelled_by), sanitize(operation.reason)
         return _with_attempt(text, operation, (f" by {by}" if by else "") + (f": {reason}" if reason else ""))
     error = operation.error
-    return _with_attempt(text, operation, "" if error is None else f": {clean(error.code)} — {clean(error.message)}")
+    return _with_attempt(
+        text, operation, "" if error is None else f": {sanitize(error.code)} — {sanitize(error.message)}"
+    )
 
 
 def _with_attempt(text: str, operation: OperationSummary, rest: str) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.cli.record.output_file import Sink
-from tidings.cli.recordings import Header, envelope_line, header_line, shown_url
+from tidings.cli.recordings import RecordingHeader, envelope_line, header_line, shown_url
 from tidings.cli.watch.pipe import v1_envelope
 from tidings.client.client import connect
 from tidings.client.events import Gap, Item, ReceivedEvent
@@ -28,7 +28,7 @@ from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import ConnectionEstablished, ContractIdentity
 from tidings.protocol.timestamps import from_nanoseconds
 from tidings.relay.source import PlainSource, SourceStatus, bodies_in
-from tidings.relay.warnings import Remarks
+from tidings.relay.warnings import RelayWarnings
 from tidings.version import __version__
 
 FLUSH_S = 1.0
@@ -70,7 +70,7 @@ class Recorder:
     def write_header(self, contract: ContractIdentity | None) -> None:
         """Write the header of a recording that begins, or goes on with another contract."""
         request = self.request
-        header = Header(
+        header = RecordingHeader(
             program=f"tidings {__version__}",
             url=shown_url(request.url),
             contract=contract,
@@ -169,7 +169,7 @@ class PlainRecording:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._remarks = Remarks(recorder.say)
+        self._remarks = RelayWarnings(recorder.say)
         self._begun = False
         request = recorder.request
         query = [("channel", path) for path in request.paths]
@@ -242,7 +242,7 @@ class PlainRecording:
         recorder = self._recorder
         recorder.gaps += 1
         recorder.say("gap: what was sent while there was no connection is missing", "")
-        gap = messages.Gap(after="", until="", reason=_DISCONNECTED)
+        gap = messages.GapPush(after="", until="", reason=_DISCONNECTED)
         trace_id = secrets.token_hex(16)
         recorder.write([encode_message("channel:gap", gap, timestamp=now_text(), trace_id=trace_id)])
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from msgspec import Raw, Struct, structs
 
-from tidings.cli.recordings import HEADER_TYPE, Broken, RecordedEnvelope, moment_of, read_lines
+from tidings.cli.recordings import HEADER_TYPE, BrokenLine, RecordedEnvelope, moment_of, read_lines
 from tidings.cli.replay.selection import Survey, is_hubs_own
 from tidings.cli.replay.timing import Tempo
 from tidings.client.decoding import event_key, event_type
@@ -35,9 +35,9 @@ from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Accepted
 from tidings.protocol.paths import MAX_KEY_BYTES
-from tidings.relay.publish_queue import Delivery
+from tidings.relay.publish_queue import PublishQueue
 from tidings.relay.translate import check_size, event_id_of, rename_operations
-from tidings.relay.warnings import Remarks, Say
+from tidings.relay.warnings import RelayWarnings, Say
 
 _MARK_BYTES = 4
 
@@ -165,9 +165,9 @@ class Player:
         self._tempo = self._new_tempo()
         self._ids: KeptIds | NewIds = NewIds() if request.new_ids else KeptIds()
         self._say = say
-        self._remarks = Remarks(say)
+        self._remarks = RelayWarnings(say)
         self._away = False
-        self._delivery = Delivery(
+        self._delivery = PublishQueue(
             request.url,
             request.link,
             on_settled=self._settled,
@@ -200,7 +200,7 @@ class Player:
         began = loop.time()
         self._tempo = self._new_tempo()
         for line in read_lines(self._recording):
-            if isinstance(line, Broken):
+            if isinstance(line, BrokenLine):
                 self._note_broken(line)
                 continue
             envelope = line.envelope
@@ -273,7 +273,7 @@ class Player:
         elif key is not None:
             self.open.add(key)
 
-    def _note_broken(self, line: Broken) -> None:
+    def _note_broken(self, line: BrokenLine) -> None:
         if line.last:
             self.played.cut = True
             self._say(f"line {line.number} is cut: what recorded this was killed, or is still at it", "")

@@ -5,7 +5,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from tidings.cli.recordings import HEADER_TYPE, Broken, Line, RecordedEnvelope, moment_of, read_lines
+from tidings.cli.recordings import HEADER_TYPE, BrokenLine, RecordedEnvelope, RecordedLine, moment_of, read_lines
 from tidings.cli.replay.timing import Bound
 from tidings.client.decoding import event_type
 from tidings.contract.contract import Contract
@@ -91,7 +91,7 @@ def survey(
     selection = Selection(by_timestamp=by_timestamp, from_ns=None, until_ns=None)
     events = newest_ns = 0
     for line in read_lines(recording):
-        if isinstance(line, Broken):
+        if isinstance(line, BrokenLine):
             continue
         moment_ns = moment_of(line.envelope, by_timestamp=by_timestamp)
         # By receipt, a recording begins with its header; by timestamps, with the first event that is played.
@@ -109,7 +109,7 @@ def survey(
     return Survey(selection=selection, events=events, newest_ns=newest_ns)
 
 
-def is_played(line: Line, contract: Contract, selection: Selection, moment_ns: int | None) -> bool:
+def is_played(line: RecordedLine, contract: Contract, selection: Selection, moment_ns: int | None) -> bool:
     """Return whether the envelope of a line, whose moment is `moment_ns`, is published."""
     if line.envelope.type == HEADER_TYPE or not selection.holds(moment_ns):
         return False

@@ -70,7 +70,7 @@ class Child(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class CommandEnd:
     """The end of a command."""
 
     status: int

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from tidings.cli.run.child import Child, CommandNotStarted, Ending
+from tidings.cli.run.child import Child, CommandEnd, CommandNotStarted
 from tidings.cli.run.piped_child import PipedChild
 from tidings.cli.run.reader.patterns import MAX_LABEL, cut
-from tidings.cli.run.reader.worker import Listener
+from tidings.cli.run.reader.worker import ReaderThread
 from tidings.cli.run.reporter import Mention, Reporter, write_remark
 from tidings.cli.run.signals import Signals
 
@@ -143,7 +143,7 @@ def run_command(
         could not be executed, with a sentence on stderr.
     """
     mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
-    listener = Listener(reporter, mention)
+    listener = ReaderThread(reporter, mention)
     cancellation = cancellation or Cancellation()
     with Signals() as signals:
         began = time.monotonic()
@@ -157,7 +157,7 @@ def run_command(
             child.start()
             signals.direct(child.send)
             cancellation.on_ask(signals.notify)
-            ending = Ending(signals.wait_for(lambda: _ended(child, cancellation), cancellation.due_in))
+            ending = CommandEnd(signals.wait_for(lambda: _ended(child, cancellation), cancellation.due_in))
             signals.wait_for(lambda: cancellation.is_complete(child) or None, cancellation.look_in)
             # Nothing is left to pass a signal on to; what it can still end is the wait for whoever reads our output.
             signals.direct(lambda _: child.abandon_output())
@@ -179,7 +179,7 @@ def _ended(child: Child, cancellation: Cancellation) -> int | None:
     return status
 
 
-def _start(command: Sequence[str], listener: Listener, signals: Signals) -> Child:
+def _start(command: Sequence[str], listener: ReaderThread, signals: Signals) -> Child:
     if sys.platform != "win32" and os.isatty(1):
         # Not to be imported where there are no pseudo-terminals.
         from tidings.cli.run.pty_child import TerminalChild
@@ -192,7 +192,7 @@ def _start(command: Sequence[str], listener: Listener, signals: Signals) -> Chil
 
 
 def _report_not_started(
-    command: Sequence[str], name: str | None, error: CommandNotStarted, listener: Listener, reporter: Reporter
+    command: Sequence[str], name: str | None, error: CommandNotStarted, listener: ReaderThread, reporter: Reporter
 ) -> int:
     write_remark(f"{error}. {error.hint}")
     listener.start()
@@ -208,7 +208,7 @@ def _report_start(reporter: Reporter, command: Sequence[str], name: str | None, 
 
 
 def _report_end(
-    reporter: Reporter, ending: Ending, cancellation: Cancellation, stopped: str | None, duration_ms: int, tail: str
+    reporter: Reporter, ending: CommandEnd, cancellation: Cancellation, stopped: str | None, duration_ms: int, tail: str
 ) -> None:
     wish = cancellation.fulfilled
     if wish is not None:

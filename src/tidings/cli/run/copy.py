@@ -37,7 +37,7 @@ class Wake:
         os.close(self._trigger)
 
 
-class Relay:
+class OutputCopier:
     """A thread that copies one descriptor to another and shows each chunk to a reader afterwards.
 
     Where the target is closed or fails, the source is closed, so that the command's next write fails as its own

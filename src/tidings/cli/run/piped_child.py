@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tidings.cli.run.child import descriptor, signal_group, spawn
-from tidings.cli.run.copy import Relay
+from tidings.cli.run.copy import OutputCopier
 from tidings.cli.run.reader.output import Source
 
 _PROC = Path("/proc")
 
 
-class Kin:
+class ProcessTree:
     """A process and the descendants it was seen to have; nobody else, though they be of one group.
 
     A process is known by its id and its start, so that another that was given the id later is not taken for it. Where
@@ -125,10 +125,10 @@ class PipedChild:
             env=env,
             process_group=None if self._shares_group or sys.platform == "win32" else 0,
         )
-        self._kin = Kin(self._process.pid)
+        self._kin = ProcessTree(self._process.pid)
         self._relays = [
-            Relay(descriptor(self._process.stdout), STDOUT, lambda data: read(data, Source.STDOUT), notify),
-            Relay(descriptor(self._process.stderr), STDERR, lambda data: read(data, Source.STDERR), notify),
+            OutputCopier(descriptor(self._process.stdout), STDOUT, lambda data: read(data, Source.STDOUT), notify),
+            OutputCopier(descriptor(self._process.stderr), STDERR, lambda data: read(data, Source.STDERR), notify),
         ]
 
     @property

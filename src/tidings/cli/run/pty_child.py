@@ -17,7 +17,7 @@ import tty
 from collections.abc import Callable, Sequence
 
 from tidings.cli.run.child import descriptor, signal_group, spawn
-from tidings.cli.run.copy import Relay, Wake
+from tidings.cli.run.copy import OutputCopier, Wake
 from tidings.cli.run.reader.output import Source
 
 assert sys.platform != "win32"
@@ -169,10 +169,10 @@ class TerminalChild:
         finally:
             os.close(slave)
         os.set_blocking(self._master, False)
-        self._relays = [Relay(self._master, STDOUT, lambda data: read(data, Source.STDOUT), notify, owned=False)]
+        self._relays = [OutputCopier(self._master, STDOUT, lambda data: read(data, Source.STDOUT), notify, owned=False)]
         if stderr_apart:
             errors = descriptor(self._process.stderr)
-            self._relays.append(Relay(errors, STDERR, lambda data: read(data, Source.STDERR), notify))
+            self._relays.append(OutputCopier(errors, STDERR, lambda data: read(data, Source.STDERR), notify))
         self._keyboard = Keyboard(STDIN, self._master, on_interrupt, self._stop_child)
 
     @property

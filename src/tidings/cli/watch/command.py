@@ -19,10 +19,10 @@ from rich.console import Console
 from tidings.cli.errors import FAILED
 from tidings.cli.options import UrlOption
 from tidings.cli.units import format_duration
-from tidings.cli.watch.pipe import Pipe, v1_envelope
+from tidings.cli.watch.pipe import StdoutPipe, v1_envelope
 from tidings.cli.watch.plain_view import PlainView
-from tidings.cli.watch.screen import FRAME_S, Screen
-from tidings.cli.watch.view import Link, WatchView
+from tidings.cli.watch.screen import FRAME_S, LiveScreen
+from tidings.cli.watch.view import ConnectionState, WatchView
 from tidings.client.client import connect
 from tidings.client.events import Item, ReceivedEvent
 from tidings.client.status import State, Status
@@ -137,7 +137,7 @@ async def run_watch(request: WatchRequest, form: Form) -> bool:
 
 async def _on_screen(request: WatchRequest, watch: Watch[Item], view: WatchView, url: str) -> None:
     now = asyncio.get_running_loop().time
-    with Screen(view, lambda: link_of(watch.status, url, now()), Console()) as screen:
+    with LiveScreen(view, lambda: link_of(watch.status, url, now()), Console()) as screen:
         due = now()
         while True:
             try:
@@ -161,7 +161,7 @@ async def _on_screen(request: WatchRequest, watch: Watch[Item], view: WatchView,
 
 async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView, *, json: bool) -> None:
     loop = asyncio.get_running_loop()
-    pipe = Pipe()
+    pipe = StdoutPipe()
 
     def reader_gone() -> None:
         loop.call_soon_threadsafe(watch.link.cancel)
@@ -179,12 +179,12 @@ async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView
                 return
 
 
-def link_of(status: Status, url: str, now: float) -> Link:
+def link_of(status: Status, url: str, now: float) -> ConnectionState:
     """Return what the status line says of a watch's connection; `now` is the loop's time."""
     state = str(status.state)
     if status.state is State.STALE and status.age_s is not None:
-        return Link(url, state, format_duration(int(status.age_s)))
+        return ConnectionState(url, state, format_duration(int(status.age_s)))
     if status.state is State.CONNECTING and status.error is not None:
         wait = "" if status.retry_at is None else f"again in {max(0, round(status.retry_at - now))} s"
-        return Link(url, "reconnecting", f"{wait} ({status.error})".strip())
-    return Link(url, state)
+        return ConnectionState(url, "reconnecting", f"{wait} ({status.error})".strip())
+    return ConnectionState(url, state)

@@ -6,7 +6,7 @@ from msgspec import Struct, structs
 from rich.text import Text
 
 from tidings.cli.units import clock_time, describe_duration, describe_size, ordinal
-from tidings.cli.watch.state import Ended, Sight, clean, seconds
+from tidings.cli.watch.state import EndedOperation, EventLike, sanitize, seconds
 from tidings.protocol.payloads import (
     DataErrorData,
     DataProcessedData,
@@ -30,7 +30,7 @@ _SHOWN_BYTES = 200
 _BAD = {"warning": "yellow", "error": "red", "critical": "bold red", "degraded": "yellow", "unhealthy": "red"}
 
 
-def stamp(event: Sight, zone: tzinfo | None) -> Text:
+def stamp(event: EventLike, zone: tzinfo | None) -> Text:
     """Return when `event` happened, as a watch in `zone` shows it; None is the machine's own."""
     return Text.assemble((f"{datetime.fromtimestamp(seconds(event), zone):%H:%M:%S}", "dim"), " ")
 
@@ -40,56 +40,56 @@ def tell(line: Text, text: str, style: str = "", *, gap: str = "  ") -> Text:
     return line.append(gap).append(text, style) if text else line
 
 
-def ended_lines(ended: Ended) -> Text:
+def ended_lines(ended: EndedOperation) -> Text:
     """Return the line that stays when an operation has ended; of a failed one also the hint."""
     payload = ended.payload
     took = "" if ended.took_s is None else describe_duration(ended.took_s)
     if isinstance(payload, OperationCompleteData):
         line = _head(COMPLETE, ended, "complete", "green")
         tell(line, f"in {took}" if took else "", "dim", gap=" ")
-        return tell(line, clean(payload.message))
+        return tell(line, sanitize(payload.message))
     after = f"after {took}" if took else ""
     if isinstance(payload, OperationCancelledData):
         line = _head(CANCELLED, ended, "cancelled", "yellow")
-        tell(line, f"by {clean(payload.cancelled_by)}" if payload.cancelled_by else "", "dim", gap=" ")
+        tell(line, f"by {sanitize(payload.cancelled_by)}" if payload.cancelled_by else "", "dim", gap=" ")
         tell(line, after, "dim", gap=" ")
-        return tell(line, clean(payload.reason))
+        return tell(line, sanitize(payload.reason))
     line = _head(FAILED, ended, "failed", "red")
     tell(line, after, "dim", gap=" ")
-    tell(line, clean(payload.code), "red")
-    tell(line, clean(payload.message))
-    return tell(line, f"hint: {clean(payload.hint)}" if payload.hint else "", "dim", gap="\n  ")
+    tell(line, sanitize(payload.code), "red")
+    tell(line, sanitize(payload.message))
+    return tell(line, f"hint: {sanitize(payload.hint)}" if payload.hint else "", "dim", gap="\n  ")
 
 
-def _head(mark: str, ended: Ended, verb: str, color: str) -> Text:
+def _head(mark: str, ended: EndedOperation, verb: str, color: str) -> Text:
     line = Text.assemble((mark, f"bold {color}"), " ", (ended.name, "bold"), " ", (verb, color))
     return tell(line, f"({ordinal(ended.attempt)} attempt)" if ended.attempt > 1 else "", "dim", gap=" ")
 
 
-def event_line(event: Sight) -> Text:
+def event_line(event: EventLike) -> Text:
     """Return one line about an event that is no operation's beginning, progress or end."""
     payload = event.payload
-    line = Text.assemble((clean(event.type), "cyan"))
+    line = Text.assemble((sanitize(event.type), "cyan"))
     if payload is None:
-        return tell(line, clean(event.data[:_SHOWN_BYTES].decode(errors="replace")), "dim")
+        return tell(line, sanitize(event.data[:_SHOWN_BYTES].decode(errors="replace")), "dim")
     if isinstance(payload, SystemAlertData):
         return _alert(line, payload)
     if isinstance(payload, OperationLogData):
-        tell(line, clean(payload.operation_id), "dim")
-        return tell(line, clean(payload.message), _BAD.get(payload.level, ""))
+        tell(line, sanitize(payload.operation_id), "dim")
+        return tell(line, sanitize(payload.message), _BAD.get(payload.level, ""))
     if isinstance(payload, DataErrorData):
-        tell(line, clean(payload.dataset), "bold")
-        tell(line, clean(payload.code), "red")
-        tell(line, clean(payload.message))
+        tell(line, sanitize(payload.dataset), "bold")
+        tell(line, sanitize(payload.code), "red")
+        tell(line, sanitize(payload.message))
         return _hint(line, payload.hint)
     if isinstance(payload, SystemStatusData):
-        tell(line, clean(payload.source), "bold")
-        tell(line, clean(payload.status), _BAD.get(payload.status, "green"))
+        tell(line, sanitize(payload.source), "bold")
+        tell(line, sanitize(payload.status), _BAD.get(payload.status, "green"))
         return tell(line, f"up {clock_time(payload.uptime)}, {payload.active_operations} active", "dim")
     if isinstance(payload, SystemMetricsData):
-        tell(line, clean(payload.source), "bold")
+        tell(line, sanitize(payload.source), "bold")
         shown = sorted((payload.metrics or {}).items())
-        figures = "  ".join(f"{clean(name)}={value:g}" for name, value in shown[:_MAX_METRICS])
+        figures = "  ".join(f"{sanitize(name)}={value:g}" for name, value in shown[:_MAX_METRICS])
         return tell(line, f"{figures}{'  …' if len(shown) > _MAX_METRICS else ''}", "dim")
     return _facts(line, payload)
 
@@ -97,26 +97,26 @@ def event_line(event: Sight) -> Text:
 def _alert(line: Text, alert: SystemAlertData) -> Text:
     cleared = alert.state == "cleared"
     tell(line, "cleared" if cleared else alert.severity, "green" if cleared else _BAD.get(alert.severity, "blue"))
-    tell(line, clean(alert.code), "bold")
-    tell(line, clean(alert.message))
+    tell(line, sanitize(alert.code), "bold")
+    tell(line, sanitize(alert.message))
     return _hint(line, alert.hint)
 
 
 def _hint(line: Text, hint: str | None) -> Text:
-    return tell(line, f"hint: {clean(hint)}" if hint else "", "dim")
+    return tell(line, f"hint: {sanitize(hint)}" if hint else "", "dim")
 
 
 def _facts(line: Text, payload: Struct) -> Text:
     """Append what is there, the name first; other payloads are an application's own."""
     if isinstance(payload, DataUpdateData | DataProcessedData):
-        tell(line, clean(payload.dataset), "bold")
+        tell(line, sanitize(payload.dataset), "bold")
     elif isinstance(payload, ReportReadyData):
-        tell(line, clean(payload.name or payload.report_id), "bold")
+        tell(line, sanitize(payload.name or payload.report_id), "bold")
     for field in structs.fields(payload):
         value = getattr(payload, field.name)
         if value in (None, "", [], {}) or field.name in _ELSEWHERE:
             continue
-        shown = describe_size(value) if field.name == "size_bytes" else clean(str(value))
+        shown = describe_size(value) if field.name == "size_bytes" else sanitize(str(value))
         label = "" if field.name in ("url", "message") else f"{field.name.removesuffix('_bytes')} "
         tell(line, f"{label}{shown}", "dim")
     return line

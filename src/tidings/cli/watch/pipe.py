@@ -15,7 +15,7 @@ from tidings.protocol.envelope import Event, encode_event_v1, encode_message
 from tidings.protocol.message_types import EventClass
 
 
-class Pipe:
+class StdoutPipe:
     """Standard output, written through at once.
 
     A write that waits for its reader makes the watch a slow reader of the hub, which then conflates for it.
@@ -72,7 +72,7 @@ def v1_envelope(item: Item, *, timestamp: str, trace_id: str) -> bytes:
         )
         return encode_event_v1(event, item.position)
     if isinstance(item, Gap):
-        notice = messages.Gap(**structs.asdict(item))
+        notice = messages.GapPush(**structs.asdict(item))
         return encode_message("channel:gap", notice, timestamp=timestamp, trace_id=trace_id)
     assert isinstance(item, Live)
     data = {"position": item.position, "outcome": item.outcome}

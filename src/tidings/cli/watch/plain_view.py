@@ -4,7 +4,7 @@ from datetime import tzinfo
 
 from tidings.cli.units import ordinal
 from tidings.cli.watch.lines import stamp
-from tidings.cli.watch.state import Running, Sight, clean
+from tidings.cli.watch.state import EventLike, Running, sanitize
 from tidings.cli.watch.view import WatchView
 from tidings.client.events import Gap, Live, Notice
 from tidings.protocol.payloads import OperationProgressData, OperationStartData, SystemAlertData
@@ -27,14 +27,14 @@ class PlainView:
         self._zone = zone
         self._told: dict[str, tuple[str, int]] = {}
 
-    def apply(self, item: Sight | Notice) -> str | None:
+    def apply(self, item: EventLike | Notice) -> str | None:
         """Take an event or a notice in, and return the line it is worth, if any."""
         if isinstance(item, Gap | Live):
             text = self.view.note(item)
             return None if text is None else text.plain
         return self._event(item)
 
-    def _event(self, event: Sight) -> str | None:
+    def _event(self, event: EventLike) -> str | None:
         line = self.view.apply(event)
         payload = event.payload
         if line is not None:
@@ -46,17 +46,17 @@ class PlainView:
             return self._progress(event, self.view.operations.running[payload.operation_id])
         if isinstance(payload, SystemAlertData) and (running := self.view.operations.of_alert(payload)) is not None:
             mark = " " if payload.state == "cleared" else CONCERN
-            return f"{stamp(event, self._zone).plain}{mark} {running.name}  {clean(payload.message)}"
+            return f"{stamp(event, self._zone).plain}{mark} {running.name}  {sanitize(payload.message)}"
         return None
 
-    def _start(self, event: Sight, payload: OperationStartData) -> str:
+    def _start(self, event: EventLike, payload: OperationStartData) -> str:
         running = self.view.operations.running[payload.operation_id]
         place = "  ".join(
             part
             for part in (
                 f"{ordinal(running.attempt)} attempt" if running.attempt > 1 else "",
-                f"on {clean(payload.host)}" if payload.host else "",
-                f"by {clean(payload.user)}" if payload.user else "",
+                f"on {sanitize(payload.host)}" if payload.host else "",
+                f"by {sanitize(payload.user)}" if payload.user else "",
                 f"pid {payload.pid}" if payload.pid is not None else "",
             )
             if part
@@ -64,7 +64,7 @@ class PlainView:
         verb = "queued" if payload.queued else "started"
         return f"{stamp(event, self._zone).plain}{STARTED} {running.name} {verb}  {place}".rstrip()
 
-    def _progress(self, event: Sight, running: Running) -> str | None:
+    def _progress(self, event: EventLike, running: Running) -> str | None:
         told = (running.step, -1 if running.percent is None else int(running.percent) // _STRIDE)
         if self._told.get(running.operation_id) == told:
             return None

@@ -9,13 +9,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from tidings.cli.watch.view import Link, WatchView
+from tidings.cli.watch.view import ConnectionState, WatchView
 
 FRAME_S = 0.1
 """Between two pictures: as often as an eye reads numbers."""
 
 
-class Screen:
+class LiveScreen:
     """A terminal with the view at its bottom and what is for good above it.
 
     Args:
@@ -24,7 +24,7 @@ class Screen:
         console: The terminal.
     """
 
-    def __init__(self, view: WatchView, link: Callable[[], Link], console: Console) -> None:
+    def __init__(self, view: WatchView, link: Callable[[], ConnectionState], console: Console) -> None:
         self._view = view
         self._link = link
         self._console = console

@@ -24,7 +24,7 @@ _MAX_TEXT = 500
 """Characters of one text that can be worth showing on a line."""
 
 
-class Sight(Protocol):
+class EventLike(Protocol):
     """An event as a watcher reads it."""
 
     @property
@@ -48,12 +48,12 @@ class Sight(Protocol):
         ...
 
 
-def seconds(event: Sight) -> float:
+def seconds(event: EventLike) -> float:
     """Return when `event` happened, in seconds since 1970."""
     return nanoseconds(event.timestamp) / 1e9
 
 
-def clean(text: str | None) -> str:
+def sanitize(text: str | None) -> str:
     """Return `text` for one line of a terminal.
 
     What others publish must not move the cursor, ring the bell or turn the writing round: whatever is not printable
@@ -102,7 +102,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedOperation:
     """The end of an operation."""
 
     name: str
@@ -120,7 +120,7 @@ class _End:
     attempt: int
 
 
-class Operations:
+class WatchedOperations:
     """The operations that run, and how many ended how."""
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class Operations:
         """How many ended, however."""
         return self.complete + self.failed + self.cancelled
 
-    def apply(self, event: Sight) -> Ended | None:
+    def apply(self, event: EventLike) -> EndedOperation | None:
         """Fold `event` in, and return the end it is, if it is one that was not seen before."""
         payload = event.payload
         if isinstance(payload, OperationStartData):
@@ -165,7 +165,7 @@ class Operations:
         before = self.running.pop(payload.operation_id, None)
         self.running[payload.operation_id] = Running(
             operation_id=payload.operation_id,
-            name=clean(payload.name) or clean(payload.operation_id),
+            name=sanitize(payload.name) or sanitize(payload.operation_id),
             started_s=at,
             seen_s=at,
             percent=None,
@@ -197,10 +197,12 @@ class Operations:
         if running is None:
             # Progress for an unknown operation counts as its start.
             attempt = self._attempt(payload.operation_id, None)
-            running = Running(payload.operation_id, clean(payload.operation_id), at, at, attempt=attempt, advanced_s=at)
+            running = Running(
+                payload.operation_id, sanitize(payload.operation_id), at, at, attempt=attempt, advanced_s=at
+            )
             self.running[payload.operation_id] = running
         running.attempt = payload.attempt or running.attempt
-        step = clean(payload.current_step)
+        step = sanitize(payload.current_step)
         if (step and step != running.step) or (not payload.indeterminate and payload.progress > running.peak):
             running.advanced_s = max(running.advanced_s, at)
         if not payload.indeterminate:
@@ -211,11 +213,11 @@ class Operations:
         # Within an attempt what is shown never falls (CONTRACT §4).
         running.percent, running.step = None if payload.indeterminate else running.peak, step
         running.total_steps = payload.total_steps or running.total_steps
-        running.message = clean(payload.message)
+        running.message = sanitize(payload.message)
 
     def _end(
-        self, payload: OperationCompleteData | OperationFailedData | OperationCancelledData, event: Sight
-    ) -> Ended | None:
+        self, payload: OperationCompleteData | OperationFailedData | OperationCancelledData, event: EventLike
+    ) -> EndedOperation | None:
         key = payload.operation_id or ""
         running = self.running.pop(key, None)
         known = self._ends.get(key)
@@ -233,8 +235,8 @@ class Operations:
             self.failed += 1
         else:
             self.cancelled += 1
-        name = running.name if running else clean(key) or "an operation"
-        return Ended(name, self._duration(payload, running, seconds(event)), payload, attempt)
+        name = running.name if running else sanitize(key) or "an operation"
+        return EndedOperation(name, self._duration(payload, running, seconds(event)), payload, attempt)
 
     @staticmethod
     def _duration(payload: object, running: Running | None, at: float) -> float | None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tidings.cli.units import clock_time, describe_span, ordinal
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp, tell
-from tidings.cli.watch.state import Operations, Running, Sight, clean
+from tidings.cli.watch.state import EventLike, Running, WatchedOperations, sanitize
 from tidings.client.events import Gap, Notice
 from tidings.protocol.payloads import (
     OperationEstimateData,
@@ -32,7 +32,7 @@ _RESERVED_LINES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ConnectionState:
     """How the connection is, for the status line."""
 
     url: str
@@ -55,7 +55,7 @@ class WatchView:
     """
 
     def __init__(self, *, zone: tzinfo | None = None, verbose: bool = False) -> None:
-        self.operations = Operations()
+        self.operations = WatchedOperations()
         self._zone = zone
         self._verbose = verbose
         self.changes = 0
@@ -63,7 +63,7 @@ class WatchView:
         self._statuses: dict[str, str] = {}
         self._live = False
 
-    def apply(self, event: Sight) -> Text | None:
+    def apply(self, event: EventLike) -> Text | None:
         """Take `event` in, and return the line it leaves for good, if it leaves one."""
         self.changes += 1
         ended = self.operations.apply(event)
@@ -109,10 +109,10 @@ class WatchView:
         self._statuses[source] = status.status
         return self._verbose or status.status != before
 
-    def _line(self, event: Sight, text: Text) -> Text:
+    def _line(self, event: EventLike, text: Text) -> Text:
         return stamp(event, self._zone).append_text(text)
 
-    def render(self, link: Link, now_s: float, width: int, height: int) -> RenderableType:
+    def render(self, link: ConnectionState, now_s: float, width: int, height: int) -> RenderableType:
         """Return the picture.
 
         Args:
@@ -156,12 +156,12 @@ class WatchView:
             table.add_row(*cells, *([_what(each, now_s)] if wide else []))
         return table
 
-    def _status(self, link: Link, width: int) -> Text:
+    def _status(self, link: ConnectionState, width: int) -> Text:
         operations = self.operations
         style = _LINK_STYLES.get(link.state, "red")
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append("●", style)
-        tell(line, f"{link.state} {clean(link.note)}".strip(), style, gap=" ")
+        tell(line, f"{link.state} {sanitize(link.note)}".strip(), style, gap=" ")
         tell(line, f"{len(operations.running)} running", "bold" if operations.running else "dim")
         for count, mark in (
             (operations.complete, COMPLETE),
@@ -169,7 +169,7 @@ class WatchView:
             (operations.cancelled, CANCELLED),
         ):
             tell(line, f"{mark} {count}" if count else "", "dim")
-        return tell(line, clean(link.url), "dim")
+        return tell(line, sanitize(link.url), "dim")
 
 
 def _bar(running: Running, now_s: float, width: int) -> RenderableType:

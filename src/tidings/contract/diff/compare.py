@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from tidings.contract.contract import Contract
-from tidings.contract.diff.rules import HUB_ALONE, Change, Difference, Verdict, change
+from tidings.contract.diff.rules import HUB_ALONE, Change, Compatibility, Difference, change
 from tidings.contract.diff.schemas import SchemaComparison
 from tidings.contract.export.document import contract_document
 from tidings.contract.loading import FORMAT, contract_of
@@ -39,7 +39,7 @@ class EventRow(Struct, frozen=True, kw_only=True):
     """A JSON Schema."""
 
 
-class Document(Struct, frozen=True, kw_only=True):
+class ContractDocument(Struct, frozen=True, kw_only=True):
     """One contract, as a document tells it."""
 
     tidings: str = FORMAT
@@ -52,12 +52,12 @@ class Document(Struct, frozen=True, kw_only=True):
     """What the payloads refer to."""
 
 
-def document_of(contract: Contract) -> Document:
+def document_of(contract: Contract) -> ContractDocument:
     """Return a contract as a document."""
-    return msgspec.convert(contract_document(contract), type=Document)
+    return msgspec.convert(contract_document(contract), type=ContractDocument)
 
 
-def read_document(decoded: Any, source: str) -> Document:
+def read_document(decoded: Any, source: str) -> ContractDocument:
     """Return the document that a decoded file holds: an exported one as it is, a written one with every hub's events.
 
     Args:
@@ -73,7 +73,7 @@ def read_document(decoded: Any, source: str) -> Document:
         hint = "Use a newer tidings."
         raise InvalidContract(f"{source}: its form is {decoded['tidings']!r}; {FORMAT!r} is read", type="", hint=hint)
     try:
-        return msgspec.convert(decoded, type=Document)
+        return msgspec.convert(decoded, type=ContractDocument)
     except msgspec.ValidationError as cause:
         hint = "Export it again: `tidings contract export json`."
         raise InvalidContract(f"{source}: this is no exported contract: {cause}", type="", hint=hint) from cause
@@ -89,7 +89,7 @@ def diff(old: Contract, new: Contract) -> Difference:
     return diff_documents(document_of(old), document_of(new))
 
 
-def diff_documents(old: Document, new: Document) -> Difference:
+def diff_documents(old: ContractDocument, new: ContractDocument) -> Difference:
     """Return what changed from one document to another.
 
     Raises:
@@ -98,7 +98,7 @@ def diff_documents(old: Document, new: Document) -> Difference:
     return Difference(tuple(_changes(old, new)))
 
 
-def _changes(old: Document, new: Document) -> Iterator[Change]:
+def _changes(old: ContractDocument, new: ContractDocument) -> Iterator[Change]:
     if old.version != new.version:
         yield change("revision-changed", "", "version", old.version, new.version)
     for name in old.channels:
@@ -123,7 +123,7 @@ def _changes(old: Document, new: Document) -> Iterator[Change]:
             yield change("event-added", type, "", None, type)
 
 
-def _compared(old: EventRow, new: EventRow, before: Document, after: Document) -> Iterator[Change]:
+def _compared(old: EventRow, new: EventRow, before: ContractDocument, after: ContractDocument) -> Iterator[Change]:
     comparison = SchemaComparison(new.type, before.definitions, after.definitions)
     changes = [*_row(old, new), *comparison.compare(old.payload, new.payload, _DATA)]
     # An event's description is the first paragraph of its payload's: one change of both is told once.
@@ -172,12 +172,12 @@ def _row(old: EventRow, new: EventRow) -> Iterator[Change]:
 
 def _for_hub_alone(found: Change, old: EventRow) -> Change:
     """Return a change of an event that had no writers but the hub: for them it changes nothing."""
-    if old.publishable or found.writers.verdict is not Verdict.BREAKING:
+    if old.publishable or found.writers.verdict is not Compatibility.BREAKING:
         return found
     return msgspec.structs.replace(found, writers=HUB_ALONE)
 
 
-def _renamed(old: Document, new: Document) -> dict[str, str]:
+def _renamed(old: ContractDocument, new: ContractDocument) -> dict[str, str]:
     """Return, by the old name, events that probably have a new one: gone here, come there, and otherwise the same."""
     gone = [row for row in old.events if all(row.type != each.type for each in new.events)]
     come = [row for row in new.events if all(row.type != each.type for each in old.events)]
@@ -195,13 +195,13 @@ def _renamed(old: Document, new: Document) -> dict[str, str]:
     return found
 
 
-def _has_fields(row: EventRow, document: Document) -> bool:
+def _has_fields(row: EventRow, document: ContractDocument) -> bool:
     name = str(row.payload.get("$ref", "")).rpartition("/")[2]
     schema = document.definitions.get(name, row.payload)
     return bool(schema.get("properties")) if isinstance(schema, dict) else False
 
 
-def _is_same(one: EventRow, other: EventRow, old: Document, new: Document) -> bool:
+def _is_same(one: EventRow, other: EventRow, old: ContractDocument, new: ContractDocument) -> bool:
     """Return whether two payloads allow the same."""
     found = SchemaComparison(other.type, old.definitions, new.definitions).compare(one.payload, other.payload, _DATA)
-    return all(each.verdict is Verdict.ANNOTATION for each in found)
+    return all(each.verdict is Compatibility.ANNOTATION for each in found)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 
-class Verdict(StrEnum):
+class Compatibility(StrEnum):
     """What a change does."""
 
     BREAKING = "breaking"
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 class Effect(Struct, frozen=True):
     """What a change does to one side, and why."""
 
-    verdict: Verdict
+    verdict: Compatibility
     because: str
 
 
@@ -42,11 +42,11 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 def _breaks(because: str) -> Effect:
-    return Effect(Verdict.BREAKING, because)
+    return Effect(Compatibility.BREAKING, because)
 
 
 def _fits(because: str) -> Effect:
-    return Effect(Verdict.COMPATIBLE, because)
+    return Effect(Compatibility.COMPATIBLE, because)
 
 
 Sides = tuple[Effect, Effect]
@@ -61,7 +61,7 @@ NARROWER: Sides = (_fits("they took more than they will get"), _MAY_SEND)
 """Less is."""
 OTHER: Sides = (_MAY_GET, _MAY_SEND)
 """Neither includes the other, or nobody can tell."""
-_NOTE = Effect(Verdict.ANNOTATION, "it is for people")
+_NOTE = Effect(Compatibility.ANNOTATION, "it is for people")
 NOTE: Sides = (_NOTE, _NOTE)
 HARMLESS: Sides = (_SAME, _SAME)
 
@@ -264,17 +264,17 @@ class Change(Struct, frozen=True, kw_only=True):
     after: Any = None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Compatibility:
         """The worse of both sides'."""
         return max(self.readers.verdict, self.writers.verdict, key=_SEVERITY.index)
 
     def breaks(self, side: Side) -> bool:
         """Return whether it breaks readers, writers, or any of them."""
         looked_at = {"readers": (self.readers,), "writers": (self.writers,), "any": (self.readers, self.writers)}
-        return any(effect.verdict is Verdict.BREAKING for effect in looked_at[side])
+        return any(effect.verdict is Compatibility.BREAKING for effect in looked_at[side])
 
 
-_SEVERITY = (Verdict.ANNOTATION, Verdict.COMPATIBLE, Verdict.BREAKING)
+_SEVERITY = (Compatibility.ANNOTATION, Compatibility.COMPATIBLE, Compatibility.BREAKING)
 
 
 class Difference(Struct, frozen=True):
@@ -286,7 +286,7 @@ class Difference(Struct, frozen=True):
         """Return the changes that break a side."""
         return tuple(change for change in self.changes if change.breaks(side))
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: Compatibility) -> int:
         """Return how many changes are of a verdict."""
         return sum(change.verdict is verdict for change in self.changes)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from tidings.contract.diff.rules import Change, Verdict, change
+from tidings.contract.diff.rules import Change, Compatibility, change
 from tidings.contract.diff.shapes import ANNOTATIONS, KINDS, NULL, Definitions, Schema, Shape, shape_of
 
 Found = tuple[str, Any, Any]
@@ -381,7 +381,10 @@ class SchemaComparison:
 
     def _has_equal(self, variant: Schema, others: tuple[Schema, ...]) -> bool:
         return any(
-            all(change.verdict is Verdict.ANNOTATION for change in self._one(variant, other, "", "object", "object"))
+            all(
+                change.verdict is Compatibility.ANNOTATION
+                for change in self._one(variant, other, "", "object", "object")
+            )
             for other in others
         )
 

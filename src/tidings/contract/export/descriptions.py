@@ -41,29 +41,29 @@ def kind_of(shape: Shape, name: Callable[[str], str] = str) -> str:
         name: What to call a definition.
     """
     match shape:
-        case shapes.Text():
+        case shapes.TextShape():
             return "text"
-        case shapes.Number(whole=whole):
+        case shapes.NumberShape(whole=whole):
             return "whole number" if whole else "number"
-        case shapes.Flag():
+        case shapes.BooleanShape():
             return "true or false"
-        case shapes.Nothing():
+        case shapes.NullShape():
             return "null"
-        case shapes.Anything():
+        case shapes.AnyShape():
             return "anything"
-        case shapes.Named(definition):
+        case shapes.NamedShape(definition):
             return name(definition)
-        case shapes.Choice(values):
+        case shapes.EnumShape(values):
             return " or ".join(json.dumps(value, ensure_ascii=False) for value in values)
-        case shapes.Either(options):
+        case shapes.UnionShape(options):
             return " or ".join(dict.fromkeys(kind_of(option, name) for option in options))
-        case shapes.Array():
+        case shapes.ArrayShape():
             return f"array of {kind_of(shape.items, name)}"
-        case shapes.Row():
+        case shapes.TupleShape():
             return f"array of {', '.join(kind_of(item, name) for item in shape.items)}"
-        case shapes.Mapping():
+        case shapes.MapShape():
             return f"object of {kind_of(shape.values, name)}"
-        case shapes.Structure():
+        case shapes.ObjectShape():
             return "object"
 
 
@@ -71,15 +71,15 @@ def limits_of(shape: Shape) -> str:
     """Return the bounds of a shape; "" where it has none."""
     shape = shapes.without_null(shape)
     match shape:
-        case shapes.Text():
+        case shapes.TextShape():
             return ", ".join(filter(None, (_length(shape), _pattern(shape), _format(shape))))
-        case shapes.Number():
+        case shapes.NumberShape():
             return _bounds(shape)
-        case shapes.Array():
+        case shapes.ArrayShape():
             return _count(shape.shortest, shape.longest, "item")
-        case shapes.Mapping():
+        case shapes.MapShape():
             return _count(shape.fewest, shape.most, "member")
-        case shapes.Either(options):
+        case shapes.UnionShape(options):
             return "; ".join(dict.fromkeys(filter(None, map(limits_of, options))))
     return ""
 
@@ -89,15 +89,15 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def _length(text: shapes.Text) -> str:
+def _length(text: shapes.TextShape) -> str:
     return _count(text.shortest, text.longest, "character")
 
 
-def _pattern(text: shapes.Text) -> str:
+def _pattern(text: shapes.TextShape) -> str:
     return f"matches `{text.pattern}`" if text.pattern else ""
 
 
-def _format(text: shapes.Text) -> str:
+def _format(text: shapes.TextShape) -> str:
     return _FORMATS.get(text.format, text.format) if text.format else ""
 
 
@@ -110,7 +110,7 @@ def _count(least: int | None, most: int | None, unit: str) -> str:
     return f"at most {most:,} {many}" if least is None else f"{least:,}–{most:,} {many}"
 
 
-def _bounds(number: shapes.Number) -> str:
+def _bounds(number: shapes.NumberShape) -> str:
     least, most = _near(number.least), _near(number.most)
     words = []
     if least is not None and most is not None:

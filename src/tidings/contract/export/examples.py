@@ -10,7 +10,7 @@ from tidings.contract.contract import Contract
 from tidings.contract.event_types import BUILTIN
 from tidings.contract.export import shapes
 from tidings.contract.export.model import Message, Model
-from tidings.contract.export.shapes import Field, Shape, named_in
+from tidings.contract.export.shapes import Shape, ShapeField, named_in
 
 _TEXTS = {
     "date-time": "2025-07-30T12:00:00Z",
@@ -165,30 +165,30 @@ class _Examples:
             name: What it is called, which texts and numbers are made of.
         """
         match shape:
-            case shapes.Text():
+            case shapes.TextShape():
                 return _text(shape, name)
-            case shapes.Number():
+            case shapes.NumberShape():
                 return _number(shape)
-            case shapes.Flag():
+            case shapes.BooleanShape():
                 return True
-            case shapes.Choice(values):
+            case shapes.EnumShape(values):
                 return values[0]
-            case shapes.Named(definition):
+            case shapes.NamedShape(definition):
                 return self.of_definition(definition)
-            case shapes.Either(options):
+            case shapes.UnionShape(options):
                 return self.of(options[0], name)
-            case shapes.Array():
+            case shapes.ArrayShape():
                 again = any(each in self._inside for each in named_in(shape.items))
                 return [] if again else [self.of(shape.items, name)] * (shape.shortest or 1)
-            case shapes.Row():
+            case shapes.TupleShape():
                 return [self.of(item, name) for item in shape.items]
-            case shapes.Mapping():
-                return {f"{_text(shape.names or shapes.Text(), 'name')}": self.of(shape.values, "value")}
-            case shapes.Structure(fields=fields):
+            case shapes.MapShape():
+                return {f"{_text(shape.names or shapes.TextShape(), 'name')}": self.of(shape.values, "value")}
+            case shapes.ObjectShape(fields=fields):
                 return self._structure(fields)
         return None
 
-    def _structure(self, fields: tuple[Field, ...]) -> dict[str, Any]:
+    def _structure(self, fields: tuple[ShapeField, ...]) -> dict[str, Any]:
         made = {}
         for field in fields:
             if not field.required and any(name in self._inside for name in named_in(field.shape)):
@@ -201,11 +201,11 @@ class _Examples:
         return made
 
 
-def _default(field: Field) -> Any:
+def _default(field: ShapeField) -> Any:
     return None if field.default is msgspec.UNSET or not field.default else field.default
 
 
-def _text(text: shapes.Text, name: str) -> str | None:
+def _text(text: shapes.TextShape, name: str) -> str | None:
     shortest, longest = text.shortest or 0, text.longest
     if text.format in _TEXTS:
         return _TEXTS[text.format]
@@ -218,7 +218,7 @@ def _text(text: shapes.Text, name: str) -> str | None:
     return made[:longest].ljust(shortest, "x")
 
 
-def _number(number: shapes.Number) -> int | float | None:
+def _number(number: shapes.NumberShape) -> int | float | None:
     step = number.multiple_of or (1 if number.whole else 0.5)
     low = next((bound for bound in (number.least, number.above) if bound is not None), None)
     high = next((bound for bound in (number.most, number.below) if bound is not None), None)
@@ -233,7 +233,7 @@ def _number(number: shapes.Number) -> int | float | None:
     return (int(fits[0]) if number.whole else fits[0]) if fits else None
 
 
-def _is_within(number: shapes.Number, value: float) -> bool:
+def _is_within(number: shapes.NumberShape, value: float) -> bool:
     return (
         (number.least is None or value >= number.least)
         and (number.most is None or value <= number.most)

@@ -15,7 +15,7 @@ from tidings.contract.contract import Contract
 from tidings.contract.export import shapes
 from tidings.contract.export.descriptions import kind_of, limits_of, sentence
 from tidings.contract.export.model import Definition, Message, Model, Namer, class_name, model_of, pascal
-from tidings.contract.export.shapes import Field, Shape
+from tidings.contract.export.shapes import Shape, ShapeField
 from tidings.exceptions import ConfigError, InvalidContract
 from tidings.protocol import payloads
 from tidings.protocol.message_types import ALIASES, MessageType
@@ -97,16 +97,16 @@ class GoTypes:
         """
         name = self.names[definition.name]
         about = f"// {comment(f'{name} is {use}. {definition.about}')}\n"
-        if isinstance(definition.shape, shapes.Structure):
+        if isinstance(definition.shape, shapes.ObjectShape):
             made = f"{about}type {name} {self._structure(name, definition.shape)}\n"
-        elif isinstance(definition.shape, shapes.Choice) and _is_textual(definition.shape):
+        elif isinstance(definition.shape, shapes.EnumShape) and _is_textual(definition.shape):
             made = about + _enumeration(name, definition.shape, self._namer)
         else:
             made = f"{about}type {name} {self._type(name, definition.shape)}\n"
         beside, self._beside = self._beside, []
         return "\n".join([made, *beside])
 
-    def _structure(self, owner: str, structure: shapes.Structure) -> str:
+    def _structure(self, owner: str, structure: shapes.ObjectShape) -> str:
         if not structure.fields:
             return "struct{}"
         namer = Namer()
@@ -121,10 +121,10 @@ class GoTypes:
             rows.append((name, kind, _tag(field.name, omitted=empty)))
         return f"struct {{\n{aligned(rows)}}}"
 
-    def _source(self, table: Mapping[tuple[str, str], str], owner: str, field: Field) -> str | None:
+    def _source(self, table: Mapping[tuple[str, str], str], owner: str, field: ShapeField) -> str | None:
         return table.get((owner, field.name)) if self._of_source else None
 
-    def _field(self, owner: str, name: str, field: Field) -> tuple[str, bool]:
+    def _field(self, owner: str, name: str, field: ShapeField) -> tuple[str, bool]:
         """Return a field's type, and whether it is left out where it is empty."""
         plain = self._source(_SOURCE_TYPES, owner, field) or self._type(owner + name, shapes.without_null(field.shape))
         nullable = shapes.is_nullable(field.shape)
@@ -141,29 +141,29 @@ class GoTypes:
 
     def _type(self, name: str, shape: Shape) -> str:
         match shape:
-            case shapes.Text(format="date-time"):
+            case shapes.TextShape(format="date-time"):
                 return "time.Time"
-            case shapes.Text(format="base64"):
+            case shapes.TextShape(format="base64"):
                 return "[]byte"
-            case shapes.Text():
+            case shapes.TextShape():
                 return "string"
-            case shapes.Number(whole=True):
+            case shapes.NumberShape(whole=True):
                 return "int64"
-            case shapes.Number():
+            case shapes.NumberShape():
                 return "float64"
-            case shapes.Flag():
+            case shapes.BooleanShape():
                 return "bool"
-            case shapes.Named(definition):
+            case shapes.NamedShape(definition):
                 return self.names[definition]
-            case shapes.Array(items=items):
+            case shapes.ArrayShape(items=items):
                 return f"[]{self._type(f'{name}Item', items)}"
-            case shapes.Mapping(values=values):
+            case shapes.MapShape(values=values):
                 return f"map[string]{self._value(f'{name}Value', values)}"
-            case shapes.Choice():
+            case shapes.EnumShape():
                 return self._choice(name, shape)
-            case shapes.Row():
+            case shapes.TupleShape():
                 return "[]any"
-            case shapes.Structure():
+            case shapes.ObjectShape():
                 return self._inner(name, shape)
         return "any"
 
@@ -172,7 +172,7 @@ class GoTypes:
         pointed = shapes.is_nullable(shape) and plain != "any" and not plain.startswith(("[]", "map["))
         return f"*{plain}" if pointed else plain
 
-    def _choice(self, name: str, choice: shapes.Choice) -> str:
+    def _choice(self, name: str, choice: shapes.EnumShape) -> str:
         if all(isinstance(value, int) and not isinstance(value, bool) for value in choice.values):
             return "int64"
         if not _is_textual(choice):
@@ -183,29 +183,29 @@ class GoTypes:
         self._beside.append(f"// {known} is {kind_of(choice)}.\n" + _enumeration(known, choice, self._namer))
         return known
 
-    def _inner(self, name: str, structure: shapes.Structure) -> str:
+    def _inner(self, name: str, structure: shapes.ObjectShape) -> str:
         known = self._namer.take(name)
         self._beside.append(f"// {known} is a part of another.\ntype {known} {self._structure(known, structure)}\n")
         return known
 
 
-def _is_textual(choice: shapes.Choice) -> bool:
+def _is_textual(choice: shapes.EnumShape) -> bool:
     return all(isinstance(value, str) for value in choice.values)
 
 
-def _is_empty_nothing(field: Field) -> bool:
+def _is_empty_nothing(field: ShapeField) -> bool:
     """Return whether an empty text means the same as none, as the contract has it, or could mean nothing else."""
     match shapes.without_null(field.shape):
-        case shapes.Choice() as choice:
+        case shapes.EnumShape() as choice:
             return _is_textual(choice) and "" not in choice.values
-        case shapes.Text(format="date-time"):
+        case shapes.TextShape(format="date-time"):
             return False
-        case shapes.Text(shortest=shortest):
+        case shapes.TextShape(shortest=shortest):
             return bool(shortest) or field.default is None or field.default == ""
     return False
 
 
-def _enumeration(name: str, choice: shapes.Choice, namer: Namer) -> str:
+def _enumeration(name: str, choice: shapes.EnumShape, namer: Namer) -> str:
     rows: list[str | tuple[str, ...]] = [
         (namer.take(name + (pascal(str(value)) if str(value) else "Empty")), name, f"= {json.dumps(value)}")
         for value in choice.values
@@ -222,7 +222,7 @@ def _tag(name: str, *, omitted: bool) -> str:
     return f'`json:"{name}{options}"`'
 
 
-def _about(field: Field) -> str:
+def _about(field: ShapeField) -> str:
     limits = sentence(limits_of(field.shape))
     return " ".join(filter(None, (field.about, "" if limits in field.about or limits == _NO_NEWS else limits)))
 

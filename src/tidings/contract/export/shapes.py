@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct
 Bound = int | float | None
 
 
-class Text(Struct, frozen=True, kw_only=True):
+class TextShape(Struct, frozen=True, kw_only=True):
     """A string."""
 
     shortest: int | None = None
@@ -19,7 +19,7 @@ class Text(Struct, frozen=True, kw_only=True):
     """JSON Schema's name for what it holds (`date-time`, `uuid`, …) or for how it is encoded (`base64`)."""
 
 
-class Number(Struct, frozen=True, kw_only=True):
+class NumberShape(Struct, frozen=True, kw_only=True):
     """A number."""
 
     whole: bool = False
@@ -30,25 +30,25 @@ class Number(Struct, frozen=True, kw_only=True):
     multiple_of: Bound = None
 
 
-class Flag(Struct, frozen=True):
+class BooleanShape(Struct, frozen=True):
     """True or false."""
 
 
-class Nothing(Struct, frozen=True):
+class NullShape(Struct, frozen=True):
     """Null."""
 
 
-class Anything(Struct, frozen=True):
+class AnyShape(Struct, frozen=True):
     """Any JSON value."""
 
 
-class Choice(Struct, frozen=True):
+class EnumShape(Struct, frozen=True):
     """One of a few values."""
 
     values: tuple[str | int | float | bool | None, ...]
 
 
-class Array(Struct, frozen=True, kw_only=True):
+class ArrayShape(Struct, frozen=True, kw_only=True):
     """Values of one kind, in order."""
 
     items: "Shape"
@@ -56,7 +56,7 @@ class Array(Struct, frozen=True, kw_only=True):
     longest: int | None = None
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class TupleShape(Struct, frozen=True, kw_only=True):
     """An array whose places have a meaning each."""
 
     items: tuple["Shape", ...]
@@ -66,28 +66,28 @@ class Row(Struct, frozen=True, kw_only=True):
     """Whether nothing may follow."""
 
 
-class Mapping(Struct, frozen=True, kw_only=True):
+class MapShape(Struct, frozen=True, kw_only=True):
     """Values of one kind by names that are the publisher's own."""
 
     values: "Shape"
-    names: Text | None = None
+    names: TextShape | None = None
     fewest: int | None = None
     most: int | None = None
 
 
-class Named(Struct, frozen=True):
+class NamedShape(Struct, frozen=True):
     """What a definition says."""
 
     name: str
 
 
-class Either(Struct, frozen=True):
+class UnionShape(Struct, frozen=True):
     """What fits one of several."""
 
     options: tuple["Shape", ...]
 
 
-class Field(Struct, frozen=True, kw_only=True):
+class ShapeField(Struct, frozen=True, kw_only=True):
     """A member of a structure."""
 
     name: str
@@ -100,31 +100,44 @@ class Field(Struct, frozen=True, kw_only=True):
     examples: tuple[Any, ...] = ()
 
 
-class Structure(Struct, frozen=True, kw_only=True):
+class ObjectShape(Struct, frozen=True, kw_only=True):
     """An object with members of its own."""
 
-    fields: tuple[Field, ...]
+    fields: tuple[ShapeField, ...]
     closed: bool = False
     """Whether further members are refused."""
 
 
-Shape = Text | Number | Flag | Nothing | Anything | Choice | Array | Row | Mapping | Named | Either | Structure
+Shape = (
+    TextShape
+    | NumberShape
+    | BooleanShape
+    | NullShape
+    | AnyShape
+    | EnumShape
+    | ArrayShape
+    | TupleShape
+    | MapShape
+    | NamedShape
+    | UnionShape
+    | ObjectShape
+)
 
 REFERENCE = "#/$defs/"
 """What a reference to a definition begins with."""
-_LEAVES: dict[str, Shape] = {"boolean": Flag(), "null": Nothing()}
+_LEAVES: dict[str, Shape] = {"boolean": BooleanShape(), "null": NullShape()}
 
 
 def shape_of(schema: Any) -> Shape:
     """Return what a JSON Schema, as msgspec writes them, says; what it says in other keywords is not kept."""
     if not isinstance(schema, dict):
-        return Anything()
+        return AnyShape()
     if "$ref" in schema:
-        return Named(str(schema["$ref"]).removeprefix(REFERENCE))
+        return NamedShape(str(schema["$ref"]).removeprefix(REFERENCE))
     if "anyOf" in schema:
         return _either(schema["anyOf"])
     if "const" in schema or "enum" in schema:
-        return Choice(tuple(schema.get("enum", [schema.get("const")])))
+        return EnumShape(tuple(schema.get("enum", [schema.get("const")])))
     kind = schema.get("type")
     if isinstance(kind, list):
         return _either([{**schema, "type": each} for each in kind])
@@ -136,19 +149,19 @@ def shape_of(schema: Any) -> Shape:
         return _number(schema, whole=kind == "integer")
     if kind == "array":
         return _array(schema)
-    return _object(schema) if kind == "object" else Anything()
+    return _object(schema) if kind == "object" else AnyShape()
 
 
 def _either(schemas: list[Any]) -> Shape:
     options: list[Shape] = []
     for each in map(shape_of, schemas):
-        options.extend(each.options if isinstance(each, Either) else (each,))
+        options.extend(each.options if isinstance(each, UnionShape) else (each,))
     unique = tuple(dict.fromkeys(options))
-    return unique[0] if len(unique) == 1 else Either(unique)
+    return unique[0] if len(unique) == 1 else UnionShape(unique)
 
 
-def _text(schema: dict[str, Any]) -> Text:
-    return Text(
+def _text(schema: dict[str, Any]) -> TextShape:
+    return TextShape(
         shortest=schema.get("minLength") or None,
         longest=schema.get("maxLength"),
         pattern=schema.get("pattern"),
@@ -156,8 +169,8 @@ def _text(schema: dict[str, Any]) -> Text:
     )
 
 
-def _number(schema: dict[str, Any], *, whole: bool) -> Number:
-    return Number(
+def _number(schema: dict[str, Any], *, whole: bool) -> NumberShape:
+    return NumberShape(
         whole=whole,
         least=schema.get("minimum"),
         most=schema.get("maximum"),
@@ -171,8 +184,8 @@ def _array(schema: dict[str, Any]) -> Shape:
     if "prefixItems" in schema:
         items = tuple(map(shape_of, schema["prefixItems"]))
         closed = schema.get("items") is False or schema.get("maxItems") == len(items)
-        return Row(items=items, shortest=schema.get("minItems", 0), closed=closed)
-    return Array(
+        return TupleShape(items=items, shortest=schema.get("minItems", 0), closed=closed)
+    return ArrayShape(
         items=shape_of(schema.get("items")), shortest=schema.get("minItems") or None, longest=schema.get("maxItems")
     )
 
@@ -180,7 +193,7 @@ def _array(schema: dict[str, Any]) -> Shape:
 def _object(schema: dict[str, Any]) -> Shape:
     if "properties" not in schema:
         names = schema.get("propertyNames")
-        return Mapping(
+        return MapShape(
             values=shape_of(schema.get("additionalProperties")),
             names=None if names is None else _text(names),
             fewest=schema.get("minProperties") or None,
@@ -188,7 +201,7 @@ def _object(schema: dict[str, Any]) -> Shape:
         )
     required = schema.get("required", ())
     fields = tuple(
-        Field(
+        ShapeField(
             name=name,
             shape=shape_of(of_field),
             required=name in required,
@@ -198,39 +211,39 @@ def _object(schema: dict[str, Any]) -> Shape:
         )
         for name, of_field in schema["properties"].items()
     )
-    return Structure(fields=fields, closed=schema.get("additionalProperties") is False)
+    return ObjectShape(fields=fields, closed=schema.get("additionalProperties") is False)
 
 
 def is_nullable(shape: Shape) -> bool:
     """Return whether null fits, as far as can be seen without definitions."""
-    if isinstance(shape, Either):
+    if isinstance(shape, UnionShape):
         return any(map(is_nullable, shape.options))
-    return isinstance(shape, Nothing | Anything) or (isinstance(shape, Choice) and None in shape.values)
+    return isinstance(shape, NullShape | AnyShape) or (isinstance(shape, EnumShape) and None in shape.values)
 
 
 def without_null(shape: Shape) -> Shape:
     """Return `shape` with null left out of its choices."""
-    if isinstance(shape, Either):
-        rest = tuple(option for option in map(without_null, shape.options) if not isinstance(option, Nothing))
-        return rest[0] if len(rest) == 1 else Either(rest)
-    if isinstance(shape, Choice):
-        return Choice(tuple(value for value in shape.values if value is not None))
+    if isinstance(shape, UnionShape):
+        rest = tuple(option for option in map(without_null, shape.options) if not isinstance(option, NullShape))
+        return rest[0] if len(rest) == 1 else UnionShape(rest)
+    if isinstance(shape, EnumShape):
+        return EnumShape(tuple(value for value in shape.values if value is not None))
     return shape
 
 
 def named_in(shape: Shape) -> list[str]:
     """Return the definitions that a shape refers to, in the order that they stand in."""
-    if isinstance(shape, Named):
+    if isinstance(shape, NamedShape):
         return [shape.name]
     parts: tuple[Shape, ...] = ()
-    if isinstance(shape, Structure):
+    if isinstance(shape, ObjectShape):
         parts = tuple(field.shape for field in shape.fields)
-    elif isinstance(shape, Either):
+    elif isinstance(shape, UnionShape):
         parts = shape.options
-    elif isinstance(shape, Row):
+    elif isinstance(shape, TupleShape):
         parts = shape.items
-    elif isinstance(shape, Array):
+    elif isinstance(shape, ArrayShape):
         parts = (shape.items,)
-    elif isinstance(shape, Mapping):
+    elif isinstance(shape, MapShape):
         parts = (shape.values,)
     return [name for part in parts for name in named_in(part)]

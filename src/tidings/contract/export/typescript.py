@@ -36,49 +36,49 @@ class TypeWriter:
         """
         name = self._names[definition.name]
         about = comment(definition.about, use)
-        if isinstance(definition.shape, shapes.Structure):
+        if isinstance(definition.shape, shapes.ObjectShape):
             return f"{about}export interface {name} {self._structure(definition.shape, '')}\n"
         return f"{about}export type {name} = {self.type(definition.shape)};\n"
 
     def type(self, shape: Shape, indent: str = "") -> str:
         """Return the type of a shape."""
         match shape:
-            case shapes.Text():
+            case shapes.TextShape():
                 return "string"
-            case shapes.Number():
+            case shapes.NumberShape():
                 return "number"
-            case shapes.Flag():
+            case shapes.BooleanShape():
                 return "boolean"
-            case shapes.Nothing():
+            case shapes.NullShape():
                 return "null"
-            case shapes.Anything():
+            case shapes.AnyShape():
                 return "unknown"
-            case shapes.Named(name):
+            case shapes.NamedShape(name):
                 return self._names[name]
-            case shapes.Choice(values):
+            case shapes.EnumShape(values):
                 return " | ".join(map(json.dumps, values))
-            case shapes.Either(options):
+            case shapes.UnionShape(options):
                 return " | ".join(dict.fromkeys(self.type(option, indent) for option in options))
-            case shapes.Array():
+            case shapes.ArrayShape():
                 return self._array(shape, indent)
-            case shapes.Row():
+            case shapes.TupleShape():
                 return self._row(shape, indent)
-            case shapes.Mapping():
+            case shapes.MapShape():
                 return f"Record<string, {self.type(shape.values, indent)}>"
-            case shapes.Structure():
+            case shapes.ObjectShape():
                 return self._structure(shape, indent)
 
-    def _array(self, shape: shapes.Array, indent: str) -> str:
+    def _array(self, shape: shapes.ArrayShape, indent: str) -> str:
         items = self.type(shape.items, indent)
         return f"({items})[]" if " | " in items else f"{items}[]"
 
-    def _row(self, shape: shapes.Row, indent: str) -> str:
+    def _row(self, shape: shapes.TupleShape, indent: str) -> str:
         items = [self.type(item, indent) for item in shape.items]
         for index, item in enumerate(items[shape.shortest :], shape.shortest):
             items[index] = f"({item})?" if " | " in item else f"{item}?"
         return f"[{', '.join(items if shape.closed else [*items, '...unknown[]'])}]"
 
-    def _structure(self, structure: shapes.Structure, indent: str) -> str:
+    def _structure(self, structure: shapes.ObjectShape, indent: str) -> str:
         inner = f"{indent}  "
         lines = []
         for field in structure.fields:
@@ -88,7 +88,7 @@ class TypeWriter:
         return f"{{\n{''.join(lines)}{indent}}}" if lines else "{}"
 
 
-def _field_comment(field: shapes.Field) -> str:
+def _field_comment(field: shapes.ShapeField) -> str:
     default = "" if field.required or not field.default else f"Absent means {json.dumps(field.default)}."
     limits = sentence(limits_of(field.shape))
     return " ".join(filter(None, (field.about, "" if limits in field.about else limits, default)))

@@ -39,41 +39,41 @@ class CheckWriter:
             taken: Characters that the line has already.
         """
         match shape:
-            case shapes.Text():
+            case shapes.TextShape():
                 return f"is.text({_options(_text(shape))})"
-            case shapes.Number():
+            case shapes.NumberShape():
                 return f"is.number({_options(_number(shape))})"
-            case shapes.Flag():
+            case shapes.BooleanShape():
                 return "is.flag()"
-            case shapes.Nothing():
+            case shapes.NullShape():
                 return "is.nothing()"
-            case shapes.Anything():
+            case shapes.AnyShape():
                 return "is.anything()"
-            case shapes.Choice(values):
+            case shapes.EnumShape(values):
                 return f"is.choice({', '.join(map(json.dumps, values))})"
-            case shapes.Named(name):
+            case shapes.NamedShape(name):
                 return f"is.later(() => {self._names[name]})"
-            case shapes.Either(options):
+            case shapes.UnionShape(options):
                 return f"is.either({', '.join(self.check(option, indent) for option in options)})"
-            case shapes.Array():
+            case shapes.ArrayShape():
                 sizes = _options(_sizes(shape.shortest, shape.longest))
                 return f"is.array({', '.join(filter(None, (self.check(shape.items, indent), sizes)))})"
-            case shapes.Row():
+            case shapes.TupleShape():
                 items = ", ".join(self.check(item, indent) for item in shape.items)
                 return f"is.row([{items}], {shape.shortest}, {len(shape.items) if shape.closed else 'Infinity'})"
-            case shapes.Mapping():
+            case shapes.MapShape():
                 return self._mapping(shape, indent)
-            case shapes.Structure():
+            case shapes.ObjectShape():
                 return self._structure(shape, indent, taken)
 
-    def _mapping(self, shape: shapes.Mapping, indent: str) -> str:
+    def _mapping(self, shape: shapes.MapShape, indent: str) -> str:
         parts = [self.check(shape.values, indent)]
         sizes = _options(_sizes(shape.fewest, shape.most))
         if shape.names is not None or sizes:
-            parts.append(self.check(shape.names or shapes.Text(), indent))
+            parts.append(self.check(shape.names or shapes.TextShape(), indent))
         return f"is.map({', '.join([*parts, *filter(None, (sizes,))])})"
 
-    def _structure(self, shape: shapes.Structure, indent: str, taken: int) -> str:
+    def _structure(self, shape: shapes.ObjectShape, indent: str, taken: int) -> str:
         required = [(field.name, self.check(field.shape, indent + "    ")) for field in shape.fields if field.required]
         optional = [
             (field.name, self.check(field.shape, indent + "    ")) for field in shape.fields if not field.required
@@ -94,7 +94,7 @@ def _options(facts: list[tuple[str, str]]) -> str:
     return literal(facts, "", room=10 * WIDTH) if facts else ""
 
 
-def _text(text: shapes.Text) -> list[tuple[str, str]]:
+def _text(text: shapes.TextShape) -> list[tuple[str, str]]:
     facts = [
         (name, str(value))
         for name, value in (("shortest", text.shortest), ("longest", text.longest))
@@ -108,7 +108,7 @@ def _text(text: shapes.Text) -> list[tuple[str, str]]:
     return facts
 
 
-def _number(number: shapes.Number) -> list[tuple[str, str]]:
+def _number(number: shapes.NumberShape) -> list[tuple[str, str]]:
     bounds = (
         ("least", number.least),
         ("most", number.most),

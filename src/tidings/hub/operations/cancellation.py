@@ -8,8 +8,8 @@ import structlog
 
 from tidings.exceptions import OperationUnknown
 from tidings.hub.interfaces import HubCore
-from tidings.hub.internal_events import publish_own
-from tidings.hub.operations.leases import Holder, Leases
+from tidings.hub.internal_events import publish_internal
+from tidings.hub.operations.leases import LeaseHolder, Leases
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
@@ -36,7 +36,7 @@ class _Wanted:
     def __init__(self, push_id: str, push: CancelPush) -> None:
         self.push_id = push_id
         self.push = push
-        self.asked: Holder | None = None
+        self.asked: LeaseHolder | None = None
         """The connection that it was pushed to."""
         self.answer: CancelAnswer | None = None
         self.waiting: list[_Waiting] = []
@@ -64,7 +64,7 @@ class _Waiting:
             log.exception("a requester could not be told what became of a cancellation")
 
 
-class Cancellations:
+class CancellationRegistry:
     """What is to end, in one hub."""
 
     def __init__(self, hub: HubCore, leases: Leases) -> None:
@@ -107,7 +107,7 @@ class Cancellations:
         named = dict.fromkeys((*operation_ids, *of_producer))
         return [operation_id for operation_id in named if operation_id in self._wanted]
 
-    def answered(self, holder: Holder, push_id: str, answer: CancelAnswer) -> None:
+    def answered(self, holder: LeaseHolder, push_id: str, answer: CancelAnswer) -> None:
         """Note what a holder says to the push `push_id`; to one that is over, or another's, it says nothing."""
         wanted = self._of_push.get(push_id)
         if wanted is None or wanted.asked is not holder:
@@ -161,9 +161,9 @@ class Cancellations:
         cancelled = OperationCancelledData(
             operation_id=push.operation_id, attempt=push.attempt, reason=push.reason, cancelled_by=push.cancelled_by
         )
-        publish_own(self._hub, MessageType.OPERATION_CANCELLED, cancelled)
+        publish_internal(self._hub, MessageType.OPERATION_CANCELLED, cancelled)
 
-    def _attached(self, producer_id: str, holder: Holder) -> None:
+    def _attached(self, producer_id: str, holder: LeaseHolder) -> None:
         if self._wanted:
             for operation_id in self.wanted((), producer_id):
                 self._ask(self._wanted[operation_id])

@@ -15,10 +15,10 @@ import structlog
 
 from tidings.exceptions import TidingsError
 from tidings.hub.interfaces import HubCore
-from tidings.hub.internal_events import publish_own
-from tidings.hub.operations.forecast import EarlierRuns, Forecast, blended, steadied
+from tidings.hub.internal_events import publish_internal
+from tidings.hub.operations.forecast import DurationHistory, Forecast, blended, steadied
 from tidings.hub.operations.leases import Leases
-from tidings.hub.operations.progress_model import Advances, Rhythm
+from tidings.hub.operations.progress_model import ProgressModel, StallDetector
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.run_history import MOST_NAMES
 from tidings.operations.status import OperationStatus
@@ -33,7 +33,7 @@ _LEAST_S = 1.0
 """nor of any time by less than this."""
 
 
-class WatchedAttempt:
+class AttemptEstimator:
     """What is remembered of a running attempt between two looks at it.
 
     Args:
@@ -70,17 +70,17 @@ class WatchedAttempt:
         """Whether it did since then."""
         # A later attempt, or one that resumes another, may begin with much done.
         fresh = self.attempt == 1 and status.resumes is None and status.started_ns is not None
-        self._advances = Advances((status.started_ns or 0) / 1e9 if fresh else None)
-        self._rhythm = Rhythm()
+        self._advances = ProgressModel((status.started_ns or 0) / 1e9 if fresh else None)
+        self._rhythm = StallDetector()
         self._advanced_ns: int | None = None
         self._progress: float | None = None
         # What was done while the hub was away, or the producer is, cannot be seen: patience begins with looking.
         self._watched_ns = self._shown_ns = now_ns
         self._foreseen: Forecast | None = None
         self._foreseen_ns = now_ns
-        self._earlier: EarlierRuns | None = None
+        self._earlier: DurationHistory | None = None
 
-    def look(self, status: OperationStatus, now_ns: int, earlier: EarlierRuns | None, *, is_away: bool) -> None:
+    def look(self, status: OperationStatus, now_ns: int, earlier: DurationHistory | None, *, is_away: bool) -> None:
         """Note what has changed, and foresee anew: `newest` tells.
 
         Args:
@@ -183,8 +183,8 @@ class Estimates:
     def __init__(self, hub: HubCore, leases: Leases) -> None:
         self._leases = leases
         self._hub = hub
-        self._watched: dict[str, WatchedAttempt] = {}
-        self._earlier: dict[str, tuple[list[float], EarlierRuns]] = {}
+        self._watched: dict[str, AttemptEstimator] = {}
+        self._earlier: dict[str, tuple[list[float], DurationHistory]] = {}
         """Of each name, what was made of the durations of its runs."""
 
     def start(self) -> None:
@@ -230,13 +230,13 @@ class Estimates:
         hub, operation_id = self._hub, status.operation_id
         watched = self._watched.get(operation_id)
         if watched is None or watched.attempt != status.life.attempt:
-            watched = self._watched[operation_id] = WatchedAttempt(status, now_ns)
+            watched = self._watched[operation_id] = AttemptEstimator(status, now_ns)
         is_away = bool(status.life.producer_id) and self._leases.presence(operation_id) == "away"
         watched.look(status, now_ns, self._earlier_runs(status.name), is_away=is_away)
         if now - watched.told_at >= _EARLY * hub.config.estimate_s and watched.is_news():
             self._tell(watched, status, now)
 
-    def _earlier_runs(self, name: str) -> EarlierRuns | None:
+    def _earlier_runs(self, name: str) -> DurationHistory | None:
         history = self._hub.operations.names.get(name)
         if history is None or not history.durations_s:
             return None
@@ -245,13 +245,13 @@ class Estimates:
         if earlier is None or durations_s is not history.durations_s:
             if len(self._earlier) >= MOST_NAMES:
                 self._earlier.clear()
-            earlier = EarlierRuns(history.durations_s)
+            earlier = DurationHistory(history.durations_s)
             self._earlier[name] = history.durations_s, earlier
         return earlier
 
     # Telling.
 
-    def _tell(self, watched: WatchedAttempt, status: OperationStatus, now: float) -> None:
+    def _tell(self, watched: AttemptEstimator, status: OperationStatus, now: float) -> None:
         hub, estimate = self._hub, watched.newest
         life = hub.life(status.operation_id)  # its end may be on its way into the log
         is_running = life is not None and life.state is OperationState.RUNNING and life.attempt == watched.attempt
@@ -259,7 +259,7 @@ class Estimates:
         if not is_running or hub.draining or hub.staged > hub.config.staged_events // 4:
             return
         watched.told, watched.told_at, watched.has_advanced = estimate, now, False
-        publish_own(
+        publish_internal(
             hub,
             MessageType.OPERATION_ESTIMATE,
             estimate,
@@ -268,6 +268,6 @@ class Estimates:
         )
 
 
-def _settled(watched: WatchedAttempt, estimate: OperationEstimateData, error: TidingsError | None) -> None:
+def _settled(watched: AttemptEstimator, estimate: OperationEstimateData, error: TidingsError | None) -> None:
     if error is not None and watched.told is estimate:
         watched.told = None  # nobody has heard of it: it is said again when the log can

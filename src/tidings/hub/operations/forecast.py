@@ -100,7 +100,7 @@ _OUTLIVED = 0.05
 """A run that has lasted longer than all but this part of them would is like none of them."""
 
 
-class EarlierRuns:
+class DurationHistory:
     """How long the runs of a name took.
 
     Args:

@@ -13,11 +13,11 @@ import structlog
 
 from tidings.exceptions import TidingsError
 from tidings.hub.interfaces import HubCore
-from tidings.hub.internal_events import publish_own
-from tidings.operations.lifecycle import Life, OperationState
+from tidings.hub.internal_events import publish_internal
+from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.messages import Attach, Attached, CancelPush, Claim, Verdict
+from tidings.protocol.messages import Attach, Attached, CancelPush, Claim, ClaimVerdict
 from tidings.protocol.payloads import OperationFailedData, SystemAlertData
 
 PRODUCER_AWAY = "producer_away"
@@ -34,7 +34,7 @@ _AT_ONCE = 2_000
 log = structlog.get_logger("tidings.hub.operations.leases")
 
 
-class Holder(Protocol):
+class LeaseHolder(Protocol):
     """A producer's connection."""
 
     def push_cancel(self, push_id: str, push: CancelPush) -> None:
@@ -57,7 +57,7 @@ class _Producer:
         """Of operations that ask for no other."""
         self.asked: dict[str, float] = {}
         """The leases of operations that do."""
-        self.holder: Holder | None = None
+        self.holder: LeaseHolder | None = None
         self.gone_at = now
         """When its last sign of life was, by the monotonic clock; not looked at while it has a connection."""
         self.posts = False
@@ -76,7 +76,7 @@ class Leases:
         self._producers: dict[str, _Producer] = {}
         self._losing: set[str] = set()
         """Operations whose end, written by us, is on its way into the log."""
-        self.on_attached: list[Callable[[str, Holder], None]] = []
+        self.on_attached: list[Callable[[str, LeaseHolder], None]] = []
         """Called with a producer and its new connection, once it was answered."""
         self.on_detached: list[Callable[[str], None]] = []
         """Called with a producer whose connection is gone."""
@@ -100,7 +100,7 @@ class Leases:
         producer = self._producers.get(producer_id)
         return 0.0 if producer is None else producer.asked.get(operation_id, producer.lease_s)
 
-    def holder(self, producer_id: str) -> Holder | None:
+    def holder(self, producer_id: str) -> LeaseHolder | None:
         """Return the connection of a producer, if it has one."""
         producer = self._producers.get(producer_id)
         return None if producer is None else producer.holder
@@ -118,7 +118,7 @@ class Leases:
 
     # Signs of life.
 
-    def attach(self, holder: Holder, attach: Attach) -> Attached:
+    def attach(self, holder: LeaseHolder, attach: Attach) -> Attached:
         """Let a producer hold its operations from now on, over this connection."""
         producer = self._known(attach.producer_id)
         before, producer.holder = producer.holder, holder
@@ -130,12 +130,12 @@ class Leases:
         self._clear_alerts(producer)
         return Attached(producer_id=producer.producer_id, lease_s=producer.lease_s, operations=verdicts)
 
-    def attached(self, producer_id: str, holder: Holder) -> None:
+    def attached(self, producer_id: str, holder: LeaseHolder) -> None:
         """Note that a producer has been answered."""
         for observe in self.on_attached:
             observe(producer_id, holder)
 
-    def detach(self, producer_id: str, holder: Holder) -> None:
+    def detach(self, producer_id: str, holder: LeaseHolder) -> None:
         """Note that a connection is gone: unless a newer one has taken its place, the lease runs."""
         producer = self._producers.get(producer_id)
         if producer is not None and producer.holder is holder:
@@ -165,7 +165,7 @@ class Leases:
         producer.gone_at = self._hub.clock.monotonic()
         self._wait(producer)
 
-    def _judge(self, producer: _Producer, claim: Claim) -> Verdict:
+    def _judge(self, producer: _Producer, claim: Claim) -> ClaimVerdict:
         operation_id = claim.operation_id
         life = self._hub.life(operation_id)
         verdict = "held" if life is None else self._verdict(producer, claim, life)
@@ -173,13 +173,13 @@ class Leases:
             producer.asked[operation_id] = claim.lease_s
         if verdict == "held" and life is not None and life.live:
             self._hub.hold(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
-        return Verdict(
+        return ClaimVerdict(
             operation_id=operation_id,
             attempt=None if life is None else life.attempt,
             verdict=verdict,  # type: ignore[arg-type]
         )
 
-    def _verdict(self, producer: _Producer, claim: Claim, life: Life) -> str:
+    def _verdict(self, producer: _Producer, claim: Claim, life: OperationLife) -> str:
         if not life.live:
             if claim.attempt is not None and claim.attempt > life.attempt:
                 return "held"
@@ -266,7 +266,7 @@ class Leases:
             return
         producer.alerted.add(operation_id)
         name = status.name or operation_id
-        publish_own(
+        publish_internal(
             self._hub,
             MessageType.SYSTEM_ALERT,
             SystemAlertData(
@@ -289,7 +289,7 @@ class Leases:
     def _clear_alert(self, producer: _Producer, operation_id: str) -> None:
         producer.alerted.discard(operation_id)
         life = self._hub.operations.life(operation_id)
-        publish_own(
+        publish_internal(
             self._hub,
             MessageType.SYSTEM_ALERT,
             SystemAlertData(
@@ -344,7 +344,9 @@ class Leases:
             self._losing.discard(operation_id)
 
         self._losing.add(operation_id)
-        publish_own(self._hub, MessageType.OPERATION_FAILED, failed, trace_id=status.life.trace_id, settled=settled)
+        publish_internal(
+            self._hub, MessageType.OPERATION_FAILED, failed, trace_id=status.life.trace_id, settled=settled
+        )
 
 
 def _alert_id(operation_id: str) -> str:

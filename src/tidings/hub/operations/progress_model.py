@@ -40,7 +40,7 @@ _NO_IDEA = 1.0
 """Deviation of the logarithm beyond which the interval is no longer widened: from a quarter to four times."""
 
 
-class Fit(Struct, frozen=True, gc=False):
+class RateFit(Struct, frozen=True, gc=False):
     """What the samples say, until there is another."""
 
     rate: float
@@ -57,7 +57,7 @@ class Fit(Struct, frozen=True, gc=False):
     """Variance of the rate's logarithm from one span to the next."""
 
 
-class Advances:
+class ProgressModel:
     """The advances of one attempt.
 
     Args:
@@ -75,7 +75,7 @@ class Advances:
         """Of each sample, percent."""
         self._is_assumed = known
         """Whether that it began with nothing done is all that is known."""
-        self._fit: Fit | None = None
+        self._fit: RateFit | None = None
 
     @property
     def rate(self) -> float | None:
@@ -148,7 +148,7 @@ class Advances:
         stalled_s = max(0.0, idle_s - patience_s)
         return Forecast(remaining_s, remaining_s / factor, remaining_s * factor + stalled_s)
 
-    def _fitted(self) -> Fit | None:
+    def _fitted(self) -> RateFit | None:
         if self._fit is None and self._has_basis():
             self._fit = self._found()
         return self._fit
@@ -157,7 +157,7 @@ class Advances:
         work, done = self._work, self._done
         return len(work) > 1 and work[-1] > _LEAST_S and done[-1] - done[0] > _LEAST_PERCENT
 
-    def _found(self) -> Fit:
+    def _found(self) -> RateFit:
         work, done = self._work, self._done
         end, count = work[-1], len(work) - 1
         scale = -1 / (_RECENT * end)
@@ -179,7 +179,7 @@ class Advances:
         watched_s = (
             seconds * seconds / sum(weight * weight * each_s for weight, each_s in zip(weights, took, strict=True))
         )
-        return Fit(rate, jump, chance_s, watched_s, end / _SPANS, self._drift(chance_s))
+        return RateFit(rate, jump, chance_s, watched_s, end / _SPANS, self._drift(chance_s))
 
     def _drift(self, chance_s: float) -> float:
         span_s = self._work[-1] / _SPANS
@@ -211,7 +211,7 @@ FIRST_PATIENCE_S = 300.0
 """While nothing is usual: many a job reads and connects for minutes before it begins to count."""
 
 
-class Rhythm:
+class StallDetector:
     """The times between the advances of one attempt."""
 
     __slots__ = ("_gaps", "_patience_s")

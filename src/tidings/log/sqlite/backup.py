@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from tidings.exceptions import LogCorrupt, LogError
 from tidings.log.epochs import Epochs
-from tidings.log.sqlite.data_dir import DataFolder, holder, size_of
+from tidings.log.sqlite.data_dir import DataDir, locking_pid, size_of
 from tidings.log.sqlite.database import FILE, connect_to_read, misfit, refusal, replace_file
 from tidings.log.sqlite.inspect import Verification, verify_database
 from tidings.log.sqlite.state import add_epoch, read_epochs
@@ -119,7 +119,7 @@ def info(folder: Path) -> LogInfo:
             disk_bytes=size_of(folder),
             unused_bytes=execute("PRAGMA freelist_count").fetchone()[0] * execute("PRAGMA page_size").fetchone()[0],
             closed=bool(meta["clean"]),
-            process=holder(folder),
+            process=locking_pid(folder),
         )
 
 
@@ -202,7 +202,7 @@ def restore(
             hint="Restore from another copy.",
             details="\n".join(found.faults),
         )
-    locked = DataFolder(folder, ballast_bytes=0)
+    locked = DataDir(folder, ballast_bytes=0)
     making = folder / f"{FILE}.new"
     try:
         others = sorted(file.name for file in folder.iterdir() if not locked.owns(file))

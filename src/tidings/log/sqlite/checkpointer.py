@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tidings.log.sqlite.data_dir import DataFolder
+from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import connect
 
 _EVERY_S = 0.5
@@ -41,7 +41,7 @@ class Checkpointer(threading.Thread):
         now: The monotonic clock, in seconds.
     """
 
-    def __init__(self, path: Path, folder: DataFolder, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, folder: DataDir, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name="tidings-checkpoint", daemon=True)
         self._path = path
         self._folder = folder

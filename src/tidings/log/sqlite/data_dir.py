@@ -16,7 +16,7 @@ _PART = 16
 """Of a small disk, the ballast is no more than one part in so many."""
 
 
-class DataFolder:
+class DataDir:
     """A data folder, locked for this process.
 
     Args:
@@ -101,11 +101,11 @@ class DataFolder:
 def _lock(descriptor: int) -> bool:
     if _try_lock(descriptor):
         return True
-    time.sleep(_HOLDER_LOOKS_S)  # `holder` takes the lock for a moment, to see whether it is free
+    time.sleep(_HOLDER_LOOKS_S)  # `locking_pid` takes the lock for a moment, to see whether it is free
     return _try_lock(descriptor)
 
 
-def holder(path: Path) -> int | None:
+def locking_pid(path: Path) -> int | None:
     """Return the id of the process that uses the data folder at `path`: 0 if that is not known, None if none does."""
     try:
         descriptor = os.open(path / _LOCK, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)

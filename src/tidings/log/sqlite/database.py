@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogFull, LogReadOnly, LogTooNew, LogUnavailable
-from tidings.log.base import Draft, Record
+from tidings.log.base import EventToAppend, Record
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 
@@ -86,7 +86,7 @@ EFFECTS = {int(effect): effect for effect in SlotEffect}
 SqlRow = tuple[Any, ...]
 
 
-def row_of(offset: int, draft: Draft) -> SqlRow:
+def row_of(offset: int, draft: EventToAppend) -> SqlRow:
     """Return what `INSERT` takes for `draft`."""
     event = draft.event
     return (

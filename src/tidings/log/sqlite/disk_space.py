@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from tidings.exceptions import LogError, LogFull
-from tidings.log.sqlite.data_dir import DataFolder
+from tidings.log.sqlite.data_dir import DataDir
 
 _NO_ROOM = 1 << 18
 """Bytes: where fewer are free, a write that failed for another reason failed for this one. SQLite's index of the
@@ -15,7 +15,7 @@ _LOOK_EVERY = 1 << 20
 """Bytes that are written between two looks at the disk, and that the ballast should have room for."""
 
 
-class Room:
+class DiskSpaceGuard:
     """The room a log has.
 
     A full disk is met by dropping the ballast, so that deleting rows, which needs room in the write-ahead log, is
@@ -26,7 +26,7 @@ class Room:
         wal: The write-ahead log in it.
     """
 
-    def __init__(self, folder: DataFolder, wal: Path) -> None:
+    def __init__(self, folder: DataDir, wal: Path) -> None:
         self._folder = folder
         self._wal = wal
         self._written = 0

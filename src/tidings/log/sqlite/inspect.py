@@ -17,7 +17,7 @@ from tidings.log.epochs import Epochs
 from tidings.log.newest import Newest
 from tidings.log.sqlite.database import COLUMNS, EFFECTS, FILE, connect_to_read, misfit, record_of
 from tidings.log.sqlite.saved_index import SAVE_EVERY
-from tidings.log.sqlite.state import OpenLog, read_epochs
+from tidings.log.sqlite.state import SqliteState, read_epochs
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import SlotEffect
 
@@ -125,7 +125,7 @@ class _Check:
         retention = Retention(
             newest_per_type=_NO_END, newest_age_s=1e9, finished_s=1e9, keep_newest=dict.fromkeys(thinned, _NO_END)
         )
-        saved = OpenLog(self._connection, retention, save_every=SAVE_EVERY).newest
+        saved = SqliteState(self._connection, retention, save_every=SAVE_EVERY).newest
         for channel, type in saved.groups():
             for key, offset in saved.keys(channel, type):
                 newest = self._newest.offset(channel, type, key)

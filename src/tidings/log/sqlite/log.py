@@ -14,7 +14,7 @@ import msgspec
 from tidings.exceptions import LogBusy, LogError, LogFull, LogUnavailable
 from tidings.log.base import (
     AppendDone,
-    Draft,
+    EventToAppend,
     Known,
     LogStatistics,
     Page,
@@ -27,14 +27,14 @@ from tidings.log.base import (
 )
 from tidings.log.newest import Newest
 from tidings.log.sqlite.checkpointer import Checkpointer
-from tidings.log.sqlite.data_dir import DataFolder
+from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import FILE, is_busy, refusal
-from tidings.log.sqlite.disk_space import Room
+from tidings.log.sqlite.disk_space import DiskSpaceGuard
 from tidings.log.sqlite.queries import read_page
 from tidings.log.sqlite.saved_index import SAVE_EVERY
-from tidings.log.sqlite.state import OpenLog, open_log
+from tidings.log.sqlite.state import SqliteState, open_log
 from tidings.operations.lifecycle import ASKS
-from tidings.operations.table import Operations
+from tidings.operations.table import OperationTable
 from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
 
@@ -45,7 +45,7 @@ _GIVE_UP_S = 5.0
 
 
 class _Appending(msgspec.Struct):
-    batch: Sequence[Draft]
+    batch: Sequence[EventToAppend]
     done: AppendDone
     deadline: float
 
@@ -58,7 +58,7 @@ class SqliteLog:
         scheduler: The loop, for trying again when the file is busy.
         new_epoch: Makes names of epochs: 8 lower-case hex digits.
         retention: What it keeps.
-        ballast_bytes: See `DataFolder`.
+        ballast_bytes: See `DataDir`.
         save_every: Events after which what is held in memory is saved, so that opening does not read all of them.
 
     Raises:
@@ -81,9 +81,9 @@ class SqliteLog:
         save_every: int = SAVE_EVERY,
     ) -> None:
         self._scheduler = scheduler
-        self._folder = DataFolder(folder, ballast_bytes=ballast_bytes)
+        self._folder = DataDir(folder, ballast_bytes=ballast_bytes)
         self._path = folder / FILE
-        self._room = Room(self._folder, folder / f"{FILE}-wal")
+        self._room = DiskSpaceGuard(self._folder, folder / f"{FILE}-wal")
         self._appending: _Appending | None = None
         self._telling = False
         self._tail: Tail = _nobody
@@ -99,7 +99,7 @@ class SqliteLog:
         self._checkpointer = Checkpointer(self._path, self._folder)
         self._checkpointer.start()
 
-    def _opened(self, new_epoch: Callable[[], str], retention: Retention, save_every: int) -> OpenLog:
+    def _opened(self, new_epoch: Callable[[], str], retention: Retention, save_every: int) -> SqliteState:
         try:
             return open_log(self._path, new_epoch, retention, save_every=save_every)
         except (LogFull, LogUnavailable):
@@ -116,7 +116,7 @@ class SqliteLog:
         return self._open.newest
 
     @property
-    def operations(self) -> Operations:
+    def operations(self) -> OperationTable:
         """See `Log.operations`."""
         return self._open.operations
 
@@ -148,7 +148,7 @@ class SqliteLog:
 
     # Appending.
 
-    def append(self, batch: Sequence[Draft], done: AppendDone) -> None:
+    def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """See `Log.append`."""
         if self._appending is not None:
             raise RuntimeError("the last batch is not done yet")

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
 from tidings.log.base import Page, Query, Record
-from tidings.log.matching import Wanted, page_of
+from tidings.log.matching import QueryMatcher, page_of
 from tidings.log.newest import Newest
-from tidings.log.retention import Row
+from tidings.log.retention import RetainedRow
 from tidings.log.sqlite.database import COLUMNS, OF_KEY, SEGMENT_BITS, SEGMENTS, record_of
 from tidings.protocol.message_types import ChannelType
 from tidings.protocol.paths import NOTHING, Path, PathSet
@@ -143,7 +143,7 @@ def _at(connection: sqlite3.Connection, newest: Newest, query: Query, offsets: S
 
 
 def _wanted(rows: sqlite3.Cursor, newest: Newest, query: Query) -> Iterator[Record]:
-    wanted = Wanted(query, newest)
+    wanted = QueryMatcher(query, newest)
     # A statement that is not read to its end would hold on to the write-ahead log.
     with closing(rows):
         for row in rows:
@@ -159,16 +159,16 @@ _COLUMNS = "offset, latest, channel, type, key, length(data), received_ns"
 
 
 class SqliteRows:
-    """The `tidings.log.retention.Rows` of a file."""
+    """The `tidings.log.retention.RetainedRows` of a file."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def after(self, offset: int, limit: int) -> Sequence[Row]:
+    def after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """See `Rows.after`."""
         return self._rows(f"SELECT {_COLUMNS} FROM events WHERE offset > ? ORDER BY offset LIMIT ?", offset, limit)
 
-    def latest_after(self, offset: int, limit: int) -> Sequence[Row]:
+    def latest_after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """See `Rows.latest_after`."""
         return self._rows(
             f"SELECT {_COLUMNS} FROM events INDEXED BY events_latest"
@@ -177,7 +177,9 @@ class SqliteRows:
             limit,
         )
 
-    def durable_of(self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int) -> Sequence[Row]:
+    def durable_of(
+        self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int
+    ) -> Sequence[RetainedRow]:
         """See `Rows.durable_of`."""
         until = self._connection.execute("SELECT max(offset) FROM events").fetchone()[0] or 0
         rows = self._rows(
@@ -188,7 +190,7 @@ class SqliteRows:
         )
         return rows[: max(0, len(rows) - keep)]
 
-    def find(self, offset: int) -> Row | None:
+    def find(self, offset: int) -> RetainedRow | None:
         """See `Rows.find`."""
         found = self._rows(f"SELECT {_COLUMNS} FROM events WHERE offset = ?", offset)
         return found[0] if found else None
@@ -197,5 +199,5 @@ class SqliteRows:
         """See `Rows.delete`."""
         self._connection.executemany("DELETE FROM events WHERE offset = ?", ((offset,) for offset in offsets))
 
-    def _rows(self, sql: str, *values: object) -> list[Row]:
-        return list(map(Row._make, self._connection.execute(sql, values)))
+    def _rows(self, sql: str, *values: object) -> list[RetainedRow]:
+        return list(map(RetainedRow._make, self._connection.execute(sql, values)))

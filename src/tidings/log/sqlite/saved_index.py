@@ -15,7 +15,7 @@ import msgspec
 
 from tidings.log.base import Retention
 from tidings.log.newest import Newest
-from tidings.log.retention import Counts, Sweeps
+from tidings.log.retention import Counts, RetentionSweeper
 from tidings.log.sqlite.database import EFFECTS, SqlRow
 
 SAVE_EVERY = 200_000
@@ -30,7 +30,7 @@ _DONE = object()
 _decode_counts = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 
-class Fold:
+class SavedIndex:
     """Saves and rebuilds what a log holds in memory.
 
     Args:
@@ -42,7 +42,13 @@ class Fold:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, newest: Newest, sweeps: Sweeps, retention: Retention, *, save_every: int
+        self,
+        connection: sqlite3.Connection,
+        newest: Newest,
+        sweeps: RetentionSweeper,
+        retention: Retention,
+        *,
+        save_every: int,
     ) -> None:
         self._connection = connection
         self._newest = newest

@@ -12,9 +12,9 @@ import msgspec
 from tidings.log.newest import Newest
 from tidings.log.sqlite.database import COLUMNS, record_of
 from tidings.operations.lifecycle import ASKS
-from tidings.operations.run_history import NameHistory
+from tidings.operations.run_history import RunHistory
 from tidings.operations.status import OperationStatus
-from tidings.operations.table import Operations
+from tidings.operations.table import OperationTable
 from tidings.protocol.message_types import ChannelType, MessageType
 
 _PIECE = 100
@@ -22,7 +22,7 @@ _PIECE = 100
 _AT_ONCE = 500
 _encode = msgspec.msgpack.encode
 _decode_status = msgspec.msgpack.Decoder(OperationStatus).decode
-_decode_history = msgspec.msgpack.Decoder(NameHistory).decode
+_decode_history = msgspec.msgpack.Decoder(RunHistory).decode
 
 
 class SavedOperations:
@@ -33,7 +33,7 @@ class SavedOperations:
         operations: What is saved, and filled when the file is opened.
     """
 
-    def __init__(self, connection: sqlite3.Connection, operations: Operations) -> None:
+    def __init__(self, connection: sqlite3.Connection, operations: OperationTable) -> None:
         self._connection = connection
         self._operations = operations
         self._saved: dict[str, int] = {}

@@ -6,21 +6,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tidings.exceptions import LogError
-from tidings.log.base import Draft, Known, Retention
+from tidings.log.base import EventToAppend, Known, Retention
 from tidings.log.epochs import Epoch, Epochs
-from tidings.log.retention import Sweeps
+from tidings.log.retention import RetentionSweeper
 from tidings.log.sqlite.database import INSERT, misfit, open_database, row_of
 from tidings.log.sqlite.queries import SqliteRows
-from tidings.log.sqlite.saved_index import SAVE_EVERY, Fold
+from tidings.log.sqlite.saved_index import SAVE_EVERY, SavedIndex
 from tidings.log.sqlite.saved_operations import SavedOperations
-from tidings.log.trim_marks import Floors
+from tidings.log.trim_marks import TrimMarks
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MOST_RELEASES = 100
 """When the log is closed, of rows that wait to be deleted, each a step's worth: a tenth of a second."""
 
 
-class OpenLog:
+class SqliteState:
     """The file, and the state that is a fold over it.
 
     Raises:
@@ -31,9 +31,9 @@ class OpenLog:
         self.connection = connection
         self.newest = retention.new_newest()
         self.operations = retention.new_operations()
-        self.floors = Floors()
-        self.sweeps = Sweeps(SqliteRows(connection), self.newest, self.floors, retention)
-        self.fold = Fold(connection, self.newest, self.sweeps, retention, save_every=save_every)
+        self.floors = TrimMarks()
+        self.sweeps = RetentionSweeper(SqliteRows(connection), self.newest, self.floors, retention)
+        self.fold = SavedIndex(connection, self.newest, self.sweeps, retention, save_every=save_every)
         self.floors.restore(connection.execute("SELECT channel, key, trimmed FROM floors"))
         self.head = self.fold.restore()
         """Offset of the newest event when the log was opened."""
@@ -59,7 +59,7 @@ class OpenLog:
         execute("PRAGMA busy_timeout = 0")  # from here on the event loop waits for nobody
         self.epochs = Epochs(epochs)
 
-    def append(self, first: int, batch: Sequence[Draft]) -> None:
+    def append(self, first: int, batch: Sequence[EventToAppend]) -> None:
         """Store `batch`, its first event at offset `first`, whole or not at all.
 
         Raises:
@@ -159,7 +159,7 @@ class OpenLog:
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
-def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, save_every: int) -> OpenLog:
+def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, save_every: int) -> SqliteState:
     """Return the log in the file at `path`, made if there is none.
 
     Raises:
@@ -167,7 +167,7 @@ def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, 
     """
     connection = open_database(path)
     try:
-        opened = OpenLog(connection, retention, save_every=save_every)
+        opened = SqliteState(connection, retention, save_every=save_every)
         opened.begin(new_epoch)
     except LogError:
         connection.close()

@@ -8,18 +8,18 @@ import msgspec
 from tidings.client.drafts import make_unstamped
 from tidings.client.pending import Draft
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.messages import CancelAnswer, CancelPush, Claim, Verdict
+from tidings.protocol.messages import CancelAnswer, CancelPush, Claim, ClaimVerdict
 from tidings.protocol.payloads import OperationStartData
 
 OnCancel = Callable[[CancelPush], CancelAnswer]
 """Answers a wish to cancel; called on the outbox's own thread, and must not block."""
-OnLost = Callable[[Verdict], OperationStartData | None]
+OnLost = Callable[[ClaimVerdict], OperationStartData | None]
 """Says how an operation goes on that the hub has given up: with the start of its next attempt, or not at all. Called on
 the outbox's own thread, and must not block."""
 
 
 @dataclass(slots=True)
-class Held:
+class ClaimedOperation:
     """One operation that a producer is at."""
 
     operation_id: str
@@ -49,7 +49,7 @@ class Held:
         """Return it as `producer:attach` names it."""
         return Claim(operation_id=self.operation_id, attempt=self.attempt, lease_s=self.lease_s)
 
-    def restart(self, verdict: Verdict) -> OperationStartData | None:
+    def restart(self, verdict: ClaimVerdict) -> OperationStartData | None:
         """Return how it goes on after the hub has given it up; as it began, where nobody says otherwise."""
         if self.on_lost is not None:
             return self.on_lost(verdict)
@@ -62,19 +62,19 @@ class Held:
         return msgspec.structs.replace(self.start, attempt=None, queued=False, resumes=self.operation_id)
 
 
-class Holdings:
+class Claims:
     """The operations of one producer; not thread-safe, its owner serialises calls."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Held] = {}
-        self._unclaimed: dict[str, Held] = {}
+        self._held: dict[str, ClaimedOperation] = {}
+        self._unclaimed: dict[str, ClaimedOperation] = {}
         self.on_stray_cancel: OnCancel | None = None
         """Answers a wish to cancel what was started here and is held no longer."""
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def get(self, operation_id: str) -> Held | None:
+    def get(self, operation_id: str) -> ClaimedOperation | None:
         """Return an operation that is held."""
         return self._held.get(operation_id)
 
@@ -88,7 +88,7 @@ class Holdings:
         on_lost: OnLost | None,
     ) -> None:
         """Claim an operation from now on; one that is held already is asked about in the new way."""
-        held = self._held.setdefault(operation_id, Held(operation_id))
+        held = self._held.setdefault(operation_id, ClaimedOperation(operation_id))
         held.lease_s, held.trace_id = lease_s, trace_id
         held.on_cancel, held.on_lost = on_cancel, on_lost
         held.released = False
@@ -102,7 +102,7 @@ class Holdings:
             held.released = True
             self._forget_settled(held)
 
-    def noted(self, operation_id: str, draft: Draft, start: OperationStartData | None) -> Held | None:
+    def noted(self, operation_id: str, draft: Draft, start: OperationStartData | None) -> ClaimedOperation | None:
         """Note that a start, whose payload is `start`, or an end is put; return the operation where it is held.
 
         What begins is held, without being asked for: the hub takes it for the connection's own.
@@ -110,7 +110,7 @@ class Holdings:
         held = self._held.get(operation_id)
         if start is not None:
             if held is None:
-                held = self._held[operation_id] = Held(operation_id, trace_id=draft.trace_id)
+                held = self._held[operation_id] = ClaimedOperation(operation_id, trace_id=draft.trace_id)
             held.start, held.attempt, held.released = start, None, False
             held.starts += 1
             if not held.claimed:
@@ -174,11 +174,11 @@ class Holdings:
         self._unclaimed.clear()
         return claims
 
-    def _forget_settled(self, held: Held) -> None:
+    def _forget_settled(self, held: ClaimedOperation) -> None:
         if held.released and not (held.starts or held.ends):
             self.forget(held.operation_id)
 
 
-def restart_draft(held: Held, start: OperationStartData) -> Draft:
+def restart_draft(held: ClaimedOperation, start: OperationStartData) -> Draft:
     """Return the event that begins the next attempt of an operation, without time and id."""
     return make_unstamped(MessageType.OPERATION_START, start, trace_id=held.trace_id)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from tidings.client.drafts import stamp
 from tidings.exceptions import CommandRefused, NotSupported, TidingsError, UnknownType
 from tidings.producer.outbox.claims import restart_draft
-from tidings.producer.outbox.pending import Ledger
-from tidings.producer.outbox.queue import Entry, Rank
+from tidings.producer.outbox.pending import PendingEvents
+from tidings.producer.outbox.queue import QueuedEvent, Rank
 from tidings.producer.spool.spool import Spool
-from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim, Verdict
+from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim, ClaimVerdict
 from tidings.protocol.payloads import OperationStartData
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _OLDER_HUB = frozenset({NotSupported.code, UnknownType.code})
 """How a hub refuses to attach that knows no producers."""
 
 
-class Custody:
+class OutboxHolder:
     """One outbox as a `Holder` of operations. Everything is called on the outbox's own thread.
 
     Args:
@@ -35,7 +35,7 @@ class Custody:
         producer_id: str,
         lease_s: float | None,
         *,
-        ledger: Ledger,
+        ledger: PendingEvents,
         spool: Spool | None,
         trouble: Callable[[TidingsError], None],
     ) -> None:
@@ -47,7 +47,7 @@ class Custody:
         self._spool = spool
         self._trouble = trouble
 
-    def unspool(self, entries: Sequence[Entry]) -> None:
+    def unspool(self, entries: Sequence[QueuedEvent]) -> None:
         """Take events off the disk: the hub has them, or will not have them."""
         if self._spool is not None:
             for entry in entries:
@@ -93,7 +93,7 @@ class Custody:
             logger.exception("an on_cancel callback failed")
             return _refused(f"the program failed to end it: {error}"[:1000])
 
-    def _lost(self, verdict: Verdict) -> None:
+    def _lost(self, verdict: ClaimVerdict) -> None:
         with self._ledger.lock:
             held = self._ledger.holdings.get(verdict.operation_id)
         if held is None or not held.begun:
@@ -111,7 +111,7 @@ class Custody:
             self._spool.keep(draft)
         self._ledger.restart(draft, verdict.operation_id)
 
-    def _finished(self, verdict: Verdict) -> None:
+    def _finished(self, verdict: ClaimVerdict) -> None:
         with self._ledger.lock:
             held = self._ledger.holdings.get(verdict.operation_id)
         if held is None or not held.begun:
@@ -123,7 +123,7 @@ class Custody:
         else:
             self._forget(verdict.operation_id, dropped)
 
-    def _forget(self, operation_id: str, dropped: Sequence[Entry]) -> None:
+    def _forget(self, operation_id: str, dropped: Sequence[QueuedEvent]) -> None:
         self.unspool(dropped)
         with self._ledger.lock:
             self._ledger.holdings.forget(operation_id)

@@ -29,9 +29,9 @@ from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.exceptions import CommandRefused, ConfigError, ContractError, LogBusy, TidingsError
 from tidings.producer.outbox.claims import OnCancel, OnLost
-from tidings.producer.outbox.pending import Ledger, OutboxStatistics
+from tidings.producer.outbox.pending import OutboxStatistics, PendingEvents
 from tidings.producer.outbox.queue import OutboxLimits, Rank, rank_of
-from tidings.producer.outbox.sender import Post, Sender
+from tidings.producer.outbox.sender import Sender, SenderParts
 from tidings.producer.spool.directory import SpoolOptions
 from tidings.producer.spool.spool import Spool
 from tidings.protocol.message_types import EventClass
@@ -53,7 +53,7 @@ def new_producer_id() -> str:
 logger = logging.getLogger(__name__)
 
 
-class Troubles:
+class ErrorReporter:
     """Tells whoever wants to know of each kind of trouble once; never raises, and may be called by any thread.
 
     Args:
@@ -123,7 +123,7 @@ class Outbox:
         self._options = msgspec.structs.replace(options, token=token)
         self._lease_s = _check_lease(lease_s)
         self._spooling = SpoolOptions() if spool is True else spool or None
-        self._trouble = Troubles(on_trouble)
+        self._trouble = ErrorReporter(on_trouble)
         self._limits = limits
         self._contract = contract or Contract()
         self._closing = False
@@ -133,7 +133,7 @@ class Outbox:
     def _begin(self) -> None:
         self.producer_id = new_producer_id()
         """Names it to the hub; new in a forked child."""
-        self._ledger = Ledger(self._limits)
+        self._ledger = PendingEvents(self._limits)
         self._thread: LoopThread | None = None
         self._sender: Sender | None = None
         self._spool = (
@@ -309,7 +309,7 @@ class Outbox:
             self._sender.wake()
             return
         self._sender = Sender(
-            Post(
+            SenderParts(
                 url=self._url,
                 producer_id=self.producer_id,
                 lease_s=self._lease_s,

@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from tidings.client.pending import Draft
 from tidings.exceptions import OperationExists, OperationFenced
-from tidings.producer.outbox.claims import Holdings
-from tidings.producer.outbox.queue import Entry, OutboxLimits, OutboxQueue, Rank
+from tidings.producer.outbox.claims import Claims
+from tidings.producer.outbox.queue import OutboxLimits, OutboxQueue, QueuedEvent, Rank
 from tidings.protocol.message_types import MessageType
 
 _MOST = 2_000
@@ -35,15 +35,15 @@ _decode = msgspec.json.Decoder(_Queued).decode
 class _Turn:
     """One operation that waits."""
 
-    def __init__(self, start: Entry) -> None:
+    def __init__(self, start: QueuedEvent) -> None:
         self.start = start
         self.asking = False
         """Whether the start is on its way again."""
         self.times = 0
         """How often the start was refused."""
-        self.behind: dict[int, Entry] = {}
+        self.behind: dict[int, QueuedEvent] = {}
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: QueuedEvent) -> None:
         """Keep one more event, instead of those that it supersedes or leaves no room for."""
         if entry.slot is not None:
             for number in [number for number, other in self.behind.items() if other.slot == entry.slot]:
@@ -54,7 +54,7 @@ class _Turn:
         self.behind[entry.number] = entry
 
 
-class Turns:
+class ContendedOperations:
     """The operations that wait; not thread-safe, its owner serialises calls."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Turns:
     def __iter__(self) -> Iterator[str]:
         return iter(self._turns)
 
-    def refused(self, entry: Entry, refusal: str) -> int:
+    def refused(self, entry: QueuedEvent, refusal: str) -> int:
         """Keep an event that the hub has refused with code `refusal`.
 
         Returns:
@@ -87,7 +87,7 @@ class Turns:
             turn.add(entry)
         return turn.times
 
-    def takes(self, entry: Entry) -> bool:
+    def takes(self, entry: QueuedEvent) -> bool:
         """Keep an event that is to be sent, where it must wait; return whether it must."""
         key = _operation(entry) if self._turns else None
         turn = None if key is None else self._turns.get(key)
@@ -96,7 +96,7 @@ class Turns:
         turn.add(entry)
         return True
 
-    def settled(self, entry: Entry) -> list[Entry]:
+    def settled(self, entry: QueuedEvent) -> list[QueuedEvent]:
         """Return what waited for a start that now has the hub's last word."""
         turn = self._turns.get(entry.key or "")
         if turn is None or entry.number != turn.start.number:
@@ -104,7 +104,7 @@ class Turns:
         del self._turns[entry.key or ""]
         return list(turn.behind.values())
 
-    def ask(self) -> list[Entry]:
+    def ask(self) -> list[QueuedEvent]:
         """Return the starts that are to be sent again."""
         resting = [turn for turn in self._turns.values() if not turn.asking]
         for turn in resting:
@@ -112,11 +112,11 @@ class Turns:
         return [turn.start for turn in resting]
 
 
-def _operation(entry: Entry) -> str | None:
+def _operation(entry: QueuedEvent) -> str | None:
     return entry.key if entry.draft.type.startswith("operation:") else None
 
 
-def _begins(entry: Entry) -> bool:
+def _begins(entry: QueuedEvent) -> bool:
     return entry.draft.type == MessageType.OPERATION_START and not _decode(entry.draft.data).queued
 
 
@@ -137,7 +137,7 @@ class OutboxStatistics(Struct, frozen=True, kw_only=True):
     """Events that could not be published: not what the contract, or the operation's life, allows."""
 
 
-class Ledger:
+class PendingEvents:
     """The queue, what is on its way, and the operations held, behind one lock.
 
     Methods take the lock themselves, but those of `holdings`, `queue` and `turns`, whose callers hold `lock`.
@@ -150,12 +150,12 @@ class Ledger:
         self.lock = threading.Lock()
         self._settled = threading.Condition(self.lock)
         self.queue = OutboxQueue(limits)
-        self.holdings = Holdings()
-        self.in_flight: dict[int, Entry] = {}
+        self.holdings = Claims()
+        self.in_flight: dict[int, QueuedEvent] = {}
         """Sent, and not answered."""
-        self.returned: list[Entry] = []
+        self.returned: list[QueuedEvent] = []
         """Answered with "later"."""
-        self.turns = Turns()
+        self.turns = ContendedOperations()
         """Refused for now: another producer still has the operation."""
         self.accepted = 0
         self.refused = 0
@@ -193,12 +193,12 @@ class Ledger:
             )
             return self.left()
 
-    def sent(self, entry: Entry) -> None:
+    def sent(self, entry: QueuedEvent) -> None:
         """Note that the oldest event is on its way; called with the lock held."""
         self.queue.pop()
         self.in_flight[entry.number] = entry
 
-    def settle(self, entry: Entry, *, accepted: bool, attempt: int | None = None) -> list[Entry]:
+    def settle(self, entry: QueuedEvent, *, accepted: bool, attempt: int | None = None) -> list[QueuedEvent]:
         """Note the hub's last word on an event; return what has become moot by it.
 
         Args:
@@ -206,7 +206,7 @@ class Ledger:
             accepted: Whether it is in the log.
             attempt: The attempt that the hub named.
         """
-        moot: list[Entry] = []
+        moot: list[QueuedEvent] = []
         with self.lock:
             self.in_flight.pop(entry.number, None)
             if accepted:
@@ -226,7 +226,7 @@ class Ledger:
             self._settled.notify_all()
         return moot
 
-    def await_turn(self, entry: Entry, refusal: str) -> int:
+    def await_turn(self, entry: QueuedEvent, refusal: str) -> int:
         """Keep a refused event until another producer has let go of its operation.
 
         Returns:
@@ -243,7 +243,7 @@ class Ledger:
         with self.lock:
             self.queue.put_back(self.turns.ask())
 
-    def come_back(self, entry: Entry) -> None:
+    def come_back(self, entry: QueuedEvent) -> None:
         """Note that an event is to be sent again."""
         with self.lock:
             if self.in_flight.pop(entry.number, None) is not None:
@@ -273,12 +273,12 @@ class Ledger:
             self.holdings.restarted(operation_id)
             self.queue.put_first(draft, Rank.LIFECYCLE, operation_id)
 
-    def drop(self, operation_id: str) -> list[Entry]:
+    def drop(self, operation_id: str) -> list[QueuedEvent]:
         """Drop everything of an operation that waits, and return it."""
         with self.lock:
             return self._drop(lambda entry: _is_of(entry, operation_id))
 
-    def drop_finished(self, operation_id: str) -> list[Entry]:
+    def drop_finished(self, operation_id: str) -> list[QueuedEvent]:
         """Drop what waits of an attempt that is over, and return it.
 
         Its end stays: sent again, it is known by its event id, and if it is not, that is the hub's to say. What comes
@@ -291,7 +291,7 @@ class Ledger:
                 lambda entry: _is_of(entry, operation_id) and not entry.ends and (first is None or entry.number < first)
             )
 
-    def _drop(self, goes: Callable[[Entry], bool]) -> list[Entry]:
+    def _drop(self, goes: Callable[[QueuedEvent], bool]) -> list[QueuedEvent]:
         dropped = self.queue.drop(goes)
         for entry in dropped:
             self._note_settled(entry, None)
@@ -310,14 +310,14 @@ class Ledger:
             self.stopped = True
             self._settled.notify_all()
 
-    def _note_settled(self, entry: Entry, attempt: int | None) -> None:
+    def _note_settled(self, entry: QueuedEvent, attempt: int | None) -> None:
         if entry.rank is Rank.LIFECYCLE and entry.key is not None:
             self.holdings.settled(entry.key, ended=entry.ends, attempt=attempt)
 
 
-def _is_of(entry: Entry, operation_id: str) -> bool:
+def _is_of(entry: QueuedEvent, operation_id: str) -> bool:
     return entry.key == operation_id and entry.draft.type.startswith("operation:")
 
 
-def _is_start(entry: Entry) -> bool:
+def _is_start(entry: QueuedEvent) -> bool:
     return entry.rank is Rank.LIFECYCLE and not entry.ends

@@ -35,7 +35,7 @@ def rank_of(row: EventType | None) -> Rank:
     return Rank.LOG if row.keep_newest is not None else Rank.DURABLE
 
 
-class Entry(Struct, frozen=True, gc=False):
+class QueuedEvent(Struct, frozen=True, gc=False):
     """One event that waits."""
 
     number: int
@@ -68,7 +68,7 @@ class OutboxQueue:
 
     def __init__(self, limits: OutboxLimits) -> None:
         self._limits = limits
-        self._entries: dict[int, Entry] = {}
+        self._entries: dict[int, QueuedEvent] = {}
         self._slots: dict[tuple[str, str | None], int] = {}
         self._by_rank: dict[Rank, deque[int]] = {rank: deque() for rank in Rank if rank is not Rank.LIFECYCLE}
         self._bytes = 0
@@ -87,7 +87,7 @@ class OutboxQueue:
         """Bytes of data that wait."""
         return self._bytes
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[QueuedEvent]:
         return iter(self._entries.values())
 
     def put(self, draft: Draft, rank: Rank, key: str | None, *, ends: bool = False, at_ns: int = 0) -> bool:
@@ -100,38 +100,38 @@ class OutboxQueue:
             self.shed += 1
             return False
         self._next += 1
-        self._add(Entry(self._next, draft, rank, slot, key, ends, at_ns))
+        self._add(QueuedEvent(self._next, draft, rank, slot, key, ends, at_ns))
         return True
 
     def put_first(self, draft: Draft, rank: Rank, key: str | None) -> None:
         """Add an event before all others."""
         self._first -= 1
-        self.put_back([Entry(self._first, draft, rank, None, key)])
+        self.put_back([QueuedEvent(self._first, draft, rank, None, key)])
 
-    def head(self) -> Entry | None:
+    def head(self) -> QueuedEvent | None:
         """Return the oldest event, or None."""
         return next(iter(self._entries.values()), None)
 
-    def stamp_head(self, draft: Draft) -> Entry:
+    def stamp_head(self, draft: Draft) -> QueuedEvent:
         """Give the oldest event, of which there must be one, a draft with time and id; return it so."""
         entry = next(iter(self._entries.values()))
         stamped = self._entries[entry.number] = msgspec.structs.replace(entry, draft=draft)
         return stamped
 
-    def pop(self) -> Entry:
+    def pop(self) -> QueuedEvent:
         """Take the oldest event, of which there must be one."""
         entry = self._entries[next(iter(self._entries))]
         self._remove(entry.number)
         return entry
 
-    def drop(self, goes: Callable[[Entry], bool]) -> list[Entry]:
+    def drop(self, goes: Callable[[QueuedEvent], bool]) -> list[QueuedEvent]:
         """Take the events out for which `goes` is true, and return them."""
         dropped = [entry for entry in self._entries.values() if goes(entry)]
         for entry in dropped:
             self._remove(entry.number)
         return dropped
 
-    def put_back(self, entries: list[Entry]) -> None:
+    def put_back(self, entries: list[QueuedEvent]) -> None:
         """Put events that were taken and not stored back to their places, unless newer ones supersede them."""
         later = list(self._entries.values())
         newest = {entry.slot: entry.number for entry in entries}
@@ -151,7 +151,7 @@ class OutboxQueue:
         while self._is_over(0, 0) and self._shed_below(Rank.LIFECYCLE):
             pass
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: QueuedEvent) -> None:
         self._entries[entry.number] = entry
         self._bytes += len(entry.draft.data)
         if entry.slot is not None:

@@ -7,7 +7,7 @@ from functools import partial
 
 from msgspec import Struct
 
-from tidings.client.close_reason import Ending
+from tidings.client.close_reason import CloseReason
 from tidings.client.drafts import stamp
 from tidings.client.options import LinkOptions
 from tidings.client.publisher import Publisher
@@ -21,11 +21,11 @@ from tidings.exceptions import (
     OperationFinished,
     TidingsError,
 )
-from tidings.producer.outbox.holder import Custody
-from tidings.producer.outbox.pending import Ledger
-from tidings.producer.outbox.queue import Entry
+from tidings.producer.outbox.holder import OutboxHolder
+from tidings.producer.outbox.pending import PendingEvents
+from tidings.producer.outbox.queue import QueuedEvent
 from tidings.producer.spool.directory import SpoolOptions
-from tidings.producer.spool.recovery import adopt_all, clear_away
+from tidings.producer.spool.recovery import clear_away, recover_all
 from tidings.producer.spool.spool import Spool
 from tidings.protocol.messages import Accepted
 
@@ -42,7 +42,7 @@ _ADOPTION_S = 30.0
 _OVER = frozenset({OperationFinished.code, OperationFenced.code})
 
 
-class Post(Struct, frozen=True, kw_only=True):
+class SenderParts(Struct, frozen=True, kw_only=True):
     """What a sender works with."""
 
     url: str
@@ -50,7 +50,7 @@ class Post(Struct, frozen=True, kw_only=True):
     lease_s: float | None
     options: LinkOptions
     contract: Contract
-    ledger: Ledger
+    ledger: PendingEvents
     spool: Spool | None
     spooling: SpoolOptions | None
     trouble: Callable[[TidingsError], None]
@@ -63,7 +63,7 @@ class Sender:
         post: What it works with.
     """
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: SenderParts) -> None:
         self._post = post
         self._ledger = post.ledger
         self._wake: asyncio.Event | None = None
@@ -74,7 +74,7 @@ class Sender:
         self._probing = False
         self._waiting_turn = False
         self._adoption: asyncio.Task[None] | None = None
-        self._custody = Custody(
+        self._custody = OutboxHolder(
             post.producer_id, post.lease_s, ledger=post.ledger, spool=post.spool, trouble=post.trouble
         )
 
@@ -154,7 +154,7 @@ class Sender:
                 answer.add_done_callback(partial(self._answered, entry))
         return None
 
-    def _answered(self, entry: Entry, answer: "asyncio.Future[Accepted]") -> None:
+    def _answered(self, entry: QueuedEvent, answer: "asyncio.Future[Accepted]") -> None:
         if answer.cancelled():
             return  # withdrawn: it is in the queue again
         failure = answer.exception()
@@ -177,7 +177,7 @@ class Sender:
                 self._hold()
                 self._post.trouble(failure)
 
-    def _settle(self, entry: Entry, *, accepted: bool, attempt: int | None = None) -> None:
+    def _settle(self, entry: QueuedEvent, *, accepted: bool, attempt: int | None = None) -> None:
         moot = self._ledger.settle(entry, accepted=accepted, attempt=attempt)
         self._custody.unspool([entry, *moot])
         if entry.ends and entry.key is not None:
@@ -222,7 +222,7 @@ class Sender:
         if status.error is not None and not isinstance(status.error, ConnectionLost):
             self._post.trouble(status.error)
 
-    def _connection_lost(self, ending: Ending) -> None:
+    def _connection_lost(self, ending: CloseReason) -> None:
         assert self._publisher is not None
         self._ledger.connection_lost()
         self._publisher.withdraw()
@@ -250,7 +250,7 @@ class Sender:
     async def _adopt(self, spooling: SpoolOptions) -> None:
         post = self._post
         try:
-            for adopted in await adopt_all(post.url, post.options, post.contract, spooling, timeout_s=_ADOPTION_S):
+            for adopted in await recover_all(post.url, post.options, post.contract, spooling, timeout_s=_ADOPTION_S):
                 logger.info("what a dead producer left: %s", adopted)
         except Exception:
             logger.exception("what dead producers left could not be sent")

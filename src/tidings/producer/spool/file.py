@@ -25,7 +25,7 @@ UNFINISHED = ".new"
 """Of a file that is not whole yet: it gets its name when its header is in it and its lock is taken."""
 
 
-class Header(Struct, frozen=True, kw_only=True):
+class SpoolHeader(Struct, frozen=True, kw_only=True):
     """The first line: whose events these are, and where they go."""
 
     spool: int = _FORMAT
@@ -44,7 +44,7 @@ class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The start of the next attempt, for an end that comes after the hub has given this one up."""
 
 
-class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SpoolLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line behind the header."""
 
     keep: Kept | None = None
@@ -53,8 +53,8 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 encode_line = msgspec.json.Encoder().encode
-_decode_header = msgspec.json.Decoder(Header).decode
-_decode_line = msgspec.json.Decoder(Line).decode
+_decode_header = msgspec.json.Decoder(SpoolHeader).decode
+_decode_line = msgspec.json.Decoder(SpoolLine).decode
 
 
 def file_name(url: str, producer_id: str) -> str:
@@ -67,7 +67,7 @@ def name_prefix(url: str) -> str:
     return hashlib.sha256(url.encode(errors="replace")).hexdigest()[:12] + "-"
 
 
-def read_lines(data: bytes) -> tuple[Header | None, dict[str, Kept]]:
+def read_lines(data: bytes) -> tuple[SpoolHeader | None, dict[str, Kept]]:
     """Return what a spool file holds: its header, and what is kept by event id, in order.
 
     A process that dies while it writes leaves half a line: what cannot be read is passed over.
@@ -110,7 +110,7 @@ class SpoolFile:
     Nothing is fsynced: it outlives its process, not its machine, and a start or an end costs a job one small write.
     """
 
-    def __init__(self, path: Path, file: int, header: Header, pending: dict[str, Kept], size: int) -> None:
+    def __init__(self, path: Path, file: int, header: SpoolHeader, pending: dict[str, Kept], size: int) -> None:
         self.path = path
         self.header = header
         self.pending = pending
@@ -121,7 +121,7 @@ class SpoolFile:
         self._torn = False
 
     @classmethod
-    def create(cls, folder: Path, header: Header) -> Self:
+    def create(cls, folder: Path, header: SpoolHeader) -> Self:
         """Make a producer's file.
 
         Raises:
@@ -152,7 +152,7 @@ class SpoolFile:
             raise
         header, pending = read_lines(data)
         if header is None:
-            header = Header(spool=0, url="", producer_id="", pid=0)
+            header = SpoolHeader(spool=0, url="", producer_id="", pid=0)
         opened = cls(path, file, header, pending, len(data))
         opened._torn = not data.endswith(b"\n")
         return opened
@@ -164,7 +164,7 @@ class SpoolFile:
 
     def keep(self, kept: Kept) -> None:
         """Append an event."""
-        self._append(encode_line(Line(keep=kept)))
+        self._append(encode_line(SpoolLine(keep=kept)))
         self.pending[kept.draft.event_id] = kept
 
     def done(self, event_id: str) -> None:
@@ -172,7 +172,7 @@ class SpoolFile:
         if self.pending.pop(event_id, None) is None:
             return
         if self.pending:
-            self._append(encode_line(Line(done=event_id)))
+            self._append(encode_line(SpoolLine(done=event_id)))
         else:
             os.ftruncate(self._file, self._start)
             self._size = self._start
@@ -184,7 +184,7 @@ class SpoolFile:
         Returns:
             How many were dropped.
         """
-        lines = [encode_line(Line(keep=kept)) + b"\n" for kept in self.pending.values()]
+        lines = [encode_line(SpoolLine(keep=kept)) + b"\n" for kept in self.pending.values()]
         size, dropped = sum(map(len, lines)), 0
         for event_id, line in zip(list(self.pending), lines, strict=True):
             if size <= most:
@@ -223,7 +223,7 @@ class SpoolFile:
             raise OSError(f"only {written} of {len(text)} bytes could be written to {self.path}")
 
 
-def _header_line(header: Header) -> bytes:
+def _header_line(header: SpoolHeader) -> bytes:
     return encode_line(header) + b"\n"
 
 

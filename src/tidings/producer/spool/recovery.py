@@ -16,7 +16,7 @@ from tidings.client.publisher import Publisher
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, TidingsError
 from tidings.producer.spool.directory import SpoolOptions, files_for, folders, sweep
-from tidings.producer.spool.file import Header, Kept, SpoolFile
+from tidings.producer.spool.file import Kept, SpoolFile, SpoolHeader
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim
 from tidings.protocol.payloads import encode_payload
@@ -44,12 +44,12 @@ class Adopted(Struct, frozen=True, kw_only=True):
     """Why some are left."""
 
 
-class _Heir:
+class _OrphanHolder:
     """Holds a dead producer's operations for as long as it takes to send their ends."""
 
     lease_s = None
 
-    def __init__(self, header: Header, kept: Sequence[Kept]) -> None:
+    def __init__(self, header: SpoolHeader, kept: Sequence[Kept]) -> None:
         self.producer_id = header.producer_id
         self.again: list[Kept] = []
         """Ends that the hub has given up waiting for, as the next attempt's."""
@@ -85,7 +85,7 @@ async def adopt(file: SpoolFile, options: LinkOptions, contract: Contract, *, ur
         timeout_s: How long it may take.
     """
     kept = list(file.pending.values())
-    heir = _Heir(file.header, kept)
+    heir = _OrphanHolder(file.header, kept)
     publisher = Publisher(url, options, contract=contract, holder=heir)
     counts = {"sent": 0, "known": 0, "refused": 0}
     error: TidingsError | None = None
@@ -110,7 +110,7 @@ async def adopt(file: SpoolFile, options: LinkOptions, contract: Contract, *, ur
     )
 
 
-async def adopt_all(
+async def recover_all(
     url: str, options: LinkOptions, contract: Contract, spool: SpoolOptions, *, timeout_s: float
 ) -> list[Adopted]:
     """Send what all dead producers left for the hub at `url`; never raises OSError.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tidings.client.pending import Draft
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.spool.directory import VARIABLE, SpoolOptions, folders, usable_folder
-from tidings.producer.spool.file import Header, Kept, SpoolFile
+from tidings.producer.spool.file import Kept, SpoolFile, SpoolHeader
 from tidings.protocol.payloads import OperationStartData
 
 _HINT = f"Name a folder that this program may write to in {VARIABLE}."
@@ -29,7 +29,7 @@ class Spool:
         self, options: SpoolOptions, url: str, producer_id: str, trouble: Callable[[TidingsError], None]
     ) -> None:
         self._options = options
-        self._header = Header(url=url, producer_id=producer_id, pid=os.getpid())
+        self._header = SpoolHeader(url=url, producer_id=producer_id, pid=os.getpid())
         self._trouble = trouble
         self._lock = threading.Lock()
         self._file: SpoolFile | None = None

@@ -9,14 +9,14 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from tidings.exceptions import TidingsError
-from tidings.hub.connection import Connection
+from tidings.hub.connection import HubConnection
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import header, headers_of, is_local, route_path
 from tidings.server.running_hub import Host
-from tidings.server.websocket.hub_handler import HubEdge
+from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.message_reader import LONGEST_REASON, MESSAGE_LIMIT
 from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
 
@@ -61,7 +61,7 @@ class WebSocketEndpoint:
 class _Session:
     """One accepted WebSocket."""
 
-    def __init__(self, edge: HubEdge, connection: Connection, outlet: BufferedOutlet) -> None:
+    def __init__(self, edge: HubWebSocketApp, connection: HubConnection, outlet: BufferedOutlet) -> None:
         self._edge = edge
         self._connection = connection
         self._outlet = outlet

@@ -34,7 +34,7 @@ _MOST_KEPT: Final = 32
 """Documents: one of each, and of AsyncAPI one for each address of the hub, which rarely has more than two."""
 
 
-class Document(Struct, frozen=True, kw_only=True):
+class ServedDocument(Struct, frozen=True, kw_only=True):
     """One document, ready to be sent."""
 
     body: bytes
@@ -54,7 +54,7 @@ class ContractRoutes:
     def __init__(self, contract: Contract, ws_path: str) -> None:
         self._contract = contract
         self._ws_path = ws_path
-        self._made: dict[tuple[str, ...], Document] = {}
+        self._made: dict[tuple[str, ...], ServedDocument] = {}
         """What somebody asked for before; most hubs are never asked for most of it."""
 
     def routes(self) -> list[Route]:
@@ -82,7 +82,7 @@ class ContractRoutes:
         secure = request.url.scheme == "https"
         return "wss" if secure else "ws", host if _HOST.fullmatch(host) else "127.0.0.1", path
 
-    def _make(self, path: str, protocol: str = "", host: str = "", ws_path: str = "") -> Document:
+    def _make(self, path: str, protocol: str = "", host: str = "", ws_path: str = "") -> ServedDocument:
         if path == PAGE:
             links = [(where.removeprefix("/"), format.title) for where, format in DOCUMENTS.items()]
             return _document(contract_page(self._contract, [*links, ("openapi.json", "OpenAPI")]), _HTML)
@@ -93,12 +93,12 @@ class ContractRoutes:
         return _document(format.render(self._contract), format.media_type)
 
 
-def _document(text: str, media_type: str) -> Document:
+def _document(text: str, media_type: str) -> ServedDocument:
     body = text.encode()
-    return Document(body=body, media_type=media_type, tag=f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    return ServedDocument(body=body, media_type=media_type, tag=f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
-def _answer(request: Request, document: Document, *, policy: str = "") -> Response:
+def _answer(request: Request, document: ServedDocument, *, policy: str = "") -> Response:
     """Return a document, or that it is still the one that the client has (RFC 9110 §13.1.2)."""
     headers = {
         "etag": document.tag,

@@ -13,7 +13,7 @@ from tidings.contract.export import shapes
 from tidings.contract.export.descriptions import kind_of, limits_of
 from tidings.contract.export.examples import example_of
 from tidings.contract.export.model import Definition, Message, Model, model_of
-from tidings.contract.export.shapes import Field, Shape
+from tidings.contract.export.shapes import Shape, ShapeField
 from tidings.protocol.message_types import ALIASES, LEGACY_TYPES, MessageType
 from tidings.protocol.revisions import REVISIONS
 
@@ -137,7 +137,7 @@ class _Page:
 
     def _table(self, definition: Definition, caption: str) -> str:
         shape = definition.shape
-        if not isinstance(shape, shapes.Structure):
+        if not isinstance(shape, shapes.ObjectShape):
             return f"<p>It is {self._kind(shape)}.</p>\n"
         if not shape.fields:
             return "<p>It holds nothing.</p>\n"
@@ -148,10 +148,10 @@ class _Page:
             f"<tbody>\n{rows}</tbody>\n</table></div>\n"
         )
 
-    def _row(self, field: Field) -> str:
+    def _row(self, field: ShapeField) -> str:
         limits = limits_of(field.shape)
         kind = self._kind(shapes.without_null(field.shape))
-        if field.required and shapes.is_nullable(field.shape) and not isinstance(field.shape, shapes.Anything):
+        if field.required and shapes.is_nullable(field.shape) and not isinstance(field.shape, shapes.AnyShape):
             kind += " or null"
         kind += f" ({_prose(limits)})" if limits else ""
         written = "always" if field.required else "if there is one"

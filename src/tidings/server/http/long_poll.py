@@ -25,7 +25,7 @@ class _Waiter:
         self.ended = ended
 
 
-class Waiting:
+class LongPolls:
     """All requests of one hub that wait.
 
     Args:

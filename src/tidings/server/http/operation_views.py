@@ -11,7 +11,7 @@ import msgspec
 
 from tidings.hub.hub import Hub
 from tidings.log.base import Query, Record
-from tidings.operations.run_history import NameHistory
+from tidings.operations.run_history import RunHistory
 from tidings.operations.status import OperationStatus
 from tidings.operations.views import (
     LogLineView,
@@ -19,9 +19,9 @@ from tidings.operations.views import (
     OperationDetail,
     OperationSummary,
     Presence,
-    UsualView,
+    UsualDurationView,
     detail_of,
-    rolled_up,
+    roll_up_progress,
     summary_of,
     time_of,
     weight_of,
@@ -37,7 +37,7 @@ _DEEPEST = 16
 """Generations that progress is rolled up over. Who names a parent need not be right: there may be rings."""
 
 
-class Sight:
+class OperationViewBuilder:
     """The views that one answer is made of.
 
     Args:
@@ -75,7 +75,7 @@ class Sight:
             usual=None if history is None else _usual(history),
         )
 
-    def name(self, history: NameHistory) -> NameView:
+    def name(self, history: RunHistory) -> NameView:
         """Return what is known of the runs of a name."""
         newest = self._hub.operations.get(history.newest)
         return NameView(
@@ -102,7 +102,7 @@ class Sight:
             self._rolled[operation_id] = None  # what a ring comes back to counts for nothing
             children = self._hub.operations.children(operation_id)
             self.looked_at += len(children)
-            self._rolled[operation_id] = rolled_up(
+            self._rolled[operation_id] = roll_up_progress(
                 [(weight_of(child), self._progress(child, deepest - 1)) for child in children]
             )
         return self._rolled[operation_id]
@@ -113,8 +113,8 @@ class Sight:
         return self._of_children(status, deepest)
 
 
-def _usual(history: NameHistory) -> UsualView:
-    return UsualView(
+def _usual(history: RunHistory) -> UsualDurationView:
+    return UsualDurationView(
         runs=history.runs,
         failed=history.failed,
         median_duration_s=history.median_s,

@@ -19,11 +19,11 @@ from tidings.server.asgi.scope import headers_of, route_path
 from tidings.server.http.body import check_json_type, read_body
 from tidings.server.http.events import query_of
 from tidings.server.http.long_poll import come, wait_come
-from tidings.server.http.operation_views import Sight, newest_lines
+from tidings.server.http.operation_views import OperationViewBuilder, newest_lines
 from tidings.server.http.operations_query import (
     TEXTS,
-    OperationFilter,
-    Place,
+    OperationPath,
+    OperationQuery,
     matches_name,
     place_of,
     read_cancel,
@@ -69,7 +69,7 @@ class OperationRoutes:
         hub = self._host.running().hub
         values = read_values(query_of(request), texts=TEXTS)
         histories = [history for name, history in hub.operations.names.items() if matches_name(values, name)]
-        sight = Sight(hub)
+        sight = OperationViewBuilder(hub)
         names = [_encode(sight.name(history)) async for history in _in_turns(histories[::-1], sight)]
         return response(Answer(200, b'{"names":[%b]}' % b",".join(names)))
 
@@ -87,7 +87,7 @@ class OperationRoutes:
             return response(method_refusal(path, place.allowed))
         return await (self._cancel(request, place) if place.cancels else self._show(request, place))
 
-    async def _show(self, request: Request, place: Place) -> Response:
+    async def _show(self, request: Request, place: OperationPath) -> Response:
         running = self._host.running()
         hub, operation_id = running.hub, place.operation_id
         wait_s = read_wait(query_of(request))
@@ -95,9 +95,9 @@ class OperationRoutes:
             await running.waiting.wait_ended(operation_id, wait_s, request.receive)
         status = _known(hub, operation_id)
         lines = await newest_lines(hub, status)
-        return response(Answer(200, _encode(Sight(hub).detail(status, lines))))
+        return response(Answer(200, _encode(OperationViewBuilder(hub).detail(status, lines))))
 
-    async def _cancel(self, request: Request, place: Place) -> Response:
+    async def _cancel(self, request: Request, place: OperationPath) -> Response:
         body = await read_body(request.receive)
         if body is None:  # the client is gone
             return Response()
@@ -116,10 +116,10 @@ def allowed_at(scope: Scope) -> str | None:
     return None if place is None else place.allowed
 
 
-async def _list(hub: Hub, wanted: OperationFilter) -> tuple[list[bytes], int | None]:
+async def _list(hub: Hub, wanted: OperationQuery) -> tuple[list[bytes], int | None]:
     """Return the summaries of one page, encoded, and the cursor of the next page if there may be one."""
     deadline = hub.clock.monotonic() + _BUDGET_S
-    sight = Sight(hub)
+    sight = OperationViewBuilder(hub)
     summaries: list[bytes] = []
     size, number = 0, wanted.after
     while True:
@@ -141,7 +141,7 @@ async def _list(hub: Hub, wanted: OperationFilter) -> tuple[list[bytes], int | N
         await asyncio.sleep(0)
 
 
-async def _in_turns(items: Sequence[_Item], sight: Sight) -> AsyncIterator[_Item]:
+async def _in_turns(items: Sequence[_Item], sight: OperationViewBuilder) -> AsyncIterator[_Item]:
     """Yield items, letting others have their turn when enough was looked at."""
     for item in items:
         if sight.looked_at >= _AT_ONCE:

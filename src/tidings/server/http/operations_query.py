@@ -32,7 +32,7 @@ _AGO: Final = re.compile(AGO_PATTERN)
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-class Place(Struct, frozen=True):
+class OperationPath(Struct, frozen=True):
     """What a path below `/v1/operations/` names."""
 
     operation_id: str
@@ -45,7 +45,7 @@ class Place(Struct, frozen=True):
         return "OPTIONS, POST" if self.cancels else "GET, HEAD, OPTIONS"
 
 
-def place_of(scope: Scope) -> Place | None:
+def place_of(scope: Scope) -> OperationPath | None:
     """Return what the path of a request names, or None where it lies elsewhere.
 
     Read from the path as it was sent, if the server tells it: an id may hold `/`, percent-encoded, and `cancel`.
@@ -61,10 +61,10 @@ def place_of(scope: Scope) -> Place | None:
         rest = raw.decode("latin-1").partition(PREFIX)[2].partition("?")[0]
     cancels = rest.endswith(_CANCEL) and rest != _CANCEL
     operation_id = unquote(rest.removesuffix(_CANCEL) if cancels else rest)
-    return Place(operation_id, cancels) if operation_id else None
+    return OperationPath(operation_id, cancels) if operation_id else None
 
 
-class OperationFilter(Struct, frozen=True, kw_only=True):
+class OperationQuery(Struct, frozen=True, kw_only=True):
     """The query of `GET /v1/operations`."""
 
     states: frozenset[OperationState]
@@ -90,7 +90,7 @@ class OperationFilter(Struct, frozen=True, kw_only=True):
         return since is None or max(status.queued_ns or 0, status.started_ns or 0, status.ended_ns or 0) >= since
 
 
-def read_filter(query: str, now_ns: int) -> OperationFilter:
+def read_filter(query: str, now_ns: int) -> OperationQuery:
     """Read the query of `GET /v1/operations`.
 
     Args:
@@ -105,7 +105,7 @@ def read_filter(query: str, now_ns: int) -> OperationFilter:
     after = values["after"][-1] if "after" in values else None
     if after is not None and _CURSOR.fullmatch(after) is None:
         raise InvalidParameter(f"after={after[:40]!r} is no cursor", hint="Write what `next` of an answer said.")
-    return OperationFilter(
+    return OperationQuery(
         states=frozenset(_state(text) for text in values.get("state", ())),
         name=name,
         name_is_prefix=is_prefix,

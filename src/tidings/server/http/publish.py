@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from tidings.exceptions import Draining, InternalError, InvalidEventID, InvalidParameter, LogBusy, TidingsError
 from tidings.hub.hub import Hub
-from tidings.hub.staging import Accepted
+from tidings.hub.staging import PublishResult
 from tidings.operations.lifecycle import ASKS
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, Event, check_event_id, decode_envelope
@@ -179,9 +179,9 @@ async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
         event_id = check_event_id(options.key)
         if envelope.event_id is None:
             envelope = structs.replace(envelope, event_id=event_id)
-    settling: asyncio.Future[Accepted | TidingsError] = asyncio.get_running_loop().create_future()
+    settling: asyncio.Future[PublishResult | TidingsError] = asyncio.get_running_loop().create_future()
 
-    def settled(result: Accepted | TidingsError) -> None:
+    def settled(result: PublishResult | TidingsError) -> None:
         if not settling.done():  # the server may have cancelled the request
             settling.set_result(result)
 
@@ -210,7 +210,7 @@ class _Batch:
         self._hub = hub
         self._options = options
         self._events: list[Event] = []
-        self._results: list[Accepted | TidingsError | None] = []
+        self._results: list[PublishResult | TidingsError | None] = []
         # One more than there are, while events are staged: those that settle at once do not complete the batch.
         self._pending = 1
         self._settling: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -263,22 +263,22 @@ class _Batch:
             return envelope
         return structs.replace(envelope, event_id=f"{self._options.key}#{index}")
 
-    def _settled(self, index: int, result: Accepted | TidingsError) -> None:
+    def _settled(self, index: int, result: PublishResult | TidingsError) -> None:
         self._results[index] = result
         self._pending -= 1
         if not self._pending and not self._settling.done():
             self._settling.set_result(None)
 
-    def _told(self, result: Accepted | TidingsError | None, epoch: bytes) -> bytes:
+    def _told(self, result: PublishResult | TidingsError | None, epoch: bytes) -> bytes:
         assert result is not None
-        if not isinstance(result, Accepted):
+        if not isinstance(result, PublishResult):
             return b'{"error":%b}' % encode_payload(error_data(result))
         if result.duplicate or result.attempt is not None:  # of any epoch; or the start of an operation
             return _accepted(self._hub, result)
         return b'{"position":"%b:%d"}' % (epoch, result.offset)
 
 
-def _accepted(hub: Hub, result: Accepted) -> bytes:
+def _accepted(hub: Hub, result: PublishResult) -> bytes:
     attempt = b"" if result.attempt is None else b',"attempt":%d' % result.attempt
     duplicate = b',"duplicate":true' if result.duplicate else b""
     return b'{"position":"%b"%b%b}' % (str(hub.log.position(result.offset)).encode(), attempt, duplicate)

@@ -16,11 +16,11 @@ from starlette.types import Receive, Scope, Send
 from tidings.exceptions import Draining, InvalidParameter, InvalidPosition, TidingsError
 from tidings.hub.connection_query import ConnectionOptions, read_options
 from tidings.hub.hub import Hub
-from tidings.hub.lanes import State, Subscriber
+from tidings.hub.lanes import Subscriber, SubscriberState
 from tidings.hub.wire import WireForm, revised
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES
-from tidings.protocol.messages import Gap, Live, Subscribed
+from tidings.protocol.messages import GapPush, LivePush, Subscribed
 from tidings.protocol.payloads import ConnectionClosed
 from tidings.protocol.positions import SNAPSHOT, Position, parse_since
 from tidings.server.asgi.outlet import BufferedOutlet
@@ -174,7 +174,7 @@ class EventStream:
         if subscriber.blocked:
             return
         lane = subscriber.lane
-        if lane is None or subscriber.state is not State.LIVE:
+        if lane is None or subscriber.state is not SubscriberState.LIVE:
             self._outlet.write(_COMMENT)  # its position moves with what it reads
         elif not lane.wrote_within(self._hub.config.quiet_s, self._hub.clock.monotonic()):
             self._outlet.write(self._id(self._hub.delivery.reached(subscriber)) + b"\n")
@@ -195,12 +195,12 @@ class EventStream:
         self._push(messages.SUBSCRIBED, Subscribed(channels=names, position=position, outcome=outcome), head)
 
     def _live(self, offset: int) -> None:
-        live = Live(channels=self.subscriber.paths.names(), position=str(self._hub.log.position(offset)))
+        live = LivePush(channels=self.subscriber.paths.names(), position=str(self._hub.log.position(offset)))
         self._push(messages.LIVE, live, self._id(offset))
 
     def _gap(self, after: Position, until: Position, reason: str) -> None:
         self._hub.delivery.counters.gaps += 1
-        self._push(messages.GAP, Gap(after=str(after), until=str(until), reason=reason))
+        self._push(messages.GAP, GapPush(after=str(after), until=str(until), reason=reason))
 
     def _push(self, type: str, data: Any, head: bytes = b"") -> None:
         hub = self._hub

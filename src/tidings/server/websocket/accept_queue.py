@@ -11,7 +11,7 @@ BUDGET_S: Final = 0.005
 thousand in one tick would delay live delivery by as many times that."""
 
 
-class Admission:
+class AcceptQueue:
     """A queue of openings, shared by the connections of one server. It is no longer than what the kernel accepted."""
 
     __slots__ = ("_renewal_due", "_spent_s", "_waiting")

@@ -5,8 +5,8 @@ from websockets.datastructures import Headers
 
 from tidings.access.origins import Origins, is_loopback
 from tidings.exceptions import NotFound, OriginRefused, RequestError, TidingsError, TooManyConnections
-from tidings.hub.connection import Connection
-from tidings.hub.connection_registry import Connections
+from tidings.hub.connection import HubConnection
+from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
 from tidings.hub.wire import Outlet, WireForm
 from tidings.protocol.codes import error_data, row_of
@@ -18,7 +18,7 @@ from tidings.server.wire_formats import PLAIN, VERSIONED
 log = structlog.get_logger("tidings.server.websocket.hub_handler")
 
 
-class HubEdge:
+class HubWebSocketApp:
     """A `tidings.server.websocket.protocol.Application`: every handshake on one path becomes a connection of the hub.
 
     Args:
@@ -28,7 +28,7 @@ class HubEdge:
         origins: Which web pages may connect.
     """
 
-    def __init__(self, hub: Hub, connections: Connections, path: str, origins: Origins) -> None:
+    def __init__(self, hub: Hub, connections: ConnectionRegistry, path: str, origins: Origins) -> None:
         self._hub = hub
         self._connections = connections
         self._path = path
@@ -68,12 +68,12 @@ class HubEdge:
         if path != self._path:
             raise NotFound(f"there is no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
 
-    def connection(self, outlet: Outlet, form: WireForm, query: str, *, versioned: bool) -> Connection:
+    def connection(self, outlet: Outlet, form: WireForm, query: str, *, versioned: bool) -> HubConnection:
         """Make the connection of a handshake that was let through."""
         connection_id = self._hub.mint()[:16]
-        return Connection(self._hub, outlet, form, connection_id=connection_id, versioned=versioned, query=query)
+        return HubConnection(self._hub, outlet, form, connection_id=connection_id, versioned=versioned, query=query)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: HubConnection) -> None:
         """Greet, and give the connection its place if there is room."""
         connection.opened()
         try:
@@ -84,7 +84,7 @@ class HubEdge:
         if not connection.closing:
             self._connections.add(connection)
 
-    def closed(self, connection: Connection, code: int, reason: str) -> None:
+    def closed(self, connection: HubConnection, code: int, reason: str) -> None:
         """Forget a connection whose socket is gone."""
         connection.closed()
         self._connections.remove(connection)
@@ -96,7 +96,7 @@ class _NativeHandler:
 
     __slots__ = ("_connection", "_edge", "_socket", "pause_writing", "resume_writing", "text_received")
 
-    def __init__(self, connection: Connection, edge: HubEdge, socket: WebSocket) -> None:
+    def __init__(self, connection: HubConnection, edge: HubWebSocketApp, socket: WebSocket) -> None:
         self._socket = socket
         self._connection = connection
         self._edge = edge

@@ -18,7 +18,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode
 
-from tidings.server.websocket.accept_queue import Admission
+from tidings.server.websocket.accept_queue import AcceptQueue
 from tidings.server.websocket.frames import CLOSE, PING, TEXT, ping_frame, pong_frame, text_frame
 from tidings.server.websocket.handshake import END_OF_HEAD, Handshake, Opening, Refusal
 from tidings.server.websocket.message_reader import MESSAGE_LIMIT, MessageReader
@@ -108,7 +108,7 @@ class WebSocket(asyncio.Protocol):
     """
 
     application: ClassVar[Application]
-    admission: ClassVar[Admission]
+    admission: ClassVar[AcceptQueue]
     subprotocols: ClassVar[tuple[str, ...]] = ()
 
     __slots__ = (
@@ -421,7 +421,7 @@ def websocket_protocol(application: Application, *, subprotocols: Sequence[str] 
     members = {
         "__slots__": (),
         "application": application,
-        "admission": Admission(),
+        "admission": AcceptQueue(),
         "subprotocols": tuple(subprotocols),
     }
     return type("ServedWebSocket", (WebSocket,), members)

@@ -10,7 +10,7 @@ from tidings.protocol.positions import Position
 from tidings.testing.log_conformance.harness import DraftMaker, LogHarness
 
 
-class Appending:
+class AppendTests:
     """Tests of `append`, `follow`, `known`, `position` and `resolve`."""
 
     def test_an_empty_log_has_no_events_and_a_head_of_zero(self, harness: LogHarness) -> None:

@@ -17,7 +17,7 @@ def open_again(harness: LogHarness, log: Log, retention: Retention, *, killed: b
     return again
 
 
-class Durability:
+class DurabilityTests:
     """Tests of opening a log again."""
 
     @WAYS

@@ -12,7 +12,7 @@ import msgspec
 
 from tidings.contract.event_types import BUILTIN
 from tidings.exceptions import LogError
-from tidings.log.base import Draft, Log, Page, Query, Record, Retention
+from tidings.log.base import EventToAppend, Log, Page, Query, Record, Retention
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, SlotEffect
 from tidings.protocol.paths import Path, PathSet
@@ -56,7 +56,7 @@ class LogHarness(ABC):
 
     # What tests call.
 
-    def append(self, log: Log, *drafts: Draft) -> int:
+    def append(self, log: Log, *drafts: EventToAppend) -> int:
         """Append one batch and return the offset of its first event.
 
         Raises:
@@ -141,7 +141,7 @@ class DraftMaker:
         scope: str = "",
         effect: SlotEffect | None = None,
         data: bytes | None = None,
-    ) -> Draft:
+    ) -> EventToAppend:
         """Return a new draft of `type`; what is not said is as the catalogue has it."""
         row = _TYPES[type]
         self._made += 1
@@ -156,4 +156,4 @@ class DraftMaker:
             event_id=event_id,
             effect=effect if effect is not None else SlotEffect.END if row.ends_key else SlotEffect.REPLACE,
         )
-        return Draft(event=event, received_ns=self.now_ns, scope=scope)
+        return EventToAppend(event=event, received_ns=self.now_ns, scope=scope)

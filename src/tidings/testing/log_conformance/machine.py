@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tidings.log.base import Draft, Known, Log, Query, Record, Retention
+from tidings.log.base import EventToAppend, Known, Log, Query, Record, Retention
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
@@ -54,7 +54,7 @@ class LogModel:
         """Offset of the last event."""
         return len(self.records)
 
-    def append(self, batch: Iterable[Draft]) -> None:
+    def append(self, batch: Iterable[EventToAppend]) -> None:
         """Take what the log took."""
         for draft in batch:
             offset = self.head + 1
@@ -198,7 +198,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def _draft(
         self, number: int, type: str, key: str | None, in_global: bool, cleared: bool, has_id: bool, size: int
-    ) -> Draft:
+    ) -> EventToAppend:
         return self.make(
             type,
             key,

@@ -15,7 +15,7 @@ def _data(key: str, more: bytes = b"") -> bytes:
     return b'{"operation_id":"%b"%b}' % (key.encode(), more)
 
 
-class Operating:
+class OperationTests:
     """Tests of `Log.operations`, over any adapter."""
 
     def test_an_operation_is_the_fold_of_its_events(self, harness: LogHarness) -> None:
@@ -77,7 +77,7 @@ class Operating:
         assert {name: history.complete for name, history in log.operations.names.items()} == {"odd": 15, "even": 15}
 
 
-class OperatingAgain:
+class ReopenedOperationTests:
     """Tests of `Log.operations` of a log that is opened again."""
 
     @WAYS

@@ -38,7 +38,7 @@ def _on(records: list[Record], paths: PathSet) -> list[Record]:
     return [record for record in records if paths.matches(record.event.channel, record.event.key)]
 
 
-class Reading:
+class ReadTests:
     """Tests of `read`."""
 
     @pytest.mark.parametrize("paths", [ALL, OPERATIONS, ONE_KEY, TWO_KEYS, PREFIX, MIXED], ids=lambda p: p.names()[-1])

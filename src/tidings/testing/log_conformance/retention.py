@@ -13,7 +13,7 @@ def _offsets(records: list[Record]) -> list[int]:
     return [record.offset for record in records]
 
 
-class Retaining:
+class RetentionTests:
     """Tests of `maintain`, `trimmed` and the bounds of `newest`."""
 
     def test_the_oldest_durable_events_go_beyond_a_number(self, harness: LogHarness) -> None:

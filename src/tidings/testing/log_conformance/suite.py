@@ -2,16 +2,16 @@
 
 from hypothesis import settings
 
-from tidings.testing.log_conformance.appending import Appending
-from tidings.testing.log_conformance.durability import Durability
+from tidings.testing.log_conformance.appending import AppendTests
+from tidings.testing.log_conformance.durability import DurabilityTests
 from tidings.testing.log_conformance.harness import LogHarness
 from tidings.testing.log_conformance.machine import check_against_model
-from tidings.testing.log_conformance.operations import Operating, OperatingAgain
-from tidings.testing.log_conformance.reading import Reading
-from tidings.testing.log_conformance.retention import Retaining
+from tidings.testing.log_conformance.operations import OperationTests, ReopenedOperationTests
+from tidings.testing.log_conformance.reading import ReadTests
+from tidings.testing.log_conformance.retention import RetentionTests
 
 
-class LogConformance(Appending, Reading, Retaining, Operating):
+class LogConformance(AppendTests, ReadTests, RetentionTests, OperationTests):
     """Every guarantee of the port but durability. Needs a fixture `harness` that brings a `LogHarness`."""
 
     model_settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
@@ -21,5 +21,5 @@ class LogConformance(Appending, Reading, Retaining, Operating):
         check_against_model(harness, self.model_settings)
 
 
-class DurableLogConformance(LogConformance, Durability, OperatingAgain):
+class DurableLogConformance(LogConformance, DurabilityTests, ReopenedOperationTests):
     """Every guarantee of the port, for a log that outlives its process."""

@@ -1,16 +1,16 @@
 from tidings.cli.run.reader.bars import Bars, Lead
-from tidings.cli.run.reader.patterns import Gauge
+from tidings.cli.run.reader.patterns import ProgressReading
 
 
-def bar(percent: float, label: str = "") -> Gauge:
-    return Gauge(percent, label, None, None, drawn=True, certain=True)
+def bar(percent: float, label: str = "") -> ProgressReading:
+    return ProgressReading(percent, label, None, None, drawn=True, certain=True)
 
 
-def draw(bars: Bars, row: int, gauge: Gauge, *, believed: bool = True) -> Lead | None:
+def draw(bars: Bars, row: int, gauge: ProgressReading, *, believed: bool = True) -> Lead | None:
     return bars.update(row, gauge, caption="", logged=False, believed=believed)
 
 
-def log(bars: Bars, row: int, gauge: Gauge) -> Lead | None:
+def log(bars: Bars, row: int, gauge: ProgressReading) -> Lead | None:
     return bars.update(row, gauge, caption="", logged=True, believed=True)
 
 

@@ -1,9 +1,9 @@
-from tidings.cli.run.reader.bars import Evidence
+from tidings.cli.run.reader.bars import GrowthFilter
 from tidings.cli.run.reader.patterns import read_gauge
 
 
 def believed(*lines: str, redrawn: bool = False) -> list[bool]:
-    evidence = Evidence()
+    evidence = GrowthFilter()
     answers = []
     for line in lines:
         gauge = read_gauge(line, redrawn=redrawn)
@@ -34,7 +34,7 @@ def test_a_display_needs_one_rise() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    evidence = Evidence()
+    evidence = GrowthFilter()
     for number in range(1_000):
         line = f"item{chr(97 + number % 26)}{'x' * (number // 26)} 5%"
         gauge = read_gauge(line, redrawn=False)

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.cli.run.recordings import NAMES, chunks, replay, story
 
-from tidings.cli.run.reader.output import TAIL_BYTES, TAIL_LINES, OutputReader, Reading, Source
+from tidings.cli.run.reader.output import TAIL_BYTES, TAIL_LINES, CommandProgress, OutputReader, Source
 
 
-def read(*pieces: bytes, settled: bool = False) -> list[Reading]:
+def read(*pieces: bytes, settled: bool = False) -> list[CommandProgress]:
     """Return every change in output fed in pieces; `settled` reads each piece's unfinished line too."""
     reader = OutputReader(lambda: 0.0, interval_s=0)
-    readings: list[Reading] = []
+    readings: list[CommandProgress] = []
     for piece in pieces:
         readings.extend(reader.feed(piece))
         if settled:
@@ -133,7 +133,7 @@ def test_a_recording_at_its_own_pace_gives_at_most_ten_readings_a_second(name: s
     assert readings[-1] == replay(name)[-1]
 
 
-def check_percentages(readings: Iterable[Reading]) -> None:
+def check_percentages(readings: Iterable[CommandProgress]) -> None:
     peaks: dict[int, float] = defaultdict(float)
     for reading in readings:
         if reading.percent is not None:

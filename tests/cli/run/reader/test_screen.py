@@ -1,10 +1,18 @@
 from itertools import count
 
-from tidings.cli.run.reader.screen import MAX_COLUMNS, MAX_ROWS, Announcement, CursorRise, Line, Screen, ScreenEvent
+from tidings.cli.run.reader.screen import (
+    MAX_COLUMNS,
+    MAX_ROWS,
+    Announcement,
+    CursorRise,
+    ScreenEvent,
+    ScreenLine,
+    TerminalScreen,
+)
 
 
-def new_screen() -> Screen:
-    return Screen(count(1).__next__)
+def new_screen() -> TerminalScreen:
+    return TerminalScreen(count(1).__next__)
 
 
 def events(text: str) -> list[ScreenEvent]:
@@ -13,7 +21,7 @@ def events(text: str) -> list[ScreenEvent]:
 
 
 def texts(text: str) -> list[str]:
-    return [event.text for event in events(text) if isinstance(event, Line)]
+    return [event.text for event in events(text) if isinstance(event, ScreenLine)]
 
 
 def shown(text: str) -> list[str]:
@@ -25,17 +33,17 @@ def shown(text: str) -> list[str]:
 
 def test_lines_of_a_log_are_told_when_they_end() -> None:
     assert events("one\r\ntwo\nthree") == [
-        Line(0, "one", redrawn=False),
-        Line(1, "two", redrawn=False),
-        Line(2, "three", redrawn=False, unfinished=True),
+        ScreenLine(0, "one", redrawn=False),
+        ScreenLine(1, "two", redrawn=False),
+        ScreenLine(2, "three", redrawn=False, unfinished=True),
     ]
 
 
 def test_a_row_drawn_over_is_told_each_time() -> None:
     assert events("\r 1%\r 2%\r 3%\n") == [
-        Line(0, " 1%", redrawn=True),
-        Line(0, " 2%", redrawn=True),
-        Line(0, " 3%", redrawn=True),
+        ScreenLine(0, " 1%", redrawn=True),
+        ScreenLine(0, " 2%", redrawn=True),
+        ScreenLine(0, " 3%", redrawn=True),
     ]
 
 
@@ -60,14 +68,17 @@ def test_a_shorter_drawing_leaves_the_rest_unless_erased() -> None:
 
 
 def test_a_row_erased_and_drawn_again_is_a_display() -> None:
-    assert events("\r\x1b[2K10%\r\x1b[2K20%\n") == [Line(0, "10%", redrawn=True), Line(0, "20%", redrawn=True)]
+    assert events("\r\x1b[2K10%\r\x1b[2K20%\n") == [
+        ScreenLine(0, "10%", redrawn=True),
+        ScreenLine(0, "20%", redrawn=True),
+    ]
 
 
 def test_the_rising_cursor_is_told_before_the_row_it_leaves() -> None:
     assert events("outer\n\rinner\x1b[A") == [
-        Line(0, "outer", redrawn=False),
+        ScreenLine(0, "outer", redrawn=False),
         CursorRise(0, 1),
-        Line(1, "inner", redrawn=True),
+        ScreenLine(1, "inner", redrawn=True),
     ]
 
 
@@ -78,9 +89,9 @@ def test_the_cursor_does_not_rise_above_the_first_row() -> None:
 def test_a_saved_cursor_returns_from_the_bottom_row() -> None:
     # As apt draws its bar, below the region that scrolls.
     assert events("Unpacking a\n\x1b7\x1b[24;0f\x1b[42mProgress: [ 42%]\x1b[0m\x1b8Unpacking b\n") == [
-        Line(0, "Unpacking a", redrawn=False),
-        Line(-1_000_000 + 23, "Progress: [ 42%]", redrawn=True),
-        Line(1, "Unpacking b", redrawn=False),
+        ScreenLine(0, "Unpacking a", redrawn=False),
+        ScreenLine(-1_000_000 + 23, "Progress: [ 42%]", redrawn=True),
+        ScreenLine(1, "Unpacking b", redrawn=False),
     ]
 
 
@@ -118,4 +129,4 @@ def test_lost_bytes_begin_a_new_line() -> None:
     screen = new_screen()
     assert list(screen.feed("half a li\x1b[")) == []
     screen.break_off()
-    assert list(screen.feed("whole line\n")) == [Line(1, "whole line", redrawn=False)]
+    assert list(screen.feed("whole line\n")) == [ScreenLine(1, "whole line", redrawn=False)]

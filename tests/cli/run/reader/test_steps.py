@@ -1,16 +1,16 @@
 import pytest
 
-from tidings.cli.run.reader.patterns import Gauge, Ordinal, Outcome
+from tidings.cli.run.reader.patterns import Ordinal, Outcome, ProgressReading
 from tidings.cli.run.reader.steps import Steps
 
 
-def share(percent: float) -> Gauge:
-    return Gauge(percent, "", None, None, drawn=True, certain=True)
+def share(percent: float) -> ProgressReading:
+    return ProgressReading(percent, "", None, None, drawn=True, certain=True)
 
 
-def counted(done: float, total: float | None) -> Gauge:
+def counted(done: float, total: float | None) -> ProgressReading:
     percent = 100 * done / total if total is not None else 0.0
-    return Gauge(percent, "", done, total, drawn=True, certain=True)
+    return ProgressReading(percent, "", done, total, drawn=True, certain=True)
 
 
 def under_way(index: int, total: int, kind: str = "epoch") -> Ordinal:
@@ -104,7 +104,7 @@ def test_after_a_full_bar_another_total_is_the_next_step() -> None:
 def test_bytes_without_a_total_tell_rsyncs_estimate_from_its_next_file() -> None:
     steps = Steps()
     for percent, size in ((90.0, 900.0), (40.0, 1_000.0), (5.0, 100.0)):
-        steps.advance(Gauge(percent, "", size, None, drawn=True, certain=True), "", bar=1)
+        steps.advance(ProgressReading(percent, "", size, None, drawn=True, certain=True), "", bar=1)
         if size == 1_000.0:
             assert (steps.serial, steps.percent) == (1, 90)
     assert (steps.serial, steps.percent) == (2, 5)

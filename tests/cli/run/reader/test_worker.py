@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from tidings.cli.run.reader.output import Source
-from tidings.cli.run.reader.worker import MAX_BACKLOG_BYTES, Listener
+from tidings.cli.run.reader.worker import MAX_BACKLOG_BYTES, ReaderThread
 
 TIMEOUT_S = 10.0
 
@@ -58,13 +58,13 @@ def mentions() -> list[str]:
 
 
 @pytest.fixture
-def listener(reporter: RecordingReporter, mentions: list[str]) -> Listener:
-    started = Listener(reporter, mentions.append)
+def listener(reporter: RecordingReporter, mentions: list[str]) -> ReaderThread:
+    started = ReaderThread(reporter, mentions.append)
     started.start()
     return started
 
 
-def test_calls_come_in_order(listener: Listener, reporter: RecordingReporter) -> None:
+def test_calls_come_in_order(listener: ReaderThread, reporter: RecordingReporter) -> None:
     listener.post(lambda: reporter.started("a", "h", 1, "a", "u"))
     listener.offer(b"Epoch 2/4\n", Source.STDOUT)
     listener.finish(lambda tail: reporter.failed("c", "m", tail, "h"))
@@ -76,7 +76,7 @@ def test_calls_come_in_order(listener: Listener, reporter: RecordingReporter) ->
 
 
 def test_an_unfinished_line_is_told_while_the_command_is_silent(
-    listener: Listener, reporter: RecordingReporter
+    listener: ReaderThread, reporter: RecordingReporter
 ) -> None:
     listener.offer(b"\rwork:  10%|#         | 1/10", Source.STDERR)
     reporter.wait_for("progress", 10.0, "work", 0, "work: 10% 1/10")
@@ -84,7 +84,7 @@ def test_an_unfinished_line_is_told_while_the_command_is_silent(
 
 
 def test_an_error_in_the_reporter_is_mentioned_and_the_end_still_told(
-    listener: Listener, reporter: RecordingReporter, mentions: list[str]
+    listener: ReaderThread, reporter: RecordingReporter, mentions: list[str]
 ) -> None:
     reporter.error = ConnectionRefusedError("nobody there")
     listener.post(lambda: reporter.started("a", "h", 1, "a", "u"))
@@ -96,7 +96,7 @@ def test_an_error_in_the_reporter_is_mentioned_and_the_end_still_told(
 
 
 def test_output_is_taken_at_once_and_bounded_while_the_reporter_blocks(
-    listener: Listener, reporter: RecordingReporter
+    listener: ReaderThread, reporter: RecordingReporter
 ) -> None:
     reporter.free.clear()
     listener.post(lambda: reporter.started("a", "h", 1, "a", "u"))
@@ -112,7 +112,7 @@ def test_output_is_taken_at_once_and_bounded_while_the_reporter_blocks(
 
 
 def test_a_reporter_that_never_returns_is_given_up_and_mentioned(
-    listener: Listener, reporter: RecordingReporter, mentions: list[str]
+    listener: ReaderThread, reporter: RecordingReporter, mentions: list[str]
 ) -> None:
     reporter.free.clear()
     listener.post(lambda: reporter.started("a", "h", 1, "a", "u"))

@@ -1,13 +1,13 @@
 import pytest
 
-from tidings.cli.run.reader.output import Reading
-from tidings.cli.run.reader.worker import Course
+from tidings.cli.run.reader.output import CommandProgress
+from tidings.cli.run.reader.worker import OverallProgress
 
 
 def told(*readings: tuple[float | None, int, int]) -> list[float | None]:
     """Return what is told of readings, each a share, a step's number and how many there are."""
-    course = Course()
-    return [course.percent_of(Reading(percent, step, "", total, "")) for percent, step, total in readings]
+    course = OverallProgress()
+    return [course.percent_of(CommandProgress(percent, step, "", total, "")) for percent, step, total in readings]
 
 
 def test_the_share_of_the_first_step_is_the_wholes() -> None:

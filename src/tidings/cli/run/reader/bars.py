@@ -6,7 +6,7 @@ Growth as proof: a number in a log that might be progress is believed once it ha
 import re
 from dataclasses import dataclass
 
-from tidings.cli.run.reader.patterns import Gauge, clean_message
+from tidings.cli.run.reader.patterns import ProgressReading, clean_message
 
 # Bars remembered; more are not on a screen at once.
 _MAX_BARS = 64
@@ -21,7 +21,7 @@ class Lead:
 
     bar: int
     """Number of the bar, never used for another."""
-    gauge: Gauge
+    gauge: ProgressReading
     """What it states."""
     label: str
     """Its name: its own, or the line above it; may be empty."""
@@ -31,7 +31,7 @@ class Lead:
 class _Bar:
     number: int
     row: int
-    gauge: Gauge
+    gauge: ProgressReading
     caption: str
     logged: bool
     believed: bool
@@ -82,7 +82,7 @@ class Bars:
         """Tell whether the bar on a row is drawn with graphics."""
         return any(bar.row == row and not bar.logged and bar.gauge.drawn for bar in self._bars)
 
-    def update(self, row: int, gauge: Gauge, *, caption: str, logged: bool, believed: bool) -> Lead | None:
+    def update(self, row: int, gauge: ProgressReading, *, caption: str, logged: bool, believed: bool) -> Lead | None:
         """Draw a bar and return it if it leads and is believed.
 
         Args:
@@ -116,7 +116,7 @@ class Bars:
         self._leading = bar.number
         return Lead(bar.number, bar.gauge, bar.gauge.label or bar.caption)
 
-    def _find(self, row: int, gauge: Gauge, logged: bool) -> _Bar | None:
+    def _find(self, row: int, gauge: ProgressReading, logged: bool) -> _Bar | None:
         for bar in self._bars:
             if not logged and not bar.logged and bar.row == row:
                 return bar
@@ -124,7 +124,7 @@ class Bars:
                 return bar
         return None
 
-    def _add(self, row: int, gauge: Gauge, caption: str, logged: bool) -> _Bar:
+    def _add(self, row: int, gauge: ProgressReading, caption: str, logged: bool) -> _Bar:
         self._count += 1
         if logged and self._bars:
             # Lines printed above the bars on a screen do not come before them.
@@ -146,7 +146,7 @@ class Bars:
         return self._bars[0] if self._bars else None
 
 
-def _same_name(one: Gauge, other: Gauge) -> bool:
+def _same_name(one: ProgressReading, other: ProgressReading) -> bool:
     return _DIGITS.sub("", one.label) == _DIGITS.sub("", other.label) and one.total == other.total
 
 
@@ -163,7 +163,7 @@ _MAX_SHAPES = 64
 _FIGURES = re.compile(r"\d[\d.,]*")
 
 
-class Evidence:
+class GrowthFilter:
     """The values last seen on lines of one form, with how often they rose.
 
     A table of results (`95%` per file) fails because its lines differ in more than digits or its values fall; a
@@ -173,7 +173,7 @@ class Evidence:
     def __init__(self) -> None:
         self._seen: dict[str, tuple[float, int]] = {}
 
-    def confirms(self, text: str, gauge: Gauge, *, redrawn: bool) -> bool:
+    def confirms(self, text: str, gauge: ProgressReading, *, redrawn: bool) -> bool:
         """Take note of an uncertain gauge and tell whether its growth has shown it to be progress."""
         needed = RISES_ON_DISPLAY if redrawn or gauge.drawn else RISES_IN_LOG
         shape = _shape(text, gauge)
@@ -190,7 +190,7 @@ class Evidence:
         return rises >= needed
 
 
-def _shape(text: str, gauge: Gauge) -> str:
+def _shape(text: str, gauge: ProgressReading) -> str:
     """Return what lines of the same counter have in common."""
     if gauge.total is not None:
         # The rest of a counter's line may name the item, which changes each time.

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import count
 
-from tidings.cli.run.reader.bars import ANNOUNCED_ROW, Bars, Evidence, Lead
+from tidings.cli.run.reader.bars import ANNOUNCED_ROW, Bars, GrowthFilter, Lead
 from tidings.cli.run.reader.patterns import (
     MAX_LABEL,
-    Gauge,
+    ProgressReading,
     clean_label,
     clean_message,
     may_hold_progress,
     read_gauge,
     read_ordinal,
 )
-from tidings.cli.run.reader.screen import Announcement, CursorRise, Line, Screen, ScreenEvent
+from tidings.cli.run.reader.screen import Announcement, CursorRise, ScreenEvent, ScreenLine, TerminalScreen
 from tidings.cli.run.reader.steps import Steps
 
 # Ten a second is more than a person follows, and little for a hub.
@@ -40,7 +40,7 @@ class Source(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CommandProgress:
     """How far the command is, by its output."""
 
     percent: float | None
@@ -72,14 +72,14 @@ class OutputReader:
         self._clock = clock
         self._interval_s = interval_s
         serials = count(1).__next__
-        self._screens = {source: Screen(serials) for source in Source}
+        self._screens = {source: TerminalScreen(serials) for source in Source}
         self._decoders = {source: codecs.getincrementaldecoder("utf-8")("replace") for source in Source}
         self._bars = {source: Bars() for source in Source}
-        self._evidence = Evidence()
+        self._evidence = GrowthFilter()
         self._steps = Steps()
         self._message = ""
         self._last_line = ""
-        self._given = Reading(None, 0, "", 0, "")
+        self._given = CommandProgress(None, 0, "", 0, "")
         self._given_at: float | None = None
         self._changed = False
 
@@ -88,18 +88,18 @@ class OutputReader:
         """Whether `settle` could give a reading now or later."""
         return self._changed or any(screen.unsettled for screen in self._screens.values())
 
-    def feed(self, data: bytes, source: Source = Source.STDOUT) -> list[Reading]:
+    def feed(self, data: bytes, source: Source = Source.STDOUT) -> list[CommandProgress]:
         """Read a chunk of output and return the readings that are due."""
-        readings: list[Reading] = []
+        readings: list[CommandProgress] = []
         decoder = self._decoders[source]
         for start in range(0, len(data), _SLICE):
             text = decoder.decode(data[start : start + _SLICE])
             readings.extend(self._read(self._screens[source].feed(text), source))
         return readings
 
-    def settle(self) -> list[Reading]:
+    def settle(self) -> list[CommandProgress]:
         """Read unfinished lines as they stand, because no output has come for a moment."""
-        readings: list[Reading] = []
+        readings: list[CommandProgress] = []
         for source, screen in self._screens.items():
             readings.extend(self._read(screen.settle(), source))
         readings.extend(self._due())
@@ -110,9 +110,9 @@ class OutputReader:
         self._decoders[source].reset()
         self._screens[source].break_off()
 
-    def finish(self) -> list[Reading]:
+    def finish(self) -> list[CommandProgress]:
         """Read what is left at the end of the output; the last reading is given whether due or not."""
-        readings: list[Reading] = []
+        readings: list[CommandProgress] = []
         for source, decoder in self._decoders.items():
             screen = self._screens[source]
             readings.extend(self._read(screen.feed(decoder.decode(b"", final=True)), source))
@@ -128,9 +128,9 @@ class OutputReader:
         encoded = text.encode(errors="replace")
         return encoded[-TAIL_BYTES:].decode(errors="ignore") if len(encoded) > TAIL_BYTES else text
 
-    def _read(self, events: Iterable[ScreenEvent], source: Source) -> Iterator[Reading]:
+    def _read(self, events: Iterable[ScreenEvent], source: Source) -> Iterator[CommandProgress]:
         for event in events:
-            if isinstance(event, Line):
+            if isinstance(event, ScreenLine):
                 self._read_line(event, source)
             elif isinstance(event, CursorRise):
                 lead = self._bars[source].rise(event.top, event.bottom)
@@ -142,7 +142,7 @@ class OutputReader:
             self._changed = True
             yield from self._due()
 
-    def _read_line(self, line: Line, source: Source) -> None:
+    def _read_line(self, line: ScreenLine, source: Source) -> None:
         text = line.text
         if _WORD.search(text) is not None:
             self._last_line = text
@@ -181,7 +181,7 @@ class OutputReader:
             self._steps.enter(ordinal)
         self._steps.advance(lead.gauge, lead.label, lead.bar)
 
-    def _caption(self, line: Line, source: Source) -> str:
+    def _caption(self, line: ScreenLine, source: Source) -> str:
         """Return the line above a bar as its name: pip and rsync write there what the bar is of."""
         above = self._screens[source].text_at(line.row - 1)
         if not above or len(above) > MAX_LABEL:
@@ -196,24 +196,24 @@ class OutputReader:
             bars.vacate(ANNOUNCED_ROW)
             self._steps.forget_bar()
             return
-        gauge = Gauge(announcement.percent, "", None, None, drawn=True, certain=True)
+        gauge = ProgressReading(announcement.percent, "", None, None, drawn=True, certain=True)
         lead = bars.update(ANNOUNCED_ROW, gauge, caption="", logged=False, believed=True)
         if lead is not None:
             self._follow(lead)
 
-    def _due(self) -> Iterator[Reading]:
+    def _due(self) -> Iterator[CommandProgress]:
         if not self._changed:
             return
         now = self._clock()
         if self._given_at is None or now - self._given_at >= self._interval_s:
             yield from self._give(now)
 
-    def _give(self, now: float) -> Iterator[Reading]:
+    def _give(self, now: float) -> Iterator[CommandProgress]:
         self._changed = False
         # Cleaned only when told: most lines of a fast log never are.
         self._message = clean_message(self._last_line) or self._message
         steps = self._steps
-        reading = Reading(steps.percent, steps.serial, steps.name, steps.total, self._message)
+        reading = CommandProgress(steps.percent, steps.serial, steps.name, steps.total, self._message)
         if reading != self._given:
             self._given, self._given_at = reading, now
             yield reading

@@ -96,7 +96,7 @@ _AGREEMENT = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Gauge:
+class ProgressReading:
     """A line's statement of how far something is."""
 
     percent: float
@@ -123,7 +123,7 @@ def may_hold_progress(text: str) -> bool:
     return _CANDIDATE.search(text) is not None
 
 
-def read_gauge(text: str, *, redrawn: bool) -> Gauge | None:
+def read_gauge(text: str, *, redrawn: bool) -> ProgressReading | None:
     """Return the first statement of progress on a line, None if it has none.
 
     Args:
@@ -133,7 +133,7 @@ def read_gauge(text: str, *, redrawn: bool) -> Gauge | None:
     rsync = _RSYNC.match(text)
     if rsync is not None:
         size = _amount(rsync["done"], rsync["unit"])
-        return Gauge(min(100.0, float(rsync["value"])), "", size, None, drawn=True, certain=redrawn)
+        return ProgressReading(min(100.0, float(rsync["value"])), "", size, None, drawn=True, certain=redrawn)
     bar = BAR.search(text)
     percent = _find_percent(text)
     fraction = _find_fraction(text, percent)
@@ -150,7 +150,7 @@ def read_gauge(text: str, *, redrawn: bool) -> Gauge | None:
     else:
         certain = redrawn and bar is not None
     label = "" if _BRACKETED.search(text) else clean_label(text[:start])
-    return Gauge(value, label, done, total, drawn=bar is not None, certain=certain)
+    return ProgressReading(value, label, done, total, drawn=bar is not None, certain=certain)
 
 
 def _find_percent(text: str) -> re.Match[str] | None:

@@ -158,7 +158,7 @@ _TAB_STOP = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ScreenLine:
     """A row as it stood when the program left it or began to draw over it."""
 
     row: int
@@ -189,7 +189,7 @@ class Announcement:
     """0-100, or None where the program took it back or does not know."""
 
 
-ScreenEvent = Line | CursorRise | Announcement
+ScreenEvent = ScreenLine | CursorRise | Announcement
 
 
 @dataclass(slots=True)
@@ -202,7 +202,7 @@ class _Row:
     redrawn: bool = False
 
 
-class Screen:
+class TerminalScreen:
     """Rows of text with a cursor, fed by one stream of output.
 
     It wraps no lines: a line wider than the terminal stays one row, which keeps messages whole. Only a program that
@@ -250,10 +250,10 @@ class Screen:
             else:
                 yield from self._sequence(token)
 
-    def settle(self) -> Iterator[Line]:
+    def settle(self) -> Iterator[ScreenLine]:
         """Yield the unfinished row as it stands, if no Line has told of it."""
         for line in self._leave(redrawn=False):
-            yield Line(line.row, line.text, line.redrawn, unfinished=True)
+            yield ScreenLine(line.row, line.text, line.redrawn, unfinished=True)
 
     def break_off(self) -> None:
         """Forget an unfinished sequence and row, because bytes after them were lost."""
@@ -264,15 +264,15 @@ class Screen:
         self._row += 1
         self._column = 0
 
-    def _leave(self, *, redrawn: bool) -> Iterator[Line]:
+    def _leave(self, *, redrawn: bool) -> Iterator[ScreenLine]:
         row = self._rows.get(self._row)
         if row is None or not row.dirty:
             return
         row.dirty = False
         row.redrawn = row.redrawn or redrawn
-        yield Line(self._row, row.text.rstrip(), row.redrawn)
+        yield ScreenLine(self._row, row.text.rstrip(), row.redrawn)
 
-    def _draw(self, text: str) -> Iterator[Line]:
+    def _draw(self, text: str) -> Iterator[ScreenLine]:
         row = self._rows.get(self._row)
         if row is None:
             row = self._new_row()

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from tidings.cli.run.reader.patterns import Gauge, Ordinal, Outcome
+from tidings.cli.run.reader.patterns import Ordinal, Outcome, ProgressReading
 
 # Output never says 100: a full bar may be followed by the next one, and only the exit code says that the run is over.
 HIGHEST_PERCENT = 99.0
@@ -42,7 +42,7 @@ class Steps:
     def __init__(self) -> None:
         self._serial = 0
         self._name = ""
-        self._gauge: Gauge | None = None
+        self._gauge: ProgressReading | None = None
         self._label = ""
         self._bar = 0
         self._inner: float | None = None
@@ -77,7 +77,7 @@ class Steps:
             # A second kind of number counts within the first: batches within epochs.
             done = float(ordinal.index - 1)
             share = 100.0 * done / ordinal.total
-            gauge = Gauge(share, ordinal.label, done, float(ordinal.total), drawn=False, certain=True)
+            gauge = ProgressReading(share, ordinal.label, done, float(ordinal.total), drawn=False, certain=True)
             self.advance(gauge, ordinal.label, bar=0)
             return
         if frame is None or _begins_again(frame, ordinal):
@@ -94,7 +94,7 @@ class Steps:
             frame.index, frame.label = ordinal.index, ordinal.label
         self._raise_peak()
 
-    def advance(self, gauge: Gauge, label: str, bar: int) -> None:
+    def advance(self, gauge: ProgressReading, label: str, bar: int) -> None:
         """Take note of the leading bar.
 
         Args:
@@ -140,7 +140,7 @@ class Steps:
             inner = 0.0
         return 100.0 * (min(frame.completed, frame.total) + inner / 100.0) / frame.total
 
-    def _restarted(self, old: Gauge, new: Gauge, label: str, bar: int) -> bool:
+    def _restarted(self, old: ProgressReading, new: ProgressReading, label: str, bar: int) -> bool:
         """Tell whether a bar is another one, or the same begun again."""
         relabelled = label != self._label
         if relabelled and bar != self._bar:

@@ -8,11 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from tidings.cli.run.reader.output import INTERVAL_S, OutputReader, Reading, Source
+from tidings.cli.run.reader.output import INTERVAL_S, CommandProgress, OutputReader, Source
 from tidings.cli.run.reporter import Reporter, guarded
 
 
-class Course:
+class OverallProgress:
     """What may be told of the whole: a share that never falls, or that nobody knows.
 
     The first step's share is the whole's: most commands draw one bar. Once a second begins, and nobody says how many
@@ -26,7 +26,7 @@ class Course:
         self._speaks = False
         self._numbered = False
 
-    def percent_of(self, reading: Reading) -> float | None:
+    def percent_of(self, reading: CommandProgress) -> float | None:
         """Return the share of the whole that is done, 0-100, or None where nobody knows; call it for each reading."""
         numbered = reading.total_steps > 0
         if reading.step != self._step:
@@ -50,7 +50,7 @@ _DUTY = 0.1
 FINISH_TIMEOUT_S = 2.0
 
 
-class Listener:
+class ReaderThread:
     """Reader and reporter of one run, in a thread of its own.
 
     `offer` and `post` return at once whatever the reporter does.
@@ -64,7 +64,7 @@ class Listener:
         self._reporter = reporter
         self._mention = mention
         self._reader = OutputReader(time.monotonic)
-        self._course = Course()
+        self._course = OverallProgress()
         self._wake = threading.Condition()
         self._calls: deque[Callable[[], None]] = deque()
         self._chunks: deque[tuple[bytes, Source]] = deque()
@@ -170,7 +170,7 @@ class Listener:
     def _read_rest(self) -> None:
         self._tell(self._reader.finish())
 
-    def _tell(self, readings: list[Reading]) -> None:
+    def _tell(self, readings: list[CommandProgress]) -> None:
         for reading in readings:
             percent = self._course.percent_of(reading)
             self._reporter.progress(percent, reading.current_step, reading.total_steps, reading.message)
