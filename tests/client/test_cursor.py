@@ -1,6 +1,7 @@
 from tidings.client.cursor import Cursor
 from tidings.client.events import Live
-from tidings.protocol.messages import LivePush, Subscribed
+from tidings.protocol import messages
+from tidings.protocol.messages import Subscribed
 
 
 def subscribed(outcome: str, position: str = "e:9") -> Subscribed:
@@ -12,7 +13,7 @@ def test_a_snapshot_moves_nothing_until_it_is_complete() -> None:
     cursor.subscribed(subscribed("snapshot"))
     assert cursor.received("e:2")
     assert (cursor.position, cursor.since) == (None, "snapshot")
-    assert cursor.live(LivePush(channels=["data"], position="e:9")) == Live(position="e:9", outcome="snapshot")
+    assert cursor.live(messages.Live(channels=["data"], position="e:9")) == Live(position="e:9", outcome="snapshot")
     assert (cursor.position, cursor.since) == ("e:9", "e:9")
 
 

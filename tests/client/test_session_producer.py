@@ -14,7 +14,7 @@ from tidings.client.session import Session
 from tidings.client.status import State
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, OperationUnknown
-from tidings.protocol.messages import Attached, Cancel, CancelAnswer, CancelOutcome, CancelPush, Claim, ClaimVerdict
+from tidings.protocol.messages import Attached, Cancel, CancelAnswer, CancelOutcome, CancelPush, Claim, Verdict
 
 PUSH = {"operation_id": "op-1", "attempt": 1, "reason": "too slow"}
 OUTCOME = {"operation_id": "op-1", "attempt": 1, "outcome": "cancelled", "state": "cancelled"}
@@ -64,7 +64,7 @@ class TestAttaching:
         assert producer.sent() == []
         verdict = {"operation_id": "op-1", "attempt": 1, "verdict": "held"}
         (attached,) = producer.attached(attach["id"], verdict)
-        verdicts = [ClaimVerdict(operation_id="op-1", attempt=1, verdict="held")]
+        verdicts = [Verdict(operation_id="op-1", attempt=1, verdict="held")]
         assert attached == Attached(producer_id="p", lease_s=5.0, operations=verdicts)
         assert producer.session.state(0.0) is State.LIVE
         assert [sent["type"] for sent in producer.sent()] == ["data:update", "data:update"]

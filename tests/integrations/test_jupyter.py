@@ -248,7 +248,7 @@ def test_a_notebook_shows_it_across_cells(reported: Reported, kernel: Kernel, tm
     assert states[0].startswith("Import: running, 0 %")
     assert any("50 %" in state for state in states)
     assert states[-1].startswith("Import: complete, 100 %")
-    kernel.run("from tidings.producer.runtime import PROCESS; assert PROCESS.flush(10) == 0")
+    kernel.run("from tidings.producer.runtime import RUNTIME; assert RUNTIME.flush(10) == 0")
     assert reported.kinds() == ["start", "complete"]
 
 

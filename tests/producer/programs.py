@@ -13,7 +13,7 @@ TIMEOUT_S = 20.0
 _HEAD = """
 import os, signal, sys, threading, time
 import tidings
-from tidings.producer.runtime import PROCESS
+from tidings.producer.runtime import RUNTIME
 
 
 def say(word):

@@ -147,7 +147,7 @@ def test_what_is_left_unsaid_ends_with_the_program(
 def test_a_forked_child_tells_nothing_of_its_parent_s_and_all_of_its_own(reported: Reported, tmp_path: Path) -> None:
     code = """
     with tidings.operation("Parent", id="parent") as op:
-        PROCESS.flush(10)
+        RUNTIME.flush(10)
         child = os.fork()
         if not child:
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -157,7 +157,7 @@ def test_a_forked_child_tells_nothing_of_its_parent_s_and_all_of_its_own(reporte
             assert op.state == "inherited"
             with tidings.operation("Child", id="child", parent=op):
                 pass
-            assert PROCESS.flush(10) == 0
+            assert RUNTIME.flush(10) == 0
             sys.exit(0)
         _, status = os.waitpid(child, 0)
         assert status == 0, status
@@ -245,7 +245,7 @@ def test_a_wrong_setting_is_said_once_and_harms_nothing(tmp_path: Path, variable
 def test_operations_of_one_hub_share_one_connection(reported: Reported, tmp_path: Path) -> None:
     code = """
     with tidings.operation("A"), tidings.operation("B"):
-        PROCESS.flush(10)
+        RUNTIME.flush(10)
         say("both")
         sys.stdin.read()
     """

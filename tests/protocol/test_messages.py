@@ -70,7 +70,7 @@ def test_a_duplicate_is_told_and_a_new_event_says_nothing_of_it() -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [Subscribed(channels=[], position="abc:1", outcome="live"), messages.LivePush(channels=[], position="abc:1")],
+    [Subscribed(channels=[], position="abc:1", outcome="live"), messages.Live(channels=[], position="abc:1")],
 )
 def test_no_channels_are_written_as_an_empty_list(reply: Payload) -> None:
     assert json.loads(encode_payload(reply))["channels"] == []

@@ -68,7 +68,7 @@ class Cursor:
         """Note that everything up to `position` was delivered to the live cursor, though nothing of it on its paths."""
         self.position = position
 
-    def live(self, told: messages.LivePush) -> Live:
+    def live(self, told: messages.Live) -> Live:
         """Note that snapshot or catch-up has ended."""
         if self._snapshot:
             self._snapshot = False

@@ -272,10 +272,10 @@ class Session:
 
     def _on_live(self, envelope: Envelope) -> Sequence[Item]:
         self.phase = Phase.LIVE
-        return (self.cursor.live(_data(envelope, messages.LivePush)),)
+        return (self.cursor.live(_data(envelope, messages.Live)),)
 
     def _on_gap(self, envelope: Envelope) -> Sequence[Item]:
-        told = _data(envelope, messages.GapPush)
+        told = _data(envelope, messages.Gap)
         self.cursor.outcome = "gap"
         return (Gap(after=told.after, until=told.until, reason=told.reason),)
 

@@ -374,11 +374,11 @@ class HubConnection:
 
     def _live(self, offset: int) -> None:
         position = str(self.hub.log.position(offset))
-        self._push(messages.LIVE, messages.LivePush(channels=self.subscriber.paths.names(), position=position))
+        self._push(messages.LIVE, messages.Live(channels=self.subscriber.paths.names(), position=position))
 
     def _gap(self, after: Position, until: Position, reason: str) -> None:
         self.hub.delivery.counters.gaps += 1
-        self._push(messages.GAP, messages.GapPush(after=str(after), until=str(until), reason=reason))
+        self._push(messages.GAP, messages.Gap(after=str(after), until=str(until), reason=reason))
 
     def _check_handled(self, type: str) -> None:
         """Tell at once of a type that will never come: that it is not there, or goes by another name."""

@@ -44,14 +44,14 @@ class Subscribed(Payload, frozen=True, kw_only=True):
     """`live`, `complete`, `snapshot` or `gap`."""
 
 
-class LivePush(Payload, frozen=True, kw_only=True):
+class Live(Payload, frozen=True, kw_only=True):
     """Pushed by the hub when snapshot or catch-up has ended: `channel:live`."""
 
     channels: list[str]
     position: str
 
 
-class GapPush(Payload, frozen=True, kw_only=True):
+class Gap(Payload, frozen=True, kw_only=True):
     """Pushed by the hub when trimming has overtaken a cursor: `channel:gap`."""
 
     after: str
@@ -133,7 +133,7 @@ class Attach(Payload, frozen=True, kw_only=True):
     """Absent means the hub's own."""
 
 
-class ClaimVerdict(Payload, frozen=True, kw_only=True):
+class Verdict(Payload, frozen=True, kw_only=True):
     """What the hub says to a claim, in `producer:attached`."""
 
     operation_id: str
@@ -149,7 +149,7 @@ class Attached(Payload, frozen=True, kw_only=True):
     producer_id: str
     lease_s: float
     """The lease of operations that ask for no other."""
-    operations: list[ClaimVerdict]
+    operations: list[Verdict]
     """One for each claim, in order."""
 
 
@@ -305,8 +305,8 @@ def encode_push(type: str, data: Any, *, timestamp: str, trace_id: str, reply_to
 SAID: Mapping[str, type[msgspec.Struct]] = {
     "channel:subscribed": Subscribed,
     "channel:unsubscribed": Unsubscribed,
-    "channel:live": LivePush,
-    "channel:gap": GapPush,
+    "channel:live": Live,
+    "channel:gap": Gap,
     "connection:error": ErrorData,
     "connection:notice": Notice,
     "connection:pong": Pong,

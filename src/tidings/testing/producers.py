@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 def producers() -> "ProducerRuntime | None":
     """Return what this process's operations share; None where nothing has been reported, and nothing was imported."""
     module = sys.modules.get("tidings.producer.runtime")
-    return None if module is None else module.PROCESS
+    return None if module is None else module.RUNTIME
 
 
 def tell_progress() -> None:

@@ -2,7 +2,7 @@ from msgspec import Raw
 
 from tidings.client.pending import Draft
 from tidings.producer.outbox.claims import ClaimedOperation, Claims, restart_draft
-from tidings.protocol.messages import CancelAnswer, Claim, ClaimVerdict
+from tidings.protocol.messages import CancelAnswer, Claim, Verdict
 from tidings.protocol.payloads import OperationStartData
 
 START = OperationStartData(operation_id="op-1", name="import", attempt=4, queued=True)
@@ -98,7 +98,7 @@ def test_a_new_start_is_of_an_attempt_that_nobody_has_named() -> None:
 
 
 def test_it_goes_on_as_it_began_unless_somebody_says_otherwise() -> None:
-    verdict = ClaimVerdict(operation_id="op-1", attempt=4, verdict="lost")
+    verdict = Verdict(operation_id="op-1", attempt=4, verdict="lost")
     held = ClaimedOperation("op-1", start=START, trace_id="trace")
     again = held.restart(verdict)
     assert again == OperationStartData(operation_id="op-1", name="import", resumes="op-1")

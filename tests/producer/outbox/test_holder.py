@@ -18,7 +18,7 @@ from tidings.producer.outbox.holder import OutboxHolder
 from tidings.producer.outbox.outbox import Outbox
 from tidings.producer.outbox.pending import PendingEvents
 from tidings.producer.outbox.queue import OutboxLimits
-from tidings.protocol.messages import CancelAnswer, CancelPush, ClaimVerdict
+from tidings.protocol.messages import CancelAnswer, CancelPush, Verdict
 from tidings.protocol.payloads import OperationStartData
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
@@ -123,7 +123,7 @@ class TestComingBack:
         log = MemoryLog("epoch")
         with HubServer(event_log=log) as first:
             outbox = Outbox(first.url, options=PATIENT)
-            verdicts: list[ClaimVerdict] = []
+            verdicts: list[Verdict] = []
             outbox.hold("op-1", on_lost=verdicts.append)
             start(outbox)
         for number in range(100):
@@ -159,9 +159,9 @@ class TestLost:
         until(lambda: "failed" in [kind for kind, _ in told(hub)])
 
     def test_the_next_attempt_starts_before_everything_that_waits(self, hub: HubServer) -> None:
-        verdicts: list[ClaimVerdict] = []
+        verdicts: list[Verdict] = []
 
-        def resume(verdict: ClaimVerdict) -> OperationStartData:
+        def resume(verdict: Verdict) -> OperationStartData:
             verdicts.append(verdict)
             return OperationStartData(operation_id="op-1", name="import, again", resumes="op-1")
 
@@ -172,7 +172,7 @@ class TestLost:
             outbox.release("op-1")
             cut.accept()
             assert outbox.close(TIMEOUT_S) == 0
-        assert verdicts == [ClaimVerdict(operation_id="op-1", attempt=1, verdict="lost")]
+        assert verdicts == [Verdict(operation_id="op-1", attempt=1, verdict="lost")]
         events = [(kind, data) for kind, data in told(hub) if kind != "alert"]
         assert [kind for kind, _ in events] == ["start", "failed", "start", "log", "complete"]
         assert events[1][1]["code"] == "producer_lost"
@@ -193,7 +193,7 @@ class TestLost:
 
     @pytest.mark.parametrize("fails", [False, True])
     def test_none_drops_what_waits_and_so_does_a_callback_that_fails(self, hub: HubServer, fails: bool) -> None:
-        def drop(verdict: ClaimVerdict) -> None:
+        def drop(verdict: Verdict) -> None:
             if fails:
                 raise ValueError("the job's own fault")
 
@@ -277,7 +277,7 @@ class TestLeases:
             cut.refuse()
             until(lambda: "failed" in [kind for kind, _ in told(hub)])
             earlier.close(0.0)
-        verdicts: list[ClaimVerdict] = []
+        verdicts: list[Verdict] = []
         with Outbox(hub.url) as outbox:
             outbox.hold("op-1", on_lost=verdicts.append)
             start(outbox)

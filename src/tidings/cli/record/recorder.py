@@ -242,7 +242,7 @@ class PlainRecording:
         recorder = self._recorder
         recorder.gaps += 1
         recorder.say("gap: what was sent while there was no connection is missing", "")
-        gap = messages.GapPush(after="", until="", reason=_DISCONNECTED)
+        gap = messages.Gap(after="", until="", reason=_DISCONNECTED)
         trace_id = secrets.token_hex(16)
         recorder.write([encode_message("channel:gap", gap, timestamp=now_text(), trace_id=trace_id)])
 

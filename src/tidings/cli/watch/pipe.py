@@ -72,7 +72,7 @@ def v1_envelope(item: Item, *, timestamp: str, trace_id: str) -> bytes:
         )
         return encode_event_v1(event, item.position)
     if isinstance(item, Gap):
-        notice = messages.GapPush(**structs.asdict(item))
+        notice = messages.Gap(**structs.asdict(item))
         return encode_message("channel:gap", notice, timestamp=timestamp, trace_id=trace_id)
     assert isinstance(item, Live)
     data = {"position": item.position, "outcome": item.outcome}

@@ -17,7 +17,7 @@ from tidings.hub.internal_events import publish_internal
 from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.messages import Attach, Attached, CancelPush, Claim, ClaimVerdict
+from tidings.protocol.messages import Attach, Attached, CancelPush, Claim, Verdict
 from tidings.protocol.payloads import OperationFailedData, SystemAlertData
 
 PRODUCER_AWAY = "producer_away"
@@ -165,7 +165,7 @@ class Leases:
         producer.gone_at = self._hub.clock.monotonic()
         self._wait(producer)
 
-    def _judge(self, producer: _Producer, claim: Claim) -> ClaimVerdict:
+    def _judge(self, producer: _Producer, claim: Claim) -> Verdict:
         operation_id = claim.operation_id
         life = self._hub.life(operation_id)
         verdict = "held" if life is None else self._verdict(producer, claim, life)
@@ -173,7 +173,7 @@ class Leases:
             producer.asked[operation_id] = claim.lease_s
         if verdict == "held" and life is not None and life.live:
             self._hub.hold(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
-        return ClaimVerdict(
+        return Verdict(
             operation_id=operation_id,
             attempt=None if life is None else life.attempt,
             verdict=verdict,  # type: ignore[arg-type]

@@ -8,12 +8,12 @@ import msgspec
 from tidings.client.drafts import make_unstamped
 from tidings.client.pending import Draft
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.messages import CancelAnswer, CancelPush, Claim, ClaimVerdict
+from tidings.protocol.messages import CancelAnswer, CancelPush, Claim, Verdict
 from tidings.protocol.payloads import OperationStartData
 
 OnCancel = Callable[[CancelPush], CancelAnswer]
 """Answers a wish to cancel; called on the outbox's own thread, and must not block."""
-OnLost = Callable[[ClaimVerdict], OperationStartData | None]
+OnLost = Callable[[Verdict], OperationStartData | None]
 """Says how an operation goes on that the hub has given up: with the start of its next attempt, or not at all. Called on
 the outbox's own thread, and must not block."""
 
@@ -49,7 +49,7 @@ class ClaimedOperation:
         """Return it as `producer:attach` names it."""
         return Claim(operation_id=self.operation_id, attempt=self.attempt, lease_s=self.lease_s)
 
-    def restart(self, verdict: ClaimVerdict) -> OperationStartData | None:
+    def restart(self, verdict: Verdict) -> OperationStartData | None:
         """Return how it goes on after the hub has given it up; as it began, where nobody says otherwise."""
         if self.on_lost is not None:
             return self.on_lost(verdict)

@@ -10,7 +10,7 @@ from tidings.producer.outbox.claims import restart_draft
 from tidings.producer.outbox.pending import PendingEvents
 from tidings.producer.outbox.queue import QueuedEvent, Rank
 from tidings.producer.spool.spool import Spool
-from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim, ClaimVerdict
+from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim, Verdict
 from tidings.protocol.payloads import OperationStartData
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class OutboxHolder:
             logger.exception("an on_cancel callback failed")
             return _refused(f"the program failed to end it: {error}"[:1000])
 
-    def _lost(self, verdict: ClaimVerdict) -> None:
+    def _lost(self, verdict: Verdict) -> None:
         with self._ledger.lock:
             held = self._ledger.holdings.get(verdict.operation_id)
         if held is None or not held.begun:
@@ -111,7 +111,7 @@ class OutboxHolder:
             self._spool.keep(draft)
         self._ledger.restart(draft, verdict.operation_id)
 
-    def _finished(self, verdict: ClaimVerdict) -> None:
+    def _finished(self, verdict: Verdict) -> None:
         with self._ledger.lock:
             held = self._ledger.holdings.get(verdict.operation_id)
         if held is None or not held.begun:

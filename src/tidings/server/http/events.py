@@ -15,7 +15,7 @@ from tidings.exceptions import InvalidParameter, LogError
 from tidings.hub.hub import Hub
 from tidings.log.base import Log, Page, Query, Record
 from tidings.protocol.envelope import encode_event_v1
-from tidings.protocol.messages import GapPush
+from tidings.protocol.messages import Gap
 from tidings.protocol.payloads import encode_payload
 from tidings.protocol.positions import NOW, Position
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
@@ -98,7 +98,7 @@ async def _snapshot_parts(log: Log, query: Query, page: Page) -> AsyncIterator[b
     yield b'],"position":"%b"}' % str(log.position(query.until)).encode()
 
 
-def _start(log: Log, query: HistoryQuery) -> tuple[int, GapPush | None]:
+def _start(log: Log, query: HistoryQuery) -> tuple[int, Gap | None]:
     """Return the offset to read after, and what is missing behind it."""
     since = query.since
     if since == NOW:
@@ -108,11 +108,11 @@ def _start(log: Log, query: HistoryQuery) -> tuple[int, GapPush | None]:
     offset = log.resolve(since)
     if offset is None or offset > log.head:
         reason = "epoch" if offset is None else "future"
-        return 0, GapPush(after=str(since), until=str(log.position(log.head)), reason=reason)
+        return 0, Gap(after=str(since), until=str(log.position(log.head)), reason=reason)
     until = log.trimmed(offset, query.paths)
     if until is None:
         return offset, None
-    return offset, GapPush(after=str(since), until=str(log.position(until)), reason="trimmed")
+    return offset, Gap(after=str(since), until=str(log.position(until)), reason="trimmed")
 
 
 async def _read_history(hub: Hub, query: HistoryQuery, after: int) -> tuple[Sequence[Record], int]:

@@ -20,7 +20,7 @@ from tidings.hub.lanes import Subscriber, SubscriberState
 from tidings.hub.wire import WireForm, revised
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES
-from tidings.protocol.messages import GapPush, LivePush, Subscribed
+from tidings.protocol.messages import Gap, Live, Subscribed
 from tidings.protocol.payloads import ConnectionClosed
 from tidings.protocol.positions import SNAPSHOT, Position, parse_since
 from tidings.server.asgi.outlet import BufferedOutlet
@@ -195,12 +195,12 @@ class EventStream:
         self._push(messages.SUBSCRIBED, Subscribed(channels=names, position=position, outcome=outcome), head)
 
     def _live(self, offset: int) -> None:
-        live = LivePush(channels=self.subscriber.paths.names(), position=str(self._hub.log.position(offset)))
+        live = Live(channels=self.subscriber.paths.names(), position=str(self._hub.log.position(offset)))
         self._push(messages.LIVE, live, self._id(offset))
 
     def _gap(self, after: Position, until: Position, reason: str) -> None:
         self._hub.delivery.counters.gaps += 1
-        self._push(messages.GAP, GapPush(after=str(after), until=str(until), reason=reason))
+        self._push(messages.GAP, Gap(after=str(after), until=str(until), reason=reason))
 
     def _push(self, type: str, data: Any, head: bytes = b"") -> None:
         hub = self._hub
