@@ -63,7 +63,7 @@ def test_json_is_the_outcome(shared_hub: Hub) -> None:
     [
         ((), 5, "the hub knows no operation"),
         (("--timeout", "2h"), 2, "--timeout"),
-        (("--timeout", "soon"), 2, "is no duration"),
+        (("--timeout", "soon"), 2, "invalid duration 'soon'"),
         (("--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
         (("--reason", "x" * 2000), 1, "reason"),
     ],

@@ -3,7 +3,6 @@
 What the tools found, for reading and as JSON.
 """
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +11,9 @@ import msgspec
 import typer
 from msgspec import Struct
 
+from tidings.cli.app import load_command
 from tidings.cli.errors import FAILED
-from tidings.cli.serve.command import default_folder
-from tidings.cli.serve.options import PREFIX, resolve
+from tidings.cli.serve.options import VARIABLE_PREFIX, resolve
 from tidings.cli.units import describe_size, ordinal
 from tidings.exceptions import ConfigError, LogCorrupt
 from tidings.log.sqlite.backup import Backup, LogInfo, Restored
@@ -32,7 +31,9 @@ DataOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", envvar=f"{PREFIX}CONFIG", help="The hub's TOML file.", show_default=False),
+    typer.Option(
+        "--config", metavar="FILE", envvar=f"{VARIABLE_PREFIX}CONFIG", help="The hub's TOML file.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -102,12 +103,15 @@ def restore(
 
 
 def _folder(data: str | None, config: Path | None) -> Path:
-    """Return the data folder that `tidings serve` would use, told the same.
+    """Return the data folder that `tidings serve` would use with the same options.
 
     Raises:
-        ConfigError: It would use none, or the configuration cannot be used.
+        ConfigError: The hub would use none, or the configuration cannot be used.
     """
-    folder = resolve({"data": data}, os.environ, config and config.expanduser(), data=default_folder()).settings.data
+    given = {"--data": data, "--config": None if config is None else str(config)}
+    arguments = [text for flag, value in given.items() if value is not None for text in (flag, value)]
+    with load_command("serve").make_context("serve", arguments) as ctx:
+        folder = resolve(ctx).settings.data
     if folder is None:
         raise ConfigError("this hub keeps its log in memory", option="data", hint="Name a data folder with --data.")
     return folder

@@ -34,7 +34,7 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip().replace("_", ""))
     factor = _BYTES.get(match[2].lower()) if match else None
     if match is None or factor is None:
-        raise ValueError(f"{text[:40]!r} is no size; write it like 512MiB, 10GB or 65536")
+        raise ValueError(f"invalid size {text[:40]!r}: use 512MiB, 10GB or 65536")
     return round(float(match[1]) * factor) if "." in match[1] else int(match[1]) * factor
 
 
@@ -65,7 +65,7 @@ def parse_duration(text: str) -> float:
         return float(text)
     parts = list(_DURATION_PART.finditer(text))
     if not parts or "".join(part[0] for part in parts) != text:
-        raise ValueError(f"{text[:40]!r} is no duration; write it like 7d, 1h30m, 45s or 500ms")
+        raise ValueError(f"invalid duration {text[:40]!r}: use 7d, 1h30m, 45s or 500ms")
     return sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
 
 

@@ -1,223 +1,133 @@
-"""The kinds of values an option can have: how each is read, from text or from TOML, and written as TOML."""
+"""Types of `tidings serve` options: each reads a flag, a variable or a TOML value, and writes TOML."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any
 
 from tidings.cli.units import format_duration, format_size, parse_duration, parse_size
 
-T = TypeVar("T")
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-class Kind(Protocol[T]):
-    """One kind of value."""
-
-    @property
-    def metavar(self) -> str:
-        """What stands for the value in `--help`."""
-        ...
-
-    def read(self, value: object) -> T:
-        """Return the value that a text (flag, variable) or a TOML value means.
-
-        Raises:
-            ValueError: None of this kind; the message says what would be.
-        """
-        ...
-
-    def write(self, value: T) -> str:
-        """Return `value` as TOML, which `read` reads back."""
-        ...
+def format_toml(value: Any) -> str:
+    """Return `value` as a TOML basic string; JSON's escapes are TOML's too, except for one control character."""
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def toml_text(text: str) -> str:
-    """Return `text` as a TOML basic string; JSON's escapes are TOML's too, but for one control character."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+@dataclass(frozen=True, slots=True)
+class OptionType:
+    """One type of option. `read` raises ValueError for a value that it rejects."""
+
+    metavar: str
+    read: Callable[[Any], Any]
+    """Parses text (a flag or a variable) or checks a TOML value."""
+    write: Callable[[Any], str] = format_toml
+    """Formats a value as TOML that `read` accepts."""
 
 
-def _text_of(value: object, expected: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{value!r} is no {expected}")
-    return value
+def text(metavar: str, *, prefix: str = "") -> OptionType:
+    """Return the type of non-empty text that begins with `prefix`."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not value:
+            raise _invalid("text", value, "expected at least one character")
+        if not value.startswith(prefix):
+            raise _invalid("text", value, f"expected it to begin with {prefix!r}")
+        return value
+
+    return OptionType(metavar, read)
 
 
-class Text:
-    """Any text that is not empty."""
+def integer(minimum: int, maximum: int | None = None) -> OptionType:
+    """Return the type of integers within bounds, which are included."""
+    bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
 
-    def __init__(self, metavar: str, *, begins: str = "") -> None:
-        self.metavar = metavar
-        self._begins = begins
-
-    def read(self, value: object) -> str:
-        """See `Kind.read`."""
-        text = _text_of(value, "text")
-        if not text.startswith(self._begins):
-            raise ValueError(f"{text[:80]!r} does not begin with {self._begins!r}")
-        return text
-
-    def write(self, value: str) -> str:
-        """See `Kind.write`."""
-        return toml_text(value)
-
-
-class Whole:
-    """A whole number within bounds."""
-
-    metavar = "N"
-
-    def __init__(self, least: int, most: int | None = None) -> None:
-        self._least = least
-        self._most = most
-
-    def read(self, value: object) -> int:
-        """See `Kind.read`."""
+    def read(value: object) -> int:
         try:
             number = int(value) if isinstance(value, str) else value
         except ValueError:
             number = None
-        if (
-            not isinstance(number, int)
-            or isinstance(number, bool)
-            or number < self._least
-            or (self._most is not None and number > self._most)
-        ):
-            bounds = f"from {self._least} to {self._most}" if self._most is not None else f"of at least {self._least}"
-            raise ValueError(f"{value!r} is no whole number {bounds}")
+        if not isinstance(number, int) or isinstance(number, bool):
+            number = None
+        if number is None or number < minimum or (maximum is not None and number > maximum):
+            raise _invalid("number", value, f"expected an integer {bounds}")
         return number
 
-    def write(self, value: int) -> str:
-        """See `Kind.write`."""
-        return str(value)
+    return OptionType("N", read, str)
 
 
-class Size:
-    """Bytes, at least so many."""
+def size(minimum: int = 0) -> OptionType:
+    """Return the type of sizes, in bytes, of at least `minimum`."""
 
-    metavar = "SIZE"
-
-    def __init__(self, least: int = 0) -> None:
-        self._least = least
-
-    def read(self, value: object) -> int:
-        """See `Kind.read`."""
+    def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise ValueError(f"{value!r} is no size; write it like 512MiB")
-        size = parse_size(value) if isinstance(value, str) else value
-        if size < self._least:
-            raise ValueError(f"{value!r} is less than {format_size(self._least)}")
-        return size
+            raise _invalid("size", value, "expected a number of bytes, or text such as '512MiB'")
+        number = parse_size(value) if isinstance(value, str) else value
+        if number < minimum:
+            raise _invalid("size", value, f"expected at least {format_size(minimum)}")
+        return number
 
-    def write(self, value: int) -> str:
-        """See `Kind.write`."""
+    def write(value: int) -> str:
         written = format_size(value)
-        return written if written.isdigit() else toml_text(written)
+        return written if written.isdigit() else format_toml(written)
+
+    return OptionType("SIZE", read, write)
 
 
-class Duration:
-    """Seconds within bounds."""
+def duration(minimum_s: float, maximum_s: float) -> OptionType:
+    """Return the type of durations, in seconds, within bounds."""
 
-    metavar = "TIME"
-
-    def __init__(self, least_s: float, most_s: float) -> None:
-        self._least_s = least_s
-        self._most_s = most_s
-
-    def read(self, value: object) -> float:
-        """See `Kind.read`."""
+    def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError(f"{value!r} is no duration; write it like 30s")
+            raise _invalid("duration", value, "expected a number of seconds, or text such as '30s'")
         seconds = parse_duration(value) if isinstance(value, str) else float(value)
-        if not self._least_s <= seconds <= self._most_s:
-            bounds = f"{format_duration(self._least_s)} to {format_duration(self._most_s)}"
-            raise ValueError(f"{value!r} is not within {bounds}")
+        if not minimum_s <= seconds <= maximum_s:
+            bounds = f"{format_duration(minimum_s)} to {format_duration(maximum_s)}"
+            raise _invalid("duration", value, f"expected {bounds}")
         return seconds
 
-    def write(self, value: float) -> str:
-        """See `Kind.write`."""
-        return toml_text(format_duration(value))
+    return OptionType("TIME", read, lambda value: format_toml(format_duration(value)))
 
 
-class Flag:
-    """On or off.
+def choice(*words: str) -> OptionType:
+    """Return the type of one of a few words, in any case."""
 
-    Args:
-        off: The flag that says off, where it is not `no-` and the option's own name.
-    """
-
-    metavar = ""
-
-    def __init__(self, off: str = "") -> None:
-        self.off = off
-
-    def read(self, value: object) -> bool:
-        """See `Kind.read`."""
-        flag = value if isinstance(value, bool) else _WORDS.get(str(value).strip().lower())
-        if flag is None:
-            raise ValueError(f"{value!r} is neither true nor false")
-        return flag
-
-    def write(self, value: bool) -> str:
-        """See `Kind.write`."""
-        return "true" if value else "false"
-
-
-class Choice:
-    """One of a few words."""
-
-    def __init__(self, *words: str) -> None:
-        self._words = words
-        self.metavar = "|".join(words)
-
-    def read(self, value: object) -> str:
-        """See `Kind.read`."""
+    def read(value: object) -> str:
         word = str(value).strip().lower()
-        if word not in self._words:
-            raise ValueError(f"{value!r} is none of {', '.join(self._words)}")
+        if word not in words:
+            raise _invalid("value", value, f"expected {', '.join(words[:-1])} or {words[-1]}")
         return word
 
-    def write(self, value: str) -> str:
-        """See `Kind.write`."""
-        return toml_text(value)
+    return OptionType("|".join(words), read)
 
 
-class FilePath:
-    """A file or folder; `~` is the user's home."""
+def path(metavar: str) -> OptionType:
+    """Return the type of paths; `~` is the user's home."""
 
-    def __init__(self, metavar: str) -> None:
-        self.metavar = metavar
-
-    def read(self, value: object) -> Path:
-        """See `Kind.read`."""
-        path = Path(_text_of(value, "path"))
+    def read(value: object) -> Path:
+        if not isinstance(value, str) or not value:
+            raise _invalid("path", value, "expected text")
         try:
-            return path.expanduser()
+            return Path(value).expanduser()
         except RuntimeError as cause:
-            raise ValueError(f"{value!r} names a home that is not known") from cause
+            raise _invalid("path", value, "expected the home of an existing user after ~") from cause
 
-    def write(self, value: Path) -> str:
-        """See `Kind.write`."""
-        return toml_text(str(value))
+    return OptionType(metavar, read)
 
 
-class Several(Generic[T]):
-    """Any number of values: a repeated flag, a variable with commas, a TOML array."""
+def _read_flag(value: object) -> bool:
+    flag = value if isinstance(value, bool) else _WORDS.get(str(value).strip().lower())
+    if flag is None:
+        raise _invalid("value", value, "expected true or false")
+    return flag
 
-    def __init__(self, kind: Kind[T]) -> None:
-        self._kind = kind
-        self.metavar = kind.metavar
 
-    def read(self, value: object) -> tuple[T, ...]:
-        """See `Kind.read`."""
-        if isinstance(value, str):
-            parts: Sequence[object] = [part for part in map(str.strip, value.split(",")) if part]
-        elif isinstance(value, Sequence):
-            parts = value
-        else:
-            raise ValueError(f"{value!r} is no list")
-        return tuple(self._kind.read(part) for part in parts)
+FLAG = OptionType("", _read_flag, lambda value: "true" if value else "false")
+"""On or off."""
 
-    def write(self, value: tuple[T, ...]) -> str:
-        """See `Kind.write`."""
-        return f"[{', '.join(map(self._kind.write, value))}]"
+
+def _invalid(thing: str, value: object, expected: str) -> ValueError:
+    shown = value[:80] if isinstance(value, str) else value
+    return ValueError(f"invalid {thing} {shown!r}: {expected}")

@@ -1,37 +1,114 @@
 """The options of `tidings serve`, each defined once: its flag, its variable and its TOML key come from its field.
 
-Where each option's value comes from: a flag, else a `TIDINGS_…` variable, else the TOML file, else its default.
+Typer finds each value (flag, else `TIDINGS_…` variable, else the TOML file as `default_map`, else default) and where it
+came from. Typer's own conversion is bypassed, because its errors name neither the file nor a variable; one callback
+reads all options instead.
 """
 
 import tomllib
 import typing
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any
 
-from tidings.cli.serve.option_types import Choice, Duration, FilePath, Flag, Kind, Several, Size, Text, Whole
+import platformdirs
+import typer
+
+from tidings.cli.serve.option_types import FLAG, OptionType, choice, duration, integer, path, size, text
 from tidings.exceptions import ConfigError
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
 
-PREFIX = "TIDINGS_"
-"""Of the variables."""
+VARIABLE_PREFIX = "TIDINGS_"
 _HUB = HubConfig()
 _RETENTION = Retention()
 _DAY_S = 86_400.0
 _CENTURY_S = 36_525 * _DAY_S
 
+_LOGS, _LIMITS, _KEPT, _ACCESS = "Logging", "Limits", "Retention", "Access"
+_OPERATIONS, _CONTRACT = "Operations", "Contract"
+
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What `Annotated` tells of a field of `ServeSettings`."""
+    """Describes a field of `ServeSettings`, as the metadata of `Annotated`."""
 
-    kind: Kind[Any]
+    type: OptionType
     help: str
     panel: str = "Options"
     """The heading under which `--help` shows it."""
+    off: str = ""
+    """The flag that turns it off, where that is not `no-` and the option's own name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """The checked settings of one `tidings serve`."""
+
+    host: Annotated[str, About(text("ADDRESS"), "Address to listen on; 0.0.0.0 is every interface.")] = "127.0.0.1"
+    port: Annotated[int, About(integer(0, 0xFFFF), "Port to listen on; 0 picks a free one.")] = 8765
+    data: Annotated[
+        Path | None, About(path("DIR"), "Folder of the log. Default: a folder in your user data.", _KEPT)
+    ] = None
+    memory: Annotated[bool, About(FLAG, "Keep the log in memory only, and lose it on exit.", _KEPT)] = False
+    retention_events: Annotated[
+        int, About(integer(1), "Maximum number of durable events; the oldest are deleted.", _KEPT)
+    ] = _RETENTION.events
+    retention_bytes: Annotated[int, About(size(1 << 16), "Maximum size of the data of durable events.", _KEPT)] = (
+        _RETENTION.bytes
+    )
+    retention_age: Annotated[float, About(duration(1, _CENTURY_S), "Maximum age of durable events.", _KEPT)] = (
+        _RETENTION.age_s
+    )
+    ballast: Annotated[
+        int, About(size(), "Disk space held in reserve, so that a full disk can still be trimmed.", _KEPT)
+    ] = 8 << 20
+    ws_path: Annotated[str, About(text("PATH", prefix="/"), "Path of the WebSocket.")] = "/ws"
+    contract: Annotated[
+        str | None,
+        About(text("SPEC"), "Contract with your own events: module:attribute, or a .json or .toml file.", _CONTRACT),
+    ] = None
+    lenient: Annotated[
+        bool,
+        About(FLAG, "Accept events that the contract does not declare, and log each type once.", _CONTRACT, "strict"),
+    ] = False
+    tls_cert: Annotated[
+        Path | None, About(path("FILE"), "Certificate chain (PEM); enables TLS on the port.", _ACCESS)
+    ] = None
+    tls_key: Annotated[
+        Path | None, About(path("FILE"), "Private key, where the certificate's file does not hold it.", _ACCESS)
+    ] = None
+    allow_origin: Annotated[
+        tuple[str, ...], About(text("ORIGIN"), "Web origin whose pages may connect; repeatable.", _ACCESS)
+    ] = ()
+    max_connections: Annotated[int, About(integer(1, 1_000_000), "Maximum number of open connections.", _LIMITS)] = (
+        _HUB.max_connections
+    )
+    heartbeat: Annotated[
+        float, About(duration(1, 3600), "Interval between heartbeats on idle connections.", _LIMITS)
+    ] = _HUB.heartbeat_s
+    lease: Annotated[
+        float,
+        About(duration(1, _DAY_S), "Time from a lost producer to the failure of its operations.", _OPERATIONS),
+    ] = _HUB.lease_s
+    unattended: Annotated[
+        float,
+        About(
+            duration(0, _CENTURY_S),
+            "Fail operations without a lease after this much silence; 0 disables.",
+            _OPERATIONS,
+        ),
+    ] = _HUB.unattended_s
+    grace: Annotated[
+        float, About(duration(0.1, 3600), "Maximum time for a clean shutdown; then connections are cut.", _LIMITS)
+    ] = 5.0
+    log_format: Annotated[str, About(choice("text", "json"), "Format of the log lines on stderr.", _LOGS)] = "text"
+    log_level: Annotated[str, About(choice("debug", "info", "warning", "error"), "Lowest level to log.", _LOGS)] = (
+        "info"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,197 +120,127 @@ class Option:
     default: Any
 
     @property
+    def key(self) -> str:
+        """The key in TOML, such as `retention-age`; files may write `retention_age` as well."""
+        return self.field.replace("_", "-")
+
+    @property
     def flag(self) -> str:
-        """`--retention-age`."""
+        """The flag, such as `--retention-age`."""
         return f"--{self.key}"
 
     @property
     def variable(self) -> str:
-        """`TIDINGS_RETENTION_AGE`."""
-        return PREFIX + self.field.upper()
+        """The environment variable, such as `TIDINGS_RETENTION_AGE`."""
+        return VARIABLE_PREFIX + self.field.upper()
 
     @property
-    def key(self) -> str:
-        """`retention-age`; TOML files may write `retention_age` as well."""
-        return self.field.replace("_", "-")
+    def repeatable(self) -> bool:
+        """Whether it holds several values: a repeated flag, a variable with commas, a TOML array."""
+        return isinstance(self.default, tuple)
+
+    def read(self, value: Any) -> Any:
+        """Return the value that text or a TOML value means.
+
+        Raises:
+            ValueError: The value is rejected; the message names what is expected.
+        """
+        if not self.repeatable:
+            return self.about.type.read(value)
+        parts = [part for item in value for part in (item.split(",") if isinstance(item, str) else [item])]
+        stripped = [part.strip() if isinstance(part, str) else part for part in parts]
+        return tuple(self.about.type.read(part) for part in stripped if part != "")
+
+    def write(self, value: Any) -> str:
+        """Return `value` as TOML, which `read` reads back."""
+        write = self.about.type.write
+        return f"[{', '.join(map(write, value))}]" if self.repeatable else write(value)
+
+    def parameter(self) -> Parameter:
+        """Return the parameter that Typer makes a flag of."""
+        about, is_flag = self.about, self.about.type is FLAG
+        shown = "" if self.default in (None, False, ()) else self.write(self.default).strip('"')
+        option = typer.Option(
+            f"{self.flag}/--{about.off or f'no-{self.key}'}" if is_flag else self.flag,
+            envvar=self.variable,
+            show_envvar=False,
+            metavar=about.type.metavar or None,
+            help=f"{about.help} Default: {shown}." if shown else about.help,
+            show_default=False,
+            rich_help_panel=about.panel,
+            parser=lambda value: value,
+            callback=_read_option,
+        )
+        form = bool if is_flag else list[str] if self.repeatable else str
+        return _parameter(self.field, Annotated[form, option], self.default)
 
 
-_LOGS, _LIMITS, _KEPT, _ACCESS = "Logging", "Limits", "What is kept", "Who may connect"
-_OPERATIONS, _CONTRACT = "Operations", "What may be published"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeSettings:
-    """What `tidings serve` was told, every value checked."""
-
-    host: Annotated[str, About(Text("ADDRESS"), "Address to listen on; 0.0.0.0 is every interface.")] = "127.0.0.1"
-    port: Annotated[int, About(Whole(0, 0xFFFF), "Port to listen on; 0 picks a free one.")] = 8765
-    data: Annotated[
-        Path | None, About(FilePath("DIR"), "Folder of the log. Default: a folder of this user's own.", _KEPT)
-    ] = None
-    memory: Annotated[bool, About(Flag(), "Keep no file: everything is gone with the process.", _KEPT)] = False
-    retention_events: Annotated[int, About(Whole(1), "Durable events to keep; beyond it the oldest go.", _KEPT)] = (
-        _RETENTION.events
+OPTIONS: Mapping[str, Option] = {
+    field.name: Option(field=field.name, about=hint.__metadata__[0], default=field.default)
+    for field, hint in zip(
+        fields(ServeSettings), typing.get_type_hints(ServeSettings, include_extras=True).values(), strict=True
     )
-    retention_bytes: Annotated[int, About(Size(1 << 16), "Bytes of their data to keep.", _KEPT)] = _RETENTION.bytes
-    retention_age: Annotated[float, About(Duration(1, _CENTURY_S), "How long to keep them.", _KEPT)] = _RETENTION.age_s
-    ballast: Annotated[int, About(Size(), "Disk space held back, so that a full disk can still be trimmed.", _KEPT)] = (
-        8 << 20
-    )
-    ws_path: Annotated[str, About(Text("PATH", begins="/"), "Where the WebSocket is.")] = "/ws"
-    contract: Annotated[
-        str | None,
-        About(Text("SPEC"), "Events of your own: module:attribute, or a .json or .toml file.", _CONTRACT),
-    ] = None
-    lenient: Annotated[
-        bool, About(Flag(off="strict"), "Take events that no contract declares, and tell of each name once.", _CONTRACT)
-    ] = False
-    tls_cert: Annotated[
-        Path | None, About(FilePath("FILE"), "Certificate chain (PEM); with it the port speaks TLS.", _ACCESS)
-    ] = None
-    tls_key: Annotated[
-        Path | None, About(FilePath("FILE"), "Its private key, where the chain's file does not hold it.", _ACCESS)
-    ] = None
-    allow_origin: Annotated[
-        tuple[str, ...], About(Several(Text("ORIGIN")), "Web origin whose pages may connect; repeatable.", _ACCESS)
-    ] = ()
-    max_connections: Annotated[int, About(Whole(1, 1_000_000), "Connections at once.", _LIMITS)] = _HUB.max_connections
-    heartbeat: Annotated[
-        float, About(Duration(1, 3600), "How often idle connections show a sign of life.", _LIMITS)
-    ] = _HUB.heartbeat_s
-    lease: Annotated[
-        float, About(Duration(1, _DAY_S), "How long an operation outlives its producer's connection.", _OPERATIONS)
-    ] = _HUB.lease_s
-    unattended: Annotated[
-        float,
-        About(
-            Duration(0, _CENTURY_S), "After it a silent operation without a lease has failed; 0 is never.", _OPERATIONS
-        ),
-    ] = _HUB.unattended_s
-    grace: Annotated[
-        float, About(Duration(0.1, 3600), "How long an end may take before connections are cut.", _LIMITS)
-    ] = 5.0
-    log_format: Annotated[str, About(Choice("text", "json"), "Form of the lines on stderr.", _LOGS)] = "text"
-    log_level: Annotated[
-        str, About(Choice("debug", "info", "warning", "error"), "Least level that is written.", _LOGS)
-    ] = "info"
-
-
-def _options() -> Mapping[str, Option]:
-    hints = typing.get_type_hints(ServeSettings, include_extras=True)
-    found: dict[str, Option] = {}
-    for field in fields(ServeSettings):
-        about = hints[field.name].__metadata__[0]
-        assert isinstance(about, About)
-        assert field.default is not MISSING
-        found[field.name] = Option(field=field.name, about=about, default=field.default)
-    return found
-
-
-OPTIONS: Mapping[str, Option] = _options()
+}
 """Every option by its field's name, in the order of `--help`."""
 
 
-_DEFAULT = "default"
-_SHOW = "`tidings serve --show-config` prints every option and its source."
+def parameters() -> Iterable[Parameter]:
+    """Yield the parameters of the command `tidings serve`."""
+    config = typer.Option(
+        metavar="FILE",
+        envvar=f"{VARIABLE_PREFIX}CONFIG",
+        help="TOML file of options.",
+        is_eager=True,
+        callback=_read_config,
+    )
+    show = typer.Option("--show-config", help="Print every option and its source, and exit.")
+    yield _parameter("config", Annotated[Path | None, config], None)
+    yield _parameter("show_config", Annotated[bool, show], False)
+    for option in OPTIONS.values():
+        yield option.parameter()
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """The settings, and for each option's field the name of its source."""
-
-    settings: ServeSettings
-    sources: Mapping[str, str]
-
-    def show(self) -> str:
-        """Return a TOML file that says the same again, each line with its source."""
-        lines = []
-        for name, option in OPTIONS.items():
-            value = getattr(self.settings, name)
-            # TOML has no null: what is not set is shown as a comment.
-            written = (
-                f"# {option.key} is not set" if value is None else f"{option.key} = {option.about.kind.write(value)}"
-            )
-            lines.append((written, self.sources[name]))
-        width = max(len(written) for written, _ in lines)
-        return "".join(f"{written:{width}}  # {source}\n" for written, source in lines)
+def _parameter(name: str, annotation: object, default: object) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    value: Any
-    source: str
-    rank: int
-    """0 for flags, 1 for variables, 2 for the file, 3 for the default."""
+_SOURCES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP", "DEFAULT")
+"""Where a value comes from, by the names of click's `ParameterSource`; an earlier one wins.
+
+By name, because Typer has a copy of click in itself since 0.26, and older versions use the package.
+"""
 
 
-def resolve(flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None, *, data: Path) -> Resolved:
-    """Settle every option.
+def _rank(ctx: typer.Context, field: str) -> int:
+    return _SOURCES.index(getattr(ctx.get_parameter_source(field), "name", "DEFAULT"))
 
-    Args:
-        flags: By field; None where the flag was not given.
-        environ: The process's environment.
-        file: The TOML file, if one was named.
-        data: The data folder where nobody names one.
 
-    Raises:
-        ConfigError: A value cannot be used, the file cannot be read, or it has a key that there is not.
-    """
-    in_file = {} if file is None else _read_file(file)
-    found = {name: _find(option, flags, environ, in_file, file) for name, option in OPTIONS.items()}
-    _choose_log(found, data)
-    if found["tls_key"].value is not None and found["tls_cert"].value is None:
+def _source(ctx: typer.Context, option: Option) -> str:
+    names = (option.flag, option.variable, f"{ctx.params.get('config')}, {option.key}", "default")
+    return names[_rank(ctx, option.field)]
+
+
+def _read_option(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+    option = OPTIONS[str(param.name)]
+    source = _source(ctx, option)
+    if value is None or source == "default":
+        return option.default
+    try:
+        return option.read(value)
+    except ValueError as cause:
         raise ConfigError(
-            f"{found['tls_key'].source}: a private key without its certificate",
-            option="tls-key",
-            source=found["tls_key"].source,
-            hint="Give --tls-cert too, or neither.",
-        )
-    settings = ServeSettings(**{name: each.value for name, each in found.items()})
-    return Resolved(settings, {name: each.source for name, each in found.items()})
+            f"{source}: {cause}",
+            option=option.key,
+            source=source,
+            hint="Run `tidings serve --show-config` to see every option and its source.",
+        ) from cause
 
 
-def _find(
-    option: Option,
-    flags: Mapping[str, object],
-    environ: Mapping[str, str],
-    in_file: Mapping[str, object],
-    file: Path | None,
-) -> _Found:
-    # An empty variable is one that a shell or a unit file unset; an empty flag is a mistake worth telling.
-    given = (flags.get(option.field), environ.get(option.variable) or None, in_file.get(option.field))
-    names = (option.flag, option.variable, f"{file}, {option.key}")
-    for rank, (value, source) in enumerate(zip(given, names, strict=True)):
-        if value is not None:
-            try:
-                return _Found(option.about.kind.read(value), source, rank)
-            except ValueError as cause:
-                raise ConfigError(f"{source}: {cause}", option=option.key, source=source, hint=_SHOW) from cause
-    return _Found(option.default, _DEFAULT, len(given))
-
-
-def _choose_log(found: dict[str, _Found], data: Path) -> None:
-    """Settle between `--data` and `--memory`: the one that was said nearer to the command wins."""
-    folder, memory = found["data"], found["memory"]
-    if memory.value and folder.value is not None:
-        if folder.rank == memory.rank:
-            raise ConfigError(
-                f"{folder.source} and {memory.source} exclude each other",
-                option="memory",
-                source=memory.source,
-                hint="Choose a folder, or memory alone.",
-            )
-        if folder.rank < memory.rank:
-            found["memory"] = _Found(False, folder.source, folder.rank)
-        else:
-            found["data"] = _Found(None, memory.source, memory.rank)
-    elif memory.value:
-        found["data"] = _Found(None, memory.source, memory.rank)
-    elif folder.value is None:
-        found["data"] = _Found(data, _DEFAULT, folder.rank)
-
-
-def _read_file(file: Path) -> dict[str, object]:
+def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
+    """Make the values of the TOML file the defaults of the other options."""
+    if file is None:
+        return None
+    file = file.expanduser()
     source = str(file)
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -243,15 +250,15 @@ def _read_file(file: Path) -> dict[str, object]:
         ) from cause
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
         raise ConfigError(
-            f"{source} is not TOML: {cause}", option="config", source=source, hint="Write lines like port = 8765."
+            f"invalid TOML in {source}: {cause}", option="config", source=source, hint="Write lines like port = 8765."
         ) from cause
-    values: dict[str, object] = {}
+    ctx.default_map = {}
     for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in OPTIONS:
-            raise ConfigError(f"{source}: there is no option {key!r}", option=key, source=source, hint=_nearest(key))
-        values[name] = value
-    return values
+        option = OPTIONS.get(key.replace("-", "_"))
+        if option is None:
+            raise ConfigError(f"{source}: unknown option {key!r}", option=key, source=source, hint=_nearest(key))
+        ctx.default_map[option.field] = [value] if option.repeatable and not isinstance(value, list) else value
+    return file
 
 
 def _nearest(key: str) -> str:
@@ -260,17 +267,74 @@ def _nearest(key: str) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"Options are {', '.join(keys)}."
 
 
-def misspelt(environ: Mapping[str, str]) -> list[str]:
-    """Return a remark for each variable of the environment that looks like one of ours and is none."""
+@dataclass(frozen=True, slots=True)
+class ResolvedSettings:
+    """The settings, and the name of the source of each by its field."""
+
+    settings: ServeSettings
+    sources: Mapping[str, str]
+
+    def format(self) -> str:
+        """Return a TOML file with the same settings, each line with its source."""
+        lines = []
+        for name, option in OPTIONS.items():
+            value = getattr(self.settings, name)
+            # TOML has no null: an option without a value is shown as a comment.
+            written = f"# {option.key} is not set" if value is None else f"{option.key} = {option.write(value)}"
+            lines.append((written, self.sources[name]))
+        width = max(len(written) for written, _ in lines)
+        return "".join(f"{written:{width}}  # {source}\n" for written, source in lines)
+
+
+def resolve(ctx: typer.Context) -> ResolvedSettings:
+    """Return the settings that the arguments, the environment and the file of `ctx` give.
+
+    Raises:
+        ConfigError: Options contradict each other.
+    """
+    values = {name: ctx.params[name] for name in OPTIONS}
+    sources = {name: _source(ctx, option) for name, option in OPTIONS.items()}
+    data_rank, memory_rank = _rank(ctx, "data"), _rank(ctx, "memory")
+    if values["memory"] and values["data"] is not None and data_rank == memory_rank:
+        raise ConfigError(
+            f"{sources['data']} and {sources['memory']} exclude each other",
+            option="memory",
+            source=sources["memory"],
+            hint="Pass only one of them.",
+        )
+    # Of --data and --memory, the source with the higher precedence wins.
+    if values["memory"] and (values["data"] is None or memory_rank < data_rank):
+        values["data"], sources["data"] = None, sources["memory"]
+    elif values["memory"]:
+        values["memory"], sources["memory"] = False, sources["data"]
+    elif values["data"] is None:
+        values["data"] = default_folder()
+    if values["tls_key"] is not None and values["tls_cert"] is None:
+        raise ConfigError(
+            f"{sources['tls_key']}: a private key needs its certificate",
+            option="tls-key",
+            source=sources["tls_key"],
+            hint="Pass --tls-cert too, or neither.",
+        )
+    return ResolvedSettings(ServeSettings(**values), sources)
+
+
+def default_folder() -> Path:
+    """Return the data folder of a hub that names none: one per user."""
+    return platformdirs.user_data_path("tidings", appauthor=False)
+
+
+_OTHER_VARIABLES = frozenset({f"{VARIABLE_PREFIX}URL", f"{VARIABLE_PREFIX}CONFIG"})
+"""Variables of tidings that are not options of `serve`."""
+
+
+def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a warning for each variable that resembles an option's and sets none."""
     variables = [option.variable for option in OPTIONS.values()]
-    remarks = []
+    warnings = []
     for name in environ:
-        if name.startswith(PREFIX) and name not in variables and name not in _OTHER_VARIABLES:
+        if name.startswith(VARIABLE_PREFIX) and name not in variables and name not in _OTHER_VARIABLES:
             near = get_close_matches(name, variables, n=1, cutoff=0.8)
             if near:
-                remarks.append(f"{name} is no option; {near[0]} is")
-    return remarks
-
-
-_OTHER_VARIABLES = frozenset({f"{PREFIX}URL", f"{PREFIX}CONFIG"})
-"""Ours too, and no options of `serve`."""
+                warnings.append(f"unknown variable {name}: did you mean {near[0]}?")
+    return warnings

@@ -32,14 +32,14 @@ _SPARE_FILES = 256
 log = structlog.get_logger("tidings.serve")
 
 
-def run_hub(settings: ServeSettings, *, remarks: Sequence[str] = ()) -> None:
+def run_hub(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Exactly one line goes to stdout, when the hub is ready: its WebSocket's and its HTTP address.
 
     Args:
         settings: What to do.
-        remarks: What to warn of at the start.
+        warnings: Lines to log as warnings at the start.
 
     Raises:
         ServeError: The address cannot be listened on.
@@ -49,8 +49,8 @@ def run_hub(settings: ServeSettings, *, remarks: Sequence[str] = ()) -> None:
     """
     configure_logging(settings.log_format, settings.log_level)
     contract = Contract() if settings.contract is None else load_contract(settings.contract)
-    for remark in remarks:
-        log.warning(remark)
+    for warning in warnings:
+        log.warning(warning)
     _spare_the_collector()
     process = HubProcess(
         settings,
