@@ -12,6 +12,7 @@ from tidings.exceptions import MissingExtra, TidingsError
 _EXTRAS: Mapping[str, str] = {
     "httpx": "cli",
     "platformdirs": "cli",
+    "psutil": "cli",
     "rich": "cli",
     "typer": "cli",
     "httptools": "hub",

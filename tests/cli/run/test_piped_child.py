@@ -1,12 +1,17 @@
+import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.cli.run.runs import calls, command_line, environment, python, run
+
+from tidings.cli.run.piped_child import ProcessTree
 
 # A program's wait that no signal can slip in before.
 READY = "print('ready')\nwhile True: time.sleep(0.02)"
@@ -223,3 +228,27 @@ def test_nohup_is_kept(tmp_path: Path) -> None:
     ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command_line(tmp_path / "report", *python(source))]
     result = subprocess.run(ignoring, stdout=subprocess.PIPE, timeout=30, start_new_session=True, check=True)
     assert result.stdout == b"True\n"
+
+
+_PARENT = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+
+
+def test_process_tree_signals_its_members_only() -> None:
+    with (
+        subprocess.Popen(["sleep", "60"]) as bystander,
+        subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE) as parent,
+    ):
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        tree = ProcessTree(parent.pid)
+        assert not tree.send(0), "the tree is empty before its first refresh"
+        tree.refresh()
+        assert tree.send(0)
+        assert tree.send(signal.SIGKILL)
+        assert parent.wait() == -signal.SIGKILL
+        while tree.send(0):  # init waits for the child
+            continue
+        with contextlib.suppress(psutil.NoSuchProcess):
+            assert child.status() == psutil.STATUS_ZOMBIE
+        assert bystander.poll() is None
+        bystander.kill()

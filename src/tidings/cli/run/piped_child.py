@@ -1,96 +1,50 @@
-"""A command whose output we copy through pipes: our own stdout is no terminal.
-
-What a command has started, where it shares its process group with others.
-"""
+"""A command whose output we copy through pipes, for use where our own stdout is not a terminal."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+
+import psutil
 
 from tidings.cli.run.child import descriptor, signal_group, spawn
 from tidings.cli.run.copy import OutputCopier
 from tidings.cli.run.reader.output import Source
 
-_PROC = Path("/proc")
+STDOUT, STDERR = 1, 2
 
 
 class ProcessTree:
-    """A process and the descendants it was seen to have; nobody else, though they be of one group.
+    """A process and the descendants that `refresh` has found, which may share a process group with other processes.
 
-    A process is known by its id and its start, so that another that was given the id later is not taken for it. Where
-    there is no /proc, the descendants are not found.
+    psutil identifies a process by its id and its start time, so a later process with a reused id gets no signal.
 
     Args:
-        pid: The process.
+        pid: Id of the root process.
     """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._members: dict[int, str] = {}
+        self._members: set[psutil.Process] = set()
 
-    def look(self) -> None:
-        """See who there is now; call it only while the process is not fetched by its parent."""
-        self._members.update(_family(self._pid))
+    def refresh(self) -> None:
+        """Add the present descendants. Call it only before the root process has been waited for."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            root = psutil.Process(self._pid)
+            self._members.update((root, *root.children(recursive=True)))
 
     def send(self, number: int) -> bool:
-        """Send a signal to those that are left, 0 to look only, and return whether there were any."""
+        """Send a signal to the members that still run, 0 to check only; return whether there was one."""
         alive = False
-        for pid, start in self._members.items():
-            if _start_of(pid) != start:
-                continue
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
-                alive = True
+        for process in self._members:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                # A zombie has ended; only its parent has not waited for it yet.
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    process.send_signal(number)
+                    alive = True
         return alive
-
-
-def _family(pid: int) -> dict[int, str]:
-    """Return the starts of a process and of its descendants, by their ids."""
-    children: dict[int, list[int]] = {}
-    starts: dict[int, str] = {}
-    for each, parent, start in _processes():
-        children.setdefault(parent, []).append(each)
-        starts[each] = start
-    found: dict[int, str] = {}
-    waiting = [pid]
-    while waiting:
-        each = waiting.pop()
-        found[each] = starts.get(each, "")
-        waiting.extend(child for child in children.get(each, ()) if child not in found)
-    return found
-
-
-def _processes() -> Iterator[tuple[int, int, str]]:
-    """Return the id, the parent and the start of each process."""
-    if not (_PROC / "self" / "stat").exists():
-        return
-    for entry in os.scandir(_PROC):
-        if entry.name.isdigit():
-            fields = _stat(int(entry.name))
-            if fields:
-                yield int(entry.name), int(fields[1]), fields[19]
-
-
-def _start_of(pid: int) -> str:
-    fields = _stat(pid)
-    # Who has ended, and is only not yet fetched by its parent, does nothing any more.
-    return "gone" if fields[:1] in (["Z"], ["X"]) else fields[19] if fields else ""
-
-
-def _stat(pid: int) -> list[str]:
-    """Return what /proc says of a process from its state on; nothing where it is gone."""
-    try:
-        # The name before it, in parentheses, may hold anything.
-        return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
-    except OSError:
-        return []
-
-
-STDOUT, STDERR = 1, 2
 
 
 class PipedChild:
@@ -125,8 +79,8 @@ class PipedChild:
             env=env,
             process_group=None if self._shares_group or sys.platform == "win32" else 0,
         )
-        self._kin = ProcessTree(self._process.pid)
-        self._relays = [
+        self._tree = ProcessTree(self._process.pid)
+        self._copiers = [
             OutputCopier(descriptor(self._process.stdout), STDOUT, lambda data: read(data, Source.STDOUT), notify),
             OutputCopier(descriptor(self._process.stderr), STDERR, lambda data: read(data, Source.STDERR), notify),
         ]
@@ -144,8 +98,8 @@ class PipedChild:
             for file in (STDOUT, STDERR):
                 # The C library would turn each LF into CR LF.
                 msvcrt.setmode(file, os.O_BINARY)
-        for relay in self._relays:
-            relay.start()
+        for copier in self._copiers:
+            copier.start()
 
     def poll(self) -> int | None:
         """Return its exit status if it has ended: the code, or minus the signal that killed it."""
@@ -175,31 +129,31 @@ class PipedChild:
         if not self._shares_group:
             return signal_group(self._process.pid, number)
         if number and self._process.poll() is None:
-            self._kin.look()
-        left = self._kin.send(number)
+            self._tree.refresh()
+        left = self._tree.send(number)
         if number == signal.SIGTERM:
-            self._kin.send(signal.SIGCONT)
+            self._tree.send(signal.SIGCONT)
         return left
 
     def end_output(self) -> None:
         """Have the passing on of its output end; others who hold the pipes open are not waited for."""
-        for relay in self._relays:
-            relay.child_ended()
+        for copier in self._copiers:
+            copier.child_ended()
 
     @property
     def drained(self) -> bool:
         """Whether its output is passed on."""
-        return all(relay.done for relay in self._relays)
+        return all(copier.done for copier in self._copiers)
 
     def abandon_output(self) -> None:
         """Have its output count as passed on, though whoever reads ours has not taken it."""
-        for relay in self._relays:
-            relay.abandon()
+        for copier in self._copiers:
+            copier.abandon()
 
     def close(self) -> None:
         """Give back what the relays hold."""
-        for relay in self._relays:
-            relay.close()
+        for copier in self._copiers:
+            copier.close()
 
 
 def _in_foreground() -> bool:
