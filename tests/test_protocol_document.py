@@ -160,7 +160,7 @@ def test_the_limits_are_the_codes() -> None:
     event_ids = _accepted_lengths(envelope.check_event_id)
     limits = {
         "data of an event": f"{envelope.MAX_DATA_BYTES:,} bytes",
-        "a WebSocket message": f"{message_reader.MESSAGE_LIMIT:,} bytes",
+        "a WebSocket message": f"{message_reader.MAX_MESSAGE_BYTES:,} bytes",
         "nesting of a message": f"{envelope.MAX_DEPTH} levels",
         "type": f"{_accepted_lengths(_declare)[-1]} characters",
         "trace_id": f"{_accepted_lengths(envelope.check_trace_id)[-1]} characters",
@@ -169,20 +169,20 @@ def test_the_limits_are_the_codes() -> None:
         "a key": f"{paths.MAX_KEY_BYTES} bytes",
         "paths in one command": re.findall(r"–([0-9,]+) ", info)[0],
         "paces": f"{', '.join(map(str, PACES_MS))} ms",
-        "body of a post": f"{body.MAX_BYTES:,} bytes",
-        "events in a post": f"{body.MAX_EVENTS:,}",
-        "Idempotency-Key of a batch": f"{event_ids[0]}–{publish.LONGEST_BATCH_KEY} characters",
+        "body of a post": f"{body.MAX_BODY_BYTES:,} bytes",
+        "events in a post": f"{body.MAX_BATCH_EVENTS:,}",
+        "Idempotency-Key of a batch": f"{event_ids[0]}–{publish.MAX_BATCH_KEY_CHARS} characters",
         "paths, keys or types in the URL of a GET": f"{query.MAX_VALUES}",
         "events in an answer of history": f"{query.MAX_LIMIT:,}",
         "events in an answer of history, unasked": f"{query.DEFAULT_LIMIT}",
         "operations in an answer": f"{query.MAX_LIMIT:,}",
         "waiting for an operation's end, in one request": f"{operations_query.MAX_WAIT_S:g} s",
-        "names of operations with figures of their own in /metrics": f"{operation_metrics.MOST_NAMES}",
+        "names of operations with figures of their own in /metrics": f"{operation_metrics.MAX_NAMES}",
         "replies owed to a connection that does not read": f"{connection._OWED_BYTES:,} bytes",
         "waiting for the peer's part of a close": f"{protocol.CLOSE_TIMEOUT_S:g} s",
     }
     assert {name.replace("`", ""): value for name, value in PROTOCOL.table("Limits").rows} == limits
-    assert envelope.MAX_BODY_BYTES == message_reader.MESSAGE_LIMIT
+    assert envelope.MAX_BODY_BYTES == message_reader.MAX_MESSAGE_BYTES
 
 
 def _accepted_lengths(check: Callable[[str], object]) -> list[int]:

@@ -13,7 +13,7 @@ from tidings.log.base import Log, Scheduler
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
-from tidings.server.serve import Address, Runner
+from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.protocol import websocket_protocol
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class HubServer:
         self._log = event_log
         self._ready: Future[int] = Future()
         self.app = HubApp(self._open_log, config=config, contract=contract)
-        self._runner = Runner(
+        self._runner = DrainingServer(
             self.app,
             port=port,
             websocket=websocket_protocol(self.app, subprotocols=[SUBPROTOCOL]),
@@ -108,7 +108,7 @@ class HubServer:
                 self.app.stop()
 
     def _on_ready(self, addresses: Any) -> None:
-        first: Address = addresses[0]
+        first: ListenAddress = addresses[0]
         # The hub starts with the server, so that a log is there before the first client.
         self.app.start()
         self._ready.set_result(first.port)

@@ -13,7 +13,7 @@ from tidings.contract.export.formats import FORMATS
 from tidings.contract.export.golang import export_go
 from tidings.contract.export.typescript import export_typescript
 from tidings.contract.loading import read_contract
-from tidings.server.http.contract import DOCUMENTS, PAGE
+from tidings.server.http.contract import DOCUMENTS, PAGE_PATH
 
 PAGE_TEXT = Document("docs/contract.md")
 
@@ -42,7 +42,7 @@ def test_the_file_declares_what_the_module_does(contract: Contract) -> None:
 
 def test_every_place_and_every_format_is_told() -> None:
     (table,) = PAGE_TEXT.tables_with("path", "what it is")
-    assert {row[0].strip("`") for row in table.rows} == {*DOCUMENTS, PAGE}
+    assert {row[0].strip("`") for row in table.rows} == {*DOCUMENTS, PAGE_PATH}
     sentence = re.search(r"Formats are (.*?)\.", PAGE_TEXT.text)
     assert sentence is not None
     assert re.findall(r"`([a-z-]+)`", sentence[1]) == list(FORMATS)

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 from tests.hub.events import make_record
 
-from tidings.hub.catchup import UNBOUNDED, CachedRead, ReadCache, ReadKey, alignment_cut, next_stop
+from tidings.hub.catchup import UNBOUNDED, CachedRead, ReadCache, ReadKey, alignment_cut, next_alignment
 from tidings.log.base import Page
 from tidings.protocol.paths import NOTHING
 from tidings.server.wire_formats import PLAIN_LINES
@@ -78,5 +78,5 @@ def test_a_page_that_is_not_full_ends_where_it_was_to_end() -> None:
 
 
 def test_who_is_between_two_stops_reads_to_the_next_and_who_is_at_one_as_far_as_may_be() -> None:
-    assert [next_stop(after) for after in (1, 255, 257, 511)] == [256, 256, 512, 512]
-    assert [next_stop(after) for after in (0, 256, 1 << 40)] == [UNBOUNDED] * 3
+    assert [next_alignment(after) for after in (1, 255, 257, 511)] == [256, 256, 512, 512]
+    assert [next_alignment(after) for after in (0, 256, 1 << 40)] == [UNBOUNDED] * 3

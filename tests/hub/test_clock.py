@@ -1,6 +1,6 @@
 import time
 
-from tidings.hub.clock import SteadyWall, SystemClock
+from tidings.hub.clock import SteadyWallClock, SystemClock
 from tidings.testing.clock import ManualClock
 
 
@@ -12,7 +12,7 @@ def test_the_systems_clocks_are_the_machines() -> None:
 
 def test_a_steady_wall_clock_does_not_jump() -> None:
     clock = ManualClock(10_000_000_000)
-    wall = SteadyWall(clock)
+    wall = SteadyWallClock(clock)
     clock.jump(3_600)
     clock.advance(2.5)
     assert wall.now_ns() == 12_500_000_000

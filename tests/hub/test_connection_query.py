@@ -2,14 +2,14 @@ import pytest
 
 from tidings.exceptions import InvalidParameter, InvalidPath, InvalidPosition, NotSupported, UnknownChannel
 from tidings.hub.config import rounded_pace
-from tidings.hub.connection_query import query_pairs, read_options
+from tidings.hub.connection_query import parse_connection_query, query_pairs
 from tidings.protocol.positions import Position
 
 CHANNELS = ("global", "operations", "data", "system")
 
 
 def test_without_a_query_everything_is_read_from_now_on() -> None:
-    options = read_options("", CHANNELS)
+    options = parse_connection_query("", CHANNELS)
     assert options.paths.names() == ["data", "global", "operations", "system"]
     assert (options.named, options.since, options.pace_ms) == (False, "now", 0)
 
@@ -28,7 +28,7 @@ def test_without_a_query_everything_is_read_from_now_on() -> None:
     ],
 )
 def test_paths_are_those_named(query: str, names: list[str]) -> None:
-    options = read_options(query, CHANNELS)
+    options = parse_connection_query(query, CHANNELS)
     assert (options.paths.names(), options.named) == (names, True)
 
 
@@ -43,19 +43,19 @@ def test_paths_are_those_named(query: str, names: list[str]) -> None:
     ],
 )
 def test_since_is_as_in_the_command(query: str, since: Position | str) -> None:
-    assert read_options(query, CHANNELS).since == since
+    assert parse_connection_query(query, CHANNELS).since == since
 
 
 def test_the_revision_spoken_may_be_asked_for() -> None:
-    assert read_options("", CHANNELS).revision == "2025-07-30"
+    assert parse_connection_query("", CHANNELS).revision == "2025-07-30"
     for date in ("2025-07-30", "2025-01-30"):
-        assert read_options(f"contract={date}", CHANNELS).revision == date
+        assert parse_connection_query(f"contract={date}", CHANNELS).revision == date
     with pytest.raises(NotSupported):
-        read_options("contract=2025-01-31", CHANNELS)
+        parse_connection_query("contract=2025-01-31", CHANNELS)
 
 
 def test_the_caller_says_what_an_absent_since_means() -> None:
-    assert read_options("", CHANNELS, default_since="snapshot").since == "snapshot"
+    assert parse_connection_query("", CHANNELS, default_since="snapshot").since == "snapshot"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_caller_says_what_an_absent_since_means() -> None:
 def test_a_pace_is_rounded_up_to_one_of_a_few(asked: int, given: int) -> None:
     assert rounded_pace(asked) == given
     if asked >= 0:
-        assert read_options(f"pace_ms={asked}", CHANNELS).pace_ms == given
+        assert parse_connection_query(f"pace_ms={asked}", CHANNELS).pace_ms == given
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_pace_is_rounded_up_to_one_of_a_few(asked: int, given: int) -> None:
 )
 def test_what_cannot_be_read_is_refused(query: str, error: type[Exception]) -> None:
     with pytest.raises(error):
-        read_options(query, CHANNELS)
+        parse_connection_query(query, CHANNELS)
 
 
 def test_pairs_keep_their_order_and_their_encoding() -> None:

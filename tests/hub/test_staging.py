@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from tests.hub.events import make_draft, make_event
 
 from tidings.exceptions import EventIDReused, LogFull, TidingsError
-from tidings.hub.staging import PublishResult, Settled, Staging
+from tidings.hub.staging import PublishCallback, PublishResult, Staging
 from tidings.log.memory import MemoryLog
 
 ID = "0123456789abcdef"
@@ -17,7 +17,7 @@ class Publisher:
         self.staging = Staging(self.log)
         self.told: list[tuple[str, int | str, bool]] = []
 
-    def settled(self, name: str) -> Settled:
+    def settled(self, name: str) -> PublishCallback:
         def settled(result: PublishResult | TidingsError) -> None:
             if isinstance(result, PublishResult):
                 self.told.append((name, result.offset, result.duplicate))

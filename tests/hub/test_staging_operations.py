@@ -2,7 +2,7 @@ import pytest
 from tests.hub.events import make_draft, make_event
 
 from tidings.exceptions import OperationFinished
-from tidings.hub.staging import Changes, StagedOperations
+from tidings.hub.staging import OperationChanges, StagedOperations
 from tidings.log.base import EventToAppend, Retention
 from tidings.operations.table import OperationTable
 
@@ -25,8 +25,8 @@ def operations(*drafts: EventToAppend) -> OperationTable:
 
 def test_what_is_staged_is_seen_above_the_log() -> None:
     folded = operations(start("a"), start("b"))
-    appending: Changes = {}
-    gathering: Changes = {}
+    appending: OperationChanges = {}
+    gathering: OperationChanges = {}
     older = StagedOperations(folded, [appending])
     older.admit(draft("complete", "a"))
     older.admit(start("c", trace_id="t2"))
@@ -63,7 +63,7 @@ def test_the_attempt_is_written_into_the_start_of_a_later_one() -> None:
 
 
 def test_what_is_not_allowed_changes_nothing() -> None:
-    gathering: Changes = {}
+    gathering: OperationChanges = {}
     view = StagedOperations(operations(start("a"), draft("complete", "a")), [gathering])
     with pytest.raises(OperationFinished):
         view.admit(draft("failed", "a"))

@@ -14,7 +14,7 @@ from tidings.log.base import Log, Scheduler
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
-from tidings.server.serve import Address, Runner
+from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.protocol import websocket_protocol
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
@@ -46,14 +46,14 @@ parent = Starlette(routes=[Route("/", _home), Mount("/tidings", mounted)], lifes
 def main() -> None:
     """Run a hub with our own server until a signal."""
 
-    def say(addresses: Sequence[Address]) -> None:
+    def say(addresses: Sequence[ListenAddress]) -> None:
         print(addresses[0].port, flush=True)  # noqa: T201
 
     async def drain() -> None:
         hub.drain()
 
     websocket = websocket_protocol(hub, subprotocols=[SUBPROTOCOL])
-    Runner(hub, port=0, websocket=websocket, on_ready=say, on_drain=drain).run()
+    DrainingServer(hub, port=0, websocket=websocket, on_ready=say, on_drain=drain).run()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from tidings.server.serve import Address, Runner
+from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.frames import binary_frame, text_frame
 from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket, websocket_protocol
 
@@ -67,7 +67,7 @@ async def app(
     await send({"type": "http.response.body", "body": b"echo\n"})
 
 
-def print_addresses(addresses: Sequence[Address]) -> None:
+def print_addresses(addresses: Sequence[ListenAddress]) -> None:
     for address in addresses:
         print(f"ready {address.host} {address.port}", flush=True)  # noqa: T201 - it is this program's output
 
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--certificate")
     parser.add_argument("--key")
     options = parser.parse_args()
-    runner = Runner(
+    runner = DrainingServer(
         app,
         port=options.port,
         websocket=websocket_protocol(EchoApplication(), subprotocols=["echo"]),

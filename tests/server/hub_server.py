@@ -19,7 +19,7 @@ from tidings.log.base import Retention
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
-from tidings.server.serve import Runner, listen
+from tidings.server.serve import DrainingServer, listen
 from tidings.server.websocket.protocol import websocket_protocol
 from tidings.testing.faulty_log import FaultyLog
 
@@ -58,7 +58,7 @@ class HubServer:
         self.server: uvicorn.Server
         if edge == "native":
             native = websocket_protocol(self.app, subprotocols=[SUBPROTOCOL])
-            self.server = Runner(served, websocket=native, grace_s=2.0)
+            self.server = DrainingServer(served, websocket=native, grace_s=2.0)
         else:
             self.server = uvicorn.Server(uvicorn.Config(served, log_config=None, access_log=False))
         self._started: Future[None] = Future()
@@ -78,7 +78,7 @@ class HubServer:
     def stop(self) -> None:
         """Drain, and begin to end the server."""
         self.call(self.app.drain)
-        if isinstance(self.server, Runner):
+        if isinstance(self.server, DrainingServer):
             self._loop.call_soon_threadsafe(self.server.stop)
         else:
             self.server.should_exit = True

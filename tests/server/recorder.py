@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from tests.server.echo import app
 from tests.server.raw_client import RawClient
 
-from tidings.server.serve import Address, Runner
+from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket, websocket_protocol
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class RecordingApplication:
 
 
 class RecordingServer:
-    """A `Runner` on its own thread and loop; the handlers' calls are seen from the test's thread."""
+    """A `DrainingServer` on its own thread and loop; the handlers' calls are seen from the test's thread."""
 
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop], **options: Any) -> None:
         self.application = RecordingApplication()
@@ -89,7 +89,7 @@ class RecordingServer:
         self.websocket = protocol
         self._ready: Future[int] = Future()
         self._loop_factory = loop_factory
-        self._runner = Runner(
+        self._runner = DrainingServer(
             app,
             port=0,
             websocket=protocol,
@@ -143,7 +143,7 @@ class RecordingServer:
                 self._ready.set_exception(error)
                 raise
 
-    def _on_ready(self, addresses: Sequence[Address]) -> None:
+    def _on_ready(self, addresses: Sequence[ListenAddress]) -> None:
         self._ready.set_result(addresses[0].port)
 
 

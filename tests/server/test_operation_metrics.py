@@ -14,7 +14,7 @@ from tests.server.operation_events import cancelled, complete, failed, progress,
 from tidings.log.base import Retention
 from tidings.log.sqlite.log import SqliteLog
 from tidings.server.app import HubApp
-from tidings.server.operation_metrics import MOST_NAMES, Histogram
+from tidings.server.operation_metrics import MAX_NAMES, Histogram
 
 Figures = dict[tuple[str, ...], float]
 
@@ -128,10 +128,10 @@ def test_a_bound_belongs_to_its_bucket(duration_s: float, bucket: int) -> None:
 
 
 def test_names_beyond_a_hundred_are_counted_together_the_oldest_first(server: HubServer) -> None:
-    for number in range(MOST_NAMES + 20):
+    for number in range(MAX_NAMES + 20):
         server.publish(start(f"op-{number}", name=f"n{number}"), complete(f"op-{number}", duration_ms=1))
     found = ended(server)
-    assert len(found) == MOST_NAMES + 1
+    assert len(found) == MAX_NAMES + 1
     assert found["other", "complete"] == 20
     assert ("n19", "complete") not in found
     assert found["n20", "complete"] == 1
@@ -139,7 +139,7 @@ def test_names_beyond_a_hundred_are_counted_together_the_oldest_first(server: Hu
     found = ended(server)
     assert (found["n20", "complete"], found["other", "complete"], ("n21", "complete") in found) == (2, 21, False)
     assert figures(server)["_duration_seconds_count", "other"] == 21
-    assert sum(found.values()) == MOST_NAMES + 22
+    assert sum(found.values()) == MAX_NAMES + 22
 
 
 def test_an_operation_called_other_is_one_of_them(server: HubServer) -> None:
@@ -162,7 +162,7 @@ def test_what_is_remembered_of_operations_is_bounded() -> None:
     with HubServer(retention=Retention(operations=100)) as server:
         for first in range(0, 3_000, 100):
             server.publish(*(complete(f"op-{number}") for number in range(first, first + 100)))
-        assert server.call(lambda: len(server.app.running().figures._told)) < 1_300
+        assert server.call(lambda: len(server.app.running().operation_metrics._told)) < 1_300
         assert ended(server) == {("", "complete"): 3_000}
 
 

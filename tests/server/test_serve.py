@@ -16,7 +16,7 @@ from tests.server.raw_client import RawClient, close, text
 from tests.server.server_process import ServerProcess
 
 from tidings.exceptions import AddressInUse, ConfigError
-from tidings.server.serve import Address, Runner
+from tidings.server.serve import DrainingServer, ListenAddress
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals to another process are POSIX")
 
@@ -150,7 +150,7 @@ def test_a_certificate_that_cannot_be_used_is_explained(
     else:
         key = tmp_path / "other.pem"
         subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-    runner = Runner(app, port=0, ssl_certfile=chain, ssl_keyfile=key)
+    runner = DrainingServer(app, port=0, ssl_certfile=chain, ssl_keyfile=key)
     with pytest.raises(ConfigError) as caught:
         runner.run()
     assert caught.value.option == "ssl_certfile"
@@ -159,7 +159,7 @@ def test_a_certificate_that_cannot_be_used_is_explained(
 
 def test_a_key_alone_is_refused() -> None:
     with pytest.raises(ConfigError, match="certificate"):
-        Runner(app, ssl_keyfile="key.pem")
+        DrainingServer(app, ssl_keyfile="key.pem")
 
 
 # Inside a running loop.
@@ -170,8 +170,8 @@ class Hooks:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
-        self.addresses: list[Address] = []
-        self.runner: Runner
+        self.addresses: list[ListenAddress] = []
+        self.runner: DrainingServer
 
     def ready(self, addresses: object) -> None:
         assert isinstance(addresses, list)
@@ -196,7 +196,7 @@ class Hooks:
 
 def test_calls_its_hooks_in_order(loop_factory: LoopFactory) -> None:
     hooks = Hooks()
-    hooks.runner = Runner(hooks.app, port=0, on_ready=hooks.ready, on_drain=hooks.drain)
+    hooks.runner = DrainingServer(hooks.app, port=0, on_ready=hooks.ready, on_drain=hooks.drain)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(hooks.runner.serve())
     assert hooks.seen == ["startup", "ready", "drain", "shutdown"]
@@ -213,7 +213,7 @@ async def test_a_drain_that_fails_or_hangs_does_not_keep_the_server(caplog: pyte
 
     for drain in (fail, hang):
         hooks = Hooks()
-        hooks.runner = Runner(hooks.app, port=0, on_ready=hooks.ready, on_drain=drain, grace_s=0.1)
+        hooks.runner = DrainingServer(hooks.app, port=0, on_ready=hooks.ready, on_drain=drain, grace_s=0.1)
         await asyncio.wait_for(hooks.runner.serve(), 10)
         assert hooks.seen == ["startup", "ready", "shutdown"]
     assert "as if the hub had a fault" in caplog.text
@@ -235,20 +235,20 @@ async def test_an_application_that_does_not_shut_down_does_not_keep_the_server(
         await never.wait()
 
     hooks = Hooks()
-    hooks.runner = Runner(stubborn, port=0, on_ready=hooks.ready, grace_s=0.1)
+    hooks.runner = DrainingServer(stubborn, port=0, on_ready=hooks.ready, grace_s=0.1)
     await asyncio.wait_for(hooks.runner.serve(), 10)
     assert "did not shut down" in caplog.text
 
 
 async def test_a_port_in_use_is_our_own_error_inside_a_loop_too() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(AddressInUse):
-        await Runner(app, port=taken.getsockname()[1]).serve()
+        await DrainingServer(app, port=taken.getsockname()[1]).serve()
 
 
 def test_signal_handlers_are_given_back(loop_factory: LoopFactory) -> None:
     before = signal.getsignal(signal.SIGTERM)
     hooks = Hooks()
-    hooks.runner = Runner(hooks.app, port=0, on_ready=hooks.ready)
+    hooks.runner = DrainingServer(hooks.app, port=0, on_ready=hooks.ready)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(hooks.runner.serve())
     assert signal.getsignal(signal.SIGTERM) is before

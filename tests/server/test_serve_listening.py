@@ -7,7 +7,7 @@ import pytest
 import uvicorn
 
 from tidings.exceptions import AddressInUse, AddressUnavailable
-from tidings.server.serve import listen, open_doors
+from tidings.server.serve import duplicate_listeners, listen
 
 
 def close_all(sockets: Sequence[socket.socket]) -> None:
@@ -116,7 +116,7 @@ async def count_ticks_to_accept(sockets: Sequence[socket.socket], clients: int) 
 
 def test_many_who_come_at_once_are_let_in_by_the_dozen() -> None:
     sockets = listen("127.0.0.1", 0)
-    doors = [*sockets, *open_doors(sockets)]
+    doors = [*sockets, *duplicate_listeners(sockets)]
     try:
         # The loop that serves: uvloop's where it is installed.
         with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:

@@ -13,7 +13,7 @@ from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
-from tidings.server.serve import Address, Runner
+from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.protocol import websocket_protocol
 
 TIMEOUT_S = 10.0
@@ -31,8 +31,8 @@ class ServedHub:
         self._retention = structs.replace(Retention(), **retention)
         # The hub's own events would come between those of an example; the one about them asks for them.
         self.app = HubApp(self._open_log, config=HubConfig(**{"status_s": 0.0, "metrics_s": 0.0, **own}))
-        self.ready: asyncio.Future[Address] = asyncio.get_running_loop().create_future()
-        self.runner = Runner(
+        self.ready: asyncio.Future[ListenAddress] = asyncio.get_running_loop().create_future()
+        self.runner = DrainingServer(
             self.app,
             port=0,
             websocket=websocket_protocol(self.app, subprotocols=[SUBPROTOCOL]),
@@ -49,7 +49,7 @@ class ServedHub:
     def _open_log(self, scheduler: Scheduler) -> Log:
         return MemoryLog("4f1c09ab", self._retention)
 
-    def _on_ready(self, addresses: Sequence[Address]) -> None:
+    def _on_ready(self, addresses: Sequence[ListenAddress]) -> None:
         self.ready.set_result(addresses[0])
 
     async def _on_drain(self) -> None:

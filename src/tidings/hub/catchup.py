@@ -95,7 +95,7 @@ def alignment_cut(page: Page, until: int) -> int:
     return page.scanned >> bits << bits
 
 
-def next_stop(after: int) -> int:
+def next_alignment(after: int) -> int:
     """Return how far one may read who is at `after`: from a stop without bound, from elsewhere to the next stop.
 
     A page for one reader alone is short thereby.
@@ -203,12 +203,12 @@ class Catchup:
 
     def _advance(self, subscriber: Subscriber) -> None:
         """Read `subscriber` one chunk forward, or end a stretch, or let it join its lane."""
-        while subscriber.stretches:
-            stretch = subscriber.stretches[0]
+        while subscriber.backlog:
+            stretch = subscriber.backlog[0]
             if stretch.paths and stretch.after < stretch.until:
                 self._read(self._next(subscriber), subscriber)
                 return
-            subscriber.stretches.popleft()
+            subscriber.backlog.popleft()
             stretch.then(stretch.until)
             if subscriber.blocked or subscriber.state is not SubscriberState.CATCHING_UP:
                 return
@@ -221,7 +221,7 @@ class Catchup:
 
     def _end(self, subscriber: Subscriber) -> int:
         """Return how far `subscriber` reads before something else happens to it."""
-        return subscriber.stretches[0].until if subscriber.stretches else self._horizon.goal(subscriber)
+        return subscriber.backlog[0].until if subscriber.backlog else self._horizon.goal(subscriber)
 
     def _next(self, subscriber: Subscriber) -> ReadKey:
         """Return what `subscriber` reads next."""
@@ -231,7 +231,7 @@ class Catchup:
             return place
         # The log is read no further than to where the ring begins. The rest is cheaper there, and the last read of the
         # log is the same for all, at whatever moment each came. The first is short, and ends where everyone's does.
-        return replace(place, until=min(place.until, floor, next_stop(place.after)))
+        return replace(place, until=min(place.until, floor, next_alignment(place.after)))
 
     def _tell_gap(self, place: ReadKey, subscriber: Subscriber) -> None:
         """Tell `subscriber` what trimming took before it was read."""
@@ -240,7 +240,7 @@ class Catchup:
         if place.newest_only or place.after >= self._ring.floor:
             return
         until = self._log.trimmed(place.after, place.paths)
-        cursor = subscriber.stretches[0] if subscriber.stretches else subscriber
+        cursor = subscriber.backlog[0] if subscriber.backlog else subscriber
         if until is not None and until > cursor.told:
             after = max(place.after, cursor.told)
             cursor.told = until
@@ -248,7 +248,7 @@ class Catchup:
 
     def _read(self, place: ReadKey, subscriber: Subscriber) -> None:
         self._tell_gap(place, subscriber)
-        chunk = self._chunks.find(place, self._clock.monotonic()) or self.chunk_of_ring(place)
+        chunk = self._chunks.find(place, self._clock.monotonic()) or self.read_ring(place)
         if chunk is not None:
             self._deliver(subscriber, chunk)
             return
@@ -276,7 +276,7 @@ class Catchup:
         )
         self._log.read(query, partial(self._arrived, wanted, place))
 
-    def chunk_of_ring(self, place: ReadKey) -> CachedRead | None:
+    def read_ring(self, place: ReadKey) -> CachedRead | None:
         """Return what the ring has for `place`, or None where that is no longer, or not all, in it."""
         if place.after < self._ring.floor or place.newest_only:
             return None
@@ -344,14 +344,14 @@ class Catchup:
             self._deliver(subscriber, chunk)
 
     def _deliver(self, subscriber: Subscriber, chunk: CachedRead) -> None:
-        if subscriber.stretches:
-            subscriber.stretches[0].after = chunk.scanned
+        if subscriber.backlog:
+            subscriber.backlog[0].after = chunk.scanned
         else:
             subscriber.offset = chunk.scanned
         if chunk.frames:
             self.writes += 1
             subscriber.outlet.write(chunk.frames)
-        if subscriber.blocked or subscriber.stretches or subscriber.offset < self._horizon.goal(subscriber):
+        if subscriber.blocked or subscriber.backlog or subscriber.offset < self._horizon.goal(subscriber):
             self.add(subscriber)
         else:  # at once: at its next turn the head would have moved on
             self._horizon.join(subscriber)
@@ -359,8 +359,8 @@ class Catchup:
 
 def _place(subscriber: Subscriber, until: int) -> ReadKey:
     """Return what `subscriber` reads next, if it reads up to `until`."""
-    if subscriber.stretches:
-        stretch = subscriber.stretches[0]
+    if subscriber.backlog:
+        stretch = subscriber.backlog[0]
         return ReadKey(subscriber.form, stretch.paths, stretch.but, stretch.after, until, stretch.newest_only)
     return ReadKey(subscriber.form, subscriber.paths, NOTHING, subscriber.offset, until, False)
 

@@ -28,7 +28,7 @@ class SystemClock:
         return time.monotonic()
 
 
-class SteadyWall:
+class SteadyWallClock:
     """A wall clock that does not jump: read once, then carried on by the monotonic one.
 
     Ages are reckoned by it, so that a clock set forward for a moment trims nothing.

@@ -12,11 +12,11 @@ import msgspec
 import structlog
 
 from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, InvalidPath, TidingsError
-from tidings.hub.connection_query import ConnectionOptions, read_options
+from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.staging import PublishResult
-from tidings.hub.wire import Outlet, WireForm, revised
+from tidings.hub.wire import Outlet, WireForm, revise_form
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES, row_of
 from tidings.protocol.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope, encode_message, fault
@@ -108,7 +108,7 @@ class HubConnection:
         query, self._query = self._query or "", None
         options: ConnectionOptions | ContractError
         try:
-            options = read_options(query, hub.contract.channels)
+            options = parse_connection_query(query, hub.contract.channels)
             self._speak(options.revision)
         except ContractError as error:
             options = error
@@ -135,7 +135,7 @@ class HubConnection:
 
     def _speak(self, date: str) -> None:
         self._revision = REVISIONS[date]
-        self.form = self.subscriber.form = revised(self.form, date)
+        self.form = self.subscriber.form = revise_form(self.form, date)
 
     def _subscribe(self, options: ConnectionOptions) -> None:
         self.hub.delivery.subscribe(
@@ -175,7 +175,7 @@ class HubConnection:
         self.hub.delivery.resume(self.subscriber)
         self._regulate()
 
-    def beat(self, position_frame: Callable[[WireForm, int], bytes]) -> None:
+    def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes]) -> None:
         """Keep the connection alive if it is idle, and its resume position fresh.
 
         Args:
@@ -353,14 +353,14 @@ class HubConnection:
             check_key(claim.operation_id)
         self.producer_id = data.producer_id
         attached = self.hub.leases.attach(self, data)
-        self.outlet.notice_death(attached.lease_s)
+        self.outlet.set_peer_timeout(attached.lease_s)
         self._reply(envelope, messages.ATTACHED, attached)
-        self.hub.leases.attached(data.producer_id, self)
+        self.hub.leases.announce_attached(data.producer_id, self)
 
     def _command_cancel_answer(self, envelope: Envelope, data: messages.CancelAnswer) -> None:
         if envelope.reply_to is None:
             raise InvalidCommand("operation:cancel_answer needs `reply_to`, the id of the push that it answers")
-        self.hub.cancellations.answered(self, envelope.reply_to, data)
+        self.hub.cancellations.record_answer(self, envelope.reply_to, data)
 
     def push_cancel(self, push_id: str, push: messages.CancelPush) -> None:
         """See `Holder.push_cancel`."""

@@ -31,7 +31,7 @@ def query_pairs(query: str) -> list[tuple[str, str]]:
     return [(unquote(name), value) for name, _, value in pairs]
 
 
-def read_options(query: str, channels: Iterable[str], *, default_since: str = NOW) -> ConnectionOptions:
+def parse_connection_query(query: str, channels: Iterable[str], *, default_since: str = NOW) -> ConnectionOptions:
     """Read the query of a handshake.
 
     Args:

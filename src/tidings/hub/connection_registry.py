@@ -21,8 +21,8 @@ class RegisteredConnection(Protocol):
         """Say why, and close."""
         ...
 
-    def beat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
-        """Show a sign of life if nothing else did; see `Connection.beat`."""
+    def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
+        """Show a sign of life if nothing else did; see `HubConnection.send_heartbeat`."""
         ...
 
 
@@ -43,7 +43,7 @@ class ConnectionRegistry:
     def __len__(self) -> int:
         return len(self._of)
 
-    def check_room(self) -> None:
+    def check_limit(self) -> None:
         """Check that one more connection may come.
 
         Raises:
@@ -84,7 +84,7 @@ class ConnectionRegistry:
         self._slices.rotate(-1)
         frame = self._position_frames()
         for connection in list(due):
-            connection.beat(frame)
+            connection.send_heartbeat(frame)
 
     def _position_frames(self) -> Callable[[WireForm, int], bytes]:
         made: dict[tuple[WireForm, int], bytes] = {}

@@ -19,11 +19,11 @@ from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import NOTHING, PathSet
 from tidings.protocol.positions import NOW, SNAPSHOT, Position
 
-Begun = Callable[[str, int], None]
+SubscribedCallback = Callable[[str, int], None]
 """Called before the events of a subscription, with its outcome (`live`, `complete`, `snapshot`, `gap`) and offset."""
 
 
-Live = Callable[[int], None]
+LiveCallback = Callable[[int], None]
 """Called after the events of a subscription, with the offset up to which they went."""
 
 
@@ -204,7 +204,7 @@ class Delivery:
             return
         self.leave(subscriber)
         subscriber.state = SubscriberState.CLOSED
-        subscriber.stretches.clear()
+        subscriber.backlog.clear()
         self.subscribers -= 1
 
     def subscribe(
@@ -213,8 +213,8 @@ class Delivery:
         added: PathSet,
         since: Position | str,
         *,
-        begun: Begun,
-        live: Live,
+        begun: SubscribedCallback,
+        live: LiveCallback,
     ) -> None:
         """Add paths: `subscriber` leaves the live set, reads what the added ones lack, and goes on with the union.
 
@@ -235,7 +235,14 @@ class Delivery:
                 return
         self._begin(subscriber, added, since, begun, live)
 
-    def _begin(self, subscriber: Subscriber, added: PathSet, since: Position | str, begun: Begun, live: Live) -> None:
+    def _begin(
+        self,
+        subscriber: Subscriber,
+        added: PathSet,
+        since: Position | str,
+        begun: SubscribedCallback,
+        live: LiveCallback,
+    ) -> None:
         self.leave(subscriber)
         before = subscriber.paths
         lacking = PathSet(tuple(path for path in added.paths if not before.covers(path)))
@@ -254,7 +261,7 @@ class Delivery:
                 paths=lacking, but=before, after=after, until=place, newest_only=beginning.newest_only, then=live
             )
             subscriber.offset = place
-        subscriber.stretches.append(stretch)
+        subscriber.backlog.append(stretch)
         self.catchup.add(subscriber)
 
     def _beginning(self, since: Position | str, lacking: PathSet, place: int) -> _Beginning:
@@ -274,7 +281,7 @@ class Delivery:
         """Take paths away from `subscriber`; what was not read of them yet is not read any more."""
         self.leave(subscriber)
         left = subscriber.paths = subscriber.paths.without(removed)
-        for stretch in subscriber.stretches:
+        for stretch in subscriber.backlog:
             # By what is left, not by what is removed: a stretch's paths may be parts of a path that was added later.
             stretch.paths = PathSet(tuple(path for path in stretch.paths.paths if left.covers(path)))
         self.catchup.add(subscriber)
@@ -322,7 +329,7 @@ class Delivery:
         key = lane.key
         while lane.members and lane.offset < self.delivered:
             place = ReadKey(key.form, key.paths, NOTHING, lane.offset, self.delivered, False)
-            chunk = self.catchup.chunk_of_ring(place)
+            chunk = self.catchup.read_ring(place)
             if chunk is None:  # the ring has lost it: each reads on from the log by itself
                 for subscriber in list(lane.members):
                     self.leave(subscriber)

@@ -8,14 +8,14 @@ from msgspec import Struct
 
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining, LogBusy, LogError
-from tidings.hub.clock import Clock, SteadyWall
+from tidings.hub.clock import Clock, SteadyWallClock
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
 from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.cancellation import CancellationRegistry
-from tidings.hub.operations.estimator import Estimates
+from tidings.hub.operations.estimator import EstimatePublisher
 from tidings.hub.operations.leases import Leases
-from tidings.hub.staging import Settled, Staging
+from tidings.hub.staging import PublishCallback, Staging
 from tidings.log.base import EventToAppend, Log, Record, Scheduler
 from tidings.operations.lifecycle import LIFE_CHANNELS, OperationLife
 from tidings.operations.status import OperationStatus
@@ -93,7 +93,7 @@ class Hub:
         self.draining = False
         self.closed = False
         self.started = clock.monotonic()
-        self._wall = SteadyWall(clock)
+        self._wall = SteadyWallClock(clock)
         self._staging = Staging(event_log)
         self._tick_scheduled = False
         self._undeclared: set[str] = set()
@@ -104,7 +104,7 @@ class Hub:
         """Whether publishers are being told what became of a batch now."""
         self.leases = Leases(self)
         self.cancellations = CancellationRegistry(self, self.leases)
-        self.estimates = Estimates(self, self.leases)
+        self.estimates = EstimatePublisher(self, self.leases)
         event_log.follow(self._tail)
         self.leases.start()
         self._maintain()
@@ -153,7 +153,7 @@ class Hub:
     def publish(
         self,
         envelope: Envelope,
-        settled: Settled,
+        settled: PublishCallback,
         *,
         scope: str = "",
         trace_id: str = "",

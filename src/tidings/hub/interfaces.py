@@ -5,7 +5,7 @@ from typing import Protocol
 
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
-from tidings.hub.staging import Settled
+from tidings.hub.staging import PublishCallback
 from tidings.log.base import Scheduler
 from tidings.operations.lifecycle import OperationLife
 from tidings.operations.status import OperationStatus
@@ -45,6 +45,6 @@ class HubCore(Protocol):
         """Let a producer hold a live operation from now on."""
         ...
 
-    def publish(self, envelope: Envelope, settled: Settled, *, by_hub: bool = False) -> Event:
+    def publish(self, envelope: Envelope, settled: PublishCallback, *, by_hub: bool = False) -> Event:
         """Check an envelope and stage the event it is; see `tidings.hub.hub.Hub.publish`."""
         ...

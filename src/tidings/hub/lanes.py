@@ -230,6 +230,7 @@ class Subscriber:
 
     __slots__ = (
         "__weakref__",
+        "backlog",
         "blocked",
         "form",
         "lane",
@@ -241,7 +242,6 @@ class Subscriber:
         "queued",
         "reading",
         "state",
-        "stretches",
         "told",
     )
 
@@ -268,6 +268,6 @@ class Subscriber:
         """Whether the log reads for it: it has its turn when that arrives."""
         self.told = 0
         """Up to where it was told of a gap."""
-        self.stretches: deque[BacklogRange] = deque()
+        self.backlog: deque[BacklogRange] = deque()
         self.on_gap = on_gap
         """Called with the last position read, the one up to which durable events of its paths may be gone, and why."""

@@ -18,7 +18,7 @@ from tidings.protocol.envelope import MAX_DATA_BYTES, Event
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.raw_json import is_stored_as, with_last_member
 
-Changes = dict[str, OperationLife]
+OperationChanges = dict[str, OperationLife]
 """What a batch makes of operations."""
 
 
@@ -32,7 +32,7 @@ class StagedOperations:
 
     __slots__ = ("_layers", "_operations")
 
-    def __init__(self, operations: OperationTable, layers: Iterable[Changes]) -> None:
+    def __init__(self, operations: OperationTable, layers: Iterable[OperationChanges]) -> None:
         self._operations = operations
         self._layers = tuple(layers)
 
@@ -112,16 +112,16 @@ class PublishResult(Struct, frozen=True):
     """Of an `operation:start`: the attempt that it is of."""
 
 
-Settled = Callable[[PublishResult | TidingsError], None]
+PublishCallback = Callable[[PublishResult | TidingsError], None]
 """Called once an event: when it is in the log, or when it is certain that it is not."""
 
 
-class Staged(Struct):
+class StagedEvent(Struct):
     """An event of the tick under way, and who waits for it."""
 
     draft: EventToAppend
-    settled: Settled
-    repeats: list[Settled]
+    settled: PublishCallback
+    repeats: list[PublishCallback]
     """Those who published the same event id again within the tick."""
     life: OperationLife | None = None
     """Of its operation, after it; None where it is no event of one."""
@@ -137,21 +137,21 @@ class Batch:
     """What one append takes."""
 
     def __init__(self) -> None:
-        self.staged: list[Staged] = []
-        self.operations: Changes = {}
-        self._ids: dict[tuple[str, str], Staged] = {}
+        self.staged: list[StagedEvent] = []
+        self.operations: OperationChanges = {}
+        self._ids: dict[tuple[str, str], StagedEvent] = {}
 
     def __len__(self) -> int:
         return len(self.staged)
 
-    def add(self, staged: Staged) -> None:
+    def add(self, staged: StagedEvent) -> None:
         """Add an event that `check` let through."""
         self.staged.append(staged)
         draft = staged.draft
         if draft.event.event_id is not None:
             self._ids[draft.scope, draft.event.event_id] = staged
 
-    def staged_as(self, scope: str, event_id: str) -> Staged | None:
+    def staged_as(self, scope: str, event_id: str) -> StagedEvent | None:
         """Return the event that this batch holds under an id."""
         return self._ids.get((scope, event_id))
 
@@ -172,7 +172,7 @@ class Batch:
                 _tell(settled, error)
 
 
-def _tell(settled: Settled, result: PublishResult | TidingsError) -> None:
+def _tell(settled: PublishCallback, result: PublishResult | TidingsError) -> None:
     try:
         settled(result)
     except Exception:  # one publisher's fault must not keep the batch from the others and from the tail
@@ -188,7 +188,7 @@ class Staging:
 
     def __init__(self, event_log: Log) -> None:
         self._log = event_log
-        self._committed: Changes = {}
+        self._committed: OperationChanges = {}
         self.gathering = Batch()
         self.appending: Batch | None = None
         self.operations = self._view()
@@ -197,7 +197,7 @@ class Staging:
     def __len__(self) -> int:
         return len(self.gathering) + (len(self.appending) if self.appending else 0)
 
-    def add(self, draft: EventToAppend, settled: Settled, *, by_hub: bool = False) -> None:
+    def add(self, draft: EventToAppend, settled: PublishCallback, *, by_hub: bool = False) -> None:
         """Stage `draft` for the next append, or settle it at once where its event id is known.
 
         Raises:
@@ -207,7 +207,7 @@ class Staging:
         if event_id is not None and self._repeats(draft, event_id, settled):
             return
         draft, life = self.operations.admit(draft, by_hub=by_hub)
-        self.gathering.add(Staged(draft, settled, [], life))
+        self.gathering.add(StagedEvent(draft, settled, [], life))
 
     def take(self, most: int) -> Batch:
         """Return the oldest events that gathered, at most `most`: they are being appended from now on."""
@@ -223,7 +223,7 @@ class Staging:
             self._restage(staged)
         return batch
 
-    def _restage(self, staged: Staged) -> None:
+    def _restage(self, staged: StagedEvent) -> None:
         self.gathering.add(staged)
         key = staged.draft.event.key
         if staged.life is not None and key is not None:
@@ -256,7 +256,7 @@ class Staging:
         appending = self.appending.operations if self.appending is not None else {}
         return StagedOperations(self._log.operations, (self._committed, appending, self.gathering.operations))
 
-    def _repeats(self, draft: EventToAppend, event_id: str, settled: Settled) -> bool:
+    def _repeats(self, draft: EventToAppend, event_id: str, settled: PublishCallback) -> bool:
         for batch in (self.gathering, self.appending):
             staged = batch.staged_as(draft.scope, event_id) if batch else None
             if staged is not None:

@@ -25,7 +25,7 @@ class WireForm(Protocol):
 
 
 class RevisedForm:
-    """Another form, of events as an older revision of the contract tells them. Made by `revised`."""
+    """Another form, of events as an older revision of the contract tells them. Made by `revise_form`."""
 
     def __init__(self, form: WireForm, revision: Revision) -> None:
         self.name = f"{form.name} of {revision.date}"
@@ -42,7 +42,7 @@ class RevisedForm:
 
 
 @cache
-def revised(form: WireForm, date: str) -> WireForm:
+def revise_form(form: WireForm, date: str) -> WireForm:
     """Return `form` for readers of the revision of `date`: the same object each time, so that they share lanes."""
     return form if date == REVISION else RevisedForm(form, REVISIONS[date])
 
@@ -81,7 +81,7 @@ class Outlet(Protocol):
         """Send what keeps an idle connection alive through proxies."""
         ...
 
-    def notice_death(self, within_s: float) -> None:
+    def set_peer_timeout(self, within_s: float) -> None:
         """Have the operating system give up a peer that it does not hear of for about so long: a machine that is gone.
 
         Nothing is asked of the peer's program, which may be busy. Nothing happens where there is no such means.

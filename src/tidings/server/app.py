@@ -21,7 +21,7 @@ from tidings.server.asgi.lifespan import LifespanEndpoint, draining_at_signals
 from tidings.server.asgi.websocket import WebSocketEndpoint
 from tidings.server.http.app import HttpEndpoint
 from tidings.server.http.long_poll import LongPolls
-from tidings.server.operation_metrics import OperationFigures
+from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.running_hub import RunningHub
 from tidings.server.websocket.hub_handler import HubWebSocketApp, refusal
 from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket
@@ -114,8 +114,8 @@ class HubApp:
         connections = ConnectionRegistry(hub)
         SystemStatusPublisher(hub, connections).start()
         hub.estimates.start()
-        edge = HubWebSocketApp(hub, connections, self.ws_path, self._origins)
-        self._running = RunningHub(hub, connections, edge, LongPolls(hub), OperationFigures(hub))
+        websocket_app = HubWebSocketApp(hub, connections, self.ws_path, self._origins)
+        self._running = RunningHub(hub, connections, websocket_app, LongPolls(hub), OperationMetrics(hub))
 
     def drain(self) -> None:
         """Take nothing new and tell every client to come back later."""
@@ -125,7 +125,7 @@ class HubApp:
             self._running.connections.close_all(
                 4100, "the hub is shutting down", retry_after_ms=hub.config.drain_retry_ms
             )
-            self._running.waiting.release()
+            self._running.long_polls.release()
 
     def stop(self) -> None:
         """Stop the hub and close its log; after that only `start` starts one again."""
@@ -155,7 +155,7 @@ class HubApp:
     def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
         """See `tidings.server.websocket.protocol.Application.open`: the native edge."""
         try:
-            return self.running().edge.open(handshake, socket)
+            return self.running().websocket_app.open(handshake, socket)
         except TidingsError as error:
             return refusal(error)
 

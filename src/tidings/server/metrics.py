@@ -15,15 +15,15 @@ from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidings.server.operation_metrics import BUCKETS_S, Histogram, OperationFigures
-from tidings.server.running_hub import Host, RunningHub
+from tidings.server.operation_metrics import BUCKETS_S, Histogram, OperationMetrics
+from tidings.server.running_hub import HubHost, RunningHub
 from tidings.version import __version__
 
 
 class MetricsRoute:
     """The route, with a registry of its own, so that several hubs fit in one process."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HubHost) -> None:
         self._host = host
         self._registry = CollectorRegistry()
         self._registry.register(HubCollector(host))
@@ -40,7 +40,7 @@ class MetricsRoute:
 class HubCollector:
     """Reads the statistics of a hub, its delivery and its log."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HubHost) -> None:
         self._host = host
 
     def describe(self) -> Iterator[Metric]:
@@ -60,7 +60,7 @@ class HubCollector:
             },
         )
         yield from _publishing(running)
-        yield from _operations(running.figures)
+        yield from _operations(running.operation_metrics)
         yield from _delivery(running)
         yield from _log(running)
 
@@ -74,7 +74,7 @@ def _publishing(running: RunningHub) -> Iterator[Metric]:
     yield _gauge("tidings_draining", "1 while the hub takes nothing new.", hub.draining)
 
 
-def _operations(figures: OperationFigures) -> Iterator[Metric]:
+def _operations(figures: OperationMetrics) -> Iterator[Metric]:
     live = GaugeMetricFamily("tidings_operations_live", "Operations that have not ended.", labels=["state"])
     for state, count in figures.live().items():
         live.add_metric([state], count)

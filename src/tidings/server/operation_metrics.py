@@ -8,7 +8,7 @@ from tidings.hub.hub import Hub
 from tidings.operations.lifecycle import LIVE, OperationState
 from tidings.operations.status import OperationStatus
 
-MOST_NAMES: Final = 100
+MAX_NAMES: Final = 100
 """Names with figures of their own, those that were heard of last; each costs up to thirty lines of an answer."""
 OTHER: Final = "other"
 """The name under which all others are counted."""
@@ -46,7 +46,7 @@ class Histogram:
         self.sum_s += other.sum_s
 
 
-class NameFigures:
+class NameMetrics:
     """The figures of one name."""
 
     __slots__ = ("duration", "ended", "last_success_ns", "queued")
@@ -60,7 +60,7 @@ class NameFigures:
         self.queued = Histogram()
         """Of attempts that were queued and have begun."""
 
-    def add(self, other: "NameFigures") -> None:
+    def add(self, other: "NameMetrics") -> None:
         """Count what `other` has counted, too."""
         for state, count in other.ended.items():
             self.ended[state] += count
@@ -69,7 +69,7 @@ class NameFigures:
         self.queued.add(other.queued)
 
 
-class OperationFigures:
+class OperationMetrics:
     """The figures of one hub's operations, since it started.
 
     Args:
@@ -79,9 +79,9 @@ class OperationFigures:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._names: dict[str, NameFigures] = {}
+        self._names: dict[str, NameMetrics] = {}
         """In the order in which they were last heard of."""
-        self._other = NameFigures()
+        self._other = NameMetrics()
         self._told: dict[str, int] = {}
         """By operation: what of its life is counted. See `_rank`."""
         for status in hub.operations.before(None, hub.operations.known):
@@ -91,7 +91,7 @@ class OperationFigures:
                 self._of(name).last_success_ns = history.last_success_ns
         hub.on_operation.append(self._turned)
 
-    def by_name(self) -> Iterator[tuple[str, NameFigures]]:
+    def by_name(self) -> Iterator[tuple[str, NameMetrics]]:
         """Yield the figures of each name, and those of all others together, if there are any."""
         yield from self._names.items()
         if self._other.last_success_ns or any(self._other.ended.values()) or self._other.queued.count:
@@ -136,14 +136,14 @@ class OperationFigures:
                 if duration_s is not None:
                     figures.duration.observe(duration_s)
 
-    def _of(self, name: str) -> NameFigures:
+    def _of(self, name: str) -> NameMetrics:
         """Return the figures of a name, which is the newest of all now."""
         name = name[:_LONGEST_NAME]
         if name == OTHER:
             return self._other
-        figures = self._names.pop(name, None) or NameFigures()
+        figures = self._names.pop(name, None) or NameMetrics()
         self._names[name] = figures
-        if len(self._names) > MOST_NAMES:
+        if len(self._names) > MAX_NAMES:
             oldest = next(iter(self._names))
             self._other.add(self._names.pop(oldest))
         return figures

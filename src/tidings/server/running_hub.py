@@ -6,7 +6,7 @@ from typing import Protocol
 from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
 from tidings.server.http.long_poll import LongPolls
-from tidings.server.operation_metrics import OperationFigures
+from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 
 
@@ -16,12 +16,12 @@ class RunningHub:
 
     hub: Hub
     connections: ConnectionRegistry
-    edge: HubWebSocketApp
-    waiting: LongPolls
-    figures: OperationFigures
+    websocket_app: HubWebSocketApp
+    long_polls: LongPolls
+    operation_metrics: OperationMetrics
 
 
-class Host(Protocol):
+class HubHost(Protocol):
     """Where the ways in find the hub: `HubApp`."""
 
     def running(self) -> RunningHub:

@@ -69,7 +69,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     raise AssertionError("the last attempt returns or raises")
 
 
-def open_doors(sockets: Sequence[socket.socket]) -> list[socket.socket]:
+def duplicate_listeners(sockets: Sequence[socket.socket]) -> list[socket.socket]:
     """Return further descriptors of listening sockets, for a loop that accepts once a descriptor and tick.
 
     uvloop's does (https://github.com/libuv/libuv/pull/3696). With one descriptor, a hub whose ticks take 50 ms
@@ -148,19 +148,19 @@ if sys.platform == "win32":
 logger = logging.getLogger(__name__)
 
 
-class Address(NamedTuple):
+class ListenAddress(NamedTuple):
     """Where the server listens."""
 
     host: str
     port: int
 
 
-def _address(listening: Socket) -> Address:
+def _address(listening: Socket) -> ListenAddress:
     name = listening.getsockname()
-    return Address(str(name[0]), int(name[1]))
+    return ListenAddress(str(name[0]), int(name[1]))
 
 
-class Runner(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """uvicorn's server with our own signals, sockets and end.
 
     SIGTERM or Ctrl-C drains: the listening sockets close, `on_drain` is awaited, every connection is asked to end, and
@@ -179,7 +179,7 @@ class Runner(uvicorn.Server):
         ssl_certfile: str | os.PathLike[str] | None = None,
         ssl_keyfile: str | os.PathLike[str] | None = None,
         grace_s: float = 5.0,
-        on_ready: Callable[[Sequence[Address]], None] | None = None,
+        on_ready: Callable[[Sequence[ListenAddress]], None] | None = None,
         on_drain: Callable[[], Awaitable[None]] | None = None,
         lifespan: Literal["auto", "on", "off"] = "auto",
     ) -> None:
@@ -222,7 +222,7 @@ class Runner(uvicorn.Server):
         self._grace_s = grace_s
         self._on_ready = on_ready
         self._on_drain = on_drain
-        self._addresses: list[Address] = []
+        self._addresses: list[ListenAddress] = []
         self._wakeup = asyncio.Event()
         self._asked_to_end: set[object] = set()
 
@@ -244,7 +244,7 @@ class Runner(uvicorn.Server):
             sockets = listen(self.config.host, self.config.port)
         self._addresses = [_address(opened) for opened in sockets]
         if type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
-            sockets = [*sockets, *open_doors(sockets)]
+            sockets = [*sockets, *duplicate_listeners(sockets)]
         try:
             await super().serve(sockets)
         finally:

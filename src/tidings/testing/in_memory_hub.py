@@ -76,7 +76,7 @@ class InMemoryHub:
         """Greet a connection, and give it its place if there is room, as the WebSocket edge does."""
         connection.opened()
         try:
-            self.connections.check_room()
+            self.connections.check_limit()
         except TooManyConnections as error:
             connection.close(1013, str(error), retry_after_ms=5_000)
         if not connection.closing:

@@ -30,7 +30,7 @@ class MemoryOutlet:
         """Calls that wrote."""
         self.pings = 0
         self.noticed_within_s: float | None = None
-        """What `notice_death` was asked for last."""
+        """What `set_peer_timeout` was asked for last."""
         self.reading = True
         """Whether the hub takes the client's messages."""
         self.closed: tuple[int, str] | None = None
@@ -66,8 +66,8 @@ class MemoryOutlet:
         """See `Outlet.ping`."""
         self.pings += 1
 
-    def notice_death(self, within_s: float) -> None:
-        """See `Outlet.notice_death`."""
+    def set_peer_timeout(self, within_s: float) -> None:
+        """See `Outlet.set_peer_timeout`."""
         self.noticed_within_s = within_s
 
     def close(self, code: int, reason: str) -> None:

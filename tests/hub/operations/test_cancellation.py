@@ -124,10 +124,10 @@ def test_unreachable_at_once_where_nobody_can_be_asked() -> None:
     requester.ask(timeout_s=60)
     assert requester.outcomes() == ["unreachable"]
     # The next post that writes to it is told.
-    assert hub.hub.cancellations.wanted(["op", "other"]) == ["op"]
+    assert hub.hub.cancellations.pending(["op", "other"]) == ["op"]
     client.send("operation:cancelled", {"operation_id": "op"})
     hub.settle()
-    assert hub.hub.cancellations.wanted(["op"]) == []
+    assert hub.hub.cancellations.pending(["op"]) == []
 
 
 def test_an_unknown_operation_is_an_error() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.hub.operations.forecast import Forecast
-from tidings.hub.operations.progress_model import MOST_SAMPLES, ProgressModel
+from tidings.hub.operations.progress_model import MAX_SAMPLES, ProgressModel
 
 PATIENCE_S = 60.0
 
@@ -114,7 +114,7 @@ def test_many_thousand_advances_are_a_few_samples_of_the_whole() -> None:
     job = ProgressModel(0.0)
     for index in range(1, 100_001):
         job.note(index / 100, index / 2_000, PATIENCE_S)
-    assert len(job._work) <= MOST_SAMPLES
+    assert len(job._work) <= MAX_SAMPLES
     assert job._work[0] == 0
     assert forecast(job, 1_000).remaining_s == pytest.approx(1_000, rel=0.01)
 

@@ -21,7 +21,7 @@ def server() -> Iterator[HubServer]:
 
 
 def waiting(server: HubServer) -> LongPolls:
-    return server.app.running().waiting
+    return server.app.running().long_polls
 
 
 def number_waiting(server: HubServer, count: int) -> Callable[[], bool]:

@@ -8,10 +8,10 @@ from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel
 from tidings.server.http.operations_query import (
-    TEXTS,
+    TEXT_PARAMETERS,
     OperationPath,
     matches_name,
-    place_of,
+    parse_operation_path,
     read_cancel,
     read_filter,
     read_wait,
@@ -52,17 +52,17 @@ def matches(query: str, status: OperationStatus) -> bool:
 )
 def test_an_id_is_percent_encoded_and_may_hold_a_slash(raw: str, place: OperationPath | None) -> None:
     scope = {"type": "http", "path": unquote(raw), "raw_path": raw.encode()}
-    assert place_of(scope) == place
+    assert parse_operation_path(scope) == place
 
 
 def test_a_mounted_hub_finds_it_too() -> None:
     scope = {"path": "/my app/v1/operations/a/b", "root_path": "/my app", "raw_path": b"/my%20app/v1/operations/a%2Fb"}
-    assert place_of(scope) == OperationPath("a/b", False)
+    assert parse_operation_path(scope) == OperationPath("a/b", False)
 
 
 def test_a_server_that_does_not_tell_the_path_as_sent_leads_there_all_the_same() -> None:
-    assert place_of({"path": "/v1/operations/50% of/a"}) == OperationPath("50% of/a", False)
-    assert place_of({"path": "/v1/operations/a/b/cancel", "raw_path": None}) == OperationPath("a/b", True)
+    assert parse_operation_path({"path": "/v1/operations/50% of/a"}) == OperationPath("50% of/a", False)
+    assert parse_operation_path({"path": "/v1/operations/a/b/cancel", "raw_path": None}) == OperationPath("a/b", True)
 
 
 # Filters.
@@ -95,7 +95,7 @@ def test_by_state() -> None:
 )
 def test_by_name_or_by_how_it_begins(query: str, name: str, expected: bool) -> None:
     assert matches(query, operation(name=name)) is expected
-    assert matches_name(read_values(query, texts=TEXTS), name) is expected
+    assert matches_name(read_values(query, texts=TEXT_PARAMETERS), name) is expected
 
 
 def test_by_parent() -> None:

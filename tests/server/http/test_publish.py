@@ -9,7 +9,7 @@ import pytest
 from tests.server.hub_server import HubServer, progress, update
 
 from tidings.exceptions import LogFull
-from tidings.server.http.body import MAX_BYTES, MAX_EVENTS
+from tidings.server.http.body import MAX_BATCH_EVENTS, MAX_BODY_BYTES
 
 KEY = "0198c0de-0000-7000-8000-000000000001"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -238,16 +238,16 @@ def test_an_item_that_is_too_deep_is_refused_alone(client: httpx.Client) -> None
 
 
 def test_a_batch_of_the_limit_is_taken_and_one_more_is_refused_whole(client: httpx.Client) -> None:
-    assert len(post(client, [update("d")] * MAX_EVENTS).json()["results"]) == MAX_EVENTS
+    assert len(post(client, [update("d")] * MAX_BATCH_EVENTS).json()["results"]) == MAX_BATCH_EVENTS
     before = client.get("/v1/snapshot").json()["position"]
-    error = assert_error(post(client, [update("d")] * (MAX_EVENTS + 1)), 413, "payload_too_large")
+    error = assert_error(post(client, [update("d")] * (MAX_BATCH_EVENTS + 1)), 413, "payload_too_large")
     assert "1,000" in error["hint"]
     assert client.get("/v1/snapshot").json()["position"] == before
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["content-length", "chunked"])
 def test_a_body_over_the_limit_is_refused_and_its_sender_reads_so(client: httpx.Client, length: bool) -> None:
-    body = b"[" + b" " * MAX_BYTES + b"]"
+    body = b"[" + b" " * MAX_BODY_BYTES + b"]"
 
     def chunks() -> Iterator[bytes]:
         for start in range(0, len(body), 65_536):

@@ -11,7 +11,7 @@ from tests.server.hub_server import HubServer, update
 from tests.server.operation_events import Post, complete, failed, line, progress, start
 
 from tidings.exceptions import InvalidParameter
-from tidings.server.http.publish import read_post_options, wishes
+from tidings.server.http.publish import cancel_headers, read_post_options
 
 MINE = {"Tidings-Producer": "importer-1", "Tidings-Lease": "60"}
 
@@ -78,11 +78,11 @@ def test_a_post_with_such_a_header_publishes_nothing(client: httpx.Client) -> No
 
 
 def test_ids_in_the_header_can_be_told_apart_and_it_is_bounded() -> None:
-    [(name, value)] = wishes(["a,b", "c d", "ä/é"])
+    [(name, value)] = cancel_headers(["a,b", "c d", "ä/é"])
     assert name == b"tidings-cancel"
     assert [unquote(part) for part in value.decode().split(",")] == ["a,b", "c d", "ä/é"]
-    assert wishes([]) == ()
-    [(_, value)] = wishes("ä" * 100 + str(number) for number in range(100))
+    assert cancel_headers([]) == ()
+    [(_, value)] = cancel_headers("ä" * 100 + str(number) for number in range(100))
     assert len(value) <= 4_096
     assert len(value.split(b",")) > 3
 

@@ -11,7 +11,7 @@ from tests.server.hub_server import HubServer, Stream, progress, update
 
 from tidings.log.base import Retention
 from tidings.server.asgi.outlet import BufferedOutlet
-from tidings.server.websocket.socket_options import UNSENT_LOW_WATER
+from tidings.server.websocket.socket_options import MAX_UNSENT_BYTES
 
 
 @pytest.fixture(params=["native", "asgi"])
@@ -219,7 +219,7 @@ def test_what_a_slow_reader_has_not_read_does_not_wait_in_the_kernel() -> None:
                 for protocol in server.server.server_state.connections
             ]
         )
-        assert unsent == [UNSENT_LOW_WATER]
+        assert unsent == [MAX_UNSENT_BYTES]
 
 
 def test_a_client_that_leaves_is_forgotten(server: HubServer) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.server.hub_server import HubServer, Stream
 
 from tidings.contract.contract import Contract
-from tidings.server.openapi.document import describe
+from tidings.server.openapi.document import openapi_document
 
 ROOT = Path(__file__).parents[3]
 
@@ -83,4 +83,4 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_equal_contracts_have_equal_descriptions() -> None:
-    assert describe(Contract()) == describe(Contract())
+    assert openapi_document(Contract()) == openapi_document(Contract())

@@ -3,11 +3,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tidings.server.websocket.accept_queue import BUDGET_S, AcceptQueue
+from tidings.server.websocket.accept_queue import TICK_BUDGET_S, AcceptQueue
 
 
 def spend_budget() -> None:
-    time.sleep(BUDGET_S)
+    time.sleep(TICK_BUDGET_S)
 
 
 async def test_opens_at_once_while_the_budget_lasts() -> None:

@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidState, ProtocolError
 from websockets.frames import Close, Opcode
 
 from tidings.server.websocket.frames import CLOSE, PING, TEXT, text_frame
-from tidings.server.websocket.message_reader import MESSAGE_LIMIT, MessageReader
+from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MessageReader
 
 
 def read(reader: MessageReader, segments: Iterable[bytes]) -> list[tuple[int, bytes]]:
@@ -57,7 +57,7 @@ def test_reads_a_message_byte_by_byte() -> None:
     assert read(MessageReader(), single_bytes(text(b"x" * 300))) == [(TEXT, b"x" * 300)]
 
 
-@pytest.mark.parametrize("size", [65536, MESSAGE_LIMIT])
+@pytest.mark.parametrize("size", [65536, MAX_MESSAGE_BYTES])
 def test_reads_a_long_message_whole(size: int) -> None:
     assert read(MessageReader(), [text(b"x" * size), text(b"next")]) == [(TEXT, b"x" * size), (TEXT, b"next")]
 
@@ -65,8 +65,8 @@ def test_reads_a_long_message_whole(size: int) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        pytest.param(text(b"x" * (MESSAGE_LIMIT + 1)), id="whole"),
-        pytest.param(text(b"x" * MESSAGE_LIMIT, fin=False) + masked(Opcode.CONT, b"x"), id="in fragments"),
+        pytest.param(text(b"x" * (MAX_MESSAGE_BYTES + 1)), id="whole"),
+        pytest.param(text(b"x" * MAX_MESSAGE_BYTES, fin=False) + masked(Opcode.CONT, b"x"), id="in fragments"),
     ],
 )
 def test_refuses_a_message_one_byte_over_the_limit_with_1009(sent: bytes) -> None:

@@ -8,9 +8,9 @@ from tests.server.raw_client import RawClient, close, handshake_request, masked,
 from tests.server.recorder import RecordingHandler, RecordingServer, connected
 from websockets.frames import Opcode
 
-from tidings.server.websocket.accept_queue import BUDGET_S
+from tidings.server.websocket.accept_queue import TICK_BUDGET_S
 from tidings.server.websocket.frames import text_frame
-from tidings.server.websocket.message_reader import MESSAGE_LIMIT
+from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES
 from tidings.server.websocket.protocol import WebSocket
 
 # The opening.
@@ -63,7 +63,7 @@ def queue_openings(server: RecordingServer, count: int) -> list[int]:
 
     def turn() -> None:
         turns.append(len(turns))
-        time.sleep(BUDGET_S)
+        time.sleep(TICK_BUDGET_S)
 
     def queue() -> None:
         for _ in range(count):
@@ -160,8 +160,8 @@ def test_pings_and_drops_the_pong(server: RecordingServer) -> None:
 
 def test_delivers_a_message_of_the_limit(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
-        client.send(text(b"x" * MESSAGE_LIMIT))
-        assert handler.next_call() == ("text", b"x" * MESSAGE_LIMIT)
+        client.send(text(b"x" * MAX_MESSAGE_BYTES))
+        assert handler.next_call() == ("text", b"x" * MAX_MESSAGE_BYTES)
 
 
 # What the peer may not do.
@@ -169,7 +169,7 @@ def test_delivers_a_message_of_the_limit(server: RecordingServer) -> None:
 
 def test_a_byte_over_the_limit_closes_with_1009_that_reaches_a_peer_still_sending(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
-        client.send(text(b"x" * (MESSAGE_LIMIT + 1)) * 4)
+        client.send(text(b"x" * (MAX_MESSAGE_BYTES + 1)) * 4)
         assert client.closing().code == 1009
         assert handler.next_call()[:2] == ("closed", 1009)
         client.wait_eof()

@@ -5,7 +5,12 @@ import sys
 import pytest
 from tests.server.conftest import LoopFactory
 
-from tidings.server.websocket.socket_options import DEAD_PEER_S, UNSENT_LOW_WATER, tune, watch_peer
+from tidings.server.websocket.socket_options import (
+    DEFAULT_PEER_TIMEOUT_S,
+    MAX_UNSENT_BYTES,
+    apply_socket_options,
+    set_peer_timeout,
+)
 
 
 class Tuned(asyncio.Protocol):
@@ -15,7 +20,7 @@ class Tuned(asyncio.Protocol):
         self.options = options
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        tune(transport)
+        apply_socket_options(transport)
         tcp_socket = transport.get_extra_info("socket")
         names = ["TCP_NODELAY", "TCP_NOTSENT_LOWAT", "TCP_USER_TIMEOUT"]
         read = {name: tcp_socket.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names}
@@ -41,7 +46,7 @@ def test_sets_what_linux_has(loop_factory: LoopFactory) -> None:
         options = runner.run(accept_one())
     assert options.pop("TCP_NODELAY") != 0
     assert options.pop("SO_KEEPALIVE") != 0
-    assert options == {"TCP_NOTSENT_LOWAT": UNSENT_LOW_WATER, "TCP_USER_TIMEOUT": DEAD_PEER_S * 1000}
+    assert options == {"TCP_NOTSENT_LOWAT": MAX_UNSENT_BYTES, "TCP_USER_TIMEOUT": DEFAULT_PEER_TIMEOUT_S * 1000}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels have other options")
@@ -54,7 +59,7 @@ def test_a_peer_with_a_lease_is_watched_more_closely(lease_s: float, expected: t
         class Transport(asyncio.BaseTransport):
             pass
 
-        watch_peer(Transport(extra={"socket": peer}), lease_s)
+        set_peer_timeout(Transport(extra={"socket": peer}), lease_s)
         names = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL")
         read = tuple(peer.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names)
     assert read == expected
@@ -64,8 +69,8 @@ def test_leaves_other_sockets_alone() -> None:
     class Pipe(asyncio.BaseTransport):
         pass
 
-    tune(Pipe())  # has no socket at all
+    apply_socket_options(Pipe())  # has no socket at all
     left, right = socket.socketpair()
     with left, right:
-        tune(Pipe(extra={"socket": left}))
+        apply_socket_options(Pipe(extra={"socket": left}))
         assert left.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0

@@ -22,7 +22,7 @@ from tidings.log.memory import MemoryLog
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.server.app import HubApp
-from tidings.server.serve import Address, Runner, listen
+from tidings.server.serve import DrainingServer, ListenAddress, listen
 from tidings.server.websocket.protocol import websocket_protocol
 from tidings.version import __version__
 
@@ -87,7 +87,7 @@ class HubProcess:
             ws_path=settings.ws_path,
             allow_origins=settings.allow_origin,
         )
-        self.runner = Runner(
+        self.runner = DrainingServer(
             self._hub_app,
             host=settings.host,
             port=settings.port,
@@ -138,7 +138,7 @@ class HubProcess:
             retention=kept,
         )
 
-    def _say_ready(self, addresses: Sequence[Address]) -> None:
+    def _say_ready(self, addresses: Sequence[ListenAddress]) -> None:
         secure = "s" if self._settings.tls_cert else ""
         places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
         first = places[0]

@@ -16,7 +16,7 @@ from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import Cancel, CancelAnswer, CancelOutcome, CancelPush
 from tidings.protocol.payloads import OperationCancelledData
 
-Done = Callable[[CancelOutcome], None]
+OutcomeCallback = Callable[[CancelOutcome], None]
 OutcomeName = Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]
 
 _MOST_DESCENDANTS = 500
@@ -49,7 +49,7 @@ class _Waiting:
 
     __slots__ = ("_done", "told")
 
-    def __init__(self, done: Done) -> None:
+    def __init__(self, done: OutcomeCallback) -> None:
         self._done = done
         self.told = False
 
@@ -79,7 +79,7 @@ class CancellationRegistry:
     def __len__(self) -> int:
         return len(self._wanted)
 
-    def request(self, cancel: Cancel, done: Done, *, cancelled_by: str | None = None) -> None:
+    def request(self, cancel: Cancel, done: OutcomeCallback, *, cancelled_by: str | None = None) -> None:
         """Have an operation end, with all that it is the parent of; `done` is called once, within its timeout.
 
         Raises:
@@ -99,7 +99,7 @@ class CancellationRegistry:
         self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_is_up, wanted, waiting))
         self._ask(wanted)
 
-    def wanted(self, operation_ids: Iterable[str], producer_id: str = "") -> list[str]:
+    def pending(self, operation_ids: Iterable[str], producer_id: str = "") -> list[str]:
         """Return which operations are to end, of those named and those that a producer holds."""
         if not self._wanted:
             return []
@@ -107,7 +107,7 @@ class CancellationRegistry:
         named = dict.fromkeys((*operation_ids, *of_producer))
         return [operation_id for operation_id in named if operation_id in self._wanted]
 
-    def answered(self, holder: LeaseHolder, push_id: str, answer: CancelAnswer) -> None:
+    def record_answer(self, holder: LeaseHolder, push_id: str, answer: CancelAnswer) -> None:
         """Note what a holder says to the push `push_id`; to one that is over, or another's, it says nothing."""
         wanted = self._of_push.get(push_id)
         if wanted is None or wanted.asked is not holder:
@@ -165,12 +165,12 @@ class CancellationRegistry:
 
     def _attached(self, producer_id: str, holder: LeaseHolder) -> None:
         if self._wanted:
-            for operation_id in self.wanted((), producer_id):
+            for operation_id in self.pending((), producer_id):
                 self._ask(self._wanted[operation_id])
 
     def _detached(self, producer_id: str) -> None:
         """Ask for what is queued in another way, where who was asked about it went without a word."""
-        for operation_id in self.wanted((), producer_id):
+        for operation_id in self.pending((), producer_id):
             wanted = self._wanted[operation_id]
             life = self._hub.life(operation_id)
             if wanted.answer is None and life is not None and life.state is OperationState.QUEUED:

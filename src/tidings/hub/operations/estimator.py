@@ -16,7 +16,7 @@ import structlog
 from tidings.exceptions import TidingsError
 from tidings.hub.interfaces import HubCore
 from tidings.hub.internal_events import publish_internal
-from tidings.hub.operations.forecast import DurationHistory, Forecast, blended, steadied
+from tidings.hub.operations.forecast import DurationHistory, Forecast, blend, smooth
 from tidings.hub.operations.leases import Leases
 from tidings.hub.operations.progress_model import ProgressModel, StallDetector
 from tidings.operations.lifecycle import OperationState
@@ -127,12 +127,12 @@ class AttemptEstimator:
         own = self._advances.forecast(now_ns / 1e9, self._patience_s()) if measured else None
         earlier = None if self._earlier is None else self._earlier.forecast(elapsed_s)
         if own is not None and earlier is not None:
-            forecast: Forecast | None = blended(own, earlier, (self._progress or 0.0) / 100)
+            forecast: Forecast | None = blend(own, earlier, (self._progress or 0.0) / 100)
         else:
             forecast = own or earlier
         if forecast is not None and self._foreseen is not None and own is not None:
             passed_s = (now_ns - self._foreseen_ns) / 1e9
-            forecast = steadied(forecast, self._foreseen.remaining_s, passed_s, elapsed_s)
+            forecast = smooth(forecast, self._foreseen.remaining_s, passed_s, elapsed_s)
         self._foreseen, self._foreseen_ns = forecast, now_ns
         rate = self._advances.rate if measured else None
         self.newest = OperationEstimateData(
@@ -177,7 +177,7 @@ _EARLY = 0.99
 log = structlog.get_logger("tidings.hub.operations.estimator")
 
 
-class Estimates:
+class EstimatePublisher:
     """What the hub foresees of its running operations."""
 
     def __init__(self, hub: HubCore, leases: Leases) -> None:

@@ -35,7 +35,7 @@ class Forecast(Struct, frozen=True, gc=False):
         return Forecast(self.remaining_s * factor, self.low_s * factor, self.high_s * factor)
 
 
-def blended(own: Forecast, earlier: Forecast, done: float) -> Forecast:
+def blend(own: Forecast, earlier: Forecast, done: float) -> Forecast:
     """Return one forecast out of what an operation's own progress and its earlier runs say.
 
     Each has the weight of its precision, and the earlier runs less the more is done. Where they contradict each other
@@ -65,7 +65,7 @@ def blended(own: Forecast, earlier: Forecast, done: float) -> Forecast:
     )
 
 
-def steadied(fresh: Forecast, before_s: float, passed_s: float, elapsed_s: float) -> Forecast:
+def smooth(fresh: Forecast, before_s: float, passed_s: float, elapsed_s: float) -> Forecast:
     """Return `fresh`, drawn towards what was foreseen before: a reader wants to see time run down, not jump about.
 
     Args:

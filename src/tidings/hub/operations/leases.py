@@ -130,7 +130,7 @@ class Leases:
         self._clear_alerts(producer)
         return Attached(producer_id=producer.producer_id, lease_s=producer.lease_s, operations=verdicts)
 
-    def attached(self, producer_id: str, holder: LeaseHolder) -> None:
+    def announce_attached(self, producer_id: str, holder: LeaseHolder) -> None:
         """Note that a producer has been answered."""
         for observe in self.on_attached:
             observe(producer_id, holder)

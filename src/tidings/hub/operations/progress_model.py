@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from tidings.hub.operations.forecast import FOUR_IN_FIVE, Forecast
 
-MOST_SAMPLES = 24
+MAX_SAMPLES = 24
 """Of one attempt; beyond it every second one is dropped, so that together they always tell the whole of it."""
 _INSTANT_S = 0.5
 """What is done so soon after the beginning was done before it: a resumed job says first how far it is."""
@@ -110,7 +110,7 @@ class ProgressModel:
         self._done.append(max(progress, self._done[-1]))
         self._fit = None
         newest = len(self._work) - 1
-        if newest >= MOST_SAMPLES:
+        if newest >= MAX_SAMPLES:
             del self._work[1:newest:2], self._done[1:newest:2]
 
     def _begin(self, at_s: float, progress: float) -> None:
@@ -205,9 +205,9 @@ _MOST_GAPS = 32
 """Times between two advances that "usual" is reckoned from."""
 _FEWEST_GAPS = 3
 """From which on there is a usual time between advances."""
-LEAST_PATIENCE_S = 60.0
+MIN_STALL_TIMEOUT_S = 60.0
 """Below it nobody worries, however quick an operation was so far."""
-FIRST_PATIENCE_S = 300.0
+INITIAL_STALL_TIMEOUT_S = 300.0
 """While nothing is usual: many a job reads and connects for minutes before it begins to count."""
 
 
@@ -246,10 +246,10 @@ class StallDetector:
             usual_s: How long a run takes, where that is known.
         """
         if not self.is_known:
-            first_s = FIRST_PATIENCE_S if usual_s is None else max(LEAST_PATIENCE_S, usual_s / 4)
+            first_s = INITIAL_STALL_TIMEOUT_S if usual_s is None else max(MIN_STALL_TIMEOUT_S, usual_s / 4)
             return max(first_s, 5 * max(self._gaps, default=0.0))
         if self._patience_s is None:
             ordered = sorted(self._gaps)
             one_in_ten = ordered[-max(1, len(ordered) // 10)]
-            self._patience_s = max(LEAST_PATIENCE_S, 5 * median(ordered), 2 * one_in_ten)
+            self._patience_s = max(MIN_STALL_TIMEOUT_S, 5 * median(ordered), 2 * one_in_ten)
         return self._patience_s

@@ -80,8 +80,8 @@ class BufferedOutlet:
     def ping(self) -> None:
         """See `Outlet.ping`: ASGI has none, and servers send their own."""
 
-    def notice_death(self, within_s: float) -> None:
-        """See `Outlet.notice_death`: there is no such means here."""
+    def set_peer_timeout(self, within_s: float) -> None:
+        """See `Outlet.set_peer_timeout`: there is no such means here."""
 
     def close(self, code: int, reason: str) -> None:
         """See `Outlet.close`."""

@@ -15,9 +15,9 @@ from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import header, headers_of, is_local, route_path
-from tidings.server.running_hub import Host
+from tidings.server.running_hub import HubHost
 from tidings.server.websocket.hub_handler import HubWebSocketApp
-from tidings.server.websocket.message_reader import LONGEST_REASON, MESSAGE_LIMIT
+from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MAX_REASON_BYTES
 from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
 
 _LOST: Final = 1006
@@ -29,7 +29,7 @@ _TOO_BIG: Final = 1009
 class WebSocketEndpoint:
     """The ASGI application behind scopes of type `websocket`."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HubHost) -> None:
         self._host = host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,7 +38,7 @@ class WebSocketEndpoint:
             return
         headers = headers_of(scope)
         try:
-            edge = self._host.running().edge
+            edge = self._host.running().websocket_app
             edge.check(
                 route_path(scope), header(headers, b"origin"), header(headers, b"host"), is_local=is_local(scope)
             )
@@ -95,7 +95,7 @@ class _Session:
         try:
             await self._outlet.send_all(send_lines)
             code, reason = self._outlet.closing or (_LOST, "")
-            short = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
+            short = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
             await send({"type": "websocket.close", "code": code, "reason": short})
         except (OSError, TimeoutError):  # the client is gone, or takes nothing more
             return _LOST, ""
@@ -123,7 +123,7 @@ class _Session:
         except UnicodeEncodeError:  # a server that lets half a surrogate pair through
             self._outlet.close(_NOT_UTF8, "not UTF-8")
             return
-        if len(body) > MESSAGE_LIMIT:
+        if len(body) > MAX_MESSAGE_BYTES:
             self._outlet.close(_TOO_BIG, "message too big")
         else:
             self._connection.received(body)

@@ -18,14 +18,14 @@ from tidings.server.asgi.scope import header, headers_of, is_local, route_path
 from tidings.server.http.contract import ContractRoutes
 from tidings.server.http.events import ReadingRoutes
 from tidings.server.http.health import StatusRoutes
-from tidings.server.http.operations import OperationRoutes, allowed_at
-from tidings.server.http.operations_query import PREFIX
+from tidings.server.http.operations import OperationRoutes, find_allowed_methods
+from tidings.server.http.operations_query import OPERATIONS_PREFIX
 from tidings.server.http.publish import PublishEndpoint
-from tidings.server.http.responses import error_answer, error_response, method_refusal, response
+from tidings.server.http.responses import error_answer, error_response, method_refusal, to_response
 from tidings.server.http.stream import StreamEndpoint
 from tidings.server.metrics import MetricsRoute
-from tidings.server.openapi.document import describe
-from tidings.server.running_hub import Host
+from tidings.server.openapi.document import openapi_document
+from tidings.server.running_hub import HubHost
 
 EVENTS: Final = "/v1/events"
 _EXPOSED: Final = b"Deprecation, Retry-After, Tidings-Cancel, Tidings-Notice"
@@ -47,13 +47,13 @@ class HttpEndpoint:
         ws_path: Where the WebSocket is.
     """
 
-    def __init__(self, host: Host, origins: Origins, contract: Contract, ws_path: str) -> None:
+    def __init__(self, host: HubHost, origins: Origins, contract: Contract, ws_path: str) -> None:
         self._origins = origins
         self._publish = PublishEndpoint(host)
         reading = ReadingRoutes(host)
         status = StatusRoutes(host, contract, ws_path)
         operations = OperationRoutes(host)
-        self._description = response(describe(contract))
+        self._description = to_response(openapi_document(contract))
         routes = [
             Route("/", status.index),
             Route(EVENTS, reading.history),
@@ -61,7 +61,7 @@ class HttpEndpoint:
             Route("/v1/snapshot", reading.snapshot),
             Route("/v1/stream", StreamEndpoint(host), methods=["GET"]),
             Route("/v1/operations", operations.listing),
-            Route(PREFIX + "{operation:path}", operations.one, methods=["GET", "POST"]),
+            Route(OPERATIONS_PREFIX + "{operation:path}", operations.one, methods=["GET", "POST"]),
             Route("/v1/operation-names", operations.names),
             Route("/healthz", status.healthz),
             Route("/readyz", status.readyz),
@@ -107,12 +107,12 @@ class HttpEndpoint:
         path = route_path(request.scope)
         allowed = self._allowed_at(request.scope)
         if error.status_code == 405 and allowed is not None:
-            return response(method_refusal(path, allowed))
-        return response(error_answer(NotFound(f"there is nothing at {path[:200]!r}")))
+            return to_response(method_refusal(path, allowed))
+        return to_response(error_answer(NotFound(f"there is nothing at {path[:200]!r}")))
 
     def _allowed_at(self, scope: Scope) -> str | None:
         """Return the methods that the path of a request takes, or None where nothing is there."""
-        return self._allowed.get(route_path(scope)) or allowed_at(scope)
+        return self._allowed.get(route_path(scope)) or find_allowed_methods(scope)
 
 
 def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:
@@ -152,4 +152,4 @@ async def _answer_options(allowed: str, *, preflight: bool, send: Send) -> None:
 
 async def _fault(request: Request, error: Exception) -> Response:
     """Answer a request whose handler has a fault; Starlette raises it again, so that the server logs it."""
-    return response(error_answer(InternalError("the hub failed while it answered")))
+    return to_response(error_answer(InternalError("the hub failed while it answered")))

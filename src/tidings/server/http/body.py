@@ -10,18 +10,18 @@ from tidings.exceptions import InvalidEnvelope, InvalidJSON, PayloadTooLarge, To
 from tidings.protocol.envelope import check_body
 from tidings.server.asgi.scope import Headers
 
-MAX_BYTES: Final = 4 << 20
+MAX_BODY_BYTES: Final = 4 << 20
 """Bytes of a post: as many as one connection may have unacknowledged (CONTRACT §6)."""
-MAX_EVENTS: Final = 1_000
+MAX_BATCH_EVENTS: Final = 1_000
 """Events of a post: the same bound in events."""
-_MAX_REFUSED_BYTES: Final = 4 * MAX_BYTES
+_MAX_REFUSED_BYTES: Final = 4 * MAX_BODY_BYTES
 """Bytes of a post that is too large which are read and dropped, so that its sender reads the answer: a connection that
 is closed while bytes arrive is reset, and the answer with it."""
 
 _NDJSON_TYPES: Final = frozenset(
     {b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"}
 )
-_HINT: Final = f"Send at most {MAX_EVENTS:,} events and {MAX_BYTES >> 20} MiB in a post, the rest in the next."
+_HINT: Final = f"Send at most {MAX_BATCH_EVENTS:,} events and {MAX_BODY_BYTES >> 20} MiB per request."
 
 _split_array = msgspec.json.Decoder(list[Raw]).decode
 
@@ -30,7 +30,7 @@ async def read_body(receive: Receive) -> bytes | None:
     """Return the body of a request; None where its client went away in the middle.
 
     Raises:
-        PayloadTooLarge: It is over `MAX_BYTES`.
+        PayloadTooLarge: It is over `MAX_BODY_BYTES`.
     """
     message = await receive()
     if message["type"] != "http.request":
@@ -45,20 +45,20 @@ async def read_body(receive: Receive) -> bytes | None:
                 return None
             part = message.get("body", b"")
             size += len(part)
-            if size <= MAX_BYTES:
+            if size <= MAX_BODY_BYTES:
                 gathered += part
             elif size > _MAX_REFUSED_BYTES:
                 break
-        if size > MAX_BYTES:
+        if size > MAX_BODY_BYTES:
             raise PayloadTooLarge(
-                f"the body is over {MAX_BYTES} bytes", size=size, limit=MAX_BYTES, hint=_HINT, path=""
+                f"the body is over {MAX_BODY_BYTES} bytes", size=size, limit=MAX_BODY_BYTES, hint=_HINT, path=""
             )
         body = bytes(gathered)
-    elif len(body) > MAX_BYTES:
+    elif len(body) > MAX_BODY_BYTES:
         raise PayloadTooLarge(
-            f"the body is {len(body)} bytes; {MAX_BYTES} are allowed",
+            f"the body is {len(body)} bytes; {MAX_BODY_BYTES} are allowed",
             size=len(body),
-            limit=MAX_BYTES,
+            limit=MAX_BODY_BYTES,
             hint=_HINT,
             path="",
         )
@@ -74,7 +74,7 @@ def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
         InvalidJSON: It is an array, and broken.
         InvalidUTF8: It is an array, and holds bytes that are not UTF-8.
         TooDeep: It is an array, and nests so deep that its items cannot be told apart.
-        PayloadTooLarge: It holds more than `MAX_EVENTS`.
+        PayloadTooLarge: It holds more than `MAX_BATCH_EVENTS`.
     """
     if _is_ndjson(headers):
         lines = body.removeprefix(b"\xef\xbb\xbf").split(b"\n")
@@ -88,11 +88,11 @@ def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
         if start != b"[":
             return None
         items = _split(body)
-    if len(items) > MAX_EVENTS:
+    if len(items) > MAX_BATCH_EVENTS:
         raise PayloadTooLarge(
-            f"the body holds {len(items)} events; {MAX_EVENTS} are allowed",
+            f"the body holds {len(items)} events; {MAX_BATCH_EVENTS} are allowed",
             size=len(items),
-            limit=MAX_EVENTS,
+            limit=MAX_BATCH_EVENTS,
             hint=_HINT,
             path="$",
         )

@@ -17,12 +17,12 @@ from tidings.contract.export.formats import FORMATS
 from tidings.server.asgi.scope import route_path
 from tidings.server.http.docs_page import SECURITY_POLICY, contract_page
 
-PAGE: Final = "/docs"
-ASYNCAPI: Final = "/asyncapi.json"
+PAGE_PATH: Final = "/docs"
+ASYNCAPI_PATH: Final = "/asyncapi.json"
 DOCUMENTS: Final = {
     "/v1/contract.json": FORMATS["json"],
     "/v1/contract.schema.json": FORMATS["json-schema"],
-    ASYNCAPI: FORMATS["asyncapi"],
+    ASYNCAPI_PATH: FORMATS["asyncapi"],
     "/v1/contract.ts": FORMATS["typescript"],
     "/v1/contract.go": FORMATS["go"],
 }
@@ -59,12 +59,12 @@ class ContractRoutes:
 
     def routes(self) -> list[Route]:
         """Return the routes."""
-        return [Route(path, self._answer) for path in (*DOCUMENTS, PAGE)]
+        return [Route(path, self._answer) for path in (*DOCUMENTS, PAGE_PATH)]
 
     async def _answer(self, request: Request) -> Response:
         path = route_path(request.scope)
         key: tuple[str, ...] = (path,)
-        if path == ASYNCAPI:
+        if path == ASYNCAPI_PATH:
             key = (path, *self._address(request))
         document = self._made.get(key)
         if document is None:
@@ -73,7 +73,7 @@ class ContractRoutes:
             if len(self._made) >= _MOST_KEPT:
                 self._made.clear()
             self._made[key] = document
-        return _answer(request, document, policy=SECURITY_POLICY if path == PAGE else "")
+        return _answer(request, document, policy=SECURITY_POLICY if path == PAGE_PATH else "")
 
     def _address(self, request: Request) -> tuple[str, str, str]:
         """Return where the client reached the WebSocket's neighbour: its scheme, its host, its path."""
@@ -83,11 +83,11 @@ class ContractRoutes:
         return "wss" if secure else "ws", host if _HOST.fullmatch(host) else "127.0.0.1", path
 
     def _make(self, path: str, protocol: str = "", host: str = "", ws_path: str = "") -> ServedDocument:
-        if path == PAGE:
+        if path == PAGE_PATH:
             links = [(where.removeprefix("/"), format.title) for where, format in DOCUMENTS.items()]
             return _document(contract_page(self._contract, [*links, ("openapi.json", "OpenAPI")]), _HTML)
         format = DOCUMENTS[path]
-        if path == ASYNCAPI:
+        if path == ASYNCAPI_PATH:
             document = asyncapi_document(self._contract, host=host, path=ws_path, protocol=protocol)
             return _document(pretty(document), format.media_type)
         return _document(format.render(self._contract), format.media_type)

@@ -19,8 +19,8 @@ from tidings.protocol.messages import Gap
 from tidings.protocol.payloads import encode_payload
 from tidings.protocol.positions import NOW, Position
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
-from tidings.server.http.responses import JSON, Answer, response
-from tidings.server.running_hub import Host
+from tidings.server.http.responses import JSON, Answer, to_response
+from tidings.server.running_hub import HubHost
 
 
 async def read_page(log: Log, query: Query) -> Page:
@@ -53,13 +53,13 @@ _BUDGET_S: Final = 0.25
 class ReadingRoutes:
     """The routes that read the log."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HubHost) -> None:
         self._host = host
 
     async def history(self, request: Request) -> Response:
         """Answer `GET /v1/events`: events as they were, none conflated."""
         hub = self._host.running().hub
-        query = read_history_query(query_of(request), hub.contract)
+        query = read_history_query(query_string(request), hub.contract)
         after, gap = _start(hub.log, query)
         records, scanned = await _read_history(hub, query, after)
         position = hub.log.position
@@ -70,12 +70,12 @@ class ReadingRoutes:
         )
         if gap is not None:
             body += b',"gap":%b' % encode_payload(gap)
-        return response(Answer(200, body + b"}"))
+        return to_response(Answer(200, body + b"}"))
 
     async def snapshot(self, request: Request) -> Response:
         """Answer `GET /v1/snapshot`: the newest event of each key, in log order."""
         hub = self._host.running().hub
-        paths = read_paths(query_of(request), hub.contract)
+        paths = read_paths(query_string(request), hub.contract)
         if not paths:
             raise InvalidParameter("channels=none: there is nothing to read", hint="Name a channel, or none at all.")
         query = Query(after=0, until=hub.log.head, paths=paths, newest_only=True, max_bytes=_PAGE_BYTES)
@@ -149,7 +149,7 @@ def _encoded(log: Log, records: Sequence[Record]) -> bytes:
     return b",".join([encode_event_v1(record.event, str(log.position(record.offset))) for record in records])
 
 
-def query_of(request: Request) -> str:
+def query_string(request: Request) -> str:
     """Return what stands behind the `?` of a request, not yet percent-decoded."""
     query: bytes = request.scope.get("query_string", b"")
     return query.decode("latin-1")

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining
 from tidings.protocol.messages import SUBPROTOCOL
-from tidings.server.http.responses import Answer, response
-from tidings.server.running_hub import Host
+from tidings.server.http.responses import Answer, to_response
+from tidings.server.running_hub import HubHost
 from tidings.version import __version__
 
 _PLACES: Final = {
@@ -38,7 +38,7 @@ _PLACES: Final = {
 class StatusRoutes:
     """The routes that tell about the hub itself."""
 
-    def __init__(self, host: Host, contract: Contract, ws_path: str) -> None:
+    def __init__(self, host: HubHost, contract: Contract, ws_path: str) -> None:
         self._host = host
         about = {
             "name": "tidings",
@@ -52,11 +52,11 @@ class StatusRoutes:
 
     async def index(self, request: Request) -> Response:
         """Answer `GET /`."""
-        return response(Answer(200, self._about))
+        return to_response(Answer(200, self._about))
 
     async def healthz(self, request: Request) -> Response:
         """Answer `GET /healthz`: the process is alive, whatever its log does."""
-        return response(Answer(200, b'{"status":"alive"}'))
+        return to_response(Answer(200, b'{"status":"alive"}'))
 
     async def readyz(self, request: Request) -> Response:
         """Answer `GET /readyz`: 200 if events are taken now.
@@ -70,4 +70,4 @@ class StatusRoutes:
             raise Draining("the hub is shutting down")
         if hub.log_error is not None:
             raise hub.log_error
-        return response(Answer(200, b'{"status":"ready"}'))
+        return to_response(Answer(200, b'{"status":"ready"}'))

@@ -10,7 +10,7 @@ from tidings.exceptions import TooManyConnections
 from tidings.hub.hub import Hub
 from tidings.operations.status import OperationStatus
 
-Moment = asyncio.Future[None]
+Wakeup = asyncio.Future[None]
 """What a request waits for."""
 
 
@@ -19,7 +19,7 @@ class _Waiter:
 
     __slots__ = ("attempt", "ended")
 
-    def __init__(self, attempt: int, ended: Moment) -> None:
+    def __init__(self, attempt: int, ended: Wakeup) -> None:
         self.attempt = attempt
         """0 where the operation is not known yet."""
         self.ended = ended
@@ -34,7 +34,7 @@ class LongPolls:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._pending: set[Moment] = set()
+        self._pending: set[Wakeup] = set()
         self._of_operation: dict[str, set[_Waiter]] = {}
         self._released = False
         hub.on_operation.append(self._turned)
@@ -47,7 +47,7 @@ class LongPolls:
         """Let everyone go on with what there is, now and from now on: the hub drains."""
         self._released = True
         for moment in self._pending:
-            come(moment)
+            wake(moment)
 
     async def wait_ended(self, operation_id: str, timeout_s: float, receive: Receive) -> None:
         """Wait until the present attempt of an operation has ended; the first one, where it is not known yet.
@@ -68,14 +68,14 @@ class LongPolls:
             waiters = self._of_operation.setdefault(operation_id, set())
             waiters.add(waiter)
             try:
-                await wait_come(ended, receive, timeout_s)
+                await wait_for_wakeup(ended, receive, timeout_s)
             finally:
                 waiters.discard(waiter)
                 if not waiters and self._of_operation.get(operation_id) is waiters:
                     del self._of_operation[operation_id]
 
     @contextmanager
-    def moment(self) -> Iterator[Moment]:
+    def moment(self) -> Iterator[Wakeup]:
         """Give something to wait for, which comes at the drain if nothing lets it come before.
 
         Raises:
@@ -83,10 +83,10 @@ class LongPolls:
         """
         if len(self._pending) >= self._hub.config.max_connections:
             raise TooManyConnections("too many requests wait for operations already")
-        moment: Moment = asyncio.get_running_loop().create_future()
+        moment: Wakeup = asyncio.get_running_loop().create_future()
         self._pending.add(moment)
         if self._released:
-            come(moment)
+            wake(moment)
         try:
             yield moment
         finally:
@@ -97,16 +97,16 @@ class LongPolls:
             present = status.life.attempt
             waiter.attempt = waiter.attempt or present
             if not status.live or present > waiter.attempt:
-                come(waiter.ended)
+                wake(waiter.ended)
 
 
-def come(moment: Moment) -> None:
+def wake(moment: Wakeup) -> None:
     """Let a moment come, unless it has."""
     if not moment.done():
         moment.set_result(None)
 
 
-async def wait_come(moment: Moment, receive: Receive, timeout_s: float | None = None) -> None:
+async def wait_for_wakeup(moment: Wakeup, receive: Receive, timeout_s: float | None = None) -> None:
     """Wait for a moment, for the client to be gone, or for the time to be over, whichever is first.
 
     Args:

@@ -31,7 +31,7 @@ from tidings.protocol.paths import Path, PathSet
 from tidings.protocol.payloads import OperationEstimateData, OperationLogData
 from tidings.server.http.events import read_page
 
-MOST_CHILDREN = 100
+MAX_CHILDREN = 100
 """Shown with their parent; `?parent=` lists all of them."""
 _DEEPEST = 16
 """Generations that progress is rolled up over. Who names a parent need not be right: there may be rings."""
@@ -63,7 +63,7 @@ class OperationViewBuilder:
 
     def detail(self, status: OperationStatus, lines: Sequence[LogLineView]) -> OperationDetail:
         """Return an operation with all that is known of it, the newest lines of its log given."""
-        children = self._hub.operations.children(status.operation_id)[-MOST_CHILDREN:]
+        children = self._hub.operations.children(status.operation_id)[-MAX_CHILDREN:]
         history = self._hub.operations.names.get(status.name)
         return detail_of(
             status,
@@ -122,7 +122,7 @@ def _usual(history: RunHistory) -> UsualDurationView:
     )
 
 
-MOST_LINES: Final = 100
+MAX_LOG_LINES: Final = 100
 _FIRST_WINDOW: Final = 2_000
 """Offsets looked at first, the newest: a read of so many takes a millisecond or two, in any log."""
 _LAST_WINDOW: Final = 32_000
@@ -136,7 +136,7 @@ _decode = msgspec.json.Decoder(OperationLogData).decode
 
 
 async def newest_lines(hub: Hub, status: OperationStatus) -> list[LogLineView]:
-    """Return the newest `MOST_LINES` lines of an operation, oldest first; fewer where looking for them takes too long.
+    """Return the newest `MAX_LOG_LINES` log lines of an operation, oldest first; fewer if the search takes too long.
 
     Raises:
         LogError: The log cannot be read.
@@ -152,12 +152,12 @@ async def newest_lines(hub: Hub, status: OperationStatus) -> list[LogLineView]:
     deadline = hub.clock.monotonic() + _BUDGET_S
     found: list[Record] = []
     until, window = newest, _FIRST_WINDOW
-    while until > first and len(found) < MOST_LINES and hub.clock.monotonic() < deadline:
+    while until > first and len(found) < MAX_LOG_LINES and hub.clock.monotonic() < deadline:
         after = max(first, until - window)
         found[:0] = await _newest_between(hub, paths, after, until)
         until, window = after, min(2 * window, _LAST_WINDOW)
         await asyncio.sleep(0)
-    return [line for record in found[-MOST_LINES:] if (line := _line(record)) is not None]
+    return [line for record in found[-MAX_LOG_LINES:] if (line := _line(record)) is not None]
 
 
 async def _newest_between(hub: Hub, paths: PathSet, after: int, until: int) -> list[Record]:
@@ -166,7 +166,7 @@ async def _newest_between(hub: Hub, paths: PathSet, after: int, until: int) -> l
     while after < until:
         query = Query(after=after, until=until, paths=paths, conflate=False, types=frozenset({_TYPE}))
         page = await read_page(hub.log, query)
-        found = [*found[-MOST_LINES:], *page.records]
+        found = [*found[-MAX_LOG_LINES:], *page.records]
         after = page.scanned
         if after < until:
             await asyncio.sleep(0)

@@ -17,22 +17,22 @@ from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import headers_of, route_path
 from tidings.server.http.body import check_json_type, read_body
-from tidings.server.http.events import query_of
-from tidings.server.http.long_poll import come, wait_come
+from tidings.server.http.events import query_string
+from tidings.server.http.long_poll import wait_for_wakeup, wake
 from tidings.server.http.operation_views import OperationViewBuilder, newest_lines
 from tidings.server.http.operations_query import (
-    TEXTS,
+    TEXT_PARAMETERS,
     OperationPath,
     OperationQuery,
     matches_name,
-    place_of,
+    parse_operation_path,
     read_cancel,
     read_filter,
     read_wait,
 )
 from tidings.server.http.query import read_values
-from tidings.server.http.responses import Answer, method_refusal, response
-from tidings.server.running_hub import Host, RunningHub
+from tidings.server.http.responses import Answer, method_refusal, to_response
+from tidings.server.running_hub import HubHost, RunningHub
 
 _AT_ONCE: Final = 200
 """Operations looked at before others have their turn: a millisecond, or a few where all of them are shown."""
@@ -53,25 +53,25 @@ _encode = msgspec.json.Encoder().encode
 class OperationRoutes:
     """The routes that tell of operations, and cancel them."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HubHost) -> None:
         self._host = host
 
     async def listing(self, request: Request) -> Response:
         """Answer `GET /v1/operations`."""
         hub = self._host.running().hub
-        wanted = read_filter(query_of(request), hub.now_ns())
+        wanted = read_filter(query_string(request), hub.now_ns())
         summaries, following = await _list(hub, wanted)
         after = b"" if following is None else b',"next":"%d"' % following
-        return response(Answer(200, b'{"operations":[%b]%b}' % (b",".join(summaries), after)))
+        return to_response(Answer(200, b'{"operations":[%b]%b}' % (b",".join(summaries), after)))
 
     async def names(self, request: Request) -> Response:
         """Answer `GET /v1/operation-names`."""
         hub = self._host.running().hub
-        values = read_values(query_of(request), texts=TEXTS)
+        values = read_values(query_string(request), texts=TEXT_PARAMETERS)
         histories = [history for name, history in hub.operations.names.items() if matches_name(values, name)]
         sight = OperationViewBuilder(hub)
         names = [_encode(sight.name(history)) async for history in _in_turns(histories[::-1], sight)]
-        return response(Answer(200, b'{"names":[%b]}' % b",".join(names)))
+        return to_response(Answer(200, b'{"names":[%b]}' % b",".join(names)))
 
     async def one(self, request: Request) -> Response:
         """Answer what is asked of one operation: `GET /v1/operations/{id}`, `POST /v1/operations/{id}/cancel`.
@@ -79,23 +79,23 @@ class OperationRoutes:
         Raises:
             NotFound: The path names none.
         """
-        place = place_of(request.scope)
+        place = parse_operation_path(request.scope)
         path = route_path(request.scope)
         if place is None:
             raise NotFound(f"there is nothing at {path[:200]!r}")
         if request.method not in place.allowed.split(", "):
-            return response(method_refusal(path, place.allowed))
+            return to_response(method_refusal(path, place.allowed))
         return await (self._cancel(request, place) if place.cancels else self._show(request, place))
 
     async def _show(self, request: Request, place: OperationPath) -> Response:
         running = self._host.running()
         hub, operation_id = running.hub, place.operation_id
-        wait_s = read_wait(query_of(request))
+        wait_s = read_wait(query_string(request))
         if wait_s:
-            await running.waiting.wait_ended(operation_id, wait_s, request.receive)
+            await running.long_polls.wait_ended(operation_id, wait_s, request.receive)
         status = _known(hub, operation_id)
         lines = await newest_lines(hub, status)
-        return response(Answer(200, _encode(OperationViewBuilder(hub).detail(status, lines))))
+        return to_response(Answer(200, _encode(OperationViewBuilder(hub).detail(status, lines))))
 
     async def _cancel(self, request: Request, place: OperationPath) -> Response:
         body = await read_body(request.receive)
@@ -107,12 +107,12 @@ class OperationRoutes:
         running = self._host.running()
         _known(running.hub, place.operation_id)
         outcome = await _outcome(running, cancel, request)
-        return response(Answer(200, encode_payload(outcome)))
+        return to_response(Answer(200, encode_payload(outcome)))
 
 
-def allowed_at(scope: Scope) -> str | None:
+def find_allowed_methods(scope: Scope) -> str | None:
     """Return the methods that one operation's path takes, or None where the path names none."""
-    place = place_of(scope)
+    place = parse_operation_path(scope)
     return None if place is None else place.allowed
 
 
@@ -158,14 +158,14 @@ async def _outcome(running: RunningHub, cancel: Cancel, request: Request) -> Can
         Draining: The hub shuts down, and nobody knows yet.
     """
     told: list[CancelOutcome] = []
-    with running.waiting.moment() as settled:
+    with running.long_polls.moment() as settled:
 
         def done(outcome: CancelOutcome) -> None:
             told.append(outcome)
-            come(settled)
+            wake(settled)
 
         running.hub.cancellations.request(cancel, done)
-        await wait_come(settled, request.receive)
+        await wait_for_wakeup(settled, request.receive)
     if not told:
         raise Draining(
             "the hub is shutting down, and the operation has not ended yet",

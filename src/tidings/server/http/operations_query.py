@@ -17,15 +17,15 @@ from tidings.protocol.timestamps import nanoseconds
 from tidings.server.asgi.scope import route_path
 from tidings.server.http.query import read_limit, read_seconds, read_values
 
-PREFIX: Final = "/v1/operations/"
+OPERATIONS_PREFIX: Final = "/v1/operations/"
 MAX_WAIT_S: Final = 60.0
 """A request that waits longer is cut by common proxies; who waits on asks again."""
 _CANCEL: Final = "/cancel"
 CURSOR_PATTERN: Final = "[1-9][0-9]{0,18}"
 AGO_PATTERN: Final = "[0-9]{1,9}[smhd]"
-MAX_REASON: Final = 1_000
-MAX_CANCEL_S: Final = 3_600
-TEXTS: Final = frozenset({"name", "parent"})
+MAX_REASON_CHARS: Final = 1_000
+MAX_CANCEL_TIMEOUT_S: Final = 3_600
+TEXT_PARAMETERS: Final = frozenset({"name", "parent"})
 """Parameters that hold what people call things."""
 _CURSOR: Final = re.compile(CURSOR_PATTERN)
 _AGO: Final = re.compile(AGO_PATTERN)
@@ -45,20 +45,20 @@ class OperationPath(Struct, frozen=True):
         return "OPTIONS, POST" if self.cancels else "GET, HEAD, OPTIONS"
 
 
-def place_of(scope: Scope) -> OperationPath | None:
+def parse_operation_path(scope: Scope) -> OperationPath | None:
     """Return what the path of a request names, or None where it lies elsewhere.
 
     Read from the path as it was sent, if the server tells it: an id may hold `/`, percent-encoded, and `cancel`.
     """
     path = route_path(scope)
-    if not path.startswith(PREFIX):
+    if not path.startswith(OPERATIONS_PREFIX):
         return None
     raw: bytes | None = scope.get("raw_path")
     if raw is None:
-        rest = quote(path.removeprefix(PREFIX), safe="/")
+        rest = quote(path.removeprefix(OPERATIONS_PREFIX), safe="/")
     else:
         # What the application is mounted at comes first, in whatever way it was encoded.
-        rest = raw.decode("latin-1").partition(PREFIX)[2].partition("?")[0]
+        rest = raw.decode("latin-1").partition(OPERATIONS_PREFIX)[2].partition("?")[0]
     cancels = rest.endswith(_CANCEL) and rest != _CANCEL
     operation_id = unquote(rest.removesuffix(_CANCEL) if cancels else rest)
     return OperationPath(operation_id, cancels) if operation_id else None
@@ -100,7 +100,7 @@ def read_filter(query: str, now_ns: int) -> OperationQuery:
     Raises:
         InvalidParameter: One of them cannot be used.
     """
-    values = read_values(query, texts=TEXTS)
+    values = read_values(query, texts=TEXT_PARAMETERS)
     name, is_prefix = read_name(values)
     after = values["after"][-1] if "after" in values else None
     if after is not None and _CURSOR.fullmatch(after) is None:

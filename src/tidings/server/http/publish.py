@@ -28,20 +28,20 @@ from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import LeaseSeconds, ProducerID
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import Headers, header, headers_of
-from tidings.server.http.body import MAX_EVENTS, read_body, split_body
+from tidings.server.http.body import MAX_BATCH_EVENTS, read_body, split_body
 from tidings.server.http.query import read_seconds
 from tidings.server.http.responses import Answer, error_answer
-from tidings.server.running_hub import Host
+from tidings.server.running_hub import HubHost
 
 DEPRECATED_SINCE: Final = b"@1753833600"
 """2025-07-30, when the old names were replaced, as RFC 9745 writes a date."""
-LONGEST_BATCH_KEY: Final = 64 - len(f"#{MAX_EVENTS - 1}")
+MAX_BATCH_KEY_CHARS: Final = 64 - len(f"#{MAX_BATCH_EVENTS - 1}")
 _LONGEST_CANCEL: Final = 4_096
 """Bytes of `Tidings-Cancel`: common clients take 8 KiB of headers. What does not fit is in a later answer."""
 # W3C Trace Context §3.2: version ff and ids of zeros are invalid; a later version may append fields.
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
-Fields = tuple[tuple[bytes, bytes], ...]
+HeaderFields = tuple[tuple[bytes, bytes], ...]
 
 
 class PostOptions(Struct, frozen=True, gc=False):
@@ -109,15 +109,17 @@ def check_batch_key(key: str) -> None:
     try:
         check_event_id(key)
     except InvalidEventID as cause:
-        raise InvalidEventID(f"Idempotency-Key: {key[:64]!r} is not 16–{LONGEST_BATCH_KEY} printable ASCII") from cause
-    if len(key) > LONGEST_BATCH_KEY:
         raise InvalidEventID(
-            f"Idempotency-Key is {len(key)} characters long; {LONGEST_BATCH_KEY} are allowed for a batch",
+            f"Idempotency-Key: {key[:64]!r} is not 16–{MAX_BATCH_KEY_CHARS} printable ASCII"
+        ) from cause
+    if len(key) > MAX_BATCH_KEY_CHARS:
+        raise InvalidEventID(
+            f"Idempotency-Key is {len(key)} characters long; {MAX_BATCH_KEY_CHARS} are allowed for a batch",
             hint="Each event's id is the key with `#` and its place behind it, and at most 64 characters long.",
         )
 
 
-def notices(types: set[str]) -> Fields:
+def deprecation_headers(types: set[str]) -> HeaderFields:
     """Return the headers that tell of old names among `types`, and what replaces them."""
     old = sorted(name for name in types if name in LEGACY_TYPES)
     if not old:
@@ -126,7 +128,7 @@ def notices(types: set[str]) -> Fields:
     return (b"deprecation", DEPRECATED_SINCE), (b"tidings-notice", told.encode())
 
 
-def wishes(operation_ids: Iterable[str]) -> Fields:
+def cancel_headers(operation_ids: Iterable[str]) -> HeaderFields:
     """Return the header that names operations which are to end, if there are any."""
     told = ""
     for operation_id in operation_ids:
@@ -143,7 +145,7 @@ log = structlog.get_logger("tidings.server.http.app")
 class PublishEndpoint:
     """The ASGI application behind `POST /v1/events`."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HubHost) -> None:
         self._host = host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,8 +192,8 @@ async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
     result = await settling
     if isinstance(result, TidingsError):
         raise result
-    wanted = hub.cancellations.wanted(_operations_of([event]), producer_id)
-    return Answer(200, _accepted(hub, result), (*notices({envelope.type}), *wishes(wanted)))
+    wanted = hub.cancellations.pending(_operations_of([event]), producer_id)
+    return Answer(200, _accepted(hub, result), (*deprecation_headers({envelope.type}), *cancel_headers(wanted)))
 
 
 def _operations_of(events: list[Event]) -> list[str]:
@@ -229,8 +231,8 @@ class _Batch:
             await self._settling
         prefix = self._hub.log.epoch.encode()
         results = b",".join([self._told(result, prefix) for result in self._results])
-        wanted = self._hub.cancellations.wanted(_operations_of(self._events), self._options.producer_id)
-        return Answer(200, b'{"results":[%b]}' % results, (*notices(legacy), *wishes(wanted)))
+        wanted = self._hub.cancellations.pending(_operations_of(self._events), self._options.producer_id)
+        return Answer(200, b'{"results":[%b]}' % results, (*deprecation_headers(legacy), *cancel_headers(wanted)))
 
     def _stage(self, items: list[bytes]) -> set[str]:
         """Stage every item that can be; return the old names among their types."""

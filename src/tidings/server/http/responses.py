@@ -47,7 +47,7 @@ def method_refusal(path: str, allowed: str) -> Answer:
     return error_answer(refusal, ((b"allow", allowed.encode()),))
 
 
-def response(answer: Answer) -> Response:
+def to_response(answer: Answer) -> Response:
     """Return `answer` as Starlette has it."""
     fields = {name.decode(): value.decode() for name, value in answer.headers}
     return Response(answer.body, answer.status, fields, JSON)
@@ -56,4 +56,4 @@ def response(answer: Answer) -> Response:
 async def error_response(request: Request, error: Exception) -> Response:
     """Answer a request whose handler raised `error`, a TidingsError: Starlette's exception handler."""
     assert isinstance(error, TidingsError)
-    return response(error_answer(error))
+    return to_response(error_answer(error))

@@ -14,10 +14,10 @@ from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
 from tidings.exceptions import Draining, InvalidParameter, InvalidPosition, TidingsError
-from tidings.hub.connection_query import ConnectionOptions, read_options
+from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber, SubscriberState
-from tidings.hub.wire import WireForm, revised
+from tidings.hub.wire import WireForm, revise_form
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES
 from tidings.protocol.messages import Gap, Live, Subscribed
@@ -27,7 +27,7 @@ from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import header, headers_of
 from tidings.server.http.query import read_paths
 from tidings.server.http.responses import error_answer
-from tidings.server.running_hub import Host, RunningHub
+from tidings.server.running_hub import HubHost, RunningHub
 from tidings.server.wire_formats import EVENT_STREAM
 
 _RETRY_MS: Final = (1_000, 3_000)
@@ -47,7 +47,7 @@ log = structlog.get_logger("tidings.server.http.stream")
 class StreamEndpoint:
     """The ASGI application behind `GET /v1/stream`."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: HubHost) -> None:
         self._host = host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +55,7 @@ class StreamEndpoint:
         try:
             running = self._host.running()
             options = _read_stream_options(scope, running.hub)
-            running.connections.check_room()
+            running.connections.check_limit()
             if running.hub.draining:
                 raise Draining("the hub is shutting down")
         except TidingsError as error:
@@ -76,7 +76,7 @@ def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
     """
     query = scope.get("query_string", b"").decode("latin-1")
     read_paths(query, hub.contract)  # bounds them
-    options = read_options(query, hub.contract.channels, default_since=SNAPSHOT)
+    options = parse_connection_query(query, hub.contract.channels, default_since=SNAPSHOT)
     if not options.paths:
         raise InvalidParameter("channels=none: there is nothing to stream", hint="Name a channel, or none at all.")
     last = header(headers_of(scope), b"last-event-id")
@@ -136,7 +136,7 @@ class EventStream:
         self._outlet = outlet
         self._options = options
         self.connection_id = connection_id
-        form = revised(EVENT_STREAM, options.revision)
+        form = revise_form(EVENT_STREAM, options.revision)
         self.subscriber = Subscriber(outlet, form, pace_ms=options.pace_ms, on_gap=self._gap)
 
     def open(self) -> None:
@@ -168,8 +168,8 @@ class EventStream:
         )
         self._outlet.close(code, reason)
 
-    def beat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
-        """Renew the client's resume position by a bare `id:` if nothing else was written; see `Connection.beat`."""
+    def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
+        """Renew the client's resume position by a bare `id:`; see `HubConnection.send_heartbeat`."""
         subscriber = self.subscriber
         if subscriber.blocked:
             return

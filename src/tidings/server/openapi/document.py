@@ -5,7 +5,7 @@ import msgspec
 from tidings.contract.contract import Contract
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.paths import MAX_KEY_BYTES
-from tidings.server.http.body import MAX_BYTES, MAX_EVENTS
+from tidings.server.http.body import MAX_BATCH_EVENTS, MAX_BODY_BYTES
 from tidings.server.http.query import MAX_VALUES
 from tidings.server.http.responses import Answer
 from tidings.server.openapi.operations import contract_paths, operation_paths, operation_schemas
@@ -14,14 +14,14 @@ from tidings.server.openapi.schemas import (
     POSITION,
     PRINTABLE,
     Schema,
-    asked_header,
     errors,
-    header,
     key_schema,
     limit_parameter,
     object_schema,
     parameter,
     ref,
+    request_header,
+    response_header,
     responses,
     schemas,
     text_schema,
@@ -29,7 +29,7 @@ from tidings.server.openapi.schemas import (
 from tidings.version import __version__
 
 
-def describe(contract: Contract) -> Answer:
+def openapi_document(contract: Contract) -> Answer:
     """Return the description of a hub that speaks `contract`."""
     document = {
         "openapi": "3.1.0",
@@ -93,27 +93,28 @@ def _post_events() -> Schema:
     return {
         "operationId": "publish",
         "summary": "Publish one event, or several",
-        "description": "One envelope is accepted (200) or refused (4xx). Of an array or of NDJSON each item is "
-        f"accepted or refused alone, told in order. At most {MAX_EVENTS:,} events and {MAX_BYTES >> 20} MiB.",
+        "description": "One envelope is accepted (200) or refused (4xx). Each item of an array or of NDJSON is "
+        "accepted or refused on its own; results come in the same order. "
+        f"At most {MAX_BATCH_EVENTS:,} events and {MAX_BODY_BYTES >> 20} MiB.",
         "parameters": [
-            asked_header(
+            request_header(
                 "Idempotency-Key",
                 {"type": "string", "minLength": 16, "maxLength": 64, "pattern": EVENT_ID},
                 "The event_id of what has none of its own. Item n of a batch, counted from 0, has `key#n`, so that "
                 "there the key is at most 60 characters long.",
             ),
-            asked_header(
+            request_header(
                 "traceparent",
                 {"type": "string"},
                 "W3C Trace Context: its trace id is that of events that have none, and whose operation has none. What "
                 "is no trace context is ignored.",
             ),
-            asked_header(
+            request_header(
                 "Tidings-Producer",
                 {"type": "string", "minLength": 1, "maxLength": 64, "pattern": EVENT_ID},
                 "Who holds the operations that the post begins; each further post renews the lease.",
             ),
-            asked_header(
+            request_header(
                 "Tidings-Lease",
                 {"type": "number", "minimum": 1, "maximum": 86_400},
                 "Seconds after the producer's last post at whose end its operations have failed. With "
@@ -131,9 +132,11 @@ def _post_events() -> Schema:
             "200": {
                 "description": "In the log, and safe from a crash of the process.",
                 "headers": {
-                    "Deprecation": header("RFC 9745: an old name was used."),
-                    "Tidings-Notice": header("Which, and what replaces it."),
-                    "Tidings-Cancel": header("Operations that are to end, percent-encoded, separated by commas."),
+                    "Deprecation": response_header("RFC 9745: an old name was used."),
+                    "Tidings-Notice": response_header("Which, and what replaces it."),
+                    "Tidings-Cancel": response_header(
+                        "Operations that are to end, percent-encoded, separated by commas."
+                    ),
                 },
                 "content": {"application/json": {"schema": {"anyOf": [ref("Accepted"), ref("Results")]}}},
             },

@@ -10,18 +10,24 @@ import msgspec
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import NamesPage, OperationDetail, OperationPage
 from tidings.protocol.messages import CancelOutcome
-from tidings.server.http.contract import ASYNCAPI, DOCUMENTS, PAGE
-from tidings.server.http.operations_query import AGO_PATTERN, CURSOR_PATTERN, MAX_CANCEL_S, MAX_REASON, MAX_WAIT_S
+from tidings.server.http.contract import ASYNCAPI_PATH, DOCUMENTS, PAGE_PATH
+from tidings.server.http.operations_query import (
+    AGO_PATTERN,
+    CURSOR_PATTERN,
+    MAX_CANCEL_TIMEOUT_S,
+    MAX_REASON_CHARS,
+    MAX_WAIT_S,
+)
 from tidings.server.openapi.schemas import (
     REFERENCE,
     Schema,
-    asked_header,
     errors,
-    header,
     limit_parameter,
     object_schema,
     parameter,
     ref,
+    request_header,
+    response_header,
     responses,
 )
 
@@ -97,8 +103,8 @@ def _show() -> Schema:
 def _cancel() -> Schema:
     body = object_schema(
         {
-            "reason": {"type": ["string", "null"], "maxLength": MAX_REASON},
-            "timeout_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_CANCEL_S},
+            "reason": {"type": ["string", "null"], "maxLength": MAX_REASON_CHARS},
+            "timeout_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_CANCEL_TIMEOUT_S},
         }
     )
     return {
@@ -119,7 +125,7 @@ def _id_parameter() -> Schema:
 _OPERATIONS = {
     "/v1/contract.json": "readContract",
     "/v1/contract.schema.json": "readContractSchema",
-    ASYNCAPI: "readAsyncAPI",
+    ASYNCAPI_PATH: "readAsyncAPI",
     "/v1/contract.ts": "readContractInTypeScript",
     "/v1/contract.go": "readContractInGo",
 }
@@ -131,20 +137,20 @@ def contract_paths() -> Schema:
         path: _get(_OPERATIONS[path], f"Read the contract: {format.title}, {format.about}", format.media_type)
         for path, format in DOCUMENTS.items()
     }
-    return {**paths, PAGE: _get("readContractPage", "Read the contract as a page for people", "text/html")}
+    return {**paths, PAGE_PATH: _get("readContractPage", "Read the contract as a page for people", "text/html")}
 
 
 def _get(operation: str, summary: str, media_type: str) -> Schema:
     # Parameters of a media type, such as a character set, are no part of its name here.
     name = media_type.partition(";")[0]
     schema = {"type": "object"} if name.endswith("json") else {"type": "string"}
-    tag = header("Of equal documents the same.")
+    tag = response_header("Of equal documents the same.")
     return {
         "get": {
             "operationId": operation,
             "summary": summary,
             "parameters": [
-                asked_header("If-None-Match", {"type": "string"}, "The ETag of what the client has already.")
+                request_header("If-None-Match", {"type": "string"}, "The ETag of what the client has already.")
             ],
             "responses": {
                 "200": {

@@ -159,7 +159,7 @@ def errors(*statuses: int) -> Schema:
     for status in sorted(statuses):
         answer: Schema = {"description": _ABOUT.get(status, "Refused; the body says why."), "content": content}
         if status in (503, 507):
-            answer["headers"] = {"Retry-After": header("Seconds.")}
+            answer["headers"] = {"Retry-After": response_header("Seconds.")}
         found[str(status)] = answer
     return found
 
@@ -176,11 +176,11 @@ def limit_parameter() -> Schema:
     )
 
 
-def header(description: str) -> Schema:
+def response_header(description: str) -> Schema:
     """Return a header of an answer."""
     return {"description": description, "schema": {"type": "string"}}
 
 
-def asked_header(name: str, schema: Schema, description: str) -> Schema:
+def request_header(name: str, schema: Schema, description: str) -> Schema:
     """Return a header of a request."""
     return {"name": name, "in": "header", "description": description, "schema": schema}

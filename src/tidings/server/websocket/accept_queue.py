@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
-BUDGET_S: Final = 0.005
+TICK_BUDGET_S: Final = 0.005
 """Seconds of one event loop tick that go into opening connections. An opening takes 0.1–0.3 ms, so 20 and more fit; a
 thousand in one tick would delay live delivery by as many times that."""
 
@@ -24,7 +24,7 @@ class AcceptQueue:
 
     def admit(self, opening: Callable[[], None]) -> None:
         """Call `opening`, which must not raise: at once while this tick's budget lasts, else in its turn."""
-        if self._waiting or self._spent_s >= BUDGET_S:
+        if self._waiting or self._spent_s >= TICK_BUDGET_S:
             self._waiting.append(opening)
         else:
             self._run(opening)
@@ -40,5 +40,5 @@ class AcceptQueue:
     def _renew(self) -> None:
         self._renewal_due = False
         self._spent_s = 0.0
-        while self._waiting and self._spent_s < BUDGET_S:
+        while self._waiting and self._spent_s < TICK_BUDGET_S:
             self._run(self._waiting.popleft())

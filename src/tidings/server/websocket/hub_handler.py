@@ -77,7 +77,7 @@ class HubWebSocketApp:
         """Greet, and give the connection its place if there is room."""
         connection.opened()
         try:
-            self._connections.check_room()
+            self._connections.check_limit()
         except TooManyConnections as error:
             connection.close(row_of(error).close or 1013, error_data(error).message, retry_after_ms=5_000)
             return

@@ -8,10 +8,10 @@ from websockets.protocol import Protocol, Side, State
 
 from tidings.server.websocket.frames import CLOSE, PING, PONG, read_plain_frames
 
-MESSAGE_LIMIT: Final = 256 * 1024
+MAX_MESSAGE_BYTES: Final = 256 * 1024
 """Bytes in a message, whole or in fragments. Four times what `data` may have, so that the refusal can name it."""
 
-LONGEST_REASON: Final = 123
+MAX_REASON_BYTES: Final = 123
 """Bytes of UTF-8 that a Close holds beside its code (RFC 6455 §5.5)."""
 
 _CLOSE_FRAME = bytes((0x80 | CLOSE,))
@@ -82,7 +82,7 @@ class MessageReader:
         messages = self._take_over() if self._protocol is None else []
         assert not messages  # the tail is less than a frame
         assert self._protocol is not None
-        self._protocol.send_close(code, reason.encode()[:LONGEST_REASON].decode(errors="ignore"))
+        self._protocol.send_close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
         self._fragments = None
         return b"".join(self._protocol.data_to_send())
 
@@ -107,7 +107,7 @@ class MessageReader:
 
     def _take_over(self) -> list[tuple[int, bytes]]:
         # Not the handshake's own protocol: its parser would keep the request for as long as it lives.
-        self._protocol = _ClosableProtocol(Side.SERVER, state=State.OPEN, max_size=MESSAGE_LIMIT)
+        self._protocol = _ClosableProtocol(Side.SERVER, state=State.OPEN, max_size=MAX_MESSAGE_BYTES)
         tail, self._tail = self._tail, b""
         return self._read(self._protocol, tail)
 

@@ -21,18 +21,18 @@ from websockets.frames import CloseCode
 from tidings.server.websocket.accept_queue import AcceptQueue
 from tidings.server.websocket.frames import CLOSE, PING, TEXT, ping_frame, pong_frame, text_frame
 from tidings.server.websocket.handshake import END_OF_HEAD, Handshake, Opening, Refusal
-from tidings.server.websocket.message_reader import MESSAGE_LIMIT, MessageReader
-from tidings.server.websocket.socket_options import tune, watch_peer
+from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MessageReader
+from tidings.server.websocket.socket_options import apply_socket_options, set_peer_timeout
 
-__all__ = ["MESSAGE_LIMIT", "Application", "Handler", "Handshake", "Refusal", "WebSocket", "websocket_protocol"]
+__all__ = ["MAX_MESSAGE_BYTES", "Application", "Handler", "Handshake", "Refusal", "WebSocket", "websocket_protocol"]
 
 CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds from our part of a closing until the TCP connection is aborted, if the peer has not ended it."""
 
-EARLY_LIMIT: Final = MESSAGE_LIMIT
+MAX_EARLY_BYTES: Final = MAX_MESSAGE_BYTES
 """Bytes a client may send while its handshake waits for its turn, against the RFC's word; more aborts."""
 
-UNSENT_PONGS_LIMIT: Final = 64 * 1024
+MAX_UNSENT_PONG_BYTES: Final = 64 * 1024
 """Unsent bytes above which a Ping goes unanswered (only the latest need be, RFC 6455 §5.5.3): a peer that pings
 without reading would otherwise fill our memory."""
 
@@ -156,9 +156,9 @@ class WebSocket(asyncio.Protocol):
         """Send a Ping; does nothing on a closing connection. Its Pong is dropped: TCP notices a dead peer."""
         self.write(ping_frame())
 
-    def notice_death(self, within_s: float) -> None:
-        """See `tidings.hub.wire.Outlet.notice_death`."""
-        watch_peer(self._transport, within_s)
+    def set_peer_timeout(self, within_s: float) -> None:
+        """See `tidings.hub.wire.Outlet.set_peer_timeout`."""
+        set_peer_timeout(self._transport, within_s)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake; does nothing on a closing connection.
@@ -246,7 +246,7 @@ class WebSocket(asyncio.Protocol):
             self._early += data
             if first:
                 self.admission.admit(self._open)
-            elif len(self._early) > EARLY_LIMIT:
+            elif len(self._early) > MAX_EARLY_BYTES:
                 self.abort()
 
     def eof_received(self) -> bool:
@@ -307,7 +307,7 @@ class WebSocket(asyncio.Protocol):
             self._transport.write(opening.refused(decision))
             self._transport.close()
             return
-        tune(self._transport)
+        apply_socket_options(self._transport)
         self._handler = decision
         self._phase = _Phase.OPEN
         self._connections.add(self)
@@ -327,7 +327,7 @@ class WebSocket(asyncio.Protocol):
     def _deliver(self, messages: Iterable[tuple[int, bytes]]) -> None:
         for kind, body in messages:
             if kind > CLOSE:
-                if kind == PING and self._transport.get_write_buffer_size() < UNSENT_PONGS_LIMIT:
+                if kind == PING and self._transport.get_write_buffer_size() < MAX_UNSENT_PONG_BYTES:
                     self.write(pong_frame(body))
             elif self._held is not None:
                 self._held.append((kind, body))

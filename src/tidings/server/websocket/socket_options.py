@@ -5,11 +5,11 @@ import contextlib
 import socket
 from typing import Final
 
-UNSENT_LOW_WATER: Final = 128 * 1024
+MAX_UNSENT_BYTES: Final = 128 * 1024
 """Bytes that may wait unsent in the kernel. Without a bound megabytes do, and a 200 KB/s reader then reads what is
 10.5 s old instead of 1.6 s."""
 
-DEAD_PEER_S: Final = 60
+DEFAULT_PEER_TIMEOUT_S: Final = 60
 """Seconds after which a peer that acknowledges nothing is given up. The kernel counts a window that stays shut, too:
 a reader that stands still for so long is cut off, and resumes by its position."""
 
@@ -27,14 +27,14 @@ def _available_options() -> tuple[tuple[int, int, int], ...]:
     """List (level, option, value) of what this platform has; each is absent somewhere."""
     tcp = socket.IPPROTO_TCP
     named = [
-        (tcp, "TCP_USER_TIMEOUT", DEAD_PEER_S * 1000),
+        (tcp, "TCP_USER_TIMEOUT", DEFAULT_PEER_TIMEOUT_S * 1000),
         (tcp, "TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
         (tcp, "TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
     ]
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        named.append((tcp, "TCP_NOTSENT_LOWAT", UNSENT_LOW_WATER))
+        named.append((tcp, "TCP_NOTSENT_LOWAT", MAX_UNSENT_BYTES))
     else:
-        named.append((socket.SOL_SOCKET, "SO_SNDBUF", UNSENT_LOW_WATER))
+        named.append((socket.SOL_SOCKET, "SO_SNDBUF", MAX_UNSENT_BYTES))
     named.append((socket.SOL_SOCKET, "SO_KEEPALIVE", 1))
     return tuple((level, getattr(socket, name), value) for level, name, value in named if hasattr(socket, name))
 
@@ -42,7 +42,7 @@ def _available_options() -> tuple[tuple[int, int, int], ...]:
 _OPTIONS = _available_options()
 
 
-def watch_peer(transport: asyncio.BaseTransport, within_s: float) -> None:
+def set_peer_timeout(transport: asyncio.BaseTransport, within_s: float) -> None:
     """Have the kernel give up a peer that acknowledges nothing for `within_s` seconds, 10–60, probing it meanwhile.
 
     For a producer with a lease: without this, a machine that lost its power would be missed a minute after its lease.
@@ -50,7 +50,7 @@ def watch_peer(transport: asyncio.BaseTransport, within_s: float) -> None:
     tcp_socket = transport.get_extra_info("socket")
     if tcp_socket is None or tcp_socket.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    within = min(DEAD_PEER_S, max(_SOONEST_S, int(within_s)))
+    within = min(DEFAULT_PEER_TIMEOUT_S, max(_SOONEST_S, int(within_s)))
     tcp = socket.IPPROTO_TCP
     for name, value in (
         ("TCP_USER_TIMEOUT", within * 1000),
@@ -62,7 +62,7 @@ def watch_peer(transport: asyncio.BaseTransport, within_s: float) -> None:
                 tcp_socket.setsockopt(tcp, getattr(socket, name), value)
 
 
-def tune(transport: asyncio.BaseTransport) -> None:
+def apply_socket_options(transport: asyncio.BaseTransport) -> None:
     """Set the options on the transport's socket; does nothing for what is no TCP socket.
 
     TCP_NODELAY is not among them: asyncio and uvloop both set it on every TCP connection.

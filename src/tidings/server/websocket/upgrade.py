@@ -7,7 +7,7 @@ from typing import cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tidings.server.websocket.socket_options import tune
+from tidings.server.websocket.socket_options import apply_socket_options
 
 
 class UpgradableHttpProtocol(HttpToolsProtocol):
@@ -23,7 +23,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a new connection."""
         super().connection_made(cast(asyncio.Transport, transport))
-        tune(transport)
+        apply_socket_options(transport)
 
     def data_received(self, data: bytes) -> None:
         """Read a segment of HTTP, or of what follows an upgrade."""
