@@ -101,7 +101,7 @@ def test_no_struct_of_the_commands_is_left_out() -> None:
         for value in vars(messages).values()
         if isinstance(value, type) and issubclass(value, payloads.Payload) and value.__module__ == messages.__name__
     }
-    assert own - {messages.NoData} == {struct for struct in STRUCTS.values() if struct.__module__ == messages.__name__}
+    assert own - {messages.Nothing} == {struct for struct in STRUCTS.values() if struct.__module__ == messages.__name__}
 
 
 def test_the_catalogue_is_the_codes() -> None:
@@ -121,7 +121,7 @@ def test_what_a_log_keeps_of_a_key_is_what_the_catalogue_says() -> None:
 
 
 def test_every_name_of_the_contract_is_in_the_document() -> None:
-    names = [*MessageType, *ChannelType, *messages.COMMANDS, *messages.LATER_COMMANDS, *LEGACY_TYPES]
+    names = [*MessageType, *ChannelType, *messages.COMMANDS, *messages.RESERVED_COMMANDS, *LEGACY_TYPES]
     assert [name for name in names if f"`{name}`" not in PROTOCOL.text] == []
     assert f"`{REVISION}`" in PROTOCOL.text
 
@@ -129,7 +129,7 @@ def test_every_name_of_the_contract_is_in_the_document() -> None:
 def test_the_commands_are_those_that_are_served_and_those_that_are_reserved() -> None:
     rows = PROTOCOL.table("Commands and replies").rows
     reserved = {row[0] for row in rows if row[1] == "*reserved*"}
-    assert reserved == messages.LATER_COMMANDS
+    assert reserved == messages.RESERVED_COMMANDS
     assert {row[0] for row in rows} - reserved - {"any event"} == set(messages.COMMANDS)
 
 
@@ -178,7 +178,7 @@ def test_the_limits_are_the_codes() -> None:
         "operations in an answer": f"{query.MAX_LIMIT:,}",
         "waiting for an operation's end, in one request": f"{operations_query.MAX_WAIT_S:g} s",
         "names of operations with figures of their own in /metrics": f"{operation_metrics.MAX_NAMES}",
-        "replies owed to a connection that does not read": f"{connection._OWED_BYTES:,} bytes",
+        "replies owed to a connection that does not read": f"{connection.MAX_UNSENT_REPLY_BYTES:,} bytes",
         "waiting for the peer's part of a close": f"{protocol.CLOSE_TIMEOUT_S:g} s",
     }
     assert {name.replace("`", ""): value for name, value in PROTOCOL.table("Limits").rows} == limits

@@ -10,7 +10,7 @@ from tidings.contract.event_types import BUILTIN, EventType
 from tidings.exceptions import InvalidContract, InvalidPayload, PayloadTooLarge, UnknownType
 from tidings.protocol.envelope import Envelope, decode_envelope
 from tidings.protocol.message_types import EventClass, MessageType, SlotEffect
-from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 from tidings.protocol.payloads import DataUpdateData, OperationFailedData, OperationProgressData, Payload
 
 PROGRESS = '{"operation_id":"op-1","progress":42,"current_step":"x","total_steps":2}'
@@ -264,7 +264,9 @@ def test_a_contract_refuses_what_it_cannot_hold(events: list[EventType]) -> None
 def test_every_type_of_the_vocabulary_is_known_in_one_way_or_another() -> None:
     known = CONTRACT.events.keys() | {MessageType.OPERATION_ERROR}
     assert {str(member) for member in MessageType} == {str(type) for type in known}
-    assert not (COMMANDS.keys() | LATER_COMMANDS | HUB_MESSAGES) & {row.type for row in BUILTIN if row.channel}
+    assert not (COMMANDS.keys() | RESERVED_COMMANDS | HUB_MESSAGES.keys()) & {
+        row.type for row in BUILTIN if row.channel
+    }
 
 
 def test_an_envelope_made_by_hand_is_checked_like_a_read_one() -> None:

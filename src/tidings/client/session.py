@@ -157,7 +157,7 @@ class Session:
         # The session is stale from now on; where there is a connection, the hub gets to prove that it lives.
         self.liveness.asked = True
         if self.phase is not Phase.DISCONNECTED:
-            self._command(messages.PING, messages.NoData(), _PING_ID)
+            self._command(messages.PING, messages.Nothing(), _PING_ID)
         return None
 
     # Messages out.

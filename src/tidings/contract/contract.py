@@ -46,7 +46,7 @@ from tidings.protocol.envelope import (
     single_line,
 )
 from tidings.protocol.message_types import LEGACY_TYPES, RESERVED_DOMAINS, ChannelType, SlotEffect
-from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 from tidings.protocol.paths import MAX_KEY_BYTES, check_key
 from tidings.protocol.payloads import ContractIdentity, OperationProgressData, SystemAlertData
 from tidings.protocol.raw_json import with_first_member, with_progress_members
@@ -322,12 +322,12 @@ class Contract:
 
     def unknown(self, type: str) -> ContractError:
         """Return why no event of `type` is read."""
-        if type in self._rows or type in HUB_MESSAGES:
-            return NotPublishable(f"$.type: only the hub writes {type}")
         if type in COMMANDS:
             hint = "Send it on a `tidings.v1` connection."
             return UnknownType(f"$.type: {type} is a command, not an event", type=type, hint=hint)
-        if type in LATER_COMMANDS:
+        if type in self._rows or type in HUB_MESSAGES:
+            return NotPublishable(f"$.type: only the hub writes {type}")
+        if type in RESERVED_COMMANDS:
             return NotSupported(f"$.type: this hub does not serve {type} yet", path="$.type")
         names = sorted(self._publishable)
         nearest = get_close_matches(type[:80], [*names, *COMMANDS], n=1)

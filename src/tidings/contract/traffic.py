@@ -15,7 +15,7 @@ from tidings.contract.event_types import BUILTIN, PayloadType
 from tidings.exceptions import ContractError, InvalidPayload, UnknownType
 from tidings.protocol.envelope import Envelope, decode_envelope, fault
 from tidings.protocol.message_types import LEGACY_TYPES
-from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, LATER_COMMANDS
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 
 NO_ENVELOPE = ""
 """The type of what is none."""
@@ -23,7 +23,7 @@ _MOST_FINDINGS = 1_000
 """Kinds of faults, and names of types: a recording of garbage must not fill the memory."""
 _ITEM = re.compile(r"\[[0-9]+\]")
 _HUBS = frozenset(str(event.type) for event in BUILTIN if not event.publishable)
-_NO_EVENTS = frozenset({*COMMANDS, *LATER_COMMANDS, *HUB_MESSAGES})
+_NO_EVENTS = frozenset({*COMMANDS, *RESERVED_COMMANDS, *HUB_MESSAGES})
 
 
 @dataclass(slots=True)

@@ -6,29 +6,28 @@ native WebSocket edge, the ASGI one and the tests are three such.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-import msgspec
 import structlog
 
-from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, InvalidPath, TidingsError
+from tidings.exceptions import BinaryMessage, ContractError, InvalidCommand, TidingsError
+from tidings.hub.commands import run_command
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.staging import PublishResult
 from tidings.hub.wire import Outlet, WireForm, revise_form
 from tidings.protocol import messages
-from tidings.protocol.codes import CLOSE_CODES, row_of
-from tidings.protocol.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope, encode_message, fault
+from tidings.protocol.codes import CLOSE_CODES, error_data, row_of
+from tidings.protocol.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import COMMANDS
-from tidings.protocol.paths import Path, PathSet, check_key, parse_path, parse_paths
+from tidings.protocol.paths import PathSet
 from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, Payload
-from tidings.protocol.positions import Position, parse_since
+from tidings.protocol.positions import Position
 from tidings.protocol.revisions import REVISION, REVISIONS
 
-_OWED_BYTES = 1 << 20
-"""Replies waiting for a client that does not read: beyond it the hub stops reading from that client."""
+MAX_UNSENT_REPLY_BYTES = 1 << 20
+"""Unsent reply bytes to a client that does not read, beyond which the hub stops reading from that client."""
 
 MAX_HANDLED = 64
 """Characters of a type that a client says it handles, as far as they are looked at."""
@@ -50,14 +49,14 @@ class HubConnection:
     """
 
     __slots__ = (
-        "_owed",
+        "_notified_types",
         "_query",
         "_reading",
         "_replies",
         "_revision",
-        "_told",
         "_unacknowledged",
         "_unacknowledged_bytes",
+        "_unsent_reply_bytes",
         "closing",
         "connection_id",
         "form",
@@ -89,15 +88,15 @@ class HubConnection:
         self.producer_id = ""
         """The producer that it is the connection of; "" unless it has attached."""
         self.closing = False
-        self.subscriber = Subscriber(outlet, form, on_gap=self._gap)
+        self.subscriber = Subscriber(outlet, form, on_gap=self._report_gap)
         self._query: str | None = query
         self._replies: list[bytes] = []
-        self._told: set[str] = set()
+        self._notified_types: set[str] = set()
         self._revision = REVISIONS[REVISION]
         self._reading = True
         self._unacknowledged = 0
         self._unacknowledged_bytes = 0
-        self._owed = 0
+        self._unsent_reply_bytes = 0
 
     # Life.
 
@@ -113,7 +112,6 @@ class HubConnection:
         except ContractError as error:
             options = error
         self._push(
-            messages.ESTABLISHED,
             ConnectionEstablished(
                 connection_id=self.connection_id,
                 contract=hub.contract.identities[self._revision.date],
@@ -131,20 +129,11 @@ class HubConnection:
             return
         self.subscriber.pace_ms = options.pace_ms
         if options.paths and (options.named or not self.versioned):
-            self._subscribe(options)
+            self.subscribe(options.paths, options.since, None)
 
     def _speak(self, date: str) -> None:
         self._revision = REVISIONS[date]
         self.form = self.subscriber.form = revise_form(self.form, date)
-
-    def _subscribe(self, options: ConnectionOptions) -> None:
-        self.hub.delivery.subscribe(
-            self.subscriber,
-            options.paths,
-            options.since,
-            begun=partial(self._subscribed, None) if self.versioned else _unsaid,
-            live=self._live if self.versioned else _unheard,
-        )
 
     def closed(self) -> None:
         """Forget the client: its socket is gone."""
@@ -161,7 +150,7 @@ class HubConnection:
         row = CLOSE_CODES.get(code)
         reconnect = row is not None and row.reconnect
         notice = ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms)
-        self._push(messages.CLOSED, notice)
+        self._push(notice)
         self.closing = True
         self.outlet.close(code, reason)
 
@@ -171,7 +160,7 @@ class HubConnection:
 
     def resume_writing(self) -> None:
         """Note that the socket has drained."""
-        self._owed = 0
+        self._unsent_reply_bytes = 0
         self.hub.delivery.resume(self.subscriber)
         self._regulate()
 
@@ -207,7 +196,7 @@ class HubConnection:
             self._check_id(envelope)
             command = COMMANDS.get(envelope.type) if self.versioned else None
             if command is not None:
-                self._command(envelope, _read_data(envelope, command))
+                run_command(self, envelope, command)
             else:
                 self._publish(envelope, len(body))
         except TidingsError as error:
@@ -233,7 +222,7 @@ class HubConnection:
             self._unacknowledged_bytes -= size
             raise
         if envelope.type in self.hub.contract.deprecated:
-            self._tell_deprecated(envelope.type)
+            self._notify_deprecated(envelope.type)
         too_many = self._unacknowledged >= self.hub.config.unacknowledged_events
         if too_many or self._unacknowledged_bytes >= self.hub.config.unacknowledged_bytes:
             self._regulate()
@@ -282,7 +271,7 @@ class HubConnection:
         wanted = (
             self._unacknowledged < config.unacknowledged_events * share
             and self._unacknowledged_bytes < config.unacknowledged_bytes * share
-            and self._owed < _OWED_BYTES
+            and self._unsent_reply_bytes < MAX_UNSENT_REPLY_BYTES
         )
         if wanted is self._reading:
             return
@@ -294,110 +283,60 @@ class HubConnection:
 
     # Commands.
 
-    def _command(self, envelope: Envelope, data: Payload) -> None:
-        if isinstance(data, messages.CancelAnswer):
-            self._command_cancel_answer(envelope, data)
-            return
-        if envelope.id is None:
-            raise InvalidCommand(f"{envelope.type} needs an `id`")
-        if isinstance(data, messages.Subscribe):
-            self._command_subscribe(envelope, data)
-        elif isinstance(data, messages.Unsubscribe):
-            self._command_unsubscribe(envelope, data)
-        elif isinstance(data, messages.Attach):
-            self._command_attach(envelope, data)
-        elif isinstance(data, messages.Cancel):
-            answer = partial(self._reply, envelope, messages.CANCEL_OUTCOME)
-            self.hub.cancellations.request(data, answer)
-        else:
-            self._reply(envelope, messages.PONG, messages.Pong(now=self.hub.timestamp()))
-
-    def _command_subscribe(self, envelope: Envelope, data: messages.Subscribe) -> None:
-        paths = parse_paths(data.channels, self.hub.contract.channels)
-        since = parse_since(data.since)
-        for type in data.handles or ():
-            self._check_handled(type)
+    def subscribe(self, paths: PathSet, since: Position | str, command: Envelope | None) -> None:
+        """See `CommandConnection.subscribe`; without a command, the paths come from the URL."""
         self.hub.delivery.subscribe(
-            self.subscriber, paths, since, begun=partial(self._subscribed, envelope), live=self._live
+            self.subscriber,
+            paths,
+            since,
+            begun=partial(self._report_subscribed, command) if self.versioned else _ignore_outcome,
+            live=self._report_live if self.versioned else _ignore_live,
         )
 
-    def _subscribed(self, envelope: Envelope | None, outcome: str, offset: int) -> None:
-        """Tell how a subscription begins: in reply to its command, or unasked for the one in the URL."""
-        subscribed = messages.Subscribed(
-            channels=self.subscriber.paths.names(), position=str(self.hub.log.position(offset)), outcome=outcome
-        )
-        if envelope is None:
-            self._push(messages.SUBSCRIBED, subscribed)
+    def _report_subscribed(self, command: Envelope | None, outcome: str, offset: int) -> None:
+        position = str(self.hub.log.position(offset))
+        data = messages.Subscribed(channels=self.subscriber.paths.names(), position=position, outcome=outcome)
+        if command is None:
+            self._push(data)
         else:
-            self._reply(envelope, messages.SUBSCRIBED, subscribed)
-
-    def _command_unsubscribe(self, envelope: Envelope, data: messages.Unsubscribe) -> None:
-        own = self.subscriber.paths
-        removed: list[Path] = []
-        for text in data.channels:
-            paths = own.paths if text == "*" else parse_path(text, self.hub.contract.channels)
-            missing = [path for path in paths if path not in own.paths]
-            if missing:
-                raise InvalidPath(
-                    f"this connection does not read {text[:80]!r}",
-                    hint=f"It reads {', '.join(own.names()) or 'nothing'}.",
-                )
-            removed.extend(paths)
-        self.hub.delivery.unsubscribe(self.subscriber, PathSet.of(removed))
-        self._reply(envelope, messages.UNSUBSCRIBED, messages.Unsubscribed(channels=self.subscriber.paths.names()))
-
-    def _command_attach(self, envelope: Envelope, data: messages.Attach) -> None:
-        if self.producer_id not in ("", data.producer_id):
-            raise InvalidCommand(f"this connection is producer {self.producer_id!r}'s", hint="Open another.")
-        for claim in data.operations:
-            check_key(claim.operation_id)
-        self.producer_id = data.producer_id
-        attached = self.hub.leases.attach(self, data)
-        self.outlet.set_peer_timeout(attached.lease_s)
-        self._reply(envelope, messages.ATTACHED, attached)
-        self.hub.leases.announce_attached(data.producer_id, self)
-
-    def _command_cancel_answer(self, envelope: Envelope, data: messages.CancelAnswer) -> None:
-        if envelope.reply_to is None:
-            raise InvalidCommand("operation:cancel_answer needs `reply_to`, the id of the push that it answers")
-        self.hub.cancellations.record_answer(self, envelope.reply_to, data)
+            self.reply(command, data)
 
     def push_cancel(self, push_id: str, push: messages.CancelPush) -> None:
         """See `Holder.push_cancel`."""
         hub = self.hub
         life = hub.life(push.operation_id)
         trace_id = hub.mint() if life is None else life.trace_id
-        body = encode_message(messages.CANCEL, push, timestamp=hub.timestamp(), trace_id=trace_id, id=push_id)
+        body = messages.encode_hub_message(push, timestamp=hub.timestamp(), trace_id=trace_id, id=push_id)
         self._write(self.form.message(body))
 
     # Messages out.
 
-    def _live(self, offset: int) -> None:
+    def _report_live(self, offset: int) -> None:
         position = str(self.hub.log.position(offset))
-        self._push(messages.LIVE, messages.Live(channels=self.subscriber.paths.names(), position=position))
+        self._push(messages.Live(channels=self.subscriber.paths.names(), position=position))
 
-    def _gap(self, after: Position, until: Position, reason: str) -> None:
+    def _report_gap(self, after: Position, until: Position, reason: str) -> None:
         self.hub.delivery.counters.gaps += 1
-        self._push(messages.GAP, messages.Gap(after=str(after), until=str(until), reason=reason))
+        self._push(messages.Gap(after=str(after), until=str(until), reason=reason))
 
-    def _check_handled(self, type: str) -> None:
-        """Tell at once of a type that will never come: that it is not there, or goes by another name."""
+    def check_handled(self, type: str) -> None:
+        """See `CommandConnection.check_handled`: the type is unknown, or has another name now."""
         contract = self.hub.contract
         if type in contract.deprecated:
-            self._tell_deprecated(type)
+            self._notify_deprecated(type)
         elif type not in contract.events and type not in self._revision.accepts:
             unknown = contract.unknown(type[:MAX_HANDLED])
-            self._push(messages.NOTICE, messages.Notice(code=unknown.code, message=str(unknown), hint=unknown.hint))
+            self._push(messages.Notice(code=unknown.code, message=str(unknown), hint=unknown.hint))
 
-    def _tell_deprecated(self, type: str) -> None:
+    def _notify_deprecated(self, type: str) -> None:
         """Tell what to publish instead of `type`, once."""
-        if type in self._told or type in self._revision.accepts:
+        if type in self._notified_types or type in self._revision.accepts:
             return
-        self._told.add(type)
+        self._notified_types.add(type)
         now = LEGACY_TYPES.get(type)
         message = f"{type} is deprecated" if now is None else f"{type} is the old name of {now}"
         notice = messages.Notice(code="deprecated", message=message, hint=self.hub.contract.deprecated[type])
-        self._push(messages.NOTICE, notice)
+        self._push(notice)
 
     def _refuse(self, error: TidingsError, envelope: Envelope | None) -> None:
         hub = self.hub
@@ -408,19 +347,22 @@ class HubConnection:
         log.info(
             "message refused", connection_id=self.connection_id, code=error.code, error=str(error), trace_id=trace_id
         )
-        body = messages.encode_error(error, timestamp=hub.tick_timestamp(), trace_id=trace_id, reply_to=reply_to)
+        body = messages.encode_hub_message(
+            error_data(error), timestamp=hub.tick_timestamp(), trace_id=trace_id, reply_to=reply_to
+        )
         self._answer(self.form.message(body))
         code = row_of(error).close
         if code is not None:
             self.close(code, error.message)
 
-    def _reply(self, envelope: Envelope, type: str, data: Any) -> None:
-        self._push(type, data, trace_id=_trace_id(envelope), reply_to=envelope.id)
+    def reply(self, command: Envelope, data: Payload) -> None:
+        """See `CommandConnection.reply`."""
+        self._push(data, trace_id=_trace_id(command), reply_to=command.id)
 
-    def _push(self, type: str, data: Any, *, trace_id: str | None = None, reply_to: str | None = None) -> None:
+    def _push(self, data: Payload, *, trace_id: str | None = None, reply_to: str | None = None) -> None:
         hub = self.hub
-        body = messages.encode_push(
-            type, data, timestamp=hub.timestamp(), trace_id=trace_id or hub.mint(), reply_to=reply_to
+        body = messages.encode_hub_message(
+            data, timestamp=hub.timestamp(), trace_id=trace_id or hub.mint(), reply_to=reply_to
         )
         self._write(self.form.message(body))
 
@@ -429,22 +371,9 @@ class HubConnection:
             return
         self.outlet.write(frames)
         if self.subscriber.blocked:
-            self._owed += len(frames)
-            if self._owed >= _OWED_BYTES:
+            self._unsent_reply_bytes += len(frames)
+            if self._unsent_reply_bytes >= MAX_UNSENT_REPLY_BYTES:
                 self._regulate()
-
-
-def _read_data(envelope: Envelope, command: messages.CommandType) -> Payload:
-    """Return the data of a command.
-
-    Raises:
-        InvalidCommand: It does not fit.
-    """
-    try:
-        return command.decode(envelope.data)
-    except msgspec.ValidationError as cause:
-        message, path = fault(cause, "$.data")
-        raise InvalidCommand(f"{path}: {message}", hint=f"PROTOCOL.md §5 shows {command.name}.") from cause
 
 
 def _trace_id(envelope: Envelope | None) -> str | None:
@@ -456,9 +385,9 @@ def _trace_id(envelope: Envelope | None) -> str | None:
         return None
 
 
-def _unsaid(outcome: str, offset: int) -> None:
-    """Say nothing: a plain connection is not told how its subscription begins."""
+def _ignore_outcome(outcome: str, offset: int) -> None:
+    """Do nothing: a plain connection does not receive `channel:subscribed`."""
 
 
-def _unheard(offset: int) -> None:
-    """Say nothing: a plain connection is not told when it is live."""
+def _ignore_live(offset: int) -> None:
+    """Do nothing: a plain connection does not receive `channel:live`."""

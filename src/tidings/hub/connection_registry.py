@@ -7,8 +7,7 @@ from typing import Protocol
 from tidings.exceptions import TooManyConnections
 from tidings.hub.hub import Hub
 from tidings.hub.wire import WireForm
-from tidings.protocol import messages
-from tidings.protocol.messages import PositionNotice
+from tidings.protocol.messages import PositionNotice, encode_hub_message
 
 _SLICES = 25
 """A heartbeat is spread over so many moments, so that ten thousand connections do not all beat at once."""
@@ -95,7 +94,7 @@ class ConnectionRegistry:
                 hub = self._hub
                 now = hub.timestamp()
                 notice = PositionNotice(position=str(hub.log.position(offset)), now=now)
-                body = messages.encode_push(messages.POSITION, notice, timestamp=now, trace_id=hub.mint())
+                body = encode_hub_message(notice, timestamp=now, trace_id=hub.mint())
                 known = made[form, offset] = form.message(body)
             return known
 

@@ -1,19 +1,19 @@
-"""Commands of a `tidings.v1` connection, the replies to them, and the hub's pushes (CONTRACT §5).
+"""Commands, replies and pushes of a `tidings.v1` connection, in one table.
 
-What a hub says to one connection: replies to its commands, and pushes it did not ask for (CONTRACT §5).
-
-What the hub says besides events: replies to commands, and pushes (CONTRACT §5).
+`MESSAGES` holds each message once: its name, the struct of its data, its direction, and what answers it. The hub's and
+the client's dispatch, the exports of the contract and the tables of PROTOCOL.md ("Commands and replies") derive from
+it. A new command is a row here and a handler in `tidings.hub.commands`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from tidings.exceptions import TidingsError
-from tidings.protocol.codes import error_data
+from tidings.protocol import payloads
 from tidings.protocol.envelope import encode_message, quoted
+from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Count, ErrorData, Payload
 
 SUBPROTOCOL = "tidings.v1"
@@ -195,21 +195,29 @@ class CancelOutcome(Payload, frozen=True, kw_only=True):
     """What became of the operations that it is the parent of, which are cancelled with it."""
 
 
-class NoData(Payload, frozen=True, kw_only=True):
+class Nothing(Payload, frozen=True, kw_only=True):
     """The data of a command that needs none; `null` and `{}` are both it."""
 
 
-class CommandType(Struct, frozen=True, kw_only=True):
-    """One command: its name and what its data must fit."""
+class MessageSpec(Struct, frozen=True, kw_only=True):
+    """One row of `MESSAGES`."""
 
     name: str
+    """The `type` of its envelope."""
     data: type[Payload]
+    """The struct of its `data`."""
+    direction: Literal["to_hub", "to_client"]
+    kind: Literal["command", "reply", "push"]
+    answered_by: str | None = None
+    """The name of the reply; None where the message is not answered. A message that is answered needs an `id`."""
+    reserved: bool = False
+    """True: a command of the contract that this hub does not serve. The hub answers `not_supported`."""
 
     def decode(self, data: bytes | Raw) -> Payload:
-        """Return the command's data; `null` is an empty object.
+        """Return the message's data; `null` is an empty object.
 
         Raises:
-            msgspec.ValidationError: It does not fit.
+            msgspec.ValidationError: The data does not fit the struct.
         """
         body = bytes(data)
         return msgspec.json.decode(b"{}" if body == b"null" else body, type=self.data)
@@ -220,66 +228,108 @@ UNSUBSCRIBE = "channel:unsubscribe"
 PING = "connection:ping"
 ATTACH = "producer:attach"
 CANCEL = "operation:cancel"
+"""A client's command, and the hub's push to the producer that holds the operation."""
 CANCEL_ANSWER = "operation:cancel_answer"
+AUTH_TOKEN = "auth:token"
 
-COMMANDS: dict[str, CommandType] = {
-    command.name: command
-    for command in (
-        CommandType(name=SUBSCRIBE, data=Subscribe),
-        CommandType(name=UNSUBSCRIBE, data=Unsubscribe),
-        CommandType(name=PING, data=NoData),
-        CommandType(name=ATTACH, data=Attach),
-        CommandType(name=CANCEL, data=Cancel),
-        CommandType(name=CANCEL_ANSWER, data=CancelAnswer),
-    )
-}
-"""What this hub serves."""
-
-LATER_COMMANDS = frozenset({"auth:token"})
-"""Commands of the contract that this hub does not serve: answered `not_supported`, never `unknown_type`."""
-
-HUB_MESSAGES = frozenset(
-    {
-        "auth:required",
-        "auth:success",
-        "auth:failed",
-        "channel:subscribed",
-        "channel:unsubscribed",
-        "channel:live",
-        "channel:gap",
-        "connection:established",
-        "connection:closed",
-        "connection:error",
-        "connection:notice",
-        "connection:pong",
-        "connection:position",
-        "event:accepted",
-        "operation:cancel_outcome",
-        "producer:attached",
-    }
-)
-"""Replies and pushes of the contract: a client that sends one is answered `not_publishable`."""
-
-
-ESTABLISHED = "connection:established"
-CLOSED = "connection:closed"
-ERROR = "connection:error"
-NOTICE = "connection:notice"
-POSITION = "connection:position"
-PONG = "connection:pong"
 SUBSCRIBED = "channel:subscribed"
 UNSUBSCRIBED = "channel:unsubscribed"
 LIVE = "channel:live"
 GAP = "channel:gap"
+ERROR = "connection:error"
+NOTICE = "connection:notice"
+PONG = "connection:pong"
+POSITION = "connection:position"
 ACCEPTED = "event:accepted"
-ATTACHED = "producer:attached"
 CANCEL_OUTCOME = "operation:cancel_outcome"
+ATTACHED = "producer:attached"
+
+
+def _command(name: str, data: type[Payload], answered_by: str, *, reserved: bool = False) -> MessageSpec:
+    return MessageSpec(
+        name=name, data=data, direction="to_hub", kind="command", answered_by=answered_by, reserved=reserved
+    )
+
+
+def _reply(name: str, data: type[Payload]) -> MessageSpec:
+    return MessageSpec(name=name, data=data, direction="to_client", kind="reply")
+
+
+def _push(name: str, data: type[Payload], answered_by: str | None = None) -> MessageSpec:
+    return MessageSpec(name=name, data=data, direction="to_client", kind="push", answered_by=answered_by)
+
+
+MESSAGES: tuple[MessageSpec, ...] = (
+    _command(SUBSCRIBE, Subscribe, SUBSCRIBED),
+    _command(UNSUBSCRIBE, Unsubscribe, UNSUBSCRIBED),
+    _command(PING, Nothing, PONG),
+    _command(ATTACH, Attach, ATTACHED),
+    _command(CANCEL, Cancel, CANCEL_OUTCOME),
+    _command(AUTH_TOKEN, Nothing, MessageType.AUTH_SUCCESS, reserved=True),
+    MessageSpec(name=CANCEL_ANSWER, data=CancelAnswer, direction="to_hub", kind="reply"),
+    _reply(SUBSCRIBED, Subscribed),
+    _reply(UNSUBSCRIBED, Unsubscribed),
+    _push(LIVE, Live),
+    _push(GAP, Gap),
+    _reply(ERROR, ErrorData),
+    _push(NOTICE, Notice),
+    _reply(PONG, Pong),
+    _push(POSITION, PositionNotice),
+    _reply(ACCEPTED, Accepted),
+    _push(CANCEL, CancelPush, CANCEL_ANSWER),
+    _reply(CANCEL_OUTCOME, CancelOutcome),
+    _reply(ATTACHED, Attached),
+    # Events of the catalogue that go to one connection and are not logged.
+    _push(MessageType.CONNECTION_ESTABLISHED, payloads.ConnectionEstablished),
+    _push(MessageType.CONNECTION_CLOSED, payloads.ConnectionClosed),
+    _push(MessageType.AUTH_REQUIRED, payloads.AuthRequired),
+    _reply(MessageType.AUTH_SUCCESS, payloads.AuthSuccess),
+    _reply(MessageType.AUTH_FAILED, payloads.AuthFailed),
+)
+"""Every message that is not a logged event, once for each direction. Exports list the messages in this order."""
+
+COMMANDS: Mapping[str, MessageSpec] = {
+    spec.name: spec for spec in MESSAGES if spec.direction == "to_hub" and not spec.reserved
+}
+"""The messages that this hub serves besides events, by name."""
+
+RESERVED_COMMANDS = frozenset(spec.name for spec in MESSAGES if spec.reserved)
+"""Commands of the contract that this hub does not serve: it answers `not_supported`, not `unknown_type`."""
+
+HUB_MESSAGES: Mapping[str, MessageSpec] = {spec.name: spec for spec in MESSAGES if spec.direction == "to_client"}
+"""The messages that the hub sends besides logged events, by name. A client that sends one is answered
+`not_publishable`; only `operation:cancel` goes both ways."""
+
+DIRECT_EVENTS: tuple[MessageSpec, ...] = tuple(
+    spec for spec in HUB_MESSAGES.values() if isinstance(spec.name, MessageType)
+)
+"""The messages that are events of the catalogue, too."""
+
+REPLIES_AND_PUSHES: Mapping[str, type[Payload]] = {
+    spec.name: spec.data for spec in HUB_MESSAGES.values() if spec.name not in COMMANDS and spec not in DIRECT_EVENTS
+}
+"""The data of the hub's messages that are not in the catalogue, by name, for exports. The push of `operation:cancel` is
+left out: it shares its name with a command, and only producers receive it."""
+
+_NAMES: Mapping[type[Payload], str] = {spec.data: spec.name for spec in MESSAGES if not spec.reserved}
+
+
+def name_of(data: Payload) -> str:
+    """Return the name of the message whose data is `data`."""
+    return _NAMES[type(data)]
+
+
+def encode_hub_message(
+    data: Payload, *, timestamp: str, trace_id: str, id: str | None = None, reply_to: str | None = None
+) -> bytes:
+    """Return the reply or push whose data is `data`; see `encode_message`."""
+    return encode_message(name_of(data), data, timestamp=timestamp, trace_id=trace_id, id=id, reply_to=reply_to)
 
 
 def encode_accepted(
     position: str, *, duplicate: bool, timestamp: str, trace_id: str, reply_to: str, attempt: int | None = None
 ) -> bytes:
-    """Return `event:accepted`; written by hand because there is one an event."""
+    """Return `event:accepted`. Formatted by hand because the hub sends one for each event."""
     more = b"" if attempt is None else b',"attempt":%d' % attempt
     if duplicate:
         more += b',"duplicate":true'
@@ -290,29 +340,3 @@ def encode_accepted(
         more,
         msgspec.json.encode(reply_to),
     )
-
-
-def encode_error(error: TidingsError, *, timestamp: str, trace_id: str, reply_to: str | None) -> bytes:
-    """Return `connection:error` for `error`."""
-    return encode_message(ERROR, error_data(error), timestamp=timestamp, trace_id=trace_id, reply_to=reply_to)
-
-
-def encode_push(type: str, data: Any, *, timestamp: str, trace_id: str, reply_to: str | None = None) -> bytes:
-    """Return a reply or push of `type`."""
-    return encode_message(type, data, timestamp=timestamp, trace_id=trace_id, reply_to=reply_to)
-
-
-SAID: Mapping[str, type[msgspec.Struct]] = {
-    "channel:subscribed": Subscribed,
-    "channel:unsubscribed": Unsubscribed,
-    "channel:live": Live,
-    "channel:gap": Gap,
-    "connection:error": ErrorData,
-    "connection:notice": Notice,
-    "connection:pong": Pong,
-    "connection:position": PositionNotice,
-    "event:accepted": Accepted,
-    "operation:cancel_outcome": CancelOutcome,
-    "producer:attached": Attached,
-}
-"""By type: what each holds. Events that go to one connection alone are in the catalogue."""

@@ -12,7 +12,7 @@ from tidings.contract.export.examples import example_of
 from tidings.contract.export.json_schema import event_schemas
 from tidings.contract.export.model import model_of
 from tidings.contract.loading import contract_of
-from tidings.protocol.messages import SAID
+from tidings.protocol.messages import REPLIES_AND_PUSHES
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
 
@@ -31,7 +31,7 @@ def test_an_example_fits_its_event(name: str) -> None:
 def test_an_example_of_what_the_hub_says_besides_fits() -> None:
     model = model_of(Contract())
     for message in model.said:
-        msgspec.convert(example_of(Contract(), model, message)["data"], SAID[message.type])
+        msgspec.convert(example_of(Contract(), model, message)["data"], REPLIES_AND_PUSHES[message.type])
 
 
 def of_field(schema: dict[str, Any], *, optional: bool = False) -> Any:

@@ -3,14 +3,15 @@ from tests.contract.export.test_document import OWN
 
 from tidings.contract.contract import Contract
 from tidings.contract.export.model import model_of
-from tidings.protocol.messages import HUB_MESSAGES, SAID
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, REPLIES_AND_PUSHES
 
 
 def test_everything_that_the_hub_says_is_in_it() -> None:
     model = model_of(Contract())
-    assert {message.type for message in model.messages} == {*Contract().events, *SAID, "operation:error"}
-    assert {message.type for message in model.messages} >= HUB_MESSAGES
-    assert set(SAID) == HUB_MESSAGES - set(Contract().events)
+    assert {message.type for message in model.messages} == {*Contract().events, *REPLIES_AND_PUSHES, "operation:error"}
+    by_hub_only = HUB_MESSAGES.keys() - COMMANDS
+    assert {message.type for message in model.messages} >= by_hub_only
+    assert set(REPLIES_AND_PUSHES) == by_hub_only - set(Contract().events)
 
 
 def test_every_definition_that_is_referred_to_is_there_and_no_other() -> None:

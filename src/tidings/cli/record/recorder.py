@@ -23,7 +23,7 @@ from tidings.client.watch import Watch
 from tidings.exceptions import ContractError, HubUnreachable
 from tidings.protocol import messages
 from tidings.protocol.codes import error_data
-from tidings.protocol.envelope import Envelope, decode_envelope, encode_message
+from tidings.protocol.envelope import Envelope, decode_envelope
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import ConnectionEstablished, ContractIdentity
 from tidings.protocol.timestamps import from_nanoseconds
@@ -244,7 +244,7 @@ class PlainRecording:
         recorder.say("gap: what was sent while there was no connection is missing", "")
         gap = messages.Gap(after="", until="", reason=_DISCONNECTED)
         trace_id = secrets.token_hex(16)
-        recorder.write([encode_message("channel:gap", gap, timestamp=now_text(), trace_id=trace_id)])
+        recorder.write([messages.encode_hub_message(gap, timestamp=now_text(), trace_id=trace_id)])
 
 
 def _contract_in(envelope: Envelope | None) -> ContractIdentity | None:

@@ -73,7 +73,7 @@ def v1_envelope(item: Item, *, timestamp: str, trace_id: str) -> bytes:
         return encode_event_v1(event, item.position)
     if isinstance(item, Gap):
         notice = messages.Gap(**structs.asdict(item))
-        return encode_message("channel:gap", notice, timestamp=timestamp, trace_id=trace_id)
+        return messages.encode_hub_message(notice, timestamp=timestamp, trace_id=trace_id)
     assert isinstance(item, Live)
     data = {"position": item.position, "outcome": item.outcome}
-    return encode_message("channel:live", data, timestamp=timestamp, trace_id=trace_id, position=item.position)
+    return encode_message(messages.LIVE, data, timestamp=timestamp, trace_id=trace_id, position=item.position)

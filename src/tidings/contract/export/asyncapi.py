@@ -13,7 +13,7 @@ from tidings.contract.export.model import model_of
 from tidings.exceptions import InvalidPayload
 from tidings.protocol import messages
 from tidings.protocol.envelope import MAX_ID
-from tidings.protocol.messages import SAID
+from tidings.protocol.messages import REPLIES_AND_PUSHES
 from tidings.protocol.revisions import REVISION, REVISIONS
 
 _DEFINITIONS = "#/components/schemas/{name}"
@@ -31,11 +31,11 @@ def asyncapi_document(
         protocol: `ws`, or `wss` where it is reached by TLS.
     """
     asked_for = {command.name: command.data for command in messages.COMMANDS.values()}
-    payloads, definitions = payload_schemas(contract, template=_DEFINITIONS, said={**asked_for, **SAID})
+    payloads, definitions = payload_schemas(contract, template=_DEFINITIONS, said={**asked_for, **REPLIES_AND_PUSHES})
     messages_by_id = {_id(event.type): _event(event, payloads[str(event.type)]) for event in contract.events.values()}
     for type, example in _examples(contract).items():
         messages_by_id[_id(type)]["examples"] = [{"payload": example}]
-    said = {_id(name): _spoken(name, payloads[name]) for name in (*asked_for, *SAID)}
+    said = {_id(name): _spoken(name, payloads[name]) for name in (*asked_for, *REPLIES_AND_PUSHES)}
     messages_by_id.update(said)
     published = [_id(event.type) for event in contract.events.values() if event.publishable]
     sent = [_id(event.type) for event in contract.events.values()]

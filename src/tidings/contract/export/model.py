@@ -14,7 +14,7 @@ from tidings.contract.contract import Contract
 from tidings.contract.export.document import payload_schemas, text_of
 from tidings.contract.export.shapes import Shape, named_in, shape_of
 from tidings.protocol.message_types import LEGACY_TYPES
-from tidings.protocol.messages import SAID
+from tidings.protocol.messages import REPLIES_AND_PUSHES
 from tidings.protocol.payloads import ContractIdentity
 
 
@@ -66,7 +66,7 @@ class Model(Struct, frozen=True, kw_only=True):
 
 def model_of(contract: Contract) -> Model:
     """Return `contract` as other languages need it."""
-    payloads, schemas = payload_schemas(contract, said=SAID)
+    payloads, schemas = payload_schemas(contract, said=REPLIES_AND_PUSHES)
     names = {type: str(schema["$ref"]).removeprefix("#/$defs/") for type, schema in payloads.items()}
     events = tuple(
         Message(
@@ -84,7 +84,7 @@ def model_of(contract: Contract) -> Model:
     )
     said = tuple(
         Message(type=type, payload=names[type], empty=_is_empty(payload), about=text_of(payload))
-        for type, payload in SAID.items()
+        for type, payload in REPLIES_AND_PUSHES.items()
     )
     return Model(
         identity=contract.identity,

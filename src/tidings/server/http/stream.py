@@ -7,7 +7,7 @@ its client does not keep up.
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from msgspec import structs
@@ -18,10 +18,9 @@ from tidings.hub.connection_query import ConnectionOptions, parse_connection_que
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber, SubscriberState
 from tidings.hub.wire import WireForm, revise_form
-from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES
-from tidings.protocol.messages import Gap, Live, Subscribed
-from tidings.protocol.payloads import ConnectionClosed
+from tidings.protocol.messages import Gap, Live, Subscribed, encode_hub_message
+from tidings.protocol.payloads import ConnectionClosed, Payload
 from tidings.protocol.positions import SNAPSHOT, Position, parse_since
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import header, headers_of
@@ -162,10 +161,7 @@ class EventStream:
         self._hub.delivery.close(self.subscriber)
         row = CLOSE_CODES.get(code)
         reconnect = row is not None and row.reconnect
-        self._push(
-            messages.CLOSED,
-            ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms),
-        )
+        self._push(ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms))
         self._outlet.close(code, reason)
 
     def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
@@ -192,19 +188,19 @@ class EventStream:
         position = str(self._hub.log.position(offset))
         # With an id only where nothing older follows: who breaks off inside a snapshot has not read up to its place.
         head = self._id(offset) if outcome in _COMPLETE else b""
-        self._push(messages.SUBSCRIBED, Subscribed(channels=names, position=position, outcome=outcome), head)
+        self._push(Subscribed(channels=names, position=position, outcome=outcome), head)
 
     def _live(self, offset: int) -> None:
         live = Live(channels=self.subscriber.paths.names(), position=str(self._hub.log.position(offset)))
-        self._push(messages.LIVE, live, self._id(offset))
+        self._push(live, self._id(offset))
 
     def _gap(self, after: Position, until: Position, reason: str) -> None:
         self._hub.delivery.counters.gaps += 1
-        self._push(messages.GAP, Gap(after=str(after), until=str(until), reason=reason))
+        self._push(Gap(after=str(after), until=str(until), reason=reason))
 
-    def _push(self, type: str, data: Any, head: bytes = b"") -> None:
+    def _push(self, data: Payload, head: bytes = b"") -> None:
         hub = self._hub
-        body = messages.encode_push(type, data, timestamp=hub.timestamp(), trace_id=hub.mint())
+        body = encode_hub_message(data, timestamp=hub.timestamp(), trace_id=hub.mint())
         self._outlet.write(head + EVENT_STREAM.message(body))
 
     def _id(self, offset: int) -> bytes:

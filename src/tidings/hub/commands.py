@@ -1,0 +1,136 @@
+"""Handlers of the commands of a `tidings.v1` connection (PROTOCOL.md, "Commands and replies").
+
+Each handler stands once, registered for the command that it serves. The commands themselves are rows of
+`tidings.protocol.messages.MESSAGES`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+
+from tidings.exceptions import InvalidCommand, InvalidPath
+from tidings.hub.hub import Hub
+from tidings.hub.lanes import Subscriber
+from tidings.hub.operations.leases import LeaseHolder
+from tidings.hub.wire import Outlet
+from tidings.protocol import messages
+from tidings.protocol.envelope import Envelope, fault
+from tidings.protocol.messages import MessageSpec
+from tidings.protocol.paths import Path, PathSet, check_key, parse_path, parse_paths
+from tidings.protocol.payloads import Payload
+from tidings.protocol.positions import Position, parse_since
+
+
+class CommandConnection(LeaseHolder, Protocol):
+    """The part of a connection that command handlers use."""
+
+    hub: Hub
+    outlet: Outlet
+    subscriber: Subscriber
+    producer_id: str
+    """The producer that is attached on this connection, or ""."""
+
+    def reply(self, command: Envelope, data: Payload) -> None:
+        """Send the reply to `command`."""
+        ...
+
+    def subscribe(self, paths: PathSet, since: Position | str, command: Envelope | None) -> None:
+        """Add `paths` to those that the connection reads, and report how reading begins in reply to `command`."""
+        ...
+
+    def check_handled(self, type: str) -> None:
+        """Send a notice if no event of `type` will ever be delivered."""
+        ...
+
+
+Handler = Callable[[CommandConnection, Envelope, Any], None]
+"""Called with the connection, the command, and the command's decoded data."""
+
+HANDLERS: dict[str, Handler] = {}
+"""The handler of each command, by name."""
+
+
+def run_command(connection: CommandConnection, command: Envelope, spec: MessageSpec) -> None:
+    """Decode the data of `command`, whose row in the table is `spec`, and call its handler.
+
+    Raises:
+        InvalidCommand: The data does not fit, or the command has no id.
+        TidingsError: The handler rejects the command.
+    """
+    try:
+        data = spec.decode(command.data)
+    except msgspec.ValidationError as cause:
+        message, path = fault(cause, "$.data")
+        raise InvalidCommand(f"{path}: {message}", hint=f"PROTOCOL.md §5 shows {spec.name}.") from cause
+    if spec.answered_by is not None and command.id is None:
+        raise InvalidCommand(f"{spec.name} needs an `id`")
+    HANDLERS[spec.name](connection, command, data)
+
+
+def _handles(name: str) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        HANDLERS[name] = handler
+        return handler
+
+    return register
+
+
+@_handles(messages.SUBSCRIBE)
+def _subscribe(connection: CommandConnection, command: Envelope, data: messages.Subscribe) -> None:
+    paths = parse_paths(data.channels, connection.hub.contract.channels)
+    since = parse_since(data.since)
+    for type in data.handles or ():
+        connection.check_handled(type)
+    connection.subscribe(paths, since, command)
+
+
+@_handles(messages.UNSUBSCRIBE)
+def _unsubscribe(connection: CommandConnection, command: Envelope, data: messages.Unsubscribe) -> None:
+    hub, subscriber = connection.hub, connection.subscriber
+    own = subscriber.paths
+    removed: list[Path] = []
+    for text in data.channels:
+        paths = own.paths if text == "*" else parse_path(text, hub.contract.channels)
+        if not all(path in own.paths for path in paths):
+            raise InvalidPath(
+                f"this connection does not read {text[:80]!r}", hint=f"It reads {', '.join(own.names()) or 'nothing'}."
+            )
+        removed.extend(paths)
+    hub.delivery.unsubscribe(subscriber, PathSet.of(removed))
+    connection.reply(command, messages.Unsubscribed(channels=subscriber.paths.names()))
+
+
+@_handles(messages.PING)
+def _ping(connection: CommandConnection, command: Envelope, data: messages.Nothing) -> None:
+    connection.reply(command, messages.Pong(now=connection.hub.timestamp()))
+
+
+@_handles(messages.ATTACH)
+def _attach(connection: CommandConnection, command: Envelope, data: messages.Attach) -> None:
+    if connection.producer_id not in ("", data.producer_id):
+        raise InvalidCommand(
+            f"this connection already belongs to producer {connection.producer_id!r}",
+            hint="Open another connection for this producer.",
+        )
+    for claim in data.operations:
+        check_key(claim.operation_id)
+    leases = connection.hub.leases
+    connection.producer_id = data.producer_id
+    attached = leases.attach(connection, data)
+    connection.outlet.set_peer_timeout(attached.lease_s)
+    connection.reply(command, attached)
+    leases.announce_attached(data.producer_id, connection)
+
+
+@_handles(messages.CANCEL)
+def _cancel(connection: CommandConnection, command: Envelope, data: messages.Cancel) -> None:
+    connection.hub.cancellations.request(data, partial(connection.reply, command))
+
+
+@_handles(messages.CANCEL_ANSWER)
+def _answer_cancel(connection: CommandConnection, command: Envelope, data: messages.CancelAnswer) -> None:
+    if command.reply_to is None:
+        raise InvalidCommand(f"{messages.CANCEL_ANSWER} needs `reply_to`, the id of the push that it answers")
+    connection.hub.cancellations.record_answer(connection, command.reply_to, data)
