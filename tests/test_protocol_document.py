@@ -1,4 +1,4 @@
-"""PROTOCOL.md is true: its transcripts are played against a real hub, its tables compared with the code."""
+"""PROTOCOL.md and docs/protocol: transcripts are played against a real hub, tables compared with the code."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 from tests.transcripts import fields, http_example, player, transcript
-from tests.transcripts.markdown import ROOT, Block, Document, anchor
+from tests.transcripts.markdown import ROOT, Block, Document, Table
 
 from tidings.contract.contract import REVISION
 from tidings.contract.event_types import BUILTIN, EventType, check_event_type
@@ -24,8 +24,11 @@ from tidings.server.websocket import message_reader as message_reader
 from tidings.server.websocket import protocol
 
 PROTOCOL = Document("PROTOCOL.md")
-TRANSCRIPTS = PROTOCOL.blocks_in("transcript")
-HTTP_EXAMPLES = PROTOCOL.blocks_in("http")
+REFERENCE = {path.stem: Document(str(path.relative_to(ROOT))) for path in sorted(ROOT.glob("docs/protocol/*.md"))}
+DOCUMENTS = [PROTOCOL, *REFERENCE.values()]
+TEXT = "\n".join(document.text for document in DOCUMENTS)
+TRANSCRIPTS = [block for document in DOCUMENTS for block in document.blocks_in("transcript")]
+HTTP_EXAMPLES = [block for document in DOCUMENTS for block in document.blocks_in("http")]
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
     **{str(event.type): event.payload for event in BUILTIN},
@@ -52,6 +55,12 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
 }
 
 
+def _table(heading: str) -> Table:
+    """Return the only table right below a heading, in whichever document it is."""
+    [found] = [table for document in DOCUMENTS for table in document.tables if table.heading == heading]
+    return found
+
+
 def _name(block: Block) -> str:
     return f"{block.heading}:{block.line}"
 
@@ -67,14 +76,16 @@ async def test_an_http_example_is_what_happens(block: Block) -> None:
 
 
 def test_every_race_has_a_transcript() -> None:
-    races = [heading for heading in PROTOCOL.headings if re.match(r"9\.[0-9]+ ", heading)]
-    assert len(races) >= 10
+    in_short = PROTOCOL.headings_below("Transcripts")
+    assert len(in_short) == 4
+    races = [*in_short, *REFERENCE["transcripts"].headings_below("Transcripts")]
+    assert len(races) >= 20
     assert set(races) <= {block.heading for block in TRANSCRIPTS}
 
 
 @pytest.mark.parametrize("heading", STRUCTS)
 def test_a_message_has_the_fields_that_its_struct_has(heading: str) -> None:
-    table = PROTOCOL.table(heading)
+    table = _table(heading)
     assert table.columns == ("field", "type", "presence", "meaning")
     assert all(row[3] for row in table.rows)
     assert tuple((row[0], _choices_sorted(row[1]), row[2]) for row in table.rows) == fields.rows(STRUCTS[heading])
@@ -89,7 +100,7 @@ def test_what_is_told_of_an_operation_is_the_structs() -> None:
     summary = fields.rows(views.OperationSummary)
     more = fields.rows(views.OperationDetail)[len(summary) :]
     for heading, rows in (("An operation in a list", summary), ("GET /v1/operations/{operation_id}", more)):
-        table = PROTOCOL.table(heading)
+        table = _table(heading)
         assert tuple((row[0], _choices_sorted(row[1]), row[2]) for row in table.rows) == rows
         assert all(row[3] for row in table.rows)
 
@@ -105,7 +116,7 @@ def test_no_struct_of_the_commands_is_left_out() -> None:
 
 
 def test_the_catalogue_is_the_codes() -> None:
-    assert PROTOCOL.table("Catalogue").rows == tuple(_catalogue_row(event) for event in BUILTIN)
+    assert _table("Catalogue").rows == tuple(_catalogue_row(event) for event in BUILTIN)
 
 
 def _catalogue_row(event: EventType) -> tuple[str, ...]:
@@ -122,37 +133,36 @@ def test_what_a_log_keeps_of_a_key_is_what_the_catalogue_says() -> None:
 
 def test_every_name_of_the_contract_is_in_the_document() -> None:
     names = [*MessageType, *ChannelType, *messages.COMMANDS, *messages.RESERVED_COMMANDS, *LEGACY_TYPES]
-    assert [name for name in names if f"`{name}`" not in PROTOCOL.text] == []
-    assert f"`{REVISION}`" in PROTOCOL.text
+    assert [name for name in names if f"`{name}`" not in TEXT] == []
+    assert f"`{REVISION}`" in TEXT
 
 
 def test_the_commands_are_those_that_are_served_and_those_that_are_reserved() -> None:
-    rows = PROTOCOL.table("Commands and replies").rows
+    rows = _table("Commands and replies").rows
     reserved = {row[0] for row in rows if row[1] == "*reserved*"}
     assert reserved == messages.RESERVED_COMMANDS
     assert {row[0] for row in rows} - reserved - {"any event"} == set(messages.COMMANDS)
 
 
 def test_the_envelopes_members_are_the_structs() -> None:
-    assert [row[0] for row in PROTOCOL.table("Members of the envelope").rows] == list(
-        envelope.Envelope.__struct_fields__
-    )
+    assert [row[0] for row in _table("Members of the envelope").rows] == list(envelope.Envelope.__struct_fields__)
 
 
 def test_the_diagram_of_an_operations_life_is_drawn_from_the_table() -> None:
-    assert f"```mermaid\n{lifecycle.diagram()}\n```" in PROTOCOL.text
+    assert f"```mermaid\n{lifecycle.diagram()}\n```" in REFERENCE["operations"].text
 
 
 def test_the_error_codes_are_the_codes() -> None:
     rows = tuple(
         (row.code, str(row.http), str(row.close or "–"), "yes" if row.recoverable else "no") for row in CODES.values()
     )
-    assert PROTOCOL.table("Error codes").rows == rows
+    tables = REFERENCE["codes"].tables_with("code", "HTTP", "close", "recoverable", "cause", "cure")
+    assert tuple(row[:4] for table in tables for row in table.rows) == rows
 
 
 def test_the_close_codes_are_the_codes() -> None:
     rows = tuple((str(row.code), row.name, "yes" if row.reconnect else "no") for row in CLOSE_CODES.values())
-    assert PROTOCOL.table("Close codes").rows == rows
+    assert _table("Close codes").rows == rows
 
 
 def test_the_limits_are_the_codes() -> None:
@@ -181,7 +191,7 @@ def test_the_limits_are_the_codes() -> None:
         "replies owed to a connection that does not read": f"{connection.MAX_UNSENT_REPLY_BYTES:,} bytes",
         "waiting for the peer's part of a close": f"{protocol.CLOSE_TIMEOUT_S:g} s",
     }
-    assert {name.replace("`", ""): value for name, value in PROTOCOL.table("Limits").rows} == limits
+    assert {name.replace("`", ""): value for name, value in _table("Limits").rows} == limits
     assert envelope.MAX_BODY_BYTES == message_reader.MAX_MESSAGE_BYTES
 
 
@@ -211,26 +221,25 @@ def test_the_defaults_are_the_codes(heading: str, struct: type[msgspec.Struct]) 
         for name in struct.__struct_fields__
         if isinstance(getattr(default, name), int | float)
     }
-    told = {row[0]: row[1] for row in PROTOCOL.table(heading).rows}
+    told = {row[0]: row[1] for row in _table(heading).rows}
     assert told == {name: f"{value:,}".removesuffix(".0") for name, value in numbers.items()}
 
 
-def test_the_sections_that_hints_name_are_there() -> None:
-    """Hints in the code say "PROTOCOL.md §5"."""
+def test_the_sections_that_code_names_are_there() -> None:
+    """Hints and docstrings name a section like this: `PROTOCOL.md, "Resuming"`."""
     named = {
-        number
+        reference
         for source in (ROOT / "src").rglob("*.py")
-        for number in re.findall(r"PROTOCOL\.md §([0-9]+)", source.read_text())
+        for reference in _SECTION.findall(_WRAPPED.sub(" ", source.read_text()))
     }
     assert named
-    numbered = {heading.split(" ")[0] for heading in PROTOCOL.headings}
-    assert named <= numbered
+    documents = {name: Document(name) for name, _ in named}
+    assert [(name, heading) for name, heading in named if heading not in documents[name].headings] == []
 
 
-def test_references_within_the_document_are_there() -> None:
-    numbered = {heading.split(" ")[0] for heading in PROTOCOL.headings}
-    # RFCs have sections too.
-    own = re.sub(r"RFC [0-9]+ §[0-9.]+", "", PROTOCOL.text)
-    assert set(re.findall(r"§([0-9.]*[0-9])", own)) <= numbered
-    anchors = {anchor(heading) for heading in PROTOCOL.headings}
-    assert set(re.findall(r"\]\(#([^)]+)\)", PROTOCOL.text)) <= anchors
+_SECTION = re.compile(r"([\w./-]+\.md), \"([^\"]+)\"")
+_WRAPPED = re.compile(r"\n\s*(?:#\s*)?")
+
+
+def test_protocol_fits_in_30_kilobytes() -> None:
+    assert len(PROTOCOL.path.read_bytes()) <= 30_000

@@ -1,4 +1,4 @@
-"""HTTP examples as PROTOCOL.md writes them, played against a real hub (its §9 tells the notation)."""
+"""HTTP examples as docs/protocol/http.md writes them, played against a real hub."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass

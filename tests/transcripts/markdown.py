@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,7 @@ class Document:
         self.text = self.path.read_text()
         self._lines = self.text.splitlines()
         self.headings: list[str] = []
+        self._levels: list[int] = []
         self.blocks: list[Block] = []
         self.tables: list[Table] = []
         self._read()
@@ -49,6 +51,12 @@ class Document:
         """Return the only table right below a heading."""
         [found] = [table for table in self.tables if table.heading == heading]
         return found
+
+    def headings_below(self, heading: str) -> list[str]:
+        """Return the headings of the sections within a section, in order."""
+        start = self.headings.index(heading)
+        within = takewhile(lambda level: level > self._levels[start], self._levels[start + 1 :])
+        return self.headings[start + 1 : start + 1 + len(list(within))]
 
     def tables_with(self, *columns: str) -> list[Table]:
         """Return the tables whose first columns are these."""
@@ -66,6 +74,7 @@ class Document:
             if match:
                 heading = match["title"].replace("`", "")
                 self.headings.append(heading)
+                self._levels.append(len(match["marks"]))
             elif line.startswith("```"):
                 body = _until_fence(lines)
                 self.blocks.append(Block(language=line[3:].strip(), heading=heading, line=number + 1, text=body))

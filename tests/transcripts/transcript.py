@@ -1,4 +1,4 @@
-"""Transcripts: what clients and the hub say to each other, as PROTOCOL.md writes it (its §9 tells the notation)."""
+"""Parser of transcripts, in the notation of PROTOCOL.md, "Transcripts"."""
 
 import re
 from collections.abc import Iterator

@@ -63,7 +63,8 @@ def run_command(connection: CommandConnection, command: Envelope, spec: MessageS
         data = spec.decode(command.data)
     except msgspec.ValidationError as cause:
         message, path = fault(cause, "$.data")
-        raise InvalidCommand(f"{path}: {message}", hint=f"PROTOCOL.md §5 shows {spec.name}.") from cause
+        hint = f'Send {spec.name} as in PROTOCOL.md, "Commands and replies".'
+        raise InvalidCommand(f"{path}: {message}", hint=hint) from cause
     if spec.answered_by is not None and command.id is None:
         raise InvalidCommand(f"{spec.name} needs an `id`")
     HANDLERS[spec.name](connection, command, data)
