@@ -92,7 +92,7 @@ def test_the_commands_own_options_are_its_own(shared_hub: Hub) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [((), "no command was given"), (("--nope", "true"), "--nope"), (("--url", "ftp://x", "true"), "ftp://x")],
+    [((), "missing command"), (("--nope", "true"), "--nope"), (("--url", "ftp://x", "true"), "ftp://x")],
 )
 def test_a_wrong_command_line_is_a_usage_error(arguments: tuple[str, ...], error: str) -> None:
     done = tidings("run", *arguments)

@@ -76,7 +76,7 @@ def test_a_command_that_does_not_heed_it_is_killed_after_the_grace(shared_hub: H
         outcome, end = cancel(shared_hub, "stubborn")
         code, _, _ = process.wait()
     assert outcome == "cancelled"
-    assert end["reason"] == "it was asked to end (killed: it had not heeded SIGTERM for 0.2 s)"
+    assert end["reason"] == "cancellation was requested (killed: it ignored SIGTERM for 0.2 s)"
     assert code == 128 + signal.SIGKILL
 
 

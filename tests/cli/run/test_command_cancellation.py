@@ -50,7 +50,7 @@ def cancellation(clock: ManualClock) -> Cancellation:
 
 def test_without_a_wish_nothing_is_sent_and_nothing_is_due(cancellation: Cancellation) -> None:
     command = Command()
-    cancellation.pursue(command)
+    cancellation.send_due_signal(command)
     assert command.sent == []
     assert cancellation.due_in() is None
     assert cancellation.fulfilled is None
@@ -61,27 +61,27 @@ def test_a_wish_is_sigterm_once_and_sigkill_once_after_the_grace(
     cancellation: Cancellation, clock: ManualClock
 ) -> None:
     command = Command()
-    cancellation.ask("wrong file", "ada")
-    cancellation.pursue(command)
-    cancellation.pursue(command)
+    cancellation.request("wrong file", "ada")
+    cancellation.send_due_signal(command)
+    cancellation.send_due_signal(command)
     assert command.sent == [signal.SIGTERM]
     assert cancellation.due_in() == 10.0
     assert cancellation.reason == "wrong file"
     clock.advance(9.9)
-    cancellation.pursue(command)
+    cancellation.send_due_signal(command)
     assert command.sent == [signal.SIGTERM]
     clock.advance(0.2)
-    cancellation.pursue(command)
-    cancellation.pursue(command)
+    cancellation.send_due_signal(command)
+    cancellation.send_due_signal(command)
     assert command.sent == [signal.SIGTERM, signal.SIGKILL]
     assert cancellation.due_in() is None
-    assert "had not heeded SIGTERM for 10 s" in cancellation.reason
+    assert "ignored SIGTERM for 10 s" in cancellation.reason
     assert cancellation.fulfilled is not None
     assert cancellation.fulfilled.cancelled_by == "ada"
 
 
 def test_a_wish_that_comes_after_the_end_changes_nothing(cancellation: Cancellation) -> None:
-    cancellation.ask("too late")
+    cancellation.request("too late")
     assert cancellation.fulfilled is None
     assert cancellation.is_complete(Command())
 
@@ -90,10 +90,10 @@ def test_what_a_command_leaves_behind_is_waited_for_and_then_killed(
     cancellation: Cancellation, clock: ManualClock
 ) -> None:
     command = Command()
-    cancellation.ask()
-    cancellation.pursue(command)
+    cancellation.request()
+    cancellation.send_due_signal(command)
     assert not cancellation.is_complete(command)
-    wait = cancellation.look_in()
+    wait = cancellation.poll_in()
     assert wait is not None
     assert wait < 1
     clock.advance(10)
@@ -103,8 +103,8 @@ def test_what_a_command_leaves_behind_is_waited_for_and_then_killed(
 
 def test_where_nothing_is_left_behind_nothing_more_is_sent(cancellation: Cancellation) -> None:
     command = Command()
-    cancellation.ask()
-    cancellation.pursue(command)
+    cancellation.request()
+    cancellation.send_due_signal(command)
     command.left = False
     assert cancellation.is_complete(command)
     assert command.sent == [signal.SIGTERM]
@@ -112,11 +112,11 @@ def test_where_nothing_is_left_behind_nothing_more_is_sent(cancellation: Cancell
 
 def test_the_waiting_thread_is_woken_also_by_a_wish_that_came_before(cancellation: Cancellation) -> None:
     woken: list[str] = []
-    cancellation.ask("first", "ada")
-    cancellation.on_ask(lambda: woken.append("x"))
+    cancellation.request("first", "ada")
+    cancellation.on_request(lambda: woken.append("x"))
     assert woken == ["x"]
-    cancellation.ask("second", "bob")
+    cancellation.request("second", "bob")
     assert woken == ["x", "x"]
-    cancellation.pursue(Command())
+    cancellation.send_due_signal(Command())
     assert cancellation.fulfilled is not None
     assert cancellation.fulfilled.reason == "first"

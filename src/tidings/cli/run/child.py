@@ -1,4 +1,4 @@
-"""Starting of commands, and what their end means."""
+"""Starts commands, signals them, and explains their exit status."""
 
 import errno
 import os
@@ -41,32 +41,32 @@ class Child(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id of the command."""
 
     def start(self) -> None:
-        """Begin to pass its output on."""
+        """Start to pass output on."""
 
     def poll(self) -> int | None:
-        """Return its exit status if it has ended: the code, or minus the signal that killed it."""
+        """Return the exit status if the command has ended: the code, or minus the signal that killed it."""
 
     def send(self, number: int) -> None:
-        """Pass a signal on to it, as if it had been sent to the command alone."""
+        """Pass a signal on, as if it had been sent to the command alone."""
 
     def end(self, number: int) -> bool:
-        """Send a signal to it and to all that it has started; return whether any of it is left. 0 looks only."""
+        """Send a signal to the command and its descendants, 0 to check only; return whether any is left."""
 
     def end_output(self) -> None:
-        """Have the passing on of its output end; call it after its end."""
+        """End the copying of output soon; call it after the end of the command."""
 
     @property
     def drained(self) -> bool:
-        """Whether its output is passed on."""
+        """Whether all output has been passed on."""
 
     def abandon_output(self) -> None:
-        """Have its output count as passed on."""
+        """Count the output as passed on."""
 
     def close(self) -> None:
-        """Give back everything held for it, and the terminal as it was found."""
+        """Release everything held for the command and restore the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class CommandEnd:
 
     @property
     def sentence(self) -> str:
-        """What happened, in words."""
+        """The end in one sentence."""
         if self.status < 0:
             return f"The command was killed by {signal_name(-self.status)}."
         return f"The command ended with exit code {self.status}."
@@ -95,16 +95,16 @@ class CommandEnd:
 
     @property
     def hint(self) -> str:
-        """What to do about a failure."""
+        """Advice for a failure."""
         if -self.status == getattr(signal, "SIGKILL", None):
-            return "If nobody killed it, the machine may have run out of memory: look for 'oom' in the kernel's log."
+            return "If you did not kill it, the machine may have run out of memory: look for 'oom' in the kernel log."
         if -self.status == getattr(signal, "SIGPIPE", None):
-            return "The reader of its output went away before the command was done."
-        return "Its last lines of output are in the details."
+            return "The reader of its output exited before the command did."
+        return "See the last lines of its output in the details."
 
 
 def signal_name(number: int) -> str:
-    """Return the name of a signal, `signal 40` where it has none."""
+    """Return the name of a signal, such as `SIGTERM`; `signal 40` if it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -122,7 +122,7 @@ def spawn(
     new_session: bool = False,
     preexec: Callable[[], None] | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start a command as `execvp` does: looked up on PATH, a script without `#!` run by the shell.
+    """Start a command as `execvp` does: look it up on PATH, and let the shell run a script without `#!`.
 
     Raises:
         CommandNotStarted: It does not exist or cannot be executed.
@@ -160,7 +160,7 @@ def _not_started(program: str, error: OSError) -> CommandNotStarted:
             hint = "Correct the line that begins with #!, or install that interpreter."
             return CommandNotStarted(NOT_EXECUTABLE, "command_not_executable", reason, hint)
         if os.sep in program:
-            hint = "Check the path; a relative one begins at the current folder."
+            hint = "Check the path; a relative path starts at the current folder."
             return CommandNotStarted(NOT_FOUND, "command_not_found", f"{program}: no such file", hint)
         hint = "Check its spelling, and that its folder is on PATH; a shell's builtins and aliases need `sh -c '…'`."
         return CommandNotStarted(NOT_FOUND, "command_not_found", f"{program}: command not found", hint)
@@ -170,24 +170,24 @@ def _not_started(program: str, error: OSError) -> CommandNotStarted:
 
 
 def signal_group(group: int, number: int) -> bool:
-    """Send a signal to a process group, 0 to look only, and return whether any of it is left."""
+    """Send a signal to a process group, 0 to check only; return whether any of it is left."""
     if sys.platform == "win32":
         return False
     try:
         os.killpg(group, number)
         if number in (signal.SIGTERM, signal.SIGHUP):
-            # Who is stopped acts on it only once it goes on.
+            # A stopped process handles the signal only after it continues.
             os.killpg(group, signal.SIGCONT)
     except ProcessLookupError:
         return False
     except PermissionError:
-        # macOS says so of processes that have ended and were not fetched; elsewhere they are another user's.
+        # macOS raises it for zombies; elsewhere the processes belong to another user.
         return sys.platform != "darwin"
     return True
 
 
 def descriptor(stream: IO[bytes] | None) -> int:
-    """Return a descriptor of a child's stream that is the caller's to close."""
+    """Return a duplicate descriptor of a child's stream, which the caller closes."""
     if stream is None:
         raise ValueError("the stream was not opened as a pipe")
     file = os.dup(stream.fileno())

@@ -1,7 +1,4 @@
-"""Running of one command as an operation, from its start to its exit code.
-
-A wish from elsewhere that the command ends, and how it is fulfilled.
-"""
+"""Runs one command as an operation, from its start to its exit code, and cancels it on request."""
 
 import getpass
 import os
@@ -22,29 +19,29 @@ from tidings.cli.run.reporter import Mention, Reporter, write_remark
 from tidings.cli.run.signals import Signals
 
 GRACE_S = 10.0
-"""Between SIGTERM and SIGKILL: as long as `docker stop` gives."""
-_LOOK_S = 0.05
-"""Between two looks at what the command has left behind: nobody tells of the end of another's children."""
+"""Default time between SIGTERM and SIGKILL, as long as that of `docker stop`."""
+_POLL_S = 0.05
+"""Interval of checks for remaining descendants: the OS does not notify us of the end of another process's children."""
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """That the command ends."""
+class CancelRequest:
+    """A request to end the command."""
 
     reason: str
-    """May be empty."""
+    """Why, in words; may be empty."""
     cancelled_by: str
-    """Who wants it, may be empty."""
+    """Requesting user; may be empty."""
 
 
 class Cancellation:
-    """SIGTERM to the command and what it has started, once it is asked for, and SIGKILL after a grace.
+    """Sends SIGTERM to the command and its descendants on request, and SIGKILL after a grace period.
 
-    `ask` may be called in any thread; everything else is the thread's that waits for the command.
+    Any thread may call `request`; all other methods belong to the thread that waits for the command.
 
     Args:
-        grace_s: Seconds between the two.
+        grace_s: Seconds between the two signals.
         clock: Seconds from a monotonic clock.
     """
 
@@ -52,39 +49,38 @@ class Cancellation:
         self._grace_s = grace_s
         self._clock = clock
         self._notify: Callable[[], None] | None = None
-        self._wish: Wish | None = None
+        self._request: CancelRequest | None = None
         self._killing_at: float | None = None
         self._killed = False
 
-    def ask(self, reason: str = "", cancelled_by: str = "") -> None:
-        """Want the end; of several wishes the first is the one that is told."""
-        if self._wish is None:
-            self._wish = Wish(reason, cancelled_by)
+    def request(self, reason: str = "", cancelled_by: str = "") -> None:
+        """Request the end of the command; the first of several requests is reported."""
+        if self._request is None:
+            self._request = CancelRequest(reason, cancelled_by)
         notify = self._notify
         if notify is not None:
             notify()
 
-    def on_ask(self, notify: Callable[[], None]) -> None:
-        """Have `notify` called, in the asking thread, when there is a wish; at once where there is one already."""
+    def on_request(self, notify: Callable[[], None]) -> None:
+        """Call `notify` in the requesting thread on the first request; immediately if there was one already."""
         self._notify = notify
-        if self._wish is not None:
+        if self._request is not None:
             notify()
 
     @property
-    def fulfilled(self) -> Wish | None:
-        """The wish, if the command still ran when it was told to end."""
-        return self._wish if self._killing_at is not None else None
+    def fulfilled(self) -> CancelRequest | None:
+        """The request, if the command still ran when it got SIGTERM."""
+        return self._request if self._killing_at is not None else None
 
     @property
     def reason(self) -> str:
         """Why the command ended, in words."""
-        said = self._wish.reason if self._wish is not None else ""
-        said = said or "it was asked to end"
-        return f"{said} (killed: it had not heeded SIGTERM for {self._grace_s:g} s)" if self._killed else said
+        reason = (self._request.reason if self._request is not None else "") or "cancellation was requested"
+        return f"{reason} (killed: it ignored SIGTERM for {self._grace_s:g} s)" if self._killed else reason
 
-    def pursue(self, child: Child) -> None:
-        """Send the running command what is due."""
-        if self._wish is None:
+    def send_due_signal(self, child: Child) -> None:
+        """Send the running command the signal that is due, if there is one."""
+        if self._request is None:
             return
         if self._killing_at is None:
             self._killing_at = self._clock() + self._grace_s
@@ -94,31 +90,31 @@ class Cancellation:
             child.end(_KILL)
 
     def due_in(self) -> float | None:
-        """Return after how many seconds something is due; None where nothing is but a wish."""
+        """Return the seconds until SIGKILL is due; None before SIGTERM and after SIGKILL."""
         if self._killing_at is None or self._killed:
             return None
         return max(0.0, self._killing_at - self._clock())
 
     def is_complete(self, child: Child) -> bool:
-        """Return whether nothing of a command that has ended is left; at the end of the grace it is killed.
+        """Return whether no descendant of an ended command is left; kill them at the end of the grace period.
 
-        A command that was not told to end may leave behind what it likes.
+        A command that was not cancelled may leave processes running.
         """
         if self._killing_at is None or self._killed:
             return True
         if not child.end(0):
             return True
-        self.pursue(child)
+        self.send_due_signal(child)
         return self._killed
 
-    def look_in(self) -> float | None:
-        """Return after how many seconds `is_complete` is to be asked again."""
+    def poll_in(self) -> float | None:
+        """Return the seconds until `is_complete` should be called again; None if it need not be."""
         due = self.due_in()
-        return None if due is None else min(due, _LOOK_S)
+        return None if due is None else min(due, _POLL_S)
 
 
-# A command line is for reading, not for running again; arguments may be very long.
 _MAX_COMMAND = 2_000
+"""Characters of the reported command line: it is for reading, not for running again, and arguments may be long."""
 
 
 def run_command(
@@ -128,76 +124,76 @@ def run_command(
     name: str | None = None,
     cancellation: Cancellation | None = None,
 ) -> int:
-    """Run a command with its output passed through and its progress reported, and return its exit code.
+    """Run a command, pass its output through, report its progress, and return its exit code.
 
-    On a terminal the command gets one, elsewhere pipes. Must be called in the main thread, where signals arrive.
+    The command gets a terminal if stdout is one, and pipes otherwise. Call it in the main thread, where signals arrive.
 
     Args:
         command: Program and arguments, at least the program.
-        reporter: Receiver of what happens; an exception in it is mentioned once on stderr and changes nothing else.
-        name: Name of the operation; by default the program and its arguments, cut.
-        cancellation: How somebody else has the command end.
+        reporter: Receiver of the run's events; its exceptions are mentioned once on stderr and change nothing else.
+        name: Name of the operation; by default the program and its arguments, shortened.
+        cancellation: Through which others end the command.
 
     Returns:
         The command's exit code; 128 + the signal's number if it was killed; 127 if it was not found and 126 if it
         could not be executed, with a sentence on stderr.
     """
     mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
-    listener = ReaderThread(reporter, mention)
+    reader = ReaderThread(reporter, mention)
     cancellation = cancellation or Cancellation()
     with Signals() as signals:
         began = time.monotonic()
         try:
-            child = _start(command, listener, signals)
+            child = _start(command, reader, signals)
         except CommandNotStarted as error:
-            return _report_not_started(command, name, error, listener, reporter)
+            return _report_not_started(command, name, error, reader, reporter)
         try:
-            listener.start()
-            listener.post(lambda: _report_start(reporter, command, name, child.pid))
+            reader.start()
+            reader.post(lambda: _report_start(reporter, command, name, child.pid))
             child.start()
             signals.direct(child.send)
-            cancellation.on_ask(signals.notify)
-            ending = CommandEnd(signals.wait_for(lambda: _ended(child, cancellation), cancellation.due_in))
-            signals.wait_for(lambda: cancellation.is_complete(child) or None, cancellation.look_in)
-            # Nothing is left to pass a signal on to; what it can still end is the wait for whoever reads our output.
+            cancellation.on_request(signals.notify)
+            end = CommandEnd(signals.wait_for(lambda: _ended(child, cancellation), cancellation.due_in))
+            signals.wait_for(lambda: cancellation.is_complete(child) or None, cancellation.poll_in)
+            # No process is left to signal; from here a signal ends the wait for the reader of our output.
             signals.direct(lambda _: child.abandon_output())
             child.end_output()
             signals.wait_for(lambda: child.drained or None)
         finally:
             child.close()
         duration_ms = round((time.monotonic() - began) * 1000)
-        stopped = signals.explain(ending.status)
-        listener.finish(lambda tail: _report_end(reporter, ending, cancellation, stopped, duration_ms, tail))
-        return ending.exit_code
+        stopped = signals.explain(end.status)
+        reader.finish(lambda tail: _report_end(reporter, end, cancellation, stopped, duration_ms, tail))
+        return end.exit_code
 
 
 def _ended(child: Child, cancellation: Cancellation) -> int | None:
-    """Return the command's exit status if it has ended, else send it what is due."""
+    """Return the command's exit status if it has ended, else send it the signal that is due."""
     status = child.poll()
     if status is None:
-        cancellation.pursue(child)
+        cancellation.send_due_signal(child)
     return status
 
 
-def _start(command: Sequence[str], listener: ReaderThread, signals: Signals) -> Child:
+def _start(command: Sequence[str], reader: ReaderThread, signals: Signals) -> Child:
     if sys.platform != "win32" and os.isatty(1):
-        # Not to be imported where there are no pseudo-terminals.
+        # This module cannot be imported where there are no pseudo-terminals.
         from tidings.cli.run.pty_child import TerminalChild
 
-        child = TerminalChild(command, listener.offer, signals.stop_asked, signals.notify)
+        child = TerminalChild(command, reader.offer, signals.stop_asked, signals.notify)
         signals.handle(signal.SIGWINCH, lambda *_: child.copy_size())
         signals.handle(signal.SIGCONT, lambda *_: child.resume())
         return child
-    return PipedChild(command, listener.offer, signals.notify)
+    return PipedChild(command, reader.offer, signals.notify)
 
 
 def _report_not_started(
-    command: Sequence[str], name: str | None, error: CommandNotStarted, listener: ReaderThread, reporter: Reporter
+    command: Sequence[str], name: str | None, error: CommandNotStarted, reader: ReaderThread, reporter: Reporter
 ) -> int:
     write_remark(f"{error}. {error.hint}")
-    listener.start()
-    listener.post(lambda: _report_start(reporter, command, name, os.getpid()))
-    listener.finish(lambda _: reporter.failed(error.code, str(error), "", error.hint))
+    reader.start()
+    reader.post(lambda: _report_start(reporter, command, name, os.getpid()))
+    reader.finish(lambda _: reporter.failed(error.code, str(error), "", error.hint))
     return error.exit_code
 
 
@@ -208,23 +204,23 @@ def _report_start(reporter: Reporter, command: Sequence[str], name: str | None, 
 
 
 def _report_end(
-    reporter: Reporter, ending: CommandEnd, cancellation: Cancellation, stopped: str | None, duration_ms: int, tail: str
+    reporter: Reporter, end: CommandEnd, cancellation: Cancellation, stopped: str | None, duration_ms: int, tail: str
 ) -> None:
-    wish = cancellation.fulfilled
-    if wish is not None:
-        # Whatever its exit code: a service that is told to end and does so well is no job that was done.
-        reporter.cancelled(cancellation.reason, wish.cancelled_by)
+    request = cancellation.fulfilled
+    if request is not None:
+        # Even with exit code 0: a service that ends cleanly on SIGTERM has not completed a job.
+        reporter.cancelled(cancellation.reason, request.cancelled_by)
     elif stopped is not None:
         reporter.cancelled(stopped)
-    elif ending.status == 0:
+    elif end.status == 0:
         reporter.completed(duration_ms)
     else:
-        reporter.failed(ending.code, ending.sentence, tail, ending.hint)
+        reporter.failed(end.code, end.sentence, tail, end.hint)
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container may run under a number that no user has.
+        # A container may run under a user id without an entry in the user database.
         return "" if sys.platform == "win32" else str(os.getuid())

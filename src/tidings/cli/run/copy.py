@@ -1,4 +1,4 @@
-"""Copying of a child's output to ours, byte for byte and as it comes."""
+"""Copies a child's output to ours, byte for byte, as it arrives."""
 
 import errno
 import os
@@ -11,14 +11,14 @@ from collections.abc import Callable
 from tidings.cli.run.reporter import write_remark
 
 _CHUNK = 64 * 1024
-# After the child's end others may hold its output open (a daemon it left behind). Silence of this length ends the
-# copying, and so does the limit; what the child itself wrote is in the pipe by then and is always copied.
 QUIET_S = 0.25
-LIMIT_S = 2.0
+"""Silence after the child's end that ends the copying, because a daemon it left behind may hold its output open."""
+MAX_AFTER_END_S = 2.0
+"""Longest copying after the child's end. The child's own output is in the pipe by then and is always copied."""
 
 
 class Wake:
-    """A descriptor that becomes readable when told to, for threads that wait in `select`."""
+    """A descriptor that another thread makes readable, for threads that wait in `select`."""
 
     def __init__(self) -> None:
         self.file, self._trigger = os.pipe()
@@ -28,7 +28,7 @@ class Wake:
         os.write(self._trigger, b"\0")
 
     def clear(self) -> None:
-        """Make it wait again; call it only when the descriptor is readable."""
+        """Make the descriptor unreadable again; call it only while it is readable."""
         os.read(self.file, 4096)
 
     def close(self) -> None:
@@ -38,17 +38,17 @@ class Wake:
 
 
 class OutputCopier:
-    """A thread that copies one descriptor to another and shows each chunk to a reader afterwards.
+    """A thread that copies one descriptor to another and then passes each chunk to a reader.
 
-    Where the target is closed or fails, the source is closed, so that the command's next write fails as its own
-    would have: `tidings run -- yes | head` ends by SIGPIPE.
+    If the target is closed or fails, the thread closes the source, so that the command's next write fails as it would
+    without us: `tidings run -- yes | head` ends by SIGPIPE.
 
     Args:
         source: Descriptor of the child's output; closed at the end if `owned`.
         target: Descriptor of our output.
-        reader: Called with each chunk after it was written.
-        notify: Called when all is copied.
-        owned: Whether the source is this relay's to close.
+        reader: Called with each chunk after it is written.
+        notify: Called when the copying has ended.
+        owned: Whether the copier closes the source.
     """
 
     def __init__(
@@ -69,32 +69,32 @@ class OutputCopier:
         self._ended_at: float | None = None
         self._moved_at = 0.0
         self._wake = Wake()
-        self._thread = threading.Thread(target=self._run, name=f"tidings-relay-{target}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"tidings-copier-{target}", daemon=True)
 
     def start(self) -> None:
-        """Begin copying."""
+        """Start copying."""
         self._thread.start()
 
     def child_ended(self) -> None:
-        """Have the copying end soon even if somebody holds the source open."""
+        """End the copying soon, even if another process holds the source open."""
         self._ended_at = time.monotonic()
         self._wake.set()
 
     @property
     def done(self) -> bool:
-        """Whether all is copied, or `abandon` was called."""
+        """Whether the copying has ended, or `abandon` was called."""
         if sys.platform == "win32" and self._ended_at is not None:
-            # A pipe cannot be read there with a time limit: once nothing has moved for so long, nobody writes any more.
-            return self._done or time.monotonic() > max(self._ended_at, self._moved_at) + LIMIT_S
+            # Pipes cannot be read with a timeout on Windows; silence of this length counts as the end.
+            return self._done or time.monotonic() > max(self._ended_at, self._moved_at) + MAX_AFTER_END_S
         return self._done
 
     def close(self) -> None:
-        """Give back what the relay holds; one that was abandoned keeps it until the process ends."""
+        """Release the descriptors; an abandoned copier keeps them until the process exits."""
         if not self._thread.is_alive():
             self._wake.close()
 
     def abandon(self) -> None:
-        """Count as done though our reader has not taken everything yet."""
+        """Count as done although the reader of our output has not read everything yet."""
         self._done = True
 
     def _run(self) -> None:
@@ -102,7 +102,7 @@ class OutputCopier:
             self._copy()
         except OSError as error:
             if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF):
-                write_remark(f"the output cannot be written: {error.strerror}")
+                write_remark(f"cannot write the output: {error.strerror}")
         finally:
             if self._owned:
                 os.close(self._source)
@@ -126,13 +126,13 @@ class OutputCopier:
                 self._pass(data)
             elif not ready:
                 return
-            if self._ended_at is not None and time.monotonic() > self._ended_at + LIMIT_S:
+            if self._ended_at is not None and time.monotonic() > self._ended_at + MAX_AFTER_END_S:
                 self._copy_remainder()
                 return
 
     def _copy_remainder(self) -> None:
-        """Copy what the source holds now; what others add to it later is not the child's."""
-        # 64 KiB is the capacity of a pipe, and more than that of a terminal.
+        """Copy what the source holds now; later bytes come from other processes."""
+        # 64 KiB is the capacity of a pipe and exceeds that of a terminal.
         remaining = _CHUNK
         while remaining > 0:
             ready, _, _ = select.select([self._source], [], [], 0)
@@ -146,7 +146,7 @@ class OutputCopier:
         try:
             return os.read(self._source, size)
         except OSError as error:
-            # Linux tells the end of a terminal whose last user is gone by EIO.
+            # Linux reports EIO once the last process has closed a terminal.
             if error.errno == errno.EIO:
                 return b""
             if error.errno == errno.EAGAIN:
@@ -160,10 +160,10 @@ class OutputCopier:
 
 
 def write_all(file: int, data: bytes) -> None:
-    """Write all bytes to a descriptor, also one that somebody who shares it has made non-blocking.
+    """Write all bytes to a descriptor, even if a process that shares it has made it non-blocking.
 
     Raises:
-        OSError: The descriptor is closed or its device fails.
+        OSError: The descriptor is closed, or its device failed.
     """
     view = memoryview(data)
     while view:

@@ -1,4 +1,4 @@
-"""What `tidings run` tells a hub about its command, through an outbox that never makes the command wait."""
+"""Publishes the operation of `tidings run` through an outbox, which never makes the command wait."""
 
 import os
 import secrets
@@ -21,28 +21,28 @@ from tidings.protocol.payloads import (
 )
 
 FLUSH_S = 1.5
-"""How long the end of a run may wait for the hub to have everything."""
+"""How long the end of a run waits for the hub to acknowledge every event."""
 _HOPELESS_FLUSH_S = 0.2
-"""Likewise, where no hub has taken anything so far and we know why."""
+"""The same wait where the hub has accepted no event so far and an error explains why."""
 _MAX_DETAILS = 16_000
-"""Characters of the last lines: in UTF-8, and escaped, they stay under the contract's 65,535 bytes."""
+"""Characters of the last output lines: escaped and in UTF-8 they stay below 65,535 bytes, the limit of `data`."""
 _MAX_TEXT = 2_000
 
 
 class OperationReporter:
     """A `tidings.cli.run.reporter.Reporter` that publishes one operation.
 
-    The operation is held: when this process dies, the hub ends it as `producer_lost`, and whoever wants it to end asks
-    us.
+    This process holds the operation: when it dies, the hub fails the operation as `producer_lost`, and the hub sends
+    cancel requests to it.
 
     Args:
-        url: Where the hub is; None is the environment's, or one on this machine.
-        on_cancel: Called with the reason, and with who asks, either of which may be empty, when somebody wants the
-            command to end; in another thread.
-        lease_s: How long the operation outlives our connection; by default what the hub says.
+        url: URL of the hub; by default that of `TIDINGS_URL`, or a hub on this machine.
+        on_cancel: Called in another thread with the reason and the requesting user of a cancel request; both may be
+            empty.
+        lease_s: Seconds that the operation outlives our connection; by default the hub's setting.
 
     Raises:
-        ConfigError: `url` is no address, or `lease_s` not from 1 to 86,400.
+        ConfigError: `url` is not a valid address, or `lease_s` is not between 1 and 86,400.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class OperationReporter:
         self.operation_id = str(uuid.uuid4())
         self._trace_id = secrets.token_hex(16)
         self._mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
-        self._trouble: TidingsError | None = None
+        self._error: TidingsError | None = None
         self._percent = 0.0
         self._on_cancel = on_cancel
-        self._outbox = Outbox(url, lease_s=lease_s, on_trouble=self._tell)
+        self._outbox = Outbox(url, lease_s=lease_s, on_trouble=self._mention_error)
 
     def started(self, name: str, host: str, pid: int, command: str, user: str, total_steps: int | None = None) -> None:
         """See `Reporter.started`."""
@@ -79,7 +79,7 @@ class OperationReporter:
         )
 
     def progress(self, percent: float | None, current_step: str, total_steps: int, message: str) -> None:
-        """See `Reporter.progress`. Where nobody knows how much is left, the last known share is repeated."""
+        """See `Reporter.progress`. An unknown percentage repeats the last known one."""
         if percent is not None:
             self._percent = min(100.0, max(0.0, percent))
         self._put(
@@ -110,7 +110,7 @@ class OperationReporter:
                 code=code,
                 message=_writable(message),
                 details=_writable(details[-_MAX_DETAILS:], _MAX_DETAILS),
-                # Whether the same command would succeed again is not for us to say; it did not.
+                # Whether a second try would succeed is unknown.
                 recoverable=False,
                 hint=_writable(hint),
             ),
@@ -126,11 +126,11 @@ class OperationReporter:
         )
 
     def close(self) -> None:
-        """Wait a bounded time until the hub has everything; say so, once, if it has not."""
-        hopeless = self._trouble is not None and self._outbox.statistics().accepted == 0
+        """Wait a bounded time until the hub has acknowledged every event; write one line to stderr if it has not."""
+        hopeless = self._error is not None and self._outbox.statistics().accepted == 0
         left = self._outbox.close(_HOPELESS_FLUSH_S if hopeless else FLUSH_S)
         if left:
-            self._mention(f"the hub did not take the end of this run within {FLUSH_S:g} s.")
+            self._mention(f"the hub did not acknowledge the end of this run within {FLUSH_S:g} s.")
 
     def _end(self, type: MessageType, payload: Payload) -> None:
         self._put(type, payload)
@@ -144,12 +144,12 @@ class OperationReporter:
     def _put(self, type: MessageType, payload: Payload) -> None:
         self._outbox.put_nowait(type, payload, trace_id=self._trace_id)
 
-    def _tell(self, error: TidingsError) -> None:
-        self._trouble = error
+    def _mention_error(self, error: TidingsError) -> None:
+        self._error = error
         hint = error_data(error).hint
         self._mention(f"this run is not shown: {error}. The command goes on. {hint}".strip())
 
 
-def _writable(text: str, most: int = _MAX_TEXT) -> str:
-    """Return `text` as UTF-8 can hold it: names of files and users may hold bytes that are none."""
-    return text[:most].encode(errors="replace").decode()
+def _writable(text: str, max_chars: int = _MAX_TEXT) -> str:
+    """Return `text` cut and valid as UTF-8: names of files and users may hold undecodable bytes."""
+    return text[:max_chars].encode(errors="replace").decode()

@@ -51,14 +51,14 @@ class PipedChild:
     """A command with separate pipes for stdout and stderr, and our stdin.
 
     While we are in the foreground of a terminal (`tidings run -- make | tee log`), the command stays in our process
-    group: the keyboard's signals reach it from the kernel, and it may read the terminal. SIGINT and SIGQUIT are then
-    taken to come from there and not passed on a second time. Anywhere else it gets a process group of its own, to
-    which every signal is passed on.
+    group: the kernel sends it the keyboard's signals, and it may read the terminal. SIGINT and SIGQUIT then count as
+    sent by the keyboard and are not passed on a second time. Otherwise the command gets a process group of its own,
+    and every signal is passed on to that group.
 
     Args:
         command: Program and arguments.
         read: Called with each chunk of output.
-        notify: Called when some output is passed on to its end.
+        notify: Called when the end of an output stream has been passed on.
 
     Raises:
         CommandNotStarted: The command could not be started.
@@ -67,8 +67,8 @@ class PipedChild:
     def __init__(
         self, command: Sequence[str], read: Callable[[bytes, Source], None], notify: Callable[[], None]
     ) -> None:
-        # Python buffers what it prints into a pipe; a script's lines shall arrive as they are written. Who has set
-        # the variable, even to nothing, has decided.
+        # Python buffers output to a pipe; this makes a script's lines arrive as they are written. A value that the user
+        # has set, even an empty one, takes precedence.
         env = {"PYTHONUNBUFFERED": "1", **os.environ}
         self._shares_group = _in_foreground()
         self._process = spawn(
@@ -91,7 +91,7 @@ class PipedChild:
         return self._process.pid
 
     def start(self) -> None:
-        """Begin to pass its output on."""
+        """Start to pass output on."""
         if sys.platform == "win32":
             import msvcrt
 
@@ -102,13 +102,13 @@ class PipedChild:
             copier.start()
 
     def poll(self) -> int | None:
-        """Return its exit status if it has ended: the code, or minus the signal that killed it."""
+        """Return the exit status if the command has ended: the code, or minus the signal that killed it."""
         return self._process.poll()
 
     def send(self, number: int) -> None:
-        """Pass a signal on, except those that the terminal has sent to the command as well."""
+        """Pass a signal on, except those that the terminal has also sent to the command."""
         if sys.platform == "win32":
-            # The console has sent Ctrl-C to both.
+            # The console sends Ctrl-C to both processes.
             if number == signal.SIGTERM:
                 self._process.terminate()
             return
@@ -118,9 +118,9 @@ class PipedChild:
             self._process.send_signal(number)
 
     def end(self, number: int) -> bool:
-        """Send a signal to it and to all that it has started; return whether any of it is left. 0 looks only.
+        """Send a signal to the command and its descendants, 0 to check only; return whether any is left.
 
-        Of a group that is also ours, and a pipeline's, only the command's own family is meant.
+        If the command shares our process group, other processes of the group get no signal.
         """
         if sys.platform == "win32":
             if number:
@@ -136,28 +136,28 @@ class PipedChild:
         return left
 
     def end_output(self) -> None:
-        """Have the passing on of its output end; others who hold the pipes open are not waited for."""
+        """End the copying of output soon, even if other processes hold the pipes open."""
         for copier in self._copiers:
             copier.child_ended()
 
     @property
     def drained(self) -> bool:
-        """Whether its output is passed on."""
+        """Whether all output has been passed on."""
         return all(copier.done for copier in self._copiers)
 
     def abandon_output(self) -> None:
-        """Have its output count as passed on, though whoever reads ours has not taken it."""
+        """Count the output as passed on although the reader of ours has not accepted it."""
         for copier in self._copiers:
             copier.abandon()
 
     def close(self) -> None:
-        """Give back what the relays hold."""
+        """Release the descriptors."""
         for copier in self._copiers:
             copier.close()
 
 
 def _in_foreground() -> bool:
-    """Tell whether our process group is the one its terminal sends the keyboard's signals to."""
+    """Return whether our process group is in the foreground of its terminal, which sends it the keyboard's signals."""
     if sys.platform == "win32":
         return True
     try:

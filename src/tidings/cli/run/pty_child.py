@@ -1,7 +1,4 @@
-"""A command on a terminal of its own, between it and ours: our stdout is a terminal.
-
-Passing of what is typed to a command on a terminal of its own.
-"""
+"""A command on a pseudo-terminal of its own, for use where our stdout is a terminal."""
 
 import contextlib
 import fcntl
@@ -29,15 +26,15 @@ _LFLAG, _CC = 3, 6
 class Keyboard:
     r"""A thread that copies our terminal's input to the command's, while we are in the foreground.
 
-    Keys are passed on as they are; the command's own terminal makes signals of them. Two are looked at on the way:
-    the interrupt key, to know that an end was asked for, and the suspend key, because the kernel would ignore it: the
-    command leads a session of its own, where no shell waits to resume it.
+    Keys are passed on unchanged; the command's terminal turns them into signals. Two keys are handled on the way: the
+    interrupt key, to record that the user requested an end, and the suspend key, because the kernel would ignore it:
+    the command leads a session of its own, in which no shell could resume it.
 
     Args:
         terminal: Descriptor of our terminal.
         master: Descriptor of our end of the command's terminal, non-blocking.
         on_interrupt: Called when Ctrl-C or Ctrl-\ is passed on.
-        on_suspend: Called for Ctrl-Z; returns whether it has dealt with it, else the key is passed on.
+        on_suspend: Called for Ctrl-Z; returns whether it handled the key, which is passed on otherwise.
     """
 
     def __init__(
@@ -57,12 +54,12 @@ class Keyboard:
         self._thread.start()
 
     def listen(self, on: bool) -> None:
-        """Read the terminal or leave it alone: who reads it from the background is stopped by the kernel."""
+        """Start or stop reading the terminal: the kernel stops a background process that reads it."""
         self._listening = on
         self._wake.set()
 
     def close(self) -> None:
-        """End the thread; keys typed from now on are left to whoever reads the terminal next."""
+        """End the thread; keys typed later go to the next reader of the terminal."""
         self._closing = True
         self._wake.set()
         self._thread.join()
@@ -81,13 +78,13 @@ class Keyboard:
                         return
                     self._handle(keys)
         except OSError:
-            # One of the terminals has gone; the command is told by SIGHUP or ends by itself.
+            # One of the terminals is gone; the command gets SIGHUP or ends by itself.
             return
 
     def _handle(self, keys: bytes) -> None:
         attributes = termios.tcgetattr(self._master)
         if not attributes[_LFLAG] & termios.ISIG:
-            self._pass(keys)
+            self._send(keys)
             return
         interrupt, quit_key, suspend = (attributes[_CC][key] for key in (termios.VINTR, termios.VQUIT, termios.VSUSP))
         if interrupt in keys or quit_key in keys:
@@ -95,9 +92,9 @@ class Keyboard:
         before, found, after = keys.partition(suspend)
         if found and self._on_suspend():
             keys = before + after
-        self._pass(keys)
+        self._send(keys)
 
-    def _pass(self, keys: bytes) -> None:
+    def _send(self, keys: bytes) -> None:
         view = memoryview(keys)
         while view and not self._closing:
             _, writable, _ = select.select([self._wake.file], [self._master], [])
@@ -106,8 +103,6 @@ class Keyboard:
             else:
                 self._wake.clear()
 
-
-assert sys.platform != "win32"
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 _WINDOW_SIZE = bytes(8)
@@ -118,17 +113,17 @@ class TerminalChild:
     """A command that leads a session on a pseudo-terminal.
 
     Its terminal starts with the size and modes of ours. Ours is in raw mode while the command runs in the foreground,
-    so that every key reaches it, and is restored by `close` whatever happens. Where our stdin is no terminal the
-    command reads it directly; where our stderr is none, the command's goes to it through a pipe, untouched.
+    so that every key reaches the command; `close` restores it in every case. If our stdin is not a terminal, the
+    command reads it directly; if our stderr is not one, the command's stderr passes to it through a pipe.
 
     Ctrl-Z stops the command and us, and `fg` and `bg` resume both. A program that suspends itself (`:suspend` in an
-    editor) is not stopped: the kernel ignores that where no shell shares the session.
+    editor) is not stopped: the kernel ignores the request where no shell shares the session.
 
     Args:
         command: Program and arguments.
         read: Called with each chunk of output.
         on_interrupt: Called when the interrupt key is passed on.
-        notify: Called when some output is passed on to its end.
+        notify: Called when the end of an output stream has been passed on.
 
     Raises:
         CommandNotStarted: The command could not be started.
@@ -144,7 +139,7 @@ class TerminalChild:
         self._modes = _modes(STDIN)
         self._raw = False
         self._suspending = False
-        # What of output processing was turned off in the command's terminal, None while it is as the command has it.
+        # Output processing flags that we turned off in the command's terminal; None while they are the command's own.
         self._processes_output: int | None = None
         self._master, slave = pty.openpty()
         stderr_apart = not os.isatty(STDERR)
@@ -169,10 +164,12 @@ class TerminalChild:
         finally:
             os.close(slave)
         os.set_blocking(self._master, False)
-        self._relays = [OutputCopier(self._master, STDOUT, lambda data: read(data, Source.STDOUT), notify, owned=False)]
+        self._copiers = [
+            OutputCopier(self._master, STDOUT, lambda data: read(data, Source.STDOUT), notify, owned=False)
+        ]
         if stderr_apart:
             errors = descriptor(self._process.stderr)
-            self._relays.append(OutputCopier(errors, STDERR, lambda data: read(data, Source.STDERR), notify))
+            self._copiers.append(OutputCopier(errors, STDERR, lambda data: read(data, Source.STDERR), notify))
         self._keyboard = Keyboard(STDIN, self._master, on_interrupt, self._stop_child)
 
     @property
@@ -181,14 +178,14 @@ class TerminalChild:
         return self._process.pid
 
     def start(self) -> None:
-        """Begin to pass keys and output on."""
+        """Start to pass keys and output on."""
         self._keyboard.start()
         self.resume()
-        for relay in self._relays:
-            relay.start()
+        for copier in self._copiers:
+            copier.start()
 
     def poll(self) -> int | None:
-        """Return its exit status if it has ended; if Ctrl-Z has stopped it, stop ourselves first."""
+        """Return the exit status if the command has ended; if Ctrl-Z has stopped it, stop ourselves first."""
         if self._process.returncode is not None:
             return self._process.returncode
         while True:
@@ -206,40 +203,40 @@ class TerminalChild:
         signal_group(self._process.pid, number)
 
     def end(self, number: int) -> bool:
-        """Send a signal to its process group; return whether any of it is left. 0 looks only."""
+        """Send a signal to the command's process group, 0 to check only; return whether any of it is left."""
         return signal_group(self._process.pid, number)
 
     def end_output(self) -> None:
-        """Have the passing on of its output end; others who hold its terminal open are not waited for."""
-        for relay in self._relays:
-            relay.child_ended()
+        """End the copying of output soon, even if other processes hold the command's terminal open."""
+        for copier in self._copiers:
+            copier.child_ended()
 
     @property
     def drained(self) -> bool:
-        """Whether its output is passed on."""
-        return all(relay.done for relay in self._relays)
+        """Whether all output has been passed on."""
+        return all(copier.done for copier in self._copiers)
 
     def abandon_output(self) -> None:
-        """Have its output count as passed on, though our terminal has not taken it."""
-        for relay in self._relays:
-            relay.abandon()
+        """Count the output as passed on although our terminal has not accepted it."""
+        for copier in self._copiers:
+            copier.abandon()
 
     def close(self) -> None:
-        """Restore our terminal and give the command's back."""
+        """Restore our terminal and close the command's."""
         self._keyboard.close()
         self._restore()
         os.close(self._master)
-        for relay in self._relays:
-            relay.close()
+        for copier in self._copiers:
+            copier.close()
 
     def copy_size(self) -> None:
-        """Give the command's terminal the size of ours; the kernel tells the command by SIGWINCH."""
+        """Give the command's terminal the size of ours; the kernel then sends the command SIGWINCH."""
         with contextlib.suppress(OSError):
             size = fcntl.ioctl(STDOUT, termios.TIOCGWINSZ, _WINDOW_SIZE)
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
 
     def resume(self) -> None:
-        """Take our terminal if we are in its foreground: at the start, and when a shell continues us."""
+        """Switch our terminal to raw mode if we are in its foreground: at the start, and when a shell resumes us."""
         if self._modes is None or self._raw or not _in_foreground(STDIN):
             return
         with contextlib.suppress(termios.error):
@@ -252,12 +249,12 @@ class TerminalChild:
     def _restore(self) -> None:
         if self._raw and self._modes is not None:
             self._raw = False
-            # The terminal may be gone, which is why we are ending.
+            # The terminal may be gone, which may be the reason for our end.
             with contextlib.suppress(termios.error):
                 termios.tcsetattr(STDIN, termios.TCSADRAIN, self._modes)
 
     def _process_output(self, on: bool) -> None:
-        """Let the command's terminal turn LF into CR LF, or leave it to ours, which does so unless it is raw."""
+        """Let the command's terminal turn LF into CR LF, or leave that to ours, which does it unless it is raw."""
         with contextlib.suppress(termios.error):
             modes = termios.tcgetattr(self._master)
             output = int(modes[_OFLAG])
@@ -271,7 +268,7 @@ class TerminalChild:
             termios.tcsetattr(self._master, termios.TCSANOW, modes)
 
     def _stop_child(self) -> bool:
-        """Stop the command for Ctrl-Z, unless it is a shell with another job in the foreground: that one resumes it."""
+        """Stop the command for Ctrl-Z, unless it is a shell with another job in the foreground, which it stops."""
         if os.tcgetpgrp(self._master) != self._process.pid:
             return False
         self._suspending = True
@@ -279,11 +276,11 @@ class TerminalChild:
         return True
 
     def _suspend(self) -> None:
-        """Stop ourselves, with our terminal as we found it, and go on when the shell says so."""
+        """Restore our terminal, stop ourselves, and go on when the shell resumes us."""
         self._suspending = False
         self._keyboard.listen(False)
         self._restore()
-        # Where nobody could resume us the kernel ignores this, and the command goes on at once.
+        # If no shell could resume us, the kernel ignores this, and the command goes on immediately.
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         self.resume()
         if not self._raw:
@@ -293,7 +290,7 @@ class TerminalChild:
 
 
 def _modes(file: int) -> list[int | list[bytes | int]] | None:
-    """Return a terminal's modes, None if the descriptor is no terminal."""
+    """Return a terminal's modes; None if the descriptor is not a terminal."""
     try:
         return termios.tcgetattr(file)
     except termios.error:
@@ -308,5 +305,5 @@ def _in_foreground(file: int) -> bool:
 
 
 def _take_controlling_terminal() -> None:
-    """Make the new terminal the one that the session's Ctrl-C and hang-up come from; runs in the child."""
+    """Make the new terminal the controlling terminal of the session; runs in the child."""
     fcntl.ioctl(STDOUT, termios.TIOCSCTTY, 0)

@@ -1,4 +1,4 @@
-"""What a run tells of itself, and to whom."""
+"""The receiver of one run's events, and remarks on stderr."""
 
 import os
 from collections.abc import Callable
@@ -6,60 +6,60 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Receiver of what happens in one run.
+    """Receiver of one run's events.
 
     Calls come from one thread, in the order `started`, any number of `progress`, then exactly one of `completed`,
-    `failed` and `cancelled`. None may block: whatever has to wait for the network is queued behind it. The child is
+    `failed` and `cancelled`. No call may block: a reporter queues what the network has to wait for. The child is
     started before the first call, so a reporter that needs a thread starts it in `started`: a process that has only one
     thread forks safely.
     """
 
     def started(self, name: str, host: str, pid: int, command: str, user: str, total_steps: int | None = None) -> None:
-        """Note that the command has begun.
+        """Report that the command has started.
 
         Args:
             name: Short name for the operation.
-            host: Name of this machine.
-            pid: Process id of the command; of this process where the command could not be started.
+            host: Host name of this machine.
+            pid: Process id of the command, or of this process if the command could not be started.
             command: The command line, quoted as a shell would need it.
-            user: Name of the user it runs as.
-            total_steps: Number of steps, where that is known beforehand.
+            user: User that the command runs as.
+            total_steps: Number of steps, if known beforehand.
         """
 
     def progress(self, percent: float | None, current_step: str, total_steps: int, message: str) -> None:
-        """Note how far the command is.
+        """Report the command's progress.
 
         Args:
-            percent: 0-100, of the whole run; it never falls. None where nobody knows how much is left.
-            current_step: Name of the step, empty if there is none.
+            percent: Percentage of the whole run, 0 to 100; it never falls. None if unknown.
+            current_step: Name of the current step, empty if unknown.
             total_steps: Number of steps, 0 if unknown.
             message: The last line of output.
         """
 
     def completed(self, duration_ms: int) -> None:
-        """Note that the command ended with exit code 0."""
+        """Report that the command ended with exit code 0."""
 
     def failed(self, code: str, message: str, details: str, hint: str) -> None:
-        """Note that the command failed or could not be started.
+        """Report that the command failed or could not be started.
 
         Args:
             code: `exit_<n>`, `signal_<NAME>`, `command_not_found` or `command_not_executable`.
-            message: One sentence with the exit code or signal.
+            message: One sentence with the exit code or the signal.
             details: The last lines of output.
             hint: What to do about it.
         """
 
     def cancelled(self, reason: str, cancelled_by: str = "") -> None:
-        """Note that the command ended because it was told to.
+        """Report that the command ended because of a cancel request or a signal.
 
         Args:
             reason: Why, in words.
-            cancelled_by: Who wanted it, where that is known.
+            cancelled_by: Requesting user, if known.
         """
 
 
 class Mention:
-    r"""A remark on stderr that is made once, however often its cause recurs.
+    r"""Writes one remark to stderr, however often its cause recurs.
 
     Args:
         file: Descriptor to write to.
@@ -72,7 +72,7 @@ class Mention:
         self._made = False
 
     def __call__(self, text: str) -> None:
-        """Write `tidings: text` on a line of its own, unless something was written before."""
+        """Write `tidings: text` on a line of its own, unless a remark was written before."""
         if self._made:
             return
         self._made = True
@@ -80,18 +80,17 @@ class Mention:
 
 
 def write_remark(text: str, file: int = 2, line_end: str = "\n") -> None:
-    """Write one line of our own, marked as ours, to stderr; a closed stderr is no error."""
+    """Write one line to stderr, prefixed with `tidings: `; ignore a closed stderr."""
     try:
         os.write(file, f"tidings: {text}{line_end}".encode(errors="replace"))
     except OSError:
-        # Nobody is left to tell, and the command goes on.
         return
 
 
 def guarded(call: Callable[[], None], mention: Callable[[str], None]) -> None:
-    """Call a reporter; an exception in it is mentioned and goes no further, because the command matters more."""
+    """Call a reporter; mention and swallow its exceptions, because the command matters more."""
     try:
         call()
     except Exception as error:
         reason = str(error) or type(error).__name__
-        mention(f"this run is not reported any more: {reason}. The command goes on.")
+        mention(f"this run is no longer reported: {reason}. The command goes on.")

@@ -1,4 +1,4 @@
-"""Passing of the signals sent to us on to the command."""
+"""Passes the signals that we receive on to the command."""
 
 import contextlib
 import select
@@ -10,13 +10,13 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TypeVar
 
-# Signals that ask for an end. Others that would end us if we did not catch them are passed on all the same.
+# Signals that request an end. The others would end us if we did not catch them; they are passed on as well.
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
 _OTHERS = ("SIGUSR1", "SIGUSR2")
-# A command that ends with an error so long after it was told to stop has another reason.
 STOP_WINDOW_S = 30.0
+"""Seconds after a stop signal within which a failure counts as cancelled; a later one has another cause."""
 
-# Windows tells nobody that a child has ended.
+# Windows sends no signal when a child ends.
 _POLL_S = 0.05 if sys.platform == "win32" else None
 
 T = TypeVar("T")
@@ -24,22 +24,22 @@ Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Signals:
-    """Handlers that pass signals on, the wait they interrupt, and the memory of having been told to stop.
+    """Signal handlers that pass signals on, the wait that they interrupt, and the last stop signal.
 
-    Each signal is passed on, the second Ctrl-C like the first, and none is made stronger: a command that ignores them
-    is ended as it would be alone, by SIGKILL. A signal that was ignored when we were started (`nohup`) stays ignored,
-    for us and the command. What comes before the command is started is kept for it.
+    Every signal is passed on unchanged, the second Ctrl-C like the first: only SIGKILL ends a command that ignores
+    them, as without us. A signal that was ignored when we started (`nohup`) stays ignored for us and for the command.
+    Signals that arrive before the command has started are kept for it.
 
-    The wait is a `select` on a socket that the interpreter writes to when a signal arrives: a signal that comes just
-    before a blocking call such as `waitpid` would wait for the end of that call.
+    The wait is a `select` on a socket that the interpreter writes to when a signal arrives. With a blocking call such
+    as `waitpid`, a signal that arrives just before the call would be handled only after it.
     """
 
     def __init__(self) -> None:
         self._send: Callable[[int], None] | None = None
         self._early: list[int] = []
         self._previous: dict[int, Handler] = {}
-        self._told: int | None = None
-        self._told_at = 0.0
+        self._stop_signal: int | None = None
+        self._stop_signal_at = 0.0
 
         self._receiver, self._sender = socket.socketpair()
         self._previous_wakeup = -1
@@ -66,17 +66,17 @@ class Signals:
         self._sender.close()
 
     def notify(self) -> None:
-        """Have `wait_for` look at its condition again; any thread may call it, also after the end."""
-        # A full buffer wakes it as well.
+        """Make `wait_for` check its condition again. Any thread may call it, even after the end of the wait."""
+        # A full buffer wakes the wait as well.
         with contextlib.suppress(OSError):
             self._sender.send(b"\0")
 
     def wait_for(self, condition: Callable[[], T | None], due_in: Callable[[], float | None] = lambda: None) -> T:
-        """Return what `condition` returns once that is not None.
+        """Return the first result of `condition` that is not None.
 
         Args:
-            condition: Asked after each signal and `notify`.
-            due_in: After how many seconds it is to be asked at the latest; None is not before those.
+            condition: Called after each signal and each `notify`.
+            due_in: Returns the seconds after which to call it at the latest; None waits for a signal or `notify`.
         """
         while (value := condition()) is None:
             waits = [seconds for seconds in (due_in(), _POLL_S) if seconds is not None]
@@ -86,37 +86,37 @@ class Signals:
         return value
 
     def handle(self, number: int, handler: Handler) -> None:
-        """Set a handler until the end of this context, unless the signal is ignored."""
+        """Install a handler until this context exits, unless the signal is ignored."""
         previous = signal.getsignal(number)
         if previous is not signal.SIG_IGN:
             self._previous.setdefault(number, previous)
             signal.signal(number, handler)
 
     def direct(self, send: Callable[[int], None]) -> None:
-        """Pass signals on to a command from now on, and those that came before."""
+        """Pass the kept and all later signals on to a command."""
         self._send = send
         while self._early:
             send(self._early.pop(0))
 
     def stop_asked(self, number: int = signal.SIGINT) -> None:
-        """Note that the command has been told to stop."""
-        self._told, self._told_at = number, time.monotonic()
+        """Record that the command was requested to stop."""
+        self._stop_signal, self._stop_signal_at = number, time.monotonic()
 
     def explain(self, status: int) -> str | None:
         """Return why a command that ended with `status` was cancelled, None if it was not.
 
-        It was if it did not succeed within STOP_WINDOW_S of being told to stop, whatever its exit code: pytest ends
-        with 2, and a shell with 130. Death by SIGINT needs no telling by us: nothing but a wish to stop sends it.
+        It was cancelled if it failed within STOP_WINDOW_S of a stop signal, whatever its exit code: pytest ends with
+        2 and a shell with 130. Death by SIGINT is enough on its own, since only a user who stops the command sends it.
         """
-        if -status == signal.SIGINT and self._told is None:
+        if -status == signal.SIGINT and self._stop_signal is None:
             return "interrupted by SIGINT"
-        if self._told is None or status == 0 or time.monotonic() - self._told_at > STOP_WINDOW_S:
+        if self._stop_signal is None or status == 0 or time.monotonic() - self._stop_signal_at > STOP_WINDOW_S:
             return None
-        if self._told == signal.SIGINT:
+        if self._stop_signal == signal.SIGINT:
             return "interrupted by Ctrl-C or SIGINT"
-        if sys.platform != "win32" and self._told == signal.SIGHUP:
+        if sys.platform != "win32" and self._stop_signal == signal.SIGHUP:
             return "its terminal or session was closed (SIGHUP)"
-        return f"ended by {signal.Signals(self._told).name}"
+        return f"ended by {signal.Signals(self._stop_signal).name}"
 
     def _pass_on(self, number: int, _: FrameType | None) -> None:
         if signal.Signals(number).name in _STOPPING:
