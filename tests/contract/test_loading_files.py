@@ -114,13 +114,13 @@ def test_the_short_form() -> None:
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({"fields": {"id": "text"}}, r"\$\.fields\.id: 'text' is no type"),
-        ({"fields": "string"}, r"\$\.fields: fields are"),
-        ({"fields": {"with-dash": "string"}}, "no name of a field"),
+        ({"fields": {"id": "text"}}, r"\$\.fields\.id: invalid type 'text'"),
+        ({"fields": "string"}, r"\$\.fields: invalid fields: expected"),
+        ({"fields": {"with-dash": "string"}}, "invalid field name 'with-dash'"),
         ({"fields": {"id": {"type": "string", "minLen": 1}}}, r"\$\.fields\.properties\.id\.minLen"),
         ({"fields": {"id": {"$ref": "#/$defs/x"}}}, r"'#/\$defs/x' is not in \$defs"),
-        ({"fields": {"id": {"enum": [1.5]}}}, "a choice is among"),
-        ({"fields": {"id": {"type": "text"}}}, "'text' is no type of JSON Schema"),
+        ({"fields": {"id": {"enum": [1.5]}}}, "invalid choice: expected texts and whole numbers"),
+        ({"fields": {"id": {"type": "text"}}}, "invalid type 'text': expected string"),
         ({"payload": {"type": "object", "properties": {}}}, "either a payload"),
         ({"class": "sometimes"}, "class is one of durable, latest"),
         ({"channel": 5}, "channel is a text"),
@@ -142,14 +142,17 @@ def test_a_fault_is_told_with_its_place(changes: dict[str, Any], place: str) -> 
 @pytest.mark.parametrize(
     ("payload", "place"),
     [
-        ({"type": "string"}, r'a payload is \{"type": "object"'),
-        ({"type": "object", "properties": {"a": 5}}, r"\$\.payload\.properties\.a: a schema is an object"),
+        ({"type": "string"}, r'invalid payload: expected \{"type": "object"'),
+        (
+            {"type": "object", "properties": {"a": 5}},
+            r"\$\.payload\.properties\.a: invalid schema '5'",
+        ),
         ({"type": "object", "properties": {"a": {}}, "required": ["b"]}, "'b' is not among the properties"),
         (
             {"type": "object", "properties": {"a": {"type": "object", "properties": {}, "additionalProperties": {}}}},
             "not both",
         ),
-        ({"type": "object", "properties": {"a": {"anyOf": []}}}, "a choice of no kinds"),
+        ({"type": "object", "properties": {"a": {"anyOf": []}}}, "invalid choice: expected at least one schema"),
         ({"$ref": "#/$defs/loop"}, "refers to itself"),
         ({"$ref": "#/$defs/tree"}, "contains itself"),
     ],
@@ -187,6 +190,11 @@ def test_what_is_said_of_an_event_and_of_a_field_is_kept() -> None:
     assert event.payload.__doc__ == "Sent at once."
     field = msgspec.json.schema_components([event.payload])[1]["TradeExecutedData"]["properties"]["id"]
     assert field == {"type": "string", "description": "Which.", "examples": ["a"]}
+
+
+def test_field_of_any_value_with_a_description_is_read() -> None:
+    event = declared(fields={"id": "string", "extra": {"description": "Whatever the exchange adds."}})
+    assert msgspec.json.decode(b'{"id":"a","extra":[1]}', type=event.payload).extra == [1]  # type: ignore[attr-defined]
 
 
 def test_payloads_of_one_name_are_told_apart() -> None:

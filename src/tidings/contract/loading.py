@@ -25,7 +25,7 @@ import msgspec
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import BUILTIN, EventType, check_event_type
-from tidings.contract.from_json_schema import SchemaReader
+from tidings.contract.payload_structs import PayloadBuilder
 from tidings.exceptions import InvalidContract
 from tidings.protocol.message_types import EventClass
 
@@ -79,29 +79,29 @@ def contract_of(document: Any, source: str) -> Contract:
         raise InvalidContract(
             f"{source}: its form is {format!r}; this tidings reads {FORMAT!r}", type="", hint="Use a newer tidings."
         )
-    reader = SchemaReader(document.get("$defs"), source)
+    builder = PayloadBuilder(document.get("$defs"), source)
     own = {event.type for event in BUILTIN}
     events = []
     for index, declared in enumerate(document["events"]):
         if isinstance(declared, Mapping) and declared.get("type") in own:
             continue  # an exported contract names all events, and this tidings has its own
-        events.append(_event(declared, reader, f"{source}, events[{index}]"))
+        events.append(_event(declared, builder, f"{source}, events[{index}]"))
     return Contract((*BUILTIN, *events))
 
 
-def _event(declared: Any, reader: SchemaReader, place: str) -> EventType:
+def _event(declared: Any, builder: PayloadBuilder, place: str) -> EventType:
     if not isinstance(declared, Mapping) or not isinstance(declared.get("type"), str):
         raise InvalidContract(f"{place}: an event has a type", type="")
     type = declared["type"]
     try:
-        return _checked(declared, type, reader, place)
+        return _checked(declared, type, builder, place)
     except InvalidContract as error:
         if error.message.startswith("event type"):
             raise
         raise InvalidContract(f"event type {type[:80]!r} ({place}): {error}", type=type, hint=error.hint) from error
 
 
-def _checked(declared: Mapping[str, Any], type: str, reader: SchemaReader, place: str) -> EventType:
+def _checked(declared: Mapping[str, Any], type: str, builder: PayloadBuilder, place: str) -> EventType:
     if unknown := sorted(set(declared) - _MEMBERS):
         raise InvalidContract(f"{unknown[0]!r} is no member of an event", type=type)
     for member in ("channel", "key", "deprecated", "description"):
@@ -117,9 +117,9 @@ def _checked(declared: Mapping[str, Any], type: str, reader: SchemaReader, place
     name = str(declared.get("name") or f"{type.replace(':', '_')}_data")
     about = declared.get("description") or ""
     if "payload" in declared:
-        payload = reader.payload(name, declared["payload"], "$.payload", about=about)
+        payload = builder.from_schema(name, declared["payload"], "$.payload", about=about)
     else:
-        payload = reader.fields(name, declared["fields"], "$.fields", about=about)
+        payload = builder.from_fields(name, declared["fields"], "$.fields", about=about)
     event = EventType(
         type=type,
         channel=declared.get("channel"),

@@ -1,7 +1,7 @@
 import pytest
 
 from tidings.contract.diff.schemas import Found, compare_choices, compare_numbers
-from tidings.contract.diff.shapes import Schema
+from tidings.contract.json_schema import Schema
 
 
 @pytest.mark.parametrize(

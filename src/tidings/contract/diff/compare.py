@@ -16,6 +16,7 @@ from tidings.contract.contract import Contract
 from tidings.contract.diff.rules import HUB_ALONE, Change, Compatibility, Difference, change
 from tidings.contract.diff.schemas import SchemaComparison
 from tidings.contract.export.document import contract_document
+from tidings.contract.json_schema import REFERENCE_PREFIX
 from tidings.contract.loading import FORMAT, contract_of
 from tidings.exceptions import InvalidContract
 from tidings.protocol.message_types import ChannelType, EventClass
@@ -196,7 +197,7 @@ def _renamed(old: ContractDocument, new: ContractDocument) -> dict[str, str]:
 
 
 def _has_fields(row: EventRow, document: ContractDocument) -> bool:
-    name = str(row.payload.get("$ref", "")).rpartition("/")[2]
+    name = str(row.payload.get("$ref", "")).removeprefix(REFERENCE_PREFIX)
     schema = document.definitions.get(name, row.payload)
     return bool(schema.get("properties")) if isinstance(schema, dict) else False
 

@@ -5,13 +5,14 @@ What one kind of value must fit, compared: numbers, texts, choices, and counts.
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Raw
 
+from tidings.contract.diff.allowed_values import AllowedValues, allowed_values
 from tidings.contract.diff.rules import Change, Compatibility, change
-from tidings.contract.diff.shapes import ANNOTATIONS, KINDS, NULL, Definitions, Schema, Shape, shape_of
+from tidings.contract.json_schema import KEYWORDS, KINDS, NULL, Definitions, Schema
 
 Found = tuple[str, Any, Any]
 """A rule's id, and what was said before and after; None where nothing was."""
@@ -160,14 +161,14 @@ def _matches(pattern: str, text: str) -> bool:
         return False
 
 
-_COMPARED = {
-    "string": {"enum", "minLength", "maxLength", "pattern", "format", "contentEncoding"},
-    "integer": {"enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
-    "boolean": {"enum"},
-    "array": {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"},
-    "object": {"properties", "required", "additionalProperties", "propertyNames", "minProperties", "maxProperties"},
+_ANNOTATION_RULES: Mapping[str, str] = {
+    "title": "title-changed",
+    "description": "description-changed",
+    "examples": "examples-changed",
+    "deprecated": "deprecated-changed",
+    "$comment": "comment-changed",
 }
-_COMPARED["number"] = _COMPARED["integer"]
+"""The rule that reports a change of each annotation."""
 
 
 class SchemaComparison:
@@ -197,7 +198,7 @@ class SchemaComparison:
             return
         self._at.add(pair)
         try:
-            before, after = shape_of(old, self._old), shape_of(new, self._new)
+            before, after = allowed_values(old, self._old), allowed_values(new, self._new)
             yield from self._notes(before, after, path)
             yield from self._shapes(before, after, path)
         finally:
@@ -206,18 +207,18 @@ class SchemaComparison:
     def _change(self, path: str, rule: str, before: Any = None, after: Any = None) -> Change:
         return change(rule, self._event, path, before, after)
 
-    def _notes(self, old: Shape, new: Shape, path: str) -> Iterator[Change]:
-        for keyword, rule in ANNOTATIONS.items():
-            before, after = old.notes.get(keyword), new.notes.get(keyword)
+    def _notes(self, old: AllowedValues, new: AllowedValues, path: str) -> Iterator[Change]:
+        for keyword, rule in _ANNOTATION_RULES.items():
+            before, after = old.annotations.get(keyword), new.annotations.get(keyword)
             if before != after:
                 yield self._change(path, rule, before, after)
 
-    def _shapes(self, old: Shape, new: Shape, path: str) -> Iterator[Change]:
+    def _shapes(self, old: AllowedValues, new: AllowedValues, path: str) -> Iterator[Change]:
         if old.anything or new.anything:
             if not new.anything:
-                yield self._change(path, "type-narrowed", "any", _spoken(new))
+                yield self._change(path, "type-narrowed", "any", str(new))
             elif not old.anything:
-                yield self._change(path, "type-opened", _spoken(old), "any")
+                yield self._change(path, "type-opened", str(old), "any")
             return
         if (NULL in old.kinds) is not (NULL in new.kinds):
             yield self._change(path, "null-allowed" if NULL in new.kinds else "null-refused")
@@ -234,7 +235,7 @@ class SchemaComparison:
                 same.append((before, after))
                 yield self._change(path, rule, before, after)
         if lost and gained and not same:
-            yield self._change(path, "type-changed", _spoken(old), _spoken(new))
+            yield self._change(path, "type-changed", str(old), str(new))
             return
         for kind in lost:
             yield self._change(path, "type-removed", kind, None)
@@ -260,7 +261,7 @@ class SchemaComparison:
             yield from self._items(old, new, path)
         elif old_kind == "object":
             yield from self._objects(old, new, path)
-        for keyword in sorted((set(old) | set(new)) - _COMPARED[old_kind]):
+        for keyword in sorted((set(old) | set(new)) - KEYWORDS[old_kind] - {"enum"}):
             if old.get(keyword) != new.get(keyword):
                 yield self._change(path, "keyword-changed", _only(keyword, old), _only(keyword, new))
 
@@ -326,7 +327,7 @@ class SchemaComparison:
                 yield self._change(
                     at,
                     f"field-removed-{'required' if needed_before else 'optional'}",
-                    _brief(before[name], self._old),
+                    str(allowed_values(before[name], self._old)),
                     None,
                 )
                 if closed_after:
@@ -336,7 +337,7 @@ class SchemaComparison:
                     at,
                     f"field-added-{'required' if needed_after else 'optional'}",
                     None,
-                    _brief(after[name], self._new),
+                    str(allowed_values(after[name], self._new)),
                 )
                 if closed_before:
                     yield self._change(at, "field-unexpected")
@@ -348,7 +349,7 @@ class SchemaComparison:
                 yield from self.compare(before[name], after[name], at)
 
     def _defaults(self, old: Any, new: Any, path: str) -> Iterator[Change]:
-        before, after = shape_of(old, self._old), shape_of(new, self._new)
+        before, after = allowed_values(old, self._old), allowed_values(new, self._new)
         if before.has_default and after.has_default:
             # To JSON, 1 and 1.0 are one number, and true is none.
             kinds = isinstance(before.default, bool), isinstance(after.default, bool)
@@ -405,7 +406,7 @@ def _value(variant: Schema, tag: str, definitions: Definitions) -> Any:
     """Return the one value that a required member can have; None where it is not one."""
     if tag not in variant.get("properties", {}) or tag not in variant.get("required", ()):
         return None
-    kinds = shape_of(variant["properties"][tag], definitions).kinds
+    kinds = allowed_values(variant["properties"][tag], definitions).kinds
     choices = [schema.get("enum", ()) for schemas in kinds.values() for schema in schemas]
     return choices[0][0] if len(choices) == 1 and len(choices[0]) == 1 else None
 
@@ -425,13 +426,3 @@ def _only(keyword: str, schema: Schema) -> Any:
 def _printed_default(default: Any) -> Any:
     """Return a default as a change tells it, where None is that there is none."""
     return Raw(b"null") if default is None else default
-
-
-def _brief(schema: Any, definitions: Definitions) -> str:
-    return _spoken(shape_of(schema, definitions))
-
-
-def _spoken(shape: Shape) -> str:
-    if shape.anything:
-        return "any"
-    return " or ".join(kind for kind in KINDS if kind in shape.kinds) or "nothing"

@@ -16,7 +16,7 @@ from tidings.protocol.envelope import MAX_ID
 from tidings.protocol.messages import REPLIES_AND_PUSHES
 from tidings.protocol.revisions import REVISION, REVISIONS
 
-_DEFINITIONS = "#/components/schemas/{name}"
+_SCHEMAS_PREFIX = "#/components/schemas/"
 
 
 def asyncapi_document(
@@ -31,7 +31,7 @@ def asyncapi_document(
         protocol: `ws`, or `wss` where it is reached by TLS.
     """
     asked_for = {command.name: command.data for command in messages.COMMANDS.values()}
-    payloads, definitions = payload_schemas(contract, template=_DEFINITIONS, said={**asked_for, **REPLIES_AND_PUSHES})
+    payloads, definitions = payload_schemas(contract, prefix=_SCHEMAS_PREFIX, said={**asked_for, **REPLIES_AND_PUSHES})
     messages_by_id = {_id(event.type): _event(event, payloads[str(event.type)]) for event in contract.events.values()}
     for type, example in _examples(contract).items():
         messages_by_id[_id(type)]["examples"] = [{"payload": example}]

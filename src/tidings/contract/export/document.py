@@ -8,6 +8,7 @@ import msgspec
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.contract.export.descriptions import describe_fields
+from tidings.contract.json_schema import REFERENCE_PREFIX
 from tidings.contract.loading import FORMAT
 from tidings.protocol.revisions import REVISION
 
@@ -16,17 +17,17 @@ Schemas = tuple[dict[str, Any], dict[str, Any]]
 
 
 def payload_schemas(
-    contract: Contract, *, template: str = "#/$defs/{name}", said: Mapping[str, type[msgspec.Struct]] | None = None
+    contract: Contract, *, prefix: str = REFERENCE_PREFIX, said: Mapping[str, type[msgspec.Struct]] | None = None
 ) -> Schemas:
     """Return the JSON Schema of each event's payload, and the definitions that they share.
 
     Args:
         contract: The contract.
-        template: How a definition is referred to.
+        prefix: Start of the references to definitions.
         said: The data of messages that are no events, by their types.
     """
     payloads = {**{str(event.type): event.payload for event in contract.events.values()}, **(said or {})}
-    schemas, definitions = msgspec.json.schema_components(payloads.values(), ref_template=template)
+    schemas, definitions = msgspec.json.schema_components(payloads.values(), ref_template=prefix + "{name}")
     describe_fields(definitions, payloads.values())
     return dict(zip(payloads, schemas, strict=True)), dict(sorted(definitions.items()))
 

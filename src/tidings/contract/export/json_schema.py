@@ -7,12 +7,12 @@ import msgspec
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.contract.export.document import description_of, payload_schemas, pretty
+from tidings.contract.json_schema import REFERENCE_PREFIX
 from tidings.protocol.envelope import MAX_DATA_BYTES, MAX_ID, MAX_TRACE_ID
 from tidings.protocol.message_types import LEGACY_TYPES, ChannelType
 from tidings.protocol.revisions import REVISION
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_REFERENCE = "#/$defs/"
 _EVENT_ID = {"type": "string", "minLength": 16, "maxLength": 64, "pattern": "^[!-~]*$"}
 
 
@@ -44,7 +44,7 @@ def bundle(contract: Contract) -> dict[str, Any]:
         "$schema": DIALECT,
         "$id": f"urn:tidings:contract:{REVISION}:{contract.identity.hash.removeprefix('sha256:')}",
         "title": "A tidings event",
-        "oneOf": [{"$ref": f"{_REFERENCE}{type}"} for type in messages],
+        "oneOf": [{"$ref": f"{REFERENCE_PREFIX}{type}"} for type in messages],
         "$defs": {**messages, **definitions},
     }
 
@@ -101,7 +101,7 @@ def referred(schema: Any, definitions: dict[str, Any]) -> set[str]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            name = str(part.get("$ref", "")).removeprefix(_REFERENCE)
+            name = str(part.get("$ref", "")).removeprefix(REFERENCE_PREFIX)
             if name in definitions and name not in found:
                 found.add(name)
                 waiting.append(definitions[name])

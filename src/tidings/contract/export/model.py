@@ -13,6 +13,7 @@ from msgspec import Struct
 from tidings.contract.contract import Contract
 from tidings.contract.export.document import payload_schemas, text_of
 from tidings.contract.export.shapes import Shape, named_in, shape_of
+from tidings.contract.json_schema import REFERENCE_PREFIX
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import REPLIES_AND_PUSHES
 from tidings.protocol.payloads import ContractIdentity
@@ -67,7 +68,7 @@ class Model(Struct, frozen=True, kw_only=True):
 def model_of(contract: Contract) -> Model:
     """Return `contract` as other languages need it."""
     payloads, schemas = payload_schemas(contract, said=REPLIES_AND_PUSHES)
-    names = {type: str(schema["$ref"]).removeprefix("#/$defs/") for type, schema in payloads.items()}
+    names = {type: str(schema["$ref"]).removeprefix(REFERENCE_PREFIX) for type, schema in payloads.items()}
     events = tuple(
         Message(
             type=str(event.type),

@@ -4,6 +4,16 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
+from tidings.contract.json_schema import (
+    EnumSchema,
+    ReferenceSchema,
+    Schema,
+    TypedSchema,
+    UnionSchema,
+    annotations_of,
+    read_schema,
+)
+
 Bound = int | float | None
 
 
@@ -123,36 +133,32 @@ Shape = (
     | ObjectShape
 )
 
-REFERENCE = "#/$defs/"
-"""What a reference to a definition begins with."""
-_LEAVES: dict[str, Shape] = {"boolean": BooleanShape(), "null": NullShape()}
-
 
 def shape_of(schema: Any) -> Shape:
-    """Return what a JSON Schema, as msgspec writes them, says; what it says in other keywords is not kept."""
-    if not isinstance(schema, dict):
-        return AnyShape()
-    if "$ref" in schema:
-        return NamedShape(str(schema["$ref"]).removeprefix(REFERENCE))
-    if "anyOf" in schema:
-        return _either(schema["anyOf"])
-    if "const" in schema or "enum" in schema:
-        return EnumShape(tuple(schema.get("enum", [schema.get("const")])))
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        return _either([{**schema, "type": each} for each in kind])
-    if kind in _LEAVES:
-        return _LEAVES[kind]
-    if kind == "string":
-        return _text(schema)
-    if kind in ("number", "integer"):
-        return _number(schema, whole=kind == "integer")
-    if kind == "array":
-        return _array(schema)
-    return _object(schema) if kind == "object" else AnyShape()
+    """Return the shape of a JSON Schema as msgspec writes it; keywords without a place in a shape are left out."""
+    match read_schema(schema):
+        case ReferenceSchema() as form:
+            return NamedShape(form.name)
+        case UnionSchema(options=options):
+            return _either(options)
+        case EnumSchema(values=values):
+            return EnumShape(values)
+        case TypedSchema(kind="boolean"):
+            return BooleanShape()
+        case TypedSchema(kind="null"):
+            return NullShape()
+        case TypedSchema(kind="string", keywords=keywords):
+            return _text(keywords)
+        case TypedSchema(kind="number" | "integer" as kind, keywords=keywords):
+            return _number(keywords, whole=kind == "integer")
+        case TypedSchema(kind="array", keywords=keywords):
+            return _array(keywords)
+        case TypedSchema(keywords=keywords):
+            return _object(keywords)
+    return AnyShape()
 
 
-def _either(schemas: list[Any]) -> Shape:
+def _either(schemas: tuple[Any, ...]) -> Shape:
     options: list[Shape] = []
     for each in map(shape_of, schemas):
         options.extend(each.options if isinstance(each, UnionShape) else (each,))
@@ -160,7 +166,7 @@ def _either(schemas: list[Any]) -> Shape:
     return unique[0] if len(unique) == 1 else UnionShape(unique)
 
 
-def _text(schema: dict[str, Any]) -> TextShape:
+def _text(schema: Schema) -> TextShape:
     return TextShape(
         shortest=schema.get("minLength") or None,
         longest=schema.get("maxLength"),
@@ -169,7 +175,7 @@ def _text(schema: dict[str, Any]) -> TextShape:
     )
 
 
-def _number(schema: dict[str, Any], *, whole: bool) -> NumberShape:
+def _number(schema: Schema, *, whole: bool) -> NumberShape:
     return NumberShape(
         whole=whole,
         least=schema.get("minimum"),
@@ -180,38 +186,41 @@ def _number(schema: dict[str, Any], *, whole: bool) -> NumberShape:
     )
 
 
-def _array(schema: dict[str, Any]) -> Shape:
+def _array(schema: Schema) -> Shape:
     if "prefixItems" in schema:
         items = tuple(map(shape_of, schema["prefixItems"]))
         closed = schema.get("items") is False or schema.get("maxItems") == len(items)
         return TupleShape(items=items, shortest=schema.get("minItems", 0), closed=closed)
     return ArrayShape(
-        items=shape_of(schema.get("items")), shortest=schema.get("minItems") or None, longest=schema.get("maxItems")
+        items=shape_of(schema.get("items", True)),
+        shortest=schema.get("minItems") or None,
+        longest=schema.get("maxItems"),
     )
 
 
-def _object(schema: dict[str, Any]) -> Shape:
+def _object(schema: Schema) -> Shape:
     if "properties" not in schema:
         names = schema.get("propertyNames")
         return MapShape(
-            values=shape_of(schema.get("additionalProperties")),
+            values=shape_of(schema.get("additionalProperties", True)),
             names=None if names is None else _text(names),
             fewest=schema.get("minProperties") or None,
             most=schema.get("maxProperties"),
         )
     required = schema.get("required", ())
-    fields = tuple(
-        ShapeField(
+    fields = []
+    for name, of_field in schema["properties"].items():
+        notes = annotations_of(of_field)
+        field = ShapeField(
             name=name,
             shape=shape_of(of_field),
             required=name in required,
-            default=of_field.get("default", UNSET),
-            about=" ".join(str(of_field.get("description", "")).split()),
-            examples=tuple(of_field.get("examples", ())),
+            default=notes.get("default", UNSET),
+            about=" ".join(str(notes.get("description", "")).split()),
+            examples=tuple(notes.get("examples", ())),
         )
-        for name, of_field in schema["properties"].items()
-    )
-    return ObjectShape(fields=fields, closed=schema.get("additionalProperties") is False)
+        fields.append(field)
+    return ObjectShape(fields=tuple(fields), closed=schema.get("additionalProperties") is False)
 
 
 def is_nullable(shape: Shape) -> bool:
