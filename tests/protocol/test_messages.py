@@ -1,14 +1,19 @@
+import ast
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from tidings.contract.event_types import BUILTIN
+from tidings.hub.commands import HANDLERS
 from tidings.protocol import messages
+from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import (
     COMMANDS,
     HUB_MESSAGES,
+    MESSAGES,
     RESERVED_COMMANDS,
     Accepted,
     Nothing,
@@ -17,6 +22,8 @@ from tidings.protocol.messages import (
     Unsubscribe,
 )
 from tidings.protocol.payloads import Payload, encode_payload
+
+SOURCE = Path(messages.__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -78,3 +85,39 @@ def test_no_channels_are_written_as_an_empty_list(reply: Payload) -> None:
 
 def test_the_subprotocol_has_its_name() -> None:
     assert messages.SUBPROTOCOL == "tidings.v1"
+
+
+def test_a_message_type_literal_stands_in_one_source_file() -> None:
+    homes = {str(member): "protocol/message_types.py" for member in MessageType}
+    homes |= {spec.name: "protocol/messages.py" for spec in MESSAGES if not isinstance(spec.name, MessageType)}
+    strays = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}: {node.value}"
+        for path in SOURCE.rglob("*.py")
+        # The log's conformance suite is a test suite that users run: its types are test data.
+        if "log_conformance" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if homes.get(node.value, str(path.relative_to(SOURCE))) != str(path.relative_to(SOURCE))
+    ]
+    assert strays == []
+
+
+def test_every_served_command_has_a_handler_in_the_hub() -> None:
+    assert HANDLERS.keys() == COMMANDS.keys()
+
+
+def test_what_answers_a_message_is_a_reply_of_the_other_direction() -> None:
+    replies = {(spec.name, spec.direction) for spec in MESSAGES if spec.kind == "reply"}
+    answers = {
+        (spec.answered_by, "to_client" if spec.direction == "to_hub" else "to_hub")
+        for spec in MESSAGES
+        if spec.answered_by is not None
+    }
+    assert answers <= replies
+    # `event:accepted` answers events, and an error answers any command.
+    assert {name for name, _ in replies - answers} == {messages.ACCEPTED, messages.ERROR, MessageType.AUTH_FAILED}
+
+
+def test_each_struct_is_the_data_of_one_message() -> None:
+    structs = [spec.data for spec in MESSAGES if not spec.reserved]
+    assert len(structs) == len(set(structs))

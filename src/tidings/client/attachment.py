@@ -6,7 +6,6 @@ from typing import Protocol
 from tidings.exceptions import TidingsError
 from tidings.protocol.messages import Attach, Attached, CancelAnswer, CancelPush, Claim
 
-ATTACH = "producer:attach"
 MOST_CLAIMS = 1_000
 """Of one `producer:attach`, as the contract has it; who claims more attaches again."""
 

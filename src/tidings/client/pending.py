@@ -122,10 +122,6 @@ class PendingPublications:
         return self._bodies.pop(id, None) is not None
 
 
-CANCEL = "operation:cancel"
-CANCEL_ANSWER = "operation:cancel_answer"
-
-
 class PendingCancellations:
     """The wishes of one client, by the id of their command; pure."""
 

@@ -8,20 +8,18 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from tidings.client.attachment import ATTACH, Attachment
+from tidings.client.attachment import Attachment
 from tidings.client.close_reason import CloseReason, read_ending
 from tidings.client.cursor import Cursor
 from tidings.client.decoding import read_event
 from tidings.client.events import AttachRefused, CancelAsked, Delivery, Gap, Item, Settled
 from tidings.client.heartbeat import HeartbeatMonitor
 from tidings.client.pending import (
-    CANCEL,
-    CANCEL_ANSWER,
     Command,
     Draft,
     PendingCancellations,
@@ -35,10 +33,11 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, ConnectionLost, Draining, InvalidPosition, NotAHub, UnknownType
 from tidings.protocol import messages
 from tidings.protocol.envelope import Envelope
+from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import HUB_MESSAGES
 from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
-_T = TypeVar("_T")
 
 logger = logging.getLogger(__name__)
 
@@ -93,18 +92,18 @@ class Session:
         self._closed: ConnectionClosed | None = None
         self._established_at: float | None = None
         self._opened_at = 0.0
-        self._handlers: Mapping[str, Callable[[Envelope], Sequence[Delivery]]] = {
-            "channel:subscribed": self._on_subscribed,
-            "channel:live": self._on_live,
-            "channel:gap": self._on_gap,
-            "connection:position": self._on_position,
-            "connection:closed": self._on_closed,
-            "connection:notice": self._on_notice,
-            "connection:error": self._on_error,
-            "event:accepted": self._on_accepted,
-            "operation:cancel": self._on_cancel,
-            "operation:cancel_outcome": self._on_cancel_outcome,
-            "producer:attached": self._on_attached,
+        self._handlers: Mapping[str, Callable[[Envelope, Any], Sequence[Delivery]]] = {
+            messages.SUBSCRIBED: self._on_subscribed,
+            messages.LIVE: self._on_live,
+            messages.GAP: self._on_gap,
+            messages.POSITION: self._on_position,
+            MessageType.CONNECTION_CLOSED: self._on_closed,
+            messages.NOTICE: self._on_notice,
+            messages.ERROR: self._on_error,
+            messages.ACCEPTED: self._on_accepted,
+            messages.CANCEL: self._on_cancel,
+            messages.CANCEL_OUTCOME: self._on_cancel_outcome,
+            messages.ATTACHED: self._on_attached,
         }
 
     # The connection's life.
@@ -157,7 +156,7 @@ class Session:
         # The session is stale from now on; where there is a connection, the hub gets to prove that it lives.
         self.liveness.asked = True
         if self.phase is not Phase.DISCONNECTED:
-            self._command(messages.PING, messages.Nothing(), _PING_ID)
+            self._command(messages.Nothing(), _PING_ID)
         return None
 
     # Messages out.
@@ -174,14 +173,14 @@ class Session:
         id = self._new_id()
         self.cancellations.add(id, wish, now)
         if self.phase in (Phase.CATCHING_UP, Phase.LIVE):
-            self._command(CANCEL, wish, id)
+            self._command(wish, id)
         return id
 
     def answer_cancel(self, push_id: str, answer: messages.CancelAnswer) -> None:
         """Answer the push `push_id`; on another connection the hub pushes it again."""
         if self.phase is not Phase.DISCONNECTED:
             data = Raw(msgspec.json.encode(answer))
-            self._outgoing.append(encode_command(Command(type=CANCEL_ANSWER, data=data, reply_to=push_id)))
+            self._outgoing.append(encode_command(Command(type=messages.CANCEL_ANSWER, data=data, reply_to=push_id)))
 
     def claim(self, claims: Sequence[messages.Claim]) -> None:
         """Claim operations on this connection, beside those it began with; without one this does nothing."""
@@ -197,8 +196,9 @@ class Session:
                 return body
         return None
 
-    def _command(self, type: str, data: Payload, id: str) -> None:
-        self._outgoing.append(encode_command(Command(type=type, data=Raw(msgspec.json.encode(data)), id=id)))
+    def _command(self, data: Payload, id: str) -> None:
+        command = Command(type=messages.name_of(data), data=Raw(msgspec.json.encode(data)), id=id)
+        self._outgoing.append(encode_command(command))
 
     def _new_id(self) -> str:
         self._ids += 1
@@ -223,18 +223,18 @@ class Session:
             if envelope.channel is not None and envelope.position is not None:
                 return self._on_event(envelope, envelope.channel, envelope.position)
             handler = self._handlers.get(envelope.type)
-            return () if handler is None else handler(envelope)
+            return () if handler is None else handler(envelope, HUB_MESSAGES[envelope.type].decode(envelope.data))
         except (msgspec.DecodeError, UnicodeDecodeError) as cause:
             raise NotAHub(f"what answers does not speak tidings: {cause}") from cause
 
     def _greeted(self, envelope: Envelope, now: float) -> None:
-        if envelope.type != "connection:established":
+        if envelope.type != MessageType.CONNECTION_ESTABLISHED:
             raise NotAHub(f"what answers does not speak tidings: its first message is {envelope.type[:64]!r}")
-        self.established = _data(envelope, ConnectionEstablished)
+        self.established = msgspec.json.decode(envelope.data, type=ConnectionEstablished)
         self._established_at = now
         self.liveness.heartbeat_s = self.established.heartbeat_s
         for id, wish in self.cancellations.due(now):
-            self._command(CANCEL, wish, id)
+            self._command(wish, id)
         if self._attachment is None:
             self._go_on()
         else:
@@ -243,7 +243,7 @@ class Session:
 
     def _attach(self, attaching: Sequence[tuple[str, messages.Attach]]) -> None:
         for id, attach in attaching:
-            self._command(ATTACH, attach, id)
+            self._command(attach, id)
 
     def _go_on(self) -> None:
         if self.cursor.paths:
@@ -256,7 +256,6 @@ class Session:
     def _subscribe(self) -> None:
         cursor = self.cursor
         self._command(
-            messages.SUBSCRIBE,
             messages.Subscribe(channels=list(cursor.paths), since=cursor.since, handles=self._handles),
             _SUBSCRIBE_ID,
         )
@@ -266,37 +265,36 @@ class Session:
             return ()
         return (read_event(self._contract, envelope, channel, position),)
 
-    def _on_subscribed(self, envelope: Envelope) -> Sequence[Item]:
-        self.cursor.subscribed(_data(envelope, messages.Subscribed))
+    def _on_subscribed(self, envelope: Envelope, data: messages.Subscribed) -> Sequence[Item]:
+        self.cursor.subscribed(data)
         return ()
 
-    def _on_live(self, envelope: Envelope) -> Sequence[Item]:
+    def _on_live(self, envelope: Envelope, data: messages.Live) -> Sequence[Item]:
         self.phase = Phase.LIVE
-        return (self.cursor.live(_data(envelope, messages.Live)),)
+        return (self.cursor.live(data),)
 
-    def _on_gap(self, envelope: Envelope) -> Sequence[Item]:
-        told = _data(envelope, messages.Gap)
+    def _on_gap(self, envelope: Envelope, data: messages.Gap) -> Sequence[Item]:
         self.cursor.outcome = "gap"
-        return (Gap(after=told.after, until=told.until, reason=told.reason),)
+        return (Gap(after=data.after, until=data.until, reason=data.reason),)
 
-    def _on_position(self, envelope: Envelope) -> Sequence[Item]:
+    def _on_position(self, envelope: Envelope, data: messages.PositionNotice) -> Sequence[Item]:
         # Before that it is the log's head, to which this connection has still to be read.
         if self.phase is Phase.LIVE:
-            self.cursor.moved(_data(envelope, messages.PositionNotice).position)
+            self.cursor.moved(data.position)
         return ()
 
-    def _on_closed(self, envelope: Envelope) -> Sequence[Item]:
-        self._closed = _data(envelope, ConnectionClosed)
+    def _on_closed(self, envelope: Envelope, data: ConnectionClosed) -> Sequence[Item]:
+        self._closed = data
         return ()
 
-    def _on_accepted(self, envelope: Envelope) -> Sequence[Settled]:
+    def _on_accepted(self, envelope: Envelope, data: messages.Accepted) -> Sequence[Settled]:
         id = envelope.reply_to or ""
         if not self.publications.settle(id):
             return ()
-        return (Settled(id, _data(envelope, messages.Accepted)),)
+        return (Settled(id, data),)
 
-    def _on_attached(self, envelope: Envelope) -> Sequence[Delivery]:
-        return (_data(envelope, messages.Attached),) if self._attach_settled(envelope, refused=False) else ()
+    def _on_attached(self, envelope: Envelope, data: messages.Attached) -> Sequence[Delivery]:
+        return (data,) if self._attach_settled(envelope, refused=False) else ()
 
     def _attach_settled(self, envelope: Envelope, *, refused: bool) -> bool:
         attachment = self._attachment
@@ -306,24 +304,22 @@ class Session:
             self._go_on()
         return True
 
-    def _on_cancel(self, envelope: Envelope) -> Sequence[Delivery]:
-        return (CancelAsked(envelope.id, _data(envelope, messages.CancelPush)),) if envelope.id else ()
+    def _on_cancel(self, envelope: Envelope, data: messages.CancelPush) -> Sequence[Delivery]:
+        return (CancelAsked(envelope.id, data),) if envelope.id else ()
 
-    def _on_cancel_outcome(self, envelope: Envelope) -> Sequence[Delivery]:
+    def _on_cancel_outcome(self, envelope: Envelope, data: messages.CancelOutcome) -> Sequence[Delivery]:
         id = envelope.reply_to or ""
         if self.cancellations.settle(id) is None:
             return ()
-        return (Settled(id, _data(envelope, messages.CancelOutcome)),)
+        return (Settled(id, data),)
 
-    def _on_notice(self, envelope: Envelope) -> Sequence[Delivery]:
-        notice = _data(envelope, messages.Notice)
+    def _on_notice(self, envelope: Envelope, notice: messages.Notice) -> Sequence[Delivery]:
         if notice.code == UnknownType.code and self._handles:
             raise UnknownType(notice.message, type="", hint=notice.hint)
         logger.warning("the hub says: %s. %s", notice.message, notice.hint)
         return ()
 
-    def _on_error(self, envelope: Envelope) -> Sequence[Delivery]:
-        error = _data(envelope, ErrorData)
+    def _on_error(self, envelope: Envelope, error: ErrorData) -> Sequence[Delivery]:
         id = envelope.reply_to or ""
         if id == _SUBSCRIBE_ID:
             if error.code == InvalidPosition.code and self.cursor.position is not None:
@@ -340,8 +336,3 @@ class Session:
         if (wish := self.cancellations.settle(id)) is not None:
             return (Settled(id, refusal_of(error, wish)),)
         return (Settled(id, refused(error)),) if self.publications.settle(id) else ()
-
-
-def _data(envelope: Envelope, type: type[_T]) -> _T:
-    data: Any = msgspec.json.decode(envelope.data, type=type)
-    return data  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
 from tidings.log.base import Log
 from tidings.log.memory import MemoryLog
+from tidings.protocol import messages
 from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
 from tidings.testing.clock import ManualClock
 from tidings.testing.loop import ManualLoop
@@ -127,11 +128,11 @@ class InMemoryClient:
         data: Message = {"channels": list(channels)}
         if since is not None:
             data["since"] = since
-        return self.send("channel:subscribe", data)
+        return self.send(messages.SUBSCRIBE, data)
 
     def unsubscribe(self, *channels: str) -> str | None:
         """Send `channel:unsubscribe`."""
-        return self.send("channel:unsubscribe", {"channels": list(channels)})
+        return self.send(messages.UNSUBSCRIBE, {"channels": list(channels)})
 
     def _socket_closed(self) -> None:
         # A socket's end is seen in a later round than the one in which the hub closed it.

@@ -11,6 +11,8 @@ from tidings.contract.event_types import BUILTIN
 from tidings.contract.export import shapes
 from tidings.contract.export.model import Message, Model
 from tidings.contract.export.shapes import Shape, ShapeField, named_in
+from tidings.protocol import messages
+from tidings.protocol.message_types import MessageType
 
 _TEXTS = {
     "date-time": "2025-07-30T12:00:00Z",
@@ -40,40 +42,50 @@ _TRIED = (
 )
 """Texts that are tried where a pattern is asked for: what is found fits, what is not is left out."""
 _OWN_EXAMPLES: dict[str, dict[str, Any]] = {
-    "operation:start": {"operation_id": "op-42", "name": "nightly import", "total_steps": 3},
-    "operation:progress": {
+    MessageType.OPERATION_START: {"operation_id": "op-42", "name": "nightly import", "total_steps": 3},
+    MessageType.OPERATION_PROGRESS: {
         "operation_id": "op-42",
         "progress": 45.5,
         "current_step": "parse",
         "total_steps": 3,
         "message": "4,550 of 10,000 rows",
     },
-    "operation:log": {"operation_id": "op-42", "level": "warning", "message": "row 17 has no price"},
-    "operation:complete": {"operation_id": "op-42", "duration_ms": 81250, "result": {"rows": 10000}},
-    "operation:failed": {
+    MessageType.OPERATION_LOG: {"operation_id": "op-42", "level": "warning", "message": "row 17 has no price"},
+    MessageType.OPERATION_COMPLETE: {"operation_id": "op-42", "duration_ms": 81250, "result": {"rows": 10000}},
+    MessageType.OPERATION_FAILED: {
         "operation_id": "op-42",
         "code": "source_unreachable",
         "message": "the price feed did not answer",
         "recoverable": True,
         "hint": "Start it again in a few minutes.",
     },
-    "operation:cancelled": {"operation_id": "op-42", "reason": "not needed any more", "cancelled_by": "ann"},
-    "operation:estimate": {"operation_id": "op-42", "rate": 1.2, "remaining_s": 45, "stalled": False},
-    "data:update": {"dataset": "prices", "version": 17, "records": 10000},
-    "data:processed": {"dataset": "prices", "records": 10000, "duration_ms": 950},
-    "data:error": {"dataset": "prices", "code": "bad_row", "message": "row 17 has no price", "recoverable": True},
-    "report:ready": {"report_id": "r-7", "name": "July", "url": "https://example.com/r-7.pdf", "format": "pdf"},
-    "system:status": {"status": "healthy", "uptime": 3600, "active_operations": 2, "metrics": {"cpu": 0.25}},
-    "system:alert": {
+    MessageType.OPERATION_CANCELLED: {"operation_id": "op-42", "reason": "not needed any more", "cancelled_by": "ann"},
+    MessageType.OPERATION_ESTIMATE: {"operation_id": "op-42", "rate": 1.2, "remaining_s": 45, "stalled": False},
+    MessageType.DATA_UPDATE: {"dataset": "prices", "version": 17, "records": 10000},
+    MessageType.DATA_PROCESSED: {"dataset": "prices", "records": 10000, "duration_ms": 950},
+    MessageType.DATA_ERROR: {
+        "dataset": "prices",
+        "code": "bad_row",
+        "message": "row 17 has no price",
+        "recoverable": True,
+    },
+    MessageType.REPORT_READY: {
+        "report_id": "r-7",
+        "name": "July",
+        "url": "https://example.com/r-7.pdf",
+        "format": "pdf",
+    },
+    MessageType.SYSTEM_STATUS: {"status": "healthy", "uptime": 3600, "active_operations": 2, "metrics": {"cpu": 0.25}},
+    MessageType.SYSTEM_ALERT: {
         "severity": "warning",
         "code": "disk_low",
         "message": "2 GB are left on /var",
         "recoverable": True,
         "hint": "Make room, or shorten the retention.",
     },
-    "system:metrics": {"source": "importer", "window_s": 60, "metrics": {"rows_per_s": 812.5}},
-    "license:expired": {"expired_at": "2025-07-30T00:00:00Z", "license_id": "l-1", "hint": "Renew it."},
-    "connection:established": {
+    MessageType.SYSTEM_METRICS: {"source": "importer", "window_s": 60, "metrics": {"rows_per_s": 812.5}},
+    MessageType.LICENSE_EXPIRED: {"expired_at": "2025-07-30T00:00:00Z", "license_id": "l-1", "hint": "Renew it."},
+    MessageType.CONNECTION_ESTABLISHED: {
         "connection_id": "c-1f6b",
         "contract": {"version": "2025-07-30", "hash": "sha256:9f0c"},
         "position": "0badc0de:512",
@@ -82,42 +94,42 @@ _OWN_EXAMPLES: dict[str, dict[str, Any]] = {
         "channels": ["global", "operations", "data", "system"],
         "auth": "none",
     },
-    "connection:closed": {
+    MessageType.CONNECTION_CLOSED: {
         "code": 4100,
         "reason": "the hub is shutting down",
         "reconnect": True,
         "retry_after_ms": 1000,
     },
-    "auth:required": {"methods": ["token"], "reason": "this hub asks for a token", "deadline_s": 10},
-    "auth:success": {"subject": "ann", "grants": ["read:operations"]},
-    "auth:failed": {"code": "token_expired", "message": "the token ended at noon", "recoverable": True},
+    MessageType.AUTH_REQUIRED: {"methods": ["token"], "reason": "this hub asks for a token", "deadline_s": 10},
+    MessageType.AUTH_SUCCESS: {"subject": "ann", "grants": ["read:operations"]},
+    MessageType.AUTH_FAILED: {"code": "token_expired", "message": "the token ended at noon", "recoverable": True},
 }
 _SAID_EXAMPLES: dict[str, dict[str, Any]] = {
-    "channel:subscribed": {"channels": ["operations/op-42"], "position": "0badc0de:512", "outcome": "snapshot"},
-    "channel:unsubscribed": {"channels": ["operations"]},
-    "channel:live": {"channels": ["operations/op-42"], "position": "0badc0de:519"},
-    "channel:gap": {"after": "0badc0de:17", "until": "0badc0de:480", "reason": "trimmed"},
-    "connection:error": {
+    messages.SUBSCRIBED: {"channels": ["operations/op-42"], "position": "0badc0de:512", "outcome": "snapshot"},
+    messages.UNSUBSCRIBED: {"channels": ["operations"]},
+    messages.LIVE: {"channels": ["operations/op-42"], "position": "0badc0de:519"},
+    messages.GAP: {"after": "0badc0de:17", "until": "0badc0de:480", "reason": "trimmed"},
+    messages.ERROR: {
         "code": "unknown_type",
         "message": "$.type: nothing is called 'operation:finish'",
         "recoverable": False,
         "hint": "Did you mean 'operation:failed'?",
     },
-    "connection:notice": {
+    messages.NOTICE: {
         "code": "deprecated",
         "message": "operation:error is deprecated",
         "hint": "Publish operation:failed.",
     },
-    "connection:pong": {"now": "2025-07-30T12:00:00Z"},
-    "connection:position": {"position": "0badc0de:519", "now": "2025-07-30T12:00:00Z"},
-    "event:accepted": {"position": "0badc0de:520", "attempt": 1},
-    "operation:cancel_outcome": {
+    messages.PONG: {"now": "2025-07-30T12:00:00Z"},
+    messages.POSITION: {"position": "0badc0de:519", "now": "2025-07-30T12:00:00Z"},
+    messages.ACCEPTED: {"position": "0badc0de:520", "attempt": 1},
+    messages.CANCEL_OUTCOME: {
         "operation_id": "op-42",
         "attempt": 1,
         "outcome": "cancelled",
         "state": "cancelled",
     },
-    "producer:attached": {
+    messages.ATTACHED: {
         "producer_id": "importer-7",
         "lease_s": 30,
         "operations": [{"operation_id": "op-42", "attempt": 1, "verdict": "held"}],
