@@ -19,6 +19,7 @@ from msgspec import Struct
 from tidings.exceptions import InvalidContract
 from tidings.protocol import payloads
 from tidings.protocol.message_types import RESERVED_DOMAINS, ChannelType, EventClass, MessageType, SlotEffect
+from tidings.protocol.messages import DIRECT_EVENTS
 from tidings.protocol.paths import NO_CHANNELS
 from tidings.protocol.payloads import Payload, SystemAlertData
 
@@ -59,10 +60,6 @@ def _operation(type: MessageType, payload: PayloadType, event_class: EventClass,
     )
 
 
-def _direct(type: MessageType, payload: PayloadType) -> EventType:
-    return EventType(type=type, channel=None, payload=payload, event_class=EventClass.DIRECT, publishable=False)
-
-
 def _event(
     type: MessageType,
     channel: ChannelType,
@@ -95,11 +92,10 @@ BUILTIN: tuple[EventType, ...] = (
     _event(MessageType.SYSTEM_ALERT, ChannelType.SYSTEM, payloads.SystemAlertData, "alert_id"),
     _event(MessageType.SYSTEM_METRICS, ChannelType.SYSTEM, payloads.SystemMetricsData, "source", LATEST),
     _event(MessageType.LICENSE_EXPIRED, ChannelType.GLOBAL, payloads.LicenseExpiredData, None, publishable=False),
-    _direct(MessageType.CONNECTION_ESTABLISHED, payloads.ConnectionEstablished),
-    _direct(MessageType.CONNECTION_CLOSED, payloads.ConnectionClosed),
-    _direct(MessageType.AUTH_REQUIRED, payloads.AuthRequired),
-    _direct(MessageType.AUTH_SUCCESS, payloads.AuthSuccess),
-    _direct(MessageType.AUTH_FAILED, payloads.AuthFailed),
+    *(
+        EventType(type=spec.name, channel=None, payload=spec.data, event_class=EventClass.DIRECT, publishable=False)
+        for spec in DIRECT_EVENTS
+    ),
 )
 """The contract that every hub speaks."""
 
