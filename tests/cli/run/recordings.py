@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tidings.cli.run.reader.output import INTERVAL_S, CommandProgress, OutputReader, Source
+from tidings.cli.run.reader.output import MIN_INTERVAL_S, CommandProgress, OutputReader, Source
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = sorted(path.name.removesuffix(".jsonl") for path in FIXTURES.glob("*.jsonl"))
@@ -25,8 +25,8 @@ def replay(name: str, *, interval_s: float = 0.0) -> list[CommandProgress]:
     reader = OutputReader(lambda: now, interval_s=interval_s)
     readings: list[CommandProgress] = []
     for at, source, data in chunks(name):
-        if at - now > INTERVAL_S:
-            now += INTERVAL_S
+        if at - now > MIN_INTERVAL_S:
+            now += MIN_INTERVAL_S
             readings.extend(reader.settle())
         now = at
         readings.extend(reader.feed(data, source))

@@ -6,12 +6,12 @@ def bar(percent: float, label: str = "") -> ProgressReading:
     return ProgressReading(percent, label, None, None, drawn=True, certain=True)
 
 
-def draw(bars: Bars, row: int, gauge: ProgressReading, *, believed: bool = True) -> Lead | None:
-    return bars.update(row, gauge, caption="", logged=False, believed=believed)
+def draw(bars: Bars, row: int, gauge: ProgressReading, *, proven: bool = True) -> Lead | None:
+    return bars.update(row, gauge, caption="", logged=False, proven=proven)
 
 
 def log(bars: Bars, row: int, gauge: ProgressReading) -> Lead | None:
-    return bars.update(row, gauge, caption="", logged=True, believed=True)
+    return bars.update(row, gauge, caption="", logged=True, proven=True)
 
 
 def test_the_topmost_bar_leads_while_the_cursor_returns_to_it() -> None:
@@ -56,9 +56,9 @@ def test_the_filling_of_the_leader_is_told_though_others_go_on() -> None:
     assert draw(bars, 0, bar(100, "first")) is None
 
 
-def test_a_bar_not_believed_holds_its_place_until_the_cursor_rises_over_it() -> None:
+def test_a_bar_not_proven_holds_its_place_until_the_cursor_rises_over_it() -> None:
     bars = Bars()
-    assert draw(bars, 0, bar(0, "outer"), believed=False) is None
+    assert draw(bars, 0, bar(0, "outer"), proven=False) is None
     lead = bars.rise(0, 1)
     assert lead is not None
     assert lead.label == "outer"
@@ -96,7 +96,7 @@ def test_something_done_in_a_log_is_no_bar() -> None:
 
 def test_a_new_nameless_bar_takes_the_caption() -> None:
     bars = Bars()
-    lead = bars.update(3, bar(10), caption="alpha.whl", logged=False, believed=True)
+    lead = bars.update(3, bar(10), caption="alpha.whl", logged=False, proven=True)
     assert lead is not None
     assert lead.label == "alpha.whl"
     assert not bars.is_new(3)

@@ -1,12 +1,12 @@
 from tidings.cli.run.reader.bars import GrowthFilter
-from tidings.cli.run.reader.patterns import read_gauge
+from tidings.cli.run.reader.patterns import read_progress
 
 
 def believed(*lines: str, redrawn: bool = False) -> list[bool]:
     evidence = GrowthFilter()
     answers = []
     for line in lines:
-        gauge = read_gauge(line, redrawn=redrawn)
+        gauge = read_progress(line, redrawn=redrawn)
         assert gauge is not None
         answers.append(evidence.confirms(line, gauge, redrawn=redrawn))
     return answers
@@ -37,7 +37,7 @@ def test_memory_is_bounded() -> None:
     evidence = GrowthFilter()
     for number in range(1_000):
         line = f"item{chr(97 + number % 26)}{'x' * (number // 26)} 5%"
-        gauge = read_gauge(line, redrawn=False)
+        gauge = read_progress(line, redrawn=False)
         assert gauge is not None
         evidence.confirms(line, gauge, redrawn=False)
     assert len(evidence._seen) == 64

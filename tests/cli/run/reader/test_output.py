@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.cli.run.recordings import NAMES, chunks, replay, story
 
-from tidings.cli.run.reader.output import TAIL_BYTES, TAIL_LINES, CommandProgress, OutputReader, Source
+from tidings.cli.run.reader.output import MAX_TAIL_BYTES, MAX_TAIL_LINES, CommandProgress, OutputReader, Source
 
 
 def read(*pieces: bytes, settled: bool = False) -> list[CommandProgress]:
@@ -237,7 +237,7 @@ def test_streams_are_read_apart() -> None:
 def test_lost_bytes_do_not_join_two_numbers() -> None:
     reader = OutputReader(lambda: 0.0, interval_s=0)
     reader.feed(b"[ 4")
-    reader.lose(Source.STDOUT)
+    reader.skip(Source.STDOUT)
     reader.feed(b"2%]\n")
     assert [reading.percent for reading in reader.finish()] == []
 
@@ -248,14 +248,14 @@ def test_the_tail_is_what_a_terminal_would_show() -> None:
     reader.feed(b"\r 10%\r 20%\r\x1b[31m 30%\x1b[0m\n\n")
     reader.feed(b"Traceback\n", Source.STDERR)
     lines = reader.tail().splitlines()
-    assert len(lines) == TAIL_LINES
+    assert len(lines) == MAX_TAIL_LINES
     assert lines[-3:] == ["line 99", " 30%", "Traceback"]
 
 
 def test_the_tail_is_bounded_in_bytes() -> None:
     reader = OutputReader(lambda: 0.0)
     reader.feed(("é" * 1_500 + "\n").encode() * 30)
-    assert TAIL_BYTES - 2 <= len(reader.tail().encode()) <= TAIL_BYTES
+    assert MAX_TAIL_BYTES - 2 <= len(reader.tail().encode()) <= MAX_TAIL_BYTES
 
 
 def test_output_without_line_ends_is_bounded() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.cli.run.reader.patterns import may_hold_progress, read_gauge
+from tidings.cli.run.reader.patterns import may_hold_progress, read_progress
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from tidings.cli.run.reader.patterns import may_hold_progress, read_gauge
     ],
 )
 def test_a_line_of_a_display_states_progress(line: str, percent: float, label: str) -> None:
-    gauge = read_gauge(line, redrawn=True)
+    gauge = read_progress(line, redrawn=True)
     assert gauge is not None
     assert gauge.percent == pytest.approx(percent)
     assert gauge.label == label
@@ -65,8 +65,8 @@ def test_a_line_of_a_display_states_progress(line: str, percent: float, label: s
     ],
 )
 def test_what_only_looks_like_progress_is_none(line: str) -> None:
-    assert read_gauge(line, redrawn=True) is None
-    assert read_gauge(line, redrawn=False) is None
+    assert read_progress(line, redrawn=True) is None
+    assert read_progress(line, redrawn=False) is None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_only_looks_like_progress_is_none(line: str) -> None:
     ],
 )
 def test_forms_that_nothing_else_has_are_believed_in_a_log(line: str, percent: float) -> None:
-    gauge = read_gauge(line, redrawn=False)
+    gauge = read_progress(line, redrawn=False)
     assert gauge is not None
     assert gauge.certain
     assert gauge.percent == percent
@@ -101,24 +101,24 @@ def test_forms_that_nothing_else_has_are_believed_in_a_log(line: str, percent: f
     ],
 )
 def test_other_numbers_in_a_log_are_not_certain(line: str) -> None:
-    gauge = read_gauge(line, redrawn=False)
+    gauge = read_progress(line, redrawn=False)
     assert gauge is None or not gauge.certain
 
 
 def test_add_1_2_cup_in_a_log_is_nothing() -> None:
-    assert read_gauge("Stir 1/2 cup of milk into 3/4 cup of flour", redrawn=False) is None
+    assert read_progress("Stir 1/2 cup of milk into 3/4 cup of flour", redrawn=False) is None
 
 
 def test_counts_are_in_one_unit() -> None:
-    gauge = read_gauge("━━━━━━ 512.0 KiB/2 MiB", redrawn=True)
+    gauge = read_progress("━━━━━━ 512.0 KiB/2 MiB", redrawn=True)
     assert gauge is not None
     assert (gauge.done, gauge.total) == (512 * 1024, 2 * 1024 * 1024)
     assert not gauge.full
 
 
 def test_a_gauge_is_full_by_its_count_not_by_its_rounded_percentage() -> None:
-    almost = read_gauge("100%|██████████| 9999/10000", redrawn=True)
-    over = read_gauge("100%|██████████| 10000/10000", redrawn=True)
+    almost = read_progress("100%|██████████| 9999/10000", redrawn=True)
+    over = read_progress("100%|██████████| 10000/10000", redrawn=True)
     assert almost is not None
     assert over is not None
     assert not almost.full

@@ -1,29 +1,25 @@
-"""Reading of progress out of one line of text: which numbers are progress, and which only look like it.
+"""Reads one line of output: its progress, its heading (`Epoch 2/10`, `[1/4] …`, `1 of 12 OK …`) and its message.
 
-A number that is wrongly taken for progress does more harm than one that is missed, so the rules lean to silence:
+A number wrongly reported as progress does more harm than a missed one, so the rules prefer silence:
 
-* A percentage is none behind or before the name of a measure (`CPU 95%`, `95% coverage`), with a sign, or before "of"
-  unless a size follows (`100% of tests` is none, `42% of 10.0MiB` is one).
-* `n/m` is none in dates, paths, versions, ratios with three parts, or where n is larger than m.
-* A line drawn over and over is a display; its numbers are believed. A line written once belongs to a log: there only
-  forms that nothing else has are believed at once (`[ 42%]`, `42% done`, `Epoch 2/10`, `[3/120] cc …`,
-  `1 of 12 OK …`). Everything else is returned as not certain, for `evidence` to watch whether it grows.
-
-What a person is shown of a line of output: without bars, spinners and rules, and short.
-
-Reading of headings that number the parts of a run: `Epoch 2/10`, `Step 3/12 : RUN …`, `[1/4] …`, `1 of 12 OK …`.
+* A percentage does not count next to the name of a measure (`CPU 95%`, `95% coverage`), with a sign, or before "of"
+  unless a size follows (`100% of tests` does not count, `42% of 10.0MiB` does).
+* `n/m` does not count in dates, paths, versions and ratios of three parts, nor where n is larger than m.
+* A line that is drawn over is a display, and its numbers count. A line written once belongs to a log: there only
+  unmistakable forms count immediately (`[ 42%]`, `42% done`, `Epoch 2/10`, `[3/120] cc …`, `1 of 12 OK …`). All others
+  are marked as uncertain, and `tidings.cli.run.reader.bars.GrowthFilter` checks whether they grow.
 """
 
 import re
 from dataclasses import dataclass
 from enum import Enum
 
-# A message is one line on a screen; 200 characters are more than most terminals are wide.
 MAX_MESSAGE = 200
-# A step's name stands beside a bar.
+"""Characters of a message: one line, wider than most terminals."""
 MAX_LABEL = 80
+"""Characters of a step's name, which is shown beside a bar."""
 
-# Blocks, box lines, squares and braille: what bars and spinners are drawn with.
+# Blocks, box lines, squares and braille, of which bars and spinners are drawn.
 _GRAPHICS = "\u2500-\u257f\u2580-\u259f\u25a0-\u25a3\u25aa-\u25af\u25b0\u25b1\u25cf\u25cb\u2800-\u28ff"
 BAR = re.compile(
     rf"""
@@ -40,19 +36,19 @@ _SEPARATORS = " \t:|-–—=>.,;#*"
 
 
 def cut(text: str, limit: int) -> str:
-    """Return `text`, at most `limit` characters long, with an ellipsis where it was cut."""
+    """Return `text` shortened to `limit` characters; an ellipsis marks the cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def clean_message(line: str) -> str:
-    """Return the words of a line, without bar graphics and rules; empty where it has none."""
+    """Return the words of a line without bars, spinners and rules; empty if it has none."""
     text = _LONE_GRAPHICS.sub(" ", BAR.sub(" ", line))
     text = _SPACE.sub(" ", _RULE.sub(" ", text)).strip()
     return cut(text, MAX_MESSAGE) if any(map(str.isalnum, text)) else ""
 
 
 def clean_label(text: str) -> str:
-    """Return the name of a step out of what stands beside its bar; empty where that is no name."""
+    """Return the name of a step from the text beside its bar; empty if the text has no letters."""
     text = _SPACE.sub(" ", _LONE_GRAPHICS.sub(" ", BAR.sub(" ", text))).strip(_SEPARATORS)
     for opening, closing in ("[]", "()"):
         if text.count(opening) != text.count(closing):
@@ -60,7 +56,7 @@ def clean_label(text: str) -> str:
     return cut(text, MAX_LABEL) if any(map(str.isalpha, text)) else ""
 
 
-# A line without any of this holds no progress; nearly every line of a log is sorted out here.
+# A line without a match has no progress; this test rejects nearly every line of a log.
 _CANDIDATE = re.compile(r"\d ?%|\d[^\d\n/]{0,6}/ ?\d|\d\S{0,6} of ~?\d")
 _PERCENT = re.compile(r"(?<![\w.,:/])(?P<value>\d{1,3}(?:[.,]\d{1,2})?) ?%(?![\w%])")
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
@@ -91,26 +87,26 @@ _MEASURE_WORDS = """
 """
 _MEASURES = frozenset(_MEASURE_WORDS.split())
 _UNIT_EXPONENT = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-# Where both stand on one line, they may differ by rounding.
-_AGREEMENT = 1.5
+# Points by which a percentage and a fraction on one line may differ, because of rounding.
+_MAX_ROUNDING = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressReading:
-    """A line's statement of how far something is."""
+    """Progress as stated by one line."""
 
     percent: float
-    """0-100."""
+    """0 to 100."""
     label: str
-    """What the line calls it, empty if it has no name."""
+    """Name that the line gives it, or empty."""
     done: float | None
-    """Count or bytes done, if stated."""
+    """Completed count or bytes, if stated."""
     total: float | None
-    """Count or bytes in all, if stated."""
+    """Total count or bytes, if stated."""
     drawn: bool
-    """Whether a bar is drawn on the line."""
+    """Whether the line shows a bar."""
     certain: bool
-    """Whether this can be nothing but progress; otherwise only its growth shows it."""
+    """Whether the form is unmistakable; otherwise only growth proves that this is progress."""
 
     @property
     def full(self) -> bool:
@@ -119,16 +115,16 @@ class ProgressReading:
 
 
 def may_hold_progress(text: str) -> bool:
-    """Tell quickly whether a line has anything that `read_gauge` or `read_ordinal` would look at."""
+    """Return whether `read_progress` or `read_ordinal` could find something on a line; a quick test."""
     return _CANDIDATE.search(text) is not None
 
 
-def read_gauge(text: str, *, redrawn: bool) -> ProgressReading | None:
-    """Return the first statement of progress on a line, None if it has none.
+def read_progress(text: str, *, redrawn: bool) -> ProgressReading | None:
+    """Return the first statement of progress on a line; None if it has none.
 
     Args:
-        text: The line, without escapes.
-        redrawn: Whether the line is drawn over in place, as displays are and logs are not.
+        text: The line, without escape sequences.
+        redrawn: Whether the program draws over the line in place, as displays do and logs do not.
     """
     rsync = _RSYNC.match(text)
     if rsync is not None:
@@ -165,7 +161,7 @@ def _value(percent: re.Match[str]) -> float:
 
 
 def _is_measure(text: str, percent: re.Match[str]) -> bool:
-    """Tell whether a percentage measures something else than progress."""
+    """Return whether a percentage measures something other than progress."""
     before, after = text[: percent.start()], text[percent.end() :]
     if _SIGNED.search(before):
         return True
@@ -180,19 +176,19 @@ def _is_measure(text: str, percent: re.Match[str]) -> bool:
 
 
 def _names_progress(text: str, percent: re.Match[str]) -> bool:
-    """Tell whether the words around a percentage say that it is progress."""
+    """Return whether the words around a percentage name progress."""
     preceding = _WORDS.findall(text[: percent.start()].lower())
     following = _WORDS.findall(text[percent.end() :].lower())
     return any(_DONE.fullmatch(word) for word in [*preceding[:1], *preceding[-2:], *following[:1]])
 
 
 def _find_fraction(text: str, percent: re.Match[str] | None) -> re.Match[str] | None:
-    """Return the first n/m or "n of m" that can be progress; beside a percentage, the one that agrees with it."""
+    """Return the first `n/m` or `n of m` that can be progress; beside a percentage, the one that agrees with it."""
     for found in _FRACTION.finditer(text):
         done, total = _amounts(found)
         if total < 2 or done > total:
             continue
-        if percent is not None and abs(100.0 * done / total - _value(percent)) > _AGREEMENT:
+        if percent is not None and abs(100.0 * done / total - _value(percent)) > _MAX_ROUNDING:
             continue
         fractional = "." in found["done"] or "." in found["total"]
         if fractional and percent is None and not (found["total_unit"] or found["done_unit"]):
@@ -202,13 +198,13 @@ def _find_fraction(text: str, percent: re.Match[str] | None) -> re.Match[str] | 
 
 
 def _alone(text: str, fraction: re.Match[str]) -> bool:
-    """Tell whether a fraction stands first or last on its line, as counters do and cups of flour do not."""
+    """Return whether a fraction stands first or last on its line, as counters do and quantities in sentences do not."""
     before, after = text[: fraction.start()].strip(" [("), text[fraction.end() :].strip(" ])")
     return not after or (not before and fraction["slash"] is None)
 
 
 def _amounts(fraction: re.Match[str]) -> tuple[float, float]:
-    """Return both sides of a fraction in one unit: `3.2/10.0 MB` gives the left side the unit of the right."""
+    """Return both sides of a fraction in one unit: in `3.2/10.0 MB` the left side gets the unit of the right."""
     unit = fraction["total_unit"] or ""
     return _amount(fraction["done"], fraction["done_unit"] or unit), _amount(fraction["total"], unit)
 
@@ -235,37 +231,37 @@ _LEADING_VERB = re.compile(r"^(?:created|creating|loaded|loading|snapshotted|exe
 
 
 class Outcome(Enum):
-    """What a heading says about the part it numbers."""
+    """State of the part that a heading numbers."""
 
     UNDER_WAY = "under way"
-    """The part is the one going on now, as in `Epoch 2/10`."""
+    """The part is in progress, as in `Epoch 2/10`."""
     BEGUN = "begun"
-    """The part has begun; others may be going on beside it."""
+    """The part has begun; other parts may run at the same time."""
     FINISHED = "finished"
-    """The part is over, well or not."""
+    """The part has ended, successfully or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ordinal:
-    """A heading that says which part of how many this is."""
+    """A heading with the number of a part and the number of parts."""
 
     kind: str
-    """What is numbered: the heading's word, `[` for a bracketed number, `of` for counted results."""
+    """Kind of numbering: the word of the heading, `[` for a bracketed number, `of` for counted results."""
     index: int
     """Number of the part, from 1."""
     total: int
-    """Parts in all."""
+    """Number of parts."""
     label: str
     """Name of the part."""
     outcome: Outcome
-    """What the heading says about it."""
+    """State of the part."""
 
 
 def read_ordinal(text: str) -> Ordinal | None:
-    """Return the heading on a line, None if it is none.
+    """Return the heading on a line; None if the line is not a heading.
 
-    A heading is believed at once, so its form is strict: it stands at the line's beginning (timestamps and log levels
-    aside), with a word that numbers parts, in brackets, or followed by a result in capitals as dbt writes it.
+    A heading counts immediately, so its form is strict: it starts the line (after timestamps and log levels) and has a
+    word that numbers parts, or brackets, or a result in capitals as dbt writes it.
     """
     counted = _COUNTED.match(text)
     if counted is not None:

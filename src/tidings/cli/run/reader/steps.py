@@ -1,22 +1,22 @@
-"""Steps of a run, told from the leading bar and from headings that number parts."""
+"""Steps of a run, derived from the leading bar and from headings that number parts."""
 
 import re
 from dataclasses import dataclass, field
 
 from tidings.cli.run.reader.patterns import Ordinal, Outcome, ProgressReading
 
-# Output never says 100: a full bar may be followed by the next one, and only the exit code says that the run is over.
-HIGHEST_PERCENT = 99.0
-# Points a bar without counts, or part of its total, must fall by to have started again; less is jitter.
-_CLEAR_FALL = 10.0
-# Names remembered, to tell the second "train" from the first.
+MAX_PERCENT = 99.0
+"""Highest percentage reported: another bar may follow a full one, and only the exit code proves the end of the run."""
+_MIN_FALL = 10.0
+"""Points, or percent of its total, by which a bar must fall to count as started again; less is jitter."""
 _MAX_NAMES = 256
+"""Names kept, to number the second "train"."""
 _NUMBERS = re.compile(r"\d[\d.,]*")
 
 
 @dataclass(slots=True)
 class _Frame:
-    """The parts a heading numbers, around whatever bars are drawn within one."""
+    """The parts that a kind of heading numbers; bars are drawn within one part."""
 
     kind: str
     total: int
@@ -24,7 +24,7 @@ class _Frame:
     label: str
     begun: set[int] = field(default_factory=set)
     finished: set[int] = field(default_factory=set)
-    # Parts that run side by side are counted as they finish; otherwise those before the current one are over.
+    # Parallel parts are counted as they finish; otherwise all parts before the current one have ended.
     counted: bool = False
 
     @property
@@ -33,16 +33,16 @@ class _Frame:
 
 
 class Steps:
-    """State machine from gauges and headings to (percent, step).
+    """State machine from bars and headings to a percentage and a step.
 
-    Within a step the percentage never falls. A bar that starts again is the next step. Where headings number the
-    parts, the percentage is of the whole: parts completed plus the bar's share of the current one.
+    The percentage never falls within a step. A bar that starts again is the next step. If headings number the parts,
+    the percentage is of the whole: completed parts plus the bar's share of the current one.
     """
 
     def __init__(self) -> None:
         self._serial = 0
         self._name = ""
-        self._gauge: ProgressReading | None = None
+        self._progress: ProgressReading | None = None
         self._label = ""
         self._bar = 0
         self._inner: float | None = None
@@ -52,17 +52,17 @@ class Steps:
 
     @property
     def serial(self) -> int:
-        """Number of steps begun; 0 before the first sign of progress. Parts that are numbered count as one."""
+        """Number of steps begun; 0 before the first progress. Numbered parts count as one step."""
         return self._serial
 
     @property
     def percent(self) -> float | None:
-        """Share done, 0 to HIGHEST_PERCENT; None if unknown."""
+        """Percentage, 0 to MAX_PERCENT; None if unknown."""
         return self._peak
 
     @property
     def name(self) -> str:
-        """Name of the current step: the heading or label, "step 2" where there is none, empty for a nameless first."""
+        """Name of the current step: its heading or label, or else "step 2"; empty for a first step without a name."""
         return self._frame.label if self._frame is not None else self._name
 
     @property
@@ -71,14 +71,14 @@ class Steps:
         return self._frame.total if self._frame is not None else 0
 
     def enter(self, ordinal: Ordinal) -> None:
-        """Take note of a heading."""
+        """Record a heading."""
         frame = self._frame
         if frame is not None and frame.kind != ordinal.kind:
-            # A second kind of number counts within the first: batches within epochs.
+            # A second kind of numbering counts within the first: batches within epochs.
             done = float(ordinal.index - 1)
             share = 100.0 * done / ordinal.total
-            gauge = ProgressReading(share, ordinal.label, done, float(ordinal.total), drawn=False, certain=True)
-            self.advance(gauge, ordinal.label, bar=0)
+            progress = ProgressReading(share, ordinal.label, done, float(ordinal.total), drawn=False, certain=True)
+            self.advance(progress, ordinal.label, bar=0)
             return
         if frame is None or _begins_again(frame, ordinal):
             frame = self._frame = _Frame(ordinal.kind, ordinal.total, ordinal.index, ordinal.label)
@@ -94,15 +94,15 @@ class Steps:
             frame.index, frame.label = ordinal.index, ordinal.label
         self._raise_peak()
 
-    def advance(self, gauge: ProgressReading, label: str, bar: int) -> None:
-        """Take note of the leading bar.
+    def advance(self, progress: ProgressReading, label: str, bar: int) -> None:
+        """Record a drawing of the leading bar.
 
         Args:
-            gauge: What it states.
-            label: Its name, may be empty.
-            bar: Its number, the same for as long as it is the same bar on the screen.
+            progress: Progress that it shows.
+            label: Name of the bar; may be empty.
+            bar: Number of the bar, the same while it stays on the screen.
         """
-        if self._gauge is None or self._restarted(self._gauge, gauge, label, bar):
+        if self._progress is None or self._restarted(self._progress, progress, label, bar):
             self._inner = None
             self._label = label
             if self._frame is None:
@@ -110,52 +110,52 @@ class Steps:
                 self._peak = None
                 self._name = self._new_name(label)
         elif _NUMBERS.sub("", label) != _NUMBERS.sub("", self._label):
-            # The same bar under a new description; one in which only a number changed (a loss, a rate) keeps its name.
+            # The same bar with a new description; the name stays if only a number in it changed (a loss, a rate).
             self._label = label
             self._name = label or self._name
-        self._gauge, self._bar = gauge, bar
-        if not gauge.full or self._inner is not None:
-            self._inner = max(self._inner or 0.0, min(gauge.percent, HIGHEST_PERCENT))
-        # A bar first seen full tells that a step is over and nothing about what is left: no percentage.
+        self._progress, self._bar = progress, bar
+        if not progress.full or self._inner is not None:
+            self._inner = max(self._inner or 0.0, min(progress.percent, MAX_PERCENT))
+        # A bar that is full when first seen proves the end of a step and nothing about the rest: no percentage.
         self._raise_peak()
 
     def forget_bar(self) -> None:
-        """Take note that the program took its announcement back."""
+        """Record that the program withdrew its announcement."""
         self._leave_bar()
 
     def _leave_bar(self) -> None:
-        self._gauge = None
+        self._progress = None
         self._inner = None
 
     def _raise_peak(self) -> None:
         share = self._inner if self._frame is None else self._share_of(self._frame)
         if share is not None:
-            self._peak = max(self._peak or 0.0, min(share, HIGHEST_PERCENT))
+            self._peak = max(self._peak or 0.0, min(share, MAX_PERCENT))
 
     def _share_of(self, frame: _Frame) -> float:
         inner = self._inner or 0.0
-        # A bar over the same parts says the same as the heading.
-        same = self._gauge is not None and self._gauge.total == frame.total
+        # A bar over the same parts repeats the heading.
+        same = self._progress is not None and self._progress.total == frame.total
         if frame.counted or same:
             inner = 0.0
         return 100.0 * (min(frame.completed, frame.total) + inner / 100.0) / frame.total
 
     def _restarted(self, old: ProgressReading, new: ProgressReading, label: str, bar: int) -> bool:
-        """Tell whether a bar is another one, or the same begun again."""
+        """Return whether a bar is a different one, or the same one started again."""
         relabelled = label != self._label
         if relabelled and bar != self._bar:
             return True
         if old.done is not None and new.done is not None:
             if old.total != new.total:
-                # A growing total is the same bar, unless that was done with.
+                # A bar with a growing total is the same bar, unless it was full.
                 return relabelled or old.full or new.done < old.done
             fallen = new.done < old.done
             if old.total is None:
                 return fallen
-            clear = 100.0 * (old.done - new.done) >= _CLEAR_FALL * old.total
+            clear = 100.0 * (old.done - new.done) >= _MIN_FALL * old.total
             return fallen and (clear or old.full or bar != self._bar)
         fallen = new.percent < old.percent
-        return fallen and (old.percent - new.percent >= _CLEAR_FALL or old.full or bar != self._bar)
+        return fallen and (old.percent - new.percent >= _MIN_FALL or old.full or bar != self._bar)
 
     def _new_name(self, label: str) -> str:
         if not label:
@@ -175,4 +175,4 @@ def _begins_again(frame: _Frame, ordinal: Ordinal) -> bool:
     if ordinal.outcome is Outcome.FINISHED:
         return False
     fall = frame.index - ordinal.index
-    return fall > 0 and (ordinal.index == 1 or 100.0 * fall >= _CLEAR_FALL * frame.total)
+    return fall > 0 and (ordinal.index == 1 or 100.0 * fall >= _MIN_FALL * frame.total)
