@@ -20,7 +20,7 @@ def full_page(after: int, offsets: Sequence[int]) -> Page:
 def test_what_was_read_at_a_place_is_found_there_for_a_second() -> None:
     chunks = ReadCache()
     chunk = CachedRead(b"x", 90, 5.0)
-    chunks.remember(place(0, 90), chunk)
+    chunks.add(place(0, 90), chunk)
     assert chunks.find(place(0, 90), 5.9) is chunk
     assert chunks.find(place(0, 91), 5.9) is None, "there may be more for who reads further"
     assert chunks.find(place(1, 90), 5.9) is None
@@ -30,7 +30,7 @@ def test_what_was_read_at_a_place_is_found_there_for_a_second() -> None:
 def test_a_chunk_that_was_full_is_the_same_for_all_who_read_at_least_so_far() -> None:
     chunks = ReadCache()
     chunk = CachedRead(b"x", 50, 5.0)
-    chunks.remember(place(0, 90), chunk)
+    chunks.add(place(0, 90), chunk)
     assert chunks.find(place(0, 1_000), 5.0) is chunk
     assert chunks.find(place(0, 50), 5.0) is chunk
     assert chunks.find(place(0, 49), 5.0) is None
@@ -38,7 +38,7 @@ def test_a_chunk_that_was_full_is_the_same_for_all_who_read_at_least_so_far() ->
 
 def test_a_snapshots_chunk_is_for_that_snapshot_alone() -> None:
     chunks = ReadCache()
-    chunks.remember(place(0, 90, newest_only=True), CachedRead(b"x", 50, 5.0))
+    chunks.add(place(0, 90, newest_only=True), CachedRead(b"x", 50, 5.0))
     assert chunks.find(place(0, 91, newest_only=True), 5.0) is None
     assert chunks.find(place(0, 90), 5.0) is None
     assert chunks.find(place(0, 90, newest_only=True), 5.0) is not None
@@ -47,7 +47,7 @@ def test_a_snapshots_chunk_is_for_that_snapshot_alone() -> None:
 def test_those_that_were_not_looked_for_are_forgotten_first() -> None:
     chunks = ReadCache()
     for number in range(100):
-        chunks.remember(place(number, 200), CachedRead(b"x", 200, 0.0))
+        chunks.add(place(number, 200), CachedRead(b"x", 200, 0.0))
         chunks.find(place(0, 200), 0.5)
     found = [number for number in range(100) if chunks.find(place(number, 200), 0.5)]
     assert found == [0, *range(37, 100)]

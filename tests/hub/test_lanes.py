@@ -37,8 +37,8 @@ def lane_with(*members: Subscriber) -> Lane:
 
 def test_equal_paths_are_one_lane_however_they_were_written() -> None:
     lanes = Lanes()
-    lane = lanes.lane(key("operations", "operations/a"), 0)
-    assert lanes.lane(key("operations/b", "operations"), 0) is lane
+    lane = lanes.find_or_create(key("operations", "operations/a"), 0)
+    assert lanes.find_or_create(key("operations/b", "operations"), 0) is lane
     assert lanes.find(key("operations")) is lane
     assert lanes.find(key("data")) is None
     assert lanes.find(LaneKey(lane.key.paths, VERSIONED_LINES, 0)) is None
@@ -48,7 +48,7 @@ def test_equal_paths_are_one_lane_however_they_were_written() -> None:
 def test_an_event_finds_the_lanes_it_concerns_each_once() -> None:
     lanes = Lanes()
     names = {
-        name: lanes.lane(key(*name.split()), 0)
+        name: lanes.find_or_create(key(*name.split()), 0)
         for name in ("operations", "operations/a", "operations/b", "operations/a* operations/b", "data", "*")
     }
 
@@ -68,7 +68,7 @@ def test_an_event_finds_the_lanes_it_concerns_each_once() -> None:
 def test_a_lane_that_nobody_is_in_is_forgotten() -> None:
     lanes = Lanes()
     for channels in (["operations"], ["operations/a"], ["operations/a*"], ["operations/ab*", "operations/b*"]):
-        lane = lanes.lane(key(*channels), 0)
+        lane = lanes.find_or_create(key(*channels), 0)
         assert lane in lanes.route("operations", "ab") + lanes.route("operations", "a")
         lanes.discard(lane)
         lanes.discard(lane)
@@ -80,8 +80,8 @@ def test_a_lane_that_nobody_is_in_is_forgotten() -> None:
 def test_lanes_that_share_a_path_are_forgotten_one_by_one() -> None:
     lanes = Lanes()
     for path in ("operations/a", "operations/a*"):
-        alone = lanes.lane(key(path), 0)
-        both = lanes.lane(key(path, "data"), 0)
+        alone = lanes.find_or_create(key(path), 0)
+        both = lanes.find_or_create(key(path, "data"), 0)
         lanes.discard(alone)
         assert lanes.route("operations", "a") == (both,)
         lanes.discard(both)
@@ -89,11 +89,11 @@ def test_lanes_that_share_a_path_are_forgotten_one_by_one() -> None:
 
 def test_a_lane_that_somebody_is_in_stays() -> None:
     lanes = Lanes()
-    lane = lanes.lane(key("data"), 0)
+    lane = lanes.find_or_create(key("data"), 0)
     lane.add(member())
     lanes.discard(lane)
     assert lanes.find(lane.key) is lane
-    paced = lanes.lane(key("data", pace_ms=50), 0)
+    paced = lanes.find_or_create(key("data", pace_ms=50), 0)
     paced.waiting[member()] = None
     lanes.discard(paced)
     assert lanes.find(paced.key) is paced
@@ -101,8 +101,8 @@ def test_a_lane_that_somebody_is_in_stays() -> None:
 
 def test_a_paced_lane_is_no_ones_route_and_counted_by_its_pace() -> None:
     lanes = Lanes()
-    first, second = lanes.lane(key("data", pace_ms=50), 7), lanes.lane(key("system", pace_ms=50), 7)
-    lanes.lane(key("data"), 7)
+    first, second = lanes.find_or_create(key("data", pace_ms=50), 7), lanes.find_or_create(key("system", pace_ms=50), 7)
+    lanes.find_or_create(key("data"), 7)
     assert (first not in lanes.route("data", None), first.offset) == (True, 7)
     assert (list(lanes.paced(50)), list(lanes.paced(100)), dict(lanes.paces)) == ([first, second], [], {50: 2})
     lanes.discard(first)
@@ -115,7 +115,7 @@ def test_routes_are_remembered_and_thrown_away_when_lanes_change(monkeypatch: py
     monkeypatch.setattr("tidings.hub.lanes._MAX_ROUTES", 3)
     lanes = Lanes()
     assert lanes.route("data", "a") is lanes.route("data", "a")
-    lane = lanes.lane(key("data"), 0)
+    lane = lanes.find_or_create(key("data"), 0)
     assert lanes.route("data", "a") == (lane,)
     for number in range(10):
         lanes.route("data", f"{number}")

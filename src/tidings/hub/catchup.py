@@ -1,9 +1,8 @@
-"""Catching up: subscribers that are behind read themselves forward, a little at a time (DESIGN, idea 2).
+"""Catching up: subscribers behind the head read themselves forward in small steps.
 
-Joining, resuming and having been too slow are all this. Cursors of one lane at one place are read once; a round has a
-time budget, after which live delivery has its turn.
-
-What was read for those who are behind, remembered for others at the same place.
+Joining, resuming and having been too slow all end here (ARCHITECTURE.md, "Live, buffered, behind"). Subscribers of one
+lane at the same offset share one read, and the cache keeps what was read for others that reach the same offset. A round
+has a time budget, after which live delivery has its turn.
 """
 
 from collections import OrderedDict, deque
@@ -25,68 +24,77 @@ from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import NOTHING, PathSet
 
 UNBOUNDED = 1 << 62
-"""More than any offset."""
-_MOST = 64
-"""Chunks remembered: 4 MiB of 64 KiB."""
-_STOP = 256
-"""Offsets between the places at which a page may begin that is read for many."""
-_AGE_S = 1.0
-"""How long they are: a `latest` event in one may have been superseded since."""
+"""An end of a read that is greater than any offset."""
+_MAX_CACHED_READS = 64
+"""Reads in the cache: 4 MiB of 64 KiB each."""
+_MAX_CACHE_AGE_S = 1.0
+"""How long a read stays usable: a `latest` event in it may have been superseded since."""
+_ALIGNMENT = 256
+"""Offsets between the places at which a page that many subscribers share may begin."""
+_MAX_RING_ENTRIES = 512
+"""Entries of the ring examined in one read."""
+_RETRY_S = 1.0
+"""Delay before a failed read is tried again."""
+
+log = structlog.get_logger("tidings.hub.catchup")
+
+
+# The cache.
 
 
 class CachedRead(Struct, frozen=True):
-    """What one read brought, ready to be written."""
+    """The result of one read, ready to be written."""
 
     frames: bytes
     scanned: int
-    """Up to where it was read: `ReadKey.until`, or less where the chunk was full before."""
+    """Offset up to which it read: `ReadKey.until`, or less where it was full before."""
     read_at: float
-    """On the monotonic clock."""
+    """When it was read, in seconds of the monotonic clock."""
 
 
 class ReadKey(Struct, frozen=True):
-    """What is read: equal places bring equal chunks."""
+    """The parameters of a read: equal keys have equal results."""
 
     form: WireForm
     paths: PathSet
-    but: PathSet
+    excluded: PathSet
     after: int
     until: int
     newest_only: bool
 
 
 class ReadCache:
-    """The newest chunks, by place."""
+    """The most recent reads, by their key."""
 
     def __init__(self) -> None:
-        self._chunks: OrderedDict[ReadKey, CachedRead] = OrderedDict()
+        self._reads: OrderedDict[ReadKey, CachedRead] = OrderedDict()
 
-    def find(self, place: ReadKey, now: float) -> CachedRead | None:
-        """Return what was read at `place`, unless that is too long before `now` on the monotonic clock."""
-        for known in (place,) if place.newest_only else (place, _from(place)):
-            chunk = self._chunks.get(known)
-            if chunk is not None and chunk.scanned <= place.until:
-                if now - chunk.read_at < _AGE_S:
-                    self._chunks.move_to_end(known)
-                    return chunk
-                del self._chunks[known]
+    def find(self, key: ReadKey, now: float) -> CachedRead | None:
+        """Return the cached result for `key`, unless it is too old at `now`, in seconds of the monotonic clock."""
+        for candidate in (key,) if key.newest_only else (key, _without_end(key)):
+            read = self._reads.get(candidate)
+            if read is not None and read.scanned <= key.until:
+                if now - read.read_at < _MAX_CACHE_AGE_S:
+                    self._reads.move_to_end(candidate)
+                    return read
+                del self._reads[candidate]
         return None
 
-    def remember(self, place: ReadKey, chunk: CachedRead) -> None:
-        """Remember what was read at `place`."""
-        # A chunk that was full before it came to its end is the same for those who read further than that. Not so of a
-        # snapshot: an alert that was cleared meanwhile would be brought, and the clearing not.
-        self._chunks[_from(place) if chunk.scanned < place.until and not place.newest_only else place] = chunk
-        if len(self._chunks) > _MOST:
-            self._chunks.popitem(last=False)
+    def add(self, key: ReadKey, read: CachedRead) -> None:
+        """Cache the result for `key`."""
+        # A read that was full before its end is the same for subscribers that read further. A snapshot is not: it would
+        # bring an alert that has been cleared since, without the event that cleared it.
+        self._reads[_without_end(key) if read.scanned < key.until and not key.newest_only else key] = read
+        if len(self._reads) > _MAX_CACHED_READS:
+            self._reads.popitem(last=False)
 
 
 def alignment_cut(page: Page, until: int) -> int:
-    """Return where to cut a page that was asked for up to `until`: there those who read from elsewhere cut theirs, too.
+    """Return the offset at which to cut a page that was read up to `until`, so that reads from other offsets meet it.
 
     Cursors that come from different offsets would never read the same pages otherwise. A page that is not full ends at
-    `until`. A full one ends, of the offsets of its last quarter, at the one that most powers of two divide; neighbours
-    have mostly that one in common. Where 600 events fit, those who were at 0 and at 37 meet at 512.
+    `until`. A full page ends at that offset of its last quarter which the most powers of two divide; neighbours mostly
+    have that offset in common. Where 600 events fit, cursors from 0 and from 37 meet at 512.
     """
     if page.scanned >= until or not page.records:
         return page.scanned
@@ -96,39 +104,34 @@ def alignment_cut(page: Page, until: int) -> int:
 
 
 def next_alignment(after: int) -> int:
-    """Return how far one may read who is at `after`: from a stop without bound, from elsewhere to the next stop.
+    """Return how far a cursor at `after` may read: without bound from an aligned offset, else to the next aligned one.
 
-    A page for one reader alone is short thereby.
+    The page that only one subscriber needs is thereby short.
     """
-    return after + _STOP - after % _STOP if after % _STOP else UNBOUNDED
+    return after + _ALIGNMENT - after % _ALIGNMENT if after % _ALIGNMENT else UNBOUNDED
 
 
-def _from(place: ReadKey) -> ReadKey:
-    """Return what stands for all places that begin as this one does, whatever their end."""
-    return ReadKey(place.form, place.paths, place.but, place.after, -1, False)
+def _without_end(key: ReadKey) -> ReadKey:
+    """Return the key that stands for all reads with the same beginning, whatever their end."""
+    return ReadKey(key.form, key.paths, key.excluded, key.after, -1, False)
 
 
-_ENTRIES = 512
-"""Entries of the ring looked at in one read."""
-_RETRY_S = 1.0
-"""After a read failed."""
-
-log = structlog.get_logger("tidings.hub.catchup")
+# The subscribers.
 
 
 class CompletedRead(Struct):
-    """What the log read, and those who wait for it and have not had it yet."""
+    """A read of the log that has arrived, and the subscribers that have not received it yet."""
 
-    place: ReadKey
-    chunk: CachedRead
+    key: ReadKey
+    read: CachedRead
     waiting: deque[Subscriber]
 
 
 class LiveSet(Protocol):
-    """What catching up must know of the hub."""
+    """The part of the hub's delivery that catching up depends on."""
 
     delivered: int
-    """The offset up to which live subscribers have been written to."""
+    """Offset up to which live subscribers have been written to."""
 
     def join(self, subscriber: Subscriber) -> None:
         """Take `subscriber`, which has read up to its goal, into the live set."""
@@ -140,23 +143,25 @@ class LiveSet(Protocol):
 
 
 class Catchup:
-    """All subscribers that are behind."""
+    """All subscribers of a hub that are behind the head."""
 
     def __init__(
-        self, horizon: LiveSet, event_log: Log, ring: Ring, scheduler: Scheduler, clock: Clock, config: HubConfig
+        self, live_set: LiveSet, event_log: Log, ring: Ring, scheduler: Scheduler, clock: Clock, config: HubConfig
     ) -> None:
-        self._horizon = horizon
+        self._live_set = live_set
         self._log = event_log
         self._ring = ring
         self._scheduler = scheduler
         self._clock = clock
         self._config = config
         self._ready: deque[Subscriber | ReadKey | CompletedRead] = deque()
-        self._chunks = ReadCache()
+        """Turns of the coming rounds: a subscriber to advance, a read to start, or a read to hand out."""
+        self._cache = ReadCache()
         self._reading: dict[ReadKey, list[Subscriber]] = {}
+        """Subscribers that wait for a read of the log."""
         self._scheduled = False
         self.reads = 0
-        """Reads made so far, of the log and of the ring."""
+        """Reads of the log and of the ring so far."""
         self.writes = 0
         """Chunks written so far."""
 
@@ -178,6 +183,41 @@ class Catchup:
         self._ready.append(subscriber)
         self._schedule()
 
+    def read_ring(self, key: ReadKey) -> CachedRead | None:
+        """Return the result for `key` from the ring, or None where the ring does not hold all of it."""
+        if key.after < self._ring.floor or key.newest_only:
+            return None
+        self.reads += 1
+        frames: list[bytes] = []
+        size = 0
+        scanned = key.after
+        matches = key.paths.matcher()
+        excludes = key.excluded.matcher()
+        newest = self._log.newest
+        entries = self._ring.after(key.after, _MAX_RING_ENTRIES)
+        for entry in entries:
+            offset = entry.record.offset
+            if offset > key.until:
+                scanned = key.until
+                break
+            scanned = offset
+            event = entry.record.event
+            if not matches(event.channel, event.key) or excludes(event.channel, event.key):
+                continue
+            if event.event_class is EventClass.LATEST and newest.is_superseded(offset, event):
+                continue
+            frame = self._ring.frame(entry, key.form)
+            frames.append(frame)
+            size += len(frame)
+            if size >= self._config.catchup_bytes:
+                break
+        else:
+            if len(entries) < _MAX_RING_ENTRIES:
+                scanned = key.until
+        read = CachedRead(b"".join(frames), scanned, self._clock.monotonic())
+        self._cache.add(key, read)
+        return read
+
     def _schedule(self) -> None:
         if not self._scheduled and self._ready:
             self._scheduled = True
@@ -194,177 +234,145 @@ class Catchup:
                 if turn.state is SubscriberState.CATCHING_UP and not turn.blocked:
                     self._advance(turn)
             elif isinstance(turn, ReadKey):
-                self._ask(turn)
+                self._start_read(turn)
             else:
-                self._give(turn)
+                self._hand_out(turn)
             if self._clock.monotonic() >= deadline:
                 break
         self._schedule()
 
     def _advance(self, subscriber: Subscriber) -> None:
-        """Read `subscriber` one chunk forward, or end a stretch, or let it join its lane."""
+        """Read `subscriber` one chunk forward, or end a range of its backlog, or let it join its lane."""
         while subscriber.backlog:
-            stretch = subscriber.backlog[0]
-            if stretch.paths and stretch.after < stretch.until:
-                self._read(self._next(subscriber), subscriber)
+            current = subscriber.backlog[0]
+            if current.paths and current.after < current.until:
+                self._read(self._next_read(subscriber), subscriber)
                 return
             subscriber.backlog.popleft()
-            stretch.then(stretch.until)
+            current.on_done(current.until)
             if subscriber.blocked or subscriber.state is not SubscriberState.CATCHING_UP:
                 return
-        goal = self._horizon.goal(subscriber)
+        goal = self._live_set.goal(subscriber)
         if subscriber.paths and subscriber.offset < goal:
-            self._read(self._next(subscriber), subscriber)
+            self._read(self._next_read(subscriber), subscriber)
         else:
             subscriber.offset = max(subscriber.offset, goal)
-            self._horizon.join(subscriber)
+            self._live_set.join(subscriber)
 
     def _end(self, subscriber: Subscriber) -> int:
-        """Return how far `subscriber` reads before something else happens to it."""
-        return subscriber.backlog[0].until if subscriber.backlog else self._horizon.goal(subscriber)
+        """Return the offset up to which `subscriber` reads before its backlog changes or it joins its lane."""
+        return subscriber.backlog[0].until if subscriber.backlog else self._live_set.goal(subscriber)
 
-    def _next(self, subscriber: Subscriber) -> ReadKey:
-        """Return what `subscriber` reads next."""
-        place = _place(subscriber, self._end(subscriber))
+    def _next_read(self, subscriber: Subscriber) -> ReadKey:
+        key = _read_key(subscriber, self._end(subscriber))
         floor = self._ring.floor
-        if place.newest_only or place.after >= floor:
-            return place
-        # The log is read no further than to where the ring begins. The rest is cheaper there, and the last read of the
-        # log is the same for all, at whatever moment each came. The first is short, and ends where everyone's does.
-        return replace(place, until=min(place.until, floor, next_alignment(place.after)))
+        if key.newest_only or key.after >= floor:
+            return key
+        # The log is read only to where the ring begins. The rest is cheaper there, and the last read of the log is the
+        # same for all subscribers, whenever each came. The first read is short, and ends where all others end.
+        return replace(key, until=min(key.until, floor, next_alignment(key.after)))
 
-    def _tell_gap(self, place: ReadKey, subscriber: Subscriber) -> None:
-        """Tell `subscriber` what trimming took before it was read."""
+    def _report_gap(self, key: ReadKey, subscriber: Subscriber) -> None:
+        """Report to `subscriber` the range that was trimmed before it was read."""
         # Reading goes on from the same place: what is left of the gap is the newest event of each key, in log order.
-        # A snapshot has no gaps, and what the ring still holds can be read though the log has trimmed it.
-        if place.newest_only or place.after >= self._ring.floor:
+        # A snapshot has no gaps, and the ring may still hold events that the log has trimmed.
+        if key.newest_only or key.after >= self._ring.floor:
             return
-        until = self._log.trimmed(place.after, place.paths)
+        until = self._log.trimmed(key.after, key.paths)
         cursor = subscriber.backlog[0] if subscriber.backlog else subscriber
-        if until is not None and until > cursor.told:
-            after = max(place.after, cursor.told)
-            cursor.told = until
+        if until is not None and until > cursor.gap_until:
+            after = max(key.after, cursor.gap_until)
+            cursor.gap_until = until
             subscriber.on_gap(self._log.position(after), self._log.position(until), "trimmed")
 
-    def _read(self, place: ReadKey, subscriber: Subscriber) -> None:
-        self._tell_gap(place, subscriber)
-        chunk = self._chunks.find(place, self._clock.monotonic()) or self.read_ring(place)
-        if chunk is not None:
-            self._deliver(subscriber, chunk)
+    def _read(self, key: ReadKey, subscriber: Subscriber) -> None:
+        self._report_gap(key, subscriber)
+        read = self._cache.find(key, self._clock.monotonic()) or self.read_ring(key)
+        if read is not None:
+            self._deliver(subscriber, read)
             return
         subscriber.reading = True
-        waiting = self._reading.get(place)
+        waiting = self._reading.get(key)
         if waiting is not None:
             waiting.append(subscriber)
             return
-        self._reading[place] = [subscriber]
-        # After those who are ready now: whoever of them is at the same place waits for the same read.
-        self._ready.append(place)
+        self._reading[key] = [subscriber]
+        # After the subscribers that are ready now: those at the same offset then wait for the same read.
+        self._ready.append(key)
 
-    def _ask(self, wanted: ReadKey) -> None:
-        """Read for all who wait, as far as they may go by now."""
-        ends = (self._next(subscriber).until for subscriber in self._reading[wanted] if _is_at(subscriber, wanted))
-        place = replace(wanted, until=min(ends, default=wanted.until))
+    def _start_read(self, requested: ReadKey) -> None:
+        """Read the log for all that wait for `requested`, as far as all of them may go by now."""
+        ends = (
+            self._next_read(subscriber).until
+            for subscriber in self._reading[requested]
+            if _is_next_read(requested, subscriber)
+        )
+        key = replace(requested, until=min(ends, default=requested.until))
         self.reads += 1
         query = Query(
-            after=place.after,
-            until=place.until,
-            paths=place.paths,
-            but=place.but,
-            newest_only=place.newest_only,
+            after=key.after,
+            until=key.until,
+            paths=key.paths,
+            but=key.excluded,
+            newest_only=key.newest_only,
             max_bytes=self._config.catchup_bytes,
         )
-        self._log.read(query, partial(self._arrived, wanted, place))
+        self._log.read(query, partial(self._complete_read, requested, key))
 
-    def read_ring(self, place: ReadKey) -> CachedRead | None:
-        """Return what the ring has for `place`, or None where that is no longer, or not all, in it."""
-        if place.after < self._ring.floor or place.newest_only:
-            return None
-        self.reads += 1
-        frames: list[bytes] = []
-        size = 0
-        scanned = place.after
-        matches = place.paths.matcher()
-        excludes = place.but.matcher()
-        newest = self._log.newest
-        entries = self._ring.after(place.after, _ENTRIES)
-        for entry in entries:
-            offset = entry.record.offset
-            if offset > place.until:
-                scanned = place.until
-                break
-            scanned = offset
-            event = entry.record.event
-            if not matches(event.channel, event.key) or excludes(event.channel, event.key):
-                continue
-            if event.event_class is EventClass.LATEST and newest.is_superseded(offset, event):
-                continue
-            frame = self._ring.frame(entry, place.form)
-            frames.append(frame)
-            size += len(frame)
-            if size >= self._config.catchup_bytes:
-                break
-        else:
-            if len(entries) < _ENTRIES:
-                scanned = place.until
-        chunk = CachedRead(b"".join(frames), scanned, self._clock.monotonic())
-        self._chunks.remember(place, chunk)
-        return chunk
-
-    def _arrived(self, wanted: ReadKey, place: ReadKey, page: Page | LogError) -> None:
-        waiting = self._reading.pop(wanted)
+    def _complete_read(self, requested: ReadKey, key: ReadKey, page: Page | LogError) -> None:
+        waiting = self._reading.pop(requested)
         if isinstance(page, LogError):
-            log.error("reading the log failed", error=str(page), code=page.code, after=place.after)
+            log.error("reading the log failed", error=str(page), code=page.code, after=key.after)
             for subscriber in waiting:
                 subscriber.reading = False
                 self._scheduler.call_later(_RETRY_S, partial(self.add, subscriber))
             return
-        scanned = alignment_cut(page, place.until)
-        event, position = place.form.event, self._log.position
+        scanned = alignment_cut(page, key.until)
+        event, position = key.form.event, self._log.position
         frames = [
             event(record.event, str(position(record.offset))) for record in page.records if record.offset <= scanned
         ]
-        chunk = CachedRead(b"".join(frames), scanned, self._clock.monotonic())
-        self._chunks.remember(place, chunk)
-        # Before those who are ready, and one by one: there may be thousands, and a round is short.
-        self._ready.appendleft(CompletedRead(place, chunk, deque(waiting)))
+        read = CachedRead(b"".join(frames), scanned, self._clock.monotonic())
+        self._cache.add(key, read)
+        # Before the subscribers that are ready, and one at a time: there may be thousands, and a round is short.
+        self._ready.appendleft(CompletedRead(key, read, deque(waiting)))
         self._schedule()
 
-    def _give(self, arrival: CompletedRead) -> None:
-        """Give what arrived to the next of those who wait for it."""
-        subscriber = arrival.waiting.popleft()
-        if arrival.waiting:
-            self._ready.appendleft(arrival)
+    def _hand_out(self, completed: CompletedRead) -> None:
+        """Deliver a completed read to the next subscriber that waits for it."""
+        subscriber = completed.waiting.popleft()
+        if completed.waiting:
+            self._ready.appendleft(completed)
         subscriber.reading = False
-        place, chunk = arrival.place, arrival.chunk
-        if subscriber.blocked or not _is_at(subscriber, place) or chunk.scanned > self._end(subscriber):
-            self.add(subscriber)  # it has gone elsewhere while the log was reading, or came when it had begun
+        key, read = completed.key, completed.read
+        if subscriber.blocked or not _is_next_read(key, subscriber) or read.scanned > self._end(subscriber):
+            self.add(subscriber)  # it has moved during the read, or came after the read had begun
         else:
-            self._tell_gap(place, subscriber)
-            self._deliver(subscriber, chunk)
+            self._report_gap(key, subscriber)
+            self._deliver(subscriber, read)
 
-    def _deliver(self, subscriber: Subscriber, chunk: CachedRead) -> None:
+    def _deliver(self, subscriber: Subscriber, read: CachedRead) -> None:
         if subscriber.backlog:
-            subscriber.backlog[0].after = chunk.scanned
+            subscriber.backlog[0].after = read.scanned
         else:
-            subscriber.offset = chunk.scanned
-        if chunk.frames:
+            subscriber.offset = read.scanned
+        if read.frames:
             self.writes += 1
-            subscriber.outlet.write(chunk.frames)
-        if subscriber.blocked or subscriber.backlog or subscriber.offset < self._horizon.goal(subscriber):
+            subscriber.outlet.write(read.frames)
+        if subscriber.blocked or subscriber.backlog or subscriber.offset < self._live_set.goal(subscriber):
             self.add(subscriber)
-        else:  # at once: at its next turn the head would have moved on
-            self._horizon.join(subscriber)
+        else:  # now, because the head would have moved on by its next turn
+            self._live_set.join(subscriber)
 
 
-def _place(subscriber: Subscriber, until: int) -> ReadKey:
-    """Return what `subscriber` reads next, if it reads up to `until`."""
+def _read_key(subscriber: Subscriber, until: int) -> ReadKey:
+    """Return the key of the next read of `subscriber`, if it reads up to `until`."""
     if subscriber.backlog:
-        stretch = subscriber.backlog[0]
-        return ReadKey(subscriber.form, stretch.paths, stretch.but, stretch.after, until, stretch.newest_only)
+        current = subscriber.backlog[0]
+        return ReadKey(subscriber.form, current.paths, current.excluded, current.after, until, current.newest_only)
     return ReadKey(subscriber.form, subscriber.paths, NOTHING, subscriber.offset, until, False)
 
 
-def _is_at(subscriber: Subscriber, place: ReadKey) -> bool:
-    """Return whether `place` is what `subscriber` reads next."""
-    return subscriber.state is SubscriberState.CATCHING_UP and _place(subscriber, place.until) == place
+def _is_next_read(key: ReadKey, subscriber: Subscriber) -> bool:
+    """Return whether `subscriber` reads `key` next."""
+    return subscriber.state is SubscriberState.CATCHING_UP and _read_key(subscriber, key.until) == key

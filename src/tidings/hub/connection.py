@@ -289,8 +289,8 @@ class HubConnection:
             self.subscriber,
             paths,
             since,
-            begun=partial(self._report_subscribed, command) if self.versioned else _ignore_outcome,
-            live=self._report_live if self.versioned else _ignore_live,
+            on_subscribed=partial(self._report_subscribed, command) if self.versioned else _ignore_outcome,
+            on_live=self._report_live if self.versioned else _ignore_live,
         )
 
     def _report_subscribed(self, command: Envelope | None, outcome: str, offset: int) -> None:

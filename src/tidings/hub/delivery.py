@@ -1,7 +1,7 @@
-"""Delivery: from the log's tail to everyone who watches (DESIGN, ideas 2 and 4).
+"""Delivery: from the log's tail to all subscribers (ARCHITECTURE.md, "Five ideas").
 
-Live subscribers stand in lanes and get each batch as it is appended: one encode a wire form and event, one write a
-subscriber and tick. Whoever is behind is a cursor that `Catchup` reads forward, until it joins its lane.
+Live subscribers are grouped in lanes and receive each batch as it is appended: one encode per event and wire form, one
+write per subscriber and tick. `Catchup` reads the other subscribers forward until they can join their lane.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,13 +22,12 @@ from tidings.protocol.positions import NOW, SNAPSHOT, Position
 SubscribedCallback = Callable[[str, int], None]
 """Called before the events of a subscription, with its outcome (`live`, `complete`, `snapshot`, `gap`) and offset."""
 
-
 LiveCallback = Callable[[int], None]
-"""Called after the events of a subscription, with the offset up to which they went."""
+"""Called after the events of a subscription, with the offset that they reached."""
 
 
 class DeliveryCounters(Struct):
-    """What delivery has done since it began; for metrics, and for the tests that count."""
+    """Counts since the hub started, for metrics and for tests that count."""
 
     lane_writes: int = 0
     """Writes to live subscribers."""
@@ -36,29 +35,29 @@ class DeliveryCounters(Struct):
     fell_behind: int = 0
     """Live subscribers whose socket stopped draining."""
     joined: int = 0
-    """Subscribers that came to the head."""
+    """Times that a subscriber reached the head."""
     gaps: int = 0
-    """Subscribers that trimming overtook."""
+    """Gaps reported to subscribers."""
 
 
-class _Beginning(Struct, frozen=True):
-    """How a subscription begins."""
+class _Start(Struct, frozen=True):
+    """Where a subscription starts, and its outcome."""
 
     outcome: str
     after: int
-    """From where on its paths are read."""
+    """Offset to read its paths after."""
     newest_only: bool = False
     """Whether it reads a snapshot."""
-    lost: str = ""
-    """Why what `since` asked for is not there, where that is so before anything is read."""
+    gap_reason: str = ""
+    """Why the position in `since` cannot be resumed from, where that is certain before anything is read."""
 
 
-class _Awaited(Struct):
-    """A subscription whose position the tail has not reached yet."""
+class _FutureSubscription(Struct):
+    """A subscription from a position that the tail has not reached yet."""
 
     subscriber: Subscriber
     offset: int
-    resume: Callable[[], None]
+    begin: Callable[[], None]
     done: bool = False
 
 
@@ -70,19 +69,21 @@ class Delivery:
         self._scheduler = scheduler
         self._clock = clock
         self._config = config
-        self._pacing: set[int] = set()
+        self._flush_scheduled: set[int] = set()
+        """Paces whose lanes have a flush scheduled."""
         self._flushed_at: dict[int, float] = {}
-        self._awaited: list[_Awaited] = []
+        """Time of the last flush by pace, in seconds of the monotonic clock."""
+        self._future: list[_FutureSubscription] = []
         self.counters = DeliveryCounters()
         self.subscribers = 0
         self.lanes = Lanes()
         self.delivered = event_log.head
-        """See `Horizon.delivered`."""
+        """See `LiveSet.delivered`."""
         self.ring = Ring(config.ring_bytes, event_log.head)
         self.catchup = Catchup(self, event_log, self.ring, scheduler, clock, config)
 
-    def tail(self, records: Sequence[Record]) -> None:
-        """Deliver a batch to the live subscribers."""
+    def deliver(self, records: Sequence[Record]) -> None:
+        """Deliver a batch from the log's tail to the live subscribers."""
         prefix = self._log.epoch + ":"
         ring = self.ring
         newest = self._log.newest
@@ -105,25 +106,25 @@ class Delivery:
                 lane.pending.clear()
                 self._write(lane, frames, now)
         ring.shrink()
-        if self._awaited:
-            self._resume_awaited()
+        if self._future:
+            self._begin_reached()
         if self.lanes.paces:
-            self._pace()
+            self._schedule_flushes()
 
     def _write(self, lane: Lane, frames: bytes, now: float) -> None:
         lane.wrote_at = now
-        owing = tuple(lane.buffered)
+        buffered = tuple(lane.buffered)
         count = lane.write(frames)
-        for subscriber in owing:
+        for subscriber in buffered:
             if subscriber.lane is lane:
-                self._check_owed(subscriber)
+                self._check_unsent(subscriber)
         self.counters.lane_writes += count
         self.counters.lane_bytes += count * len(frames)
 
     # The live set.
 
     def goal(self, subscriber: Subscriber) -> int:
-        """See `Horizon.goal`: a live lane is at the head, a paced one where its last flush ended."""
+        """See `LiveSet.goal`: a live lane is at the head, a paced one where its last flush ended."""
         if subscriber.pace_ms:
             lane = self.lanes.find(_lane_key(subscriber))
             if lane is not None and lane.members:
@@ -137,11 +138,11 @@ class Delivery:
         return self.delivered if subscriber.state is SubscriberState.LIVE or not subscriber.paths else subscriber.offset
 
     def join(self, subscriber: Subscriber) -> None:
-        """See `Horizon.join`."""
+        """See `LiveSet.join`."""
         if not subscriber.paths:
             subscriber.offset = self.delivered
             return
-        lane = self.lanes.lane(_lane_key(subscriber), self.delivered)
+        lane = self.lanes.find_or_create(_lane_key(subscriber), self.delivered)
         subscriber.lane = lane
         if subscriber.pace_ms:
             if lane.members and subscriber.offset != lane.offset:
@@ -153,7 +154,7 @@ class Delivery:
         self.counters.joined += 1
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Take `subscriber` out of the live set, with nothing but its position."""
+        """Take `subscriber` out of the live set; only its position remains."""
         lane = subscriber.lane
         if lane is None:
             return
@@ -166,40 +167,40 @@ class Delivery:
         self.lanes.discard(lane)
 
     def pause(self, subscriber: Subscriber) -> None:
-        """Note that bytes for `subscriber` wait: its socket does not drain. May be called from inside a write.
+        """Record that `subscriber` has unsent bytes: its socket does not drain. May be called during a write.
 
-        A live one may owe up to the high-water mark. One that catches up is written to only when nothing waits: what
-        waits in the log is conflated, what waits in a buffer is not.
+        A live subscriber may have unsent bytes up to the high-water mark. One that catches up is written to only when
+        it has none: events that wait in the log are conflated, those that wait in a buffer are not.
         """
         subscriber.blocked = True
         lane = subscriber.lane
         if subscriber.state is SubscriberState.LIVE and lane is not None:
             lane.buffer(subscriber)
-            self._check_owed(subscriber)
+            self._check_unsent(subscriber)
 
-    def _check_owed(self, subscriber: Subscriber) -> None:
-        """Let a live subscriber that owes too much leave the live set."""
+    def _check_unsent(self, subscriber: Subscriber) -> None:
+        """Take a live subscriber with too many unsent bytes out of the live set."""
         if subscriber.outlet.write_buffer_size() > self._config.high_water:
             self.counters.fell_behind += 1
             self.leave(subscriber)
 
     def resume(self, subscriber: Subscriber) -> None:
-        """Note that nothing waits any more: `subscriber` is written to again, or reads itself forward."""
+        """Record that all bytes are sent: `subscriber` is written to again, or reads itself forward."""
         subscriber.blocked = False
         if subscriber.state is SubscriberState.LIVE and subscriber.lane is not None:
             subscriber.lane.unbuffer(subscriber)
         else:
             self.catchup.add(subscriber)
 
-    # Coming and going.
+    # Subscriptions.
 
     def open(self, subscriber: Subscriber) -> None:
-        """Let `subscriber` take part, at the head and with no paths."""
+        """Add `subscriber`, at the head and with no paths."""
         self.subscribers += 1
         subscriber.offset = self.delivered
 
     def close(self, subscriber: Subscriber) -> None:
-        """Forget `subscriber`."""
+        """Remove `subscriber`."""
         if subscriber.state is SubscriberState.CLOSED:
             return
         self.leave(subscriber)
@@ -213,110 +214,117 @@ class Delivery:
         added: PathSet,
         since: Position | str,
         *,
-        begun: SubscribedCallback,
-        live: LiveCallback,
+        on_subscribed: SubscribedCallback,
+        on_live: LiveCallback,
     ) -> None:
-        """Add paths: `subscriber` leaves the live set, reads what the added ones lack, and goes on with the union.
+        """Add paths: `subscriber` leaves the live set, reads what the added paths lack, and goes on with the union.
 
         Args:
-            subscriber: Whose paths.
-            added: Which paths.
-            since: From where on the added ones are read.
-            begun: Called before the events.
-            live: Called when snapshot or catch-up has ended, with the offset up to which it went.
+            subscriber: The subscriber.
+            added: The paths to add.
+            since: Where to start reading the added paths.
+            on_subscribed: Called before the events.
+            on_live: Called when snapshot or catch-up has ended, with the offset that it reached.
         """
         self.leave(subscriber)
         if isinstance(since, Position):
             offset = self._log.resolve(since)
             if offset is not None and offset > self.delivered:
-                resume = partial(self._begin, subscriber, added, since, begun, live)
-                self._await(_Awaited(subscriber, offset, resume))
+                begin = partial(self._begin, subscriber, added, since, on_subscribed, on_live)
+                self._wait_for(_FutureSubscription(subscriber, offset, begin))
                 self.catchup.add(subscriber)
                 return
-        self._begin(subscriber, added, since, begun, live)
+        self._begin(subscriber, added, since, on_subscribed, on_live)
 
     def _begin(
         self,
         subscriber: Subscriber,
         added: PathSet,
         since: Position | str,
-        begun: SubscribedCallback,
-        live: LiveCallback,
+        on_subscribed: SubscribedCallback,
+        on_live: LiveCallback,
     ) -> None:
         self.leave(subscriber)
         before = subscriber.paths
         lacking = PathSet(tuple(path for path in added.paths if not before.covers(path)))
-        place = subscriber.offset if before else self.delivered
-        beginning = self._beginning(since, lacking, place)
-        after = beginning.after
+        current = subscriber.offset if before else self.delivered
+        start = self._find_start(since, lacking, current)
+        after = start.after
         subscriber.paths = before | added
-        begun(beginning.outcome, place if beginning.newest_only else after)
-        if beginning.lost and isinstance(since, Position):
-            subscriber.on_gap(since, self._log.position(place), beginning.lost)
-        if after > place:  # ahead of the cursor: the paths it had follow up to there first
-            stretch = BacklogRange(paths=before, after=place, until=after, told=subscriber.told, then=live)
+        on_subscribed(start.outcome, current if start.newest_only else after)
+        if start.gap_reason and isinstance(since, Position):
+            subscriber.on_gap(since, self._log.position(current), start.gap_reason)
+        if after > current:  # ahead of the cursor: the paths it had before follow up to there first
+            backlog = BacklogRange(
+                paths=before, after=current, until=after, gap_until=subscriber.gap_until, on_done=on_live
+            )
             subscriber.offset = after
         else:
-            stretch = BacklogRange(
-                paths=lacking, but=before, after=after, until=place, newest_only=beginning.newest_only, then=live
+            backlog = BacklogRange(
+                paths=lacking,
+                excluded=before,
+                after=after,
+                until=current,
+                newest_only=start.newest_only,
+                on_done=on_live,
             )
-            subscriber.offset = place
-        subscriber.backlog.append(stretch)
+            subscriber.offset = current
+        subscriber.backlog.append(backlog)
         self.catchup.add(subscriber)
 
-    def _beginning(self, since: Position | str, lacking: PathSet, place: int) -> _Beginning:
+    def _find_start(self, since: Position | str, lacking: PathSet, current: int) -> _Start:
         if since == NOW or not lacking:
-            return _Beginning("live", place)
+            return _Start("live", current)
         if since == SNAPSHOT:
-            return _Beginning("snapshot", 0, newest_only=True)
+            return _Start("snapshot", 0, newest_only=True)
         offset = self._log.resolve(since) if isinstance(since, Position) else 0
         if offset is None:
-            return _Beginning("gap", 0, newest_only=True, lost="epoch")
+            return _Start("gap", 0, newest_only=True, gap_reason="epoch")
         if offset > self.delivered:
-            return _Beginning("gap", 0, newest_only=True, lost="future")
+            return _Start("gap", 0, newest_only=True, gap_reason="future")
         trimmed = offset < self.ring.floor and self._log.trimmed(offset, lacking) is not None
-        return _Beginning("gap" if trimmed else "complete", offset)
+        return _Start("gap" if trimmed else "complete", offset)
 
     def unsubscribe(self, subscriber: Subscriber, removed: PathSet) -> None:
-        """Take paths away from `subscriber`; what was not read of them yet is not read any more."""
+        """Remove paths from `subscriber`; what it has not read of them yet, it never reads."""
         self.leave(subscriber)
         left = subscriber.paths = subscriber.paths.without(removed)
-        for stretch in subscriber.backlog:
-            # By what is left, not by what is removed: a stretch's paths may be parts of a path that was added later.
-            stretch.paths = PathSet(tuple(path for path in stretch.paths.paths if left.covers(path)))
+        for backlog in subscriber.backlog:
+            # By the paths that are left, not by the removed ones: a range's paths may be parts of a path added later.
+            backlog.paths = PathSet(tuple(path for path in backlog.paths.paths if left.covers(path)))
         self.catchup.add(subscriber)
 
     # Positions from the future.
 
-    def _await(self, awaited: _Awaited) -> None:
-        self._awaited.append(awaited)
-        self._scheduler.call_later(self._config.future_wait_s, partial(self._resume_one, awaited))
+    def _wait_for(self, future: _FutureSubscription) -> None:
+        self._future.append(future)
+        self._scheduler.call_later(self._config.future_wait_s, partial(self._begin_future, future))
 
-    def _resume_awaited(self) -> None:
-        for awaited in list(self._awaited):
-            if awaited.offset <= self.delivered:
-                self._resume_one(awaited)
+    def _begin_reached(self) -> None:
+        for future in list(self._future):
+            if future.offset <= self.delivered:
+                self._begin_future(future)
 
-    def _resume_one(self, awaited: _Awaited) -> None:
-        if awaited.done:
+    def _begin_future(self, future: _FutureSubscription) -> None:
+        if future.done:
             return
-        awaited.done = True
-        self._awaited.remove(awaited)
-        if awaited.subscriber.state is not SubscriberState.CLOSED:
-            awaited.resume()
+        future.done = True
+        self._future.remove(future)
+        if future.subscriber.state is not SubscriberState.CLOSED:
+            future.begin()
 
-    # Paced lanes: one shared cursor each, read forward on a timer.
+    # Paced lanes: each is one shared cursor, read forward on a timer.
 
-    def _pace(self) -> None:
+    def _schedule_flushes(self) -> None:
         for pace_ms in self.lanes.paces:
-            if pace_ms not in self._pacing:
-                self._pacing.add(pace_ms)
-                # The first event after a silence goes out at once; those that follow it wait for the pace.
+            if pace_ms not in self._flush_scheduled:
+                self._flush_scheduled.add(pace_ms)
+                # The first event after a silence is sent immediately; those that follow it wait for the pace.
                 elapsed = self._clock.monotonic() - self._flushed_at.get(pace_ms, -1e9)
                 self._scheduler.call_later(max(0.0, pace_ms / 1000 - elapsed), partial(self._flush, pace_ms))
 
     def _flush(self, pace_ms: int) -> None:
-        self._pacing.discard(pace_ms)
+        self._flush_scheduled.discard(pace_ms)
         now = self._flushed_at[pace_ms] = self._clock.monotonic()
         for lane in self.lanes.paced(pace_ms):
             if lane.members and lane.offset < self.delivered:
@@ -328,16 +336,17 @@ class Delivery:
     def _flush_lane(self, lane: Lane, now: float) -> None:
         key = lane.key
         while lane.members and lane.offset < self.delivered:
-            place = ReadKey(key.form, key.paths, NOTHING, lane.offset, self.delivered, False)
-            chunk = self.catchup.read_ring(place)
-            if chunk is None:  # the ring has lost it: each reads on from the log by itself
+            read = self.catchup.read_ring(
+                ReadKey(key.form, key.paths, NOTHING, lane.offset, self.delivered, newest_only=False)
+            )
+            if read is None:  # the ring has lost it: each member reads on from the log by itself
                 for subscriber in list(lane.members):
                     self.leave(subscriber)
                     self.catchup.add(subscriber)
                 return
-            lane.offset = chunk.scanned
-            if chunk.frames:
-                self._write(lane, chunk.frames, now)
+            lane.offset = read.scanned
+            if read.frames:
+                self._write(lane, read.frames, now)
 
 
 def _lane_key(subscriber: Subscriber) -> LaneKey:

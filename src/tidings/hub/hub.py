@@ -266,7 +266,7 @@ class Hub:
 
     def _tail(self, records: Sequence[Record]) -> None:
         self._staging.folded()
-        self.delivery.tail(records)
+        self.delivery.deliver(records)
         for record in records:
             event = record.event
             if event.type in _TURNS and event.key is not None and event.channel in LIFE_CHANNELS:

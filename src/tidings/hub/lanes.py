@@ -1,6 +1,7 @@
-"""Lanes: subscribers that get identical bytes (DESIGN, "A lane is one byte stream").
+"""Subscribers and lanes (ARCHITECTURE.md, "Five ideas").
 
-A subscriber: a cursor in the log, and the outlet its events go to (DESIGN, "A subscriber is a cursor").
+A subscriber is a cursor in the log and the outlet that its events go to. Live subscribers that receive identical bytes
+share a lane.
 """
 
 from collections import Counter, deque
@@ -14,15 +15,90 @@ from tidings.protocol.paths import NOTHING, PathSet
 from tidings.protocol.positions import Position
 
 _MAX_ROUTES = 65_536
-"""Remembered (channel, key) pairs; all are thrown away when there are more, and whenever a lane comes or goes."""
-
+"""Cached (channel, key) pairs. The whole cache is dropped beyond this number, and whenever a lane comes or goes."""
 
 Send = Callable[[bytes], int | None]
 """See `Outlet.direct`."""
 
 
+class SubscriberState(Enum):
+    """The state of a subscriber."""
+
+    LIVE = "live"
+    """At the head: receives each batch as it is appended."""
+    CATCHING_UP = "catching up"
+    """Behind the head, reading forward."""
+    CLOSED = "closed"
+
+
+class BacklogRange(Struct, kw_only=True):
+    """A range of the log that one subscriber reads before it goes on."""
+
+    paths: PathSet
+    excluded: PathSet = NOTHING
+    """Paths that the subscriber has already."""
+    after: int
+    """Offset to read after; it moves on as the range is read."""
+    until: int
+    newest_only: bool = False
+    gap_until: int = 0
+    """Offset up to which a gap in this range was reported to the subscriber."""
+    on_done: Callable[[int], None]
+    """Called with `until` when the range has been read."""
+
+
+class Subscriber:
+    """One cursor. `offset` is its whole state: everything on `paths` up to there was written to its outlet."""
+
+    __slots__ = (
+        "__weakref__",
+        "backlog",
+        "blocked",
+        "form",
+        "gap_until",
+        "lane",
+        "offset",
+        "on_gap",
+        "outlet",
+        "pace_ms",
+        "paths",
+        "queued",
+        "reading",
+        "state",
+    )
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        form: WireForm,
+        *,
+        pace_ms: int = 0,
+        on_gap: Callable[[Position, Position, str], None],
+    ) -> None:
+        self.outlet = outlet
+        self.form = form
+        self.pace_ms = pace_ms
+        self.paths = NOTHING
+        self.offset = 0
+        self.state = SubscriberState.CATCHING_UP
+        self.lane: Lane | None = None
+        self.blocked = False
+        """Whether the outlet takes no more for now."""
+        self.queued = False
+        """Whether the subscriber waits for its turn to catch up."""
+        self.reading = False
+        """Whether a read of the log is under way for it; its next turn comes with the result."""
+        self.gap_until = 0
+        """Offset up to which a gap was reported to it."""
+        self.backlog: deque[BacklogRange] = deque()
+        """Ranges to read before it goes on from `offset`."""
+        self.on_gap = on_gap
+        """Called with the last position read, the position up to which durable events of its paths may be gone, and
+        the reason."""
+
+
 class LaneKey(Struct, frozen=True):
-    """What makes bytes identical: equal keys are one lane."""
+    """Everything that the bytes depend on. Subscribers with equal keys share a lane."""
 
     paths: PathSet
     form: WireForm
@@ -30,7 +106,7 @@ class LaneKey(Struct, frozen=True):
 
 
 class Lane:
-    """The live subscribers of one lane, and what the tick has for them."""
+    """The live subscribers that receive identical bytes, and the frames of the current tick."""
 
     __slots__ = ("_by_send", "_senders", "buffered", "key", "members", "offset", "pending", "waiting", "wrote_at")
 
@@ -38,38 +114,38 @@ class Lane:
         self.key = key
         self.members: dict[Subscriber, None] = {}
         self.buffered: dict[Subscriber, None] = {}
-        """Members with bytes that wait to be sent: theirs must queue behind these."""
+        """Members with unsent bytes: new frames must queue behind those."""
         self.waiting: dict[Subscriber, None] = {}
-        """Paced: those who join at the next flush."""
+        """Paced lanes only: subscribers that join at the next flush."""
         self.pending: list[bytes] = []
-        """Frames of the tick under way."""
+        """Frames of the current tick."""
         self.offset = offset
-        """Everything on the lane's paths up to here was written to its members."""
+        """Offset up to which everything on the lane's paths was written to its members."""
         self.wrote_at = 0.0
-        """When the members were last written to, on the monotonic clock."""
+        """When the members were last written to, in seconds of the monotonic clock."""
         self._senders: tuple[Send, ...] | None = ()
         self._by_send: dict[Send, Subscriber] = {}
 
-    def add(self, subscriber: "Subscriber") -> None:
-        """Let `subscriber` be written to from the next write on."""
+    def add(self, subscriber: Subscriber) -> None:
+        """Write to `subscriber` from the next write on."""
         self.members[subscriber] = None
         if subscriber.blocked:
             self.buffered[subscriber] = None
         self._senders = None
 
-    def remove(self, subscriber: "Subscriber") -> None:
-        """Write no more to `subscriber`; safe in the middle of a write."""
+    def remove(self, subscriber: Subscriber) -> None:
+        """Stop writing to `subscriber`; safe during a write."""
         if self.members.pop(subscriber, self) is None:
             self.buffered.pop(subscriber, None)
             self._senders = None
 
-    def buffer(self, subscriber: "Subscriber") -> None:
-        """Note that bytes for `subscriber`, a member, wait to be sent; safe in the middle of a write."""
+    def buffer(self, subscriber: Subscriber) -> None:
+        """Record that `subscriber`, a member, has unsent bytes; safe during a write."""
         self.buffered[subscriber] = None
         self._senders = None
 
-    def unbuffer(self, subscriber: "Subscriber") -> None:
-        """Note that no bytes for `subscriber` wait any more."""
+    def unbuffer(self, subscriber: Subscriber) -> None:
+        """Record that `subscriber` has no unsent bytes any more."""
         if self.buffered.pop(subscriber, self) is None:
             self._senders = None
 
@@ -78,7 +154,7 @@ class Lane:
         return now - self.wrote_at < seconds
 
     def write(self, frames: bytes) -> int:
-        """Write `frames` to every member; return how many there were."""
+        """Write `frames` to every member; return the number of members."""
         buffered = tuple(self.buffered)
         senders = self._senders
         if senders is None:
@@ -92,7 +168,7 @@ class Lane:
             except BlockingIOError:
                 sent = 0
             except OSError:
-                continue  # the peer is gone, as its socket is about to say
+                continue  # the peer is gone; its socket is about to report that
             if sent != size and sent is not None:
                 self._by_send[send].outlet.write(frames[sent:])
         for member in buffered:
@@ -102,7 +178,7 @@ class Lane:
 
 
 class Lanes:
-    """All lanes, found by key and by the path of an event."""
+    """All lanes of a hub, found by their key and by the path of an event."""
 
     def __init__(self) -> None:
         self._lanes: dict[LaneKey, Lane] = {}
@@ -111,7 +187,7 @@ class Lanes:
         self._prefixes: dict[str, dict[int, dict[str, dict[Lane, None]]]] = {}
         self._routes: dict[tuple[str, str | None], tuple[Lane, ...]] = {}
         self.paces: Counter[int] = Counter()
-        """How many lanes there are of each pace."""
+        """Number of lanes by pace, in milliseconds."""
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -124,22 +200,22 @@ class Lanes:
         return [lane for lane in self._lanes.values() if lane.key.pace_ms == pace_ms]
 
     def find(self, key: LaneKey) -> Lane | None:
-        """Return the lane of `key`, if there is one."""
+        """Return the lane of `key`, or None."""
         return self._lanes.get(key)
 
-    def lane(self, key: LaneKey, offset: int) -> Lane:
-        """Return the lane of `key`, made at `offset` if there was none."""
+    def find_or_create(self, key: LaneKey, offset: int) -> Lane:
+        """Return the lane of `key`; create it at `offset` if there is none."""
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(key, offset)
-            if key.pace_ms:  # a paced lane is a cursor: it reads, and is not routed to
+            if key.pace_ms:  # a paced lane is a cursor: it reads by itself, and no event is routed to it
                 self.paces[key.pace_ms] += 1
             else:
                 self._index(lane)
         return lane
 
     def discard(self, lane: Lane) -> None:
-        """Forget `lane` if nobody is left in it."""
+        """Remove `lane` if it has no subscribers left."""
         if lane.members or lane.waiting or self._lanes.get(lane.key) is not lane:
             return
         del self._lanes[lane.key]
@@ -152,7 +228,7 @@ class Lanes:
             self.paces[pace_ms] -= 1
 
     def route(self, channel: str, key: str | None) -> tuple[Lane, ...]:
-        """Return the lanes that an event of `channel` and `key` concerns, each once."""
+        """Return the lanes whose paths match an event of `channel` and `key`, each once."""
         lanes = self._routes.get((channel, key))
         if lanes is None:
             if len(self._routes) >= _MAX_ROUTES:
@@ -197,77 +273,3 @@ class Lanes:
                 if not lanes:
                     del self._keys[path.channel, path.key]
         self._routes.clear()
-
-
-class SubscriberState(Enum):
-    """Where a subscriber is."""
-
-    LIVE = "live"
-    """At the head: gets each batch as it is appended."""
-    CATCHING_UP = "catching up"
-    """Behind the head, reading forward."""
-    CLOSED = "closed"
-
-
-class BacklogRange(Struct, kw_only=True):
-    """A stretch of the log to be read to one subscriber before it goes on."""
-
-    paths: PathSet
-    but: PathSet = NOTHING
-    """Paths it has already."""
-    after: int
-    """Moves on as the stretch is read."""
-    until: int
-    newest_only: bool = False
-    told: int = 0
-    """Up to where the subscriber was told of a gap in it."""
-    then: Callable[[int], None]
-    """Called with `until`, when the stretch has been read."""
-
-
-class Subscriber:
-    """One cursor. `offset` is its whole state: everything on `paths` up to there was written to its outlet."""
-
-    __slots__ = (
-        "__weakref__",
-        "backlog",
-        "blocked",
-        "form",
-        "lane",
-        "offset",
-        "on_gap",
-        "outlet",
-        "pace_ms",
-        "paths",
-        "queued",
-        "reading",
-        "state",
-        "told",
-    )
-
-    def __init__(
-        self,
-        outlet: Outlet,
-        form: WireForm,
-        *,
-        pace_ms: int = 0,
-        on_gap: Callable[[Position, Position, str], None],
-    ) -> None:
-        self.outlet = outlet
-        self.form = form
-        self.pace_ms = pace_ms
-        self.paths = NOTHING
-        self.offset = 0
-        self.state = SubscriberState.CATCHING_UP
-        self.lane: Lane | None = None
-        self.blocked = False
-        """Whether the outlet takes no more for now."""
-        self.queued = False
-        """Whether it waits for its turn to catch up."""
-        self.reading = False
-        """Whether the log reads for it: it has its turn when that arrives."""
-        self.told = 0
-        """Up to where it was told of a gap."""
-        self.backlog: deque[BacklogRange] = deque()
-        self.on_gap = on_gap
-        """Called with the last position read, the one up to which durable events of its paths may be gone, and why."""

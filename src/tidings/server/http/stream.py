@@ -146,7 +146,7 @@ class EventStream:
         low, high = _RETRY_MS
         self._outlet.write(b"retry: %d\n\n" % (low + secrets.randbelow(high - low)))
         delivery.subscribe(
-            self.subscriber, self._options.paths, self._options.since, begun=self._begun, live=self._live
+            self.subscriber, self._options.paths, self._options.since, on_subscribed=self._begun, on_live=self._live
         )
 
     def closed(self) -> None:
