@@ -1,7 +1,7 @@
 import pytest
 
 from tidings.exceptions import InvalidParameter, InvalidPath, InvalidPosition, NotSupported, UnknownChannel
-from tidings.hub.config import rounded_pace
+from tidings.hub.config import round_pace
 from tidings.hub.connection_query import parse_connection_query, query_pairs
 from tidings.protocol.positions import Position
 
@@ -62,7 +62,7 @@ def test_the_caller_says_what_an_absent_since_means() -> None:
     ("asked", "given"), [(-5, 0), (0, 0), (1, 50), (50, 50), (51, 100), (999, 1000), (1001, 5000), (10**8, 5000)]
 )
 def test_a_pace_is_rounded_up_to_one_of_a_few(asked: int, given: int) -> None:
-    assert rounded_pace(asked) == given
+    assert round_pace(asked) == given
     if asked >= 0:
         assert parse_connection_query(f"pace_ms={asked}", CHANNELS).pace_ms == given
 

@@ -67,7 +67,7 @@ class OperationMachine(RuleBasedStateMachine):
     def _start_hub(self) -> None:
         self.faulty = FaultyLog(self.log)
         self.hub = InMemoryHub(CONFIG, log=self.faulty, clock=self.clock, loop=self.loop)
-        tail = self.hub.hub._tail
+        tail = self.hub.hub._deliver
 
         def recording(records: Any) -> None:
             self.records.extend(records)

@@ -104,7 +104,7 @@ def test_a_batch_that_is_dropped_tells_everyone_and_forgets_its_event_ids() -> N
     publisher.publish("first", event_id=ID)
     publisher.publish("again", event_id=ID)
     publisher.staging.take(10)
-    publisher.staging.appended().drop(LogFull("no room"))
+    publisher.staging.appended().fail(LogFull("no room"))
     assert publisher.told == [("first", "log_full", False), ("again", "log_full", False)]
     publisher.publish("anew", event_id=ID)
     publisher.append()

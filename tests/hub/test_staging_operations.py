@@ -28,15 +28,15 @@ def test_what_is_staged_is_seen_above_the_log() -> None:
     appending: OperationChanges = {}
     gathering: OperationChanges = {}
     older = StagedOperations(folded, [appending])
-    older.admit(draft("complete", "a"))
-    older.admit(start("c", trace_id="t2"))
+    older.apply(draft("complete", "a"))
+    older.apply(start("c", trace_id="t2"))
     view = StagedOperations(folded, [appending, gathering])
     assert [view.trace_id(key) for key in "abc"] == [None, "t1", "t2"]
     assert [view.only_of_trace(trace_id) for trace_id in ("t1", "t2")] == ["b", "c"]
-    view.admit(draft("progress", "b", trace_id="other"))
-    view.admit(start("a", trace_id="t3"))
-    view.admit(draft("complete", "c"))
-    view.admit(draft("log", "d", trace_id="t4"))
+    view.apply(draft("progress", "b", trace_id="other"))
+    view.apply(start("a", trace_id="t3"))
+    view.apply(draft("complete", "c"))
+    view.apply(draft("log", "d", trace_id="t4"))
     assert set(gathering) == {"a", "c"}
     assert [view.only_of_trace(trace_id) for trace_id in ("t1", "t2", "t3")] == ["b", None, "a"]
     assert [folded.life(key) for key in "c"] == [None]
@@ -53,18 +53,18 @@ def test_what_another_producer_holds_is_not_meant_by_a_failure_without_a_name() 
 
 def test_the_attempt_is_written_into_the_start_of_a_later_one() -> None:
     view = StagedOperations(operations(start("a"), draft("complete", "a")), [{}])
-    second, life = view.admit(start("a", data=b'{"operation_id":"a","name":"import" }'))
+    second, life = view.apply(start("a", data=b'{"operation_id":"a","name":"import" }'))
     assert second.event.data == b'{"operation_id":"a","name":"import","attempt":2}'
     assert life is not None
     assert life.attempt == 2
-    view.admit(draft("failed", "a"))
+    view.apply(draft("failed", "a"))
     third = start("a", data=b'{"operation_id":"a","attempt":3}')
-    assert view.admit(third)[0] is third
+    assert view.apply(third)[0] is third
 
 
 def test_what_is_not_allowed_changes_nothing() -> None:
     gathering: OperationChanges = {}
     view = StagedOperations(operations(start("a"), draft("complete", "a")), [gathering])
     with pytest.raises(OperationFinished):
-        view.admit(draft("failed", "a"))
+        view.apply(draft("failed", "a"))
     assert gathering == {}

@@ -106,7 +106,7 @@ def alignment_cut(page: Page, until: int) -> int:
 def next_alignment(after: int) -> int:
     """Return how far a cursor at `after` may read: without bound from an aligned offset, else to the next aligned one.
 
-    The page that only one subscriber needs is thereby short.
+    So a page that only one subscriber needs is short.
     """
     return after + _ALIGNMENT - after % _ALIGNMENT if after % _ALIGNMENT else UNBOUNDED
 

@@ -1,18 +1,18 @@
-"""The clock and the loop that a hub is given; it reads no others."""
+"""The clocks of a hub; it reads no others."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where a hub reads the time."""
+    """The source of time for a hub."""
 
     def wall_ns(self) -> int:
         """Return nanoseconds since 1970-01-01T00:00:00Z; may jump."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds that never go back."""
+        """Return seconds of a clock that never goes back."""
         ...
 
 
@@ -29,9 +29,9 @@ class SystemClock:
 
 
 class SteadyWallClock:
-    """A wall clock that does not jump: read once, then carried on by the monotonic one.
+    """A wall clock that does not jump: read once, then advanced by the monotonic clock.
 
-    Ages are reckoned by it, so that a clock set forward for a moment trims nothing.
+    Ages are computed with it, so that a clock set forward for a moment trims nothing.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -1,68 +1,73 @@
-"""What a hub can be told, with the reasons for the values it has when nobody says."""
+"""Configuration of a hub, with the reasons for the default values."""
 
 from msgspec import Struct
 
 from tidings.log.base import Retention
 
 PACES_MS = (50, 100, 250, 500, 1000, 5000)
-"""Paces there are: few, so that subscribers share lanes. A pace asked for is rounded up to one of them."""
+"""The possible paces, in milliseconds: few, so that subscribers share lanes. A requested pace is rounded up."""
 
 
 class HubConfig(Struct, frozen=True, kw_only=True):
-    """The limits and rhythms of one hub."""
+    """The limits and intervals of one hub."""
 
     heartbeat_s: float = 25.0
-    """Below the 30 s and 60 s at which common proxies cut idle connections."""
+    """Heartbeat interval, below the 30 s and 60 s after which common proxies close idle connections."""
     status_s: float = 10.0
-    """How often the hub publishes its own `system:status`; 0 is never."""
+    """Interval at which the hub publishes its `system:status`; 0 disables."""
     metrics_s: float = 60.0
-    """How often it publishes its own `system:metrics`; 0 is never."""
+    """Interval at which the hub publishes its `system:metrics`; 0 disables."""
     estimate_s: float = 5.0
-    """How often it looks at running operations, and publishes an `operation:estimate` of what has changed; 0 is never.
-    Often enough that a remaining time seems to run down."""
+    """Interval at which the hub estimates the remaining time of running operations and publishes the changed ones as
+    `operation:estimate`; 0 disables. Short enough that a remaining time seems to run down."""
     lease_s: float = 30.0
-    """How long an operation outlives its producer's connection, where the producer asks for no other: a restart of the
-    hub, or of a network, is shorter; a person who waits notices hardly more."""
+    """Default lease: how long an operation outlives its producer's connection. A restart of the hub or of a network is
+    shorter, and a person who waits hardly notices it."""
     unattended_s: float = 86_400.0
-    """After which an operation without a lease that nobody speaks of has failed; 0 is never."""
+    """Silence after which the hub fails an operation without a lease; 0 disables."""
     max_connections: int = 50_000
+    """Open WebSockets and event streams; also the limit of requests that wait for an operation."""
     unacknowledged_events: int = 1_000
-    """Of one connection: beyond either of these the hub stops reading from it (CONTRACT §6)."""
+    """Unacknowledged events of one connection beyond which the hub stops reading from it (PROTOCOL.md,
+    "Publishing")."""
     unacknowledged_bytes: int = 4 << 20
+    """Bytes of unacknowledged events beyond which the hub stops reading from a connection."""
     batch_events: int = 2_000
-    """One transaction at most: with SQLite about 20 ms, the longest a tick may keep others waiting."""
+    """Events in one transaction: with SQLite about 20 ms, the longest that a tick may keep others waiting."""
     staged_events: int = 20_000
-    """Of all publishers together, waiting for the log: beyond it, HTTP is answered `log_busy`."""
+    """Events of all publishers that may wait for the log; beyond it, HTTP requests are answered with `log_busy`."""
     high_water: int = 192 << 10
-    """Bytes a live subscriber's socket may owe before it leaves the live set: several large ticks (200 events of 250
-    bytes are 50 KB), so that a burst alone sends nobody away, and little enough that a 200 KB/s reader reads what is
-    under 3 s old: the kernel holds up to 320 KB more, its own 128 KiB and both ends' buffers."""
+    """Unsent bytes at which a live subscriber leaves the live set: several large ticks (200 events of 250 bytes are
+    50 KB), so that a burst alone removes no subscriber, and little enough that a 200 KB/s reader reads events that are
+    under 3 s old: the kernel holds up to 320 KB more, its own 128 KiB and the buffers of both ends."""
     ring_bytes: int = 32 << 20
-    """Recent events and their encoded frames, for those a little behind: after a restart everyone comes at once."""
+    """Size of the ring of recent events and their encoded frames, for subscribers a little behind: after a restart all
+    clients reconnect together."""
     catchup_bytes: int = 64 << 10
-    """One read of a subscriber that is catching up."""
+    """Size of one read of a subscriber that catches up."""
     catchup_budget_s: float = 0.004
-    """Time a round of the loop gives to catching up before live delivery has its turn again."""
+    """Time per round of the event loop for catching up, before live delivery has its turn again."""
     future_wait_s: float = 5.0
-    """How long a position from the future waits for the tail before it is a gap (CONTRACT §6)."""
+    """How long a subscription from a future position waits for the tail before it is a gap (PROTOCOL.md,
+    "Resuming")."""
     maintain_s: float = 0.25
-    """How often retention looks for work when it has none."""
+    """Interval at which retention looks for work when it has none."""
     drain_retry_ms: int = 1_000
-    """What clients are told to wait before they come back after a drain, spread by their own jitter."""
+    """Delay after which clients reconnect after a drain; their own jitter spreads them."""
     retention: Retention = Retention()
 
     @property
     def quiet_s(self) -> float:
-        """How long a connection must have been silent to be due a heartbeat, in seconds.
+        """Silence of a connection after which its heartbeat is sent, in seconds.
 
-        Short, because the next chance is a whole heartbeat away: with the defaults no connection is silent for more
-        than 30 s. (A whole heartbeat here would make it 50.)
+        Short, because the next chance is a whole heartbeat interval away: with the defaults no connection is silent
+        for more than 30 s. (A whole interval here would make it 50 s.)
         """
         return self.heartbeat_s / 5
 
 
-def rounded_pace(pace_ms: int) -> int:
-    """Return the pace for `pace_ms`: 0 for none, else the next one of `PACES_MS`, at most its last."""
+def round_pace(pace_ms: int) -> int:
+    """Return the pace for a requested `pace_ms`: 0 for no pace, else the next of `PACES_MS`, at most the last."""
     if pace_ms <= 0:
         return 0
     return next((pace for pace in PACES_MS if pace >= pace_ms), PACES_MS[-1])

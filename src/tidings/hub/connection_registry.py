@@ -1,4 +1,4 @@
-"""All connections of one hub: their heartbeat, their bound, and how they end."""
+"""All connections of a hub: their heartbeats, their limit, and their end when the hub drains."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,92 +10,93 @@ from tidings.hub.wire import WireForm
 from tidings.protocol.messages import PositionNotice, encode_hub_message
 
 _SLICES = 25
-"""A heartbeat is spread over so many moments, so that ten thousand connections do not all beat at once."""
+"""Parts of a heartbeat interval over which connections are spread, so that ten thousand heartbeats are not sent in one
+tick."""
 
 
 class RegisteredConnection(Protocol):
-    """A client as `ConnectionRegistry` knows it: a WebSocket connection, an event stream."""
+    """A client in the registry: a WebSocket connection or an event stream."""
 
     def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
-        """Say why, and close."""
+        """Send `connection:closed` with the reason, and close."""
         ...
 
     def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
-        """Show a sign of life if nothing else did; see `HubConnection.send_heartbeat`."""
+        """Send a heartbeat if the connection is idle; see `HubConnection.send_heartbeat`."""
         ...
 
 
 class ConnectionRegistry:
     """The open connections of a hub.
 
-    One timer beats for all of them: a slice of the connections each time.
+    One timer sends the heartbeats of all of them, to one slice of the connections each time.
     """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._slices: deque[dict[RegisteredConnection, None]] = deque({} for _ in range(_SLICES))
-        self._of: dict[RegisteredConnection, dict[RegisteredConnection, None]] = {}
-        self._beating = False
+        self._slice_of: dict[RegisteredConnection, dict[RegisteredConnection, None]] = {}
+        self._scheduled = False
         self.opened = 0
-        """Connections opened since the hub began."""
+        """Connections opened since the hub started."""
 
     def __len__(self) -> int:
-        return len(self._of)
+        return len(self._slice_of)
 
     def check_limit(self) -> None:
-        """Check that one more connection may come.
+        """Check that one more connection may be opened.
 
         Raises:
-            TooManyConnections: It may not.
+            TooManyConnections: The limit is reached.
         """
-        most = self._hub.config.max_connections
-        if len(self._of) >= most:
-            raise TooManyConnections(f"{most} connections are open")
+        limit = self._hub.config.max_connections
+        if len(self._slice_of) >= limit:
+            raise TooManyConnections(f"{limit} connections are open")
 
     def add(self, connection: RegisteredConnection) -> None:
-        """Let `connection` have its heartbeats."""
-        # Into the slice that has just beaten: its first heartbeat is a whole interval away.
-        beaten = self._slices[-1]
-        beaten[connection] = None
-        self._of[connection] = beaten
+        """Add `connection`; from now on it receives heartbeats."""
+        # Into the slice that was served last: its first heartbeat is a whole interval away.
+        last = self._slices[-1]
+        last[connection] = None
+        self._slice_of[connection] = last
         self.opened += 1
-        if not self._beating:
-            self._beating = True
-            self._hub.scheduler.call_later(self._hub.config.heartbeat_s / _SLICES, self._beat)
+        if not self._scheduled:
+            self._scheduled = True
+            self._hub.scheduler.call_later(self._hub.config.heartbeat_s / _SLICES, self._send_heartbeats)
 
     def remove(self, connection: RegisteredConnection) -> None:
-        """Forget `connection`."""
-        beaten = self._of.pop(connection, None)
-        if beaten is not None:
-            del beaten[connection]
+        """Remove `connection`."""
+        members = self._slice_of.pop(connection, None)
+        if members is not None:
+            del members[connection]
 
     def close_all(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
-        """Say goodbye to everyone."""
-        for connection in list(self._of):
+        """Close all connections."""
+        for connection in list(self._slice_of):
             connection.close(code, reason, retry_after_ms=retry_after_ms)
 
-    def _beat(self) -> None:
-        if self._hub.closed or not self._of:
-            self._beating = False
+    def _send_heartbeats(self) -> None:
+        if self._hub.closed or not self._slice_of:
+            self._scheduled = False
             return
-        self._hub.scheduler.call_later(self._hub.config.heartbeat_s / _SLICES, self._beat)
+        self._hub.scheduler.call_later(self._hub.config.heartbeat_s / _SLICES, self._send_heartbeats)
         due = self._slices[0]
         self._slices.rotate(-1)
-        frame = self._position_frames()
+        frame = self._cache_position_frames()
         for connection in list(due):
             connection.send_heartbeat(frame)
 
-    def _position_frames(self) -> Callable[[WireForm, int], bytes]:
-        made: dict[tuple[WireForm, int], bytes] = {}
+    def _cache_position_frames(self) -> Callable[[WireForm, int], bytes]:
+        frames: dict[tuple[WireForm, int], bytes] = {}
 
         def frame(form: WireForm, offset: int) -> bytes:
-            known = made.get((form, offset))
-            if known is None:
+            cached = frames.get((form, offset))
+            if cached is None:
                 hub = self._hub
                 now = hub.timestamp()
                 notice = PositionNotice(position=str(hub.log.position(offset)), now=now)
                 body = encode_hub_message(notice, timestamp=now, trace_id=hub.mint())
-                known = made[form, offset] = form.message(body)
-            return known
+                cached = frames[form, offset] = form.message(body)
+            return cached
 
         return frame

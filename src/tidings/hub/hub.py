@@ -1,4 +1,4 @@
-"""The hub: events go into the log, and from its tail to everyone who watches (DESIGN, "One log")."""
+"""The hub: it appends events to the log and delivers them from the log's tail (ARCHITECTURE.md, "Five ideas")."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,12 +24,12 @@ from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.payloads import SystemAlertData
 from tidings.protocol.timestamps import from_nanoseconds
 
-_MORE_RETENTION_S = 0.01
-"""Between two steps of retention while there is work: a step takes a millisecond or two."""
+_RETENTION_PAUSE_S = 0.01
+"""Pause between two steps of retention while there is work: a step takes a millisecond or two."""
 
-_MOST_UNDECLARED = 1_000
-"""Types of which an alert is raised: a publisher that makes names up is not to fill the log with them."""
-_TURNS = frozenset(
+_MAX_UNDECLARED = 1_000
+"""Undeclared types for which an alert is raised: a publisher that invents names must not fill the log with alerts."""
+_LIFE_TYPES = frozenset(
     {
         MessageType.OPERATION_START,
         MessageType.OPERATION_COMPLETE,
@@ -37,20 +37,20 @@ _TURNS = frozenset(
         MessageType.OPERATION_CANCELLED,
     }
 )
-"""Types at which an operation begins or ends, as a rule: what waits for one looks again."""
+"""Types at which an operation usually begins or ends; observers of operations are called for them."""
 
 log = structlog.get_logger("tidings.hub")
 
 
 class HubCounters(Struct):
-    """What a hub has done since it began; for metrics, and for the tests that count."""
+    """Counts since the hub started, for metrics and for tests that count."""
 
     accepted: int = 0
-    """Events that are in the log."""
+    """Events that were appended to the log."""
     refused: int = 0
-    """Events that the log did not take."""
+    """Events that the log refused."""
     ticks: int = 0
-    """Batches given to the log."""
+    """Batches passed to the log."""
 
 
 class Hub:
@@ -59,12 +59,12 @@ class Hub:
     Everything happens on the thread of `scheduler`'s loop; nothing awaits.
 
     Args:
-        contract: What may be published.
-        event_log: Where events go; the hub follows its tail.
-        scheduler: The loop.
+        contract: The contract, which defines the events that may be published.
+        event_log: The log; the hub follows its tail.
+        scheduler: The event loop.
         clock: The machine's clocks.
         mint: Makes ids: 32 lower-case hex digits, a W3C trace id.
-        config: Limits and rhythms.
+        config: Limits and intervals.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class Hub:
         self.config = config or HubConfig()
         self.counters = HubCounters()
         self.operations = event_log.operations
-        """What the log knows of operations."""
+        """The log's operations, without the staged events."""
         self.on_operation: list[Callable[[OperationStatus], None]] = []
-        """Called with each operation that has begun or ended, once it is in the log and was delivered."""
+        """Called with each operation that began or ended, after the event was appended and delivered."""
         self.delivery = Delivery(event_log, scheduler, clock, self.config)
         self.log_error: LogError | None = None
-        """What the log refused its last batch with; None when it took it."""
+        """The error with which the log refused its last batch; None if it accepted that batch."""
         self.draining = False
         self.closed = False
         self.started = clock.monotonic()
@@ -97,57 +97,57 @@ class Hub:
         self._staging = Staging(event_log)
         self._tick_scheduled = False
         self._undeclared: set[str] = set()
-        """Types that nobody declared, of which an alert was raised."""
+        """Undeclared types for which an alert was raised."""
         self._after_commit: dict[Callable[[], None], None] = {}
         self._commit_timestamp = ""
         self.committing = False
-        """Whether publishers are being told what became of a batch now."""
+        """Whether the results of a batch are being reported to its publishers now."""
         self.leases = Leases(self)
         self.cancellations = CancellationRegistry(self, self.leases)
         self.estimates = EstimatePublisher(self, self.leases)
-        event_log.follow(self._tail)
+        event_log.follow(self._deliver)
         self.leases.start()
         self._maintain()
 
-    # What the contract asks for where an envelope says nothing (`Receipt`).
+    # Values for what an envelope leaves out (`Receipt`).
 
     def timestamp(self) -> str:
         """Return the hub's clock as a canonical timestamp."""
         return from_nanoseconds(self.clock.wall_ns())
 
     def tick_timestamp(self) -> str:
-        """Return the hub's clock, read once for all replies of one commit."""
+        """Return the hub's clock as a canonical timestamp, read once for all replies of one commit."""
         return self._commit_timestamp if self.committing else self.timestamp()
 
     def trace_id(self, channel: str, key: str | None) -> str:
-        """Return the trace id of the live operation `key`, or a new one."""
+        """Return the trace id of the live operation `key`, or a new trace id."""
         return self.live_trace_id(channel, key) or self.mint()
 
     def live_trace_id(self, channel: str, key: str | None) -> str | None:
-        """Return the trace id of the live operation `key`, what is staged included; None where there is none."""
+        """Return the trace id of the live operation `key`, staged events included; None if it is not live."""
         if key is None or channel != ChannelType.OPERATIONS:
             return None
         return self._staging.operations.trace_id(key)
 
     def now_ns(self) -> int:
-        """Return nanoseconds since 1970, by a clock that does not jump."""
+        """Return nanoseconds since 1970, from a clock that does not jump."""
         return self._wall.now_ns()
 
-    def hold(self, operation_id: str, producer_id: str, lease_s: float) -> None:
-        """Let a producer hold a live operation from now on."""
+    def set_holder(self, operation_id: str, producer_id: str, lease_s: float) -> None:
+        """Make a producer the holder of a live operation, with a lease in seconds."""
         life = self._staging.operations.life(operation_id)
         if life is not None and (life.producer_id, life.lease_s) != (producer_id, lease_s):
             self.operations.hold(operation_id, producer_id, lease_s)
 
     def life(self, operation_id: str) -> OperationLife | None:
-        """Return the life of an operation, what is staged included, or None."""
+        """Return the life of an operation, staged events included, or None."""
         return self._staging.operations.life(operation_id)
 
-    # Publishing ends at the log.
+    # Publishing.
 
     @property
     def staged(self) -> int:
-        """Events that wait for the log."""
+        """Number of events that wait for the log."""
         return len(self._staging)
 
     def publish(
@@ -160,21 +160,24 @@ class Hub:
         producer_id: str = "",
         by_hub: bool = False,
     ) -> Event:
-        """Check `envelope` and stage the event it is; `settled` is called when it is in the log, or refused by it.
+        """Check `envelope` and stage its event; `settled` is called when the log has appended or refused it.
 
         Args:
-            envelope: What to publish.
-            settled: Called once.
-            scope: Within which its event id is unique.
-            trace_id: Of the request it came with, for an event that has none and belongs to no live operation.
-            producer_id: Who writes it, where they have said: they then hold the operations that they begin.
-            by_hub: Whether the hub itself writes it.
+            envelope: The envelope to publish.
+            settled: Called once with the result.
+            scope: Namespace of its event id.
+            trace_id: Trace id of the request, for an event that has none and belongs to no live operation.
+            producer_id: Id of the producer, "" if it has none; a producer holds the operations that it begins.
+            by_hub: Whether the hub itself publishes it.
+
+        Returns:
+            The event as it was staged.
 
         Raises:
             ContractError: The contract does not allow it; see `Contract.read`.
             OperationError: The operation's life does not allow it.
-            Draining: The hub takes nothing new.
-            LogBusy: Too much is waiting for the log already.
+            Draining: The hub accepts no new events.
+            LogBusy: Too many events wait for the log already.
         """
         if self.closed or (self.draining and not by_hub):
             raise Draining("the hub is shutting down")
@@ -183,7 +186,7 @@ class Hub:
         receipt = _RequestReceipt(self, trace_id) if trace_id else self
         event = self.contract.read(envelope, receipt, by_hub=by_hub)
         if self.contract.lenient and event.type not in self.contract.events:
-            self._tell_undeclared(event)
+            self._alert_undeclared(event)
         if event.key is None and event.type == MessageType.OPERATION_FAILED:
             event = self._with_operation(event, producer_id)
         lease_s = self.leases.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
@@ -192,9 +195,9 @@ class Hub:
         self._schedule_tick()
         return event
 
-    def _tell_undeclared(self, event: Event) -> None:
-        """Raise an alert for a type that nobody declared, once."""
-        if event.type in self._undeclared or len(self._undeclared) >= _MOST_UNDECLARED:
+    def _alert_undeclared(self, event: Event) -> None:
+        """Raise an alert for an undeclared type, once."""
+        if event.type in self._undeclared or len(self._undeclared) >= _MAX_UNDECLARED:
             return
         self._undeclared.add(event.type)
         unknown = self.contract.unknown(event.type)
@@ -203,18 +206,18 @@ class Hub:
             severity="warning",
             state="raised",
             code=unknown.code,
-            message=f"nobody has declared {event.type}: its events are taken as they are",
+            message=f"undeclared event type {event.type}: its events are accepted unchecked",
             recoverable=True,
             hint=unknown.hint,
         )
         publish_internal(self, MessageType.SYSTEM_ALERT, alert)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, when everyone has been told of the batch under way: replies go out in one write."""
+        """Call `callback` once, after all results of the current batch are reported: replies go out in one write."""
         self._after_commit[callback] = None
 
     def _with_operation(self, event: Event, producer_id: str) -> Event:
-        # Plain ErrorData names no operation; it means the one live operation of its trace, if there is exactly one.
+        # Plain ErrorData names no operation; it belongs to the live operation of its trace if there is exactly one.
         operation_id = self._staging.operations.only_of_trace(event.trace_id, producer_id)
         return event if operation_id is None else self.contract.with_operation(event, operation_id)
 
@@ -224,7 +227,7 @@ class Hub:
             self.scheduler.call_soon(self._tick)
 
     def _tick(self) -> None:
-        """Append what gathered since the last round of the loop, as one batch."""
+        """Append the events that gathered since the last round of the loop as one batch."""
         self._tick_scheduled = False
         if self.closed:
             return
@@ -237,23 +240,23 @@ class Hub:
         if isinstance(result, LogError):
             self.log_error = result
             log.error("the log refused a batch", error=str(result), code=result.code, events=len(batch))
-            # Events of one connection are in its order: what it sent after a failed one fails too.
+            # Events of one connection keep their order: those that it sent after a failed one fail too.
             later = self._staging.gathering
             self._staging.clear()
             self.counters.refused += len(batch) + len(later)
-            with self._telling():
-                batch.drop(result)
-                later.drop(result)
+            with self._reporting_results():
+                batch.fail(result)
+                later.fail(result)
         else:
             self.log_error = None
             self.counters.accepted += len(batch)
             self._staging.committed(batch)
-            with self._telling():
+            with self._reporting_results():
                 batch.commit(result)
         self._schedule_tick()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _reporting_results(self) -> Iterator[None]:
         self._commit_timestamp = self.timestamp()
         self.committing = True
         try:
@@ -264,15 +267,15 @@ class Hub:
             for callback in callbacks:
                 callback()
 
-    def _tail(self, records: Sequence[Record]) -> None:
+    def _deliver(self, records: Sequence[Record]) -> None:
         self._staging.folded()
         self.delivery.deliver(records)
         for record in records:
             event = record.event
-            if event.type in _TURNS and event.key is not None and event.channel in LIFE_CHANNELS:
-                self._tell_observers(event.key)
+            if event.type in _LIFE_TYPES and event.key is not None and event.channel in LIFE_CHANNELS:
+                self._notify_observers(event.key)
 
-    def _tell_observers(self, operation_id: str) -> None:
+    def _notify_observers(self, operation_id: str) -> None:
         status = self.operations.get(operation_id)
         if status is None:
             return
@@ -292,10 +295,10 @@ class Hub:
         except LogError as error:
             log.error("retention failed", error=str(error), code=error.code)
             more = False
-        self.scheduler.call_later(_MORE_RETENTION_S if more else self.config.maintain_s, self._maintain)
+        self.scheduler.call_later(_RETENTION_PAUSE_S if more else self.config.maintain_s, self._maintain)
 
     def close(self) -> None:
-        """Append what is staged, and stop; the caller closes the log."""
+        """Append the staged events and stop; the caller closes the log."""
         if not self.closed:
             while self._staging.gathering and self._staging.appending is None:
                 self._tick()
@@ -303,7 +306,7 @@ class Hub:
 
 
 class _RequestReceipt:
-    """The hub's `Receipt` for an event that came with a request which names its trace."""
+    """The hub's `Receipt` for an event of a request that names a trace."""
 
     __slots__ = ("_hub", "_trace_id")
 

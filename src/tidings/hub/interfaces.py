@@ -1,4 +1,4 @@
-"""What the parts of a hub that look after operations may ask of it."""
+"""The part of the hub that leases, cancellation and estimates depend on."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -14,37 +14,43 @@ from tidings.protocol.envelope import Envelope, Event
 
 
 class HubCore(Protocol):
-    """The core of a hub: it publishes, and knows what operations are at. Everything happens on its loop's thread."""
+    """The hub as leases, cancellation and estimates see it: it publishes events and has the state of all operations.
+
+    They also read its configuration, clock and timers, and `draining` and `closed`; they have no access to delivery,
+    connections or the log. All calls and callbacks happen on the thread of the hub's event loop.
+    """
 
     config: HubConfig
     scheduler: Scheduler
     clock: Clock
     operations: OperationTable
-    """What the log knows of operations."""
+    """The log's operations, without the staged events."""
     on_operation: list[Callable[[OperationStatus], None]]
-    """Called with each operation that has begun or ended, once it is in the log and was delivered."""
+    """Called with each operation that began or ended, after the event was appended and delivered."""
     mint: Callable[[], str]
-    """Makes ids."""
+    """Makes ids: 32 lower-case hex digits, a W3C trace id."""
     draining: bool
+    """Whether the hub refuses new events, except its own."""
     closed: bool
+    """Whether the hub has stopped; timers that fire later do nothing."""
 
     @property
     def staged(self) -> int:
-        """Events that wait for the log."""
+        """Number of events that wait for the log."""
         ...
 
     def now_ns(self) -> int:
-        """Return nanoseconds since 1970, by a clock that does not jump."""
+        """Return nanoseconds since 1970, from a clock that does not jump."""
         ...
 
     def life(self, operation_id: str) -> OperationLife | None:
-        """Return the life of an operation, what is staged included, or None."""
+        """Return the life of an operation, staged events included, or None."""
         ...
 
-    def hold(self, operation_id: str, producer_id: str, lease_s: float) -> None:
-        """Let a producer hold a live operation from now on."""
+    def set_holder(self, operation_id: str, producer_id: str, lease_s: float) -> None:
+        """Make a producer the holder of a live operation, with a lease in seconds."""
         ...
 
     def publish(self, envelope: Envelope, settled: PublishCallback, *, by_hub: bool = False) -> Event:
-        """Check an envelope and stage the event it is; see `tidings.hub.hub.Hub.publish`."""
+        """Check an envelope and stage its event; see `tidings.hub.hub.Hub.publish`."""
         ...

@@ -1,4 +1,4 @@
-"""What the hub itself publishes: into the log like everyone's events, and nobody waits for it."""
+"""Events that the hub itself publishes: appended like all others, without a publisher that waits for the result."""
 
 from collections.abc import Callable
 
@@ -27,23 +27,23 @@ def publish_internal(
 
     Args:
         hub: The hub.
-        type: Its type.
-        payload: Its data.
-        trace_id: What it belongs to; "" for a trace of its own.
-        settled: Called once: with what kept it from the log, or None when it is there.
+        type: Type of the event.
+        payload: Data of the event.
+        trace_id: Trace that it belongs to; "" for a trace of its own.
+        settled: Called once: with the error that kept the event from the log, or None when it is in the log.
     """
 
-    def told(result: PublishResult | TidingsError) -> None:
+    def report(result: PublishResult | TidingsError) -> None:
         error = result if isinstance(result, TidingsError) else None
         if error is not None:
-            # Of estimates there is one an operation: a full disk would fill the other log with them.
-            say = log.debug if type is MessageType.OPERATION_ESTIMATE else log.warning
-            say("the hub's own event is not in the log", type=type, error=str(error), code=error.code)
+            # There is one estimate per operation: a full disk would flood the hub's own log with them.
+            write = log.debug if type is MessageType.OPERATION_ESTIMATE else log.warning
+            write("the hub's own event is not in the log", type=type, error=str(error), code=error.code)
         if settled is not None:
             settled(error)
 
     envelope = Envelope(type=type, trace_id=trace_id or None, data=Raw(encode_payload(payload)))
     try:
-        hub.publish(envelope, told, by_hub=True)
+        hub.publish(envelope, report, by_hub=True)
     except TidingsError as error:
-        told(error)
+        report(error)

@@ -8,12 +8,12 @@ from tidings.log.base import Record
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass
 
-_OVERHEAD = 820
-"""Bytes that an entry costs beside its data and frames, measured: the structs, their strings, a dictionary."""
+_ENTRY_OVERHEAD_BYTES = 820
+"""Bytes of memory per entry besides its data and frames, measured: the structs, their strings, a dictionary."""
 
 
 class RingEntry:
-    """An event of the log with the frames that were made of it, one a wire form."""
+    """An event of the log with its encoded frames, one per wire form."""
 
     __slots__ = ("frames", "position", "record")
 
@@ -32,16 +32,16 @@ def _offset(entry: RingEntry) -> int:
     return entry.record.offset
 
 
-_GONE = RingEntry(Record(0, Event("", "", "", b"", "", None, EventClass.DURABLE), 0), "")
-"""Stands where an entry fell out, until the list is cut."""
+_DROPPED = RingEntry(Record(0, Event("", "", "", b"", "", None, EventClass.DURABLE), 0), "")
+"""Placeholder for a dropped entry, until the list is cut."""
 
 
 class Ring:
-    """The newest entries, up to a number of bytes; the oldest fall out.
+    """The newest entries, up to a number of bytes; the oldest are dropped.
 
     Args:
-        max_bytes: How much it holds, frames and overhead included.
-        floor: The log's head when the ring was made: what is at or below is not in it.
+        max_bytes: Size limit in bytes, frames and overhead included.
+        floor: Head of the log when the ring is made: events up to this offset are not in the ring.
     """
 
     def __init__(self, max_bytes: int, floor: int) -> None:
@@ -52,7 +52,7 @@ class Ring:
         self.floor = floor
         """Every event with a greater offset is in the ring."""
         self.encodes = 0
-        """Frames made so far."""
+        """Frames encoded so far."""
 
     def __len__(self) -> int:
         return len(self._entries) - self._start
@@ -61,11 +61,11 @@ class Ring:
         """Add the newest event and return its entry."""
         entry = RingEntry(record, position)
         self._entries.append(entry)
-        self._bytes += len(record.event.data) + _OVERHEAD
+        self._bytes += len(record.event.data) + _ENTRY_OVERHEAD_BYTES
         return entry
 
     def frame(self, entry: RingEntry, form: WireForm) -> bytes:
-        """Return the frame of `entry` in `form`, made at most once."""
+        """Return the frame of `entry` in `form`; it is encoded at most once."""
         frame = entry.frames.get(form)
         if frame is None:
             frame = entry.frames[form] = form.event(entry.record.event, entry.position)
@@ -74,17 +74,17 @@ class Ring:
         return frame
 
     def shrink(self) -> None:
-        """Let the oldest entries fall out until the rest fits."""
+        """Drop the oldest entries until the rest fits."""
         entries = self._entries
         start = self._start
         while self._bytes > self._max_bytes and start < len(entries):
             entry = entries[start]
-            self._bytes -= len(entry.record.event.data) + _OVERHEAD + sum(map(len, entry.frames.values()))
+            self._bytes -= len(entry.record.event.data) + _ENTRY_OVERHEAD_BYTES + sum(map(len, entry.frames.values()))
             self.floor = entry.record.offset
-            entries[start] = _GONE
+            entries[start] = _DROPPED
             start += 1
         self._start = start
-        if start > 4096 and start * 2 > len(entries):  # amortised: a list is cheap to cut only now and then
+        if start > 4096 and start * 2 > len(entries):  # amortised: cutting a list costs its whole length
             del entries[:start]
             self._start = 0
 

@@ -1,8 +1,7 @@
-"""Staging: what the tick under way will append, checked against the log and against itself.
+"""Staging: the events of the current tick, checked against the log and against each other before they are appended.
 
-The overlay of known event ids becomes real when the batch is committed, and is dropped whole when it is not.
-
-The operations as they will be when what is staged is in the log: what may happen next is judged by that.
+Known event ids and the lives of operations are overlaid on the log: the overlay becomes real when the batch is
+committed, and is dropped whole when it is not.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,16 +17,20 @@ from tidings.protocol.envelope import MAX_DATA_BYTES, Event
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.raw_json import is_stored_as, with_last_member
 
+log = structlog.get_logger("tidings.hub.staging")
+
 OperationChanges = dict[str, OperationLife]
-"""What a batch makes of operations."""
+"""Lives of operations, by operation id, as a batch changes them."""
 
 
 class StagedOperations:
-    """The log's operations, and above them what the batches under way make of them.
+    """Overlay on the log's operations: their lives once all staged events are in the log.
+
+    Whether an operation allows an event is decided on this state.
 
     Args:
-        operations: Those of the log.
-        layers: Of each batch under way, the oldest first.
+        operations: The log's operations.
+        layers: The changes of each batch under way, oldest first.
     """
 
     __slots__ = ("_layers", "_operations")
@@ -37,45 +40,45 @@ class StagedOperations:
         self._layers = tuple(layers)
 
     def life(self, operation_id: str) -> OperationLife | None:
-        """Return the life of an operation, or None."""
+        """Return the life of an operation, or None if there is no such operation."""
         for changes in reversed(self._layers):
             if operation_id in changes:
                 return changes[operation_id]
         return self._operations.life(operation_id)
 
     def trace_id(self, operation_id: str) -> str | None:
-        """Return the trace id that a live operation began with, or None."""
+        """Return the trace id that an operation began with, or None if it is not live."""
         life = self.life(operation_id)
         return life.trace_id if life is not None and life.live else None
 
     def only_of_trace(self, trace_id: str, producer_id: str = "") -> str | None:
-        """Return the one live operation of a trace that a writer may mean; None where there is none, or more than one.
+        """Return the only live operation of a trace that a producer may write to; None if there is none, or several.
 
         Args:
             trace_id: The trace.
-            producer_id: The writer: what another producer holds is not meant.
+            producer_id: The producer; operations that another producer holds do not count.
         """
-        named = set(self._operations.of_trace(trace_id)).union(*self._layers)
-        found = [operation_id for operation_id in named if self._is_meant(operation_id, trace_id, producer_id)]
+        candidates = set(self._operations.of_trace(trace_id)).union(*self._layers)
+        found = [each for each in candidates if self._may_write(each, trace_id, producer_id)]
         return found[0] if len(found) == 1 else None
 
-    def _is_meant(self, operation_id: str, trace_id: str, producer_id: str) -> bool:
+    def _may_write(self, operation_id: str, trace_id: str, producer_id: str) -> bool:
         life = self.life(operation_id)
         return life is not None and life.live and life.trace_id == trace_id and life.producer_id in ("", producer_id)
 
-    def admit(self, draft: EventToAppend, *, by_hub: bool = False) -> tuple[EventToAppend, OperationLife | None]:
-        """Let an event happen to its operation, in the newest layer.
+    def apply(self, draft: EventToAppend, *, by_hub: bool = False) -> tuple[EventToAppend, OperationLife | None]:
+        """Apply an event to its operation, in the newest layer.
 
         Args:
             draft: Any event.
-            by_hub: Whether the hub itself writes it.
+            by_hub: Whether the hub itself publishes it.
 
         Returns:
-            The event, naming its attempt where it begins one that is not the first; and the operation's life after it,
-            None where it is no event of one.
+            The event, with `attempt` added to a start that begins a later attempt than the first; and the life of the
+            operation after it, None if the event belongs to no operation.
 
         Raises:
-            OperationError: The operation's life does not allow it; nothing has changed.
+            OperationError: The operation's life does not allow the event; nothing has changed.
         """
         event = draft.event
         key = event.key
@@ -92,49 +95,47 @@ class StagedOperations:
                 draft = structs.replace(draft, event=structs.replace(event, data=data))
         return draft, life
 
-    def note(self, operation_id: str, life: OperationLife) -> None:
-        """Put into the newest layer what `admit` found of an event that is staged again."""
+    def restore(self, operation_id: str, life: OperationLife) -> None:
+        """Put the life that `apply` returned for an event into the newest layer: the event is staged again."""
         self._layers[-1][operation_id] = life
 
 
-log = structlog.get_logger("tidings.hub.staging")
-
-
 class PublishResult(Struct, frozen=True):
-    """An event is in the log."""
+    """The result of publishing an event that is in the log now."""
 
     offset: int
     duplicate: bool
-    """Whether it was there before: its event id was known."""
+    """Whether the event was in the log before: its event id was known."""
     trace_id: str
-    """The trace of what was published, minted where it came without."""
+    """The event's trace id, minted where the publisher gave none."""
     attempt: int | None = None
-    """Of an `operation:start`: the attempt that it is of."""
+    """The attempt that an `operation:start` began; None for other events."""
 
 
 PublishCallback = Callable[[PublishResult | TidingsError], None]
-"""Called once an event: when it is in the log, or when it is certain that it is not."""
+"""Called once per event: when it is in the log, or when it is certain that it is not."""
 
 
 class StagedEvent(Struct):
-    """An event of the tick under way, and who waits for it."""
+    """An event of the current tick, and the publishers that wait for its result."""
 
     draft: EventToAppend
     settled: PublishCallback
-    repeats: list[PublishCallback]
-    """Those who published the same event id again within the tick."""
+    duplicates: list[PublishCallback]
+    """Callbacks of those that published the same event id again within the tick."""
     life: OperationLife | None = None
-    """Of its operation, after it; None where it is no event of one."""
+    """The life of its operation after it; None if the event belongs to no operation."""
 
     @property
     def attempt(self) -> int | None:
         """See `PublishResult.attempt`."""
-        begins = self.life is not None and self.draft.event.type == MessageType.OPERATION_START
-        return self.life.attempt if begins and self.life is not None else None
+        if self.life is None or self.draft.event.type != MessageType.OPERATION_START:
+            return None
+        return self.life.attempt
 
 
 class Batch:
-    """What one append takes."""
+    """The events of one append."""
 
     def __init__(self) -> None:
         self.staged: list[StagedEvent] = []
@@ -145,45 +146,45 @@ class Batch:
         return len(self.staged)
 
     def add(self, staged: StagedEvent) -> None:
-        """Add an event that `check` let through."""
+        """Add an event that was checked."""
         self.staged.append(staged)
         draft = staged.draft
         if draft.event.event_id is not None:
             self._ids[draft.scope, draft.event.event_id] = staged
 
-    def staged_as(self, scope: str, event_id: str) -> StagedEvent | None:
-        """Return the event that this batch holds under an id."""
+    def find(self, scope: str, event_id: str) -> StagedEvent | None:
+        """Return the event with this id, or None."""
         return self._ids.get((scope, event_id))
 
     def commit(self, first: int) -> None:
-        """Tell everyone that the batch is in the log, from offset `first` on."""
+        """Report to all publishers that the batch is in the log, from offset `first` on."""
         for offset, staged in enumerate(self.staged, first):
             trace_id = staged.draft.event.trace_id
             attempt = None if staged.life is None else staged.attempt
-            _tell(staged.settled, PublishResult(offset, False, trace_id, attempt))
-            for settled in staged.repeats:
-                _tell(settled, PublishResult(offset, True, trace_id, attempt))
+            _settle(staged.settled, PublishResult(offset, False, trace_id, attempt))
+            for settled in staged.duplicates:
+                _settle(settled, PublishResult(offset, True, trace_id, attempt))
 
-    def drop(self, error: TidingsError) -> None:
-        """Tell everyone that nothing of the batch is in the log."""
+    def fail(self, error: TidingsError) -> None:
+        """Report to all publishers that no event of the batch is in the log."""
         for staged in self.staged:
-            _tell(staged.settled, error)
-            for settled in staged.repeats:
-                _tell(settled, error)
+            _settle(staged.settled, error)
+            for settled in staged.duplicates:
+                _settle(settled, error)
 
 
-def _tell(settled: PublishCallback, result: PublishResult | TidingsError) -> None:
+def _settle(settled: PublishCallback, result: PublishResult | TidingsError) -> None:
     try:
         settled(result)
     except Exception:  # one publisher's fault must not keep the batch from the others and from the tail
-        log.exception("a publisher could not be told what became of its event")
+        log.exception("a publisher's callback failed")
 
 
 class Staging:
-    """The batch that gathers, and the one that the log has and not yet committed.
+    """The batch that gathers events, and the batch that the log is appending.
 
     Args:
-        event_log: Which knows the event ids of all that came before.
+        event_log: The log, with the event ids of all earlier events.
     """
 
     def __init__(self, event_log: Log) -> None:
@@ -191,30 +192,30 @@ class Staging:
         self._committed: OperationChanges = {}
         self.gathering = Batch()
         self.appending: Batch | None = None
-        self.operations = self._view()
-        """The operations as they will be when all this is in the log."""
+        self.operations = self._overlay()
+        """The operations as they are once all staged events are in the log."""
 
     def __len__(self) -> int:
         return len(self.gathering) + (len(self.appending) if self.appending else 0)
 
     def add(self, draft: EventToAppend, settled: PublishCallback, *, by_hub: bool = False) -> None:
-        """Stage `draft` for the next append, or settle it at once where its event id is known.
+        """Stage `draft` for the next append, or settle it immediately if its event id is known.
 
         Raises:
-            OperationError: Its operation's life does not allow it.
+            OperationError: The life of its operation does not allow it.
         """
         event_id = draft.event.event_id
-        if event_id is not None and self._repeats(draft, event_id, settled):
+        if event_id is not None and self._settle_duplicate(draft, event_id, settled):
             return
-        draft, life = self.operations.admit(draft, by_hub=by_hub)
+        draft, life = self.operations.apply(draft, by_hub=by_hub)
         self.gathering.add(StagedEvent(draft, settled, [], life))
 
-    def take(self, most: int) -> Batch:
-        """Return the oldest events that gathered, at most `most`: they are being appended from now on."""
-        batch, rest = self.gathering, self.gathering.staged[most:]
+    def take(self, max_events: int) -> Batch:
+        """Return the oldest gathered events, at most `max_events`; from now on they are being appended."""
+        batch, rest = self.gathering, self.gathering.staged[max_events:]
         if rest:
             self.clear()
-            for staged in batch.staged[:most]:
+            for staged in batch.staged[:max_events]:
                 self._restage(staged)
             batch = self.gathering
         self.appending = batch
@@ -227,41 +228,42 @@ class Staging:
         self.gathering.add(staged)
         key = staged.draft.event.key
         if staged.life is not None and key is not None:
-            self.operations.note(key, staged.life)
+            self.operations.restore(key, staged.life)
 
     def appended(self) -> Batch:
-        """Return the batch that was being appended, and no longer is."""
+        """Return the batch whose append has finished."""
         batch = self.appending
         assert batch is not None
         self.appending = None
-        self.operations = self._view()
+        self.operations = self._overlay()
         return batch
 
     def committed(self, batch: Batch) -> None:
-        """Note that `batch` is in the log, whose tail will bring it."""
+        """Record that `batch` is in the log; the tail is about to bring it."""
         self._committed = batch.operations
-        self.operations = self._view()
+        self.operations = self._overlay()
 
     def folded(self) -> None:
-        """Note that the tail has brought what was committed: the log's own operations show it now."""
+        """Record that the tail has brought the committed batch: the log's own operations include it now."""
         self._committed = {}
-        self.operations = self._view()
+        self.operations = self._overlay()
 
     def clear(self) -> None:
-        """Drop what gathered."""
+        """Drop the gathered events."""
         self.gathering = Batch()
-        self.operations = self._view()
+        self.operations = self._overlay()
 
-    def _view(self) -> StagedOperations:
+    def _overlay(self) -> StagedOperations:
         appending = self.appending.operations if self.appending is not None else {}
         return StagedOperations(self._log.operations, (self._committed, appending, self.gathering.operations))
 
-    def _repeats(self, draft: EventToAppend, event_id: str, settled: PublishCallback) -> bool:
+    def _settle_duplicate(self, draft: EventToAppend, event_id: str, settled: PublishCallback) -> bool:
+        """Return whether the event id is known; if so, settle the event or wait for the staged one."""
         for batch in (self.gathering, self.appending):
-            staged = batch.staged_as(draft.scope, event_id) if batch else None
+            staged = batch.find(draft.scope, event_id) if batch else None
             if staged is not None:
                 if _is_same(draft.event, staged.draft.event.type, staged.draft.event.data):
-                    staged.repeats.append(settled)
+                    staged.duplicates.append(settled)
                 else:
                     settled(EventIDReused(f"event_id {event_id!r} was used for another event", position=""))
                 return True

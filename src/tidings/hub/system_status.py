@@ -1,6 +1,6 @@
-"""The hub's own events: `system:status`, `system:metrics`, `system:alert` (CONTRACT §3).
+"""The hub's own events `system:status`, `system:metrics` and `system:alert` (docs/protocol/events.md).
 
-They go into the log like everyone's, and say how the hub is to whoever watches the system channel.
+They are appended to the log like all others, and report the hub's health to the subscribers of the system channel.
 """
 
 from functools import partial
@@ -16,29 +16,31 @@ SOURCE = "tidings"
 
 
 class SystemStatusPublisher:
-    """The hub watching itself."""
+    """Publishes the hub's own status, metrics and alerts on timers."""
 
     def __init__(self, hub: Hub, connections: ConnectionRegistry) -> None:
         self._hub = hub
         self._connections = connections
         self._log_error: LogError | None = None
-        self._raised: str | None = None
-        self._before: tuple[float, int, int] | None = None
+        self._raised_code: str | None = None
+        """Code of the alert that is raised now."""
+        self._last_figures: tuple[float, int, int] | None = None
+        """Monotonic time, accepted events and lane writes at the last `system:metrics`."""
 
     def start(self) -> None:
-        """Begin to publish."""
+        """Start to publish."""
         config = self._hub.config
         if config.status_s:
-            self._hub.scheduler.call_soon(self._status)
+            self._hub.scheduler.call_soon(self._publish_status)
         if config.metrics_s:
-            self._hub.scheduler.call_later(config.metrics_s, self._metrics)
+            self._hub.scheduler.call_later(config.metrics_s, self._publish_metrics)
 
-    def _status(self) -> None:
+    def _publish_status(self) -> None:
         hub = self._hub
         if hub.closed:
             return
-        hub.scheduler.call_later(hub.config.status_s, self._status)
-        self._alert()
+        hub.scheduler.call_later(hub.config.status_s, self._publish_status)
+        self._update_alert()
         delivery = hub.delivery
         statistics = hub.log.statistics()
         status = SystemStatusData(
@@ -58,16 +60,16 @@ class SystemStatusPublisher:
         )
         self._publish(MessageType.SYSTEM_STATUS, status)
 
-    def _metrics(self) -> None:
+    def _publish_metrics(self) -> None:
         hub = self._hub
         if hub.closed:
             return
-        hub.scheduler.call_later(hub.config.metrics_s, self._metrics)
+        hub.scheduler.call_later(hub.config.metrics_s, self._publish_metrics)
         now = hub.clock.monotonic()
         counters = hub.delivery.counters
         figures = (now, hub.counters.accepted, counters.lane_writes)
-        since, accepted, writes = self._before or (hub.started, 0, 0)
-        self._before = figures
+        since, accepted, writes = self._last_figures or (hub.started, 0, 0)
+        self._last_figures = figures
         window = max(now - since, 1e-9)
         metrics = SystemMetricsData(
             source=SOURCE,
@@ -82,12 +84,12 @@ class SystemStatusPublisher:
         )
         self._publish(MessageType.SYSTEM_METRICS, metrics)
 
-    def _alert(self) -> None:
-        """Raise an alert while the log takes nothing, and clear it when it does again."""
+    def _update_alert(self) -> None:
+        """Raise an alert while the log refuses events, and clear it when the log accepts them again."""
         error = self._hub.log_error
         self._log_error = error
-        if error is not None and self._raised != error.code:
-            self._raised = error.code
+        if error is not None and self._raised_code != error.code:
+            self._raised_code = error.code
             alert = SystemAlertData(
                 alert_id=f"{SOURCE}:log",
                 severity="critical",
@@ -97,16 +99,16 @@ class SystemStatusPublisher:
                 recoverable=True,
                 hint=error.hint or "See the hub's log.",
             )
-        elif error is None and self._raised is not None:
+        elif error is None and self._raised_code is not None:
             alert = SystemAlertData(
                 alert_id=f"{SOURCE}:log",
                 severity="info",
                 state="cleared",
-                code=self._raised,
-                message="the log takes events again",
+                code=self._raised_code,
+                message="the log accepts events again",
                 recoverable=True,
             )
-            self._raised = None
+            self._raised_code = None
         else:
             return
         self._publish(MessageType.SYSTEM_ALERT, alert)
@@ -116,5 +118,5 @@ class SystemStatusPublisher:
 
     def _settled(self, payload: Payload, error: TidingsError | None) -> None:
         if error is not None and isinstance(payload, SystemAlertData):
-            # Nobody has heard of it: what it says is said again when the log can.
-            self._raised = payload.code if payload.state == "cleared" else None
+            # No subscriber has received it: it is published again when the log accepts events.
+            self._raised_code = payload.code if payload.state == "cleared" else None

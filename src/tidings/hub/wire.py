@@ -1,4 +1,4 @@
-"""Wire forms: how an event becomes the bytes that a kind of connection reads."""
+"""Wire forms, which turn events into the bytes of one kind of connection, and the outlets that bytes go to."""
 
 from collections.abc import Callable
 from functools import cache
@@ -9,7 +9,7 @@ from tidings.protocol.revisions import REVISION, REVISIONS, Revision
 
 
 class WireForm(Protocol):
-    """One way of writing events and messages. Hashable; one instance a form, so that lanes are shared."""
+    """One encoding of events and messages. Hashable; one instance per form, so that lanes are shared."""
 
     name: str
 
@@ -20,12 +20,12 @@ class WireForm(Protocol):
         ...
 
     def message(self, body: bytes) -> bytes:
-        """Return `body`, an encoded envelope that is no logged event, framed."""
+        """Return `body`, an encoded envelope that is not in the log, framed."""
         ...
 
 
 class RevisedForm:
-    """Another form, of events as an older revision of the contract tells them. Made by `revise_form`."""
+    """A form that encodes events as an older revision of the contract defines them; made by `revise_form`."""
 
     def __init__(self, form: WireForm, revision: Revision) -> None:
         self.name = f"{form.name} of {revision.date}"
@@ -48,46 +48,46 @@ def revise_form(form: WireForm, date: str) -> WireForm:
 
 
 class Outlet(Protocol):
-    """The way out to one client: a socket, or what stands for one."""
+    """The output to one client: a socket, or a substitute."""
 
     def write(self, frames: bytes, /) -> None:
         """Write prebuilt frames. May call the connection's `pause_writing` before it returns."""
         ...
 
     def direct(self) -> Callable[[bytes], int | None]:
-        """Return what a live subscriber is written to with, while nothing waits to be sent.
+        """Return the function that writes to a live subscriber while no bytes are unsent.
 
-        It gives bytes to the kernel and returns how many it took; BlockingIOError is none, and any other OSError means
-        that the peer is gone. An outlet without such a way returns `write`, which returns None.
+        It gives bytes to the kernel and returns how many the kernel took; BlockingIOError means none, and any other
+        OSError means that the peer is gone. An outlet without such a function returns `write`, which returns None.
         """
         ...
 
     def write_buffer_size(self) -> int:
-        """Return how many bytes wait to be sent.
+        """Return the number of unsent bytes.
 
-        `pause_writing` is called as soon as bytes have to wait, and `resume_writing` when they no longer do.
+        `pause_writing` is called as soon as bytes have to wait, and `resume_writing` when all are sent.
         """
         ...
 
     def pause_reading(self) -> None:
-        """Take no more messages from the client until `resume_reading`."""
+        """Stop reading messages from the client until `resume_reading`."""
         ...
 
     def resume_reading(self) -> None:
-        """Go on taking messages."""
+        """Read messages again."""
         ...
 
     def ping(self) -> None:
-        """Send what keeps an idle connection alive through proxies."""
+        """Send a ping, which keeps an idle connection alive through proxies."""
         ...
 
     def set_peer_timeout(self, within_s: float) -> None:
-        """Have the operating system give up a peer that it does not hear of for about so long: a machine that is gone.
+        """Let the operating system close the connection if the peer's machine is silent for about `within_s` seconds.
 
-        Nothing is asked of the peer's program, which may be busy. Nothing happens where there is no such means.
+        The peer's program, which may be busy, does not need to answer. An outlet without such a means does nothing.
         """
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Close with a WebSocket close code, after what was written."""
+        """Close with a WebSocket close code, after all that was written."""
         ...

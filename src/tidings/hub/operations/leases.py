@@ -172,7 +172,7 @@ class Leases:
         if claim.lease_s is not None:  # of what is over, too: the next attempt may begin at once
             producer.asked[operation_id] = claim.lease_s
         if verdict == "held" and life is not None and life.live:
-            self._hub.hold(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
+            self._hub.set_holder(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
         return Verdict(
             operation_id=operation_id,
             attempt=None if life is None else life.attempt,
