@@ -1,3 +1,4 @@
+import ast
 import inspect
 import subprocess
 import sys
@@ -41,17 +42,26 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_public_names_are_these() -> None:
+def test_public_names_are_exactly_the_documented_ones() -> None:
     assert sorted(tidings.__all__) == sorted([*HOMES, "__version__"])
     assert dir(tidings) == sorted(tidings.__all__)
 
 
 @pytest.mark.parametrize("name", HOMES)
-def test_a_public_name_is_what_its_module_defines(name: str) -> None:
+def test_public_name_is_the_object_of_its_module(name: str) -> None:
     assert getattr(tidings, name) is getattr(import_module(HOMES[name]), name)
 
 
-def test_importing_loads_nothing_but_the_package_itself() -> None:
+def test_type_checkers_read_the_same_names_from_the_same_modules() -> None:
+    tree = ast.parse(inspect.getsource(tidings))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    imported = {
+        alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert imported == HOMES
+
+
+def test_import_loads_only_the_package_itself() -> None:
     loaded = python(
         "import sys; before = set(sys.modules); import tidings; "
         "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('importlib')))"
@@ -62,7 +72,7 @@ def test_importing_loads_nothing_but_the_package_itself() -> None:
     assert "tidings.contract" not in loaded
 
 
-def test_the_words_of_the_contract_need_no_client() -> None:
+def test_message_types_and_payloads_load_no_client() -> None:
     loaded = python(
         "import sys, tidings; tidings.MessageType, tidings.OperationProgressData; print(*sys.modules)"
     ).split()
@@ -70,18 +80,18 @@ def test_the_words_of_the_contract_need_no_client() -> None:
     assert not {"tidings.client", "websockets", "asyncio"} & set(loaded)
 
 
-def test_a_name_that_is_not_public_is_no_attribute() -> None:
+def test_name_that_is_not_public_raises_attribute_error() -> None:
     assert not hasattr(tidings, "Envelope")
     with pytest.raises(AttributeError, match="module 'tidings' has no attribute 'Enevelope'"):
         tidings.Enevelope  # noqa: B018
 
 
-def test_a_star_import_brings_them_all() -> None:
+def test_star_import_brings_every_public_name() -> None:
     assert python("from tidings import *; print(MessageType.OPERATION_START, connect.__name__)") == (
         "operation:start connect"
     )
 
 
-def test_the_deprecated_names_are_the_same_members_from_here_too() -> None:
+def test_deprecated_constant_is_the_same_member_and_warns() -> None:
     with pytest.warns(DeprecationWarning, match="use MessageType.OPERATION_START"):
         assert tidings.MessageType.PIPELINE_START is message_types.MessageType.OPERATION_START

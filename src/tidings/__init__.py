@@ -8,6 +8,39 @@ from typing import TYPE_CHECKING
 
 from tidings.version import __version__ as __version__
 
+_HOMES = {
+    "tidings.client": "Client Gap Live Outcome ReceivedEvent Reconnect State Status Watch connect",
+    "tidings.client.events": "TypedEvent",
+    "tidings.contract.contract": "Contract",
+    "tidings.contract.event_types": "EventType event",
+    "tidings.contract.loading": "load_contract",
+    "tidings.exceptions": """
+        AddressInUse AddressUnavailable BinaryMessage ClientError CommandRefused ConfigError ConnectionLost
+        ContractError Draining EventIDReused HandshakeRefused HubClosed HubError HubUnreachable InternalError
+        InvalidCommand InvalidContract InvalidEnvelope InvalidEventID InvalidJSON InvalidKey InvalidParameter
+        InvalidPath InvalidPayload InvalidPosition InvalidTimestamp InvalidTraceID InvalidUTF8 LogBusy LogCorrupt
+        LogError LogForeign LogFull LogInUse LogReadOnly LogTooNew LogUnavailable MethodNotAllowed MissingExtra
+        NotAHub NotFound NotPublishable NotSupported OperationCancelled OperationError OperationExists OperationFenced
+        OperationFinished OperationUnknown OriginRefused PayloadTooLarge PublishTimeout RequestError ServeError
+        TidingsError TooDeep TooManyConnections UnknownChannel UnknownType UnsupportedMediaType WrongChannel
+    """,
+    "tidings.producer.api": "operation start",
+    "tidings.producer.operation": "Operation current_operation",
+    "tidings.producer.tracking": "Step",
+    "tidings.protocol.message_types": "ChannelType EventClass MessageType",
+    "tidings.protocol.messages": "CancelOutcome",
+    "tidings.protocol.payloads": """
+        AuthFailed AuthRequired AuthSuccess ConnectionClosed ConnectionEstablished ContractIdentity DataErrorData
+        DataProcessedData DataUpdateData ErrorData LicenseExpiredData OperationCancelledData OperationCompleteData
+        OperationEstimateData OperationFailedData OperationLogData OperationProgressData OperationStartData Payload
+        ReportReadyData SystemAlertData SystemMetricsData SystemStatusData
+    """,
+}
+"""The module of each public name. Type checkers read the same imports below; a test compares the two."""
+
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
+__all__ = sorted(["__version__", *_MODULES])
+
 if TYPE_CHECKING:
     from tidings.client import Client as Client
     from tidings.client import Gap as Gap
@@ -118,143 +151,13 @@ if TYPE_CHECKING:
     from tidings.protocol.payloads import SystemMetricsData as SystemMetricsData
     from tidings.protocol.payloads import SystemStatusData as SystemStatusData
 
-_MODULES = (
-    "tidings.exceptions",
-    "tidings.protocol.message_types",
-    "tidings.protocol.payloads",
-    "tidings.contract.event_types",
-    "tidings.contract.contract",
-    "tidings.contract.loading",
-    "tidings.client",
-    "tidings.client.events",
-    "tidings.producer.operation",
-    "tidings.producer.tracking",
-    "tidings.producer.operation",
-    "tidings.producer.api",
-)
-"""Where the names are, the cheapest to import first."""
-
-__all__ = [
-    "AddressInUse",
-    "AddressUnavailable",
-    "AuthFailed",
-    "AuthRequired",
-    "AuthSuccess",
-    "BinaryMessage",
-    "CancelOutcome",
-    "ChannelType",
-    "Client",
-    "ClientError",
-    "CommandRefused",
-    "ConfigError",
-    "ConnectionClosed",
-    "ConnectionEstablished",
-    "ConnectionLost",
-    "Contract",
-    "ContractError",
-    "ContractIdentity",
-    "DataErrorData",
-    "DataProcessedData",
-    "DataUpdateData",
-    "Draining",
-    "ErrorData",
-    "EventClass",
-    "EventIDReused",
-    "EventType",
-    "Gap",
-    "HandshakeRefused",
-    "HubClosed",
-    "HubError",
-    "HubUnreachable",
-    "InternalError",
-    "InvalidCommand",
-    "InvalidContract",
-    "InvalidEnvelope",
-    "InvalidEventID",
-    "InvalidJSON",
-    "InvalidKey",
-    "InvalidParameter",
-    "InvalidPath",
-    "InvalidPayload",
-    "InvalidPosition",
-    "InvalidTimestamp",
-    "InvalidTraceID",
-    "InvalidUTF8",
-    "LicenseExpiredData",
-    "Live",
-    "LogBusy",
-    "LogCorrupt",
-    "LogError",
-    "LogForeign",
-    "LogFull",
-    "LogInUse",
-    "LogReadOnly",
-    "LogTooNew",
-    "LogUnavailable",
-    "MessageType",
-    "MethodNotAllowed",
-    "MissingExtra",
-    "NotAHub",
-    "NotFound",
-    "NotPublishable",
-    "NotSupported",
-    "Operation",
-    "OperationCancelled",
-    "OperationCancelledData",
-    "OperationCompleteData",
-    "OperationError",
-    "OperationEstimateData",
-    "OperationExists",
-    "OperationFailedData",
-    "OperationFenced",
-    "OperationFinished",
-    "OperationLogData",
-    "OperationProgressData",
-    "OperationStartData",
-    "OperationUnknown",
-    "OriginRefused",
-    "Outcome",
-    "Payload",
-    "PayloadTooLarge",
-    "PublishTimeout",
-    "ReceivedEvent",
-    "Reconnect",
-    "ReportReadyData",
-    "RequestError",
-    "ServeError",
-    "State",
-    "Status",
-    "Step",
-    "SystemAlertData",
-    "SystemMetricsData",
-    "SystemStatusData",
-    "TidingsError",
-    "TooDeep",
-    "TooManyConnections",
-    "TypedEvent",
-    "UnknownChannel",
-    "UnknownType",
-    "UnsupportedMediaType",
-    "Watch",
-    "WrongChannel",
-    "__version__",
-    "connect",
-    "current_operation",
-    "event",
-    "load_contract",
-    "operation",
-    "start",
-]
-
 
 def __getattr__(name: str) -> object:
-    """Import a public name from where it is defined."""
-    if name in __all__:
-        for home in map(import_module, _MODULES):
-            if hasattr(home, name):
-                globals()[name] = getattr(home, name)
-                return globals()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a public name from the module that defines it."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:
