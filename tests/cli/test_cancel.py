@@ -5,7 +5,7 @@ import pytest
 from tests.cli.processes import Hub, Process, tidings
 from tests.cli.test_wait_waiting import tell
 
-from tidings.cli.hub_http import HubAPI
+from tidings.client.http import HTTPClient
 
 
 def cancel(hub: Hub, id: str, *options: str) -> tuple[int, str, str]:
@@ -18,7 +18,7 @@ def test_a_run_is_cancelled_with_a_reason(shared_hub: Hub) -> None:
         "run", "--name", "to cancel", "--url", shared_hub.url, "--", "sh", "-c", "echo on; exec sleep 60"
     ) as run:
         run.read_until("on")
-        with HubAPI(shared_hub.url) as api:
+        with HTTPClient(shared_hub.url) as api:
             found = list(api.operations([("name", "to cancel")], 1))
             while not found:  # the outbox is on its way
                 found = list(api.operations([("name", "to cancel")], 1))

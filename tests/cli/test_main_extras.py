@@ -5,7 +5,7 @@ from tests.cli.processes import Hub, Terminal, tidings, without_modules
 
 from tidings.cli.main import missing_extra
 
-CLI = ("typer", "rich", "httpx", "platformdirs", "psutil")
+CLI = ("typer", "rich", "platformdirs", "psutil")
 HUB = ("uvicorn", "starlette", "structlog", "httptools", "prometheus_client", "uvloop")
 
 

@@ -2,18 +2,19 @@ import json
 import uuid
 from collections.abc import Iterator
 
+import httpx
 import msgspec
 import pytest
 from tests.cli.processes import Hub, Terminal, tidings
 
-from tidings.cli.hub_http import HubAPI
+from tidings.client.http import HTTPClient
 
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
     """A hub with a few operations of two names."""
     with Hub("--log-level", "error") as running:
-        with HubAPI(running.url) as api:
+        with HTTPClient(running.url) as api:
             for number in range(3):
                 tell(api, "start", f"import/{number}", name="Import prices")
             tell(api, "progress", "import/0", progress=42, message="row 7")
@@ -24,7 +25,7 @@ def hub() -> Iterator[Hub]:
         yield running
 
 
-def tell(api: HubAPI, verb: str, id: str, **data: object) -> None:
+def tell(api: HTTPClient, verb: str, id: str, **data: object) -> None:
     envelope = {"type": f"operation:{verb}", "data": {"operation_id": id, **data}}
     api.publish(msgspec.json.encode(envelope), {})
 
@@ -127,14 +128,14 @@ def test_a_hub_without_operations_says_so_on_a_terminal() -> None:
 
 
 def test_many_operations_are_asked_for_page_by_page() -> None:
-    with Hub("--log-level", "error") as hub, HubAPI(hub.url) as api:
+    with Hub("--log-level", "error") as hub, HTTPClient(hub.url) as api:
         prefix = uuid.uuid4().hex
         for number in range(0, 1200, 400):
             batch = [
                 {"type": "operation:start", "data": {"operation_id": f"{prefix}/{each}"}}
                 for each in range(number, number + 400)
             ]
-            api._http.post(f"{hub.http}v1/events", json=batch).raise_for_status()
+            httpx.post(f"{hub.http}v1/events", json=batch).raise_for_status()
         found = [each.operation_id for each in api.operations([], 5000)]
         assert found == [f"{prefix}/{number}" for number in reversed(range(1200))]
         assert len(list(api.operations([], 1001))) == 1001

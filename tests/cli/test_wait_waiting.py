@@ -4,19 +4,19 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from tests.cli.http_servers import http_server
 from tests.cli.processes import Hub
+from tests.client.http_server import http_server
 
 from tidings.cli.errors import ExitCode
-from tidings.cli.hub_http import HubAPI
 from tidings.cli.wait import OperationWait, Until
+from tidings.client.http import HTTPClient
 from tidings.exceptions import CommandRefused, NotAHub
 
 
 class Rig:
     """A wait whose pauses are moments at which something happens."""
 
-    def __init__(self, api: HubAPI, until: Until = Until.COMPLETE, id: str | None = None) -> None:
+    def __init__(self, api: HTTPClient, until: Until = Until.COMPLETE, id: str | None = None) -> None:
         self.id = id or uuid.uuid4().hex
         self.remarks: list[str] = []
         self.pauses: list[float] = []
@@ -38,12 +38,12 @@ class Rig:
 
 def tell(hub: Hub, verb: str, id: str, **data: object) -> None:
     envelope = {"type": f"operation:{verb}", "data": {"operation_id": id, **data}}
-    with HubAPI(hub.url) as api:
+    with HTTPClient(hub.url) as api:
         api.publish(msgspec.json.encode(envelope), {})
 
 
 def test_what_has_not_begun_is_waited_for(shared_hub: Hub) -> None:
-    with HubAPI(shared_hub.url) as api:
+    with HTTPClient(shared_hub.url) as api:
         rig = Rig(api, Until.RUNNING)
         rig.happens = [
             lambda: None,
@@ -61,7 +61,7 @@ def test_a_hub_that_restarts_meanwhile_is_waited_for(tmp_path: object) -> None:
     with Hub(*options, memory=False) as first:
         port = first.port
         tell(first, "start", "op")
-        with HubAPI(first.url) as api:
+        with HTTPClient(first.url) as api:
             assert api.operation("op").state == "running"
     hubs: list[Hub] = []
 
@@ -70,7 +70,7 @@ def test_a_hub_that_restarts_meanwhile_is_waited_for(tmp_path: object) -> None:
         tell(hubs[0], "complete", "op")
 
     try:
-        with HubAPI(f"ws://127.0.0.1:{port}/ws") as api:
+        with HTTPClient(f"ws://127.0.0.1:{port}/ws") as api:
             rig = Rig(api, id="op")
             rig.happens = [lambda: None, lambda: None, restart]
             assert rig.waiting.wait(None) is ExitCode.WELL
@@ -91,7 +91,7 @@ def test_a_hub_that_restarts_meanwhile_is_waited_for(tmp_path: object) -> None:
     ],
 )
 def test_how_it_ended_is_the_exit_code(shared_hub: Hub, verb: str, data: dict[str, object], code: ExitCode) -> None:
-    with HubAPI(shared_hub.url) as api:
+    with HTTPClient(shared_hub.url) as api:
         rig = Rig(api)
         tell(shared_hub, verb, rig.id, **data)
         assert rig.waiting.wait(None) is code
@@ -99,21 +99,21 @@ def test_how_it_ended_is_the_exit_code(shared_hub: Hub, verb: str, data: dict[st
 
 
 def test_the_time_is_over_for_different_reasons(shared_hub: Hub) -> None:
-    with HubAPI(shared_hub.url) as api:
+    with HTTPClient(shared_hub.url) as api:
         never = Rig(api)
         assert never.waiting.wait(0) is ExitCode.NEVER_EXISTED
         slow = Rig(api)
         tell(shared_hub, "start", slow.id)
         assert slow.waiting.wait(0) is ExitCode.TIMED_OUT
         assert slow.waiting.operation is not None
-    with HubAPI("ws://127.0.0.1:1/ws") as api:
+    with HTTPClient("ws://127.0.0.1:1/ws") as api:
         away = Rig(api)
         assert away.waiting.wait(0.2) is ExitCode.NO_HUB
         assert "no hub answers" in away.waiting.trouble
 
 
 def test_what_was_seen_once_has_existed(shared_hub: Hub) -> None:
-    with Hub() as hub, HubAPI(hub.url) as api:
+    with Hub() as hub, HTTPClient(hub.url) as api:
         rig = Rig(api)
         tell(hub, "start", rig.id)
         rig.happens = [lambda: hub.signal(9)]
@@ -121,19 +121,19 @@ def test_what_was_seen_once_has_existed(shared_hub: Hub) -> None:
 
 
 def test_what_is_no_hub_ends_it() -> None:
-    with http_server(b"<html>") as url, HubAPI(url) as api, pytest.raises(NotAHub):
+    with http_server(b"<html>") as url, HTTPClient(url) as api, pytest.raises(NotAHub):
         Rig(api).waiting.wait(None)
 
 
 def test_a_refusal_that_will_not_change_ends_it() -> None:
     refusal = b'{"code": "forbidden", "message": "not yours", "recoverable": false}'
-    with http_server(refusal, 403) as url, HubAPI(url) as api, pytest.raises(CommandRefused, match="not yours"):
+    with http_server(refusal, 403) as url, HTTPClient(url) as api, pytest.raises(CommandRefused, match="not yours"):
         Rig(api).waiting.wait(None)
 
 
 def test_a_refusal_that_passes_is_waited_out() -> None:
     busy = b'{"code": "draining", "message": "the hub is shutting down", "recoverable": true}'
-    with http_server(busy, 503) as url, HubAPI(url) as api:
+    with http_server(busy, 503) as url, HTTPClient(url) as api:
         rig = Rig(api)
         assert rig.waiting.wait(1) is ExitCode.NO_HUB
     assert rig.remarks == ["the hub is shutting down; waiting for it"]

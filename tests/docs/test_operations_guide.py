@@ -8,7 +8,7 @@ import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment
 from tests.transcripts.markdown import Document
 
-from tidings.cli.hub_http import HubAPI
+from tidings.client.http import HTTPClient
 from tidings.operations.views import OperationSummary
 
 (SCRIPT,) = [block.text for block in Document("docs/operations.md").blocks_in("sh") if block.text.startswith("#!")]
@@ -47,6 +47,6 @@ def test_the_script_tells_its_end(tmp_path: Path, end: str, code: int) -> None:
 
 
 def _only(hub: Hub) -> OperationSummary:
-    with HubAPI(hub.url) as api:
+    with HTTPClient(hub.url) as api:
         (operation,) = api.operations([], 10)
     return operation

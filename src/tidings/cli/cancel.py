@@ -12,6 +12,7 @@ from tidings.cli.errors import ExitCode, epilog, telling_errors
 from tidings.cli.options import UrlOption, read_duration
 from tidings.cli.units import describe_span
 from tidings.cli.watch.state import sanitize
+from tidings.client.http import HTTPClient
 from tidings.protocol.messages import CancelOutcome
 
 _MOST_S = 3_600.0
@@ -38,12 +39,9 @@ def cancel(
 ) -> None:
     """Have an operation end, with all its parts, and say what came of it."""
     timeout_s = read_duration("timeout", timeout, 0.0, _MOST_S)
-    # The HTTP client takes a while to load; help and completion do not wait for it.
     import msgspec
 
-    from tidings.cli.hub_http import HubAPI
-
-    with telling_errors(), HubAPI(url) as api:
+    with telling_errors(), HTTPClient(url) as api:
         outcome = api.cancel(id, reason, timeout_s)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())

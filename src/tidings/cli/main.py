@@ -10,7 +10,6 @@ from tidings.cli.errors import FAILED, INTERRUPTED, exit_code, show_failure
 from tidings.exceptions import MissingExtra, TidingsError
 
 _EXTRAS: Mapping[str, str] = {
-    "httpx": "cli",
     "platformdirs": "cli",
     "psutil": "cli",
     "rich": "cli",

@@ -22,6 +22,7 @@ from tidings.cli.options import UrlOption
 from tidings.cli.text import aligned
 from tidings.cli.units import describe_span
 from tidings.cli.watch.state import sanitize
+from tidings.client.http import HTTPClient
 from tidings.exceptions import ConfigError
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import NameView, OperationSummary
@@ -73,12 +74,10 @@ def operations(
     states += ["failed"] if failed else []
     if by_name and (states or since or parent):
         raise ConfigError("with --by-name, only --name chooses", option="by-name", hint="Leave the other options out.")
-    # rich and the HTTP client take a while to load; help and completion do not wait for them.
-    from tidings.cli.hub_http import HubAPI
 
     form: Form = "json" if as_json else "table" if sys.stdout.isatty() else "lines"
     listing = Listing(form, time.time())
-    with telling_errors(), HubAPI(url) as api:
+    with telling_errors(), HTTPClient(url) as api:
         if by_name:
             listing.print_names(api.names(name)[:limit])
             return

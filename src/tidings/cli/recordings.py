@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.cli.contract.sources import STDIN, is_url
+from tidings.client.http import HTTPClient
 from tidings.exceptions import ConfigError, ContractError, InvalidTimestamp
 from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.inspect import stored_envelopes
@@ -325,7 +326,6 @@ def _of_log(path: Path) -> Iterator[Item]:
 
 
 def _of_hub(url: str) -> Iterator[Item]:
-    from tidings.cli.hub_http import fetch_history  # httpx takes half of a whole start
-
-    for number, envelope in enumerate(fetch_history(url), 1):
-        yield b"" + envelope, f"event {number:,}"
+    with HTTPClient(url) as hub:
+        for number, envelope in enumerate(hub.history(), 1):
+            yield b"" + envelope, f"event {number:,}"

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from tidings.cli.errors import ExitCode, epilog, write_lines
-from tidings.cli.hub_http import HubAPI
 from tidings.cli.options import UrlOption, read_duration
+from tidings.client.http import HTTPClient
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationUnknown, TidingsError
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import OperationDetail
@@ -68,11 +68,9 @@ def wait(
     It may not have begun yet, and the hub may restart meanwhile.
     """
     timeout_s = None if timeout is None else read_duration("timeout", timeout, 0.0, _CENTURY_S)
-    # The HTTP client takes a while to load; help and completion do not wait for it.
-    from tidings.cli.hub_http import HubAPI
     from tidings.cli.operation.summary import sentence
 
-    with HubAPI(url) as api:
+    with HTTPClient(url) as api:
         waiting = OperationWait(api, id, until, remark=lambda text: None if quiet else write_lines(f"tidings: {text}"))
         code = waiting.wait(timeout_s)
     if not quiet:
@@ -108,7 +106,7 @@ class OperationWait:
 
     def __init__(
         self,
-        api: HubAPI,
+        api: HTTPClient,
         operation_id: str,
         until: Until,
         *,

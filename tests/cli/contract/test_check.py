@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.cli.contract.called import Called
-from tests.cli.http_servers import http_server
 from tests.cli.processes import Hub, Process, Terminal, tidings
+from tests.client.http_server import http_server
 
 STRICTER = """
 [[events]]

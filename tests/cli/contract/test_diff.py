@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from tests.cli.contract.called import Called
-from tests.cli.http_servers import http_server
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment, tidings
+from tests.client.http_server import http_server
 
 from tidings.contract.contract import Contract
 from tidings.contract.diff.rules import RULES

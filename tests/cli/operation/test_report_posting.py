@@ -8,8 +8,8 @@ import pytest
 from tests.cli.processes import Hub
 
 from tidings.cli.errors import ExitCode
-from tidings.cli.hub_http import HubAPI
 from tidings.cli.operation.report import EventPost, post_event, producer_of
+from tidings.client.http import HTTPClient
 from tidings.operations.views import OperationDetail
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import OperationCompleteData, OperationLogData, OperationProgressData, OperationStartData
@@ -38,7 +38,7 @@ def complete(id: str) -> EventPost:
 
 
 def known(hub: Hub, id: str) -> OperationDetail:
-    with HubAPI(hub.url) as api:
+    with HTTPClient(hub.url) as api:
         return api.operation(id)
 
 
@@ -61,7 +61,7 @@ def test_with_a_lease_the_operation_is_the_scripts_and_each_post_a_sign_of_life(
 
 def test_an_operation_with_a_lease_that_nobody_speaks_of_is_lost(shared_hub: Hub, id: str) -> None:
     assert post_event(shared_hub.url, start(id, lease_s=1.0)) == 0
-    with HubAPI(shared_hub.url) as api:
+    with HTTPClient(shared_hub.url) as api:
         operation = api.operation(id, wait_s=20)
     assert operation.error is not None
     assert operation.error.code == "producer_lost"
@@ -93,7 +93,7 @@ def test_another_producers_operation_stays_its_own(
     shared_hub: Hub, id: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     envelope = {"type": "operation:start", "data": {"operation_id": id, "name": "other"}}
-    with HubAPI(shared_hub.url) as api:
+    with HTTPClient(shared_hub.url) as api:
         api.publish(msgspec.json.encode(envelope), {"tidings-producer": "somebody-else", "tidings-lease": "60"})
     assert post_event(shared_hub.url, complete(id), strict=True) == 1
     assert "(operation_fenced)" in capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_a_wish_to_cancel_is_told_by_the_next_post(
     shared_hub: Hub, id: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     post_event(shared_hub.url, start(id, lease_s=60.0))
-    with HubAPI(shared_hub.url) as api:
+    with HTTPClient(shared_hub.url) as api:
         assert api.cancel(id, "wrong file", 0).outcome == "unreachable"
     assert post_event(shared_hub.url, progress(id, 50)) == ExitCode.CANCEL_WANTED
     assert f"tidings operation cancelled {id}" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tidings.client.http import HTTPClient, fetch_json
 from tidings.contract.contract import Contract
 from tidings.contract.diff.compare import ContractDocument, document_of, read_document
 from tidings.contract.loading import contract_of, load_contract
@@ -58,9 +59,10 @@ def _name(spec: str) -> str:
 
 def _decoded(spec: str) -> Any:
     if is_url(spec):
-        from tidings.cli.hub_http import fetch_contract  # httpx takes half of a whole start
-
-        return fetch_contract(spec)
+        if urlsplit(spec).path.endswith(".json"):
+            return fetch_json(spec)
+        with HTTPClient(spec) as hub:
+            return hub.contract()
     if spec == STDIN:
         return _read(sys.stdin.buffer.read(), "stdin", "")
     try:

@@ -21,7 +21,7 @@ from tidings.cli.doctor.handshake import PROTOCOL, UPGRADE, upgraded
 from tidings.cli.doctor.network import HEALTH, NAME, READY, TCP, TLS, check_http, check_name, check_tcp, check_tls
 from tidings.cli.doctor.session import AFTER_UPGRADE, talk
 from tidings.cli.errors import FAILED
-from tidings.cli.hub_http import Target, parse_target
+from tidings.client.http import HubAddress, parse_address
 from tidings.exceptions import ConfigError
 from tidings.protocol.codes import error_data
 from tidings.version import __version__
@@ -43,8 +43,6 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
     """Check the way to a hub, step by step, and say what to do about each fault."""
-    # Not before it is wanted: httpx alone takes a tenth of a second.
-
     findings = asyncio.run(_examine(url, quiet=as_json))
     well = all(finding.verdict is not CheckStatus.BAD for finding in findings)
     installed = versions()
@@ -85,7 +83,7 @@ _HUB = (HEALTH, READY, UPGRADE, PROTOCOL, *AFTER_UPGRADE)
 async def examine(url: str | None) -> AsyncIterator[CheckResult]:
     """Check everything between here and the hub at `url`; None is the environment's, or one on this machine."""
     try:
-        target = parse_target(url)
+        target = parse_address(url)
     except ConfigError as error:
         yield bad(URL, str(error), error_data(error).hint or "")
         return
@@ -105,7 +103,7 @@ async def examine(url: str | None) -> AsyncIterator[CheckResult]:
         yield finding
 
 
-async def _check_way(target: Target) -> AsyncIterator[CheckResult]:
+async def _check_way(target: HubAddress) -> AsyncIterator[CheckResult]:
     name, addresses = await check_name(target)
     yield name
     yield await check_tcp(target, addresses)
@@ -113,7 +111,7 @@ async def _check_way(target: Target) -> AsyncIterator[CheckResult]:
         yield await check_tls(target)
 
 
-async def _check_websocket(target: Target) -> AsyncIterator[CheckResult]:
+async def _check_websocket(target: HubAddress) -> AsyncIterator[CheckResult]:
     async with upgraded(target) as (findings, connection):
         for finding in findings:
             yield finding

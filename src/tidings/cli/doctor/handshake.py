@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 
 from tidings.cli.doctor.finding import CheckResult, bad, good
 from tidings.cli.doctor.network import TIMEOUT_S
-from tidings.cli.hub_http import Target
+from tidings.client.http import HubAddress
 from tidings.client.url import is_loopback
 from tidings.protocol.messages import SUBPROTOCOL
 
@@ -46,7 +46,7 @@ _MEANINGS: dict[int, tuple[str, str]] = {
 
 
 @asynccontextmanager
-async def upgraded(target: Target) -> AsyncIterator[tuple[list[CheckResult], ClientConnection | None]]:
+async def upgraded(target: HubAddress) -> AsyncIterator[tuple[list[CheckResult], ClientConnection | None]]:
     """Open a WebSocket for the length of a block; None where it could not be opened."""
     try:
         connection = await connect(
@@ -77,7 +77,7 @@ def _protocol(connection: ClientConnection) -> CheckResult:
     )
 
 
-def _failure(target: Target, error: Exception) -> CheckResult:
+def _failure(target: HubAddress, error: Exception) -> CheckResult:
     if isinstance(error, InvalidStatus):
         return _refusal(error.response)
     if isinstance(error, InvalidURI):

@@ -10,11 +10,9 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 
-import httpx
-
 from tidings.cli.doctor.finding import CheckResult, bad, good, note
-from tidings.cli.hub_http import Target
-from tidings.client.url import is_loopback
+from tidings.client.http import HTTPClient, HubAddress
+from tidings.exceptions import ConfigError, HubUnreachable
 
 NAME, TCP, TLS = "name", "tcp", "tls"
 TIMEOUT_S = 5.0
@@ -24,7 +22,7 @@ _TIMED_OUT = "Nothing answers: a firewall drops the packets, the machine is off,
 _UNREACHABLE = "There is no route: check the network, a VPN, or the address."
 
 
-async def check_name(target: Target) -> tuple[CheckResult, list[str]]:
+async def check_name(target: HubAddress) -> tuple[CheckResult, list[str]]:
     """Resolve the host, and return the addresses."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -40,7 +38,7 @@ async def check_name(target: Target) -> tuple[CheckResult, list[str]]:
     return good(NAME, f"{target.host} is {', '.join(addresses)}"), addresses
 
 
-async def check_tcp(target: Target, addresses: list[str]) -> CheckResult:
+async def check_tcp(target: HubAddress, addresses: list[str]) -> CheckResult:
     """Connect to every address: clients may choose any of them."""
     failures: dict[str, OSError] = {}
     for address in addresses:
@@ -78,7 +76,7 @@ def _hint(error: OSError) -> str:
     return _UNREACHABLE if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH) else "See the reason."
 
 
-async def check_tls(target: Target) -> CheckResult:
+async def check_tls(target: HubAddress) -> CheckResult:
     """Shake hands, with the certificate checked as every client checks it."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -117,36 +115,33 @@ _SHOWN = 120
 """Characters of an answer that say what it is."""
 
 
-async def check_http(target: Target) -> AsyncIterator[CheckResult]:
+async def check_http(target: HubAddress) -> AsyncIterator[CheckResult]:
     """Ask the hub whether it lives and whether it takes events."""
-    # As the client does: a proxy of the environment is used, but never to this very machine.
-    proxied = not is_loopback(target.url)
-    async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=proxied) as client:
+    # When Ctrl-C cancels the wait for a thread, leaving the block closes its connection, which ends the thread too.
+    with HTTPClient(target.url, timeout_s=TIMEOUT_S) as client:
         for name in (HEALTH, READY):
-            yield await _check(client, target, name)
+            yield await _check(client, target.http(name), name)
 
 
-async def _check(client: httpx.AsyncClient, target: Target, name: str) -> CheckResult:
-    url = target.http(name)
+async def _check(client: HTTPClient, url: str, name: str) -> CheckResult:
     try:
-        answer = await client.get(url)
-    except httpx.TimeoutException:
-        return bad(name, f"no answer from {url}", "The port is open and nobody speaks: the hub may hang; see its log.")
-    except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
-        return bad(name, f"no HTTP at {url}: {reason}", "Something else than a hub listens there: correct the URL.")
-    said = " ".join(answer.text.split())[:_SHOWN]
-    through = ", ".join(answer.headers.get_list("via"))
-    if answer.status_code == 200:
+        answer = await asyncio.to_thread(client.probe, name)
+    except (HubUnreachable, ConfigError) as error:
+        if isinstance(error.__cause__, TimeoutError):
+            return bad(name, f"no answer from {url}", "The port is open, but silent: see the hub's log.")
+        return bad(name, f"no HTTP at {url}: {error}", "Something other than a hub listens there: correct the URL.")
+    said = " ".join(answer.body.decode(errors="replace").split())[:_SHOWN]
+    through = ", ".join(answer.headers.get_all("via", []))
+    if answer.status == 200:
         return good(name, f"{said or 'ok'}{f' (through {through})' if through else ''}")
-    if answer.status_code == 404:
+    if answer.status == 404:
         # A proxy may pass on the WebSocket's path alone, and that is enough to work.
         return note(
             name, f"404 at {url}", "If a proxy passes on the WebSocket only, that is well; else correct the URL."
         )
-    if answer.status_code == 503:
+    if answer.status == 503:
         return bad(name, f"the hub is not ready: {said}", "Wait, if it just started or shuts down; else see its log.")
-    return bad(name, f"{answer.status_code} at {url}: {said}", _status_hint(answer.status_code))
+    return bad(name, f"{answer.status} at {url}: {said}", _status_hint(answer.status))
 
 
 def _status_hint(status: int) -> str:

@@ -8,6 +8,7 @@ import typer
 from tidings.cli.errors import ExitCode, epilog, telling_errors
 from tidings.cli.operation.report import add_commands
 from tidings.cli.options import UrlOption
+from tidings.client.http import HTTPClient
 
 operation = typer.Typer(
     name="operation",
@@ -26,13 +27,11 @@ def show(
     url: UrlOption = None,
 ) -> None:
     """Say how an operation is, in one sentence, and then all that is known of it."""
-    # rich and the HTTP client take a while to load; help and completion do not wait for them.
     import msgspec
 
-    from tidings.cli.hub_http import HubAPI
     from tidings.cli.operation.show import print_portrait
 
-    with telling_errors(), HubAPI(url) as api:
+    with telling_errors(), HTTPClient(url) as api:
         detail = api.operation(id)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(detail)).decode())

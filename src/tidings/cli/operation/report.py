@@ -19,10 +19,10 @@ import typer
 from msgspec import Raw, Struct
 
 from tidings.cli.errors import FAILED, ExitCode, epilog, show_failure, write_lines
-from tidings.cli.hub_http import HubAPI, Reply
 from tidings.cli.operation.arguments import read_json, read_object, read_percent, read_steps, read_text
 from tidings.cli.options import MAX_LEASE_S, UrlOption, read_duration
 from tidings.client.drafts import uuid7
+from tidings.client.http import HTTPClient, PublishAnswer
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationFenced, TidingsError
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import (
@@ -231,8 +231,6 @@ def _post(
     patient: bool = False,
     lease_s: float | None = None,
 ) -> None:
-    # The HTTP client takes a while to load; help and completion do not wait for it.
-
     post = EventPost(operation_id=operation_id, type=type, payload=payload, patient=patient, lease_s=lease_s)
     code = post_event(url, post, timeout_s=timeout_s, strict=strict)
     if code:
@@ -299,13 +297,13 @@ def post_event(
         ConfigError: `url` is no address.
     """
     try:
-        with HubAPI(url, timeout_s=timeout_s) as api:
+        with HTTPClient(url, timeout_s=timeout_s) as api:
             reply = _deliver(api, post, clock() + timeout_s, clock, sleep)
     except HubUnreachable as error:
         return _told(error, post, ExitCode.NO_HUB, strict=strict)
     except TidingsError as error:
         return _told(error, post, FAILED, strict=strict)
-    if post.operation_id in reply.wanted:
+    if post.operation_id in reply.cancel_requests:
         write_lines(
             f"tidings: somebody wants operation {post.operation_id!r} to end: stop, and then "
             f"`tidings operation cancelled {post.operation_id}`"
@@ -315,8 +313,8 @@ def post_event(
 
 
 def _deliver(
-    api: HubAPI, post: EventPost, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]
-) -> Reply:
+    api: HTTPClient, post: EventPost, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> PublishAnswer:
     """Post an event until it is taken or refused for good.
 
     Raises:

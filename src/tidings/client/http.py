@@ -1,0 +1,426 @@
+"""HTTP client of a hub: the one place that holds the hub's HTTP routes, and their errors and hints.
+
+Built on `http.client`, because `client` needs msgspec and websockets only: so the command line, the Celery integration
+and `tidings doctor` share it. It blocks; asynchronous callers run it in a thread.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import ssl
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from email.message import Message
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlsplit
+
+import msgspec
+from msgspec import Raw, Struct
+
+from tidings.client.options import read_token
+from tidings.client.url import authority, hub_url, is_loopback
+from tidings.exceptions import CommandRefused, ConfigError, HubUnreachable, NotAHub, OperationUnknown
+from tidings.operations.views import NamesPage, NameView, OperationDetail, OperationPage, OperationSummary
+from tidings.protocol.messages import CancelOutcome
+from tidings.protocol.payloads import ErrorData
+from tidings.version import __version__
+
+TIMEOUT_S = 10.0
+"""Default timeout, in seconds, for connecting and for an answer that does not wait for an event."""
+_PAGE_TIMEOUT_S = 30.0
+"""Timeout for one page of a hub's history, or for a contract."""
+_PAGE_SIZE = 1_000
+"""Operations or events in one answer: the most that a hub returns."""
+_MAX_TARGET_BYTES = 65_535
+"""Length of a request target. Servers refuse longer ones, most without a readable answer."""
+_MAX_REDIRECTS = 5
+_PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+
+_T = TypeVar("_T")
+Query = list[tuple[str, str | int | float | None]]
+
+
+class HubAddress(Struct, frozen=True, kw_only=True):
+    """Address of a hub, split into its parts."""
+
+    url: str
+    """URL of the WebSocket."""
+    host: str
+    port: int
+    corrected: bool
+    """Whether `url` differs from the text that was given: that was an HTTP URL, or had no path."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether the hub is reached over TLS."""
+        return self.url.startswith("wss:")
+
+    def http(self, name: str) -> str:
+        """Return the URL of an HTTP resource of the hub: a sibling of its WebSocket."""
+        parts = urlsplit(self.url)
+        base = parts.path.rsplit("/", 1)[0]
+        return parts._replace(scheme="https" if self.secure else "http", path=f"{base}/{name}", query="").geturl()
+
+
+def parse_address(text: str | None) -> HubAddress:
+    """Split the URL of a hub; None means TIDINGS_URL, or without it a hub on this machine.
+
+    Raises:
+        ConfigError: `text` is not the URL of a hub.
+    """
+    url = hub_url(text)
+    parts = urlsplit(url)
+    return HubAddress(
+        url=url,
+        host=parts.hostname or "",
+        port=parts.port or _PORTS[parts.scheme],
+        corrected=text is not None and url != text.strip(),
+    )
+
+
+class HTTPAnswer(Struct, frozen=True):
+    """A complete HTTP response."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+class PublishAnswer(Struct, frozen=True):
+    """Answer of `POST /v1/events` to one event."""
+
+    attempt: int | None
+    """The attempt that began, if the event was a start."""
+    cancel_requests: tuple[str, ...]
+    """Ids of operations of this producer that someone asked to cancel."""
+
+
+class HTTPClient:
+    """A connection to a hub over HTTP, kept open between requests.
+
+    Every method may raise `HubUnreachable` if no answer arrives in time, `CommandRefused` if the hub refuses, and
+    `NotAHub` if something else answers.
+
+    Args:
+        url: URL of the hub; None means TIDINGS_URL, or without it a hub on this machine.
+        token: Bearer token; None means TIDINGS_TOKEN.
+        timeout_s: Timeout, in seconds, for connecting and for each answer that does not wait for an event.
+
+    Raises:
+        ConfigError: `url` or the token is invalid.
+    """
+
+    def __init__(self, url: str | None = None, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        self.address = parse_address(url)
+        token = read_token(token, os.environ)
+        self._timeout_s = timeout_s
+        self._transport = _Transport(
+            self.address.http(""), timeout_s, {} if token is None else {"authorization": f"Bearer {token}"}
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; a request that another thread has under way fails immediately."""
+        self._transport.close()
+
+    def probe(self, name: str) -> HTTPAnswer:
+        """Return the response for `name`, whatever its status."""
+        return self._transport.exchange("GET", self.address.http(name))
+
+    def operation(self, operation_id: str, *, wait_s: float = 0.0) -> OperationDetail:
+        """Return the details of an operation.
+
+        Args:
+            operation_id: Id of the operation.
+            wait_s: Time to wait for its end, 0–60 s.
+
+        Raises:
+            OperationUnknown: The hub has no such operation.
+        """
+        query: Query = [("wait", f"{wait_s:.3f}")] if wait_s else []
+        answer = self._request("GET", _operation_path(operation_id), query, read_s=wait_s + self._timeout_s)
+        return self._decode(answer, OperationDetail)
+
+    def operations(self, query: Query, limit: int) -> Iterator[OperationSummary]:
+        """Yield operations, the latest start first, reading a page at a time.
+
+        Args:
+            query: Query of `GET /v1/operations`.
+            limit: Maximum number of operations.
+        """
+        after: str | None = None
+        while limit > 0:
+            paged: Query = [*query, ("limit", min(limit, _PAGE_SIZE)), ("after", after)]
+            page = self._decode(self._request("GET", "v1/operations", paged), OperationPage)
+            yield from page.operations
+            limit -= len(page.operations)
+            after = page.next
+            if after is None:
+                return
+
+    def names(self, name: str | None) -> list[NameView]:
+        """Return the newest run of each operation name, with statistics of the earlier ones.
+
+        Args:
+            name: One name, or a prefix with `*`; None means all.
+        """
+        return self._decode(self._request("GET", "v1/operation-names", [("name", name)]), NamesPage).names
+
+    def cancel(self, operation_id: str, reason: str | None, timeout_s: float) -> CancelOutcome:
+        """Request the cancellation of an operation, and return the outcome after at most `timeout_s` seconds.
+
+        Raises:
+            OperationUnknown: The hub has no such operation.
+        """
+        body = {"timeout_s": timeout_s} if reason is None else {"timeout_s": timeout_s, "reason": reason}
+        path = f"{_operation_path(operation_id)}/cancel"
+        answer = self._request("POST", path, body=msgspec.json.encode(body), read_s=timeout_s + self._timeout_s)
+        return self._decode(answer, CancelOutcome)
+
+    def publish(self, envelope: bytes, headers: Mapping[str, str] | None = None) -> PublishAnswer:
+        """Publish one event."""
+        answer = self._request("POST", "v1/events", body=envelope, headers=headers)
+        requests = answer.headers.get("tidings-cancel", "")
+        ids = tuple(unquote(part) for part in requests.split(",") if part)
+        return PublishAnswer(self._decode(answer, _Accepted).attempt, ids)
+
+    def contract(self) -> Any:
+        """Return the contract of the hub, as JSON."""
+        return self._decode(self._request("GET", "v1/contract.json", read_s=_PAGE_TIMEOUT_S), object)
+
+    def history(self) -> Iterator[Raw]:
+        """Yield the envelope of every event in the log, up to the newest when this begins."""
+        since, end = "first", ""
+        while True:
+            answer = self._request(
+                "GET", "v1/events", [("since", since), ("limit", _PAGE_SIZE)], read_s=_PAGE_TIMEOUT_S
+            )
+            page = self._decode(answer, _EventPage)
+            end = end or page.position
+            for envelope in page.events:
+                yield envelope
+                if msgspec.json.decode(envelope, type=_Positioned).position == end:
+                    return
+            # A hub that searched for long returns a short page with a `next` that advances.
+            if page.next in (since, page.position):
+                return
+            since = page.next
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        read_s: float | None = None,
+    ) -> HTTPAnswer:
+        given = urlencode([pair for pair in query or () if pair[1] is not None])
+        url = self.address.http(path) + (f"?{given}" if given else "")
+        if len(url) > _MAX_TARGET_BYTES:
+            raise ConfigError("the operation id is too long for a URL", option="id", source="argument")
+        fields = {**(headers or {}), **({} if body is None else {"content-type": "application/json"})}
+        answer = self._transport.exchange(method, url, body=body, headers=fields, read_s=read_s)
+        if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            return answer
+        raise _refusal(answer, authority(self.address.url), path)
+
+    def _decode(self, answer: HTTPAnswer, type: type[_T]) -> _T:
+        return _decode(answer, type, authority(self.address.url))
+
+
+def fetch_json(url: str) -> Any:
+    """Return the JSON document at any HTTP URL, following redirects.
+
+    Raises:
+        HubUnreachable: The server does not answer.
+        NotAHub: The answer is not JSON.
+    """
+    answer = HTTPAnswer(HTTPStatus.LOOP_DETECTED, Message(), b"")
+    for _ in range(_MAX_REDIRECTS + 1):
+        transport = _Transport(url, _PAGE_TIMEOUT_S, {})
+        with contextlib.closing(transport):
+            answer = transport.exchange("GET", url)
+        place = answer.headers.get("location")
+        if not (HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST and place):
+            break
+        url = urljoin(url, place)
+    if answer.status != HTTPStatus.OK:
+        raise NotAHub(f"no document at {url}: status {answer.status}", hint="Check the URL.")
+    return _decode(answer, object, authority(url))
+
+
+class _Transport:
+    """HTTP/1.1 to one server, over a connection that is kept.
+
+    Args:
+        url: Any URL of the server.
+        timeout_s: Timeout for connecting, and by default for an answer.
+        headers: Headers of every request.
+    """
+
+    def __init__(self, url: str, timeout_s: float, headers: Mapping[str, str]) -> None:
+        parts = urlsplit(url)
+        self._where = authority(url)
+        self._timeout_s = timeout_s
+        self._headers = {"user-agent": f"tidings/{__version__}", **headers}
+        if parts.username and "authorization" not in headers:
+            self._headers["authorization"] = _basic_credentials(parts.username, parts.password)
+        self._closed = False
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        proxy = None if is_loopback(url) else _proxy_of(parts.scheme, f"{host}:{port}")
+        # Through a proxy, plain HTTP names the whole URL; TLS goes through a tunnel.
+        self._absolute = proxy is not None and parts.scheme == "http"
+        near, near_port = (host, port) if proxy is None else (str(proxy.hostname), proxy.port or _PORTS["http"])
+        credentials = {}
+        if proxy is not None and proxy.username:
+            credentials["proxy-authorization"] = _basic_credentials(proxy.username, proxy.password)
+        if parts.scheme == "http":
+            self._connection = HTTPConnection(near, near_port, timeout=timeout_s)
+            self._headers.update(credentials)
+        else:
+            self._connection = HTTPSConnection(near, near_port, timeout=timeout_s, context=ssl.create_default_context())
+            if proxy is not None:
+                self._connection.set_tunnel(host, port, credentials)
+
+    def close(self) -> None:
+        """Close the connection, for good."""
+        self._closed = True
+        if self._connection.sock is not None:
+            # A close alone does not wake a thread that reads from the socket.
+            with contextlib.suppress(OSError):
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        read_s: float | None = None,
+    ) -> HTTPAnswer:
+        """Send one request, and return its response, whatever its status.
+
+        A kept connection may have been closed by the server since; the request is then sent once more on a new one.
+        That is safe for every route: an event carries an id, and a cancellation is the same the second time.
+
+        Raises:
+            HubUnreachable: No complete answer arrived in time.
+        """
+        parts = urlsplit(url)
+        target = parts._replace(fragment="") if self._absolute else parts._replace(scheme="", netloc="", fragment="")
+        if self._absolute:
+            target = target._replace(netloc=parts.netloc.rpartition("@")[2])
+        reused = self._connection.sock is not None
+        try:
+            if not reused:
+                self._connection.connect()
+            if self._closed:
+                raise ConnectionAbortedError("the client is closed")
+            self._connection.sock.settimeout(read_s or self._timeout_s)
+        except TimeoutError as error:
+            raise HubUnreachable(f"no hub answers at {self._where} in time") from error
+        except (OSError, HTTPException) as error:
+            self._connection.close()
+            raise HubUnreachable(f"no hub answers at {self._where}: {_reason(error)}") from error
+        try:
+            self._connection.request(method, target.geturl(), body=body, headers={**self._headers, **(headers or {})})
+            response = self._connection.getresponse()
+            return HTTPAnswer(response.status, response.headers, response.read())
+        except TimeoutError as error:
+            self._connection.close()
+            raise HubUnreachable(f"no hub answers at {self._where} in time") from error
+        except (OSError, HTTPException) as error:
+            self._connection.close()
+            if reused and not self._closed and isinstance(error, ConnectionError):
+                return self.exchange(method, url, body=body, headers=headers, read_s=read_s)
+            raise HubUnreachable(f"the connection to {self._where} was lost: {_reason(error)}") from error
+
+
+def _proxy_of(scheme: str, host: str) -> SplitResult | None:
+    """Return the split URL of the environment's proxy for a host, as WebSocket connections use it; None without one.
+
+    Raises:
+        ConfigError: The proxy is not an HTTP proxy.
+    """
+    import urllib.request  # a quarter of the import time of this module, and not needed for a hub on this machine
+
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(host):
+        return None
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.scheme != "http" or not parts.hostname:
+        hint = "Set HTTP_PROXY or HTTPS_PROXY to an http:// URL, or name the hub's host in NO_PROXY."
+        raise ConfigError(f"unsupported proxy {parts.scheme}://{parts.hostname}", option="proxy", hint=hint)
+    return parts
+
+
+def _basic_credentials(user: str, password: str | None) -> str:
+    return "Basic " + b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
+
+
+class _Accepted(Struct):
+    attempt: int | None = None
+
+
+class _EventPage(Struct, frozen=True):
+    """One page of `GET /v1/events`."""
+
+    events: list[Raw]
+    next: str
+    """Position to continue from."""
+    position: str
+    """Position of the newest event in the log."""
+
+
+class _Positioned(Struct):
+    position: str = ""
+
+
+def _operation_path(operation_id: str) -> str:
+    return f"v1/operations/{quote(operation_id, safe='')}"
+
+
+def _decode(answer: HTTPAnswer, type: type[_T], where: str) -> _T:
+    try:
+        return msgspec.json.decode(answer.body, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        raise NotAHub(f"unexpected answer from {where}: not from a hub of this version ({cause})") from cause
+
+
+def _refusal(answer: HTTPAnswer, where: str, path: str) -> Exception:
+    try:
+        error = msgspec.json.decode(answer.body, type=ErrorData)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        if answer.status in (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT):
+            return HubUnreachable(f"a proxy at {where} answers {answer.status}: it cannot reach the hub")
+        return NotAHub(f"unexpected answer from {where}: status {answer.status}, not from a hub")
+    hint = error.hint or ""
+    if error.code == OperationUnknown.code:
+        return OperationUnknown(error.message, operation_id="", hint=hint)
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return NotAHub(f"the hub at {where} has no /{path}", hint="It may be older than this tidings: upgrade it.")
+    return CommandRefused(
+        error.message, refusal=error.code, recoverable=error.recoverable, hint=hint, details=error.details or ""
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return the text of an error, without the number that the system has for it."""
+    return _ERRNO.sub("", str(error)).lower() or type(error).__name__

@@ -1,0 +1,155 @@
+import asyncio
+import base64
+import socket
+import time
+
+import msgspec
+import pytest
+from tests.client.http_server import http_server, recorded_server
+from tests.client.hub_server import HubServer
+
+from tidings.client.http import HTTPClient, fetch_json, parse_address
+from tidings.exceptions import CommandRefused, ConfigError, HubUnreachable, NotAHub, OperationUnknown
+
+
+def test_an_address_without_a_listener_is_unreachable() -> None:
+    with HTTPClient("ws://127.0.0.1:1/ws") as client, pytest.raises(HubUnreachable) as caught:
+        client.names(None)
+    assert str(caught.value) == "no hub answers at 127.0.0.1:1: connection refused"
+
+
+def test_a_silent_server_times_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}/ws"
+        with HTTPClient(url, timeout_s=0.05) as client, pytest.raises(HubUnreachable, match="in time") as caught:
+            client.names(None)
+    assert isinstance(caught.value.__cause__, TimeoutError)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error", "message"),
+    [
+        (b"<html>", 200, NotAHub, "not from a hub of this version"),
+        (b"\xff", 200, NotAHub, "not from a hub of this version"),
+        (b"not found", 404, NotAHub, "status 404"),
+        (b"bad gateway", 502, HubUnreachable, "a proxy at .* answers 502"),
+        (
+            b'{"code": "operation_unknown", "message": "no such", "recoverable": false}',
+            404,
+            OperationUnknown,
+            "no such",
+        ),
+        (b'{"code": "not_found", "message": "no route", "recoverable": false}', 404, NotAHub, "has no /v1/operations"),
+        (b'{"code": "log_busy", "message": "busy", "recoverable": true}', 503, CommandRefused, "busy"),
+    ],
+)
+def test_an_unexpected_answer_raises_its_error(body: bytes, status: int, error: type[Exception], message: str) -> None:
+    with http_server(body, status) as url, HTTPClient(url) as client, pytest.raises(error, match=message):
+        client.operation("x")
+
+
+@pytest.mark.parametrize("id", ["a/b", "a b?c#d", "ü/%2F", "x/cancel"])
+def test_an_operation_id_may_hold_any_character(id: str, hub: HubServer) -> None:
+    with HTTPClient(hub.url) as client, pytest.raises(OperationUnknown) as caught:
+        client.operation(id)
+    assert repr(id) in str(caught.value)
+
+
+def test_an_id_that_is_longer_than_a_url_is_refused(hub: HubServer) -> None:
+    with HTTPClient(hub.url) as client, pytest.raises(ConfigError):
+        client.operation("x" * 100_000)
+
+
+def test_what_is_published_is_in_the_history(hub: HubServer) -> None:
+    with HTTPClient(hub.url) as client:
+        for name in ("a", "b"):
+            answer = client.publish(msgspec.json.encode({"type": "data:update", "data": {"dataset": name}}))
+            assert (answer.attempt, answer.cancel_requests) == (None, ())
+        datasets = [msgspec.json.decode(envelope)["data"]["dataset"] for envelope in client.history()]
+        assert client.contract()["hash"].startswith("sha256:")
+    assert datasets == ["a", "b"]
+
+
+def test_a_connection_is_kept_between_requests() -> None:
+    with recorded_server(b'{"names": []}', requests_per_connection=9) as server, HTTPClient(server.url) as client:
+        assert [client.names(None) for _ in range(3)] == [[], [], []]
+        assert server.connections == 1
+
+
+def test_a_connection_that_the_server_closed_is_opened_again() -> None:
+    with recorded_server(b'{"names": []}') as server, HTTPClient(server.url) as client:
+        assert [client.names(None) for _ in range(3)] == [[], [], []]
+        assert server.connections == 3
+
+
+def test_the_token_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDINGS_TOKEN", "secret")
+    with recorded_server() as server, HTTPClient(server.url) as client:
+        client.probe("healthz")
+    ((target, headers),) = server.requests
+    assert (target, headers["authorization"]) == ("/healthz", "Bearer secret")
+    monkeypatch.setenv("TIDINGS_TOKEN", "se cret")
+    with pytest.raises(ConfigError):
+        HTTPClient("http://127.0.0.1:1")
+
+
+def test_user_and_password_of_the_url_are_sent() -> None:
+    with recorded_server() as server, HTTPClient(server.url.replace("://", "://me:p%40ss@")) as client:
+        client.probe("readyz")
+    ((_, headers),) = server.requests
+    assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"me:p@ss"
+
+
+def test_a_proxy_of_the_environment_is_used_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with recorded_server(b"ok") as server:
+        monkeypatch.setenv("http_proxy", server.url.replace("://", "://user:pass@"))
+        with HTTPClient("ws://hub.invalid:81/ws") as client:
+            assert client.probe("healthz").body == b"ok"
+        with HTTPClient("ws://127.0.0.1:1/ws") as client, pytest.raises(HubUnreachable):
+            client.probe("healthz")
+    ((target, headers),) = server.requests
+    assert (target, headers["host"]) == ("http://hub.invalid:81/healthz", "hub.invalid:81")
+    assert headers["proxy-authorization"].startswith("Basic ")
+
+
+def test_a_socks_proxy_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1080")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(ConfigError, match="unsupported proxy socks5://127") as caught:
+        HTTPClient("wss://hub.invalid/ws")
+    assert "NO_PROXY" in caught.value.hint
+
+
+def test_a_document_behind_a_redirect_is_fetched() -> None:
+    with recorded_server(b"[1]") as server, recorded_server(status=301, headers={"location": server.url}) as first:
+        assert fetch_json(f"{first.url}/contract.json") == [1]
+    with recorded_server(status=302, headers={"location": "/again.json"}) as loop, pytest.raises(NotAHub):
+        fetch_json(f"{loop.url}/contract.json")
+
+
+async def test_closing_ends_a_request_on_another_thread() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = HTTPClient(f"ws://127.0.0.1:{silent.getsockname()[1]}/ws", timeout_s=30)
+        request = asyncio.create_task(asyncio.to_thread(client.probe, "healthz"))
+        accepted, _ = await asyncio.to_thread(silent.accept)
+        with accepted:
+            began = time.monotonic()
+            client.close()
+            with pytest.raises(HubUnreachable):
+                await request
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "corrected"),
+    [
+        ("http://h:1", "ws://h:1/ws", True),
+        ("wss://h/base/ws", "wss://h/base/ws", False),
+    ],
+)
+def test_an_address_has_its_http_resources_beside_the_websocket(text: str, url: str, corrected: bool) -> None:
+    address = parse_address(text)
+    assert (address.url, address.corrected) == (url, corrected)
+    assert address.http("v1/events").endswith("/v1/events")
