@@ -14,6 +14,7 @@ from tqdm.auto import tqdm as plain_tqdm
 
 import tidings
 from tidings.client import sync
+from tidings.producer.lifecycle import OperationLifecycle
 from tidings.producer.runtime import RUNTIME
 from tidings.tqdm import tqdm, trange
 
@@ -116,7 +117,8 @@ def test_inner_bars_are_details_of_the_outer(reported: Reported, screen: io.Stri
     for _ in tqdm(range(2), desc="outer", file=screen):
         for _ in tqdm(range(3), desc="inner", leave=False, file=screen):
             (op,) = RUNTIME.running
-            seen.append((op.percent, (op.reading().message or "")[:9]))  # type: ignore[attr-defined]
+            assert isinstance(op, OperationLifecycle)
+            seen.append((op.percent, (op.reporter.read(0.0).message or "")[:9]))
     assert seen == [(share, f"inner: {n}/") for share in (0, 50) for n in range(3)]
     assert reported.kinds() == ["start", "complete"]
     assert ends(reported) == [("complete", 100)]

@@ -47,15 +47,15 @@ class tqdm(_tqdm):  # type: ignore[misc]
     def __iter__(self) -> Iterator[Any]:
         """Iterate, counting."""
         report = self._report
-        if report is None or report.pulse is None:
+        if report is None or report.shared is None:
             yield from super().__iter__()
             return
-        pulse, done = report.pulse, self._done
+        shared, done = report.shared, self._done
         self._iterating = True
         try:
             for row in super().__iter__():
-                if pulse.alert:
-                    pulse.attend(True)
+                if shared.alert:
+                    shared.attend(True)
                 yield row
                 done += 1
                 self._tell(done)

@@ -36,7 +36,7 @@ def test_without_a_hub_the_job_does_its_work(tmp_path: Path) -> None:
 
     done = run("reporting.py", Nowhere(), tmp_path)
     assert done.stdout == "failed, and the exception passed on: a price below zero\n"
-    assert done.stderr == ("tidings: no hub answers at 127.0.0.1:9; the job goes on, events are kept and sent later\n")
+    assert done.stderr == "tidings: no hub answers at 127.0.0.1:9; the job continues, events are kept and sent later\n"
 
 
 def test_a_loop_with_a_bar_reaches_the_hub(shared_hub: Hub, tmp_path: Path) -> None:

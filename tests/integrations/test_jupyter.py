@@ -135,7 +135,7 @@ class Screen(CapturingDisplayPublisher):
 @pytest.fixture
 def screen(shell: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
     """The screen of a shell that a kernel would have, in this process."""
-    monkeypatch.setattr("tidings.integrations.jupyter._TICK_S", 0.01)
+    monkeypatch.setattr("tidings.producer.notebook._REFRESH_INTERVAL_S", 0.01)
     shell.kernel = object()
     shell.display_pub = screen = Screen()  # type: ignore[no-untyped-call]
     yield screen

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from tidings.exceptions import CommandRefused, ConfigError, HandshakeRefused, HubUnreachable, TidingsError
-from tidings.producer.diagnostics import Diagnostics, warn_once
+from tidings.producer.diagnostics import Diagnostics, write_line
 
 URL = "ws://user:secret@hub.example:8765/ws"
-AWAY = "tidings: no hub answers at hub.example:8765; the job goes on, events are kept and sent later\n"
+AWAY = "tidings: no hub answers at hub.example:8765; the job continues, events are kept and sent later\n"
 
 
 class Screen(io.StringIO):
@@ -26,42 +26,42 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 
 def test_a_hub_that_is_away_is_one_line_however_it_shows(screen: Screen) -> None:
-    remarks = Diagnostics()
+    diagnostics = Diagnostics()
     for error in (HubUnreachable("refused"), HubUnreachable("timed out"), HandshakeRefused("502", status=502)):
-        remarks.trouble(error, URL)
+        diagnostics.report_error(error, URL)
     assert screen.getvalue() == AWAY
 
 
 def test_other_troubles_are_a_line_each_with_what_to_do(screen: Screen) -> None:
-    remarks = Diagnostics()
+    diagnostics = Diagnostics()
     for _ in range(2):
-        remarks.trouble(HandshakeRefused("forbidden", status=403), URL)
-        remarks.trouble(CommandRefused("no", refusal="operation_fenced", recoverable=False, hint="Stop."), URL)
+        diagnostics.report_error(HandshakeRefused("forbidden", status=403), URL)
+        diagnostics.report_error(CommandRefused("no", refusal="operation_fenced", recoverable=False, hint="Stop."), URL)
     lines = screen.getvalue().splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("tidings: hub.example:8765: forbidden. The job goes on. Check the URL's path")
-    assert lines[1] == "tidings: hub.example:8765: no. The job goes on. Stop."
+    assert lines[0].startswith("tidings: hub.example:8765: forbidden. The job continues. Check the URL's path")
+    assert lines[1] == "tidings: hub.example:8765: no. The job continues. Stop."
 
 
 def test_a_wrong_setting_is_said_once(screen: Screen) -> None:
-    remarks = Diagnostics()
+    diagnostics = Diagnostics()
     for _ in range(2):
-        remarks.misconfigured(ConfigError("'x' is no address", hint="Write it otherwise."))
+        diagnostics.report_misconfiguration(ConfigError("'x' is no address", hint="Write it otherwise."))
     assert screen.getvalue() == (
-        "tidings: nothing is reported: 'x' is no address. The job goes on. Write it otherwise.\n"
+        "tidings: nothing is reported: 'x' is no address. The job continues. Write it otherwise.\n"
     )
 
 
 def test_a_person_at_a_terminal_sees_where_to_look_and_not_a_thousand_times(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remarks, now = Diagnostics(), [100.0]
+    diagnostics, now = Diagnostics(), [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    remarks.started("Import", "4bf9", "ws://127.0.0.1:8765/ws")
+    diagnostics.announce("Import", "4bf9", "ws://127.0.0.1:8765/ws")
     now[0] += 0.5
-    remarks.started("Another", "4bf9", "ws://127.0.0.1:8765/ws")
+    diagnostics.announce("Another", "4bf9", "ws://127.0.0.1:8765/ws")
     now[0] += 1.0
-    remarks.started("Later", "77aa", "ws://127.0.0.1:8765/ws")
+    diagnostics.announce("Later", "77aa", "ws://127.0.0.1:8765/ws")
     assert screen.getvalue().splitlines() == [
         "tidings: Import · trace 4bf9 · ws://127.0.0.1:8765/ws",
         "tidings: Later · trace 77aa · ws://127.0.0.1:8765/ws",
@@ -69,13 +69,13 @@ def test_a_person_at_a_terminal_sees_where_to_look_and_not_a_thousand_times(
 
 
 def test_starts_are_not_written_into_files_and_pipes(capsys: pytest.CaptureFixture[str]) -> None:
-    Diagnostics().started("Import", "4bf9", URL)
+    Diagnostics().announce("Import", "4bf9", URL)
     assert capsys.readouterr().err == ""
 
 
 def test_they_can_be_silenced(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDINGS_QUIET", "1")
-    Diagnostics().trouble(HubUnreachable("refused"), URL)
+    Diagnostics().report_error(HubUnreachable("refused"), URL)
     assert screen.getvalue() == ""
 
 
@@ -89,15 +89,15 @@ def test_a_stderr_that_takes_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch
     if stderr == "closed" and taken is not None:
         taken.close()
     monkeypatch.setattr("tidings.producer.diagnostics.sys", SimpleNamespace(stderr=taken))
-    warn_once("nobody hears this")
-    Diagnostics().started("Import", "4bf9", URL)
+    write_line("nobody hears this")
+    Diagnostics().announce("Import", "4bf9", URL)
 
 
 def test_faults_are_warnings_once_and_then_whispers(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "tidings")
-    remarks = Diagnostics()
+    diagnostics = Diagnostics()
     error: Exception = TidingsError("a fault")
     for _ in range(3):
-        remarks.fault("reporting", error)
-    remarks.fault("reporting", ValueError("another"))
+        diagnostics.log_fault("reporting", error)
+    diagnostics.log_fault("reporting", ValueError("another"))
     assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG", "DEBUG", "WARNING"]

@@ -67,7 +67,7 @@ def test_an_exception_is_the_failure_and_passes_on(reported: Reported) -> None:
         (SystemExit(0), "complete", ("attempt", None)),
         (SystemExit(3), "failed", ("code", "exit_3")),
         (SystemExit("no input"), "failed", ("message", "no input")),
-        (GeneratorExit(), "cancelled", ("reason", "the generator that it ran in was closed")),
+        (GeneratorExit(), "cancelled", ("reason", "the generator around the operation was closed")),
     ],
 )
 def test_exceptions_that_are_no_failures(

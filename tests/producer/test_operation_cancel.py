@@ -11,6 +11,7 @@ from tests.producer.reported import Reported, until
 
 import tidings
 from tidings.client import sync
+from tidings.producer.operation import lifecycle_of
 from tidings.producer.runtime import RUNTIME
 from tidings.protocol.messages import CancelOutcome, CancelPush
 
@@ -186,7 +187,7 @@ async def test_a_timeout_and_a_cancel_at_once_leave_no_cancellation_behind(repor
 
     async def sleep() -> None:
         async with asyncio.timeout(None) as outer, tidings.operation("Sleep") as op:
-            op._cancelling.ask(CancelPush(operation_id=op.id, attempt=1))
+            lifecycle_of(op).cancellation.request(CancelPush(operation_id=op.id, attempt=1))
             outer.reschedule(asyncio.get_running_loop().time())
             await asyncio.sleep(TIMEOUT_S)
 

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 import tidings
-from tidings.producer.progress_report import ProgressReporter
+from tidings.producer.operation import lifecycle_of
+from tidings.producer.tracking import ProgressReporter
 
 
 @pytest.fixture(autouse=True)
@@ -16,10 +17,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def said(op: tidings.Operation, now_s: float = 0.0) -> dict[str, Any]:
     """Return what there is to say, operation_id and unsaid fields left out."""
-    payload = ProgressReporter(op, op.id)
-    payload._seen = None
-    data = payload.take(now_s)
-    assert data is not None
+    data = ProgressReporter(op, op.id).read(now_s)
     return {name: value for name, value in msgspec.to_builtins(data).items() if name != "operation_id"}
 
 
@@ -28,14 +26,14 @@ def test_nothing_new_is_nothing_to_say() -> None:
         gauge = ProgressReporter(op, op.id)
         assert gauge.take(0.0) is None
         op.advance()
-        assert gauge.has_news()
+        assert gauge.has_changed()
         data = gauge.take(0.0)
         assert data is not None
         assert data.progress == 33.33
-        assert not gauge.has_news()
+        assert not gauge.has_changed()
         assert gauge.take(9.0) is None
         op.progress(message="more")
-        assert gauge.has_news()
+        assert gauge.has_changed()
 
 
 def test_what_is_unknown_is_indeterminate_and_not_0_percent() -> None:
@@ -90,8 +88,8 @@ def test_a_step_of_an_unknown_whole_shows_its_own_share() -> None:
 def test_the_step_may_be_named_with_the_progress() -> None:
     with tidings.operation("Named", steps=["a", "b"]) as op:
         op.progress(10, step="b")
-        assert op._gauge.take(0.0) is not None
-        assert op._gauge.step == "b"
+        assert lifecycle_of(op).reporter.take(0.0) is not None
+        assert lifecycle_of(op).reporter.step == "b"
 
 
 def test_a_count_is_shown_with_its_total_and_its_rate() -> None:

@@ -133,7 +133,7 @@ def test_all_threads_operations_end_with_sigterm(reported: Reported, tmp_path: P
         ("raise LookupError('no prices')", 1, "lookup_error"),
     ],
 )
-def test_what_is_left_unsaid_ends_with_the_program(
+def test_what_is_leftend_at_exits_with_the_program(
     reported: Reported, tmp_path: Path, code: str, exit_code: int, end: str
 ) -> None:
     done, errors = run(f"op = tidings.start('Left', id='left')\n{code}", reported.hub.url, tmp_path)
@@ -217,7 +217,7 @@ def test_without_a_hub_the_job_runs_on_and_one_line_says_so(tmp_path: Path) -> N
     assert time.monotonic() - began < 8
     assert (done, errors) == (
         0,
-        f"tidings: no hub answers at 127.0.0.1:{port}; the job goes on, events are kept and sent later\n",
+        f"tidings: no hub answers at 127.0.0.1:{port}; the job continues, events are kept and sent later\n",
     )
 
 
@@ -261,7 +261,7 @@ def test_operations_of_one_hub_share_one_connection(reported: Reported, tmp_path
 
 def test_the_end_of_the_program_ends_what_it_left_running(reported: Reported) -> None:
     op = tidings.start("Left")
-    RUNTIME._exit()
+    RUNTIME.exit()
     assert op.state == "failed"
     with tidings.operation("After all") as late:
         pass
@@ -270,17 +270,17 @@ def test_the_end_of_the_program_ends_what_it_left_running(reported: Reported) ->
 
 
 def test_a_program_that_failed_takes_its_operations_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    process = ProducerRuntime()
+    runtime = ProducerRuntime()
     monkeypatch.delattr(sys, "ps1", raising=False)  # IPython sets it, and other tests run that
-    assert process._unsaid_end().code == "not_finished"  # type: ignore[union-attr]
+    assert runtime.end_at_exit().code == "not_finished"  # type: ignore[union-attr]
     monkeypatch.setattr(sys, "last_value", LookupError("no prices"), raising=False)
-    assert process._unsaid_end().code == "lookup_error"  # type: ignore[union-attr]
+    assert runtime.end_at_exit().code == "lookup_error"  # type: ignore[union-attr]
     monkeypatch.setattr(sys, "last_value", KeyboardInterrupt(), raising=False)
-    assert process._unsaid_end() == Cancelled(reason="interrupted from the keyboard")
+    assert runtime.end_at_exit() == Cancelled(reason="interrupted from the keyboard")
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
-    assert process._unsaid_end().code == "not_finished", "what failed at a prompt an hour ago is not the reason"  # type: ignore[union-attr]
-    process.termination.asked = True
-    assert process._unsaid_end() == Cancelled(reason="SIGTERM")
+    assert runtime.end_at_exit().code == "not_finished", "what failed at a prompt an hour ago is not the reason"  # type: ignore[union-attr]
+    runtime.sigterm.received = True
+    assert runtime.end_at_exit() == Cancelled(reason="SIGTERM")
 
 
 def test_what_leaves_the_main_thread_ends_the_main_thread_s_operations(reported: Reported) -> None:
@@ -289,9 +289,9 @@ def test_what_leaves_the_main_thread_ends_the_main_thread_s_operations(reported:
     thread.start()
     thread.join()
     op = tidings.start("In main")
-    RUNTIME._leave()
+    RUNTIME.end_main_thread()
     assert (op.state, begun[0].state) == ("cancelled", "running")
-    RUNTIME._terminate()
+    RUNTIME.terminate()
     assert begun[0].state == "cancelled"
     assert reported.last(op.id)[1]["reason"] == reported.last(begun[0].id)[1]["reason"] == "SIGTERM"
 
@@ -299,7 +299,7 @@ def test_what_leaves_the_main_thread_ends_the_main_thread_s_operations(reported:
 def test_a_child_s_copy_is_silent(reported: Reported) -> None:
     op = tidings.start("Inherited", total=2)
     assert RUNTIME.flush(10) == 0
-    RUNTIME._forked()
+    RUNTIME.reset_after_fork()
     op.advance()
     op.log("nobody hears it")
     op.complete()

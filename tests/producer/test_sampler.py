@@ -16,12 +16,12 @@ class Counter:
         self.dozing = False
         self.waking_at_doze = False
 
-    def look(self, now_s: float) -> bool:
+    def sample(self, now_s: float) -> bool:
         self.looks += 1
         news, self.seen = self.count != self.seen, self.count
         return news
 
-    def doze(self) -> bool:
+    def try_sleep(self) -> bool:
         if self.waking_at_doze:
             self.waking_at_doze = False
             return False
@@ -69,7 +69,7 @@ def test_what_is_forgotten_is_looked_at_no_more(pacer: ProgressSampler) -> None:
 
 def test_a_look_that_fails_does_not_end_the_others(pacer: ProgressSampler, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Counter):
-        def look(self, now_s: float) -> bool:
+        def sample(self, now_s: float) -> bool:
             raise ValueError("a fault of ours")
 
     counter = Counter()

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tidings.producer.sanitize import ending, jsonable, text
+from tidings.producer.sanitize import jsonable, tail, text
 
 
 def test_text_is_cut_and_writable() -> None:
@@ -13,11 +13,11 @@ def test_text_is_cut_and_writable() -> None:
     assert text(42) == "42"
 
 
-def test_an_ending_begins_with_a_line() -> None:
-    assert ending("one\ntwo\nthree", 9) == "three"
-    assert ending("one\ntwo", 100) == "one\ntwo"
-    assert ending("x" * 10, 4) == "xxxx"
-    assert ending("öööö", 5) == "öö", "no half character"
+def test_an_tail_begins_with_a_line() -> None:
+    assert tail("one\ntwo\nthree", 9) == "three"
+    assert tail("one\ntwo", 100) == "one\ntwo"
+    assert tail("x" * 10, 4) == "xxxx"
+    assert tail("öööö", 5) == "öö", "no half character"
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_a_value_that_cannot_even_be_shown_has_its_type_s_name() -> None:
 
 
 def test_a_large_value_is_left_out() -> None:
-    assert jsonable("x" * 100, most=50) == {"omitted": "102 bytes"}
+    assert jsonable("x" * 100, max_bytes=50) == {"omitted": "102 bytes"}

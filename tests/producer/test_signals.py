@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-from tidings.producer.signals import UNDISTURBED, SigtermHandler
+from tidings.producer.signals import SIGNALS_DEFERRED, SigtermHandler
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -35,7 +35,7 @@ def test_another_handler_that_returns_has_decided_to_go_on(termination: SigtermH
     termination.install()
     signal.raise_signal(signal.SIGTERM)
     assert done == ["the job's own"]
-    assert termination.asked
+    assert termination.received
 
 
 def test_what_another_handler_raises_goes_on_after_the_operations_have_ended(
@@ -55,7 +55,7 @@ def test_what_another_handler_raises_goes_on_after_the_operations_have_ended(
 def test_it_waits_for_what_the_main_thread_is_in_the_middle_of(termination: SigtermHandler, done: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: done.append("the job's own"))
     termination.install()
-    with UNDISTURBED:
+    with SIGNALS_DEFERRED:
         signal.raise_signal(signal.SIGTERM)
         done.append("reported")
     assert done == ["reported", "the job's own"]

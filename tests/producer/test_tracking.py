@@ -3,6 +3,7 @@
 import pytest
 
 import tidings
+from tidings.producer.operation import lifecycle_of
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def test_a_weight_given_late_replaces_the_planned_one_and_progress_does_not_fall
     with tidings.operation("Steps", steps=["fetch", "parse"]) as op:
         with op.step("fetch"):
             pass
-        op.look(0.0)
+        lifecycle_of(op).sample(0.0)
         assert op.percent == 50
         with op.step("parse", weight=9) as parse:
             assert op.percent == 50, "10 % by the weights; but nobody wants to see it fall"

@@ -5,15 +5,15 @@ from tidings.producer.tracking import Rate, count_text, number_text, rate_text
 
 def test_a_rate_is_smoothed_over_windows() -> None:
     rate = Rate()
-    rate.look(0, 10.0)
+    rate.update(0, 10.0)
     assert rate.value is None
-    rate.look(5, 10.1)
+    rate.update(5, 10.1)
     assert rate.value is None, "too soon to say"
-    rate.look(100, 11.0)
+    rate.update(100, 11.0)
     assert rate.value == 100
-    rate.look(100, 12.0)
+    rate.update(100, 12.0)
     assert rate.value == 70
-    rate.look(50, 13.0)
+    rate.update(50, 13.0)
     assert rate.value == pytest.approx(49), "what was taken back is not a negative rate"
 
 

@@ -29,7 +29,7 @@ def test_rows_without_a_length_leave_the_share_unknown() -> None:
     with tidings.operation("Track") as op:
         for _ in op.track(row for row in range(3)):
             assert op.percent is None
-        assert op._text(0.0) == "3 it"
+        assert op.reading().message == "3 it"
 
 
 def test_an_operation_s_own_total_counts_over_all_its_loops() -> None:
@@ -82,7 +82,7 @@ async def test_asynchronous_rows() -> None:
 
     async with tidings.operation("Track") as op:
         seen = [(row, op.percent) async for row in op.track(rows(), total=4, description="Reading", unit="rows")]
-        assert op._text(0.0) == "Reading: 4/4 rows"
+        assert op.reading().message == "Reading: 4/4 rows"
     assert seen == [(0, 0), (1, 25), (2, 50), (3, 75)]
 
 

@@ -217,6 +217,6 @@ def test_nothing_is_left_of_producers_when_the_hub_is_no_longer_the_default() ->
         op = tidings.start("Import prices")
         hub.stop()
         op.complete()
-    assert RUNTIME._transports == {}
+    assert RUNTIME._sinks == {}
     assert_events(hub, ["operation:start", "operation:complete"])
     assert [thread.name for thread in threading.enumerate() if thread.name == "tidings outbox"] == []

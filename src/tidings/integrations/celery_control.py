@@ -100,7 +100,7 @@ class Control:
             try:
                 self._guard(type(task))
             except Exception as error:
-                DIAGNOSTICS.fault(f"guarding {task!r}", error)
+                DIAGNOSTICS.log_fault(f"guarding {task!r}", error)
 
     def _guard(self, task_class: Any) -> None:
         before_start: Callable[..., None] = task_class.before_start

@@ -14,7 +14,7 @@ from typing import Any, Unpack
 from tidings.integrations.celery_control import Control, OperationLookup
 from tidings.producer.diagnostics import log_errors
 from tidings.producer.emitter import OperationEmitter
-from tidings.producer.operation import Operation, current_operation
+from tidings.producer.operation import Operation, current_operation, lifecycle_of
 from tidings.producer.options import Options, Redact, is_disabled, settings_of
 from tidings.producer.runtime import RUNTIME
 from tidings.producer.sanitize import jsonable, text
@@ -98,7 +98,7 @@ class TaskReporter:
         self.app = app
         self._options = options
         self._control = control
-        self._inquiry = OperationLookup(options.url, options.token)
+        self._lookup = OperationLookup(options.url, options.token)
         self._runs: dict[str, Operation] = {}
         self._heard: dict[str, Callable[..., None]] = {
             "before_task_publish": self._sending,
@@ -174,12 +174,11 @@ class TaskReporter:
             (),
             {"parent": parent_of(headers), "metadata": facts, "redact": self._options.redact},
         )
-        transport, _ = RUNTIME.transport(self._options.url, self._options.token)
-        voice = OperationEmitter(task_id, self._options.redact)
-        voice.transport, voice.trace_id = transport, headers[TRACE_HEADER]
-        self._control.answer(transport)
-        voice.start(settings, queued=True, steps=[], attempt=attempt)
-        voice.release()
+        sink, _ = RUNTIME.sink(self._options.url, self._options.token)
+        emitter = OperationEmitter(task_id, self._options.redact, sink, headers[TRACE_HEADER])
+        self._control.answer(sink)
+        emitter.start(settings, queued=True, steps=[], attempt=attempt)
+        emitter.release()
 
     # Where it runs.
 
@@ -204,7 +203,7 @@ class TaskReporter:
         """Return whether a task was cancelled while it was queued, and must not run."""
         if sent_at_s is None or time.time() - sent_at_s < _ASK_AFTER_S or is_disabled():
             return False
-        found = self._inquiry.ask(task_id)
+        found = self._lookup.ask(task_id)
         # What was cancelled before this message was sent is an earlier task of the same id.
         if found is None or found.state != "cancelled" or found.ended_at is None:
             return False
@@ -261,11 +260,11 @@ class TaskReporter:
     def _say_revoked(self, name: str, request: Any, reason: str) -> None:
         if is_disabled():
             return
-        found = self._inquiry.ask(request.id)
+        found = self._lookup.ask(request.id)
         if found is not None and found.state != "queued":
             return  # it was cancelled here, and revoked for that
         operation = self._operation(name, request, queued=True)
-        operation._begin()
+        lifecycle_of(operation).start()
         operation.cancel(reason)
 
     @log_errors

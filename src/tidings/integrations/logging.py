@@ -16,7 +16,7 @@ from functools import partial
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from tidings.producer.emitter import MAX_LINE
-from tidings.producer.operation import Operation, current_operation
+from tidings.producer.operation import Operation, current_operation, lifecycle_of
 
 STAMP = "tidings_operation_id"
 """The attribute by which a record names its operation where another thread handles it."""
@@ -185,14 +185,15 @@ class OperationHandler(logging.Handler):
         return taken
 
     def _tell_shed(self, operation: Operation) -> None:
-        with operation._pulse.lock:  # so that it does not end between the counting and the telling
-            if operation.state != "running":
-                return
+        def log_shed() -> None:
             with self._counting:
                 allowance = self._allowances.get(operation)
                 number, worst = (0, logging.NOTSET) if allowance is None else allowance.shed()
             if number:
                 operation.log(f"… and {number:,} more", _level(worst))
+
+        # So that it does not end between the reading of the number and the line.
+        lifecycle_of(operation).while_running(log_shed)
 
     def _at_end(self, operation: Operation) -> None:
         self._tell_shed(operation)

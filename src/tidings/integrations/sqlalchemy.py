@@ -135,8 +135,8 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
 
 @log_errors
 def _publish(waiting: UncommittedEvent) -> None:
-    transport, _ = RUNTIME.transport(waiting.url, waiting.token)
-    transport.put_nowait(
+    sink, _ = RUNTIME.sink(waiting.url, waiting.token)
+    sink.put_nowait(
         waiting.type,
         waiting.data,
         trace_id=waiting.trace_id,

@@ -23,7 +23,7 @@ from starlette.requests import HTTPConnection
 
 from tidings.exceptions import OperationCancelled
 from tidings.producer.diagnostics import DIAGNOSTICS
-from tidings.producer.operation import Operation
+from tidings.producer.operation import Operation, lifecycle_of
 from tidings.producer.options import Settings
 from tidings.producer.runtime import RUNTIME
 from tidings.producer.tracing import VARIABLE, current_trace_id
@@ -115,7 +115,7 @@ class _Turn:
         self.operation = Operation(
             replace(settings, queued=True, trace_id=settings.trace_id or trace_id, on_cancel=self._asked_to_cancel)
         )
-        self.operation._begin()
+        lifecycle_of(self.operation).start()
 
     def take(self) -> bool:
         """Return whether the operation may begin: nothing else has become of it."""
@@ -142,7 +142,7 @@ class _Turn:
             try:
                 refusal = self._refuse(push)
             except Exception as error:
-                DIAGNOSTICS.fault("on_cancel", error)
+                DIAGNOSTICS.log_fault("on_cancel", error)
         if not refusal and self._take():
             # This is the thread that sends, which must not wait for the operation's lock.
             end = threading.Thread(target=self._cancel, args=(push,), name="tidings cancel", daemon=True)

@@ -13,7 +13,7 @@ from typing import Any, Self
 from tidings.exceptions import OperationCancelled
 from tidings.producer.api import start
 from tidings.producer.diagnostics import log_errors
-from tidings.producer.operation import Operation, current_operation
+from tidings.producer.operation import Operation, current_operation, lifecycle_of
 from tidings.producer.options import Options
 
 _EVERY_S = 0.1
@@ -126,7 +126,7 @@ class Training:
         if self._stopped:
             reason = operation.cancel_reason
             cancelled = OperationCancelled(reason or "training was cancelled", reason=reason)
-            operation.__exit__(OperationCancelled, cancelled, None)
+            lifecycle_of(operation).leave(cancelled)
         else:
             operation.complete()
 
@@ -134,7 +134,7 @@ class Training:
     def leave(self, error: BaseException | None) -> None:
         """Say that the code around the loop is left, by an exception or without one."""
         if self._operation is not None and error is not None:
-            self._operation.__exit__(type(error), error, error.__traceback__)
+            lifecycle_of(self._operation).leave(error)
         else:
             self.end()
 
@@ -143,7 +143,7 @@ class Training:
             return
         error = sys.exc_info()[1]  # what the block of the operation around is left by
         if error is not None:
-            operation.__exit__(type(error), error, error.__traceback__)
+            lifecycle_of(operation).leave(error)
         else:
             operation.fail("abandoned", "the operation that it was a part of ended first")
 

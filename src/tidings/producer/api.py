@@ -1,13 +1,13 @@
-"""The producer's two words: `tidings.operation` and `tidings.start`."""
+"""The entry points of a producer: `tidings.operation` and `tidings.start`."""
 
 from typing import Unpack
 
-from tidings.producer.operation import Operation
+from tidings.producer.operation import Operation, lifecycle_of
 from tidings.producer.options import Options, Plan, settings_of
 
 
 def operation(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operation:
-    """Return an operation that begins when its block does.
+    """Return an operation that begins when its block is entered.
 
     ::
 
@@ -18,41 +18,50 @@ def operation(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operat
                 for row in step.track(rows, unit="rows"):
                     parse(row)
 
-    Use `async with` in asynchronous code, and `@tidings.operation("Import prices")` for a function of which every call
-    is an operation. Left by an exception, the block is `operation:failed` or, where somebody wanted it to end,
-    `operation:cancelled`, and the exception passes on; otherwise it is `operation:complete`.
+    Use `async with` in asynchronous code. `@tidings.operation("Import prices")` makes each call of a function an
+    operation. A block that completes ends the operation as `complete`, and one that raises as `failed`, or as
+    `cancelled` if its cancellation was requested; the exception continues.
 
-    The job never waits for the hub, and no fault in reporting reaches it: what cannot be sent is kept and sent later.
+    The job never waits for the hub, and errors in reporting never reach it. Events that cannot be sent are stored and
+    sent later.
 
     Args:
-        name: What a person calls it; runs of one name are compared with each other.
-        steps: The names of its steps, or (name, weight), where they are known beforehand.
+        name: Name for people. Runs with the same name are compared with each other.
+        steps: Names of the steps, or (name, weight), if they are known in advance.
         **options:
-            id: Its id; by default a new one. One that has ended begins its next attempt.
-            total: How much `advance` has to count.
-            parent: The operation, or the id of one, that this is a part of: it has its hub, token, trace and `redact`
-                from it, and is cancelled with it.
-            url: Where the hub is; by default the variable TIDINGS_URL, else ws://127.0.0.1:8765/ws.
-            token: What the hub knows us by; by default the variable TIDINGS_TOKEN.
-            lease_s: How long the hub waits for a producer that is gone, 1–86,400 seconds; by default the hub's own.
-            trace_id: By default that of OpenTelemetry's current span, of the variable TRACEPARENT, or a new one.
-            queued: Whether it is only accepted yet; it begins with `begin()`, with its block, or with its first report.
-            resumes: The id of the operation that it takes up again.
-            metadata: Facts about it, as JSON can hold them, up to 48 KiB.
-            redact: Called with every payload, as a dictionary, before it leaves the process; returns what may leave, or
-                None for nothing. It may run on other threads than the job's. Where it raises, the payload is dropped.
-            on_cancel: Called, on another thread, when somebody asks the job to stop; returns why it will not, or None.
-            quiet: Whether to leave out the line that shows the trace id at a terminal.
+            id: Id of the operation. Default: a new one. The id of an operation that has ended starts its next attempt.
+            total: Number of units that `advance` counts.
+            parent: The operation, or its id, that this one is a part of. An operation passes on its hub, token, trace
+                and `redact`. A part is cancelled with its parent.
+            url: URL of the hub. Default: TIDINGS_URL, else ws://127.0.0.1:8765/ws.
+            token: Token for the hub. Default: TIDINGS_TOKEN.
+            lease_s: Time that the hub waits for a lost producer before it fails the operation, 1–86,400 seconds.
+                Default: set by the hub.
+            trace_id: Trace of the events. Default: that of the current OpenTelemetry span, else of TRACEPARENT, else a
+                new one.
+            queued: Create the operation as queued. It begins with `begin()`, with its block, or with its first report.
+            resumes: Id of the operation that this one continues.
+            metadata: Facts about the operation, as JSON can represent them, up to 48 KiB.
+            redact: Function that receives every payload as a dictionary before it leaves the process, and returns the
+                payload to send, or None for nothing. It may run on any thread. If it raises, the payload is dropped.
+            on_cancel: Function that receives each cancel request, on another thread, and returns a reason to refuse it,
+                or None to stop.
+            quiet: Omit the line on a terminal that shows the trace id.
     """
     return Operation(settings_of(name, steps, options))
 
 
 def start(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operation:
-    """Begin an operation where no block fits, as across the cells of a notebook, and return it; see `operation`.
+    """Begin an operation and return it, where a block does not fit, as across the cells of a notebook.
 
-    Its end must be said: `complete()`, `fail()` or `cancel()`, or the end of a `with` block that it enters later. What
-    the program leaves unsaid ends with it: failed with the exception that ended the program, or with `not_finished`.
+    End it with `complete()`, `fail()` or `cancel()`, or with a `with` block that it enters later. An operation that the
+    program leaves open ends with the program: failed with the exception that ended the program, or with `not_finished`.
+
+    Args:
+        name: See `operation`.
+        steps: See `operation`.
+        **options: See `operation`.
     """
-    begun = operation(name, steps, **options)
-    begun._begin()
-    return begun
+    started = operation(name, steps, **options)
+    lifecycle_of(started).start()
+    return started

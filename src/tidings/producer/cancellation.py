@@ -1,4 +1,4 @@
-"""How somebody's wish that an operation ends reaches the code that does it."""
+"""Cancelling: how a request to cancel an operation reaches the code that does its work."""
 
 import asyncio
 import threading
@@ -11,18 +11,18 @@ from tidings.producer.outcome import Cancelled
 from tidings.producer.sanitize import text
 from tidings.protocol.messages import CancelAnswer, CancelPush
 
-_MAX_REASON = 1_000
-"""Characters, as the contract has it."""
+_MAX_REASON_CHARS = 1_000
+"""Longest reason that the protocol allows, in characters."""
 
 
 class CancellationState:
-    """One operation's state of being cancelled.
+    """Cancellation of one operation.
 
-    Threads are told by an exception, each once: an exception at every report would cut the cleaning up short that the
-    first one began. The task of an `async with` is cancelled, as `asyncio.timeout` does it.
+    Each thread receives one exception: an exception at every report would interrupt the cleanup that the first one
+    started. The task of an `async with` block is cancelled instead, as `asyncio.timeout` does it.
 
     Args:
-        refuse: The job's own `on_cancel`.
+        refuse: The `on_cancel` callback of the job.
     """
 
     def __init__(self, refuse: RefuseCancel | None) -> None:
@@ -31,69 +31,75 @@ class CancellationState:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
         self._requests_before = 0
-        self.begin_anew()
+        self.reset()
 
-    def begin_anew(self) -> None:
-        """Be at the beginning of an attempt that nobody has cancelled."""
-        self._told: set[int] = set()
-        self._interrupted = False
-        self.wish: Cancelled | None = None
-        """What somebody wants, once somebody does."""
+    def reset(self) -> None:
+        """Forget all requests, for the next attempt."""
+        self._interrupted_threads: set[int] = set()
+        self._task_interrupted = False
+        self.requested: Cancelled | None = None
+        """The accepted cancel request; None if there is none."""
 
-    def ask(self, push: CancelPush) -> CancelAnswer:
-        """Ask the job whether it will stop, and note that it should. Called on the outbox's thread."""
+    def request(self, push: CancelPush) -> CancelAnswer:
+        """Ask the job whether it stops, record the request if so, and return the answer for the hub.
+
+        Called on the thread of the outbox.
+        """
         refusal = None
         if self._refuse is not None:
             try:
                 refusal = self._refuse(push)
             except Exception as error:
-                DIAGNOSTICS.fault("on_cancel", error)
+                DIAGNOSTICS.log_fault("on_cancel", error)
         if refusal:
-            return CancelAnswer(verdict="refused", reason=text(refusal, _MAX_REASON))
-        self.wish = Cancelled(reason=push.reason or "", cancelled_by=push.cancelled_by)
+            return CancelAnswer(verdict="refused", reason=text(refusal, _MAX_REASON_CHARS))
+        self.requested = Cancelled(reason=push.reason or "", cancelled_by=push.cancelled_by)
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed, and the body with it
-                self._loop.call_soon_threadsafe(self._interrupt)
+            with suppress(RuntimeError):  # the loop is closed, and the body has ended with it
+                self._loop.call_soon_threadsafe(self._cancel_task)
         return CancelAnswer(verdict="stopping")
 
     def exception(self) -> OperationCancelled:
-        """Return what tells the job."""
-        wish = self.wish or Cancelled(reason="")
-        message = f"the operation was cancelled: {wish.reason}" if wish.reason else "the operation was cancelled"
-        return OperationCancelled(message, reason=wish.reason, cancelled_by=wish.cancelled_by or "")
+        """Return the exception to raise in the job."""
+        request = self.requested or Cancelled(reason="")
+        message = f"the operation was cancelled: {request.reason}" if request.reason else "the operation was cancelled"
+        return OperationCancelled(message, reason=request.reason, cancelled_by=request.cancelled_by or "")
 
-    def tell(self, at_loop: bool) -> None:
-        """Raise what tells the job, if this thread is to be told now.
+    def raise_if_due(self, at_loop: bool) -> None:
+        """Raise the exception, unless this thread or task has been interrupted before.
 
         Args:
-            at_loop: The report is the head of a loop, which must be left whatever its body made of the exception.
+            at_loop: Whether the call is the head of a loop, which is left even if its body swallowed the exception.
+
+        Raises:
+            OperationCancelled: This thread is to stop.
         """
         thread = threading.get_ident()
         if self._task is not None and thread == self._loop_thread:
-            # The body is told by its task's cancellation, unless it has not let the loop come to that.
-            if self._interrupted or asyncio.current_task(self._loop) is not self._task:
+            # Cancelling the task interrupts the body, unless the body has not yielded to the loop since.
+            if self._task_interrupted or asyncio.current_task(self._loop) is not self._task:
                 return
-        elif thread in self._told and at_loop:
+        elif thread in self._interrupted_threads and at_loop:
             raise self.exception()
-        if thread not in self._told:
-            self._told.add(thread)
+        if thread not in self._interrupted_threads:
+            self._interrupted_threads.add(thread)
             raise self.exception()
 
-    # The task of an `async with`.
+    # The task of an `async with` block.
 
     def enter_task(self) -> None:
-        """Remember the running task as the operation's body."""
+        """Record the running task as the body of the operation."""
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._requests_before = 0 if self._task is None else self._task.cancelling()
 
     def leave_task(self) -> bool:
-        """Forget the task; return whether the cancellation that leaves the block is ours alone."""
+        """Forget the task; return whether its cancellation is due to this operation alone."""
         task, self._task, self._loop = self._task, None, None
-        return self._interrupted and task is not None and task.uncancel() <= self._requests_before
+        return self._task_interrupted and task is not None and task.uncancel() <= self._requests_before
 
-    def _interrupt(self) -> None:
-        if self._task is not None and not self._interrupted and self._loop_thread not in self._told:
-            self._interrupted = True
+    def _cancel_task(self) -> None:
+        if self._task is not None and not self._task_interrupted and self._loop_thread not in self._interrupted_threads:
+            self._task_interrupted = True
             self._task.cancel(self.exception().message)

@@ -1,6 +1,6 @@
-"""What tidings says on stderr: little, marked as its own, and never in the job's way.
+"""Diagnostics on stderr and in the logger `tidings`: brief, marked with a prefix, and harmless to the job.
 
-Reporting must not hurt the job: what goes wrong in it is noted once, and goes no further.
+An error in reporting is logged once and swallowed.
 """
 
 import logging
@@ -15,91 +15,94 @@ from tidings.client.url import authority
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, OperationCancelled, TidingsError
 from tidings.protocol.codes import error_data
 
-VARIABLE = "TIDINGS_QUIET"
-"""Set to anything but 0, it silences these lines; the logger `tidings` still gets them."""
-_BETWEEN_STARTS_S = 1.0
-"""Between two lines about starts: a loop of a thousand operations must not fill a screen."""
+P = ParamSpec("P")
+
+QUIET_VARIABLE = "TIDINGS_QUIET"
+"""Environment variable that silences the lines on stderr, unless it is 0; the logger `tidings` still gets them."""
+_MIN_ANNOUNCEMENT_INTERVAL_S = 1.0
+"""Shortest time between two announcements, in seconds: a loop of a thousand operations must not fill a screen."""
 
 logger = logging.getLogger("tidings")
 
 
-def warn_once(line: str) -> None:
-    """Write `tidings: line` to stderr, unless TIDINGS_QUIET is set; a stderr that is closed or full is no error."""
-    if os.environ.get(VARIABLE, "0") not in ("", "0"):
+def write_line(line: str) -> None:
+    """Write `tidings: line` to stderr, unless TIDINGS_QUIET is set. A closed or full stderr is ignored."""
+    if os.environ.get(QUIET_VARIABLE, "0") not in ("", "0"):
         return
     try:
         sys.stderr.write(f"tidings: {line}\n")
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError, UnicodeError):
-        return  # nobody is left to tell
+        return  # there is no other place to report to
 
 
 class Diagnostics:
-    """What was said so far, so that nothing is said twice."""
+    """Writes diagnostics, each kind once."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
-        self._started_at = -_BETWEEN_STARTS_S
+        self._reported: set[str] = set()
+        self._announced_at_s = -_MIN_ANNOUNCEMENT_INTERVAL_S
 
-    def started(self, name: str, trace_id: str, url: str) -> None:
-        """Show a person at a terminal where to look: the operation's trace id, and its hub."""
-        now = time.monotonic()
-        if now - self._started_at < _BETWEEN_STARTS_S or not _at_terminal():
+    def announce(self, name: str, trace_id: str, url: str) -> None:
+        """Write where to watch an operation, its trace id and hub, if stderr is a terminal."""
+        now_s = time.monotonic()
+        if now_s - self._announced_at_s < _MIN_ANNOUNCEMENT_INTERVAL_S or not _is_terminal():
             return
-        self._started_at = now
-        warn_once(f"{name} · trace {trace_id} · {url}")
+        self._announced_at_s = now_s
+        write_line(f"{name} · trace {trace_id} · {url}")
 
-    def trouble(self, error: TidingsError, url: str) -> None:
-        """Say that events do not get through, once for each kind of trouble."""
+    def report_error(self, error: TidingsError, url: str) -> None:
+        """Report that events do not reach the hub, once for each kind of error."""
         away = _is_away(error)
-        if not self._first("away" if away else getattr(error, "refusal", error.code)):
+        if not self._is_first("away" if away else getattr(error, "refusal", error.code)):
             return
         logger.info("%s: %s", url, error)
         if away:
-            warn_once(f"no hub answers at {authority(url)}; the job goes on, events are kept and sent later")
+            write_line(f"no hub answers at {authority(url)}; the job continues, events are kept and sent later")
         else:
             hint = error_data(error).hint or ""
-            warn_once(f"{authority(url)}: {error}. The job goes on. {hint}".rstrip())
+            write_line(f"{authority(url)}: {error}. The job continues. {hint}".rstrip())
 
-    def misconfigured(self, error: TidingsError) -> None:
-        """Say that there is nowhere to report to."""
-        if self._first(f"misconfigured {error}"):
+    def report_misconfiguration(self, error: TidingsError) -> None:
+        """Report that the settings name no usable hub, once for each error."""
+        if self._is_first(f"misconfigured {error}"):
             logger.info("nothing is reported: %s", error)
-            warn_once(f"nothing is reported: {error}. The job goes on. {error.hint}".rstrip())
+            write_line(f"nothing is reported: {error}. The job continues. {error.hint}".rstrip())
 
-    def fault(self, what: str, error: BaseException) -> None:
-        """Note that reporting itself failed, which the job must not feel; once for each kind of error."""
-        first = self._first(f"{what} {type(error).__name__}")
+    def log_fault(self, what: str, error: BaseException) -> None:
+        """Log an error in reporting itself: as a warning the first time, as a debug record after that."""
+        first = self._is_first(f"{what} {type(error).__name__}")
         logger.log(logging.WARNING if first else logging.DEBUG, "%s failed: %s", what, error, exc_info=error)
 
-    def _first(self, kind: str) -> bool:
-        if kind in self._said:
+    def _is_first(self, kind: str) -> bool:
+        if kind in self._reported:
             return False
-        self._said.add(kind)
+        self._reported.add(kind)
         return True
 
 
 def _is_away(error: TidingsError) -> bool:
     if isinstance(error, HandshakeRefused):
-        return error.status >= 500  # a proxy before a hub that is down
+        return error.status >= 500  # a proxy in front of a hub that is down
     return isinstance(error, HubUnreachable) and not isinstance(error, NotAHub)
 
 
-def _at_terminal() -> bool:
+def _is_terminal() -> bool:
     try:
         return sys.stderr.isatty()
     except (OSError, ValueError, AttributeError):
         return False
 
 
-P = ParamSpec("P")
-
 DIAGNOSTICS = Diagnostics()
-"""This process's."""
+"""Diagnostics of this process."""
 
 
 def log_errors(report: Callable[P, None]) -> Callable[P, None]:
-    """Return `report` so that of its exceptions only OperationCancelled reaches the job, which is meant for it."""
+    """Decorate `report` so that its errors are logged once and swallowed, and never reach the job.
+
+    OperationCancelled passes: it is meant for the job.
+    """
 
     @wraps(report)
     def guarded(*arguments: P.args, **options: P.kwargs) -> None:
@@ -108,6 +111,6 @@ def log_errors(report: Callable[P, None]) -> Callable[P, None]:
         except OperationCancelled:
             raise
         except Exception as error:
-            DIAGNOSTICS.fault(f"reporting ({report.__qualname__})", error)
+            DIAGNOSTICS.log_fault(f"reporting ({report.__qualname__})", error)
 
     return guarded

@@ -1,6 +1,6 @@
-"""What one operation says to its hub: its payloads, redacted, in order, and its end in any case.
+"""The emitter: builds and sends the events of one operation.
 
-Where an operation runs: machine, process, command and user.
+It applies `redact`, and always sends a terminal event. The start event names the host, process, command and user.
 """
 
 import getpass
@@ -8,17 +8,16 @@ import os
 import shlex
 import socket
 import sys
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.event_sink import EventSink, NullSink, OnCancel
 from tidings.producer.options import Redact, Settings
-from tidings.producer.outcome import Cancelled, Failed
+from tidings.producer.outcome import Completed, End, Failed
 from tidings.producer.sanitize import jsonable, text
-from tidings.producer.signals import UNDISTURBED
+from tidings.producer.signals import SIGNALS_DEFERRED
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import (
     LogLevel,
@@ -32,36 +31,10 @@ from tidings.protocol.payloads import (
     encode_payload,
 )
 
-
-class Origin(Struct, frozen=True, kw_only=True):
-    """What `operation:start` says of the process it comes from."""
-
-    host: str
-    pid: int
-    command: str
-    user: str | None
-
-
-def origin() -> Origin:
-    """Return where this process runs."""
-    return Origin(host=text(socket.gethostname()), pid=os.getpid(), command=_command(), user=_user())
-
-
-def _command() -> str:
-    return text(shlex.join(sys.orig_argv))
-
-
-def _user() -> str | None:
-    try:
-        return text(getpass.getuser())
-    except (KeyError, OSError):  # a container's user id may have no name
-        return None
-
-
 MAX_LINE = 16_000
-"""Characters of a log line; four times as many bytes, at worst, are one event."""
+"""Longest log line, in characters. Its UTF-8 form, at worst four times as long, fits in one event."""
 _MIN_LEASE_S, _MAX_LEASE_S = 1.0, 86_400.0
-"""What the contract allows."""
+"""Bounds of a lease, in seconds (docs/protocol/limits.md, "Limits")."""
 _LEVELS: dict[object, LogLevel] = {
     "warn": "warning",
     "fatal": "critical",
@@ -74,44 +47,37 @@ _LEVELS: dict[object, LogLevel] = {
 }
 
 
-class Completed(Struct, frozen=True, kw_only=True):
-    """An end of the kind `operation:complete`."""
-
-    message: str | None = None
-    result: Any = None
-
-
-End = Completed | Failed | Cancelled
-
-
 class OperationEmitter:
-    """The way one operation's events take out of the process.
+    """Builds and sends the events of one operation.
 
     Args:
-        operation_id: Whose.
+        operation_id: Id of the operation.
         redact: See `tidings.operation`.
+        sink: Destination of the events; by default they are dropped.
+        trace_id: Trace of the events.
     """
 
-    def __init__(self, operation_id: str, redact: Redact | None) -> None:
+    def __init__(
+        self, operation_id: str, redact: Redact | None, sink: EventSink | None = None, trace_id: str = ""
+    ) -> None:
         self._id = operation_id
         self._redact = redact
-        self.trace_id = ""
-        self.transport: EventSink = NullSink()
+        self.sink = NullSink() if sink is None else sink
+        self.trace_id = trace_id
 
     def hold(self, lease_s: float | None, on_cancel: OnCancel) -> None:
-        """Claim the operation, so that the hub notices the process's death, and asks it to stop."""
+        """Claim the operation: the hub then fails it if the process dies, and sends cancel requests to `on_cancel`."""
         lease_s = None if lease_s is None else min(_MAX_LEASE_S, max(_MIN_LEASE_S, float(lease_s)))
-        with UNDISTURBED:
-            self.transport.hold(self._id, lease_s=lease_s, trace_id=self.trace_id, on_cancel=on_cancel)
+        with SIGNALS_DEFERRED:
+            self.sink.hold(self._id, lease_s=lease_s, trace_id=self.trace_id, on_cancel=on_cancel)
 
     def release(self) -> None:
-        """Claim the operation no longer than until the hub has its end."""
-        with UNDISTURBED:
-            self.transport.release(self._id)
+        """Give up the claim once the hub has the terminal event."""
+        with SIGNALS_DEFERRED:
+            self.sink.release(self._id)
 
     def start(self, settings: Settings, *, queued: bool, steps: list[str], attempt: int | None = None) -> None:
-        """Say that the operation begins, or that it is queued; without `attempt`, as the next where one has ended."""
-        where = origin()
+        """Send `operation:start`; without `attempt`, the hub counts a new attempt if the last one has ended."""
         self._put(
             MessageType.OPERATION_START,
             OperationStartData(
@@ -123,21 +89,21 @@ class OperationEmitter:
                 queued=queued,
                 parent_id=settings.parent_id,
                 resumes=settings.resumes,
-                host=where.host,
-                pid=where.pid,
-                command=where.command,
-                user=where.user,
+                host=text(socket.gethostname()),
+                pid=os.getpid(),
+                command=text(shlex.join(sys.orig_argv)),
+                user=_user(),
                 metadata=None if settings.metadata is None else _object(jsonable(dict(settings.metadata))),
             ),
             bare={"queued": queued} if attempt is None else {"queued": queued, "attempt": attempt},
         )
 
     def progress(self, payload: OperationProgressData) -> None:
-        """Say how far it is."""
+        """Send `operation:progress`."""
         self._put(MessageType.OPERATION_PROGRESS, payload)
 
     def log(self, message: object, level: str | int) -> None:
-        """Say a line worth keeping."""
+        """Send `operation:log`; an unknown level counts as `info`."""
         known = _LEVELS.get(level.lower() if isinstance(level, str) else level, "info")
         self._put(
             MessageType.OPERATION_LOG,
@@ -145,7 +111,7 @@ class OperationEmitter:
         )
 
     def end(self, end: End, duration_s: float) -> None:
-        """Say how it ended."""
+        """Send the terminal event."""
         if isinstance(end, Completed):
             self._put(
                 MessageType.OPERATION_COMPLETE,
@@ -178,24 +144,24 @@ class OperationEmitter:
             )
 
     def _put(self, type: MessageType, payload: Payload, bare: dict[str, Any] | None = None) -> None:
-        """Send a payload; where it cannot be sent, send `bare` instead: an end without its words is still the end."""
-        said: Payload | dict[str, Any] | None = payload
+        """Send a payload, or `bare` if it is refused: a terminal event without details still ends the operation."""
+        data: Payload | dict[str, Any] | None = payload
         if self._redact is not None:
-            said = self._redacted(payload, self._redact, bare)
-        if said is None:
+            data = self._redacted(payload, self._redact, bare)
+        if data is None:
             return
-        with UNDISTURBED:
-            taken = self.transport.put_nowait(type, said, trace_id=self.trace_id)
+        with SIGNALS_DEFERRED:
+            taken = self.sink.put_nowait(type, data, trace_id=self.trace_id)
             if not taken and bare is not None:
-                self.transport.put_nowait(type, {"operation_id": self._id, **bare}, trace_id=self.trace_id)
+                self.sink.put_nowait(type, {"operation_id": self._id, **bare}, trace_id=self.trace_id)
 
     def _redacted(self, payload: Payload, redact: Redact, bare: dict[str, Any] | None) -> dict[str, Any] | None:
         try:
-            said = redact(msgspec.json.decode(encode_payload(payload)))
-            # The operation is known by it: to its lease, to who cancels it.
-            return None if said is None else {**said, "operation_id": self._id}
+            data = redact(msgspec.json.decode(encode_payload(payload)))
+            # Leases and cancel requests refer to the operation by its id.
+            return None if data is None else {**data, "operation_id": self._id}
         except Exception as error:
-            DIAGNOSTICS.fault("redact: a payload was dropped, because redact", error)
+            DIAGNOSTICS.log_fault("redact: a payload was dropped, because redact", error)
             return None if bare is None else {"operation_id": self._id, **bare}
 
 
@@ -203,12 +169,8 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"value": value}
 
 
-State = Literal["new", "queued", "running", "complete", "failed", "cancelled", "inherited"]
-"""Where an operation is; `inherited` is a forked child's copy of its parent's."""
-
-
-def state_after(end: End) -> State:
-    """Return the state that an end leads to."""
-    if isinstance(end, Completed):
-        return "complete"
-    return "failed" if isinstance(end, Failed) else "cancelled"
+def _user() -> str | None:
+    try:
+        return text(getpass.getuser())
+    except (KeyError, OSError):  # a container's user id may have no name
+        return None

@@ -1,4 +1,4 @@
-"""The life of one operation in the process that does it: what begins it, what is told of it, what ends it."""
+"""The lifecycle of one operation in its process: its state, its events, its progress reports and its end."""
 
 import logging
 import secrets
@@ -10,200 +10,236 @@ from tidings.client.drafts import uuid7
 from tidings.exceptions import ContractError
 from tidings.producer.cancellation import CancellationState
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
-from tidings.producer.emitter import Completed, End, OperationEmitter, State, state_after
+from tidings.producer.emitter import OperationEmitter
 from tidings.producer.options import Settings
-from tidings.producer.outcome import Cancelled, end_of
-from tidings.producer.progress_report import ProgressReporter
+from tidings.producer.outcome import Cancelled, Completed, End, State, end_of, state_after
 from tidings.producer.runtime import RUNTIME
-from tidings.producer.sampler import PACER
+from tidings.producer.sampler import SAMPLER
 from tidings.producer.sanitize import text
 from tidings.producer.tracing import current_trace_id
-from tidings.producer.tracking import ProgressTracker, SharedState
+from tidings.producer.tracking import ProgressReporter, ProgressTracker, SharedState
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.messages import CancelAnswer, CancelPush
 from tidings.protocol.paths import check_key
 
 logger = logging.getLogger(__name__)
 
-_HURRY_S = 0.01
-"""Between two progress events about steps that begin: steps are shown even where they are short, within reason."""
+_MIN_STEP_INTERVAL_S = 0.01
+"""Shortest time between two progress events about new steps, in seconds: even short steps become visible, within
+reason."""
 
 
-class OperationLifecycle(ProgressTracker):
-    """One operation, as the rest of the process sees it: the pacer, the process's end, who asks the job to stop.
+class OperationLifecycle:
+    """The lifecycle of one operation, for the job, the sampler, the runtime and the outbox.
 
     Args:
-        settings: What is said of it before it begins.
+        settings: Settings of the operation.
+        shared: State that the operation shares with its steps.
+        work: Progress of the operation.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        pulse = SharedState(self._attend, self._hurry)
-        super().__init__(pulse, total=settings.total, steps=settings.steps)
+    def __init__(self, settings: Settings, shared: SharedState, work: ProgressTracker) -> None:
         self.settings = settings
-        """What was said of it before it began."""
-        self._id = _key_or_new(settings.id)
-        self._gauge = ProgressReporter(self, self._id)
-        self._voice = OperationEmitter(self._id, settings.redact)
-        self._voice.trace_id = _trace_or_none(settings.trace_id)
-        self._cancelling = CancellationState(settings.on_cancel)
-        self._state: State = "new"
-        self._began_s = self._hurried_s = 0.0
-        self._last_words: list[Callable[[], None]] = []
-        self._lasted_s = 0.0
-        self._said_at_end: End | None = None
-
-    @property
-    def id(self) -> str:
-        """The operation's id: what lists, links and `tidings cancel` know it by."""
-        return self._id
+        self.id = _key_or_new(settings.id)
+        self.reporter = ProgressReporter(work, self.id)
+        """Reads the progress; the caller holds the lock."""
+        self.cancellation = CancellationState(settings.on_cancel)
+        self.state: State = "new"
+        self.outcome: End | None = None
+        """How the last attempt ended; None before that."""
+        self._shared = shared
+        self._emitter = OperationEmitter(self.id, settings.redact, trace_id=_trace_or_none(settings.trace_id))
+        self._before_end: list[Callable[[], None]] = []
+        self._began_s = self._published_soon_at_s = 0.0
+        self._total_s = 0.0
+        shared.connect(self._attend, self._publish_soon)
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Name of the operation."""
         return text(self.settings.name)
 
     @property
     def trace_id(self) -> str:
-        """The trace that its events belong to."""
-        if not self._voice.trace_id:
-            self._voice.trace_id = current_trace_id()
-        return self._voice.trace_id
+        """Trace of its events, determined at the first use."""
+        if not self._emitter.trace_id:
+            self._emitter.trace_id = current_trace_id()
+        return self._emitter.trace_id
 
     @property
-    def state(self) -> State:
-        """Where it is."""
-        return self._state
+    def is_live(self) -> bool:
+        """Whether the operation has begun, or is queued, and has not ended."""
+        return self.state in ("queued", "running")
+
+    @property
+    def percent(self) -> float | None:
+        """Progress, 0–100; None if unknown."""
+        with self._shared.lock:
+            return 100.0 if self.state == "complete" else self.reporter.percent
+
+    @property
+    def duration_s(self) -> float:
+        """Time since the current attempt was queued or began, or its total time, in seconds."""
+        return time.monotonic() - self._began_s if self.is_live else self._total_s
+
+    # The job.
+
+    @log_errors
+    def start(self) -> None:
+        """Claim the operation and send its start, as queued or running; after its end, start the next attempt."""
+        with self._shared.lock:
+            if self.is_live:
+                return
+            if self.state != "new":
+                self.reporter.restart()
+                self.cancellation.reset()
+            self._shared.alert = True
+            settings = self.settings
+            self._emitter.sink, address = RUNTIME.sink(settings.url, settings.token)
+            self._emitter.trace_id = self.trace_id
+            self._emitter.hold(settings.lease_s, self._request_cancel)
+            self._send_start(queued=settings.queued)
+            RUNTIME.add(self)
+        if address and settings.parent_id is None and not settings.quiet:
+            DIAGNOSTICS.announce(self.name, self.trace_id, address)
 
     @log_errors
     def begin(self) -> None:
-        """Begin it, where no block does; of a queued one say that its turn has come."""
-        with self._pulse.lock:
-            if self._state == "queued":
-                self._start(queued=False)
+        """Begin the operation if it is queued."""
+        with self._shared.lock:
+            if self.state == "queued":
+                self._send_start(queued=False)
 
     @log_errors
-    def _begin(self) -> None:
-        with self._pulse.lock:
-            if self._state in ("queued", "running"):
+    def log(self, message: object, level: str | int) -> None:
+        """Send a log line, if the operation is live."""
+        self.begin()
+        with self._shared.lock:
+            if self._check_live("log"):
+                self._emitter.log(message, level)
+
+    def before_end(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, before this attempt ends."""
+        self._before_end.append(callback)
+
+    def while_running(self, action: Callable[[], None]) -> None:
+        """Call `action` if the operation is running; it does not end before `action` returns."""
+        with self._shared.lock:
+            if self.state == "running":
+                action()
+
+    def leave(self, error: BaseException | None) -> None:
+        """End a live operation whose block was left, by `error` or normally."""
+        if self.is_live:
+            self.end(Completed() if error is None else self._end_of(error))
+
+    @log_errors
+    def end(self, end: End) -> None:
+        """End a live operation and send its terminal event."""
+        with self._shared.lock:
+            if self.state == "queued" and not isinstance(end, Cancelled):
+                self._send_start(queued=False)
+            if not self._check_live("end"):
                 return
-            if self._state != "new":
-                self._reset()
-                self._cancelling.begin_anew()
-                self._gauge.begin_anew()
-            self._pulse.alert = True
-            settings = self.settings
-            self._voice.transport, address = RUNTIME.transport(settings.url, settings.token)
-            self._voice.trace_id = self.trace_id
-            self._voice.hold(settings.lease_s, self._asked_to_cancel)
-            self._start(queued=settings.queued)
-            RUNTIME.began(self)
-        if address and settings.parent_id is None and not settings.quiet:
-            DIAGNOSTICS.started(self.name, self.trace_id, address)
+            if self.state == "running":
+                self._publish(time.monotonic())
+            self._call_before_end()
+            self.outcome, self._total_s = end, time.monotonic() - self._began_s
+            self.state = state_after(end)
+            self._shared.alert = False
+            self._emitter.end(end, self._total_s)
+            self._emitter.release()
+        RUNTIME.remove(self)
 
-    def _start(self, *, queued: bool) -> None:
-        self._said_at_end = None
-        self._state = "queued" if queued else "running"
+    def _send_start(self, *, queued: bool) -> None:
+        self.outcome = None
+        self.state = "queued" if queued else "running"
         self._began_s = time.monotonic()
-        self._voice.start(self.settings, queued=queued, steps=list(self._plan))
-
-    def _leave(self, error: BaseException | None) -> None:
-        if self._state in ("queued", "running"):
-            self._end(Completed() if error is None else self._end_of(error))
+        self._emitter.start(self.settings, queued=queued, steps=list(self.settings.steps))
 
     def _end_of(self, error: BaseException) -> End:
         end = end_of(error) or Completed()
-        wish = self._cancelling.wish
-        return wish if wish is not None and isinstance(end, Cancelled) else end
+        requested = self.cancellation.requested
+        return requested if requested is not None and isinstance(end, Cancelled) else end
 
-    @log_errors
-    def _end(self, end: End) -> None:
-        with self._pulse.lock:
-            if self._state == "queued" and not isinstance(end, Cancelled):
-                self._start(queued=False)
-            if not self._is_live("end"):
-                return
-            if self._state == "running":
-                self._tell(time.monotonic())
-            self._say_last_words()
-            self._said_at_end, self._lasted_s = end, time.monotonic() - self._began_s
-            self._state = state_after(end)
-            self._pulse.alert = False
-            self._voice.end(end, self._lasted_s)
-            self._voice.release()
-        RUNTIME.ended(self)
-
-    def _say_last_words(self) -> None:
-        words, self._last_words = self._last_words, []
-        for say in words:
+    def _call_before_end(self) -> None:
+        callbacks, self._before_end = self._before_end, []
+        for callback in callbacks:
             try:
-                say()
+                callback()
             except Exception as error:
-                DIAGNOSTICS.fault("before_end", error)
+                DIAGNOSTICS.log_fault("before_end", error)
 
-    def _is_live(self, what: str) -> bool:
-        live = self._state in ("queued", "running")
-        if not live:
-            logger.debug("%s after the end of operation %s, which is %s", what, self._id, self._state)
-        return live
+    def _check_live(self, what: str) -> bool:
+        if not self.is_live:
+            logger.debug("%s after the end of operation %s, which is %s", what, self.id, self.state)
+        return self.is_live
 
-    def _silence(self) -> None:
-        """Be a forked child's copy: the parent tells."""
-        self._pulse.lock = threading.RLock()
-        self._pulse.alert = False
-        self._state = "inherited"
+    # The runtime and the outbox.
 
-    def _asked_to_cancel(self, push: CancelPush) -> CancelAnswer:
-        # On the outbox's thread, which must not wait for a lock that others hold while they wait for the outbox.
-        answer = self._cancelling.ask(push)
-        if self._cancelling.wish is not None:
-            self._pulse.alert = True
+    def terminate(self, reason: str) -> None:
+        """See `RunningOperation.terminate`."""
+        # The signal may come from the client that requested the cancellation.
+        self.end(self.cancellation.requested or Cancelled(reason=reason))
+
+    def detach(self) -> None:
+        """See `RunningOperation.detach`."""
+        self._shared.lock = threading.RLock()
+        self._shared.alert = False
+        self.state = "inherited"
+
+    def _request_cancel(self, push: CancelPush) -> CancelAnswer:
+        # On the outbox's thread, which must not wait for a lock whose holder may wait for the outbox.
+        answer = self.cancellation.request(push)
+        if self.cancellation.requested is not None:
+            self._shared.alert = True
         return answer
 
-    # The pacer's side, and its reports'.
+    # The sampler, and the slow path of the methods that report.
 
-    def look(self, now_s: float) -> bool:
-        """See `tidings.producer.sampler.Sampled`."""
-        with self._pulse.lock:
-            return self._state == "running" and self._tell(now_s)
+    def sample(self, now_s: float) -> bool:
+        """See `Sampled.sample`."""
+        with self._shared.lock:
+            return self.state == "running" and self._publish(now_s)
 
-    def doze(self) -> bool:
-        """See `tidings.producer.sampler.Sampled`."""
-        with self._pulse.lock:
-            if self._state != "running":
+    def try_sleep(self) -> bool:
+        """See `Sampled.try_sleep`."""
+        with self._shared.lock:
+            if self.state != "running":
                 return True
-            self._pulse.alert = True
-            if not self._gauge.has_news():
+            self._shared.alert = True
+            if not self.reporter.has_changed():
                 return True
-            self._arm()
+            self._clear_alert()
             return False
 
-    def _tell(self, now_s: float) -> bool:
-        payload = self._gauge.take(now_s)
+    def _publish(self, now_s: float) -> bool:
+        payload = self.reporter.take(now_s)
         if payload is not None:
-            self._voice.progress(payload)
+            self._emitter.progress(payload)
         return payload is not None
 
-    def _arm(self) -> None:
-        self._pulse.alert = False
-        if self._cancelling.wish is not None:
-            self._pulse.alert = True
+    def _clear_alert(self) -> None:
+        self._shared.alert = False
+        if self.cancellation.requested is not None:
+            self._shared.alert = True
 
     def _attend(self, at_loop: bool) -> None:
-        if self._state == "queued":
+        if self.state == "queued":
             self.begin()
-        if self._state != "running":
-            self._pulse.alert = False
+        if self.state != "running":
+            self._shared.alert = False
             return
-        self._arm()
-        PACER.watch(self)
-        if self._cancelling.wish is not None:
-            self._cancelling.tell(at_loop)
+        self._clear_alert()
+        SAMPLER.watch(self)
+        if self.cancellation.requested is not None:
+            self.cancellation.raise_if_due(at_loop)
 
-    def _hurry(self) -> None:
+    def _publish_soon(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._hurried_s >= _HURRY_S:
-            self._hurried_s = now_s
-            self.look(now_s)
+        if now_s - self._published_soon_at_s >= _MIN_STEP_INTERVAL_S:
+            self._published_soon_at_s = now_s
+            self.sample(now_s)
 
 
 def _key_or_new(id: str | None) -> str:
@@ -211,7 +247,7 @@ def _key_or_new(id: str | None) -> str:
         try:
             return check_key(id)
         except (ContractError, TypeError, AttributeError) as error:
-            DIAGNOSTICS.fault("reading id=", error)
+            DIAGNOSTICS.log_fault("reading id=", error)
     return uuid7(time.time_ns() // 1_000_000, secrets.randbits(74))
 
 
@@ -220,5 +256,5 @@ def _trace_or_none(trace_id: str | None) -> str:
         try:
             return check_trace_id(trace_id)
         except (ContractError, TypeError, AttributeError) as error:
-            DIAGNOSTICS.fault("reading trace_id=", error)
+            DIAGNOSTICS.log_fault("reading trace_id=", error)
     return ""

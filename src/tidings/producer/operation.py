@@ -1,9 +1,4 @@
-"""`tidings.operation`: a job says what it does, and is neither held up nor broken by saying it.
-
-The operation whose block the running code is in.
-
-`@tidings.operation("Import prices")`: each call of the function is an operation.
-"""
+"""`tidings.Operation`: the handle of one piece of work, as a block, as a decorator, or with explicit calls."""
 
 import asyncio
 import functools
@@ -12,31 +7,276 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar, Token
-from importlib import import_module
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
-from tidings.producer.diagnostics import log_errors
-from tidings.producer.emitter import Completed
 from tidings.producer.lifecycle import OperationLifecycle
-from tidings.producer.options import Options, Plan, settings_of
-from tidings.producer.outcome import Cancelled, Failed, failure_of
+from tidings.producer.options import Options, Plan, Settings, settings_of
+from tidings.producer.outcome import Cancelled, Completed, Failed, State, failure_of
 from tidings.producer.sanitize import text
+from tidings.producer.tracking import ProgressTracker, SharedState
 from tidings.protocol.payloads import OperationProgressData
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def decorate(make: Callable[[], Any], function: F) -> F:
-    """Return `function` so that each call runs in the block of an operation of its own.
+class Operation(ProgressTracker):
+    """One piece of work that people may be waiting for, made by `tidings.operation` or `tidings.start`.
 
-    Args:
-        make: Returns a new operation, not begun.
-        function: An ordinary function, or one defined with `async def`.
+    Use it as a block (`with` or `async with`), as a decorator, or with explicit calls. It begins when its block is
+    entered; entered again after its end, it is the next attempt of the same operation.
 
-    Raises:
-        TypeError: It is a generator function: its body runs while its caller iterates, and nobody can say when it ends.
+    No method waits for the hub or raises anything but OperationCancelled. All methods may be called from any thread. In
+    a forked child, the copy of an operation is silent.
     """
+
+    _outer: Token[Any] | None = None
+
+    def __init__(self, settings: Settings) -> None:
+        shared = SharedState()
+        super().__init__(shared, total=settings.total, steps=settings.steps)
+        self._lifecycle = OperationLifecycle(settings, shared, self)
+
+    def __repr__(self) -> str:
+        percent = self.percent
+        share = "" if percent is None else f" {percent:.0f} %"
+        return f"<Operation {self.name!r} {self.state}{share} id={self.id}>"
+
+    @property
+    def settings(self) -> Settings:
+        """The arguments it was made with."""
+        return self._lifecycle.settings
+
+    @property
+    def id(self) -> str:
+        """Id of the operation, as in lists, links and `tidings cancel`."""
+        return self._lifecycle.id
+
+    @property
+    def name(self) -> str:
+        """Name of the operation, for people."""
+        return self._lifecycle.name
+
+    @property
+    def trace_id(self) -> str:
+        """Trace of its events: 32 lowercase hex digits."""
+        return self._lifecycle.trace_id
+
+    @property
+    def state(self) -> State:
+        """State: `new`, `queued`, `running`, `complete`, `failed` or `cancelled`; `inherited` in a forked child."""
+        return self._lifecycle.state
+
+    @property
+    def percent(self) -> float | None:
+        """Progress, 0–100; None if it is unknown."""
+        return self._lifecycle.percent
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the operation was cancelled, or a cancel request is pending."""
+        return self.state == "cancelled" or self._lifecycle.cancellation.requested is not None
+
+    @property
+    def cancel_reason(self) -> str:
+        """Reason of the cancel request; "" if there is none."""
+        requested = self._lifecycle.cancellation.requested
+        return "" if requested is None else requested.reason
+
+    @property
+    def duration_s(self) -> float:
+        """Time since the current attempt was queued or began, or its total time, in seconds; 0 before that."""
+        return self._lifecycle.duration_s
+
+    @property
+    def last_words(self) -> str:
+        """Message of the last outcome, or the reason of the cancellation; "" if there is none."""
+        end = self._lifecycle.outcome
+        if end is None:
+            return ""
+        return (end.reason if isinstance(end, Cancelled) else end.message) or ""
+
+    def reading(self) -> OperationProgressData:
+        """Return the current progress, as the payload of a progress event."""
+        with self._shared.lock:
+            return self._lifecycle.reporter.read(time.monotonic())
+
+    def begin(self) -> None:
+        """Begin a queued operation, where a block does not fit; without effect in any other state."""
+        self._lifecycle.begin()
+
+    def progress(self, percent: float | None = None, message: str | None = None, *, step: str | None = None) -> None:
+        """Report the progress of the whole operation, a message, or both.
+
+        Args:
+            percent: 0–100; values outside are clipped. None keeps the last value.
+            message: One line for people. None keeps the last one.
+            step: Name of the current step, for code that does not use `step()`.
+
+        Raises:
+            OperationCancelled: The operation was cancelled; raised once in each thread.
+        """
+        if step is not None:
+            self._lifecycle.reporter.step = text(step)
+        super().progress(percent, message)
+
+    def log(self, message: object, level: str | int = "info") -> None:
+        """Add a line to the log of the operation.
+
+        Args:
+            message: The line; up to 16,000 characters.
+            level: `debug`, `info`, `warning`, `error` or `critical`, or the number of a `logging` level.
+        """
+        self._lifecycle.log(message, level)
+
+    def complete(self, result: Any = None, message: str | None = None) -> None:
+        """Complete the operation.
+
+        Args:
+            result: Its result. Values that JSON cannot represent become text; a result over 48 KiB is omitted.
+            message: One line for people.
+        """
+        self._lifecycle.end(Completed(result=result, message=None if message is None else text(message)))
+
+    def fail(
+        self,
+        error: BaseException | str,
+        message: str | None = None,
+        *,
+        details: str | None = None,
+        recoverable: bool | None = None,
+        hint: str | None = None,
+    ) -> None:
+        """End the operation as failed.
+
+        Args:
+            error: An exception, or an error code of your own.
+            message: What happened, in one sentence. Default: the message of the exception.
+            details: Further details, for a log. Default: the end of the exception's traceback.
+            recoverable: Whether another attempt may succeed. Default: derived from the type of the exception.
+            hint: What to do about it. Default: the `hint` or the notes of the exception.
+        """
+        if isinstance(error, BaseException):
+            known = failure_of(error)
+        else:
+            known = Failed(code=text(error, 128) or "error", message=text(message or error))
+        self._lifecycle.end(
+            Failed(
+                code=known.code,
+                message=known.message if message is None else text(message),
+                details=known.details if details is None else text(details, 8_000),
+                recoverable=known.recoverable if recoverable is None else bool(recoverable),
+                hint=known.hint if hint is None else text(hint),
+            )
+        )
+
+    def cancel(self, reason: str = "", *, cancelled_by: str | None = None) -> None:
+        """End the operation as cancelled, from inside the job. To cancel the operation of another, see `Client.cancel`.
+
+        Args:
+            reason: Why it ends.
+            cancelled_by: Who requested it, if that was not the job itself.
+        """
+        subject = None if cancelled_by is None else text(cancelled_by, 1_000)
+        self._lifecycle.end(Cancelled(reason=text(reason, 1_000), cancelled_by=subject))
+
+    def before_end(self, say: Callable[[], None]) -> None:
+        """Call a function once when this attempt ends, while the operation can still report.
+
+        Args:
+            say: The function. It runs on the thread that ends the operation, perhaps in a signal handler, and must not
+                wait.
+        """
+        self._lifecycle.before_end(say)
+
+    def child(self, name: str, steps: Plan = (), **options: Unpack[Options]) -> "Operation":
+        """Return an operation that is a part of this one.
+
+        Args:
+            name: Name of the part, for people.
+            steps: Names of its steps, or (name, weight), if they are known in advance.
+            **options: See `tidings.operation`.
+        """
+        options["parent"] = self
+        return Operation(settings_of(name, steps, options))
+
+    # Display in a notebook: IPython calls the first, other front ends the second.
+
+    def _ipython_display_(self) -> None:
+        from tidings.producer.notebook import show
+
+        show(self)
+
+    def _repr_html_(self) -> str:
+        from tidings.producer.notebook import html
+
+        return html(self)
+
+    # Blocks and decorators.
+
+    def __enter__(self) -> Self:
+        if self.state == "queued":
+            self._lifecycle.begin()
+        else:
+            self._lifecycle.start()
+        self._outer = CURRENT.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._outer is not None:
+            with suppress(ValueError):  # the block was left in another context, as by the finalizer of a generator
+                CURRENT.reset(self._outer)
+            self._outer = None
+        self._lifecycle.leave(error)
+
+    async def __aenter__(self) -> Self:
+        self._lifecycle.cancellation.enter_task()
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the block.
+
+        Raises:
+            OperationCancelled: The body was cancelled because the operation was, and for no other reason; compare the
+                TimeoutError of `asyncio.timeout`. In all other cases CancelledError passes.
+        """
+        ours_alone = self._lifecycle.cancellation.leave_task()
+        self.__exit__(kind, error, traceback)
+        if ours_alone and isinstance(error, asyncio.CancelledError):
+            raise self._lifecycle.cancellation.exception() from error
+
+    def __call__(self, function: F) -> F:
+        """Decorate `function`: each call is an operation with these arguments. See `tidings.operation`.
+
+        Raises:
+            TypeError: `function` is a generator function. Its body runs while the caller iterates, so its end is
+                unknown.
+        """
+        return _decorate(lambda: Operation(self.settings), function)
+
+
+CURRENT: ContextVar[Operation | None] = ContextVar("tidings operation", default=None)
+
+
+def current_operation() -> Operation | None:
+    """Return the operation of the innermost `with tidings.operation(...)` block or decorated function around this code.
+
+    Tasks started in the block inherit it, as every context variable, and so do calls of `asyncio.to_thread`. Other new
+    threads do not.
+    """
+    return CURRENT.get()
+
+
+def lifecycle_of(operation: Operation) -> OperationLifecycle:
+    """Return the lifecycle of an operation, for adapters: they start and end operations outside of a block."""
+    return operation._lifecycle
+
+
+def _decorate(make: Callable[[], Operation], function: F) -> F:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{function.__qualname__} is a generator function; use `with tidings.operation(...)` around the loop that "
@@ -57,211 +297,3 @@ def decorate(make: Callable[[], Any], function: F) -> F:
             return function(*arguments, **options)
 
     return cast(F, runs)
-
-
-_DISPLAY = "tidings.integrations.jupyter"
-"""By name, because adapters are above this package; imported when a notebook asks."""
-
-
-class Operation(OperationLifecycle):
-    """One piece of work that somebody may be waiting for. Made by `tidings.operation` and `tidings.start`.
-
-    Use it as a block (`with`, `async with`), as a decorator, or without either. It begins when its block does; entered
-    again after its end, it is the next attempt of the same operation. Nothing here raises but OperationCancelled, and
-    nothing waits for the hub. Safe to use from many threads; a forked child's copy is silent.
-    """
-
-    _outer: Token[Any] | None = None
-
-    def __repr__(self) -> str:
-        percent = self.percent
-        share = "" if percent is None else f" {percent:.0f} %"
-        return f"<Operation {self.name!r} {self._state}{share} id={self._id}>"
-
-    # What it is.
-
-    @property
-    def percent(self) -> float | None:
-        """How far it is, 0–100; None where nobody knows."""
-        with self._pulse.lock:
-            return 100.0 if self._state == "complete" else self._gauge.percent
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether it was cancelled, or somebody asks the job to stop."""
-        return self._state == "cancelled" or self._cancelling.wish is not None
-
-    @property
-    def cancel_reason(self) -> str:
-        """Why somebody asks the job to stop, or ""."""
-        wish = self._cancelling.wish
-        return "" if wish is None else wish.reason
-
-    @property
-    def duration_s(self) -> float:
-        """How long the attempt has been queued, or has run, or ran in all; 0 before it began."""
-        live = self._state in ("queued", "running")
-        return time.monotonic() - self._began_s if live else self._lasted_s
-
-    @property
-    def last_words(self) -> str:
-        """What was said of its end: why it failed or was cancelled; "" before it, or where nothing was said."""
-        end = self._said_at_end
-        if end is None:
-            return ""
-        return (end.reason if isinstance(end, Cancelled) else end.message) or ""
-
-    def reading(self) -> OperationProgressData:
-        """Return how far it is, as a progress event would say it now."""
-        with self._pulse.lock:
-            return self._gauge.read(time.monotonic())
-
-    # What it says, beside what every scope does.
-
-    def progress(self, percent: float | None = None, message: str | None = None, *, step: str | None = None) -> None:
-        """Say how far the whole is, and what it is at.
-
-        Args:
-            percent: 0–100; what is outside is cut off. None leaves it as it was.
-            message: A line for people; None leaves it as it was.
-            step: The name of the step it is at, where no `step()` says so.
-
-        Raises:
-            OperationCancelled: Somebody cancels the operation; once in each thread.
-        """
-        if step is not None:
-            self._gauge.step = text(step)
-        super().progress(percent, message)
-
-    @log_errors
-    def log(self, message: object, level: str | int = "info") -> None:
-        """Add a line to the operation's log.
-
-        Args:
-            message: The line.
-            level: `debug`, `info`, `warning`, `error` or `critical`, or the number that `logging` has for it.
-        """
-        self.begin()
-        with self._pulse.lock:
-            if self._is_live("log"):
-                self._voice.log(message, level)
-
-    def complete(self, result: Any = None, message: str | None = None) -> None:
-        """End it well. What JSON cannot hold of `result` becomes text, and what is over 48 KiB is left out."""
-        self._end(Completed(result=result, message=None if message is None else text(message)))
-
-    def fail(
-        self,
-        error: BaseException | str,
-        message: str | None = None,
-        *,
-        details: str | None = None,
-        recoverable: bool | None = None,
-        hint: str | None = None,
-    ) -> None:
-        """End it badly.
-
-        Args:
-            error: What happened, as an exception or as a code of your own.
-            message: In a sentence; by default the exception's.
-            details: More for a log; by default the end of the exception's traceback.
-            recoverable: Whether trying again may help.
-            hint: What to do about it.
-        """
-        if isinstance(error, BaseException):
-            known = failure_of(error)
-        else:
-            known = Failed(code=text(error, 128) or "error", message=text(message or error))
-        self._end(
-            Failed(
-                code=known.code,
-                message=known.message if message is None else text(message),
-                details=known.details if details is None else text(details, 8_000),
-                recoverable=known.recoverable if recoverable is None else bool(recoverable),
-                hint=known.hint if hint is None else text(hint),
-            )
-        )
-
-    def cancel(self, reason: str = "", *, cancelled_by: str | None = None) -> None:
-        """End it because the job itself, or who started it, wants that. To stop another's, see `Client.cancel`.
-
-        Args:
-            reason: Why.
-            cancelled_by: Who wanted it, where that was somebody else.
-        """
-        who = None if cancelled_by is None else text(cancelled_by, 1_000)
-        self._end(Cancelled(reason=text(reason, 1_000), cancelled_by=who))
-
-    def before_end(self, say: Callable[[], None]) -> None:
-        """Have `say` called once, when this attempt ends, while it can still report.
-
-        It is called on whichever thread ends the operation, perhaps by a signal's handler, and must not wait.
-        """
-        self._last_words.append(say)
-
-    def child(self, name: str, steps: Plan = (), **options: Unpack[Options]) -> "Operation":
-        """Return an operation that is a part of this one; see `tidings.operation` for the options."""
-        options["parent"] = self
-        return Operation(settings_of(name, steps, options))
-
-    # In a notebook: IPython asks an object how it is displayed.
-
-    def _ipython_display_(self) -> None:
-        import_module(_DISPLAY).show(self)
-
-    def _repr_html_(self) -> str:
-        html: str = import_module(_DISPLAY).html(self)
-        return html
-
-    # As a block, and as a decorator.
-
-    def __enter__(self) -> Self:
-        if self._state == "queued":
-            self.begin()
-        else:
-            self._begin()
-        self._outer = CURRENT.set(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._outer is not None:
-            with suppress(ValueError):  # the block was left in another context, as by a generator's finalizer
-                CURRENT.reset(self._outer)
-            self._outer = None
-        self._leave(error)
-
-    async def __aenter__(self) -> Self:
-        self._cancelling.enter_task()
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Leave the block.
-
-        Raises:
-            OperationCancelled: The body was cancelled because somebody cancelled the operation, and for no other
-                reason: as `asyncio.timeout` raises TimeoutError then. Otherwise CancelledError passes.
-        """
-        ours_alone = self._cancelling.leave_task()
-        self.__exit__(kind, error, traceback)
-        if ours_alone and isinstance(error, asyncio.CancelledError):
-            raise self._cancelling.exception() from error
-
-    def __call__(self, function: F) -> F:
-        """Return `function` so that each call is an operation with these arguments; for `@tidings.operation(…)`."""
-        return decorate(lambda: Operation(self.settings), function)
-
-
-CURRENT: ContextVar["Operation | None"] = ContextVar("tidings operation", default=None)
-
-
-def current_operation() -> "Operation | None":
-    """Return the operation of the innermost `with tidings.operation(...)`, or decorated function, that runs this code.
-
-    As with every context variable, tasks begun in the block have it, and so does `asyncio.to_thread`; other new threads
-    have not.
-    """
-    return CURRENT.get()

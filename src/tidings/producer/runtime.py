@@ -1,11 +1,11 @@
-"""What all operations of one process share: the ways to their hubs, and the process's end."""
+"""The runtime: what all operations of one process share: their connections to hubs, and the end of the process."""
 
 import atexit
 import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tidings.client.url import hub_url
 from tidings.exceptions import ConfigError, TidingsError
@@ -13,151 +13,170 @@ from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.event_sink import EventSink, NullSink
 from tidings.producer.options import is_disabled
 from tidings.producer.outbox.outbox import Outbox
-from tidings.producer.outcome import Cancelled, Failed, end_of
-from tidings.producer.sampler import PACER
-from tidings.producer.signals import REASON, UNDISTURBED, SigtermHandler
-
-if TYPE_CHECKING:
-    from tidings.producer.lifecycle import OperationLifecycle
+from tidings.producer.outcome import Cancelled, End, Failed, end_of
+from tidings.producer.sampler import SAMPLER, Sampled
+from tidings.producer.signals import REASON, SIGNALS_DEFERRED, SigtermHandler
 
 CLOSE_S = 2.0
-"""How long the end of a process may wait for its hubs, all together."""
-_TERM_S = 1.0
-"""Likewise after SIGTERM: supervisors kill after ten seconds or so, and the job has its own things to do."""
+"""Time that the end of a process may wait for all of its hubs together, in seconds."""
+_SIGTERM_FLUSH_S = 1.0
+"""Time to wait for the hubs after SIGTERM, in seconds: supervisors kill after about ten, and the job needs some."""
 _NOT_FINISHED = Failed(
     code="not_finished",
-    message="the program ended without saying how this operation ended",
+    message="the program ended without reporting how this operation ended",
     hint="Call `op.complete()`, or use `with tidings.operation(...)`.",
 )
 
 
+class RunningOperation(Sampled, Protocol):
+    """An operation that has begun and not ended, as the runtime sees it."""
+
+    @property
+    def id(self) -> str:
+        """Id of the operation."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Name of the operation."""
+        ...
+
+    def end(self, end: End) -> None:
+        """End the operation with the outcome `end`."""
+        ...
+
+    def terminate(self, reason: str) -> None:
+        """End the operation as cancelled: by a pending cancel request if there is one, else for `reason`."""
+        ...
+
+    def detach(self) -> None:
+        """Become the silent copy of a forked child."""
+        ...
+
+
 class ProducerRuntime:
-    """The operations that run in this process, and the transports they share."""
+    """The running operations of this process, and the sinks that they share."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._transports: dict[tuple[str, str | None], EventSink] = {}
-        self._running: dict[OperationLifecycle, int] = {}
+        self._sinks: dict[tuple[str, str | None], EventSink] = {}
+        self._running: dict[RunningOperation, int] = {}
         self._registered = False
-        self.termination = SigtermHandler(self._leave, self._terminate)
+        self.sigterm = SigtermHandler(self.end_main_thread, self.terminate)
 
-    def transport(self, url: str | None, token: str | None) -> tuple[EventSink, str]:
-        """Return the way to a hub, and its address; operations of one address and token share it."""
+    def sink(self, url: str | None, token: str | None) -> tuple[EventSink, str]:
+        """Return the sink for a hub, and the hub's address; operations with the same address and token share one."""
         if is_disabled():
             return NullSink(), ""
         try:
             address = hub_url(url)
             with self._lock:
-                transport = self._transports.get((address, token))
-                if transport is None:
-                    transport = self._transports[address, token] = _open(address, token)
-                self._register()
-            return transport, address
+                sink = self._sinks.get((address, token))
+                if sink is None:
+                    sink = self._sinks[address, token] = _open(address, token)
+                self._register_exit()
+            return sink, address
         except ConfigError as error:
-            DIAGNOSTICS.misconfigured(error)
+            DIAGNOSTICS.report_misconfiguration(error)
             return NullSink(), ""
 
     @property
-    def running(self) -> "list[OperationLifecycle]":
-        """The operations that have begun here and not ended."""
+    def running(self) -> list[RunningOperation]:
+        """The operations that have begun in this process and not ended."""
         return list(self._running)
 
-    def began(self, operation: "OperationLifecycle") -> None:
-        """Note that an operation runs; see that it ends before the process does."""
+    def add(self, operation: RunningOperation) -> None:
+        """Register a running operation, so that it ends before the process does."""
         self._running[operation] = threading.get_ident()
-        self.termination.install()
+        self.sigterm.install()
 
-    def ended(self, operation: "OperationLifecycle") -> None:
-        """Note that an operation runs no more. May be called by a signal's handler."""
-        PACER.forget(operation)
+    def remove(self, operation: RunningOperation) -> None:
+        """Unregister an operation that has ended. A signal handler may call it."""
+        SAMPLER.forget(operation)
         self._running.pop(operation, None)
         if not self._running:
-            self.termination.remove()
+            self.sigterm.remove()
 
-    def look(self) -> None:
-        """Have the running operations say now what they would say when the pacer looks next."""
+    def sample(self) -> None:
+        """Publish the progress of all running operations now rather than at the next sample."""
         now_s = time.monotonic()
-        for operation in list(self._running):
-            operation.look(now_s)
+        for operation in self.running:
+            operation.sample(now_s)
 
     def flush(self, timeout_s: float = CLOSE_S) -> int:
-        """Wait until the hubs have everything; return how many events they have not."""
+        """Wait until the hubs have all events; return the number of events that they do not have."""
         deadline = time.monotonic() + timeout_s
-        with UNDISTURBED:
-            return sum(
-                transport.flush(max(0.0, deadline - time.monotonic())) for transport in list(self._transports.values())
-            )
+        with SIGNALS_DEFERRED:
+            return sum(sink.flush(max(0.0, deadline - time.monotonic())) for sink in list(self._sinks.values()))
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Likewise, and let go of the connections; the next operation makes a new one."""
+        """Flush, and close the connections; the next operation opens a new one."""
         deadline = time.monotonic() + timeout_s
-        with UNDISTURBED:
-            transports, self._transports = list(self._transports.values()), {}
-            return sum(transport.close(max(0.0, deadline - time.monotonic())) for transport in transports)
+        with SIGNALS_DEFERRED:
+            sinks, self._sinks = list(self._sinks.values()), {}
+            return sum(sink.close(max(0.0, deadline - time.monotonic())) for sink in sinks)
 
-    # The end.
+    # Hooks for the end of the process, and for its copy.
 
-    def _leave(self) -> None:
+    def end_main_thread(self) -> None:
+        """End the operations of the main thread, which SIGTERM is leaving by an exception."""
         main = threading.main_thread().ident
         for operation, thread in list(self._running.items()):
             if thread == main:
-                operation._end(_told_to_end(operation))
+                operation.terminate(REASON)
 
-    def _terminate(self) -> None:
-        for operation in list(self._running):
-            operation._end(_told_to_end(operation))
-        self.flush(_TERM_S)
+    def terminate(self) -> None:
+        """End all operations, because SIGTERM kills the process, and send their terminal events."""
+        for operation in self.running:
+            operation.terminate(REASON)
+        self.flush(_SIGTERM_FLUSH_S)
 
-    def _exit(self) -> None:
-        end = self._unsaid_end() if self._running else _NOT_FINISHED
-        for operation in list(self._running):
-            operation._end(end)
+    def exit(self) -> None:
+        """End the operations that the program left running, and close."""
+        end = self.end_at_exit() if self._running else _NOT_FINISHED
+        for operation in self.running:
+            operation.end(end)
         self.close()
 
-    def _unsaid_end(self) -> Failed | Cancelled:
-        """Return how operations end that the program left running: as it ended itself."""
-        if self.termination.asked:
+    def end_at_exit(self) -> Failed | Cancelled:
+        """Return the outcome of operations that the program left running: the outcome of the program itself."""
+        if self.sigterm.received:
             return Cancelled(reason=REASON)
-        # What a person at a prompt saw fail an hour ago is not why the session ends.
+        # An error that a person saw at a prompt an hour ago is not why the session ends.
         error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
         return (isinstance(error, BaseException) and end_of(error)) or _NOT_FINISHED
 
-    def _register(self) -> None:
+    def reset_after_fork(self) -> None:
+        """Start empty in a forked child: the parent reports the operations that run in it."""
+        SIGNALS_DEFERRED.reset()
+        self.sigterm.remove()
+        running, self._running = self.running, {}
+        self._lock = threading.Lock()
+        # A child of multiprocessing exits in its own way; an outbox handles a fork by itself.
+        self._registered = False
+        for operation in running:
+            operation.detach()
+
+    def _register_exit(self) -> None:
         if self._registered:
             return
         self._registered = True
-        atexit.register(self._exit)
+        atexit.register(self.exit)
         util = sys.modules.get("multiprocessing.util")
         if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
-            # Its children leave by os._exit(): they run these finalizers, and nothing of atexit's.
-            util.Finalize(None, self._exit, exitpriority=-1)
-
-    def _forked(self) -> None:
-        """Begin anew in a forked child: what ran in the parent is the parent's to tell."""
-        UNDISTURBED.begin_anew()
-        self.termination.remove()
-        running, self._running = list(self._running), {}
-        self._lock = threading.Lock()
-        # A child of multiprocessing leaves in its own way; an outbox begins anew by itself.
-        self._registered = False
-        for operation in running:
-            operation._silence()
-
-
-def _told_to_end(operation: "OperationLifecycle") -> Cancelled:
-    """Return how an operation ends by SIGTERM: as somebody wanted who had asked for its end, and may have sent it."""
-    return operation._cancelling.wish or Cancelled(reason=REASON)
+            # Children of multiprocessing leave by os._exit(), which runs these finalizers but not those of atexit.
+            util.Finalize(None, self.exit, exitpriority=-1)
 
 
 def _open(address: str, token: str | None) -> EventSink:
-    def tell(error: TidingsError) -> None:
-        DIAGNOSTICS.trouble(error, address)
+    def report_error(error: TidingsError) -> None:
+        DIAGNOSTICS.report_error(error, address)
 
-    return Outbox(address, token=token, on_trouble=tell)
+    return Outbox(address, token=token, on_trouble=report_error)
 
 
 RUNTIME = ProducerRuntime()
-"""This process."""
+"""The runtime of this process."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=RUNTIME._forked)
+    os.register_at_fork(after_in_child=RUNTIME.reset_after_fork)

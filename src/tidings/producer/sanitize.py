@@ -1,51 +1,51 @@
-"""What a job says, made fit for an event: as UTF-8 can hold it, as JSON can hold it, and not too long."""
+"""Sanitizing: makes the values of a job fit for an event: valid UTF-8, valid JSON, and of bounded size."""
 
 from typing import Any
 
 import msgspec
 
 MAX_TEXT = 2_000
-"""Characters of a name, a message or a reason: a screen shows one line of it."""
+"""Longest name, message or reason, in characters: a screen shows one line of it."""
 MAX_DETAILS = 8 << 10
-"""Bytes of a traceback: its end says most, and escaped it stays far below the 65,535 of an event."""
+"""Longest traceback, in bytes: its end matters most, and escaped it stays far below the 65,535 bytes of an event."""
 MAX_VALUE = 48 << 10
-"""Bytes of a result or of metadata; with the texts beside it the event stays below 65,535."""
+"""Largest result or metadata, in bytes; with the texts beside it the event stays below 65,535."""
 
 
-def text(value: object, most: int = MAX_TEXT) -> str:
-    """Return `value` as text of at most `most` characters; what UTF-8 cannot hold becomes a question mark."""
-    said = value if isinstance(value, str) else str(value)
-    if len(said) > most:
-        said = said[: most - 1] + "…"
-    return said.encode(errors="replace").decode()
+def text(value: object, max_chars: int = MAX_TEXT) -> str:
+    """Return `value` as text of at most `max_chars` characters; what UTF-8 cannot encode becomes a question mark."""
+    string = value if isinstance(value, str) else str(value)
+    if len(string) > max_chars:
+        string = string[: max_chars - 1] + "…"
+    return string.encode(errors="replace").decode()
 
 
-def ending(value: str, most: int = MAX_DETAILS) -> str:
-    """Return the end of `value`, at most `most` bytes of UTF-8, from the beginning of a line where there is one."""
+def tail(value: str, max_bytes: int = MAX_DETAILS) -> str:
+    """Return the end of `value`, at most `max_bytes` of UTF-8, from the start of a line if there is one."""
     encoded = value.encode(errors="replace")
-    if len(encoded) <= most:
+    if len(encoded) <= max_bytes:
         return encoded.decode()
-    kept = encoded[-most:].decode(errors="ignore")
+    kept = encoded[-max_bytes:].decode(errors="ignore")
     _, newline, whole_lines = kept.partition("\n")
     return whole_lines if newline and whole_lines else kept
 
 
-def jsonable(value: Any, most: int = MAX_VALUE) -> Any:
-    """Return `value` as JSON can hold it: what JSON does not know is written as text.
+def jsonable(value: Any, max_bytes: int = MAX_VALUE) -> Any:
+    """Return `value` as JSON can represent it; objects of other types become text.
 
-    A value of more than `most` bytes is replaced by `{"omitted": "<n> bytes"}`: an event is no place for a table.
+    A value of more than `max_bytes` is replaced by `{"omitted": "<n> bytes"}`: events are not made for tables.
     """
     try:
         encoded = msgspec.json.encode(value, enc_hook=str)
     except (TypeError, ValueError, RecursionError, OverflowError):
-        return text(_shown(value))
-    if len(encoded) > most:
+        return text(_repr(value))
+    if len(encoded) > max_bytes:
         return {"omitted": f"{len(encoded)} bytes"}
     return msgspec.json.decode(encoded)
 
 
-def _shown(value: object) -> str:
+def _repr(value: object) -> str:
     try:
         return repr(value)
-    except Exception:  # whatever an object's own __repr__ raises
+    except Exception:  # the __repr__ of an object may raise anything
         return f"<{type(value).__name__}>"

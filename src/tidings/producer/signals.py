@@ -1,9 +1,7 @@
-"""SIGTERM: the operations of a job that is told to end say so before it does, and it ends as it would have.
+"""Signals: SIGTERM ends the operations of a job before the job ends, and otherwise has the effect it would have had.
 
-Keeping a signal's handler out of what the main thread is in the middle of.
-
-A handler runs between two instructions of the main thread, perhaps while that holds the outbox's lock. It must not
-wait for that lock then: it would wait for itself.
+A signal handler runs between two instructions of the main thread, perhaps while that thread holds the lock of the
+outbox. The handler must not wait for the lock then: it would wait for itself.
 """
 
 import os
@@ -12,17 +10,20 @@ import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
+REASON = "SIGTERM"
+"""Reason of operations that SIGTERM ends."""
+
 
 class DeferSignals:
-    """A region, reentrant, in which the main thread puts off what a signal's handler wants to do."""
+    """A reentrant region in which the main thread defers the work of signal handlers."""
 
     def __init__(self) -> None:
-        self.begin_anew()
+        self.reset()
 
-    def begin_anew(self) -> None:
-        """Be outside, as a forked child is whose parent's main thread was inside."""
+    def reset(self) -> None:
+        """Leave the region, as a forked child does whose parent's main thread was inside."""
         self._depth = 0
-        self._put_off: list[Callable[[], None]] = []
+        self._deferred: list[Callable[[], None]] = []
 
     def __enter__(self) -> None:
         if _in_main_thread():
@@ -34,13 +35,13 @@ class DeferSignals:
         if not _in_main_thread():
             return
         self._depth -= 1
-        while not self._depth and self._put_off:
-            self._put_off.pop(0)()
+        while not self._depth and self._deferred:
+            self._deferred.pop(0)()
 
     def run(self, action: Callable[[], None]) -> None:
-        """Run `action` now, or when the main thread has left the region; called by handlers, so in the main thread."""
+        """Run `action` now, or when the main thread leaves the region. For handlers, so in the main thread."""
         if self._depth:
-            self._put_off.append(action)
+            self._deferred.append(action)
         else:
             action()
 
@@ -49,40 +50,37 @@ def _in_main_thread() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 
-UNDISTURBED = DeferSignals()
-"""This process's."""
-
-
-REASON = "SIGTERM"
+SIGNALS_DEFERRED = DeferSignals()
+"""The region of this process."""
 
 
 class SigtermHandler:
     """The handler of SIGTERM while operations run.
 
-    It is installed only from the main thread, and only where the signal would end the process or has a handler in
-    Python; an ignored SIGTERM stays ignored. What happens then:
+    It is installed from the main thread only, and only if the signal would end the process or has a Python handler; an
+    ignored SIGTERM stays ignored. On a signal:
 
-    - Without another handler, `finish` is called, and the process dies of the signal, as it would have.
-    - Another handler is called first. Where it raises (`sys.exit()`, KeyboardInterrupt), `leave` is called, and what it
-      raised goes on. Where it returns, the job has decided to go on, and nothing is said: an operation that the job
-      still completes is not cancelled.
+    - Without another handler, `end_all` is called, and the process dies of the signal, as it would have.
+    - Another handler is called first. If it raises (`sys.exit()`, KeyboardInterrupt), `end_main_thread` is called and
+      the exception continues. If it returns, the job has decided to go on, and nothing is reported: an operation that
+      the job still completes is not cancelled.
 
     Args:
-        leave: Ends the operations of the main thread.
-        finish: Ends all operations, and waits a moment for the hub.
+        end_main_thread: Ends the operations of the main thread.
+        end_all: Ends all operations, and waits briefly for the hub.
     """
 
-    def __init__(self, leave: Callable[[], None], finish: Callable[[], None]) -> None:
-        self._leave = leave
-        self._finish = finish
+    def __init__(self, end_main_thread: Callable[[], None], end_all: Callable[[], None]) -> None:
+        self._end_main_thread = end_main_thread
+        self._end_all = end_all
         self._handler = self._handle
         self._previous: Callable[[int, FrameType | None], object] | int | None = None
         self._installed = False
-        self.asked = False
-        """Whether a SIGTERM has come."""
+        self.received = False
+        """Whether a SIGTERM has arrived."""
 
     def install(self) -> None:
-        """Take over SIGTERM, where that is possible and was not done before."""
+        """Take over SIGTERM, if that is possible and was not done before."""
         if self._installed or threading.current_thread() is not threading.main_thread():
             return
         previous = signal.getsignal(signal.SIGTERM)
@@ -95,7 +93,7 @@ class SigtermHandler:
             self._installed = True
 
     def remove(self) -> None:
-        """Give SIGTERM back, unless somebody has taken it over since."""
+        """Restore the previous handler, unless other code has taken SIGTERM over since."""
         if (
             self._installed
             and threading.current_thread() is threading.main_thread()
@@ -105,8 +103,8 @@ class SigtermHandler:
             self._installed = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        UNDISTURBED.run(lambda: self._terminate(number, frame))
+        self.received = True
+        SIGNALS_DEFERRED.run(lambda: self._terminate(number, frame))
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         previous = self._previous
@@ -114,11 +112,11 @@ class SigtermHandler:
             try:
                 previous(number, frame)
             except BaseException:
-                self._leave()
+                self._end_main_thread()
                 raise
             return
         try:
-            self._finish()
+            self._end_all()
         finally:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -1,10 +1,7 @@
-"""What an operation and each of its steps have in common: progress, counting, and steps within.
+"""Progress of an operation and its steps: tracking, counting, and what a progress event reports.
 
-Iterators that count: what `track` returns.
-
-Counting: how many of how many, of what, and how fast.
-
-What the parts of one operation share.
+An operation and each of its steps is a `ProgressTracker`; together they form a tree. Everything that reads or changes
+the fields of a tracker is in this module. `ProgressReporter` turns the tree into the payload of a progress event.
 """
 
 import math
@@ -17,118 +14,142 @@ from typing import Any, Self, TypeVar, overload
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
 from tidings.producer.options import Plan, countable, plan_of, share_of, weight_of
 from tidings.producer.sanitize import text
+from tidings.protocol.payloads import OperationProgressData
 
-_WINDOW_S = 0.5
-"""Over which a rate is taken: several looks of the pacer."""
-_SMOOTHING = 0.3
-"""The newest window's share in the rate, as tqdm has it by default."""
+T = TypeVar("T")
+
+_RATE_WINDOW_S = 0.5
+"""Time over which a rate is measured, in seconds: several intervals of the sampler."""
+_RATE_SMOOTHING = 0.3
+"""Weight of the newest window in a rate, the default of tqdm."""
+_PATH_SEPARATOR = " › "
+
+
+class SharedState:
+    """State shared by an operation and its steps: a lock, a change counter, and a flag that requests the slow path.
+
+    `advance`, which a job may call a million times, adds to a number, checks `alert` and returns; the sampler reads the
+    number a few times a second. `alert` is set while nothing samples the operation, and while a cancel request is
+    pending; then the call continues with `attend`.
+    """
+
+    __slots__ = ("alert", "attend", "changes", "lock", "publish_soon")
+
+    def __init__(self) -> None:
+        self.alert = False
+        self.attend: Callable[[bool], None] = _ignore
+        self.publish_soon: Callable[[], None] = _ignore
+        self.changes = 0
+        """Number of changes other than counts."""
+        # Reentrant: a signal handler may end the operation in the middle of a call of the same thread.
+        self.lock = threading.RLock()
+
+    def connect(self, attend: Callable[[bool], None], publish_soon: Callable[[], None]) -> None:
+        """Set the two callbacks.
+
+        Args:
+            attend: Called by a method that found `alert` set, with whether the call is the head of a loop. May raise
+                OperationCancelled.
+            publish_soon: Called after a change that should be visible even if the next one follows immediately.
+        """
+        self.attend, self.publish_soon = attend, publish_soon
+        self.alert = True
+
+    def add_change(self) -> None:
+        """Count a change, and make sure that the sampler reads it."""
+        self.changes += 1
+        if self.alert:
+            self.attend(False)
+
+
+def _ignore(*arguments: Any) -> None:
+    """Stand in for a callback that is not connected yet."""
 
 
 class Rate:
-    """How fast a count grows, smoothed; the clock is an argument."""
+    """Smoothed growth of a count. The clock is an argument."""
 
-    __slots__ = ("_at_s", "_count", "value")
+    __slots__ = ("_count", "_measured_at_s", "value")
 
     def __init__(self) -> None:
-        self._at_s: float | None = None
+        self._measured_at_s: float | None = None
         self._count = 0.0
         self.value: float | None = None
-        """Per second; None until there was a window to take it over."""
+        """Units per second; None until the first window is complete."""
 
-    def look(self, count: float, now_s: float) -> None:
-        """Take the count as it is at `now_s`."""
-        if self._at_s is None:
-            self._at_s, self._count = now_s, count
+    def update(self, count: float, now_s: float) -> None:
+        """Use the count at `now_s`."""
+        if self._measured_at_s is None:
+            self._measured_at_s, self._count = now_s, count
             return
-        passed_s = now_s - self._at_s
-        if passed_s < _WINDOW_S:
+        elapsed_s = now_s - self._measured_at_s
+        if elapsed_s < _RATE_WINDOW_S:
             return
-        newest = max(0.0, count - self._count) / passed_s
-        self.value = newest if self.value is None else self.value + _SMOOTHING * (newest - self.value)
-        self._at_s, self._count = now_s, count
+        newest = max(0.0, count - self._count) / elapsed_s
+        self.value = newest if self.value is None else self.value + _RATE_SMOOTHING * (newest - self.value)
+        self._measured_at_s, self._count = now_s, count
 
 
 def count_text(count: float, total: float | None, unit: str, rate: float | None) -> str:
-    """Return a count as a person reads it: `1,234/10,000 rows, 56.1 rows/s`."""
+    """Return a count for people: `1,234/10,000 rows, 56.1 rows/s`."""
     of = "" if total is None else f"/{number_text(total)}"
     speed = "" if rate is None else f", {rate_text(rate)} {unit}/s"
     return f"{number_text(count)}{of} {unit}{speed}"
 
 
 def number_text(value: float) -> str:
-    """Return a number with its thousands apart, and no more digits than it has."""
+    """Return a number with thousands separators and at most six significant digits of a fraction."""
     if not math.isfinite(value):
         return "?"
     return f"{int(value):,}" if value == int(value) else f"{value:,.6g}"
 
 
 def rate_text(value: float) -> str:
-    """Return a rate with three digits where it is small."""
+    """Return a rate, with three significant digits below 100."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-class SharedState:
-    """A lock, a count of changes, and a flag that asks the job's next report to look up.
-
-    A report of the kind that comes a million times (`advance`) adds to a number, looks at `alert`, and is done: the
-    pacer reads the number ten times a second. `alert` is set while nobody reads, and while somebody wants the job to
-    stop; then the report calls `attend`.
-
-    Args:
-        attend: Called by a report that saw `alert`, with whether it is one at the head of a loop; may raise
-            OperationCancelled.
-        hurry: Called when something changed that should be seen even if the next change follows at once.
-    """
-
-    __slots__ = ("alert", "attend", "changes", "hurry", "lock")
-
-    def __init__(self, attend: Callable[[bool], None], hurry: Callable[[], None]) -> None:
-        self.alert = True
-        self.attend = attend
-        self.hurry = hurry
-        self.changes = 0
-        """Everything that was said otherwise than by counting."""
-        # A signal's handler may end the operation in the middle of a report of the same thread.
-        self.lock = threading.RLock()
-
-    def changed(self) -> None:
-        """Note a change; see that somebody reads it."""
-        self.changes += 1
-        if self.alert:
-            self.attend(False)
-
-
-T = TypeVar("T")
+def length_of(rows: object) -> float | None:
+    """Return the number of `rows`, from `len()` or their length hint (PEP 424); None if they have neither."""
+    try:
+        return len(rows)  # type: ignore[arg-type]
+    except Exception:  # not only TypeError: the length of lazy data may need a database
+        pass
+    try:
+        return operator.length_hint(rows) or None
+    except Exception:  # for the same reason
+        return None
 
 
 class ProgressTracker:
-    """A piece of work that says how far it is.
+    """A piece of work that reports its progress: an operation or a step.
 
-    Of what is known of its share done (what `progress` said, the count against its total, its planned steps by weight)
-    the furthest is taken; where nothing is known, it is unknown, not 0 %. Safe to use from many threads.
+    Progress is known from the last `progress` call, from the count and its total, and from the planned steps and their
+    weights; the furthest of the three counts. If none is known, progress is indeterminate rather than 0 %. All methods
+    may be called from any thread.
     """
 
     __slots__ = (
         "_active",
         "_count",
         "_done_weight",
+        "_loops",
         "_message",
         "_note",
         "_plan",
-        "_pulse",
         "_rate",
-        "_said",
+        "_reported",
+        "_shared",
         "_title",
         "_total",
         "_total_given",
         "_tracking",
-        "_tracks",
         "_unit",
         "_waiting",
     )
 
-    def __init__(self, pulse: SharedState, *, total: float | None, steps: Mapping[str, float]) -> None:
-        self._pulse = pulse
+    def __init__(self, shared: SharedState, *, total: float | None, steps: Mapping[str, float]) -> None:
+        self._shared = shared
         self._plan = dict(steps)
         self._total_given = countable(total)
         self._reset()
@@ -136,74 +157,83 @@ class ProgressTracker:
     def _reset(self) -> None:
         self._total = self._total_given
         self._count: float = 0
-        self._said: float | None = None
+        self._reported: float | None = None
+        """Share that the job reported; NaN after `indeterminate`."""
         self._message: str | None = None
         self._title = self._note = ""
         self._unit = "it"
         self._rate = Rate()
         self._active: list[Step] = []
         self._waiting = dict(self._plan)
+        """Planned steps that have not begun, with their weights."""
         self._done_weight = 0.0
         self._tracking = False
-        self._tracks = 0
-
-    # What the job says.
+        """Whether a loop counts here at the moment."""
+        self._loops = 0
 
     def advance(self, n: float = 1) -> None:
-        """Count `n` more as done; a negative `n` takes back.
+        """Add `n` to the count of completed units; a negative `n` subtracts.
+
+        Cheap enough for the innermost loop: well below a microsecond, and without a system call.
+
+        Args:
+            n: Number of units, of any size.
 
         Raises:
-            OperationCancelled: Somebody cancels the operation; once in each thread.
+            OperationCancelled: The operation was cancelled; raised once in each thread.
         """
         # Under the GIL one addition of a plain number is not interrupted; a lock would cost four times as much.
         try:
             self._count += n
         except TypeError as error:
-            DIAGNOSTICS.fault("advance", error)
-        if self._pulse.alert:
-            self._pulse.attend(False)
+            DIAGNOSTICS.log_fault("advance", error)
+        if self._shared.alert:
+            self._shared.attend(False)
 
     @log_errors
     def progress(self, percent: float | None = None, message: str | None = None) -> None:
-        """Say how far this is, and what it is at.
+        """Report the progress of this operation or step, a message, or both.
 
         Args:
-            percent: 0–100, of this operation or step; what is outside is cut off. None leaves it as it was.
-            message: A line for people; None leaves it as it was.
+            percent: 0–100; values outside are clipped. None keeps the last value.
+            message: One line for people. None keeps the last one.
 
         Raises:
-            OperationCancelled: Somebody cancels the operation; once in each thread.
+            OperationCancelled: The operation was cancelled; raised once in each thread.
         """
         share = share_of(percent)
-        with self._pulse.lock:
+        with self._shared.lock:
             if share is not None:
-                self._said = share
+                self._reported = share
             if message is not None:
                 self._message = text(message)
-        self._pulse.changed()
+        self._shared.add_change()
 
     @log_errors
     def indeterminate(self, message: str | None = None) -> None:
-        """Say that nobody knows how much is left, until the next `progress` or `track`.
-
-        Raises:
-            OperationCancelled: Somebody cancels the operation; once in each thread.
-        """
-        with self._pulse.lock:
-            self._said = math.nan
-            if message is not None:
-                self._message = text(message)
-        self._pulse.changed()
-
-    def step(self, name: str, *, weight: float | None = None, total: float | None = None, steps: Plan = ()) -> "Step":
-        """Return a step of this; enter it with `with` or `async with`, or by `begin()` and `done()`.
+        """Report that the remaining work is unknown, until the next `progress` or `track`.
 
         Args:
-            name: One of the planned names, or another.
-            weight: Its share of the whole, compared with its neighbours'; by default the planned one, else 1.
-                With 0 it is a detail: shown in the message while it runs, and not counted.
-            total: See `advance`.
-            steps: Its own steps, where they are known beforehand.
+            message: One line for people. None keeps the last one.
+
+        Raises:
+            OperationCancelled: The operation was cancelled; raised once in each thread.
+        """
+        with self._shared.lock:
+            self._reported = math.nan
+            if message is not None:
+                self._message = text(message)
+        self._shared.add_change()
+
+    def step(self, name: str, *, weight: float | None = None, total: float | None = None, steps: Plan = ()) -> "Step":
+        """Return a step of this operation or step. Enter it with `with` or `async with`, or call `begin` and `done`.
+
+        Args:
+            name: A planned name, or a new one.
+            weight: Share of the whole, relative to the other steps. Default: the planned weight, else 1. A step of
+                weight 0 is a detail: it appears in the message while it runs and does not count.
+            total: Number of units that `advance` counts in this step.
+            steps: Names of its own steps, or (name, weight), if they are known in advance.
         """
         return Step(self, text(name), weight=weight, total=total, steps=steps)
 
@@ -218,88 +248,82 @@ class ProgressTracker:
     ) -> AsyncIterator[T]: ...
 
     def track(self, rows: Any, total: float | None = None, description: str | None = None, unit: str = "it") -> Any:
-        """Iterate over `rows`, counting them.
+        """Iterate over `rows` and count each one when its iteration is complete.
 
-        Where this has no total and no planned steps, the rows are the whole of it. Within another `track` of the same
-        operation or step, this is a detail of it; after one, nobody knows how many more there will be: indeterminate.
+        Without a total and planned steps of its own, the operation or step takes its progress from the loop. A loop
+        inside another is a detail of it. A second loop after the first makes the progress indeterminate, because the
+        number of loops to come is unknown.
 
         Args:
-            rows: What to iterate over; an asynchronous iterable is for `async for`.
-            total: How many there are; by default their `len()`.
-            description: What is done with them.
-            unit: What one is called.
+            rows: An iterable, or an asynchronous iterable for `async for`.
+            total: Number of rows. Default: their `len()` or length hint.
+            description: What the loop does, for the message.
+            unit: Name of one row. Default: `it`.
 
         Raises:
-            OperationCancelled: Somebody cancels the operation; at each step, until the loop is left.
+            OperationCancelled: The operation was cancelled; raised in each iteration until the loop is left.
         """
-        follow = track_async if isinstance(rows, AsyncIterable) else track
-        return follow(self, rows, total=total, description=description, unit=unit)
+        follow = _track_async if isinstance(rows, AsyncIterable) else _track
+        return follow(self, rows, total, description, unit)
 
-    # What the iterators need.
+    # Loops. `_track`, `_track_async` and `LoopCounter` count on the tracker that `_open_loop` returns.
 
-    def _open_track(self, total: float | None, description: str | None, unit: str) -> "ProgressTracker":
-        """Return what a loop that begins now counts on: this, or a detail of it where this is counting already."""
+    def _open_loop(self, total: float | None, description: str | None, unit: str) -> "ProgressTracker":
+        """Return the tracker for a new loop: this one, or a new detail of it if something counts here already."""
         title, unit = text(description or ""), text(unit, 32)
-        with self._pulse.lock:
+        with self._shared.lock:
             if self._tracking or self._active:
-                detail = self.step(title, weight=0)
-                detail._count_afresh(total, "", unit)
-                detail.begin()
-                return detail
-            self._count_afresh(total, title, unit)
-            self._pulse.changed()
+                return self._open_step_loop(total, title, unit, weight=0)
+            self._start_count(total, title, unit)
+            self._shared.add_change()
             return self
 
-    def _count_afresh(self, total: float | None, title: str, unit: str) -> None:
-        self._tracking = True
-        self._tracks += 1
-        self._title, self._unit, self._message = title, unit, None
-        if self._said is not None and math.isnan(self._said):
-            self._said = None
-        if self._total_given is None:
-            self._count, self._rate = 0, Rate()
-            self._set_total(total)
+    def _open_step_loop(self, total: float | None, name: str, unit: str, *, weight: float | None) -> "Step":
+        step = self.step(name, weight=weight)
+        step._start_count(total, "", unit)
+        step.begin()
+        return step
 
-    def _set_total(self, total: float | None) -> None:
-        self._total = countable(total)
-
-    def _innermost(self) -> "ProgressTracker":
-        """Return the step that is being done, or this where none is."""
-        scope = self
-        while scope._active:
-            scope = scope._active[-1]
-        return scope
-
-    def _close_track(self, counter: "ProgressTracker") -> None:
-        with self._pulse.lock:
+    def _close_loop(self, counter: "ProgressTracker") -> None:
+        with self._shared.lock:
             counter._tracking = False
             if counter is not self and isinstance(counter, Step):
                 counter.done()
 
-    # What is told of it; called with the lock held.
+    def _start_count(self, total: float | None, title: str, unit: str) -> None:
+        self._tracking = True
+        self._loops += 1
+        self._title, self._unit, self._message = title, unit, None
+        if self._reported is not None and math.isnan(self._reported):
+            self._reported = None
+        if self._total_given is None:
+            self._count, self._rate = 0, Rate()
+            self._total = countable(total)
 
-    def _fraction(self) -> float | None:
-        if self._said is not None and math.isnan(self._said):
+    # Readings; the caller holds the lock.
+
+    def _share(self) -> float | None:
+        if self._reported is not None and math.isnan(self._reported):
             return None
-        known = [share for share in (self._said, self._counted(), self._weighted()) if share is not None]
-        return max(known) if known else None
+        shares = (self._reported, self._counted_share(), self._weighted_share())
+        return max((share for share in shares if share is not None), default=None)
 
-    def _counted(self) -> float | None:
-        # Of several loops, one after the other, none is the whole.
-        if self._total is None or (self._tracks > 1 and self._total_given is None):
+    def _counted_share(self) -> float | None:
+        # One of several consecutive loops is not the whole.
+        if self._total is None or (self._loops > 1 and self._total_given is None):
             return None
         return min(1.0, max(0.0, self._count / self._total)) if self._total > 0 else 1.0
 
-    def _weighted(self) -> float | None:
+    def _weighted_share(self) -> float | None:
         if not self._plan:
             return None
         weighed = [step for step in self._active if step._weight > 0]
         whole = self._done_weight + sum(self._waiting.values()) + sum(step._weight for step in weighed)
-        done = self._done_weight + sum(step._weight * (step._fraction() or 0.0) for step in weighed)
+        done = self._done_weight + sum(step._weight * (step._share() or 0.0) for step in weighed)
         return min(1.0, done / whole) if whole > 0 else 1.0
 
     def _counts(self) -> tuple[float, ...]:
-        """Return all the counts that may have grown since somebody looked."""
+        """Return the counts of this tracker and its active steps, which change without notice."""
         if not self._active:
             return (self._count,)
         return (self._count, *(count for step in self._active for count in step._counts()))
@@ -309,21 +333,25 @@ class ProgressTracker:
             return self._message
         if not self._count and not self._tracking and not self._total:
             return self._title
-        self._rate.look(self._count, now_s)
+        self._rate.update(self._count, now_s)
         counted = count_text(self._count, self._total, self._unit, self._rate.value)
         counted = f"{counted}, {self._note}" if self._note else counted
         return f"{self._title}: {counted}" if self._title else counted
 
 
 class Step(ProgressTracker):
-    """One part of an operation, or of another step. See `ProgressTracker.step`."""
+    """A part of an operation or of another step, made by `step`.
+
+    Use it as a block (`with`, `async with`), or call `begin` and `done`. A block that raises leaves the step
+    unfinished: the work reported so far keeps counting, and the step may run again.
+    """
 
     __slots__ = ("_parent", "_weight", "_weight_given", "name")
 
     def __init__(
         self, parent: ProgressTracker, name: str, *, weight: float | None, total: float | None, steps: Plan
     ) -> None:
-        super().__init__(parent._pulse, total=total, steps=plan_of(steps))
+        super().__init__(parent._shared, total=total, steps=plan_of(steps))
         self.name = name
         self._parent = parent
         self._weight_given = None if weight is None else weight_of(weight)
@@ -331,7 +359,7 @@ class Step(ProgressTracker):
 
     @property
     def is_detail(self) -> bool:
-        """Whether it is shown in the message only."""
+        """Whether the step appears in the message only, because its weight is 0."""
         return self._weight_given == 0
 
     def __enter__(self) -> Self:
@@ -341,7 +369,7 @@ class Step(ProgressTracker):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(well=error is None)
+        self._leave(finished=error is None)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -353,41 +381,41 @@ class Step(ProgressTracker):
 
     @log_errors
     def begin(self) -> None:
-        """Begin it, where no `with` does.
+        """Begin the step, where a `with` block does not fit; without effect if it is running.
 
         Raises:
-            OperationCancelled: Somebody cancels the operation; once in each thread.
+            OperationCancelled: The operation was cancelled; raised once in each thread.
         """
         parent = self._parent
-        with self._pulse.lock:
+        with self._shared.lock:
             if self in parent._active:
                 return
             self._weight = self._weigh(parent)
             parent._active.append(self)
-        self._pulse.changed()
+        self._shared.add_change()
         if self._weight:
-            self._pulse.hurry()
+            self._shared.publish_soon()
 
     @log_errors
     def done(self) -> None:
-        """End it, where no `with` does: all of it is done."""
-        self._leave(well=True)
+        """Complete the step, where a `with` block does not fit: all of its work counts as done."""
+        self._leave(finished=True)
 
     @log_errors
-    def _leave(self, *, well: bool) -> None:
+    def _leave(self, *, finished: bool) -> None:
         parent = self._parent
-        with self._pulse.lock:
+        with self._shared.lock:
             if self not in parent._active:
                 return
             parent._active.remove(self)
-            # What a step that failed had done stays done: progress does not fall.
-            parent._done_weight += self._weight * (1.0 if well else self._fraction() or 0.0)
-            if not well and self.name in parent._plan:
-                parent._waiting[self.name] = self._weight * (1.0 - (self._fraction() or 0.0))
-            self._pulse.changes += 1
+            # The completed part of a failed step stays completed: progress does not fall.
+            parent._done_weight += self._weight * (1.0 if finished else self._share() or 0.0)
+            if not finished and self.name in parent._plan:
+                parent._waiting[self.name] = self._weight * (1.0 - (self._share() or 0.0))
+            self._shared.changes += 1
 
     def _weigh(self, parent: ProgressTracker) -> float:
-        """Return what the step counts for; a planned one counts once, whatever it is called again for."""
+        """Return the weight of this run of the step; a planned step counts once, however often it runs."""
         planned = parent._waiting.pop(self.name, None)
         if planned is None and self.name in parent._plan:
             return 0.0
@@ -396,49 +424,188 @@ class Step(ProgressTracker):
         return 1.0 if planned is None else planned
 
 
-def track(
-    scope: "ProgressTracker", rows: Iterable[T], *, total: float | None, description: str | None, unit: str
+def _track(
+    tracker: ProgressTracker, rows: Iterable[T], total: float | None, description: str | None, unit: str
 ) -> Iterator[T]:
-    """Yield `rows`, counting each when the loop comes back for the next; see `ProgressTracker.track`."""
-    pulse = scope._pulse
-    counter = scope._open_track(length_of(rows) if total is None else total, description, unit)
+    shared = tracker._shared
+    counter = tracker._open_loop(length_of(rows) if total is None else total, description, unit)
     try:
         for row in rows:
-            if pulse.alert:
-                pulse.attend(True)
+            if shared.alert:
+                shared.attend(True)
             yield row
             counter._count += 1
-        if pulse.alert:
-            pulse.attend(True)
+        if shared.alert:
+            shared.attend(True)
     finally:
-        scope._close_track(counter)
+        tracker._close_loop(counter)
 
 
-async def track_async(
-    scope: "ProgressTracker", rows: AsyncIterable[T], *, total: float | None, description: str | None, unit: str
+async def _track_async(
+    tracker: ProgressTracker, rows: AsyncIterable[T], total: float | None, description: str | None, unit: str
 ) -> AsyncIterator[T]:
-    """Do the same for `async for`."""
-    pulse = scope._pulse
-    counter = scope._open_track(length_of(rows) if total is None else total, description, unit)
+    shared = tracker._shared
+    counter = tracker._open_loop(length_of(rows) if total is None else total, description, unit)
     try:
         async for row in rows:
-            if pulse.alert:
-                pulse.attend(True)
+            if shared.alert:
+                shared.attend(True)
             yield row
             counter._count += 1
-        if pulse.alert:
-            pulse.attend(True)
+        if shared.alert:
+            shared.attend(True)
     finally:
-        scope._close_track(counter)
+        tracker._close_loop(counter)
 
 
-def length_of(rows: object) -> float | None:
-    """Return how many there are, where `rows` knows: its `len()`, or what it says it has left (PEP 424)."""
-    try:
-        return len(rows)  # type: ignore[arg-type]
-    except Exception:  # not only TypeError: lengths of lazy data may need a database
-        pass
-    try:
-        return operator.length_hint(rows) or None
-    except Exception:  # likewise
-        return None
+class LoopCounter:
+    """The count of a progress bar, kept by an operation or a step.
+
+    Args:
+        tracker: The operation or step that counts.
+        owner: The operation or step whose loop this is; None if `tracker` is a step made for it.
+    """
+
+    def __init__(self, tracker: ProgressTracker, owner: ProgressTracker | None) -> None:
+        self._tracker = tracker
+        self._owner = owner
+        self._start = tracker._count
+        self.shared = tracker._shared
+
+    @classmethod
+    def open(cls, work: ProgressTracker, total: float | None, description: str, unit: str) -> Self:
+        """Return a counter for a new loop in the innermost active step of `work`.
+
+        It counts there as `track` does, or as the planned step that is called `description`.
+        """
+        while work._active:
+            work = work._active[-1]
+        if description in work._waiting:
+            return cls(work._open_step_loop(total, description, unit, weight=None), None)
+        return cls(work._open_loop(total, description, unit), work)
+
+    def open_detail(self, total: float | None, description: str, unit: str) -> "LoopCounter":
+        """Return a counter for a loop inside this one."""
+        return LoopCounter(self._tracker._open_step_loop(total, description, unit, weight=0), None)
+
+    def set(self, n: float) -> None:
+        """Set the number of completed units.
+
+        Raises:
+            OperationCancelled: The operation was cancelled; raised once in each thread.
+        """
+        self._tracker._count = self._start + n
+        if self.shared.alert:
+            self.shared.attend(False)
+
+    def describe(self, total: float | None, note: str, title: str | None) -> None:
+        """Set the total, unless the job gave one, and the texts before and after the count.
+
+        Args:
+            total: Number of units; None if unknown.
+            note: Text after the count.
+            title: Text before the count; None keeps it. A step made for the loop keeps its name instead.
+        """
+        tracker = self._tracker
+        with self.shared.lock:
+            before = tracker._total, tracker._note, tracker._title
+            if tracker._total_given is None:
+                tracker._total = countable(total)
+            tracker._note = text(note)
+            if title is not None and self._owner is tracker:
+                tracker._title = text(title)
+            if (tracker._total, tracker._note, tracker._title) != before:
+                self.shared.changes += 1
+
+    def close(self, *, finished: bool) -> None:
+        """End the loop; a step made for it is completed if the loop `finished`."""
+        if self._owner is not None:
+            self._owner._close_loop(self._tracker)
+        elif isinstance(self._tracker, Step):
+            self._tracker._leave(finished=finished)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the count has not reached the total, or the total is unknown."""
+        return self._tracker._total is None or self._tracker._count < self._tracker._total
+
+    def __str__(self) -> str:
+        return count_text(self._tracker._count, self._tracker._total, self._tracker._unit, None)
+
+
+class ProgressReporter:
+    """Reads the progress of an operation and reports what changed. The caller holds the operation's lock.
+
+    Args:
+        work: The operation as a whole.
+        operation_id: Id of the operation.
+    """
+
+    def __init__(self, work: ProgressTracker, operation_id: str) -> None:
+        self._work = work
+        self._id = operation_id
+        self._read = self._fingerprint()
+        self._furthest = 0.0
+        self.step = ""
+        """Current or last step, for `current_step`; `progress(…, step=…)` sets it, too."""
+
+    def restart(self) -> None:
+        """Reset all progress for the next attempt."""
+        self._work._reset()
+        self._read, self._furthest, self.step = self._fingerprint(), 0.0, ""
+
+    @property
+    def percent(self) -> float | None:
+        """Progress, 0–100; None if unknown."""
+        share = self._work._share()
+        if share is None:
+            return None
+        # A value that the job reported may fall; one derived from growing steps and counts must not.
+        return share * 100 if self._work._reported is not None else max(share * 100, self._furthest)
+
+    def has_changed(self) -> bool:
+        """Return whether anything changed since the last `take`."""
+        return self._fingerprint() != self._read
+
+    def take(self, now_s: float) -> OperationProgressData | None:
+        """Return the progress at `now_s` on a monotonic clock; None if nothing changed since the last call."""
+        fingerprint = self._fingerprint()
+        if fingerprint == self._read:
+            return None
+        self._read = fingerprint
+        percent = self.percent
+        self._furthest = self._furthest if percent is None else max(self._furthest, percent)
+        return self.read(now_s)
+
+    def read(self, now_s: float) -> OperationProgressData:
+        """Return the progress at `now_s`, whether it changed or not."""
+        percent = self.percent
+        current = next((step for step in reversed(self._work._active) if not step.is_detail), None)
+        self.step = self.step if current is None else current.name
+        return OperationProgressData(
+            operation_id=self._id,
+            progress=round(self._furthest if percent is None else percent, 2),
+            current_step=self.step,
+            total_steps=len(self._work._plan),
+            message=self._message(current, percent is None, now_s) or None,
+            indeterminate=percent is None,
+        )
+
+    def _fingerprint(self) -> tuple[int, tuple[float, ...]]:
+        return self._work._shared.changes, self._work._counts()
+
+    def _message(self, current: Step | None, unknown: bool, now_s: float) -> str:
+        """Return the innermost message, after the names of the steps that `current_step` does not contain."""
+        chain: list[ProgressTracker] = [self._work]
+        names: list[str] = []
+        while chain[-1]._active:
+            step = chain[-1]._active[-1]
+            chain.append(step)
+            if step is not current and step.name:
+                names.append(step.name)
+        message = next((message for tracker in reversed(chain) if (message := tracker._text(now_s))), "")
+        share = chain[-1]._share()
+        if not message and unknown and share is not None:
+            message = f"{share * 100:.0f} %"
+        path = _PATH_SEPARATOR.join(names)
+        return text(f"{path}: {message}" if path and message else path or message)

@@ -17,4 +17,4 @@ def tell_progress() -> None:
     """Have running operations say how far they are, which they would do by themselves at a moment of their own."""
     process = producers()
     if process is not None:
-        process.look()
+        process.sample()
