@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tidings.log.base import Log, Retention
 from tidings.log.sqlite.log import SqliteLog
-from tidings.log.sqlite.saved_index import SAVE_EVERY
+from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS
 from tidings.testing.log_conformance import LogHarness
 
 _PATIENCE_S = 10.0
@@ -49,7 +49,7 @@ class RetryScheduler:
 
 
 class SqliteHarness(LogHarness):
-    save_every = SAVE_EVERY
+    save_every = SAVE_INTERVAL_EVENTS
 
     def __init__(self) -> None:
         self.new_epoch = new_epoch

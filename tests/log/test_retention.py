@@ -1,5 +1,8 @@
 """Retention by itself, over rows in memory: what a step that is rolled back undoes."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 import hypothesis.strategies as st
 from hypothesis import given
 from tests.log.test_newest import Writer, newest
@@ -16,14 +19,30 @@ RETENTION = Retention(events=20, superseded_events=5, keep_newest={"log": 3})
 ALL = PathSet((Path("operations"),))
 
 
+class Rows(MemoryRows):
+    """Rows whose deletions can be undone, as those of a transaction that is rolled back."""
+
+    _keeps_deleted = False
+
+    @contextmanager
+    def transaction_that_fails(self) -> Iterator[None]:
+        self._keeps_deleted = True
+        yield
+        self._keeps_deleted = False
+
+    def delete(self, offsets: Iterable[int]) -> None:
+        if not self._keeps_deleted:
+            super().delete(offsets)
+
+
 class Log:
-    """Rows, what is the newest of them, and retention."""
+    """Rows, their newest events, and retention."""
 
     def __init__(self, retention: Retention = RETENTION) -> None:
         self.newest: Newest = newest()
-        self.rows = MemoryRows(retention.keep_newest)
-        self.floors = TrimMarks()
-        self.sweeps = RetentionSweeper(self.rows, self.newest, self.floors, retention)
+        self.rows = Rows(retention.keep_newest)
+        self.trim_marks = TrimMarks()
+        self.sweeper = RetentionSweeper(self.rows, self.newest, self.trim_marks, retention)
         self.write = Writer(self.newest)
 
     def append(
@@ -31,24 +50,17 @@ class Log:
     ) -> None:
         event = self.write(type, key, latest=latest, effect=effect)
         self.rows.append(Record(self.write.offset, event, 0), "")
-        self.sweeps.note(event, 0)
+        self.sweeper.count(event, 0)
 
     def state(self) -> object:
-        counts = self.sweeps.counts
+        counts = self.sweeper.counts
         return (
             (counts.durable_events, counts.durable_bytes, counts.latest_events, counts.trimmed),
             (self.newest.durable_floor, self.newest.latest_floor, list(self.newest.released)),
-            {key: count for key, count in self.sweeps.of_key("operations", "log").items() if count},
-            (self.floors.above(0, ALL), self.floors.above(0, PathSet((Path("operations", "a"),)))),
-            self.sweeps.is_due(0),
+            {key: count for key, count in self.sweeper.key_counts("operations", "log").items() if count},
+            (self.trim_marks.above(0, ALL), self.trim_marks.above(0, PathSet((Path("operations", "a"),)))),
+            self.sweeper.is_due(0),
         )
-
-
-class Unwritten(MemoryRows):
-    """Rows of a transaction that comes to nothing: what is deleted stays."""
-
-    def delete(self, offsets: object) -> None:
-        pass
 
 
 events = st.tuples(
@@ -68,20 +80,18 @@ def test_a_step_that_is_rolled_back_is_as_if_it_had_not_been(
             type, key, effect = step
             log.append(type, key, latest=type == "progress", effect=effect if type == "alert" else SlotEffect.REPLACE)
         elif step == "step":
-            log.sweeps.step(0)
-            log.sweeps.committed()
+            log.sweeper.step(0)
+            log.sweeper.commit()
         else:
             before = log.state()
-            log.sweeps._rows = Unwritten(())
-            log.sweeps._rows.__dict__.update(log.rows.__dict__)
-            log.sweeps.step(0)
-            log.sweeps.rolled_back()
-            log.sweeps._rows = log.rows
+            with log.rows.transaction_that_fails():
+                log.sweeper.step(0)
+                log.sweeper.roll_back()
             assert log.state() == before
-    while log.sweeps.is_due(0):
-        log.sweeps.step(0)
-        log.sweeps.committed()
-    counts = log.sweeps.counts
+    while log.sweeper.is_due(0):
+        log.sweeper.step(0)
+        log.sweeper.commit()
+    counts = log.sweeper.counts
     assert counts.durable_events <= RETENTION.events
     assert counts.latest_events <= RETENTION.superseded_events
     in_range = [record for record in log.rows.all.after(log.newest.durable_floor) if record.event.type != "progress"]
@@ -93,18 +103,18 @@ def test_thinning_that_is_rolled_back_is_done_again() -> None:
     for _ in range(8):
         log.append("log", "a")
     before = log.state()
-    log.sweeps.step(0)
-    assert log.sweeps.of_key("operations", "log") == {"a": 3}
-    log.sweeps.rolled_back()
+    log.sweeper.step(0)
+    assert log.sweeper.key_counts("operations", "log") == {"a": 3}
+    log.sweeper.roll_back()
     assert log.state() == before
-    assert log.sweeps.of_key("operations", "log") == {"a": 8}
+    assert log.sweeper.key_counts("operations", "log") == {"a": 8}
 
 
 def test_rolling_back_nothing_changes_nothing() -> None:
     log = Log()
     log.append("start", "a")
     before = log.state()
-    log.sweeps.rolled_back()
+    log.sweeper.roll_back()
     assert log.state() == before
 
 
@@ -113,15 +123,15 @@ def test_a_crowded_key_is_thinned_in_steps() -> None:
     for _ in range(1_000):
         log.append("log", "a")
     steps = 0
-    while log.sweeps.is_due(0):
-        log.sweeps.step(0)
-        log.sweeps.committed()
+    while log.sweeper.is_due(0):
+        log.sweeper.step(0)
+        log.sweeper.commit()
         steps += 1
     assert steps > 3
     assert [record.offset for record in log.rows.all.after(0)] == list(range(991, 1_001))
-    assert log.sweeps.of_key("operations", "log") == {"a": 10}
-    assert log.sweeps.counts.trimmed == 990
-    assert log.floors.above(0, ALL) == 990
+    assert log.sweeper.key_counts("operations", "log") == {"a": 10}
+    assert log.sweeper.counts.trimmed == 990
+    assert log.trim_marks.above(0, ALL) == 990
 
 
 def test_steps_are_longer_where_retention_is_far_behind() -> None:
@@ -129,11 +139,11 @@ def test_steps_are_longer_where_retention_is_far_behind() -> None:
     for _ in range(5_800):
         log.append("start", "a")
     trimmed = []
-    while log.sweeps.is_due(0):
-        before = log.sweeps.counts.trimmed
-        log.sweeps.step(0)
-        log.sweeps.committed()
-        trimmed.append(log.sweeps.counts.trimmed - before)
+    while log.sweeper.is_due(0):
+        before = log.sweeper.counts.trimmed
+        log.sweeper.step(0)
+        log.sweeper.commit()
+        trimmed.append(log.sweeper.counts.trimmed - before)
     assert trimmed == [512, 288]
 
 
@@ -142,22 +152,22 @@ def test_a_step_that_has_its_fill_leaves_the_rest_to_the_next() -> None:
     for _ in range(300):
         log.append("log", "a")
         log.append("progress", "a", latest=True)
-    assert log.sweeps.step(0)
-    log.sweeps.committed()
-    assert log.sweeps.counts.latest_events == 300, "thinning took all that one step may"
+    assert log.sweeper.step(0)
+    log.sweeper.commit()
+    assert log.sweeper.counts.latest_events == 300, "thinning took all that one step may"
 
 
 def test_what_waits_to_be_deleted_goes_before_anything_else() -> None:
     log = Log(Retention(superseded_events=0))
     for number in range(300):
         log.append("progress", f"op-{number}", latest=True)
-    while log.sweeps.step(0):
-        log.sweeps.committed()
-    assert log.sweeps.counts.latest_events == 0, "all of them stay as the newest of their keys"
+    while log.sweeper.step(0):
+        log.sweeper.commit()
+    assert log.sweeper.counts.latest_events == 0, "all of them stay as the newest of their keys"
     for number in range(300):
         log.append("progress", f"op-{number}", latest=True)
-    assert log.sweeps.step(0)
-    assert (len(log.newest.released), log.sweeps.counts.latest_events) == (172, 300)
+    assert log.sweeper.step(0)
+    assert (len(log.newest.released), log.sweeper.counts.latest_events) == (172, 300)
 
 
 def test_what_is_not_there_is_not_deleted_twice() -> None:

@@ -16,8 +16,8 @@ from tidings.cli.errors import FAILED
 from tidings.cli.serve.options import VARIABLE_PREFIX, resolve
 from tidings.cli.units import describe_size, ordinal
 from tidings.exceptions import ConfigError, LogCorrupt
-from tidings.log.sqlite.backup import Backup, LogInfo, Restored
-from tidings.log.sqlite.inspect import Verification
+from tidings.log.sqlite.backup import Backup, Restored
+from tidings.log.sqlite.inspect import LogInfo, Verification
 
 log = typer.Typer(
     name="log",
@@ -41,9 +41,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 @log.command()
 def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say what a log holds; a hub may be using it."""
-    from tidings.log.sqlite import backup
+    from tidings.log.sqlite import inspect
 
-    found = backup.info(_folder(data, config))
+    found = inspect.info(_folder(data, config))
     typer.echo(format_json(found) + "\n" if as_json else format_text(found), nl=False)
 
 
@@ -57,9 +57,9 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check that a log, or a copy of one, is whole; exit with 1 if it is not."""
-    from tidings.log.sqlite import backup
+    from tidings.log.sqlite import inspect
 
-    found = backup.verify(_folder(data, config) if path is None else path)
+    found = inspect.verify(_folder(data, config) if path is None else path)
     if as_json:
         typer.echo(format_json(found))
         if found.faults:

@@ -313,7 +313,7 @@ class Catchup:
             after=key.after,
             until=key.until,
             paths=key.paths,
-            but=key.excluded,
+            excluded=key.excluded,
             newest_only=key.newest_only,
             max_bytes=self._config.catchup_bytes,
         )

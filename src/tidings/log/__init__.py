@@ -1,1 +1,1 @@
-"""The log: its port, the embedded logs, and tools for their files."""
+"""The log: its port, the embedded logs, and the tools for their files."""

@@ -1,7 +1,7 @@
-"""The port that every log implements, and the records it speaks in (CONTRACT §6; DESIGN, "One log").
+"""The port that every log implements, and the values that cross it (ARCHITECTURE.md, "The log").
 
-The port is shaped for a log that is far away and shared: `Log.append` takes a batch and completes later, and the tail
-brings everyone's events in one order. The embedded logs complete at once, within the call.
+The port is shaped for a log that is remote and shared: `Log.append` takes a batch and completes later, and the tail
+brings the events of all publishers in one order. The embedded logs complete within the call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,17 +19,17 @@ from tidings.protocol.positions import Position
 
 
 class EventToAppend(Struct, frozen=True, gc=False):
-    """An event on its way into the log, with what is stored beside it and never delivered."""
+    """An event on its way into the log, with the facts that are stored beside it and never delivered."""
 
     event: Event
     received_ns: int
     """The hub's wall clock at receipt, nanoseconds since 1970."""
     scope: str = ""
-    """Within which its event_id is unique: the authenticated subject, or the producer."""
+    """Namespace of `event_id`: the authenticated subject, or the producer id."""
     producer_id: str = ""
-    """Who wrote it, where it is an event of an operation and its writer has said who they are."""
+    """The producer that published it, for an event of an operation whose publisher named itself; else empty."""
     lease_s: float = 0.0
-    """The lease that its writer has on the operation; 0 is none."""
+    """The publisher's lease on the operation, in seconds; 0 means no lease."""
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -41,8 +41,8 @@ class Record(Struct, frozen=True, gc=False):
     """See `EventToAppend.received_ns`."""
 
 
-class Known(Struct, frozen=True):
-    """What the log remembers of an event id."""
+class KnownEvent(Struct, frozen=True):
+    """The event that was published with a given event id."""
 
     offset: int
     type: str
@@ -50,70 +50,71 @@ class Known(Struct, frozen=True):
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """What to read, forward from one offset."""
+    """A read of the log, forward from one offset."""
 
     after: int
     """Read events with a greater offset."""
     until: int
-    """Read events up to this offset, itself included."""
+    """Read events up to and including this offset."""
     paths: PathSet
-    """Read events on these paths,"""
-    but: PathSet = NOTHING
-    """and on none of these."""
+    """Paths to read."""
+    excluded: PathSet = NOTHING
+    """Paths to exclude."""
     conflate: bool = True
     """Skip `latest` events that a newer one supersedes. False for history."""
     newest_only: bool = False
     """Read a snapshot: only the newest event of each (channel, type, key)."""
     types: frozenset[str] = frozenset()
-    """Read only these types; empty means all."""
+    """Read only these event types; empty means all."""
     trace_id: str | None = None
     """Read only events of this trace."""
     limit: int = 512
-    """At most so many events,"""
+    """Maximum number of events in a page."""
     max_bytes: int = 131_072
-    """and stop after the event whose data reaches this many bytes."""
+    """Size of a page: it ends with the event whose data reaches this many bytes in total."""
 
 
 class Page(Struct, frozen=True):
-    """What a read brought."""
+    """The result of one read."""
 
     records: Sequence[Record]
     """In log order."""
     scanned: int
-    """All that the query asks for up to this offset is in `records`; read on after it. `Query.until` at the end."""
+    """The offset to read on after: `records` holds all matching events up to it. `Query.until` on the last page."""
 
 
 _NS = 1_000_000_000
-_KEPT_OF_A_KEY = {str(event.type): event.keep_newest for event in BUILTIN if event.keep_newest is not None}
+_KEEP_NEWEST = {str(event.type): event.keep_newest for event in BUILTIN if event.keep_newest is not None}
 
 
 class Retention(Struct, frozen=True, kw_only=True):
-    """How long a log keeps what. Whichever bound is reached first trims, oldest first."""
+    """How much a log keeps. The limit that is reached first trims, oldest first."""
 
     events: int = 1_000_000
-    """Durable events in the range."""
+    """Maximum number of durable events in the range."""
     bytes: int = 1 << 30
-    """Of their `data`."""
+    """Maximum size of their `data`, in bytes."""
     age_s: float = 7 * 86_400.0
+    """Maximum age of durable events in the range, in seconds."""
     superseded_age_s: float = 60.0
-    """For `latest` events that a newer one has superseded: long enough for a reader that fell behind to look back."""
+    """Maximum age of `latest` events that a newer one superseded: enough for a reader that fell behind to look back."""
     superseded_events: int = 100_000
-    """A bound on them, so that a flood of progress fills no disk."""
+    """Maximum number of superseded `latest` events, so that a flood of progress cannot fill the disk."""
     newest_per_type: int = 100_000
-    """Keys of one type in the snapshot; beyond it the oldest leaves, counted."""
+    """Maximum number of keys per event type in the snapshot. Beyond it the oldest key leaves and is counted."""
     newest_age_s: float = 7 * 86_400.0
-    """After which a silent key leaves the snapshot."""
+    """Time after which a key without new events leaves the snapshot, in seconds."""
     finished_s: float = 900.0
-    """After which a finished operation leaves the snapshot."""
+    """Time after which a finished operation leaves the snapshot, in seconds."""
     operations: int = 50_000
-    """Ended operations that are known beyond the snapshot: about 30 MB."""
+    """Maximum number of ended operations that are remembered beyond the snapshot: about 30 MB."""
     operations_age_s: float = 7 * 86_400.0
-    """How long they are; the newest run of each name stays."""
-    keep_newest: Mapping[str, int] = field(default_factory=_KEPT_OF_A_KEY.copy)
-    """By type: how many events of one key are kept. The catalogue's own, where nothing else is said."""
+    """Time for which ended operations are remembered, in seconds. The newest run of each name always stays."""
+    keep_newest: Mapping[str, int] = field(default_factory=_KEEP_NEWEST.copy)
+    """Number of events to keep per key, by event type. Default: the limits of the built-in catalogue."""
 
     def new_newest(self) -> Newest:
-        """Return an empty table of newest events with these bounds."""
+        """Return an empty table of newest events with these limits."""
         return Newest(
             per_type=self.newest_per_type,
             age_ns=int(self.newest_age_s * _NS),
@@ -121,12 +122,12 @@ class Retention(Struct, frozen=True, kw_only=True):
         )
 
     def new_operations(self) -> OperationTable:
-        """Return an empty table of operations with these bounds."""
+        """Return an empty table of operations with these limits."""
         return OperationTable(ended_age_ns=int(self.operations_age_s * _NS), most_ended=self.operations)
 
 
 class LogStatistics(Struct, frozen=True, kw_only=True):
-    """A log's figures."""
+    """The figures of a log, for metrics and tools."""
 
     epoch: str
     head: int
@@ -140,18 +141,19 @@ class LogStatistics(Struct, frozen=True, kw_only=True):
     newest: int
     """Keys in the snapshot."""
     newest_evicted: int
-    """Keys that left the snapshot because there were too many."""
+    """Keys that left the snapshot because it held too many."""
     trimmed_events: int
     """Durable events trimmed since the log was opened."""
     disk_bytes: int
-    """Files of the log; 0 where there are none."""
+    """Size of the log's files in bytes; 0 for a log without files."""
 
 
 AppendDone = Callable[[int | LogError], None]
-"""Called once a batch: with the first event's offset (the others follow it without a hole), or with what failed."""
+"""Called once per batch: with the offset of its first event, from which the others count up, or with the error."""
 ReadDone = Callable[[Page | LogError], None]
+"""Called once per read, with the page or with the error."""
 Tail = Callable[[Sequence[Record]], None]
-"""Called with every committed batch, in log order, everyone's events."""
+"""Called with every committed batch of any publisher, in log order."""
 
 
 class Scheduler(Protocol):
@@ -169,35 +171,39 @@ class Scheduler(Protocol):
 class Log(Protocol):
     """An ordered log of events.
 
-    Guarantees, which `tidings.testing` checks of every adapter:
+    Guarantees, which `tidings.testing.log_conformance` checks for every adapter:
 
-    - **Order.** Each event has an offset; offsets grow by at least one an event over all epochs, and none is given
-      twice, not even across crashes: where the log cannot be sure, it begins a new epoch, so that no position repeats.
-    - **Atomicity.** A batch is in the log whole or not at all. It is in the log before its `AppendDone` is called, and
-      its `AppendDone` is called before the tail brings it.
-    - **Durability.** What `AppendDone` reported survives a crash of the process (not of the machine, for SQLite).
-    - **Delivery.** The tail brings every committed event once, in order, to one listener.
-    - **Reading.** Matching events come in offset order. A durable event is missing only where it was trimmed, and then
-      `trimmed` says so. A `latest` event is missing only where it was trimmed, or `Query.conflate` skipped it for a
+    - **Order.** Each event has an offset. Offsets grow by at least one per event over all epochs, and no offset is
+      assigned twice, not even after a crash: where the log cannot be sure, it begins a new epoch, so that no position
+      repeats.
+    - **Atomicity.** A batch is stored whole or not at all. It is in the log before its `AppendDone` is called, and its
+      `AppendDone` is called before the tail brings it.
+    - **Durability.** Events that `AppendDone` reported survive a crash of the process, but not always a crash of the
+      machine: SQLite may then lose the last seconds, and begins a new epoch. `MemoryLog` makes no such promise.
+    - **Delivery.** The tail brings every committed event once and in order, to one listener.
+    - **Reading.** Matching events come in offset order. A durable event is missing only if it was trimmed, and then
+      `trimmed` reports it. A `latest` event is missing only if it was trimmed, or if `Query.conflate` skipped it for a
       newer one of its (channel, type, key).
-    - **Operations.** `operations` is the fold of all events there ever were, in log order, up to date when `AppendDone`
-      is called: trimming takes nothing from it. Ended ones are forgotten as `Retention` says. A crash may take from it
-      how far a live operation had come beyond its newest progress.
-    - **Newest.** `newest` and reads agree: the newest event of a key is readable as long as `newest` names it, however
+    - **Operations.** `operations` is derived from all events ever appended, in log order, and up to date when
+      `AppendDone` is called: trimming removes nothing from it. Ended operations are forgotten according to `Retention`.
+      A crash may set a live operation back to its newest progress event.
+    - **Newest.** `newest` and reads agree: the newest event of a key is readable as long as `newest` lists it, however
       far the range was trimmed.
+    - **Threading.** One thread with one event loop makes all calls, and all callbacks run on it. The caller passes the
+      next batch only after the `AppendDone` of the last one.
 
-    Callers are one thread, and one loop. They give the next batch only after the last one's `AppendDone`.
-    Not claimed: that `append` or `read` complete within the call (a far log's do not).
+    Not claimed: that `append` or `read` complete within the call (a remote log completes later), that
+    offsets are consecutive from batch to batch, or that two hubs may share one embedded log.
     """
 
     @property
     def newest(self) -> Newest:
-        """The newest event of each key: the fold that conflation and snapshots look at."""
+        """The newest event of each key, on which conflation and snapshots are based."""
         ...
 
     @property
     def operations(self) -> OperationTable:
-        """The operations: their lives, and what is known of them."""
+        """The operations: their lives and their status."""
         ...
 
     @property
@@ -211,23 +217,23 @@ class Log(Protocol):
         ...
 
     def follow(self, tail: Tail) -> None:
-        """Call `tail` with every batch that is committed from now on. Once, before the first append."""
+        """Call `tail` with every batch committed from now on. To be called once, before the first append."""
         ...
 
     def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
-        """Append `batch`, in its order, and call `done`.
+        """Append `batch` in its order and call `done`.
 
-        `done` is given LogFull, LogBusy, LogReadOnly or LogUnavailable where nothing of it was stored; the last, too,
-        where an event id of the batch is in the log already, which the caller asks `known` before. It may give the next
-        batch from within `done`: that comes after the tail has brought this one.
+        `done` receives LogFull, LogBusy, LogReadOnly or LogUnavailable if nothing of the batch was stored.
+        LogUnavailable also means that an event id of the batch is in the log already; the caller checks `known` first.
+        `done` may append the next batch, which is then processed after the tail has brought this one.
         """
         ...
 
-    def known(self, scope: str, event_id: str) -> Known | None:
-        """Return the event that was published with `event_id` in `scope`, if the log still remembers it.
+    def known(self, scope: str, event_id: str) -> KnownEvent | None:
+        """Return the event that was published with `event_id` in `scope`, if it is still in the log.
 
         Raises:
-            LogError: The log could not look.
+            LogError: The lookup failed.
         """
         ...
 
@@ -236,7 +242,7 @@ class Log(Protocol):
         ...
 
     def trimmed(self, after: int, paths: PathSet) -> int | None:
-        """Return the offset up to which durable events on `paths` after `after` may be gone; None where none is."""
+        """Return the offset up to which durable events on `paths` after `after` may be missing, or None."""
         ...
 
     def position(self, offset: int) -> Position:
@@ -244,22 +250,22 @@ class Log(Protocol):
         ...
 
     def resolve(self, position: Position) -> int | None:
-        """Return the offset at which to resume from `position`; None where no resuming is possible.
+        """Return the offset at which to resume from `position`, or None if resuming is impossible.
 
-        A position of an older epoch resumes exactly where it lies at or before the next epoch's start; beyond it, what
-        it saw is not what the log holds. A position of this epoch may lie beyond the head: it is returned, and the
-        caller waits for the tail.
+        A position of an older epoch resumes exactly if it lies at or before the start of the next epoch. Beyond that,
+        its reader saw events that the log does not hold. A position of the current epoch may lie beyond the head: its
+        offset is returned, and the caller waits for the tail.
         """
         ...
 
     def maintain(self, now_ns: int) -> bool:
-        """Do one small step of retention; return whether more is waiting.
+        """Do one small step of retention; return whether more work is waiting.
 
         Args:
             now_ns: The wall clock, nanoseconds since 1970.
 
         Raises:
-            LogError: It could not be done; it is tried again with the next call.
+            LogError: The step failed; the next call tries it again.
         """
         ...
 
@@ -268,5 +274,5 @@ class Log(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the log; what was acknowledged is in it."""
+        """Close the log; every acknowledged event is in it."""
         ...

@@ -1,4 +1,4 @@
-"""Epochs: where each began, and what an old position still means (CONTRACT §6)."""
+"""Epochs of a log: where each one begins, and which older positions still resume (PROTOCOL.md, "Positions")."""
 
 from bisect import bisect_right
 
@@ -13,7 +13,7 @@ class Epoch(Struct, frozen=True):
     name: str
     """8 lower-case hex digits."""
     start: int
-    """The head when it began: its own offsets are greater."""
+    """The head when the epoch began: its own offsets are greater."""
 
 
 class Epochs:
@@ -30,12 +30,12 @@ class Epochs:
 
     def position(self, offset: int) -> Position:
         """Return the position of `offset`, in the epoch that wrote it."""
-        # An offset equal to an epoch's start was written by the one before it; 0 is the first epoch's.
+        # The event at an epoch's start offset was written by the epoch before; offset 0 belongs to the first epoch.
         index = bisect_right(self._starts, offset - 1) - 1
         return Position(self._epochs[max(index, 0)].name, offset)
 
     def resolve(self, position: Position) -> int | None:
-        """Return the offset to resume at, or None where what the position saw is not what the log holds."""
+        """Return the offset to resume at, or None if the reader saw events that the log does not hold."""
         for index, epoch in enumerate(self._epochs):
             if epoch.name == position.epoch:
                 following = self._epochs[index + 1 :]

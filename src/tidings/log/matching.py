@@ -1,4 +1,4 @@
-"""Pages: what of the events that were looked at a query asks for. The same for every embedded log."""
+"""Selects the events of a query and cuts them into pages. Shared by the embedded logs."""
 
 from collections.abc import Iterable
 
@@ -7,21 +7,21 @@ from tidings.log.newest import Newest
 
 
 class QueryMatcher:
-    """Tells which events a query asks for, while nothing is appended.
+    """Checks whether events match a query. Valid only while nothing is appended.
 
     Args:
         query: The query.
-        newest: The fold of the log, for what is superseded.
+        newest: The log's newest events, which decide what is superseded.
     """
 
     def __init__(self, query: Query, newest: Newest) -> None:
         self._query = query
         self._newest = newest
         self._is_on = query.paths.matcher()
-        self._is_excluded = query.but.matcher() if query.but else None
+        self._is_excluded = query.excluded.matcher() if query.excluded else None
 
     def __call__(self, offset: int, channel: str, type: str, key: str | None, trace_id: str, latest: bool) -> bool:
-        """Return whether the query asks for an event, told by its parts."""
+        """Return whether the event with these columns matches the query."""
         query = self._query
         if query.types and type not in query.types:
             return False
@@ -38,13 +38,13 @@ class QueryMatcher:
         return (self._newest.offset(channel, type, key) or 0) <= offset
 
 
-def page_of(records: Iterable[Record], query: Query, scanned: int) -> Page:
-    """Return the page that `records` bring, all of which `query` asks for, in log order.
+def take_page(records: Iterable[Record], query: Query, scanned: int) -> Page:
+    """Return the first page of `records`, which all match `query` and are in log order.
 
     Args:
-        records: What there is to take.
-        query: How much a page takes.
-        scanned: Up to where `records` is all there is, for a page that takes all of them.
+        records: The candidates.
+        query: Its `limit` and `max_bytes` are the size of the page.
+        scanned: The offset up to which `records` is complete, for a page that holds all of them.
     """
     taken: list[Record] = []
     size = 0

@@ -1,7 +1,4 @@
-"""The embedded log that keeps no file: everything is gone with the process (`tidings serve --memory`).
-
-Records in memory, in log order, with the holes that trimming leaves.
-"""
+"""The embedded log without files: its events are gone with the process (`tidings serve --memory`)."""
 
 from bisect import bisect_left
 from collections import defaultdict, deque
@@ -9,9 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
 from tidings.exceptions import LogUnavailable
-from tidings.log.base import AppendDone, EventToAppend, Known, LogStatistics, Query, ReadDone, Record, Retention, Tail
+from tidings.log.base import (
+    AppendDone,
+    EventToAppend,
+    KnownEvent,
+    LogStatistics,
+    Query,
+    ReadDone,
+    Record,
+    Retention,
+    Tail,
+)
 from tidings.log.epochs import Epoch, Epochs
-from tidings.log.matching import QueryMatcher, page_of
+from tidings.log.matching import QueryMatcher, take_page
 from tidings.log.newest import Newest
 from tidings.log.retention import RetainedRow, RetentionSweeper
 from tidings.log.trim_marks import TrimMarks
@@ -22,7 +29,9 @@ from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
 
 _BLOCK_BITS = 10
-"""Offsets of one block: finding a place costs the same in a log that has long holes and in one that has none."""
+"""A block holds 2^10 offsets: finding an offset costs the same with and without long holes."""
+MAX_READ_EVENTS = 2_000
+"""Maximum number of events that one read looks at: a few milliseconds."""
 
 
 class Blocks:
@@ -31,7 +40,7 @@ class Blocks:
     def __init__(self) -> None:
         self._blocks: dict[int, dict[int, Record]] = {}
         self._numbers: list[int] = []
-        """Of the blocks that hold anything, in order."""
+        """Numbers of the blocks that are not empty, in order."""
 
     def append(self, record: Record) -> None:
         """Add a record whose offset is greater than all before."""
@@ -43,11 +52,11 @@ class Blocks:
         block[record.offset] = record
 
     def get(self, offset: int) -> Record | None:
-        """Return the record at `offset`, if it is there."""
+        """Return the record at `offset`, if it exists."""
         return self._blocks.get(offset >> _BLOCK_BITS, {}).get(offset)
 
     def delete(self, offset: int) -> None:
-        """Delete the record at `offset`, if it is there."""
+        """Delete the record at `offset`, if it exists."""
         number = offset >> _BLOCK_BITS
         block = self._blocks.get(number, {})
         if block.pop(offset, None) is not None and not block:
@@ -55,7 +64,7 @@ class Blocks:
             del self._numbers[bisect_left(self._numbers, number)]
 
     def after(self, offset: int) -> Iterator[Record]:
-        """Yield the records with a greater offset, in order; nothing may be deleted meanwhile."""
+        """Yield the records with a greater offset, in order. Nothing may be deleted during the iteration."""
         first = (offset + 1) >> _BLOCK_BITS
         for index in range(bisect_left(self._numbers, first), len(self._numbers)):
             number = self._numbers[index]
@@ -64,7 +73,7 @@ class Blocks:
 
 
 class MemoryRows:
-    """The `tidings.log.retention.RetainedRows` of a log in memory, and its event ids.
+    """The `tidings.log.retention.RetainedRows` of a log in memory, with an index of event ids.
 
     Args:
         thinned: The types of which only the newest few of a key are kept.
@@ -72,47 +81,56 @@ class MemoryRows:
 
     def __init__(self, thinned: Iterable[str]) -> None:
         self.all = Blocks()
-        self.ids: dict[tuple[str, str], int] = {}
-        """The offsets of events by scope and event id."""
+        self._offsets_by_id: dict[tuple[str, str], int] = {}
+        """Offsets by scope and event id."""
         self._scopes: dict[int, str] = {}
         self._latest = Blocks()
         self._thinned = frozenset(thinned)
-        self._of_key: defaultdict[tuple[str, str, str | None], dict[int, None]] = defaultdict(dict)
+        self._by_key: defaultdict[tuple[str, str, str | None], dict[int, None]] = defaultdict(dict)
 
     def append(self, record: Record, scope: str) -> None:
         """Add a record whose offset is greater than all before."""
         event = record.event
         self.all.append(record)
         if event.event_id is not None:
-            self.ids[scope, event.event_id] = record.offset
+            self._offsets_by_id[scope, event.event_id] = record.offset
             self._scopes[record.offset] = scope
         if event.event_class is EventClass.LATEST:
             self._latest.append(record)
         elif event.type in self._thinned:
-            self._of_key[event.channel, event.type, event.key][record.offset] = None
+            self._by_key[event.channel, event.type, event.key][record.offset] = None
+
+    def has_any_id(self, ids: Iterable[tuple[str, str]]) -> bool:
+        """Return whether one of the pairs of scope and event id exists."""
+        return any(each in self._offsets_by_id for each in ids)
+
+    def find_id(self, scope: str, event_id: str) -> Record | None:
+        """Return the record of `event_id` in `scope`, if it exists."""
+        offset = self._offsets_by_id.get((scope, event_id))
+        return None if offset is None else self.all.get(offset)
 
     def after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
-        """See `Rows.after`."""
-        return [_row(record) for record in islice(self.all.after(offset), limit)]
+        """See `RetainedRows.after`."""
+        return [_make_row(record) for record in islice(self.all.after(offset), limit)]
 
     def latest_after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
-        """See `Rows.latest_after`."""
-        return [_row(record) for record in islice(self._latest.after(offset), limit)]
+        """See `RetainedRows.latest_after`."""
+        return [_make_row(record) for record in islice(self._latest.after(offset), limit)]
 
     def durable_of(
         self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int
     ) -> Sequence[RetainedRow]:
-        """See `Rows.durable_of`."""
-        offsets = [offset for offset in self._of_key.get((channel, type, key), ()) if offset > after]
+        """See `RetainedRows.durable_of`."""
+        offsets = [offset for offset in self._by_key.get((channel, type, key), ()) if offset > after]
         return [row for row in map(self.find, offsets[:-keep][:limit]) if row is not None]
 
     def find(self, offset: int) -> RetainedRow | None:
-        """See `Rows.find`."""
+        """See `RetainedRows.find`."""
         record = self.all.get(offset)
-        return None if record is None else _row(record)
+        return None if record is None else _make_row(record)
 
     def delete(self, offsets: Iterable[int]) -> None:
-        """See `Rows.delete`."""
+        """See `RetainedRows.delete`."""
         for offset in offsets:
             record = self.all.get(offset)
             if record is None:
@@ -121,15 +139,15 @@ class MemoryRows:
             self.all.delete(offset)
             self._latest.delete(offset)
             if event.event_id is not None:
-                del self.ids[self._scopes.pop(offset), event.event_id]
+                del self._offsets_by_id[self._scopes.pop(offset), event.event_id]
             slot = event.channel, event.type, event.key
-            if slot in self._of_key:
-                self._of_key[slot].pop(offset, None)
-                if not self._of_key[slot]:
-                    del self._of_key[slot]
+            if slot in self._by_key:
+                self._by_key[slot].pop(offset, None)
+                if not self._by_key[slot]:
+                    del self._by_key[slot]
 
 
-def _row(record: Record) -> RetainedRow:
+def _make_row(record: Record) -> RetainedRow:
     event = record.event
     return RetainedRow(
         record.offset,
@@ -142,30 +160,26 @@ def _row(record: Record) -> RetainedRow:
     )
 
 
-_LOOK = 2_000
-"""Events that one read looks at: a few milliseconds."""
-
-
 class MemoryLog:
-    """A `tidings.log.base.Log` in memory. Completes every call at once.
+    """A `tidings.log.base.Log` in memory. Every call completes within the call.
 
     Args:
         epoch: The name of its only epoch: 8 lower-case hex digits, new for each process.
-        retention: What it keeps.
+        retention: How much it keeps.
     """
 
     def __init__(self, epoch: str, retention: Retention | None = None) -> None:
-        self._retention = retention or Retention()
+        retention = retention or Retention()
         self._epochs = Epochs([Epoch(epoch, 0)])
-        self._rows = MemoryRows(self._retention.keep_newest)
-        self._floors = TrimMarks()
-        self._tail: Tail = _nobody
+        self._rows = MemoryRows(retention.keep_newest)
+        self._trim_marks = TrimMarks()
+        self._tail: Tail = _ignore
         self._head = 0
-        self._telling = False
+        self._appending = False
         self._waiting: deque[tuple[Sequence[EventToAppend], AppendDone]] = deque()
-        self._newest = self._retention.new_newest()
-        self._operations = self._retention.new_operations()
-        self._sweeps = RetentionSweeper(self._rows, self._newest, self._floors, self._retention)
+        self._newest = retention.new_newest()
+        self._operations = retention.new_operations()
+        self._sweeper = RetentionSweeper(self._rows, self._newest, self._trim_marks, retention)
 
     @property
     def newest(self) -> Newest:
@@ -193,15 +207,15 @@ class MemoryLog:
 
     def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """See `Log.append`."""
-        # From within `done` or the tail, a batch waits until the tail has brought the one before.
+        # A batch from within `done` or the tail waits until the tail has brought the one before.
         self._waiting.append((batch, done))
-        if not self._telling:
-            self._telling = True
+        if not self._appending:
+            self._appending = True
             try:
                 while self._waiting:
                     self._append(*self._waiting.popleft())
             finally:
-                self._telling = False
+                self._appending = False
 
     def _append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         if self._repeats_an_id(batch):
@@ -209,15 +223,15 @@ class MemoryLog:
             return
         first = self._head + 1
         records = []
-        for offset, draft in enumerate(batch, first):
-            record = Record(offset, draft.event, draft.received_ns)
+        for offset, entry in enumerate(batch, first):
+            record = Record(offset, entry.event, entry.received_ns)
             records.append(record)
-            self._rows.append(record, draft.scope)
-            self._newest.note(offset, draft.event, draft.received_ns)
-            self._sweeps.note(draft.event, draft.received_ns)
-            if draft.event.type in ASKS:
-                self._operations.note(offset, draft.event, draft.received_ns, draft.producer_id, draft.lease_s)
-        # Nothing is saved anywhere.
+            self._rows.append(record, entry.scope)
+            self._newest.apply(offset, entry.event, entry.received_ns)
+            self._sweeper.count(entry.event, entry.received_ns)
+            if entry.event.type in ASKS:
+                self._operations.note(offset, entry.event, entry.received_ns, entry.producer_id, entry.lease_s)
+        # A log in memory saves nothing.
         self._operations.dirty.clear()
         self._operations.dirty_names.clear()
         self._head += len(batch)
@@ -226,37 +240,34 @@ class MemoryLog:
             self._tail(records)
 
     def _repeats_an_id(self, batch: Sequence[EventToAppend]) -> bool:
-        ids = [(draft.scope, draft.event.event_id) for draft in batch if draft.event.event_id is not None]
-        return len(set(ids)) < len(ids) or any(name in self._rows.ids for name in ids)
+        ids = [(entry.scope, entry.event.event_id) for entry in batch if entry.event.event_id is not None]
+        return len(set(ids)) < len(ids) or self._rows.has_any_id(ids)
 
-    def known(self, scope: str, event_id: str) -> Known | None:
+    def known(self, scope: str, event_id: str) -> KnownEvent | None:
         """See `Log.known`."""
-        offset = self._rows.ids.get((scope, event_id))
-        record = None if offset is None else self._rows.all.get(offset)
-        return None if record is None else Known(record.offset, record.event.type, record.event.data)
+        record = self._rows.find_id(scope, event_id)
+        return None if record is None else KnownEvent(record.offset, record.event.type, record.event.data)
 
     def read(self, query: Query, done: ReadDone) -> None:
         """See `Log.read`."""
-        records, scanned = self._looked_at(query)
-        wanted = QueryMatcher(query, self._newest)
-        found = (record for record in records if _is_wanted(wanted, record))
-        done(page_of(found, query, scanned))
+        records, scanned = self._scan(query)
+        matcher = QueryMatcher(query, self._newest)
+        done(take_page((record for record in records if _matches(matcher, record)), query, scanned))
 
-    def _looked_at(self, query: Query) -> tuple[Sequence[Record], int]:
-        """Return the records that one read looks at, and up to where they are all."""
+    def _scan(self, query: Query) -> tuple[Sequence[Record], int]:
+        """Return the records that one read looks at, and the offset up to which they are complete."""
         if query.newest_only:
-            offsets = self._newest.page(
-                query.paths, query.but, after=query.after, until=query.until, limit=min(query.limit, _LOOK)
-            )
+            limit = min(query.limit, MAX_READ_EVENTS)
+            offsets = self._newest.page(query.paths, query.excluded, after=query.after, until=query.until, limit=limit)
             records = [record for offset in offsets if (record := self._rows.all.get(offset)) is not None]
-            return records, offsets[-1] if len(offsets) == min(query.limit, _LOOK) else query.until
+            return records, offsets[-1] if len(offsets) == limit else query.until
         following = takewhile(lambda record: record.offset <= query.until, self._rows.all.after(query.after))
-        records = list(islice(following, _LOOK))
-        return records, records[-1].offset if len(records) == _LOOK else query.until
+        records = list(islice(following, MAX_READ_EVENTS))
+        return records, records[-1].offset if len(records) == MAX_READ_EVENTS else query.until
 
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """See `Log.trimmed`."""
-        return self._floors.above(after, paths)
+        return self._trim_marks.above(after, paths)
 
     def position(self, offset: int) -> Position:
         """See `Log.position`."""
@@ -271,14 +282,14 @@ class MemoryLog:
         more = self._newest.expire(now_ns)
         more = self._operations.expire(now_ns) or more
         self._operations.forgotten.clear()
-        if self._sweeps.is_due(now_ns):
-            more = self._sweeps.step(now_ns) or more
-            self._sweeps.committed()
+        if self._sweeper.is_due(now_ns):
+            more = self._sweeper.step(now_ns) or more
+            self._sweeper.commit()
         return more
 
     def statistics(self) -> LogStatistics:
         """See `Log.statistics`."""
-        counts = self._sweeps.counts
+        counts = self._sweeper.counts
         return LogStatistics(
             epoch=self.epoch,
             head=self._head,
@@ -296,11 +307,11 @@ class MemoryLog:
         """See `Log.close`."""
 
 
-def _is_wanted(wanted: QueryMatcher, record: Record) -> bool:
+def _matches(matcher: QueryMatcher, record: Record) -> bool:
     event = record.event
     latest = event.event_class is EventClass.LATEST
-    return wanted(record.offset, event.channel, event.type, event.key, event.trace_id, latest)
+    return matcher(record.offset, event.channel, event.type, event.key, event.trace_id, latest)
 
 
-def _nobody(records: Sequence[Record]) -> None:
-    """Follow nothing: the tail before anyone follows."""
+def _ignore(records: Sequence[Record]) -> None:
+    """Do nothing: the tail before the first `follow`."""

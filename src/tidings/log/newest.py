@@ -1,11 +1,7 @@
-"""The newest event of each (channel, type, key): what conflation, snapshots and retention look at.
+"""The newest event of each (channel, type, key): the basis of conflation, snapshots and retention.
 
-A fold over the log's order, held in memory by every adapter, and bounded (CONTRACT §6).
-
-Plans of snapshots: the offsets of the newest events of a channel, in order, to be read page by page.
-
-A plan is made once and then grows by what was written since, so that one more subscriber does not cost one more walk
-over every key. Offsets in it that were superseded meanwhile are skipped by who reads them (`Newest.is_newest`).
+The table is derived from the events in log order, held in memory by every adapter, and bounded (PROTOCOL.md,
+"Snapshots").
 """
 
 from array import array
@@ -19,52 +15,72 @@ from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
 
 Offsets = dict[str | None, int]
-"""The newest offsets of one (channel, type) by key, in offset order."""
-_PLANS = 64
-"""Remembered: one for each channel that is read whole, and each prefix."""
-_SLACK = 1_024
-"""Offsets that are no longer newest that a plan may hold beside twice those that are."""
+"""The newest offsets of one (channel, type) by key, in offset order: a key that is written again moves to the end."""
+Selection = tuple[tuple[Path, ...], tuple[Path, ...]]
+"""Paths of one channel to read, and paths of it to exclude."""
+
+MAX_SELECTIONS = 64
+"""Number of selections whose offsets are cached: one per channel that is read whole, and one per prefix."""
+MAX_STALE_OFFSETS = 1_024
+"""Number of stale offsets that a cached selection may hold, in addition to as many as it has current ones."""
+MAX_EVICTED_KEYS = 1_000
+"""Maximum number of keys evicted in one step. The oldest keys are found by walking a dictionary from its start, which
+is cheap only for many keys at a time."""
+MAX_EXPIRED_KEYS = 300
+"""Maximum number of keys that one call of `Newest.expire` checks: under a millisecond."""
+_AGE_SPANS = 1_024
+"""Number of spans into which the maximum age is divided: a week is measured to ten minutes."""
 
 
-class _Plan:
-    __slots__ = ("live", "offsets", "removed", "until")
+class _SelectedOffsets:
+    """The sorted offsets of one selection."""
+
+    __slots__ = ("initial", "offsets", "removed", "until")
 
     def __init__(self, removed: int) -> None:
         self.offsets = array("q")
         self.until = 0
-        """The offset up to which the plan was made."""
-        self.live = 0
-        """Its length when it was made anew."""
+        """The offset up to which `offsets` is complete."""
+        self.initial = 0
+        """Number of offsets when the list was built."""
         self.removed = removed
 
 
 class SnapshotPages:
-    """The plans of a table of newest events.
+    """Pages of snapshots: the offsets of the newest events of a selection, in log order.
+
+    The sorted offsets of a selection are built once and then extended by the events that came since, so that another
+    subscriber does not cost another walk over every key. Offsets that were superseded since stay in the list; readers
+    skip them (`Newest.is_newest`).
 
     Args:
-        groups: Gives the offsets of each type of a channel.
+        groups: Returns the offsets of each type of a channel.
     """
 
     def __init__(self, groups: Callable[[str], Iterator[Offsets]]) -> None:
         self._groups = groups
-        self._plans: OrderedDict[tuple[tuple[Path, ...], tuple[Path, ...]], _Plan] = OrderedDict()
+        self._selections: OrderedDict[Selection, _SelectedOffsets] = OrderedDict()
         self.removed = 0
-        """Keys that left the table without being written again; the table counts them here."""
+        """Number of keys that left the table without being written again; maintained by the table."""
 
-    def page(self, paths: PathSet, but: PathSet, *, after: int, until: int, limit: int) -> list[int]:
-        """Return, in order, up to `limit` offsets of newest events on `paths` and not on `but`.
+    def __len__(self) -> int:
+        """Return the number of cached selections."""
+        return len(self._selections)
+
+    def page(self, paths: PathSet, excluded: PathSet, *, after: int, until: int, limit: int) -> list[int]:
+        """Return, in order, up to `limit` offsets of newest events.
 
         Args:
-            paths: What is wanted,
-            but: and what of it is not.
-            after: The offsets are greater,
-            until: and at most this.
-            limit: Of how many offsets. Some of them may have been superseded.
+            paths: Paths to read.
+            excluded: Paths to exclude.
+            after: Return greater offsets only.
+            until: The greatest offset to return.
+            limit: Maximum number of offsets. Some of them may be superseded.
         """
-        excluded = but.by_channel()
+        excluded_paths = excluded.by_channel()
         found: list[int] = []
         for channel, wanted in paths.by_channel().items():
-            unwanted = excluded.get(channel, ())
+            unwanted = excluded_paths.get(channel, ())
             if any(path.key is None for path in unwanted):
                 continue
             if all(path.key is not None and not path.prefix for path in wanted):
@@ -72,56 +88,51 @@ class SnapshotPages:
                 of_keys = (offsets.get(key, 0) for offsets in self._groups(channel) for key in keys)
                 found += [offset for offset in of_keys if after < offset <= until]
             else:
-                offsets = self._plan(wanted, unwanted).offsets
+                offsets = self._select((wanted, unwanted)).offsets
                 start = bisect_right(offsets, after)
                 found += offsets[start : min(start + limit, bisect_right(offsets, until))]
         found.sort()
         return found[:limit]
 
-    def _plan(self, wanted: tuple[Path, ...], unwanted: tuple[Path, ...]) -> _Plan:
-        name = wanted, unwanted
-        plan = self._plans.pop(name, None)
-        if plan is None or len(plan.offsets) + self.removed - plan.removed > 2 * plan.live + _SLACK:
-            plan = _Plan(self.removed)
-            self._extend(plan, wanted, unwanted)
-            plan.live = len(plan.offsets)
+    def _select(self, selection: Selection) -> _SelectedOffsets:
+        selected = self._selections.pop(selection, None)
+        if (
+            selected is None
+            or len(selected.offsets) + self.removed - selected.removed > 2 * selected.initial + MAX_STALE_OFFSETS
+        ):
+            selected = _SelectedOffsets(self.removed)
+            self._extend(selected, *selection)
+            selected.initial = len(selected.offsets)
         else:
-            self._extend(plan, wanted, unwanted)
-        self._plans[name] = plan
-        if len(self._plans) > _PLANS:
-            self._plans.popitem(last=False)
-        return plan
+            self._extend(selected, *selection)
+        self._selections[selection] = selected
+        if len(self._selections) > MAX_SELECTIONS:
+            self._selections.popitem(last=False)
+        return selected
 
-    def _extend(self, plan: _Plan, wanted: tuple[Path, ...], unwanted: tuple[Path, ...]) -> None:
+    def _extend(self, selected: _SelectedOffsets, wanted: tuple[Path, ...], unwanted: tuple[Path, ...]) -> None:
         channel = wanted[0].channel
         everything = not unwanted and wanted[0].key is None
         matches, excludes = PathSet(wanted).matcher(), PathSet(unwanted).matcher()
-        made_until = plan.until
+        complete_until = selected.until
         new: list[int] = []
         for offsets in self._groups(channel):
-            if everything and not made_until:
+            if everything and not complete_until:
                 new += offsets.values()
                 continue
             for key in reversed(offsets):
                 offset = offsets[key]
-                if offset <= made_until:
+                if offset <= complete_until:
                     break
                 if everything or (matches(channel, key) and not excludes(channel, key)):
                     new.append(offset)
         new.sort()
-        plan.offsets.extend(new)
-        plan.until = max(plan.until, *(next((of[key] for key in reversed(of)), 0) for of in self._groups(channel)), 0)
+        selected.offsets.extend(new)
+        last = (next((offsets[key] for key in reversed(offsets)), 0) for offsets in self._groups(channel))
+        selected.until = max(selected.until, *last, 0)
 
 
-_EVICTED_AT_ONCE = 1_000
-"""The oldest are found by walking a dictionary from its start, which is cheap only for many at once."""
-_EXPIRED_AT_ONCE = 300
-"""Keys looked at in one call of `expire`: under a millisecond."""
-_MARKS = 1_024
-"""Into how many spans an age is divided: a week is known to ten minutes."""
-
-
-class Group:
+class _Group:
     """The newest events of one (channel, type)."""
 
     __slots__ = ("latest", "offsets")
@@ -129,49 +140,50 @@ class Group:
     def __init__(self, *, latest: bool) -> None:
         self.latest = latest
         """Whether the type is of class `latest`; else it is durable."""
-        self.offsets: dict[str | None, int] = {}
-        """By key, in offset order: a key that is written again moves to the end."""
+        self.offsets: Offsets = {}
 
 
 class Newest:
     """The table of newest events.
 
     Args:
-        per_type: How many keys of one type it holds; beyond it the oldest leave, counted in `evicted`.
-        age_ns: After which a key that was not written leaves.
-        ended_ns: After which a key that ended (a finished operation) leaves.
+        per_type: Maximum number of keys per type. Beyond it the oldest leave and are counted in `evicted`.
+        age_ns: Time after which a key without new events leaves.
+        ended_ns: Time after which a key that ended (a finished operation) leaves.
     """
 
     def __init__(self, *, per_type: int, age_ns: int, ended_ns: int) -> None:
-        self._groups: dict[tuple[str, str], Group] = {}
+        self._groups: dict[tuple[str, str], _Group] = {}
         self._per_type = per_type
         self._age_ns = age_ns
         self._ended_ns = ended_ns
         self._ended: defaultdict[str, OrderedDict[str | None, tuple[int, int]]] = defaultdict(OrderedDict)
-        """By channel, the keys that ended: when the last time was, and its offset; in that order."""
-        self._span_ns = max(1, age_ns // _MARKS)
-        self._marks: deque[tuple[int, int]] = deque()
+        """By channel, the keys that ended: the time and the offset of the last end, in that order."""
+        self._span_ns = max(1, age_ns // _AGE_SPANS)
+        self._spans: deque[tuple[int, int]] = deque()
+        """The time and the offset of the first event of each span."""
         self._last_offset = 0
         self._silent: Iterator[None] = iter(())
-        self._plans = SnapshotPages(lambda channel: (group.offsets for group in self._on(channel)))
+        self._pages = SnapshotPages(lambda channel: (group.offsets for group in self._groups_of(channel)))
         self.durable_floor = self.latest_floor = 0
-        """The offsets up to which the range was swept of durable, and of superseded `latest` events.
-        Events at or below are in the log only because they are the newest of their key."""
+        """The offsets up to which retention swept durable events, and superseded `latest` events.
+        Events at or below their floor are in the log only because they are the newest of their key."""
         self.released: deque[int] = deque()
-        """Offsets at or below their floor that are no longer the newest of their key: the adapter deletes them, in this
-        order and before it trims anything else. What was last to leave would come back after a crash otherwise: an
-        alert whose clearing was trimmed."""
+        """Offsets at or below their floor that are no longer the newest of their key. The adapter deletes them in this
+        order, before it trims anything else. Otherwise a crash could bring back the event that left last: an alert
+        whose clearing was trimmed."""
         self.evicted = 0
+        """Number of keys that left because a type had too many."""
 
     def __len__(self) -> int:
         return sum(len(group.offsets) for group in self._groups.values())
 
-    def note(self, offset: int, event: Event, received_ns: int) -> None:
-        """Fold in the event at `offset`, which is greater than every one before."""
+    def apply(self, offset: int, event: Event, received_ns: int) -> None:
+        """Apply the event at `offset`, which is greater than every one before."""
         latest = event.event_class is EventClass.LATEST
-        self.note_columns(offset, event.channel, event.type, event.key, received_ns, latest, event.effect)
+        self.apply_columns(offset, event.channel, event.type, event.key, received_ns, latest, event.effect)
 
-    def note_columns(
+    def apply_columns(
         self,
         offset: int,
         channel: str,
@@ -181,31 +193,31 @@ class Newest:
         latest: bool,
         effect: SlotEffect,
     ) -> None:
-        """Fold in an event by its parts, as an adapter reads them back."""
+        """Apply an event by its columns, as an adapter reads them back."""
         group = self._groups.get((channel, type))
         if group is None:
-            group = self._groups[channel, type] = Group(latest=latest)
+            group = self._groups[channel, type] = _Group(latest=latest)
         self._last_offset = offset
         ended = self._ended[channel]
         if key in ended and ended[key][0] + self._ended_ns <= received_ns:
-            # Told by the event's own time, so that the fold is the same for who reads the log again.
+            # Decided by the event's own time, so that reading the log again builds the same table.
             self._release_ended(channel, key)
-        marks = self._marks
-        if not marks or received_ns - marks[-1][0] >= self._span_ns:
-            marks.append((received_ns, offset))
+        spans = self._spans
+        if not spans or received_ns - spans[-1][0] >= self._span_ns:
+            spans.append((received_ns, offset))
         offsets = group.offsets
         before = offsets.pop(key, None)
         if before is not None and before <= (self.latest_floor if latest else self.durable_floor):
             self.released.append(before)
         if effect is SlotEffect.CLEAR:
-            self._plans.removed += before is not None
+            self._pages.removed += before is not None
             return
         offsets[key] = offset
         if effect is SlotEffect.END:
             ended.pop(key, None)
             ended[key] = received_ns, offset
         if len(offsets) > self._per_type:
-            self._evict(channel, group, min(_EVICTED_AT_ONCE, max(1, self._per_type // 100)))
+            self._evict(channel, group, min(MAX_EVICTED_KEYS, max(1, self._per_type // 100)))
 
     def offset(self, channel: str, type: str, key: str | None) -> int | None:
         """Return the offset of the newest event of that key, or None."""
@@ -236,37 +248,47 @@ class Newest:
         group = self._groups.get((event.channel, event.type))
         return group is not None and group.offsets.get(event.key, 0) > offset
 
-    def page(self, paths: PathSet, but: PathSet, *, after: int, until: int, limit: int) -> list[int]:
-        """Return, in order, up to `limit` offsets of newest events on `paths` and not on `but`.
+    def page(self, paths: PathSet, excluded: PathSet, *, after: int, until: int, limit: int) -> list[int]:
+        """Return, in order, up to `limit` offsets of newest events on `paths` and not on `excluded`.
 
-        See `SnapshotPages.page`. It may have been superseded (`is_newest` tells), and must be skipped.
+        See `SnapshotPages.page`. Some may be superseded (`is_newest` is false); the reader skips them.
         """
-        return self._plans.page(paths, but, after=after, until=until, limit=limit)
+        return self._pages.page(paths, excluded, after=after, until=until, limit=limit)
+
+    # Releasing.
+
+    def take_released(self, limit: int) -> list[int]:
+        """Remove and return the first `limit` offsets of `released`."""
+        return [self.released.popleft() for _ in range(min(limit, len(self.released)))]
+
+    def return_released(self, offsets: list[int]) -> None:
+        """Undo `take_released`."""
+        self.released.extendleft(reversed(offsets))
 
     def expire(self, now_ns: int) -> bool:
-        """Let some keys leave that ended, or fell silent, long enough before `now_ns`; return whether more may be."""
-        left = _EXPIRED_AT_ONCE
+        """Remove some keys that ended, or had no event for long enough before `now_ns`; return whether to continue."""
+        left = MAX_EXPIRED_KEYS
         for channel, ended in self._ended.items():
             while left and ended and next(iter(ended.values()))[0] + self._ended_ns <= now_ns:
                 left -= 1
                 self._release_ended(channel, next(iter(ended)))
         if cutoff := self._silent_since(now_ns):
             self._silent = self._expire_silent(cutoff)
-        walked = sum(1 for _ in islice(self._silent, left))
-        return walked == left
+        checked = sum(1 for _ in islice(self._silent, left))
+        return checked == left
 
     def _silent_since(self, now_ns: int) -> int:
-        """Return the offset up to which events are too old, if that moved; else 0."""
-        marks, due_ns = self._marks, now_ns - self._age_ns
+        """Return the offset up to which events are too old, if it moved; else 0."""
+        spans, due_ns = self._spans, now_ns - self._age_ns
         cutoff = 0
-        # A mark covers the events up to the next one's: they came within one span of it.
-        while marks and marks[0][0] + self._span_ns <= due_ns:
-            marks.popleft()
-            cutoff = marks[0][1] - 1 if marks else self._last_offset
+        # A span covers the events up to the first one of the next: they came within `_span_ns` of its own first.
+        while spans and spans[0][0] + self._span_ns <= due_ns:
+            spans.popleft()
+            cutoff = spans[0][1] - 1 if spans else self._last_offset
         return cutoff
 
     def _expire_silent(self, cutoff: int) -> Iterator[None]:
-        """Let keys leave that were not written after `cutoff`, of any type; yield after each one looked at."""
+        """Remove keys of which no type was written after `cutoff`; yield after each key that was checked."""
         for (channel, _), group in list(self._groups.items()):
             for key, _ in list(takewhile(lambda item: item[1] <= cutoff, group.offsets.items())):
                 if self._last(channel, key) <= cutoff:
@@ -274,13 +296,13 @@ class Newest:
                     self._release_key(channel, key, cutoff)
                 yield
 
-    def _on(self, channel: str) -> Iterator[Group]:
-        return (group for (at, _), group in self._groups.items() if at == channel)
+    def _groups_of(self, channel: str) -> Iterator[_Group]:
+        return (group for (name, _), group in self._groups.items() if name == channel)
 
     def _last(self, channel: str, key: str | None) -> int:
-        return max((group.offsets.get(key, 0) for group in self._on(channel)), default=0)
+        return max((group.offsets.get(key, 0) for group in self._groups_of(channel)), default=0)
 
-    def _evict(self, channel: str, group: Group, count: int) -> None:
+    def _evict(self, channel: str, group: _Group, count: int) -> None:
         ended = self._ended[channel]
         for key in list(islice(group.offsets, count)):
             self.evicted += 1
@@ -290,18 +312,18 @@ class Newest:
                 self._release(group, key)
 
     def _release_ended(self, channel: str, key: str | None) -> None:
-        """Let a key leave up to its end; what was written after that is a new attempt's."""
+        """Remove a key's events up to its end; later ones belong to a new attempt."""
         _, offset = self._ended[channel].pop(key)
         self._release_key(channel, key, offset)
 
     def _release_key(self, channel: str, key: str | None, until: int) -> None:
-        # Oldest first, so that after a crash between two deletions an operation is not there without its end.
-        groups = [group for group in self._on(channel) if 0 < group.offsets.get(key, 0) <= until]
+        # Oldest first, so that a crash between two deletions does not leave an operation without its end.
+        groups = [group for group in self._groups_of(channel) if 0 < group.offsets.get(key, 0) <= until]
         for group in sorted(groups, key=lambda group: group.offsets[key]):
             self._release(group, key)
 
-    def _release(self, group: Group, key: str | None) -> None:
+    def _release(self, group: _Group, key: str | None) -> None:
         offset = group.offsets.pop(key)
-        self._plans.removed += 1
+        self._pages.removed += 1
         if offset <= (self.latest_floor if group.latest else self.durable_floor):
             self.released.append(offset)

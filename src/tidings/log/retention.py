@@ -1,7 +1,4 @@
-"""Retention, in small steps: which rows go, and what is remembered of them. The same for every embedded log.
-
-What retention must be able to ask of a log's rows, wherever they are kept.
-"""
+"""Retention in small steps: which rows are deleted, and what is recorded of them. Shared by the embedded logs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +13,28 @@ from tidings.log.trim_marks import TrimMarks
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass
 
+MAX_STEP_ROWS = 128
+"""Maximum number of rows that one step deletes: each is a page or two of its indexes."""
+FAST_OVERSHOOT = 1.05
+"""Overshoot (x the limit) at which trimming speeds up: events come faster than small steps trim them."""
+FAST_FACTOR = 4
+"""Factor by which trim steps grow beyond `FAST_OVERSHOOT`."""
+_SKIPPED_ROWS = 128
+"""Number of rows that one step reads beyond those it may delete, to get past rows that it does not delete."""
+MAX_EXTRA_EVENTS = 64
+"""Number of events of one key beyond `Retention.keep_newest` at which the key is thinned; at most `keep_newest`."""
+_NS = 1_000_000_000
+_CHECK_NOW = -1
+"""Sentinel due time that is always reached: check the rows now."""
+
+Slot = tuple[str, str, str]
+"""Channel, type and key."""
+KeyCounts = dict[str, int]
+"""Number of durable events by key."""
+
 
 class RetainedRow(NamedTuple):
-    """An event in the log, as far as retention looks at it."""
+    """The columns of a stored event that retention looks at."""
 
     offset: int
     latest: int
@@ -32,7 +48,7 @@ class RetainedRow(NamedTuple):
 
 
 class RetainedRows(Protocol):
-    """The rows of a log."""
+    """The rows of a log, wherever they are stored."""
 
     def after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """Return the first rows with a greater offset, in order."""
@@ -45,39 +61,20 @@ class RetainedRows(Protocol):
     def durable_of(
         self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int
     ) -> Sequence[RetainedRow]:
-        """Return the first durable rows of one key and type after `after`, in order, less the newest `keep`."""
+        """Return the first durable rows of one key and type after `after`, in order, without the newest `keep`."""
         ...
 
     def find(self, offset: int) -> RetainedRow | None:
-        """Return the row at `offset`, if it is still there."""
+        """Return the row at `offset`, if it exists."""
         ...
 
     def delete(self, offsets: Iterable[int]) -> None:
-        """Delete the rows at `offsets`, which are all there."""
+        """Delete the rows at `offsets`, which all exist."""
         ...
 
 
-_STEP = 128
-"""Rows that one step deletes at most: each is a page or two of its indexes."""
-_FAR = 1.05
-"""Times its bounds: beyond it, events come faster than small steps trim them,"""
-_HASTE = 4
-"""and steps are so many times as large."""
-_PASS = 128
-"""Rows more than it deletes that one step looks at, to pass those that it does not look for."""
-_SLACK = 64
-"""How many events of one key beyond `keep_newest` are thinned out at once."""
-_NS = 1_000_000_000
-_AT_ONCE = -1
-"""An hour that has always come: look at the rows, to know."""
-
-Slot = tuple[str, str, str]
-"""Channel, type and key."""
-CountsOfKeys = dict[str, int]
-
-
-class Counts(Struct):
-    """What is in the range."""
+class RangeCounts(Struct):
+    """The contents of the range."""
 
     durable_events: int = 0
     durable_bytes: int = 0
@@ -85,15 +82,15 @@ class Counts(Struct):
     trimmed: int = 0
     """Durable events trimmed since the log was opened."""
     durable_due_ns: int | None = None
-    """When the oldest durable event of the range is too old; None where there is none."""
+    """Time at which the oldest durable event of the range becomes too old; None if there is no such event."""
     latest_due_ns: int | None = None
-    """When the oldest `latest` one is."""
+    """Time at which the oldest `latest` event of the range becomes too old; None if there is no such event."""
 
 
 class _Before(Struct):
-    """What a step undoes when its transaction does not end well."""
+    """The state that a step restores if its transaction fails."""
 
-    counts: Counts
+    counts: RangeCounts
     durable_floor: int
     latest_floor: int
     crowded: list[Slot]
@@ -101,35 +98,39 @@ class _Before(Struct):
 
 
 class RetentionSweeper:
-    """What retention has to do, counted while events come, and done a step at a time.
+    """Counts events as they come, and trims them one step at a time.
 
     Args:
         rows: The log's rows.
-        newest: Its fold: what is the newest of its key stays.
-        floors: What is remembered of what went.
-        retention: The bounds.
+        newest: The log's newest events: they are not deleted.
+        trim_marks: Receives the offsets of deleted events.
+        retention: The limits.
     """
 
-    def __init__(self, rows: RetainedRows, newest: Newest, floors: TrimMarks, retention: Retention) -> None:
+    def __init__(self, rows: RetainedRows, newest: Newest, trim_marks: TrimMarks, retention: Retention) -> None:
         self._rows = rows
         self._newest = newest
-        self._floors = floors
+        self._trim_marks = trim_marks
         self._retention = retention
         self._age_ns = int(retention.age_s * _NS)
         self._superseded_age_ns = int(retention.superseded_age_s * _NS)
-        self._of_key: defaultdict[tuple[str, str], CountsOfKeys] = defaultdict(dict)
+        self._key_counts: defaultdict[tuple[str, str], KeyCounts] = defaultdict(dict)
         self._crowded: dict[Slot, None] = {}
+        """Keys with enough events to be thinned."""
         self._left = 0
+        """Number of rows that the current step may still delete."""
         self._before: _Before | None = None
-        self._of_key_before: dict[Slot, int] = {}
-        """What the step under way changed of `_of_key`, as it was."""
-        self.counts = Counts()
+        self._key_counts_before: dict[Slot, int] = {}
+        """The values in `_key_counts` that the current step changed, from before the step."""
+        self.counts = RangeCounts()
         self.until: int | None = None
-        """Up to which offset durable events may be trimmed; None is all of them."""
+        """Offset up to which durable events may be trimmed; None allows all."""
 
-    def note(self, event: Event, received_ns: int) -> None:
+    # Counting.
+
+    def count(self, event: Event, received_ns: int) -> None:
         """Count an event that was appended."""
-        self.note_columns(
+        self.count_columns(
             event.channel,
             event.type,
             event.key,
@@ -138,8 +139,10 @@ class RetentionSweeper:
             event.event_class is EventClass.LATEST,
         )
 
-    def note_columns(self, channel: str, type: str, key: str | None, size: int, received_ns: int, latest: bool) -> None:
-        """Count an event of the range by its parts, as they are read back."""
+    def count_columns(
+        self, channel: str, type: str, key: str | None, size: int, received_ns: int, latest: bool
+    ) -> None:
+        """Count an event of the range by its columns, as an adapter reads them back."""
         counts = self.counts
         if latest:
             counts.latest_events += 1
@@ -150,58 +153,60 @@ class RetentionSweeper:
         counts.durable_bytes += size
         if counts.durable_due_ns is None:
             counts.durable_due_ns = received_ns + self._age_ns
-        self.note_key(channel, type, key)
+        self.count_key(channel, type, key)
 
-    def note_key(self, channel: str, type: str, key: str | None) -> None:
-        """Count a durable event of `key`, where only the newest few of its type are kept."""
+    def count_key(self, channel: str, type: str, key: str | None) -> None:
+        """Count a durable event of `key`, if only the newest few of its type are kept."""
         if key is not None and (keep := self._retention.keep_newest.get(type)) is not None:
-            of_type = self._of_key[channel, type]
-            of_type[key] = count = of_type.get(key, 0) + 1
-            if count >= keep + min(_SLACK, keep):
+            counts = self._key_counts[channel, type]
+            counts[key] = count = counts.get(key, 0) + 1
+            if count >= keep + min(MAX_EXTRA_EVENTS, keep):
                 self._crowded[channel, type, key] = None
 
-    def of_key(self, channel: str, type: str) -> Mapping[str, int]:
-        """Return how many durable events of each key there are at most, where only the newest few are kept."""
-        return self._of_key.get((channel, type), {})
+    def key_counts(self, channel: str, type: str) -> Mapping[str, int]:
+        """Return upper limits of the number of durable events per key, for types that keep only the newest few."""
+        return self._key_counts.get((channel, type), {})
 
-    def restore(self, counts: Counts) -> None:
-        """Go on from what was counted of a log before it was closed."""
-        self.counts = replace(counts, durable_due_ns=_AT_ONCE, latest_due_ns=_AT_ONCE)
+    def restore(self, counts: RangeCounts) -> None:
+        """Continue from the saved counts of a log."""
+        self.counts = replace(counts, durable_due_ns=_CHECK_NOW, latest_due_ns=_CHECK_NOW)
 
-    def restore_keys(self, channel: str, type: str, of_key: CountsOfKeys) -> None:
-        """Go on from what was counted of the keys of a type; it may have become less since."""
+    def restore_keys(self, channel: str, type: str, counts: KeyCounts) -> None:
+        """Continue from the saved key counts of a type; the real numbers may be smaller by now."""
         if type in self._retention.keep_newest:
-            self._of_key[channel, type].update(of_key)
+            self._key_counts[channel, type].update(counts)
+
+    # Sweeping.
 
     def is_due(self, now_ns: int) -> bool:
-        """Return whether a step would find anything to do."""
+        """Return whether a step would do anything."""
         return bool(
             self._newest.released or self._crowded or self._durable_is_due(now_ns) or self._latest_is_due(now_ns)
         )
 
     def _durable_is_due(self, now_ns: int) -> bool:
-        return self._is_over() or _has_come(self.counts.durable_due_ns, now_ns)
+        return self._is_over() or _is_reached(self.counts.durable_due_ns, now_ns)
 
     def _latest_is_due(self, now_ns: int) -> bool:
         over = self.counts.latest_events > self._retention.superseded_events
-        return over or _has_come(self.counts.latest_due_ns, now_ns)
+        return over or _is_reached(self.counts.latest_due_ns, now_ns)
 
     def _is_over(self, times: float = 1) -> bool:
         counts, retention = self.counts, self._retention
         return counts.durable_events > times * retention.events or counts.durable_bytes > times * retention.bytes
 
     def step(self, now_ns: int) -> bool:
-        """Do one step, in the transaction that the caller opened; return whether more is waiting.
+        """Do one step, in the transaction that the caller opened; return whether more work is waiting.
 
-        The caller then calls `committed` or `rolled_back`.
+        The caller then calls `commit` or `roll_back`.
         """
         newest = self._newest
         self._before = before = _Before(
             replace(self.counts), newest.durable_floor, newest.latest_floor, list(self._crowded)
         )
-        self._of_key_before.clear()
-        self._left = _STEP * (_HASTE if self._is_over(_FAR) else 1)
-        before.released = self._release()
+        self._key_counts_before.clear()
+        self._left = MAX_STEP_ROWS * (FAST_FACTOR if self._is_over(FAST_OVERSHOOT) else 1)
+        before.released = self._delete_released()
         if self._left:
             self._thin()
         if self._left and self._latest_is_due(now_ns):
@@ -210,39 +215,36 @@ class RetentionSweeper:
             self._sweep_durable(now_ns)
         return self.is_due(now_ns)
 
-    def release(self) -> None:
-        """Delete, in the transaction that the caller opened, some of what is no longer the newest of its key."""
-        self._left = _STEP
-        self._release()
+    def delete_released(self) -> None:
+        """Delete, in the transaction that the caller opened, some of `Newest.released`."""
+        self._left = MAX_STEP_ROWS
+        self._delete_released()
 
-    def committed(self) -> None:
-        """Note that the step is in the log."""
+    def commit(self) -> None:
+        """Record that the step is in the log."""
         self._before = None
-        self._floors.settle()
+        self._trim_marks.commit()
 
-    def rolled_back(self) -> None:
-        """Be as if the step had not been."""
+    def roll_back(self) -> None:
+        """Undo the step."""
         before, newest = self._before, self._newest
-        if before is None:  # the transaction was another's
+        if before is None:  # the transaction did not contain a step
             return
         self._before = None
         self.counts = before.counts
         newest.durable_floor, newest.latest_floor = before.durable_floor, before.latest_floor
-        newest.released.extendleft(reversed(before.released))
+        newest.return_released(before.released)
         self._crowded = dict.fromkeys(before.crowded)
-        for (channel, type, key), count in self._of_key_before.items():
-            self._of_key[channel, type][key] = count
-        self._floors.roll_back()
+        for (channel, type, key), count in self._key_counts_before.items():
+            self._key_counts[channel, type][key] = count
+        self._trim_marks.roll_back()
 
-    def _release(self) -> list[int]:
-        released = self._newest.released
-        gone = []
-        while released and self._left:
-            gone.append(released.popleft())
-            self._left -= 1
+    def _delete_released(self) -> list[int]:
+        gone = self._newest.take_released(self._left)
+        self._left -= len(gone)
         for row in map(self._rows.find, gone):
             if row is not None and not row.latest:
-                self._floors.trim(row.channel, row.offset)
+                self._trim_marks.mark_trimmed(row.channel, row.offset)
                 self.counts.trimmed += 1
         self._rows.delete(gone)
         return gone
@@ -257,17 +259,17 @@ class RetentionSweeper:
             for row in rows:
                 self._uncount(row)
             if rows:
-                self._floors.thin(channel, key, rows[-1].offset)
+                self._trim_marks.mark_thinned(channel, key, rows[-1].offset)
                 self._trim(rows)
             if self._left:
                 del self._crowded[slot]
-                self._set_of_key(slot, min(keep, self._of_key[channel, type].get(key, 0)))
+                self._set_key_count(slot, min(keep, self._key_counts[channel, type].get(key, 0)))
 
     def _sweep_latest(self, now_ns: int) -> None:
         newest, counts = self._newest, self.counts
-        look = self._left + _PASS
-        rows = self._rows.latest_after(newest.latest_floor, look)
-        counts.latest_due_ns = None if len(rows) < look else _AT_ONCE
+        limit = self._left + _SKIPPED_ROWS
+        rows = self._rows.latest_after(newest.latest_floor, limit)
+        counts.latest_due_ns = None if len(rows) < limit else _CHECK_NOW
         gone: list[int] = []
         for row in rows:
             due_ns = row.received_ns + self._superseded_age_ns
@@ -275,7 +277,7 @@ class RetentionSweeper:
                 counts.latest_due_ns = due_ns
                 break
             if len(gone) == self._left:
-                counts.latest_due_ns = _AT_ONCE
+                counts.latest_due_ns = _CHECK_NOW
                 break
             newest.latest_floor = row.offset
             counts.latest_events -= 1
@@ -286,13 +288,13 @@ class RetentionSweeper:
 
     def _sweep_durable(self, now_ns: int) -> None:
         newest, counts = self._newest, self.counts
-        look = self._left + _PASS
-        rows = self._rows.after(newest.durable_floor, look)
-        counts.durable_due_ns = None if len(rows) < look else _AT_ONCE
+        limit = self._left + _SKIPPED_ROWS
+        rows = self._rows.after(newest.durable_floor, limit)
+        counts.durable_due_ns = None if len(rows) < limit else _CHECK_NOW
         gone: list[RetainedRow] = []
         for row in rows:
             if self.until is not None and row.offset > self.until:
-                counts.durable_due_ns = _AT_ONCE
+                counts.durable_due_ns = _CHECK_NOW
                 break
             if not row.latest:
                 due_ns = row.received_ns + self._age_ns
@@ -300,15 +302,15 @@ class RetentionSweeper:
                     counts.durable_due_ns = due_ns
                     break
                 if len(gone) == self._left:
-                    counts.durable_due_ns = _AT_ONCE
+                    counts.durable_due_ns = _CHECK_NOW
                     break
                 self._uncount(row)
                 if newest.offset(row.channel, row.type, row.key) != row.offset:
                     gone.append(row)
-                    self._floors.trim(row.channel, row.offset)
+                    self._trim_marks.mark_trimmed(row.channel, row.offset)
             newest.durable_floor = row.offset
         self._trim(gone)
-        self._floors.forget(newest.durable_floor)
+        self._trim_marks.merge_keys(newest.durable_floor)
 
     def _trim(self, rows: Sequence[RetainedRow]) -> None:
         self._left -= len(rows)
@@ -319,18 +321,18 @@ class RetentionSweeper:
         self.counts.durable_events -= 1
         self.counts.durable_bytes -= row.size
         if row.key is not None and row.type in self._retention.keep_newest:
-            of_key = self._of_key[row.channel, row.type]
-            self._set_of_key((row.channel, row.type, row.key), of_key.get(row.key, 0) - 1)
+            counts = self._key_counts[row.channel, row.type]
+            self._set_key_count((row.channel, row.type, row.key), counts.get(row.key, 0) - 1)
 
-    def _set_of_key(self, slot: Slot, count: int) -> None:
+    def _set_key_count(self, slot: Slot, count: int) -> None:
         channel, type, key = slot
-        of_type = self._of_key[channel, type]
-        self._of_key_before.setdefault(slot, of_type.get(key, 0))
+        counts = self._key_counts[channel, type]
+        self._key_counts_before.setdefault(slot, counts.get(key, 0))
         if count > 0:
-            of_type[key] = count
+            counts[key] = count
         else:
-            of_type.pop(key, None)
+            counts.pop(key, None)
 
 
-def _has_come(due_ns: int | None, now_ns: int) -> bool:
+def _is_reached(due_ns: int | None, now_ns: int) -> bool:
     return due_ns is not None and due_ns <= now_ns

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from tidings.exceptions import LogError
-from tidings.log.base import AppendDone, EventToAppend, Known, Log, LogStatistics, Query, ReadDone, Tail
+from tidings.log.base import AppendDone, EventToAppend, KnownEvent, Log, LogStatistics, Query, ReadDone, Tail
 from tidings.log.newest import Newest
 from tidings.operations.table import OperationTable
 from tidings.protocol.paths import PathSet
@@ -101,7 +101,7 @@ class FaultyLog:
         else:
             self._log.append(batch, done)
 
-    def known(self, scope: str, event_id: str) -> Known | None:
+    def known(self, scope: str, event_id: str) -> KnownEvent | None:
         """See `Log.known`."""
         return self._log.known(scope, event_id)
 

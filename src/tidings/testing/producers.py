@@ -9,8 +9,11 @@ if TYPE_CHECKING:
 
 def producers() -> "ProducerRuntime | None":
     """Return what this process's operations share; None where nothing has been reported, and nothing was imported."""
-    module = sys.modules.get("tidings.producer.runtime")
-    return None if module is None else module.RUNTIME
+    if "tidings.producer.runtime" not in sys.modules:
+        return None
+    from tidings.producer.runtime import RUNTIME
+
+    return RUNTIME
 
 
 def tell_progress() -> None:

@@ -13,8 +13,9 @@ from tests.log.sqlite_harness import SqliteHarness, new_epoch
 
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogFull, LogInUse, LogReadOnly
 from tidings.log.base import Retention
-from tidings.log.sqlite.backup import backup, info, restore, verify
+from tidings.log.sqlite.backup import backup, restore
 from tidings.log.sqlite.database import APPLICATION_ID, FILE, SCHEMA_VERSION
+from tidings.log.sqlite.inspect import info, verify
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.positions import Position, parse_position
@@ -93,7 +94,7 @@ class TestVerify:
             ("UPDATE events SET data = x'7b' WHERE offset = (SELECT max(offset) FROM events)", "not JSON"),
             ("UPDATE events SET data = 'text' WHERE offset = (SELECT max(offset) FROM events)", "time or data"),
             ("UPDATE events SET effect = 7 WHERE offset = (SELECT max(offset) FROM events)", "effect"),
-            ("UPDATE events SET channel = x'00' WHERE offset = (SELECT max(offset) FROM events)", "no text"),
+            ("UPDATE events SET channel = x'00' WHERE offset = (SELECT max(offset) FROM events)", "not text"),
             ("DELETE FROM events WHERE type = 'operation:log' AND offset > 230", "durable_events"),
             ("UPDATE meta SET value = 7 WHERE name = 'latest_events'", "latest_events"),
             ("UPDATE meta SET value = 100000 WHERE name = 'durable_floor'", "durable_floor"),
@@ -156,8 +157,8 @@ class TestBackup:
         self, sqlite: SqliteHarness, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The copy holds the write-ahead log for as long as it takes; checkpoints give way to it, appends need not."""
-        monkeypatch.setattr("tidings.log.sqlite.checkpointer._EVERY_S", 0.01)
-        monkeypatch.setattr("tidings.log.sqlite.checkpointer._WAL_BYTES", 1 << 20)
+        monkeypatch.setattr("tidings.log.sqlite.checkpointer.CHECK_INTERVAL_S", 0.01)
+        monkeypatch.setattr("tidings.log.sqlite.checkpointer.MAX_WAL_BYTES", 1 << 20)
         log = sqlite.open_at(folder)
         for _ in range(20):
             sqlite.append(log, *(make("data:update", data=b"1" * 2_000) for _ in range(500)))

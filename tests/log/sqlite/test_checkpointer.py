@@ -12,7 +12,7 @@ from tests.log.sqlite_harness import SqliteHarness, wait_until
 from tidings.log.sqlite import checkpointer
 from tidings.log.sqlite.checkpointer import Checkpointer, connect_to_checkpoint
 from tidings.log.sqlite.data_dir import DataDir
-from tidings.log.sqlite.database import FILE, connect_to_read
+from tidings.log.sqlite.database import FILE, connect_read_only
 from tidings.log.sqlite.log import SqliteLog
 from tidings.testing.clock import ManualClock
 from tidings.testing.log_conformance.harness import DraftMaker
@@ -20,35 +20,53 @@ from tidings.testing.log_conformance.harness import DraftMaker
 make = DraftMaker()
 
 
-class Bench:
-    """A log whose own thread finds nothing to do, and a checkpointer that works when it is told to."""
+class ManualCheckpointer(Checkpointer):
+    """A checkpointer that works when a test calls it, on a clock that the test moves."""
 
-    def __init__(self, sqlite: SqliteHarness, folder: Path) -> None:
+    def __init__(self, path: Path, data_dir: DataDir) -> None:
+        self.clock = ManualClock()
+        super().__init__(path, data_dir, lambda: self.clock.now)
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+class Bench:
+    """A log with a `ManualCheckpointer`."""
+
+    def __init__(self, sqlite: SqliteHarness, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        started: list[ManualCheckpointer] = []
+
+        def create(path: Path, data_dir: DataDir) -> ManualCheckpointer:
+            started.append(ManualCheckpointer(path, data_dir))
+            return started[-1]
+
+        monkeypatch.setattr("tidings.log.sqlite.log.Checkpointer", create)
         self.sqlite = sqlite
         self.path = folder / FILE
         self.wal = folder / f"{FILE}-wal"
         self.log: SqliteLog = sqlite.open_at(folder)
-        self.clock = ManualClock()
-        self.checkpointer = Checkpointer(self.path, self.log._folder, lambda: self.clock.now)
-        self.log._checkpointer.stop()
-        self.log._checkpointer = self.checkpointer
+        [self.checkpointer] = started
+        self.clock = self.checkpointer.clock
         self.connection = connect_to_checkpoint(self.path)
 
     def append(self, events: int = 100) -> None:
         self.sqlite.append(self.log, *(make("data:update", data=b"1" * 4_000) for _ in range(events)))
 
     def round(self) -> None:
-        self.checkpointer.round(self.connection)
+        self.checkpointer.run_once(self.connection)
 
 
 @pytest.fixture
 def bench(sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(checkpointer, "_WAL_BYTES", 300_000)
-    monkeypatch.setattr(checkpointer, "_LEAST_WAL_BYTES", 300_000)
-    bench = Bench(sqlite, tmp_path / "data")
+    monkeypatch.setattr(checkpointer, "MAX_WAL_BYTES", 300_000)
+    monkeypatch.setattr(checkpointer, "MIN_WAL_BYTES", 300_000)
+    bench = Bench(sqlite, tmp_path / "data", monkeypatch)
     yield bench
     bench.connection.close()
-    bench.checkpointer.start()  # for the log to stop
 
 
 def test_a_long_write_ahead_log_is_begun_anew(bench: Bench) -> None:
@@ -61,19 +79,21 @@ def test_a_long_write_ahead_log_is_begun_anew(bench: Bench) -> None:
     assert bench.checkpointer.checkpoints == 1
     assert bench.wal.stat().st_size < 20_000, "cut to the mark that the checkpoint made itself"
     assert bench.path.stat().st_size > 400_000
-    assert not bench.checkpointer.holds
+    assert not bench.checkpointer.holds_appends
     bench.append(1)
     assert len(bench.sqlite.history(bench.log)) == 121
 
 
-def test_the_first_commit_of_a_new_write_ahead_log_is_the_checkpoints_own(bench: Bench) -> None:
+def test_the_first_commit_of_a_new_write_ahead_log_is_the_checkpoints_own(
+    connections: list[sqlite3.Connection], bench: Bench
+) -> None:
     """That one waits for the disk; the loop's connection never does."""
     bench.append(100)
     bench.round()
     with closing(sqlite3.connect(bench.path)) as reader:
         assert reader.execute("SELECT value FROM meta WHERE name = 'checkpoints'").fetchone() == (1,)
     assert bench.wal.stat().st_size > 0
-    loop = bench.log._open.connection
+    loop = connections[0]
     assert loop.execute("PRAGMA synchronous").fetchone() == (1,), "NORMAL: commits are not synced"
     assert loop.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
     assert loop.execute("PRAGMA busy_timeout").fetchone() == (0,)
@@ -92,11 +112,11 @@ def test_a_short_one_is_copied_when_it_has_waited_long(bench: Bench) -> None:
 
 
 def test_on_a_disk_with_little_room_it_is_kept_shorter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpointer, "_LEAST_WAL_BYTES", 10_000)
+    monkeypatch.setattr(checkpointer, "MIN_WAL_BYTES", 10_000)
     bench.append(20)
     bench.round()
     assert bench.checkpointer.checkpoints == 0
-    monkeypatch.setattr(DataDir, "free", lambda self: 100_000)
+    monkeypatch.setattr(DataDir, "free_bytes", lambda self: 100_000)
     bench.round()
     assert bench.checkpointer.checkpoints == 1
 
@@ -104,13 +124,13 @@ def test_on_a_disk_with_little_room_it_is_kept_shorter(bench: Bench, monkeypatch
 def test_an_append_during_a_checkpoint_is_tried_again_and_done(bench: Bench) -> None:
     bench.append(100)
     done: list[object] = []
-    with closing(connect_to_read(bench.path)) as reader:
+    with closing(connect_read_only(bench.path)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT max(offset) FROM events").fetchone()  # it holds the write-ahead log, as a backup does
         bench.append(1)
         restarting = threading.Thread(target=bench.round)
         restarting.start()
-        wait_until(lambda: bench.checkpointer.holds or not restarting.is_alive())
+        wait_until(lambda: bench.checkpointer.holds_appends or not restarting.is_alive())
         bench.log.append([make("data:update")], done.append)
         retried = bench.sqlite.scheduler.retries
         restarting.join()
@@ -128,11 +148,11 @@ def test_an_append_during_a_checkpoint_is_tried_again_and_done(bench: Bench) -> 
 
 def test_retention_waits_for_a_checkpoint_without_a_word(bench: Bench) -> None:
     bench.append(1)
-    bench.checkpointer.holds = True
+    bench.checkpointer.holds_appends = True
     due = make.advance(30 * 86_400)
     assert bench.log.maintain(due) is True
     assert bench.log.statistics().durable_events == 1
-    bench.checkpointer.holds = False
+    bench.checkpointer.holds_appends = False
     bench.sqlite.maintain(bench.log, due)
     assert bench.log.statistics().durable_events == 0
 
@@ -140,12 +160,12 @@ def test_retention_waits_for_a_checkpoint_without_a_word(bench: Bench) -> None:
 def test_a_checkpoint_that_fails_is_told_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(checkpointer, "_EVERY_S", 0.001)
+    monkeypatch.setattr(checkpointer, "CHECK_INTERVAL_S", 0.001)
     folder = DataDir(tmp_path / "data", ballast_bytes=0)
     rounds = threading.Semaphore(0)
 
     class Counting(Checkpointer):
-        def round(self, connection: sqlite3.Connection) -> None:
+        def run_once(self, connection: sqlite3.Connection) -> None:
             rounds.release()
             raise sqlite3.OperationalError("disk I/O error")
 
@@ -164,7 +184,7 @@ def test_a_checkpoint_that_fails_is_told_once_and_tried_again(
 def test_a_thread_that_cannot_even_connect_ends_when_it_is_told_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpointer, "_EVERY_S", 0.001)
+    monkeypatch.setattr(checkpointer, "CHECK_INTERVAL_S", 0.001)
     folder = DataDir(tmp_path / "data", ballast_bytes=0)
     thread = Checkpointer(tmp_path / "gone" / FILE, folder)
     thread.start()

@@ -12,8 +12,8 @@ from tidings.log.sqlite.data_dir import DataDir, locking_pid
 HOLD = """
 import sys
 from pathlib import Path
-from tidings.log.sqlite.data_dir import DataFolder
-folder = DataFolder(Path(sys.argv[1]), ballast_bytes=0)
+from tidings.log.sqlite.data_dir import DataDir
+folder = DataDir(Path(sys.argv[1]), ballast_bytes=0)
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -56,10 +56,10 @@ def test_ballast_takes_room_and_gives_it_back(tmp_path: Path) -> None:
     folder = DataDir(tmp_path, ballast_bytes=1 << 20)
     assert not folder.has_ballast()
     assert not folder.drop_ballast()
-    folder.take_ballast()
+    folder.create_ballast()
     assert folder.has_ballast()
     assert (tmp_path / "ballast").stat().st_blocks * 512 >= 1 << 20
-    folder.take_ballast()
+    folder.create_ballast()
     assert folder.disk_bytes() == 0
     assert folder.drop_ballast()
     assert not folder.has_ballast()
@@ -68,7 +68,7 @@ def test_ballast_takes_room_and_gives_it_back(tmp_path: Path) -> None:
 
 def test_without_ballast_none_is_taken(tmp_path: Path) -> None:
     folder = DataDir(tmp_path, ballast_bytes=0)
-    folder.take_ballast()
+    folder.create_ballast()
     assert not folder.has_ballast()
     folder.close()
 
@@ -76,6 +76,6 @@ def test_without_ballast_none_is_taken(tmp_path: Path) -> None:
 def test_ballast_is_written_where_room_cannot_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.posix_fallocate", raising=False)
     folder = DataDir(tmp_path, ballast_bytes=100_000)
-    folder.take_ballast()
+    folder.create_ballast()
     assert (tmp_path / "ballast").stat().st_size >= 100_000
     folder.close()

@@ -11,8 +11,8 @@ from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogCorrupt, LogError, LogForeign, LogReadOnly, LogTooNew
 from tidings.log.base import Retention
-from tidings.log.sqlite.backup import info, verify
 from tidings.log.sqlite.database import APPLICATION_ID, FILE, SCHEMA_VERSION
+from tidings.log.sqlite.inspect import info, verify
 from tidings.protocol.codes import error_data
 from tidings.testing.log_conformance.harness import DraftMaker
 
@@ -181,14 +181,16 @@ def test_what_it_makes_is_its_owners_alone(sqlite: SqliteHarness, tmp_path: Path
     assert modes == dict.fromkeys(("lock", "ballast", FILE, f"{FILE}-wal", f"{FILE}-shm"), 0o600)
 
 
-def test_a_fault_while_it_runs_is_an_answer_and_no_crash(sqlite: SqliteHarness, folder: Path) -> None:
+def test_a_fault_while_it_runs_is_an_answer_and_no_crash(
+    sqlite: SqliteHarness, folder: Path, connections: list[sqlite3.Connection]
+) -> None:
     """A page that went bad is found by whoever looks at it."""
     fill(sqlite, folder, 5_000)
     log = sqlite.open_at(folder, Retention(events=10))
     with (folder / FILE).open("r+b") as file:
         file.seek(200 * 4096)
         file.write(b"\xa5" * 300 * 4096)
-    log._open.connection.execute("PRAGMA shrink_memory")
+    connections[-1].execute("PRAGMA shrink_memory")
     with pytest.raises(LogCorrupt):
         sqlite.history(log)
     with pytest.raises(LogCorrupt):

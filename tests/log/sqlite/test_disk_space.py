@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from tests.log.sqlite_harness import SqliteHarness, wait_until
 
 from tidings.exceptions import LogFull, LogUnavailable
 from tidings.log.base import Retention
-from tidings.log.sqlite.backup import verify
+from tidings.log.sqlite.inspect import verify
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.codes import error_data
 from tidings.testing.log_conformance.harness import DraftMaker
@@ -164,11 +165,13 @@ def test_on_a_full_disk_without_a_ballast_room_is_all_it_takes(sqlite: SqliteHar
     assert append(sqlite, log, 1) == log.head
 
 
-def test_a_file_that_may_not_grow_refuses_whole_batches(sqlite: SqliteHarness, tmp_path: Path) -> None:
+def test_a_file_that_may_not_grow_refuses_whole_batches(
+    sqlite: SqliteHarness, tmp_path: Path, connections: list[sqlite3.Connection]
+) -> None:
     """SQLite's own bound stands for the disk's, where mounting is not allowed."""
     log = sqlite.open_at(tmp_path / "data", Retention(events=100))
     append(sqlite, log, 100)
-    connection = log._open.connection
+    connection = connections[-1]
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 20}")
     with pytest.raises(LogFull):
@@ -183,7 +186,7 @@ def test_a_file_that_may_not_grow_refuses_whole_batches(sqlite: SqliteHarness, t
 def test_a_write_that_fails_in_the_middle_of_a_commit_leaves_nothing_behind(tmp_path: Path) -> None:
     """A limit on the size of files makes the kernel refuse a part of what SQLite writes to its log."""
     child = subprocess.run(
-        [sys.executable, "-m", "tests.log.limited_writer", str(tmp_path / "data")],
+        [sys.executable, "-m", "tests.log.sqlite.size_limited_writer", str(tmp_path / "data")],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,

@@ -1,3 +1,4 @@
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path as FilePath
@@ -31,28 +32,32 @@ class TestSqliteLog(DurableLogConformance):
 def test_a_log_whose_fold_is_saved_all_the_time_agrees_with_its_model(
     sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidings.log.sqlite.saved_index._PIECE", 2)
+    monkeypatch.setattr("tidings.log.sqlite.saved_index.PIECE_SIZE", 2)
     sqlite.save_every = 5
     check_against_model(sqlite, settings(max_examples=40, stateful_step_count=30, deadline=None))
 
 
 @pytest.mark.parametrize("events", [1, 100])
-def test_a_batch_is_one_transaction_of_one_statement_an_event(sqlite: SqliteHarness, events: int) -> None:
+def test_a_batch_is_one_transaction_of_one_statement_an_event(
+    sqlite: SqliteHarness, connections: list[sqlite3.Connection], events: int
+) -> None:
     log = sqlite.open(Retention())
     statements: list[str] = []
-    log._open.connection.set_trace_callback(statements.append)
+    connections[-1].set_trace_callback(statements.append)
     sqlite.append(log, *(make("data:update", event_id=f"0123456789abc{number:03}") for number in range(events)))
     assert statements[0] == "BEGIN IMMEDIATE"
     assert [statement.split(" VALUES")[0] for statement in statements[1:-1]] == ["INSERT INTO events"] * events
     assert statements[-1] == "COMMIT"
 
 
-def test_retention_that_has_nothing_to_do_asks_the_file_nothing(sqlite: SqliteHarness) -> None:
+def test_retention_that_has_nothing_to_do_asks_the_file_nothing(
+    sqlite: SqliteHarness, connections: list[sqlite3.Connection]
+) -> None:
     log = sqlite.open(Retention())
     sqlite.append(log, make("data:update"), make("operation:progress", "op"))
     sqlite.maintain(log, make.now_ns)
     statements: list[str] = []
-    log._open.connection.set_trace_callback(statements.append)
+    connections[-1].set_trace_callback(statements.append)
     for _ in range(3):
         assert log.maintain(make.now_ns) is False
     assert statements == []
@@ -85,7 +90,7 @@ class TestWhileAnotherHoldsTheFile:
     def test_it_is_given_up_after_a_while(
         self, sqlite: SqliteHarness, folder: FilePath, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tidings.log.sqlite.log._GIVE_UP_S", 0.05)
+        monkeypatch.setattr("tidings.log.sqlite.log.MAX_BUSY_S", 0.05)
         log = sqlite.open_at(folder)
         with closing(connect(folder / FILE, busy_ms=0)) as other:
             other.execute("BEGIN IMMEDIATE")

@@ -1,13 +1,15 @@
 """Opening a log again: which epoch goes on, and how little is read."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.log.base import Retention
-from tidings.log.sqlite.backup import verify
+from tidings.log.sqlite.database import FILE, connect_read_only
+from tidings.log.sqlite.inspect import verify
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import Path as EventPath
 from tidings.protocol.paths import PathSet
@@ -22,7 +24,7 @@ Reboot = Callable[[], None]
 def reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reboot:
     """Have a boot id of our own, that changes with each call."""
     boot_id = tmp_path / "boot_id"
-    monkeypatch.setattr("tidings.log.sqlite.state._BOOT_ID", boot_id)
+    monkeypatch.setattr("tidings.log.sqlite.state.BOOT_ID_FILE", boot_id)
     starts = 0
 
     def reboot() -> None:
@@ -32,6 +34,12 @@ def reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reboot:
 
     reboot()
     return reboot
+
+
+def query(sqlite: SqliteHarness, log: SqliteLog, sql: str) -> list[tuple[object, ...]]:
+    """Return what another connection reads from the log's file."""
+    with closing(connect_read_only(sqlite.folder_of(log) / FILE)) as connection:
+        return connection.execute(sql).fetchall()
 
 
 def written(sqlite: SqliteHarness, events: int = 5) -> SqliteLog:
@@ -88,7 +96,7 @@ def test_the_same_stop_is_counted_once(sqlite: SqliteHarness, reboot: Reboot) ->
 def test_where_no_boot_can_be_told_from_another_each_crash_begins_an_epoch(
     sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidings.log.sqlite.state._BOOT_ID", tmp_path / "there-is-none")
+    monkeypatch.setattr("tidings.log.sqlite.state.BOOT_ID_FILE", tmp_path / "there-is-none")
     log = written(sqlite)
     again = sqlite.crash(log, KEPT)
     assert again.epoch != log.epoch
@@ -114,8 +122,7 @@ def test_few_rows_are_read_where_the_fold_was_saved(sqlite: SqliteHarness, kille
     again = sqlite.crash(log, KEPT) if killed else sqlite.reopen(log, KEPT)
     assert again.statistics().newest == 100
     assert again.statistics().durable_events == 3_000
-    (saved_to,) = again._open.connection.execute("SELECT value FROM meta WHERE name = 'folded_to'").fetchone()
-    assert saved_to == 3_000
+    assert query(sqlite, again, "SELECT value FROM meta WHERE name = 'folded_to'") == [(3_000,)]
     assert verify(sqlite.folder_of(again)).faults == ()
 
 
@@ -125,12 +132,10 @@ def test_what_is_thinned_out_and_then_trimmed_is_forgotten_in_the_file_too(sqlit
     paths = PathSet((EventPath("operations", "a"),))
     sqlite.append(log, *(make("operation:log", "a") for _ in range(4)))
     sqlite.maintain(log, make.now_ns)
-    floors = log._open.connection.execute("SELECT channel, key, trimmed FROM floors")
-    assert floors.fetchall() == [("operations", "a", 2)]
+    assert query(sqlite, log, "SELECT channel, key, trimmed FROM floors") == [("operations", "a", 2)]
     sqlite.append(log, *(make("data:update", "b") for _ in range(5)))
     sqlite.maintain(log, make.now_ns)
-    floors = log._open.connection.execute("SELECT channel, key, trimmed FROM floors")
-    assert floors.fetchall() == [("operations", "", 3)]
+    assert query(sqlite, log, "SELECT channel, key, trimmed FROM floors") == [("operations", "", 3)]
     assert sqlite.crash(log, retention).trimmed(0, paths) == 3
 
 

@@ -1,1 +1,1 @@
-"""The embedded log in a SQLite file, and tools for its data folder."""
+"""The embedded log in a SQLite file, and the tools for its data folder."""

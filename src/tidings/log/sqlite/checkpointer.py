@@ -1,4 +1,4 @@
-"""Checkpoints: the write-ahead log is copied into the database, and synced to disk, on a thread of its own."""
+"""Checkpoints: a thread copies the write-ahead log into the database and syncs it to the disk."""
 
 import logging
 import sqlite3
@@ -10,67 +10,69 @@ from pathlib import Path
 from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import connect
 
-_EVERY_S = 0.5
-_WAL_BYTES = 16 << 20
-"""A write-ahead log of this size is copied and begun anew."""
-_LEAST_WAL_BYTES = 1 << 20
-"""On a disk that is nearly full: what is not copied when it is full could not be copied any more."""
-_IDLE_S = 30.0
-"""After which a smaller one is, too: a crash of the machine takes no more than that."""
+CHECK_INTERVAL_S = 0.5
+MAX_WAL_BYTES = 16 << 20
+"""Size at which the write-ahead log is copied and restarted."""
+MIN_WAL_BYTES = 1 << 20
+"""Lower bound of that size on a disk that is nearly full, where it shrinks: what is not copied before the disk is full
+can no longer be copied."""
+IDLE_S = 30.0
+"""Time after which a smaller write-ahead log is copied as well: a crash of the machine loses no more than that."""
 _PASSIVE_ROUNDS = 4
 _FEW_FRAMES = 256
-"""Left for RESTART, which holds appends up while it copies and syncs them."""
-_PATIENCE_MS = 100
-"""RESTART holds appends up while it waits for who reads the write-ahead log: a backup may read it for long."""
-_AGAIN_S = 5.0
-"""After which RESTART is tried again where it waited in vain."""
+"""Number of frames left for RESTART, which blocks appends while it copies and syncs them."""
+_MAX_BUSY_MS = 100
+"""Time for which RESTART may block appends while it waits for readers of the write-ahead log: a backup reads long."""
+_RETRY_DELAY_S = 5.0
+"""Delay before RESTART is tried again after it waited in vain."""
 
 logger = logging.getLogger(__name__)
 
 
 class Checkpointer(threading.Thread):
-    """The thread, with a connection of its own.
+    """The checkpoint thread, with a connection of its own.
 
-    PASSIVE copies most without holding anyone up, but under load never empties the log. RESTART then copies the rest,
-    during which appends find the database busy and are tried again. The first commit after that writes the log's new
-    header and waits for the disk: the thread makes it itself, and `holds` keeps the event loop's from overtaking it.
+    PASSIVE copies most frames without blocking appends, but under load it never empties the write-ahead log. RESTART
+    then copies the rest, while appends find the database busy and are tried again. The first commit after that writes
+    a new header and waits for the disk. The thread makes this commit itself, and `holds_appends` keeps the event loop
+    from committing first.
 
     Args:
         path: The database.
-        folder: Its folder: the thread, which may wait for the disk, takes the ballast up again.
+        data_dir: Its folder. The thread, which may wait for the disk, also recreates the ballast.
         now: The monotonic clock, in seconds.
     """
 
-    def __init__(self, path: Path, folder: DataDir, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, data_dir: DataDir, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name="tidings-checkpoint", daemon=True)
         self._path = path
-        self._folder = folder
+        self._data_dir = data_dir
         self._now = now
         self._wal = path.with_name(path.name + "-wal")
         self._woken = threading.Event()
-        self._told_to_stop = False
+        self._stopping = False
         self._not_before = 0.0
         self._last = now()
         self._left_bytes = 0
         self.failing = False
-        """Whether the last one failed."""
-        self.holds = False
-        """Whether appends should wait a moment: the write-ahead log is being begun anew."""
+        """Whether the last checkpoint failed."""
+        self.holds_appends = False
+        """Whether appends must wait a moment, because the write-ahead log is being restarted."""
         self.checkpoints = 0
-        """Made so far."""
+        """Number of checkpoints made so far."""
 
     def run(self) -> None:
-        """Make checkpoints until told to stop."""
+        """Make checkpoints until `stop`."""
         connection: sqlite3.Connection | None = None
         try:
             while True:
-                self._woken.wait(_EVERY_S)
+                self._woken.wait(CHECK_INTERVAL_S)
                 self._woken.clear()
-                if self._told_to_stop:
+                if self._stopping:
                     return
                 try:
                     connection = connection or connect_to_checkpoint(self._path)
-                    self.round(connection)
+                    self.run_once(connection)
                     self.failing = False
                 except (sqlite3.Error, OSError) as error:
                     # Nothing is lost: the write-ahead log stays, and the next round tries again.
@@ -81,18 +83,18 @@ class Checkpointer(threading.Thread):
             if connection is not None:
                 connection.close()
 
-    def round(self, connection: sqlite3.Connection) -> None:
-        """Look after the ballast, and make a checkpoint if it is time.
+    def run_once(self, connection: sqlite3.Connection) -> None:
+        """Recreate the ballast if necessary, and make a checkpoint if one is due.
 
         Raises:
             sqlite3.Error: The checkpoint failed; nothing is lost.
-            OSError: The file system did.
+            OSError: The file system failed.
         """
-        self._folder.take_ballast()
+        self._data_dir.create_ballast()
         now = self._now()
         size = self._wal.stat().st_size if self._wal.exists() else 0
-        limit = max(_LEAST_WAL_BYTES, min(_WAL_BYTES, self._folder.free() // 8))
-        idle = now - self._last >= _IDLE_S and size != self._left_bytes
+        limit = max(MIN_WAL_BYTES, min(MAX_WAL_BYTES, self._data_dir.free_bytes() // 8))
+        idle = now - self._last >= IDLE_S and size != self._left_bytes
         if (size >= limit or idle) and now >= self._not_before:
             self._checkpoint(connection, now)
 
@@ -101,34 +103,34 @@ class Checkpointer(threading.Thread):
             _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if frames - copied < _FEW_FRAMES:
                 break
-        self.holds = True
+        self.holds_appends = True
         try:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             if busy:
-                self._not_before = now + _AGAIN_S
+                self._not_before = now + _RETRY_DELAY_S
                 return
             connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'checkpoints'")
         finally:
-            self.holds = False
+            self.holds_appends = False
         self._last = now
         self._left_bytes = self._wal.stat().st_size
         self.checkpoints += 1
 
-    def hurry(self) -> None:
-        """Look now whether a checkpoint is due: someone waits for it."""
+    def wake(self) -> None:
+        """Check now whether a checkpoint is due."""
         self._woken.set()
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
-        self._told_to_stop = True
+        """End the thread and wait for it."""
+        self._stopping = True
         self._woken.set()
         self.join()
 
 
 def connect_to_checkpoint(path: Path) -> sqlite3.Connection:
     """Return a connection for checkpoints."""
-    connection = connect(path, busy_ms=_PATIENCE_MS)
-    # The write-ahead log is cut to what is in it when it is begun anew: its size says how much waits, and a flood of
-    # events does not keep the room it once took.
+    connection = connect(path, busy_ms=_MAX_BUSY_MS)
+    # A restarted write-ahead log is truncated to its contents: its size then shows how much is waiting, and a flood of
+    # events does not keep the space it once took.
     connection.execute("PRAGMA journal_size_limit = 0")
     return connection

@@ -1,4 +1,4 @@
-"""The data folder: one hub at a time, its owner's alone, with some ballast to drop when the disk is full."""
+"""The data folder: locked by one hub at a time, private to its owner, with a ballast file to delete on a full disk."""
 
 import errno
 import os
@@ -11,23 +11,23 @@ from tidings.exceptions import LogFull, LogInUse, LogReadOnly
 
 _LOCK = "lock"
 _BALLAST = "ballast"
-_HOLDER_LOOKS_S = 0.02
-_PART = 16
-"""Of a small disk, the ballast is no more than one part in so many."""
+_LOCK_RETRY_DELAY_S = 0.02
+_BALLAST_FRACTION = 16
+"""The ballast takes at most 1/16 of the disk, which matters on small disks."""
 
 
 class DataDir:
     """A data folder, locked for this process.
 
     Args:
-        path: Where; made with permissions for its owner alone if it is not there.
-        ballast_bytes: Size of a file that is deleted when the disk is full, so that trimming has room to work; 0 is
-            none.
+        path: The folder; created with permissions for its owner only if it does not exist.
+        ballast_bytes: Size of a file that is deleted when the disk is full, so that trimming has space to work in; 0
+            disables it.
 
     Raises:
-        LogInUse: Another process has it.
-        LogReadOnly: It cannot be made or written.
-        LogFull: The disk has no room for the lock's file.
+        LogInUse: Another process uses it.
+        LogReadOnly: It cannot be created or written.
+        LogFull: The disk has no space for the lock file.
     """
 
     def __init__(self, path: Path, *, ballast_bytes: int) -> None:
@@ -36,14 +36,14 @@ class DataDir:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            self.reserve = min(ballast_bytes, shutil.disk_usage(path).total // _PART)
-            """Bytes of the ballast."""
+            self.reserve_bytes = min(ballast_bytes, shutil.disk_usage(path).total // _BALLAST_FRACTION)
+            """Size of the ballast."""
         except OSError as cause:
             if cause.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise LogFull(f"the disk of the data folder {path} is full") from cause
             raise LogReadOnly(f"the data folder {path} cannot be written: {cause.strerror or cause}") from cause
         if not _lock(self._lock):
-            pid = _pid_in(self._lock)
+            pid = _read_pid(self._lock)
             os.close(self._lock)
             raise LogInUse(
                 f"another hub (process {pid or 'unknown'}) uses the data folder {path}",
@@ -54,27 +54,27 @@ class DataDir:
             os.ftruncate(self._lock, 0)
             os.write(self._lock, f"{os.getpid()}\n".encode())
         except OSError:
-            pass  # a full disk: others then hear of an unknown process
+            pass  # a full disk: other processes then report an unknown process id
 
-    def take_ballast(self) -> None:
-        """Take up room for the ballast, if it is not there and as much again stays free. May wait for the disk."""
-        if not self.reserve or self.has_ballast() or self.free() < 2 * self.reserve:
+    def create_ballast(self) -> None:
+        """Create the ballast if it is missing and as much space again stays free. May wait for the disk."""
+        if not self.reserve_bytes or self.has_ballast() or self.free_bytes() < 2 * self.reserve_bytes:
             return
         try:
             descriptor = os.open(self._ballast, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
-                _fill(descriptor, self.reserve)
+                _fill(descriptor, self.reserve_bytes)
             finally:
                 os.close(descriptor)
         except OSError:
             self.drop_ballast()
 
     def has_ballast(self) -> bool:
-        """Return whether there is ballast to drop."""
+        """Return whether the ballast exists."""
         return self._ballast.exists()
 
     def drop_ballast(self) -> bool:
-        """Make room; return whether there was ballast to drop."""
+        """Delete the ballast; return whether it existed."""
         try:
             self._ballast.unlink()
         except OSError:
@@ -82,49 +82,49 @@ class DataDir:
         return True
 
     def owns(self, file: Path) -> bool:
-        """Return whether `file` is one that every data folder has, whatever log is in it."""
+        """Return whether `file` is part of every data folder, regardless of the log in it."""
         return file.name in (_LOCK, _BALLAST)
 
-    def free(self) -> int:
-        """Return how many bytes fit on the disk beside what is there."""
+    def free_bytes(self) -> int:
+        """Return the free space on the disk."""
         return shutil.disk_usage(self.path).free
 
     def disk_bytes(self) -> int:
-        """Return the size of the log's files, ballast left out."""
-        return size_of(self.path)
+        """Return the size of the log's files, without the ballast."""
+        return log_bytes(self.path)
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Unlock the folder for other processes."""
         os.close(self._lock)
 
 
 def _lock(descriptor: int) -> bool:
     if _try_lock(descriptor):
         return True
-    time.sleep(_HOLDER_LOOKS_S)  # `locking_pid` takes the lock for a moment, to see whether it is free
+    time.sleep(_LOCK_RETRY_DELAY_S)  # `locking_pid` takes the lock for a moment, to see whether it is free
     return _try_lock(descriptor)
 
 
 def locking_pid(path: Path) -> int | None:
-    """Return the id of the process that uses the data folder at `path`: 0 if that is not known, None if none does."""
+    """Return the id of the process that uses the data folder at `path`: 0 if it is unknown, None if there is none."""
     try:
         descriptor = os.open(path / _LOCK, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except OSError:
         return None
     try:
-        return None if _try_lock(descriptor) else _pid_in(descriptor)
+        return None if _try_lock(descriptor) else _read_pid(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _pid_in(descriptor: int) -> int:
+def _read_pid(descriptor: int) -> int:
     os.lseek(descriptor, 0, os.SEEK_SET)
     text = os.read(descriptor, 32).strip()
     return int(text) if text.isdigit() else 0
 
 
-def size_of(path: Path) -> int:
-    """Return the size of the log's files in the folder at `path`, ballast left out."""
+def log_bytes(path: Path) -> int:
+    """Return the size of the log's files in the folder at `path`, without the ballast."""
     total = 0
     for file in path.glob("log.db*"):
         try:
@@ -138,7 +138,7 @@ def _fill(descriptor: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return
-    block = bytes(1 << 16)  # written, not truncated to size: a sparse file would weigh nothing
+    block = bytes(1 << 16)  # written instead of truncated to size: a sparse file would reserve nothing
     for _ in range(-(-size // len(block))):
         os.write(descriptor, block)
 
@@ -147,7 +147,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _try_lock(descriptor: int) -> bool:
-        # Locked far behind the end: the pid in front stays readable for others.
+        # The lock lies far behind the end of the file: the process id in front stays readable for others.
         os.lseek(descriptor, 1 << 30, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

@@ -1,4 +1,4 @@
-"""The file of the embedded log: its tables and its marks, and how an event becomes a row and a row an event."""
+"""The SQLite database of the embedded log: its tables, the encoding of rows, connections, and errors."""
 
 import errno
 import os
@@ -13,21 +13,23 @@ from tidings.protocol.message_types import EventClass, SlotEffect
 
 FILE = "log.db"
 APPLICATION_ID = 0x7469_6431
-"""ASCII "tid1": marks the file as ours (PRAGMA application_id)."""
+"""ASCII "tid1": marks the file as a log of tidings (PRAGMA application_id)."""
 SCHEMA_VERSION = 2
-"""1 knew no operations; such a file is brought up to date when it is opened to be written."""
+"""Version of the tables. Version 1 had no operations; such a file is migrated when it is opened for writing."""
+
+# Tables.
 
 # One table holds the range and the snapshot: trimming leaves rows that are the newest of their key.
 # Indexes are partial. At a million rows one over every event costs more than everything else together, because progress
-# of random keys dirties a page an event; over durable ones only it is a tenth of that. Those over keys and traces begin
-# with the segment, 2,048 offsets: inserts then touch the last few pages only, whatever the keys are (at a million rows
-# 60 instead of 490 MB of write-ahead log for 40,000 events), and a key is looked up once a segment.
+# of random keys dirties a page per event; an index over durable events costs a tenth of that. Those over keys and
+# traces begin with the segment, 2,048 offsets: inserts then touch the last few pages only, whatever the keys are (at a
+# million rows 60 instead of 490 MB of write-ahead log for 40,000 events), and a key is looked up once per segment.
 _OPERATIONS = """
 CREATE TABLE operations (number INTEGER PRIMARY KEY, offset INTEGER NOT NULL, status BLOB NOT NULL);
 CREATE TABLE names (name TEXT PRIMARY KEY, offset INTEGER NOT NULL, history BLOB NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('operations_to', 0);
 """
-# In `meta`: `operations_to` is the offset up to which every event is in the rows of `operations`.
+# In `meta`: `operations_to` is the offset up to which every event is reflected in the rows of `operations`.
 _MIGRATION = """
 ALTER TABLE events ADD COLUMN producer_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE events ADD COLUMN lease_s REAL NOT NULL DEFAULT 0;
@@ -64,9 +66,12 @@ INSERT INTO meta VALUES ('head', 0), ('durable_floor', 0), ('latest_floor', 0), 
     ('durable_bytes', 0), ('latest_events', 0), ('folded_to', 0), ('generation', 0), ('thinned', ''), ('clean', 1),
     ('boot', ''), ('checkpoints', 0);
 """
-# In `meta`: `head` and the counters belong together, and are of the last step of retention; greater offsets are counted
-# when the log is opened. `folded_to`, `generation` and `thinned`: see `tidings.log.sqlite.saved_index`.
-# `clean`: the log was closed. `boot`: on which start of the machine it was opened.
+# In `meta`: `head` and the counters belong together and date from the last step of retention; events after `head` are
+# counted when the log is opened. `folded_to`, `generation` and `thinned`: see `tidings.log.sqlite.saved_index`.
+# `clean`: the log was closed. `boot`: the boot id of the machine when the log was opened.
+# `floors` holds the trim marks, `folds` the saved index.
+
+# Rows.
 
 SEGMENT_BITS = 11
 SEGMENTS = (
@@ -74,10 +79,10 @@ SEGMENTS = (
     " SELECT {columns} FROM segments CROSS JOIN events INDEXED BY {index}"
     " WHERE offset >> 11 = n AND latest = 0 AND {condition} AND offset > ? AND offset <= ? LIMIT ?"
 )
-"""Reads by an index of segments, in offset order: the join goes through the segments in theirs, and the index holds the
-rows of one key in theirs. Takes the first and the last offset to look at, the condition's values, and after, until and
-how many."""
-OF_KEY = "key = ? AND key IS NOT NULL AND channel = ?"
+"""Query through an index of segments, in offset order: the join visits the segments in order, and the index holds the
+rows of one key in order. Parameters: the first and the last offset to look at, the values of the condition, the
+offsets to read after and until, and the limit."""
+KEY_CONDITION = "key = ? AND key IS NOT NULL AND channel = ?"
 INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COLUMNS = "offset, latest, effect, channel, type, key, received_ns, timestamp, trace_id, event_id, data"
 _DURABLE, _LATEST = EventClass.DURABLE, EventClass.LATEST
@@ -86,9 +91,9 @@ EFFECTS = {int(effect): effect for effect in SlotEffect}
 SqlRow = tuple[Any, ...]
 
 
-def row_of(offset: int, draft: EventToAppend) -> SqlRow:
-    """Return what `INSERT` takes for `draft`."""
-    event = draft.event
+def encode_row(offset: int, entry: EventToAppend) -> SqlRow:
+    """Return the parameters of `INSERT` for `entry`."""
+    event = entry.event
     return (
         offset,
         1 if event.event_class is _LATEST else 0,
@@ -96,18 +101,18 @@ def row_of(offset: int, draft: EventToAppend) -> SqlRow:
         event.channel,
         event.type,
         event.key,
-        draft.received_ns,
+        entry.received_ns,
         event.timestamp,
         event.trace_id,
-        draft.scope,
+        entry.scope,
         event.event_id,
         event.data,
-        draft.producer_id,
-        draft.lease_s,
+        entry.producer_id,
+        entry.lease_s,
     )
 
 
-def record_of(row: SqlRow) -> Record:
+def decode_row(row: SqlRow) -> Record:
     """Return the record of a row of `COLUMNS`."""
     offset, latest, effect, channel, type, key, received_ns, timestamp, trace_id, event_id, data = row
     event = Event(
@@ -124,8 +129,11 @@ def record_of(row: SqlRow) -> Record:
     return Record(offset, event, received_ns)
 
 
+# Connections.
+
+
 def connect(path: Path, *, busy_ms: int) -> sqlite3.Connection:
-    """Return a connection as all that write are: autocommit, WAL, no checkpoint of its own."""
+    """Return a connection for writing: autocommit, WAL, without automatic checkpoints."""
     connection = sqlite3.connect(
         path, isolation_level=None, timeout=busy_ms / 1000, check_same_thread=False, cached_statements=256
     )
@@ -134,27 +142,27 @@ def connect(path: Path, *, busy_ms: int) -> sqlite3.Connection:
         "wal_autocheckpoint = 0",
         "cache_size = -65536",
         "temp_store = MEMORY",
-        "secure_delete = OFF",  # on where distributions build SQLite so: each deleted page would be written again
+        "secure_delete = OFF",  # some distributions build SQLite with it on: each deleted page would be written again
     ):
         connection.execute(f"PRAGMA {pragma}")
     return connection
 
 
-def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Return a connection that changes nothing, to a log that a hub may be using meanwhile.
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Return a connection that changes nothing, to a log that a hub may be using at the same time.
 
     Raises:
-        LogForeign: There is no log there.
-        LogTooNew: A newer tidings wrote it.
-        LogCorrupt: It is ours, and damaged.
-        LogReadOnly: Its write-ahead log is in a folder that cannot be written: SQLite could not read it in order.
+        LogForeign: The file is missing or not a log.
+        LogTooNew: A newer version of tidings wrote it.
+        LogCorrupt: It is a damaged log.
+        LogReadOnly: Its write-ahead log is in a folder that cannot be written: SQLite could not read it reliably.
     """
     if not path.is_file():
         raise LogForeign(f"there is no log at {path}")
     wal = path.with_name(path.name + "-wal")
     uri = f"{path.absolute().as_uri()}?mode=ro"
     if not os.access(path.parent, os.W_OK) and not (wal.exists() or path.with_name(path.name + "-shm").exists()):
-        uri += "&immutable=1"  # nobody uses it, and SQLite could not make the files by which its users know each other
+        uri += "&immutable=1"  # no process uses it, and SQLite could not create the files that its users share
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
     try:
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -164,21 +172,21 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         raise
     except sqlite3.Error as cause:
         connection.close()
-        if _code(cause) == sqlite3.SQLITE_NOTADB:
-            raise LogForeign(f"{path} is not a log: it is no SQLite database") from cause
-        raise refusal(cause, path) from cause
+        if _primary_code(cause) == sqlite3.SQLITE_NOTADB:
+            raise LogForeign(f"{path} is not a log: it is not a SQLite database") from cause
+        raise to_log_error(cause, path) from cause
     return connection
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Return a connection to the log at `path`, made if there is none; nothing that is not ours is touched.
+    """Return a connection to the log at `path`, which is created if it does not exist. Foreign files stay untouched.
 
     Raises:
-        LogForeign: The file is something else.
-        LogTooNew: A newer tidings wrote it.
-        LogCorrupt: It is ours, and damaged.
+        LogForeign: The file is not a log.
+        LogTooNew: A newer version of tidings wrote it.
+        LogCorrupt: It is a damaged log.
         LogReadOnly: It cannot be written.
-        LogFull: There is no room to make it.
+        LogFull: The disk has no space for a new log.
         LogUnavailable: The file system failed.
     """
     try:
@@ -187,7 +195,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         check_header(path)
         connection = connect(path, busy_ms=5_000)
     except (OSError, sqlite3.Error) as cause:
-        raise refusal(cause, path) from cause
+        raise to_log_error(cause, path) from cause
     try:
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise LogReadOnly(f"{path}: the file system cannot keep a write-ahead log")
@@ -200,19 +208,19 @@ def open_database(path: Path) -> sqlite3.Connection:
         raise
     except sqlite3.Error as cause:
         connection.close()
-        raise refusal(cause, path) from cause
+        raise to_log_error(cause, path) from cause
     return connection
 
 
 def _create(path: Path) -> None:
-    """Make an empty log: under another name first, so that a crash leaves none or a whole one."""
+    """Create an empty log under a temporary name first, so that a crash leaves either no log or a whole one."""
     wal = path.with_name(path.name + "-wal")
     if wal.exists() and wal.stat().st_size:
-        raise LogCorrupt(f"{path} is gone, and its write-ahead log {wal.name} is not")
-    making = path.with_name(path.name + ".new")
-    for left in (making, making.with_name(making.name + "-wal"), making.with_name(making.name + "-shm")):
+        raise LogCorrupt(f"{path} is missing, but its write-ahead log {wal.name} exists")
+    partial = path.with_name(path.name + ".new")
+    for left in (partial, partial.with_name(partial.name + "-wal"), partial.with_name(partial.name + "-shm")):
         left.unlink(missing_ok=True)
-    connection = sqlite3.connect(making, isolation_level=None)
+    connection = sqlite3.connect(partial, isolation_level=None)
     try:
         connection.executescript(
             f"BEGIN; {_TABLES} {_OPERATIONS}"
@@ -221,12 +229,12 @@ def _create(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
-    making.chmod(0o600)
-    replace_file(making, path)
+    partial.chmod(0o600)
+    replace_file(partial, path)
 
 
 def replace_file(source: Path, target: Path) -> None:
-    """Give the file `source` the name `target`, so that a crash of the machine leaves the one or the other."""
+    """Rename `source` to `target`, so that a crash of the machine leaves one of the two whole."""
     with source.open("rb") as file:
         os.fsync(file.fileno())
     source.replace(target)
@@ -239,41 +247,44 @@ def replace_file(source: Path, target: Path) -> None:
 
 
 def check_header(path: Path) -> None:
-    """Check that the file at `path` is a log of a version we know, without asking SQLite, which might repair it.
+    """Check that the file at `path` is a log of a supported version, without SQLite, which might repair it.
 
-    Not while this process has the log open: closing the file would drop SQLite's locks on it.
+    Not to be called while this process has the log open: closing the file would drop SQLite's locks on it.
 
     Raises:
-        LogForeign: It is something else.
-        LogTooNew: A newer tidings wrote it.
+        LogForeign: It is not a log.
+        LogTooNew: A newer version of tidings wrote it.
     """
     with path.open("rb") as file:
         header = file.read(100)  # https://www.sqlite.org/fileformat2.html#the_database_header
     if not header.startswith(b"SQLite format 3\x00"):
-        raise LogForeign(f"{path} is not a log: it is no SQLite database")
+        raise LogForeign(f"{path} is not a log: it is not a SQLite database")
     check_marks(int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big"), path)
 
 
 def check_marks(application_id: int, version: int, path: Path) -> None:
-    """Check what a database says of itself.
+    """Check the application id and the schema version of a database.
 
     Raises:
-        LogForeign: It is no log.
-        LogTooNew: A newer tidings wrote it.
+        LogForeign: It is not a log.
+        LogTooNew: A newer version of tidings wrote it.
     """
     if application_id != APPLICATION_ID:
         raise LogForeign(f"{path} is a SQLite database of another program")
     if version > SCHEMA_VERSION:
-        raise LogTooNew(f"{path} has schema {version}; this tidings knows up to {SCHEMA_VERSION}")
+        raise LogTooNew(f"{path} has schema {version}; this version of tidings supports up to {SCHEMA_VERSION}")
+
+
+# Errors.
 
 
 def is_busy(error: Exception) -> bool:
-    """Return whether another connection holds the lock that was wanted."""
-    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    """Return whether another connection holds the lock."""
+    return _primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def refusal(error: Exception, path: Path) -> LogError:
-    """Return what a fault of the database or the file system means for the log."""
+def to_log_error(error: Exception, path: Path) -> LogError:
+    """Return the LogError for an error of the database or the file system."""
     text = f"{path}: {error}"
     if isinstance(error, LogError):
         return error
@@ -282,7 +293,7 @@ def refusal(error: Exception, path: Path) -> LogError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return LogFull(text)
         return LogReadOnly(text) if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else LogUnavailable(text)
-    match _code(error):
+    match _primary_code(error):
         case sqlite3.SQLITE_FULL:
             return LogFull(f"{path}: the disk is full")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
@@ -293,14 +304,14 @@ def refusal(error: Exception, path: Path) -> LogError:
             return LogUnavailable(text)
 
 
-def misfit(error: Exception, path: Path) -> LogError:
-    """Return what a fault means that came while a log's own tables were read: what no log holds is damage."""
-    # SQLite has no code for tables that are not there, nor for text that is none; Python stumbles over the rest.
-    if isinstance(error, sqlite3.Error) and _code(error) not in (None, sqlite3.SQLITE_ERROR):
-        return refusal(error, path)
-    return LogCorrupt(f"{path} does not hold what a log holds: {error!r}")
+def content_error(error: Exception, path: Path) -> LogError:
+    """Return the LogError for an error that came while a log's own tables were read: LogCorrupt for wrong contents."""
+    # SQLite has no code for missing tables or invalid text; Python raises errors for the rest.
+    if isinstance(error, sqlite3.Error) and _primary_code(error) not in (None, sqlite3.SQLITE_ERROR):
+        return to_log_error(error, path)
+    return LogCorrupt(f"{path} does not have the contents of a log: {error!r}")
 
 
-def _code(error: Exception) -> int | None:
+def _primary_code(error: Exception) -> int | None:
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF  # the low byte is the primary code

@@ -1,86 +1,84 @@
-"""Whether there is room on the disk: a log that has none refuses events, and keeps what room it makes for trimming."""
+"""Disk-space policy: on a full disk, refuse events and use the reserved space for trimming."""
 
-import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from tidings.exceptions import LogError, LogFull
 from tidings.log.sqlite.data_dir import DataDir
 
-_NO_ROOM = 1 << 18
-"""Bytes: where fewer are free, a write that failed for another reason failed for this one. SQLite's index of the
-write-ahead log grows by 32 KiB at a time, and a full disk is an I/O error to it."""
-_EVENT_BYTES = 8 << 10
-"""What an event may take in the write-ahead log beside its data: a page of the table, and one of an index."""
-_LOOK_EVERY = 1 << 20
-"""Bytes that are written between two looks at the disk, and that the ballast should have room for."""
+MIN_FREE_BYTES = 1 << 18
+"""Free space below which a write that failed for another reason failed for lack of space. SQLite's index of the
+write-ahead log grows by 32 KiB at a time, and SQLite reports a full disk there as an I/O error."""
+EVENT_OVERHEAD_BYTES = 8 << 10
+"""Maximum size of an event in the write-ahead log besides its data: a page of the table, and one of an index."""
+CHECK_INTERVAL_BYTES = 1 << 20
+"""Bytes written between two checks of the disk; the ballast should be at least as large."""
 
 
 class DiskSpaceGuard:
-    """The room a log has.
+    """Decides whether the log may append, from the free disk space.
 
-    A full disk is met by dropping the ballast, so that deleting rows, which needs room in the write-ahead log, is
-    possible. That room is not for events: they are refused until as much again is free, on the disk or in the file.
+    When the disk is full, the guard deletes the ballast, so that rows can be deleted, which needs space in the
+    write-ahead log. Events must not use that space: they are refused until as much again is free, on the disk or in
+    the file.
 
     Args:
-        folder: The data folder.
+        data_dir: The data folder.
         wal: The write-ahead log in it.
     """
 
-    def __init__(self, folder: DataDir, wal: Path) -> None:
-        self._folder = folder
+    def __init__(self, data_dir: DataDir, wal: Path) -> None:
+        self._data_dir = data_dir
         self._wal = wal
-        self._written = 0
+        self._written_bytes = 0
+        """Bytes written since the disk was last checked."""
         self._tight = False
         self.is_full = False
+        """Whether events are refused."""
 
     def ran_out(self, error: LogError) -> bool:
-        """Return whether a write failed with `error` for want of room; if so, the log is full from now on."""
-        if not isinstance(error, LogFull) and self._folder.free() >= _NO_ROOM:
+        """Return whether a write failed with `error` for lack of space. If so, the log is full from now on."""
+        if not isinstance(error, LogFull) and self._data_dir.free_bytes() >= MIN_FREE_BYTES:
             return False
         self.is_full = True
-        self._folder.drop_ballast()
+        self._data_dir.drop_ballast()
         return True
 
-    def make(self) -> bool:
-        """Drop the ballast if the disk is full; return whether that made room."""
-        return self._folder.free() < _NO_ROOM and self._folder.drop_ballast()
+    def drop_ballast_if_full(self) -> bool:
+        """Delete the ballast if the disk is full; return whether that freed space."""
+        return self._data_dir.free_bytes() < MIN_FREE_BYTES and self._data_dir.drop_ballast()
 
-    def wrote(self, events: int, size: int) -> None:
-        """Note that `events` with `size` bytes of data were appended."""
-        self._written += events * _EVENT_BYTES + size
+    def count_written(self, events: int, size: int) -> None:
+        """Count `events` with `size` bytes of data that were appended."""
+        self._written_bytes += events * EVENT_OVERHEAD_BYTES + size
 
-    def is_tight(self) -> bool:
-        """Return whether a checkpoint must come first.
+    def needs_checkpoint(self) -> bool:
+        """Return whether a checkpoint must come before the next write.
 
-        It copies the write-ahead log into the database, which may grow by as much: on a disk that has no room for that
-        the log could never be begun anew, and nothing be trimmed.
+        A checkpoint copies the write-ahead log into the database, which may grow by as much. On a disk without space
+        for that, the write-ahead log could never be restarted, and nothing could be trimmed.
         """
-        if self._tight or self._written >= _LOOK_EVERY:
-            self._measure(self._folder.free())
+        if self._tight or self._written_bytes >= CHECK_INTERVAL_BYTES:
+            self._measure(self._data_dir.free_bytes())
         return self._tight
 
-    def _measure(self, free: int) -> None:
-        self._written = 0
-        self._tight = self._wal_size() > _LOOK_EVERY + free // 2
+    def update(self, unused_bytes: Callable[[], int]) -> None:
+        """Check whether there is space again, or so little left, without ballast, that trimming will need it.
 
-    def look(self, connection: sqlite3.Connection) -> None:
-        """See whether there is room again; or so little left, with no ballast to drop, that trimming will need it."""
-        reserve, free = self._folder.reserve, self._folder.free()
+        Args:
+            unused_bytes: Returns the space in the database file that is free for new rows.
+        """
+        reserve, free = self._data_dir.reserve_bytes, self._data_dir.free_bytes()
         self._measure(free)
         if self.is_full:
-            self.is_full = free < 2 * reserve and not (free >= reserve // 2 and _unused(connection) >= reserve)
+            self.is_full = free < 2 * reserve and not (free >= reserve // 2 and unused_bytes() >= reserve)
         else:
-            self.is_full = free < reserve // 4 and not self._folder.has_ballast()
+            self.is_full = free < reserve // 4 and not self._data_dir.has_ballast()
 
-    def _wal_size(self) -> int:
+    def _measure(self, free: int) -> None:
+        self._written_bytes = 0
         try:
-            return self._wal.stat().st_size
+            size = self._wal.stat().st_size
         except FileNotFoundError:
-            return 0
-
-
-def _unused(connection: sqlite3.Connection) -> int:
-    """Return how many bytes of the file are free for new rows."""
-    pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
-    size: int = connection.execute("PRAGMA page_size").fetchone()[0]
-    return pages * size
+            size = 0
+        self._tight = size > CHECK_INTERVAL_BYTES + free // 2

@@ -1,12 +1,9 @@
-"""Checking a log: that the file is whole, and that what it holds is what a log holds.
-
-All events of a log's file, from its first to its last, for tools; a hub may be using it meanwhile.
-"""
+"""Reads a log from outside while a hub may be using it: its figures, a check of its contents, and all its events."""
 
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -15,125 +12,247 @@ from msgspec import Raw, Struct
 from tidings.log.base import Retention
 from tidings.log.epochs import Epochs
 from tidings.log.newest import Newest
-from tidings.log.sqlite.database import COLUMNS, EFFECTS, FILE, connect_to_read, misfit, record_of
-from tidings.log.sqlite.saved_index import SAVE_EVERY
+from tidings.log.sqlite.data_dir import locking_pid, log_bytes
+from tidings.log.sqlite.database import COLUMNS, EFFECTS, FILE, connect_read_only, content_error, decode_row
 from tidings.log.sqlite.state import SqliteState, read_epochs
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import SlotEffect
 
-_MOST_FAULTS = 100
+MAX_FAULTS = 100
+READ_ROWS = 2_000
+"""Number of rows of one read. A longer one would keep a hub's write-ahead log from being copied into its file."""
 _EPOCH = re.compile(r"[a-z0-9]{1,32}")
-_NO_END = 1 << 62
+_NO_LIMIT = 1 << 62
 _decode = msgspec.json.Decoder().decode
 
 
+@contextmanager
+def read_log(path: Path, *, in_transaction: bool = True) -> Iterator[sqlite3.Connection]:
+    """Open a log for reading. In a transaction the connection sees the log as it is at one moment.
+
+    Raises:
+        LogForeign: There is no log.
+        LogTooNew: A newer version of tidings wrote it.
+        LogCorrupt: It is damaged.
+        LogReadOnly: It cannot be read reliably; see `connect_read_only`.
+    """
+    connection = connect_read_only(path)
+    try:
+        if in_transaction:
+            connection.execute("BEGIN")
+        yield connection
+    except (sqlite3.Error, KeyError, TypeError, ValueError) as cause:
+        raise content_error(cause, path) from cause
+    finally:
+        connection.close()
+
+
+# Figures.
+
+
+class LogInfo(Struct, frozen=True, kw_only=True):
+    """The figures of a log, read from its files."""
+
+    path: Path
+    """The database file."""
+    schema: int
+    """Version of its tables."""
+    epoch: str
+    """The newest epoch."""
+    epochs: int
+    """Number of epochs."""
+    head: int
+    """Offset of the newest event; 0 in an empty log."""
+    first: int
+    """Offset after the last one trimmed from the range."""
+    events: int
+    """Events that can be read, including those kept for the snapshot."""
+    durable_events: int
+    """Durable events in the range."""
+    durable_bytes: int
+    """Size of their data."""
+    latest_events: int
+    """`latest` events in the range."""
+    oldest_ns: int | None
+    """Receipt of the oldest event, nanoseconds since 1970; None in an empty log."""
+    newest_ns: int | None
+    """Receipt of the newest event, nanoseconds since 1970; None in an empty log."""
+    disk_bytes: int
+    """Size of the files, without the ballast."""
+    unused_bytes: int
+    """The part of it that is free for new events."""
+    closed: bool
+    """Whether the log was closed properly: false while a hub uses it, and after a crash."""
+    process: int | None
+    """Process id of the hub that uses it: 0 if it is unknown, None if there is none."""
+
+
+def info(folder: Path) -> LogInfo:
+    """Return the figures of the log in the data folder `folder`.
+
+    Raises:
+        LogForeign: There is no log.
+        LogTooNew: A newer version of tidings wrote it.
+        LogCorrupt: It is damaged.
+    """
+    path = folder / FILE
+    with read_log(path) as connection:
+        execute = connection.execute
+        meta = dict(execute("SELECT name, value FROM meta"))
+        counts = {0: (0, 0), 1: (0, 0)}
+        for latest, name in ((0, "durable_floor"), (1, "latest_floor")):
+            counts[latest] = execute(
+                "SELECT count(*), ifnull(sum(length(data)), 0) FROM events WHERE latest = ? AND offset > ?",
+                (latest, meta[name]),
+            ).fetchone()
+        events, last, oldest, newest = execute(
+            "SELECT count(*), ifnull(max(offset), 0), min(received_ns), max(received_ns) FROM events"
+        ).fetchone()
+        epochs = read_epochs(connection)
+        return LogInfo(
+            path=path,
+            schema=execute("PRAGMA user_version").fetchone()[0],
+            epoch=epochs[-1].name if epochs else "",
+            epochs=len(epochs),
+            head=max(meta["head"], last),
+            first=meta["durable_floor"] + 1,
+            events=events,
+            durable_events=counts[0][0],
+            durable_bytes=counts[0][1],
+            latest_events=counts[1][0],
+            oldest_ns=oldest,
+            newest_ns=newest,
+            disk_bytes=log_bytes(folder),
+            unused_bytes=execute("PRAGMA freelist_count").fetchone()[0] * execute("PRAGMA page_size").fetchone()[0],
+            closed=bool(meta["clean"]),
+            process=locking_pid(folder),
+        )
+
+
+# Checking.
+
+
 class Verification(Struct, frozen=True, kw_only=True):
-    """What a check found."""
+    """The result of a check."""
 
     path: Path
     events: int
-    """How many were looked at."""
+    """Number of events that were checked."""
     faults: tuple[str, ...]
-    """What is wrong, at most a hundred; empty for a log that is whole."""
+    """The faults found, at most 100; empty for a log that is whole."""
 
 
-def verify_database(connection: sqlite3.Connection, path: Path) -> Verification:
-    """Check the log that `connection`, which is in a transaction, reads."""
+def verify(path: Path) -> Verification:
+    """Check a log or a copy of one: that its file is whole, and that it has the contents of a log.
+
+    Args:
+        path: The data folder, or a file that `tidings.log.sqlite.backup.backup` created.
+
+    Raises:
+        LogForeign: There is no log.
+        LogTooNew: A newer version of tidings wrote it.
+        LogCorrupt: It is too damaged to be checked.
+    """
+    file = path / FILE if path.is_dir() else path
     faults: list[str] = []
     events = 0
-    try:
-        found = connection.execute(f"PRAGMA integrity_check({_MOST_FAULTS})").fetchall()
-        faults += [f"SQLite: {fault}" for (fault,) in found if fault != "ok"]
-    except sqlite3.DatabaseError as error:  # so damaged that it cannot be checked
-        faults.append(f"SQLite: {error}")
-    if not faults:
-        check = _Check(connection)
-        for fault in check.run():
-            faults.append(fault)
-            if len(faults) == _MOST_FAULTS:
-                break
-        events = check.events
-    return Verification(path=path, events=events, faults=tuple(faults))
+    with read_log(file) as connection:
+        try:
+            found = connection.execute(f"PRAGMA integrity_check({MAX_FAULTS})").fetchall()
+            faults += [f"SQLite: {fault}" for (fault,) in found if fault != "ok"]
+        except sqlite3.DatabaseError as error:  # too damaged to be checked
+            faults.append(f"SQLite: {error}")
+        if not faults:
+            check = _Check(connection)
+            for fault in check.run():
+                faults.append(fault)
+                if len(faults) == MAX_FAULTS:
+                    break
+            events = check.events
+    return Verification(path=file, events=events, faults=tuple(faults))
 
 
 class _Check:
-    """The checks of one log, whose file SQLite found whole."""
+    """The checks of one log whose file SQLite found whole."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._meta = dict(connection.execute("SELECT name, value FROM meta"))
         (last,) = connection.execute("SELECT ifnull(max(offset), 0) FROM events").fetchone()
-        self._last = max(self._meta["head"], last)
-        self._newest = Newest(per_type=_NO_END, age_ns=_NO_END, ended_ns=_NO_END)
+        self._head = max(self._meta["head"], last)
+        self._newest = Newest(per_type=_NO_LIMIT, age_ns=_NO_LIMIT, ended_ns=_NO_LIMIT)
         self._counted = {0: [0, 0], 1: [0, 0]}
-        """Of what is in the range: events and bytes, up to the head that was counted to."""
+        """By `latest`: events and bytes in the range, up to the head that the counters belong to."""
         self.events = 0
 
     def run(self) -> Iterator[str]:
-        """Yield what is wrong."""
-        yield from self._marks()
-        yield from self._rows()
-        yield from self._counters()
-        yield from self._fold()
+        """Yield the faults."""
+        yield from self._check_marks()
+        yield from self._check_rows()
+        yield from self._check_counters()
+        yield from self._check_saved_index()
 
-    def _marks(self) -> Iterator[str]:
-        meta, head = self._meta, self._last
+    def _check_marks(self) -> Iterator[str]:
+        meta, head = self._meta, self._head
         for name in ("durable_floor", "latest_floor", "folded_to"):
             if not 0 <= meta[name] <= head:
-                yield f"{name} is {meta[name]}, and the head is {head}"
+                yield f"{name} is {meta[name]}, but the head is {head}"
         start = 0
         epochs = read_epochs(self._connection)
-        if not epochs and self._last:  # a log that was made, and not opened any more, has none and needs none
+        if not epochs and head:  # a log that was created but never opened has no epoch and needs none
             yield "there is no epoch"
         for epoch in epochs:
             if not _EPOCH.fullmatch(epoch.name) or epoch.start < start:
-                yield f"epoch {epoch.name!r} begins after {epoch.start}, and the one before after {start}"
+                yield f"epoch {epoch.name!r} begins after {epoch.start}, but the one before after {start}"
             start = epoch.start
         for channel, key, trimmed in self._connection.execute("SELECT channel, key, trimmed FROM floors"):
             if not 0 < trimmed <= head:
-                yield f"{channel}/{key} was trimmed up to {trimmed}, and the head is {head}"
+                yield f"{channel}/{key} was trimmed up to {trimmed}, but the head is {head}"
 
-    def _rows(self) -> Iterator[str]:
+    def _check_rows(self) -> Iterator[str]:
         floors = {0: self._meta["durable_floor"], 1: self._meta["latest_floor"]}
         for offset, latest, effect, channel, type, key, received_ns, data in self._connection.execute(
             "SELECT offset, latest, effect, channel, type, key, received_ns, data FROM events ORDER BY offset"
         ):
             self.events += 1
-            fault = _fault(offset, latest, effect, channel, type, key, received_ns, data)
+            fault = _find_fault(offset, latest, effect, channel, type, key, received_ns, data)
             if fault:
                 yield f"event {offset}: {fault}"
                 continue
-            self._newest.note_columns(offset, channel, type, key, received_ns, bool(latest), EFFECTS[effect])
+            self._newest.apply_columns(offset, channel, type, key, received_ns, bool(latest), EFFECTS[effect])
             if floors[latest] < offset <= self._meta["head"]:
                 self._counted[latest][0] += 1
                 self._counted[latest][1] += len(data)
 
-    def _counters(self) -> Iterator[str]:
+    def _check_counters(self) -> Iterator[str]:
         durable, latest = self._counted[0], self._counted[1]
         for name, found in (
             ("durable_events", durable[0]),
             ("durable_bytes", durable[1]),
             ("latest_events", latest[0]),
         ):
-            # Before the first step of retention nothing was counted.
+            # Before the first step of retention the counters are not saved.
             if self._meta["head"] and self._meta[name] != found:
-                yield f"{name} is {self._meta[name]}, and there are {found}"
+                yield f"{name} is {self._meta[name]}, but the log holds {found}"
 
-    def _fold(self) -> Iterator[str]:
-        # With the types it was saved for, so that it is what was saved that is looked at; and nothing expires.
+    def _check_saved_index(self) -> Iterator[str]:
+        # With the types it was saved for, so that the saved index is used instead of a new one; and nothing expires.
         thinned = [type for type in self._meta["thinned"].split(",") if type]
         retention = Retention(
-            newest_per_type=_NO_END, newest_age_s=1e9, finished_s=1e9, keep_newest=dict.fromkeys(thinned, _NO_END)
+            newest_per_type=_NO_LIMIT,
+            newest_age_s=1e9,
+            finished_s=1e9,
+            keep_newest=dict.fromkeys(thinned, _NO_LIMIT),
         )
-        saved = SqliteState(self._connection, retention, save_every=SAVE_EVERY).newest
+        saved = SqliteState(self._connection, retention).newest
         for channel, type in saved.groups():
             for key, offset in saved.keys(channel, type):
                 newest = self._newest.offset(channel, type, key)
                 if newest != offset:
-                    yield f"the newest {type} of {channel}/{key} is {newest}, and {offset} was saved"
+                    yield f"the newest {type} of {channel}/{key} is {newest}, but {offset} was saved"
 
 
-def _fault(
+def _find_fault(
     offset: int,
     latest: object,
     effect: object,
@@ -144,11 +263,11 @@ def _fault(
     data: object,
 ) -> str:
     if offset < 1 or latest not in (0, 1) or effect not in SlotEffect.__members__.values():
-        return "its offset, class or effect is none that a log writes"
+        return "its offset, class or effect is not one that a log writes"
     if not (isinstance(channel, str) and isinstance(type, str) and isinstance(key, str | None) and channel and type):
-        return "its channel, type or key is no text"
+        return "its channel, type or key is not text"
     if not (isinstance(received, int) and isinstance(data, bytes)):
-        return "its time or data is none that a log writes"
+        return "its time or data is not one that a log writes"
     try:
         _decode(data)
     except msgspec.DecodeError as error:
@@ -156,51 +275,40 @@ def _fault(
     return ""
 
 
-_PAGE = 2_000
-"""Rows of one read. A longer one would keep a hub's write-ahead log from being brought into its file."""
+# Reading everything.
 
 
 def stored_envelopes(path: Path) -> Iterator[Envelope]:
     """Yield every event as its envelope, with its position.
 
-    What is trimmed while this goes on is left out, and what is appended comes, too.
+    Events that are trimmed during the iteration are left out; events that are appended are included.
 
     Args:
-        path: The data folder, or a file that `tidings log backup` made.
+        path: The data folder, or a file that `tidings log backup` created.
 
     Raises:
         LogForeign: There is no log.
-        LogTooNew: A newer tidings wrote it.
+        LogTooNew: A newer version of tidings wrote it.
         LogCorrupt: It is damaged.
-        LogReadOnly: It cannot be read in order; see `connect_to_read`.
+        LogReadOnly: It cannot be read reliably; see `connect_read_only`.
     """
     file = path / FILE if path.is_dir() else path
-    with closing(connect_to_read(file)) as connection:
-        try:
-            yield from _pages(connection)
-        except (sqlite3.Error, KeyError, TypeError, ValueError) as cause:
-            raise misfit(cause, file) from cause
-
-
-def _pages(connection: sqlite3.Connection) -> Iterator[Envelope]:
-    after = 0
-    while True:
-        rows = connection.execute(
-            f"SELECT {COLUMNS} FROM events WHERE offset > ? ORDER BY offset LIMIT ?", (after, _PAGE)
-        ).fetchall()
-        if not rows:
-            return
-        epochs = Epochs(read_epochs(connection))
-        for row in rows:
-            record = record_of(row)
-            event = record.event
-            yield Envelope(
-                type=event.type,
-                timestamp=event.timestamp,
-                trace_id=event.trace_id,
-                data=Raw(event.data),
-                channel=event.channel,
-                position=str(epochs.position(record.offset)),
-                event_id=event.event_id,
-            )
-            after = record.offset
+    with read_log(file, in_transaction=False) as connection:
+        after = 0
+        while rows := connection.execute(
+            f"SELECT {COLUMNS} FROM events WHERE offset > ? ORDER BY offset LIMIT ?", (after, READ_ROWS)
+        ).fetchall():
+            epochs = Epochs(read_epochs(connection))
+            for row in rows:
+                record = decode_row(row)
+                event = record.event
+                yield Envelope(
+                    type=event.type,
+                    timestamp=event.timestamp,
+                    trace_id=event.trace_id,
+                    data=Raw(event.data),
+                    channel=event.channel,
+                    position=str(epochs.position(record.offset)),
+                    event_id=event.event_id,
+                )
+                after = record.offset

@@ -1,9 +1,9 @@
-"""The fold of the log, rebuilt when it is opened: from what was saved of it, and the rows that came after.
+"""The saved index of newest events and key counts, so that opening a log need not read all its events.
 
-What is saved is only which rows are the newest of their key, and how many there are of each key that is thinned out.
-Rows that are gone by then are not found, and those that came after are read: so it may be older than the log, as it is
-after a crash, and the fold is right all the same. Nothing is saved while a row waits to be deleted that was the newest
-once: it would never be deleted, since nothing would tell.
+The file stores only which rows are the newest of their key, and the number of rows of each key that is thinned. When
+the log is opened, rows that are gone are skipped and rows that came later are read. The index may therefore be older
+than the log, as after a crash, and the result is right all the same. Nothing is saved while a row that once was the
+newest waits to be deleted: after a restart nothing would show that it must go, and it would stay forever.
 """
 
 import sqlite3
@@ -15,44 +15,44 @@ import msgspec
 
 from tidings.log.base import Retention
 from tidings.log.newest import Newest
-from tidings.log.retention import Counts, RetentionSweeper
+from tidings.log.retention import RangeCounts, RetentionSweeper
 from tidings.log.sqlite.database import EFFECTS, SqlRow
 
-SAVE_EVERY = 200_000
-"""Reading so many rows when the log is opened takes half a second."""
-_PIECE = 2_500
-"""Offsets, and counts, saved in one step: a millisecond or two, where each key is a miss of the cache."""
-_AT_ONCE = 500
+SAVE_INTERVAL_EVENTS = 200_000
+"""Number of events after which the index is saved again. Reading as many when the log is opened takes half a second."""
+PIECE_SIZE = 2_500
+"""Number of offsets and counts saved in one step: a millisecond or two, as each key misses the CPU cache."""
+_FETCH_SIZE = 500
 _COLUMNS = "offset, latest, effect, channel, type, key, received_ns, length(data)"
-_TEXTS = ("boot", "thinned")
-"""The marks that are no numbers."""
+_TEXT_MARKS = ("boot", "thinned")
+"""The names in `meta` whose values are text instead of numbers."""
 _DONE = object()
 _decode_counts = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 
 class SavedIndex:
-    """Saves and rebuilds what a log holds in memory.
+    """Saves and rebuilds the tables that a log holds in memory.
 
     Args:
         connection: To the log's file.
-        newest: To be filled.
-        sweeps: To be told of what there is.
-        retention: Names the types that are thinned out.
-        save_every: Events after which the fold is saved anew.
+        newest: Receives the newest events.
+        sweeper: Receives the counts.
+        retention: Its `keep_newest` lists the types that are thinned.
+        save_every: Number of events after which the index is saved again.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         newest: Newest,
-        sweeps: RetentionSweeper,
+        sweeper: RetentionSweeper,
         retention: Retention,
         *,
         save_every: int,
     ) -> None:
         self._connection = connection
         self._newest = newest
-        self._sweeps = sweeps
+        self._sweeper = sweeper
         self._thinned = ",".join(sorted(retention.keep_newest))
         self._save_every = save_every
         self._saved_to = 0
@@ -61,65 +61,66 @@ class SavedIndex:
     # Opening.
 
     def restore(self) -> int:
-        """Rebuild everything; return the offset of the newest event there ever was.
+        """Rebuild the tables; return the offset of the newest event that was ever appended.
 
         Raises:
-            KeyError, TypeError, ValueError: The file does not hold what a log holds.
+            KeyError, TypeError, ValueError: The file does not have the contents of a log.
         """
         meta = dict(self._connection.execute("SELECT name, value FROM meta"))
-        if wrong := [name for name, value in meta.items() if not isinstance(value, str if name in _TEXTS else int)]:
+        wrong = [name for name, value in meta.items() if not isinstance(value, str if name in _TEXT_MARKS else int)]
+        if wrong:
             raise ValueError(f"{wrong[0]} is {meta[wrong[0]]!r}")
-        newest, sweeps = self._newest, self._sweeps
+        newest, sweeper = self._newest, self._sweeper
         newest.durable_floor, newest.latest_floor = meta["durable_floor"], meta["latest_floor"]
         head: int = meta["head"]
         counted_to = head
-        folded_to = meta["folded_to"] if meta["thinned"] == self._thinned else 0
-        if folded_to > head:
-            raise ValueError(f"the fold was saved up to {folded_to}, and the newest event is {head}")
-        if folded_to:
-            sweeps.restore(Counts(*(meta[name] for name in ("durable_events", "durable_bytes", "latest_events"))))
-            self._restore_saved(folded_to, meta["generation"])
+        saved_to = meta["folded_to"] if meta["thinned"] == self._thinned else 0
+        if saved_to > head:
+            raise ValueError(f"the index was saved up to {saved_to}, but the newest event is {head}")
+        if saved_to:
+            sweeper.restore(RangeCounts(*(meta[name] for name in ("durable_events", "durable_bytes", "latest_events"))))
+            self._restore_saved(saved_to, meta["generation"])
         else:
             counted_to = 0
         for row in self._connection.execute(
-            f"SELECT {_COLUMNS} FROM events WHERE offset > ? ORDER BY offset", (folded_to,)
+            f"SELECT {_COLUMNS} FROM events WHERE offset > ? ORDER BY offset", (saved_to,)
         ):
-            self._note(row)
+            self._apply(row)
             self._count(row, counted_to)
             head = max(head, row[0])
         newest.evicted = 0
-        self._saved_to = folded_to
+        self._saved_to = saved_to
         return head
 
-    def _restore_saved(self, folded_to: int, generation: int) -> None:
-        """Note the rows that were the newest of their keys when the fold was saved, in log order."""
+    def _restore_saved(self, saved_to: int, generation: int) -> None:
+        """Apply the rows that were the newest of their keys when the index was saved, in log order."""
         offsets = array("q")
-        for channel, type, some, of_key in self._connection.execute(
+        for channel, type, some, counts in self._connection.execute(
             "SELECT channel, type, offsets, of_key FROM folds WHERE generation = ?", (generation,)
         ):
-            offsets += _unpacked(some)
-            self._sweeps.restore_keys(channel, type, _decode_counts(of_key))
-        wanted = sorted(offset for offset in offsets if offset <= folded_to)
-        for start in range(0, len(wanted), _AT_ONCE):
-            some = wanted[start : start + _AT_ONCE]
-            marks = ",".join("?" * len(some))
+            offsets += _unpack(some)
+            self._sweeper.restore_keys(channel, type, _decode_counts(counts))
+        wanted = sorted(offset for offset in offsets if offset <= saved_to)
+        for start in range(0, len(wanted), _FETCH_SIZE):
+            some = wanted[start : start + _FETCH_SIZE]
+            placeholders = ",".join("?" * len(some))
             for row in self._connection.execute(
-                f"SELECT {_COLUMNS} FROM events WHERE offset IN ({marks}) ORDER BY offset", some
+                f"SELECT {_COLUMNS} FROM events WHERE offset IN ({placeholders}) ORDER BY offset", some
             ):
-                self._note(row)
+                self._apply(row)
 
-    def _note(self, row: SqlRow) -> None:
+    def _apply(self, row: SqlRow) -> None:
         offset, latest, effect, channel, type, key, received_ns, _ = row
-        self._newest.note_columns(offset, channel, type, key, received_ns, bool(latest), EFFECTS[effect])
+        self._newest.apply_columns(offset, channel, type, key, received_ns, bool(latest), EFFECTS[effect])
 
     def _count(self, row: SqlRow, counted_to: int) -> None:
         offset, latest, _, channel, type, key, received_ns, size = row
         if offset <= (self._newest.latest_floor if latest else self._newest.durable_floor):
             return
         if offset > counted_to:
-            self._sweeps.note_columns(channel, type, key, size, received_ns, bool(latest))
+            self._sweeper.count_columns(channel, type, key, size, received_ns, bool(latest))
         elif not latest:
-            self._sweeps.note_key(channel, type, key)
+            self._sweeper.count_key(channel, type, key)
 
     # Saving.
 
@@ -128,7 +129,7 @@ class SavedIndex:
         return self._saving is not None or head - self._saved_to >= self._save_every
 
     def step(self, head: int) -> None:
-        """Save one piece, in the transaction that the caller opened. All of them take some steps."""
+        """Save one piece, in the transaction that the caller opened. Saving the whole index takes several steps."""
         if self._saving is None:
             if self._newest.released:
                 return
@@ -137,24 +138,24 @@ class SavedIndex:
             self._saving = None
 
     def save(self, head: int) -> None:
-        """Save everything, in the transaction that the caller opened."""
+        """Save the whole index, in the transaction that the caller opened."""
         if not self._newest.released:
             self._saving = None
             for _ in self._save(head):
                 pass
 
     def abandon(self) -> None:
-        """Begin anew: a transaction did not end well."""
+        """Start over with the next step: a transaction was rolled back."""
         self._saving = None
 
     def _save(self, head: int) -> Iterator[None]:
-        """Save piece by piece, each beside what was saved before, which stands until all of them are there."""
+        """Save piece by piece, as a new generation. The old one stays valid until the new one is complete."""
         execute = self._connection.execute
         (before,) = execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
-        execute("DELETE FROM folds WHERE generation <> ?", (before,))  # of a saving that came to no end
+        execute("DELETE FROM folds WHERE generation <> ?", (before,))  # of a generation that was never completed
         for channel, type in list(self._newest.groups()):
             if self._newest.released:
-                # What waits to be deleted is missing here, and its deletion might be lost.
+                # The generation would lack the rows that wait to be deleted, and their deletion might be lost.
                 return
             yield from self._save_pieces(before + 1, channel, type)
         for name, value in (("folded_to", head), ("generation", before + 1), ("thinned", self._thinned)):
@@ -167,28 +168,28 @@ class SavedIndex:
             yield
 
     def _save_pieces(self, generation: int, channel: str, type: str) -> Iterator[None]:
-        # Lists of what is there already: of a hundred thousand keys, anything else takes more than five milliseconds.
+        # Plain copies of the existing tables: for 100,000 keys anything else takes more than five milliseconds.
         offsets = list(self._newest.offsets(channel, type))
-        of_key = self._sweeps.of_key(channel, type)
-        keys = list(of_key)
-        for start in range(0, max(len(offsets), len(keys)), _PIECE):
-            end = start + _PIECE
-            # Keys that were thinned out or trimmed meanwhile count for less, or not at all.
-            counts = {key: of_key.get(key, 0) for key in keys[start:end]}
+        key_counts = self._sweeper.key_counts(channel, type)
+        keys = list(key_counts)
+        for start in range(0, max(len(offsets), len(keys)), PIECE_SIZE):
+            end = start + PIECE_SIZE
+            # Keys that were thinned or trimmed since the copy was made have smaller counts, or none.
+            counts = {key: key_counts.get(key, 0) for key in keys[start:end]}
             self._connection.execute(
                 "INSERT INTO folds (generation, channel, type, offsets, of_key) VALUES (?, ?, ?, ?, ?)",
-                (generation, channel, type, _packed(array("q", offsets[start:end])), msgspec.msgpack.encode(counts)),
+                (generation, channel, type, _pack(array("q", offsets[start:end])), msgspec.msgpack.encode(counts)),
             )
             yield
 
 
-def _packed(offsets: "array[int]") -> bytes:
+def _pack(offsets: "array[int]") -> bytes:
     if sys.byteorder == "big":
         offsets.byteswap()
     return offsets.tobytes()
 
 
-def _unpacked(data: bytes) -> "array[int]":
+def _unpack(data: bytes) -> "array[int]":
     if len(data) % 8:
         raise ValueError("the saved offsets are cut off")
     offsets = array("q")

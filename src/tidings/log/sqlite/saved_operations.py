@@ -1,7 +1,7 @@
-"""The operations of the embedded log's file: saved a few at a time, and rebuilt when it is opened.
+"""The operations in the embedded log's file: saved a few at a time, and rebuilt when the log is opened.
 
-A row holds what its operation was after the event at its offset. So rows of different moments fit together, and what
-came after is folded in once more when the log is opened.
+A row holds the status of its operation after the event at its offset. So rows that were saved at different times fit
+together, and later events are applied again when the log is opened.
 """
 
 import sqlite3
@@ -10,16 +10,16 @@ from itertools import islice
 import msgspec
 
 from tidings.log.newest import Newest
-from tidings.log.sqlite.database import COLUMNS, record_of
+from tidings.log.sqlite.database import COLUMNS, decode_row
 from tidings.operations.lifecycle import ASKS
 from tidings.operations.run_history import RunHistory
 from tidings.operations.status import OperationStatus
 from tidings.operations.table import OperationTable
 from tidings.protocol.message_types import ChannelType, MessageType
 
-_PIECE = 100
-"""Operations saved, and rows of forgotten ones deleted, in one step: a millisecond."""
-_AT_ONCE = 500
+_PIECE_SIZE = 100
+"""Number of operations saved, and of rows of forgotten ones deleted, in one step: a millisecond."""
+_FETCH_SIZE = 500
 _encode = msgspec.msgpack.encode
 _decode_status = msgspec.msgpack.Decoder(OperationStatus).decode
 _decode_history = msgspec.msgpack.Decoder(RunHistory).decode
@@ -30,7 +30,7 @@ class SavedOperations:
 
     Args:
         connection: To the log's file.
-        operations: What is saved, and filled when the file is opened.
+        operations: The table to save, and to fill when the file is opened.
     """
 
     def __init__(self, connection: sqlite3.Connection, operations: OperationTable) -> None:
@@ -43,13 +43,13 @@ class SavedOperations:
     # Opening.
 
     def restore(self, newest: Newest) -> None:
-        """Rebuild everything.
+        """Rebuild the table.
 
         Args:
-            newest: The newest events of the log: how far a live operation has come is not saved with each step of it.
+            newest: The newest events of the log: the rows do not contain every progress of live operations.
 
         Raises:
-            KeyError, TypeError, ValueError: The file does not hold what a log holds.
+            KeyError, TypeError, ValueError: The file does not have the contents of a log.
         """
         execute, operations = self._connection.execute, self._operations
         saved_to: int = execute("SELECT value FROM meta WHERE name = 'operations_to'").fetchone()[0]
@@ -58,7 +58,7 @@ class SavedOperations:
         for (status,) in execute("SELECT status FROM operations ORDER BY offset"):
             operations.restore(_decode_status(status))
         types = ", ".join(f"'{type}'" for type in ASKS)
-        self._fold(f"offset > ? AND type IN ({types})", (saved_to,))
+        self._apply_events(f"offset > ? AND type IN ({types})", (saved_to,))
         progress = MessageType.OPERATION_PROGRESS
         offsets = [
             offset
@@ -66,15 +66,15 @@ class SavedOperations:
             for channel in (ChannelType.OPERATIONS, ChannelType.GLOBAL)
             if (offset := newest.offset(channel, progress, status.operation_id)) is not None and offset > status.offset
         ]
-        for start in range(0, len(offsets), _AT_ONCE):
-            some = offsets[start : start + _AT_ONCE]
-            self._fold(f"offset IN ({','.join('?' * len(some))})", tuple(some))
+        for start in range(0, len(offsets), _FETCH_SIZE):
+            some = offsets[start : start + _FETCH_SIZE]
+            self._apply_events(f"offset IN ({','.join('?' * len(some))})", tuple(some))
 
-    def _fold(self, condition: str, values: tuple[int, ...]) -> None:
+    def _apply_events(self, condition: str, values: tuple[int, ...]) -> None:
         for *row, producer_id, lease_s in self._connection.execute(
             f"SELECT {COLUMNS}, producer_id, lease_s FROM events WHERE {condition} ORDER BY offset", values
         ):
-            record = record_of(tuple(row))
+            record = decode_row(tuple(row))
             self._operations.note(record.offset, record.event, record.received_ns, producer_id, lease_s)
 
     # Saving.
@@ -84,15 +84,15 @@ class SavedOperations:
         operations = self._operations
         return bool(operations.dirty or operations.dirty_names or operations.forgotten)
 
-    def step(self, head: int, piece: int = _PIECE) -> int:
-        """Save some, in the transaction that the caller opened, who then calls `committed` or `rolled_back`.
+    def step(self, head: int, piece: int = _PIECE_SIZE) -> int:
+        """Save some operations, in the caller's transaction. The caller then calls `commit` or `roll_back`.
 
         Args:
             head: Offset of the newest event.
-            piece: How many at most.
+            piece: Maximum number of operations.
 
         Returns:
-            The offset up to which every event is in what is saved.
+            The offset up to which every event is reflected in the saved rows.
         """
         operations, execute = self._operations, self._connection.execute
         self._saved = saved = dict(islice(operations.dirty.items(), piece))
@@ -110,7 +110,7 @@ class SavedOperations:
         return saved_to
 
     def _save_names(self) -> None:
-        # All of them: those of the operations that are saved here are among them.
+        # All of them, because they include the names of the operations saved in this step.
         self._saved_names = list(self._operations.dirty_names)
         for name in self._saved_names:
             history = self._operations.names.get(name)
@@ -120,8 +120,8 @@ class SavedOperations:
                 row = (name, history.offset, _encode(history))
                 self._connection.execute("INSERT OR REPLACE INTO names VALUES (?, ?, ?)", row)
 
-    def committed(self) -> None:
-        """Note that the step is in the file."""
+    def commit(self) -> None:
+        """Record that the step is in the file."""
         operations = self._operations
         for operation_id in self._saved:
             operations.dirty.pop(operation_id, None)
@@ -129,14 +129,14 @@ class SavedOperations:
             operations.dirty_names.pop(name, None)
         for _ in self._deleted:
             operations.forgotten.popleft()
-        self.rolled_back()
+        self.roll_back()
 
-    def rolled_back(self) -> None:
-        """Be as if the step had not been."""
+    def roll_back(self) -> None:
+        """Undo the step."""
         self._saved, self._saved_names, self._deleted = {}, [], []
 
     def save(self, head: int) -> None:
-        """Save all of it, how far the live ones have come included, in the transaction that the caller opened."""
+        """Save all operations, including the progress of live ones, in the transaction that the caller opened."""
         operations = self._operations
         for status in operations.live:
             operations.dirty.setdefault(status.operation_id, status.offset)

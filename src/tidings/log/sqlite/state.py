@@ -1,4 +1,4 @@
-"""Opening the embedded log's file: what of it is held in memory, kept up step by step, and saved at the end."""
+"""The state of a SQLite log: the file, and the tables in memory that are derived from its rows."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -6,129 +6,185 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tidings.exceptions import LogError
-from tidings.log.base import EventToAppend, Known, Retention
+from tidings.log.base import EventToAppend, KnownEvent, LogStatistics, Page, Query, Record, Retention
 from tidings.log.epochs import Epoch, Epochs
 from tidings.log.retention import RetentionSweeper
-from tidings.log.sqlite.database import INSERT, misfit, open_database, row_of
-from tidings.log.sqlite.queries import SqliteRows
-from tidings.log.sqlite.saved_index import SAVE_EVERY, SavedIndex
+from tidings.log.sqlite.database import INSERT, content_error, encode_row, open_database
+from tidings.log.sqlite.queries import SqliteRows, read_page
+from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS, SavedIndex
 from tidings.log.sqlite.saved_operations import SavedOperations
 from tidings.log.trim_marks import TrimMarks
+from tidings.operations.lifecycle import ASKS
+from tidings.protocol.paths import PathSet
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_MOST_RELEASES = 100
-"""When the log is closed, of rows that wait to be deleted, each a step's worth: a tenth of a second."""
+BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+_MAX_CLOSING_DELETIONS = 100
+"""Maximum number of deletions of released rows, a step's worth each, when the log is closed: a tenth of a second."""
 
 
 class SqliteState:
-    """The file, and the state that is a fold over it.
+    """The only owner of a log's connection and of the tables in memory that are derived from its rows.
+
+    Each method is one transaction at most. After an exception the file and the tables are as they were before.
+
+    Args:
+        connection: To the log's file; `close` closes it.
+        retention: How much the log keeps.
+        save_every: See `SavedIndex`.
 
     Raises:
-        KeyError, TypeError, ValueError: The file does not hold what a log holds.
+        KeyError, TypeError, ValueError: The file does not have the contents of a log.
     """
 
-    def __init__(self, connection: sqlite3.Connection, retention: Retention, *, save_every: int = SAVE_EVERY) -> None:
-        self.connection = connection
+    def __init__(
+        self, connection: sqlite3.Connection, retention: Retention, *, save_every: int = SAVE_INTERVAL_EVENTS
+    ) -> None:
+        self._connection = connection
         self.newest = retention.new_newest()
         self.operations = retention.new_operations()
-        self.floors = TrimMarks()
-        self.sweeps = RetentionSweeper(SqliteRows(connection), self.newest, self.floors, retention)
-        self.fold = SavedIndex(connection, self.newest, self.sweeps, retention, save_every=save_every)
-        self.floors.restore(connection.execute("SELECT channel, key, trimmed FROM floors"))
-        self.head = self.fold.restore()
-        """Offset of the newest event when the log was opened."""
-        self.saved = SavedOperations(connection, self.operations)
-        self.saved.restore(self.newest)
+        self._trim_marks = TrimMarks()
+        self._sweeper = RetentionSweeper(SqliteRows(connection), self.newest, self._trim_marks, retention)
+        self._saved_index = SavedIndex(connection, self.newest, self._sweeper, retention, save_every=save_every)
+        self._trim_marks.restore(connection.execute("SELECT channel, key, trimmed FROM floors"))
+        self.head = self._saved_index.restore()
+        """Offset of the newest event; 0 in an empty log."""
+        self._saved_operations = SavedOperations(connection, self.operations)
+        self._saved_operations.restore(self.newest)
         self.epochs = Epochs(read_epochs(connection))
 
     def begin(self, new_epoch: Callable[[], str]) -> None:
-        """Mark the log as in use, and begin an epoch where a position might be given twice otherwise."""
-        execute = self.connection.execute
+        """Mark the log as in use, and begin an epoch if a position could otherwise be assigned twice."""
+        execute = self._connection.execute
         meta = dict(execute("SELECT name, value FROM meta"))
-        boot = _boot_id()
-        epochs = read_epochs(self.connection)
-        # On the disk before anything is appended: else a crash of the machine could leave the clean mark behind, and
-        # take events with it.
+        boot_id = _read_boot_id()
+        epochs = read_epochs(self._connection)
+        # Synced before anything is appended: otherwise a crash of the machine could leave the clean mark behind, and
+        # lose events.
         execute("PRAGMA synchronous = FULL")
         with self._transaction():
-            if not epochs or not (meta["clean"] or (boot and meta["boot"] == boot)):
-                epochs.append(add_epoch(self.connection, new_epoch, self.head))
+            if not epochs or not (meta["clean"] or (boot_id and meta["boot"] == boot_id)):
+                epochs.append(add_epoch(self._connection, new_epoch, self.head))
             execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
-            execute("UPDATE meta SET value = ? WHERE name = 'boot'", (boot,))
+            execute("UPDATE meta SET value = ? WHERE name = 'boot'", (boot_id,))
         execute("PRAGMA synchronous = NORMAL")
-        execute("PRAGMA busy_timeout = 0")  # from here on the event loop waits for nobody
+        execute("PRAGMA busy_timeout = 0")  # from here on the event loop never waits for a lock
         self.epochs = Epochs(epochs)
 
-    def append(self, first: int, batch: Sequence[EventToAppend]) -> None:
-        """Store `batch`, its first event at offset `first`, whole or not at all.
+    # Appending.
+
+    def append(self, batch: Sequence[EventToAppend]) -> tuple[list[Record], int]:
+        """Store `batch` whole after the head, and return its records and the size of their data in bytes.
 
         Raises:
             sqlite3.Error: Nothing of it was stored.
         """
+        first = self.head + 1
         with self._transaction():
-            self.connection.executemany(INSERT, [row_of(offset, draft) for offset, draft in enumerate(batch, first)])
+            self._connection.executemany(
+                INSERT, [encode_row(offset, entry) for offset, entry in enumerate(batch, first)]
+            )
+        records, size = [], 0
+        apply, count, note = self.newest.apply, self._sweeper.count, self.operations.note
+        for offset, entry in enumerate(batch, first):
+            event, received_ns = entry.event, entry.received_ns
+            records.append(Record(offset, event, received_ns))
+            apply(offset, event, received_ns)
+            count(event, received_ns)
+            if event.type in ASKS:
+                note(offset, event, received_ns, entry.producer_id, entry.lease_s)
+            size += len(event.data)
+        self.head += len(records)
+        return records, size
 
-    def known(self, scope: str, event_id: str) -> Known | None:
-        """Return the event that was published with `event_id` in `scope`, if it is still there.
+    # Reading.
+
+    def known(self, scope: str, event_id: str) -> KnownEvent | None:
+        """Return the event that was published with `event_id` in `scope`, if it is still in the log.
 
         Raises:
-            sqlite3.Error: It could not be looked up.
+            sqlite3.Error: The lookup failed.
         """
-        row = self.connection.execute(
+        row = self._connection.execute(
             "SELECT offset, type, data FROM events WHERE scope = ? AND event_id = ?", (scope, event_id)
         ).fetchone()
-        return None if row is None else Known(*row)
+        return None if row is None else KnownEvent(*row)
 
-    def is_due(self, head: int, now_ns: int) -> bool:
-        """Return whether a step would find anything to do."""
-        return self.saved.is_due() or self.sweeps.is_due(now_ns) or self.fold.is_due(head)
-
-    def step(self, head: int, now_ns: int) -> bool:
-        """Do one small step of retention, or of saving; return whether more is waiting.
+    def read(self, query: Query) -> Page:
+        """Return one page of `query`.
 
         Raises:
-            sqlite3.Error: It could not be; all is as if it had not been tried.
+            sqlite3.Error: The read failed.
+        """
+        return read_page(self._connection, self.newest, query)
+
+    def trimmed(self, after: int, paths: PathSet) -> int | None:
+        """See `Log.trimmed`."""
+        return self._trim_marks.above(after, paths)
+
+    def unused_bytes(self) -> int:
+        """Return how many bytes of the file are free for new rows."""
+        pages: int = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+        size: int = self._connection.execute("PRAGMA page_size").fetchone()[0]
+        return pages * size
+
+    def statistics(self, disk_bytes: int) -> LogStatistics:
+        """Return the log's figures, with the size of its files."""
+        counts = self._sweeper.counts
+        return LogStatistics(
+            epoch=self.epochs.current.name,
+            head=self.head,
+            first=self.newest.durable_floor + 1,
+            durable_events=counts.durable_events,
+            durable_bytes=counts.durable_bytes,
+            superseded_events=counts.latest_events,
+            newest=len(self.newest),
+            newest_evicted=self.newest.evicted,
+            trimmed_events=counts.trimmed,
+            disk_bytes=disk_bytes,
+        )
+
+    # Retention and saving.
+
+    def expire(self, now_ns: int) -> bool:
+        """Remove some entries that are too old from the tables in memory; return whether to continue."""
+        more = self.newest.expire(now_ns)
+        return self.operations.expire(now_ns) or more
+
+    def is_due(self, now_ns: int) -> bool:
+        """Return whether a step would do anything."""
+        return self._saved_operations.is_due() or self._sweeper.is_due(now_ns) or self._saved_index.is_due(self.head)
+
+    def step(self, now_ns: int) -> bool:
+        """Do one small step of retention or of saving; return whether more work is waiting.
+
+        Raises:
+            sqlite3.Error: The step failed and was undone.
         """
         try:
             with self._transaction():
-                # First, so that nothing is trimmed which an operation that is not saved yet was made of.
-                self.sweeps.until = self.saved.step(head)
-                if self.sweeps.is_due(now_ns):
-                    self.sweeps.step(now_ns)
+                # First, so that no event is trimmed that an unsaved operation was derived from.
+                self._sweeper.until = self._saved_operations.step(self.head)
+                if self._sweeper.is_due(now_ns):
+                    self._sweeper.step(now_ns)
                 else:
-                    self.fold.step(head)
-                self._save(head)
+                    self._saved_index.step(self.head)
+                self._save_marks()
         except sqlite3.Error:
-            self.saved.rolled_back()
-            self.sweeps.rolled_back()
-            self.fold.abandon()
+            self._saved_operations.roll_back()
+            self._sweeper.roll_back()
+            self._saved_index.abandon()
             raise
-        self.saved.committed()
-        self.sweeps.committed()
-        return self.is_due(head, now_ns)
+        self._saved_operations.commit()
+        self._sweeper.commit()
+        return self.is_due(now_ns)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.connection.execute("COMMIT")
-        except BaseException:
-            # SQLite may have rolled back by itself: a full disk does that. Where the disk fails in rolling back, too,
-            # SQLite drops what it held all the same.
-            if self.connection.in_transaction:
-                with suppress(sqlite3.Error):
-                    self.connection.execute("ROLLBACK")
-            raise
-
-    def _save(self, head: int) -> None:
-        counts, newest = self.sweeps.counts, self.newest
-        update = "UPDATE meta SET value = ? WHERE name = ?"
-        # The head, too: a log that was emptied must not begin again at 1.
-        self.connection.executemany(
-            update,
+    def _save_marks(self) -> None:
+        counts, newest = self._sweeper.counts, self.newest
+        # The head is saved because a log that was emptied must not begin again at 1.
+        self._connection.executemany(
+            "UPDATE meta SET value = ? WHERE name = ?",
             (
-                (head, "head"),
+                (self.head, "head"),
                 (newest.durable_floor, "durable_floor"),
                 (newest.latest_floor, "latest_floor"),
                 (counts.durable_events, "durable_events"),
@@ -136,46 +192,63 @@ class SqliteState:
                 (counts.latest_events, "latest_events"),
             ),
         )
-        for (channel, key), trimmed in self.floors.changed().items():
+        for (channel, key), trimmed in self._trim_marks.changed().items():
             if trimmed is None:
-                self.connection.execute("DELETE FROM floors WHERE channel = ? AND key = ?", (channel, key))
+                self._connection.execute("DELETE FROM floors WHERE channel = ? AND key = ?", (channel, key))
             else:
-                self.connection.execute("INSERT OR REPLACE INTO floors VALUES (?, ?, ?)", (channel, key, trimmed))
+                self._connection.execute("INSERT OR REPLACE INTO floors VALUES (?, ?, ?)", (channel, key, trimmed))
 
-    def close(self, head: int) -> None:
-        """Save everything, mark the log as closed, and bring all of it into the one file.
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # SQLite may have rolled back on its own, as it does when the disk is full. If the disk fails during the
+            # rollback as well, SQLite drops the transaction all the same.
+            if self._connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Save everything, mark the log as closed, and copy the write-ahead log into the database file.
 
         Raises:
-            sqlite3.Error: It could not be; the log is opened the slower way then, and is whole.
+            sqlite3.Error: Saving failed; the file is whole, but opening it reads all its events.
         """
-        with self._transaction():
-            for _ in range(_MOST_RELEASES):
-                if self.newest.released:
-                    self.sweeps.release()
-            self.saved.save(head)
-            self._save(head)
-            self.fold.save(head)
-            self.connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        try:
+            with self._transaction():
+                for _ in range(_MAX_CLOSING_DELETIONS):
+                    if self.newest.released:
+                        self._sweeper.delete_released()
+                self._saved_operations.save(self.head)
+                self._save_marks()
+                self._saved_index.save(self.head)
+                self._connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            self._connection.close()
 
 
 def open_log(path: Path, new_epoch: Callable[[], str], retention: Retention, *, save_every: int) -> SqliteState:
-    """Return the log in the file at `path`, made if there is none.
+    """Return the state of the log in the file at `path`, which is created if it does not exist.
 
     Raises:
         LogError: See `SqliteLog`.
     """
     connection = open_database(path)
     try:
-        opened = SqliteState(connection, retention, save_every=save_every)
-        opened.begin(new_epoch)
+        state = SqliteState(connection, retention, save_every=save_every)
+        state.begin(new_epoch)
     except LogError:
         connection.close()
         raise
     except (sqlite3.Error, KeyError, TypeError, ValueError) as cause:
         connection.close()
-        raise misfit(cause, path) from cause
-    return opened
+        raise content_error(cause, path) from cause
+    return state
 
 
 def read_epochs(connection: sqlite3.Connection) -> list[Epoch]:
@@ -191,9 +264,9 @@ def add_epoch(connection: sqlite3.Connection, new_epoch: Callable[[], str], head
     return Epoch(name, head)
 
 
-def _boot_id() -> str:
-    """Return what tells one start of the machine from another, or "" where nothing does."""
+def _read_boot_id() -> str:
+    """Return an id of the machine's current boot, or "" on systems without one."""
     try:
-        return _BOOT_ID.read_text().strip()
+        return BOOT_ID_FILE.read_text().strip()
     except OSError:
         return ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from tidings.exceptions import LogError
-from tidings.log.base import Known, Record, Retention
+from tidings.log.base import KnownEvent, Record, Retention
 from tidings.protocol.positions import Position
 from tidings.testing.log_conformance.harness import DraftMaker, LogHarness
 
@@ -107,9 +107,9 @@ class AppendTests:
         )
         latest = make("operation:progress", "op", event_id="0123456789abcdeg", scope="me", data=b"{}")
         harness.append(log, mine, make("data:update"), yours, latest)
-        assert log.known("me", "0123456789abcdef") == Known(1, "data:update", b"me")
-        assert log.known("you", "0123456789abcdef") == Known(3, "data:update", b"you")
-        assert log.known("me", "0123456789abcdeg") == Known(4, "operation:progress", b"{}")
+        assert log.known("me", "0123456789abcdef") == KnownEvent(1, "data:update", b"me")
+        assert log.known("you", "0123456789abcdef") == KnownEvent(3, "data:update", b"you")
+        assert log.known("me", "0123456789abcdeg") == KnownEvent(4, "operation:progress", b"{}")
         assert log.known("them", "0123456789abcdef") is None
         assert log.known("me", "another-event-id") is None
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidings.log.base import Known, Log, Retention
+from tidings.log.base import KnownEvent, Log, Retention
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import Path, PathSet
 from tidings.testing.log_conformance.harness import ALL, DraftMaker, LogHarness
@@ -43,7 +43,7 @@ class DurabilityTests:
         assert harness.snapshot(again) == snapshot
         assert [again.trimmed(after, paths) for after in (0, 30, 150) for paths in (ALL, operations)] == floors
         assert [again.position(offset) for offset in range(161)] == positions
-        assert again.known("me", "0123456789abcd39") == Known(157, "data:update", b'{"n":157}')
+        assert again.known("me", "0123456789abcd39") == KnownEvent(157, "data:update", b'{"n":157}')
         counters = ("epoch", "head", "first", "durable_events", "durable_bytes", "superseded_events", "newest")
         assert [getattr(again.statistics(), name) for name in counters] == [getattr(statistics, n) for n in counters]
         assert harness.append(again, make("data:update")) == 161

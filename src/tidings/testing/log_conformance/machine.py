@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tidings.log.base import EventToAppend, Known, Log, Query, Record, Retention
+from tidings.log.base import EventToAppend, KnownEvent, Log, Query, Record, Retention
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
@@ -293,7 +293,7 @@ class LogMachine(RuleBasedStateMachine):
             assert floor is None or floor in missing, "a gap ends with an event that is gone"
         for (scope, event_id), offset in self.model.ids.items():
             event = self.model.records[offset].event
-            known = Known(offset, event.type, event.data) if offset in present else None
+            known = KnownEvent(offset, event.type, event.data) if offset in present else None
             assert self.log.known(scope, event_id) == known
 
     @invariant()

@@ -81,7 +81,7 @@ class ReadTests:
 
     def test_what_is_asked_for_but_not_wanted_is_left_out(self, harness: LogHarness) -> None:
         log, records = _filled(harness)
-        query = Query(after=0, until=log.head, paths=OPERATIONS, but=PREFIX, conflate=False)
+        query = Query(after=0, until=log.head, paths=OPERATIONS, excluded=PREFIX, conflate=False)
         expected = [
             record for record in _on(records, OPERATIONS) if not PREFIX.matches(record.event.channel, record.event.key)
         ]

@@ -13,10 +13,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.log.crash_nursery import RETENTION
+from tests.log.sqlite.crash_writer import RETENTION
 
-from tidings.log.sqlite.backup import verify
-from tidings.log.sqlite.database import FILE, connect_to_read
+from tidings.log.sqlite.database import FILE, connect_read_only
+from tidings.log.sqlite.inspect import verify
 
 pytestmark = pytest.mark.alone
 
@@ -49,11 +49,11 @@ class Life:
 @contextmanager
 def nursery(folder: Path) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.log.crash_nursery", str(folder)],
+        [sys.executable, "-m", "tests.log.sqlite.crash_writer", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     try:
         yield process
@@ -88,7 +88,7 @@ class Rows:
     """What a dead writer left."""
 
     def __init__(self, folder: Path) -> None:
-        with closing(connect_to_read(folder / FILE)) as connection:
+        with closing(connect_read_only(folder / FILE)) as connection:
             self.meta = dict(connection.execute("SELECT name, value FROM meta"))
             self.by_offset = {
                 offset: json.loads(data) for offset, data in connection.execute("SELECT offset, data FROM events")

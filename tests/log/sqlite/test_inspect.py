@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 def test_every_event_comes_once_in_order_with_its_position(
     sqlite: SqliteHarness, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspect, "_PAGE", 7)
+    monkeypatch.setattr(inspect, "READ_ROWS", 7)
     log = sqlite.open_at(folder)
     for number in range(20):
         sqlite.append(log, make("data:update", f"key-{number}"), make("operation:progress", "op"))
@@ -43,7 +43,7 @@ def test_every_event_comes_once_in_order_with_its_position(
 def test_what_is_appended_meanwhile_comes_too(
     sqlite: SqliteHarness, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inspect, "_PAGE", 1)
+    monkeypatch.setattr(inspect, "READ_ROWS", 1)
     log = sqlite.open_at(folder)
     sqlite.append(log, make("data:update", "a"), make("data:update", "b"))
     reading = stored_envelopes(folder)

@@ -90,9 +90,9 @@ class Writer:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    tidings.log.sqlite.checkpointer._EVERY_S = 0.005
-    tidings.log.sqlite.checkpointer._WAL_BYTES = tidings.log.sqlite.checkpointer._LEAST_WAL_BYTES = 100_000
-    tidings.log.sqlite.saved_index._PIECE = 20
+    tidings.log.sqlite.checkpointer.CHECK_INTERVAL_S = 0.005
+    tidings.log.sqlite.checkpointer.MAX_WAL_BYTES = tidings.log.sqlite.checkpointer.MIN_WAL_BYTES = 100_000
+    tidings.log.sqlite.saved_index.PIECE_SIZE = 20
     for _ in sys.stdin:
         child = os.fork()
         if not child:
