@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.cli.watch.command import WatchRequest, link_of
+from tidings.cli.watch.command import WatchRequest, connection_state
 from tidings.cli.watch.view import ConnectionState
 from tidings.client.status import State, Status
 from tidings.exceptions import HubUnreachable
@@ -27,7 +27,7 @@ DOWN = HubUnreachable("no hub answers at h")
     ],
 )
 def test_the_connections_state_is_said_in_a_few_words(status: Status, link: ConnectionState) -> None:
-    assert link_of(status, URL, now=100.0) == link
+    assert connection_state(status, URL, now=100.0) == link
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,4 @@
-"""The command `tidings watch`.
-
-One watch from its connection to its end, on a screen or into a pipe.
-"""
+"""The command `tidings watch`: one watch from its connection to its end, on a screen or into a pipe."""
 
 import asyncio
 import contextlib
@@ -40,13 +37,15 @@ def watch(
         list[str] | None,
         typer.Argument(
             metavar="[PATH]...",
-            help="operations, operations/op-42, operations/acme.*, … Default: everything.",
+            help="Paths to watch: operations, operations/op-42, operations/acme.*. Default: all.",
             show_default=False,
         ),
     ] = None,
     url: UrlOption = None,
-    json: Annotated[bool, typer.Option("--json", help="One v1 envelope a line.")] = False,
-    since: Annotated[str, typer.Option(metavar="SINCE", help="snapshot, now, first, or a position.")] = "snapshot",
+    json: Annotated[bool, typer.Option("--json", help="Print one v1 envelope per line.")] = False,
+    since: Annotated[
+        str, typer.Option(metavar="SINCE", help="Where to start: snapshot, now, first, or a position.")
+    ] = "snapshot",
     pace: Annotated[
         int | None,
         typer.Option(
@@ -54,21 +53,19 @@ def watch(
             min=0,
             max=5000,
             show_default=False,
-            help=f"At most one delivery in so many milliseconds. Default: {_SCREEN_PACE_MS} on a terminal, else 0.",
+            help=f"Minimum milliseconds between two deliveries. Default: {_SCREEN_PACE_MS} on a terminal, else 0.",
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for a hub that is not there yet.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a hub that does not run yet.")] = False,
     exit_when_done: Annotated[
         bool,
-        typer.Option("--exit-when-done", help="Exit when no operation runs any more; with 1 if one failed."),
+        typer.Option("--exit-when-done", help="Exit when no operation runs any more, with code 1 if one failed."),
     ] = False,
 ) -> None:
-    """See operations as they run, and everything else as it happens.
+    """Show operations as they run, and all other events as they happen.
 
-    On a terminal: bars. In a pipe: lines, or with --json the envelopes themselves.
+    Output is bars on a terminal, lines in a pipe, and envelopes with --json.
     """
-    # rich and the client take a while to load; help and completion do not wait for them.
-
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     form = Form.JSON if json else Form.SCREEN if terminal else Form.LINES
     if pace is None:
@@ -81,13 +78,12 @@ def watch(
         wait_for_hub=wait,
         exit_when_done=exit_when_done,
     )
-    well = asyncio.run(run_watch(request, form))
-    if not well:
+    if not asyncio.run(run_watch(request, form)):
         raise typer.Exit(FAILED)
 
 
 class Form(Enum):
-    """How a watch is shown."""
+    """Output form of a watch."""
 
     SCREEN = "screen"
     LINES = "lines"
@@ -95,7 +91,7 @@ class Form(Enum):
 
 
 class WatchRequest(Struct, frozen=True, kw_only=True):
-    """What to watch."""
+    """The options of one watch."""
 
     url: str | None
     paths: tuple[str, ...]
@@ -106,19 +102,19 @@ class WatchRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def verbose(self) -> bool:
-        """Whether the system channel was asked for by name."""
+        """Whether a path names the system channel."""
         return any(path.partition("/")[0] == ChannelType.SYSTEM for path in self.paths)
 
 
 async def run_watch(request: WatchRequest, form: Form) -> bool:
-    """Watch until Ctrl-C, until the reader of our output goes, or until all is done.
+    """Watch until Ctrl-C, until the reader of our output exits, or until all operations have ended.
 
     Returns:
-        False where the end was asked for when all is done, and an operation had failed.
+        False if `exit_when_done` is set and an operation failed.
 
     Raises:
-        ContractError: A path or `since` cannot be read.
-        ClientError: There is no hub, or it ended the watch for good.
+        ContractError: A path or `since` is not valid.
+        ClientError: No hub answers, or it ended the watch for good.
     """
     parse_since(request.since)
     if request.paths:
@@ -137,11 +133,11 @@ async def run_watch(request: WatchRequest, form: Form) -> bool:
 
 async def _on_screen(request: WatchRequest, watch: Watch[Item], view: WatchView, url: str) -> None:
     now = asyncio.get_running_loop().time
-    with LiveScreen(view, lambda: link_of(watch.status, url, now()), Console()) as screen:
+    with LiveScreen(view, lambda: connection_state(watch.status, url, now()), Console()) as screen:
         due = now()
         while True:
             try:
-                # A take that is cancelled has taken nothing.
+                # A cancelled `take_batch` has removed nothing.
                 async with asyncio.timeout_at(due):
                     batch = await watch.take_batch()
                 if not batch:
@@ -179,8 +175,8 @@ async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView
                 return
 
 
-def link_of(status: Status, url: str, now: float) -> ConnectionState:
-    """Return what the status line says of a watch's connection; `now` is the loop's time."""
+def connection_state(status: Status, url: str, now: float) -> ConnectionState:
+    """Return the state of a watch's connection for the status line; `now` is the loop's time."""
     state = str(status.state)
     if status.state is State.STALE and status.age_s is not None:
         return ConnectionState(url, state, format_duration(int(status.age_s)))

@@ -1,4 +1,4 @@
-"""Writing to a stdout that is no screen: a line at a time, and an end when nobody reads it any more."""
+"""Writes lines to a stdout that is not a terminal, and notices when its reader exits."""
 
 import os
 import select
@@ -16,13 +16,13 @@ from tidings.protocol.message_types import EventClass
 
 
 class StdoutPipe:
-    """Standard output, written through at once.
+    """Unbuffered standard output.
 
-    A write that waits for its reader makes the watch a slow reader of the hub, which then conflates for it.
+    While a write waits for its reader, the watch is a slow reader of the hub, which then conflates for it.
     """
 
     def __init__(self) -> None:
-        # A write that waits must end at the first Ctrl-C, and there is nothing to be tidied up.
+        # A waiting write must end at the first Ctrl-C, and nothing needs to be cleaned up.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._file = sys.stdout.fileno()
@@ -31,16 +31,16 @@ class StdoutPipe:
         """Write lines.
 
         Raises:
-            BrokenPipeError: Nobody reads any more.
+            BrokenPipeError: The reader has closed the pipe.
         """
         rest = memoryview(b"".join(line + b"\n" for line in lines))
         while rest:
             rest = rest[os.write(self._file, rest) :]
 
     def on_reader_gone(self, callback: Callable[[], None]) -> None:
-        """Call `callback`, in a thread of its own, when the reader has gone; `| head -1` must not wait for a line."""
+        """Call `callback` in another thread when the reader has exited; `| head -1` must not wait for another line."""
         if not hasattr(select, "poll"):
-            return  # Windows tells by the next write
+            return  # on Windows the next write fails
         threading.Thread(target=self._await_end, args=(callback,), name="tidings-reader", daemon=True).start()
 
     def _await_end(self, callback: Callable[[], None]) -> None:
@@ -52,12 +52,12 @@ class StdoutPipe:
 
 
 def v1_envelope(item: Item, *, timestamp: str, trace_id: str) -> bytes:
-    """Return what a `tidings.v1` connection reads for `item`.
+    """Return the bytes that a `tidings.v1` connection receives for `item`.
 
     Args:
-        item: An event, or a notice.
-        timestamp: For a notice, which has none of its own.
-        trace_id: Likewise.
+        item: An event or a notice.
+        timestamp: Time of a notice, which has none of its own.
+        trace_id: Trace id of a notice, which has none of its own.
     """
     if isinstance(item, ReceivedEvent):
         event = Event(

@@ -1,4 +1,4 @@
-"""Lines for a stdout that is no terminal: what happened, one event a line, progress only where it is news."""
+"""Lines for a stdout that is not a terminal: one event per line, and progress only in strides."""
 
 from datetime import tzinfo
 
@@ -15,20 +15,20 @@ _STRIDE = 10
 
 
 class PlainView:
-    """The same knowledge as `WatchView`, told as lines.
+    """The state of `WatchView` as lines.
 
     Args:
-        zone: Where the times are; None is the machine's own.
+        zone: Time zone of the times; by default the machine's.
         verbose: See `WatchView`.
     """
 
     def __init__(self, *, zone: tzinfo | None = None, verbose: bool = False) -> None:
         self.view = WatchView(zone=zone, verbose=verbose)
         self._zone = zone
-        self._told: dict[str, tuple[str, int]] = {}
+        self._reported: dict[str, tuple[str, int]] = {}
 
     def apply(self, item: EventLike | Notice) -> str | None:
-        """Take an event or a notice in, and return the line it is worth, if any."""
+        """Apply an event or a notice; return its line, if any."""
         if isinstance(item, Gap | Live):
             text = self.view.note(item)
             return None if text is None else text.plain
@@ -38,7 +38,9 @@ class PlainView:
         line = self.view.apply(event)
         payload = event.payload
         if line is not None:
-            self._told = {key: told for key, told in self._told.items() if key in self.view.operations.running}
+            self._reported = {
+                key: reported for key, reported in self._reported.items() if key in self.view.operations.running
+            }
             return line.plain
         if isinstance(payload, OperationStartData):
             return self._start(event, payload)
@@ -65,10 +67,10 @@ class PlainView:
         return f"{stamp(event, self._zone).plain}{STARTED} {running.name} {verb}  {place}".rstrip()
 
     def _progress(self, event: EventLike, running: Running) -> str | None:
-        told = (running.step, -1 if running.percent is None else int(running.percent) // _STRIDE)
-        if self._told.get(running.operation_id) == told:
+        reported = (running.step, -1 if running.percent is None else int(running.percent) // _STRIDE)
+        if self._reported.get(running.operation_id) == reported:
             return None
-        self._told[running.operation_id] = told
+        self._reported[running.operation_id] = reported
         percent = "" if running.percent is None else f"{int(running.percent)}%"
         parts = [part for part in (running.name, percent, running.step, running.message) if part]
         return f"{stamp(event, self._zone).plain}  {'  '.join(parts)}"

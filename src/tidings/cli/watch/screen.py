@@ -1,4 +1,4 @@
-"""The picture on a terminal, drawn again as often as it changes."""
+"""The live picture on a terminal, redrawn when it changes."""
 
 import time
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from rich.text import Text
 from tidings.cli.watch.view import ConnectionState, WatchView
 
 FRAME_S = 0.1
-"""Between two pictures: as often as an eye reads numbers."""
+"""Seconds between two pictures: as often as a person can read numbers."""
 
 
 class LiveScreen:
-    """A terminal with the view at its bottom and what is for good above it.
+    """A terminal with the view at its bottom and permanent lines above it.
 
     Args:
-        view: What is known.
-        link: Tells how the connection is, at each picture.
+        view: State to draw.
+        link: Returns the state of the connection for each picture.
         console: The terminal.
     """
 
@@ -43,18 +43,18 @@ class LiveScreen:
         self._live.stop()
 
     def add(self, line: Text) -> None:
-        """Have `line` stand above the picture, for good, from the next drawing on."""
+        """Add a permanent line above the picture, from the next drawing on."""
         self._lines.append(line)
 
     def draw(self) -> None:
-        """Draw what there is now, if it differs from what was drawn last."""
+        """Draw the present state, if it differs from the last drawing."""
         link, now_s, size = self._link(), time.time(), self._console.size
-        seen = (self._view.changes, link, size, now_s if self._view.animated else int(now_s))
-        if seen == self._drawn and not self._lines:
+        state = (self._view.changes, link, size, now_s if self._view.animated else int(now_s))
+        if state == self._drawn and not self._lines:
             return
-        self._drawn = seen
+        self._drawn = state
         if self._lines:
-            # All at once: each print moves the picture.
+            # One call for all lines, because each print moves the picture.
             lines, self._lines = self._lines, []
             self._console.print(Group(*lines))
         self._live.update(self._view.render(link, now_s, size.width, size.height), refresh=True)

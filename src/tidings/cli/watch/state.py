@@ -1,7 +1,4 @@
-"""Operations as a watcher knows them: folded from their events (CONTRACT §4).
-
-What the view needs of an event, whoever read it, and how its times and texts are prepared for a screen.
-"""
+"""State of the operations that a watcher sees, folded from their events (docs/protocol/operations.md, "States")."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -25,31 +22,31 @@ _MAX_TEXT = 500
 
 
 class EventLike(Protocol):
-    """An event as a watcher reads it."""
+    """The part of an event that a watch needs."""
 
     @property
     def type(self) -> str:
-        """Its name."""
+        """Event type."""
         ...
 
     @property
     def timestamp(self) -> str:
-        """When it happened, RFC 3339."""
+        """Time of the event, RFC 3339."""
         ...
 
     @property
     def payload(self) -> Struct | None:
-        """Its data as a struct; None where this contract does not know the type, or not this form of it."""
+        """Data as a struct; None if this contract does not have the type, or the data does not fit it."""
         ...
 
     @property
     def data(self) -> bytes:
-        """Its data as JSON."""
+        """Data as JSON."""
         ...
 
 
 def seconds(event: EventLike) -> float:
-    """Return when `event` happened, in seconds since 1970."""
+    """Return the time of `event` in seconds since 1970."""
     return nanoseconds(event.timestamp) / 1e9
 
 
@@ -64,9 +61,9 @@ def sanitize(text: str | None) -> str:
 
 
 PRODUCER_AWAY = "producer_away"
-"""The code of the alert that the producer of an operation is gone, as the hub raises it (CONTRACT §4)."""
-_REMEMBERED_ENDS = 4096
-"""Ends that are not told twice when a snapshot brings them again."""
+"""Code of the hub's alert for an operation whose producer is gone (docs/protocol/operations.md, "Leases")."""
+_MAX_ENDS = 4096
+"""Ends kept, so that a snapshot that brings them again does not report them twice."""
 
 
 @dataclass(slots=True)
@@ -78,27 +75,27 @@ class Running:
     started_s: float
     """Seconds since 1970."""
     seen_s: float
-    """When it was last heard of."""
+    """Time of its last event, seconds since 1970."""
     percent: float | None = None
-    """0–100; None while nobody knows how much is left."""
+    """0 to 100; None while unknown."""
     peak: float = 0.0
-    """The most that was told of this attempt."""
+    """Highest percentage of this attempt."""
     step: str = ""
     total_steps: int = 0
     message: str = ""
     queued: bool = False
     attempt: int = 1
-    """As far as was seen: who comes later than the first end takes the second attempt for the first."""
+    """Number of the attempt among those seen: after the first end, the second counts as the first."""
     advanced_s: float = 0.0
-    """When its progress last rose, or its step changed."""
+    """Time of the last rise of its progress or change of its step, seconds since 1970."""
     estimate: OperationEstimateData | None = None
-    """What the hub reckons of the rest."""
+    """Latest estimate of the hub."""
     estimated_s: float = 0.0
-    """When it did."""
+    """Time of the estimate, seconds since 1970."""
     away_s: float | None = None
-    """Since when its producer is known to be away; None while it is not."""
+    """Time of the alert that its producer is away, seconds since 1970; None without one."""
     confirmed: bool = True
-    """False from a gap on until an event shows that it still runs."""
+    """False from a gap until an event proves that it still runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +104,21 @@ class EndedOperation:
 
     name: str
     took_s: float | None
-    """None where its start was not seen."""
+    """Duration in seconds; None if its start was not seen."""
     payload: OperationCompleteData | OperationFailedData | OperationCancelledData
     attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """An end that was told."""
+    """An end that was reported."""
 
     timestamp: str
     attempt: int
 
 
 class WatchedOperations:
-    """The operations that run, and how many ended how."""
+    """The running operations, and counts of the ended ones."""
 
     def __init__(self) -> None:
         self.running: dict[str, Running] = {}
@@ -130,11 +127,11 @@ class WatchedOperations:
 
     @property
     def ended(self) -> int:
-        """How many ended, however."""
+        """Number of ended operations."""
         return self.complete + self.failed + self.cancelled
 
     def apply(self, event: EventLike) -> EndedOperation | None:
-        """Fold `event` in, and return the end it is, if it is one that was not seen before."""
+        """Fold `event` in; return the end of an operation that was not seen before, if it is one."""
         payload = event.payload
         if isinstance(payload, OperationStartData):
             self._start(payload, seconds(event))
@@ -149,16 +146,16 @@ class WatchedOperations:
         return None
 
     def of_alert(self, alert: SystemAlertData) -> Running | None:
-        """Return the operation at which an alert that its producer is away is shown, if it is one that runs."""
+        """Return the running operation of a `producer_away` alert; None for other alerts and operations."""
         return self.running.get(alert.operation_id or "") if alert.code == PRODUCER_AWAY else None
 
     def doubt_all(self) -> None:
-        """Note a gap: what runs may have ended unseen."""
+        """Record a gap: running operations may have ended unseen."""
         for running in self.running.values():
             running.confirmed = False
 
     def drop_doubtful(self) -> None:
-        """Note the end of the snapshot after a gap: what it did not bring runs no more."""
+        """Record the end of the snapshot after a gap: operations that it did not bring have ended."""
         self.running = {key: running for key, running in self.running.items() if running.confirmed}
 
     def _start(self, payload: OperationStartData, at: float) -> None:
@@ -176,7 +173,7 @@ class WatchedOperations:
         )
 
     def _attempt(self, operation_id: str, before: Running | None) -> int:
-        """Return which attempt begins: the next one behind an end, else the one that was queued."""
+        """Return the number of the beginning attempt: the next one after an end, else that of the queued one."""
         if before is not None:
             return before.attempt
         end = self._ends.get(operation_id)
@@ -210,7 +207,7 @@ class WatchedOperations:
         running.seen_s = max(running.seen_s, at)
         running.confirmed = True
         running.queued = False
-        # Within an attempt what is shown never falls (CONTRACT §4).
+        # The percentage shown never falls within an attempt.
         running.percent, running.step = None if payload.indeterminate else running.peak, step
         running.total_steps = payload.total_steps or running.total_steps
         running.message = sanitize(payload.message)
@@ -227,7 +224,7 @@ class WatchedOperations:
         if key:
             self._ends[key] = _End(event.timestamp, attempt)
             self._ends.move_to_end(key)
-            if len(self._ends) > _REMEMBERED_ENDS:
+            if len(self._ends) > _MAX_ENDS:
                 self._ends.popitem(last=False)
         if isinstance(payload, OperationCompleteData):
             self.complete += 1

@@ -1,4 +1,4 @@
-"""The picture that `tidings watch` shows: events in, lines and a renderable out; the clock is an argument."""
+"""The view of `tidings watch`: takes events, returns lines and a renderable; the clock is an argument."""
 
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tidings.cli.units import clock_time, describe_span, ordinal
-from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, ended_lines, event_line, stamp, tell
+from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, append_part, ended_lines, event_line, stamp
 from tidings.cli.watch.state import EventLike, Running, WatchedOperations, sanitize
 from tidings.client.events import Gap, Notice
 from tidings.protocol.payloads import (
@@ -22,18 +22,18 @@ from tidings.protocol.payloads import (
 )
 
 _SILENT_S = 60.0
-"""After which an operation that says nothing is shown as silent."""
-_NAME_SHARE, _LEAST_NAME, _MOST_NAME = 0.3, 12, 36
-_BAR_SHARE, _LEAST_BAR, _MOST_BAR = 0.25, 8, 40
-_WIDTH_FOR_STEPS = 60
-"""Columns below which steps and messages leave no room for the bars."""
+"""Seconds without an event after which an operation is shown as silent."""
+_NAME_SHARE, _MIN_NAME, _MAX_NAME = 0.3, 12, 36
+_BAR_SHARE, _MIN_BAR, _MAX_BAR = 0.25, 8, 40
+_MIN_WIDTH_FOR_STEPS = 60
+"""Columns below which steps and messages are hidden, to leave room for the bars."""
 _RESERVED_LINES = 3
-"""Of the screen: the status line, "… and 12 more", and one line of what scrolls by."""
+"""Lines of the screen for the status line, "… and 12 more", and one line that scrolls by."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionState:
-    """How the connection is, for the status line."""
+    """State of the connection, for the status line."""
 
     url: str
     state: str = "connecting"
@@ -42,16 +42,16 @@ class ConnectionState:
     """`12s`, `again in 3 s (…)`."""
 
 
-_LINK_STYLES = {"live": "green", "catching up": "yellow", "stale": "yellow", "connecting": "yellow"}
+_STATE_STYLES = {"live": "green", "catching up": "yellow", "stale": "yellow", "connecting": "yellow"}
 
 
 class WatchView:
-    """Everything that a watcher sees of what it has read.
+    """The state that a watch shows.
 
     Args:
-        zone: Where its clock is; None is the machine's own.
-        verbose: Whether every `system:status` and `system:metrics` is worth a line, not only a change of status: for
-            those who asked for the system channel by name.
+        zone: Time zone of the times shown; by default the machine's.
+        verbose: Show a line for every `system:status` and `system:metrics`, not only for a change of status; for
+            watches that name the system channel.
     """
 
     def __init__(self, *, zone: tzinfo | None = None, verbose: bool = False) -> None:
@@ -59,12 +59,12 @@ class WatchView:
         self._zone = zone
         self._verbose = verbose
         self.changes = 0
-        """Grows with whatever may have changed the picture."""
+        """Number of changes that may affect the picture."""
         self._statuses: dict[str, str] = {}
         self._live = False
 
     def apply(self, event: EventLike) -> Text | None:
-        """Take `event` in, and return the line it leaves for good, if it leaves one."""
+        """Apply `event`; return the line that it leaves above the picture, if any."""
         self.changes += 1
         ended = self.operations.apply(event)
         if ended is not None:
@@ -73,9 +73,9 @@ class WatchView:
         if isinstance(payload, OperationStartData | OperationProgressData | OperationEstimateData):
             return None
         if event.type.startswith("operation:") and not event.type.endswith(":log"):
-            return None  # an end that was told before
+            return None  # an end that was reported before
         if isinstance(payload, SystemAlertData) and self.operations.of_alert(payload) is not None:
-            return None  # shown where the operation is
+            return None  # shown beside the operation
         if isinstance(payload, SystemMetricsData) and not self._verbose:
             return None
         if isinstance(payload, SystemStatusData) and not self._changed(payload):
@@ -83,7 +83,7 @@ class WatchView:
         return self._line(event, event_line(event))
 
     def note(self, notice: Notice) -> Text | None:
-        """Take a notice about the stream in, and return the line it leaves for good, if it leaves one."""
+        """Apply a notice about the stream; return the line that it leaves above the picture, if any."""
         self.changes += 1
         if isinstance(notice, Gap):
             self.operations.doubt_all()
@@ -94,12 +94,12 @@ class WatchView:
 
     @property
     def animated(self) -> bool:
-        """Whether the picture moves by itself between two seconds: a bar without an end pulses."""
+        """Whether the picture moves within a second: a bar without a percentage pulses."""
         return any(each.percent is None and not each.queued for each in self.operations.running.values())
 
     @property
     def done(self) -> bool:
-        """Whether the stream is live, and every operation that it brought has ended."""
+        """Whether the stream is live and every operation in it has ended."""
         operations = self.operations
         return self._live and not operations.running and operations.ended > 0
 
@@ -116,10 +116,10 @@ class WatchView:
         """Return the picture.
 
         Args:
-            link: How the connection is.
+            link: State of the connection.
             now_s: Seconds since 1970.
-            width: Columns there are.
-            height: Lines there are; of more operations than fit, those that began last are shown.
+            width: Columns of the screen.
+            height: Lines of the screen; if more operations run, those that began last are shown.
         """
         running = list(self.operations.running.values())
         room = max(1, height - _RESERVED_LINES)
@@ -133,15 +133,15 @@ class WatchView:
         return Group(*parts)
 
     def _table(self, shown: list[Running], now_s: float, width: int) -> Table:
-        name = min(_MOST_NAME, max(_LEAST_NAME, int(width * _NAME_SHARE)), max(len(each.name) for each in shown))
-        bar = min(_MOST_BAR, max(_LEAST_BAR, int(width * _BAR_SHARE)))
+        name = min(_MAX_NAME, max(_MIN_NAME, int(width * _NAME_SHARE)), max(len(each.name) for each in shown))
+        bar = min(_MAX_BAR, max(_MIN_BAR, int(width * _BAR_SHARE)))
         columns = [
             Column(width=name, no_wrap=True, overflow="ellipsis"),
             Column(width=bar),
             Column(width=4, justify="right", no_wrap=True),
             Column(justify="right", no_wrap=True, min_width=5),
         ]
-        wide = width >= _WIDTH_FOR_STEPS
+        wide = width >= _MIN_WIDTH_FOR_STEPS
         if wide:
             columns.append(Column(ratio=1, no_wrap=True, overflow="ellipsis"))
         table = Table.grid(*columns, padding=(0, 1), expand=wide)
@@ -153,29 +153,29 @@ class WatchView:
                 Text(percent),
                 Text(clock_time(now_s - each.started_s), "dim"),
             ]
-            table.add_row(*cells, *([_what(each, now_s)] if wide else []))
+            table.add_row(*cells, *([_details(each, now_s)] if wide else []))
         return table
 
     def _status(self, link: ConnectionState, width: int) -> Text:
         operations = self.operations
-        style = _LINK_STYLES.get(link.state, "red")
+        style = _STATE_STYLES.get(link.state, "red")
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append("●", style)
-        tell(line, f"{link.state} {sanitize(link.note)}".strip(), style, gap=" ")
-        tell(line, f"{len(operations.running)} running", "bold" if operations.running else "dim")
+        append_part(line, f"{link.state} {sanitize(link.note)}".strip(), style, gap=" ")
+        append_part(line, f"{len(operations.running)} running", "bold" if operations.running else "dim")
         for count, mark in (
             (operations.complete, COMPLETE),
             (operations.failed, FAILED),
             (operations.cancelled, CANCELLED),
         ):
-            tell(line, f"{mark} {count}" if count else "", "dim")
-        return tell(line, sanitize(link.url), "dim")
+            append_part(line, f"{mark} {count}" if count else "", "dim")
+        return append_part(line, sanitize(link.url), "dim")
 
 
 def _bar(running: Running, now_s: float, width: int) -> RenderableType:
     if running.queued:
         return Text("queued", "dim")
-    # Without the argument the pulse would follow a clock of its own, which no test could set.
+    # Without the argument the pulse would follow rich's own clock, which tests could not set.
     return ProgressBar(
         total=100,
         completed=running.percent or 0,
@@ -189,7 +189,7 @@ def _bar(running: Running, now_s: float, width: int) -> RenderableType:
     )
 
 
-def _what(running: Running, now_s: float) -> Text:
+def _details(running: Running, now_s: float) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     parts = (
         (f"{ordinal(running.attempt)} attempt" if running.attempt > 1 else "", "dim"),
@@ -199,12 +199,12 @@ def _what(running: Running, now_s: float) -> Text:
         (running.message, "dim"),
     )
     for part, style in parts:
-        tell(text, part, style, gap="  " if text.plain else "")
+        append_part(text, part, style, gap="  " if text.plain else "")
     return text
 
 
 def _concern(running: Running, now_s: float) -> str:
-    """Return what is not as it should be, the gravest only."""
+    """Return the gravest problem of an operation; empty without one."""
     silent_s = now_s - running.seen_s
     if running.away_s is not None:
         return f"producer away for {describe_span(now_s - running.away_s)}"
