@@ -8,7 +8,6 @@ import pytest
 from tests.transcripts import fields, http_example, player, transcript
 from tests.transcripts.markdown import ROOT, Block, Document, Table
 
-from tidings.contract.contract import REVISION
 from tidings.contract.event_types import BUILTIN, EventType, check_event_type
 from tidings.exceptions import TidingsError
 from tidings.hub import connection
@@ -18,6 +17,7 @@ from tidings.operations import lifecycle, views
 from tidings.protocol import envelope, messages, paths, payloads
 from tidings.protocol.codes import CLOSE_CODES, CODES
 from tidings.protocol.message_types import LEGACY_TYPES, ChannelType, MessageType
+from tidings.protocol.revisions import REVISION
 from tidings.server import operation_metrics
 from tidings.server.http import body, operations_query, publish, query
 from tidings.server.websocket import message_reader as message_reader

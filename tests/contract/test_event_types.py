@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tidings.contract.contract import Contract
-from tidings.contract.event_types import BUILTIN, EventType, channels_of, check_event_type, event
+from tidings.contract.event_types import BUILTIN, EventType, check_event_type, event, list_channels
 from tidings.exceptions import InvalidContract
 from tidings.protocol.message_types import EventClass, MessageType
 from tidings.protocol.payloads import Payload
@@ -75,9 +75,9 @@ def test_only_logs_are_kept_by_count() -> None:
 
 
 def test_channels_are_the_source_s_and_then_the_application_s() -> None:
-    assert channels_of(BUILTIN) == ("global", "operations", "data", "system")
+    assert list_channels(BUILTIN) == ("global", "operations", "data", "system")
     more = [shipped(), shipped(type="shop:returned", channel="back_office")]
-    assert channels_of([*BUILTIN, *more]) == ("global", "operations", "data", "system", "back_office", "orders")
+    assert list_channels([*BUILTIN, *more]) == ("global", "operations", "data", "system", "back_office", "orders")
 
 
 @pytest.mark.parametrize(

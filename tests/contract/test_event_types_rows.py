@@ -1,17 +1,17 @@
 import msgspec
 import pytest
 
-from tidings.contract.event_types import BUILTIN, EventType, alert_key, prepare
+from tidings.contract.event_types import BUILTIN, EventType, compile_event_type, derive_alert_key
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.payloads import SystemAlertData
 
 ALERT = SystemAlertData(severity="info", code="disk_full", message="m", recoverable=True)
-ROWS = {event.type: prepare(event) for event in BUILTIN}
+ROWS = {event.type: compile_event_type(event) for event in BUILTIN}
 
 
 @pytest.mark.parametrize("event", BUILTIN, ids=lambda event: event.type)
 def test_a_row_says_what_its_event_type_says(event: EventType) -> None:
-    row = prepare(event)
+    row = compile_event_type(event)
     assert (row.event, row.payload, row.type, row.event_class) == (event, event.payload, event.type, event.event_class)
     assert row.channel == (event.channel or "")
     assert (row.effect is SlotEffect.END) is event.ends_key
@@ -42,5 +42,5 @@ def test_a_row_knows_what_may_be_missing() -> None:
 )
 def test_an_alert_s_key_is_its_own_or_its_code_with_the_operation(facts: dict[str, str], key: str) -> None:
     alert = msgspec.structs.replace(ALERT, **facts)
-    assert alert_key(alert) == key
+    assert derive_alert_key(alert) == key
     assert ROWS["system:alert"].key(alert) == key

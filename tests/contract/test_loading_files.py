@@ -7,8 +7,8 @@ from tests.contract.receipts import message, read
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
-from tidings.contract.export.document import contract_document
-from tidings.contract.loading import contract_of, read_contract
+from tidings.contract.export.document import build_contract_document
+from tidings.contract.loading import build_contract, read_contract
 from tidings.exceptions import InvalidContract, InvalidPayload
 from tidings.protocol.message_types import EventClass
 
@@ -47,7 +47,7 @@ properties = { name = { type = "string" }, open = { type = "boolean" } }
 
 def declared(**event: Any) -> EventType:
     document = {"events": [{"type": "trade:executed", "channel": "trades", "fields": {"id": "string"}, **event}]}
-    return contract_of(document, "here").own[0]
+    return build_contract(document, "here").own[0]
 
 
 def test_a_contract_in_toml() -> None:
@@ -164,7 +164,7 @@ def test_a_schema_that_cannot_be_kept_is_refused(payload: Any, place: str) -> No
     }
     document = {"events": [{"type": "a:b", "channel": "data", "payload": payload}], "$defs": definitions}
     with pytest.raises(InvalidContract, match=place):
-        contract_of(document, "here")
+        build_contract(document, "here")
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_what_is_no_contract(text: str) -> None:
 
 def test_events_that_every_hub_knows_may_be_in_the_file() -> None:
     document = {"events": [{"type": "operation:start"}, {"type": "a:b", "channel": "data", "fields": {"x": "string"}}]}
-    assert [event.type for event in contract_of(document, "here").own] == ["a:b"]
-    assert contract_of({"events": []}, "here").identity == Contract().identity
+    assert [event.type for event in build_contract(document, "here").own] == ["a:b"]
+    assert build_contract({"events": []}, "here").identity == Contract().identity
 
 
 def test_what_is_said_of_an_event_and_of_a_field_is_kept() -> None:
@@ -201,8 +201,11 @@ def test_payloads_of_one_name_are_told_apart() -> None:
     events = [
         {"type": f"a:{letter}", "channel": "data", "name": "Same", "fields": {letter: "string"}} for letter in "bcd"
     ]
-    one, other = contract_of({"events": events[:2]}, "one.json"), contract_of({"events": events[2:]}, "other.json")
+    one, other = (
+        build_contract({"events": events[:2]}, "one.json"),
+        build_contract({"events": events[2:]}, "other.json"),
+    )
     both = one | other
     for letter in "bcd":
         assert both.decode(f"a:{letter}", json.dumps({letter: "x"}).encode())
-    assert len(contract_document(both)["$defs"].keys() - contract_document(Contract())["$defs"].keys()) == 3
+    assert len(build_contract_document(both)["$defs"].keys() - build_contract_document(Contract())["$defs"].keys()) == 3

@@ -3,8 +3,8 @@
 from msgspec import Struct
 
 from tidings.client.events import ReceivedEvent
-from tidings.contract.contract import Contract, alert_key
-from tidings.contract.event_types import EventType
+from tidings.contract.contract import Contract
+from tidings.contract.event_types import EventType, derive_alert_key
 from tidings.exceptions import ContractError
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import LEGACY_TYPES
@@ -45,6 +45,6 @@ def event_type(contract: Contract, type: str) -> EventType | None:
 def event_key(row: EventType, payload: Struct) -> str | None:
     """Return the key of an event whose type is `row` (CONTRACT §3)."""
     if isinstance(payload, SystemAlertData):
-        return alert_key(payload)
+        return derive_alert_key(payload)
     key: str | None = getattr(payload, row.key) if row.key is not None else None
     return key or None

@@ -15,13 +15,12 @@ from tidings.contract.event_types import (
     BUILTIN,
     CompiledEventType,
     EventType,
-    channels_of,
     check_event_type,
+    compile_event_type,
+    compile_undeclared,
     is_event_name,
-    prepare,
-    undeclared,
+    list_channels,
 )
-from tidings.contract.event_types import alert_key as alert_key
 from tidings.exceptions import (
     ContractError,
     InvalidContract,
@@ -50,12 +49,11 @@ from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 from tidings.protocol.paths import MAX_KEY_BYTES, check_key
 from tidings.protocol.payloads import ContractIdentity, OperationProgressData, SystemAlertData
 from tidings.protocol.raw_json import with_first_member, with_progress_members
-from tidings.protocol.revisions import REVISION as REVISION
-from tidings.protocol.revisions import REVISIONS
+from tidings.protocol.revisions import REVISION, REVISIONS
 from tidings.protocol.timestamps import LONGEST, ZERO, canonical, known_seconds
 
 
-def identity_of(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:
+def compute_identity(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:
     """Return the identity of the contract of `events`, in whatever order they come, as `revision` tells it."""
     rows = sorted(events, key=lambda event: event.type)
     schemas, components = msgspec.json.schema_components([event.payload for event in rows])
@@ -81,7 +79,7 @@ def _undescribed(schema: Any) -> Any:
     return schema
 
 
-class Receipt(Protocol):
+class EnvelopeDefaults(Protocol):
     """What the hub knows and a pure function must not look up: the clock, and ids for events that came without."""
 
     def timestamp(self) -> str:
@@ -118,12 +116,12 @@ class Contract:
                 where = f": {places}" if places else ""
                 raise InvalidContract(f"event type {event.type!r} is declared twice{where}", type=event.type)
             self.events[event.type] = event
-        self.channels: tuple[str, ...] = channels_of(self.events.values())
+        self.channels: tuple[str, ...] = list_channels(self.events.values())
         self.keep_newest: dict[str, int] = {
             event.type: event.keep_newest for event in self.events.values() if event.keep_newest is not None
         }
         """See `EventType.keep_newest`; what a log's retention takes."""
-        rows = {event.type: prepare(event) for event in self.events.values()}
+        rows = {event.type: compile_event_type(event) for event in self.events.values()}
         legacy = {old: rows[new] for old, new in LEGACY_TYPES.items() if new in rows}
         self._rows = {**legacy, **rows}
         self._loggable = {type: row for type, row in self._rows.items() if row.channel}
@@ -133,7 +131,7 @@ class Contract:
             **{event.type: event.deprecated for event in self.events.values() if event.deprecated},
         }
         """Types that are still taken, and what to publish instead, as a sentence."""
-        self.identities = {date: identity_of(self.events.values(), date) for date in REVISIONS}
+        self.identities = {date: compute_identity(self.events.values(), date) for date in REVISIONS}
         """What it is, by the revision that a connection speaks."""
         self.identity = self.identities[REVISION]
 
@@ -195,12 +193,12 @@ class Contract:
         payload: Struct = self._payload(row, data)
         return payload
 
-    def read(self, envelope: Envelope, receipt: Receipt, *, by_hub: bool = False) -> Event:
+    def read(self, envelope: Envelope, defaults: EnvelopeDefaults, *, by_hub: bool = False) -> Event:
         """Check `envelope` and return the event it is.
 
         Args:
             envelope: A message as it was read.
-            receipt: The hub's clock and ids, asked only for what the envelope lacks.
+            defaults: The hub's clock and ids, asked only for what the envelope lacks.
             by_hub: Whether the hub itself writes it, which may write every type.
 
         Raises:
@@ -254,7 +252,7 @@ class Contract:
             and timestamp[-2] != "0"
             and len(timestamp) <= LONGEST
         ):
-            timestamp = _stamp(timestamp, receipt)
+            timestamp = _stamp(timestamp, defaults)
         trace_id = envelope.trace_id
         if trace_id and not (plain and len(trace_id) <= MAX_TRACE_ID):
             check_trace_id(trace_id)
@@ -262,7 +260,7 @@ class Contract:
         return Event(
             row.type,
             timestamp,
-            trace_id or receipt.trace_id(row.channel, key),
+            trace_id or defaults.trace_id(row.channel, key),
             data,
             row.channel if channel is None or channel == row.channel else self._channel(row, channel),
             key,
@@ -318,7 +316,7 @@ class Contract:
         channel = envelope.channel or str(ChannelType.DATA)
         if channel not in self.channels:
             channel = str(ChannelType.DATA)  # and `_channel` says what is wrong with the one that is named
-        return undeclared(envelope.type, channel)
+        return compile_undeclared(envelope.type, channel)
 
     def unknown(self, type: str) -> ContractError:
         """Return why no event of `type` is read."""
@@ -340,9 +338,9 @@ def _is_same(one: EventType, other: EventType | None) -> bool:
     return other is not None and one == msgspec.structs.replace(other, source=one.source)
 
 
-def _stamp(timestamp: str | None, receipt: Receipt) -> str:
+def _stamp(timestamp: str | None, defaults: EnvelopeDefaults) -> str:
     timestamp = canonical(timestamp) if timestamp else ZERO
-    return receipt.timestamp() if timestamp == ZERO else timestamp
+    return defaults.timestamp() if timestamp == ZERO else timestamp
 
 
 def _checked_key(row: CompiledEventType, key: str) -> str | None:

@@ -100,7 +100,7 @@ BUILTIN: tuple[EventType, ...] = (
 """The contract that every hub speaks."""
 
 
-def channels_of(events: Iterable[EventType]) -> tuple[str, ...]:
+def list_channels(events: Iterable[EventType]) -> tuple[str, ...]:
     """Return the channels that `events` go to, the source's own first and in its order."""
     named = {event.channel for event in events if event.channel is not None}
     own = [str(channel) for channel in ChannelType]
@@ -247,7 +247,7 @@ class CompiledEventType(Struct, frozen=True):
     all_optional: bool
 
 
-def prepare(event: EventType) -> CompiledEventType:
+def compile_event_type(event: EventType) -> CompiledEventType:
     """Return `event` as a row."""
     key: Callable[[Any], str | None] = attrgetter(event.key) if event.key else _no_key
     required = [field.name for field in msgspec.structs.fields(event.payload) if field.required]
@@ -258,7 +258,7 @@ def prepare(event: EventType) -> CompiledEventType:
         channel=str(event.channel or ""),
         event_class=event.event_class,
         effect=SlotEffect.END if event.ends_key else SlotEffect.REPLACE,
-        key=alert_key if event.payload is SystemAlertData else key,
+        key=derive_alert_key if event.payload is SystemAlertData else key,
         keyless=event.key not in required,
         decode=msgspec.json.Decoder(event.payload).decode,
         all_optional=not required,
@@ -269,7 +269,7 @@ def _no_key(payload: Struct) -> None:
     return None
 
 
-def alert_key(alert: SystemAlertData) -> str:
+def derive_alert_key(alert: SystemAlertData) -> str:
     """Return the key of an alert: its own, else its code, with the operation where there is one."""
     if alert.alert_id:
         return alert.alert_id
@@ -284,7 +284,7 @@ _decode_any = msgspec.json.Decoder(Any).decode
 
 
 @lru_cache(maxsize=1024)
-def undeclared(type: str, channel: str) -> CompiledEventType:
+def compile_undeclared(type: str, channel: str) -> CompiledEventType:
     """Return the row of a type that nobody declared, whose events go to `channel`."""
     return CompiledEventType(
         event=EventType(type=type, channel=channel, payload=AnyPayload),

@@ -65,10 +65,10 @@ def read_contract(text: str | bytes, source: str, *, form: Literal["json", "toml
         document = tomllib.loads(_text(text)) if form == "toml" else msgspec.json.decode(text)
     except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as cause:
         raise InvalidContract(f"{source}: this is no {form.upper()}: {cause}", type="") from cause
-    return contract_of(document, source)
+    return build_contract(document, source)
 
 
-def contract_of(document: Any, source: str) -> Contract:
+def build_contract(document: Any, source: str) -> Contract:
     """Return the contract that a decoded file declares; see `read_contract`."""
     if not isinstance(document, Mapping) or not isinstance(document.get("events"), list):
         raise InvalidContract(

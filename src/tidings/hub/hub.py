@@ -109,7 +109,7 @@ class Hub:
         self.leases.start()
         self._maintain()
 
-    # Values for what an envelope leaves out (`Receipt`).
+    # Values for what an envelope leaves out (`EnvelopeDefaults`).
 
     def timestamp(self) -> str:
         """Return the hub's clock as a canonical timestamp."""
@@ -306,7 +306,7 @@ class Hub:
 
 
 class _RequestReceipt:
-    """The hub's `Receipt` for an event of a request that names a trace."""
+    """The hub's `EnvelopeDefaults` for an event of a request that names a trace."""
 
     __slots__ = ("_hub", "_trace_id")
 
@@ -315,9 +315,9 @@ class _RequestReceipt:
         self._trace_id = trace_id
 
     def timestamp(self) -> str:
-        """See `Receipt.timestamp`."""
+        """See `EnvelopeDefaults.timestamp`."""
         return self._hub.timestamp()
 
     def trace_id(self, channel: str, key: str | None) -> str:
-        """See `Receipt.trace_id`."""
+        """See `EnvelopeDefaults.trace_id`."""
         return self._hub.live_trace_id(channel, key) or self._trace_id

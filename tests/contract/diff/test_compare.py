@@ -8,10 +8,10 @@ from tests.contract.diff.shop import BASE, document, mutated
 from tests.contract.test_loading_files import TOML
 
 from tidings.contract.contract import Contract
-from tidings.contract.diff.compare import diff, diff_documents, document_of, read_document
+from tidings.contract.diff.compare import build_document, diff_contracts, diff_documents, read_document
 from tidings.contract.diff.rules import RULES, Change, Compatibility
-from tidings.contract.export.document import contract_document
-from tidings.contract.loading import contract_of, read_contract
+from tidings.contract.export.document import build_contract_document
+from tidings.contract.loading import build_contract, read_contract
 
 MUTATIONS: tuple[Case, ...] = (*ROWS, *FIELDS, *VALUES)
 WORDS = {Compatibility.BREAKING: "breaks", Compatibility.COMPATIBLE: "fits", Compatibility.ANNOTATION: "note"}
@@ -51,7 +51,7 @@ def test_a_contract_does_not_differ_from_itself(about: str, mutations: tuple[Any
 
 @pytest.mark.parametrize("contract", [Contract(), SHOP], ids=["everyone's", "from a file"])
 def test_nothing_is_lost_by_exporting_and_reading_again(contract: Contract) -> None:
-    exported = contract_document(contract)
-    assert not diff(contract, contract).changes
-    assert not diff_documents(document_of(contract), read_document(exported, "exported")).changes
-    assert not diff(contract, contract_of(exported, "exported")).changes
+    exported = build_contract_document(contract)
+    assert not diff_contracts(contract, contract).changes
+    assert not diff_documents(build_document(contract), read_document(exported, "exported")).changes
+    assert not diff_contracts(contract, build_contract(exported, "exported")).changes

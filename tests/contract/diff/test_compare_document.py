@@ -4,8 +4,8 @@ import pytest
 from tests.contract.diff.shop import BASE, document, mutated
 
 from tidings.contract.contract import Contract
-from tidings.contract.diff.compare import diff_documents, document_of, read_document
-from tidings.contract.export.document import contract_document
+from tidings.contract.diff.compare import build_document, diff_documents, read_document
+from tidings.contract.export.document import build_contract_document
 from tidings.exceptions import InvalidContract
 
 WRITTEN = {"events": [{"type": "trade:made", "channel": "trades", "fields": {"id": "string"}}]}
@@ -21,9 +21,9 @@ def test_an_exported_one_is_taken_as_it_is() -> None:
 
 
 def test_what_another_tidings_says_of_the_events_of_every_hub_is_compared() -> None:
-    other = contract_document(Contract())
+    other = build_contract_document(Contract())
     other["events"] = [row for row in other["events"] if row["type"] != "operation:estimate"]
-    found = diff_documents(read_document(other, "an older hub"), document_of(Contract()))
+    found = diff_documents(read_document(other, "an older hub"), build_document(Contract()))
     assert [(each.event, each.rule.id) for each in found.changes] == [("operation:estimate", "event-added")]
 
 

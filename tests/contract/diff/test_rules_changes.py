@@ -1,12 +1,12 @@
 import pytest
 
-from tidings.contract.diff.rules import RULES, Compatibility, Difference, Rule, change
+from tidings.contract.diff.rules import RULES, Compatibility, ContractDiff, Rule, make_change
 
-BREAKS_READERS = change("null-allowed", "a:b", "$.data.x")
-BREAKS_WRITERS = change("null-refused", "a:b", "$.data.y")
-FITS = change("field-added-optional", "a:b", "$.data.z")
-NOTE = change("title-changed", "a:b", "$.data.z")
-ALL = Difference((BREAKS_READERS, BREAKS_WRITERS, FITS, NOTE))
+BREAKS_READERS = make_change("null-allowed", "a:b", "$.data.x")
+BREAKS_WRITERS = make_change("null-refused", "a:b", "$.data.y")
+FITS = make_change("field-added-optional", "a:b", "$.data.z")
+NOTE = make_change("title-changed", "a:b", "$.data.z")
+ALL = ContractDiff((BREAKS_READERS, BREAKS_WRITERS, FITS, NOTE))
 
 
 def test_a_change_is_as_bad_as_it_is_for_the_worse_side() -> None:

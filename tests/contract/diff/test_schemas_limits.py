@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.contract.diff.schemas import Found, compare_choices, compare_numbers
+from tidings.contract.diff.schemas import LimitChange, compare_choices, compare_numbers
 from tidings.contract.json_schema import Schema
 
 
@@ -24,7 +24,7 @@ def test_of_a_form_or_a_pattern_in_another_language_nobody_can_tell(limits: Sche
         ({"minimum": -(2**63)}, {}, ("integer", "integer"), [("minimum-lowered", -(2**63), None)]),
     ],
 )
-def test_numbers_at_their_limits(old: Schema, new: Schema, kinds: tuple[str, str], expected: list[Found]) -> None:
+def test_numbers_at_their_limits(old: Schema, new: Schema, kinds: tuple[str, str], expected: list[LimitChange]) -> None:
     assert list(compare_numbers(old, new, old_kind=kinds[0], new_kind=kinds[1])) == expected
 
 

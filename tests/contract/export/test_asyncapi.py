@@ -10,8 +10,8 @@ from tests.contract.export.test_document import OWN, SHOP
 from tests.contract.export.toolchains import NODE_FOLDER, Node
 
 from tidings.contract.contract import Contract
-from tidings.contract.export.asyncapi import asyncapi_document, export_asyncapi
-from tidings.contract.loading import contract_of
+from tidings.contract.export.asyncapi import build_asyncapi_document, export_asyncapi
+from tidings.contract.loading import build_contract
 from tidings.protocol import messages
 from tidings.protocol.messages import REPLIES_AND_PUSHES
 
@@ -27,7 +27,7 @@ def found(node: Node, folder: Path) -> dict[str, dict[str, Any]]:
         files.append(folder / f"{name}.asyncapi.json")
         files[-1].write_text(export_asyncapi(contract))
     files.append(folder / "wrong.asyncapi.json")
-    wrong = asyncapi_document(Contract())
+    wrong = build_asyncapi_document(Contract())
     wrong["operations"]["publish"]["action"] = "shout"
     files[-1].write_text(json.dumps(wrong))
     results = json.loads(node.run(NODE_FOLDER / "asyncapi.mjs", *files).stdout)
@@ -55,7 +55,7 @@ def test_it_would_have_found_one(found: dict[str, dict[str, Any]]) -> None:
 
 
 def test_what_only_the_hub_sends_is_not_published() -> None:
-    operations = asyncapi_document(OWN)["operations"]
+    operations = build_asyncapi_document(OWN)["operations"]
     sent = {message["$ref"].rpartition("/")[2] for message in operations["deliver"]["messages"]}
     published = {message["$ref"].rpartition("/")[2] for message in operations["publish"]["messages"]}
     assert "trade.executed" in published < sent
@@ -63,7 +63,7 @@ def test_what_only_the_hub_sends_is_not_published() -> None:
 
 
 def test_it_tells_where_the_hub_is() -> None:
-    document = asyncapi_document(Contract(), host="hub.example.com", path="/tidings/ws", protocol="wss")
+    document = build_asyncapi_document(Contract(), host="hub.example.com", path="/tidings/ws", protocol="wss")
     assert document["servers"]["hub"] == {
         "host": "hub.example.com",
         "protocol": "wss",
@@ -73,11 +73,11 @@ def test_it_tells_where_the_hub_is() -> None:
 
 
 def test_every_event_has_an_example_unless_none_was_found_that_fits() -> None:
-    messages = asyncapi_document(SHOP)["components"]["messages"]
+    messages = build_asyncapi_document(SHOP)["components"]["messages"]
     assert messages["trade.executed"]["examples"][0]["payload"]["data"]["side"] == "buy"
     assert all("examples" in messages[type.replace(":", ".")] for type in SHOP.events)
-    rare = contract_of(
+    rare = build_contract(
         {"events": [{"type": "a:b", "channel": "data", "fields": {"id": {"type": "string", "pattern": "^Q{7}$"}}}]},
         "here",
     )
-    assert "examples" not in asyncapi_document(rare)["components"]["messages"]["a.b"]
+    assert "examples" not in build_asyncapi_document(rare)["components"]["messages"]["a.b"]

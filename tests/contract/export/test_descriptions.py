@@ -1,7 +1,7 @@
 import pytest
 
 from tidings.contract.export import shapes
-from tidings.contract.export.descriptions import kind_of, limits_of, sentence
+from tidings.contract.export.descriptions import describe_kind, describe_limits, to_sentence
 from tidings.contract.export.shapes import Shape
 
 TEXT = shapes.TextShape()
@@ -29,11 +29,11 @@ TEXT = shapes.TextShape()
     ],
 )
 def test_kinds(shape: Shape, words: str) -> None:
-    assert kind_of(shape) == words
+    assert describe_kind(shape) == words
 
 
 def test_definitions_are_called_as_one_likes() -> None:
-    assert kind_of(shapes.ArrayShape(items=shapes.NamedShape("a.Trade")), str.upper) == "array of A.TRADE"
+    assert describe_kind(shapes.ArrayShape(items=shapes.NamedShape("a.Trade")), str.upper) == "array of A.TRADE"
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_definitions_are_called_as_one_likes() -> None:
     ],
 )
 def test_limits(shape: Shape, words: str) -> None:
-    assert limits_of(shape) == words
+    assert describe_limits(shape) == words
 
 
 def test_a_sentence_begins_and_ends() -> None:
-    assert sentence("at least 0") == "At least 0."
-    assert sentence("") == ""
+    assert to_sentence("at least 0") == "At least 0."
+    assert to_sentence("") == ""

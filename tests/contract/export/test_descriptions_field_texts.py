@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
-from tidings.contract.export.descriptions import field_texts, structs_in
-from tidings.contract.export.document import contract_document
+from tidings.contract.export.descriptions import list_structs, read_field_docstrings
+from tidings.contract.export.document import build_contract_document
 from tidings.protocol import payloads
 
 
@@ -36,18 +36,18 @@ class Outer(Base):
 
 
 def test_the_line_below_a_field_is_its_text_and_the_nearest_class_decides() -> None:
-    assert field_texts(Outer) == {
+    assert read_field_docstrings(Outer) == {
         "name": "What people call it.",
         "kept": "As it was.",
         "said": "By its docstring.",
     }
-    assert field_texts(Inner) == {"deep": "Far down."}
-    assert field_texts(payloads.AuthFailed)["hint"] == field_texts(payloads.ErrorData)["hint"]
+    assert read_field_docstrings(Inner) == {"deep": "Far down."}
+    assert read_field_docstrings(payloads.AuthFailed)["hint"] == read_field_docstrings(payloads.ErrorData)["hint"]
 
 
 def test_they_are_exported_unless_meta_says_something_else() -> None:
     contract = Contract.of(event("a:b", Outer, channel="data", key="name"))
-    definitions = contract_document(contract)["$defs"]
+    definitions = build_contract_document(contract)["$defs"]
     assert {name: field.get("description") for name, field in definitions["Outer"]["properties"].items()} == {
         "name": "What people call it.",
         "kept": "As it was.",
@@ -59,12 +59,12 @@ def test_they_are_exported_unless_meta_says_something_else() -> None:
 
 
 def test_a_class_is_found_by_both_names_that_a_definition_may_have() -> None:
-    found = structs_in([Outer])
+    found = list_structs([Outer])
     assert found["Inner"] is found[f"{__name__.replace('<', '_')}.Inner"] is Inner
 
 
 def test_a_struct_of_no_file_has_none() -> None:
-    assert field_texts(msgspec.defstruct("Made", [("a", int)])) == {}
+    assert read_field_docstrings(msgspec.defstruct("Made", [("a", int)])) == {}
 
 
 def test_a_module_that_is_not_python_any_more_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_a_module_that_is_not_python_any_more_has_none(tmp_path: Path, monkeypat
 
     file.write_text("class (:\n")
     try:
-        assert field_texts(soon_broken.Here) == {}
+        assert read_field_docstrings(soon_broken.Here) == {}
     finally:
         del sys.modules["soon_broken"]
 
@@ -89,4 +89,4 @@ def local() -> type[Struct]:
 
 
 def test_a_class_inside_a_function_has_its_texts() -> None:
-    assert field_texts(local()) == {"a": "Inside a function."}
+    assert read_field_docstrings(local()) == {"a": "Inside a function."}

@@ -6,8 +6,8 @@ from tests.contract.test_loading_files import TOML
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
-from tidings.contract.export.document import contract_document, description_of, export_json
-from tidings.contract.loading import contract_of, read_contract
+from tidings.contract.export.document import build_contract_document, export_json, summarize_event
+from tidings.contract.loading import build_contract, read_contract
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,14 +54,14 @@ def test_every_event_is_in_it() -> None:
 
 @pytest.mark.parametrize("contract", [Contract(), SHOP, OWN], ids=["everyone's", "from a file", "from Python"])
 def test_what_is_exported_is_read_again_as_the_same(contract: Contract) -> None:
-    again = contract_of(contract_document(contract), "again")
-    assert export_json(contract_of(contract_document(again), "and again")) == export_json(again)
+    again = build_contract(build_contract_document(contract), "again")
+    assert export_json(build_contract(build_contract_document(again), "and again")) == export_json(again)
     assert [row.type for row in again.own] == [row.type for row in contract.own]
     assert again.channels == contract.channels
 
 
 def test_a_contract_of_a_file_keeps_its_hash_when_it_is_exported() -> None:
-    assert contract_of(contract_document(SHOP), "again").identity == SHOP.identity
+    assert build_contract(build_contract_document(SHOP), "again").identity == SHOP.identity
 
 
 def test_equal_contracts_are_exported_alike_whatever_the_order() -> None:
@@ -69,4 +69,4 @@ def test_equal_contracts_are_exported_alike_whatever_the_order() -> None:
 
 
 def test_a_struct_without_a_docstring_has_no_description() -> None:
-    assert description_of(OWN.events["trade:bare"]) == ""
+    assert summarize_event(OWN.events["trade:bare"]) == ""

@@ -8,10 +8,10 @@ from tests.contract.export.odd_contract import ODD
 from tests.contract.export.test_document import OWN, SHOP
 
 from tidings.contract.contract import Contract
-from tidings.contract.export.examples import example_of
-from tidings.contract.export.json_schema import event_schemas
-from tidings.contract.export.model import model_of
-from tidings.contract.loading import contract_of
+from tidings.contract.export.examples import build_example
+from tidings.contract.export.json_schema import build_event_schemas
+from tidings.contract.export.model import build_model
+from tidings.contract.loading import build_contract
 from tidings.protocol.messages import REPLIES_AND_PUSHES
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
@@ -20,26 +20,26 @@ CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_an_example_fits_its_event(name: str) -> None:
     contract = CONTRACTS[name]
-    model = model_of(contract)
-    schemas = event_schemas(contract)
+    model = build_model(contract)
+    schemas = build_event_schemas(contract)
     for event in model.events:
-        example = example_of(contract, model, event)
+        example = build_example(contract, model, event)
         Draft202012Validator(schemas[event.type]).validate(example)
         contract.decode(event.type, json.dumps(example["data"]).encode())
 
 
 def test_an_example_of_what_the_hub_says_besides_fits() -> None:
-    model = model_of(Contract())
+    model = build_model(Contract())
     for message in model.said:
-        msgspec.convert(example_of(Contract(), model, message)["data"], REPLIES_AND_PUSHES[message.type])
+        msgspec.convert(build_example(Contract(), model, message)["data"], REPLIES_AND_PUSHES[message.type])
 
 
 def of_field(schema: dict[str, Any], *, optional: bool = False) -> Any:
     payload = {"type": "object", "properties": {"it": schema}, "required": [] if optional else ["it"]}
-    contract = contract_of({"events": [{"type": "a:b", "channel": "data", "payload": payload}]}, "here")
-    model = model_of(contract)
+    contract = build_contract({"events": [{"type": "a:b", "channel": "data", "payload": payload}]}, "here")
+    model = build_model(contract)
     (event,) = (each for each in model.events if each.type == "a:b")
-    return example_of(contract, model, event)["data"].get("it")
+    return build_example(contract, model, event)["data"].get("it")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_no_text_is_known_for_is_left_out_where_it_may_be() -> None:
 
 
 def test_who_changes_an_example_changes_no_other() -> None:
-    model = model_of(Contract())
-    first = example_of(Contract(), model, model.events[0])
+    model = build_model(Contract())
+    first = build_example(Contract(), model, model.events[0])
     first["data"]["operation_id"] = "another"
-    assert example_of(Contract(), model, model.events[0])["data"]["operation_id"] == "op-42"
+    assert build_example(Contract(), model, model.events[0])["data"]["operation_id"] == "op-42"

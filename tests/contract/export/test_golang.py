@@ -18,10 +18,10 @@ from tests.server.hub_server import TIMEOUT_S, HubServer, Stream, update
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
-from tidings.contract.export.examples import example_of
-from tidings.contract.export.golang import export_go, exported
-from tidings.contract.export.model import model_of
-from tidings.contract.loading import contract_of
+from tidings.contract.export.examples import build_example
+from tidings.contract.export.golang import export_go, to_field_name
+from tidings.contract.export.model import build_model
+from tidings.contract.loading import build_contract
 from tidings.exceptions import ConfigError, InvalidContract, NotPublishable
 
 pytestmark = pytest.mark.timeout(300)  # Go compiles its library for the first who needs it
@@ -82,8 +82,8 @@ def assert_same(written: Any, wire: Any, place: str = "$") -> None:
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_every_message_is_read_and_written_again(name: str, readers: dict[str, Path]) -> None:
     contract = CONTRACTS[name]
-    model = model_of(contract)
-    examples = [example_of(contract, model, each) for each in model.messages]
+    model = build_model(contract)
+    examples = [build_example(contract, model, each) for each in model.messages]
     found = decode(readers[name], map(json.dumps, examples))
     assert faults(found) == []
     for example, each in zip(examples, found, strict=True):
@@ -147,8 +147,8 @@ class Watching:
 
 def publications(contract: Contract) -> list[dict[str, Any]]:
     """Return one event of each publishable type, each operation another, so that none has ended before."""
-    model = model_of(contract)
-    events = [example_of(contract, model, each) for each in model.events if each.publishable]
+    model = build_model(contract)
+    events = [build_example(contract, model, each) for each in model.events if each.publishable]
     for each in events:
         if "operation_id" in each["data"]:
             each["data"]["operation_id"] = each["type"]
@@ -220,7 +220,7 @@ def test_what_only_shares_a_name_with_the_sources_own_is_not_called_as_it_is() -
         "name": "SystemStatusData",
         "fields": {"active_operations": "integer"},
     }
-    contract = Contract(contract_of({"events": [own]}, "here").own)
+    contract = Contract(build_contract({"events": [own]}, "here").own)
     assert 'ActiveOperations int64 `json:"active_operations"`' in export_go(contract)
 
 
@@ -236,7 +236,7 @@ def test_what_only_shares_a_name_with_the_sources_own_is_not_called_as_it_is() -
     ],
 )
 def test_fields_are_called_as_go_calls_them(name: str, field: str) -> None:
-    assert exported(name) == field
+    assert to_field_name(name) == field
 
 
 def test_a_member_that_go_cannot_name_is_told() -> None:

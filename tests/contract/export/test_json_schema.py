@@ -12,7 +12,7 @@ from tests.contract.strategies import messages
 from tests.contract.test_loading_files import BAD, GOOD, TOML
 
 from tidings.contract.contract import Contract
-from tidings.contract.export.json_schema import bundle, event_schemas, export_files, export_json_schema
+from tidings.contract.export.json_schema import build_bundle, build_event_schemas, export_files, export_json_schema
 from tidings.contract.loading import read_contract
 from tidings.protocol.envelope import encode_event, encode_event_v1
 
@@ -20,19 +20,19 @@ CONTRACT = Contract()
 SHOP = read_contract(TOML, "shop.toml", form="toml")
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "go-encoding-json.json").read_text())
 REVISIONS = sorted((Path(__file__).parents[1] / "revisions").glob("2*.ndjson"))
-SCHEMAS = {type: Draft202012Validator(schema) for type, schema in event_schemas(CONTRACT).items()}
-BUNDLE = Draft202012Validator(bundle(CONTRACT))
+SCHEMAS = {type: Draft202012Validator(schema) for type, schema in build_event_schemas(CONTRACT).items()}
+BUNDLE = Draft202012Validator(build_bundle(CONTRACT))
 
 
 @pytest.mark.parametrize(
-    "schema", [bundle(CONTRACT), bundle(SHOP), *event_schemas(SHOP).values()], ids=lambda s: s["$id"]
+    "schema", [build_bundle(CONTRACT), build_bundle(SHOP), *build_event_schemas(SHOP).values()], ids=lambda s: s["$id"]
 )
 def test_a_schema_is_one(schema: dict[str, Any]) -> None:
     Draft202012Validator.check_schema(schema)
 
 
 def test_every_event_has_one() -> None:
-    assert set(event_schemas(CONTRACT)) == {*CONTRACT.events, "operation:error"}
+    assert set(build_event_schemas(CONTRACT)) == {*CONTRACT.events, "operation:error"}
     assert len(export_files(CONTRACT)) == len(CONTRACT.events) + 1
     assert "operation.progress.schema.json" in export_files(CONTRACT)
 
@@ -60,13 +60,13 @@ def test_whatever_the_hub_takes_and_delivers_fits(wire: str) -> None:
 
 @pytest.mark.parametrize("data", GOOD)
 def test_what_an_applications_event_allows(data: dict[str, Any]) -> None:
-    validator = Draft202012Validator(event_schemas(SHOP)["trade:price"])
+    validator = Draft202012Validator(build_event_schemas(SHOP)["trade:price"])
     validator.validate({"type": "trade:price", "data": data, "channel": "trades"})
 
 
 @pytest.mark.parametrize("data", BAD)
 def test_what_it_does_not(data: dict[str, Any]) -> None:
-    validator = Draft202012Validator(event_schemas(SHOP)["trade:price"])
+    validator = Draft202012Validator(build_event_schemas(SHOP)["trade:price"])
     assert not validator.is_valid({"type": "trade:price", "data": data, "channel": "trades"})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.contract.export.toolchains import Node
 
-from tidings.contract.export.regex import ecmascript
+from tidings.contract.export.regex import to_ecmascript
 
 PATTERNS = [
     r"^[!-~]{1,64}$",
@@ -82,7 +82,7 @@ def test_what_is_translated_means_the_same(node: Node, tmp_path: Path) -> None:
         'const found = patterns.map((each) => texts.map((text) => new RegExp(each, "u").test(text)));\n'
         "process.stdout.write(JSON.stringify(found));\n"
     )
-    translated = [ecmascript(pattern) for pattern in PATTERNS]
+    translated = [to_ecmascript(pattern) for pattern in PATTERNS]
     assert None not in translated
     done = node.run(script, stdin=json.dumps({"patterns": translated, "texts": TEXTS}))
     for pattern, found in zip(PATTERNS, json.loads(done.stdout), strict=True):
@@ -91,7 +91,7 @@ def test_what_is_translated_means_the_same(node: Node, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pattern", UNKNOWN)
 def test_what_ecmascript_cannot_say_is_left_out(pattern: str) -> None:
-    assert ecmascript(pattern) is None
+    assert to_ecmascript(pattern) is None
 
 
 def test_every_pattern_and_some_text_meet() -> None:

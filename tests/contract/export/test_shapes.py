@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tidings.contract.export import shapes
-from tidings.contract.export.shapes import Shape, is_nullable, named_in, shape_of, without_null
+from tidings.contract.export.shapes import Shape, is_nullable, list_references, read_shape, remove_null
 
 TEXT, NUMBER = shapes.TextShape(), shapes.NumberShape()
 
@@ -55,14 +55,14 @@ TEXT, NUMBER = shapes.TextShape(), shapes.NumberShape()
     ],
 )
 def test_a_schema_is_read(schema: Any, shape: Shape) -> None:
-    assert shape_of(schema) == shape
+    assert read_shape(schema) == shape
 
 
 def test_null_is_seen_and_taken_away() -> None:
-    either = shape_of({"anyOf": [{"type": "string"}, {"enum": ["a", None]}, {"type": "null"}]})
+    either = read_shape({"anyOf": [{"type": "string"}, {"enum": ["a", None]}, {"type": "null"}]})
     assert is_nullable(either)
-    assert without_null(either) == shapes.UnionShape((TEXT, shapes.EnumShape(("a",))))
-    assert without_null(shape_of({"type": ["string", "null"]})) == TEXT
+    assert remove_null(either) == shapes.UnionShape((TEXT, shapes.EnumShape(("a",))))
+    assert remove_null(read_shape({"type": ["string", "null"]})) == TEXT
     assert not is_nullable(TEXT)
 
 
@@ -75,4 +75,4 @@ def test_the_definitions_in_a_shape_are_found_in_order() -> None:
             "c": {"type": "array", "prefixItems": [{"$ref": "#/$defs/C"}]},
         },
     }
-    assert named_in(shape_of(schema)) == ["A", "B", "C"]
+    assert list_references(read_shape(schema)) == ["A", "B", "C"]

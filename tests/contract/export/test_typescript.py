@@ -13,10 +13,10 @@ from tests.contract.test_loading_files import BAD as SHOP_BAD
 from tests.contract.test_loading_files import GOOD as SHOP_GOOD
 
 from tidings.contract.contract import Contract
-from tidings.contract.export.examples import example_of
-from tidings.contract.export.model import model_of, pascal
+from tidings.contract.export.examples import build_example
+from tidings.contract.export.model import build_model, to_pascal_case
 from tidings.contract.export.typescript import export_typescript
-from tidings.contract.export.typescript_text import comment, exported_const, property_name
+from tidings.contract.export.typescript_text import format_comment, format_const, format_property_name
 from tidings.protocol.message_types import LEGACY_TYPES
 
 pytestmark = pytest.mark.timeout(300)  # the packages are installed by the first who needs them
@@ -100,14 +100,14 @@ def test_what_a_reader_of_each_revision_gets_is_read(everyone: Reader) -> None:
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_each_guard_knows_its_own_type_alone(name: str, node: Node, compiled: dict[str, Path]) -> None:
     contract = CONTRACTS[name]
-    model = model_of(contract)
-    examples = [json.dumps(example_of(contract, model, each)) for each in model.messages]
+    model = build_model(contract)
+    examples = [json.dumps(build_example(contract, model, each)) for each in model.messages]
     found = Reader(node, compiled[name]).read(*examples)
     for each, of_example in zip(model.messages, found, strict=True):
         of_all = "isHubMessage" if each in model.said else "isTidingsEvent"
         assert of_all in of_example["guards"]
         (guard,) = set(of_example["guards"]) - {of_all}
-        assert guard.removesuffix("2") == f"is{pascal(each.type)}"
+        assert guard.removesuffix("2") == f"is{to_pascal_case(each.type)}"
         assert of_example["message"] == {"type": each.type}
         assert ("fault" in of_example["event"]) is (each in model.said)
 
@@ -170,10 +170,10 @@ def test_equal_contracts_are_exported_alike() -> None:
 
 
 def test_no_text_ends_a_comment() -> None:
-    assert comment("a */ b\n c") == "/** a *\\/ b c */\n"
-    assert comment("") == ""
+    assert format_comment("a */ b\n c") == "/** a *\\/ b c */\n"
+    assert format_comment("") == ""
     assert (
-        comment("a", "b", deprecated="Use c.", indent="  ")
+        format_comment("a", "b", deprecated="Use c.", indent="  ")
         == "  /**\n   * a\n   *\n   * b\n   *\n   * @deprecated Use c.\n   */\n"
     )
 
@@ -183,11 +183,11 @@ def test_no_text_ends_a_comment() -> None:
     [("plain", "plain"), ("with-dash", '"with-dash"'), ('"', '"\\""'), ("__proto__", '["__proto__"]'), ("1a", '"1a"')],
 )
 def test_names_are_quoted_where_they_have_to_be(name: str, written: str) -> None:
-    assert property_name(name) == written
+    assert format_property_name(name) == written
 
 
 def test_constants_come_with_the_type_of_their_values() -> None:
-    assert exported_const("Side", "Which way.", {"BUY": ("buy", ""), "HOLD": ("hold", "Do not.")}) == (
+    assert format_const("Side", "Which way.", {"BUY": ("buy", ""), "HOLD": ("hold", "Do not.")}) == (
         "/** Which way. */\n"
         "export const Side = {\n"
         '  BUY: "buy",\n'

@@ -11,7 +11,7 @@ from tests.contract.export.test_document import SHOP
 from tests.server.hub_server import HubServer
 
 from tidings.contract.contract import Contract
-from tidings.contract.export.document import contract_document
+from tidings.contract.export.document import build_contract_document
 from tidings.contract.export.formats import FORMATS
 from tidings.contract.loading import read_contract
 from tidings.server.embedding import embedded_hub
@@ -84,7 +84,7 @@ def test_equal_contracts_have_equal_tags_on_every_hub(client: httpx.Client) -> N
 def test_what_a_hub_serves_is_read_as_its_contract(client: httpx.Client) -> None:
     served = read_contract(client.get("/v1/contract.json").content, "served", form="json")
     assert served.identity == SHOP.identity
-    assert contract_document(served)["events"] == contract_document(SHOP)["events"]
+    assert build_contract_document(served)["events"] == build_contract_document(SHOP)["events"]
 
 
 def test_asyncapi_tells_where_the_client_reached_the_hub(client: httpx.Client) -> None:

@@ -14,7 +14,7 @@ from tests.contract.export.test_document import SHOP
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
-from tidings.contract.export.model import model_of
+from tidings.contract.export.model import build_model
 from tidings.server.http.docs_page import SECURITY_POLICY, contract_page
 
 _VOID = {"meta"}
@@ -88,7 +88,7 @@ def test_every_link_leads_somewhere(page: Page) -> None:
 
 
 def test_every_message_has_its_place_and_an_example(contract: Contract, page: Page) -> None:
-    model = model_of(contract)
+    model = build_model(contract)
     types = [message.type for message in (*model.events, *model.said)]
     assert set(types) <= set(page.values("id"))
     assert sorted(example["type"] for example in page.examples) == sorted(types)

@@ -17,7 +17,7 @@ from tidings.cli.errors import FAILED, INTERRUPTED, USAGE, show_failure, write_l
 from tidings.cli.recordings import Recording
 from tidings.cli.status_line import StatusLine
 from tidings.cli.text import printable
-from tidings.contract.traffic import NO_ENVELOPE, TrafficCheck, TrafficFinding
+from tidings.contract.traffic_check import UNREADABLE, TrafficCheck, TrafficFinding
 from tidings.exceptions import TidingsError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def check(
     nothing to check. Ctrl-C prints what was found so far.
     """
     from tidings.cli.recordings import open_traffic
-    from tidings.contract.traffic import TrafficCheck
+    from tidings.contract.traffic_check import TrafficCheck
 
     try:
         held = TrafficCheck(
@@ -211,9 +211,7 @@ def _refused(check: TrafficCheck) -> Iterator[str]:
         yield ""
         yield "Refused:"
     for type, findings in by_type.items():
-        count = (
-            "" if type == NO_ENVELOPE else f", {_times(check.by_type[type], 'event')}" if check.by_type[type] else ""
-        )
+        count = "" if type == UNREADABLE else f", {_times(check.by_type[type], 'event')}" if check.by_type[type] else ""
         yield f"  {type[:80] or _NO_ENVELOPE}{count}"
         for found in findings:
             old = f", {found.before:,} of them before, too" if found.before else ""

@@ -14,7 +14,7 @@ import typer
 from tidings.cli.errors import FAILED, USAGE, show_failure
 from tidings.cli.text import printable
 from tidings.contract.diff.compare import ContractDocument
-from tidings.contract.diff.rules import Change, Compatibility, Difference, Effect
+from tidings.contract.diff.rules import Change, Compatibility, ContractDiff, Effect
 from tidings.exceptions import ConfigError, TidingsError
 
 
@@ -67,7 +67,7 @@ _LONGEST = 60
 """Characters of a value."""
 
 
-def format_json(found: Difference, old: ContractDocument, new: ContractDocument) -> str:
+def format_json(found: ContractDiff, old: ContractDocument, new: ContractDocument) -> str:
     """Return a difference as one JSON object."""
     report = {
         "old": {"version": old.version, "hash": old.hash},
@@ -93,14 +93,14 @@ def _row(change: Change) -> dict[str, Any]:
     }
 
 
-def format_text(found: Difference) -> str:
+def format_text(found: ContractDiff) -> str:
     """Return a difference as lines, what breaks first, and each event's changes together."""
     if not found.changes:
         return "No difference.\n"
     return printable([*_lines(found), summary(found)])
 
 
-def summary(found: Difference) -> str:
+def summary(found: ContractDiff) -> str:
     """Return the counts as one line."""
     breaking = found.breaking()
     readers, writers = len(found.breaking("readers")), len(found.breaking("writers"))
@@ -111,7 +111,7 @@ def summary(found: Difference) -> str:
     )
 
 
-def _lines(found: Difference) -> Iterator[str]:
+def _lines(found: ContractDiff) -> Iterator[str]:
     for verdict, heading in _HEADINGS.items():
         changes = [change for change in found.changes if change.verdict is verdict]
         if not changes:

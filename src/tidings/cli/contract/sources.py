@@ -10,8 +10,8 @@ import msgspec
 
 from tidings.client.http import HTTPClient, fetch_json
 from tidings.contract.contract import Contract
-from tidings.contract.diff.compare import ContractDocument, document_of, read_document
-from tidings.contract.loading import contract_of, load_contract
+from tidings.contract.diff.compare import ContractDocument, build_document, read_document
+from tidings.contract.loading import build_contract, load_contract
 from tidings.exceptions import InvalidContract
 
 STDIN = "-"
@@ -35,13 +35,13 @@ def find_document(spec: str) -> ContractDocument:
         ClientError: A hub was named, and it does not answer with one.
     """
     if _is_module(spec):
-        return document_of(load_contract(spec))
+        return build_document(load_contract(spec))
     return read_document(_decoded(spec), _name(spec))
 
 
 def find_contract(spec: str) -> Contract:
     """Return the contract that `spec` names, to be held against events; see `find_document`."""
-    return load_contract(spec) if _is_module(spec) else contract_of(_decoded(spec), _name(spec))
+    return load_contract(spec) if _is_module(spec) else build_contract(_decoded(spec), _name(spec))
 
 
 def _is_module(spec: str) -> bool:

@@ -13,11 +13,11 @@ import msgspec
 from msgspec import Struct, field
 
 from tidings.contract.contract import Contract
-from tidings.contract.diff.rules import HUB_ALONE, Change, Compatibility, Difference, change
+from tidings.contract.diff.rules import ONLY_HUB_WRITES, Change, Compatibility, ContractDiff, make_change
 from tidings.contract.diff.schemas import SchemaComparison
-from tidings.contract.export.document import contract_document
+from tidings.contract.export.document import build_contract_document
 from tidings.contract.json_schema import REFERENCE_PREFIX
-from tidings.contract.loading import FORMAT, contract_of
+from tidings.contract.loading import FORMAT, build_contract
 from tidings.exceptions import InvalidContract
 from tidings.protocol.message_types import ChannelType, EventClass
 
@@ -53,9 +53,9 @@ class ContractDocument(Struct, frozen=True, kw_only=True):
     """What the payloads refer to."""
 
 
-def document_of(contract: Contract) -> ContractDocument:
+def build_document(contract: Contract) -> ContractDocument:
     """Return a contract as a document."""
-    return msgspec.convert(contract_document(contract), type=ContractDocument)
+    return msgspec.convert(build_contract_document(contract), type=ContractDocument)
 
 
 def read_document(decoded: Any, source: str) -> ContractDocument:
@@ -69,7 +69,7 @@ def read_document(decoded: Any, source: str) -> ContractDocument:
         InvalidContract: It is no contract.
     """
     if not isinstance(decoded, Mapping) or "hash" not in decoded:
-        return document_of(contract_of(decoded, source))
+        return build_document(build_contract(decoded, source))
     if decoded.get("tidings", FORMAT) != FORMAT:
         hint = "Use a newer tidings."
         raise InvalidContract(f"{source}: its form is {decoded['tidings']!r}; {FORMAT!r} is read", type="", hint=hint)
@@ -85,29 +85,29 @@ _SIMILAR = 0.5
 """How alike two names are, of 1, before an event without fields is taken for a renamed one."""
 
 
-def diff(old: Contract, new: Contract) -> Difference:
+def diff_contracts(old: Contract, new: Contract) -> ContractDiff:
     """Return what changed from one contract to another."""
-    return diff_documents(document_of(old), document_of(new))
+    return diff_documents(build_document(old), build_document(new))
 
 
-def diff_documents(old: ContractDocument, new: ContractDocument) -> Difference:
+def diff_documents(old: ContractDocument, new: ContractDocument) -> ContractDiff:
     """Return what changed from one document to another.
 
     Raises:
         InvalidContract: A payload's schema is none.
     """
-    return Difference(tuple(_changes(old, new)))
+    return ContractDiff(tuple(_changes(old, new)))
 
 
 def _changes(old: ContractDocument, new: ContractDocument) -> Iterator[Change]:
     if old.version != new.version:
-        yield change("revision-changed", "", "version", old.version, new.version)
+        yield make_change("revision-changed", "", "version", old.version, new.version)
     for name in old.channels:
         if name not in new.channels:
-            yield change("channel-removed", "", f"channels.{name}", name, None)
+            yield make_change("channel-removed", "", f"channels.{name}", name, None)
     for name in new.channels:
         if name not in old.channels:
-            yield change("channel-added", "", f"channels.{name}", None, name)
+            yield make_change("channel-added", "", f"channels.{name}", None, name)
     before = {row.type: row for row in old.events}
     after = {row.type: row for row in new.events}
     renamed = _renamed(old, new)
@@ -115,13 +115,13 @@ def _changes(old: ContractDocument, new: ContractDocument) -> Iterator[Change]:
         if type in after:
             yield from _compared(row, after[type], old, new)
         elif type in renamed:
-            yield _for_hub_alone(change("event-renamed", renamed[type], "", type, renamed[type]), row)
+            yield _for_hub_alone(make_change("event-renamed", renamed[type], "", type, renamed[type]), row)
             yield from _compared(row, after[renamed[type]], old, new)
         else:
-            yield _for_hub_alone(change("event-removed", type, "", type, None), row)
+            yield _for_hub_alone(make_change("event-removed", type, "", type, None), row)
     for type in after:
         if type not in before and type not in renamed.values():
-            yield change("event-added", type, "", None, type)
+            yield make_change("event-added", type, "", None, type)
 
 
 def _compared(old: EventRow, new: EventRow, before: ContractDocument, after: ContractDocument) -> Iterator[Change]:
@@ -137,13 +137,15 @@ def _row(old: EventRow, new: EventRow) -> Iterator[Change]:
     type = new.type
     if old.channel != new.channel:
         to_global = new.channel == ChannelType.GLOBAL and old.channel is not None
-        yield change("channel-to-global" if to_global else "channel-changed", type, "channel", old.channel, new.channel)
+        yield make_change(
+            "channel-to-global" if to_global else "channel-changed", type, "channel", old.channel, new.channel
+        )
     if old.key != new.key:
         rule = "key-added" if old.key is None else "key-removed" if new.key is None else "key-changed"
-        yield change(rule, type, "key", old.key, new.key)
+        yield make_change(rule, type, "key", old.key, new.key)
     if old.event_class != new.event_class:
         logged = {old.event_class, new.event_class} == {EventClass.DURABLE, EventClass.LATEST}
-        yield change(
+        yield make_change(
             f"class-to-{new.event_class}" if logged else "class-changed",
             type,
             "class",
@@ -152,30 +154,30 @@ def _row(old: EventRow, new: EventRow) -> Iterator[Change]:
         )
     if old.publishable is not new.publishable:
         rule = "publishable" if new.publishable else "hub-only"
-        yield change(rule, type, "publishable", old.publishable, new.publishable)
+        yield make_change(rule, type, "publishable", old.publishable, new.publishable)
     if old.ends_key is not new.ends_key:
         rule = "ends-key-added" if new.ends_key else "ends-key-removed"
-        yield change(rule, type, "ends_key", old.ends_key, new.ends_key)
+        yield make_change(rule, type, "ends_key", old.ends_key, new.ends_key)
     if old.keep_newest != new.keep_newest:
         less = old.keep_newest is None or (new.keep_newest is not None and new.keep_newest < old.keep_newest)
-        yield change("kept-less" if less else "kept-more", type, "keep_newest", old.keep_newest, new.keep_newest)
+        yield make_change("kept-less" if less else "kept-more", type, "keep_newest", old.keep_newest, new.keep_newest)
     if old.deprecated != new.deprecated:
         said = bool(old.deprecated), bool(new.deprecated)
         rule = {(False, True): "event-deprecated", (True, False): "event-not-deprecated"}.get(
             said, "deprecation-changed"
         )
-        yield change(rule, type, "deprecated", old.deprecated or None, new.deprecated or None)
+        yield make_change(rule, type, "deprecated", old.deprecated or None, new.deprecated or None)
     if old.name != new.name:
-        yield change("name-changed", type, "name", old.name or None, new.name or None)
+        yield make_change("name-changed", type, "name", old.name or None, new.name or None)
     if old.description != new.description:
-        yield change("description-changed", type, "", old.description or None, new.description or None)
+        yield make_change("description-changed", type, "", old.description or None, new.description or None)
 
 
 def _for_hub_alone(found: Change, old: EventRow) -> Change:
     """Return a change of an event that had no writers but the hub: for them it changes nothing."""
     if old.publishable or found.writers.verdict is not Compatibility.BREAKING:
         return found
-    return msgspec.structs.replace(found, writers=HUB_ALONE)
+    return msgspec.structs.replace(found, writers=ONLY_HUB_WRITES)
 
 
 def _renamed(old: ContractDocument, new: ContractDocument) -> dict[str, str]:

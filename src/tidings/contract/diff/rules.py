@@ -65,7 +65,7 @@ _NOTE = Effect(Compatibility.ANNOTATION, "it is for people")
 NOTE: Sides = (_NOTE, _NOTE)
 HARMLESS: Sides = (_SAME, _SAME)
 
-HUB_ALONE = _fits("only the hub writes this event")
+ONLY_HUB_WRITES = _fits("only the hub writes this event")
 """For writers of an event that has none but the hub."""
 
 _UNREAD = _fits("they pass over what they do not know")
@@ -277,7 +277,7 @@ class Change(Struct, frozen=True, kw_only=True):
 _SEVERITY = (Compatibility.ANNOTATION, Compatibility.COMPATIBLE, Compatibility.BREAKING)
 
 
-class Difference(Struct, frozen=True):
+class ContractDiff(Struct, frozen=True):
     """All that differs between two contracts, in the order of the old one's events."""
 
     changes: tuple[Change, ...]
@@ -291,7 +291,7 @@ class Difference(Struct, frozen=True):
         return sum(change.verdict is verdict for change in self.changes)
 
 
-def change(rule: str, event: str, path: str = "", before: Any = None, after: Any = None) -> Change:
+def make_change(rule: str, event: str, path: str = "", before: Any = None, after: Any = None) -> Change:
     """Return a change by its rule's id, with the rule's own effects."""
     row = RULES[rule]
     return Change(

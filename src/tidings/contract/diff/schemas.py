@@ -11,10 +11,10 @@ from typing import Any
 from msgspec import Raw
 
 from tidings.contract.diff.allowed_values import AllowedValues, allowed_values
-from tidings.contract.diff.rules import Change, Compatibility, change
+from tidings.contract.diff.rules import Change, Compatibility, make_change
 from tidings.contract.json_schema import KEYWORDS, KINDS, NULL, Definitions, Schema
 
-Found = tuple[str, Any, Any]
+LimitChange = tuple[str, Any, Any]
 """A rule's id, and what was said before and after; None where nothing was."""
 
 _INT64 = ((-(2**63), False), (2**63 - 1, False))
@@ -22,7 +22,7 @@ Bound = tuple[float, bool]
 """A number, and whether it is excluded itself."""
 
 
-def compare_numbers(old: Schema, new: Schema, *, old_kind: str, new_kind: str) -> Iterator[Found]:
+def compare_numbers(old: Schema, new: Schema, *, old_kind: str, new_kind: str) -> Iterator[LimitChange]:
     """Yield what differs between two schemas of numbers, choices left out.
 
     Args:
@@ -75,7 +75,7 @@ def _printed_bounds(before: Bound, after: Bound) -> tuple[Any, Any]:
     return told[0], told[1]
 
 
-def _compare_steps(old: float | None, new: float | None, *, whole: bool) -> Iterator[Found]:
+def _compare_steps(old: float | None, new: float | None, *, whole: bool) -> Iterator[LimitChange]:
     if whole:  # every whole number is a multiple of 1
         old, new = (None if step == 1 else step for step in (old, new))
     if old == new:
@@ -94,7 +94,7 @@ def _is_whole(number: float) -> bool:
     return float(number).is_integer()
 
 
-def compare_texts(old: Schema, new: Schema) -> Iterator[Found]:
+def compare_texts(old: Schema, new: Schema) -> Iterator[LimitChange]:
     """Yield what differs between two schemas of texts, choices left out."""
     yield from compare_counts(old, new, "length-", "minLength", "maxLength")
     yield from _compare_said("pattern", old.get("pattern"), new.get("pattern"))
@@ -102,12 +102,12 @@ def compare_texts(old: Schema, new: Schema) -> Iterator[Found]:
         yield from _compare_said("format", old.get(keyword), new.get(keyword))
 
 
-def _compare_said(rule: str, old: Any, new: Any) -> Iterator[Found]:
+def _compare_said(rule: str, old: Any, new: Any) -> Iterator[LimitChange]:
     if old != new:
         yield f"{rule}-{'added' if old is None else 'removed' if new is None else 'changed'}", old, new
 
 
-def compare_counts(old: Schema, new: Schema, rule: str, least: str, most: str) -> Iterator[Found]:
+def compare_counts(old: Schema, new: Schema, rule: str, least: str, most: str) -> Iterator[LimitChange]:
     """Yield what differs between two lower and two upper counts, whose keywords are `least` and `most`."""
     before, after = old.get(least, 0), new.get(least, 0)
     if before != after:
@@ -118,7 +118,7 @@ def compare_counts(old: Schema, new: Schema, rule: str, least: str, most: str) -
         yield f"{rule}maximum-{'lowered' if lowered else 'raised'}", before, after
 
 
-def compare_choices(old: Schema, new: Schema) -> Iterator[Found]:
+def compare_choices(old: Schema, new: Schema) -> Iterator[LimitChange]:
     """Yield what differs between two schemas of one kind, of which at least one is a choice."""
     before, after = old.get("enum"), new.get("enum")
     if before is not None and after is not None:
@@ -205,7 +205,7 @@ class SchemaComparison:
             self._at.discard(pair)
 
     def _change(self, path: str, rule: str, before: Any = None, after: Any = None) -> Change:
-        return change(rule, self._event, path, before, after)
+        return make_change(rule, self._event, path, before, after)
 
     def _notes(self, old: AllowedValues, new: AllowedValues, path: str) -> Iterator[Change]:
         for keyword, rule in _ANNOTATION_RULES.items():
@@ -265,7 +265,7 @@ class SchemaComparison:
             if old.get(keyword) != new.get(keyword):
                 yield self._change(path, "keyword-changed", _only(keyword, old), _only(keyword, new))
 
-    def _limits(self, old: Schema, new: Schema, old_kind: str, new_kind: str) -> Iterator[Found]:
+    def _limits(self, old: Schema, new: Schema, old_kind: str, new_kind: str) -> Iterator[LimitChange]:
         if "enum" in old or "enum" in new:
             yield from compare_choices(old, new)
         elif old_kind == "string":

@@ -6,10 +6,10 @@ import msgspec
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
-from tidings.contract.export.document import payload_schemas, pretty
-from tidings.contract.export.examples import example_of
-from tidings.contract.export.json_schema import message_schema
-from tidings.contract.export.model import model_of
+from tidings.contract.export.document import build_payload_schemas, format_json
+from tidings.contract.export.examples import build_example
+from tidings.contract.export.json_schema import build_message_schema
+from tidings.contract.export.model import build_model
 from tidings.exceptions import InvalidPayload
 from tidings.protocol import messages
 from tidings.protocol.envelope import MAX_ID
@@ -19,7 +19,7 @@ from tidings.protocol.revisions import REVISION, REVISIONS
 _SCHEMAS_PREFIX = "#/components/schemas/"
 
 
-def asyncapi_document(
+def build_asyncapi_document(
     contract: Contract, *, host: str = "127.0.0.1:8765", path: str = "/ws", protocol: str = "ws"
 ) -> dict[str, Any]:
     """Return the contract as an AsyncAPI document.
@@ -31,7 +31,9 @@ def asyncapi_document(
         protocol: `ws`, or `wss` where it is reached by TLS.
     """
     asked_for = {command.name: command.data for command in messages.COMMANDS.values()}
-    payloads, definitions = payload_schemas(contract, prefix=_SCHEMAS_PREFIX, said={**asked_for, **REPLIES_AND_PUSHES})
+    payloads, definitions = build_payload_schemas(
+        contract, prefix=_SCHEMAS_PREFIX, said={**asked_for, **REPLIES_AND_PUSHES}
+    )
     messages_by_id = {_id(event.type): _event(event, payloads[str(event.type)]) for event in contract.events.values()}
     for type, example in _examples(contract).items():
         messages_by_id[_id(type)]["examples"] = [{"payload": example}]
@@ -73,7 +75,7 @@ def asyncapi_document(
 
 
 def _event(event: EventType, payload: dict[str, Any]) -> dict[str, Any]:
-    schema = message_schema(event, str(event.type), payload)
+    schema = build_message_schema(event, str(event.type), payload)
     message: dict[str, Any] = {
         "name": str(event.type),
         "title": str(event.type),
@@ -102,10 +104,10 @@ def _undiscriminated(schema: Any) -> Any:
 
 def _examples(contract: Contract) -> dict[str, Any]:
     """Return an example of each event, by type, where one was found that fits."""
-    model = model_of(contract)
+    model = build_model(contract)
     found = {}
     for message in model.events:
-        example = example_of(contract, model, message)
+        example = build_example(contract, model, message)
         try:
             contract.decode(message.type, msgspec.json.encode(example["data"]))
         except InvalidPayload:
@@ -155,4 +157,4 @@ def _id(name: str) -> str:
 
 def export_asyncapi(contract: Contract) -> str:
     """Return the document as text."""
-    return pretty(asyncapi_document(contract))
+    return format_json(build_asyncapi_document(contract))

@@ -33,7 +33,7 @@ _FORMATS = {
 }
 
 
-def kind_of(shape: Shape, name: Callable[[str], str] = str) -> str:
+def describe_kind(shape: Shape, name: Callable[[str], str] = str) -> str:
     """Return what kind of value a shape is, as a person would say it.
 
     Args:
@@ -56,20 +56,20 @@ def kind_of(shape: Shape, name: Callable[[str], str] = str) -> str:
         case shapes.EnumShape(values):
             return " or ".join(json.dumps(value, ensure_ascii=False) for value in values)
         case shapes.UnionShape(options):
-            return " or ".join(dict.fromkeys(kind_of(option, name) for option in options))
+            return " or ".join(dict.fromkeys(describe_kind(option, name) for option in options))
         case shapes.ArrayShape():
-            return f"array of {kind_of(shape.items, name)}"
+            return f"array of {describe_kind(shape.items, name)}"
         case shapes.TupleShape():
-            return f"array of {', '.join(kind_of(item, name) for item in shape.items)}"
+            return f"array of {', '.join(describe_kind(item, name) for item in shape.items)}"
         case shapes.MapShape():
-            return f"object of {kind_of(shape.values, name)}"
+            return f"object of {describe_kind(shape.values, name)}"
         case shapes.ObjectShape():
             return "object"
 
 
-def limits_of(shape: Shape) -> str:
+def describe_limits(shape: Shape) -> str:
     """Return the bounds of a shape; "" where it has none."""
-    shape = shapes.without_null(shape)
+    shape = shapes.remove_null(shape)
     match shape:
         case shapes.TextShape():
             return ", ".join(filter(None, (_length(shape), _pattern(shape), _format(shape))))
@@ -80,11 +80,11 @@ def limits_of(shape: Shape) -> str:
         case shapes.MapShape():
             return _count(shape.fewest, shape.most, "member")
         case shapes.UnionShape(options):
-            return "; ".join(dict.fromkeys(filter(None, map(limits_of, options))))
+            return "; ".join(dict.fromkeys(filter(None, map(describe_limits, options))))
     return ""
 
 
-def sentence(text: str) -> str:
+def to_sentence(text: str) -> str:
     """Return words as a sentence."""
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
@@ -132,7 +132,7 @@ def _near(bound: Bound) -> Bound:
     return None if bound is not None and abs(bound) >= _INT64 - 1 else bound
 
 
-def structs_in(types: Iterable[type[Struct]]) -> dict[str, type]:
+def list_structs(types: Iterable[type[Struct]]) -> dict[str, type]:
     """Return every class that `types` are made of, themselves included, by both names that a definition may have."""
     found: dict[str, type] = {}
     seen: set[Any] = set()
@@ -162,10 +162,10 @@ def _normal(name: str) -> str:
 
 def describe_fields(definitions: Mapping[str, dict[str, Any]], types: Iterable[type[Struct]]) -> None:
     """Add to the definitions of `types` what their authors say below each field, unless `Meta` says something else."""
-    classes = structs_in(types)
+    classes = list_structs(types)
     for name, definition in definitions.items():
         cls = classes.get(name)
-        texts = {} if cls is None else _as_written(cls, field_texts(cls))
+        texts = {} if cls is None else _as_written(cls, read_field_docstrings(cls))
         for field, schema in definition.get("properties", {}).items():
             if field in texts:
                 schema.setdefault("description", texts[field])
@@ -178,7 +178,7 @@ def _as_written(cls: type, texts: dict[str, str]) -> dict[str, str]:
     return {each.encode_name: texts[each.name] for each in msgspec.structs.fields(cls) if each.name in texts}
 
 
-def field_texts(cls: type) -> dict[str, str]:
+def read_field_docstrings(cls: type) -> dict[str, str]:
     """Return, by field, the docstring that stands below it in the source, where that can be had."""
     texts: dict[str, str] = {}
     for each in reversed(cls.__mro__):

@@ -16,7 +16,7 @@ Schemas = tuple[dict[str, Any], dict[str, Any]]
 """By type: the payload's schema; and the definitions that these refer to."""
 
 
-def payload_schemas(
+def build_payload_schemas(
     contract: Contract, *, prefix: str = REFERENCE_PREFIX, said: Mapping[str, type[msgspec.Struct]] | None = None
 ) -> Schemas:
     """Return the JSON Schema of each event's payload, and the definitions that they share.
@@ -32,12 +32,12 @@ def payload_schemas(
     return dict(zip(payloads, schemas, strict=True)), dict(sorted(definitions.items()))
 
 
-def description_of(event: EventType) -> str:
+def summarize_event(event: EventType) -> str:
     """Return what the event's struct says of itself, in one paragraph."""
-    return text_of(event.payload)
+    return summarize_struct(event.payload)
 
 
-def text_of(payload: type[msgspec.Struct]) -> str:
+def summarize_struct(payload: type[msgspec.Struct]) -> str:
     """Return what a struct says of itself, in one paragraph."""
     text = payload.__doc__ or ""
     # msgspec gives a struct without a docstring its signature for one.
@@ -45,9 +45,9 @@ def text_of(payload: type[msgspec.Struct]) -> str:
     return " ".join(paragraph.split())
 
 
-def contract_document(contract: Contract) -> dict[str, Any]:
+def build_contract_document(contract: Contract) -> dict[str, Any]:
     """Return the whole contract as a document of plain values."""
-    schemas, definitions = payload_schemas(contract)
+    schemas, definitions = build_payload_schemas(contract)
     return {
         "tidings": FORMAT,
         "version": REVISION,
@@ -73,16 +73,16 @@ def _event(event: EventType, schema: dict[str, Any]) -> dict[str, Any]:
     if event.deprecated:
         row["deprecated"] = event.deprecated
     row["name"] = event.payload.__name__
-    row["description"] = description_of(event)
+    row["description"] = summarize_event(event)
     row["payload"] = schema
     return row
 
 
 def export_json(contract: Contract) -> str:
     """Return the contract's document as text."""
-    return pretty(contract_document(contract))
+    return format_json(build_contract_document(contract))
 
 
-def pretty(document: Any) -> str:
+def format_json(document: Any) -> str:
     """Return plain values as indented JSON with a line break at its end, its members in their order."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"

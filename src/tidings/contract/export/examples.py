@@ -10,7 +10,7 @@ from tidings.contract.contract import Contract
 from tidings.contract.event_types import BUILTIN
 from tidings.contract.export import shapes
 from tidings.contract.export.model import Message, Model
-from tidings.contract.export.shapes import Shape, ShapeField, named_in
+from tidings.contract.export.shapes import Shape, ShapeField, list_references
 from tidings.protocol import messages
 from tidings.protocol.message_types import MessageType
 
@@ -137,7 +137,7 @@ _SAID_EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-def example_of(contract: Contract, model: Model, message: Message) -> dict[str, Any]:
+def build_example(contract: Contract, model: Model, message: Message) -> dict[str, Any]:
     """Return a message of a type as a plain connection reads it."""
     event = contract.events.get(message.type)
     own = _SAID_EXAMPLES.get(message.type) if event is None else None
@@ -190,7 +190,7 @@ class _Examples:
             case shapes.UnionShape(options):
                 return self.of(options[0], name)
             case shapes.ArrayShape():
-                again = any(each in self._inside for each in named_in(shape.items))
+                again = any(each in self._inside for each in list_references(shape.items))
                 return [] if again else [self.of(shape.items, name)] * (shape.shortest or 1)
             case shapes.TupleShape():
                 return [self.of(item, name) for item in shape.items]
@@ -203,11 +203,11 @@ class _Examples:
     def _structure(self, fields: tuple[ShapeField, ...]) -> dict[str, Any]:
         made = {}
         for field in fields:
-            if not field.required and any(name in self._inside for name in named_in(field.shape)):
+            if not field.required and any(name in self._inside for name in list_references(field.shape)):
                 continue
             value = field.examples[0] if field.examples else _default(field)
             if value is None:
-                value = self.of(shapes.without_null(field.shape), field.name)
+                value = self.of(shapes.remove_null(field.shape), field.name)
             if value is not None or field.required:
                 made[field.name] = value
         return made

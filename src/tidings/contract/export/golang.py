@@ -13,8 +13,8 @@ from msgspec import UNSET
 
 from tidings.contract.contract import Contract
 from tidings.contract.export import shapes
-from tidings.contract.export.descriptions import kind_of, limits_of, sentence
-from tidings.contract.export.model import Definition, Message, Model, Namer, class_name, model_of, pascal
+from tidings.contract.export.descriptions import describe_kind, describe_limits, to_sentence
+from tidings.contract.export.model import Definition, Message, Model, Namer, build_model, to_class_name, to_pascal_case
 from tidings.contract.export.shapes import Shape, ShapeField
 from tidings.exceptions import ConfigError, InvalidContract
 from tidings.protocol import payloads
@@ -28,12 +28,12 @@ _INITIALISMS = frozenset(_WORDS.split())
 """Words that Go writes in capitals."""
 
 
-def comment(text: str) -> str:
+def to_one_line(text: str) -> str:
     """Return a text as one line, so that nothing in it looks like a heading or a list to `gofmt`."""
     return " ".join(text.split())
 
 
-def aligned(rows: Iterable[str | Sequence[str]]) -> str:
+def align_columns(rows: Iterable[str | Sequence[str]]) -> str:
     """Return lines of cells, each column as wide as its widest; a text is a line of its own, and ends the columns."""
     lines: list[str] = []
     together: list[Sequence[str]] = []
@@ -55,7 +55,7 @@ def _columns(rows: list[Sequence[str]]) -> list[str]:
     ]
 
 
-def exported(name: str) -> str:
+def to_field_name(name: str) -> str:
     """Return a JSON name as an exported field's: `operation_id` is `OperationID`."""
     words = "".join(char if char.isascii() and char.isalnum() else " " for char in name).split()
     made = "".join(word.upper() if word.upper() in _INITIALISMS else word[:1].upper() + word[1:] for word in words)
@@ -96,7 +96,7 @@ class GoTypes:
             use: What it is used as, after "is".
         """
         name = self.names[definition.name]
-        about = f"// {comment(f'{name} is {use}. {definition.about}')}\n"
+        about = f"// {to_one_line(f'{name} is {use}. {definition.about}')}\n"
         if isinstance(definition.shape, shapes.ObjectShape):
             made = f"{about}type {name} {self._structure(name, definition.shape)}\n"
         elif isinstance(definition.shape, shapes.EnumShape) and _is_textual(definition.shape):
@@ -112,21 +112,21 @@ class GoTypes:
         namer = Namer()
         rows: list[str | tuple[str, ...]] = []
         for field in structure.fields:
-            name = namer.take(self._source(_SOURCE_NAMES, owner, field) or exported(field.name))
-            about = comment(_about(field))
+            name = namer.take(self._source(_SOURCE_NAMES, owner, field) or to_field_name(field.name))
+            about = to_one_line(_about(field))
             if about:
                 # What begins otherwise could be a list or a directive to Go's tools.
                 rows.append(f"\t// {about}" if about[0].isalpha() else f"\t// {name}: {about}")
             kind, empty = self._field(owner, name, field)
             rows.append((name, kind, _tag(field.name, omitted=empty)))
-        return f"struct {{\n{aligned(rows)}}}"
+        return f"struct {{\n{align_columns(rows)}}}"
 
     def _source(self, table: Mapping[tuple[str, str], str], owner: str, field: ShapeField) -> str | None:
         return table.get((owner, field.name)) if self._of_source else None
 
     def _field(self, owner: str, name: str, field: ShapeField) -> tuple[str, bool]:
         """Return a field's type, and whether it is left out where it is empty."""
-        plain = self._source(_SOURCE_TYPES, owner, field) or self._type(owner + name, shapes.without_null(field.shape))
+        plain = self._source(_SOURCE_TYPES, owner, field) or self._type(owner + name, shapes.remove_null(field.shape))
         nullable = shapes.is_nullable(field.shape)
         if plain == "any" or plain.startswith(("[]", "map[")):
             return plain, not field.required and field.default is not UNSET
@@ -168,7 +168,7 @@ class GoTypes:
         return "any"
 
     def _value(self, name: str, shape: Shape) -> str:
-        plain = self._type(name, shapes.without_null(shape))
+        plain = self._type(name, shapes.remove_null(shape))
         pointed = shapes.is_nullable(shape) and plain != "any" and not plain.startswith(("[]", "map["))
         return f"*{plain}" if pointed else plain
 
@@ -180,7 +180,7 @@ class GoTypes:
         if len(choice.values) == 1:
             return "string"
         known = self._namer.take(name.replace("Data", "", 1))
-        self._beside.append(f"// {known} is {kind_of(choice)}.\n" + _enumeration(known, choice, self._namer))
+        self._beside.append(f"// {known} is {describe_kind(choice)}.\n" + _enumeration(known, choice, self._namer))
         return known
 
     def _inner(self, name: str, structure: shapes.ObjectShape) -> str:
@@ -195,7 +195,7 @@ def _is_textual(choice: shapes.EnumShape) -> bool:
 
 def _is_empty_nothing(field: ShapeField) -> bool:
     """Return whether an empty text means the same as none, as the contract has it, or could mean nothing else."""
-    match shapes.without_null(field.shape):
+    match shapes.remove_null(field.shape):
         case shapes.EnumShape() as choice:
             return _is_textual(choice) and "" not in choice.values
         case shapes.TextShape(format="date-time"):
@@ -207,10 +207,10 @@ def _is_empty_nothing(field: ShapeField) -> bool:
 
 def _enumeration(name: str, choice: shapes.EnumShape, namer: Namer) -> str:
     rows: list[str | tuple[str, ...]] = [
-        (namer.take(name + (pascal(str(value)) if str(value) else "Empty")), name, f"= {json.dumps(value)}")
+        (namer.take(name + (to_pascal_case(str(value)) if str(value) else "Empty")), name, f"= {json.dumps(value)}")
         for value in choice.values
     ]
-    return f"type {name} string\n\n// What a {name} may be.\nconst (\n{aligned(rows)})\n"
+    return f"type {name} string\n\n// What a {name} may be.\nconst (\n{align_columns(rows)})\n"
 
 
 def _tag(name: str, *, omitted: bool) -> str:
@@ -223,7 +223,7 @@ def _tag(name: str, *, omitted: bool) -> str:
 
 
 def _about(field: ShapeField) -> str:
-    limits = sentence(limits_of(field.shape))
+    limits = to_sentence(describe_limits(field.shape))
     return " ".join(filter(None, (field.about, "" if limits in field.about or limits == _NO_NEWS else limits)))
 
 
@@ -267,7 +267,7 @@ def export_go(contract: Contract, package: str = PACKAGE) -> str:
         raise ConfigError(
             f"no Go package is called {package!r}", option="package", source="--package", hint="Use a-z, 0-9 and _."
         )
-    return _File(model_of(contract), _of_source(contract)).text(package)
+    return _File(build_model(contract), _of_source(contract)).text(package)
 
 
 def _of_source(contract: Contract) -> bool:
@@ -283,15 +283,17 @@ class _File:
         self._model = model
         self._namer = Namer(["WebSocketMessage", "MessageType", "ChannelType", "NewData"])
         self._constants = {
-            message.type: self._namer.take(f"MessageType{pascal(message.type)}") for message in model.messages
+            message.type: self._namer.take(f"MessageType{to_pascal_case(message.type)}") for message in model.messages
         }
-        self._channels = {channel: self._namer.take(f"ChannelType{pascal(channel)}") for channel in model.channels}
+        self._channels = {
+            channel: self._namer.take(f"ChannelType{to_pascal_case(channel)}") for channel in model.channels
+        }
         self._aliases = {
-            self._namer.take("MessageType" + pascal(alias.lower())): self._constants[MessageType[current]]
+            self._namer.take("MessageType" + to_pascal_case(alias.lower())): self._constants[MessageType[current]]
             for alias, current in ALIASES.items()
             if MessageType[current] in self._constants
         }
-        names = {name: self._namer.take(class_name(name)) for name in model.definitions}
+        names = {name: self._namer.take(to_class_name(name)) for name in model.definitions}
         self._types = GoTypes(names, self._namer, of_source=of_source)
 
     def text(self, package: str) -> str:
@@ -328,15 +330,15 @@ class _File:
         rows: list[str | tuple[str, ...]] = []
         for message in messages:
             if message.deprecated:
-                rows.append(f"\t// Deprecated: {comment(message.deprecated)}")
+                rows.append(f"\t// Deprecated: {to_one_line(message.deprecated)}")
             rows.append((self._constants[message.type], "MessageType", f"= {json.dumps(message.type)}"))
-        return f"// {about}\nconst (\n{aligned(rows)})\n"
+        return f"// {about}\nconst (\n{align_columns(rows)})\n"
 
     def _channel_types(self) -> str:
         rows: list[str | tuple[str, ...]] = [
             (name, "ChannelType", f"= {json.dumps(channel)}") for channel, name in self._channels.items()
         ]
-        return f"// The channels of the contract.\nconst (\n{aligned(rows)})\n"
+        return f"// The channels of the contract.\nconst (\n{align_columns(rows)})\n"
 
     def _new_data(self) -> str:
         cases: dict[str, list[str]] = {}

@@ -6,7 +6,7 @@ import msgspec
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
-from tidings.contract.export.document import description_of, payload_schemas, pretty
+from tidings.contract.export.document import build_payload_schemas, format_json, summarize_event
 from tidings.contract.json_schema import REFERENCE_PREFIX
 from tidings.protocol.envelope import MAX_DATA_BYTES, MAX_ID, MAX_TRACE_ID
 from tidings.protocol.message_types import LEGACY_TYPES, ChannelType
@@ -16,9 +16,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _EVENT_ID = {"type": "string", "minLength": 16, "maxLength": 64, "pattern": "^[!-~]*$"}
 
 
-def event_schemas(contract: Contract) -> dict[str, dict[str, Any]]:
+def build_event_schemas(contract: Contract) -> dict[str, dict[str, Any]]:
     """Return, by type, a schema of each event's message that stands for itself; old names included."""
-    payloads, definitions = payload_schemas(contract)
+    payloads, definitions = build_payload_schemas(contract)
     schemas = {}
     for event in contract.events.values():
         type = str(event.type)
@@ -30,16 +30,19 @@ def event_schemas(contract: Contract) -> dict[str, dict[str, Any]]:
     return schemas
 
 
-def bundle(contract: Contract) -> dict[str, Any]:
+def build_bundle(contract: Contract) -> dict[str, Any]:
     """Return one schema of any event's message."""
-    payloads, definitions = payload_schemas(contract)
+    payloads, definitions = build_payload_schemas(contract)
     messages = {}
     for event in contract.events.values():
         type = str(event.type)
-        messages[type] = message_schema(event, type, payloads[type])
+        messages[type] = build_message_schema(event, type, payloads[type])
     for old, new in LEGACY_TYPES.items():
         if str(new) in payloads:
-            messages[old] = {**message_schema(contract.events[str(new)], old, payloads[str(new)]), "deprecated": True}
+            messages[old] = {
+                **build_message_schema(contract.events[str(new)], old, payloads[str(new)]),
+                "deprecated": True,
+            }
     return {
         "$schema": DIALECT,
         "$id": f"urn:tidings:contract:{REVISION}:{contract.identity.hash.removeprefix('sha256:')}",
@@ -49,7 +52,7 @@ def bundle(contract: Contract) -> dict[str, Any]:
     }
 
 
-def message_schema(event: EventType, type: str, payload: dict[str, Any]) -> dict[str, Any]:
+def build_message_schema(event: EventType, type: str, payload: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an event's message, as a plain connection or one that speaks `tidings.v1` reads it.
 
     Args:
@@ -71,7 +74,7 @@ def message_schema(event: EventType, type: str, payload: dict[str, Any]) -> dict
     properties["reply_to"] = {"type": "string", "maxLength": MAX_ID}
     return {
         "title": type,
-        "description": description_of(event),
+        "description": summarize_event(event),
         "type": "object",
         "properties": properties,
         "required": ["type", "data"] if _needs_data(event) else ["type"],
@@ -84,8 +87,8 @@ def _needs_data(event: EventType) -> bool:
 
 
 def _standing(event: EventType, type: str, payload: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    schema = message_schema(event, type, payload)
-    used = referred(payload, definitions)
+    schema = build_message_schema(event, type, payload)
+    used = find_references(payload, definitions)
     return {
         "$schema": DIALECT,
         "$id": f"urn:tidings:{REVISION}:{type}",
@@ -94,7 +97,7 @@ def _standing(event: EventType, type: str, payload: dict[str, Any], definitions:
     }
 
 
-def referred(schema: Any, definitions: dict[str, Any]) -> set[str]:
+def find_references(schema: Any, definitions: dict[str, Any]) -> set[str]:
     """Return the definitions that a schema refers to, and those that these do."""
     found: set[str] = set()
     waiting = [schema]
@@ -113,9 +116,12 @@ def referred(schema: Any, definitions: dict[str, Any]) -> set[str]:
 
 def export_json_schema(contract: Contract) -> str:
     """Return the bundle as text."""
-    return pretty(bundle(contract))
+    return format_json(build_bundle(contract))
 
 
 def export_files(contract: Contract) -> dict[str, str]:
     """Return a file's name and text for each event."""
-    return {f"{type.replace(':', '.')}.schema.json": pretty(schema) for type, schema in event_schemas(contract).items()}
+    return {
+        f"{type.replace(':', '.')}.schema.json": format_json(schema)
+        for type, schema in build_event_schemas(contract).items()
+    }

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from tidings.contract.contract import Contract
-from tidings.contract.export.document import payload_schemas, text_of
-from tidings.contract.export.shapes import Shape, named_in, shape_of
+from tidings.contract.export.document import build_payload_schemas, summarize_struct
+from tidings.contract.export.shapes import Shape, list_references, read_shape
 from tidings.contract.json_schema import REFERENCE_PREFIX
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import REPLIES_AND_PUSHES
@@ -65,16 +65,16 @@ class Model(Struct, frozen=True, kw_only=True):
         return (*self.events, *self.renamed, *self.said)
 
 
-def model_of(contract: Contract) -> Model:
+def build_model(contract: Contract) -> Model:
     """Return `contract` as other languages need it."""
-    payloads, schemas = payload_schemas(contract, said=REPLIES_AND_PUSHES)
+    payloads, schemas = build_payload_schemas(contract, said=REPLIES_AND_PUSHES)
     names = {type: str(schema["$ref"]).removeprefix(REFERENCE_PREFIX) for type, schema in payloads.items()}
     events = tuple(
         Message(
             type=str(event.type),
             payload=names[str(event.type)],
             empty=_is_empty(event.payload),
-            about=text_of(event.payload),
+            about=summarize_struct(event.payload),
             channel=None if event.channel is None else str(event.channel),
             event_class=str(event.event_class),
             key=event.key,
@@ -84,7 +84,7 @@ def model_of(contract: Contract) -> Model:
         for event in contract.events.values()
     )
     said = tuple(
-        Message(type=type, payload=names[type], empty=_is_empty(payload), about=text_of(payload))
+        Message(type=type, payload=names[type], empty=_is_empty(payload), about=summarize_struct(payload))
         for type, payload in REPLIES_AND_PUSHES.items()
     )
     return Model(
@@ -126,29 +126,29 @@ def _definitions(wanted: list[str], schemas: dict[str, Any]) -> dict[str, Defini
             continue
         schema = schemas[name]
         about = " ".join(str(schema.get("description", "")).split("\n\n")[0].split())
-        found[name] = Definition(name=name, shape=shape_of(schema), about=about)
-        waiting.extend(reversed(named_in(found[name].shape)))
+        found[name] = Definition(name=name, shape=read_shape(schema), about=about)
+        waiting.extend(reversed(list_references(found[name].shape)))
     return found
 
 
 _NO_WORD = re.compile(r"[^A-Za-z0-9]+")
 
 
-def pascal(text: str) -> str:
+def to_pascal_case(text: str) -> str:
     """Return `operation:cancel_outcome` as `OperationCancelOutcome`; what is capital stays so."""
     name = "".join(word[:1].upper() + word[1:] for word in _NO_WORD.split(text) if word)
     return name if name[:1].isalpha() else f"N{name}"
 
 
-def constant(text: str) -> str:
+def to_constant_case(text: str) -> str:
     """Return `operation:start` as `OPERATION_START`."""
     name = "_".join(word.upper() for word in _NO_WORD.split(text) if word)
     return name if name[:1].isalpha() else f"N{name}"
 
 
-def class_name(definition: str) -> str:
+def to_class_name(definition: str) -> str:
     """Return the class's own name of a definition's, which may have the module's before it."""
-    return pascal(definition.rpartition(".")[2])
+    return to_pascal_case(definition.rpartition(".")[2])
 
 
 class Namer:

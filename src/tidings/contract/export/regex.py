@@ -23,7 +23,7 @@ _SYNTAX = frozenset(r"^$\.*+?()[]{}|/-")
 _CONTROLS = frozenset("nrtfv")
 
 
-def ecmascript(pattern: str) -> str | None:
+def to_ecmascript(pattern: str) -> str | None:
     """Return `pattern` for `new RegExp(…, "u")`, or None where it says what ECMAScript cannot.
 
     ``$`` stays what it is, so that in ECMAScript it does not match before a line break at the end.

@@ -134,7 +134,7 @@ Shape = (
 )
 
 
-def shape_of(schema: Any) -> Shape:
+def read_shape(schema: Any) -> Shape:
     """Return the shape of a JSON Schema as msgspec writes it; keywords without a place in a shape are left out."""
     match read_schema(schema):
         case ReferenceSchema() as form:
@@ -160,7 +160,7 @@ def shape_of(schema: Any) -> Shape:
 
 def _either(schemas: tuple[Any, ...]) -> Shape:
     options: list[Shape] = []
-    for each in map(shape_of, schemas):
+    for each in map(read_shape, schemas):
         options.extend(each.options if isinstance(each, UnionShape) else (each,))
     unique = tuple(dict.fromkeys(options))
     return unique[0] if len(unique) == 1 else UnionShape(unique)
@@ -188,11 +188,11 @@ def _number(schema: Schema, *, whole: bool) -> NumberShape:
 
 def _array(schema: Schema) -> Shape:
     if "prefixItems" in schema:
-        items = tuple(map(shape_of, schema["prefixItems"]))
+        items = tuple(map(read_shape, schema["prefixItems"]))
         closed = schema.get("items") is False or schema.get("maxItems") == len(items)
         return TupleShape(items=items, shortest=schema.get("minItems", 0), closed=closed)
     return ArrayShape(
-        items=shape_of(schema.get("items", True)),
+        items=read_shape(schema.get("items", True)),
         shortest=schema.get("minItems") or None,
         longest=schema.get("maxItems"),
     )
@@ -202,7 +202,7 @@ def _object(schema: Schema) -> Shape:
     if "properties" not in schema:
         names = schema.get("propertyNames")
         return MapShape(
-            values=shape_of(schema.get("additionalProperties", True)),
+            values=read_shape(schema.get("additionalProperties", True)),
             names=None if names is None else _text(names),
             fewest=schema.get("minProperties") or None,
             most=schema.get("maxProperties"),
@@ -213,7 +213,7 @@ def _object(schema: Schema) -> Shape:
         notes = annotations_of(of_field)
         field = ShapeField(
             name=name,
-            shape=shape_of(of_field),
+            shape=read_shape(of_field),
             required=name in required,
             default=notes.get("default", UNSET),
             about=" ".join(str(notes.get("description", "")).split()),
@@ -230,17 +230,17 @@ def is_nullable(shape: Shape) -> bool:
     return isinstance(shape, NullShape | AnyShape) or (isinstance(shape, EnumShape) and None in shape.values)
 
 
-def without_null(shape: Shape) -> Shape:
+def remove_null(shape: Shape) -> Shape:
     """Return `shape` with null left out of its choices."""
     if isinstance(shape, UnionShape):
-        rest = tuple(option for option in map(without_null, shape.options) if not isinstance(option, NullShape))
+        rest = tuple(option for option in map(remove_null, shape.options) if not isinstance(option, NullShape))
         return rest[0] if len(rest) == 1 else UnionShape(rest)
     if isinstance(shape, EnumShape):
         return EnumShape(tuple(value for value in shape.values if value is not None))
     return shape
 
 
-def named_in(shape: Shape) -> list[str]:
+def list_references(shape: Shape) -> list[str]:
     """Return the definitions that a shape refers to, in the order that they stand in."""
     if isinstance(shape, NamedShape):
         return [shape.name]
@@ -255,4 +255,4 @@ def named_in(shape: Shape) -> list[str]:
         parts = (shape.items,)
     elif isinstance(shape, MapShape):
         parts = (shape.values,)
-    return [name for part in parts for name in named_in(part)]
+    return [name for part in parts for name in list_references(part)]

@@ -9,11 +9,20 @@ from pkgutil import get_data
 
 from tidings.contract.contract import Contract
 from tidings.contract.export import shapes
-from tidings.contract.export.descriptions import limits_of, sentence
-from tidings.contract.export.model import Definition, Message, Model, Namer, class_name, constant, model_of, pascal
+from tidings.contract.export.descriptions import describe_limits, to_sentence
+from tidings.contract.export.model import (
+    Definition,
+    Message,
+    Model,
+    Namer,
+    build_model,
+    to_class_name,
+    to_constant_case,
+    to_pascal_case,
+)
 from tidings.contract.export.shapes import Shape
 from tidings.contract.export.typescript_guards import CheckWriter
-from tidings.contract.export.typescript_text import comment, exported_const, member, property_name
+from tidings.contract.export.typescript_text import format_comment, format_const, format_member, format_property_name
 from tidings.protocol.message_types import ALIASES, MessageType
 
 
@@ -35,7 +44,7 @@ class TypeWriter:
             use: What it is used as, as a sentence.
         """
         name = self._names[definition.name]
-        about = comment(definition.about, use)
+        about = format_comment(definition.about, use)
         if isinstance(definition.shape, shapes.ObjectShape):
             return f"{about}export interface {name} {self._structure(definition.shape, '')}\n"
         return f"{about}export type {name} = {self.type(definition.shape)};\n"
@@ -83,14 +92,14 @@ class TypeWriter:
         lines = []
         for field in structure.fields:
             mark = "" if field.required else "?"
-            lines.append(comment(_field_comment(field), indent=inner))
-            lines.append(f"{inner}{property_name(field.name)}{mark}: {self.type(field.shape, inner)};\n")
+            lines.append(format_comment(_field_comment(field), indent=inner))
+            lines.append(f"{inner}{format_property_name(field.name)}{mark}: {self.type(field.shape, inner)};\n")
         return f"{{\n{''.join(lines)}{indent}}}" if lines else "{}"
 
 
 def _field_comment(field: shapes.ShapeField) -> str:
     default = "" if field.required or not field.default else f"Absent means {json.dumps(field.default)}."
-    limits = sentence(limits_of(field.shape))
+    limits = to_sentence(describe_limits(field.shape))
     return " ".join(filter(None, (field.about, "" if limits in field.about else limits, default)))
 
 
@@ -158,7 +167,7 @@ export function parseMessage(text: string): TidingsEvent | HubMessage {
 
 def export_typescript(contract: Contract) -> str:
     """Return the contract as a TypeScript file."""
-    return _File(model_of(contract)).text()
+    return _File(build_model(contract)).text()
 
 
 class _File:
@@ -169,8 +178,8 @@ class _File:
         # Types and values share their names here, so that none hides another.
         namer = Namer(_RESERVED.split())
         self._messages = {message.type: namer.take(_envelope_name(message, model)) for message in model.messages}
-        self._definitions = {name: namer.take(class_name(name)) for name in model.definitions}
-        self._guards = {message.type: namer.take(f"is{pascal(message.type)}") for message in model.messages}
+        self._definitions = {name: namer.take(to_class_name(name)) for name in model.definitions}
+        self._guards = {message.type: namer.take(f"is{to_pascal_case(message.type)}") for message in model.messages}
         self._checks = {name: namer.take(f"check{known}") for name, known in self._definitions.items()}
 
     def text(self) -> str:
@@ -206,21 +215,21 @@ class _File:
         messages = _constants(model.events)
         by_type = {type: name for name, (type, _) in messages.items()}
         old = {
-            constant(message.type): (message.type, message.deprecated)
+            to_constant_case(message.type): (message.type, message.deprecated)
             for message in model.renamed
-            if constant(message.type) not in messages
+            if to_constant_case(message.type) not in messages
         }
         aliases = {
             alias: (str(MessageType[current]), f"It is called {by_type[MessageType[current]]} now.")
             for alias, current in ALIASES.items()
             if MessageType[current] in by_type and alias not in messages
         }
-        channels = {constant(channel): (channel, "") for channel in model.channels}
+        channels = {to_constant_case(channel): (channel, "") for channel in model.channels}
         return "\n".join(
             (
-                exported_const("MessageType", "The types of events.", {**messages, **old, **aliases}),
-                exported_const("HubMessageType", "What the hub says besides events.", _constants(model.said)),
-                exported_const("ChannelType", "The channels of the contract.", channels),
+                format_const("MessageType", "The types of events.", {**messages, **old, **aliases}),
+                format_const("HubMessageType", "What the hub says besides events.", _constants(model.said)),
+                format_const("ChannelType", "The channels of the contract.", channels),
             )
         )
 
@@ -231,7 +240,9 @@ class _File:
         lines.append(f"  data: {data};")
         if message.channel is not None:
             lines.append(f"  channel?: {' | '.join(map(json.dumps, _channels(message)))};")
-        return comment(_message_comment(message), deprecated=message.deprecated) + "\n".join([*lines, "}"]) + "\n"
+        return (
+            format_comment(_message_comment(message), deprecated=message.deprecated) + "\n".join([*lines, "}"]) + "\n"
+        )
 
     def _unions(self) -> str:
         model = self._model
@@ -239,7 +250,7 @@ class _File:
         rows = "".join(f"  {json.dumps(event.type)}: {self._messages[event.type]};\n" for event in events)
         said = "".join(f"\n  | {self._messages[message.type]}" for message in model.said)
         return (
-            comment("Every event, by its type.") + f"export interface TidingsEvents {{\n{rows}}}\n\n"
+            format_comment("Every event, by its type.") + f"export interface TidingsEvents {{\n{rows}}}\n\n"
             "/** Any event: `type` tells which, and so what `data` holds. */\n"
             "export type TidingsEvent = TidingsEvents[keyof TidingsEvents];\n\n"
             "/** The data of an event of a type. */\n"
@@ -262,24 +273,28 @@ class _File:
         table = "SAID" if message in self._model.said else "EVENTS"
         name, envelope = self._guards[message.type], self._messages[message.type]
         return (
-            comment(f"Returns whether a value is a message of type {message.type}.", deprecated=message.deprecated)
+            format_comment(
+                f"Returns whether a value is a message of type {message.type}.", deprecated=message.deprecated
+            )
             + f"export function {name}(value: unknown): value is {envelope} {{\n"
             + f'  return {table}.get({type})?.(value, "$") === "";\n}}\n'
         )
 
 
 _BASE = (
-    comment("What all messages have in common.")
+    format_comment("What all messages have in common.")
     + "export interface WebSocketMessage {\n"
-    + member("type", "string", "`<domain>:<action>`.")
-    + member("timestamp", "string", "RFC 3339, in UTC.")
-    + member("trace_id?", "string", "Of everything that belongs together; the hub always writes one.")
-    + member("data", "unknown", "")
-    + member("channel?", "string", "Absent from what is said to one connection.")
-    + member("id?", "string", "Only with the subprotocol `tidings.v1`, like those below: names a push to be answered.")
-    + member("reply_to?", "string", "The id of the command that this answers.")
-    + member("position?", "string", "Where in the log it is: opaque, and what a later connection resumes at.")
-    + member("event_id?", "string", "")
+    + format_member("type", "string", "`<domain>:<action>`.")
+    + format_member("timestamp", "string", "RFC 3339, in UTC.")
+    + format_member("trace_id?", "string", "Of everything that belongs together; the hub always writes one.")
+    + format_member("data", "unknown", "")
+    + format_member("channel?", "string", "Absent from what is said to one connection.")
+    + format_member(
+        "id?", "string", "Only with the subprotocol `tidings.v1`, like those below: names a push to be answered."
+    )
+    + format_member("reply_to?", "string", "The id of the command that this answers.")
+    + format_member("position?", "string", "Where in the log it is: opaque, and what a later connection resumes at.")
+    + format_member("event_id?", "string", "")
     + "}\n"
 )
 
@@ -291,13 +306,13 @@ def _runtime() -> str:
 
 
 def _envelope_name(message: Message, model: Model) -> str:
-    return pascal(message.type) + ("Message" if message in model.said else "Event")
+    return to_pascal_case(message.type) + ("Message" if message in model.said else "Event")
 
 
 def _constants(messages: Iterable[Message]) -> Mapping[str, tuple[str, str]]:
     """Return, by the constant's name, a type and what to say of its deprecation."""
     namer = Namer()
-    return {namer.take(constant(message.type)): (message.type, message.deprecated) for message in messages}
+    return {namer.take(to_constant_case(message.type)): (message.type, message.deprecated) for message in messages}
 
 
 def _channels(message: Message) -> list[str]:

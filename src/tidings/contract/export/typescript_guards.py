@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from tidings.contract.export import shapes
 from tidings.contract.export.model import Definition
-from tidings.contract.export.regex import ecmascript
+from tidings.contract.export.regex import to_ecmascript
 from tidings.contract.export.shapes import Bound, Shape
-from tidings.contract.export.typescript_text import WIDTH, literal
+from tidings.contract.export.typescript_text import WIDTH, format_literal
 
 _FORMATS = frozenset({"date-time", "date", "time", "partial-time", "uuid", "base64"})
 """Those that `checks.ts` knows; texts of other formats are texts."""
@@ -79,9 +79,9 @@ class CheckWriter:
             (field.name, self.check(field.shape, indent + "    ")) for field in shape.fields if not field.required
         ]
         inner = indent + "  "
-        parts = [literal(required, inner, room=WIDTH - len(inner))]
+        parts = [format_literal(required, inner, room=WIDTH - len(inner))]
         if optional or shape.closed:
-            parts.append(literal(optional, inner, room=WIDTH - len(inner)))
+            parts.append(format_literal(optional, inner, room=WIDTH - len(inner)))
         if shape.closed:
             parts.append("true")
         line = f"is.object({', '.join(parts)})"
@@ -91,7 +91,7 @@ class CheckWriter:
 
 
 def _options(facts: list[tuple[str, str]]) -> str:
-    return literal(facts, "", room=10 * WIDTH) if facts else ""
+    return format_literal(facts, "", room=10 * WIDTH) if facts else ""
 
 
 def _text(text: shapes.TextShape) -> list[tuple[str, str]]:
@@ -100,7 +100,7 @@ def _text(text: shapes.TextShape) -> list[tuple[str, str]]:
         for name, value in (("shortest", text.shortest), ("longest", text.longest))
         if value is not None
     ]
-    pattern = None if text.pattern is None else ecmascript(text.pattern)
+    pattern = None if text.pattern is None else to_ecmascript(text.pattern)
     if pattern is not None:
         facts.append(("pattern", f'new RegExp({json.dumps(pattern)}, "u")'))
     if text.format in _FORMATS:

@@ -8,7 +8,7 @@ WIDTH = 110
 _PLAIN = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 
 
-def comment(*paragraphs: str, deprecated: str = "", indent: str = "") -> str:
+def format_comment(*paragraphs: str, deprecated: str = "", indent: str = "") -> str:
     """Return a doc comment; "" where there is nothing to say."""
     lines = [paragraph for paragraph in paragraphs if paragraph]
     if deprecated:
@@ -23,19 +23,19 @@ def comment(*paragraphs: str, deprecated: str = "", indent: str = "") -> str:
     return f"{indent}/**\n{body}\n{indent} */\n"
 
 
-def property_name(name: str) -> str:
+def format_property_name(name: str) -> str:
     """Return a member's name, quoted where it has to be; `__proto__` in a literal would be something else."""
     if name == "__proto__":
         return '["__proto__"]'
     return name if _PLAIN.fullmatch(name) else json.dumps(name)
 
 
-def member(name: str, type: str, about: str) -> str:
+def format_member(name: str, type: str, about: str) -> str:
     """Return a line of an interface, with its comment."""
-    return f"{comment(about, indent='  ')}  {name}: {type};\n"
+    return f"{format_comment(about, indent='  ')}  {name}: {type};\n"
 
 
-def exported_const(name: str, about: str, values: Mapping[str, tuple[str, str]]) -> str:
+def format_const(name: str, about: str, values: Mapping[str, tuple[str, str]]) -> str:
     """Return an object of constants and the type of its values.
 
     Args:
@@ -44,16 +44,16 @@ def exported_const(name: str, about: str, values: Mapping[str, tuple[str, str]])
         values: By its name, a value and what to say of its deprecation.
     """
     rows = "".join(
-        f"{comment(deprecated=deprecated, indent='  ')}  {constant}: {json.dumps(value)},\n"
+        f"{format_comment(deprecated=deprecated, indent='  ')}  {constant}: {json.dumps(value)},\n"
         for constant, (value, deprecated) in values.items()
     )
     return (
-        f"{comment(about)}export const {name} = {{\n{rows}}} as const;\n"
+        f"{format_comment(about)}export const {name} = {{\n{rows}}} as const;\n"
         f"export type {name} = (typeof {name})[keyof typeof {name}];\n"
     )
 
 
-def literal(pairs: Iterable[tuple[str, str]], indent: str, *, room: int) -> str:
+def format_literal(pairs: Iterable[tuple[str, str]], indent: str, *, room: int) -> str:
     """Return an object literal, on one line if that fits.
 
     Args:
@@ -61,7 +61,7 @@ def literal(pairs: Iterable[tuple[str, str]], indent: str, *, room: int) -> str:
         indent: Of the line that it begins on.
         room: Characters that are left on that line.
     """
-    rows = [f"{property_name(name)}: {value}" for name, value in pairs]
+    rows = [f"{format_property_name(name)}: {value}" for name, value in pairs]
     line = f"{{ {', '.join(rows)} }}" if rows else "{}"
     if len(line) <= room and "\n" not in line:
         return line

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tidings.contract.contract import Contract
-from tidings.contract.export.asyncapi import asyncapi_document
-from tidings.contract.export.document import pretty
+from tidings.contract.export.asyncapi import build_asyncapi_document
+from tidings.contract.export.document import format_json
 from tidings.contract.export.formats import FORMATS
 from tidings.server.asgi.scope import route_path
 from tidings.server.http.docs_page import SECURITY_POLICY, contract_page
@@ -88,8 +88,8 @@ class ContractRoutes:
             return _document(contract_page(self._contract, [*links, ("openapi.json", "OpenAPI")]), _HTML)
         format = DOCUMENTS[path]
         if path == ASYNCAPI_PATH:
-            document = asyncapi_document(self._contract, host=host, path=ws_path, protocol=protocol)
-            return _document(pretty(document), format.media_type)
+            document = build_asyncapi_document(self._contract, host=host, path=ws_path, protocol=protocol)
+            return _document(format_json(document), format.media_type)
         return _document(format.render(self._contract), format.media_type)
 
 

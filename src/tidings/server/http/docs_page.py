@@ -10,9 +10,9 @@ from typing import Final
 
 from tidings.contract.contract import Contract
 from tidings.contract.export import shapes
-from tidings.contract.export.descriptions import kind_of, limits_of
-from tidings.contract.export.examples import example_of
-from tidings.contract.export.model import Definition, Message, Model, model_of
+from tidings.contract.export.descriptions import describe_kind, describe_limits
+from tidings.contract.export.examples import build_example
+from tidings.contract.export.model import Definition, Message, Model, build_model
 from tidings.contract.export.shapes import Shape, ShapeField
 from tidings.protocol.message_types import ALIASES, LEGACY_TYPES, MessageType
 from tidings.protocol.revisions import REVISIONS
@@ -49,7 +49,7 @@ def contract_page(contract: Contract, documents: Sequence[tuple[str, str]]) -> s
         contract: What it shows.
         documents: Links to the same in other forms: where each is, from the page, and what it is.
     """
-    return _Page(contract, model_of(contract)).html(documents)
+    return _Page(contract, build_model(contract)).html(documents)
 
 
 class _Page:
@@ -119,7 +119,7 @@ class _Page:
         )
         old = self._old.get(type, [])
         before = f"<p>Once called {', '.join(map(_code, old))}.</p>\n" if old else ""
-        example = json.dumps(example_of(self._contract, self._model, message), indent=2, ensure_ascii=False)
+        example = json.dumps(build_example(self._contract, self._model, message), indent=2, ensure_ascii=False)
         definition = self._model.definitions[message.payload]
         return (
             f'<article id="{type}">\n<h3><a href="#{type}">{_code(type)}</a></h3>\n'
@@ -149,8 +149,8 @@ class _Page:
         )
 
     def _row(self, field: ShapeField) -> str:
-        limits = limits_of(field.shape)
-        kind = self._kind(shapes.without_null(field.shape))
+        limits = describe_limits(field.shape)
+        kind = self._kind(shapes.remove_null(field.shape))
         if field.required and shapes.is_nullable(field.shape) and not isinstance(field.shape, shapes.AnyShape):
             kind += " or null"
         kind += f" ({_prose(limits)})" if limits else ""
@@ -165,7 +165,7 @@ class _Page:
     def _kind(self, shape: Shape) -> str:
         """Return the kind of a shape, the definitions in it linked."""
         # Whatever it says is escaped first; a NUL stands in no name.
-        pieces = escape(kind_of(shape, lambda name: f"\0{name}\0")).split("\0")
+        pieces = escape(describe_kind(shape, lambda name: f"\0{name}\0")).split("\0")
         return "".join(self._link(piece) if index % 2 else piece for index, piece in enumerate(pieces))
 
     def _link(self, definition: str) -> str:

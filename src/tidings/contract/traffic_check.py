@@ -17,7 +17,7 @@ from tidings.protocol.envelope import Envelope, decode_envelope, fault
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 
-NO_ENVELOPE = ""
+UNREADABLE = ""
 """The type of what is none."""
 _MOST_FINDINGS = 1_000
 """Kinds of faults, and names of types: a recording of garbage must not fill the memory."""
@@ -31,7 +31,7 @@ class TrafficFinding:
     """One kind of fault, of one type at one path; or the use of one deprecated type."""
 
     type: str
-    """`NO_ENVELOPE` where the line could not be read."""
+    """`UNREADABLE` where the line could not be read."""
     code: str
     path: str
     """``[*]`` stands for every item of an array, ``.*`` for every value by name."""
@@ -108,7 +108,7 @@ class TrafficCheck:
             self.events += 1
             self.refused += 1
             self.refused_before += self.old is not None  # what is no envelope never was one
-            self._note(NO_ENVELOPE, error.code, error.path, error, place, before=self.old is not None)
+            self._note(UNREADABLE, error.code, error.path, error, place, before=self.old is not None)
             return
         self.take(envelope, place)
 
@@ -152,7 +152,7 @@ class TrafficCheck:
         event = self.contract.events.get(str(LEGACY_TYPES.get(envelope.type, envelope.type)))
         if event is None or not isinstance(error, InvalidPayload):
             return [(error.path, error.message)]
-        return list(field_faults(event.payload, b"" + envelope.data)) or [(error.path, error.message)]
+        return list(find_field_faults(event.payload, b"" + envelope.data)) or [(error.path, error.message)]
 
     def _note(
         self,
@@ -201,7 +201,7 @@ def _sentence(message: str, path: str) -> str:
     return message.removeprefix(f"{path}: ")
 
 
-def field_faults(payload: PayloadType, data: bytes) -> Iterator[tuple[str, str]]:
+def find_field_faults(payload: PayloadType, data: bytes) -> Iterator[tuple[str, str]]:
     """Yield, for each field of `payload` that is wrong in `data`, its JSON path in the message and what is wrong.
 
     A decoder stops at the first. Nothing is yielded where the fault is not in a field: `data` is no object, or it has

@@ -8,7 +8,7 @@ from tests.contract.receipts import message
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
-from tidings.contract.traffic import NO_ENVELOPE, TrafficCheck, field_faults
+from tidings.contract.traffic_check import UNREADABLE, TrafficCheck, find_field_faults
 
 
 class Venue(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,11 +81,11 @@ def test_every_field_that_is_wrong_is_told_with_its_path_and_how_often() -> None
 @pytest.mark.parametrize(
     ("line", "finding"),
     [
-        (b"{", (NO_ENVELOPE, "invalid_json", "$")),
-        (b"[]", (NO_ENVELOPE, "invalid_envelope", "$")),
-        (b'{"type":5}', (NO_ENVELOPE, "invalid_envelope", "$.type")),
-        (b'{"type":"\xff"}', (NO_ENVELOPE, "invalid_utf8", "$")),
-        (b'{"type":"' + b"x" * 300_000, (NO_ENVELOPE, "payload_too_large", "$")),
+        (b"{", (UNREADABLE, "invalid_json", "$")),
+        (b"[]", (UNREADABLE, "invalid_envelope", "$")),
+        (b'{"type":5}', (UNREADABLE, "invalid_envelope", "$.type")),
+        (b'{"type":"\xff"}', (UNREADABLE, "invalid_utf8", "$")),
+        (b'{"type":"' + b"x" * 300_000, (UNREADABLE, "payload_too_large", "$")),
         (message("trade:executed", "5"), ("trade:executed", "invalid_payload", "$.data")),
         (message("trade:executed", "null"), ("trade:executed", "invalid_payload", "$.data")),
         (trade(trade_id=""), ("trade:executed", "invalid_key", "$.data.trade_id")),
@@ -199,9 +199,9 @@ class Closed(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 def test_a_fault_that_is_in_no_field_is_left_to_the_decoder() -> None:
-    assert list(field_faults(Closed, b'{"tradeId":"a","more":1}')) == []
-    assert list(field_faults(Closed, b"[]")) == []
-    assert list(field_faults(Closed, b'{"trade_id":"a"}')) == [("$.data.tradeId", "a required field is missing")]
+    assert list(find_field_faults(Closed, b'{"tradeId":"a","more":1}')) == []
+    assert list(find_field_faults(Closed, b"[]")) == []
+    assert list(find_field_faults(Closed, b'{"trade_id":"a"}')) == [("$.data.tradeId", "a required field is missing")]
     own = Contract.of(event("trade:executed", Closed, channel="trades"))
     check = checked([message("trade:executed", '{"tradeId":"a","more":1}')], own)
     assert [each[2] for each in told(check)] == ["$.data"]
