@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from tests.cli.operation.views import at, error, summary
-from tests.cli.watch.sights import NOON
+from tests.cli.watch.event_likes import NOON
 
 from tidings.cli.operations import Listing, what_of
 from tidings.operations.views import EstimateView, NameView

@@ -2,7 +2,7 @@ from datetime import UTC
 
 import pytest
 from tests.cli.operation.views import at, detail, error, summary
-from tests.cli.watch.sights import NOON
+from tests.cli.watch.event_likes import NOON
 
 from tidings.cli.operation.show import portrait, print_portrait
 from tidings.operations.lifecycle import OperationState

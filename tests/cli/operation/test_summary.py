@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from tests.cli.operation.views import at, detail, error, summary
-from tests.cli.watch.sights import NOON
+from tests.cli.watch.event_likes import NOON
 
 from tidings.cli.operation.summary import remaining_time, sentence
 from tidings.operations.views import EstimateView, OperationSummary, UsualDurationView

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.cli.watch.sights import NOON
+from tests.cli.watch.event_likes import NOON
 
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import OperationDetail, OperationSummary

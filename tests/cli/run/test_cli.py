@@ -42,7 +42,7 @@ def run(hub: Hub, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return tidings("run", *arguments, TIDINGS_URL=hub.url)
 
 
-def test_a_command_is_an_operation_and_its_output_and_exit_code_are_its_own(shared_hub: Hub) -> None:
+def test_run_reports_the_command_and_keeps_output_and_exit_code(shared_hub: Hub) -> None:
     done = run(shared_hub, "--name", "plain", "--", sys.executable, "-c", SCRIPT.format(code=0))
     assert done.returncode == 0
     assert done.stdout == "loading 25%\nloading 50%\nloading 75%\nloading 100%\n"
@@ -61,7 +61,7 @@ def test_a_command_is_an_operation_and_its_output_and_exit_code_are_its_own(shar
     assert len({each["trace_id"] for each in (start, *progress, end)}) == 1
 
 
-def test_a_command_that_fails_is_told_with_its_last_lines(shared_hub: Hub) -> None:
+def test_failed_command_is_reported_with_its_last_lines(shared_hub: Hub) -> None:
     done = run(shared_hub, "--name", "failing", sys.executable, "-c", SCRIPT.format(code=3))
     assert done.returncode == 3
     failed = events(shared_hub, "failing", last="operation:failed")[-1]["data"]
@@ -72,20 +72,20 @@ def test_a_command_that_fails_is_told_with_its_last_lines(shared_hub: Hub) -> No
     assert failed["hint"]
 
 
-def test_a_command_that_is_killed_is_told_with_the_signal(shared_hub: Hub) -> None:
+def test_killed_command_is_reported_with_the_signal(shared_hub: Hub) -> None:
     done = run(shared_hub, "--name", "killed", "sh", "-c", "kill -KILL $$")
     assert done.returncode == 128 + signal.SIGKILL
     assert events(shared_hub, "killed", last="operation:failed")[-1]["data"]["code"] == "signal_SIGKILL"  # type: ignore[index]
 
 
-def test_a_command_that_is_not_there_is_told_and_is_127(shared_hub: Hub) -> None:
+def test_missing_command_is_reported_and_exits_with_127(shared_hub: Hub) -> None:
     done = run(shared_hub, "--name", "absent", "--", "no-such-command-at-all")
     assert done.returncode == 127
     assert done.stderr.count("no-such-command-at-all") == 1
     assert events(shared_hub, "absent", last="operation:failed")[-1]["data"]["code"] == "command_not_found"  # type: ignore[index]
 
 
-def test_the_commands_own_options_are_its_own(shared_hub: Hub) -> None:
+def test_options_after_the_command_belong_to_it(shared_hub: Hub) -> None:
     done = run(shared_hub, "sh", "-c", "echo $0 $1", "--name", "-x")
     assert (done.returncode, done.stdout) == (0, "--name -x\n")
 
@@ -94,13 +94,13 @@ def test_the_commands_own_options_are_its_own(shared_hub: Hub) -> None:
     ("arguments", "error"),
     [((), "missing command"), (("--nope", "true"), "--nope"), (("--url", "ftp://x", "true"), "ftp://x")],
 )
-def test_a_wrong_command_line_is_a_usage_error(arguments: tuple[str, ...], error: str) -> None:
+def test_wrong_command_line_is_a_usage_error(arguments: tuple[str, ...], error: str) -> None:
     done = tidings("run", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert error in done.stderr
 
 
-def test_a_hub_that_is_down_is_mentioned_once_and_delays_nothing() -> None:
+def test_unreachable_hub_is_mentioned_once_without_delay() -> None:
     began = time.monotonic()
     done = tidings("run", "--", "sh", "-c", "echo out; sleep 0.5; exit 4", TIDINGS_URL="ws://127.0.0.1:1/ws")
     took = time.monotonic() - began
@@ -110,7 +110,7 @@ def test_a_hub_that_is_down_is_mentioned_once_and_delays_nothing() -> None:
     assert took < 0.5 + _STARTS_S
 
 
-def test_a_hub_that_does_not_answer_delays_the_end_by_a_bounded_time() -> None:
+def test_silent_hub_delays_the_end_by_a_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         done = tidings("run", "--", "true", TIDINGS_URL=f"ws://127.0.0.1:{silent.getsockname()[1]}/ws")
@@ -121,7 +121,7 @@ def test_a_hub_that_does_not_answer_delays_the_end_by_a_bounded_time() -> None:
     assert took < FLUSH_S + _STARTS_S
 
 
-def test_a_hub_that_comes_while_the_command_runs_is_told_everything() -> None:
+def test_hub_started_during_the_run_receives_every_event() -> None:
     with Hub() as first:
         port = first.port
     with Process(
@@ -148,7 +148,7 @@ def test_a_hub_that_comes_while_the_command_runs_is_told_everything() -> None:
     assert '"code":"exit_5"' in told[-1]
 
 
-def test_ctrl_c_on_the_terminal_is_the_commands_and_is_told_as_cancelled(shared_hub: Hub) -> None:
+def test_ctrl_c_reaches_the_command_and_reports_cancelled(shared_hub: Hub) -> None:
     arguments = ("run", "--name", "interrupted", "--", sys.executable, "-c", "print('on'); import time; time.sleep(60)")
     with Terminal(*arguments, env={"TIDINGS_URL": shared_hub.url}) as terminal:
         terminal.wait_for("on")
@@ -160,7 +160,7 @@ def test_ctrl_c_on_the_terminal_is_the_commands_and_is_told_as_cancelled(shared_
     events(shared_hub, "interrupted", last="operation:cancelled")
 
 
-def test_on_a_terminal_the_mention_begins_on_a_line_of_its_own() -> None:
+def test_mention_on_a_terminal_starts_a_new_line() -> None:
     with Terminal(
         "run", "--", "sh", "-c", "sleep 0.5; echo done", env={"TIDINGS_URL": "ws://127.0.0.1:1/ws"}
     ) as terminal:
@@ -170,7 +170,7 @@ def test_on_a_terminal_the_mention_begins_on_a_line_of_its_own() -> None:
     assert second == "done"
 
 
-def test_names_that_are_no_utf8_are_told_as_well_as_they_can_be(shared_hub: Hub) -> None:
+def test_undecodable_names_are_reported_with_replacements(shared_hub: Hub) -> None:
     done = subprocess.run(
         [*TIDINGS, "run", "--name", "bytes", "--", "sh", "-c", b"echo $0", b"\xff\xfe"],
         capture_output=True,

@@ -59,7 +59,7 @@ def running(hub: Hub, name: str, *arguments: str, script: str) -> Process:
     return Process("run", *options, "--", "sh", "-c", script)
 
 
-def test_a_wish_to_cancel_ends_the_command_and_the_operation_says_why(shared_hub: Hub) -> None:
+def test_cancel_request_ends_the_command_and_reports_the_reason(shared_hub: Hub) -> None:
     with running(shared_hub, "cancelled", script="echo on; exec sleep 60") as process:
         process.read_until("on")
         outcome, end = cancel(shared_hub, "cancelled", "wrong file")
@@ -70,7 +70,7 @@ def test_a_wish_to_cancel_ends_the_command_and_the_operation_says_why(shared_hub
     assert stderr == ""
 
 
-def test_a_command_that_does_not_heed_it_is_killed_after_the_grace(shared_hub: Hub) -> None:
+def test_command_that_ignores_sigterm_is_killed_after_the_grace(shared_hub: Hub) -> None:
     with running(shared_hub, "stubborn", "--grace", "200ms", script=STUBBORN) as process:
         process.read_until("on")
         outcome, end = cancel(shared_hub, "stubborn")
@@ -80,7 +80,7 @@ def test_a_command_that_does_not_heed_it_is_killed_after_the_grace(shared_hub: H
     assert code == 128 + signal.SIGKILL
 
 
-def test_a_command_that_ends_well_when_told_to_is_cancelled_and_keeps_its_exit_code(shared_hub: Hub) -> None:
+def test_clean_end_after_sigterm_is_cancelled_and_keeps_exit_code(shared_hub: Hub) -> None:
     script = "trap 'exit 0' TERM; echo on; for n in $(seq 400); do sleep 0.05; done"
     with running(shared_hub, "service", script=script) as process:
         process.read_until("on")
@@ -88,7 +88,7 @@ def test_a_command_that_ends_well_when_told_to_is_cancelled_and_keeps_its_exit_c
         assert process.wait()[0] == 0
 
 
-def test_what_the_command_has_started_and_left_is_ended_too(shared_hub: Hub) -> None:
+def test_descendants_of_a_cancelled_command_are_ended(shared_hub: Hub) -> None:
     script = f'sh -c "{STUBBORN}" & echo $!; exec sleep 60'
     with running(shared_hub, "family", "--grace", "300ms", script=script) as process:
         first, second = process.read_line(), process.read_line()
@@ -101,7 +101,7 @@ def test_what_the_command_has_started_and_left_is_ended_too(shared_hub: Hub) -> 
         time.sleep(0.01)
 
 
-def test_in_a_pipeline_on_a_terminal_only_the_commands_own_family_is_ended(shared_hub: Hub) -> None:
+def test_cancel_in_a_pipeline_ends_only_the_commands_descendants(shared_hub: Hub) -> None:
     inner = [*TIDINGS, "run", "--name", "piped", "--", "sh", "-c", "echo on; sleep 60; echo never"]
     quoted = " ".join(f"'{part}'" for part in inner)
     # What runs beside it in the pipeline lives on to say so.
@@ -115,7 +115,7 @@ def test_in_a_pipeline_on_a_terminal_only_the_commands_own_family_is_ended(share
     assert "never" not in terminal.shown
 
 
-def test_a_run_that_is_killed_has_failed_within_its_lease_and_a_second(shared_hub: Hub) -> None:
+def test_killed_run_fails_within_its_lease_and_a_second(shared_hub: Hub) -> None:
     script = "echo $$; exec sleep 60"
     with (
         client_of(shared_hub) as client,
@@ -133,7 +133,7 @@ def test_a_run_that_is_killed_has_failed_within_its_lease_and_a_second(shared_hu
     assert took < 2.0 + 0.5  # a busy machine
 
 
-def test_a_second_bar_does_not_make_progress_fall(shared_hub: Hub) -> None:
+def test_second_bar_does_not_lower_the_progress(shared_hub: Hub) -> None:
     source = (
         "import sys, time\n"
         "for name in ('read', 'write'):\n"

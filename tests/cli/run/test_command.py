@@ -5,7 +5,7 @@ import pytest
 from tests.cli.run.runs import calls, python, run
 
 
-def test_a_command_that_is_not_found_gives_127(tmp_path: Path) -> None:
+def test_command_not_found_exits_with_127(tmp_path: Path) -> None:
     report = tmp_path / "report"
     result = run(report, "no-such-command-anywhere")
     assert result.returncode == 127
@@ -17,14 +17,14 @@ def test_a_command_that_is_not_found_gives_127(tmp_path: Path) -> None:
     assert "PATH" in failed["hint"]
 
 
-def test_a_path_that_does_not_exist_gives_127(tmp_path: Path) -> None:
+def test_missing_path_exits_with_127(tmp_path: Path) -> None:
     result = run(tmp_path / "report", str(tmp_path / "missing"))
     assert result.returncode == 127
     assert b"no such file" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["not executable", "folder", "missing interpreter"])
-def test_what_cannot_be_executed_gives_126(tmp_path: Path, kind: str) -> None:
+def test_command_not_executable_exits_with_126(tmp_path: Path, kind: str) -> None:
     program = tmp_path / "program"
     if kind == "folder":
         program.mkdir()
@@ -37,7 +37,7 @@ def test_what_cannot_be_executed_gives_126(tmp_path: Path, kind: str) -> None:
     assert calls(tmp_path / "report")[-1]["code"] == "command_not_executable"
 
 
-def test_a_script_without_a_first_line_is_run_by_the_shell(tmp_path: Path) -> None:
+def test_script_without_shebang_is_run_by_the_shell(tmp_path: Path) -> None:
     script = tmp_path / "without-first-line"
     script.write_text('echo "got $1"\n')
     script.chmod(0o755)
@@ -46,7 +46,7 @@ def test_a_script_without_a_first_line_is_run_by_the_shell(tmp_path: Path) -> No
     assert by_name.stdout == b"got it\n"
 
 
-def test_a_broken_reporter_is_mentioned_once_and_changes_nothing(tmp_path: Path) -> None:
+def test_failing_reporter_is_mentioned_once_and_changes_nothing(tmp_path: Path) -> None:
     source = "import sys, time\nfor i in range(3): print(i); time.sleep(0.12)\nsys.exit(5)"
     result = run(tmp_path / "report", *python(source), reporter="--broken")
     assert result.returncode == 5
@@ -55,14 +55,14 @@ def test_a_broken_reporter_is_mentioned_once_and_changes_nothing(tmp_path: Path)
     assert b"no hub for started" in result.stderr
 
 
-def test_a_reporter_that_blocks_delays_no_output_and_the_end_only_a_little(tmp_path: Path) -> None:
+def test_blocked_reporter_delays_no_output_and_the_end_briefly(tmp_path: Path) -> None:
     result = run(tmp_path / "report", "seq", "200000", reporter="--stuck", timeout=15)
     assert result.returncode == 0
     assert result.stdout.count(b"\n") == 200_000
     assert result.stderr.count(b"tidings:") == 1
 
 
-def test_output_in_floods_passes_whole_and_the_last_line_is_read(tmp_path: Path) -> None:
+def test_flood_of_output_passes_and_its_last_line_is_read(tmp_path: Path) -> None:
     report = tmp_path / "report"
     result = run(report, "sh", "-c", "seq 1 1000000; exit 3")
     assert result.stdout.endswith(b"\n1000000\n")

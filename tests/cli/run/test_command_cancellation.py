@@ -48,7 +48,7 @@ def cancellation(clock: ManualClock) -> Cancellation:
     return Cancellation(10.0, clock.monotonic)
 
 
-def test_without_a_wish_nothing_is_sent_and_nothing_is_due(cancellation: Cancellation) -> None:
+def test_no_request_sends_no_signal(cancellation: Cancellation) -> None:
     command = Command()
     cancellation.send_due_signal(command)
     assert command.sent == []
@@ -57,9 +57,7 @@ def test_without_a_wish_nothing_is_sent_and_nothing_is_due(cancellation: Cancell
     assert cancellation.is_complete(command)
 
 
-def test_a_wish_is_sigterm_once_and_sigkill_once_after_the_grace(
-    cancellation: Cancellation, clock: ManualClock
-) -> None:
+def test_request_sends_sigterm_and_sigkill_after_the_grace(cancellation: Cancellation, clock: ManualClock) -> None:
     command = Command()
     cancellation.request("wrong file", "ada")
     cancellation.send_due_signal(command)
@@ -80,15 +78,13 @@ def test_a_wish_is_sigterm_once_and_sigkill_once_after_the_grace(
     assert cancellation.fulfilled.cancelled_by == "ada"
 
 
-def test_a_wish_that_comes_after_the_end_changes_nothing(cancellation: Cancellation) -> None:
+def test_request_after_the_end_changes_nothing(cancellation: Cancellation) -> None:
     cancellation.request("too late")
     assert cancellation.fulfilled is None
     assert cancellation.is_complete(Command())
 
 
-def test_what_a_command_leaves_behind_is_waited_for_and_then_killed(
-    cancellation: Cancellation, clock: ManualClock
-) -> None:
+def test_remaining_descendants_are_killed_after_the_grace(cancellation: Cancellation, clock: ManualClock) -> None:
     command = Command()
     cancellation.request()
     cancellation.send_due_signal(command)
@@ -101,7 +97,7 @@ def test_what_a_command_leaves_behind_is_waited_for_and_then_killed(
     assert command.sent == [signal.SIGTERM, signal.SIGKILL]
 
 
-def test_where_nothing_is_left_behind_nothing_more_is_sent(cancellation: Cancellation) -> None:
+def test_no_remaining_descendants_get_no_signal(cancellation: Cancellation) -> None:
     command = Command()
     cancellation.request()
     cancellation.send_due_signal(command)
@@ -110,7 +106,7 @@ def test_where_nothing_is_left_behind_nothing_more_is_sent(cancellation: Cancell
     assert command.sent == [signal.SIGTERM]
 
 
-def test_the_waiting_thread_is_woken_also_by_a_wish_that_came_before(cancellation: Cancellation) -> None:
+def test_earlier_request_wakes_the_waiting_thread(cancellation: Cancellation) -> None:
     woken: list[str] = []
     cancellation.request("first", "ada")
     cancellation.on_request(lambda: woken.append("x"))

@@ -39,7 +39,7 @@ def rig() -> Iterator[Rig]:
     relay.close()
 
 
-def test_bytes_are_passed_on_and_then_shown(rig: Rig) -> None:
+def test_bytes_are_copied_before_the_reader_gets_them(rig: Rig) -> None:
     os.write(rig.write, b"\x00\xff\r\n")
     assert os.read(rig.read, 100) == b"\x00\xff\r\n"
     os.close(rig.write)
@@ -48,7 +48,7 @@ def test_bytes_are_passed_on_and_then_shown(rig: Rig) -> None:
     assert rig.seen == [b"\x00\xff\r\n"]
 
 
-def test_a_closed_target_closes_the_source(rig: Rig) -> None:
+def test_closed_target_closes_the_source(rig: Rig) -> None:
     os.close(rig.read)
     os.write(rig.write, b"nobody reads this")
     assert rig.done.wait(TIMEOUT_S)
@@ -56,14 +56,14 @@ def test_a_closed_target_closes_the_source(rig: Rig) -> None:
         os.write(rig.write, b"nor this")
 
 
-def test_a_source_held_open_after_the_childs_end_is_left(rig: Rig) -> None:
+def test_source_held_open_after_the_childs_end_is_abandoned(rig: Rig) -> None:
     os.write(rig.write, b"last words")
     rig.relay.child_ended()
     assert rig.done.wait(TIMEOUT_S)
     assert os.read(rig.read, 100) == b"last words"
 
 
-def test_a_relay_whose_reader_is_stuck_can_be_abandoned(rig: Rig) -> None:
+def test_copier_with_a_stuck_reader_can_be_abandoned(rig: Rig) -> None:
     capacity = 64 * 1024
     os.write(rig.write, b"x" * capacity)
     rig.relay.child_ended()
@@ -71,7 +71,7 @@ def test_a_relay_whose_reader_is_stuck_can_be_abandoned(rig: Rig) -> None:
     assert rig.relay.done
 
 
-def test_writing_waits_for_a_descriptor_that_is_non_blocking() -> None:
+def test_write_all_waits_for_a_non_blocking_descriptor() -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)
     data = os.urandom(1_000_000)

@@ -39,7 +39,7 @@ def read_line(process: "subprocess.Popen[bytes]") -> bytes:
     return process.stdout.readline()
 
 
-def test_output_passes_byte_for_byte_and_apart(tmp_path: Path) -> None:
+def test_output_passes_byte_for_byte_on_separate_streams(tmp_path: Path) -> None:
     source = "import os; os.write(1, bytes(range(256)) * 4000); os.write(2, b'\\r 42%\\xff'); os.write(1, b'no end')"
     result = run(tmp_path / "report", *python(source))
     assert result.returncode == 0
@@ -47,7 +47,7 @@ def test_output_passes_byte_for_byte_and_apart(tmp_path: Path) -> None:
     assert result.stderr == b"\r 42%\xff"
 
 
-def test_a_scripts_lines_arrive_as_they_are_written(tmp_path: Path) -> None:
+def test_script_lines_arrive_as_they_are_written(tmp_path: Path) -> None:
     assert "PYTHONUNBUFFERED" not in environment()
     with running(tmp_path / "report", *python("print('first'); import time; time.sleep(60)")) as process:
         assert read_line(process) == b"first\n"
@@ -56,18 +56,18 @@ def test_a_scripts_lines_arrive_as_they_are_written(tmp_path: Path) -> None:
         assert process.wait(10) == 128 + signal.SIGTERM
 
 
-def test_who_has_set_pythonunbuffered_has_decided(tmp_path: Path) -> None:
+def test_users_pythonunbuffered_takes_precedence(tmp_path: Path) -> None:
     source = python("import os; print(repr(os.environ['PYTHONUNBUFFERED']))")
     assert run(tmp_path / "report", *source).stdout == b"'1'\n"
     assert run(tmp_path / "report", *source, env=environment(PYTHONUNBUFFERED="")).stdout == b"''\n"
 
 
-def test_stdin_is_the_commands(tmp_path: Path) -> None:
+def test_command_reads_our_stdin(tmp_path: Path) -> None:
     result = run(tmp_path / "report", "cat", stdin=None, input=b"typed\n")
     assert result.stdout == b"typed\n"
 
 
-def test_a_run_is_reported_from_start_to_end(tmp_path: Path) -> None:
+def test_run_is_reported_from_start_to_end(tmp_path: Path) -> None:
     report = tmp_path / "report"
     source = "for i in range(3): print(f'Epoch {i + 1}/3')"
     run(report, *python(source), "an argument")
@@ -86,7 +86,7 @@ def test_a_run_is_reported_from_start_to_end(tmp_path: Path) -> None:
     assert progress[-1]["percent"] == pytest.approx(200 / 3)
 
 
-def test_a_failure_carries_the_exit_code_and_the_last_lines_of_both_streams(tmp_path: Path) -> None:
+def test_failure_carries_exit_code_and_last_lines_of_both_streams(tmp_path: Path) -> None:
     report = tmp_path / "report"
     assert run(report, "sh", "-c", "seq 100; sleep 0.1; echo broken >&2; exit 7").returncode == 7
     failed = calls(report)[-1]
@@ -96,14 +96,14 @@ def test_a_failure_carries_the_exit_code_and_the_last_lines_of_both_streams(tmp_
     assert failed["hint"]
 
 
-def test_a_killed_command_gives_128_and_the_signal(tmp_path: Path) -> None:
+def test_killed_command_exits_with_128_plus_the_signal(tmp_path: Path) -> None:
     report = tmp_path / "report"
     assert run(report, "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
     assert calls(report)[-1]["code"] == "signal_SIGKILL"
     assert "memory" in calls(report)[-1]["hint"]
 
 
-def test_a_closed_stdout_ends_the_command_by_sigpipe_as_it_would_alone(tmp_path: Path) -> None:
+def test_closed_stdout_ends_the_command_by_sigpipe(tmp_path: Path) -> None:
     with running(tmp_path / "report", "yes") as process:
         assert read_line(process) == b"y\n"
         assert process.stdout is not None
@@ -112,7 +112,7 @@ def test_a_closed_stdout_ends_the_command_by_sigpipe_as_it_would_alone(tmp_path:
     assert calls(tmp_path / "report")[-1]["code"] == "signal_SIGPIPE"
 
 
-def test_a_full_disk_is_told_and_ends_the_command(tmp_path: Path) -> None:
+def test_full_disk_is_reported_and_ends_the_command(tmp_path: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")
     with open("/dev/full", "wb") as full:
@@ -128,7 +128,7 @@ def test_a_full_disk_is_told_and_ends_the_command(tmp_path: Path) -> None:
     assert b"No space left" in result.stderr
 
 
-def test_a_daemon_left_behind_does_not_hold_the_run_up(tmp_path: Path) -> None:
+def test_remaining_daemon_does_not_delay_the_end(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     result = run(tmp_path / "report", "sh", "-c", f"sleep 60 & echo $! > {pid_file}; echo done", timeout=10)
     # The daemon lives on: it is not ours to end.
@@ -137,7 +137,7 @@ def test_a_daemon_left_behind_does_not_hold_the_run_up(tmp_path: Path) -> None:
     assert calls(tmp_path / "report")[-1]["duration_ms"] < 5_000
 
 
-def test_a_daemon_that_goes_on_writing_does_not_either(tmp_path: Path) -> None:
+def test_writing_daemon_does_not_delay_the_end(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = f"(while :; do echo more; sleep 0.01; done) & echo $! > {pid_file}"
     result = run(tmp_path / "report", "sh", "-c", script, timeout=10)
@@ -145,7 +145,7 @@ def test_a_daemon_that_goes_on_writing_does_not_either(tmp_path: Path) -> None:
     assert result.returncode == 0
 
 
-def test_a_slow_reader_gets_everything_after_the_commands_end(tmp_path: Path) -> None:
+def test_slow_reader_receives_all_output_after_the_end(tmp_path: Path) -> None:
     with running(tmp_path / "report", "sh", "-c", "head -c 100000 /dev/zero; echo ended >&2") as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -158,7 +158,7 @@ def test_a_slow_reader_gets_everything_after_the_commands_end(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("number", "reason"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")]
 )
-def test_a_signal_ends_the_whole_group_of_the_command(tmp_path: Path, number: signal.Signals, reason: str) -> None:
+def test_signal_ends_the_whole_group_of_the_command(tmp_path: Path, number: signal.Signals, reason: str) -> None:
     report = tmp_path / "report"
     # A shell that waits for a child of its own: both have to get the signal.
     with running(report, "sh", "-c", "sleep 60 & echo $!; wait; exit 9") as process:
@@ -176,7 +176,7 @@ def test_a_signal_ends_the_whole_group_of_the_command(tmp_path: Path, number: si
     assert reason in cancelled["reason"]
 
 
-def test_a_command_that_ends_well_after_ctrl_c_is_completed(tmp_path: Path) -> None:
+def test_successful_end_after_ctrl_c_is_complete(tmp_path: Path) -> None:
     source = f"import signal, sys, time\nsignal.signal(2, lambda *_: sys.exit(0))\n{READY}"
     with running(tmp_path / "report", *python(source)) as process:
         assert read_line(process) == b"ready\n"
@@ -185,7 +185,7 @@ def test_a_command_that_ends_well_after_ctrl_c_is_completed(tmp_path: Path) -> N
     assert calls(tmp_path / "report")[-1]["call"] == "completed"
 
 
-def test_a_command_with_an_exit_code_of_its_own_for_ctrl_c_is_cancelled_with_it(tmp_path: Path) -> None:
+def test_own_exit_code_for_ctrl_c_is_cancelled_and_kept(tmp_path: Path) -> None:
     source = f"import signal, sys, time\nsignal.signal(2, lambda *_: sys.exit(2))\n{READY}"
     with running(tmp_path / "report", *python(source)) as process:
         assert read_line(process) == b"ready\n"
@@ -194,7 +194,7 @@ def test_a_command_with_an_exit_code_of_its_own_for_ctrl_c_is_cancelled_with_it(
     assert calls(tmp_path / "report")[-1]["call"] == "cancelled"
 
 
-def test_each_ctrl_c_is_passed_on_and_none_made_stronger(tmp_path: Path) -> None:
+def test_every_ctrl_c_is_passed_on_unchanged(tmp_path: Path) -> None:
     source = (
         "import signal, sys, time\n"
         "seen = []\n"
@@ -213,7 +213,7 @@ def test_each_ctrl_c_is_passed_on_and_none_made_stronger(tmp_path: Path) -> None
         assert process.wait(10) == 0
 
 
-def test_other_signals_reach_the_command_and_not_us(tmp_path: Path) -> None:
+def test_other_signals_reach_only_the_command(tmp_path: Path) -> None:
     source = f"import signal, sys, time\nsignal.signal(signal.SIGUSR1, lambda *_: sys.exit('got it'))\n{READY}"
     with running(tmp_path / "report", *python(source)) as process:
         assert read_line(process) == b"ready\n"
@@ -223,7 +223,7 @@ def test_other_signals_reach_the_command_and_not_us(tmp_path: Path) -> None:
         assert process.stderr.read() == b"got it\n"
 
 
-def test_nohup_is_kept(tmp_path: Path) -> None:
+def test_nohup_stays_in_effect(tmp_path: Path) -> None:
     source = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
     ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command_line(tmp_path / "report", *python(source))]
     result = subprocess.run(ignoring, stdout=subprocess.PIPE, timeout=30, start_new_session=True, check=True)

@@ -29,7 +29,7 @@ def stat_of(pid: int) -> str:
     return result.stdout.strip()[:1]
 
 
-def test_the_command_gets_a_terminal_of_the_same_size_and_output_passes_as_on_one(tmp_path: Path) -> None:
+def test_command_gets_a_terminal_of_our_size(tmp_path: Path) -> None:
     source = (
         "import os, sys\n"
         "print([os.isatty(file) for file in (0, 1, 2)], os.get_terminal_size(), os.environ.get('PYTHONUNBUFFERED'))\n"
@@ -45,7 +45,7 @@ def test_the_command_gets_a_terminal_of_the_same_size_and_output_passes_as_on_on
     assert failed["details"].startswith("[True, True, True]")
 
 
-def test_progress_is_read_off_a_terminal(tmp_path: Path) -> None:
+def test_progress_on_a_terminal_is_read(tmp_path: Path) -> None:
     program = Path(__file__).parent / "programs" / "tqdm_nested.py"
     with run_on_terminal(tmp_path / "report", sys.executable, str(program)) as screen:
         assert screen.wait_for_end() == 0
@@ -57,7 +57,7 @@ def test_progress_is_read_off_a_terminal(tmp_path: Path) -> None:
     assert calls(tmp_path / "report")[-1]["call"] == "completed"
 
 
-def test_a_change_of_size_reaches_the_command(tmp_path: Path) -> None:
+def test_resize_reaches_the_command(tmp_path: Path) -> None:
     source = (
         "import os, signal, time\n"
         "sizes = []\n"
@@ -74,7 +74,7 @@ def test_a_change_of_size_reaches_the_command(tmp_path: Path) -> None:
         assert screen.wait_for_end() == 0
 
 
-def test_what_is_typed_reaches_the_command_and_is_echoed_once(tmp_path: Path) -> None:
+def test_typed_text_reaches_the_command_and_is_echoed_once(tmp_path: Path) -> None:
     with run_on_terminal(tmp_path / "report", *python("print('got', input('name? '))")) as screen:
         screen.wait_for(b"name? ")
         screen.type(b"ada\r")
@@ -90,7 +90,7 @@ def test_end_of_input_reaches_the_command(tmp_path: Path) -> None:
         assert screen.wait_for_end() == 0
 
 
-def test_single_keys_reach_a_command_that_asks_for_them(tmp_path: Path) -> None:
+def test_single_keys_reach_a_raw_mode_command(tmp_path: Path) -> None:
     source = "import tty, os; tty.setraw(0); print('ready', end=''); print(os.read(0, 9), flush=True)"
     with run_on_terminal(tmp_path / "report", *python(source.replace("end=''", "end='', flush=True"))) as screen:
         screen.wait_for(b"ready")
@@ -140,7 +140,7 @@ def test_signals_to_us_reach_the_command(tmp_path: Path, number: signal.Signals)
     assert calls(tmp_path / "report")[-1]["call"] == "cancelled"
 
 
-def test_a_closed_terminal_ends_the_command(tmp_path: Path) -> None:
+def test_closed_terminal_ends_the_command(tmp_path: Path) -> None:
     report = tmp_path / "report"
     # A terminal that a process of its own holds, so that killing it hangs the run up.
     holder = (
@@ -162,7 +162,7 @@ def test_a_closed_terminal_ends_the_command(tmp_path: Path) -> None:
     assert "closed" in calls(report)[-1]["reason"]
 
 
-def test_our_terminal_is_raw_meanwhile_and_restored_whatever_happens(tmp_path: Path) -> None:
+def test_our_terminal_is_raw_during_the_run_and_always_restored(tmp_path: Path) -> None:
     for script, keys in (
         ("echo ready; read x", b"\r"),
         ("echo ready; stty raw -echo; read x", b"\n"),
@@ -178,7 +178,7 @@ def test_our_terminal_is_raw_meanwhile_and_restored_whatever_happens(tmp_path: P
             assert screen.modes() == before
 
 
-def test_the_terminal_is_restored_after_a_signal(tmp_path: Path) -> None:
+def test_terminal_is_restored_after_a_signal(tmp_path: Path) -> None:
     with run_on_terminal(tmp_path / "report", "sh", "-c", "echo ready; sleep 60") as screen:
         before = screen.modes()
         screen.wait_for(b"ready")
@@ -187,7 +187,7 @@ def test_the_terminal_is_restored_after_a_signal(tmp_path: Path) -> None:
         assert screen.modes() == before
 
 
-def test_a_command_that_is_not_found_leaves_the_terminal_alone(tmp_path: Path) -> None:
+def test_missing_command_leaves_the_terminal_unchanged(tmp_path: Path) -> None:
     with run_on_terminal(tmp_path / "report", "no-such-command-anywhere") as screen:
         before = screen.modes()
         assert screen.wait_for_end() == 127
@@ -195,7 +195,7 @@ def test_a_command_that_is_not_found_leaves_the_terminal_alone(tmp_path: Path) -
     assert b"command not found" in screen.shown
 
 
-def test_stdin_from_elsewhere_is_the_commands(tmp_path: Path) -> None:
+def test_redirected_stdin_goes_to_the_command(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.write(write, b"piped\n")
     os.close(write)
@@ -205,7 +205,7 @@ def test_stdin_from_elsewhere_is_the_commands(tmp_path: Path) -> None:
     assert screen.shown == b"piped\r\nterminal\r\n"
 
 
-def test_stderr_to_elsewhere_passes_untouched_and_is_read(tmp_path: Path) -> None:
+def test_redirected_stderr_passes_unchanged_and_is_read(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = ("sh", "-c", "echo out; echo err >&2; exit 1")
     with log.open("wb") as file, run_on_terminal(tmp_path / "report", *command, stderr=file) as screen:
@@ -215,7 +215,7 @@ def test_stderr_to_elsewhere_passes_untouched_and_is_read(tmp_path: Path) -> Non
     assert set(calls(tmp_path / "report")[-1]["details"].splitlines()) == {"out", "err"}
 
 
-def test_stdout_to_elsewhere_means_pipes_in_the_terminals_foreground(tmp_path: Path) -> None:
+def test_redirected_stdout_uses_pipes_in_the_foreground(tmp_path: Path) -> None:
     out = tmp_path / "out"
     source = (
         "import sys\nprint(sys.stdout.isatty(), sys.stdin.isatty())\nprint('ready', file=sys.stderr)\nprint(input())"
@@ -248,7 +248,7 @@ def test_ctrl_c_reaches_a_piped_command_once(tmp_path: Path) -> None:
     assert calls(tmp_path / "report")[-1]["call"] == "cancelled"
 
 
-def test_a_daemon_left_behind_does_not_hold_the_run_up(tmp_path: Path) -> None:
+def test_remaining_daemon_does_not_delay_the_end(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = f"sleep 60 >/dev/tty 2>&1 & echo $! > {pid_file}; echo done"
     with run_on_terminal(tmp_path / "report", "sh", "-c", f'trap "" HUP; {script}') as screen:
@@ -283,7 +283,7 @@ def test_ctrl_z_stops_both_and_fg_resumes_both(tmp_path: Path) -> None:
 
 
 @needs_bash
-def test_in_the_background_output_passes_and_the_terminal_is_left_alone(tmp_path: Path) -> None:
+def test_background_run_passes_output_and_leaves_the_terminal(tmp_path: Path) -> None:
     line = shlex.join(command_line(tmp_path / "report", "sh", "-c", "test -t 1 && echo on a terminal"))
     with terminal(["bash", "--norc", "--noprofile", "--noediting", "-i"]) as screen:
         screen.type(line.encode() + b" & wait $!; echo ended $?\r")

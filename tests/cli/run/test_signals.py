@@ -14,14 +14,14 @@ def signals() -> Iterator[Signals]:
         yield entered
 
 
-def test_a_signal_is_passed_on_and_ends_the_wait(signals: Signals) -> None:
+def test_signal_is_passed_on_and_ends_the_wait(signals: Signals) -> None:
     sent: list[int] = []
     signals.direct(sent.append)
     os.kill(os.getpid(), signal.SIGTERM)
     assert signals.wait_for(lambda: sent or None) == [signal.SIGTERM]
 
 
-def test_what_comes_before_the_command_is_kept_for_it(signals: Signals) -> None:
+def test_signal_before_the_command_is_kept_for_it(signals: Signals) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGUSR1)
     sent: list[int] = []
@@ -29,7 +29,7 @@ def test_what_comes_before_the_command_is_kept_for_it(signals: Signals) -> None:
     assert sorted(sent) == sorted([signal.SIGTERM, signal.SIGUSR1])
 
 
-def test_a_thread_ends_the_wait(signals: Signals) -> None:
+def test_notify_from_a_thread_ends_the_wait(signals: Signals) -> None:
     told = threading.Event()
 
     def tell() -> None:
@@ -42,7 +42,7 @@ def test_a_thread_ends_the_wait(signals: Signals) -> None:
     thread.join()
 
 
-def test_handlers_and_wakeup_are_put_back() -> None:
+def test_exit_restores_handlers_and_wakeup_descriptor() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)}
     with Signals() as signals:
         assert signal.getsignal(signal.SIGTERM) is not before[signal.SIGTERM]
@@ -52,7 +52,7 @@ def test_handlers_and_wakeup_are_put_back() -> None:
     signals.notify()
 
 
-def test_what_is_ignored_stays_ignored() -> None:
+def test_ignored_signal_stays_ignored() -> None:
     previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Signals():
@@ -75,15 +75,13 @@ def test_what_is_ignored_stays_ignored() -> None:
         (signal.SIGQUIT, -signal.SIGQUIT, True),
     ],
 )
-def test_an_end_is_explained_by_having_been_told(
-    signals: Signals, told: int | None, status: int, cancelled: bool
-) -> None:
+def test_explain_names_the_stop_signal(signals: Signals, told: int | None, status: int, cancelled: bool) -> None:
     if told is not None:
         signals.stop_asked(told)
     assert (signals.explain(status) is not None) is cancelled
 
 
-def test_signals_that_ask_for_no_end_explain_none(signals: Signals) -> None:
+def test_explain_ignores_other_signals(signals: Signals) -> None:
     signals.direct(lambda _: None)
     os.kill(os.getpid(), signal.SIGUSR1)
     assert signals.explain(1) is None

@@ -25,7 +25,7 @@ def end_of(id: str) -> tuple[str, dict[str, object]]:
     return ("operation:complete", {"operation_id": id, "duration_ms": 1500})
 
 
-def test_in_a_pipe_events_are_lines(shared_hub: Hub) -> None:
+def test_pipe_gets_one_line_per_event(shared_hub: Hub) -> None:
     with Process("watch", "operations/lines", "--url", shared_hub.url) as watch:
         publish(shared_hub, *run_of("lines"), end_of("lines"))
         lines = watch.read_until("complete")
@@ -40,7 +40,7 @@ def test_in_a_pipe_events_are_lines(shared_hub: Hub) -> None:
     assert code == -signal.SIGINT
 
 
-def test_json_is_one_v1_envelope_a_line_flushed_at_once(shared_hub: Hub) -> None:
+def test_json_prints_one_v1_envelope_per_line_without_delay(shared_hub: Hub) -> None:
     with Process("watch", "operations/json", "--json", "--url", shared_hub.url) as watch:
         assert json.loads(watch.read_until("channel:live")[-1])["data"]["outcome"] == "snapshot"
         publish(shared_hub, *run_of("json"))
@@ -51,7 +51,7 @@ def test_json_is_one_v1_envelope_a_line_flushed_at_once(shared_hub: Hub) -> None
     assert progress["trace_id"] == start["trace_id"]
 
 
-def test_a_reader_that_goes_ends_it_quietly_even_when_nothing_more_comes(shared_hub: Hub) -> None:
+def test_reader_exit_ends_an_idle_watch_quietly(shared_hub: Hub) -> None:
     publish(shared_hub, *run_of("head"))
     with Process("watch", "operations/head", "--json", "--url", shared_hub.url) as watch:
         watch.read_until("operation:start")
@@ -62,7 +62,7 @@ def test_a_reader_that_goes_ends_it_quietly_even_when_nothing_more_comes(shared_
         assert watch.process.stderr.read() == b""
 
 
-def test_since_first_reads_history_and_since_a_position_goes_on_behind_it(shared_hub: Hub) -> None:
+def test_since_first_reads_history_and_a_position_resumes(shared_hub: Hub) -> None:
     publish(
         shared_hub, ("data:update", {"dataset": "h", "version": 1}), ("data:update", {"dataset": "h", "version": 2})
     )
@@ -89,14 +89,14 @@ def test_since_first_reads_history_and_since_a_position_goes_on_behind_it(shared
         (("--nope",), 2, "--nope"),
     ],
 )
-def test_what_cannot_be_watched_is_told(shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str) -> None:
+def test_invalid_path_is_an_error(shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str) -> None:
     done = tidings("watch", *arguments, TIDINGS_URL=shared_hub.url)
     assert (done.returncode, done.stdout) == (code, "")
     assert error in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_exit_when_done_tells_how_it_went(shared_hub: Hub) -> None:
+def test_exit_when_done_returns_the_outcome(shared_hub: Hub) -> None:
     publish(shared_hub, *run_of("well"), *run_of("badly"))
     arguments = ("--exit-when-done", "--url", shared_hub.url)
     with (
@@ -114,7 +114,7 @@ def test_exit_when_done_tells_how_it_went(shared_hub: Hub) -> None:
     assert "hint: Try again." in stdout
 
 
-def test_waiting_for_a_hub_that_is_not_there_yet() -> None:
+def test_wait_connects_to_a_hub_started_later() -> None:
     with Hub() as hub:
         port = hub.port
     with Process("watch", "--wait", "--json", "--url", f"ws://127.0.0.1:{port}/ws") as watch:
@@ -123,7 +123,7 @@ def test_waiting_for_a_hub_that_is_not_there_yet() -> None:
             watch.read_until("system:status")
 
 
-def test_on_a_terminal_there_are_bars_and_lines_above_them(shared_hub: Hub) -> None:
+def test_terminal_shows_bars_below_lines(shared_hub: Hub) -> None:
     publish(shared_hub, *run_of("tty"))
     with Terminal("watch", "operations/tty", "--url", shared_hub.url) as terminal:
         terminal.wait_for("job tty ━")
@@ -143,7 +143,7 @@ def test_json_on_a_terminal_is_still_json(shared_hub: Hub) -> None:
         terminal.wait_for('"type":"operation:progress"')
 
 
-def test_a_hub_that_goes_and_comes_back_is_shown_in_the_status_line() -> None:
+def test_hub_restart_is_shown_in_the_status_line() -> None:
     with Hub() as hub:
         port = hub.port
         with Terminal("watch", "--url", hub.url) as terminal:
@@ -155,7 +155,7 @@ def test_a_hub_that_goes_and_comes_back_is_shown_in_the_status_line() -> None:
                 terminal.wait_for("● live", after=gone)
 
 
-def test_a_terminal_that_shrinks_still_fits(shared_hub: Hub) -> None:
+def test_picture_fits_a_shrunk_terminal(shared_hub: Hub) -> None:
     publish(shared_hub, *(event for n in range(30) for event in run_of(f"many-{n}")))
     with Terminal("watch", "operations/many-*", "--url", shared_hub.url, lines=24) as terminal:
         terminal.wait_for("… and 9 more")
@@ -164,7 +164,7 @@ def test_a_terminal_that_shrinks_still_fits(shared_hub: Hub) -> None:
         assert "… and 20 more" in terminal.wait_for(" 77% ")
 
 
-def test_a_producer_that_dies_is_told_at_its_operation_and_then_its_end(shared_hub: Hub) -> None:
+def test_dead_producer_is_shown_at_its_operation_until_its_end(shared_hub: Hub) -> None:
     options = ("--name", "doomed", "--lease", "1s", "--url", shared_hub.url)
     with (
         Process("watch", "operations", "system", "--url", shared_hub.url) as watch,

@@ -26,7 +26,7 @@ DOWN = HubUnreachable("no hub answers at h")
         ),
     ],
 )
-def test_the_connections_state_is_said_in_a_few_words(status: Status, link: ConnectionState) -> None:
+def test_connection_state_is_described_briefly(status: Status, link: ConnectionState) -> None:
     assert connection_state(status, URL, now=100.0) == link
 
 
@@ -34,6 +34,6 @@ def test_the_connections_state_is_said_in_a_few_words(status: Status, link: Conn
     ("paths", "verbose"),
     [((), False), (("*",), False), (("operations", "system"), True), (("system/tidings",), True)],
 )
-def test_every_status_is_told_to_who_names_the_system_channel(paths: tuple[str, ...], verbose: bool) -> None:
+def test_watch_naming_the_system_channel_is_verbose(paths: tuple[str, ...], verbose: bool) -> None:
     request = WatchRequest(url=None, paths=paths, since="now", pace_ms=0, wait_for_hub=False, exit_when_done=False)
     assert request.verbose is verbose

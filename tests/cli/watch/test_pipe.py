@@ -1,6 +1,6 @@
 import json
 
-from tests.cli.watch.sights import progress
+from tests.cli.watch.event_likes import progress
 
 from tidings.cli.watch.pipe import v1_envelope
 from tidings.client.events import Gap, Item, Live
@@ -13,7 +13,7 @@ def envelope_of(item: Item) -> dict[str, object]:
     return envelope
 
 
-def test_an_event_is_written_as_the_hub_wrote_it() -> None:
+def test_event_is_written_with_the_hubs_bytes() -> None:
     event = progress("a", 40, message='"quoted"')
     assert envelope_of(event) == {
         "type": "operation:progress",
@@ -26,7 +26,7 @@ def test_an_event_is_written_as_the_hub_wrote_it() -> None:
     assert b"\n" not in v1_envelope(event, **NOW)
 
 
-def test_notices_are_the_pushes_they_came_from() -> None:
+def test_notices_are_written_as_their_pushes() -> None:
     assert envelope_of(Gap(after="a:1", until="a:9", reason="trimmed")) == {
         **NOW,
         "type": "channel:gap",

@@ -2,7 +2,7 @@ from datetime import UTC
 
 import pytest
 from rich.console import Console
-from tests.cli.watch.sights import NOON, away, cancelled, complete, estimate, failed, progress, sight, start
+from tests.cli.watch.event_likes import NOON, away, cancelled, complete, estimate, failed, progress, sight, start
 
 from tidings.cli.watch.view import ConnectionState, WatchView
 from tidings.client.events import Gap, Live
@@ -31,11 +31,11 @@ def lines(view: WatchView, *events: object) -> list[str]:
     return [line.plain for line in left if line is not None]
 
 
-def test_without_operations_there_is_only_the_status_line(view: WatchView) -> None:
+def test_view_without_operations_shows_the_status_line(view: WatchView) -> None:
     assert drawn(view) == ["● live  0 running  ws://127.0.0.1:8765/ws"]
 
 
-def test_an_operation_has_a_bar_with_name_percent_elapsed_step_and_message(view: WatchView) -> None:
+def test_operation_shows_bar_name_percent_elapsed_step_and_message(view: WatchView) -> None:
     news = progress("a", 42.9, 60, current_step="load", message="3 of 7")
     assert lines(view, start("a", name="import prices"), news) == []
     bar, status = drawn(view, 65)
@@ -44,7 +44,7 @@ def test_an_operation_has_a_bar_with_name_percent_elapsed_step_and_message(view:
     assert "1 running" in status
 
 
-def test_an_indeterminate_operation_pulses_without_a_percentage(view: WatchView) -> None:
+def test_indeterminate_operation_pulses_without_percentage(view: WatchView) -> None:
     lines(view, start("a"), progress("a", 0, 5, indeterminate=True, message="thinking"))
     bar, _ = drawn(view, 6)
     assert "%" not in bar
@@ -52,25 +52,25 @@ def test_an_indeterminate_operation_pulses_without_a_percentage(view: WatchView)
     assert bar.endswith("0:06 thinking")
 
 
-def test_a_queued_operation_says_so_until_it_begins(view: WatchView) -> None:
+def test_queued_operation_is_marked_until_it_begins(view: WatchView) -> None:
     lines(view, start("a", queued=True))
     assert "queued" in drawn(view)[0]
     lines(view, start("a", 3))
     assert "queued" not in drawn(view, 4)[0]
 
 
-def test_progress_of_an_unknown_operation_counts_as_its_start(view: WatchView) -> None:
+def test_progress_of_an_unknown_operation_counts_as_start(view: WatchView) -> None:
     lines(view, progress("op-7", 10))
     assert drawn(view, 2)[0].startswith("op-7 ")
 
 
-def test_an_operation_that_says_nothing_is_shown_as_silent(view: WatchView) -> None:
+def test_operation_without_events_is_shown_as_silent(view: WatchView) -> None:
     lines(view, start("a"), progress("a", 10, 5, message="waiting"))
     assert "silent" not in drawn(view, 60)[0]
     assert "silent 2:00  waiting" in drawn(view, 125)[0]
 
 
-def test_a_finished_operation_leaves_the_picture_and_one_line_for_good(view: WatchView) -> None:
+def test_finished_operation_leaves_one_permanent_line(view: WatchView) -> None:
     left = lines(
         view,
         *(start(id) for id in "abc"),
@@ -86,16 +86,16 @@ def test_a_finished_operation_leaves_the_picture_and_one_line_for_good(view: Wat
     assert drawn(view, 100) == ["● live  0 running  ✔ 1  ✘ 1  ⊘ 1  ws://127.0.0.1:8765/ws"]
 
 
-def test_a_duration_the_producer_measured_wins(view: WatchView) -> None:
+def test_producers_duration_takes_precedence(view: WatchView) -> None:
     assert lines(view, complete("a", 9, duration_ms=61_500)) == ["12:00:09 ✔ a complete in 1:01"]
 
 
-def test_an_end_that_a_snapshot_brings_again_is_told_once(view: WatchView) -> None:
+def test_end_repeated_by_a_snapshot_is_reported_once(view: WatchView) -> None:
     assert len(lines(view, complete("a", 9), complete("a", 9))) == 1
     assert view.operations.complete == 1
 
 
-def test_an_operation_that_runs_again_has_its_bar_again(view: WatchView) -> None:
+def test_operation_that_runs_again_has_its_bar_again(view: WatchView) -> None:
     lines(view, start("a"), progress("a", 90, 1), failed("a", 2), start("a", 5))
     bar, status = drawn(view, 15)
     assert "%" not in bar
@@ -103,7 +103,7 @@ def test_an_operation_that_runs_again_has_its_bar_again(view: WatchView) -> None
     assert "✘ 1" in status
 
 
-def test_of_more_operations_than_fit_the_last_begun_are_shown(view: WatchView) -> None:
+def test_last_begun_operations_are_shown_if_not_all_fit(view: WatchView) -> None:
     lines(view, *(start(f"op-{number:02}", number) for number in range(20)))
     picture = drawn(view, 30, height=11)
     assert len(picture) == 10
@@ -112,14 +112,14 @@ def test_of_more_operations_than_fit_the_last_begun_are_shown(view: WatchView) -
 
 
 @pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 200])
-def test_nothing_is_wider_than_the_terminal(view: WatchView, width: int) -> None:
+def test_lines_fit_the_terminal_width(view: WatchView, width: int) -> None:
     lines(view, start("a", name="n" * 300), progress("a", 50, 1, current_step="s" * 300, message="m" * 300))
     picture = drawn(view, 7200, width=width)
     assert len(picture) == 2
     assert all(len(line) <= width for line in picture)
 
 
-def test_what_others_publish_cannot_steer_the_terminal(view: WatchView) -> None:
+def test_published_text_cannot_control_the_terminal(view: WatchView) -> None:
     evil = "\x1b[2J\x9b31mred\r\nnext\u202ereversed\x07"
     left = lines(
         view,
@@ -171,7 +171,7 @@ def test_what_others_publish_cannot_steer_the_terminal(view: WatchView) -> None:
         (sight("acme:odd", a=1), 'acme:odd  {"a":1}'),
     ],
 )
-def test_other_events_leave_one_line(view: WatchView, event: object, line: str) -> None:
+def test_other_events_leave_one_line_each(view: WatchView, event: object, line: str) -> None:
     assert lines(view, event) == [f"12:00:00 {line}"]
 
 
@@ -182,7 +182,7 @@ def status(state: str, at: float) -> object:
 METRICS = sight("system:metrics", metrics={"rate": 1.5}, source="tidings")
 
 
-def test_of_a_systems_status_only_changes_are_told(view: WatchView) -> None:
+def test_only_changes_of_a_system_status_are_shown(view: WatchView) -> None:
     events = [status(state, at) for at, state in enumerate(("healthy", "healthy", "degraded", "degraded", "healthy"))]
     assert lines(view, *events, METRICS) == [
         "12:00:02 system:status  tidings  degraded  up 1:00, 1 active",
@@ -190,12 +190,12 @@ def test_of_a_systems_status_only_changes_are_told(view: WatchView) -> None:
     ]
 
 
-def test_who_asks_for_the_system_channel_is_told_everything() -> None:
+def test_verbose_view_shows_every_status() -> None:
     view = WatchView(zone=UTC, verbose=True)
     assert len(lines(view, status("healthy", 0), status("healthy", 1), METRICS)) == 3
 
 
-def test_after_a_gap_what_the_snapshot_does_not_bring_runs_no_more(view: WatchView) -> None:
+def test_operations_missing_from_the_snapshot_after_a_gap_end(view: WatchView) -> None:
     lines(view, start("a"), start("b"))
     told = view.note(Gap(after="x:1", until="x:9", reason="trimmed"))
     assert told is not None
@@ -205,7 +205,7 @@ def test_after_a_gap_what_the_snapshot_does_not_bring_runs_no_more(view: WatchVi
     assert list(view.operations.running) == ["b"]
 
 
-def test_all_is_done_when_live_and_everything_has_ended(view: WatchView) -> None:
+def test_view_is_done_when_live_and_all_operations_ended(view: WatchView) -> None:
     lines(view, start("a"))
     view.note(Live(position="x:1", outcome="snapshot"))
     assert not view.done
@@ -213,7 +213,7 @@ def test_all_is_done_when_live_and_everything_has_ended(view: WatchView) -> None
     assert view.done
 
 
-def test_before_any_operation_ended_nothing_is_done(view: WatchView) -> None:
+def test_view_is_not_done_before_an_operation_ended(view: WatchView) -> None:
     view.note(Live(position="x:1", outcome="snapshot"))
     assert not view.done
 
@@ -229,11 +229,11 @@ def test_before_any_operation_ended_nothing_is_done(view: WatchView) -> None:
         ),
     ],
 )
-def test_the_status_line_says_how_the_connection_is(view: WatchView, link: ConnectionState, said: str) -> None:
+def test_status_line_shows_the_connection_state(view: WatchView, link: ConnectionState, said: str) -> None:
     assert drawn(view, link=link)[-1].startswith(said)
 
 
-def test_progress_that_falls_is_shown_as_it_was_and_begins_anew_with_the_next_attempt(view: WatchView) -> None:
+def test_falling_progress_keeps_its_peak_until_the_next_attempt(view: WatchView) -> None:
     lines(view, start("a"), progress("a", 60, 1), progress("a", 20, 2))
     assert " 60% " in drawn(view, 3)[0]
     lines(view, progress("a", 20, 3, indeterminate=True))
@@ -244,45 +244,45 @@ def test_progress_that_falls_is_shown_as_it_was_and_begins_anew_with_the_next_at
     assert " 10% " in drawn(view, 9)[0]
 
 
-def test_the_second_attempt_is_told_where_it_runs_and_where_it_ends(view: WatchView) -> None:
+def test_second_attempt_is_marked_while_running_and_at_its_end(view: WatchView) -> None:
     lines(view, start("a"), failed("a", 1), start("a", 5))
     assert drawn(view, 6)[0].endswith(" 2nd attempt")
     assert lines(view, complete("a", 10)) == ["12:00:10 ✔ a complete (2nd attempt) in 5.0 s"]
     assert lines(view, failed("b", 11, attempt=3))[0].startswith("12:00:11 ✘ b failed (3rd attempt)")
 
 
-def test_an_attempt_that_was_queued_is_the_one_that_begins(view: WatchView) -> None:
+def test_queued_attempt_is_the_one_that_begins(view: WatchView) -> None:
     lines(view, start("a", queued=True), start("a", 4))
     assert "attempt" not in drawn(view, 5)[0]
     lines(view, failed("a", 6), start("a", 7, queued=True), start("a", 8))
     assert "2nd attempt" in drawn(view, 9)[0]
 
 
-def test_the_rest_is_told_as_the_hub_reckons_it_and_counts_down(view: WatchView) -> None:
+def test_remaining_time_counts_down_from_the_hubs_estimate(view: WatchView) -> None:
     lines(view, start("a"), progress("a", 40, 60, current_step="load"), estimate("a", 60, remaining_s=240))
     assert drawn(view, 60)[0].endswith(" ~4 min left  load")
     assert drawn(view, 110)[0].endswith(" ~3 min left  load")
     assert "left" not in drawn(view, 320)[0]
 
 
-def test_an_estimate_of_what_does_not_run_is_nothing(view: WatchView) -> None:
+def test_estimate_of_an_operation_that_does_not_run_is_ignored(view: WatchView) -> None:
     assert lines(view, estimate("ghost", remaining_s=10)) == []
     assert drawn(view) == ["● live  0 running  ws://127.0.0.1:8765/ws"]
 
 
-def test_what_is_stalled_says_since_when(view: WatchView) -> None:
+def test_stalled_operation_shows_since_when(view: WatchView) -> None:
     lines(view, start("a"), progress("a", 40, 10), progress("a", 40, 180), estimate("a", 185, stalled=True))
     assert drawn(view, 190)[0].endswith(" stalled for 3 min")
     lines(view, progress("a", 41, 200), estimate("a", 201, remaining_s=60))
     assert drawn(view, 201)[0].endswith(" ~60 s left")
 
 
-def test_a_producer_that_is_away_is_told_at_its_operation(view: WatchView) -> None:
+def test_absent_producer_is_shown_at_its_operation(view: WatchView) -> None:
     assert lines(view, start("a"), away("a", 15)) == []
     assert drawn(view, 20)[0].endswith(" producer away for 5 s")
     assert lines(view, away("a", 22, state="cleared")) == []
     assert "away" not in drawn(view, 23)[0]
 
 
-def test_a_producer_whose_operation_is_not_seen_leaves_a_line(view: WatchView) -> None:
+def test_absent_producer_of_an_unseen_operation_leaves_a_line(view: WatchView) -> None:
     assert lines(view, away("elsewhere")) == ["12:00:00 system:alert  warning  producer_away  its producer is away"]

@@ -14,7 +14,7 @@ def log(bars: Bars, row: int, gauge: ProgressReading) -> Lead | None:
     return bars.update(row, gauge, caption="", logged=True, proven=True)
 
 
-def test_the_topmost_bar_leads_while_the_cursor_returns_to_it() -> None:
+def test_topmost_bar_leads_while_the_cursor_returns_to_it() -> None:
     bars = Bars()
     assert draw(bars, 0, bar(10, "outer")) is not None
     for share in range(0, 100, 10):
@@ -25,7 +25,7 @@ def test_the_topmost_bar_leads_while_the_cursor_returns_to_it() -> None:
     assert lead.label == "outer"
 
 
-def test_a_bar_left_behind_gives_way_at_the_second_drawing_of_the_next() -> None:
+def test_abandoned_bar_gives_way_at_the_next_bars_second_drawing() -> None:
     bars = Bars()
     draw(bars, 0, bar(60, "abandoned"))
     assert draw(bars, 1, bar(0, "next")) is None
@@ -34,7 +34,7 @@ def test_a_bar_left_behind_gives_way_at_the_second_drawing_of_the_next() -> None
     assert lead.label == "next"
 
 
-def test_a_full_bar_gives_way_at_once() -> None:
+def test_full_bar_gives_way_immediately() -> None:
     bars = Bars()
     draw(bars, 0, bar(90, "first"))
     full = draw(bars, 0, bar(100, "first"))
@@ -42,7 +42,7 @@ def test_a_full_bar_gives_way_at_once() -> None:
     assert draw(bars, 1, bar(0, "second")) is not None
 
 
-def test_the_filling_of_the_leader_is_told_though_others_go_on() -> None:
+def test_filling_of_the_leader_is_reported_while_others_go_on() -> None:
     bars = Bars()
     draw(bars, 0, bar(90, "first"))
     bars.rise(0, 1)
@@ -56,7 +56,7 @@ def test_the_filling_of_the_leader_is_told_though_others_go_on() -> None:
     assert draw(bars, 0, bar(100, "first")) is None
 
 
-def test_a_bar_not_proven_holds_its_place_until_the_cursor_rises_over_it() -> None:
+def test_unproven_bar_keeps_its_row_until_the_cursor_rises_over_it() -> None:
     bars = Bars()
     assert draw(bars, 0, bar(0, "outer"), proven=False) is None
     lead = bars.rise(0, 1)
@@ -65,7 +65,7 @@ def test_a_bar_not_proven_holds_its_place_until_the_cursor_rises_over_it() -> No
     assert bars.rise(0, 1) is None
 
 
-def test_a_row_with_other_text_is_no_bar_any_more() -> None:
+def test_row_with_other_text_is_no_longer_a_bar() -> None:
     bars = Bars()
     draw(bars, 0, bar(10, "gone"))
     bars.vacate(0)
@@ -78,7 +78,7 @@ def test_progress_in_a_log_is_one_bar_on_many_rows() -> None:
     assert numbers == [1] * 5
 
 
-def test_progress_in_a_log_comes_before_bars_drawn_later_and_behind_earlier_ones() -> None:
+def test_log_progress_ranks_between_earlier_and_later_bars() -> None:
     bars = Bars()
     log(bars, 0, bar(10, "tests"))
     assert draw(bars, 1, bar(50, "a bar in a test")) is None
@@ -88,13 +88,13 @@ def test_progress_in_a_log_comes_before_bars_drawn_later_and_behind_earlier_ones
     assert log(other, 3, bar(50, "printed above it")) is None
 
 
-def test_something_done_in_a_log_is_no_bar() -> None:
+def test_full_percentage_in_a_log_is_not_a_bar() -> None:
     bars = Bars()
     assert log(bars, 0, bar(100, "download")) is None
     assert draw(bars, 1, bar(10)) is not None
 
 
-def test_a_new_nameless_bar_takes_the_caption() -> None:
+def test_new_unnamed_bar_takes_the_caption() -> None:
     bars = Bars()
     lead = bars.update(3, bar(10), caption="alpha.whl", logged=False, proven=True)
     assert lead is not None

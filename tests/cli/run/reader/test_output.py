@@ -39,17 +39,17 @@ THIRDS: list[float | None] = [0.0, 30.0, 60.0, 90.0, 99.0]
 
 @pytest.mark.parametrize("way", ["pty", "pipe"])
 class TestRecordingsOnATerminalAndThroughPipes:
-    def test_pytest_fills_one_nameless_step(self, way: str) -> None:
+    def test_pytest_recording_fills_one_unnamed_step(self, way: str) -> None:
         assert story(f"pytest.{way}") == [("", 0, [25.0, 50.0, 75.0, 99.0])]
         assert replay(f"pytest.{way}")[-1].message.startswith("1 failed, 23 passed in ")
 
     def test_tqdm(self, way: str) -> None:
         assert story(f"tqdm_simple.{way}") == [("Resizing", 0, TENTHS)]
 
-    def test_nested_tqdm_follows_the_outer_loop(self, way: str) -> None:
+    def test_nested_tqdm_recording_follows_the_outer_loop(self, way: str) -> None:
         assert story(f"tqdm_nested.{way}") == [("Epochs", 0, QUARTERS)]
 
-    def test_each_restart_of_tqdm_is_the_next_step(self, way: str) -> None:
+    def test_restarted_tqdm_bar_is_the_next_step(self, way: str) -> None:
         assert story(f"tqdm_restarting.{way}") == [
             ("", 0, THIRDS),
             ("step 2", 0, QUARTERS),
@@ -59,14 +59,14 @@ class TestRecordingsOnATerminalAndThroughPipes:
             ("train (2)", 0, THIRDS),
         ]
 
-    def test_rsync_of_a_whole_tree(self, way: str) -> None:
+    def test_rsync_recording_shows_progress_of_the_tree(self, way: str) -> None:
         ((step, total, values),) = story(f"rsync_progress2.{way}")
         assert (step, total) == ("", 0)
         assert values[0] == 0.0
         assert values[-1] == 99.0
         assert len(values) >= 5
 
-    def test_each_file_of_rsync_is_a_step_and_a_small_one_has_no_percentage(self, way: str) -> None:
+    def test_rsync_files_are_steps_and_small_ones_have_no_percentage(self, way: str) -> None:
         first, second, third, fourth = story(f"rsync_progress.{way}")
         assert first[:2] == ("dump.sql", 0)
         assert second[:2] == ("images.tar", 0)
@@ -75,7 +75,7 @@ class TestRecordingsOnATerminalAndThroughPipes:
         assert first[2][-1] == second[2][-1] == 99.0
         assert min(len(first[2]), len(second[2])) >= 3
 
-    def test_results_of_dbt_are_counted_as_they_come(self, way: str) -> None:
+    def test_dbt_results_are_counted_as_they_arrive(self, way: str) -> None:
         assert story(f"dbt.{way}") == [
             ("sql table model dbt_prod.stg_customers", 6, [0.0]),
             ("sql table model dbt_prod.stg_orders", 6, [0.0]),
@@ -84,12 +84,12 @@ class TestRecordingsOnATerminalAndThroughPipes:
             ("sql table model dbt_prod.customers", 6, [66.7, 83.3, 99.0]),
         ]
 
-    def test_epochs_of_keras_2_are_parts_of_the_whole(self, way: str) -> None:
+    def test_keras_2_epochs_are_parts_of_the_whole(self, way: str) -> None:
         told = story(f"keras2.{way}")
         assert [(step, total, values[0], values[-1]) for step, total, values in told] == KERAS2_EPOCHS
         assert all(len(values) == 21 for _, _, values in told)
 
-    def test_epochs_of_keras_3_are_parts_of_the_whole(self, way: str) -> None:
+    def test_keras_3_epochs_are_parts_of_the_whole(self, way: str) -> None:
         told = story(f"keras3.{way}")
         assert [(step, total, values[0], values[-1]) for step, total, values in told] == [
             ("Epoch 1/2", 2, 0.0, 49.5),
@@ -97,7 +97,7 @@ class TestRecordingsOnATerminalAndThroughPipes:
         ]
 
 
-def test_the_first_task_of_rich_leads_and_log_lines_above_it_change_nothing() -> None:
+def test_first_rich_task_leads_despite_log_lines_above() -> None:
     ((step, total, values),) = story("rich_tasks.pty")
     assert (step, total) == ("Migrating", 0)
     assert values[0] == 0.0
@@ -105,11 +105,11 @@ def test_the_first_task_of_rich_leads_and_log_lines_above_it_change_nothing() ->
     assert len(values) >= 10
 
 
-def test_rich_through_a_pipe_prints_only_what_is_over() -> None:
+def test_rich_in_a_pipe_prints_only_finished_tasks() -> None:
     assert story("rich_tasks.pipe") == []
 
 
-def test_each_download_of_pip_is_a_step_named_by_the_line_above() -> None:
+def test_pip_download_is_a_step_named_by_the_line_above() -> None:
     first, second = story("pip.pty")
     assert first[0] == "Downloading alpha-1.0-py3-none-any.whl (3.0 MB)"
     assert second[0] == "Downloading gamma-1.0-py3-none-any.whl (2.4 MB)"
@@ -117,17 +117,17 @@ def test_each_download_of_pip_is_a_step_named_by_the_line_above() -> None:
     assert replay("pip.pty")[-1].message == "Successfully installed alpha-1.0 beta-1.0 gamma-1.0"
 
 
-def test_pip_through_a_pipe_shows_no_progress() -> None:
+def test_pip_in_a_pipe_shows_no_progress() -> None:
     assert story("pip.pipe") == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_recording_is_said_to_be_complete_and_none_falls_within_a_step(name: str) -> None:
+def test_recordings_never_reach_100_nor_fall_within_a_step(name: str) -> None:
     check_percentages(replay(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recording_at_its_own_pace_gives_at_most_ten_readings_a_second(name: str) -> None:
+def test_real_time_recording_gives_at_most_ten_readings_a_second(name: str) -> None:
     readings = replay(name, interval_s=0.1)
     assert len(readings) <= 10 * chunks(name)[-1][0] + 2
     assert readings[-1] == replay(name)[-1]
@@ -160,7 +160,7 @@ OUTPUT = st.one_of(
 
 @settings(max_examples=300)
 @given(OUTPUT, st.lists(st.integers(0, 400), max_size=30))
-def test_readings_do_not_depend_on_how_the_bytes_are_cut(data: bytes, cuts: list[int]) -> None:
+def test_readings_do_not_depend_on_chunk_boundaries(data: bytes, cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     pieces = [data[start:end] for start, end in pairwise(places)]
     assert read(*pieces) == read(data) == read(*(bytes([byte]) for byte in data))
@@ -168,11 +168,11 @@ def test_readings_do_not_depend_on_how_the_bytes_are_cut(data: bytes, cuts: list
 
 @settings(max_examples=300)
 @given(st.lists(OUTPUT, max_size=4), st.booleans())
-def test_any_bytes_give_percentages_that_rise_within_a_step(pieces: list[bytes], settled: bool) -> None:
+def test_arbitrary_bytes_never_lower_the_percentage_of_a_step(pieces: list[bytes], settled: bool) -> None:
     check_percentages(read(*pieces, settled=settled))
 
 
-def test_coverage_tables_and_results_are_no_progress() -> None:
+def test_coverage_tables_and_results_are_not_progress() -> None:
     table = (
         "src/a.py  120  6  95%",
         "src/b.py  80  0  100%",
@@ -184,16 +184,16 @@ def test_coverage_tables_and_results_are_no_progress() -> None:
     }
 
 
-def test_a_log_that_rises_is_believed_at_its_third_line() -> None:
+def test_rising_log_is_proven_at_its_third_line() -> None:
     assert percentages("cooked 10%", "cooked 20%", "cooked 30%", "cooked 40%") == [None, None, 30.0, 40.0]
 
 
-def test_announced_progress_leads() -> None:
+def test_announced_progress_leads_all_bars() -> None:
     readings = read(b"\x1b]9;4;1;30\x07\r 50%|#####     | 5/10\r 60%|######    | 6/10\n\x1b]9;4;1;40\x07")
     assert [reading.percent for reading in readings] == [30.0, 30.0, 30.0, 40.0]
 
 
-def test_an_unfinished_line_is_read_when_the_output_pauses() -> None:
+def test_unfinished_line_is_read_when_the_output_pauses() -> None:
     reader = OutputReader(lambda: 0.0, interval_s=0)
     assert reader.feed(b"\rwork:  10%|#         | 1/10") == []
     assert reader.unsettled
@@ -203,13 +203,13 @@ def test_an_unfinished_line_is_read_when_the_output_pauses() -> None:
     assert reader.settle() == []
 
 
-def test_nested_bars_lead_from_the_first_frame() -> None:
+def test_outer_bar_leads_from_the_first_frame() -> None:
     frame = b"\router:   0%|          | 0/3\n\rinner:   0%|          | 0/9\x1b[A"
     told = {(reading.current_step, reading.percent) for reading in read(frame) if reading.step}
     assert told == {("outer", 0.0)}
 
 
-def test_between_readings_only_the_newest_is_kept_and_the_last_always_given() -> None:
+def test_newest_reading_survives_the_interval_and_the_last_is_given() -> None:
     now = 0.0
     reader = OutputReader(lambda: now, interval_s=0.1)
     first = reader.feed(b"line 0\n")
@@ -222,11 +222,11 @@ def test_between_readings_only_the_newest_is_kept_and_the_last_always_given() ->
     assert [reading.message for reading in reader.finish()] == ["the end"]
 
 
-def test_a_character_cut_in_two_and_bad_bytes_are_read() -> None:
+def test_split_characters_and_invalid_bytes_are_read() -> None:
     assert [reading.message for reading in read(b"caf\xc3", b"\xa9\n\xff\xfe bad\n")] == ["café", "\ufffd\ufffd bad"]
 
 
-def test_streams_are_read_apart() -> None:
+def test_stdout_and_stderr_are_read_separately() -> None:
     reader = OutputReader(lambda: 0.0, interval_s=0)
     reader.feed(b"\r 10%|#         |", Source.STDERR)
     reader.feed(b"a line between\n", Source.STDOUT)
@@ -234,7 +234,7 @@ def test_streams_are_read_apart() -> None:
     assert readings[-1].percent == 10.0
 
 
-def test_lost_bytes_do_not_join_two_numbers() -> None:
+def test_skipped_bytes_do_not_join_two_numbers() -> None:
     reader = OutputReader(lambda: 0.0, interval_s=0)
     reader.feed(b"[ 4")
     reader.skip(Source.STDOUT)
@@ -242,7 +242,7 @@ def test_lost_bytes_do_not_join_two_numbers() -> None:
     assert [reading.percent for reading in reader.finish()] == []
 
 
-def test_the_tail_is_what_a_terminal_would_show() -> None:
+def test_tail_shows_the_text_of_a_terminal() -> None:
     reader = OutputReader(lambda: 0.0)
     reader.feed(b"".join(f"line {number}\n".encode() for number in range(100)))
     reader.feed(b"\r 10%\r 20%\r\x1b[31m 30%\x1b[0m\n\n")
@@ -252,12 +252,12 @@ def test_the_tail_is_what_a_terminal_would_show() -> None:
     assert lines[-3:] == ["line 99", " 30%", "Traceback"]
 
 
-def test_the_tail_is_bounded_in_bytes() -> None:
+def test_tail_is_bounded_in_bytes() -> None:
     reader = OutputReader(lambda: 0.0)
     reader.feed(("é" * 1_500 + "\n").encode() * 30)
     assert MAX_TAIL_BYTES - 2 <= len(reader.tail().encode()) <= MAX_TAIL_BYTES
 
 
-def test_output_without_line_ends_is_bounded() -> None:
+def test_output_without_line_ends_needs_bounded_memory() -> None:
     (reading,) = read(b"x" * 3_000_000)
     assert len(reading.message) <= 200

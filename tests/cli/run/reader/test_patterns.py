@@ -27,7 +27,7 @@ from tidings.cli.run.reader.patterns import may_hold_progress, read_progress
         ("acc=95% train  42%|████▏     | 5/12", 42.0, "acc=95% train"),
     ],
 )
-def test_a_line_of_a_display_states_progress(line: str, percent: float, label: str) -> None:
+def test_display_line_states_progress(line: str, percent: float, label: str) -> None:
     gauge = read_progress(line, redrawn=True)
     assert gauge is not None
     assert gauge.percent == pytest.approx(percent)
@@ -64,7 +64,7 @@ def test_a_line_of_a_display_states_progress(line: str, percent: float, label: s
         "0 of 0",
     ],
 )
-def test_what_only_looks_like_progress_is_none(line: str) -> None:
+def test_lookalikes_are_not_progress(line: str) -> None:
     assert read_progress(line, redrawn=True) is None
     assert read_progress(line, redrawn=False) is None
 
@@ -81,7 +81,7 @@ def test_what_only_looks_like_progress_is_none(line: str) -> None:
         ("12% complete, 3 errors", 12.0),
     ],
 )
-def test_forms_that_nothing_else_has_are_believed_in_a_log(line: str, percent: float) -> None:
+def test_unmistakable_forms_are_certain_in_a_log(line: str, percent: float) -> None:
     gauge = read_progress(line, redrawn=False)
     assert gauge is not None
     assert gauge.certain
@@ -100,23 +100,23 @@ def test_forms_that_nothing_else_has_are_believed_in_a_log(line: str, percent: f
         "3 of 10 dentists agree",
     ],
 )
-def test_other_numbers_in_a_log_are_not_certain(line: str) -> None:
+def test_other_numbers_in_a_log_are_uncertain(line: str) -> None:
     gauge = read_progress(line, redrawn=False)
     assert gauge is None or not gauge.certain
 
 
-def test_add_1_2_cup_in_a_log_is_nothing() -> None:
+def test_recipe_fraction_in_a_log_is_ignored() -> None:
     assert read_progress("Stir 1/2 cup of milk into 3/4 cup of flour", redrawn=False) is None
 
 
-def test_counts_are_in_one_unit() -> None:
+def test_fraction_sides_share_one_unit() -> None:
     gauge = read_progress("━━━━━━ 512.0 KiB/2 MiB", redrawn=True)
     assert gauge is not None
     assert (gauge.done, gauge.total) == (512 * 1024, 2 * 1024 * 1024)
     assert not gauge.full
 
 
-def test_a_gauge_is_full_by_its_count_not_by_its_rounded_percentage() -> None:
+def test_reading_is_full_by_count_not_by_rounded_percentage() -> None:
     almost = read_progress("100%|██████████| 9999/10000", redrawn=True)
     over = read_progress("100%|██████████| 10000/10000", redrawn=True)
     assert almost is not None
@@ -125,7 +125,7 @@ def test_a_gauge_is_full_by_its_count_not_by_its_rounded_percentage() -> None:
     assert over.full
 
 
-def test_plain_lines_are_sorted_out_quickly() -> None:
+def test_plain_lines_are_rejected_by_the_quick_test() -> None:
     assert not may_hold_progress("INFO handled request id=8723 in 12 ms path=/a/b/c")
     assert may_hold_progress("x 4% y")
     assert may_hold_progress("12.3MB / 45MB")

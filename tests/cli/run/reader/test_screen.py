@@ -31,7 +31,7 @@ def shown(text: str) -> list[str]:
     return [row for _, row in screen.rows_in_order()]
 
 
-def test_lines_of_a_log_are_told_when_they_end() -> None:
+def test_log_lines_are_reported_when_they_end() -> None:
     assert events("one\r\ntwo\nthree") == [
         ScreenLine(0, "one", redrawn=False),
         ScreenLine(1, "two", redrawn=False),
@@ -39,7 +39,7 @@ def test_lines_of_a_log_are_told_when_they_end() -> None:
     ]
 
 
-def test_a_row_drawn_over_is_told_each_time() -> None:
+def test_overdrawn_row_is_reported_each_time() -> None:
     assert events("\r 1%\r 2%\r 3%\n") == [
         ScreenLine(0, " 1%", redrawn=True),
         ScreenLine(0, " 2%", redrawn=True),
@@ -47,19 +47,19 @@ def test_a_row_drawn_over_is_told_each_time() -> None:
     ]
 
 
-def test_colours_within_a_row_do_not_cut_it() -> None:
+def test_colours_do_not_split_a_row() -> None:
     assert texts("\r\x1b[1mab\x1b[0mcd\r\x1b[1mef\x1b[0mgh") == ["abcd", "efgh"]
 
 
-def test_backspaces_draw_over() -> None:
+def test_backspaces_draw_over_the_row() -> None:
     assert texts("10%\b\b\b20%\b\b\b30%") == ["10%", "20%", "30%"]
 
 
-def test_overstrike_does_not_cut_the_word() -> None:
+def test_overstrike_does_not_split_the_word() -> None:
     assert texts("N\bNA\bAM\bME\bE\n") == ["NAME"]
 
 
-def test_a_shorter_drawing_leaves_the_rest_unless_erased() -> None:
+def test_shorter_drawing_keeps_the_rest_unless_erased() -> None:
     assert shown("\rlong text\rxx") == ["xxng text"]
     assert shown("\rlong text\r\x1b[Kxx") == ["xx"]
     assert shown("\rlong text\rxx\x1b[K") == ["xx"]
@@ -67,14 +67,14 @@ def test_a_shorter_drawing_leaves_the_rest_unless_erased() -> None:
     assert shown("\rlong text\r\x1b[4C\x1b[1K") == ["     text"]
 
 
-def test_a_row_erased_and_drawn_again_is_a_display() -> None:
+def test_erased_and_redrawn_row_is_a_display() -> None:
     assert events("\r\x1b[2K10%\r\x1b[2K20%\n") == [
         ScreenLine(0, "10%", redrawn=True),
         ScreenLine(0, "20%", redrawn=True),
     ]
 
 
-def test_the_rising_cursor_is_told_before_the_row_it_leaves() -> None:
+def test_cursor_rise_comes_before_the_row_that_is_left() -> None:
     assert events("outer\n\rinner\x1b[A") == [
         ScreenLine(0, "outer", redrawn=False),
         CursorRise(0, 1),
@@ -82,11 +82,11 @@ def test_the_rising_cursor_is_told_before_the_row_it_leaves() -> None:
     ]
 
 
-def test_the_cursor_does_not_rise_above_the_first_row() -> None:
+def test_cursor_stops_at_the_first_row() -> None:
     assert shown("a\n\x1b[99Ab") == ["b"]
 
 
-def test_a_saved_cursor_returns_from_the_bottom_row() -> None:
+def test_saved_cursor_returns_from_the_bottom_row() -> None:
     # As apt draws its bar, below the region that scrolls.
     assert events("Unpacking a\n\x1b7\x1b[24;0f\x1b[42mProgress: [ 42%]\x1b[0m\x1b8Unpacking b\n") == [
         ScreenLine(0, "Unpacking a", redrawn=False),
@@ -95,7 +95,7 @@ def test_a_saved_cursor_returns_from_the_bottom_row() -> None:
     ]
 
 
-def test_absolute_columns_and_tabs() -> None:
+def test_absolute_columns_and_tabs_move_the_cursor() -> None:
     assert shown("a\tb\x1b[4Gc\x1b[20Gd") == ["a  c    b          d"]
 
 
@@ -103,12 +103,12 @@ def test_full_screen_programs_are_ignored() -> None:
     assert shown("before\n\x1b[?1049h\x1b[2J\x1b[H42% ~\n\x1b[?1049lafter") == ["before", "after"]
 
 
-def test_clearing_forgets_what_was_shown() -> None:
+def test_clearing_the_screen_removes_its_rows() -> None:
     assert shown("a\nb\n\x1b[2J\x1b[Hc") == ["c"]
     assert shown("a\nb\nc\x1b[2A\r\x1b[Jd") == ["d"]
 
 
-def test_announced_progress() -> None:
+def test_announcement_is_reported() -> None:
     announced = "\x1b]9;4;1;42\x07\x1b]9;4;3\x07\x1b]9;4;0;\x07\x1b]9;4;1;999\x07\x1b]0;42\x07"
     assert events(announced) == [
         Announcement(42.0),
@@ -125,7 +125,7 @@ def test_memory_is_bounded() -> None:
     assert [len(row) for row in shown("x" * 1_000_000)] == [MAX_COLUMNS]
 
 
-def test_lost_bytes_begin_a_new_line() -> None:
+def test_skipped_bytes_begin_a_new_line() -> None:
     screen = new_screen()
     assert list(screen.feed("half a li\x1b[")) == []
     screen.break_off()

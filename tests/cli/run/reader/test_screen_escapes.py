@@ -20,12 +20,12 @@ def tokens(*pieces: str) -> list[Token]:
 
 
 @given(SHARP, st.data())
-def test_tokens_do_not_depend_on_how_the_text_is_cut(text: str, data: st.DataObject) -> None:
+def test_tokens_do_not_depend_on_chunk_boundaries(text: str, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(text)))
     assert tokens(text[:cut], text[cut:]) == tokens(text) == tokens(*text)
 
 
-def test_colours_are_apart_from_text() -> None:
+def test_colours_are_separate_tokens() -> None:
     assert tokens("\x1b[1;32mok\x1b[0m\r") == [
         Token(TokenKind.CSI, "1;32m"),
         Token(TokenKind.TEXT, "ok"),
@@ -34,7 +34,7 @@ def test_colours_are_apart_from_text() -> None:
     ]
 
 
-def test_commands_to_the_terminal_end_with_bel_or_st() -> None:
+def test_osc_ends_with_bel_or_st() -> None:
     assert tokens("\x1b]0;title\x07a\x1b]9;4;1;42\x1b\\b") == [
         Token(TokenKind.OSC, "0;title"),
         Token(TokenKind.TEXT, "a"),
@@ -47,7 +47,7 @@ def test_other_strings_are_swallowed() -> None:
     assert tokens("\x1bPq#0;1\x1b\\a") == [Token(TokenKind.TEXT, "a")]
 
 
-def test_character_sets_are_swallowed_and_short_escapes_given() -> None:
+def test_character_sets_are_swallowed_and_short_escapes_kept() -> None:
     assert tokens("\x1b(Ba\x1b7\x1bM") == [
         Token(TokenKind.TEXT, "a"),
         Token(TokenKind.ESCAPE, "7"),
@@ -55,15 +55,15 @@ def test_character_sets_are_swallowed_and_short_escapes_given() -> None:
     ]
 
 
-def test_an_unterminated_string_swallows_one_line_only() -> None:
+def test_unterminated_string_swallows_one_line() -> None:
     assert tokens("\x1b]junk\nnext") == [Token(TokenKind.CONTROL, "\n"), Token(TokenKind.TEXT, "next")]
 
 
-def test_a_broken_sequence_is_dropped_and_the_control_character_obeyed() -> None:
+def test_broken_sequence_is_dropped_and_the_control_takes_effect() -> None:
     assert tokens("\x1b[12\rx") == [Token(TokenKind.CONTROL, "\r"), Token(TokenKind.TEXT, "x")]
     assert tokens("\x1b\x1b[Kx") == [Token(TokenKind.CSI, "K"), Token(TokenKind.TEXT, "x")]
 
 
-def test_endless_parameters_are_not_kept() -> None:
+def test_endless_parameters_are_bounded() -> None:
     (token,) = tokens("\x1b[" + "1;" * 10_000 + "m")
     assert len(token.value) <= 65

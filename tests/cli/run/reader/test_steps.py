@@ -25,12 +25,12 @@ def finished(index: int, total: int) -> Ordinal:
     return Ordinal("of", index, total, f"model {index}", Outcome.FINISHED)
 
 
-def test_nothing_is_known_at_first() -> None:
+def test_initial_progress_is_unknown() -> None:
     steps = Steps()
     assert (steps.serial, steps.percent, steps.name, steps.total) == (0, None, "", 0)
 
 
-def test_a_bar_that_falls_clearly_is_the_next_step() -> None:
+def test_clear_fall_begins_the_next_step() -> None:
     steps = Steps()
     steps.advance(share(70), "", bar=1)
     assert (steps.serial, steps.percent, steps.name) == (1, 70, "")
@@ -38,7 +38,7 @@ def test_a_bar_that_falls_clearly_is_the_next_step() -> None:
     assert (steps.serial, steps.percent, steps.name) == (2, 5, "step 2")
 
 
-def test_jitter_is_held_back() -> None:
+def test_jitter_does_not_lower_the_percentage() -> None:
     steps = Steps()
     for percent in (40, 38, 41):
         steps.advance(share(percent), "", bar=1)
@@ -47,7 +47,7 @@ def test_jitter_is_held_back() -> None:
     assert steps.percent == 41
 
 
-def test_a_full_bar_that_falls_at_all_is_the_next_step() -> None:
+def test_any_fall_of_a_full_bar_begins_the_next_step() -> None:
     steps = Steps()
     steps.advance(share(99.9), "", bar=1)
     steps.advance(share(100), "", bar=1)
@@ -56,35 +56,35 @@ def test_a_full_bar_that_falls_at_all_is_the_next_step() -> None:
     assert (steps.serial, steps.percent) == (2, 95)
 
 
-def test_another_label_on_another_bar_is_the_next_step_even_if_further() -> None:
+def test_new_bar_with_new_label_is_the_next_step_even_if_further() -> None:
     steps = Steps()
     steps.advance(share(10), "train", bar=1)
     steps.advance(share(50), "test", bar=2)
     assert (steps.serial, steps.percent, steps.name) == (2, 50, "test")
 
 
-def test_another_label_and_total_on_the_same_row_is_the_next_step() -> None:
+def test_new_label_and_total_on_one_row_is_the_next_step() -> None:
     steps = Steps()
     steps.advance(counted(3, 5), "train", bar=1)
     steps.advance(counted(4, 500), "test", bar=1)
     assert (steps.serial, steps.name) == (2, "test")
 
 
-def test_a_new_description_of_the_same_bar_is_not() -> None:
+def test_new_description_of_one_bar_is_not_a_new_step() -> None:
     steps = Steps()
     steps.advance(counted(3, 50), "reading a.csv", bar=1)
     steps.advance(counted(4, 50), "reading b.csv", bar=1)
     assert (steps.serial, steps.percent, steps.name) == (1, 8, "reading b.csv")
 
 
-def test_a_description_whose_numbers_change_keeps_its_name() -> None:
+def test_description_with_changing_numbers_keeps_its_name() -> None:
     steps = Steps()
     steps.advance(counted(3, 50), "loss 0.31", bar=1)
     steps.advance(counted(4, 50), "loss 0.29", bar=1)
     assert steps.name == "loss 0.31"
 
 
-def test_a_growing_total_is_the_same_bar_and_holds_its_percentage() -> None:
+def test_growing_total_keeps_the_bar_and_its_percentage() -> None:
     steps = Steps()
     steps.advance(counted(50, 100), "", bar=1)
     steps.advance(counted(51, 200), "", bar=1)
@@ -93,7 +93,7 @@ def test_a_growing_total_is_the_same_bar_and_holds_its_percentage() -> None:
     assert (steps.serial, steps.percent) == (1, 75)
 
 
-def test_after_a_full_bar_another_total_is_the_next_step() -> None:
+def test_new_total_after_a_full_bar_is_the_next_step() -> None:
     steps = Steps()
     steps.advance(counted(9, 10), "", bar=1)
     steps.advance(counted(10, 10), "", bar=1)
@@ -101,7 +101,7 @@ def test_after_a_full_bar_another_total_is_the_next_step() -> None:
     assert (steps.serial, steps.percent) == (2, 2)
 
 
-def test_bytes_without_a_total_tell_rsyncs_estimate_from_its_next_file() -> None:
+def test_bytes_without_total_separate_rsyncs_estimate_and_next_file() -> None:
     steps = Steps()
     for percent, size in ((90.0, 900.0), (40.0, 1_000.0), (5.0, 100.0)):
         steps.advance(ProgressReading(percent, "", size, None, drawn=True, certain=True), "", bar=1)
@@ -110,13 +110,13 @@ def test_bytes_without_a_total_tell_rsyncs_estimate_from_its_next_file() -> None
     assert (steps.serial, steps.percent) == (2, 5)
 
 
-def test_a_bar_first_seen_full_names_a_step_without_a_percentage() -> None:
+def test_bar_first_seen_full_names_a_step_without_percentage() -> None:
     steps = Steps()
     steps.advance(share(100), "small.whl", bar=1)
     assert (steps.serial, steps.percent, steps.name) == (1, None, "small.whl")
 
 
-def test_the_same_name_again_is_numbered() -> None:
+def test_repeated_name_is_numbered() -> None:
     steps = Steps()
     names = []
     for number, label in enumerate(("train", "test", "train", "test", "")):
@@ -125,7 +125,7 @@ def test_the_same_name_again_is_numbered() -> None:
     assert names == ["train", "test", "train (2)", "test (2)", "step 5"]
 
 
-def test_parts_make_the_percentage_one_of_the_whole() -> None:
+def test_numbered_parts_give_the_percentage_of_the_whole() -> None:
     steps = Steps()
     steps.enter(under_way(1, 4))
     steps.advance(share(50), "", bar=1)
@@ -138,7 +138,7 @@ def test_parts_make_the_percentage_one_of_the_whole() -> None:
     assert steps.serial == 1
 
 
-def test_a_bar_over_the_same_parts_is_not_counted_twice() -> None:
+def test_bar_over_the_same_parts_counts_once() -> None:
     steps = Steps()
     steps.enter(under_way(3, 4))
     steps.advance(counted(2, 4), "", bar=1)
@@ -152,7 +152,7 @@ def test_batches_count_within_epochs() -> None:
     assert (steps.percent, steps.name, steps.total) == (37.5, "epoch 2/4", 4)
 
 
-def test_parts_side_by_side_are_counted_as_they_finish() -> None:
+def test_parallel_parts_are_counted_as_they_finish() -> None:
     steps = Steps()
     for index in (1, 2, 3):
         steps.enter(begun(index, 4))
@@ -167,7 +167,7 @@ def test_parts_side_by_side_are_counted_as_they_finish() -> None:
     assert (steps.percent, steps.serial) == (99, 1)
 
 
-def test_parts_that_begin_again_are_the_next_step() -> None:
+def test_restarted_parts_are_the_next_step() -> None:
     steps = Steps()
     steps.enter(under_way(4, 4))
     steps.enter(under_way(1, 4))
@@ -176,14 +176,14 @@ def test_parts_that_begin_again_are_the_next_step() -> None:
     assert (steps.serial, steps.total) == (3, 7)
 
 
-def test_a_part_told_late_changes_nothing() -> None:
+def test_late_heading_changes_nothing() -> None:
     steps = Steps()
     steps.enter(under_way(60, 100, kind="["))
     steps.enter(under_way(58, 100, kind="["))
     assert (steps.serial, steps.percent, steps.name) == (1, 59, "[ 60/100")
 
 
-def test_an_announcement_taken_back_ends_its_step() -> None:
+def test_withdrawn_announcement_ends_its_step() -> None:
     steps = Steps()
     steps.advance(share(50), "", bar=1)
     steps.forget_bar()

@@ -64,7 +64,7 @@ def listener(reporter: RecordingReporter, mentions: list[str]) -> ReaderThread:
     return started
 
 
-def test_calls_come_in_order(listener: ReaderThread, reporter: RecordingReporter) -> None:
+def test_calls_arrive_in_order(listener: ReaderThread, reporter: RecordingReporter) -> None:
     listener.post(lambda: reporter.started("a", "h", 1, "a", "u"))
     listener.offer(b"Epoch 2/4\n", Source.STDOUT)
     listener.finish(lambda tail: reporter.failed("c", "m", tail, "h"))
@@ -75,15 +75,13 @@ def test_calls_come_in_order(listener: ReaderThread, reporter: RecordingReporter
     ]
 
 
-def test_an_unfinished_line_is_told_while_the_command_is_silent(
-    listener: ReaderThread, reporter: RecordingReporter
-) -> None:
+def test_unfinished_line_is_reported_during_a_pause(listener: ReaderThread, reporter: RecordingReporter) -> None:
     listener.offer(b"\rwork:  10%|#         | 1/10", Source.STDERR)
     reporter.wait_for("progress", 10.0, "work", 0, "work: 10% 1/10")
     listener.finish(lambda _: reporter.completed(1))
 
 
-def test_an_error_in_the_reporter_is_mentioned_and_the_end_still_told(
+def test_reporter_error_is_mentioned_and_the_end_still_reported(
     listener: ReaderThread, reporter: RecordingReporter, mentions: list[str]
 ) -> None:
     reporter.error = ConnectionRefusedError("nobody there")
@@ -95,7 +93,7 @@ def test_an_error_in_the_reporter_is_mentioned_and_the_end_still_told(
     assert mentions
 
 
-def test_output_is_taken_at_once_and_bounded_while_the_reporter_blocks(
+def test_blocked_reporter_neither_delays_nor_grows_the_backlog(
     listener: ReaderThread, reporter: RecordingReporter
 ) -> None:
     reporter.free.clear()
@@ -111,7 +109,7 @@ def test_output_is_taken_at_once_and_bounded_while_the_reporter_blocks(
     assert reporter.calls[-1][1].splitlines()[-1] == "the last line"
 
 
-def test_a_reporter_that_never_returns_is_given_up_and_mentioned(
+def test_reporter_that_never_returns_is_abandoned_and_mentioned(
     listener: ReaderThread, reporter: RecordingReporter, mentions: list[str]
 ) -> None:
     reporter.free.clear()

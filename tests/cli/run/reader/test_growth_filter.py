@@ -20,16 +20,16 @@ def test_the_item_of_a_counter_may_change() -> None:
     assert believed("shard 1/10", "shard 2/10", "shard 3/10") == [False, False, True]
 
 
-def test_a_table_of_results_is_not() -> None:
+def test_table_of_results_is_not_progress() -> None:
     table = ("a.py  120  6  95%", "b.py  80  0  100%", "c.py  10  1  90%", "TOTAL  210  7  97%")
     assert not any(believed(*table))
 
 
-def test_values_that_fall_or_stay_are_not() -> None:
+def test_falling_or_constant_values_are_not_progress() -> None:
     assert not any(believed("load: at 40%", "load: at 41%", "load: at 38%", "load: at 39%", "load: at 39%"))
 
 
-def test_a_display_needs_one_rise() -> None:
+def test_display_needs_one_rise() -> None:
     assert believed("files 1/10 x", "files 2/10 y", redrawn=True) == [False, True]
 
 

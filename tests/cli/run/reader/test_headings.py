@@ -28,7 +28,7 @@ from tidings.cli.run.reader.patterns import Ordinal, Outcome, read_ordinal
         ),
     ],
 )
-def test_a_heading_numbers_a_part(line: str, expected: Ordinal) -> None:
+def test_heading_numbers_a_part(line: str, expected: Ordinal) -> None:
     assert read_ordinal(line) == expected
 
 
@@ -51,5 +51,5 @@ def test_a_heading_numbers_a_part(line: str, expected: Ordinal) -> None:
         "Scoring 95/100%",
     ],
 )
-def test_other_numbers_are_no_heading(line: str) -> None:
+def test_other_numbers_are_not_headings(line: str) -> None:
     assert read_ordinal(line) is None

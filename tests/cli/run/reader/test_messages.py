@@ -18,7 +18,7 @@ from tidings.cli.run.reader.patterns import MAX_LABEL, MAX_MESSAGE, clean_label,
         ("│ ✓ │", ""),
     ],
 )
-def test_a_message_is_the_words_of_a_line(line: str, message: str) -> None:
+def test_message_keeps_the_words_of_a_line(line: str, message: str) -> None:
     assert clean_message(line) == message
 
 
@@ -33,10 +33,10 @@ def test_a_message_is_the_words_of_a_line(line: str, message: str) -> None:
         ("- pulling |", "pulling"),
     ],
 )
-def test_a_label_is_a_name(text: str, label: str) -> None:
+def test_label_keeps_the_name(text: str, label: str) -> None:
     assert clean_label(text) == label
 
 
-def test_both_are_bounded() -> None:
+def test_message_and_label_are_bounded() -> None:
     assert len(clean_message("a" * 5_000)) == MAX_MESSAGE
     assert len(clean_label("a" * 5_000)) == MAX_LABEL
