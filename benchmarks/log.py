@@ -23,7 +23,7 @@ from tidings.log.base import EventToAppend, Page, Query, Retention
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass
-from tidings.protocol.paths import NOTHING, Path, PathSet
+from tidings.protocol.paths import NO_PATHS, Path, PathSet
 
 ROWS = 1_000_000
 KEYS = 100_000
@@ -175,7 +175,7 @@ class Bench:
         newest = self.log.newest
         print(f"\nsnapshot, {len(newest):,} keys                      median       longest")
         self.timed("plan, made anew", self._plan_anew, times=10)
-        self.timed("plan, gone on with", lambda: newest.page(OPERATIONS, NOTHING, after=at(), until=head, limit=500))
+        self.timed("plan, gone on with", lambda: newest.page(OPERATIONS, NO_PATHS, after=at(), until=head, limit=500))
         self.timed("one page", lambda: self.read(after=at(), newest_only=True))
         self.timed("of one key", lambda: self.read(paths=key, newest_only=True))
         self.timed("statistics()", self.log.statistics)
@@ -186,7 +186,7 @@ class Bench:
 
     def _plan_anew(self) -> object:
         self.log.newest._plans._plans.clear()
-        return self.log.newest.page(OPERATIONS, NOTHING, after=0, until=self.log.head, limit=500)
+        return self.log.newest.page(OPERATIONS, NO_PATHS, after=0, until=self.log.head, limit=500)
 
     def sweeps(self) -> None:
         print("\nretention, one step                              median       longest")

@@ -148,7 +148,7 @@ def test_the_envelopes_members_are_the_structs() -> None:
 
 
 def test_the_diagram_of_an_operations_life_is_drawn_from_the_table() -> None:
-    assert f"```mermaid\n{lifecycle.diagram()}\n```" in REFERENCE["operations"].text
+    assert f"```mermaid\n{lifecycle.render_diagram()}\n```" in REFERENCE["operations"].text
 
 
 def test_the_error_codes_are_the_codes() -> None:
@@ -174,7 +174,7 @@ def test_the_limits_are_the_codes() -> None:
         "type": f"{_accepted_lengths(_declare)[-1]} characters",
         "trace_id": f"{_accepted_lengths(envelope.check_trace_id)[-1]} characters",
         "event_id": f"{event_ids[0]}–{event_ids[-1]} characters",
-        "id of a command": f"{envelope.MAX_ID} characters",
+        "id of a command": f"{envelope.MAX_ID_CHARS} characters",
         "a key": f"{paths.MAX_KEY_BYTES} bytes",
         "paths in one command": re.findall(r"–([0-9,]+) ", info)[0],
         "paces": f"{', '.join(map(str, PACES_MS))} ms",

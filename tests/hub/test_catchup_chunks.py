@@ -5,12 +5,12 @@ from tests.hub.events import make_record
 
 from tidings.hub.catchup import UNBOUNDED, CachedRead, ReadCache, ReadKey, alignment_cut, next_alignment
 from tidings.log.base import Page
-from tidings.protocol.paths import NOTHING
+from tidings.protocol.paths import NO_PATHS
 from tidings.server.wire_formats import PLAIN_LINES
 
 
 def place(after: int, until: int, *, newest_only: bool = False) -> ReadKey:
-    return ReadKey(PLAIN_LINES, NOTHING, NOTHING, after, until, newest_only)
+    return ReadKey(PLAIN_LINES, NO_PATHS, NO_PATHS, after, until, newest_only)
 
 
 def full_page(after: int, offsets: Sequence[int]) -> Page:

@@ -14,7 +14,7 @@ from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Record, Retention
 from tidings.log.memory import MemoryLog
 from tidings.log.sqlite.log import SqliteLog
-from tidings.operations.lifecycle import ASKS, ENDS
+from tidings.operations.lifecycle import END_STATES, TRANSITIONS
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Message
@@ -140,14 +140,14 @@ class OperationMachine(RuleBasedStateMachine):
         live: dict[str | None, bool] = {}
         for record in getattr(self, "records", ()):
             event = record.event
-            if event.type not in ASKS or event.type == "operation:log":
+            if event.type not in TRANSITIONS or event.type == "operation:log":
                 continue
             key = event.key
             if not live.get(key):
                 assert event.type == "operation:start" or key not in live or b'"attempt"' in event.data
                 attempts[key] = attempts.get(key, 0) + 1  # at least
                 live[key] = True
-            if ASKS[event.type] in ENDS:
+            if TRANSITIONS[event.type] in END_STATES:
                 ends[key, attempts[key]] += 1
                 live[key] = False
         assert all(number == 1 for number in ends.values())
@@ -161,7 +161,7 @@ class OperationMachine(RuleBasedStateMachine):
         seen: Counter[tuple[str, int]] = Counter()
         for status in self.log.operations.ended if hasattr(self, "log") else ():
             for moment in status.timeline:
-                if moment.state in ENDS.values():
+                if moment.state in END_STATES.values():
                     seen[status.operation_id, moment.attempt] += 1
         assert all(number == 1 for number in seen.values()), seen
 

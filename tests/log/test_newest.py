@@ -8,7 +8,7 @@ from hypothesis import given
 from tidings.log.newest import Newest, SnapshotPages
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
-from tidings.protocol.paths import NOTHING, Path, PathSet
+from tidings.protocol.paths import NO_PATHS, Path, PathSet
 
 NS = 1_000_000_000
 DAY = 86_400 * NS
@@ -49,7 +49,7 @@ class Writer:
         return event
 
 
-def snapshot(table: Newest, paths: PathSet = ALL, but: PathSet = NOTHING, until: int = 1 << 40) -> list[int]:
+def snapshot(table: Newest, paths: PathSet = ALL, but: PathSet = NO_PATHS, until: int = 1 << 40) -> list[int]:
     return table.page(paths, but, after=0, until=until, limit=1 << 40)
 
 
@@ -284,11 +284,11 @@ class TestPages:
         pages = SnapshotPages(lambda channel: iter([{"key-7": 1}]))
         for number in range(1_000):
             paths = PathSet((Path("operations", f"key-{number}", prefix=True),))
-            found = pages.page(paths, NOTHING, after=0, until=9, limit=9)
+            found = pages.page(paths, NO_PATHS, after=0, until=9, limit=9)
             assert found == ([1] if number == 7 else [])
         assert len(pages) <= 64
 
     def test_a_reader_of_single_keys_takes_no_plan(self) -> None:
         pages = SnapshotPages(lambda channel: iter([{"a": 1}]))
-        assert pages.page(PathSet((Path("operations", "a"),)), NOTHING, after=0, until=9, limit=9) == [1]
+        assert pages.page(PathSet((Path("operations", "a"),)), NO_PATHS, after=0, until=9, limit=9) == [1]
         assert len(pages) == 0

@@ -10,15 +10,15 @@ from tests.contract.receipts import message, read
 
 from tidings.exceptions import OperationError, OperationExists, OperationFenced, OperationFinished
 from tidings.operations.lifecycle import (
-    ASKS,
-    ENDS,
-    LIVE,
+    END_STATES,
+    LIVE_STATES,
     TABLE,
+    TRANSITIONS,
     OperationLife,
     OperationState,
     Transition,
     apply_event,
-    diagram,
+    render_diagram,
     transition_of,
 )
 from tidings.protocol.envelope import Event
@@ -67,7 +67,7 @@ def test_the_table_says_what_happens_in_every_case() -> None:
 
 def test_an_end_is_final_whatever_is_asked_but_a_beginning() -> None:
     for state in OperationState:
-        if state in LIVE:
+        if state in LIVE_STATES:
             continue
         for ask, move in TABLE[state].items():
             assert (move is OperationFinished) is (ask not in (Transition.START, Transition.QUEUE))
@@ -75,7 +75,7 @@ def test_an_end_is_final_whatever_is_asked_but_a_beginning() -> None:
 
 def test_every_type_of_the_table_is_an_event_and_every_operation_event_a_publisher_may_write_is_in_it() -> None:
     own = {str(type) for type in MessageType if type.startswith("operation:")}
-    assert own - {MessageType.OPERATION_ESTIMATE, MessageType.OPERATION_ERROR} == set(ASKS)
+    assert own - {MessageType.OPERATION_ESTIMATE, MessageType.OPERATION_ERROR} == set(TRANSITIONS)
     assert {transition_of(event(action))[0] for action in FIELDS} == set(Transition) - {Transition.QUEUE}
     assert transition_of(event("start", queued=True, attempt=3)) == (Transition.QUEUE, 3)
 
@@ -124,9 +124,9 @@ def test_a_start_after_the_end_opens_the_next_attempt() -> None:
     assert code_of(ended, event("start", attempt=1)) is OperationFinished
 
 
-@pytest.mark.parametrize("action", ["progress", "log", *ENDS])
+@pytest.mark.parametrize("action", ["progress", "log", *END_STATES])
 def test_nothing_comes_after_the_end(action: str) -> None:
-    for state in ENDS.values():
+    for state in END_STATES.values():
         assert code_of(life_in(state), event(action)) is OperationFinished
         assert code_of(life_in(state), event(action, attempt=1)) is OperationFinished
 
@@ -156,7 +156,7 @@ def test_only_its_holder_writes_to_what_runs() -> None:
     for stranger in ("", "b"):
         assert code_of(held, event("start"), producer_id=stranger) is OperationExists
         assert code_of(held, event("start", queued=True), producer_id=stranger) is OperationExists
-        for action in ("progress", "log", *ENDS):
+        for action in ("progress", "log", *END_STATES):
             assert code_of(held, event(action), producer_id=stranger) is OperationFenced
     assert after(held, event("progress"), producer_id="a") is held
     ended = after(held, event("complete"), producer_id="a")
@@ -209,7 +209,7 @@ def test_each_attempt_has_exactly_one_end_at_most(actions: list[tuple[str, int |
             continue
         if life is not None:
             attempts.append(life.attempt)
-            if f"operation:{action}" in ASKS and ASKS[f"operation:{action}"] in ENDS:
+            if f"operation:{action}" in TRANSITIONS and TRANSITIONS[f"operation:{action}"] in END_STATES:
                 assert not life.live
                 ends.append(life.attempt)
     assert len(ends) == len(set(ends))
@@ -217,7 +217,7 @@ def test_each_attempt_has_exactly_one_end_at_most(actions: list[tuple[str, int |
 
 
 def test_the_diagram_has_an_arrow_for_every_move_that_leads_elsewhere() -> None:
-    arrows = [line.split(":")[0].strip() for line in diagram().splitlines()[1:]]
+    arrows = [line.split(":")[0].strip() for line in render_diagram().splitlines()[1:]]
     assert len(arrows) == len(set(arrows))
     assert {"[*] --> running", "queued --> running", "running --> failed", "complete --> queued"} <= set(arrows)
     assert "running --> running" not in arrows

@@ -8,14 +8,14 @@ from tidings.operations.views import (
     OperationDetail,
     OperationSummary,
     UsualDurationView,
-    detail_of,
-    steps_of,
-    summary_of,
+    describe,
+    list_steps,
+    summarize,
 )
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
 from tidings.protocol.payloads import OperationEstimateData
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 
 NOON = "2025-07-30T12:00:00Z"
 
@@ -40,9 +40,9 @@ def told(*events: tuple[str, str]) -> OperationStatus:
         life = apply_event("op", life, event)
         assert life is not None
         if status is None:
-            status = new_status("op", event, nanoseconds(event.timestamp), life)
+            status = new_status("op", event, to_nanoseconds(event.timestamp), life)
         else:
-            status.note(event, nanoseconds(event.timestamp), life)
+            status.note(event, to_nanoseconds(event.timestamp), life)
     assert status is not None
     return status
 
@@ -51,7 +51,7 @@ def told(*events: tuple[str, str]) -> OperationStatus:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    written = msgspec.json.encode(summary_of(told(("start", ""))))
+    written = msgspec.json.encode(summarize(told(("start", ""))))
     assert msgspec.json.decode(written) == {
         "operation_id": "op",
         "name": "",
@@ -68,10 +68,10 @@ def test_what_is_not_known_is_left_out() -> None:
 def test_an_ended_operation_has_no_presence_no_estimate_and_a_duration() -> None:
     estimate = OperationEstimateData(operation_id="op", rate=2.0, remaining_s=5.0, stalled=True)
     running = told(("start", '"name":"n"'), ("progress", '"progress":10'))
-    shown = summary_of(running, presence="away", estimate=estimate)
+    shown = summarize(running, presence="away", estimate=estimate)
     assert (shown.presence, shown.stalled, shown.estimate and shown.estimate.rate) == ("away", True, 2.0)
     ended = told(("start", '"name":"n"'), ("progress", '"progress":10'), ("complete", '"message":"done"'))
-    shown = summary_of(ended, presence="away", estimate=estimate)
+    shown = summarize(ended, presence="away", estimate=estimate)
     assert (shown.presence, shown.stalled, shown.estimate) == (None, None, None)
     assert (shown.progress, shown.duration_s, shown.message, shown.ended_at) == (
         100.0,
@@ -83,10 +83,10 @@ def test_an_ended_operation_has_no_presence_no_estimate_and_a_duration() -> None
 
 def test_progress_is_its_childrens_only_where_it_reports_none_itself() -> None:
     silent = told(("start", ""), ("progress", '"progress":0,"indeterminate":true'))
-    assert summary_of(silent).indeterminate
-    shown = summary_of(silent, of_children=25.0)
+    assert summarize(silent).indeterminate
+    shown = summarize(silent, of_children=25.0)
     assert (shown.progress, shown.progress_of, shown.indeterminate) == (25.0, "children", False)
-    speaking = summary_of(told(("progress", '"progress":40')), of_children=25.0)
+    speaking = summarize(told(("progress", '"progress":40')), of_children=25.0)
     assert (speaking.progress, speaking.progress_of) == (40.0, None)
 
 
@@ -97,7 +97,7 @@ def test_a_detail_is_a_summary_and_more_and_any_client_reads_it() -> None:
     status = told(("start", '"name":"n","steps":["a"]'), ("failed", '"code":"c","message":"m","recoverable":false'))
     usual = UsualDurationView(runs=3, failed=1, median_duration_s=2.0, last_success_at=NOON)
     line = LogLineView(at=NOON, level="info", message="hello")
-    detail = detail_of(status, log=[line], children=[summary_of(told(("start", "")))], usual=usual)
+    detail = describe(status, log=[line], children=[summarize(told(("start", "")))], usual=usual)
     read = msgspec.json.decode(msgspec.json.encode(detail), type=OperationDetail)
     assert read == detail
     assert read.error is not None
@@ -106,13 +106,13 @@ def test_a_detail_is_a_summary_and_more_and_any_client_reads_it() -> None:
         (NOON, OperationState.RUNNING),
         ("2025-07-30T12:00:01Z", OperationState.FAILED),
     ]
-    assert msgspec.json.decode(msgspec.json.encode(summary_of(status))).items() <= (
+    assert msgspec.json.decode(msgspec.json.encode(summarize(status))).items() <= (
         msgspec.json.decode(msgspec.json.encode(detail)).items()
     )
 
 
 def test_empty_lists_of_a_detail_are_written() -> None:
-    written = msgspec.json.decode(msgspec.json.encode(detail_of(told(("start", "")))))
+    written = msgspec.json.decode(msgspec.json.encode(describe(told(("start", "")))))
     assert (written["steps"], written["log"], written["children"]) == ([], [], [])
 
 
@@ -155,7 +155,7 @@ def test_empty_lists_of_a_detail_are_written() -> None:
     ],
 )
 def test_steps_are_those_reached_and_those_planned(events: list[tuple[str, str]], steps: list[str]) -> None:
-    assert [f"{step.name} {step.state}" for step in steps_of(told(*events))] == steps
+    assert [f"{step.name} {step.state}" for step in list_steps(told(*events))] == steps
 
 
 def test_what_no_encoder_can_hold_is_not_kept() -> None:
@@ -163,4 +163,4 @@ def test_what_no_encoder_can_hold_is_not_kept() -> None:
     status = told(("start", f'"metadata":{{"n":{huge}}}'), ("complete", f'"result":[{huge}]'))
     assert (status.metadata, status.result, status.state) == (None, None, OperationState.COMPLETE)
     msgspec.msgpack.encode(status)
-    msgspec.json.encode(detail_of(status))
+    msgspec.json.encode(describe(status))

@@ -4,7 +4,7 @@ import pytest
 
 from tidings import exceptions
 from tidings.exceptions import TidingsError
-from tidings.protocol.codes import CLOSE_CODES, CODES, Code, error_data, reconnects, row_of
+from tidings.protocol.codes import CLOSE_CODES, CODES, ErrorCode, error_data, row_of, should_reconnect
 from tidings.protocol.payloads import ErrorData
 
 
@@ -23,20 +23,20 @@ def test_every_exception_has_one_row_and_every_row_its_exception() -> None:
 
 
 @every_row
-def test_a_row_is_filed_under_the_code_of_its_exception(row: Code) -> None:
+def test_a_row_is_filed_under_the_code_of_its_exception(row: ErrorCode) -> None:
     assert CODES[row.exception.code] is row
     assert row.code == row.exception.code
     assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", row.code)
 
 
 @every_row
-def test_a_row_has_a_status_of_an_error_and_a_hint_that_is_a_sentence(row: Code) -> None:
+def test_a_row_has_a_status_of_an_error_and_a_hint_that_is_a_sentence(row: ErrorCode) -> None:
     assert 400 <= row.http <= 599
     assert re.fullmatch(r"[A-Z`'].*\.", row.hint)
 
 
 @every_row
-def test_closing_and_coming_back_fit_the_table_of_close_codes(row: Code) -> None:
+def test_closing_and_coming_back_fit_the_table_of_close_codes(row: ErrorCode) -> None:
     if row.close is None:
         assert row.reconnect is None
     else:
@@ -52,12 +52,12 @@ def test_what_was_sent_wrongly_does_not_succeed_unchanged() -> None:
     "code", [1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015, 4100, 4101, 4102, 4199, 3000, 4200, 1004]
 )
 def test_clients_come_back_after(code: int) -> None:
-    assert reconnects(code)
+    assert should_reconnect(code)
 
 
 @pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 1010, 4000, 4001, 4003, 4029, 4051, 4099])
 def test_clients_stay_away_after(code: int) -> None:
-    assert not reconnects(code)
+    assert not should_reconnect(code)
 
 
 def test_close_codes_of_the_contract_are_listed_once_each_under_their_number() -> None:

@@ -29,7 +29,7 @@ from tidings.protocol.envelope import (
     encode_event,
     encode_event_v1,
     encode_message,
-    quoted,
+    quote,
 )
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.payloads import ErrorData
@@ -235,7 +235,7 @@ def test_the_versioned_form_adds_the_position_and_the_event_id_it_has() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", '"', "\\", 'a"b\\c', "<>&"])
 def test_quoting(text: str) -> None:
-    assert json.loads(quoted(text)) == text
+    assert json.loads(quote(text)) == text
 
 
 @pytest.mark.parametrize(

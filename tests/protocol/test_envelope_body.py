@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.exceptions import InvalidJSON, InvalidUTF8, PayloadTooLarge, TooDeep
-from tidings.protocol.envelope import FLAT_BYTES, MAX_BODY_BYTES, MAX_DEPTH, check_body, depth, single_line
+from tidings.protocol.envelope import (
+    MAX_BODY_BYTES,
+    MAX_DEPTH,
+    MAX_FLAT_BYTES,
+    check_body,
+    measure_depth,
+    to_single_line,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
@@ -28,7 +35,7 @@ def nesting(value: Any) -> int:
 
 @given(json_values, st.booleans())
 def test_depth_is_that_of_the_value(value: Any, ascii_only: bool) -> None:
-    assert depth(json.dumps(value, ensure_ascii=ascii_only).encode()) == nesting(value)
+    assert measure_depth(json.dumps(value, ensure_ascii=ascii_only).encode()) == nesting(value)
 
 
 @pytest.mark.parametrize(("opener", "closer"), [(b"[", b"]"), (b'{"":', b"}"), (b'[{"a":', b"}]")])
@@ -44,7 +51,7 @@ def test_64_levels_pass_and_65_do_not(opener: bytes, closer: bytes) -> None:
 def test_the_shortest_body_of_objects_that_is_too_deep_is_looked_at() -> None:
     shortest = b'{"":' * MAX_DEPTH + b"{}" + b"}" * MAX_DEPTH
     assert msgspec.json.decode(shortest)
-    assert len(shortest) == FLAT_BYTES + 2
+    assert len(shortest) == MAX_FLAT_BYTES + 2
     with pytest.raises(TooDeep):
         check_body(shortest)
 
@@ -56,7 +63,7 @@ def test_brackets_in_strings_do_not_count(string: str) -> None:
     body = f'{{"a":"{string}","b":[1]}}'.encode()
     json.loads(body)
     check_body(body)
-    assert depth(body) == 2
+    assert measure_depth(body) == 2
 
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:
@@ -71,7 +78,7 @@ def test_a_string_that_never_ends_takes_linear_time() -> None:
 
 
 def test_closers_without_openers_are_left_to_the_decoder() -> None:
-    assert depth(b"]]}}") == 0
+    assert measure_depth(b"]]}}") == 0
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc3(", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"\xe2\x82"])
@@ -136,11 +143,11 @@ def test_a_body_over_the_frame_limit_is_refused_with_both_sizes() -> None:
 @given(json_values, st.sampled_from(["\n", "\r\n", "\t", "\r", " "]))
 def test_a_single_line_is_the_same_value(value: Any, indent: str) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=False).replace("\n", indent).encode()
-    line = single_line(text)
+    line = to_single_line(text)
     assert not set(line) & set(b"\r\n\t")
     assert json.loads(line) == value
 
 
 def test_what_is_on_one_line_is_returned_itself() -> None:
     body = b'{"a": 1}'
-    assert single_line(body) is body
+    assert to_single_line(body) is body

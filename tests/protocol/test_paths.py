@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tidings.exceptions import InvalidKey, InvalidPath, UnknownChannel
 from tidings.protocol.message_types import ChannelType
-from tidings.protocol.paths import NOTHING, Path, PathSet, check_key, check_paths, parse_path, parse_paths, parse_query
+from tidings.protocol.paths import NO_PATHS, Path, PathSet, check_key, check_paths, parse_path, parse_paths, parse_query
 
 CHANNELS = tuple(str(channel) for channel in ChannelType)
 GLOBAL = Path("global")
@@ -71,7 +71,7 @@ def test_a_set_that_covers_a_path_has_all_its_events(
 def test_a_union_matches_what_either_matches(one: list[Path], other: list[Path], channel: str, key: str | None) -> None:
     first, second = PathSet.of(one), PathSet.of(other)
     assert (first | second).matches(channel, key) is (first.matches(channel, key) or second.matches(channel, key))
-    assert first | NOTHING == first
+    assert first | NO_PATHS == first
 
 
 @given(path_lists, path_lists)
@@ -87,9 +87,9 @@ def test_taking_away_leaves_the_rest_and_global_while_there_is_a_rest(one: list[
 
 def test_taking_away_the_last_path_leaves_nothing() -> None:
     operations = parse_paths(["operations"], CHANNELS)
-    assert operations.without(operations) == NOTHING
-    assert operations.without(NOTHING) == operations
-    assert not NOTHING
+    assert operations.without(operations) == NO_PATHS
+    assert operations.without(NO_PATHS) == operations
+    assert not NO_PATHS
 
 
 @given(path_lists)

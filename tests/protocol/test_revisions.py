@@ -10,7 +10,7 @@ from tests.contract.receipts import read
 from tidings.contract.contract import Contract
 from tidings.protocol.envelope import encode_event
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.revisions import OLDEST, REVISION, REVISIONS
+from tidings.protocol.revisions import OLDEST_REVISION, REVISION, REVISIONS
 
 CORPUS = Path(__file__).parents[1] / "contract" / "revisions"
 
@@ -39,7 +39,7 @@ def test_every_type_that_is_rewritten_is_in_the_corpus() -> None:
 
 
 def test_the_newest_revision_rewrites_nothing() -> None:
-    assert list(REVISIONS) == sorted(REVISIONS) == [OLDEST, REVISION]
+    assert list(REVISIONS) == sorted(REVISIONS) == [OLDEST_REVISION, REVISION]
     assert REVISIONS[REVISION].rewrites == {}
 
 
@@ -52,7 +52,7 @@ def test_each_revision_has_its_own_identity() -> None:
 def test_what_does_not_fit_is_told_all_the_same() -> None:
     """Delivery must go on for everyone, whatever an older contract has left in the log."""
     event = structs.replace(read(lines("published")[5]), data=b'{"reason":5}', key="op-9")
-    told = json.loads(encode_event(REVISIONS[OLDEST].read(event)))
+    told = json.loads(encode_event(REVISIONS[OLDEST_REVISION].read(event)))
     assert (told["type"], told["data"]["operation_id"], told["data"]["code"]) == (
         "operation:error",
         "op-9",

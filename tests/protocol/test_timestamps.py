@@ -9,7 +9,14 @@ from tests.contract.receipts import CONTRACT, STAMPED, FixedReceipt
 from tidings.exceptions import InvalidTimestamp, TidingsError
 from tidings.protocol.envelope import Envelope, PlainEnvelope
 from tidings.protocol.payloads import DataUpdateData, encode_payload
-from tidings.protocol.timestamps import LONGEST, ZERO, canonical, from_nanoseconds, known_seconds, nanoseconds
+from tidings.protocol.timestamps import (
+    GO_ZERO_TIME,
+    MAX_TIMESTAMP_CHARS,
+    canonicalize,
+    from_nanoseconds,
+    known_seconds,
+    to_nanoseconds,
+)
 
 EPOCH = datetime(1970, 1, 1)
 CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?Z", re.ASCII)
@@ -36,19 +43,19 @@ def test_any_rfc_3339_is_read_to_the_nanosecond(
     unix_ns = (since.days * 86_400 + since.seconds) * SECOND_NS + int(fraction.ljust(9, "0"))
     if not datetime.min - EPOCH <= since <= datetime.max - EPOCH:
         with pytest.raises(InvalidTimestamp):
-            canonical(text)
+            canonicalize(text)
         return
-    assert CANONICAL.fullmatch(canonical(text))
-    assert nanoseconds(text) == unix_ns
-    assert from_nanoseconds(unix_ns) == canonical(text)
-    assert canonical(canonical(text)) == canonical(text)
+    assert CANONICAL.fullmatch(canonicalize(text))
+    assert to_nanoseconds(text) == unix_ns
+    assert from_nanoseconds(unix_ns) == canonicalize(text)
+    assert canonicalize(canonicalize(text)) == canonicalize(text)
 
 
 @given(moments, fractions, moments, fractions)
 def test_canonical_texts_of_one_length_sort_by_time(first: datetime, one: str, second: datetime, other: str) -> None:
-    texts = [canonical(written(first, one, None)), canonical(written(second, other, None))]
+    texts = [canonicalize(written(first, one, None)), canonicalize(written(second, other, None))]
     if len(texts[0]) == len(texts[1]):
-        assert sorted(texts) == sorted(texts, key=nanoseconds)
+        assert sorted(texts) == sorted(texts, key=to_nanoseconds)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +69,8 @@ def test_canonical_texts_of_one_length_sort_by_time(first: datetime, one: str, s
         ("2025-07-30T15:00:00.5+03:00", "2025-07-30T12:00:00.5Z"),
         ("2025-07-30T12:00:00-00:00", "2025-07-30T12:00:00Z"),
         ("2024-02-29T23:30:00-01:00", "2024-03-01T00:30:00Z"),
-        ("0001-01-01T00:00:00Z", ZERO),
-        ("0001-01-01T05:30:00+05:30", ZERO),
+        ("0001-01-01T00:00:00Z", GO_ZERO_TIME),
+        ("0001-01-01T05:30:00+05:30", GO_ZERO_TIME),
         ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999999Z"),
         ("9999-12-31T22:59:59-01:00", "9999-12-31T23:59:59Z"),
         # A leap second is the second after it, as POSIX clocks count.
@@ -73,7 +80,7 @@ def test_canonical_texts_of_one_length_sort_by_time(first: datetime, one: str, s
     ],
 )
 def test_canonical_form(text: str, expected: str) -> None:
-    assert canonical(text) == expected
+    assert canonicalize(text) == expected
 
 
 NOT_RFC_3339 = [
@@ -115,14 +122,14 @@ NOT_RFC_3339 = [
 @pytest.mark.parametrize("text", NOT_RFC_3339)
 def test_refuses_what_is_no_moment(text: str) -> None:
     with pytest.raises(InvalidTimestamp) as caught:
-        canonical(text)
+        canonicalize(text)
     assert caught.value.path == "$.timestamp"
     assert "leave it out" in caught.value.hint
 
 
 def test_a_refusal_quotes_no_more_than_64_characters() -> None:
     with pytest.raises(InvalidTimestamp) as caught:
-        canonical("9" * 10_000)
+        canonicalize("9" * 10_000)
     assert len(str(caught.value)) < 100
 
 
@@ -132,16 +139,16 @@ def test_nanoseconds_out_of_range_are_refused() -> None:
 
 
 def test_early_years_keep_their_four_digits() -> None:
-    assert from_nanoseconds(nanoseconds("0001-01-01T00:00:00.000000001Z")) == "0001-01-01T00:00:00.000000001Z"
+    assert from_nanoseconds(to_nanoseconds("0001-01-01T00:00:00.000000001Z")) == "0001-01-01T00:00:00.000000001Z"
 
 
 def test_the_longest_has_nine_digits() -> None:
-    assert len(from_nanoseconds(123_456_789)) == LONGEST
+    assert len(from_nanoseconds(123_456_789)) == MAX_TIMESTAMP_CHARS
 
 
 def test_the_memo_of_seconds_stays_small() -> None:
     for second in range(1_000):
-        canonical(from_nanoseconds(second * SECOND_NS))
+        canonicalize(from_nanoseconds(second * SECOND_NS))
     assert 0 < len(known_seconds) <= 256
     assert all(len(text) == 19 for text in known_seconds)
 
@@ -190,10 +197,10 @@ DATA = Envelope.__struct_defaults__[2]
 @example("2025-07-30T12:00:00.1234567891Z")
 @example("2016-12-31T23:59:60.5Z")
 def test_reading_an_event_gives_the_canonical_form_of_any_text(text: str) -> None:
-    canonical("2025-07-30T12:00:00Z")  # so that texts of this second are compared with the memo
-    canonical("2000-01-01T00:00:00Z")
+    canonicalize("2025-07-30T12:00:00Z")  # so that texts of this second are compared with the memo
+    canonicalize("2000-01-01T00:00:00Z")
     try:
-        expected = STAMPED if text == "" or canonical(text) == ZERO else canonical(text)
+        expected = STAMPED if text == "" or canonicalize(text) == GO_ZERO_TIME else canonicalize(text)
     except InvalidTimestamp as error:
         expected = error.code
     assert outcome(text, Envelope) == expected

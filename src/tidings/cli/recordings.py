@@ -27,9 +27,9 @@ from tidings.client.http import HTTPClient
 from tidings.exceptions import ConfigError, ContractError, InvalidTimestamp
 from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.inspect import stored_envelopes
-from tidings.protocol.envelope import MAX_BODY_BYTES, Envelope, check_body, encode_message, single_line
+from tidings.protocol.envelope import MAX_BODY_BYTES, Envelope, check_body, encode_message, to_single_line
 from tidings.protocol.payloads import ContractIdentity
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 
 HEADER_TYPE: Final = "tidings:recording"
 FORMAT: Final = 1
@@ -72,7 +72,7 @@ def header_line(header: RecordingHeader, *, timestamp: str, trace_id: str) -> by
 
 def envelope_line(envelope: bytes, received: str) -> bytes:
     """Return the line of an envelope, which is a JSON object with members, received at `received`."""
-    return b'%b,"received":"%b"}\n' % (single_line(envelope).rstrip()[:-1].rstrip(), received.encode())
+    return b'%b,"received":"%b"}\n' % (to_single_line(envelope).rstrip()[:-1].rstrip(), received.encode())
 
 
 def shown_url(url: str) -> str:
@@ -232,7 +232,7 @@ def moment_of(envelope: RecordedEnvelope, *, by_timestamp: bool) -> int | None:
     for text in order:
         if text:
             try:
-                return nanoseconds(text)
+                return to_nanoseconds(text)
             except InvalidTimestamp:
                 continue
     return None

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from tidings.exceptions import ClientError, ConnectionLost, HubClosed
-from tidings.protocol.codes import reconnects
+from tidings.protocol.codes import should_reconnect
 from tidings.protocol.payloads import ConnectionClosed
 
 _NO_CODE, _ABNORMAL = 1005, 1006
@@ -37,7 +37,7 @@ def read_ending(code: int, reason: str, told: ConnectionClosed | None, *, greete
     if told is not None and code in (_NO_CODE, _ABNORMAL):
         code, reason = told.code, told.reason
     says = f": {reason}" if reason else ""
-    if not reconnects(code) or (told is not None and not told.reconnect):
+    if not should_reconnect(code) or (told is not None and not told.reconnect):
         error: ClientError = HubClosed(f"the hub closed the connection for good ({code}){says}", close_code=code)
         return CloseReason(error=error, final=True)
     what = "the connection to the hub ended" if greeted else "the hub closed the connection before its greeting"

@@ -17,7 +17,7 @@ class ReceivedEvent(Struct, frozen=True, kw_only=True, gc=False):
 
     type: str
     timestamp: str
-    """RFC 3339 in UTC, up to nine digits of a second: `tidings.protocol.timestamps.nanoseconds` reads it."""
+    """RFC 3339 in UTC, up to nine digits of a second: `tidings.protocol.timestamps.to_nanoseconds` reads it."""
     trace_id: str
     channel: str
     key: str | None

@@ -35,14 +35,14 @@ from tidings.exceptions import (
 )
 from tidings.protocol.envelope import (
     MAX_DATA_BYTES,
-    MAX_TRACE_ID,
+    MAX_TRACE_ID_CHARS,
     Envelope,
     Event,
     PlainEnvelope,
     check_event_id,
     check_trace_id,
-    fault,
-    single_line,
+    parse_validation_error,
+    to_single_line,
 )
 from tidings.protocol.message_types import LEGACY_TYPES, RESERVED_DOMAINS, ChannelType, SlotEffect
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
@@ -50,7 +50,7 @@ from tidings.protocol.paths import MAX_KEY_BYTES, check_key
 from tidings.protocol.payloads import ContractIdentity, OperationProgressData, SystemAlertData
 from tidings.protocol.raw_json import with_first_member, with_progress_members
 from tidings.protocol.revisions import REVISION, REVISIONS
-from tidings.protocol.timestamps import LONGEST, ZERO, canonical, known_seconds
+from tidings.protocol.timestamps import GO_ZERO_TIME, MAX_TIMESTAMP_CHARS, canonicalize, known_seconds
 
 
 def compute_identity(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:
@@ -224,7 +224,7 @@ class Contract:
         if not plain:
             if len(data) > MAX_DATA_BYTES:
                 raise _too_large(data)
-            data = single_line(data)
+            data = to_single_line(data)
         try:
             payload = row.decode(data)
         except (msgspec.DecodeError, RecursionError):
@@ -250,11 +250,11 @@ class Contract:
             and timestamp[19] == "."
             and timestamp[-1] == "Z"
             and timestamp[-2] != "0"
-            and len(timestamp) <= LONGEST
+            and len(timestamp) <= MAX_TIMESTAMP_CHARS
         ):
             timestamp = _stamp(timestamp, defaults)
         trace_id = envelope.trace_id
-        if trace_id and not (plain and len(trace_id) <= MAX_TRACE_ID):
+        if trace_id and not (plain and len(trace_id) <= MAX_TRACE_ID_CHARS):
             check_trace_id(trace_id)
         channel = envelope.channel
         return Event(
@@ -285,7 +285,7 @@ class Contract:
         try:
             return row.decode(b"{}" if row.all_optional and data == b"null" else data)
         except msgspec.ValidationError as cause:
-            message, path = fault(cause, "$.data")
+            message, path = parse_validation_error(cause, "$.data")
             raise InvalidPayload(f"{path}: {message}", path=path, hint=_hint(row.event)) from cause
         except (msgspec.DecodeError, RecursionError) as cause:
             raise InvalidPayload(f"$.data: {cause}", hint=_hint(row.event)) from cause
@@ -339,8 +339,8 @@ def _is_same(one: EventType, other: EventType | None) -> bool:
 
 
 def _stamp(timestamp: str | None, defaults: EnvelopeDefaults) -> str:
-    timestamp = canonical(timestamp) if timestamp else ZERO
-    return defaults.timestamp() if timestamp == ZERO else timestamp
+    timestamp = canonicalize(timestamp) if timestamp else GO_ZERO_TIME
+    return defaults.timestamp() if timestamp == GO_ZERO_TIME else timestamp
 
 
 def _checked_key(row: CompiledEventType, key: str) -> str | None:

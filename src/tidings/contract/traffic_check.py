@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import BUILTIN, PayloadType
 from tidings.exceptions import ContractError, InvalidPayload, UnknownType
-from tidings.protocol.envelope import Envelope, decode_envelope, fault
+from tidings.protocol.envelope import Envelope, decode_envelope, parse_validation_error
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 
@@ -221,7 +221,7 @@ def find_field_faults(payload: PayloadType, data: bytes) -> Iterator[tuple[str, 
         try:
             each.decoder.decode(value)
         except msgspec.ValidationError as cause:
-            message, at = fault(cause, path)
+            message, at = parse_validation_error(cause, path)
             yield at, message
 
 

@@ -21,7 +21,7 @@ from tidings.hub.ring import Ring
 from tidings.hub.wire import WireForm
 from tidings.log.base import Log, Page, Query, Scheduler
 from tidings.protocol.message_types import EventClass
-from tidings.protocol.paths import NOTHING, PathSet
+from tidings.protocol.paths import NO_PATHS, PathSet
 
 UNBOUNDED = 1 << 62
 """An end of a read that is greater than any offset."""
@@ -370,7 +370,7 @@ def _read_key(subscriber: Subscriber, until: int) -> ReadKey:
     if subscriber.backlog:
         current = subscriber.backlog[0]
         return ReadKey(subscriber.form, current.paths, current.excluded, current.after, until, current.newest_only)
-    return ReadKey(subscriber.form, subscriber.paths, NOTHING, subscriber.offset, until, False)
+    return ReadKey(subscriber.form, subscriber.paths, NO_PATHS, subscriber.offset, until, False)
 
 
 def _is_next_read(key: ReadKey, subscriber: Subscriber) -> bool:

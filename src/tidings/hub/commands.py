@@ -16,7 +16,7 @@ from tidings.hub.lanes import Subscriber
 from tidings.hub.operations.leases import LeaseHolder
 from tidings.hub.wire import Outlet
 from tidings.protocol import messages
-from tidings.protocol.envelope import Envelope, fault
+from tidings.protocol.envelope import Envelope, parse_validation_error
 from tidings.protocol.messages import MessageSpec
 from tidings.protocol.paths import Path, PathSet, check_key, parse_path, parse_paths
 from tidings.protocol.payloads import Payload
@@ -62,7 +62,7 @@ def run_command(connection: CommandConnection, command: Envelope, spec: MessageS
     try:
         data = spec.decode(command.data)
     except msgspec.ValidationError as cause:
-        message, path = fault(cause, "$.data")
+        message, path = parse_validation_error(cause, "$.data")
         hint = f'Send {spec.name} as in PROTOCOL.md, "Commands and replies".'
         raise InvalidCommand(f"{path}: {message}", hint=hint) from cause
     if spec.answered_by is not None and command.id is None:

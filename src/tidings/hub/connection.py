@@ -18,7 +18,7 @@ from tidings.hub.staging import PublishResult
 from tidings.hub.wire import Outlet, WireForm, revise_form
 from tidings.protocol import messages
 from tidings.protocol.codes import CLOSE_CODES, error_data, row_of
-from tidings.protocol.envelope import MAX_ID, Envelope, check_trace_id, decode_envelope
+from tidings.protocol.envelope import MAX_ID_CHARS, Envelope, check_trace_id, decode_envelope
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import COMMANDS
 from tidings.protocol.paths import PathSet
@@ -207,8 +207,8 @@ class HubConnection:
         self._refuse(BinaryMessage("a binary message arrived; tidings speaks text"), None)
 
     def _check_id(self, envelope: Envelope) -> None:
-        if envelope.id is not None and self.versioned and not 1 <= len(envelope.id) <= MAX_ID:
-            raise InvalidCommand(f"$.id is {len(envelope.id)} characters long; 1–{MAX_ID} are allowed")
+        if envelope.id is not None and self.versioned and not 1 <= len(envelope.id) <= MAX_ID_CHARS:
+            raise InvalidCommand(f"$.id is {len(envelope.id)} characters long; 1–{MAX_ID_CHARS} are allowed")
 
     def _publish(self, envelope: Envelope, size: int) -> None:
         settled = partial(self._settled, envelope, size)
@@ -342,7 +342,7 @@ class HubConnection:
         hub = self.hub
         trace_id = _trace_id(envelope) or hub.mint()
         reply_to = envelope.id if envelope is not None and self.versioned else None
-        if reply_to is not None and not 1 <= len(reply_to) <= MAX_ID:
+        if reply_to is not None and not 1 <= len(reply_to) <= MAX_ID_CHARS:
             reply_to = None
         log.info(
             "message refused", connection_id=self.connection_id, code=error.code, error=str(error), trace_id=trace_id

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tidings.exceptions import InvalidParameter, NotSupported
 from tidings.hub.config import round_pace
-from tidings.protocol.paths import NOTHING, PathSet, parse_query
+from tidings.protocol.paths import NO_PATHS, PathSet, parse_query
 from tidings.protocol.positions import NOW, Position, parse_since
 from tidings.protocol.revisions import REVISION, REVISIONS
 
@@ -15,7 +15,7 @@ from tidings.protocol.revisions import REVISION, REVISIONS
 class ConnectionOptions(Struct, frozen=True, kw_only=True):
     """The parameters of a handshake's query."""
 
-    paths: PathSet = NOTHING
+    paths: PathSet = NO_PATHS
     """Paths that it reads from the start."""
     named: bool = False
     """Whether the query names paths, even if only `none`."""

@@ -16,7 +16,7 @@ from tidings.hub.lanes import BacklogRange, Lane, LaneKey, Lanes, Subscriber, Su
 from tidings.hub.ring import Ring
 from tidings.log.base import Log, Record, Scheduler
 from tidings.protocol.message_types import EventClass
-from tidings.protocol.paths import NOTHING, PathSet
+from tidings.protocol.paths import NO_PATHS, PathSet
 from tidings.protocol.positions import NOW, SNAPSHOT, Position
 
 SubscribedCallback = Callable[[str, int], None]
@@ -337,7 +337,7 @@ class Delivery:
         key = lane.key
         while lane.members and lane.offset < self.delivered:
             read = self.catchup.read_ring(
-                ReadKey(key.form, key.paths, NOTHING, lane.offset, self.delivered, newest_only=False)
+                ReadKey(key.form, key.paths, NO_PATHS, lane.offset, self.delivered, newest_only=False)
             )
             if read is None:  # the ring has lost it: each member reads on from the log by itself
                 for subscriber in list(lane.members):

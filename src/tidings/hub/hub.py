@@ -17,7 +17,7 @@ from tidings.hub.operations.estimator import EstimatePublisher
 from tidings.hub.operations.leases import Leases
 from tidings.hub.staging import PublishCallback, Staging
 from tidings.log.base import EventToAppend, Log, Record, Scheduler
-from tidings.operations.lifecycle import LIFE_CHANNELS, OperationLife
+from tidings.operations.lifecycle import OPERATION_CHANNELS, OperationLife
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import Envelope, Event
 from tidings.protocol.message_types import ChannelType, MessageType
@@ -272,7 +272,7 @@ class Hub:
         self.delivery.deliver(records)
         for record in records:
             event = record.event
-            if event.type in _LIFE_TYPES and event.key is not None and event.channel in LIFE_CHANNELS:
+            if event.type in _LIFE_TYPES and event.key is not None and event.channel in OPERATION_CHANNELS:
                 self._notify_observers(event.key)
 
     def _notify_observers(self, operation_id: str) -> None:

@@ -11,7 +11,7 @@ from enum import Enum
 from msgspec import Struct
 
 from tidings.hub.wire import Outlet, WireForm
-from tidings.protocol.paths import NOTHING, PathSet
+from tidings.protocol.paths import NO_PATHS, PathSet
 from tidings.protocol.positions import Position
 
 _MAX_ROUTES = 65_536
@@ -35,7 +35,7 @@ class BacklogRange(Struct, kw_only=True):
     """A range of the log that one subscriber reads before it goes on."""
 
     paths: PathSet
-    excluded: PathSet = NOTHING
+    excluded: PathSet = NO_PATHS
     """Paths that the subscriber has already."""
     after: int
     """Offset to read after; it moves on as the range is read."""
@@ -78,7 +78,7 @@ class Subscriber:
         self.outlet = outlet
         self.form = form
         self.pace_ms = pace_ms
-        self.paths = NOTHING
+        self.paths = NO_PATHS
         self.offset = 0
         self.state = SubscriberState.CATCHING_UP
         self.lane: Lane | None = None

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from tidings.exceptions import EventIDReused, TidingsError
 from tidings.log.base import EventToAppend, Log
-from tidings.operations.lifecycle import ASKS, OperationLife, apply_event, transition_of
+from tidings.operations.lifecycle import TRANSITIONS, OperationLife, apply_event, transition_of
 from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import MAX_DATA_BYTES, Event
 from tidings.protocol.message_types import MessageType
@@ -82,7 +82,7 @@ class StagedOperations:
         """
         event = draft.event
         key = event.key
-        if key is None or event.type not in ASKS:
+        if key is None or event.type not in TRANSITIONS:
             return draft, None
         before = self.life(key)
         life = apply_event(key, before, event, producer_id=draft.producer_id, lease_s=draft.lease_s, by_hub=by_hub)

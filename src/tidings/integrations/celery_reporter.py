@@ -19,7 +19,7 @@ from tidings.producer.options import Options, Redact, is_disabled, settings_of
 from tidings.producer.runtime import RUNTIME
 from tidings.producer.sanitize import jsonable, text
 from tidings.producer.tracing import current_trace_id
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 
 TRACE_HEADER = "tidings_trace_id"
 PARENT_HEADER = "tidings_parent_id"
@@ -207,7 +207,7 @@ class TaskReporter:
         # What was cancelled before this message was sent is an earlier task of the same id.
         if found is None or found.state != "cancelled" or found.ended_at is None:
             return False
-        if nanoseconds(found.ended_at) / 1e9 < sent_at_s:
+        if to_nanoseconds(found.ended_at) / 1e9 < sent_at_s:
             return False
         self._control.doom(task_id, found.reason or "")
         return True

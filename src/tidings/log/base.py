@@ -14,7 +14,7 @@ from tidings.exceptions import LogError
 from tidings.log.newest import Newest
 from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Event
-from tidings.protocol.paths import NOTHING, PathSet
+from tidings.protocol.paths import NO_PATHS, PathSet
 from tidings.protocol.positions import Position
 
 
@@ -58,7 +58,7 @@ class Query(Struct, frozen=True, kw_only=True):
     """Read events up to and including this offset."""
     paths: PathSet
     """Paths to read."""
-    excluded: PathSet = NOTHING
+    excluded: PathSet = NO_PATHS
     """Paths to exclude."""
     conflate: bool = True
     """Skip `latest` events that a newer one supersedes. False for history."""

@@ -22,7 +22,7 @@ from tidings.log.matching import QueryMatcher, take_page
 from tidings.log.newest import Newest
 from tidings.log.retention import RetainedRow, RetentionSweeper
 from tidings.log.trim_marks import TrimMarks
-from tidings.operations.lifecycle import ASKS
+from tidings.operations.lifecycle import TRANSITIONS
 from tidings.operations.table import OperationTable
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import PathSet
@@ -229,7 +229,7 @@ class MemoryLog:
             self._rows.append(record, entry.scope)
             self._newest.apply(offset, entry.event, entry.received_ns)
             self._sweeper.count(entry.event, entry.received_ns)
-            if entry.event.type in ASKS:
+            if entry.event.type in TRANSITIONS:
                 self._operations.note(offset, entry.event, entry.received_ns, entry.producer_id, entry.lease_s)
         # A log in memory saves nothing.
         self._operations.dirty.clear()

@@ -1,7 +1,7 @@
 """The life of an operation: what is legal, in one table (CONTRACT §4).
 
 Pure and deterministic: the same events in the same order make the same lives, on whatever node they are folded. The
-diagram in PROTOCOL.md is drawn from `TABLE` by `diagram`.
+diagram in PROTOCOL.md is drawn from `TABLE` by `render_diagram`.
 """
 
 from collections.abc import Mapping
@@ -39,14 +39,14 @@ class Transition(StrEnum):
 
 
 _QUEUED, _RUNNING = OperationState.QUEUED, OperationState.RUNNING
-LIVE: frozenset[OperationState] = frozenset({_QUEUED, _RUNNING})
+LIVE_STATES: frozenset[OperationState] = frozenset({_QUEUED, _RUNNING})
 """The states that an attempt leaves again."""
-ENDS: Mapping[Transition, OperationState] = {
+END_STATES: Mapping[Transition, OperationState] = {
     Transition.COMPLETE: OperationState.COMPLETE,
     Transition.FAIL: OperationState.FAILED,
     Transition.CANCEL: OperationState.CANCELLED,
 }
-ASKS: Mapping[str, Transition] = {
+TRANSITIONS: Mapping[str, Transition] = {
     str(type): ask
     for type, ask in (
         (MessageType.OPERATION_START, Transition.START),
@@ -58,9 +58,9 @@ ASKS: Mapping[str, Transition] = {
     )
 }
 """The types that say something of an operation's life. `Transition.QUEUE` is a start whose payload says so."""
-_GOES_ON = frozenset({str(MessageType.OPERATION_PROGRESS), str(MessageType.OPERATION_LOG)})
+_CONTINUING = frozenset({str(MessageType.OPERATION_PROGRESS), str(MessageType.OPERATION_LOG)})
 """Types that change nothing of what runs."""
-LIFE_CHANNELS = frozenset({str(ChannelType.OPERATIONS), str(ChannelType.GLOBAL)})
+OPERATION_CHANNELS = frozenset({str(ChannelType.OPERATIONS), str(ChannelType.GLOBAL)})
 """Where they go."""
 
 
@@ -75,20 +75,20 @@ class StateEffect(Struct, frozen=True):
 Row = Mapping[Transition, StateEffect | type[OperationError]]
 
 
-def _live(state: OperationState, **more: StateEffect | type[OperationError]) -> Row:
+def _live_row(state: OperationState, **more: StateEffect | type[OperationError]) -> Row:
     return {
         Transition.START: StateEffect(_RUNNING),
         Transition.PROGRESS: StateEffect(_RUNNING),
         Transition.LOG: StateEffect(state),
-        **{ask: StateEffect(end) for ask, end in ENDS.items()},
+        **{ask: StateEffect(end) for ask, end in END_STATES.items()},
         **{Transition[name]: move for name, move in more.items()},
     }
 
 
-_ENDED: Row = {
+_ENDED_ROW: Row = {
     Transition.QUEUE: StateEffect(_QUEUED, begins=True),
     Transition.START: StateEffect(_RUNNING, begins=True),
-    **dict.fromkeys((Transition.PROGRESS, Transition.LOG, *ENDS), OperationFinished),
+    **dict.fromkeys((Transition.PROGRESS, Transition.LOG, *END_STATES), OperationFinished),
 }
 
 TABLE: Mapping[OperationState | None, Row] = {
@@ -97,11 +97,11 @@ TABLE: Mapping[OperationState | None, Row] = {
         Transition.START: StateEffect(_RUNNING, begins=True),
         Transition.PROGRESS: StateEffect(_RUNNING, begins=True),
         Transition.LOG: StateEffect(None),
-        **{ask: StateEffect(end, begins=True) for ask, end in ENDS.items()},
+        **{ask: StateEffect(end, begins=True) for ask, end in END_STATES.items()},
     },
-    _QUEUED: _live(_QUEUED, QUEUE=StateEffect(_QUEUED)),
-    _RUNNING: _live(_RUNNING, QUEUE=OperationExists),
-    **dict.fromkeys(ENDS.values(), _ENDED),
+    _QUEUED: _live_row(_QUEUED, QUEUE=StateEffect(_QUEUED)),
+    _RUNNING: _live_row(_RUNNING, QUEUE=OperationExists),
+    **dict.fromkeys(END_STATES.values(), _ENDED_ROW),
 }
 """By the present attempt's state (None: there is no such operation) and what is asked: what happens, or the refusal."""
 
@@ -121,30 +121,30 @@ class OperationLife(Struct, frozen=True, gc=False):
     @property
     def live(self) -> bool:
         """Whether the attempt has not ended."""
-        return self.state in LIVE
+        return self.state in LIVE_STATES
 
 
-class _Said(Struct, frozen=True, gc=False):
+class _DecisiveFields(Struct, frozen=True, gc=False):
     """What of a payload decides."""
 
     attempt: int | None = None
     queued: bool = False
 
 
-_decode_said = msgspec.json.Decoder(_Said).decode
-_UNSAID = _Said()
+_decode_decisive = msgspec.json.Decoder(_DecisiveFields).decode
+_NO_DECISIVE_FIELDS = _DecisiveFields()
 
 
 def transition_of(event: Event) -> tuple[Transition, int | None]:
-    """Return what a checked event of one of `ASKS` asks, and the attempt that it names."""
-    ask = ASKS[event.type]
+    """Return what a checked event of one of `TRANSITIONS` asks, and the attempt that it names."""
+    ask = TRANSITIONS[event.type]
     data = event.data
     # A member's name cannot be written otherwise without a backslash; most events name no attempt.
     if b'"attempt"' in data or b'"queued"' in data or b"\\" in data:
         try:
-            said = _decode_said(data)
+            said = _decode_decisive(data)
         except (msgspec.DecodeError, UnicodeDecodeError):  # in a log: what is published was checked
-            said = _UNSAID
+            said = _NO_DECISIVE_FIELDS
         return (Transition.QUEUE if said.queued and ask is Transition.START else ask), said.attempt or None
     return ask, None
 
@@ -163,7 +163,7 @@ def apply_event(
     Args:
         operation_id: The operation.
         life: Its life before; None where there is none.
-        event: A checked event of one of `ASKS`.
+        event: A checked event of one of `TRANSITIONS`.
         producer_id: Who writes it; "" for somebody who has not said.
         lease_s: The lease that its writer asks for.
         by_hub: Whether nobody's holding matters: the hub itself writes, or the event is in the log already.
@@ -178,7 +178,7 @@ def apply_event(
         life is not None
         and life.state is _RUNNING
         and producer_id == life.producer_id
-        and event.type in _GOES_ON
+        and event.type in _CONTINUING
         and not (b'"attempt"' in data or b"\\" in data)
     ):
         return life  # nearly every event: in place, because it is done twice an event
@@ -186,7 +186,7 @@ def apply_event(
     state = None if life is None else life.state
     present = 0 if life is None else life.attempt
     if named is not None and named != present and life is not None:
-        state = _other_attempt(operation_id, life, ask, named)
+        state = _state_of_attempt(operation_id, life, ask, named)
     move = TABLE[state][ask]
     if isinstance(move, type):
         raise move(_FAULTS[move].format(operation_id, present), operation_id=operation_id, attempt=present)
@@ -200,7 +200,7 @@ def apply_event(
         return OperationLife(attempt, move.to, event.trace_id, producer_id, lease_s if producer_id else 0.0)
     if producer_id != life.producer_id and not by_hub:
         if life.producer_id and life.state is _RUNNING:
-            raise _held(operation_id, life, ask)
+            raise _held_error(operation_id, life, ask)
         if producer_id and move.to is _RUNNING:  # whoever begins what was queued holds it from then on
             return OperationLife(life.attempt, move.to, life.trace_id, producer_id, lease_s)
     if by_hub and producer_id and (producer_id, lease_s) != (life.producer_id, life.lease_s) and move.to is _RUNNING:
@@ -208,7 +208,7 @@ def apply_event(
     return life if move.to is life.state else msgspec.structs.replace(life, state=move.to)
 
 
-def _other_attempt(operation_id: str, life: OperationLife, ask: Transition, named: int) -> OperationState | None:
+def _state_of_attempt(operation_id: str, life: OperationLife, ask: Transition, named: int) -> OperationState | None:
     """Return the state to go by where an event names another attempt than the present one."""
     if named > life.attempt and not life.live:
         return None  # a later attempt, of which this is the first that is heard
@@ -219,7 +219,7 @@ def _other_attempt(operation_id: str, life: OperationLife, ask: Transition, name
     raise OperationFenced(fault, operation_id=operation_id, attempt=life.attempt)
 
 
-def _held(operation_id: str, life: OperationLife, ask: Transition) -> OperationError:
+def _held_error(operation_id: str, life: OperationLife, ask: Transition) -> OperationError:
     fault = f"another producer holds operation {operation_id!r}"
     kind = OperationExists if ask in (Transition.START, Transition.QUEUE) else OperationFenced
     return kind(fault, operation_id=operation_id, attempt=life.attempt)
@@ -231,7 +231,7 @@ _FAULTS: dict[type[OperationError], str] = {
 }
 
 
-def diagram() -> str:
+def render_diagram() -> str:
     """Return the table as a Mermaid state diagram, for PROTOCOL.md."""
     arrows: dict[tuple[str, str], list[str]] = {}
     for state, row in TABLE.items():

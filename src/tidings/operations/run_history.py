@@ -7,9 +7,9 @@ from msgspec import Struct
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 
-_MOST_DURATIONS = 20
+_MAX_DURATIONS = 20
 """Runs that "usually" is reckoned from: enough for a median, few enough to follow a job that grows."""
-MOST_NAMES = 1_000
+MAX_NAMES = 1_000
 """Beyond it, the name whose newest run ended longest ago is forgotten: names are to be few, ids are many."""
 
 
@@ -53,4 +53,4 @@ class RunHistory(Struct, kw_only=True):
             self.complete += 1
             self.last_success_ns, self.last_success_id = status.ended_ns, status.operation_id
             if status.duration_s is not None:
-                self.durations_s = [*self.durations_s[1 - _MOST_DURATIONS :], status.duration_s]
+                self.durations_s = [*self.durations_s[1 - _MAX_DURATIONS :], status.duration_s]

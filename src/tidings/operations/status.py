@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from tidings.operations.lifecycle import ASKS, ENDS, OperationLife, OperationState, Transition
+from tidings.operations.lifecycle import END_STATES, TRANSITIONS, OperationLife, OperationState, Transition
 from tidings.protocol.envelope import Event
 from tidings.protocol.payloads import (
     ErrorData,
@@ -19,16 +19,16 @@ from tidings.protocol.payloads import (
     OperationProgressData,
     OperationStartData,
 )
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 
-_MOST_MOMENTS = 64
+_MAX_TIMELINE = 64
 """Changes of state that are remembered: thirty attempts; of more, the first and the newest are kept."""
-_MOST_STEPS = 200
-_MOST_METADATA = 4 << 10
+_MAX_STEPS = 200
+_MAX_METADATA_BYTES = 4 << 10
 """Bytes of `metadata` and `result` that are kept with the operation; larger ones are in the log only, as are those with
 integers beyond 64 bits."""
 
-_MOST_DETAILS = 8 << 10
+_MAX_DETAILS_CHARS = 8 << 10
 """Characters of an error's details that are kept with it: the end of a stack says most."""
 
 
@@ -120,25 +120,25 @@ class OperationStatus(Struct, kw_only=True):
         """Fold in an event after which the operation's life is `life`.
 
         Args:
-            event: One of `ASKS`.
+            event: One of `TRANSITIONS`.
             received_ns: When the hub received it, nanoseconds since 1970.
             life: See `tidings.operations.lifecycle.apply_event`.
         """
-        ask = ASKS[event.type]
+        ask = TRANSITIONS[event.type]
         before, self.life = self.life, life
         self.heard_ns = max(self.heard_ns, received_ns)
         if ask is Transition.PROGRESS:
             # Most often the very same life; another may only have another holder or lease.
-            if not self.timeline or (life is not before and _has_turned(before, life)):
-                self._enter(before, life, min(nanoseconds(event.timestamp), received_ns))
+            if not self.timeline or (life is not before and _changes_state(before, life)):
+                self._enter(before, life, min(to_nanoseconds(event.timestamp), received_ns))
             self._progress(event, received_ns)
             return
         if ask is Transition.LOG:
             return
-        at_ns = min(nanoseconds(event.timestamp), received_ns)
-        if not self.timeline or _has_turned(before, life):
+        at_ns = min(to_nanoseconds(event.timestamp), received_ns)
+        if not self.timeline or _changes_state(before, life):
             self._enter(before, life, at_ns)
-        if ask in ENDS:
+        if ask in END_STATES:
             self._end(ask, event.data, at_ns)
         else:
             self._start(event.data)
@@ -151,7 +151,7 @@ class OperationStatus(Struct, kw_only=True):
         elif self.started_ns is None:
             self.started_ns = at_ns
         self.timeline.append(StateChange(at_ns=at_ns, state=life.state, attempt=life.attempt))
-        if len(self.timeline) > _MOST_MOMENTS:
+        if len(self.timeline) > _MAX_TIMELINE:
             del self.timeline[1]
 
     def _begin_anew(self) -> None:
@@ -171,9 +171,9 @@ class OperationStatus(Struct, kw_only=True):
             value = getattr(said, name)
             if value is not None:
                 setattr(self, name, value)
-        if said.metadata is not None and len(data) <= _MOST_METADATA and _can_be_told(said.metadata):
+        if said.metadata is not None and len(data) <= _MAX_METADATA_BYTES and _is_encodable(said.metadata):
             self.metadata = said.metadata
-        self.planned = (said.steps or self.planned)[:_MOST_STEPS]
+        self.planned = (said.steps or self.planned)[:_MAX_STEPS]
         self.total_steps = said.total_steps or len(self.planned) or self.total_steps
 
     def _progress(self, event: Event, received_ns: int) -> None:
@@ -187,14 +187,14 @@ class OperationStatus(Struct, kw_only=True):
         if said.current_step and said.current_step != self.current_step:
             self.current_step = said.current_step
             self.advanced_ns = received_ns
-            self._step(said.current_step, min(nanoseconds(event.timestamp), received_ns))
+            self._step(said.current_step, min(to_nanoseconds(event.timestamp), received_ns))
         self.total_steps = said.total_steps or self.total_steps
         self.message = said.message or self.message
 
     def _step(self, name: str, at_ns: int) -> None:
         if self.steps and self.steps[-1].ended_ns is None:
             self.steps[-1].ended_ns = at_ns
-        if len(self.steps) < _MOST_STEPS:
+        if len(self.steps) < _MAX_STEPS:
             self.steps.append(StepStatus(name=name, started_ns=at_ns))
 
     def _end(self, ask: Transition, data: bytes, at_ns: int) -> None:
@@ -208,7 +208,7 @@ class OperationStatus(Struct, kw_only=True):
                 return
             self.message = completed.message or self.message
             self.duration_ms = completed.duration_ms
-            is_kept = len(data) <= _MOST_METADATA and _can_be_told(completed.result)
+            is_kept = len(data) <= _MAX_METADATA_BYTES and _is_encodable(completed.result)
             self.result = completed.result if is_kept else None
         elif ask is Transition.FAIL:
             failed = _decode_failed(data)
@@ -217,7 +217,7 @@ class OperationStatus(Struct, kw_only=True):
             self.error = ErrorData(
                 code=failed.code,
                 message=failed.message,
-                details=(failed.details or "")[-_MOST_DETAILS:] or None,
+                details=(failed.details or "")[-_MAX_DETAILS_CHARS:] or None,
                 recoverable=failed.recoverable,
                 hint=failed.hint,
             )
@@ -228,7 +228,7 @@ class OperationStatus(Struct, kw_only=True):
             self.reason, self.cancelled_by = cancelled.reason, cancelled.cancelled_by
 
 
-def _can_be_told(value: Any) -> bool:
+def _is_encodable(value: Any) -> bool:
     """Return whether `value`, decoded, can be encoded again: JSON has integers that nothing but JSON can hold."""
     try:
         msgspec.msgpack.encode(value)
@@ -237,14 +237,14 @@ def _can_be_told(value: Any) -> bool:
     return True
 
 
-def _has_turned(before: OperationLife, after: OperationLife) -> bool:
+def _changes_state(before: OperationLife, after: OperationLife) -> bool:
     return after.state is not before.state or after.attempt != before.attempt
 
 
 _T = TypeVar("_T")
 
 
-def _reader(payload: type[_T]) -> Callable[[bytes], _T | None]:
+def _lenient_decoder(payload: type[_T]) -> Callable[[bytes], _T | None]:
     """Return what decodes a payload, or None where the data does not fit: a log may hold what another contract took."""
     decode = msgspec.json.Decoder(payload).decode
 
@@ -257,16 +257,16 @@ def _reader(payload: type[_T]) -> Callable[[bytes], _T | None]:
     return read
 
 
-_decode_start = _reader(OperationStartData)
-_decode_progress = _reader(OperationProgressData)
-_decode_complete = _reader(OperationCompleteData)
-_decode_failed = _reader(OperationFailedData)
-_decode_cancelled = _reader(OperationCancelledData)
+_decode_start = _lenient_decoder(OperationStartData)
+_decode_progress = _lenient_decoder(OperationProgressData)
+_decode_complete = _lenient_decoder(OperationCompleteData)
+_decode_failed = _lenient_decoder(OperationFailedData)
+_decode_cancelled = _lenient_decoder(OperationCancelledData)
 
 
 def new_status(operation_id: str, event: Event, received_ns: int, life: OperationLife) -> OperationStatus:
-    """Return the status of an operation of which `event`, one of `ASKS`, is the first that is known."""
-    assert event.type in ASKS
+    """Return the status of an operation of which `event`, one of `TRANSITIONS`, is the first that is known."""
+    assert event.type in TRANSITIONS
     status = OperationStatus(operation_id=operation_id, life=life)
     status.note(event, received_ns, life)
     return status

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from tidings.exceptions import OperationError
-from tidings.operations.lifecycle import ASKS, OperationLife, apply_event
-from tidings.operations.run_history import MOST_NAMES, RunHistory
+from tidings.operations.lifecycle import TRANSITIONS, OperationLife, apply_event
+from tidings.operations.run_history import MAX_NAMES, RunHistory
 from tidings.operations.status import OperationStatus, new_status
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import MessageType
 
-_SLACK = 1_024
+_MAX_STALE_NUMBERS = 1_024
 """Numbers of forgotten operations that may be held beside as many as are known."""
 
 
@@ -43,7 +43,7 @@ class SequenceIndex:
     def discard(self, status: OperationStatus) -> None:
         """Forget an operation."""
         self._statuses.pop(status.number, None)
-        if len(self._numbers) > 2 * len(self._statuses) + _SLACK:
+        if len(self._numbers) > 2 * len(self._statuses) + _MAX_STALE_NUMBERS:
             self._numbers = [number for number in self._numbers if number in self._statuses]
 
     def before(self, number: int | None, limit: int) -> list[OperationStatus]:
@@ -57,8 +57,8 @@ class SequenceIndex:
         return list(islice(known, limit))
 
 
-_EXPIRED_AT_ONCE = 300
-_LOOK_EVERY_NS = 60_000_000_000
+_EXPIRY_BATCH = 300
+_EXPIRY_INTERVAL_NS = 60_000_000_000
 """How often ended operations are looked through for those that are too old."""
 
 
@@ -164,7 +164,7 @@ class OperationTable:
     def note(self, offset: int, event: Event, received_ns: int, producer_id: str = "", lease_s: float = 0.0) -> None:
         """Fold in the event at `offset`, in log order; what says nothing of an operation's life changes nothing."""
         operation_id = event.key
-        if operation_id is None or event.type not in ASKS:
+        if operation_id is None or event.type not in TRANSITIONS:
             return
         status = self.get(operation_id)
         if status is not None and offset <= status.offset:
@@ -210,7 +210,7 @@ class OperationTable:
         history.note(status, offset)
         self.restore_name(history)
         self.dirty_names[status.name] = None
-        if len(self._names) > MOST_NAMES:
+        if len(self._names) > MAX_NAMES:
             oldest = next(iter(self._names))
             del self._names[oldest]
             self.dirty_names[oldest] = None
@@ -271,7 +271,7 @@ class OperationTable:
     def expire(self, now_ns: int) -> bool:
         """Forget some ended operations that are too old; return whether more may be."""
         walked = 0
-        for operation_id in islice(self._looking, _EXPIRED_AT_ONCE):
+        for operation_id in islice(self._looking, _EXPIRY_BATCH):
             walked += 1
             status = self._ended.get(operation_id)
             if status is None or self._is_kept(status):
@@ -280,11 +280,11 @@ class OperationTable:
                 self._looking = iter(())
                 return False
             self._forget(status)
-        if walked == 0 and abs(now_ns - self._looked_ns) >= _LOOK_EVERY_NS:
+        if walked == 0 and abs(now_ns - self._looked_ns) >= _EXPIRY_INTERVAL_NS:
             self._looked_ns = now_ns
             self._looking = iter(list(self._ended))
             return bool(self._ended)
-        return walked == _EXPIRED_AT_ONCE
+        return walked == _EXPIRY_BATCH
 
     def _is_kept(self, status: OperationStatus) -> bool:
         history = self._names.get(status.name)

@@ -167,7 +167,7 @@ class NamesPage(View, frozen=True, kw_only=True):
     """The one that ended last comes first."""
 
 
-def summary_of(
+def summarize(
     status: OperationStatus,
     *,
     presence: Presence = "unknown",
@@ -182,10 +182,10 @@ def summary_of(
         estimate: The hub's newest for it.
         of_children: Its children's progress, where it reports none itself.
     """
-    return OperationSummary(**_facts(status, presence, estimate, of_children))
+    return OperationSummary(**_summary_fields(status, presence, estimate, of_children))
 
 
-def detail_of(
+def describe(
     status: OperationStatus,
     *,
     presence: Presence = "unknown",
@@ -195,11 +195,11 @@ def detail_of(
     children: Sequence[OperationSummary] = (),
     usual: UsualDurationView | None = None,
 ) -> OperationDetail:
-    """Return an operation with all that is known of it; see `summary_of`."""
+    """Return an operation with all that is known of it; see `summarize`."""
     return OperationDetail(
-        **_facts(status, presence, estimate, of_children),
-        steps=steps_of(status),
-        timeline=[_moment(moment) for moment in status.timeline],
+        **_summary_fields(status, presence, estimate, of_children),
+        steps=list_steps(status),
+        timeline=[_state_change_view(moment) for moment in status.timeline],
         log=list(log),
         children=list(children),
         result=status.result,
@@ -207,7 +207,7 @@ def detail_of(
     )
 
 
-def _facts(
+def _summary_fields(
     status: OperationStatus, presence: Presence, estimate: OperationEstimateData | None, of_children: float | None
 ) -> dict[str, Any]:
     """Return the members of a summary by name."""
@@ -228,25 +228,25 @@ def _facts(
         "current_step": status.current_step or None,
         "total_steps": status.total_steps or None,
         "message": status.message,
-        "queued_at": time_of(status.queued_ns),
-        "started_at": time_of(status.started_ns),
-        "ended_at": time_of(status.ended_ns),
+        "queued_at": format_time(status.queued_ns),
+        "started_at": format_time(status.started_ns),
+        "ended_at": format_time(status.ended_ns),
         "heard_at": from_nanoseconds(status.heard_ns),
-        "advanced_at": time_of(status.advanced_ns),
+        "advanced_at": format_time(status.advanced_ns),
         "duration_s": status.duration_s,
         "producer_id": life.producer_id or None,
         "lease_s": life.lease_s or None,
         "presence": presence if live else None,
         "stalled": None if known is None else known.stalled,
-        "estimate": None if known is None else _estimate(known),
-        **{name: getattr(status, name) for name in _AS_THEY_ARE},
+        "estimate": None if known is None else _estimate_view(known),
+        **{name: getattr(status, name) for name in _COPIED_FIELDS},
     }
 
 
-_AS_THEY_ARE = ("error", "reason", "cancelled_by", "resumes", "host", "pid", "command", "user", "metadata")
+_COPIED_FIELDS = ("error", "reason", "cancelled_by", "resumes", "host", "pid", "command", "user", "metadata")
 
 
-def _estimate(estimate: OperationEstimateData) -> EstimateView:
+def _estimate_view(estimate: OperationEstimateData) -> EstimateView:
     return EstimateView(
         rate=estimate.rate,
         remaining_s=estimate.remaining_s,
@@ -256,7 +256,7 @@ def _estimate(estimate: OperationEstimateData) -> EstimateView:
     )
 
 
-def steps_of(status: OperationStatus) -> list[StepView]:
+def list_steps(status: OperationStatus) -> list[StepView]:
     """Return the steps that the attempt has come to, and between and behind them those that were planned."""
     reached = {step.name for step in status.steps}
     waiting = [name for name in status.planned if name not in reached]
@@ -266,11 +266,11 @@ def steps_of(status: OperationStatus) -> list[StepView]:
         # What was planned before it and passed over stands where it was planned.
         while waiting and place[waiting[0]] < place.get(step.name, -1):
             views.append(StepView(name=waiting.pop(0), state="waiting"))
-        views.append(_reached(step, status))
+        views.append(_step_view(step, status))
     return [*views, *(StepView(name=name, state="waiting") for name in waiting)]
 
 
-def _reached(step: StepStatus, status: OperationStatus) -> StepView:
+def _step_view(step: StepStatus, status: OperationStatus) -> StepView:
     state: StepState = "running" if step.ended_ns is None and status.live else "done"
     if step is status.steps[-1] and status.state in (OperationState.FAILED, OperationState.CANCELLED):
         state = "stopped"
@@ -278,20 +278,20 @@ def _reached(step: StepStatus, status: OperationStatus) -> StepView:
         name=step.name,
         state=state,
         started_at=from_nanoseconds(step.started_ns),
-        ended_at=time_of(step.ended_ns),
+        ended_at=format_time(step.ended_ns),
     )
 
 
-def _moment(moment: StateChange) -> StateChangeView:
+def _state_change_view(moment: StateChange) -> StateChangeView:
     return StateChangeView(at=from_nanoseconds(moment.at_ns), state=moment.state, attempt=moment.attempt)
 
 
-def time_of(unix_ns: int | None) -> str | None:
+def format_time(unix_ns: int | None) -> str | None:
     """Return nanoseconds since 1970 as RFC 3339; None stays None."""
     return None if unix_ns is None else from_nanoseconds(unix_ns)
 
 
-_HEAVIEST = 1e9
+_MAX_WEIGHT = 1e9
 """Sums of more would lose the small ones."""
 
 
@@ -311,4 +311,4 @@ def weight_of(status: OperationStatus) -> float:
     """Return what a child counts for in its parent's progress: `metadata.weight`, or 1."""
     weight = (status.metadata or {}).get("weight", 1)
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    return float(weight) if is_number and 0 <= weight <= _HEAVIEST else 1.0
+    return float(weight) if is_number and 0 <= weight <= _MAX_WEIGHT else 1.0

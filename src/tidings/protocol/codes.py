@@ -9,7 +9,7 @@ from tidings import exceptions
 from tidings.protocol.payloads import ErrorData
 
 
-class Code(Struct, frozen=True, kw_only=True):
+class ErrorCode(Struct, frozen=True, kw_only=True):
     """One row."""
 
     code: str
@@ -25,7 +25,7 @@ class Code(Struct, frozen=True, kw_only=True):
     @property
     def reconnect(self) -> bool | None:
         """Whether a client comes back after it; None where the connection stays open."""
-        return None if self.close is None else reconnects(self.close)
+        return None if self.close is None else should_reconnect(self.close)
 
 
 def _row(
@@ -35,11 +35,13 @@ def _row(
     *,
     close: int | None = None,
     recoverable: bool = False,
-) -> Code:
-    return Code(code=exception.code, exception=exception, http=http, close=close, recoverable=recoverable, hint=hint)
+) -> ErrorCode:
+    return ErrorCode(
+        code=exception.code, exception=exception, http=http, close=close, recoverable=recoverable, hint=hint
+    )
 
 
-CODES: dict[str, Code] = {
+CODES: dict[str, ErrorCode] = {
     row.code: row
     for row in (
         # What was sent
@@ -180,7 +182,7 @@ CLOSE_CODES: dict[int, CloseCode] = {
 }
 
 
-def reconnects(close_code: int) -> bool:
+def should_reconnect(close_code: int) -> bool:
     """Return whether a client comes back after `close_code`; unknown codes mean yes."""
     row = CLOSE_CODES.get(close_code)
     if row is not None:
@@ -190,7 +192,7 @@ def reconnects(close_code: int) -> bool:
     return not 4000 <= close_code <= 4099
 
 
-def row_of(error: exceptions.TidingsError) -> Code:
+def row_of(error: exceptions.TidingsError) -> ErrorCode:
     """Return the table's row for `error`."""
     return CODES.get(error.code) or CODES["internal"]
 

@@ -41,7 +41,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # A byte is looked for by its number, which is one memchr; looking for b"[" costs six times that.
 LF, CR, TAB, BRACKET, BACKSLASH, DELETE = b"\n\r\t[\\\x7f"
 
-FLAT_BYTES = 5 * MAX_DEPTH
+MAX_FLAT_BYTES = 5 * MAX_DEPTH
 """Of bodies without arrays, none up to this length is too deep: an object in an object costs five, `{"":` and `}`."""
 
 
@@ -66,7 +66,7 @@ def check_body(body: bytes) -> None:
             body.decode()
         except UnicodeDecodeError as cause:
             raise InvalidUTF8(f"$: byte {cause.start} of the message is not UTF-8") from cause
-    if (len(body) > FLAT_BYTES or BRACKET in body) and _is_too_deep(body):
+    if (len(body) > MAX_FLAT_BYTES or BRACKET in body) and _is_too_deep(body):
         raise TooDeep(f"$: the message nests deeper than {MAX_DEPTH} levels")
     if BACKSLASH in body and _has_lone_surrogate(body):
         raise InvalidJSON("$: a string holds half a surrogate pair", hint="Escape both halves, or write UTF-8.")
@@ -74,7 +74,7 @@ def check_body(body: bytes) -> None:
 
 def _is_too_deep(body: bytes) -> bool:
     # As many openers as levels at most: counting them answers for nearly all bodies without a look at strings.
-    return body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth(body) > MAX_DEPTH
+    return body.count(b"{") + body.count(b"[") > MAX_DEPTH and measure_depth(body) > MAX_DEPTH
 
 
 def _has_lone_surrogate(body: bytes) -> bool:
@@ -96,7 +96,7 @@ def _has_lone_surrogate(body: bytes) -> bool:
     return high_ends >= 0
 
 
-def depth(body: bytes) -> int:
+def measure_depth(body: bytes) -> int:
     """Return how many levels of arrays and objects `body` nests, strings left out. Takes time linear in its length."""
     # With escaped backslashes gone, and then escaped quotes, each quote that is left begins or ends a string. (A
     # pattern for a whole string would look again from every quote of one that never ends.)
@@ -111,14 +111,14 @@ def depth(body: bytes) -> int:
     return deepest
 
 
-def single_line(data: bytes) -> bytes:
+def to_single_line(data: bytes) -> bytes:
     """Return the JSON text `data` with CR, LF and TAB between its tokens turned into spaces."""
     return data.translate(_LINE_BREAKS) if LF in data or CR in data or TAB in data else data
 
 
-MAX_ID = 64
+MAX_ID_CHARS = 64
 """Characters of a command's id."""
-MAX_TRACE_ID = 128
+MAX_TRACE_ID_CHARS = 128
 """Characters of a trace id."""
 _NULL = Raw(b"null")
 _EVENT_ID = re.compile(r"[!-~]{16,64}", re.ASCII)
@@ -183,7 +183,7 @@ def decode_envelope(body: bytes) -> Envelope:
         # Most messages: nothing in them that `check_body` looks for. Of raw control characters, JSON allows only DEL in
         # strings. In place, not in a function: this is done once an event.
         if (
-            (len(body) <= FLAT_BYTES or (len(body) <= MAX_DATA_BYTES and body.count(b"{") <= MAX_DEPTH))
+            (len(body) <= MAX_FLAT_BYTES or (len(body) <= MAX_DATA_BYTES and body.count(b"{") <= MAX_DEPTH))
             and body.isascii()
             and not (BRACKET in body or BACKSLASH in body or LF in body or CR in body or TAB in body or DELETE in body)
         ):
@@ -191,7 +191,7 @@ def decode_envelope(body: bytes) -> Envelope:
         check_body(body)
         return _decode(body)
     except msgspec.ValidationError as cause:
-        message, path = fault(cause)
+        message, path = parse_validation_error(cause)
         raise InvalidEnvelope(f"{path}: {message}", path=path) from cause
     except msgspec.DecodeError as cause:
         hint = "JSON has no NaN and no Infinity: leave the field out." if _NO_NUMBER.search(body) else ""
@@ -200,7 +200,7 @@ def decode_envelope(body: bytes) -> Envelope:
         ) from cause
 
 
-def fault(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
+def parse_validation_error(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
     """Return the sentence of a validation error and the JSON path it is about, below `root`."""
     text = str(error)
     match = _AT_PATH.search(text)
@@ -215,8 +215,8 @@ def check_trace_id(trace_id: str) -> str:
     Raises:
         InvalidTraceID: It is not.
     """
-    if not (trace_id.isascii() and trace_id.isprintable() and 1 <= len(trace_id) <= MAX_TRACE_ID):
-        raise InvalidTraceID(f"$.trace_id: {trace_id[:64]!r} is not 1–{MAX_TRACE_ID} printable ASCII characters")
+    if not (trace_id.isascii() and trace_id.isprintable() and 1 <= len(trace_id) <= MAX_TRACE_ID_CHARS):
+        raise InvalidTraceID(f"$.trace_id: {trace_id[:64]!r} is not 1–{MAX_TRACE_ID_CHARS} printable ASCII characters")
     return trace_id
 
 
@@ -237,7 +237,7 @@ def encode_event(event: Event) -> bytes:
     # data is encoded at once: field by field takes twice the time.
     trace_id = event.trace_id
     if '"' in trace_id or "\\" in trace_id:
-        trace_id = quoted(trace_id)[1:-1].decode()
+        trace_id = quote(trace_id)[1:-1].decode()
     head = f'{{"type":"{event.type}","timestamp":"{event.timestamp}","trace_id":"{trace_id}","data":'
     channel = event.channel
     return head.encode() + event.data + (_TAILS[channel] if channel in _TAILS else _tail(channel))
@@ -248,7 +248,7 @@ def encode_event_v1(event: Event, position: str) -> bytes:
     plain = encode_event(event)[:-1]
     if event.event_id is None:
         return b'%b,"position":"%b"}' % (plain, position.encode())
-    return b'%b,"position":"%b","event_id":%b}' % (plain, position.encode(), quoted(event.event_id))
+    return b'%b,"position":"%b","event_id":%b}' % (plain, position.encode(), quote(event.event_id))
 
 
 def _tail(channel: str) -> bytes:
@@ -258,7 +258,7 @@ def _tail(channel: str) -> bytes:
 _TAILS: dict[str, bytes] = {channel: _tail(channel) for channel in ChannelType}
 
 
-def quoted(text: str) -> bytes:
+def quote(text: str) -> bytes:
     """Return printable ASCII `text` as a JSON string."""
     if '"' in text or "\\" in text:
         return msgspec.json.encode(text)
@@ -289,7 +289,7 @@ def encode_message(
     head = b'{"type":"%b","timestamp":"%b","trace_id":%b,"data":%b' % (
         type.encode(),
         timestamp.encode(),
-        quoted(trace_id),
+        quote(trace_id),
         encode_payload(data) if isinstance(data, Payload) else msgspec.json.encode(data),
     )
     for name, value in ((b"id", id), (b"reply_to", reply_to), (b"position", position)):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from tidings.protocol import payloads
-from tidings.protocol.envelope import encode_message, quoted
+from tidings.protocol.envelope import encode_message, quote
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Count, ErrorData, Payload
 
@@ -335,7 +335,7 @@ def encode_accepted(
         more += b',"duplicate":true'
     return b'{"type":"event:accepted","timestamp":"%b","trace_id":%b,"data":{"position":"%b"%b},"reply_to":%b}' % (
         timestamp.encode(),
-        quoted(trace_id),
+        quote(trace_id),
         position.encode(),
         more,
         msgspec.json.encode(reply_to),

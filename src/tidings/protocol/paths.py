@@ -179,7 +179,7 @@ class PathSet(Struct, frozen=True):
         return grouped
 
 
-NOTHING = PathSet(())
+NO_PATHS = PathSet(())
 
 
 def parse_paths(texts: Iterable[str], channels: Iterable[str]) -> PathSet:

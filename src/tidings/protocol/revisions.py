@@ -9,11 +9,11 @@ from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import OperationCancelledData, OperationFailedData, encode_payload
 
-OLDEST = "2025-01-30"
+OLDEST_REVISION = "2025-01-30"
 REVISION = "2025-07-30"
 """The newest, which is spoken unless another is asked for."""
 
-Rewrite = Callable[[Event], Event]
+Rewriter = Callable[[Event], Event]
 """Returns an event as an older revision tells it."""
 
 
@@ -21,7 +21,7 @@ class Revision(Struct, frozen=True, kw_only=True):
     """One revision."""
 
     date: str
-    rewrites: Mapping[str, Rewrite]
+    rewrites: Mapping[str, Rewriter]
     """By today's type: how an event of it is written for this revision. What is not named is written as it is."""
     accepts: frozenset[str]
     """Names of today's types that are this revision's own: using them is not told of."""
@@ -60,7 +60,7 @@ REVISIONS: Mapping[str, Revision] = {
     revision.date: revision
     for revision in (
         Revision(
-            date=OLDEST,
+            date=OLDEST_REVISION,
             rewrites={
                 str(MessageType.OPERATION_FAILED): _failed_as_error,
                 str(MessageType.OPERATION_CANCELLED): _cancelled_as_error,

@@ -2,7 +2,7 @@
 
 A `datetime` holds microseconds and Go writes nanoseconds, so a timestamp stays the text it arrived as, in one
 canonical form: UTC with ``Z``, the fraction's trailing zeros dropped (CONTRACT §1). Canonical timestamps of four-digit
-years with the same number of digits sort as text; use `nanoseconds` to compare any two.
+years with the same number of digits sort as text; use `to_nanoseconds` to compare any two.
 """
 
 import re
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from tidings.exceptions import InvalidTimestamp
 
-ZERO = "0001-01-01T00:00:00Z"
+GO_ZERO_TIME = "0001-01-01T00:00:00Z"
 """Go's zero time, which a struct nobody filled in carries; it means "stamp it on receipt"."""
 
 _RFC_3339 = re.compile(
@@ -18,17 +18,17 @@ _RFC_3339 = re.compile(
     r"[Tt](?P<minute>(?:[01][0-9]|2[0-3]):[0-5][0-9]):(?P<second>[0-5][0-9]|60)(?:\.(?P<fraction>[0-9]{1,9}))?"
     r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3]):(?P<minutes>[0-5][0-9]))"
 )
-LONGEST = len("2025-07-30T12:00:00.123456789Z")
+MAX_TIMESTAMP_CHARS = len("2025-07-30T12:00:00.123456789Z")
 """Characters of a canonical timestamp."""
 known_seconds: set[str] = set()
 """The first 19 characters of canonical timestamps: a memo, because events come in time's order, many to a second."""
-_MOST_SECONDS = 256
+_MAX_KNOWN_SECONDS = 256
 _EPOCH = datetime(1970, 1, 1)
 _DAY_S = 86_400
 _NS = 1_000_000_000
 
 
-def canonical(text: str) -> str:
+def canonicalize(text: str) -> str:
     """Return `text` in canonical form.
 
     A leap second is read as the second after it, which is how POSIX clocks count it; no `time.Time` and no `datetime`
@@ -59,7 +59,7 @@ def canonical(text: str) -> str:
             f"$.timestamp: {text[:64]!r} is not RFC 3339",
             hint='Write UTC like "2025-07-30T12:00:00.5Z", or leave it out and the hub stamps it.',
         ) from cause
-    if len(known_seconds) >= _MOST_SECONDS:
+    if len(known_seconds) >= _MAX_KNOWN_SECONDS:
         known_seconds.clear()
     known_seconds.add(moment.isoformat())
     return _text(moment, (fraction or "").rstrip("0"))
@@ -79,12 +79,12 @@ def from_nanoseconds(unix_ns: int) -> str:
     return _text(_EPOCH + timedelta(seconds=seconds), f"{rest:09d}".rstrip("0"))
 
 
-def nanoseconds(text: str) -> int:
+def to_nanoseconds(text: str) -> int:
     """Return nanoseconds since 1970-01-01T00:00:00Z of an RFC 3339 timestamp.
 
     Raises:
         InvalidTimestamp: `text` is not RFC 3339.
     """
-    whole, _, fraction = canonical(text)[:-1].partition(".")
+    whole, _, fraction = canonicalize(text)[:-1].partition(".")
     since = datetime.fromisoformat(whole) - _EPOCH
     return (since.days * _DAY_S + since.seconds) * _NS + int(fraction.ljust(9, "0"))

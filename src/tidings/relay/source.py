@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidPro
 from tidings.client.reconnect import Backoff, Reconnect
 from tidings.client.url import authority, is_loopback
 from tidings.exceptions import ConfigError, HubUnreachable
-from tidings.protocol.envelope import single_line
+from tidings.protocol.envelope import to_single_line
 
 _MAX_SIZE = 16 << 20
 """Bytes of one message: a slow moment's queue in one frame."""
@@ -213,10 +213,10 @@ def bodies_in(message: bytes) -> list[bytes]:
         return [line for line in (line.strip() for line in message.split(b"\n")) if line]
     if message.startswith(b"["):
         try:
-            return [b"" + single_line(bytes(each)) for each in _decode_list(message)]
+            return [b"" + to_single_line(bytes(each)) for each in _decode_list(message)]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return [message]
-    return [single_line(message)] if message else []
+    return [to_single_line(message)] if message else []
 
 
 def _is_json(message: bytes) -> bool:

@@ -26,7 +26,7 @@ from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import MAX_DATA_BYTES, Envelope, decode_envelope
 from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.paths import MAX_KEY_BYTES
-from tidings.protocol.timestamps import ZERO, canonical, from_nanoseconds
+from tidings.protocol.timestamps import GO_ZERO_TIME, canonicalize, from_nanoseconds
 from tidings.relay.source import bodies_in
 from tidings.relay.warnings import RelayWarnings
 
@@ -308,11 +308,11 @@ def check_size(envelope: Envelope) -> None:
 
 
 def _is_zero(timestamp: str) -> bool:
-    if not timestamp or timestamp == ZERO:
+    if not timestamp or timestamp == GO_ZERO_TIME:
         return True
     if not timestamp.startswith(("0001-01-01", "0000-12-31", "0001-01-02")):  # ZERO with another offset, perhaps
         return False
     try:
-        return canonical(timestamp) == ZERO
+        return canonicalize(timestamp) == GO_ZERO_TIME
     except InvalidTimestamp:
         return False

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tidings.hub.hub import Hub
-from tidings.operations.lifecycle import LIVE, OperationState
+from tidings.operations.lifecycle import LIVE_STATES, OperationState
 from tidings.operations.status import OperationStatus
 
 MAX_NAMES: Final = 100
@@ -52,7 +52,7 @@ class NameMetrics:
     __slots__ = ("duration", "ended", "last_success_ns", "queued")
 
     def __init__(self) -> None:
-        self.ended = {state: 0 for state in OperationState if state not in LIVE}
+        self.ended = {state: 0 for state in OperationState if state not in LIVE_STATES}
         self.last_success_ns = 0
         """When one last ended well, nanoseconds since 1970; 0 is never."""
         self.duration = Histogram()
@@ -99,7 +99,7 @@ class OperationMetrics:
 
     def live(self) -> dict[OperationState, int]:
         """Return how many operations are in each state that is not an end."""
-        counts = dict.fromkeys((state for state in OperationState if state in LIVE), 0)
+        counts = dict.fromkeys((state for state in OperationState if state in LIVE_STATES), 0)
         for status in self._hub.operations.live:
             counts[status.state] += 1
         return counts

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from tidings.client.websocket import ConnectionEnded
 from tidings.hub.connection import HubConnection
-from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
+from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 from tidings.server.wire_formats import VERSIONED_LINES
 from tidings.testing.in_memory_hub import InMemoryHub
 from tidings.testing.pipe import MemoryPipe
@@ -164,7 +164,7 @@ class MemoryConnection:
         """Return a message as if this machine's clock were the hub's; other times are the caller's own words."""
         members = _decode_members(body)
         stamp = members.get("timestamp")
-        if stamp is None or abs(nanoseconds(msgspec.json.decode(stamp, type=str)) - time.time_ns()) > _NOW_NS:
+        if stamp is None or abs(to_nanoseconds(msgspec.json.decode(stamp, type=str)) - time.time_ns()) > _NOW_NS:
             return body
         members["timestamp"] = Raw(msgspec.json.encode(from_nanoseconds(self._stage.clock.wall_ns())))
         return msgspec.json.encode(members)

@@ -14,10 +14,10 @@ import pytest
 from tests.cli.hub_log import datasets, read_log, until
 from tests.cli.processes import Hub, Process, Terminal, tidings
 
-from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
+from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 S = 1_000_000_000
-BEGAN = nanoseconds("2025-07-30T12:00:00Z")
+BEGAN = to_nanoseconds("2025-07-30T12:00:00Z")
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_events_come_at_the_pace_of_the_recording_and_say_that_they_are_of_now(h
     before, clock = time.time_ns(), time.monotonic()
     assert replay(hub, path, "--speed", "4")[0] == 0
     assert time.monotonic() - clock >= 0.75
-    stamps = [nanoseconds(event["timestamp"]) for event in read_log(hub, channel="data")]
+    stamps = [to_nanoseconds(event["timestamp"]) for event in read_log(hub, channel="data")]
     assert [round((after - stamp) / S, 2) for stamp, after in pairwise(stamps)] == [0.25] * 3
     # Half a second lay between saying and receiving: at four times the speed, an eighth.
     assert before - S // 8 <= stamps[0] <= time.time_ns() - S // 8
@@ -141,7 +141,7 @@ def test_pauses_are_shortened_and_parts_played_and_timestamps_kept(hub: Hub, tmp
 def test_at_most_speed_distances_stay_and_the_end_is_now(hub: Hub, tmp_path: Path) -> None:
     path = written(tmp_path / "r.ndjson", updates(3, every_s=60))
     assert replay(hub, path, "--speed", "max")[0] == 0
-    stamps = [nanoseconds(event["timestamp"]) for event in read_log(hub, channel="data")]
+    stamps = [to_nanoseconds(event["timestamp"]) for event in read_log(hub, channel="data")]
     assert [after - stamp for stamp, after in pairwise(stamps)] == [60 * S] * 2
     assert 0 <= time.time_ns() - stamps[-1] < 20 * S
 

@@ -10,7 +10,7 @@ from tidings.cli.replay.selection import HUB, is_hubs_own, survey
 from tidings.cli.replay.timing import read_bound
 from tidings.contract.contract import Contract
 from tidings.hub.system_status import SOURCE
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_part_is_counted_from_the_beginning_of_the_recording(
         end=(end and read_bound("until", end)) or None,
     )
     assert found.events == events
-    assert found.newest_ns == (0 if newest is None else nanoseconds(f"2025-07-30T11:00:{newest}Z"))
+    assert found.newest_ns == (0 if newest is None else to_nanoseconds(f"2025-07-30T11:00:{newest}Z"))
 
 
 def test_by_timestamps_it_begins_with_the_first_event() -> None:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tidings.cli.replay.timing import Bound, Tempo, read_bound, read_speed
 from tidings.exceptions import ConfigError
-from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
+from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 S = 1_000_000_000
 RECORDED = 1_700_000_000 * S
@@ -65,7 +65,7 @@ def test_nothing_is_played_before_what_was_before_it_nor_says_that_it_is_of_the_
     for moment, timestamp in moments:
         due = played.due_s(RECORDED + moment)
         assert due >= before
-        assert nanoseconds(played.shifted(from_nanoseconds(RECORDED + timestamp))) <= NOW + round(due * S) + 1_000
+        assert to_nanoseconds(played.shifted(from_nanoseconds(RECORDED + timestamp))) <= NOW + round(due * S) + 1_000
         before = due
 
 

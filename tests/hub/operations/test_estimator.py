@@ -257,7 +257,7 @@ def test_a_contract_without_estimates_has_none() -> None:
 
 
 def test_of_more_names_than_are_remembered_each_has_its_own_earlier_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidings.hub.operations.estimator.MOST_NAMES", 2)
+    monkeypatch.setattr("tidings.hub.operations.estimator.MAX_NAMES", 2)
     watched = Watched()
     for index in range(5):
         watched.run(f"import {index}", f"run-{index}", 100 * (index + 1))

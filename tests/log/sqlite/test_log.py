@@ -12,7 +12,7 @@ from tidings.exceptions import LogBusy, LogError, LogUnavailable
 from tidings.log.base import Page, Query, Record, Retention
 from tidings.log.sqlite.database import FILE, connect
 from tidings.log.sqlite.log import SqliteLog
-from tidings.protocol.paths import NOTHING, Path, PathSet
+from tidings.protocol.paths import NO_PATHS, Path, PathSet
 from tidings.testing.log_conformance import DurableLogConformance, LogHarness
 from tidings.testing.log_conformance.harness import ALL, DraftMaker
 from tidings.testing.log_conformance.machine import check_against_model
@@ -232,4 +232,4 @@ class TestPagesOfAFewKeys:
         sqlite.append(log, *(make("data:update", f"key-{number % 50}") for number in range(500)))
         many = PathSet.of(Path("data", f"key-{number}") for number in range(0, 50, 2))
         assert len(self.both(sqlite, log, many)) == 250
-        assert self.both(sqlite, log, NOTHING) == []
+        assert self.both(sqlite, log, NO_PATHS) == []

@@ -18,7 +18,7 @@ from tidings.protocol.envelope import Envelope, decode_envelope
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import PING, Pong
 from tidings.protocol.payloads import ConnectionEstablished
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 
 CONTRACT, CLOCK, ROUND_TRIP, IDLE = "contract", "clock", "round trip", "idle"
 AFTER_UPGRADE = (CONTRACT, CLOCK, ROUND_TRIP, IDLE)
@@ -79,7 +79,7 @@ async def _ping(connection: ClientConnection, id: str) -> tuple[float, float]:
             continue
     trip = time.perf_counter() - sent
     pong = msgspec.json.decode(envelope.data, type=Pong)
-    return trip, nanoseconds(pong.now) / 1e9 - (sent_wall + trip / 2)
+    return trip, to_nanoseconds(pong.now) / 1e9 - (sent_wall + trip / 2)
 
 
 def _contract(established: ConnectionEstablished) -> CheckResult:

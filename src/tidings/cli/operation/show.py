@@ -15,7 +15,7 @@ from tidings.cli.watch.state import sanitize
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualDurationView
 from tidings.protocol.payloads import ErrorData
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 
 STYLES = {
     OperationState.QUEUED: "dim",
@@ -74,7 +74,7 @@ def portrait(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo 
 
 def moment(time: str, zone: tzinfo | None) -> str:
     """Return an RFC 3339 time as a person in `zone` reads it."""
-    return f"{datetime.fromtimestamp(nanoseconds(time) / 1e9, zone):%Y-%m-%d %H:%M:%S}"
+    return f"{datetime.fromtimestamp(to_nanoseconds(time) / 1e9, zone):%Y-%m-%d %H:%M:%S}"
 
 
 def _section(heading: str, lines: Iterable[Text]) -> Iterator[Text]:
@@ -138,7 +138,7 @@ def _step(step: StepView, now_s: float) -> list[Text]:
     mark, style = _STEP_MARKS[step.state]
     took = ""
     if step.started_at is not None:
-        end_s = now_s if step.ended_at is None else nanoseconds(step.ended_at) / 1e9
+        end_s = now_s if step.ended_at is None else to_nanoseconds(step.ended_at) / 1e9
         took = describe_span(age_s(step.started_at, end_s) or 0)
     return [Text(mark, style), Text(sanitize(step.name)), Text(took, "dim")]
 

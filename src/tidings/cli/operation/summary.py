@@ -4,7 +4,7 @@ from tidings.cli.units import describe_span, ordinal
 from tidings.cli.watch.state import sanitize
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import OperationDetail, OperationSummary, UsualDurationView
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 
 _IDLE_S = 300.0
 """Without progress for so long is worth saying, also where the hub cannot tell whether it is stalled."""
@@ -41,7 +41,7 @@ def ago(seconds: float) -> str:
 
 def age_s(time: str | None, now_s: float) -> float | None:
     """Return the seconds since an RFC 3339 time, never less than 0; None where there is no time."""
-    return None if time is None else max(0.0, now_s - nanoseconds(time) / 1e9)
+    return None if time is None else max(0.0, now_s - to_nanoseconds(time) / 1e9)
 
 
 def remaining(operation: OperationSummary) -> str:

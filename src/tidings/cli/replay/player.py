@@ -29,7 +29,7 @@ from tidings.exceptions import (
     OperationFinished,
     PayloadTooLarge,
 )
-from tidings.operations.lifecycle import ASKS, ENDS
+from tidings.operations.lifecycle import END_STATES, TRANSITIONS
 from tidings.producer.outbox.queue import OutboxLimits, Rank
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope
@@ -260,7 +260,7 @@ class Player:
             return timestamp  # the hub says what is wrong with it
 
     def _note_life(self, envelope: Envelope, data: bytes) -> None:
-        ask = ASKS.get(envelope.type)
+        ask = TRANSITIONS.get(envelope.type)
         row = event_type(self._contract, envelope.type)
         if ask is None or row is None:
             return
@@ -268,7 +268,7 @@ class Player:
             key = event_key(row, self._contract.decode(envelope.type, data))
         except ContractError:
             return
-        if key is not None and ask in ENDS:
+        if key is not None and ask in END_STATES:
             self.open.discard(key)
         elif key is not None:
             self.open.add(key)

@@ -11,7 +11,7 @@ from tidings.client.decoding import event_type
 from tidings.contract.contract import Contract
 from tidings.exceptions import InvalidTimestamp
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 from tidings.relay.translate import DIRECT_DOMAINS
 
 HUB = "tidings"
@@ -118,6 +118,6 @@ def is_played(line: RecordedLine, contract: Contract, selection: Selection, mome
 
 def _timestamp_ns(envelope: RecordedEnvelope) -> int:
     try:
-        return nanoseconds(envelope.timestamp) if envelope.timestamp else 0
+        return to_nanoseconds(envelope.timestamp) if envelope.timestamp else 0
     except InvalidTimestamp:
         return 0

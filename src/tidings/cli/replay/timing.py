@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from tidings.cli.units import parse_duration
 from tidings.exceptions import ConfigError, InvalidTimestamp
-from tidings.protocol.timestamps import from_nanoseconds, nanoseconds
+from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 MAX = "max"
 _NS = 1_000_000_000
@@ -54,7 +54,7 @@ class Tempo:
         Raises:
             InvalidTimestamp: It is none.
         """
-        at_ns = nanoseconds(timestamp)
+        at_ns = to_nanoseconds(timestamp)
         if self._speed is None:
             return from_nanoseconds(min(self._start_ns, self._start_ns - self._end_ns + at_ns))
         played_ns = self._start_ns + self._due_ns
@@ -97,7 +97,7 @@ def read_bound(option: str, text: str) -> Bound:
         ConfigError: It is neither.
     """
     try:
-        return Bound(None, nanoseconds(text))
+        return Bound(None, to_nanoseconds(text))
     except InvalidTimestamp:
         pass
     try:

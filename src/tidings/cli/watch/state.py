@@ -15,7 +15,7 @@ from tidings.protocol.payloads import (
     OperationStartData,
     SystemAlertData,
 )
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 
 _MAX_TEXT = 500
 """Characters of one text that can be worth showing on a line."""
@@ -47,7 +47,7 @@ class EventLike(Protocol):
 
 def seconds(event: EventLike) -> float:
     """Return the time of `event` in seconds since 1970."""
-    return nanoseconds(event.timestamp) / 1e9
+    return to_nanoseconds(event.timestamp) / 1e9
 
 
 def sanitize(text: str | None) -> str:

@@ -12,7 +12,7 @@ from tidings.contract.export.json_schema import build_message_schema
 from tidings.contract.export.model import build_model
 from tidings.exceptions import InvalidPayload
 from tidings.protocol import messages
-from tidings.protocol.envelope import MAX_ID
+from tidings.protocol.envelope import MAX_ID_CHARS
 from tidings.protocol.messages import REPLIES_AND_PUSHES
 from tidings.protocol.revisions import REVISION, REVISIONS
 
@@ -122,7 +122,7 @@ def _spoken(name: str, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _command(name: str, data: dict[str, Any]) -> dict[str, Any]:
-    label = {"type": "string", "maxLength": MAX_ID}
+    label = {"type": "string", "maxLength": MAX_ID_CHARS}
     properties = {"type": {"const": name}, "data": data, "id": label, "reply_to": label}
     return {"type": "object", "properties": properties, "required": ["type"]}
 

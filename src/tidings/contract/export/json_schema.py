@@ -8,7 +8,7 @@ from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.contract.export.document import build_payload_schemas, format_json, summarize_event
 from tidings.contract.json_schema import REFERENCE_PREFIX
-from tidings.protocol.envelope import MAX_DATA_BYTES, MAX_ID, MAX_TRACE_ID
+from tidings.protocol.envelope import MAX_DATA_BYTES, MAX_ID_CHARS, MAX_TRACE_ID_CHARS
 from tidings.protocol.message_types import LEGACY_TYPES, ChannelType
 from tidings.protocol.revisions import REVISION
 
@@ -63,15 +63,15 @@ def build_message_schema(event: EventType, type: str, payload: dict[str, Any]) -
     properties: dict[str, Any] = {
         "type": {"const": type},
         "timestamp": {"type": "string", "format": "date-time"},
-        "trace_id": {"type": "string", "maxLength": MAX_TRACE_ID},
+        "trace_id": {"type": "string", "maxLength": MAX_TRACE_ID_CHARS},
         "data": payload if _needs_data(event) else {"anyOf": [payload, {"type": "null"}]},
     }
     if event.channel is not None:
         properties["channel"] = {"enum": sorted({str(event.channel), str(ChannelType.GLOBAL)})}
         properties["position"] = {"type": "string", "maxLength": 64, "pattern": "^[a-z0-9:._-]+$"}
         properties["event_id"] = _EVENT_ID
-    properties["id"] = {"type": "string", "maxLength": MAX_ID}
-    properties["reply_to"] = {"type": "string", "maxLength": MAX_ID}
+    properties["id"] = {"type": "string", "maxLength": MAX_ID_CHARS}
+    properties["reply_to"] = {"type": "string", "maxLength": MAX_ID_CHARS}
     return {
         "title": type,
         "description": summarize_event(event),

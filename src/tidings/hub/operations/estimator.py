@@ -20,7 +20,7 @@ from tidings.hub.operations.forecast import DurationHistory, Forecast, blend, sm
 from tidings.hub.operations.leases import Leases
 from tidings.hub.operations.progress_model import ProgressModel, StallDetector
 from tidings.operations.lifecycle import OperationState
-from tidings.operations.run_history import MOST_NAMES
+from tidings.operations.run_history import MAX_NAMES
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import OperationEstimateData
@@ -243,7 +243,7 @@ class EstimatePublisher:
         durations_s, earlier = self._earlier.get(name, (None, None))
         # The history makes a new list of every run that ended well.
         if earlier is None or durations_s is not history.durations_s:
-            if len(self._earlier) >= MOST_NAMES:
+            if len(self._earlier) >= MAX_NAMES:
                 self._earlier.clear()
             earlier = DurationHistory(history.durations_s)
             self._earlier[name] = history.durations_s, earlier

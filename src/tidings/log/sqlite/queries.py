@@ -10,7 +10,7 @@ from tidings.log.newest import Newest
 from tidings.log.retention import RetainedRow
 from tidings.log.sqlite.database import COLUMNS, KEY_CONDITION, SEGMENT_BITS, SEGMENTS, decode_row
 from tidings.protocol.message_types import ChannelType
-from tidings.protocol.paths import NOTHING, Path, PathSet
+from tidings.protocol.paths import NO_PATHS, Path, PathSet
 
 MAX_READ_ROWS = 2_000
 """Maximum number of rows that one read looks at: up to 4 ms if most of them are superseded."""
@@ -68,7 +68,7 @@ def _read_by_index(connection: sqlite3.Connection, newest: Newest, query: Query,
         # Up to the floor the only `latest` rows are the newest of their keys, and those waiting to be deleted.
         latest_after = min(newest.latest_floor, until)
         of_keys = newest.page(
-            PathSet(tuple(keys)), NOTHING, after=query.after, until=latest_after, limit=MAX_READ_OFFSETS
+            PathSet(tuple(keys)), NO_PATHS, after=query.after, until=latest_after, limit=MAX_READ_OFFSETS
         )
         found.update(of_keys, newest.released)
         if len(of_keys) == MAX_READ_OFFSETS:

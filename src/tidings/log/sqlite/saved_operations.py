@@ -11,7 +11,7 @@ import msgspec
 
 from tidings.log.newest import Newest
 from tidings.log.sqlite.database import COLUMNS, decode_row
-from tidings.operations.lifecycle import ASKS
+from tidings.operations.lifecycle import TRANSITIONS
 from tidings.operations.run_history import RunHistory
 from tidings.operations.status import OperationStatus
 from tidings.operations.table import OperationTable
@@ -57,7 +57,7 @@ class SavedOperations:
             operations.restore_name(_decode_history(history))
         for (status,) in execute("SELECT status FROM operations ORDER BY offset"):
             operations.restore(_decode_status(status))
-        types = ", ".join(f"'{type}'" for type in ASKS)
+        types = ", ".join(f"'{type}'" for type in TRANSITIONS)
         self._apply_events(f"offset > ? AND type IN ({types})", (saved_to,))
         progress = MessageType.OPERATION_PROGRESS
         offsets = [

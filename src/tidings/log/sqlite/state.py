@@ -14,7 +14,7 @@ from tidings.log.sqlite.queries import SqliteRows, read_page
 from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS, SavedIndex
 from tidings.log.sqlite.saved_operations import SavedOperations
 from tidings.log.trim_marks import TrimMarks
-from tidings.operations.lifecycle import ASKS
+from tidings.operations.lifecycle import TRANSITIONS
 from tidings.protocol.paths import PathSet
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
@@ -90,7 +90,7 @@ class SqliteState:
             records.append(Record(offset, event, received_ns))
             apply(offset, event, received_ns)
             count(event, received_ns)
-            if event.type in ASKS:
+            if event.type in TRANSITIONS:
                 note(offset, event, received_ns, entry.producer_id, entry.lease_s)
             size += len(event.data)
         self.head += len(records)

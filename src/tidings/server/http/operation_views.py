@@ -20,10 +20,10 @@ from tidings.operations.views import (
     OperationSummary,
     Presence,
     UsualDurationView,
-    detail_of,
+    describe,
+    format_time,
     roll_up_progress,
-    summary_of,
-    time_of,
+    summarize,
     weight_of,
 )
 from tidings.protocol.message_types import ChannelType, MessageType
@@ -54,7 +54,7 @@ class OperationViewBuilder:
     def summary(self, status: OperationStatus) -> OperationSummary:
         """Return an operation as lists show it."""
         self.looked_at += 1
-        return summary_of(
+        return summarize(
             status,
             presence=self._presence(status),
             estimate=self._estimate(status),
@@ -65,7 +65,7 @@ class OperationViewBuilder:
         """Return an operation with all that is known of it, the newest lines of its log given."""
         children = self._hub.operations.children(status.operation_id)[-MAX_CHILDREN:]
         history = self._hub.operations.names.get(status.name)
-        return detail_of(
+        return describe(
             status,
             presence=self._presence(status),
             estimate=self._estimate(status),
@@ -83,7 +83,7 @@ class OperationViewBuilder:
             newest=None if newest is None else self.summary(newest),
             runs=history.runs,
             failed=history.failed,
-            last_success_at=time_of(history.last_success_ns),
+            last_success_at=format_time(history.last_success_ns),
             median_duration_s=history.median_s,
         )
 
@@ -118,7 +118,7 @@ def _usual(history: RunHistory) -> UsualDurationView:
         runs=history.runs,
         failed=history.failed,
         median_duration_s=history.median_s,
-        last_success_at=time_of(history.last_success_ns),
+        last_success_at=format_time(history.last_success_ns),
     )
 
 

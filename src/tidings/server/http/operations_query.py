@@ -11,9 +11,9 @@ from starlette.types import Scope
 from tidings.exceptions import InvalidJSON, InvalidParameter, InvalidTimestamp
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
-from tidings.protocol.envelope import check_body, fault
+from tidings.protocol.envelope import check_body, parse_validation_error
 from tidings.protocol.messages import Cancel, Reason
-from tidings.protocol.timestamps import nanoseconds
+from tidings.protocol.timestamps import to_nanoseconds
 from tidings.server.asgi.scope import route_path
 from tidings.server.http.query import read_limit, read_seconds, read_values
 
@@ -146,7 +146,7 @@ def _since(text: str, now_ns: int) -> int:
     if _AGO.fullmatch(text):
         return now_ns - int(text[:-1]) * _UNITS_S[text[-1]] * 1_000_000_000
     try:
-        return nanoseconds(text)
+        return to_nanoseconds(text)
     except InvalidTimestamp as cause:
         raise InvalidParameter(
             f"since={text[:40]!r} is no time",
@@ -190,7 +190,7 @@ def read_cancel(operation_id: str, body: bytes) -> Cancel:
             del members["timeout_s"]
         return msgspec.convert(members, Cancel)
     except msgspec.ValidationError as cause:
-        message, path = fault(cause)
+        message, path = parse_validation_error(cause)
         raise InvalidParameter(
             f"{path}: {message}", path=path, hint='Send nothing, or {"reason": "…", "timeout_s": 10}, 0–3600 seconds.'
         ) from cause

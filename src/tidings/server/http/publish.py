@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from tidings.exceptions import Draining, InternalError, InvalidEventID, InvalidParameter, LogBusy, TidingsError
 from tidings.hub.hub import Hub
 from tidings.hub.staging import PublishResult
-from tidings.operations.lifecycle import ASKS
+from tidings.operations.lifecycle import TRANSITIONS
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, Event, check_event_id, decode_envelope
 from tidings.protocol.message_types import LEGACY_TYPES
@@ -198,7 +198,7 @@ async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
 
 def _operations_of(events: list[Event]) -> list[str]:
     """Return the operations that events are of."""
-    return [event.key for event in events if event.key is not None and event.type in ASKS]
+    return [event.key for event in events if event.key is not None and event.type in TRANSITIONS]
 
 
 class _Batch:
