@@ -40,6 +40,9 @@ class Job:
     def claims(self) -> list[Claim]:
         return [Claim(operation_id="op-1")] if self.attaches else []
 
+    def new_claims(self) -> list[Claim]:
+        return []
+
     def attached(self, attached: Attached) -> None:
         self.attaches += 1
         self.verdicts.extend(verdict.verdict for verdict in attached.operations)

@@ -36,7 +36,11 @@ def free_port() -> int:
 
 
 def unanswered(client: Client) -> int:
-    return len(client._publisher._session.publications)
+    return client._publisher.queue.left
+
+
+def in_flight(client: Client) -> int:
+    return client._publisher.queue.unacknowledged
 
 
 class TestConnecting:
@@ -196,7 +200,7 @@ class TestPublishing:
         async with connect(proxy.url, options=PROMPT, window=WindowLimits(events=5)) as client:
             proxy.stall()
             tasks = [asyncio.create_task(client.publish("data:update", {"version": n})) for n in range(20)]
-            await until(lambda: unanswered(client) == 5)
+            await until(lambda: in_flight(client) == 5)
             assert not any(task.done() for task in tasks)
             proxy.resume()
             await asyncio.gather(*tasks)

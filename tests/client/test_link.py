@@ -5,9 +5,9 @@ import pytest
 from msgspec import Raw
 from tests.client.model_hub import closed, established
 
+from tidings.client.drafts import Draft
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions
-from tidings.client.pending import Draft
 from tidings.client.reconnect import Reconnect
 from tidings.client.session import Session
 from tidings.client.status import State, Status
@@ -174,7 +174,7 @@ async def test_a_fault_in_sending_does_not_leave_the_receiver_waiting() -> None:
     linked = Linked(Network(Broken(established())))
     await linked.wait_greeted()
     draft = Draft(type="data:update", data=Raw(b"{}"), timestamp="t", event_id="0123456789abcdef")
-    linked.session.publish(draft)
+    linked.session.publish(draft, "1")
     linked.link.flush()
     with pytest.raises(ZeroDivisionError):
         await asyncio.wait_for(linked.link.wait_until(lambda: False), 5)

@@ -1,8 +1,7 @@
-import msgspec
 import pytest
 from msgspec import Raw
 
-from tidings.client.pending import Draft, PayloadLike, PendingPublications, encode_data
+from tidings.client.drafts import PayloadLike, encode_data
 from tidings.exceptions import InvalidPayload, PayloadTooLarge
 from tidings.protocol.payloads import OperationProgressData, SystemStatusData
 
@@ -34,25 +33,3 @@ def test_the_limit_is_the_hubs() -> None:
     with pytest.raises(PayloadTooLarge) as caught:
         encode_data({"a": "x" * (65_536 - 8)})
     assert (caught.value.size, caught.value.limit) == (65_536, 65_535)
-
-
-def make(event_id: str = "0123456789abcdef", trace_id: str | None = None) -> Draft:
-    return Draft(type="data:update", data=Raw(b"{}"), timestamp="t", event_id=event_id, trace_id=trace_id)
-
-
-def test_a_message_has_the_contracts_order_and_leaves_out_what_is_not_given() -> None:
-    numbers = iter("12")
-    publications = PendingPublications(lambda: next(numbers))
-    id = publications.add(make())
-    body = publications.body(id)
-    assert body == b'{"type":"data:update","timestamp":"t","data":{},"id":"1","event_id":"0123456789abcdef"}'
-    publications.add(make(trace_id="t"))
-    assert list(publications) == ["1", "2"]
-    assert list(msgspec.json.decode(publications.body("2") or b"")) == [
-        "type", "timestamp", "trace_id", "data", "id", "event_id",
-    ]  # fmt: skip
-    assert publications.settle("1")
-    assert not publications.settle("1")
-    assert publications.body("1") is None
-    assert len(publications) == 1
-    assert "2" in publications

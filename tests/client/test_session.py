@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from tests.client.model_hub import STAMP, ModelHub, closed, established, event, message
 
+from tidings.client.drafts import Draft
 from tidings.client.events import Delivery, Gap, Live, ReceivedEvent, Settled
-from tidings.client.pending import Draft
+from tidings.client.publish_queue import PublishQueue, QueueLimits, Rank
 from tidings.client.session import Phase, Session
 from tidings.client.status import State
 from tidings.contract.contract import Contract
@@ -50,15 +51,16 @@ def go_live(session: Session, now: float = 0.0, *, heartbeat_s: float = 25.0, ou
 class TestOpening:
     def test_nothing_is_sent_before_the_greeting(self) -> None:
         session = watching()
-        session.publish(draft(1))
         session.opened(0.0)
+        assert not session.ready
         assert sent(session) == []
         assert session.state(0.0) is State.CONNECTING
 
-    def test_the_greeting_is_answered_with_the_subscription_and_what_waits(self) -> None:
+    def test_the_greeting_is_answered_with_the_subscription_and_events_may_follow(self) -> None:
         session = watching("first")
-        session.publish(draft(1))
         greet(session)
+        assert session.ready
+        session.publish(draft(1), "1")
         subscribe, publication = sent(session)
         assert subscribe["type"] == "channel:subscribe"
         assert subscribe["data"] == {"channels": ["data"], "since": "first"}
@@ -191,40 +193,52 @@ class TestResuming:
 
 
 class TestPublishing:
+    def test_a_message_has_the_protocols_order_and_leaves_out_what_is_not_given(self) -> None:
+        session = Session(CONTRACT)
+        greet(session)
+        event = Draft(type="data:update", data=Raw(b"{}"), timestamp="t", event_id="0123456789abcdef")
+        session.publish(event, "1")
+        body = b'{"type":"data:update","timestamp":"t","data":{},"id":"1","event_id":"0123456789abcdef"}'
+        assert session.take_outgoing() == body
+        session.publish(msgspec.structs.replace(event, trace_id="t"), "2")
+        assert list(sent(session)[0]) == ["type", "timestamp", "trace_id", "data", "id", "event_id"]
+
     def test_an_answer_settles_its_publication(self) -> None:
         session = Session(CONTRACT)
         greet(session)
-        first, second = session.publish(draft(1)), session.publish(draft(2))
-        (item,) = session.received(message("event:accepted", {"position": "e:1"}, reply_to=second), 0.0)
-        assert item == Settled(second, Accepted(position="e:1"))
-        assert list(session.publications) == [first]
-        assert session.received(message("event:accepted", {"position": "e:1"}, reply_to=second), 0.0) == ()
+        (item,) = session.received(message("event:accepted", {"position": "e:1"}, reply_to="2"), 0.0)
+        assert item == Settled("2", Accepted(position="e:1"))
 
     def test_a_refusal_settles_too(self) -> None:
         session = Session(CONTRACT)
         greet(session)
-        id = session.publish(draft(1))
         error = {"code": "invalid_payload", "message": "no", "recoverable": False}
-        (item,) = session.received(message("connection:error", error, reply_to=id), 0.0)
+        (item,) = session.received(message("connection:error", error, reply_to="1"), 0.0)
         assert isinstance(item, Settled)
         assert isinstance(item.result, CommandRefused)
+        assert session.received(message("connection:error", error), 0.0) == (), "it is no answer"
 
     def test_a_draining_hubs_refusal_waits_for_the_next_hub(self) -> None:
         session = Session(CONTRACT)
         greet(session)
-        id = session.publish(draft(1))
         error = {"code": "draining", "message": "later", "recoverable": True}
-        assert session.received(message("connection:error", error, reply_to=id), 0.0) == ()
-        session.lost(1006, "")
-        greet(session)
-        assert [command["id"] for command in sent(session)] == [id]
+        assert session.received(message("connection:error", error, reply_to="1"), 0.0) == ()
 
-    def test_what_was_given_up_is_not_sent(self) -> None:
+    def test_an_event_is_not_sent_after_its_connection_is_lost(self) -> None:
         session = Session(CONTRACT)
         greet(session)
-        id = session.publish(draft(1))
-        session.publications.settle(id)
+        session.publish(draft(1), "1")
+        session.lost(1006, "")
+        greet(session)
         assert sent(session) == []
+
+    def test_a_withdrawn_event_is_not_sent(self) -> None:
+        session = Session(CONTRACT)
+        greet(session)
+        session.publish(draft(1), "1")
+        session.publish(draft(2), "2")
+        session.withdraw("1")
+        assert [command["id"] for command in sent(session)] == ["2"]
 
 
 class TestEndings:
@@ -329,13 +343,15 @@ steps = st.lists(
 
 
 class Drive:
-    """One session against one model hub, step by step."""
+    """One session and its queue against one model hub, step by step."""
 
     def __init__(self, since: str, resent: int) -> None:
         self.session = watching(since)
         self.hub = ModelHub(resent=resent)
         self.items: list[Delivery] = []
-        self.published: list[str] = []
+        self.queue = PublishQueue(QueueLimits())
+        self.settled: list[str] = []
+        self.published = 0
         self.appended = 0
 
     def do(self, step: Step) -> None:
@@ -344,11 +360,12 @@ class Drive:
             self.appended += 1
             self.hub.append(f"d{amount % 3}", self.appended)
         elif kind == "publish":
-            number = len(self.published)
-            self.published.append(self.session.publish(draft(number)))
+            assert self.queue.put(draft(self.published), Rank.DURABLE)
+            self.published += 1
         elif kind == "cut":
             if self.session.phase is not Phase.DISCONNECTED:
                 self.session.lost(1006, "")
+                self.queue.connection_lost()
             self.session.opened(0.0)
             self.hub.connect()
         elif kind == "beat":
@@ -360,6 +377,9 @@ class Drive:
 
     def send(self, most: int) -> None:
         for _ in range(most):
+            if self.session.ready:
+                for entry in self.queue.take(2):
+                    self.session.publish(entry.draft, entry.id)
             body = self.session.take_outgoing()
             if body is None:
                 return
@@ -369,7 +389,14 @@ class Drive:
         for _ in range(most):
             if not self.hub.toward_client:
                 return
-            self.items.extend(self.session.received(self.hub.toward_client.popleft(), 0.0))
+            for item in self.session.received(self.hub.toward_client.popleft(), 0.0):
+                self.items.append(item)
+                if isinstance(item, Settled):
+                    entry = self.queue.in_flight(item.id)
+                    assert entry is not None
+                    assert isinstance(item.result, Accepted)
+                    self.queue.accept(entry, item.result)
+                    self.settled.append(entry.draft.event_id)
 
     def settle(self) -> None:
         """Let one last connection run to its end."""
@@ -423,8 +450,6 @@ def test_a_snapshot_ends_with_the_newest_of_each_key_and_what_follows_is_complet
 def test_each_publication_is_stored_once_in_order_and_settled_once(script: list[Step]) -> None:
     drive = run("now", 0, script)
     stored = [event_id for _, _, event_id in drive.hub.log if event_id]
-    assert stored == [f"event-{number:012}" for number in range(len(drive.published))]
-    settled = [item for item in drive.items if isinstance(item, Settled)]
-    assert [item.id for item in settled] == drive.published
-    assert all(isinstance(item.result, Accepted) for item in settled)
-    assert len(drive.session.publications) == 0
+    assert stored == [f"event-{number:012}" for number in range(drive.published)]
+    assert drive.settled == stored
+    assert drive.queue.left == 0

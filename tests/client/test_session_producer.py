@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Raw
-from tests.client.model_hub import STAMP, established, message
+from tests.client.model_hub import established, message
 
 from tidings.client.attachment import Attachment
 from tidings.client.events import AttachRefused, CancelAsked, Delivery, Settled
-from tidings.client.pending import Draft
 from tidings.client.session import Session
 from tidings.client.status import State
 from tidings.contract.contract import Contract
@@ -46,28 +44,23 @@ class Producer:
         error = {"code": code, "message": "no", "recoverable": False}
         return self.session.received(message("connection:error", error, reply_to=id), 0.0)
 
-    def publish(self) -> None:
-        data = Raw(b'{"dataset":"mine"}')
-        self.session.publish(Draft(type="data:update", data=data, timestamp=STAMP, event_id="event-0000000001"))
-
 
 class TestAttaching:
     def test_it_comes_first_and_nothing_is_published_before_the_verdicts(self) -> None:
         producer = Producer()
-        producer.publish()
+        assert not producer.session.ready
         (attach,) = producer.greet()
         assert attach["type"] == "producer:attach"
         claim = {"operation_id": "op-1", "attempt": 1}
         assert attach["data"] == {"producer_id": "p", "operations": [claim], "lease_s": 5.0}
         assert producer.session.state(0.0) is State.CONNECTING
-        producer.publish()
-        assert producer.sent() == []
+        assert not producer.session.ready
         verdict = {"operation_id": "op-1", "attempt": 1, "verdict": "held"}
         (attached,) = producer.attached(attach["id"], verdict)
         verdicts = [Verdict(operation_id="op-1", attempt=1, verdict="held")]
         assert attached == Attached(producer_id="p", lease_s=5.0, operations=verdicts)
         assert producer.session.state(0.0) is State.LIVE
-        assert [sent["type"] for sent in producer.sent()] == ["data:update", "data:update"]
+        assert producer.session.ready
 
     def test_it_comes_again_on_every_connection_with_the_claims_of_the_moment(self) -> None:
         producer = Producer()
@@ -82,12 +75,11 @@ class TestAttaching:
 
     def test_a_hub_that_knows_no_producers_is_published_to_all_the_same(self) -> None:
         producer = Producer()
-        producer.publish()
         (attach,) = producer.greet()
         (refused,) = producer.refused(attach["id"], "not_supported")
         assert isinstance(refused, AttachRefused)
         assert isinstance(refused.error, CommandRefused)
-        assert [sent["type"] for sent in producer.sent()] == ["data:update"]
+        assert producer.session.ready
         producer.session.claim([Claim(operation_id="op-2")])
         assert producer.sent() == []
 

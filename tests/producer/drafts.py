@@ -3,8 +3,7 @@
 import msgspec
 from msgspec import Raw
 
-from tidings.client.drafts import make_draft
-from tidings.client.pending import Draft
+from tidings.client.drafts import Draft, make_draft
 
 
 def draft(number: int, type: str = "operation:start", operation_id: str = "op-1", **more: object) -> Draft:

@@ -5,9 +5,9 @@ import msgspec
 import pytest
 
 from tidings.client.drafts import uuid7
+from tidings.client.publish_queue import Rank
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
-from tidings.producer.outbox.queue import Rank
 from tidings.relay.translate import Intake, Taken
 from tidings.relay.warnings import RelayWarnings
 

@@ -25,7 +25,7 @@ from tidings.exceptions import ConfigError
 from tidings.relay.relay import Relay, RelayOptions, RelayStatistics
 
 if TYPE_CHECKING:
-    from tidings.producer.outbox.queue import OutboxLimits
+    from tidings.client.publish_queue import QueueLimits
 
 _LONGEST_S = 365 * 86_400.0
 
@@ -105,9 +105,9 @@ def _checked_prefix(prefix: str) -> str:
     return check_key(prefix) if prefix else ""
 
 
-def _limits(buffer: str) -> "OutboxLimits":
+def _limits(buffer: str) -> "QueueLimits":
     from tidings.cli.units import parse_size
-    from tidings.producer.outbox.queue import OutboxLimits
+    from tidings.client.publish_queue import QueueLimits
 
     try:
         size = parse_size(buffer)
@@ -116,7 +116,7 @@ def _limits(buffer: str) -> "OutboxLimits":
             f"--buffer: {cause}", option="buffer", source="argument", hint="Write it like 64MiB."
         ) from cause
     # Of small events, memory goes to what surrounds them: about a kilobyte each.
-    return OutboxLimits(events=max(1_000, size >> 10), bytes=max(1 << 20, size))
+    return QueueLimits(events=max(1_000, size >> 10), bytes=max(1 << 20, size))
 
 
 _NAMES: tuple[tuple[str, str], ...] = (

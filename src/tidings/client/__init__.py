@@ -9,7 +9,7 @@ from tidings.client.events import Notice as Notice
 from tidings.client.events import Outcome as Outcome
 from tidings.client.events import ReceivedEvent as ReceivedEvent
 from tidings.client.options import LinkOptions as LinkOptions
-from tidings.client.publisher import WindowLimits as WindowLimits
+from tidings.client.publish_queue import WindowLimits as WindowLimits
 from tidings.client.receive_buffer import BufferLimits as BufferLimits
 from tidings.client.reconnect import Reconnect as Reconnect
 from tidings.client.status import State as State

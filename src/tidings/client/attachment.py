@@ -27,6 +27,10 @@ class Holder(Protocol):
         """Return what it is at now; asked at the beginning of each connection."""
         ...
 
+    def new_claims(self) -> Sequence[Claim]:
+        """Return the operations held since the last call or connection; they are claimed before the next events."""
+        ...
+
     def attached(self, attached: Attached) -> None:
         """Take the hub's verdicts. Nothing is published on this connection before this returns."""
         ...

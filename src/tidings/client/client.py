@@ -7,12 +7,12 @@ from typing import Any, Literal, TypeVar, overload
 import msgspec
 from msgspec import Struct
 
-from tidings.client.drafts import make_draft
+from tidings.client.drafts import PayloadLike, make_draft
 from tidings.client.events import Notice, ReceivedEvent, TypedEvent
 from tidings.client.link import Link
 from tidings.client.options import LinkOptions, OnChange
-from tidings.client.pending import PayloadLike
-from tidings.client.publisher import Publisher, WindowLimits
+from tidings.client.publish_queue import WindowLimits
+from tidings.client.publisher import Publisher
 from tidings.client.receive_buffer import BufferLimits
 from tidings.client.status import State, Status
 from tidings.client.url import hub_url

@@ -5,13 +5,55 @@ Ids that a client makes.
 
 import secrets
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
+from msgspec import Raw, Struct
 
-from tidings.client.pending import Draft, PayloadLike, encode_data
-from tidings.exceptions import InvalidEnvelope
-from tidings.protocol.envelope import check_event_id, check_trace_id
+from tidings.exceptions import InvalidEnvelope, InvalidPayload, PayloadTooLarge
+from tidings.protocol.envelope import MAX_DATA_BYTES, check_event_id, check_trace_id
+from tidings.protocol.payloads import Payload, encode_payload
 from tidings.protocol.timestamps import from_nanoseconds
+
+PayloadLike = Struct | Mapping[str, Any] | Raw | bytes | None
+"""What can be published: a payload struct, a mapping, JSON that is encoded already, or nothing."""
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """An event to be published."""
+
+    type: str
+    data: Raw
+    timestamp: str
+    event_id: str
+    trace_id: str | None = None
+    channel: str | None = None
+
+
+def encode_data(payload: PayloadLike) -> Raw:
+    """Return `payload` as the JSON that goes on the wire.
+
+    Raises:
+        InvalidPayload: It holds something that JSON cannot.
+        PayloadTooLarge: It is over 65,535 bytes.
+    """
+    try:
+        if isinstance(payload, Payload):
+            data = encode_payload(payload)
+        elif isinstance(payload, bytes | Raw):
+            data = msgspec.json.encode(msgspec.json.decode(payload, type=Raw))
+        else:
+            data = msgspec.json.encode(payload)
+    except (TypeError, ValueError, RecursionError) as cause:
+        raise InvalidPayload(
+            f"$.data: {cause}", hint="Publish a payload struct, or a mapping of JSON values."
+        ) from cause
+    if len(data) > MAX_DATA_BYTES:
+        raise PayloadTooLarge(
+            f"$.data is {len(data)} bytes; {MAX_DATA_BYTES} are allowed", size=len(data), limit=MAX_DATA_BYTES
+        )
+    return Raw(data)
 
 
 def uuid7(unix_ms: int, random: int) -> str:

@@ -149,6 +149,11 @@ class Link:
         """End the link soon, without waiting."""
         self._task.cancel()
 
+    def fail(self, error: BaseException) -> None:
+        """End the link soon, because its owner failed with `error`."""
+        self._failure = self._failure or error
+        self._task.cancel()
+
     async def aclose(self) -> None:
         """End the link and wait for its end; closes the connection in order."""
         self._task.cancel()
@@ -312,7 +317,7 @@ class Link:
             logger.exception("an on_change callback failed")
 
     def _finish(self, task: "asyncio.Task[None]") -> None:
-        failure = self._failure = None if task.cancelled() else task.exception()
+        failure = self._failure = self._failure if task.cancelled() else task.exception()
         self._ended = True
         self._set_timer()
         self._retry_at = None

@@ -17,13 +17,12 @@ from tidings.client.attachment import Attachment
 from tidings.client.close_reason import CloseReason, read_ending
 from tidings.client.cursor import Cursor
 from tidings.client.decoding import read_event
+from tidings.client.drafts import Draft
 from tidings.client.events import AttachRefused, CancelAsked, Delivery, Gap, Item, Settled
 from tidings.client.heartbeat import HeartbeatMonitor
 from tidings.client.pending import (
     Command,
-    Draft,
     PendingCancellations,
-    PendingPublications,
     encode_command,
     refusal_of,
     refused,
@@ -80,15 +79,14 @@ class Session:
         self.cursor = Cursor(paths, since)
         self.established: ConnectionEstablished | None = None
         """The hub's greeting on the latest connection; None before the first."""
-        self.publications = PendingPublications(self._new_id)
         self.cancellations = PendingCancellations()
         self.liveness = HeartbeatMonitor()
         self._contract = contract
         self._handles = list(handles) or None
         self._attachment = attachment
         self._greeting_s = greeting_s
-        self._ids = 0
-        self._outgoing: deque[str | bytes] = deque()
+        self._cancel_count = 0
+        self._outgoing: deque[tuple[str, bytes]] = deque()
         self._closed: ConnectionClosed | None = None
         self._established_at: float | None = None
         self._opened_at = 0.0
@@ -161,18 +159,45 @@ class Session:
 
     # Messages out.
 
-    def publish(self, draft: Draft) -> str:
-        """Keep `draft` until the hub answers, and send it, again after every reconnect; return its id."""
-        id = self.publications.add(draft)
-        if self.phase in (Phase.CATCHING_UP, Phase.LIVE):
-            self._outgoing.append(id)
-        return id
+    @property
+    def ready(self) -> bool:
+        """Whether events can be published: the hub has greeted this connection, and attached its producer if any."""
+        return self.phase in (Phase.CATCHING_UP, Phase.LIVE)
+
+    def publish(self, draft: Draft, id: str) -> None:
+        """Send an event on this connection, which must be `ready`; it is not sent again on the next.
+
+        Args:
+            draft: The event.
+            id: The id of the command, which `Settled` will name: a number, unlike the ids of other commands.
+        """
+        self._outgoing.append(
+            (
+                id,
+                encode_command(
+                    Command(
+                        type=draft.type,
+                        timestamp=draft.timestamp,
+                        trace_id=draft.trace_id,
+                        data=draft.data,
+                        channel=draft.channel,
+                        id=id,
+                        event_id=draft.event_id,
+                    )
+                ),
+            )
+        )
+
+    def withdraw(self, id: str) -> None:
+        """Do not send the event `id`, if it has not been sent yet."""
+        self._outgoing = deque(message for message in self._outgoing if message[0] != id)
 
     def cancel(self, wish: messages.Cancel, now: float) -> str:
         """Keep `wish` until the hub answers, and send it, again after every reconnect; return its id."""
-        id = self._new_id()
+        self._cancel_count += 1
+        id = f"cancel-{self._cancel_count}"
         self.cancellations.add(id, wish, now)
-        if self.phase in (Phase.CATCHING_UP, Phase.LIVE):
+        if self.ready:
             self._command(wish, id)
         return id
 
@@ -180,29 +205,21 @@ class Session:
         """Answer the push `push_id`; on another connection the hub pushes it again."""
         if self.phase is not Phase.DISCONNECTED:
             data = Raw(msgspec.json.encode(answer))
-            self._outgoing.append(encode_command(Command(type=messages.CANCEL_ANSWER, data=data, reply_to=push_id)))
+            command = Command(type=messages.CANCEL_ANSWER, data=data, reply_to=push_id)
+            self._outgoing.append(("", encode_command(command)))
 
     def claim(self, claims: Sequence[messages.Claim]) -> None:
         """Claim operations on this connection, beside those it began with; without one this does nothing."""
-        if self._attachment is not None and self.phase in (Phase.CATCHING_UP, Phase.LIVE):
+        if self._attachment is not None and self.ready:
             self._attach(self._attachment.claim(claims))
 
     def take_outgoing(self) -> bytes | None:
-        """Return the next message to send, or None where there is none."""
-        while self._outgoing:
-            message = self._outgoing.popleft()
-            body = self.publications.body(message) if isinstance(message, str) else message
-            if body is not None:
-                return body
-        return None
+        """Return the next message to send, or None if there is none."""
+        return self._outgoing.popleft()[1] if self._outgoing else None
 
     def _command(self, data: Payload, id: str) -> None:
         command = Command(type=messages.name_of(data), data=Raw(msgspec.json.encode(data)), id=id)
-        self._outgoing.append(encode_command(command))
-
-    def _new_id(self) -> str:
-        self._ids += 1
-        return str(self._ids)
+        self._outgoing.append((id, encode_command(command)))
 
     # Messages in.
 
@@ -251,7 +268,6 @@ class Session:
             self._subscribe()
         else:
             self.phase = Phase.LIVE
-        self._outgoing.extend(self.publications)
 
     def _subscribe(self) -> None:
         cursor = self.cursor
@@ -288,10 +304,7 @@ class Session:
         return ()
 
     def _on_accepted(self, envelope: Envelope, data: messages.Accepted) -> Sequence[Settled]:
-        id = envelope.reply_to or ""
-        if not self.publications.settle(id):
-            return ()
-        return (Settled(id, data),)
+        return (Settled(envelope.reply_to or "", data),)
 
     def _on_attached(self, envelope: Envelope, data: messages.Attached) -> Sequence[Delivery]:
         return (data,) if self._attach_settled(envelope, refused=False) else ()
@@ -335,4 +348,4 @@ class Session:
             return (AttachRefused(refused(error)),)
         if (wish := self.cancellations.settle(id)) is not None:
             return (Settled(id, refusal_of(error, wish)),)
-        return (Settled(id, refused(error)),) if self.publications.settle(id) else ()
+        return (Settled(id, refused(error)),) if id else ()

@@ -18,10 +18,10 @@ from msgspec import Struct
 from tidings.client.background_loop import LoopThread
 from tidings.client.client import CANCEL_TIMEOUT_S, PUBLISH_TIMEOUT_S, Client
 from tidings.client.client import connect as connect_async
+from tidings.client.drafts import PayloadLike
 from tidings.client.events import Gap, Item, Notice, Outcome, ReceivedEvent, TypedEvent
 from tidings.client.options import LinkOptions, OnChange
-from tidings.client.pending import PayloadLike
-from tidings.client.publisher import WindowLimits
+from tidings.client.publish_queue import WindowLimits
 from tidings.client.receive_buffer import BufferLimits
 from tidings.client.status import State, Status
 from tidings.client.watch import Watch, WatchStatistics

@@ -15,8 +15,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
-from tidings.client.drafts import make_draft
-from tidings.client.pending import PayloadLike
+from tidings.client.drafts import PayloadLike, make_draft
 from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import current_operation
 from tidings.producer.runtime import RUNTIME

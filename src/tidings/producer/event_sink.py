@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from tidings.client.pending import PayloadLike
+from tidings.client.drafts import PayloadLike
 from tidings.protocol.messages import CancelAnswer, CancelPush
 
 OnCancel = Callable[[CancelPush], CancelAnswer]

@@ -7,16 +7,15 @@ from collections.abc import Awaitable, Sequence
 from msgspec import Struct
 
 from tidings.client.options import LinkOptions
-from tidings.client.pending import Draft
+from tidings.client.publish_queue import PublishQueue, QueuedEvent, QueueLimits
 from tidings.client.reconnect import Reconnect
+from tidings.client.reliable_publisher import ReliablePublisher
 from tidings.client.status import State, Status
 from tidings.client.url import authority
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, CommandRefused
-from tidings.producer.outbox.queue import OutboxLimits
 from tidings.protocol.codes import error_data
 from tidings.protocol.messages import Accepted
-from tidings.relay.publish_queue import PublishQueue
 from tidings.relay.source import PlainSource, SourceStatus
 from tidings.relay.translate import Intake, Recent
 from tidings.relay.warnings import RelayWarnings, Say
@@ -25,7 +24,7 @@ DRAIN_S = 2.0
 """How long the end may wait for the hub to have everything that was read."""
 _HUB_FIRST_S = 3.0
 """How long the service is not read because the hub is not there; longer, and too much would happen meanwhile."""
-MOST = OutboxLimits(events=100_000, bytes=64 << 20)
+MOST = QueueLimits(events=100_000, bytes=64 << 20)
 """What waits for a hub that is away: a service's busy hour, with its progress conflated."""
 
 
@@ -42,7 +41,7 @@ class RelayOptions(Struct, frozen=True, kw_only=True):
     """For the service's handshake."""
     prefix: str = ""
     """What the ids of operations are to begin with."""
-    limits: OutboxLimits = MOST
+    limits: QueueLimits = MOST
     give_up_s: float | None = None
     """How long a service may be away; None is for ever."""
     reconnect: Reconnect = Reconnect()
@@ -103,14 +102,14 @@ class Relay:
             give_up_s=options.give_up_s,
             reconnect=options.reconnect,
         )
-        self._delivery = PublishQueue(
+        self._publisher = ReliablePublisher(
             options.hub,
             options.link,
-            on_settled=self._settled,
+            PublishQueue(options.limits),
             contract=contract,
-            limits=options.limits,
+            on_settled=self._settled,
+            on_retry=self._warn_retrying,
             on_change=self._hub_changed,
-            on_held_up=self._held_up,
         )
         self._published = self._known = self._refused = 0
         self._hub_away = self._source_away = ""
@@ -124,7 +123,7 @@ class Relay:
             SourceGone: The service was away for too long.
             ClientError: The hub ended the connection for good.
         """
-        sending = asyncio.create_task(self._delivery.run(), name="tidings relay sender")
+        sending = asyncio.create_task(self._publisher.run(), name="tidings relay sender")
         reading = asyncio.create_task(self._read(), name="tidings relay reader")
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -136,7 +135,7 @@ class Relay:
             stopping.cancel()
             await _end(reading)
             await _end(sending)
-            await self._delivery.aclose()
+            await self._publisher.aclose()
         for task in (sending, reading):
             if not task.cancelled() and (failure := task.exception()) is not None:
                 raise failure
@@ -145,17 +144,17 @@ class Relay:
         # What services send first, of what there was before, need not wait in its newest only.
         with contextlib.suppress(TimeoutError, ClientError):
             async with asyncio.timeout(_HUB_FIRST_S):
-                await self._delivery.publisher.wait_live()
+                await self._publisher.wait_live()
         await self._source.run()
 
     async def _drain(self, sending: "asyncio.Task[None]") -> None:
-        drained = asyncio.ensure_future(self._delivery.wait_below(1))
+        drained = asyncio.ensure_future(self._publisher.wait_below(1))
         await asyncio.wait([drained, sending], timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
         await _end(drained)
 
     def statistics(self) -> RelayStatistics:
         """Return the relay's figures."""
-        counts, delivery = self._intake.counts, self._delivery
+        counts, queue = self._intake.counts, self._publisher.queue
         return RelayStatistics(
             messages=counts.messages,
             envelopes=counts.envelopes,
@@ -165,11 +164,11 @@ class Relay:
             invalid=counts.invalid,
             direct=counts.direct,
             unknown=self._intake.unknown.total(),
-            conflated=delivery.conflated,
-            shed=delivery.shed,
-            left=delivery.left,
+            conflated=queue.conflated,
+            shed=queue.shed,
+            left=queue.left,
             source_connections=self._source.connections,
-            hub_connections=delivery.publisher.link.connections,
+            hub_connections=self._publisher.link.connections,
         )
 
     @property
@@ -182,34 +181,34 @@ class Relay:
         """How the connections stand, in a word or two."""
         if not self._source.status.connected:
             return "waiting for the service"
-        return "relaying" if self._delivery.publisher.link.state is State.LIVE else "waiting for the hub"
+        return "relaying" if self._publisher.link.state is State.LIVE else "waiting for the hub"
 
     # What comes in.
 
     def _received(self, message: bytes) -> Awaitable[None] | None:
         for taken in self._intake.read(message):
-            if not self._delivery.put(taken.draft, taken.rank, taken.key):
+            if not self._publisher.put(taken.draft, taken.rank, taken.key):
                 self._remarks.once("full", "too much waits for the hub: events are dropped, of the least worth first")
         # A hub that is only slower than a burst makes the service wait; one that is away must not.
-        return self._delivery.wait_uncrowded() if self._delivery.crowded else None
+        return self._publisher.wait_drained() if self._publisher.backed_up else None
 
-    def _settled(self, draft: Draft, result: Accepted | CommandRefused) -> None:
+    def _settled(self, entry: QueuedEvent, result: Accepted | CommandRefused) -> None:
         if isinstance(result, Accepted):
-            self._recent.add(draft.event_id)
+            self._recent.add(entry.draft.event_id)
             if result.duplicate:
                 self._known += 1
             else:
                 self._published += 1
             return
         self._refused += 1
-        shown = draft.type[:80]
+        shown = entry.draft.type[:80]
         self._remarks.once(
             f"refused {result.refusal} {shown}",
             f"the hub refuses {shown}: {result} ({result.refusal})",
             error_data(result).hint or "",
         )
 
-    def _held_up(self, error: CommandRefused) -> None:
+    def _warn_retrying(self, error: CommandRefused) -> None:
         self._remarks.once(f"held up {error.refusal}", f"the hub cannot take events now: {error}", error.hint)
 
     # How it stands.

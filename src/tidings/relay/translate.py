@@ -16,12 +16,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tidings.client.decoding import event_key, event_type
-from tidings.client.drafts import new_event_id
-from tidings.client.pending import Draft
+from tidings.client.drafts import Draft, new_event_id
+from tidings.client.publish_queue import Rank, rank_of
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.exceptions import ContractError, InvalidTimestamp, PayloadTooLarge
-from tidings.producer.outbox.queue import Rank, rank_of
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import MAX_DATA_BYTES, Envelope, decode_envelope
 from tidings.protocol.message_types import ChannelType, MessageType

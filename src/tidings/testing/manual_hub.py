@@ -20,8 +20,8 @@ import structlog
 from msgspec import Raw
 from structlog.typing import WrappedLogger
 
+from tidings.client.drafts import PayloadLike, encode_data
 from tidings.client.events import ReceivedEvent
-from tidings.client.pending import PayloadLike, encode_data
 from tidings.client.runtime import add_route
 from tidings.client.url import VARIABLE as URL_VARIABLE
 from tidings.contract.contract import Contract

@@ -1,6 +1,6 @@
 from msgspec import Raw
 
-from tidings.client.pending import Draft
+from tidings.client.drafts import Draft
 from tidings.producer.outbox.claims import ClaimedOperation, Claims, restart_draft
 from tidings.protocol.messages import CancelAnswer, Claim, Verdict
 from tidings.protocol.payloads import OperationStartData

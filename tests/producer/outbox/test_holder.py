@@ -11,13 +11,13 @@ from tests.producer.held import Cut, asked_to_cancel, end_in_its_name, told, unt
 from tests.producer.older_hub import serve_no_leases
 
 from tidings.client import ClientConnection, sync
+from tidings.client.publish_queue import QueueLimits
 from tidings.client.websocket import open_websocket
 from tidings.exceptions import CommandRefused, ConfigError, TidingsError
 from tidings.log.memory import MemoryLog
 from tidings.producer.outbox.holder import OutboxHolder
 from tidings.producer.outbox.outbox import Outbox
 from tidings.producer.outbox.pending import PendingEvents
-from tidings.producer.outbox.queue import OutboxLimits
 from tidings.protocol.messages import CancelAnswer, CancelPush, Verdict
 from tidings.protocol.payloads import OperationStartData
 
@@ -102,7 +102,7 @@ class TestCancelling:
 
 
 def custody(troubles: list[TidingsError]) -> OutboxHolder:
-    return OutboxHolder("p-1", None, ledger=PendingEvents(OutboxLimits()), spool=None, trouble=troubles.append)
+    return OutboxHolder("p-1", None, pending=PendingEvents(QueueLimits()), report=troubles.append)
 
 
 def test_what_is_not_held_any_more_cannot_be_cancelled() -> None:

@@ -14,6 +14,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from tidings.client import ClientConnection, LinkOptions, open_websocket
+from tidings.client.publish_queue import QueueLimits
 from tidings.exceptions import (
     CommandRefused,
     ConfigError,
@@ -28,7 +29,6 @@ from tidings.log.base import AppendDone, EventToAppend, Page, Query
 from tidings.log.memory import MemoryLog
 from tidings.producer.outbox import sender
 from tidings.producer.outbox.outbox import Outbox
-from tidings.producer.outbox.queue import OutboxLimits
 from tidings.protocol.envelope import Event
 from tidings.protocol.paths import parse_paths
 from tidings.protocol.payloads import OperationProgressData
@@ -144,7 +144,7 @@ def test_a_hub_that_is_away_is_mentioned_once_and_gets_all_when_it_comes(hub: Hu
 
 def test_putting_never_waits_even_while_the_hub_does_not_answer(hub: HubServer) -> None:
     """The hub's loop stands still: the job does not notice."""
-    with Outbox(hub.url, limits=OutboxLimits(events=500)) as outbox:
+    with Outbox(hub.url, limits=QueueLimits(events=500)) as outbox:
         assert log_line(outbox, -1)
         until(lambda: outbox.statistics().accepted == 1)
         release = threading.Event()
@@ -170,7 +170,7 @@ def test_putting_never_waits_even_while_the_hub_does_not_answer(hub: HubServer) 
 def test_a_full_outbox_says_so_once(hub: HubServer) -> None:
     hub.stop()
     troubles: list[TidingsError] = []
-    outbox = Outbox(hub.url, on_trouble=troubles.append, options=PATIENT, limits=OutboxLimits(events=2))
+    outbox = Outbox(hub.url, on_trouble=troubles.append, options=PATIENT, limits=QueueLimits(events=2))
     taken = [outbox.put_nowait("data:update", {"version": number}) for number in range(5)]
     assert taken == [True, True, False, False, False]
     assert outbox.statistics().shed == 3
@@ -222,7 +222,7 @@ def test_a_log_that_is_full_for_a_while_loses_nothing() -> None:
 
 def test_a_log_that_stays_full_is_asked_with_one_event_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once it is known that the log fails, nothing can pass what it fails."""
-    monkeypatch.setattr(sender, "_RETRY_S", 0.05)
+    monkeypatch.setattr(sender, "RETRY_S", 0.05)
     faulty = FaultyLog(MemoryLog(secrets.token_hex(4)))
     tried: list[int] = []
     append = faulty.append

@@ -10,11 +10,11 @@ from tests.client.hub_server import QUIET, TIMEOUT_S, HubServer
 from tests.client.waiting import PROMPT
 from tests.producer.held import Cut, told, until
 
-from tidings.client.pending import Draft
+from tidings.client.drafts import Draft
+from tidings.client.publish_queue import QueuedEvent, Rank
 from tidings.exceptions import CommandRefused, OperationExists, OperationFenced, OperationFinished, TidingsError
 from tidings.producer.outbox.outbox import Outbox
 from tidings.producer.outbox.pending import ContendedOperations
-from tidings.producer.outbox.queue import QueuedEvent, Rank
 from tidings.protocol.message_types import MessageType
 
 PATIENT = msgspec.structs.replace(PROMPT, wait_for_hub=True)
@@ -39,20 +39,20 @@ def entry(number: int, what: str = "log", key: str | None = "op-1", **data: obje
 
 class TestTurns:
     def test_a_start_is_kept_and_what_follows_waits_behind_it(self) -> None:
-        turns = ContendedOperations()
-        assert turns.refused(start := entry(1, "start"), EXISTS) == 1
-        assert turns.refused(sent := entry(2), FENCED) == 1
-        assert turns.takes(later := entry(3, "complete"))
-        assert not turns.takes(entry(4, key="op-2"))
-        assert not turns.takes(entry(5, "update"))
-        assert (len(turns), list(turns)) == (3, ["op-1"])
-        assert turns.ask() == [start]
-        assert turns.ask() == []  # it is on its way
-        assert not turns.takes(start)
-        assert turns.refused(start, EXISTS) == 2
-        assert turns.ask() == [start]
-        assert turns.settled(start) == [sent, later]
-        assert len(turns) == 0
+        contended = ContendedOperations()
+        assert contended.add_refused(start := entry(1, "start"), EXISTS) == 1
+        assert contended.add_refused(sent := entry(2), FENCED) == 1
+        assert contended.hold_back(later := entry(3, "complete"))
+        assert not contended.hold_back(entry(4, key="op-2"))
+        assert not contended.hold_back(entry(5, "update"))
+        assert (len(contended), list(contended)) == (3, ["op-1"])
+        assert contended.retry() == [start]
+        assert contended.retry() == []  # it is on its way
+        assert not contended.hold_back(start)
+        assert contended.add_refused(start, EXISTS) == 2
+        assert contended.retry() == [start]
+        assert contended.settle(start) == [sent, later]
+        assert len(contended) == 0
 
     @pytest.mark.parametrize(
         ("refused", "code"),
@@ -65,18 +65,18 @@ class TestTurns:
         ],
     )
     def test_other_refusals_are_the_last_word(self, refused: QueuedEvent, code: str) -> None:
-        assert ContendedOperations().refused(refused, code) == 0
+        assert ContendedOperations().add_refused(refused, code) == 0
 
     def test_progress_is_superseded_and_lines_are_bounded(self) -> None:
-        turns = ContendedOperations()
+        contended = ContendedOperations()
         start = entry(1, "start")
-        turns.refused(start, EXISTS)
-        turns.takes(entry(2, "progress"))
-        turns.takes(newest := entry(3, "progress"))
+        contended.add_refused(start, EXISTS)
+        contended.hold_back(entry(2, "progress"))
+        contended.hold_back(newest := entry(3, "progress"))
         for number in range(4, 3_000):
-            turns.takes(entry(number))
-        turns.takes(end := entry(3_000, "complete"))
-        behind = turns.settled(start)
+            contended.hold_back(entry(number))
+        contended.hold_back(end := entry(3_000, "complete"))
+        behind = contended.settle(start)
         assert len(behind) == 2_000
         assert newest not in behind  # the oldest of what may go
         assert behind[-1] is end

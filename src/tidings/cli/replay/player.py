@@ -16,9 +16,10 @@ from tidings.cli.recordings import HEADER_TYPE, BrokenLine, RecordedEnvelope, mo
 from tidings.cli.replay.selection import Survey, is_hubs_own
 from tidings.cli.replay.timing import Tempo
 from tidings.client.decoding import event_key, event_type
-from tidings.client.drafts import new_event_id
+from tidings.client.drafts import Draft, new_event_id
 from tidings.client.options import LinkOptions
-from tidings.client.pending import Draft
+from tidings.client.publish_queue import PublishQueue, QueuedEvent, QueueLimits, Rank
+from tidings.client.reliable_publisher import ReliablePublisher
 from tidings.client.status import State, Status
 from tidings.contract.contract import Contract
 from tidings.exceptions import (
@@ -30,12 +31,10 @@ from tidings.exceptions import (
     PayloadTooLarge,
 )
 from tidings.operations.lifecycle import END_STATES, TRANSITIONS
-from tidings.producer.outbox.queue import OutboxLimits, Rank
 from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Accepted
 from tidings.protocol.paths import MAX_KEY_BYTES
-from tidings.relay.publish_queue import PublishQueue
 from tidings.relay.translate import check_size, event_id_of, rename_operations
 from tidings.relay.warnings import RelayWarnings, Say
 
@@ -100,7 +99,7 @@ class NewIds:
 
 _MOST_LEFT = 1_000
 """Events on their way: what one connection may have unacknowledged (CONTRACT §6)."""
-_LIMITS = OutboxLimits(events=2 * _MOST_LEFT, bytes=256 << 20)
+_LIMITS = QueueLimits(events=2 * _MOST_LEFT, bytes=256 << 20)
 """Of the queue behind it, which holds every event that waits, the largest included: nothing is conflated or shed."""
 
 _OVER = frozenset({OperationFinished.code, OperationFenced.code})
@@ -167,14 +166,14 @@ class Player:
         self._say = say
         self._remarks = RelayWarnings(say)
         self._away = False
-        self._delivery = PublishQueue(
+        self._publisher = ReliablePublisher(
             request.url,
             request.link,
-            on_settled=self._settled,
+            PublishQueue(_LIMITS),
             contract=contract,
-            limits=_LIMITS,
+            on_settled=self._settled,
+            on_retry=self._warn_retrying,
             on_change=self._changed,
-            on_held_up=self._held_up,
         )
 
     async def run(self) -> None:
@@ -183,7 +182,7 @@ class Player:
         Raises:
             ClientError: There is no hub, or it ended the connection for good.
         """
-        sending = asyncio.create_task(self._delivery.run(), name="tidings replay sender")
+        sending = asyncio.create_task(self._publisher.run(), name="tidings replay sender")
         playing = asyncio.create_task(self._play(), name="tidings replay")
         try:
             await asyncio.wait([sending, playing], return_when=asyncio.FIRST_COMPLETED)
@@ -192,10 +191,10 @@ class Player:
             for task in (playing, sending):
                 task.cancel()
             await asyncio.wait([playing, sending])
-            await self._delivery.aclose()
+            await self._publisher.aclose()
 
     async def _play(self) -> None:
-        await self._delivery.publisher.wait_live()
+        await self._publisher.wait_live()
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._tempo = self._new_tempo()
@@ -213,9 +212,9 @@ class Player:
             delay_s = began + self._tempo.due_s(moment_ns) - loop.time()
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
-            await self._delivery.wait_below(_MOST_LEFT)
+            await self._publisher.wait_below(_MOST_LEFT)
             self._publish(line.number, envelope)
-        await self._delivery.wait_below(1)
+        await self._publisher.wait_below(1)
 
     def _new_tempo(self) -> Tempo:
         request = self._request
@@ -238,7 +237,7 @@ class Player:
             self._remarks.once(f"too large {envelope.type}", f"line {number}: {error}", error_data(error).hint or "")
             return
         self._note_life(envelope, data)
-        self._delivery.put(
+        self._publisher.put(
             Draft(
                 type=envelope.type,
                 data=Raw(data),
@@ -248,7 +247,6 @@ class Player:
                 channel=envelope.channel or None,
             ),
             Rank.DURABLE,
-            None,
         )
 
     def _timestamp(self, timestamp: str | None) -> str:
@@ -281,7 +279,7 @@ class Player:
         self.played.broken += 1
         self._remarks.once("broken", f"line {line.number} is no envelope, left out: {line.fault}", "")
 
-    def _settled(self, draft: Draft, result: Accepted | CommandRefused) -> None:
+    def _settled(self, entry: QueuedEvent, result: Accepted | CommandRefused) -> None:
         played = self.played
         if isinstance(result, Accepted):
             played.known += bool(result.duplicate)
@@ -292,12 +290,12 @@ class Player:
         if result.refusal in _OVER and isinstance(self._ids, KeptIds):
             hint = "Such operations have ended in this hub, or are further: --new-ids plays them as new ones."
         self._remarks.once(
-            f"refused {result.refusal} {draft.type[:80]}",
-            f"the hub refuses {draft.type[:80]}: {result} ({result.refusal})",
+            f"refused {result.refusal} {entry.draft.type[:80]}",
+            f"the hub refuses {entry.draft.type[:80]}: {result} ({result.refusal})",
             hint,
         )
 
-    def _held_up(self, error: CommandRefused) -> None:
+    def _warn_retrying(self, error: CommandRefused) -> None:
         self._remarks.once(f"held up {error.refusal}", f"the hub cannot take events now: {error}", error.hint)
 
     def _changed(self, status: Status) -> None:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tidings.client.drafts import make_unstamped
-from tidings.client.pending import Draft
+from tidings.client.drafts import Draft, make_unstamped
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import CancelAnswer, CancelPush, Claim, Verdict
 from tidings.protocol.payloads import OperationStartData
@@ -68,7 +67,7 @@ class Claims:
     def __init__(self) -> None:
         self._held: dict[str, ClaimedOperation] = {}
         self._unclaimed: dict[str, ClaimedOperation] = {}
-        self.on_stray_cancel: OnCancel | None = None
+        self.on_unclaimed_cancel: OnCancel | None = None
         """Answers a wish to cancel what was started here and is held no longer."""
 
     def __len__(self) -> int:

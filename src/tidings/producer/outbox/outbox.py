@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import socket
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -17,21 +18,20 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-from msgspec import Struct
 
 from tidings.client.background_loop import LoopThread
 from tidings.client.decoding import event_key, event_type
-from tidings.client.drafts import make_draft, make_unstamped
+from tidings.client.drafts import Draft, PayloadLike, make_draft, make_unstamped
 from tidings.client.options import LinkOptions, read_token
-from tidings.client.pending import Draft, PayloadLike
+from tidings.client.publish_queue import QueueLimits, rank_of
 from tidings.client.url import hub_url
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.exceptions import CommandRefused, ConfigError, ContractError, LogBusy, TidingsError
 from tidings.producer.outbox.claims import OnCancel, OnLost
+from tidings.producer.outbox.holder import OutboxHolder
 from tidings.producer.outbox.pending import OutboxStatistics, PendingEvents
-from tidings.producer.outbox.queue import OutboxLimits, Rank, rank_of
-from tidings.producer.outbox.sender import Sender, SenderParts
+from tidings.producer.outbox.sender import Sender
 from tidings.producer.spool.directory import SpoolOptions
 from tidings.producer.spool.spool import Spool
 from tidings.protocol.message_types import EventClass
@@ -113,7 +113,7 @@ class Outbox:
         lease_s: float | None = None,
         spool: bool | SpoolOptions | None = True,
         on_trouble: Callable[[TidingsError], None] | None = None,
-        limits: OutboxLimits = OutboxLimits(),  # noqa: B008 -- frozen
+        limits: QueueLimits = QueueLimits(),  # noqa: B008 -- frozen
         options: LinkOptions | None = None,
         contract: Contract | None = None,
     ) -> None:
@@ -123,22 +123,26 @@ class Outbox:
         self._options = msgspec.structs.replace(options, token=token)
         self._lease_s = _check_lease(lease_s)
         self._spooling = SpoolOptions() if spool is True else spool or None
-        self._trouble = ErrorReporter(on_trouble)
+        self._report = ErrorReporter(on_trouble)
         self._limits = limits
         self._contract = contract or Contract()
-        self._closing = False
+        self._closed = False
         self._begin()
         _outboxes.add(self)
 
     def _begin(self) -> None:
         self.producer_id = new_producer_id()
         """Names it to the hub; new in a forked child."""
-        self._ledger = PendingEvents(self._limits)
+        self._spool = (
+            None if self._spooling is None else Spool(self._spooling, self._url, self.producer_id, self._report)
+        )
+        self._pending = PendingEvents(self._limits, self._spool)
+        if self._closed:
+            self._pending.close()
+        self._starting = threading.Lock()
+        self._ended = False
         self._thread: LoopThread | None = None
         self._sender: Sender | None = None
-        self._spool = (
-            None if self._spooling is None else Spool(self._spooling, self._url, self.producer_id, self._trouble)
-        )
 
     # The job's side.
 
@@ -177,12 +181,11 @@ class Outbox:
                 )
                 taken = self._put(draft, row)
         except Exception as error:
-            with self._ledger.lock:
-                self._ledger.refused += 1
-            self._trouble(error if isinstance(error, TidingsError) else ContractError(f"{type}: {error}"))
+            self._pending.count_invalid()
+            self._report(error if isinstance(error, TidingsError) else ContractError(f"{type}: {error}"))
             return False
         if taken is None:
-            self._trouble(LogBusy("the outbox is full, because the hub is away or slow: events are dropped"))
+            self._report(LogBusy("the outbox is full, because the hub is away or slow: events are dropped"))
         return bool(taken)
 
     def hold(
@@ -207,15 +210,11 @@ class Outbox:
                 out or because it is another's now. The start that it returns goes out before everything of the
                 operation that waits; None drops what waits. By default the next attempt starts as this one did.
         """
-        with self._ledger.lock:
-            self._ledger.holdings.hold(
-                operation_id, lease_s=lease_s, trace_id=trace_id, on_cancel=on_cancel, on_lost=on_lost
-            )
+        self._pending.hold(operation_id, lease_s=lease_s, trace_id=trace_id, on_cancel=on_cancel, on_lost=on_lost)
 
     def release(self, operation_id: str) -> None:
         """Claim an operation no longer than until the hub has its end. Never blocks, never raises."""
-        with self._ledger.lock:
-            self._ledger.holdings.release(operation_id)
+        self._pending.release(operation_id)
 
     def answer_strays(self, on_cancel: OnCancel | None) -> None:
         """Have wishes to cancel what was started here and is held no longer answered by `on_cancel`.
@@ -224,12 +223,11 @@ class Outbox:
         that has queued it, until it begins. Called on the outbox's own thread, in this process and not in its forked
         children; without it such wishes are refused.
         """
-        with self._ledger.lock:
-            self._ledger.holdings.on_stray_cancel = on_cancel
+        self._pending.answer_strays(on_cancel)
 
     def statistics(self) -> OutboxStatistics:
         """Return the outbox's figures."""
-        return self._ledger.statistics()
+        return self._pending.statistics()
 
     def flush(self, timeout_s: float) -> int:
         """Wait until everything is in the log; return how many events are not.
@@ -237,7 +235,7 @@ class Outbox:
         Args:
             timeout_s: How long to wait.
         """
-        return self._ledger.wait_settled(timeout_s, adopted=False)
+        return self._pending.wait_settled(timeout_s, recovered=False)
 
     def close(self, timeout_s: float = 2.0) -> int:
         """Take nothing more, wait until everything is in the log, and end; return how many events are not.
@@ -248,10 +246,12 @@ class Outbox:
             timeout_s: How long to wait; a hub that is away must not hold the job up. Closing a connection whose hub
                 does not answer takes up to a second more.
         """
-        with self._ledger.lock:
-            self._closing = True
-        left = self._ledger.wait_settled(timeout_s, adopted=True)
-        thread, self._thread = self._thread, None
+        self._closed = True
+        self._pending.close()
+        left = self._pending.wait_settled(timeout_s, recovered=True)
+        with self._starting:
+            self._ended = True
+            thread, self._thread = self._thread, None
         if thread is not None:
             thread.close()
         if self._spool is not None:
@@ -268,65 +268,40 @@ class Outbox:
         """
         payload = None if row is None else self._contract.decode(draft.type, b"" + draft.data)
         key = None if row is None or payload is None else event_key(row, payload)
-        rank = rank_of(row)
-        ledger = self._ledger
-        spooled = rank is Rank.LIFECYCLE and key is not None
-        if spooled and not self._closing:
-            self._note(draft, key or "", payload)
-        with ledger.lock:
-            # One that the hub has ended for good still keeps on disk what an operation must not be without.
-            ended = self._closing or (ledger.stopped and not spooled)
-            taken = not ended and ledger.queue.put(draft, rank, key, ends=row is not None and row.ends_key, at_ns=at_ns)
-            if taken:
-                self._start()
-            elif ended:
-                ledger.refused += 1
-        if spooled and not taken:
-            self._unnote(draft, key or "", ended=row is not None and row.ends_key)
-        return False if ended else taken or None
+        taken = self._pending.offer(
+            draft,
+            rank_of(row),
+            key,
+            ends=row is not None and row.ends_key,
+            at_ns=at_ns,
+            start=payload if isinstance(payload, OperationStartData) else None,
+        )
+        if taken:
+            self._wake()
+        return taken
 
-    def _note(self, draft: Draft, key: str, payload: Struct | None) -> None:
-        """Note a start or an end before it can be sent: who is at it, and what must outlive the process."""
-        start = payload if isinstance(payload, OperationStartData) else None
-        with self._ledger.lock:
-            held = self._ledger.holdings.noted(key, draft, start)
-        if self._spool is None:
-            return
-        if start is None and held is not None:
-            self._spool.keep(draft, attempt=held.attempt, again=held.again())
-        else:
-            self._spool.keep(draft)
-
-    def _unnote(self, draft: Draft, key: str, *, ended: bool) -> None:
-        with self._ledger.lock:
-            self._ledger.holdings.settled(key, ended=ended, attempt=None)
-        if self._spool is not None:
-            self._spool.done(draft.event_id)
-
-    def _start(self) -> None:
-        """Begin, or wake, the thread; called with the ledger's lock held."""
+    def _wake(self) -> None:
+        """Wake the thread, or start it."""
         if self._sender is not None:
             self._sender.wake()
             return
-        self._sender = Sender(
-            SenderParts(
-                url=self._url,
-                producer_id=self.producer_id,
-                lease_s=self._lease_s,
-                options=self._options,
-                contract=self._contract,
-                ledger=self._ledger,
-                spool=self._spool,
-                spooling=self._spooling,
-                trouble=self._trouble,
-            )
-        )
-        self._thread = LoopThread("tidings outbox")
-        self._thread.start(self._sender.run())
+        with self._starting:
+            if self._sender is None and not self._ended:
+                self._sender = Sender(
+                    self._url,
+                    self._options,
+                    contract=self._contract,
+                    holder=OutboxHolder(self.producer_id, self._lease_s, pending=self._pending, report=self._report),
+                    pending=self._pending,
+                    spooling=self._spooling,
+                    report=self._report,
+                )
+                self._thread = LoopThread("tidings outbox")
+                self._thread.start(self._sender.run())
 
     def _begin_anew(self) -> None:
         """Be a new outbox in a forked child, where no other thread runs, whatever they were doing."""
-        _inherited.append((self._thread, self._sender, self._ledger))
+        _inherited.append((self._thread, self._sender, self._pending))
         if self._spool is not None:
             self._spool.abandon()
         self._begin()

@@ -1,30 +1,32 @@
-"""What a job has said and the hub has not answered: shared by the job's threads and the outbox's own.
+"""The state of an outbox: its events, the operations that it holds, and those it must wait for; thread-safe.
 
-Operations that begin here while another producer still has them, and what waits for their turn.
-
-As when a job is started again at once after its process died: the hub gives that its whole lease to come back, and
-begins no other attempt before it is over.
+An operation is contended if it begins here while another producer still holds its lease, as when a job is started
+again right after its process died: the hub gives the dead process its whole lease to come back, and begins no other
+attempt before that is over.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from tidings.client.pending import Draft
+from tidings.client.drafts import Draft
+from tidings.client.publish_queue import PublishQueue, QueuedEvent, QueueLimits, Rank
 from tidings.exceptions import OperationExists, OperationFenced
-from tidings.producer.outbox.claims import Claims
-from tidings.producer.outbox.queue import OutboxLimits, OutboxQueue, QueuedEvent, Rank
+from tidings.producer.outbox.claims import ClaimedOperation, Claims, OnCancel, OnLost
+from tidings.producer.spool.spool import Spool
 from tidings.protocol.message_types import MessageType
+from tidings.protocol.messages import Accepted, Claim
+from tidings.protocol.payloads import OperationStartData
 
-_MOST = 2_000
-"""Events of one operation that wait; of more, the oldest that are neither start nor end are dropped."""
-_HELD = frozenset({OperationExists.code, OperationFenced.code})
+_MAX_HELD_BACK = 2_000
+"""Events held back for one contended operation; beyond it, the oldest that is neither start nor end is dropped."""
+_CONTENDED = frozenset({OperationExists.code, OperationFenced.code})
 
 
 class _Queued(Struct, frozen=True):
-    """What of a start says that it begins nothing."""
+    """The field of a start that is true if it begins nothing."""
 
     queued: bool = False
 
@@ -32,87 +34,90 @@ class _Queued(Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Queued).decode
 
 
-class _Turn:
-    """One operation that waits."""
+class _Contended:
+    """One contended operation."""
 
     def __init__(self, start: QueuedEvent) -> None:
         self.start = start
-        self.asking = False
-        """Whether the start is on its way again."""
-        self.times = 0
+        self.retrying = False
+        """Whether the start is being sent again."""
+        self.refusals = 0
         """How often the start was refused."""
-        self.behind: dict[int, QueuedEvent] = {}
+        self.held_back: dict[int, QueuedEvent] = {}
 
     def add(self, entry: QueuedEvent) -> None:
-        """Keep one more event, instead of those that it supersedes or leaves no room for."""
+        """Hold back one more event, in place of those that it supersedes or leaves no room for."""
         if entry.slot is not None:
-            for number in [number for number, other in self.behind.items() if other.slot == entry.slot]:
-                del self.behind[number]
-        elif len(self.behind) >= _MOST:
-            oldest = next((n for n, other in self.behind.items() if other.rank is not Rank.LIFECYCLE), None)
-            self.behind.pop(oldest or 0, None)
-        self.behind[entry.number] = entry
+            for number in [number for number, other in self.held_back.items() if other.slot == entry.slot]:
+                del self.held_back[number]
+        elif len(self.held_back) >= _MAX_HELD_BACK:
+            oldest = next((n for n, other in self.held_back.items() if other.rank is not Rank.LIFECYCLE), None)
+            self.held_back.pop(oldest or 0, None)
+        self.held_back[entry.number] = entry
 
 
 class ContendedOperations:
-    """The operations that wait; not thread-safe, its owner serialises calls."""
+    """Operations whose start was refused because another producer holds the lease, with their later events.
+
+    Not thread-safe.
+    """
 
     def __init__(self) -> None:
-        self._turns: dict[str, _Turn] = {}
+        self._contended: dict[str, _Contended] = {}
 
     def __len__(self) -> int:
-        return sum((not turn.asking) + len(turn.behind) for turn in self._turns.values())
+        return sum((not one.retrying) + len(one.held_back) for one in self._contended.values())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._turns)
+        return iter(self._contended)
 
-    def refused(self, entry: QueuedEvent, refusal: str) -> int:
+    def add_refused(self, entry: QueuedEvent, refusal: str) -> int:
         """Keep an event that the hub has refused with code `refusal`.
 
         Returns:
-            How often its operation's start was refused; 0 where the event is not kept: that is the hub's last word.
+            How often its operation's start was refused; 0 if the event is not kept because the refusal is final.
         """
-        key = _operation(entry)
-        if refusal not in _HELD or key is None:
+        key = _operation_of(entry)
+        if refusal not in _CONTENDED or key is None:
             return 0
-        turn = self._turns.get(key)
-        if turn is None:
+        one = self._contended.get(key)
+        if one is None:
             if refusal != OperationExists.code or not _begins(entry):
                 return 0
-            turn = self._turns[key] = _Turn(entry)
-        if entry.number == turn.start.number:
-            turn.asking = False
-            turn.times += 1
+            one = self._contended[key] = _Contended(entry)
+        if entry.number == one.start.number:
+            one.retrying = False
+            one.refusals += 1
         else:
-            turn.add(entry)
-        return turn.times
+            one.add(entry)
+        return one.refusals
 
-    def takes(self, entry: QueuedEvent) -> bool:
-        """Keep an event that is to be sent, where it must wait; return whether it must."""
-        key = _operation(entry) if self._turns else None
-        turn = None if key is None else self._turns.get(key)
-        if turn is None or entry.number <= turn.start.number:
+    def hold_back(self, entry: QueuedEvent) -> bool:
+        """Keep an event that is to be sent, if it must wait for its operation's start; return whether it must."""
+        key = _operation_of(entry) if self._contended else None
+        one = None if key is None else self._contended.get(key)
+        if one is None or entry.number <= one.start.number:
             return False
-        turn.add(entry)
+        one.add(entry)
         return True
 
-    def settled(self, entry: QueuedEvent) -> list[QueuedEvent]:
-        """Return what waited for a start that now has the hub's last word."""
-        turn = self._turns.get(entry.key or "")
-        if turn is None or entry.number != turn.start.number:
+    def settle(self, entry: QueuedEvent) -> list[QueuedEvent]:
+        """Return the events held back for a start that now has its final answer."""
+        one = self._contended.get(entry.key or "")
+        if one is None or entry.number != one.start.number:
             return []
-        del self._turns[entry.key or ""]
-        return list(turn.behind.values())
+        del self._contended[entry.key or ""]
+        return list(one.held_back.values())
 
-    def ask(self) -> list[QueuedEvent]:
-        """Return the starts that are to be sent again."""
-        resting = [turn for turn in self._turns.values() if not turn.asking]
-        for turn in resting:
-            turn.asking = True
-        return [turn.start for turn in resting]
+    def retry(self) -> list[QueuedEvent]:
+        """Return the starts to send again."""
+        resting = [one for one in self._contended.values() if not one.retrying]
+        for one in resting:
+            one.retrying = True
+        return [one.start for one in resting]
 
 
-def _operation(entry: QueuedEvent) -> str | None:
+def _operation_of(entry: QueuedEvent) -> str | None:
     return entry.key if entry.draft.type.startswith("operation:") else None
 
 
@@ -121,7 +126,7 @@ def _begins(entry: QueuedEvent) -> bool:
 
 
 class OutboxStatistics(Struct, frozen=True, kw_only=True):
-    """An outbox's figures."""
+    """Figures of an outbox."""
 
     waiting: int
     """Events not yet sent."""
@@ -130,193 +135,307 @@ class OutboxStatistics(Struct, frozen=True, kw_only=True):
     accepted: int
     """Events in the hub's log."""
     conflated: int
-    """`latest` events that a newer one replaced before they were sent."""
+    """`latest` events that a newer event replaced before they were sent."""
     shed: int
     """Events dropped for want of room."""
     refused: int
-    """Events that could not be published: not what the contract, or the operation's life, allows."""
+    """Events that could not be published: not what the contract, or the operation's state, allows."""
 
 
-class PendingEvents:
-    """The queue, what is on its way, and the operations held, behind one lock.
+class PendingEvents(PublishQueue):
+    """A `PublishQueue` shared by the job's threads and the outbox's thread, with the operations that they hold.
 
-    Methods take the lock themselves, but those of `holdings`, `queue` and `turns`, whose callers hold `lock`.
+    Owns the outbox's lock: every method takes it, and no other file does. Starts and ends are in the spool from before
+    they can be sent until they have their final answer; the spool's I/O happens outside the lock.
 
     Args:
-        limits: How much may wait.
+        limits: Bound on the events that wait.
+        spool: Copies of starts and ends that outlive the process; None keeps none.
     """
 
-    def __init__(self, limits: OutboxLimits) -> None:
-        self.lock = threading.Lock()
-        self._settled = threading.Condition(self.lock)
-        self.queue = OutboxQueue(limits)
-        self.holdings = Claims()
-        self.in_flight: dict[int, QueuedEvent] = {}
-        """Sent, and not answered."""
-        self.returned: list[QueuedEvent] = []
-        """Answered with "later"."""
-        self.turns = ContendedOperations()
-        """Refused for now: another producer still has the operation."""
-        self.accepted = 0
-        self.refused = 0
-        self.adopting = False
-        """Whether what dead producers left is being sent."""
-        self.stopped = False
-        """Whether nothing will be sent any more."""
+    def __init__(self, limits: QueueLimits, spool: Spool | None = None) -> None:
+        super().__init__(limits)
+        self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
+        self._spool = spool
+        self._claims = Claims()
+        self._contended = ContendedOperations()
+        self._closed = False
+        self._stopped = False
+        self._recovering = False
+
+    # The job's side.
+
+    def offer(
+        self,
+        draft: Draft,
+        rank: Rank,
+        key: str | None,
+        *,
+        ends: bool = False,
+        at_ns: int = 0,
+        start: OperationStartData | None = None,
+    ) -> bool | None:
+        """Take an event from the job.
+
+        Args:
+            draft: The event.
+            rank: Its rank.
+            key: Its key.
+            ends: Whether it is an end.
+            at_ns: When it was put, if the draft has no timestamp yet.
+            start: The payload, if it is a start.
+
+        Returns:
+            Whether it was taken; None if there is no room for it.
+        """
+        spooled = rank is Rank.LIFECYCLE and key is not None
+        if spooled and not self._closed:
+            self._note(draft, key or "", start)
+        with self._lock:
+            # After the hub has ended the connection for good, starts and ends are still taken, to be kept on disk.
+            ended = self._closed or (self._stopped and not spooled)
+            taken = not ended and super().put(draft, rank, key, ends=ends, at_ns=at_ns) is not None
+            if ended:
+                self.refused += 1
+            if spooled and not taken:
+                self._claims.settled(key or "", ended=ends, attempt=None)
+        if spooled and not taken and self._spool is not None:
+            self._spool.done(draft.event_id)
+        return False if ended else taken or None
+
+    def _note(self, draft: Draft, key: str, start: OperationStartData | None) -> None:
+        """Note a start or an end before it can be sent."""
+        with self._lock:
+            held = self._claims.noted(key, draft, start)
+        if self._spool is None:
+            return
+        if start is None and held is not None:
+            self._spool.keep(draft, attempt=held.attempt, again=held.again())
+        else:
+            self._spool.keep(draft)
+
+    def count_invalid(self) -> None:
+        """Count an event that cannot be published."""
+        with self._lock:
+            self.refused += 1
+
+    def hold(
+        self,
+        operation_id: str,
+        *,
+        lease_s: float | None,
+        trace_id: str | None,
+        on_cancel: OnCancel | None,
+        on_lost: OnLost | None,
+    ) -> None:
+        """See `Outbox.hold`."""
+        with self._lock:
+            self._claims.hold(operation_id, lease_s=lease_s, trace_id=trace_id, on_cancel=on_cancel, on_lost=on_lost)
+
+    def release(self, operation_id: str) -> None:
+        """See `Outbox.release`."""
+        with self._lock:
+            self._claims.release(operation_id)
+
+    def answer_strays(self, on_cancel: OnCancel | None) -> None:
+        """See `Outbox.answer_strays`."""
+        with self._lock:
+            self._claims.on_unclaimed_cancel = on_cancel
 
     def statistics(self) -> OutboxStatistics:
         """Return the figures."""
-        with self.lock:
+        with self._lock:
             return OutboxStatistics(
-                waiting=len(self.queue) + len(self.returned) + len(self.turns),
-                unacknowledged=len(self.in_flight),
+                waiting=self.waiting,
+                unacknowledged=self.unacknowledged,
                 accepted=self.accepted,
-                conflated=self.queue.conflated,
-                shed=self.queue.shed,
+                conflated=self.conflated,
+                shed=self.shed,
                 refused=self.refused,
             )
 
-    def left(self) -> int:
-        """Return how many events are not in the hub's log; called with the lock held."""
-        return len(self.queue) + len(self.returned) + len(self.turns) + len(self.in_flight)
+    def close(self) -> None:
+        """Take nothing more from the job."""
+        with self._lock:
+            self._closed = True
 
-    def wait_settled(self, timeout_s: float, *, adopted: bool) -> int:
-        """Wait until everything is answered, or nothing will be; return how many events are not in the log.
+    def wait_settled(self, timeout_s: float, *, recovered: bool) -> int:
+        """Wait until every event has its final answer, or none will come; return how many events have none.
 
         Args:
-            timeout_s: How long to wait at most.
-            adopted: Whether to wait for what dead producers left, too.
+            timeout_s: Maximum wait.
+            recovered: Whether to wait for the recovery of dead producers' events, too.
         """
-        with self.lock:
+        with self._lock:
             self._settled.wait_for(
-                lambda: self.stopped or (self.left() == 0 and not (adopted and self.adopting)), timeout_s
+                lambda: self._stopped or (self.left == 0 and not (recovered and self._recovering)), timeout_s
             )
-            return self.left()
+            return self.left
 
-    def sent(self, entry: QueuedEvent) -> None:
-        """Note that the oldest event is on its way; called with the lock held."""
-        self.queue.pop()
-        self.in_flight[entry.number] = entry
+    # The queue, as `ReliablePublisher` uses it.
 
-    def settle(self, entry: QueuedEvent, *, accepted: bool, attempt: int | None = None) -> list[QueuedEvent]:
-        """Note the hub's last word on an event; return what has become moot by it.
+    @property
+    def waiting(self) -> int:
+        """See `PublishQueue.waiting`."""
+        return super().waiting + len(self._contended)
 
-        Args:
-            entry: The event.
-            accepted: Whether it is in the log.
-            attempt: The attempt that the hub named.
-        """
-        moot: list[QueuedEvent] = []
-        with self.lock:
-            self.in_flight.pop(entry.number, None)
-            if accepted:
-                self.accepted += 1
-            else:
-                self.refused += 1
-            self._note_settled(entry, attempt)
-            if behind := self.turns.settled(entry):
-                self.queue.put_back(behind)
-            if accepted and entry.ends and self.returned:
-                # Its end has overtaken them: a start that came now would begin another attempt, without an end.
-                moot = [other for other in self.returned if other.key == entry.key]
-                for other in moot:
-                    self.returned.remove(other)
-                    self.refused += 1
-                    self._note_settled(other, None)
-            self._settled.notify_all()
-        return moot
+    def take(self, limit: int) -> list[QueuedEvent]:
+        """See `PublishQueue.take`."""
+        with self._lock:
+            return super().take(limit)
 
-    def await_turn(self, entry: QueuedEvent, refusal: str) -> int:
-        """Keep a refused event until another producer has let go of its operation.
+    def holds_back(self, entry: QueuedEvent) -> bool:
+        """Hold back the events of contended operations."""
+        return self._contended.hold_back(entry)
 
-        Returns:
-            How often the operation's start was refused for that; 0 where the refusal has nothing to do with it.
-        """
-        with self.lock:
-            times = self.turns.refused(entry, refusal)
-            if times:
-                self.in_flight.pop(entry.number, None)
-            return times
+    def accept(self, entry: QueuedEvent, answer: Accepted) -> list[QueuedEvent]:
+        """See `PublishQueue.accept`."""
+        with self._lock:
+            overtaken = super().accept(entry, answer)
+            self._settle(entry, answer.attempt)
+            for other in overtaken:
+                self._settle(other)
+        self._unspool([entry, *overtaken])
+        return overtaken
 
-    def ask_turns(self) -> None:
-        """Put the starts that wait for their turn back to their places, to be sent again."""
-        with self.lock:
-            self.queue.put_back(self.turns.ask())
+    def refuse(self, entry: QueuedEvent) -> None:
+        """See `PublishQueue.refuse`."""
+        with self._lock:
+            super().refuse(entry)
+            self._settle(entry)
+        self._unspool([entry])
 
-    def come_back(self, entry: QueuedEvent) -> None:
-        """Note that an event is to be sent again."""
-        with self.lock:
-            if self.in_flight.pop(entry.number, None) is not None:
-                self.returned.append(entry)
-            self._settled.notify_all()
+    def give_back(self, entry: QueuedEvent) -> None:
+        """See `PublishQueue.give_back`."""
+        with self._lock:
+            super().give_back(entry)
 
-    def restore(self) -> bool:
-        """Put what came back to its places, where nothing is on its way any more; return whether that was so."""
-        with self.lock:
-            if self.in_flight:
-                return False
-            self.queue.put_back(self.returned)
-            self.returned.clear()
-            return True
+    def resume(self) -> bool:
+        """See `PublishQueue.resume`."""
+        with self._lock:
+            return super().resume()
 
     def connection_lost(self) -> None:
-        """Put everything that has no answer back to its places."""
-        with self.lock:
-            back = [*self.in_flight.values(), *self.returned]
-            self.in_flight.clear()
-            self.returned.clear()
-            self.queue.put_back(back)
+        """See `PublishQueue.connection_lost`."""
+        with self._lock:
+            super().connection_lost()
+
+    # Contention.
+
+    def contend(self, entry: QueuedEvent, refusal: str) -> int:
+        """Keep an event in flight that was refused because another producer still holds its operation.
+
+        Returns:
+            How often the operation's start was refused for that; 0 if the refusal has another reason.
+        """
+        with self._lock:
+            refusals = self._contended.add_refused(entry, refusal)
+            if refusals:
+                super().withdraw(entry)
+            return refusals
+
+    def retry_contended(self) -> None:
+        """Put the starts of contended operations back to their places, to be sent again."""
+        with self._lock:
+            self.put_back(self._contended.retry())
+
+    # The operations held.
+
+    def claims(self) -> list[Claim]:
+        """Return everything that is held, for a new connection."""
+        with self._lock:
+            return self._claims.claims()
+
+    def new_claims(self) -> list[Claim]:
+        """Return the operations held since the last call, which the hub does not know about."""
+        with self._lock:
+            return self._claims.take_unclaimed()
+
+    def held(self, operation_id: str) -> ClaimedOperation | None:
+        """Return an operation that is held."""
+        with self._lock:
+            return self._claims.get(operation_id)
+
+    def unclaimed_cancel(self) -> OnCancel | None:
+        """Return the callback for cancel requests of operations that are held no longer."""
+        with self._lock:
+            return self._claims.on_unclaimed_cancel
+
+    def confirm(self, operation_id: str, attempt: int | None) -> None:
+        """Note that the hub confirms this producer as the holder."""
+        with self._lock:
+            self._claims.confirmed(operation_id, attempt)
 
     def restart(self, draft: Draft, operation_id: str) -> None:
         """Put the start of the next attempt before everything that waits."""
-        with self.lock:
-            self.holdings.restarted(operation_id)
-            self.queue.put_first(draft, Rank.LIFECYCLE, operation_id)
+        if self._spool is not None:
+            self._spool.keep(draft)
+        with self._lock:
+            self._claims.restarted(operation_id)
+            self.put_first(draft, Rank.LIFECYCLE, operation_id)
 
-    def drop(self, operation_id: str) -> list[QueuedEvent]:
-        """Drop everything of an operation that waits, and return it."""
-        with self.lock:
-            return self._drop(lambda entry: _is_of(entry, operation_id))
-
-    def drop_finished(self, operation_id: str) -> list[QueuedEvent]:
-        """Drop what waits of an attempt that is over, and return it.
-
-        Its end stays: sent again, it is known by its event id, and if it is not, that is the hub's to say. What comes
-        from the next start on is another attempt's.
-        """
-        with self.lock:
-            starts = [entry.number for entry in self.queue if _is_of(entry, operation_id) and _is_start(entry)]
-            first = min(starts, default=None)
-            return self._drop(
-                lambda entry: _is_of(entry, operation_id) and not entry.ends and (first is None or entry.number < first)
-            )
-
-    def _drop(self, goes: Callable[[QueuedEvent], bool]) -> list[QueuedEvent]:
-        dropped = self.queue.drop(goes)
-        for entry in dropped:
-            self._note_settled(entry, None)
-        self._settled.notify_all()
+    def abandon(self, operation_id: str) -> list[QueuedEvent]:
+        """Drop all waiting events of an operation, claim it no longer, and return the events."""
+        with self._lock:
+            dropped = self._drop(lambda entry: _operation_of(entry) == operation_id)
+            self._claims.forget(operation_id)
+        self._unspool(dropped)
         return dropped
 
-    def adoption(self, *, running: bool) -> None:
-        """Note that what dead producers left begins to be sent, or no longer is."""
-        with self.lock:
-            self.adopting = running
+    def drop_finished(self, operation_id: str) -> list[QueuedEvent]:
+        """Drop the waiting events of an attempt that is over, and return them.
+
+        Its end stays: if the hub has it, it is known by its event id; if not, the hub decides. Events from the next
+        start on belong to another attempt. Without one, the operation is claimed no longer.
+        """
+        with self._lock:
+            starts = [entry.number for entry in self if _operation_of(entry) == operation_id and _is_start(entry)]
+            first = min(starts, default=None)
+            held = self._claims.get(operation_id)
+            dropped = self._drop(
+                lambda entry: (
+                    _operation_of(entry) == operation_id and not entry.ends and (first is None or entry.number < first)
+                )
+            )
+            if held is not None and not held.starts:
+                self._claims.forget(operation_id)
+        self._unspool(dropped)
+        return dropped
+
+    # The end of the outbox's thread.
+
+    def note_recovery(self, *, running: bool) -> None:
+        """Note that the recovery of dead producers' events begins, or ends."""
+        with self._lock:
+            self._recovering = running
             self._settled.notify_all()
 
     def stop(self) -> None:
         """Note that nothing will be sent any more."""
-        with self.lock:
-            self.stopped = True
+        with self._lock:
+            self._stopped = True
             self._settled.notify_all()
 
-    def _note_settled(self, entry: QueuedEvent, attempt: int | None) -> None:
+    def _drop(self, goes: Callable[[QueuedEvent], bool]) -> list[QueuedEvent]:
+        dropped = self.drop(goes)
+        for entry in dropped:
+            self._settle(entry)
+        return dropped
+
+    def _settle(self, entry: QueuedEvent, attempt: int | None = None) -> None:
+        """Note the final answer to an event; `attempt` is the one that the hub named. Called with the lock held."""
         if entry.rank is Rank.LIFECYCLE and entry.key is not None:
-            self.holdings.settled(entry.key, ended=entry.ends, attempt=attempt)
+            self._claims.settled(entry.key, ended=entry.ends, attempt=attempt)
+        if held_back := self._contended.settle(entry):
+            self.put_back(held_back)
+        self._settled.notify_all()
 
-
-def _is_of(entry: QueuedEvent, operation_id: str) -> bool:
-    return entry.key == operation_id and entry.draft.type.startswith("operation:")
+    def _unspool(self, entries: Sequence[QueuedEvent]) -> None:
+        if self._spool is not None:
+            for entry in entries:
+                if entry.rank is Rank.LIFECYCLE:
+                    self._spool.done(entry.draft.event_id)
 
 
 def _is_start(entry: QueuedEvent) -> bool:

@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
-from tidings.client.pending import Draft
+from tidings.client.drafts import Draft
 from tidings.protocol.payloads import OperationStartData
 
 _FORMAT = 1

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Raw, Struct
 
+from tidings.client.drafts import Draft
 from tidings.client.options import LinkOptions
-from tidings.client.pending import Draft
 from tidings.client.publisher import Publisher
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, TidingsError
@@ -57,6 +57,9 @@ class _OrphanHolder:
 
     def claims(self) -> Sequence[Claim]:
         return [Claim(operation_id=key, attempt=one.attempt) for key, one in self._ends.items()]
+
+    def new_claims(self) -> Sequence[Claim]:
+        return ()
 
     def attached(self, attached: Attached) -> None:
         for verdict in attached.operations:

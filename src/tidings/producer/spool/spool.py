@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from tidings.client.pending import Draft
+from tidings.client.drafts import Draft
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.spool.directory import VARIABLE, SpoolOptions, folders, usable_folder
 from tidings.producer.spool.file import Kept, SpoolFile, SpoolHeader

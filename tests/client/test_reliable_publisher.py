@@ -9,36 +9,36 @@ from tests.client.tcp_proxy import TcpProxy
 from tests.client.waiting import PROMPT, until
 from tests.producer.held import told
 
-from tidings.client.drafts import make_draft
-from tidings.client.pending import Draft
+from tidings.client.drafts import Draft, make_draft
+from tidings.client.publish_queue import PublishQueue, QueueLimits, Rank
+from tidings.client.reliable_publisher import ReliablePublisher
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, HubUnreachable, LogFull
 from tidings.log.memory import MemoryLog
-from tidings.producer.outbox.queue import OutboxLimits, Rank
 from tidings.protocol.messages import Accepted
-from tidings.relay.publish_queue import PublishQueue
 from tidings.testing.faulty_log import FaultyLog
 
 
 class Sending:
     """A delivery that runs, and what was told of it."""
 
-    def __init__(self, url: str, limits: OutboxLimits, *, wait: bool = True) -> None:
+    def __init__(self, url: str, limits: QueueLimits, *, wait: bool = True) -> None:
         self.results: list[tuple[str, Accepted | CommandRefused]] = []
         self.held_up: list[str] = []
-        self.delivery = PublishQueue(
+        self.publisher = ReliablePublisher(
             url,
             msgspec.structs.replace(PROMPT, wait_for_hub=wait),
-            on_settled=lambda draft, result: self.results.append((str(draft.event_id), result)),
+            PublishQueue(limits),
             contract=Contract(),
-            limits=limits,
-            on_held_up=lambda error: self.held_up.append(error.refusal),
+            on_settled=lambda entry, result: self.results.append((entry.draft.event_id, result)),
+            on_retry=lambda error: self.held_up.append(error.refusal),
             retry_s=0.02,
         )
-        self.task = asyncio.create_task(self.delivery.run())
+        self.queue = self.publisher.queue
+        self.task = asyncio.create_task(self.publisher.run())
 
     def put(self, *datasets: str, rank: Rank = Rank.DURABLE) -> list[bool]:
-        return [self.delivery.put(update(dataset), rank, None) for dataset in datasets]
+        return [self.publisher.put(update(dataset), rank) is not None for dataset in datasets]
 
 
 def update(dataset: str) -> Draft:
@@ -51,23 +51,23 @@ def stored(hub: HubServer) -> list[str]:
 
 
 @asynccontextmanager
-async def sending(url: str, limits: OutboxLimits = OutboxLimits(), *, wait: bool = True) -> AsyncIterator[Sending]:  # noqa: B008
+async def sending(url: str, limits: QueueLimits = QueueLimits(), *, wait: bool = True) -> AsyncIterator[Sending]:  # noqa: B008
     running = Sending(url, limits, wait=wait)
     try:
         yield running
     finally:
         running.task.cancel()
         await asyncio.wait([running.task])
-        await running.delivery.aclose()
+        await running.publisher.aclose()
 
 
 async def test_events_are_stored_in_order_and_their_fate_is_told(hub: HubServer) -> None:
     names = [f"{n:05d}" for n in range(3_000)]
     async with sending(hub.url) as running:
-        await running.delivery.publisher.wait_live()
+        await running.publisher.wait_live()
         running.put(*names, names[0])
-        running.delivery.put(make_draft("nothing:such", {}), Rank.DURABLE, None)
-        await running.delivery.wait_below(1)
+        running.publisher.put(make_draft("nothing:such", {}), Rank.DURABLE, None)
+        await running.publisher.wait_below(1)
     assert stored(hub) == names
     accepted = [(id, result.duplicate) for id, result in running.results if isinstance(result, Accepted)]
     assert [id for id, duplicate in accepted if not duplicate] == [f"event-{name:0>16}" for name in names]
@@ -80,27 +80,27 @@ async def test_while_a_hub_keeps_up_nothing_is_conflated_and_while_it_is_away_on
     with HubServer() as hub:
         port, url = hub.port, hub.url
         async with sending(url) as running:
-            await running.delivery.publisher.wait_live()
+            await running.publisher.wait_live()
             for n in range(100):
-                running.delivery.put(update(f"a{n}"), Rank.LATEST, "same")
-            await running.delivery.wait_below(1)
-            assert running.delivery.conflated == 0
+                running.publisher.put(update(f"a{n}"), Rank.LATEST, "same")
+            await running.publisher.wait_below(1)
+            assert running.queue.conflated == 0
             hub.stop()
-            await until(lambda: running.delivery.publisher.link.status.error is not None)
+            await until(lambda: running.publisher.link.status.error is not None)
             for n in range(100):
-                running.delivery.put(update(f"b{n}"), Rank.LATEST, "same")
-            assert running.delivery.waiting == 1
+                running.publisher.put(update(f"b{n}"), Rank.LATEST, "same")
+            assert running.queue.waiting == 1
             with HubServer(port) as again:
-                await running.delivery.wait_below(1)
+                await running.publisher.wait_below(1)
                 assert stored(again) == ["b99"]
-            assert running.delivery.conflated == 99
+            assert running.queue.conflated == 99
 
 
 async def test_what_the_log_cannot_take_is_sent_again_in_order() -> None:
     faulty = FaultyLog(MemoryLog("epoch"))
     with HubServer(event_log=faulty) as hub:
         async with sending(hub.url) as running:
-            await running.delivery.publisher.wait_live()
+            await running.publisher.wait_live()
 
             def fill() -> None:
                 for _ in range(1_000):
@@ -110,10 +110,10 @@ async def test_what_the_log_cannot_take_is_sent_again_in_order() -> None:
             names = [f"{n:03d}" for n in range(200)]
             running.put(*names[:100])
             await until(lambda: len(running.held_up) > 100)  # all of them, and one that was tried again
-            assert not running.delivery.crowded, "what cannot be taken now must not keep others from being read"
+            assert not running.publisher.backed_up, "what cannot be taken now must not keep others from being read"
             running.put(*names[100:])
             hub.call(faulty.clear_faults)
-            await running.delivery.wait_below(1)
+            await running.publisher.wait_below(1)
         assert stored(hub) == names
     assert set(running.held_up) == {"log_full"}
     assert all(isinstance(result, Accepted) for _, result in running.results)
@@ -122,23 +122,23 @@ async def test_what_the_log_cannot_take_is_sent_again_in_order() -> None:
 async def test_what_is_on_its_way_when_the_connection_breaks_is_stored_once(hub: HubServer, proxy: TcpProxy) -> None:
     names = [f"{n:05d}" for n in range(2_000)]
     async with sending(proxy.url) as running:
-        link = running.delivery.publisher.link
-        await running.delivery.publisher.wait_live()
+        link = running.publisher.link
+        await running.publisher.wait_live()
         for start in range(0, 2_000, 200):
             connections = link.connections
             running.put(*names[start : start + 200])
             await asyncio.sleep(0)
             proxy.drop()
             await until(lambda before=connections: link.connections > before)  # type: ignore[misc]
-        await running.delivery.wait_below(1)
+        await running.publisher.wait_below(1)
     assert stored(hub) == names
 
 
 async def test_what_waits_is_bounded_and_of_equal_worth_nothing_is_pushed_out() -> None:
-    async with sending("ws://127.0.0.1:1/ws", OutboxLimits(events=3, bytes=1 << 20)) as running:
+    async with sending("ws://127.0.0.1:1/ws", QueueLimits(events=3, bytes=1 << 20)) as running:
         assert running.put("log", rank=Rank.LOG) == [True]
         assert running.put("a", "b", "c", "d") == [True, True, True, False]
-        assert (running.delivery.waiting, running.delivery.shed) == (3, 2)
+        assert (running.queue.waiting, running.queue.shed) == (3, 2)
 
 
 async def test_a_hub_that_is_not_there_ends_it_unless_it_is_waited_for() -> None:
@@ -149,26 +149,26 @@ async def test_a_hub_that_is_not_there_ends_it_unless_it_is_waited_for() -> None
 
 async def test_a_burst_crowds_a_hub_that_is_there_and_not_one_that_is_away(hub: HubServer) -> None:
     async with sending(hub.url) as running:
-        delivery = running.delivery
+        publisher = running.publisher
         for n in range(600):
             running.put(f"{n}")
-        assert not delivery.crowded, "nobody is there yet"
-        await asyncio.wait_for(delivery.wait_uncrowded(), 5)
-        await delivery.publisher.wait_live()
-        await delivery.wait_below(1)
+        assert not publisher.backed_up, "nobody is there yet"
+        await asyncio.wait_for(publisher.wait_drained(), 5)
+        await publisher.wait_live()
+        await publisher.wait_below(1)
         running.put(*(f"more-{n}" for n in range(2_000)))
-        assert delivery.crowded
-        await delivery.wait_uncrowded()
-        assert delivery.waiting < 250
+        assert publisher.backed_up
+        await publisher.wait_drained()
+        assert publisher.queue.waiting < 250
         running.put(*(f"again-{n}" for n in range(2_000)))
         hub.stop()
-        await asyncio.wait_for(delivery.wait_uncrowded(), 5)
+        await asyncio.wait_for(publisher.wait_drained(), 5)
 
 
 async def test_large_events_crowd_it_sooner(hub: HubServer) -> None:
-    async with sending(hub.url, OutboxLimits(events=10_000, bytes=4 << 20)) as running:
-        await running.delivery.publisher.wait_live()
+    async with sending(hub.url, QueueLimits(events=10_000, bytes=4 << 20)) as running:
+        await running.publisher.wait_live()
         for n in range(100):
             running.put(f"{n:0>60000}")
-        assert running.delivery.crowded
-        assert running.delivery.shed == 0
+        assert running.publisher.backed_up
+        assert running.queue.shed == 0
