@@ -26,7 +26,7 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
-class CancelRequest:
+class EndRequest:
     """A request to end the command."""
 
     reason: str
@@ -49,14 +49,14 @@ class Cancellation:
         self._grace_s = grace_s
         self._clock = clock
         self._notify: Callable[[], None] | None = None
-        self._request: CancelRequest | None = None
+        self._request: EndRequest | None = None
         self._killing_at: float | None = None
         self._killed = False
 
     def request(self, reason: str = "", cancelled_by: str = "") -> None:
         """Request the end of the command; the first of several requests is reported."""
         if self._request is None:
-            self._request = CancelRequest(reason, cancelled_by)
+            self._request = EndRequest(reason, cancelled_by)
         notify = self._notify
         if notify is not None:
             notify()
@@ -68,7 +68,7 @@ class Cancellation:
             notify()
 
     @property
-    def fulfilled(self) -> CancelRequest | None:
+    def fulfilled(self) -> EndRequest | None:
         """The request, if the command still ran when it got SIGTERM."""
         return self._request if self._killing_at is not None else None
 
