@@ -61,7 +61,7 @@ def test_json_is_the_outcome(shared_hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "error"),
     [
-        ((), 5, "the hub knows no operation"),
+        ((), 5, "no such operation:"),
         (("--timeout", "2h"), 2, "--timeout"),
         (("--timeout", "soon"), 2, "invalid duration 'soon'"),
         (("--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),

@@ -64,4 +64,4 @@ def test_a_revision_that_there_is_not_is_refused_with_those_there_are() -> None:
     client = InMemoryHub().connect("contract=2024-01-01")
     refused = client.read()[1]
     assert refused["data"]["code"] == "not_supported"
-    assert refused["data"]["hint"] == "This hub speaks 2025-01-30, 2025-07-30."
+    assert refused["data"]["hint"] == "Use one of 2025-01-30, 2025-07-30."

@@ -111,7 +111,7 @@ def test_without_a_hub_a_script_goes_on() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (("show", "no-such"), 5, "the hub knows no operation 'no-such'"),
+        (("show", "no-such"), 5, "no such operation: 'no-such'"),
         (("show", "x", "--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
         (("progress", "x", "lots"), 2, "'lots' is no progress"),
         (("start", "x", "--lease", "soon"), 2, "--lease"),

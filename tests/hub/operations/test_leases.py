@@ -68,7 +68,7 @@ def test_an_alert_at_half_of_the_lease_and_the_end_at_its_end() -> None:
         "code": "producer_away",
         "message": "the producer of 'import' has been away for 15 s",
         "recoverable": True,
-        "hint": "It has 15 s left to come back.",
+        "hint": "The operation fails in 15 s unless it comes back.",
     }
     assert alert["trace_id"] == hub.hub.live_trace_id("operations", "op")
     hub.loop.advance(14.8)

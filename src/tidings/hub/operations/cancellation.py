@@ -1,4 +1,4 @@
-"""Cancelling with a verdict: whoever asks for it learns what came of it, in time (CONTRACT §5)."""
+"""Cancellation of operations: each request gets one outcome in time (docs/protocol/operations.md, "Cancelling")."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -19,199 +19,202 @@ from tidings.protocol.payloads import OperationCancelledData
 OutcomeCallback = Callable[[CancelOutcome], None]
 OutcomeName = Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]
 
-_MOST_DESCENDANTS = 500
-"""Operations cancelled with one: who has more of them below it ends them itself. It keeps the walk from going deep."""
+_MAX_DESCENDANTS = 500
+"""Operations that one request cancels; a producer with more of them ends the rest itself. Also bounds the recursion."""
 
-_MOST_GENERATIONS = 16
-"""Of descendants that are told of: each is two levels of JSON, of which a message has 64."""
+_MAX_GENERATIONS = 16
+"""Generations of descendants in an outcome: each is two levels of JSON, of which a message may have 64."""
 
 log = structlog.get_logger("tidings.hub.operations.cancellation")
 
 
-class _Wanted:
-    """An attempt that is to end."""
+class _Cancellation:
+    """The cancellation of one attempt."""
 
-    __slots__ = ("answer", "asked", "attempt", "children", "push", "push_id", "waiting")
+    __slots__ = ("answer", "children", "push", "push_id", "pushed_to", "requesters")
 
     def __init__(self, push_id: str, push: CancelPush) -> None:
         self.push_id = push_id
         self.push = push
-        self.asked: LeaseHolder | None = None
-        """The connection that it was pushed to."""
+        self.pushed_to: LeaseHolder | None = None
+        """The connection that the push was sent to."""
         self.answer: CancelAnswer | None = None
-        self.waiting: list[_Waiting] = []
-        self.children: list[_Wanted] = []
-        """What is cancelled with it."""
+        self.requesters: list[_Requester] = []
+        self.children: list[_Cancellation] = []
+        """Cancellations of the operation's children."""
 
 
-class _Waiting:
-    """Somebody who waits for an outcome; told once."""
+class _Requester:
+    """A request that waits for an outcome; it gets one only."""
 
-    __slots__ = ("_done", "told")
+    __slots__ = ("_callback", "reported")
 
-    def __init__(self, done: OutcomeCallback) -> None:
-        self._done = done
-        self.told = False
+    def __init__(self, callback: OutcomeCallback) -> None:
+        self._callback = callback
+        self.reported = False
 
-    def tell(self, outcome: CancelOutcome) -> None:
-        """Tell the outcome, unless one was told."""
-        if self.told:
+    def report(self, outcome: CancelOutcome) -> None:
+        """Report the outcome, unless one was reported before."""
+        if self.reported:
             return
-        self.told = True
+        self.reported = True
         try:
-            self._done(outcome)
+            self._callback(outcome)
         except Exception:  # one requester's fault must not keep the outcome from the others
-            log.exception("a requester could not be told what became of a cancellation")
+            log.exception("a requester's callback for a cancellation failed")
 
 
 class CancellationRegistry:
-    """What is to end, in one hub."""
+    """The cancellations under way in one hub."""
 
     def __init__(self, hub: HubCore, leases: Leases) -> None:
         self._hub = hub
         self._leases = leases
-        self._wanted: dict[str, _Wanted] = {}
-        self._of_push: dict[str, _Wanted] = {}
-        hub.on_operation.append(self._turned)
-        leases.on_attached.append(self._attached)
-        leases.on_detached.append(self._detached)
+        self._cancellations: dict[str, _Cancellation] = {}
+        """By operation id."""
+        self._by_push: dict[str, _Cancellation] = {}
+        hub.on_operation.append(self._on_operation)
+        leases.on_attached.append(self._on_attached)
+        leases.on_detached.append(self._on_detached)
 
     def __len__(self) -> int:
-        return len(self._wanted)
+        return len(self._cancellations)
 
-    def request(self, cancel: Cancel, done: OutcomeCallback, *, cancelled_by: str | None = None) -> None:
-        """Have an operation end, with all that it is the parent of; `done` is called once, within its timeout.
+    def request(self, cancel: Cancel, callback: OutcomeCallback, *, cancelled_by: str | None = None) -> None:
+        """Cancel an operation and its descendants; `callback` is called once, within the request's timeout.
 
         Raises:
             OperationUnknown: There is no such operation.
         """
         life = self._hub.life(cancel.operation_id)
         if life is None:
-            raise OperationUnknown(
-                f"the hub knows no operation {cancel.operation_id[:80]!r}", operation_id=cancel.operation_id
-            )
-        waiting = _Waiting(done)
+            raise OperationUnknown(f"no such operation: {cancel.operation_id[:80]!r}", operation_id=cancel.operation_id)
+        requester = _Requester(callback)
         if not life.live:
-            waiting.tell(self._ended(cancel.operation_id, life.attempt, life.state))
+            requester.report(self._ended(cancel.operation_id, life.attempt, life.state))
             return
-        wanted = self._want(cancel.operation_id, cancel.reason, cancelled_by, seen=set())
-        wanted.waiting.append(waiting)
-        self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_is_up, wanted, waiting))
-        self._ask(wanted)
+        cancellation = self._find_or_create(cancel.operation_id, cancel.reason, cancelled_by, seen=set())
+        cancellation.requesters.append(requester)
+        self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_out, cancellation, requester))
+        self._push(cancellation)
 
     def pending(self, operation_ids: Iterable[str], producer_id: str = "") -> list[str]:
-        """Return which operations are to end, of those named and those that a producer holds."""
-        if not self._wanted:
+        """Return those operations that are being cancelled, among the named ones and the ones that a producer holds."""
+        if not self._cancellations:
             return []
         of_producer = (status.operation_id for status in self._hub.operations.of_producer(producer_id))
         named = dict.fromkeys((*operation_ids, *of_producer))
-        return [operation_id for operation_id in named if operation_id in self._wanted]
+        return [operation_id for operation_id in named if operation_id in self._cancellations]
 
     def record_answer(self, holder: LeaseHolder, push_id: str, answer: CancelAnswer) -> None:
-        """Note what a holder says to the push `push_id`; to one that is over, or another's, it says nothing."""
-        wanted = self._of_push.get(push_id)
-        if wanted is None or wanted.asked is not holder:
+        """Record a holder's answer to the push `push_id`; an answer to another holder's or a past push is ignored."""
+        cancellation = self._by_push.get(push_id)
+        if cancellation is None or cancellation.pushed_to is not holder:
             return
-        wanted.answer = answer
+        cancellation.answer = answer
         if answer.verdict == "refused":
-            self._settle(wanted)  # who asks again is pushed again
+            self._settle(cancellation)  # a later request is pushed again
 
-    # Asking.
+    # Asking the holder.
 
-    def _want(self, operation_id: str, reason: str | None, cancelled_by: str | None, *, seen: set[str]) -> _Wanted:
+    def _find_or_create(
+        self, operation_id: str, reason: str | None, cancelled_by: str | None, *, seen: set[str]
+    ) -> _Cancellation:
         life = self._hub.life(operation_id)
         assert life is not None
-        wanted = self._wanted.get(operation_id)
-        if wanted is None or wanted.push.attempt != life.attempt:
+        cancellation = self._cancellations.get(operation_id)
+        if cancellation is None or cancellation.push.attempt != life.attempt:
             push = CancelPush(operation_id=operation_id, attempt=life.attempt, reason=reason, cancelled_by=cancelled_by)
-            wanted = _Wanted(self._hub.mint(), push)
-            self._wanted[operation_id] = self._of_push[wanted.push_id] = wanted
+            cancellation = _Cancellation(self._hub.mint(), push)
+            self._cancellations[operation_id] = self._by_push[cancellation.push_id] = cancellation
         seen.add(operation_id)
-        generation = self._hub.operations.children(operation_id) if len(seen) <= _MOST_DESCENDANTS else ()
-        for child in generation:
+        children = self._hub.operations.children(operation_id) if len(seen) <= _MAX_DESCENDANTS else ()
+        for child in children:
             if child.live and child.operation_id not in seen:
-                below = self._want(child.operation_id, reason, cancelled_by, seen=seen)
-                if below not in wanted.children:
-                    wanted.children.append(below)
-                self._ask(below)
-        return wanted
+                below = self._find_or_create(child.operation_id, reason, cancelled_by, seen=seen)
+                if below not in cancellation.children:
+                    cancellation.children.append(below)
+                self._push(below)
+        return cancellation
 
-    def _ask(self, wanted: _Wanted) -> None:
-        operation_id = wanted.push.operation_id
+    def _push(self, cancellation: _Cancellation) -> None:
+        """Push the cancellation to the operation's holder, or end a queued operation that has none."""
+        operation_id = cancellation.push.operation_id
         life = self._hub.life(operation_id)
         if life is None or not life.live:
-            return  # its end is on its way, and settles it
+            return  # its end is about to be appended, and settles the cancellation
         holder = self._leases.holder(life.producer_id) if life.producer_id else None
         if holder is not None:
-            if wanted.asked is not holder:
-                wanted.asked = holder
-                holder.push_cancel(wanted.push_id, wanted.push)
+            if cancellation.pushed_to is not holder:
+                cancellation.pushed_to = holder
+                holder.push_cancel(cancellation.push_id, cancellation.push)
         elif life.state is OperationState.QUEUED:
-            self._cancel_queued(wanted)
+            self._cancel_queued(cancellation)
         elif not life.producer_id:
-            # Nobody has said that they can be asked. A post over HTTP that writes to it is told, if one comes.
-            for waiting in wanted.waiting:
-                waiting.tell(self._outcome(wanted))
-            wanted.waiting.clear()
-        # Else its holder may come back, or post, in time.
+            # No producer has attached for it. A later post over HTTP that writes to it receives the cancellation.
+            self._report(cancellation)
+        # Otherwise its holder may come back, or post, in time.
 
-    def _cancel_queued(self, wanted: _Wanted) -> None:
-        """Write the end of an operation that nobody has begun and nobody can be asked about."""
-        push = wanted.push
+    def _cancel_queued(self, cancellation: _Cancellation) -> None:
+        """Publish the end of a queued operation without a holder."""
+        push = cancellation.push
         cancelled = OperationCancelledData(
             operation_id=push.operation_id, attempt=push.attempt, reason=push.reason, cancelled_by=push.cancelled_by
         )
         publish_internal(self._hub, MessageType.OPERATION_CANCELLED, cancelled)
 
-    def _attached(self, producer_id: str, holder: LeaseHolder) -> None:
-        if self._wanted:
+    def _on_attached(self, producer_id: str, holder: LeaseHolder) -> None:
+        if self._cancellations:
             for operation_id in self.pending((), producer_id):
-                self._ask(self._wanted[operation_id])
+                self._push(self._cancellations[operation_id])
 
-    def _detached(self, producer_id: str) -> None:
-        """Ask for what is queued in another way, where who was asked about it went without a word."""
+    def _on_detached(self, producer_id: str) -> None:
+        """End the queued operations whose holder went away without an answer."""
         for operation_id in self.pending((), producer_id):
-            wanted = self._wanted[operation_id]
+            cancellation = self._cancellations[operation_id]
             life = self._hub.life(operation_id)
-            if wanted.answer is None and life is not None and life.state is OperationState.QUEUED:
-                self._ask(wanted)
+            if cancellation.answer is None and life is not None and life.state is OperationState.QUEUED:
+                self._push(cancellation)
 
-    # Telling.
+    # Reporting the outcome.
 
-    def _turned(self, status: OperationStatus) -> None:
-        """Settle what is wanted of an operation that has ended, or is at another attempt; ask who has just begun it."""
-        wanted = self._wanted.get(status.operation_id)
-        if wanted is None:
+    def _on_operation(self, status: OperationStatus) -> None:
+        """Settle the cancellation of an operation that ended or has another attempt; push it to one that began."""
+        cancellation = self._cancellations.get(status.operation_id)
+        if cancellation is None:
             return
-        if not (status.live and status.life.attempt == wanted.push.attempt):
-            self._settle(wanted)
+        if not (status.live and status.life.attempt == cancellation.push.attempt):
+            self._settle(cancellation)
         elif status.state is OperationState.RUNNING and self._leases.holder(status.life.producer_id) is not None:
-            self._ask(wanted)
+            self._push(cancellation)
 
-    def _time_is_up(self, wanted: _Wanted, waiting: _Waiting) -> None:
-        waiting.tell(self._outcome(wanted))
-        if waiting in wanted.waiting:
-            wanted.waiting.remove(waiting)
+    def _time_out(self, cancellation: _Cancellation, requester: _Requester) -> None:
+        requester.report(self._outcome(cancellation))
+        if requester in cancellation.requesters:
+            cancellation.requesters.remove(requester)
 
-    def _settle(self, wanted: _Wanted) -> None:
-        self._wanted.pop(wanted.push.operation_id, None)
-        self._of_push.pop(wanted.push_id, None)
-        for waiting in wanted.waiting:
-            waiting.tell(self._outcome(wanted))
-        wanted.waiting.clear()
+    def _settle(self, cancellation: _Cancellation) -> None:
+        self._cancellations.pop(cancellation.push.operation_id, None)
+        self._by_push.pop(cancellation.push_id, None)
+        self._report(cancellation)
 
-    def _outcome(self, wanted: _Wanted, generation: int = 0) -> CancelOutcome:
-        push = wanted.push
+    def _report(self, cancellation: _Cancellation) -> None:
+        for requester in cancellation.requesters:
+            requester.report(self._outcome(cancellation))
+        cancellation.requesters.clear()
+
+    def _outcome(self, cancellation: _Cancellation, generation: int = 0) -> CancelOutcome:
+        push = cancellation.push
         status = self._hub.operations.get(push.operation_id)
-        below = wanted.children if generation < _MOST_GENERATIONS else ()
+        below = cancellation.children if generation < _MAX_GENERATIONS else ()
         children = [self._outcome(child, generation + 1) for child in below] or None
-        reason = None if wanted.answer is None else wanted.answer.reason
+        reason = None if cancellation.answer is None else cancellation.answer.reason
         if status is None or not (status.live and status.life.attempt == push.attempt):
             state = OperationState.RUNNING if status is None else status.state
             return self._ended(push.operation_id, push.attempt, state, children)
         outcome: OutcomeName = "unreachable"
-        if wanted.answer is not None:
-            outcome = "refused" if wanted.answer.verdict == "refused" else "pending"
+        if cancellation.answer is not None:
+            outcome = "refused" if cancellation.answer.verdict == "refused" else "pending"
         return CancelOutcome(
             operation_id=push.operation_id,
             attempt=push.attempt,

@@ -1,8 +1,8 @@
-"""Producers and their leases: whoever asks to has their death noticed (CONTRACT §4).
+"""Producer leases: when an attached producer's connection is lost for longer than its lease, its operations fail.
 
-A producer's connection is its sign of life; progress is not, and no answer is asked of the job's interpreter. When the
-connection goes, the lease runs: at its half an alert is raised, at its end its operations fail. A hub that starts gives
-every leased operation one whole lease.
+The connection is the sign of life; progress is not, and the job's interpreter does not have to answer anything. When
+the connection is lost, the lease runs: at half of it the hub raises an alert, at its end it fails the producer's
+operations. A hub that starts gives every leased operation one whole lease (docs/protocol/operations.md, "Leases").
 """
 
 from collections.abc import Callable
@@ -23,137 +23,147 @@ from tidings.protocol.payloads import OperationFailedData, SystemAlertData
 PRODUCER_AWAY = "producer_away"
 PRODUCER_LOST = "producer_lost"
 UNATTENDED = "unattended"
-_BY_THE_HUB = (PRODUCER_LOST, UNATTENDED)
+_HUB_CODES = (PRODUCER_LOST, UNATTENDED)
+"""Error codes of operations that the hub itself failed."""
 _RETRY_S = 1.0
-"""Before what the log did not take is tried again."""
-_LOOK_EVERY_S = 60.0
-"""How often operations without a lease are looked through for those that fell silent a day ago."""
-_AT_ONCE = 2_000
-"""Operations looked at in one round of the loop: under a millisecond."""
+"""Delay before publishing an end that the log refused again."""
+_UNATTENDED_CHECK_S = 60.0
+"""Interval at which operations without a lease are checked for silence."""
+_MAX_CHECKS_PER_ROUND = 2_000
+"""Operations checked in one round of the event loop: under a millisecond."""
 
 log = structlog.get_logger("tidings.hub.operations.leases")
 
 
 class LeaseHolder(Protocol):
-    """A producer's connection."""
+    """The connection of an attached producer."""
 
     def push_cancel(self, push_id: str, push: CancelPush) -> None:
-        """Ask the producer to end an operation."""
+        """Send a push that asks the producer to end an operation."""
         ...
 
     def close(self, code: int, reason: str) -> None:
-        """Say why, and close."""
+        """Send `connection:closed` with the reason, and close."""
         ...
 
 
 class _Producer:
-    """One producer that has asked for a lease."""
+    """A producer with a lease."""
 
-    __slots__ = ("alerted", "asked", "gone_at", "holder", "lease_s", "posts", "producer_id", "waiting")
+    __slots__ = (
+        "alerted",
+        "check_scheduled",
+        "holder",
+        "last_seen",
+        "lease_overrides",
+        "lease_s",
+        "posts",
+        "producer_id",
+    )
 
     def __init__(self, producer_id: str, lease_s: float, now: float) -> None:
         self.producer_id = producer_id
         self.lease_s = lease_s
-        """Of operations that ask for no other."""
-        self.asked: dict[str, float] = {}
-        """The leases of operations that do."""
+        """Default lease of its operations, in seconds."""
+        self.lease_overrides: dict[str, float] = {}
+        """Leases by operation id, where they differ from the default."""
         self.holder: LeaseHolder | None = None
-        self.gone_at = now
-        """When its last sign of life was, by the monotonic clock; not looked at while it has a connection."""
+        """Its connection, or None while it has none."""
+        self.last_seen = now
+        """Time of its last sign of life, in seconds of the monotonic clock; unused while it is connected."""
         self.posts = False
         """Whether its last sign of life was a post over HTTP."""
         self.alerted: set[str] = set()
         """Its operations for which an alert is raised."""
-        self.waiting = False
-        """Whether a look at it is scheduled."""
+        self.check_scheduled = False
 
 
 class Leases:
-    """The producers of one hub."""
+    """The producers of one hub and the leases on their operations."""
 
     def __init__(self, hub: HubCore) -> None:
         self._hub = hub
         self._producers: dict[str, _Producer] = {}
-        self._losing: set[str] = set()
-        """Operations whose end, written by us, is on its way into the log."""
+        self._failing: set[str] = set()
+        """Operations whose end, published by the hub, is about to be appended."""
         self.on_attached: list[Callable[[str, LeaseHolder], None]] = []
-        """Called with a producer and its new connection, once it was answered."""
+        """Called with a producer and its new connection, after the reply was sent."""
         self.on_detached: list[Callable[[str], None]] = []
-        """Called with a producer whose connection is gone."""
-        hub.on_operation.append(self._turned)
+        """Called with a producer that has lost its connection."""
+        hub.on_operation.append(self._on_operation)
 
     def start(self) -> None:
-        """Give the producers of live operations one whole lease, and begin to look for silent operations."""
+        """Give the producers of live operations one whole lease, and start the checks for silent operations."""
         for producer_id in self._hub.operations.producers():
-            producer = self._known(producer_id)
-            # As it asked for before; one that attaches says so anew.
+            producer = self._find_or_create(producer_id)
+            # The lease that it had before; a producer that attaches sends its lease again.
             leases = [status.life.lease_s for status in self._leased(producer)]
             producer.lease_s = max(leases, default=producer.lease_s)
-            self._wait(producer)
+            self._schedule_check(producer)
         if self._hub.config.unattended_s:
-            self._hub.scheduler.call_later(_LOOK_EVERY_S, self._look_for_silent)
+            self._hub.scheduler.call_later(_UNATTENDED_CHECK_S, self._check_unattended)
 
-    # What others ask.
+    # Queries.
 
     def lease_of(self, producer_id: str, operation_id: str) -> float:
-        """Return the lease that a producer has on what it writes to, in seconds; 0 where it never asked."""
+        """Return a producer's lease on an operation, in seconds; 0 if the producer has none."""
         producer = self._producers.get(producer_id)
-        return 0.0 if producer is None else producer.asked.get(operation_id, producer.lease_s)
+        return 0.0 if producer is None else producer.lease_overrides.get(operation_id, producer.lease_s)
 
     def holder(self, producer_id: str) -> LeaseHolder | None:
-        """Return the connection of a producer, if it has one."""
+        """Return the connection of a producer, or None."""
         producer = self._producers.get(producer_id)
         return None if producer is None else producer.holder
 
     def presence(self, operation_id: str) -> str:
-        """Return whether the holder of an operation is `attached` or `away`; `unknown` where nobody holds it."""
+        """Return whether the holder of an operation is `attached` or `away`; `unknown` if it has no holder."""
         life = self._hub.operations.life(operation_id)
         producer = None if life is None else self._producers.get(life.producer_id)
         if life is None or producer is None:
             return "unknown"
         if producer.holder is not None:
             return "attached"
-        since = self._hub.clock.monotonic() - producer.gone_at
+        since = self._hub.clock.monotonic() - producer.last_seen
         return "attached" if producer.posts and since < life.lease_s / 2 else "away"
 
     # Signs of life.
 
     def attach(self, holder: LeaseHolder, attach: Attach) -> Attached:
-        """Let a producer hold its operations from now on, over this connection."""
-        producer = self._known(attach.producer_id)
+        """Attach a producer to this connection, which holds the producer's operations from now on."""
+        producer = self._find_or_create(attach.producer_id)
         before, producer.holder = producer.holder, holder
         producer.posts = False
         producer.lease_s = attach.lease_s or self._hub.config.lease_s
         if before is not None and before is not holder:
             before.close(4102, "a newer connection of the same producer has taken its place")
-        verdicts = [self._judge(producer, claim) for claim in attach.operations]
+        verdicts = [self._answer_claim(producer, claim) for claim in attach.operations]
         self._clear_alerts(producer)
         return Attached(producer_id=producer.producer_id, lease_s=producer.lease_s, operations=verdicts)
 
     def announce_attached(self, producer_id: str, holder: LeaseHolder) -> None:
-        """Note that a producer has been answered."""
+        """Call `on_attached`: the producer has received its reply."""
         for observe in self.on_attached:
             observe(producer_id, holder)
 
     def detach(self, producer_id: str, holder: LeaseHolder) -> None:
-        """Note that a connection is gone: unless a newer one has taken its place, the lease runs."""
+        """Record a lost connection: unless a newer one has taken its place, the lease runs."""
         producer = self._producers.get(producer_id)
         if producer is not None and producer.holder is holder:
             producer.holder = None
-            self._heard(producer)
+            self._touch(producer)
             for observe in self.on_detached:
                 observe(producer_id)
 
     def post(self, producer_id: str, lease_s: float | None = None) -> None:
-        """Note a post over HTTP: each renews the lease; one that names none leaves it as it was."""
-        producer = self._known(producer_id)
+        """Record a post over HTTP: each renews the lease; a post without a lease leaves its length unchanged."""
+        producer = self._find_or_create(producer_id)
         producer.lease_s = lease_s or producer.lease_s
         if producer.holder is None:
             producer.posts = True
-            self._heard(producer)
+            self._touch(producer)
             self._clear_alerts(producer)
 
-    def _known(self, producer_id: str) -> _Producer:
+    def _find_or_create(self, producer_id: str) -> _Producer:
         producer = self._producers.get(producer_id)
         if producer is None:
             hub = self._hub
@@ -161,16 +171,16 @@ class Leases:
             self._producers[producer_id] = producer
         return producer
 
-    def _heard(self, producer: _Producer) -> None:
-        producer.gone_at = self._hub.clock.monotonic()
-        self._wait(producer)
+    def _touch(self, producer: _Producer) -> None:
+        producer.last_seen = self._hub.clock.monotonic()
+        self._schedule_check(producer)
 
-    def _judge(self, producer: _Producer, claim: Claim) -> Verdict:
+    def _answer_claim(self, producer: _Producer, claim: Claim) -> Verdict:
         operation_id = claim.operation_id
         life = self._hub.life(operation_id)
         verdict = "held" if life is None else self._verdict(producer, claim, life)
-        if claim.lease_s is not None:  # of what is over, too: the next attempt may begin at once
-            producer.asked[operation_id] = claim.lease_s
+        if claim.lease_s is not None:  # also for an ended operation: its next attempt may begin immediately
+            producer.lease_overrides[operation_id] = claim.lease_s
         if verdict == "held" and life is not None and life.live:
             self._hub.set_holder(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
         return Verdict(
@@ -185,77 +195,77 @@ class Leases:
                 return "held"
             status = self._hub.operations.get(claim.operation_id)
             code = "" if status is None or status.error is None else status.error.code
-            by_us = code in _BY_THE_HUB or claim.operation_id in self._losing
-            return "lost" if by_us or (claim.attempt or life.attempt) < life.attempt else "finished"
+            by_hub = code in _HUB_CODES or claim.operation_id in self._failing
+            return "lost" if by_hub or (claim.attempt or life.attempt) < life.attempt else "finished"
         if claim.attempt is not None and claim.attempt != life.attempt:
             return "lost"
         is_free = life.state is OperationState.QUEUED or life.producer_id in ("", producer.producer_id)
         return "held" if is_free else "lost"
 
-    def _turned(self, status: OperationStatus) -> None:
-        """Forget the lease of an operation that has ended; whoever begins it again asks again."""
+    def _on_operation(self, status: OperationStatus) -> None:
+        """Drop the lease of an operation that has ended; a producer that begins it again sets its lease again."""
         producer = self._producers.get(status.life.producer_id)
         if producer is not None and not status.live:
-            producer.asked.pop(status.operation_id, None)
+            producer.lease_overrides.pop(status.operation_id, None)
 
     # The lease.
 
-    def _wait(self, producer: _Producer, delay: float | None = None) -> None:
-        if producer.waiting:
+    def _schedule_check(self, producer: _Producer, delay: float | None = None) -> None:
+        if producer.check_scheduled:
             return
         if delay is None:
-            # Of what it may still begin, too: the shortest there can be is looked at when it is due.
+            # Without operations, the default counts: an operation that begins later is then checked in time.
             leases = [status.life.lease_s for status in self._leased(producer)]
             delay = min(leases, default=producer.lease_s) / 2
-        producer.waiting = True
-        self._hub.scheduler.call_later(delay, partial(self._look, producer))
+        producer.check_scheduled = True
+        self._hub.scheduler.call_later(delay, partial(self._check, producer))
 
     def _leased(self, producer: _Producer) -> list[OperationStatus]:
-        # What is queued waits for whoever begins it: the one that queued it may be gone long before.
+        # Queued operations have no lease: the process that queued one may end long before another begins it.
         return [
             status
             for status in self._hub.operations.of_producer(producer.producer_id)
             if status.life.lease_s and status.state is OperationState.RUNNING
         ]
 
-    def _look(self, producer: _Producer) -> None:
-        """Raise, or end, what is due; and look again when the next is."""
-        producer.waiting = False
-        # A hub that drains sends its producers to the next one, where they have their lease.
+    def _check(self, producer: _Producer) -> None:
+        """Raise the alerts and publish the failures that are due; schedule the next check."""
+        producer.check_scheduled = False
+        # A hub that drains sends its producers to the next hub, where they have a whole lease.
         if producer.holder is not None or self._hub.closed or self._hub.draining:
             return
-        elapsed = self._hub.clock.monotonic() - producer.gone_at
+        elapsed = self._hub.clock.monotonic() - producer.last_seen
         leased = self._leased(producer)
         if not leased:
             if elapsed >= producer.lease_s:
                 self._producers.pop(producer.producer_id, None)
             else:
-                self._wait(producer, producer.lease_s - elapsed)
+                self._schedule_check(producer, producer.lease_s - elapsed)
             return
         due: list[float] = []
         for status in leased:
             lease_s = status.life.lease_s
             if elapsed >= lease_s:
                 due.append(_RETRY_S)
-                self._lose(producer, status)
+                self._fail_lost(producer, status)
                 continue
             if elapsed >= lease_s / 2:
                 self._raise_alert(producer, status)
                 due.append(lease_s - elapsed)
             else:
                 due.append(lease_s / 2 - elapsed)
-        self._wait(producer, max(0.001, min(due)))
+        self._schedule_check(producer, max(0.001, min(due)))
 
-    def _lose(self, producer: _Producer, status: OperationStatus) -> None:
+    def _fail_lost(self, producer: _Producer, status: OperationStatus) -> None:
         operation_id, lease_s = status.operation_id, status.life.lease_s
-        if operation_id in self._losing:
+        if operation_id in self._failing:
             return
-        log.warning("a producer is lost", producer_id=producer.producer_id, operation_id=operation_id)
+        log.warning("producer lost", producer_id=producer.producer_id, operation_id=operation_id)
         self._fail(
             status,
             PRODUCER_LOST,
-            f"its producer has been gone for {lease_s:g} s",
-            "Look at the machine it ran on; start it again, and it goes on as the next attempt.",
+            f"the producer has been away for {lease_s:g} s",
+            "Check the machine that it ran on. Start it again to continue as the next attempt.",
         )
         if operation_id in producer.alerted:
             self._clear_alert(producer, operation_id)
@@ -277,7 +287,7 @@ class Leases:
                 code=PRODUCER_AWAY,
                 message=f"the producer of {name!r} has been away for {status.life.lease_s / 2:g} s",
                 recoverable=True,
-                hint=f"It has {status.life.lease_s / 2:g} s left to come back.",
+                hint=f"The operation fails in {status.life.lease_s / 2:g} s unless it comes back.",
             ),
             trace_id=status.life.trace_id,
         )
@@ -304,28 +314,28 @@ class Leases:
             trace_id="" if life is None else life.trace_id,
         )
 
-    # Silence of what has no lease.
+    # Operations without a lease.
 
-    def _look_for_silent(self) -> None:
+    def _check_unattended(self) -> None:
         hub = self._hub
         if hub.closed:
             return
-        hub.scheduler.call_later(_LOOK_EVERY_S, self._look_for_silent)
-        self._fail_silent([status.operation_id for status in hub.operations.live])
+        hub.scheduler.call_later(_UNATTENDED_CHECK_S, self._check_unattended)
+        self._fail_unattended([status.operation_id for status in hub.operations.live])
 
-    def _fail_silent(self, operation_ids: list[str]) -> None:
+    def _fail_unattended(self, operation_ids: list[str]) -> None:
         hub = self._hub
         before_ns = hub.now_ns() - int(hub.config.unattended_s * 1e9)
-        for operation_id in operation_ids[:_AT_ONCE]:
+        for operation_id in operation_ids[:_MAX_CHECKS_PER_ROUND]:
             status = hub.operations.get(operation_id)
             if status is None or not status.live or status.heard_ns > before_ns:
                 continue
             is_leased = status.life.lease_s and status.state is OperationState.RUNNING
-            if not is_leased and operation_id not in self._losing:
+            if not is_leased and operation_id not in self._failing:
                 hours = hub.config.unattended_s / 3600
-                self._fail(status, UNATTENDED, f"nobody has said anything of it for {hours:g} h", "Start it again.")
-        if operation_ids[_AT_ONCE:]:
-            hub.scheduler.call_soon(partial(self._fail_silent, operation_ids[_AT_ONCE:]))
+                self._fail(status, UNATTENDED, f"no event for {hours:g} h, and no lease", "Start it again.")
+        if operation_ids[_MAX_CHECKS_PER_ROUND:]:
+            hub.scheduler.call_soon(partial(self._fail_unattended, operation_ids[_MAX_CHECKS_PER_ROUND:]))
 
     # The hub's own events.
 
@@ -341,9 +351,9 @@ class Leases:
         )
 
         def settled(error: TidingsError | None) -> None:
-            self._losing.discard(operation_id)
+            self._failing.discard(operation_id)
 
-        self._losing.add(operation_id)
+        self._failing.add(operation_id)
         publish_internal(
             self._hub, MessageType.OPERATION_FAILED, failed, trace_id=status.life.trace_id, settled=settled
         )

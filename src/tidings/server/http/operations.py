@@ -186,7 +186,7 @@ def _known(hub: Hub, operation_id: str) -> OperationStatus:
     near = _nearest(hub, operation_id)
     meant = f"Did you mean {' or '.join(repr(other) for other in near)}? " if near else ""
     raise OperationUnknown(
-        f"the hub knows no operation {operation_id[:80]!r}",
+        f"no such operation: {operation_id[:80]!r}",
         operation_id=operation_id,
         hint=f"{meant}`GET /v1/operations` lists those there are.",
     )
