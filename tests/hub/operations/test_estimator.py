@@ -315,31 +315,31 @@ def test_of_many_each_is_told_once_in_five_seconds_at_most() -> None:
 def test_ten_thousand_are_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = many(10_000)
     estimates = watched.hub.hub.estimates
-    looked: list[int] = []
+    updated: list[int] = []
     costs_s: list[float] = []
-    look, next_slice = estimates._look, estimates._next_slice
+    update, next_slice = estimates._update, estimates._next_slice
 
     def counted(*args: Any) -> None:
-        looked[-1] += 1
-        look(*args)
+        updated[-1] += 1
+        update(*args)
 
     def timed(*args: Any) -> None:
-        looked.append(0)
+        updated.append(0)
         begin_s = process_time()
         next_slice(*args)
         costs_s.append(process_time() - begin_s)
 
-    monkeypatch.setattr(estimates, "_look", counted)
+    monkeypatch.setattr(estimates, "_update", counted)
     monkeypatch.setattr(estimates, "_next_slice", timed)
     watched.hub.loop.advance(5)
     for progress in (10, 20):
         advance_all(watched, range(10_000), progress)
-        looked.clear()
+        updated.clear()
         costs_s.clear()
         accepted = watched.hub.hub.counters.accepted
         watched.hub.loop.advance(5)
-        assert sum(looked) in range(9_900, 10_101)
-        assert max(looked) == 100
+        assert sum(updated) in range(9_900, 10_101)
+        assert max(updated) == 100
     assert watched.hub.hub.counters.accepted - accepted >= 9_900, "all were told"
     if gettrace() is None:  # measuring coverage takes longer than what is measured
         assert median(costs_s) < 0.010

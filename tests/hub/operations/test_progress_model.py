@@ -13,7 +13,7 @@ PATIENCE_S = 60.0
 def advances(steps: Iterable[tuple[float, float]], began_s: float | None = 0.0) -> ProgressModel:
     made = ProgressModel(began_s)
     for at_s, progress in steps:
-        made.note(at_s, progress, PATIENCE_S)
+        made.add(at_s, progress, PATIENCE_S)
     return made
 
 
@@ -90,16 +90,16 @@ def test_a_stall_changes_what_may_be_and_not_what_is_likely() -> None:
 
 def test_a_pause_is_no_time_at_work() -> None:
     job = even(50)
-    job.note(500 + 3_600, 51, PATIENCE_S)
+    job.add(500 + 3_600, 51, PATIENCE_S)
     for done in range(52, 60):
-        job.note(4_100 + (done - 51) * 10, done, PATIENCE_S)
+        job.add(4_100 + (done - 51) * 10, done, PATIENCE_S)
     assert job.rate == pytest.approx(0.1, rel=0.25)
 
 
 def test_news_that_were_late_are_no_pause() -> None:
     """The producer was cut off for an hour, and the job went on."""
     job = advances([(36.0 * done, float(done)) for done in range(1, 11)])
-    job.note(360 + 3_600, 70, PATIENCE_S)
+    job.add(360 + 3_600, 70, PATIENCE_S)
     assert job.rate == pytest.approx(1 / 36, rel=0.01)
     assert forecast(job, 3_960).remaining_s == pytest.approx(1_080, rel=0.02)
 
@@ -113,7 +113,7 @@ def test_all_is_done_but_the_end() -> None:
 def test_many_thousand_advances_are_a_few_samples_of_the_whole() -> None:
     job = ProgressModel(0.0)
     for index in range(1, 100_001):
-        job.note(index / 100, index / 2_000, PATIENCE_S)
+        job.add(index / 100, index / 2_000, PATIENCE_S)
     assert len(job._work) <= MAX_SAMPLES
     assert job._work[0] == 0
     assert forecast(job, 1_000).remaining_s == pytest.approx(1_000, rel=0.01)
@@ -123,18 +123,20 @@ STEPS = st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 100)), max_size=100)
 
 
 @given(STEPS, st.floats(0, 1e7), st.floats(60, 1e5))
-def test_whatever_comes_a_forecast_is_one(steps: list[tuple[float, float]], idle_s: float, patience_s: float) -> None:
+def test_forecast_for_any_progress_is_valid(
+    steps: list[tuple[float, float]], idle_s: float, stall_timeout_s: float
+) -> None:
     """Gaps of nothing, and of days; tiny advances; progress that falls."""
     job, at_s = ProgressModel(0.0), 0.0
     for gap_s, progress in steps:
         at_s += gap_s
-        job.note(at_s, progress, patience_s)
-    found = job.forecast(at_s + idle_s, patience_s)
+        job.add(at_s, progress, stall_timeout_s)
+    found = job.forecast(at_s + idle_s, stall_timeout_s)
     assert job.rate is None or job.rate > 0
     assert found is None or 0 <= found.low_s <= found.remaining_s <= found.high_s < float("inf")
 
 
 def test_a_clock_that_goes_back_is_no_time() -> None:
     job = even(20)
-    job.note(100, 21, PATIENCE_S)
+    job.add(100, 21, PATIENCE_S)
     assert forecast(job, 100).remaining_s > 0

@@ -6,12 +6,12 @@ from tidings.hub.operations.progress_model import StallDetector
 def rhythm(*gaps_s: float) -> StallDetector:
     made = StallDetector()
     for gap_s in gaps_s:
-        made.note(gap_s)
+        made.add_gap(gap_s)
     return made
 
 
 @pytest.mark.parametrize(
-    ("gaps_s", "patience_s"),
+    ("gaps_s", "stall_timeout_s"),
     [
         ([1.0] * 20, 60),
         ([12.0] * 20, 60),
@@ -24,22 +24,22 @@ def rhythm(*gaps_s: float) -> StallDetector:
         ([5.0] * 20 + [600.0] + [5.0] * 5, 60),
     ],
 )
-def test_patience_is_five_times_the_usual(gaps_s: list[float], patience_s: float) -> None:
-    assert rhythm(*gaps_s).is_known
-    assert rhythm(*gaps_s).patience_s() == patience_s
-    assert rhythm(*gaps_s).patience_s(usual_s=36_000) == patience_s
+def test_patience_is_five_times_the_usual(gaps_s: list[float], stall_timeout_s: float) -> None:
+    assert rhythm(*gaps_s).is_calibrated
+    assert rhythm(*gaps_s).stall_timeout_s() == stall_timeout_s
+    assert rhythm(*gaps_s).stall_timeout_s(usual_s=36_000) == stall_timeout_s
 
 
-@pytest.mark.parametrize(("usual_s", "patience_s"), [(None, 300), (10, 60), (720, 180), (36_000, 9_000)])
-def test_before_anything_is_usual_earlier_runs_tell(usual_s: float | None, patience_s: float) -> None:
-    assert not rhythm().has_begun
-    assert not rhythm(1, 2).is_known
-    assert rhythm().patience_s(usual_s) == rhythm(1, 2).patience_s(usual_s) == patience_s
+@pytest.mark.parametrize(("usual_s", "stall_timeout_s"), [(None, 300), (10, 60), (720, 180), (36_000, 9_000)])
+def test_before_anything_is_usual_earlier_runs_tell(usual_s: float | None, stall_timeout_s: float) -> None:
+    assert not rhythm().has_gaps
+    assert not rhythm(1, 2).is_calibrated
+    assert rhythm().stall_timeout_s(usual_s) == rhythm(1, 2).stall_timeout_s(usual_s) == stall_timeout_s
 
 
 def test_the_first_steps_tell_that_steps_are_long() -> None:
-    assert rhythm(400).patience_s() == 2_000
+    assert rhythm(400).stall_timeout_s() == 2_000
 
 
 def test_what_was_long_ago_is_forgotten() -> None:
-    assert rhythm(*[600.0] * 50, *[5.0] * 32).patience_s() == 60
+    assert rhythm(*[600.0] * 50, *[5.0] * 32).stall_timeout_s() == 60

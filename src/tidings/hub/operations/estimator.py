@@ -1,9 +1,7 @@
-"""Estimates: the hub tells, once for everyone, how long running operations will still take, and which are stalled.
+"""Estimates: the hub publishes how long running operations will still take, and which ones are stalled.
 
-Nothing is done when an event comes: operations are looked at every few seconds, a few at a time (PROTOCOL.md,
-`operation:estimate`).
-
-One attempt of an operation as it is looked at every few seconds: how it goes on, and what to foresee.
+One estimate serves all subscribers. No work is done per event: a timer updates the estimates every few seconds, a slice
+of the operations at a time (docs/estimates.md).
 """
 
 from collections.abc import Iterator
@@ -25,91 +23,102 @@ from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import OperationEstimateData
 
-_FEWEST_PERCENT = 0.02
-"""A change of the remaining time by less is not seen;"""
-_COARSELY = 0.1
-"""nor is one of the rate and of the interval, or of any figure that only time has changed, by less than this,"""
-_LEAST_S = 1.0
-"""nor of any time by less than this."""
+MIN_REMAINING_CHANGE = 0.02
+"""Relative change of the remaining time below which no new estimate is published."""
+MIN_OTHER_CHANGE = 0.1
+"""Relative change of the rate, of the interval, or of any figure without new progress, below which no new estimate is
+published."""
+MIN_CHANGE_S = 1.0
+"""Absolute change of any time below which no new estimate is published."""
+_MAX_UPDATES_PER_ROUND = 100
+"""Operations updated in one round of the event loop: about five milliseconds when all of them are published."""
+_MIN_PAUSE_S = 0.05
+"""Minimum pause between two such rounds. Each of 10,000 operations then has its turn every 5 s; with more operations
+the interval grows, so that estimates never take more than a tenth of the hub's time."""
+_EARLY = 0.99
+"""Part of the interval after which an estimate may be published again: timers may fire a little early."""
+
+log = structlog.get_logger("tidings.hub.operations.estimator")
 
 
 class AttemptEstimator:
-    """What is remembered of a running attempt between two looks at it.
+    """The estimate of one running attempt, and the state that is kept between two updates of it.
 
     Args:
         status: The operation.
-        now_ns: When it is looked at for the first time.
+        now_ns: Time of the first update, nanoseconds since 1970.
     """
 
     __slots__ = (
         "_advanced_ns",
-        "_advances",
-        "_earlier",
-        "_foreseen",
-        "_foreseen_ns",
+        "_forecast",
+        "_forecast_ns",
+        "_history",
+        "_idle_since_ns",
+        "_model",
         "_progress",
-        "_rhythm",
-        "_shown_ns",
-        "_watched_ns",
+        "_stall_detector",
+        "_updated_ns",
         "attempt",
         "has_advanced",
         "newest",
-        "told",
-        "told_at",
+        "published",
+        "published_at",
     )
 
     def __init__(self, status: OperationStatus, now_ns: int) -> None:
         self.attempt = status.life.attempt
         self.newest = OperationEstimateData(operation_id=status.operation_id, stalled=False)
-        """What was found at the last look."""
-        self.told: OperationEstimateData | None = None
-        """What was published last."""
-        self.told_at = -inf
-        """When, by the monotonic clock, in seconds."""
+        """Result of the last update."""
+        self.published: OperationEstimateData | None = None
+        """The estimate that was published last."""
+        self.published_at = -inf
+        """When it was published, in seconds of the monotonic clock."""
         self.has_advanced = False
-        """Whether it did since then."""
-        # A later attempt, or one that resumes another, may begin with much done.
+        """Whether the attempt has advanced since then."""
+        # A later attempt, or one that resumes another, may begin with much of the work done.
         fresh = self.attempt == 1 and status.resumes is None and status.started_ns is not None
-        self._advances = ProgressModel((status.started_ns or 0) / 1e9 if fresh else None)
-        self._rhythm = StallDetector()
+        self._model = ProgressModel((status.started_ns or 0) / 1e9 if fresh else None)
+        self._stall_detector = StallDetector()
         self._advanced_ns: int | None = None
         self._progress: float | None = None
-        # What was done while the hub was away, or the producer is, cannot be seen: patience begins with looking.
-        self._watched_ns = self._shown_ns = now_ns
-        self._foreseen: Forecast | None = None
-        self._foreseen_ns = now_ns
-        self._earlier: DurationHistory | None = None
+        # Work done while the hub or the producer is away is not visible: the stall timeout starts with the first
+        # update.
+        self._idle_since_ns = self._updated_ns = now_ns
+        self._forecast: Forecast | None = None
+        self._forecast_ns = now_ns
+        self._history: DurationHistory | None = None
 
-    def look(self, status: OperationStatus, now_ns: int, earlier: DurationHistory | None, *, is_away: bool) -> None:
-        """Note what has changed, and foresee anew: `newest` tells.
+    def update(self, status: OperationStatus, now_ns: int, history: DurationHistory | None, *, is_away: bool) -> None:
+        """Take in the changes of the operation and renew `newest`.
 
         Args:
             status: The operation.
-            now_ns: The present time, nanoseconds since 1970 by a clock that does not jump.
-            earlier: The runs of its name.
-            is_away: Whether its producer cannot be heard.
+            now_ns: The present time, nanoseconds since 1970 from a clock that does not jump.
+            history: Durations of earlier runs of the same name.
+            is_away: Whether its producer is disconnected.
         """
-        self._earlier = earlier
+        self._history = history
         measured = status.progress is not None and not status.indeterminate
         self._note_advance(status)
-        # What measures its progress goes on when that rises; what does not, when it says anything at all.
-        shown_ns = (status.advanced_ns or 0) if measured else status.heard_ns
-        if shown_ns > self._shown_ns:
-            self._rhythm.note(max(0, shown_ns - self._watched_ns) / 1e9)
-            self._shown_ns = shown_ns
-            self._watched_ns = max(self._watched_ns, shown_ns)
+        # An attempt that measures its progress goes on when that rises; any other when it sends any event.
+        updated_ns = (status.advanced_ns or 0) if measured else status.heard_ns
+        if updated_ns > self._updated_ns:
+            self._stall_detector.add_gap(max(0, updated_ns - self._idle_since_ns) / 1e9)
+            self._updated_ns = updated_ns
+            self._idle_since_ns = max(self._idle_since_ns, updated_ns)
         if is_away:
-            self._watched_ns = now_ns
-        idle_s = (now_ns - self._watched_ns) / 1e9
-        stalled = idle_s > self._patience_s() and (measured or self._has_promised(status))
-        self._foresee(status, now_ns, measured, stalled)
+            self._idle_since_ns = now_ns
+        idle_s = (now_ns - self._idle_since_ns) / 1e9
+        stalled = idle_s > self._stall_timeout_s() and (measured or self._expects_updates(status))
+        self._estimate(status, now_ns, measured, stalled)
 
-    def _has_promised(self, status: OperationStatus) -> bool:
-        """Return whether one that measures nothing is to be heard of: a job that is silent by nature is not stalled."""
-        return self._rhythm.has_begun or status.indeterminate or bool(status.current_step or status.total_steps)
+    def _expects_updates(self, status: OperationStatus) -> bool:
+        """Return whether an attempt that measures nothing should send events: a job that never does is not stalled."""
+        return self._stall_detector.has_gaps or status.indeterminate or bool(status.current_step or status.total_steps)
 
-    def _patience_s(self) -> float:
-        return self._rhythm.patience_s(None if self._earlier is None else self._earlier.median_s)
+    def _stall_timeout_s(self) -> float:
+        return self._stall_detector.stall_timeout_s(None if self._history is None else self._history.median_s)
 
     def _note_advance(self, status: OperationStatus) -> None:
         if status.advanced_ns is None or status.advanced_ns == self._advanced_ns:
@@ -118,23 +127,23 @@ class AttemptEstimator:
         self.has_advanced = True
         progress = status.progress
         if progress is not None and (self._progress is None or progress > self._progress):
-            patience_s = self._patience_s() if self._rhythm.is_known else None
-            self._advances.note(status.advanced_ns / 1e9, progress, patience_s)
+            stall_timeout_s = self._stall_timeout_s() if self._stall_detector.is_calibrated else None
+            self._model.add(status.advanced_ns / 1e9, progress, stall_timeout_s)
             self._progress = progress
 
-    def _foresee(self, status: OperationStatus, now_ns: int, measured: bool, stalled: bool) -> None:
+    def _estimate(self, status: OperationStatus, now_ns: int, measured: bool, stalled: bool) -> None:
         elapsed_s = max(0.0, (now_ns - (status.started_ns or now_ns)) / 1e9)
-        own = self._advances.forecast(now_ns / 1e9, self._patience_s()) if measured else None
-        earlier = None if self._earlier is None else self._earlier.forecast(elapsed_s)
+        own = self._model.forecast(now_ns / 1e9, self._stall_timeout_s()) if measured else None
+        earlier = None if self._history is None else self._history.forecast(elapsed_s)
         if own is not None and earlier is not None:
             forecast: Forecast | None = blend(own, earlier, (self._progress or 0.0) / 100)
         else:
             forecast = own or earlier
-        if forecast is not None and self._foreseen is not None and own is not None:
-            passed_s = (now_ns - self._foreseen_ns) / 1e9
-            forecast = smooth(forecast, self._foreseen.remaining_s, passed_s, elapsed_s)
-        self._foreseen, self._foreseen_ns = forecast, now_ns
-        rate = self._advances.rate if measured else None
+        if forecast is not None and self._forecast is not None and own is not None:
+            passed_s = (now_ns - self._forecast_ns) / 1e9
+            forecast = smooth(forecast, self._forecast.remaining_s, passed_s, elapsed_s)
+        self._forecast, self._forecast_ns = forecast, now_ns
+        rate = self._model.rate if measured else None
         self.newest = OperationEstimateData(
             operation_id=status.operation_id,
             rate=None if rate is None else float(f"{rate:.4g}"),
@@ -144,75 +153,64 @@ class AttemptEstimator:
             stalled=stalled,
         )
 
-    def is_news(self) -> bool:
-        """Return whether a reader who knows what was told would see that something has changed."""
-        new, told = self.newest, self.told
-        if told is None:
+    def should_publish(self) -> bool:
+        """Return whether `newest` differs visibly from the estimate that was published last."""
+        new, old = self.newest, self.published
+        if old is None:
             return new.stalled or new.remaining_s is not None or new.rate is not None
-        if new.stalled is not told.stalled:
+        if new.stalled is not old.stalled:
             return True
-        finely = _FEWEST_PERCENT if self.has_advanced else _COARSELY
+        threshold = MIN_REMAINING_CHANGE if self.has_advanced else MIN_OTHER_CHANGE
         return (
-            _differ(new.remaining_s, told.remaining_s, finely, _LEAST_S)
-            or _differ(new.remaining_low_s, told.remaining_low_s, _COARSELY, _LEAST_S)
-            or _differ(new.remaining_high_s, told.remaining_high_s, _COARSELY, _LEAST_S)
-            or _differ(new.rate, told.rate, _COARSELY, 0.0)
+            _differ(new.remaining_s, old.remaining_s, threshold, MIN_CHANGE_S)
+            or _differ(new.remaining_low_s, old.remaining_low_s, MIN_OTHER_CHANGE, MIN_CHANGE_S)
+            or _differ(new.remaining_high_s, old.remaining_high_s, MIN_OTHER_CHANGE, MIN_CHANGE_S)
+            or _differ(new.rate, old.rate, MIN_OTHER_CHANGE, 0.0)
         )
 
 
-def _differ(new: float | None, told: float | None, share: float, least: float) -> bool:
-    if new is None or told is None:
-        return new is not told
-    return abs(new - told) > max(least, share * max(new, told))
-
-
-_AT_ONCE = 100
-"""Operations looked at in one round of the loop: about five milliseconds, when each is published."""
-_LEAST_PAUSE_S = 0.05
-"""Between two such rounds: with 10,000 operations each has its turn every 5 s; with more, the less often, so that
-estimates never take more than a tenth of the hub's time."""
-_EARLY = 0.99
-"""A timer may come a little early; what was told this part of the interval ago may be told again."""
-
-log = structlog.get_logger("tidings.hub.operations.estimator")
+def _differ(new: float | None, old: float | None, threshold: float, min_change: float) -> bool:
+    """Return whether two figures differ by more than the relative `threshold` and by more than `min_change`."""
+    if new is None or old is None:
+        return new is not old
+    return abs(new - old) > max(min_change, threshold * max(new, old))
 
 
 class EstimatePublisher:
-    """What the hub foresees of its running operations."""
+    """Estimates all running operations of a hub on a timer, and publishes the estimates that have changed."""
 
     def __init__(self, hub: HubCore, leases: Leases) -> None:
-        self._leases = leases
         self._hub = hub
-        self._watched: dict[str, AttemptEstimator] = {}
-        self._earlier: dict[str, tuple[list[float], DurationHistory]] = {}
-        """Of each name, what was made of the durations of its runs."""
+        self._leases = leases
+        self._estimators: dict[str, AttemptEstimator] = {}
+        """By operation id."""
+        self._histories: dict[str, tuple[list[float], DurationHistory]] = {}
+        """By name: the durations of its runs, and the history made of them."""
 
     def start(self) -> None:
-        """Begin to look; `HubConfig.estimate_s` is how often."""
+        """Start to estimate every `HubConfig.estimate_s` seconds."""
         if self._hub.config.estimate_s:
-            self._hub.on_operation.append(self._turned)
+            self._hub.on_operation.append(self._on_operation)
             self._hub.scheduler.call_later(self._hub.config.estimate_s, self._round)
 
     def get(self, operation_id: str) -> OperationEstimateData | None:
-        """Return what was found at the last look at a running operation, at most a few seconds ago; None before."""
-        watched, life = self._watched.get(operation_id), self._hub.operations.life(operation_id)
-        if watched is None or life is None or life.state is not OperationState.RUNNING:
+        """Return the estimate of a running operation, at most a few seconds old; None if there is none yet."""
+        estimator, life = self._estimators.get(operation_id), self._hub.operations.life(operation_id)
+        if estimator is None or life is None or life.state is not OperationState.RUNNING:
             return None
-        return watched.newest if watched.attempt == life.attempt else None
+        return estimator.newest if estimator.attempt == life.attempt else None
 
-    def _turned(self, status: OperationStatus) -> None:
+    def _on_operation(self, status: OperationStatus) -> None:
         if not status.live:
-            self._watched.pop(status.operation_id, None)
-
-    # Looking.
+            self._estimators.pop(status.operation_id, None)
 
     def _round(self) -> None:
         hub = self._hub
         if hub.closed:
             return
         interval_s, count = hub.config.estimate_s, len(hub.operations)
-        slices = max(1, -(-count // _AT_ONCE))
-        pause_s = interval_s if slices == 1 else max(_LEAST_PAUSE_S, interval_s / slices)
+        slices = max(1, -(-count // _MAX_UPDATES_PER_ROUND))
+        pause_s = interval_s if slices == 1 else max(_MIN_PAUSE_S, interval_s / slices)
         self._next_slice(iter(list(hub.operations.live)), pause_s, slices)
 
     def _next_slice(self, statuses: Iterator[OperationStatus], pause_s: float, left: int) -> None:
@@ -222,52 +220,50 @@ class EstimatePublisher:
         then = partial(self._next_slice, statuses, pause_s, left - 1) if left > 1 else self._round
         hub.scheduler.call_later(pause_s, then)
         now_ns, now = hub.now_ns(), hub.clock.monotonic()
-        for status in islice(statuses, _AT_ONCE):
+        for status in islice(statuses, _MAX_UPDATES_PER_ROUND):
             if status.state is OperationState.RUNNING:
-                self._look(status, now_ns, now)
+                self._update(status, now_ns, now)
 
-    def _look(self, status: OperationStatus, now_ns: int, now: float) -> None:
+    def _update(self, status: OperationStatus, now_ns: int, now: float) -> None:
         hub, operation_id = self._hub, status.operation_id
-        watched = self._watched.get(operation_id)
-        if watched is None or watched.attempt != status.life.attempt:
-            watched = self._watched[operation_id] = AttemptEstimator(status, now_ns)
+        estimator = self._estimators.get(operation_id)
+        if estimator is None or estimator.attempt != status.life.attempt:
+            estimator = self._estimators[operation_id] = AttemptEstimator(status, now_ns)
         is_away = bool(status.life.producer_id) and self._leases.presence(operation_id) == "away"
-        watched.look(status, now_ns, self._earlier_runs(status.name), is_away=is_away)
-        if now - watched.told_at >= _EARLY * hub.config.estimate_s and watched.is_news():
-            self._tell(watched, status, now)
+        estimator.update(status, now_ns, self._history_of(status.name), is_away=is_away)
+        if now - estimator.published_at >= _EARLY * hub.config.estimate_s and estimator.should_publish():
+            self._publish(estimator, status, now)
 
-    def _earlier_runs(self, name: str) -> DurationHistory | None:
-        history = self._hub.operations.names.get(name)
-        if history is None or not history.durations_s:
+    def _history_of(self, name: str) -> DurationHistory | None:
+        runs = self._hub.operations.names.get(name)
+        if runs is None or not runs.durations_s:
             return None
-        durations_s, earlier = self._earlier.get(name, (None, None))
-        # The history makes a new list of every run that ended well.
-        if earlier is None or durations_s is not history.durations_s:
-            if len(self._earlier) >= MAX_NAMES:
-                self._earlier.clear()
-            earlier = DurationHistory(history.durations_s)
-            self._earlier[name] = history.durations_s, earlier
-        return earlier
+        durations_s, history = self._histories.get(name, (None, None))
+        # The run history makes a new list for every run that succeeds.
+        if history is None or durations_s is not runs.durations_s:
+            if len(self._histories) >= MAX_NAMES:
+                self._histories.clear()
+            history = DurationHistory(runs.durations_s)
+            self._histories[name] = runs.durations_s, history
+        return history
 
-    # Telling.
-
-    def _tell(self, watched: AttemptEstimator, status: OperationStatus, now: float) -> None:
-        hub, estimate = self._hub, watched.newest
-        life = hub.life(status.operation_id)  # its end may be on its way into the log
-        is_running = life is not None and life.state is OperationState.RUNNING and life.attempt == watched.attempt
-        # Of all events, estimates can wait the longest.
+    def _publish(self, estimator: AttemptEstimator, status: OperationStatus, now: float) -> None:
+        hub, estimate = self._hub, estimator.newest
+        life = hub.life(status.operation_id)  # its end may be about to be appended
+        is_running = life is not None and life.state is OperationState.RUNNING and life.attempt == estimator.attempt
+        # Estimates can wait longer than all other events.
         if not is_running or hub.draining or hub.staged > hub.config.staged_events // 4:
             return
-        watched.told, watched.told_at, watched.has_advanced = estimate, now, False
+        estimator.published, estimator.published_at, estimator.has_advanced = estimate, now, False
         publish_internal(
             hub,
             MessageType.OPERATION_ESTIMATE,
             estimate,
             trace_id=status.life.trace_id,
-            settled=partial(_settled, watched, estimate),
+            settled=partial(_settled, estimator, estimate),
         )
 
 
-def _settled(watched: AttemptEstimator, estimate: OperationEstimateData, error: TidingsError | None) -> None:
-    if error is not None and watched.told is estimate:
-        watched.told = None  # nobody has heard of it: it is said again when the log can
+def _settled(estimator: AttemptEstimator, estimate: OperationEstimateData, error: TidingsError | None) -> None:
+    if error is not None and estimator.published is estimate:
+        estimator.published = None  # no subscriber has it: it is published again when the log accepts events

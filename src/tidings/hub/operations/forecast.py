@@ -1,8 +1,8 @@
-"""How long something will still take, and how sure that is: what estimates are made of.
+"""Forecasts of the time that is left, and how certain they are.
 
-Pure. Times are seconds; intervals are meant to hold four times out of five.
-
-What the earlier runs of a name say of the one under way: "usually takes 12 minutes, now at 9".
+Pure. Times are seconds; intervals are meant to hold four times out of five. A forecast comes from an attempt's own
+progress or from the durations of earlier runs of the same name ("usually takes 12 minutes, now at 9"); the two are
+blended and smoothed here (docs/estimates.md).
 """
 
 from bisect import bisect_right
@@ -13,13 +13,24 @@ from statistics import NormalDist, median
 from msgspec import Struct
 
 FOUR_IN_FIVE = 1.2816
-"""Deviations of a normal distribution to either side of its middle between which four of five fall."""
-_AT_ONCE_S = 1.0
-"""Below it, times are alike: their ratios say nothing."""
+"""Half-width of the interval that holds four of five values of a normal distribution, in standard deviations."""
+_MIN_TIME_S = 1.0
+"""Below it, times count as equal: their ratios mean nothing."""
+_SINGLE_RUN_DEVIATION = 0.6
+"""Standard deviation of a duration's logarithm with one known run: half or twice as long is not surprising."""
+_NEIGHBOURS = 5
+"""Rank of the neighbour whose distance is the width of a run."""
+_POINTS = 9
+"""Points by which each run is represented."""
+_SPREAD = tuple(NormalDist().inv_cdf((index + 0.5) / _POINTS) for index in range(_POINTS))
+"""Places of those points, in widths."""
+_MIN_DURATION_S = 0.001
+_OUTLIVED = 0.05
+"""Share of the points that must be left: a run that has lasted longer resembles no earlier run."""
 
 
 class Forecast(Struct, frozen=True, gc=False):
-    """The time that is left: the middle, and the ends of the interval."""
+    """The time that is left: the median, and both ends of the interval."""
 
     remaining_s: float
     low_s: float
@@ -27,37 +38,37 @@ class Forecast(Struct, frozen=True, gc=False):
 
     @property
     def deviation(self) -> float:
-        """The deviation of the logarithm that the interval stands for."""
+        """Standard deviation of the time's logarithm, as the interval implies it."""
         return max(0.01, (_log(self.high_s) - _log(self.low_s)) / (2 * FOUR_IN_FIVE))
 
     def scaled(self, factor: float) -> "Forecast":
-        """Return the forecast of `factor` times the time."""
+        """Return this forecast with all times multiplied by `factor`."""
         return Forecast(self.remaining_s * factor, self.low_s * factor, self.high_s * factor)
 
 
 def blend(own: Forecast, earlier: Forecast, done: float) -> Forecast:
-    """Return one forecast out of what an operation's own progress and its earlier runs say.
+    """Return one forecast from an operation's own progress and from its earlier runs.
 
-    Each has the weight of its precision, and the earlier runs less the more is done. Where they contradict each other
-    the interval is wide enough for both.
+    Each is weighted by its precision, and the earlier runs count less as more is done. Where the two contradict each
+    other, the interval is wide enough for both.
 
     Args:
-        own: By its own progress.
-        earlier: By its earlier runs.
-        done: How much of it is, from 0 to 1.
+        own: Forecast from its own progress.
+        earlier: Forecast from its earlier runs.
+        done: Share of the work that is done, from 0 to 1.
     """
     weight_own = own.deviation**-2
     weight_earlier = (1 - done) * earlier.deviation**-2
     share = weight_own / (weight_own + weight_earlier)
-    middles = _log(own.remaining_s), _log(earlier.remaining_s)
-    middle = share * middles[0] + (1 - share) * middles[1]
-    apart = FOUR_IN_FIVE * sqrt(share * (1 - share)) * (middles[0] - middles[1])
+    medians = _log(own.remaining_s), _log(earlier.remaining_s)
+    median_log = share * medians[0] + (1 - share) * medians[1]
+    conflict = FOUR_IN_FIVE * sqrt(share * (1 - share)) * (medians[0] - medians[1])
 
     def reach(end_own: float, end_earlier: float) -> float:
-        own_reach, earlier_reach = _log(end_own) - middles[0], _log(end_earlier) - middles[1]
-        return hypot(sqrt(share) * own_reach, sqrt(1 - share) * earlier_reach, apart)
+        own_reach, earlier_reach = _log(end_own) - medians[0], _log(end_earlier) - medians[1]
+        return hypot(sqrt(share) * own_reach, sqrt(1 - share) * earlier_reach, conflict)
 
-    remaining_s = exp(middle)
+    remaining_s = exp(median_log)
     return Forecast(
         remaining_s,
         remaining_s * exp(-reach(own.low_s, earlier.low_s)),
@@ -66,59 +77,49 @@ def blend(own: Forecast, earlier: Forecast, done: float) -> Forecast:
 
 
 def smooth(fresh: Forecast, before_s: float, passed_s: float, elapsed_s: float) -> Forecast:
-    """Return `fresh`, drawn towards what was foreseen before: a reader wants to see time run down, not jump about.
+    """Return `fresh`, drawn towards the previous forecast: the remaining time should run down, not jump about.
 
     Args:
-        fresh: What is foreseen now.
-        before_s: The time that was foreseen to be left,
-        passed_s: so long ago.
-        elapsed_s: How long the attempt has run: a twentieth of it, or of what is left where that is less, is how long
-            news take to be believed.
+        fresh: The new forecast.
+        before_s: Remaining time in the previous forecast.
+        passed_s: Time since the previous forecast.
+        elapsed_s: How long the attempt has run. A twentieth of it, or of the remaining time where that is less, is the
+            time constant with which new forecasts take effect.
     """
     if fresh.remaining_s <= 0:
         return fresh
     expected_s = max(0.0, before_s - passed_s)
-    belief_s = min(elapsed_s, max(_AT_ONCE_S, fresh.remaining_s)) / 20
-    believed = passed_s / max(1e-9, passed_s + belief_s)
-    remaining_s = expected_s + believed * (fresh.remaining_s - expected_s)
-    # However sudden the news are: what is shown stays within a factor of two.
+    time_constant_s = min(elapsed_s, max(_MIN_TIME_S, fresh.remaining_s)) / 20
+    weight = passed_s / max(1e-9, passed_s + time_constant_s)
+    remaining_s = expected_s + weight * (fresh.remaining_s - expected_s)
+    # After a sudden change, the shown time still stays within a factor of two of the new forecast.
     factor = min(2.0, max(0.5, remaining_s / fresh.remaining_s))
     return fresh.scaled(factor)
 
 
 def _log(seconds: float) -> float:
-    return log(max(_AT_ONCE_S, seconds))
-
-
-_DOUBT = 0.6
-"""The deviation of a duration's logarithm, when one run is all that is known: half or twice as long is no surprise."""
-_NEIGHBOURS = 5
-_POINTS = 9
-_SPREAD = tuple(NormalDist().inv_cdf((index + 0.5) / _POINTS) for index in range(_POINTS))
-_SHORTEST_S = 0.001
-_OUTLIVED = 0.05
-"""A run that has lasted longer than all but this part of them would is like none of them."""
+    return log(max(_MIN_TIME_S, seconds))
 
 
 class DurationHistory:
-    """How long the runs of a name took.
+    """Durations of the runs of a name.
 
     Args:
-        durations_s: Of those that ended well; at least one.
+        durations_s: Durations of the successful runs; at least one.
     """
 
     __slots__ = ("_points", "median_s")
 
     def __init__(self, durations_s: Sequence[float]) -> None:
         self.median_s = median(durations_s)
-        logs = sorted(log(max(_SHORTEST_S, duration_s)) for duration_s in durations_s)
+        logs = sorted(log(max(_MIN_DURATION_S, duration_s)) for duration_s in durations_s)
         self._points = sorted(
             exp(each + width * step) for each, width in zip(logs, _widths(logs), strict=True) for step in _SPREAD
         )
-        """Durations that a run may have, all equally likely."""
+        """Possible durations of a run, in order, all equally likely."""
 
     def forecast(self, elapsed_s: float) -> Forecast | None:
-        """Return what is left of a run that has lasted `elapsed_s`; None where the others had ended by then."""
+        """Return the forecast for a run that has lasted `elapsed_s`; None where nearly all others had ended by then."""
         points = self._points
         first = bisect_right(points, elapsed_s)
         left = len(points) - first
@@ -129,14 +130,14 @@ class DurationHistory:
 
 
 def _widths(logs: Sequence[float]) -> list[float]:
-    """Return about how far each run stands for others: as far as to its fifth neighbour; further, of few.
+    """Return the width of each run, the range it represents: to its fifth neighbour, and wider when there are few.
 
-    By their neighbours, as a name may have runs of two kinds: whole and incremental ones.
+    Neighbours decide, because a name may have runs of two kinds: full and incremental ones.
     """
     count = len(logs)
     near = min(_NEIGHBOURS, (count - 1) // 2)
     widths = []
     for each in logs:
-        apart = sorted(abs(other - each) for other in logs)[near]
-        widths.append((_DOUBT + (count - 1) * apart) / count)
+        distance = sorted(abs(other - each) for other in logs)[near]
+        widths.append((_SINGLE_RUN_DEVIATION + (count - 1) * distance) / count)
     return widths
