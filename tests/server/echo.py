@@ -10,7 +10,7 @@ from typing import Any
 
 from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.frames import binary_frame, text_frame
-from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket, websocket_protocol
+from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, WebSocketHandler, websocket_protocol
 
 Message = MutableMapping[str, Any]
 
@@ -43,7 +43,7 @@ class EchoHandler:
 class EchoApplication:
     """Accepts everyone."""
 
-    def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
+    def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
         return EchoHandler(socket)
 
 

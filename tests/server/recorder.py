@@ -12,7 +12,7 @@ from tests.server.echo import app
 from tests.server.raw_client import RawClient
 
 from tidings.server.serve import DrainingServer, ListenAddress
-from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket, websocket_protocol
+from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, WebSocketHandler, websocket_protocol
 
 T = TypeVar("T")
 Call = tuple[str, *tuple[Any, ...]]
@@ -66,7 +66,7 @@ class RecordingApplication:
         self.handlers: queue.SimpleQueue[RecordingHandler] = queue.SimpleQueue()
         self.reactions: dict[str, Callable[..., None]] = {}
 
-    def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
+    def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
         self.handshakes.put(handshake)
         if handshake.path == "/refused":
             return Refusal(

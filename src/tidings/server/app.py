@@ -24,7 +24,7 @@ from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.running_hub import RunningHub
 from tidings.server.websocket.hub_handler import HubWebSocketApp, refusal
-from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket
+from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, WebSocketHandler
 
 OpenLog = Callable[[Scheduler], Log]
 """Opens the log on the loop that the hub will run on."""
@@ -152,8 +152,8 @@ class HubApp:
             self.drain()
             self.stop()
 
-    def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
-        """See `tidings.server.websocket.protocol.Application.open`: the native edge."""
+    def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
+        """See `tidings.server.websocket.protocol.WebSocketApplication.open`: the native edge."""
         try:
             return self.running().websocket_app.open(handshake, socket)
         except TidingsError as error:

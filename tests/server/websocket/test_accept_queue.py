@@ -12,9 +12,9 @@ def spend_budget() -> None:
 
 async def test_opens_at_once_while_the_budget_lasts() -> None:
     opened: list[int] = []
-    admission = AcceptQueue()
-    admission.admit(lambda: opened.append(1))
-    admission.admit(lambda: opened.append(2))
+    accept_queue = AcceptQueue()
+    accept_queue.run(lambda: opened.append(1))
+    accept_queue.run(lambda: opened.append(2))
     assert opened == [1, 2]
 
 
@@ -29,9 +29,9 @@ async def test_a_tick_over_its_budget_lets_others_run_between_the_openings() -> 
 
         return open_
 
-    admission = AcceptQueue()
+    accept_queue = AcceptQueue()
     for name in ("first", "second", "third"):
-        admission.admit(opening(name))
+        accept_queue.run(opening(name))
     assert order == ["first"]
     for _ in range(4):
         await asyncio.sleep(0)
@@ -40,20 +40,20 @@ async def test_a_tick_over_its_budget_lets_others_run_between_the_openings() -> 
 
 async def test_who_comes_later_does_not_overtake() -> None:
     opened: list[str] = []
-    admission = AcceptQueue()
-    admission.admit(spend_budget)
-    admission.admit(lambda: opened.append("waited"))
+    accept_queue = AcceptQueue()
+    accept_queue.run(spend_budget)
+    accept_queue.run(lambda: opened.append("waited"))
     await asyncio.sleep(0)
-    admission.admit(lambda: opened.append("later"))
+    accept_queue.run(lambda: opened.append("later"))
     await asyncio.sleep(0)
     assert opened == ["waited", "later"]
 
 
 async def test_the_budget_is_renewed_each_tick() -> None:
     opened: list[int] = []
-    admission = AcceptQueue()
+    accept_queue = AcceptQueue()
     for number in range(5):
-        admission.admit(spend_budget)
+        accept_queue.run(spend_budget)
         await asyncio.sleep(0)
-        admission.admit(partial(opened.append, number))
+        accept_queue.run(partial(opened.append, number))
         assert len(opened) == number + 1

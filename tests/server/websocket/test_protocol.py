@@ -67,7 +67,7 @@ def queue_openings(server: RecordingServer, count: int) -> list[int]:
 
     def queue() -> None:
         for _ in range(count):
-            server.websocket.admission.admit(turn)
+            server.websocket.accept_queue.run(turn)
 
     server.call(queue)
     return turns

@@ -84,7 +84,7 @@ class CancellationRegistry:
         """Cancel an operation and its descendants; `callback` is called once, within the request's timeout.
 
         Raises:
-            OperationUnknown: There is no such operation.
+            OperationUnknown: The operation does not exist.
         """
         life = self._hub.life(cancel.operation_id)
         if life is None:

@@ -25,17 +25,17 @@ class Handshake:
     headers: Headers
     """Case-insensitive, several values per name (`get_all`)."""
     peer: tuple[str, int] | None
-    """The TCP peer's host and port; None where the transport is no TCP connection. A proxy's clients are in its
-    headers, for whoever trusts it."""
+    """Host and port of the TCP peer; None where the transport is not a TCP connection. Behind a proxy, the client is in
+    the proxy's headers, which may or may not be trusted."""
     subprotocol: str | None
-    """The one selected among the offered, if any."""
+    """The selected subprotocol, if the client offered one that the server has."""
     scheme: Literal["ws", "wss"]
-    """Of this server's own port; a proxy may speak TLS before it."""
+    """Scheme of this server's own port; a proxy in front of it may speak TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An HTTP response instead of the upgrade. A browser shows its page nothing of it but close code 1006."""
+    """An HTTP response instead of the upgrade. A web page sees only close code 1006 of it."""
 
     status: int
     """An HTTP status of 400 and above."""
@@ -46,7 +46,7 @@ class Refusal:
 
 
 class Opening:
-    """One opening handshake. It is complete after the constructor: `handshake`, or None and then `refused()`."""
+    """One opening handshake, complete after the constructor: valid if it has a `handshake`, else `refused()` answers."""
 
     __slots__ = ("_protocol", "_response", "handshake")
 
@@ -62,10 +62,10 @@ class Opening:
 
         Args:
             request_bytes: The head of the request with the empty line at its end, and nothing after it.
-            subprotocols: The names this server speaks, the preferred first. A client that offers none of them is
+            subprotocols: Subprotocols of this server, the preferred one first. A client that offers none of them is
                 served without one.
-            peer: The TCP peer.
-            scheme: Of this server's port.
+            peer: Host and port of the TCP peer.
+            scheme: Scheme of this server's port.
         """
         self._protocol = _LenientProtocol(subprotocols=[Subprotocol(name) for name in subprotocols])
         self._protocol.receive_data(request_bytes)
@@ -94,7 +94,7 @@ class Opening:
         return self._send(self._response)
 
     def refused(self, refusal: Refusal | None = None) -> bytes:
-        """Return the response that refuses: with `refusal`, or for what is wrong with the request itself."""
+        """Return the response that refuses the request: `refusal`, or an error about the request itself."""
         if refusal is not None:
             response = self._protocol.reject(HTTPStatus(refusal.status), "")
             response.body = refusal.body
@@ -110,7 +110,7 @@ class Opening:
             return self._send(response)
         if self._response is not None:
             return self._send(self._response)
-        # Either the protocol has its answer ready (a line too long), or it gave up without one.
+        # The protocol has either prepared a response (for a line that is too long) or given up without one.
         written = b"".join(self._protocol.data_to_send())
         self._protocol.parser.close()
         if written:
@@ -130,9 +130,9 @@ class Opening:
 
 
 class _LenientProtocol(ServerProtocol):
-    """websockets' protocol, except that offering no known subprotocol is no error.
+    """websockets' protocol, except that a client may offer only unknown subprotocols.
 
-    A subclass, because the `select_subprotocol` argument would bind a method to its own instance: a cycle again.
+    A subclass, because the `select_subprotocol` argument would bind a method to its own instance: another cycle.
     """
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:

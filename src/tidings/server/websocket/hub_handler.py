@@ -1,4 +1,4 @@
-"""The hub behind the native WebSocket edge, and what every WebSocket edge shares."""
+"""The hub behind the native WebSocket edge, and the checks that all WebSocket edges share."""
 
 import structlog
 from websockets.datastructures import Headers
@@ -12,19 +12,19 @@ from tidings.hub.wire import Outlet, WireForm
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import encode_payload
-from tidings.server.websocket.protocol import Handler, Handshake, Refusal, WebSocket
+from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, WebSocketHandler
 from tidings.server.wire_formats import PLAIN, VERSIONED
 
 log = structlog.get_logger("tidings.server.websocket.hub_handler")
 
 
 class HubWebSocketApp:
-    """A `tidings.server.websocket.protocol.Application`: every handshake on one path becomes a connection of the hub.
+    """The `WebSocketApplication` of a hub: it accepts handshakes on one path as connections of the hub.
 
     Args:
         hub: The hub.
         connections: Its connections.
-        path: Where it listens, such as `/ws`.
+        path: Path of the WebSocket, such as `/ws`.
         origins: Which web pages may connect.
     """
 
@@ -34,7 +34,7 @@ class HubWebSocketApp:
         self._path = path
         self._origins = origins
 
-    def open(self, handshake: Handshake, socket: WebSocket) -> Handler | Refusal:
+    def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
         """See `Application.open`."""
         headers = handshake.headers
         is_local = handshake.peer is not None and is_loopback(handshake.peer[0])
@@ -47,34 +47,34 @@ class HubWebSocketApp:
         return _NativeHandler(self.connection(socket, form, handshake.query, versioned=versioned), self, socket)
 
     def check(self, path: str, origin: str | None, host: str | None, *, is_local: bool) -> None:
-        """Check a handshake before the upgrade, where alone HTTP can refuse it (CONTRACT §7).
+        """Check a handshake before the upgrade, while HTTP can still refuse it (docs/protocol/codes.md).
 
         Args:
-            path: Where it asks for a WebSocket.
+            path: Path of the request.
             origin: Its `Origin` header.
             host: Its `Host` header.
-            is_local: Whether it came over the loopback interface.
+            is_local: Whether the request came over the loopback interface.
 
         Raises:
-            OriginRefused: It comes from a web page that may not use the hub.
-            NotFound: There is no WebSocket at `path`.
+            OriginRefused: The request comes from a web page that may not use the hub.
+            NotFound: `path` is not the WebSocket's path.
         """
         try:
             self._origins.check(origin, host, is_local=is_local)
         except OriginRefused as error:
-            # A browser shows its page nothing of a refused upgrade, so the hub's operator has to be told.
+            # A web page sees nothing of a refused upgrade, so the hub's operator must see it in the log.
             log.warning("handshake refused", code=error.code, error=str(error), hint=error.hint, origin=origin)
             raise
         if path != self._path:
-            raise NotFound(f"there is no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
+            raise NotFound(f"no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
 
     def connection(self, outlet: Outlet, form: WireForm, query: str, *, versioned: bool) -> HubConnection:
-        """Make the connection of a handshake that was let through."""
+        """Make the connection of a handshake that was accepted."""
         connection_id = self._hub.mint()[:16]
         return HubConnection(self._hub, outlet, form, connection_id=connection_id, versioned=versioned, query=query)
 
     def opened(self, connection: HubConnection) -> None:
-        """Greet, and give the connection its place if there is room."""
+        """Open the connection and register it, or close it if the hub has too many connections."""
         connection.opened()
         try:
             self._connections.check_limit()
@@ -85,46 +85,47 @@ class HubWebSocketApp:
             self._connections.add(connection)
 
     def closed(self, connection: HubConnection, code: int, reason: str) -> None:
-        """Forget a connection whose socket is gone."""
+        """Remove a connection whose socket is closed."""
         connection.closed()
         self._connections.remove(connection)
         log.info("connection closed", connection_id=connection.connection_id, close_code=int(code), reason=reason)
 
 
 class _NativeHandler:
-    """One connection of the hub, as the native edge calls it."""
+    """The `WebSocketHandler` of one connection of the hub."""
 
-    __slots__ = ("_connection", "_edge", "_socket", "pause_writing", "resume_writing", "text_received")
+    __slots__ = ("_app", "_connection", "_socket", "pause_writing", "resume_writing", "text_received")
 
-    def __init__(self, connection: HubConnection, edge: HubWebSocketApp, socket: WebSocket) -> None:
+    def __init__(self, connection: HubConnection, app: HubWebSocketApp, socket: WebSocket) -> None:
         self._socket = socket
         self._connection = connection
-        self._edge = edge
-        # The three that are called often are the connection's own methods.
+        self._app = app
+        # The three methods that are called often are the connection's own.
         self.text_received = connection.received
         self.pause_writing = connection.pause_writing
         self.resume_writing = connection.resume_writing
 
     def opened(self) -> None:
-        """See `Handler.opened`."""
-        # Whatever has to wait is known of at once: the hub sends past the transport while nothing does.
+        """See `WebSocketHandler.opened`."""
+        # With limits of 0 every unsent byte is reported immediately: the hub bypasses the transport while there are
+        # none.
         self._socket.set_write_buffer_limits(0, 0)
-        self._edge.opened(self._connection)
+        self._app.opened(self._connection)
 
     def invalid_text_received(self, body: bytes) -> None:
-        """See `Handler`: the contract's own check says what is wrong, and closes."""
+        """See `WebSocketHandler`: the check of the envelope reports the error and closes."""
         self._connection.received(body)
 
     def binary_received(self, body: bytes) -> None:
-        """See `Handler.binary_received`."""
+        """See `WebSocketHandler.binary_received`."""
         self._connection.refused_binary()
 
     def closed(self, code: int, reason: str) -> None:
-        """See `Handler.closed`."""
-        self._edge.closed(self._connection, code, reason)
+        """See `WebSocketHandler.closed`."""
+        self._app.closed(self._connection, code, reason)
 
     def shutdown(self) -> None:
-        """Say goodbye, because the server drains."""
+        """Close the connection, because the server drains."""
         config = self._connection.hub.config
         self._connection.close(4100, "the hub is shutting down", retry_after_ms=config.drain_retry_ms)
 

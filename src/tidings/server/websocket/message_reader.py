@@ -1,4 +1,4 @@
-"""Whole messages out of a client's byte stream (RFC 6455 §5 and §7): fragments joined, limits kept. Pure, no I/O."""
+"""Reads whole messages from a client's byte stream (RFC 6455 §5 and §7): joins fragments, keeps limits. No I/O."""
 
 from typing import Final
 
@@ -9,10 +9,10 @@ from websockets.protocol import Protocol, Side, State
 from tidings.server.websocket.frames import CLOSE, PING, PONG, read_plain_frames
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
-"""Bytes in a message, whole or in fragments. Four times what `data` may have, so that the refusal can name it."""
+"""Bytes in a message, whole or in fragments. Four times the limit of `data`, so that the refusal can name the event."""
 
 MAX_REASON_BYTES: Final = 123
-"""Bytes of UTF-8 that a Close holds beside its code (RFC 6455 §5.5)."""
+"""Bytes of UTF-8 in the reason of a Close (RFC 6455 §5.5)."""
 
 _CLOSE_FRAME = bytes((0x80 | CLOSE,))
 
@@ -20,28 +20,28 @@ _CLOSE_FRAME = bytes((0x80 | CLOSE,))
 class MessageReader:
     """The inbound half of one connection, and the state of its closing.
 
-    Plain frames are read by `read_plain_frames`. At the first that is not plain, websockets' Sans-I/O protocol takes
-    the connection over and keeps it: it costs 1–2 KB and five times the time per frame, which a connection that only
-    listens or publishes never pays.
+    `read_plain_frames` reads plain frames. At the first other frame, websockets' Sans-I/O protocol takes over the
+    connection and keeps it: it costs 1–2 KB and five times the time per frame, which a connection that only subscribes
+    or publishes never pays.
     """
 
     __slots__ = ("_failure", "_fragments", "_protocol", "_tail")
 
     def __init__(self) -> None:
-        # The start of a plain frame whose end has not come yet.
+        # The start of a plain frame whose end has not arrived yet.
         self._tail = b""
         self._protocol: Protocol | None = None
-        # Kind and beginning of the message in fragments. One buffer, not a list: fragments may be empty, and endless.
+        # Kind and start of the fragmented message. One buffer, not a list: the number of empty fragments is unlimited.
         self._fragments: tuple[int, bytearray] | None = None
-        # What we closed with because of what the peer sent.
+        # The Close with which we failed the connection because of the peer's bytes.
         self._failure: Close | None = None
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Take a segment and return what it completes, in order, as (opcode, payload).
+        """Read a segment and return the messages that it completes, in order, as (opcode, payload).
 
-        Text is not yet validated. A Ping stands for itself and is the caller's to answer. A Close stands for the
-        orderly end as well as for a violation: it is the last of all, its payload is the frame to be sent (b"" for
-        none), and `outcome` and `failed` then tell more.
+        Text is not yet validated. The caller answers Pings. A Close stands for the orderly end as well as for a
+        violation: it is the last item, its payload is the frame to send (b"" for none), and `outcome` and `failed`
+        then have the details.
         """
         if self._protocol is not None:
             return self._read(self._protocol, data)
@@ -55,24 +55,24 @@ class MessageReader:
 
     @property
     def ended(self) -> bool:
-        """Whether `feed` has returned a Close, or `fail` was called: nothing more will come."""
+        """Whether `feed` has returned a Close, or `fail` was called: no further message follows."""
         return self._protocol is not None and self._protocol.eof_sent
 
     @property
     def failed(self) -> bool:
-        """Whether the end came from a violation, so that the peer may be in the middle of sending."""
+        """Whether a violation ended the connection, so that the peer may still be sending."""
         return self._failure is not None
 
     @property
     def outcome(self) -> tuple[int, str]:
-        """Code and reason of the end: what we failed the connection with, else what the peer closed with, else 1006."""
+        """Close code and reason: ours if we failed the connection, else the peer's, else 1006."""
         close = self._failure
         if close is None and self._protocol is not None:
             close = self._protocol.close_rcvd
         return (int(close.code), close.reason) if close is not None else (int(CloseCode.ABNORMAL_CLOSURE), "")
 
     def close(self, code: int, reason: str) -> bytes:
-        """Begin the closing handshake and return the frame to be sent. A reason over 123 bytes is cut.
+        """Start the closing handshake and return the frame to send. A reason over 123 bytes is cut.
 
         Raises:
             websockets.exceptions.ProtocolError: If no endpoint may send this code (RFC 6455 §7.4).
@@ -87,9 +87,9 @@ class MessageReader:
         return b"".join(self._protocol.data_to_send())
 
     def fail(self, code: int, reason: str) -> bytes:
-        """End the connection for what the peer sent and return the frame to be sent (RFC 6455 §7.1.7).
+        """Fail the connection because of the peer's bytes and return the frame to send (RFC 6455 §7.1.7).
 
-        It takes the place of an answer to a Close that the peer sent behind its fault.
+        The frame replaces the answer to a Close that the peer sent after its violation.
         """
         if self._protocol is None:
             self._take_over()
@@ -101,12 +101,12 @@ class MessageReader:
         return Frame(Opcode.CLOSE, self._failure.serialize()).serialize(mask=False)
 
     def release(self) -> None:
-        """Let the memory go at the end of the connection; the suspended parser and its protocol form a cycle."""
+        """Release the memory at the end of the connection; the suspended parser and its protocol form a cycle."""
         if self._protocol is not None:
             self._protocol.parser.close()
 
     def _take_over(self) -> list[tuple[int, bytes]]:
-        # Not the handshake's own protocol: its parser would keep the request for as long as it lives.
+        # Not the handshake's own protocol: its parser would keep the request as long as the connection lives.
         self._protocol = _ClosableProtocol(Side.SERVER, state=State.OPEN, max_size=MAX_MESSAGE_BYTES)
         tail, self._tail = self._tail, b""
         return self._read(self._protocol, tail)
@@ -136,7 +136,7 @@ class MessageReader:
                 messages.append((kind, part))
             else:
                 self._fragments = (kind, bytearray(part))
-        elif self._fragments is not None:  # None: of a message that `close` has dropped
+        elif self._fragments is not None:  # None: a fragment of a message that `close` has dropped
             kind, whole = self._fragments
             whole += part
             if final:
@@ -145,7 +145,7 @@ class MessageReader:
 
 
 class _ClosableProtocol(Protocol):
-    """websockets' protocol, except that a Close between fragments is in order, as any control frame is (§5.4)."""
+    """websockets' protocol, but with a Close allowed between fragments, as any control frame is (RFC 6455 §5.4)."""
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
@@ -154,5 +154,5 @@ class _ClosableProtocol(Protocol):
 
 
 def _close_frame(written: list[bytes]) -> bytes:
-    # What else is written there are Pongs, whose sending is the caller's decision, and an empty mark for the end.
+    # The other items are Pongs, which the caller sends or not, and an empty end mark.
     return b"".join(frame for frame in written if frame.startswith(_CLOSE_FRAME))

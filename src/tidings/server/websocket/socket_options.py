@@ -1,4 +1,4 @@
-"""What the operating system is told about a subscriber's TCP connection."""
+"""Socket options of the hub's TCP connections."""
 
 import asyncio
 import contextlib
@@ -6,25 +6,25 @@ import socket
 from typing import Final
 
 MAX_UNSENT_BYTES: Final = 128 * 1024
-"""Bytes that may wait unsent in the kernel. Without a bound megabytes do, and a 200 KB/s reader then reads what is
-10.5 s old instead of 1.6 s."""
+"""Unsent bytes that the kernel may buffer. Without a bound it buffers megabytes, and a 200 KB/s reader then reads
+events that are 10.5 s old instead of 1.6 s."""
 
 DEFAULT_PEER_TIMEOUT_S: Final = 60
-"""Seconds after which a peer that acknowledges nothing is given up. The kernel counts a window that stays shut, too:
-a reader that stands still for so long is cut off, and resumes by its position."""
+"""Seconds after which the connection to a peer that acknowledges nothing is closed. The kernel also counts a window
+that stays closed: a reader that does not read for that time is disconnected, and resumes from its position."""
 
-_SOONEST_S: Final = 10
-"""Seconds: a network that is gone for less is no death."""
+_MIN_PEER_TIMEOUT_S: Final = 10
+"""Lower bound of a peer timeout in seconds: a network may be down for less."""
 
 KEEPALIVE_IDLE_S: Final = 30
-"""Seconds of silence before the kernel probes."""
+"""Seconds of silence before the kernel sends a probe."""
 
 KEEPALIVE_INTERVAL_S: Final = 10
 """Seconds between probes."""
 
 
 def _available_options() -> tuple[tuple[int, int, int], ...]:
-    """List (level, option, value) of what this platform has; each is absent somewhere."""
+    """Return (level, option, value) of the options that this platform has; each one is missing on some platform."""
     tcp = socket.IPPROTO_TCP
     named = [
         (tcp, "TCP_USER_TIMEOUT", DEFAULT_PEER_TIMEOUT_S * 1000),
@@ -43,14 +43,14 @@ _OPTIONS = _available_options()
 
 
 def set_peer_timeout(transport: asyncio.BaseTransport, within_s: float) -> None:
-    """Have the kernel give up a peer that acknowledges nothing for `within_s` seconds, 10–60, probing it meanwhile.
+    """Let the kernel probe the peer, and close the connection if it acknowledges nothing for `within_s` seconds, 10–60.
 
-    For a producer with a lease: without this, a machine that lost its power would be missed a minute after its lease.
+    For a producer with a lease: without this, a machine that loses its power is noticed a minute after the lease.
     """
     tcp_socket = transport.get_extra_info("socket")
     if tcp_socket is None or tcp_socket.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    within = min(DEFAULT_PEER_TIMEOUT_S, max(_SOONEST_S, int(within_s)))
+    within = min(DEFAULT_PEER_TIMEOUT_S, max(_MIN_PEER_TIMEOUT_S, int(within_s)))
     tcp = socket.IPPROTO_TCP
     for name, value in (
         ("TCP_USER_TIMEOUT", within * 1000),
@@ -63,7 +63,7 @@ def set_peer_timeout(transport: asyncio.BaseTransport, within_s: float) -> None:
 
 
 def apply_socket_options(transport: asyncio.BaseTransport) -> None:
-    """Set the options on the transport's socket; does nothing for what is no TCP socket.
+    """Set the options on the transport's socket; does nothing if that is not a TCP socket.
 
     TCP_NODELAY is not among them: asyncio and uvloop both set it on every TCP connection.
     """
@@ -71,6 +71,6 @@ def apply_socket_options(transport: asyncio.BaseTransport) -> None:
     if tcp_socket is None or tcp_socket.family not in (socket.AF_INET, socket.AF_INET6):
         return
     for level, option, value in _OPTIONS:
-        # A kernel may know an option's number and still refuse it (containers, old kernels); the connection works.
+        # A kernel may refuse an option that it has (containers, old kernels); the connection works without it.
         with contextlib.suppress(OSError):
             tcp_socket.setsockopt(level, option, value)

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with an upgrade that loses nothing and leaves nothing behind."""
+"""uvicorn's HTTP protocol, with an upgrade that loses no bytes and leaks no memory."""
 
 import asyncio
 from http import HTTPStatus
@@ -13,20 +13,20 @@ from tidings.server.websocket.socket_options import apply_socket_options
 class UpgradableHttpProtocol(HttpToolsProtocol):
     """The HTTP/1.1 side of a port that also speaks WebSocket; given to uvicorn as `Config(http=...)`.
 
-    It differs from its base in the socket's options, so that what an event stream has not read waits in the log and not
-    in the kernel, and in the upgrade: bytes that came in the same segment as the handshake (RFC 6455
-    §4.1 forbids a client to send them before the answer, yet some do, and a proxy may join the two) reach the
-    WebSocket instead of being dropped, and this object is emptied, so that an open WebSocket does not pay for the
-    HTTP parser and the request for the rest of its life.
+    It differs from its base in two ways. It sets the socket's options, so that events which an event stream has not
+    read wait in the log and not in the kernel. And at the upgrade, bytes in the same segment as the handshake (RFC 6455
+    §4.1 forbids a client to send them before the response, yet some do, and a proxy may join the two) reach the
+    WebSocket instead of being dropped, and this object is emptied, so that an open WebSocket does not keep the HTTP
+    parser and the request in memory.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a new connection."""
+        """Start a new connection."""
         super().connection_made(cast(asyncio.Transport, transport))
         apply_socket_options(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Read a segment of HTTP, or of what follows an upgrade."""
+        """Read a segment of HTTP, and hand the bytes after an upgrade over."""
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -42,11 +42,11 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
 
     def _hand_over(self, rest: bytes) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            # The response before it is still being written; the 101 would land in its middle.
+            # The previous response is still being written; the 101 would land in its middle.
             self.transport.close()
             return
         if self.parser.get_http_version() != "1.1":
-            # The base rewrites the request line as HTTP/1.1, so that nobody after it could tell (RFC 6455 §4.1).
+            # RFC 6455 §4.1. Checked here, because the base rewrites the request line as HTTP/1.1.
             status = HTTPStatus.BAD_REQUEST
             self.send_400_response(f"{status.phrase}: a WebSocket handshake needs HTTP/1.1.")
             return
@@ -58,10 +58,10 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             websocket.data_received(rest)  # type: ignore[attr-defined]  # a Protocol, by uvicorn's contract for `ws`
 
     def _forget(self) -> None:
-        """Drop what the request has built; the parser and this object hold each other, which nothing else would end."""
+        """Drop the state of the request, and with it a cycle between the parser and this object."""
         for name in ("parser", "flow", "transport", "scope", "headers", "cycle"):
             setattr(self, name, None)
 
     def abort(self) -> None:
-        """End the TCP connection at once, as `WebSocket.abort` does."""
+        """End the TCP connection immediately, as `WebSocket.abort` does."""
         self.transport.abort()
