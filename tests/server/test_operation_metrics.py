@@ -162,7 +162,7 @@ def test_what_is_remembered_of_operations_is_bounded() -> None:
     with HubServer(retention=Retention(operations=100)) as server:
         for first in range(0, 3_000, 100):
             server.publish(*(complete(f"op-{number}") for number in range(first, first + 100)))
-        assert server.call(lambda: len(server.app.running().operation_metrics._told)) < 1_300
+        assert server.call(lambda: len(server.app.running().operation_metrics._counted)) < 1_300
         assert ended(server) == {("", "complete"): 3_000}
 
 

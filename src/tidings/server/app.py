@@ -1,4 +1,4 @@
-"""The hub as one application: its log, its hub, its connections, and the ways in."""
+"""The hub as one ASGI application: its log, its connections, and its HTTP and WebSocket endpoints."""
 
 import asyncio
 import secrets
@@ -27,30 +27,30 @@ from tidings.server.websocket.hub_handler import HubWebSocketApp, refusal
 from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, WebSocketHandler
 
 OpenLog = Callable[[Scheduler], Log]
-"""Opens the log on the loop that the hub will run on."""
+"""Opens the log on the event loop that the hub runs on."""
 
 log = structlog.get_logger("tidings.server")
 
 
 class HubApp:
-    """One hub and everything it serves, as an ASGI application.
+    """One hub with all its endpoints, as an ASGI application.
 
-    `tidings serve` runs it with the native WebSocket edge beside it. Any ASGI server runs it: `uvicorn module:hub_app`.
-    Any ASGI framework mounts it: `app.mount("/tidings", hub_app)`. A mounted application's own lifespan never runs, so
-    there the hub starts at first use, and ends in order only where the host has its `lifespan`:
+    `tidings serve` runs it together with the native WebSocket edge. Any ASGI server runs it: `uvicorn module:hub_app`.
+    Any ASGI framework mounts it: `app.mount("/tidings", hub_app)`. A mounted application's own lifespan never runs:
+    there the hub starts at first use, and shuts down in order only if the host application has its `lifespan`:
     `FastAPI(lifespan=hub_app.lifespan)`.
 
     Args:
-        open_log: Opens its log, when the hub starts.
-        config: Limits and rhythms.
-        contract: What may be published.
-        ws_path: Where the WebSocket is.
-        allow_origins: Web origins, besides the hub's own, whose pages may use it; see `Origins`.
-        check_host: See `Origins`; False where the application that the hub is mounted in decides about its hosts.
+        open_log: Opens the log when the hub starts.
+        config: Limits and intervals.
+        contract: The contract, which defines the events that may be published.
+        ws_path: Path of the WebSocket.
+        allow_origins: Web origins, besides the hub's own, whose pages may use the hub; see `Origins`.
+        check_host: See `Origins`; False where the application that mounts the hub checks host names.
         clock: The machine's clocks.
 
     Raises:
-        ConfigError: One of `allow_origins` is no origin.
+        ConfigError: One of `allow_origins` is not a valid origin.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class HubApp:
 
     @property
     def hub(self) -> Hub:
-        """The hub; started if it was not.
+        """The hub; it is started if it never was.
 
         Raises:
-            Draining: It was stopped.
+            Draining: The hub was stopped.
         """
         return self.running().hub
 
@@ -101,7 +101,7 @@ class HubApp:
         return self._running is not None and not self._running.hub.closed
 
     def start(self) -> None:
-        """Open the log and start the hub on the running loop; nothing happens where it runs already.
+        """Open the log and start the hub on the running event loop; does nothing if it runs already.
 
         Raises:
             LogError: The log cannot be opened.
@@ -118,7 +118,7 @@ class HubApp:
         self._running = RunningHub(hub, connections, websocket_app, LongPolls(hub), OperationMetrics(hub))
 
     def drain(self) -> None:
-        """Take nothing new and tell every client to come back later."""
+        """Refuse new events, and close all connections with a time to reconnect."""
         if self._running is not None:
             hub = self._running.hub
             hub.draining = True
@@ -128,7 +128,7 @@ class HubApp:
             self._running.long_polls.release()
 
     def stop(self) -> None:
-        """Stop the hub and close its log; after that only `start` starts one again."""
+        """Stop the hub and close its log; only `start` starts it again."""
         if self._running is not None and not self._running.hub.closed:
             hub = self._running.hub
             hub.close()
@@ -136,10 +136,10 @@ class HubApp:
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
-        """Run the hub for the length of a block, inside a host application's own lifespan.
+        """Run the hub during a `with` block, as the lifespan of a host application.
 
         Args:
-            app: The host application, as frameworks pass it; not looked at.
+            app: The host application, as frameworks pass it; not used.
 
         Raises:
             LogError: The log cannot be opened.
@@ -160,11 +160,11 @@ class HubApp:
             return refusal(error)
 
     def running(self) -> RunningHub:
-        """Return the hub and its parts, started if it never was.
+        """Return the hub and its parts; it is started if it never was.
 
         Raises:
-            Draining: It was stopped.
-            LogError: Its log cannot be opened.
+            Draining: The hub was stopped.
+            LogError: The log cannot be opened.
         """
         if self._running is None:
             self.start()

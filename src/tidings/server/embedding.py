@@ -1,4 +1,4 @@
-"""A hub inside an application of one's own: FastAPI, Starlette, Litestar, Django's ASGI side."""
+"""A hub inside another application: FastAPI, Starlette, Litestar, Django over ASGI."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ def embedded_hub(
     contract: Contract | None = None,
     allow_origins: Iterable[str] = (),
 ) -> HubApp:
-    """Make a hub to be mounted in an application, which decides about host names itself.
+    """Make a hub that an application mounts; the application checks host names itself.
 
     ::
 
@@ -30,29 +30,29 @@ def embedded_hub(
         app = FastAPI(lifespan=hub.lifespan)
         app.mount("/tidings", hub)
 
-    A data folder belongs to one process: an application with several workers runs one `tidings serve` beside them.
+    A data folder belongs to one process: an application with several workers runs one `tidings serve` for all of them.
 
     Args:
-        data: The data folder, made if it is not there; None keeps no file.
-        config: Limits and rhythms, and what is kept.
-        contract: What may be published.
+        data: The data folder, created if it does not exist; None keeps the log in memory.
+        config: Limits, intervals and retention.
+        contract: The contract, which defines the events that may be published.
         allow_origins: Web origins, besides the application's own, whose pages may use the hub.
 
     Raises:
-        ConfigError: One of `allow_origins` is no origin.
+        ConfigError: One of `allow_origins` is not a valid origin.
     """
-    spoken = contract or Contract()
-    limits = config or HubConfig()
-    retention = limits.retention
+    contract = contract or Contract()
+    config = config or HubConfig()
+    retention = config.retention
     if not retention.keep_newest:
-        retention = structs.replace(retention, keep_newest=spoken.keep_newest)
+        retention = structs.replace(retention, keep_newest=contract.keep_newest)
 
     def open_log(scheduler: Scheduler) -> Log:
         if data is None:
             return MemoryLog(_new_epoch(), retention)
         return SqliteLog(Path(data), scheduler, _new_epoch, retention=retention)
 
-    return HubApp(open_log, config=limits, contract=spoken, allow_origins=allow_origins, check_host=False)
+    return HubApp(open_log, config=config, contract=contract, allow_origins=allow_origins, check_host=False)
 
 
 def _new_epoch() -> str:

@@ -1,4 +1,4 @@
-"""`GET /metrics`: the hub's figures for Prometheus, read when asked for; an event costs nothing more for them."""
+"""`GET /metrics`: the hub's metrics for Prometheus, collected per request and at no cost per event."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -21,7 +21,7 @@ from tidings.version import __version__
 
 
 class MetricsRoute:
-    """The route, with a registry of its own, so that several hubs fit in one process."""
+    """The route `/metrics`, with a registry of its own, so that one process can have several hubs."""
 
     def __init__(self, host: HubHost) -> None:
         self._host = host
@@ -38,21 +38,21 @@ class MetricsRoute:
 
 
 class HubCollector:
-    """Reads the statistics of a hub, its delivery and its log."""
+    """Collects the metrics of a hub, its delivery and its log."""
 
     def __init__(self, host: HubHost) -> None:
         self._host = host
 
     def describe(self) -> Iterator[Metric]:
-        """Describe nothing: the registry would collect to find out, before there is a hub."""
+        """Describe nothing: otherwise the registry collects when it registers, before the hub has started."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the figures of this moment."""
+        """Yield the current metrics."""
         running = self._host.running()
         yield InfoMetricFamily(
             "tidings",
-            "The hub.",
+            "Version, contract and log epoch of the hub.",
             value={
                 "version": __version__,
                 "contract": running.hub.contract.identity.hash,
@@ -67,30 +67,30 @@ class HubCollector:
 
 def _publishing(running: RunningHub) -> Iterator[Metric]:
     hub = running.hub
-    yield _counter("tidings_events_accepted", "Events that are in the log.", hub.counters.accepted)
-    yield _counter("tidings_events_refused", "Events that the log did not take.", hub.counters.refused)
-    yield _counter("tidings_ticks", "Batches given to the log.", hub.counters.ticks)
+    yield _counter("tidings_events_accepted", "Events appended to the log.", hub.counters.accepted)
+    yield _counter("tidings_events_refused", "Events that the log refused.", hub.counters.refused)
+    yield _counter("tidings_ticks", "Batches passed to the log.", hub.counters.ticks)
     yield _gauge("tidings_events_staged", "Events that wait for the log.", hub.staged)
-    yield _gauge("tidings_draining", "1 while the hub takes nothing new.", hub.draining)
+    yield _gauge("tidings_draining", "1 while the hub refuses new events.", hub.draining)
 
 
-def _operations(figures: OperationMetrics) -> Iterator[Metric]:
+def _operations(metrics: OperationMetrics) -> Iterator[Metric]:
     live = GaugeMetricFamily("tidings_operations_live", "Operations that have not ended.", labels=["state"])
-    for state, count in figures.live().items():
+    for state, count in metrics.live().items():
         live.add_metric([state], count)
     ended = CounterMetricFamily("tidings_operations_ended", "Attempts that have ended.", labels=["name", "state"])
     success = GaugeMetricFamily(
         "tidings_operation_last_success_timestamp_seconds",
-        "When an operation of the name last ended well, seconds since 1970.",
+        "Unix time of the last success of an operation of this name, in seconds.",
         labels=["name"],
     )
     duration = HistogramMetricFamily(
-        "tidings_operation_duration_seconds", "How long attempts took that ended well.", labels=["name"]
+        "tidings_operation_duration_seconds", "Duration of successful attempts.", labels=["name"]
     )
     queued = HistogramMetricFamily(
-        "tidings_operation_queued_seconds", "How long attempts were queued that have begun.", labels=["name"]
+        "tidings_operation_queued_seconds", "Time in the queue of attempts that have begun.", labels=["name"]
     )
-    for name, of_name in figures.by_name():
+    for name, of_name in metrics.by_name():
         for end, count in of_name.ended.items():
             ended.add_metric([name, end], count)
         if of_name.last_success_ns:
@@ -115,37 +115,42 @@ def _delivery(running: RunningHub) -> Iterator[Metric]:
     yield _counter("tidings_connections_opened", "Connections opened so far.", running.connections.opened)
     subscribers = GaugeMetricFamily(
         "tidings_subscribers",
-        "Subscribers: at the head, reading forward, or waiting (for their socket to drain, or because they read "
-        "nothing).",
+        "Subscribers by state: at the head, reading forward, or waiting (for their socket, or without any paths).",
         labels=["state"],
     )
     subscribers.add_metric(["live"], live)
     subscribers.add_metric(["catching_up"], reading)
     subscribers.add_metric(["waiting"], max(0, delivery.subscribers - live - reading))
     yield subscribers
-    yield _gauge("tidings_lanes", "Sets of subscribers that get identical bytes.", len(delivery.lanes))
+    yield _gauge("tidings_lanes", "Sets of subscribers that receive identical bytes.", len(delivery.lanes))
     yield _counter("tidings_lane_writes", "Writes to live subscribers.", counters.lane_writes)
     yield _counter("tidings_lane_bytes", "Bytes written to live subscribers.", counters.lane_bytes)
     yield _counter("tidings_fell_behind", "Live subscribers whose socket stopped draining.", counters.fell_behind)
-    yield _counter("tidings_joined", "Subscribers that came to the head.", counters.joined)
-    yield _counter("tidings_gaps", "Subscribers told that trimming has overtaken them.", counters.gaps)
-    yield _counter("tidings_catchup_reads", "Reads for those behind, of log and ring.", delivery.catchup.reads)
-    yield _counter("tidings_catchup_writes", "Chunks written to those behind.", delivery.catchup.writes)
-    yield _counter("tidings_encodes", "Frames made of events.", delivery.ring.encodes)
+    yield _counter("tidings_joined", "Times that a subscriber reached the head.", counters.joined)
+    yield _counter("tidings_gaps", "Gaps reported to subscribers that trimming has overtaken.", counters.gaps)
+    yield _counter(
+        "tidings_catchup_reads", "Reads of the log and the ring for subscribers that catch up.", delivery.catchup.reads
+    )
+    yield _counter("tidings_catchup_writes", "Chunks written to subscribers that catch up.", delivery.catchup.writes)
+    yield _counter("tidings_encodes", "Frames encoded from events.", delivery.ring.encodes)
 
 
 def _log(running: RunningHub) -> Iterator[Metric]:
     statistics = running.hub.log.statistics()
     failing = running.hub.log_error is not None
-    yield _gauge("tidings_log_failing", "1 while the log refuses what it is given.", failing)
+    yield _gauge("tidings_log_failing", "1 while the log refuses events.", failing)
     yield _gauge("tidings_log_head", "Offset of the newest event.", statistics.head)
-    yield _gauge("tidings_log_durable_events", "Durable events that can be read.", statistics.durable_events)
-    yield _gauge("tidings_log_durable_bytes", "Bytes of their data.", statistics.durable_bytes)
-    yield _gauge("tidings_log_latest_events", "Events of class `latest` in the range.", statistics.superseded_events)
+    yield _gauge("tidings_log_durable_events", "Durable events in the log.", statistics.durable_events)
+    yield _gauge(
+        "tidings_log_durable_bytes", "Bytes of data of the durable events in the log.", statistics.durable_bytes
+    )
+    yield _gauge(
+        "tidings_log_latest_events", "Superseded events of class `latest` in the log.", statistics.superseded_events
+    )
     yield _gauge("tidings_log_disk_bytes", "Size of the log's files.", statistics.disk_bytes)
     yield _gauge("tidings_log_newest", "Keys in the snapshot.", statistics.newest)
-    yield _counter("tidings_log_newest_evicted", "Keys that left it for want of room.", statistics.newest_evicted)
-    yield _counter("tidings_log_trimmed_events", "Durable events trimmed.", statistics.trimmed_events)
+    yield _counter("tidings_log_newest_evicted", "Keys evicted from the full snapshot.", statistics.newest_evicted)
+    yield _counter("tidings_log_trimmed_events", "Durable events removed by retention.", statistics.trimmed_events)
 
 
 def _counter(name: str, help: str, value: float) -> Metric:

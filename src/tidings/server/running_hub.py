@@ -1,4 +1,4 @@
-"""A hub that runs, with what belongs to it."""
+"""A running hub with the parts that the server adds to it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +12,7 @@ from tidings.server.websocket.hub_handler import HubWebSocketApp
 
 @dataclass(frozen=True, slots=True)
 class RunningHub:
-    """What a started `HubApp` consists of."""
+    """The parts of a started `HubApp`."""
 
     hub: Hub
     connections: ConnectionRegistry
@@ -22,13 +22,13 @@ class RunningHub:
 
 
 class HubHost(Protocol):
-    """Where the ways in find the hub: `HubApp`."""
+    """The owner of a hub, from which endpoints get it: `HubApp`."""
 
     def running(self) -> RunningHub:
-        """Return the hub, started if it was not.
+        """Return the hub; it is started if it never was.
 
         Raises:
-            Draining: It was stopped.
-            LogError: Its log cannot be opened.
+            Draining: The hub was stopped.
+            LogError: The log cannot be opened.
         """
         ...

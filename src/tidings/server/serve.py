@@ -1,7 +1,4 @@
-"""The server's life: listen, serve, drain on a signal, exit 0.
-
-Sockets that listen, and errors that say why none does.
-"""
+"""The server process: listen, serve, drain on a signal, exit 0."""
 
 import asyncio
 import contextlib
@@ -24,58 +21,71 @@ import uvicorn
 from tidings.exceptions import AddressInUse, AddressUnavailable, ConfigError
 from tidings.server.websocket.upgrade import UpgradableHttpProtocol
 
-_ATTEMPTS_FOR_ONE_PORT = 8
-_BACKLOG = 2048  # connections the kernel completes before they are accepted; 5,000 clients may come back at once
-_DOORS = 16
-"""Connections let in by one tick of a loop that accepts once a descriptor: 1 ms of work, and 300 a second even while
-live delivery takes 50 ms a tick. Whoever connects to an idle hub costs as many system calls in vain."""
+_MAX_PORT_ATTEMPTS = 8
+_BACKLOG = 2048
+"""Connections that the kernel completes before they are accepted: 5,000 clients may reconnect together."""
+_ACCEPTS_PER_TICK = 16
+"""Connections accepted per tick by a loop that accepts once per descriptor: 1 ms of work, and 300 per second even while
+live delivery takes 50 ms per tick. A connection to an idle hub costs as many system calls in vain."""
+_DATE_INTERVAL_S = 1.0
+"""Interval at which uvicorn renews the Date header."""
+_DRAIN_POLL_S = 0.02
+"""Interval at which a drain checks whether all connections are closed."""
+_CANCEL_TIMEOUT_S = 1.0
+"""Time that a cancelled response gets for its `finally`."""
+
+_STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform == "win32":
+    _STOP_SIGNALS.append(signal.SIGBREAK)  # Ctrl-Break
+
+logger = logging.getLogger(__name__)
 
 _IN_USE_HINT = (
-    "Another program, perhaps another tidings, listens there: stop it, or choose another port with --port "
+    "Stop the other program, perhaps another tidings, that listens there, or choose another port with --port "
     "(--port 0 picks a free one)."
 )
 _HINTS = {
-    errno.EACCES: "Ports below 1024 need a privilege; choose a higher one with --port.",
-    errno.EADDRNOTAVAIL: "No interface of this machine has that address; --host 127.0.0.1 is this machine alone, "
-    "--host 0.0.0.0 every interface.",
+    errno.EACCES: "Choose a port above 1023 with --port: lower ones need a privilege.",
+    errno.EADDRNOTAVAIL: "No interface of this machine has that address. Use --host 127.0.0.1 for this machine, or "
+    "--host 0.0.0.0 for all interfaces.",
 }
-_NO_NAME_HINT = "Check the spelling of --host; an IP address needs no name service."
-_PORT_RANGE_HINT = "A port is a number from 0 to 65535; 0 picks a free one."
+_HOST_HINT = "Check the spelling of --host, or use an IP address."
+_PORT_HINT = "Use 0 to 65535; 0 picks a free port."
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
     """Open a listening socket on every address of a host, all on one port.
 
     Args:
-        host: An IP address or a name; "" stands for every interface.
-        port: 0 picks a free one.
+        host: An IP address or a name; "" stands for all interfaces.
+        port: The port; 0 picks a free one.
 
     Raises:
-        AddressInUse: If another process listens there.
-        AddressUnavailable: If the host has no address here, or the port may not be used.
+        AddressInUse: Another process listens there.
+        AddressUnavailable: The host has no address on this machine, or the port may not be used.
     """
     if not 0 <= port <= 0xFFFF:
-        raise AddressUnavailable(f"{port} is no port", host=host, port=port, hint=_PORT_RANGE_HINT)
+        raise AddressUnavailable(f"invalid port {port}: expected 0 to 65535", host=host, port=port, hint=_PORT_HINT)
     addresses = _resolve(host, port)
-    for attempt in range(_ATTEMPTS_FOR_ONE_PORT):
+    for attempt in range(_MAX_PORT_ATTEMPTS):
         try:
             return _listen_on_all(addresses, port)
         except OSError as error:
             # A port that was free on the first address can be taken on the second.
             picked_badly = port == 0 and error.errno == errno.EADDRINUSE and len(addresses) > 1
-            if picked_badly and attempt < _ATTEMPTS_FOR_ONE_PORT - 1:
+            if picked_badly and attempt < _MAX_PORT_ATTEMPTS - 1:
                 continue
             raise _explain(error, host, port) from error
     raise AssertionError("the last attempt returns or raises")
 
 
 def duplicate_listeners(sockets: Sequence[socket.socket]) -> list[socket.socket]:
-    """Return further descriptors of listening sockets, for a loop that accepts once a descriptor and tick.
+    """Return more descriptors of listening sockets, for a loop that accepts once per descriptor and tick.
 
-    uvloop's does (https://github.com/libuv/libuv/pull/3696). With one descriptor, a hub whose ticks take 50 ms
-    would let in 20 clients a second, and of thousands who come at once most would wait until the kernel gives them up.
+    uvloop is such a loop (https://github.com/libuv/libuv/pull/3696). With one descriptor, a hub whose ticks take 50 ms
+    would accept 20 clients per second; in a reconnect storm of thousands, most would wait until the kernel drops them.
     """
-    return [opened.dup() for opened in sockets for _ in range(_DOORS - 1)]
+    return [opened.dup() for opened in sockets for _ in range(_ACCEPTS_PER_TICK - 1)]
 
 
 def _resolve(host: str, port: int) -> Sequence[tuple[socket.AddressFamily, str]]:
@@ -84,7 +94,7 @@ def _resolve(host: str, port: int) -> Sequence[tuple[socket.AddressFamily, str]]
     except (socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
         message = f"cannot listen on {host!r}: {reason}"
-        raise AddressUnavailable(message, host=host, port=port, hint=_NO_NAME_HINT) from error
+        raise AddressUnavailable(message, host=host, port=port, hint=_HOST_HINT) from error
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
 
@@ -115,7 +125,8 @@ def _listen_on(family: socket.AddressFamily, address: str, port: int) -> socket.
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
-            # Lets a restart bind while connections of the last run are in TIME_WAIT. Windows means theft by it.
+            # Lets a restart bind while connections of the last run are in TIME_WAIT. On Windows it would steal the
+            # port.
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -137,19 +148,8 @@ def _explain(error: OSError, host: str, port: int) -> AddressInUse | AddressUnav
     return AddressUnavailable(f"cannot listen on {where}: {reason}", host=host, port=port, hint=hint)
 
 
-_TICK_S = 1.0  # uvicorn renews the Date header by it
-_POLL_S = 0.02  # how often a drain looks whether everyone has gone
-_CANCEL_S = 1.0  # what a cancelled response gets for its `finally`
-
-_STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
-if sys.platform == "win32":
-    _STOP_SIGNALS.append(signal.SIGBREAK)  # Ctrl-Break
-
-logger = logging.getLogger(__name__)
-
-
 class ListenAddress(NamedTuple):
-    """Where the server listens."""
+    """An address that the server listens on."""
 
     host: str
     port: int
@@ -161,12 +161,13 @@ def _address(listening: Socket) -> ListenAddress:
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn's server with our own signals, sockets and end.
+    """uvicorn's server with our own signal handling, sockets and shutdown.
 
-    SIGTERM or Ctrl-C drains: the listening sockets close, `on_drain` is awaited, every connection is asked to end, and
-    the process may exit with 0. Half of the grace is for those that end by themselves; then the TCP connections of
-    responses that go on (an endless stream is told so by `http.disconnect`) are closed; at its end everything is
-    cancelled and aborted. A second Ctrl-C ends the process on the spot, as the signal does where nobody handles it.
+    SIGTERM or Ctrl-C drains: the listening sockets are closed, `on_drain` is awaited, all connections are asked to end,
+    and the process may exit with 0. Connections have half of the grace period to end by themselves; then the TCP
+    connections of responses that go on are closed (an endless stream receives `http.disconnect`); at the end of the
+    grace period everything else is cancelled and aborted. A second Ctrl-C ends the process immediately, as the signal
+    does by default.
     """
 
     def __init__(
@@ -183,26 +184,26 @@ class DrainingServer(uvicorn.Server):
         on_drain: Callable[[], Awaitable[None]] | None = None,
         lifespan: Literal["auto", "on", "off"] = "auto",
     ) -> None:
-        """Prepare; nothing is opened yet.
+        """Prepare the server; nothing is opened yet.
 
         Args:
-            app: The ASGI application behind everything but WebSockets.
-            host: An address or name to listen on; "" is every interface.
-            port: 0 picks a free one.
-            websocket: What `websocket_protocol` returns; without it, WebSockets are not served.
-            ssl_certfile: A certificate chain in PEM; with it the port speaks TLS.
-            ssl_keyfile: Its private key, where the chain's file does not hold it.
-            grace_s: Seconds a drain may take before everything left is ended by force.
-            on_ready: Called once the sockets listen and the application is up.
-            on_drain: Awaited, for half of the grace, before the connections are asked to end.
+            app: The ASGI application for everything but WebSockets.
+            host: Address or name to listen on; "" stands for all interfaces.
+            port: Port to listen on; 0 picks a free one.
+            websocket: The result of `websocket_protocol`; without it, WebSockets are not served.
+            ssl_certfile: Certificate chain in PEM; with it the port speaks TLS.
+            ssl_keyfile: Private key of the certificate, if the chain's file does not contain it.
+            grace_s: Grace period of a drain in seconds, after which the rest is ended by force.
+            on_ready: Called once the sockets listen and the application has started.
+            on_drain: Awaited, for up to half of the grace period, before the connections are asked to end.
             lifespan: Whether `app` has an ASGI lifespan.
 
         Raises:
-            ConfigError: If there is a key without a certificate.
+            ConfigError: There is a key without a certificate.
         """
         if ssl_keyfile is not None and ssl_certfile is None:
             raise ConfigError(
-                "a TLS key without its certificate", option="ssl_certfile", hint="Give both, or neither for plain HTTP."
+                "TLS key without a certificate", option="ssl_certfile", hint="Pass both, or neither for plain HTTP."
             )
         config = uvicorn.Config(
             app,
@@ -227,18 +228,18 @@ class DrainingServer(uvicorn.Server):
         self._asked_to_end: set[object] = set()
 
     def run(self, sockets: list[Socket] | None = None) -> None:
-        """Serve until told to stop, on uvloop where it is installed.
+        """Serve until a signal or `stop`, on uvloop where it is installed.
 
         Raises:
-            ConfigError: If the certificate or its key cannot be used.
-            AddressInUse: If another process listens on the port.
-            AddressUnavailable: If the host or port cannot be listened on.
+            ConfigError: The certificate or its key cannot be used.
+            AddressInUse: Another process listens on the port.
+            AddressUnavailable: The host or port cannot be listened on.
         """
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
             runner.run(self.serve(sockets))
 
     async def serve(self, sockets: list[Socket] | None = None) -> None:
-        """Do what `run` does, inside a running loop. Signals are handled in the main thread only."""
+        """Do the same as `run`, inside a running loop. Signals are handled in the main thread only."""
         self._load()
         if sockets is None:
             sockets = listen(self.config.host, self.config.port)
@@ -248,29 +249,29 @@ class DrainingServer(uvicorn.Server):
         try:
             await super().serve(sockets)
         finally:
-            for opened in sockets:  # where the application failed to come up
+            for opened in sockets:  # where the application failed to start
                 opened.close()
 
     def stop(self) -> None:
-        """Begin to drain, as a signal does; from the loop's own thread."""
+        """Start to drain, as a signal does; call it from the loop's own thread."""
         self.should_exit = True
         self._wakeup.set()
 
     async def startup(self, sockets: list[Socket] | None = None) -> None:
-        """Bring the application up and accept connections."""
+        """Start the application and accept connections."""
         await super().startup(sockets)
         if self.started and self._on_ready is not None:
             self._on_ready(self._addresses)
 
     async def main_loop(self) -> None:
-        """Wait for the end; uvicorn would look for it ten times a second."""
+        """Wait for the end; uvicorn would check for it ten times per second."""
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TICK_S):
+                async with asyncio.timeout(_DATE_INTERVAL_S):
                     await self._wakeup.wait()
 
     async def shutdown(self, sockets: list[Socket] | None = None) -> None:
-        """Drain: refuse new connections, let the open ones finish, tell, close; within the grace."""
+        """Drain: refuse new connections, let the open ones finish, and close the rest, within the grace period."""
         for server in self.servers:
             server.close()
         for opened in sockets or ():
@@ -290,7 +291,7 @@ class DrainingServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Handle the stop signals meanwhile; unlike uvicorn's, never raise them again, so that a drain ends in 0."""
+        """Handle the stop signals during the block; never raise them again, as uvicorn does: a drain exits with 0."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -298,13 +299,13 @@ class DrainingServer(uvicorn.Server):
 
         def stop(number: int, frame: FrameType | None) -> None:
             if self.should_exit and number == signal.SIGINT:
-                # What is committed to the log survives any end of the process; waiting is what was not wanted.
+                # Committed events survive any end of the process, and the user does not wait for the rest.
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
             self.should_exit = True
             loop.call_soon_threadsafe(self._wakeup.set)
 
-        # Not the loop's add_signal_handler: it would wait for a loop that is busy.
+        # Not the loop's add_signal_handler: its handlers run only when the loop is idle.
         before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
         try:
             yield
@@ -318,16 +319,16 @@ class DrainingServer(uvicorn.Server):
             return
         for option in ("ssl_certfile", "ssl_keyfile"):
             path = getattr(self.config, option)
-            # ssl's own error for a file that is not there does not name it.
+            # ssl's own error for a missing file does not name it.
             if path is not None and not Path(path).is_file():
-                raise ConfigError(f"there is no file {os.fspath(path)!r}", option=option)
+                raise ConfigError(f"no such file: {os.fspath(path)!r}", option=option)
         try:
             self.config.load()
         except ssl.SSLError as error:
             raise ConfigError(
                 f"the certificate or its key cannot be used: {error.reason or error}",
                 option="ssl_certfile",
-                hint="Both must be PEM files, and the key must be the certificate's own, without a password.",
+                hint="Use PEM files, and the certificate's own key without a password.",
             ) from error
 
     async def _call_on_drain(self) -> None:
@@ -342,9 +343,9 @@ class DrainingServer(uvicorn.Server):
             logger.exception("the drain failed; going on without it")
 
     async def _wait_until_idle(self, deadline: float) -> bool:
-        """Ask every connection to end; tell whether all of them and all responses were gone before `deadline`.
+        """Ask all connections to end; return whether they and all responses ended before `deadline`, in loop time.
 
-        Some open meanwhile: they were accepted before the listening sockets closed. `deadline` is in loop time.
+        New connections may still appear: they were accepted before the listening sockets were closed.
         """
         state = self.server_state
         while state.connections or state.tasks:
@@ -353,7 +354,7 @@ class DrainingServer(uvicorn.Server):
             self._asked_to_end = set(state.connections)
             if asyncio.get_running_loop().time() >= deadline:
                 return False
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(_DRAIN_POLL_S)
         return True
 
     def _close_responses(self) -> None:
@@ -370,5 +371,5 @@ class DrainingServer(uvicorn.Server):
         for connection in connections:
             cast(Any, connection).abort()
         if tasks:
-            await asyncio.wait(tasks, timeout=_CANCEL_S)
+            await asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT_S)
         await asyncio.sleep(0)  # `connection_lost` follows an abort in the next tick

@@ -1,4 +1,4 @@
-"""The wire forms of this server: WebSocket frames of both kinds, the same as lines of text, and Server-Sent Events.
+"""The wire forms of this server: plain and versioned envelopes as WebSocket frames or lines, and Server-Sent Events.
 
 An envelope is one line of JSON: `Contract.read` turns line breaks between the tokens of `data` into spaces, and our own
 encoders write none.
@@ -10,7 +10,7 @@ from tidings.server.websocket.frames import text_frame
 
 
 class PlainWebSocket:
-    """The source contract's five fields, one envelope a text frame."""
+    """The five fields of a plain envelope; one envelope per text frame."""
 
     name = "plain"
 
@@ -24,7 +24,7 @@ class PlainWebSocket:
 
 
 class VersionedWebSocket:
-    """`tidings.v1`: with positions and event ids, one envelope a text frame."""
+    """`tidings.v1`: with positions and event ids; one envelope per text frame."""
 
     name = "v1"
 
@@ -38,7 +38,7 @@ class VersionedWebSocket:
 
 
 class PlainLines:
-    """`PlainWebSocket` for servers that frame messages themselves (ASGI), and for tests: one envelope a line."""
+    """`PlainWebSocket` for servers that frame messages themselves (ASGI), and for tests: one envelope per line."""
 
     name = "plain lines"
 
@@ -52,7 +52,7 @@ class PlainLines:
 
 
 class VersionedLines:
-    """`VersionedWebSocket` for servers that frame messages themselves (ASGI), and for tests: one envelope a line."""
+    """`VersionedWebSocket` for servers that frame messages themselves (ASGI), and for tests: one envelope per line."""
 
     name = "v1 lines"
 

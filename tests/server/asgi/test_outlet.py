@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tidings.server.asgi.outlet import CHUNK, BufferedOutlet
+from tidings.server.asgi.outlet import CHUNK_BYTES, BufferedOutlet
 
 
 class Flow:
@@ -80,10 +80,10 @@ async def test_what_the_server_has_not_taken_counts(outlet: BufferedOutlet, flow
 async def test_sends_no_more_than_a_chunk_at_once(outlet: BufferedOutlet) -> None:
     client = Client()
     for _ in range(5):
-        outlet.write(b"x" * (CHUNK // 2))
+        outlet.write(b"x" * (CHUNK_BYTES // 2))
     outlet.close(1000, "")
     await outlet.send_all(client.send)
-    assert [len(part) for part in client.taken] == [CHUNK, CHUNK, CHUNK // 2]
+    assert [len(part) for part in client.taken] == [CHUNK_BYTES, CHUNK_BYTES, CHUNK_BYTES // 2]
 
 
 async def test_close_sends_what_was_written_before_it_and_nothing_after(outlet: BufferedOutlet) -> None:

@@ -1,4 +1,4 @@
-"""The hub's life under an ASGI server that is not ours: the lifespan protocol, and a drain when a signal says so."""
+"""The hub under an ASGI server that is not ours: the lifespan protocol, and a drain at signals."""
 
 import asyncio
 import contextlib
@@ -17,17 +17,17 @@ log = structlog.get_logger("tidings.server")
 
 
 class LifespanEndpoint:
-    """The ASGI application behind scopes of type `lifespan`.
+    """The ASGI application for scopes of type `lifespan`.
 
     Args:
-        lifespan: Makes what runs the hub for the length of a block.
+        lifespan: Returns the context manager that runs the hub.
     """
 
     def __init__(self, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> None:
         self._lifespan = lifespan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start the hub when the server starts, and end it with the server."""
+        """Start the hub when the server starts, and stop it with the server."""
         await receive()
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -43,11 +43,11 @@ class LifespanEndpoint:
 
 @contextlib.contextmanager
 def draining_at_signals(drain: Callable[[], None]) -> Iterator[None]:
-    """Drain as soon as SIGTERM or Ctrl-C arrives, for the length of a block.
+    """Drain as soon as SIGTERM or Ctrl-C arrives during a `with` block.
 
     Servers end the lifespan only when all responses are complete, and an event stream is complete only when the hub
-    drains: without this a server with one open stream would not end (uvicorn waits without limit). The handlers that
-    were there still do their part; where there are none, or outside the main thread, nothing is changed.
+    drains: without this, a server with one open stream would not end (uvicorn waits without limit). The previous
+    handlers are still called; where there are none, or outside the main thread, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -64,7 +64,7 @@ def draining_at_signals(drain: Callable[[], None]) -> Iterator[None]:
     ours = {}
     for number in (signal.SIGINT, signal.SIGTERM):
         before = signal.getsignal(number)
-        # Python's own handler of Ctrl-C raises KeyboardInterrupt: nobody waits for responses then.
+        # Python's own handler of Ctrl-C raises KeyboardInterrupt: then the server does not wait for responses.
         if callable(before) and before is not signal.default_int_handler:
             ours[number] = handler_before(before), before
             signal.signal(number, ours[number][0])

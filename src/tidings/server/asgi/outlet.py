@@ -1,32 +1,32 @@
-"""The way out to a client of an ASGI server: a counted buffer, emptied by whoever awaits the server's `send`."""
+"""The outlet to a client of an ASGI server: a counted buffer that one task empties into the server's `send`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-CHUNK: Final = 64 * 1024
-"""Bytes handed to the server at once. Servers let a write through before they wait, so what a slow client has in hand
-beside this buffer is about one such chunk and the kernel's own."""
+CHUNK_BYTES: Final = 64 * 1024
+"""Bytes passed to the server at a time. Servers let one write through before they wait, so a slow client has about one
+such chunk outstanding besides this buffer and the kernel's."""
 
 CLOSE_TIMEOUT_S: Final = 5.0
-"""Seconds that a client is given to take what was written before the outlet was closed."""
+"""Seconds in which a client must read the rest after the outlet was closed."""
 
 
 class Flow(Protocol):
-    """Who writes to the outlet, and is told when bytes wait."""
+    """The writer of an outlet, which is called when bytes wait."""
 
     def pause_writing(self) -> None:
-        """Learn that bytes wait to be sent. Comes from within `write`."""
+        """Called during `write` when bytes have to wait."""
 
     def resume_writing(self) -> None:
-        """Learn that none do any more."""
+        """Called when all bytes are sent."""
 
 
 class BufferedOutlet:
     """A `tidings.hub.wire.Outlet` whose bytes one task sends.
 
-    It is bounded by the hub's own accounting: who is told `pause_writing` leaves the live set beyond the high-water
-    mark, and what catches up is written to only while the buffer is empty.
+    The hub bounds it: after `pause_writing`, a subscriber leaves the live set beyond the high-water mark, and one that
+    catches up is written to only while the buffer is empty.
     """
 
     __slots__ = ("_chunks", "_ended", "_flow", "_limit", "_size", "_wakeup", "closing", "may_read")
@@ -39,16 +39,16 @@ class BufferedOutlet:
         self._limit: asyncio.Timeout | None = None
         self._ended = False
         self.closing: tuple[int, str] | None = None
-        """Close code and reason, once `close` was called."""
+        """Close code and reason, or None before `close`."""
         self.may_read = asyncio.Event()
-        """Whether messages of the client are wanted."""
+        """Set while messages of the client may be read."""
         self.may_read.set()
 
     def attach(self, flow: Flow) -> None:
-        """Tell `flow` from now on when bytes wait."""
+        """Call `flow` from now on when bytes wait."""
         self._flow = flow
 
-    # What the hub calls.
+    # Called by the hub.
 
     def write(self, frames: bytes, /) -> None:
         """See `Outlet.write`."""
@@ -62,11 +62,11 @@ class BufferedOutlet:
             self._flow.pause_writing()
 
     def direct(self) -> Callable[[bytes], int | None]:
-        """See `Outlet.direct`: there is no way past the buffer."""
+        """See `Outlet.direct`: all bytes go through the buffer."""
         return self.write
 
     def write_buffer_size(self) -> int:
-        """See `Outlet.write_buffer_size`; what the server was given and has not taken yet counts."""
+        """See `Outlet.write_buffer_size`; it includes the bytes that the server has not accepted yet."""
         return self._size
 
     def pause_reading(self) -> None:
@@ -78,10 +78,10 @@ class BufferedOutlet:
         self.may_read.set()
 
     def ping(self) -> None:
-        """See `Outlet.ping`: ASGI has none, and servers send their own."""
+        """See `Outlet.ping`: ASGI has no pings; servers send their own."""
 
     def set_peer_timeout(self, within_s: float) -> None:
-        """See `Outlet.set_peer_timeout`: there is no such means here."""
+        """See `Outlet.set_peer_timeout`: ASGI has no such means."""
 
     def close(self, code: int, reason: str) -> None:
         """See `Outlet.close`."""
@@ -91,15 +91,15 @@ class BufferedOutlet:
             self.may_read.set()
             self._limit_closing()
 
-    # What the sending task calls.
+    # Called by the sending task.
 
     async def send_all(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Send what is written with `send`, until all is sent that was written before `close`, or `end` is called.
+        """Pass all writes to `send`, until those before `close` are sent, or `end` is called.
 
-        `send` gets whole writes, joined to about `CHUNK` bytes.
+        `send` receives whole writes, joined to about `CHUNK_BYTES` bytes.
 
         Raises:
-            TimeoutError: The client did not take the rest within `CLOSE_TIMEOUT_S` of `close`.
+            TimeoutError: The client did not read the rest within `CLOSE_TIMEOUT_S` of `close`.
         """
         async with asyncio.timeout(None) as self._limit:
             self._limit_closing()
@@ -124,7 +124,7 @@ class BufferedOutlet:
             self._limit.reschedule(asyncio.get_running_loop().time() + CLOSE_TIMEOUT_S)
 
     async def _take(self) -> bytes:
-        """Wait for writes and return the oldest; nothing once there will be none."""
+        """Wait for writes and return the oldest; b"" once there are no more."""
         while not self._chunks:
             if self.closing is not None or self._ended:
                 return b""
@@ -134,7 +134,7 @@ class BufferedOutlet:
         for chunk in self._chunks:
             count += 1
             size += len(chunk)
-            if size >= CHUNK:
+            if size >= CHUNK_BYTES:
                 break
         taken = b"".join(self._chunks[:count])
         del self._chunks[:count]

@@ -1,4 +1,4 @@
-"""What is read out of an ASGI scope in more than one place."""
+"""Accessors for an ASGI scope."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ Headers = Mapping[bytes, bytes]
 
 
 def headers_of(scope: Scope) -> Headers:
-    """Return the request's headers by their lower-case names; of a repeated one, the last."""
+    """Return the request's headers by their lower-case names; the last value of a repeated one."""
     return dict(scope["headers"])
 
 
@@ -23,14 +23,14 @@ def header(headers: Headers, name: bytes) -> str | None:
 def is_local(scope: Scope) -> bool:
     """Return whether the request came over the loopback interface.
 
-    Told by the server's own address: the client's may be what a proxy said about it.
+    Decided by the server's own address: the client's may come from a proxy.
     """
     server = scope.get("server")
     return server is not None and is_loopback(server[0])
 
 
 def route_path(scope: Scope) -> str:
-    """Return the path below the one that the application is mounted at."""
+    """Return the path relative to the one that the application is mounted at."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     if root and path.startswith(root):

@@ -1,6 +1,6 @@
-"""The hub's WebSocket for any ASGI server: the same connections as on the native edge, two tasks each dearer.
+"""The hub's WebSocket for any ASGI server: the same connections as on the native edge, at the cost of two tasks each.
 
-Framing, Pings and the closing handshake are the server's own.
+The server itself does the framing, Pings and the closing handshake.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _TOO_BIG: Final = 1009
 
 
 class WebSocketEndpoint:
-    """The ASGI application behind scopes of type `websocket`."""
+    """The ASGI application for scopes of type `websocket`."""
 
     def __init__(self, host: HubHost) -> None:
         self._host = host
@@ -38,38 +38,36 @@ class WebSocketEndpoint:
             return
         headers = headers_of(scope)
         try:
-            edge = self._host.running().websocket_app
-            edge.check(
-                route_path(scope), header(headers, b"origin"), header(headers, b"host"), is_local=is_local(scope)
-            )
+            app = self._host.running().websocket_app
+            app.check(route_path(scope), header(headers, b"origin"), header(headers, b"host"), is_local=is_local(scope))
         except TidingsError as error:
             await _refuse(error, scope, send)
             return
         versioned = SUBPROTOCOL in scope.get("subprotocols", ())
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if versioned else None})
         outlet = BufferedOutlet()
-        connection = edge.connection(
+        connection = app.connection(
             outlet,
             VERSIONED_LINES if versioned else PLAIN_LINES,
             scope.get("query_string", b"").decode("latin-1"),
             versioned=versioned,
         )
         outlet.attach(connection)
-        await _Session(edge, connection, outlet).run(receive, send)
+        await _Session(app, connection, outlet).run(receive, send)
 
 
 class _Session:
     """One accepted WebSocket."""
 
-    def __init__(self, edge: HubWebSocketApp, connection: HubConnection, outlet: BufferedOutlet) -> None:
-        self._edge = edge
+    def __init__(self, app: HubWebSocketApp, connection: HubConnection, outlet: BufferedOutlet) -> None:
+        self._app = app
         self._connection = connection
         self._outlet = outlet
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve until either side closes."""
         outcome = _LOST, ""
-        self._edge.opened(self._connection)
+        self._app.opened(self._connection)
         sending = asyncio.create_task(self._send(send))
         receiving = asyncio.create_task(self._receive(receive))
         try:
@@ -80,13 +78,13 @@ class _Session:
                 outcome = sending.result()
         finally:
             self._outlet.end()
-            self._edge.closed(self._connection, *outcome)
+            self._app.closed(self._connection, *outcome)
             sending.cancel()
             receiving.cancel()
             await asyncio.gather(sending, receiving, return_exceptions=True)
 
     async def _send(self, send: Send) -> tuple[int, str]:
-        """Send what the hub writes, and then its Close; return how the connection ended."""
+        """Send the hub's frames, then its Close; return the close code and reason."""
 
         async def send_lines(lines: bytes) -> None:
             for line in lines.split(b"\n")[:-1]:
@@ -97,12 +95,12 @@ class _Session:
             code, reason = self._outlet.closing or (_LOST, "")
             short = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
             await send({"type": "websocket.close", "code": code, "reason": short})
-        except (OSError, TimeoutError):  # the client is gone, or takes nothing more
+        except (OSError, TimeoutError):  # the client is gone, or reads nothing more
             return _LOST, ""
         return code, reason
 
     async def _receive(self, receive: Receive) -> tuple[int, str]:
-        """Give the hub what the client sends; return the close code and reason that the server told."""
+        """Pass the client's messages to the hub; return the close code and reason from the server."""
         outlet = self._outlet
         while True:
             await outlet.may_read.wait()
@@ -120,7 +118,7 @@ class _Session:
     def _text_received(self, text: str) -> None:
         try:
             body = text.encode()
-        except UnicodeEncodeError:  # a server that lets half a surrogate pair through
+        except UnicodeEncodeError:  # from a server that accepts half a surrogate pair
             self._outlet.close(_NOT_UTF8, "not UTF-8")
             return
         if len(body) > MAX_MESSAGE_BYTES:
@@ -130,7 +128,7 @@ class _Session:
 
 
 async def _refuse(error: TidingsError, scope: Scope, send: Send) -> None:
-    """Refuse the upgrade with HTTP; a server that cannot tell more answers a bare 403."""
+    """Refuse the upgrade with an HTTP response; a server without that extension sends a bare 403."""
     if "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": 1008, "reason": ""})
         return

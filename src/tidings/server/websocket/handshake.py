@@ -46,7 +46,7 @@ class Refusal:
 
 
 class Opening:
-    """One opening handshake, complete after the constructor: valid if it has a `handshake`, else `refused()` answers."""
+    """One opening handshake, complete once constructed: it is valid if it has a `handshake`, else `refused`."""
 
     __slots__ = ("_protocol", "_response", "handshake")
 
