@@ -48,6 +48,18 @@ def test_the_index_names_every_document() -> None:
     assert {path.resolve() for path in (ROOT / "docs").rglob("*.md")} - named == {index.path.resolve()}
 
 
+def test_architecture_names_modules_and_symbols_that_exist() -> None:
+    package = ROOT / "src/tidings"
+    source = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    for name in _CODE.findall(DOCUMENTS["ARCHITECTURE.md"].text):
+        if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", name) and (package / name.split(".")[0]).is_dir():
+            path = package / name.replace(".", "/")
+            assert path.is_dir() or path.with_suffix(".py").exists(), name
+        elif re.fullmatch(r"([A-Z][a-z]+){2,}|[A-Z][a-z]+\.[a-z_]+", name):
+            for part in name.split("."):
+                assert re.search(rf"\b(class|def) {part}\b", source), name
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_python_compiles(name: str) -> None:
     for language in ("python", "python fragment"):

@@ -8,6 +8,7 @@ from statistics import mean, median
 import pytest
 from msgspec import Struct
 from tests.hub.simulated_jobs import KINDS, SimulatedJob, job
+from tests.transcripts.markdown import Document
 
 from tidings.hub.operations.estimator import AttemptEstimator
 from tidings.hub.operations.forecast import DurationHistory
@@ -176,3 +177,10 @@ def test_progress_makes_it_surer_than_the_earlier_runs_alone(
 
 def _at(of_job: list[Sight], part: float) -> Sight:
     return next(sight for sight in of_job if sight.part >= part)
+
+
+def test_calibration_is_as_documented(sights: dict[str, list[list[Sight]]]) -> None:
+    document = Document("docs/estimates.md")
+    measured = {kind: f"{held(jobs):.0%}".replace("%", " %") for kind, jobs in sights.items()}
+    assert {row[0]: row[2] for row in document.table("Calibration").rows} == measured
+    assert f"that share is {mean(held(jobs) for jobs in sights.values()):.0%}".replace("%", " %") in document.text
