@@ -57,12 +57,12 @@ def test_a_compressed_file_that_is_cut_is_read_as_far_as_it_goes(left: int) -> N
 
 @pytest.mark.parametrize("data", [b"#!/bin/sh\necho\n", b"\x00" * 3_000_000, b"[1]\n", EVENT[:20] + b"\n"])
 def test_another_file_is_refused_at_once(data: bytes) -> None:
-    with pytest.raises(ConfigError, match="this is no recording"):
+    with pytest.raises(ConfigError, match="not a recording"):
         read(data)
 
 
 def test_a_recording_of_a_later_form_is_refused() -> None:
-    with pytest.raises(ConfigError, match="not of form 1"):
+    with pytest.raises(ConfigError, match="expected format 1"):
         read(b'{"type":"%b","data":{"format":2}}\n' % HEADER_TYPE.encode())
 
 

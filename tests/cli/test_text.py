@@ -1,6 +1,7 @@
+import pytest
 from rich.text import Text
 
-from tidings.cli.text import aligned
+from tidings.cli.text import aligned, blank_unprintable, escape_unprintable, join_lines, sanitize
 
 
 def lines(*rows: tuple[str, ...], right: tuple[int, ...] = (), width: int | None = None) -> list[str]:
@@ -30,3 +31,23 @@ def test_a_line_is_cut_where_the_terminal_ends() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert lines() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (None, ""),
+        ("plain  text ", "plain text"),
+        ("\x1b[31mred\x07\n\tnext", "[31mred next"),
+        ("left \u202eright", "left right"),
+        ("x" * 600, "x" * 500),
+    ],
+)
+def test_sanitized_text_is_one_printable_line(text: str | None, line: str) -> None:
+    assert sanitize(text) == line
+
+
+def test_blanked_text_keeps_its_indentation_and_escaped_text_its_characters() -> None:
+    assert blank_unprintable("    at\x1b line") == "    at  line"
+    assert escape_unprintable("a\x1b\u202eb") == "a\\x1b\\u202eb"
+    assert join_lines(["a\n", "b"]) == "a\\n\nb\n"

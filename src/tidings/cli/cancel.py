@@ -10,8 +10,8 @@ import typer
 
 from tidings.cli.errors import ExitCode, epilog, telling_errors
 from tidings.cli.options import UrlOption, read_duration
+from tidings.cli.text import sanitize
 from tidings.cli.units import describe_span
-from tidings.cli.watch.state import sanitize
 from tidings.client.http import HTTPClient
 from tidings.protocol.messages import CancelOutcome
 

@@ -19,9 +19,8 @@ from tidings.cli.errors import ExitCode, epilog, telling_errors, write_lines
 from tidings.cli.operation.show import MARKS, STYLES
 from tidings.cli.operation.summary import age_s, ago, attempt_of, progress_of, remaining
 from tidings.cli.options import UrlOption
-from tidings.cli.text import aligned
+from tidings.cli.text import aligned, sanitize
 from tidings.cli.units import describe_span
-from tidings.cli.watch.state import sanitize
 from tidings.client.http import HTTPClient
 from tidings.exceptions import ConfigError
 from tidings.operations.lifecycle import OperationState

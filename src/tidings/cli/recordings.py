@@ -1,19 +1,15 @@
-"""Reading recordings: NDJSON of envelopes, compressed or not, ours or of `tidings watch --json`.
+"""Recordings: the lines that `tidings record` writes, and one reader for `tidings replay` and `tidings contract check`.
 
-The lines of a recording: a header, then envelopes, each with the time of its receipt.
-
-NDJSON, so that every reader of envelopes reads it: the header is an envelope, too, of a type that no contract has, and
-`received` is one field more, which readers ignore.
-
-Recorded traffic, wherever it is: a file, a pipe, a log's folder, or a hub; read as it comes, never as a whole.
+A recording is NDJSON, so that every reader of envelopes reads it: its header is an envelope too, of a type that no
+contract has, and `received` is one more field, which readers ignore. It may be compressed with gzip. Recordings are
+read as they come, never as a whole, and with bounded memory.
 """
 
-import gzip
 import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
@@ -31,47 +27,49 @@ from tidings.protocol.envelope import MAX_BODY_BYTES, Envelope, check_body, enco
 from tidings.protocol.payloads import ContractIdentity
 from tidings.protocol.timestamps import to_nanoseconds
 
+# Lines.
+
 HEADER_TYPE: Final = "tidings:recording"
 FORMAT: Final = 1
-"""Of the header's data; a reader refuses a later one."""
+"""Version of the header's data; a reader refuses a later one."""
 
 
 class RecordingHeader(Struct, frozen=True, kw_only=True):
-    """What a recording is of: the data of its first line. Another one follows where the hub's contract changes."""
+    """The data of a recording's first line. Another header follows where the contract of the hub changes."""
 
     format: Literal[1] = FORMAT
     program: str
-    """Which version wrote it."""
+    """Name and version of the program that wrote the recording."""
     url: str
-    """Of the connection, without a password."""
+    """URL of the connection, without user, password and query."""
     contract: ContractIdentity | None = None
-    """The hub's; None where it did not say."""
+    """Contract of the hub; None if the server named none."""
     paths: list[str]
     since: str
     plain: bool = False
-    """Whether it is what a connection without `tidings.v1` sees: no positions, no event ids."""
+    """Whether the connection was one without `tidings.v1`: no positions, no event ids."""
 
 
 class RecordedEnvelope(Envelope, frozen=True, gc=False):
     """An envelope of a recording."""
 
     received: str | None = None
-    """When it came: RFC 3339 in UTC. None in files that were not written by `tidings record`."""
+    """Time of receipt, RFC 3339 in UTC. None in files that `tidings record` did not write."""
 
 
 def header_line(header: RecordingHeader, *, timestamp: str, trace_id: str) -> bytes:
     """Return the line of a header.
 
     Args:
-        header: It.
-        timestamp: When the recording began.
-        trace_id: Any: an envelope has one.
+        header: The header.
+        timestamp: Start of the recording.
+        trace_id: Any trace id: an envelope has one.
     """
     return encode_message(HEADER_TYPE, header, timestamp=timestamp, trace_id=trace_id) + b"\n"
 
 
 def envelope_line(envelope: bytes, received: str) -> bytes:
-    """Return the line of an envelope, which is a JSON object with members, received at `received`."""
+    """Return the line of an envelope (a JSON object with members) that was received at `received`."""
     return b'%b,"received":"%b"}\n' % (to_single_line(envelope).rstrip()[:-1].rstrip(), received.encode())
 
 
@@ -81,13 +79,105 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def moment_of(envelope: RecordedEnvelope, *, by_timestamp: bool) -> int | None:
+    """Return the moment of an envelope in its recording, in nanoseconds since 1970; None if it has none.
+
+    Args:
+        envelope: The envelope.
+        by_timestamp: Whether its own timestamp takes precedence over the time of its receipt.
+    """
+    order = (envelope.timestamp, envelope.received) if by_timestamp else (envelope.received, envelope.timestamp)
+    for text in order:
+        if text:
+            try:
+                return to_nanoseconds(text)
+            except InvalidTimestamp:
+                continue
+    return None
+
+
+# Reading.
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
-_CHUNK = 1 << 16
-_MAX_LINE = 2 * MAX_BODY_BYTES
-"""Bytes of a line: an envelope and what a recording adds; of a file that is none, no more than this is in memory."""
-_HINT = "A recording is what `tidings record` or `tidings watch --json` writes: one envelope a line."
+_CHUNK_BYTES = 1 << 14
+_MAX_LINE_BYTES = 2 * MAX_BODY_BYTES
+"""Maximum length of a line: an envelope and what a recording adds. Bounds the memory for a file of another kind."""
 
+
+class LineReader:
+    """Splits a stream, compressed with gzip or not, into lines.
+
+    Args:
+        stream: The stream, at its beginning. A pipe is read as far as it has come.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._read1 = getattr(stream, "read1", stream.read)
+        self.consumed = 0
+        """Bytes of the stream that were read."""
+        self.truncated = False
+        """Whether compressed data ends in the middle: the program that wrote it was killed, or still writes."""
+
+    def __iter__(self) -> Iterator[tuple[bytes, bool]]:
+        """Yield each line without its newline, and whether it is complete: only the last may be incomplete.
+
+        A line that is too long is cut, and counts as one. The incomplete last line of truncated data may be empty.
+        """
+        rest = b""
+        too_long = False
+        for chunk in self._chunks():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if not too_long:
+                    yield line, True
+                too_long = False
+            if len(rest) > _MAX_LINE_BYTES:
+                if not too_long:
+                    yield rest, True
+                rest, too_long = b"", True
+        if (rest and not too_long) or self.truncated:
+            yield rest, False
+
+    def _chunks(self) -> Iterator[bytes]:
+        first = self._read()
+        if len(first) == 1:
+            first += self._read()
+        compressed = first.startswith(_GZIP_MAGIC)
+        if compressed:
+            yield from self._decompressed(first)
+            return
+        while first:
+            yield first
+            first = self._read()
+
+    def _read(self) -> bytes:
+        chunk: bytes = self._read1(_CHUNK_BYTES)
+        self.consumed += len(chunk)
+        return chunk
+
+    def _decompressed(self, chunk: bytes) -> Iterator[bytes]:
+        expander = zlib.decompressobj(_GZIP)
+        try:
+            while chunk:
+                rest = chunk
+                while rest:
+                    if expander.eof:  # another member: two recordings in one file
+                        expander = zlib.decompressobj(_GZIP)
+                    # Bounded, because a small file could become a large piece of memory.
+                    yield expander.decompress(rest, _CHUNK_BYTES)
+                    rest = expander.unconsumed_tail or expander.unused_data
+                chunk = self._read()
+            while not expander.eof and (more := expander.decompress(b"", _CHUNK_BYTES)):
+                yield more
+            self.truncated = not expander.eof
+        except zlib.error:
+            self.truncated = True
+
+
+# Recordings that are replayed: files, read twice.
+
+_HINT = "Name a file that `tidings record` or `tidings watch --json` wrote: one envelope a line."
 _decode = msgspec.json.Decoder(RecordedEnvelope).decode
 _decode_header = msgspec.json.Decoder(RecordingHeader).decode
 
@@ -96,31 +186,27 @@ class RecordedLine(Struct, frozen=True):
     """One envelope of a recording."""
 
     number: int
-    """Of its line, from 1."""
+    """Number of its line, from 1."""
     envelope: RecordedEnvelope
 
 
 class BrokenLine(Struct, frozen=True):
-    """A line that is no envelope."""
+    """A line that is not an envelope."""
 
     number: int
     fault: str
     last: bool
-    """Whether it ends the file without a newline: what recorded it was killed, or is still at it."""
-
-
-class TruncatedRecording(Exception):
-    """A compressed file ends before its end."""
+    """Whether it ends the file without a newline: the program that wrote it was killed, or still writes."""
 
 
 def open_recording(file: str) -> BinaryIO:
-    """Return a recording as a file that can be read more than once; what comes through a pipe is kept on disk.
+    """Return a recording as a file that can be read more than once; data from a pipe is kept on disk.
 
     Args:
         file: A path; `-` is stdin.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: The file cannot be read.
     """
     try:
         if file != STDIN:
@@ -135,30 +221,29 @@ def open_recording(file: str) -> BinaryIO:
 
 
 def read_lines(recording: BinaryIO) -> Iterator[RecordedLine | BrokenLine]:
-    """Return the lines of a recording from its beginning; empty ones are left out.
+    """Yield the lines of a recording from its beginning, without empty ones.
 
-    A compressed file that ends too early, because what recorded it was killed, is read as far as it goes: the last
-    item is then a `BrokenLine` that says so.
+    A compressed file that ends too early is read as far as it goes: the last item is then a `BrokenLine`.
 
     Raises:
-        ConfigError: It is no recording, but something else, or of a later form.
+        ConfigError: The file is not a recording, or one in a later format.
     """
-    number = 0
-    for number, (text, whole) in enumerate(_split(recording), 1):
-        if not text.strip():
+    recording.seek(0)
+    for number, (text, complete) in enumerate(LineReader(recording), 1):
+        if complete and not text.strip():
             continue
         try:
             check_body(text)
             envelope = _decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, ContractError) as error:
-            if number == 1 and whole:
+            if number == 1 and complete:
                 raise ConfigError(
-                    f"this is no recording: its first line is no envelope ({error})",
+                    f"not a recording: the first line is not an envelope ({error})",
                     option="FILE",
                     source="argument",
                     hint=_HINT,
                 ) from error
-            yield BrokenLine(number, str(error), not whole)
+            yield BrokenLine(number, str(error), not complete)
             continue
         if envelope.type == HEADER_TYPE:
             _check_header(envelope)
@@ -170,162 +255,88 @@ def _check_header(envelope: RecordedEnvelope) -> None:
         _decode_header(envelope.data)
     except msgspec.DecodeError as cause:
         raise ConfigError(
-            f"this recording is not of form {FORMAT}: {cause}",
+            f"unsupported recording: expected format {FORMAT} ({cause})",
             option="FILE",
             source="argument",
             hint="Play it with the version of tidings that wrote it, or a newer one.",
         ) from cause
 
 
-def _split(recording: BinaryIO) -> Iterator[tuple[bytes, bool]]:
-    """Return each line, and whether it ended with a newline; one that is too long comes in pieces."""
-    rest = b""
-    try:
-        for chunk in _chunks(recording):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                yield line, True
-            if len(rest) > _MAX_LINE:
-                yield rest, True
-                rest = b""
-    except TruncatedRecording:
-        yield rest or b"(cut)", False
-        return
-    if rest:
-        yield rest, False
+# Traffic that is checked: also pipes, logs and hubs, read once.
 
-
-def _chunks(recording: BinaryIO) -> Iterator[bytes]:
-    recording.seek(0)
-    compressed = recording.read(2) == _GZIP_MAGIC
-    recording.seek(0)
-    read: Callable[[], bytes] = lambda: recording.read(_CHUNK)  # noqa: E731
-    if not compressed:
-        yield from iter(read, b"")
-        return
-    expander = zlib.decompressobj(_GZIP)
-    try:
-        for chunk in iter(read, b""):
-            rest = chunk
-            while rest:
-                if expander.eof:  # another member: two recordings in one file
-                    expander = zlib.decompressobj(_GZIP)
-                # Bounded, or a small file could become a large piece of memory.
-                yield expander.decompress(rest, _CHUNK)
-                rest = expander.unconsumed_tail or expander.unused_data
-    except zlib.error as cause:
-        raise TruncatedRecording from cause
-    while not expander.eof and (more := expander.decompress(b"", _CHUNK)):
-        yield more
-    if not expander.eof:
-        raise TruncatedRecording
-
-
-def moment_of(envelope: RecordedEnvelope, *, by_timestamp: bool) -> int | None:
-    """Return when an envelope happened in its recording, in nanoseconds since 1970; None where it does not say.
-
-    Args:
-        envelope: It.
-        by_timestamp: Whether its own timestamp counts rather than the time of its receipt.
-    """
-    order = (envelope.timestamp, envelope.received) if by_timestamp else (envelope.received, envelope.timestamp)
-    for text in order:
-        if text:
-            try:
-                return to_nanoseconds(text)
-            except InvalidTimestamp:
-                continue
-    return None
-
-
-_SQLITE = b"SQLite format 3\x00"
-_GZIP_START = b"\x1f\x8b"
-Item = tuple[bytes | Envelope, str]
-"""A message, and where it stands."""
+_SQLITE_MAGIC = b"SQLite format 3\x00"
+Message = tuple[bytes | Envelope, str]
+"""A message, and its place in the traffic."""
 
 
 @dataclass(slots=True)
-class Recording:
-    """Messages that can be read once."""
+class Traffic:
+    """Messages from a file, a pipe, a log or a hub, which can be read once."""
 
     name: str
-    items: Iterator[Item]
+    messages: Iterator[Message]
     size: int | None = None
-    """Bytes of the file; None where nobody knows."""
+    """Size of the file, in bytes; None if unknown."""
     consumed: int = 0
-    """How many of them were read."""
+    """Bytes of the file that were read."""
     cut_off: bool = False
-    """Whether it ends in the middle of what it was to hold; known at its end."""
+    """Whether compressed data ends in the middle; known at its end."""
 
 
-def open_traffic(spec: str) -> Recording:
-    """Return the recording that `spec` names.
+def open_traffic(spec: str) -> Traffic:
+    """Return the traffic that `spec` names.
 
     Args:
-        spec: A file of envelopes, one a line, compressed with gzip or not; ``-`` for stdin; a hub's data folder, or a
-            copy of its log; or a hub's URL.
+        spec: A file of envelopes, one a line, compressed with gzip or not; ``-`` for stdin; the data folder of a hub,
+            or a copy of its log; or the URL of a hub.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: `spec` names none of these, or the file cannot be read.
     """
-    if spec == STDIN:
-        recording = Recording("stdin", iter(()))
-        recording.items = _of_stream(sys.stdin.buffer, recording)
-        return recording
     if is_url(spec):
-        return Recording(spec, _of_hub(spec))
+        return Traffic(spec, _hub_messages(spec))
     path = Path(spec)
-    if path.is_dir():
+    if spec == STDIN:
+        stream, traffic = sys.stdin.buffer, Traffic("stdin", iter(()))
+    elif path.is_dir():
         if not (path / FILE).is_file():
-            hint = "Name a hub's data folder, a file of envelopes, a hub's URL, or - for stdin."
+            hint = "Name the data folder of a hub, a file of envelopes, the URL of a hub, or - for stdin."
             raise ConfigError(f"{spec} is a folder without a log", option="RECORDING", hint=hint)
-        return Recording(spec, _of_log(path))
-    try:
-        stream = path.open("rb")
-    except OSError as cause:
-        raise ConfigError(
-            f"cannot read {spec!r}: {cause.strerror or cause}", option="RECORDING", hint="Check the path."
-        ) from cause
-    if stream.peek(len(_SQLITE)).startswith(_SQLITE):
-        stream.close()
-        return Recording(spec, _of_log(path))
-    recording = Recording(spec, iter(()), path.stat().st_size if path.is_file() else None)
-    recording.items = _of_stream(stream, recording)
-    return recording
-
-
-def _of_stream(stream: BinaryIO, recording: Recording) -> Iterator[Item]:
-    peek = getattr(stream, "peek", None)
-    compressed = peek is not None and peek(len(_GZIP_START)).startswith(_GZIP_START)
-    with stream:
-        lines = gzip.GzipFile(fileobj=stream) if compressed else stream
+        return Traffic(spec, _log_messages(path))
+    else:
         try:
-            for number, line in enumerate(_lines(lines), 1):
-                recording.consumed = recording.consumed + len(line) if not compressed else stream.tell()
-                body = line.strip()
-                if body:
-                    yield body, f"line {number}"
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            recording.cut_off = True  # whoever wrote it was killed: all lines up to here are whole
+            stream = path.open("rb")
+        except OSError as cause:
+            raise ConfigError(
+                f"cannot read {spec!r}: {cause.strerror or cause}", option="RECORDING", hint="Check the path."
+            ) from cause
+        if stream.peek(len(_SQLITE_MAGIC)).startswith(_SQLITE_MAGIC):
+            stream.close()
+            return Traffic(spec, _log_messages(path))
+        traffic = Traffic(spec, iter(()), path.stat().st_size if path.is_file() else None)
+    traffic.messages = _stream_messages(stream, traffic)
+    return traffic
 
 
-def _lines(stream: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
-    """Yield lines, of those that are too long for any message only as much as shows it."""
-    while line := stream.readline(MAX_BODY_BYTES + 2):
-        part = line
-        while part and not part.endswith(b"\n"):
-            part = stream.readline(MAX_BODY_BYTES)
-            if not part:
+def _stream_messages(stream: BinaryIO, traffic: Traffic) -> Iterator[Message]:
+    with stream:
+        reader = LineReader(stream)
+        for number, (line, complete) in enumerate(reader, 1):
+            traffic.consumed = reader.consumed
+            if reader.truncated and not complete:
                 break
-        yield line
+            body = line.strip()
+            if body:
+                yield body, f"line {number}"
+        traffic.cut_off = reader.truncated
 
 
-def _of_log(path: Path) -> Iterator[Item]:
+def _log_messages(path: Path) -> Iterator[Message]:
     for envelope in stored_envelopes(path):
         yield envelope, f"position {envelope.position}"
 
 
-def _of_hub(url: str) -> Iterator[Item]:
+def _hub_messages(url: str) -> Iterator[Message]:
     with HTTPClient(url) as hub:
         for number, envelope in enumerate(hub.history(), 1):
             yield b"" + envelope, f"event {number:,}"

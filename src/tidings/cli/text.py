@@ -1,43 +1,57 @@
-"""Columns of text, aligned, without spaces at the ends of lines.
-
-Text from elsewhere, on a terminal that obeys escape sequences.
-"""
+"""Text for terminals: other people's text made safe, and columns."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.text import Text
 
+_MAX_CHARACTERS = 500
+"""Characters of one text that are worth showing on a line."""
 _GAP = "  "
 
 
+def sanitize(text: str | None) -> str:
+    """Return `text` for one line of a terminal, at most 500 characters of it.
+
+    Text from events must not move the cursor, ring the bell or reverse the direction of writing: characters that are
+    not printable become spaces, and runs of spaces become one.
+    """
+    return " ".join(blank_unprintable((text or "")[:_MAX_CHARACTERS]).split())
+
+
+def blank_unprintable(text: str) -> str:
+    """Return `text` with a space for each character that is not printable; keeps the indentation of a stack trace."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
+
+
+def escape_unprintable(text: str) -> str:
+    r"""Return `text` with an escape, such as `\x1b`, for each character that is not printable."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def join_lines(lines: Iterable[str]) -> str:
+    """Return lines as one text, each escaped and ended by a newline."""
+    return "".join(f"{escape_unprintable(line)}\n" for line in lines)
+
+
 def aligned(rows: Sequence[Sequence[Text]], *, right: Collection[int] = (), width: int | None = None) -> Iterator[Text]:
-    """Yield a line for each row, its cells below those of the row before.
+    """Yield a line for each row, with its cells in columns, without spaces at the end.
 
     Args:
-        rows: Cells, as many in each row.
-        right: Columns whose cells end below each other.
-        width: Columns of a terminal, at which a line is cut with an ellipsis; None cuts none.
+        rows: Rows with the same number of cells.
+        right: Columns that are aligned to the right.
+        width: Columns of the terminal, where a line is cut with an ellipsis; None cuts no line.
     """
     widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         line = Text()
-        for index, (cell, room) in enumerate(zip(row, widths, strict=True)):
-            if not room:
+        for index, (cell, cell_width) in enumerate(zip(row, widths, strict=True)):
+            if not cell_width:
                 continue
             if line.plain:
                 line.append(_GAP)
-            padding = " " * (room - cell.cell_len)
+            padding = " " * (cell_width - cell.cell_len)
             line.append_text(Text(padding) + cell if index in right else cell + Text(padding))
         line.rstrip()
         if width is not None:
             line.truncate(width, overflow="ellipsis")
         yield line
-
-
-def printable(lines: Iterable[str]) -> str:
-    """Return lines as one text, each with a newline, what is not printable escaped: recordings may hold anything."""
-    return "".join(f"{_escaped(line)}\n" for line in lines)
-
-
-def _escaped(line: str) -> str:
-    return line if line.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)

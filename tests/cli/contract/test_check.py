@@ -226,7 +226,7 @@ def test_ctrl_c_in_a_pipe(files: dict[str, str]) -> None:
     [
         (("no-such-file",), "cannot read 'no-such-file'"),
         ((".",), "a folder without a log"),
-        (("http://127.0.0.1:9",), "nobody answers at 127.0.0.1:9"),
+        (("http://127.0.0.1:9",), "no hub answers at 127.0.0.1:9"),
         (("-", "--contract", "nothing"), "'nothing' is no contract"),
         (("-", "--against", "no-such.toml"), "no-such.toml"),
         ((), "RECORDING"),
@@ -246,4 +246,4 @@ def test_a_database_of_another_program_and_a_hub_that_is_none(tmp_path: Path, fi
     with http_server(b'{"events":[]}') as other:
         done = tidings("contract", "check", other, "--contract", files["spoken"])
     assert done.returncode == 2
-    assert "no hub of this version" in done.stderr
+    assert "not from a hub of this version" in done.stderr

@@ -150,7 +150,7 @@ def test_what_a_shell_substitutes(files: dict[str, str]) -> None:
         (("nothing", "-"), "'nothing' is no contract"),
         (("json:loads", "-"), "json:loads is a"),
         (("-", "-"), "stdin"),
-        (("-", "http://127.0.0.1:9"), "nobody answers at 127.0.0.1:9"),
+        (("-", "http://127.0.0.1:9"), "no hub answers at 127.0.0.1:9"),
         (("-",), "NEW"),
     ],
 )
@@ -174,8 +174,8 @@ def test_a_pipe_that_holds_no_contract(
 @pytest.mark.parametrize(
     ("body", "status", "error"),
     [
-        (b"<html>", 200, "is no hub of this version"),
-        (b"<html>", 502, "status 502"),
+        (b"<html>", 200, "not from a hub of this version"),
+        (b"<html>", 502, "answers 502"),
         (
             b'{"code":"not_found","message":"nothing is there","recoverable":false}',
             404,

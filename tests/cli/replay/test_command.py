@@ -223,7 +223,7 @@ def test_on_a_terminal_a_bar_says_how_far_it_is(hub: Hub, tmp_path: Path) -> Non
     ("arguments", "error"),
     [
         (("no-such-file",), "cannot read"),
-        ((__file__,), "this is no recording"),
+        ((__file__,), "not a recording"),
         ((__file__, "--speed", "fast"), "--speed"),
         ((__file__, "--by", "chance"), "--by"),
         ((__file__, "--from", "noon"), "--from"),

@@ -8,23 +8,19 @@ How far a check has come, on a terminal.
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from tidings.cli.contract.sources import find_contract, is_url
 from tidings.cli.errors import FAILED, INTERRUPTED, USAGE, show_failure, write_lines
-from tidings.cli.recordings import Recording
+from tidings.cli.recordings import HEADER_TYPE, Traffic, open_traffic
 from tidings.cli.status_line import StatusLine
-from tidings.cli.text import printable
+from tidings.cli.text import join_lines
+from tidings.contract.contract import Contract
 from tidings.contract.traffic_check import UNREADABLE, TrafficCheck, TrafficFinding
 from tidings.exceptions import TidingsError
-
-if TYPE_CHECKING:
-    from tidings.contract.contract import Contract
-
-_HEADER = "tidings:recording"
-"""The type of the first line that `tidings record` writes."""
 
 
 def check(
@@ -59,14 +55,11 @@ def check(
     Exit codes: 0: nothing would be refused; 1: something would, with --against something that was not; 2: there is
     nothing to check. Ctrl-C prints what was found so far.
     """
-    from tidings.cli.recordings import open_traffic
-    from tidings.contract.traffic_check import TrafficCheck
-
     try:
         held = TrafficCheck(
             _chosen(contract, recording),
             None if against is None else _named(against),
-            passed_over=frozenset({_HEADER}),
+            passed_over=frozenset({HEADER_TYPE}),
         )
         opened = open_traffic(recording)
         interrupted = _run(held, opened)
@@ -80,26 +73,21 @@ def check(
         raise typer.Exit(FAILED)
 
 
-def _chosen(spec: str | None, recording: str) -> "Contract":
-    from tidings.cli.contract.sources import is_url
-    from tidings.contract.contract import Contract
-
+def _chosen(spec: str | None, recording: str) -> Contract:
     if spec is not None:
         return _named(spec)
     return _named(recording) if is_url(recording) else Contract()
 
 
-def _named(spec: str) -> "Contract":
-    from tidings.cli.contract.sources import find_contract
-
+def _named(spec: str) -> Contract:
     return find_contract(spec)
 
 
-def _run(check: "TrafficCheck", recording: "Recording") -> bool:
+def _run(check: TrafficCheck, recording: Traffic) -> bool:
     """Check every message; return whether Ctrl-C came first."""
     with suppress(KeyboardInterrupt):
         with progress_line(check, recording):
-            for message, place in recording.items:
+            for message, place in recording.messages:
                 if isinstance(message, bytes):
                     check.take_line(message, place)
                 else:
@@ -108,7 +96,7 @@ def _run(check: "TrafficCheck", recording: "Recording") -> bool:
     return True
 
 
-def _report(check: "TrafficCheck", recording: "Recording", *, interrupted: bool, as_json: bool) -> None:
+def _report(check: TrafficCheck, recording: Traffic, *, interrupted: bool, as_json: bool) -> None:
 
     if as_json:
         text = format_json(check, recording=recording.name, interrupted=interrupted, cut_off=recording.cut_off)
@@ -170,7 +158,7 @@ def _row(found: TrafficFinding, check: TrafficCheck) -> dict[str, Any]:
 
 def format_text(check: TrafficCheck, *, recording: str) -> str:
     """Return a check's findings as lines."""
-    return printable(_lines(check, recording))
+    return join_lines(_lines(check, recording))
 
 
 def _lines(check: TrafficCheck, recording: str) -> Iterator[str]:
@@ -235,13 +223,13 @@ def _share(part: int, whole: int) -> str:
     return f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"
 
 
-def progress_line(check: TrafficCheck, recording: Recording) -> StatusLine:
+def progress_line(check: TrafficCheck, recording: Traffic) -> StatusLine:
     """Return the line that says how far `check` has come in `recording`."""
     began = time.monotonic()
     return StatusLine(lambda: _said(check, recording, time.monotonic() - began))
 
 
-def _said(check: TrafficCheck, recording: Recording, elapsed_s: float) -> str:
+def _said(check: TrafficCheck, recording: Traffic, elapsed_s: float) -> str:
     rate = f", {check.events / elapsed_s:,.0f}/s" if elapsed_s >= 1 else ""
     size = recording.size
     share = f"{min(100 * recording.consumed // size, 100)} %  " if size else ""

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from tidings.cli.errors import FAILED, USAGE, show_failure
-from tidings.cli.text import printable
+from tidings.cli.text import join_lines
 from tidings.contract.diff.compare import ContractDocument
 from tidings.contract.diff.rules import Change, Compatibility, ContractDiff, Effect
 from tidings.exceptions import ConfigError, TidingsError
@@ -97,7 +97,7 @@ def format_text(found: ContractDiff) -> str:
     """Return a difference as lines, what breaks first, and each event's changes together."""
     if not found.changes:
         return "No difference.\n"
-    return printable([*_lines(found), summary(found)])
+    return join_lines([*_lines(found), summary(found)])
 
 
 def summary(found: ContractDiff) -> str:

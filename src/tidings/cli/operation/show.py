@@ -8,10 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from tidings.cli.operation.summary import age_s, ago, sentence
-from tidings.cli.text import aligned
+from tidings.cli.text import aligned, blank_unprintable, sanitize
 from tidings.cli.units import describe_span, ordinal
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED
-from tidings.cli.watch.state import sanitize
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualDurationView
 from tidings.protocol.payloads import ErrorData
@@ -121,16 +120,11 @@ def _error(error: ErrorData) -> Iterator[Text]:
     if error.hint:
         yield Text(f"hint: {sanitize(error.hint)}")
     for line in (error.details or "").splitlines():
-        yield Text(f"  {_printable(line)}", "dim")
-
-
-def _printable(text: str) -> str:
-    """Return `text` without what would steer a terminal; unlike `sanitize`, with its spaces: a stack is indented."""
-    return "".join(each if each.isprintable() else " " for each in text)
+        yield Text(f"  {blank_unprintable(line)}", "dim")
 
 
 def _result(result: object) -> str:
-    text = _printable(json.dumps(result, ensure_ascii=False))
+    text = blank_unprintable(json.dumps(result, ensure_ascii=False))
     return text if len(text) <= _MAX_RESULT else f"{text[:_MAX_RESULT]}…"
 
 

@@ -1,7 +1,7 @@
 """One sentence about an operation, for somebody who is tired: what it does now, and whether that is well."""
 
+from tidings.cli.text import sanitize
 from tidings.cli.units import describe_span, ordinal
-from tidings.cli.watch.state import sanitize
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import OperationDetail, OperationSummary, UsualDurationView
 from tidings.protocol.timestamps import to_nanoseconds

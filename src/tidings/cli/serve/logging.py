@@ -10,6 +10,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from tidings.cli.text import escape_unprintable
+
 # They tell of starts and ends in lines of their own; ours say the same, with addresses and ids.
 _TALKATIVE = ("uvicorn", "asyncio", "websockets")
 
@@ -90,8 +92,8 @@ def _make_printable(logger: WrappedLogger, method: str, event: EventDict) -> Eve
     for name, value in event.items():
         if isinstance(value, Enum):
             event[name] = value.value
-        elif isinstance(value, str) and name not in _SEVERAL_LINES and not value.isprintable():
-            event[name] = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in value)
+        elif isinstance(value, str) and name not in _SEVERAL_LINES:
+            event[name] = escape_unprintable(value)
     return event
 
 

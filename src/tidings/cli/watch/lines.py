@@ -5,8 +5,9 @@ from datetime import datetime, tzinfo
 from msgspec import Struct, structs
 from rich.text import Text
 
+from tidings.cli.text import sanitize
 from tidings.cli.units import clock_time, describe_duration, describe_size, ordinal
-from tidings.cli.watch.state import EndedOperation, EventLike, sanitize, seconds
+from tidings.cli.watch.state import EndedOperation, EventLike, seconds
 from tidings.protocol.payloads import (
     DataErrorData,
     DataProcessedData,

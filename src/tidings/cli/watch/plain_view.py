@@ -2,9 +2,10 @@
 
 from datetime import tzinfo
 
+from tidings.cli.text import sanitize
 from tidings.cli.units import ordinal
 from tidings.cli.watch.lines import stamp
-from tidings.cli.watch.state import EventLike, Running, sanitize
+from tidings.cli.watch.state import EventLike, Running
 from tidings.cli.watch.view import WatchView
 from tidings.client.events import Gap, Live, Notice
 from tidings.protocol.payloads import OperationProgressData, OperationStartData, SystemAlertData

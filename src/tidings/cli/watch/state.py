@@ -6,6 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tidings.cli.text import sanitize
 from tidings.protocol.payloads import (
     OperationCancelledData,
     OperationCompleteData,
@@ -16,9 +17,6 @@ from tidings.protocol.payloads import (
     SystemAlertData,
 )
 from tidings.protocol.timestamps import to_nanoseconds
-
-_MAX_TEXT = 500
-"""Characters of one text that can be worth showing on a line."""
 
 
 class EventLike(Protocol):
@@ -48,16 +46,6 @@ class EventLike(Protocol):
 def seconds(event: EventLike) -> float:
     """Return the time of `event` in seconds since 1970."""
     return to_nanoseconds(event.timestamp) / 1e9
-
-
-def sanitize(text: str | None) -> str:
-    """Return `text` for one line of a terminal.
-
-    What others publish must not move the cursor, ring the bell or turn the writing round: whatever is not printable
-    becomes a space, and runs of spaces one.
-    """
-    cut = (text or "")[:_MAX_TEXT]
-    return " ".join("".join(each if each.isprintable() else " " for each in cut).split())
 
 
 PRODUCER_AWAY = "producer_away"

@@ -8,9 +8,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+from tidings.cli.text import sanitize
 from tidings.cli.units import clock_time, describe_span, ordinal
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, append_part, ended_lines, event_line, stamp
-from tidings.cli.watch.state import EventLike, Running, WatchedOperations, sanitize
+from tidings.cli.watch.state import EventLike, Running, WatchedOperations
 from tidings.client.events import Gap, Notice
 from tidings.protocol.payloads import (
     OperationEstimateData,
