@@ -1,10 +1,10 @@
-"""`from tidings.tqdm import tqdm`: tqdm's bar, which also tells a hub how far it is.
+"""`from tidings.tqdm import tqdm`: the bar of tqdm, which also reports its progress to a hub.
 
-Arguments, methods and the bar on the terminal are tqdm's own. A bar is an operation of its description's name; within
-the block of a `tidings.operation`, or within another bar, it is a part of that. With `disable=True` a bar tells
-nothing; one that tqdm hides by itself, because nobody watches (`disable=None`), does. Who cancels the operation ends
-the loop by `tidings.OperationCancelled`. A loop that is left early, by `break` or by an exception, is a cancelled
-operation: a bar cannot see which it was; in a `with` block it can.
+Arguments, methods and the bar on the terminal are those of tqdm. A bar is an operation named like its description;
+inside the block of a `tidings.operation`, or inside another bar, it is a part of that. With `disable=True` a bar
+reports nothing; a bar that tqdm hides because stderr is not a terminal (`disable=None`) reports as usual. Cancelling
+the operation ends the loop with `tidings.OperationCancelled`. A loop that is left early, by `break` or by an exception,
+ends the operation as cancelled, because a bar cannot distinguish the two; in a `with` block it can.
 """
 
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ __all__ = ["tqdm", "trange"]
 
 
 class tqdm(_tqdm):  # type: ignore[misc]
-    """A bar; see the module. Takes tqdm's arguments."""
+    """A tqdm bar that reports its progress. Takes the arguments of tqdm; see the module."""
 
     _report: ProgressBar | None = None
     _iterating = False
-    """Whether a loop runs over it, which then says how it ended; what tqdm closes meanwhile says nothing of that."""
+    """Whether a loop runs over the bar. The loop then reports how it ended; `close`, which tqdm calls, does not."""
     _entered = False
-    """Whether it is in a `with` block, which knows what the loop in it does not: why it was left."""
+    """Whether the bar is in a `with` block, which receives the exception that leaves the loop."""
 
     def __init__(
         self, iterable: Any = None, desc: Any = None, total: Any = None, *arguments: Any, **options: Any
@@ -39,13 +39,13 @@ class tqdm(_tqdm):  # type: ignore[misc]
         self._done: float = self.n
         if options.get("disable"):
             return
-        # A bar that tqdm hides by itself keeps few of its arguments.
+        # A bar that tqdm hides keeps few of its arguments.
         unit = getattr(self, "unit", None) or options.get("unit", "it")
         self._report = ProgressBar(str(desc or ""), self.total, str(unit))
-        self._tell(self.n)
+        self._count(self.n)
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate, counting."""
+        """Iterate and count."""
         report = self._report
         if report is None or report.shared is None:
             yield from super().__iter__()
@@ -58,7 +58,7 @@ class tqdm(_tqdm):  # type: ignore[misc]
                     shared.attend(True)
                 yield row
                 done += 1
-                self._tell(done)
+                self._count(done)
         except GeneratorExit:
             if not self._entered:
                 report.end(left=True)
@@ -72,7 +72,7 @@ class tqdm(_tqdm):  # type: ignore[misc]
             self._iterating = False
 
     async def __anext__(self) -> Any:
-        """Return the next, counting."""
+        """Return the next row and count it."""
         self._iterating = True
         try:
             return await super().__anext__()
@@ -88,17 +88,17 @@ class tqdm(_tqdm):  # type: ignore[misc]
     def update(self, n: Any = 1) -> Any:
         """See tqdm."""
         shown = super().update(n)
-        self._tell(self._done + n if self.disable else self.n)
+        self._count(self._done + n if self.disable else self.n)
         return shown
 
     def reset(self, total: Any = None) -> None:
         """See tqdm."""
         super().reset(total)
         self._describe()
-        self._tell(self.n)
+        self._count(self.n)
 
     def refresh(self, *arguments: Any, **options: Any) -> Any:
-        """See tqdm; whatever changes on the screen goes this way."""
+        """See tqdm; it calls this for every change on the screen."""
         self._describe()
         return super().refresh(*arguments, **options)
 
@@ -121,7 +121,7 @@ class tqdm(_tqdm):  # type: ignore[misc]
         self._end(left=True)
         super().__del__()
 
-    def _tell(self, n: float) -> None:
+    def _count(self, n: float) -> None:
         self._done = n
         if self._report is not None:
             self._report.count(n)

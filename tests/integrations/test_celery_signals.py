@@ -148,10 +148,10 @@ def test_a_cancelled_task_is_given_up_before_it_runs(reported: Reported, app: Ce
     task = app.task(touch)
     reporter = connected(app)
     app.finalize()
-    reporter._control.doom("op-1", "too late")
+    reporter.canceller.block("op-1", "too late")
     with pytest.raises(Ignore, match="too late"):
         task.before_start("op-1", (), {})
-    reporter._control.spare("op-1")
+    reporter.canceller.unblock("op-1")
     task.before_start("op-1", (), {})
     assert task.delay().successful()
     assert ran == [1]

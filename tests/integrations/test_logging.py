@@ -329,7 +329,7 @@ logging.getLogger().addHandler(handler)
 held, over = threading.Event(), threading.Event()
 
 def hold():
-    with handler._counting:
+    with handler._budget_lock:
         held.set()
         over.wait()
 
@@ -372,7 +372,7 @@ class TestAllowance:
         assert not allowance.take(logging.ERROR, 0.5)
         assert allowance.take(logging.ERROR, 1.0)
         assert allowance.due
-        assert allowance.shed() == (2, logging.ERROR)
+        assert allowance.take_shed() == (2, logging.ERROR)
         assert not allowance.due
 
     def test_warnings_have_a_quarter_to_themselves(self) -> None:
@@ -389,7 +389,7 @@ class TestAllowance:
                 passed.append(tick)
                 assert allowance.due == (tick - passed[-2] > 1 if len(passed) > 1 else False)
                 if allowance.due:
-                    allowance.shed()
+                    allowance.take_shed()
         gaps = [later - earlier for earlier, later in pairwise(passed) if later - earlier > 1]
         assert len(gaps) in (8, 9)
         assert min(gaps) >= 90
@@ -402,5 +402,5 @@ class TestAllowance:
             allowance.take(logging.WARNING, tick / 100)
             if allowance.due:
                 counts += 1
-                assert allowance.shed()[0] > 0
+                assert allowance.take_shed()[0] > 0
         assert 8 <= counts <= 10

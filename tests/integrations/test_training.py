@@ -15,13 +15,13 @@ from tidings.integrations.training import Training
 def test_progress_is_that_of_all_epochs(reported: Reported) -> None:
     training = Training("Train", {"id": "op-1"})
     training.begin(epochs=2, batches=4)
-    training.epoch(1)
+    training.start_epoch(1)
     assert training.operation is not None
     assert training.operation.percent == 50
     time.sleep(0.11)  # it looks ten times a second
-    training.batch(2, {"loss": 0.25, "kind": "mean"})
+    training.update_batches(2, {"loss": 0.25, "kind": "mean"})
     assert training.operation.percent == 75
-    training.batch(4, {"loss": 0.125})
+    training.update_batches(4, {"loss": 0.125})
     assert training.operation.percent == 100
     training.end()
     told = reported.told("op-1")
@@ -34,10 +34,10 @@ def test_progress_is_that_of_all_epochs(reported: Reported) -> None:
 def test_how_far_it_is_may_be_unknown(reported: Reported, unknown: float | None) -> None:
     training = Training("Train", {"id": "op-1"})
     training.begin(epochs=unknown, batches=unknown)
-    training.epoch(0)
+    training.start_epoch(0)
     assert training.operation is not None
     assert training.operation.percent is None
-    training.note_epoch(0, 3, {"loss": 1})
+    training.end_epoch(0, 3, {"loss": 1})
     training.end()
     assert [data["message"] for kind, data in reported.told("op-1") if kind == "log"] == ["epoch 1: loss 1"]
 
@@ -45,14 +45,14 @@ def test_how_far_it_is_may_be_unknown(reported: Reported, unknown: float | None)
 def test_batches_that_nobody_knew_are_known_after_an_epoch(reported: Reported) -> None:
     training = Training("Train", {})
     training.begin(epochs=2, batches=None)
-    training.epoch(0)
-    training.note_epoch(0, 10, None)
+    training.start_epoch(0)
+    training.end_epoch(0, 10, None)
     assert training.operation is not None
     assert training.operation.percent == 50
     time.sleep(0.11)
-    training.epoch(1)
+    training.start_epoch(1)
     time.sleep(0.11)
-    training.batch(5)
+    training.update_batches(5)
     assert training.operation.percent == 75
     training.end()
 
@@ -108,11 +108,11 @@ def test_leaving_says_how_it_ended(reported: Reported) -> None:
 
 def test_nothing_is_said_of_a_training_that_never_began(reported: Reported) -> None:
     training = Training("Train", {})
-    training.epoch(0)
-    training.batch(1)
-    training.note("", {"loss": 1})
-    training.note_epoch(0, 1, None)
-    training.reach(1, 2, 0.5)
+    training.start_epoch(0)
+    training.update_batches(1)
+    training.log_metrics("", {"loss": 1})
+    training.end_epoch(0, 1, None)
+    training.update_steps(1, 2, 0.5)
     training.end()
     training.leave(ValueError())
     assert not training.should_stop()

@@ -1,1 +1,1 @@
-"""Adapters that let other frameworks' work be reported: one module each, imported by whoever uses it."""
+"""Adapters that report the work of other frameworks: one module each, imported by the program that uses it."""

@@ -1,4 +1,4 @@
-"""Celery: each task of an app is an operation, from when it is sent until it has ended.
+"""Celery: reports each task of an app as an operation, from when it is sent until it has ended.
 
 ::
 
@@ -8,15 +8,16 @@
     app = Celery("shop", broker="redis://127.0.0.1")
     tidings.integrations.celery.connect(app)
 
-The operation's id is the task's. It is `queued` when the task is sent, and runs when a worker runs it; a retry is its
-next attempt. Within a task, `tidings.current_operation()` is its operation. Celery's own tasks are left out.
+The id of the operation is that of the task. It is `queued` when the task is sent, and running while a worker runs it; a
+retry is its next attempt. Inside a task, `tidings.current_operation()` is its operation. Celery's own tasks are not
+reported.
 """
 
 from collections.abc import Callable, Collection
 from typing import Any
 
-from tidings.integrations.celery_control import Control
-from tidings.integrations.celery_reporter import Reporting, TaskReporter
+from tidings.integrations.celery_control import TaskCanceller
+from tidings.integrations.celery_reporter import TaskReporter, TaskReporting
 from tidings.producer.options import Redact
 
 
@@ -32,24 +33,26 @@ def connect(
     redact: Redact | None = None,
     lease_s: float | None = None,
     grace_s: float = 5.0,
-) -> "TaskReporter":
-    """Report the tasks of a Celery app, both where they are sent and where they run. Nothing is sent before a task is.
+) -> TaskReporter:
+    """Report the tasks of a Celery app, in the processes that send them and in those that run them.
+
+    No connection to the hub is opened before the first task.
 
     Args:
-        app: The `celery.Celery`; any number of them, each once.
-        url: Where the hub is; by default the variable TIDINGS_URL, else this machine.
-        token: What the hub knows us by; by default the variable TIDINGS_TOKEN.
-        name: Makes the operation's name of the task's; by default they are the same.
-        ignore: Tasks that are not reported: names, or patterns as of `fnmatch`.
-        arguments: Whether the tasks' arguments are told, as the operation's metadata.
-        results: Whether what tasks return is told.
-        redact: Sees every payload first; see `tidings.operation`.
-        lease_s: How long the hub waits for a worker process that is gone; see `tidings.operation`.
-        grace_s: How long a task that is cancelled may take to end by itself before its process is terminated.
+        app: The `celery.Celery`. Several apps may be connected, each once.
+        url: URL of the hub. Default: TIDINGS_URL, else ws://127.0.0.1:8765/ws.
+        token: Token for the hub. Default: TIDINGS_TOKEN.
+        name: Function that returns the name of the operation for the name of a task. Default: the same name.
+        ignore: Tasks that are not reported: names, or patterns as for `fnmatch`.
+        arguments: Report the arguments of tasks, as metadata of the operation.
+        results: Report the return values of tasks.
+        redact: Function that receives every payload before it is sent; see `tidings.operation`.
+        lease_s: Time that the hub waits for a lost worker process, in seconds; see `tidings.operation`.
+        grace_s: Time that a cancelled task has to end by itself before its process is terminated, in seconds.
     """
     reporter = TaskReporter(
         app,
-        Reporting(
+        TaskReporting(
             url=url,
             token=token,
             name=name,
@@ -59,7 +62,7 @@ def connect(
             redact=redact,
             lease_s=lease_s,
         ),
-        Control(app, grace_s),
+        TaskCanceller(app, grace_s),
     )
     reporter.connect()
     return reporter

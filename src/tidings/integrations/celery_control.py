@@ -20,27 +20,28 @@ from tidings.protocol.messages import CancelAnswer, CancelPush
 from tidings.protocol.payloads import OperationCancelledData
 
 
-class Control:
-    """How the tasks of one app are stopped.
+class TaskCanceller:
+    """Stops the tasks of one app.
 
     Args:
         app: The `celery.Celery`.
-        grace_s: How long a task may take to end by itself.
+        grace_s: Time that a task has to end by itself, in seconds.
     """
 
     def __init__(self, app: Any, grace_s: float) -> None:
         self._app = app
         self._grace_s = max(0.0, grace_s)
-        self._doomed: dict[str, str] = {}
+        self._blocked: dict[str, str] = {}
+        """Reasons by id of the tasks that must not run."""
         self.terminates = False
-        """Whether tasks run in a process of their own here, which can be terminated: the prefork pool's."""
+        """Whether each task runs in a process of its own, which can be terminated, as in the prefork pool."""
 
-    # Tasks that run.
+    # Running tasks.
 
-    def asked(self, run: Operation, push: CancelPush) -> None:
-        """Note that a running task is to end: its next report raises, and after the grace its process is terminated.
+    def stop_running(self, run: Operation, push: CancelPush) -> None:
+        """Stop a running task: its next report raises, and after the grace period its process is terminated.
 
-        Returns None, which is a promise to stop; called on the outbox's thread.
+        Returns None, which means as `on_cancel` that the task stops. Called on the thread of the outbox.
         """
         if self.terminates:
             timer = threading.Timer(self._grace_s, self._terminate, (run, push))
@@ -49,51 +50,51 @@ class Control:
 
     @log_errors
     def _terminate(self, run: Operation, push: CancelPush) -> None:
-        # Not by a signal of our own: the pool would take a process that is gone for one that has failed.
+        # Not by a signal of our own: the pool would count the lost process as a failure.
         if run.state == "running":
             self._app.control.revoke(push.operation_id, terminate=True, signal="SIGTERM")
 
-    # Tasks that are queued.
+    # Queued tasks.
 
-    def answer(self, transport: EventSink) -> None:
-        """Have wishes to cancel queued tasks answered by this process, which sends them."""
-        transport.answer_strays(partial(self._cancel_queued, transport))
+    def handle_queued(self, sink: EventSink) -> None:
+        """Handle the requests to cancel queued tasks in this process, which sends the tasks."""
+        sink.answer_strays(partial(self._cancel_queued, sink))
 
-    def _cancel_queued(self, transport: EventSink, push: CancelPush) -> CancelAnswer:
-        """Cancel a queued task: no worker that hears of it runs it. Called on the outbox's thread.
+    def _cancel_queued(self, sink: EventSink, push: CancelPush) -> CancelAnswer:
+        """Cancel a queued task: workers that receive the revocation do not run it. Called on the thread of the outbox.
 
-        One that has just begun, of which the hub has not heard yet, is terminated.
+        A task that has just begun, before the hub received its start, is terminated.
         """
-        # Celery's broker may be slow, and the outbox must not wait for it.
-        threading.Thread(target=self._revoke, args=(transport, push), daemon=True).start()
+        # The broker of Celery may be slow, and the outbox must not wait for it.
+        threading.Thread(target=self._revoke, args=(sink, push), daemon=True).start()
         return CancelAnswer(verdict="stopping")
 
     @log_errors
-    def _revoke(self, transport: EventSink, push: CancelPush) -> None:
+    def _revoke(self, sink: EventSink, push: CancelPush) -> None:
         try:
-            # First: who is told that it is cancelled may free a worker for it the next moment.
+            # First: a client that receives the cancellation may free a worker for the task the next moment.
             self._app.control.revoke(push.operation_id, terminate=True, signal="SIGTERM")
         finally:
             cancelled = OperationCancelledData(
                 operation_id=push.operation_id, attempt=push.attempt, reason=push.reason, cancelled_by=push.cancelled_by
             )
-            transport.put_nowait(MessageType.OPERATION_CANCELLED, cancelled)
+            sink.put_nowait(MessageType.OPERATION_CANCELLED, cancelled)
 
-    # Tasks that were cancelled while no worker heard of it.
+    # Tasks that were cancelled while no worker was listening.
 
     def guard_tasks(self) -> None:
-        """Have every task of the app asked for before it runs."""
+        """Check every task of the app before it runs."""
         if self._app.finalized:
             self._guard_all()
         self._app.on_after_finalize.connect(self._guard_all, weak=False)
 
-    def doom(self, task_id: str, reason: str) -> None:
-        """Note that a task must not run."""
-        self._doomed[task_id] = reason
+    def block(self, task_id: str, reason: str) -> None:
+        """Prevent a task from running."""
+        self._blocked[task_id] = reason
 
-    def spare(self, task_id: str) -> None:
-        """Note that a task has ended."""
-        self._doomed.pop(task_id, None)
+    def unblock(self, task_id: str) -> None:
+        """Forget a task that has ended."""
+        self._blocked.pop(task_id, None)
 
     def _guard_all(self, **_: Any) -> None:
         for task in list(self._app.tasks.values()):
@@ -106,25 +107,25 @@ class Control:
         before_start: Callable[..., None] = task_class.before_start
         if getattr(before_start, "_tidings", None) is self:
             return
-        # To be cancelled is nothing unexpected: it is logged in one line.
+        # A cancellation is expected: Celery logs it in one line.
         task_class.throws = (*task_class.throws, OperationCancelled)
-        doomed = self._doomed
+        blocked = self._blocked
 
         def guarded(task: Any, task_id: str, args: Any, kwargs: Any) -> None:
-            reason = doomed.get(task_id)
+            reason = blocked.get(task_id)
             if reason is not None:
-                _give_up(task, task_id, reason)
+                _ignore(task, task_id, reason)
             before_start(task, task_id, args, kwargs)
 
         guarded._tidings = self  # type: ignore[attr-defined]
         task_class.before_start = guarded
 
 
-def _give_up(task: Any, task_id: str, reason: str) -> None:
-    """Have a task not run.
+def _ignore(task: Any, task_id: str, reason: str) -> None:
+    """Skip a task.
 
     Raises:
-        celery.exceptions.Ignore: Celery's own sign for that.
+        celery.exceptions.Ignore: Always; it makes Celery skip the task.
     """
     from celery.exceptions import Ignore
 
@@ -135,13 +136,13 @@ def _give_up(task: Any, task_id: str, reason: str) -> None:
 
 
 TIMEOUT_S = 2.0
-"""How long a question may take: whoever asks has something to do, but a busy hub answers late."""
+"""Timeout of one lookup, in seconds: a worker waits for it, but a busy hub answers late."""
 _PAUSE_S = 30.0
-"""How long nothing is asked after a question without an answer."""
+"""Time without lookups after one that got no answer, in seconds."""
 
 
 class OperationLookup:
-    """A way to ask one hub. Never raises; a hub that is away is left alone for a while.
+    """Looks up operations at one hub over HTTP. Never raises; after a failure it pauses for 30 seconds.
 
     Args:
         url: See `tidings.operation`.
@@ -151,11 +152,11 @@ class OperationLookup:
     def __init__(self, url: str | None, token: str | None) -> None:
         self._url = url
         self._token = token
-        self._silent_until = 0.0
+        self._paused_until_s = 0.0
 
-    def ask(self, operation_id: str) -> OperationDetail | None:
-        """Return the operation within `TIMEOUT_S`; None if the hub has no such operation, or does not answer."""
-        if time.monotonic() < self._silent_until:
+    def find(self, operation_id: str) -> OperationDetail | None:
+        """Return an operation, within `TIMEOUT_S`; None if the hub does not have it or does not answer."""
+        if time.monotonic() < self._paused_until_s:
             return None
         try:
             with HTTPClient(self._url, token=self._token, timeout_s=TIMEOUT_S) as client:
@@ -163,5 +164,5 @@ class OperationLookup:
         except (OperationUnknown, CommandRefused):
             return None
         except TidingsError:
-            self._silent_until = time.monotonic() + _PAUSE_S
+            self._paused_until_s = time.monotonic() + _PAUSE_S
             return None

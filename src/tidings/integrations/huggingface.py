@@ -1,4 +1,4 @@
-"""Hugging Face `transformers.Trainer`: a training as an operation.
+"""Hugging Face `transformers.Trainer`: reports a training as an operation.
 
 ::
 
@@ -7,8 +7,8 @@
     with TidingsCallback("Fine-tune the classifier") as reporting:
         Trainer(model, args, train_dataset=data, callbacks=[reporting]).train()
 
-The Trainer tells its callbacks of no exception: the `with` does, or an operation around it. The callback works without
-being a `transformers.TrainerCallback`, so that nothing of transformers is imported here.
+The Trainer passes no exceptions to its callbacks: use the `with` block, or an operation around it. The callback works
+without being a `transformers.TrainerCallback`, so that this module does not import transformers.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ from tidings.producer.options import Options
 
 
 class TidingsCallback(TrainingBlock):
-    """Reports `Trainer.train`: optimizer steps are progress, epochs are steps, what the Trainer logs are log lines.
+    """Reports `Trainer.train`: optimizer steps are progress, epochs are steps, and logs of the Trainer are log lines.
 
-    Cancelling the operation sets `control.should_training_stop`, so that training ends after the step; then the
-    operation is cancelled. Where several processes train together, which must stop at the same step, the main one
-    reports, and cancelling is refused.
+    Cancelling the operation sets `control.should_training_stop`, so that training ends after the current step; then the
+    operation is cancelled. If several processes train together, which must stop at the same step, the main one reports,
+    and cancelling is refused.
 
     Args:
-        name: What a person calls the training.
+        name: Name of the training, for people.
         **options: See `tidings.operation`.
     """
 
@@ -43,18 +43,18 @@ class TidingsCallback(TrainingBlock):
             self._training.begin(epochs=state.num_train_epochs, batches=None, facts=facts, alone=alone)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Report progress, and stop if that is wanted."""
+        """Report progress, and stop on a cancel request."""
         if not self._reports:
             return
-        self._training.reach(state.global_step, state.max_steps, state.epoch or 0.0)
+        self._training.update_steps(state.global_step, state.max_steps, state.epoch or 0.0)
         if self._training.should_stop():
             control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
-        """Log what the Trainer logs."""
+        """Add the logs of the Trainer to the log of the operation."""
         if self._reports:
-            known = {name: value for name, value in (logs or {}).items() if name not in ("epoch", "step")}
-            self._training.note(f"step {state.global_step}", known)
+            metrics = {name: value for name, value in (logs or {}).items() if name not in ("epoch", "step")}
+            self._training.log_metrics(f"step {state.global_step}", metrics)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """End the operation."""

@@ -1,4 +1,4 @@
-"""Events about what is in the database, published once it is.
+"""Events about data in a database, published when its transaction is committed.
 
 ::
 
@@ -23,7 +23,7 @@ from tidings.producer.tracing import current_trace_id
 
 AnySession = Session | AsyncSession | scoped_session[Any] | async_scoped_session[Any]
 _KEY = "tidings.integrations.sqlalchemy"
-"""Where `Session.info` has what waits."""
+"""Key in `Session.info` of the events that wait for a commit."""
 
 
 class UncommittedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,26 +50,27 @@ def publish_after_commit(
     url: str | None = None,
     token: str | None = None,
 ) -> None:
-    """Publish an event when the session's present transaction is committed, and never if it is rolled back.
+    """Publish an event when the current transaction of the session is committed; never if it is rolled back.
 
-    Inside a savepoint the event shares the savepoint's fate, then that of what surrounds it. What counts is the
-    session's own `commit()`; a session that joined a connection's transaction does not know how that one ends. As
-    `Session.add` does, this begins a transaction where there is none.
+    In a savepoint the event depends on the savepoint, then on the transaction around it. Only the `commit()` of the
+    session counts: a session that joined the transaction of a connection is not notified of its end. Like
+    `Session.add`, this begins a transaction if there is none.
 
-    The commit does not wait for the hub, and nothing that is wrong here reaches it: an event that the contract does not
-    allow is logged, and dropped. The event is stored once, however often it is sent. A process that dies between the
-    database's commit and the sending loses it.
+    The commit does not wait for the hub, and errors never reach it: an event that the contract does not allow is logged
+    and dropped. The event is stored once, however often it is sent. It is lost if the process dies between the commit
+    of the database and the sending.
 
     Args:
-        session: The session; an asynchronous one and a scoped one are as good.
-        type: The event's type, as in `Client.publish`.
-        payload: Its payload, as it is now: later changes do not count.
-        channel: Where it goes, if not where its type belongs.
-        event_id: By default a new one. One made of what is committed (`f"invoice-{invoice.id}-paid"`, at least 16
-            characters) makes the event one even where the transaction is retried after its commit.
-        trace_id: By default the current operation's, else OpenTelemetry's span's or a new one.
-        url: Where the hub is; by default the variable TIDINGS_URL, else ws://127.0.0.1:8765/ws.
-        token: What the hub knows us by; by default the variable TIDINGS_TOKEN.
+        session: A session: plain, asynchronous or scoped.
+        type: Type of the event, as in `Client.publish`.
+        payload: Payload of the event, encoded now: later changes have no effect.
+        channel: Channel of the event. Default: the channel of its type.
+        event_id: Id of the event. Default: a new one. An id derived from the data (`f"invoice-{invoice.id}-paid"`, at
+            least 16 characters) keeps the event unique even if the transaction is retried after its commit.
+        trace_id: Trace of the event. Default: that of the current operation, else of the OpenTelemetry span, else a new
+            one.
+        url: URL of the hub. Default: TIDINGS_URL, else ws://127.0.0.1:8765/ws.
+        token: Token for the hub. Default: TIDINGS_TOKEN.
     """
     draft = make_draft(type, payload, trace_id=trace_id or _trace_id(), channel=channel, event_id=event_id)
     waiting = UncommittedEvent(
@@ -96,19 +97,19 @@ def _plain(session: AnySession) -> Session:
 
 
 def _open_transaction(session: Session) -> SessionTransaction:
-    """Return the innermost savepoint, else the transaction, which is begun if need be.
+    """Return the innermost savepoint, else the transaction, which is begun if necessary.
 
     Raises:
-        InvalidRequestError: There is none, and the session wants to be told when to begin.
+        InvalidRequestError: No transaction has begun, and the session does not begin one by itself.
     """
     transaction = session.get_nested_transaction() or session.get_transaction()
     if transaction is None and not session.autobegin:
-        raise InvalidRequestError("no transaction has begun whose commit could be waited for")
+        raise InvalidRequestError("no transaction has begun whose commit could trigger the event")
     return transaction or session.begin()
 
 
 def _queue(session: Session, transaction: SessionTransaction) -> list[UncommittedEvent]:
-    """Return what waits for a transaction's commit, listening to the session from the first time on."""
+    """Return the events that wait for the commit of a transaction; the first call connects to the session."""
     queues: dict[SessionTransaction, list[UncommittedEvent]] | None = session.info.get(_KEY)
     if queues is None:
         queues = session.info[_KEY] = {}

@@ -1,4 +1,4 @@
-"""Background tasks of Starlette, and of FastAPI, as operations.
+"""Background tasks of Starlette and FastAPI as operations.
 
 ::
 
@@ -26,28 +26,30 @@ from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.operation import Operation, lifecycle_of
 from tidings.producer.options import Settings
 from tidings.producer.runtime import RUNTIME
-from tidings.producer.tracing import VARIABLE, current_trace_id
+from tidings.producer.tracing import TRACEPARENT_VARIABLE, current_trace_id
 from tidings.protocol.messages import CancelPush
 
 P = ParamSpec("P")
 FLUSH_S = 2.0
-"""How long a server's end may wait for the hub."""
+"""Time that the end of a server may wait for the hub, in seconds."""
 
 
 class OperationTask(BackgroundTask):
-    """A background task that is an operation: queued from now on, running while the task does, ended with it.
+    """A background task that is an operation: queued when it is made, running and ended with the task.
 
-    Return it as a response's `background`; in FastAPI, `background_tasks.add_task(task)` is as good. The function finds
-    its operation as `tidings.current_operation()`. Where somebody cancels it, an `async def` is cancelled at its next
-    `await`, and an ordinary function, which runs on a thread, at its next report; one that still waits never runs. What
-    the function raises is the operation's failure, and goes to the server as ever.
+    Return it as the `background` of a response; in FastAPI, `background_tasks.add_task(task)` works, too. In the
+    function, `tidings.current_operation()` is its operation. A cancel request cancels an `async def` at its next
+    `await`, and an ordinary function, which runs on a thread, at its next report; a task that is still queued never
+    runs. An exception of the function fails the operation and reaches the server as usual.
 
-    A task that no response carries, because the handler failed after making it, ends as `never_run`.
+    A task that no response carries, because the handler failed after making it, fails with `never_run`.
 
     Args:
-        request: What it is done for; the operation belongs to the trace in its `traceparent` (W3C Trace Context).
-        operation: The operation's name; or a `tidings.operation(…)`, which is not begun, but taken as a pattern.
-        function: What to call, with the arguments that follow.
+        request: The request. The operation belongs to the trace in its `traceparent` (W3C Trace Context).
+        operation: Name of the operation; or a `tidings.operation(…)` whose settings are used and which is not begun.
+        function: Function to call.
+        *args: Positional arguments of the function.
+        **kwargs: Named arguments of the function.
     """
 
     def __init__(
@@ -60,20 +62,20 @@ class OperationTask(BackgroundTask):
     ) -> None:
         super().__init__(function, *args, **kwargs)
         settings = operation.settings if isinstance(operation, Operation) else Settings(name=operation)
-        self._turn = _Turn(settings, trace_id_of(request))
+        self._queued = _QueuedOperation(settings, trace_id_of(request))
         loop = _loop()
         if loop is not None:
-            # A collector's call, perhaps in the middle of anything: it must not wait for a lock.
-            weakref.finalize(self, _later, loop, self._turn.give_up).atexit = False
+            # The garbage collector may run at any point: the finalizer must not wait for a lock.
+            weakref.finalize(self, _call_later, loop, self._queued.abandon).atexit = False
 
     @property
     def operation(self) -> Operation:
-        """The operation."""
-        return self._turn.operation
+        """The operation of the task."""
+        return self._queued.operation
 
     async def __call__(self) -> None:
-        """Run the task, unless it was cancelled before its turn came."""
-        if not self._turn.take():
+        """Run the task, unless it was cancelled while it was queued."""
+        if not self._queued.take():
             return
         operation = self.operation
         try:
@@ -81,7 +83,7 @@ class OperationTask(BackgroundTask):
                 async with operation:
                     await super().__call__()
             else:
-                # Cancelling the wait for a thread would not stop the thread; the thread's own report does.
+                # Cancelling the wait for a thread would not stop the thread; its next report does.
                 with operation:
                     await super().__call__()
         except OperationCancelled:
@@ -91,38 +93,38 @@ class OperationTask(BackgroundTask):
 
 @asynccontextmanager
 async def lifespan(app: object = None) -> AsyncIterator[None]:
-    """Wait, at the server's end, up to two seconds until the hub knows how its tasks ended.
+    """Wait at the end of the server, up to two seconds, until the hub has received how the tasks ended.
 
-    Servers die of the signal that ended them, once they are done: nothing that runs at a program's end runs then.
-    Give it to the application as its `lifespan`, or enter it within one of your own.
+    Servers end by raising the signal that stopped them, which skips the exit handlers of the program.
+    Pass it to the application as its `lifespan`, or enter it in a lifespan of your own.
     """
     yield
     await asyncio.to_thread(RUNTIME.flush, FLUSH_S)
 
 
 def trace_id_of(request: HTTPConnection) -> str:
-    """Return the trace that a request belongs to: OpenTelemetry's span's, else its `traceparent`'s, else a new one."""
-    return current_trace_id({VARIABLE: request.headers.get("traceparent", "")})
+    """Return the trace of a request: of the OpenTelemetry span, else of its `traceparent`, else a new one."""
+    return current_trace_id({TRACEPARENT_VARIABLE: request.headers.get("traceparent", "")})
 
 
-class _Turn:
-    """A queued operation, of which one thing becomes first: it runs, is cancelled, or is given up."""
+class _QueuedOperation:
+    """A queued operation that is run, cancelled or abandoned, whichever comes first."""
 
     def __init__(self, settings: Settings, trace_id: str) -> None:
         self._refuse = settings.on_cancel
         self._lock = threading.Lock()
         self._taken = False
         self.operation = Operation(
-            replace(settings, queued=True, trace_id=settings.trace_id or trace_id, on_cancel=self._asked_to_cancel)
+            replace(settings, queued=True, trace_id=settings.trace_id or trace_id, on_cancel=self._request_cancel)
         )
         lifecycle_of(self.operation).start()
 
     def take(self) -> bool:
-        """Return whether the operation may begin: nothing else has become of it."""
+        """Return whether the operation may begin: it was not taken, cancelled or ended before."""
         return self._take() and self.operation.state not in ("complete", "failed", "cancelled")
 
-    def give_up(self) -> None:
-        """End the operation, if its turn never came and will not come."""
+    def abandon(self) -> None:
+        """Fail the operation if it has not been taken."""
         if self.take():
             self.operation.fail(
                 "never_run",
@@ -136,7 +138,7 @@ class _Turn:
             taken, self._taken = self._taken, True
             return not taken
 
-    def _asked_to_cancel(self, push: CancelPush) -> str | None:
+    def _request_cancel(self, push: CancelPush) -> str | None:
         refusal = None
         if self._refuse is not None:
             try:
@@ -144,7 +146,7 @@ class _Turn:
             except Exception as error:
                 DIAGNOSTICS.log_fault("on_cancel", error)
         if not refusal and self._take():
-            # This is the thread that sends, which must not wait for the operation's lock.
+            # This is the sending thread, which must not wait for the lock of the operation.
             end = threading.Thread(target=self._cancel, args=(push,), name="tidings cancel", daemon=True)
             end.start()
         return refusal
@@ -154,7 +156,7 @@ class _Turn:
 
 
 def _loop() -> asyncio.AbstractEventLoop | None:
-    """Return the server's loop: this thread's, or the one that lent this thread to an ordinary handler."""
+    """Return the loop of the server: that of this thread, or the one that runs an ordinary handler on this thread."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -165,6 +167,6 @@ def _loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _later(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
-    with suppress(RuntimeError):  # the loop is closed, and with it ends the process, which ends its operations
+def _call_later(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: the process is ending, and ends its operations
         loop.call_soon_threadsafe(action)

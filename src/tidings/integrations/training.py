@@ -1,7 +1,4 @@
-"""A training loop as an operation: what the callbacks of Keras, Lightning and Hugging Face have in common.
-
-What callbacks share whose framework tells them of no exception: the block around the training does.
-"""
+"""Training loops as operations: the common part of the callbacks for Keras, Lightning and Hugging Face."""
 
 import math
 import sys
@@ -16,20 +13,21 @@ from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import Operation, current_operation, lifecycle_of
 from tidings.producer.options import Options
 
-_EVERY_S = 0.1
-"""Between two looks at a loop: a batch may take microseconds, and nobody sees more than ten of them a second."""
-_MOST_METRICS = 12
+_MIN_INTERVAL_S = 0.1
+"""Shortest time between two reports, in seconds: a batch may take microseconds, and people see at most ten a second."""
+_MAX_METRICS = 12
+"""Metrics in one line."""
 
 
 class Training:
-    """One training after the other, each an operation of its own: a part of the current one, where there is one.
+    """Reports consecutive trainings, each as an operation: a part of the current operation, if there is one.
 
-    Nothing here raises, whatever the loop hands over. How a training ends that says nothing of its end, because an
-    exception leaves the loop: with that exception where `leave` tells it, with its parent's end, with the next
-    training, or with the program.
+    No method raises, whatever values the loop passes. A training whose end is not reported, because an exception leaves
+    the loop, ends with that exception if `leave` receives it, else with its parent, with the next training, or with the
+    program.
 
     Args:
-        name: What a person calls it.
+        name: Name of the trainings, for people.
         options: See `tidings.operation`.
     """
 
@@ -39,13 +37,13 @@ class Training:
         self._operation: Operation | None = None
         self._epochs = self._batches = 0.0
         self._epoch = 0
-        self._looked_at = 0.0
+        self._reported_at_s = 0.0
         self._finished = False
         self._stopped = False
 
     @property
     def operation(self) -> Operation | None:
-        """The operation of the present training, or of the last; None before the first."""
+        """The operation of the current or last training; None before the first."""
         return self._operation
 
     @log_errors
@@ -55,62 +53,62 @@ class Training:
         """Begin a training.
 
         Args:
-            epochs: How many there will be; None where nobody knows.
-            batches: How many an epoch has; None where nobody knows.
-            facts: Its metadata.
-            alone: Whether this process can end it: where several train together, none of them may stop by itself.
+            epochs: Number of epochs; None if unknown.
+            batches: Number of batches in an epoch; None if unknown.
+            facts: Metadata of the operation.
+            alone: Whether this process can end the training; one of several that train together must not stop alone.
         """
         if self._operation is not None and self._operation.state == "running":
-            self._operation.fail("abandoned", "another training began before this one had ended")
+            self._operation.fail("abandoned", "another training began before this one ended")
         around = current_operation()
         options: Options = {"parent": around, "metadata": facts, **self._options}
         if not alone:
-            options["on_cancel"] = lambda push: "it is trained by several processes, and one cannot stop the others"
+            options["on_cancel"] = lambda push: "several processes train together, and one cannot stop the others"
         self._epochs, self._batches = _countable(epochs), _countable(batches)
         self._epoch = 0
-        self._looked_at = 0.0
+        self._reported_at_s = 0.0
         self._finished = self._stopped = False
         self._operation = operation = start(self._name, **options)
         if around is not None:
             around.before_end(lambda: self._abandon(operation))
 
-    def epoch(self, index: int) -> None:
-        """Say that epoch `index`, counted from 0, begins."""
+    def start_epoch(self, index: int) -> None:
+        """Report the start of epoch `index`, counted from 0."""
         self._epoch = index
         self._finished = False
-        self._look(0, None, force=True)
+        self._report_batches(0, None, force=True)
 
-    def batch(self, done: int, metrics: Mapping[str, Any] | None = None) -> None:
-        """Say that `done` batches of the epoch are done."""
+    def update_batches(self, done: int, metrics: Mapping[str, Any] | None = None) -> None:
+        """Report that `done` batches of the epoch are complete."""
         self._finished = 0 < self._batches <= done and 0 < self._epochs <= self._epoch + 1
-        self._look(done, metrics, force=self._finished)
+        self._report_batches(done, metrics, force=self._finished)
 
     @log_errors
-    def reach(self, done: float, total: float, epoch: float) -> None:
-        """Say that `done` of `total` steps of the whole are done, where the loop counts that way."""
+    def update_steps(self, done: float, total: float, epoch: float) -> None:
+        """Report that `done` of `total` steps are complete, for a loop that counts steps across epochs."""
         self._finished = done >= total
         if self._is_due() or self._finished:
-            self._tell(
+            self._report(
                 100.0 * done / total if total > 0 else None,
                 f"step {done:g}/{total:g}",
                 self.title(max(0, math.ceil(epoch) - 1)),
             )
 
     @log_errors
-    def note(self, heading: str, metrics: Mapping[str, Any] | None) -> None:
-        """Add a line with metrics to the operation's log."""
+    def log_metrics(self, heading: str, metrics: Mapping[str, Any] | None) -> None:
+        """Add a line with metrics to the log of the operation."""
         figures = _figures(metrics)
         if self._operation is not None and figures:
             self._operation.log(f"{heading}: {figures}" if heading else figures)
 
-    def note_epoch(self, index: int, batches: int, metrics: Mapping[str, Any] | None) -> None:
-        """Say that epoch `index`, counted from 0, has ended, after so many batches."""
+    def end_epoch(self, index: int, batches: int, metrics: Mapping[str, Any] | None) -> None:
+        """Report the end of epoch `index`, counted from 0, after `batches` batches."""
         self._batches = self._batches or float(batches)
-        self._look(batches, metrics, force=True)
-        self.note(self.title(index), metrics)
+        self._report_batches(batches, metrics, force=True)
+        self.log_metrics(self.title(index), metrics)
 
     def should_stop(self) -> bool:
-        """Return whether somebody wants the training to end that would not end by itself now; the loop will end it."""
+        """Return whether a cancel request ends the training before its regular end; the loop must then end it."""
         operation = self._operation
         if self._finished or operation is None or operation.state != "running" or not operation.cancelled:
             return False
@@ -119,7 +117,7 @@ class Training:
 
     @log_errors
     def end(self) -> None:
-        """Say that the loop has ended: well, or as somebody wanted."""
+        """Report the end of the loop: complete, or cancelled if `should_stop` returned True."""
         operation = self._operation
         if operation is None:
             return
@@ -132,7 +130,7 @@ class Training:
 
     @log_errors
     def leave(self, error: BaseException | None) -> None:
-        """Say that the code around the loop is left, by an exception or without one."""
+        """Report the end of the code around the loop, by `error` or without one."""
         if self._operation is not None and error is not None:
             lifecycle_of(self._operation).leave(error)
         else:
@@ -141,30 +139,30 @@ class Training:
     def _abandon(self, operation: Operation) -> None:
         if operation.state != "running":
             return
-        error = sys.exc_info()[1]  # what the block of the operation around is left by
+        error = sys.exc_info()[1]  # the exception that leaves the block of the parent
         if error is not None:
             lifecycle_of(operation).leave(error)
         else:
-            operation.fail("abandoned", "the operation that it was a part of ended first")
+            operation.fail("abandoned", "the parent operation ended first")
 
     @log_errors
-    def _look(self, done: int, metrics: Mapping[str, Any] | None, *, force: bool = False) -> None:
+    def _report_batches(self, done: int, metrics: Mapping[str, Any] | None, *, force: bool = False) -> None:
         if not (self._is_due() or force):
             return
         share = min(1.0, done / self._batches) if self._batches else 0.0
         percent = 100.0 * min(1.0, (self._epoch + share) / self._epochs) if self._epochs else None
         batch = f"batch {done}/{self._batches:g}" if self._batches else f"batch {done}"
         figures = _figures(metrics)
-        self._tell(percent, f"{batch} · {figures}" if figures else batch, self.title(self._epoch))
+        self._report(percent, f"{batch} · {figures}" if figures else batch, self.title(self._epoch))
 
     def _is_due(self) -> bool:
         now = time.monotonic()
-        if now - self._looked_at < _EVERY_S:
+        if now - self._reported_at_s < _MIN_INTERVAL_S:
             return False
-        self._looked_at = now
+        self._reported_at_s = now
         return True
 
-    def _tell(self, percent: float | None, message: str, step: str) -> None:
+    def _report(self, percent: float | None, message: str, step: str) -> None:
         operation = self._operation
         if operation is None:
             return
@@ -173,15 +171,15 @@ class Training:
                 operation.indeterminate()
             operation.progress(percent, message, step=step)
         except OperationCancelled:
-            return  # `should_stop` tells the loop, which ends in its own way
+            return  # the loop checks `should_stop`, and ends in its own way
 
     def title(self, index: int) -> str:
-        """Return the name of the step that epoch `index`, counted from 0, is."""
+        """Return the name of the step for epoch `index`, counted from 0."""
         return f"epoch {index + 1}/{self._epochs:g}" if self._epochs else f"epoch {index + 1}"
 
 
 def _countable(number: Any) -> float:
-    """Return a number of epochs or batches; 0 where there is none, or no end of them."""
+    """Return a number of epochs or batches; 0 if it is unknown or unlimited."""
     try:
         known = float(number)
     except (TypeError, ValueError):
@@ -191,27 +189,29 @@ def _countable(number: Any) -> float:
 
 def _figures(metrics: Mapping[str, Any] | None) -> str:
     """Return metrics as a line: `loss 0.1234, accuracy 0.97`."""
-    said = []
+    parts = []
     for name, value in (metrics or {}).items():
         try:
-            said.append(f"{name} {float(value):.4g}")
-        except (TypeError, ValueError, RuntimeError):  # a tensor of more than one number, or none at all
+            parts.append(f"{name} {float(value):.4g}")
+        except (TypeError, ValueError, RuntimeError):  # a tensor of several numbers, or another type
             continue
-    return ", ".join(said[:_MOST_METRICS])
+    return ", ".join(parts[:_MAX_METRICS])
 
 
-def nothing(*arguments: Any, **options: Any) -> None:
-    """Do what a callback does at moments that it has no interest in."""
+def ignore(*arguments: Any, **options: Any) -> None:
+    """Ignore a hook of the framework that the callback does not use."""
 
 
-nothing._is_default = True  # type: ignore[attr-defined]  # so Keras knows that it need not call it
+ignore._is_default = True  # type: ignore[attr-defined]  # Keras then skips the call
 
 
 class TrainingBlock:
-    """A callback that is also the block around its training, and does nothing where it has no hook.
+    """A callback that is also a block around its training, for frameworks that pass no exceptions to callbacks.
+
+    Hooks that it does not define do nothing.
 
     Args:
-        training: What it reports.
+        training: The trainings that it reports.
     """
 
     def __init__(self, training: Training) -> None:
@@ -219,7 +219,7 @@ class TrainingBlock:
 
     @property
     def operation(self) -> Operation | None:
-        """The operation of the present training, or of the last; None before the first."""
+        """The operation of the current or last training; None before the first."""
         return self._training.operation
 
     def __enter__(self) -> Self:
@@ -232,5 +232,5 @@ class TrainingBlock:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("on_"):
-            return nothing
+            return ignore
         raise AttributeError(name)

@@ -183,9 +183,7 @@ class Operation(ProgressTracker):
     def before_end(self, say: Callable[[], None]) -> None:
         """Call a function once when this attempt ends, while the operation can still report.
 
-        Args:
-            say: The function. It runs on the thread that ends the operation, perhaps in a signal handler, and must not
-                wait.
+        It runs on the thread that ends the operation, perhaps in a signal handler, and must not wait.
         """
         self._lifecycle.before_end(say)
 
