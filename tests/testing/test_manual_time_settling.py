@@ -68,7 +68,7 @@ def test_a_loop_that_ends_meanwhile_is_waited_for_no_longer() -> None:
 
 
 def test_a_loop_that_never_becomes_quiet_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidings.testing.manual_time._PATIENCE_S", 0.1)
+    monkeypatch.setattr("tidings.testing.manual_time.MAX_SETTLE_S", 0.1)
     steps = iter(range(1_000_000_000))
     thread = LoopThread("restless")
     try:

@@ -1,4 +1,4 @@
-"""What a hub in memory and its clients share, whatever threads they are on: a lock, a clock, a log, and the faults."""
+"""The world that a hub in memory shares with its clients on all threads: a lock, a clock, a log, and faults."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,11 @@ from tidings.testing.loop import ManualLoop
 
 
 class RecordingLog(FaultyLog):
-    """A log that remembers all it ever took, whatever retention does, and that faults can fill.
+    """A log that keeps all events ever appended, regardless of retention, and that faults can fill.
 
     Args:
-        log: The log that stores.
-        faults: What goes wrong.
+        log: The log that stores the events.
+        faults: The faults in force.
     """
 
     def __init__(self, log: Log, faults: Faults) -> None:
@@ -34,11 +34,11 @@ class RecordingLog(FaultyLog):
     def follow(self, tail: Tail) -> None:
         """See `Log.follow`."""
 
-        def recorded(records: Sequence[Record]) -> None:
+        def record(records: Sequence[Record]) -> None:
             self.records.extend(records)
             tail(records)
 
-        super().follow(recorded)
+        super().follow(record)
 
     def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """See `Log.append`."""
@@ -48,7 +48,7 @@ class RecordingLog(FaultyLog):
 
 
 class WorldConnection(Protocol):
-    """A client's connection, as the stage sees it."""
+    """The part of a client's connection that the world controls."""
 
     @property
     def link(self) -> str:
@@ -56,26 +56,26 @@ class WorldConnection(Protocol):
         ...
 
     def flush(self) -> None:
-        """Deliver what has arrived by now, both ways."""
+        """Deliver the messages that have arrived by now, in both directions."""
         ...
 
-    def call_back(self) -> None:
-        """Let the client come back, when its connection is gone, as soon as the hub is there."""
+    def allow_reconnect(self) -> None:
+        """Let the client reconnect as soon as the hub runs, once its connection is gone."""
         ...
 
     def cut(self) -> None:
-        """End without a word; the client comes back at once."""
+        """End the connection without a close; the client reconnects immediately."""
         ...
 
 
 class World:
-    """A hub in memory, stopped and started again over one log, and what its clients meet.
+    """A hub in memory, stopped and started again over one log, and the surroundings of its clients.
 
     Every method is called inside `entered`, from any thread.
 
     Args:
-        config: The hub's limits and rhythms.
-        contract: What may be published.
+        config: The hub's limits and intervals.
+        contract: The event types that may be published.
     """
 
     def __init__(self, config: HubConfig, contract: Contract) -> None:
@@ -85,13 +85,13 @@ class World:
         self.loop = ManualLoop(self.clock)
         self.faults = Faults()
         self.log = RecordingLog(MemoryLog(EPOCH, config.retention), self.faults)
-        self.lines: dict[WorldConnection, None] = {}
+        self.connections: dict[WorldConnection, None] = {}
         self.activity = 0
-        """Things that clients did, or that happened to them: while it rises, they are not at rest."""
+        """Number of client actions so far. While it rises, the clients are not at rest."""
         self.waiting: dict[Callable[[], None], None] = {}
-        """Called, once each, when the hub can be reached again."""
-        self.gone = False
-        """Whether the hub will never be there again."""
+        """Callbacks to be called once, when the hub can be reached again."""
+        self.closed = False
+        """Whether the hub will never be started again."""
         self._hub: InMemoryHub | None = None
         self._mint = counted_ids()
         self._lock = threading.RLock()
@@ -99,7 +99,7 @@ class World:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Hold the lock; whoever leaves last runs the hub until it has nothing to do."""
+        """Hold the lock. The outermost block then runs the hub until it is idle."""
         with self._lock:
             self._depth += 1
             try:
@@ -115,8 +115,8 @@ class World:
         return self._hub
 
     def start(self) -> None:
-        """Start the hub over what the log holds."""
-        if self._hub is not None or self.gone:
+        """Start the hub over the log."""
+        if self._hub is not None or self.closed:
             return
         hub = InMemoryHub(
             self.config, log=self.log, clock=self.clock, loop=self.loop, contract=self.contract, mint=self._mint
@@ -124,24 +124,24 @@ class World:
         SystemStatusPublisher(hub.hub, hub.connections).start()
         hub.hub.estimates.start()
         self._hub = hub
-        self.call_back()
+        self.wake_waiting()
 
-    def call_back(self) -> None:
-        """Let those who wait to try again try now."""
+    def wake_waiting(self) -> None:
+        """Let waiting clients try again now."""
         waiting, self.waiting = self.waiting, {}
         for callback in waiting:
             callback()
 
     def stop(self) -> None:
-        """Stop the hub; its clients' connections end, and what it had accepted is in the log."""
+        """Stop the hub. The connections of its clients end; every accepted event is in the log."""
         hub, self._hub = self._hub, None
         if hub is None:
             return
-        for line in self.lines:
-            line.call_back()
+        for connection in self.connections:
+            connection.allow_reconnect()
         hub.hub.draining = True
         hub.connections.close_all(4100, "the hub is shutting down", retry_after_ms=0)
         self.loop.run_until_idle()
         hub.hub.close()
-        for line in list(self.lines):
-            line.cut()
+        for connection in list(self.connections):
+            connection.cut()
