@@ -1,1 +1,1 @@
-"""What is on the wire: messages, payloads, paths, positions, codes. Pure."""
+"""The wire format: messages, payloads, paths, positions, codes and revisions. Pure: no clock and no I/O."""

@@ -1,6 +1,7 @@
-"""The one table of codes: each error's code, HTTP status, close code and hint, and who comes back (CONTRACT §7).
+"""The one table of codes: each error's code, HTTP status, close code, hint, and whether a client reconnects.
 
-Ranges of close codes: 1000–1015 are RFC 6455's, 40xx ours and final, 41xx ours and worth coming back.
+Ranges of close codes: 1000–1015 are from RFC 6455, 40xx are ours and final, after 41xx a client reconnects
+(docs/protocol/codes.md).
 """
 
 from msgspec import Struct
@@ -10,21 +11,21 @@ from tidings.protocol.payloads import ErrorData
 
 
 class ErrorCode(Struct, frozen=True, kw_only=True):
-    """One row."""
+    """One row of the table of error codes."""
 
     code: str
     exception: type[exceptions.TidingsError]
     http: int
-    """HTTP status of the answer."""
+    """HTTP status of the response."""
     close: int | None = None
-    """The close code, where the connection does not stay open."""
+    """The WebSocket close code; None where the connection stays open."""
     recoverable: bool = False
-    """Whether the same thing may succeed later, unchanged."""
+    """Whether the same message or request may succeed later, unchanged."""
     hint: str
 
     @property
     def reconnect(self) -> bool | None:
-        """Whether a client comes back after it; None where the connection stays open."""
+        """Whether a client reconnects after this error; None where the connection stays open."""
         return None if self.close is None else should_reconnect(self.close)
 
 
@@ -44,13 +45,13 @@ def _row(
 CODES: dict[str, ErrorCode] = {
     row.code: row
     for row in (
-        # What was sent
+        # Messages
         _row(exceptions.ContractError, 400, "Compare the message with PROTOCOL.md."),
         _row(exceptions.InvalidJSON, 400, "Send one JSON object per message."),
         _row(
             exceptions.InvalidUTF8,
             400,
-            "Encode the whole message as UTF-8, also the members you add yourself.",
+            "Encode the whole message as UTF-8, including the members you add yourself.",
             close=1007,
         ),
         _row(exceptions.TooDeep, 400, "Flatten the payload to at most 64 levels, or publish a link to it."),
@@ -64,41 +65,41 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.InvalidTraceID, 422, "Use 1–128 printable ASCII characters, or leave the trace id out."),
         _row(exceptions.InvalidEventID, 422, "Use 16–64 printable ASCII characters; a UUIDv7 is a good choice."),
         _row(exceptions.UnknownType, 422, "Use a type of the contract; `tidings publish --list` shows them."),
-        _row(exceptions.NotPublishable, 403, "The hub writes these itself; publish an event of another type."),
+        _row(exceptions.NotPublishable, 403, "Publish an event of another type: only the hub writes these."),
         _row(exceptions.InvalidPayload, 422, "Correct `data`; docs/protocol/events.md lists the fields of each type."),
         _row(exceptions.PayloadTooLarge, 413, "Store the data elsewhere and publish a link to it, such as `url`."),
         _row(exceptions.InvalidKey, 422, "Use a key of 1–255 bytes of UTF-8 without control characters."),
         _row(exceptions.UnknownChannel, 422, "Use `global`, `operations`, `data`, `system` or a declared channel."),
-        _row(exceptions.WrongChannel, 422, "Leave `channel` out: the event goes to its own."),
-        _row(exceptions.InvalidPath, 422, "A path is `channel`, `channel/key`, `channel/prefix*` or `*`."),
-        _row(exceptions.InvalidPosition, 422, "Use a position as the hub wrote it, or `snapshot`, `now` or `first`."),
+        _row(exceptions.WrongChannel, 422, "Leave `channel` out: the event goes to the channel of its type."),
+        _row(exceptions.InvalidPath, 422, "Write a path as `channel`, `channel/key`, `channel/prefix*` or `*`."),
+        _row(exceptions.InvalidPosition, 422, "Use a position that the hub sent, or `snapshot`, `now` or `first`."),
         _row(exceptions.InvalidCommand, 422, "Give every command an `id` of 1–64 characters and the data it needs."),
         _row(exceptions.InvalidParameter, 400, "Correct the parameter; docs/protocol/http.md lists them."),
-        _row(exceptions.NotSupported, 501, "This hub does not serve that; `connection:established` says what it is."),
+        _row(exceptions.NotSupported, 501, "Compare your contract with the hub's: `connection:established` names it."),
         _row(exceptions.EventIDReused, 409, "Use a new event id for a new event."),
-        # An operation's life
+        # Operations
         _row(exceptions.OperationError, 409, "See the states of an operation in docs/protocol/operations.md."),
-        _row(exceptions.OperationUnknown, 404, "`tidings operations` lists those there are."),
-        _row(exceptions.OperationExists, 409, "End it first, or begin one with another operation_id."),
-        _row(exceptions.OperationFinished, 409, "Begin the next attempt with `operation:start`."),
-        _row(exceptions.OperationFenced, 409, "Stop: this attempt is another's now, or over."),
-        _row(exceptions.OperationCancelled, 409, "Stop what you do, clean up, and let the exception pass."),
-        # A request
+        _row(exceptions.OperationUnknown, 404, "List the operations with `tidings operations`."),
+        _row(exceptions.OperationExists, 409, "End the operation first, or start one with another operation_id."),
+        _row(exceptions.OperationFinished, 409, "Start the next attempt with `operation:start`."),
+        _row(exceptions.OperationFenced, 409, "Stop: this attempt has ended, or another producer holds it."),
+        _row(exceptions.OperationCancelled, 409, "Stop the work, clean up, and let the exception propagate."),
+        # HTTP requests
         _row(exceptions.RequestError, 400, "Compare the request with /openapi.json."),
-        _row(exceptions.NotFound, 404, "The page at / lists what is where."),
-        _row(exceptions.MethodNotAllowed, 405, "The `Allow` header lists the methods there are."),
+        _row(exceptions.NotFound, 404, "Open the page at / for a list of routes."),
+        _row(exceptions.MethodNotAllowed, 405, "Use a method from the `Allow` header."),
         _row(exceptions.UnsupportedMediaType, 415, "Send `application/json`, or `application/x-ndjson`, as UTF-8."),
         _row(exceptions.OriginRefused, 403, "Allow the page's origin: `tidings serve --allow-origin URL`."),
         # The log
         _row(exceptions.LogError, 503, "See the hub's log.", recoverable=True),
-        _row(exceptions.LogInUse, 503, "Stop the other hub, or give this one its own --data folder."),
+        _row(exceptions.LogInUse, 503, "Stop the other hub, or give this hub its own --data folder."),
         _row(exceptions.LogForeign, 503, "Point --data at an empty folder, or at one a hub has used."),
         _row(exceptions.LogCorrupt, 503, "Run `tidings log verify`, then `tidings log restore` from a backup."),
-        _row(exceptions.LogTooNew, 503, "Run the version of tidings that wrote it, or a newer one."),
+        _row(exceptions.LogTooNew, 503, "Run the version of tidings that wrote the log, or a newer one."),
         _row(exceptions.LogReadOnly, 503, "Make the data folder writable for the hub's user, or use --memory."),
         _row(exceptions.LogFull, 507, "Free disk space, or lower the retention; then publish again.", recoverable=True),
         _row(exceptions.LogBusy, 503, "Wait for acknowledgements, then publish again.", recoverable=True),
-        _row(exceptions.LogUnavailable, 503, "Publish again; the hub's log says what failed.", recoverable=True),
+        _row(exceptions.LogUnavailable, 503, "Publish again; the cause is in the hub's log.", recoverable=True),
         # The hub
         _row(exceptions.HubError, 503, "Try again.", recoverable=True),
         _row(
@@ -118,18 +119,18 @@ CODES: dict[str, ErrorCode] = {
         _row(
             exceptions.InternalError,
             500,
-            "Try again; if it stays, report it with the hub's log.",
+            "Try again; if the error remains, report it with the hub's log.",
             close=1011,
             recoverable=True,
         ),
-        # Starting
+        # Startup
         _row(exceptions.ServeError, 500, "See the message."),
         _row(exceptions.AddressInUse, 500, "Stop the other program, or choose another --port (0 picks a free one)."),
         _row(exceptions.AddressUnavailable, 500, "Choose a --host of this machine and a --port this user may open."),
         _row(exceptions.ConfigError, 500, "`tidings serve --show-config` prints every option and its source."),
         _row(exceptions.InvalidContract, 500, "Declare the event as docs/contract.md describes."),
         _row(exceptions.MissingExtra, 500, "Install the extra."),
-        # Seen from a client
+        # Clients
         _row(exceptions.ClientError, 500, "See the message.", recoverable=True),
         _row(
             exceptions.HubUnreachable,
@@ -141,18 +142,21 @@ CODES: dict[str, ErrorCode] = {
             exceptions.HandshakeRefused, 502, "Check the URL's path (a hub listens on /ws); `tidings doctor` tests it."
         ),
         _row(exceptions.ConnectionLost, 502, "Reconnect.", recoverable=True),
-        _row(exceptions.HubClosed, 502, "The hub's reason says why."),
-        _row(exceptions.CommandRefused, 422, "The hub's message says why."),
+        _row(exceptions.HubClosed, 502, "Read the hub's reason."),
+        _row(exceptions.CommandRefused, 422, "Read the hub's message."),
         _row(exceptions.NotAHub, 502, "Point the URL at a tidings hub; `tidings doctor` tests it."),
         _row(
-            exceptions.PublishTimeout, 504, "Publish again with the same event_id: it is stored once.", recoverable=True
+            exceptions.PublishTimeout,
+            504,
+            "Publish again with the same event_id: the hub stores it once.",
+            recoverable=True,
         ),
     )
 }
 
 
 class CloseCode(Struct, frozen=True, kw_only=True):
-    """One close code that the hub uses, and whether a client comes back after it."""
+    """One close code that the hub uses, and whether a client reconnects after it."""
 
     code: int
     name: str
@@ -183,7 +187,7 @@ CLOSE_CODES: dict[int, CloseCode] = {
 
 
 def should_reconnect(close_code: int) -> bool:
-    """Return whether a client comes back after `close_code`; unknown codes mean yes."""
+    """Return whether a client reconnects after `close_code`; yes for unknown codes."""
     row = CLOSE_CODES.get(close_code)
     if row is not None:
         return row.reconnect
@@ -198,7 +202,7 @@ def row_of(error: exceptions.TidingsError) -> ErrorCode:
 
 
 def error_data(error: exceptions.TidingsError) -> ErrorData:
-    """Return `error` as the contract's ErrorData; the hint is its own or the table's."""
+    """Return `error` as ErrorData; its hint, or the table's where it has none."""
     row = row_of(error)
     return ErrorData(
         code=row.code,

@@ -1,9 +1,8 @@
-"""The envelope: one JSON object a message (CONTRACT §1).
+"""The envelope: one JSON object per message (PROTOCOL.md, "Envelope").
 
-Checks of a whole message before it is read: UTF-8, nesting, and JSON that every reader can read.
-
-Libraries accept bad UTF-8 in members they skip, and disagree on depth and on halves of surrogate pairs: one bad
-publisher must not disconnect every reader, so the hub checks all three itself (CONTRACT §1).
+Before it reads a message, the hub checks the whole body for UTF-8, nesting and surrogate pairs. Libraries accept bad
+UTF-8 in members they skip, and disagree on depth and on halves of surrogate pairs; one bad publisher must not
+disconnect every reader (PROTOCOL.md, "What a message may not be").
 """
 
 import re
@@ -25,34 +24,34 @@ from tidings.protocol.message_types import ChannelType, EventClass, SlotEffect
 from tidings.protocol.payloads import Payload, encode_payload
 
 MAX_DATA_BYTES = 65_535
-"""Of `data`: "under 64 KB" (guideline 4)."""
+"""Maximum size of `data`: under 64 KB (PROTOCOL.md, "Envelope")."""
 MAX_BODY_BYTES = 262_144
-"""Of one frame: room enough that an event which is too large can be told so."""
+"""Maximum size of one message: large enough that the hub can reply to an event that is too large."""
 MAX_DEPTH = 64
-"""Levels of arrays and objects, the envelope's own included."""
+"""Maximum levels of arrays and objects, including the envelope itself."""
 
-# Between tokens these three are JSON white space; inside strings JSON forbids them raw. So wherever they stand in a
-# body that parsed, a space is the same value, and safe inside an SSE field or a line of NDJSON.
+# Between tokens these three are JSON white space; inside strings JSON forbids them raw. In a body that parsed, a space
+# in place of each keeps the value, and makes it safe inside an SSE field or a line of NDJSON.
 _LINE_BREAKS = bytes.maketrans(b"\r\n\t", b"   ")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
-# A byte is looked for by its number, which is one memchr; looking for b"[" costs six times that.
+# Searching for a byte by its number is one memchr; searching for b"[" costs six times that.
 LF, CR, TAB, BRACKET, BACKSLASH, DELETE = b"\n\r\t[\\\x7f"
 
 MAX_FLAT_BYTES = 5 * MAX_DEPTH
-"""Of bodies without arrays, none up to this length is too deep: an object in an object costs five, `{"":` and `}`."""
+"""A body without arrays up to this length cannot be too deep: a nested object costs five bytes, `{"":` and `}`."""
 
 
 def check_body(body: bytes) -> None:
-    """Check `body` for what a JSON decoder lets through.
+    """Check `body` for the faults that a JSON decoder accepts.
 
     Raises:
-        PayloadTooLarge: It is longer than `MAX_BODY_BYTES`.
-        InvalidUTF8: It holds bytes that are not UTF-8.
-        TooDeep: It nests deeper than `MAX_DEPTH`.
-        InvalidJSON: A string in it holds half a surrogate pair.
+        PayloadTooLarge: The body is longer than `MAX_BODY_BYTES`.
+        InvalidUTF8: The body holds bytes that are not UTF-8.
+        TooDeep: The body nests deeper than `MAX_DEPTH`.
+        InvalidJSON: A string holds half a surrogate pair.
     """
     if len(body) > MAX_BODY_BYTES:
         raise PayloadTooLarge(
@@ -73,7 +72,7 @@ def check_body(body: bytes) -> None:
 
 
 def _is_too_deep(body: bytes) -> bool:
-    # As many openers as levels at most: counting them answers for nearly all bodies without a look at strings.
+    # A body has at most as many levels as openers: counting openers is enough for nearly all bodies.
     return body.count(b"{") + body.count(b"[") > MAX_DEPTH and measure_depth(body) > MAX_DEPTH
 
 
@@ -97,9 +96,9 @@ def _has_lone_surrogate(body: bytes) -> bool:
 
 
 def measure_depth(body: bytes) -> int:
-    """Return how many levels of arrays and objects `body` nests, strings left out. Takes time linear in its length."""
-    # With escaped backslashes gone, and then escaped quotes, each quote that is left begins or ends a string. (A
-    # pattern for a whole string would look again from every quote of one that never ends.)
+    """Return how many levels of arrays and objects `body` nests, ignoring strings, in time linear in its length."""
+    # After removing escaped backslashes, and then escaped quotes, each remaining quote begins or ends a string. (A
+    # pattern for a whole string would scan again from every quote of an unterminated string.)
     outside = b"".join(body.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
     level = deepest = 0
     for bracket in outside.translate(None, _NOT_BRACKETS):
@@ -112,14 +111,14 @@ def measure_depth(body: bytes) -> int:
 
 
 def to_single_line(data: bytes) -> bytes:
-    """Return the JSON text `data` with CR, LF and TAB between its tokens turned into spaces."""
+    """Return the JSON text `data` with CR, LF and TAB between its tokens replaced by spaces."""
     return data.translate(_LINE_BREAKS) if LF in data or CR in data or TAB in data else data
 
 
 MAX_ID_CHARS = 64
-"""Characters of a command's id."""
+"""Maximum characters of a command's `id`."""
 MAX_TRACE_ID_CHARS = 128
-"""Characters of a trace id."""
+"""Maximum characters of a trace id."""
 _NULL = Raw(b"null")
 _EVENT_ID = re.compile(r"[!-~]{16,64}", re.ASCII)
 _AT_PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
@@ -127,7 +126,7 @@ _NO_NUMBER = re.compile(rb"[:\[,\s-](?:NaN|Infinity)\b")
 
 
 class Envelope(Struct, frozen=True, gc=False):
-    """A message as it was read, nothing about its type checked yet. Unknown fields were ignored."""
+    """A decoded message whose type is not checked yet. Unknown fields are ignored."""
 
     type: str
     timestamp: str | None = None
@@ -136,28 +135,28 @@ class Envelope(Struct, frozen=True, gc=False):
     """The sender's own bytes."""
     channel: str | None = None
     id: str | None = None
-    """Labels a command for its reply; never stored."""
+    """Label of a command, repeated in its reply; never stored."""
     reply_to: str | None = None
     position: str | None = None
     event_id: str | None = None
 
 
 class PlainEnvelope(Envelope, frozen=True, gc=False):
-    """An envelope of a message that was ASCII, on one line, without escapes, and no longer than `data` may be.
+    """An envelope of a message that is ASCII, on one line, without escapes, and at most `MAX_DATA_BYTES` long.
 
-    So its strings are printable ASCII and its data is within the limit, and nobody needs to look again.
+    Its strings are therefore printable ASCII and its data is within the limit, and need no further check.
     """
 
 
 class Event(Struct, frozen=True, gc=False):
-    """A checked event, ready for the log: what `Contract.read` makes of an envelope."""
+    """A checked event, ready for the log; `Contract.read` makes it from an envelope."""
 
     type: str
     timestamp: str
     """Canonical (see `tidings.protocol.timestamps`)."""
     trace_id: str
     data: bytes
-    """JSON, on one line: the publisher's own, but for the members that the contract fills in."""
+    """JSON on one line: the publisher's own bytes, except for members that the contract fills in."""
     channel: str
     key: str | None
     event_class: EventClass
@@ -173,15 +172,15 @@ def decode_envelope(body: bytes) -> Envelope:
     """Return the envelope in `body`, which is one message of at most `MAX_BODY_BYTES` bytes.
 
     Raises:
-        InvalidUTF8: It holds bytes that are not UTF-8.
-        TooDeep: It nests too deep.
-        InvalidJSON: It is not one JSON value.
-        InvalidEnvelope: It is not an object with the envelope's fields.
-        PayloadTooLarge: It is larger than any message may be.
+        InvalidUTF8: The body holds bytes that are not UTF-8.
+        TooDeep: The body nests deeper than `MAX_DEPTH`.
+        InvalidJSON: The body is not one JSON value.
+        InvalidEnvelope: The body is not an object with the envelope's fields.
+        PayloadTooLarge: The body is longer than `MAX_BODY_BYTES`.
     """
     try:
-        # Most messages: nothing in them that `check_body` looks for. Of raw control characters, JSON allows only DEL in
-        # strings. In place, not in a function: this is done once an event.
+        # Most messages hold nothing that `check_body` rejects. DEL is the only raw control character that JSON allows
+        # in strings. In place, not in a function: this runs once for each event.
         if (
             (len(body) <= MAX_FLAT_BYTES or (len(body) <= MAX_DATA_BYTES and body.count(b"{") <= MAX_DEPTH))
             and body.isascii()
@@ -201,7 +200,7 @@ def decode_envelope(body: bytes) -> Envelope:
 
 
 def parse_validation_error(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
-    """Return the sentence of a validation error and the JSON path it is about, below `root`."""
+    """Return the message of a validation error and the JSON path of the fault, below `root`."""
     text = str(error)
     match = _AT_PATH.search(text)
     if match is None:
@@ -232,9 +231,9 @@ def check_event_id(event_id: str) -> str:
 
 
 def encode_event(event: Event) -> bytes:
-    """Return `event` as a plain connection reads it: the source contract's five fields, in its order."""
+    """Return `event` for a plain connection: the five fields of the envelope, in the protocol's order."""
     # Type, timestamp and channel are checked to hold nothing that JSON escapes; a trace id may. The text before the
-    # data is encoded at once: field by field takes twice the time.
+    # data is encoded in one step: field by field takes twice the time.
     trace_id = event.trace_id
     if '"' in trace_id or "\\" in trace_id:
         trace_id = quote(trace_id)[1:-1].decode()
@@ -244,7 +243,7 @@ def encode_event(event: Event) -> bytes:
 
 
 def encode_event_v1(event: Event, position: str) -> bytes:
-    """Return `event` as a `tidings.v1` connection reads it: with its position, and its event id where it has one."""
+    """Return `event` for a `tidings.v1` connection: with its position, and its event id where it has one."""
     plain = encode_event(event)[:-1]
     if event.event_id is None:
         return b'%b,"position":"%b"}' % (plain, position.encode())
@@ -275,16 +274,16 @@ def encode_message(
     reply_to: str | None = None,
     position: str | None = None,
 ) -> bytes:
-    """Return a message that is no logged event: a command, a reply or a push.
+    """Return a message that is not a logged event: a command, a reply or a push.
 
     Args:
-        type: Its name.
+        type: The message's type.
         data: A payload, or anything else that msgspec encodes; None is `null`.
-        timestamp: Canonical.
-        trace_id: The command's own, or a new one.
-        id: A command's label.
-        reply_to: The id of the command this answers.
-        position: Where in the log the message belongs.
+        timestamp: A canonical timestamp.
+        trace_id: The trace id of the command, or a new one.
+        id: The label of a command.
+        reply_to: The id of the command that the message answers.
+        position: The position in the log to which the message belongs.
     """
     head = b'{"type":"%b","timestamp":"%b","trace_id":%b,"data":%b' % (
         type.encode(),

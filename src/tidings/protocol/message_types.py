@@ -1,4 +1,4 @@
-"""The names of the contract: message types, channels, and the classes of events (CONTRACT §2–3)."""
+"""The names of the contract: event types, channels, and event classes (docs/protocol/events.md)."""
 
 import warnings
 from enum import EnumType, IntEnum, StrEnum
@@ -8,11 +8,11 @@ ALIASES = {
     "PIPELINE_PROGRESS": "OPERATION_PROGRESS",
     "PIPELINE_COMPLETE": "OPERATION_COMPLETE",
 }
-"""Deprecated names of constants, and what they are called now."""
+"""Deprecated names of `MessageType` constants, and their current names."""
 
 
 class _WithAliases(EnumType):
-    """Adds the source contract's deprecated constant names, which are the very same members."""
+    """Adds the deprecated constant names of the original contract, as aliases of the same members."""
 
     def __getattr__(cls, name: str) -> "MessageType":
         current = ALIASES.get(name)
@@ -23,7 +23,7 @@ class _WithAliases(EnumType):
 
 
 class MessageType(StrEnum, metaclass=_WithAliases):
-    """The type of an envelope: every event of the contract."""
+    """The types of the contract's events, as they stand in an envelope's `type`."""
 
     OPERATION_START = "operation:start"
     OPERATION_PROGRESS = "operation:progress"
@@ -33,7 +33,7 @@ class MessageType(StrEnum, metaclass=_WithAliases):
     OPERATION_CANCELLED = "operation:cancelled"
     OPERATION_ESTIMATE = "operation:estimate"
     OPERATION_ERROR = "operation:error"
-    """The old name of `operation:failed`: read as that, written only for the revision 2025-01-30."""
+    """The old name of `operation:failed`. Read as `operation:failed`; written only for revision 2025-01-30."""
 
     DATA_UPDATE = "data:update"
     DATA_PROCESSED = "data:processed"
@@ -54,7 +54,7 @@ class MessageType(StrEnum, metaclass=_WithAliases):
 
 
 class ChannelType(StrEnum):
-    """The channels of the source contract; an application's contract may add more."""
+    """The built-in channels; an application's contract may add more."""
 
     GLOBAL = "global"
     OPERATIONS = "operations"
@@ -63,29 +63,29 @@ class ChannelType(StrEnum):
 
 
 class EventClass(StrEnum):
-    """What may happen to an event before a subscriber reads it."""
+    """Delivery guarantee of an event type."""
 
     DURABLE = "durable"
-    """Never skipped."""
+    """Every subscriber receives every event."""
     LATEST = "latest"
-    """Superseded, for whoever has not read it yet, by a newer one of the same channel, type and key."""
+    """A newer event of the same channel, type and key supersedes it for subscribers that have not read it yet."""
     DIRECT = "direct"
-    """To one connection, never logged."""
+    """Sent to one connection, and never logged."""
 
 
 class SlotEffect(IntEnum):
-    """What an event does to the newest events of its key. The numbers are stored in logs: never change one."""
+    """Effect of an event on the newest events of its key. The numbers are stored in logs: never change one."""
 
     REPLACE = 0
-    """It becomes the newest of its (channel, type, key)."""
+    """The event becomes the newest of its (channel, type, key)."""
     CLEAR = 1
-    """It empties its slot: a cleared alert leaves the snapshot."""
+    """The event empties its slot: a cleared alert leaves the snapshot."""
     END = 2
-    """It becomes the newest, and all of its key's leave the snapshot soon: a finished operation."""
+    """The event becomes the newest, and all events of its key leave the snapshot soon: a finished operation."""
 
 
 LEGACY_TYPES: dict[str, MessageType] = {MessageType.OPERATION_ERROR: MessageType.OPERATION_FAILED}
-"""Old names that are accepted on input, and what they are read as (CONTRACT §3, Legacy)."""
+"""Old type names that the hub accepts, and their current types (docs/protocol/events.md, "Old names")."""
 
 RESERVED_DOMAINS = frozenset({"connection", "auth", "channel", "event", "producer", "operation"})
-"""Domains in which an application may declare no event of its own."""
+"""Domains in which an application may not declare events."""

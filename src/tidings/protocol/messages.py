@@ -17,27 +17,27 @@ from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Count, ErrorData, Payload
 
 SUBPROTOCOL = "tidings.v1"
-"""Offered by clients that want ids, replies and positions."""
+"""WebSocket subprotocol of connections with ids, replies and positions; clients offer it in the handshake."""
 
 Paths = Annotated[list[str], Meta(min_length=1, max_length=1000)]
-"""1–1,000 paths: a browser's screen needs tens; beyond this a prefix is what is meant."""
+"""1–1,000 paths. A browser's screen needs tens; a client that needs more than 1,000 uses a prefix."""
 
 
 class Subscribe(Payload, frozen=True, kw_only=True):
-    """Sent by a client to read more paths: `channel:subscribe`."""
+    """Data of `channel:subscribe`: a client adds paths to those it reads."""
 
     channels: Paths
     since: str = "snapshot"
-    """`snapshot`, `now`, `first` (or empty), or a position."""
+    """Where reading begins: `snapshot`, `now`, `first` (or empty), or a position."""
     handles: Annotated[list[str], Meta(max_length=1000)] | None = None
-    """The event types that the client does something with: those that there are not are told of at once."""
+    """The event types that the client handles. The hub immediately sends a notice for each unknown or old type."""
 
 
 class Subscribed(Payload, frozen=True, kw_only=True):
-    """The answer to `channel:subscribe`, before the events it brings: `channel:subscribed`."""
+    """Data of `channel:subscribed`: the reply to `channel:subscribe`, sent before the events of the added paths."""
 
     channels: list[str]
-    """All paths of the connection now."""
+    """All paths that the connection reads now."""
     position: str
     """Where reading begins for the added paths."""
     outcome: str
@@ -45,61 +45,61 @@ class Subscribed(Payload, frozen=True, kw_only=True):
 
 
 class Live(Payload, frozen=True, kw_only=True):
-    """Pushed by the hub when snapshot or catch-up has ended: `channel:live`."""
+    """Data of `channel:live`: pushed by the hub when the snapshot or catch-up has ended."""
 
     channels: list[str]
     position: str
 
 
 class Gap(Payload, frozen=True, kw_only=True):
-    """Pushed by the hub when trimming has overtaken a cursor: `channel:gap`."""
+    """Data of `channel:gap`: pushed by the hub when trimming has overtaken the connection's cursor."""
 
     after: str
-    """The last position that was read."""
+    """The last position that the connection has read."""
     until: str
-    """Durable events after `after` and up to here may be gone."""
+    """End of the gap: durable events after `after` and up to this position may be missing."""
     reason: str
     """`trimmed`, `epoch` or `future`."""
 
 
 class Unsubscribe(Payload, frozen=True, kw_only=True):
-    """Sent by a client to read fewer paths: `channel:unsubscribe`."""
+    """Data of `channel:unsubscribe`: a client removes paths from those it reads."""
 
     channels: Paths
 
 
 class Unsubscribed(Payload, frozen=True, kw_only=True):
-    """The answer to `channel:unsubscribe`: `channel:unsubscribed`."""
+    """Data of `channel:unsubscribed`: the reply to `channel:unsubscribe`."""
 
     channels: list[str]
-    """The paths that are left."""
+    """The remaining paths."""
 
 
 class Accepted(Payload, frozen=True, kw_only=True):
-    """The answer to an event, once it is in the log: `event:accepted`."""
+    """Data of `event:accepted`: the reply to an event, sent when the event is in the log."""
 
     position: str
     attempt: int | None = None
     duplicate: bool = False
-    """True where the event id was known: the position is the first one's."""
+    """True where the log already holds the event id; `position` is that of the first event."""
 
 
 class Pong(Payload, frozen=True, kw_only=True):
-    """The answer to `connection:ping`: `connection:pong`."""
+    """Data of `connection:pong`: the reply to `connection:ping`."""
 
     now: str
     """The hub's clock, RFC 3339."""
 
 
 class PositionNotice(Payload, frozen=True, kw_only=True):
-    """Pushed by the hub to an idle connection: everything up to here was delivered. `connection:position`."""
+    """Data of `connection:position`: pushed to an idle connection when everything up to `position` is delivered."""
 
     position: str
     now: str
 
 
 class Notice(Payload, frozen=True, kw_only=True):
-    """Pushed by the hub when something works and should be done otherwise: `connection:notice`."""
+    """Data of `connection:notice`: pushed by the hub when something works but should be done in another way."""
 
     code: str
     message: str
@@ -107,96 +107,96 @@ class Notice(Payload, frozen=True, kw_only=True):
 
 
 ProducerID = Annotated[str, Meta(pattern="^[!-~]{1,64}$")]
-"""1–64 printable ASCII characters without spaces; new for each process."""
+"""Id of a producer: 1–64 printable ASCII characters without spaces; new for each process."""
 LeaseSeconds = Annotated[float, Meta(ge=1, le=86_400)]
-"""How long an operation outlives its producer's connection."""
+"""Lease in seconds: how long an operation outlives its producer's connection, from 1 second to a day."""
 Reason = Annotated[str, Meta(max_length=1000)]
 
 
 class Claim(Payload, frozen=True, kw_only=True):
-    """An operation that a producer says is its own, in `producer:attach`."""
+    """An operation that a producer claims to hold, in `producer:attach`."""
 
     operation_id: str
     attempt: Count | None = None
-    """The attempt that it is at; absent means the present one."""
+    """The producer's attempt; absent means the current one."""
     lease_s: LeaseSeconds | None = None
-    """For this operation; absent means the producer's."""
+    """Lease of this operation, in seconds; absent means the producer's lease."""
 
 
 class Attach(Payload, frozen=True, kw_only=True):
-    """Sent by a producer that wants its death noticed, first thing on each connection: `producer:attach`."""
+    """Data of `producer:attach`: the first command of a producer on each connection; the hub then detects its death."""
 
     producer_id: ProducerID
     operations: Annotated[list[Claim], Meta(max_length=1000)] = field(default_factory=list)
-    """Those it is at. What it begins on this connection is its own without being named."""
+    """The operations that the producer holds. Operations that it starts on this connection need no claim."""
     lease_s: LeaseSeconds | None = None
-    """Absent means the hub's own."""
+    """Default lease of the producer's operations, in seconds; absent means the hub's default."""
 
 
 class Verdict(Payload, frozen=True, kw_only=True):
-    """What the hub says to a claim, in `producer:attached`."""
+    """The hub's decision on a claim, in `producer:attached`."""
 
     operation_id: str
     attempt: int | None = None
-    """The operation's present attempt; absent where the hub knows no such operation yet."""
+    """The operation's current attempt; absent where the hub has no such operation yet."""
     verdict: Literal["held", "lost", "finished"]
-    """`held`: go on. `lost`: the lease ran out, or it is another's now. `finished`: it has ended otherwise."""
+    """`held`: continue. `lost`: the lease expired, or another producer holds it. `finished`: it ended another way."""
 
 
 class Attached(Payload, frozen=True, kw_only=True):
-    """The answer to `producer:attach`: `producer:attached`."""
+    """Data of `producer:attached`: the reply to `producer:attach`."""
 
     producer_id: str
     lease_s: float
-    """The lease of operations that ask for no other."""
+    """Default lease of the producer's operations, in seconds."""
     operations: list[Verdict]
-    """One for each claim, in order."""
+    """One verdict for each claim, in order."""
 
 
 class Cancel(Payload, frozen=True, kw_only=True):
-    """Sent by a client that wants an operation to end: `operation:cancel`."""
+    """Data of a client's `operation:cancel`: requests that an operation ends."""
 
     operation_id: str
     reason: Reason | None = None
     timeout_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
-    """Within which it is answered."""
+    """Time in seconds within which the hub replies."""
 
 
 class CancelPush(Payload, frozen=True, kw_only=True):
-    """Pushed by the hub to the holder of an operation, with an `id`: `operation:cancel`."""
+    """Data of the hub's `operation:cancel`: pushed, with an `id`, to the producer that holds the operation."""
 
     operation_id: str
     attempt: int
     reason: str | None = None
     cancelled_by: str | None = None
-    """Who asks, where the hub knows."""
+    """The subject that requests the cancellation; absent where it is not authenticated."""
 
 
 class CancelAnswer(Payload, frozen=True, kw_only=True):
-    """Sent by a holder in reply to the push, with its id as `reply_to`; not answered: `operation:cancel_answer`."""
+    """Data of `operation:cancel_answer`: a producer's reply to the push, whose id is its `reply_to`."""
 
     verdict: Literal["stopping", "refused"]
     reason: Reason | None = None
 
 
 class CancelOutcome(Payload, frozen=True, kw_only=True):
-    """The answer to a client's `operation:cancel`: `operation:cancel_outcome`."""
+    """Data of `operation:cancel_outcome`: the reply to a client's `operation:cancel`."""
 
     operation_id: str
     attempt: int
     outcome: Literal["cancelled", "finished_first", "refused", "pending", "unreachable"]
-    """`finished_first`: it ended otherwise. `pending`: its holder agreed, and it has not ended in time. `unreachable`:
-    nobody could be asked, or nobody answered."""
+    """`finished_first`: the operation ended another way. `pending`: its holder agreed, and the operation has not ended
+    in time. `unreachable`: no holder is connected, or the holder did not answer."""
     state: str
-    """The operation's state when this was said."""
+    """The operation's state at the time of the reply."""
     reason: str | None = None
-    """Why the holder refuses."""
+    """The holder's reason for refusing."""
     children: list["CancelOutcome"] | None = None
-    """What became of the operations that it is the parent of, which are cancelled with it."""
+    """Outcomes of the operation's children, which are cancelled with it."""
 
 
 class Nothing(Payload, frozen=True, kw_only=True):
-    """The data of a command that needs none; `null` and `{}` are both it."""
+    """Data of a command that needs none: `null` or `{}`."""
 
 
 class MessageSpec(Struct, frozen=True, kw_only=True):

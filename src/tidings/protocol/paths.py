@@ -1,7 +1,7 @@
-"""Paths: what a subscriber reads (CONTRACT §2).
+"""Subscription paths (PROTOCOL.md, "Channels, keys and paths").
 
 A path is a channel (``operations``), one key of it (``operations/op-42``: everything after the first ``/``, verbatim),
-a prefix of keys (``operations/acme.*``), or ``*``, everything one may read. ``global`` is part of every set of paths.
+a prefix of keys (``operations/acme.*``), or ``*``, every channel. ``global`` is part of every set of paths.
 """
 
 from collections import defaultdict
@@ -14,8 +14,9 @@ from tidings.exceptions import InvalidKey, InvalidPath, UnknownChannel
 from tidings.protocol.message_types import ChannelType
 
 MAX_KEY_BYTES = 255
+"""Maximum size of a key in UTF-8."""
 NO_CHANNELS = "none"
-"""``?channels=none``: a connection that only publishes."""
+"""Value of ``?channels=none``, for a connection that only publishes."""
 _CONTROLS = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 
 
@@ -23,7 +24,7 @@ def check_key(key: str) -> str:
     """Return `key` if it is 1–255 bytes of UTF-8 without control characters.
 
     Raises:
-        InvalidKey: It is not.
+        InvalidKey: `key` is not valid.
     """
     if key.isascii():
         size = len(key)
@@ -42,11 +43,11 @@ def check_key(key: str) -> str:
 
 
 class Path(Struct, frozen=True, order=True):
-    """One path of a channel; ``*`` is spelled out as one path per channel."""
+    """One path of a channel; ``*`` is expanded to one path per channel."""
 
     channel: str
     key: str | None = None
-    """One key, or a prefix of keys where `prefix` is true; None is the whole channel."""
+    """One key, or a prefix of keys if `prefix` is true; None is the whole channel."""
     prefix: bool = False
 
     def __str__(self) -> str:
@@ -77,11 +78,11 @@ def parse_path(text: str, channels: Iterable[str]) -> tuple[Path, ...]:
     """Return the paths that `text` names; several only for ``*``.
 
     Args:
-        text: A path as the wire has it.
+        text: A path as it is written on the wire.
         channels: All channels of the contract.
 
     Raises:
-        InvalidPath: It is empty, or its key is no key.
+        InvalidPath: The path is empty, or its key is not valid.
         UnknownChannel: The contract has no such channel.
     """
     known = tuple(channels)
@@ -108,19 +109,19 @@ def parse_path(text: str, channels: Iterable[str]) -> tuple[Path, ...]:
 
 
 class PathSet(Struct, frozen=True):
-    """A set of paths in one canonical form: sorted, and none covered by another; equal sets are equal values."""
+    """A set of paths in canonical form: sorted, and none covered by another. Equal sets are equal values."""
 
     paths: tuple[Path, ...]
 
     @classmethod
     def of(cls, paths: Iterable[Path], *, with_global: bool = True) -> "PathSet":
-        """Return the canonical set of `paths`; `global` is added to any that reads something."""
+        """Return the canonical set of `paths`; `global` is added unless the set is empty."""
         wanted = set(paths)
         if wanted and with_global:
             wanted.add(Path(ChannelType.GLOBAL))
         kept: list[Path] = []
         for path in sorted(wanted, key=lambda path: (path.channel, path.key or "", not path.prefix)):
-            # What a path covers comes right behind it, and nothing else in between.
+            # The paths that a path covers follow it immediately.
             if not kept or not kept[-1].covers(path):
                 kept.append(path)
         return cls(tuple(kept))
@@ -132,7 +133,7 @@ class PathSet(Struct, frozen=True):
         return PathSet.of((*self.paths, *other.paths))
 
     def without(self, removed: "PathSet") -> "PathSet":
-        """Return the paths that are not exactly in `removed`; `global` stays while anything does."""
+        """Return the paths that are not exactly in `removed`; `global` stays unless it is the only one left."""
         everyone = Path(ChannelType.GLOBAL)
         gone = set(removed.paths)
         left = [path for path in self.paths if path == everyone or path not in gone]
@@ -145,7 +146,7 @@ class PathSet(Struct, frozen=True):
         return any(path.matches(channel, key) for path in self.paths)
 
     def matcher(self) -> Callable[[str, str | None], bool]:
-        """Return what `matches` does as a function, for many events: it costs the same for one path and a thousand."""
+        """Return `matches` as a function for many events; its cost does not depend on the number of paths."""
         whole = {path.channel for path in self.paths if path.key is None}
         exact = {(path.channel, path.key) for path in self.paths if not path.prefix}
         by_channel: defaultdict[str, list[str]] = defaultdict(list)
@@ -168,7 +169,7 @@ class PathSet(Struct, frozen=True):
         return any(own.covers(path) for own in self.paths)
 
     def names(self) -> list[str]:
-        """Return the paths as the wire writes them."""
+        """Return the paths as they are written on the wire."""
         return [str(path) for path in self.paths]
 
     def by_channel(self) -> Mapping[str, tuple[Path, ...]]:
@@ -186,18 +187,18 @@ def parse_paths(texts: Iterable[str], channels: Iterable[str]) -> PathSet:
     """Return the set of paths that `texts` name.
 
     Raises:
-        InvalidPath: One of them is no path.
-        UnknownChannel: One names a channel that the contract does not have.
+        InvalidPath: One of `texts` is not a valid path.
+        UnknownChannel: One of `texts` names a channel that the contract does not have.
     """
     known = tuple(channels)
     return PathSet.of(path for text in texts for path in parse_path(text, known))
 
 
 def check_paths(texts: Iterable[str]) -> None:
-    """Check that `texts` can be paths, whatever channels there are: those of a hub one asks it for.
+    """Check that `texts` can be paths, whatever channels there are; only a hub has the list of its channels.
 
     Raises:
-        InvalidPath: One of them is no path.
+        InvalidPath: One of `texts` is not a valid path.
     """
     for text in texts:
         parse_path(text, (text.partition("/")[0],))
@@ -207,13 +208,13 @@ def parse_query(pairs: Iterable[tuple[str, str]], channels: Iterable[str]) -> Pa
     """Return the set of paths that a URL's query names.
 
     Args:
-        pairs: The query's names and values, not yet percent-decoded. ``channel`` may come again and again and is exact;
+        pairs: The query's names and values, still percent-encoded. ``channel`` may be repeated and is exact;
             ``channels`` splits on commas; neither means ``*``; ``channels=none`` reads nothing.
         channels: All channels of the contract.
 
     Raises:
-        InvalidPath: One of them is no path, or not UTF-8.
-        UnknownChannel: One names a channel that the contract does not have.
+        InvalidPath: A path is not valid, or not UTF-8.
+        UnknownChannel: A path names a channel that the contract does not have.
     """
     texts: list[str] = []
     named = False
@@ -224,7 +225,7 @@ def parse_query(pairs: Iterable[tuple[str, str]], channels: Iterable[str]) -> Pa
         elif name == "channels":
             named = True
             if value != NO_CHANNELS:
-                # Of commas alone comes the empty path, which is refused: it must not read nothing in silence.
+                # Commas alone give the empty path, which is rejected: reading nothing must be an explicit `none`.
                 texts.extend([_decoded(part) for part in value.split(",") if part] or [""])
     return parse_paths(texts if named else ["*"], channels)
 

@@ -1,9 +1,9 @@
-"""The payload of each event, as a struct (CONTRACT §3).
+"""The payload of each event, as a struct (docs/protocol/events.md).
 
-Fields with a default may be absent when read. When written, those that the contract marks with ``?`` are left out
+Fields with a default may be absent when read. When written, fields that the contract marks with ``?`` are left out
 where they hold their default; the others have a `default_factory`, which msgspec always writes. Limits are in the
-annotations, so that one decode checks type, range and presence at once. Unknown members are ignored here and forwarded
-by the hub untouched.
+annotations, so that one decode checks type, range and presence. Unknown members are ignored here, and the hub forwards
+them unchanged.
 """
 
 from functools import cache
@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-# One integer that Go's int64 cannot hold would end the connection of every reader in Go.
+# One integer beyond Go's int64 would end the connection of every reader in Go.
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""What Go's int64 holds."""
+"""An integer in the range of Go's int64."""
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-"""A number of things."""
+"""A number of things: an integer from 0."""
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -25,11 +25,11 @@ LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
 class Payload(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The base of all payloads."""
+    """Base class of all payloads."""
 
 
 def encode_payload(payload: Struct) -> bytes:
-    """Return `payload` as JSON, as Go writes it: fields that may be absent are left out where they are empty."""
+    """Return `payload` as JSON in Go's form: optional fields are left out where they are empty."""
     empty = {name: None for name in _nullable(type(payload)) if getattr(payload, name) in _EMPTY}
     return msgspec.json.encode(msgspec.structs.replace(payload, **empty) if empty else payload)
 
@@ -43,36 +43,36 @@ def _nullable(payload_type: type[Struct]) -> tuple[str, ...]:
 
 
 class ErrorData(Payload, frozen=True, kw_only=True):
-    """An error as every part of the contract tells it."""
+    """An error, in the form that every part of the contract uses."""
 
     code: Code
-    """What kind of error: ours are snake_case from one table, an application's are its own."""
+    """Kind of error. Ours are snake_case, from docs/protocol/codes.md; an application defines its own."""
     message: str
-    """What happened."""
+    """Description of the error, in one sentence."""
     details: str | None = None
-    """More for a log: a stack, the last lines of output."""
+    """Further facts for a log, such as a stack or the last lines of output."""
     recoverable: bool
-    """Whether trying again may help."""
+    """Whether trying again may succeed."""
     hint: str | None = None
-    """What to do about it (guideline 7)."""
+    """Suggested remedy."""
 
 
 class OperationStartData(Payload, frozen=True, kw_only=True):
-    """Sent by a producer when an operation begins, or is accepted and queued."""
+    """Sent by a producer when an operation starts, or is accepted and queued."""
 
     operation_id: str
     name: str = field(default_factory=str)
-    """What a person calls it; runs of one name are compared with each other."""
+    """Name of the operation for people. The hub compares runs of the same name."""
     attempt: Count | None = None
-    """1 for the first; absent means "the next one"."""
+    """Number of the attempt, from 1; absent means the next one."""
     total_steps: Count | None = None
     steps: list[str] | None = None
     """The names of the steps, in order."""
     queued: bool = False
-    """True: accepted, not begun."""
+    """True: accepted, but not started."""
     parent_id: str | None = None
     resumes: str | None = None
-    """The operation, or attempt, that this one takes up again."""
+    """The operation, or attempt, that this one resumes."""
     host: str | None = None
     pid: Count | None = None
     command: str | None = None
@@ -81,23 +81,23 @@ class OperationStartData(Payload, frozen=True, kw_only=True):
 
 
 class OperationProgressData(Payload, frozen=True, kw_only=True):
-    """Sent by a producer as often as it likes: only the newest matters."""
+    """Sent by a producer as often as it likes; a newer event supersedes an older one."""
 
     operation_id: str
     progress: Percent
-    """0–100."""
-    # The source writes these two always; a publisher that left them out is read kindly, and `Contract` fills them in.
+    """Percent done, 0–100."""
+    # These two are always written; `Contract` fills them in where a publisher left them out.
     current_step: str = field(default_factory=str)
     total_steps: Count = field(default_factory=int)
-    """0 where it is not known."""
+    """Number of steps; 0 where it is unknown."""
     message: str | None = None
     attempt: Count | None = None
     indeterminate: bool = False
-    """True: alive, and nobody knows how much is left."""
+    """True: the operation is alive, and the remaining work is unknown."""
 
 
 class OperationLogData(Payload, frozen=True, kw_only=True):
-    """Sent by a producer for a line worth keeping: conflated progress must not swallow messages."""
+    """Sent by a producer for a line worth keeping. Unlike progress, log lines are never conflated."""
 
     operation_id: str
     level: LogLevel = field(default_factory=lambda: "info")
@@ -106,7 +106,7 @@ class OperationLogData(Payload, frozen=True, kw_only=True):
 
 
 class OperationCompleteData(Payload, frozen=True, kw_only=True):
-    """Sent by a producer when an operation ended well."""
+    """Sent by a producer when an operation succeeded."""
 
     operation_id: str
     attempt: Count | None = None
@@ -116,10 +116,10 @@ class OperationCompleteData(Payload, frozen=True, kw_only=True):
 
 
 class OperationFailedData(Payload, frozen=True, kw_only=True):
-    """Sent by a producer when an operation ended badly; a reader of plain ErrorData understands it."""
+    """Sent by a producer when an operation failed; compatible with readers of plain ErrorData."""
 
     operation_id: str | None = None
-    """Absent from a writer of plain ErrorData: the event then has no key."""
+    """Id of the operation. Absent from a writer of plain ErrorData; the event then has no key."""
     attempt: Count | None = None
     code: Code
     message: str
@@ -129,7 +129,7 @@ class OperationFailedData(Payload, frozen=True, kw_only=True):
 
 
 class OperationCancelledData(Payload, frozen=True, kw_only=True):
-    """Sent by a producer when an operation ended because somebody wanted it to."""
+    """Sent by a producer when an operation ended because it was cancelled."""
 
     operation_id: str
     attempt: Count | None = None
@@ -138,16 +138,16 @@ class OperationCancelledData(Payload, frozen=True, kw_only=True):
 
 
 class OperationEstimateData(Payload, frozen=True, kw_only=True):
-    """Written by the hub: how long a running operation will still take."""
+    """Sent by the hub: the estimated remaining time of a running operation."""
 
     operation_id: str
     rate: float | None = None
-    """Percent a second."""
+    """Progress in percent per second."""
     remaining_s: Seconds | None = None
     remaining_low_s: Seconds | None = None
     remaining_high_s: Seconds | None = None
     stalled: bool
-    """Alive, and not advancing."""
+    """True: the operation is alive, but does not advance."""
 
 
 class DataUpdateData(Payload, frozen=True, kw_only=True):
@@ -171,7 +171,7 @@ class DataProcessedData(Payload, frozen=True, kw_only=True):
 
 
 class DataErrorData(Payload, frozen=True, kw_only=True):
-    """Sent when processing data failed: a dataset and ErrorData at the same level."""
+    """Sent when processing data failed; the members of ErrorData stand beside the dataset."""
 
     dataset: str | None = None
     code: Code
@@ -182,7 +182,7 @@ class DataErrorData(Payload, frozen=True, kw_only=True):
 
 
 class ReportReadyData(Payload, frozen=True, kw_only=True):
-    """Sent when a report can be fetched."""
+    """Sent when a report is ready to be fetched."""
 
     report_id: str | None = None
     name: str | None = None
@@ -190,28 +190,28 @@ class ReportReadyData(Payload, frozen=True, kw_only=True):
     format: str | None = None
     size_bytes: Count | None = None
     expires_at: str | None = None
-    """RFC 3339."""
+    """RFC 3339 timestamp."""
 
 
 class SystemStatusData(Payload, frozen=True, kw_only=True):
-    """Sent by a system, the hub among them, to say how it is."""
+    """Sent by a system, such as the hub, to report its health."""
 
     status: Annotated[str, Meta(min_length=1)]
-    """`healthy`, `degraded`, `unhealthy`, or a word of its own."""
+    """`healthy`, `degraded`, `unhealthy`, or a word of the system's own."""
     uptime: Int64
-    """Whole seconds."""
+    """Time since the start, in whole seconds."""
     active_operations: Int64
     metrics: dict[str, float] | None
-    """By name; Go writes null for an empty map."""
+    """Figures by name; Go writes null for an empty map."""
     source: str | None = None
-    """Which system; the hub's own is "tidings"."""
+    """Name of the system; the hub's is "tidings"."""
 
 
 class SystemAlertData(Payload, frozen=True, kw_only=True):
-    """Sent when something needs a person, and again when it no longer does."""
+    """Sent when something needs a person's attention, and again when it no longer does."""
 
     alert_id: str | None = None
-    """Default: the code, with the operation where there is one."""
+    """Id of the alert. Default: the code, followed by the operation where there is one."""
     severity: Literal["info", "warning", "critical"]
     state: Literal["raised", "cleared"] | None = None
     """Absent means raised; a cleared alert leaves the snapshot."""
@@ -224,7 +224,7 @@ class SystemAlertData(Payload, frozen=True, kw_only=True):
 
 
 class SystemMetricsData(Payload, frozen=True, kw_only=True):
-    """Sent by a system for its figures over a window."""
+    """Sent by a system to report its figures over a time window."""
 
     source: str | None = None
     window_s: Seconds | None = None
@@ -232,54 +232,54 @@ class SystemMetricsData(Payload, frozen=True, kw_only=True):
 
 
 class LicenseExpiredData(Payload, frozen=True, kw_only=True):
-    """Written by the hub when its license has expired."""
+    """Sent by the hub when its license has expired."""
 
     expired_at: str | None = None
-    """RFC 3339."""
+    """RFC 3339 timestamp."""
     license_id: str | None = None
     message: str | None = None
     hint: str | None = None
 
 
 class ContractIdentity(Payload, frozen=True, kw_only=True):
-    """Which contract a hub speaks."""
+    """Identity of the contract that a hub uses."""
 
     version: str
-    """The revision's date."""
+    """Date of the revision."""
     hash: str
-    """Of everything a client can see of the contract; equal hashes mean equal contracts."""
+    """Hash of everything that a client can see of the contract; equal hashes mean equal contracts."""
 
 
 class ConnectionEstablished(Payload, frozen=True, kw_only=True):
-    """Sent by the hub as the first thing on a connection."""
+    """Sent by the hub as the first message on a connection."""
 
     connection_id: str
     contract: ContractIdentity
     position: str
-    """The log's head."""
+    """Position of the log's head."""
     now: str
     """The hub's clock, RFC 3339."""
     heartbeat_s: float
-    """Silence longer than two of these means the connection is gone."""
+    """Heartbeat interval in seconds. After two intervals of silence the connection is lost."""
     channels: list[str]
-    """Those this connection may read."""
+    """The channels that this connection may read."""
     auth: str
-    """`none`, `required`, or the subject."""
+    """`none`, `required`, or the authenticated subject."""
 
 
 class ConnectionClosed(Payload, frozen=True, kw_only=True):
     """Sent by the hub just before it closes a connection."""
 
     code: int
-    """The close code that follows."""
+    """The WebSocket close code that follows."""
     reason: str
     reconnect: bool
-    """Whether coming back makes sense."""
+    """Whether the client should reconnect."""
     retry_after_ms: Count | None = None
 
 
 class AuthRequired(Payload, frozen=True, kw_only=True):
-    """Sent by the hub when a connection must name itself."""
+    """Sent by the hub when a connection must authenticate."""
 
     methods: list[str]
     reason: str
@@ -287,13 +287,13 @@ class AuthRequired(Payload, frozen=True, kw_only=True):
 
 
 class AuthSuccess(Payload, frozen=True, kw_only=True):
-    """Sent by the hub when a token was good."""
+    """Sent by the hub when it has accepted a token."""
 
     subject: str
     grants: list[str]
     expires_at: str | None = None
-    """RFC 3339."""
+    """RFC 3339 timestamp."""
 
 
 class AuthFailed(ErrorData, frozen=True, kw_only=True):
-    """Sent by the hub when a token was not good."""
+    """Sent by the hub when it has rejected a token."""

@@ -1,4 +1,4 @@
-"""Positions: places in the log, opaque to clients (CONTRACT §6)."""
+"""Positions: places in the log, opaque to clients (PROTOCOL.md, "Positions")."""
 
 import re
 
@@ -11,12 +11,12 @@ NOW = "now"
 FIRST = "first"
 
 _MAX_OFFSET = 2**63 - 1
-"""The largest that logs store."""
+"""Largest offset that logs store."""
 _FORM = re.compile(r"([a-z0-9]{1,32}):(0|[1-9][0-9]{0,18})", re.ASCII)
 
 
 class Position(Struct, frozen=True):
-    """One place: the epoch it was written in and the offset, which grows by one an event over all epochs."""
+    """A place in the log: the epoch in which it was written, and the offset, which grows by one per event."""
 
     epoch: str
     offset: int
@@ -26,10 +26,10 @@ class Position(Struct, frozen=True):
 
 
 def parse_position(text: str) -> Position:
-    """Return the position that `text` writes.
+    """Return the position that `text` represents.
 
     Raises:
-        InvalidPosition: No log of ours writes that.
+        InvalidPosition: `text` is not a position.
     """
     match = _FORM.fullmatch(text)
     if match is None or int(match[2]) > _MAX_OFFSET:
@@ -38,10 +38,10 @@ def parse_position(text: str) -> Position:
 
 
 def parse_since(text: str) -> Position | str:
-    """Return what ``since`` asks for: `SNAPSHOT`, `NOW`, `FIRST` (also written as empty), or a position.
+    """Return the value of ``since``: `SNAPSHOT`, `NOW`, `FIRST` (also written as empty), or a position.
 
     Raises:
-        InvalidPosition: It is none of these.
+        InvalidPosition: `text` has another form.
     """
     if text == "":
         return FIRST

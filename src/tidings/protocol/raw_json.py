@@ -1,4 +1,4 @@
-"""Members that the hub adds to a publisher's raw JSON object; all its other bytes stay as they are (CONTRACT §3)."""
+"""Adds members to a publisher's raw JSON object without changing its other bytes (docs/protocol/events.md)."""
 
 import re
 
@@ -10,12 +10,12 @@ _decode = Decoder(dict[str, Raw]).decode
 
 
 def with_progress_members(data: bytes) -> bytes:
-    """Return a progress payload with the members that the source always writes, added where the publisher did not.
+    """Return a progress payload with the two members that are always written, added where the publisher left them out.
 
     Args:
-        data: A JSON object that has members.
+        data: A JSON object that is not empty.
     """
-    # Only a name has a colon after it; in an object without objects it is a member's.
+    # Only a name is followed by a colon; in an object without nested objects it is a name of a member.
     if data.find(b'"current_step":') >= 0 and data.find(b'"total_steps":') >= 0 and data.count(b"{") == 1:
         return data
     members = _decode(data)
@@ -26,15 +26,15 @@ def with_progress_members(data: bytes) -> bytes:
 
 
 def with_first_member(data: bytes, name: str, value: str) -> bytes:
-    """Return the object `data` with the member `name` at its start, and no other of that name.
+    """Return the object `data` with the member `name` at its start, replacing any other member of that name.
 
     Args:
         data: A JSON object that has other members.
         name: The new member's name.
-        value: Its value.
+        value: The new member's value.
     """
     members = _decode(data)
-    if members.pop(name, None) is not None:  # it was written, and empty: of two members, readers take the last
+    if members.pop(name, None) is not None:  # an empty value was written: readers take the last of two members
         data = encode(members)
     return b"{%b:%b,%b" % (encode(name), encode(value), data[1:])
 
@@ -43,9 +43,9 @@ def with_last_member(data: bytes, name: str, value: bytes) -> bytes:
     """Return the object `data` with one more member at its end.
 
     Args:
-        data: A JSON object that has members, and none of this name.
+        data: A JSON object that is not empty and has no member of this name.
         name: The new member's name.
-        value: Its value, as JSON.
+        value: The new member's value, as JSON.
     """
     return b"%b,%b:%b}" % (data[:-1].rstrip(), encode(name), value)
 
@@ -55,7 +55,7 @@ _OPERATION = re.compile(rb'\{"operation_id":"(?:[^"\\]|\\.)*",')
 
 
 def is_stored_as(published: bytes, stored: bytes) -> bool:
-    """Return whether `stored` is what the hub made of `published`: the same, or with the members that it puts in."""
+    """Return whether `stored` equals `published`, apart from the members that the hub adds."""
     if published == stored:
         return True
     start = published[:-1].rstrip()

@@ -1,4 +1,4 @@
-"""The dated revisions of the source contract, and what a reader of an older one gets (CONTRACT §3, Legacy)."""
+"""The dated revisions of the contract, and how events are rewritten for an older one (docs/protocol/revisions.md)."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,23 +11,23 @@ from tidings.protocol.payloads import OperationCancelledData, OperationFailedDat
 
 OLDEST_REVISION = "2025-01-30"
 REVISION = "2025-07-30"
-"""The newest, which is spoken unless another is asked for."""
+"""The newest revision, used unless a connection requests another."""
 
 Rewriter = Callable[[Event], Event]
-"""Returns an event as an older revision tells it."""
+"""Returns an event as an older revision writes it."""
 
 
 class Revision(Struct, frozen=True, kw_only=True):
-    """One revision."""
+    """One dated revision of the contract."""
 
     date: str
     rewrites: Mapping[str, Rewriter]
-    """By today's type: how an event of it is written for this revision. What is not named is written as it is."""
+    """The rewriter of each type that this revision writes in another way. Other types are written unchanged."""
     accepts: frozenset[str]
-    """Names of today's types that are this revision's own: using them is not told of."""
+    """Deprecated types that are current in this revision: the hub sends no notice for them."""
 
     def read(self, event: Event) -> Event:
-        """Return `event` as a reader of this revision gets it."""
+        """Return `event` as this revision writes it."""
         rewrite = self.rewrites.get(event.type)
         return event if rewrite is None else rewrite(event)
 
@@ -40,7 +40,7 @@ def _cancelled_as_error(event: Event) -> Event:
     try:
         cancelled = _decode_cancelled(event.data)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # A log may hold what another contract took; delivery goes on, for this reader and for everyone.
+        # A log may hold events that another contract accepted; delivery continues, for this reader and for all others.
         cancelled = OperationCancelledData(operation_id=event.key or "")
     data = OperationFailedData(
         operation_id=cancelled.operation_id,
@@ -49,7 +49,7 @@ def _cancelled_as_error(event: Event) -> Event:
         message=cancelled.reason or "the operation was cancelled",
         details=f"cancelled by {cancelled.cancelled_by}" if cancelled.cancelled_by else None,
         recoverable=True,
-        hint="Start it again if it is still wanted.",
+        hint="Start it again if it is still needed.",
     )
     return msgspec.structs.replace(event, type=str(MessageType.OPERATION_ERROR), data=encode_payload(data))
 
@@ -70,4 +70,4 @@ REVISIONS: Mapping[str, Revision] = {
         Revision(date=REVISION, rewrites={}, accepts=frozenset()),
     )
 }
-"""The one table, oldest first."""
+"""All revisions by date, oldest first."""

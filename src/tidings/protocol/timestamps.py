@@ -1,8 +1,8 @@
 """RFC 3339 timestamps as text, with every digit of the fraction kept.
 
 A `datetime` holds microseconds and Go writes nanoseconds, so a timestamp stays the text it arrived as, in one
-canonical form: UTC with ``Z``, the fraction's trailing zeros dropped (CONTRACT §1). Canonical timestamps of four-digit
-years with the same number of digits sort as text; use `to_nanoseconds` to compare any two.
+canonical form: UTC with ``Z``, without trailing zeros in the fraction (PROTOCOL.md, "Envelope"). Canonical timestamps
+of four-digit years with the same number of digits sort as text; use `to_nanoseconds` to compare any two.
 """
 
 import re
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from tidings.exceptions import InvalidTimestamp
 
 GO_ZERO_TIME = "0001-01-01T00:00:00Z"
-"""Go's zero time, which a struct nobody filled in carries; it means "stamp it on receipt"."""
+"""Go's zero time, the timestamp of an unset field; the hub then stamps the event on receipt."""
 
 _RFC_3339 = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -19,9 +19,9 @@ _RFC_3339 = re.compile(
     r"(?:[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3]):(?P<minutes>[0-5][0-9]))"
 )
 MAX_TIMESTAMP_CHARS = len("2025-07-30T12:00:00.123456789Z")
-"""Characters of a canonical timestamp."""
+"""Maximum characters of a canonical timestamp."""
 known_seconds: set[str] = set()
-"""The first 19 characters of canonical timestamps: a memo, because events come in time's order, many to a second."""
+"""Cache of the first 19 characters of canonical timestamps; events come in order of time, many per second."""
 _MAX_KNOWN_SECONDS = 256
 _EPOCH = datetime(1970, 1, 1)
 _DAY_S = 86_400
@@ -31,14 +31,14 @@ _NS = 1_000_000_000
 def canonicalize(text: str) -> str:
     """Return `text` in canonical form.
 
-    A leap second is read as the second after it, which is how POSIX clocks count it; no `time.Time` and no `datetime`
-    could read it otherwise.
+    A leap second is read as the following second, as POSIX clocks count it; neither `time.Time` nor `datetime` can
+    represent it.
 
     Args:
         text: RFC 3339 with 0–9 fraction digits and any offset.
 
     Raises:
-        InvalidTimestamp: It is not RFC 3339, or no such moment exists in years 1–9999.
+        InvalidTimestamp: `text` is not RFC 3339, or not in the years 1–9999.
     """
     if text[19:] == "Z" and text[:19] in known_seconds:
         return text
@@ -73,14 +73,14 @@ def from_nanoseconds(unix_ns: int) -> str:
     """Return the canonical text of `unix_ns`, nanoseconds since 1970-01-01T00:00:00Z.
 
     Raises:
-        OverflowError: That is not in years 1–9999.
+        OverflowError: The time is not in the years 1–9999.
     """
     seconds, rest = divmod(unix_ns, _NS)
     return _text(_EPOCH + timedelta(seconds=seconds), f"{rest:09d}".rstrip("0"))
 
 
 def to_nanoseconds(text: str) -> int:
-    """Return nanoseconds since 1970-01-01T00:00:00Z of an RFC 3339 timestamp.
+    """Return the RFC 3339 timestamp `text` as nanoseconds since 1970-01-01T00:00:00Z.
 
     Raises:
         InvalidTimestamp: `text` is not RFC 3339.

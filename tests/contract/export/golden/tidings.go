@@ -54,9 +54,9 @@ const (
 	ChannelTypeTrades     ChannelType = "trades"
 )
 
-// Subscribed is the data of channel:subscribed. The answer to `channel:subscribe`, before the events it brings: `channel:subscribed`.
+// Subscribed is the data of channel:subscribed. Data of `channel:subscribed`: the reply to `channel:subscribe`, sent before the events of the added paths.
 type Subscribed struct {
-	// All paths of the connection now.
+	// All paths that the connection reads now.
 	Channels []string `json:"channels"`
 	// Where reading begins for the added paths.
 	Position string `json:"position"`
@@ -64,80 +64,80 @@ type Subscribed struct {
 	Outcome string `json:"outcome"`
 }
 
-// Unsubscribed is the data of channel:unsubscribed. The answer to `channel:unsubscribe`: `channel:unsubscribed`.
+// Unsubscribed is the data of channel:unsubscribed. Data of `channel:unsubscribed`: the reply to `channel:unsubscribe`.
 type Unsubscribed struct {
-	// The paths that are left.
+	// The remaining paths.
 	Channels []string `json:"channels"`
 }
 
-// Live is the data of channel:live. Pushed by the hub when snapshot or catch-up has ended: `channel:live`.
+// Live is the data of channel:live. Data of `channel:live`: pushed by the hub when the snapshot or catch-up has ended.
 type Live struct {
 	Channels []string `json:"channels"`
 	Position string   `json:"position"`
 }
 
-// Gap is the data of channel:gap. Pushed by the hub when trimming has overtaken a cursor: `channel:gap`.
+// Gap is the data of channel:gap. Data of `channel:gap`: pushed by the hub when trimming has overtaken the connection's cursor.
 type Gap struct {
-	// The last position that was read.
+	// The last position that the connection has read.
 	After string `json:"after"`
-	// Durable events after `after` and up to here may be gone.
+	// End of the gap: durable events after `after` and up to this position may be missing.
 	Until string `json:"until"`
 	// Reason: `trimmed`, `epoch` or `future`.
 	Reason string `json:"reason"`
 }
 
-// ErrorData is the data of connection:error. An error as every part of the contract tells it.
+// ErrorData is the data of connection:error. An error, in the form that every part of the contract uses.
 type ErrorData struct {
-	// What kind of error: ours are snake_case from one table, an application's are its own. 1–128 characters.
+	// Kind of error. Ours are snake_case, from docs/protocol/codes.md; an application defines its own. 1–128 characters.
 	Code string `json:"code"`
-	// What happened.
+	// Description of the error, in one sentence.
 	Message string `json:"message"`
-	// More for a log: a stack, the last lines of output.
+	// Further facts for a log, such as a stack or the last lines of output.
 	Details string `json:"details,omitempty"`
-	// Whether trying again may help.
+	// Whether trying again may succeed.
 	Recoverable bool `json:"recoverable"`
-	// What to do about it (guideline 7).
+	// Suggested remedy.
 	Hint string `json:"hint,omitempty"`
 }
 
-// Notice is the data of connection:notice. Pushed by the hub when something works and should be done otherwise: `connection:notice`.
+// Notice is the data of connection:notice. Data of `connection:notice`: pushed by the hub when something works but should be done in another way.
 type Notice struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Hint    string `json:"hint"`
 }
 
-// Pong is the data of connection:pong. The answer to `connection:ping`: `connection:pong`.
+// Pong is the data of connection:pong. Data of `connection:pong`: the reply to `connection:ping`.
 type Pong struct {
 	// The hub's clock, RFC 3339.
 	Now string `json:"now"`
 }
 
-// PositionNotice is the data of connection:position. Pushed by the hub to an idle connection: everything up to here was delivered. `connection:position`.
+// PositionNotice is the data of connection:position. Data of `connection:position`: pushed to an idle connection when everything up to `position` is delivered.
 type PositionNotice struct {
 	Position string `json:"position"`
 	Now      string `json:"now"`
 }
 
-// Accepted is the data of event:accepted. The answer to an event, once it is in the log: `event:accepted`.
+// Accepted is the data of event:accepted. Data of `event:accepted`: the reply to an event, sent when the event is in the log.
 type Accepted struct {
 	Position string `json:"position"`
 	Attempt  *int64 `json:"attempt,omitempty"`
-	// True where the event id was known: the position is the first one's.
+	// True where the log already holds the event id; `position` is that of the first event.
 	Duplicate bool `json:"duplicate,omitempty"`
 }
 
-// CancelOutcome is the data of operation:cancel_outcome. The answer to a client's `operation:cancel`: `operation:cancel_outcome`.
+// CancelOutcome is the data of operation:cancel_outcome. Data of `operation:cancel_outcome`: the reply to a client's `operation:cancel`.
 type CancelOutcome struct {
 	OperationID string `json:"operation_id"`
 	Attempt     int64  `json:"attempt"`
-	// Outcome: `finished_first`: it ended otherwise. `pending`: its holder agreed, and it has not ended in time. `unreachable`: nobody could be asked, or nobody answered.
+	// Outcome: `finished_first`: the operation ended another way. `pending`: its holder agreed, and the operation has not ended in time. `unreachable`: no holder is connected, or the holder did not answer.
 	Outcome CancelOutcomeOutcome `json:"outcome"`
-	// The operation's state when this was said.
+	// The operation's state at the time of the reply.
 	State string `json:"state"`
-	// Why the holder refuses.
+	// The holder's reason for refusing.
 	Reason string `json:"reason,omitempty"`
-	// What became of the operations that it is the parent of, which are cancelled with it.
+	// Outcomes of the operation's children, which are cancelled with it.
 	Children []CancelOutcome `json:"children,omitempty"`
 }
 
@@ -153,21 +153,21 @@ const (
 	CancelOutcomeOutcomeUnreachable   CancelOutcomeOutcome = "unreachable"
 )
 
-// Attached is the data of producer:attached. The answer to `producer:attach`: `producer:attached`.
+// Attached is the data of producer:attached. Data of `producer:attached`: the reply to `producer:attach`.
 type Attached struct {
 	ProducerID string `json:"producer_id"`
-	// The lease of operations that ask for no other.
+	// Default lease of the producer's operations, in seconds.
 	LeaseS float64 `json:"lease_s"`
-	// One for each claim, in order.
+	// One verdict for each claim, in order.
 	Operations []Verdict `json:"operations"`
 }
 
-// Verdict is a part of other messages. What the hub says to a claim, in `producer:attached`.
+// Verdict is a part of other messages. The hub's decision on a claim, in `producer:attached`.
 type Verdict struct {
 	OperationID string `json:"operation_id"`
-	// The operation's present attempt; absent where the hub knows no such operation yet.
+	// The operation's current attempt; absent where the hub has no such operation yet.
 	Attempt *int64 `json:"attempt,omitempty"`
-	// Verdict: `held`: go on. `lost`: the lease ran out, or it is another's now. `finished`: it has ended otherwise.
+	// Verdict: `held`: continue. `lost`: the lease expired, or another producer holds it. `finished`: it ended another way.
 	Verdict VerdictVerdict `json:"verdict"`
 }
 

@@ -57,12 +57,12 @@ export interface WebSocketMessage {
 }
 
 /**
- * The answer to `channel:subscribe`, before the events it brings: `channel:subscribed`.
+ * Data of `channel:subscribed`: the reply to `channel:subscribe`, sent before the events of the added paths.
  *
  * The data of channel:subscribed.
  */
 export interface Subscribed {
-  /** All paths of the connection now. */
+  /** All paths that the connection reads now. */
   channels: string[];
   /** Where reading begins for the added paths. */
   position: string;
@@ -71,17 +71,17 @@ export interface Subscribed {
 }
 
 /**
- * The answer to `channel:unsubscribe`: `channel:unsubscribed`.
+ * Data of `channel:unsubscribed`: the reply to `channel:unsubscribe`.
  *
  * The data of channel:unsubscribed.
  */
 export interface Unsubscribed {
-  /** The paths that are left. */
+  /** The remaining paths. */
   channels: string[];
 }
 
 /**
- * Pushed by the hub when snapshot or catch-up has ended: `channel:live`.
+ * Data of `channel:live`: pushed by the hub when the snapshot or catch-up has ended.
  *
  * The data of channel:live.
  */
@@ -91,39 +91,41 @@ export interface Live {
 }
 
 /**
- * Pushed by the hub when trimming has overtaken a cursor: `channel:gap`.
+ * Data of `channel:gap`: pushed by the hub when trimming has overtaken the connection's cursor.
  *
  * The data of channel:gap.
  */
 export interface Gap {
-  /** The last position that was read. */
+  /** The last position that the connection has read. */
   after: string;
-  /** Durable events after `after` and up to here may be gone. */
+  /** End of the gap: durable events after `after` and up to this position may be missing. */
   until: string;
   /** `trimmed`, `epoch` or `future`. */
   reason: string;
 }
 
 /**
- * An error as every part of the contract tells it.
+ * An error, in the form that every part of the contract uses.
  *
  * The data of connection:error.
  */
 export interface ErrorData {
-  /** What kind of error: ours are snake_case from one table, an application's are its own. 1–128 characters. */
+  /**
+   * Kind of error. Ours are snake_case, from docs/protocol/codes.md; an application defines its own. 1–128 characters.
+   */
   code: string;
-  /** What happened. */
+  /** Description of the error, in one sentence. */
   message: string;
-  /** More for a log: a stack, the last lines of output. */
+  /** Further facts for a log, such as a stack or the last lines of output. */
   details?: string | null;
-  /** Whether trying again may help. */
+  /** Whether trying again may succeed. */
   recoverable: boolean;
-  /** What to do about it (guideline 7). */
+  /** Suggested remedy. */
   hint?: string | null;
 }
 
 /**
- * Pushed by the hub when something works and should be done otherwise: `connection:notice`.
+ * Data of `connection:notice`: pushed by the hub when something works but should be done in another way.
  *
  * The data of connection:notice.
  */
@@ -134,7 +136,7 @@ export interface Notice {
 }
 
 /**
- * The answer to `connection:ping`: `connection:pong`.
+ * Data of `connection:pong`: the reply to `connection:ping`.
  *
  * The data of connection:pong.
  */
@@ -144,7 +146,7 @@ export interface Pong {
 }
 
 /**
- * Pushed by the hub to an idle connection: everything up to here was delivered. `connection:position`.
+ * Data of `connection:position`: pushed to an idle connection when everything up to `position` is delivered.
  *
  * The data of connection:position.
  */
@@ -154,19 +156,19 @@ export interface PositionNotice {
 }
 
 /**
- * The answer to an event, once it is in the log: `event:accepted`.
+ * Data of `event:accepted`: the reply to an event, sent when the event is in the log.
  *
  * The data of event:accepted.
  */
 export interface Accepted {
   position: string;
   attempt?: number | null;
-  /** True where the event id was known: the position is the first one's. */
+  /** True where the log already holds the event id; `position` is that of the first event. */
   duplicate?: boolean;
 }
 
 /**
- * The answer to a client's `operation:cancel`: `operation:cancel_outcome`.
+ * Data of `operation:cancel_outcome`: the reply to a client's `operation:cancel`.
  *
  * The data of operation:cancel_outcome.
  */
@@ -174,36 +176,36 @@ export interface CancelOutcome {
   operation_id: string;
   attempt: number;
   /**
-   * `finished_first`: it ended otherwise. `pending`: its holder agreed, and it has not ended in time. `unreachable`: nobody could be asked, or nobody answered.
+   * `finished_first`: the operation ended another way. `pending`: its holder agreed, and the operation has not ended in time. `unreachable`: no holder is connected, or the holder did not answer.
    */
   outcome: "cancelled" | "finished_first" | "pending" | "refused" | "unreachable";
-  /** The operation's state when this was said. */
+  /** The operation's state at the time of the reply. */
   state: string;
-  /** Why the holder refuses. */
+  /** The holder's reason for refusing. */
   reason?: string | null;
-  /** What became of the operations that it is the parent of, which are cancelled with it. */
+  /** Outcomes of the operation's children, which are cancelled with it. */
   children?: CancelOutcome[] | null;
 }
 
 /**
- * The answer to `producer:attach`: `producer:attached`.
+ * Data of `producer:attached`: the reply to `producer:attach`.
  *
  * The data of producer:attached.
  */
 export interface Attached {
   producer_id: string;
-  /** The lease of operations that ask for no other. */
+  /** Default lease of the producer's operations, in seconds. */
   lease_s: number;
-  /** One for each claim, in order. */
+  /** One verdict for each claim, in order. */
   operations: Verdict[];
 }
 
-/** What the hub says to a claim, in `producer:attached`. */
+/** The hub's decision on a claim, in `producer:attached`. */
 export interface Verdict {
   operation_id: string;
-  /** The operation's present attempt; absent where the hub knows no such operation yet. */
+  /** The operation's current attempt; absent where the hub has no such operation yet. */
   attempt?: number | null;
-  /** `held`: go on. `lost`: the lease ran out, or it is another's now. `finished`: it has ended otherwise. */
+  /** `held`: continue. `lost`: the lease expired, or another producer holds it. `finished`: it ended another way. */
   verdict: "finished" | "held" | "lost";
 }
 
@@ -255,67 +257,67 @@ export interface TradePriceEvent extends WebSocketMessage {
   channel?: "trades" | "global";
 }
 
-/** The answer to `channel:subscribe`, before the events it brings: `channel:subscribed`. */
+/** Data of `channel:subscribed`: the reply to `channel:subscribe`, sent before the events of the added paths. */
 export interface ChannelSubscribedMessage extends WebSocketMessage {
   type: "channel:subscribed";
   data: Subscribed;
 }
 
-/** The answer to `channel:unsubscribe`: `channel:unsubscribed`. */
+/** Data of `channel:unsubscribed`: the reply to `channel:unsubscribe`. */
 export interface ChannelUnsubscribedMessage extends WebSocketMessage {
   type: "channel:unsubscribed";
   data: Unsubscribed;
 }
 
-/** Pushed by the hub when snapshot or catch-up has ended: `channel:live`. */
+/** Data of `channel:live`: pushed by the hub when the snapshot or catch-up has ended. */
 export interface ChannelLiveMessage extends WebSocketMessage {
   type: "channel:live";
   data: Live;
 }
 
-/** Pushed by the hub when trimming has overtaken a cursor: `channel:gap`. */
+/** Data of `channel:gap`: pushed by the hub when trimming has overtaken the connection's cursor. */
 export interface ChannelGapMessage extends WebSocketMessage {
   type: "channel:gap";
   data: Gap;
 }
 
-/** An error as every part of the contract tells it. */
+/** An error, in the form that every part of the contract uses. */
 export interface ConnectionErrorMessage extends WebSocketMessage {
   type: "connection:error";
   data: ErrorData;
 }
 
-/** Pushed by the hub when something works and should be done otherwise: `connection:notice`. */
+/** Data of `connection:notice`: pushed by the hub when something works but should be done in another way. */
 export interface ConnectionNoticeMessage extends WebSocketMessage {
   type: "connection:notice";
   data: Notice;
 }
 
-/** The answer to `connection:ping`: `connection:pong`. */
+/** Data of `connection:pong`: the reply to `connection:ping`. */
 export interface ConnectionPongMessage extends WebSocketMessage {
   type: "connection:pong";
   data: Pong;
 }
 
-/** Pushed by the hub to an idle connection: everything up to here was delivered. `connection:position`. */
+/** Data of `connection:position`: pushed to an idle connection when everything up to `position` is delivered. */
 export interface ConnectionPositionMessage extends WebSocketMessage {
   type: "connection:position";
   data: PositionNotice;
 }
 
-/** The answer to an event, once it is in the log: `event:accepted`. */
+/** Data of `event:accepted`: the reply to an event, sent when the event is in the log. */
 export interface EventAcceptedMessage extends WebSocketMessage {
   type: "event:accepted";
   data: Accepted;
 }
 
-/** The answer to a client's `operation:cancel`: `operation:cancel_outcome`. */
+/** Data of `operation:cancel_outcome`: the reply to a client's `operation:cancel`. */
 export interface OperationCancelOutcomeMessage extends WebSocketMessage {
   type: "operation:cancel_outcome";
   data: CancelOutcome;
 }
 
-/** The answer to `producer:attach`: `producer:attached`. */
+/** Data of `producer:attached`: the reply to `producer:attach`. */
 export interface ProducerAttachedMessage extends WebSocketMessage {
   type: "producer:attached";
   data: Attached;
