@@ -97,17 +97,17 @@ def test_what_a_contract_can_hold(event: EventType) -> None:
         ({"type": "9shop:shipped"}, "<domain>:<action>"),
         ({"type": 'shop:"'}, "<domain>:<action>"),
         ({"type": "shop:" + "a" * 60}, "at most 64"),
-        ({"type": "operation:paused"}, "the contract's own"),
-        ({"type": "auth:paused"}, "the contract's own"),
-        ({"type": "data:update"}, "the contract's own"),
-        ({"channel": "Orders"}, "no name of a channel"),
-        ({"channel": 'or"ders'}, "no name of a channel"),
-        ({"channel": "none"}, "no name of a channel"),
-        ({"channel": ""}, "no name of a channel"),
+        ({"type": "operation:paused"}, "the name is reserved"),
+        ({"type": "auth:paused"}, "the name is reserved"),
+        ({"type": "data:update"}, "the name is reserved"),
+        ({"channel": "Orders"}, "invalid channel"),
+        ({"channel": 'or"ders'}, "invalid channel"),
+        ({"channel": "none"}, "invalid channel"),
+        ({"channel": ""}, "invalid channel"),
         ({"channel": None}, "a direct event has no channel"),
         ({"event_class": EventClass.DIRECT}, "a direct event has no channel"),
-        ({"key": "order"}, "no text field 'order'"),
-        ({"key": "weight_g"}, "no text field 'weight_g'"),
+        ({"key": "order"}, "invalid key 'order'"),
+        ({"key": "weight_g"}, "invalid key 'weight_g'"),
     ],
 )
 def test_what_no_contract_can_hold(changes: dict[str, object], fault: str) -> None:
@@ -151,15 +151,15 @@ def test_an_event_of_ones_own_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"payload": dict}, "to be a msgspec Struct"),
-        ({"payload": Listed}, "written as an array"),
-        ({"payload": Opaque}, "holds what JSON cannot"),
-        ({"payload": Huge}, "holds what JSON cannot: Integer bounds"),
-        ({"event_class": "sometimes"}, "the class is 'durable', 'latest', not 'sometimes'"),
+        ({"payload": dict}, "expected a msgspec Struct"),
+        ({"payload": Listed}, "is an array"),
+        ({"payload": Opaque}, "JSON has no form for it"),
+        ({"payload": Huge}, "JSON has no form for it: Integer bounds"),
+        ({"event_class": "sometimes"}, "invalid class 'sometimes': expected 'durable' or 'latest'"),
         ({"keep_newest": 0}, "keep_newest"),
         ({"keep_newest": 5, "event_class": "latest"}, "keep_newest"),
         ({"type": "executed"}, "<domain>:<action>"),
-        ({"type": "operation:paused"}, "the contract's own"),
+        ({"type": "operation:paused"}, "the name is reserved"),
     ],
 )
 def test_what_cannot_be_declared_is_told_with_its_place(changes: dict[str, Any], fault: str) -> None:
@@ -171,7 +171,7 @@ def test_what_cannot_be_declared_is_told_with_its_place(changes: dict[str, Any],
 def test_a_key_may_be_described() -> None:
     assert event("trade:described", Described, channel="trades", key="symbol").key == "symbol"
     assert event("trade:described", Described, channel="trades", key="venue").key == "venue"
-    with pytest.raises(InvalidContract, match="no text field 'price'"):
+    with pytest.raises(InvalidContract, match="invalid key 'price': expected a text field"):
         event("trade:described", Described, channel="trades", key="price")
 
 

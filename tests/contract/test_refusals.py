@@ -192,7 +192,7 @@ def test_an_unknown_type_is_answered_with_the_nearest(type: str, suggestion: str
     assert isinstance(error, UnknownType)
     assert (error.type, error.suggestion) == (type, suggestion)
     assert (
-        error.hint == f"Did you mean {suggestion!r}?" if suggestion else error.hint.startswith("Events are data:error,")
+        error.hint == f"Did you mean {suggestion!r}?" if suggestion else error.hint.startswith("Use one of data:error,")
     )
     assert len(str(error)) < 120
 
@@ -212,4 +212,4 @@ def test_a_command_that_this_hub_does_not_serve_is_not_unknown(type: str) -> Non
 def test_a_wrong_channel_is_told_the_right_one(channel: str) -> None:
     error = refusal(message("operation:progress", PROGRESS, channel=f'"{channel}"'))
     assert "'operations' or 'global'" in str(error)
-    assert error.hint == "Leave it out, or write 'operations'."
+    assert error.hint == "Omit the channel, or use 'operations'."

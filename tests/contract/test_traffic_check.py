@@ -43,7 +43,7 @@ def trade(**members: Any) -> bytes:
 def checked(lines: Iterable[bytes], contract: Contract = TRADES, old: Contract | None = None) -> TrafficCheck:
     check = TrafficCheck(contract, old)
     for number, line in enumerate(lines, 1):
-        check.take_line(line, f"line {number}")
+        check.check_line(line, f"line {number}")
     return check
 
 
@@ -185,12 +185,12 @@ def test_a_recording_of_garbage_fills_no_memory() -> None:
     check = checked(message(f"own:thing_{number}", "{}") for number in range(3_000))
     assert (check.events, check.refused) == (3_000, 3_000)
     assert len(check.findings) == len(check.by_type) == 1_000
-    assert check.untold == 2_000
+    assert check.unlisted == 2_000
 
 
 def test_lines_that_are_no_messages_are_passed_over() -> None:
-    check = TrafficCheck(TRADES, passed_over=frozenset({"tidings:recording"}))
-    check.take_line(message("tidings:recording", "{}"), "line 1")
+    check = TrafficCheck(TRADES, ignored_types=frozenset({"tidings:recording"}))
+    check.check_line(message("tidings:recording", "{}"), "line 1")
     assert (check.events, check.messages) == (0, 1)
 
 

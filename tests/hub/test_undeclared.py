@@ -18,12 +18,12 @@ def test_a_client_that_handles_what_there_is_not_is_told_the_nearest_right_name(
     client.send("channel:subscribe", {"channels": ["operations"], "handles": types})
     hub.settle()
     told = {notice["message"]: (notice["code"], notice["hint"]) for notice in notices(client.read())}
-    assert told.pop("$.type: nothing is called 'operation:progres'") == (
+    assert told.pop("$.type: unknown type 'operation:progres'") == (
         "unknown_type",
         "Did you mean 'operation:progress'?",
     )
     assert told.pop("operation:error is the old name of operation:failed")[0] == "deprecated"
-    assert told.pop("$.type: nothing is called 'weather:storm'")[0] == "unknown_type"
+    assert told.pop("$.type: unknown type 'weather:storm'")[0] == "unknown_type"
     assert told.pop("$.type: only the hub writes connection:pong")[0] == "not_publishable"
     assert told == {}
 

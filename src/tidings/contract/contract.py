@@ -1,7 +1,4 @@
-"""The contract as a value: reads envelopes into events, and says what it is.
-
-Which contract it is: the revision's date, and a hash of everything a client can see (CONTRACT §3).
-"""
+"""The contract as a value: it reads envelopes into events, and has an identity that clients compare."""
 
 import hashlib
 from collections.abc import Iterable
@@ -54,7 +51,14 @@ from tidings.protocol.timestamps import GO_ZERO_TIME, MAX_TIMESTAMP_CHARS, canon
 
 
 def compute_identity(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:
-    """Return the identity of the contract of `events`, in whatever order they come, as `revision` tells it."""
+    """Return the identity of a contract: its revision's date, and a hash of everything that a client can see.
+
+    See docs/protocol/events.md, "contract".
+
+    Args:
+        events: The event types of the contract; their order does not matter.
+        revision: The revision that a connection speaks.
+    """
     rows = sorted(events, key=lambda event: event.type)
     schemas, components = msgspec.json.schema_components([event.payload for event in rows])
     facts = [
@@ -67,7 +71,7 @@ def compute_identity(events: Iterable[EventType], revision: str = REVISION) -> C
 
 
 def _undescribed(schema: Any) -> Any:
-    """Return a JSON schema without its descriptions, which are prose: to mend one changes no contract."""
+    """Return a JSON Schema without its descriptions: they are prose, and a better one does not change the contract."""
     if isinstance(schema, dict):
         return {
             name: _undescribed(part)
@@ -80,29 +84,29 @@ def _undescribed(schema: Any) -> Any:
 
 
 class EnvelopeDefaults(Protocol):
-    """What the hub knows and a pure function must not look up: the clock, and ids for events that came without."""
+    """Values for what an envelope leaves out: the hub's clock and new ids, which a pure function must not look up."""
 
     def timestamp(self) -> str:
-        """Return the hub's clock as a canonical timestamp."""
+        """Return the time of the hub's clock as a canonical timestamp."""
         ...
 
     def trace_id(self, channel: str, key: str | None) -> str:
-        """Return the trace id for an event of `key` that came without one."""
+        """Return the trace id for an event of `key` whose envelope has none."""
         ...
 
 
 class Contract:
     """A set of event types, compiled for reading.
 
-    A value without state: two contracts of equal events are interchangeable, and nothing about one is global.
+    A value without state: two contracts of equal events are interchangeable, and no contract is global.
 
     Args:
         events: The event types.
-        lenient: Whether events of types that are not declared are taken, too: any JSON, durable, without a key, on the
+        lenient: Whether to accept events of types that are not declared: any JSON, durable, without a key, on the
             channel that they name, or on `data`.
 
     Raises:
-        InvalidContract: One of the events is none that a contract can hold, or is declared twice.
+        InvalidContract: An event type is invalid, or declared twice.
     """
 
     def __init__(self, events: Iterable[EventType] = BUILTIN, *, lenient: bool = False) -> None:
@@ -120,7 +124,7 @@ class Contract:
         self.keep_newest: dict[str, int] = {
             event.type: event.keep_newest for event in self.events.values() if event.keep_newest is not None
         }
-        """See `EventType.keep_newest`; what a log's retention takes."""
+        """`EventType.keep_newest` by type, for the retention of a log."""
         rows = {event.type: compile_event_type(event) for event in self.events.values()}
         legacy = {old: rows[new] for old, new in LEGACY_TYPES.items() if new in rows}
         self._rows = {**legacy, **rows}
@@ -130,43 +134,43 @@ class Contract:
             **{old: f"Publish {new}." for old, new in LEGACY_TYPES.items() if new in rows},
             **{event.type: event.deprecated for event in self.events.values() if event.deprecated},
         }
-        """Types that are still taken, and what to publish instead, as a sentence."""
+        """By deprecated type, its replacement as a sentence. Events of these types are still accepted."""
         self.identities = {date: compute_identity(self.events.values(), date) for date in REVISIONS}
-        """What it is, by the revision that a connection speaks."""
+        """The identity of the contract, by the revision that a connection speaks."""
         self.identity = self.identities[REVISION]
 
     @classmethod
     def of(cls, *events: EventType) -> "Contract":
-        """Return the contract that every hub speaks, with an application's own events added.
+        """Return the contract of every hub with an application's own events added.
 
         Raises:
-            InvalidContract: One of them is none that a contract can hold, or is declared twice.
+            InvalidContract: An event type is invalid, or declared twice.
         """
         return cls((*BUILTIN, *events))
 
     def __or__(self, other: "Contract") -> "Contract":
-        """Return the contract of both's events; an event that both declare alike is one.
+        """Return the contract of the events of both; an event that both declare equally is one.
 
         Raises:
-            InvalidContract: They declare an event differently.
+            InvalidContract: The contracts declare an event differently.
         """
         added = (event for event in other.events.values() if not _is_same(event, self.events.get(event.type)))
         return Contract((*self.events.values(), *added), lenient=self.lenient or other.lenient)
 
     def with_validation(self, *, lenient: bool) -> "Contract":
-        """Return this contract, strict or lenient about types that it does not declare."""
+        """Return this contract, either strict or lenient about types that it does not declare."""
         return Contract(self.events.values(), lenient=lenient)
 
     @property
     def own(self) -> tuple[EventType, ...]:
-        """The events that an application added."""
+        """The event types that an application added."""
         return tuple(event for event in self.events.values() if event not in BUILTIN)
 
     def type_of(self, payload: type[Struct]) -> EventType:
-        """Return the event whose payload is the struct `payload`.
+        """Return the event type whose payload is the struct `payload`.
 
         Raises:
-            InvalidContract: No event has it, or more than one.
+            InvalidContract: No event type has this payload, or more than one has.
         """
         found = [event for event in self.events.values() if event.payload is payload]
         if len(found) == 1:
@@ -176,47 +180,51 @@ class Contract:
         hint = (
             "Name the event's type."
             if found
-            else "Declare it with `tidings.event(...)`, and give the contract to both."
+            else "Declare it with `tidings.event(...)`, and pass the contract to the hub and to the client."
         )
         raise InvalidContract(f"{payload.__name__} {fault}", type=payload.__name__, hint=hint)
 
     def decode(self, type: str, data: bytes) -> Struct:
-        """Return `data`, the payload of an event of `type`, as its struct; `null` is an empty payload.
+        """Return the payload of an event of `type` as its struct.
+
+        Args:
+            type: The event's type.
+            data: The payload as JSON; `null` is an empty payload.
 
         Raises:
-            UnknownType: The contract has no such event.
-            InvalidPayload: The data does not fit.
+            UnknownType: The contract has no event of this type.
+            InvalidPayload: The data does not fit the type.
         """
         row = self._rows.get(type)
         if row is None:
-            raise self.unknown(type)
-        payload: Struct = self._payload(row, data)
+            raise self.explain_unknown(type)
+        payload: Struct = self._decode_payload(row, data)
         return payload
 
     def read(self, envelope: Envelope, defaults: EnvelopeDefaults, *, by_hub: bool = False) -> Event:
-        """Check `envelope` and return the event it is.
+        """Return the event of `envelope`, checked.
 
         Args:
-            envelope: A message as it was read.
-            defaults: The hub's clock and ids, asked only for what the envelope lacks.
-            by_hub: Whether the hub itself writes it, which may write every type.
+            envelope: A decoded message.
+            defaults: Source of the values that the envelope leaves out; called for those only.
+            by_hub: Whether the hub itself writes the event: it may write every type.
 
         Raises:
-            UnknownType: No event has this type.
-            NotPublishable: Only the hub writes it.
-            PayloadTooLarge: `data` is over 65,535 bytes.
+            UnknownType: The contract has no event of this type.
+            NotPublishable: Only the hub writes events of this type.
+            PayloadTooLarge: `data` has more than 65,535 bytes.
             InvalidPayload: `data` does not fit the type.
-            InvalidKey: Its key is no key.
-            UnknownChannel: There is no such channel.
-            WrongChannel: The event does not go there.
+            InvalidKey: The payload's key is invalid.
+            UnknownChannel: The contract does not have the channel.
+            WrongChannel: The event does not go to the channel.
             InvalidTimestamp: The timestamp is not RFC 3339.
-            InvalidTraceID: The trace id is not printable ASCII, or too long.
-            InvalidEventID: The event id is not printable ASCII, or too short or long.
+            InvalidTraceID: The trace id is too long, or not printable ASCII.
+            InvalidEventID: The event id is too short, too long, or not printable ASCII.
         """
         row = (self._loggable if by_hub else self._publishable).get(envelope.type)
         if row is None:
-            if not (self.lenient and self._could_be(envelope.type)):
-                raise self.unknown(envelope.type)
+            if not (self.lenient and self._is_declarable(envelope.type)):
+                raise self.explain_unknown(envelope.type)
             row = self._undeclared(envelope)
         # Twice as fast as `bytes(envelope.data)`; to a constructor, a Raw is any object with a buffer.
         data = b"" + envelope.data
@@ -228,20 +236,20 @@ class Contract:
         try:
             payload = row.decode(data)
         except (msgspec.DecodeError, RecursionError):
-            payload = self._payload(row, data)
+            payload = self._decode_payload(row, data)
         effect = row.effect
         if row.payload is OperationProgressData:
             key = payload.operation_id
-            if not (payload.current_step and payload.total_steps):  # what is not empty was written
-                data = _filled(data)
+            if not (payload.current_step and payload.total_steps):  # a member that is not empty is in the data
+                data = _add_progress_members(data)
         else:
             key = row.key(payload)
             if row.payload is SystemAlertData and payload.state == "cleared":
                 effect = SlotEffect.CLEAR
         if key is not None and not (plain and 0 < len(key) <= MAX_KEY_BYTES):
-            key = _checked_key(row, key)
+            key = _check_payload_key(row, key)
         timestamp = envelope.timestamp
-        # Nearly all are canonical, have a fraction, and are of a second that was read before.
+        # Nearly all timestamps are canonical, have a fraction, and are of a second that was read before.
         if not (
             timestamp
             and timestamp[:19] in known_seconds
@@ -252,7 +260,7 @@ class Contract:
             and timestamp[-2] != "0"
             and len(timestamp) <= MAX_TIMESTAMP_CHARS
         ):
-            timestamp = _stamp(timestamp, defaults)
+            timestamp = _canonical_timestamp(timestamp, defaults)
         trace_id = envelope.trace_id
         if trace_id and not (plain and len(trace_id) <= MAX_TRACE_ID_CHARS):
             check_trace_id(trace_id)
@@ -262,7 +270,7 @@ class Contract:
             timestamp,
             trace_id or defaults.trace_id(row.channel, key),
             data,
-            row.channel if channel is None or channel == row.channel else self._channel(row, channel),
+            row.channel if channel is None or channel == row.channel else self._check_channel(row, channel),
             key,
             row.event_class,
             None if envelope.event_id is None else check_event_id(envelope.event_id),
@@ -270,27 +278,27 @@ class Contract:
         )
 
     def with_operation(self, event: Event, operation_id: str) -> Event:
-        """Return `event`, which named no operation, as one of `operation_id`, now the first member of its data.
+        """Return `event`, which names no operation, with `operation_id` as the first member of its data.
 
         Raises:
-            InvalidKey: The id is no key.
-            PayloadTooLarge: There is no room left for it.
+            InvalidKey: The id is not a valid key.
+            PayloadTooLarge: The data has no space for it.
         """
         data = with_first_member(event.data, "operation_id", check_key(operation_id))
         if len(data) > MAX_DATA_BYTES:
             raise _too_large(data)
         return msgspec.structs.replace(event, data=data, key=operation_id)
 
-    def _payload(self, row: CompiledEventType, data: bytes) -> Any:
+    def _decode_payload(self, row: CompiledEventType, data: bytes) -> Any:
         try:
             return row.decode(b"{}" if row.all_optional and data == b"null" else data)
         except msgspec.ValidationError as cause:
             message, path = parse_validation_error(cause, "$.data")
-            raise InvalidPayload(f"{path}: {message}", path=path, hint=_hint(row.event)) from cause
+            raise InvalidPayload(f"{path}: {message}", path=path, hint=_describe_payload(row.event)) from cause
         except (msgspec.DecodeError, RecursionError) as cause:
-            raise InvalidPayload(f"$.data: {cause}", hint=_hint(row.event)) from cause
+            raise InvalidPayload(f"$.data: {cause}", hint=_describe_payload(row.event)) from cause
 
-    def _channel(self, row: CompiledEventType, channel: str) -> str:
+    def _check_channel(self, row: CompiledEventType, channel: str) -> str:
         own = row.channel
         if not channel:
             return own
@@ -298,28 +306,28 @@ class Contract:
             return channel
         if channel not in self.channels:
             raise UnknownChannel(
-                f"$.channel: there is no channel {channel[:80]!r}",
+                f"$.channel: unknown channel {channel[:80]!r}",
                 path="$.channel",
-                hint=f"Leave it out: {row.type} goes to {own!r}.",
+                hint=f"Omit the channel: {row.type} goes to {own!r}.",
             )
         raise WrongChannel(
             f"$.channel: {row.type} goes to {own!r} or 'global', not to {channel!r}",
-            hint=f"Leave it out, or write {own!r}.",
+            hint=f"Omit the channel, or use {own!r}.",
         )
 
-    def _could_be(self, type: str) -> bool:
-        """Return whether `type` is a name that an application could declare."""
+    def _is_declarable(self, type: str) -> bool:
+        """Return whether an application could declare an event named `type`."""
         domain = type.partition(":")[0]
         return is_event_name(type) and domain not in RESERVED_DOMAINS and type not in self._rows
 
     def _undeclared(self, envelope: Envelope) -> CompiledEventType:
         channel = envelope.channel or str(ChannelType.DATA)
         if channel not in self.channels:
-            channel = str(ChannelType.DATA)  # and `_channel` says what is wrong with the one that is named
+            channel = str(ChannelType.DATA)  # `_check_channel` then rejects the channel that the envelope names
         return compile_undeclared(envelope.type, channel)
 
-    def unknown(self, type: str) -> ContractError:
-        """Return why no event of `type` is read."""
+    def explain_unknown(self, type: str) -> ContractError:
+        """Return the error for an event of `type`, which clients cannot publish."""
         if type in COMMANDS:
             hint = "Send it on a `tidings.v1` connection."
             return UnknownType(f"$.type: {type} is a command, not an event", type=type, hint=hint)
@@ -330,20 +338,20 @@ class Contract:
         names = sorted(self._publishable)
         nearest = get_close_matches(type[:80], [*names, *COMMANDS], n=1)
         suggestion = str(nearest[0]) if nearest else ""
-        hint = f"Did you mean {suggestion!r}?" if suggestion else f"Events are {', '.join(names)}."
-        return UnknownType(f"$.type: nothing is called {type[:80]!r}", type=type, suggestion=suggestion, hint=hint)
+        hint = f"Did you mean {suggestion!r}?" if suggestion else f"Use one of {', '.join(names)}."
+        return UnknownType(f"$.type: unknown type {type[:80]!r}", type=type, suggestion=suggestion, hint=hint)
 
 
 def _is_same(one: EventType, other: EventType | None) -> bool:
     return other is not None and one == msgspec.structs.replace(other, source=one.source)
 
 
-def _stamp(timestamp: str | None, defaults: EnvelopeDefaults) -> str:
+def _canonical_timestamp(timestamp: str | None, defaults: EnvelopeDefaults) -> str:
     timestamp = canonicalize(timestamp) if timestamp else GO_ZERO_TIME
     return defaults.timestamp() if timestamp == GO_ZERO_TIME else timestamp
 
 
-def _checked_key(row: CompiledEventType, key: str) -> str | None:
+def _check_payload_key(row: CompiledEventType, key: str) -> str | None:
     if not key and row.keyless:
         return None
     try:
@@ -353,7 +361,7 @@ def _checked_key(row: CompiledEventType, key: str) -> str | None:
         raise InvalidKey(f"{path}: {cause}", path=path) from cause
 
 
-def _filled(data: bytes) -> bytes:
+def _add_progress_members(data: bytes) -> bytes:
     data = with_progress_members(data)
     if len(data) > MAX_DATA_BYTES:
         raise _too_large(data)
@@ -366,7 +374,7 @@ def _too_large(data: bytes) -> PayloadTooLarge:
     )
 
 
-def _hint(event: EventType) -> str:
+def _describe_payload(event: EventType) -> str:
     fields = [
         field.encode_name if field.required else f"{field.encode_name}?"
         for field in msgspec.structs.fields(event.payload)

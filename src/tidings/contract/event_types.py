@@ -1,8 +1,6 @@
-"""The catalogue: each event type with its channel, payload, key and class (CONTRACT §3).
+"""Event types: the catalogue of every hub, the declaration of an application's own, and their compiled form.
 
-Event types, prepared for reading: what `Contract.read` needs of one, one look away.
-
-Events of types that nobody declared, as a lenient contract takes them.
+See docs/protocol/events.md, "Catalogue".
 """
 
 import re
@@ -24,7 +22,7 @@ from tidings.protocol.paths import NO_CHANNELS
 from tidings.protocol.payloads import Payload, SystemAlertData
 
 PayloadType = type[Struct]
-"""A payload's struct: ours are `Payload`s, an application's any msgspec Struct."""
+"""The struct of a payload: a `Payload` in the catalogue, any msgspec Struct in an application."""
 
 
 class EventType(Struct, frozen=True, kw_only=True):
@@ -32,21 +30,21 @@ class EventType(Struct, frozen=True, kw_only=True):
 
     type: str
     channel: str | None
-    """None for a direct event."""
+    """The channel; None for a direct event, which goes to one connection."""
     payload: PayloadType
     key: str | None = None
-    """The payload field that is the key."""
+    """The payload field that holds the key."""
     event_class: EventClass = EventClass.DURABLE
     publishable: bool = True
-    """False: only the hub writes it."""
+    """Whether clients may publish it; otherwise only the hub does."""
     ends_key: bool = False
-    """True: after it, the key's newest events leave the snapshot soon (a finished operation)."""
+    """Whether the key's newest events leave the snapshot soon after it, as those of a finished operation do."""
     keep_newest: int | None = None
-    """How many events of one key are kept, for a durable type that could grow without end."""
+    """Maximum number of stored events of one key, for a durable type that could grow without end."""
     deprecated: str = ""
-    """What to publish instead, as a sentence; "" where the type is not deprecated."""
+    """The replacement, as a sentence; "" if the type is not deprecated."""
     source: str = ""
-    """Where it was declared, for messages; no part of the contract."""
+    """Place of the declaration, for errors; not part of the contract."""
 
 
 def _operation(type: MessageType, payload: PayloadType, event_class: EventClass, **more: bool | int) -> EventType:
@@ -74,34 +72,34 @@ def _event(
     )
 
 
-DURABLE, LATEST = EventClass.DURABLE, EventClass.LATEST
+_DURABLE, _LATEST = EventClass.DURABLE, EventClass.LATEST
 
 BUILTIN: tuple[EventType, ...] = (
-    _operation(MessageType.OPERATION_START, payloads.OperationStartData, DURABLE),
-    _operation(MessageType.OPERATION_PROGRESS, payloads.OperationProgressData, LATEST),
-    _operation(MessageType.OPERATION_LOG, payloads.OperationLogData, DURABLE, keep_newest=1000),
-    _operation(MessageType.OPERATION_COMPLETE, payloads.OperationCompleteData, DURABLE, ends_key=True),
-    _operation(MessageType.OPERATION_FAILED, payloads.OperationFailedData, DURABLE, ends_key=True),
-    _operation(MessageType.OPERATION_CANCELLED, payloads.OperationCancelledData, DURABLE, ends_key=True),
-    _operation(MessageType.OPERATION_ESTIMATE, payloads.OperationEstimateData, LATEST, publishable=False),
+    _operation(MessageType.OPERATION_START, payloads.OperationStartData, _DURABLE),
+    _operation(MessageType.OPERATION_PROGRESS, payloads.OperationProgressData, _LATEST),
+    _operation(MessageType.OPERATION_LOG, payloads.OperationLogData, _DURABLE, keep_newest=1000),
+    _operation(MessageType.OPERATION_COMPLETE, payloads.OperationCompleteData, _DURABLE, ends_key=True),
+    _operation(MessageType.OPERATION_FAILED, payloads.OperationFailedData, _DURABLE, ends_key=True),
+    _operation(MessageType.OPERATION_CANCELLED, payloads.OperationCancelledData, _DURABLE, ends_key=True),
+    _operation(MessageType.OPERATION_ESTIMATE, payloads.OperationEstimateData, _LATEST, publishable=False),
     _event(MessageType.DATA_UPDATE, ChannelType.DATA, payloads.DataUpdateData, "dataset"),
     _event(MessageType.DATA_PROCESSED, ChannelType.DATA, payloads.DataProcessedData, "dataset"),
     _event(MessageType.DATA_ERROR, ChannelType.DATA, payloads.DataErrorData, "dataset"),
     _event(MessageType.REPORT_READY, ChannelType.DATA, payloads.ReportReadyData, "report_id"),
-    _event(MessageType.SYSTEM_STATUS, ChannelType.SYSTEM, payloads.SystemStatusData, "source", LATEST),
+    _event(MessageType.SYSTEM_STATUS, ChannelType.SYSTEM, payloads.SystemStatusData, "source", _LATEST),
     _event(MessageType.SYSTEM_ALERT, ChannelType.SYSTEM, payloads.SystemAlertData, "alert_id"),
-    _event(MessageType.SYSTEM_METRICS, ChannelType.SYSTEM, payloads.SystemMetricsData, "source", LATEST),
+    _event(MessageType.SYSTEM_METRICS, ChannelType.SYSTEM, payloads.SystemMetricsData, "source", _LATEST),
     _event(MessageType.LICENSE_EXPIRED, ChannelType.GLOBAL, payloads.LicenseExpiredData, None, publishable=False),
     *(
         EventType(type=spec.name, channel=None, payload=spec.data, event_class=EventClass.DIRECT, publishable=False)
         for spec in DIRECT_EVENTS
     ),
 )
-"""The contract that every hub speaks."""
+"""The catalogue: the event types of every hub."""
 
 
 def list_channels(events: Iterable[EventType]) -> tuple[str, ...]:
-    """Return the channels that `events` go to, the source's own first and in its order."""
+    """Return the channels of `events`: those of every hub first, in the order of `ChannelType`."""
     named = {event.channel for event in events if event.channel is not None}
     own = [str(channel) for channel in ChannelType]
     return (*own, *sorted(named - set(own)))
@@ -109,7 +107,7 @@ def list_channels(events: Iterable[EventType]) -> tuple[str, ...]:
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MAX_TYPE = 64
-"""Characters of an event's type (CONTRACT §1)."""
+"""Maximum length of an event's type, in characters (PROTOCOL.md, "Envelope")."""
 
 
 def event(
@@ -123,7 +121,7 @@ def event(
     ends_key: bool = False,
     deprecated: str = "",
 ) -> EventType:
-    """Declare an event of an application's own.
+    """Declare an event of an application.
 
     ::
 
@@ -134,24 +132,24 @@ def event(
         contract = Contract.of(event("trade:executed", TradeExecuted, channel="trades", key="trade_id"))
 
     Args:
-        type: ``<domain>:<action>`` (guideline 2).
-        payload: Its struct: the hub refuses what does not fit.
-        channel: Where it goes; a channel that nobody has named yet is a new one.
-        key: The payload's text field that says what the event is about.
-        event_class: `durable`: never skipped. `latest`: a newer one of the same key supersedes it.
-        keep_newest: How many events of one key are kept.
-        ends_key: Whether after it the key's newest events leave the snapshot soon.
-        deprecated: What to publish instead, as a sentence.
+        type: ``<domain>:<action>``.
+        payload: The struct of its data: the hub rejects data that does not fit.
+        channel: The channel that it goes to; a new name adds a channel.
+        key: The text field of the payload that names the subject of the event.
+        event_class: `durable`: never skipped. `latest`: superseded by a newer event of the same key.
+        keep_newest: Maximum number of stored events of one key. Default: no limit.
+        ends_key: Whether the key's newest events leave the snapshot soon after it.
+        deprecated: The replacement, as a sentence; "" if the event is not deprecated.
 
     Raises:
-        InvalidContract: No contract can hold it; see `check_event_type`.
+        InvalidContract: A contract cannot hold the event; see `check_event_type`.
     """
     caller = sys._getframe(1)
     try:
         known_class = EventClass(event_class)
     except ValueError:
-        classes = ", ".join(repr(str(each)) for each in (EventClass.DURABLE, EventClass.LATEST))
-        raise InvalidContract(f"event type {type!r}: the class is {classes}, not {event_class!r}", type=type) from None
+        fault = f"invalid class {event_class!r}: expected 'durable' or 'latest'"
+        raise InvalidContract(f"event type {type!r}: {fault}", type=type) from None
     declared = EventType(
         type=type,
         channel=channel,
@@ -168,87 +166,90 @@ def event(
 
 
 def check_event_type(event: EventType) -> None:
-    """Check that a contract can hold `event`, which is the source's own or an application's.
+    """Check that a contract can hold `event`, of the catalogue or of an application.
 
     Raises:
-        InvalidContract: Its name is not ``<domain>:<action>`` or reserved, its channel cannot be a path, its key is no
-            text field of its payload, or its channel and class do not fit.
+        InvalidContract: Its name is reserved or not ``<domain>:<action>``, its channel is not a valid path, its key is
+            not a text field of its payload, or its channel and its class contradict each other.
     """
-    fault = _fault(event)
+    fault = _find_fault(event)
     if fault:
         where = f" ({event.source})" if event.source else ""
         raise InvalidContract(f"event type {event.type[:80]!r}{where}: {fault}", type=event.type)
 
 
 def is_event_name(type: str) -> bool:
-    """Return whether `type` is ``<domain>:<action>`` as the contract writes it (CONTRACT §1)."""
+    """Return whether `type` is a valid ``<domain>:<action>`` (PROTOCOL.md, "Envelope")."""
     domain, _, action = type.partition(":")
     return len(type) <= _MAX_TYPE and _NAME.fullmatch(domain) is not None and _NAME.fullmatch(action) is not None
 
 
-def _fault(event: EventType) -> str:
+def _find_fault(event: EventType) -> str:
     domain = event.type.partition(":")[0]
     if not is_event_name(event.type):
-        return f"write <domain>:<action> in a-z, 0-9 and _, at most {_MAX_TYPE} characters"
+        return f"invalid name: expected <domain>:<action> in a-z, 0-9 and _, at most {_MAX_TYPE} characters"
     if event not in BUILTIN and (domain in RESERVED_DOMAINS or any(event.type == own.type for own in BUILTIN)):
-        return "the name is the contract's own"
+        return "the name is reserved"
     if not (isinstance(event.payload, type) and issubclass(event.payload, Struct)):
-        return f"its payload is to be a msgspec Struct, not {event.payload!r}"
+        return f"invalid payload {event.payload!r}: expected a msgspec Struct"
     if event.payload.__struct_config__.array_like:
-        return "its payload is written as an array, and `data` is an object"
+        return "invalid payload: a struct that is `array_like` is an array, and `data` is an object"
     try:
         msgspec.json.schema(event.payload)
         msgspec.json.Decoder(event.payload)
     except (TypeError, NameError, ValueError) as error:
-        return f"its payload holds what JSON cannot: {error}"
+        return f"invalid payload: JSON has no form for it: {error}"
     if (event.channel is None) is not (event.event_class is EventClass.DIRECT):
         return "a direct event has no channel, and every other has one"
     if event.channel is not None and (not _NAME.fullmatch(event.channel) or event.channel == NO_CHANNELS):
-        return f"{event.channel!r} is no name of a channel"
+        return f"invalid channel {event.channel!r}: expected a name in a-z, 0-9 and _, other than {NO_CHANNELS!r}"
     if event.keep_newest is not None and (event.keep_newest < 1 or event.event_class is not EventClass.DURABLE):
-        return "keep_newest is a number from 1 on, of a durable event"
-    if event.key is not None and not _is_text(event.payload, event.key):
-        return f"its payload has no text field {event.key!r} to be the key"
+        return "invalid keep_newest: expected at least 1, and a durable event"
+    if event.key is not None and not _has_text_field(event.payload, event.key):
+        return f"invalid key {event.key!r}: expected a text field of the payload"
     return ""
 
 
-def _is_text(payload: PayloadType, name: str) -> bool:
+def _has_text_field(payload: PayloadType, name: str) -> bool:
     info = msgspec.inspect.type_info(payload)
     for field in info.fields if isinstance(info, msgspec.inspect.StructType) else ():
         if field.name == name:
-            kind = _bare(field.type)
+            kind = _strip_metadata(field.type)
             kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
-            return all(isinstance(_bare(each), msgspec.inspect.StrType | msgspec.inspect.NoneType) for each in kinds)
+            text = msgspec.inspect.StrType | msgspec.inspect.NoneType
+            return all(isinstance(_strip_metadata(each), text) for each in kinds)
     return False
 
 
-def _bare(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
-    """Return a type without what `Meta` says of it, such as a description."""
+def _strip_metadata(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """Return a type without its `Meta`, such as a description."""
     while isinstance(kind, msgspec.inspect.Metadata):
         kind = kind.type
     return kind
 
 
 class CompiledEventType(Struct, frozen=True):
-    """An event type, prepared for reading."""
+    """An event type, compiled so that `Contract.read` finds each fact with one attribute access."""
 
     event: EventType
     payload: PayloadType
     type: str
     channel: str
-    """"" for a direct event."""
+    """The channel; "" for a direct event."""
     event_class: EventClass
     effect: SlotEffect
     key: Callable[[Any], str | None]
-    """Returns a payload's key."""
+    """Returns the key of a payload."""
     keyless: bool
-    """Whether an event of the type may have no key."""
+    """Whether an event of this type may have no key."""
     decode: Callable[[bytes], Any]
+    """Returns the payload of an event's data."""
     all_optional: bool
+    """Whether `null` is valid data: no field is required."""
 
 
 def compile_event_type(event: EventType) -> CompiledEventType:
-    """Return `event` as a row."""
+    """Return the compiled form of `event`."""
     key: Callable[[Any], str | None] = attrgetter(event.key) if event.key else _no_key
     required = [field.name for field in msgspec.structs.fields(event.payload) if field.required]
     return CompiledEventType(
@@ -265,19 +266,19 @@ def compile_event_type(event: EventType) -> CompiledEventType:
     )
 
 
-def _no_key(payload: Struct) -> None:
+def _no_key(payload: object) -> None:
     return None
 
 
 def derive_alert_key(alert: SystemAlertData) -> str:
-    """Return the key of an alert: its own, else its code, with the operation where there is one."""
+    """Return the key of an alert: its own id, or its code, followed by its operation if it has one."""
     if alert.alert_id:
         return alert.alert_id
     return f"{alert.code}:{alert.operation_id}" if alert.operation_id else alert.code
 
 
 class AnyPayload(Payload, frozen=True, kw_only=True):
-    """A payload of which nothing is known."""
+    """The payload of an event whose type is not declared."""
 
 
 _decode_any = msgspec.json.Decoder(Any).decode
@@ -285,7 +286,7 @@ _decode_any = msgspec.json.Decoder(Any).decode
 
 @lru_cache(maxsize=1024)
 def compile_undeclared(type: str, channel: str) -> CompiledEventType:
-    """Return the row of a type that nobody declared, whose events go to `channel`."""
+    """Return the compiled form of a type that is not declared, whose events go to `channel`; for a lenient contract."""
     return CompiledEventType(
         event=EventType(type=type, channel=channel, payload=AnyPayload),
         payload=AnyPayload,
@@ -293,12 +294,8 @@ def compile_undeclared(type: str, channel: str) -> CompiledEventType:
         channel=channel,
         event_class=EventClass.DURABLE,
         effect=SlotEffect.REPLACE,
-        key=_keyless,
+        key=_no_key,
         keyless=True,
         decode=_decode_any,
         all_optional=False,
     )
-
-
-def _keyless(payload: object) -> None:
-    return None

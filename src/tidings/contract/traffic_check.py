@@ -1,4 +1,4 @@
-"""Recorded traffic, held against a contract: what of it would be refused, why, and how often."""
+"""Check of recorded traffic against a contract: the events that a hub would reject, why, and how often."""
 
 import re
 from collections import Counter
@@ -18,35 +18,36 @@ from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 
 UNREADABLE = ""
-"""The type of what is none."""
-_MOST_FINDINGS = 1_000
-"""Kinds of faults, and names of types: a recording of garbage must not fill the memory."""
+"""The type of findings about lines that are not valid envelopes."""
+_MAX_FINDINGS = 1_000
+"""Maximum number of findings, and of counted types: a recording of garbage must not fill the memory."""
 _ITEM = re.compile(r"\[[0-9]+\]")
-_HUBS = frozenset(str(event.type) for event in BUILTIN if not event.publishable)
-_NO_EVENTS = frozenset({*COMMANDS, *RESERVED_COMMANDS, *HUB_MESSAGES})
+_HUB_ONLY = frozenset(str(event.type) for event in BUILTIN if not event.publishable)
+_OTHER_MESSAGES = frozenset({*COMMANDS, *RESERVED_COMMANDS, *HUB_MESSAGES})
 
 
 @dataclass(slots=True)
 class TrafficFinding:
-    """One kind of fault, of one type at one path; or the use of one deprecated type."""
+    """One kind of fault of one type at one path, or the use of one deprecated type."""
 
     type: str
-    """`UNREADABLE` where the line could not be read."""
+    """The event's type; `UNREADABLE` if the line is not a valid envelope."""
     code: str
     path: str
-    """``[*]`` stands for every item of an array, ``.*`` for every value by name."""
+    """JSON path in the message: ``[*]`` stands for every item of an array, ``.*`` for every value of a map."""
     message: str
-    """What is wrong with the first."""
+    """The fault of the first such message."""
     hint: str
     first: str
-    """Where the first is."""
+    """The place of the first such message."""
     count: int = 0
+    """Number of such messages."""
     before: int = 0
-    """How many of them the old contract refuses, too."""
+    """Number of such messages that the old contract rejects too."""
 
 
-class _Receipt:
-    """Stands for the hub's clock and ids, which decide nothing here."""
+class _FixedDefaults:
+    """Constant values instead of a hub's clock and ids, which do not affect the result."""
 
     def timestamp(self) -> str:
         return "2000-01-01T00:00:00Z"
@@ -55,100 +56,102 @@ class _Receipt:
         return "0" * 32
 
 
-_RECEIPT = _Receipt()
+_DEFAULTS = _FixedDefaults()
 
 
 @dataclass(slots=True)
 class TrafficCheck:
-    """Takes messages one by one, and remembers what is wrong with them: counts and first examples, no messages.
+    """Checks messages one by one, and keeps the counts and the first place of each fault, but no message.
 
     Args:
-        contract: What is to be spoken.
-        old: What was spoken, if it matters which faults are new.
-        passed_over: Types of lines that are no messages.
+        contract: The contract to check against.
+        old: The contract that the traffic was written for, to separate new faults from old ones.
+        ignored_types: Types of lines that are not messages.
     """
 
     contract: Contract
     old: Contract | None = None
-    passed_over: frozenset[str] = frozenset()
+    ignored_types: frozenset[str] = frozenset()
     events: int = 0
-    """Events, and lines that are no envelopes."""
+    """Number of events, including lines that are not valid envelopes."""
     messages: int = 0
-    """Commands, replies and pushes, which are no events."""
+    """Number of commands, replies and pushes, which are not events."""
     refused: int = 0
+    """Number of events that the contract rejects."""
     refused_before: int = 0
-    """Of these, how many the old contract refuses, too."""
+    """Number of events that both contracts reject."""
     accepted_now: int = 0
-    """What the old contract refuses, and this one takes."""
+    """Number of events that only the old contract rejects."""
     undeclared: int = 0
-    """Events of types that are not declared, and taken because the contract is lenient."""
+    """Number of events of undeclared types, accepted because the contract is lenient."""
     by_type: Counter[str] = field(default_factory=Counter)
+    """Number of events of each type."""
     findings: dict[tuple[str, str, str], TrafficFinding] = field(default_factory=dict)
-    """By type, code and path."""
+    """Faults by type, code and path."""
     deprecated: dict[str, TrafficFinding] = field(default_factory=dict)
-    """By type."""
-    untold: int = 0
-    """Faults that are counted in `refused`, and in no finding: there were too many kinds."""
+    """Uses of deprecated types, by type."""
+    unlisted: int = 0
+    """Number of faults without a finding, because there were too many kinds; `refused` includes them."""
 
     @property
     def newly_refused(self) -> int:
-        """What would be refused that was not: what a change of the contract breaks."""
+        """Number of events that only the new contract rejects: those that the change of the contract breaks."""
         return self.refused - self.refused_before
 
-    def take_line(self, body: bytes, place: str) -> None:
+    def check_line(self, body: bytes, place: str) -> None:
         """Check one message as it was sent.
 
         Args:
-            body: Its text.
-            place: Where it stands, for people.
+            body: The text of the message.
+            place: The place of the message, for people.
         """
         try:
             envelope = decode_envelope(body)
         except ContractError as error:
             self.events += 1
             self.refused += 1
-            self.refused_before += self.old is not None  # what is no envelope never was one
+            self.refused_before += self.old is not None  # no contract accepts an invalid envelope
             self._note(UNREADABLE, error.code, error.path, error, place, before=self.old is not None)
             return
-        self.take(envelope, place)
+        self.check(envelope, place)
 
-    def take(self, envelope: Envelope, place: str) -> None:
-        """Check one envelope; see `take_line`."""
+    def check(self, envelope: Envelope, place: str) -> None:
+        """Check one envelope; see `check_line`."""
         type = envelope.type
-        if type in _NO_EVENTS or type in self.passed_over:
+        if type in _OTHER_MESSAGES or type in self.ignored_types:
             self.messages += 1
             return
         self.events += 1
-        if type in self.by_type or len(self.by_type) < _MOST_FINDINGS:
+        if type in self.by_type or len(self.by_type) < _MAX_FINDINGS:
             self.by_type[type] += 1
         if type in self.contract.deprecated:
-            self._use_of_deprecated(type, place, envelope)
-        error = self._refusal(self.contract, envelope)
-        before = None if self.old is None else self._refusal(self.old, envelope)
+            self._note_deprecated(type, place, envelope)
+        error = self._find_error(self.contract, envelope)
+        before = None if self.old is None else self._find_error(self.old, envelope)
         if error is None:
             self.accepted_now += before is not None
             self.undeclared += self.contract.lenient and type not in self.contract.events and type not in LEGACY_TYPES
             return
         self.refused += 1
         self.refused_before += before is not None
-        for path, message in self._faults(envelope, error):
+        for path, message in self._list_faults(envelope, error):
             self._note(type, error.code, path, error, place, before=before is not None, message=message, of=envelope)
 
-    def _refusal(self, contract: Contract, envelope: Envelope) -> ContractError | None:
+    def _find_error(self, contract: Contract, envelope: Envelope) -> ContractError | None:
         type = envelope.type
         if type not in contract.events and type not in LEGACY_TYPES and not contract.lenient:
-            # Its error names the nearest of all names, which takes longer than everything else: once is enough.
-            told = (type, UnknownType.code, "$.type") in self.findings or len(self.findings) >= _MOST_FINDINGS
-            if told or contract is self.old:
-                return _STILL_UNKNOWN
+            # The error suggests the nearest of all names, which takes longer than the rest of a check: once is enough.
+            noted = (type, UnknownType.code, "$.type") in self.findings or len(self.findings) >= _MAX_FINDINGS
+            if noted or contract is self.old:
+                return _UNKNOWN_AGAIN
         try:
-            contract.read(envelope, _RECEIPT, by_hub=type in _HUBS)
+            contract.read(envelope, _DEFAULTS, by_hub=type in _HUB_ONLY)
         except ContractError as error:
             return error
         return None
 
-    def _faults(self, envelope: Envelope, error: ContractError) -> Sequence[tuple[str, str]]:
-        """Return a path and a message for each field of a payload that is wrong; of others there is one fault."""
+    def _list_faults(self, envelope: Envelope, error: ContractError) -> Sequence[tuple[str, str]]:
+        """Return the path and the message of each invalid field of a payload, or else those of `error`."""
         event = self.contract.events.get(str(LEGACY_TYPES.get(envelope.type, envelope.type)))
         if event is None or not isinstance(error, InvalidPayload):
             return [(error.path, error.message)]
@@ -166,52 +169,50 @@ class TrafficCheck:
         message: str = "",
         of: Envelope | None = None,
     ) -> None:
-        kind = _ITEM.sub("[*]", path).replace("[...]", ".*")
-        found = self.findings.get((type, code, kind))
+        pattern = _ITEM.sub("[*]", path).replace("[...]", ".*")
+        found = self.findings.get((type, code, pattern))
         if found is None:
-            if len(self.findings) >= _MOST_FINDINGS:
-                self.untold += 1
+            if len(self.findings) >= _MAX_FINDINGS:
+                self.unlisted += 1
                 return
             hint = f"Did you mean {error.suggestion!r}?" if isinstance(error, UnknownType) and error.suggestion else ""
-            found = TrafficFinding(type, code, kind, _sentence(message or error.message, path), hint, _at(place, of))
-            self.findings[type, code, kind] = found
+            found = TrafficFinding(
+                type, code, pattern, (message or error.message).removeprefix(f"{path}: "), hint, _locate(place, of)
+            )
+            self.findings[type, code, pattern] = found
         found.count += 1
         found.before += before
 
-    def _use_of_deprecated(self, type: str, place: str, envelope: Envelope) -> None:
+    def _note_deprecated(self, type: str, place: str, envelope: Envelope) -> None:
         found = self.deprecated.get(type)
         if found is None:
             hint = self.contract.deprecated[type]
             found = self.deprecated[type] = TrafficFinding(
-                type, "deprecated", "$.type", f"{type} is deprecated", hint, _at(place, envelope)
+                type, "deprecated", "$.type", f"{type} is deprecated", hint, _locate(place, envelope)
             )
         found.count += 1
 
 
-_STILL_UNKNOWN = UnknownType("", type="")
-"""Stands for the same error again."""
+_UNKNOWN_AGAIN = UnknownType("", type="")
+"""The error for a type whose error was noted before."""
 
 
-def _at(place: str, envelope: Envelope | None) -> str:
+def _locate(place: str, envelope: Envelope | None) -> str:
     position = None if envelope is None else envelope.position
     return place if not position or position in place else f"{place}, position {position[:64]}"
 
 
-def _sentence(message: str, path: str) -> str:
-    return message.removeprefix(f"{path}: ")
-
-
 def find_field_faults(payload: PayloadType, data: bytes) -> Iterator[tuple[str, str]]:
-    """Yield, for each field of `payload` that is wrong in `data`, its JSON path in the message and what is wrong.
+    """Yield the JSON path in the message and the fault of each field of `payload` that is invalid in `data`.
 
-    A decoder stops at the first. Nothing is yielded where the fault is not in a field: `data` is no object, or it has
-    members that may not be there.
+    A decoder stops at the first fault. Yields nothing if the fault is not in a field: `data` is not an object, or has
+    members that the payload forbids.
     """
     try:
         members = _decode_members(data)
     except (msgspec.DecodeError, RecursionError):
         return
-    for each in _fields(payload):
+    for each in _list_fields(payload):
         path = f"$.data.{each.name}"
         value = members.get(each.name)
         if value is None:
@@ -226,13 +227,15 @@ def find_field_faults(payload: PayloadType, data: bytes) -> Iterator[tuple[str, 
 
 
 class _Field(Struct, frozen=True):
+    """A field of a payload, and the decoder of its values."""
+
     name: str
     required: bool
     decoder: msgspec.json.Decoder[Any]
 
 
 @lru_cache(maxsize=1024)
-def _fields(payload: PayloadType) -> tuple[_Field, ...]:
+def _list_fields(payload: PayloadType) -> tuple[_Field, ...]:
     fields = msgspec.structs.fields(payload)
     return tuple(_Field(each.encode_name, each.required, msgspec.json.Decoder(each.type)) for each in fields)
 

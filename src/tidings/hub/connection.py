@@ -325,7 +325,7 @@ class HubConnection:
         if type in contract.deprecated:
             self._notify_deprecated(type)
         elif type not in contract.events and type not in self._revision.accepts:
-            unknown = contract.unknown(type[:MAX_HANDLED])
+            unknown = contract.explain_unknown(type[:MAX_HANDLED])
             self._push(messages.Notice(code=unknown.code, message=str(unknown), hint=unknown.hint))
 
     def _notify_deprecated(self, type: str) -> None:

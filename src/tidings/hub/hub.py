@@ -200,7 +200,7 @@ class Hub:
         if event.type in self._undeclared or len(self._undeclared) >= _MAX_UNDECLARED:
             return
         self._undeclared.add(event.type)
-        unknown = self.contract.unknown(event.type)
+        unknown = self.contract.explain_unknown(event.type)
         alert = SystemAlertData(
             alert_id=f"{unknown.code}:{event.type}",
             severity="warning",

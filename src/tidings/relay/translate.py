@@ -278,7 +278,7 @@ class Intake:
             return None  # the hub says what is wrong with it
 
     def _note_unknown(self, type: str) -> None:
-        hint = error_data(self._contract.unknown(type)).hint or ""
+        hint = error_data(self._contract.explain_unknown(type)).hint or ""
         shown = type[:80]
         if self._remarks.once(
             f"unknown {shown}", f"nothing is called {shown!r}: a lenient hub takes it, a strict one does not", hint

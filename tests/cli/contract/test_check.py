@@ -227,7 +227,7 @@ def test_ctrl_c_in_a_pipe(files: dict[str, str]) -> None:
         (("no-such-file",), "cannot read 'no-such-file'"),
         ((".",), "a folder without a log"),
         (("http://127.0.0.1:9",), "no hub answers at 127.0.0.1:9"),
-        (("-", "--contract", "nothing"), "'nothing' is no contract"),
+        (("-", "--contract", "nothing"), "invalid contract 'nothing'"),
         (("-", "--against", "no-such.toml"), "no-such.toml"),
         ((), "RECORDING"),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.processes import tidings
-from tests.contract.test_loading_files import TOML
+from tests.contract.test_loading import TOML
 
 from tidings.contract.contract import Contract
 from tidings.contract.export.formats import FORMATS

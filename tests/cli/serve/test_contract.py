@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.cli.processes import Hub, tidings
-from tests.contract.test_loading_files import TOML
+from tests.contract.test_loading import TOML
 
 from tidings.contract.contract import Contract
 from tidings.contract.loading import read_contract
@@ -80,5 +80,5 @@ def test_a_contract_that_cannot_be_held_is_told_in_two_lines(tmp_path: Path) -> 
     done = tidings("serve", "--memory", "--port", "0", "--contract", str(path))
     assert (done.returncode, done.stdout) == (2, "")
     assert f"{path}, events[0]" in done.stderr
-    assert "the name is the contract's own" in done.stderr
+    assert "the name is reserved" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("hint: ")

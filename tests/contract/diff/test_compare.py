@@ -5,7 +5,7 @@ from tests.contract.diff.mutations_of_fields import FIELDS
 from tests.contract.diff.mutations_of_rows import ROWS, Case
 from tests.contract.diff.mutations_of_values import VALUES
 from tests.contract.diff.shop import BASE, document, mutated
-from tests.contract.test_loading_files import TOML
+from tests.contract.test_loading import TOML
 
 from tidings.contract.contract import Contract
 from tidings.contract.diff.compare import build_document, diff_contracts, diff_documents, read_document

@@ -34,7 +34,7 @@ def test_what_another_tidings_says_of_the_events_of_every_hub_is_compared() -> N
         ({"hash": "sha256:0"}, "no exported contract"),
         ({**BASE, "tidings": "contract/9"}, "'contract/9'"),
         ({**BASE, "events": [{"type": "a:b"}]}, "payload"),
-        ({"events": [{"type": "a:b"}]}, "either a payload"),
+        ({"events": [{"type": "a:b"}]}, "either fields, or a payload"),
     ],
 )
 def test_what_is_no_contract_is_told_with_its_source(decoded: Any, fault: str) -> None:

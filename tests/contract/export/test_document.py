@@ -2,7 +2,7 @@ import json
 
 import msgspec
 import pytest
-from tests.contract.test_loading_files import TOML
+from tests.contract.test_loading import TOML
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event

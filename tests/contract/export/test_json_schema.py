@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 from tests.contract.receipts import read
 from tests.contract.strategies import messages
-from tests.contract.test_loading_files import BAD, GOOD, TOML
+from tests.contract.test_loading import BAD, GOOD, TOML
 
 from tidings.contract.contract import Contract
 from tidings.contract.export.json_schema import build_bundle, build_event_schemas, export_files, export_json_schema

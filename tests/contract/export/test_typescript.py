@@ -9,8 +9,8 @@ import pytest
 from tests.contract.export.odd_contract import BAD, GOOD, ODD, message
 from tests.contract.export.test_document import SHOP
 from tests.contract.export.toolchains import NODE_FOLDER, Node
-from tests.contract.test_loading_files import BAD as SHOP_BAD
-from tests.contract.test_loading_files import GOOD as SHOP_GOOD
+from tests.contract.test_loading import BAD as SHOP_BAD
+from tests.contract.test_loading import GOOD as SHOP_GOOD
 
 from tidings.contract.contract import Contract
 from tidings.contract.export.examples import build_example

@@ -59,7 +59,7 @@ def check(
         held = TrafficCheck(
             _chosen(contract, recording),
             None if against is None else _named(against),
-            passed_over=frozenset({HEADER_TYPE}),
+            ignored_types=frozenset({HEADER_TYPE}),
         )
         opened = open_traffic(recording)
         interrupted = _run(held, opened)
@@ -89,9 +89,9 @@ def _run(check: TrafficCheck, recording: Traffic) -> bool:
         with progress_line(check, recording):
             for message, place in recording.messages:
                 if isinstance(message, bytes):
-                    check.take_line(message, place)
+                    check.check_line(message, place)
                 else:
-                    check.take(message, place)
+                    check.check(message, place)
         return False
     return True
 
@@ -137,7 +137,7 @@ def format_json(check: TrafficCheck, *, recording: str, interrupted: bool, cut_o
         {"type": each.type, "count": each.count, "first": each.first, "hint": each.hint}
         for each in _ordered(check.deprecated.values())
     ]
-    report["untold"] = check.untold
+    report["untold"] = check.unlisted
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
 
 
@@ -167,8 +167,8 @@ def _lines(check: TrafficCheck, recording: str) -> Iterator[str]:
     passed_over = f", and {others:,} {said}" if others else ""
     yield f"{recording}: {_times(check.events, 'event')} of {_times(len(check.by_type), 'type')}{passed_over}."
     yield from _refused(check)
-    if check.untold:
-        yield f"  and {_times(check.untold, 'fault')} of other kinds"
+    if check.unlisted:
+        yield f"  and {_times(check.unlisted, 'fault')} of other kinds"
     if check.deprecated:
         yield ""
         yield "Deprecated:"

@@ -111,7 +111,7 @@ _SAID_EXAMPLES: dict[str, dict[str, Any]] = {
     messages.GAP: {"after": "0badc0de:17", "until": "0badc0de:480", "reason": "trimmed"},
     messages.ERROR: {
         "code": "unknown_type",
-        "message": "$.type: nothing is called 'operation:finish'",
+        "message": "$.type: unknown type 'operation:finish'",
         "recoverable": False,
         "hint": "Did you mean 'operation:failed'?",
     },
