@@ -1,6 +1,6 @@
-"""An event about a row is published when the row is committed. `python examples/after_commit.py`, with a hub running.
+"""Publish an event about a row when the row is committed. Start a hub, then run `python examples/after_commit.py`.
 
-The rows are in a database in memory; each run makes it anew.
+The database is in memory; each run creates it.
 """
 
 from sqlalchemy import create_engine

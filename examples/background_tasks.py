@@ -1,10 +1,10 @@
-"""Reports made in the background, by any number of workers beside one hub::
+"""Make reports in background tasks, in any number of workers with one hub::
 
     tidings serve
     uvicorn --app-dir examples --workers 2 background_tasks:app
     curl --request POST 'http://127.0.0.1:8000/reports?pages=50'
 
-`tidings watch` shows them all.
+`tidings watch` shows all of them.
 """
 
 import os

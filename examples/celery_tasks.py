@@ -1,4 +1,4 @@
-"""Celery tasks that a hub knows of. With a hub, and a broker at BROKER_URL, running:
+"""Report Celery tasks to a hub. Start a hub, and a broker at BROKER_URL; then run:
 
 celery --app celery_tasks worker      # in the folder of this file
 python celery_tasks.py                # sends a task

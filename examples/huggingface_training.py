@@ -1,5 +1,5 @@
-"""A training of transformers' Trainer that can be watched, and stopped. `python examples/huggingface_training.py`, with
-a hub running."""
+"""Watch and cancel a training of the Hugging Face Trainer. Start a hub, then run
+`python examples/huggingface_training.py`."""
 
 import tempfile
 

@@ -1,4 +1,4 @@
-"""A training of Keras that can be watched, and stopped. `python examples/keras_training.py`, with a hub running."""
+"""Watch and cancel a training of Keras. Start a hub, then run `python examples/keras_training.py`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A training of Lightning that can be watched, and stopped. `python examples/lightning_training.py`, beside a hub."""
+"""Watch and cancel a training of Lightning. Start a hub, then run `python examples/lightning_training.py`."""
 
 import lightning
 import torch

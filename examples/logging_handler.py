@@ -1,4 +1,4 @@
-"""What a job logs is in its operation's log, too. `python examples/logging_handler.py`, with a hub running."""
+"""Copy log records to the log of the operation. Start a hub, then run `python examples/logging_handler.py`."""
 
 import logging
 import logging.config
@@ -32,7 +32,7 @@ def import_prices(rows: list[str]) -> None:
 
 
 def import_behind_a_queue(rows: list[str]) -> None:
-    """Where logging must never wait for a disk, another thread handles the records: the filter says whose they are."""
+    """If logging must never wait for a disk, another thread handles the records; the filter stores their operation."""
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     sender = logging.handlers.QueueHandler(records)
     sender.addFilter(OperationFilter())
@@ -48,5 +48,5 @@ def import_behind_a_queue(rows: list[str]) -> None:
 if __name__ == "__main__":
     logging.config.dictConfig(LOGGING)
     import_prices(["1.5", "?", "2.5"])
-    logging.basicConfig(level=logging.INFO, force=True)  # without the handler, which would say everything twice
+    logging.basicConfig(level=logging.INFO, force=True)  # without the handler, which would log each line twice
     import_behind_a_queue(["1.5"])

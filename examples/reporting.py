@@ -1,4 +1,4 @@
-"""A job that says how far it is. `python examples/reporting.py`, with a hub running (or without: it does its work)."""
+"""Report the progress of a job. Start a hub, then run `python examples/reporting.py`; it works without a hub, too."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ import tidings
 
 
 def load_prices(rows: int = 200) -> int:
-    """Two steps, of which the second is three times the work."""
+    """Run two steps; the second is three times the work of the first."""
     with tidings.operation("Load prices", steps=["fetch", ("parse", 3)]) as op:
         with op.step("fetch"):
             prices = [f"{number}.50" for number in range(rows)]
@@ -23,7 +23,7 @@ def load_prices(rows: int = 200) -> int:
 
 @tidings.operation("Check prices")
 def check_prices(limit: float) -> None:
-    """Every call is an operation; inside it is the current one."""
+    """Run as an operation with each call; inside the function it is the current operation."""
     op = tidings.current_operation()
     if op is not None:
         op.progress(50, "comparing")
@@ -32,7 +32,7 @@ def check_prices(limit: float) -> None:
 
 
 async def warm_caches() -> None:
-    """In asynchronous code, who cancels the operation cancels the body of its block."""
+    """Run asynchronous code: cancelling the operation cancels the body of its block."""
     async with tidings.operation("Warm caches", total=3) as op, asyncio.TaskGroup() as group:
 
         async def warm(name: str) -> None:
@@ -45,7 +45,7 @@ async def warm_caches() -> None:
 
 
 def explore() -> tidings.Operation:
-    """Without a block, as across the cells of a notebook: begin, go on, and say how it ended."""
+    """Run without a block, as across the cells of a notebook: start, continue, and complete."""
     op = tidings.start("Explore")
     op.indeterminate("looking around")
     op.progress(80, "almost")
@@ -59,6 +59,6 @@ if __name__ == "__main__":
     try:
         check_prices(-1.0)
     except ValueError as error:
-        print(f"failed, and the exception passed on: {error}")
+        print(f"failed, and the exception continued: {error}")
     asyncio.run(warm_caches())
     explore()

@@ -1,4 +1,4 @@
-"""A loop with a tqdm bar tells a hub, too: one import changes. `python examples/tqdm_loop.py`, with a hub running."""
+"""Report a tqdm bar to a hub by changing one import. Start a hub, then run `python examples/tqdm_loop.py`."""
 
 import time
 

@@ -7,7 +7,7 @@ from tests.examples.programs import events, of_operation, run
 def test_each_way_to_report_reaches_the_hub(shared_hub: Hub, tmp_path: Path) -> None:
     done = run("reporting.py", shared_hub, tmp_path)
     assert done.stderr == ""
-    assert done.stdout == "failed, and the exception passed on: a price below zero\n"
+    assert done.stdout == "failed, and the exception continued: a price below zero\n"
     prices = of_operation(shared_hub, "Load prices")
     assert prices[0][1]["steps"] == ["fetch", "parse"]
     assert [data["message"] for kind, data in prices if kind == "log"] == ["200 rows fetched"]
@@ -35,7 +35,7 @@ def test_without_a_hub_the_job_does_its_work(tmp_path: Path) -> None:
             self.url = "ws://127.0.0.1:9/ws"
 
     done = run("reporting.py", Nowhere(), tmp_path)
-    assert done.stdout == "failed, and the exception passed on: a price below zero\n"
+    assert done.stdout == "failed, and the exception continued: a price below zero\n"
     assert done.stderr == "tidings: no hub answers at 127.0.0.1:9; the job continues, events are kept and sent later\n"
 
 
