@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.cli.cancel import code_of, describe
+from tidings.cli.cancel import describe, find_exit_code
 from tidings.protocol.messages import CancelOutcome
 
 
@@ -21,13 +21,13 @@ def outcome(name: str, **more: object) -> CancelOutcome:
 )
 def test_an_outcome_is_a_sentence_and_a_code(told: CancelOutcome, code: int, sentence: str) -> None:
     assert list(describe(told, 10)) == [sentence]
-    assert code_of(told) == code
+    assert find_exit_code(told) == code
 
 
 def test_who_could_not_be_asked_is_told_later() -> None:
     (line,) = describe(outcome("unreachable"), 10)
     assert "nobody could be asked" in line
-    assert code_of(outcome("unreachable")) == 9
+    assert find_exit_code(outcome("unreachable")) == 9
 
 
 def test_parts_are_told_below_it() -> None:

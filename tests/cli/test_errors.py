@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.cli.errors import exit_code, show_failure
+from tidings.cli.errors import exit_code, print_error
 from tidings.exceptions import (
     CommandRefused,
     ConfigError,
@@ -31,7 +31,7 @@ from tidings.exceptions import (
 def test_a_failure_is_told_in_two_lines_on_stderr(
     error: TidingsError, code: int, lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_failure(error)
+    print_error(error)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == lines
@@ -39,7 +39,7 @@ def test_a_failure_is_told_in_two_lines_on_stderr(
 
 
 def test_without_a_hint_of_its_own_an_error_has_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    show_failure(HubUnreachable("nobody"), prefix="line 3: ")
+    print_error(HubUnreachable("nobody"), prefix="line 3: ")
     error, hint = capsys.readouterr().err.splitlines()
     assert error == "error: line 3: nobody"
     assert "tidings serve" in hint

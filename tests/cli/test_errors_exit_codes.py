@@ -1,7 +1,7 @@
 import pytest
 import typer
 
-from tidings.cli.errors import FAILED, INTERRUPTED, USAGE, ExitCode, epilog, telling_errors
+from tidings.cli.errors import FAILED, INTERRUPTED, USAGE, ExitCode, exit_codes_epilog, exit_on_error
 from tidings.exceptions import ConfigError, HubUnreachable, OperationUnknown, TidingsError
 
 
@@ -17,16 +17,19 @@ def test_no_code_means_two_things() -> None:
     [(OperationUnknown("no such", operation_id="x"), 5), (HubUnreachable("no hub answers"), 69)],
 )
 def test_what_is_not_there_has_its_code(error: TidingsError, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as caught, telling_errors():
+    with pytest.raises(typer.Exit) as caught, exit_on_error():
         raise error
     assert caught.value.exit_code == code
     assert capsys.readouterr().err.startswith(f"error: {error}\nhint: ")
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(ConfigError), telling_errors():
+    with pytest.raises(ConfigError), exit_on_error():
         raise ConfigError("odd")
 
 
 def test_help_says_what_codes_mean() -> None:
-    assert epilog(ExitCode.WELL, ExitCode.FAILED) == "Exit codes: 0: it is as you asked; 3: the operation failed."
+    assert (
+        exit_codes_epilog(ExitCode.SUCCESS, ExitCode.FAILED)
+        == "Exit codes: 0: it is as you asked; 3: the operation failed."
+    )

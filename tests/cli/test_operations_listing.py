@@ -4,7 +4,7 @@ import pytest
 from tests.cli.operation.views import at, error, summary
 from tests.cli.watch.event_likes import NOON
 
-from tidings.cli.operations import Listing, what_of
+from tidings.cli.operations import Listing, describe_status
 from tidings.operations.views import EstimateView, NameView
 
 
@@ -28,7 +28,7 @@ from tidings.operations.views import EstimateView, NameView
     ],
 )
 def test_the_most_telling_thing_is_told(state: str, facts: dict[str, Any], what: str) -> None:
-    assert what_of(summary(state, **facts), NOON + 180) == what
+    assert describe_status(summary(state, **facts), NOON + 180) == what
 
 
 def test_in_a_narrow_table_each_id_has_a_line_of_its_own(

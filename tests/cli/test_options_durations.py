@@ -1,12 +1,12 @@
 import pytest
 
-from tidings.cli.options import read_duration
+from tidings.cli.options import parse_duration_option
 from tidings.exceptions import ConfigError
 
 
 def test_a_duration_is_read_within_its_bounds() -> None:
-    assert read_duration("grace", "1m30s", 0, 100) == 90
-    assert read_duration("grace", "0", 0, 100) == 0
+    assert parse_duration_option("grace", "1m30s", 0, 100) == 90
+    assert parse_duration_option("grace", "0", 0, 100) == 0
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,6 @@ def test_a_duration_is_read_within_its_bounds() -> None:
 )
 def test_what_is_none_or_out_of_bounds_names_the_option(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        read_duration("grace", text, 1, 60)
+        parse_duration_option("grace", text, 1, 60)
     assert caught.value.option == "grace"
     assert caught.value.hint

@@ -3,7 +3,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from msgspec import Meta
 
-from tidings.cli.publish import describe_form, listed
+from tidings.cli.publish import describe_form, list_events
 from tidings.contract.event_types import BUILTIN
 
 
@@ -29,5 +29,5 @@ def test_types_are_told_in_words(hint: object, form: str) -> None:
 
 def test_every_publishable_type_is_listed_with_its_key() -> None:
     publishable = {event.type: event.key for event in BUILTIN if event.publishable}
-    found = {each.type: next((field.name for field in each.fields if field.key), None) for each in listed()}
+    found = {each.type: next((field.name for field in each.fields if field.key), None) for each in list_events()}
     assert found == publishable

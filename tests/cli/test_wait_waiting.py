@@ -50,7 +50,7 @@ def test_what_has_not_begun_is_waited_for(shared_hub: Hub) -> None:
             lambda: tell(shared_hub, "start", rig.id, queued=True),
             lambda: tell(shared_hub, "start", rig.id),
         ]
-        assert rig.waiting.wait(None) is ExitCode.WELL
+        assert rig.waiting.wait(None) is ExitCode.SUCCESS
     assert rig.remarks == [f"there is no operation {rig.id!r} yet; waiting for it"]
     assert rig.waiting.operation is not None
     assert rig.waiting.operation.state == "running"
@@ -73,7 +73,7 @@ def test_a_hub_that_restarts_meanwhile_is_waited_for(tmp_path: object) -> None:
         with HTTPClient(f"ws://127.0.0.1:{port}/ws") as api:
             rig = Rig(api, id="op")
             rig.happens = [lambda: None, lambda: None, restart]
-            assert rig.waiting.wait(None) is ExitCode.WELL
+            assert rig.waiting.wait(None) is ExitCode.SUCCESS
         (remark,) = rig.remarks
         assert "no hub answers" in remark
         assert rig.pauses == sorted(rig.pauses), "it is asked less and less often"
@@ -85,7 +85,7 @@ def test_a_hub_that_restarts_meanwhile_is_waited_for(tmp_path: object) -> None:
 @pytest.mark.parametrize(
     ("verb", "data", "code"),
     [
-        ("complete", {}, ExitCode.WELL),
+        ("complete", {}, ExitCode.SUCCESS),
         ("failed", {"code": "c", "message": "m", "recoverable": False}, ExitCode.FAILED),
         ("cancelled", {}, ExitCode.CANCELLED),
     ],
@@ -101,7 +101,7 @@ def test_how_it_ended_is_the_exit_code(shared_hub: Hub, verb: str, data: dict[st
 def test_the_time_is_over_for_different_reasons(shared_hub: Hub) -> None:
     with HTTPClient(shared_hub.url) as api:
         never = Rig(api)
-        assert never.waiting.wait(0) is ExitCode.NEVER_EXISTED
+        assert never.waiting.wait(0) is ExitCode.UNKNOWN_OPERATION
         slow = Rig(api)
         tell(shared_hub, "start", slow.id)
         assert slow.waiting.wait(0) is ExitCode.TIMED_OUT

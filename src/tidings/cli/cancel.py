@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.errors import ExitCode, epilog, telling_errors
-from tidings.cli.options import UrlOption, read_duration
+from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error
+from tidings.cli.options import UrlOption, parse_duration_option
 from tidings.cli.text import sanitize
 from tidings.cli.units import describe_span
 from tidings.client.http import HTTPClient
@@ -17,13 +17,13 @@ from tidings.protocol.messages import CancelOutcome
 
 _MOST_S = 3_600.0
 """As the contract has it."""
-EPILOG = epilog(
-    ExitCode.WELL,
+EPILOG = exit_codes_epilog(
+    ExitCode.SUCCESS,
     ExitCode.FINISHED_FIRST,
     ExitCode.REFUSED,
     ExitCode.PENDING,
     ExitCode.UNREACHABLE,
-    ExitCode.NEVER_EXISTED,
+    ExitCode.UNKNOWN_OPERATION,
     ExitCode.NO_HUB,
 )
 
@@ -38,21 +38,21 @@ def cancel(
     url: UrlOption = None,
 ) -> None:
     """Have an operation end, with all its parts, and say what came of it."""
-    timeout_s = read_duration("timeout", timeout, 0.0, _MOST_S)
+    timeout_s = parse_duration_option("timeout", timeout, 0.0, _MOST_S)
     import msgspec
 
-    with telling_errors(), HTTPClient(url) as api:
+    with exit_on_error(), HTTPClient(url) as api:
         outcome = api.cancel(id, reason, timeout_s)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
     else:
         for line in describe(outcome, timeout_s):
             typer.echo(line)
-    raise typer.Exit(code_of(outcome))
+    raise typer.Exit(find_exit_code(outcome))
 
 
 _CODES: Mapping[str, ExitCode] = {
-    "cancelled": ExitCode.WELL,
+    "cancelled": ExitCode.SUCCESS,
     "finished_first": ExitCode.FINISHED_FIRST,
     "refused": ExitCode.REFUSED,
     "pending": ExitCode.PENDING,
@@ -60,7 +60,7 @@ _CODES: Mapping[str, ExitCode] = {
 }
 
 
-def code_of(outcome: CancelOutcome) -> ExitCode:
+def find_exit_code(outcome: CancelOutcome) -> ExitCode:
     """Return the exit code for an outcome; its children's are not counted."""
     return _CODES[outcome.outcome]
 

@@ -31,15 +31,15 @@ def exit_code(error: TidingsError) -> int:
     return USAGE if isinstance(error, ConfigError | InvalidContract) else FAILED
 
 
-def show_failure(error: TidingsError, *, prefix: str = "") -> None:
+def print_error(error: TidingsError, *, prefix: str = "") -> None:
     """Write `error: …` and `hint: …` to stderr, with the code where a program sent what was refused."""
     data = error_data(error)
     code = error.refusal if isinstance(error, CommandRefused) else data.code
     told = f" ({code})" if isinstance(error, CommandRefused | ContractError) else ""
-    write_lines(f"error: {prefix}{data.message}{told}", data.details, f"hint: {data.hint}" if data.hint else None)
+    print_stderr(f"error: {prefix}{data.message}{told}", data.details, f"hint: {data.hint}" if data.hint else None)
 
 
-def write_lines(*lines: str | None) -> None:
+def print_stderr(*lines: str | None) -> None:
     """Write the lines that there are to stderr; nobody reading it is no error."""
     text = "".join(f"{line}\n" for line in lines if line)
     try:
@@ -61,21 +61,21 @@ class ExitCode(IntEnum):
 
     meaning: str
 
-    WELL = 0, "it is as you asked"
+    SUCCESS = 0, "it is as you asked"
     FAILED = 3, "the operation failed"
     CANCELLED = 4, "the operation was cancelled"
-    NEVER_EXISTED = 5, "the hub knows no such operation"
+    UNKNOWN_OPERATION = 5, "the hub knows no such operation"
     FINISHED_FIRST = 6, "the operation had ended before it could be cancelled"
     REFUSED = 7, "whoever runs the operation refuses to end it"
     PENDING = 8, "it is stopping, and has not ended in time"
     UNREACHABLE = 9, "nobody could be asked to end it"
     NO_HUB = 69, "no hub answers"
-    CANCEL_WANTED = 75, "somebody wants the operation to end: stop, and say `tidings operation cancelled`"
+    CANCEL_REQUESTED = 75, "somebody wants the operation to end: stop, and say `tidings operation cancelled`"
     TIMED_OUT = 124, "the time was over first"
 
 
 @contextmanager
-def telling_errors() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Tell of an operation or a hub that is not there, and exit with its code.
 
     Raises:
@@ -86,14 +86,14 @@ def telling_errors() -> Iterator[None]:
     try:
         yield
     except OperationUnknown as error:
-        show_failure(error)
-        raise typer.Exit(ExitCode.NEVER_EXISTED) from error
+        print_error(error)
+        raise typer.Exit(ExitCode.UNKNOWN_OPERATION) from error
     except HubUnreachable as error:
-        show_failure(error)
+        print_error(error)
         raise typer.Exit(ExitCode.NO_HUB) from error
 
 
-def epilog(*codes: ExitCode) -> str:
+def exit_codes_epilog(*codes: ExitCode) -> str:
     """Return what `--help` says about exit codes."""
     listed = "; ".join(f"{int(code)}: {code.meaning}" for code in codes)
     return f"Exit codes: {listed}."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidings.cli.errors import FAILED, show_failure, write_lines
+from tidings.cli.errors import FAILED, print_error, print_stderr
 from tidings.cli.options import UrlOption
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def flush(
 def _tell_left(left: int, error: "TidingsError | None") -> None:
     what = "1 event is left to send" if left == 1 else f"{left} events are left to send"
     if error is None:
-        write_lines(f"error: {what}", "hint: Run `tidings flush` again, or give it more --timeout.")
+        print_stderr(f"error: {what}", "hint: Run `tidings flush` again, or give it more --timeout.")
     else:
-        show_failure(error, prefix=f"{what}: ")
+        print_error(error, prefix=f"{what}: ")
 
 
 def _sentence(adopted: "Adopted") -> str:

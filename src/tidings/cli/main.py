@@ -6,7 +6,7 @@ Which extra a library that is not installed belongs to.
 import sys
 from collections.abc import Mapping
 
-from tidings.cli.errors import FAILED, INTERRUPTED, exit_code, show_failure
+from tidings.cli.errors import FAILED, INTERRUPTED, exit_code, print_error
 from tidings.exceptions import MissingExtra, TidingsError
 
 _EXTRAS: Mapping[str, str] = {
@@ -43,13 +43,13 @@ def main() -> None:
 
         app()
     except TidingsError as error:
-        show_failure(error)
+        print_error(error)
         sys.exit(exit_code(error))
     except ModuleNotFoundError as error:
         missing = missing_extra(error)
         if missing is None:
             raise
-        show_failure(missing)
+        print_error(missing)
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

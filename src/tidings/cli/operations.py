@@ -15,9 +15,9 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
-from tidings.cli.errors import ExitCode, epilog, telling_errors, write_lines
+from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error, print_stderr
 from tidings.cli.operation.show import MARKS, STYLES
-from tidings.cli.operation.summary import age_s, ago, attempt_of, progress_of, remaining
+from tidings.cli.operation.summary import age_s, describe_attempt, describe_progress, describe_remaining, format_ago
 from tidings.cli.options import UrlOption
 from tidings.cli.text import aligned, sanitize
 from tidings.cli.units import describe_span
@@ -27,7 +27,7 @@ from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import NameView, OperationSummary
 
 _LIMIT = 50
-EPILOG = epilog(ExitCode.NO_HUB)
+EPILOG = exit_codes_epilog(ExitCode.NO_HUB)
 
 
 class StateName(StrEnum):
@@ -76,7 +76,7 @@ def operations(
 
     form: Form = "json" if as_json else "table" if sys.stdout.isatty() else "lines"
     listing = Listing(form, time.time())
-    with telling_errors(), HTTPClient(url) as api:
+    with exit_on_error(), HTTPClient(url) as api:
         if by_name:
             listing.print_names(api.names(name)[:limit])
             return
@@ -86,7 +86,7 @@ def operations(
         found = list(api.operations([*query], limit + 1))
     listing.print_operations(found[:limit])
     if len(found) > limit:
-        write_lines(f"note: there are more; --limit {limit * 2} shows twice as many")
+        print_stderr(f"note: there are more; --limit {limit * 2} shows twice as many")
 
 
 Form = Literal["table", "lines", "json"]
@@ -143,7 +143,7 @@ class Listing:
             share,
             each.started_at or each.queued_at or "",
             "" if took_s is None else f"{took_s:.1f}",
-            what_of(each, self._now_s),
+            describe_status(each, self._now_s),
         ]
 
     def _name_columns(self, each: NameView) -> list[str]:
@@ -180,12 +180,12 @@ class Listing:
         return [
             Text(MARKS[each.state], STYLES[each.state]),
             name,
-            Text("" if began_s is None else ago(began_s), "dim"),
+            Text("" if began_s is None else format_ago(began_s), "dim"),
             Text("" if took_s is None else describe_span(took_s)),
         ]
 
     def _what(self, each: OperationSummary) -> Text:
-        return Text(what_of(each, self._now_s), "red" if each.state is OperationState.FAILED else "")
+        return Text(describe_status(each, self._now_s), "red" if each.state is OperationState.FAILED else "")
 
     def _print_names_table(self, names: Sequence[NameView]) -> None:
         console = Console(highlight=False, soft_wrap=True)
@@ -199,7 +199,7 @@ class Listing:
                 [
                     name,
                     self._newest(each.newest),
-                    Text("never" if since is None else ago(since)),
+                    Text("never" if since is None else format_ago(since)),
                     Text("" if usual_s is None else describe_span(usual_s)),
                     Text(str(each.runs)),
                     Text(str(each.failed), "red" if each.failed else "dim"),
@@ -212,13 +212,13 @@ class Listing:
         if newest is None:
             return Text()
         when = age_s(newest.ended_at or newest.started_at, self._now_s)
-        told = str(newest.state) if when is None else f"{newest.state} {ago(when)}"
+        told = str(newest.state) if when is None else f"{newest.state} {format_ago(when)}"
         return Text(f"{MARKS[newest.state]} {told}", STYLES[newest.state])
 
 
-def what_of(each: OperationSummary, now_s: float) -> str:
+def describe_status(each: OperationSummary, now_s: float) -> str:
     """Return the most telling thing about an operation in a list."""
-    attempt = attempt_of(each)
+    attempt = describe_attempt(each)
     if each.state is OperationState.RUNNING:
         parts = [attempt, *_running(each, now_s)]
     elif each.state is OperationState.FAILED and each.error is not None:
@@ -239,8 +239,8 @@ def _running(each: OperationSummary, now_s: float) -> Iterable[str]:
     if each.stalled:
         idle_s = age_s(each.advanced_at or each.started_at, now_s)
         yield "stalled" if idle_s is None else f"stalled for {describe_span(idle_s)}"
-    yield progress_of(each)
-    yield remaining(each)
+    yield describe_progress(each)
+    yield describe_remaining(each)
     yield sanitize(each.message)
 
 

@@ -36,7 +36,7 @@ MAX_LEASE_S = 86_400.0
 MAX_GRACE_S = 86_400.0
 
 
-def read_duration(option: str, text: str, least_s: float, most_s: float) -> float:
+def parse_duration_option(option: str, text: str, least_s: float, most_s: float) -> float:
     """Return the seconds that an option's value means.
 
     Args:

@@ -21,7 +21,7 @@ import msgspec
 import typer
 from msgspec import Meta, structs
 
-from tidings.cli.errors import FAILED, show_failure, write_lines
+from tidings.cli.errors import FAILED, print_error, print_stderr
 from tidings.cli.options import UrlOption
 from tidings.client.client import Client
 from tidings.contract.contract import Contract
@@ -73,8 +73,8 @@ def publish(
 
 def _list(*, as_json: bool) -> None:
 
-    events = listed()
-    text = msgspec.json.format(msgspec.json.encode(events)).decode() + "\n" if as_json else as_text(events)
+    events = list_events()
+    text = msgspec.json.format(msgspec.json.encode(events)).decode() + "\n" if as_json else format_events(events)
     typer.echo(text, nl=False)
 
 
@@ -104,7 +104,7 @@ async def _publish_one(
             type, body, trace_id=trace_id, channel=channel, event_id=event_id, timeout_s=timeout_s
         )
     if accepted.duplicate:
-        write_lines("note: this event id was published before; the position is the first one's")
+        print_stderr("note: this event id was published before; the position is the first one's")
     typer.echo(accepted.position)
 
 
@@ -222,7 +222,7 @@ async def _settle(pending: "deque[tuple[int, asyncio.Task[Accepted]]]", *, leave
 
 
 def _refused(number: int, error: TidingsError) -> bool:
-    show_failure(error, prefix=f"line {number}: ")
+    print_error(error, prefix=f"line {number}: ")
     return False
 
 
@@ -250,7 +250,7 @@ class PayloadField(msgspec.Struct, frozen=True, kw_only=True):
     """Whether paths, conflation and snapshots go by it."""
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
+class ListedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event type that may be published."""
 
     type: str
@@ -259,7 +259,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     fields: list[PayloadField]
 
 
-def listed(contract: Contract | None = None) -> list[Listed]:
+def list_events(contract: Contract | None = None) -> list[ListedEvent]:
     """Return every event type that may be published, with its fields."""
     found = []
     for event in (contract or Contract()).events.values():
@@ -275,7 +275,7 @@ def listed(contract: Contract | None = None) -> list[Listed]:
                 for field in structs.fields(event.payload)
             ]
             found.append(
-                Listed(type=event.type, channel=event.channel, event_class=str(event.event_class), fields=members)
+                ListedEvent(type=event.type, channel=event.channel, event_class=str(event.event_class), fields=members)
             )
     return found
 
@@ -308,7 +308,7 @@ def _with_limits(form: str, metas: tuple[Any, ...]) -> str:
     return form
 
 
-def as_text(events: list[Listed]) -> str:
+def format_events(events: list[ListedEvent]) -> str:
     """Return the list for reading."""
     blocks = []
     for event in events:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidings.cli.contract.command import ContractOption, chosen_contract
-from tidings.cli.errors import FAILED, write_lines
-from tidings.cli.options import TokenOption, ToOption, read_duration
+from tidings.cli.errors import FAILED, print_stderr
+from tidings.cli.options import TokenOption, ToOption, parse_duration_option
 from tidings.cli.signals import stop_signals
 from tidings.cli.status_line import StatusLine
 from tidings.client.url import authority
@@ -76,7 +76,7 @@ def relay(
         headers=[_header(each) for each in header or ()],
         prefix=_checked_prefix(prefix),
         limits=_limits(buffer),
-        give_up_s=None if give_up is None else read_duration("give-up", give_up, 0.0, _LONGEST_S),
+        give_up_s=None if give_up is None else parse_duration_option("give-up", give_up, 0.0, _LONGEST_S),
     )
     if options.source.partition("?")[0] == options.hub.partition("?")[0]:
         raise ConfigError(
@@ -133,13 +133,13 @@ _NAMES: tuple[tuple[str, str], ...] = (
 _ALWAYS = frozenset({"published"})
 
 
-def short_figures(figures: RelayStatistics) -> str:
+def format_figures(figures: RelayStatistics) -> str:
     """Return one line: what was read, and what became of it, as far as there is any."""
     parts = [f"{number:,} {name}" for field, name in _NAMES if (number := getattr(figures, field)) or field in _ALWAYS]
     return ", ".join((f"{figures.envelopes:,} read", *parts))
 
 
-def full_figures(figures: RelayStatistics, unknown: dict[str, int]) -> list[str]:
+def format_all_figures(figures: RelayStatistics, unknown: dict[str, int]) -> list[str]:
     """Return every figure, one a line, and the unknown types with theirs."""
     rows = [
         ("messages of the service", figures.messages),
@@ -166,7 +166,7 @@ async def run_relay(options: RelayOptions, contract: Contract) -> bool:
     way = f"{authority(options.source)} → {authority(options.hub)}"
 
     def text() -> str:
-        return f"{way}  {running.standing}: {short_figures(running.statistics())}"
+        return f"{way}  {running.standing}: {format_figures(running.statistics())}"
 
     line = StatusLine(text)
     running = Relay(options, contract=contract, say=line.say)
@@ -176,7 +176,7 @@ async def run_relay(options: RelayOptions, contract: Contract) -> bool:
             await running.run(stop)
     finally:
         figures = running.statistics()
-        write_lines(short_figures(figures))
+        print_stderr(format_figures(figures))
     return not (figures.left or figures.shed)
 
 
@@ -190,7 +190,7 @@ def _figures_on_signal(running: Relay, line: StatusLine) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def tell() -> None:
-        line.say("\n".join(full_figures(running.statistics(), running.unknown)))
+        line.say("\n".join(format_all_figures(running.statistics(), running.unknown)))
 
     loop.add_signal_handler(number, tell)
     try:

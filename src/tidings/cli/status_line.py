@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tidings.cli.errors import write_lines
+from tidings.cli.errors import print_stderr
 
 _FRAMES_PER_S = 4
 
@@ -52,7 +52,7 @@ class StatusLine:
         """Tell a sentence, and how to help it, above the line."""
         lines = [text, *([f"hint: {hint}"] if hint else [])]
         if self._live is None:
-            write_lines(*lines)
+            print_stderr(*lines)
             return
         for line in lines:
             self._live.console.print(Text(line), soft_wrap=True)

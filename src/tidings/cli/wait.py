@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.errors import ExitCode, epilog, write_lines
-from tidings.cli.options import UrlOption, read_duration
+from tidings.cli.errors import ExitCode, exit_codes_epilog, print_stderr
+from tidings.cli.options import UrlOption, parse_duration_option
 from tidings.client.http import HTTPClient
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationUnknown, TidingsError
 from tidings.operations.lifecycle import OperationState
@@ -35,18 +35,18 @@ class Until(StrEnum):
         if state is OperationState.QUEUED:
             return None
         if state is OperationState.RUNNING:
-            return ExitCode.WELL if self is Until.RUNNING else None
+            return ExitCode.SUCCESS if self is Until.RUNNING else None
         if state is OperationState.COMPLETE or self is Until.ENDED:
-            return ExitCode.WELL
+            return ExitCode.SUCCESS
         return ExitCode.FAILED if state is OperationState.FAILED else ExitCode.CANCELLED
 
 
-EPILOG = epilog(
-    ExitCode.WELL,
+EPILOG = exit_codes_epilog(
+    ExitCode.SUCCESS,
     ExitCode.FAILED,
     ExitCode.CANCELLED,
     ExitCode.TIMED_OUT,
-    ExitCode.NEVER_EXISTED,
+    ExitCode.UNKNOWN_OPERATION,
     ExitCode.NO_HUB,
 )
 _CENTURY_S = 36_525 * 86_400.0
@@ -67,20 +67,20 @@ def wait(
 
     It may not have begun yet, and the hub may restart meanwhile.
     """
-    timeout_s = None if timeout is None else read_duration("timeout", timeout, 0.0, _CENTURY_S)
-    from tidings.cli.operation.summary import sentence
+    timeout_s = None if timeout is None else parse_duration_option("timeout", timeout, 0.0, _CENTURY_S)
+    from tidings.cli.operation.summary import summarize
 
     with HTTPClient(url) as api:
-        waiting = OperationWait(api, id, until, remark=lambda text: None if quiet else write_lines(f"tidings: {text}"))
+        waiting = OperationWait(api, id, until, remark=lambda text: None if quiet else print_stderr(f"tidings: {text}"))
         code = waiting.wait(timeout_s)
     if not quiet:
         within = "" if timeout is None else f" within {timeout}"
         if code is ExitCode.TIMED_OUT:
-            write_lines(f"error: {id!r} has not come to {until}{within}", waiting.trouble or None)
-        elif code in (ExitCode.NEVER_EXISTED, ExitCode.NO_HUB):
-            write_lines(f"error: {waiting.trouble}{within}")
+            print_stderr(f"error: {id!r} has not come to {until}{within}", waiting.trouble or None)
+        elif code in (ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB):
+            print_stderr(f"error: {waiting.trouble}{within}")
         if waiting.operation is not None:
-            typer.echo(sentence(waiting.operation, time.time()))
+            typer.echo(summarize(waiting.operation, time.time()))
     raise typer.Exit(code)
 
 
@@ -158,7 +158,7 @@ class OperationWait:
         try:
             operation = self._api.operation(self._id, wait_s=0.0 if self._until is Until.RUNNING else wait_s)
         except OperationUnknown as error:
-            self._hold_up(error, ExitCode.NEVER_EXISTED, f"there is no operation {self._id!r} yet; waiting for it")
+            self._hold_up(error, ExitCode.UNKNOWN_OPERATION, f"there is no operation {self._id!r} yet; waiting for it")
         except HubUnreachable as error:
             self._hold_up(error, ExitCode.NO_HUB, f"{error}; waiting for it")
         except CommandRefused as error:

@@ -11,7 +11,7 @@ from tests.cli.processes import Hub, Process, tidings
 from websockets.sync.server import ServerConnection
 
 from tidings.cli.doctor import handshake, network, session
-from tidings.cli.doctor.command import examine
+from tidings.cli.doctor.command import run_checks
 from tidings.cli.doctor.finding import CheckResult, CheckStatus
 
 
@@ -24,7 +24,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def findings(url: str) -> dict[str, CheckResult]:
     async def collect() -> dict[str, CheckResult]:
-        return {finding.check: finding async for finding in examine(url)}
+        return {finding.check: finding async for finding in run_checks(url)}
 
     return asyncio.run(collect())
 

@@ -133,11 +133,11 @@ def test_a_wish_to_cancel_is_told_by_the_next_post(
     post_event(shared_hub.url, start(id, lease_s=60.0))
     with HTTPClient(shared_hub.url) as api:
         assert api.cancel(id, "wrong file", 0).outcome == "unreachable"
-    assert post_event(shared_hub.url, progress(id, 50)) == ExitCode.CANCEL_WANTED
+    assert post_event(shared_hub.url, progress(id, 50)) == ExitCode.CANCEL_REQUESTED
     assert f"tidings operation cancelled {id}" in capsys.readouterr().err
     line = OperationLogData(operation_id=id, message="still there")
     post = EventPost(operation_id=id, type=MessageType.OPERATION_LOG, payload=line)
-    assert post_event(shared_hub.url, post) == ExitCode.CANCEL_WANTED
+    assert post_event(shared_hub.url, post) == ExitCode.CANCEL_REQUESTED
 
 
 def test_a_hub_that_hangs_is_not_waited_for(id: str) -> None:

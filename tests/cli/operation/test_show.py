@@ -4,13 +4,13 @@ import pytest
 from tests.cli.operation.views import at, detail, error, summary
 from tests.cli.watch.event_likes import NOON
 
-from tidings.cli.operation.show import portrait, print_portrait
+from tidings.cli.operation.show import operation_lines, print_operation
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import LogLineView, OperationDetail, StateChangeView, StepView, UsualDurationView
 
 
 def lines(operation: OperationDetail, second: float = 10, log: int = 20) -> list[str]:
-    return [line.plain for line in portrait(operation, NOON + second, lines=log, zone=UTC)]
+    return [line.plain for line in operation_lines(operation, NOON + second, lines=log, zone=UTC)]
 
 
 def test_it_opens_with_the_name_and_one_sentence() -> None:
@@ -130,7 +130,7 @@ def test_what_others_write_cannot_steer_the_terminal(capsys: pytest.CaptureFixtu
         children=[summary(name=evil, operation_id=evil)],
         log=[LogLineView(at=at(0), level=evil, message=evil)],
     )
-    print_portrait(operation, NOON, lines=20, zone=UTC)
+    print_operation(operation, NOON, lines=20, zone=UTC)
     shown = capsys.readouterr().out
     assert not set(shown) & set("\x1b\r\u202e\x07")
     assert "[bold]" in shown, "it is no markup"

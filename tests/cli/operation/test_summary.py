@@ -4,7 +4,7 @@ import pytest
 from tests.cli.operation.views import at, detail, error, summary
 from tests.cli.watch.event_likes import NOON
 
-from tidings.cli.operation.summary import remaining_time, sentence
+from tidings.cli.operation.summary import format_remaining, summarize
 from tidings.operations.views import EstimateView, OperationSummary, UsualDurationView
 
 MIN, HOUR = 60, 3600
@@ -12,7 +12,7 @@ USUAL = UsualDurationView(runs=9, failed=1, median_duration_s=6 * MIN)
 
 
 def said(operation: OperationSummary, second: float) -> str:
-    return sentence(operation, NOON + second)
+    return summarize(operation, NOON + second)
 
 
 def estimate(remaining_s: float | None = None, **more: Any) -> EstimateView:
@@ -159,4 +159,4 @@ def test_what_others_write_cannot_steer_the_terminal() -> None:
 def test_a_remaining_time_has_its_spread_where_that_says_something(
     spread: tuple[float, float | None, float | None], told: str
 ) -> None:
-    assert remaining_time(*spread) == told
+    assert format_remaining(*spread) == told

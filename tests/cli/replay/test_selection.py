@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 
 from tidings.cli.recordings import RecordedEnvelope
-from tidings.cli.replay.selection import HUB, is_hubs_own, survey
+from tidings.cli.replay.selection import HUB, is_from_hub, survey
 from tidings.cli.replay.timing import read_bound
 from tidings.contract.contract import Contract
 from tidings.hub.system_status import SOURCE
@@ -31,7 +31,7 @@ from tidings.protocol.timestamps import to_nanoseconds
     ],
 )
 def test_what_only_a_hub_says_is_known(type: str, data: Any, own: bool) -> None:
-    assert is_hubs_own(Contract(), RecordedEnvelope(type, data=Raw(json.dumps(data).encode()))) is own
+    assert is_from_hub(Contract(), RecordedEnvelope(type, data=Raw(json.dumps(data).encode()))) is own
     assert HUB == SOURCE
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.cli.replay.timing import Bound, Tempo, read_bound, read_speed
+from tidings.cli.replay.timing import Bound, PlaybackSchedule, read_bound, read_speed
 from tidings.exceptions import ConfigError
 from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
@@ -11,8 +11,8 @@ RECORDED = 1_700_000_000 * S
 NOW = 1_800_000_000 * S
 
 
-def tempo(speed: float | None = 1.0, max_pause_s: float | None = None) -> Tempo:
-    return Tempo(speed=speed, max_pause_s=max_pause_s, start_ns=NOW, end_ns=RECORDED + 100 * S)
+def tempo(speed: float | None = 1.0, max_pause_s: float | None = None) -> PlaybackSchedule:
+    return PlaybackSchedule(speed=speed, max_pause_s=max_pause_s, start_ns=NOW, end_ns=RECORDED + 100 * S)
 
 
 @pytest.mark.parametrize(

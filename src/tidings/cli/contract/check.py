@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from tidings.cli.contract.sources import find_contract, is_url
-from tidings.cli.errors import FAILED, INTERRUPTED, USAGE, show_failure, write_lines
+from tidings.cli.errors import FAILED, INTERRUPTED, USAGE, print_error, print_stderr
 from tidings.cli.recordings import HEADER_TYPE, Traffic, open_traffic
 from tidings.cli.status_line import StatusLine
 from tidings.cli.text import join_lines
@@ -64,7 +64,7 @@ def check(
         opened = open_traffic(recording)
         interrupted = _run(held, opened)
     except TidingsError as error:
-        show_failure(error)
+        print_error(error)
         raise typer.Exit(USAGE) from error
     _report(held, opened, interrupted=interrupted, as_json=as_json)
     if interrupted:
@@ -104,9 +104,9 @@ def _report(check: TrafficCheck, recording: Traffic, *, interrupted: bool, as_js
         text = format_text(check, recording=recording.name)
     typer.echo(text, nl=False)
     if interrupted:
-        write_lines(f"note: interrupted after {check.events:,} events: the rest was not checked")
+        print_stderr(f"note: interrupted after {check.events:,} events: the rest was not checked")
     if recording.cut_off:
-        write_lines("note: the file is cut off: whatever wrote it did not end in order")
+        print_stderr("note: the file is cut off: whatever wrote it did not end in order")
 
 
 _NO_ENVELOPE = "no envelope"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from tidings.cli.errors import FAILED, USAGE, show_failure
+from tidings.cli.errors import FAILED, USAGE, print_error
 from tidings.cli.text import join_lines
 from tidings.contract.diff.compare import ContractDocument
 from tidings.contract.diff.rules import Change, Compatibility, ContractDiff, Effect
@@ -51,7 +51,7 @@ def diff(
         found = diff_documents(before, after)
     except TidingsError as error:
         # Not 1, whatever it is: to a build, that says that something breaks.
-        show_failure(error)
+        print_error(error)
         raise typer.Exit(USAGE) from error
     typer.echo(format_json(found, before, after) if as_json else format_text(found), nl=False)
     if found.breaking(breaking_for.value):

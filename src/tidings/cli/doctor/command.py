@@ -17,9 +17,9 @@ import msgspec
 import typer
 
 from tidings.cli.doctor.finding import MARKS, CheckResult, CheckStatus, bad, good, note, skipped
-from tidings.cli.doctor.handshake import PROTOCOL, UPGRADE, upgraded
+from tidings.cli.doctor.handshake import PROTOCOL, UPGRADE, check_handshake
 from tidings.cli.doctor.network import HEALTH, NAME, READY, TCP, TLS, check_http, check_name, check_tcp, check_tls
-from tidings.cli.doctor.session import AFTER_UPGRADE, talk
+from tidings.cli.doctor.session import AFTER_UPGRADE, check_session
 from tidings.cli.errors import FAILED
 from tidings.client.http import HubAddress, parse_address
 from tidings.exceptions import ConfigError
@@ -45,7 +45,7 @@ def doctor(
     """Check the way to a hub, step by step, and say what to do about each fault."""
     findings = asyncio.run(_examine(url, quiet=as_json))
     well = all(finding.verdict is not CheckStatus.BAD for finding in findings)
-    installed = versions()
+    installed = find_versions()
     if as_json:
         report = {"ok": well, "checks": findings, "versions": installed}
         typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
@@ -59,7 +59,7 @@ def doctor(
 async def _examine(url: str | None, *, quiet: bool) -> list[CheckResult]:
 
     findings = []
-    async for finding in examine(url):
+    async for finding in run_checks(url):
         findings.append(finding)
         if not quiet:
             _show(finding)
@@ -80,7 +80,7 @@ _WAY = (NAME, TCP, TLS)
 _HUB = (HEALTH, READY, UPGRADE, PROTOCOL, *AFTER_UPGRADE)
 
 
-async def examine(url: str | None) -> AsyncIterator[CheckResult]:
+async def run_checks(url: str | None) -> AsyncIterator[CheckResult]:
     """Check everything between here and the hub at `url`; None is the environment's, or one on this machine."""
     try:
         target = parse_address(url)
@@ -112,7 +112,7 @@ async def _check_way(target: HubAddress) -> AsyncIterator[CheckResult]:
 
 
 async def _check_websocket(target: HubAddress) -> AsyncIterator[CheckResult]:
-    async with upgraded(target) as (findings, connection):
+    async with check_handshake(target) as (findings, connection):
         for finding in findings:
             yield finding
         done = {finding.check for finding in findings}
@@ -121,14 +121,14 @@ async def _check_websocket(target: HubAddress) -> AsyncIterator[CheckResult]:
                 if check not in done:
                     yield skipped(check)
             return
-        async for finding in talk(connection):
+        async for finding in check_session(connection):
             yield finding
 
 
 _LIBRARIES = ("msgspec", "websockets", "uvloop", "uvicorn", "starlette")
 
 
-def versions() -> dict[str, str]:
+def find_versions() -> dict[str, str]:
     """Return the version of each part; "not installed" where it is none."""
     found = {
         "tidings": __version__,

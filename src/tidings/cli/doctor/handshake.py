@@ -46,7 +46,7 @@ _MEANINGS: dict[int, tuple[str, str]] = {
 
 
 @asynccontextmanager
-async def upgraded(target: HubAddress) -> AsyncIterator[tuple[list[CheckResult], ClientConnection | None]]:
+async def check_handshake(target: HubAddress) -> AsyncIterator[tuple[list[CheckResult], ClientConnection | None]]:
     """Open a WebSocket for the length of a block; None where it could not be opened."""
     try:
         connection = await connect(

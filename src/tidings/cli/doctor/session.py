@@ -31,7 +31,7 @@ _PROXY_IDLE_S = 60.0
 """What nginx, HAProxy and cloud balancers commonly wait for a byte."""
 
 
-async def talk(connection: ClientConnection) -> AsyncIterator[CheckResult]:
+async def check_session(connection: ClientConnection) -> AsyncIterator[CheckResult]:
     """Hear the greeting, compare, and measure."""
     try:
         established = await _established(connection)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.errors import ExitCode, epilog, telling_errors
+from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error
 from tidings.cli.operation.report import add_commands
 from tidings.cli.options import UrlOption
 from tidings.client.http import HTTPClient
@@ -19,7 +19,7 @@ operation = typer.Typer(
 _LINES = 20
 
 
-@operation.command(epilog=epilog(ExitCode.NEVER_EXISTED, ExitCode.NO_HUB))
+@operation.command(epilog=exit_codes_epilog(ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB))
 def show(
     id: Annotated[str, typer.Argument(metavar="ID", help="The operation's.", show_default=False)],
     lines: Annotated[int, typer.Option(metavar="N", min=0, help="Of its log, how many of the newest.")] = _LINES,
@@ -29,14 +29,14 @@ def show(
     """Say how an operation is, in one sentence, and then all that is known of it."""
     import msgspec
 
-    from tidings.cli.operation.show import print_portrait
+    from tidings.cli.operation.show import print_operation
 
-    with telling_errors(), HTTPClient(url) as api:
+    with exit_on_error(), HTTPClient(url) as api:
         detail = api.operation(id)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(detail)).decode())
         return
-    print_portrait(detail, time.time(), lines=lines)
+    print_operation(detail, time.time(), lines=lines)
 
 
 add_commands(operation)

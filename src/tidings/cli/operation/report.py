@@ -18,9 +18,9 @@ import msgspec
 import typer
 from msgspec import Raw, Struct
 
-from tidings.cli.errors import FAILED, ExitCode, epilog, show_failure, write_lines
+from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, print_error, print_stderr
 from tidings.cli.operation.arguments import read_json, read_object, read_percent, read_steps, read_text
-from tidings.cli.options import MAX_LEASE_S, UrlOption, read_duration
+from tidings.cli.options import MAX_LEASE_S, UrlOption, parse_duration_option
 from tidings.client.drafts import uuid7
 from tidings.client.http import HTTPClient, PublishAnswer
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationFenced, TidingsError
@@ -45,8 +45,8 @@ TimeoutOption = Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="
 
 _TIMEOUT_S = 3.0
 _STRICT = "With --strict also 1: the hub refuses it; 69: no hub answers."
-_ENDS = f"{epilog(ExitCode.WELL)} {_STRICT}"
-_NEWS = f"{epilog(ExitCode.WELL, ExitCode.CANCEL_WANTED)} {_STRICT}"
+_ENDS = f"{exit_codes_epilog(ExitCode.SUCCESS)} {_STRICT}"
+_NEWS = f"{exit_codes_epilog(ExitCode.SUCCESS, ExitCode.CANCEL_REQUESTED)} {_STRICT}"
 
 
 class Level(StrEnum):
@@ -116,7 +116,7 @@ def start(
         pid=os.getppid(),
         user=_user(),
     )
-    lease_s = None if lease is None else read_duration("lease", lease, 1.0, MAX_LEASE_S)
+    lease_s = None if lease is None else parse_duration_option("lease", lease, 1.0, MAX_LEASE_S)
     # The script goes on with it whatever becomes of the post.
     typer.echo(operation_id)
     _post(url, operation_id, MessageType.OPERATION_START, payload, timeout, strict, patient=True, lease_s=lease_s)
@@ -304,12 +304,12 @@ def post_event(
     except TidingsError as error:
         return _told(error, post, FAILED, strict=strict)
     if post.operation_id in reply.cancel_requests:
-        write_lines(
+        print_stderr(
             f"tidings: somebody wants operation {post.operation_id!r} to end: stop, and then "
             f"`tidings operation cancelled {post.operation_id}`"
         )
-        return ExitCode.CANCEL_WANTED
-    return ExitCode.WELL
+        return ExitCode.CANCEL_REQUESTED
+    return ExitCode.SUCCESS
 
 
 def _deliver(
@@ -354,7 +354,7 @@ def _encode(post: EventPost) -> bytes:
 
 def _told(error: TidingsError, post: EventPost, code: int, *, strict: bool) -> int:
     if strict:
-        show_failure(error)
+        print_error(error)
         return code
-    write_lines(f"tidings: {post.type} is not told: {error}. The script goes on.")
-    return ExitCode.WELL
+    print_stderr(f"tidings: {post.type} is not told: {error}. The script goes on.")
+    return ExitCode.SUCCESS

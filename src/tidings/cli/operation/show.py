@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from rich.console import Console
 from rich.text import Text
 
-from tidings.cli.operation.summary import age_s, ago, sentence
+from tidings.cli.operation.summary import age_s, format_ago, summarize
 from tidings.cli.text import aligned, blank_unprintable, sanitize
 from tidings.cli.units import describe_span, ordinal
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED
@@ -36,7 +36,7 @@ _MAX_RESULT = 2_000
 """Characters of a result: more is for `--json`."""
 
 
-def print_portrait(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> None:
+def print_operation(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> None:
     """Print an operation.
 
     Args:
@@ -47,14 +47,14 @@ def print_portrait(detail: OperationDetail, now_s: float, *, lines: int, zone: t
     """
     # Lines are not broken: who reads a pipe wants them whole, and a terminal breaks them itself.
     console = Console(highlight=False, soft_wrap=True)
-    for line in portrait(detail, now_s, lines=lines, zone=zone):
+    for line in operation_lines(detail, now_s, lines=lines, zone=zone):
         console.print(line)
 
 
-def portrait(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> Iterator[Text]:
-    """Yield the lines of the picture of an operation; see `print_portrait`."""
+def operation_lines(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> Iterator[Text]:
+    """Yield the lines of the picture of an operation; see `print_operation`."""
     yield Text.assemble((sanitize(detail.name) or sanitize(detail.operation_id), "bold"))
-    yield Text(sentence(detail, now_s), STYLES[detail.state])
+    yield Text(summarize(detail, now_s), STYLES[detail.state])
     yield Text()
     yield from aligned(
         [[Text(name, "dim"), Text(sanitize(value))] for name, value in _facts(detail, now_s, zone) if value]
@@ -90,7 +90,7 @@ def _facts(detail: OperationDetail, now_s: float, zone: tzinfo | None) -> Iterat
     yield "attempt", str(detail.attempt) if detail.attempt > 1 else ""
     for name, time in (("queued", detail.queued_at), ("began", detail.started_at), ("ended", detail.ended_at)):
         if time is not None:
-            yield name, f"{moment(time, zone)}, {ago(age_s(time, now_s) or 0)}"
+            yield name, f"{moment(time, zone)}, {format_ago(age_s(time, now_s) or 0)}"
     yield "says", detail.message or ""
     lease = "" if detail.lease_s is None else f", lease {describe_span(detail.lease_s)}"
     yield "producer", f"{detail.producer_id}{lease}" if detail.producer_id else ""
@@ -111,7 +111,7 @@ def _runs(usual: UsualDurationView | None, now_s: float) -> str:
         return ""
     took = "" if usual.median_duration_s is None else f", usually {describe_span(usual.median_duration_s)}"
     since = age_s(usual.last_success_at, now_s)
-    well = "" if since is None else f", last well {ago(since)}"
+    well = "" if since is None else f", last well {format_ago(since)}"
     return f"{usual.runs} of this name ended, {usual.failed} of them failed{took}{well}"
 
 
@@ -153,7 +153,7 @@ def _child(child: OperationSummary, now_s: float) -> list[Text]:
     return [
         Text(MARKS[child.state], STYLES[child.state]),
         Text(sanitize(child.name)),
-        Text(sentence(child, now_s)),
+        Text(summarize(child, now_s)),
         Text(sanitize(child.operation_id), "dim"),
     ]
 

@@ -14,7 +14,7 @@ _SILENT_S = 300.0
 """Of an operation that nobody holds: after so long without a word it may be gone."""
 
 
-def sentence(operation: OperationSummary, now_s: float) -> str:
+def summarize(operation: OperationSummary, now_s: float) -> str:
     """Return how an operation is.
 
     Args:
@@ -29,12 +29,12 @@ def sentence(operation: OperationSummary, now_s: float) -> str:
     return _ended(operation, now_s)
 
 
-def attempt_of(operation: OperationSummary) -> str:
+def describe_attempt(operation: OperationSummary) -> str:
     """Return `2nd attempt`, or nothing for the first."""
     return "" if operation.attempt <= 1 else f"{ordinal(operation.attempt)} attempt"
 
 
-def ago(seconds: float) -> str:
+def format_ago(seconds: float) -> str:
     """Return how long something is past: `just now`, `3 s ago`."""
     return "just now" if seconds < 0.5 else f"{describe_span(seconds)} ago"
 
@@ -44,15 +44,15 @@ def age_s(time: str | None, now_s: float) -> float | None:
     return None if time is None else max(0.0, now_s - to_nanoseconds(time) / 1e9)
 
 
-def remaining(operation: OperationSummary) -> str:
+def describe_remaining(operation: OperationSummary) -> str:
     """Return how long a running operation still takes, as far as the hub reckons it: `about 4 min left`."""
     estimate = operation.estimate
     if estimate is None or estimate.remaining_s is None or estimate.stalled:
         return ""
-    return remaining_time(estimate.remaining_s, estimate.remaining_low_s, estimate.remaining_high_s)
+    return format_remaining(estimate.remaining_s, estimate.remaining_low_s, estimate.remaining_high_s)
 
 
-def remaining_time(middle_s: float, low_s: float | None, high_s: float | None) -> str:
+def format_remaining(middle_s: float, low_s: float | None, high_s: float | None) -> str:
     """Return a remaining time with its spread, where that is worth telling."""
     if low_s is not None and high_s is not None:
         low, high = describe_span(low_s), describe_span(high_s)
@@ -64,7 +64,7 @@ def remaining_time(middle_s: float, low_s: float | None, high_s: float | None) -
     return f"about {describe_span(middle_s)} left"
 
 
-def progress_of(operation: OperationSummary) -> str:
+def describe_progress(operation: OperationSummary) -> str:
     """Return `42%`, with the step it is at; nothing where nobody has said."""
     step = sanitize(operation.current_step)
     known = operation.progress is not None and not operation.indeterminate
@@ -85,7 +85,7 @@ def _running(operation: OperationSummary, now_s: float) -> str:
     # Where nobody would notice its death, silence may be just that.
     doubtful = operation.presence not in ("attached", "away") and heard_s >= _SILENT_S
     head = _with_attempt("running, or gone without a word" if doubtful else "running", operation, "")
-    heard = f"silent for {describe_span(heard_s)}" if doubtful else f"heard {ago(heard_s)}"
+    heard = f"silent for {describe_span(heard_s)}" if doubtful else f"heard {format_ago(heard_s)}"
     alive = {"attached": "alive", "away": "its producer is away"}.get(operation.presence or "", "")
     told = ", ".join(fact for fact in (alive, heard, _advance(operation, now_s)) if fact)
     tail = _outlook(operation)
@@ -95,9 +95,9 @@ def _running(operation: OperationSummary, now_s: float) -> str:
 def _advance(operation: OperationSummary, now_s: float) -> str:
     idle_s = age_s(operation.advanced_at or operation.started_at, now_s)
     if idle_s is not None and (operation.stalled or (operation.stalled is None and idle_s >= _IDLE_S)):
-        share = progress_of(operation)
+        share = describe_progress(operation)
         return f"no progress for {describe_span(idle_s)}" + (f" ({share})" if share else "")
-    return progress_of(operation)
+    return describe_progress(operation)
 
 
 def _outlook(operation: OperationSummary) -> str:
@@ -105,14 +105,14 @@ def _outlook(operation: OperationSummary) -> str:
         lease_s = operation.lease_s
         left = "" if lease_s is None else f" when its lease of {describe_span(lease_s)} is over"
         return f"it fails{left}, unless its producer comes back"
-    usual = usual_of(operation)
-    left = remaining(operation)
+    usual = describe_usual(operation)
+    left = describe_remaining(operation)
     if left:
         return f"{left}, usually takes {usual}" if usual else left
     return f"usually takes {usual}" if usual else ""
 
 
-def usual_of(operation: OperationSummary) -> str:
+def describe_usual(operation: OperationSummary) -> str:
     """Return how long earlier runs of the name took, where that is known."""
     usual: UsualDurationView | None = operation.usual if isinstance(operation, OperationDetail) else None
     if usual is None or usual.median_duration_s is None:
@@ -124,11 +124,11 @@ def _ended(operation: OperationSummary, now_s: float) -> str:
     ended_s = age_s(operation.ended_at, now_s)
     text = str(operation.state)
     if ended_s is not None:
-        text += f" {ago(ended_s)}"
+        text += f" {format_ago(ended_s)}"
     if operation.duration_s is not None:
         text += f" after {describe_span(operation.duration_s)}"
     if operation.state is OperationState.COMPLETE:
-        usual = usual_of(operation)
+        usual = describe_usual(operation)
         text += f" (usually {usual})" if usual else ""
         message = sanitize(operation.message)
         return _with_attempt(text, operation, f": {message}" if message else "")
@@ -142,5 +142,5 @@ def _ended(operation: OperationSummary, now_s: float) -> str:
 
 
 def _with_attempt(text: str, operation: OperationSummary, rest: str) -> str:
-    attempt = attempt_of(operation)
+    attempt = describe_attempt(operation)
     return f"{text} ({attempt}){rest}" if attempt else text + rest

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidings.cli.errors import FAILED, write_lines
-from tidings.cli.options import TokenOption, UrlOption, read_duration
+from tidings.cli.errors import FAILED, print_stderr
+from tidings.cli.options import TokenOption, UrlOption, parse_duration_option
 from tidings.cli.record.output_file import STDOUT
 from tidings.cli.record.recorder import Recorder
 from tidings.cli.units import clock_time, describe_size
@@ -65,7 +65,7 @@ def record(
     from tidings.protocol.paths import check_paths
     from tidings.protocol.positions import SNAPSHOT, parse_since
 
-    for_s = None if duration is None else read_duration("for", duration, 0.0, _LONGEST_S)
+    for_s = None if duration is None else parse_duration_option("for", duration, 0.0, _LONGEST_S)
     if since is None:
         since = "" if plain else SNAPSHOT  # a service that is no hub gets no parameter that it may not know
     if since:
@@ -110,9 +110,9 @@ async def _record(request: "RecordRequest", sink: "Sink", output: str, for_s: fl
             sink.close()
         except SinkFailed as failed:
             failure = failure or failed
-        write_lines(final_figures(recorder, output))
+        print_stderr(final_figures(recorder, output))
     if failure is not None and not failure.reader_gone:
-        write_lines(
+        print_stderr(
             f"error: cannot write {output}: {failure}",
             f"hint: What was written stays, {sink.lines:,} whole lines. Make room, and record into another file.",
         )

@@ -12,8 +12,8 @@ from typing import Annotated, BinaryIO
 import typer
 
 from tidings.cli.contract.command import ContractOption, chosen_contract
-from tidings.cli.errors import FAILED, write_lines
-from tidings.cli.options import TokenOption, ToOption, read_duration
+from tidings.cli.errors import FAILED, print_stderr
+from tidings.cli.options import TokenOption, ToOption, parse_duration_option
 from tidings.cli.replay.player import Played, Player, ReplayRequest
 from tidings.cli.replay.selection import Survey
 from tidings.cli.status_line import StatusLine
@@ -77,7 +77,7 @@ def replay(
         url=hub_url(to),
         link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=wait),
         speed=read_speed(speed),
-        max_pause_s=None if max_pause is None else read_duration("max-pause", max_pause, 0.0, _LONGEST_S),
+        max_pause_s=None if max_pause is None else parse_duration_option("max-pause", max_pause, 0.0, _LONGEST_S),
         new_ids=new_ids,
         keep_timestamps=keep_timestamps,
     )
@@ -93,7 +93,7 @@ def replay(
 _CELLS = 24
 
 
-def bar(played: Played, total: int) -> str:
+def format_bar(played: Played, total: int) -> str:
     """Return the line that is shown while it plays."""
     share = min(1.0, played.sent / total) if total else 1.0
     filled = round(share * _CELLS)
@@ -101,7 +101,7 @@ def bar(played: Played, total: int) -> str:
     return f"{done} {share:4.0%}  {played.sent:,} of {total:,} events"
 
 
-def final_figures(played: Played) -> str:
+def format_figures(played: Played) -> str:
     """Return the line that is told at the end."""
     parts = [f"{played.stored:,} stored"]
     for number, name in (
@@ -128,7 +128,7 @@ async def run_replay(request: ReplayRequest, recording: BinaryIO, survey: Survey
     Raises:
         ClientError: There is no hub, or it ended the connection for good.
     """
-    line = StatusLine(lambda: f"{request.file}  {bar(player.played, survey.events)}")
+    line = StatusLine(lambda: f"{request.file}  {format_bar(player.played, survey.events)}")
     player = Player(request, recording, survey, contract=contract, say=line.say)
     begun = False
     try:
@@ -137,7 +137,7 @@ async def run_replay(request: ReplayRequest, recording: BinaryIO, survey: Survey
         begun = True
     finally:
         if begun or player.played.sent:
-            write_lines(final_figures(player.played), *_remarks(request, player))
+            print_stderr(format_figures(player.played), *_remarks(request, player))
     return not (player.played.refused or player.played.broken)
 
 

@@ -13,8 +13,8 @@ from typing import BinaryIO
 from msgspec import Raw, Struct, structs
 
 from tidings.cli.recordings import HEADER_TYPE, BrokenLine, RecordedEnvelope, moment_of, read_lines
-from tidings.cli.replay.selection import Survey, is_hubs_own
-from tidings.cli.replay.timing import Tempo
+from tidings.cli.replay.selection import Survey, is_from_hub
+from tidings.cli.replay.timing import PlaybackSchedule
 from tidings.client.decoding import event_key, event_type
 from tidings.client.drafts import Draft, new_event_id
 from tidings.client.options import LinkOptions
@@ -206,7 +206,7 @@ class Player:
             moment_ns = moment_of(envelope, by_timestamp=self._survey.selection.by_timestamp)
             if envelope.type == HEADER_TYPE or not self._survey.selection.holds(moment_ns):
                 continue
-            if is_hubs_own(self._contract, envelope):
+            if is_from_hub(self._contract, envelope):
                 self.played.hubs_own += 1
                 continue
             delay_s = began + self._tempo.due_s(moment_ns) - loop.time()
@@ -216,9 +216,9 @@ class Player:
             self._publish(line.number, envelope)
         await self._publisher.wait_below(1)
 
-    def _new_tempo(self) -> Tempo:
+    def _new_tempo(self) -> PlaybackSchedule:
         request = self._request
-        return Tempo(
+        return PlaybackSchedule(
             speed=request.speed,
             max_pause_s=request.max_pause_s,
             start_ns=time.time_ns(),

@@ -27,7 +27,7 @@ _decode_named = msgspec.json.Decoder(_Named).decode
 _OWN_TYPES = frozenset({MessageType.SYSTEM_STATUS, MessageType.SYSTEM_METRICS, MessageType.SYSTEM_ALERT})
 
 
-def is_hubs_own(contract: Contract, envelope: RecordedEnvelope) -> bool:
+def is_from_hub(contract: Contract, envelope: RecordedEnvelope) -> bool:
     """Return whether only a hub says this, or said it of itself: the hub that is played to says its own."""
     if envelope.type.partition(":")[0] in DIRECT_DOMAINS:
         return True
@@ -95,7 +95,7 @@ def survey(
             continue
         moment_ns = moment_of(line.envelope, by_timestamp=by_timestamp)
         # By receipt, a recording begins with its header; by timestamps, with the first event that is played.
-        begins = not by_timestamp or not (line.envelope.type == HEADER_TYPE or is_hubs_own(contract, line.envelope))
+        begins = not by_timestamp or not (line.envelope.type == HEADER_TYPE or is_from_hub(contract, line.envelope))
         if first_ns is None and moment_ns is not None and begins:
             first_ns = moment_ns
             selection = Selection(
@@ -113,7 +113,7 @@ def is_played(line: RecordedLine, contract: Contract, selection: Selection, mome
     """Return whether the envelope of a line, whose moment is `moment_ns`, is published."""
     if line.envelope.type == HEADER_TYPE or not selection.holds(moment_ns):
         return False
-    return not is_hubs_own(contract, line.envelope)
+    return not is_from_hub(contract, line.envelope)
 
 
 def _timestamp_ns(envelope: RecordedEnvelope) -> int:

@@ -13,7 +13,7 @@ _NS = 1_000_000_000
 _SPEED = re.compile(r"(\d+(?:\.\d+)?)x?", re.ASCII)
 
 
-class Tempo:
+class PlaybackSchedule:
     """How recorded time becomes the time of playing. Pure: moments in, moments out.
 
     Args:

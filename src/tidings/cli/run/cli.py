@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.options import MAX_GRACE_S, MAX_LEASE_S, UrlOption, read_duration
+from tidings.cli.options import MAX_GRACE_S, MAX_LEASE_S, UrlOption, parse_duration_option
 from tidings.exceptions import ConfigError
 
 # Our options come before the command; everything after it belongs to the command.
@@ -46,8 +46,8 @@ def run(
     from tidings.cli.run.command import Cancellation
     from tidings.cli.run.hub_reporter import OperationReporter
 
-    cancellation = Cancellation(read_duration("grace", grace, 0.0, MAX_GRACE_S))
-    lease_s = None if lease is None else read_duration("lease", lease, 1.0, MAX_LEASE_S)
+    cancellation = Cancellation(parse_duration_option("grace", grace, 0.0, MAX_GRACE_S))
+    lease_s = None if lease is None else parse_duration_option("lease", lease, 1.0, MAX_LEASE_S)
     reporter = OperationReporter(url, on_cancel=cancellation.request, lease_s=lease_s)
     try:
         code = run_command(command, reporter, name=name, cancellation=cancellation)
