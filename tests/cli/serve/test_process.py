@@ -52,7 +52,7 @@ def test_a_port_in_use_is_an_error_with_a_hint() -> None:
     assert done.stdout == ""
     error, hint = done.stderr.splitlines()[-2:]
     assert error.startswith("error: cannot listen on 127.0.0.1 port")
-    assert hint.startswith("hint: Another program")
+    assert hint.startswith("hint: Stop the other program")
 
 
 def test_a_host_that_is_not_ours_is_an_error_with_a_hint() -> None:

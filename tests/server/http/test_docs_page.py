@@ -111,7 +111,7 @@ def test_a_reader_is_told_what_a_payload_holds() -> None:
 def test_old_names_are_told() -> None:
     text = contract_page(Contract(), DOCUMENTS)
     failed = text[text.index('<article id="operation:failed">') :].partition("</article>")[0]
-    assert "Once called <code>operation:error</code>." in failed
+    assert "Formerly <code>operation:error</code>." in failed
     old = text[text.index('<section id="old-names">') :]
     for name in ("operation:error", "PIPELINE_START", "?contract=2025-01-30"):
         assert name in old

@@ -53,7 +53,7 @@ async def test_many_wait_for_one_end_and_are_told_at_once(server: HubServer) -> 
         assert (await tasks[50]).json()["error"]["code"] == "boom"
     assert time.monotonic() - began < 10
     assert server.call(number_waiting(server, 0))
-    assert not server.call(lambda: waiting(server)._of_operation)
+    assert not server.call(lambda: waiting(server)._waiters)
 
 
 def test_what_has_ended_is_told_at_once(server: HubServer) -> None:
@@ -93,7 +93,7 @@ def test_nobody_is_kept_who_goes_away(server: HubServer) -> None:
         client.send(b"GET /v1/operations/op?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         server.wait(number_waiting(server, 1))
     server.wait(number_waiting(server, 0))
-    assert not server.call(lambda: waiting(server)._of_operation)
+    assert not server.call(lambda: waiting(server)._waiters)
 
 
 async def test_all_are_answered_when_the_hub_drains_and_none_waits_then(server: HubServer) -> None:

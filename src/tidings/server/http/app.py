@@ -1,4 +1,4 @@
-"""The hub over HTTP: who may ask, and where what is."""
+"""The HTTP side of the hub: the check of origins, and the routes."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -28,8 +28,8 @@ from tidings.server.openapi.document import openapi_document
 from tidings.server.running_hub import HubHost
 
 EVENTS: Final = "/v1/events"
-_EXPOSED: Final = b"Deprecation, Retry-After, Tidings-Cancel, Tidings-Notice"
-_ASKED_HEADERS: Final = (
+_EXPOSED_HEADERS: Final = b"Deprecation, Retry-After, Tidings-Cancel, Tidings-Notice"
+_ALLOWED_HEADERS: Final = (
     b"Content-Type, Idempotency-Key, Last-Event-ID, Tidings-Lease, Tidings-Producer, traceparent, tracestate"
 )
 _PREFLIGHT_AGE_S: Final = b"600"
@@ -38,13 +38,13 @@ log = structlog.get_logger("tidings.server.http.app")
 
 
 class HttpEndpoint:
-    """The ASGI application behind scopes of type `http`.
+    """The ASGI application for scopes of type `http`.
 
     Args:
-        host: Where the hub is.
-        origins: Which web pages may use it.
-        contract: What may be published.
-        ws_path: Where the WebSocket is.
+        host: The owner of the hub.
+        origins: The web origins whose pages may use the hub.
+        contract: The contract, which defines the events that may be published.
+        ws_path: Path of the WebSocket.
     """
 
     def __init__(self, host: HubHost, origins: Origins, contract: Contract, ws_path: str) -> None:
@@ -102,16 +102,16 @@ class HttpEndpoint:
         return self._description
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
-        """Answer what Starlette itself refuses: a method, or a path."""
+        """Answer a request that Starlette itself refuses, for its method or its path."""
         assert isinstance(error, HTTPException)
         path = route_path(request.scope)
         allowed = self._allowed_at(request.scope)
         if error.status_code == 405 and allowed is not None:
             return to_response(method_refusal(path, allowed))
-        return to_response(error_answer(NotFound(f"there is nothing at {path[:200]!r}")))
+        return to_response(error_answer(NotFound(f"no such route: {path[:200]!r}")))
 
     def _allowed_at(self, scope: Scope) -> str | None:
-        """Return the methods that the path of a request takes, or None where nothing is there."""
+        """Return the methods of a request's path, or None if there is no such path."""
         return self._allowed.get(route_path(scope)) or find_allowed_methods(scope)
 
 
@@ -126,7 +126,7 @@ def _readable_by(origin: str, send: Send) -> Send:
     """Return `send` with the headers that let pages of `origin` read the answer (Fetch Standard §3.2)."""
     fields = [
         (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", _EXPOSED),
+        (b"access-control-expose-headers", _EXPOSED_HEADERS),
         (b"vary", b"Origin"),
     ]
 
@@ -143,7 +143,7 @@ async def _answer_options(allowed: str, *, preflight: bool, send: Send) -> None:
     if preflight:
         fields += [
             (b"access-control-allow-methods", allowed.encode()),
-            (b"access-control-allow-headers", _ASKED_HEADERS),
+            (b"access-control-allow-headers", _ALLOWED_HEADERS),
             (b"access-control-max-age", _PREFLIGHT_AGE_S),
         ]
     await send({"type": "http.response.start", "status": 204, "headers": fields})
@@ -151,5 +151,5 @@ async def _answer_options(allowed: str, *, preflight: bool, send: Send) -> None:
 
 
 async def _fault(request: Request, error: Exception) -> Response:
-    """Answer a request whose handler has a fault; Starlette raises it again, so that the server logs it."""
-    return to_response(error_answer(InternalError("the hub failed while it answered")))
+    """Answer a request whose handler failed; Starlette raises the error again, so that the server logs it."""
+    return to_response(error_answer(InternalError("internal error while answering")))

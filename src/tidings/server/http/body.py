@@ -1,4 +1,4 @@
-"""Bodies of posts: read up to a bound, and taken apart into envelopes."""
+"""Request bodies: read up to a limit, and split into envelopes."""
 
 from typing import Final
 
@@ -11,12 +11,12 @@ from tidings.protocol.envelope import check_body
 from tidings.server.asgi.scope import Headers
 
 MAX_BODY_BYTES: Final = 4 << 20
-"""Bytes of a post: as many as one connection may have unacknowledged (CONTRACT §6)."""
+"""Bytes of a post: the same limit as for unacknowledged events of one connection (docs/protocol/limits.md)."""
 MAX_BATCH_EVENTS: Final = 1_000
-"""Events of a post: the same bound in events."""
+"""Events of a post: the same limit in events."""
 _MAX_REFUSED_BYTES: Final = 4 * MAX_BODY_BYTES
-"""Bytes of a post that is too large which are read and dropped, so that its sender reads the answer: a connection that
-is closed while bytes arrive is reset, and the answer with it."""
+"""Bytes of an oversized post that are read and dropped, so that its sender receives the answer: a connection that is
+closed while bytes arrive is reset, and the answer is lost."""
 
 _NDJSON_TYPES: Final = frozenset(
     {b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"}
@@ -27,10 +27,10 @@ _split_array = msgspec.json.Decoder(list[Raw]).decode
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """Return the body of a request; None where its client went away in the middle.
+    """Return the body of a request; None if the client went away in the middle.
 
     Raises:
-        PayloadTooLarge: It is over `MAX_BODY_BYTES`.
+        PayloadTooLarge: The body is over `MAX_BODY_BYTES`.
     """
     message = await receive()
     if message["type"] != "http.request":
@@ -51,12 +51,12 @@ async def read_body(receive: Receive) -> bytes | None:
                 break
         if size > MAX_BODY_BYTES:
             raise PayloadTooLarge(
-                f"the body is over {MAX_BODY_BYTES} bytes", size=size, limit=MAX_BODY_BYTES, hint=_HINT, path=""
+                f"body too large: over {MAX_BODY_BYTES} bytes", size=size, limit=MAX_BODY_BYTES, hint=_HINT, path=""
             )
         body = bytes(gathered)
     elif len(body) > MAX_BODY_BYTES:
         raise PayloadTooLarge(
-            f"the body is {len(body)} bytes; {MAX_BODY_BYTES} are allowed",
+            f"body too large: {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed",
             size=len(body),
             limit=MAX_BODY_BYTES,
             hint=_HINT,
@@ -66,15 +66,15 @@ async def read_body(receive: Receive) -> bytes | None:
 
 
 def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
-    """Return the envelopes of a batch, unread; None where the body is a single one.
+    """Return the envelopes of a batch, undecoded; None if the body is a single envelope.
 
     Raises:
-        UnsupportedMediaType: The headers name something that is not JSON.
-        InvalidEnvelope: There is nothing in it.
-        InvalidJSON: It is an array, and broken.
-        InvalidUTF8: It is an array, and holds bytes that are not UTF-8.
-        TooDeep: It is an array, and nests so deep that its items cannot be told apart.
-        PayloadTooLarge: It holds more than `MAX_BATCH_EVENTS`.
+        UnsupportedMediaType: The headers name a type that is not JSON.
+        InvalidEnvelope: The body is empty.
+        InvalidJSON: The body is an array with a syntax error.
+        InvalidUTF8: The body is an array with bytes that are not UTF-8.
+        TooDeep: The body is an array that is nested too deep to be split.
+        PayloadTooLarge: The body has more than `MAX_BATCH_EVENTS`.
     """
     if _is_ndjson(headers):
         lines = body.removeprefix(b"\xef\xbb\xbf").split(b"\n")
@@ -90,7 +90,7 @@ def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
         items = _split(body)
     if len(items) > MAX_BATCH_EVENTS:
         raise PayloadTooLarge(
-            f"the body holds {len(items)} events; {MAX_BATCH_EVENTS} are allowed",
+            f"too many events: {len(items)}, at most {MAX_BATCH_EVENTS} are allowed",
             size=len(items),
             limit=MAX_BATCH_EVENTS,
             hint=_HINT,
@@ -100,20 +100,24 @@ def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
 
 
 def check_json_type(headers: Headers) -> None:
-    """Check that the headers name a body that is JSON, or name none.
+    """Check that the headers name JSON, or no type.
 
     Raises:
-        UnsupportedMediaType: They name something else.
+        UnsupportedMediaType: The headers name another type.
     """
     if _is_ndjson(headers):
-        raise UnsupportedMediaType("the body is NDJSON", hint="Send one JSON object: `Content-Type: application/json`.")
+        raise UnsupportedMediaType(
+            "unsupported type: NDJSON", hint="Send one JSON object: `Content-Type: application/json`."
+        )
 
 
 def _is_ndjson(headers: Headers) -> bool:
-    """Tell NDJSON from JSON; other types are refused, so that no web page posts without asking (CORS)."""
+    """Return whether the body is NDJSON, not JSON; other types are refused, so that web pages need a CORS preflight."""
     encoding = headers.get(b"content-encoding", b"identity")
     if encoding.strip().lower() != b"identity":
-        raise UnsupportedMediaType(f"the body's encoding is {encoding[:40]!r}", hint="Send the body as it is.")
+        raise UnsupportedMediaType(
+            f"unsupported Content-Encoding {encoding[:40]!r}", hint="Send the body without an encoding."
+        )
     named = headers.get(b"content-type")
     if named is None or named == b"application/json":
         return False
@@ -123,8 +127,8 @@ def _is_ndjson(headers: Headers) -> bool:
     if media_type == b"application/json" or (media_type.startswith(b"application/") and media_type.endswith(b"+json")):
         return False
     raise UnsupportedMediaType(
-        f"the body's type is {media_type[:80].decode('latin-1')!r}",
-        hint="Send `Content-Type: application/json`, or `application/x-ndjson` (with curl: --json, or -H).",
+        f"unsupported Content-Type {media_type[:80].decode('latin-1')!r}",
+        hint="Send `Content-Type: application/json` or `application/x-ndjson` (with curl: --json or -H).",
     )
 
 
@@ -135,4 +139,4 @@ def _split(body: bytes) -> list[bytes]:
         check_body(body)
         raise InvalidJSON(f"$: this is not a JSON array: {str(cause).removeprefix('JSON is malformed: ')}") from cause
     except RecursionError as cause:
-        raise TooDeep("$: the array nests too deep to be read") from cause
+        raise TooDeep("$: the array is nested too deep") from cause

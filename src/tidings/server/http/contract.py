@@ -1,4 +1,4 @@
-"""The contract over HTTP: each form that it can be exported in, and a page of it."""
+"""The contract over HTTP: one route per export format, and a page for people."""
 
 import hashlib
 import re
@@ -26,53 +26,53 @@ DOCUMENTS: Final = {
     "/v1/contract.ts": FORMATS["typescript"],
     "/v1/contract.go": FORMATS["go"],
 }
-"""Where each form is."""
+"""Export formats by path."""
 _HTML: Final = "text/html; charset=utf-8"
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _TAGS: Final = re.compile(r'(?:W/)?("[^"]*")')
-_MOST_KEPT: Final = 32
-"""Documents: one of each, and of AsyncAPI one for each address of the hub, which rarely has more than two."""
+_MAX_DOCUMENTS: Final = 32
+"""Cached documents: one per format, and for AsyncAPI one per address of the hub, which rarely has more than two."""
 
 
 class ServedDocument(Struct, frozen=True, kw_only=True):
-    """One document, ready to be sent."""
+    """A document, ready to be sent."""
 
     body: bytes
     media_type: str
     tag: str
-    """Its entity tag, quotes included: of equal bytes, the same on every hub."""
+    """Entity tag, quotes included; equal documents have equal tags on all hubs."""
 
 
 class ContractRoutes:
-    """The routes that tell what may be published here.
+    """The routes of the contract's documents.
 
     Args:
         contract: The contract.
-        ws_path: Where the WebSocket is, below the hub.
+        ws_path: Path of the WebSocket, relative to the hub.
     """
 
     def __init__(self, contract: Contract, ws_path: str) -> None:
         self._contract = contract
         self._ws_path = ws_path
-        self._made: dict[tuple[str, ...], ServedDocument] = {}
-        """What somebody asked for before; most hubs are never asked for most of it."""
+        self._documents: dict[tuple[str, ...], ServedDocument] = {}
+        """Documents by path and address, made at the first request; most hubs never serve most of them."""
 
     def routes(self) -> list[Route]:
         """Return the routes."""
-        return [Route(path, self._answer) for path in (*DOCUMENTS, PAGE_PATH)]
+        return [Route(path, self._serve) for path in (*DOCUMENTS, PAGE_PATH)]
 
-    async def _answer(self, request: Request) -> Response:
+    async def _serve(self, request: Request) -> Response:
         path = route_path(request.scope)
         key: tuple[str, ...] = (path,)
         if path == ASYNCAPI_PATH:
             key = (path, *self._address(request))
-        document = self._made.get(key)
+        document = self._documents.get(key)
         if document is None:
-            # It takes tens of milliseconds, in which the hub has better things to do.
+            # In a thread, because it takes tens of milliseconds.
             document = await run_in_threadpool(self._make, *key)
-            if len(self._made) >= _MOST_KEPT:
-                self._made.clear()
-            self._made[key] = document
+            if len(self._documents) >= _MAX_DOCUMENTS:
+                self._documents.clear()
+            self._documents[key] = document
         return _answer(request, document, policy=SECURITY_POLICY if path == PAGE_PATH else "")
 
     def _address(self, request: Request) -> tuple[str, str, str]:
@@ -99,10 +99,10 @@ def _document(text: str, media_type: str) -> ServedDocument:
 
 
 def _answer(request: Request, document: ServedDocument, *, policy: str = "") -> Response:
-    """Return a document, or that it is still the one that the client has (RFC 9110 §13.1.2)."""
+    """Return a document, or 304 if the client has the same one (RFC 9110 §13.1.2)."""
     headers = {
         "etag": document.tag,
-        # Kept, and asked about each time: the hub may have been started again with another contract.
+        # Cached, and revalidated each time: the hub may have been restarted with another contract.
         "cache-control": "no-cache",
         "x-content-type-options": "nosniff",
     }

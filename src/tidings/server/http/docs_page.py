@@ -1,4 +1,4 @@
-"""`GET /docs`: the contract as a page for people, which needs no script and nothing from elsewhere."""
+"""`GET /docs`: the contract as a page for people, without scripts and without external resources."""
 
 import base64
 import hashlib
@@ -29,16 +29,16 @@ SECURITY_POLICY: Final = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()}'"
 )
-"""The page may load nothing at all, so that whatever a contract's texts hold, nothing of it runs."""
+"""The page may load no resources, so that no text of a contract can run as a script."""
 _ENVELOPE: Final = (
-    ("type", "text", "always", "The event's name, <domain>:<action>."),
+    ("type", "text", "always", "The event type, <domain>:<action>."),
     ("timestamp", "text", "always", "RFC 3339, in UTC."),
-    ("trace_id", "text", "always", "Of everything that belongs together."),
-    ("data", "object or null", "always", "What the tables below say."),
-    ("channel", "text", "of events in the log", "The event's own channel, or global."),
-    ("position", "text", "with tidings.v1", "Where in the log it is: opaque."),
-    ("event_id", "text", "with tidings.v1", "The publisher's own id of it, if it gave one."),
-    ("id, reply_to", "text", "with tidings.v1", "What is to be answered, and what is."),
+    ("trace_id", "text", "always", "Trace id, shared by all events that belong together."),
+    ("data", "object or null", "always", "The payload, as in the tables below."),
+    ("channel", "text", "for events in the log", "The event's own channel, or global."),
+    ("position", "text", "with tidings.v1", "The event's position in the log; opaque."),
+    ("event_id", "text", "with tidings.v1", "The publisher's own id of the event, if it has one."),
+    ("id, reply_to", "text", "with tidings.v1", "Id of a command, and the id that a reply answers."),
 )
 
 
@@ -46,8 +46,8 @@ def contract_page(contract: Contract, documents: Sequence[tuple[str, str]]) -> s
     """Return the page.
 
     Args:
-        contract: What it shows.
-        documents: Links to the same in other forms: where each is, from the page, and what it is.
+        contract: The contract to show.
+        documents: Links to other formats: the path relative to the page, and the title of each.
     """
     return _Page(contract, build_model(contract)).html(documents)
 
@@ -73,13 +73,13 @@ class _Page:
             f"<title>The contract of this hub</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
             "<header>\n<h1>The contract of this hub</h1>\n"
             f'<p class="facts">Revision {_code(identity.version)}, {_code(identity.hash)}</p>\n'
-            f"<p>The same for programs: {links}</p>\n</header>\n"
+            f"<p>For programs: {links}</p>\n</header>\n"
             f"{self._contents()}<main>\n{_envelope()}{''.join(self._sections())}{self._old_names()}</main>\n"
             "</body>\n</html>\n"
         )
 
     def _groups(self) -> list[tuple[str, str, list[Message]]]:
-        """Return the sections of messages: an anchor, a title, and what is in it."""
+        """Return the sections of messages: anchor, title and messages of each."""
         events = self._model.events
         groups = [
             (
@@ -90,8 +90,8 @@ class _Page:
             for channel in self._model.channels
         ]
         direct = [event for event in events if event.channel is None]
-        groups.append(("direct", "Said to one connection", direct))
-        groups.append(("said", "Answers and notices", list(self._model.said)))
+        groups.append(("direct", "Sent to one connection", direct))
+        groups.append(("said", "Replies and pushes", list(self._model.said)))
         return [group for group in groups if group[2]]
 
     def _contents(self) -> str:
@@ -118,7 +118,7 @@ class _Page:
             f'<p class="deprecated">Deprecated. {_prose(message.deprecated)}</p>\n' if message.deprecated else ""
         )
         old = self._old.get(type, [])
-        before = f"<p>Once called {', '.join(map(_code, old))}.</p>\n" if old else ""
+        before = f"<p>Formerly {', '.join(map(_code, old))}.</p>\n" if old else ""
         example = json.dumps(build_example(self._contract, self._model, message), indent=2, ensure_ascii=False)
         definition = self._model.definitions[message.payload]
         return (
@@ -132,15 +132,15 @@ class _Page:
         anchor = escape(_anchor(part.name))
         return (
             f'<article id="{anchor}">\n<h3><a href="#{anchor}">{_code(_short(part.name))}</a></h3>\n'
-            f"<p>{_prose(part.about)}</p>\n{self._table(part, f'What {_short(part.name)} holds')}</article>\n"
+            f"<p>{_prose(part.about)}</p>\n{self._table(part, f'Members of {_short(part.name)}')}</article>\n"
         )
 
     def _table(self, definition: Definition, caption: str) -> str:
         shape = definition.shape
         if not isinstance(shape, shapes.ObjectShape):
-            return f"<p>It is {self._kind(shape)}.</p>\n"
+            return f"<p>Kind: {self._kind(shape)}.</p>\n"
         if not shape.fields:
-            return "<p>It holds nothing.</p>\n"
+            return "<p>No members.</p>\n"
         rows = "".join(self._row(field) for field in shape.fields)
         return (
             f'<div class="wide"><table>\n<caption>{escape(caption)}</caption>\n<thead><tr><th scope="col">Member</th>'
@@ -154,17 +154,17 @@ class _Page:
         if field.required and shapes.is_nullable(field.shape) and not isinstance(field.shape, shapes.AnyShape):
             kind += " or null"
         kind += f" ({_prose(limits)})" if limits else ""
-        written = "always" if field.required else "if there is one"
+        written = "always" if field.required else "optional"
         if not field.required and field.default:
-            written = f"else {_code(json.dumps(field.default, ensure_ascii=False))}"
+            written = f"default {_code(json.dumps(field.default, ensure_ascii=False))}"
         return (
             f'<tr><th scope="row">{_code(field.name)}</th><td>{kind}</td><td>{written}</td>'
             f"<td>{_prose(field.about)}</td></tr>\n"
         )
 
     def _kind(self, shape: Shape) -> str:
-        """Return the kind of a shape, the definitions in it linked."""
-        # Whatever it says is escaped first; a NUL stands in no name.
+        """Return the kind of a shape, with links to its definitions."""
+        # Escaped first; names contain no NUL.
         pieces = escape(describe_kind(shape, lambda name: f"\0{name}\0")).split("\0")
         return "".join(self._link(piece) if index % 2 else piece for index, piece in enumerate(pieces))
 
@@ -176,7 +176,7 @@ class _Page:
     def _old_names(self) -> str:
         types = {event.type for event in self._model.events}
         rows = [
-            (_code(old), _code(now), "taken from publishers, told of once a connection")
+            (_code(old), _code(now), "accepted from publishers, with one notice per connection")
             for now, names in self._old.items()
             for old in names
         ]
@@ -188,8 +188,8 @@ class _Page:
         for revision in REVISIONS.values():
             rewritten = ", ".join(_code(type) for type in revision.rewrites if type in types)
             if rewritten:
-                readers = f"readers who connect with {_code(f'?contract={revision.date}')}"
-                rows.append((f"revision {revision.date}", rewritten, f"told by their old names to {readers}"))
+                readers = f"clients that connect with {_code(f'?contract={revision.date}')}"
+                rows.append((f"revision {revision.date}", rewritten, f"sent with their old names to {readers}"))
         if not rows:
             return ""
         body = "".join(f"<tr><td>{old}</td><td>{now}</td><td>{how}</td></tr>\n" for old, now, how in rows)
@@ -218,7 +218,7 @@ def _badges(message: Message) -> Iterable[str]:
     if message.key:
         yield f"key {message.key}"
     if message.event_class and not message.publishable:
-        yield "the hub's alone"
+        yield "published by the hub only"
 
 
 def _anchor(definition: str) -> str:
@@ -234,7 +234,7 @@ def _code(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Return a text of which what stands between backticks is code."""
+    """Return a text as HTML, with the parts between backticks as code."""
     parts = escape(text).split("`")
     if len(parts) % 2 == 0:
         return escape(text)

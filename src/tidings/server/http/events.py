@@ -1,7 +1,4 @@
-"""`GET /v1/events` and `GET /v1/snapshot`: what the log holds (CONTRACT §5).
-
-Reading the log for a request: one page, awaited.
-"""
+"""`GET /v1/events` and `GET /v1/snapshot`: reading the log over HTTP (docs/protocol/http.md)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -22,9 +19,16 @@ from tidings.server.http.query import HistoryQuery, read_history_query, read_pat
 from tidings.server.http.responses import JSON, Answer, to_response
 from tidings.server.running_hub import HubHost
 
+_MAX_BYTES: Final = 4 << 20
+"""Size of the data in one answer; the event that crosses it is still included."""
+_PAGE_BYTES: Final = 256 << 10
+"""Size of one read, encoded in about a millisecond; then other requests have their turn."""
+_BUDGET_S: Final = 0.25
+"""Seconds in which one request may skip events that do not match, before it answers with where to continue."""
+
 
 async def read_page(log: Log, query: Query) -> Page:
-    """Read one page.
+    """Read one page of the log.
 
     Raises:
         LogError: The log cannot be read.
@@ -42,14 +46,6 @@ async def read_page(log: Log, query: Query) -> Page:
     return page
 
 
-_MAX_BYTES: Final = 4 << 20
-"""Of one answer's data, and the one event that crosses it."""
-_PAGE_BYTES: Final = 256 << 10
-"""Of one read: encoded in about a millisecond, after which others have their turn."""
-_BUDGET_S: Final = 0.25
-"""Seconds that one request may look through events that are not for it, before it answers with where to go on."""
-
-
 class ReadingRoutes:
     """The routes that read the log."""
 
@@ -57,7 +53,7 @@ class ReadingRoutes:
         self._host = host
 
     async def history(self, request: Request) -> Response:
-        """Answer `GET /v1/events`: events as they were, none conflated."""
+        """Answer `GET /v1/events`: all events of a range, without conflation."""
         hub = self._host.running().hub
         query = read_history_query(query_string(request), hub.contract)
         after, gap = _start(hub.log, query)
@@ -77,14 +73,14 @@ class ReadingRoutes:
         hub = self._host.running().hub
         paths = read_paths(query_string(request), hub.contract)
         if not paths:
-            raise InvalidParameter("channels=none: there is nothing to read", hint="Name a channel, or none at all.")
+            raise InvalidParameter("channels=none selects no events", hint="Name a channel, or leave `channels` out.")
         query = Query(after=0, until=hub.log.head, paths=paths, newest_only=True, max_bytes=_PAGE_BYTES)
         first = await read_page(hub.log, query)
         return StreamingResponse(_snapshot_parts(hub.log, query, first), media_type=JSON)
 
 
 async def _snapshot_parts(log: Log, query: Query, page: Page) -> AsyncIterator[bytes]:
-    """Yield the snapshot's JSON a page at a time: it may be larger than what one should hold."""
+    """Yield the snapshot's JSON page by page: the whole may be too large for memory."""
     yield b'{"events":['
     separator = b""
     while True:
@@ -99,11 +95,11 @@ async def _snapshot_parts(log: Log, query: Query, page: Page) -> AsyncIterator[b
 
 
 def _start(log: Log, query: HistoryQuery) -> tuple[int, Gap | None]:
-    """Return the offset to read after, and what is missing behind it."""
+    """Return the offset to read after, and the gap behind it if there is one."""
     since = query.since
     if since == NOW:
         return log.head, None
-    if not isinstance(since, Position):  # the beginning of what there is: nothing is missing
+    if not isinstance(since, Position):  # from the first stored event, which has no gap
         return 0, None
     offset = log.resolve(since)
     if offset is None or offset > log.head:
@@ -116,7 +112,7 @@ def _start(log: Log, query: HistoryQuery) -> tuple[int, Gap | None]:
 
 
 async def _read_history(hub: Hub, query: HistoryQuery, after: int) -> tuple[Sequence[Record], int]:
-    """Read on until the limit, the head, or the bound of work; return the events and up to where they are all."""
+    """Read up to the limit, the head or the time budget; return the events and the offset that was reached."""
     until = hub.log.head
     clock = hub.clock
     deadline = clock.monotonic() + _BUDGET_S
@@ -150,6 +146,6 @@ def _encoded(log: Log, records: Sequence[Record]) -> bytes:
 
 
 def query_string(request: Request) -> str:
-    """Return what stands behind the `?` of a request, not yet percent-decoded."""
+    """Return the query of a request's URL, not yet percent-decoded."""
     query: bytes = request.scope.get("query_string", b"")
     return query.decode("latin-1")

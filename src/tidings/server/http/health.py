@@ -1,4 +1,4 @@
-"""`/`, `/healthz` and `/readyz`: what this is, whether it is alive, whether it takes events."""
+"""`/`, `/healthz` and `/readyz`: the index, liveness, and readiness for events."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from tidings.server.http.responses import Answer, to_response
 from tidings.server.running_hub import HubHost
 from tidings.version import __version__
 
-_PLACES: Final = {
+_ROUTES: Final = {
     "publish": "POST /v1/events",
     "history": "GET /v1/events",
     "snapshot": "GET /v1/snapshot",
@@ -36,7 +36,7 @@ _PLACES: Final = {
 
 
 class StatusRoutes:
-    """The routes that tell about the hub itself."""
+    """The routes about the hub itself."""
 
     def __init__(self, host: HubHost, contract: Contract, ws_path: str) -> None:
         self._host = host
@@ -46,7 +46,7 @@ class StatusRoutes:
             "version": __version__,
             "contract": contract.identity,
             "websocket": {"path": ws_path, "subprotocol": SUBPROTOCOL},
-            "http": _PLACES,
+            "http": _ROUTES,
         }
         self._about = msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
 
@@ -55,15 +55,15 @@ class StatusRoutes:
         return to_response(Answer(200, self._about))
 
     async def healthz(self, request: Request) -> Response:
-        """Answer `GET /healthz`: the process is alive, whatever its log does."""
+        """Answer `GET /healthz`: 200 while the process is alive, whatever the state of the log."""
         return to_response(Answer(200, b'{"status":"alive"}'))
 
     async def readyz(self, request: Request) -> Response:
-        """Answer `GET /readyz`: 200 if events are taken now.
+        """Answer `GET /readyz`: 200 if the hub accepts events now.
 
         Raises:
-            LogError: The log cannot be opened, or refused what it was given last.
-            Draining: The hub takes nothing new.
+            LogError: The log cannot be opened, or refused its last batch.
+            Draining: The hub accepts no new events.
         """
         hub = self._host.running().hub
         if hub.draining:

@@ -1,7 +1,4 @@
-"""What one request sees of operations: views of them with what the hub knows beside the log.
-
-The newest lines of an operation's log, read backwards: nobody walks over all of the log for them.
-"""
+"""Views of operations for HTTP answers: the log's data, with presence, estimates and log lines added."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,14 +28,26 @@ from tidings.protocol.paths import Path, PathSet
 from tidings.protocol.payloads import OperationEstimateData, OperationLogData
 from tidings.server.http.events import read_page
 
-MAX_CHILDREN = 100
-"""Shown with their parent; `?parent=` lists all of them."""
-_DEEPEST = 16
-"""Generations that progress is rolled up over. Who names a parent need not be right: there may be rings."""
+MAX_CHILDREN: Final = 100
+"""Children shown with their parent; `?parent=` lists all of them."""
+MAX_LOG_LINES: Final = 100
+"""Log lines shown with an operation, the newest ones."""
+_MAX_DEPTH: Final = 16
+"""Maximum depth of progress roll-up. Bounded because parent ids come from clients and may form cycles."""
+_FIRST_WINDOW: Final = 2_000
+"""Newest offsets, searched first for log lines: reading them takes a millisecond or two, in any log."""
+_MAX_WINDOW: Final = 32_000
+"""Each further window is twice as long, up to this number of offsets."""
+_BUDGET_S: Final = 0.25
+"""Seconds in which one request may search the log for an operation's lines."""
+_CHANNELS: Final = (ChannelType.OPERATIONS, ChannelType.GLOBAL)
+_TYPE: Final = str(MessageType.OPERATION_LOG)
+
+_decode = msgspec.json.Decoder(OperationLogData).decode
 
 
 class OperationViewBuilder:
-    """The views that one answer is made of.
+    """Builds the views of one answer.
 
     Args:
         hub: The hub.
@@ -46,37 +55,37 @@ class OperationViewBuilder:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._rolled: dict[str, float | None] = {}
-        """By operation: what its children have come to, as far as it was asked for."""
-        self.looked_at = 0
-        """Operations looked at so far: what the views cost."""
+        self._rolled_up: dict[str, float | None] = {}
+        """Progress rolled up from the children, by operation id."""
+        self.examined = 0
+        """Operations examined so far, as a measure of the cost."""
 
     def summary(self, status: OperationStatus) -> OperationSummary:
-        """Return an operation as lists show it."""
-        self.looked_at += 1
+        """Return the view of an operation in lists."""
+        self.examined += 1
         return summarize(
             status,
             presence=self._presence(status),
             estimate=self._estimate(status),
-            of_children=self._of_children(status, _DEEPEST) if status.progress is None else None,
+            of_children=self._of_children(status, _MAX_DEPTH) if status.progress is None else None,
         )
 
     def detail(self, status: OperationStatus, lines: Sequence[LogLineView]) -> OperationDetail:
-        """Return an operation with all that is known of it, the newest lines of its log given."""
+        """Return the full view of an operation, with the given log lines."""
         children = self._hub.operations.children(status.operation_id)[-MAX_CHILDREN:]
         history = self._hub.operations.names.get(status.name)
         return describe(
             status,
             presence=self._presence(status),
             estimate=self._estimate(status),
-            of_children=self._of_children(status, _DEEPEST) if status.progress is None else None,
+            of_children=self._of_children(status, _MAX_DEPTH) if status.progress is None else None,
             log=lines,
             children=[self.summary(child) for child in children],
             usual=None if history is None else _usual(history),
         )
 
     def name(self, history: RunHistory) -> NameView:
-        """Return what is known of the runs of a name."""
+        """Return the view of a name and its runs."""
         newest = self._hub.operations.get(history.newest)
         return NameView(
             name=history.name,
@@ -96,21 +105,21 @@ class OperationViewBuilder:
     def _estimate(self, status: OperationStatus) -> OperationEstimateData | None:
         return self._hub.estimates.get(status.operation_id) if status.live else None
 
-    def _of_children(self, status: OperationStatus, deepest: int) -> float | None:
+    def _of_children(self, status: OperationStatus, depth: int) -> float | None:
         operation_id = status.operation_id
-        if operation_id not in self._rolled:
-            self._rolled[operation_id] = None  # what a ring comes back to counts for nothing
+        if operation_id not in self._rolled_up:
+            self._rolled_up[operation_id] = None  # an operation that a cycle returns to counts as nothing
             children = self._hub.operations.children(operation_id)
-            self.looked_at += len(children)
-            self._rolled[operation_id] = roll_up_progress(
-                [(weight_of(child), self._progress(child, deepest - 1)) for child in children]
+            self.examined += len(children)
+            self._rolled_up[operation_id] = roll_up_progress(
+                [(weight_of(child), self._progress(child, depth - 1)) for child in children]
             )
-        return self._rolled[operation_id]
+        return self._rolled_up[operation_id]
 
-    def _progress(self, status: OperationStatus, deepest: int) -> float | None:
-        if status.progress is not None or deepest == 0:
+    def _progress(self, status: OperationStatus, depth: int) -> float | None:
+        if status.progress is not None or depth == 0:
             return status.progress
-        return self._of_children(status, deepest)
+        return self._of_children(status, depth)
 
 
 def _usual(history: RunHistory) -> UsualDurationView:
@@ -122,19 +131,6 @@ def _usual(history: RunHistory) -> UsualDurationView:
     )
 
 
-MAX_LOG_LINES: Final = 100
-_FIRST_WINDOW: Final = 2_000
-"""Offsets looked at first, the newest: a read of so many takes a millisecond or two, in any log."""
-_LAST_WINDOW: Final = 32_000
-"""Each further window is twice as long, up to this."""
-_BUDGET_S: Final = 0.25
-"""Seconds that one request may look for lines among everything else that the log holds."""
-_CHANNELS: Final = (ChannelType.OPERATIONS, ChannelType.GLOBAL)
-_TYPE: Final = str(MessageType.OPERATION_LOG)
-
-_decode = msgspec.json.Decoder(OperationLogData).decode
-
-
 async def newest_lines(hub: Hub, status: OperationStatus) -> list[LogLineView]:
     """Return the newest `MAX_LOG_LINES` log lines of an operation, oldest first; fewer if the search takes too long.
 
@@ -143,11 +139,11 @@ async def newest_lines(hub: Hub, status: OperationStatus) -> list[LogLineView]:
     """
     operation_id, log = status.operation_id, hub.log
     paths = PathSet.of((Path(channel, operation_id) for channel in _CHANNELS), with_global=False)
-    # A hub that crashed may have lost the operation's own note of it.
+    # A hub that crashed may have lost the offset that the operation itself keeps.
     newest = max(status.log_offset, *(log.newest.offset(channel, _TYPE, operation_id) or 0 for channel in _CHANNELS))
     if not newest:
         return []
-    # The newest line stays where the range was trimmed.
+    # The newest line stays in the log when its range is trimmed.
     first = min(newest - 1, max(status.first_offset, log.statistics().first) - 1)
     deadline = hub.clock.monotonic() + _BUDGET_S
     found: list[Record] = []
@@ -155,7 +151,7 @@ async def newest_lines(hub: Hub, status: OperationStatus) -> list[LogLineView]:
     while until > first and len(found) < MAX_LOG_LINES and hub.clock.monotonic() < deadline:
         after = max(first, until - window)
         found[:0] = await _newest_between(hub, paths, after, until)
-        until, window = after, min(2 * window, _LAST_WINDOW)
+        until, window = after, min(2 * window, _MAX_WINDOW)
         await asyncio.sleep(0)
     return [line for record in found[-MAX_LOG_LINES:] if (line := _line(record)) is not None]
 
@@ -175,7 +171,7 @@ async def _newest_between(hub: Hub, paths: PathSet, after: int, until: int) -> l
 
 def _line(record: Record) -> LogLineView | None:
     try:
-        said = _decode(record.event.data)
-    except (msgspec.DecodeError, UnicodeDecodeError):  # a log may hold what another contract took
+        data = _decode(record.event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a log may hold events that another contract accepted
         return None
-    return LogLineView(at=record.event.timestamp, level=said.level, message=said.message)
+    return LogLineView(at=record.event.timestamp, level=data.level, message=data.message)

@@ -1,4 +1,4 @@
-"""`/v1/operations` and `/v1/operation-names`: what the hub knows of operations, and having them end (CONTRACT §4)."""
+"""`/v1/operations` and `/v1/operation-names`: listing, showing and cancelling operations (docs/protocol/http.md)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -34,24 +34,23 @@ from tidings.server.http.query import read_values
 from tidings.server.http.responses import Answer, method_refusal, to_response
 from tidings.server.running_hub import HubHost, RunningHub
 
-_AT_ONCE: Final = 200
-"""Operations looked at before others have their turn: a millisecond, or a few where all of them are shown."""
+_MAX_PER_TURN: Final = 200
+"""Operations examined before other requests have their turn: a millisecond, or a few if all of them are shown."""
 _BUDGET_S: Final = 0.25
-"""Seconds that one request may look through operations that are not asked for, before it answers with where to go
-on."""
+"""Seconds in which one request may skip operations that do not match, before it answers with where to continue."""
 _MAX_BYTES: Final = 4 << 20
-"""Of one answer, and the one operation that crosses it."""
-_NEAR: Final = 200
-"""Operations, the newest, whose ids are compared with one that is unknown: 10 ms."""
-_NEAR_BEGINNINGS: Final = 2_000
-"""Those whose ids are looked at for one that begins so."""
+"""Size of one answer; the operation that crosses it is still included."""
+_MAX_COMPARED: Final = 200
+"""Newest operations whose ids are compared with an unknown id: 10 ms."""
+_MAX_PREFIXED: Final = 2_000
+"""Newest operations whose ids are searched for an unknown id as a prefix."""
 
 _Item = TypeVar("_Item")
 _encode = msgspec.json.Encoder().encode
 
 
 class OperationRoutes:
-    """The routes that tell of operations, and cancel them."""
+    """The routes that list, show and cancel operations."""
 
     def __init__(self, host: HubHost) -> None:
         self._host = host
@@ -59,8 +58,8 @@ class OperationRoutes:
     async def listing(self, request: Request) -> Response:
         """Answer `GET /v1/operations`."""
         hub = self._host.running().hub
-        wanted = read_filter(query_string(request), hub.now_ns())
-        summaries, following = await _list(hub, wanted)
+        query = read_filter(query_string(request), hub.now_ns())
+        summaries, following = await _list(hub, query)
         after = b"" if following is None else b',"next":"%d"' % following
         return to_response(Answer(200, b'{"operations":[%b]%b}' % (b",".join(summaries), after)))
 
@@ -69,116 +68,116 @@ class OperationRoutes:
         hub = self._host.running().hub
         values = read_values(query_string(request), texts=TEXT_PARAMETERS)
         histories = [history for name, history in hub.operations.names.items() if matches_name(values, name)]
-        sight = OperationViewBuilder(hub)
-        names = [_encode(sight.name(history)) async for history in _in_turns(histories[::-1], sight)]
+        views = OperationViewBuilder(hub)
+        names = [_encode(views.name(history)) async for history in _take_turns(histories[::-1], views)]
         return to_response(Answer(200, b'{"names":[%b]}' % b",".join(names)))
 
     async def one(self, request: Request) -> Response:
-        """Answer what is asked of one operation: `GET /v1/operations/{id}`, `POST /v1/operations/{id}/cancel`.
+        """Answer `GET /v1/operations/{id}` and `POST /v1/operations/{id}/cancel`.
 
         Raises:
-            NotFound: The path names none.
+            NotFound: The path names no operation.
         """
-        place = parse_operation_path(request.scope)
+        target = parse_operation_path(request.scope)
         path = route_path(request.scope)
-        if place is None:
-            raise NotFound(f"there is nothing at {path[:200]!r}")
-        if request.method not in place.allowed.split(", "):
-            return to_response(method_refusal(path, place.allowed))
-        return await (self._cancel(request, place) if place.cancels else self._show(request, place))
+        if target is None:
+            raise NotFound(f"no such route: {path[:200]!r}")
+        if request.method not in target.allowed.split(", "):
+            return to_response(method_refusal(path, target.allowed))
+        return await (self._cancel(request, target) if target.cancels else self._show(request, target))
 
-    async def _show(self, request: Request, place: OperationPath) -> Response:
+    async def _show(self, request: Request, target: OperationPath) -> Response:
         running = self._host.running()
-        hub, operation_id = running.hub, place.operation_id
+        hub, operation_id = running.hub, target.operation_id
         wait_s = read_wait(query_string(request))
         if wait_s:
             await running.long_polls.wait_ended(operation_id, wait_s, request.receive)
-        status = _known(hub, operation_id)
+        status = _find(hub, operation_id)
         lines = await newest_lines(hub, status)
         return to_response(Answer(200, _encode(OperationViewBuilder(hub).detail(status, lines))))
 
-    async def _cancel(self, request: Request, place: OperationPath) -> Response:
+    async def _cancel(self, request: Request, target: OperationPath) -> Response:
         body = await read_body(request.receive)
         if body is None:  # the client is gone
             return Response()
         if body:
             check_json_type(headers_of(request.scope))
-        cancel = read_cancel(place.operation_id, body)
+        cancel = read_cancel(target.operation_id, body)
         running = self._host.running()
-        _known(running.hub, place.operation_id)
+        _find(running.hub, target.operation_id)
         outcome = await _outcome(running, cancel, request)
         return to_response(Answer(200, encode_payload(outcome)))
 
 
 def find_allowed_methods(scope: Scope) -> str | None:
-    """Return the methods that one operation's path takes, or None where the path names none."""
-    place = parse_operation_path(scope)
-    return None if place is None else place.allowed
+    """Return the methods of an operation's path, or None if the path names no operation."""
+    target = parse_operation_path(scope)
+    return None if target is None else target.allowed
 
 
-async def _list(hub: Hub, wanted: OperationQuery) -> tuple[list[bytes], int | None]:
-    """Return the summaries of one page, encoded, and the cursor of the next page if there may be one."""
+async def _list(hub: Hub, query: OperationQuery) -> tuple[list[bytes], int | None]:
+    """Return the encoded summaries of one page, and the cursor of the next page if there may be one."""
     deadline = hub.clock.monotonic() + _BUDGET_S
-    sight = OperationViewBuilder(hub)
+    views = OperationViewBuilder(hub)
     summaries: list[bytes] = []
-    size, number = 0, wanted.after
+    size, number = 0, query.after
     while True:
-        looked = hub.operations.before(number, _AT_ONCE)
-        for status in looked:
+        examined = hub.operations.before(number, _MAX_PER_TURN)
+        for status in examined:
             number = status.number
-            if not wanted.matches(status):
+            if not query.matches(status):
                 continue
-            summary = _encode(sight.summary(status))
+            summary = _encode(views.summary(status))
             summaries.append(summary)
             size += len(summary)
-            if len(summaries) >= wanted.limit or size >= _MAX_BYTES or sight.looked_at >= _AT_ONCE:
+            if len(summaries) >= query.limit or size >= _MAX_BYTES or views.examined >= _MAX_PER_TURN:
                 break
-        sight.looked_at = 0
+        views.examined = 0
         more = bool(hub.operations.before(number, 1))
-        is_full = len(summaries) >= wanted.limit or size >= _MAX_BYTES
+        is_full = len(summaries) >= query.limit or size >= _MAX_BYTES
         if not more or is_full or hub.clock.monotonic() >= deadline:
             return summaries, number if more else None
         await asyncio.sleep(0)
 
 
-async def _in_turns(items: Sequence[_Item], sight: OperationViewBuilder) -> AsyncIterator[_Item]:
-    """Yield items, letting others have their turn when enough was looked at."""
+async def _take_turns(items: Sequence[_Item], views: OperationViewBuilder) -> AsyncIterator[_Item]:
+    """Yield items; give other requests their turn after `_MAX_PER_TURN` operations."""
     for item in items:
-        if sight.looked_at >= _AT_ONCE:
-            sight.looked_at = 0
+        if views.examined >= _MAX_PER_TURN:
+            views.examined = 0
             await asyncio.sleep(0)
         yield item
 
 
 async def _outcome(running: RunningHub, cancel: Cancel, request: Request) -> CancelOutcome:
-    """Have an operation end, and return what came of it.
+    """Cancel an operation and return the outcome.
 
     Raises:
-        OperationUnknown: There is none.
-        Draining: The hub shuts down, and nobody knows yet.
+        OperationUnknown: The operation does not exist.
+        Draining: The hub shuts down before there is an outcome.
     """
-    told: list[CancelOutcome] = []
-    with running.long_polls.moment() as settled:
+    outcomes: list[CancelOutcome] = []
+    with running.long_polls.wakeup() as settled:
 
         def done(outcome: CancelOutcome) -> None:
-            told.append(outcome)
+            outcomes.append(outcome)
             wake(settled)
 
         running.hub.cancellations.request(cancel, done)
         await wait_for_wakeup(settled, request.receive)
-    if not told:
+    if not outcomes:
         raise Draining(
             "the hub is shutting down, and the operation has not ended yet",
-            hint="Cancel it again when the hub is back: what was asked of it does not outlive the hub.",
+            hint="Cancel it again when the hub is back: requests to cancel do not survive a restart.",
         )
-    return told[0]
+    return outcomes[0]
 
 
-def _known(hub: Hub, operation_id: str) -> OperationStatus:
+def _find(hub: Hub, operation_id: str) -> OperationStatus:
     """Return an operation.
 
     Raises:
-        OperationUnknown: There is none; the hint names those that are called almost so.
+        OperationUnknown: The operation does not exist; the hint names similar ids.
     """
     status = hub.operations.get(operation_id)
     if status is not None:
@@ -188,12 +187,12 @@ def _known(hub: Hub, operation_id: str) -> OperationStatus:
     raise OperationUnknown(
         f"no such operation: {operation_id[:80]!r}",
         operation_id=operation_id,
-        hint=f"{meant}`GET /v1/operations` lists those there are.",
+        hint=f"{meant}`GET /v1/operations` lists all operations.",
     )
 
 
 def _nearest(hub: Hub, operation_id: str) -> list[str]:
-    """Return up to three ids that begin so, or that are spelled almost so."""
-    newest = [status.operation_id for status in hub.operations.before(None, _NEAR_BEGINNINGS)]
-    begin_so = [other for other in newest if other.startswith(operation_id)]
-    return (begin_so or get_close_matches(operation_id[:255], newest[:_NEAR]))[:3]
+    """Return up to three ids that begin with `operation_id`, or else are spelled similarly."""
+    newest = [status.operation_id for status in hub.operations.before(None, _MAX_PREFIXED)]
+    prefixed = [other for other in newest if other.startswith(operation_id)]
+    return (prefixed or get_close_matches(operation_id[:255], newest[:_MAX_COMPARED]))[:3]

@@ -1,4 +1,4 @@
-"""What the requests for operations ask for: their paths, their queries, and the body of a cancel."""
+"""Requests about operations: their paths, their queries, and the body of a cancel."""
 
 import re
 from typing import Final
@@ -19,36 +19,36 @@ from tidings.server.http.query import read_limit, read_seconds, read_values
 
 OPERATIONS_PREFIX: Final = "/v1/operations/"
 MAX_WAIT_S: Final = 60.0
-"""A request that waits longer is cut by common proxies; who waits on asks again."""
+"""Longest wait of one request: common proxies cut longer ones; clients that wait longer ask again."""
 _CANCEL: Final = "/cancel"
 CURSOR_PATTERN: Final = "[1-9][0-9]{0,18}"
 AGO_PATTERN: Final = "[0-9]{1,9}[smhd]"
 MAX_REASON_CHARS: Final = 1_000
 MAX_CANCEL_TIMEOUT_S: Final = 3_600
 TEXT_PARAMETERS: Final = frozenset({"name", "parent"})
-"""Parameters that hold what people call things."""
+"""Parameters with names that people gave, in which `+` is a space."""
 _CURSOR: Final = re.compile(CURSOR_PATTERN)
 _AGO: Final = re.compile(AGO_PATTERN)
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 class OperationPath(Struct, frozen=True):
-    """What a path below `/v1/operations/` names."""
+    """A path below `/v1/operations/`."""
 
     operation_id: str
     cancels: bool
-    """Whether it is where the operation is cancelled."""
+    """Whether it is the path that cancels the operation."""
 
     @property
     def allowed(self) -> str:
-        """The methods that it takes, as `Allow` has them."""
+        """Methods of this path, as in the `Allow` header."""
         return "OPTIONS, POST" if self.cancels else "GET, HEAD, OPTIONS"
 
 
 def parse_operation_path(scope: Scope) -> OperationPath | None:
-    """Return what the path of a request names, or None where it lies elsewhere.
+    """Return the operation path of a request, or None if the path lies elsewhere.
 
-    Read from the path as it was sent, if the server tells it: an id may hold `/`, percent-encoded, and `cancel`.
+    Parsed from the raw path if the server has it: an id may contain `cancel`, and `/` in percent-encoding.
     """
     path = route_path(scope)
     if not path.startswith(OPERATIONS_PREFIX):
@@ -57,7 +57,7 @@ def parse_operation_path(scope: Scope) -> OperationPath | None:
     if raw is None:
         rest = quote(path.removeprefix(OPERATIONS_PREFIX), safe="/")
     else:
-        # What the application is mounted at comes first, in whatever way it was encoded.
+        # The mount path of the application comes first, in any encoding.
         rest = raw.decode("latin-1").partition(OPERATIONS_PREFIX)[2].partition("?")[0]
     cancels = rest.endswith(_CANCEL) and rest != _CANCEL
     operation_id = unquote(rest.removesuffix(_CANCEL) if cancels else rest)
@@ -68,18 +68,18 @@ class OperationQuery(Struct, frozen=True, kw_only=True):
     """The query of `GET /v1/operations`."""
 
     states: frozenset[OperationState]
-    """Empty: all."""
+    """States to list; empty for all."""
     name: str | None
     name_is_prefix: bool
     since_ns: int | None
-    """Only what began, was queued or ended at this time or later."""
+    """Only operations that were queued, began or ended at this time or later."""
     parent: str | None
     limit: int
     after: int | None
-    """The number of the last operation that the page before looked at."""
+    """Cursor: the number of the last operation that the previous page examined."""
 
     def matches(self, status: OperationStatus) -> bool:
-        """Return whether an operation is asked for."""
+        """Return whether an operation matches the query."""
         if self.states and status.state not in self.states:
             return False
         if self.parent is not None and status.parent_id != self.parent:
@@ -94,17 +94,17 @@ def read_filter(query: str, now_ns: int) -> OperationQuery:
     """Read the query of `GET /v1/operations`.
 
     Args:
-        query: What stands behind the `?`.
-        now_ns: The time that ages are counted from, nanoseconds since 1970.
+        query: The URL's query, without the `?`.
+        now_ns: The present time, from which ages are counted, nanoseconds since 1970.
 
     Raises:
-        InvalidParameter: One of them cannot be used.
+        InvalidParameter: A parameter is not valid.
     """
     values = read_values(query, texts=TEXT_PARAMETERS)
     name, is_prefix = read_name(values)
     after = values["after"][-1] if "after" in values else None
     if after is not None and _CURSOR.fullmatch(after) is None:
-        raise InvalidParameter(f"after={after[:40]!r} is no cursor", hint="Write what `next` of an answer said.")
+        raise InvalidParameter(f"invalid cursor after={after[:40]!r}", hint="Use the `next` of an answer.")
     return OperationQuery(
         states=frozenset(_state(text) for text in values.get("state", ())),
         name=name,
@@ -117,7 +117,7 @@ def read_filter(query: str, now_ns: int) -> OperationQuery:
 
 
 def read_name(values: dict[str, list[str]]) -> tuple[str | None, bool]:
-    """Return the name that is asked for, None for any, and whether it is the beginning of those asked for."""
+    """Return the name in the query, None for any, and whether it is a prefix."""
     if "name" not in values:
         return None, False
     name = values["name"][-1]
@@ -125,7 +125,7 @@ def read_name(values: dict[str, list[str]]) -> tuple[str | None, bool]:
 
 
 def matches_name(values: dict[str, list[str]], name: str) -> bool:
-    """Return whether a query asks for operations called `name`."""
+    """Return whether a query matches the name of an operation."""
     wanted, is_prefix = read_name(values)
     return wanted is None or _is_named(name, wanted, is_prefix=is_prefix)
 
@@ -139,7 +139,7 @@ def _state(text: str) -> OperationState:
         return OperationState(text)
     except ValueError as cause:
         known = ", ".join(OperationState)
-        raise InvalidParameter(f"state={text[:40]!r} is no state", hint=f"States are {known}.") from cause
+        raise InvalidParameter(f"invalid state={text[:40]!r}", hint=f"Use one of {known}.") from cause
 
 
 def _since(text: str, now_ns: int) -> int:
@@ -149,13 +149,13 @@ def _since(text: str, now_ns: int) -> int:
         return to_nanoseconds(text)
     except InvalidTimestamp as cause:
         raise InvalidParameter(
-            f"since={text[:40]!r} is no time",
-            hint="Write an age, such as 30m, 6h or 7d, or RFC 3339 in UTC, such as 2025-07-30T12:00:00Z.",
+            f"invalid time since={text[:40]!r}",
+            hint="Use an age such as 30m, 6h or 7d, or RFC 3339 in UTC such as 2025-07-30T12:00:00Z.",
         ) from cause
 
 
 def read_wait(query: str) -> float:
-    """Return how long a request waits for an operation's end, in seconds; 0 is not at all.
+    """Return how long a request waits for an operation's end, in seconds; 0 without a wait.
 
     Raises:
         InvalidParameter: It is not 0–`MAX_WAIT_S`.
@@ -164,7 +164,7 @@ def read_wait(query: str) -> float:
     text = values["wait"][-1] if "wait" in values else "0"
     wait_s = read_seconds(text)
     if not 0 <= wait_s <= MAX_WAIT_S:
-        raise InvalidParameter(f"wait={text[:40]!r} is not 0–{MAX_WAIT_S:g} seconds", hint=f"Write 0–{MAX_WAIT_S:g}.")
+        raise InvalidParameter(f"invalid wait={text[:40]!r}: expected seconds", hint=f"Use 0 to {MAX_WAIT_S:g}.")
     return wait_s
 
 
@@ -176,23 +176,25 @@ class _CancelBody(Struct, frozen=True):
 
 
 def read_cancel(operation_id: str, body: bytes) -> Cancel:
-    """Return what a cancel asks for; an empty body asks for nothing more.
+    """Return the cancel request of a body, which may be empty.
 
     Raises:
-        ContractError: It is no JSON that can be read; see `check_body`.
-        InvalidParameter: A member cannot be used.
+        ContractError: The body is not valid JSON; see `check_body`.
+        InvalidParameter: A member is not valid.
     """
     check_body(body)
     try:
-        wanted = msgspec.json.decode(body.strip() or b"{}", type=_CancelBody)
-        members = {"operation_id": operation_id, "reason": wanted.reason, "timeout_s": wanted.timeout_s}
-        if wanted.timeout_s is None:
+        decoded = msgspec.json.decode(body.strip() or b"{}", type=_CancelBody)
+        members = {"operation_id": operation_id, "reason": decoded.reason, "timeout_s": decoded.timeout_s}
+        if decoded.timeout_s is None:
             del members["timeout_s"]
         return msgspec.convert(members, Cancel)
     except msgspec.ValidationError as cause:
         message, path = parse_validation_error(cause)
         raise InvalidParameter(
-            f"{path}: {message}", path=path, hint='Send nothing, or {"reason": "…", "timeout_s": 10}, 0–3600 seconds.'
+            f"{path}: {message}",
+            path=path,
+            hint='Send no body, or {"reason": "…", "timeout_s": 10} with 0–3600 seconds.',
         ) from cause
     except msgspec.DecodeError as cause:
         raise InvalidJSON(f"$: this is not JSON: {str(cause).removeprefix('JSON is malformed: ')}") from cause

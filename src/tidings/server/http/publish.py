@@ -1,9 +1,7 @@
-"""`POST /v1/events`: publishing over HTTP (CONTRACT §5).
+"""`POST /v1/events`: publishing over HTTP (docs/protocol/http.md, "POST /v1/events").
 
-The hot route: a handful of dictionary look-ups on either side of `Hub.publish`, and one future a request, however many
-events it brings.
-
-The headers of a post, and of its answer (CONTRACT §4 and §5).
+The hot route: a handful of dictionary look-ups on either side of `Hub.publish`, and one future per request, however
+many events it brings.
 """
 
 import asyncio
@@ -33,11 +31,14 @@ from tidings.server.http.query import read_seconds
 from tidings.server.http.responses import Answer, error_answer
 from tidings.server.running_hub import HubHost
 
+log = structlog.get_logger("tidings.server.http.app")
+
 DEPRECATED_SINCE: Final = b"@1753833600"
-"""2025-07-30, when the old names were replaced, as RFC 9745 writes a date."""
+"""2025-07-30, when the old names were replaced, in the date format of RFC 9745."""
 MAX_BATCH_KEY_CHARS: Final = 64 - len(f"#{MAX_BATCH_EVENTS - 1}")
-_LONGEST_CANCEL: Final = 4_096
-"""Bytes of `Tidings-Cancel`: common clients take 8 KiB of headers. What does not fit is in a later answer."""
+"""Characters of a batch's `Idempotency-Key`, which leaves room for the index of an event."""
+_MAX_CANCEL_BYTES: Final = 4_096
+"""Bytes of `Tidings-Cancel`: common clients accept 8 KiB of headers. Further ids follow in a later answer."""
 # W3C Trace Context §3.2: version ff and ids of zeros are invalid; a later version may append fields.
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
@@ -45,28 +46,28 @@ HeaderFields = tuple[tuple[bytes, bytes], ...]
 
 
 class PostOptions(Struct, frozen=True, gc=False):
-    """What the headers of a post ask for."""
+    """Options in the headers of a post."""
 
     key: str | None
-    """`Idempotency-Key`: the event_id of what has none of its own."""
+    """`Idempotency-Key`: the event id of events that have none of their own."""
     trace_id: str
-    """`traceparent`'s, or ""."""
+    """Trace id of `traceparent`, or ""."""
     producer_id: str
-    """`Tidings-Producer`: who holds the operations that the post begins, or ""."""
+    """`Tidings-Producer`: the producer that holds the operations that the post begins, or ""."""
     lease_s: float | None
-    """`Tidings-Lease`: how long they outlive the post; None where it does not say."""
+    """`Tidings-Lease`: the lease of those operations after the post, in seconds; None without the header."""
 
 
 def read_post_options(headers: Headers) -> PostOptions:
-    """Read what the headers of a post ask for.
+    """Read the options in the headers of a post.
 
     Raises:
-        InvalidParameter: `Tidings-Producer` or `Tidings-Lease` cannot be used.
+        InvalidParameter: `Tidings-Producer` or `Tidings-Lease` is not valid.
     """
     key = header(headers, b"idempotency-key")
     if key is not None and len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]  # written as a structured field's string
-    # What is no trace context is none, as W3C has it.
+    # An invalid trace context is ignored, as W3C requires.
     parent = headers.get(b"traceparent")
     trace = _TRACEPARENT.fullmatch(parent) if parent is not None else None
     producer_id, lease_s = _read_holder(headers)
@@ -79,15 +80,15 @@ def _read_holder(headers: Headers) -> tuple[str, float | None]:
     if producer_id is None:
         if lease is not None:
             raise InvalidParameter(
-                "Tidings-Lease without Tidings-Producer: a lease is somebody's",
-                hint="Name the producer, in 1–64 printable ASCII characters that are new for each process.",
+                "Tidings-Lease without Tidings-Producer",
+                hint="Send Tidings-Producer too: 1–64 printable ASCII characters, new for each process.",
             )
         return "", None
     try:
         msgspec.convert(producer_id, ProducerID)
     except msgspec.ValidationError as cause:
         raise InvalidParameter(
-            f"Tidings-Producer: {producer_id[:80]!r} is not 1–64 printable ASCII characters without spaces",
+            f"invalid Tidings-Producer {producer_id[:80]!r}: expected 1–64 printable ASCII characters without spaces",
             hint="Use a UUID, new for each process.",
         ) from cause
     if lease is None:
@@ -96,54 +97,51 @@ def _read_holder(headers: Headers) -> tuple[str, float | None]:
         return producer_id, msgspec.convert(read_seconds(lease), LeaseSeconds)
     except msgspec.ValidationError as cause:
         raise InvalidParameter(
-            f"Tidings-Lease: {lease[:40]!r} is not 1–86400 seconds", hint="Write a number of seconds, such as 30."
+            f"invalid Tidings-Lease {lease[:40]!r}: expected 1–86400 seconds", hint="Send a number such as 30."
         ) from cause
 
 
 def check_batch_key(key: str) -> None:
-    """Check that a batch's key leaves room for the places of its events.
+    """Check that a batch's key leaves room for the index of each event.
 
     Raises:
-        InvalidEventID: It does not, or is no event id.
+        InvalidEventID: The key is too long, or not a valid event id.
     """
     try:
         check_event_id(key)
     except InvalidEventID as cause:
         raise InvalidEventID(
-            f"Idempotency-Key: {key[:64]!r} is not 16–{MAX_BATCH_KEY_CHARS} printable ASCII"
+            f"invalid Idempotency-Key {key[:64]!r}: expected 16–{MAX_BATCH_KEY_CHARS} printable ASCII characters"
         ) from cause
     if len(key) > MAX_BATCH_KEY_CHARS:
         raise InvalidEventID(
-            f"Idempotency-Key is {len(key)} characters long; {MAX_BATCH_KEY_CHARS} are allowed for a batch",
-            hint="Each event's id is the key with `#` and its place behind it, and at most 64 characters long.",
+            f"Idempotency-Key of {len(key)} characters: at most {MAX_BATCH_KEY_CHARS} are allowed for a batch",
+            hint="Use a shorter key: each event's id is the key, `#` and the event's index, at most 64 characters.",
         )
 
 
 def deprecation_headers(types: set[str]) -> HeaderFields:
-    """Return the headers that tell of old names among `types`, and what replaces them."""
+    """Return the headers that report old names among `types`, with their replacements."""
     old = sorted(name for name in types if name in LEGACY_TYPES)
     if not old:
         return ()
-    told = ", ".join(f"{name} is the old name of {LEGACY_TYPES[name]}" for name in old)
-    return (b"deprecation", DEPRECATED_SINCE), (b"tidings-notice", told.encode())
+    text = ", ".join(f"{name} is the old name of {LEGACY_TYPES[name]}" for name in old)
+    return (b"deprecation", DEPRECATED_SINCE), (b"tidings-notice", text.encode())
 
 
 def cancel_headers(operation_ids: Iterable[str]) -> HeaderFields:
-    """Return the header that names operations which are to end, if there are any."""
-    told = ""
+    """Return the header with the operations that are being cancelled, if there are any."""
+    value = ""
     for operation_id in operation_ids:
-        longer = f"{told},{quote(operation_id, safe='')}" if told else quote(operation_id, safe="")
-        if len(longer) > _LONGEST_CANCEL:
+        longer = f"{value},{quote(operation_id, safe='')}" if value else quote(operation_id, safe="")
+        if len(longer) > _MAX_CANCEL_BYTES:
             break
-        told = longer
-    return ((b"tidings-cancel", told.encode()),) if told else ()
-
-
-log = structlog.get_logger("tidings.server.http.app")
+        value = longer
+    return ((b"tidings-cancel", value.encode()),) if value else ()
 
 
 class PublishEndpoint:
-    """The ASGI application behind `POST /v1/events`."""
+    """The ASGI application for `POST /v1/events`."""
 
     def __init__(self, host: HubHost) -> None:
         self._host = host
@@ -157,7 +155,7 @@ class PublishEndpoint:
             answer = error_answer(error)
         except Exception:
             log.exception("a post failed")
-            answer = error_answer(InternalError("the hub failed while it took the post"))
+            answer = error_answer(InternalError("internal error while publishing"))
         if answer is not None:
             await answer.send(send)
 
@@ -192,17 +190,17 @@ async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
     result = await settling
     if isinstance(result, TidingsError):
         raise result
-    wanted = hub.cancellations.pending(_operations_of([event]), producer_id)
-    return Answer(200, _accepted(hub, result), (*deprecation_headers({envelope.type}), *cancel_headers(wanted)))
+    cancelled = hub.cancellations.pending(_operations_of([event]), producer_id)
+    return Answer(200, _accepted(hub, result), (*deprecation_headers({envelope.type}), *cancel_headers(cancelled)))
 
 
 def _operations_of(events: list[Event]) -> list[str]:
-    """Return the operations that events are of."""
+    """Return the ids of the operations that events belong to."""
     return [event.key for event in events if event.key is not None and event.type in TRANSITIONS]
 
 
 class _Batch:
-    """The events of one post on their way into the log: each is accepted or refused alone."""
+    """The events of one post while they are published: each is accepted or refused on its own."""
 
     __slots__ = ("_events", "_hub", "_options", "_pending", "_results", "_settling")
 
@@ -213,16 +211,16 @@ class _Batch:
         self._options = options
         self._events: list[Event] = []
         self._results: list[PublishResult | TidingsError | None] = []
-        # One more than there are, while events are staged: those that settle at once do not complete the batch.
+        # One more while events are staged, so that events which settle immediately do not complete the batch.
         self._pending = 1
         self._settling: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def publish(self, items: list[bytes]) -> Answer:
-        """Publish `items`, envelopes unread, and return what became of each.
+        """Publish `items`, undecoded envelopes, and return the result of each.
 
         Raises:
-            Draining: The hub takes nothing new.
-            LogBusy: It takes nothing of this now.
+            Draining: The hub accepts no new events.
+            LogBusy: The hub accepts none of the events now.
         """
         self._results = [None] * len(items)
         legacy = self._stage(items)
@@ -230,25 +228,25 @@ class _Batch:
         if self._pending:
             await self._settling
         prefix = self._hub.log.epoch.encode()
-        results = b",".join([self._told(result, prefix) for result in self._results])
-        wanted = self._hub.cancellations.pending(_operations_of(self._events), self._options.producer_id)
-        return Answer(200, b'{"results":[%b]}' % results, (*deprecation_headers(legacy), *cancel_headers(wanted)))
+        results = b",".join([self._encode_result(result, prefix) for result in self._results])
+        cancelled = self._hub.cancellations.pending(_operations_of(self._events), self._options.producer_id)
+        return Answer(200, b'{"results":[%b]}' % results, (*deprecation_headers(legacy), *cancel_headers(cancelled)))
 
     def _stage(self, items: list[bytes]) -> set[str]:
-        """Stage every item that can be; return the old names among their types."""
+        """Stage all valid items; return the old names among their types."""
         legacy = set()
-        publish, took = self._hub.publish, self._events.append
+        publish, add = self._hub.publish, self._events.append
         trace_id, producer_id = self._options.trace_id, self._options.producer_id
         for index, item in enumerate(items):
             self._pending += 1
             try:
                 envelope = self._envelope(item, index)
                 settled = partial(self._settled, index)
-                took(publish(envelope, settled, scope=producer_id, trace_id=trace_id, producer_id=producer_id))
+                add(publish(envelope, settled, scope=producer_id, trace_id=trace_id, producer_id=producer_id))
             except (Draining, LogBusy) as error:
                 if not index:
                     raise
-                # Those after it share its fate, or they would overtake it.
+                # The events after it fail too, or they would overtake it.
                 self._results[index:] = [error] * (len(items) - index)
                 self._pending -= 1
                 break
@@ -271,11 +269,13 @@ class _Batch:
         if not self._pending and not self._settling.done():
             self._settling.set_result(None)
 
-    def _told(self, result: PublishResult | TidingsError | None, epoch: bytes) -> bytes:
+    def _encode_result(self, result: PublishResult | TidingsError | None, epoch: bytes) -> bytes:
         assert result is not None
         if not isinstance(result, PublishResult):
             return b'{"error":%b}' % encode_payload(error_data(result))
-        if result.duplicate or result.attempt is not None:  # of any epoch; or the start of an operation
+        if (
+            result.duplicate or result.attempt is not None
+        ):  # a duplicate may be of an earlier epoch; a start has its attempt
             return _accepted(self._hub, result)
         return b'{"position":"%b:%d"}' % (epoch, result.offset)
 

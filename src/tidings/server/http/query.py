@@ -1,4 +1,4 @@
-"""The queries of the reading routes (CONTRACT §2 and §5)."""
+"""The queries of the routes that read the log (docs/protocol/http.md)."""
 
 import re
 from collections.abc import Collection
@@ -19,7 +19,7 @@ MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 MAX_VALUES: Final = 100
-"""Paths, keys or types in one URL, which has to pass servers and proxies: `channel:subscribe` takes a thousand."""
+"""Paths, keys or types in one URL, which must fit through servers and proxies; `channel:subscribe` allows 1,000."""
 
 
 class HistoryQuery(Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
 
     paths: PathSet
     types: frozenset[str]
-    """Empty: all."""
+    """Event types to return; empty for all."""
     trace_id: str | None
     since: Position | str
     """`first`, `now` or a position."""
@@ -38,9 +38,9 @@ def read_paths(query: str, contract: Contract) -> PathSet:
     """Return the paths that `?channel=` and `?channels=` name.
 
     Raises:
-        InvalidParameter: There are more than `MAX_VALUES`.
-        InvalidPath: One of them is no path.
-        UnknownChannel: One names a channel that there is not.
+        InvalidParameter: There are more than `MAX_VALUES` paths.
+        InvalidPath: A path is not valid.
+        UnknownChannel: A path names a channel that is not in the contract.
     """
     pairs = query_pairs(query)
     _check_count("channel", sum(value.count(",") + 1 for name, value in pairs if name in ("channel", "channels")))
@@ -51,11 +51,11 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
     """Read the query of `GET /v1/events`.
 
     Raises:
-        ContractError: One of its parameters cannot be used; see `read_paths` and below.
-        InvalidParameter: `key` or `limit`, or `since` is `snapshot`.
-        UnknownType: There is no such event.
-        InvalidPosition: `since` is no position.
-        InvalidTraceID: `trace_id` is none.
+        ContractError: A parameter is not valid; see `read_paths` and below.
+        InvalidParameter: `key` or `limit` is not valid, or `since` is `snapshot`.
+        UnknownType: `type` is not in the contract.
+        InvalidPosition: `since` is not a valid position.
+        InvalidTraceID: `trace_id` is not a valid trace id.
     """
     values = read_values(query)
     for name in ("key", "type"):
@@ -66,7 +66,7 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
     since = parse_since(values["since"][-1]) if "since" in values else FIRST
     if since == SNAPSHOT:
         raise InvalidParameter(
-            "since=snapshot: history is no snapshot", hint=f"Write {FIRST}, {NOW} or a position, or GET /v1/snapshot."
+            "since=snapshot is not allowed for history", hint=f"Use {FIRST}, {NOW} or a position, or GET /v1/snapshot."
         )
     return HistoryQuery(
         paths=paths,
@@ -78,11 +78,11 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
 
 
 def read_values(query: str, *, texts: Collection[str] = ()) -> dict[str, list[str]]:
-    """Return the values of each parameter, percent-decoded, in their order.
+    """Return the values of each parameter, percent-decoded and in order.
 
     Args:
-        query: What stands behind the `?`.
-        texts: Parameters in which `+` is a space, as forms write it: what a person calls something.
+        query: The URL's query, without the `?`.
+        texts: Parameters in which `+` is a space, as in forms: names that people gave.
     """
     values: dict[str, list[str]] = {}
     for name, value in query_pairs(query):
@@ -93,13 +93,13 @@ def read_values(query: str, *, texts: Collection[str] = ()) -> dict[str, list[st
 def _check_count(name: str, count: int) -> None:
     if count > MAX_VALUES:
         raise InvalidParameter(
-            f"{count} values of `{name}`; {MAX_VALUES} are allowed",
-            hint="Ask for a prefix (`channel/prefix*`) or for all.",
+            f"{count} values of `{name}`: at most {MAX_VALUES} are allowed",
+            hint="Use a prefix (`channel/prefix*`), or leave it out to read all.",
         )
 
 
 def _keyed(paths: PathSet, keys: list[str]) -> PathSet:
-    """Return what `paths` hold of `keys`: a path for each channel and key."""
+    """Return the paths of `keys` on all channels of `paths`, as far as `paths` match them."""
     for key in keys:
         try:
             check_key(key)
@@ -114,13 +114,13 @@ def _known_type(name: str, contract: Contract) -> str:
     known = LEGACY_TYPES.get(name, name)
     if known not in contract.events:
         raise UnknownType(
-            f"type={name[:80]!r}: there is no such event", type=name, hint=f"Events are {', '.join(contract.events)}."
+            f"unknown event type={name[:80]!r}", type=name, hint=f"Use one of {', '.join(contract.events)}."
         )
     return known
 
 
 def read_limit(values: dict[str, list[str]]) -> int:
-    """Return what `limit` says, or its default.
+    """Return the value of `limit`, or its default.
 
     Raises:
         InvalidParameter: It is not 1–`MAX_LIMIT`.
@@ -128,10 +128,10 @@ def read_limit(values: dict[str, list[str]]) -> int:
     text = values["limit"][-1] if "limit" in values else str(DEFAULT_LIMIT)
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) else 0
     if not 1 <= number <= MAX_LIMIT:
-        raise InvalidParameter(f"limit={text[:40]!r} is not 1–{MAX_LIMIT}", hint=f"Write 1–{MAX_LIMIT}.")
+        raise InvalidParameter(f"invalid limit={text[:40]!r}", hint=f"Use 1 to {MAX_LIMIT}.")
     return number
 
 
 def read_seconds(text: str) -> float:
-    """Return a number of seconds; a negative one for what is no number."""
+    """Return a number of seconds; a negative one if `text` is not a valid number."""
     return float(text) if _NUMBER.fullmatch(text) else -1.0

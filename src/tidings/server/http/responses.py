@@ -1,4 +1,4 @@
-"""Answers over HTTP: bodies already encoded, and every error as ErrorData (CONTRACT §7)."""
+"""HTTP answers: encoded bodies, and errors as ErrorData (docs/protocol/codes.md)."""
 
 import math
 from typing import Final
@@ -14,11 +14,11 @@ from tidings.protocol.payloads import encode_payload
 
 JSON: Final = "application/json"
 _RETRY_AFTER_S: Final = 1
-"""Where the error does not say: a restart, or a log that is busy, takes about so long."""
+"""Retry-After for errors without one: a restart or a busy log takes about a second."""
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """One answer, of JSON unless a header says otherwise."""
+    """One answer; its body is JSON."""
 
     status: int
     body: bytes
@@ -26,14 +26,14 @@ class Answer(Struct, frozen=True, gc=False):
     """Further headers; names in lower case."""
 
     async def send(self, send: Send) -> None:
-        """Send it as the answer to an ASGI request."""
+        """Send it to an ASGI client."""
         fields = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body)), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": fields})
         await send({"type": "http.response.body", "body": self.body})
 
 
 def error_answer(error: TidingsError, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
-    """Return the answer that tells `error`, with Retry-After where it will pass."""
+    """Return the answer for `error`, with Retry-After if the error is temporary."""
     status = row_of(error).http
     if status in (503, 507):
         wait_s = math.ceil(error.retry_after_ms / 1000) if isinstance(error, LogBusy) else _RETRY_AFTER_S
@@ -42,13 +42,13 @@ def error_answer(error: TidingsError, headers: tuple[tuple[bytes, bytes], ...] =
 
 
 def method_refusal(path: str, allowed: str) -> Answer:
-    """Return the answer to a method that is not among the `allowed` ones of `path`."""
-    refusal = MethodNotAllowed(f"{path[:200]} takes {allowed}", hint=f"Use one of {allowed}.")
+    """Return the answer for a method that is not among the `allowed` ones of `path`."""
+    refusal = MethodNotAllowed(f"method not allowed for {path[:200]}", hint=f"Use one of {allowed}.")
     return error_answer(refusal, ((b"allow", allowed.encode()),))
 
 
 def to_response(answer: Answer) -> Response:
-    """Return `answer` as Starlette has it."""
+    """Return `answer` as a Starlette response."""
     fields = {name.decode(): value.decode() for name, value in answer.headers}
     return Response(answer.body, answer.status, fields, JSON)
 

@@ -1,7 +1,7 @@
-"""`GET /v1/stream`: the log as Server-Sent Events (CONTRACT §5; WHATWG HTML §9.2).
+"""`GET /v1/stream`: the log as Server-Sent Events (docs/protocol/http.md, "GET /v1/stream"; WHATWG HTML §9.2).
 
-A stream is a subscriber like any other: it shares its lane with those of the same paths and pace, and is a cursor when
-its client does not keep up.
+A stream is a subscriber like any other: it shares its lane with streams of the same paths and pace, and reads itself
+forward when its client does not keep up.
 """
 
 import asyncio
@@ -30,21 +30,21 @@ from tidings.server.running_hub import HubHost, RunningHub
 from tidings.server.wire_formats import EVENT_STREAM
 
 _RETRY_MS: Final = (1_000, 3_000)
-"""When clients come back after a lost connection: at different moments, because a hub that restarts loses all."""
+"""Range of the delay before a client reconnects: random, because a hub that restarts loses all clients together."""
 _COMMENT: Final = b":\n\n"
 _COMPLETE: Final = ("live", "complete")
-"""Outcomes after which a stream that breaks may be resumed where it began."""
+"""Outcomes after which a broken stream can be resumed where it began."""
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store, no-transform"),
-    (b"x-accel-buffering", b"no"),  # nginx would hold events back until its buffer is full
+    (b"x-accel-buffering", b"no"),  # otherwise nginx holds events back until its buffer is full
 )
 
 log = structlog.get_logger("tidings.server.http.stream")
 
 
 class StreamEndpoint:
-    """The ASGI application behind `GET /v1/stream`."""
+    """The ASGI application for `GET /v1/stream`."""
 
     def __init__(self, host: HubHost) -> None:
         self._host = host
@@ -68,23 +68,23 @@ class StreamEndpoint:
 
 
 def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
-    """Read what the request asks for.
+    """Read the options of the request.
 
     Raises:
-        ContractError: A parameter, or Last-Event-ID, cannot be used.
+        ContractError: A parameter, or Last-Event-ID, is not valid.
     """
     query = scope.get("query_string", b"").decode("latin-1")
-    read_paths(query, hub.contract)  # bounds them
+    read_paths(query, hub.contract)  # checks their number
     options = parse_connection_query(query, hub.contract.channels, default_since=SNAPSHOT)
     if not options.paths:
-        raise InvalidParameter("channels=none: there is nothing to stream", hint="Name a channel, or none at all.")
+        raise InvalidParameter("channels=none selects no events", hint="Name a channel, or leave `channels` out.")
     last = header(headers_of(scope), b"last-event-id")
     if not last:
         return options
-    # A browser that comes back sends the same URL as before, and in this header what it has seen since.
+    # A browser that reconnects sends the same URL as before, and its last position in this header.
     since = parse_since(last)
     if isinstance(since, str):
-        raise InvalidPosition(f"Last-Event-ID: {last[:80]!r} is not a position")
+        raise InvalidPosition(f"invalid Last-Event-ID {last[:80]!r}: expected a position")
     return structs.replace(options, since=since)
 
 
@@ -108,7 +108,7 @@ async def _serve(running: RunningHub, options: ConnectionOptions, receive: Recei
         await outlet.send_all(send_part)
         if outlet.closing is not None:
             await send({"type": "http.response.body", "body": b""})
-    except (OSError, TimeoutError) as error:  # the client is gone, or takes nothing more
+    except (OSError, TimeoutError) as error:  # the client is gone, or reads nothing more
         log.info("stream cut off", connection_id=stream.connection_id, error=repr(error))
     finally:
         outlet.end()
@@ -123,9 +123,9 @@ class EventStream:
 
     Args:
         hub: The hub.
-        outlet: The way out.
-        options: What the client asked for.
-        connection_id: Names it in logs.
+        outlet: The outlet to the client.
+        options: Options of the request.
+        connection_id: Id of the connection in logs.
     """
 
     __slots__ = ("_hub", "_options", "_outlet", "connection_id", "subscriber")
@@ -136,26 +136,30 @@ class EventStream:
         self._options = options
         self.connection_id = connection_id
         form = revise_form(EVENT_STREAM, options.revision)
-        self.subscriber = Subscriber(outlet, form, pace_ms=options.pace_ms, on_gap=self._gap)
+        self.subscriber = Subscriber(outlet, form, pace_ms=options.pace_ms, on_gap=self._report_gap)
 
     def open(self) -> None:
-        """Begin: the client is told when to come back, then `channel:subscribed`, then events."""
+        """Start: send the reconnect delay, then `channel:subscribed`, then events."""
         log.info("stream opened", connection_id=self.connection_id, channels=self._options.paths.names())
         delivery = self._hub.delivery
         delivery.open(self.subscriber)
         low, high = _RETRY_MS
         self._outlet.write(b"retry: %d\n\n" % (low + secrets.randbelow(high - low)))
         delivery.subscribe(
-            self.subscriber, self._options.paths, self._options.since, on_subscribed=self._begun, on_live=self._live
+            self.subscriber,
+            self._options.paths,
+            self._options.since,
+            on_subscribed=self._report_subscribed,
+            on_live=self._report_live,
         )
 
     def closed(self) -> None:
-        """Forget the client: it is gone."""
+        """Remove the client, which is gone."""
         self._hub.delivery.close(self.subscriber)
         log.info("stream closed", connection_id=self.connection_id)
 
     def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
-        """Say why, and end the stream; browsers come back by themselves."""
+        """Send `connection:closed` with the reason and end the stream; browsers reconnect by themselves."""
         if self._outlet.closing is not None:
             return
         self._hub.delivery.close(self.subscriber)
@@ -171,30 +175,31 @@ class EventStream:
             return
         lane = subscriber.lane
         if lane is None or subscriber.state is not SubscriberState.LIVE:
-            self._outlet.write(_COMMENT)  # its position moves with what it reads
+            self._outlet.write(_COMMENT)  # its position moves as it reads
         elif not lane.wrote_within(self._hub.config.quiet_s, self._hub.clock.monotonic()):
             self._outlet.write(self._id(self._hub.delivery.reached(subscriber)) + b"\n")
 
     def pause_writing(self) -> None:
-        """Note that bytes wait."""
+        """Record that bytes are unsent."""
         self._hub.delivery.pause(self.subscriber)
 
     def resume_writing(self) -> None:
-        """Note that none do any more."""
+        """Record that all bytes are sent."""
         self._hub.delivery.resume(self.subscriber)
 
-    def _begun(self, outcome: str, offset: int) -> None:
+    def _report_subscribed(self, outcome: str, offset: int) -> None:
         names = self.subscriber.paths.names()
         position = str(self._hub.log.position(offset))
-        # With an id only where nothing older follows: who breaks off inside a snapshot has not read up to its place.
+        # An id only if nothing older follows: a client that disconnects inside a snapshot has not read up to that
+        # place.
         head = self._id(offset) if outcome in _COMPLETE else b""
         self._push(Subscribed(channels=names, position=position, outcome=outcome), head)
 
-    def _live(self, offset: int) -> None:
+    def _report_live(self, offset: int) -> None:
         live = Live(channels=self.subscriber.paths.names(), position=str(self._hub.log.position(offset)))
         self._push(live, self._id(offset))
 
-    def _gap(self, after: Position, until: Position, reason: str) -> None:
+    def _report_gap(self, after: Position, until: Position, reason: str) -> None:
         self._hub.delivery.counters.gaps += 1
         self._push(Gap(after=str(after), until=str(until), reason=reason))
 

@@ -1,4 +1,4 @@
-"""`GET /openapi.json`: the HTTP side described (OpenAPI 3.1), made from the contract, so that it is true of it."""
+"""`GET /openapi.json`: the OpenAPI 3.1 document of the HTTP side, built from the contract."""
 
 import msgspec
 
@@ -30,14 +30,14 @@ from tidings.version import __version__
 
 
 def openapi_document(contract: Contract) -> Answer:
-    """Return the description of a hub that speaks `contract`."""
+    """Return the OpenAPI document of a hub with this contract."""
     document = {
         "openapi": "3.1.0",
         "info": {
             "title": "tidings",
             "version": __version__,
             "summary": "A hub for typed, trace-correlated events about long-running work.",
-            "description": f"Speaks contract {contract.identity.version} ({contract.identity.hash}).",
+            "description": f"Contract {contract.identity.version} ({contract.identity.hash}).",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "."}],
@@ -65,15 +65,15 @@ def _paths(contract: Contract) -> Schema:
         "/v1/stream": {"get": _get_stream(channels)},
         **operation_paths(),
         **contract_paths(),
-        "/healthz": {"get": _plain("isAlive", "Tell that the process is alive", _status("alive"))},
-        "/readyz": {"get": _plain("isReady", "Tell whether events are taken now", _status("ready"), 503, 507)},
+        "/healthz": {"get": _plain("isAlive", "Check that the process is alive", _status("alive"))},
+        "/readyz": {"get": _plain("isReady", "Check that the hub accepts events", _status("ready"), 503, 507)},
         "/metrics": {
             "get": {
                 "operationId": "readMetrics",
-                "summary": "Read the hub's figures, for Prometheus",
+                "summary": "Read the hub's metrics, for Prometheus",
                 "responses": {
                     "200": {
-                        "description": "Text in the format asked for.",
+                        "description": "Text in the requested format.",
                         "content": {
                             "text/plain": {"schema": {"type": "string"}},
                             "application/openmetrics-text": {"schema": {"type": "string"}},
@@ -84,7 +84,7 @@ def _paths(contract: Contract) -> Schema:
             }
         },
         "/openapi.json": {"get": _plain("describe", "Read this description", {"type": "object"})},
-        "/": {"get": _plain("readIndex", "Read what this is and what is where", {"type": "object"})},
+        "/": {"get": _plain("readIndex", "Read the hub's version and routes", {"type": "object"})},
     }
 
 
@@ -92,7 +92,7 @@ def _post_events() -> Schema:
     batch = {"type": "array", "items": {}}
     return {
         "operationId": "publish",
-        "summary": "Publish one event, or several",
+        "summary": "Publish one or more events",
         "description": "One envelope is accepted (200) or refused (4xx). Each item of an array or of NDJSON is "
         "accepted or refused on its own; results come in the same order. "
         f"At most {MAX_BATCH_EVENTS:,} events and {MAX_BODY_BYTES >> 20} MiB.",
@@ -100,25 +100,24 @@ def _post_events() -> Schema:
             request_header(
                 "Idempotency-Key",
                 {"type": "string", "minLength": 16, "maxLength": 64, "pattern": EVENT_ID},
-                "The event_id of what has none of its own. Item n of a batch, counted from 0, has `key#n`, so that "
-                "there the key is at most 60 characters long.",
+                "The event_id of events that have none of their own. Item n of a batch, counted from 0, gets `key#n`, "
+                "so the key of a batch has at most 60 characters.",
             ),
             request_header(
                 "traceparent",
                 {"type": "string"},
-                "W3C Trace Context: its trace id is that of events that have none, and whose operation has none. What "
-                "is no trace context is ignored.",
+                "W3C Trace Context, whose trace id is used for events that have none and whose operation has none. An "
+                "invalid value is ignored.",
             ),
             request_header(
                 "Tidings-Producer",
                 {"type": "string", "minLength": 1, "maxLength": 64, "pattern": EVENT_ID},
-                "Who holds the operations that the post begins; each further post renews the lease.",
+                "The producer that holds the operations that the post begins; each further post renews the lease.",
             ),
             request_header(
                 "Tidings-Lease",
                 {"type": "number", "minimum": 1, "maximum": 86_400},
-                "Seconds after the producer's last post at whose end its operations have failed. With "
-                "`Tidings-Producer` only.",
+                "Seconds after the producer's last post at which its operations fail. Requires `Tidings-Producer`.",
             ),
         ],
         "requestBody": {
@@ -130,12 +129,12 @@ def _post_events() -> Schema:
         },
         "responses": {
             "200": {
-                "description": "In the log, and safe from a crash of the process.",
+                "description": "The events are in the log, and survive a crash of the process.",
                 "headers": {
                     "Deprecation": response_header("RFC 9745: an old name was used."),
-                    "Tidings-Notice": response_header("Which, and what replaces it."),
+                    "Tidings-Notice": response_header("The old names, and their replacements."),
                     "Tidings-Cancel": response_header(
-                        "Operations that are to end, percent-encoded, separated by commas."
+                        "Operations that are being cancelled, percent-encoded, separated by commas."
                     ),
                 },
                 "content": {"application/json": {"schema": {"anyOf": [ref("Accepted"), ref("Results")]}}},
@@ -149,10 +148,10 @@ def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
     types = sorted({*contract.events, *LEGACY_TYPES})
     return {
         "operationId": "readHistory",
-        "summary": "Read events as they were, none conflated",
+        "summary": "Read all events of a range, without conflation",
         "parameters": [
             *channels,
-            parameter("key", _list(key_schema()), "Of each channel, only events of this key."),
+            parameter("key", _list(key_schema()), "Only events of this key, on each channel."),
             parameter("type", _list({"enum": types}), "Only events of this type."),
             parameter("trace_id", {**text_schema(1, 128), "pattern": PRINTABLE}, "Only events of this trace."),
             parameter(
@@ -169,17 +168,21 @@ def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
 def _get_stream(channels: list[Schema]) -> Schema:
     return {
         "operationId": "stream",
-        "summary": "Read events as they come (Server-Sent Events)",
+        "summary": "Read events as they arrive (Server-Sent Events)",
         "description": "`data:` is an envelope, `id:` its position. `channel:subscribed` comes first, `channel:live` "
-        "when what was before is read.",
+        "after the past events.",
         "parameters": [
             *channels,
             parameter("since", _since("snapshot", "now", "first", ""), "Where to begin; `snapshot` is the default."),
-            parameter("pace_ms", {"type": "integer", "minimum": 0, "maximum": 999_999_999}, "One write per so long."),
+            parameter(
+                "pace_ms",
+                {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+                "Minimum time between two writes, in milliseconds.",
+            ),
             {
                 "name": "Last-Event-ID",
                 "in": "header",
-                "description": "Goes before `since`.",
+                "description": "Takes precedence over `since`.",
                 "schema": {"type": "string", "pattern": POSITION},
             },
         ],
@@ -191,7 +194,7 @@ def _get_stream(channels: list[Schema]) -> Schema:
 
 
 def _plain(operation: str, summary: str, schema: Schema, *errors: int) -> Schema:
-    return {"operationId": operation, "summary": summary, "responses": responses("Yes.", schema, *errors)}
+    return {"operationId": operation, "summary": summary, "responses": responses("Success.", schema, *errors)}
 
 
 # Parameters.

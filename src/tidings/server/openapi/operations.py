@@ -1,7 +1,4 @@
-"""The description of the routes about operations (OpenAPI 3.1).
-
-The description of the routes that tell what may be published (OpenAPI 3.1).
-"""
+"""OpenAPI 3.1 descriptions of the routes about operations and about the contract."""
 
 from typing import Final
 
@@ -32,12 +29,12 @@ from tidings.server.openapi.schemas import (
 )
 
 _TIME_PATTERN: Final = "^20[0-9]{2}-(0[1-9]|1[0-2])-([01][1-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
-"""Some of RFC 3339: what a generator of requests makes of it is a time."""
-_NAME_ABOUT: Final = "Only operations of this name; with `*` at its end, of names that begin so."
+"""A subset of RFC 3339, from which request generators make valid times only."""
+_NAME_ABOUT: Final = "Only operations of this name; with `*` at the end, of names with this prefix."
 
 
 def operation_schemas() -> Schema:
-    """Return the named schemas of these routes."""
+    """Return the named schemas of the routes about operations."""
     _, found = msgspec.json.schema_components(
         [OperationPage, OperationDetail, NamesPage, CancelOutcome], ref_template=REFERENCE
     )
@@ -45,7 +42,7 @@ def operation_schemas() -> Schema:
 
 
 def operation_paths() -> Schema:
-    """Return these routes."""
+    """Return the paths about operations."""
     return {
         "/v1/operations": {"get": _list()},
         "/v1/operations/{operation_id}": {"get": _show()},
@@ -53,9 +50,9 @@ def operation_paths() -> Schema:
         "/v1/operation-names": {
             "get": {
                 "operationId": "listOperationNames",
-                "summary": "List what operations are called, with what is known of the runs of each name",
+                "summary": "List the names of operations, with statistics of the runs of each",
                 "parameters": [parameter("name", {"type": "string"}, _NAME_ABOUT)],
-                "responses": responses("The names, the one that ended last first.", ref("NamesPage"), 503),
+                "responses": responses("The names, most recently ended first.", ref("NamesPage"), 503),
             }
         },
     }
@@ -67,17 +64,21 @@ def _list() -> Schema:
     }
     return {
         "operationId": "listOperations",
-        "summary": "List operations, the one that began last first",
-        "description": "An answer may hold fewer than `limit`, or none, and have more behind it: go on while there is "
-        "`next`.",
+        "summary": "List operations, most recently begun first",
+        "description": "An answer may have fewer operations than `limit`, or none, although more follow: continue while "
+        "it has `next`.",
         "parameters": [
-            parameter("state", {"type": "array", "items": {"enum": list(OperationState)}}, "Only in these states."),
+            parameter(
+                "state", {"type": "array", "items": {"enum": list(OperationState)}}, "Only operations in these states."
+            ),
             parameter("name", {"type": "string"}, _NAME_ABOUT),
-            parameter("since", age_or_time, "Only what began or ended after this: an age such as 6h, or RFC 3339."),
+            parameter(
+                "since", age_or_time, "Only operations that began or ended after this: an age such as 6h, or RFC 3339."
+            ),
             parameter("parent", {"type": "string"}, "Only operations that name this one as their parent."),
             limit_parameter(),
             parameter(
-                "after", {"type": "string", "pattern": f"^{CURSOR_PATTERN}$"}, "`next` of the answer to go on from."
+                "after", {"type": "string", "pattern": f"^{CURSOR_PATTERN}$"}, "The `next` of the previous answer."
             ),
         ],
         "responses": responses("One page.", ref("OperationPage"), 400, 503),
@@ -93,7 +94,7 @@ def _show() -> Schema:
             parameter(
                 "wait",
                 {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
-                "Seconds: answer when it has ended, or when they are over.",
+                "Seconds to wait for the operation's end before answering.",
             ),
         ],
         "responses": responses("The operation.", ref("OperationDetail"), 400, 404, 503),
@@ -109,15 +110,15 @@ def _cancel() -> Schema:
     )
     return {
         "operationId": "cancelOperation",
-        "summary": "Have an operation end, and learn what came of it",
+        "summary": "Cancel an operation and report the outcome",
         "parameters": [_id_parameter()],
         "requestBody": {"required": False, "content": {"application/json": {"schema": body}}},
-        "responses": responses("What came of it.", ref("CancelOutcome"), 400, 404, 413, 415, 503),
+        "responses": responses("The outcome.", ref("CancelOutcome"), 400, 404, 413, 415, 503),
     }
 
 
 def _id_parameter() -> Schema:
-    # A segment that is nothing but dots is taken out of a URL by whoever sends it (RFC 3986 §5.2.4).
+    # Clients remove path segments that consist of dots only (RFC 3986 §5.2.4).
     schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "[^./]"}
     return {"name": "operation_id", "in": "path", "required": True, "schema": schema}
 
@@ -141,16 +142,16 @@ def contract_paths() -> Schema:
 
 
 def _get(operation: str, summary: str, media_type: str) -> Schema:
-    # Parameters of a media type, such as a character set, are no part of its name here.
+    # Without the parameters of the media type, such as a character set.
     name = media_type.partition(";")[0]
     schema = {"type": "object"} if name.endswith("json") else {"type": "string"}
-    tag = response_header("Of equal documents the same.")
+    tag = response_header("Entity tag; the same for equal documents.")
     return {
         "get": {
             "operationId": operation,
             "summary": summary,
             "parameters": [
-                request_header("If-None-Match", {"type": "string"}, "The ETag of what the client has already.")
+                request_header("If-None-Match", {"type": "string"}, "The ETag of the document that the client has.")
             ],
             "responses": {
                 "200": {
@@ -158,7 +159,7 @@ def _get(operation: str, summary: str, media_type: str) -> Schema:
                     "headers": {"ETag": tag},
                     "content": {name: {"schema": schema}},
                 },
-                "304": {"description": "The client has it.", "headers": {"ETag": tag}},
+                "304": {"description": "The client has the current document.", "headers": {"ETag": tag}},
                 **errors(403),
             },
         }

@@ -1,7 +1,4 @@
-"""The schemas of `/openapi.json`, made from the contract's payloads (JSON Schema 2020-12).
-
-What the descriptions of several routes are made of (OpenAPI 3.1).
-"""
+"""Schemas and building blocks of the OpenAPI document, made from the contract's payloads (JSON Schema 2020-12)."""
 
 from typing import Any, Final
 
@@ -24,12 +21,12 @@ POSITION: Final = "^[a-z0-9]{1,32}:(0|[1-9][0-9]{0,18})$"
 
 
 def schemas(contract: Contract) -> Schema:
-    """Return the named schemas of the description."""
+    """Return the named schemas of the document."""
     payloads = [event.payload for event in contract.events.values()]
     _, components = msgspec.json.schema_components([*payloads, ErrorData], ref_template=REFERENCE)
     publications = {_schema_name(event): _publication(event) for event in contract.events.values() if event.publishable}
     position = {"type": "string", "pattern": POSITION, "description": "Opaque."}
-    attempt = {"type": "integer", "minimum": 1, "description": "Of an operation's start: the attempt that it is of."}
+    attempt = {"type": "integer", "minimum": 1, "description": "The attempt that an `operation:start` began."}
     accepted = object_schema({"position": position, "attempt": attempt, "duplicate": {"const": True}}, "position")
     events = {"type": "array", "items": ref("Envelope")}
     gap = object_schema(
@@ -45,7 +42,7 @@ def schemas(contract: Contract) -> Schema:
         ),
         "Refused": object_schema({"error": ref("ErrorData")}, "error"),
         "Envelope": _envelope(contract, position),
-        "Gap": {**gap, "description": "Durable events in between may be gone."},
+        "Gap": {**gap, "description": "Durable events between these positions may be missing."},
         "History": object_schema(
             {"events": events, "next": position, "position": position, "gap": ref("Gap")}, "events", "next", "position"
         ),
@@ -95,7 +92,7 @@ def _publication(event: EventType) -> Schema:
 
 
 def _data(event: EventType, required: list[str]) -> Schema:
-    """Return the schema of an event's data: its payload's, and its key fit to be one."""
+    """Return the schema of an event's data: its payload, with a valid key."""
     payload = ref(event.payload.__name__)
     if event.key is None:
         return payload
@@ -123,9 +120,9 @@ def key_schema() -> Schema:
     return {**text_schema(1, MAX_KEY_BYTES), "pattern": _NO_CONTROLS, "description": f"{MAX_KEY_BYTES} bytes of UTF-8."}
 
 
-def text_schema(shortest: int, longest: int) -> Schema:
-    """Return the schema of a string of so many characters."""
-    return {"type": "string", "minLength": shortest, "maxLength": longest}
+def text_schema(min_length: int, max_length: int) -> Schema:
+    """Return the schema of a string with a length in characters."""
+    return {"type": "string", "minLength": min_length, "maxLength": max_length}
 
 
 def _or_null(*schemas: Schema) -> Schema:
@@ -133,7 +130,7 @@ def _or_null(*schemas: Schema) -> Schema:
 
 
 def object_schema(properties: Schema, *required: str) -> Schema:
-    """Return the schema of an object, which may have further members."""
+    """Return the schema of an object, which may have additional members."""
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
@@ -142,8 +139,8 @@ def ref(name: str) -> Schema:
     return {"$ref": REFERENCE.format(name=name)}
 
 
-ORIGIN_REFUSED: Final = "A web page of a foreign origin, or a foreign host name."
-_ABOUT: Final = {403: ORIGIN_REFUSED, 503: "Not now.", 507: "The log is full."}
+ORIGIN_REFUSED: Final = "The origin of the web page, or the host name, is not allowed."
+_ABOUT: Final = {403: ORIGIN_REFUSED, 503: "Temporarily unavailable.", 507: "The log is full."}
 
 
 def responses(description: str, schema: Schema, *statuses: int) -> Schema:
@@ -153,34 +150,36 @@ def responses(description: str, schema: Schema, *statuses: int) -> Schema:
 
 
 def errors(*statuses: int) -> Schema:
-    """Return the answers that tell an error."""
+    """Return the error answers."""
     content = {"application/json": {"schema": ref("ErrorData")}}
     found: Schema = {}
     for status in sorted(statuses):
-        answer: Schema = {"description": _ABOUT.get(status, "Refused; the body says why."), "content": content}
+        answer: Schema = {"description": _ABOUT.get(status, "Refused; the body has the reason."), "content": content}
         if status in (503, 507):
-            answer["headers"] = {"Retry-After": response_header("Seconds.")}
+            answer["headers"] = {"Retry-After": response_header("Seconds to wait.")}
         found[str(status)] = answer
     return found
 
 
 def parameter(name: str, schema: Schema, description: str) -> Schema:
-    """Return a parameter of the query."""
+    """Return a query parameter."""
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 def limit_parameter() -> Schema:
     """Return the parameter `limit`."""
     return parameter(
-        "limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}, "How many."
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        "Maximum number of results.",
     )
 
 
 def response_header(description: str) -> Schema:
-    """Return a header of an answer."""
+    """Return a response header."""
     return {"description": description, "schema": {"type": "string"}}
 
 
 def request_header(name: str, schema: Schema, description: str) -> Schema:
-    """Return a header of a request."""
+    """Return a request header."""
     return {"name": name, "in": "header", "description": description, "schema": schema}
