@@ -105,7 +105,7 @@ def test_on_a_terminal_there_is_a_table(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "error"),
     [
-        (("--since", "yesterday"), 1, "is no time"),
+        (("--since", "yesterday"), 1, "invalid time since="),
         (("--state", "odd"), 2, "--state"),
         (("--limit", "0"), 2, "--limit"),
         (("--by-name", "--failed"), 2, "only --name chooses"),

@@ -65,8 +65,8 @@ def _list() -> Schema:
     return {
         "operationId": "listOperations",
         "summary": "List operations, most recently begun first",
-        "description": "An answer may have fewer operations than `limit`, or none, although more follow: continue while "
-        "it has `next`.",
+        "description": "An answer may have fewer operations than `limit`, or none, although more follow: continue "
+        "while it has `next`.",
         "parameters": [
             parameter(
                 "state", {"type": "array", "items": {"enum": list(OperationState)}}, "Only operations in these states."
