@@ -182,13 +182,13 @@ def test_the_limits_are_the_codes() -> None:
         "events in a post": f"{body.MAX_BATCH_EVENTS:,}",
         "Idempotency-Key of a batch": f"{event_ids[0]}–{publish.MAX_BATCH_KEY_CHARS} characters",
         "paths, keys or types in the URL of a GET": f"{query.MAX_VALUES}",
-        "events in an answer of history": f"{query.MAX_LIMIT:,}",
-        "events in an answer of history, unasked": f"{query.DEFAULT_LIMIT}",
-        "operations in an answer": f"{query.MAX_LIMIT:,}",
-        "waiting for an operation's end, in one request": f"{operations_query.MAX_WAIT_S:g} s",
-        "names of operations with figures of their own in /metrics": f"{operation_metrics.MAX_NAMES}",
-        "replies owed to a connection that does not read": f"{connection.MAX_UNSENT_REPLY_BYTES:,} bytes",
-        "waiting for the peer's part of a close": f"{protocol.CLOSE_TIMEOUT_S:g} s",
+        "events in one answer of history": f"{query.MAX_LIMIT:,}",
+        "events in one answer of history, by default": f"{query.DEFAULT_LIMIT}",
+        "operations in one answer": f"{query.MAX_LIMIT:,}",
+        "wait for an operation's end, in one request": f"{operations_query.MAX_WAIT_S:g} s",
+        "operation names with their own series in /metrics": f"{operation_metrics.MAX_NAMES}",
+        "unread replies of one connection": f"{connection.MAX_UNSENT_REPLY_BYTES:,} bytes",
+        "wait for the peer's part of a close": f"{protocol.CLOSE_TIMEOUT_S:g} s",
     }
     assert {name.replace("`", ""): value for name, value in _table("Limits").rows} == limits
     assert envelope.MAX_BODY_BYTES == message_reader.MAX_MESSAGE_BYTES
