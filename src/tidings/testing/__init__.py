@@ -1,7 +1,7 @@
-"""Parts for testing code built on tidings: a whole hub in memory, on a clock that the test moves, and faults.
+"""Tools for testing code built on tidings: a whole hub in memory, on a clock that the test advances, and faults.
 
-Nothing here opens a socket, sleeps, or waits for the machine's clock. Names are imported at their first use: pytest
-imports this package in every project where it is installed.
+Nothing here opens a socket, sleeps, or waits for the machine's clock. Names are imported at their first use, because
+pytest imports this package in every project where it is installed.
 """
 
 from importlib import import_module
@@ -32,7 +32,7 @@ _MODULES = (
     "tidings.testing.faults",
     "tidings.testing.manual_hub",
 )
-"""Where the names are, the cheapest to import first."""
+"""The modules that define the names, the cheapest to import first."""
 
 __all__ = [
     "ABSENT",
@@ -56,11 +56,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from where it is defined."""
+    """Import a public name from the module that defines it."""
     if name in __all__:
-        for home in map(import_module, _MODULES):
-            if hasattr(home, name):
-                globals()[name] = getattr(home, name)
+        for module in map(import_module, _MODULES):
+            if hasattr(module, name):
+                globals()[name] = getattr(module, name)
                 return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,14 +1,14 @@
-"""Comparing what happened with what should have: `assert_events`."""
+"""`assert_events`: compares the events of a hub with the expected ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from tidings.client.events import ReceivedEvent
-from tidings.testing.matching import Expected, ExpectedEvent, MatchStep, SeenEvent, seen, steps_of
+from tidings.testing.matching import Expected, ExpectedEvent, MatchStep, SeenEvent, steps_of, to_seen
 
-_NEARBY = 4
-"""Events shown on each side of the one that matters."""
+_CONTEXT_EVENTS = 4
+"""Number of events shown on each side of the event in question."""
 
 
 @runtime_checkable
@@ -20,7 +20,7 @@ class HasEvents(Protocol):
         ...
 
     def events(self) -> list[ReceivedEvent]:
-        """Return everything that the hub accepted."""
+        """Return every event that the hub accepted."""
         ...
 
 
@@ -30,63 +30,63 @@ def assert_events(
     *,
     exactly: bool = False,
 ) -> None:
-    """Check that the events happened, in this order.
+    """Check that the expected events happened, in this order.
 
     Args:
-        actual: A hub, whose whole log is meant, after its producers had the time to send what they had; or events, as
-            a watch and `ManualHub.events` have them; or envelopes as JSON has them.
-        expected: Types, and what `event`, `any_order` and `none_of` return.
-        exactly: Whether nothing else may have happened; else other events may come before, between and after.
+        actual: A hub, for its whole log after its producers have sent their events; or events from a watch or from
+            `ManualHub.events`; or envelopes decoded from JSON.
+        expected: Types, and the results of `event`, `any_order` and `none_of`.
+        exactly: Whether other events are forbidden. Default: they may come before, between and after.
 
     Raises:
-        AssertionError: They did not. It says which is the first that is missing or too much, what comes nearest to it,
-            and what lies around it.
+        AssertionError: They did not happen. The message shows the first event that is missing or unexpected, the event
+            nearest to it, and the events around it.
     """
     __tracebackhide__ = True
     if isinstance(actual, HasEvents):
         actual.settle_others()
         actual = actual.events()
-    search = _Search([seen(each) for each in actual], steps_of(expected), exactly)
-    if not search.found():
-        raise AssertionError(search.explanation())
+    search = _Search([to_seen(each) for each in actual], steps_of(expected), exactly)
+    if not search.run():
+        raise AssertionError(search.explain())
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """How far a search has come."""
+    """The progress of a search."""
 
     step: int = 0
     open: tuple[ExpectedEvent, ...] | None = None
-    """What of the step's group is not found yet; None is all of it."""
+    """The events of the step's group that are not found yet; None means all."""
     position: int = 0
-    """The next event."""
+    """Index of the next event."""
     matched: tuple[int, ...] = ()
-    """The places of the events that are found, in the order of what was expected of them."""
+    """Indexes of the events that were found, in the order of the expected ones."""
 
 
 @dataclass(slots=True)
 class _Search:
-    """The search for a way to find all that is expected."""
+    """The search for an assignment of events to all expected ones."""
 
     events: list[SeenEvent]
     steps: list[MatchStep]
     exactly: bool
     furthest: _State = field(default_factory=_State)
-    _hopeless: set[tuple[int, tuple[int, ...], int]] = field(default_factory=set)
-    """Where the search was already."""
+    _visited: set[tuple[int, tuple[int, ...], int]] = field(default_factory=set)
+    """The states that were examined already."""
 
-    def found(self) -> bool:
+    def run(self) -> bool:
         """Return whether there is one."""
         waiting = [_State()]
         while waiting:
             state = self._next_step(waiting.pop())
             if len(state.matched) > len(self.furthest.matched):
                 self.furthest = state
-            if self._done(state):
+            if self._is_done(state):
                 return True
             mark = (state.step, tuple(map(id, self._open(state))), state.position)
-            if mark not in self._hopeless:
-                self._hopeless.add(mark)
+            if mark not in self._visited:
+                self._visited.add(mark)
                 waiting.extend(self._continuations(state))
         return False
 
@@ -98,11 +98,11 @@ class _Search:
             state = _State(state.step + 1, None, state.position, state.matched)
         return state
 
-    def _done(self, state: _State) -> bool:
+    def _is_done(self, state: _State) -> bool:
         return state.step == len(self.steps) - 1 and self._obstacle(state) is None
 
     def _continuations(self, state: _State) -> list[_State]:
-        """Return what can become of the next event, the best last: it is one of those expected, or passed over."""
+        """Return the states that the next event can lead to, the best last: it is an expected one, or skipped."""
         place = state.position
         if place == len(self.events):
             return []
@@ -115,21 +115,21 @@ class _Search:
         return found
 
     def _blocks(self, state: _State, place: int) -> bool:
-        """Return whether an event may not be passed over."""
+        """Return whether an event may not be skipped."""
         return self.exactly or bool(self._forbidding(state, place))
 
     def _forbidding(self, state: _State, place: int) -> list[ExpectedEvent]:
         return [each for each in self.steps[state.step].forbidden if not each.differences(self.events[place])]
 
     def _obstacle(self, state: _State) -> int | None:
-        """Return the place of the first event that may not be passed over."""
+        """Return the index of the first event that may not be skipped."""
         places = range(state.position, len(self.events))
         return next((place for place in places if self._blocks(state, place)), None)
 
-    # Explaining.
+    # The failure message.
 
-    def explanation(self) -> str:
-        """Return why there is no way, for a person."""
+    def explain(self) -> str:
+        """Return why there is no assignment."""
         state = self._next_step(self.furthest)
         expected = self._open(state)
         obstacle = self._obstacle(state)
@@ -137,11 +137,11 @@ class _Search:
         if not expected:
             assert obstacle is not None
             happened = f"all {total} expected events happened, but then" if total else "there was"
-            return self._report(f"{happened} one that must not be there", obstacle, [])
+            return self._report(f"{happened} one that is forbidden", obstacle, [])
         first = expected[0]
         place, but = self._nearest(first, state.position)
         if obstacle is not None and (place is None or obstacle <= place or self.exactly):
-            place, but = obstacle, self._too_much(state, obstacle)
+            place, but = obstacle, self._unexpected(state, obstacle)
         lines = [
             f"  expected  {first}",
             *(f"  but       {each}" for each in but[:1]),
@@ -149,36 +149,36 @@ class _Search:
         ]
         return self._report(f"event {len(state.matched) + 1} of {total} expected ones did not happen", place, lines)
 
-    def _too_much(self, state: _State, place: int) -> list[str]:
-        """Return why the event at `place` may not be there."""
+    def _unexpected(self, state: _State, place: int) -> list[str]:
+        """Return why the event at index `place` may not be there."""
         forbidding = self._forbidding(state, place)
         if forbidding:
-            return [f"#{place} came, and there must be none of  {forbidding[0]}"]
+            return [f"#{place} came, but none_of forbids  {forbidding[0]}"]
         expected = self._open(state)
         return [f"#{place} came instead", *(expected[0].differences(self.events[place])[:3] if expected else [])]
 
-    def _nearest(self, wanted: ExpectedEvent, position: int) -> tuple[int | None, list[str]]:
-        """Return the event most like `wanted`, and in what it differs."""
-        after = [n for n in range(position, len(self.events)) if self.events[n].type == wanted.type]
+    def _nearest(self, expected: ExpectedEvent, position: int) -> tuple[int | None, list[str]]:
+        """Return the event most similar to `expected`, and the differences."""
+        after = [n for n in range(position, len(self.events)) if self.events[n].type == expected.type]
         if after:
-            place = min(after, key=lambda n: len(wanted.differences(self.events[n])))
-            return place, wanted.differences(self.events[place])
+            place = min(after, key=lambda n: len(expected.differences(self.events[n])))
+            return place, expected.differences(self.events[place])
         for place in reversed(range(position)):
-            if not wanted.differences(self.events[place]):
-                used = " and stands for another" if place in self.furthest.matched else ""
+            if not expected.differences(self.events[place]):
+                used = " and matches another expected one" if place in self.furthest.matched else ""
                 return place, [f"the only such event came before{used}: #{place}"]
-        return None, [f"no {wanted.type} came{' after the one before it' if position else ''}"]
+        return None, [f"no {expected.type} came{' after the one before it' if position else ''}"]
 
     def _report(self, head: str, place: int | None, lines: list[str]) -> str:
         return "\n".join([head, *lines, *self._around(place)])
 
     def _around(self, place: int | None) -> list[str]:
-        """Return the events near `place`, or near the last that was found."""
+        """Return the events near index `place`, or near the last that was found."""
         if not self.events:
-            return ["  no event happened at all"]
+            return ["  no event happened"]
         matched = self.furthest.matched
         centre = place if place is not None else (matched[-1] if matched else 0)
-        first, last = max(0, centre - _NEARBY), min(len(self.events), centre + _NEARBY + 1)
+        first, last = max(0, centre - _CONTEXT_EVENTS), min(len(self.events), centre + _CONTEXT_EVENTS + 1)
         lines = [f"  what happened ({len(self.events)} events):"]
         if first:
             lines.append(f"      … {first} before")

@@ -1,7 +1,7 @@
-"""What can go wrong between a client and its hub, as values: given to `ManualHub.inject`, they happen when they apply.
+"""Faults between a client and its hub, as values for `ManualHub.inject`.
 
-A fault looks at whole messages, because a connection loses, repeats and reorders nothing by itself: what is lost is
-lost with the connection, and what comes twice was sent twice.
+Faults apply to whole messages, because a connection by itself does not lose, repeat or reorder anything: a message is
+lost with its connection only, and one that arrives twice was sent twice.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -12,95 +12,102 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Side = Literal["hub", "client"]
-"""Where messages are going."""
+"""The receiving side of messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """The connection ends without a word, at a message.
-
-    Before it: the message is lost with the connection. After it: the message arrived, but nothing that answers it.
-    """
+    """End the connection without a close, at a message. Give one of `before` and `after`."""
 
     before: str | None = None
-    """A message type."""
+    """A message type: the message is lost with the connection."""
     after: str | None = None
-    """A message type; one of the two is named."""
+    """A message type: the message arrives, but no answer to it."""
     toward: Side = "hub"
+    """The receiving side of the message. Default: the hub."""
     link: str = ""
-    """Part of the name of the links that this happens to: `publisher`, `watch`, `watch operations`."""
+    """Part of the name of the affected links: `publisher`, `watch`, `watch operations`. Default: every link."""
     times: int | None = 1
-    """How often; None is always."""
+    """Number of times the fault applies; None means always. Default: 1."""
 
     def __post_init__(self) -> None:
         if (self.before is None) == (self.after is None):
-            raise ValueError("a Cut has one of before= and after=")
+            raise ValueError("invalid Cut: give one of before= and after=")
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Messages take a time, by the hub's clock. Their order stays, so that later ones wait behind a delayed one."""
+    """Delay messages by the hub's clock. Their order stays, so that later ones wait behind a delayed one."""
 
     seconds: float
     _: KW_ONLY
     type: str | None = None
-    """The message type; None is every message."""
+    """The message type; None means every message."""
     toward: Side | None = None
-    """None is both ways."""
+    """The receiving side; None means both."""
     link: str = ""
+    """Part of the name of the affected links. Default: every link."""
     times: int | None = None
+    """Number of times the fault applies; None means always."""
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A message arrives twice, as when its sender did not hear that it had arrived."""
+    """Deliver a message twice, as when its sender received no acknowledgement and sent it again."""
 
     type: str
+    """The message type."""
     _: KW_ONLY
     toward: Side = "hub"
+    """The receiving side. Default: the hub."""
     link: str = ""
+    """Part of the name of the affected links. Default: every link."""
     times: int | None = 1
+    """Number of times the fault applies; None means always. Default: 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
-    """Nothing arrives, as when the reader does not drain its socket, until the fault is removed."""
+    """Deliver nothing until the fault is removed, as when the receiver does not read from its socket."""
 
     toward: Side = "client"
+    """The receiving side. Default: the client."""
     link: str = ""
+    """Part of the name of the affected links. Default: every link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
-    """New connections are refused, until the fault is removed: with `ManualHub.cut`, a network that is gone."""
+    """Refuse new connections until the fault is removed. Together with `ManualHub.cut`, a network failure."""
 
     link: str = ""
+    """Part of the name of the affected links. Default: every link."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullDisk:
-    """The log takes nothing: publishing is refused with `log_full`."""
+    """Fill the log's disk: publishing is refused with `log_full`."""
 
     times: int | None = None
-    """How many batches of events; None is until the fault is removed."""
+    """Number of batches to refuse; None means all until the fault is removed."""
 
 
 Fault = Cut | Delay | Duplicate | Stall | Unreachable | FullDisk
 
 
 class Injected:
-    """A fault that was injected: removed by `remove`, or at the end of a `with` block."""
+    """An injected fault, removed by `remove` or at the end of a `with` block."""
 
-    def __init__(self, fault: Fault, removed: "Callable[[Injected], None]") -> None:
+    def __init__(self, fault: Fault, on_remove: "Callable[[Injected], None]") -> None:
         self.fault = fault
         self.applied = 0
-        """How often it has happened."""
-        self._removed = removed
+        """Number of times the fault has applied."""
+        self._on_remove = on_remove
         self._left = None if isinstance(fault, Stall | Unreachable) else fault.times
 
     def remove(self) -> None:
-        """Let it happen no more."""
-        self._removed(self)
+        """Remove the fault."""
+        self._on_remove(self)
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +118,7 @@ class Injected:
         self.remove()
 
     def use(self) -> bool:
-        """Let it happen once more; return whether it may."""
+        """Count one application of the fault; return False if it has applied often enough."""
         if self._left is not None:
             if self._left <= 0:
                 return False
@@ -122,7 +129,7 @@ class Injected:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What happens to one message."""
+    """The effect of the faults on one message."""
 
     copies: int = 1
     delay_s: float = 0.0
@@ -130,11 +137,11 @@ class Passage:
     cut_after: bool = False
 
 
-_UNHINDERED = Passage()
+_UNAFFECTED = Passage()
 
 
 class Faults:
-    """The faults that are in force. Serialised by its owner."""
+    """The faults in force. The owner serialises all calls."""
 
     def __init__(self) -> None:
         self._injected: dict[Injected, None] = {}
@@ -143,19 +150,19 @@ class Faults:
         return bool(self._injected)
 
     def add(self, injected: Injected) -> None:
-        """Let a fault be in force."""
+        """Put a fault in force."""
         self._injected[injected] = None
 
     def remove(self, injected: Injected) -> None:
-        """Let it be in force no more."""
+        """Remove a fault."""
         self._injected.pop(injected, None)
 
     def clear(self) -> None:
-        """Let none be in force."""
+        """Remove all faults."""
         self._injected.clear()
 
     def stalls(self, link: str, toward: Side) -> bool:
-        """Return whether nothing arrives on that side of a link now."""
+        """Return whether messages toward that side of a link are held up now."""
         return any(
             isinstance(each.fault, Stall) and each.fault.toward == toward and each.fault.link in link
             for each in self._injected
@@ -166,13 +173,13 @@ class Faults:
         return any(isinstance(each.fault, Unreachable) and each.fault.link in link for each in self._injected)
 
     def disk_full(self) -> bool:
-        """Return whether the log must refuse the batch that is given to it now."""
+        """Return whether the log must refuse the batch that is appended now."""
         return any(isinstance(each.fault, FullDisk) and each.use() for each in self._injected)
 
     def passage(self, link: str, toward: Side, type: str) -> Passage:
-        """Return what happens to a message of `type` that is sent now."""
+        """Return the effect of the faults on a message of `type` that is sent now."""
         if not self._injected:
-            return _UNHINDERED
+            return _UNAFFECTED
         copies, delay_s, before, after = 1, 0.0, False, False
         for injected in self._injected:
             fault = injected.fault

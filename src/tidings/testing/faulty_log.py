@@ -1,4 +1,4 @@
-"""A log that fails, or takes its time, when a test wants it to."""
+"""A log that fails, or completes later, on request."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,10 +12,10 @@ from tidings.protocol.positions import Position
 
 
 class FaultyLog:
-    """A `tidings.log.base.Log` over another that can be made to fail, and to complete later, as a far log does.
+    """A `tidings.log.base.Log` over another one, which can fail, and complete later like a remote log.
 
     Args:
-        log: The log that stores.
+        log: The log that stores the events.
     """
 
     def __init__(self, log: Log) -> None:
@@ -25,20 +25,20 @@ class FaultyLog:
         self._held_appends: list[Callable[[], None]] | None = None
         self._held_reads: list[Callable[[], None]] | None = None
         self.appends = 0
-        """Batches given so far."""
+        """Number of batches so far."""
         self.reads = 0
-        """Reads asked for so far."""
+        """Number of reads so far."""
 
     def fail_append(self, error: LogError) -> None:
-        """Let the next batch fail with `error`."""
+        """Make the next batch fail with `error`."""
         self._append_errors.append(error)
 
     def fail_read(self, error: LogError) -> None:
-        """Let the next read fail with `error`."""
+        """Make the next read fail with `error`."""
         self._read_errors.append(error)
 
     def clear_faults(self) -> None:
-        """Let nothing fail that has not failed yet."""
+        """Cancel failures that have not happened yet."""
         self._append_errors.clear()
         self._read_errors.clear()
 
@@ -47,7 +47,7 @@ class FaultyLog:
         self._held_appends = self._held_appends or []
 
     def release_appends(self) -> None:
-        """Complete the appends that were held, and from now on every one at once."""
+        """Complete the appends that were held, and from now on every one immediately."""
         held, self._held_appends = self._held_appends or [], None
         for complete in held:
             complete()
@@ -57,7 +57,7 @@ class FaultyLog:
         self._held_reads = self._held_reads or []
 
     def release_reads(self) -> None:
-        """Complete the reads that were held, as the log is now, and from now on every one at once."""
+        """Complete the held reads with the present contents of the log, and from now on every one immediately."""
         held, self._held_reads = self._held_reads or [], None
         for complete in held:
             complete()

@@ -1,4 +1,4 @@
-"""A whole hub in memory, and clients of it: every connection rule, no socket."""
+"""A whole hub in memory and its clients: all connection rules, but no socket."""
 
 import json
 from collections.abc import Callable
@@ -26,21 +26,21 @@ EPOCH = "0badc0de"
 
 
 def counted_ids() -> Callable[[], str]:
-    """Return what makes ids that are the same in every run: 32 hex digits, counted from 1."""
+    """Return a generator of ids that are the same in every run: 32 hex digits, counted from 1."""
     numbers = count(1)
     return lambda: f"{next(numbers):032x}"
 
 
 class InMemoryHub:
-    """A hub on a clock and a loop that move by hand.
+    """A hub on a clock and a loop that the test advances.
 
     Args:
-        config: Limits and rhythms; without it the defaults.
-        log: Where events go; without it a `MemoryLog` with the configuration's retention.
-        clock: Where the hub reads the time; a hub that is started again goes on with the last one's.
-        loop: What the hub runs on, made on `clock`.
-        contract: What may be published.
-        mint: Makes ids; without it they are counted from 1.
+        config: Limits and intervals. Default: those of `HubConfig`.
+        log: The log. Default: a `MemoryLog` with the configuration's retention.
+        clock: The hub's clock; a hub that is started again continues with the clock of the last one.
+        loop: The hub's event loop, created on `clock`.
+        contract: The event types that may be published.
+        mint: Creates ids. Default: counted from 1.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class InMemoryHub:
         self._client_numbers = count(1)
 
     def connect(self, query: str = "", *, versioned: bool = True, past_transport: bool = True) -> "InMemoryClient":
-        """Open a connection, as the WebSocket edge does.
+        """Open a connection, like the WebSocket edge.
 
         Args:
-            query: The URL's, without the `?`.
-            versioned: Whether `tidings.v1` is selected.
+            query: The query of the URL, without the `?`.
+            versioned: Whether the client selects `tidings.v1`.
             past_transport: See `MemoryOutlet`.
         """
         return InMemoryClient(
@@ -74,7 +74,7 @@ class InMemoryHub:
         )
 
     def admit(self, connection: HubConnection) -> None:
-        """Greet a connection, and give it its place if there is room, as the WebSocket edge does."""
+        """Open a connection and register it unless there are too many, like the WebSocket edge."""
         connection.opened()
         try:
             self.connections.check_limit()
@@ -84,12 +84,12 @@ class InMemoryHub:
             self.connections.add(connection)
 
     def settle(self) -> None:
-        """Run the loop until nothing is ready; time stands still."""
+        """Run the loop until no callback is ready; time stands still."""
         self.loop.run_until_idle()
 
 
 class InMemoryClient:
-    """One client of an `InMemoryHub`, and what it has read."""
+    """One client of an `InMemoryHub`, with the messages it received."""
 
     def __init__(self, hub: InMemoryHub, query: str, versioned: bool, outlet: MemoryOutlet, connection_id: str) -> None:
         self._hub = hub
@@ -109,10 +109,10 @@ class InMemoryClient:
         outlet.on_close = self._socket_closed
         hub.admit(self.connection)
 
-    # What a client sends.
+    # Sending.
 
     def send(self, type: str, data: Any = None, **fields: Any) -> str | None:
-        """Send one message; return its id, made for it where `fields` names none and the connection is versioned."""
+        """Send one message; return its id. On a versioned connection an id is created unless `fields` has one."""
         message: Message = {"type": type, "data": data, **fields}
         if self.connection.versioned and "id" not in fields:
             message["id"] = f"{next(self._ids)}"
@@ -135,32 +135,32 @@ class InMemoryClient:
         return self.send(messages.UNSUBSCRIBE, {"channels": list(channels)})
 
     def _socket_closed(self) -> None:
-        # A socket's end is seen in a later round than the one in which the hub closed it.
+        # The end of a socket is noticed in a later round than the one in which the hub closed it.
         self._hub.loop.call_soon(self.drop)
 
     def drop(self) -> None:
-        """Lose the connection, as when the socket is gone."""
+        """Lose the connection, as if the socket were gone."""
         self._hub.connections.remove(self.connection)
         self.connection.closed()
 
-    # What a client reads.
+    # Receiving.
 
     def read(self) -> list[Message]:
-        """Return the messages that arrived whole since the last call."""
+        """Return the messages that arrived completely since the last call."""
         received = self.outlet.received
         end = received.rfind(b"\n") + 1
         lines = bytes(received[self._read_to : end]).splitlines()
         self._read_to = max(self._read_to, end)
         return [json.loads(line) for line in lines]
 
-    def read_where(self, wanted: Callable[[Message], bool]) -> list[Message]:
-        """Return those of the new messages that are `wanted`; the others are read and dropped."""
-        return [message for message in self.read() if wanted(message)]
+    def read_where(self, is_selected: Callable[[Message], bool]) -> list[Message]:
+        """Return the new messages for which `is_selected` is true; drop the others."""
+        return [message for message in self.read() if is_selected(message)]
 
     def read_types(self) -> list[str]:
         """Return the types of the new messages."""
         return [message["type"] for message in self.read()]
 
     def read_events(self) -> list[Message]:
-        """Return those of the new messages that are logged events."""
+        """Return the new messages that are logged events; drop the others."""
         return self.read_where(lambda message: "channel" in message)

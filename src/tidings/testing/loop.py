@@ -1,4 +1,4 @@
-"""An event loop that runs only when it is told to."""
+"""An event loop that runs only when a test runs it."""
 
 import heapq
 from collections import deque
@@ -7,12 +7,12 @@ from itertools import count
 
 from tidings.testing.clock import ManualClock
 
-_MOST_ROUNDS = 100_000
-"""Rounds after which a loop that should have become idle never will."""
+MAX_ROUNDS = 100_000
+"""Number of rounds after which a loop is assumed never to become idle."""
 
 
 class ManualHandle:
-    """A callback that was scheduled, as `asyncio.Handle` is one."""
+    """A scheduled callback, like `asyncio.Handle`."""
 
     __slots__ = ("callback", "cancelled")
 
@@ -21,15 +21,15 @@ class ManualHandle:
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Do not run the callback."""
+        """Prevent the callback from running."""
         self.cancelled = True
 
 
 class ManualLoop:
     """A `tidings.log.base.Scheduler` on a `ManualClock`.
 
-    Rounds are as asyncio's: a round runs what was ready when it began, so that what a callback schedules with
-    `call_soon` waits for the next one.
+    Rounds work as in asyncio: a round runs the callbacks that were ready when it began. Callbacks that these schedule
+    with `call_soon` wait for the next round.
     """
 
     def __init__(self, clock: ManualClock) -> None:
@@ -38,7 +38,7 @@ class ManualLoop:
         self._timers: list[tuple[float, int, ManualHandle]] = []
         self._numbers = count()
         self.rounds = 0
-        """Rounds run so far."""
+        """Number of rounds run so far."""
 
     @property
     def idle(self) -> bool:
@@ -47,7 +47,7 @@ class ManualLoop:
 
     @property
     def now(self) -> float:
-        """Seconds since the clock was made."""
+        """Seconds since the clock was created."""
         return self._clock.now
 
     def call_soon(self, callback: Callable[[], object], /) -> ManualHandle:
@@ -59,12 +59,12 @@ class ManualLoop:
     def call_later(self, delay: float, callback: Callable[[], object], /) -> ManualHandle:
         """See `Scheduler.call_later`."""
         handle = ManualHandle(callback)
-        # The number keeps timers of one moment in the order in which they were set.
+        # The number keeps timers of one moment in the order of their creation.
         heapq.heappush(self._timers, (self._clock.now + delay, next(self._numbers), handle))
         return handle
 
     def run_round(self) -> None:
-        """Run what is ready now, and nothing that this makes ready."""
+        """Run the callbacks that are ready now, but none that these make ready."""
         self.rounds += 1
         now = self._clock.now
         while self._timers and self._timers[0][0] <= now:
@@ -75,19 +75,19 @@ class ManualLoop:
                 handle.callback()
 
     def run_until_idle(self) -> None:
-        """Run rounds until nothing is ready; time stands still.
+        """Run rounds until no callback is ready; time stands still.
 
         Raises:
-            RuntimeError: It does not become idle: something schedules itself again and again.
+            RuntimeError: The loop does not become idle: a callback reschedules itself forever.
         """
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             if self.idle:
                 return
             self.run_round()
-        raise RuntimeError(f"the loop is not idle after {_MOST_ROUNDS} rounds")
+        raise RuntimeError(f"the loop is not idle after {MAX_ROUNDS} rounds")
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, from timer to timer, running each when it is due.
+        """Let time pass from timer to timer, and run each when it is due.
 
         Raises:
             RuntimeError: See `run_until_idle`.
@@ -98,9 +98,9 @@ class ManualLoop:
             pass
 
     def advance_to_timer(self, end: float) -> bool:
-        """Let time pass to the next timer and run what is due; return False where there is none until `end`.
+        """Let time pass to the next timer and run what is due; return False if there is none until `end`.
 
-        Time is then `end`.
+        In that case the time is then `end`.
 
         Raises:
             RuntimeError: See `run_until_idle`.
@@ -108,7 +108,7 @@ class ManualLoop:
         clock = self._clock
         found = bool(self._timers) and self._timers[0][0] <= end
         clock.advance(max(0.0, (self._timers[0][0] if found else end) - clock.now))
-        if found and self.idle:  # the clock counts whole nanoseconds, and may stand just before the timer
+        if found and self.idle:  # the clock counts whole nanoseconds and may stand just before the timer
             clock.advance(1e-9)
         self.run_until_idle()
         return found

@@ -1,4 +1,4 @@
-"""What an event should be: its type and those members that matter."""
+"""Expected events: a type, and the members of its data that matter."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,36 +8,36 @@ import msgspec
 
 from tidings.client.events import ReceivedEvent
 
-_WORDS = 96
-"""Characters of a value that are shown."""
+MAX_SHOWN_CHARS = 96
+"""Number of characters of a value that failure messages show."""
 
 
 class Matcher:
-    """Something that a member should be, where one value says too much.
+    """A condition for a member, where a fixed value would be too strict.
 
-    Whatever else compares equal serves as well: `pytest.approx(3)`, `unittest.mock.ANY`.
+    Any object that compares equal can be used instead: `pytest.approx(3)`, `unittest.mock.ANY`.
 
     Args:
-        says: What it accepts, in words.
-        accepts: Whether a value is such a one.
+        description: The accepted values, for failure messages.
+        accepts: Returns whether a value is accepted.
     """
 
-    def __init__(self, says: str, accepts: Callable[[Any], bool]) -> None:
-        self._says = says
+    def __init__(self, description: str, accepts: Callable[[Any], bool]) -> None:
+        self._description = description
         self.accepts = accepts
 
     def __repr__(self) -> str:
-        return self._says
+        return self._description
 
 
 ANYTHING = Matcher("anything", lambda value: True)
-"""Any value, as long as the member is there."""
+"""Accepts any value, but the member must exist."""
 ABSENT = Matcher("absent", lambda value: False)
-"""No such member."""
+"""Accepts only a missing member."""
 
 
 def approx(value: float, within: float = 1e-6) -> Matcher:
-    """Return what accepts numbers that are at most `within` away from `value`."""
+    """Return a matcher for numbers that differ from `value` by at most `within`."""
 
     def accepts(other: Any) -> bool:
         return isinstance(other, int | float) and not isinstance(other, bool) and abs(other - value) <= within
@@ -46,7 +46,7 @@ def approx(value: float, within: float = 1e-6) -> Matcher:
 
 
 def containing(part: Any) -> Matcher:
-    """Return what accepts texts and lists that hold `part`."""
+    """Return a matcher for texts, lists and objects that contain `part`."""
 
     def accepts(other: Any) -> bool:
         if isinstance(other, str):
@@ -56,14 +56,14 @@ def containing(part: Any) -> Matcher:
     return Matcher(f"containing {part!r}", accepts)
 
 
-def satisfying(accepts: Callable[[Any], bool], says: str = "") -> Matcher:
-    """Return what accepts the values for which `accepts` is true; `says` tells a reader which these are."""
-    return Matcher(says or f"satisfying {getattr(accepts, '__name__', accepts)!s}", accepts)
+def satisfying(accepts: Callable[[Any], bool], description: str = "") -> Matcher:
+    """Return a matcher for values for which `accepts` is true; `description` names them in failure messages."""
+    return Matcher(description or f"satisfying {getattr(accepts, '__name__', accepts)!s}", accepts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenEvent:
-    """An event as it is compared."""
+    """An event in the form that is compared."""
 
     type: str
     key: str | None = None
@@ -72,15 +72,15 @@ class SeenEvent:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        members = ", ".join(f"{name}={_brief(value)}" for name, value in self.data.items())
-        return f"{self.type}  {members}"[: 2 * _WORDS]
+        members = ", ".join(f"{name}={_shorten(value)}" for name, value in self.data.items())
+        return f"{self.type}  {members}"[: 2 * MAX_SHOWN_CHARS]
 
 
-def seen(event: ReceivedEvent | Mapping[str, Any]) -> SeenEvent:
-    """Return an event of a watch, or an envelope as JSON has it, in the form that is compared.
+def to_seen(event: ReceivedEvent | Mapping[str, Any]) -> SeenEvent:
+    """Convert an event of a watch, or an envelope decoded from JSON, to the form that is compared.
 
     Raises:
-        TypeError: It is no event.
+        TypeError: `event` is neither.
     """
     if isinstance(event, ReceivedEvent):
         data = msgspec.json.decode(event.data)
@@ -98,30 +98,31 @@ def seen(event: ReceivedEvent | Mapping[str, Any]) -> SeenEvent:
             channel=event.get("channel") or "",
             data=event.get("data") or {},
         )
-    raise TypeError(f"{event!r} is no event")
+    raise TypeError(f"invalid event {event!r}: expected a ReceivedEvent or an envelope with a type")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedEvent:
-    """What one event should be."""
+    """One expected event."""
 
     type: str
     envelope: Mapping[str, Any] = field(default_factory=dict)
-    """What its key, trace id and channel should be, as far as they matter."""
+    """The expected `key`, `trace_id` and `channel`; missing ones are not compared."""
     data: Mapping[str, Any] = field(default_factory=dict)
+    """The expected members of its data; others are not compared."""
 
     def __str__(self) -> str:
-        members = [f"{name}={_brief(value)}" for name, value in {**self.envelope, **self.data}.items()]
+        members = [f"{name}={_shorten(value)}" for name, value in {**self.envelope, **self.data}.items()]
         return f"{self.type}  {', '.join(members)}".rstrip()
 
     def differences(self, event: SeenEvent) -> list[str]:
-        """Return in what `event` is not what it should be; nothing where it is."""
+        """Return how `event` differs from this one; empty if it matches."""
         if event.type != self.type:
             return [f"type: expected {self.type}, is {event.type}"]
         found = [
             difference
-            for name, wanted in self.envelope.items()
-            for difference in _differences(name, wanted, getattr(event, name))
+            for name, expected in self.envelope.items()
+            for difference in _differences(name, expected, getattr(event, name))
         ]
         return found + _member_differences("", self.data, event.data)
 
@@ -136,15 +137,15 @@ def event(
     channel: Any = None,
     **members: Any,
 ) -> ExpectedEvent:
-    """Return what an event should be: of a type, and with members that are so; others do not matter.
+    """Return an expected event. Members that are not given are not compared.
 
     Args:
         type: The event type.
-        data: Members of its data whose names are no Python names, or mean something else here.
-        key: What it is about, such as its operation_id.
-        trace_id: What it belongs to.
-        channel: Where it is published.
-        members: Members of its data: values, or matchers such as `approx`. Of an object, again only those named count.
+        data: Members of its data whose names are not Python names, or are parameters of this function.
+        key: Its key, such as an operation id.
+        trace_id: Its trace id.
+        channel: Its channel.
+        members: Members of its data: values, or matchers such as `approx`. In objects, too, only given members count.
     """
     envelope = {"key": key, "trace_id": trace_id, "channel": channel}
     return ExpectedEvent(
@@ -154,78 +155,78 @@ def event(
     )
 
 
-def _member_differences(path: str, wanted: Mapping[str, Any], is_: Mapping[str, Any]) -> list[str]:
+def _member_differences(path: str, expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
-    for name, expected in wanted.items():
+    for name, value in expected.items():
         member = f"{path}{name}"
-        if expected is ABSENT:
-            if name in is_:
-                found.append(f"{member}: expected to be absent, is {_brief(is_[name])}")
-        elif name not in is_:
-            found.append(f"{member}: expected {_brief(expected)}, is absent")
+        if value is ABSENT:
+            if name in actual:
+                found.append(f"{member}: expected to be absent, is {_shorten(actual[name])}")
+        elif name not in actual:
+            found.append(f"{member}: expected {_shorten(value)}, is absent")
         else:
-            found += _differences(member, expected, is_[name])
+            found += _differences(member, value, actual[name])
     return found
 
 
-def _differences(member: str, wanted: Any, is_: Any) -> list[str]:
-    if isinstance(wanted, Mapping) and isinstance(is_, Mapping):
-        return _member_differences(f"{member}.", wanted, is_)
-    if isinstance(wanted, list | tuple) and isinstance(is_, list) and len(wanted) == len(is_):
-        pairs = zip(wanted, is_, strict=True)
+def _differences(member: str, expected: Any, actual: Any) -> list[str]:
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        return _member_differences(f"{member}.", expected, actual)
+    if isinstance(expected, list | tuple) and isinstance(actual, list) and len(expected) == len(actual):
+        pairs = zip(expected, actual, strict=True)
         return [each for n, (one, other) in enumerate(pairs) for each in _differences(f"{member}[{n}]", one, other)]
-    fits = wanted.accepts(is_) if isinstance(wanted, Matcher) else bool(wanted == is_)
-    return [] if fits else [f"{member}: expected {_brief(wanted)}, is {_brief(is_)}"]
+    fits = expected.accepts(actual) if isinstance(expected, Matcher) else bool(expected == actual)
+    return [] if fits else [f"{member}: expected {_shorten(expected)}, is {_shorten(actual)}"]
 
 
-def _brief(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= _WORDS else text[: _WORDS - 1] + "…"
+    return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOrder:
-    """Several events that may come in any order, and between others."""
+    """Expected events that may come in any order, with others in between."""
 
     events: tuple[ExpectedEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NoneOf:
-    """Events that must not come where this stands: between its neighbours, or before the first, or after the last."""
+    """Events that must not come at this place in the list: between its neighbours, or at either end."""
 
     events: tuple[ExpectedEvent, ...]
 
 
 Expected = str | ExpectedEvent | AnyOrder | NoneOf
-"""What `assert_events` takes: a type alone, or what `event`, `any_order` and `none_of` return."""
+"""An item of the list that `assert_events` expects: a type, or the result of `event`, `any_order` or `none_of`."""
 
 
 def any_order(*events: str | ExpectedEvent) -> AnyOrder:
-    """Return what stands for all of `events`, in whichever order they come."""
+    """Return an item that stands for all of `events` in any order."""
     return AnyOrder(tuple(map(as_expected, events)))
 
 
 def none_of(*events: str | ExpectedEvent) -> NoneOf:
-    """Return what says that none of `events` comes between its neighbours; alone, that none comes at all."""
+    """Return an item that forbids `events` between its neighbours in the list; alone in the list, anywhere."""
     return NoneOf(tuple(map(as_expected, events)))
 
 
 def as_expected(event: str | ExpectedEvent) -> ExpectedEvent:
-    """Return a type alone as what any event of that type is."""
+    """Convert a type to an expected event that matches any event of that type."""
     return ExpectedEvent(type=str(event)) if isinstance(event, str) else event
 
 
 @dataclass(frozen=True, slots=True)
 class MatchStep:
-    """What must come next: all of a group, before anything that is forbidden."""
+    """One step of a match: all events of a group must come, without any forbidden event before the last of them."""
 
     group: tuple[ExpectedEvent, ...]
     forbidden: tuple[ExpectedEvent, ...] = ()
 
 
 def steps_of(expected: Sequence[Expected]) -> list[MatchStep]:
-    """Return `expected` as steps; the last one has no group, and what is forbidden after everything else."""
+    """Convert `expected` to steps; the last one has no group, and the events forbidden after all others."""
     steps: list[MatchStep] = []
     forbidden: tuple[ExpectedEvent, ...] = ()
     for each in expected:

@@ -1,45 +1,47 @@
-"""A way out of the hub that ends in memory, and stalls when a test wants it to."""
+"""An outlet of the hub that writes to memory, and stalls on request."""
 
 from collections.abc import Callable
 
-_UNBOUNDED = 1 << 62
+_UNLIMITED_BYTES = 1 << 62
 
 
-def _nobody() -> None:
-    """Tell nobody: the outlet has no connection yet."""
+def _ignore() -> None:
+    """Do nothing: the outlet has no connection yet."""
 
 
 class MemoryOutlet:
-    """A `tidings.hub.wire.Outlet` with a kernel buffer of a size that the test sets, and a transport's before it.
+    """A `tidings.hub.wire.Outlet` with a transport's buffer and behind it a kernel's, whose size the test sets.
 
-    Bytes go into the kernel's buffer while there is room, and wait in the transport's when there is none. As with a
-    transport whose write buffer limits are 0, `on_pause` is called as soon as bytes wait, from within the write, and
-    `on_resume` when none do, from within `take`.
+    Bytes go into the kernel's buffer as long as they fit, and then wait in the transport's. As with a transport whose
+    write buffer limits are 0, `on_pause` is called as soon as bytes wait, from within the write, and `on_resume` when
+    none wait any more, from within `take`.
 
     Args:
-        past_transport: Whether `direct` gives bytes straight to the kernel, as a socket's `send`; else it is `write`.
+        past_transport: Whether `direct` passes bytes directly to the kernel, like a socket's `send`; else it is
+            `write`. Default: true.
     """
 
     def __init__(self, *, past_transport: bool = True) -> None:
-        self.on_pause: Callable[[], None] = _nobody
-        self.on_resume: Callable[[], None] = _nobody
-        self.on_close: Callable[[], None] = _nobody
+        self.on_pause: Callable[[], None] = _ignore
+        self.on_resume: Callable[[], None] = _ignore
+        self.on_close: Callable[[], None] = _ignore
         self.received = bytearray()
-        """What the client has: all that the kernel took."""
+        """The bytes that the client has: all that the kernel took."""
         self.writes = 0
-        """Calls that wrote."""
+        """Number of calls that wrote."""
         self.pings = 0
-        self.noticed_within_s: float | None = None
-        """What `set_peer_timeout` was asked for last."""
+        self.peer_timeout_s: float | None = None
+        """The argument of the last `set_peer_timeout`."""
         self.reading = True
-        """Whether the hub takes the client's messages."""
+        """Whether the hub reads the client's messages."""
         self.closed: tuple[int, str] | None = None
-        """The code and reason that the hub closed with."""
+        """The code and the reason with which the hub closed."""
         self._past_transport = past_transport
         self._waiting = bytearray()
-        self._room = _UNBOUNDED
+        self._free = _UNLIMITED_BYTES
+        """Free bytes in the kernel's buffer."""
 
-    # What the hub calls.
+    # Called by the hub.
 
     def write(self, frames: bytes, /) -> None:
         """See `Outlet.write`."""
@@ -68,7 +70,7 @@ class MemoryOutlet:
 
     def set_peer_timeout(self, within_s: float) -> None:
         """See `Outlet.set_peer_timeout`."""
-        self.noticed_within_s = within_s
+        self.peer_timeout_s = within_s
 
     def close(self, code: int, reason: str) -> None:
         """See `Outlet.close`."""
@@ -76,30 +78,30 @@ class MemoryOutlet:
             self.closed = (code, reason)
             self.on_close()
 
-    # What the test calls.
+    # Called by the test.
 
-    def stall(self, room: int = 0) -> None:
-        """Stop reading: the kernel takes `room` bytes more."""
-        self._room = room
+    def stall(self, free: int = 0) -> None:
+        """Stop reading: the kernel takes only `free` more bytes."""
+        self._free = free
 
-    def take(self, size: int = _UNBOUNDED) -> None:
-        """Read `size` bytes more than the kernel has taken; without an argument, go on reading for good."""
-        self._room = _UNBOUNDED if size >= _UNBOUNDED else self._room + size
+    def take(self, size: int = _UNLIMITED_BYTES) -> None:
+        """Read `size` bytes more than the kernel has taken. Default: read everything from now on."""
+        self._free = _UNLIMITED_BYTES if size >= _UNLIMITED_BYTES else self._free + size
         waiting = self._waiting
         if waiting:
-            taken = self._kernel(bytes(waiting))
+            taken = self._take_kernel(bytes(waiting))
             del waiting[:taken]
             if not waiting:
                 self.on_resume()
 
     def _send(self, frames: bytes, /) -> int:
-        """Do what a non-blocking socket's `send` does."""
+        """Behave like the `send` of a non-blocking socket."""
         if self._waiting:
-            raise RuntimeError("bytes wait in the transport; these would overtake them")
+            raise RuntimeError("direct bytes would overtake the bytes that wait in the transport")
         if self.closed is not None:
             raise BrokenPipeError
         self.writes += 1
-        taken = self._kernel(frames)
+        taken = self._take_kernel(frames)
         if not taken and frames:
             self.writes -= 1  # the caller writes them instead
             raise BlockingIOError
@@ -111,14 +113,14 @@ class MemoryOutlet:
         if self.closed is not None:
             return
         waited = bool(self._waiting)
-        taken = 0 if waited else self._kernel(frames)
+        taken = 0 if waited else self._take_kernel(frames)
         if taken < len(frames):
             self._waiting += frames[taken:]
             if not waited:
                 self.on_pause()
 
-    def _kernel(self, frames: bytes) -> int:
-        taken = min(len(frames), self._room)
+    def _take_kernel(self, frames: bytes) -> int:
+        taken = min(len(frames), self._free)
         self.received += frames[:taken]
-        self._room -= taken
+        self._free -= taken
         return taken

@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures that cost nothing where they are not used. `-p no:tidings` leaves it out."""
+"""The pytest plugin: fixtures that cost nothing unless they are used. `-p no:tidings` disables it."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def tidings_hub_config() -> "HubConfig | None":
-    """Return the limits and rhythms of `tidings_hub`; override it to have others."""
+    """Return the limits and intervals of `tidings_hub`; override this fixture to change them."""
     return None
 
 
 @pytest.fixture
 def tidings_hub(tidings_hub_config: "HubConfig | None") -> "Iterator[ManualHub]":
-    """A hub in memory, which `tidings.connect()` and `tidings.operation()` without an address use in this test."""
+    """Provide a hub in memory, the default of `tidings.connect()` and `tidings.operation()` during the test."""
     try:
         from tidings.testing import ManualHub
     except ModuleNotFoundError as error:

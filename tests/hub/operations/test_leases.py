@@ -378,7 +378,7 @@ def test_a_lease_that_was_asked_for_is_the_next_attempt_s_too() -> None:
 
 def test_the_kernel_watches_over_a_producer_s_machine_for_as_long_as_its_lease() -> None:
     _, producer, _ = start(lease_s=12)
-    assert producer.client.outlet.noticed_within_s == 12.0
+    assert producer.client.outlet.peer_timeout_s == 12.0
 
 
 def test_a_hub_that_drains_ends_nothing() -> None:
