@@ -39,9 +39,9 @@ def test_what_breaks_whom_is_told_with_its_rule(files: dict[str, str]) -> None:
     assert done.stdout.splitlines() == [
         "Breaking:",
         "  trade:executed",
-        "    $.data.price: it may have a fraction (integer → number)  [integer-to-number]",
-        "      readers BREAK: they may get what they do not take",
-        "      writers fit: what they send is still taken",
+        "    $.data.price: a fraction is allowed (integer → number)  [integer-to-number]",
+        "      readers BREAK: they may receive values that they do not accept",
+        "      writers fit: the hub still accepts their events",
         "",
         "1 breaking (1 for readers, 0 for writers), 0 compatible, 0 for people only",
     ]
@@ -147,8 +147,8 @@ def test_what_a_shell_substitutes(files: dict[str, str]) -> None:
     ("arguments", "error"),
     [
         (("no-such.json", "-"), "no-such.json"),
-        (("nothing", "-"), "'nothing' is no contract"),
-        (("json:loads", "-"), "json:loads is a"),
+        (("nothing", "-"), "invalid contract 'nothing'"),
+        (("json:loads", "-"), "expected a Contract, not a function"),
         (("-", "-"), "stdin"),
         (("-", "http://127.0.0.1:9"), "no hub answers at 127.0.0.1:9"),
         (("-",), "NEW"),

@@ -31,7 +31,7 @@ def test_what_another_tidings_says_of_the_events_of_every_hub_is_compared() -> N
     ("decoded", "fault"),
     [
         (None, "no list of events"),
-        ({"hash": "sha256:0"}, "no exported contract"),
+        ({"hash": "sha256:0"}, "invalid exported contract"),
         ({**BASE, "tidings": "contract/9"}, "'contract/9'"),
         ({**BASE, "events": [{"type": "a:b"}]}, "payload"),
         ({"events": [{"type": "a:b"}]}, "either fields, or a payload"),

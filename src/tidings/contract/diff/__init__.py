@@ -1,1 +1,1 @@
-"""What changed between two contracts, and whom it breaks."""
+"""The differences between two contracts, and the programs that each of them breaks."""

@@ -1,8 +1,7 @@
-"""Two contracts, compared: their channels, their events, and each event's row and payload.
+"""Comparison of two contracts: their channels, their events, and the row and the payload of each event.
 
-A contract as it is compared: what `tidings contract export json` writes, of whichever tidings wrote it.
-
-Not a `Contract`: of one, the events that every hub speaks are this tidings' own, and another's may be others.
+Contracts are compared as documents, which `tidings contract export json` writes, and not as `Contract`s: a `Contract`
+has this version's own catalogue, and another version of tidings may have exported another one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,9 +20,13 @@ from tidings.contract.loading import FORMAT, build_contract
 from tidings.exceptions import InvalidContract
 from tidings.protocol.message_types import ChannelType, EventClass
 
+_DATA = "$.data"
+_MIN_SIMILARITY = 0.5
+"""Minimum similarity of two names, from 0 to 1, for an event without fields to count as renamed."""
+
 
 class EventRow(Struct, frozen=True, kw_only=True):
-    """One event, as a document tells it."""
+    """One event of a document."""
 
     type: str
     channel: str | None = None
@@ -34,23 +37,23 @@ class EventRow(Struct, frozen=True, kw_only=True):
     keep_newest: int | None = None
     deprecated: str = ""
     name: str = ""
-    """Its struct's."""
+    """Name of the payload's struct."""
     description: str = ""
     payload: dict[str, Any]
-    """A JSON Schema."""
+    """The JSON Schema of the payload."""
 
 
 class ContractDocument(Struct, frozen=True, kw_only=True):
-    """One contract, as a document tells it."""
+    """One contract as a document."""
 
     tidings: str = FORMAT
     version: str = ""
-    """The source contract's revision."""
+    """The contract's revision, a date."""
     hash: str = ""
     channels: tuple[str, ...] = ()
     events: tuple[EventRow, ...]
     definitions: dict[str, Any] = field(name="$defs", default_factory=dict)
-    """What the payloads refer to."""
+    """The definitions that the payloads refer to."""
 
 
 def build_document(contract: Contract) -> ContractDocument:
@@ -59,47 +62,42 @@ def build_document(contract: Contract) -> ContractDocument:
 
 
 def read_document(decoded: Any, source: str) -> ContractDocument:
-    """Return the document that a decoded file holds: an exported one as it is, a written one with every hub's events.
+    """Return the document of a decoded file: unchanged if exported, with the catalogue added if written by a person.
 
     Args:
-        decoded: Plain values.
-        source: Where they are from, for messages.
+        decoded: The file's plain values.
+        source: Name of the file, for errors.
 
     Raises:
-        InvalidContract: It is no contract.
+        InvalidContract: The file is not a valid contract.
     """
     if not isinstance(decoded, Mapping) or "hash" not in decoded:
         return build_document(build_contract(decoded, source))
     if decoded.get("tidings", FORMAT) != FORMAT:
-        hint = "Use a newer tidings."
-        raise InvalidContract(f"{source}: its form is {decoded['tidings']!r}; {FORMAT!r} is read", type="", hint=hint)
+        fault = f"unknown format {str(decoded['tidings'])[:80]!r}: expected {FORMAT!r}"
+        raise InvalidContract(f"{source}: {fault}", type="", hint="Upgrade tidings.")
     try:
         return msgspec.convert(decoded, type=ContractDocument)
     except msgspec.ValidationError as cause:
-        hint = "Export it again: `tidings contract export json`."
-        raise InvalidContract(f"{source}: this is no exported contract: {cause}", type="", hint=hint) from cause
-
-
-_DATA = "$.data"
-_SIMILAR = 0.5
-"""How alike two names are, of 1, before an event without fields is taken for a renamed one."""
+        hint = "Export it again with `tidings contract export json`."
+        raise InvalidContract(f"{source}: invalid exported contract: {cause}", type="", hint=hint) from cause
 
 
 def diff_contracts(old: Contract, new: Contract) -> ContractDiff:
-    """Return what changed from one contract to another."""
+    """Return the changes from one contract to another."""
     return diff_documents(build_document(old), build_document(new))
 
 
 def diff_documents(old: ContractDocument, new: ContractDocument) -> ContractDiff:
-    """Return what changed from one document to another.
+    """Return the changes from one document to another.
 
     Raises:
-        InvalidContract: A payload's schema is none.
+        InvalidContract: The schema of a payload is invalid.
     """
-    return ContractDiff(tuple(_changes(old, new)))
+    return ContractDiff(tuple(_compare_documents(old, new)))
 
 
-def _changes(old: ContractDocument, new: ContractDocument) -> Iterator[Change]:
+def _compare_documents(old: ContractDocument, new: ContractDocument) -> Iterator[Change]:
     if old.version != new.version:
         yield make_change("revision-changed", "", "version", old.version, new.version)
     for name in old.channels:
@@ -110,30 +108,32 @@ def _changes(old: ContractDocument, new: ContractDocument) -> Iterator[Change]:
             yield make_change("channel-added", "", f"channels.{name}", None, name)
     before = {row.type: row for row in old.events}
     after = {row.type: row for row in new.events}
-    renamed = _renamed(old, new)
+    renamed = _find_renamed(old, new)
     for type, row in before.items():
         if type in after:
-            yield from _compared(row, after[type], old, new)
+            yield from _compare_events(row, after[type], old, new)
         elif type in renamed:
-            yield _for_hub_alone(make_change("event-renamed", renamed[type], "", type, renamed[type]), row)
-            yield from _compared(row, after[renamed[type]], old, new)
+            yield _spare_writers(make_change("event-renamed", renamed[type], "", type, renamed[type]), row)
+            yield from _compare_events(row, after[renamed[type]], old, new)
         else:
-            yield _for_hub_alone(make_change("event-removed", type, "", type, None), row)
+            yield _spare_writers(make_change("event-removed", type, "", type, None), row)
     for type in after:
         if type not in before and type not in renamed.values():
             yield make_change("event-added", type, "", None, type)
 
 
-def _compared(old: EventRow, new: EventRow, before: ContractDocument, after: ContractDocument) -> Iterator[Change]:
+def _compare_events(
+    old: EventRow, new: EventRow, before: ContractDocument, after: ContractDocument
+) -> Iterator[Change]:
     comparison = SchemaComparison(new.type, before.definitions, after.definitions)
-    changes = [*_row(old, new), *comparison.compare(old.payload, new.payload, _DATA)]
-    # An event's description is the first paragraph of its payload's: one change of both is told once.
+    changes = [*_compare_rows(old, new), *comparison.compare(old.payload, new.payload, _DATA)]
+    # An event's description is the first paragraph of its payload's: a change of both is reported once.
     if any(each.rule.id == "description-changed" and not each.path for each in changes):
         changes = [each for each in changes if (each.rule.id, each.path) != ("description-changed", _DATA)]
-    yield from (_for_hub_alone(each, old) for each in changes)
+    yield from (_spare_writers(each, old) for each in changes)
 
 
-def _row(old: EventRow, new: EventRow) -> Iterator[Change]:
+def _compare_rows(old: EventRow, new: EventRow) -> Iterator[Change]:
     type = new.type
     if old.channel != new.channel:
         to_global = new.channel == ChannelType.GLOBAL and old.channel is not None
@@ -162,9 +162,9 @@ def _row(old: EventRow, new: EventRow) -> Iterator[Change]:
         less = old.keep_newest is None or (new.keep_newest is not None and new.keep_newest < old.keep_newest)
         yield make_change("kept-less" if less else "kept-more", type, "keep_newest", old.keep_newest, new.keep_newest)
     if old.deprecated != new.deprecated:
-        said = bool(old.deprecated), bool(new.deprecated)
+        was_and_is = bool(old.deprecated), bool(new.deprecated)
         rule = {(False, True): "event-deprecated", (True, False): "event-not-deprecated"}.get(
-            said, "deprecation-changed"
+            was_and_is, "deprecation-changed"
         )
         yield make_change(rule, type, "deprecated", old.deprecated or None, new.deprecated or None)
     if old.name != new.name:
@@ -173,27 +173,28 @@ def _row(old: EventRow, new: EventRow) -> Iterator[Change]:
         yield make_change("description-changed", type, "", old.description or None, new.description or None)
 
 
-def _for_hub_alone(found: Change, old: EventRow) -> Change:
-    """Return a change of an event that had no writers but the hub: for them it changes nothing."""
+def _spare_writers(found: Change, old: EventRow) -> Change:
+    """Return the change, compatible for writers if only the hub writes the event."""
     if old.publishable or found.writers.verdict is not Compatibility.BREAKING:
         return found
     return msgspec.structs.replace(found, writers=ONLY_HUB_WRITES)
 
 
-def _renamed(old: ContractDocument, new: ContractDocument) -> dict[str, str]:
-    """Return, by the old name, events that probably have a new one: gone here, come there, and otherwise the same."""
-    gone = [row for row in old.events if all(row.type != each.type for each in new.events)]
-    come = [row for row in new.events if all(row.type != each.type for each in old.events)]
-    likeness = sorted(
-        ((SequenceMatcher(None, one.type, other.type).ratio(), one, other) for one in gone for other in come),
+def _find_renamed(old: ContractDocument, new: ContractDocument) -> dict[str, str]:
+    """Return the new types of events that were probably renamed, by their old ones: equal but for the type."""
+    removed = [row for row in old.events if all(row.type != each.type for each in new.events)]
+    added = [row for row in new.events if all(row.type != each.type for each in old.events)]
+    by_similarity = sorted(
+        ((SequenceMatcher(None, one.type, other.type).ratio(), one, other) for one in removed for other in added),
         key=lambda each: -each[0],
     )
     found: dict[str, str] = {}
-    for ratio, one, other in likeness:
+    for ratio, one, other in by_similarity:
         if one.type in found or other.type in found.values():
             continue
-        telling = bool(one.payload) and (_has_fields(one, old) or ratio >= _SIMILAR)
-        if telling and (one.key, one.event_class) == (other.key, other.event_class) and _is_same(one, other, old, new):
+        distinctive = bool(one.payload) and (_has_fields(one, old) or ratio >= _MIN_SIMILARITY)
+        same_row = (one.key, one.event_class) == (other.key, other.event_class)
+        if distinctive and same_row and _is_equal_payload(one, other, old, new):
             found[one.type] = other.type
     return found
 
@@ -204,7 +205,7 @@ def _has_fields(row: EventRow, document: ContractDocument) -> bool:
     return bool(schema.get("properties")) if isinstance(schema, dict) else False
 
 
-def _is_same(one: EventRow, other: EventRow, old: ContractDocument, new: ContractDocument) -> bool:
-    """Return whether two payloads allow the same."""
+def _is_equal_payload(one: EventRow, other: EventRow, old: ContractDocument, new: ContractDocument) -> bool:
+    """Return whether two payloads allow the same values."""
     found = SchemaComparison(other.type, old.definitions, new.definitions).compare(one.payload, other.payload, _DATA)
     return all(each.verdict is Compatibility.ANNOTATION for each in found)

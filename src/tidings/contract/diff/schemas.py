@@ -1,6 +1,7 @@
-"""Two schemas of one value, compared (CONTRACT §3: a payload's members that nobody declared are passed over).
+"""Comparison of two JSON Schemas of one value.
 
-What one kind of value must fit, compared: numbers, texts, choices, and counts.
+Readers ignore members that are not declared (docs/protocol/events.md, "Reading payloads"), so that an added field does
+not break them.
 """
 
 import math
@@ -15,31 +16,31 @@ from tidings.contract.diff.rules import Change, Compatibility, make_change
 from tidings.contract.json_schema import KEYWORDS, KINDS, NULL, Definitions, Schema
 
 LimitChange = tuple[str, Any, Any]
-"""A rule's id, and what was said before and after; None where nothing was."""
+"""The id of a rule, and the old and the new value; None for no value."""
 
 _INT64 = ((-(2**63), False), (2**63 - 1, False))
 Bound = tuple[float, bool]
-"""A number, and whether it is excluded itself."""
+"""A number, and whether the number itself is excluded."""
 
 
 def compare_numbers(old: Schema, new: Schema, *, old_kind: str, new_kind: str) -> Iterator[LimitChange]:
-    """Yield what differs between two schemas of numbers, choices left out.
+    """Yield the differences between the limits of two schemas of numbers that are not choices.
 
     Args:
-        old: One.
-        new: The other.
+        old: The old schema.
+        new: The new schema.
         old_kind: `integer` or `number`.
-        new_kind: Likewise.
+        new_kind: `integer` or `number`.
     """
     mixed = old_kind != new_kind
     before, after = _lower(old, old_kind, mixed=mixed), _lower(new, new_kind, mixed=mixed)
     if before != after:
-        yield ("minimum-raised" if after > before else "minimum-lowered", *_printed_bounds(before, after))
+        yield ("minimum-raised" if after > before else "minimum-lowered", *_format_bounds(before, after))
     before, after = _upper(old, old_kind, mixed=mixed), _upper(new, new_kind, mixed=mixed)
     if before != after:
-        # Of two equal bounds, the one that excludes itself is the smaller.
+        # If the numbers are equal, the bound that excludes the number is the smaller one.
         smaller = (after[0], not after[1]) < (before[0], not before[1])
-        yield ("maximum-lowered" if smaller else "maximum-raised", *_printed_bounds(before, after))
+        yield ("maximum-lowered" if smaller else "maximum-raised", *_format_bounds(before, after))
     yield from _compare_steps(old.get("multipleOf"), new.get("multipleOf"), whole=old_kind == new_kind == "integer")
 
 
@@ -52,7 +53,7 @@ def _lower(schema: Schema, kind: str, *, mixed: bool) -> Bound:
     bound = max(bounds)
     if kind == "integer" and abs(bound[0]) != math.inf:
         bound = (math.floor(bound[0]) + 1 if bound[1] else math.ceil(bound[0]), False)
-    # What Go's int64 holds is what an integer is; that a number has no such limits is told by its being a number.
+    # The int64 range is part of the kind `integer`: a change to `number`, which has none, is one change, not three.
     return (-math.inf, False) if mixed and kind == "integer" and bound == _INT64[0] else bound
 
 
@@ -68,11 +69,11 @@ def _upper(schema: Schema, kind: str, *, mixed: bool) -> Bound:
     return (math.inf, False) if mixed and kind == "integer" and bound == _INT64[1] else bound
 
 
-def _printed_bounds(before: Bound, after: Bound) -> tuple[Any, Any]:
-    told: list[Any] = []
+def _format_bounds(before: Bound, after: Bound) -> tuple[Any, Any]:
+    formatted: list[Any] = []
     for number, excluded in (before, after):
-        told.append(None if math.isinf(number) else f"{number}, itself excluded" if excluded else number)
-    return told[0], told[1]
+        formatted.append(None if math.isinf(number) else f"{number}, itself excluded" if excluded else number)
+    return formatted[0], formatted[1]
 
 
 def _compare_steps(old: float | None, new: float | None, *, whole: bool) -> Iterator[LimitChange]:
@@ -86,7 +87,7 @@ def _compare_steps(old: float | None, new: float | None, *, whole: bool) -> Iter
         yield "step-raised", old, new
     elif _is_whole(old / new) and _is_whole(old) and _is_whole(new):
         yield "step-lowered", old, new
-    else:  # among fractions, what a multiple is depends on how they are rounded
+    else:  # whether a fraction is a multiple of another depends on rounding
         yield "step-changed", old, new
 
 
@@ -95,38 +96,38 @@ def _is_whole(number: float) -> bool:
 
 
 def compare_texts(old: Schema, new: Schema) -> Iterator[LimitChange]:
-    """Yield what differs between two schemas of texts, choices left out."""
+    """Yield the differences between the limits of two schemas of texts that are not choices."""
     yield from compare_counts(old, new, "length-", "minLength", "maxLength")
-    yield from _compare_said("pattern", old.get("pattern"), new.get("pattern"))
+    yield from _compare_keyword("pattern", old.get("pattern"), new.get("pattern"))
     for keyword in ("format", "contentEncoding"):
-        yield from _compare_said("format", old.get(keyword), new.get(keyword))
+        yield from _compare_keyword("format", old.get(keyword), new.get(keyword))
 
 
-def _compare_said(rule: str, old: Any, new: Any) -> Iterator[LimitChange]:
+def _compare_keyword(rule: str, old: Any, new: Any) -> Iterator[LimitChange]:
     if old != new:
         yield f"{rule}-{'added' if old is None else 'removed' if new is None else 'changed'}", old, new
 
 
-def compare_counts(old: Schema, new: Schema, rule: str, least: str, most: str) -> Iterator[LimitChange]:
-    """Yield what differs between two lower and two upper counts, whose keywords are `least` and `most`."""
-    before, after = old.get(least, 0), new.get(least, 0)
+def compare_counts(old: Schema, new: Schema, rule: str, minimum: str, maximum: str) -> Iterator[LimitChange]:
+    """Yield the differences between two ranges of counts, with the keywords `minimum` and `maximum`."""
+    before, after = old.get(minimum, 0), new.get(minimum, 0)
     if before != after:
         yield f"{rule}minimum-{'raised' if after > before else 'lowered'}", before, after
-    before, after = old.get(most), new.get(most)
+    before, after = old.get(maximum), new.get(maximum)
     if before != after:
         lowered = before is None or (after is not None and after < before)
         yield f"{rule}maximum-{'lowered' if lowered else 'raised'}", before, after
 
 
 def compare_choices(old: Schema, new: Schema) -> Iterator[LimitChange]:
-    """Yield what differs between two schemas of one kind, of which at least one is a choice."""
+    """Yield the differences between two schemas of one kind, at least one of which is a choice."""
     before, after = old.get("enum"), new.get("enum")
     if before is not None and after is not None:
         for value in after:
-            if not _among(value, before):
+            if not _contains(before, value):
                 yield "choice-value-added", None, value
         for value in before:
-            if not _among(value, after):
+            if not _contains(after, value):
                 yield "choice-value-removed", value, None
     elif after is not None:
         yield ("choice-closed" if all(_fits(value, old) for value in after) else "choice-changed", None, after)
@@ -134,12 +135,12 @@ def compare_choices(old: Schema, new: Schema) -> Iterator[LimitChange]:
         yield ("choice-opened" if all(_fits(value, new) for value in before or ()) else "choice-changed", before, None)
 
 
-def _among(value: Any, values: list[Any]) -> bool:
+def _contains(values: list[Any], value: Any) -> bool:
     return any(value == each and type(value) is type(each) for each in values)
 
 
 def _fits(value: Any, schema: Schema) -> bool:
-    """Return whether a text or a number surely fits a schema of its kind."""
+    """Return whether a text or a number certainly fits a schema of its kind."""
     if isinstance(value, str):
         if set(schema) - {"minLength", "maxLength", "pattern"}:
             return False
@@ -157,7 +158,7 @@ def _fits(value: Any, schema: Schema) -> bool:
 def _matches(pattern: str, text: str) -> bool:
     try:
         return re.search(pattern, text) is not None
-    except re.error:  # a pattern of another language: nobody can tell
+    except re.error:  # a pattern in another language
         return False
 
 
@@ -172,48 +173,48 @@ _ANNOTATION_RULES: Mapping[str, str] = {
 
 
 class SchemaComparison:
-    """Compares what two contracts say of an event's payload.
+    """Compares the schemas of an event's payload in two contracts.
 
     Args:
         event: The event's type.
         old: The definitions of the old contract.
-        new: Those of the new one.
+        new: The definitions of the new contract.
     """
 
     def __init__(self, event: str, old: Definitions, new: Definitions) -> None:
         self._event = event
         self._old = old
         self._new = new
-        self._at: set[tuple[int, int]] = set()
-        """Pairs of schemas that are being compared: of those that contain themselves, each is compared once."""
+        self._open_pairs: set[tuple[int, int]] = set()
+        """Pairs of schemas under comparison: a schema that contains itself is compared once."""
 
     def compare(self, old: Any, new: Any, path: str) -> Iterator[Change]:
-        """Yield what changed from the schema `old` to `new`, of the value at `path`.
+        """Yield the changes from the schema `old` to `new` of the value at `path`.
 
         Raises:
-            InvalidContract: One of them is no schema.
+            InvalidContract: One of the schemas is invalid.
         """
         pair = id(old), id(new)
-        if pair in self._at:
+        if pair in self._open_pairs:
             return
-        self._at.add(pair)
+        self._open_pairs.add(pair)
         try:
             before, after = allowed_values(old, self._old), allowed_values(new, self._new)
-            yield from self._notes(before, after, path)
-            yield from self._shapes(before, after, path)
+            yield from self._compare_annotations(before, after, path)
+            yield from self._compare_kinds(before, after, path)
         finally:
-            self._at.discard(pair)
+            self._open_pairs.discard(pair)
 
     def _change(self, path: str, rule: str, before: Any = None, after: Any = None) -> Change:
         return make_change(rule, self._event, path, before, after)
 
-    def _notes(self, old: AllowedValues, new: AllowedValues, path: str) -> Iterator[Change]:
+    def _compare_annotations(self, old: AllowedValues, new: AllowedValues, path: str) -> Iterator[Change]:
         for keyword, rule in _ANNOTATION_RULES.items():
             before, after = old.annotations.get(keyword), new.annotations.get(keyword)
             if before != after:
                 yield self._change(path, rule, before, after)
 
-    def _shapes(self, old: AllowedValues, new: AllowedValues, path: str) -> Iterator[Change]:
+    def _compare_kinds(self, old: AllowedValues, new: AllowedValues, path: str) -> Iterator[Change]:
         if old.anything or new.anything:
             if not new.anything:
                 yield self._change(path, "type-narrowed", "any", str(new))
@@ -222,50 +223,50 @@ class SchemaComparison:
             return
         if (NULL in old.kinds) is not (NULL in new.kinds):
             yield self._change(path, "null-allowed" if NULL in new.kinds else "null-refused")
-        lost = [kind for kind in KINDS if kind in old.kinds and kind not in new.kinds and kind != NULL]
-        gained = [kind for kind in KINDS if kind in new.kinds and kind not in old.kinds and kind != NULL]
-        same = [(kind, kind) for kind in KINDS if kind in old.kinds and kind in new.kinds and kind != NULL]
+        removed = [kind for kind in KINDS if kind in old.kinds and kind not in new.kinds and kind != NULL]
+        added = [kind for kind in KINDS if kind in new.kinds and kind not in old.kinds and kind != NULL]
+        kept = [(kind, kind) for kind in KINDS if kind in old.kinds and kind in new.kinds and kind != NULL]
         for before, after, rule in (
             ("integer", "number", "integer-to-number"),
             ("number", "integer", "number-to-integer"),
         ):
-            if before in lost and after in gained:
-                lost.remove(before)
-                gained.remove(after)
-                same.append((before, after))
+            if before in removed and after in added:
+                removed.remove(before)
+                added.remove(after)
+                kept.append((before, after))
                 yield self._change(path, rule, before, after)
-        if lost and gained and not same:
+        if removed and added and not kept:
             yield self._change(path, "type-changed", str(old), str(new))
             return
-        for kind in lost:
+        for kind in removed:
             yield self._change(path, "type-removed", kind, None)
-        for kind in gained:
+        for kind in added:
             yield self._change(path, "type-added", None, kind)
-        for before, after in same:
-            yield from self._kind(old.kinds[before], new.kinds[after], path, before, after)
+        for before, after in kept:
+            yield from self._compare_alternatives(old.kinds[before], new.kinds[after], path, before, after)
 
-    def _kind(
+    def _compare_alternatives(
         self, old: tuple[Schema, ...], new: tuple[Schema, ...], path: str, old_kind: str, new_kind: str
     ) -> Iterator[Change]:
         if len(old) == len(new) == 1:
-            yield from self._one(old[0], new[0], path, old_kind, new_kind)
+            yield from self._compare_one(old[0], new[0], path, old_kind, new_kind)
         elif old_kind == "object":
-            yield from self._variants(old, new, path)
+            yield from self._compare_variants(old, new, path)
         elif not (all(each in new for each in old) and all(each in old for each in new)):
             yield self._change(path, "keyword-changed", list(old), list(new))
 
-    def _one(self, old: Schema, new: Schema, path: str, old_kind: str, new_kind: str) -> Iterator[Change]:
-        for rule, before, after in self._limits(old, new, old_kind, new_kind):
+    def _compare_one(self, old: Schema, new: Schema, path: str, old_kind: str, new_kind: str) -> Iterator[Change]:
+        for rule, before, after in self._compare_limits(old, new, old_kind, new_kind):
             yield self._change(path, rule, before, after)
         if old_kind == "array":
-            yield from self._items(old, new, path)
+            yield from self._compare_items(old, new, path)
         elif old_kind == "object":
-            yield from self._objects(old, new, path)
+            yield from self._compare_objects(old, new, path)
         for keyword in sorted((set(old) | set(new)) - KEYWORDS[old_kind] - {"enum"}):
             if old.get(keyword) != new.get(keyword):
                 yield self._change(path, "keyword-changed", _only(keyword, old), _only(keyword, new))
 
-    def _limits(self, old: Schema, new: Schema, old_kind: str, new_kind: str) -> Iterator[LimitChange]:
+    def _compare_limits(self, old: Schema, new: Schema, old_kind: str, new_kind: str) -> Iterator[LimitChange]:
         if "enum" in old or "enum" in new:
             yield from compare_choices(old, new)
         elif old_kind == "string":
@@ -279,22 +280,22 @@ class SchemaComparison:
         elif old_kind == "object":
             yield from compare_counts(old, new, "count-", "minProperties", "maxProperties")
 
-    def _items(self, old: Schema, new: Schema, path: str) -> Iterator[Change]:
+    def _compare_items(self, old: Schema, new: Schema, path: str) -> Iterator[Change]:
         before, after = old.get("prefixItems"), new.get("prefixItems")
         if before is None and after is None:
             yield from self.compare(old.get("items", True), new.get("items", True), f"{path}[*]")
         elif before is None or after is None or len(before) != len(after):
-            told = [None if places is None else f"{len(places)} places" for places in (before, after)]
-            yield self._change(path, "array-form-changed", *told)
+            forms = [None if places is None else f"{len(places)} places" for places in (before, after)]
+            yield self._change(path, "array-form-changed", *forms)
         else:
             for index, (one, other) in enumerate(zip(before, after, strict=True)):
                 yield from self.compare(one, other, f"{path}[{index}]")
             if old.get("items", True) != new.get("items", True):
                 yield self._change(path, "array-form-changed", old.get("items"), new.get("items"))
 
-    def _objects(self, old: Schema, new: Schema, path: str) -> Iterator[Change]:
+    def _compare_objects(self, old: Schema, new: Schema, path: str) -> Iterator[Change]:
         if "properties" in old and "properties" in new:
-            yield from self._fields(old, new, path)
+            yield from self._compare_fields(old, new, path)
         elif "properties" not in old and "properties" not in new:
             yield from self.compare(
                 old.get("additionalProperties", True), new.get("additionalProperties", True), f"{path}.*"
@@ -311,7 +312,7 @@ class SchemaComparison:
                 *("fields" if "properties" in each else "values by name" for each in (old, new)),
             )
 
-    def _fields(self, old: Schema, new: Schema, path: str) -> Iterator[Change]:
+    def _compare_fields(self, old: Schema, new: Schema, path: str) -> Iterator[Change]:
         closed_before, closed_after = (each.get("additionalProperties") is False for each in (old, new))
         if closed_before is not closed_after:
             yield self._change(path, "object-closed" if closed_after else "object-opened")
@@ -345,32 +346,32 @@ class SchemaComparison:
                 if needed_before is not needed_after:
                     yield self._change(at, f"field-became-{'required' if needed_after else 'optional'}")
                 elif not needed_after:
-                    yield from self._defaults(before[name], after[name], at)
+                    yield from self._compare_defaults(before[name], after[name], at)
                 yield from self.compare(before[name], after[name], at)
 
-    def _defaults(self, old: Any, new: Any, path: str) -> Iterator[Change]:
+    def _compare_defaults(self, old: Any, new: Any, path: str) -> Iterator[Change]:
         before, after = allowed_values(old, self._old), allowed_values(new, self._new)
         if before.has_default and after.has_default:
-            # To JSON, 1 and 1.0 are one number, and true is none.
+            # In JSON, 1 and 1.0 are the same number, and true is not a number.
             kinds = isinstance(before.default, bool), isinstance(after.default, bool)
             if before.default != after.default or kinds[0] is not kinds[1]:
                 yield self._change(
-                    path, "default-changed", _printed_default(before.default), _printed_default(after.default)
+                    path, "default-changed", _format_default(before.default), _format_default(after.default)
                 )
         elif before.has_default:
-            yield self._change(path, "default-removed", _printed_default(before.default), None)
+            yield self._change(path, "default-removed", _format_default(before.default), None)
         elif after.has_default:
-            yield self._change(path, "default-added", None, _printed_default(after.default))
+            yield self._change(path, "default-added", None, _format_default(after.default))
 
-    def _variants(self, old: tuple[Schema, ...], new: tuple[Schema, ...], path: str) -> Iterator[Change]:
-        """Compare objects of several forms, which a member tells apart whose value is one text in each."""
-        tag = _tag(old, new, self._old, self._new)
+    def _compare_variants(self, old: tuple[Schema, ...], new: tuple[Schema, ...], path: str) -> Iterator[Change]:
+        """Compare objects of several forms. One member, the tag, has a different single value in each form."""
+        tag = _find_tag(old, new, self._old, self._new)
         if tag is None:
             if not (len(old) == len(new) and all(self._has_equal(each, new) for each in old)):
                 yield self._change(path, "variants-changed")
             return
-        before = {_value(each, tag, self._old): each for each in old}
-        after = {_value(each, tag, self._new): each for each in new}
+        before = {_single_value(each, tag, self._old): each for each in old}
+        after = {_single_value(each, tag, self._new): each for each in new}
         for value in (*before, *(value for value in after if value not in before)):
             at = f"{path}[{tag}={value}]"
             if value not in after:
@@ -378,23 +379,23 @@ class SchemaComparison:
             elif value not in before:
                 yield self._change(at, "variant-added", None, value)
             else:
-                yield from self._one(before[value], after[value], at, "object", "object")
+                yield from self._compare_one(before[value], after[value], at, "object", "object")
 
     def _has_equal(self, variant: Schema, others: tuple[Schema, ...]) -> bool:
         return any(
             all(
                 change.verdict is Compatibility.ANNOTATION
-                for change in self._one(variant, other, "", "object", "object")
+                for change in self._compare_one(variant, other, "", "object", "object")
             )
             for other in others
         )
 
 
-def _tag(old: tuple[Schema, ...], new: tuple[Schema, ...], *definitions: Definitions) -> str | None:
-    """Return the member that tells the variants of both apart, if there is one."""
+def _find_tag(old: tuple[Schema, ...], new: tuple[Schema, ...], *definitions: Definitions) -> str | None:
+    """Return the member that distinguishes the variants on both sides, if there is one."""
     for name in old[0].get("properties", {}):
         values = [
-            [_value(each, name, named) for each in variants]
+            [_single_value(each, name, named) for each in variants]
             for variants, named in zip((old, new), definitions, strict=True)
         ]
         if all(None not in of_side and len(set(of_side)) == len(of_side) for of_side in values):
@@ -402,8 +403,8 @@ def _tag(old: tuple[Schema, ...], new: tuple[Schema, ...], *definitions: Definit
     return None
 
 
-def _value(variant: Schema, tag: str, definitions: Definitions) -> Any:
-    """Return the one value that a required member can have; None where it is not one."""
+def _single_value(variant: Schema, tag: str, definitions: Definitions) -> Any:
+    """Return the only value of a required member; None if the member is optional or has several values."""
     if tag not in variant.get("properties", {}) or tag not in variant.get("required", ()):
         return None
     kinds = allowed_values(variant["properties"][tag], definitions).kinds
@@ -423,6 +424,6 @@ def _only(keyword: str, schema: Schema) -> Any:
     return {keyword: schema[keyword]} if keyword in schema else None
 
 
-def _printed_default(default: Any) -> Any:
-    """Return a default as a change tells it, where None is that there is none."""
+def _format_default(default: Any) -> Any:
+    """Return a default for `Change.before` or `after`, where None stands for no default."""
     return Raw(b"null") if default is None else default
