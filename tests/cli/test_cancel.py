@@ -36,7 +36,7 @@ def test_a_run_is_cancelled_with_a_reason(shared_hub: Hub) -> None:
 def test_what_had_ended_first_is_told(shared_hub: Hub) -> None:
     id = uuid.uuid4().hex
     tell(shared_hub, "complete", id)
-    assert cancel(shared_hub, id) == (6, f"{id} had ended first: it is complete\n", "")
+    assert cancel(shared_hub, id) == (6, f"{id} ended first: it is complete\n", "")
 
 
 def test_what_nobody_can_be_asked_to_end_is_told_with_its_parts(shared_hub: Hub) -> None:
@@ -46,7 +46,7 @@ def test_what_nobody_can_be_asked_to_end_is_told_with_its_parts(shared_hub: Hub)
     code, stdout, stderr = cancel(shared_hub, id, "--timeout", "1s")
     assert (code, stderr) == (9, "")
     first, second = stdout.splitlines()
-    assert first.startswith(f"{id} goes on, for all that is known")
+    assert first.startswith(f"{id} may continue: no producer to ask")
     assert second.startswith(f"  {part} ")
 
 

@@ -13,10 +13,10 @@ def outcome(name: str, **more: object) -> CancelOutcome:
     ("told", "code", "sentence"),
     [
         (outcome("cancelled", state="cancelled"), 0, "op is cancelled"),
-        (outcome("finished_first", state="complete"), 6, "op had ended first: it is complete"),
-        (outcome("refused"), 7, "op goes on: whoever runs it refuses"),
-        (outcome("refused", reason="too late"), 7, "op goes on: whoever runs it refuses: too late"),
-        (outcome("pending"), 8, "op is stopping, and has not ended within 10 s"),
+        (outcome("finished_first", state="complete"), 6, "op ended first: it is complete"),
+        (outcome("refused"), 7, "op continues: its producer refuses to cancel it"),
+        (outcome("refused", reason="too late"), 7, "op continues: its producer refuses to cancel it: too late"),
+        (outcome("pending"), 8, "op is stopping, but did not end within 10 s"),
     ],
 )
 def test_an_outcome_is_a_sentence_and_a_code(told: CancelOutcome, code: int, sentence: str) -> None:
@@ -35,5 +35,5 @@ def test_parts_are_told_below_it() -> None:
     assert list(describe(outcome("cancelled", children=[part]), 10)) == [
         "op is cancelled",
         "  part is cancelled",
-        "    part of part is stopping, and has not ended within 10 s",
+        "    part of part is stopping, but did not end within 10 s",
     ]

@@ -29,7 +29,4 @@ def test_other_errors_pass() -> None:
 
 
 def test_help_says_what_codes_mean() -> None:
-    assert (
-        exit_codes_epilog(ExitCode.SUCCESS, ExitCode.FAILED)
-        == "Exit codes: 0: it is as you asked; 3: the operation failed."
-    )
+    assert exit_codes_epilog(ExitCode.SUCCESS, ExitCode.FAILED) == "Exit codes: 0: success; 3: the operation failed."

@@ -49,13 +49,13 @@ def test_what_was_left_is_sent_and_told(leave: Callable[[str, str], str], tmp_pa
         assert (done.returncode, done.stdout, done.stderr) == (0, f"{producer_id}: 2 sent\n", "")
         assert [(kind, data["operation_id"]) for kind, data in told(hub)] == [("start", "op-1"), ("complete", "op-1")]
         again = tidings("flush", "--url", url, TIDINGS_SPOOL=str(tmp_path))
-        assert (again.returncode, again.stdout) == (0, "nothing is left to send\n")
+        assert (again.returncode, again.stdout) == (0, "nothing to send\n")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_to_send_needs_no_hub(tmp_path: Path) -> None:
     done = tidings("flush", "--url", NOWHERE, TIDINGS_SPOOL=str(tmp_path / "none"))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "nothing is left to send\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "nothing to send\n", "")
 
 
 def test_without_a_hub_everything_is_left_and_the_reason_is_told(
@@ -65,7 +65,7 @@ def test_without_a_hub_everything_is_left_and_the_reason_is_told(
     done = tidings("flush", TIDINGS_URL=NOWHERE, TIDINGS_SPOOL=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, f"{producer_id}: 2 left\n")
     error, hint = done.stderr.splitlines()
-    assert error.startswith("error: 2 events are left to send: no hub answers at 127.0.0.1:1")
+    assert error.startswith("error: 2 events are still unsent: no hub answers at 127.0.0.1:1")
     assert hint.startswith("hint: ")
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -38,7 +38,7 @@ def test_a_log_in_use_is_looked_at_checked_and_copied(hub: Hub, folder: Path, tm
     assert info["head"] == int(position.partition(":")[2])
     checked = tidings("log", "verify", "--data", str(folder))
     assert checked.returncode == 0
-    assert "all well" in checked.stdout
+    assert "all intact" in checked.stdout
     copy = tmp_path / "copy.db"
     copied = tidings("log", "backup", str(copy), "--data", str(folder))
     assert copied.returncode == 0, copied.stderr
@@ -69,7 +69,7 @@ def test_a_hub_goes_on_from_a_copy_in_a_new_epoch(hub: Hub, folder: Path, tmp_pa
 def test_the_state_after_an_orderly_end_and_after_a_kill(hub: Hub, folder: Path) -> None:
     hub.signal(signal.SIGKILL)
     hub.wait()
-    assert "not closed in order" in tidings("log", "info", "--data", str(folder)).stdout
+    assert "not closed: the hub" in tidings("log", "info", "--data", str(folder)).stdout
     with Hub("--data", str(folder), memory=False) as again:
         again.stop()
     assert tidings("log", "info", "--data", str(folder)).stdout.splitlines()[-1].split() == ["state", "closed"]

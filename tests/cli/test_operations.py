@@ -68,7 +68,7 @@ def test_what_is_listed_can_be_chosen(hub: Hub, options: tuple[str, ...], ids: l
 def test_of_more_than_the_limit_the_newest_are_listed_and_that_is_said(hub: Hub) -> None:
     done = tidings("operations", "--limit", "2", "--url", hub.url)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["part/0", "export/0"]
-    assert done.stderr == "note: there are more; --limit 4 shows twice as many\n"
+    assert done.stderr == "note: there are more operations; pass --limit 4 to list twice as many\n"
 
 
 def test_json_is_one_object_a_line(hub: Hub) -> None:

@@ -20,7 +20,7 @@ from tidings.operations.views import EstimateView, NameView
             "42%, about 4 min left",
         ),
         ("running", {"attempt": 2}, "2nd attempt"),
-        ("queued", {}, "nobody has begun it"),
+        ("queued", {}, "not started"),
         ("failed", {"error": error()}, "bad_row: row 7 is bad"),
         ("failed", {}, ""),
         ("cancelled", {"reason": "wrong file", "cancelled_by": "ada"}, "by ada, wrong file"),

@@ -73,7 +73,7 @@ def test_an_event_id_published_again_gives_the_first_position(shared_hub: Hub) -
         (("data:update", UPDATE, "--trace-id", "ü"), 1, "invalid_trace_id"),
         (("data:update", json.dumps({"dataset": "x" * 65_600})), 1, "payload_too_large"),
         (("data:update", "@/no/such/file"), 2, "No such file"),
-        (("-", "{}"), 2, "with TYPE -"),
+        (("-", "{}"), 2, "TYPE - reads data"),
         ((), 2, "no TYPE"),
     ],
 )

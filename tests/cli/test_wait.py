@@ -27,7 +27,7 @@ def test_ended_is_well_however(shared_hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("begun", "code", "error"), [(True, 124, "has not come to complete"), (False, 5, "no operation")]
+    ("begun", "code", "error"), [(True, 124, "did not reach complete"), (False, 5, "no operation")]
 )
 def test_when_the_time_is_over_that_is_said(shared_hub: Hub, begun: bool, code: int, error: str) -> None:
     id = uuid.uuid4().hex

@@ -16,4 +16,4 @@ SUCCESS, FAILED, CANCELLED = ExitCode.SUCCESS, ExitCode.FAILED, ExitCode.CANCELL
     ],
 )
 def test_each_state_is_waited_on_or_has_its_exit_code(until: Until, codes: list[ExitCode | None]) -> None:
-    assert [until.reached(state) for state in OperationState] == codes
+    assert [until.find_exit_code(state) for state in OperationState] == codes

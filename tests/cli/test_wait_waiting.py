@@ -18,14 +18,14 @@ class Rig:
 
     def __init__(self, api: HTTPClient, until: Until = Until.COMPLETE, id: str | None = None) -> None:
         self.id = id or uuid.uuid4().hex
-        self.remarks: list[str] = []
+        self.reports: list[str] = []
         self.pauses: list[float] = []
         self.happens: list[Callable[[], None]] = []
         self.waiting = OperationWait(
             api,
             self.id,
             until,
-            remark=self.remarks.append,
+            report=self.reports.append,
             clock=itertools.count(0.0, 0.01).__next__,
             sleep=self._sleep,
         )
@@ -51,7 +51,7 @@ def test_what_has_not_begun_is_waited_for(shared_hub: Hub) -> None:
             lambda: tell(shared_hub, "start", rig.id),
         ]
         assert rig.waiting.wait(None) is ExitCode.SUCCESS
-    assert rig.remarks == [f"there is no operation {rig.id!r} yet; waiting for it"]
+    assert rig.reports == [f"there is no operation {rig.id!r} yet; waiting for it"]
     assert rig.waiting.operation is not None
     assert rig.waiting.operation.state == "running"
 
@@ -74,8 +74,8 @@ def test_a_hub_that_restarts_meanwhile_is_waited_for(tmp_path: object) -> None:
             rig = Rig(api, id="op")
             rig.happens = [lambda: None, lambda: None, restart]
             assert rig.waiting.wait(None) is ExitCode.SUCCESS
-        (remark,) = rig.remarks
-        assert "no hub answers" in remark
+        (report,) = rig.reports
+        assert "no hub answers" in report
         assert rig.pauses == sorted(rig.pauses), "it is asked less and less often"
     finally:
         for hub in hubs:
@@ -109,7 +109,7 @@ def test_the_time_is_over_for_different_reasons(shared_hub: Hub) -> None:
     with HTTPClient("ws://127.0.0.1:1/ws") as api:
         away = Rig(api)
         assert away.waiting.wait(0.2) is ExitCode.NO_HUB
-        assert "no hub answers" in away.waiting.trouble
+        assert "no hub answers" in away.waiting.obstacle
 
 
 def test_what_was_seen_once_has_existed(shared_hub: Hub) -> None:
@@ -136,5 +136,5 @@ def test_a_refusal_that_passes_is_waited_out() -> None:
     with http_server(busy, 503) as url, HTTPClient(url) as api:
         rig = Rig(api)
         assert rig.waiting.wait(1) is ExitCode.NO_HUB
-    assert rig.remarks == ["the hub is shutting down; waiting for it"]
+    assert rig.reports == ["the hub is shutting down; waiting for it"]
     assert len(rig.pauses) > 1

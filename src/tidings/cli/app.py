@@ -1,4 +1,4 @@
-"""The root of the command line: a table of commands, each imported when it is used."""
+"""The root of the command line: a table of commands, each of which is imported when it is used."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -11,34 +11,34 @@ from tidings.version import __version__
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("tidings.cli.serve.command", "Run a hub until Ctrl-C."),
-    "watch": ("tidings.cli.watch.command", "See operations as they run, and everything else as it happens."),
+    "watch": ("tidings.cli.watch.command", "Watch operations and other events as they happen."),
     "publish": ("tidings.cli.publish", "Publish an event, and print its position in the log."),
-    "run": ("tidings.cli.run.cli", "Run a command, and show its progress to whoever watches."),
+    "run": ("tidings.cli.run.cli", "Run a command, and report its progress."),
     "operations": ("tidings.cli.operations", "List operations, the newest first."),
-    "operation": ("tidings.cli.operation.command", "Look at one operation; report one from a shell script."),
-    "wait": ("tidings.cli.wait", "Wait until an operation has ended, and say with the exit code how."),
-    "cancel": ("tidings.cli.cancel", "Have an operation end, with all its parts, and say what came of it."),
+    "operation": ("tidings.cli.operation.command", "Show an operation, or report one from a shell script."),
+    "wait": ("tidings.cli.wait", "Wait for the end of an operation; the exit code is its outcome."),
+    "cancel": ("tidings.cli.cancel", "Cancel an operation and its children, and report the outcome."),
     "flush": (
         "tidings.cli.flush",
-        "Send what programs that died had not sent: the starts and ends of their operations.",
+        "Send the starts and ends of operations that ended programs left unsent.",
     ),
-    "relay": ("tidings.cli.relay", "Republish what another service says over its own WebSocket, until Ctrl-C."),
+    "relay": ("tidings.cli.relay", "Republish the events of another service's WebSocket until Ctrl-C."),
     "record": (
         "tidings.cli.record.command",
-        "Write what a connection sees to a file: one envelope a line, with the time of its receipt.",
+        "Record a connection to a file: one envelope per line, with its time of receipt.",
     ),
     "replay": ("tidings.cli.replay.command", "Play a recording into a hub."),
     "doctor": (
         "tidings.cli.doctor.command",
-        "Check the way to a hub, step by step, and say what to do about each fault.",
+        "Check the connection to a hub step by step, with a remedy for each fault.",
     ),
     "contract": (
         "tidings.cli.contract.command",
-        "Write a contract for other languages and tools, and check against it.",
+        "Export a contract, compare contracts, and check traffic against one.",
     ),
-    "log": ("tidings.cli.log", "Look at a hub's log, check it, copy it, go back to a copy."),
+    "log": ("tidings.cli.log", "Inspect, verify, back up and restore the log of a hub."),
 }
-"""Per command: the module that defines it under its own name, and its line in `tidings --help`.
+"""Each command with the module that defines it under the command's name, and its line in `tidings --help`.
 
 A module may define `EPILOG`, the text below its help, and `CONTEXT`, click's context settings.
 """
@@ -48,7 +48,7 @@ class LazyCommand(TyperCommand):
     """A command that imports its module when it parses arguments, so that `tidings --help` imports none of them.
 
     Args:
-        name: The command's name, a key of `COMMANDS`.
+        name: Name of the command, a key of `COMMANDS`.
     """
 
     def __init__(self, name: str) -> None:
@@ -67,12 +67,12 @@ class LazyGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command that is not imported yet; None where there is no such command."""
+        """Return a command that is not imported yet; None for an unknown name."""
         return LazyCommand(cmd_name) if cmd_name in COMMANDS else None
 
 
 def load_command(name: str) -> Any:
-    """Import a command's module and return the command, as click runs it."""
+    """Import the module of a command, and return the command in the form that click runs."""
     module = import_module(COMMANDS[name][0])
     command = getattr(module, name)
     if not isinstance(command, typer.Typer):
@@ -90,20 +90,22 @@ app = typer.Typer(
     name="tidings",
     cls=LazyGroup,
     no_args_is_help=True,
-    # A fault of ours is reported as Python reports it, so that it can be sent in.
+    # A bug of tidings is shown as Python's own traceback, which is what a bug report needs.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"tidings {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def root(
-    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+    ),
 ) -> None:
     """See long-running work as it happens."""

@@ -1,6 +1,7 @@
-"""How a command says that it failed: two lines on stderr and an exit code, never a traceback.
+"""Errors and exit codes of the command line.
 
-What the commands about operations say with their exit codes: one table, so that no code means two things.
+An error is two lines on stderr and an exit code, never a traceback. The exit codes of the commands about operations are
+one table, so that no code has two meanings.
 """
 
 import sys
@@ -20,10 +21,36 @@ from tidings.exceptions import (
 from tidings.protocol.codes import error_data
 
 FAILED = 1
+"""Exit code of any other error."""
 USAGE = 2
-"""What was written on the command line, in a variable, in the configuration or in a contract cannot be used."""
+"""Exit code of an invalid command line, variable, configuration or contract."""
 INTERRUPTED = 130
-"""Ctrl-C, as shells count it: 128 + SIGINT."""
+"""Exit code after Ctrl-C, as shells count it: 128 + SIGINT."""
+
+
+class ExitCode(IntEnum):
+    """An exit code, beside 1 (another error), 2 (an invalid command line) and 130 (Ctrl-C)."""
+
+    def __new__(cls, code: int, meaning: str) -> "ExitCode":
+        """Make a member of a code and its meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    meaning: str
+
+    SUCCESS = 0, "success"
+    FAILED = 3, "the operation failed"
+    CANCELLED = 4, "the operation was cancelled"
+    UNKNOWN_OPERATION = 5, "the hub has no such operation"
+    FINISHED_FIRST = 6, "the operation ended before it could be cancelled"
+    REFUSED = 7, "the producer refuses to cancel the operation"
+    PENDING = 8, "the operation is stopping, but did not end in time"
+    UNREACHABLE = 9, "no producer to ask"
+    NO_HUB = 69, "no hub answers"
+    CANCEL_REQUESTED = 75, "cancellation requested: stop, then run `tidings operation cancelled`"
+    TIMED_OUT = 124, "timed out"
 
 
 def exit_code(error: TidingsError) -> int:
@@ -31,16 +58,22 @@ def exit_code(error: TidingsError) -> int:
     return USAGE if isinstance(error, ConfigError | InvalidContract) else FAILED
 
 
+def exit_codes_epilog(*codes: ExitCode) -> str:
+    """Return the line of `--help` that lists exit codes."""
+    listed = "; ".join(f"{int(code)}: {code.meaning}" for code in codes)
+    return f"Exit codes: {listed}."
+
+
 def print_error(error: TidingsError, *, prefix: str = "") -> None:
-    """Write `error: …` and `hint: …` to stderr, with the code where a program sent what was refused."""
+    """Write `error: …` and `hint: …` to stderr, with the code if a program sent what was refused."""
     data = error_data(error)
     code = error.refusal if isinstance(error, CommandRefused) else data.code
-    told = f" ({code})" if isinstance(error, CommandRefused | ContractError) else ""
-    print_stderr(f"error: {prefix}{data.message}{told}", data.details, f"hint: {data.hint}" if data.hint else None)
+    suffix = f" ({code})" if isinstance(error, CommandRefused | ContractError) else ""
+    print_stderr(f"error: {prefix}{data.message}{suffix}", data.details, f"hint: {data.hint}" if data.hint else None)
 
 
 def print_stderr(*lines: str | None) -> None:
-    """Write the lines that there are to stderr; nobody reading it is no error."""
+    """Write lines to stderr, without those that are empty or None; a closed stderr is not an error."""
     text = "".join(f"{line}\n" for line in lines if line)
     try:
         sys.stderr.write(text)
@@ -49,34 +82,9 @@ def print_stderr(*lines: str | None) -> None:
         return
 
 
-class ExitCode(IntEnum):
-    """An exit code, beside 1 (another error), 2 (a wrong command line) and 130 (Ctrl-C)."""
-
-    def __new__(cls, code: int, meaning: str) -> "ExitCode":
-        """Make a member of a code and what it means."""
-        member = int.__new__(cls, code)
-        member._value_ = code
-        member.meaning = meaning
-        return member
-
-    meaning: str
-
-    SUCCESS = 0, "it is as you asked"
-    FAILED = 3, "the operation failed"
-    CANCELLED = 4, "the operation was cancelled"
-    UNKNOWN_OPERATION = 5, "the hub knows no such operation"
-    FINISHED_FIRST = 6, "the operation had ended before it could be cancelled"
-    REFUSED = 7, "whoever runs the operation refuses to end it"
-    PENDING = 8, "it is stopping, and has not ended in time"
-    UNREACHABLE = 9, "nobody could be asked to end it"
-    NO_HUB = 69, "no hub answers"
-    CANCEL_REQUESTED = 75, "somebody wants the operation to end: stop, and say `tidings operation cancelled`"
-    TIMED_OUT = 124, "the time was over first"
-
-
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Tell of an operation or a hub that is not there, and exit with its code.
+    """Print the error of an unknown operation or an unreachable hub, and exit with its code.
 
     Raises:
         typer.Exit: With that code.
@@ -91,9 +99,3 @@ def exit_on_error() -> Iterator[None]:
     except HubUnreachable as error:
         print_error(error)
         raise typer.Exit(ExitCode.NO_HUB) from error
-
-
-def exit_codes_epilog(*codes: ExitCode) -> str:
-    """Return what `--help` says about exit codes."""
-    listed = "; ".join(f"{int(code)}: {code.meaning}" for code in codes)
-    return f"Exit codes: {listed}."

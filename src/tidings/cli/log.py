@@ -1,7 +1,4 @@
-"""The commands `tidings log …`.
-
-What the tools found, for reading and as JSON.
-"""
+"""The commands `tidings log …`, and their results as text and as JSON."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +13,8 @@ from tidings.cli.errors import FAILED
 from tidings.cli.serve.options import VARIABLE_PREFIX, resolve
 from tidings.cli.units import describe_size, ordinal
 from tidings.exceptions import ConfigError, LogCorrupt
+from tidings.log.sqlite import backup as sqlite_backup
+from tidings.log.sqlite import inspect
 from tidings.log.sqlite.backup import Backup, Restored
 from tidings.log.sqlite.inspect import LogInfo, Verification
 
@@ -23,16 +22,20 @@ log = typer.Typer(
     name="log",
     add_completion=False,
     no_args_is_help=True,
-    help="Look at a hub's log, check it, copy it, go back to a copy.",
+    help="Inspect, verify, back up and restore the log of a hub.",
 )
 
 DataOption = Annotated[
-    str | None, typer.Option("--data", metavar="DIR", help="The hub's data folder.", show_default=False)
+    str | None, typer.Option("--data", metavar="DIR", help="Data folder of the hub.", show_default=False)
 ]
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", envvar=f"{VARIABLE_PREFIX}CONFIG", help="The hub's TOML file.", show_default=False
+        "--config",
+        metavar="FILE",
+        envvar=f"{VARIABLE_PREFIX}CONFIG",
+        help="TOML file of the hub's options.",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -40,9 +43,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 
 @log.command()
 def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Say what a log holds; a hub may be using it."""
-    from tidings.log.sqlite import inspect
-
+    """Show what a log holds; works while a hub uses it."""
     found = inspect.info(_folder(data, config))
     typer.echo(format_json(found) + "\n" if as_json else format_text(found), nl=False)
 
@@ -50,15 +51,14 @@ def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOpti
 @log.command()
 def verify(
     path: Annotated[
-        Path | None, typer.Argument(metavar="[COPY]", help="A copy; else the hub's own log.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="[COPY]", help="Copy of a log. Default: the log of the hub.", show_default=False),
     ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that a log, or a copy of one, is whole; exit with 1 if it is not."""
-    from tidings.log.sqlite import inspect
-
+    """Verify that a log, or a copy of one, is intact; the exit code is 1 if it is not."""
     found = inspect.verify(_folder(data, config) if path is None else path)
     if as_json:
         typer.echo(format_json(found))
@@ -76,29 +76,25 @@ def verify(
 
 @log.command()
 def backup(
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; it must not be there yet.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="File for the copy; must not exist.")],
     data: DataOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy a log to a file; a hub may be using it."""
-    from tidings.log.sqlite import backup
-
-    made = backup.backup(_folder(data, config), target)
+    """Copy a log to a file; works while a hub uses it."""
+    made = sqlite_backup.backup(_folder(data, config), target)
     typer.echo(format_json(made) + "\n" if as_json else format_text(made), nl=False)
 
 
 @log.command()
 def restore(
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="What `tidings log backup` made.")],
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Copy that `tidings log backup` made.")],
     data: DataOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a data folder of a copy; it must be empty, or not be there yet."""
-    from tidings.log.sqlite import backup
-
-    restored = backup.restore(source, _folder(data, config))
+    """Restore a copy into a data folder, which must be empty or not exist."""
+    restored = sqlite_backup.restore(source, _folder(data, config))
     typer.echo(format_json(restored) + "\n" if as_json else format_text(restored), nl=False)
 
 
@@ -113,7 +109,7 @@ def _folder(data: str | None, config: Path | None) -> Path:
     with load_command("serve").make_context("serve", arguments) as ctx:
         folder = resolve(ctx).settings.data
     if folder is None:
-        raise ConfigError("this hub keeps its log in memory", option="data", hint="Name a data folder with --data.")
+        raise ConfigError("this hub keeps its log in memory", option="data", hint="Pass a data folder with --data.")
     return folder
 
 
@@ -131,7 +127,7 @@ def _plain(value: object) -> str:
 
 
 def format_text(record: Record) -> str:
-    """Return a record as lines, what it is about in front."""
+    """Return a record as lines, each with its name in front."""
     lines = _lines(record)
     width = max(len(name) for name, _ in lines)
     return "".join(f"{name:{width}}  {value}\n" for name, value in lines)
@@ -142,7 +138,7 @@ def _lines(record: Record) -> list[tuple[str, str]]:
         case LogInfo():
             return _info(record)
         case Verification():
-            return [("file", str(record.path)), ("events", f"{record.events:,}, all well")]
+            return [("file", str(record.path)), ("events", f"{record.events:,}, all intact")]
         case Backup():
             return [
                 ("copy", f"{record.path}, {describe_size(record.bytes)}"),
@@ -154,7 +150,7 @@ def _lines(record: Record) -> list[tuple[str, str]]:
                 ("folder", str(record.folder)),
                 ("events", f"{record.events:,}"),
                 ("position", record.position or "none: the log is empty"),
-                ("epoch", f"{record.epoch}, new: what clients saw after the copy was made is a gap to them"),
+                ("epoch", f"{record.epoch}, new: events after the copy are a gap to clients that saw them"),
             ]
 
 
@@ -177,7 +173,7 @@ def _info(info: LogInfo) -> list[tuple[str, str]]:
 def _state(info: LogInfo) -> str:
     if info.process is not None:
         return f"in use by process {info.process}" if info.process else "in use"
-    return "closed" if info.closed else "not closed in order: the hub that used it was killed"
+    return "closed" if info.closed else "not closed: the hub that used it was killed"
 
 
 def _moment(unix_ns: int) -> str:

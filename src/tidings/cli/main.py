@@ -1,7 +1,4 @@
-"""The entry point of the `tidings` script, which answers even where an extra is missing.
-
-Which extra a library that is not installed belongs to.
-"""
+"""The entry point of the `tidings` script, which prints an install line if an extra is missing."""
 
 import sys
 from collections.abc import Mapping
@@ -20,23 +17,23 @@ _EXTRAS: Mapping[str, str] = {
     "structlog": "hub",
     "uvicorn": "hub",
 }
-"""The libraries of pyproject.toml's extras, by the name they are imported by."""
+"""Import names of the libraries of pyproject.toml's extras, with their extra."""
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
-    """Return what to tell of `error`; None where the module that was not found is no library of ours."""
+    """Return the error that names the extra to install; None if `error` is not about a library of an extra."""
     library = (error.name or "").partition(".")[0]
     extra = _EXTRAS.get(library)
     if extra is None:
         return None
-    return MissingExtra(f"this needs {library}, which is not installed", extra=extra)
+    return MissingExtra(f"{library} is not installed", extra=extra)
 
 
 def main() -> None:
     """Run the command line, and exit.
 
-    Whatever we raise on purpose becomes two lines and an exit code: 1, or 2 where the command line itself cannot be
-    used. Ctrl-C is 130, except in `tidings serve`, whose ordinary end it is.
+    A TidingsError becomes two lines on stderr and an exit code: 2 if the command line is invalid, else 1. Ctrl-C is
+    130, except in `tidings serve`, where it is the normal end.
     """
     try:
         from tidings.cli.app import app

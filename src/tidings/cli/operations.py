@@ -1,7 +1,4 @@
-"""The command `tidings operations`.
-
-Operations as a table, as lines, or as JSON.
-"""
+"""The command `tidings operations`: lists operations as a table, as lines, or as JSON."""
 
 import sys
 import time
@@ -26,12 +23,12 @@ from tidings.exceptions import ConfigError
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import NameView, OperationSummary
 
-_LIMIT = 50
+_DEFAULT_LIMIT = 50
 EPILOG = exit_codes_epilog(ExitCode.NO_HUB)
 
 
 class StateName(StrEnum):
-    """A state that can be asked for."""
+    """A state to filter by."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -42,77 +39,79 @@ class StateName(StrEnum):
 
 def operations(
     state: Annotated[
-        list[StateName] | None, typer.Option(help="Only those in it; repeatable.", show_default=False)
+        list[StateName] | None, typer.Option(help="Only operations in this state; repeatable.", show_default=False)
     ] = None,
-    running: Annotated[bool, typer.Option("--running", help="Only those that run, or wait to.")] = False,
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
+    running: Annotated[bool, typer.Option("--running", help="Only running and queued operations.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed operations.")] = False,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only those called so; 'Import*' is a prefix.", show_default=False),
+        typer.Option(metavar="NAME", help="Only operations of this name; 'Import*' is a prefix.", show_default=False),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Only what began or ended since: 6h ago, or RFC 3339.", show_default=False),
+        typer.Option(
+            metavar="TIME", help="Only operations that began or ended since: 6h ago, or RFC 3339.", show_default=False
+        ),
     ] = None,
     parent: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only the parts of this operation.", show_default=False)
+        str | None, typer.Option(metavar="ID", help="Only children of this operation.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many, the newest.")] = _LIMIT,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum number of operations.")] = _DEFAULT_LIMIT,
     by_name: Annotated[
-        bool, typer.Option("--by-name", help="One line a name: its newest run, its last success, its usual duration.")
+        bool, typer.Option("--by-name", help="One line per name: newest run, last success, usual duration.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     url: UrlOption = None,
 ) -> None:
     """List operations, the newest first.
 
-    On a terminal: a table. In a pipe: lines of columns, a tab between them.
+    Prints a table on a terminal, and tab-separated columns in a pipe.
     """
     states = [str(each) for each in state or ()]
     states += ["queued", "running"] if running else []
     states += ["failed"] if failed else []
     if by_name and (states or since or parent):
-        raise ConfigError("with --by-name, only --name chooses", option="by-name", hint="Leave the other options out.")
+        raise ConfigError("--by-name combines with --name only", option="by-name", hint="Remove the other filters.")
 
-    form: Form = "json" if as_json else "table" if sys.stdout.isatty() else "lines"
-    listing = Listing(form, time.time())
-    with exit_on_error(), HTTPClient(url) as api:
+    format: Format = "json" if as_json else "table" if sys.stdout.isatty() else "lines"
+    listing = Listing(format, time.time())
+    with exit_on_error(), HTTPClient(url) as client:
         if by_name:
-            listing.print_names(api.names(name)[:limit])
+            listing.print_names(client.names(name)[:limit])
             return
         query = [("state", each) for each in dict.fromkeys(states)]
         query += [(key, value) for key, value in (("name", name), ("since", since), ("parent", parent)) if value]
-        # One more than is shown tells whether there are more.
-        found = list(api.operations([*query], limit + 1))
+        # One more than is printed shows whether there are more.
+        found = list(client.operations([*query], limit + 1))
     listing.print_operations(found[:limit])
     if len(found) > limit:
-        print_stderr(f"note: there are more; --limit {limit * 2} shows twice as many")
+        print_stderr(f"note: there are more operations; pass --limit {limit * 2} to list twice as many")
 
 
-Form = Literal["table", "lines", "json"]
-_LEAST_WIDTH_FOR_ID = 110
+Format = Literal["table", "lines", "json"]
+_MIN_COLUMNS_FOR_ID = 110
 """Columns of a terminal below which ids, which are long, get a line of their own."""
-_MOST_NAME = 40
-"""Characters of a name: what there is to say wants room, too."""
+_MAX_NAME_CHARACTERS = 40
+"""Characters of a name, which leave space for the status."""
 
 
 class Listing:
-    """Operations, printed.
+    """Prints operations.
 
     Args:
-        form: How.
-        now_s: The present, seconds since 1970.
+        format: Output format.
+        now_s: Current time, seconds since 1970.
     """
 
-    def __init__(self, form: Form, now_s: float) -> None:
-        self._form = form
+    def __init__(self, format: Format, now_s: float) -> None:
+        self._format = format
         self._now_s = now_s
 
     def print_operations(self, operations: Sequence[OperationSummary]) -> None:
-        """Print operations, one a line."""
-        if self._form == "json":
+        """Print operations, one per line."""
+        if self._format == "json":
             _print_json(operations)
-        elif self._form == "lines":
+        elif self._format == "lines":
             for each in operations:
                 _print_line(self._columns(each))
         elif operations:
@@ -121,10 +120,10 @@ class Listing:
             typer.echo("no operations")
 
     def print_names(self, names: Sequence[NameView]) -> None:
-        """Print what is known of names, one a line."""
-        if self._form == "json":
+        """Print operation names, one per line."""
+        if self._format == "json":
             _print_json(names)
-        elif self._form == "lines":
+        elif self._format == "lines":
             for each in names:
                 _print_line(self._name_columns(each))
         elif names:
@@ -133,7 +132,7 @@ class Listing:
             typer.echo("no operation has ended yet")
 
     def _columns(self, each: OperationSummary) -> list[str]:
-        """Return what a pipe gets: id, state, name, share, beginning, seconds, and what there is to say."""
+        """Return the columns for a pipe: id, state, name, percentage, start, seconds, status."""
         took_s = _took_s(each, self._now_s)
         share = "" if each.progress is None or each.indeterminate else f"{each.progress:g}"
         return [
@@ -147,7 +146,7 @@ class Listing:
         ]
 
     def _name_columns(self, each: NameView) -> list[str]:
-        """Return what a pipe gets: name, state and id of the newest, last success, usual seconds, runs, failures."""
+        """Return the columns for a pipe: name, newest state and id, last success, usual seconds, runs, failures."""
         newest = each.newest
         return [
             each.name,
@@ -161,10 +160,10 @@ class Listing:
 
     def _print_table(self, operations: Sequence[OperationSummary]) -> None:
         console = Console(highlight=False, soft_wrap=True)
-        wide = console.width >= _LEAST_WIDTH_FOR_ID
+        wide = console.width >= _MIN_COLUMNS_FOR_ID
         ids = [Text(sanitize(each.operation_id), "dim") for each in operations]
         rows = [
-            [*self._cells(each), *([id] if wide else []), self._what(each)]
+            [*self._cells(each), *([id] if wide else []), self._status(each)]
             for each, id in zip(operations, ids, strict=True)
         ]
         for line, id in zip(aligned(rows, right=(2, 3), width=console.width), ids, strict=True):
@@ -176,7 +175,7 @@ class Listing:
         began_s = age_s(each.started_at or each.queued_at, self._now_s)
         took_s = _took_s(each, self._now_s)
         name = Text(sanitize(each.name) or sanitize(each.operation_id), "bold")
-        name.truncate(_MOST_NAME, overflow="ellipsis")
+        name.truncate(_MAX_NAME_CHARACTERS, overflow="ellipsis")
         return [
             Text(MARKS[each.state], STYLES[each.state]),
             name,
@@ -184,16 +183,16 @@ class Listing:
             Text("" if took_s is None else describe_span(took_s)),
         ]
 
-    def _what(self, each: OperationSummary) -> Text:
+    def _status(self, each: OperationSummary) -> Text:
         return Text(describe_status(each, self._now_s), "red" if each.state is OperationState.FAILED else "")
 
     def _print_names_table(self, names: Sequence[NameView]) -> None:
         console = Console(highlight=False, soft_wrap=True)
-        rows = [[Text(title, "dim") for title in ("name", "newest", "last well", "usually", "ended", "failed")]]
+        rows = [[Text(title, "dim") for title in ("name", "newest", "last success", "usually", "ended", "failed")]]
         for each in names:
             since = age_s(each.last_success_at, self._now_s)
             name = Text(sanitize(each.name), "bold")
-            name.truncate(_MOST_NAME, overflow="ellipsis")
+            name.truncate(_MAX_NAME_CHARACTERS, overflow="ellipsis")
             usual_s = each.median_duration_s
             rows.append(
                 [
@@ -212,12 +211,12 @@ class Listing:
         if newest is None:
             return Text()
         when = age_s(newest.ended_at or newest.started_at, self._now_s)
-        told = str(newest.state) if when is None else f"{newest.state} {format_ago(when)}"
-        return Text(f"{MARKS[newest.state]} {told}", STYLES[newest.state])
+        text = str(newest.state) if when is None else f"{newest.state} {format_ago(when)}"
+        return Text(f"{MARKS[newest.state]} {text}", STYLES[newest.state])
 
 
 def describe_status(each: OperationSummary, now_s: float) -> str:
-    """Return the most telling thing about an operation in a list."""
+    """Return the most relevant fact about an operation in a list."""
     attempt = describe_attempt(each)
     if each.state is OperationState.RUNNING:
         parts = [attempt, *_running(each, now_s)]
@@ -227,7 +226,7 @@ def describe_status(each: OperationSummary, now_s: float) -> str:
         by = f"by {sanitize(each.cancelled_by)}" if each.cancelled_by else ""
         parts = [attempt, by, sanitize(each.reason)]
     elif each.state is OperationState.QUEUED:
-        parts = [attempt, "nobody has begun it"]
+        parts = [attempt, "not started"]
     else:
         parts = [attempt, sanitize(each.message)]
     return ", ".join(part for part in parts if part)

@@ -1,7 +1,4 @@
-"""The options that name a hub and who we are, the same for every command that talks to one.
-
-Durations on the command line: `10s`, `1h30m`, or a plain number of seconds.
-"""
+"""Options that several commands share: the hub, the token, and durations such as `10s`, `1h30m` or `90`."""
 
 from typing import Annotated
 
@@ -12,53 +9,48 @@ from tidings.client.options import TOKEN_VARIABLE
 from tidings.client.url import DEFAULT_URL, VARIABLE
 from tidings.exceptions import ConfigError
 
+_URL_HELP = f"URL of the hub. Default: {DEFAULT_URL}"
 UrlOption = Annotated[
     str | None,
-    typer.Option(
-        "--url", metavar="URL", envvar=VARIABLE, help=f"The hub's. Default: {DEFAULT_URL}", show_default=False
-    ),
+    typer.Option("--url", metavar="URL", envvar=VARIABLE, help=_URL_HELP, show_default=False),
 ]
 ToOption = Annotated[
     str | None,
-    typer.Option(
-        "--to", "--url", metavar="URL", envvar=VARIABLE, help=f"The hub's. Default: {DEFAULT_URL}", show_default=False
-    ),
+    typer.Option("--to", "--url", metavar="URL", envvar=VARIABLE, help=_URL_HELP, show_default=False),
 ]
-"""Likewise, where something else is read than the hub."""
+"""The option for the hub of commands that read from elsewhere and write to the hub."""
 TokenOption = Annotated[
     str | None,
-    typer.Option("--token", metavar="TOKEN", envvar=TOKEN_VARIABLE, help="For the hub.", show_default=False),
+    typer.Option(
+        "--token", metavar="TOKEN", envvar=TOKEN_VARIABLE, help="Access token for the hub.", show_default=False
+    ),
 ]
-
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Operation id.", show_default=False)]
 
 MAX_LEASE_S = 86_400.0
-"""As the contract has it (CONTRACT §4)."""
+"""Longest lease, in seconds, that the protocol allows; docs/protocol/operations.md, "Leases"."""
 MAX_GRACE_S = 86_400.0
 
 
-def parse_duration_option(option: str, text: str, least_s: float, most_s: float) -> float:
-    """Return the seconds that an option's value means.
+def parse_duration_option(option: str, text: str, minimum_s: float, maximum_s: float) -> float:
+    """Return the value of a duration option, in seconds.
 
     Args:
-        option: Its name, without the dashes.
-        text: What was written.
-        least_s: What it must be at least.
-        most_s: What it may be at most.
+        option: Name of the option, without dashes.
+        text: Text of the value.
+        minimum_s: Lower bound, in seconds.
+        maximum_s: Upper bound, in seconds.
 
     Raises:
-        ConfigError: It is no duration, or out of these bounds.
+        ConfigError: The value is not a duration, or out of bounds.
     """
     try:
         seconds = parse_duration(text)
+        if not minimum_s <= seconds <= maximum_s:
+            bounds = f"{format_duration(minimum_s)} to {format_duration(maximum_s)}"
+            raise ValueError(f"invalid duration {text!r}: expected {bounds}")
     except ValueError as cause:
         raise ConfigError(
             f"--{option}: {cause}", option=option, source="argument", hint="Write it like 30s."
         ) from cause
-    if not least_s <= seconds <= most_s:
-        raise ConfigError(
-            f"--{option}: {text!r} is not within {format_duration(least_s)} to {format_duration(most_s)}",
-            option=option,
-            source="argument",
-            hint="Write it like 30s.",
-        )
     return seconds

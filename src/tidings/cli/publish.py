@@ -1,11 +1,4 @@
-"""The command `tidings publish`.
-
-What is published: from the arguments, a file, or standard input.
-
-Publishing of a whole stream of envelopes: many on their way at once, their answers in order.
-
-The list of event types that `tidings publish --list` shows.
-"""
+"""The command `tidings publish`: one event, a stream of envelopes from stdin, or the list of event types."""
 
 import asyncio
 import sys
@@ -23,7 +16,7 @@ from msgspec import Meta, structs
 
 from tidings.cli.errors import FAILED, print_error, print_stderr
 from tidings.cli.options import UrlOption
-from tidings.client.client import Client
+from tidings.client.client import Client, connect
 from tidings.contract.contract import Contract
 from tidings.exceptions import ConfigError, ContractError, InvalidEnvelope, InvalidJSON, TidingsError
 from tidings.protocol.envelope import Envelope, decode_envelope
@@ -35,44 +28,48 @@ _TIMEOUT_S = 30.0
 def publish(
     type: Annotated[
         str | None,
-        typer.Argument(metavar="TYPE", help="Such as data:update; - reads envelopes, one a line.", show_default=False),
+        typer.Argument(
+            metavar="TYPE",
+            help="Event type, such as data:update; - reads envelopes from stdin, one per line.",
+            show_default=False,
+        ),
     ] = None,
     data: Annotated[
-        str | None, typer.Argument(metavar="[JSON]", help="The data; - is stdin, @FILE a file.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[JSON]", help="Data of the event; - reads stdin, @FILE a file.", show_default=False),
     ] = None,
     url: UrlOption = None,
-    trace_id: Annotated[str | None, typer.Option(metavar="ID", help="What it belongs to.", show_default=False)] = None,
+    trace_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Trace id. Default: a new one.", show_default=False)
+    ] = None,
     channel: Annotated[
-        str | None, typer.Option(metavar="NAME", help="global, or leave it out.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="Channel: global. Default: the type's own.", show_default=False)
     ] = None,
     event_id: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="16-64 characters: the same again is stored once.", show_default=False),
+        typer.Option(metavar="ID", help="Event id, 16-64 characters; an id is stored once.", show_default=False),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for the hub's answer.")
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Maximum time to wait for the answer.")
     ] = _TIMEOUT_S,
-    list_types: Annotated[bool, typer.Option("--list", help="Show the event types, with their fields.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --list: as JSON.")] = False,
+    list_types: Annotated[bool, typer.Option("--list", help="List the event types with their fields.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """Publish an event, and print its position in the log."""
     if list_types:
-        _list(as_json=as_json)
+        _print_list(as_json=as_json)
         return
     if type is None:
-        raise ConfigError("no TYPE was given", option="type", hint="`tidings publish --list` shows the event types.")
+        raise ConfigError("missing TYPE", option="type", hint="Run `tidings publish --list` to see the event types.")
     if type == "-":
         _refuse_options(data, trace_id, channel, event_id)
-        well = asyncio.run(_publish_lines(url))
+        if not asyncio.run(_publish_lines(url)):
+            raise typer.Exit(FAILED)
     else:
         asyncio.run(_publish_one(url, type, data, trace_id, channel, event_id, timeout))
-        well = True
-    if not well:
-        raise typer.Exit(FAILED)
 
 
-def _list(*, as_json: bool) -> None:
-
+def _print_list(*, as_json: bool) -> None:
     events = list_events()
     text = msgspec.json.format(msgspec.json.encode(events)).decode() + "\n" if as_json else format_events(events)
     typer.echo(text, nl=False)
@@ -81,9 +78,9 @@ def _list(*, as_json: bool) -> None:
 def _refuse_options(*given: str | None) -> None:
     if any(value is not None for value in given):
         raise ConfigError(
-            "with TYPE -, data, trace id, channel and event id are read from each line",
+            "TYPE - reads data, trace id, channel and event id from each line",
             option="type",
-            hint='Write lines like {"type": "data:update", "data": {"dataset": "prices"}}.',
+            hint='Remove the other arguments. Write lines like {"type": "data:update", "data": {"dataset": "prices"}}.',
         )
 
 
@@ -96,21 +93,17 @@ async def _publish_one(
     event_id: str | None,
     timeout_s: float,
 ) -> None:
-    from tidings.client.client import connect
-
     body = read_data(data)
     async with connect(url) as client:
         accepted = await client.publish(
             type, body, trace_id=trace_id, channel=channel, event_id=event_id, timeout_s=timeout_s
         )
     if accepted.duplicate:
-        print_stderr("note: this event id was published before; the position is the first one's")
+        print_stderr("note: this event id was published before; the position is that of the first")
     typer.echo(accepted.position)
 
 
 async def _publish_lines(url: str | None) -> bool:
-    from tidings.client.client import connect
-
     async with connect(url) as client:
         return await publish_stream(client)
 
@@ -122,8 +115,8 @@ def read_data(argument: str | None) -> bytes:
     """Return the data of one event: JSON itself, `-` for standard input, or `@file`.
 
     Raises:
-        ConfigError: The file cannot be read, or nothing was given.
-        InvalidJSON: It is not JSON.
+        ConfigError: The file cannot be read.
+        InvalidJSON: The data is not JSON.
     """
     if argument is None:
         return b"null"
@@ -152,9 +145,9 @@ def _read_file(name: str) -> bytes:
 
 
 def read_envelopes(lines: BinaryIO) -> Iterator[tuple[int, Envelope | InvalidEnvelope | InvalidJSON]]:
-    """Return the envelopes of an NDJSON stream as they come, each with its line's number; empty lines are none.
+    """Yield the envelopes of an NDJSON stream as they arrive, each with its line number; empty lines are skipped.
 
-    A line that is no envelope comes as what is wrong with it, so that those after it can be published.
+    A line that is not an envelope yields its error, so that later lines can be published.
     """
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -164,9 +157,10 @@ def read_envelopes(lines: BinaryIO) -> Iterator[tuple[int, Envelope | InvalidEnv
                 yield number, error
 
 
-_IN_FLIGHT = 500
-"""Events that wait for their answer; half of what one connection may have unacknowledged (CONTRACT §6)."""
-_READ_AHEAD = 500
+_MAX_IN_FLIGHT = 500
+"""Events that wait for their answer; half of what one connection may have unacknowledged: PROTOCOL.md, "Publishing"."""
+_MAX_READ_AHEAD = 500
+"""Lines that are read before they can be published."""
 
 _Line = tuple[int, Envelope | ContractError]
 
@@ -174,28 +168,28 @@ _Line = tuple[int, Envelope | ContractError]
 async def publish_stream(client: Client, lines: BinaryIO | None = None) -> bool:
     """Publish every envelope of an NDJSON stream, and print a position for each, in order.
 
-    What is refused is told on stderr with its line's number, and the rest goes on.
+    A refused line is reported on stderr with its number, and the later lines are published.
 
     Returns:
-        Whether all were accepted.
+        Whether the hub accepted every line.
 
     Raises:
-        ClientError: The hub is gone for good.
+        ClientError: The connection ended permanently.
     """
-    queue: asyncio.Queue[_Line | None] = asyncio.Queue(_READ_AHEAD)
+    queue: asyncio.Queue[_Line | None] = asyncio.Queue(_MAX_READ_AHEAD)
     _read_in_thread(lines or sys.stdin.buffer, asyncio.get_running_loop(), queue)
     pending: deque[tuple[int, asyncio.Task[Accepted]]] = deque()
-    well = True
+    accepted = True
     while (line := await queue.get()) is not None:
         number, envelope = line
         if isinstance(envelope, ContractError):
             # After the answers to the lines before it, so that both outputs are in order.
             await _settle(pending, leave=0)
-            well = _refused(number, envelope)
+            accepted = _report_refusal(number, envelope)
             continue
         pending.append((number, asyncio.ensure_future(_publish(client, envelope))))
-        well = await _settle(pending, leave=_IN_FLIGHT - 1 if not queue.empty() else 0) and well
-    return await _settle(pending, leave=0) and well
+        accepted = await _settle(pending, leave=_MAX_IN_FLIGHT - 1 if not queue.empty() else 0) and accepted
+    return await _settle(pending, leave=0) and accepted
 
 
 async def _publish(client: Client, envelope: Envelope) -> Accepted:
@@ -210,24 +204,24 @@ async def _publish(client: Client, envelope: Envelope) -> Accepted:
 
 
 async def _settle(pending: "deque[tuple[int, asyncio.Task[Accepted]]]", *, leave: int) -> bool:
-    """Tell of the oldest until only `leave` are on their way; return whether those were accepted."""
-    well = True
+    """Print the oldest answers until `leave` events are in flight; return whether the hub accepted those."""
+    accepted = True
     while len(pending) > leave:
         number, task = pending.popleft()
         try:
             typer.echo((await task).position)
         except TidingsError as error:
-            well = _refused(number, error)
-    return well
+            accepted = _report_refusal(number, error)
+    return accepted
 
 
-def _refused(number: int, error: TidingsError) -> bool:
+def _report_refusal(number: int, error: TidingsError) -> bool:
     print_error(error, prefix=f"line {number}: ")
     return False
 
 
 def _read_in_thread(lines: BinaryIO, loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[_Line | None]") -> None:
-    """Read in a thread that nobody waits for: a read of a terminal or a pipe cannot be cancelled."""
+    """Read in a daemon thread, because a read from a terminal or a pipe cannot be cancelled."""
 
     def read() -> None:
         try:
@@ -235,23 +229,23 @@ def _read_in_thread(lines: BinaryIO, loop: asyncio.AbstractEventLoop, queue: "as
                 asyncio.run_coroutine_threadsafe(queue.put(line), loop).result()
             asyncio.run_coroutine_threadsafe(queue.put(None), loop).result()
         except RuntimeError:
-            return  # the loop is closed: nobody wants the rest
+            return  # the loop is closed, and nothing reads the queue any more
 
     threading.Thread(target=read, name="tidings-stdin", daemon=True).start()
 
 
 class PayloadField(msgspec.Struct, frozen=True, kw_only=True):
-    """One member of an event's data."""
+    """A field of the data of an event type."""
 
     name: str
     form: str
     required: bool
     key: bool
-    """Whether paths, conflation and snapshots go by it."""
+    """Whether it is the key, which paths, conflation and snapshots use."""
 
 
 class ListedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event type that may be published."""
+    """An event type that clients may publish."""
 
     type: str
     channel: str
@@ -260,7 +254,7 @@ class ListedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_events(contract: Contract | None = None) -> list[ListedEvent]:
-    """Return every event type that may be published, with its fields."""
+    """Return every event type that clients may publish, with its fields."""
     found = []
     for event in (contract or Contract()).events.values():
         if event.publishable and event.channel is not None:
@@ -284,7 +278,7 @@ _WORDS: dict[Any, str] = {str: "text", int: "whole number", float: "number", boo
 
 
 def describe_form(hint: Any) -> str:
-    """Return in words what JSON a type reads: `number, 0 to 100`."""
+    """Return the JSON that a type accepts, in words: `number, 0 to 100`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return _with_limits(describe_form(arguments[0]), arguments[1:])
@@ -301,7 +295,7 @@ def describe_form(hint: Any) -> str:
 
 def _with_limits(form: str, metas: tuple[Any, ...]) -> str:
     for meta in metas:
-        # The bounds of Go's int64 are no news to a person.
+        # The bounds of int64 mean "any whole number" to a person.
         if isinstance(meta, Meta) and meta.ge is not None and meta.ge > -(2**63):
             most = f" to {meta.le:g}" if meta.le is not None and meta.le < 2**62 else " or more"
             form += f", {meta.ge:g}{most}"
@@ -309,7 +303,7 @@ def _with_limits(form: str, metas: tuple[Any, ...]) -> str:
 
 
 def format_events(events: list[ListedEvent]) -> str:
-    """Return the list for reading."""
+    """Return the list as text."""
     blocks = []
     for event in events:
         lines = [f"{event.type}  ({event.channel}, {event.event_class})"]
@@ -317,4 +311,4 @@ def format_events(events: list[ListedEvent]) -> str:
         width = max(map(len, names), default=0)
         lines += [f"    {name:{width}}  {field.form}" for name, field in zip(names, event.fields, strict=True)]
         blocks.append("\n".join(lines))
-    return "\n\n".join(blocks) + "\n\n? may be left out    * the key: what the event is about\n"
+    return "\n\n".join(blocks) + "\n\n? optional    * key: identifies the subject of the event\n"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to end well."""
+"""Ctrl-C and SIGTERM as a request to end in order."""
 
 import asyncio
 import signal
@@ -12,12 +12,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
-    """Return an event that Ctrl-C or SIGTERM sets; a second one does what it always does. Needs the main thread."""
+    """Yield an event that the first Ctrl-C or SIGTERM sets; a second one has its usual effect. Main thread only."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     before: dict[int, Any] = {}
 
-    def asked(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         restore()
         loop.call_soon_threadsafe(stop.set)
 
@@ -26,7 +26,7 @@ def stop_signals() -> Iterator[asyncio.Event]:
             signal.signal(number, handler)
 
     for number in _SIGNALS:
-        before[number] = signal.signal(number, asked)
+        before[number] = signal.signal(number, request_stop)
     try:
         yield stop
     finally:

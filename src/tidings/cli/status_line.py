@@ -1,4 +1,4 @@
-"""One line on stderr that is kept up to date, where stderr is a terminal."""
+"""A status line on stderr that is redrawn in place, if stderr is a terminal."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -14,10 +14,10 @@ _FRAMES_PER_S = 4
 
 
 class StatusLine:
-    """A line below what is told; on anything but a terminal there is none, and the telling goes on.
+    """A status line below printed lines; without a terminal only the printed lines appear.
 
     Args:
-        text: Returns it, whenever it is drawn; called on another thread, too.
+        text: Returns the status, each time it is drawn; also called on another thread.
     """
 
     def __init__(self, text: Callable[[], str]) -> None:
@@ -48,8 +48,8 @@ class StatusLine:
     def _draw(self) -> Text:
         return Text(self._text(), style="dim", no_wrap=True, overflow="ellipsis")
 
-    def say(self, text: str, hint: str = "") -> None:
-        """Tell a sentence, and how to help it, above the line."""
+    def print(self, text: str, hint: str = "") -> None:
+        """Print a sentence, and optionally a hint, above the status line."""
         lines = [text, *([f"hint: {hint}"] if hint else [])]
         if self._live is None:
             print_stderr(*lines)

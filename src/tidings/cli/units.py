@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them: `1GiB`, `7d`, `1m30s`."""
+"""Sizes and durations in text: `1GiB`, `7d`, `1m30s`."""
 
 import re
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ _PLAIN = re.compile(_NUMBER, re.ASCII)
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that `text` writes: `1GiB`, `500 MB`, or a plain number of bytes.
+    """Return a size in bytes, written as `1GiB`, `500 MB`, or a plain number of bytes.
 
     Raises:
-        ValueError: It is no size.
+        ValueError: `text` is not a size.
     """
     match = _SIZE.fullmatch(text.strip().replace("_", ""))
     factor = _BYTES.get(match[2].lower()) if match else None
@@ -39,7 +39,7 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: int) -> str:
-    """Return `size` in bytes as `parse_size` reads it back, exactly."""
+    """Return a size in bytes as text that `parse_size` reads back exactly."""
     for unit, factor in _WRITTEN_BYTES:
         if size >= factor and size % factor == 0:
             return f"{size // factor}{unit}"
@@ -47,7 +47,7 @@ def format_size(size: int) -> str:
 
 
 def describe_size(size: int) -> str:
-    """Return `size` in bytes for reading, rounded to three digits or so: `1.46 GiB`."""
+    """Return a size in bytes for people, rounded to about three digits: `1.46 GiB`."""
     for unit, factor in _WRITTEN_BYTES:
         if size >= factor:
             return f"{size / factor:.3g} {unit}" if size < 1000 * factor else f"{size // factor:,} {unit}"
@@ -55,10 +55,10 @@ def describe_size(size: int) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that `text` writes: `7d`, `1h30m`, `500ms`, or a plain number of seconds.
+    """Return a duration in seconds, written as `7d`, `1h30m`, `500ms`, or a plain number of seconds.
 
     Raises:
-        ValueError: It is no duration.
+        ValueError: `text` is not a duration.
     """
     text = text.strip()
     if _PLAIN.fullmatch(text):
@@ -70,7 +70,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return `seconds` as `parse_duration` reads it back, to the millisecond."""
+    """Return a duration as text that `parse_duration` reads back, to the millisecond."""
     if 0 < seconds < 1:
         return f"{seconds * 1000:g}ms"
     written = ""
@@ -84,21 +84,21 @@ def format_duration(seconds: float) -> str:
 
 
 def clock_time(seconds: float) -> str:
-    """Return an elapsed time for reading: `0:07`, `12:03`, `1:02:03`."""
+    """Return an elapsed time for people: `0:07`, `12:03`, `1:02:03`."""
     whole = max(0, int(seconds))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def describe_duration(seconds: float) -> str:
-    """Return how long something took, for reading: `0.9 s`, `42 s`, `12:03`."""
+    """Return a duration for people: `0.9 s`, `42 s`, `12:03`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 59.5 else clock_time(seconds)
 
 
 def describe_span(seconds: float) -> str:
-    """Return a span of time as a person says it, in its largest fitting unit: `3 s`, `14 min`, `2 h`, `3 days`."""
+    """Return a duration for people, in its largest fitting unit: `3 s`, `14 min`, `2 h`, `3 days`."""
     if seconds < 99.5:
         return f"{max(0, round(seconds))} s"
     if seconds < 99.5 * 60:

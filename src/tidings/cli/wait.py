@@ -1,9 +1,4 @@
-"""The command `tidings wait`.
-
-What can be waited for.
-
-Waiting for an operation over HTTP, through restarts of the hub and before its beginning.
-"""
+"""The command `tidings wait`: waits over HTTP, through restarts of the hub and before the operation begins."""
 
 import time
 from collections.abc import Callable
@@ -13,25 +8,36 @@ from typing import Annotated
 import typer
 
 from tidings.cli.errors import ExitCode, exit_codes_epilog, print_stderr
-from tidings.cli.options import UrlOption, parse_duration_option
+from tidings.cli.operation.summary import summarize
+from tidings.cli.options import IdArgument, UrlOption, parse_duration_option
 from tidings.client.http import HTTPClient
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationUnknown, TidingsError
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import OperationDetail
 
+_CENTURY_S = 36_525 * 86_400.0
+EPILOG = exit_codes_epilog(
+    ExitCode.SUCCESS,
+    ExitCode.FAILED,
+    ExitCode.CANCELLED,
+    ExitCode.TIMED_OUT,
+    ExitCode.UNKNOWN_OPERATION,
+    ExitCode.NO_HUB,
+)
+
 
 class Until(StrEnum):
-    """What an operation is to come to."""
+    """The condition to wait for."""
 
     COMPLETE = "complete"
-    """It ended well."""
+    """The operation ended successfully."""
     ENDED = "ended"
-    """It ended, however."""
+    """The operation ended, in any state."""
     RUNNING = "running"
-    """It has begun; if it ran and ended meanwhile, then how it ended counts."""
+    """The operation began; if it has ended since, its end state counts."""
 
-    def reached(self, state: OperationState) -> ExitCode | None:
-        """Return the exit code for an operation in `state`, None where it is to be waited for."""
+    def find_exit_code(self, state: OperationState) -> ExitCode | None:
+        """Return the exit code for an operation in `state`, None to continue waiting."""
         if state is OperationState.QUEUED:
             return None
         if state is OperationState.RUNNING:
@@ -41,147 +47,138 @@ class Until(StrEnum):
         return ExitCode.FAILED if state is OperationState.FAILED else ExitCode.CANCELLED
 
 
-EPILOG = exit_codes_epilog(
-    ExitCode.SUCCESS,
-    ExitCode.FAILED,
-    ExitCode.CANCELLED,
-    ExitCode.TIMED_OUT,
-    ExitCode.UNKNOWN_OPERATION,
-    ExitCode.NO_HUB,
-)
-_CENTURY_S = 36_525 * 86_400.0
-
-
 def wait(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The operation's.", show_default=False)],
+    id: IdArgument,
     until: Annotated[
-        Until, typer.Option(help="What to wait for; `ended` is well however it ends, `running` once it has begun.")
+        Until, typer.Option(help="Condition: `ended` accepts any end, `running` waits for the start only.")
     ] = Until.COMPLETE,
     timeout: Annotated[
-        str | None, typer.Option(metavar="TIME", help="For so long at most. Default: for ever.", show_default=False)
+        str | None, typer.Option(metavar="TIME", help="Maximum time to wait. Default: no limit.", show_default=False)
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but with the exit code.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; only set the exit code.")] = False,
     url: UrlOption = None,
 ) -> None:
-    """Wait until an operation has ended, and say with the exit code how.
+    """Wait for the end of an operation; the exit code is its outcome.
 
-    It may not have begun yet, and the hub may restart meanwhile.
+    The operation may begin later, and the hub may restart in between.
     """
     timeout_s = None if timeout is None else parse_duration_option("timeout", timeout, 0.0, _CENTURY_S)
-    from tidings.cli.operation.summary import summarize
-
-    with HTTPClient(url) as api:
-        waiting = OperationWait(api, id, until, remark=lambda text: None if quiet else print_stderr(f"tidings: {text}"))
+    with HTTPClient(url) as client:
+        waiting = OperationWait(
+            client, id, until, report=lambda text: None if quiet else print_stderr(f"tidings: {text}")
+        )
         code = waiting.wait(timeout_s)
     if not quiet:
         within = "" if timeout is None else f" within {timeout}"
         if code is ExitCode.TIMED_OUT:
-            print_stderr(f"error: {id!r} has not come to {until}{within}", waiting.trouble or None)
+            print_stderr(f"error: operation {id!r} did not reach {until}{within}", waiting.obstacle or None)
         elif code in (ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB):
-            print_stderr(f"error: {waiting.trouble}{within}")
+            print_stderr(f"error: {waiting.obstacle}{within}")
         if waiting.operation is not None:
             typer.echo(summarize(waiting.operation, time.time()))
     raise typer.Exit(code)
 
 
-_ONE_WAIT_S = 30.0
-"""Of one request: proxies cut those that wait much longer."""
-_LOOK_S = 0.25
-"""Between two looks at an operation whose beginning is waited for, which no request waits for."""
-_LEAST_AGAIN_S, _MOST_AGAIN_S = 0.1, 2.0
-"""Between two tries to reach a hub that is away."""
+_REQUEST_WAIT_S = 30.0
+"""Time that one request waits: proxies cut requests that wait much longer."""
+_POLL_S = 0.25
+"""Interval between polls for the start of an operation, because no request waits for a start."""
+_MIN_RETRY_S, _MAX_RETRY_S = 0.1, 2.0
+"""Delay between attempts to reach an unreachable hub; it doubles from the first to the second."""
 
 
 class OperationWait:
-    """One wait.
+    """Waits for one operation.
 
     Args:
-        api: The hub.
-        operation_id: Which operation.
-        until: What it is to come to.
-        remark: Told what the wait is held up by, once for each kind.
-        clock: Seconds from a monotonic clock.
-        sleep: Waits for so many seconds.
+        client: HTTP client of the hub.
+        operation_id: Id of the operation.
+        until: Condition to wait for.
+        report: Receives the reason of a delay, once for each kind.
+        clock: Returns seconds from a monotonic clock.
+        sleep: Sleeps for a number of seconds.
     """
 
     def __init__(
         self,
-        api: HTTPClient,
+        client: HTTPClient,
         operation_id: str,
         until: Until,
         *,
-        remark: Callable[[str], None],
+        report: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._api = api
+        self._client = client
         self._id = operation_id
         self._until = until
-        self._remark = remark
-        self._remarked: set[ExitCode] = set()
+        self._report = report
+        self._reported: set[ExitCode] = set()
         self._clock = clock
         self._sleep = sleep
-        self._again_s = _LEAST_AGAIN_S
-        self._over = ExitCode.TIMED_OUT
+        self._retry_s = _MIN_RETRY_S
+        self._timeout_code = ExitCode.TIMED_OUT
         self.operation: OperationDetail | None = None
-        """What was heard of it last."""
-        self.trouble = ""
-        """What stood in the way last, in words."""
+        """Newest details of the operation."""
+        self.obstacle = ""
+        """Error of the last poll; empty after a success."""
 
     def wait(self, timeout_s: float | None) -> ExitCode:
-        """Wait, and return how it ended.
+        """Wait, and return the exit code.
 
         Args:
-            timeout_s: For how long at most; 0 looks once, None is for ever.
+            timeout_s: Maximum time to wait, in seconds; 0 polls once, None waits without limit.
 
         Raises:
-            CommandRefused: The hub will not say, and will not change its mind.
+            CommandRefused: The hub refuses permanently.
             NotAHub: Something else answers.
         """
         deadline = None if timeout_s is None else self._clock() + timeout_s
-        # The first look does not wait: what holds the wait up is said at once.
+        # The first poll does not wait, so that an obstacle is reported immediately.
         wait_s = 0.0
         while True:
-            left_s = _ONE_WAIT_S if deadline is None else max(0.0, deadline - self._clock())
+            left_s = _REQUEST_WAIT_S if deadline is None else max(0.0, deadline - self._clock())
             began = self._clock()
-            code = self._look(min(wait_s, left_s))
+            code = self._poll(min(wait_s, left_s))
             if code is not None:
                 return code
             if deadline is not None and self._clock() >= deadline:
-                return self._over
+                return self._timeout_code
             pause_s = self._pause_s(self._clock() - began) if wait_s else 0.0
-            wait_s = _ONE_WAIT_S
+            wait_s = _REQUEST_WAIT_S
             self._sleep(pause_s if deadline is None else min(pause_s, max(0.0, deadline - self._clock())))
 
-    def _look(self, wait_s: float) -> ExitCode | None:
-        """Ask the hub once; return the exit code where nothing is left to wait for."""
+    def _poll(self, wait_s: float) -> ExitCode | None:
+        """Ask the hub once; return the exit code if the wait is over."""
         try:
-            operation = self._api.operation(self._id, wait_s=0.0 if self._until is Until.RUNNING else wait_s)
+            operation = self._client.operation(self._id, wait_s=0.0 if self._until is Until.RUNNING else wait_s)
         except OperationUnknown as error:
-            self._hold_up(error, ExitCode.UNKNOWN_OPERATION, f"there is no operation {self._id!r} yet; waiting for it")
+            self._note_obstacle(
+                error, ExitCode.UNKNOWN_OPERATION, f"there is no operation {self._id!r} yet; waiting for it"
+            )
         except HubUnreachable as error:
-            self._hold_up(error, ExitCode.NO_HUB, f"{error}; waiting for it")
+            self._note_obstacle(error, ExitCode.NO_HUB, f"{error}; waiting for it")
         except CommandRefused as error:
             if not error.recoverable:
                 raise
-            self._hold_up(error, ExitCode.NO_HUB, f"{error}; waiting for it")
+            self._note_obstacle(error, ExitCode.NO_HUB, f"{error}; waiting for it")
         else:
-            self.operation, self.trouble, self._over = operation, "", ExitCode.TIMED_OUT
-            self._again_s = _LEAST_AGAIN_S
-            return self._until.reached(operation.state)
+            self.operation, self.obstacle, self._timeout_code = operation, "", ExitCode.TIMED_OUT
+            self._retry_s = _MIN_RETRY_S
+            return self._until.find_exit_code(operation.state)
         return None
 
-    def _hold_up(self, error: TidingsError, over: ExitCode, remark: str) -> None:
-        self.trouble = str(error)
-        # Of what was seen once, the time is over and not its existence in doubt: a hub may forget at a restart.
-        self._over = over if self.operation is None else ExitCode.TIMED_OUT
-        if over not in self._remarked:
-            self._remarked.add(over)
-            self._remark(remark)
+    def _note_obstacle(self, error: TidingsError, timeout_code: ExitCode, text: str) -> None:
+        self.obstacle = str(error)
+        # An operation that was seen once does exist: the hub may have lost it in a restart.
+        self._timeout_code = timeout_code if self.operation is None else ExitCode.TIMED_OUT
+        if timeout_code not in self._reported:
+            self._reported.add(timeout_code)
+            self._report(text)
 
     def _pause_s(self, took_s: float) -> float:
-        """Return how long to wait before the next look: not at all after one that has waited itself."""
-        if self.trouble:
-            self._again_s = min(2 * self._again_s, _MOST_AGAIN_S)
-            return max(0.0, self._again_s - took_s)
-        return max(0.0, _LOOK_S - took_s)
+        """Return the time to wait before the next poll: none after a request that waited itself."""
+        if self.obstacle:
+            self._retry_s = min(2 * self._retry_s, _MAX_RETRY_S)
+            return max(0.0, self._retry_s - took_s)
+        return max(0.0, _POLL_S - took_s)

@@ -85,7 +85,7 @@ def test_played_again_it_is_stored_once_and_with_new_ids_as_often_as_it_is_playe
     assert replay(hub, path, "--speed", "max") == (0, "5 events played: 5 stored, 2 of a hub's own left out\n")
     code, told = replay(hub, path, "--speed", "max")
     assert (code, told.count("--new-ids")) == (0, 1)
-    assert "5 known to the hub already" in told
+    assert "5 already in the hub" in told
     for _ in range(2):
         assert replay(hub, path, "--speed", "max", "--new-ids")[0] == 0
     log = read_log(hub, channel="operations")

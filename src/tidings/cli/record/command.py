@@ -93,7 +93,7 @@ async def _record(request: "RecordRequest", sink: "Sink", output: str, for_s: fl
     loop = asyncio.get_running_loop()
     began = loop.time()
     line = StatusLine(lambda: short_figures(recorder, output, loop.time() - began))
-    recorder = Recorder(request, sink, line.say)
+    recorder = Recorder(request, sink, line.print)
     failure: SinkFailed | None = None
     try:
         with line, stop_signals() as stop:

@@ -129,7 +129,7 @@ async def run_replay(request: ReplayRequest, recording: BinaryIO, survey: Survey
         ClientError: There is no hub, or it ended the connection for good.
     """
     line = StatusLine(lambda: f"{request.file}  {format_bar(player.played, survey.events)}")
-    player = Player(request, recording, survey, contract=contract, say=line.say)
+    player = Player(request, recording, survey, contract=contract, say=line.print)
     begun = False
     try:
         with line:
