@@ -11,7 +11,11 @@ def test_a_duration_is_read_within_its_bounds() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("soon", "--grace: invalid duration 'soon': use "), ("2m", "expected 1s to 1m"), ("0", "invalid duration '0': expected 1s to 1m")],
+    [
+        ("soon", "--grace: invalid duration 'soon': use "),
+        ("2m", "expected 1s to 1m"),
+        ("0", "invalid duration '0': expected 1s to 1m"),
+    ],
 )
 def test_what_is_none_or_out_of_bounds_names_the_option(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:

@@ -94,7 +94,11 @@ def test_a_browser_reads_from_the_hub_what_it_read_from_the_service(service: For
     assert [each for each in seen if each["data"].get("progress") != 12.5] == wanted
     assert {tuple(each) for each in seen} == {("type", "timestamp", "trace_id", "data", "channel")}
     assert code == 0
-    assert (figure(told, "published"), figure(told, "addressed to this connection only"), figure(told, "read")) == (6, 1, 7)
+    assert (figure(told, "published"), figure(told, "addressed to this connection only"), figure(told, "read")) == (
+        6,
+        1,
+        7,
+    )
 
 
 def test_what_the_service_sends_again_after_a_restart_is_stored_once(service: ForeignService, hub: Hub) -> None:

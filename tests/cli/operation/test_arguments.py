@@ -18,7 +18,7 @@ def test_a_share_is_written_in_several_ways(text: str, percent: float | None) ->
 
 @pytest.mark.parametrize("text", ["", "many", "101", "-1", "1/0", "5/4", "1e2", "nan", "³"])
 def test_what_is_no_share_is_told_with_the_way_out(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no progress") as caught:
+    with pytest.raises(ConfigError, match="invalid progress") as caught:
         read_percent(text)
     assert "3/7" in caught.value.hint
 
@@ -51,9 +51,9 @@ def test_json_is_any_value_and_metadata_an_object() -> None:
     assert read_json("result", '{"rows": [1, null]}') == {"rows": [1, None]}
     assert read_json("result", None) is None
     assert read_object("metadata", '{"weight": 3}') == {"weight": 3}
-    with pytest.raises(ConfigError, match="--result: 'twelve' is no JSON"):
+    with pytest.raises(ConfigError, match="--result: invalid JSON 'twelve'"):
         read_json("result", "twelve")
-    with pytest.raises(ConfigError, match="--metadata: this is no JSON object"):
+    with pytest.raises(ConfigError, match="--metadata: expected a JSON object"):
         read_object("metadata", "[1]")
 
 

@@ -74,7 +74,7 @@ $TIDINGS operation progress "$ID" 50 || {
 """
     done = run_script(shared_hub, end)
     assert done.returncode == 75
-    assert "somebody wants operation" in done.stderr
+    assert "cancellation of operation" in done.stderr
     operation = shown(shared_hub, done.stdout.strip())
     assert (operation["state"], operation["cancelled_by"]) == ("cancelled", "ada")
 
@@ -113,7 +113,7 @@ def test_without_a_hub_a_script_goes_on() -> None:
     [
         (("show", "no-such"), 5, "no such operation: 'no-such'"),
         (("show", "x", "--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
-        (("progress", "x", "lots"), 2, "'lots' is no progress"),
+        (("progress", "x", "lots"), 2, "invalid progress 'lots'"),
         (("start", "x", "--lease", "soon"), 2, "--lease"),
         (("start", "x", "--metadata", "[]"), 2, "no JSON object"),
         (("complete", "x", "--result", "12 rows"), 2, "no JSON"),

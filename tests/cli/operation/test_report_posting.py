@@ -24,7 +24,7 @@ def id() -> str:
 
 def start(id: str, **more: object) -> EventPost:
     payload = OperationStartData(operation_id=id, name="script")
-    return EventPost(operation_id=id, type=MessageType.OPERATION_START, payload=payload, patient=True, **more)  # type: ignore[arg-type]
+    return EventPost(operation_id=id, type=MessageType.OPERATION_START, payload=payload, retried=True, **more)  # type: ignore[arg-type]
 
 
 def progress(id: str, percent: float) -> EventPost:
@@ -34,7 +34,7 @@ def progress(id: str, percent: float) -> EventPost:
 
 def complete(id: str) -> EventPost:
     payload = OperationCompleteData(operation_id=id)
-    return EventPost(operation_id=id, type=MessageType.OPERATION_COMPLETE, payload=payload, patient=True)
+    return EventPost(operation_id=id, type=MessageType.OPERATION_COMPLETE, payload=payload, retried=True)
 
 
 def known(hub: Hub, id: str) -> OperationDetail:
@@ -70,8 +70,8 @@ def test_an_operation_with_a_lease_that_nobody_speaks_of_is_lost(shared_hub: Hub
 def test_a_hub_that_is_away_is_a_remark_or_strictly_an_error(id: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert post_event(NOWHERE, progress(id, 1)) == 0
     remark = capsys.readouterr().err
-    assert remark.startswith("tidings: operation:progress is not told: no hub answers at 127.0.0.1:1")
-    assert remark.endswith("The script goes on.\n")
+    assert remark.startswith("tidings: operation:progress was not reported: no hub answers at 127.0.0.1:1")
+    assert remark.endswith("The script continues.\n")
     assert remark.count("\n") == 1
     assert post_event(NOWHERE, progress(id, 1), strict=True) == ExitCode.NO_HUB
     error, hint = capsys.readouterr().err.splitlines()

@@ -16,7 +16,7 @@ def lines(operation: OperationDetail, second: float = 10, log: int = 20) -> list
 def test_it_opens_with_the_name_and_one_sentence() -> None:
     first, second, empty, id, began, trace = lines(detail(presence="attached", progress=42.0))
     assert first == "Import prices"
-    assert second == "running: alive, heard 10 s ago, 42%"
+    assert second == "running: alive, last event 10 s ago, 42%"
     assert empty == ""
     assert id == "id     op-1"
     assert began == "began  2025-07-30 12:00:00, 10 s ago"
@@ -63,7 +63,7 @@ def test_all_that_is_known_is_told() -> None:
         "queued    2025-07-30 11:59:55, 75 s ago",
         "began     2025-07-30 12:00:00, 70 s ago",
         "ended     2025-07-30 12:01:00, 10 s ago",
-        "says      row 7",
+        "message   row 7",
         "producer  host.1.abc, lease 30 s",
         "on        laptop, process 12, by ada",
         "command   make import",
@@ -72,7 +72,7 @@ def test_all_that_is_known_is_told() -> None:
         "trace     4bf92f3577b34da6a3ce929d0e0e4736",
         "weight    3",
         "file      a.csv",
-        "runs      9 of this name ended, 2 of them failed, usually 90 s, last well 61 min ago",
+        "runs      9 runs of this name ended, 2 failed, usually 90 s, last success 61 min ago",
         "",
         "error",
         "  bad_row  row 7 is bad",

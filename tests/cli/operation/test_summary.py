@@ -31,62 +31,62 @@ def estimate(remaining_s: float | None = None, **more: Any) -> EstimateView:
                 "usual": USUAL,
             },
             14 * MIN,
-            "running: alive, heard 3 s ago, no progress for 14 min; usually takes 6 min",
+            "running: alive, last event 3 s ago, no progress for 14 min; usually takes 6 min",
         ),
-        ({"presence": "attached", "progress": 42.9}, 3, "running: alive, heard 3 s ago, 42%"),
-        ({"presence": "attached"}, 0.2, "running: alive, heard just now"),
+        ({"presence": "attached", "progress": 42.9}, 3, "running: alive, last event 3 s ago, 42%"),
+        ({"presence": "attached"}, 0.2, "running: alive, last event just now"),
         (
             {"presence": "attached", "progress": 42.0, "current_step": "load", "estimate": estimate(240)},
             3,
-            "running: alive, heard 3 s ago, 42% at 'load'; about 4 min left",
+            "running: alive, last event 3 s ago, 42% at 'load'; about 4 min left",
         ),
         (
             {"presence": "attached", "progress": 42.0, "estimate": estimate(240), "usual": USUAL},
             3,
-            "running: alive, heard 3 s ago, 42%; about 4 min left, usually takes 6 min",
+            "running: alive, last event 3 s ago, 42%; about 4 min left, usually takes 6 min",
         ),
         (
             {"presence": "attached", "progress": 42.0, "indeterminate": True, "current_step": "load"},
             3,
-            "running: alive, heard 3 s ago, at 'load'",
+            "running: alive, last event 3 s ago, at 'load'",
         ),
         (
             {"presence": "attached", "progress": 42.0, "progress_of": "children"},
             3,
-            "running: alive, heard 3 s ago, 42% of its parts",
+            "running: alive, last event 3 s ago, 42% of its children",
         ),
         (
             {"presence": "attached", "progress": 42.0, "advanced_at": at(0), "stalled": True},
             90,
-            "running: alive, heard 90 s ago, no progress for 90 s (42%)",
+            "running: alive, last event 90 s ago, no progress for 90 s (42%)",
         ),
         (
             {"presence": "attached", "progress": 42.0, "advanced_at": at(0), "stalled": False},
             HOUR,
-            "running: alive, heard 60 min ago, 42%",
+            "running: alive, last event 60 min ago, 42%",
         ),
         (
             {"presence": "away", "lease_s": 30.0, "progress": 42.0},
             20,
-            "running: its producer is away, heard 20 s ago, 42%; "
+            "running: its producer is away, last event 20 s ago, 42%; "
             "it fails when its lease of 30 s is over, unless its producer comes back",
         ),
-        ({"presence": "unknown", "progress": 42.0}, 20, "running: heard 20 s ago, 42%"),
+        ({"presence": "unknown", "progress": 42.0}, 20, "running: last event 20 s ago, 42%"),
         (
             {"presence": "unknown", "progress": 42.0, "advanced_at": at(0)},
             3 * HOUR,
-            "running, or gone without a word: silent for 3 h, no progress for 3 h (42%)",
+            "running, or lost: silent for 3 h, no progress for 3 h (42%)",
         ),
-        ({"presence": "attached", "attempt": 2}, 3, "running (2nd attempt): alive, heard 3 s ago"),
+        ({"presence": "attached", "attempt": 2}, 3, "running (2nd attempt): alive, last event 3 s ago"),
         (
             {"presence": "unknown", "attempt": 3, "stalled": False},
             2 * HOUR,
-            "running, or gone without a word (3rd attempt): silent for 2 h",
+            "running, or lost (3rd attempt): silent for 2 h",
         ),
         (
             {"presence": "attached", "progress": 42.0, "estimate": estimate(240, stalled=True), "stalled": True},
             90,
-            "running: alive, heard 90 s ago, no progress for 90 s (42%)",
+            "running: alive, last event 90 s ago, no progress for 90 s (42%)",
         ),
     ],
 )
@@ -96,9 +96,9 @@ def test_of_what_runs(facts: dict[str, Any], second: float, sentence: str) -> No
 
 def test_of_what_is_queued() -> None:
     queued = summary("queued", queued_at=at(0), started_at=None)
-    assert said(queued, 4 * MIN) == "queued for 4 min, nobody has begun it"
+    assert said(queued, 4 * MIN) == "queued for 4 min, not started"
     again = summary("queued", queued_at=None, started_at=None, attempt=2)
-    assert said(again, 5) == "queued for 5 s (2nd attempt), nobody has begun it"
+    assert said(again, 5) == "queued for 5 s (2nd attempt), not started"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_end_whose_time_is_not_known_is_told_without() -> None:
 
 
 def test_a_clock_behind_the_hubs_makes_nothing_negative() -> None:
-    assert said(summary(presence="attached", heard_at=at(60)), 0) == "running: alive, heard just now"
+    assert said(summary(presence="attached", heard_at=at(60)), 0) == "running: alive, last event just now"
 
 
 def test_what_others_write_cannot_steer_the_terminal() -> None:

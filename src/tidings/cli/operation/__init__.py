@@ -1,1 +1,1 @@
-"""`tidings operation`: one operation, looked at, and reported by shell scripts."""
+"""`tidings operation`: shows one operation, and reports one from a shell script."""

@@ -1,4 +1,4 @@
-"""What shell scripts write on the command line, read."""
+"""Parsers of the arguments that shell scripts pass to `tidings operation`."""
 
 import json
 import re
@@ -11,15 +11,15 @@ from tidings.exceptions import ConfigError
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%?", re.ASCII)
 _FRACTION = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)", re.ASCII)
 UNKNOWN = "?"
-_MAX_DETAILS = 16_000
-"""Characters of details, the last ones: in UTF-8, and escaped, they stay under the contract's 65,535 bytes."""
+_MAX_DETAILS_CHARACTERS = 16_000
+"""Characters of details that are kept, from the end: escaped, in UTF-8, they stay below the limit of 65,535 bytes."""
 
 
 def read_percent(text: str) -> float | None:
-    """Return the percentage that `42`, `42%` or `3/7` means; None for `?`, alive and nobody knows.
+    """Return the percentage of `42`, `42%` or `3/7`; None for `?`, an unknown share.
 
     Raises:
-        ConfigError: It is none of these, or not from 0 to 100.
+        ConfigError: `text` is not one of these, or not from 0 to 100.
     """
     text = text.strip()
     if text == UNKNOWN:
@@ -33,16 +33,16 @@ def read_percent(text: str) -> float | None:
         value = 100.0 * float(fraction[1]) / float(fraction[2])
     if not 0.0 <= value <= 100.0:
         raise ConfigError(
-            f"{text[:40]!r} is no progress",
+            f"invalid progress {text[:40]!r}: expected 0 to 100",
             option="percent",
             source="argument",
-            hint="Write 0 to 100, a share such as 3/7, or ? where nobody knows.",
+            hint="Pass 0 to 100, a share such as 3/7, or ? if it is unknown.",
         )
     return value
 
 
 def read_text(option: str, text: str | None) -> str | None:
-    """Return an option's text: itself, standard input for `-`, a file's content for `@FILE`; the end of a long one.
+    """Return the text of an option: itself, stdin for `-`, or a file for `@FILE`; of a long text the end.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -61,14 +61,14 @@ def read_text(option: str, text: str | None) -> str | None:
                 source="argument",
                 hint="Check the path after @.",
             ) from cause
-    return text[-_MAX_DETAILS:].encode(errors="replace").decode()
+    return text[-_MAX_DETAILS_CHARACTERS:].encode(errors="replace").decode()
 
 
 def read_json(option: str, text: str | None) -> Any:
-    """Return the value of an option that is JSON: itself, `-` or `@FILE`.
+    """Return the value of a JSON option: itself, stdin for `-`, or a file for `@FILE`.
 
     Raises:
-        ConfigError: It is no JSON.
+        ConfigError: The text is not JSON, or the file cannot be read.
     """
     read = read_text(option, text)
     if read is None:
@@ -77,7 +77,7 @@ def read_json(option: str, text: str | None) -> Any:
         return json.loads(read)
     except ValueError as cause:
         raise ConfigError(
-            f"--{option}: {read[:40]!r} is no JSON: {cause}",
+            f"--{option}: invalid JSON {read[:40]!r}: {cause}",
             option=option,
             source="argument",
             hint="""Quote it for the shell: '{"rows": 12}', or '"text"'.""",
@@ -85,15 +85,15 @@ def read_json(option: str, text: str | None) -> Any:
 
 
 def read_object(option: str, text: str | None) -> dict[str, Any] | None:
-    """Return the value of an option that is a JSON object.
+    """Return the value of an option that takes a JSON object.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: The value is not a JSON object.
     """
     value = read_json(option, text)
     if value is not None and not isinstance(value, dict):
         raise ConfigError(
-            f"--{option}: this is no JSON object",
+            f"--{option}: expected a JSON object",
             option=option,
             source="argument",
             hint="""Write it like '{"weight": 3}'.""",
@@ -102,7 +102,7 @@ def read_object(option: str, text: str | None) -> dict[str, Any] | None:
 
 
 def read_steps(text: str | None) -> list[str] | None:
-    """Return the names that `a,b,c` lists."""
+    """Return the names in `a,b,c`."""
     if text is None:
         return None
     return [name for name in (part.strip() for part in text.split(",")) if name]

@@ -1,7 +1,4 @@
-"""The commands by which a shell script reports its operation: each is one post.
-
-Events of a shell script: each is one post to the hub, and none may break the script.
-"""
+"""Commands with which a shell script reports its operation: each is one POST, and none may break the script."""
 
 import getpass
 import hashlib
@@ -20,7 +17,7 @@ from msgspec import Raw, Struct
 
 from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, print_error, print_stderr
 from tidings.cli.operation.arguments import read_json, read_object, read_percent, read_steps, read_text
-from tidings.cli.options import MAX_LEASE_S, UrlOption, parse_duration_option
+from tidings.cli.options import MAX_LEASE_S, IdArgument, UrlOption, parse_duration_option
 from tidings.client.drafts import uuid7
 from tidings.client.http import HTTPClient, PublishAnswer
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationFenced, TidingsError
@@ -37,20 +34,21 @@ from tidings.protocol.payloads import (
 )
 from tidings.protocol.timestamps import from_nanoseconds
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The operation's.", show_default=False)]
-StrictOption = Annotated[
-    bool, typer.Option("--strict", help="A hub that is away, or refuses it, is an error; else a remark.")
-]
-TimeoutOption = Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long it may take at most.")]
+TIMEOUT_S = 3.0
+"""Default maximum time that a script waits for a hub. An unreachable hub usually fails immediately."""
+_RETRY_S = 0.1
+"""Delay before a start or an end, which must not be lost, is posted again."""
 
-_TIMEOUT_S = 3.0
-_STRICT = "With --strict also 1: the hub refuses it; 69: no hub answers."
-_ENDS = f"{exit_codes_epilog(ExitCode.SUCCESS)} {_STRICT}"
-_NEWS = f"{exit_codes_epilog(ExitCode.SUCCESS, ExitCode.CANCEL_REQUESTED)} {_STRICT}"
+StrictOption = Annotated[bool, typer.Option("--strict", help="Fail if the hub is unreachable or refuses; else warn.")]
+TimeoutOption = Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Maximum time.")]
+
+_STRICT_CODES = "With --strict also 1: the hub refuses; 69: no hub answers."
+_END_EPILOG = f"{exit_codes_epilog(ExitCode.SUCCESS)} {_STRICT_CODES}"
+_UPDATE_EPILOG = f"{exit_codes_epilog(ExitCode.SUCCESS, ExitCode.CANCEL_REQUESTED)} {_STRICT_CODES}"
 
 
 class Level(StrEnum):
-    """How much a line of a log matters."""
+    """Severity of a log line."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -62,46 +60,44 @@ class Level(StrEnum):
 def add_commands(app: typer.Typer) -> None:
     """Add these commands to `tidings operation`."""
     ends: tuple[Callable[..., None], ...] = (start, complete, fail, cancelled)
-    news: tuple[Callable[..., None], ...] = (progress, log)
+    updates: tuple[Callable[..., None], ...] = (progress, log)
     for command in ends:
-        app.command(epilog=_ENDS)(command)
-    for command in news:
-        app.command(epilog=_NEWS)(command)
+        app.command(epilog=_END_EPILOG)(command)
+    for command in updates:
+        app.command(epilog=_UPDATE_EPILOG)(command)
 
 
 def start(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name for people.", show_default=False)],
     id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Its id. Default: a new one.", show_default=False)
+        str | None, typer.Option("--id", metavar="ID", help="Operation id. Default: a new one.", show_default=False)
     ] = None,
     steps: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="The names of its steps, in order.", show_default=False)
+        str | None, typer.Option(metavar="A,B,C", help="Names of the steps, in order.", show_default=False)
     ] = None,
-    total: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="How many steps there are.", show_default=False)
-    ] = None,
+    total: Annotated[int | None, typer.Option(metavar="N", min=0, help="Number of steps.", show_default=False)] = None,
     lease: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="It has failed when nothing is told of it for so long. Default: nobody minds.",
+            help="Mark the operation failed if nothing is reported for this long. Default: no lease.",
             show_default=False,
         ),
     ] = None,
     parent: Annotated[
-        str | None, typer.Option(metavar="ID", help="The operation it is a part of.", show_default=False)
+        str | None, typer.Option(metavar="ID", help="Id of the parent operation.", show_default=False)
     ] = None,
     queued: Annotated[
-        bool, typer.Option("--queued", help="It is accepted, and begins later: by another start, or its progress.")
+        bool, typer.Option("--queued", help="Queue the operation; another start, or progress, begins it.")
     ] = False,
     metadata: Annotated[
-        str | None, typer.Option(metavar="JSON", help="More about it, an object.", show_default=False)
+        str | None, typer.Option(metavar="JSON", help="Metadata, a JSON object.", show_default=False)
     ] = None,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    timeout: TimeoutOption = TIMEOUT_S,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
-    """Begin an operation, and print its id: ID=$(tidings operation start "Nightly import")."""
+    """Start an operation, and print its id: ID=$(tidings operation start "Nightly import")."""
     operation_id = id or str(uuid.uuid4())
     payload = OperationStartData(
         operation_id=operation_id,
@@ -112,33 +108,31 @@ def start(
         parent_id=parent,
         metadata=read_object("metadata", metadata),
         host=socket.gethostname(),
-        # The shell that runs the script: a process that goes on, unlike ours.
+        # The shell that runs the script: that process continues, unlike this one.
         pid=os.getppid(),
         user=_user(),
     )
     lease_s = None if lease is None else parse_duration_option("lease", lease, 1.0, MAX_LEASE_S)
-    # The script goes on with it whatever becomes of the post.
+    # The script uses the id even if the POST fails.
     typer.echo(operation_id)
-    _post(url, operation_id, MessageType.OPERATION_START, payload, timeout, strict, patient=True, lease_s=lease_s)
+    _post(url, operation_id, MessageType.OPERATION_START, payload, timeout, strict, retried=True, lease_s=lease_s)
 
 
 def progress(
     id: IdArgument,
     percent: Annotated[
-        str, typer.Argument(metavar="PERCENT", help="0 to 100, 3/7, or ? where nobody knows.", show_default=False)
+        str, typer.Argument(metavar="PERCENT", help="0 to 100, 3/7, or ? if unknown.", show_default=False)
     ],
     message: Annotated[
-        str | None, typer.Argument(metavar="[MESSAGE]", help="What it is doing.", show_default=False)
+        str | None, typer.Argument(metavar="[MESSAGE]", help="Current activity.", show_default=False)
     ] = None,
-    step: Annotated[str | None, typer.Option(metavar="NAME", help="The step it is at.", show_default=False)] = None,
-    total: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="How many steps there are.", show_default=False)
-    ] = None,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    step: Annotated[str | None, typer.Option(metavar="NAME", help="Current step.", show_default=False)] = None,
+    total: Annotated[int | None, typer.Option(metavar="N", min=0, help="Number of steps.", show_default=False)] = None,
+    timeout: TimeoutOption = TIMEOUT_S,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
-    """Tell how far an operation is."""
+    """Report the progress of an operation."""
     share = read_percent(percent)
     payload = OperationProgressData(
         operation_id=id,
@@ -153,13 +147,15 @@ def progress(
 
 def log(
     id: IdArgument,
-    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="The line; - is stdin.", show_default=False)],
-    level: Annotated[Level, typer.Option(help="How much it matters.")] = Level.INFO,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE", help="Text of the line; - reads stdin.", show_default=False)
+    ],
+    level: Annotated[Level, typer.Option(help="Severity.")] = Level.INFO,
+    timeout: TimeoutOption = TIMEOUT_S,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
-    """Keep a line with an operation."""
+    """Add a line to the log of an operation."""
     text = (read_text("message", message) if message == "-" else message) or ""
     payload = OperationLogData(operation_id=id, level=level.value, message=text.rstrip("\n"))
     _post(url, id, MessageType.OPERATION_LOG, payload, timeout, strict)
@@ -168,34 +164,34 @@ def log(
 def complete(
     id: IdArgument,
     message: Annotated[
-        str | None, typer.Argument(metavar="[MESSAGE]", help="What was done.", show_default=False)
+        str | None, typer.Argument(metavar="[MESSAGE]", help="Summary of the result.", show_default=False)
     ] = None,
     result: Annotated[
-        str | None, typer.Option(metavar="JSON", help="What came of it; - is stdin, @FILE a file.", show_default=False)
+        str | None, typer.Option(metavar="JSON", help="Result; - reads stdin, @FILE a file.", show_default=False)
     ] = None,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    timeout: TimeoutOption = TIMEOUT_S,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
-    """End an operation that went well."""
+    """End an operation as complete."""
     payload = OperationCompleteData(operation_id=id, message=message, result=read_json("result", result))
-    _post(url, id, MessageType.OPERATION_COMPLETE, payload, timeout, strict, patient=True)
+    _post(url, id, MessageType.OPERATION_COMPLETE, payload, timeout, strict, retried=True)
 
 
 def fail(
     id: IdArgument,
-    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="What went wrong.", show_default=False)],
-    code: Annotated[str, typer.Option(metavar="CODE", help="Which kind of error, for programs.")] = "failed",
-    hint: Annotated[str | None, typer.Option(metavar="TEXT", help="What to do about it.", show_default=False)] = None,
+    message: Annotated[str, typer.Argument(metavar="MESSAGE", help="Description of the error.", show_default=False)],
+    code: Annotated[str, typer.Option(metavar="CODE", help="Error code, for programs.")] = "failed",
+    hint: Annotated[str | None, typer.Option(metavar="TEXT", help="Remedy.", show_default=False)] = None,
     details: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="More; - is stdin, @FILE a file.", show_default=False)
+        str | None, typer.Option(metavar="TEXT", help="Details; - reads stdin, @FILE a file.", show_default=False)
     ] = None,
-    recoverable: Annotated[bool, typer.Option("--recoverable", help="Trying again may help.")] = False,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    recoverable: Annotated[bool, typer.Option("--recoverable", help="A retry may succeed.")] = False,
+    timeout: TimeoutOption = TIMEOUT_S,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
-    """End an operation that failed."""
+    """End an operation as failed."""
     payload = OperationFailedData(
         operation_id=id,
         code=code,
@@ -204,20 +200,20 @@ def fail(
         details=read_text("details", details),
         recoverable=recoverable,
     )
-    _post(url, id, MessageType.OPERATION_FAILED, payload, timeout, strict, patient=True)
+    _post(url, id, MessageType.OPERATION_FAILED, payload, timeout, strict, retried=True)
 
 
 def cancelled(
     id: IdArgument,
-    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why.", show_default=False)] = None,
-    by: Annotated[str | None, typer.Option(metavar="WHO", help="Who wanted it.", show_default=False)] = None,
-    timeout: TimeoutOption = _TIMEOUT_S,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason.", show_default=False)] = None,
+    by: Annotated[str | None, typer.Option(metavar="WHO", help="User who cancelled it.", show_default=False)] = None,
+    timeout: TimeoutOption = TIMEOUT_S,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
-    """End an operation that was told to end."""
+    """End an operation as cancelled."""
     payload = OperationCancelledData(operation_id=id, reason=reason, cancelled_by=by)
-    _post(url, id, MessageType.OPERATION_CANCELLED, payload, timeout, strict, patient=True)
+    _post(url, id, MessageType.OPERATION_CANCELLED, payload, timeout, strict, retried=True)
 
 
 def _post(
@@ -228,10 +224,10 @@ def _post(
     timeout_s: float,
     strict: bool,
     *,
-    patient: bool = False,
+    retried: bool = False,
     lease_s: float | None = None,
 ) -> None:
-    post = EventPost(operation_id=operation_id, type=type, payload=payload, patient=patient, lease_s=lease_s)
+    post = EventPost(operation_id=operation_id, type=type, payload=payload, retried=retried, lease_s=lease_s)
     code = post_event(url, post, timeout_s=timeout_s, strict=strict)
     if code:
         raise typer.Exit(code)
@@ -241,25 +237,19 @@ def _user() -> str | None:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        return None  # a container may run under a number that no user has
-
-
-TIMEOUT_S = 3.0
-"""How long a script waits for a hub at most. A hub that is not there says so at once."""
-_AGAIN_S = 0.1
-"""Before what must not be lost is posted again."""
+        return None  # a container may run under a user id without a name
 
 
 class EventPost(Struct, frozen=True, kw_only=True):
-    """One event of an operation, and how much it matters."""
+    """One event of an operation, and its delivery options."""
 
     operation_id: str
     type: MessageType
     payload: Payload
     lease_s: float | None = None
-    """What the operation is begun with: from then on each post is its producer's sign of life."""
-    patient: bool = False
-    """Whether it is posted again, as long as there is time, to a hub that does not answer: a start or an end."""
+    """Lease of the operation that a start begins: from then on each POST renews it."""
+    retried: bool = False
+    """Whether it is posted again until the timeout if the hub does not answer: a start or an end."""
 
 
 class _Envelope(Struct):
@@ -270,7 +260,7 @@ class _Envelope(Struct):
 
 
 def producer_of(operation_id: str) -> str:
-    """Return who holds an operation that a script began with a lease: the same in all its commands, and nobody else."""
+    """Return the producer id for an operation that a script began with a lease: the same in all its commands."""
     return f"script.{hashlib.sha256(operation_id.encode(errors='surrogateescape')).hexdigest()[:32]}"
 
 
@@ -283,29 +273,29 @@ def post_event(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Post an event, tell what went wrong on stderr, and return the exit code.
+    """Post an event, report an error on stderr, and return the exit code.
 
     Args:
-        url: Where the hub is; None is the environment's, or one on this machine.
-        post: What to say.
-        timeout_s: How long it may take at most.
-        strict: Whether a hub that is away, or refuses it, is an error.
-        clock: Seconds from a monotonic clock.
-        sleep: Waits for so many seconds.
+        url: URL of the hub; None means TIDINGS_URL, or a hub on this machine.
+        post: The event.
+        timeout_s: Maximum time, in seconds.
+        strict: Whether an unreachable hub, or a refusal, is an error rather than a warning.
+        clock: Returns seconds from a monotonic clock.
+        sleep: Sleeps for a number of seconds.
 
     Raises:
-        ConfigError: `url` is no address.
+        ConfigError: `url` is invalid.
     """
     try:
-        with HTTPClient(url, timeout_s=timeout_s) as api:
-            reply = _deliver(api, post, clock() + timeout_s, clock, sleep)
+        with HTTPClient(url, timeout_s=timeout_s) as client:
+            reply = _deliver(client, post, clock() + timeout_s, clock, sleep)
     except HubUnreachable as error:
-        return _told(error, post, ExitCode.NO_HUB, strict=strict)
+        return _report(error, post, ExitCode.NO_HUB, strict=strict)
     except TidingsError as error:
-        return _told(error, post, FAILED, strict=strict)
+        return _report(error, post, FAILED, strict=strict)
     if post.operation_id in reply.cancel_requests:
         print_stderr(
-            f"tidings: somebody wants operation {post.operation_id!r} to end: stop, and then "
+            f"tidings: cancellation of operation {post.operation_id!r} requested: stop, then run "
             f"`tidings operation cancelled {post.operation_id}`"
         )
         return ExitCode.CANCEL_REQUESTED
@@ -313,29 +303,29 @@ def post_event(
 
 
 def _deliver(
-    api: HTTPClient, post: EventPost, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]
+    client: HTTPClient, post: EventPost, deadline: float, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> PublishAnswer:
-    """Post an event until it is taken or refused for good.
+    """Post an event until it is accepted, or refused permanently.
 
     Raises:
-        TidingsError: It was not taken.
+        TidingsError: The event was not accepted.
     """
     envelope = _encode(post)
     headers = _headers(post)
     while True:
         try:
-            return api.publish(envelope, headers)
+            return client.publish(envelope, headers)
         except CommandRefused as error:
-            # It is held, and if a script began it with a lease, by who we are then.
+            # The operation has a holder; if a script began it with a lease, that is this producer id.
             if error.refusal == OperationFenced.code and not headers:
                 headers = {"tidings-producer": producer_of(post.operation_id)}
                 continue
-            if not (error.recoverable and post.patient) or clock() + _AGAIN_S >= deadline:
+            if not (error.recoverable and post.retried) or clock() + _RETRY_S >= deadline:
                 raise
         except HubUnreachable:
-            if not post.patient or clock() + _AGAIN_S >= deadline:
+            if not post.retried or clock() + _RETRY_S >= deadline:
                 raise
-        sleep(_AGAIN_S)
+        sleep(_RETRY_S)
 
 
 def _headers(post: EventPost) -> dict[str, str]:
@@ -346,15 +336,15 @@ def _headers(post: EventPost) -> dict[str, str]:
 
 def _encode(post: EventPost) -> bytes:
     now_ns = time.time_ns()
-    # Posted again, the hub knows it by its event id.
+    # The hub recognises a repeated POST by its event id.
     event_id = uuid7(now_ns // 1_000_000, secrets.randbits(74))
     data = Raw(encode_payload(post.payload))
     return msgspec.json.encode(_Envelope(str(post.type), from_nanoseconds(now_ns), data, event_id))
 
 
-def _told(error: TidingsError, post: EventPost, code: int, *, strict: bool) -> int:
+def _report(error: TidingsError, post: EventPost, code: int, *, strict: bool) -> int:
     if strict:
         print_error(error)
         return code
-    print_stderr(f"tidings: {post.type} is not told: {error}. The script goes on.")
+    print_stderr(f"tidings: {post.type} was not reported: {error}. The script continues.")
     return ExitCode.SUCCESS

@@ -1,4 +1,4 @@
-"""All that is known of one operation, for reading."""
+"""Prints one operation with its details, for people."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -32,27 +32,27 @@ MARKS = {
 }
 _STEP_MARKS = {"done": ("✔", "green"), "running": ("▶", "cyan"), "waiting": ("○", "dim"), "stopped": ("✘", "red")}
 _LEVELS = {"warning": "yellow", "error": "red", "critical": "bold red", "debug": "dim"}
-_MAX_RESULT = 2_000
-"""Characters of a result: more is for `--json`."""
+_MAX_RESULT_CHARACTERS = 2_000
+"""Characters of a result that are shown; `--json` prints all."""
 
 
 def print_operation(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> None:
     """Print an operation.
 
     Args:
-        detail: What the hub says of it.
-        now_s: The present, seconds since 1970.
-        lines: Of its log, how many of the newest at most.
-        zone: Where the times are; None is the machine's own.
+        detail: Details from the hub.
+        now_s: Current time, seconds since 1970.
+        lines: Maximum number of log lines, the newest.
+        zone: Time zone of the output; None means the machine's own.
     """
-    # Lines are not broken: who reads a pipe wants them whole, and a terminal breaks them itself.
+    # Lines are not wrapped: a pipe needs them whole, and a terminal wraps them itself.
     console = Console(highlight=False, soft_wrap=True)
     for line in operation_lines(detail, now_s, lines=lines, zone=zone):
         console.print(line)
 
 
 def operation_lines(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> Iterator[Text]:
-    """Yield the lines of the picture of an operation; see `print_operation`."""
+    """Yield the lines that `print_operation` prints."""
     yield Text.assemble((sanitize(detail.name) or sanitize(detail.operation_id), "bold"))
     yield Text(summarize(detail, now_s), STYLES[detail.state])
     yield Text()
@@ -72,12 +72,12 @@ def operation_lines(detail: OperationDetail, now_s: float, *, lines: int, zone: 
 
 
 def moment(time: str, zone: tzinfo | None) -> str:
-    """Return an RFC 3339 time as a person in `zone` reads it."""
+    """Return an RFC 3339 time in the form for people, in `zone`."""
     return f"{datetime.fromtimestamp(to_nanoseconds(time) / 1e9, zone):%Y-%m-%d %H:%M:%S}"
 
 
 def _section(heading: str, lines: Iterable[Text]) -> Iterator[Text]:
-    """Yield lines under a heading; nothing where there are none."""
+    """Yield lines under a heading; nothing without lines."""
     for index, line in enumerate(lines):
         if not index:
             yield Text()
@@ -91,7 +91,7 @@ def _facts(detail: OperationDetail, now_s: float, zone: tzinfo | None) -> Iterat
     for name, time in (("queued", detail.queued_at), ("began", detail.started_at), ("ended", detail.ended_at)):
         if time is not None:
             yield name, f"{moment(time, zone)}, {format_ago(age_s(time, now_s) or 0)}"
-    yield "says", detail.message or ""
+    yield "message", detail.message or ""
     lease = "" if detail.lease_s is None else f", lease {describe_span(detail.lease_s)}"
     yield "producer", f"{detail.producer_id}{lease}" if detail.producer_id else ""
     process = "" if detail.pid is None else f"process {detail.pid}"
@@ -111,8 +111,8 @@ def _runs(usual: UsualDurationView | None, now_s: float) -> str:
         return ""
     took = "" if usual.median_duration_s is None else f", usually {describe_span(usual.median_duration_s)}"
     since = age_s(usual.last_success_at, now_s)
-    well = "" if since is None else f", last well {format_ago(since)}"
-    return f"{usual.runs} of this name ended, {usual.failed} of them failed{took}{well}"
+    success = "" if since is None else f", last success {format_ago(since)}"
+    return f"{usual.runs} runs of this name ended, {usual.failed} failed{took}{success}"
 
 
 def _error(error: ErrorData) -> Iterator[Text]:
@@ -125,7 +125,7 @@ def _error(error: ErrorData) -> Iterator[Text]:
 
 def _result(result: object) -> str:
     text = blank_unprintable(json.dumps(result, ensure_ascii=False))
-    return text if len(text) <= _MAX_RESULT else f"{text[:_MAX_RESULT]}…"
+    return text if len(text) <= _MAX_RESULT_CHARACTERS else f"{text[:_MAX_RESULT_CHARACTERS]}…"
 
 
 def _step(step: StepView, now_s: float) -> list[Text]:

@@ -1,4 +1,4 @@
-"""One sentence about an operation, for somebody who is tired: what it does now, and whether that is well."""
+"""One sentence about an operation: its current activity, and whether there is a problem."""
 
 from tidings.cli.text import sanitize
 from tidings.cli.units import describe_span, ordinal
@@ -7,19 +7,19 @@ from tidings.operations.views import OperationDetail, OperationSummary, UsualDur
 from tidings.protocol.timestamps import to_nanoseconds
 
 _IDLE_S = 300.0
-"""Without progress for so long is worth saying, also where the hub cannot tell whether it is stalled."""
-_WORTH_TELLING = 1.3
-"""Of the two ends of a spread: nearer to each other they are one number."""
+"""Time without progress, in seconds, that is reported even if the hub cannot judge whether the operation stalls."""
+_MIN_SPREAD_RATIO = 1.3
+"""Ratio of the upper to the lower bound of a remaining time; below it, one number is shown."""
 _SILENT_S = 300.0
-"""Of an operation that nobody holds: after so long without a word it may be gone."""
+"""Time without an event, in seconds, after which an operation without a holder may be lost."""
 
 
 def summarize(operation: OperationSummary, now_s: float) -> str:
-    """Return how an operation is.
+    """Return the state of an operation as a sentence.
 
     Args:
-        operation: What the hub says of it; of an `OperationDetail` also what is usual is told.
-        now_s: The present, seconds since 1970.
+        operation: Summary from the hub; an `OperationDetail` adds the usual duration.
+        now_s: Current time, seconds since 1970.
     """
     state = operation.state
     if state is OperationState.QUEUED:
@@ -30,22 +30,22 @@ def summarize(operation: OperationSummary, now_s: float) -> str:
 
 
 def describe_attempt(operation: OperationSummary) -> str:
-    """Return `2nd attempt`, or nothing for the first."""
+    """Return `2nd attempt`; empty for the first."""
     return "" if operation.attempt <= 1 else f"{ordinal(operation.attempt)} attempt"
 
 
 def format_ago(seconds: float) -> str:
-    """Return how long something is past: `just now`, `3 s ago`."""
+    """Return an age: `just now`, `3 s ago`."""
     return "just now" if seconds < 0.5 else f"{describe_span(seconds)} ago"
 
 
 def age_s(time: str | None, now_s: float) -> float | None:
-    """Return the seconds since an RFC 3339 time, never less than 0; None where there is no time."""
+    """Return the seconds since an RFC 3339 time, at least 0; None without a time."""
     return None if time is None else max(0.0, now_s - to_nanoseconds(time) / 1e9)
 
 
 def describe_remaining(operation: OperationSummary) -> str:
-    """Return how long a running operation still takes, as far as the hub reckons it: `about 4 min left`."""
+    """Return the remaining time of a running operation, if the hub estimates it: `about 4 min left`."""
     estimate = operation.estimate
     if estimate is None or estimate.remaining_s is None or estimate.stalled:
         return ""
@@ -53,43 +53,43 @@ def describe_remaining(operation: OperationSummary) -> str:
 
 
 def format_remaining(middle_s: float, low_s: float | None, high_s: float | None) -> str:
-    """Return a remaining time with its spread, where that is worth telling."""
+    """Return a remaining time, with its bounds if they differ enough."""
     if low_s is not None and high_s is not None:
         low, high = describe_span(low_s), describe_span(high_s)
         number, _, unit = low.partition(" ")
         if low != high and number == "0":
             return f"up to {high} left"
-        if low != high and high_s > _WORTH_TELLING * low_s:
+        if low != high and high_s > _MIN_SPREAD_RATIO * low_s:
             return f"{number if high.endswith(f' {unit}') else low} to {high} left"
     return f"about {describe_span(middle_s)} left"
 
 
 def describe_progress(operation: OperationSummary) -> str:
-    """Return `42%`, with the step it is at; nothing where nobody has said."""
+    """Return `42%`, with the current step; empty if neither was reported."""
     step = sanitize(operation.current_step)
     known = operation.progress is not None and not operation.indeterminate
     share = f"{int(operation.progress or 0)}%" if known else ""
     if operation.progress_of == "children":
-        share = f"{share} of its parts"
+        share = f"{share} of its children"
     at = f"at {step!r}" if step else ""
     return " ".join(part for part in (share, at) if part)
 
 
 def _queued(operation: OperationSummary, now_s: float) -> str:
     waited = age_s(operation.queued_at or operation.heard_at, now_s)
-    return _with_attempt(f"queued for {describe_span(waited or 0)}", operation, ", nobody has begun it")
+    return _with_attempt(f"queued for {describe_span(waited or 0)}", operation, ", not started")
 
 
 def _running(operation: OperationSummary, now_s: float) -> str:
     heard_s = age_s(operation.heard_at, now_s) or 0.0
-    # Where nobody would notice its death, silence may be just that.
+    # Without a lease, no one reports the death of the producer; silence may mean that.
     doubtful = operation.presence not in ("attached", "away") and heard_s >= _SILENT_S
-    head = _with_attempt("running, or gone without a word" if doubtful else "running", operation, "")
-    heard = f"silent for {describe_span(heard_s)}" if doubtful else f"heard {format_ago(heard_s)}"
+    head = _with_attempt("running, or lost" if doubtful else "running", operation, "")
+    heard = f"silent for {describe_span(heard_s)}" if doubtful else f"last event {format_ago(heard_s)}"
     alive = {"attached": "alive", "away": "its producer is away"}.get(operation.presence or "", "")
-    told = ", ".join(fact for fact in (alive, heard, _advance(operation, now_s)) if fact)
+    facts = ", ".join(fact for fact in (alive, heard, _advance(operation, now_s)) if fact)
     tail = _outlook(operation)
-    return f"{head}: {told}" + (f"; {tail}" if tail else "")
+    return f"{head}: {facts}" + (f"; {tail}" if tail else "")
 
 
 def _advance(operation: OperationSummary, now_s: float) -> str:
@@ -113,7 +113,7 @@ def _outlook(operation: OperationSummary) -> str:
 
 
 def describe_usual(operation: OperationSummary) -> str:
-    """Return how long earlier runs of the name took, where that is known."""
+    """Return the usual duration of earlier runs of the name; empty if unknown."""
     usual: UsualDurationView | None = operation.usual if isinstance(operation, OperationDetail) else None
     if usual is None or usual.median_duration_s is None:
         return ""
