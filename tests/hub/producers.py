@@ -41,7 +41,7 @@ class Producer:
         assert answer is not None, f"{type} was not answered"
         return answer
 
-    def say(self, action: str, operation_id: str, **data: Any) -> str:
+    def publish(self, action: str, operation_id: str, **data: Any) -> str:
         """Publish an event of an operation; return "ok", or the code it was refused with."""
         answer = self.ask(f"operation:{action}", {"operation_id": operation_id, **FIELDS.get(action, {}), **data})
         return "ok" if answer["type"] == "event:accepted" else str(answer["data"]["code"])

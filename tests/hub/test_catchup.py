@@ -1,12 +1,18 @@
 """Snapshots and resuming, as a connection sees them; and what reading forward costs."""
 
+from collections.abc import Sequence
+
 import pytest
-from tests.hub.events import live, publish_updates, update
-from tests.hub.telling import faulty, position, publish_progress, start, told
+from tests.hub.events import live, make_record, publish_updates, update
+from tests.hub.exchange import faulty, position, publish_progress, start, summarize
 
 from tidings.exceptions import LogUnavailable
+from tidings.hub.catchup import UNBOUNDED, CachedRead, ReadCache, ReadKey, alignment_cut, next_alignment
 from tidings.hub.config import HubConfig
 from tidings.hub.lanes import SubscriberState
+from tidings.log.base import Page
+from tidings.protocol.paths import NO_PATHS
+from tidings.server.wire_formats import PLAIN_LINES
 from tidings.testing.clock import ManualClock
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
@@ -17,7 +23,7 @@ NO_RING = HubConfig(ring_bytes=0, catchup_bytes=500)
 # How a subscription begins.
 
 
-def test_a_snapshot_is_the_newest_of_each_key_in_log_order() -> None:
+def test_snapshot_has_the_newest_event_per_key_in_log_order() -> None:
     hub, publisher = start()
     publish_progress(hub, publisher, ("a", 1), ("b", 1), ("a", 2))
     publisher.send("operation:start", {"operation_id": "b", "name": "run"})
@@ -26,31 +32,31 @@ def test_a_snapshot_is_the_newest_of_each_key_in_log_order() -> None:
     client = hub.connect()
     client.subscribe("operations")
     hub.settle()
-    assert told(client.read()) == [("snapshot", 5), ("event", 2), ("event", 3), ("event", 4), ("live at", 5)]
+    assert summarize(client.read()) == [("snapshot", 5), ("event", 2), ("event", 3), ("event", 4), ("live at", 5)]
 
 
-def test_from_a_position_everything_after_it_comes() -> None:
+def test_resume_reads_everything_after_the_position() -> None:
     hub, publisher = start()
     publish_updates(publisher, 5)
     hub.settle()
     client = hub.connect()
     client.subscribe("data", since=position(3))
     hub.settle()
-    assert told(client.read()) == [("complete", 3), ("event", 4), ("event", 5), ("live at", 5)]
+    assert summarize(client.read()) == [("complete", 3), ("event", 4), ("event", 5), ("live at", 5)]
 
 
 @pytest.mark.parametrize("since", ["first", ""])
-def test_first_is_from_the_beginning(since: str) -> None:
+def test_since_first_reads_from_the_beginning(since: str) -> None:
     hub, publisher = start()
     publish_updates(publisher, 2)
     hub.settle()
     client = hub.connect()
     client.subscribe("data", since=since)
     hub.settle()
-    assert told(client.read()) == [("complete", 0), ("event", 1), ("event", 2), ("live at", 2)]
+    assert summarize(client.read()) == [("complete", 0), ("event", 1), ("event", 2), ("live at", 2)]
 
 
-def test_now_is_only_what_comes() -> None:
+def test_since_now_reads_only_new_events() -> None:
     hub, publisher = start()
     publish_updates(publisher, 2)
     hub.settle()
@@ -58,25 +64,25 @@ def test_now_is_only_what_comes() -> None:
     client.subscribe("data", since="now")
     publish_updates(publisher, 1)
     hub.settle()
-    assert told(client.read()) == [("live", 2), ("live at", 2), ("event", 3)]
+    assert summarize(client.read()) == [("live", 2), ("live at", 2), ("event", 3)]
 
 
-def test_added_paths_bring_only_what_they_add() -> None:
+def test_added_paths_read_only_their_own_events() -> None:
     hub, publisher = start()
     publish_progress(hub, publisher, ("a", 1), ("ab", 1), ("b", 1))
     client = hub.connect()
     client.subscribe("operations/a")
     hub.settle()
-    assert told(client.read())[1:] == [("event", 1), ("live at", 3)]
+    assert summarize(client.read())[1:] == [("event", 1), ("live at", 3)]
     client.subscribe("operations/a*", since="first")
     hub.settle()
-    assert told(client.read()) == [("complete", 0), ("event", 2), ("live at", 3)]
+    assert summarize(client.read()) == [("complete", 0), ("event", 2), ("live at", 3)]
     client.subscribe("operations/ab", "operations/a")
     hub.settle()
-    assert told(client.read()) == [("live", 3), ("live at", 3)]
+    assert summarize(client.read()) == [("live", 3), ("live at", 3)]
 
 
-def test_paths_added_to_one_that_is_behind_start_where_it_is() -> None:
+def test_paths_added_during_catch_up_start_at_its_offset() -> None:
     hub, publisher = start(HubConfig(high_water=100))
     client = hub.connect()
     client.subscribe("data")
@@ -91,7 +97,7 @@ def test_paths_added_to_one_that_is_behind_start_where_it_is() -> None:
     client.subscribe("operations", since="now")
     client.outlet.take()
     hub.settle()
-    assert told(client.read()) == [
+    assert summarize(client.read()) == [
         ("snapshot", 0),
         ("live at", 0),
         ("event", 1),
@@ -108,7 +114,7 @@ def test_paths_added_to_one_that_is_behind_start_where_it_is() -> None:
     ]
 
 
-def test_live_is_told_where_each_subscription_ended_not_where_the_cursor_goes_next() -> None:
+def test_live_push_has_the_offset_where_its_subscription_ended() -> None:
     hub, publisher = start(HubConfig(catchup_bytes=1, high_water=1))
     publish_updates(publisher, 4)
     hub.settle()
@@ -121,13 +127,13 @@ def test_live_is_told_where_each_subscription_ended_not_where_the_cursor_goes_ne
     client.subscribe("operations", since=position(6))
     client.outlet.take()
     hub.settle()
-    messages = told(client.read())
+    messages = summarize(client.read())
     lives = [message for message in messages if message[0] == "live at"]
     assert lives == [("live at", 4), ("live at", 6)]
     assert messages.index(("event", 6)) < messages.index(("live at", 6)) < messages.index(("event", 7))
 
 
-def test_unsubscribing_in_the_middle_of_a_snapshot_ends_it() -> None:
+def test_unsubscribing_during_a_snapshot_ends_it() -> None:
     hub, publisher = start(HubConfig(catchup_bytes=1))
     publish_progress(hub, publisher, *((f"a{number}", 1) for number in range(10)), ("b", 1))
     client = hub.connect()
@@ -138,13 +144,13 @@ def test_unsubscribing_in_the_middle_of_a_snapshot_ends_it() -> None:
     client.unsubscribe("operations/a*")
     client.outlet.take()
     hub.settle()
-    messages = told(client.read())
+    messages = summarize(client.read())
     end = messages.index(("unsubscribed", ["global", "operations/b"]))
     assert [message for message in messages[end:] if message[0] == "event"] == [("event", 11)]
     assert [message for message in messages if message[0] == "live at"] == [("live at", 11)] * 2
 
 
-def test_now_is_now_for_one_that_had_given_up_everything() -> None:
+def test_since_now_after_unsubscribing_all_starts_at_the_head() -> None:
     hub, publisher, log = faulty(NO_RING)
     publish_updates(publisher, 2)
     hub.settle()
@@ -158,7 +164,7 @@ def test_now_is_now_for_one_that_had_given_up_everything() -> None:
     client.subscribe("data", since="now")
     log.release_reads()
     hub.settle()
-    assert [message for message in told(client.read()) if message[0] in ("event", "live", "live at")] == [
+    assert [message for message in summarize(client.read()) if message[0] in ("event", "live", "live at")] == [
         ("live", 4),
         ("live at", 2),
         ("live at", 4),
@@ -168,7 +174,7 @@ def test_now_is_now_for_one_that_had_given_up_everything() -> None:
 # What it costs.
 
 
-def test_subscribers_of_one_lane_at_one_place_are_read_for_once() -> None:
+def test_subscribers_of_one_lane_at_one_offset_share_a_read() -> None:
     hub, publisher, log = faulty(HubConfig(ring_bytes=0))
     publish_updates(publisher, 100)
     hub.settle()
@@ -179,7 +185,7 @@ def test_subscribers_of_one_lane_at_one_place_are_read_for_once() -> None:
     assert all(len(client.read_events()) == 100 for client in clients)
 
 
-def test_they_share_what_they_read_though_they_came_at_different_times() -> None:
+def test_subscribers_at_different_times_share_cached_reads() -> None:
     hub, publisher, log = faulty(HubConfig(ring_bytes=0, catchup_bytes=1_000))
     publish_updates(publisher, 200)
     hub.settle()
@@ -194,7 +200,7 @@ def test_they_share_what_they_read_though_they_came_at_different_times() -> None
     assert len(clients[0].read_events()) == len(clients[-1].read_events()) + 0 == 250
 
 
-def test_what_goes_further_than_one_reads_is_not_shared_with_it() -> None:
+def test_read_beyond_a_subscribers_end_is_not_shared() -> None:
     hub, publisher, _ = faulty(HubConfig(ring_bytes=0, catchup_bytes=800))
     publish_updates(publisher, 3)
     hub.settle()
@@ -208,11 +214,11 @@ def test_what_goes_further_than_one_reads_is_not_shared_with_it() -> None:
     early.outlet.take()
     hub.settle()
     for client in (early, later):
-        events = [message for message in told(client.read()) if message[0] == "event"]
+        events = [message for message in summarize(client.read()) if message[0] == "event"]
         assert events == [("event", offset) for offset in range(1, 24)]
 
 
-def test_the_same_is_read_again_when_it_is_old() -> None:
+def test_old_cached_read_is_read_again() -> None:
     hub, publisher, log = faulty(HubConfig(ring_bytes=0))
     publish_progress(hub, publisher, *(("a", percent) for percent in range(5)))
     for _ in range(2):
@@ -224,7 +230,7 @@ def test_the_same_is_read_again_when_it_is_old() -> None:
         hub.loop.advance(2)
 
 
-def test_recent_events_are_not_read_from_the_log() -> None:
+def test_recent_events_are_read_from_the_ring() -> None:
     hub, publisher, log = faulty()
     publish_updates(publisher, 100)
     hub.settle()
@@ -234,7 +240,7 @@ def test_recent_events_are_not_read_from_the_log() -> None:
     assert (log.reads, len(client.read_events())) == (reads, 100)
 
 
-def test_a_round_ends_when_its_time_is_up_and_live_delivery_has_its_turn() -> None:
+def test_round_ends_with_its_time_budget() -> None:
     clock = ManualClock(reading_s=0.001)
     config = HubConfig(ring_bytes=0, catchup_bytes=1_000, catchup_budget_s=0.01)
     hub, publisher = start(config, clock=clock)
@@ -254,7 +260,7 @@ def test_a_round_ends_when_its_time_is_up_and_live_delivery_has_its_turn() -> No
     assert all(len(client.read_events()) == 200 for client in crowd)
 
 
-def test_a_thousand_paths_cost_as_one() -> None:
+def test_thousand_paths_cost_as_one() -> None:
     hub, publisher = start()
     client = hub.connect()
     client.subscribe(*(f"operations/op-{number}" for number in range(1_000)))
@@ -266,7 +272,7 @@ def test_a_thousand_paths_cost_as_one() -> None:
 # A log that fails, or answers late.
 
 
-def test_a_read_that_fails_is_tried_again() -> None:
+def test_failed_read_is_retried() -> None:
     hub, publisher, log = faulty(NO_RING)
     publish_updates(publisher, 3)
     hub.settle()
@@ -290,7 +296,7 @@ def late(since: str = "first") -> tuple[InMemoryHub, InMemoryClient, FaultyLog, 
     return hub, publisher, log, client
 
 
-def test_a_late_read_is_given_to_all_who_wait_for_it() -> None:
+def test_late_read_is_delivered_to_all_waiting() -> None:
     hub, _, log, client = late()
     other = hub.connect("channel=data&since=first")
     hub.settle()
@@ -301,7 +307,7 @@ def test_a_late_read_is_given_to_all_who_wait_for_it() -> None:
     assert (len(client.read_events()), len(other.read_events()), log.reads) == (3, 3, reads)
 
 
-def test_a_stall_and_a_drain_while_the_log_reads_bring_nothing_twice() -> None:
+def test_stall_during_a_read_duplicates_nothing() -> None:
     hub, _, log, client = late()
     client.outlet.stall()
     client.send("connection:ping")
@@ -309,14 +315,14 @@ def test_a_stall_and_a_drain_while_the_log_reads_bring_nothing_twice() -> None:
     hub.settle()
     log.release_reads()
     hub.settle()
-    assert [message for message in told(client.read()) if message[0] == "event"] == [
+    assert [message for message in summarize(client.read()) if message[0] == "event"] == [
         ("event", 1),
         ("event", 2),
         ("event", 3),
     ]
 
 
-def test_what_arrives_for_one_that_stalled_meanwhile_waits_until_it_drains() -> None:
+def test_read_for_a_stalled_subscriber_waits_until_it_drains() -> None:
     hub, _, log, client = late()
     client.outlet.stall()
     client.send("connection:ping")
@@ -328,14 +334,14 @@ def test_what_arrives_for_one_that_stalled_meanwhile_waits_until_it_drains() -> 
     assert len(client.read_events()) == 3
 
 
-def test_what_arrives_for_one_that_asked_for_more_meanwhile_is_not_taken_for_that() -> None:
+def test_read_requested_before_new_paths_is_not_used_for_them() -> None:
     hub, publisher, log, client = late()
     client.unsubscribe("data")
     client.subscribe("operations", since="first")
     publish_progress(hub, publisher, ("a", 1))
     log.release_reads()
     hub.settle()
-    assert told(client.read())[1:] == [
+    assert summarize(client.read())[1:] == [
         ("unsubscribed", []),
         ("complete", 0),
         ("live at", 3),
@@ -344,16 +350,16 @@ def test_what_arrives_for_one_that_asked_for_more_meanwhile_is_not_taken_for_tha
     ]
 
 
-def test_what_arrives_for_one_that_is_gone_is_dropped() -> None:
+def test_read_for_a_closed_subscriber_is_dropped() -> None:
     hub, _, log, client = late()
     client.drop()
     log.release_reads()
     hub.settle()
-    assert told(client.read()) == [("complete", 0)]
+    assert summarize(client.read()) == [("complete", 0)]
     assert client.connection.subscriber.state is SubscriberState.CLOSED
 
 
-def test_an_alert_cleared_between_two_snapshots_is_in_the_first_alone() -> None:
+def test_alert_cleared_between_snapshots_is_in_the_first_only() -> None:
     hub, publisher = start(HubConfig(catchup_bytes=1))
     alert = {"severity": "info", "code": "c", "message": "m", "recoverable": True}
     publisher.send("system:alert", alert | {"alert_id": "a"})
@@ -366,15 +372,15 @@ def test_an_alert_cleared_between_two_snapshots_is_in_the_first_alone() -> None:
     hub.settle()
     later.subscribe("system")
     hub.settle()
-    assert [message for message in told(client.read()) if message[0] == "event"] == [
+    assert [message for message in summarize(client.read()) if message[0] == "event"] == [
         ("event", 1),
         ("event", 2),
         ("event", 3),
     ]
-    assert [message for message in told(later.read()) if message[0] == "event"] == [("event", 2)]
+    assert [message for message in summarize(later.read()) if message[0] == "event"] == [("event", 2)]
 
 
-def test_a_reader_that_stays_behind_joins_as_soon_as_it_is_at_the_head() -> None:
+def test_lagging_reader_joins_when_it_reaches_the_head() -> None:
     hub, publisher = start(HubConfig(high_water=500))
     client = hub.connect("channel=data")
     hub.settle()
@@ -388,3 +394,79 @@ def test_a_reader_that_stays_behind_joins_as_soon_as_it_is_at_the_head() -> None
         hub.loop.run_round()
     assert client.connection.subscriber.state is SubscriberState.LIVE
     assert len(client.read_events()) == 26
+
+
+# The cache of reads.
+
+
+def place(after: int, until: int, *, newest_only: bool = False) -> ReadKey:
+    return ReadKey(PLAIN_LINES, NO_PATHS, NO_PATHS, after, until, newest_only)
+
+
+def full_page(after: int, offsets: Sequence[int]) -> Page:
+    return Page([make_record(offset) for offset in offsets], offsets[-1])
+
+
+def test_cached_read_is_found_for_a_second() -> None:
+    chunks = ReadCache()
+    chunk = CachedRead(b"x", 90, 5.0)
+    chunks.add(place(0, 90), chunk)
+    assert chunks.find(place(0, 90), 5.9) is chunk
+    assert chunks.find(place(0, 91), 5.9) is None, "there may be more for who reads further"
+    assert chunks.find(place(1, 90), 5.9) is None
+    assert chunks.find(place(0, 90), 6.0) is None
+
+
+def test_full_read_serves_all_that_read_at_least_as_far() -> None:
+    chunks = ReadCache()
+    chunk = CachedRead(b"x", 50, 5.0)
+    chunks.add(place(0, 90), chunk)
+    assert chunks.find(place(0, 1_000), 5.0) is chunk
+    assert chunks.find(place(0, 50), 5.0) is chunk
+    assert chunks.find(place(0, 49), 5.0) is None
+
+
+def test_snapshot_read_serves_only_its_own_range() -> None:
+    chunks = ReadCache()
+    chunks.add(place(0, 90, newest_only=True), CachedRead(b"x", 50, 5.0))
+    assert chunks.find(place(0, 91, newest_only=True), 5.0) is None
+    assert chunks.find(place(0, 90), 5.0) is None
+    assert chunks.find(place(0, 90, newest_only=True), 5.0) is not None
+
+
+def test_least_recently_used_reads_are_dropped_first() -> None:
+    chunks = ReadCache()
+    for number in range(100):
+        chunks.add(place(number, 200), CachedRead(b"x", 200, 0.0))
+        chunks.find(place(0, 200), 0.5)
+    found = [number for number in range(100) if chunks.find(place(number, 200), 0.5)]
+    assert found == [0, *range(37, 100)]
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_cursors_from_a_hundred_offsets_meet_at_two(step: int) -> None:
+    cursors = set(range(1_000, 1_000 + 100 * step, step))
+    for _ in range(2):
+        cursors = {alignment_cut(full_page(at, range(at + 1, at + 600 * step, step)), 1 << 50) for at in cursors}
+    assert len(cursors) <= 2
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [[1], [1, 2], [7, 8, 9], range(1, 600), [5, 1 << 40, (1 << 40) + 1], [*range(1 << 20, (1 << 20) + 300)]],
+    ids=str,
+)
+def test_alignment_keeps_three_quarters_of_a_full_page(offsets: Sequence[int]) -> None:
+    end = alignment_cut(full_page(0, offsets), 1 << 50)
+    assert end <= offsets[-1]
+    assert sum(offset <= end for offset in offsets) >= max(1, len(offsets) * 3 // 4)
+
+
+def test_page_that_is_not_full_ends_at_its_limit() -> None:
+    assert alignment_cut(Page([make_record(3)], 77), 77) == 77
+    assert alignment_cut(Page([], 700), 1_000) == 700, "there was much to look at, and nothing of it was wanted"
+
+
+def test_reads_end_at_the_next_alignment_or_start_from_one() -> None:
+    assert [next_alignment(after) for after in (1, 255, 257, 511)] == [256, 256, 512, 512]
+    assert [next_alignment(after) for after in (0, 256, 1 << 40)] == [UNBOUNDED] * 3

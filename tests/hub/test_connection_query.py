@@ -8,7 +8,7 @@ from tidings.protocol.positions import Position
 CHANNELS = ("global", "operations", "data", "system")
 
 
-def test_without_a_query_everything_is_read_from_now_on() -> None:
+def test_empty_query_reads_all_paths_from_now() -> None:
     options = parse_connection_query("", CHANNELS)
     assert options.paths.names() == ["data", "global", "operations", "system"]
     assert (options.named, options.since, options.pace_ms) == (False, "now", 0)
@@ -27,7 +27,7 @@ def test_without_a_query_everything_is_read_from_now_on() -> None:
         ("channels=*", ["data", "global", "operations", "system"]),
     ],
 )
-def test_paths_are_those_named(query: str, names: list[str]) -> None:
+def test_query_with_paths_reads_those_paths(query: str, names: list[str]) -> None:
     options = parse_connection_query(query, CHANNELS)
     assert (options.paths.names(), options.named) == (names, True)
 
@@ -42,11 +42,11 @@ def test_paths_are_those_named(query: str, names: list[str]) -> None:
         ("since=now&since=ab12:8", Position("ab12", 8)),
     ],
 )
-def test_since_is_as_in_the_command(query: str, since: Position | str) -> None:
+def test_since_in_query_is_parsed_like_the_command(query: str, since: Position | str) -> None:
     assert parse_connection_query(query, CHANNELS).since == since
 
 
-def test_the_revision_spoken_may_be_asked_for() -> None:
+def test_query_may_name_a_revision() -> None:
     assert parse_connection_query("", CHANNELS).revision == "2025-07-30"
     for date in ("2025-07-30", "2025-01-30"):
         assert parse_connection_query(f"contract={date}", CHANNELS).revision == date
@@ -54,14 +54,14 @@ def test_the_revision_spoken_may_be_asked_for() -> None:
         parse_connection_query("contract=2025-01-31", CHANNELS)
 
 
-def test_the_caller_says_what_an_absent_since_means() -> None:
+def test_absent_since_takes_the_callers_default() -> None:
     assert parse_connection_query("", CHANNELS, default_since="snapshot").since == "snapshot"
 
 
 @pytest.mark.parametrize(
     ("asked", "given"), [(-5, 0), (0, 0), (1, 50), (50, 50), (51, 100), (999, 1000), (1001, 5000), (10**8, 5000)]
 )
-def test_a_pace_is_rounded_up_to_one_of_a_few(asked: int, given: int) -> None:
+def test_pace_is_rounded_up(asked: int, given: int) -> None:
     assert round_pace(asked) == given
     if asked >= 0:
         assert parse_connection_query(f"pace_ms={asked}", CHANNELS).pace_ms == given
@@ -82,10 +82,10 @@ def test_a_pace_is_rounded_up_to_one_of_a_few(asked: int, given: int) -> None:
         ("pace_ms=1000000000", InvalidParameter),
     ],
 )
-def test_what_cannot_be_read_is_refused(query: str, error: type[Exception]) -> None:
+def test_invalid_query_is_refused(query: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         parse_connection_query(query, CHANNELS)
 
 
-def test_pairs_keep_their_order_and_their_encoding() -> None:
+def test_query_pairs_keep_order_and_encoding() -> None:
     assert query_pairs("a=1&&b=%20=&a&c%64=2") == [("a", "1"), ("b", "%20="), ("a", ""), ("cd", "2")]

@@ -10,7 +10,7 @@ def positions(messages: list[Message]) -> list[str]:
     return [message["data"]["position"] for message in messages if message["type"] == "connection:position"]
 
 
-def test_an_idle_connection_is_told_where_it_is_every_heartbeat() -> None:
+def test_idle_connection_gets_its_position_every_heartbeat() -> None:
     hub = InMemoryHub(CONFIG)
     client = hub.connect("channel=data")
     publisher = hub.connect("channels=none")
@@ -25,7 +25,7 @@ def test_an_idle_connection_is_told_where_it_is_every_heartbeat() -> None:
     assert positions(client.read()) == [f"{EPOCH}:1"] * 2
 
 
-def test_one_that_reads_events_needs_no_heartbeat() -> None:
+def test_busy_connection_gets_no_heartbeat() -> None:
     hub = InMemoryHub(CONFIG)
     client, publisher = hub.connect("channel=data"), hub.connect("channels=none")
     for _ in range(25):
@@ -35,7 +35,7 @@ def test_one_that_reads_events_needs_no_heartbeat() -> None:
     assert len(positions(publisher.read())) == 4, "one without paths does"
 
 
-def test_no_connection_is_silent_for_much_longer_than_a_heartbeat() -> None:
+def test_silence_is_bounded_by_the_heartbeat() -> None:
     hub = InMemoryHub(CONFIG)
     client, publisher = hub.connect("channel=data"), hub.connect("channels=none")
     hub.loop.advance(19)
@@ -48,7 +48,7 @@ def test_no_connection_is_silent_for_much_longer_than_a_heartbeat() -> None:
     assert len(positions(client.read())) == 1
 
 
-def test_a_plain_connection_is_pinged() -> None:
+def test_idle_plain_connection_gets_a_ping() -> None:
     hub = InMemoryHub(CONFIG)
     client = hub.connect(versioned=False)
     hub.loop.advance(76)
@@ -56,7 +56,7 @@ def test_a_plain_connection_is_pinged() -> None:
     assert client.read_types() == ["connection:established"]
 
 
-def test_a_paced_connection_is_told_what_it_has_and_no_more() -> None:
+def test_paced_connection_gets_the_position_it_has_reached() -> None:
     hub = InMemoryHub(HubConfig(heartbeat_s=1.0))
     publisher = hub.connect("channels=none")
     client = hub.connect("channel=data&pace_ms=5000")
@@ -72,7 +72,7 @@ def test_a_paced_connection_is_told_what_it_has_and_no_more() -> None:
     assert set(positions(client.read())) == {f"{EPOCH}:2"}
 
 
-def test_one_that_stalls_is_not_written_to() -> None:
+def test_stalled_connection_gets_no_heartbeat() -> None:
     hub = InMemoryHub(CONFIG)
     for versioned in (True, False):
         client = hub.connect("channel=data", versioned=versioned)
@@ -83,7 +83,7 @@ def test_one_that_stalls_is_not_written_to() -> None:
         assert (client.outlet.write_buffer_size(), client.outlet.pings) == (2, 0)
 
 
-def test_heartbeats_are_spread() -> None:
+def test_heartbeats_are_spread_over_the_interval() -> None:
     hub = InMemoryHub(CONFIG)
     clients = []
     for _ in range(25):
@@ -94,7 +94,7 @@ def test_heartbeats_are_spread() -> None:
     assert 1 <= beaten <= 2
 
 
-def test_the_frame_of_a_heartbeat_is_made_once() -> None:
+def test_heartbeat_frame_is_encoded_once() -> None:
     hub = InMemoryHub(CONFIG)
     clients = [hub.connect() for _ in range(20)]
     hub.loop.advance(26)
@@ -102,7 +102,7 @@ def test_the_frame_of_a_heartbeat_is_made_once() -> None:
     assert len({beat["trace_id"] for beat in beats}) == 1
 
 
-def test_beyond_a_number_of_connections_one_is_told_to_come_later() -> None:
+def test_connection_over_the_limit_is_closed_with_a_retry_time() -> None:
     hub = InMemoryHub(HubConfig(max_connections=2))
     clients = [hub.connect() for _ in range(3)]
     closed = clients[2].read()[-1]
@@ -114,7 +114,7 @@ def test_beyond_a_number_of_connections_one_is_told_to_come_later() -> None:
     assert (len(hub.connections), hub.connections.opened) == (2, 3)
 
 
-def test_everyone_is_told_of_a_drain_and_nothing_more_is_taken() -> None:
+def test_drain_closes_all_connections_and_refuses_events() -> None:
     hub = InMemoryHub(CONFIG)
     clients = [hub.connect(versioned=versioned) for versioned in (True, False)]
     hub.settle()
@@ -134,7 +134,7 @@ def test_everyone_is_told_of_a_drain_and_nothing_more_is_taken() -> None:
     assert (len(hub.connections), hub.log.head) == (0, 0)
 
 
-def test_heartbeats_end_with_the_last_connection_and_with_the_hub() -> None:
+def test_heartbeats_stop_with_the_last_connection_or_the_hub() -> None:
     hub = InMemoryHub(CONFIG)
     hub.connect().drop()
     hub.loop.advance(2)

@@ -58,7 +58,7 @@ def names(numbers: Iterable[int]) -> list[str]:
     return [f"op-{number}" for number in numbers]
 
 
-def test_who_resumes_reads_frames_that_were_made_already() -> None:
+def test_resume_reuses_encoded_frames() -> None:
     hub = CountedHub()
     hub.watch(1)
     hub.start(*range(30))
@@ -72,7 +72,7 @@ def test_who_resumes_reads_frames_that_were_made_already() -> None:
     assert (ring.encodes, hub.counted.reads) == (30, reads)
 
 
-def test_those_who_come_back_from_a_hundred_places_are_read_for_together() -> None:
+def test_resumes_from_a_hundred_offsets_share_reads() -> None:
     hub = CountedHub(HubConfig(ring_bytes=0, catchup_bytes=4 << 10))
     hub.start(*range(1_500))
     hub.settle()
@@ -102,7 +102,7 @@ def events_of(client: InMemoryClient) -> bytes:
     return events.rpartition(b'{"type":"channel:live"')[0]
 
 
-def test_those_who_come_at_different_moments_read_the_log_to_one_end() -> None:
+def test_reads_of_the_log_at_different_times_share_their_end() -> None:
     hub = CountedHub()
     hub.start(*range(300))
     hub.settle()
@@ -119,7 +119,7 @@ def test_those_who_come_at_different_moments_read_the_log_to_one_end() -> None:
         assert keys(client.read_events()) == names(range(350))
 
 
-def test_thousands_who_wait_for_one_read_are_given_it_in_many_rounds() -> None:
+def test_shared_read_is_handed_out_over_many_rounds() -> None:
     reading_s = 0.0001
     hub = CountedHub(HubConfig(ring_bytes=0), reading_s=reading_s)
     hub.start(*range(20))
@@ -146,7 +146,7 @@ def test_thousands_who_wait_for_one_read_are_given_it_in_many_rounds() -> None:
     assert [keys(client.read_events()) for client in crowd] == [names(range(20))] * 2_000
 
 
-def test_a_paced_lane_gets_ten_small_writes_of_ten_thousand_events_a_second() -> None:
+def test_paced_lane_gets_ten_writes_for_ten_thousand_events() -> None:
     hub = CountedHub(HubConfig(status_s=0, metrics_s=0))
     clients = hub.watch(20, "channel=operations&pace_ms=100")
     clients[0].read()
@@ -176,7 +176,7 @@ def note_progress(shown: dict[str, float], events: Sequence[Message]) -> None:
     shown.update((event["data"]["operation_id"], event["data"]["progress"]) for event in events)
 
 
-def test_stalled_readers_cost_what_their_outlets_hold_and_nothing_an_event() -> None:
+def test_stalled_readers_cost_their_outlets_and_nothing_per_event() -> None:
     retention = Retention(events=1_000, superseded_events=1_000)
     config = HubConfig(high_water=16 << 10, ring_bytes=1 << 20, heartbeat_s=3_600.0, retention=retention)
     hub = CountedHub(config)

@@ -26,7 +26,7 @@ def publisher_of(hub: InMemoryHub) -> InMemoryClient:
 # What an event costs.
 
 
-def test_an_event_is_encoded_once_a_wire_form_for_any_number_of_subscribers() -> None:
+def test_event_is_encoded_once_per_wire_form() -> None:
     hub = InMemoryHub()
     publisher = publisher_of(hub)
     clients = [hub.connect("channels=*", versioned=versioned) for versioned in (True, False) for _ in range(50)]
@@ -40,7 +40,7 @@ def test_an_event_is_encoded_once_a_wire_form_for_any_number_of_subscribers() ->
     assert all(numbers(client) == list(range(20)) for client in [*clients, late])
 
 
-def test_a_form_that_nobody_reads_is_not_encoded() -> None:
+def test_unused_wire_form_is_not_encoded() -> None:
     hub = InMemoryHub()
     publish_updates(publisher_of(hub), 5)
     hub.settle()
@@ -49,9 +49,7 @@ def test_a_form_that_nobody_reads_is_not_encoded() -> None:
 
 @pytest.mark.parametrize("past_transport", [True, False])
 @pytest.mark.parametrize("events", [1, 200])
-def test_a_live_subscriber_is_written_to_once_a_tick_however_many_events_it_holds(
-    events: int, past_transport: bool
-) -> None:
+def test_live_subscriber_gets_one_write_per_tick(events: int, past_transport: bool) -> None:
     hub = InMemoryHub()
     publisher = publisher_of(hub)
     clients = [hub.connect("channel=data", past_transport=past_transport) for _ in range(10)]
@@ -64,7 +62,7 @@ def test_a_live_subscriber_is_written_to_once_a_tick_however_many_events_it_hold
     assert hub.hub.delivery.counters.lane_writes == 10
 
 
-def test_a_tick_is_one_append_and_the_replies_of_each_publisher_one_write() -> None:
+def test_tick_is_one_append_and_one_write_of_replies_per_publisher() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
     hub = InMemoryHub(log=log)
     publishers = [publisher_of(hub) for _ in range(3)]
@@ -77,7 +75,7 @@ def test_a_tick_is_one_append_and_the_replies_of_each_publisher_one_write() -> N
     assert all(publisher.read_types()[1:] == ["event:accepted"] * 100 for publisher in publishers)
 
 
-def test_of_a_thousand_lanes_of_one_key_only_those_concerned_are_touched() -> None:
+def test_event_touches_only_matching_lanes() -> None:
     hub = InMemoryHub()
     publisher = publisher_of(hub)
     clients = [hub.connect(f"channel=operations/op-{number}") for number in range(1_000)]
@@ -94,7 +92,7 @@ def test_of_a_thousand_lanes_of_one_key_only_those_concerned_are_touched() -> No
     assert hub.hub.delivery.counters.lane_writes == 3
 
 
-def test_overlapping_paths_bring_an_event_once() -> None:
+def test_overlapping_paths_deliver_an_event_once() -> None:
     hub = InMemoryHub()
     publisher = publisher_of(hub)
     client = hub.connect("channels=operations/a,operations/a*,operations/ab,data")
@@ -107,7 +105,7 @@ def test_overlapping_paths_bring_an_event_once() -> None:
     assert [message["data"]["operation_id"] for message in client.read_events()] == ["a", "ab", "abc", "ab"]
 
 
-def test_within_a_tick_only_the_newest_of_a_latest_event_is_sent() -> None:
+def test_latest_events_of_one_tick_are_conflated() -> None:
     hub = InMemoryHub()
     publisher = publisher_of(hub)
     client = hub.connect("channel=operations")
@@ -123,7 +121,7 @@ def test_within_a_tick_only_the_newest_of_a_latest_event_is_sent() -> None:
 # Falling behind.
 
 
-def test_a_burst_sends_nobody_away() -> None:
+def test_burst_leaves_subscribers_live() -> None:
     hub = InMemoryHub(HubConfig(high_water=10_000))
     publisher = publisher_of(hub)
     client = hub.connect("channel=data")
@@ -141,7 +139,7 @@ def test_a_burst_sends_nobody_away() -> None:
     assert hub.hub.delivery.counters.fell_behind == 0
 
 
-def test_one_that_owes_too_much_leaves_and_reads_itself_forward_when_it_drains() -> None:
+def test_slow_subscriber_leaves_and_catches_up_after_draining() -> None:
     hub = InMemoryHub(HubConfig(high_water=5_000))
     publisher = publisher_of(hub)
     client, other = hub.connect("channel=data"), hub.connect("channel=data")
@@ -164,7 +162,7 @@ def test_one_that_owes_too_much_leaves_and_reads_itself_forward_when_it_drains()
     assert hub.hub.delivery.counters.fell_behind == 1
 
 
-def test_what_was_missed_is_conflated() -> None:
+def test_missed_events_are_conflated() -> None:
     hub = InMemoryHub(HubConfig(high_water=2_000))
     publisher = publisher_of(hub)
     client = hub.connect("channel=operations")
@@ -211,7 +209,7 @@ def pass_events(hub: InMemoryHub, publisher: InMemoryClient, count: int) -> None
 
 
 @pytest.mark.parametrize(("query", "events"), [("channel=data", 20_000), ("channel=data&pace_ms=50", 5_000)])
-def test_nothing_grows_while_thousands_of_events_pass_stalled_readers(query: str, events: int) -> None:
+def test_stalled_readers_use_no_memory_per_event(query: str, events: int) -> None:
     hub, publisher, clients = stalled_readers(query)
     owed = [client.outlet.write_buffer_size() for client in clients]
     gc.collect()
@@ -228,7 +226,7 @@ def test_nothing_grows_while_thousands_of_events_pass_stalled_readers(query: str
     assert len(numbers(clients[0])) == len(numbers(clients[-1])) == 2_000 + events
 
 
-def test_what_the_hub_holds_is_its_ring_however_many_stall() -> None:
+def test_stalled_readers_share_the_ring() -> None:
     tracemalloc.start()
     try:
         hub, publisher, _ = stalled_readers("channel=data")
@@ -240,7 +238,7 @@ def test_what_the_hub_holds_is_its_ring_however_many_stall() -> None:
     assert sum(trace.size for trace in held.statistics("filename")) < 2 << 20
 
 
-def test_one_that_is_gone_when_the_lane_was_written_to_is_asked_nothing() -> None:
+def test_subscriber_that_left_during_a_write_is_not_checked() -> None:
     hub = InMemoryHub(HubConfig(high_water=1_000))
     publisher = publisher_of(hub)
     pausing, gone = hub.connect("channel=data"), hub.connect("channel=data")
@@ -259,7 +257,7 @@ def test_one_that_is_gone_when_the_lane_was_written_to_is_asked_nothing() -> Non
 # Paced lanes.
 
 
-def test_a_paced_subscriber_gets_at_most_one_write_per_pace() -> None:
+def test_paced_subscriber_gets_one_write_per_pace() -> None:
     hub = InMemoryHub()
     publisher = publisher_of(hub)
     client = hub.connect("channel=operations&pace_ms=80")
@@ -276,7 +274,7 @@ def test_a_paced_subscriber_gets_at_most_one_write_per_pace() -> None:
     assert percents[0] == 0, "the first after a silence goes out at once"
 
 
-def test_paced_subscribers_share_a_cursor_and_one_that_comes_later_joins_at_a_flush() -> None:
+def test_later_paced_subscriber_joins_the_shared_cursor_at_a_flush() -> None:
     hub = InMemoryHub()
     publisher = publisher_of(hub)
     first = hub.connect("channel=data&pace_ms=1000")
@@ -297,7 +295,7 @@ def test_paced_subscribers_share_a_cursor_and_one_that_comes_later_joins_at_a_fl
     assert live(hub.hub) == 2
 
 
-def test_a_paced_lane_that_the_ring_has_lost_reads_on_from_the_log() -> None:
+def test_paced_lane_behind_the_ring_reads_the_log() -> None:
     hub = InMemoryHub(HubConfig(ring_bytes=0))
     publisher = publisher_of(hub)
     clients = [hub.connect("channel=data&pace_ms=1000") for _ in range(3)]
@@ -310,7 +308,7 @@ def test_a_paced_lane_that_the_ring_has_lost_reads_on_from_the_log() -> None:
     assert live(hub.hub) == 3
 
 
-def test_a_paced_subscriber_that_stalls_and_drains_misses_nothing() -> None:
+def test_paced_subscriber_after_a_stall_misses_nothing() -> None:
     hub = InMemoryHub(HubConfig(high_water=1_000))
     publisher = publisher_of(hub)
     client = hub.connect("channel=data&pace_ms=50")
@@ -328,7 +326,7 @@ def test_a_paced_subscriber_that_stalls_and_drains_misses_nothing() -> None:
 # Coming and going.
 
 
-def test_a_connection_that_closes_is_forgotten_whole() -> None:
+def test_closed_connection_leaves_no_state() -> None:
     hub = InMemoryHub()
     publisher = publisher_of(hub)
     clients = [hub.connect(query) for query in ("channel=data", "channel=data&pace_ms=50", "channel=operations/a*")]
@@ -344,7 +342,7 @@ def test_a_connection_that_closes_is_forgotten_whole() -> None:
     assert clients[0].read_events() == []
 
 
-def test_reached_is_what_was_written_and_never_more() -> None:
+def test_reached_is_never_beyond_what_was_written() -> None:
     hub = InMemoryHub()
     publisher = publisher_of(hub)
     clients = {

@@ -1,7 +1,7 @@
 """What is told to those whose position the log no longer has, or not yet."""
 
 from tests.hub.events import publish_updates
-from tests.hub.telling import position, start, told
+from tests.hub.exchange import position, start, summarize
 
 from tidings.hub.config import HubConfig
 from tidings.log.base import Retention
@@ -17,14 +17,14 @@ def trimming(hub: InMemoryHub, publisher: InMemoryClient) -> None:
 KEEP_3 = HubConfig(retention=Retention(events=3), ring_bytes=0)
 
 
-def test_who_asks_for_what_was_trimmed_is_told_and_gets_what_is_left() -> None:
+def test_resume_from_trimmed_position_reports_gap_and_reads_the_rest() -> None:
     hub, publisher = start(KEEP_3)
     trimming(hub, publisher)
     for since, after in (("first", 0), (position(2), 2)):
         client = hub.connect()
         client.subscribe("data", since=since)
         hub.settle()
-        assert told(client.read()) == [
+        assert summarize(client.read()) == [
             ("gap", after),
             ("gap trimmed", (position(after), position(7))),
             ("event", 8),
@@ -35,11 +35,11 @@ def test_who_asks_for_what_was_trimmed_is_told_and_gets_what_is_left() -> None:
     client = hub.connect()
     client.subscribe("data", since=position(7))
     hub.settle()
-    assert told(client.read())[0] == ("complete", 7)
+    assert summarize(client.read())[0] == ("complete", 7)
     assert hub.hub.delivery.counters.gaps == 2
 
 
-def test_a_plain_connection_is_told_of_a_gap_too() -> None:
+def test_plain_connection_gets_the_gap() -> None:
     hub, publisher = start(KEEP_3)
     trimming(hub, publisher)
     client = hub.connect("channel=data&since=first", versioned=False)
@@ -47,7 +47,7 @@ def test_a_plain_connection_is_told_of_a_gap_too() -> None:
     assert client.read_types()[:3] == ["connection:established", "channel:gap", "data:update"]
 
 
-def test_one_that_trimming_overtakes_while_it_is_behind_is_told_once_of_each_part() -> None:
+def test_trimming_during_catch_up_reports_each_gap_once() -> None:
     hub, publisher = start(HubConfig(retention=Retention(events=3), ring_bytes=0, high_water=100))
     client = hub.connect()
     client.subscribe("data", since="first")
@@ -57,30 +57,34 @@ def test_one_that_trimming_overtakes_while_it_is_behind_is_told_once_of_each_par
     trimming(hub, publisher)
     client.outlet.take()
     hub.settle()
-    messages = told(client.read())
+    messages = summarize(client.read())
     assert ("gap trimmed", (position(10), position(17))) in messages
     assert [message for message in messages if message[0] == "event"] == [
         ("event", offset) for offset in [*range(1, 11), 18, 19, 20]
     ]
 
 
-def test_what_the_ring_still_holds_is_no_gap() -> None:
+def test_trimmed_range_still_in_the_ring_is_not_a_gap() -> None:
     hub, publisher = start(HubConfig(retention=Retention(events=3)))
     trimming(hub, publisher)
     client = hub.connect()
     client.subscribe("data", since=position(2))
     hub.settle()
-    assert told(client.read()) == [("complete", 2), *(("event", offset) for offset in range(3, 11)), ("live at", 10)]
+    assert summarize(client.read()) == [
+        ("complete", 2),
+        *(("event", offset) for offset in range(3, 11)),
+        ("live at", 10),
+    ]
 
 
-def test_a_position_of_another_log_is_a_gap_and_a_snapshot() -> None:
+def test_position_of_another_log_is_a_gap_and_a_snapshot() -> None:
     hub, publisher = start()
     publish_updates(publisher, 3)
     hub.settle()
     client = hub.connect()
     client.subscribe("data", since="ffffffff:12")
     hub.settle()
-    assert told(client.read()) == [
+    assert summarize(client.read()) == [
         ("gap", 3),
         ("gap epoch", ("ffffffff:12", position(3))),
         ("event", 3),
@@ -88,22 +92,22 @@ def test_a_position_of_another_log_is_a_gap_and_a_snapshot() -> None:
     ]
 
 
-def test_a_position_from_the_future_waits_for_the_tail() -> None:
+def test_future_position_waits_for_the_tail() -> None:
     hub, publisher = start()
     client = hub.connect()
     client.subscribe("data", since=position(3))
     hub.loop.advance(4.9)
     publish_updates(publisher, 2)
     hub.settle()
-    assert told(client.read()) == []
+    assert summarize(client.read()) == []
     publish_updates(publisher, 2)
     hub.settle()
-    assert told(client.read()) == [("complete", 3), ("event", 4), ("live at", 4)]
+    assert summarize(client.read()) == [("complete", 3), ("event", 4), ("live at", 4)]
     hub.loop.advance(5)
-    assert told(client.read()) == []
+    assert summarize(client.read()) == []
 
 
-def test_a_position_from_the_future_is_a_gap_after_five_seconds() -> None:
+def test_future_position_is_a_gap_after_five_seconds() -> None:
     hub, publisher = start()
     publish_updates(publisher, 1)
     hub.settle()
@@ -112,18 +116,18 @@ def test_a_position_from_the_future_is_a_gap_after_five_seconds() -> None:
         waiting.subscribe("data", since=position(3))
     gone.drop()
     hub.loop.advance(4.9)
-    assert told(client.read()) == []
+    assert summarize(client.read()) == []
     hub.loop.advance(0.2)
-    assert told(client.read()) == [
+    assert summarize(client.read()) == [
         ("gap", 1),
         ("gap future", (position(3), position(1))),
         ("event", 1),
         ("live at", 1),
     ]
-    assert told(gone.read()) == []
+    assert summarize(gone.read()) == []
 
 
-def test_while_one_path_waits_for_the_future_the_others_go_on() -> None:
+def test_other_paths_continue_during_a_future_position() -> None:
     hub, publisher = start()
     client = hub.connect()
     client.subscribe("data", since="now")
@@ -131,4 +135,4 @@ def test_while_one_path_waits_for_the_future_the_others_go_on() -> None:
     client.subscribe("system", since=position(5))
     publish_updates(publisher, 2)
     hub.settle()
-    assert [message for message in told(client.read()) if message[0] == "event"] == [("event", 1), ("event", 2)]
+    assert [message for message in summarize(client.read()) if message[0] == "event"] == [("event", 1), ("event", 2)]

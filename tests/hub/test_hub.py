@@ -24,7 +24,7 @@ def faulty(config: HubConfig | None = None) -> tuple[InMemoryHub, FaultyLog]:
 # Batches.
 
 
-def test_a_batch_is_bounded_and_the_rest_goes_in_the_next_round() -> None:
+def test_batch_is_bounded_and_the_rest_follows() -> None:
     hub, log = faulty(HubConfig(batch_events=10))
     client = hub.connect("channels=none")
     publish_updates(client, 25)
@@ -34,7 +34,7 @@ def test_a_batch_is_bounded_and_the_rest_goes_in_the_next_round() -> None:
     assert hub.hub.counters.ticks == 3
 
 
-def test_while_a_far_log_appends_the_next_batch_gathers() -> None:
+def test_next_batch_gathers_during_an_append() -> None:
     hub, log = faulty()
     client = hub.connect("channel=data")
     hub.settle()
@@ -51,7 +51,7 @@ def test_while_a_far_log_appends_the_next_batch_gathers() -> None:
     assert [event["data"]["metadata"]["n"] for event in client.read_events()] == [0, 1, 2, 0, 1, 2, 3]
 
 
-def test_nothing_of_a_failed_batch_is_delivered_and_what_was_sent_after_it_fails_too() -> None:
+def test_failed_batch_is_not_delivered_and_fails_later_events() -> None:
     hub, log = faulty()
     client, other = hub.connect("channel=data"), hub.connect("channel=data")
     hub.settle()
@@ -76,7 +76,7 @@ def test_nothing_of_a_failed_batch_is_delivered_and_what_was_sent_after_it_fails
     assert (log.head, hub.hub.log_error) == (1, None)
 
 
-def test_the_answers_to_a_failed_batch_are_one_write() -> None:
+def test_replies_to_a_failed_batch_are_one_write() -> None:
     hub, log = faulty()
     client = hub.connect("channels=none")
     log.fail_append(FULL)
@@ -86,7 +86,7 @@ def test_the_answers_to_a_failed_batch_are_one_write() -> None:
     assert (client.outlet.writes - before, len(client.read())) == (1, 101)
 
 
-def test_an_event_id_of_a_failed_batch_is_free_again() -> None:
+def test_event_id_of_a_failed_batch_is_free_again() -> None:
     hub, log = faulty()
     client = hub.connect("channels=none")
     log.fail_append(FULL)
@@ -96,7 +96,7 @@ def test_an_event_id_of_a_failed_batch_is_free_again() -> None:
     assert client.read_types()[1:] == ["connection:error", "event:accepted"]
 
 
-def test_an_operation_of_a_failed_batch_has_not_begun() -> None:
+def test_operation_of_a_failed_batch_has_not_begun() -> None:
     hub, log = faulty()
     client = hub.connect("channel=operations")
     log.fail_append(FULL)
@@ -107,7 +107,7 @@ def test_an_operation_of_a_failed_batch_has_not_begun() -> None:
     assert client.read_events()[0]["trace_id"] != "lost"
 
 
-def test_beyond_a_number_of_staged_events_the_log_is_busy() -> None:
+def test_too_many_staged_events_raise_log_busy() -> None:
     hub, _ = faulty(HubConfig(staged_events=5))
     client = hub.connect("channels=none")
     publish_updates(client, 7)
@@ -120,7 +120,7 @@ def test_beyond_a_number_of_staged_events_the_log_is_busy() -> None:
     assert hub.log.head == 6
 
 
-def test_a_publisher_that_cannot_be_told_keeps_the_batch_from_nobody() -> None:
+def test_failing_publisher_callback_does_not_block_delivery() -> None:
     hub, _ = faulty()
     client = hub.connect("channel=data")
     hub.settle()
@@ -134,7 +134,7 @@ def test_a_publisher_that_cannot_be_told_keeps_the_batch_from_nobody() -> None:
     assert client.read_types()[-3:] == ["event:accepted", "data:update", "data:update"]
 
 
-def test_what_a_settled_event_publishes_goes_in_the_next_batch() -> None:
+def test_event_published_while_settling_goes_in_the_next_batch() -> None:
     hub, log = faulty()
     results: list[PublishResult | TidingsError] = []
 
@@ -147,7 +147,7 @@ def test_what_a_settled_event_publishes_goes_in_the_next_batch() -> None:
     assert ([isinstance(result, PublishResult) for result in results], log.appends) == ([True, True], 2)
 
 
-def test_an_event_without_a_trace_has_its_operations_or_else_its_requests() -> None:
+def test_event_without_trace_takes_its_operations_or_requests_trace() -> None:
     hub, _ = faulty()
     client = hub.connect("channels=*")
     hub.settle()
@@ -163,7 +163,7 @@ def test_an_event_without_a_trace_has_its_operations_or_else_its_requests() -> N
 # The beginning.
 
 
-def test_operations_that_were_live_are_live_when_a_hub_starts() -> None:
+def test_live_operations_survive_a_restart() -> None:
     log = MemoryLog(EPOCH)
     drafts = [make_draft(make_event("operation:start", f"{number}", trace_id=f"t{number}")) for number in range(50)]
     drafts += [make_draft(make_event("operation:complete", f"{number}")) for number in range(0, 50, 2)]
@@ -178,7 +178,7 @@ def test_operations_that_were_live_are_live_when_a_hub_starts() -> None:
     assert hub.hub.live_trace_id("operations", "2") is None
 
 
-def test_a_hub_that_drains_takes_only_its_own() -> None:
+def test_draining_hub_accepts_only_its_own_events() -> None:
     hub, log = faulty()
     hub.hub.draining = True
     with pytest.raises(Draining):
@@ -188,7 +188,7 @@ def test_a_hub_that_drains_takes_only_its_own() -> None:
     assert log.head == 1
 
 
-def test_closing_appends_all_that_is_staged() -> None:
+def test_close_appends_staged_events() -> None:
     hub, log = faulty(HubConfig(batch_events=10))
     client = hub.connect("channels=none")
     publish_updates(client, 25)
@@ -220,7 +220,7 @@ class MaintainedLog(FaultyLog):
         return self.more > 0
 
 
-def test_retention_is_quick_while_there_is_work_and_goes_on_when_it_fails() -> None:
+def test_retention_is_fast_while_busy_and_continues_after_an_error() -> None:
     log = MaintainedLog(MemoryLog(EPOCH))
     log.more = 50
     hub = InMemoryHub(HubConfig(maintain_s=1.0), log=log)

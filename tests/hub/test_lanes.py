@@ -35,7 +35,7 @@ def lane_with(*members: Subscriber) -> Lane:
 # Finding lanes.
 
 
-def test_equal_paths_are_one_lane_however_they_were_written() -> None:
+def test_equal_paths_share_a_lane_however_written() -> None:
     lanes = Lanes()
     lane = lanes.find_or_create(key("operations", "operations/a"), 0)
     assert lanes.find_or_create(key("operations/b", "operations"), 0) is lane
@@ -45,7 +45,7 @@ def test_equal_paths_are_one_lane_however_they_were_written() -> None:
     assert list(lanes) == [lane]
 
 
-def test_an_event_finds_the_lanes_it_concerns_each_once() -> None:
+def test_route_returns_each_matching_lane_once() -> None:
     lanes = Lanes()
     names = {
         name: lanes.find_or_create(key(*name.split()), 0)
@@ -65,7 +65,7 @@ def test_an_event_finds_the_lanes_it_concerns_each_once() -> None:
     assert route("global", "a") == set(names)
 
 
-def test_a_lane_that_nobody_is_in_is_forgotten() -> None:
+def test_empty_lane_is_removed() -> None:
     lanes = Lanes()
     for channels in (["operations"], ["operations/a"], ["operations/a*"], ["operations/ab*", "operations/b*"]):
         lane = lanes.find_or_create(key(*channels), 0)
@@ -77,7 +77,7 @@ def test_a_lane_that_nobody_is_in_is_forgotten() -> None:
     assert (lanes._keys, lanes._prefixes.get("operations", {})) == ({}, {})
 
 
-def test_lanes_that_share_a_path_are_forgotten_one_by_one() -> None:
+def test_lanes_that_share_a_path_are_removed_separately() -> None:
     lanes = Lanes()
     for path in ("operations/a", "operations/a*"):
         alone = lanes.find_or_create(key(path), 0)
@@ -87,7 +87,7 @@ def test_lanes_that_share_a_path_are_forgotten_one_by_one() -> None:
         lanes.discard(both)
 
 
-def test_a_lane_that_somebody_is_in_stays() -> None:
+def test_lane_with_members_is_kept() -> None:
     lanes = Lanes()
     lane = lanes.find_or_create(key("data"), 0)
     lane.add(member())
@@ -99,7 +99,7 @@ def test_a_lane_that_somebody_is_in_stays() -> None:
     assert lanes.find(paced.key) is paced
 
 
-def test_a_paced_lane_is_no_ones_route_and_counted_by_its_pace() -> None:
+def test_paced_lane_is_not_routed_and_counted_by_pace() -> None:
     lanes = Lanes()
     first, second = lanes.find_or_create(key("data", pace_ms=50), 7), lanes.find_or_create(key("system", pace_ms=50), 7)
     lanes.find_or_create(key("data"), 7)
@@ -111,7 +111,7 @@ def test_a_paced_lane_is_no_ones_route_and_counted_by_its_pace() -> None:
     assert dict(lanes.paces) == {}
 
 
-def test_routes_are_remembered_and_thrown_away_when_lanes_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_routes_are_cached_until_lanes_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidings.hub.lanes._MAX_ROUTES", 3)
     lanes = Lanes()
     assert lanes.route("data", "a") is lanes.route("data", "a")
@@ -125,7 +125,7 @@ def test_routes_are_remembered_and_thrown_away_when_lanes_change(monkeypatch: py
 # Writing.
 
 
-def test_every_member_gets_the_frames_in_one_write() -> None:
+def test_lane_writes_frames_once_per_member() -> None:
     members = [member(), member(MemoryOutlet(past_transport=False))]
     lane = lane_with(*members)
     assert lane.write(b"abc") == 2
@@ -136,7 +136,7 @@ def test_every_member_gets_the_frames_in_one_write() -> None:
     assert [received(subscriber) for subscriber in members] == [b"abc", b"abcdef"]
 
 
-def test_what_the_kernel_does_not_take_goes_to_the_transport() -> None:
+def test_bytes_refused_by_the_kernel_go_to_the_transport() -> None:
     part, none = MemoryOutlet(), MemoryOutlet()
     part.stall(2)
     none.stall()
@@ -147,7 +147,7 @@ def test_what_the_kernel_does_not_take_goes_to_the_transport() -> None:
     assert part.received == none.received == b"abc"
 
 
-def test_frames_queue_behind_those_that_wait() -> None:
+def test_frames_queue_behind_unsent_bytes() -> None:
     outlet = MemoryOutlet()
     subscriber = member(outlet)
     lane = lane_with(subscriber)
@@ -162,7 +162,7 @@ def test_frames_queue_behind_those_that_wait() -> None:
     assert not lane.buffered
 
 
-def test_one_that_joins_while_bytes_wait_is_buffered() -> None:
+def test_member_that_joins_with_unsent_bytes_is_buffered() -> None:
     outlet = MemoryOutlet()
     subscriber = member(outlet)
     outlet.stall()
@@ -174,7 +174,7 @@ def test_one_that_joins_while_bytes_wait_is_buffered() -> None:
     assert outlet.received == b"replyevent"
 
 
-def test_a_member_that_is_gone_keeps_nobody_else_from_theirs() -> None:
+def test_lost_member_does_not_block_the_others() -> None:
     gone, other = MemoryOutlet(), member()
     lane = lane_with(member(gone), other)
     gone.close(1000, "")
@@ -182,7 +182,7 @@ def test_a_member_that_is_gone_keeps_nobody_else_from_theirs() -> None:
     assert received(other) == b"abc"
 
 
-def test_a_member_may_leave_in_the_middle_of_a_write() -> None:
+def test_member_may_leave_during_a_write() -> None:
     outlet = MemoryOutlet()
     leaving, waiting, other = member(outlet), member(MemoryOutlet()), member()
     lane = lane_with(leaving, other, waiting)
@@ -200,7 +200,7 @@ def test_a_member_may_leave_in_the_middle_of_a_write() -> None:
     assert (received(other), outlet.write_buffer_size(), list(lane.members)) == (b"abcdef", 3, [other])
 
 
-def test_one_for_whom_nothing_waits_is_no_longer_buffered() -> None:
+def test_drained_member_is_written_to_directly_again() -> None:
     subscriber = member()
     lane = lane_with(subscriber)
     lane.unbuffer(subscriber)
@@ -210,7 +210,7 @@ def test_one_for_whom_nothing_waits_is_no_longer_buffered() -> None:
     assert (received(subscriber), list(lane.buffered)) == (b"abc", [])
 
 
-def test_it_knows_when_it_wrote() -> None:
+def test_lane_records_its_last_write() -> None:
     lane = lane_with()
     lane.wrote_at = 10.0
     assert lane.wrote_within(5, 14.9)

@@ -84,9 +84,9 @@ class OperationMachine(RuleBasedStateMachine):
             operations = [{"operation_id": key} for key in claims]
             client.send("producer:attach", {"producer_id": name, "operations": operations, "lease_s": 3})
 
-    @rule(sayings=st.lists(SAYINGS, min_size=1, max_size=6))
-    def say(self, sayings: list[tuple[str, str, str, int | None, bool, bool]]) -> None:
-        for name, key, action, attempt, queued, named in sayings:
+    @rule(publications=st.lists(SAYINGS, min_size=1, max_size=6))
+    def publish(self, publications: list[tuple[str, str, str, int | None, bool, bool]]) -> None:
+        for name, key, action, attempt, queued, named in publications:
             data: Message = {"operation_id": key, **BODIES[action]}
             if attempt is not None:
                 data["attempt"] = attempt
@@ -98,13 +98,13 @@ class OperationMachine(RuleBasedStateMachine):
             self.clients[name].send(f"operation:{action}", data, event_id=event_id)
 
     @rule(data=st.data())
-    def say_again(self, data: st.DataObject) -> None:
+    def publish_again(self, data: st.DataObject) -> None:
         if self.repeatable:
             name, type, body, event_id = data.draw(st.sampled_from(self.repeatable))
             self.clients[name].send(type, body, event_id=event_id)
 
     @rule(name=st.sampled_from(NAMES), claims=st.lists(st.sampled_from(KEYS), unique=True))
-    def come_back(self, name: str, claims: list[str]) -> None:
+    def reconnect(self, name: str, claims: list[str]) -> None:
         self.clients[name].drop()
         self._connect(name, *claims)
 
@@ -175,11 +175,11 @@ SETTINGS = settings(
 )
 
 
-def test_one_end_for_each_attempt_over_a_memory_log() -> None:
+def test_attempts_in_a_memory_log_end_once() -> None:
     run_state_machine_as_test(OperationMachine, settings=SETTINGS)
 
 
-def test_one_end_for_each_attempt_over_a_file_that_is_opened_again(tmp_path: Path) -> None:
+def test_attempts_in_a_reopened_file_end_once(tmp_path: Path) -> None:
     folders = (tmp_path / f"{number}" for number in count())
 
     class SqliteMachine(OperationMachine):

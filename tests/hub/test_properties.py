@@ -341,11 +341,11 @@ SETTINGS = settings(
 )
 
 
-def test_every_promise_holds_over_a_memory_log() -> None:
+def test_guarantees_hold_over_a_memory_log() -> None:
     run_state_machine_as_test(HubMachine, settings=SETTINGS)
 
 
-def test_every_promise_holds_over_a_sqlite_log(tmp_path: Path) -> None:
+def test_guarantees_hold_over_a_sqlite_log(tmp_path: Path) -> None:
     folders = (tmp_path / f"{number}" for number in count())
 
     class SqliteMachine(HubMachine):

@@ -3,7 +3,7 @@ from tests.hub.events import progress
 from tidings.testing.in_memory_hub import InMemoryHub
 
 
-def test_readers_of_both_revisions_read_the_same_log() -> None:
+def test_clients_of_both_revisions_read_the_same_log() -> None:
     hub = InMemoryHub()
     clients = {
         date: hub.connect(f"channel=operations&contract={date}", versioned=versioned)
@@ -25,7 +25,7 @@ def test_readers_of_both_revisions_read_the_same_log() -> None:
     assert old[1]["data"]["message"] == "no more"
 
 
-def test_an_old_reader_that_comes_later_reads_it_so_too() -> None:
+def test_old_revision_applies_to_catch_up() -> None:
     hub = InMemoryHub()
     hub.connect("channels=none").send("operation:cancelled", {"operation_id": "b"})
     hub.settle()
@@ -34,7 +34,7 @@ def test_an_old_reader_that_comes_later_reads_it_so_too() -> None:
     assert [event["type"] for event in late.read_events()] == ["operation:error"]
 
 
-def test_each_revision_of_a_form_is_encoded_once() -> None:
+def test_revised_form_is_encoded_once() -> None:
     hub = InMemoryHub()
     for _ in range(5):
         for date in ("2025-01-30", "2025-07-30"):
@@ -47,7 +47,7 @@ def test_each_revision_of_a_form_is_encoded_once() -> None:
     assert hub.hub.delivery.ring.encodes - before == 2
 
 
-def test_who_speaks_the_old_revision_is_not_told_that_its_names_are_old() -> None:
+def test_old_revision_gets_no_deprecation_notice() -> None:
     hub = InMemoryHub()
     error = {"operation_id": "a", "code": "c", "message": "m", "recoverable": False}
     told = {}
@@ -60,7 +60,7 @@ def test_who_speaks_the_old_revision_is_not_told_that_its_names_are_old() -> Non
     assert "connection:notice" in told["2025-07-30"]
 
 
-def test_a_revision_that_there_is_not_is_refused_with_those_there_are() -> None:
+def test_unknown_revision_is_refused_with_the_known_ones() -> None:
     client = InMemoryHub().connect("contract=2024-01-01")
     refused = client.read()[1]
     assert refused["data"]["code"] == "not_supported"

@@ -13,7 +13,7 @@ def offsets(ring: Ring, after: int, limit: int = 100) -> list[int]:
     return [entry.offset for entry in ring.after(after, limit)]
 
 
-def test_what_comes_after_an_offset_is_found() -> None:
+def test_ring_returns_entries_after_an_offset() -> None:
     ring = Ring(1 << 20, 10)
     fill(ring, 11, 20)
     assert ring.floor == 10
@@ -23,7 +23,7 @@ def test_what_comes_after_an_offset_is_found() -> None:
     assert offsets(ring, 20) == []
 
 
-def test_an_event_is_encoded_once_a_form() -> None:
+def test_ring_encodes_an_event_once_per_form() -> None:
     ring = Ring(1 << 20, 0)
     fill(ring, 1, 1)
     (entry,) = ring.after(0, 1)
@@ -33,7 +33,7 @@ def test_an_event_is_encoded_once_a_form() -> None:
     assert frames[0] != frames[1]
 
 
-def test_the_oldest_fall_out_and_the_floor_rises() -> None:
+def test_ring_drops_the_oldest_and_raises_the_floor() -> None:
     ring = Ring(10_000, 0)
     fill(ring, 1, 100)
     ring.shrink()
@@ -42,7 +42,7 @@ def test_the_oldest_fall_out_and_the_floor_rises() -> None:
     assert ring.floor == 100 - len(ring)
 
 
-def test_frames_count_against_its_bytes() -> None:
+def test_ring_counts_frames_against_its_limit() -> None:
     ring = Ring(10_000, 0)
     fill(ring, 1, 5, size=1_000)
     ring.shrink()
@@ -53,7 +53,7 @@ def test_frames_count_against_its_bytes() -> None:
     assert len(ring) == 3
 
 
-def test_what_fell_out_is_let_go_of_before_the_list_is_cut() -> None:
+def test_ring_releases_dropped_entries_immediately() -> None:
     ring = Ring(50_000, 0)
     fill(ring, 1, 1_000)
     ring.shrink()
@@ -61,7 +61,7 @@ def test_what_fell_out_is_let_go_of_before_the_list_is_cut() -> None:
     assert len(held) == len(ring)
 
 
-def test_the_list_is_cut_in_the_end() -> None:
+def test_ring_cuts_its_list_eventually() -> None:
     ring = Ring(50_000, 0)
     for start in range(1, 20_001, 100):
         fill(ring, start, start + 99)
@@ -70,7 +70,7 @@ def test_the_list_is_cut_in_the_end() -> None:
     assert offsets(ring, ring.floor) == list(range(ring.floor + 1, 20_001))
 
 
-def test_a_ring_of_no_bytes_holds_nothing() -> None:
+def test_ring_of_zero_bytes_stays_empty() -> None:
     ring = Ring(0, 0)
     fill(ring, 1, 3)
     ring.shrink()

@@ -116,7 +116,7 @@ SLOW_READ = 20_000
 SLOW_EVERY_S = 0.1
 
 
-def test_a_slow_reader_of_conflated_events_reads_nothing_old_and_holds_up_nobody(hub: HubProcess) -> None:
+def test_slow_reader_of_latest_events_reads_fresh_ones_and_delays_none(hub: HubProcess) -> None:
     with ExitStack() as stack:
         source = Source(stack.enter_context(RawWatcher(hub.port, "channels=none")))
         live = [Reader(stack.enter_context(RawWatcher(hub.port, OPERATIONS))) for _ in range(3)]
@@ -168,7 +168,7 @@ LIVE = 100
 STALLED = 5
 
 
-def test_stalled_readers_cost_their_buffers_and_the_others_get_everything(hub: HubProcess) -> None:
+def test_stalled_readers_cost_only_their_buffers(hub: HubProcess) -> None:
     with ExitStack() as stack:
         publisher = stack.enter_context(RawWatcher(hub.port, "channels=none"))
         publisher.socket.settimeout(TIMEOUT_S)

@@ -1,10 +1,13 @@
 from collections.abc import Sequence
 
+import pytest
 from tests.hub.events import make_draft, make_event
 
-from tidings.exceptions import EventIDReused, LogFull, TidingsError
-from tidings.hub.staging import PublishCallback, PublishResult, Staging
+from tidings.exceptions import EventIDReused, LogFull, OperationFinished, TidingsError
+from tidings.hub.staging import OperationChanges, PublishCallback, PublishResult, StagedOperations, Staging
+from tidings.log.base import EventToAppend, Retention
 from tidings.log.memory import MemoryLog
+from tidings.operations.table import OperationTable
 
 ID = "0123456789abcdef"
 
@@ -37,7 +40,7 @@ class Publisher:
         return [draft.event.event_id for draft in drafts]
 
 
-def test_a_batch_is_told_its_offsets_in_order() -> None:
+def test_commit_reports_offsets_in_order() -> None:
     publisher = Publisher()
     for name in "abc":
         publisher.publish(name)
@@ -47,7 +50,7 @@ def test_a_batch_is_told_its_offsets_in_order() -> None:
     assert len(publisher.staging) == 0
 
 
-def test_at_most_so_many_are_taken_and_the_rest_in_its_order() -> None:
+def test_take_is_bounded_and_keeps_the_order() -> None:
     publisher = Publisher()
     ids = [f"{number:016}" for number in range(5)]
     for event_id in ids:
@@ -56,7 +59,7 @@ def test_at_most_so_many_are_taken_and_the_rest_in_its_order() -> None:
     assert [offset for _, offset, _ in publisher.told] == [1, 2, 3, 4, 5]
 
 
-def test_the_same_event_id_again_is_the_first_event() -> None:
+def test_repeated_event_id_returns_the_first_event() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
     publisher.publish("same tick", event_id=ID)
@@ -67,7 +70,7 @@ def test_the_same_event_id_again_is_the_first_event() -> None:
     assert len(publisher.staging) == 0
 
 
-def test_while_the_log_appends_an_event_id_is_known_too() -> None:
+def test_event_id_is_known_during_the_append() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
     batch = publisher.staging.take(10)
@@ -78,7 +81,7 @@ def test_while_the_log_appends_an_event_id_is_known_too() -> None:
     assert publisher.told == [("first", 7, False), ("meanwhile", 7, True)]
 
 
-def test_an_event_id_of_another_event_is_refused_wherever_it_is() -> None:
+def test_event_id_of_another_event_is_refused() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
     publisher.publish("staged", event_id=ID, data=b"[]")
@@ -91,7 +94,7 @@ def test_an_event_id_of_another_event_is_refused_wherever_it_is() -> None:
     assert error.position == "e:1"
 
 
-def test_event_ids_are_apart_in_each_scope() -> None:
+def test_event_ids_are_unique_per_scope() -> None:
     publisher = Publisher()
     publisher.publish("mine", event_id=ID, scope="me")
     publisher.publish("yours", event_id=ID, scope="you")
@@ -99,7 +102,7 @@ def test_event_ids_are_apart_in_each_scope() -> None:
     assert publisher.told == [("mine", 1, False), ("yours", 2, False)]
 
 
-def test_a_batch_that_is_dropped_tells_everyone_and_forgets_its_event_ids() -> None:
+def test_failed_batch_reports_to_all_and_frees_its_event_ids() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
     publisher.publish("again", event_id=ID)
@@ -111,7 +114,7 @@ def test_a_batch_that_is_dropped_tells_everyone_and_forgets_its_event_ids() -> N
     assert publisher.told[2:] == [("anew", 1, False)]
 
 
-def test_one_that_cannot_be_told_keeps_nobody_else_from_it() -> None:
+def test_failing_callback_does_not_block_the_others() -> None:
     publisher = Publisher()
 
     def broken(result: PublishResult | TidingsError) -> None:
@@ -127,7 +130,7 @@ def traces(staging: Staging, keys: Sequence[str]) -> list[str | None]:
     return [staging.operations.trace_id(key) for key in keys]
 
 
-def test_operations_are_seen_from_staging_to_the_tail() -> None:
+def test_staged_operations_are_visible_until_the_tail() -> None:
     log = MemoryLog("e")
     staging = Staging(log)
     for key in "ab":
@@ -144,3 +147,69 @@ def test_operations_are_seen_from_staging_to_the_tail() -> None:
     assert traces(staging, "ab") == ["ta", "tb"]
     staging.clear()
     assert traces(staging, "ab") == ["ta", None]
+
+
+# The overlay on operations.
+
+
+def start(key: str, *, trace_id: str = "t1", data: bytes | None = None) -> EventToAppend:
+    return draft("start", key, trace_id=trace_id, data=data)
+
+
+def draft(type: str, key: str, *, trace_id: str = "t1", data: bytes | None = None) -> EventToAppend:
+    body = b'{"operation_id":"%b"}' % key.encode() if data is None else data
+    return make_draft(make_event(f"operation:{type}", key, trace_id=trace_id, data=body))
+
+
+def operations(*drafts: EventToAppend) -> OperationTable:
+    folded = Retention().new_operations()
+    for offset, each in enumerate(drafts, 1):
+        folded.note(offset, each.event, each.received_ns)
+    return folded
+
+
+def test_staged_operations_overlay_the_log() -> None:
+    folded = operations(start("a"), start("b"))
+    appending: OperationChanges = {}
+    gathering: OperationChanges = {}
+    older = StagedOperations(folded, [appending])
+    older.apply(draft("complete", "a"))
+    older.apply(start("c", trace_id="t2"))
+    view = StagedOperations(folded, [appending, gathering])
+    assert [view.trace_id(key) for key in "abc"] == [None, "t1", "t2"]
+    assert [view.only_of_trace(trace_id) for trace_id in ("t1", "t2")] == ["b", "c"]
+    view.apply(draft("progress", "b", trace_id="other"))
+    view.apply(start("a", trace_id="t3"))
+    view.apply(draft("complete", "c"))
+    view.apply(draft("log", "d", trace_id="t4"))
+    assert set(gathering) == {"a", "c"}
+    assert [view.only_of_trace(trace_id) for trace_id in ("t1", "t2", "t3")] == ["b", None, "a"]
+    assert [folded.life(key) for key in "c"] == [None]
+
+
+def test_unnamed_failure_skips_operations_of_another_producer() -> None:
+    folded = operations(start("a"))
+    folded.hold("a", "producer", 30.0)
+    view = StagedOperations(folded, [{}])
+    assert view.only_of_trace("t1", "producer") == "a"
+    assert view.only_of_trace("t1", "another") is None
+    assert view.only_of_trace("t1") is None
+
+
+def test_start_of_a_later_attempt_gets_its_number() -> None:
+    view = StagedOperations(operations(start("a"), draft("complete", "a")), [{}])
+    second, life = view.apply(start("a", data=b'{"operation_id":"a","name":"import" }'))
+    assert second.event.data == b'{"operation_id":"a","name":"import","attempt":2}'
+    assert life is not None
+    assert life.attempt == 2
+    view.apply(draft("failed", "a"))
+    third = start("a", data=b'{"operation_id":"a","attempt":3}')
+    assert view.apply(third)[0] is third
+
+
+def test_refused_event_changes_no_operation() -> None:
+    gathering: OperationChanges = {}
+    view = StagedOperations(operations(start("a"), draft("complete", "a")), [gathering])
+    with pytest.raises(OperationFinished):
+        view.apply(draft("failed", "a"))
+    assert gathering == {}

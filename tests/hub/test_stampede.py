@@ -129,7 +129,7 @@ def watch_while_they_come(live: Watching, stampede: "subprocess.Popen[str]") -> 
             catching_up = False
 
 
-def test_thousands_who_resume_at_once_do_not_delay_live_delivery(tmp_path: Path) -> None:
+def test_thousands_of_resumes_do_not_delay_live_delivery(tmp_path: Path) -> None:
     bodies = [old_or_shared(number) for number in range(OLD + LIVE // SHARED)]
     frames = [text_frame(body) for body in bodies]
     begins = [0, *accumulate(map(len, frames))]

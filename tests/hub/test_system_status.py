@@ -21,7 +21,7 @@ def of_type(messages: list[Message], type: str) -> list[Message]:
     return [message["data"] for message in messages if message["type"] == type]
 
 
-def test_the_hub_tells_how_it_is() -> None:
+def test_hub_publishes_its_status() -> None:
     hub, _, client = start()
     hub.loop.advance(25)
     statuses = of_type(client.read(), "system:status")
@@ -39,14 +39,14 @@ def test_the_hub_tells_how_it_is() -> None:
     }
 
 
-def test_it_counts_operations_that_are_live() -> None:
+def test_status_counts_live_operations() -> None:
     hub, _, client = start()
     client.send("operation:start", {"operation_id": "a", "name": "run"})
     hub.loop.advance(10)
     assert of_type(client.read(), "system:status")[-1]["active_operations"] == 1
 
 
-def test_it_tells_its_figures_over_a_window() -> None:
+def test_metrics_cover_a_window() -> None:
     hub, _, client = start(HubConfig(status_s=0, metrics_s=10))
     for _ in range(20):
         client.send("system:alert", {"severity": "info", "code": "c", "message": "m", "recoverable": True})
@@ -59,13 +59,13 @@ def test_it_tells_its_figures_over_a_window() -> None:
         assert (window["metrics"]["fell_behind"], window["metrics"]["gaps"], window["metrics"]["refused"]) == (0, 0, 0)
 
 
-def test_it_says_nothing_when_told_to() -> None:
+def test_intervals_of_zero_disable_status_and_metrics() -> None:
     hub, log, _ = start(HubConfig(status_s=0, metrics_s=0))
     hub.loop.advance(200)
     assert log.head == 0
 
 
-def test_a_log_that_took_nothing_is_an_alert_until_it_does() -> None:
+def test_failing_log_raises_an_alert_until_it_recovers() -> None:
     hub, log, client = start()
     hub.loop.advance(1)
     log.fail_append(LogFull("no room", hint="Make some."))
@@ -85,7 +85,7 @@ def test_a_log_that_took_nothing_is_an_alert_until_it_does() -> None:
     assert of_type(client.read(), "system:alert") == []
 
 
-def test_an_alert_that_the_log_did_not_take_is_raised_again_when_it_does() -> None:
+def test_refused_alert_is_raised_again() -> None:
     hub, log, client = start()
     hub.loop.advance(1)
     for _ in range(3):
@@ -101,7 +101,7 @@ def test_an_alert_that_the_log_did_not_take_is_raised_again_when_it_does() -> No
     assert of_type(messages, "system:status")[-1]["status"] == "healthy"
 
 
-def test_a_clearing_that_the_log_did_not_take_is_told_again() -> None:
+def test_refused_clearing_is_published_again() -> None:
     hub, log, client = start()
     hub.loop.advance(1)
     log.fail_append(LogFull("no room"))
@@ -116,7 +116,7 @@ def test_a_clearing_that_the_log_did_not_take_is_told_again() -> None:
     assert states[-1] == "cleared"
 
 
-def test_a_hub_that_is_too_busy_to_say_how_it_is_goes_on() -> None:
+def test_hub_too_busy_for_its_status_continues() -> None:
     hub, log, client = start(HubConfig(staged_events=1))
     hub.loop.advance(5)
     log.hold_appends()
@@ -127,7 +127,7 @@ def test_a_hub_that_is_too_busy_to_say_how_it_is_goes_on() -> None:
     assert [status["uptime"] for status in of_type(client.read(), "system:status")] == [0, 30]
 
 
-def test_it_ends_with_the_hub() -> None:
+def test_status_stops_with_the_hub() -> None:
     hub, log, _ = start(HubConfig(status_s=1, metrics_s=1))
     hub.loop.advance(1.5)
     hub.hub.close()

@@ -11,7 +11,7 @@ def notices(messages: list[Message]) -> list[Message]:
     return [message["data"] for message in messages if message["type"] == "connection:notice"]
 
 
-def test_a_client_that_handles_what_there_is_not_is_told_the_nearest_right_name() -> None:
+def test_unknown_handled_type_gets_a_notice_with_the_nearest_name() -> None:
     hub = InMemoryHub(QUIET)
     client = hub.connect()
     types = ["operation:progres", "operation:complete", "operation:error", "weather:storm", "connection:pong"]
@@ -28,7 +28,7 @@ def test_a_client_that_handles_what_there_is_not_is_told_the_nearest_right_name(
     assert told == {}
 
 
-def test_a_client_that_handles_what_there_is_hears_nothing_of_it() -> None:
+def test_known_handled_type_gets_no_notice() -> None:
     hub = InMemoryHub(QUIET)
     client = hub.connect()
     client.send("channel:subscribe", {"channels": ["*"], "handles": list(Contract().events)})
@@ -37,7 +37,7 @@ def test_a_client_that_handles_what_there_is_hears_nothing_of_it() -> None:
     assert told == set()
 
 
-def test_a_strict_hub_refuses_what_nobody_declared() -> None:
+def test_strict_hub_refuses_undeclared_types() -> None:
     hub = InMemoryHub(QUIET)
     client = hub.connect("channels=none")
     client.send("weather:storm", {"force": 9})
@@ -45,7 +45,7 @@ def test_a_strict_hub_refuses_what_nobody_declared() -> None:
     assert [message["data"].get("code") for message in client.read()][1:] == ["unknown_type"]
 
 
-def test_a_lenient_hub_takes_it_and_raises_an_alert_once() -> None:
+def test_lenient_hub_accepts_undeclared_types_with_one_alert() -> None:
     hub = InMemoryHub(QUIET, contract=Contract(lenient=True))
     watcher = hub.connect("channels=data,system,operations")
     client = hub.connect("channels=none")
@@ -68,7 +68,7 @@ def test_a_lenient_hub_takes_it_and_raises_an_alert_once() -> None:
     assert [alert["alert_id"] for alert in alerts] == ["unknown_type:weather:storm", "unknown_type:weather:calm"]
 
 
-def test_a_lenient_hub_takes_no_name_that_is_reserved_or_none() -> None:
+def test_lenient_hub_refuses_reserved_and_invalid_names() -> None:
     hub = InMemoryHub(QUIET, contract=Contract(lenient=True))
     client = hub.connect("channels=none")
     hub.settle()

@@ -13,7 +13,7 @@ ESTIMATE = "operation:estimate"
 MINUTE_S = 60.0
 
 
-class Told(msgspec.Struct):
+class ReadEstimate(msgspec.Struct):
     """An estimate that a watcher has read, and when."""
 
     at_s: float
@@ -46,12 +46,12 @@ class Watched:
         now = self.hub.loop.now
         self.events.extend((now, event["type"], event["data"]) for event in self.client.read_events())
 
-    def told(self, operation_id: str = "a") -> list[Told]:
+    def estimates(self, operation_id: str = "a") -> list[ReadEstimate]:
         """Return the estimates of an operation, of all time."""
         found = [{"at_s": at_s, **data} for at_s, type, data in self.events if type == ESTIMATE]
-        return [told for told in msgspec.convert(found, list[Told]) if told.operation_id == operation_id]
+        return [told for told in msgspec.convert(found, list[ReadEstimate]) if told.operation_id == operation_id]
 
-    def say(self, what: str, operation_id: str = "a", **data: Any) -> None:
+    def publish(self, what: str, operation_id: str = "a", **data: Any) -> None:
         """Publish as one that asks for no lease."""
         payload = msgspec.json.encode({"operation_id": operation_id, **data})
         settled: list[object] = []
@@ -64,14 +64,14 @@ class Watched:
         """Advance by one percent at a time."""
         for progress in range(since + 1, since + percents + 1):
             self.pass_time(each_s, step_s)
-            self.say("progress", operation_id, progress=progress)
+            self.publish("progress", operation_id, progress=progress)
         self.hub.settle()
 
     def run(self, name: str, operation_id: str, seconds: float) -> None:
         """Let a run of a name begin and end well."""
-        self.say("start", operation_id, name=name)
+        self.publish("start", operation_id, name=name)
         self.pass_time(seconds, step_s=seconds)
-        self.say("complete", operation_id)
+        self.publish("complete", operation_id)
         self.hub.settle()
 
 
@@ -82,7 +82,7 @@ def get(watched: Watched, operation_id: str = "a") -> Any:
 def stalls(watched: Watched, operation_id: str = "a") -> list[tuple[float, bool]]:
     """Return when it was told that an operation had stalled, or no longer."""
     changes, before = [], False
-    for told in watched.told(operation_id):
+    for told in watched.estimates(operation_id):
         if told.stalled is not before:
             changes.append((told.at_s, told.stalled))
             before = told.stalled

@@ -39,11 +39,11 @@ def start(**start_data: Any) -> tuple[InMemoryHub, Producer, Requester]:
     hub = InMemoryHub(CONFIG)
     producer = Producer(hub, "p-1")
     producer.connect()
-    producer.say("start", "op", **start_data)
+    producer.publish("start", "op", **start_data)
     return hub, producer, Requester(hub)
 
 
-def test_cancelled() -> None:
+def test_holder_ends_operation_outcome_is_cancelled() -> None:
     hub, producer, requester = start()
     requester.ask(reason="too slow")
     (push,) = producer.pushes()
@@ -51,7 +51,7 @@ def test_cancelled() -> None:
     assert push["trace_id"] == hub.hub.live_trace_id("operations", "op")
     producer.answer(push, "stopping")
     assert requester.answers() == []
-    producer.say("cancelled", "op")
+    producer.publish("cancelled", "op")
     assert requester.answers() == [{"operation_id": "op", "attempt": 1, "outcome": "cancelled", "state": "cancelled"}]
     assert len(hub.hub.cancellations) == 0
     hub.loop.advance(100)
@@ -59,10 +59,10 @@ def test_cancelled() -> None:
 
 
 @pytest.mark.parametrize("end", ["complete", "failed"])
-def test_finished_first(end: str) -> None:
+def test_operation_completes_outcome_is_finished_first(end: str) -> None:
     _, producer, requester = start()
     requester.ask()
-    producer.say(end, "op")
+    producer.publish(end, "op")
     (answer,) = requester.answers()
     assert answer["outcome"] == "finished_first"
     assert answer["state"] == end
@@ -70,14 +70,14 @@ def test_finished_first(end: str) -> None:
     assert requester.outcomes() == ["finished_first"]
 
 
-def test_what_is_cancelled_already_is_cancelled() -> None:
+def test_cancelled_operation_reports_cancelled_again() -> None:
     _, producer, requester = start()
-    producer.say("cancelled", "op")
+    producer.publish("cancelled", "op")
     requester.ask()
     assert requester.outcomes() == ["cancelled"]
 
 
-def test_refused() -> None:
+def test_holder_refuses_outcome_is_refused() -> None:
     hub, producer, requester = start()
     requester.ask()
     (push,) = producer.pushes()
@@ -92,7 +92,7 @@ def test_refused() -> None:
     assert requester.outcomes() == ["unreachable"]
 
 
-def test_pending_where_it_was_agreed_to_and_takes_longer() -> None:
+def test_accepted_cancel_past_the_timeout_is_pending() -> None:
     hub, producer, requester = start()
     requester.ask(timeout_s=3)
     (push,) = producer.pushes()
@@ -103,11 +103,11 @@ def test_pending_where_it_was_agreed_to_and_takes_longer() -> None:
     assert requester.outcomes() == ["pending"]
     requester.ask(timeout_s=3)
     assert producer.pushes() == [], "it was asked, and has agreed"
-    producer.say("cancelled", "op")
+    producer.publish("cancelled", "op")
     assert requester.outcomes() == ["cancelled"]
 
 
-def test_unreachable_where_the_holder_says_nothing() -> None:
+def test_silent_holder_outcome_is_unreachable() -> None:
     hub, producer, requester = start()
     requester.ask(timeout_s=3)
     assert len(producer.pushes()) == 1
@@ -115,7 +115,7 @@ def test_unreachable_where_the_holder_says_nothing() -> None:
     assert requester.outcomes() == ["unreachable"]
 
 
-def test_unreachable_at_once_where_nobody_can_be_asked() -> None:
+def test_operation_without_holder_is_unreachable_immediately() -> None:
     hub = InMemoryHub(CONFIG)
     client = hub.connect("channels=none")
     client.send("operation:start", {"operation_id": "op"})
@@ -130,7 +130,7 @@ def test_unreachable_at_once_where_nobody_can_be_asked() -> None:
     assert hub.hub.cancellations.pending(["op"]) == []
 
 
-def test_an_unknown_operation_is_an_error() -> None:
+def test_cancel_of_an_unknown_operation_raises() -> None:
     hub = InMemoryHub(CONFIG)
     requester = Requester(hub)
     requester.ask("nothing")
@@ -141,7 +141,7 @@ def test_an_unknown_operation_is_an_error() -> None:
     assert requester.outcomes() == ["invalid_command"] * 3
 
 
-def test_a_timeout_of_nothing_is_answered_at_once() -> None:
+def test_timeout_of_zero_is_answered_immediately() -> None:
     hub, producer, requester = start()
     requester.ask(timeout_s=0)
     hub.loop.advance(0)
@@ -149,7 +149,7 @@ def test_a_timeout_of_nothing_is_answered_at_once() -> None:
     assert len(producer.pushes()) == 1
 
 
-def test_many_requesters_are_each_answered_and_the_holder_is_asked_once() -> None:
+def test_many_requesters_are_answered_with_one_push() -> None:
     hub, producer, requester = start()
     others = [Requester(hub) for _ in range(5)]
     for index, each in enumerate([requester, *others]):
@@ -157,21 +157,21 @@ def test_many_requesters_are_each_answered_and_the_holder_is_asked_once() -> Non
     (push,) = producer.pushes()
     producer.answer(push, "stopping")
     hub.loop.advance(2.5)
-    producer.say("cancelled", "op")
+    producer.publish("cancelled", "op")
     outcomes = [each.outcomes() for each in [requester, *others]]
     assert outcomes == [["pending"], ["pending"], *[["cancelled"]] * 4]
 
 
-def test_a_requester_that_goes_away_changes_nothing() -> None:
+def test_lost_requester_changes_nothing() -> None:
     _, producer, requester = start()
     requester.ask()
     requester.client.drop()
     (push,) = producer.pushes()
     producer.answer(push, "stopping")
-    assert producer.say("cancelled", "op") == "ok"
+    assert producer.publish("cancelled", "op") == "ok"
 
 
-def test_a_holder_that_comes_back_is_asked_again_with_the_same_id() -> None:
+def test_reconnected_holder_gets_the_same_push_again() -> None:
     hub, producer, requester = start()
     requester.ask(timeout_s=60)
     (push,) = producer.pushes()
@@ -183,11 +183,11 @@ def test_a_holder_that_comes_back_is_asked_again_with_the_same_id() -> None:
     (again,) = producer.pushes()
     assert again["id"] == push["id"]
     producer.answer(again, "stopping")
-    producer.say("cancelled", "op")
+    producer.publish("cancelled", "op")
     assert requester.outcomes() == ["cancelled"] * 2
 
 
-def test_a_holder_that_is_lost_meanwhile_has_finished_it() -> None:
+def test_lost_holder_outcome_is_finished_first() -> None:
     hub, producer, requester = start()
     producer.drop()
     requester.ask(timeout_s=60)
@@ -196,7 +196,7 @@ def test_a_holder_that_is_lost_meanwhile_has_finished_it() -> None:
     assert (answer["outcome"], answer["state"]) == ("finished_first", "failed")
 
 
-def test_an_answer_that_nobody_asked_for_says_nothing() -> None:
+def test_unexpected_answer_is_ignored() -> None:
     hub, producer, requester = start()
     stranger = Producer(hub, "p-2")
     stranger.connect()
@@ -211,7 +211,7 @@ def test_an_answer_that_nobody_asked_for_says_nothing() -> None:
     assert [message["data"]["code"] for message in producer.client.read()] == ["invalid_command"]
 
 
-def test_what_is_queued_is_cancelled_by_the_hub_where_its_producer_is_gone() -> None:
+def test_queued_operation_without_producer_is_cancelled_by_the_hub() -> None:
     hub, producer, requester = start(queued=True)
     requester.ask()
     assert len(producer.pushes()) == 1, "who queued it is asked while it is there"
@@ -223,18 +223,18 @@ def test_what_is_queued_is_cancelled_by_the_hub_where_its_producer_is_gone() -> 
     assert status.reason == "not today" or status.reason is None
     worker = Producer(hub, "worker")
     worker.connect()
-    assert worker.say("start", "op", attempt=1) == "operation_finished"
+    assert worker.publish("start", "op", attempt=1) == "operation_finished"
 
 
-def test_children_are_cancelled_with_their_parent_and_told_of() -> None:
+def test_children_are_cancelled_with_their_parent_and_reported() -> None:
     hub, producer, requester = start()
     worker = Producer(hub, "p-2")
     worker.connect()
-    worker.say("start", "child", parent_id="op")
-    producer.say("start", "grandchild", parent_id="child")
-    worker.say("start", "done", parent_id="op")
-    worker.say("complete", "done")
-    worker.say("start", "loop", parent_id="loop")
+    worker.publish("start", "child", parent_id="op")
+    producer.publish("start", "grandchild", parent_id="child")
+    worker.publish("start", "done", parent_id="op")
+    worker.publish("complete", "done")
+    worker.publish("start", "loop", parent_id="loop")
     requester.ask(reason="all of it")
     mine, theirs = producer.pushes(), worker.pushes()
     assert {push["data"]["operation_id"] for push in mine} == {"op", "grandchild"}
@@ -242,8 +242,8 @@ def test_children_are_cancelled_with_their_parent_and_told_of() -> None:
     for push in mine:
         producer.answer(push, "stopping")
     worker.answer(theirs[0], "refused", reason="no")
-    producer.say("cancelled", "grandchild")
-    producer.say("cancelled", "op")
+    producer.publish("cancelled", "grandchild")
+    producer.publish("cancelled", "op")
     (answer,) = requester.answers()
     assert answer["outcome"] == "cancelled"
     (child,) = answer["children"]
@@ -255,22 +255,22 @@ def test_children_are_cancelled_with_their_parent_and_told_of() -> None:
     assert requester.outcomes() == ["unreachable"]
 
 
-def test_an_end_that_the_log_refuses_is_none() -> None:
+def test_refused_end_does_not_settle_the_cancellation() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
     hub = InMemoryHub(CONFIG, log=log)
     producer = Producer(hub, "p-1")
     producer.connect()
-    producer.say("start", "op")
+    producer.publish("start", "op")
     requester = Requester(hub)
     requester.ask(timeout_s=5)
     log.fail_append(LogUnavailable("as if"))
-    assert producer.say("complete", "op") == "log_unavailable"
+    assert producer.publish("complete", "op") == "log_unavailable"
     assert requester.outcomes() == []
-    producer.say("cancelled", "op")
+    producer.publish("cancelled", "op")
     assert requester.outcomes() == ["cancelled"]
 
 
-def test_ten_thousand_races_between_an_end_and_a_wish_for_one_end_once_each() -> None:
+def test_ten_thousand_races_of_end_and_cancel_end_once_each() -> None:
     """Whoever is first: each operation has one end, and the requester is told which."""
     chance = random.Random(20_261_123)
     hub = InMemoryHub(CONFIG)
@@ -314,7 +314,7 @@ def test_ten_thousand_races_between_an_end_and_a_wish_for_one_end_once_each() ->
         assert told[id]["outcome"] == expected, (key, ends[key], told[id])
 
 
-def test_what_is_queued_is_cancelled_also_where_who_was_asked_goes_without_a_word() -> None:
+def test_queued_operation_is_cancelled_when_its_holder_disconnects() -> None:
     _, producer, requester = start(queued=True)
     requester.ask(timeout_s=60)
     assert len(producer.pushes()) == 1
@@ -322,11 +322,11 @@ def test_what_is_queued_is_cancelled_also_where_who_was_asked_goes_without_a_wor
     assert requester.outcomes() == ["cancelled"]
 
 
-def test_a_long_line_of_descendants_is_cancelled_as_far_as_there_is_a_bound() -> None:
+def test_descendants_are_cancelled_up_to_the_limit() -> None:
     _, producer, requester = start()
     for number in range(700):
-        producer.say("start", f"child-{number}", parent_id=f"child-{number - 1}" if number else "op")
+        producer.publish("start", f"child-{number}", parent_id=f"child-{number - 1}" if number else "op")
     requester.ask(timeout_s=60)
     assert len(producer.pushes()) == 501
-    producer.say("cancelled", "op")
+    producer.publish("cancelled", "op")
     assert requester.outcomes() == ["cancelled"]

@@ -1,3 +1,5 @@
+import asyncio
+from collections.abc import Callable
 from itertools import pairwise
 from statistics import median
 from sys import gettrace
@@ -6,93 +8,99 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.hub.watched_hub import CONFIG, ESTIMATE, MINUTE_S, Watched, get
+from tests.client.hub_server import HubServer
+from tests.hub.producers import Producer
+from tests.hub.watched_hub import CONFIG, ESTIMATE, MINUTE_S, Watched, get, stalls
 
+from tidings.client import connect
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import BUILTIN
 from tidings.exceptions import LogFull
+from tidings.hub.config import HubConfig
 from tidings.log.memory import MemoryLog
+from tidings.protocol.payloads import OperationEstimateData
 from tidings.testing.faulty_log import FaultyLog
 from tidings.testing.in_memory_hub import EPOCH, InMemoryHub
+from tidings.testing.manual_hub import ManualHub
 
 # Progress.
 
 
-def test_it_tells_how_long_an_operation_will_still_take() -> None:
+def test_estimate_gives_the_remaining_time() -> None:
     watched = Watched()
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(50)
     watched.pass_time(5)
-    last = watched.told()[-1]
+    last = watched.estimates()[-1]
     assert last.rate == pytest.approx(0.1, rel=0.05)
     assert last.remaining_s == pytest.approx(500, rel=0.05)
     assert last.remaining_low_s is not None
     assert last.remaining_high_s is not None
     assert 300 < last.remaining_low_s < 480 < last.remaining_high_s < 800
-    assert not any(told.stalled for told in watched.told())
-    remaining = [told.remaining_s or 0 for told in watched.told() if told.at_s > 100]
+    assert not any(told.stalled for told in watched.estimates())
+    remaining = [told.remaining_s or 0 for told in watched.estimates() if told.at_s > 100]
     assert all(after < before * 1.02 for before, after in pairwise(remaining))
 
 
-def test_it_belongs_to_the_operation_s_trace_and_is_its_newest_in_the_snapshot() -> None:
+def test_estimate_has_the_operations_trace_and_is_in_the_snapshot() -> None:
     watched = Watched()
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(20)
     newcomer = watched.hub.connect("channel=operations&since=snapshot")
     watched.hub.settle()
     events = {event["type"]: event for event in newcomer.read_events()}
     assert events[ESTIMATE]["trace_id"] == events["operation:start"]["trace_id"]
-    assert events[ESTIMATE]["data"]["remaining_s"] == watched.told()[-1].remaining_s
+    assert events[ESTIMATE]["data"]["remaining_s"] == watched.estimates()[-1].remaining_s
 
 
-def test_where_nothing_is_known_nothing_is_told() -> None:
+def test_no_basis_publishes_no_estimate() -> None:
     watched = Watched()
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.pass_time(3_600, step_s=60)
-    assert watched.told() == []
+    assert watched.estimates() == []
     assert get(watched).remaining_s is None
 
 
-def test_there_is_one_in_five_seconds_at_most_and_only_if_something_changed() -> None:
+def test_estimate_is_published_every_five_seconds_if_changed() -> None:
     watched = Watched()
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     for progress in range(1, 801):
-        watched.say("progress", progress=progress / 10)
+        watched.publish("progress", progress=progress / 10)
         watched.pass_time(0.25, step_s=0.25)
-    at = [told.at_s for told in watched.told()]
+    at = [told.at_s for told in watched.estimates()]
     assert min(after - before for before, after in pairwise(at)) > 4.9
     assert len(at) <= 40
 
 
-def test_of_a_long_job_not_every_second_is_told() -> None:
+def test_long_job_publishes_few_estimates() -> None:
     watched = Watched()
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(40, each_s=360, step_s=20)
-    tens_of_minutes = [told for told in watched.told() if told.at_s > 10_800]
+    tens_of_minutes = [told for told in watched.estimates() if told.at_s > 10_800]
     assert len(tens_of_minutes) < 30
-    told, found = watched.told()[-1], get(watched)
+    told, found = watched.estimates()[-1], get(watched)
     assert found.remaining_s == pytest.approx(told.remaining_s, rel=0.11)
 
 
-def test_who_goes_on_to_another_attempt_is_watched_anew() -> None:
+def test_new_attempt_gets_a_new_estimator() -> None:
     watched = Watched()
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(30, each_s=5)
-    watched.say("failed", code="boom", message="it broke", recoverable=True)
+    watched.publish("failed", code="boom", message="it broke", recoverable=True)
     watched.hub.settle()
     assert get(watched) is None
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.hub.settle()
     assert get(watched) is None, "nobody has looked at it yet"
     watched.work(10, each_s=50, since=30)
     watched.pass_time(5)
-    assert watched.told()[-1].rate == pytest.approx(0.02, rel=0.1)
+    assert watched.estimates()[-1].rate == pytest.approx(0.02, rel=0.1)
 
 
-def test_a_clock_that_jumps_changes_nothing() -> None:
+def test_jumping_clock_changes_no_estimate() -> None:
     steady, jumping = Watched(), Watched()
     for watched in (steady, jumping):
-        watched.say("start", name="import")
+        watched.publish("start", name="import")
         watched.work(30)
         if watched is jumping:
             watched.hub.clock.jump(7_200)
@@ -101,13 +109,13 @@ def test_a_clock_that_jumps_changes_nothing() -> None:
             watched.hub.clock.jump(-30_000)
         watched.work(10, since=40)
         watched.pass_time(300)
-    assert steady.told() == jumping.told()
-    assert any(told.stalled for told in steady.told())
+    assert steady.estimates() == jumping.estimates()
+    assert any(told.stalled for told in steady.estimates())
 
 
-def test_after_a_restart_of_the_hub_the_past_is_not_lost() -> None:
+def test_restarted_hub_keeps_the_run_history() -> None:
     watched = Watched()
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(50, each_s=20)
     first = watched.hub
     first.hub.close()
@@ -123,32 +131,32 @@ def test_after_a_restart_of_the_hub_the_past_is_not_lost() -> None:
 # Earlier runs.
 
 
-def test_usually_12_minutes_now_9() -> None:
+def test_estimate_blends_progress_and_earlier_runs() -> None:
     watched = Watched()
     for index, minutes in enumerate((12, 11.8, 12.2, 12, 12.1)):
         watched.run("import", f"run-{index}", minutes * MINUTE_S)
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.pass_time(9 * MINUTE_S, step_s=5)
     assert get(watched).remaining_s == pytest.approx(3 * MINUTE_S, rel=0.2)
     assert get(watched).rate is None
-    told = watched.told()
+    told = watched.estimates()
     assert told[0].remaining_s == pytest.approx(12 * MINUTE_S, rel=0.1)
     assert len(told) < 25, "only time has passed"
     watched.pass_time(20 * MINUTE_S, step_s=5)
-    last = watched.told()[-1]
+    last = watched.estimates()[-1]
     assert (last.remaining_s, last.remaining_high_s, last.stalled) == (None, None, False), "it has outlasted the others"
 
 
-def test_what_has_no_progress_any_more_is_told_by_earlier_runs() -> None:
+def test_estimate_without_progress_uses_earlier_runs() -> None:
     watched = Watched()
     for index in range(5):
         watched.run("import", f"run-{index}", 100)
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(40, each_s=0.5, step_s=0.5)
     watched.pass_time(5)
     assert get(watched).remaining_s < 65, "by progress it would be 30, by earlier runs 77"
     assert get(watched).rate is not None
-    watched.say("progress", progress=0, indeterminate=True)
+    watched.publish("progress", progress=0, indeterminate=True)
     watched.pass_time(5)
     assert get(watched).remaining_s == pytest.approx(70, rel=0.2)
     assert get(watched).rate is None
@@ -157,14 +165,14 @@ def test_what_has_no_progress_any_more_is_told_by_earlier_runs() -> None:
 # What estimates are not.
 
 
-def test_nothing_is_told_after_the_end() -> None:
+def test_no_estimate_after_the_end() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
     watched = Watched(InMemoryHub(CONFIG, log=log))
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(20)
     log.hold_appends()
-    watched.say("progress", progress=90)
-    watched.say("complete")
+    watched.publish("progress", progress=90)
+    watched.publish("complete")
     watched.pass_time(20)
     log.release_appends()
     watched.pass_time(20)
@@ -173,16 +181,16 @@ def test_nothing_is_told_after_the_end() -> None:
     assert get(watched) is None
 
 
-def test_it_keeps_nothing_alive() -> None:
+def test_estimator_is_dropped_with_its_operation() -> None:
     watched = Watched(config=msgspec.structs.replace(CONFIG, unattended_s=600.0))
     watched.run("import", "earlier", 300)
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.hub.settle()
     status = watched.hub.hub.operations.get("a")
     assert status is not None
     heard_ns = status.heard_ns
     watched.pass_time(590, step_s=5)
-    assert len(watched.told()) > 3
+    assert len(watched.estimates()) > 3
     assert status.live
     assert status.heard_ns == heard_ns
     watched.pass_time(80, step_s=5)
@@ -190,43 +198,43 @@ def test_it_keeps_nothing_alive() -> None:
     assert status.error.code == "unattended"
 
 
-def test_what_the_log_did_not_take_is_told_again() -> None:
+def test_refused_estimate_is_published_again() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
     watched = Watched(InMemoryHub(CONFIG, log=log))
     watched.run("import", "earlier", 3_600)
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.hub.settle()
     log.fail_append(LogFull("no room"))
     watched.pass_time(6)
-    assert watched.told() == []
+    assert watched.estimates() == []
     watched.pass_time(6)
-    assert len(watched.told()) == 1
+    assert len(watched.estimates()) == 1
 
 
-def test_a_hub_that_is_busy_or_ends_has_other_cares() -> None:
+def test_busy_or_draining_hub_publishes_no_estimates() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
     watched = Watched(InMemoryHub(msgspec.structs.replace(CONFIG, staged_events=8), log=log))
     watched.run("import", "earlier", 3_600)
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.hub.settle()
     log.hold_appends()
     for progress in range(3):
-        watched.say("progress", "b", progress=progress)
+        watched.publish("progress", "b", progress=progress)
     watched.pass_time(20)
     log.release_appends()
     watched.read()
-    assert watched.told() == []
+    assert watched.estimates() == []
     watched.hub.hub.draining = True
     watched.pass_time(20)
-    assert watched.told() == []
+    assert watched.estimates() == []
     watched.hub.hub.draining = False
     watched.pass_time(6)
-    assert len(watched.told()) == 1
+    assert len(watched.estimates()) == 1
 
 
-def test_they_end_with_the_hub() -> None:
+def test_estimates_stop_with_the_hub() -> None:
     watched = Watched()
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(20)
     watched.hub.hub.close()
     head = watched.hub.log.head
@@ -234,7 +242,7 @@ def test_they_end_with_the_hub() -> None:
     assert watched.hub.log.head == head
 
 
-def test_they_end_with_the_hub_between_two_turns() -> None:
+def test_estimates_stop_with_the_hub_between_two_slices() -> None:
     watched = many(300)
     watched.hub.loop.advance(5)
     advance_all(watched, range(300), 50)
@@ -246,34 +254,34 @@ def test_they_end_with_the_hub_between_two_turns() -> None:
     assert watched.hub.log.head == head
 
 
-def test_a_contract_without_estimates_has_none() -> None:
+def test_contract_without_estimates_publishes_none() -> None:
     contract = Contract(event for event in BUILTIN if event.type != ESTIMATE)
     watched = Watched(InMemoryHub(CONFIG, contract=contract))
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(20)
     watched.pass_time(100)
-    assert watched.told() == []
+    assert watched.estimates() == []
     assert get(watched).stalled
 
 
-def test_of_more_names_than_are_remembered_each_has_its_own_earlier_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_beyond_the_cache_keep_their_own_history(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidings.hub.operations.estimator.MAX_NAMES", 2)
     watched = Watched()
     for index in range(5):
         watched.run(f"import {index}", f"run-{index}", 100 * (index + 1))
     for index in range(5):
-        watched.say("start", f"op-{index}", name=f"import {index}")
+        watched.publish("start", f"op-{index}", name=f"import {index}")
     watched.pass_time(20)
     for index in range(5):
         assert get(watched, f"op-{index}").remaining_s == pytest.approx(100 * (index + 1), abs=30)
 
 
-def test_there_are_none_where_none_are_wanted() -> None:
+def test_interval_of_zero_disables_estimates() -> None:
     watched = Watched(config=msgspec.structs.replace(CONFIG, estimate_s=0.0))
-    watched.say("start", name="import")
+    watched.publish("start", name="import")
     watched.work(20)
     watched.pass_time(400)
-    assert watched.told() == []
+    assert watched.estimates() == []
     assert get(watched) is None
 
 
@@ -283,7 +291,7 @@ def test_there_are_none_where_none_are_wanted() -> None:
 def many(count: int) -> Watched:
     watched = Watched()
     for index in range(count):
-        watched.say("start", f"op-{index}", name="import")
+        watched.publish("start", f"op-{index}", name="import")
         if index % 1_000 == 999:
             watched.hub.settle()
     watched.hub.settle()
@@ -292,13 +300,13 @@ def many(count: int) -> Watched:
 
 def advance_all(watched: Watched, indexes: range, progress: float) -> None:
     for index in indexes:
-        watched.say("progress", f"op-{index}", progress=progress)
+        watched.publish("progress", f"op-{index}", progress=progress)
         if index % 1_000 == 999:
             watched.hub.settle()
     watched.hub.settle()
 
 
-def test_of_many_each_is_told_once_in_five_seconds_at_most() -> None:
+def test_many_operations_publish_once_per_interval() -> None:
     """Even where others end, so that its turn comes sooner."""
     watched = many(1_000)
     watched.pass_time(5)
@@ -306,13 +314,13 @@ def test_of_many_each_is_told_once_in_five_seconds_at_most() -> None:
         advance_all(watched, range(100 * (round - 1), 1_000), round * 5)
         watched.pass_time(5, step_s=0.25)
         for index in range(100 * (round - 1), 100 * round):
-            watched.say("complete", f"op-{index}")
-    at = [told.at_s for told in watched.told("op-899")]
+            watched.publish("complete", f"op-{index}")
+    at = [told.at_s for told in watched.estimates("op-899")]
     assert len(at) >= 4
     assert min(after - before for before, after in pairwise(at)) >= 4.7
 
 
-def test_ten_thousand_are_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_thousand_operations_are_updated_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = many(10_000)
     estimates = watched.hub.hub.estimates
     updated: list[int] = []
@@ -343,3 +351,152 @@ def test_ten_thousand_are_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPa
     assert watched.hub.hub.counters.accepted - accepted >= 9_900, "all were told"
     if gettrace() is None:  # measuring coverage takes longer than what is measured
         assert median(costs_s) < 0.010
+
+
+# Stalls.
+
+
+def test_stall_is_published_at_its_start_and_end() -> None:
+    watched = Watched()
+    watched.publish("start", name="import")
+    watched.work(30)
+    stopped_s = watched.hub.loop.now
+    watched.pass_time(200)
+    [(begun_s, _)] = stalls(watched)
+    assert stopped_s + 60 <= begun_s <= stopped_s + 66
+    assert get(watched).stalled
+    watched.publish("log", message="trying again", level="info")
+    watched.pass_time(20)
+    assert get(watched).stalled, "it has said something, and not advanced"
+    went_on_s = watched.hub.loop.now
+    watched.work(1, each_s=0.1, since=30)
+    watched.pass_time(10)
+    assert [stalled for _, stalled in stalls(watched)] == [True, False]
+    assert stalls(watched)[-1][0] <= went_on_s + 7
+    assert not get(watched).stalled
+
+
+def test_new_step_counts_as_an_advance() -> None:
+    watched = Watched()
+    watched.publish("start", name="import", steps=["fetch", "parse", "load"])
+    watched.work(10)
+    for step in range(20):
+        watched.publish("progress", progress=10, current_step=f"part {step}")
+        watched.pass_time(40)
+    assert stalls(watched) == []
+
+
+def test_slow_job_is_not_stalled() -> None:
+    watched = Watched()
+    watched.publish("start", name="import")
+    watched.work(20, each_s=240, step_s=20)
+    watched.pass_time(1_100, step_s=20)
+    assert stalls(watched) == []
+    watched.pass_time(200, step_s=20)
+    assert get(watched).stalled
+
+
+def test_indeterminate_job_with_events_is_not_stalled() -> None:
+    watched = Watched()
+    watched.publish("start", name="import")
+    watched.publish("progress", progress=0, indeterminate=True)
+    for _ in range(60):
+        watched.pass_time(20)
+        watched.publish("log", message="still here", level="info")
+    assert stalls(watched) == []
+    watched.pass_time(110)
+    assert get(watched).stalled
+    watched.publish("log", message="still here", level="info")
+    watched.pass_time(10)
+    assert not get(watched).stalled
+
+
+Begin = Callable[[Watched], None]
+
+
+def _queue(watched: Watched) -> None:
+    watched.publish("start", name="import", queued=True, total_steps=3)
+
+
+def _begin_silently(watched: Watched) -> None:
+    watched.publish("start", name="import")
+
+
+@pytest.mark.parametrize("begin", [_queue, _begin_silently])
+def test_silent_job_without_steps_is_never_stalled(begin: Begin) -> None:
+    watched = Watched()
+    begin(watched)
+    watched.pass_time(7_200, step_s=60)
+    assert watched.estimates() == []
+
+
+def test_job_that_announced_steps_and_makes_none_is_stalled() -> None:
+    watched = Watched()
+    watched.publish("start", name="import", total_steps=10)
+    watched.pass_time(290)
+    assert stalls(watched) == []
+    watched.pass_time(20)
+    assert get(watched).stalled
+
+
+def test_absent_producer_pauses_the_stall_timeout() -> None:
+    watched = Watched()
+    producer = Producer(watched.hub, "p-1", lease_s=3_600.0)
+    producer.connect()
+    producer.publish("start", "a", name="import")
+    for progress in range(1, 11):
+        watched.pass_time(5)
+        producer.publish("progress", "a", progress=progress)
+    producer.drop()
+    watched.pass_time(600)
+    assert stalls(watched) == []
+    producer.connect({"operation_id": "a"})
+    watched.pass_time(50)
+    assert stalls(watched) == []
+    watched.pass_time(30)
+    assert get(watched).stalled, "it is attached, and says nothing"
+    producer.drop()
+    watched.pass_time(600)
+    assert not get(watched).stalled
+    producer.connect({"operation_id": "a"})
+    for progress in range(11, 15):
+        producer.publish("progress", "a", progress=progress)
+        watched.pass_time(5)
+    watched.pass_time(65)
+    assert get(watched).stalled, "that it was away makes nobody more patient"
+
+
+# Estimates at clients: over a real socket, and in a manual hub.
+
+
+async def test_served_hub_publishes_estimates() -> None:
+    config = HubConfig(status_s=0, metrics_s=0, estimate_s=0.02)
+    with HubServer(config=config) as hub:
+        async with asyncio.timeout(20), connect(hub.url) as client, client.watch("operations") as watch:
+            await client.publish("operation:start", {"operation_id": "a", "name": "import"})
+            progress = 0.0
+            estimate = None
+            async for event in watch:
+                if isinstance(event.payload, OperationEstimateData) and event.payload.remaining_s is not None:
+                    estimate = event.payload
+                    break
+                progress += 1
+                await client.publish("operation:progress", {"operation_id": "a", "progress": min(99, progress)})
+        assert estimate is not None
+        assert estimate.operation_id == "a"
+        assert estimate.rate is not None
+        assert estimate.rate > 0
+
+
+def test_manual_hub_publishes_estimates_when_time_advances() -> None:
+    with ManualHub() as hub:
+        hub.publish("operation:start", {"operation_id": "a", "name": "import"})
+        for progress in range(1, 11):
+            hub.advance(10)
+            hub.publish("operation:progress", {"operation_id": "a", "progress": progress})
+        hub.advance(5)
+        estimates = [event.payload for event in hub.events("operations/a") if event.type == "operation:estimate"]
+    last = estimates[-1]
+    assert isinstance(last, OperationEstimateData)
+    assert last.remaining_s is not None
+    assert 700 < last.remaining_s < 1_000

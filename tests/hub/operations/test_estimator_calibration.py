@@ -74,7 +74,7 @@ def width(sight: Sight) -> float:
     return sight.high_s - sight.low_s
 
 
-def test_the_interval_holds_four_times_out_of_five(sights: dict[str, list[list[Sight]]]) -> None:
+def test_interval_holds_four_times_out_of_five(sights: dict[str, list[list[Sight]]]) -> None:
     assert 0.74 <= mean(held(jobs) for jobs in sights.values()) <= 0.88
 
 
@@ -91,13 +91,13 @@ def test_the_interval_holds_four_times_out_of_five(sights: dict[str, list[list[S
         ("wandering", 0.65, 0.92),
     ],
 )
-def test_the_interval_holds_for_each_kind_of_job(
+def test_interval_holds_for_each_kind_of_job(
     sights: dict[str, list[list[Sight]]], kind: str, least: float, most: float
 ) -> None:
     assert least <= held(sights[kind]) <= most
 
 
-def test_most_looks_foresee_something(sights: dict[str, list[list[Sight]]]) -> None:
+def test_most_updates_have_a_forecast(sights: dict[str, list[list[Sight]]]) -> None:
     for kind, jobs in sights.items():
         seen = sum(len(of_job) for of_job in jobs)
         looks = sum(job(kind, seed).duration_s / LOOK_S for seed in range(JOBS))
@@ -105,9 +105,7 @@ def test_most_looks_foresee_something(sights: dict[str, list[list[Sight]]]) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_interval_is_wide_at_the_start_and_narrow_near_the_end(
-    sights: dict[str, list[list[Sight]]], kind: str
-) -> None:
+def test_interval_narrows_towards_the_end(sights: dict[str, list[list[Sight]]], kind: str) -> None:
     """As a part of what the job takes in all."""
     early, late = [], []
     for of_job in sights[kind]:
@@ -120,13 +118,13 @@ def test_the_interval_is_wide_at_the_start_and_narrow_near_the_end(
     assert median(late) < median(early) / 3
 
 
-def test_of_an_even_job_the_remaining_time_is_nearly_right(sights: dict[str, list[list[Sight]]]) -> None:
+def test_even_job_has_an_accurate_remaining_time(sights: dict[str, list[list[Sight]]]) -> None:
     wrong = [abs(log(sight.remaining_s / sight.truth_s)) for sight in _past_a_tenth(sights["constant"])]
     assert median(wrong) < 0.15
 
 
 @pytest.mark.parametrize(("kind", "most"), [("constant", 0.08), ("slowing", 0.09), ("stepwise", 0.14), ("bursty", 0.2)])
-def test_the_remaining_time_seldom_rises(sights: dict[str, list[list[Sight]]], kind: str, most: float) -> None:
+def test_remaining_time_rarely_rises(sights: dict[str, list[list[Sight]]], kind: str, most: float) -> None:
     """By what one would see: 2 %."""
     rises = []
     for of_job in sights[kind]:
@@ -154,13 +152,13 @@ def of_known_names() -> list[tuple[list[Sight], list[Sight]]]:
     return found
 
 
-def test_of_a_silent_job_the_earlier_runs_tell(of_known_names: list[tuple[list[Sight], list[Sight]]]) -> None:
+def test_silent_job_is_estimated_by_earlier_runs(of_known_names: list[tuple[list[Sight], list[Sight]]]) -> None:
     jobs = [silent for silent, _ in of_known_names]
     assert 0.68 <= held(jobs) <= 0.95
     assert all(sight.part < 0.1 for silent in jobs for sight in silent[:1]), "from the start"
 
 
-def test_progress_makes_it_surer_than_the_earlier_runs_alone(
+def test_progress_narrows_the_interval_of_earlier_runs(
     of_known_names: list[tuple[list[Sight], list[Sight]]],
 ) -> None:
     both = [progress for _, progress in of_known_names]

@@ -23,7 +23,7 @@ def start(hub: InMemoryHub | None = None, **more: Any) -> tuple[InMemoryHub, Pro
     return hub, producer, watcher
 
 
-def told(client: InMemoryClient) -> list[tuple[str, str]]:
+def published(client: InMemoryClient) -> list[tuple[str, str]]:
     """Return what was published since the last call, in short."""
     found = []
     for message in client.read_events():
@@ -37,7 +37,7 @@ def state(hub: InMemoryHub, operation_id: str = "op") -> str:
     return "" if status is None else f"{status.state} {status.life.attempt}"
 
 
-def test_the_hub_s_own_lease_is_given_to_who_asks_for_no_other() -> None:
+def test_attach_without_lease_gets_the_default() -> None:
     hub, producer, _ = start()
     answer = producer.ask("producer:attach", {"producer_id": "p-1", "operations": [{"operation_id": "new"}]})
     assert answer["data"] == {
@@ -45,19 +45,19 @@ def test_the_hub_s_own_lease_is_given_to_who_asks_for_no_other() -> None:
         "lease_s": 30.0,
         "operations": [{"operation_id": "new", "verdict": "held"}],
     }
-    producer.say("start", "op")
+    producer.publish("start", "op")
     life = hub.hub.operations.life("op")
     assert life is not None
     assert (life.producer_id, life.lease_s) == ("p-1", 30.0)
 
 
-def test_an_alert_at_half_of_the_lease_and_the_end_at_its_end() -> None:
+def test_lease_raises_alert_at_half_and_fails_at_end() -> None:
     hub, producer, watcher = start()
-    producer.say("start", "op", name="import")
+    producer.publish("start", "op", name="import")
     producer.drop()
-    told(watcher)
+    published(watcher)
     hub.loop.advance(14.9)
-    assert told(watcher) == []
+    assert published(watcher) == []
     hub.loop.advance(0.2)
     (alert,) = watcher.read_events()
     assert alert["data"] == {
@@ -72,7 +72,7 @@ def test_an_alert_at_half_of_the_lease_and_the_end_at_its_end() -> None:
     }
     assert alert["trace_id"] == hub.hub.live_trace_id("operations", "op")
     hub.loop.advance(14.8)
-    assert told(watcher) == []
+    assert published(watcher) == []
     hub.loop.advance(0.2)
     failed, cleared = watcher.read_events()
     assert failed["type"] == "operation:failed"
@@ -81,34 +81,34 @@ def test_an_alert_at_half_of_the_lease_and_the_end_at_its_end() -> None:
     assert failed["trace_id"] == alert["trace_id"]
     assert cleared["data"]["state"] == "cleared"
     hub.loop.advance(1000)
-    assert told(watcher) == []
+    assert published(watcher) == []
     assert state(hub) == "failed 1"
 
 
-def test_a_producer_that_is_attached_may_be_silent_for_ever() -> None:
+def test_attached_producer_may_stay_silent() -> None:
     hub, producer, watcher = start()
-    producer.say("start", "op")
-    told(watcher)
+    producer.publish("start", "op")
+    published(watcher)
     for _ in range(50):
         hub.loop.advance(10_000)
-    assert told(watcher) == []
+    assert published(watcher) == []
     assert state(hub) == "running 1"
 
 
-def test_a_producer_that_comes_back_in_time_goes_on() -> None:
+def test_producer_back_in_time_continues() -> None:
     hub, producer, watcher = start()
-    producer.say("start", "op")
+    producer.publish("start", "op")
     producer.drop()
     hub.loop.advance(20)
-    assert told(watcher) == [("start", ""), ("alert", "raised")]
+    assert published(watcher) == [("start", ""), ("alert", "raised")]
     assert hub.hub.leases.presence("op") == "away"
     assert producer.connect({"operation_id": "op", "attempt": 1}) == {"op": "held"}
-    assert told(watcher) == [("alert", "cleared")]
+    assert published(watcher) == [("alert", "cleared")]
     assert hub.hub.leases.presence("op") == "attached"
     hub.loop.advance(100)
-    assert producer.say("complete", "op") == "ok"
+    assert producer.publish("complete", "op") == "ok"
     # And the lease is whole again the next time.
-    producer.say("start", "op")
+    producer.publish("start", "op")
     producer.drop()
     hub.loop.advance(29)
     assert state(hub) == "running 2"
@@ -116,46 +116,46 @@ def test_a_producer_that_comes_back_in_time_goes_on() -> None:
     assert state(hub) == "failed 2"
 
 
-def test_a_producer_that_comes_back_late_goes_on_with_the_next_attempt() -> None:
+def test_producer_back_late_continues_with_the_next_attempt() -> None:
     hub, producer, watcher = start()
-    producer.say("start", "op")
+    producer.publish("start", "op")
     producer.drop()
     hub.loop.advance(31)
-    told(watcher)
+    published(watcher)
     assert producer.connect({"operation_id": "op", "attempt": 1}) == {"op": "lost"}
-    assert producer.say("progress", "op", attempt=1) == "operation_finished"
+    assert producer.publish("progress", "op", attempt=1) == "operation_finished"
     answer = producer.ask("operation:start", {"operation_id": "op", "resumes": "op"})
     assert answer["data"]["attempt"] == 2
     assert watcher.read_events()[-1]["data"] == {"operation_id": "op", "resumes": "op", "attempt": 2}
-    assert producer.say("progress", "op", attempt=1) == "operation_fenced"
+    assert producer.publish("progress", "op", attempt=1) == "operation_fenced"
 
 
-def test_what_has_ended_otherwise_is_finished_and_not_lost() -> None:
+def test_claim_of_an_ended_operation_is_finished() -> None:
     _, producer, _ = start()
     for key in ("failed", "done"):
-        producer.say("start", key)
-    producer.say("failed", "failed")
-    producer.say("complete", "done")
+        producer.publish("start", key)
+    producer.publish("failed", "failed")
+    producer.publish("complete", "done")
     claims: list[Message] = [{"operation_id": "failed"}, {"operation_id": "done", "attempt": 1}]
     assert producer.connect(*claims) == {"failed": "finished", "done": "finished"}
-    producer.say("start", "done")
+    producer.publish("start", "done")
     assert producer.attach({"operation_id": "done", "attempt": 1}) == {"done": "lost"}
 
 
-def test_a_claim_of_what_another_holds_is_lost_also_while_that_one_is_away() -> None:
+def test_claim_of_another_producers_operation_is_lost() -> None:
     hub, producer, _ = start()
-    producer.say("start", "op")
+    producer.publish("start", "op")
     other = Producer(hub, "p-2")
     assert other.connect({"operation_id": "op"}) == {"op": "lost"}
     producer.drop()
     assert other.attach({"operation_id": "op"}) == {"op": "lost"}
-    assert other.say("progress", "op") == "operation_fenced"
+    assert other.publish("progress", "op") == "operation_fenced"
     hub.loop.advance(31)
-    assert other.say("start", "op") == "ok"
+    assert other.publish("start", "op") == "ok"
     assert producer.connect({"operation_id": "op", "attempt": 1}) == {"op": "lost"}
 
 
-def test_what_nobody_holds_can_be_claimed() -> None:
+def test_operation_without_holder_can_be_claimed() -> None:
     hub, producer, _ = start()
     hub.connect("channels=none").send("operation:start", {"operation_id": "op"})
     hub.settle()
@@ -165,11 +165,11 @@ def test_what_nobody_holds_can_be_claimed() -> None:
     assert state(hub) == "failed 1"
 
 
-def test_each_operation_has_the_lease_that_was_asked_for() -> None:
+def test_claims_set_the_lease_per_operation() -> None:
     hub, producer, _ = start(lease_s=10)
     producer.attach({"operation_id": "short", "lease_s": 2}, {"operation_id": "long", "lease_s": 100})
     for key in ("short", "usual", "long"):
-        producer.say("start", key)
+        producer.publish("start", key)
     producer.drop()
     ends = []
     for second in range(1, 111):
@@ -181,23 +181,23 @@ def test_each_operation_has_the_lease_that_was_asked_for() -> None:
     assert first == {"short": 2, "usual": 10, "long": 100}
 
 
-def test_a_newer_connection_of_a_producer_takes_the_place_of_the_older() -> None:
+def test_newer_connection_of_a_producer_replaces_the_older() -> None:
     hub, producer, _ = start()
-    producer.say("start", "op")
+    producer.publish("start", "op")
     old = producer.client
     producer.connect({"operation_id": "op"})
     assert old.outlet.closed is not None
     assert old.outlet.closed[0] == 4102
     hub.loop.advance(1000)
     assert state(hub) == "running 1"
-    assert producer.say("complete", "op") == "ok"
+    assert producer.publish("complete", "op") == "ok"
 
 
-def test_a_hub_that_starts_gives_every_leased_operation_one_whole_lease() -> None:
+def test_restarted_hub_gives_leased_operations_a_whole_lease() -> None:
     log = MemoryLog(EPOCH)
     hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
-    producer.say("start", "gone")
-    producer.say("start", "back")
+    producer.publish("start", "gone")
+    producer.publish("start", "back")
     again = InMemoryHub(CONFIG, log=log, clock=hub.clock)
     watcher = again.connect("channels=operations,system")
     again.loop.advance(29)
@@ -214,21 +214,21 @@ def test_a_hub_that_starts_gives_every_leased_operation_one_whole_lease() -> Non
     assert watcher.read() != []
 
 
-def test_what_is_queued_has_no_lease_until_it_is_begun() -> None:
+def test_queued_operation_has_no_lease_until_it_begins() -> None:
     hub, producer, _ = start()
-    producer.say("start", "op", queued=True)
+    producer.publish("start", "op", queued=True)
     producer.drop()
     hub.loop.advance(1000)
     assert state(hub) == "queued 1"
     worker = Producer(hub, "worker")
     worker.connect()
-    assert worker.say("start", "op", attempt=1) == "ok"
+    assert worker.publish("start", "op", attempt=1) == "ok"
     worker.drop()
     hub.loop.advance(31)
     assert state(hub) == "failed 1"
 
 
-def test_who_does_not_ask_has_no_lease() -> None:
+def test_connection_without_attach_has_no_lease() -> None:
     hub = InMemoryHub(CONFIG)
     client = hub.connect("channels=none")
     client.send("operation:start", {"operation_id": "op"})
@@ -239,15 +239,15 @@ def test_who_does_not_ask_has_no_lease() -> None:
     assert hub.hub.leases.presence("op") == "unknown"
 
 
-def test_what_nobody_speaks_of_for_a_day_has_failed() -> None:
+def test_operation_without_lease_fails_after_a_silent_day() -> None:
     hub, producer, watcher = start()
-    producer.say("start", "leased")
+    producer.publish("start", "leased")
     client = hub.connect("channels=none")
     for key in ("silent", "speaking"):
         client.send("operation:start", {"operation_id": key})
     client.send("operation:start", {"operation_id": "queued", "queued": True})
     hub.settle()
-    told(watcher)
+    published(watcher)
     hub.loop.advance(50_000)
     client.send("operation:progress", {"operation_id": "speaking", "progress": 2})
     hub.settle()
@@ -258,7 +258,7 @@ def test_what_nobody_speaks_of_for_a_day_has_failed() -> None:
 
 
 @pytest.mark.parametrize("half", [True, False])
-def test_a_post_renews_the_lease_and_a_producer_without_posts_is_lost(half: bool) -> None:
+def test_post_renews_the_lease_until_posts_stop(half: bool) -> None:
     hub = InMemoryHub(CONFIG)
     leases = hub.hub.leases
     leases.post("script", 10.0)
@@ -277,7 +277,7 @@ def test_a_post_renews_the_lease_and_a_producer_without_posts_is_lost(half: bool
     assert state(hub) == "failed 1"
 
 
-def test_a_post_that_names_no_lease_leaves_it_as_it_was() -> None:
+def test_post_without_lease_keeps_its_length() -> None:
     hub = InMemoryHub(CONFIG)
     hub.hub.leases.post("script", 100.0)
     poster = hub.connect("channels=none")
@@ -297,10 +297,10 @@ def test_a_post_that_names_no_lease_leaves_it_as_it_was() -> None:
     assert state(hub) == "failed 1"
 
 
-def test_an_end_that_the_log_does_not_take_is_written_when_it_can() -> None:
+def test_refused_failure_is_published_again() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
     hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
-    producer.say("start", "op")
+    producer.publish("start", "op")
     producer.drop()
     hub.loop.advance(20)
     for _ in range(3):
@@ -311,16 +311,16 @@ def test_an_end_that_the_log_does_not_take_is_written_when_it_can() -> None:
     assert state(hub) == "failed 1"
 
 
-def test_a_wall_clock_that_jumps_ends_nothing() -> None:
+def test_jumping_wall_clock_ends_no_lease() -> None:
     hub, producer, _ = start()
-    producer.say("start", "op")
+    producer.publish("start", "op")
     producer.drop()
     hub.clock.jump(1_000_000)
     hub.loop.advance(1)
     assert state(hub) == "running 1"
 
 
-def test_a_connection_is_one_producer_s() -> None:
+def test_connection_belongs_to_one_producer() -> None:
     _, producer, _ = start()
     answer = producer.ask("producer:attach", {"producer_id": "p-2"})
     assert answer["data"]["code"] == "invalid_command"
@@ -330,16 +330,16 @@ def test_a_connection_is_one_producer_s() -> None:
     assert producer.ask("producer:attach", claims)["data"]["code"] == "invalid_key"
 
 
-def test_a_producer_that_is_gone_and_holds_nothing_is_forgotten() -> None:
+def test_lost_producer_without_operations_is_removed() -> None:
     hub, producer, _ = start()
-    producer.say("start", "op")
-    producer.say("complete", "op")
+    producer.publish("start", "op")
+    producer.publish("complete", "op")
     producer.drop()
     hub.loop.advance(100)
     assert hub.hub.leases._producers == {}
 
 
-def test_event_ids_of_a_producer_are_its_own() -> None:
+def test_event_ids_are_unique_per_producer() -> None:
     hub, producer, _ = start()
     other = Producer(hub, "p-2")
     other.connect()
@@ -351,7 +351,7 @@ def test_event_ids_of_a_producer_are_its_own() -> None:
     assert again["data"] == {**one["data"], "duplicate": True}
 
 
-def test_a_start_that_is_published_again_is_the_same_start_whatever_came_of_it() -> None:
+def test_repeated_start_returns_the_same_attempt() -> None:
     _, producer, _ = start()
     for attempt in (1, 2):
         name = f"event-id-of-start-{attempt}"
@@ -364,26 +364,26 @@ def test_a_start_that_is_published_again_is_the_same_start_whatever_came_of_it()
         assert producer.ask("operation:start", {"operation_id": "op"}, event_id=name)["data"]["duplicate"] is True
 
 
-def test_a_lease_that_was_asked_for_is_the_next_attempt_s_too() -> None:
+def test_claimed_lease_applies_to_the_next_attempt() -> None:
     hub, producer, _ = start()
     producer.attach({"operation_id": "op", "lease_s": 2})
     for attempt in (1, 2):
-        producer.say("start", "op")
+        producer.publish("start", "op")
         life = hub.hub.operations.life("op")
         assert life is not None
         assert (life.attempt, life.lease_s) == (attempt, 2.0)
-        producer.say("complete", "op")
+        producer.publish("complete", "op")
         assert producer.attach({"operation_id": "op", "lease_s": 2}) == {"op": "finished"}
 
 
-def test_the_kernel_watches_over_a_producer_s_machine_for_as_long_as_its_lease() -> None:
+def test_attach_sets_the_peer_timeout_to_the_lease() -> None:
     _, producer, _ = start(lease_s=12)
     assert producer.client.outlet.peer_timeout_s == 12.0
 
 
-def test_a_hub_that_drains_ends_nothing() -> None:
+def test_draining_hub_fails_no_operation() -> None:
     hub, producer, _ = start(lease_s=2)
-    producer.say("start", "op")
+    producer.publish("start", "op")
     hub.hub.draining = True
     producer.drop()
     hub.loop.advance(5)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.hub.operations.forecast import Forecast
-from tidings.hub.operations.progress_model import MAX_SAMPLES, ProgressModel
+from tidings.hub.operations.progress_model import MAX_SAMPLES, ProgressModel, StallDetector
 
 PATIENCE_S = 60.0
 
@@ -28,7 +28,7 @@ def even(until: int, began_s: float | None = 0.0) -> ProgressModel:
     return advances(((10.0 * done, float(done)) for done in range(1, until + 1)), began_s)
 
 
-def test_an_even_job_takes_as_long_as_it_did() -> None:
+def test_even_job_is_extrapolated() -> None:
     job = even(40)
     assert job.rate == pytest.approx(0.1)
     found = forecast(job, 400)
@@ -37,58 +37,58 @@ def test_an_even_job_takes_as_long_as_it_did() -> None:
 
 
 @pytest.mark.parametrize("steps", [[], [(10.0, 3.0)]])
-def test_without_a_basis_there_is_no_forecast(steps: list[tuple[float, float]]) -> None:
+def test_no_basis_gives_no_forecast(steps: list[tuple[float, float]]) -> None:
     assert advances(steps).forecast(20, PATIENCE_S) is None
     assert advances(steps, began_s=None).forecast(20, PATIENCE_S) is None
 
 
-def test_a_big_first_step_is_a_basis_that_is_not_sure() -> None:
+def test_big_first_step_gives_an_uncertain_forecast() -> None:
     found = forecast(advances([(60.0, 10.0)]), 60)
     assert found.remaining_s == pytest.approx(540)
     assert found.high_s > 2 * found.low_s
 
 
-def test_who_does_not_rise_has_no_rate() -> None:
+def test_no_progress_gives_no_rate() -> None:
     job = advances([(10.0, 0.0), (20.0, 0.0)])
     assert job.rate is None
     assert job.forecast(30, PATIENCE_S) is None
 
 
-def test_what_a_resumed_job_had_done_took_no_time() -> None:
+def test_resumed_progress_counts_as_done_before_the_start() -> None:
     job = advances([(0.1, 60.0), (10.0, 61.0), (20.0, 62.0), (30.0, 63.0)])
     assert job.rate == pytest.approx(0.1, rel=0.02)
     job = advances([(100.0, 60.0), (110.0, 61.0), (120.0, 62.0)], began_s=None)
     assert job.rate == pytest.approx(0.1)
 
 
-def test_the_recent_rate_counts() -> None:
+def test_forecast_uses_the_recent_rate() -> None:
     slow = [(300 + 30.0 * done, 30.0 + done) for done in range(1, 31)]
     job = advances([*((10.0 * done, float(done)) for done in range(1, 31)), *slow])
     assert 1 / 30 < (job.rate or 0) < 1 / 20
 
 
-def test_between_two_steps_the_time_runs_down() -> None:
+def test_remaining_time_runs_down_between_steps() -> None:
     job = advances((100.0 * step, 10.0 * step) for step in range(1, 6))
     assert forecast(job, 500).remaining_s == pytest.approx(500)
     assert forecast(job, 540).remaining_s == pytest.approx(460)
     assert forecast(job, 600).remaining_s == pytest.approx(400)
 
 
-def test_while_a_step_is_overdue_it_does_not() -> None:
+def test_remaining_time_stops_while_a_step_is_overdue() -> None:
     job = advances((20.0 * step, 10.0 * step) for step in range(1, 6))
     late = [forecast(job, 120 + over_s).remaining_s for over_s in (0, 10, 20, 30)]
     assert late == sorted(late)
     assert late[0] == pytest.approx(80)
 
 
-def test_a_stall_changes_what_may_be_and_not_what_is_likely() -> None:
+def test_stall_widens_the_interval_only() -> None:
     job = even(50)
     at_once, later = forecast(job, 500 + PATIENCE_S), forecast(job, 500 + PATIENCE_S + 900)
     assert later.remaining_s == pytest.approx(at_once.remaining_s)
     assert later.high_s == pytest.approx(at_once.high_s + 900)
 
 
-def test_a_pause_is_no_time_at_work() -> None:
+def test_pause_does_not_count_as_work() -> None:
     job = even(50)
     job.add(500 + 3_600, 51, PATIENCE_S)
     for done in range(52, 60):
@@ -96,7 +96,7 @@ def test_a_pause_is_no_time_at_work() -> None:
     assert job.rate == pytest.approx(0.1, rel=0.25)
 
 
-def test_news_that_were_late_are_no_pause() -> None:
+def test_late_report_does_not_count_as_a_pause() -> None:
     """The producer was cut off for an hour, and the job went on."""
     job = advances([(36.0 * done, float(done)) for done in range(1, 11)])
     job.add(360 + 3_600, 70, PATIENCE_S)
@@ -104,13 +104,13 @@ def test_news_that_were_late_are_no_pause() -> None:
     assert forecast(job, 3_960).remaining_s == pytest.approx(1_080, rel=0.02)
 
 
-def test_all_is_done_but_the_end() -> None:
+def test_all_work_done_leaves_the_end() -> None:
     job = even(100)
     assert forecast(job, 1_000) == Forecast(0.0, 0.0, 1.0)
     assert forecast(job, 1_040) == Forecast(0.0, 0.0, 40.0)
 
 
-def test_many_thousand_advances_are_a_few_samples_of_the_whole() -> None:
+def test_many_advances_are_thinned_to_a_few_samples() -> None:
     job = ProgressModel(0.0)
     for index in range(1, 100_001):
         job.add(index / 100, index / 2_000, PATIENCE_S)
@@ -136,7 +136,52 @@ def test_forecast_for_any_progress_is_valid(
     assert found is None or 0 <= found.low_s <= found.remaining_s <= found.high_s < float("inf")
 
 
-def test_a_clock_that_goes_back_is_no_time() -> None:
+def test_clock_that_goes_back_counts_as_no_time() -> None:
     job = even(20)
     job.add(100, 21, PATIENCE_S)
     assert forecast(job, 100).remaining_s > 0
+
+
+# Stall detection.
+
+
+def rhythm(*gaps_s: float) -> StallDetector:
+    made = StallDetector()
+    for gap_s in gaps_s:
+        made.add_gap(gap_s)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("gaps_s", "stall_timeout_s"),
+    [
+        ([1.0] * 20, 60),
+        ([12.0] * 20, 60),
+        ([30.0] * 20, 150),
+        ([600.0] * 3, 3_000),
+        ([5.0] * 9 + [30.0], 60),
+        # A job that works in bursts: every tenth time it pauses for ten minutes.
+        ([5.0, 5.0, 5.0, 5.0, 600.0, 5.0, 5.0, 5.0, 5.0, 5.0] * 3, 1_200),
+        # One long pause is no habit.
+        ([5.0] * 20 + [600.0] + [5.0] * 5, 60),
+    ],
+)
+def test_stall_timeout_is_five_times_the_usual_gap(gaps_s: list[float], stall_timeout_s: float) -> None:
+    assert rhythm(*gaps_s).is_calibrated
+    assert rhythm(*gaps_s).stall_timeout_s() == stall_timeout_s
+    assert rhythm(*gaps_s).stall_timeout_s(usual_s=36_000) == stall_timeout_s
+
+
+@pytest.mark.parametrize(("usual_s", "stall_timeout_s"), [(None, 300), (10, 60), (720, 180), (36_000, 9_000)])
+def test_stall_timeout_without_gaps_uses_earlier_runs(usual_s: float | None, stall_timeout_s: float) -> None:
+    assert not rhythm().has_gaps
+    assert not rhythm(1, 2).is_calibrated
+    assert rhythm().stall_timeout_s(usual_s) == rhythm(1, 2).stall_timeout_s(usual_s) == stall_timeout_s
+
+
+def test_first_long_gaps_raise_the_stall_timeout() -> None:
+    assert rhythm(400).stall_timeout_s() == 2_000
+
+
+def test_old_gaps_are_dropped() -> None:
+    assert rhythm(*[600.0] * 50, *[5.0] * 32).stall_timeout_s() == 60

@@ -214,7 +214,7 @@ def test_one_that_is_unknown_is_told_with_the_nearest(
     server.publish(start("nightly-2025-07-31"), start("0197c1b2-6f0e-7c44"))
     for answer in (client.get(f"/v1/operations/{asked}"), client.post(f"/v1/operations/{asked}/cancel")):
         assert (answer.status_code, answer.json()["code"]) == (404, "operation_unknown")
-        assert answer.json()["hint"] == f"{hint}`GET /v1/operations` lists those there are."
+        assert answer.json()["hint"] == f"{hint}`GET /v1/operations` lists all operations."
         assert len(answer.json()["message"]) < 150
 
 

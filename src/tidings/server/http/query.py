@@ -128,7 +128,7 @@ def read_limit(values: dict[str, list[str]]) -> int:
     text = values["limit"][-1] if "limit" in values else str(DEFAULT_LIMIT)
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) else 0
     if not 1 <= number <= MAX_LIMIT:
-        raise InvalidParameter(f"invalid limit={text[:40]!r}", hint=f"Use 1 to {MAX_LIMIT}.")
+        raise InvalidParameter(f"invalid limit={text[:40]!r}: expected 1–{MAX_LIMIT}", hint=f"Use 1 to {MAX_LIMIT}.")
     return number
 
 

@@ -27,7 +27,7 @@ def publish_progress(hub: InMemoryHub, publisher: InMemoryClient, *percents: tup
     hub.settle()
 
 
-def told(messages: list[Message]) -> list[tuple[str, object]]:
+def summarize(messages: list[Message]) -> list[tuple[str, object]]:
     """Return what was said, briefly: of an event its offset, of the rest the position."""
     brief: list[tuple[str, object]] = []
     for message in messages:
