@@ -82,7 +82,7 @@ def wait_closed(stream: Stream) -> dict[str, Any]:
 @posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("name", ["hub", "parent"])
-def test_stock_uvicorn_ends_within_seconds_with_open_streams(name: str, number: int) -> None:
+def test_uvicorn_with_open_streams_ends_within_seconds(name: str, number: int) -> None:
     port = free_port()
     prefix = "/tidings" if name == "parent" else ""
     with (
@@ -107,7 +107,7 @@ def test_stock_uvicorn_ends_within_seconds_with_open_streams(name: str, number: 
 
 
 @posix
-def test_our_own_server_ends_within_seconds_with_open_streams_and_exits_0() -> None:
+def test_own_server_with_open_streams_ends_within_seconds_and_exits_0() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.server.asgi_programs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -131,7 +131,7 @@ def test_our_own_server_ends_within_seconds_with_open_streams_and_exits_0() -> N
 
 
 @posix
-def test_a_hub_that_cannot_start_says_why_and_ends_the_server() -> None:
+def test_hub_that_cannot_start_logs_the_error_and_ends_the_server() -> None:
     port = free_port()
     done = subprocess.run(
         [sys.executable, "-m", *uvicorn("broken", port)], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
@@ -144,7 +144,7 @@ def test_a_hub_that_cannot_start_says_why_and_ends_the_server() -> None:
 # Mounted.
 
 
-def test_a_mounted_hub_serves_everything_below_its_path() -> None:
+def test_mounted_hub_serves_all_routes_below_its_path() -> None:
     def mount(hub: HubApp) -> Starlette:
         return Starlette(routes=[Mount("/tidings", hub)], lifespan=hub.lifespan)
 
@@ -168,7 +168,7 @@ def test_a_mounted_hub_serves_everything_below_its_path() -> None:
         assert httpx.get(f"{below}/nope").json()["code"] == "not_found"
 
 
-def test_a_mounted_hub_without_a_lifespan_starts_at_first_use() -> None:
+def test_mounted_hub_without_lifespan_starts_at_first_use() -> None:
     def mount(hub: HubApp) -> Starlette:
         return Starlette(routes=[Mount("/tidings", hub)])
 
@@ -183,7 +183,7 @@ def test_a_mounted_hub_without_a_lifespan_starts_at_first_use() -> None:
 # Its life.
 
 
-async def test_the_hub_runs_for_its_lifespan_and_may_run_again() -> None:
+async def test_lifespan_runs_the_hub_and_may_be_repeated() -> None:
     app = HubApp(open_log, config=HubConfig(**QUIET))
     for _ in range(2):
         async with app.lifespan():
@@ -195,7 +195,7 @@ async def test_the_hub_runs_for_its_lifespan_and_may_run_again() -> None:
             app.running()
 
 
-async def test_starting_twice_is_starting_once() -> None:
+async def test_start_twice_starts_once() -> None:
     app = HubApp(open_log, config=HubConfig(**QUIET))
     app.start()
     hub = app.hub
@@ -205,7 +205,7 @@ async def test_starting_twice_is_starting_once() -> None:
     app.stop()
 
 
-async def test_signal_handlers_are_what_they_were_after_the_lifespan() -> None:
+async def test_signal_handlers_are_restored_after_the_lifespan() -> None:
     calls: list[int] = []
 
     def theirs(number: int, frame: object) -> None:
@@ -223,7 +223,7 @@ async def test_signal_handlers_are_what_they_were_after_the_lifespan() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-async def test_a_signal_that_nobody_handles_stays_so() -> None:
+async def test_unhandled_signal_stays_unhandled() -> None:
     app = HubApp(open_log, config=HubConfig(**QUIET))
     before = signal.getsignal(signal.SIGTERM)
     assert before is signal.SIG_DFL

@@ -25,7 +25,7 @@ async def publish_and_read(data: Path | None) -> list[dict[str, Any]]:
         return found
 
 
-async def test_a_hub_with_a_folder_remembers(tmp_path: Path) -> None:
+async def test_embedded_hub_with_a_folder_keeps_its_log(tmp_path: Path) -> None:
     first = await publish_and_read(tmp_path / "data")
     second = await publish_and_read(tmp_path / "data")
     assert len(first) == 1
@@ -33,11 +33,11 @@ async def test_a_hub_with_a_folder_remembers(tmp_path: Path) -> None:
     assert len(second) == 2
 
 
-async def test_a_hub_without_one_does_not() -> None:
+async def test_embedded_hub_without_a_folder_keeps_no_log() -> None:
     assert [len(await publish_and_read(None)) for _ in range(2)] == [1, 1]
 
 
-async def test_the_logs_of_an_operation_are_bounded_as_the_contract_says() -> None:
+async def test_contract_bounds_the_log_lines_of_an_operation() -> None:
     hub = embedded_hub(config=CONFIG)
     async with hub.lifespan():
         transport = httpx.ASGITransport(hub)
@@ -49,6 +49,6 @@ async def test_the_logs_of_an_operation_are_bounded_as_the_contract_says() -> No
     assert len(kept) == 1_000
 
 
-def test_what_is_no_origin_is_told() -> None:
+def test_invalid_origin_raises_config_error() -> None:
     with pytest.raises(ConfigError):
         embedded_hub(allow_origins=["app.example.com"])

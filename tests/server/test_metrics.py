@@ -23,7 +23,7 @@ def samples(server: HubServer) -> dict[str, float]:
     }
 
 
-def test_counts_what_was_accepted_and_refused(server: HubServer) -> None:
+def test_metrics_count_accepted_and_refused_events(server: HubServer) -> None:
     server.publish(update("a"), update("b"))
     server.call(lambda: server.log.fail_append(LogFull("full")))
     httpx.post(f"{server.http}/v1/events", json=update("c"))
@@ -36,7 +36,7 @@ def test_counts_what_was_accepted_and_refused(server: HubServer) -> None:
     assert found["tidings_log_newest"] == 2
 
 
-def test_counts_subscribers_lanes_and_writes(server: HubServer) -> None:
+def test_metrics_count_subscribers_lanes_and_writes(server: HubServer) -> None:
     with (
         Stream(server.port, "?channel=data&since=now") as first,
         Stream(server.port, "?channel=data&since=now") as second,
@@ -58,19 +58,19 @@ def test_counts_subscribers_lanes_and_writes(server: HubServer) -> None:
     assert found["tidings_lane_bytes_total"] > 200
 
 
-def test_describes_the_hub_and_its_process(server: HubServer) -> None:
+def test_metrics_describe_the_hub_and_its_process(server: HubServer) -> None:
     text = httpx.get(f"{server.http}/metrics").text
     assert f'epoch="{server.call(lambda: server.app.hub.log.epoch)}"' in text
     assert samples(server)["process_resident_memory_bytes"] > 1_000_000
 
 
-def test_speaks_openmetrics_to_whom_asks_for_it(server: HubServer) -> None:
+def test_openmetrics_is_served_when_requested(server: HubServer) -> None:
     answer = httpx.get(f"{server.http}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
 
 
-def test_two_hubs_in_one_process_have_their_own_figures(server: HubServer) -> None:
+def test_two_hubs_in_one_process_have_separate_metrics(server: HubServer) -> None:
     server.publish(update("a"))
     with HubServer() as other:
         assert samples(other)["tidings_events_accepted_total"] == 0

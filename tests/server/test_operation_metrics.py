@@ -62,7 +62,7 @@ def test_ends_are_counted_by_name_and_state(server: HubServer) -> None:
 
 
 @pytest.mark.parametrize("one_batch", [True, False])
-def test_each_end_is_counted_once_whatever_comes_in_one_batch(server: HubServer, one_batch: bool) -> None:
+def test_end_is_counted_once_with_several_events_in_a_batch(server: HubServer, one_batch: bool) -> None:
     events = [
         start("op", name="n", queued=True),
         start("op", name="n"),
@@ -83,7 +83,7 @@ def test_each_end_is_counted_once_whatever_comes_in_one_batch(server: HubServer,
     assert (found["s_live", "running"], found["s_live", "queued"]) == (1, 0)
 
 
-def test_what_is_refused_or_published_again_is_not_counted(server: HubServer) -> None:
+def test_refused_and_repeated_events_are_not_counted(server: HubServer) -> None:
     event = {**complete("op"), "event_id": "an-event-id-0001"}
     server.publish(start("op", name="n"), event)
     server.publish(event)
@@ -91,7 +91,7 @@ def test_what_is_refused_or_published_again_is_not_counted(server: HubServer) ->
     assert ended(server) == {("n", "complete"): 1}
 
 
-def test_durations_and_time_in_the_queue_are_histograms(server: HubServer) -> None:
+def test_durations_and_queue_times_are_histograms(server: HubServer) -> None:
     at = "2025-07-30T12:00:{:02}Z".format
     server.publish(
         {**start("a", name="n", queued=True), "timestamp": at(0)},
@@ -111,14 +111,14 @@ def test_durations_and_time_in_the_queue_are_histograms(server: HubServer) -> No
     assert found["_last_success_timestamp_seconds", "n"] > 1_753_876_800
 
 
-def test_what_is_live_is_told_by_state(server: HubServer) -> None:
+def test_live_operations_are_counted_by_state(server: HubServer) -> None:
     server.publish(start("a"), start("b", queued=True), start("c", queued=True), start("d"), complete("d"))
     found = figures(server)
     assert (found["s_live", "running"], found["s_live", "queued"]) == (1, 2)
 
 
 @pytest.mark.parametrize(("duration_s", "bucket"), [(0.0, 0), (1.0, 0), (1.1, 1), (86_400.0, 9), (86_401.0, 10)])
-def test_a_bound_belongs_to_its_bucket(duration_s: float, bucket: int) -> None:
+def test_value_at_a_bound_counts_in_its_bucket(duration_s: float, bucket: int) -> None:
     histogram = Histogram()
     histogram.observe(duration_s)
     assert histogram.counts.index(1) == bucket
@@ -127,7 +127,7 @@ def test_a_bound_belongs_to_its_bucket(duration_s: float, bucket: int) -> None:
 # Names are bounded.
 
 
-def test_names_beyond_a_hundred_are_counted_together_the_oldest_first(server: HubServer) -> None:
+def test_names_beyond_a_hundred_are_merged_oldest_first(server: HubServer) -> None:
     for number in range(MAX_NAMES + 20):
         server.publish(start(f"op-{number}", name=f"n{number}"), complete(f"op-{number}", duration_ms=1))
     found = ended(server)
@@ -142,12 +142,12 @@ def test_names_beyond_a_hundred_are_counted_together_the_oldest_first(server: Hu
     assert sum(found.values()) == MAX_NAMES + 22
 
 
-def test_an_operation_called_other_is_one_of_them(server: HubServer) -> None:
+def test_operation_named_other_counts_as_other(server: HubServer) -> None:
     server.publish(start("op", name="other"), complete("op"))
     assert ended(server) == {("other", "complete"): 1}
 
 
-def test_long_names_and_odd_ones_are_told(server: HubServer) -> None:
+def test_long_and_unusual_names_are_exported(server: HubServer) -> None:
     names = ["x" * 5_000 + "1", "x" * 5_000 + "2", 'a"b\\c\n', "ä"]
     for number, name in enumerate(names):
         server.publish(start(f"op-{number}", name=name), complete(f"op-{number}"))
@@ -158,7 +158,7 @@ def test_long_names_and_odd_ones_are_told(server: HubServer) -> None:
     }
 
 
-def test_what_is_remembered_of_operations_is_bounded() -> None:
+def test_counted_operations_are_bounded() -> None:
     with HubServer(retention=Retention(operations=100)) as server:
         for first in range(0, 3_000, 100):
             server.publish(*(complete(f"op-{number}") for number in range(first, first + 100)))
@@ -169,7 +169,7 @@ def test_what_is_remembered_of_operations_is_bounded() -> None:
 # A hub that starts again.
 
 
-async def test_a_hub_that_starts_again_counts_anew_and_knows_when_all_was_well(tmp_path: Path) -> None:
+async def test_restarted_hub_resets_counts_and_keeps_the_last_success(tmp_path: Path) -> None:
     def make() -> HubApp:
         return HubApp(lambda loop: SqliteLog(tmp_path, loop, lambda: secrets.token_hex(4), ballast_bytes=0))
 

@@ -42,7 +42,7 @@ def open_stream(port: int) -> RawClient:
 
 @posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_websockets_and_streams_and_exits_0(number: int, loop: str) -> None:
+def test_signal_drains_websockets_and_streams_and_exits_0(number: int, loop: str) -> None:
     with ServerProcess("--grace", "1", "--loop", loop) as server, ExitStack() as stack:
         websockets = [stack.enter_context(RawClient(server.port)) for _ in range(3)]
         for client in websockets:
@@ -65,7 +65,7 @@ def test_a_signal_drains_websockets_and_streams_and_exits_0(number: int, loop: s
 
 
 @posix
-def test_clients_that_do_not_answer_are_cut_off_within_the_grace() -> None:
+def test_silent_clients_are_aborted_within_the_grace_period() -> None:
     with ServerProcess("--grace", "0.5") as server, RawClient(server.port) as client, RawClient(server.port) as silent:
         client.open()
         silent.send(b"GET /half-a-request HTTP/1.1\r\n")
@@ -78,7 +78,7 @@ def test_clients_that_do_not_answer_are_cut_off_within_the_grace() -> None:
 
 
 @posix
-def test_a_second_ctrl_c_ends_at_once() -> None:
+def test_second_ctrl_c_ends_immediately() -> None:
     with ServerProcess("--grace", "30") as server, RawClient(server.port) as client:
         client.open()
         server.signal(signal.SIGINT)
@@ -89,7 +89,7 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
 
 
 @posix
-def test_sigterm_again_changes_nothing() -> None:
+def test_second_sigterm_changes_nothing() -> None:
     with ServerProcess("--grace", "30") as server, RawClient(server.port) as client:
         client.open()
         server.signal(signal.SIGTERM)
@@ -100,7 +100,7 @@ def test_sigterm_again_changes_nothing() -> None:
         assert server.wait()[0] == 0
 
 
-def test_a_port_in_use_ends_the_start_with_our_own_error() -> None:
+def test_run_with_a_port_in_use_raises_address_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(RuntimeError, match=rf"AddressInUse: cannot listen on 127\.0\.0\.1 port {port}: \w+"):
@@ -121,7 +121,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return certificate, key
 
 
-def test_speaks_tls(certificate: tuple[Path, Path], loop: str) -> None:
+def test_certificate_enables_tls(certificate: tuple[Path, Path], loop: str) -> None:
     trust = ssl.create_default_context(cafile=certificate[0])
     options = ["--certificate", str(certificate[0]), "--key", str(certificate[1]), "--loop", loop, "--grace", "1"]
     with ServerProcess(*options) as server, RawClient(server.port, tls=trust) as client:
@@ -140,9 +140,7 @@ def test_speaks_tls(certificate: tuple[Path, Path], loop: str) -> None:
 
 
 @pytest.mark.parametrize("broken", ["no such file", "not PEM", "another key"])
-def test_a_certificate_that_cannot_be_used_is_explained(
-    certificate: tuple[Path, Path], tmp_path: Path, broken: str
-) -> None:
+def test_invalid_certificate_raises_config_error(certificate: tuple[Path, Path], tmp_path: Path, broken: str) -> None:
     chain, key = certificate
     if broken == "no such file":
         chain = tmp_path / "missing.pem"
@@ -159,7 +157,7 @@ def test_a_certificate_that_cannot_be_used_is_explained(
     assert ("missing.pem" in str(caught.value)) == (broken == "no such file")
 
 
-def test_a_key_alone_is_refused() -> None:
+def test_key_without_certificate_raises_config_error() -> None:
     with pytest.raises(ConfigError, match="certificate"):
         DrainingServer(app, ssl_keyfile="key.pem")
 
@@ -196,7 +194,7 @@ class Hooks:
             await send({"type": f"lifespan.{name}.complete"})
 
 
-def test_calls_its_hooks_in_order(loop_factory: LoopFactory) -> None:
+def test_hooks_are_called_in_order(loop_factory: LoopFactory) -> None:
     hooks = Hooks()
     hooks.runner = DrainingServer(hooks.app, port=0, on_ready=hooks.ready, on_drain=hooks.drain)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -206,7 +204,7 @@ def test_calls_its_hooks_in_order(loop_factory: LoopFactory) -> None:
     assert hooks.addresses[0].port > 0
 
 
-async def test_a_drain_that_fails_or_hangs_does_not_keep_the_server(caplog: pytest.LogCaptureFixture) -> None:
+async def test_failing_or_hanging_drain_does_not_block_shutdown(caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         raise RuntimeError("as if the hub had a fault")
 
@@ -222,7 +220,7 @@ async def test_a_drain_that_fails_or_hangs_does_not_keep_the_server(caplog: pyte
     assert "the drain took more than" in caplog.text
 
 
-async def test_an_application_that_does_not_shut_down_does_not_keep_the_server(
+async def test_hanging_lifespan_does_not_block_shutdown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     never = asyncio.Event()  # held here: what waits for it is not to be collected as rubbish
@@ -242,12 +240,12 @@ async def test_an_application_that_does_not_shut_down_does_not_keep_the_server(
     assert "did not shut down" in caplog.text
 
 
-async def test_a_port_in_use_is_our_own_error_inside_a_loop_too() -> None:
+async def test_serve_with_a_port_in_use_raises_address_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(AddressInUse):
         await DrainingServer(app, port=taken.getsockname()[1]).serve()
 
 
-def test_signal_handlers_are_given_back(loop_factory: LoopFactory) -> None:
+def test_signal_handlers_are_restored_after_serving(loop_factory: LoopFactory) -> None:
     before = signal.getsignal(signal.SIGTERM)
     hooks = Hooks()
     hooks.runner = DrainingServer(hooks.app, port=0, on_ready=hooks.ready)
@@ -264,13 +262,13 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
         opened.close()
 
 
-def test_port_0_picks_a_free_port_that_accepts() -> None:
+def test_port_0_picks_a_free_port() -> None:
     [listening] = listen("127.0.0.1", 0)
     with listening, socket.create_connection(listening.getsockname(), timeout=5):
         assert listening.getsockname()[1] > 0
 
 
-def test_every_address_of_a_name_gets_the_same_port() -> None:
+def test_all_addresses_of_a_name_get_the_same_port() -> None:
     sockets = listen("localhost", 0)
     try:
         assert len({opened.getsockname()[1] for opened in sockets}) == 1
@@ -280,7 +278,7 @@ def test_every_address_of_a_name_gets_the_same_port() -> None:
         close_all(sockets)
 
 
-def test_a_port_in_use_is_named_with_a_way_out() -> None:
+def test_port_in_use_raises_address_in_use_with_a_hint() -> None:
     [listening] = listen("127.0.0.1", 0)
     with listening:
         port = listening.getsockname()[1]
@@ -303,14 +301,14 @@ def test_a_port_in_use_is_named_with_a_way_out() -> None:
         ("127.0.0.1", -1, "0 to 65535"),
     ],
 )
-def test_an_address_that_is_not_ours_is_explained(host: str, port: int, hint: str) -> None:
+def test_foreign_address_raises_address_unavailable(host: str, port: int, hint: str) -> None:
     with pytest.raises(AddressUnavailable) as caught:
         listen(host, port)
     assert (caught.value.host, caught.value.port) == (host, port)
     assert hint in caught.value.hint
 
 
-def test_an_address_family_that_the_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_address_family_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(*_: object, **__: object) -> list[tuple[object, ...]]:
         foreign, ours = ("2001:db8::1", 0, 0, 0), ("127.0.0.1", 0)  # RFC 3849
         return [(socket.AF_INET6, 0, 0, "", foreign), (socket.AF_INET, 0, 0, "", ours)]
@@ -321,7 +319,7 @@ def test_an_address_family_that_the_machine_lacks_is_left_out(monkeypatch: pytes
         assert listening.getsockname()[0] == "127.0.0.1"
 
 
-def test_a_restart_may_take_the_port_while_old_connections_linger() -> None:
+def test_restart_reuses_the_port_of_lingering_connections() -> None:
     [listening] = listen("127.0.0.1", 0)
     with listening:
         listening.setblocking(True)
@@ -363,7 +361,7 @@ async def count_ticks_to_accept(sockets: Sequence[socket.socket], clients: int) 
     return ticks
 
 
-def test_many_who_come_at_once_are_let_in_by_the_dozen() -> None:
+def test_crowd_is_accepted_a_dozen_per_tick() -> None:
     sockets = listen("127.0.0.1", 0)
     doors = [*sockets, *duplicate_listeners(sockets)]
     try:

@@ -50,7 +50,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def test_sends_whole_writes_in_order_and_tells_when_bytes_wait(outlet: BufferedOutlet, flow: Flow) -> None:
+async def test_outlet_sends_writes_in_order_and_reports_unsent_bytes(outlet: BufferedOutlet, flow: Flow) -> None:
     client = Client()
     sending = asyncio.create_task(outlet.send_all(client.send))
     outlet.write(b"one")
@@ -62,7 +62,7 @@ async def test_sends_whole_writes_in_order_and_tells_when_bytes_wait(outlet: Buf
     await sending
 
 
-async def test_what_the_server_has_not_taken_counts(outlet: BufferedOutlet, flow: Flow) -> None:
+async def test_bytes_not_accepted_by_the_server_count_as_unsent(outlet: BufferedOutlet, flow: Flow) -> None:
     client = Client()
     client.open.clear()
     sending = asyncio.create_task(outlet.send_all(client.send))
@@ -77,7 +77,7 @@ async def test_what_the_server_has_not_taken_counts(outlet: BufferedOutlet, flow
     await sending
 
 
-async def test_sends_no_more_than_a_chunk_at_once(outlet: BufferedOutlet) -> None:
+async def test_outlet_sends_at_most_one_chunk_at_a_time(outlet: BufferedOutlet) -> None:
     client = Client()
     for _ in range(5):
         outlet.write(b"x" * (CHUNK_BYTES // 2))
@@ -86,7 +86,7 @@ async def test_sends_no_more_than_a_chunk_at_once(outlet: BufferedOutlet) -> Non
     assert [len(part) for part in client.taken] == [CHUNK_BYTES, CHUNK_BYTES, CHUNK_BYTES // 2]
 
 
-async def test_close_sends_what_was_written_before_it_and_nothing_after(outlet: BufferedOutlet) -> None:
+async def test_close_sends_earlier_writes_and_nothing_after(outlet: BufferedOutlet) -> None:
     client = Client()
     outlet.write(b"before")
     outlet.close(4100, "draining")
@@ -98,7 +98,7 @@ async def test_close_sends_what_was_written_before_it_and_nothing_after(outlet: 
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["closed before sending", "closed while sending"])
-async def test_a_client_that_takes_nothing_is_given_up_after_a_while(
+async def test_client_that_reads_nothing_times_out_after_close(
     outlet: BufferedOutlet, monkeypatch: pytest.MonkeyPatch, early: bool
 ) -> None:
     monkeypatch.setattr("tidings.server.asgi.outlet.CLOSE_TIMEOUT_S", 0.01)
@@ -114,7 +114,7 @@ async def test_a_client_that_takes_nothing_is_given_up_after_a_while(
         await sending
 
 
-async def test_the_end_drops_everything_and_tells_nobody(outlet: BufferedOutlet, flow: Flow) -> None:
+async def test_end_drops_all_writes_silently(outlet: BufferedOutlet, flow: Flow) -> None:
     client = Client()
     sending = asyncio.create_task(outlet.send_all(client.send))
     await asyncio.sleep(0)
@@ -127,7 +127,7 @@ async def test_the_end_drops_everything_and_tells_nobody(outlet: BufferedOutlet,
     assert outlet.write_buffer_size() == 0
 
 
-async def test_the_end_may_come_while_something_is_being_sent(outlet: BufferedOutlet, flow: Flow) -> None:
+async def test_end_may_come_during_a_send(outlet: BufferedOutlet, flow: Flow) -> None:
     client = Client()
     client.open.clear()
     sending = asyncio.create_task(outlet.send_all(client.send))
@@ -139,7 +139,7 @@ async def test_the_end_may_come_while_something_is_being_sent(outlet: BufferedOu
     assert (flow.calls, outlet.write_buffer_size()) == (["pause"], 0)
 
 
-async def test_reading_pauses_and_goes_on_at_the_latest_when_it_is_closed(outlet: BufferedOutlet) -> None:
+async def test_paused_reading_resumes_at_the_latest_on_close(outlet: BufferedOutlet) -> None:
     assert outlet.may_read.is_set()
     outlet.pause_reading()
     assert not outlet.may_read.is_set()
@@ -150,7 +150,7 @@ async def test_reading_pauses_and_goes_on_at_the_latest_when_it_is_closed(outlet
     assert outlet.may_read.is_set()
 
 
-async def test_there_is_no_way_past_the_buffer_and_no_ping(outlet: BufferedOutlet) -> None:
+async def test_direct_writes_go_to_the_buffer_and_ping_does_nothing(outlet: BufferedOutlet) -> None:
     assert outlet.direct()(b"through") is None
     assert outlet.write_buffer_size() == 7
     outlet.ping()

@@ -76,7 +76,7 @@ class Client:
 # Both kinds.
 
 
-def test_a_plain_connection_is_told_five_fields_and_publishes_without_answers(server: HubServer) -> None:
+def test_plain_connection_reads_five_fields_and_gets_no_replies(server: HubServer) -> None:
     with Client(server, "?channel=data", v1=False) as client:
         established = client.receive()
         assert established["type"] == "connection:established"
@@ -86,7 +86,7 @@ def test_a_plain_connection_is_told_five_fields_and_publishes_without_answers(se
         assert event["data"] == {"dataset": "a", "version": 1}
 
 
-def test_a_v1_connection_subscribes_and_gets_the_snapshot_and_then_what_comes(server: HubServer) -> None:
+def test_v1_connection_gets_snapshot_then_live_events(server: HubServer) -> None:
     positions = server.publish(update("a", 1), update("a", 2), update("b", 3))
     with Client(server) as client:
         established = client.receive()
@@ -99,7 +99,7 @@ def test_a_v1_connection_subscribes_and_gets_the_snapshot_and_then_what_comes(se
         assert server.publish(update("c")) == [client.receive()["position"]]
 
 
-def test_an_event_is_accepted_before_it_is_delivered_to_its_publisher(server: HubServer) -> None:
+def test_event_is_accepted_before_its_delivery_to_the_publisher(server: HubServer) -> None:
     with Client(server, "?channel=data") as client:
         client.until("channel:live")
         for number in range(20):
@@ -112,7 +112,7 @@ def test_an_event_is_accepted_before_it_is_delivered_to_its_publisher(server: Hu
         assert place < delivered[told[place]["data"]["position"]]
 
 
-def test_a_reader_that_comes_back_sees_every_event_once_and_in_order(server: HubServer) -> None:
+def test_reconnecting_reader_gets_each_event_once_in_order(server: HubServer) -> None:
     total = 400
     published: list[str] = []
 
@@ -135,7 +135,7 @@ def test_a_reader_that_comes_back_sees_every_event_once_and_in_order(server: Hub
     assert seen == published
 
 
-def test_a_slow_reader_becomes_a_cursor_and_loses_nothing_durable(server: HubServer) -> None:
+def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer) -> None:
     delivery = server.app.hub.delivery
     with Client(server, "?channel=data&channel=operations", max_queue=1, close_timeout=0.1) as slow:
         slow.until("channel:live")
@@ -156,7 +156,7 @@ def test_a_slow_reader_becomes_a_cursor_and_loses_nothing_durable(server: HubSer
 
 
 @pytest.mark.parametrize("edge", EDGES)
-def test_an_idle_connection_is_told_its_position(edge: Any) -> None:
+def test_idle_connection_gets_its_position(edge: Any) -> None:
     with HubServer(edge, config={"heartbeat_s": 0.1}) as server, Client(server, "?channel=operations") as client:
         client.until("channel:live")
         (elsewhere,) = server.publish(update("on a channel that is not read"))
@@ -181,7 +181,7 @@ def test_an_idle_connection_is_told_its_position(edge: Any) -> None:
         ('{"type":"connection:ping"}', "invalid_command"),
     ],
 )
-def test_a_wrong_message_is_told_and_the_connection_goes_on(server: HubServer, message: str, code: str) -> None:
+def test_invalid_message_is_refused_and_the_connection_continues(server: HubServer, message: str, code: str) -> None:
     with Client(server) as client:
         client.receive()
         client.socket.send(message)
@@ -192,7 +192,7 @@ def test_a_wrong_message_is_told_and_the_connection_goes_on(server: HubServer, m
         assert client.receive()["reply_to"] == "alive"
 
 
-def test_a_binary_message_is_told_and_closes_with_1003(server: HubServer) -> None:
+def test_binary_message_closes_with_1003(server: HubServer) -> None:
     with Client(server) as client:
         client.receive()
         client.socket.send(b"{}")
@@ -203,14 +203,14 @@ def test_a_binary_message_is_told_and_closes_with_1003(server: HubServer) -> Non
     server.wait(lambda: server.connections() == 0)
 
 
-def test_a_message_over_256_kib_closes_with_1009(server: HubServer) -> None:
+def test_message_over_256_kib_closes_with_1009(server: HubServer) -> None:
     with Client(server) as client:
         client.receive()
         client.socket.send("x" * (256 * 1024 + 1))
         assert client.wait_close() == 1009
 
 
-def test_a_query_that_cannot_be_used_is_told_and_closes_with_1008(server: HubServer) -> None:
+def test_invalid_query_closes_with_1008(server: HubServer) -> None:
     with Client(server, "?since=nope") as client:
         told = client.until("connection:closed")
         assert [message["data"].get("code") for message in told[1:]] == ["invalid_position", 1008]
@@ -227,27 +227,27 @@ def refusal(server: HubServer, path: str = "/ws", **options: Any) -> tuple[int, 
     return response.status_code, msgspec.json.decode(response.body or b"")
 
 
-def test_pages_of_foreign_origins_are_refused_before_the_upgrade(server: HubServer) -> None:
+def test_foreign_origin_is_refused_before_the_upgrade(server: HubServer) -> None:
     status, error = refusal(server, origin=Origin("http://evil.example"))
     assert (status, error["code"]) == (403, "origin_refused")
     assert "--allow-origin http://evil.example" in error["hint"]
     assert server.call(server.connections) == 0
 
 
-def test_a_host_name_that_is_not_the_hubs_is_refused(server: HubServer) -> None:
+def test_foreign_host_name_is_refused(server: HubServer) -> None:
     plain = socket.create_connection(("127.0.0.1", server.port))
     with pytest.raises(InvalidStatus) as caught, connect("ws://evil.example/ws", sock=plain):
         pass
     assert caught.value.response.status_code == 403
 
 
-def test_the_hubs_own_pages_are_let_in(server: HubServer) -> None:
+def test_own_origin_is_accepted(server: HubServer) -> None:
     with Client(server, origin=Origin(server.http)) as client:
         assert client.receive()["type"] == "connection:established"
 
 
 @pytest.mark.parametrize("edge", EDGES)
-def test_listed_origins_are_let_in(edge: Any) -> None:
+def test_listed_origin_is_accepted(edge: Any) -> None:
     with (
         HubServer(edge, allow_origins=["https://app.example.com"]) as server,
         Client(server, origin=Origin("https://app.example.com")) as client,
@@ -255,7 +255,7 @@ def test_listed_origins_are_let_in(edge: Any) -> None:
         assert client.receive()["type"] == "connection:established"
 
 
-def test_no_websocket_elsewhere(server: HubServer) -> None:
+def test_other_path_has_no_websocket(server: HubServer) -> None:
     status, error = refusal(server, "/elsewhere")
     assert (status, error["code"]) == (404, "not_found")
     assert "/ws" in error["hint"]
@@ -265,7 +265,7 @@ def test_no_websocket_elsewhere(server: HubServer) -> None:
 
 
 @pytest.mark.parametrize("edge", EDGES)
-def test_one_connection_too_many_is_closed_with_1013(edge: Any) -> None:
+def test_connection_over_the_limit_closes_with_1013(edge: Any) -> None:
     with HubServer(edge, config={"max_connections": 1}) as server, Client(server), Client(server) as second:
         closed = second.until("connection:closed")[-1]
         assert closed["data"]["retry_after_ms"] == 5_000
@@ -273,7 +273,7 @@ def test_one_connection_too_many_is_closed_with_1013(edge: Any) -> None:
 
 
 @pytest.mark.parametrize("edge", EDGES)
-def test_a_publisher_owed_too_much_is_read_no_further(edge: Any) -> None:
+def test_publisher_with_too_many_unread_replies_is_not_read(edge: Any) -> None:
     with HubServer(edge, config={"unacknowledged_events": 10}) as server, Client(server) as client:
         client.receive()
         server.call(server.log.hold_appends)
@@ -285,7 +285,7 @@ def test_a_publisher_owed_too_much_is_read_no_further(edge: Any) -> None:
         assert [client.receive()["reply_to"] for _ in range(100)] == [f"p{number}" for number in range(100)]
 
 
-def test_what_the_log_refuses_is_told(server: HubServer) -> None:
+def test_log_error_is_reported_to_the_publisher(server: HubServer) -> None:
     with Client(server) as client:
         client.receive()
         server.call(lambda: server.log.fail_append(LogUnavailable("the disk is gone")))
@@ -297,7 +297,7 @@ def test_what_the_log_refuses_is_told(server: HubServer) -> None:
 # The end.
 
 
-def test_a_drain_is_told_and_closes_with_4100(server: HubServer) -> None:
+def test_drain_closes_with_4100(server: HubServer) -> None:
     with Client(server, "?channel=data") as client:
         client.until("channel:live")
         server.call(server.app.drain)
@@ -305,7 +305,7 @@ def test_a_drain_is_told_and_closes_with_4100(server: HubServer) -> None:
         assert client.wait_close() == 4100
 
 
-def test_a_client_that_leaves_is_forgotten(server: HubServer) -> None:
+def test_lost_client_is_removed(server: HubServer) -> None:
     with Client(server, "?channel=data") as client:
         client.until("channel:live")
     with Client(server, "?channel=data") as client:
@@ -344,11 +344,11 @@ def hub() -> HubApp:
     return HubApp(lambda scheduler: MemoryLog("0badcafe"), config=HubConfig(**QUIET))
 
 
-async def test_a_server_that_cannot_answer_with_http_closes(hub: HubApp) -> None:
+async def test_server_without_http_responses_closes(hub: HubApp) -> None:
     assert [message["type"] for message in await ws_exchange(hub, path="/elsewhere")] == ["websocket.close"]
 
 
-async def test_a_handshake_that_is_given_up_is_left(hub: HubApp) -> None:
+async def test_abandoned_handshake_is_ignored(hub: HubApp) -> None:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -367,7 +367,7 @@ async def test_half_a_surrogate_pair_closes_with_1007(hub: HubApp) -> None:
     assert sent[-1]["code"] == 1007
 
 
-async def test_a_server_that_cannot_send_any_more_ends_the_connection(hub: HubApp) -> None:
+async def test_server_that_fails_to_send_ends_the_connection(hub: HubApp) -> None:
     asked = False
 
     async def receive() -> dict[str, Any]:
@@ -386,7 +386,7 @@ async def test_a_server_that_cannot_send_any_more_ends_the_connection(hub: HubAp
         assert len(hub.connections) == 0
 
 
-async def test_a_hub_that_has_stopped_refuses(hub: HubApp) -> None:
+async def test_stopped_hub_refuses_connections(hub: HubApp) -> None:
     async with hub.lifespan():
         pass
     sent: list[Any] = []
@@ -403,7 +403,7 @@ async def test_a_hub_that_has_stopped_refuses(hub: HubApp) -> None:
     assert msgspec.json.decode(sent[1]["body"])["code"] == "draining"
 
 
-def test_the_native_edge_of_a_hub_that_has_stopped_refuses_too() -> None:
+def test_native_edge_of_a_stopped_hub_refuses_connections() -> None:
     with HubServer() as server:
         server.call(server.app.stop)
         status, error = refusal(server)

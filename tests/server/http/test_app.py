@@ -40,7 +40,7 @@ PATHS = [
 # What is where.
 
 
-def test_the_first_page_says_what_this_is_and_its_places_exist(client: httpx.Client) -> None:
+def test_index_lists_routes_that_exist(client: httpx.Client) -> None:
     about = client.get("/").json()
     assert about["name"] == "tidings"
     assert about["websocket"] == {"path": "/ws", "subprotocol": "tidings.v1"}
@@ -49,20 +49,20 @@ def test_the_first_page_says_what_this_is_and_its_places_exist(client: httpx.Cli
         assert method in client.options(path).headers["allow"]
 
 
-def test_it_is_alive_and_ready(client: httpx.Client) -> None:
+def test_hub_is_alive_and_ready(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
 @pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/events/", "/v1/operations/", "/healthz/x", "/%00"])
-def test_nothing_there_is_told_in_json(client: httpx.Client, path: str) -> None:
+def test_unknown_route_is_refused_in_json(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert answer.json()["hint"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_path_has_its_methods_and_refuses_others(client: httpx.Client, path: str) -> None:
+def test_path_refuses_other_methods(client: httpx.Client, path: str) -> None:
     head = client.head(path)
     assert (head.status_code, head.content) == (200, b"")
     options = client.options(path)
@@ -76,7 +76,7 @@ def test_each_path_has_its_methods_and_refuses_others(client: httpx.Client, path
 # Whether it is ready.
 
 
-def test_a_hub_whose_log_refused_what_came_last_is_not_ready_and_says_why() -> None:
+def test_hub_with_a_failing_log_is_not_ready() -> None:
     with HubServer() as server, httpx.Client(base_url=server.http) as client:
         server.call(lambda: server.log.fail_append(LogFull("the disk is full")))
         client.post("/v1/events", json=update("d"))
@@ -86,7 +86,7 @@ def test_a_hub_whose_log_refused_what_came_last_is_not_ready_and_says_why() -> N
         assert client.get("/readyz").status_code == 200
 
 
-def test_a_draining_hub_is_alive_and_not_ready() -> None:
+def test_draining_hub_is_alive_and_not_ready() -> None:
     with HubServer() as server, httpx.Client(base_url=server.http) as client:
         client.get("/readyz").raise_for_status()
         server.call(server.app.drain)
@@ -96,7 +96,7 @@ def test_a_draining_hub_is_alive_and_not_ready() -> None:
         assert client.get("/healthz").status_code == 200
 
 
-async def test_a_hub_whose_log_does_not_open_is_alive_and_says_why_it_is_not_ready() -> None:
+async def test_hub_without_a_log_is_alive_and_not_ready() -> None:
     def open_log(scheduler: Scheduler) -> Log:
         raise LogInUse("process 42 holds the data folder")
 
@@ -110,7 +110,7 @@ async def test_a_hub_whose_log_does_not_open_is_alive_and_says_why_it_is_not_rea
         assert (posted.status_code, posted.json()["code"]) == (503, "log_in_use")
 
 
-async def test_a_fault_of_ours_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_internal_error_is_answered_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_log(scheduler: Scheduler) -> Log:
         raise RuntimeError("as if opening had a fault")
 
@@ -124,14 +124,14 @@ async def test_a_fault_of_ours_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_pages_of_foreign_origins_are_refused(client: httpx.Client, path: str) -> None:
+def test_foreign_origin_is_refused(client: httpx.Client, path: str) -> None:
     answer = client.get(path, headers={"Origin": "http://evil.example"})
     assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
     assert "--allow-origin http://evil.example" in answer.json()["hint"]
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_foreign_page_can_neither_post_nor_ask_whether_it_may(client: httpx.Client) -> None:
+def test_foreign_page_cannot_post_or_preflight(client: httpx.Client) -> None:
     evil = {"Origin": "http://evil.example"}
     assert client.post("/v1/events", json=update("evil"), headers=evil).status_code == 403
     asked = client.options("/v1/events", headers={**evil, "Access-Control-Request-Method": "POST"})
@@ -139,27 +139,27 @@ def test_a_foreign_page_can_neither_post_nor_ask_whether_it_may(client: httpx.Cl
     assert client.get("/v1/events", params={"key": "evil"}).json()["events"] == []
 
 
-def test_a_host_name_that_is_not_the_hubs_is_refused(client: httpx.Client) -> None:
+def test_foreign_host_name_is_refused(client: httpx.Client) -> None:
     answer = client.get("/v1/events", headers={"Host": "evil.example:80"})
     assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
     assert client.get("/v1/events", headers={"Host": "app.example.com"}).status_code == 200
 
 
-def test_the_hubs_own_pages_need_no_permission(client: httpx.Client, server: HubServer) -> None:
+def test_own_origin_needs_no_permission(client: httpx.Client, server: HubServer) -> None:
     answer = client.post("/v1/events", json=update("own"), headers={"Origin": server.http})
     assert answer.status_code == 200
     assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/snapshot", "/nope"])
-def test_pages_of_listed_origins_may_read_answers_and_errors(client: httpx.Client, path: str) -> None:
+def test_listed_origin_may_read_answers_and_errors(client: httpx.Client, path: str) -> None:
     answer = client.get(path, headers={"Origin": APP_PAGE})
     assert answer.headers["access-control-allow-origin"] == APP_PAGE
     assert answer.headers["vary"] == "Origin"
     assert "Retry-After" in answer.headers["access-control-expose-headers"]
 
 
-def test_a_listed_page_may_post_json(client: httpx.Client) -> None:
+def test_listed_origin_may_post_json(client: httpx.Client) -> None:
     asked = client.options(
         "/v1/events",
         headers={

@@ -33,12 +33,12 @@ def client() -> Iterator[httpx.Client]:
         yield client
 
 
-def test_every_form_has_a_place() -> None:
+def test_contract_has_a_route_per_format() -> None:
     assert {format.name for format in DOCUMENTS.values()} == set(FORMATS)
 
 
 @pytest.mark.parametrize("path", MEDIA_TYPES)
-def test_each_is_of_its_media_type(path: str, client: httpx.Client) -> None:
+def test_document_has_its_media_type(path: str, client: httpx.Client) -> None:
     answer = client.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == MEDIA_TYPES[path]
@@ -48,7 +48,7 @@ def test_each_is_of_its_media_type(path: str, client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
-def test_each_is_what_the_command_line_writes(path: str, client: httpx.Client) -> None:
+def test_document_equals_the_command_lines_output(path: str, client: httpx.Client) -> None:
     exported = DOCUMENTS[path].render(SHOP)
     served = client.get(path).text
     if path == "/asyncapi.json":  # which tells where this hub is
@@ -57,7 +57,7 @@ def test_each_is_what_the_command_line_writes(path: str, client: httpx.Client) -
 
 
 @pytest.mark.parametrize("path", MEDIA_TYPES)
-def test_who_has_it_is_not_sent_it_again(path: str, client: httpx.Client) -> None:
+def test_matching_etag_is_answered_with_304(path: str, client: httpx.Client) -> None:
     first = client.get(path)
     tag = first.headers["etag"]
     assert tag == f'"{tag[1:-1]}"'
@@ -73,7 +73,7 @@ def test_who_has_it_is_not_sent_it_again(path: str, client: httpx.Client) -> Non
     assert head.headers["content-length"] == str(len(first.content))
 
 
-def test_equal_contracts_have_equal_tags_on_every_hub(client: httpx.Client) -> None:
+def test_equal_contracts_have_equal_etags(client: httpx.Client) -> None:
     with HubServer(contract=Contract() | SHOP) as same, HubServer() as other:
         for path in ("/v1/contract.json", "/docs"):
             tag = client.get(path).headers["etag"]
@@ -81,13 +81,13 @@ def test_equal_contracts_have_equal_tags_on_every_hub(client: httpx.Client) -> N
             assert httpx.get(other.http + path).headers["etag"] != tag
 
 
-def test_what_a_hub_serves_is_read_as_its_contract(client: httpx.Client) -> None:
+def test_served_contract_loads_as_the_same_contract(client: httpx.Client) -> None:
     served = read_contract(client.get("/v1/contract.json").content, "served", form="json")
     assert served.identity == SHOP.identity
     assert build_contract_document(served)["events"] == build_contract_document(SHOP)["events"]
 
 
-def test_asyncapi_tells_where_the_client_reached_the_hub(client: httpx.Client) -> None:
+def test_asyncapi_has_the_requested_address(client: httpx.Client) -> None:
     def server(host: str) -> tuple[str, str]:
         document = client.get("/asyncapi.json", headers={"Host": host}).json()
         return document["servers"]["hub"]["host"], document["channels"]["events"]["address"]
@@ -96,7 +96,7 @@ def test_asyncapi_tells_where_the_client_reached_the_hub(client: httpx.Client) -
     assert server("[::1]:8765") == ("[::1]:8765", "/ws")
 
 
-async def test_a_mounted_hub_tells_of_its_place_and_of_tls() -> None:
+async def test_asyncapi_of_a_mounted_hub_has_its_path_and_tls() -> None:
     hub = embedded_hub(contract=SHOP)
     app = Starlette(routes=[Mount("/tidings", hub)])
     transport = httpx.ASGITransport(app)
@@ -115,17 +115,17 @@ async def test_a_mounted_hub_tells_of_its_place_and_of_tls() -> None:
     assert "trade:executed" in page.text
 
 
-def test_the_index_names_them(client: httpx.Client) -> None:
+def test_index_lists_the_documents(client: httpx.Client) -> None:
     named = set(client.get("/").json()["http"].values())
     assert {f"GET {path}" for path in MEDIA_TYPES} <= named
 
 
-def test_a_hub_without_a_contract_of_its_own_serves_what_every_hub_speaks() -> None:
+def test_hub_without_own_contract_serves_the_builtin_one() -> None:
     with HubServer() as server:
         document = httpx.get(f"{server.http}/v1/contract.json").json()
     assert document == json.loads(FORMATS["json"].render(Contract()))
 
 
-def test_pages_of_elsewhere_may_not_read_it(client: httpx.Client) -> None:
+def test_foreign_origin_may_not_read_the_contract(client: httpx.Client) -> None:
     assert client.get("/docs", headers={"Origin": "https://elsewhere.example"}).status_code == 403
     assert client.post("/docs").status_code == 405

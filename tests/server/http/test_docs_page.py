@@ -63,7 +63,7 @@ def page(contract: Contract) -> Page:
     return Page(contract_page(contract, DOCUMENTS))
 
 
-def test_it_needs_nothing_from_elsewhere_and_no_script(page: Page) -> None:
+def test_page_uses_no_script_and_no_external_resource(page: Page) -> None:
     assert {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "embed", "form"} == set()
     assert page.values("src") == []
     assert [
@@ -73,13 +73,13 @@ def test_it_needs_nothing_from_elsewhere_and_no_script(page: Page) -> None:
     assert "@import" not in page.styles
 
 
-def test_its_policy_allows_its_own_style_alone(page: Page) -> None:
+def test_policy_allows_only_the_pages_style(page: Page) -> None:
     digest = base64.b64encode(hashlib.sha256(page.styles.encode()).digest()).decode()
     assert f"style-src 'sha256-{digest}'" in SECURITY_POLICY
     assert SECURITY_POLICY.startswith("default-src 'none'")
 
 
-def test_every_link_leads_somewhere(page: Page) -> None:
+def test_links_have_targets(page: Page) -> None:
     anchors = page.values("id")
     assert len(anchors) == len(set(anchors))
     links = page.values("href")
@@ -87,7 +87,7 @@ def test_every_link_leads_somewhere(page: Page) -> None:
     assert {link for link in links if not link.startswith("#")} == {path for path, _ in DOCUMENTS}
 
 
-def test_every_message_has_its_place_and_an_example(contract: Contract, page: Page) -> None:
+def test_message_has_a_section_and_an_example(contract: Contract, page: Page) -> None:
     model = build_model(contract)
     types = [message.type for message in (*model.events, *model.said)]
     assert set(types) <= set(page.values("id"))
@@ -95,7 +95,7 @@ def test_every_message_has_its_place_and_an_example(contract: Contract, page: Pa
     assert {f"channel-{channel}" for channel in contract.channels} <= set(page.values("id"))
 
 
-def test_a_reader_is_told_what_a_payload_holds() -> None:
+def test_payload_is_shown_as_a_table() -> None:
     text = contract_page(SHOP, DOCUMENTS)
     price = text[text.index('<article id="trade:price">') :].partition("</article>")[0]
     assert '<span class="badge">latest</span><span class="badge">key symbol</span>' in price
@@ -108,7 +108,7 @@ def test_a_reader_is_told_what_a_payload_holds() -> None:
     )
 
 
-def test_old_names_are_told() -> None:
+def test_old_names_are_shown() -> None:
     text = contract_page(Contract(), DOCUMENTS)
     failed = text[text.index('<article id="operation:failed">') :].partition("</article>")[0]
     assert "Formerly <code>operation:error</code>." in failed
@@ -128,7 +128,7 @@ class Hostile(msgspec.Struct, rename={"shown": "<b>"}):
     """<img src=x onerror=alert(1)> `<i>` & "quoted"."""
 
 
-def test_whatever_a_contract_says_is_text() -> None:
+def test_contract_texts_are_escaped() -> None:
     contract = Contract.of(event("a:b", Hostile, channel="data", deprecated="</p><script>"))
     text = contract_page(contract, [("x", "<u>")])
     tags = {tag for tag, _ in Page(text).tags}

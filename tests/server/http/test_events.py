@@ -39,7 +39,7 @@ def versions(page: dict[str, Any]) -> list[int]:
 # History.
 
 
-def test_history_is_v1_envelopes_in_order_with_positions(server: HubServer, client: httpx.Client) -> None:
+def test_history_has_v1_envelopes_in_log_order(server: HubServer, client: httpx.Client) -> None:
     positions = server.publish(update("a", 1), {**update("b", 2), "event_id": "an-event-id-0001"})
     page = history(client)
     assert [event["position"] for event in page["events"]] == positions
@@ -47,12 +47,12 @@ def test_history_is_v1_envelopes_in_order_with_positions(server: HubServer, clie
     assert page["next"] == page["position"] == positions[-1]
 
 
-def test_history_conflates_nothing(server: HubServer, client: httpx.Client) -> None:
+def test_history_is_not_conflated(server: HubServer, client: httpx.Client) -> None:
     server.publish(*(progress("o", n) for n in range(5)))
     assert [event["data"]["progress"] for event in history(client)["events"]] == [0, 1, 2, 3, 4]
 
 
-def test_next_leads_through_all_of_it_once(server: HubServer, client: httpx.Client) -> None:
+def test_next_pages_through_all_events_once(server: HubServer, client: httpx.Client) -> None:
     server.publish(*(update("d", n) for n in range(25)))
     page = history(client, limit=10)
     seen = versions(page)
@@ -64,13 +64,13 @@ def test_next_leads_through_all_of_it_once(server: HubServer, client: httpx.Clie
     assert versions(history(client, since=page["next"])) == [25]
 
 
-def test_limit_is_100_unless_said(server: HubServer, client: httpx.Client) -> None:
+def test_limit_defaults_to_100(server: HubServer, client: httpx.Client) -> None:
     server.publish(*(update("d", n) for n in range(150)))
     assert len(history(client)["events"]) == 100
     assert len(history(client, limit=1000)["events"]) == 150
 
 
-def test_filters_by_channel_key_type_and_trace(server: HubServer, client: httpx.Client) -> None:
+def test_history_filters_by_channel_key_type_and_trace(server: HubServer, client: httpx.Client) -> None:
     processed = {"type": "data:processed", "data": {"dataset": "a", "records": 3}, "trace_id": "t1"}
     server.publish(update("a", 1), update("b", 2), progress("a", 3), processed)
 
@@ -92,21 +92,19 @@ def test_filters_by_channel_key_type_and_trace(server: HubServer, client: httpx.
     assert found(channels="none") == []
 
 
-def test_an_old_name_finds_what_it_was_read_as(server: HubServer, client: httpx.Client) -> None:
+def test_old_type_name_finds_the_new_one(server: HubServer, client: httpx.Client) -> None:
     failed = {"operation_id": "o", "code": "c", "message": "m", "recoverable": False}
     server.publish({"type": "operation:error", "data": failed})
     assert [event["type"] for event in history(client, type="operation:error")["events"]] == ["operation:failed"]
 
 
-def test_since_now_is_where_to_wait(server: HubServer, client: httpx.Client) -> None:
+def test_since_now_returns_the_head(server: HubServer, client: httpx.Client) -> None:
     positions = server.publish(update("d", 1))
     page = history(client, since="now")
     assert (page["events"], page["next"]) == ([], positions[-1])
 
 
-def test_a_position_that_no_longer_fits_is_a_gap_and_reads_from_the_beginning(
-    server: HubServer, client: httpx.Client
-) -> None:
+def test_foreign_position_is_a_gap_and_reads_from_the_beginning(server: HubServer, client: httpx.Client) -> None:
     epoch = server.publish(update("d", 1))[0].partition(":")[0]
     for since, reason in ((f"{epoch}:999", "future"), ("0badc0de:1", "epoch")):
         page = history(client, since=since)
@@ -114,7 +112,7 @@ def test_a_position_that_no_longer_fits_is_a_gap_and_reads_from_the_beginning(
         assert page["gap"] == {"after": since, "until": page["position"], "reason": reason}
 
 
-def test_what_was_trimmed_is_a_gap() -> None:
+def test_trimmed_range_is_a_gap() -> None:
     with HubServer(retention=Retention(events=3)) as server, httpx.Client(base_url=server.http) as reader:
         positions = server.publish(*(update("d", n) for n in range(10)))
         server.wait(lambda: server.log.statistics().trimmed_events == 7)
@@ -145,13 +143,13 @@ def test_what_was_trimmed_is_a_gap() -> None:
         ("trace_id=", 422, "invalid_trace_id"),
     ],
 )
-def test_a_query_that_cannot_be_used_is_told(client: httpx.Client, query: str, status: int, code: str) -> None:
+def test_invalid_query_is_refused(client: httpx.Client, query: str, status: int, code: str) -> None:
     answer = client.get(f"/v1/events?{query}")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.json()["hint"]
 
 
-def test_a_log_that_cannot_be_read_is_503(server: HubServer, client: httpx.Client) -> None:
+def test_unreadable_log_is_503(server: HubServer, client: httpx.Client) -> None:
     server.publish(update("d"))
     for path in ("/v1/events", "/v1/snapshot"):
         server.call(lambda: server.log.fail_read(LogUnavailable("the disk is gone")))
@@ -160,7 +158,7 @@ def test_a_log_that_cannot_be_read_is_503(server: HubServer, client: httpx.Clien
         assert "retry-after" in answer.headers
 
 
-def test_one_request_does_a_bounded_amount_of_work(
+def test_history_request_does_bounded_work(
     server: HubServer, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tidings.server.http.events._BUDGET_S", 0.0)
@@ -171,7 +169,7 @@ def test_one_request_does_a_bounded_amount_of_work(
     assert versions(history(client, since=page["next"])) == [1]
 
 
-def test_an_answer_has_a_bounded_size(server: HubServer, client: httpx.Client) -> None:
+def test_history_answer_has_a_bounded_size(server: HubServer, client: httpx.Client) -> None:
     server.publish(*(update("d", n, padding=50_000) for n in range(80)))
     server.publish(*(update("d", n, padding=50_000) for n in range(80, 100)))
     page = history(client, limit=1000)
@@ -182,7 +180,7 @@ def test_an_answer_has_a_bounded_size(server: HubServer, client: httpx.Client) -
 # Snapshot.
 
 
-def test_the_snapshot_is_the_newest_event_of_each_key(server: HubServer, client: httpx.Client) -> None:
+def test_snapshot_has_the_newest_event_of_each_key(server: HubServer, client: httpx.Client) -> None:
     positions = server.publish(update("a", 1), update("b", 2), progress("o", 3), update("a", 4), progress("o", 5))
     snapshot = client.get("/v1/snapshot").json()
     assert [event["position"] for event in snapshot["events"]] == [positions[1], positions[3], positions[4]]
@@ -191,24 +189,24 @@ def test_the_snapshot_is_the_newest_event_of_each_key(server: HubServer, client:
     assert versions(only) == [4]
 
 
-def test_an_empty_snapshot_has_a_position(client: httpx.Client) -> None:
+def test_empty_snapshot_has_a_position(client: httpx.Client) -> None:
     snapshot = client.get("/v1/snapshot").json()
     assert snapshot["events"] == []
     assert POSITION.fullmatch(snapshot["position"])
 
 
-def test_a_snapshot_of_many_pages_is_whole_and_one_json_text(server: HubServer, client: httpx.Client) -> None:
+def test_snapshot_of_many_pages_is_one_json_document(server: HubServer, client: httpx.Client) -> None:
     for start in range(0, 60, 20):
         server.publish(*(update(f"d{n}", n, padding=60_000) for n in range(start, start + 20)))
     assert versions(client.get("/v1/snapshot").json()) == list(range(60))
 
 
-def test_a_snapshot_of_nothing_is_refused(client: httpx.Client) -> None:
+def test_snapshot_without_channels_is_refused(client: httpx.Client) -> None:
     answer = client.get("/v1/snapshot?channels=none")
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 
 
-def test_reading_leaves_the_hub_as_it_was(server: HubServer, client: httpx.Client) -> None:
+def test_reading_changes_nothing_in_the_hub(server: HubServer, client: httpx.Client) -> None:
     server.publish(update("d"))
 
     def subscribers(hub: Hub) -> int:

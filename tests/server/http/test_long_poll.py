@@ -40,7 +40,7 @@ async def asking(server: HubServer, *paths: str) -> AsyncIterator[list["asyncio.
         await asyncio.gather(*tasks)
 
 
-async def test_many_wait_for_one_end_and_are_told_at_once(server: HubServer) -> None:
+async def test_many_requests_wait_for_one_end(server: HubServer) -> None:
     server.publish(start("op"), start("other"))
     began = time.monotonic()
     async with asking(server, *["/v1/operations/op?wait=30"] * 50, "/v1/operations/other?wait=30") as tasks:
@@ -56,12 +56,12 @@ async def test_many_wait_for_one_end_and_are_told_at_once(server: HubServer) -> 
     assert not server.call(lambda: waiting(server)._waiters)
 
 
-def test_what_has_ended_is_told_at_once(server: HubServer) -> None:
+def test_ended_operation_is_answered_immediately(server: HubServer) -> None:
     server.publish(complete("op"))
     assert httpx.get(f"{server.http}/v1/operations/op?wait=60", timeout=5).json()["state"] == "complete"
 
 
-async def test_one_that_is_not_there_yet_is_waited_for_too(server: HubServer) -> None:
+async def test_unknown_operation_may_be_waited_for(server: HubServer) -> None:
     async with asking(server, "/v1/operations/later?wait=30") as (task,):
         await asyncio.to_thread(server.publish, start("later"))
         await asyncio.to_thread(server.publish, progress("later", 1))
@@ -70,7 +70,7 @@ async def test_one_that_is_not_there_yet_is_waited_for_too(server: HubServer) ->
         assert (await task).json()["state"] == "complete"
 
 
-async def test_the_end_of_an_attempt_is_told_even_if_the_next_begins_in_the_same_moment(server: HubServer) -> None:
+async def test_end_of_attempt_wakes_even_if_the_next_begins_in_one_batch(server: HubServer) -> None:
     server.publish(start("op"))
     async with asking(server, "/v1/operations/op?wait=30") as (task,):
         await asyncio.to_thread(server.publish, failed("op"), start("op"))
@@ -79,7 +79,7 @@ async def test_the_end_of_an_attempt_is_told_even_if_the_next_begins_in_the_same
     assert [moment["state"] for moment in answer["timeline"]] == ["running", "failed", "running"]
 
 
-def test_the_wait_ends_with_its_time(server: HubServer) -> None:
+def test_wait_ends_with_its_timeout(server: HubServer) -> None:
     server.publish(start("op"))
     assert httpx.get(f"{server.http}/v1/operations/op?wait=0.05").json()["state"] == "running"
     unknown = httpx.get(f"{server.http}/v1/operations/none?wait=0.05")
@@ -87,7 +87,7 @@ def test_the_wait_ends_with_its_time(server: HubServer) -> None:
     assert server.call(number_waiting(server, 0))
 
 
-def test_nobody_is_kept_who_goes_away(server: HubServer) -> None:
+def test_lost_client_ends_the_wait(server: HubServer) -> None:
     server.publish(start("op"))
     with RawClient(server.port) as client:
         client.send(b"GET /v1/operations/op?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -96,7 +96,7 @@ def test_nobody_is_kept_who_goes_away(server: HubServer) -> None:
     assert not server.call(lambda: waiting(server)._waiters)
 
 
-async def test_all_are_answered_when_the_hub_drains_and_none_waits_then(server: HubServer) -> None:
+async def test_drain_answers_all_and_allows_no_new_wait(server: HubServer) -> None:
     server.publish(start("op"))
     async with asking(server, "/v1/operations/op?wait=60", "/v1/operations/none?wait=60") as (known, unknown):
         await asyncio.to_thread(server.call, server.app.drain)
@@ -106,7 +106,7 @@ async def test_all_are_answered_when_the_hub_drains_and_none_waits_then(server: 
         assert (await client.get("/v1/operations/op?wait=60")).json()["state"] == "running"
 
 
-async def test_a_cancel_that_is_not_answered_yet_says_that_the_hub_drains(server: HubServer) -> None:
+async def test_drain_answers_a_pending_cancel_with_draining(server: HubServer) -> None:
     async with httpx.AsyncClient(base_url=server.http, timeout=10) as client:
         await client.post("/v1/events", json=start("op"), headers={"Tidings-Producer": "p"})
         asked = asyncio.create_task(client.post("/v1/operations/op/cancel", json={"timeout_s": 3600}))
@@ -117,7 +117,7 @@ async def test_a_cancel_that_is_not_answered_yet_says_that_the_hub_drains(server
     assert server.call(number_waiting(server, 0))
 
 
-async def test_no_more_wait_than_there_may_be_connections() -> None:
+async def test_waiting_requests_are_limited_like_connections() -> None:
     with HubServer(config={"max_connections": 3}) as server:
         server.publish(start("op"))
         async with asking(server, *["/v1/operations/op?wait=30"] * 3):

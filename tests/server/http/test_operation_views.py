@@ -83,7 +83,7 @@ def retention() -> Retention:
     return Retention()
 
 
-async def test_the_newest_hundred_come_oldest_first_and_nothing_more_is_looked_at(
+async def test_newest_hundred_lines_are_read_in_order_and_no_more(
     make_log: Callable[[Retention], MakeLog], retention: Retention
 ) -> None:
     with closing(Hub(make_log(retention))) as hub:
@@ -104,14 +104,16 @@ async def test_lines_far_apart_are_found(make_log: Callable[[Retention], MakeLog
         assert await hub.lines("op") == [f"line {number}" for number in range(5)]
 
 
-async def test_who_says_nothing_costs_nothing(make_log: Callable[[Retention], MakeLog], retention: Retention) -> None:
+async def test_operation_without_lines_reads_nothing(
+    make_log: Callable[[Retention], MakeLog], retention: Retention
+) -> None:
     with closing(Hub(make_log(retention))) as hub:
         await hub.publish(start("op"), *(update("d") for _ in range(3_000)), complete("op"))
         assert await hub.lines("op") == []
         assert hub.log.looked_at == 0
 
 
-async def test_lines_said_to_everyone_are_lines_too(
+async def test_lines_on_the_global_channel_are_included(
     make_log: Callable[[Retention], MakeLog], retention: Retention
 ) -> None:
     with closing(Hub(make_log(retention))) as hub:
@@ -119,14 +121,14 @@ async def test_lines_said_to_everyone_are_lines_too(
         assert await hub.lines("op") == ["a", "b", "c"]
 
 
-async def test_the_last_line_outlives_the_range(make_log: Callable[[Retention], MakeLog]) -> None:
+async def test_last_line_survives_trimming(make_log: Callable[[Retention], MakeLog]) -> None:
     with closing(Hub(make_log(Retention(events=10)))) as hub:
         await hub.publish(start("op"), line("op", "first"), line("op", "last"), *(update("d") for _ in range(50)))
         hub.trim()
         assert await hub.lines("op") == ["last"]
 
 
-async def test_what_is_trimmed_while_somebody_reads_is_not_told(make_log: Callable[[Retention], MakeLog]) -> None:
+async def test_lines_trimmed_during_the_read_are_left_out(make_log: Callable[[Retention], MakeLog]) -> None:
     with closing(Hub(make_log(Retention(events=1_000)))) as hub:
         await hub.publish(start("op"), *(line("op", f"line {n}") for n in range(90)))
         await hub.publish(*(update("d") for _ in range(5_000)))
@@ -135,7 +137,7 @@ async def test_what_is_trimmed_while_somebody_reads_is_not_told(make_log: Callab
         assert await reading == ["line 89"]
 
 
-async def test_lines_are_found_when_the_log_is_opened_again(tmp_path: Path) -> None:
+async def test_lines_are_found_in_a_reopened_log(tmp_path: Path) -> None:
     def make(scheduler: Scheduler) -> Log:
         return SqliteLog(tmp_path, scheduler, lambda: secrets.token_hex(4), ballast_bytes=0)
 

@@ -44,7 +44,7 @@ def detail(client: httpx.Client, operation_id: str) -> OperationDetail:
 # Lists.
 
 
-def test_lists_operations_the_newest_first(server: HubServer, client: httpx.Client) -> None:
+def test_list_has_the_newest_operations_first(server: HubServer, client: httpx.Client) -> None:
     server.publish(start("a", name="n"), start("b"), complete("a"), progress("c", 5), start("a"))
     found = page(client)
     assert [(one.operation_id, one.state, one.attempt) for one in found.operations] == [
@@ -55,7 +55,7 @@ def test_lists_operations_the_newest_first(server: HubServer, client: httpx.Clie
     assert found.next is None
 
 
-def test_lists_by_state_name_parent_and_age(server: HubServer, client: httpx.Client) -> None:
+def test_list_filters_by_state_name_parent_and_age(server: HubServer, client: httpx.Client) -> None:
     old = {**start("old", name="import prices"), "timestamp": "2020-01-01T00:00:00Z"}
     server.publish(old, start("new", name="import rates", parent_id="old"), start("q", queued=True), failed("f"))
     assert ids(client) == ["f", "q", "new", "old"]
@@ -71,13 +71,13 @@ def test_lists_by_state_name_parent_and_age(server: HubServer, client: httpx.Cli
 
 
 @pytest.mark.parametrize("query", ["state=odd", "since=odd", "limit=0", "after=odd"])
-def test_a_query_that_cannot_be_used_is_refused(client: httpx.Client, query: str) -> None:
+def test_invalid_query_is_refused(client: httpx.Client, query: str) -> None:
     answer = client.get(f"/v1/operations?{query}")
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
     assert answer.json()["hint"]
 
 
-async def test_5000_are_paged_completely_and_once_while_others_begin_and_end() -> None:
+async def test_5000_operations_are_paged_once_while_others_change() -> None:
     with HubServer() as server:
         async with httpx.AsyncClient(base_url=server.http) as client:
 
@@ -108,7 +108,7 @@ async def test_5000_are_paged_completely_and_once_while_others_begin_and_end() -
     assert len(set(seen)) == len(seen)
 
 
-def test_a_page_that_holds_too_much_ends_early_and_says_where_to_go_on(client: httpx.Client, server: HubServer) -> None:
+def test_large_page_ends_early_with_a_cursor(client: httpx.Client, server: HubServer) -> None:
     for _ in range(3):
         server.publish(*(start(f"op-{n}", command="x" * 60_000) for n in range(40)))
     server.publish(*(start(f"op-{n}", command="x" * 60_000) for n in range(40, 80)))
@@ -121,7 +121,7 @@ def test_a_page_that_holds_too_much_ends_early_and_says_where_to_go_on(client: h
     ]
 
 
-def test_progress_is_rolled_up_by_weight_through_generations(server: HubServer, client: httpx.Client) -> None:
+def test_progress_is_rolled_up_by_weight_over_generations(server: HubServer, client: httpx.Client) -> None:
     server.publish(
         start("top"),
         start("a", parent_id="top", metadata={"weight": 3}),
@@ -142,7 +142,7 @@ def test_progress_is_rolled_up_by_weight_through_generations(server: HubServer, 
     assert detail(client, "top").progress == 42.5
 
 
-def test_rings_of_parents_do_no_harm(server: HubServer, client: httpx.Client) -> None:
+def test_cycles_of_parents_are_bounded(server: HubServer, client: httpx.Client) -> None:
     server.publish(start("a", parent_id="c"), start("b", parent_id="a"), start("c", parent_id="b"), start("s"))
     server.publish(start("s", parent_id="s"))
     assert ids(client) == ["s", "c", "b", "a"]
@@ -152,7 +152,7 @@ def test_rings_of_parents_do_no_harm(server: HubServer, client: httpx.Client) ->
 # One operation.
 
 
-def test_tells_all_that_is_known_of_one(server: HubServer, client: httpx.Client) -> None:
+def test_detail_has_all_fields_of_an_operation(server: HubServer, client: httpx.Client) -> None:
     server.publish(
         start("earlier", name="import"),
         complete("earlier", duration_ms=4_000),
@@ -178,7 +178,7 @@ def test_tells_all_that_is_known_of_one(server: HubServer, client: httpx.Client)
     assert shown.presence == "unknown"
 
 
-def test_tells_how_it_ended(server: HubServer, client: httpx.Client) -> None:
+def test_detail_has_the_end_of_an_operation(server: HubServer, client: httpx.Client) -> None:
     server.publish(complete("c", result={"rows": 3}, message="well"), cancelled("x", reason="r", cancelled_by="me"))
     server.publish(failed("f", hint="look", details="stack"), start("f"), failed("f", code="again"))
     assert (detail(client, "c").result, detail(client, "c").message) == ({"rows": 3}, "well")
@@ -193,7 +193,7 @@ def test_tells_how_it_ended(server: HubServer, client: httpx.Client) -> None:
     ]
 
 
-def test_the_first_hundred_children_are_the_newest_and_a_list_has_all(server: HubServer, client: httpx.Client) -> None:
+def test_detail_has_the_newest_hundred_children(server: HubServer, client: httpx.Client) -> None:
     server.publish(start("p"), *(start(f"c{n}", parent_id="p") for n in range(150)))
     assert [child.operation_id for child in detail(client, "p").children] == [f"c{n}" for n in range(50, 150)]
     assert len(ids(client, parent="p", limit=1_000)) == 150
@@ -208,7 +208,7 @@ def test_the_first_hundred_children_are_the_newest_and_a_list_has_all(server: Hu
         ("x" * 5_000, ""),
     ],
 )
-def test_one_that_is_unknown_is_told_with_the_nearest(
+def test_unknown_operation_is_refused_with_similar_ids(
     server: HubServer, client: httpx.Client, asked: str, hint: str
 ) -> None:
     server.publish(start("nightly-2025-07-31"), start("0197c1b2-6f0e-7c44"))
@@ -218,7 +218,7 @@ def test_one_that_is_unknown_is_told_with_the_nearest(
         assert len(answer.json()["message"]) < 150
 
 
-def test_it_takes_its_own_methods_and_refuses_others(client: httpx.Client) -> None:
+def test_operation_path_refuses_other_methods(client: httpx.Client) -> None:
     for path, allowed in (
         ("/v1/operations/x", "GET, HEAD, OPTIONS"),
         ("/v1/operations/x/cancel", "OPTIONS, POST"),
@@ -232,7 +232,7 @@ def test_it_takes_its_own_methods_and_refuses_others(client: httpx.Client) -> No
 
 
 @pytest.mark.parametrize("edge", ["native", "asgi"])
-def test_pages_of_listed_origins_may_ask_and_cancel(edge: Edge) -> None:
+def test_listed_origin_may_read_and_cancel(edge: Edge) -> None:
     page_of = "https://app.example.com"
     with HubServer(edge, allow_origins=[page_of]) as server, httpx.Client(base_url=server.http) as client:
         asked = client.options(
@@ -246,7 +246,7 @@ def test_pages_of_listed_origins_may_ask_and_cancel(edge: Edge) -> None:
         assert (refused.status_code, refused.json()["code"]) == (403, "origin_refused")
 
 
-def test_an_estimate_is_told_with_it(client: httpx.Client) -> None:
+def test_detail_has_the_estimate(client: httpx.Client) -> None:
     with HubServer(config={"estimate_s": 0.02}) as server, httpx.Client(base_url=server.http) as client:
         for percent in (10, 20, 30):
             server.publish(progress("op", percent))
@@ -261,7 +261,7 @@ def test_an_estimate_is_told_with_it(client: httpx.Client) -> None:
 # Cancelling.
 
 
-def test_what_is_queued_is_cancelled(server: HubServer, client: httpx.Client) -> None:
+def test_queued_operation_is_cancelled(server: HubServer, client: httpx.Client) -> None:
     server.publish(start("op", queued=True))
     answer = client.post("/v1/operations/op/cancel", json={"reason": "not needed"})
     assert answer.status_code == 200
@@ -271,7 +271,7 @@ def test_what_is_queued_is_cancelled(server: HubServer, client: httpx.Client) ->
     assert again.json()["outcome"] == "cancelled"
 
 
-def test_what_has_ended_and_what_nobody_holds_is_told_at_once(server: HubServer, client: httpx.Client) -> None:
+def test_cancel_of_ended_or_unheld_operation_is_answered_immediately(server: HubServer, client: httpx.Client) -> None:
     server.publish(complete("over"), start("unheld"))
     assert client.post("/v1/operations/over/cancel").json()["outcome"] == "finished_first"
     assert client.post("/v1/operations/unheld/cancel").json()["outcome"] == "unreachable"
@@ -286,7 +286,7 @@ def test_what_has_ended_and_what_nobody_holds_is_told_at_once(server: HubServer,
         (b"{}", {"Content-Type": "application/x-ndjson"}, 415, "unsupported_media_type"),
     ],
 )
-def test_a_cancel_that_cannot_be_read_is_refused(
+def test_invalid_cancel_body_is_refused(
     server: HubServer, client: httpx.Client, content: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
     server.publish(start("op"))
@@ -298,7 +298,7 @@ def test_a_cancel_that_cannot_be_read_is_refused(
 # Names.
 
 
-def test_names_tell_of_their_runs(server: HubServer, client: httpx.Client) -> None:
+def test_names_have_statistics_of_their_runs(server: HubServer, client: httpx.Client) -> None:
     server.publish(start("a", name="import"), complete("a", duration_ms=1_000), start("b", name="import"))
     server.publish(complete("b", duration_ms=3_000), start("c", name="import"), failed("c"), start("r", name="import"))
     server.publish(start("d", name="export"), failed("d"), complete("nameless"))
@@ -316,7 +316,7 @@ def test_names_tell_of_their_runs(server: HubServer, client: httpx.Client) -> No
         assert [name["name"] for name in answer["names"]] == names
 
 
-def test_the_newest_run_of_a_name_is_told_when_others_are_forgotten() -> None:
+def test_name_keeps_its_newest_run_when_others_are_dropped() -> None:
     with HubServer(retention=Retention(operations=10)) as server, httpx.Client(base_url=server.http) as client:
         server.publish(start("once", name="rare"), complete("once"))
         for n in range(50):
@@ -330,7 +330,7 @@ def test_the_newest_run_of_a_name_is_told_when_others_are_forgotten() -> None:
         assert len(ids(client)) <= 11
 
 
-def test_what_is_much_is_looked_at_in_turns_and_told_whole(server: HubServer, client: httpx.Client) -> None:
+def test_many_names_are_listed_in_turns(server: HubServer, client: httpx.Client) -> None:
     for parent in range(3):
         children = [start(f"c{parent}-{n}", parent_id=f"p{parent}") for n in range(300)]
         server.publish(start(f"p{parent}"), *children, progress(f"c{parent}-0", 30))

@@ -50,17 +50,17 @@ def matches(query: str, status: OperationStatus) -> bool:
         ("/v1/operation-names", None),
     ],
 )
-def test_an_id_is_percent_encoded_and_may_hold_a_slash(raw: str, place: OperationPath | None) -> None:
+def test_operation_path_decodes_an_id_with_a_slash(raw: str, place: OperationPath | None) -> None:
     scope = {"type": "http", "path": unquote(raw), "raw_path": raw.encode()}
     assert parse_operation_path(scope) == place
 
 
-def test_a_mounted_hub_finds_it_too() -> None:
+def test_operation_path_is_found_below_a_mount() -> None:
     scope = {"path": "/my app/v1/operations/a/b", "root_path": "/my app", "raw_path": b"/my%20app/v1/operations/a%2Fb"}
     assert parse_operation_path(scope) == OperationPath("a/b", False)
 
 
-def test_a_server_that_does_not_tell_the_path_as_sent_leads_there_all_the_same() -> None:
+def test_operation_path_without_raw_path_is_parsed() -> None:
     assert parse_operation_path({"path": "/v1/operations/50% of/a"}) == OperationPath("50% of/a", False)
     assert parse_operation_path({"path": "/v1/operations/a/b/cancel", "raw_path": None}) == OperationPath("a/b", True)
 
@@ -68,13 +68,13 @@ def test_a_server_that_does_not_tell_the_path_as_sent_leads_there_all_the_same()
 # Filters.
 
 
-def test_nothing_asked_is_everything() -> None:
+def test_empty_query_matches_all_operations() -> None:
     wanted = read_filter("", NOW)
     assert (wanted.limit, wanted.after) == (100, None)
     assert wanted.matches(operation())
 
 
-def test_by_state() -> None:
+def test_query_filters_by_state() -> None:
     assert matches("state=running&state=failed", operation())
     assert not matches("state=queued", operation())
 
@@ -93,18 +93,18 @@ def test_by_state() -> None:
         ("name=import*", "Import prices", False),
     ],
 )
-def test_by_name_or_by_how_it_begins(query: str, name: str, expected: bool) -> None:
+def test_query_filters_by_name_or_prefix(query: str, name: str, expected: bool) -> None:
     assert matches(query, operation(name=name)) is expected
     assert matches_name(read_values(query, texts=TEXT_PARAMETERS), name) is expected
 
 
-def test_by_parent() -> None:
+def test_query_filters_by_parent() -> None:
     assert matches("parent=p%2F1", operation(parent_id="p/1"))
     assert not matches("parent=p", operation(parent_id="p/1"))
 
 
 @pytest.mark.parametrize("since", ["3600s", "60m", "1h", "2025-07-30T11:00:00Z", "2025-07-30T13:00:00+02:00"])
-def test_since_is_an_age_or_a_time_and_looks_at_starts_and_ends(since: str) -> None:
+def test_since_is_an_age_or_a_time_of_a_start_or_end(since: str) -> None:
     query = f"since={since}"
     hour_ago = NOW - 3_600 * SECOND
     assert matches(query, operation(started_ns=hour_ago))
@@ -113,7 +113,7 @@ def test_since_is_an_age_or_a_time_and_looks_at_starts_and_ends(since: str) -> N
     assert not matches(query, operation(started_ns=hour_ago - 1, ended_ns=hour_ago - 1, heard_ns=NOW))
 
 
-def test_an_age_may_be_days() -> None:
+def test_age_may_be_in_days() -> None:
     assert read_filter("since=2d", NOW).since_ns == NOW - 2 * 86_400 * SECOND
 
 
@@ -136,7 +136,7 @@ def test_an_age_may_be_days() -> None:
         "after=99999999999999999999",
     ],
 )
-def test_what_cannot_be_used_is_refused_with_a_hint(query: str) -> None:
+def test_invalid_parameter_is_refused_with_a_hint(query: str) -> None:
     with pytest.raises(InvalidParameter) as caught:
         read_filter(query, NOW)
     assert query.partition("=")[0] in str(caught.value)
@@ -147,12 +147,12 @@ def test_what_cannot_be_used_is_refused_with_a_hint(query: str) -> None:
 
 
 @pytest.mark.parametrize(("query", "wait_s"), [("", 0), ("wait=0", 0), ("wait=30", 30), ("wait=0.25", 0.25)])
-def test_a_wait_is_seconds(query: str, wait_s: float) -> None:
+def test_wait_is_seconds(query: str, wait_s: float) -> None:
     assert read_wait(query) == wait_s
 
 
 @pytest.mark.parametrize("text", ["-1", "61", "soon", "", "nan", "1e9", "1_0", "inf"])
-def test_a_wait_is_a_minute_at_most(text: str) -> None:
+def test_wait_is_at_most_a_minute(text: str) -> None:
     with pytest.raises(InvalidParameter, match="wait="):
         read_wait(f"wait={text}")
 
@@ -166,7 +166,7 @@ def test_a_wait_is_a_minute_at_most(text: str) -> None:
         (b'{"reason":null,"timeout_s":null}', Cancel(operation_id="op")),
     ],
 )
-def test_a_cancel_may_say_why_and_how_long(body: bytes, cancel: Cancel) -> None:
+def test_cancel_body_may_have_a_reason_and_a_timeout(body: bytes, cancel: Cancel) -> None:
     assert read_cancel("op", body) == cancel
 
 
@@ -185,7 +185,7 @@ def test_a_cancel_may_say_why_and_how_long(body: bytes, cancel: Cancel) -> None:
         (b" " * 300_000, "payload_too_large"),
     ],
 )
-def test_a_cancel_that_cannot_be_read_is_refused(body: bytes, code: str) -> None:
+def test_invalid_cancel_body_is_refused(body: bytes, code: str) -> None:
     with pytest.raises(TidingsError) as caught:
         read_cancel("op", body)
     assert caught.value.code == code

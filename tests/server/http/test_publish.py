@@ -55,14 +55,14 @@ def assert_error(response: httpx.Response, status: int, code: str) -> dict[str, 
 # One event.
 
 
-def test_one_envelope_is_answered_with_its_position(client: httpx.Client) -> None:
+def test_envelope_is_answered_with_its_position(client: httpx.Client) -> None:
     answer = post(client, update("d1", 7))
     assert answer.status_code == 200
     assert answer.json().keys() == {"position"}
     assert event_at(client, answer.json()["position"])["data"] == {"dataset": "d1", "version": 7}
 
 
-def test_a_body_needs_no_content_type_and_may_begin_with_spaces(client: httpx.Client) -> None:
+def test_body_may_lack_a_type_and_begin_with_spaces(client: httpx.Client) -> None:
     answer = client.post("/v1/events", content=b" \r\n" + msgspec.json.encode(update("d1")))
     assert answer.status_code == 200
 
@@ -92,7 +92,7 @@ def test_a_body_needs_no_content_type_and_may_begin_with_spaces(client: httpx.Cl
         (b'{"type":"data:update","x":"' + b"x" * 300_000 + b'"}', 413, "payload_too_large"),
     ],
 )
-def test_what_is_wrong_with_an_envelope_is_told(client: httpx.Client, body: bytes, status: int, code: str) -> None:
+def test_invalid_envelope_is_refused_with_its_error(client: httpx.Client, body: bytes, status: int, code: str) -> None:
     answer = client.post("/v1/events", content=body, headers={"Content-Type": "application/json"})
     assert_error(answer, status, code)
 
@@ -105,7 +105,7 @@ def test_what_is_wrong_with_an_envelope_is_told(client: httpx.Client, body: byte
         {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     ],
 )
-def test_what_is_not_json_is_refused_by_its_type(client: httpx.Client, headers: dict[str, str]) -> None:
+def test_other_content_type_is_refused(client: httpx.Client, headers: dict[str, str]) -> None:
     answer = client.post("/v1/events", content=msgspec.json.encode(update("d1")), headers=headers)
     assert_error(answer, 415, "unsupported_media_type")
 
@@ -113,7 +113,7 @@ def test_what_is_not_json_is_refused_by_its_type(client: httpx.Client, headers: 
 @pytest.mark.parametrize(
     "media_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/cloudevents+json"]
 )
-def test_json_by_any_name_is_read(client: httpx.Client, media_type: str) -> None:
+def test_json_content_types_are_accepted(client: httpx.Client, media_type: str) -> None:
     answer = client.post("/v1/events", content=msgspec.json.encode(update("d1")), headers={"Content-Type": media_type})
     assert answer.status_code == 200
 
@@ -122,7 +122,7 @@ def test_json_by_any_name_is_read(client: httpx.Client, media_type: str) -> None
 
 
 @pytest.mark.parametrize("written", [KEY, f'"{KEY}"'])
-def test_an_idempotency_key_publishes_once(client: httpx.Client, written: str) -> None:
+def test_idempotency_key_publishes_once(client: httpx.Client, written: str) -> None:
     first = post(client, update("once"), idempotency_key=written).json()
     again = post(client, update("once"), idempotency_key=KEY).json()
     assert again == {"position": first["position"], "duplicate": True}
@@ -130,19 +130,19 @@ def test_an_idempotency_key_publishes_once(client: httpx.Client, written: str) -
     assert_error(post(client, update("another"), idempotency_key=KEY), 409, "event_id_reused")
 
 
-def test_an_envelopes_own_event_id_goes_before_the_key(client: httpx.Client) -> None:
+def test_own_event_id_takes_precedence_over_the_key(client: httpx.Client) -> None:
     event = {**update("own id"), "event_id": KEY.replace("1", "2")}
     answer = post(client, event, idempotency_key=KEY.replace("1", "3")).json()
     assert event_at(client, answer["position"])["event_id"] == event["event_id"]
 
 
-def test_a_short_key_is_refused(client: httpx.Client) -> None:
+def test_short_key_is_refused(client: httpx.Client) -> None:
     assert (
         "16–64" in assert_error(post(client, update("d"), idempotency_key="short"), 422, "invalid_event_id")["message"]
     )
 
 
-def test_items_of_a_batch_get_the_key_and_their_place(client: httpx.Client) -> None:
+def test_batch_items_get_the_key_and_their_index(client: httpx.Client) -> None:
     key = "batch-key-0123456789"
     own = {**update("own"), "event_id": "an-id-of-its-own-1"}
     results = post(client, [update("a"), own, update("c")], idempotency_key=key).json()["results"]
@@ -153,19 +153,19 @@ def test_items_of_a_batch_get_the_key_and_their_place(client: httpx.Client) -> N
 
 
 @pytest.mark.parametrize(("key", "length"), [("k" * 15, "16–60"), ("k" * 61, "61")])
-def test_the_key_of_a_batch_leaves_room_for_the_place(client: httpx.Client, key: str, length: str) -> None:
+def test_batch_key_leaves_room_for_the_index(client: httpx.Client, key: str, length: str) -> None:
     error = assert_error(post(client, [update("a")], idempotency_key=key), 422, "invalid_event_id")
     assert length in error["message"]
 
 
-def test_traceparent_names_the_trace_of_events_that_have_none(client: httpx.Client) -> None:
+def test_traceparent_sets_a_missing_trace_id(client: httpx.Client) -> None:
     header = f"00-{TRACE}-00f067aa0ba902b7-01"
     own = {**update("own"), "trace_id": "mine"}
     results = post(client, [update("none"), own], traceparent=header).json()["results"]
     assert [event_at(client, result["position"])["trace_id"] for result in results] == [TRACE, "mine"]
 
 
-def test_a_live_operations_trace_goes_before_traceparent(client: httpx.Client) -> None:
+def test_trace_of_a_live_operation_takes_precedence_over_traceparent(client: httpx.Client) -> None:
     started = {**progress("traced", 1), "trace_id": "the-operation"}
     assert post(client, started).status_code == 200
     answer = post(client, progress("traced", 2), traceparent=f"00-{TRACE}-00f067aa0ba902b7-01").json()
@@ -175,14 +175,14 @@ def test_a_live_operations_trace_goes_before_traceparent(client: httpx.Client) -
 @pytest.mark.parametrize(
     "header", ["", "nonsense", f"ff-{TRACE}-00f067aa0ba902b7-01", f"00-{'0' * 32}-00f067aa0ba902b7-01"]
 )
-def test_what_is_no_trace_context_is_ignored(client: httpx.Client, header: str) -> None:
+def test_invalid_traceparent_is_ignored(client: httpx.Client, header: str) -> None:
     answer = post(client, update("d"), traceparent=header).json()
     trace_id = event_at(client, answer["position"])["trace_id"]
     assert len(trace_id) == 32
     assert trace_id not in (TRACE, "0" * 32)
 
 
-def test_old_names_are_accepted_and_told(client: httpx.Client) -> None:
+def test_old_names_are_accepted_with_a_notice(client: httpx.Client) -> None:
     def old(operation_id: str) -> dict[str, Any]:
         data = {"operation_id": operation_id, "code": "c", "message": "m", "recoverable": True}
         return {"type": "operation:error", "data": data}
@@ -198,7 +198,7 @@ def test_old_names_are_accepted_and_told(client: httpx.Client) -> None:
 # Batches.
 
 
-def test_each_item_of_an_array_is_accepted_or_refused_alone_and_in_order(client: httpx.Client) -> None:
+def test_array_items_are_accepted_or_refused_in_order(client: httpx.Client) -> None:
     body = b'[%b, {"type":"no:such"}, 7, {"type":"data:update","x":"\xff"}, "\xff", %b]' % (
         msgspec.json.encode(update("first")),
         msgspec.json.encode(update("last")),
@@ -211,14 +211,14 @@ def test_each_item_of_an_array_is_accepted_or_refused_alone_and_in_order(client:
     assert event_at(client, results[-1]["position"])["data"]["dataset"] == "last"
 
 
-def test_ndjson_is_a_batch_and_a_bad_line_is_one_refusal(client: httpx.Client) -> None:
+def test_bad_ndjson_line_is_refused_alone(client: httpx.Client) -> None:
     lines = [msgspec.json.encode(update("a")), b"", b"{broken", msgspec.json.encode(update("b")) + b"\r", b""]
     results = client.post("/v1/events", content=b"\n".join(lines), headers=NDJSON).json()["results"]
     assert [result.get("error", {}).get("code") for result in results] == [None, "invalid_json", None]
 
 
 @pytest.mark.parametrize(("body", "headers"), [(b"[]", {}), (b"", NDJSON), (b"\n\n", NDJSON)])
-def test_an_empty_batch_has_no_results(client: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
+def test_empty_batch_has_no_results(client: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
     answer = client.post("/v1/events", content=body, headers=headers)
     assert (answer.status_code, answer.json()) == (200, {"results": []})
 
@@ -226,18 +226,18 @@ def test_an_empty_batch_has_no_results(client: httpx.Client, body: bytes, header
 @pytest.mark.parametrize(
     ("body", "code"), [(b"[{},", "invalid_json"), (b"[\xff]", "invalid_utf8"), (b"[" * 5000, "too_deep")]
 )
-def test_an_array_that_cannot_be_taken_apart_is_refused_whole(client: httpx.Client, body: bytes, code: str) -> None:
+def test_invalid_array_is_refused_as_a_whole(client: httpx.Client, body: bytes, code: str) -> None:
     assert_error(client.post("/v1/events", content=body), 400, code)
 
 
-def test_an_item_that_is_too_deep_is_refused_alone(client: httpx.Client) -> None:
+def test_too_deep_item_is_refused_alone(client: httpx.Client) -> None:
     deep = b'{"type":"data:update","x":' + b"[" * 70 + b"]" * 70 + b"}"
     results = client.post("/v1/events", content=b"[%b,%b]" % (deep, msgspec.json.encode(update("d")))).json()["results"]
     assert results[0]["error"]["code"] == "too_deep"
     assert "position" in results[1]
 
 
-def test_a_batch_of_the_limit_is_taken_and_one_more_is_refused_whole(client: httpx.Client) -> None:
+def test_batch_over_the_limit_is_refused_as_a_whole(client: httpx.Client) -> None:
     assert len(post(client, [update("d")] * MAX_BATCH_EVENTS).json()["results"]) == MAX_BATCH_EVENTS
     before = client.get("/v1/snapshot").json()["position"]
     error = assert_error(post(client, [update("d")] * (MAX_BATCH_EVENTS + 1)), 413, "payload_too_large")
@@ -246,7 +246,7 @@ def test_a_batch_of_the_limit_is_taken_and_one_more_is_refused_whole(client: htt
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["content-length", "chunked"])
-def test_a_body_over_the_limit_is_refused_and_its_sender_reads_so(client: httpx.Client, length: bool) -> None:
+def test_oversized_body_is_refused_with_an_answer(client: httpx.Client, length: bool) -> None:
     body = b"[" + b" " * MAX_BODY_BYTES + b"]"
 
     def chunks() -> Iterator[bytes]:
@@ -261,7 +261,7 @@ def test_a_body_over_the_limit_is_refused_and_its_sender_reads_so(client: httpx.
 # A hub in trouble.
 
 
-def test_what_the_log_refuses_is_told_of_one_and_of_each(client: httpx.Client, server: HubServer) -> None:
+def test_log_error_is_reported_for_one_and_for_each_item(client: httpx.Client, server: HubServer) -> None:
     server.call(lambda: server.log.fail_append(LogFull("the disk is full")))
     answer = post(client, update("d"))
     assert_error(answer, 507, "log_full")
@@ -272,7 +272,7 @@ def test_what_the_log_refuses_is_told_of_one_and_of_each(client: httpx.Client, s
     assert post(client, update("d")).status_code == 200
 
 
-def test_a_busy_log_is_503_and_later_items_do_not_overtake(client: httpx.Client) -> None:
+def test_busy_log_is_503_and_later_items_do_not_overtake(client: httpx.Client) -> None:
     with HubServer(config={"staged_events": 10}) as server, httpx.Client(base_url=server.http) as busy:
         results = post(busy, [update("d", n) for n in range(15)]).json()["results"]
         assert [result.get("error", {}).get("code") for result in results] == [None] * 10 + ["log_busy"] * 5
@@ -289,7 +289,7 @@ def test_a_busy_log_is_503_and_later_items_do_not_overtake(client: httpx.Client)
             assert len(waiting.result().json()["results"]) == 10
 
 
-def test_a_draining_hub_is_503() -> None:
+def test_draining_hub_is_503() -> None:
     with HubServer() as server, httpx.Client(base_url=server.http) as client:
         server.call(server.app.drain)
         for body in (update("d"), [update("d")] * 2):
@@ -312,7 +312,7 @@ def raw_post(port: int, body: bytes, *, length: int) -> socket.socket:
     return client
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_has_published_nothing(server: HubServer) -> None:
+def test_client_lost_during_its_body_publishes_nothing(server: HubServer) -> None:
     accepted = server.app.hub.counters.accepted
     body = msgspec.json.encode(update("half"))
     leaving = raw_post(server.port, body, length=len(body) + 1)
@@ -322,9 +322,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_has_published_nothing(se
     assert server.app.hub.counters.accepted == accepted
 
 
-def test_a_client_that_leaves_before_the_answer_has_published_all_the_same(
-    server: HubServer, client: httpx.Client
-) -> None:
+def test_client_lost_before_the_answer_has_published(server: HubServer, client: httpx.Client) -> None:
     body = msgspec.json.encode(update("whole"))
     server.call(server.log.hold_appends)
     leaving = raw_post(server.port, body, length=len(body))
@@ -336,7 +334,7 @@ def test_a_client_that_leaves_before_the_answer_has_published_all_the_same(
     assert len(found) == 1
 
 
-def test_posts_of_one_connection_one_after_another_are_in_order(client: httpx.Client) -> None:
+def test_posts_of_one_connection_keep_their_order(client: httpx.Client) -> None:
     positions = [post(client, update("ordered", n)).json()["position"] for n in range(50)]
     found = client.get("/v1/events", params={"key": "ordered"}).json()["events"]
     assert [event["position"] for event in found] == positions

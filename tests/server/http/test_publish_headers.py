@@ -40,13 +40,13 @@ def shown(client: httpx.Client, operation_id: str) -> dict[str, Any]:
 # What the headers say.
 
 
-def test_no_header_is_no_producer() -> None:
+def test_no_header_means_no_producer() -> None:
     options = read_post_options({})
     assert (options.producer_id, options.lease_s, options.key, options.trace_id) == ("", None, None, "")
 
 
 @pytest.mark.parametrize(("lease", "lease_s"), [("1", 1.0), ("30", 30.0), ("2.5", 2.5), ("86400", 86_400.0)])
-def test_a_lease_is_seconds(lease: str, lease_s: float) -> None:
+def test_lease_header_is_seconds(lease: str, lease_s: float) -> None:
     options = read_post_options({b"tidings-producer": b"p", b"tidings-lease": lease.encode()})
     assert (options.producer_id, options.lease_s) == ("p", lease_s)
 
@@ -65,19 +65,19 @@ def test_a_lease_is_seconds(lease: str, lease_s: float) -> None:
         ),
     ],
 )
-def test_what_is_no_producer_and_no_lease_is_refused_with_a_hint(headers: dict[bytes, bytes]) -> None:
+def test_invalid_producer_or_lease_is_refused_with_a_hint(headers: dict[bytes, bytes]) -> None:
     with pytest.raises(InvalidParameter, match=r"Tidings-(Producer|Lease)") as caught:
         read_post_options(headers)
     assert caught.value.hint
 
 
-def test_a_post_with_such_a_header_publishes_nothing(client: httpx.Client) -> None:
+def test_post_with_an_invalid_header_publishes_nothing(client: httpx.Client) -> None:
     answer = post(client, start("op"), {"Tidings-Lease": "30"})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
     assert client.get("/v1/operations").json()["operations"] == []
 
 
-def test_ids_in_the_header_can_be_told_apart_and_it_is_bounded() -> None:
+def test_cancel_header_encodes_ids_and_is_bounded() -> None:
     [(name, value)] = cancel_headers(["a,b", "c d", "ä/é"])
     assert name == b"tidings-cancel"
     assert [unquote(part) for part in value.decode().split(",")] == ["a,b", "c d", "ä/é"]
@@ -90,7 +90,7 @@ def test_ids_in_the_header_can_be_told_apart_and_it_is_bounded() -> None:
 # Attempts.
 
 
-def test_the_answer_to_a_start_names_its_attempt(client: httpx.Client) -> None:
+def test_answer_to_a_start_has_its_attempt(client: httpx.Client) -> None:
     assert post(client, start("op")).json()["attempt"] == 1
     assert "attempt" not in post(client, complete("op")).json()
     results = post(client, [start("op"), progress("op", 1), update("d"), failed("op"), start("op")]).json()["results"]
@@ -104,7 +104,7 @@ def test_the_answer_to_a_start_names_its_attempt(client: httpx.Client) -> None:
 # Holding.
 
 
-def test_who_posts_with_a_name_holds_what_they_begin(client: httpx.Client) -> None:
+def test_post_with_a_producer_holds_what_it_begins(client: httpx.Client) -> None:
     assert post(client, [start("a"), progress("b", 1)], MINE).status_code == 200
     for operation_id in "ab":
         found = shown(client, operation_id)
@@ -118,12 +118,12 @@ def test_who_posts_with_a_name_holds_what_they_begin(client: httpx.Client) -> No
     assert post(client, complete("a"), {"Tidings-Producer": "importer-1"}).status_code == 200
 
 
-def test_without_a_lease_the_hubs_own_is_meant(client: httpx.Client) -> None:
+def test_post_without_a_lease_gets_the_default(client: httpx.Client) -> None:
     post(client, start("op"), {"Tidings-Producer": "p"})
     assert shown(client, "op")["lease_s"] == 30.0
 
 
-def test_event_ids_are_the_producers_own(client: httpx.Client) -> None:
+def test_event_ids_are_unique_per_producer(client: httpx.Client) -> None:
     event = {**update("d", 1), "event_id": "an-event-id-0001"}
     first = post(client, event, {"Tidings-Producer": "p"}).json()
     assert post(client, event, {"Tidings-Producer": "p"}).json() == {**first, "duplicate": True}
@@ -135,7 +135,7 @@ def test_event_ids_are_the_producers_own(client: httpx.Client) -> None:
     assert all(result["duplicate"] for result in again)
 
 
-def test_silence_beyond_the_lease_is_noticed_and_each_post_puts_it_off() -> None:
+def test_post_renews_the_lease_and_silence_fails_the_operation() -> None:
     with HubServer() as server, httpx.Client(base_url=server.http) as client:
         headers = {"Tidings-Producer": "p", "Tidings-Lease": "1"}
         post(client, start("op"), headers)
@@ -155,7 +155,7 @@ def test_silence_beyond_the_lease_is_noticed_and_each_post_puts_it_off() -> None
 # Cancelling.
 
 
-def test_a_wish_to_cancel_is_in_every_answer_until_it_is_fulfilled(client: httpx.Client) -> None:
+def test_cancel_is_in_every_answer_until_the_end(client: httpx.Client) -> None:
     post(client, [start("a b"), start("other")], MINE)
     answer = client.post("/v1/operations/a%20b/cancel", json={"timeout_s": 0, "reason": "r"})
     assert (answer.json()["outcome"], answer.json()["state"]) == ("unreachable", "running")
@@ -167,7 +167,7 @@ def test_a_wish_to_cancel_is_in_every_answer_until_it_is_fulfilled(client: httpx
     assert "tidings-cancel" not in post(client, progress("other", 1), MINE).headers
 
 
-def test_who_holds_nothing_learns_of_what_they_write_to(client: httpx.Client) -> None:
+def test_cancel_header_covers_operations_that_a_post_writes_to(client: httpx.Client) -> None:
     post(client, [start("a"), start("b")])
     client.post("/v1/operations/a/cancel", json={"timeout_s": 0})
     assert post(client, progress("a", 1)).headers["tidings-cancel"] == "a"
@@ -175,7 +175,7 @@ def test_who_holds_nothing_learns_of_what_they_write_to(client: httpx.Client) ->
     assert "tidings-cancel" not in post(client, progress("b", 2)).headers
 
 
-def test_the_requester_learns_that_it_was_done(server: HubServer) -> None:
+def test_requester_gets_the_outcome(server: HubServer) -> None:
     """The wish goes out in the answer to a post; the producer's next post ends the operation, and the wait for it."""
     with httpx.Client(base_url=server.http) as producer:
         post(producer, start("op"), MINE)

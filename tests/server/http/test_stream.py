@@ -23,7 +23,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[HubServer]:
 # How a stream begins.
 
 
-def test_a_stream_tells_what_it_is_then_the_snapshot_then_that_it_is_live(server: HubServer) -> None:
+def test_stream_sends_subscribed_then_snapshot_then_live(server: HubServer) -> None:
     positions = server.publish(update("a", 1), update("b", 2), update("a", 3))
     with Stream(server.port, "?channel=data") as stream:
         assert stream.response.headers["content-type"] == "text/event-stream"
@@ -38,7 +38,7 @@ def test_a_stream_tells_what_it_is_then_the_snapshot_then_that_it_is_live(server
         assert stream.events(1)[0]["position"] == newest[0] == stream.last_id
 
 
-def test_a_snapshot_that_breaks_off_is_not_resumed_at_its_end(server: HubServer) -> None:
+def test_broken_snapshot_is_not_resumed_at_its_end(server: HubServer) -> None:
     server.publish(update("a", 1), update("b", 2))
     with Stream(server.port) as stream:
         stream.until("channel:subscribed")
@@ -46,7 +46,7 @@ def test_a_snapshot_that_breaks_off_is_not_resumed_at_its_end(server: HubServer)
         assert stream.events(1)[0]["position"] == stream.last_id
 
 
-def test_since_says_where_to_begin(server: HubServer) -> None:
+def test_since_sets_the_start_of_the_stream(server: HubServer) -> None:
     positions = server.publish(*(update("a", n) for n in range(5)))
     for since, expected in (("first", positions), (positions[1], positions[2:]), ("now", [])):
         with Stream(server.port, f"?since={since}") as stream:
@@ -55,7 +55,7 @@ def test_since_says_where_to_begin(server: HubServer) -> None:
             assert told[0]["data"]["outcome"] == ("live" if since == "now" else "complete")
 
 
-def test_a_stream_that_waits_for_its_first_event_can_be_resumed_already(server: HubServer) -> None:
+def test_stream_without_events_can_be_resumed(server: HubServer) -> None:
     with Stream(server.port, "?since=now") as stream:
         stream.until("channel:subscribed")
         before = stream.last_id
@@ -64,7 +64,7 @@ def test_a_stream_that_waits_for_its_first_event_can_be_resumed_already(server: 
         assert [event["position"] for event in stream.events(1)] == missed
 
 
-def test_last_event_id_goes_before_since(server: HubServer) -> None:
+def test_last_event_id_takes_precedence_over_since(server: HubServer) -> None:
     positions = server.publish(*(update("a", n) for n in range(5)))
     with Stream(server.port, "?since=first", headers={"Last-Event-ID": positions[2]}) as stream:
         assert [event["position"] for event in stream.events(2)] == positions[3:]
@@ -81,7 +81,7 @@ def test_last_event_id_goes_before_since(server: HubServer) -> None:
         ("", {"Last-Event-ID": "snapshot"}, 422, "invalid_position"),
     ],
 )
-def test_what_cannot_be_streamed_is_told(
+def test_invalid_stream_request_is_refused(
     server: HubServer, query: str, headers: dict[str, str], status: int, code: str
 ) -> None:
     answer = httpx.get(f"{server.http}/v1/stream{query}", headers=headers)
@@ -89,7 +89,7 @@ def test_what_cannot_be_streamed_is_told(
     assert answer.json()["hint"]
 
 
-def test_one_stream_too_many_is_told() -> None:
+def test_stream_over_the_limit_is_refused() -> None:
     with HubServer(config={"max_connections": 1}) as server, Stream(server.port):
         answer = httpx.get(f"{server.http}/v1/stream")
         assert (answer.status_code, answer.json()["code"]) == (503, "too_many_connections")
@@ -99,7 +99,7 @@ def test_one_stream_too_many_is_told() -> None:
 # What is delivered.
 
 
-def test_a_reader_that_comes_back_again_and_again_sees_every_event_once_and_in_order(server: HubServer) -> None:
+def test_reconnecting_reader_gets_each_event_once_in_order(server: HubServer) -> None:
     total = 600
     published: list[str] = []
 
@@ -120,7 +120,7 @@ def test_a_reader_that_comes_back_again_and_again_sees_every_event_once_and_in_o
     assert seen == published
 
 
-def test_streams_of_the_same_paths_share_a_lane_and_an_encoding(server: HubServer) -> None:
+def test_streams_of_the_same_paths_share_a_lane(server: HubServer) -> None:
     with ExitStack() as stack:
         streams = [stack.enter_context(Stream(server.port, "?channel=data&since=now")) for _ in range(5)]
         for stream in streams:
@@ -133,7 +133,7 @@ def test_streams_of_the_same_paths_share_a_lane_and_an_encoding(server: HubServe
         assert server.call(lambda: delivery.ring.encodes) == 3
 
 
-def test_a_pace_conflates(server: HubServer) -> None:
+def test_pace_conflates_latest_events(server: HubServer) -> None:
     with Stream(server.port, "?channel=operations&since=now&pace_ms=250") as stream:
         stream.until("channel:live")
         for percent in range(0, 100, 10):
@@ -145,7 +145,7 @@ def test_a_pace_conflates(server: HubServer) -> None:
         assert len(seen) < 6
 
 
-def test_a_gap_is_told() -> None:
+def test_gap_is_sent_to_the_stream() -> None:
     with HubServer(retention=Retention(events=3), config={"ring_bytes": 0}) as short:
         positions = short.publish(*(update("a", n) for n in range(10)))
         short.wait(lambda: short.log.statistics().trimmed_events == 7)
@@ -157,7 +157,7 @@ def test_a_gap_is_told() -> None:
     assert [message["position"] for message in told if "position" in message] == positions[7:]
 
 
-def test_an_idle_stream_is_sent_its_position_as_a_bare_id() -> None:
+def test_idle_stream_gets_its_position_as_a_bare_id() -> None:
     with HubServer(config={"heartbeat_s": 0.2}) as server, Stream(server.port, "?channel=operations") as stream:
         stream.until("channel:live")
         before = stream.last_id
@@ -175,7 +175,7 @@ def _outlets() -> list[BufferedOutlet]:
     return [thing for thing in gc.get_objects() if isinstance(thing, BufferedOutlet)]
 
 
-def test_a_slow_reader_becomes_a_cursor_and_loses_nothing_durable(server: HubServer) -> None:
+def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer) -> None:
     delivery = server.app.hub.delivery
     with Stream(server.port, "?since=now", receive_buffer=4096) as slow, Stream(server.port, "?since=now") as quick:
         slow.until("channel:live")
@@ -210,7 +210,7 @@ def test_a_slow_reader_becomes_a_cursor_and_loses_nothing_durable(server: HubSer
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="a platform without it bounds SO_SNDBUF")
-def test_what_a_slow_reader_has_not_read_does_not_wait_in_the_kernel() -> None:
+def test_unread_events_do_not_pile_up_in_the_kernel() -> None:
     with HubServer("native") as server, Stream(server.port) as stream:
         stream.until("channel:live")
         unsent = server.call(
@@ -222,7 +222,7 @@ def test_what_a_slow_reader_has_not_read_does_not_wait_in_the_kernel() -> None:
         assert unsent == [MAX_UNSENT_BYTES]
 
 
-def test_a_client_that_leaves_is_forgotten(server: HubServer) -> None:
+def test_lost_client_is_removed(server: HubServer) -> None:
     with Stream(server.port) as stream:
         stream.until("channel:live")
         server.wait(lambda: server.connections() == 1)
@@ -231,7 +231,7 @@ def test_a_client_that_leaves_is_forgotten(server: HubServer) -> None:
     assert server.call(lambda: len(server.app.hub.delivery.lanes)) == 0
 
 
-def test_asking_for_the_head_opens_nothing(server: HubServer) -> None:
+def test_head_request_opens_no_stream(server: HubServer) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     connection.request("HEAD", "/v1/stream")
     answer = connection.getresponse()
@@ -243,7 +243,7 @@ def test_asking_for_the_head_opens_nothing(server: HubServer) -> None:
 # The end.
 
 
-def test_a_drain_says_when_to_come_back_and_ends_the_stream(server: HubServer) -> None:
+def test_drain_ends_the_stream_with_a_retry_time(server: HubServer) -> None:
     with Stream(server.port) as stream:
         stream.until("channel:live")
         server.call(server.app.drain)
@@ -259,15 +259,13 @@ def test_a_drain_says_when_to_come_back_and_ends_the_stream(server: HubServer) -
             stream.block()
 
 
-def test_a_draining_hub_opens_no_stream(server: HubServer) -> None:
+def test_draining_hub_opens_no_stream(server: HubServer) -> None:
     server.call(server.app.drain)
     answer = httpx.get(f"{server.http}/v1/stream")
     assert (answer.status_code, answer.json()["code"]) == (503, "draining")
 
 
-def test_a_client_that_reads_nothing_does_not_hold_up_the_end(
-    server: HubServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_client_that_reads_nothing_does_not_block_shutdown(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidings.server.asgi.outlet.CLOSE_TIMEOUT_S", 0.1)
     with Stream(server.port, "?since=first", receive_buffer=4096) as stream:
         stream.until("channel:subscribed")

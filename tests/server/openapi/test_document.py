@@ -22,7 +22,7 @@ def document() -> dict[str, Any]:
 
 
 @pytest.mark.timeout(120)  # about 15 s on a quiet core, most of them schemathesis' own
-def test_nothing_is_found_that_the_description_does_not_tell(tmp_path: Path) -> None:
+def test_responses_match_the_openapi_document(tmp_path: Path) -> None:
     """Every check of schemathesis, on valid and on invalid requests; the endless stream is left out."""
     with HubServer("native", config={"status_s": 1.0}) as server:
         done = subprocess.run(
@@ -51,7 +51,7 @@ def test_nothing_is_found_that_the_description_does_not_tell(tmp_path: Path) -> 
         assert server.call(lambda: server.app.hub.counters.accepted) > 10, "most of it was refused"
 
 
-def test_the_stream_answers_as_described(document: dict[str, Any]) -> None:
+def test_stream_response_matches_the_document(document: dict[str, Any]) -> None:
     described = document["paths"]["/v1/stream"]["get"]["responses"]
     with HubServer() as server:
         with Stream(server.port) as stream:
@@ -61,7 +61,7 @@ def test_the_stream_answers_as_described(document: dict[str, Any]) -> None:
             assert answer.headers["content-type"] in described[str(answer.status_code)]["content"]
 
 
-def test_every_event_of_the_contract_is_described(document: dict[str, Any]) -> None:
+def test_document_has_all_events_of_the_contract(document: dict[str, Any]) -> None:
     contract = Contract()
     schemas = document["components"]["schemas"]
     published = [schemas[option["$ref"].rpartition("/")[2]] for option in schemas["Publication"]["anyOf"]]
@@ -71,7 +71,7 @@ def test_every_event_of_the_contract_is_described(document: dict[str, Any]) -> N
     assert contract.identity.hash in document["info"]["description"]
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_references_have_targets(document: dict[str, Any]) -> None:
     def references(part: Any) -> set[str]:
         if isinstance(part, dict):
             own = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
@@ -82,5 +82,5 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     assert references(document) <= schemas
 
 
-def test_equal_contracts_have_equal_descriptions() -> None:
+def test_equal_contracts_have_equal_documents() -> None:
     assert openapi_document(Contract()) == openapi_document(Contract())

@@ -10,7 +10,7 @@ def spend_budget() -> None:
     time.sleep(TICK_BUDGET_S)
 
 
-async def test_opens_at_once_while_the_budget_lasts() -> None:
+async def test_handshakes_run_immediately_within_the_budget() -> None:
     opened: list[int] = []
     accept_queue = AcceptQueue()
     accept_queue.run(lambda: opened.append(1))
@@ -18,7 +18,7 @@ async def test_opens_at_once_while_the_budget_lasts() -> None:
     assert opened == [1, 2]
 
 
-async def test_a_tick_over_its_budget_lets_others_run_between_the_openings() -> None:
+async def test_exhausted_budget_lets_other_callbacks_run() -> None:
     order: list[str] = []
 
     def opening(name: str) -> Callable[[], None]:
@@ -38,7 +38,7 @@ async def test_a_tick_over_its_budget_lets_others_run_between_the_openings() -> 
     assert order == ["first", "second", "live after first", "third", "live after second", "live after third"]
 
 
-async def test_who_comes_later_does_not_overtake() -> None:
+async def test_queued_handshakes_keep_their_order() -> None:
     opened: list[str] = []
     accept_queue = AcceptQueue()
     accept_queue.run(spend_budget)
@@ -49,7 +49,7 @@ async def test_who_comes_later_does_not_overtake() -> None:
     assert opened == ["waited", "later"]
 
 
-async def test_the_budget_is_renewed_each_tick() -> None:
+async def test_budget_is_renewed_each_tick() -> None:
     opened: list[int] = []
     accept_queue = AcceptQueue()
     for number in range(5):

@@ -12,19 +12,19 @@ SIZES = [0, 1, 125, 126, 127, 65535, 65536, 70000]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_builds_the_frames_that_the_sans_io_library_builds(size: int) -> None:
+def test_text_frames_equal_those_of_websockets(size: int) -> None:
     payload = b"x" * size
     assert text_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
     assert binary_frame(payload) == Frame(Opcode.BINARY, payload).serialize(mask=False)
 
 
 @pytest.mark.parametrize("payload", [b"", b"p" * 125])
-def test_builds_control_frames(payload: bytes) -> None:
+def test_control_frames_are_built(payload: bytes) -> None:
     assert ping_frame(payload) == Frame(Opcode.PING, payload).serialize(mask=False)
     assert pong_frame(payload) == Frame(Opcode.PONG, payload).serialize(mask=False)
 
 
-def test_refuses_a_control_frame_over_125_bytes() -> None:
+def test_control_frame_over_125_bytes_is_refused() -> None:
     with pytest.raises(ValueError, match="125"):
         ping_frame(b"p" * 126)
 
@@ -39,13 +39,13 @@ plain_frames = st.lists(
 
 
 @given(plain_frames)
-def test_reads_plain_frames_as_they_were_sent(frames: list[tuple[Opcode, bytes]]) -> None:
+def test_plain_frames_are_read_as_sent(frames: list[tuple[Opcode, bytes]]) -> None:
     data = b"".join(masked(kind, payload) for kind, payload in frames)
     assert read_plain_frames(data) == (frames, len(data), True)
 
 
 @given(plain_frames, st.binary(min_size=1, max_size=40), st.data())
-def test_stops_at_the_first_byte_of_a_frame_that_is_cut_off(
+def test_reading_stops_at_an_incomplete_frame(
     frames: list[tuple[Opcode, bytes]], payload: bytes, data: st.DataObject
 ) -> None:
     whole = b"".join(masked(kind, body) for kind, body in frames)
@@ -68,13 +68,13 @@ def test_stops_at_the_first_byte_of_a_frame_that_is_cut_off(
         pytest.param(b"\x09" + masked(Opcode.PING)[1:], id="a ping in fragments"),
     ],
 )
-def test_leaves_what_is_not_plain(irregular: bytes) -> None:
+def test_reading_stops_at_a_frame_that_is_not_plain(irregular: bytes) -> None:
     first = text(b"first")
     assert read_plain_frames(first + irregular) == ([(Opcode.TEXT, b"first")], len(first), False)
 
 
 @given(st.binary(max_size=60))
-def test_reads_nothing_that_the_sans_io_library_would_not(data: bytes) -> None:
+def test_frames_that_websockets_refuses_are_not_read(data: bytes) -> None:
     oracle = Protocol(Side.SERVER, state=State.OPEN)
     oracle.receive_data(data)
     expected: list[tuple[int, bytes]] = []

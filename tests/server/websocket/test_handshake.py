@@ -17,14 +17,14 @@ def accept(request: bytes, *subprotocols: str) -> tuple[Handshake, str]:
     return opened.handshake, opened.accepted().decode()
 
 
-def test_accepts_with_the_key_of_the_rfcs_example() -> None:
+def test_handshake_accepts_the_key_of_the_rfc() -> None:
     _, response = accept(handshake_request())
     assert response.startswith("HTTP/1.1 101 ")
     assert "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in response
     assert response.endswith("\r\n\r\n")
 
 
-def test_tells_the_application_what_was_asked_for() -> None:
+def test_handshake_has_the_requests_facts() -> None:
     handshake, _ = accept(handshake_request("/a%20b/ws?channel=x%2Fy&since=", headers=("X-Two: 1", "x-two: 2")))
     assert handshake.path == "/a b/ws"
     assert handshake.query == "channel=x%2Fy&since="
@@ -43,7 +43,7 @@ def test_tells_the_application_what_was_asked_for() -> None:
         (("v1", "other"), "v1"),
     ],
 )
-def test_selects_the_servers_favourite_and_refuses_nobody(offered: tuple[str, ...], selected: str | None) -> None:
+def test_handshake_selects_the_preferred_subprotocol_or_none(offered: tuple[str, ...], selected: str | None) -> None:
     headers = tuple(f"Sec-WebSocket-Protocol: {names}" for names in offered)
     handshake, response = accept(handshake_request(headers=headers), "v2", "v1")
     assert handshake.subprotocol == selected
@@ -51,7 +51,7 @@ def test_selects_the_servers_favourite_and_refuses_nobody(offered: tuple[str, ..
     assert found == ([selected] if selected else [])
 
 
-def test_offers_no_compression() -> None:
+def test_handshake_offers_no_compression() -> None:
     _, response = accept(handshake_request(headers=("Sec-WebSocket-Extensions: permessage-deflate",)))
     assert "extensions" not in response.lower()
 
@@ -75,7 +75,7 @@ VALID = handshake_request()
         pytest.param(b"\r\n\r\n", 400, id="nothing"),
     ],
 )
-def test_refuses_a_malformed_handshake(request_bytes: bytes, status: int) -> None:
+def test_malformed_handshake_is_refused(request_bytes: bytes, status: int) -> None:
     opened = opening(request_bytes)
     assert opened.handshake is None
     response = opened.refused()
@@ -85,7 +85,7 @@ def test_refuses_a_malformed_handshake(request_bytes: bytes, status: int) -> Non
     assert b"Content-Length: %d" % len(body) in head
 
 
-def test_refuses_with_the_applications_words() -> None:
+def test_refusal_has_the_applications_response() -> None:
     opened = opening(handshake_request())
     refusal = Refusal(status=403, body=b"{}", content_type="application/json", headers=(("X-Why", "origin"),))
     head, _, body = opened.refused(refusal).decode().partition("\r\n\r\n")
@@ -96,7 +96,7 @@ def test_refuses_with_the_applications_words() -> None:
     assert body == "{}"
 
 
-def test_leaves_nothing_for_the_garbage_collector() -> None:
+def test_handshake_leaves_no_cycles() -> None:
     accept(handshake_request())  # fills what is filled once
     gc.collect()
     gc.disable()

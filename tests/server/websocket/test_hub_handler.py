@@ -5,7 +5,7 @@ from tests.server.raw_client import RawClient, text
 from websockets.frames import Close, Opcode
 
 
-def test_text_that_is_not_utf_8_is_told_what_is_wrong_before_it_is_closed_with_1007() -> None:
+def test_invalid_utf8_gets_an_error_before_close_1007() -> None:
     with HubServer() as server, RawClient(int(server.ws.split(":")[2].split("/")[0])) as client:
         client.open("/ws?channels=none", headers=("Sec-WebSocket-Protocol: tidings.v1",))
         client.send(text(b'{"type":"data:update","skipped":"\xff","id":"1"}'))

@@ -44,7 +44,7 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]]]:
 
 
 @given(conversations(), st.data())
-def test_reads_the_same_messages_however_the_bytes_are_cut(
+def test_messages_are_independent_of_segments(
     conversation: tuple[bytes, list[tuple[int, bytes]]], data: st.DataObject
 ) -> None:
     sent, expected = conversation
@@ -53,12 +53,12 @@ def test_reads_the_same_messages_however_the_bytes_are_cut(
     assert read(MessageReader(), segments) == expected
 
 
-def test_reads_a_message_byte_by_byte() -> None:
+def test_message_is_read_byte_by_byte() -> None:
     assert read(MessageReader(), single_bytes(text(b"x" * 300))) == [(TEXT, b"x" * 300)]
 
 
 @pytest.mark.parametrize("size", [65536, MAX_MESSAGE_BYTES])
-def test_reads_a_long_message_whole(size: int) -> None:
+def test_long_message_is_read_whole(size: int) -> None:
     assert read(MessageReader(), [text(b"x" * size), text(b"next")]) == [(TEXT, b"x" * size), (TEXT, b"next")]
 
 
@@ -69,7 +69,7 @@ def test_reads_a_long_message_whole(size: int) -> None:
         pytest.param(text(b"x" * MAX_MESSAGE_BYTES, fin=False) + masked(Opcode.CONT, b"x"), id="in fragments"),
     ],
 )
-def test_refuses_a_message_one_byte_over_the_limit_with_1009(sent: bytes) -> None:
+def test_message_over_the_limit_fails_with_1009(sent: bytes) -> None:
     reader = MessageReader()
     [(kind, frame)] = reader.feed(sent)
     assert (kind, close_code(frame)) == (CLOSE, 1009)
@@ -77,7 +77,7 @@ def test_refuses_a_message_one_byte_over_the_limit_with_1009(sent: bytes) -> Non
     assert reader.outcome[0] == 1009
 
 
-def test_refuses_a_violation_with_1002_after_the_messages_before_it() -> None:
+def test_violation_fails_with_1002_after_earlier_messages() -> None:
     reader = MessageReader()
     [first, (kind, frame)] = reader.feed(text(b"good") + text_frame(b"not masked"))
     assert first == (TEXT, b"good")
@@ -86,7 +86,7 @@ def test_refuses_a_violation_with_1002_after_the_messages_before_it() -> None:
     assert reader.feed(text(b"after the end")) == []
 
 
-def test_answers_a_close_with_its_own_code() -> None:
+def test_close_is_answered_with_its_code() -> None:
     reader = MessageReader()
     [(kind, frame)] = reader.feed(close(4001, "bye"))
     assert (kind, close_code(frame)) == (CLOSE, 4001)
@@ -95,20 +95,20 @@ def test_answers_a_close_with_its_own_code() -> None:
     assert reader.outcome == (4001, "bye")
 
 
-def test_answers_a_close_without_a_code() -> None:
+def test_close_without_a_code_is_answered() -> None:
     reader = MessageReader()
     assert reader.feed(masked(Opcode.CLOSE)) == [(CLOSE, b"\x88\x00")]
     assert reader.outcome == (1005, "")
 
 
-def test_takes_a_close_between_fragments_as_orderly() -> None:
+def test_close_between_fragments_is_orderly() -> None:
     reader = MessageReader()
     [(_, frame)] = reader.feed(text(b"half of it", fin=False) + close(1000))
     assert close_code(frame) == 1000
     assert not reader.failed
 
 
-def test_closing_keeps_reading_for_the_peers_close() -> None:
+def test_closing_reads_until_the_peers_close() -> None:
     reader = MessageReader()
     half = text(b"a message cut off by our close")
     assert reader.feed(half[:10]) == []
@@ -118,33 +118,33 @@ def test_closing_keeps_reading_for_the_peers_close() -> None:
     assert reader.outcome == (4100, "")
 
 
-def test_closing_drops_a_message_in_fragments() -> None:
+def test_closing_drops_a_fragmented_message() -> None:
     reader = MessageReader()
     reader.feed(text(b"half", fin=False))
     reader.close(1001, "")
     assert reader.feed(masked(Opcode.CONT, b"other half")) == []
 
 
-def test_a_refused_close_code_changes_nothing() -> None:
+def test_refused_close_code_changes_nothing() -> None:
     reader = MessageReader()
     with pytest.raises(ProtocolError):
         reader.close(1006, "")
     assert reader.feed(text(b"still open")) == [(TEXT, b"still open")]
 
 
-def test_closing_twice_is_refused() -> None:
+def test_closing_twice_raises() -> None:
     reader = MessageReader()
     reader.close(1000, "")
     with pytest.raises(InvalidState):
         reader.close(1000, "")
 
 
-def test_cuts_a_long_reason_between_characters() -> None:
+def test_long_reason_is_cut_between_characters() -> None:
     frame = MessageReader().close(1000, "é" * 100)
     assert Close.parse(frame[2:]).reason == "é" * 61
 
 
-def test_a_failure_outranks_a_close_that_came_behind_it() -> None:
+def test_failure_takes_precedence_over_a_later_close() -> None:
     reader = MessageReader()
     reader.feed(text(b"\xff") + close(1000))
     assert close_code(reader.fail(1007, "not UTF-8")) == 1007
@@ -152,17 +152,17 @@ def test_a_failure_outranks_a_close_that_came_behind_it() -> None:
     assert reader.outcome == (1007, "not UTF-8")
 
 
-def test_a_failure_ends_reading() -> None:
+def test_failure_ends_reading() -> None:
     reader = MessageReader()
     assert close_code(reader.fail(1007, "not UTF-8")) == 1007
     assert reader.feed(text(b"more")) == []
 
 
-def test_without_any_close_the_outcome_is_1006() -> None:
+def test_outcome_without_a_close_is_1006() -> None:
     assert MessageReader().outcome == (1006, "")
 
 
-def test_endless_empty_fragments_take_no_memory() -> None:
+def test_empty_fragments_use_no_memory() -> None:
     reader = MessageReader()
     reader.feed(text(b"", fin=False))
     empty = masked(Opcode.CONT, b"", fin=False) * 1000

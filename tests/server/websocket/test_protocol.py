@@ -16,7 +16,7 @@ from tidings.server.websocket.protocol import WebSocket
 # The opening.
 
 
-def test_tells_the_application_who_asks_for_what(server: RecordingServer) -> None:
+def test_application_gets_the_handshake(server: RecordingServer) -> None:
     with RawClient(server.port) as client:
         response = client.open("/ws?since=first", headers=("Sec-WebSocket-Protocol: other, first",))
         handshake = server.application.handshakes.get(timeout=10)
@@ -34,7 +34,7 @@ def test_tells_the_application_who_asks_for_what(server: RecordingServer) -> Non
         ("/", ("Sec-WebSocket-Version: 8",), 400),  # a second one
     ],
 )
-def test_refuses_before_the_upgrade(
+def test_refusal_is_sent_before_the_upgrade(
     server: RecordingServer, path: str, headers: tuple[str, ...], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with RawClient(server.port) as client:
@@ -45,13 +45,13 @@ def test_refuses_before_the_upgrade(
     assert server.application.handlers.empty()
 
 
-def test_what_is_written_on_opening_comes_after_the_101(server: RecordingServer) -> None:
+def test_frames_written_in_opened_follow_the_101(server: RecordingServer) -> None:
     server.application.reactions["opened"] = lambda handler: handler.socket.send_text(b"welcome")
     with connected(server) as (client, _):
         assert client.frame().data == b"welcome"
 
 
-def test_backpressure_during_opening_reaches_the_handler(server: RecordingServer) -> None:
+def test_backpressure_in_opened_reaches_the_handler(server: RecordingServer) -> None:
     server.application.reactions["opened"] = lambda handler: handler.socket.write(bytes(8 * 1024 * 1024))
     with connected(server) as (_, handler):
         assert handler.next_call() == ("pause",)
@@ -73,7 +73,7 @@ def queue_openings(server: RecordingServer, count: int) -> list[int]:
     return turns
 
 
-def test_a_handshake_that_waits_for_its_turn_loses_no_frame(server: RecordingServer) -> None:
+def test_queued_handshake_loses_no_frame(server: RecordingServer) -> None:
     frame = text(b"two")
     turns = queue_openings(server, 40)
     with RawClient(server.port) as client:
@@ -85,7 +85,7 @@ def test_a_handshake_that_waits_for_its_turn_loses_no_frame(server: RecordingSer
         assert [handler.next_call(), handler.next_call()] == [("text", b"one"), ("text", b"two")]
 
 
-def test_a_client_that_leaves_the_queue_is_not_opened(server: RecordingServer) -> None:
+def test_client_lost_in_the_queue_is_not_opened(server: RecordingServer) -> None:
     queue_openings(server, 40)
     with RawClient(server.port) as client:
         client.send(handshake_request())
@@ -95,7 +95,7 @@ def test_a_client_that_leaves_the_queue_is_not_opened(server: RecordingServer) -
         assert server.connections == 1
 
 
-def test_a_client_that_floods_the_queue_is_cut_off(server: RecordingServer) -> None:
+def test_client_that_floods_the_queue_is_aborted(server: RecordingServer) -> None:
     queue_openings(server, 60)
     with RawClient(server.port) as client:
         client.send(handshake_request())
@@ -107,32 +107,32 @@ def test_a_client_that_floods_the_queue_is_cut_off(server: RecordingServer) -> N
 # Messages.
 
 
-def test_delivers_text_as_bytes(server: RecordingServer) -> None:
+def test_text_is_delivered_as_bytes(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         client.send(text("grüß dich €".encode()))
         assert handler.next_call() == ("text", "grüß dich €".encode())
 
 
-def test_delivers_two_frames_of_one_segment(server: RecordingServer) -> None:
+def test_two_frames_of_one_segment_are_delivered(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         client.send(text(b"one"), text(b"two"))
         assert [handler.next_call(), handler.next_call()] == [("text", b"one"), ("text", b"two")]
 
 
-def test_delivers_a_frame_that_comes_byte_by_byte(server: RecordingServer) -> None:
+def test_frame_sent_byte_by_byte_is_delivered(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         for byte in text(b"slow but whole"):
             client.send(bytes((byte,)))
         assert handler.next_call() == ("text", b"slow but whole")
 
 
-def test_delivers_binary_messages_apart(server: RecordingServer) -> None:
+def test_binary_messages_are_delivered_separately(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         client.send(masked(Opcode.BINARY, b"\xff\x00"))
         assert handler.next_call() == ("binary", b"\xff\x00")
 
 
-def test_joins_fragments_and_answers_a_ping_among_them(server: RecordingServer) -> None:
+def test_fragments_are_joined_with_a_ping_among_them(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         euro = "€".encode()
         client.send(text(euro[:1], fin=False), masked(Opcode.PING, b"alive?"))
@@ -142,7 +142,7 @@ def test_joins_fragments_and_answers_a_ping_among_them(server: RecordingServer) 
         assert handler.next_call() == ("text", euro)
 
 
-def test_answers_a_ping_in_its_place_among_replies(server: RecordingServer) -> None:
+def test_ping_is_answered_in_order_with_replies(server: RecordingServer) -> None:
     server.application.reactions["text"] = lambda handler, body: handler.socket.send_text(body)
     with connected(server) as (client, _):
         client.send(text(b"one"), masked(Opcode.PING, b"ping"), text(b"two"))
@@ -150,7 +150,7 @@ def test_answers_a_ping_in_its_place_among_replies(server: RecordingServer) -> N
         assert [frame.data for frame in received] == [b"one", b"ping", b"two"]
 
 
-def test_pings_and_drops_the_pong(server: RecordingServer) -> None:
+def test_pong_is_dropped(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         server.call(handler.socket.ping)
         assert client.frame().opcode is Opcode.PING
@@ -158,7 +158,7 @@ def test_pings_and_drops_the_pong(server: RecordingServer) -> None:
         assert handler.next_call() == ("text", b"after")
 
 
-def test_delivers_a_message_of_the_limit(server: RecordingServer) -> None:
+def test_message_of_the_limit_is_delivered(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         client.send(text(b"x" * MAX_MESSAGE_BYTES))
         assert handler.next_call() == ("text", b"x" * MAX_MESSAGE_BYTES)
@@ -167,7 +167,7 @@ def test_delivers_a_message_of_the_limit(server: RecordingServer) -> None:
 # What the peer may not do.
 
 
-def test_a_byte_over_the_limit_closes_with_1009_that_reaches_a_peer_still_sending(server: RecordingServer) -> None:
+def test_message_over_the_limit_closes_with_1009(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         client.send(text(b"x" * (MAX_MESSAGE_BYTES + 1)) * 4)
         assert client.closing().code == 1009
@@ -192,14 +192,14 @@ def test_invalid_utf8_closes_with_1007(server: RecordingServer, sent: bytes) -> 
         client.wait_eof()
 
 
-def test_a_violation_closes_with_1002_after_what_came_before_it(server: RecordingServer) -> None:
+def test_violation_closes_with_1002_after_earlier_messages(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         client.send(text(b"before"), text_frame(b"not masked"))
         assert client.closing().code == 1002
         assert [handler.next_call(), handler.next_call()[:2]] == [("text", b"before"), ("closed", 1002)]
 
 
-def test_a_peer_that_pings_without_reading_does_not_fill_our_memory(server: RecordingServer) -> None:
+def test_pings_without_reading_use_bounded_memory(server: RecordingServer) -> None:
     with connected(server, receive_buffer=4096) as (client, handler):
         pings = masked(Opcode.PING, b"p" * 125) * 100
         for _ in range(600):
@@ -216,7 +216,7 @@ def test_a_peer_that_pings_without_reading_does_not_fill_our_memory(server: Reco
 # Flow.
 
 
-def test_holds_back_messages_of_the_segment_in_which_reading_was_paused(server: RecordingServer) -> None:
+def test_messages_after_a_pause_in_a_segment_are_held(server: RecordingServer) -> None:
     server.application.reactions["text"] = lambda handler, _: handler.socket.pause_reading()
     with connected(server) as (client, handler):
         client.send(text(b"one"), text(b"two"), masked(Opcode.PING, b"alive?"), text(b"three"), close(1000))
@@ -237,7 +237,7 @@ def test_holds_back_messages_of_the_segment_in_which_reading_was_paused(server: 
         assert client.closing().code == 1000
 
 
-def test_pausing_and_resuming_within_a_message_keeps_the_order(server: RecordingServer) -> None:
+def test_pause_and_resume_within_a_message_keep_the_order(server: RecordingServer) -> None:
     def blink(handler: RecordingHandler, _body: bytes) -> None:
         handler.socket.pause_reading()
         handler.socket.resume_reading()
@@ -250,7 +250,7 @@ def test_pausing_and_resuming_within_a_message_keeps_the_order(server: Recording
         assert handler.next_call() == ("text", b"still reading")
 
 
-def test_closing_while_paused_still_hears_the_peers_close(server: RecordingServer) -> None:
+def test_close_while_paused_receives_the_peers_close(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         server.call(handler.socket.pause_reading)
         client.send(text(b"unread"))
@@ -260,7 +260,7 @@ def test_closing_while_paused_still_hears_the_peers_close(server: RecordingServe
         assert handler.next_call() == ("closed", 1000, "")
 
 
-def test_closing_after_a_close_that_was_held_back_answers_it(server: RecordingServer) -> None:
+def test_close_after_a_held_close_answers_it(server: RecordingServer) -> None:
     server.application.reactions["text"] = lambda handler, _: handler.socket.pause_reading()
     with connected(server) as (client, handler):
         client.send(text(b"one"), text(b"two"), close(4001))
@@ -282,7 +282,7 @@ def test_paused_reading_stops_the_client(server: RecordingServer) -> None:
             assert handler.next_call() == ("text", b"x" * 60_000)
 
 
-def test_a_full_buffer_pauses_writing_from_within_write_and_resumes(server: RecordingServer) -> None:
+def test_full_buffer_pauses_writing_during_write_and_resumes(server: RecordingServer) -> None:
     with connected(server, receive_buffer=4096) as (client, handler):
 
         def fill() -> int:
@@ -304,7 +304,7 @@ def test_a_full_buffer_pauses_writing_from_within_write_and_resumes(server: Reco
 # What a connection costs.
 
 
-def test_an_open_connection_keeps_nothing_of_its_opening(server: RecordingServer) -> None:
+def test_open_connection_keeps_no_handshake_state(server: RecordingServer) -> None:
     of_the_opening = {"UpgradableHttpProtocol", "FlowControl", "HttpRequestParser", "Handshake", "Opening", "Headers"}
 
     def count() -> Counter[str]:
@@ -326,7 +326,7 @@ def test_an_open_connection_keeps_nothing_of_its_opening(server: RecordingServer
     assert not of_the_opening & added.keys()
 
 
-def test_idle_connections_schedule_nothing(server: RecordingServer) -> None:
+def test_idle_connections_schedule_no_timers(server: RecordingServer) -> None:
     with connected(server) as (_, handler):
         socket = handler.socket
         assert isinstance(socket, WebSocket)
@@ -334,7 +334,7 @@ def test_idle_connections_schedule_nothing(server: RecordingServer) -> None:
         assert not hasattr(socket, "__dict__")
 
 
-def test_the_server_counts_open_connections(server: RecordingServer) -> None:
+def test_server_counts_open_connections(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         assert server.connections == 1
         client.send(close(1000))

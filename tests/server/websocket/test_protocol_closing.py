@@ -11,7 +11,7 @@ from tidings.server.websocket.frames import text_frame
 from tidings.server.websocket.protocol import CLOSE_TIMEOUT_S
 
 
-def test_the_peers_close_is_answered_and_told(server: RecordingServer) -> None:
+def test_peers_close_is_answered_and_reported(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         client.send(text(b"last"), close(4001, "enough"))
         assert (client.closing().code, handler.next_call()) == (4001, ("text", b"last"))
@@ -19,7 +19,7 @@ def test_the_peers_close_is_answered_and_told(server: RecordingServer) -> None:
         client.wait_eof()
 
 
-def test_our_close_drops_what_comes_after_it(server: RecordingServer) -> None:
+def test_messages_after_our_close_are_dropped(server: RecordingServer) -> None:
     server.application.reactions["text"] = lambda handler, _: handler.socket.close(4100, "draining")
     with connected(server) as (client, handler):
         client.send(text(b"one"), text(b"two"))
@@ -58,7 +58,7 @@ def test_writes_after_close_are_harmless(server: RecordingServer) -> None:
         assert handler.no_call()
 
 
-def test_abort_ends_at_once_and_tells_1006(server: RecordingServer) -> None:
+def test_abort_ends_immediately_with_1006(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
 
         def abort_and_write() -> None:
@@ -73,7 +73,7 @@ def test_abort_ends_at_once_and_tells_1006(server: RecordingServer) -> None:
             client.frame()
 
 
-def test_a_reset_in_the_middle_of_a_message_tells_1006(server: RecordingServer) -> None:
+def test_reset_during_a_message_reports_1006(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         client.send(text(b"one"), text(b"cut off")[:-2])
         assert handler.next_call() == ("text", b"one")
@@ -82,7 +82,7 @@ def test_a_reset_in_the_middle_of_a_message_tells_1006(server: RecordingServer) 
         assert server.connections == 0
 
 
-def test_a_half_close_ends_the_connection_after_what_came_before_it(server: RecordingServer) -> None:
+def test_half_close_ends_the_connection_after_earlier_messages(server: RecordingServer) -> None:
     with connected(server) as (client, handler):
         client.send(text(b"last words"))
         client.socket.shutdown(1)  # SHUT_WR
@@ -91,7 +91,9 @@ def test_a_half_close_ends_the_connection_after_what_came_before_it(server: Reco
         assert handler.no_call()
 
 
-def test_a_peer_that_answers_no_close_is_aborted(server: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peer_that_does_not_answer_the_close_is_aborted(
+    server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tidings.server.websocket.protocol.CLOSE_TIMEOUT_S", 0.05)
     assert CLOSE_TIMEOUT_S > 1
     with connected(server) as (client, handler):
@@ -100,7 +102,7 @@ def test_a_peer_that_answers_no_close_is_aborted(server: RecordingServer, monkey
         assert handler.next_call() == ("closed", 1006, "")
 
 
-def test_a_fault_of_the_handler_closes_with_1011(server: RecordingServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_handler_error_closes_with_1011(server: RecordingServer, caplog: pytest.LogCaptureFixture) -> None:
     def fail(_handler: RecordingHandler, _body: bytes) -> None:
         raise RuntimeError("as if the handler had a fault")
 
@@ -114,7 +116,7 @@ def test_a_fault_of_the_handler_closes_with_1011(server: RecordingServer, caplog
 
 
 @pytest.mark.parametrize("where", ["opened", "pause"])
-def test_a_fault_of_the_handler_outside_a_message_closes_with_1011(
+def test_handler_error_outside_a_message_closes_with_1011(
     server: RecordingServer, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
     def fail(handler: RecordingHandler) -> None:
@@ -128,9 +130,7 @@ def test_a_fault_of_the_handler_outside_a_message_closes_with_1011(
     assert "as if the handler had a fault" in caplog.text
 
 
-def test_a_fault_of_the_handler_in_its_last_call_harms_nobody(
-    server: RecordingServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_handler_error_in_closed_is_logged(server: RecordingServer, caplog: pytest.LogCaptureFixture) -> None:
     def fail(_handler: RecordingHandler, _code: int, _reason: str) -> None:
         raise RuntimeError("as if the handler had a fault")
 
@@ -143,7 +143,7 @@ def test_a_fault_of_the_handler_in_its_last_call_harms_nobody(
         assert "as if the handler had a fault" in caplog.text
 
 
-def test_a_drain_asks_the_handler_where_it_wants_to_be_asked(loop_factory: LoopFactory) -> None:
+def test_drain_calls_shutdown_if_the_handler_has_it(loop_factory: LoopFactory) -> None:
     with ExitStack() as stack:
         with RecordingServer(loop_factory) as server:
             client = stack.enter_context(RawClient(server.port))

@@ -30,7 +30,7 @@ class Tuned(asyncio.Protocol):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels have other options")
-def test_sets_what_linux_has(loop_factory: LoopFactory) -> None:
+def test_linux_options_are_set(loop_factory: LoopFactory) -> None:
     async def accept_one() -> dict[str, int]:
         loop = asyncio.get_running_loop()
         options: asyncio.Future[dict[str, int]] = loop.create_future()
@@ -53,7 +53,7 @@ def test_sets_what_linux_has(loop_factory: LoopFactory) -> None:
 @pytest.mark.parametrize(
     ("lease_s", "expected"), [(1, (10_000, 5, 2)), (30, (30_000, 15, 7)), (86_400, (60_000, 30, 10))]
 )
-def test_a_peer_with_a_lease_is_watched_more_closely(lease_s: float, expected: tuple[int, int, int]) -> None:
+def test_peer_timeout_follows_the_lease(lease_s: float, expected: tuple[int, int, int]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
 
         class Transport(asyncio.BaseTransport):
@@ -65,7 +65,7 @@ def test_a_peer_with_a_lease_is_watched_more_closely(lease_s: float, expected: t
     assert read == expected
 
 
-def test_leaves_other_sockets_alone() -> None:
+def test_other_sockets_are_left_unchanged() -> None:
     class Pipe(asyncio.BaseTransport):
         pass
 

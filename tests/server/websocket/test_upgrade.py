@@ -6,7 +6,7 @@ from tests.server.recorder import RecordingServer
 from websockets.frames import Opcode
 
 
-def test_frames_in_the_handshakes_own_segment_are_not_lost(server: RecordingServer) -> None:
+def test_frames_in_the_handshakes_segment_are_not_lost(server: RecordingServer) -> None:
     with RawClient(server.port) as client:
         response = client.open(with_it=text(b"first") + masked(Opcode.PING, b"p") + text(b"cut off")[:5])
         assert response.startswith("HTTP/1.1 101 ")
@@ -15,7 +15,7 @@ def test_frames_in_the_handshakes_own_segment_are_not_lost(server: RecordingServ
         assert client.frame().data == b"p"
 
 
-def test_a_frame_may_be_cut_between_the_handshakes_segment_and_the_next(server: RecordingServer) -> None:
+def test_frame_may_span_the_handshakes_segment(server: RecordingServer) -> None:
     frame = text(b"in two halves")
     with RawClient(server.port) as client:
         client.open(with_it=frame[:7])
@@ -23,14 +23,14 @@ def test_a_frame_may_be_cut_between_the_handshakes_segment_and_the_next(server: 
         assert server.handler().next_call() == ("text", b"in two halves")
 
 
-def test_a_handshake_may_come_byte_by_byte(server: RecordingServer) -> None:
+def test_handshake_may_arrive_byte_by_byte(server: RecordingServer) -> None:
     with RawClient(server.port) as client:
         for byte in handshake_request():
             client.send(bytes((byte,)))
         assert client.read_response().startswith("HTTP/1.1 101 ")
 
 
-def test_a_connection_serves_http_before_it_is_upgraded(server: RecordingServer) -> None:
+def test_connection_serves_http_before_the_upgrade(server: RecordingServer) -> None:
     with RawClient(server.port) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         response = b""
@@ -50,14 +50,14 @@ def test_a_connection_serves_http_before_it_is_upgraded(server: RecordingServer)
         pytest.param(re.sub(rb"Host.*\r\n", b"Host : localhost\r\n", handshake_request()), id="a malformed header"),
     ],
 )
-def test_refuses_what_is_no_http_1_1_with_400(server: RecordingServer, request_bytes: bytes) -> None:
+def test_http_1_0_handshake_is_refused_with_400(server: RecordingServer, request_bytes: bytes) -> None:
     with RawClient(server.port) as client:
         client.send(request_bytes)
         assert client.read_response().startswith("HTTP/1.1 400 ")
         client.wait_eof()
 
 
-def test_a_handshake_behind_an_unfinished_response_ends_the_connection(server: RecordingServer) -> None:
+def test_handshake_after_an_unfinished_response_ends_the_connection(server: RecordingServer) -> None:
     with RawClient(server.port) as client:
         client.send(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n", handshake_request())
         received = b""
@@ -67,7 +67,7 @@ def test_a_handshake_behind_an_unfinished_response_ends_the_connection(server: R
     assert server.application.handlers.empty()
 
 
-def test_an_unknown_upgrade_is_served_as_http(server: RecordingServer) -> None:
+def test_unknown_upgrade_is_served_as_http(server: RecordingServer) -> None:
     with RawClient(server.port) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
         assert client.read_response().startswith("HTTP/1.1 200 ")
