@@ -3,12 +3,12 @@
 ::
 
     TidingsError
-    ├── ContractError                 what was sent is not what the contract allows
+    ├── ContractError                 a message that the contract does not allow
     │   ├── InvalidJSON               not JSON, or not one JSON value
-    │   ├── InvalidUTF8               bytes that are no UTF-8, even in a member we would skip
+    │   ├── InvalidUTF8               bytes that are not UTF-8, even in a member that is ignored
     │   ├── TooDeep                   more than 64 levels of nesting
     │   ├── InvalidEnvelope           JSON, but not an envelope
-    │   ├── BinaryMessage             a binary frame; tidings speaks text
+    │   ├── BinaryMessage             a binary frame; messages are text
     │   ├── InvalidTimestamp
     │   ├── InvalidTraceID
     │   ├── InvalidEventID
@@ -25,19 +25,19 @@
     │   ├── InvalidParameter          a query parameter or header outside its range
     │   ├── NotSupported              a command or option of the contract that this hub does not serve
     │   └── EventIDReused
-    ├── OperationError                what an operation's life does not allow
+    ├── OperationError                an event that the operation's state does not allow
     │   ├── OperationUnknown
-    │   ├── OperationExists           it is live, and another producer's or another attempt's
+    │   ├── OperationExists           the operation is live, in another attempt or with another producer
     │   ├── OperationFinished
-    │   └── OperationFenced           from an attempt that is over, or not from its holder
-    ├── RequestError                  an HTTP request, or a handshake, that is not served
+    │   └── OperationFenced           from an attempt that has ended, or not from the holder
+    ├── RequestError                  an HTTP request, or a handshake, that the hub rejects
     │   ├── NotFound
     │   ├── MethodNotAllowed
     │   ├── UnsupportedMediaType      a body that is neither JSON nor NDJSON
-    │   └── OriginRefused             a web page of a foreign origin, or a host name that may be a trap
-    ├── LogError                      the log cannot do what was asked
+    │   └── OriginRefused             a web page of a foreign origin, or an untrusted host name
+    ├── LogError                      the log cannot serve a request
     │   ├── LogInUse
-    │   ├── LogForeign                the file is no log of ours
+    │   ├── LogForeign                the file is not a tidings log
     │   ├── LogCorrupt
     │   ├── LogTooNew
     │   ├── LogReadOnly
@@ -51,34 +51,34 @@
     ├── ServeError                    the server cannot start
     │   └── AddressUnavailable
     │       └── AddressInUse
-    ├── ClientError                   seen from a client
+    ├── ClientError                   raised by clients
     │   ├── HubUnreachable
     │   ├── HandshakeRefused
     │   ├── ConnectionLost
-    │   ├── HubClosed                 closed by the hub with a code that forbids coming back
-    │   ├── CommandRefused            the hub answered `connection:error`
+    │   ├── HubClosed                 closed by the hub with a code that forbids reconnecting
+    │   ├── CommandRefused            the hub replied `connection:error`
     │   ├── NotAHub
     │   └── PublishTimeout
-    ├── OperationCancelled            raised in a job whose operation somebody cancels
+    ├── OperationCancelled            raised in a job whose operation is cancelled
     ├── ConfigError
     ├── InvalidContract               an event type that no contract can hold
     └── MissingExtra
 
-Facts are attributes, the sentence is ``str(error)``, the way out is ``error.hint``. The wire code, the HTTP status and
-the close code of each stand in one table: `tidings.protocol.codes`.
+Facts are attributes, the sentence is ``str(error)``, the remedy is ``error.hint``. The wire code, the HTTP status and
+the close code of each error stand in one table: `tidings.protocol.codes`.
 """
 
 from typing import ClassVar
 
 
 class TidingsError(Exception):
-    """The root of everything tidings raises on purpose.
+    """Base class of all errors that tidings raises on purpose.
 
     Attributes:
-        code: The snake_case code on the wire (CONTRACT §7).
-        message: What happened, in one sentence.
-        hint: What to do about it; "" where the table's own hint for the code says enough.
-        details: More facts for a log, or "".
+        code: The snake_case code on the wire (docs/protocol/codes.md).
+        message: Description of the error, in one sentence.
+        hint: Suggested remedy; "" where the hint of the code's row in the table is enough.
+        details: Further facts for a log, or "".
     """
 
     code: ClassVar[str] = "internal"
@@ -98,10 +98,10 @@ class TidingsError(Exception):
 
 
 class ContractError(TidingsError, code="invalid_message"):
-    """Something that was sent is not what the contract allows; `path` is its JSON path, "" outside a message."""
+    """A message that the contract does not allow; `path` is the JSON path of the fault, "" outside a message."""
 
     usual_path: ClassVar[str] = ""
-    """What `path` is unless it is given."""
+    """Default of `path`."""
 
     def __init_subclass__(cls, *, path: str = "", **more: str) -> None:
         super().__init_subclass__(**more)
@@ -129,7 +129,7 @@ class InvalidEnvelope(ContractError, code="invalid_envelope", path="$"):
 
 
 class BinaryMessage(ContractError, code="binary_message", path="$"):
-    """A binary frame arrived where text is spoken."""
+    """The message is a binary frame; messages are text."""
 
 
 class InvalidTimestamp(ContractError, code="invalid_timestamp", path="$.timestamp"):
@@ -145,7 +145,7 @@ class InvalidEventID(ContractError, code="invalid_event_id", path="$.event_id"):
 
 
 class UnknownType(ContractError, code="unknown_type", path="$.type"):
-    """No event and no command has this name; `suggestion` is the nearest that does, or ""."""
+    """No event and no command has this name; `suggestion` is the nearest existing name, or ""."""
 
     def __init__(self, message: str, *, type: str, suggestion: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -162,7 +162,7 @@ class InvalidPayload(ContractError, code="invalid_payload", path="$.data"):
 
 
 class PayloadTooLarge(ContractError, code="payload_too_large", path="$.data"):
-    """`data`, or the whole message, is over its limit; `size` and `limit` in bytes."""
+    """`data`, or the whole message, is over its limit; `size` and `limit` are in bytes."""
 
     def __init__(self, message: str, *, size: int, limit: int, path: str | None = None, hint: str = "") -> None:
         super().__init__(message, path=path, hint=hint)
@@ -179,31 +179,31 @@ class UnknownChannel(ContractError, code="unknown_channel"):
 
 
 class WrongChannel(ContractError, code="wrong_channel", path="$.channel"):
-    """The event may go to its own channel or to `global`, not here."""
+    """The event may go to the channel of its type or to `global`, not to this channel."""
 
 
 class InvalidPath(ContractError, code="invalid_path"):
-    """A subscription path that cannot be read."""
+    """The subscription path is not valid."""
 
 
 class InvalidPosition(ContractError, code="invalid_position"):
-    """A position that no log of ours could have written."""
+    """The position is not valid, or not from this log."""
 
 
 class InvalidCommand(ContractError, code="invalid_command", path="$"):
-    """A command without an id, or whose data does not fit."""
+    """The command has no id, or its data does not fit."""
 
 
 class InvalidParameter(ContractError, code="invalid_parameter"):
-    """A query parameter, header or option outside its range."""
+    """A query parameter, header or option is not valid."""
 
 
 class NotSupported(ContractError, code="not_supported"):
-    """Something the contract names and this hub does not serve."""
+    """A command or option of the contract that this hub does not serve."""
 
 
 class EventIDReused(ContractError, code="event_id_reused", path="$.event_id"):
-    """The event id was used before with another type or other data; `position` is that event's."""
+    """An earlier event with this id has another type or other data; `position` is that of the earlier event."""
 
     def __init__(self, message: str, *, position: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -211,7 +211,7 @@ class EventIDReused(ContractError, code="event_id_reused", path="$.event_id"):
 
 
 class OperationError(TidingsError, code="operation_error"):
-    """What the life of an operation does not allow; `attempt` is its present one, 0 where there is none."""
+    """The state of the operation does not allow the event; `attempt` is the current attempt, 0 where there is none."""
 
     def __init__(self, message: str, *, operation_id: str, attempt: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -220,39 +220,39 @@ class OperationError(TidingsError, code="operation_error"):
 
 
 class OperationUnknown(OperationError, code="operation_unknown"):
-    """The hub knows no operation of this id."""
+    """The hub has no operation with this id."""
 
 
 class OperationExists(OperationError, code="operation_exists"):
-    """The operation is live, and what was sent would begin it again."""
+    """The operation is live, and the event would start it again."""
 
 
 class OperationFinished(OperationError, code="operation_finished"):
-    """The attempt has ended: it has exactly one end, and nothing comes after it."""
+    """The attempt has ended: an attempt has exactly one end, and no event follows it."""
 
 
 class OperationFenced(OperationError, code="operation_fenced"):
-    """The event is of an attempt that is over or has not begun, or its sender does not hold the operation."""
+    """The event names an attempt that has ended or not started, or its sender does not hold the operation."""
 
 
 class RequestError(TidingsError, code="bad_request"):
-    """An HTTP request, or a handshake, that is not served."""
+    """An HTTP request, or a handshake, that the hub rejects."""
 
 
 class NotFound(RequestError, code="not_found"):
-    """Nothing is at this path."""
+    """The hub has no route for this path."""
 
 
 class MethodNotAllowed(RequestError, code="method_not_allowed"):
-    """What is at this path does not take this method."""
+    """The route does not accept this method."""
 
 
 class UnsupportedMediaType(RequestError, code="unsupported_media_type"):
-    """The body is of a type, or of an encoding, that the hub does not read."""
+    """The body has a content type, or an encoding, that the hub does not read."""
 
 
 class OriginRefused(RequestError, code="origin_refused"):
-    """The request comes from a web page that may not use the hub; `origin` is what it named, or its host."""
+    """The request comes from a web page that may not use the hub; `origin` is the page's origin, or the host name."""
 
     def __init__(self, message: str, *, origin: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -260,7 +260,7 @@ class OriginRefused(RequestError, code="origin_refused"):
 
 
 class LogError(TidingsError, code="log_error"):
-    """The log cannot do what was asked of it."""
+    """The log cannot serve a request."""
 
 
 class LogInUse(LogError, code="log_in_use"):
@@ -272,23 +272,23 @@ class LogForeign(LogError, code="log_foreign"):
 
 
 class LogCorrupt(LogError, code="log_corrupt"):
-    """The file is a tidings log, and damaged."""
+    """The file is a damaged tidings log."""
 
 
 class LogTooNew(LogError, code="log_too_new"):
-    """The file was written by a newer tidings."""
+    """A newer version of tidings wrote the file."""
 
 
 class LogReadOnly(LogError, code="log_read_only"):
-    """The data folder or its file cannot be written."""
+    """The data folder, or a file in it, is not writable."""
 
 
 class LogFull(LogError, code="log_full"):
-    """The disk, or the log's own bound, is full; nothing of the batch was stored."""
+    """The disk is full, or the log has reached its limit; no event of the batch was stored."""
 
 
 class LogBusy(LogError, code="log_busy"):
-    """Too much is unacknowledged already; `retry_after_ms` says when to come again."""
+    """Too many events are unacknowledged; retry after `retry_after_ms`."""
 
     def __init__(self, message: str, *, retry_after_ms: int = 1000, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -296,23 +296,23 @@ class LogBusy(LogError, code="log_busy"):
 
 
 class LogUnavailable(LogError, code="log_unavailable"):
-    """The log failed while storing the batch; nothing of it was stored."""
+    """The log failed while storing the batch; no event of it was stored."""
 
 
 class HubError(TidingsError, code="hub_error"):
-    """The hub will not serve this now."""
+    """The hub cannot serve the request now."""
 
 
 class Draining(HubError, code="draining"):
-    """The hub is shutting down and takes nothing new."""
+    """The hub is shutting down and accepts nothing new."""
 
 
 class TooManyConnections(HubError, code="too_many_connections"):
-    """The hub's bound on connections is reached."""
+    """The hub has reached its limit of connections."""
 
 
 class InternalError(HubError, code="internal"):
-    """A fault of ours; the cause is chained and logged."""
+    """A fault in tidings; the cause is chained and logged."""
 
 
 class ServeError(TidingsError, code="serve_error"):
@@ -320,7 +320,7 @@ class ServeError(TidingsError, code="serve_error"):
 
 
 class AddressUnavailable(ServeError, code="address_unavailable"):
-    """That host and port cannot be listened on."""
+    """The server cannot listen on this host and port."""
 
     def __init__(self, message: str, *, host: str, port: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -329,19 +329,19 @@ class AddressUnavailable(ServeError, code="address_unavailable"):
 
 
 class AddressInUse(AddressUnavailable, code="address_in_use"):
-    """Another process listens on that host and port."""
+    """Another process listens on this host and port."""
 
 
 class ClientError(TidingsError, code="client_error"):
-    """Something a client sees."""
+    """Base class of the errors that clients raise."""
 
 
 class HubUnreachable(ClientError, code="hub_unreachable"):
-    """No TCP connection, or none in time, to the hub's address."""
+    """The client could not open a TCP connection to the hub in time."""
 
 
 class HandshakeRefused(ClientError, code="handshake_refused"):
-    """Something answered, and refused the WebSocket upgrade; `status` is its HTTP status."""
+    """The server refused the WebSocket upgrade; `status` is its HTTP status."""
 
     def __init__(self, message: str, *, status: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -349,11 +349,11 @@ class HandshakeRefused(ClientError, code="handshake_refused"):
 
 
 class ConnectionLost(ClientError, code="connection_lost"):
-    """The connection went away before the answer came."""
+    """The connection was lost before the reply came."""
 
 
 class HubClosed(ClientError, code="hub_closed"):
-    """The hub closed the connection with a code that forbids coming back; `close_code` is that code."""
+    """The hub closed the connection with `close_code`, which forbids reconnecting."""
 
     def __init__(self, message: str, *, close_code: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -361,7 +361,7 @@ class HubClosed(ClientError, code="hub_closed"):
 
 
 class CommandRefused(ClientError, code="command_refused"):
-    """The hub refused a command or an event; `refusal` is its code, `recoverable` its word on trying again."""
+    """The hub refused a command or an event; `refusal` is the code, `recoverable` whether a retry may succeed."""
 
     def __init__(self, message: str, *, refusal: str, recoverable: bool, hint: str = "", details: str = "") -> None:
         super().__init__(message, hint=hint, details=details)
@@ -370,11 +370,11 @@ class CommandRefused(ClientError, code="command_refused"):
 
 
 class NotAHub(ClientError, code="not_a_hub"):
-    """A WebSocket server answered that does not speak tidings."""
+    """The WebSocket server is not a tidings hub."""
 
 
 class PublishTimeout(ClientError, code="publish_timeout"):
-    """No acknowledgement within the time given; the event of `event_id` may or may not be in the log."""
+    """No acknowledgement came in time; the event `event_id` may or may not be in the log."""
 
     def __init__(self, message: str, *, event_id: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -382,7 +382,7 @@ class PublishTimeout(ClientError, code="publish_timeout"):
 
 
 class OperationCancelled(TidingsError, code="cancelled"):
-    """Somebody cancels the operation that this code reports on; `reason` and `cancelled_by` are theirs, or ""."""
+    """The operation that this code reports on is cancelled; `reason` and `cancelled_by` may be ""."""
 
     def __init__(self, message: str, *, reason: str = "", cancelled_by: str = "") -> None:
         super().__init__(message)
@@ -391,7 +391,7 @@ class OperationCancelled(TidingsError, code="cancelled"):
 
 
 class ConfigError(TidingsError, code="invalid_config"):
-    """An option that cannot be used; `option` names it and `source` says where it came from."""
+    """An option is not valid; `option` is its name and `source` the place where it is set."""
 
     def __init__(self, message: str, *, option: str = "", source: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -400,7 +400,7 @@ class ConfigError(TidingsError, code="invalid_config"):
 
 
 class InvalidContract(TidingsError, code="invalid_contract"):
-    """An event type that no contract can hold; `type` is its name."""
+    """The event type `type` cannot be part of a contract."""
 
     def __init__(self, message: str, *, type: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -408,7 +408,7 @@ class InvalidContract(TidingsError, code="invalid_contract"):
 
 
 class MissingExtra(TidingsError, code="missing_extra"):
-    """A part of tidings whose libraries are not installed; the hint is the install line."""
+    """The libraries of an optional part of tidings are not installed; the hint is the install command."""
 
     def __init__(self, message: str, *, extra: str) -> None:
         super().__init__(message, hint=f"pip install 'tidings[{extra}]'")

@@ -1,1 +1,1 @@
-"""Who may use a hub."""
+"""Access control: which web pages may use a hub."""

@@ -1,9 +1,9 @@
 """Which web pages may use a hub (RFC 6454; the WebSocket handshake's own check, RFC 6455 §10.2).
 
-A hub on a developer's machine is within reach of every page in that developer's browser. Two traps are closed here.
-A page of a foreign origin may open a WebSocket, and post plain text, to any address: it names itself in `Origin`. And a
-page may let its own name point to 127.0.0.1 (DNS rebinding): to the browser the hub then is the page's own origin, but
-the name stands in `Host`.
+Every page in a developer's browser can reach a hub on the developer's machine. This module prevents two attacks. A page
+of a foreign origin may open a WebSocket, and post plain text, to any address; the browser names the page in `Origin`.
+And a page may let its own host name resolve to 127.0.0.1 (DNS rebinding): the browser then takes the hub for the page's
+own origin, but sends that name in `Host`.
 """
 
 from collections.abc import Iterable
@@ -14,24 +14,24 @@ from urllib.parse import SplitResult, urlsplit
 from tidings.exceptions import ConfigError, OriginRefused
 
 ANY = "*"
+"""Allows pages of every origin."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Origins:
-    """The web origins whose pages may use a hub: the hub's own, and those that were listed.
+    """The web origins whose pages may use a hub: the hub's own origin, and the listed ones.
 
-    Who sends no `Origin` is no foreign page: programs send none, and browsers leave it out only for a page of the
-    hub's own origin, or where the page cannot read the answer.
+    A request without `Origin` is allowed: programs do not send it, and browsers leave it out only for a page of the
+    hub's own origin, or where the page cannot read the response.
 
     Args:
         listed: Origins as browsers write them (`https://app.example.com`, `http://localhost:5173`), `null` for pages
-            without one (files, sandboxes), or `*` for every page there is.
-        check_host: Whether a request that came over the loopback interface must name the hub by an IP address, by
-            `localhost`, or by the host of a listed origin. An application that a hub is mounted in decides about its
-            hosts itself.
+            without an origin (files, sandboxes), or `*` for every page.
+        check_host: Whether a request over the loopback interface must name the hub by an IP address, by `localhost`, or
+            by the host of a listed origin. An application in which a hub is mounted checks its hosts itself.
 
     Raises:
-        ConfigError: One of `listed` is no origin.
+        ConfigError: One of `listed` is not a valid origin.
     """
 
     __slots__ = ("_any", "_check_host", "_hosts", "_listed")
@@ -43,41 +43,41 @@ class Origins:
         self._check_host = check_host and not self._any
 
     def is_listed(self, origin: str) -> bool:
-        """Return whether pages of `origin` may read answers although it is not the hub's own."""
+        """Return whether pages of `origin`, which is not the hub's own, may read responses."""
         return self._any or origin.lower() in self._listed
 
     def check(self, origin: str | None, host: str | None, *, is_local: bool) -> None:
-        """Check a request before anything else is done about it.
+        """Check the headers of a request before the hub processes it.
 
         Args:
-            origin: Its `Origin` header.
-            host: Its `Host` header.
-            is_local: Whether it came over the loopback interface.
+            origin: The `Origin` header.
+            host: The `Host` header.
+            is_local: Whether the request came over the loopback interface.
 
         Raises:
-            OriginRefused: It comes from a page that may not use the hub.
+            OriginRefused: The request comes from a page that may not use the hub.
         """
         if is_local and self._check_host and host is not None:
             name = _host_name(host)
             if not (_is_own_name(name) or name in self._hosts):
                 raise OriginRefused(
-                    f"this hub is not known as {name[:80]!r}",
+                    f"unknown host name {name[:80]!r}",
                     origin=host,
-                    hint="A page may have let its own name point here. If the name is right, as behind a proxy, allow "
-                    f"its origin: --allow-origin https://{name[:80]}",
+                    hint="A web page may have pointed its own name at this hub. If the name is yours, as behind a "
+                    f"proxy, allow its origin: --allow-origin https://{name[:80]}",
                 )
         if origin is None or self.is_listed(origin) or _is_same(origin, host):
             return
         raise OriginRefused(
             f"pages of {origin[:120]!r} may not use this hub",
             origin=origin,
-            hint=f"If they should, allow their origin: --allow-origin {origin[:120]}",
+            hint=f"To allow them, pass --allow-origin {origin[:120]}",
         )
 
 
-@lru_cache(maxsize=256)  # asked of every request, about few addresses
+@lru_cache(maxsize=256)  # called for every request, with few addresses
 def is_loopback(address: str) -> bool:
-    """Return whether `address`, an IP address, is the machine's own."""
+    """Return whether `address` is an IP address of the loopback interface."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -97,10 +97,9 @@ def _normalised(origin: str) -> str:
         well_formed = False
     if not well_formed:
         raise ConfigError(
-            f"{origin!r} is no web origin",
+            f"invalid origin {origin!r}: expected scheme://host or scheme://host:port",
             option="allow-origin",
-            hint="Write it as a browser does, scheme and host and, if it is not the usual one, the port: "
-            "https://app.example.com or http://localhost:5173.",
+            hint="Write the origin as a browser does: https://app.example.com or http://localhost:5173.",
         )
     return lowered.removesuffix(_DEFAULT_PORTS.get(parts.scheme, "/"))
 
@@ -111,7 +110,7 @@ def _is_bare(parts: SplitResult) -> bool:
 
 
 def _is_same(origin: str, host: str | None) -> bool:
-    # The scheme is not compared: a proxy that speaks TLS before the hub changes it.
+    # The scheme is not compared: a proxy that terminates TLS in front of the hub changes it.
     scheme, separator, place = origin.lower().partition("://")
     if host is None or not separator:
         return False
@@ -133,4 +132,4 @@ def _is_own_name(name: str) -> bool:
         ip_address(name)
     except ValueError:
         return False
-    return True  # no name service is asked for an address, so that nobody can let it point elsewhere
+    return True  # an address is not resolved by a name service, so an attacker cannot redirect it

@@ -76,7 +76,7 @@ def test_a_wrong_option_is_a_usage_error_in_two_lines(flag: str) -> None:
 def test_a_wrong_origin_is_a_usage_error(value: str) -> None:
     done = tidings("serve", "--memory", "--allow-origin", value)
     assert done.returncode == 2
-    assert "is no web origin" in done.stderr
+    assert "invalid origin" in done.stderr
 
 
 def test_an_unknown_option_is_a_usage_error() -> None:
