@@ -164,7 +164,7 @@ def draft(type: str, key: str, *, trace_id: str = "t1", data: bytes | None = Non
 def operations(*drafts: EventToAppend) -> OperationTable:
     folded = Retention().new_operations()
     for offset, each in enumerate(drafts, 1):
-        folded.note(offset, each.event, each.received_ns)
+        folded.apply(offset, each.event, each.received_ns)
     return folded
 
 

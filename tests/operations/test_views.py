@@ -42,7 +42,7 @@ def told(*events: tuple[str, str]) -> OperationStatus:
         if status is None:
             status = new_status("op", event, to_nanoseconds(event.timestamp), life)
         else:
-            status.note(event, to_nanoseconds(event.timestamp), life)
+            status.apply(event, to_nanoseconds(event.timestamp), life)
     assert status is not None
     return status
 

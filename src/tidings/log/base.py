@@ -123,7 +123,7 @@ class Retention(Struct, frozen=True, kw_only=True):
 
     def new_operations(self) -> OperationTable:
         """Return an empty table of operations with these limits."""
-        return OperationTable(ended_age_ns=int(self.operations_age_s * _NS), most_ended=self.operations)
+        return OperationTable(ended_age_ns=int(self.operations_age_s * _NS), max_ended=self.operations)
 
 
 class LogStatistics(Struct, frozen=True, kw_only=True):

@@ -230,7 +230,7 @@ class MemoryLog:
             self._newest.apply(offset, entry.event, entry.received_ns)
             self._sweeper.count(entry.event, entry.received_ns)
             if entry.event.type in TRANSITIONS:
-                self._operations.note(offset, entry.event, entry.received_ns, entry.producer_id, entry.lease_s)
+                self._operations.apply(offset, entry.event, entry.received_ns, entry.producer_id, entry.lease_s)
         # A log in memory saves nothing.
         self._operations.dirty.clear()
         self._operations.dirty_names.clear()

@@ -1,1 +1,1 @@
-"""What an operation is: its states, what may follow what, and its views. Pure."""
+"""Operations: states, transitions, and the tables and views made from their events. Pure: no clock and no I/O."""

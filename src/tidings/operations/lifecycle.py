@@ -1,7 +1,7 @@
-"""The life of an operation: what is legal, in one table (CONTRACT §4).
+"""The life of an operation: all legal transitions, in one table (docs/protocol/operations.md, "States").
 
-Pure and deterministic: the same events in the same order make the same lives, on whatever node they are folded. The
-diagram in PROTOCOL.md is drawn from `TABLE` by `render_diagram`.
+Pure and deterministic: the same events in the same order give the same lives on every node. `render_diagram` draws the
+diagram in the documentation from `TABLE`.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ from tidings.protocol.message_types import ChannelType, MessageType
 
 
 class OperationState(StrEnum):
-    """Where an operation's present attempt is."""
+    """State of an operation's current attempt."""
 
     QUEUED = "queued"
-    """Accepted, not begun."""
+    """Accepted, but not started."""
     RUNNING = "running"
     COMPLETE = "complete"
     FAILED = "failed"
@@ -27,7 +27,7 @@ class OperationState(StrEnum):
 
 
 class Transition(StrEnum):
-    """What an event asks of an operation."""
+    """Transition that an event requests of an operation."""
 
     QUEUE = "start (queued)"
     START = "start"
@@ -40,15 +40,16 @@ class Transition(StrEnum):
 
 _QUEUED, _RUNNING = OperationState.QUEUED, OperationState.RUNNING
 LIVE_STATES: frozenset[OperationState] = frozenset({_QUEUED, _RUNNING})
-"""The states that an attempt leaves again."""
+"""States of an attempt that has not ended."""
 END_STATES: Mapping[Transition, OperationState] = {
     Transition.COMPLETE: OperationState.COMPLETE,
     Transition.FAIL: OperationState.FAILED,
     Transition.CANCEL: OperationState.CANCELLED,
 }
+"""The transitions that end an attempt, and the state that each leads to."""
 TRANSITIONS: Mapping[str, Transition] = {
-    str(type): ask
-    for type, ask in (
+    str(type): transition
+    for type, transition in (
         (MessageType.OPERATION_START, Transition.START),
         (MessageType.OPERATION_PROGRESS, Transition.PROGRESS),
         (MessageType.OPERATION_LOG, Transition.LOG),
@@ -57,19 +58,20 @@ TRANSITIONS: Mapping[str, Transition] = {
         (MessageType.OPERATION_CANCELLED, Transition.CANCEL),
     )
 }
-"""The types that say something of an operation's life. `Transition.QUEUE` is a start whose payload says so."""
+"""Transition by event type. `Transition.QUEUE` is an `operation:start` whose payload has `queued`."""
 _CONTINUING = frozenset({str(MessageType.OPERATION_PROGRESS), str(MessageType.OPERATION_LOG)})
-"""Types that change nothing of what runs."""
+"""Event types that do not change the state of a running operation."""
 OPERATION_CHANNELS = frozenset({str(ChannelType.OPERATIONS), str(ChannelType.GLOBAL)})
-"""Where they go."""
+"""Channels that carry events of operations."""
 
 
 class StateEffect(Struct, frozen=True):
-    """What an event does: the state it leads to; None stays unknown."""
+    """Effect of a legal transition."""
 
     to: OperationState | None
+    """The new state; None means that the operation stays unknown."""
     begins: bool = False
-    """Whether it begins an attempt."""
+    """Whether the transition starts an attempt."""
 
 
 Row = Mapping[Transition, StateEffect | type[OperationError]]
@@ -80,8 +82,8 @@ def _live_row(state: OperationState, **more: StateEffect | type[OperationError])
         Transition.START: StateEffect(_RUNNING),
         Transition.PROGRESS: StateEffect(_RUNNING),
         Transition.LOG: StateEffect(state),
-        **{ask: StateEffect(end) for ask, end in END_STATES.items()},
-        **{Transition[name]: move for name, move in more.items()},
+        **{transition: StateEffect(end) for transition, end in END_STATES.items()},
+        **{Transition[name]: effect for name, effect in more.items()},
     }
 
 
@@ -97,26 +99,26 @@ TABLE: Mapping[OperationState | None, Row] = {
         Transition.START: StateEffect(_RUNNING, begins=True),
         Transition.PROGRESS: StateEffect(_RUNNING, begins=True),
         Transition.LOG: StateEffect(None),
-        **{ask: StateEffect(end, begins=True) for ask, end in END_STATES.items()},
+        **{transition: StateEffect(end, begins=True) for transition, end in END_STATES.items()},
     },
     _QUEUED: _live_row(_QUEUED, QUEUE=StateEffect(_QUEUED)),
     _RUNNING: _live_row(_RUNNING, QUEUE=OperationExists),
     **dict.fromkeys(END_STATES.values(), _ENDED_ROW),
 }
-"""By the present attempt's state (None: there is no such operation) and what is asked: what happens, or the refusal."""
+"""Effect, or error, of each transition, by the state of the current attempt; None: the operation does not exist."""
 
 
 class OperationLife(Struct, frozen=True, gc=False):
-    """What decides what may happen to an operation next."""
+    """The facts about an operation that decide which events are legal next."""
 
     attempt: int
     state: OperationState
     trace_id: str
-    """Of the event that the attempt began with."""
+    """Trace id of the event that started the attempt."""
     producer_id: str = ""
-    """Who holds it: only they may write to it while it runs. "" where nobody asked to."""
+    """The producer that holds the operation: only it may publish while the operation runs. "" without a holder."""
     lease_s: float = 0.0
-    """How long it outlives its holder's connection; 0 is for ever."""
+    """Lease in seconds: how long the operation outlives its holder's connection. 0 means without limit."""
 
     @property
     def live(self) -> bool:
@@ -125,7 +127,7 @@ class OperationLife(Struct, frozen=True, gc=False):
 
 
 class _DecisiveFields(Struct, frozen=True, gc=False):
-    """What of a payload decides."""
+    """The fields of a payload that decide about a transition."""
 
     attempt: int | None = None
     queued: bool = False
@@ -136,17 +138,19 @@ _NO_DECISIVE_FIELDS = _DecisiveFields()
 
 
 def transition_of(event: Event) -> tuple[Transition, int | None]:
-    """Return what a checked event of one of `TRANSITIONS` asks, and the attempt that it names."""
-    ask = TRANSITIONS[event.type]
+    """Return the transition that a checked event of one of `TRANSITIONS` requests, and the attempt that it names."""
+    transition = TRANSITIONS[event.type]
     data = event.data
-    # A member's name cannot be written otherwise without a backslash; most events name no attempt.
+    # A member's name can be written in another way only with a backslash; most events do not name an attempt.
     if b'"attempt"' in data or b'"queued"' in data or b"\\" in data:
         try:
-            said = _decode_decisive(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # in a log: what is published was checked
-            said = _NO_DECISIVE_FIELDS
-        return (Transition.QUEUE if said.queued and ask is Transition.START else ask), said.attempt or None
-    return ask, None
+            fields = _decode_decisive(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # only in a log: published events are checked
+            fields = _NO_DECISIVE_FIELDS
+        if fields.queued and transition is Transition.START:
+            transition = Transition.QUEUE
+        return transition, fields.attempt or None
+    return transition, None
 
 
 def apply_event(
@@ -158,20 +162,20 @@ def apply_event(
     lease_s: float = 0.0,
     by_hub: bool = False,
 ) -> OperationLife | None:
-    """Return the life of an operation after `event`; the same object where it changes nothing.
+    """Return the life of an operation after `event`; the same object if the event does not change it.
 
     Args:
         operation_id: The operation.
-        life: Its life before; None where there is none.
+        life: The life before the event; None where the operation does not exist.
         event: A checked event of one of `TRANSITIONS`.
-        producer_id: Who writes it; "" for somebody who has not said.
-        lease_s: The lease that its writer asks for.
-        by_hub: Whether nobody's holding matters: the hub itself writes, or the event is in the log already.
+        producer_id: The producer that publishes the event; "" for a publisher that is not attached.
+        lease_s: The lease that the producer requests, in seconds.
+        by_hub: Whether to ignore the holder: the hub itself publishes, or the event is already in the log.
 
     Raises:
-        OperationExists: It would begin what is live.
+        OperationExists: The event would start an operation that is live.
         OperationFinished: The attempt has ended.
-        OperationFenced: It is of another attempt, or its writer does not hold the operation.
+        OperationFenced: The event names another attempt, or its producer does not hold the operation.
     """
     data = event.data
     if (
@@ -181,65 +185,67 @@ def apply_event(
         and event.type in _CONTINUING
         and not (b'"attempt"' in data or b"\\" in data)
     ):
-        return life  # nearly every event: in place, because it is done twice an event
-    ask, named = transition_of(event)
+        return life  # nearly every event; in place, because this runs twice for each event
+    transition, named = transition_of(event)
     state = None if life is None else life.state
-    present = 0 if life is None else life.attempt
-    if named is not None and named != present and life is not None:
-        state = _state_of_attempt(operation_id, life, ask, named)
-    move = TABLE[state][ask]
-    if isinstance(move, type):
-        raise move(_FAULTS[move].format(operation_id, present), operation_id=operation_id, attempt=present)
-    if move.begins and named == present and life is not None:
-        fault = _FAULTS[OperationFinished].format(operation_id, present)
-        raise OperationFinished(fault, operation_id=operation_id, attempt=present)
-    if move.to is None:
+    current = 0 if life is None else life.attempt
+    if named is not None and named != current and life is not None:
+        state = _state_of_attempt(operation_id, life, transition, named)
+    effect = TABLE[state][transition]
+    if isinstance(effect, type):
+        raise effect(_FAULTS[effect].format(operation_id, current), operation_id=operation_id, attempt=current)
+    if effect.begins and named == current and life is not None:
+        fault = _FAULTS[OperationFinished].format(operation_id, current)
+        raise OperationFinished(fault, operation_id=operation_id, attempt=current)
+    if effect.to is None:
         return life
-    if life is None or move.begins:
-        attempt = max(1, named if named is not None else present + 1)
-        return OperationLife(attempt, move.to, event.trace_id, producer_id, lease_s if producer_id else 0.0)
+    if life is None or effect.begins:
+        attempt = max(1, named if named is not None else current + 1)
+        return OperationLife(attempt, effect.to, event.trace_id, producer_id, lease_s if producer_id else 0.0)
     if producer_id != life.producer_id and not by_hub:
         if life.producer_id and life.state is _RUNNING:
-            raise _held_error(operation_id, life, ask)
-        if producer_id and move.to is _RUNNING:  # whoever begins what was queued holds it from then on
-            return OperationLife(life.attempt, move.to, life.trace_id, producer_id, lease_s)
-    if by_hub and producer_id and (producer_id, lease_s) != (life.producer_id, life.lease_s) and move.to is _RUNNING:
-        return OperationLife(life.attempt, move.to, life.trace_id, producer_id, lease_s)
-    return life if move.to is life.state else msgspec.structs.replace(life, state=move.to)
+            raise _held_error(operation_id, life, transition)
+        if producer_id and effect.to is _RUNNING:  # the producer that starts a queued operation holds it from then on
+            return OperationLife(life.attempt, effect.to, life.trace_id, producer_id, lease_s)
+    if by_hub and producer_id and (producer_id, lease_s) != (life.producer_id, life.lease_s) and effect.to is _RUNNING:
+        return OperationLife(life.attempt, effect.to, life.trace_id, producer_id, lease_s)
+    return life if effect.to is life.state else msgspec.structs.replace(life, state=effect.to)
 
 
-def _state_of_attempt(operation_id: str, life: OperationLife, ask: Transition, named: int) -> OperationState | None:
-    """Return the state to go by where an event names another attempt than the present one."""
+def _state_of_attempt(
+    operation_id: str, life: OperationLife, transition: Transition, named: int
+) -> OperationState | None:
+    """Return the state to use where an event names another attempt than the current one."""
     if named > life.attempt and not life.live:
-        return None  # a later attempt, of which this is the first that is heard
-    if named > life.attempt and ask in (Transition.START, Transition.QUEUE):
-        fault = f"attempt {life.attempt} of operation {operation_id!r} has not ended: attempt {named} cannot begin"
+        return None  # a later attempt, whose first event this is
+    if named > life.attempt and transition in (Transition.START, Transition.QUEUE):
+        fault = f"attempt {life.attempt} of operation {operation_id!r} has not ended: attempt {named} cannot start"
         raise OperationExists(fault, operation_id=operation_id, attempt=life.attempt)
     fault = f"operation {operation_id!r} is at attempt {life.attempt}, not {named}"
     raise OperationFenced(fault, operation_id=operation_id, attempt=life.attempt)
 
 
-def _held_error(operation_id: str, life: OperationLife, ask: Transition) -> OperationError:
+def _held_error(operation_id: str, life: OperationLife, transition: Transition) -> OperationError:
     fault = f"another producer holds operation {operation_id!r}"
-    kind = OperationExists if ask in (Transition.START, Transition.QUEUE) else OperationFenced
+    kind = OperationExists if transition in (Transition.START, Transition.QUEUE) else OperationFenced
     return kind(fault, operation_id=operation_id, attempt=life.attempt)
 
 
 _FAULTS: dict[type[OperationError], str] = {
-    OperationExists: "attempt {1} of operation {0!r} is running already",
+    OperationExists: "attempt {1} of operation {0!r} is already running",
     OperationFinished: "attempt {1} of operation {0!r} has ended",
 }
 
 
 def render_diagram() -> str:
-    """Return the table as a Mermaid state diagram, for PROTOCOL.md."""
+    """Return `TABLE` as a Mermaid state diagram, for the documentation."""
     arrows: dict[tuple[str, str], list[str]] = {}
     for state, row in TABLE.items():
-        for ask, move in row.items():
-            if isinstance(move, type) or (move.to is state and not move.begins) or move.to is None:
+        for transition, effect in row.items():
+            if isinstance(effect, type) or (effect.to is state and not effect.begins) or effect.to is None:
                 continue
-            arrows.setdefault((state or "[*]", move.to), []).append(
-                f"{ask}, next attempt" if state and move.begins else ask
+            arrows.setdefault((state or "[*]", effect.to), []).append(
+                f"{transition}, next attempt" if state and effect.begins else transition
             )
-    lines = [f"    {source} --> {target}: {' · '.join(asks)}" for (source, target), asks in arrows.items()]
+    lines = [f"    {source} --> {target}: {' · '.join(labels)}" for (source, target), labels in arrows.items()]
     return "\n".join(["stateDiagram-v2", *lines])

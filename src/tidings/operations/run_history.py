@@ -1,4 +1,4 @@
-"""What is remembered of the runs of one name: "usually takes 12 minutes, last went well yesterday"."""
+"""History of the runs of one name: "usually takes 12 minutes, last succeeded yesterday"."""
 
 from statistics import median
 
@@ -8,9 +8,9 @@ from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 
 _MAX_DURATIONS = 20
-"""Runs that "usually" is reckoned from: enough for a median, few enough to follow a job that grows."""
+"""Number of runs behind the usual duration: enough for a median, few enough to follow a job that grows."""
 MAX_NAMES = 1_000
-"""Beyond it, the name whose newest run ended longest ago is forgotten: names are to be few, ids are many."""
+"""Maximum number of names; beyond it, the name whose newest run ended first is removed. Names should be few."""
 
 
 class RunHistory(Struct, kw_only=True):
@@ -18,31 +18,31 @@ class RunHistory(Struct, kw_only=True):
 
     name: str
     newest: str = ""
-    """The operation that ended last: kept however old it is."""
+    """Id of the operation that ended last. That operation is kept, whatever its age."""
     complete: int = 0
     failed: int = 0
     cancelled: int = 0
     last_success_ns: int | None = None
     last_success_id: str | None = None
     durations_s: list[float] = []
-    """Of the newest that ended well, oldest first."""
+    """Durations of the newest successful runs, in seconds, oldest first."""
     offset: int = 0
-    """Of the newest end folded in."""
+    """Offset of the newest applied end."""
 
     @property
     def runs(self) -> int:
-        """How many have ended."""
+        """Number of runs that have ended."""
         return self.complete + self.failed + self.cancelled
 
     @property
     def median_s(self) -> float | None:
-        """How long one usually takes, in seconds; None where none ended well."""
+        """Usual duration in seconds; None where no run succeeded."""
         return median(self.durations_s) if self.durations_s else None
 
-    def note(self, status: OperationStatus, offset: int) -> None:
-        """Fold in the end of an attempt, at `offset`."""
+    def add_end(self, status: OperationStatus, offset: int) -> None:
+        """Apply the end of an attempt, at `offset`."""
         if offset <= self.offset:
-            return  # it was saved with the name
+            return  # the saved history includes it
         self.offset = offset
         self.newest = status.operation_id
         if status.state is OperationState.FAILED:

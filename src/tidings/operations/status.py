@@ -1,6 +1,7 @@
-"""What is known of one operation: the projection that lists, views and clients show (CONTRACT §4).
+"""Status of one operation: the projection that lists, views and clients show (docs/protocol/operations.md).
 
-A fold over the events of its key, in log order. Unlike `tidings.operations.lifecycle`, it decides nothing.
+A fold over the events of the operation's key, in log order. Unlike `tidings.operations.lifecycle`, it does not decide
+which events are legal.
 """
 
 from collections.abc import Callable
@@ -22,18 +23,17 @@ from tidings.protocol.payloads import (
 from tidings.protocol.timestamps import to_nanoseconds
 
 _MAX_TIMELINE = 64
-"""Changes of state that are remembered: thirty attempts; of more, the first and the newest are kept."""
+"""Maximum state changes kept for one operation, enough for thirty attempts; beyond it, the first and the newest."""
 _MAX_STEPS = 200
 _MAX_METADATA_BYTES = 4 << 10
-"""Bytes of `metadata` and `result` that are kept with the operation; larger ones are in the log only, as are those with
-integers beyond 64 bits."""
-
+"""Maximum size of an event whose `metadata` or `result` is kept here. Larger ones, and those with integers beyond 64
+bits, are in the log only."""
 _MAX_DETAILS_CHARS = 8 << 10
-"""Characters of an error's details that are kept with it: the end of a stack says most."""
+"""Maximum characters kept of an error's details: the last ones, because the end of a stack is the most useful part."""
 
 
 class StepStatus(Struct, kw_only=True):
-    """One step that an attempt has come to."""
+    """One step that an attempt has reached."""
 
     name: str
     started_ns: int
@@ -49,10 +49,10 @@ class StateChange(Struct, frozen=True, kw_only=True):
 
 
 class OperationStatus(Struct, kw_only=True):
-    """One operation, as the events so far tell it. Times are nanoseconds since 1970.
+    """Status of one operation after the events so far. Times are nanoseconds since 1970.
 
-    `started_ns` and its like are the publisher's own clock, but never later than the hub's at receipt, so that what was
-    kept while the hub was away is told when it happened.
+    `queued_ns`, `started_ns` and `ended_ns` are by the publisher's clock, but never later than the hub's clock at
+    receipt, so that events kept while the hub was unreachable have the time at which they happened.
     """
 
     operation_id: str
@@ -66,16 +66,16 @@ class OperationStatus(Struct, kw_only=True):
     user: str | None = None
     metadata: dict[str, Any] | None = None
     planned: list[str] = []
-    """The names of the steps, as the start gave them."""
+    """Names of the planned steps, from `operation:start`."""
     queued_ns: int | None = None
     started_ns: int | None = None
     ended_ns: int | None = None
     heard_ns: int = 0
-    """When the newest event came, by the hub's clock."""
+    """Time at which the hub received the newest event."""
     advanced_ns: int | None = None
-    """When progress last rose, by the hub's clock."""
+    """Time at which progress last rose, by the hub's clock."""
     progress: float | None = None
-    """The greatest of this attempt; None where nobody knows."""
+    """Greatest progress of the attempt in percent; None where it is unknown."""
     indeterminate: bool = False
     current_step: str = ""
     total_steps: int = 0
@@ -83,69 +83,69 @@ class OperationStatus(Struct, kw_only=True):
     steps: list[StepStatus] = []
     timeline: list[StateChange] = []
     duration_ms: float | None = None
-    """What the producer measured, where it said."""
+    """Duration that the producer measured; None where it reported none."""
     result: Any = None
     error: ErrorData | None = None
     reason: str | None = None
     cancelled_by: str | None = None
     first_offset: int = 0
-    """Of its first event; 0 where nobody noted it."""
+    """Offset of the operation's first event; 0 where it is unknown."""
     log_offset: int = 0
-    """Of its newest log line; 0 where it has none."""
+    """Offset of the newest log line; 0 where there is none."""
     offset: int = 0
-    """Of the newest event folded in."""
+    """Offset of the newest applied event."""
     number: int = 0
-    """Its place among all operations, by their first event."""
+    """Sequence number of the operation among all operations, in the order of their first events."""
 
     @property
     def state(self) -> OperationState:
-        """Where its present attempt is."""
+        """State of the current attempt."""
         return self.life.state
 
     @property
     def live(self) -> bool:
-        """Whether its present attempt has not ended."""
+        """Whether the current attempt has not ended."""
         return self.life.live
 
     @property
     def duration_s(self) -> float | None:
-        """How long the attempt took, in seconds; None where it has not ended or never began."""
+        """Duration of the attempt in seconds; None where it has not ended or never started."""
         if self.duration_ms is not None:
             return self.duration_ms / 1000
         if self.started_ns is None or self.ended_ns is None:
             return None
         return max(0, self.ended_ns - self.started_ns) / 1e9
 
-    def note(self, event: Event, received_ns: int, life: OperationLife) -> None:
-        """Fold in an event after which the operation's life is `life`.
+    def apply(self, event: Event, received_ns: int, life: OperationLife) -> None:
+        """Apply an event after which the operation's life is `life`.
 
         Args:
-            event: One of `TRANSITIONS`.
-            received_ns: When the hub received it, nanoseconds since 1970.
-            life: See `tidings.operations.lifecycle.apply_event`.
+            event: An event of one of `TRANSITIONS`.
+            received_ns: Time at which the hub received the event, in nanoseconds since 1970.
+            life: The new life; see `tidings.operations.lifecycle.apply_event`.
         """
-        ask = TRANSITIONS[event.type]
+        transition = TRANSITIONS[event.type]
         before, self.life = self.life, life
         self.heard_ns = max(self.heard_ns, received_ns)
-        if ask is Transition.PROGRESS:
-            # Most often the very same life; another may only have another holder or lease.
+        if transition is Transition.PROGRESS:
+            # Usually the life is the same object; a new one may differ only in its holder or lease.
             if not self.timeline or (life is not before and _changes_state(before, life)):
-                self._enter(before, life, min(to_nanoseconds(event.timestamp), received_ns))
-            self._progress(event, received_ns)
+                self._enter_state(before, life, min(to_nanoseconds(event.timestamp), received_ns))
+            self._apply_progress(event, received_ns)
             return
-        if ask is Transition.LOG:
+        if transition is Transition.LOG:
             return
         at_ns = min(to_nanoseconds(event.timestamp), received_ns)
         if not self.timeline or _changes_state(before, life):
-            self._enter(before, life, at_ns)
-        if ask in END_STATES:
-            self._end(ask, event.data, at_ns)
+            self._enter_state(before, life, at_ns)
+        if transition in END_STATES:
+            self._apply_end(transition, event.data, at_ns)
         else:
-            self._start(event.data)
+            self._apply_start(event.data)
 
-    def _enter(self, before: OperationLife, life: OperationLife, at_ns: int) -> None:
+    def _enter_state(self, before: OperationLife, life: OperationLife, at_ns: int) -> None:
         if life.attempt != before.attempt and self.timeline:
-            self._begin_anew()
+            self._reset_attempt()
         if life.state is OperationState.QUEUED:
             self.queued_ns = at_ns
         elif self.started_ns is None:
@@ -154,54 +154,54 @@ class OperationStatus(Struct, kw_only=True):
         if len(self.timeline) > _MAX_TIMELINE:
             del self.timeline[1]
 
-    def _begin_anew(self) -> None:
+    def _reset_attempt(self) -> None:
         self.queued_ns = self.started_ns = self.ended_ns = self.advanced_ns = None
         self.progress = self.message = self.duration_ms = self.result = None
         self.error = self.reason = self.cancelled_by = None
         self.indeterminate, self.current_step = False, ""
         self.steps = []
 
-    def _start(self, data: bytes) -> None:
-        said = _decode_start(data)
-        if said is None:
+    def _apply_start(self, data: bytes) -> None:
+        start = _decode_start(data)
+        if start is None:
             return
-        self.name = said.name or self.name
-        self.parent_id = said.parent_id or self.parent_id
+        self.name = start.name or self.name
+        self.parent_id = start.parent_id or self.parent_id
         for name in ("resumes", "host", "pid", "command", "user"):
-            value = getattr(said, name)
+            value = getattr(start, name)
             if value is not None:
                 setattr(self, name, value)
-        if said.metadata is not None and len(data) <= _MAX_METADATA_BYTES and _is_encodable(said.metadata):
-            self.metadata = said.metadata
-        self.planned = (said.steps or self.planned)[:_MAX_STEPS]
-        self.total_steps = said.total_steps or len(self.planned) or self.total_steps
+        if start.metadata is not None and len(data) <= _MAX_METADATA_BYTES and _is_encodable(start.metadata):
+            self.metadata = start.metadata
+        self.planned = (start.steps or self.planned)[:_MAX_STEPS]
+        self.total_steps = start.total_steps or len(self.planned) or self.total_steps
 
-    def _progress(self, event: Event, received_ns: int) -> None:
-        said = _decode_progress(event.data)
-        if said is None:
+    def _apply_progress(self, event: Event, received_ns: int) -> None:
+        progress = _decode_progress(event.data)
+        if progress is None:
             return
-        self.indeterminate = said.indeterminate
-        if not said.indeterminate and (self.progress is None or said.progress > self.progress):
-            self.progress = said.progress
+        self.indeterminate = progress.indeterminate
+        if not progress.indeterminate and (self.progress is None or progress.progress > self.progress):
+            self.progress = progress.progress
             self.advanced_ns = received_ns
-        if said.current_step and said.current_step != self.current_step:
-            self.current_step = said.current_step
+        if progress.current_step and progress.current_step != self.current_step:
+            self.current_step = progress.current_step
             self.advanced_ns = received_ns
-            self._step(said.current_step, min(to_nanoseconds(event.timestamp), received_ns))
-        self.total_steps = said.total_steps or self.total_steps
-        self.message = said.message or self.message
+            self._enter_step(progress.current_step, min(to_nanoseconds(event.timestamp), received_ns))
+        self.total_steps = progress.total_steps or self.total_steps
+        self.message = progress.message or self.message
 
-    def _step(self, name: str, at_ns: int) -> None:
+    def _enter_step(self, name: str, at_ns: int) -> None:
         if self.steps and self.steps[-1].ended_ns is None:
             self.steps[-1].ended_ns = at_ns
         if len(self.steps) < _MAX_STEPS:
             self.steps.append(StepStatus(name=name, started_ns=at_ns))
 
-    def _end(self, ask: Transition, data: bytes, at_ns: int) -> None:
+    def _apply_end(self, transition: Transition, data: bytes, at_ns: int) -> None:
         self.ended_ns = at_ns
         if self.steps and self.steps[-1].ended_ns is None:
             self.steps[-1].ended_ns = at_ns
-        if ask is Transition.COMPLETE:
+        if transition is Transition.COMPLETE:
             self.progress, self.indeterminate = 100.0, False
             completed = _decode_complete(data)
             if completed is None:
@@ -210,7 +210,7 @@ class OperationStatus(Struct, kw_only=True):
             self.duration_ms = completed.duration_ms
             is_kept = len(data) <= _MAX_METADATA_BYTES and _is_encodable(completed.result)
             self.result = completed.result if is_kept else None
-        elif ask is Transition.FAIL:
+        elif transition is Transition.FAIL:
             failed = _decode_failed(data)
             if failed is None:
                 return
@@ -229,7 +229,7 @@ class OperationStatus(Struct, kw_only=True):
 
 
 def _is_encodable(value: Any) -> bool:
-    """Return whether `value`, decoded, can be encoded again: JSON has integers that nothing but JSON can hold."""
+    """Return whether the decoded `value` can be encoded as MessagePack; JSON integers may be larger."""
     try:
         msgspec.msgpack.encode(value)
     except OverflowError:
@@ -245,7 +245,7 @@ _T = TypeVar("_T")
 
 
 def _lenient_decoder(payload: type[_T]) -> Callable[[bytes], _T | None]:
-    """Return what decodes a payload, or None where the data does not fit: a log may hold what another contract took."""
+    """Return a decoder that gives None for data that does not fit: a log may hold events of another contract."""
     decode = msgspec.json.Decoder(payload).decode
 
     def read(data: bytes) -> _T | None:
@@ -265,8 +265,8 @@ _decode_cancelled = _lenient_decoder(OperationCancelledData)
 
 
 def new_status(operation_id: str, event: Event, received_ns: int, life: OperationLife) -> OperationStatus:
-    """Return the status of an operation of which `event`, one of `TRANSITIONS`, is the first that is known."""
+    """Return the status of an operation whose first known event is `event`, of one of `TRANSITIONS`."""
     assert event.type in TRANSITIONS
     status = OperationStatus(operation_id=operation_id, life=life)
-    status.note(event, received_ns, life)
+    status.apply(event, received_ns, life)
     return status

@@ -1,9 +1,7 @@
-"""The operations of a log: their lives and what is known of them, folded from its events (CONTRACT §4).
+"""The operations of a log: their lives and statuses, folded from its events (docs/protocol/operations.md).
 
-Kept apart from the range and from the newest events, in a table of its own: trimming the start of a long job loses
-nothing, and an end that was trimmed resurrects nothing.
-
-Operations by number, newest first: in which lists page through them while others come, go and end.
+The table is separate from the log's events: trimming the start of a long job does not lose its status, and an operation
+whose end was trimmed does not come to life again.
 """
 
 from bisect import bisect_left
@@ -19,13 +17,17 @@ from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import MessageType
 
 _MAX_STALE_NUMBERS = 1_024
-"""Numbers of forgotten operations that may be held beside as many as are known."""
+"""Numbers of removed operations that the index may hold in addition to as many as there are operations."""
+_EXPIRY_BATCH = 300
+"""Ended operations examined per call of `OperationTable.expire`."""
+_EXPIRY_INTERVAL_NS = 60_000_000_000
+"""Interval between scans of the ended operations for expired ones, in nanoseconds."""
 
 
 class SequenceIndex:
-    """Operations in the order of their first events.
+    """Index of operations by sequence number, for paging that is stable while operations start and end.
 
-    An operation's number never changes, so that a page ends at one and the next page goes on from it.
+    An operation's number never changes; a page ends at a number, and the next page continues from it.
     """
 
     def __init__(self) -> None:
@@ -34,20 +36,20 @@ class SequenceIndex:
         self._sorted = True
 
     def add(self, status: OperationStatus) -> None:
-        """Add an operation; a new one's number is the greatest."""
+        """Add an operation; the number of a new operation is the greatest."""
         numbers = self._numbers
         self._sorted = self._sorted and (not numbers or numbers[-1] < status.number)
         numbers.append(status.number)
         self._statuses[status.number] = status
 
     def discard(self, status: OperationStatus) -> None:
-        """Forget an operation."""
+        """Remove an operation."""
         self._statuses.pop(status.number, None)
         if len(self._numbers) > 2 * len(self._statuses) + _MAX_STALE_NUMBERS:
             self._numbers = [number for number in self._numbers if number in self._statuses]
 
     def before(self, number: int | None, limit: int) -> list[OperationStatus]:
-        """Return up to `limit` operations with a smaller number, the greatest first; None is greater than all."""
+        """Return up to `limit` operations with a number below `number`, the greatest first; None is above all."""
         if not self._sorted:
             self._numbers.sort()
             self._sorted = True
@@ -57,52 +59,47 @@ class SequenceIndex:
         return list(islice(known, limit))
 
 
-_EXPIRY_BATCH = 300
-_EXPIRY_INTERVAL_NS = 60_000_000_000
-"""How often ended operations are looked through for those that are too old."""
-
-
 class OperationTable:
-    """All operations that a log knows.
+    """All operations in a log.
 
     Args:
-        ended_age_ns: After which an ended one is forgotten,
-        most_ended: and beyond how many; the newest run of each name stays.
+        ended_age_ns: Age in nanoseconds after which an ended operation is removed.
+        max_ended: Number of ended operations beyond which the oldest are removed; the newest run of each name stays.
     """
 
-    def __init__(self, *, ended_age_ns: int, most_ended: int) -> None:
+    def __init__(self, *, ended_age_ns: int, max_ended: int) -> None:
         self._ended_age_ns = ended_age_ns
-        self._most_ended = most_ended
+        self._max_ended = max_ended
         self._live: dict[str, OperationStatus] = {}
         self._ended: dict[str, OperationStatus] = {}
-        """In the order of their ends."""
+        """Ended operations, in the order of their ends."""
         self._of_trace: dict[str, dict[str, None]] = {}
         self._of_producer: dict[str, dict[str, None]] = {}
         self._children: dict[str, dict[str, None]] = {}
         self._names: dict[str, RunHistory] = {}
-        """In the order of their newest ends."""
+        """Run histories, in the order of their newest ends."""
         self._by_number = SequenceIndex()
         self._next_number = 1
-        self._looked_ns = 0
-        self._looking: Iterator[str] = iter(())
+        self._scanned_ns = 0
+        self._scan: Iterator[str] = iter(())
         self.dirty: dict[str, int] = {}
-        """Operations whose life changed since it was saved: the offset of the first event that did, in that order."""
+        """Offset of the first unsaved change of each operation whose life has changed since it was saved, in order."""
         self.dirty_names: dict[str, None] = {}
-        """Names whose history changed, or that were forgotten."""
+        """Names whose history has changed or was removed."""
         self.forgotten: deque[int] = deque()
-        """Numbers of operations that are no longer known: the adapter deletes their rows."""
+        """Numbers of removed operations: the log's adapter deletes their rows."""
         self.evicted = 0
-        """Ended operations forgotten because there were too many."""
+        """Ended operations removed because there were too many."""
 
     def __len__(self) -> int:
-        """Return how many are live."""
+        """Return the number of live operations."""
         return len(self._live)
 
-    # What is known.
+    # Queries.
 
     @property
     def known(self) -> int:
-        """How many are known, live and ended."""
+        """Number of operations, live and ended."""
         return len(self._live) + len(self._ended)
 
     def get(self, operation_id: str) -> OperationStatus | None:
@@ -116,28 +113,25 @@ class OperationTable:
 
     @property
     def live(self) -> Iterable[OperationStatus]:
-        """Those that have not ended, by their first event."""
+        """The operations that have not ended, in the order of their first events."""
         return self._live.values()
 
     @property
     def ended(self) -> Iterable[OperationStatus]:
-        """Those that have ended, by their end."""
+        """The operations that have ended, in the order of their ends."""
         return self._ended.values()
 
     def newest_first(self) -> Iterator[OperationStatus]:
-        """Yield the live ones, then the ended ones, each newest first; nothing may be folded in meanwhile."""
+        """Yield the live operations, then the ended ones, each newest first; the table may not change during it."""
         yield from reversed(self._live.values())
         yield from reversed(self._ended.values())
 
     def before(self, number: int | None, limit: int) -> list[OperationStatus]:
-        """Return up to `limit` operations whose first event came before that of number `number`, the newest first.
-
-        None is "before nothing": the newest of all.
-        """
+        """Return up to `limit` operations with a sequence number below `number`, newest first; None means all."""
         return self._by_number.before(number, limit)
 
     def of_trace(self, trace_id: str) -> Iterable[str]:
-        """Return the live operations of a trace."""
+        """Return the ids of the live operations in a trace."""
         return self._of_trace.get(trace_id, ())
 
     def of_producer(self, producer_id: str) -> list[OperationStatus]:
@@ -151,63 +145,63 @@ class OperationTable:
     def children(self, operation_id: str) -> list[OperationStatus]:
         """Return the operations that name `operation_id` as their parent, by their first event."""
         found = (self.get(child) for child in self._children.get(operation_id, ()))
-        # Opened again, a log tells of live ones and ended ones in another order.
+        # After a restart, a log restores live and ended operations in another order.
         return sorted((child for child in found if child is not None), key=lambda child: child.number)
 
     @property
     def names(self) -> Mapping[str, RunHistory]:
-        """The runs of each name, by its newest end."""
+        """The run history of each name, in the order of their newest ends."""
         return self._names
 
     # The fold.
 
-    def note(self, offset: int, event: Event, received_ns: int, producer_id: str = "", lease_s: float = 0.0) -> None:
-        """Fold in the event at `offset`, in log order; what says nothing of an operation's life changes nothing."""
+    def apply(self, offset: int, event: Event, received_ns: int, producer_id: str = "", lease_s: float = 0.0) -> None:
+        """Apply the event at `offset`, in log order; events that do not concern an operation are ignored."""
         operation_id = event.key
         if operation_id is None or event.type not in TRANSITIONS:
             return
         status = self.get(operation_id)
         if status is not None and offset <= status.offset:
-            return  # it was saved with the operation
+            return  # the saved status includes it
         before = None if status is None else status.life
         try:
             life = apply_event(operation_id, before, event, producer_id=producer_id, lease_s=lease_s, by_hub=True)
         except OperationError:
-            return  # written by a hub that knew no better
+            return  # written by an older hub with other rules
         if life is None or (life is before and not life.live):
-            return  # a line of something that has not begun
+            return  # a log line of an operation that has not started
         if status is None:
             status = new_status(operation_id, event, received_ns, life)
             status.number, self._next_number = self._next_number, self._next_number + 1
             status.first_offset = offset
             self._by_number.add(status)
-            self._file(status)
+            self._insert(status)
         else:
-            self._change(status, event, received_ns, life)
+            self._update(status, event, received_ns, life)
         status.offset = offset
         if event.type == MessageType.OPERATION_LOG:
             status.log_offset = offset
         if life is not before:
             self.dirty.setdefault(operation_id, offset)
             if not life.live:
-                self._note_end(status, offset)
+                self._record_end(status, offset)
 
-    def _change(self, status: OperationStatus, event: Event, received_ns: int, life: OperationLife) -> None:
+    def _update(self, status: OperationStatus, event: Event, received_ns: int, life: OperationLife) -> None:
         if life is status.life:
             parent_id = status.parent_id
-            status.note(event, received_ns, life)
+            status.apply(event, received_ns, life)
             if status.parent_id != parent_id:
-                self._adopt(status)
+                self._index_parent(status)
             return
-        self._unfile(status)
-        status.note(event, received_ns, life)
-        self._file(status)
+        self._remove(status)
+        status.apply(event, received_ns, life)
+        self._insert(status)
 
-    def _note_end(self, status: OperationStatus, offset: int) -> None:
+    def _record_end(self, status: OperationStatus, offset: int) -> None:
         if not status.name:
             return
         history = self._names.pop(status.name, None) or RunHistory(name=status.name)
-        history.note(status, offset)
+        history.add_end(status, offset)
         self.restore_name(history)
         self.dirty_names[status.name] = None
         if len(self._names) > MAX_NAMES:
@@ -216,34 +210,34 @@ class OperationTable:
             self.dirty_names[oldest] = None
 
     def hold(self, operation_id: str, producer_id: str, lease_s: float) -> None:
-        """Let a producer hold a live operation from now on, as it asked without an event."""
+        """Make a producer the holder of a live operation, as it has claimed without an event."""
         status = self._live.get(operation_id)
         if status is None:
             return
-        self._unfile(status)
+        self._remove(status)
         life = status.life
         status.life = OperationLife(life.attempt, life.state, life.trace_id, producer_id, lease_s)
-        self._file(status)
+        self._insert(status)
         self.dirty.setdefault(operation_id, status.offset)
 
     def restore(self, status: OperationStatus) -> None:
-        """Go on from what was saved of an operation; of ended ones in the order of their ends."""
+        """Restore a saved operation; ended operations in the order of their ends."""
         self._next_number = max(self._next_number, status.number + 1)
         self._by_number.add(status)
-        self._file(status)
+        self._insert(status)
 
     def restore_name(self, history: RunHistory) -> None:
-        """Go on from what was saved of a name; in the order of `RunHistory.offset`."""
+        """Restore the saved history of a name; in the order of `RunHistory.offset`."""
         self._names[history.name] = history
 
     def saved_to(self, head: int) -> int:
-        """Return the offset up to which every event is in what was saved, where `head` is the newest."""
+        """Return the offset up to which the saved operations include every event, where `head` is the newest."""
         first = next(iter(self.dirty.values()), None)
         return head if first is None else first - 1
 
-    def _file(self, status: OperationStatus) -> None:
+    def _insert(self, status: OperationStatus) -> None:
         operation_id, life = status.operation_id, status.life
-        self._adopt(status)
+        self._index_parent(status)
         if status.live:
             self._live[operation_id] = status
             self._of_trace.setdefault(life.trace_id, {})[operation_id] = None
@@ -251,10 +245,10 @@ class OperationTable:
                 self._of_producer.setdefault(life.producer_id, {})[operation_id] = None
             return
         self._ended[operation_id] = status
-        if len(self._ended) > self._most_ended:
+        if len(self._ended) > self._max_ended:
             self._evict()
 
-    def _unfile(self, status: OperationStatus) -> None:
+    def _remove(self, status: OperationStatus) -> None:
         operation_id, life = status.operation_id, status.life
         if self._live.pop(operation_id, None) is None:
             self._ended.pop(operation_id, None)
@@ -262,44 +256,44 @@ class OperationTable:
         _discard(self._of_trace, life.trace_id, operation_id)
         _discard(self._of_producer, life.producer_id, operation_id)
 
-    def _adopt(self, status: OperationStatus) -> None:
+    def _index_parent(self, status: OperationStatus) -> None:
         if status.parent_id is not None:
             self._children.setdefault(status.parent_id, {})[status.operation_id] = None
 
-    # Forgetting.
+    # Removing.
 
     def expire(self, now_ns: int) -> bool:
-        """Forget some ended operations that are too old; return whether more may be."""
+        """Remove some ended operations that are too old; return whether there may be more."""
         walked = 0
-        for operation_id in islice(self._looking, _EXPIRY_BATCH):
+        for operation_id in islice(self._scan, _EXPIRY_BATCH):
             walked += 1
             status = self._ended.get(operation_id)
-            if status is None or self._is_kept(status):
+            if status is None or self._is_newest_of_name(status):
                 continue
             if (status.ended_ns or 0) + self._ended_age_ns > now_ns:
-                self._looking = iter(())
+                self._scan = iter(())
                 return False
             self._forget(status)
-        if walked == 0 and abs(now_ns - self._looked_ns) >= _EXPIRY_INTERVAL_NS:
-            self._looked_ns = now_ns
-            self._looking = iter(list(self._ended))
+        if walked == 0 and abs(now_ns - self._scanned_ns) >= _EXPIRY_INTERVAL_NS:
+            self._scanned_ns = now_ns
+            self._scan = iter(list(self._ended))
             return bool(self._ended)
         return walked == _EXPIRY_BATCH
 
-    def _is_kept(self, status: OperationStatus) -> bool:
+    def _is_newest_of_name(self, status: OperationStatus) -> bool:
         history = self._names.get(status.name)
         return history is not None and history.newest == status.operation_id
 
     def _evict(self) -> None:
-        """Forget some of the oldest; the newest run of a name last."""
-        most = max(1, self._most_ended // 100)
-        free = (status for status in self._ended.values() if not self._is_kept(status))
+        """Remove some of the oldest ended operations; the newest run of a name last."""
+        most = max(1, self._max_ended // 100)
+        free = (status for status in self._ended.values() if not self._is_newest_of_name(status))
         for status in list(islice(free, most)) or list(islice(self._ended.values(), most)):
             self.evicted += 1
             self._forget(status)
 
     def _forget(self, status: OperationStatus) -> None:
-        self._unfile(status)
+        self._remove(status)
         self._by_number.discard(status)
         if status.parent_id is not None:
             _discard(self._children, status.parent_id, status.operation_id)

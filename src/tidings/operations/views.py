@@ -1,9 +1,7 @@
-"""Operations as `GET /v1/operations` and its neighbours tell them (CONTRACT §4).
+"""Operations as `GET /v1/operations` and related routes return them (docs/protocol/http.md).
 
-Structs that the hub encodes and any client decodes. Times are RFC 3339 in UTC, durations are in seconds, and what is
-not known is left out.
-
-Progress of an operation that reports none itself, from that of its children (CONTRACT §4).
+Structs that the hub encodes and any client decodes. Times are RFC 3339 in UTC, durations are in seconds, and unknown
+values are left out. The last part computes the progress of an operation that reports none from that of its children.
 """
 
 from collections.abc import Sequence
@@ -21,38 +19,38 @@ StepState = Literal["done", "running", "waiting", "stopped"]
 
 
 class View(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The base of all views."""
+    """Base class of all views."""
 
 
 class EstimateView(View, frozen=True, kw_only=True):
-    """How long a running operation will still take, as the hub reckons it."""
+    """The hub's estimate of the remaining time of a running operation."""
 
     rate: float | None = None
-    """Percent a second."""
+    """Progress in percent per second."""
     remaining_s: float | None = None
     remaining_low_s: float | None = None
     remaining_high_s: float | None = None
     stalled: bool
-    """Alive, and not advancing."""
+    """True: the operation is alive, but does not advance."""
 
 
 class OperationSummary(View, frozen=True, kw_only=True):
-    """One operation in a list: its present attempt, or its last."""
+    """One operation in a list: its current or last attempt."""
 
     operation_id: str
     name: str
-    """"" where nobody said."""
+    """Name of the operation; "" where it has none."""
     state: OperationState
     attempt: int
     trace_id: str
     parent_id: str | None = None
     progress: float | None = None
-    """0–100; absent where nobody knows. What the operation itself reports never falls within an attempt."""
+    """Percent done, 0–100; absent where it is unknown. Reported progress never falls within an attempt."""
     progress_of: Literal["children"] | None = None
-    """`children`: the operation reports none, and this is its children's mean by weight, which falls when one more
-    begins."""
+    """`children`: the operation reports no progress, and `progress` is the weighted mean of its children, which falls
+    when another child starts."""
     indeterminate: bool = False
-    """True: alive, and nobody knows how much is left."""
+    """True: the operation is alive, and the remaining work is unknown."""
     current_step: str | None = None
     total_steps: int | None = None
     message: str | None = None
@@ -60,23 +58,23 @@ class OperationSummary(View, frozen=True, kw_only=True):
     started_at: str | None = None
     ended_at: str | None = None
     heard_at: str
-    """When its newest event came."""
+    """Time at which the hub received the newest event."""
     advanced_at: str | None = None
-    """When progress last rose."""
+    """Time at which progress last rose."""
     duration_s: float | None = None
-    """How long the attempt took; absent while it runs."""
+    """Duration of the attempt; absent while it runs."""
     producer_id: str | None = None
-    """Who holds it."""
+    """The producer that holds the operation."""
     lease_s: float | None = None
-    """How long it outlives its producer's connection; absent is for ever."""
+    """Lease: how long the operation outlives its producer's connection; absent means without limit."""
     presence: Presence | None = None
-    """Whether its holder is there; absent once it has ended."""
+    """Whether the holder is connected; absent when the operation has ended."""
     stalled: bool | None = None
-    """Alive, and not advancing; absent where nobody can tell."""
+    """True: the operation is alive, but does not advance; absent where the hub cannot determine it."""
     estimate: EstimateView | None = None
     error: ErrorData | None = None
     reason: str | None = None
-    """Why it was cancelled."""
+    """Reason for the cancellation."""
     cancelled_by: str | None = None
     resumes: str | None = None
     host: str | None = None
@@ -91,7 +89,7 @@ class StepView(View, frozen=True, kw_only=True):
 
     name: str
     state: StepState
-    """`waiting`: planned, and not come to. `stopped`: the attempt failed, or was cancelled, in it."""
+    """`waiting`: planned, but not reached. `stopped`: the attempt failed or was cancelled in this step."""
     started_at: str | None = None
     ended_at: str | None = None
 
@@ -113,39 +111,39 @@ class LogLineView(View, frozen=True, kw_only=True):
 
 
 class UsualDurationView(View, frozen=True, kw_only=True):
-    """What is known of the runs of a name."""
+    """Statistics of the runs of a name."""
 
     runs: int
-    """How many attempts have ended,"""
+    """Number of attempts that have ended."""
     failed: int
-    """and how many of them failed."""
+    """Number of attempts that have failed."""
     median_duration_s: float | None = None
-    """Of the newest twenty that ended well."""
+    """Median duration of the newest twenty successful attempts."""
     last_success_at: str | None = None
 
 
 class OperationDetail(OperationSummary, frozen=True, kw_only=True):
-    """One operation with all that is known of it."""
+    """One operation with all its details."""
 
     steps: list[StepView]
     timeline: list[StateChangeView]
-    """Of all attempts, oldest first."""
+    """State changes of all attempts, oldest first."""
     log: list[LogLineView]
-    """The newest, oldest first."""
+    """The newest log lines, oldest first."""
     children: list[OperationSummary]
     """The newest operations that name this one as their parent, oldest first."""
     result: Any = None
     usual: UsualDurationView | None = None
-    """Of its name's runs."""
+    """Statistics of the runs of the operation's name."""
 
 
 class OperationPage(View, frozen=True, kw_only=True):
-    """The answer to `GET /v1/operations`."""
+    """Response of `GET /v1/operations`."""
 
     operations: list[OperationSummary]
-    """The one that began last comes first."""
+    """The operations, the most recently started first."""
     next: str | None = None
-    """`after` of the request that goes on from here; absent at the end."""
+    """Value of `after` for the next page; absent on the last page."""
 
 
 class NameView(View, frozen=True, kw_only=True):
@@ -153,7 +151,7 @@ class NameView(View, frozen=True, kw_only=True):
 
     name: str
     newest: OperationSummary | None = None
-    """The operation that ended last."""
+    """The operation of this name that ended last."""
     runs: int
     failed: int
     last_success_at: str | None = None
@@ -161,10 +159,10 @@ class NameView(View, frozen=True, kw_only=True):
 
 
 class NamesPage(View, frozen=True, kw_only=True):
-    """The answer to `GET /v1/operation-names`."""
+    """Response of `GET /v1/operation-names`."""
 
     names: list[NameView]
-    """The one that ended last comes first."""
+    """The names, the most recently ended first."""
 
 
 def summarize(
@@ -174,13 +172,13 @@ def summarize(
     estimate: OperationEstimateData | None = None,
     of_children: float | None = None,
 ) -> OperationSummary:
-    """Return an operation as lists show it.
+    """Return the summary of an operation.
 
     Args:
         status: The operation.
-        presence: Of its holder.
-        estimate: The hub's newest for it.
-        of_children: Its children's progress, where it reports none itself.
+        presence: Presence of its holder.
+        estimate: The hub's newest estimate for it.
+        of_children: Progress of its children, used where the operation reports none.
     """
     return OperationSummary(**_summary_fields(status, presence, estimate, of_children))
 
@@ -195,7 +193,7 @@ def describe(
     children: Sequence[OperationSummary] = (),
     usual: UsualDurationView | None = None,
 ) -> OperationDetail:
-    """Return an operation with all that is known of it; see `summarize`."""
+    """Return an operation with all its details; see `summarize`."""
     return OperationDetail(
         **_summary_fields(status, presence, estimate, of_children),
         steps=list_steps(status),
@@ -210,7 +208,7 @@ def describe(
 def _summary_fields(
     status: OperationStatus, presence: Presence, estimate: OperationEstimateData | None, of_children: float | None
 ) -> dict[str, Any]:
-    """Return the members of a summary by name."""
+    """Return the fields of a summary by name."""
     life, live = status.life, status.live
     if status.progress is not None:
         of_children = None
@@ -257,13 +255,13 @@ def _estimate_view(estimate: OperationEstimateData) -> EstimateView:
 
 
 def list_steps(status: OperationStatus) -> list[StepView]:
-    """Return the steps that the attempt has come to, and between and behind them those that were planned."""
+    """Return the steps that the attempt has reached, and the planned steps between and after them."""
     reached = {step.name for step in status.steps}
     waiting = [name for name in status.planned if name not in reached]
     place = {name: index for index, name in enumerate(status.planned)}
     views: list[StepView] = []
     for step in status.steps:
-        # What was planned before it and passed over stands where it was planned.
+        # A planned step that was skipped keeps its planned place.
         while waiting and place[waiting[0]] < place.get(step.name, -1):
             views.append(StepView(name=waiting.pop(0), state="waiting"))
         views.append(_step_view(step, status))
@@ -287,19 +285,19 @@ def _state_change_view(moment: StateChange) -> StateChangeView:
 
 
 def format_time(unix_ns: int | None) -> str | None:
-    """Return nanoseconds since 1970 as RFC 3339; None stays None."""
+    """Return nanoseconds since 1970 as an RFC 3339 timestamp; None stays None."""
     return None if unix_ns is None else from_nanoseconds(unix_ns)
 
 
 _MAX_WEIGHT = 1e9
-"""Sums of more would lose the small ones."""
+"""Maximum weight of a child: sums of greater weights would lose the small ones."""
 
 
 def roll_up_progress(parts: Sequence[tuple[float, float | None]]) -> float | None:
-    """Return the mean of children's progress by weight, or None where nothing is known of any.
+    """Return the weighted mean of the children's progress; None where no child reports progress.
 
     Args:
-        parts: Of each child, its weight and its progress; who has told none has done nothing yet.
+        parts: Weight and progress of each child; a child without progress counts as 0 %.
     """
     whole = sum(weight for weight, _ in parts)
     if whole <= 0 or all(progress is None for _, progress in parts):
@@ -308,7 +306,7 @@ def roll_up_progress(parts: Sequence[tuple[float, float | None]]) -> float | Non
 
 
 def weight_of(status: OperationStatus) -> float:
-    """Return what a child counts for in its parent's progress: `metadata.weight`, or 1."""
+    """Return the weight of a child in its parent's progress: `metadata.weight`, or 1."""
     weight = (status.metadata or {}).get("weight", 1)
     is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
     return float(weight) if is_number and 0 <= weight <= _MAX_WEIGHT else 1.0

@@ -75,7 +75,7 @@ class SavedOperations:
             f"SELECT {COLUMNS}, producer_id, lease_s FROM events WHERE {condition} ORDER BY offset", values
         ):
             record = decode_row(tuple(row))
-            self._operations.note(record.offset, record.event, record.received_ns, producer_id, lease_s)
+            self._operations.apply(record.offset, record.event, record.received_ns, producer_id, lease_s)
 
     # Saving.
 

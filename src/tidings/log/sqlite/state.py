@@ -84,7 +84,7 @@ class SqliteState:
                 INSERT, [encode_row(offset, entry) for offset, entry in enumerate(batch, first)]
             )
         records, size = [], 0
-        apply, count, note = self.newest.apply, self._sweeper.count, self.operations.note
+        apply, count, note = self.newest.apply, self._sweeper.count, self.operations.apply
         for offset, entry in enumerate(batch, first):
             event, received_ns = entry.event, entry.received_ns
             records.append(Record(offset, event, received_ns))
