@@ -41,9 +41,9 @@ def test_the_file_declares_what_the_module_does(contract: Contract) -> None:
 
 
 def test_every_place_and_every_format_is_told() -> None:
-    (table,) = PAGE_TEXT.tables_with("path", "what it is")
+    (table,) = PAGE_TEXT.tables_with("path", "content")
     assert {row[0].strip("`") for row in table.rows} == {*DOCUMENTS, PAGE_PATH}
-    sentence = re.search(r"Formats are (.*?)\.", PAGE_TEXT.text)
+    sentence = re.search(r"The formats are (.*?)\.", PAGE_TEXT.text)
     assert sentence is not None
     assert re.findall(r"`([a-z-]+)`", sentence[1]) == list(FORMATS)
 
