@@ -6,14 +6,14 @@ from tidings.protocol.positions import Position
 EPOCHS = Epochs([Epoch("first", 0), Epoch("second", 10), Epoch("third", 10), Epoch("fourth", 25)])
 
 
-def test_events_are_appended_in_the_newest() -> None:
+def test_current_epoch_is_the_newest() -> None:
     assert EPOCHS.current == Epoch("fourth", 25)
 
 
 @pytest.mark.parametrize(
     ("offset", "name"), [(0, "first"), (1, "first"), (10, "first"), (11, "third"), (25, "third"), (26, "fourth")]
 )
-def test_a_position_names_the_epoch_that_wrote_it(offset: int, name: str) -> None:
+def test_position_has_the_epoch_that_wrote_it(offset: int, name: str) -> None:
     assert EPOCHS.position(offset) == Position(name, offset)
     assert EPOCHS.resolve(Position(name, offset)) == offset
 
@@ -31,5 +31,5 @@ def test_a_position_names_the_epoch_that_wrote_it(offset: int, name: str) -> Non
         (Position("another", 1), None),
     ],
 )
-def test_a_position_resumes_where_what_it_saw_is_what_the_log_holds(position: Position, offset: int | None) -> None:
+def test_position_resumes_only_if_its_events_are_in_the_log(position: Position, offset: int | None) -> None:
     assert EPOCHS.resolve(position) == offset

@@ -19,7 +19,7 @@ class TestMemoryLog(LogConformance):
             yield harness
 
 
-def test_nothing_is_written_to_disk() -> None:
+def test_memory_log_uses_no_disk() -> None:
     log = MemoryLog("0badc0de")
     assert log.statistics().disk_bytes == 0
     log.close()

@@ -59,7 +59,7 @@ def live(table: Newest, offsets: Iterable[int]) -> list[int]:
     return [offset for offset in offsets if offset in standing]
 
 
-def test_a_newer_event_takes_the_place_of_the_last_of_its_key() -> None:
+def test_newer_event_replaces_the_newest_of_its_key() -> None:
     table = newest()
     write = Writer(table)
     first, other, second = write("start", "a"), write("start", "b"), write("start", "a")
@@ -74,7 +74,7 @@ def test_a_newer_event_takes_the_place_of_the_last_of_its_key() -> None:
     assert list(table.keys("operations", "start")) == [("b", 2), ("a", 3)]
 
 
-def test_nothing_is_known_of_types_that_were_never_written() -> None:
+def test_unwritten_types_have_no_newest_events() -> None:
     table = newest()
     event = Writer(newest())("start", "a")
     assert table.offset("operations", "start", "a") is None
@@ -84,7 +84,7 @@ def test_nothing_is_known_of_types_that_were_never_written() -> None:
     assert list(table.keys("operations", "start")) == []
 
 
-def test_a_clearing_event_empties_its_slot() -> None:
+def test_clearing_event_empties_its_slot() -> None:
     table = newest()
     write = Writer(table)
     raised = write("alert", "disk")
@@ -95,7 +95,7 @@ def test_a_clearing_event_empties_its_slot() -> None:
     assert not table.is_newest(2, cleared)
 
 
-def test_only_what_retention_has_passed_is_released() -> None:
+def test_only_events_below_their_floor_are_released() -> None:
     table = newest()
     write = Writer(table)
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_only_what_retention_has_passed_is_released() -> None:
     assert list(table.released) == [4, 9]
 
 
-def test_a_finished_operation_leaves_whole_in_log_order() -> None:
+def test_finished_operation_leaves_in_log_order() -> None:
     table = newest(ended_ns=10 * NS)
     write = Writer(table)
     write("complete", "before", at=0, effect=SlotEffect.END)  # so that this type comes first
@@ -129,7 +129,7 @@ def test_a_finished_operation_leaves_whole_in_log_order() -> None:
     assert list(table.released) == [1, 2, 3, 5]
 
 
-def test_an_attempt_that_ended_leaves_though_the_next_one_began() -> None:
+def test_ended_attempt_leaves_although_the_next_one_began() -> None:
     table = newest(ended_ns=10 * NS)
     write = Writer(table)
     write("start", "a", at=0)
@@ -146,7 +146,7 @@ def test_an_attempt_that_ended_leaves_though_the_next_one_began() -> None:
     assert len(table) == 0
 
 
-def test_what_is_due_leaves_with_the_next_event_of_its_key_if_nobody_looked_before() -> None:
+def test_due_events_leave_with_the_next_event_of_their_key() -> None:
     """So that the fold is one of the log alone, whenever it is made."""
     table = newest(ended_ns=10 * NS)
     write = Writer(table)
@@ -156,7 +156,7 @@ def test_what_is_due_leaves_with_the_next_event_of_its_key_if_nobody_looked_befo
     assert live(table, snapshot(table)) == [3]
 
 
-def test_a_silent_key_leaves_when_none_of_its_events_is_young_enough() -> None:
+def test_silent_key_leaves_when_all_its_events_are_too_old() -> None:
     table = newest(age_ns=1024 * NS)
     write = Writer(table)
     write("start", "silent", at=0)
@@ -172,7 +172,7 @@ def test_a_silent_key_leaves_when_none_of_its_events_is_young_enough() -> None:
     assert not table.expire(9000 * NS)
 
 
-def test_many_keys_leave_a_few_at_a_time() -> None:
+def test_many_keys_expire_a_few_at_a_time() -> None:
     table = newest(age_ns=1024 * NS, ended_ns=10 * NS, per_type=10_000)
     write = Writer(table)
     for number in range(1_000):
@@ -185,7 +185,7 @@ def test_many_keys_leave_a_few_at_a_time() -> None:
     assert calls > 3
 
 
-def test_beyond_its_bound_the_oldest_keys_of_a_type_leave_counted() -> None:
+def test_too_many_keys_evict_and_count_the_oldest() -> None:
     table = newest(per_type=200)
     write = Writer(table)
     for number in range(300):
@@ -199,7 +199,7 @@ def test_beyond_its_bound_the_oldest_keys_of_a_type_leave_counted() -> None:
     assert list(table.released) == [101, 102, 103, 104]
 
 
-def test_an_operation_does_not_lose_its_end_alone() -> None:
+def test_eviction_never_takes_only_the_end_of_an_operation() -> None:
     table = newest(per_type=100)
     write = Writer(table)
     write("start", "old")
@@ -235,7 +235,7 @@ class TestPages:
     reads = st.tuples(sets, sets, st.integers(0, 20), st.integers(0, 40), st.integers(1, 5))
 
     @given(st.lists(st.one_of(events, reads), max_size=40))
-    def test_a_page_is_what_walking_every_key_brings(self, steps: list[tuple[object, ...]]) -> None:
+    def test_page_equals_a_walk_over_every_key(self, steps: list[tuple[object, ...]]) -> None:
         table = newest()
         write = Writer(table)
         slots: dict[tuple[str, str, str | None], int] = {}
@@ -272,7 +272,7 @@ class TestPages:
             after = page[-1]
         assert live(table, found) == expected
 
-    def test_a_plan_that_is_mostly_stale_is_made_anew(self) -> None:
+    def test_mostly_stale_selection_is_rebuilt(self) -> None:
         table = newest()
         write = Writer(table)
         for _ in range(5_000):
@@ -280,7 +280,7 @@ class TestPages:
             snapshot(table)
         assert len(snapshot(table)) < 2_000
 
-    def test_plans_of_many_readers_are_remembered_up_to_a_bound(self) -> None:
+    def test_cached_selections_are_limited(self) -> None:
         pages = SnapshotPages(lambda channel: iter([{"key-7": 1}]))
         for number in range(1_000):
             paths = PathSet((Path("operations", f"key-{number}", prefix=True),))
@@ -288,7 +288,7 @@ class TestPages:
             assert found == ([1] if number == 7 else [])
         assert len(pages) <= 64
 
-    def test_a_reader_of_single_keys_takes_no_plan(self) -> None:
+    def test_reader_of_single_keys_caches_no_selection(self) -> None:
         pages = SnapshotPages(lambda channel: iter([{"a": 1}]))
         assert pages.page(PathSet((Path("operations", "a"),)), NO_PATHS, after=0, until=9, limit=9) == [1]
         assert len(pages) == 0

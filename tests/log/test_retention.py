@@ -71,7 +71,7 @@ events = st.tuples(
 
 
 @given(st.lists(st.one_of(events, st.just("step"), st.just("fail")), max_size=150))
-def test_a_step_that_is_rolled_back_is_as_if_it_had_not_been(
+def test_roll_back_undoes_a_step(
     steps: list[str | tuple[str, str | None, SlotEffect]],
 ) -> None:
     log = Log()
@@ -98,7 +98,7 @@ def test_a_step_that_is_rolled_back_is_as_if_it_had_not_been(
     assert counts.durable_events == len(in_range)
 
 
-def test_thinning_that_is_rolled_back_is_done_again() -> None:
+def test_roll_back_undoes_thinning() -> None:
     log = Log()
     for _ in range(8):
         log.append("log", "a")
@@ -110,7 +110,7 @@ def test_thinning_that_is_rolled_back_is_done_again() -> None:
     assert log.sweeper.key_counts("operations", "log") == {"a": 8}
 
 
-def test_rolling_back_nothing_changes_nothing() -> None:
+def test_roll_back_without_a_step_changes_nothing() -> None:
     log = Log()
     log.append("start", "a")
     before = log.state()
@@ -118,7 +118,7 @@ def test_rolling_back_nothing_changes_nothing() -> None:
     assert log.state() == before
 
 
-def test_a_crowded_key_is_thinned_in_steps() -> None:
+def test_crowded_key_is_thinned_in_steps() -> None:
     log = Log(Retention(keep_newest={"log": 10}))
     for _ in range(1_000):
         log.append("log", "a")
@@ -134,7 +134,7 @@ def test_a_crowded_key_is_thinned_in_steps() -> None:
     assert log.trim_marks.above(0, ALL) == 990
 
 
-def test_steps_are_longer_where_retention_is_far_behind() -> None:
+def test_steps_are_larger_when_retention_is_far_behind() -> None:
     log = Log(Retention(events=5_000))
     for _ in range(5_800):
         log.append("start", "a")
@@ -147,7 +147,7 @@ def test_steps_are_longer_where_retention_is_far_behind() -> None:
     assert trimmed == [512, 288]
 
 
-def test_a_step_that_has_its_fill_leaves_the_rest_to_the_next() -> None:
+def test_full_step_leaves_the_rest_to_the_next() -> None:
     log = Log(Retention(superseded_events=0, keep_newest={"log": 1}))
     for _ in range(300):
         log.append("log", "a")
@@ -157,7 +157,7 @@ def test_a_step_that_has_its_fill_leaves_the_rest_to_the_next() -> None:
     assert log.sweeper.counts.latest_events == 300, "thinning took all that one step may"
 
 
-def test_what_waits_to_be_deleted_goes_before_anything_else() -> None:
+def test_released_rows_are_deleted_first() -> None:
     log = Log(Retention(superseded_events=0))
     for number in range(300):
         log.append("progress", f"op-{number}", latest=True)
@@ -170,7 +170,7 @@ def test_what_waits_to_be_deleted_goes_before_anything_else() -> None:
     assert (len(log.newest.released), log.sweeper.counts.latest_events) == (172, 300)
 
 
-def test_what_is_not_there_is_not_deleted_twice() -> None:
+def test_deleting_missing_rows_does_nothing() -> None:
     log = Log()
     log.append("start", "a")
     log.rows.delete([1, 7])
@@ -180,7 +180,7 @@ def test_what_is_not_there_is_not_deleted_twice() -> None:
 
 class TestBlocks:
     @given(st.lists(st.integers(1, 3_000), unique=True), st.sets(st.integers(1, 3_000)), st.integers(0, 3_100))
-    def test_reading_goes_on_in_order_over_any_holes(self, offsets: list[int], gone: set[int], after: int) -> None:
+    def test_blocks_are_read_in_order_across_holes(self, offsets: list[int], gone: set[int], after: int) -> None:
         event = Writer(newest())("start", "a")
         blocks = Blocks()
         for offset in sorted(offsets):

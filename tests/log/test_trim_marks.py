@@ -20,11 +20,11 @@ def saved(marks: TrimMarks, into: dict[tuple[str, str], int]) -> None:
     marks.commit()
 
 
-def test_nothing_is_gone_at_first() -> None:
+def test_new_marks_report_nothing_trimmed() -> None:
     assert above(TrimMarks(), Path("data"), Path("system")) is None
 
 
-def test_what_was_trimmed_of_a_channel_is_told_to_its_readers() -> None:
+def test_trimmed_channel_is_reported_to_its_readers() -> None:
     marks = TrimMarks()
     marks.mark_trimmed("data", 7)
     marks.mark_trimmed("data", 5)  # a row that was kept for long may go late
@@ -35,7 +35,7 @@ def test_what_was_trimmed_of_a_channel_is_told_to_its_readers() -> None:
     assert above(marks, Path("data"), after=7) is None
 
 
-def test_what_was_thinned_out_is_told_to_readers_of_that_key() -> None:
+def test_thinned_key_is_reported_to_its_readers() -> None:
     marks = TrimMarks()
     marks.mark_trimmed("operations", 2)
     marks.mark_thinned("operations", "ab", 9)
@@ -48,7 +48,7 @@ def test_what_was_thinned_out_is_told_to_readers_of_that_key() -> None:
     assert above(marks, Path("data")) is None
 
 
-def test_a_key_that_is_forgotten_counts_for_its_channel() -> None:
+def test_merged_key_mark_counts_for_its_channel() -> None:
     """Else a reader that was below it would not be told: the range may begin above it with nothing else trimmed."""
     marks = TrimMarks()
     marks.mark_thinned("operations", "a", 5)
@@ -61,7 +61,7 @@ def test_a_key_that_is_forgotten_counts_for_its_channel() -> None:
     assert above(marks, Path("operations", "b")) == 8
 
 
-def test_many_thinned_keys_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marks_of_thinned_keys_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidings.log.trim_marks.MAX_THINNED_KEYS", 10)
     marks, into = TrimMarks(), dict[tuple[str, str], int]()
     for number in range(1, 101):
@@ -73,7 +73,7 @@ def test_many_thinned_keys_are_remembered_up_to_a_bound(monkeypatch: pytest.Monk
     assert above(marks, Path("operations")) == 100
 
 
-def test_a_step_that_is_rolled_back_leaves_no_trace() -> None:
+def test_roll_back_restores_the_marks() -> None:
     marks, into = TrimMarks(), dict[tuple[str, str], int]()
     marks.mark_trimmed("data", 3)
     marks.mark_thinned("data", "a", 4)
@@ -103,7 +103,7 @@ _steps = st.lists(
 
 
 @given(_steps)
-def test_what_is_saved_is_what_there_is(steps: list[tuple[str, str, str, int]]) -> None:
+def test_saved_marks_equal_the_marks_in_memory(steps: list[tuple[str, str, str, int]]) -> None:
     marks, into = TrimMarks(), dict[tuple[str, str], int]()
     gone: dict[tuple[str, str], int] = {}
     before = dict(gone)

@@ -25,14 +25,14 @@ def datasets(hub: ManualHub) -> list[str | None]:
     return [event.key for event in hub.events("data")]
 
 
-def test_a_cut_before_a_message_loses_it_and_the_client_sends_it_again(hub: ManualHub, client: SyncClient) -> None:
+def test_cut_before_a_message_makes_the_client_resend_it(hub: ManualHub, client: SyncClient) -> None:
     fault = hub.inject(Cut(before="data:update"))
     accepted = client.publish("data:update", {"dataset": "prices"})
     assert (fault.applied, accepted.duplicate) == (1, False)
     assert datasets(hub) == ["prices"]
 
 
-def test_a_cut_after_a_message_loses_its_answer_and_it_is_stored_once(hub: ManualHub, client: SyncClient) -> None:
+def test_cut_after_a_message_stores_it_once(hub: ManualHub, client: SyncClient) -> None:
     fault = hub.inject(Cut(after="data:update"))
     accepted = client.publish("data:update", {"dataset": "prices"})
     assert (fault.applied, accepted.duplicate) == (1, True)
@@ -40,7 +40,7 @@ def test_a_cut_after_a_message_loses_its_answer_and_it_is_stored_once(hub: Manua
 
 
 @pytest.mark.parametrize(("fault", "connections"), [({"before": "data:update"}, 3), ({"after": "data:update"}, 3)])
-def test_a_watch_that_is_cut_at_events_brings_each_once(
+def test_watch_that_is_cut_receives_each_event_once(
     hub: ManualHub, client: SyncClient, fault: dict[str, str], connections: int
 ) -> None:
     with client.watch("data") as watch:
@@ -54,13 +54,13 @@ def test_a_watch_that_is_cut_at_events_brings_each_once(
         assert injected.applied == 2
 
 
-def test_a_cut_is_before_or_after_something() -> None:
+def test_cut_needs_one_of_before_and_after() -> None:
     for wrong in ({}, {"before": "data:update", "after": "data:update"}):
         with pytest.raises(ValueError, match="one of before= and after="):
             Cut(**wrong)  # type: ignore[arg-type]
 
 
-def test_a_delay_holds_messages_for_its_time_in_their_order(hub: ManualHub, client: SyncClient) -> None:
+def test_delay_keeps_the_order_of_messages(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         hub.inject(Delay(2, type="data:update", toward="client"))
@@ -72,7 +72,7 @@ def test_a_delay_holds_messages_for_its_time_in_their_order(hub: ManualHub, clie
         assert [next(watch).key, next(watch).key] == ["slow", "behind"]
 
 
-def test_a_delay_both_ways_counts_twice(hub: ManualHub, client: SyncClient) -> None:
+def test_delay_in_both_directions_applies_twice(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data", since="now") as watch:
         watch.wait_until_live()
         with hub.inject(Delay(0.5)):
@@ -96,7 +96,7 @@ def test_delays_add_up(hub: ManualHub, client: SyncClient) -> None:
         assert watch.statistics().events == 1
 
 
-def test_what_is_delayed_is_lost_with_its_connection_and_read_again(hub: ManualHub, client: SyncClient) -> None:
+def test_delayed_events_are_lost_with_the_connection_and_read_again(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         with hub.inject(Delay(60, toward="client", link="watch")):
@@ -108,14 +108,14 @@ def test_what_is_delayed_is_lost_with_its_connection_and_read_again(hub: ManualH
         assert (watch.statistics().events, watch.statistics().buffered) == (1, 0)
 
 
-def test_a_message_that_arrives_twice_is_stored_once(hub: ManualHub, client: SyncClient) -> None:
+def test_duplicate_command_is_stored_once(hub: ManualHub, client: SyncClient) -> None:
     fault = hub.inject(Duplicate("data:update"))
     client.publish("data:update", {"dataset": "prices"})
     client.publish("data:update", {"dataset": "weather"})
     assert (fault.applied, datasets(hub)) == (1, ["prices", "weather"])
 
 
-def test_an_event_that_is_delivered_twice_is_brought_once(hub: ManualHub, client: SyncClient) -> None:
+def test_duplicate_event_is_received_once(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         with hub.inject(Duplicate("data:update", toward="client", times=None)) as fault:
@@ -125,7 +125,7 @@ def test_an_event_that_is_delivered_twice_is_brought_once(hub: ManualHub, client
         assert (fault.applied, watch.statistics().duplicates, watch.statistics().events) == (10, 10, 10)
 
 
-def test_a_stalled_reader_gets_everything_when_it_reads_again(hub: ManualHub, client: SyncClient) -> None:
+def test_stalled_reader_receives_everything_afterwards(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         with hub.inject(Stall(link="watch")):
@@ -138,9 +138,7 @@ def test_a_stalled_reader_gets_everything_when_it_reads_again(hub: ManualHub, cl
         assert watch.statistics().connections == 1
 
 
-def test_a_stalled_reader_is_sent_only_the_newest_of_what_only_the_newest_matters(
-    hub: ManualHub, client: SyncClient
-) -> None:
+def test_stalled_reader_receives_only_the_newest_latest_events(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("operations") as watch:
         watch.wait_until_live()
         with hub.inject(Stall(link="watch")):
@@ -154,7 +152,7 @@ def test_a_stalled_reader_is_sent_only_the_newest_of_what_only_the_newest_matter
         assert types[-1] == "operation:complete"
 
 
-def test_a_hub_that_cannot_be_reached_is_missed_until_it_can(hub: ManualHub, client: SyncClient) -> None:
+def test_client_reconnects_when_the_hub_becomes_reachable(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         with hub.inject(Unreachable(link="watch")):
@@ -167,7 +165,7 @@ def test_a_hub_that_cannot_be_reached_is_missed_until_it_can(hub: ManualHub, cli
         assert watch.state is tidings.State.LIVE
 
 
-def test_a_full_disk_refuses_what_is_published(hub: ManualHub, client: SyncClient) -> None:
+def test_full_disk_refuses_publishing(hub: ManualHub, client: SyncClient) -> None:
     with hub.inject(FullDisk(times=2)) as fault:
         for _ in range(2):
             with pytest.raises(tidings.CommandRefused) as refused:
@@ -181,7 +179,7 @@ def test_a_full_disk_refuses_what_is_published(hub: ManualHub, client: SyncClien
     assert datasets(hub) == ["prices", "weather"]
 
 
-def test_faults_are_of_the_links_they_name(hub: ManualHub, client: SyncClient) -> None:
+def test_faults_apply_to_the_links_they_name(hub: ManualHub, client: SyncClient) -> None:
     hub.inject(Cut(before="data:update", link="nobody"))
     hub.inject(Delay(60, link="watch"))
     hub.inject(Stall(toward="hub", link="watch"))
@@ -189,7 +187,7 @@ def test_faults_are_of_the_links_they_name(hub: ManualHub, client: SyncClient) -
     assert datasets(hub) == ["prices"]
 
 
-def test_faults_are_cleared(hub: ManualHub, client: SyncClient) -> None:
+def test_clear_faults_removes_all(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         hub.inject(Stall(link="watch"))
@@ -198,7 +196,7 @@ def test_faults_are_cleared(hub: ManualHub, client: SyncClient) -> None:
         assert next(watch).key == "prices"
 
 
-def test_faults_compose(hub: ManualHub, client: SyncClient) -> None:
+def test_several_faults_apply_together(hub: ManualHub, client: SyncClient) -> None:
     """One of each at once, and still everything happens exactly once."""
     with client.watch("data") as watch:
         watch.wait_until_live()
@@ -221,7 +219,7 @@ def test_faults_compose(hub: ManualHub, client: SyncClient) -> None:
         assert [(event.type, event.key) for event in (next(watch) for _ in range(40))] == expected
 
 
-def test_no_fault_costs_nothing() -> None:
+def test_message_without_faults_is_unaffected() -> None:
     faults = Faults()
     assert not faults
     assert faults.passage("watch", "hub", "data:update") is faults.passage("publisher", "client", "data:update")

@@ -6,7 +6,7 @@ from tidings.testing.clock import ManualClock
 from tidings.testing.loop import ManualLoop
 
 
-def test_a_round_runs_what_was_ready_and_nothing_that_this_makes_ready() -> None:
+def test_round_runs_only_callbacks_that_were_ready() -> None:
     loop, ran = ManualLoop(ManualClock()), list[str]()
 
     def first() -> None:
@@ -22,7 +22,7 @@ def test_a_round_runs_what_was_ready_and_nothing_that_this_makes_ready() -> None
     assert (ran, loop.idle, loop.rounds) == (["first", "second", "third"], True, 2)
 
 
-def test_timers_run_when_they_are_due_and_in_their_order() -> None:
+def test_timers_run_when_due_and_in_order() -> None:
     clock = ManualClock()
     loop, ran = ManualLoop(clock), list[tuple[str, float]]()
 
@@ -38,7 +38,7 @@ def test_timers_run_when_they_are_due_and_in_their_order() -> None:
     assert (ran[2:], clock.now) == ([("late", 2.0)], 2.5)
 
 
-def test_a_timer_set_by_a_timer_runs_within_the_same_advance() -> None:
+def test_timer_set_by_a_timer_runs_within_the_same_advance() -> None:
     loop, ran = ManualLoop(ManualClock()), list[int]()
 
     def again() -> None:
@@ -50,7 +50,7 @@ def test_a_timer_set_by_a_timer_runs_within_the_same_advance() -> None:
     assert ran == [0, 1, 2]
 
 
-def test_what_was_cancelled_does_not_run() -> None:
+def test_cancelled_callback_does_not_run() -> None:
     loop, ran = ManualLoop(ManualClock()), list[int]()
     loop.call_soon(partial(ran.append, 1)).cancel()
     loop.call_later(1, partial(ran.append, 2)).cancel()
@@ -58,7 +58,7 @@ def test_what_was_cancelled_does_not_run() -> None:
     assert ran == []
 
 
-def test_a_loop_that_never_becomes_idle_is_noticed() -> None:
+def test_loop_that_never_becomes_idle_raises() -> None:
     loop = ManualLoop(ManualClock())
 
     def again() -> None:

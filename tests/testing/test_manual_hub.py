@@ -32,7 +32,7 @@ def datasets(hub: ManualHub) -> list[str | None]:
     return [event.key for event in hub.events("data")]
 
 
-async def test_a_real_client_publishes_and_watches(hub: ManualHub) -> None:
+async def test_asynchronous_client_publishes_and_watches(hub: ManualHub) -> None:
     async with tidings.connect(hub.url) as client, client.watch("data") as watch:
         await watch.wait_until_live()
         accepted = await client.publish("data:update", {"dataset": "prices"}, trace_id="t-1")
@@ -41,14 +41,14 @@ async def test_a_real_client_publishes_and_watches(hub: ManualHub) -> None:
     assert hub.events() == [event]
 
 
-def test_a_real_blocking_client_publishes_and_watches(hub: ManualHub, client: SyncClient) -> None:
+def test_blocking_client_publishes_and_watches(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         client.publish("data:update", {"dataset": "prices"})
         assert next(watch).key == "prices"
 
 
-def test_what_a_client_stamps_with_the_machines_clock_is_on_the_hubs(hub: ManualHub, client: SyncClient) -> None:
+def test_timestamps_of_clients_use_the_hub_clock(hub: ManualHub, client: SyncClient) -> None:
     client.publish("data:update", {"dataset": "now"})
     hub.advance(90)
     client.publish("data:update", {"dataset": "later"})
@@ -61,7 +61,7 @@ def test_what_a_client_stamps_with_the_machines_clock_is_on_the_hubs(hub: Manual
     assert hub.now.isoformat() == "2026-01-01T00:01:30+00:00"
 
 
-def test_the_test_publishes_as_somebody_else(hub: ManualHub, client: SyncClient) -> None:
+def test_publish_acts_as_another_client(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data/prices") as watch:
         watch.wait_until_live()
         hub.publish("data:update", {"dataset": "other"})
@@ -70,7 +70,7 @@ def test_the_test_publishes_as_somebody_else(hub: ManualHub, client: SyncClient)
     assert [event.key for event in hub.events("data/prices")] == ["prices"]
 
 
-def test_what_the_hub_refuses_is_refused(hub: ManualHub) -> None:
+def test_publish_raises_the_hub_s_error(hub: ManualHub) -> None:
     with pytest.raises(tidings.UnknownType):
         hub.publish("data:nonsense")
     with pytest.raises(tidings.InvalidPayload):
@@ -84,7 +84,7 @@ class MatchFinished(tidings.Payload, frozen=True, kw_only=True):
     away: int
 
 
-async def test_event_types_of_ones_own_are_the_hubs_and_typed() -> None:
+async def test_application_event_types_are_accepted_and_typed() -> None:
     row = tidings.EventType(
         type="match:finished",
         payload=MatchFinished,
@@ -103,7 +103,7 @@ async def test_event_types_of_ones_own_are_the_hubs_and_typed() -> None:
 # Time.
 
 
-def test_time_stands_still_until_it_is_moved(hub: ManualHub, client: SyncClient) -> None:
+def test_time_stands_still_until_advance(hub: ManualHub, client: SyncClient) -> None:
     before = hub.now
     with client.watch("data") as watch:
         watch.wait_until_live()
@@ -135,7 +135,7 @@ async def test_heartbeats_keep_an_asynchronous_watch_live_for_an_hour(hub: Manua
     assert tidings.State.STALE not in states
 
 
-def test_a_silent_hub_makes_a_watch_stale_and_then_its_client_leaves(hub: ManualHub, client: SyncClient) -> None:
+def test_silent_hub_makes_a_watch_stale_and_reconnect(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         with hub.inject(Stall(link="watch")):
@@ -150,7 +150,7 @@ def test_a_silent_hub_makes_a_watch_stale_and_then_its_client_leaves(hub: Manual
         assert hub.links == ["tidings publisher", "tidings watch data"]
 
 
-async def test_a_client_in_this_loop_cannot_take_part_in_a_blocking_wait(hub: ManualHub) -> None:
+async def test_blocking_wait_fails_for_a_client_in_this_loop(hub: ManualHub) -> None:
     async with tidings.connect(hub.url):
         with pytest.raises(RuntimeError, match=r"await hub\.aadvance"):
             hub.advance(1)
@@ -159,7 +159,7 @@ async def test_a_client_in_this_loop_cannot_take_part_in_a_blocking_wait(hub: Ma
         await hub.asettle()
 
 
-async def test_clients_of_this_loop_and_of_threads_share_the_clock(hub: ManualHub) -> None:
+async def test_clients_in_this_loop_and_on_threads_share_the_clock(hub: ManualHub) -> None:
     async with tidings.connect(hub.url) as client, client.watch("data") as here:
         await here.wait_until_live()
         there = await asyncio.to_thread(connect_sync, hub.url)
@@ -171,12 +171,12 @@ async def test_clients_of_this_loop_and_of_threads_share_the_clock(hub: ManualHu
             await asyncio.to_thread(there.close)
 
 
-def test_time_does_not_go_back(hub: ManualHub) -> None:
+def test_time_cannot_go_back(hub: ManualHub) -> None:
     with pytest.raises(ValueError, match="back"):
         hub.advance(-1)
 
 
-def test_retention_follows_the_clock_and_what_happened_is_remembered() -> None:
+def test_retention_follows_the_clock_but_events_are_kept() -> None:
     rare = HubConfig(status_s=0, metrics_s=0, maintain_s=3_600, heartbeat_s=3_600)
     with ManualHub(rare) as hub, connect_sync(hub.url) as client:
         hub.publish("data:update", {"dataset": "prices"})
@@ -188,7 +188,7 @@ def test_retention_follows_the_clock_and_what_happened_is_remembered() -> None:
         assert datasets(hub) == ["prices", "fresh"]
 
 
-def test_a_hub_that_publishes_about_itself_does_so_on_the_clock() -> None:
+def test_system_status_follows_the_clock() -> None:
     with ManualHub(HubConfig(status_s=10, metrics_s=0)) as hub:
         hub.advance(35)
         assert [event.timestamp[17:19] for event in hub.events("system")] == ["00", "10", "20", "30"]
@@ -197,7 +197,7 @@ def test_a_hub_that_publishes_about_itself_does_so_on_the_clock() -> None:
 # Settling.
 
 
-def test_settling_waits_for_a_thread_that_follows_a_watch(hub: ManualHub, client: SyncClient) -> None:
+def test_settle_waits_for_a_thread_that_follows_a_watch(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data", since="now") as watch:
         watch.wait_until_live()
         for number in range(500):
@@ -206,7 +206,7 @@ def test_settling_waits_for_a_thread_that_follows_a_watch(hub: ManualHub, client
         assert watch.statistics().buffered == 500
 
 
-async def test_settling_waits_for_tasks_that_answer_events_with_events(hub: ManualHub) -> None:
+async def test_settle_waits_for_tasks_that_answer_events_with_events(hub: ManualHub) -> None:
     async def answer() -> None:
         async for event in watch:
             if event.type == "data:update":
@@ -227,7 +227,7 @@ async def test_settling_waits_for_tasks_that_answer_events_with_events(hub: Manu
         answering.cancel()
 
 
-def test_settling_gives_up_on_a_thread_that_is_blocked(
+def test_settle_times_out_on_a_blocked_thread(
     hub: ManualHub, client: SyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tidings.testing.manual_time.MAX_SETTLE_S", 0.1)
@@ -249,7 +249,7 @@ def test_settling_gives_up_on_a_thread_that_is_blocked(
 # Ends and beginnings.
 
 
-def test_clients_come_back_at_once_after_a_cut(hub: ManualHub, client: SyncClient) -> None:
+def test_clients_reconnect_immediately_after_a_cut(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         for number in range(20):
@@ -261,7 +261,7 @@ def test_clients_come_back_at_once_after_a_cut(hub: ManualHub, client: SyncClien
         assert hub.cut("nobody") == 0
 
 
-def test_a_stopped_hub_is_missed_and_one_that_starts_again_has_its_log(hub: ManualHub, client: SyncClient) -> None:
+def test_restarted_hub_continues_over_its_log(hub: ManualHub, client: SyncClient) -> None:
     with client.watch("data") as watch:
         watch.wait_until_live()
         client.publish("data:update", {"dataset": "before"})
@@ -280,14 +280,14 @@ def test_a_stopped_hub_is_missed_and_one_that_starts_again_has_its_log(hub: Manu
     assert datasets(hub) == ["before", "after"]
 
 
-def test_a_restart_is_survived_by_who_publishes_meanwhile(hub: ManualHub, client: SyncClient) -> None:
+def test_publisher_survives_restarts(hub: ManualHub, client: SyncClient) -> None:
     for number in range(20):
         hub.restart()
         assert not client.publish("data:update", {"dataset": f"d{number}"}).duplicate
     assert datasets(hub) == [f"d{number}" for number in range(20)]
 
 
-async def test_a_hub_that_is_gone_is_unreachable(hub: ManualHub) -> None:
+async def test_closed_hub_is_unreachable(hub: ManualHub) -> None:
     hub.close()
     hub.close()
     with pytest.raises(tidings.HubUnreachable, match="closed"):
@@ -296,7 +296,7 @@ async def test_a_hub_that_is_gone_is_unreachable(hub: ManualHub) -> None:
     assert not hub.running
 
 
-async def test_hubs_do_not_know_each_other(hub: ManualHub) -> None:
+async def test_hubs_are_independent(hub: ManualHub) -> None:
     with ManualHub() as other:
         async with tidings.connect(hub.url) as client, tidings.connect(other.url) as stranger:
             await client.publish("data:update", {"dataset": "mine"})
@@ -304,7 +304,7 @@ async def test_hubs_do_not_know_each_other(hub: ManualHub) -> None:
         assert (datasets(hub), datasets(other)) == (["mine"], ["theirs"])
 
 
-async def test_one_connection_too_many_is_told_to_come_later() -> None:
+async def test_excess_connection_is_asked_to_retry_later() -> None:
     with ManualHub(HubConfig(status_s=0, metrics_s=0, max_connections=1)) as hub:
         async with tidings.connect(hub.url) as first, tidings.connect(hub.url) as second:
             publishing = asyncio.ensure_future(second.publish("data:update", {"dataset": "late"}))
@@ -319,7 +319,7 @@ async def test_one_connection_too_many_is_told_to_come_later() -> None:
 # Flow control.
 
 
-async def test_a_consumer_that_takes_nothing_holds_nobody_up(hub: ManualHub) -> None:
+async def test_consumer_that_reads_nothing_blocks_no_other_client(hub: ManualHub) -> None:
     buffer = tidings.client.BufferLimits(events=10)
     async with tidings.connect(hub.url) as client, client.watch("operations", buffer=buffer) as watch:
         await watch.wait_until_live()
@@ -337,7 +337,7 @@ async def test_a_consumer_that_takes_nothing_holds_nobody_up(hub: ManualHub) -> 
         assert taken < 1_000
 
 
-async def test_a_client_that_the_hub_does_not_read_waits_on_the_clock(hub: ManualHub) -> None:
+async def test_client_of_a_hub_that_does_not_read_waits_by_the_clock(hub: ManualHub) -> None:
     async with tidings.connect(hub.url) as client:
         with hub.inject(Stall(toward="hub", link="publisher")):
             publishing = asyncio.ensure_future(client.publish("data:update", {"dataset": "late"}, timeout_s=30))
@@ -351,7 +351,7 @@ async def test_a_client_that_the_hub_does_not_read_waits_on_the_clock(hub: Manua
         assert datasets(hub) == ["late"]
 
 
-async def test_what_waits_before_a_stalled_hub_is_bounded_and_arrives_in_order(hub: ManualHub) -> None:
+async def test_events_for_a_stalled_hub_are_limited_and_arrive_in_order(hub: ManualHub) -> None:
     async with tidings.connect(hub.url) as client:
         with hub.inject(Stall(toward="hub", link="publisher")):
             data = [{"dataset": f"d{number}", "metadata": {"pad": "x" * 1_000}} for number in range(300)]
@@ -362,7 +362,7 @@ async def test_what_waits_before_a_stalled_hub_is_bounded_and_arrives_in_order(h
     assert datasets(hub) == [f"d{number}" for number in range(300)]
 
 
-async def test_a_hub_that_takes_one_event_at_a_time_takes_them_all() -> None:
+async def test_hub_that_reads_one_event_at_a_time_reads_all() -> None:
     with ManualHub(HubConfig(status_s=0, metrics_s=0, unacknowledged_events=1)) as hub:
         async with tidings.connect(hub.url) as client:
             await asyncio.gather(*(client.publish("data:update", {"dataset": f"d{number}"}) for number in range(50)))
@@ -372,7 +372,7 @@ async def test_a_hub_that_takes_one_event_at_a_time_takes_them_all() -> None:
 # The environment.
 
 
-def test_as_default_names_the_hub_and_restores_the_environment(hub: ManualHub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_default_sets_and_restores_the_environment(hub: ManualHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDINGS_URL", "ws://production.example/ws")
     monkeypatch.setenv("TIDINGS_TOKEN", "secret")
     monkeypatch.delenv("TIDINGS_SPOOL", raising=False)
@@ -390,7 +390,7 @@ def test_as_default_names_the_hub_and_restores_the_environment(hub: ManualHub, m
     assert datasets(hub) == ["prices"]
 
 
-def test_as_default_lets_a_stopped_hub_hear_the_rest_also_when_the_block_fails(hub: ManualHub) -> None:
+def test_as_default_delivers_the_last_events_even_if_the_block_fails(hub: ManualHub) -> None:
     def job() -> None:
         with hub.as_default():
             hub.stop()

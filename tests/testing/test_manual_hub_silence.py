@@ -19,7 +19,7 @@ def configuration() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def test_the_hub_is_quiet_and_others_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_loggers_of_tidings_are_silenced(capsys: pytest.CaptureFixture[str]) -> None:
     with silenced(), silenced():
         structlog.get_logger("tidings.hub").error("nobody hears")
         structlog.get_logger("application").info("somebody hears")
@@ -31,14 +31,14 @@ def test_the_hub_is_quiet_and_others_are_not(capsys: pytest.CaptureFixture[str])
     assert not structlog.is_configured()
 
 
-def test_an_application_that_has_configured_structlog_decides_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_configured_structlog_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     with silenced():
         structlog.get_logger("tidings.hub").warning("shown")
     assert capsys.readouterr().out == '{"event": "shown"}\n'
 
 
-def test_a_hub_keeps_quiet_for_as_long_as_it_lives(capsys: pytest.CaptureFixture[str]) -> None:
+def test_hub_is_silent_until_it_is_closed(capsys: pytest.CaptureFixture[str]) -> None:
     with ManualHub() as hub:
         with pytest.raises(tidings.UnknownType), connect(hub.url):
             hub.publish("data:nonsense")
@@ -46,7 +46,7 @@ def test_a_hub_keeps_quiet_for_as_long_as_it_lives(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == ""
 
 
-def test_what_an_application_configures_meanwhile_stays() -> None:
+def test_structlog_configured_during_the_block_stays() -> None:
     def factory(*names: object) -> structlog.PrintLogger:
         return structlog.PrintLogger()
 

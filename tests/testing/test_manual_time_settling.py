@@ -21,7 +21,7 @@ class Busy:
             self.done += 1
 
 
-async def test_a_loop_is_quiet_when_nothing_has_happened_for_many_rounds() -> None:
+async def test_loop_is_quiet_after_many_rounds_without_activity() -> None:
     busy = Busy(200)
     working = asyncio.create_task(busy.work())
     await wait_quiet(lambda: busy.done)
@@ -29,7 +29,7 @@ async def test_a_loop_is_quiet_when_nothing_has_happened_for_many_rounds() -> No
     assert working.done()
 
 
-def test_threads_are_waited_for() -> None:
+def test_settle_threads_waits_for_each_thread() -> None:
     busy, thread = Busy(200), LoopThread("busy")
     try:
         thread.start(busy.work())
@@ -39,13 +39,13 @@ def test_threads_are_waited_for() -> None:
         thread.close()
 
 
-def test_a_loop_that_is_closed_is_passed_over() -> None:
+def test_closed_loop_is_skipped() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
     settle_threads([loop], lambda: 0)
 
 
-def test_a_loop_that_ends_meanwhile_is_waited_for_no_longer() -> None:
+def test_wait_ends_with_the_loop() -> None:
     thread = LoopThread("ending")
     looked = threading.Event()
 
@@ -67,7 +67,7 @@ def test_a_loop_that_ends_meanwhile_is_waited_for_no_longer() -> None:
     assert thread.loop not in live_loops()
 
 
-def test_a_loop_that_never_becomes_quiet_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loop_that_never_becomes_quiet_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidings.testing.manual_time.MAX_SETTLE_S", 0.1)
     steps = iter(range(1_000_000_000))
     thread = LoopThread("restless")

@@ -33,7 +33,7 @@ def differences(is_: dict[str, Any], **wanted: Any) -> list[str]:
         ((1, 2), [1, 2]),
     ],
 )
-def test_what_fits(wanted: Any, is_: Any) -> None:
+def test_matcher_accepts(wanted: Any, is_: Any) -> None:
     assert differences({"member": is_, "other": 1}, member=wanted) == []
 
 
@@ -58,30 +58,30 @@ def test_what_fits(wanted: Any, is_: Any) -> None:
         ([1, 2], [1], "member: expected [1, 2], is [1]"),
     ],
 )
-def test_what_does_not_fit_is_said(wanted: Any, is_: Any, difference: str) -> None:
+def test_matcher_rejects_with_a_difference(wanted: Any, is_: Any, difference: str) -> None:
     assert differences({"member": is_}, member=wanted) == [difference]
 
 
-def test_every_difference_is_said() -> None:
+def test_every_difference_is_listed() -> None:
     assert differences({"a": 1, "b": 2}, a=2, b=2, c=ANYTHING) == [
         "a: expected 2, is 1",
         "c: expected anything, is absent",
     ]
 
 
-def test_the_envelope_is_compared_where_it_is_named() -> None:
+def test_only_given_envelope_members_are_compared() -> None:
     seen = SeenEvent(type="data:update", key="prices", trace_id="t-1", channel="global")
     assert event("data:update", key="prices", trace_id=containing("t-"), channel="global").differences(seen) == []
     assert event("data:update", key="other").differences(seen) == ["key: expected 'other', is 'prices'"]
     assert event("data:error").differences(seen) == ["type: expected data:error, is data:update"]
 
 
-def test_members_with_names_of_the_envelope_are_said_in_a_mapping() -> None:
+def test_members_named_like_envelope_members_are_given_in_a_mapping() -> None:
     seen = SeenEvent(type="door:opened", data={"key": "spare", "class": 2})
     assert event("door:opened", {"key": "spare", "class": 2}).differences(seen) == []
 
 
-def test_what_is_expected_reads_like_what_is_seen() -> None:
+def test_expected_event_prints_like_a_seen_one() -> None:
     assert str(event("data:update", key="prices", records=approx(3))) == (
         "data:update  key='prices', records=3 ± 1e-06"
     )

@@ -23,7 +23,7 @@ def state(hub: ManualHub, operation: tidings.Operation) -> OperationState | None
     return None if status is None else status.state
 
 
-def test_progress_is_said_when_the_test_settles(hub: ManualHub) -> None:
+def test_progress_is_published_when_the_test_settles(hub: ManualHub) -> None:
     with tidings.operation("Import prices") as op:
         for percent in (20, 40, 60):
             op.progress(percent, f"at {percent}")
@@ -38,7 +38,7 @@ def test_progress_is_said_when_the_test_settles(hub: ManualHub) -> None:
     )
 
 
-def test_a_job_on_a_thread_of_its_own_is_followed(hub: ManualHub) -> None:
+def test_settle_follows_a_job_on_another_thread(hub: ManualHub) -> None:
     counted, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -56,7 +56,7 @@ def test_a_job_on_a_thread_of_its_own_is_followed(hub: ManualHub) -> None:
     assert_events(hub, ["operation:start", "operation:complete"])
 
 
-def test_a_failure_is_told_with_its_exception(hub: ManualHub) -> None:
+def test_failure_is_published_with_its_exception(hub: ManualHub) -> None:
     with pytest.raises(ZeroDivisionError), tidings.operation("Divide"):
         raise ZeroDivisionError("by nothing")
     assert_events(
@@ -70,7 +70,7 @@ def test_a_failure_is_told_with_its_exception(hub: ManualHub) -> None:
     )
 
 
-async def test_asynchronous_jobs_are_heard(hub: ManualHub) -> None:
+async def test_asynchronous_jobs_are_published(hub: ManualHub) -> None:
     async def job(name: str) -> None:
         async with tidings.operation(name) as op:
             await asyncio.sleep(0)
@@ -81,7 +81,7 @@ async def test_asynchronous_jobs_are_heard(hub: ManualHub) -> None:
     assert_events(hub, [starts, any_order("operation:complete", "operation:complete")])
 
 
-def test_a_job_whose_hub_is_away_goes_on_and_is_told_of_once_it_is_back(hub: ManualHub) -> None:
+def test_job_continues_while_the_hub_is_stopped(hub: ManualHub) -> None:
     hub.stop()
     with tidings.operation("Import prices") as op:
         op.log("nobody hears this yet")
@@ -93,7 +93,7 @@ def test_a_job_whose_hub_is_away_goes_on_and_is_told_of_once_it_is_back(hub: Man
     assert_events(hub, ["operation:start", "operation:log", "operation:complete"])
 
 
-def test_a_connection_that_is_cut_in_the_middle_repeats_nothing(hub: ManualHub) -> None:
+def test_cut_connection_repeats_no_event(hub: ManualHub) -> None:
     hub.inject(Cut(after="operation:start"))
     hub.inject(Cut(before="operation:log"))
     hub.inject(Cut(after="operation:complete"))
@@ -114,7 +114,7 @@ def test_a_connection_that_is_cut_in_the_middle_repeats_nothing(hub: ManualHub) 
     )
 
 
-def test_a_full_disk_delays_what_a_job_says(hub: ManualHub) -> None:
+def test_full_disk_delays_the_events_of_a_job(hub: ManualHub) -> None:
     with hub.inject(FullDisk()), tidings.operation("Import prices") as op:
         op.log("one")
         hub.settle()
@@ -133,7 +133,7 @@ def test_a_full_disk_delays_what_a_job_says(hub: ManualHub) -> None:
     )
 
 
-def test_the_lease_of_a_producer_that_is_gone_runs_out_on_the_clock(hub: ManualHub) -> None:
+def test_lease_of_a_lost_producer_ends_by_the_clock(hub: ManualHub) -> None:
     op = tidings.start("Import prices")
     hub.settle()
     with hub.inject(Unreachable()):
@@ -146,7 +146,7 @@ def test_the_lease_of_a_producer_that_is_gone_runs_out_on_the_clock(hub: ManualH
     op.cancel()
 
 
-def test_a_producer_that_comes_back_in_time_keeps_its_operations(hub: ManualHub) -> None:
+def test_producer_that_reconnects_in_time_keeps_its_operations(hub: ManualHub) -> None:
     with tidings.operation("Import prices"):
         hub.settle()
         with hub.inject(Unreachable()):
@@ -157,7 +157,7 @@ def test_a_producer_that_comes_back_in_time_keeps_its_operations(hub: ManualHub)
     assert_events(hub, [none_of("operation:failed"), "operation:complete"])
 
 
-def test_a_wish_to_cancel_reaches_the_job_and_its_outcome_the_test(hub: ManualHub) -> None:
+def test_cancel_request_reaches_the_job_and_returns_its_outcome(hub: ManualHub) -> None:
     op = tidings.start("Import prices")
     hub.settle()
     wish = hub.cancel(op.id, reason="wrong file")
@@ -172,7 +172,7 @@ def test_a_wish_to_cancel_reaches_the_job_and_its_outcome_the_test(hub: ManualHu
     assert_events(hub, [event("operation:cancelled", reason="wrong file")])
 
 
-def test_a_job_that_refuses_to_be_cancelled_says_why(hub: ManualHub) -> None:
+def test_job_that_refuses_a_cancel_gives_a_reason(hub: ManualHub) -> None:
     with tidings.operation("Import prices", on_cancel=lambda push: "almost done") as op:
         hub.settle()
         wish = hub.cancel(op.id)
@@ -181,7 +181,7 @@ def test_a_job_that_refuses_to_be_cancelled_says_why(hub: ManualHub) -> None:
     assert (wish.outcome.outcome, wish.outcome.reason) == ("refused", "almost done")
 
 
-def test_a_job_that_does_not_listen_leaves_the_wish_open_until_its_time_is_up(hub: ManualHub) -> None:
+def test_ignored_cancel_request_stays_open_until_its_timeout(hub: ManualHub) -> None:
     op = tidings.start("Import prices")
     hub.settle()
     wish = hub.cancel(op.id, timeout_s=5)
@@ -193,7 +193,7 @@ def test_a_job_that_does_not_listen_leaves_the_wish_open_until_its_time_is_up(hu
     op.cancel()
 
 
-async def test_an_asynchronous_job_is_cancelled_where_it_waits(hub: ManualHub) -> None:
+async def test_asynchronous_job_is_cancelled_at_its_await(hub: ManualHub) -> None:
     async def job() -> None:
         async with tidings.operation("Wait", id="op-1"):
             await asyncio.Event().wait()
@@ -206,13 +206,13 @@ async def test_an_asynchronous_job_is_cancelled_where_it_waits(hub: ManualHub) -
         await waiting
 
 
-def test_what_there_is_not_cannot_be_cancelled(hub: ManualHub) -> None:
+def test_unknown_operation_cannot_be_cancelled(hub: ManualHub) -> None:
     with pytest.raises(tidings.OperationUnknown):
         hub.cancel("op-9")
     assert hub.operation("op-9") is None
 
 
-def test_nothing_is_left_of_producers_when_the_hub_is_no_longer_the_default() -> None:
+def test_as_default_leaves_no_producer_behind() -> None:
     with ManualHub() as hub, hub.as_default():
         op = tidings.start("Import prices")
         hub.stop()

@@ -13,7 +13,7 @@ class Owner:
         outlet.on_close = lambda: self.calls.append("close")
 
 
-def test_a_client_that_reads_gets_everything_at_once() -> None:
+def test_reading_client_receives_everything_immediately() -> None:
     outlet = MemoryOutlet()
     owner = Owner(outlet)
     outlet.write(b"one")
@@ -21,7 +21,7 @@ def test_a_client_that_reads_gets_everything_at_once() -> None:
     assert (bytes(outlet.received), outlet.writes, outlet.write_buffer_size(), owner.calls) == (b"onetwo", 2, 0, [])
 
 
-def test_bytes_wait_where_the_kernel_has_no_room() -> None:
+def test_bytes_wait_when_the_kernel_buffer_is_full() -> None:
     outlet = MemoryOutlet()
     owner = Owner(outlet)
     outlet.stall(2)
@@ -39,7 +39,7 @@ def test_bytes_wait_where_the_kernel_has_no_room() -> None:
     assert (len(outlet.received), owner.calls[2:]) == (10_008, ["pause", "resume"])
 
 
-def test_past_the_transport_the_kernel_says_how_much_it_took() -> None:
+def test_direct_returns_the_number_of_bytes_taken() -> None:
     outlet = MemoryOutlet()
     outlet.stall(2)
     send = outlet.direct()
@@ -52,13 +52,13 @@ def test_past_the_transport_the_kernel_says_how_much_it_took() -> None:
         send(b"d")
 
 
-def test_an_outlet_without_a_way_past_the_transport_gives_write() -> None:
+def test_direct_is_write_without_access_to_the_kernel() -> None:
     outlet = MemoryOutlet(past_transport=False)
     assert outlet.direct()(b"abc") is None
     assert bytes(outlet.received) == b"abc"
 
 
-def test_nothing_is_written_once_it_is_closed() -> None:
+def test_closed_outlet_writes_nothing() -> None:
     outlet = MemoryOutlet()
     owner = Owner(outlet)
     outlet.close(1000, "done")

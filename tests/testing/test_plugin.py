@@ -38,7 +38,7 @@ def run_pytest(folder: Path, test: str, *arguments: str, **variables: str) -> "s
     )
 
 
-def test_an_operation_without_an_address_is_heard_by_the_fixtures_hub(tmp_path: Path) -> None:
+def test_operation_without_an_address_uses_the_fixture_s_hub(tmp_path: Path) -> None:
     done = run_pytest(
         tmp_path,
         """
@@ -71,7 +71,7 @@ def test_nothing_is_left_of_other_tests(tidings_hub):
     assert "assertion.py" not in done.stdout, "the failure is shown where the test is, not inside assert_events"
 
 
-def test_a_blocking_and_an_asynchronous_client_find_it_too(tmp_path: Path) -> None:
+def test_clients_without_an_address_use_the_fixture_s_hub(tmp_path: Path) -> None:
     done = run_pytest(
         tmp_path,
         """
@@ -97,7 +97,7 @@ def test_asynchronous(tidings_hub):
     assert "2 passed" in done.stdout, done.stdout
 
 
-def test_its_limits_and_rhythms_are_a_fixture_to_override(tmp_path: Path) -> None:
+def test_hub_config_is_a_fixture_to_override(tmp_path: Path) -> None:
     done = run_pytest(
         tmp_path,
         """
@@ -116,7 +116,7 @@ def test_it_speaks_about_itself(tidings_hub):
     assert "1 passed" in done.stdout, done.stdout
 
 
-def test_who_does_not_use_it_does_not_pay_for_it(tmp_path: Path) -> None:
+def test_unused_fixture_imports_nothing(tmp_path: Path) -> None:
     done = run_pytest(
         tmp_path,
         """
@@ -134,13 +134,13 @@ def test_nothing_was_imported():
 
 
 @pytest.mark.parametrize(("arguments", "found"), [((), True), (("-p", "no:tidings"), False)])
-def test_it_can_be_left_out(tmp_path: Path, arguments: tuple[str, ...], found: bool) -> None:
+def test_plugin_can_be_disabled(tmp_path: Path, arguments: tuple[str, ...], found: bool) -> None:
     done = run_pytest(tmp_path, "def test_it(tidings_hub): pass", *arguments)
     assert ("1 passed" in done.stdout) is found, done.stdout
     assert ("fixture 'tidings_hub' not found" in done.stdout) is not found
 
 
-def test_without_the_hubs_libraries_the_fixture_names_the_install_line(tmp_path: Path) -> None:
+def test_fixture_names_the_missing_extra(tmp_path: Path) -> None:
     (project := tmp_path / "project").mkdir()
     with without_modules(tmp_path, "structlog") as variables:
         done = run_pytest(project, "def test_it(tidings_hub): pass", **variables)

@@ -122,7 +122,7 @@ class PipeOutlet:
     def __init__(self, connection: "MemoryConnection") -> None:
         self._connection = connection
         self.paused = False
-        """Whether the hub knows that its bytes have to wait (`pause_writing`)."""
+        """Whether `pause_writing` reported to the hub that its bytes have to wait."""
         self.reading = True
         """Whether the hub reads messages of the client."""
 

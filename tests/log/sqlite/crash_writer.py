@@ -21,7 +21,7 @@ from tidings.exceptions import LogError
 from tidings.log.base import Retention
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.message_types import SlotEffect
-from tidings.testing.log_conformance.harness import DraftMaker
+from tidings.testing.log_conformance.harness import EventFactory
 
 RETENTION = Retention(
     events=400,
@@ -42,7 +42,7 @@ def say(text: str) -> None:
 class Writer:
     def __init__(self, folder: Path) -> None:
         self._waiting: deque[Callable[[], object]] = deque()
-        self._make = DraftMaker()
+        self._make = EventFactory()
         self._log = SqliteLog(
             folder, self, lambda: secrets.token_hex(4), retention=RETENTION, ballast_bytes=0, save_every=300
         )

@@ -9,12 +9,12 @@ from tests.log.sqlite_harness import SqliteHarness
 
 from tidings.exceptions import LogError
 from tidings.log.base import Retention
-from tidings.testing.log_conformance.harness import DraftMaker
+from tidings.testing.log_conformance.harness import EventFactory
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    make = DraftMaker()
+    make = EventFactory()
     said: dict[str, object] = {}
     wal = folder / "log.db-wal"
     with SqliteHarness() as harness:

@@ -19,10 +19,10 @@ from tidings.log.sqlite.inspect import info, verify
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.positions import Position, parse_position
-from tidings.testing.log_conformance.harness import DraftMaker
+from tidings.testing.log_conformance.harness import EventFactory
 
 KEPT = Retention(events=100, superseded_events=10, keep_newest={"operation:log": 5})
-make = DraftMaker()
+make = EventFactory()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def write(sqlite: SqliteHarness, log: SqliteLog, rounds: int = 60) -> None:
 
 
 class TestInfo:
-    def test_a_log_that_a_hub_uses(self, sqlite: SqliteHarness, folder: Path) -> None:
+    def test_info_of_a_log_in_use(self, sqlite: SqliteHarness, folder: Path) -> None:
         log = sqlite.open_at(folder, KEPT)
         write(sqlite, log)
         found, own = info(folder), log.statistics()
@@ -62,12 +62,12 @@ class TestInfo:
         assert info(folder).closed
         assert info(folder).process is None
 
-    def test_an_empty_log(self, sqlite: SqliteHarness, folder: Path) -> None:
+    def test_info_of_an_empty_log(self, sqlite: SqliteHarness, folder: Path) -> None:
         sqlite.close_one(sqlite.open_at(folder))
         found = info(folder)
         assert (found.head, found.events, found.oldest_ns, found.newest_ns) == (0, 0, None, None)
 
-    def test_no_log(self, tmp_path: Path) -> None:
+    def test_info_and_verify_without_a_log_are_foreign(self, tmp_path: Path) -> None:
         for look in (info, verify):
             with pytest.raises(LogForeign):
                 look(tmp_path)
@@ -75,9 +75,7 @@ class TestInfo:
 
 
 class TestVerify:
-    def test_a_log_that_is_used_closed_or_copied_is_whole(
-        self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
-    ) -> None:
+    def test_log_in_use_closed_or_copied_is_whole(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
         log = sqlite.open_at(folder, KEPT)
         assert verify(folder).faults == ()
         write(sqlite, log)
@@ -104,7 +102,7 @@ class TestVerify:
             ("UPDATE events SET channel = 'data', type = 'data:update', key = 'key-0' WHERE offset = 240", "was saved"),
         ],
     )
-    def test_what_no_log_holds_is_a_fault(self, sqlite: SqliteHarness, folder: Path, damage: str, word: str) -> None:
+    def test_wrong_contents_are_a_fault(self, sqlite: SqliteHarness, folder: Path, damage: str, word: str) -> None:
         log = sqlite.open_at(folder, KEPT)
         write(sqlite, log)
         sqlite.close_one(log)
@@ -112,7 +110,7 @@ class TestVerify:
             connection.execute(damage)
         assert word in "\n".join(verify(folder).faults)
 
-    def test_damage_to_the_file_is_a_fault(self, sqlite: SqliteHarness, folder: Path) -> None:
+    def test_damaged_file_is_a_fault(self, sqlite: SqliteHarness, folder: Path) -> None:
         log = sqlite.open_at(folder)
         sqlite.append(log, *(make("data:update", data=b"1" * 3_000) for _ in range(300)))
         sqlite.close_one(log)
@@ -123,7 +121,7 @@ class TestVerify:
         assert 0 < len(faults) <= 100
         assert all(fault.startswith("SQLite: ") for fault in faults)
 
-    def test_a_log_without_its_tables_cannot_be_looked_at(self, folder: Path) -> None:
+    def test_log_without_its_tables_is_corrupt(self, folder: Path) -> None:
         folder.mkdir()
         with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -136,9 +134,7 @@ class TestVerify:
 
 
 class TestBackup:
-    def test_a_copy_is_the_log_as_it_was_and_the_hub_goes_on(
-        self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
-    ) -> None:
+    def test_copy_equals_the_log_at_that_moment(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
         log = sqlite.open_at(folder, KEPT)
         write(sqlite, log)
         history = sqlite.history(log)
@@ -153,7 +149,7 @@ class TestBackup:
         restore(made.path, tmp_path / "restored")
         assert sqlite.history(sqlite.open_at(tmp_path / "restored", KEPT)) == history
 
-    def test_publishing_goes_on_while_a_copy_is_made(
+    def test_appends_continue_during_a_backup(
         self, sqlite: SqliteHarness, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The copy holds the write-ahead log for as long as it takes; checkpoints give way to it, appends need not."""
@@ -173,7 +169,7 @@ class TestBackup:
         assert verify(tmp_path / "copy").faults == ()
         assert [record.offset for record in sqlite.history(log)] == list(range(1, log.head + 1))
 
-    def test_a_copy_of_a_log_that_was_killed_has_what_it_acknowledged(
+    def test_copy_of_a_killed_log_has_all_acknowledged_events(
         self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
     ) -> None:
         log = sqlite.open_at(folder, KEPT)
@@ -184,7 +180,7 @@ class TestBackup:
             shutil.copyfile(folder / name, left / name)
         assert backup(left, tmp_path / "copy").events == len(sqlite.history(log))
 
-    def test_nothing_is_overwritten(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
+    def test_backup_overwrites_no_file(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
         sqlite.open_at(folder)
         target = tmp_path / "copy"
         target.write_bytes(b"mine")
@@ -193,21 +189,21 @@ class TestBackup:
         assert caught.value.hint
         assert target.read_bytes() == b"mine"
 
-    def test_a_folder_that_is_not_there_is_told(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
+    def test_backup_into_a_missing_folder_fails(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
         sqlite.open_at(folder)
         with pytest.raises(LogError, match="no folder"):
             backup(folder, tmp_path / "no" / "copy")
         with pytest.raises(LogForeign):
             backup(tmp_path / "no", tmp_path / "copy")
 
-    def test_a_place_that_cannot_be_written_is_told(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
+    def test_backup_into_a_read_only_folder_fails(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
         sqlite.open_at(folder)
         (tmp_path / "elsewhere").mkdir()
         with read_only(tmp_path / "elsewhere"), pytest.raises(LogReadOnly):
             backup(folder, tmp_path / "elsewhere" / "copy")
 
     @needs_mount
-    def test_a_place_without_room_is_told_and_left_clean(
+    def test_backup_on_a_full_disk_fails_and_leaves_no_file(
         self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
     ) -> None:
         log = sqlite.open_at(folder)
@@ -218,9 +214,7 @@ class TestBackup:
                 backup(folder, disk / "copy")
             assert list(disk.iterdir()) == []
 
-    def test_a_copy_that_is_used_as_it_is_begins_a_new_epoch(
-        self, sqlite: SqliteHarness, folder: Path, tmp_path: Path
-    ) -> None:
+    def test_copy_used_directly_begins_a_new_epoch(self, sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
         log = sqlite.open_at(folder)
         sqlite.append(log, make("data:update"))
         (tmp_path / "by-hand").mkdir()
@@ -238,7 +232,7 @@ class TestRestore:
         backup(tmp_path / "original", tmp_path / "copy")
         return tmp_path / "copy"
 
-    def test_it_goes_on_in_a_new_epoch_and_old_positions_up_to_the_copy_resume(
+    def test_restored_log_begins_an_epoch_and_resumes_old_positions(
         self, sqlite: SqliteHarness, folder: Path, copy: Path
     ) -> None:
         content = copy.read_bytes()
@@ -257,11 +251,11 @@ class TestRestore:
         assert copy.read_bytes() == content
         assert (folder / FILE).stat().st_mode & 0o777 == 0o600
 
-    def test_two_of_one_copy_share_no_epoch(self, copy: Path, tmp_path: Path) -> None:
+    def test_two_restores_of_one_copy_share_no_epoch(self, copy: Path, tmp_path: Path) -> None:
         epochs = {restore(copy, tmp_path / name, new_epoch=new_epoch).epoch for name in ("one", "two")}
         assert len(epochs) == 2
 
-    def test_a_folder_with_something_in_it_is_refused(self, copy: Path, folder: Path) -> None:
+    def test_restore_into_a_folder_with_files_fails(self, copy: Path, folder: Path) -> None:
         restore(copy, folder)
         content = (folder / FILE).read_bytes()
         with pytest.raises(LogError, match="not empty") as caught:
@@ -269,18 +263,18 @@ class TestRestore:
         assert caught.value.hint
         assert (folder / FILE).read_bytes() == content
 
-    def test_a_folder_that_a_hub_uses_is_refused(self, sqlite: SqliteHarness, copy: Path, folder: Path) -> None:
+    def test_restore_into_a_folder_in_use_fails(self, sqlite: SqliteHarness, copy: Path, folder: Path) -> None:
         sqlite.open_at(folder)
         with pytest.raises(LogInUse):
             restore(copy, folder)
 
-    def test_what_is_no_copy_is_refused(self, folder: Path, tmp_path: Path) -> None:
+    def test_restore_from_another_file_fails(self, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "text").write_text("no copy at all")
         with pytest.raises(LogForeign):
             restore(tmp_path / "text", folder)
         assert not folder.exists()
 
-    def test_a_damaged_copy_is_refused(self, copy: Path, folder: Path) -> None:
+    def test_restore_from_a_damaged_copy_fails(self, copy: Path, folder: Path) -> None:
         with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
             connection.execute("UPDATE events SET data = x'7b'")
         with pytest.raises(LogCorrupt, match="not JSON") as caught:
@@ -289,7 +283,7 @@ class TestRestore:
         assert not folder.exists()
 
     @needs_mount
-    def test_a_disk_without_room_is_left_as_it_was(self, copy: Path, tmp_path: Path) -> None:
+    def test_restore_on_a_full_disk_leaves_no_file(self, copy: Path, tmp_path: Path) -> None:
         with small_disk(tmp_path / "disk", 1 << 16) as disk:
             with pytest.raises(LogFull):
                 restore(copy, disk / "data")
@@ -297,7 +291,7 @@ class TestRestore:
 
 
 @pytest.mark.parametrize("look", [info, verify])
-def test_looking_changes_nothing(sqlite: SqliteHarness, folder: Path, look: Callable[[Path], object]) -> None:
+def test_inspection_changes_no_file(sqlite: SqliteHarness, folder: Path, look: Callable[[Path], object]) -> None:
     log = sqlite.open_at(folder, KEPT)
     write(sqlite, log)
     sqlite.close_one(log)

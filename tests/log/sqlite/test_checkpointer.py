@@ -15,9 +15,9 @@ from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import FILE, connect_read_only
 from tidings.log.sqlite.log import SqliteLog
 from tidings.testing.clock import ManualClock
-from tidings.testing.log_conformance.harness import DraftMaker
+from tidings.testing.log_conformance.harness import EventFactory
 
-make = DraftMaker()
+make = EventFactory()
 
 
 class ManualCheckpointer(Checkpointer):
@@ -69,7 +69,7 @@ def bench(sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     bench.connection.close()
 
 
-def test_a_long_write_ahead_log_is_begun_anew(bench: Bench) -> None:
+def test_long_write_ahead_log_is_restarted(bench: Bench) -> None:
     bench.append(20)
     bench.round()
     assert bench.checkpointer.checkpoints == 0, "there is little in it"
@@ -84,7 +84,7 @@ def test_a_long_write_ahead_log_is_begun_anew(bench: Bench) -> None:
     assert len(bench.sqlite.history(bench.log)) == 121
 
 
-def test_the_first_commit_of_a_new_write_ahead_log_is_the_checkpoints_own(
+def test_checkpoint_makes_the_first_commit_of_a_restarted_wal(
     connections: list[sqlite3.Connection], bench: Bench
 ) -> None:
     """That one waits for the disk; the loop's connection never does."""
@@ -99,7 +99,7 @@ def test_the_first_commit_of_a_new_write_ahead_log_is_the_checkpoints_own(
     assert loop.execute("PRAGMA busy_timeout").fetchone() == (0,)
 
 
-def test_a_short_one_is_copied_when_it_has_waited_long(bench: Bench) -> None:
+def test_short_write_ahead_log_is_copied_when_idle(bench: Bench) -> None:
     bench.append(1)
     bench.round()
     assert bench.checkpointer.checkpoints == 0
@@ -111,7 +111,7 @@ def test_a_short_one_is_copied_when_it_has_waited_long(bench: Bench) -> None:
     assert bench.checkpointer.checkpoints == 1, "nothing came since"
 
 
-def test_on_a_disk_with_little_room_it_is_kept_shorter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_ahead_log_is_shorter_on_a_nearly_full_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpointer, "MIN_WAL_BYTES", 10_000)
     bench.append(20)
     bench.round()
@@ -121,7 +121,7 @@ def test_on_a_disk_with_little_room_it_is_kept_shorter(bench: Bench, monkeypatch
     assert bench.checkpointer.checkpoints == 1
 
 
-def test_an_append_during_a_checkpoint_is_tried_again_and_done(bench: Bench) -> None:
+def test_append_during_a_checkpoint_is_retried(bench: Bench) -> None:
     bench.append(100)
     done: list[object] = []
     with closing(connect_read_only(bench.path)) as reader:
@@ -146,7 +146,7 @@ def test_an_append_during_a_checkpoint_is_tried_again_and_done(bench: Bench) -> 
     assert len(bench.sqlite.history(bench.log)) == 102
 
 
-def test_retention_waits_for_a_checkpoint_without_a_word(bench: Bench) -> None:
+def test_retention_waits_for_a_checkpoint_without_an_error(bench: Bench) -> None:
     bench.append(1)
     bench.checkpointer.holds_appends = True
     due = make.advance(30 * 86_400)
@@ -157,7 +157,7 @@ def test_retention_waits_for_a_checkpoint_without_a_word(bench: Bench) -> None:
     assert bench.log.statistics().durable_events == 0
 
 
-def test_a_checkpoint_that_fails_is_told_once_and_tried_again(
+def test_failing_checkpoint_is_logged_once_and_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(checkpointer, "CHECK_INTERVAL_S", 0.001)
@@ -181,9 +181,7 @@ def test_a_checkpoint_that_fails_is_told_once_and_tried_again(
     ]
 
 
-def test_a_thread_that_cannot_even_connect_ends_when_it_is_told_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_thread_that_cannot_connect_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpointer, "CHECK_INTERVAL_S", 0.001)
     folder = DataDir(tmp_path / "data", ballast_bytes=0)
     thread = Checkpointer(tmp_path / "gone" / FILE, folder)

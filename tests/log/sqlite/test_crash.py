@@ -129,7 +129,7 @@ class Rows:
 
 
 @pytest.mark.timeout(120)
-def test_whatever_was_acknowledged_is_there_after_a_hundred_kills(tmp_path: Path) -> None:
+def test_acknowledged_events_survive_a_hundred_kills(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     given: dict[int, str] = {}
     acknowledged, epochs = 0, set[str]()

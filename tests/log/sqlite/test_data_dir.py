@@ -19,7 +19,7 @@ sys.stdin.read()
 """
 
 
-def test_a_second_hub_on_the_same_folder_is_told_whose_it_is(sqlite: SqliteHarness, tmp_path: Path) -> None:
+def test_second_hub_on_a_folder_reports_the_first(sqlite: SqliteHarness, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -40,7 +40,7 @@ def test_a_second_hub_on_the_same_folder_is_told_whose_it_is(sqlite: SqliteHarne
     assert locking_pid(folder) == os.getpid()
 
 
-def test_the_folder_is_let_go_of_when_it_is_closed(tmp_path: Path) -> None:
+def test_closed_folder_is_unlocked(tmp_path: Path) -> None:
     for _ in range(2):
         folder = DataDir(tmp_path / "data", ballast_bytes=0)
         with pytest.raises(LogInUse):
@@ -48,11 +48,11 @@ def test_the_folder_is_let_go_of_when_it_is_closed(tmp_path: Path) -> None:
         folder.close()
 
 
-def test_nobody_uses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_folder_has_no_locking_process(tmp_path: Path) -> None:
     assert locking_pid(tmp_path / "data") is None
 
 
-def test_ballast_takes_room_and_gives_it_back(tmp_path: Path) -> None:
+def test_ballast_reserves_and_frees_space(tmp_path: Path) -> None:
     folder = DataDir(tmp_path, ballast_bytes=1 << 20)
     assert not folder.has_ballast()
     assert not folder.drop_ballast()
@@ -66,14 +66,14 @@ def test_ballast_takes_room_and_gives_it_back(tmp_path: Path) -> None:
     folder.close()
 
 
-def test_without_ballast_none_is_taken(tmp_path: Path) -> None:
+def test_ballast_of_zero_bytes_is_not_created(tmp_path: Path) -> None:
     folder = DataDir(tmp_path, ballast_bytes=0)
     folder.create_ballast()
     assert not folder.has_ballast()
     folder.close()
 
 
-def test_ballast_is_written_where_room_cannot_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ballast_is_written_without_fallocate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.posix_fallocate", raising=False)
     folder = DataDir(tmp_path, ballast_bytes=100_000)
     folder.create_ballast()

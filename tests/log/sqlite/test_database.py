@@ -14,7 +14,7 @@ from tidings.log.base import Retention
 from tidings.log.sqlite.database import APPLICATION_ID, FILE, SCHEMA_VERSION
 from tidings.log.sqlite.inspect import info, verify
 from tidings.protocol.codes import error_data
-from tidings.testing.log_conformance.harness import DraftMaker
+from tidings.testing.log_conformance.harness import EventFactory
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 def fill(sqlite: SqliteHarness, folder: Path, events: int = 300) -> None:
     """Leave a log of some pages in `folder`."""
-    make = DraftMaker()
+    make = EventFactory()
     log = sqlite.open_at(folder)
     sqlite.append(log, *(make("data:update", f"key-{number}", data=b"1" * 400) for number in range(events)))
     sqlite.close_one(log)
@@ -61,7 +61,7 @@ def foreign_database(path: Path, *pragmas: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"not a database at all, and longer than a header\n" * 100, b"x"])
-def test_a_file_that_is_no_database_is_foreign(sqlite: SqliteHarness, folder: Path, content: bytes) -> None:
+def test_file_that_is_not_a_database_is_foreign(sqlite: SqliteHarness, folder: Path, content: bytes) -> None:
     (folder / FILE).write_bytes(content)
     refused(sqlite, folder, LogForeign)
     for look in (info, verify):
@@ -70,14 +70,14 @@ def test_a_file_that_is_no_database_is_foreign(sqlite: SqliteHarness, folder: Pa
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_a_database_of_another_program_is_foreign(sqlite: SqliteHarness, folder: Path, mode: str) -> None:
+def test_database_of_another_program_is_foreign(sqlite: SqliteHarness, folder: Path, mode: str) -> None:
     foreign_database(folder / FILE, f"journal_mode = {mode}")
     refused(sqlite, folder, LogForeign)
     with pytest.raises(LogForeign):
         info(folder)
 
 
-def test_what_another_program_left_in_its_write_ahead_log_stays_there(sqlite: SqliteHarness, folder: Path) -> None:
+def test_write_ahead_log_of_another_program_is_untouched(sqlite: SqliteHarness, folder: Path) -> None:
     with closing(sqlite3.connect(folder / "its.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE it (id INTEGER PRIMARY KEY)")
@@ -88,7 +88,7 @@ def test_what_another_program_left_in_its_write_ahead_log_stays_there(sqlite: Sq
     refused(sqlite, folder, LogForeign)
 
 
-def test_a_newer_schema_is_refused(sqlite: SqliteHarness, folder: Path) -> None:
+def test_newer_schema_is_refused(sqlite: SqliteHarness, folder: Path) -> None:
     foreign_database(folder / FILE, f"application_id = {APPLICATION_ID}", f"user_version = {SCHEMA_VERSION + 1}")
     error = refused(sqlite, folder, LogTooNew)
     assert str(SCHEMA_VERSION + 1) in str(error)
@@ -109,7 +109,7 @@ def keep_the_header_alone(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [overwrite_pages, cut_off, keep_the_header_alone])
-def test_a_damaged_log_is_corrupt(sqlite: SqliteHarness, folder: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_damaged_log_is_corrupt(sqlite: SqliteHarness, folder: Path, damage: Callable[[bytes], bytes]) -> None:
     fill(sqlite, folder)
     (folder / FILE).write_bytes(damage((folder / FILE).read_bytes()))
     refused(sqlite, folder, LogCorrupt)
@@ -127,28 +127,26 @@ def test_a_damaged_log_is_corrupt(sqlite: SqliteHarness, folder: Path, damage: C
         "UPDATE meta SET value = 10000 WHERE name = 'folded_to'",
     ],
 )
-def test_a_log_that_does_not_hold_what_a_log_holds_is_corrupt(
-    sqlite: SqliteHarness, folder: Path, statement: str
-) -> None:
+def test_log_with_wrong_contents_is_corrupt(sqlite: SqliteHarness, folder: Path, statement: str) -> None:
     fill(sqlite, folder)
     with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
         connection.execute(statement)
     refused(sqlite, folder, LogCorrupt)
 
 
-def test_a_write_ahead_log_without_its_database_is_corrupt(sqlite: SqliteHarness, folder: Path) -> None:
+def test_write_ahead_log_without_its_database_is_corrupt(sqlite: SqliteHarness, folder: Path) -> None:
     (folder / f"{FILE}-wal").write_bytes(b"what is left of a log")
     refused(sqlite, folder, LogCorrupt)
 
 
-def test_an_empty_file_becomes_a_log(sqlite: SqliteHarness, folder: Path) -> None:
+def test_empty_file_becomes_a_log(sqlite: SqliteHarness, folder: Path) -> None:
     (folder / FILE).touch()
     (folder / f"{FILE}.new").write_bytes(b"cut off while it was made")
     assert sqlite.open_at(folder).head == 0
     assert not (folder / f"{FILE}.new").exists()
 
 
-def test_a_read_only_folder_is_told(sqlite: SqliteHarness, folder: Path) -> None:
+def test_read_only_folder_fails(sqlite: SqliteHarness, folder: Path) -> None:
     fill(sqlite, folder)
     with read_only(folder):
         refused(sqlite, folder, LogReadOnly)
@@ -158,30 +156,30 @@ def test_a_read_only_folder_is_told(sqlite: SqliteHarness, folder: Path) -> None
         assert verify(folder).faults == ()
 
 
-def test_a_read_only_file_is_told(sqlite: SqliteHarness, folder: Path) -> None:
+def test_read_only_file_fails(sqlite: SqliteHarness, folder: Path) -> None:
     fill(sqlite, folder)
     with read_only(folder / FILE):
         refused(sqlite, folder, LogReadOnly)
     assert sqlite.open_at(folder).head == 300
 
 
-def test_a_file_where_the_folder_should_be_is_told(sqlite: SqliteHarness, tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_fails(sqlite: SqliteHarness, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
     with pytest.raises(LogReadOnly):
         sqlite.open_at(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
-def test_what_it_makes_is_its_owners_alone(sqlite: SqliteHarness, tmp_path: Path) -> None:
+def test_created_files_are_private_to_the_owner(sqlite: SqliteHarness, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "data"
     log = sqlite.open_at(folder, ballast_bytes=1 << 20)
-    sqlite.append(log, DraftMaker()("data:update"))
+    sqlite.append(log, EventFactory()("data:update"))
     assert folder.stat().st_mode & 0o777 == 0o700
     modes = {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
     assert modes == dict.fromkeys(("lock", "ballast", FILE, f"{FILE}-wal", f"{FILE}-shm"), 0o600)
 
 
-def test_a_fault_while_it_runs_is_an_answer_and_no_crash(
+def test_damage_at_run_time_is_reported_as_corrupt(
     sqlite: SqliteHarness, folder: Path, connections: list[sqlite3.Connection]
 ) -> None:
     """A page that went bad is found by whoever looks at it."""
@@ -194,5 +192,5 @@ def test_a_fault_while_it_runs_is_an_answer_and_no_crash(
     with pytest.raises(LogCorrupt):
         sqlite.history(log)
     with pytest.raises(LogCorrupt):
-        sqlite.maintain(log, DraftMaker().now_ns)
+        sqlite.maintain(log, EventFactory().now_ns)
     assert verify(folder).faults

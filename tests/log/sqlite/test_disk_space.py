@@ -17,14 +17,14 @@ from tidings.log.base import Retention
 from tidings.log.sqlite.inspect import verify
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.codes import error_data
-from tidings.testing.log_conformance.harness import DraftMaker
+from tidings.testing.log_conformance.harness import EventFactory
 
 DISK = 48 << 20
 BALLAST = 2 << 20
 EVENTS = 2_000
 KEPT = Retention(events=EVENTS)
 BATCH = 50
-make = DraftMaker()
+make = EventFactory()
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def fill_with_others(disk: Path) -> Path:
 
 
 @needs_mount
-def test_a_log_that_fills_the_disk_refuses_whole_batches_trims_and_goes_on(sqlite: SqliteHarness, disk: Path) -> None:
+def test_full_disk_refuses_whole_batches_until_trimmed(sqlite: SqliteHarness, disk: Path) -> None:
     folder = disk / "data"
     log = sqlite.open_at(folder, KEPT, ballast_bytes=BALLAST)
     assert (folder / "ballast").stat().st_blocks * 512 >= BALLAST
@@ -83,7 +83,7 @@ def test_a_log_that_fills_the_disk_refuses_whole_batches_trims_and_goes_on(sqlit
 
 
 @needs_mount
-def test_a_disk_that_others_fill_is_used_again_when_they_make_room(sqlite: SqliteHarness, disk: Path) -> None:
+def test_appends_continue_when_other_files_free_space(sqlite: SqliteHarness, disk: Path) -> None:
     folder = disk / "data"
     log = sqlite.open_at(folder, ballast_bytes=BALLAST)
     append(sqlite, log)
@@ -102,7 +102,7 @@ def test_a_disk_that_others_fill_is_used_again_when_they_make_room(sqlite: Sqlit
 
 
 @needs_mount
-def test_events_are_refused_before_the_room_for_trimming_is_gone(sqlite: SqliteHarness, disk: Path) -> None:
+def test_events_are_refused_before_trimming_runs_out_of_space(sqlite: SqliteHarness, disk: Path) -> None:
     folder = disk / "data"
     other = fill_with_others(disk)
     os.truncate(other, other.stat().st_size - (1 << 20))  # too little for a ballast
@@ -128,7 +128,7 @@ def disk_free(disk: Path) -> int:
 
 @needs_mount
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_hub_starts_on_a_full_disk_and_trims_it(sqlite: SqliteHarness, disk: Path, killed: bool) -> None:
+def test_log_opens_on_a_full_disk_and_trims(sqlite: SqliteHarness, disk: Path, killed: bool) -> None:
     folder = disk / "data"
     log = sqlite.open_at(folder, ballast_bytes=BALLAST)
     for _ in range(3):
@@ -148,7 +148,7 @@ def test_a_hub_starts_on_a_full_disk_and_trims_it(sqlite: SqliteHarness, disk: P
 
 
 @needs_mount
-def test_a_new_log_on_a_full_disk_is_told(sqlite: SqliteHarness, disk: Path) -> None:
+def test_new_log_on_a_full_disk_fails(sqlite: SqliteHarness, disk: Path) -> None:
     fill_with_others(disk)
     with pytest.raises(LogFull):
         sqlite.open_at(disk / "data", ballast_bytes=BALLAST)
@@ -156,7 +156,7 @@ def test_a_new_log_on_a_full_disk_is_told(sqlite: SqliteHarness, disk: Path) -> 
 
 
 @needs_mount
-def test_on_a_full_disk_without_a_ballast_room_is_all_it_takes(sqlite: SqliteHarness, disk: Path) -> None:
+def test_log_without_ballast_continues_when_space_is_free(sqlite: SqliteHarness, disk: Path) -> None:
     log = sqlite.open_at(disk / "data")
     other = fill_with_others(disk)
     fill_with_events(sqlite, log)
@@ -165,7 +165,7 @@ def test_on_a_full_disk_without_a_ballast_room_is_all_it_takes(sqlite: SqliteHar
     assert append(sqlite, log, 1) == log.head
 
 
-def test_a_file_that_may_not_grow_refuses_whole_batches(
+def test_file_that_cannot_grow_refuses_whole_batches(
     sqlite: SqliteHarness, tmp_path: Path, connections: list[sqlite3.Connection]
 ) -> None:
     """SQLite's own bound stands for the disk's, where mounting is not allowed."""
@@ -183,7 +183,7 @@ def test_a_file_that_may_not_grow_refuses_whole_batches(
     assert append(sqlite, log, 100) == 101
 
 
-def test_a_write_that_fails_in_the_middle_of_a_commit_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_failed_commit_leaves_no_trace(tmp_path: Path) -> None:
     """A limit on the size of files makes the kernel refuse a part of what SQLite writes to its log."""
     child = subprocess.run(
         [sys.executable, "-m", "tests.log.sqlite.size_limited_writer", str(tmp_path / "data")],

@@ -13,9 +13,9 @@ from tidings.log.sqlite import inspect
 from tidings.log.sqlite.backup import backup, restore
 from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.inspect import stored_envelopes
-from tidings.testing.log_conformance.harness import DraftMaker
+from tidings.testing.log_conformance.harness import EventFactory
 
-make = DraftMaker()
+make = EventFactory()
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_every_event_comes_once_in_order_with_its_position(
+def test_stored_envelopes_come_once_in_order_with_positions(
     sqlite: SqliteHarness, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspect, "READ_ROWS", 7)
@@ -40,7 +40,7 @@ def test_every_event_comes_once_in_order_with_its_position(
         assert Contract().events[envelope.type]
 
 
-def test_what_is_appended_meanwhile_comes_too(
+def test_stored_envelopes_include_events_appended_during_the_read(
     sqlite: SqliteHarness, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspect, "READ_ROWS", 1)
@@ -52,7 +52,7 @@ def test_what_is_appended_meanwhile_comes_too(
     assert len(list(reading)) == 2
 
 
-def test_events_of_two_epochs_in_a_copy_that_was_gone_on_from(
+def test_stored_envelopes_of_a_restored_log_span_two_epochs(
     sqlite: SqliteHarness, folder: Path, tmp_path: Path
 ) -> None:
     log = sqlite.open_at(folder)
@@ -66,7 +66,7 @@ def test_events_of_two_epochs_in_a_copy_that_was_gone_on_from(
     assert second.startswith(again.epoch)
 
 
-def test_no_log_and_a_damaged_one(sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
+def test_stored_envelopes_of_a_missing_or_damaged_log_fail(sqlite: SqliteHarness, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(LogForeign):
         list(stored_envelopes(tmp_path))
     sqlite.close_one(sqlite.open_at(folder))

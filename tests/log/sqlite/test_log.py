@@ -14,10 +14,10 @@ from tidings.log.sqlite.database import FILE, connect
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import NO_PATHS, Path, PathSet
 from tidings.testing.log_conformance import DurableLogConformance, LogHarness
-from tidings.testing.log_conformance.harness import ALL, DraftMaker
+from tidings.testing.log_conformance.harness import ALL, EventFactory
 from tidings.testing.log_conformance.machine import check_against_model
 
-make = DraftMaker()
+make = EventFactory()
 
 
 class TestSqliteLog(DurableLogConformance):
@@ -29,7 +29,7 @@ class TestSqliteLog(DurableLogConformance):
             yield harness
 
 
-def test_a_log_whose_fold_is_saved_all_the_time_agrees_with_its_model(
+def test_log_that_saves_its_index_often_agrees_with_its_model(
     sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tidings.log.sqlite.saved_index.PIECE_SIZE", 2)
@@ -38,7 +38,7 @@ def test_a_log_whose_fold_is_saved_all_the_time_agrees_with_its_model(
 
 
 @pytest.mark.parametrize("events", [1, 100])
-def test_a_batch_is_one_transaction_of_one_statement_an_event(
+def test_batch_is_one_transaction_with_one_statement_per_event(
     sqlite: SqliteHarness, connections: list[sqlite3.Connection], events: int
 ) -> None:
     log = sqlite.open(Retention())
@@ -50,7 +50,7 @@ def test_a_batch_is_one_transaction_of_one_statement_an_event(
     assert statements[-1] == "COMMIT"
 
 
-def test_retention_that_has_nothing_to_do_asks_the_file_nothing(
+def test_retention_without_work_executes_no_statement(
     sqlite: SqliteHarness, connections: list[sqlite3.Connection]
 ) -> None:
     log = sqlite.open(Retention())
@@ -68,7 +68,7 @@ class TestWhileAnotherHoldsTheFile:
     def folder(self, tmp_path: FilePath) -> FilePath:
         return tmp_path / "data"
 
-    def test_an_append_is_tried_again_until_it_is_done(self, sqlite: SqliteHarness, folder: FilePath) -> None:
+    def test_append_is_retried_until_the_file_is_free(self, sqlite: SqliteHarness, folder: FilePath) -> None:
         log = sqlite.open_at(folder)
         done: list[int | LogError] = []
         with closing(connect(folder / FILE, busy_ms=0)) as other:
@@ -87,7 +87,7 @@ class TestWhileAnotherHoldsTheFile:
         assert done == [1]
         assert sqlite.scheduler.retries == 4
 
-    def test_it_is_given_up_after_a_while(
+    def test_append_fails_with_log_busy_after_its_deadline(
         self, sqlite: SqliteHarness, folder: FilePath, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("tidings.log.sqlite.log.MAX_BUSY_S", 0.05)
@@ -99,7 +99,7 @@ class TestWhileAnotherHoldsTheFile:
             assert caught.value.retry_after_ms > 0
         assert sqlite.append(log, make("data:update")) == 1
 
-    def test_the_next_batch_may_not_come_before_the_last_is_done(self, sqlite: SqliteHarness, folder: FilePath) -> None:
+    def test_append_before_the_last_batch_is_done_raises(self, sqlite: SqliteHarness, folder: FilePath) -> None:
         log = sqlite.open_at(folder)
         done: list[int | LogError] = []
         with closing(connect(folder / FILE, busy_ms=0)) as other:
@@ -110,7 +110,7 @@ class TestWhileAnotherHoldsTheFile:
         sqlite.settle()
         assert done == [1]
 
-    def test_closing_tries_what_waits_once_more(self, sqlite: SqliteHarness, folder: FilePath) -> None:
+    def test_close_retries_the_waiting_batch(self, sqlite: SqliteHarness, folder: FilePath) -> None:
         log = sqlite.open_at(folder)
         done: list[int | LogError] = []
         with closing(connect(folder / FILE, busy_ms=0)) as other:
@@ -123,7 +123,7 @@ class TestWhileAnotherHoldsTheFile:
         assert done == [1]
         assert sqlite.open_at(folder).head == 1
 
-    def test_what_cannot_be_stored_when_it_is_closed_is_told(self, sqlite: SqliteHarness, folder: FilePath) -> None:
+    def test_close_reports_a_batch_that_cannot_be_stored(self, sqlite: SqliteHarness, folder: FilePath) -> None:
         log = sqlite.open_at(folder)
         done: list[int | LogError] = []
         with closing(connect(folder / FILE, busy_ms=0)) as other:
@@ -136,7 +136,7 @@ class TestWhileAnotherHoldsTheFile:
         assert sqlite.open_at(folder).head == 0
 
 
-def test_a_batch_from_within_the_tail_comes_after_it(sqlite: SqliteHarness) -> None:
+def test_batch_from_within_the_tail_is_appended_after_it(sqlite: SqliteHarness) -> None:
     log = sqlite.open(Retention())
     heard: list[str] = []
 
@@ -151,7 +151,7 @@ def test_a_batch_from_within_the_tail_comes_after_it(sqlite: SqliteHarness) -> N
     assert heard == ["tail 1", "end 1", "done 3", "tail 3", "end 3"]
 
 
-def test_a_closed_log_says_so(sqlite: SqliteHarness) -> None:
+def test_closed_log_is_unavailable(sqlite: SqliteHarness) -> None:
     log = sqlite.open(Retention())
     sqlite.append(log, make("data:update"))
     sqlite.close_one(log)
@@ -166,7 +166,7 @@ def test_a_closed_log_says_so(sqlite: SqliteHarness) -> None:
     assert log.maintain(make.now_ns) is False
 
 
-def test_a_reader_far_behind_is_not_slowed_by_the_holes_that_trimming_left(sqlite: SqliteHarness) -> None:
+def test_reads_skip_the_holes_that_trimming_left(sqlite: SqliteHarness) -> None:
     """Rows are counted, not offsets: a thousand newest events in a million offsets are a page or two."""
     log = sqlite.open(Retention(superseded_events=10))
     for number in range(200):
@@ -196,12 +196,12 @@ class TestPagesOfAFewKeys:
         ]
         return [record.offset for record in found]
 
-    def test_of_one_key_with_more_events_than_one_read_takes(self, sqlite: SqliteHarness) -> None:
+    def test_key_with_more_events_than_one_read_takes(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention())
         sqlite.append(log, *(make("data:update", "a") for _ in range(1_700)), make("report:ready", "b"))
         assert self.both(sqlite, log, PathSet((Path("data", "a"),)), limit=2_000) == list(range(1, 1_701))
 
-    def test_of_a_trace_through_many_segments(self, sqlite: SqliteHarness) -> None:
+    def test_trace_across_many_segments(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention())
         for _ in range(5):
             sqlite.append(
@@ -209,7 +209,7 @@ class TestPagesOfAFewKeys:
             )
         assert len(self.both(sqlite, log, ALL, trace_id="wanted", conflate=False)) == 5
 
-    def test_of_keys_whose_progress_was_kept_or_waits_to_be_deleted(self, sqlite: SqliteHarness) -> None:
+    def test_keys_whose_progress_is_kept_or_waits_for_deletion(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention(superseded_events=0, newest_per_type=5_000))
         batches = [[make("operation:progress", f"op-{number}") for number in range(600)] for _ in range(2)]
         for batch in batches:
@@ -221,13 +221,13 @@ class TestPagesOfAFewKeys:
         assert self.both(sqlite, log, some, conflate=False) == [601, 602, 603, 604, 605, 606, 1201]
         assert self.both(sqlite, log, some) == [601, 602, 603, 605, 606, 1201]
 
-    def test_of_an_emptied_log(self, sqlite: SqliteHarness) -> None:
+    def test_key_in_an_emptied_log(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention(age_s=1.0, newest_age_s=1.0))
         sqlite.append(log, make("data:update", "a"))
         sqlite.maintain(log, make.now_ns + (1 << 40))
         assert self.both(sqlite, log, PathSet((Path("data", "a"),))) == []
 
-    def test_of_more_paths_than_sqlite_is_asked_for(self, sqlite: SqliteHarness) -> None:
+    def test_more_paths_than_sqlite_compares(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention())
         sqlite.append(log, *(make("data:update", f"key-{number % 50}") for number in range(500)))
         many = PathSet.of(Path("data", f"key-{number}") for number in range(0, 50, 2))

@@ -14,7 +14,7 @@ from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.paths import Path as EventPath
 from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
-from tidings.testing.log_conformance.harness import DraftMaker
+from tidings.testing.log_conformance.harness import EventFactory
 
 KEPT = Retention()
 Reboot = Callable[[], None]
@@ -43,24 +43,22 @@ def query(sqlite: SqliteHarness, log: SqliteLog, sql: str) -> list[tuple[object,
 
 
 def written(sqlite: SqliteHarness, events: int = 5) -> SqliteLog:
-    log, make = sqlite.open(KEPT), DraftMaker()
+    log, make = sqlite.open(KEPT), EventFactory()
     sqlite.append(log, *(make("data:update", f"key-{number}") for number in range(events)))
     return log
 
 
-def test_the_first_epoch_begins_an_empty_log(sqlite: SqliteHarness, reboot: Reboot) -> None:
+def test_first_epoch_starts_at_zero(sqlite: SqliteHarness, reboot: Reboot) -> None:
     log = sqlite.open(KEPT)
     assert log.position(0) == Position(log.epoch, 0)
 
 
-def test_a_process_that_was_killed_goes_on_in_its_epoch(sqlite: SqliteHarness, reboot: Reboot) -> None:
+def test_killed_process_continues_its_epoch(sqlite: SqliteHarness, reboot: Reboot) -> None:
     log = written(sqlite)
     assert sqlite.crash(log, KEPT).epoch == log.epoch
 
 
-def test_a_log_that_was_closed_goes_on_in_its_epoch_after_the_machine_was_started_again(
-    sqlite: SqliteHarness, reboot: Reboot
-) -> None:
+def test_closed_log_continues_its_epoch_after_a_reboot(sqlite: SqliteHarness, reboot: Reboot) -> None:
     log = written(sqlite)
     epoch, folder = log.epoch, sqlite.folder_of(log)
     sqlite.close_one(log)
@@ -68,7 +66,7 @@ def test_a_log_that_was_closed_goes_on_in_its_epoch_after_the_machine_was_starte
     assert sqlite.open_at(folder).epoch == epoch
 
 
-def test_a_machine_that_stopped_leaves_its_epoch_behind(sqlite: SqliteHarness, reboot: Reboot) -> None:
+def test_machine_crash_begins_a_new_epoch(sqlite: SqliteHarness, reboot: Reboot) -> None:
     """Its last events may be lost: their positions must not be given to others."""
     log = written(sqlite)
     before = log.epoch
@@ -80,12 +78,12 @@ def test_a_machine_that_stopped_leaves_its_epoch_behind(sqlite: SqliteHarness, r
     assert again.resolve(Position(before, 5)) == 5
     assert again.resolve(Position(before, 6)) is None
     assert again.position(5) == Position(before, 5)
-    assert sqlite.append(again, DraftMaker()("data:update")) == 6
+    assert sqlite.append(again, EventFactory()("data:update")) == 6
     assert again.position(6) == Position(again.epoch, 6)
     assert again.resolve(Position(again.epoch, 6)) == 6
 
 
-def test_the_same_stop_is_counted_once(sqlite: SqliteHarness, reboot: Reboot) -> None:
+def test_one_machine_crash_begins_only_one_epoch(sqlite: SqliteHarness, reboot: Reboot) -> None:
     log = written(sqlite)
     reboot()
     again = sqlite.crash(log, KEPT)
@@ -93,7 +91,7 @@ def test_the_same_stop_is_counted_once(sqlite: SqliteHarness, reboot: Reboot) ->
     assert sqlite.crash(again, KEPT).epoch == epoch
 
 
-def test_where_no_boot_can_be_told_from_another_each_crash_begins_an_epoch(
+def test_each_crash_begins_an_epoch_without_a_boot_id(
     sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tidings.log.sqlite.state.BOOT_ID_FILE", tmp_path / "there-is-none")
@@ -104,7 +102,7 @@ def test_where_no_boot_can_be_told_from_another_each_crash_begins_an_epoch(
     assert closed.epoch == again.epoch
 
 
-def test_a_name_of_an_epoch_is_not_used_twice(sqlite: SqliteHarness, reboot: Reboot) -> None:
+def test_epoch_names_are_never_reused(sqlite: SqliteHarness, reboot: Reboot) -> None:
     names = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
     sqlite.new_epoch = lambda: next(names)
     log = written(sqlite)
@@ -113,9 +111,9 @@ def test_a_name_of_an_epoch_is_not_used_twice(sqlite: SqliteHarness, reboot: Reb
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_few_rows_are_read_where_the_fold_was_saved(sqlite: SqliteHarness, killed: bool) -> None:
+def test_saved_index_is_used_after_reopening(sqlite: SqliteHarness, killed: bool) -> None:
     sqlite.save_every = 1_000
-    log, make = sqlite.open(KEPT), DraftMaker()
+    log, make = sqlite.open(KEPT), EventFactory()
     for _ in range(30):
         sqlite.append(log, *(make("data:update", f"key-{number}") for number in range(100)))
         sqlite.maintain(log, make.now_ns)
@@ -126,9 +124,9 @@ def test_few_rows_are_read_where_the_fold_was_saved(sqlite: SqliteHarness, kille
     assert verify(sqlite.folder_of(again)).faults == ()
 
 
-def test_what_is_thinned_out_and_then_trimmed_is_forgotten_in_the_file_too(sqlite: SqliteHarness) -> None:
+def test_marks_of_thinned_keys_are_merged_in_the_file(sqlite: SqliteHarness) -> None:
     retention = Retention(events=5, keep_newest={"operation:log": 2})
-    log, make = sqlite.open(retention), DraftMaker()
+    log, make = sqlite.open(retention), EventFactory()
     paths = PathSet((EventPath("operations", "a"),))
     sqlite.append(log, *(make("operation:log", "a") for _ in range(4)))
     sqlite.maintain(log, make.now_ns)
@@ -139,9 +137,9 @@ def test_what_is_thinned_out_and_then_trimmed_is_forgotten_in_the_file_too(sqlit
     assert sqlite.crash(log, retention).trimmed(0, paths) == 3
 
 
-def test_another_retention_counts_anew(sqlite: SqliteHarness) -> None:
+def test_changed_retention_recounts_all_rows(sqlite: SqliteHarness) -> None:
     """What was not counted for, because it was not thinned out, must be read."""
-    log, make = sqlite.open(Retention(keep_newest={})), DraftMaker()
+    log, make = sqlite.open(Retention(keep_newest={})), EventFactory()
     sqlite.append(log, *(make("data:update", "a") for _ in range(50)))
     again = sqlite.reopen(log, Retention(keep_newest={"data:update": 3}))
     sqlite.append(again, make("data:update", "a"))
@@ -149,10 +147,10 @@ def test_another_retention_counts_anew(sqlite: SqliteHarness) -> None:
     assert [record.offset for record in sqlite.history(again)] == [49, 50, 51]
 
 
-def test_counts_of_keys_that_shrank_since_they_were_saved_take_nothing_away(sqlite: SqliteHarness) -> None:
+def test_outdated_key_counts_delete_nothing(sqlite: SqliteHarness) -> None:
     retention = Retention(keep_newest={"data:update": 10})
     sqlite.save_every = 15
-    log, make = sqlite.open(retention), DraftMaker()
+    log, make = sqlite.open(retention), EventFactory()
     sqlite.append(log, *(make("data:update", "a") for _ in range(15)))
     sqlite.maintain(log, make.now_ns)  # saved: fifteen
     sqlite.append(log, *(make("data:update", "a") for _ in range(5)))

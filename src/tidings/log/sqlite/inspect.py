@@ -31,7 +31,7 @@ def read_log(path: Path, *, in_transaction: bool = True) -> Iterator[sqlite3.Con
     """Open a log for reading. In a transaction the connection sees the log as it is at one moment.
 
     Raises:
-        LogForeign: There is no log.
+        LogForeign: The path does not contain a log.
         LogTooNew: A newer version of tidings wrote it.
         LogCorrupt: It is damaged.
         LogReadOnly: It cannot be read reliably; see `connect_read_only`.
@@ -91,7 +91,7 @@ def info(folder: Path) -> LogInfo:
     """Return the figures of the log in the data folder `folder`.
 
     Raises:
-        LogForeign: There is no log.
+        LogForeign: The path does not contain a log.
         LogTooNew: A newer version of tidings wrote it.
         LogCorrupt: It is damaged.
     """
@@ -149,7 +149,7 @@ def verify(path: Path) -> Verification:
         path: The data folder, or a file that `tidings.log.sqlite.backup.backup` created.
 
     Raises:
-        LogForeign: There is no log.
+        LogForeign: The path does not contain a log.
         LogTooNew: A newer version of tidings wrote it.
         LogCorrupt: It is too damaged to be checked.
     """
@@ -287,7 +287,7 @@ def stored_envelopes(path: Path) -> Iterator[Envelope]:
         path: The data folder, or a file that `tidings log backup` created.
 
     Raises:
-        LogForeign: There is no log.
+        LogForeign: The path does not contain a log.
         LogTooNew: A newer version of tidings wrote it.
         LogCorrupt: It is damaged.
         LogReadOnly: It cannot be read reliably; see `connect_read_only`.

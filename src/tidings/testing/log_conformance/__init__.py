@@ -1,6 +1,6 @@
-"""A suite that every adapter of `tidings.log.base.Log` passes: its guarantees, one test each, and a model beside it.
+"""The suite that every adapter of `tidings.log.base.Log` passes: one test per guarantee, and a comparison with a model.
 
-It needs pytest and hypothesis. For an adapter of your own, in a test module of yours::
+It needs pytest and hypothesis. For your own adapter, write a test module::
 
     class MyLogHarness(LogHarness):
         def open(self, retention):
@@ -12,12 +12,12 @@ It needs pytest and hypothesis. For an adapter of your own, in a test module of 
             with MyLogHarness() as harness:
                 yield harness
 
-(`DurableLogConformance` for one that outlives its process, with `reopen` and `crash` in its harness) and, so that a
-failing assertion is told in full, in its ``conftest.py``::
+Use `DurableLogConformance` for a log that outlives its process, and add `reopen` and `crash` to its harness. For
+detailed assertion messages add to ``conftest.py``::
 
     pytest.register_assert_rewrite("tidings.testing.log_conformance")
 
-What a test calls is what it is about: the port's own docstring says who must serialise which calls.
+The tests call the log from one thread, one batch at a time, as the docstring of the port requires.
 """
 
 from tidings.testing.log_conformance.harness import LogHarness

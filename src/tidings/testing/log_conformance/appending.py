@@ -1,4 +1,4 @@
-"""What appending promises: order, atomicity, and who is told when."""
+"""Tests of the guarantees of appending: order, atomicity and delivery."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ import pytest
 from tidings.exceptions import LogError
 from tidings.log.base import KnownEvent, Record, Retention
 from tidings.protocol.positions import Position
-from tidings.testing.log_conformance.harness import DraftMaker, LogHarness
+from tidings.testing.log_conformance.harness import EventFactory, LogHarness
 
 
 class AppendTests:
     """Tests of `append`, `follow`, `known`, `position` and `resolve`."""
 
-    def test_an_empty_log_has_no_events_and_a_head_of_zero(self, harness: LogHarness) -> None:
+    def test_empty_log_has_no_events_and_head_zero(self, harness: LogHarness) -> None:
         log = harness.open(Retention())
         assert log.head == 0
         assert len(log.newest) == 0
@@ -21,31 +21,31 @@ class AppendTests:
         assert log.statistics().head == 0
         assert log.statistics().epoch == log.epoch
 
-    def test_a_batch_gets_offsets_in_its_order_without_a_hole(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_batch_gets_consecutive_offsets_in_its_order(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         first = [make("data:update", "a"), make("operation:progress", "op"), make("data:update", "a")]
         second = [make("report:ready"), make("system:status", "hub")]
         assert harness.append(log, *first) == 1
         assert harness.append(log, *second) == 4
         assert log.head == 5
         assert harness.history(log) == [
-            Record(offset, draft.event, draft.received_ns) for offset, draft in enumerate([*first, *second], 1)
+            Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate([*first, *second], 1)
         ]
 
-    def test_every_field_of_an_event_comes_back_as_it_was(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
-        drafts = [
+    def test_every_field_of_an_event_is_read_back_unchanged(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
+        entries = [
             make("data:update", "köy/ключ*", data='{"schlüssel":"ж\\u0000"}'.encode(), trace_id="a b~"),
             make("data:update", None, data=b"null", event_id="0123456789abcdef", scope="subject"),
             make("operation:complete", "op", channel="global"),
             make("operation:progress", "op", data=b'{"n":' + b"1" * 60_000 + b"}"),
         ]
-        harness.append(log, *drafts)
-        assert [record.event for record in harness.history(log)] == [draft.event for draft in drafts]
-        assert [record.received_ns for record in harness.history(log)] == [draft.received_ns for draft in drafts]
+        harness.append(log, *entries)
+        assert [record.event for record in harness.history(log)] == [entry.event for entry in entries]
+        assert [record.received_ns for record in harness.history(log)] == [entry.received_ns for entry in entries]
 
-    def test_an_empty_batch_is_done_and_moves_nothing(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_empty_batch_completes_and_does_not_move_the_head(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         tail: list[Record] = []
         log.follow(tail.extend)
         harness.append(log, make("data:update"))
@@ -54,28 +54,26 @@ class AppendTests:
         assert harness.append(log, make("data:update")) == 2
         assert [record.offset for record in tail] == [1, 2]
 
-    def test_a_batch_is_in_the_log_when_done_is_called_and_done_comes_before_the_tail(
-        self, harness: LogHarness
-    ) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
-        heard: list[object] = []
+    def test_batch_is_stored_before_done_and_done_precedes_the_tail(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
+        calls: list[object] = []
 
         def tail(records: Sequence[Record]) -> None:
-            heard.append(("tail", [record.offset for record in records]))
+            calls.append(("tail", [record.offset for record in records]))
 
         def done(result: int | LogError) -> None:
             assert isinstance(result, int), result
             newest = log.newest.offset("data", "data:update", "a")
-            heard.append(("done", result, log.head, newest))
+            calls.append(("done", result, log.head, newest))
 
         log.follow(tail)
         for _ in range(2):
             log.append([make("data:update", "a"), make("data:update", "a")], done)
             harness.settle()
-        assert heard == [("done", 1, 2, 2), ("tail", [1, 2]), ("done", 3, 4, 4), ("tail", [3, 4])]
+        assert calls == [("done", 1, 2, 2), ("tail", [1, 2]), ("done", 3, 4, 4), ("tail", [3, 4])]
 
-    def test_the_next_batch_may_be_given_from_within_done(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_next_batch_may_be_appended_from_within_done(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         firsts: list[int | LogError] = []
         tail: list[Record] = []
         log.follow(tail.extend)
@@ -91,16 +89,16 @@ class AppendTests:
         assert sorted(record.offset for record in tail) == list(range(1, 11))
         assert [record.offset for record in harness.history(log)] == list(range(1, 11))
 
-    def test_the_tail_brings_what_reading_brings(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_tail_brings_the_same_events_as_reading(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         tail: list[Record] = []
         log.follow(tail.extend)
         for size in (1, 7, 100):
             harness.append(log, *(make("data:update", str(number % 3)) for number in range(size)))
         assert tail == harness.history(log)
 
-    def test_an_event_id_is_known_within_its_scope(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_event_id_is_known_within_its_scope_only(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         mine, yours = (
             make("data:update", event_id="0123456789abcdef", scope=scope, data=scope.encode())
             for scope in ("me", "you")
@@ -113,8 +111,8 @@ class AppendTests:
         assert log.known("them", "0123456789abcdef") is None
         assert log.known("me", "another-event-id") is None
 
-    def test_a_batch_with_an_event_id_that_is_known_is_refused_whole(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_batch_with_a_known_event_id_is_refused_whole(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         tail: list[Record] = []
         log.follow(tail.extend)
         harness.append(log, make("data:update", event_id="0123456789abcdef", scope="me"))
@@ -126,11 +124,11 @@ class AppendTests:
             assert len(harness.history(log)) == len(tail) == 1
         assert harness.append(log, make("data:update", event_id="0123456789abcdef", scope="you")) == 2
 
-    def test_a_position_resumes_where_it_was_given(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_position_resolves_to_its_offset(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         harness.append(log, *(make("data:update") for _ in range(3)))
         assert [log.resolve(log.position(offset)) for offset in range(4)] == [0, 1, 2, 3]
         assert len({log.position(offset) for offset in range(4)}) == 4
         assert log.position(3).epoch == log.epoch
-        assert log.resolve(Position(log.epoch, 99)) == 99  # from the future: the caller waits for the tail
+        assert log.resolve(Position(log.epoch, 99)) == 99  # beyond the head: the caller waits for the tail
         assert log.resolve(Position("another", 1)) is None

@@ -1,28 +1,28 @@
-"""What a log that outlives its process promises: nothing acknowledged is lost, and no position comes twice."""
+"""Tests of durability: no acknowledged event is lost, and no position is assigned twice."""
 
 import pytest
 
 from tidings.log.base import KnownEvent, Log, Retention
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import Path, PathSet
-from tidings.testing.log_conformance.harness import ALL, DraftMaker, LogHarness
+from tidings.testing.log_conformance.harness import ALL, EventFactory, LogHarness
 
-WAYS = pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+CLOSED_OR_KILLED = pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
 
 
-def open_again(harness: LogHarness, log: Log, retention: Retention, *, killed: bool) -> Log:
-    """Open a log again, after it was closed, or as if its process had been killed."""
+def reopen_log(harness: LogHarness, log: Log, retention: Retention, *, killed: bool) -> Log:
+    """Close the log, or kill its process, and open it again."""
     again = harness.crash(log, retention) if killed else harness.reopen(log, retention)
-    assert again is not None, "the harness does not open it again"
+    assert again is not None, "the harness does not reopen logs"
     return again
 
 
 class DurabilityTests:
-    """Tests of opening a log again."""
+    """Tests of a log that is opened again."""
 
-    @WAYS
-    def test_everything_is_there_again(self, harness: LogHarness, killed: bool) -> None:
-        retention, make = Retention(events=50, superseded_events=20, keep_newest={"operation:log": 5}), DraftMaker()
+    @CLOSED_OR_KILLED
+    def test_events_snapshot_and_counters_survive_reopening(self, harness: LogHarness, killed: bool) -> None:
+        retention, make = Retention(events=50, superseded_events=20, keep_newest={"operation:log": 5}), EventFactory()
         log = harness.open(retention)
         for number in range(40):
             harness.append(
@@ -37,7 +37,7 @@ class DurabilityTests:
         operations = PathSet.of([Path("operations", "op-1")])
         floors = [log.trimmed(after, paths) for after in (0, 30, 150) for paths in (ALL, operations)]
         positions = [log.position(offset) for offset in range(161)]
-        again = open_again(harness, log, retention, killed=killed)
+        again = reopen_log(harness, log, retention, killed=killed)
         assert again.head == 160
         assert harness.history(again) == history
         assert harness.snapshot(again) == snapshot
@@ -48,40 +48,40 @@ class DurabilityTests:
         assert [getattr(again.statistics(), name) for name in counters] == [getattr(statistics, n) for n in counters]
         assert harness.append(again, make("data:update")) == 161
 
-    @WAYS
-    def test_offsets_go_on_in_a_log_that_was_emptied_and_opened_again(self, harness: LogHarness, killed: bool) -> None:
-        retention, make = Retention(age_s=10.0, newest_age_s=10.0, superseded_age_s=1.0), DraftMaker()
+    @CLOSED_OR_KILLED
+    def test_offsets_continue_in_an_emptied_log_after_reopening(self, harness: LogHarness, killed: bool) -> None:
+        retention, make = Retention(age_s=10.0, newest_age_s=10.0, superseded_age_s=1.0), EventFactory()
         log = harness.open(retention)
         harness.append(log, make("data:update", "a"), make("operation:progress", "op"), make("data:update", "b"))
         harness.maintain(log, make.advance(60))
         position = log.position(3)
-        again = open_again(harness, log, retention, killed=killed)
+        again = reopen_log(harness, log, retention, killed=killed)
         assert again.head == 3
         assert harness.history(again) == []
         assert again.trimmed(0, ALL) == 3
         assert again.resolve(position) == 3
         assert harness.append(again, make("data:update", "a")) == 4
 
-    @WAYS
-    def test_retention_goes_on_where_it_was(self, harness: LogHarness, killed: bool) -> None:
-        retention, make = Retention(events=10), DraftMaker()
+    @CLOSED_OR_KILLED
+    def test_retention_continues_after_reopening(self, harness: LogHarness, killed: bool) -> None:
+        retention, make = Retention(events=10), EventFactory()
         log = harness.open(retention)
         for _ in range(3):
             harness.append(log, *(make("data:update", "a") for _ in range(1_000)))
         log.maintain(make.now_ns)  # one step of several
-        again = open_again(harness, log, retention, killed=killed)
+        again = reopen_log(harness, log, retention, killed=killed)
         harness.maintain(again, make.now_ns)
         assert [record.offset for record in harness.history(again)] == list(range(2_991, 3_001))
 
-    @WAYS
-    def test_what_left_the_snapshot_does_not_come_back(self, harness: LogHarness, killed: bool) -> None:
-        retention, make = Retention(events=3, finished_s=60.0), DraftMaker()
+    @CLOSED_OR_KILLED
+    def test_keys_outside_the_snapshot_stay_outside_after_reopening(self, harness: LogHarness, killed: bool) -> None:
+        retention, make = Retention(events=3, finished_s=60.0), EventFactory()
         log = harness.open(retention)
         harness.append(log, make("operation:start", "op"), make("operation:progress", "op"))
         harness.append(log, make("system:alert", "disk"), make("operation:complete", "op"))
         harness.append(log, make("system:alert", "disk", effect=SlotEffect.CLEAR), make("data:update", "a"))
         harness.append(log, make("data:update", "a"), make("data:update", "a"))
         harness.maintain(log, make.advance(120))
-        again = open_again(harness, log, retention, killed=killed)
+        again = reopen_log(harness, log, retention, killed=killed)
         harness.maintain(again, make.now_ns)
         assert [record.offset for record in harness.snapshot(again)] == [8]

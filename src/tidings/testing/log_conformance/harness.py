@@ -1,7 +1,4 @@
-"""What the suite needs of an adapter, and the few calls that make a test readable.
-
-Drafts as a hub would stage them: each type with its channel, class and effect, one second after the other.
-"""
+"""The harness that an adapter provides, and the events that the suite appends."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -19,31 +16,31 @@ from tidings.protocol.paths import Path, PathSet
 from tidings.protocol.timestamps import from_nanoseconds
 
 ALL = PathSet.of([Path(channel) for channel in ChannelType])
-"""Every path of the source contract."""
+"""Every channel."""
 Result = TypeVar("Result")
-_MOST_STEPS = 100_000
-"""Steps of retention after which a log that says there is more never ends."""
+MAX_STEPS = 100_000
+"""Number of retention steps after which a log is assumed never to finish."""
 
 
 class LogHarness(ABC):
-    """Opens logs for the suite, and gets rid of them: a context manager around a test."""
+    """Opens logs for the suite and removes them; a context manager around a test."""
 
     @abstractmethod
     def open(self, retention: Retention) -> Log:
         """Return a new, empty log."""
 
     def settle(self) -> None:  # noqa: B027 - embedded logs have nothing to wait for
-        """Wait until everything that was begun is done. Nothing to do where calls complete at once."""
+        """Wait until all calls are complete. Default: do nothing, for logs whose calls complete immediately."""
 
     def reopen(self, log: Log, retention: Retention) -> Log | None:
-        """Close `log` and open it again; None for a log that does not outlive its process."""
+        """Close `log` and open it again. Default: None, for a log that does not outlive its process."""
         return None
 
     def crash(self, log: Log, retention: Retention) -> Log | None:
-        """Open again what `log` would leave if its process were killed now; None as with `reopen`."""
+        """Open the files that `log` would leave if its process were killed now. Default: None, as for `reopen`."""
         return None
 
-    def close(self) -> None:  # noqa: B027 - not every adapter leaves something behind
+    def close(self) -> None:  # noqa: B027 - not every adapter has something to remove
         """Close and remove every log that was opened."""
 
     def __enter__(self) -> "LogHarness":
@@ -54,16 +51,16 @@ class LogHarness(ABC):
     ) -> None:
         self.close()
 
-    # What tests call.
+    # Called by tests.
 
-    def append(self, log: Log, *drafts: EventToAppend) -> int:
+    def append(self, log: Log, *batch: EventToAppend) -> int:
         """Append one batch and return the offset of its first event.
 
         Raises:
-            LogError: The log did not take it.
+            LogError: The log refused it.
         """
         results: list[int | LogError] = []
-        log.append(drafts, results.append)
+        log.append(batch, results.append)
         return self._one(results)
 
     def read(self, log: Log, query: Query) -> Page:
@@ -77,19 +74,19 @@ class LogHarness(ABC):
         return self._one(results)
 
     def read_all(self, log: Log, query: Query) -> list[Record]:
-        """Return what `query` asks for, page by page up to `Query.until`."""
+        """Return all events of `query`, page by page up to `Query.until`."""
         records: list[Record] = []
         after = query.after
         while after < query.until:
             page = self.read(log, msgspec.structs.replace(query, after=after))
-            assert after < page.scanned <= query.until, "a page that does not move on would be read for ever"
+            assert after < page.scanned <= query.until, "a page that does not advance would be read forever"
             assert all(after < record.offset <= page.scanned for record in page.records)
             records += page.records
             after = page.scanned
         return records
 
     def history(self, log: Log, paths: PathSet = ALL, *, after: int = 0) -> list[Record]:
-        """Return every event on `paths` that the log holds."""
+        """Return every event on `paths` that is in the log."""
         return self.read_all(log, Query(after=after, until=log.head, paths=paths, conflate=False))
 
     def snapshot(self, log: Log, paths: PathSet = ALL) -> list[Record]:
@@ -97,11 +94,11 @@ class LogHarness(ABC):
         return self.read_all(log, Query(after=0, until=log.head, paths=paths, newest_only=True))
 
     def maintain(self, log: Log, now_ns: int) -> None:
-        """Do steps of retention until nothing is due at `now_ns`."""
-        for _ in range(_MOST_STEPS):
+        """Do steps of retention until none is due at `now_ns`."""
+        for _ in range(MAX_STEPS):
             if not log.maintain(now_ns):
                 return
-        raise AssertionError(f"retention is not done after {_MOST_STEPS} steps")
+        raise AssertionError(f"retention is not done after {MAX_STEPS} steps")
 
     def _one(self, results: "Sequence[Result | LogError]") -> Result:
         self.settle()
@@ -117,13 +114,13 @@ _TYPES = {str(event.type): event for event in BUILTIN if event.channel is not No
 _START_NS = 1_767_225_600 * NS
 
 
-class DraftMaker:
-    """Makes drafts, no two alike, on a clock that moves when it is told to."""
+class EventFactory:
+    """Creates events to append, each with different data, on a clock that the test advances."""
 
     def __init__(self) -> None:
         self.now_ns = _START_NS
         """The hub's wall clock, nanoseconds since 1970."""
-        self._made = 0
+        self._created = 0
 
     def advance(self, seconds: float) -> int:
         """Let time pass; return the new time."""
@@ -142,14 +139,14 @@ class DraftMaker:
         effect: SlotEffect | None = None,
         data: bytes | None = None,
     ) -> EventToAppend:
-        """Return a new draft of `type`; what is not said is as the catalogue has it."""
+        """Return a new event of `type`. Defaults are those of the built-in catalogue."""
         row = _TYPES[type]
-        self._made += 1
+        self._created += 1
         event = Event(
             type=type,
             timestamp=from_nanoseconds(self.now_ns),
             trace_id=trace_id,
-            data=b'{"n":%d}' % self._made if data is None else data,
+            data=b'{"n":%d}' % self._created if data is None else data,
             channel=channel or str(row.channel),
             key=key,
             event_class=row.event_class,

@@ -1,6 +1,6 @@
-"""A log and its model side by side, under any order of calls (a hypothesis state machine).
+"""Compares a log with a model for any order of calls, in a hypothesis state machine.
 
-What a log should be like: every event it was ever given, and which of them it may have let go.
+The model keeps every event ever appended, and marks those that the log may have removed.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from tidings.log.base import EventToAppend, KnownEvent, Log, Query, Record, Rete
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
-from tidings.testing.log_conformance.harness import ALL, NS, DraftMaker, LogHarness
+from tidings.testing.log_conformance.harness import ALL, NS, EventFactory, LogHarness
 
 Slot = tuple[str, str, str | None]
 
@@ -37,7 +37,7 @@ def is_latest(record: Record) -> bool:
 
 
 class LogModel:
-    """A log that forgets nothing, and knows what another one may forget under `retention`."""
+    """A log that removes nothing, and tracks the events that another one may remove under `retention`."""
 
     def __init__(self, retention: Retention) -> None:
         self.retention = retention
@@ -45,8 +45,8 @@ class LogModel:
         self.ids: dict[tuple[str, str], int] = {}
         self.newest: dict[Slot, int] = {}
         self.expired: set[Slot] = set()
-        """Slots that leave the newest events with the next steps of retention, and may have left."""
-        self.free_to_go: set[int] = set()
+        """Slots that leave the newest events with the next steps of retention, or have left already."""
+        self.removable: set[int] = set()
         """Offsets that retention may have removed, unless they are the newest of their key."""
 
     @property
@@ -55,17 +55,17 @@ class LogModel:
         return len(self.records)
 
     def append(self, batch: Iterable[EventToAppend]) -> None:
-        """Take what the log took."""
-        for draft in batch:
+        """Append a batch that the log accepted."""
+        for entry in batch:
             offset = self.head + 1
-            event = draft.event
-            self.records[offset] = Record(offset, event, draft.received_ns)
+            event = entry.event
+            self.records[offset] = Record(offset, event, entry.received_ns)
             if event.event_id is not None:
-                self.ids[draft.scope, event.event_id] = offset
+                self.ids[entry.scope, event.event_id] = offset
             slot = slot_of(event)
-            # What is due leaves with the next event of its key at the latest: the fold is one of the log, not of when
-            # retention had its turn.
-            for other in self._ended(draft.received_ns):
+            # A slot that is due leaves with the next event of its key at the latest: the newest events depend on the
+            # log alone, and not on when retention ran.
+            for other in self._ended(entry.received_ns):
                 if (other[0], other[2]) == (slot[0], slot[2]):
                     self.newest.pop(other)
                     self.expired.discard(other)
@@ -78,11 +78,11 @@ class LogModel:
     def _thin(self, slot: Slot) -> None:
         keep = self.retention.keep_newest.get(slot[1])
         if keep is not None and slot[2] is not None:
-            of_slot = [offset for offset, record in self.records.items() if slot_of(record.event) == slot]
-            self.free_to_go.update(of_slot[:-keep])
+            offsets = [offset for offset, record in self.records.items() if slot_of(record.event) == slot]
+            self.removable.update(offsets[:-keep])
 
     def maintain(self, present: Iterable[Record], now_ns: int) -> None:
-        """Note what a step of retention at `now_ns` may remove of the records that are `present`, in log order."""
+        """Mark which of the `present` records, in log order, a step of retention at `now_ns` may remove."""
         retention = self.retention
         durable, size, latest = 0, 0, 0
         for record in sorted(present, key=lambda record: -record.offset):
@@ -96,7 +96,7 @@ class LogModel:
                 over = durable > retention.events or size > retention.bytes
                 age_s = retention.age_s
             if over or record.received_ns <= now_ns - int(age_s * NS):
-                self.free_to_go.add(record.offset)
+                self.removable.add(record.offset)
         self.expired.update(self._ended(now_ns))
 
     def _ended(self, now_ns: int) -> set[Slot]:
@@ -109,16 +109,16 @@ class LogModel:
         return {slot for slot, offset in self.newest.items() if offset <= ended.get((slot[0], slot[2]), 0)}
 
     def forget_expired(self) -> None:
-        """Note that retention has done all its steps."""
+        """Record that retention has done all its steps."""
         for slot in self.expired:
             self.newest.pop(slot, None)
         self.expired.clear()
 
     def may_be_gone(self, offset: int) -> bool:
-        """Return whether the log need not hold the event at `offset` any more."""
+        """Return whether the log may have removed the event at `offset`."""
         slot = slot_of(self.records[offset].event)
         kept = self.newest.get(slot) == offset and slot not in self.expired
-        return offset in self.free_to_go and not kept
+        return offset in self.removable and not kept
 
 
 RETENTION = Retention(
@@ -151,7 +151,7 @@ _PATHS = (
     Path("system", "ab"),
 )
 
-_drafts = st.fixed_dictionaries(
+_entries = st.fixed_dictionaries(
     {
         "type": st.sampled_from(_TYPES),
         "key": st.sampled_from(_KEYS),
@@ -172,7 +172,7 @@ class LogMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         """Open an empty log."""
-        self.make = DraftMaker()
+        self.make = EventFactory()
         self.model = LogModel(RETENTION)
         self.log: Log = self.harness.open(RETENTION)
         self.tail: list[Record] = []
@@ -180,23 +180,23 @@ class LogMachine(RuleBasedStateMachine):
         self.epoch = self.log.epoch
 
     def teardown(self) -> None:
-        """Get rid of the log."""
+        """Remove the log."""
         self.harness.close()
 
-    # What happens.
+    # Changes.
 
-    @rule(batch=st.lists(_drafts, min_size=1, max_size=8))
+    @rule(batch=st.lists(_entries, min_size=1, max_size=8))
     def append(self, batch: list[dict[str, Any]]) -> None:
         """Append a batch."""
-        drafts = [self._draft(number, **facts) for number, facts in enumerate(batch, self.model.head + 1)]
-        assert self.harness.append(self.log, *drafts) == self.model.head + 1
-        self.model.append(drafts)
+        entries = [self._make_entry(number, **facts) for number, facts in enumerate(batch, self.model.head + 1)]
+        assert self.harness.append(self.log, *entries) == self.model.head + 1
+        self.model.append(entries)
         assert self.tail == [
             self.model.records[offset] for offset in range(self.model.head - len(batch) + 1, self.model.head + 1)
         ]
         self.tail.clear()
 
-    def _draft(
+    def _make_entry(
         self, number: int, type: str, key: str | None, in_global: bool, cleared: bool, has_id: bool, size: int
     ) -> EventToAppend:
         return self.make(
@@ -221,7 +221,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule()
     def maintain(self) -> None:
-        """Do all steps of retention, after which every bound holds."""
+        """Do all steps of retention, after which every limit holds."""
         self.model.maintain(self.harness.history(self.log), self.make.now_ns)
         self.harness.maintain(self.log, self.make.now_ns)
         self.model.forget_expired()
@@ -239,7 +239,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(killed=st.booleans())
     def open_again(self, killed: bool) -> None:
-        """Close the log, or kill it, and open it again; do retention first of all, as a hub does."""
+        """Close or kill the log and open it again; run retention first, as a hub does."""
         again = self.harness.crash(self.log, RETENTION) if killed else self.harness.reopen(self.log, RETENTION)
         if again is None:
             return
@@ -247,11 +247,11 @@ class LogMachine(RuleBasedStateMachine):
         again.follow(self.tail.extend)
         self.maintain()
 
-    # What is looked at.
+    # Checks.
 
     @rule(paths=_path_sets, after=st.integers(0, 30), limit=st.integers(1, 20), conflate=st.booleans())
     def read_forward(self, paths: PathSet, after: int, limit: int, conflate: bool) -> None:
-        """Read some paths: as much as is there of them, less what conflation skips."""
+        """Read some paths: all their events in the log, except those that conflation skips."""
         after = min(after, self.model.head)
         query = Query(after=after, until=self.model.head, paths=paths, conflate=conflate, limit=limit)
         newest = self.log.newest
@@ -274,8 +274,8 @@ class LogMachine(RuleBasedStateMachine):
 
     @invariant()
     @precondition(lambda self: hasattr(self, "log"))
-    def nothing_is_missing_that_may_not_be(self) -> None:
-        """Compare what the log holds with what it was given."""
+    def check_events(self) -> None:
+        """Compare the events in the log with those that were appended: only removable ones may be missing."""
         history = self.harness.history(self.log)
         present = {record.offset for record in history}
         assert [record.offset for record in history] == sorted(present)
@@ -286,11 +286,11 @@ class LogMachine(RuleBasedStateMachine):
             event = self.model.records[offset].event
             if not is_latest(self.model.records[offset]):
                 floor = self.log.trimmed(offset - 1, PathSet((Path(event.channel, event.key),)))
-                assert floor is not None, f"{offset} is gone, and a reader before it is not told"
+                assert floor is not None, f"{offset} is missing, but `trimmed` does not report it"
                 assert floor >= offset
         for channel in ChannelType:
             floor = self.log.trimmed(0, PathSet((Path(channel),)))
-            assert floor is None or floor in missing, "a gap ends with an event that is gone"
+            assert floor is None or floor in missing, "a gap ends with an event that is missing"
         for (scope, event_id), offset in self.model.ids.items():
             event = self.model.records[offset].event
             known = KnownEvent(offset, event.type, event.data) if offset in present else None
@@ -298,8 +298,8 @@ class LogMachine(RuleBasedStateMachine):
 
     @invariant()
     @precondition(lambda self: hasattr(self, "log"))
-    def newest_is_a_fold_over_the_events(self) -> None:
-        """Compare the newest events, and see that each can be read."""
+    def check_newest(self) -> None:
+        """Compare the newest events, and check that each can be read."""
         newest = self.log.newest
         readable = {record.offset for record in self.harness.history(self.log, ALL)}
         named = 0
@@ -315,15 +315,15 @@ class LogMachine(RuleBasedStateMachine):
 
     @invariant()
     @precondition(lambda self: hasattr(self, "log"))
-    def positions_are_of_one_epoch(self) -> None:
-        """See that nothing the log did so far put its positions in doubt."""
+    def check_positions(self) -> None:
+        """Check that the log is still in its first epoch, so that all positions resume."""
         assert self.log.head == self.model.head
         assert self.log.epoch == self.epoch
         assert self.log.resolve(self.log.position(self.model.head)) == self.model.head
 
 
 def check_against_model(harness: LogHarness, model_settings: settings) -> None:
-    """Run the machine over logs of `harness`."""
+    """Run the machine with logs of `harness`."""
 
     class Machine(LogMachine):
         pass

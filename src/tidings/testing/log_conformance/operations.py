@@ -1,14 +1,14 @@
-"""What every log must know of operations, however far it was trimmed, and after it was opened again."""
+"""Tests of `Log.operations`: independent of trimming, and kept when a log is opened again."""
 
 from msgspec import structs
 
 from tidings.log.base import Log, Retention
 from tidings.operations.lifecycle import OperationState
-from tidings.testing.log_conformance.durability import WAYS, open_again
-from tidings.testing.log_conformance.harness import DraftMaker, LogHarness
+from tidings.testing.log_conformance.durability import CLOSED_OR_KILLED, reopen_log
+from tidings.testing.log_conformance.harness import EventFactory, LogHarness
 
 TIGHT = Retention(events=3, superseded_events=0, finished_s=10.0, newest_age_s=20.0)
-"""Nearly everything of an operation is trimmed at once, or soon."""
+"""Trims nearly all events of an operation, immediately or soon."""
 
 
 def _data(key: str, more: bytes = b"") -> bytes:
@@ -16,10 +16,10 @@ def _data(key: str, more: bytes = b"") -> bytes:
 
 
 class OperationTests:
-    """Tests of `Log.operations`, over any adapter."""
+    """Tests of `Log.operations` for any adapter."""
 
-    def test_an_operation_is_the_fold_of_its_events(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_operation_status_follows_from_its_events(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         harness.append(
             log,
             make("operation:start", "op", data=_data("op", b',"name":"import","steps":["a","b"]')),
@@ -37,8 +37,8 @@ class OperationTests:
         assert [moment.state for moment in status.timeline] == ["running", "complete"]
         assert len(log.operations) == 0
 
-    def test_trimming_a_long_job_s_start_loses_nothing_of_it(self, harness: LogHarness) -> None:
-        log, make = harness.open(TIGHT), DraftMaker()
+    def test_operation_survives_trimming_of_its_start(self, harness: LogHarness) -> None:
+        log, make = harness.open(TIGHT), EventFactory()
         harness.append(log, make("operation:start", "op", data=_data("op", b',"name":"import"')))
         _trim(harness, log, make)
         assert not any(record.event.type == "operation:start" for record in harness.history(log))
@@ -46,8 +46,8 @@ class OperationTests:
         assert status is not None
         assert (status.state, status.name) == (OperationState.RUNNING, "import")
 
-    def test_an_end_that_was_trimmed_resurrects_nothing(self, harness: LogHarness) -> None:
-        log, make = harness.open(TIGHT), DraftMaker()
+    def test_ended_operation_stays_ended_after_its_end_is_trimmed(self, harness: LogHarness) -> None:
+        log, make = harness.open(TIGHT), EventFactory()
         harness.append(
             log, make("operation:start", "op", data=_data("op")), make("operation:failed", "op", data=_data("op"))
         )
@@ -57,11 +57,9 @@ class OperationTests:
         assert status is not None
         assert status.state is OperationState.FAILED
 
-    def test_ended_operations_are_forgotten_by_age_and_number_but_for_the_newest_of_each_name(
-        self, harness: LogHarness
-    ) -> None:
+    def test_ended_operations_expire_except_the_newest_of_each_name(self, harness: LogHarness) -> None:
         retention = Retention(operations=20, operations_age_s=100.0)
-        log, make = harness.open(retention), DraftMaker()
+        log, make = harness.open(retention), EventFactory()
         for number in range(30):
             key, name = f"op-{number:02}", b"odd" if number % 2 else b"even"
             harness.append(
@@ -80,9 +78,9 @@ class OperationTests:
 class ReopenedOperationTests:
     """Tests of `Log.operations` of a log that is opened again."""
 
-    @WAYS
-    def test_trimming_and_opening_again_take_nothing_from_an_operation(self, harness: LogHarness, killed: bool) -> None:
-        log, make = harness.open(TIGHT), DraftMaker()
+    @CLOSED_OR_KILLED
+    def test_operations_survive_trimming_and_reopening(self, harness: LogHarness, killed: bool) -> None:
+        log, make = harness.open(TIGHT), EventFactory()
         harness.append(
             log,
             make("operation:start", "live", data=_data("live", b',"name":"import"')),
@@ -90,22 +88,22 @@ class ReopenedOperationTests:
             make("operation:failed", "ended", data=_data("ended")),
         )
         _trim(harness, log, make)
-        again = open_again(harness, log, TIGHT, killed=killed)
+        again = reopen_log(harness, log, TIGHT, killed=killed)
         states = [(status.state, status.name) for key in ("live", "ended") if (status := again.operations.get(key))]
         assert states == [("running", "import"), ("failed", "")]
 
-    @WAYS
-    def test_what_was_never_saved_is_folded_again(self, harness: LogHarness, killed: bool) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    @CLOSED_OR_KILLED
+    def test_unsaved_operations_are_rebuilt_after_reopening(self, harness: LogHarness, killed: bool) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         harness.append(log, make("operation:start", "op", data=_data("op", b',"name":"n"')))
         harness.append(log, make("operation:complete", "op", data=_data("op", b',"duration_ms":5')))
-        before = _known(log)
-        assert _known(open_again(harness, log, Retention(), killed=killed)) == before
+        before = _contents(log)
+        assert _contents(reopen_log(harness, log, Retention(), killed=killed)) == before
 
-    @WAYS
-    def test_what_a_log_knows_is_the_same_when_it_is_opened_again(self, harness: LogHarness, killed: bool) -> None:
+    @CLOSED_OR_KILLED
+    def test_operation_table_is_equal_after_reopening(self, harness: LogHarness, killed: bool) -> None:
         retention = Retention()
-        log, make = harness.open(retention), DraftMaker()
+        log, make = harness.open(retention), EventFactory()
         for number in range(30):
             key = f"op-{number % 10}"
             harness.append(
@@ -118,32 +116,32 @@ class ReopenedOperationTests:
             make.advance(1)
             if number % 7 == 0:
                 harness.maintain(log, make.now_ns)
-        before = _known(log)
-        assert _known(open_again(harness, log, retention, killed=killed)) == before
+        before = _contents(log)
+        assert _contents(reopen_log(harness, log, retention, killed=killed)) == before
 
-    @WAYS
-    def test_who_holds_an_operation_is_remembered(self, harness: LogHarness, killed: bool) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    @CLOSED_OR_KILLED
+    def test_holders_and_leases_survive_reopening(self, harness: LogHarness, killed: bool) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         start = make("operation:start", "a", data=_data("a"))
         harness.append(log, structs.replace(start, producer_id="p", lease_s=5.0))
         harness.append(log, make("operation:start", "b", data=_data("b")))
         log.operations.hold("b", "q", 7.0)
         harness.maintain(log, make.now_ns)
-        again = open_again(harness, log, Retention(), killed=killed)
+        again = reopen_log(harness, log, Retention(), killed=killed)
         lives = [again.operations.life(key) for key in "ab"]
         assert [(life.producer_id, life.lease_s) for life in lives if life] == [("p", 5.0), ("q", 7.0)]
         assert again.operations.producers() == ["p", "q"]
 
 
-def _trim(harness: LogHarness, log: Log, make: DraftMaker) -> None:
-    """Let so much time and so many events pass that nothing of an operation is left in the range and the snapshot."""
+def _trim(harness: LogHarness, log: Log, make: EventFactory) -> None:
+    """Append events and let time pass until no event of an operation is left in the range and the snapshot."""
     for _ in range(5):
         harness.append(log, *(make("data:update", "d") for _ in range(5)))
         make.advance(30)
         harness.maintain(log, make.now_ns)
 
 
-def _known(log: Log) -> list[object]:
+def _contents(log: Log) -> list[object]:
     operations = log.operations
     numbered = sorted((*operations.live, *operations.ended), key=lambda status: status.number)
     return [

@@ -1,10 +1,10 @@
-"""What reading promises: order, completeness, conflation only for newer, and pages that fit together."""
+"""Tests of the guarantees of reading: order, completeness, conflation and pages."""
 
 import pytest
 
 from tidings.log.base import Log, Query, Record, Retention
 from tidings.protocol.paths import Path, PathSet
-from tidings.testing.log_conformance.harness import ALL, DraftMaker, LogHarness
+from tidings.testing.log_conformance.harness import ALL, EventFactory, LogHarness
 
 OPERATIONS = PathSet.of([Path("operations")])
 ONE_KEY = PathSet.of([Path("operations", "a1")])
@@ -16,9 +16,9 @@ _TYPES = ("operation:start", "operation:progress", "operation:log", "data:update
 
 
 def _filled(harness: LogHarness) -> tuple[Log, list[Record]]:
-    """Return a log of 240 events of all kinds, and the same in a list."""
-    log, make = harness.open(Retention()), DraftMaker()
-    drafts = [
+    """Return a log with 240 events of all kinds, and its records."""
+    log, make = harness.open(Retention()), EventFactory()
+    entries = [
         make(
             type,
             key,
@@ -29,12 +29,12 @@ def _filled(harness: LogHarness) -> tuple[Log, list[Record]]:
         for type in _TYPES
         for key in _KEYS
     ]
-    for start in range(0, len(drafts), 50):
-        harness.append(log, *drafts[start : start + 50])
-    return log, [Record(offset, draft.event, draft.received_ns) for offset, draft in enumerate(drafts, 1)]
+    for start in range(0, len(entries), 50):
+        harness.append(log, *entries[start : start + 50])
+    return log, [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(entries, 1)]
 
 
-def _on(records: list[Record], paths: PathSet) -> list[Record]:
+def _select(records: list[Record], paths: PathSet) -> list[Record]:
     return [record for record in records if paths.matches(record.event.channel, record.event.key)]
 
 
@@ -42,19 +42,17 @@ class ReadTests:
     """Tests of `read`."""
 
     @pytest.mark.parametrize("paths", [ALL, OPERATIONS, ONE_KEY, TWO_KEYS, PREFIX, MIXED], ids=lambda p: p.names()[-1])
-    def test_history_is_every_event_on_the_paths(self, harness: LogHarness, paths: PathSet) -> None:
+    def test_history_contains_every_event_on_the_paths(self, harness: LogHarness, paths: PathSet) -> None:
         log, records = _filled(harness)
-        assert harness.history(log, paths) == _on(records, paths)
+        assert harness.history(log, paths) == _select(records, paths)
 
     @pytest.mark.parametrize("paths", [ALL, OPERATIONS, ONE_KEY, TWO_KEYS, PREFIX, MIXED], ids=lambda p: p.names()[-1])
-    def test_reading_forward_skips_a_latest_event_only_for_a_newer_one(
-        self, harness: LogHarness, paths: PathSet
-    ) -> None:
+    def test_read_skips_a_latest_event_only_for_a_newer_one(self, harness: LogHarness, paths: PathSet) -> None:
         log, records = _filled(harness)
         newest = {(r.event.channel, r.event.type, r.event.key): r.offset for r in records}
         expected = [
             record
-            for record in _on(records, paths)
+            for record in _select(records, paths)
             if record.event.event_class != "latest"
             or newest[record.event.channel, record.event.type, record.event.key] == record.offset
         ]
@@ -64,32 +62,34 @@ class ReadTests:
 
     @pytest.mark.parametrize("paths", [ALL, ONE_KEY, PREFIX], ids=lambda p: p.names()[-1])
     @pytest.mark.parametrize("limit", [1, 7, 512])
-    def test_pages_fit_together_whatever_their_size(self, harness: LogHarness, paths: PathSet, limit: int) -> None:
+    def test_pages_of_any_size_fit_together(self, harness: LogHarness, paths: PathSet, limit: int) -> None:
         log, records = _filled(harness)
         query = Query(after=0, until=200, paths=paths, conflate=False, limit=limit)
         page = harness.read(log, query)
         assert len(page.records) <= limit
-        assert harness.read_all(log, query) == [record for record in _on(records, paths) if record.offset <= 200]
+        assert harness.read_all(log, query) == [record for record in _select(records, paths) if record.offset <= 200]
 
-    def test_a_page_ends_with_the_event_that_reaches_its_bytes(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_page_ends_with_the_event_that_reaches_max_bytes(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         harness.append(log, *(make("data:update", data=b"1" * 100) for _ in range(10)))
         for max_bytes, events in ((1, 1), (100, 1), (101, 2), (450, 5)):
             page = harness.read(log, Query(after=0, until=10, paths=ALL, max_bytes=max_bytes))
             assert len(page.records) == events
             assert page.scanned == events
 
-    def test_what_is_asked_for_but_not_wanted_is_left_out(self, harness: LogHarness) -> None:
+    def test_excluded_paths_are_left_out(self, harness: LogHarness) -> None:
         log, records = _filled(harness)
         query = Query(after=0, until=log.head, paths=OPERATIONS, excluded=PREFIX, conflate=False)
         expected = [
-            record for record in _on(records, OPERATIONS) if not PREFIX.matches(record.event.channel, record.event.key)
+            record
+            for record in _select(records, OPERATIONS)
+            if not PREFIX.matches(record.event.channel, record.event.key)
         ]
         assert harness.read_all(log, query) == expected
         assert expected
 
     @pytest.mark.parametrize("paths", [ALL, ONE_KEY, PREFIX], ids=lambda p: p.names()[-1])
-    def test_history_of_one_trace_and_of_some_types(self, harness: LogHarness, paths: PathSet) -> None:
+    def test_history_filters_by_trace_and_types(self, harness: LogHarness, paths: PathSet) -> None:
         log, records = _filled(harness)
         types = frozenset({"operation:progress", "data:update"})
         for trace_id, wanted in (("trace-1", frozenset()), (None, types), ("trace-2", types), ("none", frozenset())):
@@ -98,14 +98,14 @@ class ReadTests:
             )
             assert harness.read_all(log, query) == [
                 record
-                for record in _on(records, paths)
+                for record in _select(records, paths)
                 if 3 < record.offset <= log.head - 3
                 and (not wanted or record.event.type in wanted)
                 and (trace_id is None or record.event.trace_id == trace_id)
             ]
 
-    def test_a_page_that_found_nothing_still_moves_on_to_the_end(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_pages_without_matches_advance_to_the_end(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         for _ in range(15):
             harness.append(log, *(make("operation:progress", str(number % 7)) for number in range(2_000)))
         harness.append(log, make("data:update", "wanted"))
@@ -116,26 +116,26 @@ class ReadTests:
 
     @pytest.mark.parametrize("paths", [ALL, OPERATIONS, ONE_KEY, TWO_KEYS, PREFIX, MIXED], ids=lambda p: p.names()[-1])
     @pytest.mark.parametrize("limit", [1, 5, 512])
-    def test_a_snapshot_is_the_newest_of_each_key_in_log_order(
+    def test_snapshot_is_the_newest_of_each_key_in_log_order(
         self, harness: LogHarness, paths: PathSet, limit: int
     ) -> None:
         log, records = _filled(harness)
         newest = {(r.event.channel, r.event.type, r.event.key): r for r in records}
-        expected = sorted(_on(list(newest.values()), paths), key=lambda record: record.offset)
+        expected = sorted(_select(list(newest.values()), paths), key=lambda record: record.offset)
         query = Query(after=0, until=log.head, paths=paths, newest_only=True, limit=limit)
         assert harness.read_all(log, query) == expected
         types = frozenset({"operation:progress"})
         query = Query(after=0, until=log.head, paths=paths, newest_only=True, limit=limit, types=types)
         assert harness.read_all(log, query) == [record for record in expected if record.event.type in types]
 
-    def test_a_snapshot_of_a_place_in_the_past_names_nothing_newer(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_snapshot_until_a_past_offset_contains_nothing_newer(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         harness.append(log, make("data:update", "a"), make("data:update", "b"), make("data:update", "a"))
         query = Query(after=0, until=2, paths=ALL, newest_only=True)
         assert [record.offset for record in harness.read_all(log, query)] == [2]
 
-    def test_pages_of_a_snapshot_that_is_overtaken_bring_nothing_superseded_twice(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_snapshot_pages_skip_events_superseded_between_them(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         harness.append(log, *(make("operation:progress", f"op-{number}") for number in range(6)))
         query = Query(after=0, until=6, paths=ALL, newest_only=True, limit=2)
         first = harness.read(log, query)

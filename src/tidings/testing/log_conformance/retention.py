@@ -1,9 +1,9 @@
-"""What retention promises: what may go, what may not, and that a reader is told."""
+"""Tests of the guarantees of retention: which events may be removed, and that readers can detect it."""
 
 from tidings.log.base import Query, Record, Retention
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import Path, PathSet
-from tidings.testing.log_conformance.harness import ALL, DraftMaker, LogHarness
+from tidings.testing.log_conformance.harness import ALL, EventFactory, LogHarness
 
 DATA = PathSet.of([Path("data")], with_global=False)
 OPERATIONS = PathSet.of([Path("operations")], with_global=False)
@@ -14,44 +14,44 @@ def _offsets(records: list[Record]) -> list[int]:
 
 
 class RetentionTests:
-    """Tests of `maintain`, `trimmed` and the bounds of `newest`."""
+    """Tests of `maintain`, `trimmed` and the limits of `newest`."""
 
-    def test_the_oldest_durable_events_go_beyond_a_number(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(events=10)), DraftMaker()
+    def test_oldest_durable_events_are_trimmed_beyond_a_number(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(events=10)), EventFactory()
         harness.append(log, *(make("data:update", "one") for _ in range(25)))
         harness.maintain(log, make.now_ns)
         assert _offsets(harness.history(log)) == list(range(16, 26))
         statistics = log.statistics()
         assert (statistics.durable_events, statistics.trimmed_events, statistics.first) == (10, 15, 16)
 
-    def test_the_oldest_durable_events_go_beyond_a_size(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(bytes=1_000)), DraftMaker()
+    def test_oldest_durable_events_are_trimmed_beyond_a_size(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(bytes=1_000)), EventFactory()
         harness.append(log, *(make("data:update", "one", data=b"1" * 100) for _ in range(25)))
         harness.maintain(log, make.now_ns)
         assert _offsets(harness.history(log)) == list(range(16, 26))
         assert log.statistics().durable_bytes == 1_000
 
-    def test_the_oldest_durable_events_go_beyond_an_age(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(age_s=100.0)), DraftMaker()
+    def test_oldest_durable_events_are_trimmed_beyond_an_age(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(age_s=100.0)), EventFactory()
         for _ in range(5):
             harness.append(log, make("data:update", "one"), make("operation:start", "op"))
             make.advance(30)
         harness.maintain(log, make.now_ns)  # written 150, 120, 90, 60 and 30 s ago
         assert _offsets(harness.history(log)) == [5, 6, 7, 8, 9, 10]
 
-    def test_nothing_goes_within_the_bounds(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_nothing_is_trimmed_within_the_limits(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         harness.append(log, *(make("data:update", "one") for _ in range(50)), make("operation:progress", "op"))
         harness.maintain(log, make.now_ns)
         assert len(harness.history(log)) == 51
         assert log.trimmed(0, ALL) is None
 
-    def test_a_reader_is_told_what_was_trimmed_of_its_paths_and_of_no_other(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(events=4)), DraftMaker()
+    def test_trimmed_reports_the_reader_s_paths_only(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(events=4)), EventFactory()
         harness.append(log, *(make("data:update", "a") for _ in range(4)))
         harness.append(log, *(make("operation:start", "op") for _ in range(4)))
         harness.maintain(log, make.now_ns)
-        # The newest of `data/a`, offset 4, stays; 1–3 are gone.
+        # The newest event of `data/a`, offset 4, stays; 1–3 are removed.
         assert _offsets(harness.history(log)) == [4, 5, 6, 7, 8]
         assert log.trimmed(0, DATA) == 3
         assert log.trimmed(2, DATA) == 3
@@ -59,8 +59,8 @@ class RetentionTests:
         assert log.trimmed(0, OPERATIONS) is None
         assert log.trimmed(0, ALL) == 3
 
-    def test_the_newest_of_a_key_outlives_the_range_until_a_newer_one_comes(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(events=2, superseded_events=0)), DraftMaker()
+    def test_newest_of_a_key_outlives_the_range_until_superseded(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(events=2, superseded_events=0)), EventFactory()
         harness.append(log, make("data:update", "old"), make("operation:progress", "old"))
         harness.append(log, *(make("report:ready", "busy") for _ in range(5)))
         harness.maintain(log, make.now_ns)
@@ -73,8 +73,8 @@ class RetentionTests:
         assert _offsets(harness.history(log)) == [7, 8, 9]
         assert log.trimmed(0, DATA) == 6
 
-    def test_superseded_latest_events_go_after_a_short_while(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(superseded_age_s=60.0)), DraftMaker()
+    def test_superseded_latest_events_are_trimmed_after_their_age(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(superseded_age_s=60.0)), EventFactory()
         for _ in range(4):
             harness.append(log, make("operation:progress", "op"), make("data:update", "a"))
             make.advance(25)
@@ -82,8 +82,8 @@ class RetentionTests:
         assert _offsets(harness.history(log)) == [2, 4, 5, 6, 7, 8]
         assert log.trimmed(0, ALL) is None
 
-    def test_a_flood_of_latest_events_displaces_no_durable_one(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(events=20, bytes=4_000, superseded_events=50)), DraftMaker()
+    def test_flood_of_latest_events_displaces_no_durable_event(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(events=20, bytes=4_000, superseded_events=50)), EventFactory()
         for number in range(10):
             harness.append(log, make("data:update", "a"), make("data:update", "b"))
             harness.append(log, *(make("operation:progress", f"op-{number % 3}") for _ in range(500)))
@@ -95,15 +95,15 @@ class RetentionTests:
         assert log.statistics().superseded_events <= 50
         assert log.trimmed(0, ALL) is None
 
-    def test_of_a_type_that_is_thinned_out_the_newest_of_each_key_stay(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(keep_newest={"operation:log": 10})), DraftMaker()
+    def test_thinned_type_keeps_the_newest_of_each_key(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(keep_newest={"operation:log": 10})), EventFactory()
         for _ in range(30):
             harness.append(log, make("operation:log", "busy"), make("operation:start", "busy"))
         harness.append(log, *(make("operation:log", "quiet") for _ in range(10)))
         harness.maintain(log, make.now_ns)
         history = harness.history(log)
         kept = [r.offset for r in history if r.event.type == "operation:log" and r.event.key == "busy"]
-        # An adapter may thin out in strides, and have up to twice as many.
+        # An adapter may thin several events at a time, and keep up to twice as many.
         assert 10 <= len(kept) <= 20
         assert kept == list(range(59 - 2 * (len(kept) - 1), 60, 2))
         assert sum(record.event.type == "operation:start" for record in history) == 30
@@ -114,8 +114,8 @@ class RetentionTests:
         assert log.trimmed(kept[0] - 1, OPERATIONS) is None
         assert log.trimmed(0, quiet) is None
 
-    def test_an_event_id_is_known_as_far_back_as_the_log_goes(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(events=3)), DraftMaker()
+    def test_event_id_is_known_until_its_event_is_trimmed(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(events=3)), EventFactory()
         harness.append(log, *(make("data:update", "a", event_id=f"0123456789abcde{number}") for number in range(6)))
         harness.maintain(log, make.now_ns)
         known = [log.known("", f"0123456789abcde{number}") for number in range(6)]
@@ -125,8 +125,8 @@ class RetentionTests:
         assert again is not None
         assert again.offset == 7
 
-    def test_a_cleared_slot_leaves_the_snapshot_and_comes_back_with_the_next_event(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention()), DraftMaker()
+    def test_cleared_slot_leaves_the_snapshot_until_its_next_event(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention()), EventFactory()
         harness.append(log, make("system:alert", "disk"), make("system:alert", "heat"))
         harness.append(log, make("system:alert", "disk", effect=SlotEffect.CLEAR))
         assert _offsets(harness.snapshot(log)) == [2]
@@ -134,30 +134,30 @@ class RetentionTests:
         harness.append(log, make("system:alert", "disk"))
         assert _offsets(harness.snapshot(log)) == [2, 4]
 
-    def test_a_finished_operation_leaves_the_snapshot_whole_after_a_while(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(finished_s=900.0)), DraftMaker()
+    def test_finished_operation_leaves_the_snapshot_after_finished_s(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(finished_s=900.0)), EventFactory()
         harness.append(log, make("operation:start", "a"), make("operation:progress", "a"), make("operation:log", "a"))
         harness.append(log, make("operation:start", "b"), make("operation:complete", "b"), make("data:update", "a"))
         harness.append(log, make("operation:complete", "a"))
         make.advance(10)
-        harness.append(log, make("operation:start", "b"))  # the next attempt: that one is not finished
+        harness.append(log, make("operation:start", "b"))  # the next attempt, which is not finished
         harness.maintain(log, make.advance(880))
         assert _offsets(harness.snapshot(log)) == [1, 2, 3, 5, 6, 7, 8]
         harness.maintain(log, make.advance(20))
         assert _offsets(harness.snapshot(log)) == [6, 8]
 
-    def test_silent_keys_leave_the_snapshot_and_history_stays(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(newest_age_s=1_000.0)), DraftMaker()
+    def test_silent_keys_leave_the_snapshot_but_not_the_history(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(newest_age_s=1_000.0)), EventFactory()
         harness.append(log, make("data:update", "silent"), make("data:update", "busy"))
         make.advance(500)
         harness.append(log, make("data:processed", "busy"))
         harness.maintain(log, make.advance(501))
-        # `busy` was written to: all of its events stay, the older one too.
+        # `busy` has a new event: all its events stay, including the older one.
         assert _offsets(harness.snapshot(log)) == [2, 3]
         assert _offsets(harness.history(log)) == [1, 2, 3]
 
-    def test_too_many_keys_of_a_type_evict_the_oldest_counted(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(newest_per_type=100)), DraftMaker()
+    def test_too_many_keys_of_a_type_evict_and_count_the_oldest(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(newest_per_type=100)), EventFactory()
         for number in range(130):
             harness.append(log, make("data:update", f"key-{number}"))
         harness.append(log, make("data:processed", "key-0"))
@@ -166,8 +166,8 @@ class RetentionTests:
         assert len(log.newest) == log.statistics().newest == 131 - evicted <= 101
         assert _offsets(harness.snapshot(log)) == list(range(evicted + 1, 132))
 
-    def test_what_left_the_snapshot_and_the_range_is_gone(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(events=1, newest_per_type=5)), DraftMaker()
+    def test_events_outside_snapshot_and_range_are_deleted(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(events=1, newest_per_type=5)), EventFactory()
         harness.append(log, *(make("data:update", f"key-{number}") for number in range(5)))
         harness.maintain(log, make.now_ns)
         assert len(harness.history(log)) == 5
@@ -178,8 +178,8 @@ class RetentionTests:
         assert harness.history(log) == snapshot
         assert log.trimmed(0, DATA) == 15
 
-    def test_retention_is_done_in_small_steps(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(events=1)), DraftMaker()
+    def test_retention_works_in_small_steps(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(events=1)), EventFactory()
         for _ in range(6):
             harness.append(log, *(make("data:update", "a") for _ in range(1_000)))
         assert log.maintain(make.now_ns) is True
@@ -187,16 +187,16 @@ class RetentionTests:
         harness.maintain(log, make.now_ns)
         assert len(harness.history(log)) == 1
 
-    def test_offsets_go_on_in_a_log_that_was_emptied(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(age_s=10.0, newest_age_s=10.0, superseded_age_s=1.0)), DraftMaker()
+    def test_offsets_continue_in_an_emptied_log(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(age_s=10.0, newest_age_s=10.0, superseded_age_s=1.0)), EventFactory()
         harness.append(log, make("data:update", "a"), make("operation:progress", "op"), make("data:update", "b"))
         harness.maintain(log, make.advance(60))
         assert harness.history(log) == []
         assert log.trimmed(0, ALL) == 3
         assert harness.append(log, make("data:update", "a")) == 4
 
-    def test_a_page_of_a_snapshot_skips_what_was_trimmed_meanwhile(self, harness: LogHarness) -> None:
-        log, make = harness.open(Retention(events=1, newest_age_s=10.0)), DraftMaker()
+    def test_snapshot_pages_skip_events_trimmed_between_them(self, harness: LogHarness) -> None:
+        log, make = harness.open(Retention(events=1, newest_age_s=10.0)), EventFactory()
         harness.append(log, *(make("data:update", f"key-{number}") for number in range(10)))
         query = Query(after=0, until=10, paths=ALL, newest_only=True, limit=3)
         assert _offsets(list(harness.read(log, query).records)) == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""The whole suite in one class, which an adapter's tests inherit."""
+"""The whole suite in one class, from which the tests of an adapter inherit."""
 
 from hypothesis import settings
 
@@ -12,12 +12,12 @@ from tidings.testing.log_conformance.retention import RetentionTests
 
 
 class LogConformance(AppendTests, ReadTests, RetentionTests, OperationTests):
-    """Every guarantee of the port but durability. Needs a fixture `harness` that brings a `LogHarness`."""
+    """Every guarantee of the port except durability. Needs a fixture `harness` that provides a `LogHarness`."""
 
     model_settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
-    """How long the log is compared with its model."""
+    """Number and length of the call sequences for which the log is compared with its model."""
 
-    def test_it_agrees_with_its_model_under_any_order_of_calls(self, harness: LogHarness) -> None:
+    def test_log_agrees_with_its_model_for_any_order_of_calls(self, harness: LogHarness) -> None:
         check_against_model(harness, self.model_settings)
 
 
