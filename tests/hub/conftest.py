@@ -7,7 +7,7 @@ import structlog
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet() -> Iterator[None]:
-    """Leave out what the hub says about every connection: here there are hundreds of thousands."""
+    """Leave out the hub's log lines about connections: here there are hundreds of thousands."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()

@@ -1,4 +1,4 @@
-"""Events and records for tests of the parts, which need no contract."""
+"""Events and records for tests of single parts, made without a contract."""
 
 from tidings.hub.hub import Hub
 from tidings.log.base import EventToAppend, Record
@@ -51,11 +51,11 @@ def progress(operation_id: str, percent: float = 1, **more: object) -> Message:
 
 
 def publish_updates(client: InMemoryClient, count: int, dataset: str = "d", size: int = 0) -> None:
-    """Publish durable events, numbered from the client's last."""
+    """Publish durable events, numbered after the client's last one."""
     for number in range(count):
         client.send("data:update", update(dataset, metadata={"n": number, "pad": "x" * size}))
 
 
 def live(hub: Hub) -> int:
-    """Return how many subscribers are live."""
+    """Return the number of live subscribers."""
     return sum(len(lane.members) for lane in hub.delivery.lanes)

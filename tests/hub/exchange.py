@@ -1,4 +1,4 @@
-"""Hubs to catch up with, and what a connection was told, briefly."""
+"""Hubs and publishers for catching up, and summaries of the messages that a connection received."""
 
 from tests.hub.events import progress
 
@@ -28,7 +28,7 @@ def publish_progress(hub: InMemoryHub, publisher: InMemoryClient, *percents: tup
 
 
 def summarize(messages: list[Message]) -> list[tuple[str, object]]:
-    """Return what was said, briefly: of an event its offset, of the rest the position."""
+    """Summarize messages: an event by its offset, the others by their position."""
     brief: list[tuple[str, object]] = []
     for message in messages:
         data = message["data"]

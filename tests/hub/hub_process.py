@@ -1,4 +1,4 @@
-"""`tidings serve` as a process of its own, and what its `/metrics` say."""
+"""`tidings serve` in a process of its own, and its `/metrics`."""
 
 import signal
 import subprocess
@@ -15,12 +15,12 @@ class HubProcess:
     """A hub on a free port.
 
     Args:
-        folder: Where its log is, and what it says on stderr.
-        options: Of `tidings serve`.
+        folder: Folder of its log and of its stderr.
+        options: Options of `tidings serve`.
     """
 
     def __init__(self, folder: Path, *options: str) -> None:
-        # A file: nobody reads a pipe while thousands connect, and a hub that cannot write its log lines stands still.
+        # A file, because no one reads a pipe while thousands connect, and a hub that cannot write its log lines blocks.
         with (folder / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
                 [*TIDINGS, "serve", "--port", "0", "--data", str(folder / "log"), *options],
@@ -33,7 +33,7 @@ class HubProcess:
     def __enter__(self) -> Self:
         assert self.process.stdout is not None
         ready = self.process.stdout.readline()
-        assert ready, f"the hub did not start: it exited with {self.process.wait(TIMEOUT_S)}"
+        assert ready, f"the hub did not start: exit code {self.process.wait(TIMEOUT_S)}"
         self.port = int(ready.split("/")[2].rpartition(":")[2])
         return self
 
@@ -48,18 +48,18 @@ class HubProcess:
             self.process.stdout.close()
 
     def publish(self, bodies: list[bytes]) -> list[str]:
-        """Publish encoded envelopes, of which none is refused, and return their positions."""
+        """Publish encoded envelopes, none of which may be refused, and return their positions."""
         answer = self._request("POST", "/v1/events", b"\n".join(bodies), {"Content-Type": "application/x-ndjson"})
         return [result["position"] for result in msgspec.json.decode(answer)["results"]]
 
     def metrics(self) -> dict[str, float]:
-        """Return the figures of this moment, by name (and labels)."""
+        """Return the current metrics by name (with labels)."""
         lines = self._request("GET", "/metrics").decode().splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
     def wait_for(self, name: str, value: float) -> None:
-        """Wait until a figure is at least `value`."""
+        """Wait until a metric is at least `value`."""
         deadline = time.monotonic() + TIMEOUT_S
         while self.metrics()[name] < value:
             assert time.monotonic() < deadline, f"{name} is {self.metrics()[name]}"

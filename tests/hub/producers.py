@@ -1,4 +1,4 @@
-"""Producers of a hub in memory: they attach, report, answer pushes, and go."""
+"""Producers of an in-memory hub: they attach, publish, answer pushes and disconnect."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub, Message
 
 
 class Producer:
-    """One producer and its present connection."""
+    """One producer and its current connection."""
 
     def __init__(self, hub: InMemoryHub, producer_id: str, *, lease_s: float | None = None) -> None:
         self.hub = hub
@@ -29,7 +29,7 @@ class Producer:
         return {verdict["operation_id"]: verdict["verdict"] for verdict in answer["data"]["operations"]}
 
     def ask(self, type: str, data: Any, **fields: Any) -> Message:
-        """Send a command or an event and return its answer; what comes besides is kept in `unread`."""
+        """Send a command or an event and return its answer; other messages are kept in `unread`."""
         id = self.client.send(type, data, **fields)
         self.hub.settle()
         answer = None
@@ -42,12 +42,12 @@ class Producer:
         return answer
 
     def publish(self, action: str, operation_id: str, **data: Any) -> str:
-        """Publish an event of an operation; return "ok", or the code it was refused with."""
+        """Publish an event of an operation; return "ok", or the error code of its refusal."""
         answer = self.ask(f"operation:{action}", {"operation_id": operation_id, **FIELDS.get(action, {}), **data})
         return "ok" if answer["type"] == "event:accepted" else str(answer["data"]["code"])
 
     def pushes(self) -> list[Message]:
-        """Return the wishes to cancel that have come."""
+        """Return the cancel pushes received since the last call."""
         self.hub.settle()
         self.unread += self.client.read()
         found = [message for message in self.unread if message["type"] == "operation:cancel"]

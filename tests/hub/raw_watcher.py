@@ -1,4 +1,4 @@
-"""A WebSocket client made of a non-blocking socket, for tests in which many of them share one loop."""
+"""A WebSocket client on a non-blocking socket, for tests in which many of them share one loop."""
 
 import socket
 from collections.abc import Callable
@@ -10,18 +10,18 @@ TIMEOUT_S = 10.0
 
 
 class RawWatcher:
-    """A connection that reads as much as its test lets it.
+    """A connection that reads as many bytes as its test allows.
 
     Args:
-        port: Of the hub, on 127.0.0.1.
-        query: The URL's, without the `?`.
-        receive_buffer: Bytes of the socket's own buffer, where not the kernel's choice.
+        port: Port of the hub on 127.0.0.1.
+        query: The URL's query, without the `?`.
+        receive_buffer: Bytes of the socket's receive buffer; the kernel's default otherwise.
     """
 
     def __init__(self, port: int, query: str, *, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
         try:
-            if receive_buffer is not None:  # before connecting: the window is agreed upon then
+            if receive_buffer is not None:  # before connecting, which negotiates the window
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.socket.settimeout(TIMEOUT_S)
             self.socket.connect(("127.0.0.1", port))
@@ -43,9 +43,9 @@ class RawWatcher:
         return self.socket.fileno()
 
     def receive(self, size: int = 1 << 18) -> list[bytes]:
-        """Read at most `size` bytes, if any are there, and return the messages that are whole now.
+        """Read up to `size` available bytes and return the messages that are complete now.
 
-        What a hub says to one client alone comes first and is left out.
+        Messages to this client alone come first and are left out.
         """
         self._unread += self.receive_frames(size)
         messages, end = split_frames(self._unread)
@@ -53,7 +53,7 @@ class RawWatcher:
         return messages
 
     def receive_frames(self, size: int = 1 << 18) -> bytes:
-        """Do what `receive` does, and return the bytes as they are; to be used instead of it."""
+        """Read like `receive`, and return the bytes unparsed; used instead of it."""
         return self._stripped.feed(receive(self.socket, size))
 
 
@@ -63,7 +63,7 @@ class Stripped:
     def __init__(self) -> None:
         self._head = b""
         self.feed: Callable[[bytes], bytes] = self._feed
-        """Takes what was read, and returns what of it are events' frames."""
+        """Takes the bytes read, and returns those of event frames."""
 
     def _feed(self, data: bytes) -> bytes:
         self._head += data
@@ -80,10 +80,10 @@ class Stripped:
 
 
 def receive(connection: socket.socket, size: int) -> bytes:
-    """Return at most `size` bytes, b"" where none are there.
+    """Return at most `size` bytes, b"" if none are available.
 
     Raises:
-        EOFError: The hub has ended the connection.
+        EOFError: The hub has closed the connection.
     """
     try:
         data = connection.recv(size)
@@ -95,7 +95,8 @@ def receive(connection: socket.socket, size: int) -> bytes:
 
 
 def split_frames(data: bytes, *, most: int = 1 << 30) -> tuple[list[bytes], int]:
-    """Return the payloads of whole text frames at the front of `data`, and how many bytes they and Pings took."""
+    """Return the payloads of whole text frames at the front of `data`, and the number of bytes of these and of
+    Pings."""
     messages: list[bytes] = []
     start, size = 0, len(data)
     while len(messages) < most and size - start >= 2:

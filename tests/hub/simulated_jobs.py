@@ -1,4 +1,4 @@
-"""Jobs whose future is known: when each will have done how much."""
+"""Jobs with a known future: the progress of each over time."""
 
 from collections.abc import Callable, Sequence
 from math import exp, log
@@ -12,11 +12,11 @@ SHORTEST_S, LONGEST_S = 120.0, 10_800.0
 class SimulatedJob(Struct, frozen=True):
     duration_s: float
     advances: list[tuple[float, float]]
-    """When, in seconds since its start, it reaches how many percent."""
+    """Pairs of seconds since the start and percent done."""
 
 
 def job(kind: str, seed: int) -> SimulatedJob:
-    """Return the job of a kind that a seed makes; the same in every run."""
+    """Return the job of a kind and a seed; the same in every run."""
     random = Random(f"{kind} {seed}")
     duration_s = exp(random.uniform(log(SHORTEST_S), log(LONGEST_S)))
     took, gained = KINDS[kind](random)
@@ -31,11 +31,11 @@ def job(kind: str, seed: int) -> SimulatedJob:
 
 
 Made = tuple[Sequence[float], Sequence[float]]
-"""How long each advance takes, and how much it is, in any unit."""
+"""Duration and size of each advance, in any unit."""
 
 
 def _items(random: Random) -> list[float]:
-    """Return how long each of some like items takes."""
+    """Return the durations of similar items."""
     return [random.gammavariate(2, 1) for _ in range(random.randint(50, 400))]
 
 

@@ -1,10 +1,11 @@
-"""Thousands of clients that connect at once, a process of their own: `python -m tests.hub.stampede`, a plan on stdin.
+"""Thousands of clients that connect together, in a process of their own: `python -m tests.hub.stampede`, a plan on
+stdin.
 
-Each resumes from an old position. A plain connection gets nothing but events after its greeting, and all get the same
-bytes for them: what every client has to read is known beforehand, and is compared as bytes.
+Each resumes from an old position. A plain connection gets only events after its greeting, and all get the same bytes
+for them: the bytes that every client must read are known beforehand, and are compared.
 
-It says `caught up` when everyone has read all that was old and more. It is told then, by a line with a number, where
-the stream ends, and says at last how many clients have read up to there: every event once, in order, and none missing.
+It prints `caught up` when all clients have read all old events and more. Then it reads a line with the number at which
+the stream ends, and prints how many clients have read up to there: each event once, in order, and none missing.
 """
 
 import os
@@ -23,20 +24,20 @@ READ = 1 << 18
 
 
 class Plan(msgspec.Struct):
-    """What the clients do."""
+    """The task of the clients."""
 
     port: int
     clients: int
     stream: str
-    """The file of all events' frames, in order."""
+    """File with the frames of all events, in order."""
     since: list[tuple[str, int]]
-    """Positions to resume from, given out in turn, and where in the stream the events after each begin."""
+    """Positions to resume from, used in turn, and the place in the stream at which the events after each begin."""
     old: int
-    """Where in the stream the old events end."""
+    """Place in the stream at which the old events end."""
 
 
 class Client:
-    """One connection, and how far into the stream it has read."""
+    """One connection, and the place in the stream that it has read to."""
 
     __slots__ = ("place", "request", "socket", "stripped")
 
@@ -71,12 +72,12 @@ class Stampede:
             self._selector.register(client, selectors.EVENT_WRITE)
 
     def catch_up(self) -> None:
-        """Read until everyone has more than what is old."""
+        """Read until all clients have more than the old events."""
         while self._behind:
             self._turn()
 
     def read_to(self, end: int) -> int:
-        """Read until everyone has read up to `end`, and return how many have read just that."""
+        """Read until all clients have reached `end`, and return how many have read exactly that."""
         while any(client.place < end for client in self._clients):
             self._turn()
         return sum(client.place == end for client in self._clients)
@@ -95,7 +96,7 @@ class Stampede:
     def _read(self, client: Client) -> None:
         frames = client.stripped.feed(receive(client.socket, READ))
         before = client.place
-        assert self._stream.startswith(frames, before), f"not what follows at {before}: {frames[:500]!r}"
+        assert self._stream.startswith(frames, before), f"unexpected bytes at {before}: {frames[:500]!r}"
         client.place += len(frames)
         if before <= self._plan.old < client.place:
             self._behind -= 1

@@ -1,4 +1,4 @@
-"""Snapshots and resuming, as a connection sees them; and what reading forward costs."""
+"""Snapshots and resuming, as a connection sees them; and the cost of reading forward."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
 NO_RING = HubConfig(ring_bytes=0, catchup_bytes=500)
 
 
-# How a subscription begins.
+# The start of a subscription.
 
 
 def test_snapshot_has_the_newest_event_per_key_in_log_order() -> None:
@@ -171,7 +171,7 @@ def test_since_now_after_unsubscribing_all_starts_at_the_head() -> None:
     ]
 
 
-# What it costs.
+# Cost.
 
 
 def test_subscribers_of_one_lane_at_one_offset_share_a_read() -> None:
@@ -196,7 +196,7 @@ def test_subscribers_at_different_times_share_cached_reads() -> None:
         publish_updates(publisher, 1)
         hub.settle()
     shared = log.reads - reads
-    assert shared < 350, "about seven full reads once, and a last one for each"
+    assert shared < 350, "about seven shared full reads, and a last one for each"
     assert len(clients[0].read_events()) == len(clients[-1].read_events()) + 0 == 250
 
 
@@ -254,9 +254,9 @@ def test_round_ends_with_its_time_budget() -> None:
         publisher.send("system:alert", {"severity": "info", "code": "c", "message": "m", "recoverable": True})
         hub.loop.run_round()
         hub.loop.run_round()
-        assert len(watching.read_events()) == 1, "an event waits for no more than the round it came in"
+        assert len(watching.read_events()) == 1, "an event waits at most for the round in which it arrived"
         delivered_after.append(hub.hub.delivery.catchup.reads - before)
-    assert max(delivered_after) <= 2 * 10, "two rounds, of ten readings of the clock at most"
+    assert max(delivered_after) <= 2 * 10, "at most two rounds of ten clock readings each"
     assert all(len(client.read_events()) == 200 for client in crowd)
 
 
@@ -269,7 +269,7 @@ def test_thousand_paths_cost_as_one() -> None:
     assert [message["data"]["operation_id"] for message in client.read_events()] == ["op-7", "op-999"]
 
 
-# A log that fails, or answers late.
+# A log that fails or answers late.
 
 
 def test_failed_read_is_retried() -> None:
@@ -412,7 +412,7 @@ def test_cached_read_is_found_for_a_second() -> None:
     chunk = CachedRead(b"x", 90, 5.0)
     chunks.add(place(0, 90), chunk)
     assert chunks.find(place(0, 90), 5.9) is chunk
-    assert chunks.find(place(0, 91), 5.9) is None, "there may be more for who reads further"
+    assert chunks.find(place(0, 91), 5.9) is None, "readers that go further may have more to read"
     assert chunks.find(place(1, 90), 5.9) is None
     assert chunks.find(place(0, 90), 6.0) is None
 
@@ -464,7 +464,7 @@ def test_alignment_keeps_three_quarters_of_a_full_page(offsets: Sequence[int]) -
 
 def test_page_that_is_not_full_ends_at_its_limit() -> None:
     assert alignment_cut(Page([make_record(3)], 77), 77) == 77
-    assert alignment_cut(Page([], 700), 1_000) == 700, "there was much to look at, and nothing of it was wanted"
+    assert alignment_cut(Page([], 700), 1_000) == 700, "much was scanned, and nothing matched"
 
 
 def test_reads_end_at_the_next_alignment_or_start_from_one() -> None:

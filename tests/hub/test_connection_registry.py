@@ -32,7 +32,7 @@ def test_busy_connection_gets_no_heartbeat() -> None:
         publish_updates(publisher, 1)
         hub.loop.advance(4)
     assert positions(client.read()) == []
-    assert len(positions(publisher.read())) == 4, "one without paths does"
+    assert len(positions(publisher.read())) == 4, "a connection without paths gets one"
 
 
 def test_silence_is_bounded_by_the_heartbeat() -> None:

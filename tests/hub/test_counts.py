@@ -1,4 +1,4 @@
-"""What crowds cost, counted: frames made, reads of the log, writes a round, bytes held (DESIGN, ideas 1–4)."""
+"""The cost of crowds, counted: frames encoded, reads of the log, writes per round, bytes held."""
 
 import gc
 import tracemalloc
@@ -18,7 +18,7 @@ TICK = 50
 
 
 class CountedHub(InMemoryHub):
-    """A hub whose log counts the reads that it is asked for, and one client that publishes."""
+    """A hub whose log counts its reads, and one client that publishes."""
 
     def __init__(self, config: HubConfig | None = None, *, log: Log | None = None, reading_s: float = 0.0) -> None:
         self.counted = FaultyLog(log or MemoryLog(EPOCH, config.retention if config else None))
@@ -27,14 +27,14 @@ class CountedHub(InMemoryHub):
         self.settle()
 
     def watch(self, count: int, query: str = OPERATIONS) -> list[InMemoryClient]:
-        """Connect clients and let them become live."""
+        """Connect clients and wait until they are live."""
         clients = [self.connect(query) for _ in range(count)]
         self.settle()
         assert all(client.connection.subscriber.state is SubscriberState.LIVE for client in clients)
         return clients
 
     def start(self, *numbers: int) -> None:
-        """Publish durable events, whose keys are their numbers."""
+        """Publish durable events with their numbers as keys."""
         for number in numbers:
             self.publisher.send("operation:start", {"operation_id": f"op-{number}", "name": "job"})
 
@@ -81,23 +81,23 @@ def test_resumes_from_a_hundred_offsets_share_reads() -> None:
     hub.settle()
     for_one = hub.counted.reads - reads
     assert for_one > 10, "it takes many reads"
-    hub.loop.advance(2.0)  # nothing is remembered for so long
+    hub.loop.advance(2.0)  # longer than the cache keeps a read
     reads = hub.counted.reads
     places = [place for place in range(100) for _ in range(20)]
     crowd = [hub.connect(f"{OPERATIONS}&since={hub.position(place)}") for place in places]
     hub.settle()
-    # One for each place; from then on they are on a few tracks together.
+    # One read per offset; from then on the clients share a few tracks.
     assert hub.counted.reads - reads < 100 + 5 * for_one
     for first in range(0, len(crowd), 20):
         of_one_place = crowd[first : first + 20]
-        # Of those that got equal bytes, one is looked at.
+        # One client of each group with equal bytes.
         [events] = {events_of(client) for client in of_one_place}
         assert b'"op-1499"' in events
         assert keys(of_one_place[0].read_events()) == names(range(places[first], 1_500))
 
 
 def events_of(client: InMemoryClient) -> bytes:
-    """Return the bytes of all operations that started."""
+    """Return the frames of all started operations."""
     _, _, events = bytes(client.outlet.received).partition(b'{"type":"operation:start"')
     return events.rpartition(b'{"type":"channel:live"')[0]
 
@@ -114,7 +114,7 @@ def test_reads_of_the_log_at_different_times_share_their_end() -> None:
         restarted.loop.run_round()
         crowd.append(restarted.connect("channel=operations&since=first"))
     restarted.settle()
-    assert restarted.counted.reads - reads == 1, "all that is not in the ring, once"
+    assert restarted.counted.reads - reads == 1, "everything that is not in the ring, once"
     for client in crowd:
         assert keys(client.read_events()) == names(range(350))
 
@@ -141,7 +141,7 @@ def test_shared_read_is_handed_out_over_many_rounds() -> None:
         hub.loop.run_round()
         written.append(catchup.writes - before - written[-1])
         assert len(watcher.read_events()) == 1, "live delivery had its turn"
-    # Each write ends with a look at the clock.
+    # Each write ends with a reading of the clock.
     assert max(written) <= hub.config.catchup_budget_s / reading_s + 1
     assert [keys(client.read_events()) for client in crowd] == [names(range(20))] * 2_000
 
@@ -194,17 +194,17 @@ def test_stalled_readers_cost_their_outlets_and_nothing_per_event() -> None:
     finally:
         tracemalloc.stop()
     assert hub.hub.delivery.counters.fell_behind == 200
-    assert len(hub.hub.delivery.catchup) == 0, "nobody who is stalled waits for a turn"
+    assert len(hub.hub.delivery.catchup) == 0, "no stalled reader waits for a turn"
     owed = [client.outlet.write_buffer_size() for client in stalled]
     assert max(owed) <= config.high_water + TICK * 300
     of_log = 2_000 * 1_500
-    # A bytearray may have grown by half as much again as it holds.
+    # A bytearray may be half as large again as its content.
     assert full - empty < config.ring_bytes + 1.5 * sum(owed) + of_log
-    assert after - full < 100_000, "10,000 events for 200 readers, and not even a bit for each of both"
+    assert after - full < 100_000, "10,000 events for 200 readers use less than a bit for each pair"
 
 
 def pass_events(hub: CountedHub, live: list[InMemoryClient], count: int) -> None:
-    """Publish durable and `latest` events in turn, which the live clients read and the log trims."""
+    """Publish durable and `latest` events in turn; the live clients read them and the log trims them."""
     for number in range(count):
         if number % 2:
             hub.progress(number % 100, number % 101)
@@ -218,7 +218,7 @@ def pass_events(hub: CountedHub, live: list[InMemoryClient], count: int) -> None
 
 
 def traced(hub: CountedHub) -> int:
-    """Return the bytes that are allocated, after everything that is over was let go."""
+    """Return the allocated bytes after a garbage collection."""
     hub.loop.advance(2.0)
     gc.collect()
     return tracemalloc.get_traced_memory()[0]

@@ -1,4 +1,4 @@
-"""Live delivery, counted: what it costs, and what it does not."""
+"""Live delivery and its cost, counted."""
 
 import gc
 import tracemalloc
@@ -23,7 +23,7 @@ def publisher_of(hub: InMemoryHub) -> InMemoryClient:
     return publisher
 
 
-# What an event costs.
+# The cost of an event.
 
 
 def test_event_is_encoded_once_per_wire_form() -> None:
@@ -187,7 +187,7 @@ def test_missed_events_are_conflated() -> None:
 
 
 def stalled_readers(query: str) -> tuple[InMemoryHub, InMemoryClient, list[InMemoryClient]]:
-    """Return a hub with 200 readers that have left the live set, and whose ring is full, and its publisher."""
+    """Return a hub with a full ring and 200 readers that have left the live set, and its publisher."""
     hub = InMemoryHub(HubConfig(high_water=4_000, ring_bytes=1 << 20))
     publisher = publisher_of(hub)
     clients = [hub.connect(query) for _ in range(200)]
@@ -216,8 +216,8 @@ def test_stalled_readers_use_no_memory_per_event(query: str, events: int) -> Non
     objects = len(gc.get_objects())
     pass_events(hub, publisher, events)
     gc.collect()
-    # What the log keeps of an event is a struct that the collector does not track.
-    assert abs(len(gc.get_objects()) - objects) < 1_000, "not one object an event, let alone one for each reader"
+    # The log keeps an event as a struct that the collector does not track.
+    assert abs(len(gc.get_objects()) - objects) < 1_000, "not one object per event, let alone per reader"
     assert [client.outlet.write_buffer_size() for client in clients] == owed
     for client in clients:
         client.outlet.take()
@@ -271,7 +271,7 @@ def test_paced_subscriber_gets_one_write_per_pace() -> None:
     assert client.outlet.writes - before == len(percents) == 11
     assert percents == sorted(percents)
     assert percents[-1] == 99
-    assert percents[0] == 0, "the first after a silence goes out at once"
+    assert percents[0] == 0, "the first after a silence is sent immediately"
 
 
 def test_later_paced_subscriber_joins_the_shared_cursor_at_a_flush() -> None:
@@ -323,7 +323,7 @@ def test_paced_subscriber_after_a_stall_misses_nothing() -> None:
     assert client.connection.subscriber.state is SubscriberState.LIVE
 
 
-# Coming and going.
+# Opening and closing.
 
 
 def test_closed_connection_leaves_no_state() -> None:

@@ -1,4 +1,4 @@
-"""What is told to those whose position the log no longer has, or not yet."""
+"""Resuming from positions that the log no longer has, or does not have yet."""
 
 from tests.hub.events import publish_updates
 from tests.hub.exchange import position, start, summarize
@@ -9,7 +9,7 @@ from tidings.testing.in_memory_hub import InMemoryClient, InMemoryHub
 
 
 def trimming(hub: InMemoryHub, publisher: InMemoryClient) -> None:
-    """Publish ten events of one key, of which the log keeps three."""
+    """Publish ten events of one key; the log keeps three of them."""
     publish_updates(publisher, 10)
     hub.loop.advance(3)
 

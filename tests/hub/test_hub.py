@@ -1,4 +1,4 @@
-"""Publishing ends at the log: batches, their failure, and the hub's beginning and end."""
+"""Batches and their failures, and the start and end of a hub."""
 
 import pytest
 from msgspec import Raw
@@ -160,7 +160,7 @@ def test_event_without_trace_takes_its_operations_or_requests_trace() -> None:
     assert {event["timestamp"] for event in events} == {"2026-01-01T00:00:00Z"}
 
 
-# The beginning.
+# Start and end.
 
 
 def test_live_operations_survive_a_restart() -> None:
@@ -199,14 +199,14 @@ def test_close_appends_staged_events() -> None:
         hub.hub.publish(Envelope(type="data:update"), lambda _: None, by_hub=True)
     rounds = hub.loop.rounds
     hub.loop.advance(100)
-    assert hub.loop.rounds - rounds < 5, "nothing goes on"
+    assert hub.loop.rounds - rounds < 5, "no timer is left"
 
 
 # Retention.
 
 
 class MaintainedLog(FaultyLog):
-    """Counts the steps of retention, says that there is more to do, or fails."""
+    """Counts the steps of retention, reports that more work is left, or fails."""
 
     steps = 0
     more = 0

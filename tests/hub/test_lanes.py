@@ -32,7 +32,7 @@ def lane_with(*members: Subscriber) -> Lane:
     return lane
 
 
-# Finding lanes.
+# Routes.
 
 
 def test_equal_paths_share_a_lane_however_written() -> None:

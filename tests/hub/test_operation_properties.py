@@ -1,4 +1,4 @@
-"""Exactly one end for each attempt, whatever two producers, repeats, failing commits and restarts make of it."""
+"""Each attempt ends exactly once, with two producers, repeated events, failing commits and restarts in any order."""
 
 from collections import Counter
 from itertools import count
@@ -21,7 +21,7 @@ from tidings.testing.in_memory_hub import EPOCH, InMemoryClient, InMemoryHub, Me
 from tidings.testing.loop import ManualLoop
 
 RETENTION = Retention(events=12, superseded_events=2, finished_s=5.0, newest_age_s=60.0, superseded_age_s=0.0)
-"""Most of an operation's events are gone before it ends."""
+"""Most of an operation's events are trimmed before it ends."""
 CONFIG = HubConfig(
     status_s=0, metrics_s=0, batch_events=3, maintain_s=0.5, lease_s=4.0, unattended_s=100.0, retention=RETENTION
 )
@@ -46,7 +46,7 @@ SAYINGS = st.tuples(
 
 
 class OperationMachine(RuleBasedStateMachine):
-    """Producers that come and go, of a hub that does so, too."""
+    """Producers that connect and disconnect, and a hub that restarts."""
 
     def open_log(self, loop: ManualLoop) -> Log:
         return MemoryLog(EPOCH, RETENTION)
@@ -127,7 +127,7 @@ class OperationMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """The hub ends without a word: what it had staged is lost."""
+        """End the hub abruptly: its staged events are lost."""
         self.hub.hub.closed = True
         self.loop.run_until_idle()
         self.log = self.reopen_log(self.loop)

@@ -1,4 +1,5 @@
-"""Under any order of publishing, subscribing, stalling, dropping, trimming and failing: what CONTRACT §6 promises."""
+"""The guarantees of PROTOCOL.md, under any order of publishing, subscribing, stalling, dropping, trimming and
+failing."""
 
 import json
 from collections.abc import Sequence
@@ -92,7 +93,7 @@ SUBSCRIPTIONS = st.tuples(
 
 
 class RecordingLog(FaultyLog):
-    """A faulty log that writes down what its tail brought."""
+    """A faulty log that records the events of its tail."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(log)
@@ -107,7 +108,7 @@ class RecordingLog(FaultyLog):
 
 
 class HubMachine(RuleBasedStateMachine):
-    """Watchers of one hub, each of which checks what it reads."""
+    """Watchers of one hub, each of which checks the messages that it reads."""
 
     watchers = Bundle("watchers")
     gone = Bundle("gone")
@@ -267,12 +268,12 @@ class HubMachine(RuleBasedStateMachine):
         else:
             self.log.release_reads()
 
-    # What must be so when everyone has read everything.
+    # Invariants once all watchers have read everything.
 
     @rule()
     def check(self) -> None:
         self.log.clear_faults()
-        for _ in range(3):  # what is released, settled and drained makes more of it
+        for _ in range(3):  # each step may cause more of the others
             self.log.release_appends()
             self.log.release_reads()
             for watcher in self.all:
@@ -314,7 +315,7 @@ class HubMachine(RuleBasedStateMachine):
             assert len(held.intersection(offsets)) <= 1, "an event is in the log twice"
         for watcher in self.all:
             for number, offset in watcher.accepted.items():
-                assert offset in numbers[number], "an accepted event is not where the hub said it is"
+                assert offset in numbers[number], "an accepted event is not at its reported position"
             repeated = {number for _, _, number, _ in self.repeatable}
             assert watcher.refused.isdisjoint(numbers.keys() - repeated), "a refused event is in the log"
 
@@ -336,7 +337,7 @@ SETTINGS = settings(
     max_examples=150,
     stateful_step_count=50,
     deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # explaining takes minutes
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # the explain phase takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 

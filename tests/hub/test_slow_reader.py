@@ -1,4 +1,4 @@
-"""Readers that are slow or stand still: what they read, and that the others do not notice (DESIGN, idea 2)."""
+"""Slow and stalled readers: the events that they read, and that they do not affect the others."""
 
 import selectors
 import time
@@ -25,7 +25,7 @@ OPERATIONS = "channel=operations"
 class Data(msgspec.Struct):
     operation_id: str
     message: str = ""
-    """When it was published: nanoseconds of the monotonic clock."""
+    """Time of publication, in nanoseconds of the monotonic clock."""
     progress: float | None = None
 
 
@@ -38,7 +38,7 @@ DECODE = msgspec.json.Decoder(Event).decode
 
 
 class Reader:
-    """A watcher of operations that checks what it reads while it reads it."""
+    """A watcher of operations that checks events as it reads them."""
 
     def __init__(self, watcher: RawWatcher) -> None:
         self.watcher = watcher
@@ -51,7 +51,7 @@ class Reader:
         now = time.monotonic_ns()
         for payload in payloads:
             event = DECODE(payload)
-            if event.type == "operation:estimate":  # the hub's own
+            if event.type == "operation:estimate":  # an event of the hub itself
                 continue
             data = event.data
             self.ages_s.append((now - int(data.message)) / 1e9)
@@ -64,11 +64,11 @@ class Reader:
 
 
 class Source:
-    """A publisher of progress of many operations, and a log line now and then, each with its time."""
+    """A publisher of progress of many operations and of a few log lines, each with its time."""
 
     EVERY_S = 0.01
     AT_ONCE = 50
-    """5,000 events a second."""
+    """5,000 events per second."""
     KEYS = 2_000
 
     def __init__(self, watcher: RawWatcher) -> None:
@@ -84,7 +84,7 @@ class Source:
         return self._turns * self.AT_ONCE + len(self.lines)
 
     def publish(self) -> None:
-        """Publish what is due in `EVERY_S`."""
+        """Publish the events of one `EVERY_S` interval."""
         now = time.monotonic_ns()
         frames = [text(self._progress(next(self._keys), now)) for _ in range(self.AT_ONCE)]
         if self._turns % 5 == 0:
@@ -111,7 +111,7 @@ def hub(tmp_path: Path) -> Iterator[HubProcess]:
 
 
 LOADED_S = 5.0
-"""What has piled up before the reader falls behind is read after less than 3 s."""
+"""Events that pile up before the reader falls behind are read after less than 3 s."""
 SLOW_READ = 20_000
 SLOW_EVERY_S = 0.1
 
@@ -132,18 +132,18 @@ def test_slow_reader_of_latest_events_reads_fresh_ones_and_delays_none(hub: HubP
             for reader in everyone:
                 reader.read()
     late = max(sorted(reader.ages_s)[len(reader.ages_s) * 99 // 100] for reader in live)
-    print(  # noqa: T201 - figures to look at
+    print(  # noqa: T201 - figures for a person
         f"slow reader: {read_meanwhile} of {source.published} events, {max(slow.ages_s):.2f} s old at most; "
         f"the others' p99 {late * 1e3:.0f} ms"
     )
     assert fell_behind == 1
-    assert read_meanwhile < source.published / 3, "most of it was superseded before it was read"
+    assert read_meanwhile < source.published / 3, "most events were superseded before they were read"
     assert max(slow.ages_s) < 3.0
     assert late < 0.5
 
 
 def load(source: Source, live: list[Reader], slow: Reader) -> None:
-    """Publish and read for `LOADED_S`: the live readers as soon as there is something, the slow one 200 KB/s."""
+    """Publish and read for `LOADED_S`: the live readers as fast as events arrive, the slow one at 200 KB/s."""
     with selectors.DefaultSelector() as selector:
         for reader in live:
             selector.register(reader.watcher, selectors.EVENT_READ, reader)
@@ -186,14 +186,14 @@ def test_stalled_readers_cost_only_their_buffers(hub: HubProcess) -> None:
     assert metrics['tidings_subscribers{state="live"}'] == LIVE
     config = HubConfig()
     owed = STALLED * (config.high_water + BATCH * len(text_frame(update(0))))
-    # As much again as the ring, for SQLite's cache and what the allocator keeps; then nothing grows to speak of. What
-    # passed meanwhile is 7 MB for each of those who are stalled, 35 in all.
+    # Twice the ring, for SQLite's cache and the allocator; then memory hardly grows. The events that pass in that time
+    # are 7 MB for each stalled reader, 35 MB in all.
     assert warm - begun < 2 * config.ring_bytes + owed
     assert after - warm < owed + (12 << 20)
 
 
 def pass_batches(batches: Iterable[int], publisher: RawWatcher, live: list[RawWatcher]) -> None:
-    """Publish events, a batch when all have read the last one, and compare the bytes that they read."""
+    """Publish batches, each after all have read the previous one, and compare the bytes that they read."""
     for batch in batches:
         bodies = [update(batch * BATCH + number) for number in range(BATCH)]
         frames = b"".join(map(text_frame, bodies))
@@ -201,7 +201,7 @@ def pass_batches(batches: Iterable[int], publisher: RawWatcher, live: list[RawWa
         unread = dict.fromkeys(live, 0)
         deadline = time.monotonic() + TIMEOUT_S
         while unread:
-            assert time.monotonic() < deadline, f"{len(unread)} readers have not got everything"
+            assert time.monotonic() < deadline, f"{len(unread)} readers miss events"
             for watcher, place in list(unread.items()):
                 data = watcher.receive_frames()
                 assert frames.startswith(data, place)
@@ -211,7 +211,7 @@ def pass_batches(batches: Iterable[int], publisher: RawWatcher, live: list[RawWa
 
 
 def update(number: int) -> bytes:
-    """Return an event that leaves nothing for the hub to fill in: these very bytes are delivered."""
+    """Return a complete event, to which the hub adds nothing: exactly these bytes are delivered."""
     return (
         b'{"type":"data:update","timestamp":"2026-01-01T00:00:00Z","trace_id":"%032x",'
         b'"data":{"dataset":"d","version":"%d","metadata":{"padding":"%b"}},"channel":"data"}'

@@ -13,7 +13,7 @@ ID = "0123456789abcdef"
 
 
 class Publisher:
-    """Stages events and keeps what it is told."""
+    """Stages events and records their results."""
 
     def __init__(self) -> None:
         self.log = MemoryLog("e")

@@ -1,4 +1,4 @@
-"""After a restart everyone comes at once, and those who are live do not notice (DESIGN, idea 2)."""
+"""After a restart all clients reconnect together, and live subscribers are not affected."""
 
 import resource
 import select
@@ -24,21 +24,21 @@ pytestmark = pytest.mark.alone
 CLIENTS = 5_000
 SPARE_FILES = 100
 OLD = 2_500
-"""Events in the log when the hub starts again,"""
+"""Events in the log when the hub restarts."""
 BACK = 2_000
-"""of which each client has missed about so many:"""
+"""Number of events that each client has missed, about."""
 PLACES = 100
-"""they resume from so many neighbouring positions."""
+"""Number of neighbouring positions from which the clients resume."""
 EVERY_S = 0.02
-"""Between two live events, which only the watcher reads; those who come back are no part of what it measures."""
+"""Seconds between two live events, which only the watcher reads: the reconnecting clients are not measured."""
 SHARED = 25
-"""One in so many is for all."""
+"""One live event in this number is for all clients."""
 LIVE = 2_000
-"""More live events than there will be."""
+"""Upper bound of the number of live events."""
 
 
 def old_or_shared(number: int) -> bytes:
-    """Return an event that leaves nothing for the hub to fill in: these very bytes are delivered."""
+    """Return a complete event, to which the hub adds nothing: exactly these bytes are delivered."""
     data = b'{"operation_id":"op-%d","level":"info","message":"%s"}' % (number, b"x" * 60)
     return envelope(b"operation:log", b"operations", number, data)
 
@@ -57,7 +57,7 @@ def envelope(type: bytes, channel: bytes, number: int, data: bytes) -> bytes:
 
 
 class Watching:
-    """The live events: published one by one, and read as they arrive by a watcher that was there first."""
+    """The live events, published one at a time and read by a watcher that connected first."""
 
     def __init__(self, port: int) -> None:
         self._bodies = [
@@ -68,7 +68,7 @@ class Watching:
         self._publisher = RawWatcher(port, "channels=none")
         self.watcher = RawWatcher(port, "channel=operations&channel=data")
         self.delays_s: list[float] = []
-        """From when each was due to be published, so that a hub that holds up its publisher gains nothing."""
+        """Delays from the time at which each was due, so that a hub that blocks its publisher gains nothing."""
 
     def __enter__(self) -> "Watching":
         return self
@@ -94,13 +94,13 @@ class Watching:
 
     @property
     def shared(self) -> int:
-        """How many events of those published are for all."""
+        """Number of published events that are for all clients."""
         return -(-len(self._sent) // SHARED)
 
 
 @contextmanager
 def stampede_of(plan: Plan) -> Iterator["subprocess.Popen[str]"]:
-    """Start the clients, and see to it that their process ends."""
+    """Start the clients, and end their process afterwards."""
     command = [sys.executable, "-W", "error", "-m", "tests.hub.stampede"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -112,7 +112,7 @@ def stampede_of(plan: Plan) -> Iterator["subprocess.Popen[str]"]:
 
 
 def watch_while_they_come(live: Watching, stampede: "subprocess.Popen[str]") -> None:
-    """Publish and read until all clients have caught up, and everything live was read."""
+    """Publish and read until all clients have caught up and all live events are read."""
     assert stampede.stdout is not None
     due = time.monotonic()
     catching_up = True
@@ -153,16 +153,16 @@ def test_thousands_of_resumes_do_not_delay_live_delivery(tmp_path: Path) -> None
     delays = sorted(live.delays_s)
     p50, p99, most = (delays[int(share * (len(delays) - 1))] * 1e3 for share in (0.5, 0.99, 1))
     reads, chunks = metrics["tidings_catchup_reads_total"], metrics["tidings_catchup_writes_total"]
-    print(  # noqa: T201 - figures to look at, on a machine that does nothing else: 100 ms is what was asked for
+    print(  # noqa: T201 - figures for a person, on an otherwise idle machine: the goal is 100 ms
         f"{plan.clients} clients back after {took:.1f} s: {reads:.0f} reads, {chunks:.0f} chunks; "
         f"{len(delays)} live events, p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {most:.0f} ms"
     )
-    assert reads < chunks / 5, "they are read for together"
-    assert p99 < 1_000, "all at once would take seconds"
+    assert reads < chunks / 5, "the clients share reads"
+    assert p99 < 1_000, "all in one tick would take seconds"
 
 
 def clients_allowed() -> int:
-    """Let this process and its children open as many files as they may, and return how many clients that allows."""
+    """Raise the limit of open files of this process and its children, and return the number of clients it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CLIENTS + SPARE_FILES
     if soft < wanted:

@@ -1,4 +1,4 @@
-"""Types that the contract does not know: nobody is left to wonder why nothing comes."""
+"""Types that the contract does not declare."""
 
 from tidings.contract.contract import Contract
 from tidings.hub.config import HubConfig

@@ -1,4 +1,4 @@
-"""A hub with estimates on a clock that moves by hand, and a client that reads them."""
+"""A hub with estimates on a manual clock, and a client that reads them."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ MINUTE_S = 60.0
 
 
 class ReadEstimate(msgspec.Struct):
-    """An estimate that a watcher has read, and when."""
+    """An estimate that the client has read, and the time."""
 
     at_s: float
     operation_id: str
@@ -26,7 +26,7 @@ class ReadEstimate(msgspec.Struct):
 
 
 class Watched:
-    """A hub with estimates, and a client that reads operations all the time."""
+    """A hub with estimates, and a client that reads all operations."""
 
     def __init__(self, hub: InMemoryHub | None = None, *, config: HubConfig = CONFIG) -> None:
         self.hub = hub or InMemoryHub(config)
@@ -36,7 +36,7 @@ class Watched:
         self.hub.settle()
 
     def pass_time(self, seconds: float, step_s: float = 1.0) -> None:
-        """Let time pass, and read as it does."""
+        """Let time pass, and read in each step."""
         end = self.hub.loop.now + seconds
         while self.hub.loop.now < end - 1e-6:
             self.hub.loop.advance(min(step_s, end - self.hub.loop.now))
@@ -47,12 +47,12 @@ class Watched:
         self.events.extend((now, event["type"], event["data"]) for event in self.client.read_events())
 
     def estimates(self, operation_id: str = "a") -> list[ReadEstimate]:
-        """Return the estimates of an operation, of all time."""
+        """Return all estimates of an operation so far."""
         found = [{"at_s": at_s, **data} for at_s, type, data in self.events if type == ESTIMATE]
         return [told for told in msgspec.convert(found, list[ReadEstimate]) if told.operation_id == operation_id]
 
     def publish(self, what: str, operation_id: str = "a", **data: Any) -> None:
-        """Publish as one that asks for no lease."""
+        """Publish an event without a producer."""
         payload = msgspec.json.encode({"operation_id": operation_id, **data})
         settled: list[object] = []
         envelope = Envelope(type=f"operation:{what}", data=msgspec.Raw(payload))
@@ -68,7 +68,7 @@ class Watched:
         self.hub.settle()
 
     def run(self, name: str, operation_id: str, seconds: float) -> None:
-        """Let a run of a name begin and end well."""
+        """Let a run of a name begin and succeed."""
         self.publish("start", operation_id, name=name)
         self.pass_time(seconds, step_s=seconds)
         self.publish("complete", operation_id)
@@ -80,7 +80,7 @@ def get(watched: Watched, operation_id: str = "a") -> Any:
 
 
 def stalls(watched: Watched, operation_id: str = "a") -> list[tuple[float, bool]]:
-    """Return when it was told that an operation had stalled, or no longer."""
+    """Return the times at which an estimate reported that a stall began or ended."""
     changes, before = [], False
     for told in watched.estimates(operation_id):
         if told.stalled is not before:

@@ -1,4 +1,4 @@
-"""A client that holds the hub to its promises (CONTRACT §5–6), message by message, connection after connection."""
+"""A client that checks the guarantees of PROTOCOL.md on every message, over any number of connections."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,22 +16,22 @@ REFUSALS = ("log_unavailable", "event_id_reused", "operation_finished")
 
 
 class Group:
-    """Paths that were subscribed to together, and how far the client has read them."""
+    """Paths of one subscription, and how far the client has read them."""
 
     def __init__(self, paths: PathSet, since: str | None) -> None:
         self.paths = paths
         self.since = since
-        """What is asked for while `position` is None."""
+        """Value of `since` while `position` is None."""
         self.earlier: list[Group] = []
-        """Groups whose events are not this one's."""
+        """Groups whose events do not belong to this one."""
         self.position: int | None = None
-        """All of its own events up to here were had; None while none was and the position of none is known."""
+        """All of its own events up to here were received; None before the first known position."""
         self.base = 0
-        """All events after this offset are due."""
+        """All events after this offset must be received."""
         self.snapshot_to = 0
-        """While a snapshot is being read: up to where it goes."""
+        """Offset up to which the current snapshot goes."""
         self.has_state = False
-        """Whether it began by a snapshot: then the newest event of each of its slots is due, wherever it is."""
+        """Whether it began with a snapshot: then the newest event of each key must be received, wherever it is."""
         self.got: list[int] = []
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ class Group:
 
 
 class Watcher:
-    """One client of a hub whose log's events are all in `records`, by offset and in order."""
+    """One client of a hub; `records` has all events of the log, by offset and in order."""
 
     def __init__(self, hub: InMemoryHub, records: Mapping[int, Record], pace_ms: int) -> None:
         self._hub = hub
@@ -53,23 +53,23 @@ class Watcher:
         self._pace_ms = pace_ms
         self.client: InMemoryClient | None = None
         self.groups: list[Group] = []
-        """Those subscribed to, in the order in which the hub said so."""
+        """Subscribed groups, in the order in which the hub confirmed them."""
         self.gaps: list[tuple[int, int]] = []
         self.accepted: dict[str, int] = {}
-        """Offsets of what it published, by number."""
+        """Offsets of the events that it published, by number."""
         self.refused: set[str] = set()
         self._subscribing: dict[str, Group] = {}
         self._not_live: list[Group] = []
         self._unsubscribing: set[str] = set()
         self._published: dict[str, str] = {}
-        """Numbers of what was published on this connection and not answered yet, by command id."""
+        """Numbers of the unanswered events of this connection, by command id."""
         self._last = 0
         self._ids = 0
 
-    # What it does.
+    # Actions.
 
     def connect(self) -> None:
-        """Connect, and subscribe to everything again, each group from where it was read to."""
+        """Connect and subscribe to all groups again, each from where it was read to."""
         assert self.client is None
         self.client = self._hub.connect(f"channels=none&pace_ms={self._pace_ms}")
         groups, self.groups = self.groups, []
@@ -97,21 +97,21 @@ class Watcher:
         self.client.send("channel:unsubscribe", {"channels": names}, id=id)
 
     def publish(self, type: str, data: Message, number: str, *, again: bool = False, **fields: Any) -> None:
-        """Publish an event whose `message` is `number`, by which it is known; `again` after another one did."""
+        """Publish an event with `number` as its `message`; `again` repeats an earlier one."""
         assert self.client is not None
         id = self._next_id("again" if again else "first")
         self._published[id] = number
         self.client.send(type, data | {"message": number}, id=id, **fields)
 
     def drop(self) -> None:
-        """Lose the connection, with what the kernel has brought read."""
+        """Lose the connection after reading all received bytes."""
         assert self.client is not None
         self.read()
         self.client.drop()
         self.client = None
         self.groups.extend(self._subscribing.values())
         for group in self._not_live:
-            if group.snapshot_to and group.position is not None:  # from here on it is read as what came after
+            if group.snapshot_to and group.position is not None:  # from here on it counts as read after the resume
                 group.base = group.position
                 group.snapshot_to = 0
         self._subscribing.clear()
@@ -124,7 +124,7 @@ class Watcher:
         self._ids += 1
         return f"{what}-{self._ids}"
 
-    # What it reads, and what must be so.
+    # Reading and checking.
 
     def read(self) -> None:
         if self.client is not None:
@@ -189,11 +189,11 @@ class Watcher:
         owners = [group for group in self.groups if group.owns(record)]
         assert len(owners) == 1, f"{message} is on no path of this connection"
         group = owners[0]
-        assert not group.got or group.got[-1] < offset, f"{message} came again, or late"
+        assert not group.got or group.got[-1] < offset, f"{message} came twice or late"
         if offset <= group.snapshot_to:
             assert not self._superseded(record, group.snapshot_to), f"{message} was superseded before the snapshot"
         else:
-            assert offset > group.base, f"{message} was not asked for"
+            assert offset > group.base, f"{message} was not requested"
         awaited = {number for id, number in self._published.items() if id.startswith("first")}
         assert message["data"]["message"] not in awaited, f"{message} came before event:accepted"
         group.got.append(offset)
@@ -216,10 +216,11 @@ class Watcher:
         for group in self.groups:
             group.position = max(group.position or 0, offset)
 
-    # At the end.
+    # Final checks.
 
     def check(self, held: set[int], newest: set[int]) -> None:
-        """Check that nothing is missing; the log has the offsets `held`, those `newest` as the newest of their keys."""
+        """Check that no event is missing; the log has the offsets `held`, and those in `newest` are the newest of their
+        keys."""
         assert not self._subscribing, "channel:subscribed is missing"
         assert not self._unsubscribing, "channel:unsubscribed is missing"
         assert not self._not_live, "channel:live is missing"
@@ -239,7 +240,7 @@ class Watcher:
     def _check_missing(self, record: Record, held: set[int]) -> None:
         told = any(after < record.offset <= until for after, until in self.gaps)
         assert record.offset not in held, f"{record} is in the log and was not delivered; gaps {self.gaps}"
-        assert told, f"{record} was trimmed, and nobody told of it; gaps {self.gaps}"
+        assert told, f"{record} was trimmed without a gap; gaps {self.gaps}"
 
 
 def offset_of(position: str) -> int:

@@ -14,7 +14,7 @@ CONFIG = HubConfig(status_s=0, metrics_s=0, heartbeat_s=1000.0, maintain_s=60.0)
 
 
 class Requester:
-    """A client that asks for ends."""
+    """A client that requests cancellations."""
 
     def __init__(self, hub: InMemoryHub) -> None:
         self.hub = hub
@@ -87,7 +87,7 @@ def test_holder_refuses_outcome_is_refused() -> None:
     requester.ask()
     (second,) = producer.pushes()
     assert second["id"] != push["id"]
-    producer.answer(push, "stopping")  # of the first, which is over
+    producer.answer(push, "stopping")  # to the first push, which is settled
     hub.loop.advance(10)
     assert requester.outcomes() == ["unreachable"]
 
@@ -102,7 +102,7 @@ def test_accepted_cancel_past_the_timeout_is_pending() -> None:
     hub.loop.advance(0.2)
     assert requester.outcomes() == ["pending"]
     requester.ask(timeout_s=3)
-    assert producer.pushes() == [], "it was asked, and has agreed"
+    assert producer.pushes() == [], "the holder was asked, and accepted"
     producer.publish("cancelled", "op")
     assert requester.outcomes() == ["cancelled"]
 
@@ -123,7 +123,7 @@ def test_operation_without_holder_is_unreachable_immediately() -> None:
     requester = Requester(hub)
     requester.ask(timeout_s=60)
     assert requester.outcomes() == ["unreachable"]
-    # The next post that writes to it is told.
+    # The next post that writes to it gets the cancellation.
     assert hub.hub.cancellations.pending(["op", "other"]) == ["op"]
     client.send("operation:cancelled", {"operation_id": "op"})
     hub.settle()
@@ -214,7 +214,7 @@ def test_unexpected_answer_is_ignored() -> None:
 def test_queued_operation_without_producer_is_cancelled_by_the_hub() -> None:
     hub, producer, requester = start(queued=True)
     requester.ask()
-    assert len(producer.pushes()) == 1, "who queued it is asked while it is there"
+    assert len(producer.pushes()) == 1, "the producer that queued it is asked while it is connected"
     producer.drop()
     requester.ask(reason="not today")
     assert requester.outcomes() == ["cancelled"] * 2
@@ -271,7 +271,7 @@ def test_refused_end_does_not_settle_the_cancellation() -> None:
 
 
 def test_ten_thousand_races_of_end_and_cancel_end_once_each() -> None:
-    """Whoever is first: each operation has one end, and the requester is told which."""
+    """Each operation has one end, whichever event is first, and the requester gets its outcome."""
     chance = random.Random(20_261_123)
     hub = InMemoryHub(CONFIG)
     producers = [Producer(hub, f"p-{number}") for number in range(2)]
@@ -307,11 +307,11 @@ def test_ten_thousand_races_of_end_and_cancel_end_once_each() -> None:
             ends.setdefault(event["data"]["operation_id"], []).append(action)
     assert {len(of_one) for of_one in ends.values()} == {1}
     assert len(ends) == 10_000
-    told = {message["reply_to"]: message["data"] for message in requester.client.read() if "reply_to" in message}
-    assert told.keys() == asked.keys()
+    outcomes = {message["reply_to"]: message["data"] for message in requester.client.read() if "reply_to" in message}
+    assert outcomes.keys() == asked.keys()
     for id, key in asked.items():
         expected = "cancelled" if ends[key] == ["cancelled"] else "finished_first"
-        assert told[id]["outcome"] == expected, (key, ends[key], told[id])
+        assert outcomes[id]["outcome"] == expected, (key, ends[key], outcomes[id])
 
 
 def test_queued_operation_is_cancelled_when_its_holder_disconnects() -> None:

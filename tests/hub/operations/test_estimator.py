@@ -91,7 +91,7 @@ def test_new_attempt_gets_a_new_estimator() -> None:
     assert get(watched) is None
     watched.publish("start", name="import")
     watched.hub.settle()
-    assert get(watched) is None, "nobody has looked at it yet"
+    assert get(watched) is None, "no update has run yet"
     watched.work(10, each_s=50, since=30)
     watched.pass_time(5)
     assert watched.estimates()[-1].rate == pytest.approx(0.02, rel=0.1)
@@ -122,7 +122,7 @@ def test_restarted_hub_keeps_the_run_history() -> None:
     first.loop.advance(400)
     again = Watched(InMemoryHub(CONFIG, log=first.log, clock=first.clock, loop=first.loop))
     again.pass_time(10)
-    assert not get(again).stalled, "what was done while the hub was away nobody could tell"
+    assert not get(again).stalled, "progress during the hub's absence is not measured"
     assert get(again).remaining_s is not None
     again.work(5, each_s=20, since=70)
     assert get(again).remaining_s == pytest.approx(500, rel=0.1)
@@ -162,7 +162,7 @@ def test_estimate_without_progress_uses_earlier_runs() -> None:
     assert get(watched).rate is None
 
 
-# What estimates are not.
+# No estimates.
 
 
 def test_no_estimate_after_the_end() -> None:
@@ -248,7 +248,7 @@ def test_estimates_stop_with_the_hub_between_two_slices() -> None:
     advance_all(watched, range(300), 50)
     watched.hub.loop.advance(5)
     head = watched.hub.log.head
-    assert head > 600, "those whose turn it was"
+    assert head > 600, "only the operations of one slice"
     watched.hub.hub.close()
     watched.hub.loop.advance(100)
     assert watched.hub.log.head == head
@@ -285,7 +285,7 @@ def test_interval_of_zero_disables_estimates() -> None:
     assert get(watched) is None
 
 
-# Many.
+# Many operations.
 
 
 def many(count: int) -> Watched:
@@ -307,7 +307,7 @@ def advance_all(watched: Watched, indexes: range, progress: float) -> None:
 
 
 def test_many_operations_publish_once_per_interval() -> None:
-    """Even where others end, so that its turn comes sooner."""
+    """Also when others end, so that its turn comes sooner."""
     watched = many(1_000)
     watched.pass_time(5)
     for round in range(1, 11):
@@ -348,8 +348,8 @@ def test_ten_thousand_operations_are_updated_in_slices(monkeypatch: pytest.Monke
         watched.hub.loop.advance(5)
         assert sum(updated) in range(9_900, 10_101)
         assert max(updated) == 100
-    assert watched.hub.hub.counters.accepted - accepted >= 9_900, "all were told"
-    if gettrace() is None:  # measuring coverage takes longer than what is measured
+    assert watched.hub.hub.counters.accepted - accepted >= 9_900, "all estimates were published"
+    if gettrace() is None:  # with coverage, the measurement would dominate
         assert median(costs_s) < 0.010
 
 
@@ -367,7 +367,7 @@ def test_stall_is_published_at_its_start_and_end() -> None:
     assert get(watched).stalled
     watched.publish("log", message="trying again", level="info")
     watched.pass_time(20)
-    assert get(watched).stalled, "it has said something, and not advanced"
+    assert get(watched).stalled, "it has sent an event, and not advanced"
     went_on_s = watched.hub.loop.now
     watched.work(1, each_s=0.1, since=30)
     watched.pass_time(10)
@@ -454,7 +454,7 @@ def test_absent_producer_pauses_the_stall_timeout() -> None:
     watched.pass_time(50)
     assert stalls(watched) == []
     watched.pass_time(30)
-    assert get(watched).stalled, "it is attached, and says nothing"
+    assert get(watched).stalled, "it is attached, and sends nothing"
     producer.drop()
     watched.pass_time(600)
     assert not get(watched).stalled
@@ -463,7 +463,7 @@ def test_absent_producer_pauses_the_stall_timeout() -> None:
         producer.publish("progress", "a", progress=progress)
         watched.pass_time(5)
     watched.pass_time(65)
-    assert get(watched).stalled, "that it was away makes nobody more patient"
+    assert get(watched).stalled, "its absence does not lengthen the stall timeout"
 
 
 # Estimates at clients: over a real socket, and in a manual hub.

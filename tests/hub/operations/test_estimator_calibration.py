@@ -1,4 +1,4 @@
-"""Estimates against jobs whose future is known: the truth is to lie within the interval four times out of five."""
+"""Estimates of jobs with a known future: the truth should lie within the interval four times out of five."""
 
 from itertools import pairwise
 from math import log
@@ -21,10 +21,10 @@ START_NS = 1_767_225_600_000_000_000
 
 
 class Sight(Struct, frozen=True):
-    """What was foreseen at one look, and what was to come."""
+    """The forecast of one update, and the true remaining time."""
 
     part: float
-    """Of the job's time, that had passed."""
+    """Share of the job's time that had passed."""
     truth_s: float
     remaining_s: float
     low_s: float
@@ -36,7 +36,7 @@ class Sight(Struct, frozen=True):
 
 
 def watch(simulated: SimulatedJob, first_look_s: float, durations_s: list[float] | None = None) -> list[Sight]:
-    """Return what is foreseen of a job, looked at as the hub does; of looks that found nothing, nothing."""
+    """Return the forecasts of a job, updated as the hub does; updates without a forecast are left out."""
     status = OperationStatus(
         operation_id="a", life=OperationLife(1, OperationState.RUNNING, "t"), started_ns=START_NS, heard_ns=START_NS
     )
@@ -61,12 +61,12 @@ def watch(simulated: SimulatedJob, first_look_s: float, durations_s: list[float]
 
 @pytest.fixture(scope="module")
 def sights() -> dict[str, list[list[Sight]]]:
-    """By kind, what was foreseen of each job."""
+    """Forecasts of each job, by kind."""
     return {kind: [watch(job(kind, seed), Random(seed).uniform(0.1, LOOK_S)) for seed in range(JOBS)] for kind in KINDS}
 
 
 def held(jobs: list[list[Sight]]) -> float:
-    """Return how often the interval held, each job counting the same."""
+    """Return how often the interval held, with equal weight for each job."""
     return mean(mean(sight.holds for sight in of_job) for of_job in jobs if of_job)
 
 
@@ -78,7 +78,7 @@ def test_interval_holds_four_times_out_of_five(sights: dict[str, list[list[Sight
     assert 0.74 <= mean(held(jobs) for jobs in sights.values()) <= 0.88
 
 
-# Nobody foresees a change of a kind that has not shown yet: of such jobs the interval holds less often.
+# A change of a new kind cannot be foreseen: for such jobs the interval holds less often.
 @pytest.mark.parametrize(
     ("kind", "least", "most"),
     [
@@ -106,7 +106,7 @@ def test_most_updates_have_a_forecast(sights: dict[str, list[list[Sight]]]) -> N
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_interval_narrows_towards_the_end(sights: dict[str, list[list[Sight]]], kind: str) -> None:
-    """As a part of what the job takes in all."""
+    """As a share of the whole duration."""
     early, late = [], []
     for of_job in sights[kind]:
         for sight in of_job:
@@ -125,7 +125,7 @@ def test_even_job_has_an_accurate_remaining_time(sights: dict[str, list[list[Sig
 
 @pytest.mark.parametrize(("kind", "most"), [("constant", 0.08), ("slowing", 0.09), ("stepwise", 0.14), ("bursty", 0.2)])
 def test_remaining_time_rarely_rises(sights: dict[str, list[list[Sight]]], kind: str, most: float) -> None:
-    """By what one would see: 2 %."""
+    """By a visible amount: 2 %."""
     rises = []
     for of_job in sights[kind]:
         seen = _past_a_tenth([of_job])
@@ -140,7 +140,7 @@ def _past_a_tenth(jobs: list[list[Sight]]) -> list[Sight]:
 
 @pytest.fixture(scope="module")
 def of_known_names() -> list[tuple[list[Sight], list[Sight]]]:
-    """What is foreseen of jobs of which earlier runs are known: by these alone, and by progress too."""
+    """Forecasts of jobs with known earlier runs: from these alone, and from progress too."""
     found = []
     for seed in range(JOBS):
         random = Random(seed)

@@ -86,7 +86,7 @@ def test_history_of_12_minutes_at_9_leaves_3() -> None:
 
 
 def test_forecast_accounts_for_the_elapsed_time() -> None:
-    """Half of the runs are incremental and short: whoever has lasted two minutes is none of them."""
+    """Half of the runs are incremental and short: a run of two minutes is not one of them."""
     runs = DurationHistory([30.0, 31.0, 29.0, 30.0, 600.0, 610.0, 590.0, 600.0])
     at_start, later = runs.forecast(0), runs.forecast(120)
     assert at_start is not None

@@ -24,7 +24,7 @@ def start(hub: InMemoryHub | None = None, **more: Any) -> tuple[InMemoryHub, Pro
 
 
 def published(client: InMemoryClient) -> list[tuple[str, str]]:
-    """Return what was published since the last call, in short."""
+    """Summarize the events since the last call."""
     found = []
     for message in client.read_events():
         data = message["data"]
@@ -206,7 +206,7 @@ def test_restarted_hub_gives_leased_operations_a_whole_lease() -> None:
     assert returned.connect({"operation_id": "back", "attempt": 1}) == {"back": "held"}
     again.loop.advance(2)
     assert state(again, "back") == "running 1"
-    # It has not claimed the other one, and holds it all the same: it is attached.
+    # It has not claimed the other operation, and still holds it: it is attached.
     assert state(again, "gone") == "running 1"
     third = InMemoryHub(CONFIG, log=log, clock=again.clock)
     third.loop.advance(30.1)
@@ -263,7 +263,7 @@ def test_post_renews_the_lease_until_posts_stop(half: bool) -> None:
     leases = hub.hub.leases
     leases.post("script", 10.0)
     envelope = hub.connect("channels=none")
-    envelope.connection.producer_id = "script"  # as an edge that took the header
+    envelope.connection.producer_id = "script"  # as an edge does for the header
     envelope.send("operation:start", {"operation_id": "op"})
     hub.settle()
     for _ in range(10):
@@ -281,7 +281,7 @@ def test_post_without_lease_keeps_its_length() -> None:
     hub = InMemoryHub(CONFIG)
     hub.hub.leases.post("script", 100.0)
     poster = hub.connect("channels=none")
-    poster.connection.producer_id = "script"  # as an edge that took the header
+    poster.connection.producer_id = "script"  # as an edge does for the header
     poster.send("operation:start", {"operation_id": "op"})
     hub.settle()
     hub.hub.leases.post("script")

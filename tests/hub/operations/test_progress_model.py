@@ -97,7 +97,7 @@ def test_pause_does_not_count_as_work() -> None:
 
 
 def test_late_report_does_not_count_as_a_pause() -> None:
-    """The producer was cut off for an hour, and the job went on."""
+    """The producer was disconnected for an hour, and the job went on."""
     job = advances([(36.0 * done, float(done)) for done in range(1, 11)])
     job.add(360 + 3_600, 70, PATIENCE_S)
     assert job.rate == pytest.approx(1 / 36, rel=0.01)
@@ -126,7 +126,7 @@ STEPS = st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 100)), max_size=100)
 def test_forecast_for_any_progress_is_valid(
     steps: list[tuple[float, float]], idle_s: float, stall_timeout_s: float
 ) -> None:
-    """Gaps of nothing, and of days; tiny advances; progress that falls."""
+    """Gaps of zero and of days; tiny advances; progress that falls."""
     job, at_s = ProgressModel(0.0), 0.0
     for gap_s, progress in steps:
         at_s += gap_s
@@ -162,7 +162,7 @@ def rhythm(*gaps_s: float) -> StallDetector:
         ([5.0] * 9 + [30.0], 60),
         # A job that works in bursts: every tenth time it pauses for ten minutes.
         ([5.0, 5.0, 5.0, 5.0, 600.0, 5.0, 5.0, 5.0, 5.0, 5.0] * 3, 1_200),
-        # One long pause is no habit.
+        # A single long pause does not count.
         ([5.0] * 20 + [600.0] + [5.0] * 5, 60),
     ],
 )
