@@ -33,14 +33,14 @@ async def _home(request: Request) -> PlainTextResponse:
 
 
 hub = HubApp(_open_log)
-"""A hub alone."""
+"""A hub without a host application."""
 
 broken = HubApp(_fail_to_open)
 """A hub that cannot start."""
 
 mounted = HubApp(_open_log, check_host=False)
 parent = Starlette(routes=[Route("/", _home), Mount("/tidings", mounted)], lifespan=mounted.lifespan)
-"""A hub inside an application that gives it its lifespan."""
+"""A hub inside an application that uses its lifespan."""
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ else:
 
 @pytest.fixture(params=sorted(_FACTORIES))
 def loop_factory(request: pytest.FixtureRequest) -> LoopFactory:
-    """Each event loop that can serve: their transports differ where the edge leans on them."""
+    """Each supported event loop: their transports differ in details that the edge depends on."""
     factory: Any = _FACTORIES[request.param]
     return factory  # type: ignore[no-any-return]
 

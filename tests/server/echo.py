@@ -1,6 +1,6 @@
 """An echo server on the WebSocket edge, with an endless SSE stream beside it: `python -m tests.server.echo`.
 
-It stands for what is built on the edge, shares nothing with the hub, and is what the conformance suite drives.
+It represents applications on the edge, shares nothing with the hub, and the conformance suite runs against it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ Message = MutableMapping[str, Any]
 
 
 class EchoHandler:
-    """Sends back what it gets, and reads no faster than that is taken."""
+    """Sends back what it receives, and reads no faster than the client does."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
@@ -41,7 +41,7 @@ class EchoHandler:
 
 
 class EchoApplication:
-    """Accepts everyone."""
+    """Accepts all handshakes."""
 
     def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
         return EchoHandler(socket)
@@ -52,7 +52,7 @@ async def app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """`/stream` is an event stream that never ends and never listens; everything else is one line of text."""
+    """`/stream` is an event stream that never ends and ignores a disconnect; every other path is one line of text."""
     if scope["type"] == "lifespan":
         while (message := await receive())["type"] != "lifespan.shutdown":
             await send({"type": f"{message['type']}.complete"})
@@ -69,7 +69,7 @@ async def app(
 
 def print_addresses(addresses: Sequence[ListenAddress]) -> None:
     for address in addresses:
-        print(f"ready {address.host} {address.port}", flush=True)  # noqa: T201 - it is this program's output
+        print(f"ready {address.host} {address.port}", flush=True)  # noqa: T201 - this program's output
 
 
 async def print_drain() -> None:

@@ -1,4 +1,4 @@
-"""A hub that is really served, in a thread: behind the native edge, or by any ASGI server's means."""
+"""A served hub in a thread: behind the native edge, or behind plain uvicorn."""
 
 import asyncio
 import logging
@@ -27,18 +27,18 @@ T = TypeVar("T")
 Edge = Literal["native", "asgi"]
 TIMEOUT_S = 10.0
 QUIET: dict[str, Any] = {"status_s": 0.0, "metrics_s": 0.0}
-"""A hub that writes no events of its own."""
+"""Configuration of a hub that publishes no events of its own."""
 
 
 class HubServer:
-    """One hub on its own thread and loop, over a memory log that can be made to fail.
+    """One hub on its own thread and loop, over a memory log with faults on demand.
 
     Args:
-        edge: `native` is our own server with the native WebSocket edge, `asgi` uvicorn as it comes.
-        config: Limits and rhythms that differ from a hub's that writes nothing itself.
-        retention: What the log keeps.
-        wrap: Makes the application that is served of the hub's.
-        options: Of `HubApp`.
+        edge: `native` is our own server with the native WebSocket edge, `asgi` is plain uvicorn.
+        config: Configuration; by default the hub publishes no events of its own.
+        retention: Retention of the log.
+        wrap: Wraps the hub's application before it is served.
+        options: Options of `HubApp`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class HubServer:
         assert not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Drain, and begin to end the server."""
+        """Drain, and start to stop the server."""
         self.call(self.app.drain)
         if isinstance(self.server, DrainingServer):
             self._loop.call_soon_threadsafe(self.server.stop)
@@ -97,28 +97,28 @@ class HubServer:
         return result.result(TIMEOUT_S)
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition`, asked in the server's loop, holds."""
+        """Wait until `condition`, called in the server's loop, is true."""
         deadline = time.monotonic() + TIMEOUT_S
         while not self.call(condition):
-            assert time.monotonic() < deadline, "it never came true"
+            assert time.monotonic() < deadline, "the condition never became true"
             time.sleep(0.005)
 
     def connections(self) -> int:
-        """Return how many connections the hub counts; for `wait` and `call`."""
+        """Return the number of connections of the hub; for `wait` and `call`."""
         return len(self.app.connections)
 
     @property
     def http(self) -> str:
-        """The address of its HTTP side."""
+        """URL of its HTTP side."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def ws(self) -> str:
-        """The address of its WebSocket."""
+        """URL of its WebSocket."""
         return f"ws://127.0.0.1:{self.port}/ws"
 
     def publish(self, *events: dict[str, Any]) -> list[str]:
-        """Publish over HTTP, which refuses none of them, and return their positions."""
+        """Publish over HTTP, where no event may be refused, and return the positions."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
         try:
             connection.request("POST", "/v1/events", msgspec.json.encode(events), {"Content-Type": "application/json"})
@@ -138,7 +138,7 @@ class HubServer:
             raise
 
     async def _run(self) -> None:
-        # The sockets listen already: who connects before the server accepts waits in their queue.
+        # The sockets listen already: clients that connect before the server accepts wait in their queue.
         self._loop.call_soon(self._started.set_result, None)
         try:
             await self.server.serve(self._sockets)
@@ -147,7 +147,7 @@ class HubServer:
 
 
 class Stream:
-    """A client of `/v1/stream` made of a blocking socket: reads one block (up to an empty line) at a time."""
+    """A client of `/v1/stream` on a blocking socket: reads one block (up to an empty line) at a time."""
 
     def __init__(
         self,
@@ -212,7 +212,7 @@ class Stream:
         return found
 
     def events(self, count: int) -> list[dict[str, Any]]:
-        """Return the next `count` events; what the hub says to this client alone is passed over."""
+        """Return the next `count` events; messages to this client alone are skipped."""
         found: list[dict[str, Any]] = []
         while len(found) < count:
             envelope = self.message()

@@ -1,7 +1,7 @@
-"""What schemathesis is told beyond the description.
+"""Hooks for schemathesis, for facts that the OpenAPI document cannot express.
 
-JSON Schema calls 3.0 an integer; Go's decoder, and so the contract, do not. A lease is a producer's, which OpenAPI
-cannot say. And nobody waits a minute for an operation that there is not.
+JSON Schema calls 3.0 an integer; Go's decoder, and so the contract, do not. A lease requires a producer, which OpenAPI
+cannot express. And requests must not wait a minute for an operation that does not exist.
 """
 
 from typing import Any

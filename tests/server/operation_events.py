@@ -1,4 +1,4 @@
-"""Events of an operation's life, as a publisher posts them."""
+"""Events of an operation, as a publisher posts them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A WebSocket client made of a blocking socket, so that a test decides about every byte and every segment."""
+"""A WebSocket client on a blocking socket, so that a test controls every byte and segment."""
 
 import socket
 import ssl
@@ -14,7 +14,7 @@ TIMEOUT_S = 10.0
 
 
 def masked(opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> bytes:
-    """Build a client's frame."""
+    """Build a client frame."""
     return Frame(opcode, payload, fin=fin).serialize(mask=True)
 
 
@@ -40,7 +40,7 @@ def handshake_request(path: str = "/", *, headers: tuple[str, ...] = (), version
 
 
 class RawClient:
-    """One TCP connection to 127.0.0.1, and what has come in over it."""
+    """One TCP connection to 127.0.0.1, and the bytes received on it."""
 
     def __init__(self, port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> None:
         plain = socket.socket()
@@ -68,12 +68,12 @@ class RawClient:
         self.socket.sendall(b"".join(parts))
 
     def open(self, path: str = "/", *, headers: tuple[str, ...] = (), with_it: bytes = b"") -> str:
-        """Shake hands and return the response's head; `with_it` goes out in the same segment as the request."""
+        """Shake hands and return the response's head; `with_it` is sent in the same segment as the request."""
         self.send(handshake_request(path, headers=headers), with_it)
         return self.read_response()
 
     def read_response(self) -> str:
-        """Read an HTTP response's head; bytes behind it are taken for frames."""
+        """Read the head of an HTTP response; bytes after it count as frames."""
         received = b""
         while b"\r\n\r\n" not in received:
             data = self.socket.recv(65536)
@@ -89,7 +89,7 @@ class RawClient:
         """Wait for the next frame.
 
         Raises:
-            EOFError: If the server ended the connection first.
+            EOFError: The server closed the connection first.
         """
         while not self._frames:
             data = self.socket.recv(65536)
@@ -106,7 +106,7 @@ class RawClient:
                 return Close.parse(bytes(frame.data))
 
     def wait_eof(self) -> None:
-        """Wait until the server has ended its half, dropping what still comes."""
+        """Wait until the server has closed its half, and drop the bytes that still arrive."""
         while self.socket.recv(65536):
             pass
 
@@ -116,13 +116,13 @@ class RawClient:
         self.socket.close()
 
     def send_until_blocked(self, chunk: bytes, *, settle_s: float = 0.3) -> int:
-        """Send whole chunks until the server has taken nothing for `settle_s`; return the bytes sent."""
+        """Send whole chunks until the server has read nothing for `settle_s`; return the number of bytes sent."""
         self.socket.setblocking(False)
         sent = 0
         last = time.monotonic()
         while time.monotonic() - last < settle_s:
             try:
-                # From the middle of a chunk on, where the last send stopped.
+                # Continue in the middle of the chunk where the last send stopped.
                 sent += self.socket.send(chunk[sent % len(chunk) :])
                 last = time.monotonic()
             except BlockingIOError:

@@ -1,4 +1,4 @@
-"""A server in a thread whose handlers write down every call, for tests that look at the edge from outside."""
+"""A server in a thread whose handlers record every call, for tests of the edge from outside."""
 
 import asyncio
 import queue
@@ -20,7 +20,7 @@ TIMEOUT_S = 10.0
 
 
 class RecordingHandler:
-    """Puts each call into `calls`; `on_text` and the like, where set, then run in the loop."""
+    """Records each call in `calls`; `on_text` and similar hooks, if set, then run in the loop."""
 
     def __init__(self, application: "RecordingApplication", socket: WebSocket) -> None:
         self.application = application
@@ -59,7 +59,7 @@ class RecordingHandler:
 
 
 class RecordingApplication:
-    """Makes recording handlers, or refuses where the path says so."""
+    """Makes recording handlers, or refuses the paths that ask for it."""
 
     def __init__(self) -> None:
         self.handshakes: queue.SimpleQueue[Handshake] = queue.SimpleQueue()
@@ -80,7 +80,7 @@ class RecordingApplication:
 
 
 class RecordingServer:
-    """A `DrainingServer` on its own thread and loop; the handlers' calls are seen from the test's thread."""
+    """A `DrainingServer` on its own thread and loop; the test's thread reads the handlers' calls."""
 
     def __init__(self, loop_factory: Callable[[], asyncio.AbstractEventLoop], **options: Any) -> None:
         self.application = RecordingApplication()
@@ -112,11 +112,11 @@ class RecordingServer:
 
     @property
     def connections(self) -> int:
-        """How many connections the server counts."""
+        """Number of the server's connections."""
         return self.call(lambda: len(self._runner.server_state.connections))
 
     def handler(self) -> RecordingHandler:
-        """Wait for the next connection's handler, already opened."""
+        """Wait for the opened handler of the next connection."""
         handler = self.application.handlers.get(timeout=TIMEOUT_S)
         assert handler.next_call() == ("opened",)
         return handler
@@ -149,7 +149,7 @@ class RecordingServer:
 
 @contextmanager
 def connected(server: RecordingServer, **options: int) -> Iterator[tuple[RawClient, RecordingHandler]]:
-    """Open a connection and get hold of both of its ends."""
+    """Open a connection and return both of its ends."""
     with RawClient(server.port, **options) as client:  # type: ignore[arg-type]
         assert client.open().startswith("HTTP/1.1 101 ")
         yield client, server.handler()

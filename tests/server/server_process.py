@@ -1,4 +1,4 @@
-"""The echo server as a process of its own, for what only a process has: signals, an exit code, a port."""
+"""The echo server in a process of its own, for tests of signals, exit codes and ports."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ TIMEOUT_S = 20.0
 
 
 class ServerProcess:
-    """`python -m tests.server.echo` with the given options, from ready to gone."""
+    """`python -m tests.server.echo` with the given options, from its start to its end."""
 
     def __init__(self, *options: str) -> None:
         command = [sys.executable, "-W", "error", "-m", "tests.server.echo", *options]
@@ -32,11 +32,11 @@ class ServerProcess:
         self.process.send_signal(number)
 
     def wait_drain(self) -> None:
-        """Wait until the server says that it drains."""
+        """Wait until the server reports that it drains."""
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "draining\n"
 
     def wait(self) -> tuple[int, str]:
-        """Wait for the end and return the exit code and what was said on stderr."""
+        """Wait for the end and return the exit code and stderr."""
         _, errors = self.process.communicate(timeout=TIMEOUT_S)
         return self.process.returncode, errors

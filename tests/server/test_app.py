@@ -1,4 +1,4 @@
-"""The hub as an application: under our own server, under uvicorn as it comes, and mounted in another application."""
+"""The hub as an application: under our own server, under plain uvicorn, and mounted in another application."""
 
 import signal
 import socket
@@ -34,7 +34,7 @@ def open_log(scheduler: Scheduler) -> Log:
 
 @contextmanager
 def program(*command: str, port: int) -> Iterator[subprocess.Popen[str]]:
-    """Run a program until the block ends, from when its port answers."""
+    """Run a program during the block, which starts when its port answers."""
     process = subprocess.Popen(
         [sys.executable, "-m", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -67,7 +67,7 @@ def uvicorn(name: str, port: int) -> tuple[str, ...]:
 
 
 def wait_closed(stream: Stream) -> dict[str, Any]:
-    """Read a stream to its end and return what the hub said last."""
+    """Read a stream to its end and return the hub's last message."""
     last: dict[str, Any] = {}
     try:
         while True:
@@ -102,7 +102,7 @@ def test_uvicorn_with_open_streams_ends_within_seconds(name: str, number: int) -
         output, _ = process.communicate(timeout=TIMEOUT_S)
         assert time.monotonic() - began < 5
     assert "Traceback" not in output
-    # uvicorn raises the signal again when it has ended in order.
+    # uvicorn raises the signal again after an orderly end.
     assert process.returncode in (0, -number)
 
 
@@ -150,7 +150,7 @@ def test_mounted_hub_serves_all_routes_below_its_path() -> None:
 
     with HubServer("asgi", wrap=mount, check_host=False) as server:
         below = f"{server.http}/tidings"
-        assert server.call(lambda: server.app.started), "by the lifespan, before its first use"
+        assert server.call(lambda: server.app.started), "the lifespan starts it before its first use"
         assert httpx.get(f"{below}/").json()["name"] == "tidings"
         assert httpx.get(f"{below}/healthz").status_code == 200
         assert httpx.get(f"{server.http}/healthz").status_code == 404
@@ -175,12 +175,12 @@ def test_mounted_hub_without_lifespan_starts_at_first_use() -> None:
     with HubServer("asgi", wrap=mount) as server:
         assert not server.call(lambda: server.app.started)
         assert httpx.get(f"{server.http}/tidings/healthz").status_code == 200
-        assert not server.call(lambda: server.app.started), "to be alive needs no hub"
+        assert not server.call(lambda: server.app.started), "liveness needs no hub"
         assert httpx.post(f"{server.http}/tidings/v1/events", json=update("a")).status_code == 200
         assert server.call(lambda: server.app.started)
 
 
-# Its life.
+# Lifespan.
 
 
 async def test_lifespan_runs_the_hub_and_may_be_repeated() -> None:

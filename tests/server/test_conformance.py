@@ -1,4 +1,4 @@
-"""The conformance suite that drives Autobahn's cases, against the echo server on the edge."""
+"""Autobahn's conformance cases, run against the echo server on the edge."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ PASSED = {"OK", "NON-STRICT", "INFORMATIONAL"}
 
 
 def test_conformance_suite_passes(tmp_path: Path) -> None:
-    # A process of its own: its threads end a Python process badly now and then, after the report is written.
+    # In a process of its own, because its threads sometimes crash the process after the report is written.
     kosoku = Path(sys.executable).with_name("kosoku")
     with ServerProcess() as server:
         command: list[str | Path] = [kosoku, "--parallelism", "16", "--outdir", tmp_path]

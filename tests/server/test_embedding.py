@@ -15,7 +15,7 @@ CONFIG = HubConfig(**QUIET)
 
 
 async def publish_and_read(data: Path | None) -> list[dict[str, Any]]:
-    """Run an application with a hub in it for the length of one post, and return what the hub then holds."""
+    """Run an application with an embedded hub for one post, and return the events in its log."""
     hub = embedded_hub(data, config=CONFIG)
     app = Starlette(routes=[Mount("/tidings", hub)])
     transport = httpx.ASGITransport(app)

@@ -1,4 +1,4 @@
-"""Figures by name: counted once, whatever the batches, and bounded; as `/metrics` tells them."""
+"""Metrics by operation name, as in `/metrics`: counted once, in any batches, and bounded."""
 
 import secrets
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def ended(server: HubServer) -> Figures:
     return {labels[1:]: value for labels, value in figures(server).items() if labels[0] == "s_ended_total" and value}
 
 
-# What is counted.
+# Counting.
 
 
 def test_ends_are_counted_by_name_and_state(server: HubServer) -> None:
@@ -124,7 +124,7 @@ def test_value_at_a_bound_counts_in_its_bucket(duration_s: float, bucket: int) -
     assert histogram.counts.index(1) == bucket
 
 
-# Names are bounded.
+# The bound of names.
 
 
 def test_names_beyond_a_hundred_are_merged_oldest_first(server: HubServer) -> None:
@@ -166,7 +166,7 @@ def test_counted_operations_are_bounded() -> None:
         assert ended(server) == {("", "complete"): 3_000}
 
 
-# A hub that starts again.
+# Restarts.
 
 
 async def test_restarted_hub_resets_counts_and_keeps_the_last_success(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_key_without_certificate_raises_config_error() -> None:
 
 
 class Hooks:
-    """Writes down what the runner calls, and stops it once it is ready."""
+    """Records the hooks that the server calls, and stops it once it is ready."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -223,7 +223,7 @@ async def test_failing_or_hanging_drain_does_not_block_shutdown(caplog: pytest.L
 async def test_hanging_lifespan_does_not_block_shutdown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    never = asyncio.Event()  # held here: what waits for it is not to be collected as rubbish
+    never = asyncio.Event()  # kept here, so that tasks that wait for it are not garbage-collected
 
     async def stubborn(
         scope: Message,
@@ -294,7 +294,7 @@ def test_port_in_use_raises_address_in_use_with_a_hint() -> None:
 @pytest.mark.parametrize(
     ("host", "port", "hint"),
     [
-        ("192.0.2.1", 0, "--host 127.0.0.1"),  # TEST-NET-1, no machine's own (RFC 5737)
+        ("192.0.2.1", 0, "--host 127.0.0.1"),  # TEST-NET-1, which no machine has (RFC 5737)
         ("no-such-host.invalid", 0, "--host"),  # RFC 2606
         ("a..b", 0, "--host"),
         ("127.0.0.1", 65536, "0 to 65535"),
@@ -332,7 +332,7 @@ def test_restart_reuses_the_port_of_lingering_connections() -> None:
 
 
 async def count_ticks_to_accept(sockets: Sequence[socket.socket], clients: int) -> int:
-    """Return how many ticks of the running loop it takes to accept clients who are all there already."""
+    """Return the number of ticks in which the running loop accepts clients that are all connected already."""
     loop = asyncio.get_running_loop()
     ticks = accepted = 0
 

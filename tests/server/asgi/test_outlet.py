@@ -7,7 +7,7 @@ from tidings.server.asgi.outlet import CHUNK_BYTES, BufferedOutlet
 
 
 class Flow:
-    """Writes down when it was told to pause and resume."""
+    """Records calls to pause and resume."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -20,7 +20,7 @@ class Flow:
 
 
 class Client:
-    """Takes what is sent when it is let to."""
+    """Accepts bytes when the test allows it."""
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
@@ -46,7 +46,7 @@ async def outlet(flow: Flow) -> BufferedOutlet:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - the loop's rounds are what is waited for
+        while not condition():  # noqa: ASYNC110 - the test waits for rounds of the loop
             await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""The behaviour of the hub's WebSocket, the same behind the native edge and behind uvicorn as it comes."""
+"""The hub's WebSocket: the same behaviour behind the native edge and behind plain uvicorn."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ class Client:
     """One WebSocket to a hub, in envelopes."""
 
     def __init__(self, server: HubServer, query: str = "", *, v1: bool = True, **options: Any) -> None:
-        # Without a bound on its queue, so that its end does not wait for a reader.
+        # With an unbounded queue, so that its end does not wait for a reader.
         options.setdefault("max_queue", None)
         offered = [Subprotocol("other"), V1] if v1 else None
         self._selected = V1 if v1 else None
@@ -73,7 +73,7 @@ class Client:
         return code
 
 
-# Both kinds.
+# Plain and versioned connections.
 
 
 def test_plain_connection_reads_five_fields_and_gets_no_replies(server: HubServer) -> None:
@@ -165,7 +165,7 @@ def test_idle_connection_gets_its_position(edge: Any) -> None:
         assert told["data"]["now"].endswith("Z")
 
 
-# What a client may not do.
+# Invalid messages.
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_other_path_has_no_websocket(server: HubServer) -> None:
     assert "/ws" in error["hint"]
 
 
-# Bounds.
+# Limits.
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -316,11 +316,11 @@ def test_lost_client_is_removed(server: HubServer) -> None:
     assert server.call(lambda: server.app.hub.delivery.subscribers) == 0
 
 
-# Servers that can do less, or let through more, than uvicorn.
+# Servers that implement less, or accept more, than uvicorn.
 
 
 async def ws_exchange(hub: HubApp, *messages: dict[str, Any], **scope: Any) -> list[dict[str, Any]]:
-    """Drive the hub as an ASGI server does; return what it sent until it was done."""
+    """Drive the hub as an ASGI server does; return the messages that it sent."""
     inbound = iter([{"type": "websocket.connect"}, *messages])
     sent: list[dict[str, Any]] = []
 

@@ -37,7 +37,7 @@ PATHS = [
 ]
 
 
-# What is where.
+# Routes.
 
 
 def test_index_lists_routes_that_exist(client: httpx.Client) -> None:
@@ -73,7 +73,7 @@ def test_path_refuses_other_methods(client: httpx.Client, path: str) -> None:
     assert ("POST" in options.headers["allow"]) is (path == "/v1/events")
 
 
-# Whether it is ready.
+# Readiness.
 
 
 def test_hub_with_a_failing_log_is_not_ready() -> None:
@@ -120,7 +120,7 @@ async def test_internal_error_is_answered_as_such(monkeypatch: pytest.MonkeyPatc
             assert (answer.status_code, answer.json()["code"]) == (500, "internal")
 
 
-# Who may ask.
+# Origins.
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -1,4 +1,4 @@
-"""The contract's documents, fetched from a hub that is really served."""
+"""The contract's documents, fetched from a served hub."""
 
 import json
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def test_document_has_its_media_type(path: str, client: httpx.Client) -> None:
 def test_document_equals_the_command_lines_output(path: str, client: httpx.Client) -> None:
     exported = DOCUMENTS[path].render(SHOP)
     served = client.get(path).text
-    if path == "/asyncapi.json":  # which tells where this hub is
+    if path == "/asyncapi.json":  # contains the address of this hub
         served = served.replace(f"127.0.0.1:{client.base_url.port}", "127.0.0.1:8765")
     assert served == exported
 
@@ -105,7 +105,7 @@ async def test_asyncapi_of_a_mounted_hub_has_its_path_and_tls() -> None:
         strange = (await client.get("/tidings/asyncapi.json", headers={"Host": "a b<c>"})).json()
         page = await client.get("/tidings/docs")
         for _ in range(3):
-            for number in range(20):  # more hosts than are kept
+            for number in range(20):  # more hosts than the cache keeps
                 answer = await client.get("/tidings/asyncapi.json", headers={"Host": f"h{number}"})
                 assert answer.json()["servers"]["hub"]["host"] == f"h{number}"
     assert document["servers"]["hub"]["host"] == "app.example.com"

@@ -1,4 +1,4 @@
-"""The page as a browser would take it apart: whole, linked, safe, and complete without anything from elsewhere."""
+"""The page as a browser parses it: well-formed, linked, safe, and without external resources."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ DOCUMENTS = [("v1/contract.json", "JSON"), ("asyncapi.json", "AsyncAPI")]
 
 
 class Page(HTMLParser):
-    """A page, taken apart; what is not closed in order is an error."""
+    """A parsed page; an element that is not closed in order is an error."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ def test_old_names_are_shown() -> None:
 class Hostile(msgspec.Struct, rename={"shown": "<b>"}):
     """</style><script>alert(1)</script> and `one backtick.
 
-    Not told.
+    Not shown.
     """
 
     shown: str

@@ -1,4 +1,4 @@
-"""`?wait=` over real connections; nobody sleeps, everyone waits for what they wait for."""
+"""`?wait=` over real connections."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ def number_waiting(server: HubServer, count: int) -> Callable[[], bool]:
 
 @asynccontextmanager
 async def asking(server: HubServer, *paths: str) -> AsyncIterator[list["asyncio.Task[httpx.Response]"]]:
-    """Ask for paths at the same time, and go on when all of them wait."""
+    """Request several paths at the same time, and return when all of them wait."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=server.http, limits=limits, timeout=10) as client:
         before = server.call(lambda: len(waiting(server)))

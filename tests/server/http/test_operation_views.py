@@ -1,4 +1,4 @@
-"""The newest lines of one operation among everything else, in both logs, also after trimming and opening again."""
+"""The newest log lines of one operation among other events, in both logs, also after trimming and reopening."""
 
 import asyncio
 import secrets
@@ -24,7 +24,7 @@ QUIET = HubConfig(status_s=0, metrics_s=0, estimate_s=0)
 
 
 class WatchedLog(FaultyLog):
-    """A log that counts the offsets that its readers look at."""
+    """A log that counts the offsets that its readers scan."""
 
     def __init__(self, inner: Log) -> None:
         super().__init__(inner)
@@ -36,7 +36,7 @@ class WatchedLog(FaultyLog):
 
 
 class Hub:
-    """A hub in the test's own loop, asked without a socket."""
+    """A hub in the test's own loop, used without a socket."""
 
     def __init__(self, make_log: MakeLog) -> None:
         self.app = HubApp(self._open, config=QUIET)

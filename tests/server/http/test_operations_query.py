@@ -31,7 +31,7 @@ def matches(query: str, status: OperationStatus) -> bool:
     return read_filter(query, NOW).matches(status)
 
 
-# Places.
+# Paths.
 
 
 @pytest.mark.parametrize(

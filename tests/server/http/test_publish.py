@@ -36,7 +36,7 @@ def post(client: httpx.Client, body: Any, **headers: str) -> httpx.Response:
 
 
 def event_at(client: httpx.Client, position: str) -> dict[str, Any]:
-    """Read the event that was accepted at a position."""
+    """Read the event at a position."""
     epoch, _, offset = position.partition(":")
     found = client.get("/v1/events", params={"since": f"{epoch}:{int(offset) - 1}", "limit": 1}).json()["events"]
     event: dict[str, Any] = found[0]
@@ -258,7 +258,7 @@ def test_oversized_body_is_refused_with_an_answer(client: httpx.Client, length: 
     assert post(client, update("d")).status_code == 200
 
 
-# A hub in trouble.
+# A log that fails, and a hub that drains.
 
 
 def test_log_error_is_reported_for_one_and_for_each_item(client: httpx.Client, server: HubServer) -> None:
@@ -300,7 +300,7 @@ def test_draining_hub_is_503() -> None:
         assert_error(post(client, update("d")), 503, "draining")
 
 
-# Clients that leave.
+# Lost clients.
 
 
 def raw_post(port: int, body: bytes, *, length: int) -> socket.socket:

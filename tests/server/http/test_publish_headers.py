@@ -1,4 +1,5 @@
-"""Producers that post: they hold what they begin, are noticed when they fall silent, and learn what is to end."""
+"""Producers over HTTP: they hold the operations that they begin, lose them when they stop posting, and receive
+cancels."""
 
 from collections.abc import Iterator
 from threading import Thread
@@ -37,7 +38,7 @@ def shown(client: httpx.Client, operation_id: str) -> dict[str, Any]:
     return found
 
 
-# What the headers say.
+# Headers.
 
 
 def test_no_header_means_no_producer() -> None:
@@ -101,7 +102,7 @@ def test_answer_to_a_start_has_its_attempt(client: httpx.Client) -> None:
         assert {name: answer[name] for name in answer if name != "position"} == expected
 
 
-# Holding.
+# Leases.
 
 
 def test_post_with_a_producer_holds_what_it_begins(client: httpx.Client) -> None:
@@ -176,7 +177,7 @@ def test_cancel_header_covers_operations_that_a_post_writes_to(client: httpx.Cli
 
 
 def test_requester_gets_the_outcome(server: HubServer) -> None:
-    """The wish goes out in the answer to a post; the producer's next post ends the operation, and the wait for it."""
+    """The cancel is in the answer to a post; the producer's next post ends the operation and the cancel request."""
     with httpx.Client(base_url=server.http) as producer:
         post(producer, start("op"), MINE)
         outcomes: list[dict[str, Any]] = []

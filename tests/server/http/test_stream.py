@@ -20,7 +20,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[HubServer]:
         yield running
 
 
-# How a stream begins.
+# The start of a stream.
 
 
 def test_stream_sends_subscribed_then_snapshot_then_live(server: HubServer) -> None:
@@ -96,7 +96,7 @@ def test_stream_over_the_limit_is_refused() -> None:
         assert "retry-after" in answer.headers
 
 
-# What is delivered.
+# Delivery.
 
 
 def test_reconnecting_reader_gets_each_event_once_in_order(server: HubServer) -> None:
@@ -168,7 +168,7 @@ def test_idle_stream_gets_its_position_as_a_bare_id() -> None:
         assert block == {"id": elsewhere[0]}
 
 
-# Readers that do not keep up, and those that leave.
+# Slow and lost readers.
 
 
 def _outlets() -> list[BufferedOutlet]:
@@ -194,7 +194,7 @@ def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer)
         reader.join(20)
         server.wait(lambda: delivery.counters.fell_behind >= 1)
         buffered = server.call(lambda: max(outlet.write_buffer_size() for outlet in _outlets()))
-        assert buffered < 1_000_000, "of 12 MB, more than a few ticks wait in the log"
+        assert buffered < 1_000_000, "more than a few ticks of the 12 MB wait in the log"
         seen: list[int] = []
         conflated: list[float] = []
         while len(seen) < 400:

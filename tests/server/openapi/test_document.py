@@ -21,9 +21,9 @@ def document() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(120)  # about 15 s on a quiet core, most of them schemathesis' own
+@pytest.mark.timeout(120)  # about 15 s on an idle core, mostly in schemathesis itself
 def test_responses_match_the_openapi_document(tmp_path: Path) -> None:
-    """Every check of schemathesis, on valid and on invalid requests; the endless stream is left out."""
+    """All checks of schemathesis, with valid and invalid requests; the endless stream is left out."""
     with HubServer("native", config={"status_s": 1.0}) as server:
         done = subprocess.run(
             [
@@ -39,7 +39,7 @@ def test_responses_match_the_openapi_document(tmp_path: Path) -> None:
                 "--generation-deterministic",
                 "--no-color",
             ],
-            cwd=tmp_path,  # it leaves its findings there
+            cwd=tmp_path,  # it writes its findings there
             env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.server.openapi_hooks", "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
@@ -48,7 +48,7 @@ def test_responses_match_the_openapi_document(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         assert "18 passed" in done.stdout, done.stdout[-2000:]
-        assert server.call(lambda: server.app.hub.counters.accepted) > 10, "most of it was refused"
+        assert server.call(lambda: server.app.hub.counters.accepted) > 10, "most requests were refused"
 
 
 def test_stream_response_matches_the_document(document: dict[str, Any]) -> None:

@@ -97,7 +97,7 @@ def test_refusal_has_the_applications_response() -> None:
 
 
 def test_handshake_leaves_no_cycles() -> None:
-    accept(handshake_request())  # fills what is filled once
+    accept(handshake_request())  # fills the caches
     gc.collect()
     gc.disable()
     try:

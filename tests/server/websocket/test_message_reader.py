@@ -28,7 +28,7 @@ def close_code(frame: bytes) -> int:
 
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, bytes]]]:
-    """Messages whole and in fragments, with Pings in between and among the fragments, and what they must become."""
+    """Whole and fragmented messages, with Pings between them and among fragments, and the expected result."""
     sent = b""
     expected: list[tuple[int, bytes]] = []
     for _ in range(draw(st.integers(0, 5))):
@@ -174,5 +174,5 @@ def test_empty_fragments_use_no_memory() -> None:
         grown = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    # 20,000 fragments; a list of them would hold 160 KB.
+    # 20,000 fragments; a list of them would use 160 KB.
     assert grown < 20_000

@@ -13,7 +13,7 @@ from tidings.server.websocket.frames import text_frame
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES
 from tidings.server.websocket.protocol import WebSocket
 
-# The opening.
+# The opening handshake.
 
 
 def test_application_gets_the_handshake(server: RecordingServer) -> None:
@@ -58,7 +58,8 @@ def test_backpressure_in_opened_reaches_the_handler(server: RecordingServer) -> 
 
 
 def queue_openings(server: RecordingServer, count: int) -> list[int]:
-    """Keep newcomers waiting for `count` ticks, as a crowd before them would; return where each turn is noted."""
+    """Let new handshakes wait for `count` ticks, as a crowd before them would; return the list that records each
+    turn."""
     turns: list[int] = []
 
     def turn() -> None:
@@ -90,7 +91,7 @@ def test_client_lost_in_the_queue_is_not_opened(server: RecordingServer) -> None
     with RawClient(server.port) as client:
         client.send(handshake_request())
         client.reset()
-    with connected(server):  # stands behind it in the queue
+    with connected(server):  # follows it in the queue
         assert server.application.handlers.empty()
         assert server.connections == 1
 
@@ -164,7 +165,7 @@ def test_message_of_the_limit_is_delivered(server: RecordingServer) -> None:
         assert handler.next_call() == ("text", b"x" * MAX_MESSAGE_BYTES)
 
 
-# What the peer may not do.
+# Violations.
 
 
 def test_message_over_the_limit_closes_with_1009(server: RecordingServer) -> None:
@@ -209,11 +210,11 @@ def test_pings_without_reading_use_bounded_memory(server: RecordingServer) -> No
         while calls[-1][0] in ("pause", "resume"):
             calls.append(handler.next_call())
         assert calls[-1] == ("text", b"done")
-        # 60,000 Pongs are 7.6 MB; the kernel's buffers take a part of them.
+        # 60,000 Pongs are 7.6 MB; the kernel's buffers hold a part of them.
         assert server.call(handler.socket.write_buffer_size) < 100_000
 
 
-# Flow.
+# Flow control.
 
 
 def test_messages_after_a_pause_in_a_segment_are_held(server: RecordingServer) -> None:
@@ -221,12 +222,12 @@ def test_messages_after_a_pause_in_a_segment_are_held(server: RecordingServer) -
     with connected(server) as (client, handler):
         client.send(text(b"one"), text(b"two"), masked(Opcode.PING, b"alive?"), text(b"three"), close(1000))
         assert handler.next_call() == ("text", b"one")
-        assert client.frame().data == b"alive?"  # answered all the same
+        assert client.frame().data == b"alive?"  # still answered
         assert handler.no_call()
 
         def resume() -> None:
             handler.socket.resume_reading()
-            assert handler.no_call()  # never from within the call
+            assert handler.no_call()  # never during the call
 
         server.call(resume)
         assert handler.next_call() == ("text", b"two")
@@ -276,7 +277,7 @@ def test_paused_reading_stops_the_client(server: RecordingServer) -> None:
         frame = text(b"x" * 60_000)
         sent = client.send_until_blocked(frame)
         assert handler.no_call()
-        assert sent < 16 * 1024 * 1024  # the kernel's buffers, and no more
+        assert sent < 16 * 1024 * 1024  # only the kernel's buffers
         server.call(handler.socket.resume_reading)
         for _ in range(sent // len(frame)):
             assert handler.next_call() == ("text", b"x" * 60_000)
@@ -301,7 +302,7 @@ def test_full_buffer_pauses_writing_during_write_and_resumes(server: RecordingSe
         assert handler.next_call() == ("resume",)
 
 
-# What a connection costs.
+# The cost of a connection.
 
 
 def test_open_connection_keeps_no_handshake_state(server: RecordingServer) -> None:
@@ -311,7 +312,7 @@ def test_open_connection_keeps_no_handshake_state(server: RecordingServer) -> No
         return Counter(type(thing).__name__ for thing in gc.get_objects())
 
     with ExitStack() as stack:
-        stack.enter_context(connected(server))  # fills what is filled once
+        stack.enter_context(connected(server))  # fills the caches
         server.application.handshakes.get(timeout=10)
         gc.collect()
         stack.callback(gc.enable)

@@ -1,4 +1,4 @@
-"""How a connection ends, whoever begins."""
+"""The end of a connection, from either side."""
 
 from contextlib import ExitStack
 

@@ -14,7 +14,7 @@ from tidings.server.websocket.socket_options import (
 
 
 class Tuned(asyncio.Protocol):
-    """Tunes its transport and tells what the kernel then says."""
+    """Sets the options on its transport and records their values in the kernel."""
 
     def __init__(self, options: asyncio.Future[dict[str, int]]) -> None:
         self.options = options
