@@ -27,7 +27,7 @@ def reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Report
         try:
             yield Reported(hub)
         finally:
-            left = [operation.name for operation in RUNTIME.running]
+            left = RUNTIME.running
             RUNTIME.close()
     assert left == []
 
@@ -39,41 +39,41 @@ def screen() -> io.StringIO:
 
 def ends(reported: Reported) -> list[tuple[str, object]]:
     """Return how the operations ended, with their last progress."""
-    told = reported.told()
+    received = reported.received()
     return [
         (
             kind,
             next(
                 (
                     earlier["progress"]
-                    for was, earlier in reversed(told)
+                    for was, earlier in reversed(received)
                     if was == "progress" and earlier["operation_id"] == data["operation_id"]
                 ),
                 None,
             ),
         )
-        for kind, data in told
+        for kind, data in received
         if kind in ("complete", "failed", "cancelled")
     ]
 
 
-def test_a_loop_is_an_operation_named_by_its_description(reported: Reported, screen: io.StringIO) -> None:
+def test_bar_is_an_operation_named_by_its_description(reported: Reported, screen: io.StringIO) -> None:
     assert list(tqdm(range(50), desc="Load", unit="rows", file=screen)) == list(range(50))
-    told = reported.told()
-    assert told[0][0] == "start"
-    assert told[0][1]["name"] == "Load"
-    progress = [data for kind, data in told if kind == "progress"]
+    received = reported.received()
+    assert received[0][0] == "start"
+    assert received[0][1]["name"] == "Load"
+    progress = [data for kind, data in received if kind == "progress"]
     assert progress[-1]["progress"] == 100
     assert progress[-1]["message"].startswith("50/50 rows")
-    assert told[-1][0] == "complete"
+    assert received[-1][0] == "complete"
 
 
-def test_without_a_description_it_has_the_program_s_name(reported: Reported, screen: io.StringIO) -> None:
+def test_bar_without_description_has_the_name_of_the_program(reported: Reported, screen: io.StringIO) -> None:
     list(tqdm(range(3), file=screen))
-    assert reported.told()[0][1]["name"] == Path(sys.argv[0]).stem
+    assert reported.received()[0][1]["name"] == Path(sys.argv[0]).stem
 
 
-def test_the_bar_on_the_terminal_is_tqdm_s_own(reported: Reported) -> None:
+def test_bar_on_the_terminal_is_that_of_tqdm(reported: Reported) -> None:
     def shown(kind: type) -> str:
         screen = io.StringIO()
         with kind(
@@ -87,17 +87,17 @@ def test_the_bar_on_the_terminal_is_tqdm_s_own(reported: Reported) -> None:
     assert shown(tqdm) == shown(plain_tqdm)
 
 
-def test_a_bar_by_hand(reported: Reported, screen: io.StringIO) -> None:
+def test_bar_updated_by_hand_reports(reported: Reported, screen: io.StringIO) -> None:
     bar = tqdm(total=200, desc="Hand", initial=50, file=screen)
     bar.update(50)
     bar.set_postfix(loss=0.25)
     bar.close()
     bar.close()
     assert ends(reported) == [("complete", 50)]
-    assert [data["message"] for kind, data in reported.told() if kind == "progress"][-1] == "100/200 it, loss=0.25"
+    assert [data["message"] for kind, data in reported.received() if kind == "progress"][-1] == "100/200 it, loss=0.25"
 
 
-def test_a_bar_that_tqdm_hides_because_nobody_watches_reports(reported: Reported, screen: io.StringIO) -> None:
+def test_bar_hidden_without_a_terminal_reports(reported: Reported, screen: io.StringIO) -> None:
     for _ in tqdm(range(4), disable=None, desc="Batch", file=screen):
         pass
     bar = tqdm(total=4, disable=None, desc="Batch by hand", file=screen)
@@ -107,12 +107,12 @@ def test_a_bar_that_tqdm_hides_because_nobody_watches_reports(reported: Reported
     assert screen.getvalue() == ""
 
 
-def test_a_bar_that_is_switched_off_says_nothing(reported: Reported, screen: io.StringIO) -> None:
+def test_disabled_bar_reports_nothing(reported: Reported, screen: io.StringIO) -> None:
     assert list(tqdm(range(4), disable=True, file=screen)) == [0, 1, 2, 3]
-    assert reported.told() == []
+    assert reported.received() == []
 
 
-def test_inner_bars_are_details_of_the_outer(reported: Reported, screen: io.StringIO) -> None:
+def test_inner_bar_is_a_detail_of_the_outer_one(reported: Reported, screen: io.StringIO) -> None:
     seen = []
     for _ in tqdm(range(2), desc="outer", file=screen):
         for _ in tqdm(range(3), desc="inner", leave=False, file=screen):
@@ -124,7 +124,7 @@ def test_inner_bars_are_details_of_the_outer(reported: Reported, screen: io.Stri
     assert ends(reported) == [("complete", 100)]
 
 
-def test_within_an_operation_a_bar_counts_for_that(reported: Reported, screen: io.StringIO) -> None:
+def test_bar_inside_an_operation_counts_for_it(reported: Reported, screen: io.StringIO) -> None:
     with tidings.operation("Job") as op:
         for _ in tqdm(range(4), desc="Rows", file=screen):
             pass
@@ -132,7 +132,7 @@ def test_within_an_operation_a_bar_counts_for_that(reported: Reported, screen: i
     assert reported.kinds() == ["start", "complete"]
 
 
-def test_within_a_step_it_counts_for_the_step(reported: Reported, screen: io.StringIO) -> None:
+def test_bar_inside_a_step_counts_for_the_step(reported: Reported, screen: io.StringIO) -> None:
     with tidings.operation("Job", steps=["a", "b"]) as op:
         with op.step("a"):
             shares = [op.percent for _ in tqdm(range(4), file=screen)]
@@ -142,7 +142,7 @@ def test_within_a_step_it_counts_for_the_step(reported: Reported, screen: io.Str
         assert op.percent == 100, "it was the planned step of its name"
 
 
-def test_a_with_block_knows_why_its_loop_was_left(reported: Reported, screen: io.StringIO) -> None:
+def test_with_block_reports_why_its_loop_was_left(reported: Reported, screen: io.StringIO) -> None:
     def fail() -> None:
         with tqdm(range(4), desc="Fail", file=screen) as bar:
             for number in bar:
@@ -155,17 +155,17 @@ def test_a_with_block_knows_why_its_loop_was_left(reported: Reported, screen: io
         for _ in bar:
             break
     assert [kind for kind, _ in ends(reported)] == ["failed", "complete"]
-    assert next(data for kind, data in reported.told() if kind == "failed")["code"] == "lookup_error"
+    assert next(data for kind, data in reported.received() if kind == "failed")["code"] == "lookup_error"
 
 
-def test_a_loop_that_is_left_is_cancelled_with_how_far_it_came(reported: Reported, screen: io.StringIO) -> None:
+def test_loop_left_early_is_cancelled_with_its_count(reported: Reported, screen: io.StringIO) -> None:
     for number in tqdm(range(10), file=screen):
         if number == 4:
             break
     assert reported.last()[1]["reason"] == "left after 4/10 it"
 
 
-def test_an_iterable_that_fails_is_the_failure(reported: Reported, screen: io.StringIO) -> None:
+def test_iterable_that_raises_fails_the_operation(reported: Reported, screen: io.StringIO) -> None:
     def rows() -> Iterator[int]:
         yield 1
         raise OSError("the file is gone")
@@ -175,7 +175,7 @@ def test_an_iterable_that_fails_is_the_failure(reported: Reported, screen: io.St
     assert reported.last()[1]["code"] == "os_error"
 
 
-def test_a_loop_inside_an_except_block_is_not_failed_by_it(reported: Reported, screen: io.StringIO) -> None:
+def test_loop_inside_an_except_block_completes(reported: Reported, screen: io.StringIO) -> None:
     try:
         raise ValueError("handled")
     except ValueError:
@@ -185,7 +185,7 @@ def test_a_loop_inside_an_except_block_is_not_failed_by_it(reported: Reported, s
     assert [kind for kind, _ in ends(reported)] == ["complete", "complete"]
 
 
-def test_total_and_description_may_change(reported: Reported, screen: io.StringIO) -> None:
+def test_changes_of_total_and_description_are_reported(reported: Reported, screen: io.StringIO) -> None:
     bar = tqdm(desc="Growing", file=screen)
     bar.update(5)
     bar.total = 20
@@ -196,12 +196,12 @@ def test_total_and_description_may_change(reported: Reported, screen: io.StringI
     assert ends(reported) == [("complete", 40)]
 
 
-def test_trange(reported: Reported, screen: io.StringIO) -> None:
+def test_trange_reports_like_tqdm(reported: Reported, screen: io.StringIO) -> None:
     assert list(trange(2, 6, 2, file=screen)) == [2, 4]
     assert ends(reported) == [("complete", 100)]
 
 
-async def test_asynchronous_loops(reported: Reported, screen: io.StringIO) -> None:
+async def test_asynchronous_loop_reports(reported: Reported, screen: io.StringIO) -> None:
     async def rows() -> AsyncIterator[int]:
         for number in range(4):
             yield number
@@ -212,12 +212,13 @@ async def test_asynchronous_loops(reported: Reported, screen: io.StringIO) -> No
     assert await asyncio.to_thread(ends, reported) == [("complete", 100), ("complete", 100)]
 
 
-def test_who_cancels_it_ends_the_loop(reported: Reported, screen: io.StringIO) -> None:
+def test_cancel_ends_the_loop(reported: Reported, screen: io.StringIO) -> None:
     def follow() -> None:
         for number in tqdm(range(1 << 60), file=screen):
             if not number:
                 assert RUNTIME.flush(TIMEOUT_S) == 0
                 (op,) = RUNTIME.running
+                assert isinstance(op, OperationLifecycle)
                 with sync.connect() as client:
                     client.cancel(op.id, reason="enough", timeout_s=0)
 
@@ -226,13 +227,13 @@ def test_who_cancels_it_ends_the_loop(reported: Reported, screen: io.StringIO) -
     assert reported.last()[0] == "cancelled"
 
 
-def test_without_tqdm_the_import_says_what_to_install(tmp_path: Path) -> None:
+def test_import_without_tqdm_raises_missing_extra(tmp_path: Path) -> None:
     code = """
     sys.modules["tqdm"] = None
     try:
         import tidings.tqdm
     except tidings.MissingExtra as error:
         assert error.hint == "pip install 'tidings[tqdm]'", error.hint
-        say("told")
+        emit("missing extra")
     """
     assert run(code, "ws://127.0.0.1:9/ws", tmp_path) == (0, "")

@@ -14,11 +14,11 @@ def test_the_code_runs_and_reports(reported: Reported, monkeypatch: pytest.Monke
     names: dict[str, Any] = {}
     for block in Document("docs/reporting.md").blocks_in("python"):
         exec(compile(block.text, "docs/reporting.md", "exec"), names)
-    told = reported.told()
-    assert [kind for kind, _ in told if kind in ("complete", "failed", "cancelled")] == ["complete"] * 3
-    starts = [data for kind, data in told if kind == "start"]
+    received = reported.received()
+    assert [kind for kind, _ in received if kind in ("complete", "failed", "cancelled")] == ["complete"] * 3
+    starts = [data for kind, data in received if kind == "start"]
     assert ["command" in data for data in starts] == [True, False, True]
-    assert next(data for kind, data in told if kind == "complete")["result"] == {"rows": 2}
+    assert next(data for kind, data in received if kind == "complete")["result"] == {"rows": 2}
 
 
 def test_the_figures_of_its_tables_are_the_code_s() -> None:

@@ -1,4 +1,4 @@
-"""The examples as a reader runs them: programs of their own, beside a hub that is a process, too."""
+"""The examples as a reader runs them: each as a program, with a hub in another process."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ Envelope = dict[str, Any]
 
 
 def run(name: str, hub: Hub, spool: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run an example to its end, which must be a good one."""
+    """Run an example, which must succeed."""
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
         capture_output=True,
@@ -31,14 +31,14 @@ def run(name: str, hub: Hub, spool: Path, *arguments: str) -> subprocess.Complet
 
 
 def events(hub: Hub, query: str) -> list[Envelope]:
-    """Return events that the hub has, the oldest first."""
+    """Return events from the hub, the oldest first."""
     with urllib.request.urlopen(f"{hub.http}v1/events?{query}", timeout=TIMEOUT_S) as answer:
         found: list[Envelope] = json.load(answer)["events"]
     return found
 
 
 def of_operation(hub: Hub, name: str) -> list[tuple[str, Envelope]]:
-    """Return (kind, data) of the events of the newest operation called so."""
+    """Return kind and data of the events of the newest operation with this name."""
     every = events(hub, "channel=operations&limit=1000")
     *_, key = (event["data"]["operation_id"] for event in every if event["data"].get("name") == name)
     return [
@@ -49,7 +49,7 @@ def of_operation(hub: Hub, name: str) -> list[tuple[str, Envelope]]:
 
 
 def of_trace(hub: Hub, trace_id: str) -> list[tuple[str, Envelope]]:
-    """Return (kind, data) of a trace's events."""
+    """Return kind and data of the events of a trace."""
     found = events(hub, f"channel=operations&trace_id={trace_id}&limit=1000")
     return [(event["type"].removeprefix("operation:"), event["data"]) for event in found]
 

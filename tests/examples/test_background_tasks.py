@@ -1,4 +1,4 @@
-"""Two workers of uvicorn beside one hub, all of them processes."""
+"""Two workers of uvicorn and one hub, each a process."""
 
 import contextlib
 import json
@@ -21,35 +21,35 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e{:04x}"
 
 
 class Workers:
-    """`uvicorn --workers 2`, as the example says."""
+    """`uvicorn --workers 2`, as in the example."""
 
     def __init__(self, hub: Hub, folder: Path) -> None:
-        self._said = folder / "uvicorn.log"
-        with self._said.open("wb") as said:
+        self._log = folder / "uvicorn.log"
+        with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-W", "error", "-m", "uvicorn", "--app-dir", str(EXAMPLES)),
                     *("--workers", "2", "--port", "0", "background_tasks:app"),
                 ],
-                stdout=said,
-                stderr=said,
+                stdout=log,
+                stderr=log,
                 env=environment(TIDINGS_URL=hub.url, TIDINGS_SPOOL=str(folder / "spool")),
                 start_new_session=True,
             )
         try:
-            wait_until(lambda: self.said().count("Application startup complete") == 2)
+            wait_until(lambda: self.log_text().count("Application startup complete") == 2)
         except BaseException:
             self.kill()
             raise
-        found = re.search(r"running on (http://\S+)", self.said())
+        found = re.search(r"running on (http://\S+)", self.log_text())
         assert found is not None
         self.address = found[1]
 
-    def said(self) -> str:
-        return self._said.read_text()
+    def log_text(self) -> str:
+        return self._log.read_text()
 
     def order(self, number: int, pages: int) -> dict[str, Any]:
-        """Order a report, in a trace of its own."""
+        """Order a report, in its own trace."""
         request = urllib.request.Request(
             f"{self.address}/reports?pages={pages}",
             method="POST",
@@ -66,7 +66,7 @@ class Workers:
         return self.process.wait(TIMEOUT_S)
 
     def kill(self) -> None:
-        """Leave nothing behind, whatever still runs."""
+        """Kill all processes that still run."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(TIMEOUT_S)
@@ -88,7 +88,7 @@ def workers(hub: Hub) -> Iterator[Workers]:
             running.kill()
 
 
-def test_all_workers_report_to_the_one_hub_to_the_last_word(hub: Hub, workers: Workers) -> None:
+def test_all_workers_report_every_event_to_one_hub(hub: Hub, workers: Workers) -> None:
     busy: set[int] = set()
     numbers = 0
     while len(busy) < 2 or numbers < 8:
@@ -97,18 +97,18 @@ def test_all_workers_report_to_the_one_hub_to_the_last_word(hub: Hub, workers: W
         numbers += 1
     workers.order(numbers, pages=20)
     numbers += 1
-    workers.stop()  # which waits for the last report, and ends right after it
+    workers.stop()  # waits for the last report, and ends right after it
     pids = set()
     for number in range(numbers):
-        told = of_trace(hub, TRACE.format(number))
-        kinds = [kind for kind, _ in told if kind != "progress"]
-        assert kinds == ["start", "start", "complete"], told
-        assert [data.get("queued", False) for kind, data in told if kind == "start"] == [True, False]
-        pids.add(told[0][1]["pid"])
+        received = of_trace(hub, TRACE.format(number))
+        kinds = [kind for kind, _ in received if kind != "progress"]
+        assert kinds == ["start", "start", "complete"], received
+        assert [data.get("queued", False) for kind, data in received if kind == "start"] == [True, False]
+        pids.add(received[0][1]["pid"])
     assert pids == busy
 
 
-def test_a_worker_that_is_killed_is_noticed(hub: Hub, workers: Workers) -> None:
+def test_killed_worker_fails_its_operation(hub: Hub, workers: Workers) -> None:
     ordered = workers.order(1, pages=100_000)
     trace = TRACE.format(1)
     wait_until(lambda: any(kind == "progress" for kind, _ in of_trace(hub, trace)))

@@ -10,7 +10,7 @@ from tests.integrations.broker import broker
 pytestmark = pytest.mark.alone
 
 
-def test_a_task_is_watched(shared_hub: Hub, tmp_path: Path) -> None:
+def test_example_reports_the_task(shared_hub: Hub, tmp_path: Path) -> None:
     with broker(tmp_path) as address:
         _watch_a_task(shared_hub, address, tmp_path)
 
@@ -39,7 +39,11 @@ def _watch_a_task(hub: Hub, address: str, tmp_path: Path) -> None:
     finally:
         worker.terminate()
         worker.wait(TIMEOUT_S)
-    told = of_operation(hub, "Import prices")
-    assert told[0][1]["operation_id"] == task_id
-    assert [kind for kind, _ in told if kind not in ("progress", "log", "estimate")] == ["start", "start", "complete"]
-    assert [data["message"] for kind, data in told if kind == "log"] == [f"page {page} is in" for page in range(10)]
+    found = of_operation(hub, "Import prices")
+    assert found[0][1]["operation_id"] == task_id
+    assert [kind for kind, _ in found if kind not in ("progress", "log", "estimate")] == [
+        "start",
+        "start",
+        "complete",
+    ]
+    assert [data["message"] for kind, data in found if kind == "log"] == [f"page {page} is in" for page in range(10)]

@@ -8,7 +8,7 @@ def lines(hub: Hub, name: str) -> list[tuple[str, str]]:
     return [(data["level"], data["message"]) for kind, data in of_operation(hub, name) if kind == "log"]
 
 
-def test_what_is_logged_is_in_the_operations_log(shared_hub: Hub, tmp_path: Path) -> None:
+def test_example_copies_records_to_the_operation_log(shared_hub: Hub, tmp_path: Path) -> None:
     done = run("logging_handler.py", shared_hub, tmp_path)
     assert "row '?' has no price" in done.stderr
     failed, *others = lines(shared_hub, "Import prices")

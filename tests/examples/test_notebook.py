@@ -7,7 +7,7 @@ from tests.cli.processes import TIMEOUT_S, Hub, environment
 from tests.examples.programs import EXAMPLES, of_operation
 
 
-async def test_the_notebook_shows_the_end_in_its_first_cell(shared_hub: Hub, tmp_path: Path) -> None:
+async def test_notebook_shows_the_end_in_its_first_cell(shared_hub: Hub, tmp_path: Path) -> None:
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     nbformat.validate(notebook)
     client = NotebookClient(notebook, timeout=TIMEOUT_S, resources={"metadata": {"path": str(tmp_path)}})

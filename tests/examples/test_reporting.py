@@ -4,7 +4,7 @@ from tests.cli.processes import Hub
 from tests.examples.programs import events, of_operation, run
 
 
-def test_each_way_to_report_reaches_the_hub(shared_hub: Hub, tmp_path: Path) -> None:
+def test_each_kind_of_operation_reaches_the_hub(shared_hub: Hub, tmp_path: Path) -> None:
     done = run("reporting.py", shared_hub, tmp_path)
     assert done.stderr == ""
     assert done.stdout == "failed, and the exception continued: a price below zero\n"
@@ -29,7 +29,7 @@ def test_each_way_to_report_reaches_the_hub(shared_hub: Hub, tmp_path: Path) -> 
     assert 'raise ValueError("a price below zero")' in failure["details"]
 
 
-def test_without_a_hub_the_job_does_its_work(tmp_path: Path) -> None:
+def test_example_works_without_a_hub(tmp_path: Path) -> None:
     class Nowhere(Hub):
         def __init__(self) -> None:
             self.url = "ws://127.0.0.1:9/ws"
@@ -39,11 +39,11 @@ def test_without_a_hub_the_job_does_its_work(tmp_path: Path) -> None:
     assert done.stderr == "tidings: no hub answers at 127.0.0.1:9; the job continues, events are kept and sent later\n"
 
 
-def test_a_loop_with_a_bar_reaches_the_hub(shared_hub: Hub, tmp_path: Path) -> None:
+def test_tqdm_example_reaches_the_hub(shared_hub: Hub, tmp_path: Path) -> None:
     done = run("tqdm_loop.py", shared_hub, tmp_path)
     assert done.stdout.startswith("loss 0.366")
     assert "Train: 100%" in done.stderr, "the bar is where it was"
-    told = of_operation(shared_hub, "Train")
-    assert told[-1][0] == "complete"
-    progress = [data for kind, data in told if kind == "progress"]
+    received = of_operation(shared_hub, "Train")
+    assert received[-1][0] == "complete"
+    progress = [data for kind, data in received if kind == "progress"]
     assert (progress[-1]["progress"], progress[-1]["message"][:10]) == (100, "2/2 epochs")

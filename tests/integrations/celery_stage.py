@@ -1,4 +1,4 @@
-"""A broker, a hub, what sends tasks and what runs them: all of them real processes."""
+"""A broker, a hub, senders and workers, each a real process."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def until(condition: Callable[[], object]) -> None:
     """Wait until `condition` is true."""
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.01)
 
 
@@ -35,7 +35,7 @@ class Stage:
     """The broker and the hub.
 
     Args:
-        folder: For what is written to disk.
+        folder: Folder for all files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +56,7 @@ class Stage:
         self._close()
 
     def environment(self, queue: str, **variables: str) -> dict[str, str]:
-        """Return the variables of a process that sends or runs the tasks of a queue."""
+        """Return the environment of a process that sends or runs the tasks of a queue."""
         variables = {"TIDINGS_URL": self._hub.url, **variables}
         return environment(
             BROKER=self._address,
@@ -66,11 +66,11 @@ class Stage:
         )
 
     def result(self, task_id: str) -> Any:
-        """Return what Celery knows of a task."""
+        """Return the result of a task."""
         return AsyncResult(task_id, app=self._app)
 
     def operation(self, operation_id: str) -> dict[str, Any]:
-        """Return what the hub knows of an operation; nothing where it knows none."""
+        """Return an operation from the hub; an empty dictionary if the hub does not have it."""
         try:
             with urlopen(f"{self.http}/v1/operations/{operation_id}", timeout=TIMEOUT_S) as answer:
                 return dict(json.load(answer))
@@ -80,7 +80,7 @@ class Stage:
             return {}
 
     def wait_for(self, operation_id: str, state: str, attempt: int = 1) -> dict[str, Any]:
-        """Wait until an attempt is in a state, and return what the hub knows then."""
+        """Wait until an attempt is in a state, and return the operation."""
         found: dict[str, Any] = {}
 
         def arrived() -> bool:
@@ -95,7 +95,7 @@ class Stage:
         return found
 
     def cancel(self, operation_id: str) -> str:
-        """Ask for the end of an operation, and return what came of it."""
+        """Request the cancellation of an operation, and return the outcome."""
         body = json.dumps({"reason": "too slow", "timeout_s": 10}).encode()
         url = f"{self.http}/v1/operations/{operation_id}/cancel"
         request = Request(url, body, {"Content-Type": "application/json"})
@@ -104,7 +104,7 @@ class Stage:
 
 
 class Sender:
-    """What sends tasks: see `celery_sender`."""
+    """A process that sends tasks; see `celery_sender`."""
 
     def __init__(self, stage: Stage, queue: str, **variables: str) -> None:
         self._process = subprocess.Popen(
@@ -165,7 +165,7 @@ class Worker:
             self._log.close()
 
     def kill(self) -> None:
-        """Kill it; its pool dies with it."""
+        """Kill the worker; its pool dies with it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(TIMEOUT_S)

@@ -8,7 +8,7 @@ from tests.producer.conftest import reported as reported
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    """A port that is taken, so that no one else gets it, and where nobody answers."""
+    """A port that is bound without a listener, so that no other process can take it."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

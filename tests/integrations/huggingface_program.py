@@ -23,7 +23,7 @@ class Ranker(torch.nn.Module):  # type: ignore[misc]
         time.sleep(0.02)
         self._steps += 1
         if self._steps == self._fails_at:
-            raise ValueError("the loss is no number")
+            raise ValueError("the loss is NaN")
         logits = self._layer(x)
         return {"loss": logits.pow(2).mean(), "logits": logits}
 

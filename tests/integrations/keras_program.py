@@ -18,7 +18,7 @@ X, Y = np.ones((32, 4)), np.zeros((32, 1))
 
 
 class Hook(keras.callbacks.Callback):  # type: ignore[misc]
-    """Does something at each batch, as a model does that is slow, or has a fault."""
+    """Calls a function with each batch, in place of a model that is slow or fails."""
 
     def __init__(self, act: object) -> None:
         super().__init__()
@@ -36,13 +36,13 @@ def model() -> keras.Model:
 
 def fail(batch: int) -> None:
     if batch == 2:
-        raise ValueError("the loss is no number")
+        raise ValueError("the loss is NaN")
 
 
 def main() -> None:
     fitted = {"batch_size": 8, "verbose": 0, "validation_data": (X, Y)}
     with TidingsCallback("Ends", quiet=True) as reporting:
-        # Slow enough that each epoch is seen: progress is told ten times a second.
+        # Slow enough for a report in each epoch: progress is reported ten times a second.
         model().fit(X, Y, epochs=3, callbacks=[reporting, Hook(lambda _: time.sleep(0.06))], **fitted)
     try:
         with TidingsCallback("Fails", quiet=True) as reporting:
@@ -51,7 +51,7 @@ def main() -> None:
         pass
     reporting = TidingsCallback("Is cancelled", quiet=True)
     history = model().fit(X, Y, epochs=10_000, callbacks=[reporting, Hook(lambda _: time.sleep(0.005))], **fitted)
-    # What training leaves is there, as after any other.
+    # The history is complete, as after any other training.
     assert 0 < len(history.history["loss"]) < 10_000
     assert RUNTIME.flush(10) == 0
     sys.stdout.write("trained\n")

@@ -21,7 +21,7 @@ class Ranker(lightning.LightningModule):  # type: ignore[misc]
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         time.sleep(0.02)
         if batch_idx == self._fails_at:
-            raise ValueError("the loss is no number")
+            raise ValueError("the loss is NaN")
         loss = self._layer(batch[0]).pow(2).mean()
         self.log("loss", loss)
         return loss

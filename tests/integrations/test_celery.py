@@ -1,4 +1,4 @@
-"""Tasks of a real Celery, run by a real worker over a real broker, as a hub tells of them."""
+"""Tasks of a real Celery, run by a real worker over a real broker, as a hub reports them."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def served(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
-    """A sender whose queue a worker of one process serves."""
+    """A sender whose queue is served by a worker with one process."""
     log = tmp_path_factory.mktemp("worker") / "log"
     with Worker(stage, "served", log=log), Sender(stage, "served") as sender:
         yield sender
@@ -34,7 +34,7 @@ def states(operation: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 class TestLife:
-    def test_a_task_is_queued_and_runs_and_completes(self, stage: Stage, served: Sender) -> None:
+    def test_task_is_queued_then_running_then_complete(self, stage: Stage, served: Sender) -> None:
         task_id = served.send("add", 1, 2)
         operation = stage.wait_for(task_id, "complete")
         assert states(operation) == [("queued", 1), ("running", 1), ("complete", 1)]
@@ -43,12 +43,12 @@ class TestLife:
         assert operation["metadata"] == {"queue": "served", "arguments": {"args": [1, 2], "kwargs": {}}}
         assert operation["lease_s"] == LEASE_S
 
-    def test_an_exception_is_its_failure(self, stage: Stage, served: Sender) -> None:
+    def test_task_that_raises_fails(self, stage: Stage, served: Sender) -> None:
         error = stage.wait_for(served.send("divide", 1, 0), "failed")["error"]
         assert (error["code"], error["message"]) == ("zero_division_error", "division by zero")
         assert "return a / b" in error["details"]
 
-    def test_a_retry_is_the_next_attempt(self, stage: Stage, served: Sender) -> None:
+    def test_retry_is_the_next_attempt(self, stage: Stage, served: Sender) -> None:
         task_id = served.send("flaky", 2)
         operation = stage.wait_for(task_id, "complete", attempt=3)
         attempts = [attempt for state, attempt in states(operation) if state == "failed"]
@@ -56,19 +56,19 @@ class TestLife:
         assert operation["result"] == 2
         assert operation["metadata"]["retries"] == 2
 
-    def test_what_a_task_sends_is_its_child_in_its_trace(self, stage: Stage, served: Sender) -> None:
+    def test_task_sent_by_a_task_is_its_child_in_its_trace(self, stage: Stage, served: Sender) -> None:
         operation = stage.wait_for(served.send("outer"), "complete")
         child = stage.wait_for(operation["result"], "complete")
         assert child["parent_id"] == operation["operation_id"]
         assert child["trace_id"] == operation["trace_id"]
 
-    def test_what_is_neither_success_nor_failure_ends_too(self, stage: Stage, served: Sender) -> None:
+    def test_ignored_and_rejected_tasks_end(self, stage: Stage, served: Sender) -> None:
         assert stage.wait_for(served.send("ignoring"), "cancelled")["reason"] == "the task asked to be ignored"
         assert stage.wait_for(served.send("rejecting"), "failed")["error"]["code"] == "rejected"
 
 
 class TestCancelling:
-    def test_a_task_that_reports_stops_by_itself(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
+    def test_cancelled_task_that_reports_stops_by_itself(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
         task_id = served.send("polite", str(tmp_path / "began"))
         pid = stage.wait_for(task_id, "running")["pid"]
         until((tmp_path / "began").exists)
@@ -76,7 +76,7 @@ class TestCancelling:
         assert stage.operation(task_id)["reason"] == "too slow"
         assert stage.wait_for(served.send("add", 1, 1), "complete")["pid"] == pid
 
-    def test_one_that_does_not_is_terminated_with_its_process(
+    def test_cancelled_task_that_does_not_report_is_terminated(
         self, stage: Stage, served: Sender, tmp_path: Path
     ) -> None:
         task_id = served.send("stubborn", str(tmp_path / "began"))
@@ -87,7 +87,7 @@ class TestCancelling:
         until(lambda: stage.result(task_id).state == "REVOKED")
         assert stage.wait_for(served.send("add", 1, 1), "complete")["pid"] != pid
 
-    def test_one_that_is_queued_never_runs(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
+    def test_cancelled_task_in_the_queue_never_runs(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
         gate, ran = tmp_path / "gate", tmp_path / "ran"
         busy = served.send("waiting", str(tmp_path / "began"), str(gate))
         until((tmp_path / "began").exists)
@@ -101,21 +101,21 @@ class TestCancelling:
         assert not ran.exists()
         assert states(stage.operation(task_id)) == [("queued", 1), ("cancelled", 1)]
 
-    def test_nor_does_one_whose_sender_is_gone_and_that_no_worker_knew(self, stage: Stage, tmp_path: Path) -> None:
+    def test_cancelled_task_without_sender_and_worker_never_runs(self, stage: Stage, tmp_path: Path) -> None:
         ran = tmp_path / "ran"
         with Sender(stage, "unserved") as sender:
             task_id = sender.send("touch", str(ran))
             sent_at = time.monotonic()
             after = sender.send("add", 1, 1)
         assert stage.cancel(task_id) == "cancelled"
-        until(lambda: time.monotonic() - sent_at > 0.3)  # before that, a worker does not ask
+        until(lambda: time.monotonic() - sent_at > 0.3)  # a worker looks up only tasks that waited longer
         with Worker(stage, "unserved", log=tmp_path / "log"):
             stage.wait_for(after, "complete")
             until(lambda: stage.result(task_id).state == "REVOKED")
         assert not ran.exists()
         assert states(stage.operation(task_id)) == [("queued", 1), ("cancelled", 1)]
 
-    def test_what_celery_itself_revokes_is_cancelled(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
+    def test_task_revoked_by_celery_is_cancelled(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
         gate = tmp_path / "gate"
         busy = served.send("waiting", str(tmp_path / "began"), str(gate))
         until((tmp_path / "began").exists)
@@ -127,7 +127,7 @@ class TestCancelling:
         assert stage.wait_for(task_id, "cancelled")["reason"] == "revoked"
         assert stage.wait_for(expired, "cancelled")["reason"] == "it expired in the queue"
 
-    def test_a_thread_is_asked(self, stage: Stage, tmp_path: Path) -> None:
+    def test_cancelled_task_on_a_thread_stops_at_its_next_report(self, stage: Stage, tmp_path: Path) -> None:
         with Worker(stage, "threads", pool="threads", log=tmp_path / "log"), Sender(stage, "threads") as sender:
             task_id = sender.send("polite", str(tmp_path / "began"))
             stage.wait_for(task_id, "running")
@@ -136,7 +136,7 @@ class TestCancelling:
 
 
 class TestDeath:
-    def test_of_a_process_of_the_pool(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
+    def test_killed_pool_process_fails_its_task(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
         task_id = served.send("stubborn", str(tmp_path / "began"))
         pid = stage.wait_for(task_id, "running")["pid"]
         killed_at = time.monotonic()
@@ -146,18 +146,18 @@ class TestDeath:
         assert error["code"] == "producer_lost"
         stage.wait_for(served.send("add", 1, 1), "complete")
 
-    def test_the_redelivered_task_is_the_next_attempt(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
+    def test_redelivered_task_is_the_next_attempt(self, stage: Stage, served: Sender, tmp_path: Path) -> None:
         began, gate = tmp_path / "began", tmp_path / "gate"
         task_id = served.send("precious", str(began), str(gate))
         until(began.exists)
         os.kill(stage.wait_for(task_id, "running")["pid"], signal.SIGKILL)
-        until(lambda: len(began.read_text().split()) == 2)  # at once; as a rule, the lease of the dead one still runs
+        until(lambda: len(began.read_text().split()) == 2)  # immediately; usually the lease of the dead one still runs
         gate.touch()
         operation = stage.wait_for(task_id, "complete", attempt=2)
         assert states(operation)[1:] == [("running", 1), ("failed", 1), ("running", 2), ("complete", 2)]
         assert operation["result"] == int(began.read_text().split()[1])
 
-    def test_of_the_whole_worker(self, stage: Stage, tmp_path: Path) -> None:
+    def test_killed_worker_fails_its_task(self, stage: Stage, tmp_path: Path) -> None:
         began, gate = tmp_path / "began", tmp_path / "gate"
         with Sender(stage, "dying") as sender, Worker(stage, "dying", log=tmp_path / "log") as worker:
             task_id = sender.send("precious", str(began), str(gate))
@@ -166,13 +166,13 @@ class TestDeath:
             worker.kill()
             assert stage.wait_for(task_id, "failed")["error"]["code"] == "producer_lost"
             assert time.monotonic() - killed_at < LEASE_S + 1.0
-            until(lambda: time.monotonic() - killed_at > 2.5)  # the broker's visibility timeout
+            until(lambda: time.monotonic() - killed_at > 2.5)  # the visibility timeout of the broker
             gate.touch()
             with Worker(stage, "dying", log=tmp_path / "log"):
                 stage.wait_for(task_id, "complete", attempt=2)
 
 
-def test_without_a_hub_the_tasks_run_as_ever(stage: Stage, unused_port: int, tmp_path: Path) -> None:
+def test_tasks_run_without_a_hub(stage: Stage, unused_port: int, tmp_path: Path) -> None:
     nowhere = f"ws://127.0.0.1:{unused_port}/ws"
     with (
         Sender(stage, "hubless", TIDINGS_URL=nowhere) as sender,

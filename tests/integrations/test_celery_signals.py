@@ -1,4 +1,4 @@
-"""What is told of tasks, run here and now in this process; `test_celery` has real workers."""
+"""Reports of tasks that run eagerly in this process; `test_celery` has real workers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def app() -> Iterator[Celery]:
 
 
 class Connected:
-    """Reporters that are disconnected at the end, so that other tests' tasks are not reported."""
+    """Reporters that are disconnected at the end, so that they do not report the tasks of other tests."""
 
     def __init__(self) -> None:
         self._reporters: list[TaskReporter] = []
@@ -51,26 +51,26 @@ def divide() -> float:
     return 1 / 0
 
 
-def test_neither_arguments_nor_results_are_told_unless_asked_for(
+def test_arguments_and_results_are_not_reported_by_default(
     reported: Reported, app: Celery, connected: Connected
 ) -> None:
     connected(app)
     task_id = app.task(add).delay(1, 2).id
-    told = dict(reported.told(task_id))
-    assert told["start"]["name"].endswith("test_celery_signals.add")
-    assert "metadata" not in told["start"]
-    assert "result" not in told["complete"]
+    received = dict(reported.received(task_id))
+    assert received["start"]["name"].endswith("test_celery_signals.add")
+    assert "metadata" not in received["start"]
+    assert "result" not in received["complete"]
 
 
-def test_they_are_if_asked_for(reported: Reported, app: Celery, connected: Connected) -> None:
+def test_arguments_and_results_are_reported_on_request(reported: Reported, app: Celery, connected: Connected) -> None:
     connected(app, arguments=True, results=True, name=lambda name: name.rpartition(".")[2].title())
-    told = dict(reported.told(app.task(add).delay(1, b=2).id))
-    assert told["start"]["name"] == "Add"
-    assert told["start"]["metadata"] == {"arguments": {"args": [1], "kwargs": {"b": 2}}}
-    assert told["complete"]["result"] == 3
+    received = dict(reported.received(app.task(add).delay(1, b=2).id))
+    assert received["start"]["name"] == "Add"
+    assert received["start"]["metadata"] == {"arguments": {"args": [1], "kwargs": {"b": 2}}}
+    assert received["complete"]["result"] == 3
 
 
-def test_payloads_are_redacted(reported: Reported, app: Celery, connected: Connected) -> None:
+def test_redact_receives_the_payloads_of_tasks(reported: Reported, app: Celery, connected: Connected) -> None:
     def redact(payload: dict[str, Any]) -> dict[str, Any]:
         return {name: "…" if name in ("message", "details") else value for name, value in payload.items()}
 
@@ -80,14 +80,14 @@ def test_payloads_are_redacted(reported: Reported, app: Celery, connected: Conne
     assert (kind, data["code"], data["message"], data["details"]) == ("failed", "zero_division_error", "…", "…")
 
 
-def test_some_tasks_are_left_out(reported: Reported, app: Celery, connected: Connected) -> None:
+def test_ignored_tasks_are_not_reported(reported: Reported, app: Celery, connected: Connected) -> None:
     connected(app, ignore=("celery.*", "house*"))
     for name in ("celery.backend_sweep", "housekeeping", "import"):
         app.task(add, name=name).delay(1, 2)
-    assert [data["name"] for kind, data in reported.told() if kind == "start"] == ["import"]
+    assert [data["name"] for kind, data in reported.received() if kind == "start"] == ["import"]
 
 
-def test_a_retry_without_a_message_is_the_next_attempt(reported: Reported, app: Celery, connected: Connected) -> None:
+def test_eager_retry_is_the_next_attempt(reported: Reported, app: Celery, connected: Connected) -> None:
     connected(app, results=True)
 
     @app.task(bind=True)  # type: ignore[untyped-decorator]
@@ -101,7 +101,7 @@ def test_a_retry_without_a_message_is_the_next_attempt(reported: Reported, app: 
     assert reported.last(task_id)[1]["result"] == 2
 
 
-def test_a_task_in_a_task_is_its_part(reported: Reported, app: Celery, connected: Connected) -> None:
+def test_task_sent_by_a_task_is_its_child(reported: Reported, app: Celery, connected: Connected) -> None:
     connected(app)
     inner = app.task(add)
 
@@ -117,7 +117,7 @@ def test_a_task_in_a_task_is_its_part(reported: Reported, app: Celery, connected
     assert tidings.current_operation() is None
 
 
-def test_an_end_that_the_task_itself_says_stands(reported: Reported, app: Celery, connected: Connected) -> None:
+def test_end_reported_by_the_task_stands(reported: Reported, app: Celery, connected: Connected) -> None:
     connected(app)
 
     def judge() -> None:
@@ -128,18 +128,16 @@ def test_an_end_that_the_task_itself_says_stands(reported: Reported, app: Celery
     assert reported.last(app.task(judge).delay().id)[1]["code"] == "no_prices"
 
 
-def test_what_it_cannot_make_sense_of_does_not_harm_the_task(
-    reported: Reported, app: Celery, connected: Connected
-) -> None:
+def test_error_in_reporting_does_not_affect_the_task(reported: Reported, app: Celery, connected: Connected) -> None:
     def name(task: str) -> str:
         raise LookupError(task)
 
     connected(app, name=name)
     assert app.task(add).delay(1, 2).get(disable_sync_subtasks=False) == 3
-    assert reported.told() == []
+    assert reported.received() == []
 
 
-def test_a_cancelled_task_is_given_up_before_it_runs(reported: Reported, app: Celery, connected: Connected) -> None:
+def test_blocked_task_is_ignored_before_it_runs(reported: Reported, app: Celery, connected: Connected) -> None:
     ran = []
 
     def touch() -> None:
@@ -157,17 +155,17 @@ def test_a_cancelled_task_is_given_up_before_it_runs(reported: Reported, app: Ce
     assert ran == [1]
 
 
-def test_two_apps_tell_of_their_own_tasks(reported: Reported, app: Celery, connected: Connected) -> None:
+def test_two_apps_report_their_own_tasks(reported: Reported, app: Celery, connected: Connected) -> None:
     with Celery("other", broker="memory://", set_as_current=False) as other:
         other.conf.task_always_eager = True
         connected(app, name=lambda name: f"shop {name}")
         connected(other, name=lambda name: f"other {name}")
         app.task(add, name="add").delay(1, 2)
         other.task(add, name="add").delay(1, 2)
-    assert [data["name"] for kind, data in reported.told() if kind == "start"] == ["shop add", "other add"]
+    assert [data["name"] for kind, data in reported.received() if kind == "start"] == ["shop add", "other add"]
 
 
-def test_nothing_is_told_when_disconnected(reported: Reported, app: Celery, connected: Connected) -> None:
+def test_disconnected_reporter_reports_nothing(reported: Reported, app: Celery, connected: Connected) -> None:
     connected(app).disconnect()
     app.task(add).delay(1, 2)
-    assert reported.told() == []
+    assert reported.received() == []

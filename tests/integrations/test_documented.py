@@ -1,4 +1,4 @@
-"""What the document shows is what the examples do, which are run by tests of their own."""
+"""The code in docs/integrations.md is part of the examples, which have tests of their own."""
 
 import json
 import re
@@ -19,23 +19,23 @@ EXAMPLES = {
 
 
 def lines(source: str) -> str:
-    """Return source without empty lines, and however far it is indented."""
+    """Return source without empty lines and indentation."""
     return "\n".join(line.strip() for line in source.splitlines() if line.strip())
 
 
 @pytest.mark.parametrize("block", DOCUMENT.blocks_in("python"), ids=lambda block: f"{block.heading}, line {block.line}")
-def test_code_that_is_shown_is_run(block: object) -> None:
+def test_documented_code_is_part_of_an_example(block: object) -> None:
     shown = lines(getattr(block, "text", ""))
     assert [name for name, source in EXAMPLES.items() if shown in lines(source)]
 
 
-def test_every_example_that_is_named_is_there() -> None:
+def test_documented_examples_exist() -> None:
     named = set(re.findall(r"\.\./examples/([\w.]+)", DOCUMENT.text))
     assert named
     assert named <= EXAMPLES.keys()
 
 
-def test_adapters_are_imported_by_their_users_only() -> None:
+def test_import_of_tidings_imports_no_adapter() -> None:
     code = (
         "import sys, tidings; tidings.operation, tidings.start, tidings.connect; "
         "print(*(name for name in sys.modules if name.partition('.')[0] in "
@@ -46,7 +46,7 @@ def test_adapters_are_imported_by_their_users_only() -> None:
 
 
 @pytest.mark.parametrize("name", ["logging", "jupyter"])
-def test_what_needs_no_framework_imports_none(name: str) -> None:
+def test_adapter_without_framework_imports_none(name: str) -> None:
     code = (
         f"import sys, tidings.integrations.{name}; "
         "print(*(name for name in sys.modules if name.partition('.')[0] in ('starlette', 'IPython', 'uvicorn')))"

@@ -25,7 +25,7 @@ Message = dict[str, Any]
 
 
 class Shown(HTMLParser):
-    """What a browser makes of HTML: its text, the attributes of its progress bar, whether its elements are closed."""
+    """HTML as a browser reads it: its text, the attributes of its progress bar, and whether its elements are closed."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Shown(HTMLParser):
         self.texts.append(data)
 
 
-def test_it_says_how_far_it_is(reported: Reported) -> None:
+def test_display_shows_state_progress_and_message(reported: Reported) -> None:
     with tidings.operation("Import <prices>", steps=["fetch", "parse"]) as op:
         assert plain(op) == "Import <prices>: running, 0 %, 0 s"
         with op.step("fetch"), op.step("parse"):
@@ -60,7 +60,7 @@ def test_it_says_how_far_it_is(reported: Reported) -> None:
     assert plain(op).startswith("Import <prices>: complete, 100 %")
 
 
-def test_what_nobody_knows_is_not_nothing(reported: Reported) -> None:
+def test_display_without_known_progress_shows_no_value(reported: Reported) -> None:
     with tidings.operation("Wait") as op:
         assert plain(op) == "Wait: running, 0 s"
         assert "aria-valuenow" not in Shown(html(op)).bar
@@ -72,27 +72,30 @@ def test_what_nobody_knows_is_not_nothing(reported: Reported) -> None:
     assert plain(tidings.operation("New")) == "New: new, 0 s"
 
 
-def test_a_long_one_says_so_in_minutes(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_display_shows_long_durations_in_minutes(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
     with tidings.operation("Wait") as op:
-        for seconds, said in ((59.9, "59 s"), (61, "1 min 01 s"), (7_384, "2 h 03 min")):
+        for seconds, duration in ((59.9, "59 s"), (61, "1 min 01 s"), (7_384, "2 h 03 min")):
             monkeypatch.setattr(tidings.Operation, "duration_s", seconds)
-            assert plain(op) == f"Wait: running, {said}"
+            assert plain(op) == f"Wait: running, {duration}"
 
 
-def test_without_a_shell_it_is_a_line(reported: Reported, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_without_a_shell_prints_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIDINGS_DISABLED", "1")  # a hub in this process may print lines of its own
     with tidings.operation("Wait") as op:
         show(op)
     assert capsys.readouterr().out == "Wait: running, 0 s\n"
 
 
-def test_front_ends_without_ipython_ask_for_html(reported: Reported) -> None:
+def test_repr_html_returns_the_display(reported: Reported) -> None:
     with tidings.operation("Import") as op:
         assert op._repr_html_() == html(op)
 
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A shell that knows nothing of the developer's own; untyped, as IPython is."""
+    """A shell without the profile of the developer; untyped, as IPython is."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     config = Config()
     config.HistoryManager.enabled = False
@@ -100,7 +103,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     InteractiveShell.clear_instance()
 
 
-def test_a_shell_shows_it(reported: Reported, shell: Any) -> None:
+def test_shell_displays_the_operation(reported: Reported, shell: Any) -> None:
     with capture_output() as captured:
         assert shell.run_cell("import tidings; op = tidings.start('Import', total=4); op.advance(); op").success
     assert [output.data for output in captured.outputs] == [bundle_of(shell.user_ns["op"])]
@@ -108,7 +111,7 @@ def test_a_shell_shows_it(reported: Reported, shell: Any) -> None:
     shell.user_ns["op"].complete()
 
 
-def test_without_a_kernel_it_is_shown_once(reported: Reported, shell: Any) -> None:
+def test_shell_without_a_kernel_displays_once(reported: Reported, shell: Any) -> None:
     out = io.StringIO()
     with redirect_stdout(out):
         shell.run_cell("import tidings; op = tidings.start('Import', quiet=True); op")
@@ -119,7 +122,7 @@ def test_without_a_kernel_it_is_shown_once(reported: Reported, shell: Any) -> No
 
 
 class Screen(CapturingDisplayPublisher):
-    """What a front end would show, and a front end that goes away."""
+    """The output of a front end, which may go away."""
 
     gone = Bool(False)
 
@@ -134,7 +137,7 @@ class Screen(CapturingDisplayPublisher):
 
 @pytest.fixture
 def screen(shell: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
-    """The screen of a shell that a kernel would have, in this process."""
+    """The screen of a shell in this process that behaves like the one of a kernel."""
     monkeypatch.setattr("tidings.producer.notebook._REFRESH_INTERVAL_S", 0.01)
     shell.kernel = object()
     shell.display_pub = screen = Screen()  # type: ignore[no-untyped-call]
@@ -142,7 +145,7 @@ def screen(shell: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
     until(lambda: not any(thread.name == "tidings display" for thread in threading.enumerate()))
 
 
-def test_of_many_displays_the_newest_are_kept_up_to_date(reported: Reported, shell: Any, screen: Screen) -> None:
+def test_only_the_newest_displays_are_updated(reported: Reported, shell: Any, screen: Screen) -> None:
     op = tidings.start("Import", total=4)
     shell.user_ns["op"] = op
     shell.run_cell("for _ in range(40): display(op)")
@@ -152,7 +155,7 @@ def test_of_many_displays_the_newest_are_kept_up_to_date(reported: Reported, she
     assert len(ends) == 32
 
 
-def test_a_display_is_brought_up_to_date_while_nothing_runs(reported: Reported, shell: Any, screen: Screen) -> None:
+def test_display_is_updated_while_no_cell_runs(reported: Reported, shell: Any, screen: Screen) -> None:
     op = tidings.start("Import", total=4)
     shell.user_ns["op"] = op
     shell.run_cell("op")
@@ -162,7 +165,7 @@ def test_a_display_is_brought_up_to_date_while_nothing_runs(reported: Reported, 
     until(lambda: any("complete" in text for text in screen.texts(update=True)))
 
 
-def test_a_front_end_that_is_gone_is_left_alone(reported: Reported, shell: Any, screen: Screen) -> None:
+def test_lost_front_end_ends_the_updates(reported: Reported, shell: Any, screen: Screen) -> None:
     op = tidings.start("Import", total=4)
     shell.user_ns["op"] = op
     shell.run_cell("op")
@@ -174,13 +177,13 @@ def test_a_front_end_that_is_gone_is_left_alone(reported: Reported, shell: Any, 
 
 
 class Kernel:
-    """A real kernel, and what it shows."""
+    """A real kernel, and its displays."""
 
     def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
         self.manager = manager
         self._client = client
         self.shown: dict[str, list[str]] = {}
-        """What was displayed, as text, each display with all its states."""
+        """The states of each display, as text."""
 
     def begin(self, code: str) -> str:
         """Run a cell, without waiting for its end."""
@@ -188,7 +191,7 @@ class Kernel:
         return id
 
     def read(self) -> Message:
-        """Return the next message on what happens, noting what it shows."""
+        """Return the next message of the kernel, and record its display."""
         message: Message = self._client.get_iopub_msg(timeout=TIMEOUT_S)
         kind, content = message["header"]["msg_type"], message["content"]
         assert kind != "error", content
@@ -239,7 +242,7 @@ def connect(kernel: Kernel, reported: Reported, spool: Path) -> None:
     )
 
 
-def test_a_notebook_shows_it_across_cells(reported: Reported, kernel: Kernel, tmp_path: Path) -> None:
+def test_notebook_updates_the_display_across_cells(reported: Reported, kernel: Kernel, tmp_path: Path) -> None:
     connect(kernel, reported, tmp_path / "spool")
     kernel.run("op = tidings.start('Import', total=4)\nop")
     kernel.run("op.advance(2)")
@@ -252,7 +255,7 @@ def test_a_notebook_shows_it_across_cells(reported: Reported, kernel: Kernel, tm
     assert reported.kinds() == ["start", "complete"]
 
 
-def test_a_notebook_shows_it_while_a_cell_runs(reported: Reported, kernel: Kernel, tmp_path: Path) -> None:
+def test_notebook_updates_the_display_while_a_cell_runs(reported: Reported, kernel: Kernel, tmp_path: Path) -> None:
     connect(kernel, reported, tmp_path / "spool")
     go_on = tmp_path / "go-on"
     kernel.begin(
@@ -268,7 +271,7 @@ def test_a_notebook_shows_it_while_a_cell_runs(reported: Reported, kernel: Kerne
     assert [states[-1].split(",")[0] for states in kernel.shown.values()] == ["Export: complete"] * 2
 
 
-def test_displays_of_what_has_ended_cost_nothing(reported: Reported, kernel: Kernel, tmp_path: Path) -> None:
+def test_displays_of_ended_operations_need_no_thread(reported: Reported, kernel: Kernel, tmp_path: Path) -> None:
     connect(kernel, reported, tmp_path / "spool")
     kernel.run("op = tidings.start('Short')\nop")
     kernel.run("op.complete()")

@@ -21,30 +21,30 @@ from tidings.integrations.logging import LineBudget, OperationFilter, OperationH
 from tidings.producer.emitter import MAX_LINE
 
 Lines = list[tuple[str, str]]
-"""(level, message) of each line of a log."""
+"""Level and message of each line of a log."""
 TRICKLE = 0.001
-"""Lines a second: none comes back during a test."""
+"""Lines per second: the bucket gains none during a test."""
 
 
 @pytest.fixture
 def logger() -> logging.Logger:
-    """A logger outside of the tree, so that nobody else handles what is logged."""
+    """A logger outside of the tree, so that no other handler receives its records."""
     return logging.Logger("shop.prices", logging.DEBUG)
 
 
 def lines(reported: Reported, operation: tidings.Operation) -> Lines:
-    return [(data["level"], data["message"]) for kind, data in reported.told(operation.id) if kind == "log"]
+    return [(data["level"], data["message"]) for kind, data in reported.received(operation.id) if kind == "log"]
 
 
-def test_records_go_to_the_operation_they_were_logged_in(reported: Reported, logger: logging.Logger) -> None:
+def test_record_goes_to_the_operation_around_it(reported: Reported, logger: logging.Logger) -> None:
     logger.addHandler(OperationHandler())
-    logger.info("nobody is there")
+    logger.info("no operation is running")
     with tidings.operation("Outer") as outer:
         logger.info("%d rows of %s", 3, "prices")
         with tidings.operation("Inner") as inner:
             logger.error("inside")
         logger.debug("outside again")
-    logger.info("nobody is there any more")
+    logger.info("no operation is running any more")
     assert lines(reported, outer) == [("info", "3 rows of prices"), ("debug", "outside again")]
     assert lines(reported, inner) == [("error", "inside")]
 
@@ -62,7 +62,7 @@ def test_records_go_to_the_operation_they_were_logged_in(reported: Reported, log
         (99, "critical"),
     ],
 )
-def test_every_level_has_one_on_the_wire(number: int, level: str, reported: Reported, logger: logging.Logger) -> None:
+def test_every_level_maps_to_a_wire_level(number: int, level: str, reported: Reported, logger: logging.Logger) -> None:
     logger.setLevel(1)
     logger.addHandler(OperationHandler())
     with tidings.operation("Level") as op:
@@ -70,7 +70,7 @@ def test_every_level_has_one_on_the_wire(number: int, level: str, reported: Repo
     assert lines(reported, op) == [(level, "so")]
 
 
-def test_an_exception_is_told_with_its_traceback(reported: Reported, logger: logging.Logger) -> None:
+def test_exception_record_includes_its_traceback(reported: Reported, logger: logging.Logger) -> None:
     logger.addHandler(OperationHandler())
     with tidings.operation("Fail") as op:
         try:
@@ -83,7 +83,7 @@ def test_an_exception_is_told_with_its_traceback(reported: Reported, logger: log
     assert message.endswith("IndexError: list index out of range")
 
 
-def test_of_a_line_too_long_beginning_and_end_are_kept(reported: Reported, logger: logging.Logger) -> None:
+def test_long_line_keeps_its_start_and_end(reported: Reported, logger: logging.Logger) -> None:
     logger.addHandler(OperationHandler())
     with tidings.operation("Long") as op:
         logger.error("begin %s end", "x" * 100_000)
@@ -93,7 +93,7 @@ def test_of_a_line_too_long_beginning_and_end_are_kept(reported: Reported, logge
     assert message.endswith("xxx end")
 
 
-def test_the_handlers_own_format_and_filters_count(reported: Reported, logger: logging.Logger) -> None:
+def test_formatter_and_filters_of_the_handler_apply(reported: Reported, logger: logging.Logger) -> None:
     handler = OperationHandler(logging.INFO)
     handler.setFormatter(logging.Formatter("%(name)s | %(message)s"))
     handler.addFilter(lambda record: "secret" not in record.getMessage())
@@ -105,7 +105,7 @@ def test_the_handlers_own_format_and_filters_count(reported: Reported, logger: l
     assert lines(reported, op) == [("info", "shop.prices | fine")]
 
 
-def test_other_threads_have_the_operation_of_the_handler(reported: Reported, logger: logging.Logger) -> None:
+def test_record_of_another_thread_goes_to_the_default_operation(reported: Reported, logger: logging.Logger) -> None:
     op = tidings.start("Import")
     logger.addHandler(OperationHandler(operation=op))
     thread = threading.Thread(target=logger.info, args=("from a thread",))
@@ -119,7 +119,7 @@ def test_other_threads_have_the_operation_of_the_handler(reported: Reported, log
     assert lines(reported, within) == [("info", "in a block")]
 
 
-def test_an_operation_may_be_looked_up_for_each_record(reported: Reported, logger: logging.Logger) -> None:
+def test_operation_function_is_called_for_each_record(reported: Reported, logger: logging.Logger) -> None:
     at_work: list[tidings.Operation] = []
     logger.addHandler(OperationHandler(operation=lambda: at_work[-1] if at_work else None))
     logger.info("nothing yet")
@@ -132,7 +132,7 @@ def test_an_operation_may_be_looked_up_for_each_record(reported: Reported, logge
     assert [lines(reported, op) for op in at_work] == [[("info", "one")], [("info", "two")]]
 
 
-def test_a_queued_operation_is_not_begun_by_a_line(reported: Reported, logger: logging.Logger) -> None:
+def test_record_does_not_begin_a_queued_operation(reported: Reported, logger: logging.Logger) -> None:
     op = tidings.start("Later", queued=True)
     logger.addHandler(OperationHandler(operation=op))
     logger.info("before its turn")
@@ -141,7 +141,9 @@ def test_a_queued_operation_is_not_begun_by_a_line(reported: Reported, logger: l
     assert reported.kinds(op.id) == ["start", "cancelled"]
 
 
-async def test_tasks_have_the_operations_they_were_begun_in(reported: Reported, logger: logging.Logger) -> None:
+async def test_record_of_a_task_goes_to_the_operation_that_started_it(
+    reported: Reported, logger: logging.Logger
+) -> None:
     logger.addHandler(OperationHandler())
 
     async def one(number: int) -> tidings.Operation:
@@ -156,7 +158,7 @@ async def test_tasks_have_the_operations_they_were_begun_in(reported: Reported, 
         assert lines(reported, op) == [("info", f"in {number}"), ("warning", f"beside {number}")] * 3
 
 
-def test_behind_a_queue_the_filter_says_whose_a_record_is(reported: Reported, logger: logging.Logger) -> None:
+def test_filter_keeps_the_operation_behind_a_queue(reported: Reported, logger: logging.Logger) -> None:
     records: queue.Queue[Any] = queue.Queue()
     sender = logging.handlers.QueueHandler(records)
     sender.addFilter(OperationFilter())
@@ -172,14 +174,14 @@ def test_behind_a_queue_the_filter_says_whose_a_record_is(reported: Reported, lo
         except ValueError:
             logger.exception("third")
         listener.start()
-        listener.stop()  # when everything in the queue is handled
-    assert lines(reported, part) == []  # it had ended
+        listener.stop()  # once everything in the queue is handled
+    assert lines(reported, part) == []  # it has ended
     first, third = lines(reported, op)
     assert first == ("info", "first")
     assert third[1].startswith("third\nTraceback")
 
 
-def test_it_is_configured_by_a_dictionary(reported: Reported) -> None:
+def test_handler_is_configured_by_dict_config(reported: Reported) -> None:
     logging.config.dictConfig(
         {
             "version": 1,
@@ -209,7 +211,7 @@ def test_it_is_configured_by_a_dictionary(reported: Reported) -> None:
     logger.removeHandler(logger.handlers[0])
 
 
-def test_a_flood_is_cut_off_and_counted(reported: Reported, logger: logging.Logger) -> None:
+def test_burst_of_records_is_cut_off_and_counted(reported: Reported, logger: logging.Logger) -> None:
     logger.addHandler(OperationHandler(burst=8, per_second=TRICKLE))
     with tidings.operation("Flood") as op:
         for number in range(10_000):
@@ -222,7 +224,7 @@ def test_a_flood_is_cut_off_and_counted(reported: Reported, logger: logging.Logg
     ]
 
 
-def test_flushing_counts_at_once(reported: Reported, logger: logging.Logger) -> None:
+def test_flush_logs_the_number_of_missing_lines(reported: Reported, logger: logging.Logger) -> None:
     handler = OperationHandler(burst=4, per_second=TRICKLE)
     logger.addHandler(handler)
     with tidings.operation("Flush") as op:
@@ -233,7 +235,7 @@ def test_flushing_counts_at_once(reported: Reported, logger: logging.Logger) -> 
     assert [message for _, message in lines(reported, op)] == ["0", "1", "2", "… and 2 more"]
 
 
-def test_the_next_attempt_has_an_allowance_of_its_own(reported: Reported, logger: logging.Logger) -> None:
+def test_next_attempt_has_its_own_budget(reported: Reported, logger: logging.Logger) -> None:
     logger.addHandler(OperationHandler(burst=4, per_second=TRICKLE))
     op = tidings.operation("Again")
     for _ in range(2):
@@ -243,7 +245,7 @@ def test_the_next_attempt_has_an_allowance_of_its_own(reported: Reported, logger
     assert [message for _, message in lines(reported, op)] == ["0", "1", "2", "… and 1 more"] * 2
 
 
-def test_what_is_logged_while_a_line_is_told_makes_no_other(reported: Reported, logger: logging.Logger) -> None:
+def test_record_logged_while_emitting_is_dropped(reported: Reported, logger: logging.Logger) -> None:
     root = logging.getLogger()
     handler = OperationHandler()
     root.addHandler(handler)
@@ -259,15 +261,13 @@ def test_what_is_logged_while_a_line_is_told_makes_no_other(reported: Reported, 
             logging.getLogger("tidingsboard").warning("not of tidings")
     finally:
         root.removeHandler(handler)
-    told = [message for _, message in lines(reported, op) if not message.startswith("redacting")]
-    assert told == ["one", "not of tidings"]
+    received = [message for _, message in lines(reported, op) if not message.startswith("redacting")]
+    assert received == ["one", "not of tidings"]
     assert len(lines(reported, op)) <= 4
 
 
-def test_reporting_in_one_thread_and_logging_in_another_do_not_wait_for_each_other(
-    reported: Reported, logger: logging.Logger
-) -> None:
-    """`redact` logs with the operation's lock held, while other threads log and want that lock."""
+def test_reporting_and_logging_threads_do_not_deadlock(reported: Reported, logger: logging.Logger) -> None:
+    """`redact` logs with the lock of the operation held, while other threads log and wait for that lock."""
     logger.addHandler(OperationHandler(burst=100_000))
 
     def redact(payload: dict[str, Any]) -> dict[str, Any]:
@@ -293,8 +293,8 @@ def test_reporting_in_one_thread_and_logging_in_another_do_not_wait_for_each_oth
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_a_handler_may_be_flushed_while_operations_end(reported: Reported, logger: logging.Logger) -> None:
-    """As when logging is configured anew: `logging.shutdown` holds the handler's lock while it flushes."""
+def test_flush_while_operations_end_does_not_deadlock(reported: Reported, logger: logging.Logger) -> None:
+    """A new configuration of logging flushes, too: `logging.shutdown` holds the lock of the handler."""
     handler = OperationHandler(burst=1, per_second=TRICKLE)
     logger.addHandler(handler)
     over = threading.Event()
@@ -317,8 +317,8 @@ def test_a_handler_may_be_flushed_while_operations_end(reported: Reported, logge
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_forked_child_logs_on(tmp_path: Path) -> None:
-    """Even where another thread was in the middle of a line when the child was made."""
+def test_forked_child_can_log(tmp_path: Path) -> None:
+    """The child can log even if another thread was logging during the fork."""
     code = """
 import logging, os, threading
 import tidings
@@ -354,7 +354,7 @@ raise SystemExit(os.waitstatus_to_exitcode(status))
     assert done.returncode == 7
 
 
-def test_a_record_that_cannot_be_formatted_is_the_logging_modules_to_tell(
+def test_unformattable_record_is_reported_by_logging(
     reported: Reported, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logger.addHandler(OperationHandler())
@@ -366,7 +366,7 @@ def test_a_record_that_cannot_be_formatted_is_the_logging_modules_to_tell(
 
 
 class TestAllowance:
-    def test_a_burst_passes_and_time_refills_it(self) -> None:
+    def test_burst_is_accepted_and_time_refills_the_bucket(self) -> None:
         allowance = LineBudget(burst=4, per_second=1)
         assert [allowance.take(logging.ERROR, 0.0) for _ in range(5)] == [True] * 4 + [False]
         assert not allowance.take(logging.ERROR, 0.5)
@@ -375,13 +375,13 @@ class TestAllowance:
         assert allowance.take_shed() == (2, logging.ERROR)
         assert not allowance.due
 
-    def test_warnings_have_a_quarter_to_themselves(self) -> None:
+    def test_quarter_of_the_bucket_is_reserved_for_warnings(self) -> None:
         allowance = LineBudget(burst=8, per_second=1)
         assert sum(allowance.take(logging.INFO, 0.0) for _ in range(100)) == 6
         assert sum(allowance.take(logging.WARNING, 0.0) for _ in range(100)) == 2
 
-    def test_what_is_missing_is_missing_in_one_place(self) -> None:
-        """After shedding, a second's worth is gathered, then told with the count before it."""
+    def test_missing_lines_are_in_one_place(self) -> None:
+        """After shedding, the bucket fills for a second; then lines pass, after the count of the missing ones."""
         allowance = LineBudget(burst=100, per_second=10)
         passed: list[int] = []
         for tick in range(1_000):

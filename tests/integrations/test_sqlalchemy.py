@@ -38,7 +38,7 @@ class Price(Base):
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """A file that knows savepoints, which the driver's own transactions do not (SQLAlchemy's advice for SQLite)."""
+    """A database file with savepoints, which the transactions of the driver lack (advice of SQLAlchemy for SQLite)."""
     engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
 
     @event.listens_for(engine, "connect")
@@ -62,7 +62,7 @@ async def async_engine(engine: Engine, tmp_path: Path) -> AsyncIterator[AsyncEng
 
 
 def published(reported: Reported) -> list[str]:
-    """Return the versions that `data:update` events named, in order."""
+    """Return the versions in the `data:update` events, in order."""
     assert RUNTIME.flush(TIMEOUT_S) == 0
     return [msgspec.json.decode(event.data)["version"] for event in reported.events() if event.type == "data:update"]
 
@@ -77,7 +77,7 @@ def stored(engine: Engine) -> list[str]:
         return sorted(session.scalars(select(Price.symbol)))
 
 
-def test_what_is_committed_is_published_and_not_before(reported: Reported, engine: Engine) -> None:
+def test_event_is_published_at_the_commit(reported: Reported, engine: Engine) -> None:
     with Session(engine) as session, session.begin():
         add(session, "a")
         add(session, "b")
@@ -86,7 +86,7 @@ def test_what_is_committed_is_published_and_not_before(reported: Reported, engin
     assert published(reported) == stored(engine) == ["a", "b"]
 
 
-def test_what_is_rolled_back_is_never_published(reported: Reported, engine: Engine) -> None:
+def test_event_of_a_rollback_is_never_published(reported: Reported, engine: Engine) -> None:
     with Session(engine) as session:
         add(session, "a")
         session.rollback()
@@ -99,7 +99,7 @@ def test_what_is_rolled_back_is_never_published(reported: Reported, engine: Engi
     assert published(reported) == stored(engine) == ["b"]
 
 
-def test_a_commit_that_fails_publishes_nothing(reported: Reported, engine: Engine) -> None:
+def test_failed_commit_publishes_nothing(reported: Reported, engine: Engine) -> None:
     with Session(engine) as session:
         add(session, "a")
         session.commit()
@@ -113,7 +113,7 @@ def test_a_commit_that_fails_publishes_nothing(reported: Reported, engine: Engin
     assert published(reported) == ["a", "b"]
 
 
-def test_a_savepoint_shares_the_fate_of_what_surrounds_it(reported: Reported, engine: Engine) -> None:
+def test_event_in_a_savepoint_depends_on_the_transaction_around_it(reported: Reported, engine: Engine) -> None:
     with Session(engine) as session:
         with session.begin():
             add(session, "a")
@@ -136,7 +136,7 @@ def test_a_savepoint_shares_the_fate_of_what_surrounds_it(reported: Reported, en
     assert sorted(published(reported)) == stored(engine) == ["a", "b", "d", "f"]
 
 
-def test_an_event_may_be_asked_for_before_anything_was_done(reported: Reported, engine: Engine) -> None:
+def test_event_may_be_requested_before_the_first_statement(reported: Reported, engine: Engine) -> None:
     with Session(engine) as session:
         publish_after_commit(session, "data:update", {"version": "first"})
         session.rollback()
@@ -146,8 +146,8 @@ def test_an_event_may_be_asked_for_before_anything_was_done(reported: Reported, 
     assert published(reported) == ["second"]
 
 
-def test_a_flush_may_ask_for_it(reported: Reported, engine: Engine) -> None:
-    """As with a listener that tells of every new row: a flush has a transaction of its own inside."""
+def test_event_may_be_requested_during_a_flush(reported: Reported, engine: Engine) -> None:
+    """As with a listener that reports every new row: a flush has an inner transaction."""
     with Session(engine) as session:
 
         @event.listens_for(session, "after_flush")
@@ -167,7 +167,7 @@ def test_a_flush_may_ask_for_it(reported: Reported, engine: Engine) -> None:
     assert published(reported) == stored(engine) == ["a", "b"]
 
 
-def test_a_session_that_must_be_told_to_begin_is(
+def test_session_without_autobegin_raises_unless_begun(
     reported: Reported, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Session(engine, autobegin=False) as session:
@@ -179,7 +179,7 @@ def test_a_session_that_must_be_told_to_begin_is(
     assert "no transaction has begun" in caplog.text
 
 
-async def test_an_asynchronous_session_is_as_good(reported: Reported, async_engine: AsyncEngine) -> None:
+async def test_asynchronous_session_publishes_at_the_commit(reported: Reported, async_engine: AsyncEngine) -> None:
     async with AsyncSession(async_engine) as session:
         async with session.begin():
             add(session, "a")
@@ -196,7 +196,9 @@ async def test_an_asynchronous_session_is_as_good(reported: Reported, async_engi
     assert count == 2
 
 
-async def test_scoped_sessions_are_as_good(reported: Reported, engine: Engine, async_engine: AsyncEngine) -> None:
+async def test_scoped_session_publishes_at_the_commit(
+    reported: Reported, engine: Engine, async_engine: AsyncEngine
+) -> None:
     scoped = scoped_session(sessionmaker(engine))
     add(scoped, "a")
     scoped.commit()
@@ -208,7 +210,7 @@ async def test_scoped_sessions_are_as_good(reported: Reported, engine: Engine, a
     assert published(reported) == ["a", "b"]
 
 
-def test_the_payload_is_what_it_was(reported: Reported, engine: Engine) -> None:
+def test_payload_changed_after_the_call_is_sent_unchanged(reported: Reported, engine: Engine) -> None:
     payload = {"version": "then"}
     with Session(engine) as session:
         publish_after_commit(session, "data:update", payload)
@@ -217,7 +219,7 @@ def test_the_payload_is_what_it_was(reported: Reported, engine: Engine) -> None:
     assert published(reported) == ["then"]
 
 
-def test_an_id_makes_it_one(reported: Reported, engine: Engine) -> None:
+def test_repeated_event_id_is_stored_once(reported: Reported, engine: Engine) -> None:
     for _ in range(2):
         with Session(engine) as session, session.begin():
             publish_after_commit(
@@ -227,7 +229,7 @@ def test_an_id_makes_it_one(reported: Reported, engine: Engine) -> None:
     assert reported.events()[-1].channel == "global"
 
 
-def test_it_belongs_to_the_trace_of_the_operation(reported: Reported, engine: Engine) -> None:
+def test_event_belongs_to_the_trace_of_the_operation(reported: Reported, engine: Engine) -> None:
     with tidings.operation("Import") as op, Session(engine) as session, session.begin():
         add(session, "a")
         publish_after_commit(session, "data:update", {"version": "b"}, trace_id="mine")
@@ -241,7 +243,7 @@ def test_it_belongs_to_the_trace_of_the_operation(reported: Reported, engine: En
 
 
 @pytest.mark.parametrize("payload", [{"version": object()}, {"records": "many"}, {"version": "x" * 70_000}])
-def test_what_cannot_be_published_does_not_hurt_the_transaction(
+def test_invalid_event_does_not_affect_the_transaction(
     payload: dict[str, Any], reported: Reported, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "tidings"), Session(engine) as session, session.begin():
@@ -250,7 +252,7 @@ def test_what_cannot_be_published_does_not_hurt_the_transaction(
     assert published(reported) == stored(engine) == ["a"]
 
 
-def test_without_a_hub_the_commit_is_as_good(engine: Engine, monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
+def test_commit_without_a_hub_succeeds(engine: Engine, monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
     monkeypatch.setenv("TIDINGS_URL", f"ws://127.0.0.1:{unused_port}/ws")
     monkeypatch.setenv("TIDINGS_QUIET", "1")
     try:
@@ -262,7 +264,7 @@ def test_without_a_hub_the_commit_is_as_good(engine: Engine, monkeypatch: pytest
         RUNTIME.close(0)
 
 
-def test_a_session_keeps_nothing_of_what_is_over(reported: Reported, engine: Engine) -> None:
+def test_session_keeps_no_events_of_ended_transactions(reported: Reported, engine: Engine) -> None:
     with Session(engine) as session:
         for number in range(3):
             add(session, f"{number}")

@@ -46,12 +46,12 @@ def answer(task: OperationTask) -> Response:
 
 
 async def cancel(op: tidings.Operation, reported: Reported, watcher: Client, reason: str = "") -> CancelOutcome:
-    """Ask for the end of an operation that the hub knows by now."""
-    assert reported.told(op.id)
+    """Request the cancellation of an operation that the hub has received."""
+    assert reported.received(op.id)
     return await watcher.cancel(op.id, reason=reason)
 
 
-async def test_a_task_is_queued_then_runs_then_is_complete(reported: Reported) -> None:
+async def test_task_is_queued_then_running_then_complete(reported: Reported) -> None:
     seen: list[tidings.Operation | None] = []
 
     async def work(rows: int, *, unit: str) -> None:
@@ -69,13 +69,13 @@ async def test_a_task_is_queued_then_runs_then_is_complete(reported: Reported) -
     async with browser(application(handler)) as client:
         response = await client.post("/")
     operation_id = response.json()["operation_id"]
-    told = reported.told(operation_id)
-    assert [(kind, data.get("queued", False)) for kind, data in told if kind != "progress"] == [
+    received = reported.received(operation_id)
+    assert [(kind, data.get("queued", False)) for kind, data in received if kind != "progress"] == [
         ("start", True),
         ("start", False),
         ("complete", False),
     ]
-    assert told[0][1]["name"] == "Make report"
+    assert received[0][1]["name"] == "Make report"
     assert {event.trace_id for event in reported.events()} == {TRACE}
     assert [op.id for op in seen if op] == [operation_id]
     assert tidings.current_operation() is None
@@ -86,7 +86,7 @@ async def numbers(count: int) -> AsyncIterator[int]:
         yield number
 
 
-async def test_an_ordinary_function_runs_on_a_thread_in_its_operation(reported: Reported) -> None:
+async def test_ordinary_function_runs_on_a_thread_in_its_operation(reported: Reported) -> None:
     threads: list[threading.Thread] = []
 
     def work() -> None:
@@ -103,12 +103,12 @@ async def test_an_ordinary_function_runs_on_a_thread_in_its_operation(reported: 
         second = (await client.post("/")).json()["operation_id"]
     assert first != second
     assert reported.kinds(second) == ["start", "start", "log", "complete"]
-    assert reported.told(second)[0][1]["metadata"] == {"year": 2026}
+    assert reported.received(second)[0][1]["metadata"] == {"year": 2026}
     assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_what_a_task_raises_is_its_failure_and_goes_to_the_server(kind: str, reported: Reported) -> None:
+async def test_task_that_raises_fails_and_reraises_in_the_server(kind: str, reported: Reported) -> None:
     def work() -> None:
         raise LookupError("no such year")
 
@@ -126,7 +126,7 @@ async def test_what_a_task_raises_is_its_failure_and_goes_to_the_server(kind: st
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_a_running_task_is_cancelled(kind: str, reported: Reported, watcher: Client) -> None:
+async def test_cancel_stops_a_running_task(kind: str, reported: Reported, watcher: Client) -> None:
     begun = threading.Event()
     operations: list[tidings.Operation] = []
 
@@ -156,7 +156,7 @@ async def test_a_running_task_is_cancelled(kind: str, reported: Reported, watche
     assert (event, data["reason"]) == ("cancelled", "enough")
 
 
-async def test_a_task_that_waits_is_cancelled_at_once_and_never_runs(reported: Reported, watcher: Client) -> None:
+async def test_cancelled_queued_task_never_runs(reported: Reported, watcher: Client) -> None:
     go_on = asyncio.Event()
     begun = asyncio.Event()
     ran: list[str] = []
@@ -186,7 +186,7 @@ async def test_a_task_that_waits_is_cancelled_at_once_and_never_runs(reported: R
     assert reported.last(operations[0].id)[1]["reason"] == "not needed"
 
 
-async def test_a_task_may_refuse(reported: Reported, watcher: Client) -> None:
+async def test_task_may_refuse_a_cancel(reported: Reported, watcher: Client) -> None:
     go_on = asyncio.Event()
     operations: list[tidings.Operation] = []
 
@@ -206,7 +206,7 @@ async def test_a_task_may_refuse(reported: Reported, watcher: Client) -> None:
     assert reported.kinds(operations[0].id)[-1] == "complete"
 
 
-async def test_a_refusal_that_fails_is_none(reported: Reported, watcher: Client) -> None:
+async def test_on_cancel_of_a_task_that_raises_does_not_refuse(reported: Reported, watcher: Client) -> None:
     operations: list[tidings.Operation] = []
 
     def refuse(push: object) -> str | None:
@@ -225,8 +225,8 @@ async def test_a_refusal_that_fails_is_none(reported: Reported, watcher: Client)
     assert outcome.outcome == "cancelled"
 
 
-async def test_what_another_operation_raises_is_not_swallowed(reported: Reported) -> None:
-    """Only the task's own being cancelled is no error of the server's."""
+async def test_cancellation_of_another_operation_is_not_swallowed(reported: Reported) -> None:
+    """Only the cancellation of the task itself is hidden from the server."""
 
     async def work() -> None:
         op = tidings.current_operation()
@@ -242,7 +242,7 @@ async def test_what_another_operation_raises_is_not_swallowed(reported: Reported
             await client.post("/")
 
 
-def test_without_a_server_a_task_can_be_made(reported: Reported) -> None:
+def test_task_can_be_made_without_a_server(reported: Reported) -> None:
     request = Request({"type": "http", "method": "POST", "path": "/", "headers": []})
     made: list[str] = []
     task = OperationTask(request, "Make", made.append, "by hand")
@@ -252,7 +252,7 @@ def test_without_a_server_a_task_can_be_made(reported: Reported) -> None:
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_a_task_without_a_response_is_not_queued_for_ever(kind: str, reported: Reported) -> None:
+async def test_task_without_a_response_fails_as_never_run(kind: str, reported: Reported) -> None:
     def order(request: Request) -> Response:
         OperationTask(request, "Lost", print)
         raise StarletteHTTPException(409)
@@ -267,7 +267,7 @@ async def test_a_task_without_a_response_is_not_queued_for_ever(kind: str, repor
     assert reported.last()[1]["code"] == "never_run"
 
 
-async def test_fastapi_takes_it_in_both_kinds_of_handlers(reported: Reported) -> None:
+async def test_fastapi_runs_the_task_from_both_kinds_of_handlers(reported: Reported) -> None:
     app = FastAPI()
     made: list[str] = []
 
@@ -295,7 +295,7 @@ async def test_fastapi_takes_it_in_both_kinds_of_handlers(reported: Reported) ->
     await until(lambda: reported.kinds()[-1:] == ["failed"])
 
 
-async def test_without_reporting_tasks_run_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_task_runs_with_reporting_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDINGS_DISABLED", "1")
     made: list[str] = []
 
@@ -307,7 +307,7 @@ async def test_without_reporting_tasks_run_as_ever(monkeypatch: pytest.MonkeyPat
     assert made == ["once"]
 
 
-async def test_a_servers_end_waits_for_the_hub(reported: Reported) -> None:
+async def test_lifespan_waits_for_the_hub_at_the_end(reported: Reported) -> None:
     async with lifespan():
         op = tidings.start("Last")
         for number in range(1_000):

@@ -1,4 +1,4 @@
-"""What all trainings have in common, told to a real hub."""
+"""The common part of all training callbacks, reporting to a real hub."""
 
 import math
 import subprocess
@@ -12,26 +12,26 @@ import tidings
 from tidings.integrations.training import Training
 
 
-def test_progress_is_that_of_all_epochs(reported: Reported) -> None:
+def test_percent_counts_all_epochs(reported: Reported) -> None:
     training = Training("Train", {"id": "op-1"})
     training.begin(epochs=2, batches=4)
     training.start_epoch(1)
     assert training.operation is not None
     assert training.operation.percent == 50
-    time.sleep(0.11)  # it looks ten times a second
+    time.sleep(0.11)  # it reports ten times a second
     training.update_batches(2, {"loss": 0.25, "kind": "mean"})
     assert training.operation.percent == 75
     training.update_batches(4, {"loss": 0.125})
     assert training.operation.percent == 100
     training.end()
-    told = reported.told("op-1")
-    assert [kind for kind, _ in told][-1] == "complete"
-    last = [data for kind, data in told if kind == "progress"][-1]
+    received = reported.received("op-1")
+    assert [kind for kind, _ in received][-1] == "complete"
+    last = [data for kind, data in received if kind == "progress"][-1]
     assert (last["current_step"], last["message"]) == ("epoch 2/2", "batch 4/4 · loss 0.125")
 
 
 @pytest.mark.parametrize("unknown", [None, 0, -1, math.inf, "auto"])
-def test_how_far_it_is_may_be_unknown(reported: Reported, unknown: float | None) -> None:
+def test_percent_of_unknown_epochs_is_unknown(reported: Reported, unknown: float | None) -> None:
     training = Training("Train", {"id": "op-1"})
     training.begin(epochs=unknown, batches=unknown)
     training.start_epoch(0)
@@ -39,10 +39,10 @@ def test_how_far_it_is_may_be_unknown(reported: Reported, unknown: float | None)
     assert training.operation.percent is None
     training.end_epoch(0, 3, {"loss": 1})
     training.end()
-    assert [data["message"] for kind, data in reported.told("op-1") if kind == "log"] == ["epoch 1: loss 1"]
+    assert [data["message"] for kind, data in reported.received("op-1") if kind == "log"] == ["epoch 1: loss 1"]
 
 
-def test_batches_that_nobody_knew_are_known_after_an_epoch(reported: Reported) -> None:
+def test_number_of_batches_is_learned_from_the_first_epoch(reported: Reported) -> None:
     training = Training("Train", {})
     training.begin(epochs=2, batches=None)
     training.start_epoch(0)
@@ -57,16 +57,16 @@ def test_batches_that_nobody_knew_are_known_after_an_epoch(reported: Reported) -
     training.end()
 
 
-def test_a_training_is_part_of_the_operation_around_it(reported: Reported) -> None:
+def test_training_is_a_child_of_the_operation_around_it(reported: Reported) -> None:
     with tidings.operation("Nightly", id="around", quiet=True):
         training = Training("Train", {"id": "op-1"})
         training.begin(epochs=1, batches=1)
         training.end()
-    assert reported.told("op-1")[0][1]["parent_id"] == "around"
+    assert reported.received("op-1")[0][1]["parent_id"] == "around"
     assert reported.kinds("op-1") == ["start", "complete"]
 
 
-def test_and_ends_with_it(reported: Reported) -> None:
+def test_training_left_open_ends_with_its_parent(reported: Reported) -> None:
     training = Training("Train", {"id": "op-1"})
 
     def nightly() -> None:
@@ -80,7 +80,7 @@ def test_and_ends_with_it(reported: Reported) -> None:
     assert (kind, data["code"], data["message"]) == ("failed", "memory_error", "the batch is too large")
 
 
-def test_or_is_left_behind_by_it(reported: Reported) -> None:
+def test_training_is_abandoned_when_its_parent_completes(reported: Reported) -> None:
     training = Training("Train", {"id": "op-1"})
     with tidings.operation("Nightly", quiet=True):
         training.begin(epochs=1, batches=1)
@@ -88,7 +88,7 @@ def test_or_is_left_behind_by_it(reported: Reported) -> None:
     assert (kind, data["code"]) == ("failed", "abandoned")
 
 
-def test_the_next_training_ends_one_that_did_not(reported: Reported) -> None:
+def test_next_training_abandons_an_open_one(reported: Reported) -> None:
     training = Training("Train", {})
     training.begin(epochs=1, batches=1)
     first = training.operation
@@ -98,7 +98,7 @@ def test_the_next_training_ends_one_that_did_not(reported: Reported) -> None:
     assert first.state == "failed"
 
 
-def test_leaving_says_how_it_ended(reported: Reported) -> None:
+def test_leave_ends_the_training_with_its_outcome(reported: Reported) -> None:
     training = Training("Train", {"id": "op-1"})
     training.begin(epochs=1, batches=1)
     training.leave(KeyboardInterrupt())
@@ -106,7 +106,7 @@ def test_leaving_says_how_it_ended(reported: Reported) -> None:
     assert reported.kinds("op-1") == ["start", "cancelled"]
 
 
-def test_nothing_is_said_of_a_training_that_never_began(reported: Reported) -> None:
+def test_calls_before_begin_report_nothing(reported: Reported) -> None:
     training = Training("Train", {})
     training.start_epoch(0)
     training.update_batches(1)
@@ -116,11 +116,11 @@ def test_nothing_is_said_of_a_training_that_never_began(reported: Reported) -> N
     training.end()
     training.leave(ValueError())
     assert not training.should_stop()
-    assert reported.told() == []
+    assert reported.received() == []
 
 
 @pytest.mark.parametrize("name", ["celery", "keras", "lightning", "huggingface"])
-def test_an_adapter_imports_no_framework(name: str) -> None:
+def test_training_adapter_imports_no_framework(name: str) -> None:
     code = (
         f"import sys, tidings.integrations.{name}; frameworks = 'celery keras lightning transformers torch numpy'; "
         "print(*(name for name in sys.modules if name.partition('.')[0] in frameworks.split()))"

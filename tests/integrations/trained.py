@@ -1,4 +1,4 @@
-"""Programs that train with a real package, beside a hub that one of the trainings is cancelled from."""
+"""Programs that train with a real package, and a hub through which one of the trainings is cancelled."""
 
 import subprocess
 import sys
@@ -13,16 +13,16 @@ from tests.transcripts.markdown import ROOT
 from tidings.client import sync
 
 _TIMEOUT_S = 50.0
-"""Such packages take their time to be imported."""
+"""Timeout of a program, in seconds: such packages take long to import."""
 
 
 @contextmanager
 def run_trainings(program: str, spool: Path) -> Iterator[Hub]:
-    """Run a program whose last training is called "Is cancelled", and is; return the hub that it has reported to.
+    """Run a program, cancel its training "Is cancelled", the last one, and return the hub that it reported to.
 
     Args:
-        program: The module.
-        spool: The folder for what could not be sent.
+        program: Module of the program.
+        spool: Folder of the spool.
     """
     with Hub() as hub:
         process = subprocess.Popen(

@@ -1,9 +1,9 @@
-"""The training loops of Lightning and Hugging Face, as far as a callback sees them.
+"""Training loops that call callbacks as Lightning and Hugging Face do.
 
-Neither can be installed without PyTorch, whose wheels take gigabytes. Which hook is called when, and with what, is as
-in Lightning 2.6 (`loops/fit_loop.py`, `loops/training_epoch_loop.py`, `trainer/call.py`) and transformers 5.23
-(`trainer.py`, `trainer_callback.py`). `test_training_packages` runs the callbacks in the packages themselves where they
-are installed.
+Neither package can be installed without PyTorch, whose wheels take gigabytes. The order of the hooks and their
+arguments are those of Lightning 2.6 (`loops/fit_loop.py`, `loops/training_epoch_loop.py`, `trainer/call.py`) and
+transformers 5.23 (`trainer.py`, `trainer_callback.py`). `test_training_packages` runs the callbacks in the packages
+themselves if they are installed.
 """
 
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from types import SimpleNamespace
 from typing import Any
 
 Step = Callable[[int], None]
-"""Does the work of a step, counted from 0."""
+"""Function that does the work of a step, counted from 0."""
 
 
 class LightningLoop:
-    """`Trainer.fit`, in one process of perhaps several.
+    """`Trainer.fit`, in one or several processes.
 
     Args:
-        callback: What is called.
-        batches: How many an epoch has.
-        step: A batch's work.
-        max_epochs: -1 for no end.
-        max_steps: -1 for no end.
-        rank: Of this process.
-        decide: What the processes agree on, of what this one wants.
+        callback: Callback to call.
+        batches: Number of batches in an epoch.
+        step: Work of a batch.
+        max_epochs: Number of epochs; -1 for no limit.
+        max_steps: Number of steps; -1 for no limit.
+        rank: Rank of this process.
+        decide: Returns the common decision of all processes for the decision of this one.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LightningLoop:
         self.module = self
 
     def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
-        assert not all, "one that wants it is enough"
+        assert not all, "one process is enough"
         return self._decide(decision)
 
     def fit(self) -> None:
@@ -100,15 +100,15 @@ class LightningLoop:
 
 
 class HuggingFaceLoop:
-    """`Trainer.train`, in one process of perhaps several.
+    """`Trainer.train`, in one or several processes.
 
     Args:
-        callback: What is called.
-        step: A step's work.
-        epochs: How many.
-        steps: How many an epoch has.
-        rank: Of this process.
-        world_size: How many processes train together.
+        callback: Callback to call.
+        step: Work of a step.
+        epochs: Number of epochs.
+        steps: Number of steps in an epoch.
+        rank: Rank of this process.
+        world_size: Number of processes that train together.
     """
 
     def __init__(

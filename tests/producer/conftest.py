@@ -11,7 +11,7 @@ from tidings.producer.runtime import RUNTIME
 
 @pytest.fixture(autouse=True)
 def own_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test leaves unsent is no other's to send."""
+    """Give each test its own spool: no test sends the events that another left behind."""
     monkeypatch.setenv("TIDINGS_SPOOL", str(tmp_path / "spool"))
     for name in ("TIDINGS_URL", "TIDINGS_TOKEN", "TIDINGS_DISABLED", "TIDINGS_QUIET", "TRACEPARENT"):
         monkeypatch.delenv(name, raising=False)
@@ -19,13 +19,13 @@ def own_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def reported(own_spool: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reported]:
-    """A hub that operations report to by default; afterwards nothing of them is left in this process."""
+    """A hub that operations report to by default. Afterwards this process has no operation and no outbox left."""
     with HubServer() as hub:
         monkeypatch.setenv("TIDINGS_URL", hub.url)
         try:
             yield Reported(hub)
         finally:
-            left = [operation.name for operation in RUNTIME.running]
+            left = RUNTIME.running
             RUNTIME.close()
     assert left == []
     assert [thread.name for thread in threading.enumerate() if thread.name == "tidings outbox"] == []

@@ -1,4 +1,4 @@
-"""Drafts for tests of what keeps and sends them."""
+"""Drafts for the tests of the outbox and the spool."""
 
 import msgspec
 from msgspec import Raw

@@ -1,4 +1,4 @@
-"""A program that reports and then stands still until it is killed: URL, operation id, and what it does."""
+"""A program that reports and then waits until it is killed. Arguments: URL, operation id, and mode."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ def main(url: str, operation_id: str, mode: str) -> None:
     outbox.put_nowait("operation:start", {"operation_id": operation_id, "name": "import"})
     if mode == "starts":
         assert outbox.flush(20) == 0
-        say("started")
+        emit("started")
         sys.stdin.readline()
     if mode == "forks":
         assert outbox.flush(20) == 0
@@ -20,15 +20,15 @@ def main(url: str, operation_id: str, mode: str) -> None:
     for number in range(50):
         outbox.put_nowait("operation:log", {"operation_id": operation_id, "message": str(number)})
     outbox.put_nowait("operation:complete", {"operation_id": operation_id})
-    say("done")
+    emit("done")
     if mode == "closes":
-        say(str(outbox.close(0.1)))
+        emit(str(outbox.close(0.1)))
         return
     signal.pause()
 
 
 def fork(outbox: Outbox, operation_id: str) -> None:
-    """Report from a child, too, and say what both were called."""
+    """Report from a forked child, too, under an id of its own."""
     parent = outbox.producer_id
     if (pid := os.fork()) == 0:
         status = 1
@@ -44,7 +44,7 @@ def fork(outbox: Outbox, operation_id: str) -> None:
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def say(what: str) -> None:
+def emit(what: str) -> None:
     os.write(1, f"{what}\n".encode())
 
 

@@ -1,4 +1,4 @@
-"""A network that can be cut, and what others do to an operation meanwhile; for tests without a loop of their own."""
+"""A network that can be cut, and actions of other clients, for tests without an event loop."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from tidings.protocol.paths import parse_paths
 
 
 class Cut:
-    """A `TcpProxy` to a hub, on a thread of its own."""
+    """A `TcpProxy` to a hub, on its own thread."""
 
     def __init__(self, hub: HubServer) -> None:
         self._thread = LoopThread("network")
@@ -44,7 +44,7 @@ class Cut:
         self._call(self._proxy.drop)
 
     def refuse(self) -> None:
-        """Drop everything, and let nobody in."""
+        """Drop all connections, and refuse new ones."""
         self._proxy.refusing = True
         self.drop()
 
@@ -67,7 +67,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def told(hub: HubServer) -> list[tuple[str, dict[str, Any]]]:
-    """Return what the hub's log holds: types, without their domain where it is `operation` or `system`, and data."""
+    """Return the events in the log of the hub: type, without the domain `operation` or `system`, and data."""
 
     def read() -> list[tuple[str, dict[str, Any]]]:
         events: list[tuple[str, dict[str, Any]]] = []
@@ -92,7 +92,7 @@ def told(hub: HubServer) -> list[tuple[str, dict[str, Any]]]:
 
 
 def asked_to_cancel(hub: HubServer, operation_id: str) -> "Future[CancelOutcome]":
-    """Ask for the end of an operation on a thread; returns when the hub has been asked."""
+    """Request the cancellation of an operation on a thread; return once the hub has the request."""
     outcome: Future[CancelOutcome] = Future()
 
     def ask() -> None:
@@ -109,7 +109,7 @@ def asked_to_cancel(hub: HubServer, operation_id: str) -> "Future[CancelOutcome]
 
 
 def end_in_its_name(hub: HubServer, producer_id: str, operation_id: str) -> None:
-    """End an operation as its own producer would, from elsewhere."""
+    """End an operation from elsewhere, under the id of its own producer."""
     other = Outbox(hub.url, spool=None, lease_s=30)
     other.producer_id = producer_id
     other.put_nowait("operation:cancelled", {"operation_id": operation_id, "reason": "elsewhere"})

@@ -1,7 +1,7 @@
-"""Jobs as processes of their own, each forked from one that has read all the code already.
+"""Starts jobs as processes, each forked from one that has imported all the code already.
 
-Reads orders on stdin, a line each: ``work URL LEASE ID`` begins a job that reports until it is killed, ``hog URL LEASE
-ID SECONDS`` one that holds the interpreter's lock for so long and then completes. Answers with the job's pid.
+Reads commands on stdin, one per line: ``work URL LEASE ID`` starts a job that reports until it is killed, ``hog URL
+LEASE ID SECONDS`` one that holds the GIL for SECONDS and then completes. Prints the pid of each job.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import time
 
 import tidings
 
-# What a job would import when it first reports: once for all of them.
+# The modules that a job would import with its first report, imported once for all jobs.
 import tidings.client.websocket
 import tidings.producer.operation
 import tidings.producer.outbox.outbox
@@ -29,7 +29,7 @@ def work(url: str, lease_s: float, id: str) -> None:
 def hog(url: str, lease_s: float, id: str, seconds: int) -> None:
     with tidings.operation("hog", id=id, url=url, lease_s=lease_s, quiet=True) as op:
         op.progress(10, "begun")
-        time.sleep(0.5)  # the start goes out; the rest of the block lets no other thread run
+        time.sleep(0.5)  # sends the start; from here on no other thread runs
         ctypes.PyDLL(None).sleep(seconds)
 
 
@@ -41,7 +41,7 @@ def main() -> None:
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(0)
-            # Each its own: or the living would bring in what the dead have left, ten at a time.
+            # One spool each; otherwise live jobs would send the spools of dead ones, ten at a time.
             os.environ["TIDINGS_SPOOL"] = os.path.join(os.environ["TIDINGS_SPOOL"], id)
             if what == "work":
                 work(url, float(lease_s), id)

@@ -1,4 +1,4 @@
-"""A hub of before there were leases, made of the present one."""
+"""A hub without leases, made from the current one."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from tidings.protocol.messages import ATTACH, COMMANDS
 
 
 def serve_no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the hubs of this process not know `producer:attach`."""
-    # Not taken out of the table itself: put back, it would be the last of it, and exports are in its order.
+    """Remove `producer:attach` from the hubs of this process."""
+    # The table itself stays unchanged: a command added again would be its last, and exports follow its order.
     known = {name: command for name, command in COMMANDS.items() if name != ATTACH}
     for module in ("tidings.hub.connection", "tidings.contract.contract"):
         monkeypatch.setattr(f"{module}.COMMANDS", known)

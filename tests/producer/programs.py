@@ -16,7 +16,7 @@ import tidings
 from tidings.producer.runtime import RUNTIME
 
 
-def say(word):
+def emit(word):
     print(word, flush=True)
 
 
@@ -24,12 +24,12 @@ def say(word):
 
 
 class Program:
-    """A running program; it says words on stdout, each on a line of its own."""
+    """A running program, which prints words on stdout, one per line."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
 
-    def hear(self) -> str:
+    def read_word(self) -> str:
         """Return the next word; "" at the end."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
@@ -39,14 +39,14 @@ class Program:
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self) -> tuple[int, str]:
-        """Wait for the end; return the exit code and what was said on stderr."""
+        """Wait for the end; return the exit code and the text on stderr."""
         _, errors = self.process.communicate(timeout=TIMEOUT_S)
         return self.process.returncode, errors
 
 
 @contextlib.contextmanager
 def running(code: str, url: str, folder: Path, **variables: str) -> Iterator[Program]:
-    """Run `code`, which reports to `url`; `tidings` is imported, and `say(word)` is there."""
+    """Run `code`, which reports to `url`; `tidings` is imported, and `emit(word)` is there."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDINGS_", "COV_"))}
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", _HEAD + dedent(code)],
@@ -65,6 +65,6 @@ def running(code: str, url: str, folder: Path, **variables: str) -> Iterator[Pro
 
 
 def run(code: str, url: str, folder: Path, **variables: str) -> tuple[int, str]:
-    """Run `code` to its end; return the exit code and what was said on stderr."""
+    """Run `code` to its end; return the exit code and the text on stderr."""
     with running(code, url, folder, **variables) as program:
         return program.wait()

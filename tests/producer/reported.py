@@ -1,4 +1,4 @@
-"""What operations of this process told a real hub."""
+"""The events that a real hub received from operations of this process."""
 
 import time
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from tidings.producer.runtime import RUNTIME
 from tidings.protocol.envelope import Event
 from tidings.protocol.paths import parse_paths
 
-Told = tuple[str, dict[str, Any]]
+ReceivedEvent = tuple[str, dict[str, Any]]
 """An event's type and its data."""
 
 
 class Reported:
-    """A hub, and what it was told so far."""
+    """A hub, and the events that it has received."""
 
     def __init__(self, hub: HubServer) -> None:
         self.hub = hub
 
     def events(self) -> list[Event]:
-        """Return everything in the hub's log, nothing conflated."""
+        """Return all events in the log of the hub, without conflation."""
 
         def read() -> list[Event]:
             events: list[Event] = []
@@ -43,8 +43,8 @@ class Reported:
 
         return self.hub.call(read)
 
-    def told(self, operation_id: str | None = None) -> list[Told]:
-        """Return what has arrived, once everything has; of one operation, or of all."""
+    def received(self, operation_id: str | None = None) -> list[ReceivedEvent]:
+        """Wait until everything has arrived; return the events of one operation, or of all."""
         assert RUNTIME.flush(TIMEOUT_S) == 0
         return [
             (event.type.removeprefix("operation:"), msgspec.json.decode(event.data))
@@ -52,13 +52,13 @@ class Reported:
             if operation_id is None or event.key == operation_id
         ]
 
-    def last(self, operation_id: str | None = None) -> Told:
-        """Return the newest of these."""
-        return self.told(operation_id)[-1]
+    def last(self, operation_id: str | None = None) -> ReceivedEvent:
+        """Return the newest event."""
+        return self.received(operation_id)[-1]
 
     def kinds(self, operation_id: str | None = None) -> list[str]:
-        """Return their types, progress left out."""
-        return [kind for kind, _ in self.told(operation_id) if kind != "progress"]
+        """Return the types of the events, without progress."""
+        return [kind for kind, _ in self.received(operation_id) if kind != "progress"]
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -25,14 +25,14 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     return shown
 
 
-def test_a_hub_that_is_away_is_one_line_however_it_shows(screen: Screen) -> None:
+def test_unreachable_hub_is_reported_once_for_all_its_errors(screen: Screen) -> None:
     diagnostics = Diagnostics()
     for error in (HubUnreachable("refused"), HubUnreachable("timed out"), HandshakeRefused("502", status=502)):
         diagnostics.report_error(error, URL)
     assert screen.getvalue() == AWAY
 
 
-def test_other_troubles_are_a_line_each_with_what_to_do(screen: Screen) -> None:
+def test_other_errors_are_reported_once_each_with_their_hint(screen: Screen) -> None:
     diagnostics = Diagnostics()
     for _ in range(2):
         diagnostics.report_error(HandshakeRefused("forbidden", status=403), URL)
@@ -43,18 +43,14 @@ def test_other_troubles_are_a_line_each_with_what_to_do(screen: Screen) -> None:
     assert lines[1] == "tidings: hub.example:8765: no. The job continues. Stop."
 
 
-def test_a_wrong_setting_is_said_once(screen: Screen) -> None:
+def test_misconfiguration_is_reported_once(screen: Screen) -> None:
     diagnostics = Diagnostics()
     for _ in range(2):
-        diagnostics.report_misconfiguration(ConfigError("'x' is no address", hint="Write it otherwise."))
-    assert screen.getvalue() == (
-        "tidings: nothing is reported: 'x' is no address. The job continues. Write it otherwise.\n"
-    )
+        diagnostics.report_misconfiguration(ConfigError("invalid address 'x'", hint="Correct it."))
+    assert screen.getvalue() == ("tidings: nothing is reported: invalid address 'x'. The job continues. Correct it.\n")
 
 
-def test_a_person_at_a_terminal_sees_where_to_look_and_not_a_thousand_times(
-    screen: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_announcements_on_a_terminal_are_rate_limited(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     diagnostics, now = Diagnostics(), [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     diagnostics.announce("Import", "4bf9", "ws://127.0.0.1:8765/ws")
@@ -68,19 +64,19 @@ def test_a_person_at_a_terminal_sees_where_to_look_and_not_a_thousand_times(
     ]
 
 
-def test_starts_are_not_written_into_files_and_pipes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_announcement_without_a_terminal_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     Diagnostics().announce("Import", "4bf9", URL)
     assert capsys.readouterr().err == ""
 
 
-def test_they_can_be_silenced(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quiet_variable_silences_stderr(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDINGS_QUIET", "1")
     Diagnostics().report_error(HubUnreachable("refused"), URL)
     assert screen.getvalue() == ""
 
 
 @pytest.mark.parametrize("stderr", [None, "closed", "full"])
-def test_a_stderr_that_takes_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch, stderr: str | None) -> None:
+def test_unusable_stderr_is_ignored(monkeypatch: pytest.MonkeyPatch, stderr: str | None) -> None:
     class Full(io.StringIO):
         def write(self, text: str, /) -> int:
             raise OSError(28, "no space left")
@@ -89,11 +85,11 @@ def test_a_stderr_that_takes_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch
     if stderr == "closed" and taken is not None:
         taken.close()
     monkeypatch.setattr("tidings.producer.diagnostics.sys", SimpleNamespace(stderr=taken))
-    write_line("nobody hears this")
+    write_line("unheard")
     Diagnostics().announce("Import", "4bf9", URL)
 
 
-def test_faults_are_warnings_once_and_then_whispers(caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_fault_is_logged_as_warning_then_as_debug(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "tidings")
     diagnostics = Diagnostics()
     error: Exception = TidingsError("a fault")

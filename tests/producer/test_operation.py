@@ -1,45 +1,51 @@
+"""Operations that report to a real hub, also to one that is late or restarts."""
+
 import logging
+import secrets
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.client.hub_server import HubServer
 from tests.producer.reported import Reported, until
 
 import tidings
+from tidings.log.memory import MemoryLog
 from tidings.producer.runtime import RUNTIME
 
 
-def test_a_block_is_an_operation_from_start_to_complete(reported: Reported) -> None:
+def test_block_reports_start_progress_and_complete(reported: Reported) -> None:
     with tidings.operation("Import prices", steps=["fetch", "parse"], metadata={"source": "lse"}) as op:
         op.progress(42, "parsing", step="parse")
         op.log("half of it", level="warning")
-    told = reported.told(op.id)
-    assert [kind for kind, _ in told if kind != "progress"] == ["start", "log", "complete"]
-    start = dict(told)["start"]
+    received = reported.received(op.id)
+    assert [kind for kind, _ in received if kind != "progress"] == ["start", "log", "complete"]
+    start = dict(received)["start"]
     assert (start["name"], start["steps"], start["total_steps"]) == ("Import prices", ["fetch", "parse"], 2)
     assert start["metadata"] == {"source": "lse"}
     assert start["pid"] > 0
     assert start["host"]
-    progress = dict(told)["progress"]
+    progress = dict(received)["progress"]
     assert (progress["progress"], progress["message"], progress["current_step"]) == (42, "parsing", "parse")
-    assert dict(told)["log"] == {"operation_id": op.id, "level": "warning", "message": "half of it"}
-    assert dict(told)["complete"]["duration_ms"] > 0
+    assert dict(received)["log"] == {"operation_id": op.id, "level": "warning", "message": "half of it"}
+    assert dict(received)["complete"]["duration_ms"] > 0
     assert op.state == "complete"
     assert {event.trace_id for event in reported.events()} == {op.trace_id}
 
 
-def test_the_last_value_always_arrives_before_the_end(reported: Reported) -> None:
+def test_last_progress_arrives_before_the_terminal_event(reported: Reported) -> None:
     with tidings.operation("Count", total=1_000) as op:
         for _ in range(999):
             op.advance()
-    assert [(kind, data.get("progress")) for kind, data in reported.told(op.id)][-2:] == [
+    assert [(kind, data.get("progress")) for kind, data in reported.received(op.id)][-2:] == [
         ("progress", 99.9),
         ("complete", None),
     ]
 
 
-def test_progress_arrives_while_the_job_does_something_else(reported: Reported) -> None:
-    """Nobody has to report again for a value to be sent."""
+def test_progress_is_published_without_further_calls(reported: Reported) -> None:
+    """No further report is necessary for a value to be sent."""
     with tidings.operation("Wait", total=10) as op:
         op.advance(3)
         until(lambda: any(event.type == "operation:progress" for event in reported.events()))
@@ -48,7 +54,7 @@ def test_progress_arrives_while_the_job_does_something_else(reported: Reported) 
         until(lambda: reported.last(op.id)[1].get("progress") == 40)
 
 
-def test_an_exception_is_the_failure_and_passes_on(reported: Reported) -> None:
+def test_block_left_by_an_exception_fails_and_reraises(reported: Reported) -> None:
     with pytest.raises(ZeroDivisionError) as raised, tidings.operation("Divide") as op:
         1 / 0  # noqa: B018
     assert raised.value.__traceback__ is not None
@@ -70,17 +76,17 @@ def test_an_exception_is_the_failure_and_passes_on(reported: Reported) -> None:
         (GeneratorExit(), "cancelled", ("reason", "the generator around the operation was closed")),
     ],
 )
-def test_exceptions_that_are_no_failures(
+def test_block_left_by_a_control_exception_has_its_outcome(
     reported: Reported, error: BaseException, kind: str, fact: tuple[str, Any]
 ) -> None:
     with pytest.raises(type(error)), tidings.operation("Leave") as op:
         raise error
-    told, data = reported.last(op.id)
-    assert told == kind
+    outcome, data = reported.last(op.id)
+    assert outcome == kind
     assert data.get(fact[0]) == fact[1]
 
 
-def test_an_operation_ends_once_whatever_is_said_afterwards(reported: Reported) -> None:
+def test_reports_after_the_end_are_ignored(reported: Reported) -> None:
     with tidings.operation("Once") as op:
         op.complete(result={"rows": 3}, message="3 rows")
         op.complete()
@@ -94,23 +100,23 @@ def test_an_operation_ends_once_whatever_is_said_afterwards(reported: Reported) 
     assert (kind, data["result"], data["message"]) == ("complete", {"rows": 3}, "3 rows")
 
 
-def test_a_job_may_say_itself_that_it_failed_or_was_cancelled(reported: Reported) -> None:
+def test_fail_and_cancel_report_their_arguments(reported: Reported) -> None:
     with tidings.operation("Fail") as failed:
         failed.fail("no_prices", "the exchange sent none", recoverable=True, hint="Wait for the bell.")
     with tidings.operation("Fail by an exception") as raised:
         raised.fail(ConnectionResetError("the line is dead"), details="see the log")
     with tidings.operation("Cancel") as cancelled:
-        cancelled.cancel("nobody needs it")
+        cancelled.cancel("not needed")
     data = reported.last(failed.id)[1]
     assert (data["code"], data["message"]) == ("no_prices", "the exchange sent none")
     assert (data["recoverable"], data["hint"]) == (True, "Wait for the bell.")
     data = reported.last(raised.id)[1]
     assert (data["code"], data["details"], data["recoverable"]) == ("connection_reset_error", "see the log", True)
-    assert reported.last(cancelled.id) == ("cancelled", {"operation_id": cancelled.id, "reason": "nobody needs it"})
+    assert reported.last(cancelled.id) == ("cancelled", {"operation_id": cancelled.id, "reason": "not needed"})
     assert cancelled.cancelled
 
 
-def test_without_a_block_it_begins_at_once_and_ends_when_told(reported: Reported) -> None:
+def test_start_begins_immediately_and_ends_with_complete(reported: Reported) -> None:
     op = tidings.start("Notebook", total=4)
     assert op.state == "running"
     op.advance(2)
@@ -119,26 +125,26 @@ def test_without_a_block_it_begins_at_once_and_ends_when_told(reported: Reported
     assert RUNTIME.running == []
 
 
-def test_a_begun_operation_may_have_its_block_later(reported: Reported) -> None:
+def test_started_operation_may_enter_its_block_later(reported: Reported) -> None:
     op = tidings.start("Later")
     with op:
         op.advance()
     assert reported.kinds(op.id) == ["start", "complete"]
 
 
-def test_a_queued_operation_begins_with_its_first_report(reported: Reported) -> None:
+def test_queued_operation_begins_with_its_first_report(reported: Reported) -> None:
     op = tidings.start("Queue", queued=True, total=2)
     before: str = op.state
     assert before == "queued"
-    assert reported.told(op.id)[0][1]["queued"] is True
+    assert reported.received(op.id)[0][1]["queued"] is True
     op.advance()
     assert op.state == "running"
     op.complete()
-    starts = [data.get("queued", False) for kind, data in reported.told(op.id) if kind == "start"]
+    starts = [data.get("queued", False) for kind, data in reported.received(op.id) if kind == "start"]
     assert starts == [True, False]
 
 
-def test_a_queued_operation_begins_with_its_block_or_when_told(reported: Reported) -> None:
+def test_queued_operation_begins_with_its_block_or_with_begin(reported: Reported) -> None:
     op = tidings.start("Queue", queued=True)
     with op:
         assert op.state == "running"
@@ -149,13 +155,13 @@ def test_a_queued_operation_begins_with_its_block_or_when_told(reported: Reporte
     assert reported.kinds(op.id) == reported.kinds(other.id) == ["start", "start", "complete"]
 
 
-def test_a_queued_operation_that_is_given_up_never_ran(reported: Reported) -> None:
+def test_queued_operation_that_is_cancelled_never_runs(reported: Reported) -> None:
     op = tidings.start("Queue", queued=True)
     op.cancel("not needed")
     assert reported.kinds(op.id) == ["start", "cancelled"]
 
 
-def test_entered_again_it_is_the_next_attempt(reported: Reported) -> None:
+def test_operation_entered_again_is_the_next_attempt(reported: Reported) -> None:
     op = tidings.operation("Retry", total=10)
 
     def fail() -> None:
@@ -169,20 +175,20 @@ def test_entered_again_it_is_the_next_attempt(reported: Reported) -> None:
         op.advance(2)
         assert op.percent == 20
     assert reported.kinds(op.id) == ["start", "failed", "start", "complete"]
-    assert [data["progress"] for kind, data in reported.told(op.id) if kind == "progress"][-1] == 20
+    assert [data["progress"] for kind, data in reported.received(op.id) if kind == "progress"][-1] == 20
 
 
-def test_a_child_belongs_to_its_parent(reported: Reported) -> None:
+def test_child_inherits_trace_and_parent_id(reported: Reported) -> None:
     with tidings.operation("Parent") as parent:
         with parent.child("Child", steps=["only"]) as child:
             pass
         with tidings.operation("Foundling", parent=parent.id) as foundling:
             pass
     assert child.trace_id == parent.trace_id != foundling.trace_id
-    assert [reported.told(op.id)[0][1]["parent_id"] for op in (child, foundling)] == [parent.id] * 2
+    assert [reported.received(op.id)[0][1]["parent_id"] for op in (child, foundling)] == [parent.id] * 2
 
 
-def test_redact_sees_every_payload_first(reported: Reported) -> None:
+def test_redact_receives_every_payload_before_it_is_sent(reported: Reported) -> None:
     seen: list[dict[str, Any]] = []
 
     def redact(payload: dict[str, Any]) -> dict[str, Any] | None:
@@ -194,12 +200,12 @@ def test_redact_sees_every_payload_first(reported: Reported) -> None:
     with tidings.operation("Redacted", redact=redact) as op:
         op.log("secret")
         op.log("known")
-    assert [data.get("message") for kind, data in reported.told(op.id) if kind == "log"] == ["known"]
-    assert reported.told(op.id)[0][1]["command"] == "hidden"
+    assert [data.get("message") for kind, data in reported.received(op.id) if kind == "log"] == ["known"]
+    assert reported.received(op.id)[0][1]["command"] == "hidden"
     assert len(seen) == 4
 
 
-def test_a_redact_that_fails_lets_nothing_out_but_the_bare_end(
+def test_redact_that_raises_sends_only_the_bare_terminal_event(
     reported: Reported, caplog: pytest.LogCaptureFixture
 ) -> None:
     def redact(payload: dict[str, Any]) -> dict[str, Any]:
@@ -209,7 +215,7 @@ def test_a_redact_that_fails_lets_nothing_out_but_the_bare_end(
     op.log("secret")
     op.progress(5, "secret")
     op.fail(RuntimeError("secret"))
-    assert reported.told(op.id) == [
+    assert reported.received(op.id) == [
         ("start", {"operation_id": op.id, "queued": False}),
         ("failed", {"operation_id": op.id, "code": "runtime_error", "message": "", "recoverable": False}),
     ]
@@ -218,29 +224,29 @@ def test_a_redact_that_fails_lets_nothing_out_but_the_bare_end(
 
 
 @pytest.mark.parametrize("result", [object(), {1, 2}, float("nan"), "\ud800", {"a": {"b": "\ud800"}}, b"bytes"])
-def test_a_result_that_json_cannot_hold_does_not_keep_the_end_from_the_hub(reported: Reported, result: object) -> None:
+def test_result_that_json_cannot_represent_is_sent_as_text(reported: Reported, result: object) -> None:
     with tidings.operation("Odd result") as op:
         op.complete(result=result)
     assert reported.kinds(op.id) == ["start", "complete"]
 
 
-def test_a_result_that_is_too_large_is_left_out(reported: Reported) -> None:
+def test_oversized_result_is_omitted(reported: Reported) -> None:
     with tidings.operation("Large result") as op:
         op.complete(result=["x" * 100] * 1_000)
     assert reported.last(op.id)[1]["result"] == {"omitted": "103001 bytes"}
 
 
-def test_texts_are_cut_and_made_writable(reported: Reported) -> None:
+def test_long_or_unencodable_texts_are_sanitized(reported: Reported) -> None:
     with tidings.operation("n" * 5_000 + "\udcff") as op:
         op.log("\udcff" + "l" * 100_000)
         op.progress(1, "m" * 5_000)
-    told = dict(reported.told(op.id))
-    assert len(told["start"]["name"]) == 2_000
-    assert len(told["log"]["message"]) == 16_000
-    assert told["log"]["message"][0] == "?"
+    received = dict(reported.received(op.id))
+    assert len(received["start"]["name"]) == 2_000
+    assert len(received["log"]["message"]) == 16_000
+    assert received["log"]["message"][0] == "?"
 
 
-def test_nonsense_does_not_reach_the_job(reported: Reported) -> None:
+def test_invalid_arguments_never_raise_in_the_job(reported: Reported) -> None:
     nonsense: Any = object()
     with tidings.operation("Nonsense", steps=[("a", nonsense)], total=nonsense, id="\n", trace_id="ü") as op:
         op.progress(nonsense)
@@ -255,7 +261,7 @@ def test_nonsense_does_not_reach_the_job(reported: Reported) -> None:
     assert len(op.trace_id) == 32
 
 
-def test_the_current_operation_is_that_of_the_block(reported: Reported) -> None:
+def test_current_operation_is_that_of_the_innermost_block(reported: Reported) -> None:
     assert tidings.current_operation() is None
     with tidings.operation("Outer") as outer:
         with tidings.operation("Inner") as inner:
@@ -264,7 +270,7 @@ def test_the_current_operation_is_that_of_the_block(reported: Reported) -> None:
     assert tidings.current_operation() is None
 
 
-def test_as_a_decorator_each_call_is_an_operation(reported: Reported) -> None:
+def test_decorated_function_is_an_operation_for_each_call(reported: Reported) -> None:
     @tidings.operation("Decorated")
     def work(number: int) -> tuple[int, str]:
         """Do it."""
@@ -279,7 +285,7 @@ def test_as_a_decorator_each_call_is_an_operation(reported: Reported) -> None:
     assert reported.kinds(first) == reported.kinds(second) == ["start", "log", "complete"]
 
 
-def test_a_generator_function_is_not_decorated() -> None:
+def test_decorating_a_generator_function_raises_type_error() -> None:
     with pytest.raises(TypeError, match="is a generator function"):
 
         @tidings.operation("Generator")
@@ -287,7 +293,7 @@ def test_a_generator_function_is_not_decorated() -> None:
             yield 1
 
 
-def test_many_threads_may_report(reported: Reported) -> None:
+def test_reports_from_many_threads_all_arrive(reported: Reported) -> None:
     with tidings.operation("Threads", total=4_000) as op:
 
         def work() -> None:
@@ -305,18 +311,114 @@ def test_many_threads_may_report(reported: Reported) -> None:
     assert reported.kinds(op.id) == ["start", *["log"] * 16, "complete"]
 
 
-def test_disabled_it_says_nothing_and_works_as_ever(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disabled_operation_sends_nothing_and_keeps_its_state(
+    reported: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TIDINGS_DISABLED", "1")
     with tidings.operation("Disabled", total=2) as op:
         op.advance()
         assert op.percent == 50
         op.log("nothing")
     assert op.state == "complete"
-    assert reported.told() == []
+    assert reported.received() == []
 
 
-def test_it_shows_itself(reported: Reported) -> None:
+def test_repr_shows_name_state_progress_and_id(reported: Reported) -> None:
     with tidings.operation("Shown", total=4) as op:
         op.advance()
         assert repr(op) == f"<Operation 'Shown' running 25 % id={op.id}>"
     assert repr(tidings.operation("New", id="a-new-one")) == "<Operation 'New' new id=a-new-one>"
+
+
+def test_before_end_callback_reports_before_the_terminal_event(reported: Reported) -> None:
+    with tidings.operation("Speak") as op:
+        op.before_end(lambda: op.log("one more thing"))
+    assert reported.kinds(op.id) == ["start", "log", "complete"]
+
+
+@pytest.mark.parametrize(
+    "end", [tidings.Operation.complete, tidings.Operation.cancel, lambda op: op.fail("gone", "it is gone")]
+)
+def test_before_end_callback_runs_once_for_each_kind_of_end(
+    end: Callable[[tidings.Operation], None], reported: Reported
+) -> None:
+    calls: list[str] = []
+    op = tidings.start("Speak")
+    op.before_end(lambda: calls.append(op.state))
+    end(op)
+    end(op)
+    with op:
+        pass
+    assert calls == ["running"]
+
+
+def test_before_end_callback_that_raises_does_not_prevent_the_end(reported: Reported) -> None:
+    calls: list[str] = []
+    with tidings.operation("Speak") as op:
+        op.before_end(lambda: [][1])
+        op.before_end(lambda: calls.append("second"))
+    assert reported.kinds(op.id) == ["start", "complete"]
+    assert calls == ["second"]
+
+
+def test_cancel_with_subject_reports_the_subject(reported: Reported) -> None:
+    op = tidings.start("Stop")
+    op.cancel("enough", cancelled_by="ada")
+    kind, data = reported.last(op.id)
+    assert (kind, data["reason"], data["cancelled_by"]) == ("cancelled", "enough", "ada")
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    """A log that outlives its hub, as a file does."""
+    return MemoryLog(secrets.token_hex(4))
+
+
+def test_hub_that_restarts_receives_the_end_of_the_operation(log: MemoryLog) -> None:
+    with HubServer(event_log=log) as hub:
+        op = tidings.start("Import", total=1_000, url=hub.url)
+        for _ in range(100):
+            op.advance()
+        until(lambda: bool(RUNTIME.running) and Reported(hub).last(op.id)[0] == "progress")
+    for _ in range(899):
+        op.advance()
+    op.log("while it was away")
+    op.complete(result={"rows": 999})
+    assert op.state == "complete"
+    with HubServer(hub.port, event_log=log) as again:
+        reported = Reported(again)
+        assert reported.kinds(op.id) == ["start", "log", "complete"]
+        received = reported.received(op.id)
+        assert [data["progress"] for kind, data in received if kind == "progress"][-1] == 99.9
+        assert received[-1][1]["result"] == {"rows": 999}
+        RUNTIME.close()
+
+
+def test_hub_that_starts_late_receives_all_durable_events(log: MemoryLog) -> None:
+    with HubServer(event_log=log) as hub:
+        url, port = hub.url, hub.port
+    with tidings.operation("Early", url=url) as op:
+        for number in range(100):
+            op.progress(number)
+        op.log("still here")
+    with HubServer(port, event_log=log) as late:
+        reported = Reported(late)
+        kinds = [kind for kind, _ in reported.received(op.id)]
+        assert kinds in (["start", "log", "progress", "complete"], ["start", "progress", "log", "complete"])
+        RUNTIME.close()
+
+
+def test_next_operation_sends_the_spool_of_an_earlier_one(log: MemoryLog) -> None:
+    """The outbox has tests of its spool; here it contains the events of an operation."""
+    with HubServer(event_log=log) as hub:
+        url, port = hub.url, hub.port
+    with tidings.operation("Left", url=url) as left:
+        pass
+    assert RUNTIME.close(0.0) > 0
+    with HubServer(port, event_log=log) as late:
+        reported = Reported(late)
+        with tidings.operation("Next", url=url):
+            until(lambda: any(event.key == left.id for event in reported.events()))
+        until(lambda: "complete" in reported.kinds(left.id))
+        assert reported.kinds(left.id) == ["start", "complete"]
+        RUNTIME.close()

@@ -38,11 +38,11 @@ def raised(error: BaseException) -> BaseException:
         (HubUnreachable("nobody"), "hub_unreachable"),
     ],
 )
-def test_the_code_is_the_class_in_snake_case_or_the_error_s_own(error: BaseException, code: str) -> None:
+def test_code_is_the_class_in_snake_case_or_the_error_code(error: BaseException, code: str) -> None:
     assert code_of(error) == code
 
 
-def test_a_failure_tells_class_sentence_traceback_and_notes() -> None:
+def test_failure_has_code_message_traceback_and_notes() -> None:
     error = raised(ValueError("no number"))
     error.add_note("in line 3")
     error.add_note("of prices.csv")
@@ -53,7 +53,7 @@ def test_a_failure_tells_class_sentence_traceback_and_notes() -> None:
     assert failed.details.rstrip().endswith("ValueError: no number\nin line 3\nof prices.csv")
 
 
-def test_the_end_of_a_long_traceback_is_kept() -> None:
+def test_long_traceback_keeps_its_end() -> None:
     failed = failure_of(raised(ValueError("x" * 20_000 + "the very end")))
     assert failed.details is not None
     assert len(failed.details.encode()) <= 8 << 10
@@ -61,7 +61,7 @@ def test_the_end_of_a_long_traceback_is_kept() -> None:
     assert len(failed.message) == 2_000
 
 
-def test_an_error_says_itself_what_to_do_and_whether_to_try_again() -> None:
+def test_failure_uses_hint_and_recoverable_of_the_error() -> None:
     failed = failure_of(QuotaExceeded())
     assert (failed.message, failed.hint, failed.recoverable) == ("QuotaExceeded", "Ask for more.", True)
 
@@ -77,23 +77,23 @@ def test_an_error_says_itself_what_to_do_and_whether_to_try_again() -> None:
         (ValueError(), False),
     ],
 )
-def test_what_a_second_try_may_not_meet_is_recoverable(error: BaseException, recoverable: bool) -> None:
+def test_transient_system_error_is_recoverable(error: BaseException, recoverable: bool) -> None:
     assert failure_of(error).recoverable is recoverable
 
 
-def test_an_exception_that_cannot_be_shown_is_told_all_the_same() -> None:
+def test_exception_whose_str_raises_is_reported() -> None:
     failed = failure_of(raised(Mute()))
     assert (failed.code, failed.message) == ("mute", "Mute")
 
 
-def test_cancellations_are_no_failures() -> None:
+def test_cancellation_exception_means_cancelled() -> None:
     assert end_of(asyncio.CancelledError("shutdown")) == Cancelled(reason="shutdown")
     assert end_of(asyncio.CancelledError()) == Cancelled(reason="the task was cancelled")
     assert end_of(OperationCancelled("cancelled", reason="lunch")) == Cancelled(reason="lunch")
     assert end_of(KeyboardInterrupt()) == Cancelled(reason="interrupted from the keyboard")
 
 
-def test_a_group_of_nothing_but_cancellations_is_one() -> None:
+def test_group_of_cancellations_only_means_cancelled() -> None:
     inner = BaseExceptionGroup("inner", [asyncio.CancelledError("first"), OperationCancelled("x")])
     assert end_of(BaseExceptionGroup("outer", [inner, KeyboardInterrupt()])) == Cancelled(reason="first")
     mixed = end_of(BaseExceptionGroup("mixed", [asyncio.CancelledError(), ValueError("no")]))
@@ -105,6 +105,6 @@ def test_a_group_of_nothing_but_cancellations_is_one() -> None:
     ("code", "expected"),
     [(None, None), (0, None), (2, ("exit_2", "exited with code 2")), ("no input", ("exit_1", "no input"))],
 )
-def test_exits_are_judged_by_their_code(code: object, expected: tuple[str, str] | None) -> None:
+def test_system_exit_outcome_follows_its_code(code: object, expected: tuple[str, str] | None) -> None:
     end = end_of(SystemExit(code))
     assert (None if not isinstance(end, Failed) else (end.code, end.message)) == expected

@@ -1,4 +1,4 @@
-"""The end of a process, forks and hubs that are not there, with real processes."""
+"""The end of a process, forks and missing hubs, with real processes."""
 
 import socket
 import sys
@@ -16,25 +16,25 @@ from tidings.producer.runtime import RUNTIME, ProducerRuntime
 
 SLEEP = """
 with tidings.operation("Sleep", id="sleep") as op:
-    say("asleep")
+    emit("asleep")
     time.sleep(60)
 """
 
 
 def closed_port() -> int:
-    """Return a port at which nobody listens."""
+    """Return a port without a listener."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 def arrived(reported: Reported, kind: str) -> bool:
-    return any(told == kind for told, _ in reported.told())
+    return any(received == kind for received, _ in reported.received())
 
 
-def test_sigterm_is_told_at_once_and_the_process_dies_of_it(reported: Reported, tmp_path: Path) -> None:
+def test_sigterm_is_reported_before_the_process_dies_of_it(reported: Reported, tmp_path: Path) -> None:
     with running(SLEEP, reported.hub.url, tmp_path) as program:
-        assert program.hear() == "asleep"
+        assert program.read_word() == "asleep"
         program.terminate()
         began = time.monotonic()
         assert program.wait() == (-15, "")
@@ -42,33 +42,33 @@ def test_sigterm_is_told_at_once_and_the_process_dies_of_it(reported: Reported, 
     assert reported.last("sleep") == ("cancelled", {"operation_id": "sleep", "reason": "SIGTERM"})
 
 
-def test_sigterm_goes_on_to_the_job_s_own_handler_which_may_exit(reported: Reported, tmp_path: Path) -> None:
+def test_sigterm_calls_the_handler_of_the_job_which_may_exit(reported: Reported, tmp_path: Path) -> None:
     code = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n" + SLEEP
     with running(code, reported.hub.url, tmp_path) as program:
-        assert program.hear() == "asleep"
+        assert program.read_word() == "asleep"
         program.terminate()
         assert program.wait() == (7, "")
     assert reported.last("sleep") == ("cancelled", {"operation_id": "sleep", "reason": "SIGTERM"})
 
 
-def test_a_job_that_finishes_after_sigterm_is_not_cancelled(reported: Reported, tmp_path: Path) -> None:
+def test_job_that_finishes_after_sigterm_is_not_cancelled(reported: Reported, tmp_path: Path) -> None:
     code = """
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     with tidings.operation("Finish", id="finish") as op:
-        say("working")
+        emit("working")
         while not asked.is_set():
             asked.wait(0.01)
     assert signal.getsignal(signal.SIGTERM).__name__ == "<lambda>", "the handler is as it was"
     """
     with running(code, reported.hub.url, tmp_path) as program:
-        assert program.hear() == "working"
+        assert program.read_word() == "working"
         program.terminate()
         assert program.wait() == (0, "")
     assert reported.kinds("finish") == ["start", "complete"]
 
 
-def test_sigterm_that_is_ignored_stays_so(reported: Reported, tmp_path: Path) -> None:
+def test_ignored_sigterm_stays_ignored(reported: Reported, tmp_path: Path) -> None:
     code = """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with tidings.operation("Ignore", id="ignore") as op:
@@ -78,7 +78,7 @@ def test_sigterm_that_is_ignored_stays_so(reported: Reported, tmp_path: Path) ->
     assert reported.kinds("ignore") == ["start", "complete"]
 
 
-def test_the_handler_is_there_only_while_operations_run(reported: Reported, tmp_path: Path) -> None:
+def test_sigterm_handler_is_installed_only_while_operations_run(reported: Reported, tmp_path: Path) -> None:
     code = """
     with tidings.operation("Outer"):
         with tidings.operation("Inner"):
@@ -89,27 +89,27 @@ def test_the_handler_is_there_only_while_operations_run(reported: Reported, tmp_
     assert run(code, reported.hub.url, tmp_path) == (0, "")
 
 
-def test_sigterm_in_the_middle_of_reporting_ends_the_process_too(reported: Reported, tmp_path: Path) -> None:
-    """The handler runs while the main thread may hold the outbox's locks."""
+def test_sigterm_during_a_report_ends_the_process(reported: Reported, tmp_path: Path) -> None:
+    """The handler runs while the main thread may hold the locks of the outbox."""
     code = """
     with tidings.operation("Chatter", id="chatter") as op:
-        say("chatting")
+        emit("chatting")
         while True:
             op.log("line")
     """
     for _ in range(5):
         with running(code, reported.hub.url, tmp_path) as program:
-            assert program.hear() == "chatting"
+            assert program.read_word() == "chatting"
             program.terminate()
             assert program.wait() == (-15, "")
         assert reported.last("chatter")[0] == "cancelled"
 
 
-def test_all_threads_operations_end_with_sigterm(reported: Reported, tmp_path: Path) -> None:
+def test_sigterm_ends_the_operations_of_all_threads(reported: Reported, tmp_path: Path) -> None:
     code = """
     def work():
         with tidings.operation("In a thread", id="thread") as op:
-            say("in a thread")
+            emit("in a thread")
             time.sleep(60)
 
 
@@ -118,7 +118,7 @@ def test_all_threads_operations_end_with_sigterm(reported: Reported, tmp_path: P
         time.sleep(60)
     """
     with running(code, reported.hub.url, tmp_path) as program:
-        assert program.hear() == "in a thread"
+        assert program.read_word() == "in a thread"
         until(lambda: len(reported.events()) >= 2)
         program.terminate()
         assert program.wait() == (-15, "")
@@ -133,7 +133,7 @@ def test_all_threads_operations_end_with_sigterm(reported: Reported, tmp_path: P
         ("raise LookupError('no prices')", 1, "lookup_error"),
     ],
 )
-def test_what_is_leftend_at_exits_with_the_program(
+def test_open_operation_ends_with_the_program(
     reported: Reported, tmp_path: Path, code: str, exit_code: int, end: str
 ) -> None:
     done, errors = run(f"op = tidings.start('Left', id='left')\n{code}", reported.hub.url, tmp_path)
@@ -144,7 +144,7 @@ def test_what_is_leftend_at_exits_with_the_program(
     assert data["hint" if end == "not_finished" else "details"]
 
 
-def test_a_forked_child_tells_nothing_of_its_parent_s_and_all_of_its_own(reported: Reported, tmp_path: Path) -> None:
+def test_forked_child_reports_only_its_own_operations(reported: Reported, tmp_path: Path) -> None:
     code = """
     with tidings.operation("Parent", id="parent") as op:
         RUNTIME.flush(10)
@@ -166,11 +166,13 @@ def test_a_forked_child_tells_nothing_of_its_parent_s_and_all_of_its_own(reporte
     assert run(code, reported.hub.url, tmp_path) == (0, "")
     assert reported.kinds("parent") == ["start", "log", "complete"]
     assert reported.kinds("child") == ["start", "complete"]
-    assert dict(reported.told("parent"))["log"]["message"] == "from the parent"
+    assert dict(reported.received("parent"))["log"]["message"] == "from the parent"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_workers_of_multiprocessing_tell_all_before_they_leave(reported: Reported, tmp_path: Path, method: str) -> None:
+def test_multiprocessing_worker_sends_everything_before_it_exits(
+    reported: Reported, tmp_path: Path, method: str
+) -> None:
     (tmp_path / "job.py").write_text(
         "import tidings\n"
         "def work(number):\n"
@@ -191,18 +193,18 @@ def test_workers_of_multiprocessing_tell_all_before_they_leave(reported: Reporte
             for part in parts:
                 part.join()
                 assert part.exitcode == 0
-            say("joined")
+            emit("joined")
             sys.stdin.read()
     """
     with running(code, reported.hub.url, tmp_path) as program:
-        assert program.hear() == "joined"
+        assert program.read_word() == "joined"
         for number in range(2):
             assert reported.kinds(f"part-{number}") == ["start", "complete"]
         assert program.wait()[0] == 0
     assert reported.kinds("whole") == ["start", "complete"]
 
 
-def test_without_a_hub_the_job_runs_on_and_one_line_says_so(tmp_path: Path) -> None:
+def test_job_without_a_hub_runs_and_prints_one_line(tmp_path: Path) -> None:
     port = closed_port()
     code = """
     began = time.monotonic()
@@ -222,7 +224,7 @@ def test_without_a_hub_the_job_runs_on_and_one_line_says_so(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "lines"),
     [
         ({"TIDINGS_URL": "nonsense"}, 1),
         ({"TIDINGS_URL": "nonsense", "TIDINGS_QUIET": "1"}, 0),
@@ -230,7 +232,7 @@ def test_without_a_hub_the_job_runs_on_and_one_line_says_so(tmp_path: Path) -> N
         ({"TIDINGS_TOKEN": "to\nken"}, 1),
     ],
 )
-def test_a_wrong_setting_is_said_once_and_harms_nothing(tmp_path: Path, variables: dict[str, str], said: int) -> None:
+def test_invalid_setting_is_reported_once(tmp_path: Path, variables: dict[str, str], lines: int) -> None:
     code = """
     for _ in range(3):
         with tidings.operation("Anyway") as op:
@@ -239,18 +241,18 @@ def test_a_wrong_setting_is_said_once_and_harms_nothing(tmp_path: Path, variable
     variables = {"TIDINGS_URL": "ws://127.0.0.1:9/ws", **variables}
     done, errors = run(code, variables.pop("TIDINGS_URL"), tmp_path, **variables)
     assert done == 0
-    assert errors.count("tidings: nothing is reported:") == errors.count("\n") == said
+    assert errors.count("tidings: nothing is reported:") == errors.count("\n") == lines
 
 
 def test_operations_of_one_hub_share_one_connection(reported: Reported, tmp_path: Path) -> None:
     code = """
     with tidings.operation("A"), tidings.operation("B"):
         RUNTIME.flush(10)
-        say("both")
+        emit("both")
         sys.stdin.read()
     """
     with running(code, reported.hub.url, tmp_path) as program:
-        assert program.hear() == "both"
+        assert program.read_word() == "both"
         assert reported.hub.connections() == 1
         program.terminate()
         program.wait()
@@ -259,7 +261,7 @@ def test_operations_of_one_hub_share_one_connection(reported: Reported, tmp_path
 # The same in this very process, as far as it survives it.
 
 
-def test_the_end_of_the_program_ends_what_it_left_running(reported: Reported) -> None:
+def test_exit_hook_ends_running_operations(reported: Reported) -> None:
     op = tidings.start("Left")
     RUNTIME.exit()
     assert op.state == "failed"
@@ -269,9 +271,9 @@ def test_the_end_of_the_program_ends_what_it_left_running(reported: Reported) ->
     assert reported.last(op.id)[1]["code"] == "not_finished"
 
 
-def test_a_program_that_failed_takes_its_operations_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_at_exit_is_the_outcome_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = ProducerRuntime()
-    monkeypatch.delattr(sys, "ps1", raising=False)  # IPython sets it, and other tests run that
+    monkeypatch.delattr(sys, "ps1", raising=False)  # IPython, which other tests run, sets it
     assert runtime.end_at_exit().code == "not_finished"  # type: ignore[union-attr]
     monkeypatch.setattr(sys, "last_value", LookupError("no prices"), raising=False)
     assert runtime.end_at_exit().code == "lookup_error"  # type: ignore[union-attr]
@@ -283,7 +285,7 @@ def test_a_program_that_failed_takes_its_operations_with_it(monkeypatch: pytest.
     assert runtime.end_at_exit() == Cancelled(reason="SIGTERM")
 
 
-def test_what_leaves_the_main_thread_ends_the_main_thread_s_operations(reported: Reported) -> None:
+def test_end_main_thread_ends_only_its_operations(reported: Reported) -> None:
     begun: list[tidings.Operation] = []
     thread = threading.Thread(target=lambda: begun.append(tidings.start("In a thread")))
     thread.start()
@@ -296,12 +298,12 @@ def test_what_leaves_the_main_thread_ends_the_main_thread_s_operations(reported:
     assert reported.last(op.id)[1]["reason"] == reported.last(begun[0].id)[1]["reason"] == "SIGTERM"
 
 
-def test_a_child_s_copy_is_silent(reported: Reported) -> None:
+def test_operation_after_fork_is_silent(reported: Reported) -> None:
     op = tidings.start("Inherited", total=2)
     assert RUNTIME.flush(10) == 0
     RUNTIME.reset_after_fork()
     op.advance()
-    op.log("nobody hears it")
+    op.log("not sent")
     op.complete()
     assert op.state == "inherited"
     assert reported.kinds(op.id) == ["start"]

@@ -7,81 +7,83 @@ from tidings.producer.sampler import ProgressSampler
 
 
 class Counter:
-    """Something that is looked at, and what came of it."""
+    """An operation to sample, and its record of calls."""
 
     def __init__(self) -> None:
         self.count = 0
         self.seen = 0
-        self.looks = 0
-        self.dozing = False
-        self.waking_at_doze = False
+        self.samples = 0
+        self.asleep = False
+        self.changes_while_falling_asleep = False
 
     def sample(self, now_s: float) -> bool:
-        self.looks += 1
+        self.samples += 1
         news, self.seen = self.count != self.seen, self.count
         return news
 
     def try_sleep(self) -> bool:
-        if self.waking_at_doze:
-            self.waking_at_doze = False
+        if self.changes_while_falling_asleep:
+            self.changes_while_falling_asleep = False
             return False
-        self.dozing = True
+        self.asleep = True
         return True
 
 
 @pytest.fixture
-def pacer(monkeypatch: pytest.MonkeyPatch) -> ProgressSampler:
+def sampler(monkeypatch: pytest.MonkeyPatch) -> ProgressSampler:
     monkeypatch.setattr("tidings.producer.sampler.INTERVAL_S", 0.001)
     return ProgressSampler()
 
 
-def test_what_counts_is_looked_at_until_it_counts_no_more(pacer: ProgressSampler) -> None:
+def test_operation_is_sampled_until_it_stops_changing(sampler: ProgressSampler) -> None:
     counter = Counter()
     counter.count = 1
-    pacer.watch(counter)
-    until(lambda: counter.dozing)
+    sampler.watch(counter)
+    until(lambda: counter.asleep)
     assert counter.seen == 1
-    looks = counter.looks
-    assert looks >= 5
+    samples = counter.samples
+    assert samples >= 5
     counter.count = 2
-    pacer.watch(counter)
+    sampler.watch(counter)
     until(lambda: counter.seen == 2)
 
 
-def test_who_counts_just_when_it_would_doze_is_not_forgotten(pacer: ProgressSampler) -> None:
+def test_operation_that_changes_while_falling_asleep_is_kept(sampler: ProgressSampler) -> None:
     counter = Counter()
-    counter.waking_at_doze = True
-    pacer.watch(counter)
-    until(lambda: not counter.waking_at_doze)
+    counter.changes_while_falling_asleep = True
+    sampler.watch(counter)
+    until(lambda: not counter.changes_while_falling_asleep)
     counter.count = 7
     until(lambda: counter.seen == 7)
 
 
-def test_what_is_forgotten_is_looked_at_no_more(pacer: ProgressSampler) -> None:
+def test_forgotten_operation_is_not_sampled(sampler: ProgressSampler) -> None:
     counter, other = Counter(), Counter()
-    pacer.watch(counter)
-    pacer.forget(counter)
-    pacer.forget(counter)
-    pacer.watch(other)
-    until(lambda: other.dozing)
-    assert not counter.dozing
+    sampler.watch(counter)
+    sampler.forget(counter)
+    sampler.forget(counter)
+    sampler.watch(other)
+    until(lambda: other.asleep)
+    assert not counter.asleep
 
 
-def test_a_look_that_fails_does_not_end_the_others(pacer: ProgressSampler, caplog: pytest.LogCaptureFixture) -> None:
+def test_sample_that_raises_does_not_stop_the_others(
+    sampler: ProgressSampler, caplog: pytest.LogCaptureFixture
+) -> None:
     class Broken(Counter):
         def sample(self, now_s: float) -> bool:
             raise ValueError("a fault of ours")
 
     counter = Counter()
     counter.count = 3
-    pacer.watch(Broken())
-    pacer.watch(counter)
-    until(lambda: counter.seen == 3 and counter.dozing)
+    sampler.watch(Broken())
+    sampler.watch(counter)
+    until(lambda: counter.seen == 3 and counter.asleep)
     assert "a fault of ours" in caplog.text
 
 
-def test_there_is_one_thread(pacer: ProgressSampler) -> None:
+def test_sampler_uses_one_thread(sampler: ProgressSampler) -> None:
     before = threading.active_count()
     for _ in range(10):
-        pacer.watch(Counter())
+        sampler.watch(Counter())
     assert threading.active_count() == before + 1

@@ -6,14 +6,14 @@ import pytest
 from tidings.producer.sanitize import jsonable, tail, text
 
 
-def test_text_is_cut_and_writable() -> None:
+def test_text_is_cut_and_encodable() -> None:
     assert text("short") == "short"
     assert text("abcdef", 4) == "abc…"
     assert text("a\udcffb") == "a?b"
     assert text(42) == "42"
 
 
-def test_an_tail_begins_with_a_line() -> None:
+def test_tail_starts_at_a_line() -> None:
     assert tail("one\ntwo\nthree", 9) == "three"
     assert tail("one\ntwo", 100) == "one\ntwo"
     assert tail("x" * 10, 4) == "xxxx"
@@ -30,17 +30,17 @@ def test_an_tail_begins_with_a_line() -> None:
         ("\ud800", "'\\ud800'"),
     ],
 )
-def test_a_value_is_kept_as_json_can_hold_it(value: Any, kept: Any) -> None:
+def test_jsonable_returns_the_json_form_of_a_value(value: Any, kept: Any) -> None:
     assert jsonable(value) == kept
 
 
-def test_a_value_that_holds_itself_is_text() -> None:
+def test_jsonable_of_a_recursive_value_is_text() -> None:
     loop: list[Any] = []
     loop.append(loop)
     assert jsonable(loop) == "[[...]]"
 
 
-def test_a_value_that_cannot_even_be_shown_has_its_type_s_name() -> None:
+def test_jsonable_of_a_value_without_repr_is_its_type_name() -> None:
     class Odd:
         def __repr__(self) -> str:
             raise ValueError("no words")
@@ -48,5 +48,5 @@ def test_a_value_that_cannot_even_be_shown_has_its_type_s_name() -> None:
     assert jsonable({"a": Odd()}) == "<dict>"
 
 
-def test_a_large_value_is_left_out() -> None:
+def test_jsonable_of_a_large_value_is_omitted() -> None:
     assert jsonable("x" * 100, max_bytes=50) == {"omitted": "102 bytes"}

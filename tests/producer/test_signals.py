@@ -1,4 +1,4 @@
-"""SIGTERM in this very process, where it does not end it; where it does: tests/producer/test_runtime.py."""
+"""SIGTERM handled inside this process; `test_runtime.py` has the tests in which it ends a process."""
 
 import signal
 import threading
@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-from tidings.producer.signals import SIGNALS_DEFERRED, SigtermHandler
+from tidings.producer.signals import SIGNALS_DEFERRED, DeferSignals, SigtermHandler
 
 Handler = Callable[[int, FrameType | None], object]
 
@@ -21,40 +21,38 @@ def disposition() -> Iterator[None]:
 
 @pytest.fixture
 def done() -> list[str]:
-    """What happened, in order."""
+    """The actions that ran, in order."""
     return []
 
 
 @pytest.fixture
-def termination(done: list[str]) -> SigtermHandler:
+def handler(done: list[str]) -> SigtermHandler:
     return SigtermHandler(lambda: done.append("leave"), lambda: done.append("finish"))
 
 
-def test_another_handler_that_returns_has_decided_to_go_on(termination: SigtermHandler, done: list[str]) -> None:
+def test_other_handler_that_returns_lets_the_job_go_on(handler: SigtermHandler, done: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: done.append("the job's own"))
-    termination.install()
+    handler.install()
     signal.raise_signal(signal.SIGTERM)
     assert done == ["the job's own"]
-    assert termination.received
+    assert handler.received
 
 
-def test_what_another_handler_raises_goes_on_after_the_operations_have_ended(
-    termination: SigtermHandler, done: list[str]
-) -> None:
+def test_other_handler_that_raises_ends_operations_first(handler: SigtermHandler, done: list[str]) -> None:
     def leave(number: int, frame: FrameType | None) -> None:
         done.append("the job's own")
         raise SystemExit(143)
 
     signal.signal(signal.SIGTERM, leave)
-    termination.install()
+    handler.install()
     with pytest.raises(SystemExit, match="143"):
         signal.raise_signal(signal.SIGTERM)
     assert done == ["the job's own", "leave"]
 
 
-def test_it_waits_for_what_the_main_thread_is_in_the_middle_of(termination: SigtermHandler, done: list[str]) -> None:
+def test_handler_waits_for_the_deferred_region(handler: SigtermHandler, done: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: done.append("the job's own"))
-    termination.install()
+    handler.install()
     with SIGNALS_DEFERRED:
         signal.raise_signal(signal.SIGTERM)
         done.append("reported")
@@ -62,26 +60,26 @@ def test_it_waits_for_what_the_main_thread_is_in_the_middle_of(termination: Sigt
 
 
 @pytest.mark.parametrize("before", [signal.SIG_DFL, signal.default_int_handler])
-def test_the_signal_is_given_back(termination: SigtermHandler, before: signal.Handlers | Handler) -> None:
+def test_remove_restores_the_previous_handler(handler: SigtermHandler, before: signal.Handlers | Handler) -> None:
     signal.signal(signal.SIGTERM, before)
-    termination.install()
-    termination.install()
+    handler.install()
+    handler.install()
     assert signal.getsignal(signal.SIGTERM) not in (before, signal.SIG_DFL)
-    termination.remove()
-    termination.remove()
+    handler.remove()
+    handler.remove()
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_an_ignored_signal_stays_ignored(termination: SigtermHandler) -> None:
+def test_ignored_signal_is_not_taken_over(handler: SigtermHandler) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    termination.install()
+    handler.install()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
-def test_who_takes_it_over_keeps_it(termination: SigtermHandler, done: list[str]) -> None:
-    """As a web server does that starts after the first operation; it may call what was there before."""
+def test_handler_installed_later_is_kept(handler: SigtermHandler, done: list[str]) -> None:
+    """As by a web server that starts after the first operation; it may call the previous handler."""
     signal.signal(signal.SIGTERM, lambda *_: done.append("first"))
-    termination.install()
+    handler.install()
     ours = signal.getsignal(signal.SIGTERM)
     assert callable(ours)
 
@@ -90,16 +88,66 @@ def test_who_takes_it_over_keeps_it(termination: SigtermHandler, done: list[str]
         ours(number, frame)
 
     signal.signal(signal.SIGTERM, chain)
-    termination.remove()
-    termination.install()
+    handler.remove()
+    handler.install()
     assert signal.getsignal(signal.SIGTERM) is chain
     signal.raise_signal(signal.SIGTERM)
     assert done == ["server", "first"]
 
 
-def test_only_the_main_thread_can(termination: SigtermHandler) -> None:
+def test_install_from_another_thread_has_no_effect(handler: SigtermHandler) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    thread = threading.Thread(target=termination.install)
+    thread = threading.Thread(target=handler.install)
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_action_outside_the_region_runs_immediately() -> None:
+    done: list[str] = []
+    DeferSignals().run(lambda: done.append("now"))
+    assert done == ["now"]
+
+
+def test_action_inside_the_region_runs_at_its_outermost_end() -> None:
+    region, done = DeferSignals(), list[str]()
+    with region:
+        with region:
+            region.run(lambda: done.append("first"))
+            region.run(lambda: done.append("second"))
+        assert done == []
+    assert done == ["first", "second"]
+
+
+def test_deferred_action_may_raise() -> None:
+    region = DeferSignals()
+
+    def leave() -> None:
+        raise SystemExit(3)
+
+    def work() -> None:
+        with region:
+            region.run(leave)
+
+    with pytest.raises(SystemExit):
+        work()
+
+
+def test_region_of_another_thread_defers_nothing() -> None:
+    region, done = DeferSignals(), list[str]()
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with region:
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert entered.wait(10)
+        region.run(lambda: done.append("now"))
+        assert done == ["now"]
+    finally:
+        leave.set()
+        thread.join()

@@ -1,9 +1,14 @@
-"""Progress of operations and steps, worked out without a hub."""
+"""Progress of operations, steps and loops, and the payloads of progress events, without a hub."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
 import pytest
 
 import tidings
 from tidings.producer.operation import lifecycle_of
+from tidings.producer.tracking import ProgressReporter, Rate, count_text, length_of, number_text, rate_text
 
 
 @pytest.fixture(autouse=True)
@@ -11,14 +16,14 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDINGS_DISABLED", "1")
 
 
-def test_nothing_is_known_of_what_says_nothing() -> None:
+def test_percent_without_reports_is_unknown() -> None:
     with tidings.operation("Unknown") as op:
         assert op.percent is None
         op.advance(5)
         assert op.percent is None, "5 of how many?"
 
 
-def test_a_count_is_a_share_of_its_total() -> None:
+def test_count_with_total_gives_the_percentage() -> None:
     with tidings.operation("Count", total=200) as op:
         op.advance()
         assert op.percent == 0.5
@@ -30,12 +35,12 @@ def test_a_count_is_a_share_of_its_total() -> None:
 
 
 @pytest.mark.parametrize(("total", "percent"), [(0, 100), (-1, None), (float("inf"), None), (float("nan"), None)])
-def test_odd_totals(total: float, percent: float | None) -> None:
+def test_unusual_total_is_complete_or_unknown(total: float, percent: float | None) -> None:
     with tidings.operation("Odd", total=total) as op:
         assert op.percent == percent
 
 
-def test_what_is_said_is_cut_to_a_share_and_may_fall() -> None:
+def test_reported_percent_is_clipped_and_may_fall() -> None:
     with tidings.operation("Say") as op:
         op.progress(120)
         assert op.percent == 100
@@ -46,7 +51,7 @@ def test_what_is_said_is_cut_to_a_share_and_may_fall() -> None:
         assert op.percent == 40
 
 
-def test_indeterminate_lasts_until_something_is_known_again() -> None:
+def test_indeterminate_lasts_until_the_next_known_progress() -> None:
     with tidings.operation("Search", total=4) as op:
         op.advance()
         op.indeterminate("searching")
@@ -71,19 +76,19 @@ def test_planned_steps_count_by_their_weight() -> None:
     assert op.percent == 100
 
 
-def test_a_weight_given_late_replaces_the_planned_one_and_progress_does_not_fall() -> None:
+def test_late_weight_replaces_the_planned_one_without_a_fall() -> None:
     with tidings.operation("Steps", steps=["fetch", "parse"]) as op:
         with op.step("fetch"):
             pass
         lifecycle_of(op).sample(0.0)
         assert op.percent == 50
         with op.step("parse", weight=9) as parse:
-            assert op.percent == 50, "10 % by the weights; but nobody wants to see it fall"
+            assert op.percent == 50, "10 % by the weights; but progress must not fall"
             parse.progress(50)
             assert op.percent == pytest.approx(55)
 
 
-def test_steps_nest() -> None:
+def test_nested_steps_multiply_their_shares() -> None:
     with (
         tidings.operation("Nest", steps=["a", "b"]) as op,
         op.step("a", steps=[("a1", 1), ("a2", 3)]) as a,
@@ -93,27 +98,27 @@ def test_steps_nest() -> None:
         assert op.percent == 50 * 0.75 * 0.5
 
 
-def test_steps_may_run_at_the_same_time() -> None:
+def test_concurrent_steps_add_their_shares() -> None:
     with tidings.operation("Parallel", steps=["a", "b"]) as op, op.step("a") as a, op.step("b") as b:
         a.progress(50)
         b.progress(20)
         assert op.percent == 35
 
 
-def test_steps_that_nobody_planned_leave_the_whole_unknown() -> None:
+def test_unplanned_steps_alone_leave_the_percent_unknown() -> None:
     with tidings.operation("Unplanned") as op, op.step("a") as a:
         a.progress(50)
         assert op.percent is None
 
 
-def test_an_unplanned_step_among_planned_ones_counts_from_when_it_begins() -> None:
+def test_unplanned_step_among_planned_ones_counts_from_its_start() -> None:
     with tidings.operation("Extra", steps=["a"]) as op:
         with op.step("extra"):
             assert op.percent == 0
         assert op.percent == 50
 
 
-def test_a_planned_step_counts_once_however_often_it_runs() -> None:
+def test_planned_step_that_runs_again_counts_once() -> None:
     with tidings.operation("Again", steps=["a", "b"]) as op:
         for _ in range(3):
             with op.step("a"):
@@ -121,7 +126,7 @@ def test_a_planned_step_counts_once_however_often_it_runs() -> None:
         assert op.percent == 50
 
 
-def test_a_step_that_fails_and_is_tried_again_keeps_what_it_had() -> None:
+def test_failed_step_that_runs_again_keeps_its_share() -> None:
     with tidings.operation("Retry", steps=["a", "b"]) as op:
 
         def fail() -> None:
@@ -139,13 +144,13 @@ def test_a_step_that_fails_and_is_tried_again_keeps_what_it_had() -> None:
         assert op.percent == 50
 
 
-async def test_steps_are_asynchronous_blocks_too() -> None:
+async def test_step_works_as_an_async_block() -> None:
     async with tidings.operation("Async", steps=["a", "b"]) as op, op.step("a"):
         pass
     assert op.state == "complete"
 
 
-def test_steps_without_a_block() -> None:
+def test_step_with_begin_and_done_counts_like_a_block() -> None:
     with tidings.operation("Hands", steps=["a", "b"]) as op:
         step = op.step("a")
         assert op.percent == 0
@@ -156,3 +161,228 @@ def test_steps_without_a_block() -> None:
         step.done()
         step.done()
         assert op.percent == 50
+
+
+def test_track_counts_a_row_when_its_iteration_is_done() -> None:
+    with tidings.operation("Track") as op:
+        seen = [(row, op.percent) for row in op.track("abcd")]
+        assert op.percent == 100
+    assert seen == [("a", 0), ("b", 25), ("c", 50), ("d", 75)]
+
+
+def test_track_with_total_ignores_the_length() -> None:
+    with tidings.operation("Track") as op:
+        for _ in op.track([1, 2], total=8):
+            pass
+        assert op.percent == 25
+
+
+def test_track_without_length_leaves_the_percent_unknown() -> None:
+    with tidings.operation("Track") as op:
+        for _ in op.track(row for row in range(3)):
+            assert op.percent is None
+        assert op.reading().message == "3 it"
+
+
+def test_total_of_the_operation_counts_over_all_loops() -> None:
+    with tidings.operation("Loops", total=10) as op:
+        for _ in op.track(range(5)):
+            pass
+        assert op.percent == 50
+        for _ in op.track(range(5)):
+            pass
+        assert op.percent == 100
+
+
+def test_second_loop_makes_the_percent_unknown() -> None:
+    with tidings.operation("Loops") as op:
+        list(op.track(range(5)))
+        assert op.percent == 100
+        list(op.track(range(5)))
+        assert op.percent is None
+
+
+def test_inner_loop_does_not_change_the_percent() -> None:
+    with tidings.operation("Nested") as op:
+        for _ in op.track(range(2), description="outer"):
+            share = op.percent
+            for _ in op.track(range(100), description="inner"):
+                assert op.percent == share
+
+
+def test_track_of_a_step_counts_for_the_step() -> None:
+    with tidings.operation("Steps", steps=["a", "b"]) as op, op.step("a") as a:
+        for _ in a.track(range(4), unit="rows"):
+            pass
+        assert op.percent == 50
+
+
+def test_loop_left_early_closes_its_count() -> None:
+    with tidings.operation("Left") as op:
+        rows = op.track(range(4))
+        next(rows)
+        next(rows)
+        rows.close()  # type: ignore[attr-defined]
+        assert op.percent == 25
+        list(op.track(range(4), description="again"))
+        assert op.reading().message == "again: 4/4 it", "a loop of the operation, not a detail of the first"
+
+
+async def test_track_counts_asynchronous_rows() -> None:
+    async def rows() -> AsyncIterator[int]:
+        for number in range(4):
+            yield number
+
+    async with tidings.operation("Track") as op:
+        seen = [(row, op.percent) async for row in op.track(rows(), total=4, description="Reading", unit="rows")]
+        assert op.reading().message == "Reading: 4/4 rows"
+    assert seen == [(0, 0), (1, 25), (2, 50), (3, 75)]
+
+
+def test_length_of_uses_len_or_the_length_hint() -> None:
+    class Broken:
+        def __len__(self) -> int:
+            raise OSError("the database is away")
+
+    class Hinting:
+        def __length_hint__(self) -> int:
+            return 7
+
+    assert length_of([1, 2]) == 2
+    assert length_of([]) == 0
+    assert length_of(iter([1, 2, 3])) == 3
+    assert length_of(Hinting()) == 7
+    assert length_of(Broken()) is None
+    assert length_of(row for row in [1]) is None
+
+
+def test_rate_is_smoothed_over_windows() -> None:
+    rate = Rate()
+    rate.update(0, 10.0)
+    assert rate.value is None
+    rate.update(5, 10.1)
+    assert rate.value is None, "the window is not complete"
+    rate.update(100, 11.0)
+    assert rate.value == 100
+    rate.update(100, 12.0)
+    assert rate.value == 70
+    rate.update(50, 13.0)
+    assert rate.value == pytest.approx(49), "what was taken back is not a negative rate"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (1234, "1,234"), (2.0, "2"), (1234.5678, "1,234.57"), (float("nan"), "?"), (float("inf"), "?")],
+)
+def test_number_text_separates_thousands(value: float, shown: str) -> None:
+    assert number_text(value) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.01234, "0.0123"), (56.12, "56.1"), (1234.5, "1,234")])
+def test_rate_text_has_three_digits_below_100(value: float, shown: str) -> None:
+    assert rate_text(value) == shown
+
+
+def test_count_text_shows_count_total_and_rate() -> None:
+    assert count_text(1234, 10_000, "rows", 56.1) == "1,234/10,000 rows, 56.1 rows/s"
+    assert count_text(3, None, "it", None) == "3 it"
+
+
+def reading(op: tidings.Operation, now_s: float = 0.0) -> dict[str, Any]:
+    """Return the payload of a progress event, without operation_id and unset fields."""
+    data = ProgressReporter(op, op.id).read(now_s)
+    return {name: value for name, value in msgspec.to_builtins(data).items() if name != "operation_id"}
+
+
+def test_take_without_a_change_returns_none() -> None:
+    with tidings.operation("New", total=3) as op:
+        gauge = ProgressReporter(op, op.id)
+        assert gauge.take(0.0) is None
+        op.advance()
+        assert gauge.has_changed()
+        data = gauge.take(0.0)
+        assert data is not None
+        assert data.progress == 33.33
+        assert not gauge.has_changed()
+        assert gauge.take(9.0) is None
+        op.progress(message="more")
+        assert gauge.has_changed()
+
+
+def test_unknown_progress_is_indeterminate() -> None:
+    with tidings.operation("Unknown") as op:
+        op.advance(1_234)
+        assert reading(op) == {"progress": 0, "current_step": "", "total_steps": 0, "message": "1,234 it"} | {
+            "indeterminate": True
+        }
+
+
+def test_indeterminate_progress_keeps_the_last_known_value() -> None:
+    with tidings.operation("Lost") as op:
+        gauge = ProgressReporter(op, op.id)
+        op.progress(40)
+        gauge.take(0.0)
+        op.indeterminate()
+        data = gauge.take(0.0)
+        assert data is not None
+        assert (data.progress, data.indeterminate) == (40, True)
+
+
+def test_step_is_the_outermost_and_message_the_innermost() -> None:
+    with (
+        tidings.operation("Steps", steps=["fetch", "parse"]) as op,
+        op.step("parse") as parse,
+        parse.step("rows") as rows,
+    ):
+        op.progress(message="at it")
+        assert reading(op)["message"] == "rows: at it"
+        rows.advance(3)
+        assert (reading(op)["current_step"], reading(op)["message"]) == ("parse", "rows: 3 it")
+        rows.progress(message="third row")
+        assert reading(op)["message"] == "rows: third row"
+        assert reading(op)["total_steps"] == 2
+
+
+def test_inner_loop_appears_in_the_message_only() -> None:
+    with tidings.operation("Loops") as op:
+        for _ in op.track(range(2)):
+            for _ in op.track(range(4), description="columns", unit="columns"):
+                assert reading(op)["current_step"] == ""
+                assert reading(op)["message"].startswith("columns: ")
+
+
+def test_step_of_an_unknown_whole_shows_its_own_progress() -> None:
+    with tidings.operation("Unplanned") as op, op.step("fetch") as fetch:
+        fetch.progress(42)
+        assert (reading(op)["current_step"], reading(op)["message"]) == ("fetch", "42 %")
+        assert reading(op)["indeterminate"]
+
+
+def test_progress_with_step_sets_the_current_step() -> None:
+    with tidings.operation("Named", steps=["a", "b"]) as op:
+        op.progress(10, step="b")
+        assert lifecycle_of(op).reporter.take(0.0) is not None
+        assert lifecycle_of(op).reporter.step == "b"
+
+
+def test_message_of_a_loop_shows_count_total_and_rate() -> None:
+    with tidings.operation("Rate") as op:
+        gauge = ProgressReporter(op, op.id)
+        rows = iter(op.track(range(10_000), description="Parsing", unit="rows"))
+        next(rows)
+        gauge.take(0.0)
+        for _ in range(560):
+            next(rows)
+        data = gauge.take(1.0)
+        assert data is not None
+        assert data.message == "Parsing: 560/10,000 rows, 560 rows/s"
+
+
+def test_finished_step_stays_current_until_the_next() -> None:
+    with tidings.operation("Between", steps=["a", "b"]) as op:
+        gauge = ProgressReporter(op, op.id)
+        with op.step("a"):
+            assert gauge.read(0.0).current_step == "a"
+        assert gauge.read(0.0).current_step == "a"
+        with op.step("b"):
+            assert gauge.read(0.0).current_step == "b"

@@ -223,7 +223,7 @@ class TaskReporter:
     def _failed(self, task_id: str = "", exception: Any = None, **_: Any) -> None:
         run = self._runs.get(task_id)  # None if the parent process of the pool reports a lost process
         if run is not None:
-            # The exception of the signal can be pickled; that of the task, which need not, has more details.
+            # The exception in the signal is one that can be pickled; the original, which may not be, is being handled.
             error = sys.exc_info()[1] or exception
             run.__exit__(type(error), error, None)
 

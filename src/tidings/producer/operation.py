@@ -44,7 +44,7 @@ class Operation(ProgressTracker):
 
     @property
     def settings(self) -> Settings:
-        """The arguments it was made with."""
+        """Settings of the operation, from the arguments of `tidings.operation`."""
         return self._lifecycle.settings
 
     @property

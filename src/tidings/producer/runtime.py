@@ -1,4 +1,4 @@
-"""The runtime: what all operations of one process share: their connections to hubs, and the end of the process."""
+"""The runtime of a process: the sinks that its operations share, and the hooks for the end of the process."""
 
 import atexit
 import os
@@ -30,16 +30,6 @@ _NOT_FINISHED = Failed(
 
 class RunningOperation(Sampled, Protocol):
     """An operation that has begun and not ended, as the runtime sees it."""
-
-    @property
-    def id(self) -> str:
-        """Id of the operation."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Name of the operation."""
-        ...
 
     def end(self, end: End) -> None:
         """End the operation with the outcome `end`."""

@@ -177,7 +177,7 @@ class ProgressTracker:
         Cheap enough for the innermost loop: well below a microsecond, and without a system call.
 
         Args:
-            n: Number of units, of any size.
+            n: Number of units; may be a fraction.
 
         Raises:
             OperationCancelled: The operation was cancelled; raised once in each thread.

@@ -1,4 +1,4 @@
-"""Cancelling, asked for by a real client of a real hub."""
+"""Cancel requests from a real client of a real hub."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ Cancel = Callable[..., "Future[CancelOutcome]"]
 
 @pytest.fixture
 def cancel(reported: Reported) -> Iterator[Cancel]:
-    """A function that asks the hub to cancel an operation, and returns the outcome to come."""
+    """A function that requests the cancellation of an operation, and returns a future of the outcome."""
     with ThreadPoolExecutor(2) as pool, sync.connect(reported.hub.url) as client:
 
         def ask(op: tidings.Operation, reason: str | None = None) -> "Future[CancelOutcome]":
@@ -30,7 +30,7 @@ def cancel(reported: Reported) -> Iterator[Cancel]:
         yield ask
 
 
-def test_the_next_report_raises_and_the_end_is_cancelled(reported: Reported, cancel: Cancel) -> None:
+def test_cancel_raises_in_the_next_report_and_ends_as_cancelled(reported: Reported, cancel: Cancel) -> None:
     op = tidings.start("Count")
 
     def count() -> None:
@@ -49,7 +49,7 @@ def test_the_next_report_raises_and_the_end_is_cancelled(reported: Reported, can
     assert op.cancel_reason == "lunch"
 
 
-def test_a_loop_that_is_tracked_is_left_whatever_its_body_catches(reported: Reported, cancel: Cancel) -> None:
+def test_cancel_leaves_a_tracked_loop_that_catches_the_exception(reported: Reported, cancel: Cancel) -> None:
     caught = 0
 
     def follow() -> None:
@@ -70,8 +70,8 @@ def test_a_loop_that_is_tracked_is_left_whatever_its_body_catches(reported: Repo
     assert outcomes[0].result(TIMEOUT_S).outcome == "cancelled"
 
 
-def test_each_thread_is_told_once_and_cleaning_up_is_not_interrupted(reported: Reported, cancel: Cancel) -> None:
-    told: list[str] = []
+def test_cancel_raises_once_per_thread_and_not_during_cleanup(reported: Reported, cancel: Cancel) -> None:
+    received: list[str] = []
     cleaned: list[str] = []
 
     def work(name: str) -> None:
@@ -79,7 +79,7 @@ def test_each_thread_is_told_once_and_cleaning_up_is_not_interrupted(reported: R
             while True:
                 op.advance()
         except tidings.OperationCancelled:
-            told.append(name)
+            received.append(name)
             op.progress(message=f"{name} cleans up")
             op.advance(-1)
             cleaned.append(name)
@@ -91,12 +91,12 @@ def test_each_thread_is_told_once_and_cleaning_up_is_not_interrupted(reported: R
         outcome = cancel(op)
         for thread in threads:
             thread.join(TIMEOUT_S)
-        op.cancel("as told")
-    assert sorted(told) == sorted(cleaned) == ["a", "b", "c"]
+        op.cancel("as requested")
+    assert sorted(received) == sorted(cleaned) == ["a", "b", "c"]
     assert outcome.result(TIMEOUT_S).outcome == "cancelled"
 
 
-def test_a_job_may_refuse(reported: Reported, cancel: Cancel) -> None:
+def test_on_cancel_that_returns_a_reason_refuses(reported: Reported, cancel: Cancel) -> None:
     asked: list[CancelPush] = []
 
     def refuse(push: CancelPush) -> str | None:
@@ -117,7 +117,7 @@ def test_a_job_may_refuse(reported: Reported, cancel: Cancel) -> None:
     assert asked[0].reason == "hurry"
 
 
-def test_an_on_cancel_that_fails_refuses_nothing(
+def test_on_cancel_that_raises_does_not_refuse(
     reported: Reported, cancel: Cancel, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(push: CancelPush) -> str | None:
@@ -130,7 +130,7 @@ def test_an_on_cancel_that_fails_refuses_nothing(
     assert reported.last(op.id)[0] == "complete"
 
 
-async def test_the_body_of_an_async_block_is_cancelled(reported: Reported, cancel: Cancel) -> None:
+async def test_cancel_cancels_the_body_of_an_async_block(reported: Reported, cancel: Cancel) -> None:
     cleaned: list[bool] = []
     op = tidings.operation("Sleep")
     outcomes = []
@@ -158,7 +158,7 @@ async def test_the_body_of_an_async_block_is_cancelled(reported: Reported, cance
     assert (await asyncio.to_thread(reported.last, op.id))[1]["reason"] == "enough"
 
 
-async def test_the_task_s_own_cancellation_stays_what_it_is(reported: Reported) -> None:
+async def test_task_cancelled_by_its_owner_raises_cancelled_error(reported: Reported) -> None:
     entered = asyncio.Event()
 
     async def work() -> None:
@@ -175,15 +175,15 @@ async def test_the_task_s_own_cancellation_stays_what_it_is(reported: Reported) 
     assert (kind, data["reason"]) == ("cancelled", "shutting down")
 
 
-async def test_a_timeout_around_it_still_is_one(reported: Reported, cancel: Cancel) -> None:
+async def test_timeout_around_the_block_raises_timeout_error(reported: Reported, cancel: Cancel) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05), tidings.operation("Sleep", id="timed-out"):
             await asyncio.sleep(TIMEOUT_S)
     assert (await asyncio.to_thread(reported.last, "timed-out"))[0] == "cancelled"
 
 
-async def test_a_timeout_and_a_cancel_at_once_leave_no_cancellation_behind(reported: Reported) -> None:
-    """Both ask the task to stop before it can: the outer one has the last word."""
+async def test_timeout_and_cancel_together_leave_no_pending_cancellation(reported: Reported) -> None:
+    """Both cancel the task before it can stop: the outer one decides."""
 
     async def sleep() -> None:
         async with asyncio.timeout(None) as outer, tidings.operation("Sleep") as op:
@@ -199,7 +199,7 @@ async def test_a_timeout_and_a_cancel_at_once_leave_no_cancellation_behind(repor
     await asyncio.sleep(0)
 
 
-async def test_a_group_inside_the_block_is_cancelled_whole(reported: Reported, cancel: Cancel) -> None:
+async def test_cancel_cancels_a_task_group_inside_the_block(reported: Reported, cancel: Cancel) -> None:
     ended: list[int] = []
 
     async def part(number: int) -> None:
@@ -223,7 +223,7 @@ async def test_a_group_inside_the_block_is_cancelled_whole(reported: Reported, c
     assert sorted(ended) == [0, 1, 2]
 
 
-async def test_a_body_that_swallows_it_completes(reported: Reported, cancel: Cancel) -> None:
+async def test_body_that_swallows_the_cancellation_completes(reported: Reported, cancel: Cancel) -> None:
     async with tidings.operation("Stubborn") as op:
         outcome = await asyncio.to_thread(cancel, op)
         with pytest.raises(asyncio.CancelledError):
@@ -234,7 +234,7 @@ async def test_a_body_that_swallows_it_completes(reported: Reported, cancel: Can
     assert task.cancelling() == 0
 
 
-async def test_an_async_loop_is_tracked_and_left(reported: Reported, cancel: Cancel) -> None:
+async def test_cancel_leaves_a_tracked_async_loop(reported: Reported, cancel: Cancel) -> None:
     async def rows() -> AsyncIterator[int]:
         for number in range(1 << 60):
             await asyncio.sleep(0)
@@ -255,7 +255,7 @@ async def test_an_async_loop_is_tracked_and_left(reported: Reported, cancel: Can
     assert (await asyncio.to_thread(reported.last, op.id))[0] == "cancelled"
 
 
-async def test_the_sync_form_works_inside_a_running_loop(reported: Reported, cancel: Cancel) -> None:
+async def test_cancel_of_a_sync_block_in_a_running_loop_raises(reported: Reported, cancel: Cancel) -> None:
     op = tidings.operation("Sync in async")
 
     async def work() -> None:
@@ -270,7 +270,7 @@ async def test_the_sync_form_works_inside_a_running_loop(reported: Reported, can
     assert (await asyncio.to_thread(reported.last, op.id))[0] == "cancelled"
 
 
-async def test_a_decorated_coroutine_function_is_cancelled(reported: Reported, cancel: Cancel) -> None:
+async def test_cancel_cancels_a_decorated_coroutine_function(reported: Reported, cancel: Cancel) -> None:
     @tidings.operation("Decorated")
     async def work() -> None:
         op = tidings.current_operation()
@@ -282,7 +282,7 @@ async def test_a_decorated_coroutine_function_is_cancelled(reported: Reported, c
         await work()
 
 
-def test_another_attempt_is_not_cancelled_with_the_one_before(reported: Reported, cancel: Cancel) -> None:
+def test_cancel_does_not_carry_over_to_the_next_attempt(reported: Reported, cancel: Cancel) -> None:
     op = tidings.operation("Again")
     with op:
         outcome = cancel(op)
