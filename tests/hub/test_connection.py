@@ -146,7 +146,7 @@ def test_a_code_whose_row_says_so_closes(body: bytes, close: int) -> None:
 
 def test_a_binary_message_is_told_and_closed() -> None:
     _, client = connect("channels=none")
-    client.connection.refused_binary()
+    client.connection.reject_binary()
     assert [message["data"]["code"] for message in client.read()] == ["binary_message", 1003]
     assert client.outlet.closed is not None
     assert client.outlet.closed[0] == 1003
@@ -178,7 +178,7 @@ def test_nothing_is_said_or_taken_after_the_goodbye() -> None:
     client.connection.close(4100, "draining", retry_after_ms=1_000)
     client.send("data:update", update())
     client.connection.close(4101, "again")
-    client.connection.refused_binary()
+    client.connection.reject_binary()
     hub.settle()
     (closed,) = client.read()
     assert closed["data"] == {"code": 4100, "reason": "draining", "reconnect": True, "retry_after_ms": 1_000}

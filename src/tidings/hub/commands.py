@@ -30,7 +30,7 @@ class CommandConnection(LeaseHolder, Protocol):
     outlet: Outlet
     subscriber: Subscriber
     producer_id: str
-    """The producer that is attached on this connection, or ""."""
+    """The producer that is attached on this connection; "" without one."""
 
     def reply(self, command: Envelope, data: Payload) -> None:
         """Send the reply to `command`."""
@@ -40,15 +40,15 @@ class CommandConnection(LeaseHolder, Protocol):
         """Add `paths` to those that the connection reads, and report how reading begins in reply to `command`."""
         ...
 
-    def check_handled(self, type: str) -> None:
-        """Send a notice if no event of `type` will ever be delivered."""
+    def notify_unavailable(self, type: str) -> None:
+        """Send a notice if the hub never delivers events of `type`, because the type is unknown or deprecated."""
         ...
 
 
-Handler = Callable[[CommandConnection, Envelope, Any], None]
+CommandHandler = Callable[[CommandConnection, Envelope, Any], None]
 """Called with the connection, the command, and the command's decoded data."""
 
-HANDLERS: dict[str, Handler] = {}
+HANDLERS: dict[str, CommandHandler] = {}
 """The handler of each command, by name."""
 
 
@@ -70,8 +70,8 @@ def run_command(connection: CommandConnection, command: Envelope, spec: MessageS
     HANDLERS[spec.name](connection, command, data)
 
 
-def _handles(name: str) -> Callable[[Handler], Handler]:
-    def register(handler: Handler) -> Handler:
+def _handles(name: str) -> Callable[[CommandHandler], CommandHandler]:
+    def register(handler: CommandHandler) -> CommandHandler:
         HANDLERS[name] = handler
         return handler
 
@@ -83,7 +83,7 @@ def _subscribe(connection: CommandConnection, command: Envelope, data: messages.
     paths = parse_paths(data.channels, connection.hub.contract.channels)
     since = parse_since(data.since)
     for type in data.handles or ():
-        connection.check_handled(type)
+        connection.notify_unavailable(type)
     connection.subscribe(paths, since, command)
 
 

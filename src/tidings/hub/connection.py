@@ -1,7 +1,7 @@
-"""One client's connection: messages in, frames out, and the rules of both kinds (CONTRACT §5).
+"""One client's connection: messages in, frames out, and the rules for plain and `tidings.v1` connections.
 
-Knows nothing of sockets: an `Outlet` is the way out, and whoever reads the socket calls `received` and `closed`. The
-native WebSocket edge, the ASGI one and the tests are three such.
+A connection is independent of sockets: it writes to an `Outlet`, and the code that reads the socket calls `received`
+and `closed`. The native WebSocket edge, the ASGI edge and the tests are three such callers.
 """
 
 from collections.abc import Callable
@@ -29,23 +29,23 @@ from tidings.protocol.revisions import REVISION, REVISIONS
 MAX_UNSENT_REPLY_BYTES = 1 << 20
 """Unsent reply bytes to a client that does not read, beyond which the hub stops reading from that client."""
 
-MAX_HANDLED = 64
-"""Characters of a type that a client says it handles, as far as they are looked at."""
+MAX_HANDLED_TYPE_CHARS = 64
+"""Characters of a type in `handles` that the hub compares with its own types and repeats in a notice."""
 
 log = structlog.get_logger("tidings.hub.connection")
 
 
 class HubConnection:
-    """One client.
+    """The hub's side of one client connection.
 
     Args:
         hub: The hub.
-        outlet: The way out.
-        form: How events are written.
-        connection_id: Names it in logs and in `connection:established`.
-        versioned: Whether the subprotocol `tidings.v1` was selected: ids, replies and positions.
-        query: The URL's query.
-        scope: Within which its event ids are unique.
+        outlet: Writes to the client.
+        form: Wire form of events and messages.
+        connection_id: Id of the connection in logs and in `connection:established`.
+        versioned: Whether the subprotocol is `tidings.v1`, with ids, replies and positions.
+        query: Query of the URL.
+        scope: Namespace of the event ids that the client publishes.
     """
 
     __slots__ = (
@@ -86,7 +86,7 @@ class HubConnection:
         self.versioned = versioned
         self.scope = scope
         self.producer_id = ""
-        """The producer that it is the connection of; "" unless it has attached."""
+        """The producer that is attached on this connection; "" without one."""
         self.closing = False
         self.subscriber = Subscriber(outlet, form, on_gap=self._report_gap)
         self._query: str | None = query
@@ -98,17 +98,17 @@ class HubConnection:
         self._unacknowledged_bytes = 0
         self._unsent_reply_bytes = 0
 
-    # Life.
+    # Lifecycle.
 
     def opened(self) -> None:
-        """Greet the client and give it what its URL asks for."""
+        """Send `connection:established` and subscribe to the paths in the URL."""
         hub = self.hub
         hub.delivery.open(self.subscriber)
         query, self._query = self._query or "", None
         options: ConnectionOptions | ContractError
         try:
             options = parse_connection_query(query, hub.contract.channels)
-            self._speak(options.revision)
+            self._use_revision(options.revision)
         except ContractError as error:
             options = error
         self._push(
@@ -124,51 +124,50 @@ class HubConnection:
         )
         log.info("connection opened", connection_id=self.connection_id, versioned=self.versioned, query=query)
         if isinstance(options, ContractError):
-            self._refuse(options, None)
+            self._reject(options, None)
             self.close(1008, str(options))
             return
         self.subscriber.pace_ms = options.pace_ms
         if options.paths and (options.named or not self.versioned):
             self.subscribe(options.paths, options.since, None)
 
-    def _speak(self, date: str) -> None:
+    def _use_revision(self, date: str) -> None:
         self._revision = REVISIONS[date]
         self.form = self.subscriber.form = revise_form(self.form, date)
 
     def closed(self) -> None:
-        """Forget the client: its socket is gone."""
+        """Release the connection's resources after its socket has closed."""
         self.closing = True
         self.hub.delivery.close(self.subscriber)
         if self.producer_id:
             self.hub.leases.detach(self.producer_id, self)
 
     def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
-        """Say why, and close."""
+        """Send `connection:closed` with the reason, and close."""
         if self.closing:
             return
         self.hub.delivery.close(self.subscriber)
         row = CLOSE_CODES.get(code)
         reconnect = row is not None and row.reconnect
-        notice = ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms)
-        self._push(notice)
+        self._push(ConnectionClosed(code=code, reason=reason, reconnect=reconnect, retry_after_ms=retry_after_ms))
         self.closing = True
         self.outlet.close(code, reason)
 
     def pause_writing(self) -> None:
-        """Note that the socket does not drain. May be called inside a write."""
+        """Pause delivery, because the socket does not drain. May be called inside a write."""
         self.hub.delivery.pause(self.subscriber)
 
     def resume_writing(self) -> None:
-        """Note that the socket has drained."""
+        """Resume delivery, because the socket has drained."""
         self._unsent_reply_bytes = 0
         self.hub.delivery.resume(self.subscriber)
-        self._regulate()
+        self._update_reading()
 
     def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes]) -> None:
-        """Keep the connection alive if it is idle, and its resume position fresh.
+        """Send a heartbeat if the connection is idle; on `tidings.v1`, it carries the position to resume from.
 
         Args:
-            position_frame: Makes the frame of `connection:position` at an offset, once for all who need the same.
+            position_frame: Returns the frame of `connection:position` at an offset, encoded once for all connections.
         """
         subscriber = self.subscriber
         if self.closing or subscriber.blocked:
@@ -177,20 +176,20 @@ class HubConnection:
         if not self.versioned:
             self.outlet.ping()
         elif lane is None and subscriber.paths:
-            return  # catching up: what it reads is its sign of life
+            return  # catching up: the events it reads are its heartbeat
         elif lane is None or not lane.wrote_within(self.hub.config.quiet_s, self.hub.clock.monotonic()):
             self._write(position_frame(self.form, self.hub.delivery.reached(subscriber)))
 
     # Messages in.
 
     def received(self, body: bytes) -> None:
-        """Take one message: valid UTF-8 text of at most 256 KiB."""
+        """Process one message: valid UTF-8 text of at most 256 KiB."""
         if self.closing:
             return
         try:
             envelope = decode_envelope(body)
         except ContractError as error:
-            self._refuse(error, None)
+            self._reject(error, None)
             return
         try:
             self._check_id(envelope)
@@ -200,18 +199,18 @@ class HubConnection:
             else:
                 self._publish(envelope, len(body))
         except TidingsError as error:
-            self._refuse(error, envelope)
+            self._reject(error, envelope)
 
-    def refused_binary(self) -> None:
-        """Answer a binary message: tidings speaks text."""
-        self._refuse(BinaryMessage("a binary message arrived; tidings speaks text"), None)
+    def reject_binary(self) -> None:
+        """Reject a binary message, and close the connection."""
+        self._reject(BinaryMessage("invalid binary message: expected a text frame"), None)
 
     def _check_id(self, envelope: Envelope) -> None:
         if envelope.id is not None and self.versioned and not 1 <= len(envelope.id) <= MAX_ID_CHARS:
             raise InvalidCommand(f"$.id is {len(envelope.id)} characters long; 1–{MAX_ID_CHARS} are allowed")
 
     def _publish(self, envelope: Envelope, size: int) -> None:
-        settled = partial(self._settled, envelope, size)
+        settled = partial(self._report_result, envelope, size)
         self._unacknowledged += 1
         self._unacknowledged_bytes += size
         try:
@@ -225,18 +224,18 @@ class HubConnection:
             self._notify_deprecated(envelope.type)
         too_many = self._unacknowledged >= self.hub.config.unacknowledged_events
         if too_many or self._unacknowledged_bytes >= self.hub.config.unacknowledged_bytes:
-            self._regulate()
+            self._update_reading()
 
-    def _settled(self, envelope: Envelope, size: int, result: PublishResult | TidingsError) -> None:
+    def _report_result(self, envelope: Envelope, size: int, result: PublishResult | TidingsError) -> None:
         self._unacknowledged -= 1
         self._unacknowledged_bytes -= size
         if self.closing:
             return
         if not self._reading:
-            self._regulate()
+            self._update_reading()
         hub = self.hub
         if isinstance(result, TidingsError):
-            self._refuse(result, envelope)
+            self._reject(result, envelope)
             return
         if not self.versioned or envelope.id is None:
             return
@@ -248,35 +247,35 @@ class HubConnection:
             reply_to=envelope.id,
             attempt=result.attempt,
         )
-        self._answer(self.form.message(body))
+        self._write_reply(self.form.message(body))
 
-    def _answer(self, frame: bytes) -> None:
-        """Write a reply; those to the events of one batch in one write."""
+    def _write_reply(self, frame: bytes) -> None:
+        """Write a reply; the replies to the events of one batch go out in one write."""
         if not self.hub.committing:
             self._write(frame)
             return
         if not self._replies:
-            self.hub.after_commit(self._flush)
+            self.hub.after_commit(self._flush_replies)
         self._replies.append(frame)
 
-    def _flush(self) -> None:
+    def _flush_replies(self) -> None:
         frames = b"".join(self._replies)
         self._replies.clear()
         self._write(frames)
 
-    def _regulate(self) -> None:
-        """Stop reading from a client that is owed too much, and go on when it is owed half of that."""
+    def _update_reading(self) -> None:
+        """Stop reading from a client with too much unacknowledged or unsent, and resume at half of the limits."""
         config = self.hub.config
         share = 1.0 if self._reading else 0.5
-        wanted = (
+        may_read = (
             self._unacknowledged < config.unacknowledged_events * share
             and self._unacknowledged_bytes < config.unacknowledged_bytes * share
             and self._unsent_reply_bytes < MAX_UNSENT_REPLY_BYTES
         )
-        if wanted is self._reading:
+        if may_read is self._reading:
             return
-        self._reading = wanted
-        if wanted:
+        self._reading = may_read
+        if may_read:
             self.outlet.resume_reading()
         else:
             self.outlet.pause_reading()
@@ -302,7 +301,7 @@ class HubConnection:
             self.reply(command, data)
 
     def push_cancel(self, push_id: str, push: messages.CancelPush) -> None:
-        """See `Holder.push_cancel`."""
+        """See `LeaseHolder.push_cancel`."""
         hub = self.hub
         life = hub.life(push.operation_id)
         trace_id = hub.mint() if life is None else life.trace_id
@@ -319,26 +318,25 @@ class HubConnection:
         self.hub.delivery.counters.gaps += 1
         self._push(messages.Gap(after=str(after), until=str(until), reason=reason))
 
-    def check_handled(self, type: str) -> None:
-        """See `CommandConnection.check_handled`: the type is unknown, or has another name now."""
+    def notify_unavailable(self, type: str) -> None:
+        """See `CommandConnection.notify_unavailable`."""
         contract = self.hub.contract
         if type in contract.deprecated:
             self._notify_deprecated(type)
         elif type not in contract.events and type not in self._revision.accepts:
-            unknown = contract.explain_unknown(type[:MAX_HANDLED])
+            unknown = contract.explain_unknown(type[:MAX_HANDLED_TYPE_CHARS])
             self._push(messages.Notice(code=unknown.code, message=str(unknown), hint=unknown.hint))
 
     def _notify_deprecated(self, type: str) -> None:
-        """Tell what to publish instead of `type`, once."""
+        """Send a notice with the replacement of `type`, once per connection."""
         if type in self._notified_types or type in self._revision.accepts:
             return
         self._notified_types.add(type)
         now = LEGACY_TYPES.get(type)
         message = f"{type} is deprecated" if now is None else f"{type} is the old name of {now}"
-        notice = messages.Notice(code="deprecated", message=message, hint=self.hub.contract.deprecated[type])
-        self._push(notice)
+        self._push(messages.Notice(code="deprecated", message=message, hint=self.hub.contract.deprecated[type]))
 
-    def _refuse(self, error: TidingsError, envelope: Envelope | None) -> None:
+    def _reject(self, error: TidingsError, envelope: Envelope | None) -> None:
         hub = self.hub
         trace_id = _trace_id(envelope) or hub.mint()
         reply_to = envelope.id if envelope is not None and self.versioned else None
@@ -350,7 +348,7 @@ class HubConnection:
         body = messages.encode_hub_message(
             error_data(error), timestamp=hub.tick_timestamp(), trace_id=trace_id, reply_to=reply_to
         )
-        self._answer(self.form.message(body))
+        self._write_reply(self.form.message(body))
         code = row_of(error).close
         if code is not None:
             self.close(code, error.message)
@@ -373,7 +371,7 @@ class HubConnection:
         if self.subscriber.blocked:
             self._unsent_reply_bytes += len(frames)
             if self._unsent_reply_bytes >= MAX_UNSENT_REPLY_BYTES:
-                self._regulate()
+                self._update_reading()
 
 
 def _trace_id(envelope: Envelope | None) -> str | None:

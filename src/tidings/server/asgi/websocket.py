@@ -111,7 +111,7 @@ class _Session:
                 continue
             text = message.get("text")
             if text is None:
-                self._connection.refused_binary()
+                self._connection.reject_binary()
             else:
                 self._text_received(text)
 
