@@ -37,7 +37,7 @@ KINDS = tuple(KEYWORDS)
 """The values of `type`."""
 _ANNOTATIONS = frozenset({"title", "description", "examples", "default", "deprecated", "$comment"})
 _IDENTITY = frozenset({"$schema", "$id", "$defs"})
-"""Keywords that say what the schema is, not what it allows."""
+"""Keywords that identify a schema and limit nothing."""
 
 
 class AnySchema(Struct, frozen=True):

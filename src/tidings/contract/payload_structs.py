@@ -130,7 +130,7 @@ class PayloadBuilder:
         )
 
     def _take_name(self, name: str) -> str:
-        """Return `name`, with a number if another struct has it: msgspec tells structs apart by their names."""
+        """Return `name`, with a number if another struct has it: msgspec distinguishes structs by their names."""
         unused, number = name, 2
         while unused in self._struct_names:
             unused, number = f"{name}{number}", number + 1

@@ -80,9 +80,9 @@ def test_a_go_package_is_called_as_one_likes() -> None:
     [
         (("xml",), "there is no format 'xml'"),
         (("json", "--package", "events"), "json has no packages"),
-        (("go", "--package", "my-events"), "no Go package is called 'my-events'"),
+        (("go", "--package", "my-events"), "invalid Go package 'my-events'"),
         (("json", "--contract", "nowhere.toml"), "nowhere.toml: No such file"),
-        (("json", "--contract", "json:loads"), "json:loads is a function"),
+        (("json", "--contract", "json:loads"), "invalid contract json:loads: expected a Contract, not a function"),
         (("json", "--output", "/dev/null/x"), "cannot write /dev/null"),
     ],
 )

@@ -30,7 +30,7 @@ def test_an_example_fits_its_event(name: str) -> None:
 
 def test_an_example_of_what_the_hub_says_besides_fits() -> None:
     model = build_model(Contract())
-    for message in model.said:
+    for message in model.hub_messages:
         msgspec.convert(build_example(Contract(), model, message)["data"], REPLIES_AND_PUSHES[message.type])
 
 

@@ -241,5 +241,5 @@ def test_fields_are_called_as_go_calls_them(name: str, field: str) -> None:
 
 def test_a_member_that_go_cannot_name_is_told() -> None:
     payload = msgspec.defstruct("Quoted", [("name", str, msgspec.field(name="a,b"))])
-    with pytest.raises(InvalidContract, match="cannot name"):
+    with pytest.raises(InvalidContract, match="has no tag for this name"):
         export_go(Contract.of(event("a:b", payload, channel="data")))

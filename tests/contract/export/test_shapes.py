@@ -15,9 +15,12 @@ TEXT, NUMBER = shapes.TextShape(), shapes.NumberShape()
         (True, shapes.AnyShape()),
         ({"type": "null"}, shapes.NullShape()),
         ({"type": "boolean"}, shapes.BooleanShape()),
-        ({"type": "integer", "minimum": 0}, shapes.NumberShape(whole=True, least=0)),
-        ({"type": "number", "exclusiveMaximum": 1, "multipleOf": 0.5}, shapes.NumberShape(below=1, multiple_of=0.5)),
-        ({"type": "string", "minLength": 0, "maxLength": 3}, shapes.TextShape(longest=3)),
+        ({"type": "integer", "minimum": 0}, shapes.NumberShape(integer=True, minimum=0)),
+        (
+            {"type": "number", "exclusiveMaximum": 1, "multipleOf": 0.5},
+            shapes.NumberShape(exclusive_maximum=1, multiple_of=0.5),
+        ),
+        ({"type": "string", "minLength": 0, "maxLength": 3}, shapes.TextShape(max_length=3)),
         ({"type": "string", "contentEncoding": "base64"}, shapes.TextShape(format="base64")),
         ({"const": "a"}, shapes.EnumShape(("a",))),
         ({"enum": ["a", 1, None]}, shapes.EnumShape(("a", 1, None))),
@@ -28,14 +31,14 @@ TEXT, NUMBER = shapes.TextShape(), shapes.NumberShape()
             {"anyOf": [{"anyOf": [{"type": "string"}, {"type": "number"}]}, {"type": "string"}]},
             shapes.UnionShape((TEXT, NUMBER)),
         ),
-        ({"type": "array", "maxItems": 2}, shapes.ArrayShape(items=shapes.AnyShape(), longest=2)),
+        ({"type": "array", "maxItems": 2}, shapes.ArrayShape(items=shapes.AnyShape(), max_length=2)),
         (
             {"type": "array", "prefixItems": [{"type": "string"}], "minItems": 1, "maxItems": 1, "items": False},
-            shapes.TupleShape(items=(TEXT,), shortest=1, closed=True),
+            shapes.TupleShape(items=(TEXT,), min_length=1, closed=True),
         ),
         (
             {"type": "object", "additionalProperties": {"type": "string"}, "propertyNames": {"maxLength": 2}},
-            shapes.MapShape(values=TEXT, names=shapes.TextShape(longest=2)),
+            shapes.MapShape(values=TEXT, names=shapes.TextShape(max_length=2)),
         ),
         (
             {

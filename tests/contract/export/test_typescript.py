@@ -104,12 +104,12 @@ def test_each_guard_knows_its_own_type_alone(name: str, node: Node, compiled: di
     examples = [json.dumps(build_example(contract, model, each)) for each in model.messages]
     found = Reader(node, compiled[name]).read(*examples)
     for each, of_example in zip(model.messages, found, strict=True):
-        of_all = "isHubMessage" if each in model.said else "isTidingsEvent"
+        of_all = "isHubMessage" if each in model.hub_messages else "isTidingsEvent"
         assert of_all in of_example["guards"]
         (guard,) = set(of_example["guards"]) - {of_all}
         assert guard.removesuffix("2") == f"is{to_pascal_case(each.type)}"
         assert of_example["message"] == {"type": each.type}
-        assert ("fault" in of_example["event"]) is (each in model.said)
+        assert ("fault" in of_example["event"]) is (each in model.hub_messages)
 
 
 def test_events_of_an_own_contract_are_read_and_those_that_do_not_fit_are_not(odd: Reader, shop: Reader) -> None:
@@ -128,26 +128,26 @@ FINE: dict[str, Any] = {"operation_id": "o", "progress": 1}
 PROGRESS: dict[str, Any] = {"type": "operation:progress", "timestamp": "2025-07-30T12:00:00Z", "data": FINE}
 FAULTS: list[tuple[str | dict[str, Any], str]] = [
     ("{", "$: this is not JSON"),
-    ("null", "$: no message"),
-    ("[]", "$: no message"),
-    ('{"data":{}}', "$: no message"),
-    ({"type": "operation:finish"}, '$.type: nothing is called "operation:finish"'),
-    ({"type": "constructor"}, '$.type: nothing is called "constructor"'),
-    ({**PROGRESS, "data": None}, "$.data: not an object"),
+    ("null", "$: expected a message"),
+    ("[]", "$: expected a message"),
+    ('{"data":{}}', "$: expected a message"),
+    ({"type": "operation:finish"}, '$.type: unknown type "operation:finish"'),
+    ({"type": "constructor"}, '$.type: unknown type "constructor"'),
+    ({**PROGRESS, "data": None}, "$.data: expected an object"),
     ({**PROGRESS, "data": {"operation_id": "o"}}, "$.data.progress: missing"),
     ({**PROGRESS, "data": {**FINE, "progress": 101}}, "$.data.progress: too large"),
     ({**PROGRESS, "data": {**FINE, "progress": -0.1}}, "$.data.progress: too small"),
-    ({**PROGRESS, "data": {**FINE, "progress": "5"}}, "$.data.progress: not a number"),
-    ({**PROGRESS, "data": {**FINE, "total_steps": 1.5}}, "$.data.total_steps: not a whole number"),
-    ({**PROGRESS, "data": {**FINE, "message": 5}}, "$.data.message: not a string"),
-    ({**PROGRESS, "data": {**FINE, "indeterminate": 1}}, "$.data.indeterminate: neither true nor false"),
-    ({**PROGRESS, "channel": "data"}, '$.channel: none of "operations", "global"'),
-    ({**PROGRESS, "timestamp": "noon"}, "$.timestamp: no date-time"),
-    ({**PROGRESS, "timestamp": None}, "$.timestamp: not a string"),
+    ({**PROGRESS, "data": {**FINE, "progress": "5"}}, "$.data.progress: expected a number"),
+    ({**PROGRESS, "data": {**FINE, "total_steps": 1.5}}, "$.data.total_steps: expected a whole number"),
+    ({**PROGRESS, "data": {**FINE, "message": 5}}, "$.data.message: expected a string"),
+    ({**PROGRESS, "data": {**FINE, "indeterminate": 1}}, "$.data.indeterminate: expected true or false"),
+    ({**PROGRESS, "channel": "data"}, '$.channel: expected one of "operations", "global"'),
+    ({**PROGRESS, "timestamp": "noon"}, "$.timestamp: expected a date-time"),
+    ({**PROGRESS, "timestamp": None}, "$.timestamp: expected a string"),
     ({**PROGRESS, "trace_id": "t" * 129}, "$.trace_id: longer than 128"),
     (
         {"type": "connection:pong", "timestamp": "2025-07-30T12:00:00Z", "data": {"now": "n"}},
-        "$.type: connection:pong is no event",
+        "$.type: connection:pong is not an event",
     ),
 ]
 
@@ -161,8 +161,8 @@ def test_old_names_are_there_and_marked() -> None:
     text = export_typescript(Contract())
     for old in (*LEGACY_TYPES, "operation:start"):
         assert f'"{old}"' in text
-    assert "@deprecated It is called OPERATION_START now. */\n  PIPELINE_START: " in text
-    assert "@deprecated It is called operation:failed now." in text
+    assert "@deprecated Renamed to OPERATION_START. */\n  PIPELINE_START: " in text
+    assert "@deprecated Renamed to operation:failed." in text
 
 
 def test_equal_contracts_are_exported_alike() -> None:

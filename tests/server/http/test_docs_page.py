@@ -89,7 +89,7 @@ def test_links_have_targets(page: Page) -> None:
 
 def test_message_has_a_section_and_an_example(contract: Contract, page: Page) -> None:
     model = build_model(contract)
-    types = [message.type for message in (*model.events, *model.said)]
+    types = [message.type for message in (*model.events, *model.hub_messages)]
     assert set(types) <= set(page.values("id"))
     assert sorted(example["type"] for example in page.examples) == sorted(types)
     assert {f"channel-{channel}" for channel in contract.channels} <= set(page.values("id"))

@@ -1,1 +1,1 @@
-"""The contract in other languages, made from the one that the hub checks by. Deterministic: equal in, equal out."""
+"""Exports of the contract to other languages. They are deterministic: equal contracts give equal texts."""

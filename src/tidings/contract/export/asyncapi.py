@@ -1,4 +1,4 @@
-"""AsyncAPI 3.0: the hub as an application that sends and receives messages over one WebSocket."""
+"""Export to AsyncAPI 3.0: the hub as an application that sends and receives messages over one WebSocket."""
 
 from typing import Any
 
@@ -26,23 +26,23 @@ def build_asyncapi_document(
 
     Args:
         contract: The contract.
-        host: Where the hub is, with its port.
-        path: Where its WebSocket is.
-        protocol: `ws`, or `wss` where it is reached by TLS.
+        host: Host and port of the hub.
+        path: Path of its WebSocket.
+        protocol: `ws`, or `wss` for a hub behind TLS.
     """
-    asked_for = {command.name: command.data for command in messages.COMMANDS.values()}
+    commands = {command.name: command.data for command in messages.COMMANDS.values()}
     payloads, definitions = build_payload_schemas(
-        contract, prefix=_SCHEMAS_PREFIX, said={**asked_for, **REPLIES_AND_PUSHES}
+        contract, prefix=_SCHEMAS_PREFIX, others={**commands, **REPLIES_AND_PUSHES}
     )
     messages_by_id = {_id(event.type): _event(event, payloads[str(event.type)]) for event in contract.events.values()}
     for type, example in _examples(contract).items():
         messages_by_id[_id(type)]["examples"] = [{"payload": example}]
-    said = {_id(name): _spoken(name, payloads[name]) for name in (*asked_for, *REPLIES_AND_PUSHES)}
-    messages_by_id.update(said)
-    published = [_id(event.type) for event in contract.events.values() if event.publishable]
-    sent = [_id(event.type) for event in contract.events.values()]
-    asked = [_id(name) for name in messages.COMMANDS]
-    told = [name for name in said if name not in asked]
+    others = {_id(name): _message(name, payloads[name]) for name in (*commands, *REPLIES_AND_PUSHES)}
+    messages_by_id.update(others)
+    publishable = [_id(event.type) for event in contract.events.values() if event.publishable]
+    delivered = [_id(event.type) for event in contract.events.values()]
+    command_ids = [_id(name) for name in messages.COMMANDS]
+    reply_ids = [name for name in others if name not in command_ids]
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -65,10 +65,10 @@ def build_asyncapi_document(
             }
         },
         "operations": {
-            "publish": _operation("receive", "A client publishes an event.", published),
-            "deliver": _operation("send", "The hub delivers an event to whoever reads its path.", sent),
-            "command": _operation("receive", "A client of `tidings.v1` asks for something.", asked),
-            "answer": _operation("send", "The hub answers a command, or says something unasked.", told),
+            "publish": _operation("receive", "A client publishes an event.", publishable),
+            "deliver": _operation("send", "The hub delivers an event to the subscribers of its path.", delivered),
+            "command": _operation("receive", "A client of `tidings.v1` sends a command.", command_ids),
+            "answer": _operation("send", "The hub replies to a command, or pushes a notice.", reply_ids),
         },
         "components": {"messages": messages_by_id, "schemas": _undiscriminated(dict(sorted(definitions.items())))},
     }
@@ -82,7 +82,7 @@ def _event(event: EventType, payload: dict[str, Any]) -> dict[str, Any]:
         "summary": schema["description"] or str(event.type),
         "contentType": "application/json",
         "payload": schema,
-        # Of a direct event the two are one, and tags may not be alike.
+        # The channel and the class of a direct event have the same name, and tags must be unique.
         "tags": [{"name": name} for name in dict.fromkeys((str(event.channel or "direct"), str(event.event_class)))],
         "x-tidings-key": event.key,
     }
@@ -92,7 +92,7 @@ def _event(event: EventType, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _undiscriminated(schema: Any) -> Any:
-    """Return a schema without OpenAPI's discriminators: those of AsyncAPI are something else."""
+    """Return a schema without OpenAPI's discriminators: AsyncAPI gives the keyword another meaning."""
     if isinstance(schema, dict):
         return {
             name: _undiscriminated(part)
@@ -103,7 +103,7 @@ def _undiscriminated(schema: Any) -> Any:
 
 
 def _examples(contract: Contract) -> dict[str, Any]:
-    """Return an example of each event, by type, where one was found that fits."""
+    """Return an example of each event by type, except for types without a valid one."""
     model = build_model(contract)
     found = {}
     for message in model.events:
@@ -116,8 +116,8 @@ def _examples(contract: Contract) -> dict[str, Any]:
     return found
 
 
-def _spoken(name: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Return a command, or what the hub says besides events, as a message."""
+def _message(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the message of a command, a reply or a push."""
     return {"name": name, "title": name, "contentType": "application/json", "payload": _command(name, data)}
 
 
@@ -133,9 +133,13 @@ def _query(contract: Contract) -> dict[str, Any]:
         "type": "object",
         "properties": {
             "channel": {**text, "description": f"A path of {', '.join(contract.channels)}; may be repeated."},
-            "channels": {**text, "description": "Paths, separated by commas; `none` only publishes."},
+            "channels": {**text, "description": "Paths, separated by commas; `none` subscribes to nothing."},
             "since": {**text, "description": "`snapshot`, `now`, `first` or a position."},
-            "pace_ms": {"type": "integer", "minimum": 0, "description": "At most one delivery in so many ms."},
+            "pace_ms": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "Minimum time between two deliveries, in milliseconds.",
+            },
             "contract": {"enum": list(REVISIONS)},
         },
     }
@@ -151,7 +155,7 @@ def _operation(action: str, summary: str, messages: list[str]) -> dict[str, Any]
 
 
 def _id(name: str) -> str:
-    """Return a name as AsyncAPI's keys may be: they have no colon."""
+    """Return the key of a message: AsyncAPI forbids colons in keys."""
     return str(name).replace(":", ".")
 
 

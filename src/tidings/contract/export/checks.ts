@@ -1,4 +1,4 @@
-/** Says what is wrong with a value, and where; "" where nothing is. */
+/** Returns the fault of a value with its path; "" if the value is valid. */
 type Check = (value: unknown, path: string) => string;
 
 interface TextLimits {
@@ -40,24 +40,24 @@ const is = {
   },
 
   nothing(): Check {
-    return (value, path) => (value === null ? "" : `${path}: not null`);
+    return (value, path) => (value === null ? "" : `${path}: expected null`);
   },
 
   flag(): Check {
-    return (value, path) => (typeof value === "boolean" ? "" : `${path}: neither true nor false`);
+    return (value, path) => (typeof value === "boolean" ? "" : `${path}: expected true or false`);
   },
 
   text(limits: TextLimits = {}): Check {
     const { shortest = 0, longest = Infinity, pattern, format } = limits;
     return (value, path) => {
-      if (typeof value !== "string") return `${path}: not a string`;
+      if (typeof value !== "string") return `${path}: expected a string`;
       if (shortest > 0 || longest < Infinity) {
         const characters = [...value].length;
         if (characters < shortest) return `${path}: shorter than ${shortest}`;
         if (characters > longest) return `${path}: longer than ${longest}`;
       }
       if (pattern !== undefined && !pattern.test(value)) return `${path}: does not match ${pattern.source}`;
-      return format === undefined || FORMATS[format].test(value) ? "" : `${path}: no ${format}`;
+      return format === undefined || FORMATS[format].test(value) ? "" : `${path}: expected a ${format}`;
     };
   },
 
@@ -65,24 +65,24 @@ const is = {
     const { whole = false, least = -Infinity, most = Infinity, above = -Infinity, below = Infinity } = limits;
     const { multipleOf } = limits;
     return (value, path) => {
-      if (typeof value !== "number" || !Number.isFinite(value)) return `${path}: not a number`;
-      if (whole && !Number.isInteger(value)) return `${path}: not a whole number`;
+      if (typeof value !== "number" || !Number.isFinite(value)) return `${path}: expected a number`;
+      if (whole && !Number.isInteger(value)) return `${path}: expected a whole number`;
       if (value < least || value <= above) return `${path}: too small`;
       if (value > most || value >= below) return `${path}: too large`;
       const times = multipleOf === undefined ? 0 : value / multipleOf;
-      return Math.abs(times - Math.round(times)) < 1e-9 ? "" : `${path}: no multiple of ${multipleOf}`;
+      return Math.abs(times - Math.round(times)) < 1e-9 ? "" : `${path}: expected a multiple of ${multipleOf}`;
     };
   },
 
   choice(...values: readonly (string | number | boolean | null)[]): Check {
     return (value, path) =>
-      values.some((each) => each === value) ? "" : `${path}: none of ${values.map((each) => JSON.stringify(each)).join(", ")}`;
+      values.some((each) => each === value) ? "" : `${path}: expected one of ${values.map((each) => JSON.stringify(each)).join(", ")}`;
   },
 
   array(items: Check, limits: SizeLimits = {}): Check {
     const { fewest = 0, most = Infinity } = limits;
     return (value, path) => {
-      if (!Array.isArray(value)) return `${path}: not an array`;
+      if (!Array.isArray(value)) return `${path}: expected an array`;
       if (value.length < fewest) return `${path}: fewer than ${fewest}`;
       if (value.length > most) return `${path}: more than ${most}`;
       return first(value, (item, index) => items(item, `${path}[${index}]`));
@@ -91,7 +91,7 @@ const is = {
 
   row(items: readonly Check[], fewest: number, most: number): Check {
     return (value, path) => {
-      if (!Array.isArray(value)) return `${path}: not an array`;
+      if (!Array.isArray(value)) return `${path}: expected an array`;
       if (value.length < fewest) return `${path}: fewer than ${fewest}`;
       if (value.length > most) return `${path}: more than ${most}`;
       return first(items.slice(0, value.length), (check, index) => check(value[index], `${path}[${index}]`));
@@ -101,7 +101,7 @@ const is = {
   map(values: Check, names: Check = is.text(), limits: SizeLimits = {}): Check {
     const { fewest = 0, most = Infinity } = limits;
     return (value, path) => {
-      if (!isObject(value)) return `${path}: not an object`;
+      if (!isObject(value)) return `${path}: expected an object`;
       const entries = Object.entries(value);
       if (entries.length < fewest) return `${path}: fewer than ${fewest}`;
       if (entries.length > most) return `${path}: more than ${most}`;
@@ -114,9 +114,9 @@ const is = {
     const possible = Object.entries(optional);
     const known = new Set([...needed, ...possible].map(([name]) => name));
     return (value, path) => {
-      if (!isObject(value)) return `${path}: not an object`;
+      if (!isObject(value)) return `${path}: expected an object`;
       const more = closed ? Object.keys(value).find((name) => !known.has(name)) : undefined;
-      if (more !== undefined) return `${path}.${more}: not expected`;
+      if (more !== undefined) return `${path}.${more}: unexpected member`;
       return (
         first(needed, ([name, check]) =>
           Object.hasOwn(value, name) ? check(value[name], `${path}.${name}`) : `${path}.${name}: missing`,
@@ -130,7 +130,7 @@ const is = {
     return (value, path) => {
       const faults = options.map((option) => option(value, path));
       if (faults.includes("")) return "";
-      return faults.length > 2 ? `${path}: fits nothing that it may be` : (faults[0] ?? "");
+      return faults.length > 2 ? `${path}: fits none of the allowed types` : (faults[0] ?? "");
     };
   },
 

@@ -1,6 +1,6 @@
-"""What a shape allows, in words.
+"""Descriptions for people: shapes in words, and the docstrings of a struct's fields.
 
-What a struct's author says of each field: the one-line docstring below it, as this project writes them.
+The docstring of a field is the string below it, as this project writes them.
 """
 
 import ast
@@ -20,7 +20,7 @@ from tidings.contract.export import shapes
 from tidings.contract.export.shapes import Bound, Shape
 
 _INT64 = 2**63
-"""Bounds this far away say only that a number fits into 64 bits."""
+"""A bound at this distance from zero only states that a number fits into 64 bits, and is left out."""
 _FORMATS = {
     "date-time": "RFC 3339",
     "date": "a date such as 2025-07-30",
@@ -34,17 +34,17 @@ _FORMATS = {
 
 
 def describe_kind(shape: Shape, name: Callable[[str], str] = str) -> str:
-    """Return what kind of value a shape is, as a person would say it.
+    """Return the kind of a shape in words.
 
     Args:
         shape: The shape.
-        name: What to call a definition.
+        name: Returns the text for a definition's name.
     """
     match shape:
         case shapes.TextShape():
             return "text"
-        case shapes.NumberShape(whole=whole):
-            return "whole number" if whole else "number"
+        case shapes.NumberShape(integer=integer):
+            return "whole number" if integer else "number"
         case shapes.BooleanShape():
             return "true or false"
         case shapes.NullShape():
@@ -68,7 +68,7 @@ def describe_kind(shape: Shape, name: Callable[[str], str] = str) -> str:
 
 
 def describe_limits(shape: Shape) -> str:
-    """Return the bounds of a shape; "" where it has none."""
+    """Return the limits of a shape in words; "" if it has none."""
     shape = shapes.remove_null(shape)
     match shape:
         case shapes.TextShape():
@@ -76,21 +76,21 @@ def describe_limits(shape: Shape) -> str:
         case shapes.NumberShape():
             return _bounds(shape)
         case shapes.ArrayShape():
-            return _count(shape.shortest, shape.longest, "item")
+            return _count(shape.min_length, shape.max_length, "item")
         case shapes.MapShape():
-            return _count(shape.fewest, shape.most, "member")
+            return _count(shape.min_length, shape.max_length, "member")
         case shapes.UnionShape(options):
             return "; ".join(dict.fromkeys(filter(None, map(describe_limits, options))))
     return ""
 
 
 def to_sentence(text: str) -> str:
-    """Return words as a sentence."""
+    """Return a clause as a sentence; "" for no clause."""
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _length(text: shapes.TextShape) -> str:
-    return _count(text.shortest, text.longest, "character")
+    return _count(text.min_length, text.max_length, "character")
 
 
 def _pattern(text: shapes.TextShape) -> str:
@@ -101,39 +101,39 @@ def _format(text: shapes.TextShape) -> str:
     return _FORMATS.get(text.format, text.format) if text.format else ""
 
 
-def _count(least: int | None, most: int | None, unit: str) -> str:
-    if least is None and most is None:
+def _count(minimum: int | None, maximum: int | None, unit: str) -> str:
+    if minimum is None and maximum is None:
         return ""
-    many = f"{unit}{'' if (least if most is None else most) == 1 else 's'}"
-    if most is None:
-        return f"at least {least:,} {many}"
-    return f"at most {most:,} {many}" if least is None else f"{least:,}–{most:,} {many}"
+    units = f"{unit}{'' if (minimum if maximum is None else maximum) == 1 else 's'}"
+    if maximum is None:
+        return f"at least {minimum:,} {units}"
+    return f"at most {maximum:,} {units}" if minimum is None else f"{minimum:,}–{maximum:,} {units}"
 
 
 def _bounds(number: shapes.NumberShape) -> str:
-    least, most = _near(number.least), _near(number.most)
+    minimum, maximum = _drop_int64(number.minimum), _drop_int64(number.maximum)
     words = []
-    if least is not None and most is not None:
-        words.append(f"{least:,}–{most:,}")
-    elif least is not None:
-        words.append(f"at least {least:,}")
-    elif most is not None:
-        words.append(f"at most {most:,}")
-    if number.above is not None:
-        words.append(f"above {number.above:,}")
-    if number.below is not None:
-        words.append(f"below {number.below:,}")
+    if minimum is not None and maximum is not None:
+        words.append(f"{minimum:,}–{maximum:,}")
+    elif minimum is not None:
+        words.append(f"at least {minimum:,}")
+    elif maximum is not None:
+        words.append(f"at most {maximum:,}")
+    if number.exclusive_minimum is not None:
+        words.append(f"above {number.exclusive_minimum:,}")
+    if number.exclusive_maximum is not None:
+        words.append(f"below {number.exclusive_maximum:,}")
     if number.multiple_of is not None:
         words.append(f"a multiple of {number.multiple_of:,}")
     return ", ".join(words)
 
 
-def _near(bound: Bound) -> Bound:
+def _drop_int64(bound: Bound) -> Bound:
     return None if bound is not None and abs(bound) >= _INT64 - 1 else bound
 
 
 def list_structs(types: Iterable[type[Struct]]) -> dict[str, type]:
-    """Return every class that `types` are made of, themselves included, by both names that a definition may have."""
+    """Return `types` and all classes of their fields, by both names that a definition may have."""
     found: dict[str, type] = {}
     seen: set[Any] = set()
     waiting: list[Any] = list(msgspec.inspect.multi_type_info(types))
@@ -145,9 +145,9 @@ def list_structs(types: Iterable[type[Struct]]) -> dict[str, type]:
         seen.add(cls)
         plain = getattr(cls, "__origin__", cls)
         if isinstance(plain, type):
-            # As msgspec names definitions: by the class, and with its module where several have one name.
-            found[_normal(f"{plain.__module__}.{plain.__qualname__}")] = plain
-            found.setdefault(_normal(plain.__name__), plain)
+            # msgspec names a definition after its class, with the module in front if several classes share the name.
+            found[_normalize(f"{plain.__module__}.{plain.__qualname__}")] = plain
+            found.setdefault(_normalize(plain.__name__), plain)
         for part in ("type", "item_type", "key_type", "value_type"):
             waiting.extend(filter(None, (getattr(kind, part, None),)))
         for parts in ("types", "item_types"):
@@ -156,69 +156,69 @@ def list_structs(types: Iterable[type[Struct]]) -> dict[str, type]:
     return found
 
 
-def _normal(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9.\-_]", "_", name)
 
 
 def describe_fields(definitions: Mapping[str, dict[str, Any]], types: Iterable[type[Struct]]) -> None:
-    """Add to the definitions of `types` what their authors say below each field, unless `Meta` says something else."""
+    """Add the docstrings of fields to the definitions of `types`, except for fields that `Meta` describes."""
     classes = list_structs(types)
     for name, definition in definitions.items():
         cls = classes.get(name)
-        texts = {} if cls is None else _as_written(cls, read_field_docstrings(cls))
+        texts = {} if cls is None else _by_json_name(cls, read_field_docstrings(cls))
         for field, schema in definition.get("properties", {}).items():
             if field in texts:
                 schema.setdefault("description", texts[field])
 
 
-def _as_written(cls: type, texts: dict[str, str]) -> dict[str, str]:
-    """Return texts by the names that JSON has for the fields."""
+def _by_json_name(cls: type, texts: dict[str, str]) -> dict[str, str]:
+    """Return texts by the names of the fields in JSON."""
     if not issubclass(cls, Struct):
         return texts
     return {each.encode_name: texts[each.name] for each in msgspec.structs.fields(cls) if each.name in texts}
 
 
 def read_field_docstrings(cls: type) -> dict[str, str]:
-    """Return, by field, the docstring that stands below it in the source, where that can be had."""
+    """Return the docstrings below the fields of a class, by field; none if its source is not available."""
     texts: dict[str, str] = {}
     for each in reversed(cls.__mro__):
-        texts.update(_of_module(each.__module__).get(each.__qualname__, {}))
+        texts.update(_read_module(each.__module__).get(each.__qualname__, {}))
     return texts
 
 
 @lru_cache(maxsize=256)
-def _of_module(name: str) -> Mapping[str, Mapping[str, str]]:
+def _read_module(name: str) -> Mapping[str, Mapping[str, str]]:
     module = sys.modules.get(name)
     try:
         tree = ast.parse(inspect.getsource(module)) if module is not None else None
     except (OSError, TypeError, SyntaxError):
-        return {}  # made without a file, or the file is not there any more
+        return {}  # the module has no file, or the file is gone
     found: dict[str, dict[str, str]] = {}
     if tree is not None:
-        _collect(tree.body, "", found)
+        _collect_classes(tree.body, "", found)
     return found
 
 
-def _collect(body: list[ast.stmt], prefix: str, found: dict[str, dict[str, str]]) -> None:
+def _collect_classes(body: list[ast.stmt], prefix: str, found: dict[str, dict[str, str]]) -> None:
     for statement in body:
         if isinstance(statement, ast.ClassDef):
-            found[prefix + statement.name] = _texts(statement.body)
-            _collect(statement.body, f"{prefix}{statement.name}.", found)
+            found[prefix + statement.name] = _field_docstrings(statement.body)
+            _collect_classes(statement.body, f"{prefix}{statement.name}.", found)
         elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            _collect(statement.body, f"{prefix}{statement.name}.<locals>.", found)
+            _collect_classes(statement.body, f"{prefix}{statement.name}.<locals>.", found)
 
 
-def _texts(body: list[ast.stmt]) -> dict[str, str]:
+def _field_docstrings(body: list[ast.stmt]) -> dict[str, str]:
     texts = {}
     for field, below in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            text = _constant(below)
+            text = _string_constant(below)
             if text is not None:
                 texts[field.target.id] = " ".join(text.split())
     return texts
 
 
-def _constant(statement: ast.stmt) -> str | None:
+def _string_constant(statement: ast.stmt) -> str | None:
     match statement:
         case ast.Expr(value=ast.Constant(value=str(text))):
             return text

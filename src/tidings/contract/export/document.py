@@ -1,4 +1,4 @@
-"""The contract as one JSON document, which `tidings.contract.loading` reads again."""
+"""The contract as one JSON document, which `tidings.contract.loading` can read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,34 +13,34 @@ from tidings.contract.loading import FORMAT
 from tidings.protocol.revisions import REVISION
 
 Schemas = tuple[dict[str, Any], dict[str, Any]]
-"""By type: the payload's schema; and the definitions that these refer to."""
+"""The schemas of payloads by message type, and the definitions that they refer to."""
 
 
 def build_payload_schemas(
-    contract: Contract, *, prefix: str = REFERENCE_PREFIX, said: Mapping[str, type[msgspec.Struct]] | None = None
+    contract: Contract, *, prefix: str = REFERENCE_PREFIX, others: Mapping[str, type[msgspec.Struct]] | None = None
 ) -> Schemas:
     """Return the JSON Schema of each event's payload, and the definitions that they share.
 
     Args:
         contract: The contract.
         prefix: Start of the references to definitions.
-        said: The data of messages that are no events, by their types.
+        others: The data of further messages, by their types.
     """
-    payloads = {**{str(event.type): event.payload for event in contract.events.values()}, **(said or {})}
+    payloads = {**{str(event.type): event.payload for event in contract.events.values()}, **(others or {})}
     schemas, definitions = msgspec.json.schema_components(payloads.values(), ref_template=prefix + "{name}")
     describe_fields(definitions, payloads.values())
     return dict(zip(payloads, schemas, strict=True)), dict(sorted(definitions.items()))
 
 
 def summarize_event(event: EventType) -> str:
-    """Return what the event's struct says of itself, in one paragraph."""
+    """Return the first paragraph of the docstring of an event's payload, on one line."""
     return summarize_struct(event.payload)
 
 
 def summarize_struct(payload: type[msgspec.Struct]) -> str:
-    """Return what a struct says of itself, in one paragraph."""
+    """Return the first paragraph of a struct's docstring, on one line."""
     text = payload.__doc__ or ""
-    # msgspec gives a struct without a docstring its signature for one.
+    # msgspec sets the signature as the docstring of a struct that has none.
     paragraph = "" if text.startswith(f"{payload.__name__}(") else text.strip().split("\n\n")[0]
     return " ".join(paragraph.split())
 
@@ -84,5 +84,5 @@ def export_json(contract: Contract) -> str:
 
 
 def format_json(document: Any) -> str:
-    """Return plain values as indented JSON with a line break at its end, its members in their order."""
+    """Return plain values as indented JSON with a final line break; members keep their order."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"

@@ -1,4 +1,4 @@
-"""An example of each message: real ones for the contract's own events, made ones for an application's."""
+"""Examples of messages: written ones for the catalogue, generated ones for the events of an application."""
 
 import re
 from copy import deepcopy
@@ -14,7 +14,7 @@ from tidings.contract.export.shapes import Shape, ShapeField, list_references
 from tidings.protocol import messages
 from tidings.protocol.message_types import MessageType
 
-_TEXTS = {
+_TEXTS_BY_FORMAT = {
     "date-time": "2025-07-30T12:00:00Z",
     "date": "2025-07-30",
     "time": "12:00:00Z",
@@ -24,7 +24,7 @@ _TEXTS = {
     "decimal": "12.50",
     "base64": "dGlkaW5ncw==",
 }
-_TRIED = (
+_CANDIDATES = (
     "text",
     "a",
     "A",
@@ -40,8 +40,8 @@ _TRIED = (
     "a.b",
     "#0a0",
 )
-"""Texts that are tried where a pattern is asked for: what is found fits, what is not is left out."""
-_OWN_EXAMPLES: dict[str, dict[str, Any]] = {
+"""Candidates for a text with a pattern. A text that no candidate fits is left out of the example."""
+_EVENT_EXAMPLES: dict[str, dict[str, Any]] = {
     MessageType.OPERATION_START: {"operation_id": "op-42", "name": "nightly import", "total_steps": 3},
     MessageType.OPERATION_PROGRESS: {
         "operation_id": "op-42",
@@ -104,7 +104,7 @@ _OWN_EXAMPLES: dict[str, dict[str, Any]] = {
     MessageType.AUTH_SUCCESS: {"subject": "ann", "grants": ["read:operations"]},
     MessageType.AUTH_FAILED: {"code": "token_expired", "message": "the token ended at noon", "recoverable": True},
 }
-_SAID_EXAMPLES: dict[str, dict[str, Any]] = {
+_HUB_EXAMPLES: dict[str, dict[str, Any]] = {
     messages.SUBSCRIBED: {"channels": ["operations/op-42"], "position": "0badc0de:512", "outcome": "snapshot"},
     messages.UNSUBSCRIBED: {"channels": ["operations"]},
     messages.LIVE: {"channels": ["operations/op-42"], "position": "0badc0de:519"},
@@ -138,43 +138,43 @@ _SAID_EXAMPLES: dict[str, dict[str, Any]] = {
 
 
 def build_example(contract: Contract, model: Model, message: Message) -> dict[str, Any]:
-    """Return a message of a type as a plain connection reads it."""
+    """Return an example of a message as a connection without a subprotocol receives it."""
     event = contract.events.get(message.type)
-    own = _SAID_EXAMPLES.get(message.type) if event is None else None
+    own = _HUB_EXAMPLES.get(message.type) if event is None else None
     if event in BUILTIN:
-        own = _OWN_EXAMPLES[message.type]
+        own = _EVENT_EXAMPLES[message.type]
     envelope: dict[str, Any] = {
         "type": message.type,
-        "timestamp": _TEXTS["date-time"],
+        "timestamp": _TEXTS_BY_FORMAT["date-time"],
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
-        "data": deepcopy(own) or _Examples(model).of_definition(message.payload),
+        "data": deepcopy(own) or _Generator(model).generate_definition(message.payload),
     }
     if message.channel is not None:
         envelope["channel"] = message.channel
     return envelope
 
 
-class _Examples:
-    """Makes values that fit shapes."""
+class _Generator:
+    """Generates values that fit shapes."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._inside: list[str] = []
-        """The definitions that are being filled in: none of them again, or there would be no end."""
+        """Definitions under construction: an optional reference to one of them is left out, so that the value ends."""
 
-    def of_definition(self, name: str) -> Any:
+    def generate_definition(self, name: str) -> Any:
         self._inside.append(name)
         try:
-            return self.of(self._model.definitions[name].shape, name)
+            return self.generate(self._model.definitions[name].shape, name)
         finally:
             self._inside.pop()
 
-    def of(self, shape: Shape, name: str) -> Any:
-        """Return a value that fits; None where none was found, or null is all that does.
+    def generate(self, shape: Shape, name: str) -> Any:
+        """Return a value that fits a shape; None if none was found, or only null fits.
 
         Args:
-            shape: What it is to fit.
-            name: What it is called, which texts and numbers are made of.
+            shape: The shape.
+            name: Name of the value, which becomes part of texts.
         """
         match shape:
             case shapes.TextShape():
@@ -186,28 +186,28 @@ class _Examples:
             case shapes.EnumShape(values):
                 return values[0]
             case shapes.NamedShape(definition):
-                return self.of_definition(definition)
+                return self.generate_definition(definition)
             case shapes.UnionShape(options):
-                return self.of(options[0], name)
+                return self.generate(options[0], name)
             case shapes.ArrayShape():
-                again = any(each in self._inside for each in list_references(shape.items))
-                return [] if again else [self.of(shape.items, name)] * (shape.shortest or 1)
+                recursive = any(each in self._inside for each in list_references(shape.items))
+                return [] if recursive else [self.generate(shape.items, name)] * (shape.min_length or 1)
             case shapes.TupleShape():
-                return [self.of(item, name) for item in shape.items]
+                return [self.generate(item, name) for item in shape.items]
             case shapes.MapShape():
-                return {f"{_text(shape.names or shapes.TextShape(), 'name')}": self.of(shape.values, "value")}
+                return {f"{_text(shape.names or shapes.TextShape(), 'name')}": self.generate(shape.values, "value")}
             case shapes.ObjectShape(fields=fields):
-                return self._structure(fields)
+                return self._object(fields)
         return None
 
-    def _structure(self, fields: tuple[ShapeField, ...]) -> dict[str, Any]:
+    def _object(self, fields: tuple[ShapeField, ...]) -> dict[str, Any]:
         made = {}
         for field in fields:
             if not field.required and any(name in self._inside for name in list_references(field.shape)):
                 continue
             value = field.examples[0] if field.examples else _default(field)
             if value is None:
-                value = self.of(shapes.remove_null(field.shape), field.name)
+                value = self.generate(shapes.remove_null(field.shape), field.name)
             if value is not None or field.required:
                 made[field.name] = value
         return made
@@ -218,39 +218,39 @@ def _default(field: ShapeField) -> Any:
 
 
 def _text(text: shapes.TextShape, name: str) -> str | None:
-    shortest, longest = text.shortest or 0, text.longest
-    if text.format in _TEXTS:
-        return _TEXTS[text.format]
+    minimum, maximum = text.min_length or 0, text.max_length
+    if text.format in _TEXTS_BY_FORMAT:
+        return _TEXTS_BY_FORMAT[text.format]
     if text.pattern is not None:
         found = re.compile(text.pattern)
-        fits = [each for each in _TRIED if found.search(each) and shortest <= len(each) <= (longest or len(each))]
+        fits = [each for each in _CANDIDATES if found.search(each) and minimum <= len(each) <= (maximum or len(each))]
         return fits[0] if fits else None
     made = f"{name.removesuffix('_id')}-1" if name.endswith("_id") else name.replace("_", " ")
     made = "https://example.com/" if name.endswith("url") else made
-    return made[:longest].ljust(shortest, "x")
+    return made[:maximum].ljust(minimum, "x")
 
 
 def _number(number: shapes.NumberShape) -> int | float | None:
-    step = number.multiple_of or (1 if number.whole else 0.5)
-    low = next((bound for bound in (number.least, number.above) if bound is not None), None)
-    high = next((bound for bound in (number.most, number.below) if bound is not None), None)
-    tried = [step, 0]
+    step = number.multiple_of or (1 if number.integer else 0.5)
+    low = next((bound for bound in (number.minimum, number.exclusive_minimum) if bound is not None), None)
+    high = next((bound for bound in (number.maximum, number.exclusive_maximum) if bound is not None), None)
+    candidates = [step, 0]
     if low is not None:
-        tried += [low, (low // step + 1) * step]
+        candidates += [low, (low // step + 1) * step]
     if high is not None:
-        tried += [high, -(-high // step) * step - step]
+        candidates += [high, -(-high // step) * step - step]
     if low is not None and high is not None:
-        tried.append((low + high) / 2)
-    fits = [value for value in tried if _is_within(number, value)]
-    return (int(fits[0]) if number.whole else fits[0]) if fits else None
+        candidates.append((low + high) / 2)
+    fits = [value for value in candidates if _is_within(number, value)]
+    return (int(fits[0]) if number.integer else fits[0]) if fits else None
 
 
 def _is_within(number: shapes.NumberShape, value: float) -> bool:
     return (
-        (number.least is None or value >= number.least)
-        and (number.most is None or value <= number.most)
-        and (number.above is None or value > number.above)
-        and (number.below is None or value < number.below)
-        and not (number.whole and value % 1)
+        (number.minimum is None or value >= number.minimum)
+        and (number.maximum is None or value <= number.maximum)
+        and (number.exclusive_minimum is None or value > number.exclusive_minimum)
+        and (number.exclusive_maximum is None or value < number.exclusive_maximum)
+        and not (number.integer and value % 1)
         and not (number.multiple_of is not None and value % number.multiple_of)
     )

@@ -1,4 +1,4 @@
-"""The forms that a contract can be exported in, one row each."""
+"""The table of export formats."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,27 +11,27 @@ from tidings.contract.export.golang import export_go
 from tidings.contract.export.json_schema import export_files, export_json_schema
 from tidings.contract.export.typescript import export_typescript
 
-# Neither language has a media type that is registered; browsers show this one, and save others.
+# Neither language has a registered media type. Browsers show text/plain, and save files of most other types.
 _SOURCE = "text/plain; charset=utf-8"
 
 
 class Format(Struct, frozen=True, kw_only=True):
-    """One form."""
+    """One export format."""
 
     name: str
-    """What the command line calls it."""
+    """Name on the command line."""
     title: str
-    """What a person calls it."""
+    """Name in texts."""
     file: str
-    """The usual name of a file in it."""
+    """Usual file name."""
     media_type: str
-    """What HTTP calls it."""
+    """Media type in HTTP."""
     about: str
-    """What it is for, in a few words."""
+    """Purpose, in a few words."""
     render: Callable[[Contract], str]
     """Returns the whole contract as one text."""
     files: Callable[[Contract], Mapping[str, str]] | None = None
-    """Returns one text an event, by its file's name, where the form has such a thing."""
+    """Returns one text for each event, by file name; None if the format is always one file."""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -42,7 +42,7 @@ FORMATS: Mapping[str, Format] = {
             title="JSON",
             file="contract.json",
             media_type="application/json",
-            about="everything, to be read by tidings again",
+            about="the whole contract, which tidings can load",
             render=export_json,
         ),
         Format(

@@ -1,4 +1,4 @@
-"""JSON Schema, 2020-12: one schema an event, of the whole message, and a bundle of all."""
+"""Export to JSON Schema 2020-12: one schema for the message of each event, and a bundle of all."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ _EVENT_ID = {"type": "string", "minLength": 16, "maxLength": 64, "pattern": "^[!
 
 
 def build_event_schemas(contract: Contract) -> dict[str, dict[str, Any]]:
-    """Return, by type, a schema of each event's message that stands for itself; old names included."""
+    """Return a self-contained schema of each event's message, by type; old names have theirs."""
     payloads, definitions = build_payload_schemas(contract)
     schemas = {}
     for event in contract.events.values():
         type = str(event.type)
-        schemas[type] = _standing(event, type, payloads[type], definitions)
+        schemas[type] = _self_contained(event, type, payloads[type], definitions)
     for old, new in LEGACY_TYPES.items():
         if str(new) in payloads:
-            renamed = _standing(contract.events[str(new)], old, payloads[str(new)], definitions)
+            renamed = _self_contained(contract.events[str(new)], old, payloads[str(new)], definitions)
             schemas[old] = {**renamed, "deprecated": True}
     return schemas
 
@@ -53,11 +53,11 @@ def build_bundle(contract: Contract) -> dict[str, Any]:
 
 
 def build_message_schema(event: EventType, type: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of an event's message, as a plain connection or one that speaks `tidings.v1` reads it.
+    """Return the schema of an event's message, with and without the members of `tidings.v1`.
 
     Args:
-        event: Its row of the catalogue.
-        type: The name that it is told by.
+        event: The event.
+        type: The type in its messages, which may be an old name.
         payload: The schema of its payload.
     """
     properties: dict[str, Any] = {
@@ -86,7 +86,9 @@ def _needs_data(event: EventType) -> bool:
     return any(field.required for field in msgspec.structs.fields(event.payload))
 
 
-def _standing(event: EventType, type: str, payload: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def _self_contained(
+    event: EventType, type: str, payload: dict[str, Any], definitions: dict[str, Any]
+) -> dict[str, Any]:
     schema = build_message_schema(event, type, payload)
     used = find_references(payload, definitions)
     return {
@@ -98,7 +100,7 @@ def _standing(event: EventType, type: str, payload: dict[str, Any], definitions:
 
 
 def find_references(schema: Any, definitions: dict[str, Any]) -> set[str]:
-    """Return the definitions that a schema refers to, and those that these do."""
+    """Return the names of the definitions that a schema refers to, directly or through others."""
     found: set[str] = set()
     waiting = [schema]
     while waiting:
@@ -120,7 +122,7 @@ def export_json_schema(contract: Contract) -> str:
 
 
 def export_files(contract: Contract) -> dict[str, str]:
-    """Return a file's name and text for each event."""
+    """Return the text of one file for each event, by the file's name."""
     return {
         f"{type.replace(':', '.')}.schema.json": format_json(schema)
         for type, schema in build_event_schemas(contract).items()

@@ -1,7 +1,4 @@
-"""A contract as a writer of another language needs it: messages, and what their payloads are made of.
-
-Names for other languages, made of the contract's own, and no two alike.
-"""
+"""The model that exports to other languages share: messages, the definitions of their payloads, and unique names."""
 
 import re
 from collections.abc import Iterable
@@ -20,54 +17,56 @@ from tidings.protocol.payloads import ContractIdentity
 
 
 class Definition(Struct, frozen=True, kw_only=True):
-    """A shape that has a name."""
+    """A shape with a name."""
 
     name: str
-    """As the contract's document has it."""
+    """Name of the definition in the contract's document."""
     shape: Shape
     about: str
+    """Description of the definition, one paragraph."""
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """One type of message that a client may read."""
+    """One type of message that a client may receive."""
 
     type: str
     payload: str
-    """The name of its definition."""
+    """Name of the definition of its data."""
     empty: bool
-    """Whether its data may be null."""
+    """Whether its data may be null: no field is required."""
     about: str
+    """Description of the message, one paragraph."""
     channel: str | None = None
-    """None for what is said to one connection."""
+    """The channel; None for a message to one connection."""
     event_class: str = ""
     key: str | None = None
     publishable: bool = False
     deprecated: str = ""
-    """What to use instead, as a sentence."""
+    """The replacement, as a sentence; "" if the message is not deprecated."""
 
 
 class Model(Struct, frozen=True, kw_only=True):
-    """All of it, in an order that is always the same."""
+    """The messages and definitions of a contract, in an order that is always the same."""
 
     identity: ContractIdentity
     channels: tuple[str, ...]
     events: tuple[Message, ...]
     renamed: tuple[Message, ...]
-    """Events by names that they once had."""
-    said: tuple[Message, ...]
-    """What the hub says besides events."""
+    """Events under their old names."""
+    hub_messages: tuple[Message, ...]
+    """The hub's replies and pushes."""
     definitions: dict[str, Definition]
-    """By name, each before what it is made of; those that only an application's events need are the last."""
+    """Definitions by name, each before those that it refers to; those of an application's own events come last."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """All types of messages."""
-        return (*self.events, *self.renamed, *self.said)
+        return (*self.events, *self.renamed, *self.hub_messages)
 
 
 def build_model(contract: Contract) -> Model:
-    """Return `contract` as other languages need it."""
-    payloads, schemas = build_payload_schemas(contract, said=REPLIES_AND_PUSHES)
+    """Return the model of `contract`."""
+    payloads, schemas = build_payload_schemas(contract, others=REPLIES_AND_PUSHES)
     names = {type: str(schema["$ref"]).removeprefix(REFERENCE_PREFIX) for type, schema in payloads.items()}
     events = tuple(
         Message(
@@ -83,7 +82,7 @@ def build_model(contract: Contract) -> Model:
         )
         for event in contract.events.values()
     )
-    said = tuple(
+    hub_messages = tuple(
         Message(type=type, payload=names[type], empty=_is_empty(payload), about=summarize_struct(payload))
         for type, payload in REPLIES_AND_PUSHES.items()
     )
@@ -92,22 +91,22 @@ def build_model(contract: Contract) -> Model:
         channels=contract.channels,
         events=events,
         renamed=_renamed(events),
-        said=said,
-        definitions=_definitions(_in_order(contract, events, said), schemas),
+        hub_messages=hub_messages,
+        definitions=_read_definitions(_in_order(contract, events, hub_messages), schemas),
     )
 
 
-def _in_order(contract: Contract, events: tuple[Message, ...], said: tuple[Message, ...]) -> list[str]:
-    """Return the payloads, an application's last: its names give way, and never change what the others are called."""
+def _in_order(contract: Contract, events: tuple[Message, ...], hub_messages: tuple[Message, ...]) -> list[str]:
+    """Return the names of the payloads, an application's last, so that its names never change those of the others."""
     own = {str(event.type) for event in contract.own}
-    messages = [*(event for event in events if event.type not in own), *said]
+    messages = [*(event for event in events if event.type not in own), *hub_messages]
     return [message.payload for message in [*messages, *(event for event in events if event.type in own)]]
 
 
 def _renamed(events: tuple[Message, ...]) -> tuple[Message, ...]:
     by_type = {event.type: event for event in events}
     return tuple(
-        msgspec.structs.replace(by_type[new], type=old, deprecated=f"It is called {new} now.")
+        msgspec.structs.replace(by_type[new], type=old, deprecated=f"Renamed to {new}.")
         for old, new in LEGACY_TYPES.items()
         if new in by_type
     )
@@ -117,9 +116,9 @@ def _is_empty(payload: type[Struct]) -> bool:
     return not any(field.required for field in msgspec.structs.fields(payload))
 
 
-def _definitions(wanted: list[str], schemas: dict[str, Any]) -> dict[str, Definition]:
+def _read_definitions(names: list[str], schemas: dict[str, Any]) -> dict[str, Definition]:
     found: dict[str, Definition] = {}
-    waiting = list(reversed(wanted))
+    waiting = list(reversed(names))
     while waiting:
         name = waiting.pop()
         if name in found:
@@ -131,40 +130,40 @@ def _definitions(wanted: list[str], schemas: dict[str, Any]) -> dict[str, Defini
     return found
 
 
-_NO_WORD = re.compile(r"[^A-Za-z0-9]+")
+_SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
 
 
 def to_pascal_case(text: str) -> str:
-    """Return `operation:cancel_outcome` as `OperationCancelOutcome`; what is capital stays so."""
-    name = "".join(word[:1].upper() + word[1:] for word in _NO_WORD.split(text) if word)
+    """Return `operation:cancel_outcome` as `OperationCancelOutcome`; capital letters stay."""
+    name = "".join(word[:1].upper() + word[1:] for word in _SEPARATORS.split(text) if word)
     return name if name[:1].isalpha() else f"N{name}"
 
 
 def to_constant_case(text: str) -> str:
     """Return `operation:start` as `OPERATION_START`."""
-    name = "_".join(word.upper() for word in _NO_WORD.split(text) if word)
+    name = "_".join(word.upper() for word in _SEPARATORS.split(text) if word)
     return name if name[:1].isalpha() else f"N{name}"
 
 
 def to_class_name(definition: str) -> str:
-    """Return the class's own name of a definition's, which may have the module's before it."""
+    """Return the class name of a definition, whose name may begin with the class's module."""
     return to_pascal_case(definition.rpartition(".")[2])
 
 
 class Namer:
-    """Gives out names, each once.
+    """Assigns unique names.
 
     Args:
-        taken: Names that it never gives.
+        taken: Names that are never assigned.
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = set(taken)
 
-    def take(self, wanted: str) -> str:
-        """Return `wanted`, with a number behind it where somebody has it already."""
-        name, number = wanted, 2
-        while name in self._taken:
-            name, number = f"{wanted}{number}", number + 1
-        self._taken.add(name)
-        return name
+    def take(self, name: str) -> str:
+        """Return `name`, followed by a number if it is taken."""
+        unique, number = name, 2
+        while unique in self._taken:
+            unique, number = f"{name}{number}", number + 1
+        self._taken.add(unique)
+        return unique

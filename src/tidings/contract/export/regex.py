@@ -1,4 +1,4 @@
-"""Python's regular expressions as ECMAScript has them, with its flag `u`."""
+"""Translation of Python's regular expressions to ECMAScript, with its flag `u`."""
 
 import re
 
@@ -13,49 +13,49 @@ _SETS = {
     "s": (r"\s", r"\s"),
     "S": (r"\S", r"\S"),
 }
-"""Python's classes of characters, outside brackets and inside: its digits and letters are those of all scripts."""
+"""Python's character classes, outside and inside of brackets. Its digits and letters are those of all scripts."""
 _BOUNDARIES = {
     "b": r"(?:(?<=[\p{L}\p{N}_])(?![\p{L}\p{N}_])|(?<![\p{L}\p{N}_])(?=[\p{L}\p{N}_]))",
     "B": r"(?:(?<=[\p{L}\p{N}_])(?=[\p{L}\p{N}_])|(?<![\p{L}\p{N}_])(?![\p{L}\p{N}_]))",
 }
-"""ECMAScript's own know only the letters of English."""
+"""Word boundaries of all scripts. Those of ECMAScript recognize English letters only."""
 _SYNTAX = frozenset(r"^$\.*+?()[]{}|/-")
 _CONTROLS = frozenset("nrtfv")
 
 
 def to_ecmascript(pattern: str) -> str | None:
-    """Return `pattern` for `new RegExp(…, "u")`, or None where it says what ECMAScript cannot.
+    """Return `pattern` for `new RegExp(…, "u")`, or None if ECMAScript cannot express it.
 
-    ``$`` stays what it is, so that in ECMAScript it does not match before a line break at the end.
+    ``$`` is unchanged. Unlike Python's, it does not match before a line break at the end of the text.
     """
     try:
         re.compile(pattern)
     except re.error:
         return None
-    return _Translation(pattern).whole()
+    return _Translation(pattern).translate()
 
 
 class _Untranslatable(Exception):
-    """Something that ECMAScript has no words for."""
+    """A part of a pattern that ECMAScript cannot express."""
 
 
 class _Translation:
-    """One pattern on its way, read from left to right."""
+    """The translation of one pattern, from left to right."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
         self._at = 0
-        self._made: list[str] = []
+        self._parts: list[str] = []
         self._repeats = False
-        """Whether a quantifier was just read: another one behind it is Python's possessive one, or `?`."""
+        """Whether the last token was a quantifier: a `+` after it makes it possessive, a `?` lazy."""
 
-    def whole(self) -> str | None:
+    def translate(self) -> str | None:
         try:
             while self._at < len(self._pattern):
-                self._made.append(self._next())
+                self._parts.append(self._next())
         except _Untranslatable:
             return None
-        return "".join(self._made)
+        return "".join(self._parts)
 
     def _next(self) -> str:
         char = self._pattern[self._at]
@@ -74,7 +74,7 @@ class _Translation:
                 raise _Untranslatable
             self._repeats = char != "?" or not repeated
             return char
-        # In Python, a dot is everything but a line feed, and these two stand for themselves where nothing is open.
+        # In Python, a dot matches everything but a line feed, and an unpaired } or ] matches itself.
         return {".": r"[^\n]", "}": r"\}", "]": r"\]"}.get(char, char)
 
     def _group(self) -> str:

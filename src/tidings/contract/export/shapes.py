@@ -1,4 +1,4 @@
-"""What a payload may hold, as other languages need to know it: JSON Schema, read into few kinds of value."""
+"""Shapes: the kinds of values that exports to other languages distinguish, built from JSON Schema."""
 
 from typing import Any
 
@@ -20,23 +20,25 @@ Bound = int | float | None
 class TextShape(Struct, frozen=True, kw_only=True):
     """A string."""
 
-    shortest: int | None = None
-    """Characters, not bytes and not UTF-16 units."""
-    longest: int | None = None
+    min_length: int | None = None
+    """Minimum number of characters, which are neither bytes nor UTF-16 units."""
+    max_length: int | None = None
+    """Maximum number of characters."""
     pattern: str | None = None
-    """Found somewhere in it, as Python's `re.search` finds."""
+    """Regular expression that is found in the text, as by Python's `re.search`."""
     format: str | None = None
-    """JSON Schema's name for what it holds (`date-time`, `uuid`, …) or for how it is encoded (`base64`)."""
+    """JSON Schema's name of the content (`date-time`, `uuid`, …) or of the encoding (`base64`)."""
 
 
 class NumberShape(Struct, frozen=True, kw_only=True):
     """A number."""
 
-    whole: bool = False
-    least: Bound = None
-    most: Bound = None
-    above: Bound = None
-    below: Bound = None
+    integer: bool = False
+    """Whether fractions are invalid."""
+    minimum: Bound = None
+    maximum: Bound = None
+    exclusive_minimum: Bound = None
+    exclusive_maximum: Bound = None
     multiple_of: Bound = None
 
 
@@ -53,69 +55,72 @@ class AnyShape(Struct, frozen=True):
 
 
 class EnumShape(Struct, frozen=True):
-    """One of a few values."""
+    """One of the listed values."""
 
     values: tuple[str | int | float | bool | None, ...]
 
 
 class ArrayShape(Struct, frozen=True, kw_only=True):
-    """Values of one kind, in order."""
+    """An array whose items have one shape."""
 
     items: "Shape"
-    shortest: int | None = None
-    longest: int | None = None
+    min_length: int | None = None
+    max_length: int | None = None
 
 
 class TupleShape(Struct, frozen=True, kw_only=True):
-    """An array whose places have a meaning each."""
+    """An array in which each place has its own shape."""
 
     items: tuple["Shape", ...]
-    shortest: int
-    """The first so many are always there."""
+    min_length: int
+    """Number of leading items that are always present."""
     closed: bool
-    """Whether nothing may follow."""
+    """Whether further items are invalid."""
 
 
 class MapShape(Struct, frozen=True, kw_only=True):
-    """Values of one kind by names that are the publisher's own."""
+    """An object whose values have one shape, under names that the publisher chooses."""
 
     values: "Shape"
     names: TextShape | None = None
-    fewest: int | None = None
-    most: int | None = None
+    """The shape of the names; None for any text."""
+    min_length: int | None = None
+    max_length: int | None = None
 
 
 class NamedShape(Struct, frozen=True):
-    """What a definition says."""
+    """The shape of a definition."""
 
     name: str
+    """Name of the definition."""
 
 
 class UnionShape(Struct, frozen=True):
-    """What fits one of several."""
+    """One of several shapes."""
 
     options: tuple["Shape", ...]
 
 
 class ShapeField(Struct, frozen=True, kw_only=True):
-    """A member of a structure."""
+    """A member of an object with declared fields."""
 
     name: str
-    """As JSON has it."""
+    """Name of the member in JSON."""
     shape: "Shape"
     required: bool
     default: Any = UNSET
-    """What an absent member means, where the schema says so."""
+    """The meaning of an absent member, if the schema has a default."""
     about: str = ""
+    """Description of the member."""
     examples: tuple[Any, ...] = ()
 
 
 class ObjectShape(Struct, frozen=True, kw_only=True):
-    """An object with members of its own."""
+    """An object with declared fields."""
 
     fields: tuple[ShapeField, ...]
     closed: bool = False
-    """Whether further members are refused."""
+    """Whether further members are invalid."""
 
 
 Shape = (
@@ -140,7 +145,7 @@ def read_shape(schema: Any) -> Shape:
         case ReferenceSchema() as form:
             return NamedShape(form.name)
         case UnionSchema(options=options):
-            return _either(options)
+            return _union(options)
         case EnumSchema(values=values):
             return EnumShape(values)
         case TypedSchema(kind="boolean"):
@@ -150,7 +155,7 @@ def read_shape(schema: Any) -> Shape:
         case TypedSchema(kind="string", keywords=keywords):
             return _text(keywords)
         case TypedSchema(kind="number" | "integer" as kind, keywords=keywords):
-            return _number(keywords, whole=kind == "integer")
+            return _number(keywords, integer=kind == "integer")
         case TypedSchema(kind="array", keywords=keywords):
             return _array(keywords)
         case TypedSchema(keywords=keywords):
@@ -158,7 +163,7 @@ def read_shape(schema: Any) -> Shape:
     return AnyShape()
 
 
-def _either(schemas: tuple[Any, ...]) -> Shape:
+def _union(schemas: tuple[Any, ...]) -> Shape:
     options: list[Shape] = []
     for each in map(read_shape, schemas):
         options.extend(each.options if isinstance(each, UnionShape) else (each,))
@@ -168,20 +173,20 @@ def _either(schemas: tuple[Any, ...]) -> Shape:
 
 def _text(schema: Schema) -> TextShape:
     return TextShape(
-        shortest=schema.get("minLength") or None,
-        longest=schema.get("maxLength"),
+        min_length=schema.get("minLength") or None,
+        max_length=schema.get("maxLength"),
         pattern=schema.get("pattern"),
         format=schema.get("contentEncoding") or schema.get("format"),
     )
 
 
-def _number(schema: Schema, *, whole: bool) -> NumberShape:
+def _number(schema: Schema, *, integer: bool) -> NumberShape:
     return NumberShape(
-        whole=whole,
-        least=schema.get("minimum"),
-        most=schema.get("maximum"),
-        above=schema.get("exclusiveMinimum"),
-        below=schema.get("exclusiveMaximum"),
+        integer=integer,
+        minimum=schema.get("minimum"),
+        maximum=schema.get("maximum"),
+        exclusive_minimum=schema.get("exclusiveMinimum"),
+        exclusive_maximum=schema.get("exclusiveMaximum"),
         multiple_of=schema.get("multipleOf"),
     )
 
@@ -190,11 +195,11 @@ def _array(schema: Schema) -> Shape:
     if "prefixItems" in schema:
         items = tuple(map(read_shape, schema["prefixItems"]))
         closed = schema.get("items") is False or schema.get("maxItems") == len(items)
-        return TupleShape(items=items, shortest=schema.get("minItems", 0), closed=closed)
+        return TupleShape(items=items, min_length=schema.get("minItems", 0), closed=closed)
     return ArrayShape(
         items=read_shape(schema.get("items", True)),
-        shortest=schema.get("minItems") or None,
-        longest=schema.get("maxItems"),
+        min_length=schema.get("minItems") or None,
+        max_length=schema.get("maxItems"),
     )
 
 
@@ -204,8 +209,8 @@ def _object(schema: Schema) -> Shape:
         return MapShape(
             values=read_shape(schema.get("additionalProperties", True)),
             names=None if names is None else _text(names),
-            fewest=schema.get("minProperties") or None,
-            most=schema.get("maxProperties"),
+            min_length=schema.get("minProperties") or None,
+            max_length=schema.get("maxProperties"),
         )
     required = schema.get("required", ())
     fields = []
@@ -224,14 +229,14 @@ def _object(schema: Schema) -> Shape:
 
 
 def is_nullable(shape: Shape) -> bool:
-    """Return whether null fits, as far as can be seen without definitions."""
+    """Return whether null is valid, as far as this is visible without the definitions."""
     if isinstance(shape, UnionShape):
         return any(map(is_nullable, shape.options))
     return isinstance(shape, NullShape | AnyShape) or (isinstance(shape, EnumShape) and None in shape.values)
 
 
 def remove_null(shape: Shape) -> Shape:
-    """Return `shape` with null left out of its choices."""
+    """Return `shape` without null among its choices."""
     if isinstance(shape, UnionShape):
         rest = tuple(option for option in map(remove_null, shape.options) if not isinstance(option, NullShape))
         return rest[0] if len(rest) == 1 else UnionShape(rest)
@@ -241,7 +246,7 @@ def remove_null(shape: Shape) -> Shape:
 
 
 def list_references(shape: Shape) -> list[str]:
-    """Return the definitions that a shape refers to, in the order that they stand in."""
+    """Return the names of the definitions that a shape refers to, in their order."""
     if isinstance(shape, NamedShape):
         return [shape.name]
     parts: tuple[Shape, ...] = ()

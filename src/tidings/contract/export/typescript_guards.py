@@ -1,4 +1,4 @@
-"""Shapes as the checks that an exported TypeScript file makes; `checks.ts` holds what they are made of."""
+"""Shapes as checks in TypeScript, built from the functions in `checks.ts`."""
 
 import json
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from tidings.contract.export.shapes import Bound, Shape
 from tidings.contract.export.typescript_text import WIDTH, format_literal
 
 _FORMATS = frozenset({"date-time", "date", "time", "partial-time", "uuid", "base64"})
-"""Those that `checks.ts` knows; texts of other formats are texts."""
+"""Formats that `checks.ts` checks. A text of another format is any text."""
 _SAFE = 2**53
-"""From here on, not every whole number is a JavaScript number."""
+"""The first whole number whose successor is not a JavaScript number."""
 
 
 class CheckWriter:
     """Writes checks.
 
     Args:
-        names: What the check of each definition is called.
+        names: Name of each definition's check.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -35,8 +35,8 @@ class CheckWriter:
 
         Args:
             shape: The shape.
-            indent: Of the line.
-            taken: Characters that the line has already.
+            indent: Indentation of the line.
+            taken: Number of characters already on the line.
         """
         match shape:
             case shapes.TextShape():
@@ -56,11 +56,11 @@ class CheckWriter:
             case shapes.UnionShape(options):
                 return f"is.either({', '.join(self.check(option, indent) for option in options)})"
             case shapes.ArrayShape():
-                sizes = _options(_sizes(shape.shortest, shape.longest))
+                sizes = _options(_sizes(shape.min_length, shape.max_length))
                 return f"is.array({', '.join(filter(None, (self.check(shape.items, indent), sizes)))})"
             case shapes.TupleShape():
                 items = ", ".join(self.check(item, indent) for item in shape.items)
-                return f"is.row([{items}], {shape.shortest}, {len(shape.items) if shape.closed else 'Infinity'})"
+                return f"is.row([{items}], {shape.min_length}, {len(shape.items) if shape.closed else 'Infinity'})"
             case shapes.MapShape():
                 return self._mapping(shape, indent)
             case shapes.ObjectShape():
@@ -68,7 +68,7 @@ class CheckWriter:
 
     def _mapping(self, shape: shapes.MapShape, indent: str) -> str:
         parts = [self.check(shape.values, indent)]
-        sizes = _options(_sizes(shape.fewest, shape.most))
+        sizes = _options(_sizes(shape.min_length, shape.max_length))
         if shape.names is not None or sizes:
             parts.append(self.check(shape.names or shapes.TextShape(), indent))
         return f"is.map({', '.join([*parts, *filter(None, (sizes,))])})"
@@ -97,7 +97,7 @@ def _options(facts: list[tuple[str, str]]) -> str:
 def _text(text: shapes.TextShape) -> list[tuple[str, str]]:
     facts = [
         (name, str(value))
-        for name, value in (("shortest", text.shortest), ("longest", text.longest))
+        for name, value in (("shortest", text.min_length), ("longest", text.max_length))
         if value is not None
     ]
     pattern = None if text.pattern is None else to_ecmascript(text.pattern)
@@ -110,20 +110,20 @@ def _text(text: shapes.TextShape) -> list[tuple[str, str]]:
 
 def _number(number: shapes.NumberShape) -> list[tuple[str, str]]:
     bounds = (
-        ("least", number.least),
-        ("most", number.most),
-        ("above", number.above),
-        ("below", number.below),
+        ("least", number.minimum),
+        ("most", number.maximum),
+        ("above", number.exclusive_minimum),
+        ("below", number.exclusive_maximum),
         ("multipleOf", number.multiple_of),
     )
-    facts = [("whole", "true")] if number.whole else []
+    facts = [("whole", "true")] if number.integer else []
     return facts + [(name, _bound(bound)) for name, bound in bounds if bound is not None]
 
 
 def _bound(bound: Bound) -> str:
-    # The nearest number that JavaScript has, which is what JSON.parse makes of the value, too.
+    # The nearest JavaScript number, which is also the result of JSON.parse for such a value.
     return repr(float(bound)) if bound is not None and abs(bound) >= _SAFE else repr(bound)
 
 
-def _sizes(fewest: int | None, most: int | None) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in (("fewest", fewest), ("most", most)) if value is not None]
+def _sizes(minimum: int | None, maximum: int | None) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in (("fewest", minimum), ("most", maximum)) if value is not None]

@@ -1,19 +1,20 @@
-"""Pieces of TypeScript: comments, members, constants, and calls that are broken where a line would be too long."""
+"""Pieces of TypeScript source: comments, members, constants, and literals that break where a line is too long."""
 
 import json
 import re
 from collections.abc import Iterable, Mapping
 
 WIDTH = 110
+"""Maximum length of a line, in characters."""
 _PLAIN = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 
 
 def format_comment(*paragraphs: str, deprecated: str = "", indent: str = "") -> str:
-    """Return a doc comment; "" where there is nothing to say."""
+    """Return a doc comment; "" for empty paragraphs."""
     lines = [paragraph for paragraph in paragraphs if paragraph]
     if deprecated:
         lines.append(f"@deprecated {deprecated}")
-    # The end of a comment, and a tag that nobody meant.
+    # A text must not end the comment.
     safe = [" ".join(line.replace("*/", "*\\/").split()) for line in lines]
     if not safe:
         return ""
@@ -24,24 +25,24 @@ def format_comment(*paragraphs: str, deprecated: str = "", indent: str = "") -> 
 
 
 def format_property_name(name: str) -> str:
-    """Return a member's name, quoted where it has to be; `__proto__` in a literal would be something else."""
+    """Return the name of a member, quoted if necessary; a plain `__proto__` in a literal would set the prototype."""
     if name == "__proto__":
         return '["__proto__"]'
     return name if _PLAIN.fullmatch(name) else json.dumps(name)
 
 
 def format_member(name: str, type: str, about: str) -> str:
-    """Return a line of an interface, with its comment."""
+    """Return a member of an interface, with its comment."""
     return f"{format_comment(about, indent='  ')}  {name}: {type};\n"
 
 
 def format_const(name: str, about: str, values: Mapping[str, tuple[str, str]]) -> str:
-    """Return an object of constants and the type of its values.
+    """Return an object of constants, and the type of its values.
 
     Args:
-        name: Of both.
-        about: What to say of it.
-        values: By its name, a value and what to say of its deprecation.
+        name: Name of the object and of the type.
+        about: Description of the object.
+        values: The value and the deprecation notice of each constant, by name.
     """
     rows = "".join(
         f"{format_comment(deprecated=deprecated, indent='  ')}  {constant}: {json.dumps(value)},\n"
@@ -54,12 +55,12 @@ def format_const(name: str, about: str, values: Mapping[str, tuple[str, str]]) -
 
 
 def format_literal(pairs: Iterable[tuple[str, str]], indent: str, *, room: int) -> str:
-    """Return an object literal, on one line if that fits.
+    """Return an object literal, on one line if it fits.
 
     Args:
-        pairs: Names and what they hold.
-        indent: Of the line that it begins on.
-        room: Characters that are left on that line.
+        pairs: Names and their values.
+        indent: Indentation of the line that the literal begins on.
+        room: Number of characters left on that line.
     """
     rows = [f"{format_property_name(name)}: {value}" for name, value in pairs]
     line = f"{{ {', '.join(rows)} }}" if rows else "{}"

@@ -91,7 +91,7 @@ class _Page:
         ]
         direct = [event for event in events if event.channel is None]
         groups.append(("direct", "Sent to one connection", direct))
-        groups.append(("said", "Replies and pushes", list(self._model.said)))
+        groups.append(("said", "Replies and pushes", list(self._model.hub_messages)))
         return [group for group in groups if group[2]]
 
     def _contents(self) -> str:
