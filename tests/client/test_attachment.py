@@ -1,4 +1,4 @@
-from tidings.client.attachment import MOST_CLAIMS, Attachment
+from tidings.client.attachment import MAX_CLAIMS, Attachment
 from tidings.protocol.messages import Claim
 
 
@@ -17,9 +17,9 @@ def test_a_connection_opens_with_an_attach_even_where_nothing_is_claimed() -> No
 
 
 def test_many_claims_are_several_commands() -> None:
-    attachment = Attachment("p", None, lambda: claims(MOST_CLAIMS + 1))
+    attachment = Attachment("p", None, lambda: claims(MAX_CLAIMS + 1))
     (first, some), (second, rest) = attachment.begin()
-    assert [len(attach.operations) for attach in (some, rest)] == [MOST_CLAIMS, 1]
+    assert [len(attach.operations) for attach in (some, rest)] == [MAX_CLAIMS, 1]
     attachment.settle(second, refused=False)
     assert not attachment.complete
     attachment.settle(first, refused=False)

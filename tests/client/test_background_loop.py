@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from tidings.client.background_loop import LoopThread, live_loops
+from tidings.client.background_loop import LoopThread, list_live_loops
 from tidings.exceptions import ClientError
 
 
@@ -72,10 +72,10 @@ def test_a_blocking_call_on_its_own_thread_is_refused_instead_of_hanging() -> No
 def test_the_loops_that_live_are_known() -> None:
     first, second = LoopThread("first"), LoopThread("second")
     try:
-        assert {id(first.loop), id(second.loop)} <= set(map(id, live_loops()))
+        assert {id(first.loop), id(second.loop)} <= set(map(id, list_live_loops()))
         first.close()
-        assert id(first.loop) not in set(map(id, live_loops()))
-        assert id(second.loop) in set(map(id, live_loops()))
+        assert id(first.loop) not in set(map(id, list_live_loops()))
+        assert id(second.loop) in set(map(id, list_live_loops()))
     finally:
         first.close()
         second.close()

@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.client.close_reason import REPLACED, read_ending
+from tidings.client.close_reason import REPLACED, read_close_reason
 from tidings.exceptions import ConnectionLost, HubClosed
 from tidings.protocol.payloads import ConnectionClosed
 
@@ -11,14 +11,14 @@ def told(code: int, *, reconnect: bool, retry_after_ms: int | None = None) -> Co
 
 @pytest.mark.parametrize("code", [1001, 1006, 1011, 4100, 4102, 3000])
 def test_most_ends_are_worth_coming_back_from(code: int) -> None:
-    ending = read_ending(code, "", None, greeted=True)
+    ending = read_close_reason(code, "", None, greeted=True)
     assert not ending.final
     assert isinstance(ending.error, ConnectionLost)
 
 
 @pytest.mark.parametrize("code", [1000, 1008, 4001, 4003, 4051])
 def test_some_are_final(code: int) -> None:
-    ending = read_ending(code, "go away", None, greeted=True)
+    ending = read_close_reason(code, "go away", None, greeted=True)
     assert ending.final
     assert isinstance(ending.error, HubClosed)
     assert ending.error.close_code == code
@@ -26,18 +26,20 @@ def test_some_are_final(code: int) -> None:
 
 
 def test_what_the_hub_said_counts_where_the_socket_says_nothing() -> None:
-    ending = read_ending(1006, "", told(4003, reconnect=False), greeted=True)
+    ending = read_close_reason(1006, "", told(4003, reconnect=False), greeted=True)
     assert isinstance(ending.error, HubClosed)
     assert ending.error.close_code == 4003
-    assert read_ending(1006, "", told(4100, reconnect=True, retry_after_ms=1500), greeted=True).retry_after_s == 1.5
+    assert (
+        read_close_reason(1006, "", told(4100, reconnect=True, retry_after_ms=1500), greeted=True).retry_after_s == 1.5
+    )
 
 
 def test_an_end_before_the_greeting_says_so() -> None:
-    assert "before its greeting" in str(read_ending(1006, "", None, greeted=False).error)
+    assert "before its greeting" in str(read_close_reason(1006, "", None, greeted=False).error)
 
 
 def test_who_was_replaced_stays_away_longer_than_a_reconnect_takes() -> None:
-    ending = read_ending(REPLACED, "", None, greeted=True)
+    ending = read_close_reason(REPLACED, "", None, greeted=True)
     assert ending.replaced
     assert ending.retry_after_s >= 15
-    assert not read_ending(1001, "", None, greeted=True).replaced
+    assert not read_close_reason(1001, "", None, greeted=True).replaced

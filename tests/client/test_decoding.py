@@ -2,7 +2,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from tidings.client.decoding import event_key, event_type, read_event
+from tidings.client.decoding import find_event_type, read_event, read_event_key
 from tidings.contract.contract import Contract
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.payloads import OperationFailedData
@@ -20,7 +20,7 @@ def test_the_old_name_of_a_failure_is_read_as_one() -> None:
     payload, key = read("operation:error", data)
     assert isinstance(payload, OperationFailedData)
     assert key == "a"
-    assert event_type(CONTRACT, "operation:error") is CONTRACT.events["operation:failed"]
+    assert find_event_type(CONTRACT, "operation:error") is CONTRACT.events["operation:failed"]
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_a_type_without_a_key_and_an_empty_key_are_none() -> None:
     assert read("license:expired", {})[1] is None
     assert read("data:update", {"dataset": ""})[1] is None
     row = CONTRACT.events["license:expired"]
-    assert event_key(row, CONTRACT.decode("license:expired", b"null")) is None
+    assert read_event_key(row, CONTRACT.decode("license:expired", b"null")) is None

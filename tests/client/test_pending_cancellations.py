@@ -1,6 +1,6 @@
 import pytest
 
-from tidings.client.pending import PendingCancellations, refusal_of
+from tidings.client.pending import PendingCancellations, make_cancel_error
 from tidings.exceptions import CommandRefused, NotSupported, OperationUnknown, TidingsError
 from tidings.protocol.messages import Cancel
 from tidings.protocol.payloads import ErrorData
@@ -35,7 +35,7 @@ def test_a_settled_wish_is_not() -> None:
     ],
 )
 def test_a_refusal_is_our_own_exception_where_there_is_one(code: str, kind: type[TidingsError]) -> None:
-    error = refusal_of(ErrorData(code=code, message="no", recoverable=False, hint="look"), WISH)
+    error = make_cancel_error(ErrorData(code=code, message="no", recoverable=False, hint="look"), WISH)
     assert type(error) is kind
     assert (error.message, error.hint) == ("no", "look")
     if isinstance(error, OperationUnknown):

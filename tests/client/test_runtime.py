@@ -9,7 +9,7 @@ from tests.client.waiting import until
 from tidings.client.client import connect
 from tidings.client.options import LinkOptions
 from tidings.client.reconnect import Reconnect
-from tidings.client.runtime import NetworkRuntime, add_route, remove_route, route_to
+from tidings.client.runtime import NetworkRuntime, add_route, find_route, remove_route
 from tidings.client.status import State
 from tidings.client.websocket import ClientConnection
 from tidings.exceptions import HubUnreachable
@@ -80,7 +80,7 @@ async def test_a_hub_that_stays_away_is_asked_less_and_less_often_however_long_i
 
 
 def test_a_route_that_was_removed_is_gone(made: list[Scripted]) -> None:
-    assert route_to(HOST) is not None
+    assert find_route(HOST) is not None
     remove_route(HOST)
     remove_route(HOST)
-    assert route_to(HOST) is None
+    assert find_route(HOST) is None

@@ -305,15 +305,15 @@ class TestSilence:
         session.received(message("connection:pong", {"now": STAMP}, reply_to="ping"), 121.0)
         assert session.state(121.0) is State.LIVE
         assert session.next_deadline() == 141.0
-        assert session.liveness.last_heard == 121.0
+        assert session.heartbeat.last_received == 121.0
 
     def test_what_we_do_not_read_is_no_silence_of_the_hub(self) -> None:
         session = watching()
         go_live(session, 100.0, heartbeat_s=10.0)
-        session.liveness.blocked()
+        session.heartbeat.pause()
         assert session.next_deadline() is None
         assert session.state(500.0) is State.LIVE
-        session.liveness.listening(500.0)
+        session.heartbeat.resume(500.0)
         assert session.state(519.9) is State.LIVE
         assert session.next_deadline() == 520.0
 

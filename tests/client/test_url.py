@@ -1,14 +1,14 @@
 import pytest
 
-from tidings.client.url import DEFAULT_URL, authority, hub_url, is_loopback, with_query
+from tidings.client.url import DEFAULT_URL, add_query, authority, is_loopback, resolve_hub_url
 from tidings.exceptions import ConfigError
 
 
 def test_without_an_argument_the_variable_counts_and_then_the_default() -> None:
-    assert hub_url(None, {"TIDINGS_URL": "wss://hub.example/ws"}) == "wss://hub.example/ws"
-    assert hub_url(None, {"TIDINGS_URL": ""}) == DEFAULT_URL
-    assert hub_url(None, {}) == DEFAULT_URL
-    assert hub_url("ws://h:1/ws", {"TIDINGS_URL": "wss://hub.example/ws"}) == "ws://h:1/ws"
+    assert resolve_hub_url(None, {"TIDINGS_URL": "wss://hub.example/ws"}) == "wss://hub.example/ws"
+    assert resolve_hub_url(None, {"TIDINGS_URL": ""}) == DEFAULT_URL
+    assert resolve_hub_url(None, {}) == DEFAULT_URL
+    assert resolve_hub_url("ws://h:1/ws", {"TIDINGS_URL": "wss://hub.example/ws"}) == "ws://h:1/ws"
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_without_an_argument_the_variable_counts_and_then_the_default() -> None:
     ],
 )
 def test_what_people_write_is_understood(written: str, meant: str) -> None:
-    assert hub_url(written) == meant
+    assert resolve_hub_url(written) == meant
 
 
 @pytest.mark.parametrize(
@@ -41,20 +41,20 @@ def test_what_people_write_is_understood(written: str, meant: str) -> None:
 )
 def test_what_is_no_address_is_refused_with_a_hint(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        hub_url(url)
+        resolve_hub_url(url)
     assert caught.value.option == "url"
     assert DEFAULT_URL in caught.value.hint
 
 
 def test_a_bad_variable_is_named_as_the_source() -> None:
     with pytest.raises(ConfigError) as caught:
-        hub_url(None, {"TIDINGS_URL": "nonsense"})
+        resolve_hub_url(None, {"TIDINGS_URL": "nonsense"})
     assert caught.value.source == "TIDINGS_URL"
 
 
 def test_a_query_is_added_to() -> None:
-    assert with_query("ws://h/ws", pace_ms=50) == "ws://h/ws?pace_ms=50"
-    assert with_query("ws://h/ws?a=b%20c", pace_ms=50) == "ws://h/ws?a=b%20c&pace_ms=50"
+    assert add_query("ws://h/ws", pace_ms=50) == "ws://h/ws?pace_ms=50"
+    assert add_query("ws://h/ws?a=b%20c", pace_ms=50) == "ws://h/ws?a=b%20c&pace_ms=50"
 
 
 def test_an_authority_shows_no_password() -> None:

@@ -82,7 +82,7 @@ async def test_a_connection_that_was_opened_while_the_process_forked_is_given_up
             await asyncio.to_thread(fork_and_look, connection.transport.get_extra_info("socket").fileno())
         return connection
 
-    kept = await websocket.open_unforked(opening)
+    kept = await websocket.open_fork_safe(opening)
     assert len(opened) == 2
     assert kept is opened[1]
     assert opened[0].close_code == 1000

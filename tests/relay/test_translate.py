@@ -8,7 +8,7 @@ from tidings.client.drafts import uuid7
 from tidings.client.publish_queue import Rank
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
-from tidings.relay.translate import Intake, Taken
+from tidings.relay.translate import TranslatedEvent, Translator
 from tidings.relay.warnings import RelayWarnings
 
 NOW_NS = 1_753_876_800_000_000_000
@@ -25,13 +25,13 @@ class Reader:
     def __init__(self, contract: Contract | None = None, **options: Any) -> None:
         self.told: list[str] = []
         remarks = RelayWarnings(lambda text, hint: self.told.append(f"{text} | {hint}"))
-        self.intake = Intake(contract or Contract(), remarks, now_ns=lambda: NOW_NS, **options)
+        self.intake = Translator(contract or Contract(), remarks, now_ns=lambda: NOW_NS, **options)
 
-    def read(self, *envelopes: dict[str, Any] | bytes) -> list[Taken]:
+    def read(self, *envelopes: dict[str, Any] | bytes) -> list[TranslatedEvent]:
         bodies = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in envelopes]
         return list(self.intake.read(b"\n".join(bodies)))
 
-    def one(self, **fields: Any) -> Taken:
+    def one(self, **fields: Any) -> TranslatedEvent:
         (taken,) = self.read({"type": "data:update", "timestamp": NOW, "data": {"dataset": "a"}, **fields})
         return taken
 

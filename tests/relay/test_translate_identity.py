@@ -1,20 +1,20 @@
 from tidings.protocol.envelope import check_event_id
-from tidings.relay.translate import event_id_of
+from tidings.relay.translate import derive_event_id
 
 EVENT = ("data:update", "2025-07-30T12:00:00.5Z", "trace", "data", b'{"dataset":"a"}')
 
 
 def test_the_same_event_has_the_same_id_in_every_process() -> None:
-    assert event_id_of(*EVENT) == "relay-6a032bd65946aa09777de7c2970de683b6a42fd1"
-    assert check_event_id(event_id_of(*EVENT)) == event_id_of(*EVENT)
+    assert derive_event_id(*EVENT) == "relay-6a032bd65946aa09777de7c2970de683b6a42fd1"
+    assert check_event_id(derive_event_id(*EVENT)) == derive_event_id(*EVENT)
 
 
 def test_every_part_counts_and_none_runs_into_the_next() -> None:
-    ids = {event_id_of(*EVENT)}
+    ids = {derive_event_id(*EVENT)}
     for number in range(4):
         changed = list(EVENT)
         changed[number] += "x"  # type: ignore[operator]
-        ids.add(event_id_of(*changed))  # type: ignore[arg-type]
-    ids.add(event_id_of(*EVENT[:4], b'{"dataset":"b"}'))
-    ids.add(event_id_of("data:update2", "025-07-30T12:00:00.5Z", *EVENT[2:]))
+        ids.add(derive_event_id(*changed))  # type: ignore[arg-type]
+    ids.add(derive_event_id(*EVENT[:4], b'{"dataset":"b"}'))
+    ids.add(derive_event_id("data:update2", "025-07-30T12:00:00.5Z", *EVENT[2:]))
     assert len(ids) == 7

@@ -1,8 +1,8 @@
-from tidings.relay.translate import Recent
+from tidings.relay.translate import RecentIds
 
 
 def test_it_knows_what_was_added_and_forgets_the_oldest() -> None:
-    recent = Recent(3)
+    recent = RecentIds(3)
     for id in ("a", "b", "c", "a", "d"):
         recent.add(id)
     assert [id in recent for id in "abcd"] == [True, False, True, True]

@@ -12,7 +12,7 @@ def test_each_kind_is_told_once() -> None:
 
 def test_kinds_without_end_fill_neither_screen_nor_memory() -> None:
     told: list[str] = []
-    remarks = RelayWarnings(lambda text, hint: told.append(text), most=3)
+    remarks = RelayWarnings(lambda text, hint: told.append(text), max_kinds=3)
     assert [remarks.once(f"{n}", f"no. {n}") for n in range(5)] == [True, True, True, False, False]
     assert told[:3] == ["no. 0", "no. 1", "no. 2"]
     assert len(told) == 4

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from tidings.client.background_loop import LoopThread, live_loops
+from tidings.client.background_loop import LoopThread, list_live_loops
 from tidings.testing.manual_time import settle_threads, wait_quiet
 
 
@@ -64,7 +64,7 @@ def test_wait_ends_with_the_loop() -> None:
     ending.start()
     settle_threads([thread.loop], never_quiet)
     ending.join(10)
-    assert thread.loop not in live_loops()
+    assert thread.loop not in list_live_loops()
 
 
 def test_loop_that_never_becomes_quiet_times_out(monkeypatch: pytest.MonkeyPatch) -> None:

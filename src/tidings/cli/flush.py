@@ -9,11 +9,11 @@ import typer
 from tidings.cli.errors import FAILED, print_error, print_stderr
 from tidings.cli.options import UrlOption
 from tidings.client.options import LinkOptions, read_token
-from tidings.client.url import hub_url
+from tidings.client.url import resolve_hub_url
 from tidings.contract.contract import Contract
 from tidings.exceptions import TidingsError
 from tidings.producer.spool.directory import SpoolOptions
-from tidings.producer.spool.recovery import Adopted, left_behind, recover_all
+from tidings.producer.spool.recovery import RecoveryResult, count_left_behind, recover_all
 
 _TIMEOUT_S = 30.0
 
@@ -26,12 +26,12 @@ def flush(
 
     The next program that reports to the same hub does this by itself.
     """
-    address, spool = hub_url(url), SpoolOptions()
+    address, spool = resolve_hub_url(url), SpoolOptions()
     options = LinkOptions(token=read_token(None, os.environ))
     recovered = asyncio.run(recover_all(address, options, Contract(), spool, timeout_s=timeout))
     for each in recovered:
         typer.echo(_summarize(each))
-    left = left_behind(address, spool)
+    left = count_left_behind(address, spool)
     if left:
         _report_left(left, next((each.error for each in recovered if each.error is not None), None))
         raise typer.Exit(FAILED)
@@ -47,7 +47,7 @@ def _report_left(left: int, error: TidingsError | None) -> None:
         print_error(error, prefix=f"{summary}: ")
 
 
-def _summarize(recovered: Adopted) -> str:
+def _summarize(recovered: RecoveryResult) -> str:
     parts = [
         f"{number} {outcome}"
         for number, outcome in (

@@ -6,17 +6,17 @@ import typer
 
 from tidings.cli.units import format_duration, parse_duration
 from tidings.client.options import TOKEN_VARIABLE
-from tidings.client.url import DEFAULT_URL, VARIABLE
+from tidings.client.url import DEFAULT_URL, URL_VARIABLE
 from tidings.exceptions import ConfigError
 
 _URL_HELP = f"URL of the hub. Default: {DEFAULT_URL}"
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", envvar=VARIABLE, help=_URL_HELP, show_default=False),
+    typer.Option("--url", metavar="URL", envvar=URL_VARIABLE, help=_URL_HELP, show_default=False),
 ]
 ToOption = Annotated[
     str | None,
-    typer.Option("--to", "--url", metavar="URL", envvar=VARIABLE, help=_URL_HELP, show_default=False),
+    typer.Option("--to", "--url", metavar="URL", envvar=URL_VARIABLE, help=_URL_HELP, show_default=False),
 ]
 """The option for the hub of commands that read from elsewhere and write to the hub."""
 TokenOption = Annotated[

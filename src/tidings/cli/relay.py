@@ -17,7 +17,7 @@ from tidings.cli.status_line import StatusLine
 from tidings.cli.units import parse_size
 from tidings.client.options import LinkOptions, read_token
 from tidings.client.publish_queue import QueueLimits
-from tidings.client.url import authority, hub_url
+from tidings.client.url import authority, resolve_hub_url
 from tidings.contract.contract import Contract
 from tidings.exceptions import ConfigError
 from tidings.protocol.paths import check_key
@@ -67,7 +67,7 @@ def relay(
     """
     options = RelayOptions(
         source=source_url(source),
-        hub=hub_url(to),
+        hub=resolve_hub_url(to),
         link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=True),
         headers=[_header(each) for each in header or ()],
         prefix=_checked_prefix(prefix),
@@ -165,7 +165,7 @@ async def run_relay(options: RelayOptions, contract: Contract) -> bool:
         return f"{route}  {running.standing}: {format_figures(running.statistics())}"
 
     line = StatusLine(text)
-    running = Relay(options, contract=contract, say=line.print)
+    running = Relay(options, contract=contract, report=line.print)
     line.print(f"relaying {route}")
     try:
         with line, stop_signals() as stop, _figures_on_signal(running, line):

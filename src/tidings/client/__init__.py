@@ -1,4 +1,4 @@
-"""The client library: publish events, and watch them, over connections that come back by themselves."""
+"""The client library: publishes and watches events over connections that reconnect by themselves."""
 
 from tidings.client.client import PUBLISH_TIMEOUT_S as PUBLISH_TIMEOUT_S
 from tidings.client.client import Client as Client

@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, for code that has none."""
+"""An event loop on a background thread, for code without an event loop."""
 
 import asyncio
 import threading
@@ -11,41 +11,41 @@ from tidings.exceptions import ClientError
 
 T = TypeVar("T")
 
-_begun: "WeakValueDictionary[int, LoopThread]" = WeakValueDictionary()
+_threads: "WeakValueDictionary[int, LoopThread]" = WeakValueDictionary()
 
 
-def live_loops() -> list[asyncio.AbstractEventLoop]:
-    """Return the loops that run on threads of their own in this process: what `tidings.testing` waits for."""
-    # `valuerefs` is one step for the interpreter: a lock would have to survive a fork.
-    threads = [reference() for reference in _begun.valuerefs()]
+def list_live_loops() -> list[asyncio.AbstractEventLoop]:
+    """Return the loops of all running `LoopThread`s of this process; `tidings.testing` waits for them."""
+    # `valuerefs` is one step for the interpreter, so no lock is needed, which would have to survive a fork.
+    threads = [reference() for reference in _threads.valuerefs()]
     return [thread.loop for thread in threads if thread is not None and thread.alive]
 
 
 class LoopThread:
     """A daemon thread that runs an event loop until it is closed.
 
-    A daemon, because a program that forgets to close its client must still be able to end.
+    It is a daemon thread because a program that forgets to close its client must still be able to exit.
 
     Args:
-        name: What the thread is called.
+        name: Name of the thread.
     """
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
-        # What is submitted is in the loop before its stop is: it runs, or is cancelled; it is never forgotten.
+        # Orders submissions before the stop: what was submitted runs or is cancelled, and is never lost.
         self._lock = threading.Lock()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
-        _begun[id(self)] = self
+        _threads[id(self)] = self
 
     @property
     def alive(self) -> bool:
-        """Whether the loop can still run something."""
+        """Whether the loop still accepts work."""
         return self._thread.is_alive() and not self._closing
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run `coroutine` in the loop and return its result; an interrupted wait (Ctrl-C) cancels it.
+        """Run `coroutine` in the loop and return its result; interrupting the wait (Ctrl-C) cancels it.
 
         Raises:
             ClientError: The loop is closed.
@@ -59,7 +59,7 @@ class LoopThread:
             future.cancel()
 
     def start(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Let `coroutine` run in the loop, without waiting for it.
+        """Run `coroutine` in the loop without waiting for it.
 
         Raises:
             ClientError: The loop is closed.
@@ -69,7 +69,7 @@ class LoopThread:
     def _submit(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
         if threading.get_ident() == self._thread.ident:
             coroutine.close()
-            raise ClientError("a blocking call inside the client's own thread would never end")
+            raise ClientError("a blocking call on the client's own thread would deadlock")
         with self._lock:
             if not self.alive:
                 coroutine.close()
@@ -77,7 +77,7 @@ class LoopThread:
             return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def close(self) -> None:
-        """Cancel what still runs, and end the thread."""
+        """Cancel running coroutines and end the thread."""
         with self._lock:
             if not self.alive:
                 return

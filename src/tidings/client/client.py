@@ -15,8 +15,8 @@ from tidings.client.publish_queue import WindowLimits
 from tidings.client.publisher import Publisher
 from tidings.client.receive_buffer import BufferLimits
 from tidings.client.status import State, Status
-from tidings.client.url import hub_url
-from tidings.client.watch import Watch, WatchOptions, wanted
+from tidings.client.url import resolve_hub_url
+from tidings.client.watch import Watch, WatchOptions, resolve_subscription
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, ConfigError, InvalidCommand
 from tidings.protocol.messages import Accepted, Cancel, CancelOutcome
@@ -26,22 +26,22 @@ A = TypeVar("A", bound=Struct)
 B = TypeVar("B", bound=Struct)
 
 CANCEL_TIMEOUT_S = 10.0
-"""How long an operation has to end before its requester is told that it has not: a person waits for that answer."""
+"""Default seconds that an operation has to end after a cancel request: a person waits for that answer."""
 PUBLISH_TIMEOUT_S = 30.0
-"""How long a publication may wait for its answer: a hub's restart, and the reconnect after it, fit in."""
+"""Default seconds that a publication waits for its answer: a hub's restart and the reconnect after it fit in."""
 
 
 class Client:
     """A client of one hub: one connection that publishes, and one for each watch.
 
-    A connection has one cursor and one pace, so that watches do not share theirs; and publishing must not wait behind
-    events that a slow consumer has not taken.
+    A connection has one cursor and one pace, so each watch needs its own; and publishing must not wait behind events
+    that a slow consumer has not taken.
 
     Args:
-        url: Where the hub is, in full.
+        url: Full URL of the hub.
         options: How to connect.
-        contract: What event types are known here.
-        window: How much may be unacknowledged.
+        contract: Event types known here.
+        window: Bound on the events in flight.
         on_change: Called when the state of the publishing connection changes.
     """
 
@@ -63,16 +63,16 @@ class Client:
 
     @property
     def status(self) -> Status:
-        """Where the publishing connection stands; each watch has its own."""
+        """Status of the publishing connection; each watch has its own."""
         return self._publisher.link.status
 
     @property
     def state(self) -> State:
-        """Where the publishing connection stands, in a word."""
+        """State of the publishing connection."""
         return self._publisher.link.state
 
     async def wait_connected(self) -> None:
-        """Wait until a hub has greeted us; see `connect` for what this raises."""
+        """Wait until a hub has greeted this client; raises the errors of `connect`."""
         await self._publisher.wait_connected()
 
     async def publish(
@@ -88,29 +88,29 @@ class Client:
     ) -> Accepted:
         """Publish one event, and return when it is in the log.
 
-        Calls at the same time are sent in the order of the calls, without waiting for each other's answers. What a
-        lost connection left unanswered is sent again on the next one, in order; its event id makes sure that it is
-        stored once. A call that is cancelled, or runs out of time, is not sent again, but may be in the log.
+        Concurrent calls are sent in the order of the calls, without waiting for each other's answers. Events that a
+        lost connection left unanswered are sent again on the next one, in order; their event ids ensure that each is
+        stored once. The event of a call that is cancelled or times out is not sent again, but may be in the log.
 
         Args:
             type: An event type, such as `operation:progress` or `MessageType.OPERATION_PROGRESS`.
             payload: The type's struct, a mapping, or bytes of JSON.
-            trace_id: What it belongs to; without it, the hub takes that of the live operation, or a new one.
-            channel: `global`, or the type's own channel, which is what it means to leave it out.
-            event_id: Makes publishing idempotent over calls and processes, too; a new UUIDv7 by default.
+            trace_id: Trace that the event belongs to; by default the live operation's, or a new one.
+            channel: `global`, or the type's own channel, which is the default.
+            event_id: Makes publishing idempotent across calls and processes; a new UUIDv7 by default.
             timestamp: RFC 3339; now by default.
-            timeout_s: Seconds to wait for the answer, reconnects included; None waits for ever.
+            timeout_s: Maximum seconds until the answer, reconnects included; None waits forever.
 
         Returns:
-            The event's position, and whether it was there before.
+            The event's position, and whether it was in the log before.
 
         Raises:
-            InvalidPayload: The payload holds something that JSON cannot; nothing was sent.
+            InvalidPayload: The payload cannot be encoded as JSON; nothing was sent.
             PayloadTooLarge: It is over 65,535 bytes; nothing was sent.
-            CommandRefused: The hub refused it; it is not in the log. `refusal` says why, `recoverable` whether the
-                same may succeed later.
+            CommandRefused: The hub refused it; it is not in the log. `refusal` is the reason, `recoverable` whether
+                the same event may succeed later.
             PublishTimeout: No answer in time; it may or may not be in the log.
-            ConnectionLost: The client was closed meanwhile; it may or may not be in the log.
+            ConnectionLost: The client was closed before the answer; the event may or may not be in the log.
             HubClosed: The hub ended the connection for good.
         """
         draft = make_draft(type, payload, trace_id=trace_id, channel=channel, event_id=event_id, timestamp=timestamp)
@@ -119,33 +119,33 @@ class Client:
     async def cancel(
         self, operation_id: str, *, reason: str | None = None, timeout_s: float = CANCEL_TIMEOUT_S
     ) -> CancelOutcome:
-        """Ask for the end of an operation, and return what came of it.
+        """Request the cancellation of an operation, and return the outcome.
 
-        A lost connection changes nothing: the wish is asked again on the next one, within what is left of the time.
+        If the connection is lost, the request is sent again on the next one, with the time that is left.
 
         Args:
-            operation_id: Which.
-            reason: Why; the operation's own code gets to see it.
+            operation_id: Id of the operation.
+            reason: Reason, shown to the producer.
             timeout_s: Seconds, up to 3,600, that the operation has to end.
 
         Returns:
-            One of the outcomes of `CancelOutcome.outcome`; `pending` where it has agreed and not ended in time.
+            One of the outcomes of `CancelOutcome.outcome`; `pending` if the producer agreed and it has not ended yet.
 
         Raises:
-            InvalidCommand: The time or the reason is none that the contract allows; nothing was sent.
-            OperationUnknown: The hub knows no such operation.
-            NotSupported: This hub does not cancel.
-            CommandRefused: It refuses for another reason, which `refusal` names.
-            ConnectionLost: The hub was there, and said nothing within `timeout_s` and one second more; or the client
-                was closed meanwhile.
-            HubUnreachable: There was no way to the hub when that time was over.
+            InvalidCommand: The protocol does not allow this time or reason; nothing was sent.
+            OperationUnknown: The hub has no such operation.
+            NotSupported: The hub does not cancel.
+            CommandRefused: The hub refused for another reason, which `refusal` names.
+            ConnectionLost: The hub was connected and did not answer within `timeout_s` and one second more; or the
+                client was closed before the answer.
+            HubUnreachable: The hub was unreachable when that time was over.
             HubClosed: The hub ended the connection for good.
         """
         try:
-            wish = msgspec.convert({"operation_id": operation_id, "reason": reason, "timeout_s": timeout_s}, Cancel)
+            request = msgspec.convert({"operation_id": operation_id, "reason": reason, "timeout_s": timeout_s}, Cancel)
         except msgspec.ValidationError as cause:
             raise InvalidCommand(str(cause)) from cause
-        return await self._publisher.cancel(wish)
+        return await self._publisher.cancel(request)
 
     @overload
     def watch(
@@ -217,34 +217,35 @@ class Client:
         notices: bool = False,
         on_change: OnChange | None = None,
     ) -> Watch[Any]:
-        """Begin to watch, and return the iterator over what comes.
+        """Begin to watch, and return the iterator over the events.
 
         Args:
-            what: Channels (`operations`), keys (`operations/op-42`), prefixes (`operations/acme.*`) or `*`, which is
-                also what no path means. Or payloads of this client's contract (`TradeExecuted`): then only their events
-                come, with the payload's type known; the hub says at once if it knows no such event, and one that does
-                not fit this contract raises InvalidPayload where it would have come.
-            key: Of payloads: only the events of this key.
-            since: `snapshot`: the newest event of each key, then everything as it happens. `now`: only what happens
-                from now on. `first`: everything the log holds. Or a position: everything after it.
-            pace_ms: At most one delivery in so many milliseconds, conflated in between; 0 is as it happens.
-            buffer: How much is read ahead of the consumer.
+            what: Channels (`operations`), keys (`operations/op-42`), prefixes (`operations/acme.*`) or `*`, the
+                default. Or payload types of this client's contract (`TradeExecuted`): the watch then yields only their
+                events, typed. The hub immediately refuses types that it does not have; an event that does not fit this
+                contract raises InvalidPayload in its place.
+            key: With payload types: only the events of this key.
+            since: `snapshot`: the newest event of each key, then live events. `now`: only live events. `first`: all
+                events in the log. Or a position: all events after it.
+            pace_ms: Minimum interval between deliveries, in milliseconds, conflating in between; 0 delivers as events
+                happen.
+            buffer: Bound on what is read ahead of the consumer.
             notices: Whether `Gap` and `Live` come between the events.
             on_change: Called, on the loop, with the `Status` whenever the state changes.
 
         Raises:
-            InvalidPosition: `since` is none of these.
-            InvalidContract: A payload is that of no event of this client's contract, or of more than one.
+            InvalidPosition: `since` is not one of these.
+            InvalidContract: A payload type belongs to no event of this client's contract, or to more than one.
             ClientError: The client is closed.
         """
         if self._closed:
             raise ClientError("the client is closed")
         parse_since(since)
-        paths, types = wanted(self._contract, what, key)
+        paths, types = resolve_subscription(self._contract, what, key)
         options = WatchOptions(paths=paths, since=since, pace_ms=pace_ms, buffer=buffer, notices=notices, types=types)
         watch: Watch[Any] = Watch(
             self.url,
-            # The client has met its hub: one that is away for a moment is no wrong address.
+            # The client has met its hub, so its address is right: wait if it is away for a moment.
             msgspec.structs.replace(self._options, wait_for_hub=True),
             options,
             contract=self._contract,
@@ -255,7 +256,7 @@ class Client:
         return watch
 
     async def aclose(self) -> None:
-        """Close everything: watches end, publications without an answer fail with ConnectionLost."""
+        """Close everything: watches end, and publications without an answer raise ConnectionLost."""
         self._closed = True
         links = [self._publisher.link, *self._links]
         for link in links:
@@ -265,7 +266,7 @@ class Client:
 
 
 class Connecting:
-    """What `connect` returns: awaited or entered, it is a `Client` that has met its hub."""
+    """The result of `connect`: awaiting or entering it returns a connected `Client`."""
 
     def __init__(
         self,
@@ -276,7 +277,7 @@ class Connecting:
         window: WindowLimits,
         on_change: OnChange | None,
     ) -> None:
-        self._url = hub_url(url)
+        self._url = resolve_hub_url(url)
         self._options = options
         self._contract = contract
         self._window = window
@@ -303,7 +304,7 @@ class Connecting:
 
     async def __aenter__(self) -> Client:
         if self._client is not None:
-            raise ConfigError("this connect() was entered before", hint="Call connect() for each client.")
+            raise ConfigError("this connect() has been entered before", hint="Call connect() for each client.")
         self._client = await self._connect()
         return self._client
 
@@ -332,23 +333,23 @@ def connect(
             async for event in client.watch("operations"):
                 print(event.type, event.payload)
 
-    The first connection succeeds or raises at once, so that a wrong address is noticed. From then on the client
-    reconnects by itself for ever, however the connection is lost, unless the hub says not to come back.
+    The first connection succeeds or raises immediately, so that a wrong address is noticed. After that the client
+    reconnects forever, however the connection is lost, unless the hub forbids it.
 
     Args:
-        url: Where the hub is; by default the variable TIDINGS_URL, else `ws://127.0.0.1:8765/ws`.
-        wait_for_hub: Whether a hub that is not there yet is waited for, instead of raising HubUnreachable.
-        options: How to connect, in every detail; `wait_for_hub` above wins where it is true.
-        contract: The event types known here, where an application has its own.
-        window: How much may be unacknowledged before `publish` waits.
+        url: URL of the hub; by default TIDINGS_URL, else `ws://127.0.0.1:8765/ws`.
+        wait_for_hub: Wait for a hub that does not answer yet, instead of raising HubUnreachable.
+        options: All details of connecting; a true `wait_for_hub` argument overrides its own.
+        contract: Event types known here, for applications that have their own.
+        window: Bound on the events in flight; beyond it, `publish` waits.
         on_change: Called, on the loop, with the `Status` of the publishing connection whenever its state changes.
 
     Raises:
-        ConfigError: `url` is no address. Entering or awaiting raises
-            HubUnreachable: nothing answers at `url`;
+        ConfigError: `url` is invalid. Entering or awaiting raises
+            HubUnreachable: no server answers at `url`;
             HandshakeRefused: the WebSocket upgrade was refused;
-            NotAHub: what answers does not speak tidings;
-            HubClosed: the hub will not have us.
+            NotAHub: the server does not speak tidings;
+            HubClosed: the hub rejected the connection for good.
     """
     options = options or LinkOptions()
     if wait_for_hub and not options.wait_for_hub:

@@ -1,4 +1,4 @@
-"""What the end of a connection means: whether to come back, when, and what to tell (CONTRACT §7)."""
+"""Interprets the end of a connection: whether and when to reconnect (docs/protocol/codes.md, "Close codes")."""
 
 from msgspec import Struct
 
@@ -8,44 +8,44 @@ from tidings.protocol.payloads import ConnectionClosed
 
 _NO_CODE, _ABNORMAL = 1005, 1006
 REPLACED = 4102
-"""The hub has a newer connection of the same producer."""
-_REPLACED_WAIT_S = 30.0
-"""For the other one of the same producer id: two that replace each other at once would both do nothing else."""
+"""Close code for a connection whose producer has a newer one."""
+_REPLACED_DELAY_S = 30.0
+"""Reconnect delay after being replaced: two processes with one producer id would otherwise only replace each other."""
 
 
 class CloseReason(Struct, frozen=True, kw_only=True):
-    """How a connection ended, and what that means."""
+    """How a connection ended, and the consequences."""
 
     error: ClientError
     final: bool
-    """Whether coming back makes no sense."""
+    """Whether reconnecting makes no sense."""
     retry_after_s: float = 0.0
-    """How long the hub asked its clients to stay away."""
+    """Seconds that the hub asked its clients to stay away."""
     replaced: bool = False
     """Whether another connection took this one's place."""
 
 
-def read_ending(code: int, reason: str, told: ConnectionClosed | None, *, greeted: bool) -> CloseReason:
-    """Return what the end of a connection means.
+def read_close_reason(code: int, reason: str, notice: ConnectionClosed | None, *, greeted: bool) -> CloseReason:
+    """Return the consequences of the end of a connection.
 
     Args:
-        code: The WebSocket close code.
-        reason: What came with it.
-        told: The `connection:closed` before it, if there was one: it counts where the socket's own end says nothing.
-        greeted: Whether the hub had greeted us.
+        code: WebSocket close code.
+        reason: WebSocket close reason.
+        notice: The `connection:closed` before it, if any: it counts if the socket ended without a close code.
+        greeted: Whether the hub had sent its greeting.
     """
-    if told is not None and code in (_NO_CODE, _ABNORMAL):
-        code, reason = told.code, told.reason
-    says = f": {reason}" if reason else ""
-    if not should_reconnect(code) or (told is not None and not told.reconnect):
-        error: ClientError = HubClosed(f"the hub closed the connection for good ({code}){says}", close_code=code)
+    if notice is not None and code in (_NO_CODE, _ABNORMAL):
+        code, reason = notice.code, notice.reason
+    suffix = f": {reason}" if reason else ""
+    if not should_reconnect(code) or (notice is not None and not notice.reconnect):
+        error: ClientError = HubClosed(f"the hub closed the connection for good ({code}){suffix}", close_code=code)
         return CloseReason(error=error, final=True)
     what = "the connection to the hub ended" if greeted else "the hub closed the connection before its greeting"
-    retry_after_s = (told.retry_after_ms or 0) / 1000 if told is not None else 0.0
+    retry_after_s = (notice.retry_after_ms or 0) / 1000 if notice is not None else 0.0
     if code == REPLACED:
-        retry_after_s = max(retry_after_s, _REPLACED_WAIT_S)
+        retry_after_s = max(retry_after_s, _REPLACED_DELAY_S)
     return CloseReason(
-        error=ConnectionLost(f"{what} ({code}){says}"),
+        error=ConnectionLost(f"{what} ({code}){suffix}"),
         final=False,
         retry_after_s=retry_after_s,
         replaced=code == REPLACED,

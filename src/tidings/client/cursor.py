@@ -1,4 +1,4 @@
-"""A cursor in the log, carried over any number of connections (CONTRACT §5–6)."""
+"""A cursor in the log, kept across connections (PROTOCOL.md, "Resuming")."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -8,30 +8,30 @@ from tidings.client.events import Live, Outcome
 from tidings.protocol import messages
 from tidings.protocol.positions import SNAPSHOT
 
-_REMEMBERED = 1_024
-"""Positions remembered while live. A hub resumes behind the position it is told, so none of them should come again."""
+_MAX_SEEN = 1_024
+"""Positions remembered while live. A hub resumes behind the given position, so none of them should come again."""
 
 
 class Cursor:
-    """Where one watch stands.
+    """The position of one watch in the log.
 
-    Its position moves with what is read, so that a new connection goes on exactly behind it. The first snapshot is the
-    exception: its events stand in the order of the log, but far back in it, and to go on behind one of them would read
-    history that nobody asked for. So it is asked for again, and what was delivered of it is dropped by its position.
+    It moves with each event, so that a new connection resumes exactly behind it. The first snapshot is the exception:
+    its events come in log order, but from far back, and resuming behind one of them would read history that was not
+    requested. So the snapshot is requested again, and the events already delivered are dropped by their positions.
 
     Args:
-        paths: What is read.
-        since: Where the first connection begins: `snapshot`, `now`, `first` or a position.
+        paths: Paths to read.
+        since: Start of the first connection: `snapshot`, `now`, `first` or a position.
     """
 
     def __init__(self, paths: Sequence[str], since: str) -> None:
         self.paths = tuple(paths)
         self.position: str | None = None
-        """Up to where everything was read."""
+        """Position up to which everything was read; None before it is known."""
         self.outcome: Outcome | None = None
         """How the latest subscription began."""
         self.duplicates = 0
-        """Events that came again, and were dropped."""
+        """Events that came again and were dropped."""
         self._since = since
         self._snapshot = False
         self._seen: set[str] = set()
@@ -39,15 +39,15 @@ class Cursor:
 
     @property
     def since(self) -> str:
-        """Where the next connection begins."""
+        """Start of the next connection."""
         return self._since if self.position is None else self.position
 
     def subscribed(self, answer: messages.Subscribed) -> None:
-        """Note how the subscription begins."""
+        """Note the outcome of a subscription."""
         self.outcome = cast(Outcome, answer.outcome)
         self._snapshot = self.outcome == "snapshot"
-        # Of a gap, the hub's position may lie before events that only a snapshot can make up for: what is read of it
-        # moves the cursor, and until then the old position asks for the same again.
+        # After a gap the hub's position may lie before events that only a snapshot can replace: the snapshot's events
+        # move the cursor, and until then the old position requests the same again.
         if self.outcome in ("live", "complete"):
             self.position = answer.position
 
@@ -65,23 +65,23 @@ class Cursor:
         return True
 
     def moved(self, position: str) -> None:
-        """Note that everything up to `position` was delivered to the live cursor, though nothing of it on its paths."""
+        """Note that the live cursor is at `position`, though no event on its paths led there."""
         self.position = position
 
-    def live(self, told: messages.Live) -> Live:
-        """Note that snapshot or catch-up has ended."""
+    def live(self, push: messages.Live) -> Live:
+        """Note that the snapshot or catch-up is complete."""
         if self._snapshot:
             self._snapshot = False
             self._forget_oldest()
-        self.position = told.position
-        return Live(position=told.position, outcome=self.outcome or "live")
+        self.position = push.position
+        return Live(position=push.position, outcome=self.outcome or "live")
 
     def _forget_oldest(self) -> None:
-        while len(self._order) > _REMEMBERED:
+        while len(self._order) > _MAX_SEEN:
             self._seen.discard(self._order.popleft())
 
     def lose_position(self) -> str:
-        """Begin again with a snapshot, because the hub cannot read the position; return the position that was."""
+        """Start again with a snapshot, because the hub cannot read the position; return the lost position."""
         lost, self.position = self.position or "", None
         self._since = SNAPSHOT
         return lost

@@ -1,4 +1,4 @@
-"""From an envelope to an event, its data typed as far as this client's contract knows the type."""
+"""Decodes envelopes to events; the data of types in this client's contract becomes their struct."""
 
 from msgspec import Struct
 
@@ -31,19 +31,19 @@ def read_event(contract: Contract, envelope: Envelope, channel: str, position: s
 def _read(contract: Contract, type: str, data: bytes) -> tuple[Struct | None, str | None]:
     try:
         payload = contract.decode(type, data)
-    except ContractError:  # a newer hub's type, or form of it: its bytes are handed on
+    except ContractError:  # a type, or a form of one, from a newer hub: pass on the bytes
         return None, None
-    row = event_type(contract, type)
-    return payload, None if row is None else event_key(row, payload)
+    row = find_event_type(contract, type)
+    return payload, None if row is None else read_event_key(row, payload)
 
 
-def event_type(contract: Contract, type: str) -> EventType | None:
-    """Return the catalogue's row for `type`, an old name included; None where it has none."""
+def find_event_type(contract: Contract, type: str) -> EventType | None:
+    """Return the catalogue's row for `type`, which may be an old name; None if there is none."""
     return contract.events.get(LEGACY_TYPES.get(type, type))
 
 
-def event_key(row: EventType, payload: Struct) -> str | None:
-    """Return the key of an event whose type is `row` (CONTRACT §3)."""
+def read_event_key(row: EventType, payload: Struct) -> str | None:
+    """Return the key of an event of type `row` (docs/protocol/events.md, "Catalogue")."""
     if isinstance(payload, SystemAlertData):
         return derive_alert_key(payload)
     key: str | None = getattr(payload, row.key) if row.key is not None else None

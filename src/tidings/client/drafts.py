@@ -1,7 +1,4 @@
-"""Events as they are made: encoded and checked, with the time and an id of their own.
-
-Ids that a client makes.
-"""
+"""Builds events to publish: encodes and checks them, and gives them a timestamp and an id."""
 
 import secrets
 import time
@@ -17,11 +14,11 @@ from tidings.protocol.payloads import Payload, encode_payload
 from tidings.protocol.timestamps import from_nanoseconds
 
 PayloadLike = Struct | Mapping[str, Any] | Raw | bytes | None
-"""What can be published: a payload struct, a mapping, JSON that is encoded already, or nothing."""
+"""Payload of an event to publish: a struct, a mapping, encoded JSON, or None."""
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """An event to be published."""
+    """An event to publish."""
 
     type: str
     data: Raw
@@ -35,7 +32,7 @@ def encode_data(payload: PayloadLike) -> Raw:
     """Return `payload` as the JSON that goes on the wire.
 
     Raises:
-        InvalidPayload: It holds something that JSON cannot.
+        InvalidPayload: It cannot be encoded as JSON.
         PayloadTooLarge: It is over 65,535 bytes.
     """
     try:
@@ -47,11 +44,11 @@ def encode_data(payload: PayloadLike) -> Raw:
             data = msgspec.json.encode(payload)
     except (TypeError, ValueError, RecursionError) as cause:
         raise InvalidPayload(
-            f"$.data: {cause}", hint="Publish a payload struct, or a mapping of JSON values."
+            f"$.data: {cause}", hint="Publish a payload struct or a mapping of JSON values."
         ) from cause
     if len(data) > MAX_DATA_BYTES:
         raise PayloadTooLarge(
-            f"$.data is {len(data)} bytes; {MAX_DATA_BYTES} are allowed", size=len(data), limit=MAX_DATA_BYTES
+            f"$.data is {len(data)} bytes; the limit is {MAX_DATA_BYTES}", size=len(data), limit=MAX_DATA_BYTES
         )
     return Raw(data)
 
@@ -61,7 +58,7 @@ def uuid7(unix_ms: int, random: int) -> str:
 
     Args:
         unix_ms: Milliseconds since 1970-01-01T00:00:00Z.
-        random: At least 74 random bits; the lowest are taken.
+        random: At least 74 random bits; the lowest are used.
     """
     high = random >> 62 & 0xFFF
     low = random & (1 << 62) - 1
@@ -78,11 +75,11 @@ def make_draft(
     event_id: str | None = None,
     timestamp: str | None = None,
 ) -> Draft:
-    """Return an event ready to be published, stamped with this machine's clock and a new id where it names none.
+    """Return an event to publish, with this machine's time and a new id unless given.
 
     Raises:
-        InvalidEnvelope: The type is no text.
-        InvalidPayload: The payload holds something that JSON cannot.
+        InvalidEnvelope: The type is not a string.
+        InvalidPayload: The payload cannot be encoded as JSON.
         PayloadTooLarge: It is over 65,535 bytes.
         InvalidEventID: The event id is not 16–64 printable ASCII characters.
         InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
@@ -99,16 +96,16 @@ def make_draft(
 def make_unstamped(
     type: str, payload: PayloadLike = None, *, trace_id: str | None = None, channel: str | None = None
 ) -> Draft:
-    """Return an event without time and id, which cost more than all the rest: `stamp` gives it both when it is sent.
+    """Return an event without timestamp and id, which cost more than all the rest: `stamp` adds them when it is sent.
 
     Raises:
-        InvalidEnvelope: The type is no text.
-        InvalidPayload: The payload holds something that JSON cannot.
+        InvalidEnvelope: The type is not a string.
+        InvalidPayload: The payload cannot be encoded as JSON.
         PayloadTooLarge: It is over 65,535 bytes.
         InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
     """
     if not isinstance(type, str):
-        raise InvalidEnvelope(f"$.type: {type!r} is no text", path="$.type")
+        raise InvalidEnvelope(f"$.type: {type!r} is not a string", path="$.type")
     if trace_id is not None:
         check_trace_id(trace_id)
     return Draft(
@@ -122,10 +119,10 @@ def make_unstamped(
 
 
 def stamp(draft: Draft, at_ns: int) -> Draft:
-    """Return `draft` with a new id, and the moment `at_ns`, nanoseconds since 1970, as its time."""
+    """Return `draft` with a new id and the timestamp `at_ns`, in nanoseconds since 1970."""
     return msgspec.structs.replace(draft, timestamp=from_nanoseconds(at_ns), event_id=new_event_id(at_ns))
 
 
 def new_event_id(at_ns: int) -> str:
-    """Return a new event id: a UUIDv7 of the moment `at_ns`."""
+    """Return a new event id: a UUIDv7 of the time `at_ns`, in nanoseconds since 1970."""
     return uuid7(at_ns // 1_000_000, secrets.randbits(74))

@@ -1,4 +1,4 @@
-"""What a watch brings: events, and between them, for those who ask, notices about the stream itself."""
+"""The items of a watch: events, and notices about the stream itself if requested."""
 
 from typing import Literal, Protocol, TypeVar
 
@@ -8,8 +8,8 @@ from tidings.exceptions import InvalidPayload, TidingsError
 from tidings.protocol.messages import Accepted, Attached, CancelOutcome, CancelPush
 
 Outcome = Literal["live", "complete", "snapshot", "gap"]
-"""How a subscription began (CONTRACT §5): at the head; with everything since the position; with the newest event of
-each key; or with something missing."""
+"""How a subscription began (PROTOCOL.md, "Subscribing"): at the head; with everything since the position; with the
+newest event of each key; or with a gap."""
 
 
 class ReceivedEvent(Struct, frozen=True, kw_only=True, gc=False):
@@ -21,13 +21,13 @@ class ReceivedEvent(Struct, frozen=True, kw_only=True, gc=False):
     trace_id: str
     channel: str
     key: str | None
-    """What the event is about: an operation, a dataset; None where it names nothing."""
+    """The subject of the event, such as an operation or a dataset; None if it has none."""
     payload: Struct | None
-    """The data as its type's struct; None where this client's contract does not know the type, or not this form."""
+    """The data as its type's struct; None if this client's contract lacks the type, or this form of it."""
     data: bytes
     """The publisher's own JSON."""
     position: str
-    """Its place in the log: `watch(..., since=position)` goes on behind it."""
+    """Its place in the log: `watch(..., since=position)` resumes behind it."""
     event_id: str | None = None
 
 
@@ -35,7 +35,7 @@ P_co = TypeVar("P_co", bound=Struct, covariant=True)
 
 
 class TypedEvent(Protocol[P_co]):
-    """A `ReceivedEvent` of which the payload's type is known: what `watch(TradeExecuted)` brings."""
+    """A `ReceivedEvent` with a payload of a known type, as `watch(TradeExecuted)` yields it."""
 
     @property
     def type(self) -> str:
@@ -84,28 +84,28 @@ class TypedEvent(Protocol[P_co]):
 
 
 class InvalidEvent(Struct, frozen=True):
-    """An event of a type that is watched, which does not fit this client's contract."""
+    """A placeholder for an event of a watched type that does not fit this client's contract."""
 
     error: InvalidPayload
 
 
 class Gap(Struct, frozen=True, kw_only=True):
-    """Durable events may be missing here; the newest event of each key follows, so that state is right again."""
+    """Durable events may be missing here; the newest event of each key follows and restores the state."""
 
     after: str
     """The last position before the gap."""
     until: str
-    """The position at which the gap ends; "" where the hub could not say."""
+    """The position at which the gap ends; "" if the hub cannot determine it."""
     reason: str
     """`trimmed`, `epoch`, `future` or `position refused`."""
 
 
 class Live(Struct, frozen=True, kw_only=True):
-    """Snapshot or catch-up ends here; what follows is read as it happens."""
+    """The snapshot or catch-up ends here; live events follow."""
 
     position: str
     outcome: Outcome
-    """How the subscription, which is complete now, had begun."""
+    """How the subscription began."""
 
 
 Notice = Gap | Live
@@ -116,23 +116,23 @@ class Settled(Struct, frozen=True):
     """The answer to one command."""
 
     id: str
-    """The one `Session.publish` or `Session.cancel` returned."""
+    """The id given to `Session.publish`, or returned by `Session.cancel`."""
     result: Accepted | CancelOutcome | TidingsError
 
 
 class AttachRefused(Struct, frozen=True):
-    """The hub does not attach this producer."""
+    """The hub refuses to attach this producer."""
 
     error: TidingsError
 
 
 class CancelAsked(Struct, frozen=True):
-    """The hub says that somebody wants an operation of this producer to end."""
+    """A cancel request for an operation of this producer."""
 
     id: str
-    """Of the push: the same wish has the same on every connection."""
+    """Id of the push: the same request has the same id on every connection."""
     push: CancelPush
 
 
 Delivery = Item | Settled | Attached | AttachRefused | CancelAsked
-"""What a message of the hub brings to whoever owns the link."""
+"""Content of a message of the hub, for the owner of the link."""

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tidings.client.options import read_token
-from tidings.client.url import authority, hub_url, is_loopback
+from tidings.client.url import authority, is_loopback, resolve_hub_url
 from tidings.exceptions import CommandRefused, ConfigError, HubUnreachable, NotAHub, OperationUnknown
 from tidings.operations.views import NamesPage, NameView, OperationDetail, OperationPage, OperationSummary
 from tidings.protocol.messages import CancelOutcome
@@ -73,7 +73,7 @@ def parse_address(text: str | None) -> HubAddress:
     Raises:
         ConfigError: `text` is not the URL of a hub.
     """
-    url = hub_url(text)
+    url = resolve_hub_url(text)
     parts = urlsplit(url)
     return HubAddress(
         url=url,

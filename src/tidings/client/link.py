@@ -1,4 +1,4 @@
-"""Keeps one session connected: opens connections, moves messages, comes back."""
+"""Keeps one session connected: opens connections, moves messages, reconnects."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from tidings.client.close_reason import CloseReason
 from tidings.client.events import Delivery
 from tidings.client.options import LinkOptions, OnChange
 from tidings.client.reconnect import Backoff
-from tidings.client.runtime import ClientRuntime, NetworkRuntime, Timer, route_to
+from tidings.client.runtime import ClientRuntime, NetworkRuntime, Timer, find_route
 from tidings.client.session import Phase, Session
 from tidings.client.status import State, Status
 from tidings.client.websocket import ClientConnection, ConnectionEnded
@@ -27,22 +27,22 @@ from tidings.exceptions import (
 
 logger = logging.getLogger(__name__)
 
-_PASSING_STATUSES = frozenset({408, 425, 429})
-"""HTTP statuses below 500 that say "later", not "never"."""
+_TEMPORARY_STATUSES = frozenset({408, 425, 429})
+"""HTTP statuses below 500 that are temporary."""
 
 
 class Link:
     """One session and the task that keeps it connected.
 
     Args:
-        session: What is said.
-        url: To whom.
+        session: State of the connection, and the messages to send.
+        url: URL of the hub.
         options: How to connect.
-        deliver: Awaited with the items of each message; while it waits, the connection is not read.
-        on_end: Called once, at the end: with what failed, or None where the link was closed by its owner.
-        on_change: Called, on the loop, whenever the state or the reason for it changes.
+        deliver: Called with the items of each message; while what it returns is awaited, the connection is not read.
+        on_end: Called once, at the end: with the failure, or None if the owner closed the link.
+        on_change: Called, on the loop, whenever the state or its error changes.
         on_lost: Called, on the loop, when a connection has ended, before the next is tried.
-        name: What the task is called.
+        name: Name of the task.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class Link:
         self._on_change = on_change
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        make = route_to(url)
-        self._transport: ClientRuntime = (
-            NetworkRuntime(options.opener(), options.random) if make is None else make(name)
+        make_runtime = find_route(url)
+        self._runtime: ClientRuntime = (
+            NetworkRuntime(options.opener(), options.random) if make_runtime is None else make_runtime(name)
         )
-        self._backoff = Backoff(options.reconnect, self._transport.random)
+        self._backoff = Backoff(options.reconnect, self._runtime.random)
         self._outgoing = asyncio.Event()
         self._changed = asyncio.Event()
-        self._shown: tuple[State, TidingsError | None] = (State.CONNECTING, None)
+        self._reported: tuple[State, TidingsError | None] = (State.CONNECTING, None)
         self._error: TidingsError | None = None
         self._retry_at: float | None = None
-        self._given_up: ClientError | None = None
+        self._abort_error: ClientError | None = None
         self._connection: ClientConnection | None = None
         self._timer: Timer | None = None
         self._ended = False
@@ -85,17 +85,17 @@ class Link:
         self._task = self._loop.create_task(self._run(), name=name)
         self._task.add_done_callback(self._finish)
 
-    # What the owner sees and does.
+    # For the owner.
 
     @property
     def status(self) -> Status:
-        """Where the link stands now."""
-        now = self._transport.time()
+        """Status of the link now."""
+        now = self._runtime.time()
         session = self.session
-        last_heard = session.liveness.last_heard
+        last_received = session.heartbeat.last_received
         return Status(
             state=self.state,
-            age_s=None if last_heard is None else now - last_heard,
+            age_s=None if last_received is None else now - last_received,
             position=session.cursor.position,
             outcome=session.cursor.outcome,
             error=self._error,
@@ -104,40 +104,40 @@ class Link:
 
     @property
     def state(self) -> State:
-        """Where the link stands now, in a word."""
-        return State.CLOSED if self._ended else self.session.state(self._transport.time())
+        """State of the link now."""
+        return State.CLOSED if self._ended else self.session.state(self._runtime.time())
 
     def now(self) -> float:
-        """Return the link's time, in seconds."""
-        return self._transport.time()
+        """Return the time on the link's clock, in seconds."""
+        return self._runtime.time()
 
     def timeout(self, delay_s: float | None) -> AbstractAsyncContextManager[object]:
-        """Return a block that is left with TimeoutError after `delay_s` of the link's time; None is never."""
-        return self._transport.timeout(delay_s)
+        """Return a context that raises TimeoutError after `delay_s` on the link's clock; None never does."""
+        return self._runtime.timeout(delay_s)
 
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> Timer:
-        """Call `callback` in the link's loop after `delay_s` of its time."""
-        return self._transport.call_at(self._transport.time() + delay_s, callback)
+        """Call `callback` in the link's loop after `delay_s` on its clock."""
+        return self._runtime.call_at(self._runtime.time() + delay_s, callback)
 
     @property
     def ended(self) -> bool:
-        """Whether the link is at its end."""
+        """Whether the link has ended."""
         return self._ended
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the link; None while it lasts, and where its owner closed it."""
+        """The error that ended the link; None before its end, and if its owner closed it."""
         return self._failure
 
     def flush(self) -> None:
-        """Send what the session has to send, soon."""
+        """Send the session's outgoing messages soon."""
         self._outgoing.set()
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition` is true; it is asked again whenever something changed.
+        """Wait until `condition` is true; it is evaluated again after each change.
 
         Raises:
-            BaseException: What ended the link before.
+            BaseException: The error that ended the link before.
         """
         while not condition():
             if self._ended:
@@ -155,7 +155,7 @@ class Link:
         self._task.cancel()
 
     async def aclose(self) -> None:
-        """End the link and wait for its end; closes the connection in order."""
+        """End the link and wait for its end; completes the closing handshake."""
         self._task.cancel()
         await asyncio.wait([self._task])
 
@@ -164,63 +164,63 @@ class Link:
     async def _run(self) -> None:
         while True:
             connections = self.connections
-            ending = await self._connect_once()
-            self._error = ending.error
-            if ending.final:
-                raise ending.error
-            # What an earlier connection lasted says nothing for an attempt that found nobody.
-            lasted_s = self.session.lasted(self._transport.time()) if self.connections > connections else 0.0
-            delay = self._backoff.next_delay(lasted_s=lasted_s, retry_after_s=ending.retry_after_s)
-            self._retry_at = self._transport.time() + delay
-            logger.info("%s; connecting again in %.2f s", ending.error, delay)
-            self._look()
+            reason = await self._connect_once()
+            self._error = reason.error
+            if reason.final:
+                raise reason.error
+            # The duration of an earlier connection does not count for an attempt that found no hub.
+            lasted_s = self.session.lasted(self._runtime.time()) if self.connections > connections else 0.0
+            delay = self._backoff.next_delay(lasted_s=lasted_s, retry_after_s=reason.retry_after_s)
+            self._retry_at = self._runtime.time() + delay
+            logger.info("%s; connecting again in %.2f s", reason.error, delay)
+            self._report_change()
             self._set_timer()
-            await self._transport.sleep(delay)
+            await self._runtime.sleep(delay)
             self._retry_at = None
 
     async def _connect_once(self) -> CloseReason:
         options = self._options
         try:
-            async with self._transport.timeout(options.open_timeout_s):
-                connection = await self._transport.open(self._url)
+            async with self._runtime.timeout(options.open_timeout_s):
+                connection = await self._runtime.open(self._url)
         except TimeoutError:
             error: ClientError = HubUnreachable(f"no answer within {options.open_timeout_s:g} s")
             return CloseReason(error=error, final=self._is_final(error))
         except ClientError as failed:
             return CloseReason(error=failed, final=self._is_final(failed))
         self._connection = connection
-        self._given_up = None
+        self._abort_error = None
         try:
-            ending = await self._converse(connection)
+            reason = await self._run_connection(connection)
             if self._on_lost is not None:
-                self._on_lost(ending)
-            return ending
+                self._on_lost(reason)
+            return reason
         finally:
             self._connection = None
-            # In order where the end is ours; where the connection has ended already, this only lets go of it.
+            # Completes the handshake if this side ends the connection; otherwise it only frees the socket.
             await connection.aclose()
 
     def _is_final(self, error: ClientError) -> bool:
-        """Return whether an error of the opening ends the link: never once a hub was there."""
+        """Return whether an error while opening ends the link: never after a hub has greeted it."""
         if self.session.established is not None:
             return False
         if isinstance(error, HubUnreachable | ConnectionLost):
             return not self._options.wait_for_hub
-        if isinstance(error, HandshakeRefused) and (error.status >= 500 or error.status in _PASSING_STATUSES):
+        if isinstance(error, HandshakeRefused) and (error.status >= 500 or error.status in _TEMPORARY_STATUSES):
             return not self._options.wait_for_hub
         return True
 
-    async def _converse(self, connection: ClientConnection) -> CloseReason:
+    async def _run_connection(self, connection: ClientConnection) -> CloseReason:
         session = self.session
-        session.opened(self._transport.time())
+        session.opened(self._runtime.time())
         self._set_timer()
         sender = self._loop.create_task(self._send(connection), name=f"{self._task.get_name()} sender")
         try:
             await self._receive(connection)
         except ConnectionEnded as end:
-            ending = session.lost(end.code, end.reason)
-            error = self._given_up or ending.error
-            return msgspec.structs.replace(ending, error=error, final=ending.final or self._is_final(error))
+            reason = session.lost(end.code, end.reason)
+            error = self._abort_error or reason.error
+            return msgspec.structs.replace(reason, error=error, final=reason.final or self._is_final(error))
         except NotAHub as error:
             session.lost(1002, "")
             return CloseReason(error=error, final=self._is_final(error))
@@ -236,7 +236,7 @@ class Link:
 
     async def _receive(self, connection: ClientConnection) -> None:
         session = self.session
-        time = self._transport.time
+        time = self._runtime.time
         receive, received = connection.receive, session.received
         phase: Phase | None = None
         while True:
@@ -245,7 +245,7 @@ class Link:
             if items:
                 waiting = self._deliver(items)
                 if waiting is not None:
-                    await self._delivered(waiting)
+                    await self._wait_for_consumer(waiting)
             if session.phase is not phase:
                 if phase is None:
                     self.connections += 1
@@ -253,16 +253,16 @@ class Link:
                 self._error = None
                 self._outgoing.set()
                 self._set_timer()
-            self._look()
+            self._report_change()
 
-    async def _delivered(self, waiting: Awaitable[None]) -> None:
-        """Wait for a consumer that has enough for now."""
-        self.session.liveness.blocked()
+    async def _wait_for_consumer(self, waiting: Awaitable[None]) -> None:
+        """Wait for a consumer whose buffer is full."""
+        self.session.heartbeat.pause()
         self._changed.set()
         try:
             await waiting
         finally:
-            self.session.liveness.listening(self._transport.time())
+            self.session.heartbeat.resume(self._runtime.time())
             self._set_timer()
 
     async def _send(self, connection: ClientConnection) -> None:
@@ -275,9 +275,9 @@ class Link:
                 while (body := take()) is not None:
                     await connection.send(body)
         except ConnectionEnded:
-            return  # the receiver meets it too, and says so
+            return  # the receiver gets the same error, and reports it
         except Exception:
-            connection.abort()  # or the receiver would wait for answers to what never went out
+            connection.abort()  # otherwise the receiver would wait for answers to messages that were never sent
             raise
 
     # Time.
@@ -288,26 +288,26 @@ class Link:
             self._timer = None
         deadline = self.session.next_deadline()
         if deadline is not None and not self._ended:
-            self._timer = self._transport.call_at(deadline, self._on_timer)
+            self._timer = self._runtime.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        failed = self.session.tick(self._transport.time())
+        failed = self.session.tick(self._runtime.time())
         if failed is not None and self._connection is not None:
-            self._given_up = failed
+            self._abort_error = failed
             self._connection.abort()
         self._outgoing.set()
-        self._look()
+        self._report_change()
         self._set_timer()
 
-    # Telling.
+    # Reporting.
 
-    def _look(self) -> None:
-        """Tell of a change, if there is one."""
-        shown = (self.state, self._error)
-        if shown == self._shown:
+    def _report_change(self) -> None:
+        """Report the state if it has changed."""
+        reported = (self.state, self._error)
+        if reported == self._reported:
             return
-        self._shown = shown
+        self._reported = reported
         self._changed.set()
         if self._on_change is None:
             return
@@ -325,4 +325,4 @@ class Link:
             self._error = failure
         self._changed.set()
         self._on_end(failure)
-        self._look()
+        self._report_change()

@@ -1,4 +1,4 @@
-"""How a link to a hub is made."""
+"""Options of a link to a hub."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -12,42 +12,42 @@ from tidings.client.websocket import OpenConnection, open_websocket
 from tidings.exceptions import ConfigError
 
 OnChange = Callable[[Status], None]
-"""Called when the state of a link, or the reason for it, has changed."""
+"""Called when the state of a link, or its error, has changed."""
 TOKEN_VARIABLE = "TIDINGS_TOKEN"
 
 
 class LinkOptions(Struct, frozen=True, kw_only=True):
-    """How a link connects."""
+    """Options of connecting to a hub."""
 
     wait_for_hub: bool = False
-    """Whether a hub that is not there yet is waited for; else the first connection must succeed."""
+    """Whether to wait for a hub that does not answer yet; otherwise the first connection must succeed."""
     open_timeout_s: float = 10.0
-    """For TCP, TLS and the upgrade together, and once more for the hub's greeting."""
+    """Timeout, in seconds, for TCP, TLS and the upgrade together, and once more for the hub's greeting."""
     reconnect: Reconnect = Reconnect()
     open_connection: OpenConnection = open_websocket
     random: Callable[[], float] = random.random
-    """For the jitter."""
+    """Source of the reconnect jitter."""
     token: str | None = None
-    """Who we are, for `Authorization: Bearer`; another `open_connection` than ours sends what it likes itself."""
+    """Credentials for `Authorization: Bearer`; a custom `open_connection` sends its own instead."""
 
     def opener(self) -> OpenConnection:
-        """Return what opens a connection as these options say."""
+        """Return the function that opens connections with these options."""
         if self.token is None or self.open_connection is not open_websocket:
             return self.open_connection
         return partial(open_websocket, token=self.token)
 
 
 def read_token(token: str | None, environment: Mapping[str, str]) -> str | None:
-    """Return `token`, by default that of the variable TIDINGS_TOKEN; None where there is none.
+    """Return `token`, by default the value of TIDINGS_TOKEN; None if there is none.
 
     Raises:
-        ConfigError: It cannot stand in a header.
+        ConfigError: It cannot be sent in a header.
     """
     source = "argument" if token is not None else TOKEN_VARIABLE
     token = (environment.get(TOKEN_VARIABLE) or "").strip() if token is None else token
     if not token:
         return None
     if not token.isascii() or not token.isprintable() or " " in token:
-        # Not shown: whoever reads the message need not know it.
-        raise ConfigError("the token has characters that no token has", option="token", source=source)
+        # Not shown: the message may be read by people who must not have the token.
+        raise ConfigError("invalid token: expected printable ASCII without spaces", option="token", source=source)
     return token

@@ -1,4 +1,4 @@
-"""Commands other than publications that wait for the hub's answer."""
+"""Messages to the hub, and cancel requests that wait for its answer."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tidings.protocol.payloads import ErrorData
 
 
 class Command(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message to the hub, its fields in the contract's order (CONTRACT §1)."""
+    """A message to the hub, with its fields in the order of PROTOCOL.md, "Envelope"."""
 
     type: str
     timestamp: str | None = None
@@ -27,43 +27,43 @@ encode_command = msgspec.json.Encoder().encode
 
 
 class PendingCancellations:
-    """The wishes of one client, by the id of their command; pure."""
+    """The cancel requests of one client by command id; each connection sends them again within their own time."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, tuple[Cancel, float]] = {}
+        self._requests: dict[str, tuple[Cancel, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._asked)
+        return len(self._requests)
 
-    def add(self, id: str, wish: Cancel, now: float) -> None:
-        """Keep `wish` until it is settled."""
-        self._asked[id] = (wish, now + wish.timeout_s)
+    def add(self, id: str, request: Cancel, now: float) -> None:
+        """Keep `request` until it is settled."""
+        self._requests[id] = (request, now + request.timeout_s)
 
     def due(self, now: float) -> Iterator[tuple[str, Cancel]]:
-        """Return what a new connection asks for: the same, within what is left of the time.
+        """Yield the requests for a new connection, each with the time that is left.
 
-        One whose time is up is asked, too: the hub answers at once with what it knows.
+        A request whose time is up is sent, too: the hub answers it immediately.
         """
-        for id, (wish, deadline) in self._asked.items():
-            yield id, msgspec.structs.replace(wish, timeout_s=max(0.0, deadline - now))
+        for id, (request, deadline) in self._requests.items():
+            yield id, msgspec.structs.replace(request, timeout_s=max(0.0, deadline - now))
 
     def settle(self, id: str) -> Cancel | None:
-        """Forget a wish, because the hub answered or nobody waits any more; return it where it was there."""
-        asked = self._asked.pop(id, None)
-        return None if asked is None else asked[0]
+        """Forget a request that is answered or abandoned; return it, or None if there is none."""
+        pending = self._requests.pop(id, None)
+        return None if pending is None else pending[0]
 
 
-def refusal_of(error: ErrorData, wish: Cancel) -> TidingsError:
-    """Return what the hub's refusal of `wish` is to the caller: our own exception where there is one."""
+def make_cancel_error(error: ErrorData, request: Cancel) -> TidingsError:
+    """Return the exception for the hub's refusal of `request`: a specific one for some codes."""
     hint = error.hint or ""
     if error.code == OperationUnknown.code:
-        return OperationUnknown(error.message, operation_id=wish.operation_id, hint=hint)
+        return OperationUnknown(error.message, operation_id=request.operation_id, hint=hint)
     if error.code == NotSupported.code:
         return NotSupported(error.message, hint=hint)
-    return refused(error)
+    return make_refusal(error)
 
 
-def refused(error: ErrorData) -> CommandRefused:
+def make_refusal(error: ErrorData) -> CommandRefused:
     """Return the hub's `connection:error` as an exception."""
     return CommandRefused(
         error.message,

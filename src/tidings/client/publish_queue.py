@@ -77,7 +77,7 @@ class WindowLimits(Struct, frozen=True, kw_only=True):
 
     events: int = 1_000
     bytes: int = 4 << 20
-    """Of their data; an event larger than this goes alone."""
+    """Size of their data; an event larger than this goes alone."""
 
 
 class PublishQueue:
@@ -105,7 +105,7 @@ class PublishQueue:
         self.conflated = 0
         """`latest` events that a newer event replaced before they were sent."""
         self.shed = 0
-        """Events dropped, or not taken, for want of room."""
+        """Events dropped, or not taken, because the queue was full."""
         self.accepted = 0
         """Events in the hub's log."""
         self.refused = 0

@@ -1,4 +1,4 @@
-"""What was read and not yet taken: bounded, so that a slow consumer becomes a slow reader for the hub."""
+"""Bounded buffer between a link and its consumer: a slow consumer becomes a slow reader for the hub."""
 
 import asyncio
 from collections import deque
@@ -8,23 +8,24 @@ from msgspec import Struct
 from tidings.client.events import InvalidEvent, Item, ReceivedEvent
 
 _NOTICE_BYTES = 256
+"""Memory of a notice, about."""
 _EVENT_BYTES = 512
-"""Of memory, beside its data and its struct."""
+"""Memory of an event without its data and its struct, about."""
 
 
 class BufferLimits(Struct, frozen=True, kw_only=True):
-    """The bound of an inbox; when either is reached, the connection is not read until half of it is taken."""
+    """Bound of a receive buffer. Policy: at either limit, the link stops reading until half of it is free."""
 
     events: int = 1_024
     bytes: int = 4 << 20
-    """Four megabytes: a screenful of bulky events, and nothing beside a job's own memory."""
+    """A screenful of bulky events, and little compared with a job's own memory."""
 
 
 class ReceiveBuffer:
-    """A queue from the link to its one consumer. The link puts an item only while there is room.
+    """A queue from a link to its one consumer. The link puts items only while there is room.
 
     Args:
-        bound: How much it holds.
+        bound: Maximum content.
     """
 
     def __init__(self, bound: BufferLimits) -> None:
@@ -41,32 +42,32 @@ class ReceiveBuffer:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the items in it, about."""
+        """Approximate memory of the items, in bytes."""
         return self._bytes
 
     @property
     def full(self) -> bool:
-        """Whether nothing should be put into it now."""
+        """Whether the link must stop reading."""
         return len(self._items) >= self._bound.events or self._bytes >= self._bound.bytes
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more comes."""
+        """Whether no more items will come."""
         return self._closed
 
     def put_nowait(self, item: Item | InvalidEvent) -> None:
-        """Add an item; one over the bound is taken, so that a message that was read has its place."""
+        """Add an item, even beyond the bound: a message that was read must be kept."""
         self._items.append(item)
         self._bytes += _size(item)
         _wake(self._consumer)
 
     @property
-    def _roomy(self) -> bool:
+    def _half_free(self) -> bool:
         return len(self._items) <= self._bound.events // 2 and self._bytes <= self._bound.bytes // 2
 
     async def wait_room(self) -> None:
         """Wait until half of the bound is free again."""
-        while not (self._closed or self._roomy):
+        while not (self._closed or self._half_free):
             self._room = asyncio.get_running_loop().create_future()
             try:
                 await self._room
@@ -74,7 +75,7 @@ class ReceiveBuffer:
                 self._room = None
 
     def close(self, failure: BaseException | None = None) -> None:
-        """End the queue: what is in it can be taken, then `wait_item` raises `failure`, or says that it was all."""
+        """End the queue: its items can still be taken, then `wait_item` raises `failure` or returns False."""
         if not self._closed:
             self._closed = True
             self._failure = failure
@@ -82,28 +83,28 @@ class ReceiveBuffer:
             _wake(self._room)
 
     def clear(self) -> None:
-        """Drop what is in it."""
+        """Drop all items."""
         self._items.clear()
         self._bytes = 0
 
     def head(self) -> Item | InvalidEvent:
-        """Return the next item, of which there must be one, and leave it."""
+        """Return the next item without removing it; the buffer must not be empty."""
         return self._items[0]
 
     def take_nowait(self) -> Item | InvalidEvent:
-        """Return the next item, of which there must be one."""
+        """Remove and return the next item; the buffer must not be empty."""
         item = self._items.popleft()
         self._bytes -= _size(item)
-        if self._room is not None and self._roomy:
+        if self._room is not None and self._half_free:
             _wake(self._room)
         return item
 
     async def wait_item(self) -> bool:
-        """Wait until there is an item; return False where none will come any more, because the queue was closed.
+        """Wait until there is an item; return False if the queue is closed and empty.
 
         Raises:
-            BaseException: What the queue was closed with, when everything in it was taken.
-            RuntimeError: Somebody else is waiting.
+            BaseException: The failure that closed the queue, after all its items were taken.
+            RuntimeError: Another consumer is waiting.
         """
         while not self._items:
             if self._closed:
@@ -111,7 +112,7 @@ class ReceiveBuffer:
                     raise self._failure
                 return False
             if self._consumer is not None:
-                raise RuntimeError("a watch has one consumer: open another watch for another")
+                raise RuntimeError("a watch has one consumer: open another watch for the second")
             self._consumer = asyncio.get_running_loop().create_future()
             try:
                 await self._consumer

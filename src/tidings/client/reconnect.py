@@ -1,4 +1,4 @@
-"""When to come back: full jitter over a growing window, and never before the hub said."""
+"""Reconnect backoff: exponential with full jitter, honouring the hub's `retry_after_ms`."""
 
 from collections.abc import Callable
 
@@ -6,22 +6,22 @@ from msgspec import Struct
 
 
 class Reconnect(Struct, frozen=True, kw_only=True):
-    """How soon a lost connection is tried again."""
+    """Policy for the delay before reconnecting."""
 
     base_s: float = 0.5
-    """The first window. Drawing from all of it spreads a crowd that lost its hub at one moment."""
+    """First window, in seconds. Drawing from all of it spreads clients that lost their hub at the same moment."""
     cap_s: float = 15.0
-    """The widest window: a person who watches the hub come back waits no longer."""
+    """Widest window, in seconds: the longest that a person who restarts the hub waits."""
     settled_s: float = 10.0
-    """A connection that lasted so long begins anew at `base_s`: one that is accepted and dropped again at once, over
-    and over, must not."""
+    """Seconds that a connection must last to reset the window to `base_s`; one that is accepted and immediately
+    dropped, over and over, must not reset it."""
 
 
 class Backoff:
-    """The waits of one link.
+    """The delays of one link.
 
     Args:
-        policy: How long they are.
+        policy: Their bounds.
         random: Returns a number from 0 up to, not including, 1.
     """
 
@@ -34,9 +34,9 @@ class Backoff:
         """Return how many seconds to wait before the next connection.
 
         Args:
-            lasted_s: How long the connection lived that has ended; 0 for one that never came to be.
-            retry_after_s: What the hub asked for in `connection:closed`; the jitter comes on top of it, so that those
-                who were told the same do not come at the same moment.
+            lasted_s: Duration of the connection that has ended; 0 if none was established.
+            retry_after_s: Delay requested by the hub in `connection:closed`. The jitter is added to it, so that clients
+                with the same request do not return at the same moment.
         """
         policy = self._policy
         if lasted_s >= policy.settled_s:

@@ -1,4 +1,4 @@
-"""What one link needs of the world outside: connections, the time, and chance."""
+"""Environment of a link: opens connections, clock, timers, jitter. Replaced in tests."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,43 +10,43 @@ from tidings.client.websocket import ClientConnection, OpenConnection
 
 
 class Timer(Protocol):
-    """A call that was set for later."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Do not make the call."""
+        """Cancel the call."""
         ...
 
 
 class ClientRuntime(Protocol):
-    """The world as one link sees it. Everything is called in the link's own event loop."""
+    """Environment of one link. Its methods are called in the link's event loop."""
 
     async def open(self, url: str) -> ClientConnection:
         """Open a connection; see `OpenConnection`."""
         ...
 
     def time(self) -> float:
-        """Return seconds that never go back."""
+        """Return monotonic time, in seconds."""
         ...
 
     def call_at(self, when: float, callback: Callable[[], object], /) -> Timer:
-        """Call `callback` in the link's loop when `time` is `when`."""
+        """Call `callback` in the link's loop at the time `when`."""
         ...
 
     def timeout(self, delay_s: float | None, /) -> AbstractAsyncContextManager[object]:
-        """Return a block that is left with TimeoutError after `delay_s`, as `asyncio.timeout` does; None is never."""
+        """Return a context that raises TimeoutError after `delay_s`, like `asyncio.timeout`; None never does."""
         ...
 
     async def sleep(self, delay_s: float, /) -> None:
-        """Wait before the next connection is tried."""
+        """Wait before the next connection attempt."""
         ...
 
     def random(self) -> float:
-        """Return a number from 0 up to, not including, 1: the jitter of that wait."""
+        """Return a number in [0, 1): the jitter of that delay."""
         ...
 
 
 class NetworkRuntime:
-    """The network, the running loop's clock, and real chance.
+    """The real network, the running loop's clock, and random jitter.
 
     Args:
         open_connection: Opens the connections.
@@ -70,14 +70,14 @@ class NetworkRuntime:
         await asyncio.sleep(delay_s)
 
 
-MakeTransport = Callable[[str], ClientRuntime]
-"""Makes the transport of the link that is named, in its event loop."""
+RuntimeFactory = Callable[[str], ClientRuntime]
+"""Makes the runtime of the link with the given name, in the link's event loop."""
 
-_routes: dict[str, MakeTransport] = {}
+_routes: dict[str, RuntimeFactory] = {}
 
 
-def add_route(url: str, make: MakeTransport) -> None:
-    """Let the host and port of `url` lead somewhere else than into the network, for every link made from now on.
+def add_route(url: str, make: RuntimeFactory) -> None:
+    """Route the host and port of `url` to a runtime other than the network, for all links made from now on.
 
     For `tidings.testing`, whose hubs have addresses without a socket.
     """
@@ -85,10 +85,10 @@ def add_route(url: str, make: MakeTransport) -> None:
 
 
 def remove_route(url: str) -> None:
-    """Let the host and port of `url` be an address of the network again."""
+    """Route the host and port of `url` to the network again."""
     _routes.pop(authority(url), None)
 
 
-def route_to(url: str) -> MakeTransport | None:
-    """Return what was added for the host and port of `url`; None where they are the network's."""
+def find_route(url: str) -> RuntimeFactory | None:
+    """Return the runtime factory added for the host and port of `url`; None if they are on the network."""
     return _routes.get(authority(url)) if _routes else None

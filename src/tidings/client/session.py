@@ -1,7 +1,7 @@
 """One logical client over any number of connections, without I/O: messages in, items and messages out.
 
-Pure: the clock is an argument, and nothing awaits. Whoever owns the socket calls `opened`, `received`, `lost` and, when
-`next_deadline` comes, `tick`; sends what `take_outgoing` returns; and asks `state` when it wants to know.
+The clock is an argument, and nothing awaits. The owner of the socket calls `opened`, `received`, `lost` and, at
+`next_deadline`, `tick`; it sends the messages of `take_outgoing`, and reads `state`.
 """
 
 import logging
@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from tidings.client.attachment import Attachment
-from tidings.client.close_reason import CloseReason, read_ending
+from tidings.client.close_reason import CloseReason, read_close_reason
 from tidings.client.cursor import Cursor
 from tidings.client.decoding import read_event
 from tidings.client.drafts import Draft
@@ -24,8 +24,8 @@ from tidings.client.pending import (
     Command,
     PendingCancellations,
     encode_command,
-    refusal_of,
-    refused,
+    make_cancel_error,
+    make_refusal,
 )
 from tidings.client.status import State
 from tidings.contract.contract import Contract
@@ -45,7 +45,7 @@ _PING_ID = "ping"
 
 
 class Phase(Enum):
-    """Where the session stands with its present connection."""
+    """Progress of the session on its current connection."""
 
     DISCONNECTED = "disconnected"
     GREETING = "greeting"
@@ -58,11 +58,12 @@ class Session:
     """The state of one logical client.
 
     Args:
-        contract: What event types it knows.
-        greeting_s: How long a connection may take to say `connection:established`.
-        paths: What it reads; without any, it only publishes.
-        since: Where reading begins: `snapshot`, `now`, `first` or a position.
-        attachment: The producer that each connection begins with; None where it is none.
+        contract: Event types known here.
+        greeting_s: Seconds within which the hub must send `connection:established`.
+        paths: Paths to read; without any, the session only publishes.
+        since: Start of reading: `snapshot`, `now`, `first` or a position.
+        handles: Event types that the client decodes; it needs the hub to have them.
+        attachment: The producer that each connection attaches first; None if there is none.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Session:
         self.established: ConnectionEstablished | None = None
         """The hub's greeting on the latest connection; None before the first."""
         self.cancellations = PendingCancellations()
-        self.liveness = HeartbeatMonitor()
+        self.heartbeat = HeartbeatMonitor()
         self._contract = contract
         self._handles = list(handles) or None
         self._attachment = attachment
@@ -104,7 +105,7 @@ class Session:
             messages.ATTACHED: self._on_attached,
         }
 
-    # The connection's life.
+    # The connection.
 
     def opened(self, now: float) -> None:
         """Note that a connection is open; nothing is sent before the hub's greeting."""
@@ -112,47 +113,47 @@ class Session:
         self._opened_at = now
         self._closed = None
         self._established_at = None
-        self.liveness.asked = False
+        self.heartbeat.pinged = False
 
     def lost(self, code: int, reason: str) -> CloseReason:
-        """Note that the connection ended with the WebSocket close code `code`, and say what that means."""
-        told, self._closed = self._closed, None
+        """Note that the connection ended with the WebSocket close code `code`; return the consequences."""
+        notice, self._closed = self._closed, None
         greeted = self.phase is not Phase.GREETING
         self.phase = Phase.DISCONNECTED
         self._outgoing.clear()
-        return read_ending(code, reason, told, greeted=greeted)
+        return read_close_reason(code, reason, notice, greeted=greeted)
 
     def lasted(self, now: float) -> float:
-        """Return how many seconds ago the hub's greeting came on the latest connection; 0 if none did."""
+        """Return the seconds since the hub's greeting on the latest connection; 0 if there was none."""
         return 0.0 if self._established_at is None else now - self._established_at
 
     # Time.
 
     def state(self, now: float) -> State:
-        """Return where the session stands."""
-        if self.liveness.is_stale(now):
+        """Return the state of the session."""
+        if self.heartbeat.is_stale(now):
             return State.STALE
         if self.phase in (Phase.DISCONNECTED, Phase.GREETING, Phase.ATTACHING):
             return State.CONNECTING
         return State.LIVE if self.phase is Phase.LIVE else State.CATCHING_UP
 
     def next_deadline(self) -> float | None:
-        """Return when `tick` must be called, if nothing is heard before."""
+        """Return when `tick` must be called unless a message comes before."""
         if self.phase is Phase.GREETING:
             return self._opened_at + self._greeting_s
-        return self.liveness.deadline(connected=self.phase is not Phase.DISCONNECTED)
+        return self.heartbeat.deadline(connected=self.phase is not Phase.DISCONNECTED)
 
     def tick(self, now: float) -> ClientError | None:
-        """Do what the time asks for; return why the connection is to be given up, or None."""
+        """Handle the passing of time; return the error for which the connection must be given up, or None."""
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return None
         if self.phase is Phase.GREETING:
-            return NotAHub(f"no greeting within {self._greeting_s:g} s: what answers is not a tidings hub")
-        if self.liveness.asked:
-            return ConnectionLost(f"the hub has been silent for {self.liveness.silence_s(now):.3g} s")
-        # The session is stale from now on; where there is a connection, the hub gets to prove that it lives.
-        self.liveness.asked = True
+            return NotAHub(f"no greeting within {self._greeting_s:g} s: the server is not a tidings hub")
+        if self.heartbeat.pinged:
+            return ConnectionLost(f"the hub has been silent for {self.heartbeat.silence_s(now):.3g} s")
+        # The session is stale from now on; if it is connected, a ping lets the hub prove that it is alive.
+        self.heartbeat.pinged = True
         if self.phase is not Phase.DISCONNECTED:
             self._command(messages.Nothing(), _PING_ID)
         return None
@@ -192,24 +193,24 @@ class Session:
         """Do not send the event `id`, if it has not been sent yet."""
         self._outgoing = deque(message for message in self._outgoing if message[0] != id)
 
-    def cancel(self, wish: messages.Cancel, now: float) -> str:
-        """Keep `wish` until the hub answers, and send it, again after every reconnect; return its id."""
+    def cancel(self, request: messages.Cancel, now: float) -> str:
+        """Send `request`, again after every reconnect until the hub answers; return its id."""
         self._cancel_count += 1
         id = f"cancel-{self._cancel_count}"
-        self.cancellations.add(id, wish, now)
+        self.cancellations.add(id, request, now)
         if self.ready:
-            self._command(wish, id)
+            self._command(request, id)
         return id
 
     def answer_cancel(self, push_id: str, answer: messages.CancelAnswer) -> None:
-        """Answer the push `push_id`; on another connection the hub pushes it again."""
+        """Answer the push `push_id`; if this connection is lost, the hub pushes it again on the next."""
         if self.phase is not Phase.DISCONNECTED:
             data = Raw(msgspec.json.encode(answer))
             command = Command(type=messages.CANCEL_ANSWER, data=data, reply_to=push_id)
             self._outgoing.append(("", encode_command(command)))
 
     def claim(self, claims: Sequence[messages.Claim]) -> None:
-        """Claim operations on this connection, beside those it began with; without one this does nothing."""
+        """Claim more operations on this connection; does nothing before the producer is attached."""
         if self._attachment is not None and self.ready:
             self._attach(self._attachment.claim(claims))
 
@@ -224,36 +225,36 @@ class Session:
     # Messages in.
 
     def received(self, body: bytes, now: float) -> Sequence[Delivery]:
-        """Take one message and return what it brings.
+        """Handle one message and return its content for the owner.
 
         Raises:
-            NotAHub: It is none that a hub sends.
-            CommandRefused: The hub refuses the subscription; where that is recoverable, a new connection may help.
+            NotAHub: A hub does not send such a message.
+            CommandRefused: The hub refuses the subscription; if that is recoverable, a new connection may help.
         """
-        self.liveness.heard(now)
+        self.heartbeat.received(now)
         try:
             envelope = _decode_envelope(body)
             if self.phase is Phase.GREETING:
                 self._greeted(envelope, now)
                 return ()
-            # Only what is in the log has a channel.
+            # Only events in the log have a channel.
             if envelope.channel is not None and envelope.position is not None:
                 return self._on_event(envelope, envelope.channel, envelope.position)
             handler = self._handlers.get(envelope.type)
             return () if handler is None else handler(envelope, HUB_MESSAGES[envelope.type].decode(envelope.data))
         except (msgspec.DecodeError, UnicodeDecodeError) as cause:
-            raise NotAHub(f"what answers does not speak tidings: {cause}") from cause
+            raise NotAHub(f"the server does not speak tidings: {cause}") from cause
 
     def _greeted(self, envelope: Envelope, now: float) -> None:
         if envelope.type != MessageType.CONNECTION_ESTABLISHED:
-            raise NotAHub(f"what answers does not speak tidings: its first message is {envelope.type[:64]!r}")
+            raise NotAHub(f"the server does not speak tidings: its first message is {envelope.type[:64]!r}")
         self.established = msgspec.json.decode(envelope.data, type=ConnectionEstablished)
         self._established_at = now
-        self.liveness.heartbeat_s = self.established.heartbeat_s
-        for id, wish in self.cancellations.due(now):
-            self._command(wish, id)
+        self.heartbeat.heartbeat_s = self.established.heartbeat_s
+        for id, request in self.cancellations.due(now):
+            self._command(request, id)
         if self._attachment is None:
-            self._go_on()
+            self._begin()
         else:
             self.phase = Phase.ATTACHING
             self._attach(self._attachment.begin())
@@ -262,7 +263,7 @@ class Session:
         for id, attach in attaching:
             self._command(attach, id)
 
-    def _go_on(self) -> None:
+    def _begin(self) -> None:
         if self.cursor.paths:
             self.phase = Phase.CATCHING_UP
             self._subscribe()
@@ -294,7 +295,7 @@ class Session:
         return (Gap(after=data.after, until=data.until, reason=data.reason),)
 
     def _on_position(self, envelope: Envelope, data: messages.PositionNotice) -> Sequence[Item]:
-        # Before that it is the log's head, to which this connection has still to be read.
+        # Before that it is the head of the log, up to which this connection has not been read yet.
         if self.phase is Phase.LIVE:
             self.cursor.moved(data.position)
         return ()
@@ -314,7 +315,7 @@ class Session:
         if attachment is None or not attachment.settle(envelope.reply_to or "", refused=refused):
             return False
         if self.phase is Phase.ATTACHING and attachment.complete:
-            self._go_on()
+            self._begin()
         return True
 
     def _on_cancel(self, envelope: Envelope, data: messages.CancelPush) -> Sequence[Delivery]:
@@ -329,7 +330,7 @@ class Session:
     def _on_notice(self, envelope: Envelope, notice: messages.Notice) -> Sequence[Delivery]:
         if notice.code == UnknownType.code and self._handles:
             raise UnknownType(notice.message, type="", hint=notice.hint)
-        logger.warning("the hub says: %s. %s", notice.message, notice.hint)
+        logger.warning("notice from the hub: %s. %s", notice.message, notice.hint)
         return ()
 
     def _on_error(self, envelope: Envelope, error: ErrorData) -> Sequence[Delivery]:
@@ -340,12 +341,12 @@ class Session:
                 after = self.cursor.lose_position()
                 self._subscribe()
                 return (Gap(after=after, until="", reason="position refused"),)
-            raise refused(error)
-        # A hub that drains has stored nothing and closes: the next connection brings the command again.
+            raise make_refusal(error)
+        # A draining hub has stored nothing and closes the connection: the next one carries the command again.
         if error.code == Draining.code:
             return ()
         if self._attach_settled(envelope, refused=True):
-            return (AttachRefused(refused(error)),)
-        if (wish := self.cancellations.settle(id)) is not None:
-            return (Settled(id, refusal_of(error, wish)),)
-        return (Settled(id, refused(error)),) if id else ()
+            return (AttachRefused(make_refusal(error)),)
+        if (request := self.cancellations.settle(id)) is not None:
+            return (Settled(id, make_cancel_error(error, request)),)
+        return (Settled(id, make_refusal(error)),) if id else ()

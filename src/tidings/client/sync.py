@@ -1,4 +1,4 @@
-"""The client for code without an event loop: the same, blocking.
+"""The blocking client, for code without an event loop.
 
 ::
 
@@ -34,11 +34,11 @@ A = TypeVar("A", bound=Struct)
 B = TypeVar("B", bound=Struct)
 
 _BATCH = 64
-"""Items fetched from the loop's thread at once: crossing over costs more than an event does."""
+"""Items fetched from the loop's thread at a time: crossing threads costs more than an event."""
 
 
 class SyncWatch(Generic[T_co]):
-    """An iterator over events; see `tidings.client.watch.Watch`. Used by one thread at a time."""
+    """A blocking iterator over events; see `tidings.client.watch.Watch`. For one thread at a time."""
 
     def __init__(self, watch: Watch[T_co], thread: LoopThread) -> None:
         self._watch = watch
@@ -94,7 +94,7 @@ class SyncWatch(Generic[T_co]):
         return self._batch.popleft()
 
     async def _fetch(self) -> None:
-        # On the loop's thread, so that what was taken is here even if Ctrl-C ends the wait for it.
+        # On the loop's thread, so that the items taken are kept even if Ctrl-C interrupts the wait for them.
         self._batch.extend(await self._watch.take_batch(_BATCH))
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class SyncWatch(Generic[T_co]):
 
 
 class SyncClient:
-    """A client of one hub; see `tidings.client.client.Client`. Its methods may be called from any thread."""
+    """A blocking client of one hub; see `tidings.client.client.Client`. Its methods may be called from any thread."""
 
     def __init__(self, client: Client, thread: LoopThread) -> None:
         self._client = client
@@ -120,7 +120,7 @@ class SyncClient:
 
     @property
     def url(self) -> str:
-        """Where the hub is."""
+        """URL of the hub."""
         return self._client.url
 
     @property
@@ -144,7 +144,7 @@ class SyncClient:
         timestamp: str | None = None,
         timeout_s: float | None = PUBLISH_TIMEOUT_S,
     ) -> Accepted:
-        """Publish one event, and return when it is in the log; see `Client.publish` for everything else."""
+        """See `Client.publish`."""
         return self._thread.run(
             self._client.publish(
                 type,
@@ -160,7 +160,7 @@ class SyncClient:
     def cancel(
         self, operation_id: str, *, reason: str | None = None, timeout_s: float = CANCEL_TIMEOUT_S
     ) -> CancelOutcome:
-        """Ask for the end of an operation, and return what came of it; see `Client.cancel`."""
+        """See `Client.cancel`."""
         return self._thread.run(self._client.cancel(operation_id, reason=reason, timeout_s=timeout_s))
 
     @overload
@@ -233,10 +233,10 @@ class SyncClient:
         notices: bool = False,
         on_change: OnChange | None = None,
     ) -> SyncWatch[Any]:
-        """Begin to watch; see `Client.watch`. `on_change` is called on the client's own thread."""
+        """See `Client.watch`. `on_change` is called on the client's own thread."""
 
         async def begin() -> Watch[Any]:
-            # Which of its forms this is, was decided by the types of `watch` itself.
+            # The overloads of this `watch` have already checked the form of the call.
             watch: Callable[..., Watch[Any]] = self._client.watch
             return watch(
                 *what, key=key, since=since, pace_ms=pace_ms, buffer=buffer, notices=notices, on_change=on_change
@@ -245,7 +245,7 @@ class SyncClient:
         return SyncWatch(self._thread.run(begin()), self._thread)
 
     def close(self) -> None:
-        """Close everything; see `Client.aclose`. May be called again."""
+        """See `Client.aclose`. May be called again."""
         if self._thread.alive:
             self._thread.run(self._client.aclose())
             self._thread.close()
@@ -268,10 +268,9 @@ def connect(
     window: WindowLimits = WindowLimits(),  # noqa: B008 -- frozen
     on_change: OnChange | None = None,
 ) -> SyncClient:
-    """Connect to a hub and return the client, to be used as a context manager or closed.
+    """Connect to a hub and return the client, for use as a context manager or until `close`.
 
-    See `tidings.client.client.connect` for the arguments and for what is raised. `on_change` is called on the client's
-    own thread.
+    See `tidings.client.client.connect` for arguments and errors. `on_change` is called on the client's own thread.
     """
     connecting = connect_async(
         url, wait_for_hub=wait_for_hub, options=options, contract=contract, window=window, on_change=on_change

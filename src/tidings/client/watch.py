@@ -1,7 +1,4 @@
-"""One watch: an asynchronous iterator over events, with its own connection, cursor and pace.
-
-What a watch is asked for: paths, or the payloads of a contract.
-"""
+"""One watch: an asynchronous iterator over events, with its own connection, cursor and pace."""
 
 import asyncio
 import contextlib
@@ -17,7 +14,7 @@ from tidings.client.options import LinkOptions, OnChange
 from tidings.client.receive_buffer import BufferLimits, ReceiveBuffer
 from tidings.client.session import Session
 from tidings.client.status import State, Status
-from tidings.client.url import with_query
+from tidings.client.url import add_query
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, ConfigError, InvalidPayload
 from tidings.protocol.paths import check_key
@@ -26,7 +23,7 @@ T_co = TypeVar("T_co", bound=Item | TypedEvent[Struct], covariant=True)
 
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
-    """What a watch reads, and how."""
+    """Options of a watch."""
 
     paths: tuple[str, ...]
     since: str
@@ -34,29 +31,29 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     buffer: BufferLimits
     notices: bool
     types: frozenset[str] = frozenset()
-    """The types whose events are wanted; empty is all of the paths."""
+    """Event types to yield; empty means all events of the paths."""
 
 
 class WatchStatistics(Struct, frozen=True, kw_only=True):
-    """A watch's figures."""
+    """Figures of a watch."""
 
     events: int
     """Events read from the hub."""
     duplicates: int
-    """Events that came a second time after a reconnect, and were dropped."""
+    """Events that came again after a reconnect and were dropped."""
     gaps: int
     connections: int
-    """Connections that the hub greeted: one more than the reconnects."""
+    """Connections that the hub has greeted: one more than the reconnects."""
     buffered: int
     """Items that were read and not yet taken."""
     buffered_bytes: int
 
 
-class _Intake:
-    """What the link delivers to. Apart from the watch, so that a watch nobody holds any more can go."""
+class _Receiver:
+    """Receives the link's deliveries. Not part of the watch, so that an unreferenced watch can be collected."""
 
     def __init__(self, options: WatchOptions) -> None:
-        self.inbox = ReceiveBuffer(options.buffer)
+        self.buffer = ReceiveBuffer(options.buffer)
         self.events = 0
         self.gaps = 0
         self.last_gap: Gap | None = None
@@ -64,7 +61,7 @@ class _Intake:
         self._types = options.types
 
     def deliver(self, items: Sequence[Delivery]) -> Awaitable[None] | None:
-        inbox = self.inbox
+        buffer = self.buffer
         for item in items:
             if isinstance(item, ReceivedEvent):
                 self.events += 1
@@ -72,7 +69,7 @@ class _Intake:
                     if item.type not in self._types:
                         continue
                     if item.payload is None:
-                        inbox.put_nowait(misfit(item))
+                        buffer.put_nowait(make_invalid_event(item))
                         continue
             elif isinstance(item, Gap):
                 self.gaps += 1
@@ -81,19 +78,19 @@ class _Intake:
                     continue
             elif not (isinstance(item, Live) and self._notices):
                 continue
-            inbox.put_nowait(item)
-        return inbox.wait_room() if inbox.full else None
+            buffer.put_nowait(item)
+        return buffer.wait_room() if buffer.full else None
 
 
 class Watch(Generic[T_co]):
     """An asynchronous iterator over the events of some paths.
 
-    It begins at once, reconnects by itself for ever, and goes on exactly where it was. Iterating ends when it is
-    closed, and raises HubClosed or CommandRefused where the hub ends it for good. Close it by `aclose`, `async with`,
-    its client's end, or by letting go of it.
+    It begins immediately, reconnects forever, and resumes exactly where it was. Iterating ends when it is closed, and
+    raises HubClosed or CommandRefused if the hub ends it for good. Close it by `aclose`, `async with`, closing its
+    client, or dropping the last reference to it.
 
-    What the consumer has not taken waits in a bounded buffer; when that is full, the connection is not read, so that
-    the hub conflates what only the newest of is wanted.
+    Items that the consumer has not taken wait in a bounded buffer. When that is full, the connection is not read, so
+    that the hub conflates events of class `latest`.
     """
 
     def __init__(
@@ -106,7 +103,7 @@ class Watch(Generic[T_co]):
         on_change: OnChange | None,
         on_end: Callable[[Link], None],
     ) -> None:
-        intake = self._intake = _Intake(options)
+        receiver = self._receiver = _Receiver(options)
         session = Session(
             contract,
             greeting_s=link_options.open_timeout_s,
@@ -115,33 +112,33 @@ class Watch(Generic[T_co]):
             handles=sorted(options.types),
         )
         if options.pace_ms:
-            url = with_query(url, pace_ms=options.pace_ms)
+            url = add_query(url, pace_ms=options.pace_ms)
 
         def ended(failure: BaseException | None) -> None:
-            intake.inbox.close(failure)
+            receiver.buffer.close(failure)
             on_end(link)
 
         link = self.link = Link(
             session,
             url,
             link_options,
-            deliver=intake.deliver,
+            deliver=receiver.deliver,
             on_end=ended,
             on_change=on_change,
             name=f"tidings watch {' '.join(options.paths)}"[:80],
         )
         self._loop = asyncio.get_running_loop()
 
-    # What a caller sees.
+    # State.
 
     @property
     def status(self) -> Status:
-        """Everything about the watch's connection at this moment."""
+        """Complete status of the watch's connection."""
         return self.link.status
 
     @property
     def state(self) -> State:
-        """Where the watch stands."""
+        """State of the watch."""
         return self.link.state
 
     @property
@@ -156,40 +153,40 @@ class Watch(Generic[T_co]):
 
     @property
     def gap(self) -> Gap | None:
-        """The range that is missing, of the latest gap; None where there was none."""
-        return self._intake.last_gap
+        """The latest gap; None if there was none."""
+        return self._receiver.last_gap
 
     @property
     def position(self) -> str | None:
-        """Up to where everything was read from the hub, taken or not; None until that is known."""
+        """Position up to which everything was read from the hub, taken or not; None before it is known."""
         return self.link.session.cursor.position
 
     def statistics(self) -> WatchStatistics:
-        """Return the watch's figures."""
-        intake = self._intake
+        """Return the figures of the watch."""
+        receiver = self._receiver
         return WatchStatistics(
-            events=intake.events,
+            events=receiver.events,
             duplicates=self.link.session.cursor.duplicates,
-            gaps=intake.gaps,
+            gaps=receiver.gaps,
             connections=self.link.connections,
-            buffered=len(intake.inbox),
-            buffered_bytes=intake.inbox.bytes,
+            buffered=len(receiver.buffer),
+            buffered_bytes=receiver.buffer.bytes,
         )
 
     async def wait_until_live(self) -> None:
-        """Wait until everything up to now was read from the hub: what is published from here on will be seen.
+        """Wait until the watch has read everything up to now; it yields everything published after that.
 
         Raises:
-            ClientError: The buffer is full before that: it has to be taken meanwhile.
+            ClientError: The buffer is full before that: iterate over the watch at the same time.
             HubClosed: The hub ended the watch for good.
             CommandRefused: The hub refused it.
         """
-        inbox = self._intake.inbox
-        await self.link.wait_until(lambda: self.state is State.LIVE or inbox.full)
+        buffer = self._receiver.buffer
+        await self.link.wait_until(lambda: self.state is State.LIVE or buffer.full)
         if self.state is not State.LIVE:
             raise ClientError(
-                f"{len(inbox)} events wait to be taken before this watch can be live",
-                hint="Iterate over it in a task of its own, or give it a larger buffer.",
+                f"{len(buffer)} items must be taken before this watch can become live",
+                hint="Iterate over it in another task, or pass a larger buffer.",
             )
 
     # Iterating.
@@ -198,21 +195,21 @@ class Watch(Generic[T_co]):
         return self
 
     async def __anext__(self) -> T_co:
-        inbox = self._intake.inbox
-        if not inbox and not await inbox.wait_item():
+        buffer = self._receiver.buffer
+        if not buffer and not await buffer.wait_item():
             raise StopAsyncIteration
-        item = inbox.take_nowait()
+        item = buffer.take_nowait()
         if isinstance(item, InvalidEvent):
             raise item.error
         return cast(T_co, item)
 
     async def take_batch(self, limit: int = 256) -> list[T_co]:
-        """Wait for something, and return what is there, at most `limit` items; an empty list is the end."""
-        inbox = self._intake.inbox
-        if not inbox and not await inbox.wait_item():
+        """Wait for an item, and return up to `limit` items; an empty list means the end."""
+        buffer = self._receiver.buffer
+        if not buffer and not await buffer.wait_item():
             return []
         batch: list[T_co] = []
-        while inbox and len(batch) < limit and not (batch and isinstance(inbox.head(), InvalidEvent)):
+        while buffer and len(batch) < limit and not (batch and isinstance(buffer.head(), InvalidEvent)):
             batch.append(await self.__anext__())
         return batch
 
@@ -227,23 +224,23 @@ class Watch(Generic[T_co]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection and drop what was not taken; iterating ends."""
-        self._intake.inbox.clear()
+        """Close the connection and drop the items not taken; iterating ends."""
+        self._receiver.buffer.clear()
         await self.link.aclose()
 
     def __del__(self) -> None:
-        # `async for … in client.watch(…)` leaves nothing to close: whoever breaks out of it has let go of the watch.
+        # `async for … in client.watch(…)` leaves nothing to close: leaving the loop drops the last reference.
         link = getattr(self, "link", None)
         if link is not None and not link.ended:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and everything with it
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the connection with it
                 self._loop.call_soon_threadsafe(link.cancel)
 
 
-def misfit(event: ReceivedEvent) -> InvalidEvent:
-    """Return what stands for an event that does not fit this client's contract."""
+def make_invalid_event(event: ReceivedEvent) -> InvalidEvent:
+    """Return the placeholder for an event that does not fit this client's contract."""
     error = InvalidPayload(
-        f"{event.type} at {event.position} does not fit this program's contract: the hub's is another",
-        hint="Compare them with `tidings contract diff`; iterating goes on behind it.",
+        f"{event.type} at {event.position} does not fit this program's contract: the hub has a different one",
+        hint="Compare them with `tidings contract diff`; iterating continues behind the event.",
         details=event.data[:1000].decode(errors="replace"),
     )
     return InvalidEvent(error)
@@ -253,28 +250,28 @@ EventWatch = Watch[ReceivedEvent]
 NoticedWatch = Watch[ReceivedEvent | Notice]
 
 
-def wanted(
+def resolve_subscription(
     contract: Contract, what: Sequence[str | type[Struct]], key: str | None
 ) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the paths to read, and the types of which events are wanted; none is all.
+    """Return the paths to read, and the event types to yield; no types means all.
 
     Args:
-        contract: The client's.
-        what: Paths, or payloads; not both.
-        key: Of payloads: only the events of this key.
+        contract: Contract of the client.
+        what: Paths or payload types, not both.
+        key: With payload types: only the events of this key.
 
     Raises:
-        InvalidContract: A payload is that of no event, or of more than one.
-        InvalidKey: The key is none.
-        ConfigError: There are both, or a key beside paths.
+        InvalidContract: A payload type belongs to no event, or to more than one.
+        InvalidKey: The key is invalid.
+        ConfigError: Paths come with payload types or with a key.
     """
     paths = [each for each in what if isinstance(each, str)]
     payloads = [each for each in what if not isinstance(each, str)]
     if paths and payloads:
-        raise ConfigError("a watch reads either paths or payloads", hint="Open one for each, or name paths only.")
+        raise ConfigError("a watch reads either paths or payload types", hint="Open one for each, or pass paths only.")
     if not payloads:
         if key is not None:
-            raise ConfigError("a key is of a payload's events", hint="Write it into the path: channel/key.")
+            raise ConfigError("a key needs payload types", hint="With paths, put the key into the path: channel/key.")
         return tuple(paths) or ("*",), frozenset()
     events = [contract.type_of(payload) for payload in payloads]
     suffix = "" if key is None else f"/{check_key(key)}"

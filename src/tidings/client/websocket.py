@@ -1,12 +1,11 @@
-"""One WebSocket connection to a hub: what can go wrong with it, in tidings' own words.
+"""One WebSocket connection to a hub, with tidings' own errors.
 
-websockets' asyncio client rather than its Sans-I/O protocol: happy paths and proxies, TLS, redirects, flow control and
-closing are its work, and a client has one connection, not ten thousand.
+It uses websockets' asyncio client rather than its Sans-I/O protocol: that handles proxies, TLS, redirects, flow control
+and closing, and a client has one connection, not ten thousand.
 
-Keeping connections out of forked children.
-
-A child inherits every socket of its parent. It would not use ours; but a socket lives until its last holder is gone, so
-that a hub would take a dead producer with a living child for alive. A child therefore lets go of them at once.
+A forked child inherits every socket of its parent. It would not use them, but a socket stays open until its last holder
+is gone, so that to a hub a dead producer with a living child would look alive. A child therefore closes them
+immediately.
 """
 
 import asyncio
@@ -37,14 +36,14 @@ from tidings.protocol.messages import SUBPROTOCOL
 
 _open: weakref.WeakSet[WebSocketClient] = weakref.WeakSet()
 _forks = 0
-"""Counts up before and after each fork of this process."""
+"""Number of steps of forks in this process: one before and one after each."""
 
 
-async def open_unforked(opening: Callable[[], Awaitable[WebSocketClient]]) -> WebSocketClient:
-    """Return a connection of which no child has a copy, neither now nor later.
+async def open_fork_safe(opening: Callable[[], Awaitable[WebSocketClient]]) -> WebSocketClient:
+    """Return a connection of which no forked child has a copy, now or later.
 
     Args:
-        opening: Begins to open one; called again where the process forked meanwhile.
+        opening: Opens a connection; called again if the process has forked during the call.
     """
     while True:
         before = _forks
@@ -52,40 +51,40 @@ async def open_unforked(opening: Callable[[], Awaitable[WebSocketClient]]) -> We
         _open.add(connection)
         if _forks == before:
             return connection
-        # The child's copy keeps the socket open; only the closing handshake tells the server that nobody is there.
+        # The child's copy keeps the socket open; only the closing handshake shows the server that it is unused.
         await connection.close()
 
 
-def _count() -> None:
+def _count_fork() -> None:
     global _forks
     _forks += 1
 
 
-def _let_go() -> None:
-    """Close the inherited sockets in the child, and no more than that: not a byte may be sent on them.
+def _close_inherited() -> None:
+    """Close the inherited sockets in the child without sending a byte on them.
 
-    Their numbers are given to a file that is nothing, because the objects that hold them close them once more.
+    Their descriptors then refer to the null device, because the objects that own them will close them once more.
     """
-    nothing = -1
+    null = -1
     for connection in list(_open):
         socket = connection.transport.get_extra_info("socket")
         if socket is None or socket.fileno() < 0:
             continue
-        if nothing < 0:
-            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        os.dup2(nothing, socket.fileno(), inheritable=False)
-    if nothing >= 0:
-        os.close(nothing)
+        if null < 0:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, socket.fileno(), inheritable=False)
+    if null >= 0:
+        os.close(null)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_count, after_in_parent=_count, after_in_child=_let_go)
+    os.register_at_fork(before=_count_fork, after_in_parent=_count_fork, after_in_child=_close_inherited)
 
 
-_MAX_SIZE = 1 << 20
-"""Bytes of one message: an event is under 70 KB; the longest reply names a thousand paths of 255 bytes."""
+_MAX_MESSAGE_BYTES = 1 << 20
+"""Size of one message: an event is under 70 KB; the longest reply has a thousand paths of 255 bytes."""
 _CLOSE_TIMEOUT_S = 1.0
-"""For the hub's half of a closing: its Close waits behind what it has sent."""
+"""Time for the hub's half of a closing handshake: its Close waits behind the messages that it has sent."""
 _ABNORMAL = 1006
 _NO_CODE = 1005
 
@@ -93,7 +92,7 @@ logger = logging.getLogger(__name__)
 
 
 class ConnectionEnded(Exception):
-    """The end of a connection, with its WebSocket close code; never leaves this package."""
+    """The end of a connection, with its WebSocket close code; never raised outside this package."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(code, reason)
@@ -104,32 +103,32 @@ class ConnectionEnded(Exception):
 class ClientConnection(Protocol):
     """An open connection that speaks `tidings.v1`.
 
-    One task receives, one sends. Whoever implements it must let a receiver that stops receiving stop the sender at the
-    other end, with a bounded number of messages in between.
+    One task receives, one sends. If the receiver stops, an implementation must stop the sender at the other end, with a
+    bounded number of messages in between.
     """
 
     async def receive(self) -> bytes:
         """Return the next message.
 
         Raises:
-            Ended: The connection has ended.
+            ConnectionEnded: The connection has ended.
         """
         ...
 
     async def send(self, body: bytes) -> None:
-        """Send one message; return when the way out has room for another.
+        """Send one message; return when there is room for another.
 
         Raises:
-            Ended: The connection has ended.
+            ConnectionEnded: The connection has ended.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close in order, within a second or so; what was not received is dropped. Never raises."""
+        """Complete the closing handshake, within about a second; drops messages not received. Never raises."""
         ...
 
     def abort(self) -> None:
-        """End the connection at once; a receiver wakes up with `ConnectionEnded`."""
+        """End the connection immediately; `receive` raises `ConnectionEnded`."""
         ...
 
 
@@ -161,7 +160,7 @@ class WebSocketConnection:
         """See `ClientConnection.aclose`."""
         closing = asyncio.ensure_future(self._socket.close())
         try:
-            # The hub's Close stands behind everything it has sent.
+            # The hub's Close comes behind everything it has sent.
             while True:
                 await self._socket.recv(decode=False)
         except ConnectionClosed:
@@ -177,7 +176,7 @@ class WebSocketConnection:
 
 
 def _ended(closed: ConnectionClosed) -> ConnectionEnded:
-    # Without the peer's Close it is an abnormal end, also where we sent one because of what it had sent.
+    # Without the peer's Close the end is abnormal, even if this side sent a Close because of an invalid message.
     close = closed.rcvd
     return (
         ConnectionEnded(_ABNORMAL, "") if close is None else ConnectionEnded(int(close.code) or _NO_CODE, close.reason)
@@ -187,20 +186,20 @@ def _ended(closed: ConnectionClosed) -> ConnectionEnded:
 async def open_websocket(url: str, *, token: str | None = None) -> ClientConnection:
     """Open a connection to the hub at `url`, with `token` as its credentials if there is one.
 
-    There are no pings: a job that blocks its interpreter for a minute, or a reader that lets the hub wait, is not dead.
-    The hub's heartbeats tell a dead connection from a quiet one.
+    It sends no WebSocket pings: a job that blocks its interpreter for a minute, or a reader that makes the hub wait, is
+    not dead. The hub's heartbeats distinguish a dead connection from a quiet one.
 
     Raises:
-        HubUnreachable: Nothing answers there.
+        HubUnreachable: No server answers.
         HandshakeRefused: The upgrade was refused.
-        NotAHub: What answers does not speak `tidings.v1`.
+        NotAHub: The server does not speak `tidings.v1`.
     """
-    # Unmentioned, a proxy of the environment is used, as by other programs; but never to this very machine.
+    # By default websockets uses the proxy of the environment, as other programs do; but not to this machine.
     options: dict[str, Any] = {**_OPTIONS, "proxy": None} if is_loopback(url) else _OPTIONS
     if token is not None:
         options = {**options, "additional_headers": {"Authorization": f"Bearer {token}"}}
     try:
-        socket = await open_unforked(partial(connect, url, **options))
+        socket = await open_fork_safe(partial(connect, url, **options))
     except (OSError, InvalidHandshake, InvalidProxy, InvalidURI) as error:
         raise _explain(error, url) from error
     if socket.subprotocol != SUBPROTOCOL:
@@ -212,10 +211,10 @@ async def open_websocket(url: str, *, token: str | None = None) -> ClientConnect
 _OPTIONS: dict[str, Any] = {
     "subprotocols": [Subprotocol(SUBPROTOCOL)],
     "compression": None,
-    "open_timeout": None,  # the caller's
+    "open_timeout": None,  # the caller has its own
     "ping_interval": None,
     "close_timeout": _CLOSE_TIMEOUT_S,
-    "max_size": _MAX_SIZE,
+    "max_size": _MAX_MESSAGE_BYTES,
     "logger": logger,
 }
 
@@ -226,16 +225,16 @@ def _explain(error: Exception, url: str) -> ClientError:
         return _refused(error, where)
     if isinstance(error, InvalidProxy | ProxyError):
         return HubUnreachable(
-            f"the proxy on the way to {where} does not let us through: {error}",
-            hint="Correct the environment's proxy variables, or name the host in NO_PROXY.",
+            f"the proxy for {where} refused the connection: {error}",
+            hint="Correct the proxy variables of the environment, or add the host to NO_PROXY.",
         )
     if isinstance(error, ssl.SSLError):
         return HubUnreachable(
             f"no TLS connection to {where}: {error.reason or error}",
-            hint="A hub without a certificate is at ws://, not wss://; a certificate of your own must be trusted here.",
+            hint="Use ws:// for a hub without a certificate; trust a private certificate on this machine.",
         )
     if isinstance(error, OSError):
-        # asyncio's own sentences name the call that failed; the system's name what is wrong.
+        # asyncio's sentences name the call that failed; the system's name the cause.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
         return HubUnreachable(f"no hub answers at {where}: {reason}")
     if isinstance(error, NegotiationError):
@@ -247,9 +246,9 @@ def _explain(error: Exception, url: str) -> ClientError:
 
 def _refused(error: InvalidStatus, where: str) -> HandshakeRefused:
     response = error.response
-    says = (response.body or b"")[:200].decode(errors="replace").strip().partition("\n")[0]
+    detail = (response.body or b"")[:200].decode(errors="replace").strip().partition("\n")[0]
     return HandshakeRefused(
         f"{where} refused the WebSocket upgrade with {response.status_code} {response.reason_phrase}"
-        + (f": {says}" if says else ""),
+        + (f": {detail}" if detail else ""),
         status=response.status_code,
     )

@@ -58,7 +58,7 @@ class TaskCanceller:
 
     def handle_queued(self, sink: EventSink) -> None:
         """Handle the requests to cancel queued tasks in this process, which sends the tasks."""
-        sink.answer_strays(partial(self._cancel_queued, sink))
+        sink.answer_unclaimed(partial(self._cancel_queued, sink))
 
     def _cancel_queued(self, sink: EventSink, push: CancelPush) -> CancelAnswer:
         """Cancel a queued task: workers that receive the revocation do not run it. Called on the thread of the outbox.

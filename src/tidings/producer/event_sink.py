@@ -1,4 +1,4 @@
-"""What carries an operation's events: an outbox, or nothing at all."""
+"""Interface between operations and the outbox, and an implementation that drops everything."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,7 +10,7 @@ OnCancel = Callable[[CancelPush], CancelAnswer]
 
 
 class EventSink(Protocol):
-    """A way to the hub that never blocks and never raises; used by many threads."""
+    """Sends events to the hub; never blocks, never raises, and may be used by many threads."""
 
     def put_nowait(
         self,
@@ -32,31 +32,31 @@ class EventSink(Protocol):
         trace_id: str | None = None,
         on_cancel: OnCancel | None = None,
     ) -> None:
-        """Claim an operation; `on_cancel`, which must not block, is called on the transport's own thread."""
+        """Hold an operation; `on_cancel`, which must not block, is called on the sink's own thread."""
         ...
 
     def release(self, operation_id: str) -> None:
-        """Claim an operation no longer than until the hub has its end."""
+        """Hold an operation only until the hub has its end."""
         ...
 
-    def answer_strays(self, on_cancel: OnCancel | None) -> None:
-        """Have wishes to cancel what was started here and is held no longer answered by `on_cancel`.
+    def answer_unclaimed(self, on_cancel: OnCancel | None) -> None:
+        """Answer cancel requests for operations that were started here and are held no longer with `on_cancel`.
 
-        As for operations that this process has queued for others. It is called on the transport's own thread.
+        Such are operations that this process has queued for others. It is called on the sink's own thread.
         """
         ...
 
     def flush(self, timeout_s: float) -> int:
-        """Wait until the hub has everything; return how many events it has not."""
+        """Wait until the hub has all events; return the number of events that it does not have."""
         ...
 
     def close(self, timeout_s: float = 2.0) -> int:
-        """Likewise, and end."""
+        """Wait like `flush`, and end."""
         ...
 
 
 class NullSink:
-    """A `EventSink` that drops everything: reporting is switched off, or there is no address to report to."""
+    """An `EventSink` that drops everything: reporting is disabled, or the address of the hub is invalid."""
 
     def put_nowait(
         self,
@@ -83,8 +83,8 @@ class NullSink:
     def release(self, operation_id: str) -> None:
         """See `EventSink.release`."""
 
-    def answer_strays(self, on_cancel: OnCancel | None) -> None:
-        """See `EventSink.answer_strays`."""
+    def answer_unclaimed(self, on_cancel: OnCancel | None) -> None:
+        """See `EventSink.answer_unclaimed`."""
 
     def flush(self, timeout_s: float) -> int:
         """See `EventSink.flush`."""

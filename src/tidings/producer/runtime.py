@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Protocol
 
-from tidings.client.url import hub_url
+from tidings.client.url import resolve_hub_url
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.event_sink import EventSink, NullSink
@@ -59,7 +59,7 @@ class ProducerRuntime:
         if is_disabled():
             return NullSink(), ""
         try:
-            address = hub_url(url)
+            address = resolve_hub_url(url)
             with self._lock:
                 sink = self._sinks.get((address, token))
                 if sink is None:
@@ -162,7 +162,7 @@ def _open(address: str, token: str | None) -> EventSink:
     def report_error(error: TidingsError) -> None:
         DIAGNOSTICS.report_error(error, address)
 
-    return Outbox(address, token=token, on_trouble=report_error)
+    return Outbox(address, token=token, on_error=report_error)
 
 
 RUNTIME = ProducerRuntime()

@@ -1,1 +1,1 @@
-"""Between tidings and services that speak the source contract by themselves: reading theirs, publishing it here."""
+"""The relay: reads the envelopes that another service sends over its own WebSocket, and publishes them to a hub."""

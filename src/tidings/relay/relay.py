@@ -1,4 +1,4 @@
-"""Republishing what another service says."""
+"""Republishes the events of another service into a hub."""
 
 import asyncio
 import contextlib
@@ -17,60 +17,60 @@ from tidings.exceptions import ClientError, CommandRefused
 from tidings.protocol.codes import error_data
 from tidings.protocol.messages import Accepted
 from tidings.relay.source import PlainSource, SourceStatus
-from tidings.relay.translate import Intake, Recent
-from tidings.relay.warnings import RelayWarnings, Say
+from tidings.relay.translate import RecentIds, Translator
+from tidings.relay.warnings import RelayWarnings, Report
 
 DRAIN_S = 2.0
-"""How long the end may wait for the hub to have everything that was read."""
+"""Maximum seconds at the end for sending the events that were read."""
 _HUB_FIRST_S = 3.0
-"""How long the service is not read because the hub is not there; longer, and too much would happen meanwhile."""
-MOST = QueueLimits(events=100_000, bytes=64 << 20)
-"""What waits for a hub that is away: a service's busy hour, with its progress conflated."""
+"""Seconds to wait for the hub before reading the service; any longer, and too many events would be missed."""
+DEFAULT_LIMITS = QueueLimits(events=100_000, bytes=64 << 20)
+"""Default backlog while the hub is away: a service's busy hour, with its progress conflated."""
 
 
 class RelayOptions(Struct, frozen=True, kw_only=True):
-    """What is relayed from where to where."""
+    """Options of a relay."""
 
     source: str
-    """The service's URL."""
+    """URL of the service."""
     hub: str
-    """The hub's, in full."""
+    """Full URL of the hub."""
     link: LinkOptions
     """How to connect to the hub."""
     headers: Sequence[tuple[str, str]] = ()
-    """For the service's handshake."""
+    """Headers of the handshake with the service."""
     prefix: str = ""
-    """What the ids of operations are to begin with."""
-    limits: QueueLimits = MOST
+    """Prefix for the ids of operations."""
+    limits: QueueLimits = DEFAULT_LIMITS
     give_up_s: float | None = None
-    """How long a service may be away; None is for ever."""
+    """Seconds that the service may be away; None means forever."""
     reconnect: Reconnect = Reconnect()
-    """How soon a service that is away is tried again."""
+    """Delay before reconnecting to the service."""
 
 
 class RelayStatistics(Struct, frozen=True, kw_only=True):
-    """A relay's figures."""
+    """Figures of a relay."""
 
     messages: int
-    """WebSocket messages that the service sent."""
+    """WebSocket messages from the service."""
     envelopes: int
-    """What they held, valid or not."""
+    """Envelopes in these messages, valid or not."""
     published: int
-    """Events that are in the hub's log and were not before."""
+    """Events stored in the hub's log for the first time."""
     known: int
-    """Events that were there before: the service sent them again."""
+    """Events that were in the log before: the service sent them again."""
     refused: int
-    """Events that the hub does not take."""
+    """Events that the hub refused."""
     invalid: int
-    """What was no envelope."""
+    """Items that are not valid envelopes."""
     direct: int
-    """What was said to our connection only, or is the hub's own to say."""
+    """Envelopes for the relay's own connection, or of types that only a hub publishes."""
     unknown: int
-    """Envelopes of types that the contract does not have, whatever became of them."""
+    """Envelopes of types that the contract does not have; they are published all the same."""
     conflated: int
-    """Events of class `latest` that a newer one replaced while the hub was away or slow."""
+    """Events of class `latest` that a newer event replaced while the hub was away or slow."""
     shed: int
-    """Events that were dropped because too much waited for the hub."""
+    """Events that were dropped because the queue was full."""
     left: int
     """Events that are not in the hub's log yet."""
     source_connections: int
@@ -78,22 +78,22 @@ class RelayStatistics(Struct, frozen=True, kw_only=True):
 
 
 class Relay:
-    """One service's events, republished into one hub for as long as it runs.
+    """Republishes the events of one service into one hub while it runs.
 
-    It holds no operation: it does not run them, and could not end them. See docs/relaying.md.
+    It holds no operations, because it neither runs them nor could end them. See docs/relaying.md.
 
     Args:
-        options: From where to where.
-        contract: What event types are known here.
-        say: Tells a person what is wrong, once a kind, and how the connections stand.
+        options: Source, target and limits.
+        contract: Event types known here.
+        report: Called with each kind of problem once, and with changes of the connections.
     """
 
-    def __init__(self, options: RelayOptions, *, contract: Contract, say: Say) -> None:
+    def __init__(self, options: RelayOptions, *, contract: Contract, report: Report) -> None:
         self.options = options
-        self._say = say
-        self._remarks = RelayWarnings(say)
-        self._recent = Recent()
-        self._intake = Intake(contract, self._remarks, prefix=options.prefix, recent=self._recent)
+        self._report = report
+        self._warnings = RelayWarnings(report)
+        self._recent = RecentIds()
+        self._translator = Translator(contract, self._warnings, prefix=options.prefix, recent=self._recent)
         self._source = PlainSource(
             options.source,
             self._received,
@@ -117,10 +117,10 @@ class Relay:
     # Running.
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Relay until `stop`, then wait a moment for the hub to have what was read.
+        """Relay until `stop`, then wait up to `DRAIN_S` until the hub has the events that were read.
 
         Raises:
-            SourceGone: The service was away for too long.
+            SourceGone: The service was away for longer than `options.give_up_s`.
             ClientError: The hub ended the connection for good.
         """
         sending = asyncio.create_task(self._publisher.run(), name="tidings relay sender")
@@ -128,20 +128,20 @@ class Relay:
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([sending, reading, stopping], return_when=asyncio.FIRST_COMPLETED)
-            await _end(reading)
+            await _cancel(reading)
             if not sending.done():
                 await self._drain(sending)
         finally:
             stopping.cancel()
-            await _end(reading)
-            await _end(sending)
+            await _cancel(reading)
+            await _cancel(sending)
             await self._publisher.aclose()
         for task in (sending, reading):
             if not task.cancelled() and (failure := task.exception()) is not None:
                 raise failure
 
     async def _read(self) -> None:
-        # What services send first, of what there was before, need not wait in its newest only.
+        # Services first send what happened before: with the hub connected, none of it is conflated.
         with contextlib.suppress(TimeoutError, ClientError):
             async with asyncio.timeout(_HUB_FIRST_S):
                 await self._publisher.wait_live()
@@ -150,11 +150,11 @@ class Relay:
     async def _drain(self, sending: "asyncio.Task[None]") -> None:
         drained = asyncio.ensure_future(self._publisher.wait_below(1))
         await asyncio.wait([drained, sending], timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
-        await _end(drained)
+        await _cancel(drained)
 
     def statistics(self) -> RelayStatistics:
-        """Return the relay's figures."""
-        counts, queue = self._intake.counts, self._publisher.queue
+        """Return the figures of the relay."""
+        counts, queue = self._translator.counts, self._publisher.queue
         return RelayStatistics(
             messages=counts.messages,
             envelopes=counts.envelopes,
@@ -163,7 +163,7 @@ class Relay:
             refused=self._refused,
             invalid=counts.invalid,
             direct=counts.direct,
-            unknown=self._intake.unknown.total(),
+            unknown=self._translator.unknown.total(),
             conflated=queue.conflated,
             shed=queue.shed,
             left=queue.left,
@@ -174,22 +174,24 @@ class Relay:
     @property
     def unknown(self) -> dict[str, int]:
         """Envelopes of types that the contract does not have, by type."""
-        return dict(self._intake.unknown)
+        return dict(self._translator.unknown)
 
     @property
     def standing(self) -> str:
-        """How the connections stand, in a word or two."""
+        """State of the connections, in a few words."""
         if not self._source.status.connected:
             return "waiting for the service"
         return "relaying" if self._publisher.link.state is State.LIVE else "waiting for the hub"
 
-    # What comes in.
+    # Events.
 
     def _received(self, message: bytes) -> Awaitable[None] | None:
-        for taken in self._intake.read(message):
+        for taken in self._translator.read(message):
             if not self._publisher.put(taken.draft, taken.rank, taken.key):
-                self._remarks.once("full", "too much waits for the hub: events are dropped, of the least worth first")
-        # A hub that is only slower than a burst makes the service wait; one that is away must not.
+                self._warnings.once(
+                    "full", "the backlog for the hub is full: events are dropped, the least important first"
+                )
+        # A hub that is slower than a burst makes the service wait; a hub that is away must not.
         return self._publisher.wait_drained() if self._publisher.backed_up else None
 
     def _settled(self, entry: QueuedEvent, result: Accepted | CommandRefused) -> None:
@@ -202,38 +204,38 @@ class Relay:
             return
         self._refused += 1
         shown = entry.draft.type[:80]
-        self._remarks.once(
+        self._warnings.once(
             f"refused {result.refusal} {shown}",
             f"the hub refuses {shown}: {result} ({result.refusal})",
             error_data(result).hint or "",
         )
 
     def _warn_retrying(self, error: CommandRefused) -> None:
-        self._remarks.once(f"held up {error.refusal}", f"the hub cannot take events now: {error}", error.hint)
+        self._warnings.once(f"held up {error.refusal}", f"the hub cannot store events now: {error}", error.hint)
 
-    # How it stands.
+    # Connections.
 
     def _source_changed(self, status: SourceStatus) -> None:
         where = authority(self.options.source)
         if status.connected:
             self._source_away = ""
-            self._say(f"connected to {where}", "")
+            self._report(f"connected to {where}", "")
         elif status.error != self._source_away:
             self._source_away = status.error
-            self._say(f"{status.error}; trying again until it is there", "")
+            self._report(f"{status.error}; retrying until it answers", "")
 
     def _hub_changed(self, status: Status) -> None:
         where = authority(self.options.hub)
         if status.state is State.LIVE and self._hub_away:
             self._hub_away = ""
-            self._say(f"connected to the hub at {where} again", "")
-        # A lost connection, and nobody there behind it, is one absence and not two.
+            self._report(f"connected to the hub at {where} again", "")
+        # A lost connection followed by failed attempts is one absence: report it once.
         elif status.state is State.CONNECTING and status.error is not None and not self._hub_away:
             self._hub_away = str(status.error)
-            self._say(f"{status.error}; what is read meanwhile waits", "")
+            self._report(f"{status.error}; events wait until it answers", "")
 
 
-async def _end(task: "asyncio.Future[None]") -> None:
-    """Cancel a task and wait for its end, whatever it is."""
+async def _cancel(task: "asyncio.Future[None]") -> None:
+    """Cancel a task and wait until it has ended, by any result."""
     task.cancel()
     await asyncio.wait([task])

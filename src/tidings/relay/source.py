@@ -1,9 +1,7 @@
-"""Another service's WebSocket: read as a browser reads it, and connected again and again.
+"""Reads another service's WebSocket as a browser does, and reconnects.
 
-What one WebSocket message of another service holds: one envelope, or several.
-
-Servers that write what has queued up join it: Go's usual write loop puts a newline between JSON objects of one text
-message. Others send an array, or JSON over many lines.
+One WebSocket message may hold several envelopes: servers join queued messages, as Go's usual write loop does with a
+newline between JSON objects. Others send an array, or JSON over several lines.
 """
 
 import asyncio
@@ -27,8 +25,8 @@ from tidings.client.url import authority, is_loopback
 from tidings.exceptions import ConfigError, HubUnreachable
 from tidings.protocol.envelope import to_single_line
 
-_MAX_SIZE = 16 << 20
-"""Bytes of one message: a slow moment's queue in one frame."""
+_MAX_MESSAGE_BYTES = 16 << 20
+"""Size of one message: the queue of a slow moment in one frame."""
 _OPEN_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 1.0
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
@@ -38,38 +36,38 @@ _KEEPALIVE: Sequence[tuple[int, str, int]] = (
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
 )
-"""A service whose machine is gone is noticed after a minute of silence. The kernel asks, not WebSocket pings: servers
-that never read would not answer those."""
+"""Keepalive options: a service whose machine is gone is noticed after a minute of silence. They are the kernel's, not
+WebSocket pings, which a server that never reads would not answer."""
 
 logger = logging.getLogger(__name__)
 
 
 class SourceStatus(Struct, frozen=True, kw_only=True):
-    """Where the connection to a service stands."""
+    """State of the connection to a service."""
 
     connected: bool
     error: str = ""
-    """Why there is none; "" before the first attempt has failed, and while there is one."""
+    """Why there is no connection; "" while there is one, and before the first attempt has failed."""
     retry_s: float = 0.0
     """Seconds until the next attempt."""
 
 
 class SourceGone(HubUnreachable):
-    """A service was away for longer than anyone wanted to wait."""
+    """The service was away for longer than allowed."""
 
 
 class PlainSource:
-    """A service's messages, over any number of connections.
+    """The messages of a service, over any number of connections.
 
-    No subprotocol is offered, nothing is sent, text and binary messages are the same.
+    It offers no subprotocol, sends nothing, and treats text and binary messages alike.
 
     Args:
-        url: Where it is, as `source_url` returns it.
-        deliver: Called with each message; while what it returns is awaited, the service is not read.
-        on_change: Called when a connection is there, or is not.
-        headers: Sent with the handshake.
-        give_up_s: After so long without a connection it ends; None is never.
-        reconnect: How soon a lost connection is tried again.
+        url: URL of the service, as `source_url` returns it.
+        deliver: Called with each message; while its result is awaited, the service is not read.
+        on_change: Called when the connection is established or lost.
+        headers: Headers of the handshake.
+        give_up_s: Seconds without a connection after which it ends; None means never.
+        reconnect: Delay before reconnecting.
     """
 
     def __init__(
@@ -83,7 +81,7 @@ class PlainSource:
         reconnect: Reconnect = Reconnect(),  # noqa: B008 -- frozen
     ) -> None:
         self.connections = 0
-        """Connections that came to be: one more than the reconnects."""
+        """Connections established: one more than the reconnects."""
         self.status = SourceStatus(connected=False)
         self._url = url
         self._deliver = deliver
@@ -114,7 +112,7 @@ class PlainSource:
             if began is not None:
                 away_since = loop.time()
             if self._give_up_s is not None and loop.time() - away_since >= self._give_up_s:
-                raise SourceGone(error, hint="Start the service, or correct its URL; --give-up says how long to wait.")
+                raise SourceGone(error, hint="Start the service, correct its URL, or wait longer with --give-up.")
             delay_s = self._backoff.next_delay(lasted_s=lasted_s)
             logger.info("%s; connecting again in %.2f s", error, delay_s)
             self._change(SourceStatus(connected=False, error=error, retry_s=delay_s))
@@ -129,7 +127,7 @@ class PlainSource:
             open_timeout=_OPEN_TIMEOUT_S,
             ping_interval=None,
             close_timeout=_CLOSE_TIMEOUT_S,
-            max_size=_MAX_SIZE,
+            max_size=_MAX_MESSAGE_BYTES,
             logger=logger,
             **options,
         )
@@ -164,7 +162,7 @@ def source_url(url: str) -> str:
     """Return the WebSocket address of another service; `http` and `https` stand for `ws` and `wss`.
 
     Raises:
-        ConfigError: It is no such address.
+        ConfigError: The URL is invalid.
     """
     try:
         parts = urlsplit(url.strip())
@@ -173,7 +171,7 @@ def source_url(url: str) -> str:
         valid = False
     if not valid:
         raise ConfigError(
-            f"{url!r} is no address of a WebSocket", option="url", source="argument", hint="Write ws://host:port/path."
+            f"invalid WebSocket URL {url!r}", option="url", source="argument", hint="Use the form ws://host:port/path."
         )
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path or "/", parts.query, ""))
 
@@ -196,9 +194,9 @@ def _explain(error: Exception, url: str) -> str:
     if isinstance(error, ssl.SSLError):
         return f"no TLS connection to {where}: {error.reason or error}"
     if isinstance(error, OSError):
-        # asyncio's own sentences name the call that failed; the system's name what is wrong.
+        # asyncio's sentences name the call that failed; the system's name the cause.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
-        return f"nothing answers at {where}: {reason}"
+        return f"no server answers at {where}: {reason}"
     return f"{where} does not answer as a WebSocket server: {error}"
 
 
@@ -207,7 +205,7 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 
 
 def bodies_in(message: bytes) -> list[bytes]:
-    """Return what `message` holds, each supposed to be an envelope; what is no JSON is returned as it is."""
+    """Return the items of `message`, each supposed to be an envelope; text that is not JSON is returned unchanged."""
     message = message.strip()
     if b"\n" in message and not _is_json(message):
         return [line for line in (line.strip() for line in message.split(b"\n")) if line]
@@ -220,7 +218,7 @@ def bodies_in(message: bytes) -> list[bytes]:
 
 
 def _is_json(message: bytes) -> bool:
-    """Return whether `message` is one JSON value; of several, only the first is looked at."""
+    """Return whether `message` is one JSON value."""
     try:
         _decode_raw(message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

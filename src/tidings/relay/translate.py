@@ -1,10 +1,6 @@
-"""From another service's messages to events that a hub takes.
+"""Translates another service's messages to events for a hub.
 
-Event ids for events that came without: the same event, read again, has the same.
-
-The event ids that were published lately: what is sent again after a reconnect need not go to the hub again.
-
-Renaming operations: in every member that names one, and nowhere else.
+Events without an id get one derived from their content: the same event, read again, has the same id.
 """
 
 import hashlib
@@ -15,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.client.decoding import event_key, event_type
+from tidings.client.decoding import find_event_type, read_event_key
 from tidings.client.drafts import Draft, new_event_id
 from tidings.client.publish_queue import Rank, rank_of
 from tidings.contract.contract import Contract
@@ -31,21 +27,21 @@ from tidings.relay.warnings import RelayWarnings
 
 _PREFIX = "relay-"
 _DIGEST_BYTES = 20
-"""Of 160 bits, no two events share one by chance; with the prefix an id is 46 characters of the 64 allowed."""
+"""With 160 bits, no two events share an id by chance; with the prefix an id has 46 of the 64 characters allowed."""
 
 
-def event_id_of(type: str, timestamp: str, trace_id: str, channel: str, data: bytes) -> str:
-    """Return the event id of an event, derived from everything that it says.
+def derive_event_id(type: str, timestamp: str, trace_id: str, channel: str, data: bytes) -> str:
+    """Return an event id derived from the whole content of an event.
 
-    Two events that say the same, down to the timestamp, are one: for a service that writes nanoseconds, as Go does,
-    these are the same event sent twice.
+    Two events that are equal down to the timestamp are one: from a service that writes nanoseconds, as Go does, they
+    are the same event sent twice.
 
     Args:
-        type: As it was written.
-        timestamp: Likewise; it must be there: without it, an event that happens twice looks like one sent twice.
-        trace_id: "" where there is none.
-        channel: "" where there is none.
-        data: The raw JSON.
+        type: Type, as received.
+        timestamp: Timestamp, as received. Required: without it, an event that happens twice looks like one sent twice.
+        trace_id: Trace id; "" if there is none.
+        channel: Channel; "" if there is none.
+        data: Raw JSON.
     """
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for part in (type.encode(), timestamp.encode(), trace_id.encode(), channel.encode(), data):
@@ -54,19 +50,21 @@ def event_id_of(type: str, timestamp: str, trace_id: str, channel: str, data: by
     return _PREFIX + digest.hexdigest()
 
 
-_MOST = 65_536
-"""Ids, some 10 MB: more than services keep to send again. Whatever is older, the hub knows."""
+_MAX_RECENT_IDS = 65_536
+"""About 10 MB: more events than services keep to send again. The hub detects older duplicates."""
 
 
-class Recent:
-    """A bounded set that forgets its oldest.
+class RecentIds:
+    """A bounded set of event ids published lately; the oldest are dropped.
+
+    An event that a service sends again after a reconnect need not go to the hub again.
 
     Args:
-        most: How many it holds.
+        limit: Maximum number of ids.
     """
 
-    def __init__(self, most: int = _MOST) -> None:
-        self._most = most
+    def __init__(self, limit: int = _MAX_RECENT_IDS) -> None:
+        self._limit = limit
         self._ids: OrderedDict[str, None] = OrderedDict()
 
     def __contains__(self, event_id: str) -> bool:
@@ -76,40 +74,40 @@ class Recent:
         return len(self._ids)
 
     def add(self, event_id: str) -> None:
-        """Remember an id."""
+        """Add an id."""
         self._ids[event_id] = None
         self._ids.move_to_end(event_id)
-        if len(self._ids) > self._most:
+        if len(self._ids) > self._limit:
             self._ids.popitem(last=False)
 
 
 _decode = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
-_EVERYWHERE = ("operation_id",)
-_NAMING: Mapping[str, tuple[str, ...]] = {
+_DEFAULT_MEMBERS = ("operation_id",)
+_OPERATION_MEMBERS: Mapping[str, tuple[str, ...]] = {
     MessageType.OPERATION_START: ("operation_id", "parent_id", "resumes"),
     MessageType.SYSTEM_ALERT: ("operation_id", "alert_id"),
 }
-"""By event type, the members that name an operation."""
+"""Members that name an operation, by event type."""
 
 
 def rename_operations(type: str, data: bytes, rename: Callable[[str], str]) -> bytes:
-    """Return `data` with its operations renamed; every other member keeps its bytes.
+    """Return `data` with its operations renamed in each member that names one; all other members keep their bytes.
 
-    An alert's id is renamed where it ends with its operation's, as the hub's own do (`producer_away:op-42`).
+    An alert's id is renamed if it ends with the id of its operation, as a hub's own do (`producer_away:op-42`).
 
     Args:
-        type: The event's.
-        data: Its JSON.
-        rename: Returns an operation's new id.
+        type: Type of the event.
+        data: JSON of the event.
+        rename: Returns the new id of an operation.
     """
     if b"_id" not in data and b"resumes" not in data:
         return data
     try:
         members = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return data  # no object: the hub says what is wrong with it
-    named = {name: _text(members.get(name)) for name in _NAMING.get(type, _EVERYWHERE)}
+        return data  # not an object: the hub reports the error
+    named = {name: _text(members.get(name)) for name in _OPERATION_MEMBERS.get(type, _DEFAULT_MEMBERS)}
     operation_id = named.get("operation_id")
     changed = False
     for name, value in named.items():
@@ -136,68 +134,68 @@ def _text(value: Raw | None) -> str | None:
 
 
 DIRECT_DOMAINS = frozenset({"connection", "auth", "channel", "event", "producer"})
-"""Domains of what is said to one connection: of that service's connection, and none of our watchers'."""
-_MOST_AROUND = 8 << 10
-"""Characters of type, trace id and channel, of which the contract allows far fewer: enough to be told what is wrong."""
-_EXCERPT = 160
-"""Characters of a line that is shown as an example of its fault."""
+"""Domains of messages for one connection: the relay's connection to the service, not its watchers'."""
+_MAX_HEADER_CHARACTERS = 8 << 10
+"""Characters of type, trace id and channel together. The protocol allows far fewer; the hub reports the error."""
+_MAX_EXCERPT = 160
+"""Characters of an invalid line that are shown."""
 
 
-class Taken(Struct, frozen=True):
-    """An event that is to be published."""
+class TranslatedEvent(Struct, frozen=True):
+    """An event to publish."""
 
     draft: Draft
     rank: Rank
     key: str | None
-    """For conflation while it waits; None where nothing is known of it."""
+    """Key for conflation while it waits; None if it is unknown."""
 
 
-class IntakeCounts(Struct, kw_only=True):
-    """What became of what was read."""
+class TranslationCounts(Struct, kw_only=True):
+    """Counts of what was read, by outcome."""
 
     messages: int = 0
     """WebSocket messages."""
     envelopes: int = 0
-    """What they held, valid or not."""
+    """Envelopes in these messages, valid or not."""
     invalid: int = 0
-    """Of these, no envelopes."""
+    """Items that are not valid envelopes."""
     direct: int = 0
-    """Said to one connection, or the hub's own to say: not published."""
+    """Envelopes for one connection, or of types that only a hub publishes: not published."""
     known: int = 0
-    """Published before, a short while ago."""
+    """Events published shortly before."""
 
 
-class Intake:
-    """Reads messages, and makes of each envelope what a hub is to be told.
+class Translator:
+    """Translates the envelopes in a service's messages to events for a hub.
 
     Args:
-        contract: What event types are known here.
-        remarks: Is told what is wrong, once a kind.
-        prefix: What the ids of operations are to begin with.
-        recent: The event ids that were published lately.
-        now_ns: Returns the time, in nanoseconds since 1970: for what has none.
+        contract: Event types known here.
+        warnings: Receives each kind of problem once.
+        prefix: Prefix for the ids of operations.
+        recent: Event ids published lately.
+        now_ns: Returns the time, in nanoseconds since 1970, for events without a timestamp.
     """
 
     def __init__(
         self,
         contract: Contract,
-        remarks: RelayWarnings,
+        warnings: RelayWarnings,
         *,
         prefix: str = "",
-        recent: Recent | None = None,
+        recent: RecentIds | None = None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.counts = IntakeCounts()
+        self.counts = TranslationCounts()
         self.unknown: Counter[str] = Counter()
-        """Envelopes of types that the contract does not have, by type; of so many types at most as remarks are."""
-        self.recent = recent or Recent()
+        """Envelopes of types that the contract does not have, by type; only types that were warned about."""
+        self.recent = recent or RecentIds()
         self._contract = contract
-        self._remarks = remarks
+        self._warnings = warnings
         self._prefix = prefix
         self._now_ns = now_ns
 
-    def read(self, message: bytes) -> Iterator[Taken]:
-        """Return the events in one WebSocket message that are to be published."""
+    def read(self, message: bytes) -> Iterator[TranslatedEvent]:
+        """Yield the events to publish from one WebSocket message."""
         counts = self.counts
         counts.messages += 1
         for body in bodies_in(message):
@@ -207,19 +205,19 @@ class Intake:
                 check_size(envelope)
             except ContractError as error:
                 counts.invalid += 1
-                self._tell_invalid(error, body)
+                self._warn_invalid(error, body)
                 continue
-            taken = self._take(envelope)
-            if taken is not None:
-                yield taken
+            event = self._translate(envelope)
+            if event is not None:
+                yield event
 
-    def _take(self, envelope: Envelope) -> Taken | None:
+    def _translate(self, envelope: Envelope) -> TranslatedEvent | None:
         type = envelope.type
-        row = event_type(self._contract, type)
+        row = find_event_type(self._contract, type)
         if type.partition(":")[0] in DIRECT_DOMAINS or (row is not None and not row.publishable):
             self.counts.direct += 1
             if row is not None and row.channel is not None:
-                self._remarks.once(f"hub only {type}", f"{type} is a hub's own to say: it is not published")
+                self._warnings.once(f"hub only {type}", f"{type} is not published: only a hub publishes it")
             return None
         if row is None:
             self._note_unknown(type)
@@ -227,23 +225,23 @@ class Intake:
         if draft.event_id in self.recent:
             self.counts.known += 1
             return None
-        return Taken(draft, rank_of(row), self._key(row, draft))
+        return TranslatedEvent(draft, rank_of(row), self._key(row, draft))
 
     def _draft(self, envelope: Envelope, row: EventType | None) -> Draft:
         data = b"" + envelope.data
         if self._prefix:
             data = rename_operations(envelope.type, data, self._prefixed)
-        said = envelope.timestamp or ""
+        received = envelope.timestamp or ""
         trace_id, channel = envelope.trace_id or "", self._channel(envelope, row)
-        if _is_zero(said):
+        if _is_zero(received):
             now_ns = self._now_ns()
             timestamp, event_id = from_nanoseconds(now_ns), new_event_id(now_ns)
-            self._remarks.once(
+            self._warnings.once(
                 f"no timestamp {envelope.type}",
-                f"{envelope.type} comes without a timestamp: what is sent again after a reconnect is stored again",
+                f"{envelope.type} has no timestamp: if it is sent again after a reconnect, it is stored again",
             )
         else:
-            timestamp, event_id = said, event_id_of(envelope.type, said, trace_id, channel, data)
+            timestamp, event_id = received, derive_event_id(envelope.type, received, trace_id, channel, data)
         return Draft(
             type=envelope.type,
             data=Raw(data),
@@ -263,9 +261,10 @@ class Intake:
         own = None if row is None else row.channel
         if channel in ("", own, ChannelType.GLOBAL) or (own is None and channel in self._contract.channels):
             return channel
-        goes = "to its own" if own is None else f"to {str(own)!r}"
-        self._remarks.once(
-            f"channel {envelope.type} {channel}", f"{envelope.type} names the channel {channel[:80]!r}: it goes {goes}"
+        target = "its own" if own is None else repr(str(own))
+        self._warnings.once(
+            f"channel {envelope.type} {channel}",
+            f"{envelope.type} has the channel {channel[:80]!r}: it is published to {target}",
         )
         return ""
 
@@ -273,43 +272,48 @@ class Intake:
         if row is None:
             return None
         try:
-            return event_key(row, self._contract.decode(draft.type, b"" + draft.data))
+            return read_event_key(row, self._contract.decode(draft.type, b"" + draft.data))
         except ContractError:
-            return None  # the hub says what is wrong with it
+            return None  # the hub reports the error
 
     def _note_unknown(self, type: str) -> None:
         hint = error_data(self._contract.explain_unknown(type)).hint or ""
         shown = type[:80]
-        if self._remarks.once(
-            f"unknown {shown}", f"nothing is called {shown!r}: a lenient hub takes it, a strict one does not", hint
+        if self._warnings.once(
+            f"unknown {shown}", f"unknown type {shown!r}: a lenient hub accepts it, a strict one refuses it", hint
         ):
             self.unknown[shown] = 0
         if shown in self.unknown:
             self.unknown[shown] += 1
 
-    def _tell_invalid(self, error: ContractError, body: bytes) -> None:
-        text = body[:_EXCERPT].decode(errors="replace")
-        shown = f"{text}…" if len(body) > _EXCERPT else text
-        self._remarks.once(f"invalid {error.code}", f"{error} ({error.code}): {shown!r}", error_data(error).hint or "")
+    def _warn_invalid(self, error: ContractError, body: bytes) -> None:
+        text = body[:_MAX_EXCERPT].decode(errors="replace")
+        shown = f"{text}…" if len(body) > _MAX_EXCERPT else text
+        self._warnings.once(f"invalid {error.code}", f"{error} ({error.code}): {shown!r}", error_data(error).hint or "")
 
 
 def check_size(envelope: Envelope) -> None:
-    """Check that a hub reads the message that publishes `envelope`, were it only to refuse it.
+    """Check that the message that publishes `envelope` is small enough for a hub to read and answer.
 
     Raises:
-        PayloadTooLarge: A hub would close the connection, and with it what is published beside this.
+        PayloadTooLarge: A hub would close the connection, and with it delay the other events.
     """
     data = len(memoryview(envelope.data))
-    around = len(envelope.type) + len(envelope.trace_id or "") + len(envelope.channel or "")
-    for what, size, limit in (("$.data", data, MAX_DATA_BYTES), ("what names the event", around, _MOST_AROUND)):
+    header = len(envelope.type) + len(envelope.trace_id or "") + len(envelope.channel or "")
+    for name, size, limit in (
+        ("$.data", data, MAX_DATA_BYTES),
+        ("type, trace id and channel", header, _MAX_HEADER_CHARACTERS),
+    ):
         if size > limit:
-            raise PayloadTooLarge(f"{what} is {size} bytes; {limit} are allowed", size=size, limit=limit)
+            raise PayloadTooLarge(f"{name}: {size} bytes; the limit is {limit}", size=size, limit=limit)
 
 
 def _is_zero(timestamp: str) -> bool:
     if not timestamp or timestamp == GO_ZERO_TIME:
         return True
-    if not timestamp.startswith(("0001-01-01", "0000-12-31", "0001-01-02")):  # ZERO with another offset, perhaps
+    if not timestamp.startswith(
+        ("0001-01-01", "0000-12-31", "0001-01-02")
+    ):  # possibly the zero time with another offset
         return False
     try:
         return canonicalize(timestamp) == GO_ZERO_TIME

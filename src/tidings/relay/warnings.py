@@ -1,32 +1,32 @@
-"""What is told once, however often it recurs."""
+"""Warnings of the relay and of `tidings replay`: each kind is reported once."""
 
 from collections.abc import Callable
 
-Say = Callable[[str, str], None]
-"""Tells a person: a sentence, and a hint, which may be ""."""
-_MOST = 256
-"""Kinds that are told. A service that makes up a new fault each time must fill neither screen nor memory."""
+Report = Callable[[str, str], None]
+"""Reports to a person: a sentence, and a hint, which may be ""."""
+_MAX_KINDS = 256
+"""Default number of kinds. A service with a new fault each time must fill neither screen nor memory."""
 
 
 class RelayWarnings:
-    """Tells each kind of remark once.
+    """Reports each kind of warning once.
 
     Args:
-        say: Tells it.
-        most: How many kinds are told.
+        report: Called with each warning.
+        max_kinds: Number of kinds to report.
     """
 
-    def __init__(self, say: Say, *, most: int = _MOST) -> None:
-        self._say = say
-        self._most = most
-        self._told: set[str] = set()
+    def __init__(self, report: Report, *, max_kinds: int = _MAX_KINDS) -> None:
+        self._report = report
+        self._max_kinds = max_kinds
+        self._reported: set[str] = set()
 
     def once(self, kind: str, text: str, hint: str = "") -> bool:
-        """Tell `text`, unless its kind was told before or there were too many; return whether it was told."""
-        if kind in self._told or len(self._told) >= self._most:
+        """Report `text` unless its kind was reported or there are too many kinds; return whether it was reported."""
+        if kind in self._reported or len(self._reported) >= self._max_kinds:
             return False
-        self._told.add(kind)
-        self._say(text, hint)
-        if len(self._told) == self._most:
-            self._say("no further kinds of trouble are told of; the figures go on", "")
+        self._reported.add(kind)
+        self._report(text, hint)
+        if len(self._reported) == self._max_kinds:
+            self._report("further kinds of warnings are not shown; the figures go on", "")
         return True

@@ -18,7 +18,7 @@ from structlog.typing import WrappedLogger
 from tidings.client.drafts import PayloadLike, encode_data
 from tidings.client.events import ReceivedEvent
 from tidings.client.runtime import add_route
-from tidings.client.url import VARIABLE as URL_VARIABLE
+from tidings.client.url import URL_VARIABLE as URL_VARIABLE
 from tidings.contract.contract import Contract
 from tidings.exceptions import HubUnreachable, TidingsError
 from tidings.hub.config import HubConfig

@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as NotInTime
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tidings.client.background_loop import live_loops
+from tidings.client.background_loop import list_live_loops
 from tidings.testing.world import World
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class ManualTime:
                 return
 
     def _other_loops(self, here: asyncio.AbstractEventLoop | None) -> list[asyncio.AbstractEventLoop]:
-        loops = {**self._loops, **dict.fromkeys(live_loops())}
+        loops = {**self._loops, **dict.fromkeys(list_live_loops())}
         return [loop for loop in loops if loop is not here and loop.is_running()]
 
     def _activity(self) -> int:

@@ -1,7 +1,7 @@
 from msgspec import Raw
 
 from tidings.client.drafts import Draft
-from tidings.producer.outbox.claims import ClaimedOperation, Claims, restart_draft
+from tidings.producer.outbox.claims import ClaimedOperation, Claims, make_restart_draft
 from tidings.protocol.messages import CancelAnswer, Claim, Verdict
 from tidings.protocol.payloads import OperationStartData
 
@@ -23,26 +23,26 @@ def hold(holdings: Claims, *, lease_s: float | None = None) -> None:
 
 
 def begun(holdings: Claims, attempt: int = 1) -> None:
-    holdings.noted("op-1", draft(), START)
-    holdings.settled("op-1", ended=False, attempt=attempt)
+    holdings.note_put("op-1", draft(), START)
+    holdings.note_settled("op-1", ended=False, attempt=attempt)
 
 
 def test_what_has_not_begun_is_not_claimed_because_beginning_it_is() -> None:
     holdings = Claims()
     hold(holdings)
-    holdings.noted("op-1", draft(), START)
+    holdings.note_put("op-1", draft(), START)
     assert holdings.claims() == []
-    assert holdings.take_unclaimed() == []
-    holdings.settled("op-1", ended=False, attempt=3)
+    assert holdings.take_new_claims() == []
+    holdings.note_settled("op-1", ended=False, attempt=3)
     assert holdings.claims() == [Claim(operation_id="op-1", attempt=3)]
 
 
 def test_what_was_begun_elsewhere_is_claimed_at_once_and_once() -> None:
     holdings = Claims()
     hold(holdings, lease_s=60)
-    assert holdings.take_unclaimed() == [Claim(operation_id="op-1", lease_s=60)]
-    assert holdings.take_unclaimed() == []
-    holdings.confirmed("op-1", 2)
+    assert holdings.take_new_claims() == [Claim(operation_id="op-1", lease_s=60)]
+    assert holdings.take_new_claims() == []
+    holdings.confirm("op-1", 2)
     assert holdings.claims() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
 
 
@@ -50,19 +50,19 @@ def test_a_lease_of_its_own_is_claimed_around_the_start_that_cannot_name_it() ->
     """Before it, so that it never has another; and behind it, because the hub may have known it as somebody else's."""
     holdings = Claims()
     hold(holdings, lease_s=60)
-    holdings.noted("op-1", draft(), START)
-    assert holdings.take_unclaimed() == [Claim(operation_id="op-1", lease_s=60)]
+    holdings.note_put("op-1", draft(), START)
+    assert holdings.take_new_claims() == [Claim(operation_id="op-1", lease_s=60)]
     assert holdings.claims() == [Claim(operation_id="op-1", lease_s=60)]
-    holdings.settled("op-1", ended=False, attempt=2)
-    assert holdings.take_unclaimed() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
+    holdings.note_settled("op-1", ended=False, attempt=2)
+    assert holdings.take_new_claims() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
 
 
 def test_one_that_starts_here_is_held_until_the_hub_has_its_end() -> None:
     holdings = Claims()
     begun(holdings)
-    holdings.noted("op-1", draft(), None)
+    holdings.note_put("op-1", draft(), None)
     assert len(holdings) == 1
-    holdings.settled("op-1", ended=True, attempt=None)
+    holdings.note_settled("op-1", ended=True, attempt=None)
     assert len(holdings) == 0
 
 
@@ -70,18 +70,18 @@ def test_one_with_callbacks_is_held_until_it_is_released_and_the_hub_has_its_end
     holdings = Claims()
     hold(holdings)
     begun(holdings)
-    holdings.noted("op-1", draft(), None)
+    holdings.note_put("op-1", draft(), None)
     holdings.release("op-1")
     assert len(holdings) == 1, "its end is on its way"
-    holdings.settled("op-1", ended=True, attempt=None)
+    holdings.note_settled("op-1", ended=True, attempt=None)
     assert len(holdings) == 0
     holdings.release("op-1")
-    holdings.settled("op-1", ended=True, attempt=None)
+    holdings.note_settled("op-1", ended=True, attempt=None)
 
 
 def test_an_end_of_what_is_not_held_is_nobodys() -> None:
     holdings = Claims()
-    assert holdings.noted("op-1", draft(), None) is None
+    assert holdings.note_put("op-1", draft(), None) is None
     assert len(holdings) == 0
 
 
@@ -89,11 +89,11 @@ def test_a_new_start_is_of_an_attempt_that_nobody_has_named() -> None:
     holdings = Claims()
     hold(holdings)
     begun(holdings, attempt=1)
-    holdings.noted("op-1", draft(), START)
+    holdings.note_put("op-1", draft(), START)
     held = holdings.get("op-1")
     assert held is not None
     assert (held.attempt, held.begun, held.starts) == (None, True, 1)
-    holdings.restarted("op-1")
+    holdings.note_restart("op-1")
     assert held.starts == 2
 
 
@@ -105,6 +105,6 @@ def test_it_goes_on_as_it_began_unless_somebody_says_otherwise() -> None:
     assert ClaimedOperation("op-1").restart(verdict) is None
     assert ClaimedOperation("op-1", start=START, on_lost=lambda verdict: None).restart(verdict) is None
     assert again is not None
-    event = restart_draft(held, again)
+    event = make_restart_draft(held, again)
     assert (event.type, event.trace_id, event.event_id) == ("operation:start", "trace", "")
     assert bytes(event.data) == b'{"operation_id":"op-1","name":"import","resumes":"op-1"}'

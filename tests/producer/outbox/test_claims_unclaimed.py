@@ -36,7 +36,7 @@ def test_whoever_queued_an_operation_cancels_it(hub: HubServer) -> None:
             outbox.put_nowait("operation:cancelled", {"operation_id": push.operation_id, "reason": push.reason})
             return CancelAnswer(verdict="stopping")
 
-        outbox.answer_strays(revoke)
+        outbox.answer_unclaimed(revoke)
         queue(outbox)
         assert cancel(hub) == ("cancelled", None)
 
@@ -62,7 +62,7 @@ def test_whoever_begins_it_meanwhile_is_asked_instead(hub: HubServer) -> None:
             worker.put_nowait("operation:start", {"operation_id": push.operation_id})
             return CancelAnswer(verdict="stopping")
 
-        sender.answer_strays(revoke)
+        sender.answer_unclaimed(revoke)
         queue(sender)
         worker.hold("op-1", on_cancel=stop)
         assert cancel(hub) == ("cancelled", None)

@@ -198,7 +198,7 @@ class TestLost:
                 raise ValueError("the job's own fault")
 
         troubles: list[TidingsError] = []
-        with Cut(hub) as cut, Outbox(cut.url, options=PATIENT, on_trouble=troubles.append) as outbox:
+        with Cut(hub) as cut, Outbox(cut.url, options=PATIENT, on_error=troubles.append) as outbox:
             outbox.hold("op-1", on_lost=drop)
             self.lose(hub, cut, outbox)
             outbox.put_nowait("data:update", {"dataset": "kept"})
@@ -214,7 +214,7 @@ class TestFinishedElsewhere:
         troubles: list[TidingsError] = []
         with (
             Cut(hub) as cut,
-            Outbox(cut.url, lease_s=30, options=PATIENT, on_trouble=troubles.append) as outbox,
+            Outbox(cut.url, lease_s=30, options=PATIENT, on_error=troubles.append) as outbox,
         ):
             start(outbox)
             cut.refuse()
@@ -293,7 +293,7 @@ class TestOthers:
     ) -> None:
         serve_no_leases(monkeypatch)
         troubles: list[TidingsError] = []
-        with Outbox(hub.url, on_trouble=troubles.append) as outbox:
+        with Outbox(hub.url, on_error=troubles.append) as outbox:
             outbox.hold("op-1", lease_s=60)
             start(outbox)
             complete(outbox)

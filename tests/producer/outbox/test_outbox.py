@@ -124,7 +124,7 @@ def test_a_hub_that_is_away_is_mentioned_once_and_gets_all_when_it_comes(hub: Hu
         return await open_websocket(url)
 
     options = msgspec.structs.replace(PATIENT, open_connection=counted)
-    outbox = Outbox(hub.url, on_trouble=troubles.append, options=options)
+    outbox = Outbox(hub.url, on_error=troubles.append, options=options)
     for number in range(300):
         assert outbox.put_nowait("operation:progress", OperationProgressData(operation_id="a", progress=number / 3))
         assert log_line(outbox, number)
@@ -170,7 +170,7 @@ def test_putting_never_waits_even_while_the_hub_does_not_answer(hub: HubServer) 
 def test_a_full_outbox_says_so_once(hub: HubServer) -> None:
     hub.stop()
     troubles: list[TidingsError] = []
-    outbox = Outbox(hub.url, on_trouble=troubles.append, options=PATIENT, limits=QueueLimits(events=2))
+    outbox = Outbox(hub.url, on_error=troubles.append, options=PATIENT, limits=QueueLimits(events=2))
     taken = [outbox.put_nowait("data:update", {"version": number}) for number in range(5)]
     assert taken == [True, True, False, False, False]
     assert outbox.statistics().shed == 3
@@ -190,7 +190,7 @@ def test_closing_waits_no_longer_than_told(hub: HubServer) -> None:
 
 def test_what_the_contract_does_not_allow_is_told_counted_and_not_raised(hub: HubServer) -> None:
     troubles: list[TidingsError] = []
-    with Outbox(hub.url, on_trouble=troubles.append) as outbox:
+    with Outbox(hub.url, on_error=troubles.append) as outbox:
         assert not outbox.put_nowait("operation:progress", {"operation_id": "a", "progress": 101})
         assert not outbox.put_nowait("operation:progress", {"operation_id": "a", "progress": object()})
         assert not outbox.put_nowait(None, {})  # type: ignore[arg-type]
@@ -208,7 +208,7 @@ def test_a_log_that_is_full_for_a_while_loses_nothing() -> None:
     """What could not be stored comes later, behind what was on its way already; the rest keeps its order."""
     faulty = FaultyLog(MemoryLog(secrets.token_hex(4)))
     troubles: list[TidingsError] = []
-    with HubServer(event_log=faulty) as hub, Outbox(hub.url, on_trouble=troubles.append) as outbox:
+    with HubServer(event_log=faulty) as hub, Outbox(hub.url, on_error=troubles.append) as outbox:
         hub.call(lambda: faulty.fail_append(LogFull("the disk is full")))
         for number in range(100):
             assert log_line(outbox, number)
@@ -275,7 +275,7 @@ def test_a_token_that_no_header_can_hold_is_told_without_showing_it(token: str) 
 
 def test_a_hub_that_ends_it_for_good_is_told_and_nothing_is_taken_any_more(hub: HubServer) -> None:
     troubles: list[TidingsError] = []
-    outbox = Outbox(hub.url, on_trouble=troubles.append, options=PATIENT)
+    outbox = Outbox(hub.url, on_error=troubles.append, options=PATIENT)
     log_line(outbox, 1)
     until(lambda: outbox.statistics().accepted == 1)
     hub.close_all(4003, "no more of you")
@@ -311,7 +311,7 @@ def test_a_callback_that_fails_stops_nothing(hub: HubServer, caplog: pytest.LogC
     def fail(error: TidingsError) -> None:
         raise ValueError("the job's own fault")
 
-    with Outbox(hub.url, on_trouble=fail) as outbox:
+    with Outbox(hub.url, on_error=fail) as outbox:
         assert not outbox.put_nowait("operation:progress", {"operation_id": "a", "progress": 101})
         assert log_line(outbox, 1)
         assert outbox.close(TIMEOUT_S) == 0

@@ -95,7 +95,7 @@ def test_the_next_attempt_begins_when_the_dead_one_is_given_up(hub: HubServer) -
     first = Outbox(hub.url, spool=None)
     begin(first)
     assert first.flush(TIMEOUT_S) == 0
-    with Outbox(hub.url, spool=None, on_trouble=troubles.append) as second:
+    with Outbox(hub.url, spool=None, on_error=troubles.append) as second:
         begin(second)
         second.put_nowait(MessageType.OPERATION_PROGRESS, {"operation_id": "op-1", "progress": 10})
         second.put_nowait("data:update", {"dataset": "prices"})

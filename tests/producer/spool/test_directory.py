@@ -5,8 +5,14 @@ from pathlib import Path
 import pytest
 from tests.producer.drafts import draft
 
-from tidings.producer.spool.directory import SpoolOptions, files_for, folders, sweep, usable_folder
-from tidings.producer.spool.file import Kept, SpoolFile, SpoolHeader
+from tidings.producer.spool.directory import (
+    SpoolOptions,
+    choose_folder,
+    delete_expired_files,
+    list_folders,
+    list_spool_files,
+)
+from tidings.producer.spool.file import SpooledEvent, SpoolFile, SpoolHeader
 
 URL = "ws://hub/ws"
 
@@ -15,7 +21,7 @@ def left(folder: Path, producer_id: str, *, url: str = URL, events: int = 1, age
     """Make the file of a dead producer."""
     file = SpoolFile.create(folder, SpoolHeader(url=url, producer_id=producer_id, pid=1))
     for number in range(events):
-        file.keep(Kept(draft=draft(number)))
+        file.keep(SpooledEvent(draft=draft(number)))
     file.close()
     then = time.time() - age_s
     os.utime(file.path, (then, then))
@@ -25,23 +31,23 @@ def left(folder: Path, producer_id: str, *, url: str = URL, events: int = 1, age
 class TestPlaces:
     def test_the_variable_comes_first_then_the_state_folder(self) -> None:
         variables = {"TIDINGS_SPOOL": "/a", "XDG_STATE_HOME": "/b"}
-        assert folders(SpoolOptions(), variables)[0] == Path("/a")
-        assert folders(SpoolOptions(), {"XDG_STATE_HOME": "/b"})[0] == Path("/b/tidings/spool")
-        assert folders(SpoolOptions(), {})[0] == Path("~/.local/state/tidings/spool").expanduser()
-        assert folders(SpoolOptions(folder=Path("/c")), variables) == [Path("/c")]
+        assert list_folders(SpoolOptions(), variables)[0] == Path("/a")
+        assert list_folders(SpoolOptions(), {"XDG_STATE_HOME": "/b"})[0] == Path("/b/tidings/spool")
+        assert list_folders(SpoolOptions(), {})[0] == Path("~/.local/state/tidings/spool").expanduser()
+        assert list_folders(SpoolOptions(folder=Path("/c")), variables) == [Path("/c")]
 
     def test_the_first_that_can_be_written_to_is_taken(self, tmp_path: Path) -> None:
         blocked = tmp_path / "file"
         blocked.write_text("no folder")
         good = tmp_path / "deep" / "good"
-        assert usable_folder([blocked / "spool", good]) == good
+        assert choose_folder([blocked / "spool", good]) == good
         assert good.stat().st_mode & 0o777 == 0o700
 
     def test_without_any_the_reason_is_the_firsts(self, tmp_path: Path) -> None:
         blocked = tmp_path / "file"
         blocked.write_text("no folder")
         with pytest.raises(NotADirectoryError):
-            usable_folder([blocked / "a", blocked])
+            choose_folder([blocked / "a", blocked])
 
 
 class TestFinding:
@@ -49,28 +55,28 @@ class TestFinding:
         newer, older = left(tmp_path, "p-1"), left(tmp_path, "p-2", age_s=60)
         left(tmp_path, "p-3", url="ws://other/ws")
         (tmp_path / "notes.txt").write_text("mine")
-        assert files_for(URL, [tmp_path / "nowhere", tmp_path]) == [older, newer]
+        assert list_spool_files(URL, [tmp_path / "nowhere", tmp_path]) == [older, newer]
 
 
 class TestSweeping:
     def test_what_is_too_old_goes(self, tmp_path: Path) -> None:
         old, new = left(tmp_path, "p-1", age_s=1000), left(tmp_path, "p-2")
-        assert sweep(SpoolOptions(age_s=500), [tmp_path]) == 1
+        assert delete_expired_files(SpoolOptions(age_s=500), [tmp_path]) == 1
         assert (old.exists(), new.exists()) == (False, True)
 
     def test_what_is_too_much_goes_the_oldest_first(self, tmp_path: Path) -> None:
         paths = [left(tmp_path, f"p-{age}", age_s=age) for age in range(0, 50, 10)]
         size = sum(path.stat().st_size for path in paths)
-        assert sweep(SpoolOptions(bytes_of_all=size * 3 // 5 + 10), [tmp_path]) == 2
+        assert delete_expired_files(SpoolOptions(bytes_of_all=size * 3 // 5 + 10), [tmp_path]) == 2
         assert [path.exists() for path in paths] == [True, True, True, False, False]
-        assert sweep(SpoolOptions(files_of_all=1), [tmp_path]) == 2
+        assert delete_expired_files(SpoolOptions(files_of_all=1), [tmp_path]) == 2
         assert [path.exists() for path in paths] == [True, False, False, False, False]
 
     def test_what_somebody_is_at_stays_however_old(self, tmp_path: Path) -> None:
         file = SpoolFile.create(tmp_path, SpoolHeader(url=URL, producer_id="p-1", pid=1))
-        file.keep(Kept(draft=draft(1)))
+        file.keep(SpooledEvent(draft=draft(1)))
         os.utime(file.path, (0, 0))
-        assert sweep(SpoolOptions(), [tmp_path]) == 0
+        assert delete_expired_files(SpoolOptions(), [tmp_path]) == 0
         assert file.path.exists()
         file.close()
 
@@ -78,7 +84,7 @@ class TestSweeping:
         path = left(tmp_path, "p-1")
         path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
         os.utime(path, (0, 0))
-        assert sweep(SpoolOptions(), [tmp_path]) == 0
+        assert delete_expired_files(SpoolOptions(), [tmp_path]) == 0
         assert not path.exists()
 
     def test_a_file_that_never_got_its_name_goes_after_an_hour(self, tmp_path: Path) -> None:
@@ -86,10 +92,10 @@ class TestSweeping:
         fresh.write_bytes(b"")
         stale.write_bytes(b"")
         os.utime(stale, (0, 0))
-        sweep(SpoolOptions(), [tmp_path])
+        delete_expired_files(SpoolOptions(), [tmp_path])
         assert (fresh.exists(), stale.exists()) == (True, False)
         foreign = tmp_path / "notes.txt"
         foreign.write_text("mine")
         os.utime(foreign, (0, 0))
-        sweep(SpoolOptions(), [tmp_path])
+        delete_expired_files(SpoolOptions(), [tmp_path])
         assert foreign.exists()

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from tests.producer.drafts import draft, event_id
 
-from tidings.producer.spool.file import Kept, SpoolFile, SpoolHeader, file_name, read_lines
+from tidings.producer.spool.file import SpooledEvent, SpoolFile, SpoolHeader, file_name, parse_spool
 
 HEADER = SpoolHeader(url="ws://hub/ws", producer_id="p-1", pid=7)
 
 
-def kept(number: int) -> Kept:
-    return Kept(draft=draft(number))
+def kept(number: int) -> SpooledEvent:
+    return SpooledEvent(draft=draft(number))
 
 
 def pending(path: Path) -> list[str]:
-    return list(read_lines(path.read_bytes())[1])
+    return list(parse_spool(path.read_bytes())[1])
 
 
 def test_it_holds_what_is_kept_until_it_is_done(tmp_path: Path) -> None:

@@ -3,7 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.producer.drafts import draft, event_id
 
-from tidings.producer.spool.file import Kept, SpoolHeader, SpoolLine, encode_line, file_name, name_prefix, read_lines
+from tidings.producer.spool.file import (
+    SpooledEvent,
+    SpoolHeader,
+    SpoolLine,
+    encode_line,
+    file_name,
+    name_prefix,
+    parse_spool,
+)
 from tidings.protocol.payloads import OperationStartData
 
 HEADER = SpoolHeader(url="ws://hub/ws", producer_id="p-1", pid=7)
@@ -14,19 +22,19 @@ def lines(*those: SpoolLine) -> bytes:
 
 
 def keep(number: int) -> SpoolLine:
-    return SpoolLine(keep=Kept(draft=draft(number)))
+    return SpoolLine(keep=SpooledEvent(draft=draft(number)))
 
 
 def test_what_is_kept_and_not_done_is_pending_in_order() -> None:
-    header, pending = read_lines(lines(keep(1), keep(2), keep(3), SpoolLine(done=event_id(2))))
+    header, pending = parse_spool(lines(keep(1), keep(2), keep(3), SpoolLine(done=event_id(2))))
     assert header == HEADER
     assert list(pending) == [event_id(1), event_id(3)]
 
 
 def test_an_event_comes_back_as_it_was() -> None:
     again = OperationStartData(operation_id="op-1", metadata={"größe": [1, None]})
-    kept = Kept(draft=draft(1, name="größer", trace=[1, None]), attempt=2, again=again)
-    _, pending = read_lines(lines(SpoolLine(keep=kept)))
+    kept = SpooledEvent(draft=draft(1, name="größer", trace=[1, None]), attempt=2, again=again)
+    _, pending = parse_spool(lines(SpoolLine(keep=kept)))
     assert pending == {event_id(1): kept}
 
 
@@ -34,7 +42,7 @@ def test_an_event_comes_back_as_it_was() -> None:
 def test_a_file_that_ends_anywhere_gives_all_that_is_whole(cut: int) -> None:
     whole = lines(keep(1), keep(2))
     body = whole[: len(whole) - min(cut, len(whole))]
-    header, pending = read_lines(body)
+    header, pending = parse_spool(body)
     entries = body.count(b"\n") - 1
     if entries < 0:
         assert header is None or body == whole[: len(body)]
@@ -44,7 +52,7 @@ def test_a_file_that_ends_anywhere_gives_all_that_is_whole(cut: int) -> None:
 
 def test_half_a_line_in_the_middle_spoils_no_other() -> None:
     torn = encode_line(keep(2))[:40]
-    _, pending = read_lines(lines(keep(1)) + torn + b"\n" + encode_line(keep(3)) + b"\n")
+    _, pending = parse_spool(lines(keep(1)) + torn + b"\n" + encode_line(keep(3)) + b"\n")
     assert list(pending) == [event_id(1), event_id(3)]
 
 
@@ -52,7 +60,7 @@ def test_half_a_line_in_the_middle_spoils_no_other() -> None:
     "body", [b"", b"\n", b"hello\n", b'{"spool":1}\n', b'{"spool":2,"url":"u","producer_id":"p","pid":1}\n']
 )
 def test_what_is_no_spool_file_of_ours_holds_nothing(body: bytes) -> None:
-    assert read_lines(body + encode_line(keep(1)) + b"\n") == (None, {})
+    assert parse_spool(body + encode_line(keep(1)) + b"\n") == (None, {})
 
 
 def test_names_tell_the_address_apart_without_showing_it() -> None:

@@ -22,7 +22,7 @@ from tidings.exceptions import CommandRefused, HubUnreachable, LogFull, TidingsE
 from tidings.log.memory import MemoryLog
 from tidings.producer.outbox.outbox import Outbox
 from tidings.producer.spool.directory import SpoolOptions
-from tidings.producer.spool.recovery import Adopted, left_behind, recover_all
+from tidings.producer.spool.recovery import RecoveryResult, count_left_behind, recover_all
 from tidings.testing.faulty_log import FaultyLog
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "tests.producer.dying_program"]
@@ -76,7 +76,7 @@ def die_unheard(port: int, spool: SpoolOptions, operation_id: str = "op-1") -> N
         kill(process)
 
 
-def adopt(hub: HubServer, spool: SpoolOptions) -> list[Adopted]:
+def adopt(hub: HubServer, spool: SpoolOptions) -> list[RecoveryResult]:
     return asyncio.run(recover_all(hub.url, PROMPT, Contract(), spool, timeout_s=TIMEOUT_S))
 
 
@@ -107,7 +107,7 @@ class TestNextOutbox:
             with Outbox(other.url, spool=spool) as outbox:
                 outbox.put_nowait("data:update")
             assert len(told(other)) == 1
-        assert left_behind(f"ws://127.0.0.1:{port}/ws", spool) == 2
+        assert count_left_behind(f"ws://127.0.0.1:{port}/ws", spool) == 2
 
     def test_one_that_closed_with_something_left_is_as_good_as_dead(self, port: int, spool: SpoolOptions) -> None:
         with dying(f"ws://127.0.0.1:{port}/ws", "op-1", "closes", spool) as process:
@@ -121,7 +121,7 @@ class TestNextOutbox:
         url = f"ws://127.0.0.1:{port}/ws"
         with dying(url, "op-1", "ends", spool) as process:
             assert line(process) == "done"
-            assert left_behind(url, spool) == 0
+            assert count_left_behind(url, spool) == 0
             with HubServer(port) as hub:
                 assert adopt(hub, spool) == []
                 until(lambda: "complete" in [kind for kind, _ in told(hub)])
@@ -188,7 +188,7 @@ class TestAdoption:
                 retry.put_nowait(
                     "operation:failed", {"operation_id": "op-1", "code": "x", "message": "", "recoverable": False}
                 )
-        assert left_behind(hub.url, spool) == 0
+        assert count_left_behind(hub.url, spool) == 0
 
     def test_without_a_hub_everything_stays(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)
@@ -196,7 +196,7 @@ class TestAdoption:
         (adopted,) = asyncio.run(recover_all(url, PROMPT, Contract(), spool, timeout_s=5))
         assert (adopted.sent, adopted.left) == (0, 2)
         assert isinstance(adopted.error, HubUnreachable)
-        assert left_behind(url, spool) == 2
+        assert count_left_behind(url, spool) == 2
 
     def test_what_the_hub_cannot_store_now_stays(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)
@@ -208,7 +208,7 @@ class TestAdoption:
             assert isinstance(adopted.error, CommandRefused)
             adopt(hub, spool)
             assert life(hub) == (1, "complete")
-            assert left_behind(hub.url, spool) == 0
+            assert count_left_behind(hub.url, spool) == 0
 
     def test_a_hub_that_does_not_answer_is_given_up_in_time(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)
@@ -216,7 +216,7 @@ class TestAdoption:
             url = f"ws://127.0.0.1:{port}/ws"
             (adopted,) = asyncio.run(recover_all(url, PROMPT, Contract(), spool, timeout_s=0.2))
             assert (adopted.sent, adopted.left) == (0, 2)
-            assert left_behind(url, spool) == 2
+            assert count_left_behind(url, spool) == 2
 
     async def test_two_at_once_send_everything_once(self, port: int, spool: SpoolOptions) -> None:
         for number in range(6):
@@ -228,7 +228,7 @@ class TestAdoption:
             adopted = [one for some in both for one in some]
             assert sum(one.sent for one in adopted) == 12
             assert Counter(kind for kind, _ in told(hub)) == {"start": 6, "complete": 6}
-        assert left_behind(hub.url, spool) == 0
+        assert count_left_behind(hub.url, spool) == 0
 
 
 class TestFork:
@@ -256,7 +256,7 @@ class TestFork:
             try:
                 figures = outbox.statistics()
                 assert (figures.waiting, outbox.close(0.0)) == (0, 0)
-                assert left_behind(f"ws://127.0.0.1:{port}/ws", spool) == 0, "the parent's lock holds"
+                assert count_left_behind(f"ws://127.0.0.1:{port}/ws", spool) == 0, "the parent's lock holds"
                 status = 0
             finally:
                 os._exit(status)
@@ -273,7 +273,7 @@ class TestNoPlace:
         troubles: list[TidingsError] = []
         with HubServer() as hub:
             spool = SpoolOptions(folder=blocked / "spool")
-            with Outbox(hub.url, spool=spool, on_trouble=troubles.append) as outbox:
+            with Outbox(hub.url, spool=spool, on_error=troubles.append) as outbox:
                 outbox.put_nowait("operation:start", {"operation_id": "op-1"})
                 outbox.put_nowait("operation:complete", {"operation_id": "op-1"})
                 assert outbox.close(TIMEOUT_S) == 0
@@ -296,4 +296,4 @@ class TestNoPlace:
             until(lambda: not outbox.put_nowait("operation:log", {"operation_id": "op-1", "message": "m"}))
             assert outbox.put_nowait("operation:complete", {"operation_id": "op-1"})
             assert outbox.close(5.0) >= 1
-            assert left_behind(hub.url, spool) == 1
+            assert count_left_behind(hub.url, spool) == 1

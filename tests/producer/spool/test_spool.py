@@ -7,7 +7,7 @@ from tests.producer.drafts import draft, event_id
 
 from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.spool.directory import SpoolOptions
-from tidings.producer.spool.file import read_lines
+from tidings.producer.spool.file import parse_spool
 from tidings.producer.spool.spool import Spool
 from tidings.protocol.payloads import OperationStartData
 
@@ -18,7 +18,7 @@ def made(folder: Path, troubles: list[TidingsError], **more: int) -> Spool:
 
 def pending(folder: Path) -> list[str]:
     (path,) = folder.iterdir()
-    return list(read_lines(path.read_bytes())[1])
+    return list(parse_spool(path.read_bytes())[1])
 
 
 def test_nothing_is_made_before_there_is_something_to_keep(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_an_end_is_kept_with_what_may_have_to_come_before_it(tmp_path: Path) -> 
     again = OperationStartData(operation_id="op-1", name="import", resumes="op-1")
     spool.keep(draft(1, "operation:complete"), attempt=3, again=again)
     (path,) = tmp_path.iterdir()
-    header, kept = read_lines(path.read_bytes())
+    header, kept = parse_spool(path.read_bytes())
     assert header is not None
     assert (header.producer_id, header.pid, header.url) == ("p-1", os.getpid(), "ws://hub/ws")
     end = kept[event_id(1)]

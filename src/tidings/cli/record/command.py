@@ -61,7 +61,7 @@ def record(
     from tidings.cli.record.output_file import open_sink
     from tidings.cli.record.recorder import RecordRequest
     from tidings.client.options import LinkOptions, read_token
-    from tidings.client.url import hub_url
+    from tidings.client.url import resolve_hub_url
     from tidings.protocol.paths import check_paths
     from tidings.protocol.positions import SNAPSHOT, parse_since
 
@@ -73,7 +73,7 @@ def record(
     if paths and not plain:
         check_paths(paths)
     request = RecordRequest(
-        url=hub_url(url),
+        url=resolve_hub_url(url),
         link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=wait),
         paths=tuple(paths or ()),
         since=since,

@@ -66,7 +66,7 @@ def replay(
     from tidings.cli.replay.selection import survey
     from tidings.cli.replay.timing import read_bound, read_speed
     from tidings.client.options import LinkOptions, read_token
-    from tidings.client.url import hub_url
+    from tidings.client.url import resolve_hub_url
 
     if by not in _MOMENTS:
         raise ConfigError(
@@ -74,7 +74,7 @@ def replay(
         )
     request = ReplayRequest(
         file=file,
-        url=hub_url(to),
+        url=resolve_hub_url(to),
         link=LinkOptions(token=read_token(token, os.environ), wait_for_hub=wait),
         speed=read_speed(speed),
         max_pause_s=None if max_pause is None else parse_duration_option("max-pause", max_pause, 0.0, _LONGEST_S),

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct, structs
 from tidings.cli.recordings import HEADER_TYPE, BrokenLine, RecordedEnvelope, moment_of, read_lines
 from tidings.cli.replay.selection import Survey, is_from_hub
 from tidings.cli.replay.timing import PlaybackSchedule
-from tidings.client.decoding import event_key, event_type
+from tidings.client.decoding import find_event_type, read_event_key
 from tidings.client.drafts import Draft, new_event_id
 from tidings.client.options import LinkOptions
 from tidings.client.publish_queue import PublishQueue, QueuedEvent, QueueLimits, Rank
@@ -35,8 +35,8 @@ from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.messages import Accepted
 from tidings.protocol.paths import MAX_KEY_BYTES
-from tidings.relay.translate import check_size, event_id_of, rename_operations
-from tidings.relay.warnings import RelayWarnings, Say
+from tidings.relay.translate import check_size, derive_event_id, rename_operations
+from tidings.relay.warnings import RelayWarnings, Report
 
 _MARK_BYTES = 4
 
@@ -51,7 +51,7 @@ class KeptIds:
         if not envelope.timestamp:
             return None
         data = b"" + envelope.data
-        return event_id_of(envelope.type, envelope.timestamp, envelope.trace_id or "", envelope.channel or "", data)
+        return derive_event_id(envelope.type, envelope.timestamp, envelope.trace_id or "", envelope.channel or "", data)
 
     def trace_id(self, trace_id: str) -> str:
         """Return the trace id."""
@@ -152,7 +152,7 @@ class Player:
     """
 
     def __init__(
-        self, request: ReplayRequest, recording: BinaryIO, survey: Survey, *, contract: Contract, say: Say
+        self, request: ReplayRequest, recording: BinaryIO, survey: Survey, *, contract: Contract, say: Report
     ) -> None:
         self.played = Played()
         self.open: set[str] = set()
@@ -259,11 +259,11 @@ class Player:
 
     def _note_life(self, envelope: Envelope, data: bytes) -> None:
         ask = TRANSITIONS.get(envelope.type)
-        row = event_type(self._contract, envelope.type)
+        row = find_event_type(self._contract, envelope.type)
         if ask is None or row is None:
             return
         try:
-            key = event_key(row, self._contract.decode(envelope.type, data))
+            key = read_event_key(row, self._contract.decode(envelope.type, data))
         except ContractError:
             return
         if key is not None and ask in END_STATES:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tidings.cli.recordings import HEADER_TYPE, BrokenLine, RecordedEnvelope, RecordedLine, moment_of, read_lines
 from tidings.cli.replay.timing import Bound
-from tidings.client.decoding import event_type
+from tidings.client.decoding import find_event_type
 from tidings.contract.contract import Contract
 from tidings.exceptions import InvalidTimestamp
 from tidings.protocol.message_types import MessageType
@@ -31,7 +31,7 @@ def is_from_hub(contract: Contract, envelope: RecordedEnvelope) -> bool:
     """Return whether only a hub says this, or said it of itself: the hub that is played to says its own."""
     if envelope.type.partition(":")[0] in DIRECT_DOMAINS:
         return True
-    row = event_type(contract, envelope.type)
+    row = find_event_type(contract, envelope.type)
     if row is not None and not row.publishable:
         return True
     if envelope.type not in _OWN_TYPES:

@@ -58,7 +58,7 @@ class OperationReporter:
         self._error: TidingsError | None = None
         self._percent = 0.0
         self._on_cancel = on_cancel
-        self._outbox = Outbox(url, lease_s=lease_s, on_trouble=self._mention_error)
+        self._outbox = Outbox(url, lease_s=lease_s, on_error=self._mention_error)
 
     def started(self, name: str, host: str, pid: int, command: str, user: str, total_steps: int | None = None) -> None:
         """See `Reporter.started`."""

@@ -1,1 +1,1 @@
-"""The way of events to the hub: pending events, claims, and the thread that sends them."""
+"""The outbox: its events and claims, and the thread that sends them to the hub."""

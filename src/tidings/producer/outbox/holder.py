@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tidings.client.drafts import stamp
 from tidings.exceptions import CommandRefused, NotSupported, TidingsError, UnknownType
-from tidings.producer.outbox.claims import restart_draft
+from tidings.producer.outbox.claims import make_restart_draft
 from tidings.producer.outbox.pending import PendingEvents
 from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim, Verdict
 from tidings.protocol.payloads import OperationStartData
@@ -97,7 +97,7 @@ class OutboxHolder:
         if start is None:
             self._pending.abandon(verdict.operation_id)
         else:
-            self._pending.restart(stamp(restart_draft(held, start), time.time_ns()), verdict.operation_id)
+            self._pending.restart(stamp(make_restart_draft(held, start), time.time_ns()), verdict.operation_id)
 
     def _drop_finished(self, verdict: Verdict) -> None:
         held = self._pending.held(verdict.operation_id)

@@ -1,8 +1,9 @@
-"""The outbox: a job says what happens and goes on at once; a thread tells the hub.
+"""The outbox: takes a job's events without blocking it; a thread sends them to the hub.
 
-Who a producer is, to the hub.
-
-What keeps events from the log: told once for each kind, however often it recurs.
+An event passes six objects between the job's operation and the socket: `OperationEmitter` builds it, `Outbox` checks
+it, `PendingEvents` keeps it, `ReliablePublisher` sends and retries it, `Session` encodes it, and `Link` writes it to
+the WebSocket. It waits in three containers: the queue and the events in flight, both of `PendingEvents`, and the
+outgoing messages of the session.
 """
 
 import logging
@@ -20,11 +21,11 @@ from typing import Self
 import msgspec
 
 from tidings.client.background_loop import LoopThread
-from tidings.client.decoding import event_key, event_type
+from tidings.client.decoding import find_event_type, read_event_key
 from tidings.client.drafts import Draft, PayloadLike, make_draft, make_unstamped
 from tidings.client.options import LinkOptions, read_token
 from tidings.client.publish_queue import QueueLimits, rank_of
-from tidings.client.url import hub_url
+from tidings.client.url import resolve_hub_url
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
 from tidings.exceptions import CommandRefused, ConfigError, ContractError, LogBusy, TidingsError
@@ -37,16 +38,17 @@ from tidings.producer.spool.spool import Spool
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.payloads import OperationStartData
 
-_MOST_HOST = 24
-_UNFIT = re.compile(r"[^A-Za-z0-9.-]")
+_MAX_HOST_CHARACTERS = 24
+_INVALID_CHARACTERS = re.compile(r"[^A-Za-z0-9.-]")
 
 
 def new_producer_id() -> str:
-    """Return a new producer id: a person can read host and process in it, and no two are the same.
+    """Return a new, unique producer id that shows a person its host and process.
 
-    1–64 printable ASCII characters without spaces (CONTRACT §4): at most 24 + 1 + 10 + 1 + 16.
+    It has 1–64 printable ASCII characters without spaces, as docs/protocol/operations.md, "Leases", requires: at most
+    24 + 1 + 10 + 1 + 16.
     """
-    host = _UNFIT.sub("-", socket.gethostname())[:_MOST_HOST] or "unnamed"
+    host = _INVALID_CHARACTERS.sub("-", socket.gethostname())[:_MAX_HOST_CHARACTERS] or "unnamed"
     return f"{host}.{os.getpid()}.{secrets.token_hex(8)}"
 
 
@@ -54,55 +56,55 @@ logger = logging.getLogger(__name__)
 
 
 class ErrorReporter:
-    """Tells whoever wants to know of each kind of trouble once; never raises, and may be called by any thread.
+    """Reports the first error of each code; never raises, and may be called by any thread.
 
     Args:
-        tell: Called with the first error of each code.
+        on_error: Called with these errors.
     """
 
-    def __init__(self, tell: Callable[[TidingsError], None] | None) -> None:
-        self._tell = tell
+    def __init__(self, on_error: Callable[[TidingsError], None] | None) -> None:
+        self._on_error = on_error
         # Without a lock, which a forked child might inherit locked: `setdefault` is atomic.
-        self._told: dict[str, TidingsError] = {}
+        self._reported: dict[str, TidingsError] = {}
 
     def __call__(self, error: TidingsError) -> None:
-        """Tell of `error`, unless one of its kind was told of before."""
+        """Report `error`, unless one with its code was reported before."""
         code = error.refusal if isinstance(error, CommandRefused) else error.code
-        if self._told.setdefault(code, error) is not error or self._tell is None:
+        if self._reported.setdefault(code, error) is not error or self._on_error is None:
             return
         try:
-            self._tell(error)
+            self._on_error(error)
         except Exception:
-            logger.exception("an on_trouble callback failed")
+            logger.exception("an on_error callback failed")
 
 
 class Outbox:
-    """A way to publish that never blocks and never raises.
+    """Publishes events without ever blocking or raising.
 
-    Events of class `latest` are replaced by newer ones of their type and key as long as they wait; others keep their
-    order and are kept, up to `limits`. Starts and ends of operations are on disk, too, from before they are sent until
-    the hub has them: what a process leaves behind when it dies, the next outbox for the same hub sends, on this
-    machine and for this user, or `tidings flush`. Its thread, and its connection, begin with the first event.
+    While they wait, events of class `latest` are replaced by newer ones of their type and key; other events are kept in
+    order, up to `limits`. Starts and ends of operations are also on disk from before they are sent until the hub has
+    them: if the process dies, the next outbox for the same hub sends them, on this machine and for this user, or
+    `tidings flush` does. The outbox starts its thread and its connection with the first event.
 
-    The operations that it starts are the hub's to watch over: when the process dies, the hub ends them after `lease_s`.
-    `hold` says how they are cancelled, and how they go on where the hub has given them up in vain.
+    The hub leases the operations that it starts: if the process dies, the hub ends them after `lease_s`. `hold` sets
+    how they are cancelled, and how they continue if the hub has given them up although the process lives.
 
-    In a forked child it begins anew: empty, unconnected, and under another name. What the parent had put is sent by
-    the parent.
+    In a forked child the outbox starts again: empty, unconnected, and with another producer id. The parent sends the
+    events that it has taken.
 
     Args:
-        url: Where the hub is; by default the variable TIDINGS_URL, else this machine.
-        token: Who we are; by default that of `options`, else the variable TIDINGS_TOKEN.
-        lease_s: How long its operations outlive its connection; the hub's own by default.
-        spool: Whether, or where and how much of it, is kept on disk.
-        on_trouble: Called with what keeps events from the log, once for each kind of trouble (its code), however often
-            it recurs; from the outbox's own thread or the caller's.
-        limits: How much may wait.
+        url: URL of the hub; by default TIDINGS_URL, else a hub on this machine.
+        token: Bearer token; by default that of `options`, else TIDINGS_TOKEN.
+        lease_s: Seconds that its operations outlive its connection; by default the hub's own lease.
+        spool: Whether starts and ends are on disk, or where and how many.
+        on_error: Called with errors that keep events from the log, once for each code; by the outbox's own thread or
+            the caller's.
+        limits: Bound on the events that wait.
         options: How to connect.
-        contract: What event types are known here.
+        contract: Event types known here.
 
     Raises:
-        ConfigError: `url` is no address, `token` no token, or `lease_s` not from 1 to 86,400.
+        ConfigError: `url`, `token` or `lease_s` is invalid.
     """
 
     def __init__(
@@ -112,18 +114,18 @@ class Outbox:
         token: str | None = None,
         lease_s: float | None = None,
         spool: bool | SpoolOptions | None = True,
-        on_trouble: Callable[[TidingsError], None] | None = None,
+        on_error: Callable[[TidingsError], None] | None = None,
         limits: QueueLimits = QueueLimits(),  # noqa: B008 -- frozen
         options: LinkOptions | None = None,
         contract: Contract | None = None,
     ) -> None:
-        self._url = hub_url(url)
+        self._url = resolve_hub_url(url)
         options = options or LinkOptions(wait_for_hub=True)
         token = read_token(token if token is not None else options.token, os.environ)
         self._options = msgspec.structs.replace(options, token=token)
         self._lease_s = _check_lease(lease_s)
         self._spooling = SpoolOptions() if spool is True else spool or None
-        self._report = ErrorReporter(on_trouble)
+        self._report = ErrorReporter(on_error)
         self._limits = limits
         self._contract = contract or Contract()
         self._closed = False
@@ -132,7 +134,7 @@ class Outbox:
 
     def _begin(self) -> None:
         self.producer_id = new_producer_id()
-        """Names it to the hub; new in a forked child."""
+        """Its id for the hub; new in a forked child."""
         self._spool = (
             None if self._spooling is None else Spool(self._spooling, self._url, self.producer_id, self._report)
         )
@@ -164,15 +166,15 @@ class Outbox:
         event_id: str | None = None,
         timestamp: str | None = None,
     ) -> bool:
-        """Take one event to be published; return whether it was taken. Never blocks, never raises.
+        """Take one event to publish; return whether it was taken. Never blocks, never raises.
 
-        What is not taken was reported to `on_trouble` and counted: it is not what the contract allows, there is no room
-        for it, or the outbox is at its end. See `Client.publish` for the arguments.
+        An event is not taken if the contract does not allow it, if there is no room for it, or if the outbox is closed;
+        it is counted, and reported to `on_error`. See `Client.publish` for the arguments.
         """
         try:
-            row = event_type(self._contract, type)
+            row = find_event_type(self._contract, type)
             if row is not None and row.event_class is EventClass.LATEST and event_id is None and timestamp is None:
-                # Most of these are never sent: a newer one comes first.
+                # Most of these are never sent, because a newer one replaces them.
                 draft = make_unstamped(type, payload, trace_id=trace_id, channel=channel)
                 taken = self._put(draft, row, time.time_ns())
             else:
@@ -185,7 +187,7 @@ class Outbox:
             self._report(error if isinstance(error, TidingsError) else ContractError(f"{type}: {error}"))
             return False
         if taken is None:
-            self._report(LogBusy("the outbox is full, because the hub is away or slow: events are dropped"))
+            self._report(LogBusy("the outbox is full because the hub is away or slow: events are dropped"))
         return bool(taken)
 
     def hold(
@@ -197,54 +199,55 @@ class Outbox:
         on_cancel: OnCancel | None = None,
         on_lost: OnLost | None = None,
     ) -> None:
-        """Claim an operation for this producer, before it starts or while it runs. Never blocks, never raises.
+        """Hold an operation, before it starts or while it runs. Never blocks, never raises.
 
-        An operation that is started here is held without this, but cannot be cancelled, and goes on as it began.
+        An operation that starts here is held without this, but cannot be cancelled, and restarts with a copy of its
+        start.
 
         Args:
-            operation_id: Which.
-            lease_s: How long it outlives the connection; the producer's by default.
-            trace_id: Of the start that `on_lost` returns.
-            on_cancel: Answers a wish to cancel it, once for each wish; called on the outbox's own thread.
-            on_lost: Called, on the outbox's own thread, when the hub has given the operation up, because its lease ran
-                out or because it is another's now. The start that it returns goes out before everything of the
-                operation that waits; None drops what waits. By default the next attempt starts as this one did.
+            operation_id: Id of the operation.
+            lease_s: Seconds that it outlives the connection; by default the producer's lease.
+            trace_id: Trace id of the start that `on_lost` returns.
+            on_cancel: Answers a cancel request, once for each request; called on the outbox's own thread.
+            on_lost: Called, on the outbox's own thread, when the hub has given the operation up, because its lease has
+                expired or it has another holder now. The start that it returns is sent before the waiting events of
+                the operation; None drops them. By default the next attempt starts with a copy of this one's start.
         """
         self._pending.hold(operation_id, lease_s=lease_s, trace_id=trace_id, on_cancel=on_cancel, on_lost=on_lost)
 
     def release(self, operation_id: str) -> None:
-        """Claim an operation no longer than until the hub has its end. Never blocks, never raises."""
+        """Hold an operation only until the hub has its end. Never blocks, never raises."""
         self._pending.release(operation_id)
 
-    def answer_strays(self, on_cancel: OnCancel | None) -> None:
-        """Have wishes to cancel what was started here and is held no longer answered by `on_cancel`.
+    def answer_unclaimed(self, on_cancel: OnCancel | None) -> None:
+        """Answer cancel requests for operations that were started here and are held no longer with `on_cancel`.
 
-        An operation that is queued for another process is released at once, and its cancel is still asked of the one
-        that has queued it, until it begins. Called on the outbox's own thread, in this process and not in its forked
-        children; without it such wishes are refused.
+        An operation that is queued for another process is released immediately; until it begins, its cancel requests
+        still go to the process that queued it. `on_cancel` is called on the outbox's own thread, and not in forked
+        children; without it such requests are refused.
         """
-        self._pending.answer_strays(on_cancel)
+        self._pending.answer_unclaimed(on_cancel)
 
     def statistics(self) -> OutboxStatistics:
-        """Return the outbox's figures."""
+        """Return the figures of the outbox."""
         return self._pending.statistics()
 
     def flush(self, timeout_s: float) -> int:
-        """Wait until everything is in the log; return how many events are not.
+        """Wait until every event is in the log; return the number of events that are not.
 
         Args:
-            timeout_s: How long to wait.
+            timeout_s: Maximum wait, in seconds.
         """
         return self._pending.wait_settled(timeout_s, recovered=False)
 
     def close(self, timeout_s: float = 2.0) -> int:
-        """Take nothing more, wait until everything is in the log, and end; return how many events are not.
+        """Take no more events, wait until all are in the log, and end; return the number of events that are not.
 
-        Starts and ends among those that are left stay on disk, to be sent by another outbox.
+        Starts and ends among them stay on disk, and another outbox sends them.
 
         Args:
-            timeout_s: How long to wait; a hub that is away must not hold the job up. Closing a connection whose hub
-                does not answer takes up to a second more.
+            timeout_s: Maximum wait, in seconds: a hub that is away must not delay the job. Closing a connection whose
+                hub does not answer takes up to a second more.
         """
         self._closed = True
         self._pending.close()
@@ -261,13 +264,13 @@ class Outbox:
     # Inside.
 
     def _put(self, draft: Draft, row: EventType | None, at_ns: int = 0) -> bool | None:
-        """Take an event; return whether it was taken, None where there is no room for it.
+        """Take an event; return whether it was taken, or None if there is no room for it.
 
         Raises:
-            ContractError: It is not what the contract allows.
+            ContractError: The contract does not allow it.
         """
         payload = None if row is None else self._contract.decode(draft.type, b"" + draft.data)
-        key = None if row is None or payload is None else event_key(row, payload)
+        key = None if row is None or payload is None else read_event_key(row, payload)
         taken = self._pending.offer(
             draft,
             rank_of(row),
@@ -299,8 +302,8 @@ class Outbox:
                 self._thread = LoopThread("tidings outbox")
                 self._thread.start(self._sender.run())
 
-    def _begin_anew(self) -> None:
-        """Be a new outbox in a forked child, where no other thread runs, whatever they were doing."""
+    def restart_after_fork(self) -> None:
+        """Become a new outbox in a forked child, where no other thread runs, whatever those were doing."""
         _inherited.append((self._thread, self._sender, self._pending))
         if self._spool is not None:
             self._spool.abandon()
@@ -309,19 +312,21 @@ class Outbox:
 
 def _check_lease(lease_s: float | None) -> float | None:
     if lease_s is not None and not 1 <= lease_s <= 86_400:
-        raise ConfigError(f"a lease of {lease_s!r} s is not from 1 to 86,400", option="lease_s", source="argument")
+        raise ConfigError(
+            f"invalid lease {lease_s!r}: expected 1 to 86,400 seconds", option="lease_s", source="argument"
+        )
     return lease_s
 
 
 _outboxes: "weakref.WeakSet[Outbox]" = weakref.WeakSet()
 _inherited: list[object] = []
-"""What a forked child has of its parent's outboxes: kept, because to collect it were to close what the parent uses."""
+"""Objects of the parent's outboxes in a forked child: kept, because collecting them would close its connections."""
 
 
-def _begin_all_anew() -> None:
+def _restart_all_after_fork() -> None:
     for outbox in list(_outboxes):
-        outbox._begin_anew()
+        outbox.restart_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_all_anew)
+    os.register_at_fork(after_in_child=_restart_all_after_fork)

@@ -137,7 +137,7 @@ class OutboxStatistics(Struct, frozen=True, kw_only=True):
     conflated: int
     """`latest` events that a newer event replaced before they were sent."""
     shed: int
-    """Events dropped for want of room."""
+    """Events dropped because the outbox was full."""
     refused: int
     """Events that could not be published: not what the contract, or the operation's state, allows."""
 
@@ -199,7 +199,7 @@ class PendingEvents(PublishQueue):
             if ended:
                 self.refused += 1
             if spooled and not taken:
-                self._claims.settled(key or "", ended=ends, attempt=None)
+                self._claims.note_settled(key or "", ended=ends, attempt=None)
         if spooled and not taken and self._spool is not None:
             self._spool.done(draft.event_id)
         return False if ended else taken or None
@@ -207,11 +207,11 @@ class PendingEvents(PublishQueue):
     def _note(self, draft: Draft, key: str, start: OperationStartData | None) -> None:
         """Note a start or an end before it can be sent."""
         with self._lock:
-            held = self._claims.noted(key, draft, start)
+            held = self._claims.note_put(key, draft, start)
         if self._spool is None:
             return
         if start is None and held is not None:
-            self._spool.keep(draft, attempt=held.attempt, again=held.again())
+            self._spool.keep(draft, attempt=held.attempt, again=held.copy_start())
         else:
             self._spool.keep(draft)
 
@@ -238,8 +238,8 @@ class PendingEvents(PublishQueue):
         with self._lock:
             self._claims.release(operation_id)
 
-    def answer_strays(self, on_cancel: OnCancel | None) -> None:
-        """See `Outbox.answer_strays`."""
+    def answer_unclaimed(self, on_cancel: OnCancel | None) -> None:
+        """See `Outbox.answer_unclaimed`."""
         with self._lock:
             self._claims.on_unclaimed_cancel = on_cancel
 
@@ -350,7 +350,7 @@ class PendingEvents(PublishQueue):
     def new_claims(self) -> list[Claim]:
         """Return the operations held since the last call, which the hub does not know about."""
         with self._lock:
-            return self._claims.take_unclaimed()
+            return self._claims.take_new_claims()
 
     def held(self, operation_id: str) -> ClaimedOperation | None:
         """Return an operation that is held."""
@@ -365,14 +365,14 @@ class PendingEvents(PublishQueue):
     def confirm(self, operation_id: str, attempt: int | None) -> None:
         """Note that the hub confirms this producer as the holder."""
         with self._lock:
-            self._claims.confirmed(operation_id, attempt)
+            self._claims.confirm(operation_id, attempt)
 
     def restart(self, draft: Draft, operation_id: str) -> None:
         """Put the start of the next attempt before everything that waits."""
         if self._spool is not None:
             self._spool.keep(draft)
         with self._lock:
-            self._claims.restarted(operation_id)
+            self._claims.note_restart(operation_id)
             self.put_first(draft, Rank.LIFECYCLE, operation_id)
 
     def abandon(self, operation_id: str) -> list[QueuedEvent]:
@@ -426,7 +426,7 @@ class PendingEvents(PublishQueue):
     def _settle(self, entry: QueuedEvent, attempt: int | None = None) -> None:
         """Note the final answer to an event; `attempt` is the one that the hub named. Called with the lock held."""
         if entry.rank is Rank.LIFECYCLE and entry.key is not None:
-            self._claims.settled(entry.key, ended=entry.ends, attempt=attempt)
+            self._claims.note_settled(entry.key, ended=entry.ends, attempt=attempt)
         if held_back := self._contended.settle(entry):
             self.put_back(held_back)
         self._settled.notify_all()

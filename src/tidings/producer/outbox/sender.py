@@ -21,7 +21,7 @@ from tidings.exceptions import (
 from tidings.producer.outbox.holder import OutboxHolder
 from tidings.producer.outbox.pending import PendingEvents
 from tidings.producer.spool.directory import SpoolOptions
-from tidings.producer.spool.recovery import clear_away, recover_all
+from tidings.producer.spool.recovery import delete_expired, recover_all
 from tidings.protocol.messages import Accepted
 
 logger = logging.getLogger(__name__)
@@ -152,10 +152,10 @@ class Sender:
                 reason.retry_after_s,
             )
 
-    # What dead producers left.
+    # Recovery.
 
     def _delete_expired_spools(self) -> None:
-        if self._spooling is not None and (dropped := clear_away(self._spooling)):
+        if self._spooling is not None and (dropped := delete_expired(self._spooling)):
             logger.warning("deleted the spool files of %d dead producers: too old, or too much", dropped)
 
     async def _recover(self, spooling: SpoolOptions) -> None:

@@ -1,1 +1,1 @@
-"""Starts and ends on disk until the hub has them, and bringing in what dead processes left."""
+"""Copies of starts and ends on disk until the hub has them, and the recovery of those that dead producers left."""

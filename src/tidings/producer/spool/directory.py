@@ -1,4 +1,4 @@
-"""Where spool files are, and how many of them."""
+"""Locates spool files, and limits their number, size and age."""
 
 import os
 import tempfile
@@ -10,32 +10,33 @@ from msgspec import Struct
 
 from tidings.producer.spool.file import SUFFIX, UNFINISHED, SpoolFile, name_prefix
 
-VARIABLE = "TIDINGS_SPOOL"
+SPOOL_VARIABLE = "TIDINGS_SPOOL"
 _DAY_S = 86_400.0
-_UNFINISHED_S = 3_600.0
-"""After which a file that never got its name is nobody's."""
+_MAX_UNFINISHED_AGE_S = 3_600.0
+"""Age after which a file that never got its final name is deleted."""
 
 
 class SpoolOptions(Struct, frozen=True, kw_only=True):
-    """What of a producer outlives it, and for how long. Policy: the oldest goes first."""
+    """Location and limits of the spool. Policy: the oldest file is deleted first."""
 
     folder: Path | None = None
-    """None is the variable TIDINGS_SPOOL, else the user's state folder, else a folder for temporary files."""
+    """Folder of the files; None means TIDINGS_SPOOL, else the user's state folder, else a temporary folder."""
     bytes_of_one: int = 16 << 20
-    """Of one producer: fifty thousand starts and ends that no hub has taken."""
+    """Maximum size of one producer's file: fifty thousand starts and ends that no hub has taken."""
     bytes_of_all: int = 64 << 20
+    """Maximum size of all files."""
     files_of_all: int = 1_000
-    """A night of a job that runs every minute, while its hub is away; each takes a block of the disk."""
+    """Maximum number of files: a night of a job that runs every minute while its hub is away; each takes a block."""
     age_s: float = 7 * _DAY_S
-    """As long as a hub keeps what is not finished."""
+    """Maximum age, in seconds: as long as a hub keeps unfinished operations."""
 
 
-def folders(options: SpoolOptions, environment: Mapping[str, str]) -> list[Path]:
-    """Return where spool files may be, the preferred place first."""
+def list_folders(options: SpoolOptions, environment: Mapping[str, str]) -> list[Path]:
+    """Return the folders for spool files, the preferred one first."""
     if options.folder is not None:
         return [options.folder]
     chosen: list[Path] = []
-    if named := environment.get(VARIABLE):
+    if named := environment.get(SPOOL_VARIABLE):
         chosen.append(Path(named))
     elif state := environment.get("XDG_STATE_HOME"):
         chosen.append(Path(state) / "tidings" / "spool")
@@ -43,50 +44,50 @@ def folders(options: SpoolOptions, environment: Mapping[str, str]) -> list[Path]
         home = Path("~").expanduser()
         if home.is_absolute():
             chosen.append(home / ".local" / "state" / "tidings" / "spool")
-    # With the user's number: others can make a folder of that name there, but none that is theirs and passes for ours.
+    # With the user's id: others can make a folder of that name there, but `_is_ours` rejects it.
     user = os.getuid() if hasattr(os, "getuid") else "user"
     return [*chosen, Path(tempfile.gettempdir()) / f"tidings-spool-{user}"]
 
 
-def usable_folder(choices: list[Path]) -> Path:
-    """Return the first of `choices` in which files can be made; makes the folder.
+def choose_folder(choices: list[Path]) -> Path:
+    """Create and return the first of `choices` that is writable.
 
     Raises:
-        OSError: It is none of them; with the reason of the first.
+        OSError: None of them is; with the reason of the first.
     """
     failure: OSError | None = None
     for folder in choices:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _is_ours(folder):
-                raise PermissionError(f"{folder} belongs to somebody else")
+                raise PermissionError(f"{folder} belongs to another user")
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(f"{folder} is not writable")
         except OSError as error:
             failure = failure or error
         else:
             return folder
-    raise failure or FileNotFoundError("no folder for the spool")
+    raise failure or FileNotFoundError("there is no folder for the spool")
 
 
 def _is_ours(folder: Path) -> bool:
     return not hasattr(os, "getuid") or folder.lstat().st_uid in (os.getuid(), 0)
 
 
-def files_for(url: str, choices: list[Path]) -> list[Path]:
-    """Return the spool files of all producers for `url`, the oldest first."""
+def list_spool_files(url: str, choices: list[Path]) -> list[Path]:
+    """Return all producers' spool files for `url`, the oldest first."""
     prefix = name_prefix(url)
-    return [path for _, _, path in sorted(_listed(choices)) if path.name.startswith(prefix) and path.suffix == SUFFIX]
+    return [path for _, _, path in sorted(_scan(choices)) if path.name.startswith(prefix) and path.suffix == SUFFIX]
 
 
-def sweep(options: SpoolOptions, choices: list[Path], now: float | None = None) -> int:
-    """Delete what dead producers left and is too old or too much; return how many files with events in them."""
+def delete_expired_files(options: SpoolOptions, choices: list[Path], now: float | None = None) -> int:
+    """Delete dead producers' files beyond the limits; return the number of those that held events."""
     now = time.time() if now is None else now
     deleted, size, count = 0, 0, 0
-    for changed, length, path in sorted(_listed(choices), reverse=True):
+    for changed, length, path in sorted(_scan(choices), reverse=True):
         age_s = now - changed
         if path.suffix == UNFINISHED:
-            if age_s > _UNFINISHED_S:
+            if age_s > _MAX_UNFINISHED_AGE_S:
                 _delete(path)
             continue
         size += length
@@ -97,26 +98,26 @@ def sweep(options: SpoolOptions, choices: list[Path], now: float | None = None) 
 
 
 def _delete(path: Path) -> bool:
-    """Delete the file of a dead producer; return whether there were events in it."""
+    """Delete the file of a dead producer; return whether it held events."""
     try:
         file = SpoolFile.open_dead(path)
         if file is None:
             return False
-        had = bool(file.pending)
+        had_events = bool(file.pending)
         file.pending.clear()
         file.close()
     except OSError:
         return False
-    return had
+    return had_events
 
 
-def _listed(choices: list[Path]) -> Iterator[tuple[float, int, Path]]:
+def _scan(choices: list[Path]) -> Iterator[tuple[float, int, Path]]:
     for folder in choices:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name.endswith((SUFFIX, UNFINISHED)) and entry.is_file(follow_symlinks=False):
-                        facts = entry.stat(follow_symlinks=False)
-                        yield facts.st_mtime, facts.st_size, Path(entry.path)
+                        status = entry.stat(follow_symlinks=False)
+                        yield status.st_mtime, status.st_size, Path(entry.path)
         except OSError:
-            continue  # not there, or not ours to read
+            continue  # it does not exist, or is not readable

@@ -1,8 +1,7 @@
-"""One producer's events in a file: appended to, locked by whoever is at it, empty most of the time.
+"""The spool file of one producer: append-only, locked by the process that uses it, empty most of the time.
 
-The lines of a spool file: a header, then what is kept and what is done with, in the order it happened.
-
-A lock on a file that its process lets go of by dying, whatever it dies of.
+Its lines are a header, then events to keep and ids of events that are done, in order. The lock is an advisory file
+lock, which the operating system releases when the process exits, however it exits.
 """
 
 import contextlib
@@ -22,11 +21,11 @@ from tidings.protocol.payloads import OperationStartData
 _FORMAT = 1
 SUFFIX = ".ndjson"
 UNFINISHED = ".new"
-"""Of a file that is not whole yet: it gets its name when its header is in it and its lock is taken."""
+"""Suffix of an incomplete file: it is renamed when its header is written and its lock is taken."""
 
 
 class SpoolHeader(Struct, frozen=True, kw_only=True):
-    """The first line: whose events these are, and where they go."""
+    """The first line: the producer of the events, and their hub."""
 
     spool: int = _FORMAT
     url: str
@@ -34,22 +33,22 @@ class SpoolHeader(Struct, frozen=True, kw_only=True):
     pid: int
 
 
-class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class SpooledEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An event that the hub may not have."""
 
     draft: Draft
     attempt: int | None = None
-    """The attempt that it ends, as far as that is known."""
+    """For an end: its attempt, if known."""
     again: OperationStartData | None = None
-    """The start of the next attempt, for an end that comes after the hub has given this one up."""
+    """For an end: the start of the next attempt, in case the hub has given this one up."""
 
 
 class SpoolLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line behind the header."""
+    """One line after the header."""
 
-    keep: Kept | None = None
+    keep: SpooledEvent | None = None
     done: str | None = None
-    """The event id of one that the hub has, or will not have."""
+    """Id of an event that the hub has, or has refused for good."""
 
 
 encode_line = msgspec.json.Encoder().encode
@@ -58,22 +57,22 @@ _decode_line = msgspec.json.Decoder(SpoolLine).decode
 
 
 def file_name(url: str, producer_id: str) -> str:
-    """Return the name of a producer's spool file; those for one address begin alike."""
+    """Return the name of a producer's spool file; the names for one hub have the same prefix."""
     return f"{name_prefix(url)}{producer_id}{SUFFIX}"
 
 
 def name_prefix(url: str) -> str:
-    """Return how the names of spool files for `url` begin; the address itself may hold what no name can."""
+    """Return the prefix of spool files for `url`; a hash, because a URL may hold characters that no file name can."""
     return hashlib.sha256(url.encode(errors="replace")).hexdigest()[:12] + "-"
 
 
-def read_lines(data: bytes) -> tuple[SpoolHeader | None, dict[str, Kept]]:
-    """Return what a spool file holds: its header, and what is kept by event id, in order.
+def parse_spool(data: bytes) -> tuple[SpoolHeader | None, dict[str, SpooledEvent]]:
+    """Return the header and the events, by event id and in order, of a spool file.
 
-    A process that dies while it writes leaves half a line: what cannot be read is passed over.
+    Unreadable lines are skipped: a process that dies while it writes leaves half a line.
 
     Returns:
-        No header where it is no spool file of ours.
+        None in place of the header if it is not a spool file of this format.
     """
     first, _, rest = data.partition(b"\n")
     try:
@@ -85,8 +84,8 @@ def read_lines(data: bytes) -> tuple[SpoolHeader | None, dict[str, Kept]]:
     return header, _pending(rest.splitlines())
 
 
-def _pending(lines: Iterable[bytes]) -> dict[str, Kept]:
-    pending: dict[str, Kept] = {}
+def _pending(lines: Iterable[bytes]) -> dict[str, SpooledEvent]:
+    pending: dict[str, SpooledEvent] = {}
     for text in lines:
         try:
             line = _decode_line(text)
@@ -101,20 +100,21 @@ def _pending(lines: Iterable[bytes]) -> dict[str, Kept]:
 
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _MODE = 0o600
-"""Events hold what jobs say of themselves."""
+"""Readable by the user only: events hold data of the user's jobs."""
 
 
 class SpoolFile:
-    """An open spool file, which is this process's own as long as it is open. Methods raise OSError.
+    """An open spool file, locked for this process while it is open. Methods raise OSError.
 
-    Nothing is fsynced: it outlives its process, not its machine, and a start or an end costs a job one small write.
+    It is never fsynced: it must outlive its process, not its machine, and a start or an end must cost a job no more
+    than one small write.
     """
 
-    def __init__(self, path: Path, file: int, header: SpoolHeader, pending: dict[str, Kept], size: int) -> None:
+    def __init__(self, path: Path, file: int, header: SpoolHeader, pending: dict[str, SpooledEvent], size: int) -> None:
         self.path = path
         self.header = header
         self.pending = pending
-        """What is kept, by event id, in order."""
+        """Events by event id, in order."""
         self._file = file
         self._start = len(_header_line(header))
         self._size = size
@@ -122,18 +122,18 @@ class SpoolFile:
 
     @classmethod
     def create(cls, folder: Path, header: SpoolHeader) -> Self:
-        """Make a producer's file.
+        """Create a producer's file.
 
         Raises:
-            OSError: It cannot be made there, or not be locked.
+            OSError: It cannot be created in `folder`, or not be locked.
         """
         path = folder / file_name(header.url, header.producer_id)
-        file = _make(path, _header_line(header))
+        file = _create(path, _header_line(header))
         return cls(path, file, header, {}, len(_header_line(header)))
 
     @classmethod
     def open_dead(cls, path: Path) -> Self | None:
-        """Open the file of a producer that is dead, or has closed it; None where somebody is at it, or it is gone.
+        """Open the file of a producer that is dead or has closed it; return None if it is in use or does not exist.
 
         Raises:
             OSError: It cannot be read.
@@ -150,7 +150,7 @@ class SpoolFile:
         except BaseException:
             os.close(file)
             raise
-        header, pending = read_lines(data)
+        header, pending = parse_spool(data)
         if header is None:
             header = SpoolHeader(spool=0, url="", producer_id="", pid=0)
         opened = cls(path, file, header, pending, len(data))
@@ -159,16 +159,16 @@ class SpoolFile:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size of the file, in bytes."""
         return self._size
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, kept: SpooledEvent) -> None:
         """Append an event."""
         self._append(encode_line(SpoolLine(keep=kept)))
         self.pending[kept.draft.event_id] = kept
 
     def done(self, event_id: str) -> None:
-        """Note that an event need not be kept any more."""
+        """Note that an event need not be kept any longer."""
         if self.pending.pop(event_id, None) is None:
             return
         if self.pending:
@@ -178,39 +178,39 @@ class SpoolFile:
             self._size = self._start
             self._torn = False
 
-    def compact(self, most: int) -> int:
-        """Write the file anew, without what is done; the oldest events are dropped beyond `most` bytes.
+    def compact(self, max_bytes: int) -> int:
+        """Rewrite the file without the events that are done, dropping the oldest events beyond `max_bytes`.
 
         Returns:
-            How many were dropped.
+            Number of events dropped.
         """
         lines = [encode_line(SpoolLine(keep=kept)) + b"\n" for kept in self.pending.values()]
         size, dropped = sum(map(len, lines)), 0
         for event_id, line in zip(list(self.pending), lines, strict=True):
-            if size <= most:
+            if size <= max_bytes:
                 break
             size -= len(line)
             dropped += 1
             del self.pending[event_id]
         body = _header_line(self.header) + b"".join(lines[dropped:])
-        file = _make(self.path, body)
+        file = _create(self.path, body)
         os.close(self._file)
         self._file, self._size, self._torn = file, len(body), False
         return dropped
 
     def close(self) -> None:
-        """Let go of the file, for the next producer; one that holds nothing is deleted."""
+        """Close and unlock the file, so that another producer can recover it; delete it if it is empty."""
         if not self.pending:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         os.close(self._file)
 
     def abandon(self) -> None:
-        """Close it in a forked child: it is the parent's, lock and all."""
+        """Close it in a forked child: the file and its lock belong to the parent."""
         os.close(self._file)
 
     def _append(self, line: bytes) -> None:
-        # Half a line, from a write that failed, is ended first: it must not spoil the next.
+        # Half a line, from a write that failed, is ended first: otherwise it would spoil this one.
         text = (b"\n" if self._torn else b"") + line + b"\n"
         try:
             written = os.write(self._file, text)
@@ -220,18 +220,18 @@ class SpoolFile:
         self._size += written
         self._torn = written < len(text)
         if self._torn:
-            raise OSError(f"only {written} of {len(text)} bytes could be written to {self.path}")
+            raise OSError(f"wrote only {written} of {len(text)} bytes to {self.path}")
 
 
 def _header_line(header: SpoolHeader) -> bytes:
     return encode_line(header) + b"\n"
 
 
-def _make(path: Path, body: bytes) -> int:
-    """Return a new file at `path`, open and locked, with `body` in it before anyone sees it.
+def _create(path: Path, body: bytes) -> int:
+    """Create a file at `path`, and return it open and locked; `body` is in it before it gets that name.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     unfinished = path.with_suffix(UNFINISHED)
     with contextlib.suppress(FileNotFoundError):
@@ -242,7 +242,7 @@ def _make(path: Path, body: bytes) -> int:
             raise OSError(f"{unfinished} is locked by another process")
         written = os.write(file, body)
         if written < len(body):
-            raise OSError(f"only {written} of {len(body)} bytes could be written to {unfinished}")
+            raise OSError(f"wrote only {written} of {len(body)} bytes to {unfinished}")
         unfinished.replace(path)
     except BaseException:
         os.close(file)
@@ -261,7 +261,7 @@ def _read(file: int) -> bytes:
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """Return whether the open file is the one that has the name: it may have been deleted, or replaced, meanwhile."""
+    """Return whether the open file still has this name: it may have been deleted or replaced before it was locked."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file))
     except FileNotFoundError:
@@ -270,14 +270,13 @@ def _is_at(path: Path, file: int) -> bool:
 
 if sys.platform == "win32":
     import msvcrt
-    import os
 
-    _FAR = 1 << 30
-    """Beyond what a file of ours holds: Windows lets nobody else read what is locked."""
+    _LOCK_OFFSET = 1 << 30
+    """Byte to lock, beyond the end of any spool file: on Windows other processes cannot read locked bytes."""
 
     def try_lock(file: int) -> bool:
-        """Lock an open file for as long as it is open; return False where somebody else has."""
-        os.lseek(file, _FAR, os.SEEK_SET)
+        """Lock an open file until it is closed; return False if another process has locked it."""
+        os.lseek(file, _LOCK_OFFSET, os.SEEK_SET)
         try:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -290,13 +289,13 @@ else:
     import fcntl
 
     def try_lock(file: int) -> bool:
-        """Lock an open file for as long as it is open; return False where somebody else has.
+        """Lock an open file until it is closed; return False if it is locked elsewhere.
 
-        With `flock`, whose locks belong to the opening, not to the process: two outboxes of one process lock each other
-        out, and that one of them closes a file takes no lock from the other.
+        It uses `flock`, whose locks belong to the open file, not to the process: so two outboxes of one process exclude
+        each other, and one of them closing a file does not release the lock of the other.
 
         Raises:
-            OSError: The file system knows no locks.
+            OSError: The file system does not support locks.
         """
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Sending what dead producers left: under their own names, so that the hub knows what it has already."""
+"""Recovers dead producers' events: sends them under the producers' own ids, so that the hub detects duplicates."""
 
 import asyncio
 import hashlib
@@ -15,8 +15,8 @@ from tidings.client.options import LinkOptions
 from tidings.client.publisher import Publisher
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, TidingsError
-from tidings.producer.spool.directory import SpoolOptions, files_for, folders, sweep
-from tidings.producer.spool.file import Kept, SpoolFile, SpoolHeader
+from tidings.producer.spool.directory import SpoolOptions, delete_expired_files, list_folders, list_spool_files
+from tidings.producer.spool.file import SpooledEvent, SpoolFile, SpoolHeader
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim
 from tidings.protocol.payloads import encode_payload
@@ -24,35 +24,35 @@ from tidings.protocol.payloads import encode_payload
 logger = logging.getLogger(__name__)
 
 _Result = tuple[str, str | TidingsError]
-"""What became of an event, by its id: `sent`, `known`, `refused`, or why it is still to be sent."""
+"""Event id and outcome: `sent`, `known`, `refused`, or the error for which it must be sent later."""
 
 
-class Adopted(Struct, frozen=True, kw_only=True):
-    """What became of one dead producer's events."""
+class RecoveryResult(Struct, frozen=True, kw_only=True):
+    """Outcome of the recovery of one dead producer's events."""
 
     producer_id: str
     pid: int
     sent: int
-    """Events that were put into the hub's log."""
+    """Events stored in the hub's log."""
     known: int
-    """Events that were in it already."""
+    """Events that were in the log already."""
     refused: int
-    """Events that the hub will not have: their operations have ended otherwise, or are others' now."""
+    """Events that the hub refused: tholder operations have ended, or have another holder now."""
     left: int
-    """Events that are still to be sent."""
+    """Events that must be sent later."""
     error: TidingsError | None = None
-    """Why some are left."""
+    """Why events are left."""
 
 
 class _OrphanHolder:
-    """Holds a dead producer's operations for as long as it takes to send their ends."""
+    """Holds a dead producer's operations while tholder ends are sent."""
 
     lease_s = None
 
-    def __init__(self, header: SpoolHeader, kept: Sequence[Kept]) -> None:
+    def __init__(self, header: SpoolHeader, kept: Sequence[SpooledEvent]) -> None:
         self.producer_id = header.producer_id
-        self.again: list[Kept] = []
-        """Ends that the hub has given up waiting for, as the next attempt's."""
+        self.given_up: list[SpooledEvent] = []
+        """Ends of attempts that the hub has given up: they need another attempt, which they end."""
         self._ends = {key: one for one in kept if (key := _operation(one.draft)) is not None}
 
     def claims(self) -> Sequence[Claim]:
@@ -66,36 +66,38 @@ class _OrphanHolder:
             end = self._ends.get(verdict.operation_id)
             if verdict.verdict != "lost" or end is None or end.again is None:
                 continue
-            # Where a newer attempt was begun, by whomever, this end is of no interest any more.
+            # If a newer attempt has begun, this end is obsolete.
             if verdict.attempt is not None and verdict.attempt == end.attempt:
-                self.again.append(end)
+                self.given_up.append(end)
 
     def attach_refused(self, error: TidingsError) -> None:
-        logger.info("a dead producer's events are sent without its name: %s", error)
+        logger.info("a dead producer's events are sent without its id: %s", error)
 
     def cancel(self, push: CancelPush) -> CancelAnswer | None:
         return None  # its end is on its way
 
 
-async def adopt(file: SpoolFile, options: LinkOptions, contract: Contract, *, url: str, timeout_s: float) -> Adopted:
-    """Send what is in a dead producer's file, and take from it what the hub has, or will not have.
+async def recover_file(
+    file: SpoolFile, options: LinkOptions, contract: Contract, *, url: str, timeout_s: float
+) -> RecoveryResult:
+    """Send the events in a dead producer's file, and remove those that have a final answer.
 
     Args:
-        file: The file, open.
+        file: The open file.
         options: How to connect.
-        contract: What event types are known here.
-        url: Where the hub is.
-        timeout_s: How long it may take.
+        contract: Event types known here.
+        url: Address of the hub.
+        timeout_s: Maximum time.
     """
     kept = list(file.pending.values())
-    heir = _OrphanHolder(file.header, kept)
-    publisher = Publisher(url, options, contract=contract, holder=heir)
+    holder = _OrphanHolder(file.header, kept)
+    publisher = Publisher(url, options, contract=contract, holder=holder)
     counts = {"sent": 0, "known": 0, "refused": 0}
     error: TidingsError | None = None
     try:
         async with publisher.link.timeout(timeout_s):
             await publisher.wait_live()
-            results = await _send(publisher, _in_order(kept, heir.again))
+            results = await _send(publisher, _in_order(kept, holder.given_up))
         for event_id, result in results:
             if isinstance(result, str):
                 counts[result] += event_id in file.pending
@@ -108,23 +110,23 @@ async def adopt(file: SpoolFile, options: LinkOptions, contract: Contract, *, ur
         error = failed
     finally:
         await publisher.aclose()
-    return Adopted(
+    return RecoveryResult(
         producer_id=file.header.producer_id, pid=file.header.pid, left=len(file.pending), error=error, **counts
     )
 
 
 async def recover_all(
     url: str, options: LinkOptions, contract: Contract, spool: SpoolOptions, *, timeout_s: float
-) -> list[Adopted]:
-    """Send what all dead producers left for the hub at `url`; never raises OSError.
+) -> list[RecoveryResult]:
+    """Send the events of all dead producers for the hub at `url`; never raises OSError.
 
-    Files that another process is at, its own or somebody else's, are passed over.
+    Files in use are skipped, whether by this process or by another.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
-    done: list[Adopted] = []
-    choices = folders(spool, os.environ)
-    for path in files_for(url, choices):
+    results: list[RecoveryResult] = []
+    choices = list_folders(spool, os.environ)
+    for path in list_spool_files(url, choices):
         if loop.time() > deadline:
             break
         try:
@@ -133,26 +135,26 @@ async def recover_all(
                 continue
             try:
                 if file.header.url == url and file.pending:
-                    done.append(
-                        await adopt(file, options, contract, url=url, timeout_s=max(0.0, deadline - loop.time()))
+                    results.append(
+                        await recover_file(file, options, contract, url=url, timeout_s=max(0.0, deadline - loop.time()))
                     )
             finally:
                 file.close()
         except OSError as error:
-            logger.info("%s is passed over: %s", path, error)
-        if done and done[-1].error is not None:
-            break  # what keeps these from the hub keeps the others, too
-    return done
+            logger.info("skipped %s: %s", path, error)
+        if results and results[-1].error is not None:
+            break  # the same error would stop the others
+    return results
 
 
-def left_behind(url: str, spool: SpoolOptions) -> int:
-    """Return how many events dead producers have left for the hub at `url`."""
-    return sum(_count(path, url) for path in files_for(url, folders(spool, os.environ)))
+def count_left_behind(url: str, spool: SpoolOptions) -> int:
+    """Return the number of events of dead producers for the hub at `url`."""
+    return sum(_count(path, url) for path in list_spool_files(url, list_folders(spool, os.environ)))
 
 
-def clear_away(spool: SpoolOptions) -> int:
-    """Delete what is too old or too much; return how many producers' events were dropped with it."""
-    return sweep(spool, folders(spool, os.environ))
+def delete_expired(spool: SpoolOptions) -> int:
+    """Delete dead producers' files beyond the limits; return the number of those that held events."""
+    return delete_expired_files(spool, list_folders(spool, os.environ))
 
 
 def _count(path: Path, url: str) -> int:
@@ -169,15 +171,15 @@ def _count(path: Path, url: str) -> int:
 
 
 async def _send(publisher: Publisher, drafts: Sequence[Draft]) -> list[_Result]:
-    """Publish `drafts`, all operations at once and each one's events one after the other; return what became of each.
+    """Publish `drafts`, operations in parallel and the events of each in sequence; return the outcome of each event.
 
-    An end that went out beside its start might be stored where the start is not: the start would begin another attempt
-    when it comes, and nothing would end that.
+    In sequence, because the log may have room for an end and not for its start: the start, sent later, would begin
+    another attempt that nothing ends.
     """
     groups: dict[str | None, list[Draft]] = {}
     for draft in drafts:
         groups.setdefault(_operation(draft), []).append(draft)
-    tasks = [asyncio.ensure_future(_send_in_turn(publisher, group)) for group in groups.values()]
+    tasks = [asyncio.ensure_future(_send_in_sequence(publisher, group)) for group in groups.values()]
     try:
         await asyncio.wait(tasks)
     finally:
@@ -186,8 +188,8 @@ async def _send(publisher: Publisher, drafts: Sequence[Draft]) -> list[_Result]:
     return [result for task in tasks for result in task.result()]
 
 
-async def _send_in_turn(publisher: Publisher, drafts: Sequence[Draft]) -> list[_Result]:
-    """Publish `drafts`, each when the one before it has its answer, up to the first that may come later."""
+async def _send_in_sequence(publisher: Publisher, drafts: Sequence[Draft]) -> list[_Result]:
+    """Publish `drafts`, each after the answer to the one before, up to the first that must be sent later."""
     results: list[_Result] = []
     for draft in drafts:
         try:
@@ -202,19 +204,19 @@ async def _send_in_turn(publisher: Publisher, drafts: Sequence[Draft]) -> list[_
     return results
 
 
-def _in_order(kept: Sequence[Kept], again: Sequence[Kept]) -> list[Draft]:
-    """Return what is to be sent: before an end that comes too late, the start of an attempt that it can end."""
+def _in_order(events: Sequence[SpooledEvent], given_up: Sequence[SpooledEvent]) -> list[Draft]:
+    """Return the events to send: before an end whose attempt was given up, the start of an attempt that it can end."""
     drafts: list[Draft] = []
-    for one in kept:
-        if one in again:
-            drafts.append(_next_attempt(one))
-        drafts.append(one.draft)
+    for event in events:
+        if event in given_up:
+            drafts.append(_next_attempt(event))
+        drafts.append(event.draft)
     return drafts
 
 
-def _next_attempt(end: Kept) -> Draft:
+def _next_attempt(end: SpooledEvent) -> Draft:
     assert end.again is not None
-    # The same whoever sends it, and however often: it is stored once.
+    # Derived from the end, so that it is stored once, however often and by whichever process it is sent.
     event_id = hashlib.sha256(f"again {end.draft.event_id}".encode()).hexdigest()[:32]
     return msgspec.structs.replace(
         end.draft, type=MessageType.OPERATION_START.value, data=Raw(encode_payload(end.again)), event_id=event_id
@@ -225,10 +227,10 @@ def _operation(draft: Draft) -> str | None:
     if not draft.type.startswith("operation:"):
         return None
     try:
-        return msgspec.json.decode(draft.data, type=_Named).operation_id
+        return msgspec.json.decode(draft.data, type=_OperationIdOnly).operation_id
     except msgspec.DecodeError:
         return None
 
 
-class _Named(Struct, frozen=True):
+class _OperationIdOnly(Struct, frozen=True):
     operation_id: str | None = None

@@ -1,4 +1,4 @@
-"""What must outlive the process: starts and ends, on disk from before they are sent until the hub has them."""
+"""Copies of starts and ends that outlive the process: on disk from before they are sent until the hub has them."""
 
 import os
 import threading
@@ -6,44 +6,44 @@ from collections.abc import Callable
 
 from tidings.client.drafts import Draft
 from tidings.exceptions import ConfigError, TidingsError
-from tidings.producer.spool.directory import VARIABLE, SpoolOptions, folders, usable_folder
-from tidings.producer.spool.file import Kept, SpoolFile, SpoolHeader
+from tidings.producer.spool.directory import SPOOL_VARIABLE, SpoolOptions, choose_folder, list_folders
+from tidings.producer.spool.file import SpooledEvent, SpoolFile, SpoolHeader
 from tidings.protocol.payloads import OperationStartData
 
-_HINT = f"Name a folder that this program may write to in {VARIABLE}."
+_HINT = f"Set {SPOOL_VARIABLE} to a folder that this program may write to."
 
 
 class Spool:
-    """One producer's spool. Thread-safe; never raises: without a place to write, events are in memory alone.
+    """The spool of one producer. Thread-safe, and never raises: if it cannot write, events are kept in memory only.
 
-    The file is made with the first event, and deleted at the end where the hub has everything.
+    The file is created with the first event, and deleted at the end if the hub has everything.
 
     Args:
-        options: Where, and how much.
-        url: The hub's address.
-        producer_id: The producer's.
-        trouble: Called with what keeps events from the disk.
+        options: Location and limits.
+        url: Address of the hub.
+        producer_id: Id of the producer.
+        report: Called with errors that keep events from the disk.
     """
 
     def __init__(
-        self, options: SpoolOptions, url: str, producer_id: str, trouble: Callable[[TidingsError], None]
+        self, options: SpoolOptions, url: str, producer_id: str, report: Callable[[TidingsError], None]
     ) -> None:
         self._options = options
         self._header = SpoolHeader(url=url, producer_id=producer_id, pid=os.getpid())
-        self._trouble = trouble
+        self._report = report
         self._lock = threading.Lock()
         self._file: SpoolFile | None = None
         self._ended = False
 
     def keep(self, draft: Draft, *, attempt: int | None = None, again: OperationStartData | None = None) -> None:
-        """Keep an event until it is done with.
+        """Keep an event until `done`.
 
         Args:
             draft: The event.
-            attempt: The attempt that it ends.
-            again: How the next attempt begins, where the hub has given this one up by then.
+            attempt: For an end: its attempt.
+            again: For an end: the start of the next attempt, in case the hub has given this one up.
         """
-        kept = Kept(draft=draft, attempt=attempt, again=again)
+        kept = SpooledEvent(draft=draft, attempt=attempt, again=again)
         try:
             with self._lock:
                 if self._ended:
@@ -51,49 +51,49 @@ class Spool:
                 if self._file is None:
                     self._file = self._create()
                 self._file.keep(kept)
-                dropped = self._bound(self._file)
+                dropped = self._limit_size(self._file)
         except OSError as error:
-            self._fail(error)
+            self._report_failure(error)
             return
         if dropped:
-            self._trouble(ConfigError("the spool is full: the oldest events in it are dropped", option="spool"))
+            self._report(ConfigError("the spool is full: its oldest events are dropped", option="spool"))
 
     def done(self, event_id: str) -> None:
-        """Forget an event: the hub has it, or will not have it."""
+        """Forget an event that the hub has, or has refused for good."""
         try:
             with self._lock:
                 if self._file is not None:
                     self._file.done(event_id)
         except OSError as error:
-            self._fail(error)
+            self._report_failure(error)
 
     def close(self) -> None:
-        """Let go of the file; what is in it is the next producer's to send."""
+        """Close the file; another producer recovers the events in it."""
         with self._lock:
             file, self._file, self._ended = self._file, None, True
             if file is not None:
                 file.close()
 
     def abandon(self) -> None:
-        """Close it in a forked child, whatever another thread of the parent was doing with it."""
+        """Close it in a forked child; takes no lock, which another thread of the parent may have held."""
         file, self._file, self._ended = self._file, None, True
         if file is not None:
             file.abandon()
 
     def _create(self) -> SpoolFile:
         try:
-            return SpoolFile.create(usable_folder(folders(self._options, os.environ)), self._header)
+            return SpoolFile.create(choose_folder(list_folders(self._options, os.environ)), self._header)
         except OSError:
-            # To try again with every event would cost the job more than it is worth.
+            # Trying again with every event would cost the job more than it is worth.
             self._ended = True
             raise
 
-    def _bound(self, file: SpoolFile) -> int:
-        most = self._options.bytes_of_one
-        return file.compact(most // 2) if file.size > most else 0
+    def _limit_size(self, file: SpoolFile) -> int:
+        limit = self._options.bytes_of_one
+        return file.compact(limit // 2) if file.size > limit else 0
 
-    def _fail(self, error: OSError) -> None:
+    def _report_failure(self, error: OSError) -> None:
         reason = error.strerror or str(error)
-        self._trouble(
+        self._report(
             ConfigError(f"starts and ends of operations are not kept on disk: {reason}", option="spool", hint=_HINT)
         )
