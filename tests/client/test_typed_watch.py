@@ -124,7 +124,7 @@ async def test_what_cannot_be_watched() -> None:
         async with connect(hub.url) as client:
             with pytest.raises(InvalidContract, match="no event of this contract"):
                 client.watch(TradeExecuted)
-            with pytest.raises(ConfigError, match="either paths or payloads"):
+            with pytest.raises(ConfigError, match="either paths or payload types"):
                 client.watch("data", DataUpdateData)  # type: ignore[call-overload]
-            with pytest.raises(ConfigError, match="a key is of a payload's events"):
+            with pytest.raises(ConfigError, match="a key needs payload types"):
                 client.watch("data", key="a")  # type: ignore[call-overload]

@@ -242,7 +242,7 @@ async def test_waiting_to_be_live_with_a_full_buffer_says_so_instead_of_hanging(
     async with connect(hub.url) as client:
         await publish(client, 0, 30)
         async with client.watch("data", since="first", buffer=BufferLimits(events=10)) as watch:
-            with pytest.raises(ClientError, match="wait to be taken"):
+            with pytest.raises(ClientError, match="must be taken before this watch can become live"):
                 await watch.wait_until_live()
             assert len(await take(watch, 30)) == 30
             await watch.wait_until_live()

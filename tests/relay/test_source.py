@@ -82,7 +82,7 @@ async def test_what_is_away_or_refuses_is_tried_again_and_the_reason_is_told() -
         port = reserved.getsockname()[1]
         async with Reading(f"ws://127.0.0.1:{port}/") as reading:
             await until(lambda: len(reading.errors) > 2)
-    assert reading.errors[0] == f"nothing answers at 127.0.0.1:{port}: Connection refused"
+    assert reading.errors[0] == f"no server answers at 127.0.0.1:{port}: Connection refused"
     with ForeignService() as service:
         service.refusing = HTTPStatus.SERVICE_UNAVAILABLE
         async with Reading(service.url) as reading:
@@ -112,7 +112,7 @@ async def test_it_gives_up_only_where_that_is_asked_for() -> None:
         async with Reading(url, give_up_s=0.2) as reading:
             await until(lambda: reading.source.status.connected)
             await later(service.stop)
-            with pytest.raises(SourceGone, match="nothing answers"):
+            with pytest.raises(SourceGone, match="no server answers"):
                 await asyncio.wait_for(reading.task, 10)
 
 

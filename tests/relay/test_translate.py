@@ -69,7 +69,7 @@ def test_without_a_timestamp_it_is_stamped_and_can_happen_twice(timestamp: str |
     assert drafts[0].event_id != drafts[1].event_id
     assert drafts[0].event_id[:13] == uuid7(NOW_NS // 1_000_000, 0)[:13]
     assert len(reader.told) == 1
-    assert "without a timestamp" in reader.told[0]
+    assert "has no timestamp" in reader.told[0]
 
 
 def test_early_years_that_are_not_zero_stay() -> None:

@@ -16,4 +16,4 @@ def test_kinds_without_end_fill_neither_screen_nor_memory() -> None:
     assert [remarks.once(f"{n}", f"no. {n}") for n in range(5)] == [True, True, True, False, False]
     assert told[:3] == ["no. 0", "no. 1", "no. 2"]
     assert len(told) == 4
-    assert "no further kinds" in told[3]
+    assert "further kinds of warnings are not shown" in told[3]

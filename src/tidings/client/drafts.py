@@ -48,7 +48,7 @@ def encode_data(payload: PayloadLike) -> Raw:
         ) from cause
     if len(data) > MAX_DATA_BYTES:
         raise PayloadTooLarge(
-            f"$.data is {len(data)} bytes; the limit is {MAX_DATA_BYTES}", size=len(data), limit=MAX_DATA_BYTES
+            f"$.data is {len(data)} bytes; {MAX_DATA_BYTES} are allowed", size=len(data), limit=MAX_DATA_BYTES
         )
     return Raw(data)
 

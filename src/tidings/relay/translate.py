@@ -302,10 +302,10 @@ def check_size(envelope: Envelope) -> None:
     header = len(envelope.type) + len(envelope.trace_id or "") + len(envelope.channel or "")
     for name, size, limit in (
         ("$.data", data, MAX_DATA_BYTES),
-        ("type, trace id and channel", header, _MAX_HEADER_CHARACTERS),
+        ("the length of type, trace id and channel", header, _MAX_HEADER_CHARACTERS),
     ):
         if size > limit:
-            raise PayloadTooLarge(f"{name}: {size} bytes; the limit is {limit}", size=size, limit=limit)
+            raise PayloadTooLarge(f"{name} is {size} bytes; {limit} are allowed", size=size, limit=limit)
 
 
 def _is_zero(timestamp: str) -> bool:
