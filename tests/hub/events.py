@@ -34,7 +34,7 @@ def make_event(
     )
 
 
-def make_draft(event: Event, scope: str = "") -> EventToAppend:
+def make_entry(event: Event, scope: str = "") -> EventToAppend:
     return EventToAppend(event, ManualClock().wall_ns(), scope)
 
 

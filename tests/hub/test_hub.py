@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec import Raw
-from tests.hub.events import make_draft, make_event, progress, publish_updates, update
+from tests.hub.events import make_entry, make_event, progress, publish_updates, update
 
 from tidings.exceptions import Draining, LogBusy, LogFull, LogUnavailable, TidingsError
 from tidings.hub.config import HubConfig
@@ -165,11 +165,11 @@ def test_event_without_trace_takes_its_operations_or_requests_trace() -> None:
 
 def test_live_operations_survive_a_restart() -> None:
     log = MemoryLog(EPOCH)
-    drafts = [make_draft(make_event("operation:start", f"{number}", trace_id=f"t{number}")) for number in range(50)]
-    drafts += [make_draft(make_event("operation:complete", f"{number}")) for number in range(0, 50, 2)]
-    drafts += [make_draft(make_event("operation:start", "0", channel="global", trace_id="again"))]
-    drafts += [make_draft(make_event("data:update", f"{number}")) for number in range(50)]
-    log.append(drafts, lambda _: None)
+    entries = [make_entry(make_event("operation:start", f"{number}", trace_id=f"t{number}")) for number in range(50)]
+    entries += [make_entry(make_event("operation:complete", f"{number}")) for number in range(0, 50, 2)]
+    entries += [make_entry(make_event("operation:start", "0", channel="global", trace_id="again"))]
+    entries += [make_entry(make_event("data:update", f"{number}")) for number in range(50)]
+    log.append(entries, lambda _: None)
     hub = InMemoryHub(log=log)
     hub.settle()
     assert len(hub.hub.operations) == 26

@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 
 import pytest
-from tests.hub.events import make_draft, make_event
+from tests.hub.events import make_entry, make_event
 
 from tidings.exceptions import EventIDReused, LogFull, OperationFinished, TidingsError
 from tidings.hub.staging import OperationChanges, PublishCallback, PublishResult, StagedOperations, Staging
@@ -30,14 +30,14 @@ class Publisher:
         return settled
 
     def publish(self, name: str, *, event_id: str | None = None, data: bytes = b"{}", scope: str = "") -> None:
-        draft = make_draft(make_event(data=data, event_id=event_id), scope)
-        self.staging.add(draft, self.settled(name))
+        entry = make_entry(make_event(data=data, event_id=event_id), scope)
+        self.staging.add(entry, self.settled(name))
 
     def append(self, most: int = 100) -> list[str | None]:
         batch = self.staging.take(most)
-        drafts = [staged.draft for staged in batch.staged]
-        self.log.append(drafts, lambda first: self.staging.appended().commit(int(str(first))))
-        return [draft.event.event_id for draft in drafts]
+        entries = [staged.entry for staged in batch.staged]
+        self.log.append(entries, lambda first: self.staging.appended().commit(int(str(first))))
+        return [entry.event.event_id for entry in entries]
 
 
 def test_commit_reports_offsets_in_order() -> None:
@@ -87,7 +87,7 @@ def test_event_id_of_another_event_is_refused() -> None:
     publisher.publish("staged", event_id=ID, data=b"[]")
     publisher.append()
     results: list[PublishResult | TidingsError] = []
-    publisher.staging.add(make_draft(make_event(data=b"[]", event_id=ID)), results.append)
+    publisher.staging.add(make_entry(make_event(data=b"[]", event_id=ID)), results.append)
     assert publisher.told == [("staged", "event_id_reused", False), ("first", 1, False)]
     (error,) = results
     assert isinstance(error, EventIDReused)
@@ -120,7 +120,7 @@ def test_failing_callback_does_not_block_the_others() -> None:
     def broken(result: PublishResult | TidingsError) -> None:
         raise RuntimeError("as if a future had been cancelled")
 
-    publisher.staging.add(make_draft(make_event()), broken)
+    publisher.staging.add(make_entry(make_event()), broken)
     publisher.publish("other")
     publisher.append()
     assert publisher.told == [("other", 2, False)]
@@ -134,7 +134,7 @@ def test_staged_operations_are_visible_until_the_tail() -> None:
     log = MemoryLog("e")
     staging = Staging(log)
     for key in "ab":
-        staging.add(make_draft(make_event("operation:start", key, trace_id=f"t{key}")), lambda _: None)
+        staging.add(make_entry(make_event("operation:start", key, trace_id=f"t{key}")), lambda _: None)
     assert traces(staging, "ab") == ["ta", "tb"]
     batch = staging.take(1)
     assert traces(staging, "ab") == ["ta", "tb"]
@@ -142,7 +142,7 @@ def test_staged_operations_are_visible_until_the_tail() -> None:
     assert traces(staging, "ab") == [None, "tb"]
     staging.committed(batch)
     assert traces(staging, "ab") == ["ta", "tb"]
-    log.append([batch.staged[0].draft], lambda _: None)
+    log.append([batch.staged[0].entry], lambda _: None)
     staging.folded()
     assert traces(staging, "ab") == ["ta", "tb"]
     staging.clear()
@@ -153,17 +153,17 @@ def test_staged_operations_are_visible_until_the_tail() -> None:
 
 
 def start(key: str, *, trace_id: str = "t1", data: bytes | None = None) -> EventToAppend:
-    return draft("start", key, trace_id=trace_id, data=data)
+    return entry("start", key, trace_id=trace_id, data=data)
 
 
-def draft(type: str, key: str, *, trace_id: str = "t1", data: bytes | None = None) -> EventToAppend:
+def entry(type: str, key: str, *, trace_id: str = "t1", data: bytes | None = None) -> EventToAppend:
     body = b'{"operation_id":"%b"}' % key.encode() if data is None else data
-    return make_draft(make_event(f"operation:{type}", key, trace_id=trace_id, data=body))
+    return make_entry(make_event(f"operation:{type}", key, trace_id=trace_id, data=body))
 
 
-def operations(*drafts: EventToAppend) -> OperationTable:
+def operations(*entries: EventToAppend) -> OperationTable:
     folded = Retention().new_operations()
-    for offset, each in enumerate(drafts, 1):
+    for offset, each in enumerate(entries, 1):
         folded.apply(offset, each.event, each.received_ns)
     return folded
 
@@ -173,15 +173,15 @@ def test_staged_operations_overlay_the_log() -> None:
     appending: OperationChanges = {}
     gathering: OperationChanges = {}
     older = StagedOperations(folded, [appending])
-    older.apply(draft("complete", "a"))
+    older.apply(entry("complete", "a"))
     older.apply(start("c", trace_id="t2"))
     view = StagedOperations(folded, [appending, gathering])
     assert [view.trace_id(key) for key in "abc"] == [None, "t1", "t2"]
     assert [view.only_of_trace(trace_id) for trace_id in ("t1", "t2")] == ["b", "c"]
-    view.apply(draft("progress", "b", trace_id="other"))
+    view.apply(entry("progress", "b", trace_id="other"))
     view.apply(start("a", trace_id="t3"))
-    view.apply(draft("complete", "c"))
-    view.apply(draft("log", "d", trace_id="t4"))
+    view.apply(entry("complete", "c"))
+    view.apply(entry("log", "d", trace_id="t4"))
     assert set(gathering) == {"a", "c"}
     assert [view.only_of_trace(trace_id) for trace_id in ("t1", "t2", "t3")] == ["b", None, "a"]
     assert [folded.life(key) for key in "c"] == [None]
@@ -197,19 +197,19 @@ def test_unnamed_failure_skips_operations_of_another_producer() -> None:
 
 
 def test_start_of_a_later_attempt_gets_its_number() -> None:
-    view = StagedOperations(operations(start("a"), draft("complete", "a")), [{}])
+    view = StagedOperations(operations(start("a"), entry("complete", "a")), [{}])
     second, life = view.apply(start("a", data=b'{"operation_id":"a","name":"import" }'))
     assert second.event.data == b'{"operation_id":"a","name":"import","attempt":2}'
     assert life is not None
     assert life.attempt == 2
-    view.apply(draft("failed", "a"))
+    view.apply(entry("failed", "a"))
     third = start("a", data=b'{"operation_id":"a","attempt":3}')
     assert view.apply(third)[0] is third
 
 
 def test_refused_event_changes_no_operation() -> None:
     gathering: OperationChanges = {}
-    view = StagedOperations(operations(start("a"), draft("complete", "a")), [gathering])
+    view = StagedOperations(operations(start("a"), entry("complete", "a")), [gathering])
     with pytest.raises(OperationFinished):
-        view.apply(draft("failed", "a"))
+        view.apply(entry("failed", "a"))
     assert gathering == {}

@@ -183,15 +183,15 @@ class Hub:
             raise Draining("the hub is shutting down")
         if len(self._staging) >= self.config.staged_events:
             raise LogBusy("too many events are waiting for the log")
-        receipt = _RequestReceipt(self, trace_id) if trace_id else self
-        event = self.contract.read(envelope, receipt, by_hub=by_hub)
+        defaults = _RequestDefaults(self, trace_id) if trace_id else self
+        event = self.contract.read(envelope, defaults, by_hub=by_hub)
         if self.contract.lenient and event.type not in self.contract.events:
             self._alert_undeclared(event)
         if event.key is None and event.type == MessageType.OPERATION_FAILED:
             event = self._with_operation(event, producer_id)
         lease_s = self.leases.lease_of(producer_id, event.key) if producer_id and event.key is not None else 0.0
-        draft = EventToAppend(event, self.now_ns(), scope, producer_id, lease_s)
-        self._staging.add(draft, settled, by_hub=by_hub)
+        entry = EventToAppend(event, self.now_ns(), scope, producer_id, lease_s)
+        self._staging.add(entry, settled, by_hub=by_hub)
         self._schedule_tick()
         return event
 
@@ -233,7 +233,7 @@ class Hub:
             return
         batch = self._staging.take(self.config.batch_events)
         self.counters.ticks += 1
-        self.log.append([staged.draft for staged in batch.staged], self._appended)
+        self.log.append([staged.entry for staged in batch.staged], self._appended)
 
     def _appended(self, result: int | LogError) -> None:
         batch = self._staging.appended()
@@ -305,7 +305,7 @@ class Hub:
             self.closed = True
 
 
-class _RequestReceipt:
+class _RequestDefaults:
     """The hub's `EnvelopeDefaults` for an event of a request that names a trace."""
 
     __slots__ = ("_hub", "_trace_id")

@@ -66,11 +66,11 @@ class StagedOperations:
         life = self.life(operation_id)
         return life is not None and life.live and life.trace_id == trace_id and life.producer_id in ("", producer_id)
 
-    def apply(self, draft: EventToAppend, *, by_hub: bool = False) -> tuple[EventToAppend, OperationLife | None]:
+    def apply(self, entry: EventToAppend, *, by_hub: bool = False) -> tuple[EventToAppend, OperationLife | None]:
         """Apply an event to its operation, in the newest layer.
 
         Args:
-            draft: Any event.
+            entry: Any event.
             by_hub: Whether the hub itself publishes it.
 
         Returns:
@@ -80,20 +80,20 @@ class StagedOperations:
         Raises:
             OperationError: The operation's life does not allow the event; nothing has changed.
         """
-        event = draft.event
+        event = entry.event
         key = event.key
         if key is None or event.type not in TRANSITIONS:
-            return draft, None
+            return entry, None
         before = self.life(key)
-        life = apply_event(key, before, event, producer_id=draft.producer_id, lease_s=draft.lease_s, by_hub=by_hub)
+        life = apply_event(key, before, event, producer_id=entry.producer_id, lease_s=entry.lease_s, by_hub=by_hub)
         if life is None or life is before:
-            return draft, life
+            return entry, life
         self._layers[-1][key] = life
         if event.type == MessageType.OPERATION_START and life.attempt > 1 and transition_of(event)[1] is None:
             data = with_last_member(event.data, "attempt", b"%d" % life.attempt)
             if len(data) <= MAX_DATA_BYTES:
-                draft = structs.replace(draft, event=structs.replace(event, data=data))
-        return draft, life
+                entry = structs.replace(entry, event=structs.replace(event, data=data))
+        return entry, life
 
     def restore(self, operation_id: str, life: OperationLife) -> None:
         """Put the life that `apply` returned for an event into the newest layer: the event is staged again."""
@@ -119,7 +119,7 @@ PublishCallback = Callable[[PublishResult | TidingsError], None]
 class StagedEvent(Struct):
     """An event of the current tick, and the publishers that wait for its result."""
 
-    draft: EventToAppend
+    entry: EventToAppend
     settled: PublishCallback
     duplicates: list[PublishCallback]
     """Callbacks of those that published the same event id again within the tick."""
@@ -129,7 +129,7 @@ class StagedEvent(Struct):
     @property
     def attempt(self) -> int | None:
         """See `PublishResult.attempt`."""
-        if self.life is None or self.draft.event.type != MessageType.OPERATION_START:
+        if self.life is None or self.entry.event.type != MessageType.OPERATION_START:
             return None
         return self.life.attempt
 
@@ -148,9 +148,9 @@ class Batch:
     def add(self, staged: StagedEvent) -> None:
         """Add an event that was checked."""
         self.staged.append(staged)
-        draft = staged.draft
-        if draft.event.event_id is not None:
-            self._ids[draft.scope, draft.event.event_id] = staged
+        entry = staged.entry
+        if entry.event.event_id is not None:
+            self._ids[entry.scope, entry.event.event_id] = staged
 
     def find(self, scope: str, event_id: str) -> StagedEvent | None:
         """Return the event with this id, or None."""
@@ -159,7 +159,7 @@ class Batch:
     def commit(self, first: int) -> None:
         """Report to all publishers that the batch is in the log, from offset `first` on."""
         for offset, staged in enumerate(self.staged, first):
-            trace_id = staged.draft.event.trace_id
+            trace_id = staged.entry.event.trace_id
             attempt = None if staged.life is None else staged.attempt
             _settle(staged.settled, PublishResult(offset, False, trace_id, attempt))
             for settled in staged.duplicates:
@@ -198,17 +198,17 @@ class Staging:
     def __len__(self) -> int:
         return len(self.gathering) + (len(self.appending) if self.appending else 0)
 
-    def add(self, draft: EventToAppend, settled: PublishCallback, *, by_hub: bool = False) -> None:
-        """Stage `draft` for the next append, or settle it immediately if its event id is known.
+    def add(self, entry: EventToAppend, settled: PublishCallback, *, by_hub: bool = False) -> None:
+        """Stage `entry` for the next append, or settle it immediately if its event id is known.
 
         Raises:
             OperationError: The life of its operation does not allow it.
         """
-        event_id = draft.event.event_id
-        if event_id is not None and self._settle_duplicate(draft, event_id, settled):
+        event_id = entry.event.event_id
+        if event_id is not None and self._settle_duplicate(entry, event_id, settled):
             return
-        draft, life = self.operations.apply(draft, by_hub=by_hub)
-        self.gathering.add(StagedEvent(draft, settled, [], life))
+        entry, life = self.operations.apply(entry, by_hub=by_hub)
+        self.gathering.add(StagedEvent(entry, settled, [], life))
 
     def take(self, max_events: int) -> Batch:
         """Return the oldest gathered events, at most `max_events`; from now on they are being appended."""
@@ -226,7 +226,7 @@ class Staging:
 
     def _restage(self, staged: StagedEvent) -> None:
         self.gathering.add(staged)
-        key = staged.draft.event.key
+        key = staged.entry.event.key
         if staged.life is not None and key is not None:
             self.operations.restore(key, staged.life)
 
@@ -257,21 +257,21 @@ class Staging:
         appending = self.appending.operations if self.appending is not None else {}
         return StagedOperations(self._log.operations, (self._committed, appending, self.gathering.operations))
 
-    def _settle_duplicate(self, draft: EventToAppend, event_id: str, settled: PublishCallback) -> bool:
+    def _settle_duplicate(self, entry: EventToAppend, event_id: str, settled: PublishCallback) -> bool:
         """Return whether the event id is known; if so, settle the event or wait for the staged one."""
         for batch in (self.gathering, self.appending):
-            staged = batch.find(draft.scope, event_id) if batch else None
+            staged = batch.find(entry.scope, event_id) if batch else None
             if staged is not None:
-                if _is_same(draft.event, staged.draft.event.type, staged.draft.event.data):
+                if _is_same(entry.event, staged.entry.event.type, staged.entry.event.data):
                     staged.duplicates.append(settled)
                 else:
                     settled(EventIDReused(f"event_id {event_id!r} was used for another event", position=""))
                 return True
-        known = self._log.known(draft.scope, event_id)
+        known = self._log.known(entry.scope, event_id)
         if known is None:
             return False
-        if _is_same(draft.event, known.type, known.data):
-            settled(PublishResult(known.offset, True, draft.event.trace_id, self._attempt(draft.event)))
+        if _is_same(entry.event, known.type, known.data):
+            settled(PublishResult(known.offset, True, entry.event.trace_id, self._attempt(entry.event)))
         else:
             position = str(self._log.position(known.offset))
             settled(
