@@ -1,4 +1,4 @@
-"""Small disks and read-only places: real ones, since chmod does not bind root."""
+"""Small disks and read-only folders, with real mounts because root ignores permissions."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ needs_mount = pytest.mark.skipif(not CAN_MOUNT, reason="mounts a small disk, whi
 
 @contextmanager
 def small_disk(path: Path, size: int) -> Iterator[Path]:
-    """A disk of `size` bytes at `path`."""
+    """Mount a disk of `size` bytes at `path`."""
     path.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tidings-test", str(path)], check=True)
     try:
@@ -32,7 +32,7 @@ def small_disk(path: Path, size: int) -> Iterator[Path]:
 
 @contextmanager
 def read_only(path: Path) -> Iterator[None]:
-    """Nobody, root included where that is who asks, may write to the file or folder at `path`."""
+    """Make the file or folder at `path` read-only, for root as well if the tests run as root."""
     if CAN_MOUNT:
         subprocess.run(["mount", "--bind", str(path), str(path)], check=True)
         subprocess.run(["mount", "-o", "remount,bind,ro", str(path)], check=True)

@@ -1,4 +1,4 @@
-"""Logs in files, for the conformance suite and for what is the files' own."""
+"""SQLite logs for the conformance suite and for the tests of files."""
 
 import secrets
 import shutil
@@ -14,9 +14,9 @@ from tidings.log.sqlite.log import SqliteLog
 from tidings.log.sqlite.saved_index import SAVE_INTERVAL_EVENTS
 from tidings.testing.log_conformance import LogHarness
 
-_PATIENCE_S = 10.0
+_MAX_WAIT_S = 10.0
 _IN_MEMORY = Path("/dev/shm")
-"""The suite opens logs by the hundred, and nothing in it cuts the power: no disk need be waited for."""
+"""The suite opens hundreds of logs and never cuts the power, so no disk is needed."""
 
 
 def new_epoch() -> str:
@@ -24,7 +24,7 @@ def new_epoch() -> str:
 
 
 class RetryScheduler:
-    """What a log asks of a loop: it keeps what is to be called, and counts the tries that came too early."""
+    """A `Scheduler` that collects callbacks, and counts those that are retries."""
 
     def __init__(self) -> None:
         self.waiting: deque[Callable[[], object]] = deque()
@@ -38,10 +38,10 @@ class RetryScheduler:
         self.waiting.append(callback)
 
     def run(self) -> None:
-        """Call until nothing waits; what the file's lock keeps waiting is tried every half millisecond."""
-        give_up = time.monotonic() + _PATIENCE_S
+        """Call until no callback waits; while the file is locked, retry every half millisecond."""
+        give_up = time.monotonic() + _MAX_WAIT_S
         while self.waiting:
-            assert time.monotonic() < give_up, "it never came to be"
+            assert time.monotonic() < give_up, "the file stayed locked"
             retries = self.retries
             self.waiting.popleft()()
             if self.retries > retries:
@@ -75,7 +75,7 @@ class SqliteHarness(LogHarness):
         return log
 
     def settle(self) -> None:
-        """Wait until the checkpoint thread has let go of the file, and what waited for that is done."""
+        """Wait until the checkpoint thread has unlocked the file and waiting calls are done."""
         self.scheduler.run()
 
     def reopen(self, log: Log, retention: Retention) -> SqliteLog:
@@ -85,17 +85,17 @@ class SqliteHarness(LogHarness):
         return self.open_at(folder, retention)
 
     def crash(self, log: Log, retention: Retention) -> SqliteLog:
-        """Open a copy of what the files hold now: what a killed process leaves, whose index of the log is void."""
+        """Open a copy of the present files: what a killed process leaves, without the index of the write-ahead log."""
         assert isinstance(log, SqliteLog)
         folder = self._open[log]
         self._opened += 1
-        left = self._root / str(self._opened)
-        left.mkdir()
+        copy = self._root / str(self._opened)
+        copy.mkdir()
         for name in ("log.db", "log.db-wal"):
             with suppress(FileNotFoundError):
-                shutil.copyfile(folder / name, left / name)
+                shutil.copyfile(folder / name, copy / name)
         self.close_one(log)
-        return self.open_at(left, retention)
+        return self.open_at(copy, retention)
 
     def folder_of(self, log: SqliteLog) -> Path:
         return self._open[log]
@@ -111,7 +111,7 @@ class SqliteHarness(LogHarness):
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    give_up = time.monotonic() + _PATIENCE_S
+    give_up = time.monotonic() + _MAX_WAIT_S
     while not condition():
-        assert time.monotonic() < give_up, "it never came to be"
+        assert time.monotonic() < give_up, "the condition never became true"
         time.sleep(0.002)

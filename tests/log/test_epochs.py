@@ -22,12 +22,12 @@ def test_position_has_the_epoch_that_wrote_it(offset: int, name: str) -> None:
     ("position", "offset"),
     [
         (Position("first", 10), 10),
-        (Position("first", 11), None),  # what it saw there was lost
+        (Position("first", 11), None),  # its reader saw an event that was lost
         (Position("second", 10), 10),
         (Position("second", 11), None),
-        (Position("third", 3), 3),  # a reader that was told so while nothing of its paths came
+        (Position("third", 3), 3),  # the position of a reader whose paths had no events for long
         (Position("third", 26), None),
-        (Position("fourth", 999), 999),  # ahead of the log: the caller waits
+        (Position("fourth", 999), 999),  # beyond the head: the caller waits
         (Position("another", 1), None),
     ],
 )

@@ -1,4 +1,4 @@
-"""The table of newest events, beside a dictionary that does the same the slow way."""
+"""The table of newest events, compared with a plain dictionary."""
 
 from collections.abc import Iterable
 
@@ -54,9 +54,9 @@ def snapshot(table: Newest, paths: PathSet = ALL, but: PathSet = NO_PATHS, until
 
 
 def live(table: Newest, offsets: Iterable[int]) -> list[int]:
-    """Return those of a page that are still the newest of their key: the reader skips the others."""
-    standing = {offset for name in table.groups() for offset in table.offsets(*name)}
-    return [offset for offset in offsets if offset in standing]
+    """Return the offsets of a page that are still the newest of their key; readers skip the others."""
+    current = {offset for name in table.groups() for offset in table.offsets(*name)}
+    return [offset for offset in offsets if offset in current]
 
 
 def test_newer_event_replaces_the_newest_of_its_key() -> None:
@@ -147,7 +147,7 @@ def test_ended_attempt_leaves_although_the_next_one_began() -> None:
 
 
 def test_due_events_leave_with_the_next_event_of_their_key() -> None:
-    """So that the fold is one of the log alone, whenever it is made."""
+    """The table thus depends on the log alone, and not on when it is built."""
     table = newest(ended_ns=10 * NS)
     write = Writer(table)
     write("start", "a", at=0)
@@ -164,11 +164,11 @@ def test_silent_key_leaves_when_all_its_events_are_too_old() -> None:
     write("progress", "silent", at=5 * NS, latest=True)
     write("progress", "busy", at=500 * NS, latest=True)
     table.expire(1024 * NS)
-    assert len(table) == 4, "never early"
+    assert len(table) == 4, "keys never leave early"
     table.expire(1030 * NS + 1)
-    assert live(table, snapshot(table)) == [2, 4], "what is busy keeps its older events"
+    assert live(table, snapshot(table)) == [2, 4], "a busy key keeps its older events"
     table.expire(3000 * NS)
-    assert len(table) == 0, "nor does the last one stay for want of a next"
+    assert len(table) == 0, "the last key leaves even if no event follows"
     assert not table.expire(9000 * NS)
 
 

@@ -1,4 +1,4 @@
-"""Retention by itself, over rows in memory: what a step that is rolled back undoes."""
+"""Retention over rows in memory, and the effect of steps that are rolled back."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -154,7 +154,7 @@ def test_full_step_leaves_the_rest_to_the_next() -> None:
         log.append("progress", "a", latest=True)
     assert log.sweeper.step(0)
     log.sweeper.commit()
-    assert log.sweeper.counts.latest_events == 300, "thinning took all that one step may"
+    assert log.sweeper.counts.latest_events == 300, "thinning used up the whole step"
 
 
 def test_released_rows_are_deleted_first() -> None:
@@ -163,7 +163,7 @@ def test_released_rows_are_deleted_first() -> None:
         log.append("progress", f"op-{number}", latest=True)
     while log.sweeper.step(0):
         log.sweeper.commit()
-    assert log.sweeper.counts.latest_events == 0, "all of them stay as the newest of their keys"
+    assert log.sweeper.counts.latest_events == 0, "all stay in the log as the newest of their keys"
     for number in range(300):
         log.append("progress", f"op-{number}", latest=True)
     assert log.sweeper.step(0)

@@ -10,8 +10,8 @@ def above(marks: TrimMarks, *paths: Path, after: int = 0) -> int | None:
     return marks.above(after, PathSet(paths))
 
 
-def saved(marks: TrimMarks, into: dict[tuple[str, str], int]) -> None:
-    """Do what an adapter does when a step is committed."""
+def save(marks: TrimMarks, into: dict[tuple[str, str], int]) -> None:
+    """Save the changed marks, like an adapter that commits a step."""
     for slot, offset in marks.changed().items():
         if offset is None:
             into.pop(slot, None)
@@ -27,7 +27,7 @@ def test_new_marks_report_nothing_trimmed() -> None:
 def test_trimmed_channel_is_reported_to_its_readers() -> None:
     marks = TrimMarks()
     marks.mark_trimmed("data", 7)
-    marks.mark_trimmed("data", 5)  # a row that was kept for long may go late
+    marks.mark_trimmed("data", 5)  # a row that was kept as the newest may be deleted later
     assert above(marks, Path("data")) == above(marks, Path("data", "a")) == 7
     assert above(marks, Path("data", "a", prefix=True)) == 7
     assert above(marks, Path("system")) is None
@@ -49,7 +49,7 @@ def test_thinned_key_is_reported_to_its_readers() -> None:
 
 
 def test_merged_key_mark_counts_for_its_channel() -> None:
-    """Else a reader that was below it would not be told: the range may begin above it with nothing else trimmed."""
+    """Otherwise a reader below it would miss the gap: the range may begin above it with nothing else trimmed."""
     marks = TrimMarks()
     marks.mark_thinned("operations", "a", 5)
     marks.mark_thinned("operations", "b", 8)
@@ -66,7 +66,7 @@ def test_marks_of_thinned_keys_are_limited(monkeypatch: pytest.MonkeyPatch) -> N
     marks, into = TrimMarks(), dict[tuple[str, str], int]()
     for number in range(1, 101):
         marks.mark_thinned("operations", f"key-{number}", number)
-        saved(marks, into)
+        save(marks, into)
         assert len(into) <= 11
         assert above(marks, Path("operations", f"key-{number}")) == number
         assert all((above(marks, Path("operations", f"key-{other}")) or 0) >= other for other in range(1, number))
@@ -77,7 +77,7 @@ def test_roll_back_restores_the_marks() -> None:
     marks, into = TrimMarks(), dict[tuple[str, str], int]()
     marks.mark_trimmed("data", 3)
     marks.mark_thinned("data", "a", 4)
-    saved(marks, into)
+    save(marks, into)
     marks.mark_trimmed("data", 30)
     marks.mark_thinned("data", "a", 40)
     marks.mark_thinned("data", "b", 50)
@@ -119,17 +119,17 @@ def test_saved_marks_equal_the_marks_in_memory(steps: list[tuple[str, str, str, 
             case "forget":
                 marks.merge_keys(offset)
             case "commit":
-                saved(marks, into)
+                save(marks, into)
                 before = dict(gone)
             case "roll_back":
                 marks.roll_back()
                 gone = dict(before)
-            case _:  # what was not committed is lost
+            case _:  # uncommitted marks are lost
                 marks = TrimMarks()
                 marks.restore((channel, key, offset) for (channel, key), offset in into.items())
                 gone = dict(before)
         for (at, of), highest in gone.items():
-            told = above(marks, Path(at, of)) or 0
-            assert told >= highest, "something is gone, and its reader is not told"
-            assert (above(marks, Path(at)) or 0) >= told
-            assert (above(marks, Path(at, of[0], prefix=True)) or 0) >= told
+            reported = above(marks, Path(at, of)) or 0
+            assert reported >= highest, "an event is missing, but no mark reports it"
+            assert (above(marks, Path(at)) or 0) >= reported
+            assert (above(marks, Path(at, of[0], prefix=True)) or 0) >= reported

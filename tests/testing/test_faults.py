@@ -197,7 +197,7 @@ def test_clear_faults_removes_all(hub: ManualHub, client: SyncClient) -> None:
 
 
 def test_several_faults_apply_together(hub: ManualHub, client: SyncClient) -> None:
-    """One of each at once, and still everything happens exactly once."""
+    """With one fault of each kind in force, every event still arrives exactly once."""
     with client.watch("data") as watch:
         watch.wait_until_live()
         hub.inject(Cut(after="data:update", times=3))

@@ -21,13 +21,13 @@ def configuration() -> Iterator[None]:
 
 def test_only_loggers_of_tidings_are_silenced(capsys: pytest.CaptureFixture[str]) -> None:
     with silenced(), silenced():
-        structlog.get_logger("tidings.hub").error("nobody hears")
-        structlog.get_logger("application").info("somebody hears")
+        structlog.get_logger("tidings.hub").error("silenced")
+        structlog.get_logger("application").info("from the application")
         structlog.get_logger().info("and this")
-    structlog.get_logger("tidings.hub").error("heard again")
+    structlog.get_logger("tidings.hub").error("printed again")
     out = capsys.readouterr().out
-    assert "nobody hears" not in out
-    assert all(said in out for said in ("somebody hears", "and this", "heard again"))
+    assert "silenced" not in out
+    assert all(line in out for line in ("from the application", "and this", "printed again"))
     assert not structlog.is_configured()
 
 

@@ -1,4 +1,4 @@
-"""What a test of a job sees: operations on a hub in memory, from the first word to the last."""
+"""Operations on a hub in memory, as the test of a job sees them."""
 
 import asyncio
 import threading
@@ -84,7 +84,7 @@ async def test_asynchronous_jobs_are_published(hub: ManualHub) -> None:
 def test_job_continues_while_the_hub_is_stopped(hub: ManualHub) -> None:
     hub.stop()
     with tidings.operation("Import prices") as op:
-        op.log("nobody hears this yet")
+        op.log("sent while the hub is stopped")
         hub.advance(300)
     assert state(hub, op) is None
     hub.start()
@@ -160,36 +160,36 @@ def test_producer_that_reconnects_in_time_keeps_its_operations(hub: ManualHub) -
 def test_cancel_request_reaches_the_job_and_returns_its_outcome(hub: ManualHub) -> None:
     op = tidings.start("Import prices")
     hub.settle()
-    wish = hub.cancel(op.id, reason="wrong file")
-    assert wish.outcome is None
+    request = hub.cancel(op.id, reason="wrong file")
+    assert request.outcome is None
     hub.settle()
     assert (op.cancelled, op.cancel_reason) == (True, "wrong file")
     with pytest.raises(tidings.OperationCancelled), op:
         op.advance()
     hub.settle()
-    assert wish.outcome is not None
-    assert wish.outcome.outcome == "cancelled"
+    assert request.outcome is not None
+    assert request.outcome.outcome == "cancelled"
     assert_events(hub, [event("operation:cancelled", reason="wrong file")])
 
 
 def test_job_that_refuses_a_cancel_gives_a_reason(hub: ManualHub) -> None:
     with tidings.operation("Import prices", on_cancel=lambda push: "almost done") as op:
         hub.settle()
-        wish = hub.cancel(op.id)
+        request = hub.cancel(op.id)
         hub.settle()
-    assert wish.outcome is not None
-    assert (wish.outcome.outcome, wish.outcome.reason) == ("refused", "almost done")
+    assert request.outcome is not None
+    assert (request.outcome.outcome, request.outcome.reason) == ("refused", "almost done")
 
 
 def test_ignored_cancel_request_stays_open_until_its_timeout(hub: ManualHub) -> None:
     op = tidings.start("Import prices")
     hub.settle()
-    wish = hub.cancel(op.id, timeout_s=5)
+    request = hub.cancel(op.id, timeout_s=5)
     hub.advance(4.9)
-    assert wish.outcome is None
+    assert request.outcome is None
     hub.advance(0.1)
-    assert wish.outcome is not None
-    assert wish.outcome.outcome == "pending"
+    assert request.outcome is not None
+    assert request.outcome.outcome == "pending"
     op.cancel()
 
 

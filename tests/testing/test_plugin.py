@@ -1,4 +1,4 @@
-"""The plugin as pytest finds it: by its entry point, in a project of somebody else's."""
+"""The plugin as pytest finds it in another project: by its entry point."""
 
 import os
 import subprocess

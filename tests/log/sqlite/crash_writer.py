@@ -1,8 +1,8 @@
-"""A process that brings forth writers of a log, to be killed one after the other: forking takes a hundredth of a start.
+"""A process that forks writers of a log, to be killed one after the other: a fork takes a hundredth of a process start.
 
-For each line on its standard input it forks a writer, says `born PID`, and when that is dead, `dead`. A writer says
-`trying NUMBER EVENTS` before each batch (EVENTS are pairs of type and key, in JSON), and `acked NUMBER FIRST EPOCH`
-when it is in the log.
+For each line on its standard input it forks a writer, prints `started PID`, and once that writer is dead, `dead`. A
+writer prints `trying NUMBER EVENTS` before each batch (EVENTS are pairs of type and key, in JSON), and
+`acked NUMBER FIRST EPOCH` when the batch is in the log.
 """
 
 import json
@@ -15,10 +15,9 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-import tidings.log.sqlite.checkpointer
-import tidings.log.sqlite.saved_index
 from tidings.exceptions import LogError
 from tidings.log.base import Retention
+from tidings.log.sqlite import checkpointer, saved_index
 from tidings.log.sqlite.log import SqliteLog
 from tidings.protocol.message_types import SlotEffect
 from tidings.testing.log_conformance.harness import EventFactory
@@ -35,11 +34,13 @@ RETENTION = Retention(
 TYPES = ("operation:start", "operation:progress", "operation:log", "operation:complete", "data:update", "system:alert")
 
 
-def say(text: str) -> None:
-    os.write(1, f"{text}\n".encode())  # at once, and whole
+def report(text: str) -> None:
+    os.write(1, f"{text}\n".encode())  # immediately, and in one piece
 
 
 class Writer:
+    """A writer, and the scheduler of its log."""
+
     def __init__(self, folder: Path) -> None:
         self._waiting: deque[Callable[[], object]] = deque()
         self._make = EventFactory()
@@ -53,7 +54,7 @@ class Writer:
     def call_later(self, delay: float, callback: Callable[[], object], /) -> None:
         self._waiting.append(callback)
 
-    def write(self) -> None:
+    def write_forever(self) -> None:
         while True:
             self._append()
             while self._waiting:
@@ -81,31 +82,31 @@ class Writer:
 
         def done(result: int | LogError) -> None:
             assert isinstance(result, int), result
-            say(f"acked {number} {result} {self._log.epoch}")
+            report(f"acked {number} {result} {self._log.epoch}")
 
-        events = json.dumps([[draft.event.type, draft.event.key] for draft in batch], separators=(",", ":"))
-        say(f"trying {number} {events}")
+        events = json.dumps([[entry.event.type, entry.event.key] for entry in batch], separators=(",", ":"))
+        report(f"trying {number} {events}")
         self._log.append(batch, done)
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    tidings.log.sqlite.checkpointer.CHECK_INTERVAL_S = 0.005
-    tidings.log.sqlite.checkpointer.MAX_WAL_BYTES = tidings.log.sqlite.checkpointer.MIN_WAL_BYTES = 100_000
-    tidings.log.sqlite.saved_index.PIECE_SIZE = 20
+    checkpointer.CHECK_INTERVAL_S = 0.005
+    checkpointer.MAX_WAL_BYTES = checkpointer.MIN_WAL_BYTES = 100_000
+    saved_index.PIECE_SIZE = 20
     for _ in sys.stdin:
         child = os.fork()
         if not child:
             random.seed()
             try:
-                Writer(folder).write()
+                Writer(folder).write_forever()
             except BaseException as error:
-                say(f"failed {error!r}")
+                report(f"failed {error!r}")
             finally:
                 os._exit(1)
-        say(f"born {child}")
+        report(f"started {child}")
         os.waitpid(child, 0)
-        say("dead")
+        report("dead")
 
 
 if __name__ == "__main__":

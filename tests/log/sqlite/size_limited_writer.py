@@ -1,4 +1,4 @@
-"""A process whose files may not grow beyond some size, in the middle of a commit."""
+"""A process that reaches the kernel's limit on file sizes in the middle of a commit; prints the outcome as JSON."""
 
 import json
 import resource
@@ -15,25 +15,25 @@ from tidings.testing.log_conformance.harness import EventFactory
 def main() -> None:
     folder = Path(sys.argv[1])
     make = EventFactory()
-    said: dict[str, object] = {}
+    outcome: dict[str, object] = {}
     wal = folder / "log.db-wal"
     with SqliteHarness() as harness:
         assert isinstance(harness, SqliteHarness)
         log = harness.open_at(folder)
         harness.append(log, *(make("data:update", data=b"1" * 1_000) for _ in range(20)))
-        said["before"] = before = wal.stat().st_size
+        outcome["before"] = before = wal.stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (before + 60_000, resource.RLIM_INFINITY))
         try:
             harness.append(log, *(make("data:update", data=b"1" * 1_000) for _ in range(300)))
         except LogError as error:
-            said["refused"] = type(error).__name__
-        said["written"] = wal.stat().st_size
-        said["head"] = log.head
+            outcome["refused"] = type(error).__name__
+        outcome["written"] = wal.stat().st_size
+        outcome["head"] = log.head
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        said["after"] = harness.append(log, *(make("data:update") for _ in range(10)))
+        outcome["after"] = harness.append(log, *(make("data:update") for _ in range(10)))
         again = harness.reopen(log, Retention())
-        said["history"] = [record.offset for record in harness.history(again)]
-    json.dump(said, sys.stdout)
+        outcome["history"] = [record.offset for record in harness.history(again)]
+    json.dump(outcome, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Logs as files: looking at one, checking it, copying it while it is written, and going on from a copy."""
+"""The figures and the check of a log, a copy made during writes, and a log restored from a copy."""
 
 import shutil
 import sqlite3
@@ -165,7 +165,7 @@ class TestBackup:
             sqlite.append(log, *(make("data:update", data=b"1" * 2_000) for _ in range(20)))
         copying.join()
         assert 10_000 <= made[0] <= log.head
-        assert log.head > 10_000, "nothing was published meanwhile"
+        assert log.head > 10_000, "nothing was published during the backup"
         assert verify(tmp_path / "copy").faults == ()
         assert [record.offset for record in sqlite.history(log)] == list(range(1, log.head + 1))
 

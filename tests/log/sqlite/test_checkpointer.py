@@ -1,4 +1,4 @@
-"""Checkpoints: the write-ahead log is begun anew beside appends, which wait as the loop waits, never for the disk."""
+"""Checkpoints restart the write-ahead log while appends go on, and the event loop never waits for the disk."""
 
 import sqlite3
 import threading
@@ -72,12 +72,12 @@ def bench(sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_long_write_ahead_log_is_restarted(bench: Bench) -> None:
     bench.append(20)
     bench.round()
-    assert bench.checkpointer.checkpoints == 0, "there is little in it"
+    assert bench.checkpointer.checkpoints == 0, "the write-ahead log is short"
     bench.append(100)
     assert bench.wal.stat().st_size > 300_000
     bench.round()
     assert bench.checkpointer.checkpoints == 1
-    assert bench.wal.stat().st_size < 20_000, "cut to the mark that the checkpoint made itself"
+    assert bench.wal.stat().st_size < 20_000, "truncated to the commit of the checkpoint itself"
     assert bench.path.stat().st_size > 400_000
     assert not bench.checkpointer.holds_appends
     bench.append(1)
@@ -87,16 +87,16 @@ def test_long_write_ahead_log_is_restarted(bench: Bench) -> None:
 def test_checkpoint_makes_the_first_commit_of_a_restarted_wal(
     connections: list[sqlite3.Connection], bench: Bench
 ) -> None:
-    """That one waits for the disk; the loop's connection never does."""
+    """This commit waits for the disk, which the connection of the event loop never does."""
     bench.append(100)
     bench.round()
     with closing(sqlite3.connect(bench.path)) as reader:
         assert reader.execute("SELECT value FROM meta WHERE name = 'checkpoints'").fetchone() == (1,)
     assert bench.wal.stat().st_size > 0
-    loop = connections[0]
-    assert loop.execute("PRAGMA synchronous").fetchone() == (1,), "NORMAL: commits are not synced"
-    assert loop.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
-    assert loop.execute("PRAGMA busy_timeout").fetchone() == (0,)
+    of_loop = connections[0]
+    assert of_loop.execute("PRAGMA synchronous").fetchone() == (1,), "NORMAL: commits are not synced"
+    assert of_loop.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    assert of_loop.execute("PRAGMA busy_timeout").fetchone() == (0,)
 
 
 def test_short_write_ahead_log_is_copied_when_idle(bench: Bench) -> None:
@@ -108,7 +108,7 @@ def test_short_write_ahead_log_is_copied_when_idle(bench: Bench) -> None:
     assert bench.checkpointer.checkpoints == 1
     bench.clock.advance(31)
     bench.round()
-    assert bench.checkpointer.checkpoints == 1, "nothing came since"
+    assert bench.checkpointer.checkpoints == 1, "no event came since"
 
 
 def test_write_ahead_log_is_shorter_on_a_nearly_full_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_append_during_a_checkpoint_is_retried(bench: Bench) -> None:
     done: list[object] = []
     with closing(connect_read_only(bench.path)) as reader:
         reader.execute("BEGIN")
-        reader.execute("SELECT max(offset) FROM events").fetchone()  # it holds the write-ahead log, as a backup does
+        reader.execute("SELECT max(offset) FROM events").fetchone()  # it keeps the log in use, as a backup does
         bench.append(1)
         restarting = threading.Thread(target=bench.round)
         restarting.start()
@@ -137,9 +137,9 @@ def test_append_during_a_checkpoint_is_retried(bench: Bench) -> None:
         bench.sqlite.settle()
         assert retried == 1
         assert done == [102]
-        assert bench.checkpointer.checkpoints == 0, "it waited a moment for the reader, and let go"
+        assert bench.checkpointer.checkpoints == 0, "it waited a moment for the reader, then gave up"
         bench.round()
-        assert bench.checkpointer.checkpoints == 0, "nor does it hold appends up again at once"
+        assert bench.checkpointer.checkpoints == 0, "it does not block appends again immediately"
     bench.clock.advance(5)
     bench.round()
     assert bench.checkpointer.checkpoints == 1

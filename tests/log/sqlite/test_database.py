@@ -1,4 +1,4 @@
-"""Files that are no log, or none that can be used: told in words, and left as they are."""
+"""Files that are not a usable log: opening them fails with an explanation and leaves them unchanged."""
 
 import sqlite3
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def fill(sqlite: SqliteHarness, folder: Path, events: int = 300) -> None:
-    """Leave a log of some pages in `folder`."""
+    """Create a log of several pages in `folder`."""
     make = EventFactory()
     log = sqlite.open_at(folder)
     sqlite.append(log, *(make("data:update", f"key-{number}", data=b"1" * 400) for number in range(events)))
@@ -33,14 +33,14 @@ def fill(sqlite: SqliteHarness, folder: Path, events: int = 300) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file of `folder` but the lock, which is nobody's data."""
+    """Return every file of `folder` except the lock, which holds no data."""
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "lock"}
 
 
-def refused(sqlite: SqliteHarness, folder: Path, error: type[LogError]) -> LogError:
-    """See that opening fails with `error`, tells what to do, changes nothing, and lets go of the folder."""
+def check_refused(sqlite: SqliteHarness, folder: Path, error: type[LogError]) -> LogError:
+    """Check that opening fails with `error` and a hint, changes nothing, and unlocks the folder."""
     before = contents(folder)
-    for _ in range(2):  # the lock is given back: the second time it is the same
+    for _ in range(2):  # the lock is released: the second attempt fails in the same way
         with pytest.raises(error) as caught:
             sqlite.open_at(folder)
         assert type(caught.value) is error
@@ -63,7 +63,7 @@ def foreign_database(path: Path, *pragmas: str) -> None:
 @pytest.mark.parametrize("content", [b"not a database at all, and longer than a header\n" * 100, b"x"])
 def test_file_that_is_not_a_database_is_foreign(sqlite: SqliteHarness, folder: Path, content: bytes) -> None:
     (folder / FILE).write_bytes(content)
-    refused(sqlite, folder, LogForeign)
+    check_refused(sqlite, folder, LogForeign)
     for look in (info, verify):
         with pytest.raises(LogForeign):
             look(folder)
@@ -72,7 +72,7 @@ def test_file_that_is_not_a_database_is_foreign(sqlite: SqliteHarness, folder: P
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 def test_database_of_another_program_is_foreign(sqlite: SqliteHarness, folder: Path, mode: str) -> None:
     foreign_database(folder / FILE, f"journal_mode = {mode}")
-    refused(sqlite, folder, LogForeign)
+    check_refused(sqlite, folder, LogForeign)
     with pytest.raises(LogForeign):
         info(folder)
 
@@ -81,16 +81,16 @@ def test_write_ahead_log_of_another_program_is_untouched(sqlite: SqliteHarness, 
     with closing(sqlite3.connect(folder / "its.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE it (id INTEGER PRIMARY KEY)")
-        for name in ("", "-wal"):  # as after a crash of that program
+        for name in ("", "-wal"):  # like after a crash of that program
             (folder / f"{FILE}{name}").write_bytes((folder / f"its.db{name}").read_bytes())
     (folder / "its.db").unlink()
     assert (folder / f"{FILE}-wal").stat().st_size
-    refused(sqlite, folder, LogForeign)
+    check_refused(sqlite, folder, LogForeign)
 
 
 def test_newer_schema_is_refused(sqlite: SqliteHarness, folder: Path) -> None:
     foreign_database(folder / FILE, f"application_id = {APPLICATION_ID}", f"user_version = {SCHEMA_VERSION + 1}")
-    error = refused(sqlite, folder, LogTooNew)
+    error = check_refused(sqlite, folder, LogTooNew)
     assert str(SCHEMA_VERSION + 1) in str(error)
     with pytest.raises(LogTooNew):
         verify(folder)
@@ -112,7 +112,7 @@ def keep_the_header_alone(content: bytes) -> bytes:
 def test_damaged_log_is_corrupt(sqlite: SqliteHarness, folder: Path, damage: Callable[[bytes], bytes]) -> None:
     fill(sqlite, folder)
     (folder / FILE).write_bytes(damage((folder / FILE).read_bytes()))
-    refused(sqlite, folder, LogCorrupt)
+    check_refused(sqlite, folder, LogCorrupt)
 
 
 @pytest.mark.parametrize(
@@ -131,17 +131,17 @@ def test_log_with_wrong_contents_is_corrupt(sqlite: SqliteHarness, folder: Path,
     fill(sqlite, folder)
     with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as connection:
         connection.execute(statement)
-    refused(sqlite, folder, LogCorrupt)
+    check_refused(sqlite, folder, LogCorrupt)
 
 
 def test_write_ahead_log_without_its_database_is_corrupt(sqlite: SqliteHarness, folder: Path) -> None:
-    (folder / f"{FILE}-wal").write_bytes(b"what is left of a log")
-    refused(sqlite, folder, LogCorrupt)
+    (folder / f"{FILE}-wal").write_bytes(b"the rest of a log")
+    check_refused(sqlite, folder, LogCorrupt)
 
 
 def test_empty_file_becomes_a_log(sqlite: SqliteHarness, folder: Path) -> None:
     (folder / FILE).touch()
-    (folder / f"{FILE}.new").write_bytes(b"cut off while it was made")
+    (folder / f"{FILE}.new").write_bytes(b"an interrupted creation")
     assert sqlite.open_at(folder).head == 0
     assert not (folder / f"{FILE}.new").exists()
 
@@ -149,7 +149,7 @@ def test_empty_file_becomes_a_log(sqlite: SqliteHarness, folder: Path) -> None:
 def test_read_only_folder_fails(sqlite: SqliteHarness, folder: Path) -> None:
     fill(sqlite, folder)
     with read_only(folder):
-        refused(sqlite, folder, LogReadOnly)
+        check_refused(sqlite, folder, LogReadOnly)
         with pytest.raises(LogReadOnly):
             sqlite.open_at(folder / "below")
         assert info(folder).events == 300
@@ -159,7 +159,7 @@ def test_read_only_folder_fails(sqlite: SqliteHarness, folder: Path) -> None:
 def test_read_only_file_fails(sqlite: SqliteHarness, folder: Path) -> None:
     fill(sqlite, folder)
     with read_only(folder / FILE):
-        refused(sqlite, folder, LogReadOnly)
+        check_refused(sqlite, folder, LogReadOnly)
     assert sqlite.open_at(folder).head == 300
 
 
@@ -182,7 +182,7 @@ def test_created_files_are_private_to_the_owner(sqlite: SqliteHarness, tmp_path:
 def test_damage_at_run_time_is_reported_as_corrupt(
     sqlite: SqliteHarness, folder: Path, connections: list[sqlite3.Connection]
 ) -> None:
-    """A page that went bad is found by whoever looks at it."""
+    """A damaged page is detected when it is read."""
     fill(sqlite, folder, 5_000)
     log = sqlite.open_at(folder, Retention(events=10))
     with (folder / FILE).open("r+b") as file:

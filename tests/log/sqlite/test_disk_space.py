@@ -1,4 +1,4 @@
-"""Full disks, real and small ones: events are refused whole, trimming goes on, and room is used when there is some."""
+"""Small disks that fill up: batches are refused whole, trimming continues, and freed space is used again."""
 
 import json
 import os
@@ -73,10 +73,10 @@ def test_full_disk_refuses_whole_batches_until_trimmed(sqlite: SqliteHarness, di
     head = log.head
     assert head % BATCH == 0
     assert [record.offset for record in sqlite.history(log)] == list(range(1, head + 1))
-    with pytest.raises(LogFull):  # what the ballast left is for trimming
+    with pytest.raises(LogFull):  # the space of the ballast is reserved for trimming
         append(sqlite, log, 1)
     wait_until(lambda: not log.maintain(make.now_ns) and log.statistics().durable_events == EVENTS)
-    assert append(sqlite, log) == head + 1  # into what trimming left
+    assert append(sqlite, log) == head + 1  # into the space that trimming freed
     assert log.statistics().durable_events == EVENTS + BATCH
     sqlite.close_one(log)
     assert verify(folder).faults == ()
@@ -168,7 +168,7 @@ def test_log_without_ballast_continues_when_space_is_free(sqlite: SqliteHarness,
 def test_file_that_cannot_grow_refuses_whole_batches(
     sqlite: SqliteHarness, tmp_path: Path, connections: list[sqlite3.Connection]
 ) -> None:
-    """SQLite's own bound stands for the disk's, where mounting is not allowed."""
+    """SQLite's limit replaces the disk's, for machines where mounting is not allowed."""
     log = sqlite.open_at(tmp_path / "data", Retention(events=100))
     append(sqlite, log, 100)
     connection = connections[-1]
@@ -184,7 +184,7 @@ def test_file_that_cannot_grow_refuses_whole_batches(
 
 
 def test_failed_commit_leaves_no_trace(tmp_path: Path) -> None:
-    """A limit on the size of files makes the kernel refuse a part of what SQLite writes to its log."""
+    """A limit on file sizes makes the kernel refuse a part of SQLite's writes to the write-ahead log."""
     child = subprocess.run(
         [sys.executable, "-m", "tests.log.sqlite.size_limited_writer", str(tmp_path / "data")],
         cwd=Path(__file__).parents[3],
@@ -193,10 +193,10 @@ def test_failed_commit_leaves_no_trace(tmp_path: Path) -> None:
         check=True,
         timeout=30,
     )
-    said = json.loads(child.stdout)
-    assert said["refused"] == LogUnavailable.__name__
-    assert said["written"] > said["before"], "a part of the batch reached the file"
-    assert said["head"] == 20
-    assert said["after"] == 21
-    assert said["history"] == [*range(1, 21), *range(21, 31)]
+    outcome = json.loads(child.stdout)
+    assert outcome["refused"] == LogUnavailable.__name__
+    assert outcome["written"] > outcome["before"], "a part of the batch reached the file"
+    assert outcome["head"] == 20
+    assert outcome["after"] == 21
+    assert outcome["history"] == [*range(1, 21), *range(21, 31)]
     assert verify(tmp_path / "data").faults == ()

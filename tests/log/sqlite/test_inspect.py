@@ -1,4 +1,4 @@
-"""All of a log, read from outside while a hub writes it."""
+"""All events of a log, read from outside while a hub writes it."""
 
 import sqlite3
 from contextlib import closing

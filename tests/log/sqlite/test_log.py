@@ -63,7 +63,7 @@ def test_retention_without_work_executes_no_statement(
     assert statements == []
 
 
-class TestWhileAnotherHoldsTheFile:
+class TestLockedFile:
     @pytest.fixture
     def folder(self, tmp_path: FilePath) -> FilePath:
         return tmp_path / "data"
@@ -78,10 +78,10 @@ class TestWhileAnotherHoldsTheFile:
                 sqlite.scheduler.waiting.popleft()()
             assert done == []
             assert log.head == 0
-            assert log.maintain(make.now_ns) is True, "it waits its turn"
+            assert log.maintain(make.now_ns) is True, "retention waits for the append"
             pages: list[Page | LogError] = []
             log.read(Query(after=0, until=9, paths=ALL), pages.append)
-            assert pages == [Page([], 9)], "reading waits for nobody"
+            assert pages == [Page([], 9)], "reads do not wait"
             other.execute("ROLLBACK")
         sqlite.settle()
         assert done == [1]
@@ -138,24 +138,24 @@ class TestWhileAnotherHoldsTheFile:
 
 def test_batch_from_within_the_tail_is_appended_after_it(sqlite: SqliteHarness) -> None:
     log = sqlite.open(Retention())
-    heard: list[str] = []
+    calls: list[str] = []
 
     def tail(records: list[Record]) -> None:
-        heard.append(f"tail {records[0].offset}")
+        calls.append(f"tail {records[0].offset}")
         if len(records) == 2:
-            log.append([make("data:update")], lambda result: heard.append(f"done {result}"))
-        heard.append(f"end {records[0].offset}")
+            log.append([make("data:update")], lambda result: calls.append(f"done {result}"))
+        calls.append(f"end {records[0].offset}")
 
     log.follow(tail)  # type: ignore[arg-type]
     sqlite.append(log, make("data:update"), make("data:update"))
-    assert heard == ["tail 1", "end 1", "done 3", "tail 3", "end 3"]
+    assert calls == ["tail 1", "end 1", "done 3", "tail 3", "end 3"]
 
 
 def test_closed_log_is_unavailable(sqlite: SqliteHarness) -> None:
     log = sqlite.open(Retention())
     sqlite.append(log, make("data:update"))
     sqlite.close_one(log)
-    log.close()  # again: nothing happens
+    log.close()  # a second time, without effect
     for call in (
         lambda: sqlite.append(log, make("data:update")),
         lambda: sqlite.history(log),
@@ -167,7 +167,7 @@ def test_closed_log_is_unavailable(sqlite: SqliteHarness) -> None:
 
 
 def test_reads_skip_the_holes_that_trimming_left(sqlite: SqliteHarness) -> None:
-    """Rows are counted, not offsets: a thousand newest events in a million offsets are a page or two."""
+    """Reads count rows instead of offsets: a thousand newest events in a million offsets are a page or two."""
     log = sqlite.open(Retention(superseded_events=10))
     for number in range(200):
         sqlite.append(
@@ -181,25 +181,26 @@ def test_reads_skip_the_holes_that_trimming_left(sqlite: SqliteHarness) -> None:
     assert page.scanned == log.head
 
 
-class TestPagesOfAFewKeys:
-    """Read by their indexes, which bring no more at once than the loop has time for."""
+class TestPagesOfFewKeys:
+    """Pages that are read through an index, which limits the time that one read takes."""
 
-    def both(self, sqlite: SqliteHarness, log: SqliteLog, paths: PathSet, **query: Any) -> list[int]:
-        """Return what is read, which is what looking at everything brings."""
-        asked = Query(after=0, until=log.head, paths=paths, **query)
-        found = sqlite.read_all(log, asked)
-        everything = sqlite.read_all(log, Query(after=0, until=log.head, paths=ALL, conflate=asked.conflate))
+    def read_both_ways(self, sqlite: SqliteHarness, log: SqliteLog, paths: PathSet, **query: Any) -> list[int]:
+        """Return the offsets that a read of `paths` brings, after a comparison with a read of everything."""
+        wanted = Query(after=0, until=log.head, paths=paths, **query)
+        found = sqlite.read_all(log, wanted)
+        everything = sqlite.read_all(log, Query(after=0, until=log.head, paths=ALL, conflate=wanted.conflate))
         assert found == [
             record
             for record in everything
-            if paths.matches(record.event.channel, record.event.key) and asked.trace_id in (None, record.event.trace_id)
+            if paths.matches(record.event.channel, record.event.key)
+            and wanted.trace_id in (None, record.event.trace_id)
         ]
         return [record.offset for record in found]
 
     def test_key_with_more_events_than_one_read_takes(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention())
         sqlite.append(log, *(make("data:update", "a") for _ in range(1_700)), make("report:ready", "b"))
-        assert self.both(sqlite, log, PathSet((Path("data", "a"),)), limit=2_000) == list(range(1, 1_701))
+        assert self.read_both_ways(sqlite, log, PathSet((Path("data", "a"),)), limit=2_000) == list(range(1, 1_701))
 
     def test_trace_across_many_segments(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention())
@@ -207,7 +208,7 @@ class TestPagesOfAFewKeys:
             sqlite.append(
                 log, make("data:update", trace_id="wanted"), *(make("operation:start", "op") for _ in range(3_000))
             )
-        assert len(self.both(sqlite, log, ALL, trace_id="wanted", conflate=False)) == 5
+        assert len(self.read_both_ways(sqlite, log, ALL, trace_id="wanted", conflate=False)) == 5
 
     def test_keys_whose_progress_is_kept_or_waits_for_deletion(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention(superseded_events=0, newest_per_type=5_000))
@@ -216,20 +217,20 @@ class TestPagesOfAFewKeys:
             sqlite.append(log, *batch)
         sqlite.maintain(log, make.now_ns)
         some = PathSet.of(Path("operations", f"op-{number}") for number in range(6))
-        assert self.both(sqlite, log, some, conflate=False) == [601, 602, 603, 604, 605, 606]
+        assert self.read_both_ways(sqlite, log, some, conflate=False) == [601, 602, 603, 604, 605, 606]
         sqlite.append(log, make("operation:progress", "op-3"))
-        assert self.both(sqlite, log, some, conflate=False) == [601, 602, 603, 604, 605, 606, 1201]
-        assert self.both(sqlite, log, some) == [601, 602, 603, 605, 606, 1201]
+        assert self.read_both_ways(sqlite, log, some, conflate=False) == [601, 602, 603, 604, 605, 606, 1201]
+        assert self.read_both_ways(sqlite, log, some) == [601, 602, 603, 605, 606, 1201]
 
     def test_key_in_an_emptied_log(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention(age_s=1.0, newest_age_s=1.0))
         sqlite.append(log, make("data:update", "a"))
         sqlite.maintain(log, make.now_ns + (1 << 40))
-        assert self.both(sqlite, log, PathSet((Path("data", "a"),))) == []
+        assert self.read_both_ways(sqlite, log, PathSet((Path("data", "a"),))) == []
 
     def test_more_paths_than_sqlite_compares(self, sqlite: SqliteHarness) -> None:
         log = sqlite.open(Retention())
         sqlite.append(log, *(make("data:update", f"key-{number % 50}") for number in range(500)))
         many = PathSet.of(Path("data", f"key-{number}") for number in range(0, 50, 2))
-        assert len(self.both(sqlite, log, many)) == 250
-        assert self.both(sqlite, log, NO_PATHS) == []
+        assert len(self.read_both_ways(sqlite, log, many)) == 250
+        assert self.read_both_ways(sqlite, log, NO_PATHS) == []

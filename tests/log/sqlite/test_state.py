@@ -1,4 +1,4 @@
-"""Opening a log again: which epoch goes on, and how little is read."""
+"""A log that is opened again: which epoch continues, and how few rows are read."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -22,7 +22,7 @@ Reboot = Callable[[], None]
 
 @pytest.fixture
 def reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reboot:
-    """Have a boot id of our own, that changes with each call."""
+    """Replace the machine's boot id by one that changes with each call."""
     boot_id = tmp_path / "boot_id"
     monkeypatch.setattr("tidings.log.sqlite.state.BOOT_ID_FILE", boot_id)
     starts = 0
@@ -67,7 +67,7 @@ def test_closed_log_continues_its_epoch_after_a_reboot(sqlite: SqliteHarness, re
 
 
 def test_machine_crash_begins_a_new_epoch(sqlite: SqliteHarness, reboot: Reboot) -> None:
-    """Its last events may be lost: their positions must not be given to others."""
+    """The last events may be lost: their positions must not be assigned again."""
     log = written(sqlite)
     before = log.epoch
     reboot()
@@ -94,7 +94,7 @@ def test_one_machine_crash_begins_only_one_epoch(sqlite: SqliteHarness, reboot: 
 def test_each_crash_begins_an_epoch_without_a_boot_id(
     sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidings.log.sqlite.state.BOOT_ID_FILE", tmp_path / "there-is-none")
+    monkeypatch.setattr("tidings.log.sqlite.state.BOOT_ID_FILE", tmp_path / "missing")
     log = written(sqlite)
     again = sqlite.crash(log, KEPT)
     assert again.epoch != log.epoch
@@ -138,7 +138,7 @@ def test_marks_of_thinned_keys_are_merged_in_the_file(sqlite: SqliteHarness) -> 
 
 
 def test_changed_retention_recounts_all_rows(sqlite: SqliteHarness) -> None:
-    """What was not counted for, because it was not thinned out, must be read."""
+    """Rows that were not counted, because their type was not thinned, must be read."""
     log, make = sqlite.open(Retention(keep_newest={})), EventFactory()
     sqlite.append(log, *(make("data:update", "a") for _ in range(50)))
     again = sqlite.reopen(log, Retention(keep_newest={"data:update": 3}))
@@ -152,11 +152,11 @@ def test_outdated_key_counts_delete_nothing(sqlite: SqliteHarness) -> None:
     sqlite.save_every = 15
     log, make = sqlite.open(retention), EventFactory()
     sqlite.append(log, *(make("data:update", "a") for _ in range(15)))
-    sqlite.maintain(log, make.now_ns)  # saved: fifteen
+    sqlite.maintain(log, make.now_ns)  # saves a count of fifteen
     sqlite.append(log, *(make("data:update", "a") for _ in range(5)))
-    sqlite.maintain(log, make.now_ns)  # and ten of twenty went
+    sqlite.maintain(log, make.now_ns)  # removes ten of twenty
     again = sqlite.crash(log, retention)
-    assert again.maintain(make.now_ns) is False  # it counted twenty, looked, and found ten
+    assert again.maintain(make.now_ns) is False  # the count is twenty, but only ten rows are found
     assert [record.offset for record in sqlite.history(again)] == list(range(11, 21))
     sqlite.append(again, *(make("data:update", "a") for _ in range(10)))
     sqlite.maintain(again, make.now_ns)
