@@ -31,19 +31,19 @@ def drawn_tree() -> list[tuple[str, str]]:
     return tree
 
 
-def test_the_tree_in_the_docstring_is_the_real_one() -> None:
+def test_tree_in_the_docstring_is_the_class_tree() -> None:
     real = [(name, error.__bases__[0].__name__) for name, error in CLASSES.items()]
     assert sorted(drawn_tree()) == sorted(real)
 
 
-def test_each_class_has_one_parent_and_a_code_of_its_own() -> None:
+def test_each_class_has_one_parent_and_its_own_code() -> None:
     assert all(len(error.__bases__) == 1 for error in CLASSES.values())
     codes = [error.code for error in CLASSES.values() if error is not TidingsError]
     assert len(set(codes)) == len(codes)
 
 
 def facts_of(error: type[TidingsError]) -> dict[str, Any]:
-    """Return a value for each fact that only this class asks for."""
+    """Return a value for each attribute that only this class requires."""
     own = {
         name: parameter
         for name, parameter in inspect.signature(error).parameters.items()
@@ -53,7 +53,7 @@ def facts_of(error: type[TidingsError]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("error", CLASSES.values(), ids=CLASSES)
-def test_the_sentence_is_the_text_and_the_facts_are_attributes(error: type[TidingsError]) -> None:
+def test_message_is_the_text_and_facts_are_attributes(error: type[TidingsError]) -> None:
     facts = facts_of(error)
     caught = error("what happened", **facts)
     assert str(caught) == caught.message == "what happened"
@@ -62,18 +62,18 @@ def test_the_sentence_is_the_text_and_the_facts_are_attributes(error: type[Tidin
 
 
 @pytest.mark.parametrize("error", CLASSES.values(), ids=CLASSES)
-def test_every_option_is_by_keyword(error: type[TidingsError]) -> None:
+def test_every_option_is_keyword_only(error: type[TidingsError]) -> None:
     with pytest.raises(TypeError):
         error("what happened", "a hint")  # type: ignore[call-arg]
 
 
-def test_an_error_of_a_message_knows_its_usual_path_unless_told_better() -> None:
+def test_contract_error_has_a_default_path() -> None:
     assert exceptions.InvalidTimestamp("no").path == "$.timestamp"
     assert exceptions.InvalidPayload("no", path="$.data.progress").path == "$.data.progress"
     assert exceptions.InvalidPath("no").path == ""
     assert ContractError("no").path == ""
 
 
-def test_a_missing_extra_is_answered_with_the_install_line() -> None:
+def test_missing_extra_hints_at_the_install_command() -> None:
     error = MissingExtra("serving needs more", extra="hub")
     assert (error.extra, error.hint) == ("hub", "pip install 'tidings[hub]'")

@@ -15,7 +15,7 @@ def allowed(origins: Origins, origin: str | None, host: str | None, *, is_local:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:8765", "localhost:8765", "[::1]:8765", "hub.localhost", "LOCALHOST:1", None]
 )
-def test_programs_send_no_origin_and_are_let_in(host: str | None) -> None:
+def test_request_without_origin_is_allowed(host: str | None) -> None:
     assert allowed(Origins(), None, host)
 
 
@@ -30,7 +30,7 @@ def test_programs_send_no_origin_and_are_let_in(host: str | None) -> None:
         ("http://[::1]:8765", "[::1]:8765"),
     ],
 )
-def test_the_hubs_own_pages_are_let_in(origin: str, host: str) -> None:
+def test_page_of_the_hubs_own_origin_is_allowed(origin: str, host: str) -> None:
     assert allowed(Origins(), origin, host)
 
 
@@ -48,34 +48,34 @@ def test_the_hubs_own_pages_are_let_in(origin: str, host: str) -> None:
         "http://evil.example, http://127.0.0.1:8765",
     ],
 )
-def test_pages_of_other_origins_are_refused(origin: str) -> None:
+def test_page_of_another_origin_is_refused(origin: str) -> None:
     assert not allowed(Origins(), origin, "127.0.0.1:8765")
     assert not allowed(Origins(check_host=False), origin, "127.0.0.1:8765", is_local=False)
 
 
-def test_a_name_that_was_made_to_point_here_is_refused_even_where_it_is_its_own_origin() -> None:
+def test_rebound_host_name_is_refused_even_as_own_origin() -> None:
     rebound = "evil.example:8765"
     assert not allowed(Origins(), f"http://{rebound}", rebound)
     assert not allowed(Origins(), None, rebound)
 
 
-def test_a_refusal_says_what_to_allow() -> None:
+def test_refusal_hints_at_the_origin_to_allow() -> None:
     with pytest.raises(OriginRefused, match=r"evil\.example") as caught:
         Origins().check("https://evil.example", "127.0.0.1", is_local=True)
     assert "--allow-origin https://evil.example" in caught.value.hint
     assert caught.value.origin == "https://evil.example"
 
 
-def test_over_the_network_a_host_name_is_its_own_origin() -> None:
+def test_host_name_over_the_network_is_allowed() -> None:
     assert allowed(Origins(), "https://hub.example.com", "hub.example.com", is_local=False)
     assert allowed(Origins(), None, "hub.example.com", is_local=False)
 
 
-def test_an_application_that_checks_its_hosts_itself_is_left_to_it() -> None:
+def test_host_check_is_off_for_an_application_with_its_own() -> None:
     assert allowed(Origins(check_host=False), "https://app.example.com", "app.example.com")
 
 
-def test_listed_origins_are_let_in_and_may_read() -> None:
+def test_listed_origin_is_allowed_and_may_read() -> None:
     origins = Origins(["https://App.example.com:443/", "http://localhost:5173"])
     assert allowed(origins, "https://app.example.com", "127.0.0.1:8765")
     assert allowed(origins, "http://localhost:5173", "127.0.0.1:8765")
@@ -85,13 +85,13 @@ def test_listed_origins_are_let_in_and_may_read() -> None:
     assert not allowed(origins, "https://app.example.com.evil.example", "127.0.0.1:8765")
 
 
-def test_the_star_is_everyone() -> None:
+def test_star_allows_every_page() -> None:
     origins = Origins(["*"])
     assert allowed(origins, "http://evil.example", "evil.example:8765")
     assert origins.is_listed("http://evil.example")
 
 
-def test_null_is_for_pages_without_an_origin() -> None:
+def test_null_allows_pages_without_an_origin() -> None:
     assert allowed(Origins(["null"]), "null", "127.0.0.1:8765")
 
 
@@ -99,7 +99,7 @@ def test_null_is_for_pages_without_an_origin() -> None:
     "listed",
     ["app.example.com", "https://", "https://a.example/path", "https://a.example:port", "http://u@a.example", ""],
 )
-def test_what_is_no_origin_is_told(listed: str) -> None:
+def test_invalid_listed_origin_raises(listed: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Origins([listed])
     assert caught.value.option == "allow-origin"
@@ -117,5 +117,5 @@ def test_what_is_no_origin_is_told(listed: str) -> None:
         ("/run/hub.sock", False),
     ],
 )
-def test_tells_the_machines_own_addresses(address: str, expected: bool) -> None:
+def test_loopback_addresses_are_recognised(address: str, expected: bool) -> None:
     assert is_loopback(address) is expected

@@ -1,4 +1,4 @@
-"""The rules of both kinds of connection (CONTRACT §5)."""
+"""The rules of plain and `tidings.v1` connections."""
 
 import pytest
 from tests.hub.events import publish_updates, update
@@ -24,17 +24,17 @@ def connect(
 
 
 def answer(hub: InMemoryHub, client: InMemoryClient) -> Message:
-    """Return the one message that came."""
+    """Return the only new message."""
     hub.settle()
     (message,) = client.read()
     return message
 
 
-# Both kinds.
+# Both kinds of connection.
 
 
 @pytest.mark.parametrize("versioned", [True, False])
-def test_it_is_greeted(versioned: bool) -> None:
+def test_connection_begins_with_established(versioned: bool) -> None:
     hub = InMemoryHub(HubConfig(heartbeat_s=12.5))
     greeting = hub.connect("channels=none", versioned=versioned).read()[0]
     assert greeting["type"] == "connection:established"
@@ -59,7 +59,7 @@ def test_it_is_greeted(versioned: bool) -> None:
         ("pace_ms=fast", "invalid_parameter"),
     ],
 )
-def test_a_query_that_cannot_be_read_is_told_and_closed(query: str, code: str, versioned: bool) -> None:
+def test_invalid_query_is_answered_and_closed(query: str, code: str, versioned: bool) -> None:
     hub = InMemoryHub()
     client = hub.connect(query, versioned=versioned)
     _, error, closed = client.read()
@@ -99,9 +99,7 @@ BAD: list[tuple[bytes, str]] = [
 
 @pytest.mark.parametrize("versioned", [True, False])
 @pytest.mark.parametrize(("body", "code"), BAD, ids=[f"{number}-{code}" for number, (_, code) in enumerate(BAD)])
-def test_bad_input_is_answered_with_a_code_and_a_hint_and_the_connection_stays(
-    body: bytes, code: str, versioned: bool
-) -> None:
+def test_invalid_message_is_answered_and_connection_stays_open(body: bytes, code: str, versioned: bool) -> None:
     hub, client = connect("channels=none", versioned=versioned)
     client.send_raw(body)
     error = answer(hub, client)
@@ -112,7 +110,7 @@ def test_bad_input_is_answered_with_a_code_and_a_hint_and_the_connection_stays(
     assert hub.log.head == 0
 
 
-def test_the_largest_payload_is_taken() -> None:
+def test_largest_payload_is_accepted() -> None:
     hub, client = connect("channels=none")
     data = b'{"url":"%b"}' % (b"x" * (65_535 - 10))
     client.send_raw(b'{"type":"data:update","id":"1","data":%b}' % data)
@@ -120,14 +118,14 @@ def test_the_largest_payload_is_taken() -> None:
 
 
 @pytest.mark.parametrize("type", sorted(HUB_MESSAGES.keys() - COMMANDS))
-def test_what_only_the_hub_says_is_refused(type: str) -> None:
+def test_message_that_only_the_hub_sends_is_rejected(type: str) -> None:
     hub, client = connect("channels=none")
     client.send(type)
     assert answer(hub, client)["data"]["code"] == "not_publishable"
 
 
 @pytest.mark.parametrize("type", sorted(RESERVED_COMMANDS))
-def test_what_is_not_served_yet_says_so(type: str) -> None:
+def test_reserved_command_is_not_supported(type: str) -> None:
     hub, client = connect("channels=none")
     id = client.send(type)
     error = answer(hub, client)
@@ -135,7 +133,7 @@ def test_what_is_not_served_yet_says_so(type: str) -> None:
 
 
 @pytest.mark.parametrize(("body", "close"), [(b'{"type":"\xff"}', 1007)])
-def test_a_code_whose_row_says_so_closes(body: bytes, close: int) -> None:
+def test_error_with_a_close_code_closes_the_connection(body: bytes, close: int) -> None:
     _, client = connect("channels=none")
     client.send_raw(body)
     error, closed = client.read()
@@ -144,7 +142,7 @@ def test_a_code_whose_row_says_so_closes(body: bytes, close: int) -> None:
     assert client.outlet.closed[0] == close
 
 
-def test_a_binary_message_is_told_and_closed() -> None:
+def test_binary_message_is_answered_and_closed() -> None:
     _, client = connect("channels=none")
     client.connection.reject_binary()
     assert [message["data"]["code"] for message in client.read()] == ["binary_message", 1003]
@@ -153,7 +151,7 @@ def test_a_binary_message_is_told_and_closed() -> None:
 
 
 @pytest.mark.parametrize("versioned", [True, False])
-def test_the_old_name_is_taken_and_its_replacement_told_once(versioned: bool) -> None:
+def test_old_type_is_accepted_with_one_notice(versioned: bool) -> None:
     hub, client = connect("channel=operations", versioned=versioned)
     error = {"code": "c", "message": "m", "recoverable": False}
     for key in "ab":
@@ -166,13 +164,13 @@ def test_the_old_name_is_taken_and_its_replacement_told_once(versioned: bool) ->
     assert [message["type"] for message in messages if "channel" in message] == ["operation:failed"] * 2
 
 
-def test_an_old_name_that_is_refused_is_not_told_of() -> None:
+def test_rejected_event_of_an_old_type_has_no_notice() -> None:
     hub, client = connect("channels=none")
     client.send("operation:error", {})
     assert answer(hub, client)["type"] == "connection:error"
 
 
-def test_nothing_is_said_or_taken_after_the_goodbye() -> None:
+def test_closed_connection_neither_sends_nor_accepts() -> None:
     hub, client = connect("channel=data")
     client.send("data:update", update())
     client.connection.close(4100, "draining", retry_after_ms=1_000)
@@ -188,7 +186,7 @@ def test_nothing_is_said_or_taken_after_the_goodbye() -> None:
 # Plain connections.
 
 
-def test_a_plain_connection_reads_everything_from_now_on_in_five_fields() -> None:
+def test_plain_connection_reads_new_events_in_five_fields() -> None:
     hub = InMemoryHub()
     publisher = hub.connect("channels=none")
     publish_updates(publisher, 1)
@@ -203,7 +201,7 @@ def test_a_plain_connection_reads_everything_from_now_on_in_five_fields() -> Non
     assert [list(event) for event in events] == [FIVE, FIVE]
 
 
-def test_a_plain_connection_may_publish_and_is_told_of_errors_alone() -> None:
+def test_plain_publisher_receives_errors_only() -> None:
     hub, client = connect("channels=none", versioned=False)
     client.send("data:update", update(), id="1")
     hub.settle()
@@ -214,7 +212,7 @@ def test_a_plain_connection_may_publish_and_is_told_of_errors_alone() -> None:
 
 
 @pytest.mark.parametrize("type", ["channel:subscribe", "channel:unsubscribe", "connection:ping"])
-def test_a_plain_connection_has_no_commands(type: str) -> None:
+def test_plain_connection_has_no_commands(type: str) -> None:
     hub, client = connect("channels=none", versioned=False)
     client.send(type, {"channels": ["data"]})
     error = answer(hub, client)
@@ -222,7 +220,7 @@ def test_a_plain_connection_has_no_commands(type: str) -> None:
     assert "tidings.v1" in error["data"]["hint"]
 
 
-def test_a_plain_connections_snapshot_has_no_frame_around_it() -> None:
+def test_plain_snapshot_has_no_messages_around_it() -> None:
     hub = InMemoryHub()
     publish_updates(hub.connect("channels=none"), 2)
     hub.settle()
@@ -234,14 +232,14 @@ def test_a_plain_connections_snapshot_has_no_frame_around_it() -> None:
 # tidings.v1.
 
 
-def test_a_versioned_connection_reads_nothing_until_it_asks() -> None:
+def test_v1_connection_reads_nothing_until_it_subscribes() -> None:
     hub, client = connect()
     client.send("data:update", update(), id="1")
     hub.settle()
     assert client.read_types() == ["event:accepted"]
 
 
-def test_a_versioned_connection_is_told_how_the_subscription_of_its_url_begins() -> None:
+def test_v1_connection_receives_subscribed_for_its_url() -> None:
     hub = InMemoryHub()
     publish_updates(hub.connect("channels=none"), 2)
     hub.settle()
@@ -254,7 +252,7 @@ def test_a_versioned_connection_is_told_how_the_subscription_of_its_url_begins()
     assert live["data"] == {"channels": ["data", "global"], "position": f"{EPOCH}:2"}
 
 
-def test_an_event_carries_its_position_and_its_event_id() -> None:
+def test_event_carries_position_and_event_id() -> None:
     hub, client = connect("channel=data")
     client.send("data:update", update(), event_id=EVENT_ID)
     hub.settle()
@@ -263,7 +261,7 @@ def test_an_event_carries_its_position_and_its_event_id() -> None:
     assert (event["position"], event["event_id"]) == (f"{EPOCH}:1", EVENT_ID)
 
 
-def test_an_event_is_accepted_before_it_is_delivered() -> None:
+def test_event_is_accepted_before_it_is_delivered() -> None:
     hub, client = connect("channel=data")
     client.send("data:update", update(), id="mine", trace_id="trace")
     hub.settle()
@@ -273,7 +271,7 @@ def test_an_event_is_accepted_before_it_is_delivered() -> None:
     assert event["trace_id"] == "trace"
 
 
-def test_a_minted_trace_id_is_told() -> None:
+def test_accepted_carries_a_new_trace_id() -> None:
     hub, client = connect("channel=data")
     client.send("data:update", update())
     hub.settle()
@@ -282,14 +280,14 @@ def test_a_minted_trace_id_is_told() -> None:
     assert len(event["trace_id"]) == 32
 
 
-def test_an_event_without_an_id_is_taken_without_a_word() -> None:
+def test_event_without_an_id_has_no_reply() -> None:
     hub, client = connect()
     client.send("data:update", update(), id=None)
     hub.settle()
     assert (client.read(), hub.log.head) == ([], 1)
 
 
-def test_an_event_id_again_is_answered_with_the_first_position() -> None:
+def test_repeated_event_id_is_answered_with_the_first_position() -> None:
     hub, client = connect()
     for id in ("1", "2"):
         client.send("data:update", update(), id=id, event_id=EVENT_ID)
@@ -307,7 +305,7 @@ def test_an_event_id_again_is_answered_with_the_first_position() -> None:
     assert hub.log.head == 1
 
 
-def test_an_error_answers_the_message_with_its_id_and_trace() -> None:
+def test_error_carries_id_and_trace_id_of_the_message() -> None:
     hub, client = connect()
     client.send("data:update", 7, id="x", trace_id="trace")
     error = answer(hub, client)
@@ -318,14 +316,14 @@ def test_an_error_answers_the_message_with_its_id_and_trace() -> None:
 
 
 @pytest.mark.parametrize("id", ["", "x" * 65])
-def test_an_id_of_the_wrong_length_is_refused(id: str) -> None:
+def test_id_of_the_wrong_length_is_rejected(id: str) -> None:
     hub, client = connect()
     client.send("data:update", update(), id=id)
     error = answer(hub, client)
     assert (error["data"]["code"], "reply_to" in error) == ("invalid_command", False)
 
 
-def test_a_ping_is_answered_with_the_time() -> None:
+def test_ping_is_answered_with_the_time() -> None:
     hub, client = connect()
     client.send("connection:ping", None, id="p", trace_id="trace")
     hub.loop.advance(0)
@@ -345,7 +343,7 @@ def test_a_ping_is_answered_with_the_time() -> None:
         ("channel:unsubscribe", {}),
     ],
 )
-def test_a_command_whose_data_does_not_fit_is_refused(type: str, data: object) -> None:
+def test_command_with_invalid_data_is_rejected(type: str, data: object) -> None:
     hub, client = connect()
     id = client.send(type, data)
     error = answer(hub, client)
@@ -353,7 +351,7 @@ def test_a_command_whose_data_does_not_fit_is_refused(type: str, data: object) -
     assert type in error["data"]["hint"]
 
 
-def test_a_command_needs_an_id() -> None:
+def test_command_without_an_id_is_rejected() -> None:
     hub, client = connect()
     client.send("connection:ping", None, id=None)
     assert answer(hub, client)["data"]["code"] == "invalid_command"
@@ -369,14 +367,14 @@ def test_a_command_needs_an_id() -> None:
         (["data"], "UPPER:1", "invalid_position"),
     ],
 )
-def test_a_subscription_that_cannot_be_read_changes_nothing(channels: list[str], since: str | None, code: str) -> None:
+def test_invalid_subscription_changes_nothing(channels: list[str], since: str | None, code: str) -> None:
     hub, client = connect()
     client.subscribe(*channels, since=since)
     assert answer(hub, client)["data"]["code"] == code
     assert not client.connection.subscriber.paths
 
 
-def test_paths_are_told_as_they_are_read() -> None:
+def test_subscribed_lists_the_paths_in_canonical_form() -> None:
     hub, client = connect()
     client.subscribe("operations/a", "operations/a*", "data", since="now")
     hub.settle()
@@ -384,7 +382,7 @@ def test_paths_are_told_as_they_are_read() -> None:
     assert subscribed["data"]["channels"] == live["data"]["channels"] == ["data", "global", "operations/a*"]
 
 
-def test_paths_are_given_up_one_by_one() -> None:
+def test_paths_are_unsubscribed_one_by_one() -> None:
     hub, client = connect("channels=data,operations/a,system&since=now")
     left = {"data": ["global", "operations/a", "system"], "operations/a": ["global", "system"], "system": []}
     for path, expected in left.items():
@@ -396,13 +394,13 @@ def test_paths_are_given_up_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("channel", ["global", "*"])
-def test_one_that_reads_only_what_is_global_can_give_that_up_too(channel: str) -> None:
+def test_last_global_path_can_be_unsubscribed(channel: str) -> None:
     hub, client = connect("channel=global&since=now")
     client.unsubscribe(channel)
     assert answer(hub, client)["data"]["channels"] == []
 
 
-def test_what_is_not_read_cannot_be_given_up() -> None:
+def test_unsubscribing_a_path_that_is_not_read_is_rejected() -> None:
     hub, client = connect("channel=operations&since=now")
     for path in ("data", "operations/a"):
         client.unsubscribe("operations", path)
@@ -412,10 +410,10 @@ def test_what_is_not_read_cannot_be_given_up() -> None:
     assert client.connection.subscriber.paths.names() == ["global", "operations"]
 
 
-# What a publisher may owe and be owed.
+# Limits of unacknowledged events and unsent replies.
 
 
-def test_beyond_a_number_of_events_the_hub_stops_reading_until_half_are_answered() -> None:
+def test_reading_stops_at_event_limit_and_resumes_at_half() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
     hub = InMemoryHub(HubConfig(unacknowledged_events=10, batch_events=3), log=log)
     client = hub.connect("channels=none")
@@ -432,7 +430,7 @@ def test_beyond_a_number_of_events_the_hub_stops_reading_until_half_are_answered
     assert (client.outlet.reading, log.head) == (True, 10)
 
 
-def test_beyond_a_number_of_bytes_too() -> None:
+def test_reading_stops_at_byte_limit() -> None:
     hub = InMemoryHub(HubConfig(unacknowledged_bytes=10_000))
     client = hub.connect("channels=none")
     publish_updates(client, 3, size=3_000)
@@ -443,7 +441,7 @@ def test_beyond_a_number_of_bytes_too() -> None:
     assert client.outlet.reading
 
 
-def test_a_client_that_does_not_read_its_answers_is_not_read_from() -> None:
+def test_reading_stops_for_a_client_that_reads_no_replies() -> None:
     _, client = connect()
     client.outlet.stall()
     sent = 0
@@ -457,7 +455,7 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_from() -> None:
     assert len(client.read()) == sent
 
 
-def test_a_publisher_that_is_gone_is_not_told() -> None:
+def test_disconnected_publisher_receives_no_reply() -> None:
     hub, client = connect()
     client.send("data:update", update())
     client.drop()
@@ -465,7 +463,7 @@ def test_a_publisher_that_is_gone_is_not_told() -> None:
     assert (client.read(), hub.log.head) == ([], 1)
 
 
-def test_operations_give_their_trace_to_what_comes_without() -> None:
+def test_event_without_a_trace_id_takes_that_of_its_operation() -> None:
     hub, client = connect("channel=operations")
     client.send("operation:start", {"operation_id": "a", "name": "run"}, trace_id="trace")
     client.send("operation:log", {"operation_id": "a", "message": "m"})
@@ -477,7 +475,7 @@ def test_operations_give_their_trace_to_what_comes_without() -> None:
     assert fourth != "trace"
 
 
-def test_a_plain_error_belongs_to_the_one_operation_of_its_trace() -> None:
+def test_plain_error_belongs_to_the_operation_of_its_trace() -> None:
     hub, client = connect("channel=operations/a")
     client.send("operation:start", {"operation_id": "a", "name": "run"}, trace_id="one")
     client.send("operation:failed", {"code": "c", "message": "m", "recoverable": False}, trace_id="other")

@@ -1,4 +1,4 @@
-"""The life of an operation: the table, attempts, and who may write."""
+"""The life of an operation: the table, attempts, and the holder."""
 
 import json
 from typing import Any
@@ -59,13 +59,13 @@ def code_of(life: OperationLife | None, what: Event, **more: Any) -> type[Operat
     return type(caught.value)
 
 
-def test_the_table_says_what_happens_in_every_case() -> None:
+def test_table_covers_every_state_and_transition() -> None:
     assert set(TABLE) == {None, *OperationState}
     for row in TABLE.values():
         assert set(row) == set(Transition)
 
 
-def test_an_end_is_final_whatever_is_asked_but_a_beginning() -> None:
+def test_end_is_final_except_for_a_start() -> None:
     for state in OperationState:
         if state in LIVE_STATES:
             continue
@@ -73,7 +73,7 @@ def test_an_end_is_final_whatever_is_asked_but_a_beginning() -> None:
             assert (move is OperationFinished) is (ask not in (Transition.START, Transition.QUEUE))
 
 
-def test_every_type_of_the_table_is_an_event_and_every_operation_event_a_publisher_may_write_is_in_it() -> None:
+def test_table_covers_exactly_the_publishable_operation_events() -> None:
     own = {str(type) for type in MessageType if type.startswith("operation:")}
     assert own - {MessageType.OPERATION_ESTIMATE, MessageType.OPERATION_ERROR} == set(TRANSITIONS)
     assert {transition_of(event(action))[0] for action in FIELDS} == set(Transition) - {Transition.QUEUE}
@@ -90,23 +90,23 @@ def test_every_type_of_the_table_is_an_event_and_every_operation_event_a_publish
         (["start", "cancelled"], OperationState.CANCELLED),
     ],
 )
-def test_a_life(actions: list[str], state: OperationState) -> None:
+def test_events_lead_to_a_state(actions: list[str], state: OperationState) -> None:
     life = after(None, *map(event, actions))
     assert life == life_in(state)
 
 
-def test_a_log_line_begins_nothing() -> None:
+def test_log_line_does_not_start_an_operation() -> None:
     assert apply_event("op", None, event("log")) is None
 
 
-def test_what_changes_nothing_returns_the_same_life() -> None:
+def test_event_without_effect_returns_the_same_life() -> None:
     running = after(None, event("start"))
     assert apply_event("op", running, event("progress")) is running
     assert apply_event("op", running, event("log")) is running
     assert apply_event("op", running, event("start", name="n")) is running
 
 
-def test_a_queued_operation_is_begun_by_a_start_or_by_progress_and_not_by_a_log_line() -> None:
+def test_queued_operation_starts_with_start_or_progress() -> None:
     queued = after(None, event("start", queued=True))
     assert queued == life_in(QUEUED)
     assert apply_event("op", queued, event("log")) is queued
@@ -115,7 +115,7 @@ def test_a_queued_operation_is_begun_by_a_start_or_by_progress_and_not_by_a_log_
     assert code_of(life_in(RUNNING), event("start", queued=True)) is OperationExists
 
 
-def test_a_start_after_the_end_opens_the_next_attempt() -> None:
+def test_start_after_the_end_starts_the_next_attempt() -> None:
     ended = after(None, event("start"), event("failed"))
     assert apply_event("op", ended, event("start")) == life_in(RUNNING, 2)
     assert apply_event("op", ended, event("start", queued=True)) == life_in(QUEUED, 2)
@@ -125,19 +125,19 @@ def test_a_start_after_the_end_opens_the_next_attempt() -> None:
 
 
 @pytest.mark.parametrize("action", ["progress", "log", *END_STATES])
-def test_nothing_comes_after_the_end(action: str) -> None:
+def test_event_after_the_end_is_rejected(action: str) -> None:
     for state in END_STATES.values():
         assert code_of(life_in(state), event(action)) is OperationFinished
         assert code_of(life_in(state), event(action, attempt=1)) is OperationFinished
 
 
 @pytest.mark.parametrize("action", ["start", *(action for action in FIELDS if action != "start")])
-def test_what_is_of_an_older_attempt_is_fenced(action: str) -> None:
+def test_event_of_an_older_attempt_is_fenced(action: str) -> None:
     for state in OperationState:
         assert code_of(life_in(state, 2), event(action, attempt=1)) is OperationFenced
 
 
-def test_a_later_attempt_waits_for_the_end_of_the_present_one() -> None:
+def test_later_attempt_requires_the_end_of_the_current_one() -> None:
     assert code_of(life_in(RUNNING), event("start", attempt=2)) is OperationExists
     assert code_of(life_in(RUNNING), event("progress", attempt=2)) is OperationFenced
     assert apply_event("op", life_in(COMPLETE), event("progress", attempt=2)) == life_in(RUNNING, 2)
@@ -146,11 +146,11 @@ def test_a_later_attempt_waits_for_the_end_of_the_present_one() -> None:
     assert apply_event("op", ended, event("log", attempt=2)) is ended
 
 
-def test_an_attempt_of_zero_is_none_named() -> None:
+def test_attempt_zero_equals_no_attempt() -> None:
     assert after(None, event("start", attempt=0), event("complete", attempt=0)) == life_in(COMPLETE)
 
 
-def test_only_its_holder_writes_to_what_runs() -> None:
+def test_only_the_holder_publishes_to_a_running_operation() -> None:
     held = after(None, event("start"), producer_id="a", lease_s=30.0)
     assert held == life_in(RUNNING, producer_id="a", lease_s=30.0)
     for stranger in ("", "b"):
@@ -165,14 +165,14 @@ def test_only_its_holder_writes_to_what_runs() -> None:
     )
 
 
-def test_whoever_begins_what_was_queued_holds_it() -> None:
+def test_producer_that_starts_a_queued_operation_holds_it() -> None:
     queued = after(None, event("start", queued=True), producer_id="web", lease_s=30.0)
     begun = after(queued, event("start"), producer_id="worker", lease_s=5.0)
     assert begun == life_in(RUNNING, producer_id="worker", lease_s=5.0)
     assert after(queued, event("cancelled")) == life_in(OperationState.CANCELLED, producer_id="web", lease_s=30.0)
 
 
-def test_the_hub_itself_ends_what_anyone_holds() -> None:
+def test_hub_may_end_any_operation() -> None:
     held = life_in(RUNNING, producer_id="a", lease_s=30.0)
     failed = after(held, event("failed", attempt=1), by_hub=True)
     assert failed is not None
@@ -180,7 +180,7 @@ def test_the_hub_itself_ends_what_anyone_holds() -> None:
     assert code_of(failed, event("failed"), by_hub=True) is OperationFinished
 
 
-def test_whoever_writes_to_what_nobody_holds_holds_it_if_they_have_said_who_they_are() -> None:
+def test_publisher_of_an_unheld_operation_becomes_its_holder() -> None:
     assert after(life_in(RUNNING), event("progress"), producer_id="a", lease_s=3.0) == life_in(
         RUNNING, producer_id="a", lease_s=3.0
     )
@@ -195,7 +195,7 @@ ACTIONS = st.tuples(
 
 
 @given(st.lists(ACTIONS, max_size=40))
-def test_each_attempt_has_exactly_one_end_at_most(actions: list[tuple[str, int | None, str, bool]]) -> None:
+def test_each_attempt_has_at_most_one_end(actions: list[tuple[str, int | None, str, bool]]) -> None:
     life: OperationLife | None = None
     ends: list[int] = []
     attempts: list[int] = []
@@ -216,7 +216,7 @@ def test_each_attempt_has_exactly_one_end_at_most(actions: list[tuple[str, int |
     assert attempts == sorted(attempts)
 
 
-def test_the_diagram_has_an_arrow_for_every_move_that_leads_elsewhere() -> None:
+def test_diagram_has_an_arrow_for_each_change_of_state() -> None:
     arrows = [line.split(":")[0].strip() for line in render_diagram().splitlines()[1:]]
     assert len(arrows) == len(set(arrows))
     assert {"[*] --> running", "queued --> running", "running --> failed", "complete --> queued"} <= set(arrows)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -10,7 +12,9 @@ from tidings.operations.views import (
     UsualDurationView,
     describe,
     list_steps,
+    roll_up_progress,
     summarize,
+    weight_of,
 )
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import EventClass, SlotEffect
@@ -20,8 +24,8 @@ from tidings.protocol.timestamps import to_nanoseconds
 NOON = "2025-07-30T12:00:00Z"
 
 
-def told(*events: tuple[str, str]) -> OperationStatus:
-    """Return the operation of which these are the events: the type's action, and the data's members."""
+def status_of(*events: tuple[str, str]) -> OperationStatus:
+    """Return the status after events, each given by the action of its type and the members of its data."""
     status: OperationStatus | None = None
     life: OperationLife | None = None
     for second, (action, members) in enumerate(events):
@@ -50,8 +54,8 @@ def told(*events: tuple[str, str]) -> OperationStatus:
 # Summaries.
 
 
-def test_what_is_not_known_is_left_out() -> None:
-    written = msgspec.json.encode(summarize(told(("start", ""))))
+def test_unknown_values_are_left_out() -> None:
+    written = msgspec.json.encode(summarize(status_of(("start", ""))))
     assert msgspec.json.decode(written) == {
         "operation_id": "op",
         "name": "",
@@ -65,12 +69,12 @@ def test_what_is_not_known_is_left_out() -> None:
     assert msgspec.json.decode(written, type=OperationSummary).state is OperationState.RUNNING
 
 
-def test_an_ended_operation_has_no_presence_no_estimate_and_a_duration() -> None:
+def test_ended_operation_has_duration_but_no_presence_or_estimate() -> None:
     estimate = OperationEstimateData(operation_id="op", rate=2.0, remaining_s=5.0, stalled=True)
-    running = told(("start", '"name":"n"'), ("progress", '"progress":10'))
+    running = status_of(("start", '"name":"n"'), ("progress", '"progress":10'))
     shown = summarize(running, presence="away", estimate=estimate)
     assert (shown.presence, shown.stalled, shown.estimate and shown.estimate.rate) == ("away", True, 2.0)
-    ended = told(("start", '"name":"n"'), ("progress", '"progress":10'), ("complete", '"message":"done"'))
+    ended = status_of(("start", '"name":"n"'), ("progress", '"progress":10'), ("complete", '"message":"done"'))
     shown = summarize(ended, presence="away", estimate=estimate)
     assert (shown.presence, shown.stalled, shown.estimate) == (None, None, None)
     assert (shown.progress, shown.duration_s, shown.message, shown.ended_at) == (
@@ -81,23 +85,25 @@ def test_an_ended_operation_has_no_presence_no_estimate_and_a_duration() -> None
     )
 
 
-def test_progress_is_its_childrens_only_where_it_reports_none_itself() -> None:
-    silent = told(("start", ""), ("progress", '"progress":0,"indeterminate":true'))
+def test_progress_of_children_is_used_only_without_own_progress() -> None:
+    silent = status_of(("start", ""), ("progress", '"progress":0,"indeterminate":true'))
     assert summarize(silent).indeterminate
     shown = summarize(silent, of_children=25.0)
     assert (shown.progress, shown.progress_of, shown.indeterminate) == (25.0, "children", False)
-    speaking = summarize(told(("progress", '"progress":40')), of_children=25.0)
+    speaking = summarize(status_of(("progress", '"progress":40')), of_children=25.0)
     assert (speaking.progress, speaking.progress_of) == (40.0, None)
 
 
 # Details.
 
 
-def test_a_detail_is_a_summary_and_more_and_any_client_reads_it() -> None:
-    status = told(("start", '"name":"n","steps":["a"]'), ("failed", '"code":"c","message":"m","recoverable":false'))
+def test_detail_extends_summary_and_decodes_in_any_client() -> None:
+    status = status_of(
+        ("start", '"name":"n","steps":["a"]'), ("failed", '"code":"c","message":"m","recoverable":false')
+    )
     usual = UsualDurationView(runs=3, failed=1, median_duration_s=2.0, last_success_at=NOON)
     line = LogLineView(at=NOON, level="info", message="hello")
-    detail = describe(status, log=[line], children=[summarize(told(("start", "")))], usual=usual)
+    detail = describe(status, log=[line], children=[summarize(status_of(("start", "")))], usual=usual)
     read = msgspec.json.decode(msgspec.json.encode(detail), type=OperationDetail)
     assert read == detail
     assert read.error is not None
@@ -112,7 +118,7 @@ def test_a_detail_is_a_summary_and_more_and_any_client_reads_it() -> None:
 
 
 def test_empty_lists_of_a_detail_are_written() -> None:
-    written = msgspec.json.decode(msgspec.json.encode(describe(told(("start", "")))))
+    written = msgspec.json.decode(msgspec.json.encode(describe(status_of(("start", "")))))
     assert (written["steps"], written["log"], written["children"]) == ([], [], [])
 
 
@@ -132,7 +138,7 @@ def test_empty_lists_of_a_detail_are_written() -> None:
             [("progress", '"progress":1,"current_step":"a"'), ("progress", '"progress":2,"current_step":"b"')],
             ["a done", "b running"],
         ),
-        # What was passed over stays where it was planned; what was not planned stands where it came.
+        # A skipped step stays where it was planned; a step that was not planned stands where it was reached.
         (
             [
                 ("start", '"steps":["a","b","c","d"]'),
@@ -154,13 +160,52 @@ def test_empty_lists_of_a_detail_are_written() -> None:
         ([("progress", '"progress":1,"current_step":"a"'), ("complete", "")], ["a done"]),
     ],
 )
-def test_steps_are_those_reached_and_those_planned(events: list[tuple[str, str]], steps: list[str]) -> None:
-    assert [f"{step.name} {step.state}" for step in list_steps(told(*events))] == steps
+def test_steps_are_the_reached_and_the_planned_ones(events: list[tuple[str, str]], steps: list[str]) -> None:
+    assert [f"{step.name} {step.state}" for step in list_steps(status_of(*events))] == steps
 
 
-def test_what_no_encoder_can_hold_is_not_kept() -> None:
+def test_value_that_cannot_be_encoded_is_not_kept() -> None:
     huge = "123456789012345678901234567890"
-    status = told(("start", f'"metadata":{{"n":{huge}}}'), ("complete", f'"result":[{huge}]'))
+    status = status_of(("start", f'"metadata":{{"n":{huge}}}'), ("complete", f'"result":[{huge}]'))
     assert (status.metadata, status.result, status.state) == (None, None, OperationState.COMPLETE)
     msgspec.msgpack.encode(status)
     msgspec.json.encode(describe(status))
+
+
+# Progress of children.
+
+LIFE = OperationLife(1, OperationState.RUNNING, "t")
+
+
+@pytest.mark.parametrize(
+    ("parts", "mean"),
+    [
+        ([], None),
+        ([(1, None), (1, None)], None),
+        ([(1, 50.0), (1, None)], 25.0),
+        ([(3, 100.0), (1, 0.0)], 75.0),
+        ([(0, 100.0), (2, 10.0)], 10.0),
+        ([(0, 100.0)], None),
+    ],
+)
+def test_progress_of_children_is_their_weighted_mean(
+    parts: list[tuple[float, float | None]], mean: float | None
+) -> None:
+    assert roll_up_progress(parts) == mean
+
+
+@pytest.mark.parametrize(
+    ("metadata", "weight"),
+    [
+        (None, 1.0),
+        ({}, 1.0),
+        ({"weight": 2.5}, 2.5),
+        ({"weight": 0}, 0.0),
+        ({"weight": -1}, 1.0),
+        ({"weight": True}, 1.0),
+        ({"weight": "heavy"}, 1.0),
+        ({"weight": 1e300}, 1.0),
+    ],
+)
+def test_invalid_weight_counts_as_one(metadata: dict[str, Any] | None, weight: float) -> None:
+    assert weight_of(OperationStatus(operation_id="op", life=LIFE, metadata=metadata)) == weight

@@ -15,7 +15,7 @@ def family(root: type[TidingsError]) -> set[type[TidingsError]]:
 every_row = pytest.mark.parametrize("row", CODES.values(), ids=lambda row: row.code)
 
 
-def test_every_exception_has_one_row_and_every_row_its_exception() -> None:
+def test_each_exception_has_exactly_one_row() -> None:
     own = {error for error in family(TidingsError) if error.__module__ == exceptions.__name__} - {TidingsError}
     rows = [row.exception for row in CODES.values()]
     assert set(rows) == own
@@ -23,20 +23,20 @@ def test_every_exception_has_one_row_and_every_row_its_exception() -> None:
 
 
 @every_row
-def test_a_row_is_filed_under_the_code_of_its_exception(row: ErrorCode) -> None:
+def test_row_is_keyed_by_the_code_of_its_exception(row: ErrorCode) -> None:
     assert CODES[row.exception.code] is row
     assert row.code == row.exception.code
     assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", row.code)
 
 
 @every_row
-def test_a_row_has_a_status_of_an_error_and_a_hint_that_is_a_sentence(row: ErrorCode) -> None:
+def test_row_has_an_error_status_and_a_sentence_as_hint(row: ErrorCode) -> None:
     assert 400 <= row.http <= 599
     assert re.fullmatch(r"[A-Z`'].*\.", row.hint)
 
 
 @every_row
-def test_closing_and_coming_back_fit_the_table_of_close_codes(row: ErrorCode) -> None:
+def test_close_code_of_a_row_is_in_the_table_of_close_codes(row: ErrorCode) -> None:
     if row.close is None:
         assert row.reconnect is None
     else:
@@ -44,29 +44,29 @@ def test_closing_and_coming_back_fit_the_table_of_close_codes(row: ErrorCode) ->
         assert row.reconnect is CLOSE_CODES[row.close].reconnect
 
 
-def test_what_was_sent_wrongly_does_not_succeed_unchanged() -> None:
+def test_faults_of_the_client_are_not_recoverable() -> None:
     assert not [row.code for row in CODES.values() if 400 <= row.http < 500 and row.recoverable]
 
 
 @pytest.mark.parametrize(
     "code", [1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015, 4100, 4101, 4102, 4199, 3000, 4200, 1004]
 )
-def test_clients_come_back_after(code: int) -> None:
+def test_client_reconnects_after_close_code(code: int) -> None:
     assert should_reconnect(code)
 
 
 @pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 1010, 4000, 4001, 4003, 4029, 4051, 4099])
-def test_clients_stay_away_after(code: int) -> None:
+def test_client_does_not_reconnect_after_close_code(code: int) -> None:
     assert not should_reconnect(code)
 
 
-def test_close_codes_of_the_contract_are_listed_once_each_under_their_number() -> None:
+def test_each_close_code_is_listed_once_under_its_number() -> None:
     assert {4001, 4003, 4029, 4051, 4100, 4101, 4102} <= CLOSE_CODES.keys()
     assert all(row.code == number for number, row in CLOSE_CODES.items())
     assert len({row.name for row in CLOSE_CODES.values()}) == len(CLOSE_CODES)
 
 
-def test_an_error_s_own_hint_goes_before_the_table_s() -> None:
+def test_hint_of_the_error_precedes_the_hint_of_the_table() -> None:
     assert error_data(exceptions.InvalidJSON("no")) == ErrorData(
         code="invalid_json", message="no", recoverable=False, hint=CODES["invalid_json"].hint
     )
@@ -74,7 +74,7 @@ def test_an_error_s_own_hint_goes_before_the_table_s() -> None:
     assert told == ErrorData(code="log_full", message="full", details="ENOSPC", recoverable=True, hint="Buy a disk.")
 
 
-def test_what_has_no_row_is_told_as_ours() -> None:
+def test_error_without_a_row_is_reported_as_internal() -> None:
     class Stray(TidingsError):
         code = "stray"
 

@@ -35,25 +35,25 @@ SOURCE_TYPES = [
 ]
 
 
-def test_every_name_of_the_source_is_a_member_named_after_it() -> None:
+def test_each_original_type_is_a_member_of_its_name() -> None:
     for text in SOURCE_TYPES:
         assert MessageType[text.replace(":", "_").upper()] == text
 
 
-def test_beyond_the_source_there_are_only_our_two() -> None:
+def test_only_two_types_are_new() -> None:
     assert {str(member) for member in MessageType} - set(SOURCE_TYPES) == {"operation:log", "operation:estimate"}
 
 
-def test_every_type_has_the_form_of_the_contract() -> None:
+def test_each_type_is_domain_and_action() -> None:
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*:[a-z][a-z0-9_]*", member) and len(member) <= 64 for member in MessageType)
 
 
-def test_channels_are_the_source_s_in_its_order() -> None:
+def test_channels_have_the_original_order() -> None:
     assert [str(channel) for channel in ChannelType] == ["global", "operations", "data", "system"]
 
 
 @pytest.mark.parametrize("name", ["START", "PROGRESS", "COMPLETE"])
-def test_pipeline_names_are_the_same_members_and_warn(name: str) -> None:
+def test_pipeline_name_is_the_same_member_and_warns(name: str) -> None:
     with pytest.warns(
         DeprecationWarning, match=rf"PIPELINE_{name} is deprecated; use MessageType.OPERATION_{name}"
     ) as told:
@@ -62,7 +62,7 @@ def test_pipeline_names_are_the_same_members_and_warn(name: str) -> None:
     assert told[0].filename == __file__
 
 
-def test_current_names_do_not_warn_and_unknown_ones_are_no_attributes() -> None:
+def test_unknown_name_raises_and_current_name_does_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert MessageType.OPERATION_START.value == "operation:start"
@@ -73,14 +73,14 @@ def test_aliases_add_no_members() -> None:
     assert not [member for member in MessageType if "PIPELINE" in member.name]
 
 
-def test_the_one_old_type_is_read_as_the_new_one() -> None:
+def test_old_type_is_read_as_the_current_one() -> None:
     assert LEGACY_TYPES == {"operation:error": MessageType.OPERATION_FAILED}
 
 
-def test_reserved_domains_are_the_contract_s() -> None:
+def test_reserved_domains_are_those_of_the_contract() -> None:
     assert {"connection", "auth", "channel", "event", "producer", "operation"} == RESERVED_DOMAINS
 
 
-def test_stored_numbers_and_words_stay_as_they_are() -> None:
+def test_stored_numbers_and_words_are_fixed() -> None:
     assert {effect.name: effect.value for effect in SlotEffect} == {"REPLACE": 0, "CLEAR": 1, "END": 2}
     assert {str(event_class) for event_class in EventClass} == {"durable", "latest", "direct"}

@@ -36,7 +36,7 @@ SOURCE = Path(messages.__file__).parents[1]
         ("connection:ping", {"unknown": 1}, Nothing()),
     ],
 )
-def test_the_data_of_commands(name: str, data: Any, expected: Payload) -> None:
+def test_command_data_is_decoded(name: str, data: Any, expected: Payload) -> None:
     assert COMMANDS[name].decode(json.dumps(data).encode()) == expected
 
 
@@ -52,7 +52,7 @@ def test_the_data_of_commands(name: str, data: Any, expected: Payload) -> None:
         ("connection:ping", [], "Expected `object`, got `array`"),
     ],
 )
-def test_data_that_does_not_fit_names_the_member(name: str, data: Any, fault: str) -> None:
+def test_invalid_command_data_names_the_member(name: str, data: Any, fault: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         COMMANDS[name].decode(json.dumps(data).encode())
     assert fault in str(caught.value)
@@ -64,11 +64,11 @@ def test_commands_replies_and_events_share_no_name() -> None:
     assert sum(map(len, groups)) == len(set().union(*groups))
 
 
-def test_every_direct_event_is_one_of_the_hub_s_messages() -> None:
+def test_each_direct_event_is_a_message_of_the_hub() -> None:
     assert {event.type for event in BUILTIN if event.channel is None} <= set(HUB_MESSAGES)
 
 
-def test_a_duplicate_is_told_and_a_new_event_says_nothing_of_it() -> None:
+def test_accepted_has_duplicate_only_for_a_duplicate() -> None:
     assert encode_payload(Accepted(position="abc:1")) == b'{"position":"abc:1"}'
     assert encode_payload(Accepted(position="abc:1", attempt=2, duplicate=True)) == (
         b'{"position":"abc:1","attempt":2,"duplicate":true}'
@@ -79,15 +79,15 @@ def test_a_duplicate_is_told_and_a_new_event_says_nothing_of_it() -> None:
     "reply",
     [Subscribed(channels=[], position="abc:1", outcome="live"), messages.Live(channels=[], position="abc:1")],
 )
-def test_no_channels_are_written_as_an_empty_list(reply: Payload) -> None:
+def test_empty_channels_are_encoded_as_an_empty_list(reply: Payload) -> None:
     assert json.loads(encode_payload(reply))["channels"] == []
 
 
-def test_the_subprotocol_has_its_name() -> None:
+def test_subprotocol_is_tidings_v1() -> None:
     assert messages.SUBPROTOCOL == "tidings.v1"
 
 
-def test_a_message_type_literal_stands_in_one_source_file() -> None:
+def test_message_type_literal_stands_in_one_source_file() -> None:
     homes = {str(member): "protocol/message_types.py" for member in MessageType}
     homes |= {spec.name: "protocol/messages.py" for spec in MESSAGES if not isinstance(spec.name, MessageType)}
     strays = [
@@ -102,11 +102,11 @@ def test_a_message_type_literal_stands_in_one_source_file() -> None:
     assert strays == []
 
 
-def test_every_served_command_has_a_handler_in_the_hub() -> None:
+def test_each_served_command_has_a_handler() -> None:
     assert HANDLERS.keys() == COMMANDS.keys()
 
 
-def test_what_answers_a_message_is_a_reply_of_the_other_direction() -> None:
+def test_answers_are_replies_of_the_other_direction() -> None:
     replies = {(spec.name, spec.direction) for spec in MESSAGES if spec.kind == "reply"}
     answers = {
         (spec.answered_by, "to_client" if spec.direction == "to_hub" else "to_hub")

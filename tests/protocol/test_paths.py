@@ -12,7 +12,7 @@ from tidings.protocol.paths import NO_PATHS, Path, PathSet, check_key, check_pat
 CHANNELS = tuple(str(channel) for channel in ChannelType)
 GLOBAL = Path("global")
 
-# Few letters, so that prefixes meet keys; "/", "*", "," and "é" because texts of paths give them a meaning.
+# Few letters, so that prefixes match keys; "/", "*", "," and "é" have a meaning in the text of a path.
 keys = st.text("ab./*,é", min_size=1, max_size=4)
 channels = st.sampled_from(CHANNELS)
 paths = st.one_of(st.builds(Path, channels), st.builds(Path, channels, keys, st.booleans()))
@@ -21,7 +21,7 @@ event_keys = st.one_of(st.none(), keys)
 
 
 @given(path_lists, channels, event_keys)
-def test_a_set_matches_what_any_of_its_paths_or_global_matches(own: list[Path], channel: str, key: str | None) -> None:
+def test_set_matches_what_its_paths_or_global_match(own: list[Path], channel: str, key: str | None) -> None:
     expected = any(path.matches(channel, key) for path in own) or (bool(own) and channel == "global")
     wanted = PathSet.of(own)
     assert wanted.matches(channel, key) is expected
@@ -29,16 +29,14 @@ def test_a_set_matches_what_any_of_its_paths_or_global_matches(own: list[Path], 
 
 
 @given(path_lists, channels, event_keys)
-def test_without_global_a_set_matches_what_any_of_its_paths_matches(
-    own: list[Path], channel: str, key: str | None
-) -> None:
+def test_set_without_global_matches_what_its_paths_match(own: list[Path], channel: str, key: str | None) -> None:
     wanted = PathSet.of(own, with_global=False)
     assert wanted.matches(channel, key) is any(path.matches(channel, key) for path in own)
     assert wanted.matcher()(channel, key) is wanted.matches(channel, key)
 
 
 @given(st.lists(paths, max_size=4))
-def test_the_canonical_form_knows_no_order_and_no_repetition(own: list[Path]) -> None:
+def test_canonical_form_ignores_order_and_repetition(own: list[Path]) -> None:
     wanted = PathSet.of(own)
     assert all(PathSet.of([*order, *order]) == wanted for order in permutations(own))
     assert PathSet.of(wanted.paths) == wanted
@@ -52,15 +50,13 @@ def test_no_path_of_a_set_is_covered_by_another(own: list[Path]) -> None:
 
 
 @given(paths, paths, channels, event_keys)
-def test_covering_means_every_event(one: Path, other: Path, channel: str, key: str | None) -> None:
+def test_covering_path_matches_every_event_of_the_other(one: Path, other: Path, channel: str, key: str | None) -> None:
     if one.covers(other) and other.matches(channel, key):
         assert one.matches(channel, key)
 
 
 @given(path_lists, paths, channels, event_keys)
-def test_a_set_that_covers_a_path_has_all_its_events(
-    own: list[Path], other: Path, channel: str, key: str | None
-) -> None:
+def test_set_that_covers_a_path_matches_its_events(own: list[Path], other: Path, channel: str, key: str | None) -> None:
     wanted = PathSet.of(own)
     if wanted.covers(other) and other.matches(channel, key):
         assert wanted.matches(channel, key)
@@ -68,14 +64,14 @@ def test_a_set_that_covers_a_path_has_all_its_events(
 
 
 @given(path_lists, path_lists, channels, event_keys)
-def test_a_union_matches_what_either_matches(one: list[Path], other: list[Path], channel: str, key: str | None) -> None:
+def test_union_matches_what_either_matches(one: list[Path], other: list[Path], channel: str, key: str | None) -> None:
     first, second = PathSet.of(one), PathSet.of(other)
     assert (first | second).matches(channel, key) is (first.matches(channel, key) or second.matches(channel, key))
     assert first | NO_PATHS == first
 
 
 @given(path_lists, path_lists)
-def test_taking_away_leaves_the_rest_and_global_while_there_is_a_rest(one: list[Path], other: list[Path]) -> None:
+def test_without_keeps_global_while_other_paths_remain(one: list[Path], other: list[Path]) -> None:
     own, removed = PathSet.of(one), PathSet.of(other)
     rest = {path for path in own.paths if path not in removed.paths and path != GLOBAL}
     left = own.without(removed)
@@ -85,7 +81,7 @@ def test_taking_away_leaves_the_rest_and_global_while_there_is_a_rest(one: list[
         assert set(left.paths) <= {GLOBAL}
 
 
-def test_taking_away_the_last_path_leaves_nothing() -> None:
+def test_without_the_last_path_is_empty() -> None:
     operations = parse_paths(["operations"], CHANNELS)
     assert operations.without(operations) == NO_PATHS
     assert operations.without(NO_PATHS) == operations
@@ -93,15 +89,15 @@ def test_taking_away_the_last_path_leaves_nothing() -> None:
 
 
 @given(path_lists)
-def test_a_set_reads_back_from_its_names(own: list[Path]) -> None:
-    # A key that ends in a star is written as a prefix is; only that prefix can name it.
+def test_set_is_parsed_again_from_its_names(own: list[Path]) -> None:
+    # A key that ends in a star is written like a prefix; only that prefix can name it.
     readable = [path for path in own if path.prefix or path.key is None or not path.key.endswith("*")]
     wanted = PathSet.of(readable)
     assert parse_paths(wanted.names(), CHANNELS) == wanted
 
 
 @given(path_lists)
-def test_grouping_by_channel_loses_nothing(own: list[Path]) -> None:
+def test_grouping_by_channel_keeps_every_path(own: list[Path]) -> None:
     wanted = PathSet.of(own)
     grouped = wanted.by_channel()
     assert tuple(path for group in grouped.values() for path in group) == wanted.paths
@@ -123,38 +119,38 @@ def test_grouping_by_channel_loses_nothing(own: list[Path]) -> None:
         ("*", tuple(map(Path, CHANNELS))),
     ],
 )
-def test_a_path_s_text(text: str, expected: tuple[Path, ...]) -> None:
+def test_path_is_parsed_from_text(text: str, expected: tuple[Path, ...]) -> None:
     assert parse_path(text, CHANNELS) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["", "/", "/a", "operations/", "operations/" + "a" * 256, "operations/a\nb*", "data/\x7f"]
 )
-def test_refuses_what_is_no_path(text: str) -> None:
+def test_invalid_path_raises(text: str) -> None:
     with pytest.raises(InvalidPath, match=r"^path "):
         parse_path(text, CHANNELS)
 
 
 @pytest.mark.parametrize("text", ["operation", "Operations", "none", "**", "* ", "operation/op-1"])
-def test_refuses_channels_that_are_not_there_and_names_those_that_are(text: str) -> None:
+def test_unknown_channel_raises_and_lists_the_channels(text: str) -> None:
     with pytest.raises(UnknownChannel) as caught:
         parse_path(text, CHANNELS)
     assert "global, operations, data, system" in caught.value.hint
 
 
 @pytest.mark.parametrize("key", ["a", "a" * 255, "é" * 127, "op 42", "a/b", "😀", "\u2028", "*"])
-def test_keys(key: str) -> None:
+def test_valid_key_is_returned(key: str) -> None:
     assert check_key(key) == key
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "é" * 128, "a\x00", "\n", "\x7f", "é\x1f", "\x80", "\x9f", "\ud83d"])
-def test_refuses_what_is_no_key(key: str) -> None:
+def test_invalid_key_raises(key: str) -> None:
     with pytest.raises(InvalidKey):
         check_key(key)
 
 
 @given(st.text(min_size=1, max_size=3, alphabet=st.characters(exclude_categories=["Cs", "Cc"])))
-def test_a_key_in_a_url_may_hold_anything_that_a_key_may(key: str) -> None:
+def test_key_in_a_url_may_hold_any_allowed_character(key: str) -> None:
     encoded = "data/" + quote(key, safe="")
     wanted = parse_query([("channel", encoded)], CHANNELS)
     assert wanted == parse_paths([f"data/{key}"], CHANNELS)
@@ -176,24 +172,24 @@ def test_a_key_in_a_url_may_hold_anything_that_a_key_may(key: str) -> None:
         ([("channel", "data/a+b")], ["data/a+b", "global"]),
     ],
 )
-def test_a_url_s_query(pairs: list[tuple[str, str]], names: list[str]) -> None:
+def test_query_names_a_set_of_paths(pairs: list[tuple[str, str]], names: list[str]) -> None:
     assert parse_query(pairs, CHANNELS).names() == names
 
 
 @pytest.mark.parametrize(
     "pair", [("channel", ""), ("channels", ""), ("channels", ","), ("channel", "data/%ff"), ("channel", "data%2F")]
 )
-def test_a_query_that_names_no_path_is_refused(pair: tuple[str, str]) -> None:
+def test_query_with_an_empty_path_raises(pair: tuple[str, str]) -> None:
     with pytest.raises(InvalidPath):
         parse_query([pair], CHANNELS)
 
 
-def test_a_channel_called_none_is_unknown_beside_others() -> None:
+def test_channel_named_none_is_unknown_beside_others() -> None:
     with pytest.raises(UnknownChannel):
         parse_query([("channels", "none,data")], CHANNELS)
 
 
-def test_what_may_be_a_path_of_some_hub() -> None:
+def test_check_paths_accepts_any_channel() -> None:
     check_paths(["trades", "trades/AAPL", "trades/A*", "*", "operations"])
     for text in ("", "/key", "trades/", "trades/" + "k" * 256):
         with pytest.raises(InvalidPath):

@@ -20,7 +20,7 @@ from tidings.protocol.payloads import (
 
 ERROR = "code message details? recoverable hint?"
 
-# CONTRACT §3: the fields in their order; `?` is left out when empty.
+# docs/protocol/events.md: the fields in their order; `?` is left out when empty.
 FIELDS = {
     "operation:start": "operation_id name attempt? total_steps? steps? queued? parent_id? resumes? host? pid? command? "
     "user? metadata?",
@@ -51,18 +51,18 @@ def is_left_out(field: msgspec.structs.FieldInfo) -> bool:
 
 
 @pytest.mark.parametrize("event", BUILTIN, ids=lambda event: event.type)
-def test_fields_are_the_contract_s_in_its_order(event: Any) -> None:
+def test_fields_have_the_order_of_the_contract(event: Any) -> None:
     fields = msgspec.structs.fields(event.payload)
     assert " ".join(f"{field.name}{'?' if is_left_out(field) else ''}" for field in fields) == FIELDS[event.type]
 
 
-def test_the_base_of_every_payload_forbids_change() -> None:
+def test_payloads_are_immutable() -> None:
     progress = OperationProgressData(operation_id="a", progress=1)
     with pytest.raises(AttributeError):
         progress.progress = 2  # type: ignore[misc]
 
 
-def test_progress_is_written_as_the_source_s_struct_is() -> None:
+def test_progress_is_encoded_like_the_original_struct() -> None:
     assert encode_payload(OperationProgressData(operation_id="op-1", progress=42.5)) == (
         b'{"operation_id":"op-1","progress":42.5,"current_step":"","total_steps":0}'
     )
@@ -76,20 +76,20 @@ def test_progress_is_written_as_the_source_s_struct_is() -> None:
     ]
 
 
-def test_status_is_written_as_the_source_s_struct_is() -> None:
+def test_status_is_encoded_like_the_original_struct() -> None:
     status = SystemStatusData(status="healthy", uptime=0, active_operations=0, metrics=None)
     assert encode_payload(status) == b'{"status":"healthy","uptime":0,"active_operations":0,"metrics":null}'
 
 
 @pytest.mark.parametrize("error", [ErrorData, AuthFailed])
-def test_error_data_is_written_in_the_source_s_order_and_without_what_is_empty(error: type[ErrorData]) -> None:
+def test_error_data_is_encoded_in_order_without_empty_fields(error: type[ErrorData]) -> None:
     short = error(hint="", details="", recoverable=False, message="m", code="c")
     assert encode_payload(short) == b'{"code":"c","message":"m","recoverable":false}'
     full = error(hint="h", details="d", recoverable=True, message="", code="c")
     assert encode_payload(full) == b'{"code":"c","message":"","details":"d","recoverable":true,"hint":"h"}'
 
 
-def test_what_the_contract_always_writes_is_written_when_it_is_the_default() -> None:
+def test_always_written_fields_are_written_as_defaults() -> None:
     assert encode_payload(OperationStartData(operation_id="a")) == b'{"operation_id":"a","name":""}'
     assert encode_payload(OperationLogData(operation_id="a", message="m")) == (
         b'{"operation_id":"a","level":"info","message":"m"}'
@@ -97,23 +97,23 @@ def test_what_the_contract_always_writes_is_written_when_it_is_the_default() -> 
 
 
 @pytest.mark.parametrize("empty", ["", [], {}, None])
-def test_an_empty_result_is_left_out(empty: object) -> None:
+def test_empty_result_is_left_out(empty: object) -> None:
     assert encode_payload(OperationCompleteData(operation_id="a", result=empty)) == b'{"operation_id":"a"}'
 
 
 @pytest.mark.parametrize("result", [0, False, 0.0, [0], {"a": None}, " "])
-def test_a_result_that_says_something_is_written(result: object) -> None:
+def test_result_that_is_not_empty_is_written(result: object) -> None:
     written = encode_payload(OperationCompleteData(operation_id="a", result=result))
     assert json.loads(written)["result"] == result
 
 
-def test_false_is_how_a_flag_is_empty() -> None:
+def test_false_flag_is_left_out() -> None:
     assert b"queued" not in encode_payload(OperationStartData(operation_id="a", queued=False))
     assert b'"queued":true' in encode_payload(OperationStartData(operation_id="a", queued=True))
 
 
 @pytest.mark.parametrize("name", [name for name, value in vars(payloads).items() if isinstance(value, type)])
-def test_every_field_s_type_has_a_schema(name: str) -> None:
+def test_each_field_has_a_schema(name: str) -> None:
     payload = getattr(payloads, name)
     if issubclass(payload, Payload):
         assert msgspec.json.schema(payload)["$defs"][name]["type"] == "object"

@@ -14,7 +14,7 @@ positions = st.builds(
 
 
 @given(positions)
-def test_a_position_reads_back_from_its_text(position: Position) -> None:
+def test_position_is_parsed_again_from_its_text(position: Position) -> None:
     text = str(position)
     assert parse_position(text) == position
     assert parse_since(text) == position
@@ -22,7 +22,7 @@ def test_a_position_reads_back_from_its_text(position: Position) -> None:
 
 
 @given(st.text(max_size=70))
-def test_a_text_that_is_read_is_the_position_s_own(text: str) -> None:
+def test_parsed_text_is_the_text_of_the_position(text: str) -> None:
     try:
         position = parse_position(text)
     except InvalidPosition:
@@ -51,18 +51,18 @@ def test_a_text_that_is_read_is_the_position_s_own(text: str) -> None:
         "abc:99999999999999999999",
     ],
 )
-def test_refuses_what_no_log_writes(text: str) -> None:
+def test_invalid_position_raises(text: str) -> None:
     with pytest.raises(InvalidPosition) as caught:
         parse_position(text)
     assert "`snapshot`, `now` or `first`" in (error_data(caught.value).hint or "")
 
 
 @pytest.mark.parametrize(("text", "since"), [("snapshot", SNAPSHOT), ("now", NOW), ("first", FIRST), ("", FIRST)])
-def test_since_knows_three_words_and_the_empty_one(text: str, since: str) -> None:
+def test_since_accepts_three_words_and_the_empty_one(text: str, since: str) -> None:
     assert parse_since(text) == since
 
 
 @pytest.mark.parametrize("text", ["Snapshot", "latest", "0", "now "])
-def test_since_refuses_other_words(text: str) -> None:
+def test_since_with_another_word_raises(text: str) -> None:
     with pytest.raises(InvalidPosition):
         parse_since(text)

@@ -19,7 +19,7 @@ styles = st.sampled_from([(",", ":"), (", ", ": "), (" , ", " : ")])
 
 
 @given(objects, styles, st.booleans())
-def test_progress_has_both_members_afterwards_and_its_own_bytes_before_them(
+def test_progress_gains_both_members_after_its_own_bytes(
     members: dict[str, Any], style: tuple[str, str], ascii_only: bool
 ) -> None:
     data = json.dumps(members, separators=style, ensure_ascii=ascii_only).encode()
@@ -46,12 +46,12 @@ def test_progress_has_both_members_afterwards_and_its_own_bytes_before_them(
         ),
     ],
 )
-def test_only_what_is_missing_is_added_at_the_end(data: bytes, completed: bytes) -> None:
+def test_missing_members_are_added_at_the_end(data: bytes, completed: bytes) -> None:
     assert with_progress_members(data) == completed
 
 
 @given(objects, styles)
-def test_the_first_member_comes_first_and_once(members: dict[str, Any], style: tuple[str, str]) -> None:
+def test_first_member_stands_first_and_once(members: dict[str, Any], style: tuple[str, str]) -> None:
     members["code"] = "x"
     named = with_first_member(json.dumps(members, separators=style).encode(), "operation_id", 'a"é')
     pairs = json.loads(named, object_pairs_hook=list)
@@ -60,7 +60,7 @@ def test_the_first_member_comes_first_and_once(members: dict[str, Any], style: t
     assert json.loads(named) == members | {"operation_id": 'a"é'}
 
 
-def test_the_bytes_after_the_first_member_are_the_publisher_s() -> None:
+def test_bytes_after_the_first_member_are_unchanged() -> None:
     assert with_first_member(b'{ "code":"\\u0078", "n":1.0}', "operation_id", "a") == (
         b'{"operation_id":"a", "code":"\\u0078", "n":1.0}'
     )

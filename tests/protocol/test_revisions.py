@@ -1,4 +1,4 @@
-"""The golden corpus: what a reader of each revision gets, byte by byte."""
+"""The golden corpus: the events as each revision writes them, byte by byte."""
 
 import json
 from pathlib import Path
@@ -20,25 +20,25 @@ def lines(name: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("date", REVISIONS)
-def test_events_are_written_as_the_corpus_has_them(date: str) -> None:
+def test_events_are_encoded_as_in_the_corpus(date: str) -> None:
     events = [read(line) for line in lines("published")]
     assert [encode_event(REVISIONS[date].read(event)) for event in events] == lines(date)
 
 
 @pytest.mark.parametrize("date", REVISIONS)
-def test_what_a_revision_writes_is_read_again(date: str) -> None:
+def test_events_of_a_revision_are_readable(date: str) -> None:
     for line in lines(date):
         event = read(line)
         assert event.type in Contract().events
 
 
-def test_every_type_that_is_rewritten_is_in_the_corpus() -> None:
+def test_each_rewritten_type_is_in_the_corpus() -> None:
     published = {read(line).type for line in lines("published")}
     assert {type for revision in REVISIONS.values() for type in revision.rewrites} <= published
     assert MessageType.OPERATION_CANCELLED in published
 
 
-def test_the_newest_revision_rewrites_nothing() -> None:
+def test_newest_revision_rewrites_nothing() -> None:
     assert list(REVISIONS) == sorted(REVISIONS) == [OLDEST_REVISION, REVISION]
     assert REVISIONS[REVISION].rewrites == {}
 
@@ -49,11 +49,11 @@ def test_each_revision_has_its_own_identity() -> None:
     assert len({identity.hash for identity in identities.values()}) == len(REVISIONS)
 
 
-def test_what_does_not_fit_is_told_all_the_same() -> None:
-    """Delivery must go on for everyone, whatever an older contract has left in the log."""
+def test_invalid_cancellation_is_still_rewritten() -> None:
+    """Delivery must continue for all readers, whatever an older contract has left in the log."""
     event = structs.replace(read(lines("published")[5]), data=b'{"reason":5}', key="op-9")
-    told = json.loads(encode_event(REVISIONS[OLDEST_REVISION].read(event)))
-    assert (told["type"], told["data"]["operation_id"], told["data"]["code"]) == (
+    rewritten = json.loads(encode_event(REVISIONS[OLDEST_REVISION].read(event)))
+    assert (rewritten["type"], rewritten["data"]["operation_id"], rewritten["data"]["code"]) == (
         "operation:error",
         "op-9",
         "cancelled",

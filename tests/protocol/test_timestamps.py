@@ -35,7 +35,7 @@ def written(moment: datetime, fraction: str, offset: int | None, letters: str = 
 
 
 @given(moments, fractions, offsets, st.sampled_from(["TZ", "tz", "Tz", "tZ"]))
-def test_any_rfc_3339_is_read_to_the_nanosecond(
+def test_any_rfc_3339_text_is_read_to_the_nanosecond(
     moment: datetime, fraction: str, offset: int | None, letters: str
 ) -> None:
     text = written(moment, fraction, offset, letters)
@@ -73,13 +73,13 @@ def test_canonical_texts_of_one_length_sort_by_time(first: datetime, one: str, s
         ("0001-01-01T05:30:00+05:30", GO_ZERO_TIME),
         ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999999Z"),
         ("9999-12-31T22:59:59-01:00", "9999-12-31T23:59:59Z"),
-        # A leap second is the second after it, as POSIX clocks count.
+        # A leap second is read as the following second, as POSIX clocks count it.
         ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
         ("2016-12-31T23:59:60.25Z", "2017-01-01T00:00:00.25Z"),
         ("2017-01-01T08:59:60.250+09:00", "2017-01-01T00:00:00.25Z"),
     ],
 )
-def test_canonical_form(text: str, expected: str) -> None:
+def test_text_has_one_canonical_form(text: str, expected: str) -> None:
     assert canonicalize(text) == expected
 
 
@@ -120,33 +120,33 @@ NOT_RFC_3339 = [
 
 
 @pytest.mark.parametrize("text", NOT_RFC_3339)
-def test_refuses_what_is_no_moment(text: str) -> None:
+def test_invalid_timestamp_raises(text: str) -> None:
     with pytest.raises(InvalidTimestamp) as caught:
         canonicalize(text)
     assert caught.value.path == "$.timestamp"
     assert "leave it out" in caught.value.hint
 
 
-def test_a_refusal_quotes_no_more_than_64_characters() -> None:
+def test_error_quotes_at_most_64_characters() -> None:
     with pytest.raises(InvalidTimestamp) as caught:
         canonicalize("9" * 10_000)
     assert len(str(caught.value)) < 100
 
 
-def test_nanoseconds_out_of_range_are_refused() -> None:
+def test_nanoseconds_out_of_range_raise() -> None:
     with pytest.raises(OverflowError):
         from_nanoseconds(253_402_300_800 * SECOND_NS)
 
 
-def test_early_years_keep_their_four_digits() -> None:
+def test_early_year_keeps_four_digits() -> None:
     assert from_nanoseconds(to_nanoseconds("0001-01-01T00:00:00.000000001Z")) == "0001-01-01T00:00:00.000000001Z"
 
 
-def test_the_longest_has_nine_digits() -> None:
+def test_longest_timestamp_has_nine_fraction_digits() -> None:
     assert len(from_nanoseconds(123_456_789)) == MAX_TIMESTAMP_CHARS
 
 
-def test_the_memo_of_seconds_stays_small() -> None:
+def test_cache_of_seconds_is_bounded() -> None:
     for second in range(1_000):
         canonicalize(from_nanoseconds(second * SECOND_NS))
     assert 0 < len(known_seconds) <= 256
@@ -196,8 +196,8 @@ DATA = Envelope.__struct_defaults__[2]
 @example("2025-07-30T12:00:00.50Z")
 @example("2025-07-30T12:00:00.1234567891Z")
 @example("2016-12-31T23:59:60.5Z")
-def test_reading_an_event_gives_the_canonical_form_of_any_text(text: str) -> None:
-    canonicalize("2025-07-30T12:00:00Z")  # so that texts of this second are compared with the memo
+def test_event_has_the_canonical_form_of_any_timestamp(text: str) -> None:
+    canonicalize("2025-07-30T12:00:00Z")  # so that the cache holds this second
     canonicalize("2000-01-01T00:00:00Z")
     try:
         expected = STAMPED if text == "" or canonicalize(text) == GO_ZERO_TIME else canonicalize(text)
@@ -207,6 +207,6 @@ def test_reading_an_event_gives_the_canonical_form_of_any_text(text: str) -> Non
     assert outcome(text, PlainEnvelope) == expected
 
 
-def test_the_data_of_these_events_is_empty() -> None:
+def test_events_of_this_test_have_empty_data() -> None:
     assert bytes(DATA) == b"null"
     assert encode_payload(DataUpdateData()) == b"{}"

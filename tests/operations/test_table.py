@@ -1,4 +1,4 @@
-"""Operations by number, beside a sorted list that does the same the slow way."""
+"""The index of operations by number, compared with a sorted list."""
 
 import hypothesis.strategies as st
 from hypothesis import given
@@ -22,7 +22,7 @@ def paged(table: SequenceIndex, limit: int) -> list[int]:
 
 
 @given(st.lists(st.integers(1, 200), unique=True), st.data(), st.integers(1, 20))
-def test_pages_hold_each_once_the_newest_first(numbers: list[int], data: st.DataObject, limit: int) -> None:
+def test_pages_hold_each_operation_once_newest_first(numbers: list[int], data: st.DataObject, limit: int) -> None:
     table, known = SequenceIndex(), {number: operation(number) for number in numbers}
     for status in known.values():
         table.add(status)
@@ -32,7 +32,7 @@ def test_pages_hold_each_once_the_newest_first(numbers: list[int], data: st.Data
     assert paged(table, limit) == sorted(set(numbers) - gone, reverse=True)
 
 
-def test_what_comes_while_somebody_pages_is_not_on_later_pages() -> None:
+def test_operation_added_while_paging_is_not_on_later_pages() -> None:
     table = SequenceIndex()
     for number in (1, 2, 3):
         table.add(operation(number))
@@ -41,7 +41,7 @@ def test_what_comes_while_somebody_pages_is_not_on_later_pages() -> None:
     assert [status.number for status in table.before(3, 9)] == [2, 1]
 
 
-def test_the_forgotten_leave_nothing_behind() -> None:
+def test_removed_operations_free_their_numbers() -> None:
     table = SequenceIndex()
     for number in range(1, 10_001):
         status = operation(number)
