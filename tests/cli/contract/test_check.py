@@ -188,7 +188,7 @@ def test_a_hub_over_http_is_held_against_its_own_contract_or_another(
     assert "position " in finding["first"]
     everyone = tidings("contract", "check", running.http, "--contract", running.http, "--against", files["renamed"])
     assert everyone.returncode == 0
-    assert "1,200 that the old contract refuses would be taken." in everyone.stdout
+    assert "1,200 that the old contract refuses would be accepted." in everyone.stdout
 
 
 def test_no_recording_writes_escape_sequences_to_a_terminal(files: dict[str, str]) -> None:

@@ -78,8 +78,8 @@ def test_a_go_package_is_called_as_one_likes() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("xml",), "there is no format 'xml'"),
-        (("json", "--package", "events"), "json has no packages"),
+        (("xml",), "unknown format 'xml'"),
+        (("json", "--package", "events"), "--package does not apply to json"),
         (("go", "--package", "my-events"), "invalid Go package 'my-events'"),
         (("json", "--contract", "nowhere.toml"), "nowhere.toml: No such file"),
         (("json", "--contract", "json:loads"), "invalid contract json:loads: expected a Contract, not a function"),

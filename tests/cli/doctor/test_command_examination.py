@@ -106,9 +106,9 @@ def test_a_proxy_that_strips_the_upgrade_is_recognised(shared_hub: Hub) -> None:
         (http("200 OK", body="<html>"), "an ordinary page", "Upgrade"),
         (http("418 Odd"), "418", "log"),
         (http("301 Moved", "Location: https://h/ws"), "redirected", "wss://h/ws"),
-        (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18), "no HTTP/1.1", "HTTP/2 only"),
-        (b"SSH-2.0-OpenSSH_9\r\n", "no HTTP/1.1", "no web server"),
-        (b"", "no HTTP/1.1", "no web server"),
+        (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18), "not HTTP/1.1", "HTTP/2 only"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "not HTTP/1.1", "not a web server"),
+        (b"", "not HTTP/1.1", "not a web server"),
     ],
 )
 def test_each_way_of_refusing_the_upgrade_has_its_meaning(answer: bytes, summary: str, hint: str) -> None:

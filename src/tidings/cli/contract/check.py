@@ -1,9 +1,4 @@
-"""The command `tidings contract check`.
-
-What recorded traffic does to a contract, for reading and as JSON.
-
-How far a check has come, on a terminal.
-"""
+"""The command `tidings contract check`: checks recorded traffic against a contract."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -28,7 +23,7 @@ def check(
         str,
         typer.Argument(
             metavar="RECORDING",
-            help="A file of envelopes, one a line; - for stdin; a hub's data folder, a copy of its log, or its URL.",
+            help="File of envelopes, one per line; - for stdin; or a hub's data folder, copy of its log, or URL.",
         ),
     ],
     contract: Annotated[
@@ -37,39 +32,37 @@ def check(
             "--contract",
             metavar="SPEC",
             envvar="TIDINGS_CONTRACT",
-            help="module:attribute, a .json or .toml file, or a hub's URL. Default: the hub's whose URL is checked, "
-            "else what every hub speaks.",
+            help="module:attribute, a .json or .toml file, or the URL of a hub. Default: that of the checked hub, "
+            "else the built-in contract.",
             show_default=False,
         ),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(
-            "--against", metavar="OLD", help="What was spoken: only what it takes counts.", show_default=False
-        ),
+        typer.Option("--against", metavar="OLD", help="Old contract: count only what it accepts.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Hold recorded traffic against a contract: say what would be refused, where, and how often.
+    """Check recorded traffic against a contract: list what would be refused, where, and how often.
 
-    Exit codes: 0: nothing would be refused; 1: something would, with --against something that was not; 2: there is
-    nothing to check. Ctrl-C prints what was found so far.
+    Exit codes: 0: no refusals; 1: refusals, with --against new ones; 2: no traffic to check. Ctrl-C prints the results
+    so far.
     """
     try:
-        held = TrafficCheck(
+        traffic_check = TrafficCheck(
             _chosen(contract, recording),
             None if against is None else _named(against),
             ignored_types=frozenset({HEADER_TYPE}),
         )
         opened = open_traffic(recording)
-        interrupted = _run(held, opened)
+        interrupted = _run(traffic_check, opened)
     except TidingsError as error:
         print_error(error)
         raise typer.Exit(USAGE) from error
-    _report(held, opened, interrupted=interrupted, as_json=as_json)
+    _report(traffic_check, opened, interrupted=interrupted, as_json=as_json)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
-    if held.newly_refused:
+    if traffic_check.newly_refused:
         raise typer.Exit(FAILED)
 
 
@@ -84,7 +77,7 @@ def _named(spec: str) -> Contract:
 
 
 def _run(check: TrafficCheck, recording: Traffic) -> bool:
-    """Check every message; return whether Ctrl-C came first."""
+    """Check every message; return whether Ctrl-C interrupted it."""
     with suppress(KeyboardInterrupt):
         with progress_line(check, recording):
             for message, place in recording.messages:
@@ -106,14 +99,14 @@ def _report(check: TrafficCheck, recording: Traffic, *, interrupted: bool, as_js
     if interrupted:
         print_stderr(f"note: interrupted after {check.events:,} events: the rest was not checked")
     if recording.cut_off:
-        print_stderr("note: the file is cut off: whatever wrote it did not end in order")
+        print_stderr("note: the file is truncated: the program that wrote it was killed")
 
 
 _NO_ENVELOPE = "no envelope"
 
 
 def format_json(check: TrafficCheck, *, recording: str, interrupted: bool, cut_off: bool) -> str:
-    """Return a check's findings as one JSON object."""
+    """Return the findings of a check as one JSON object."""
     report: dict[str, Any] = {
         "recording": recording,
         "contract": {"version": check.contract.identity.version, "hash": check.contract.identity.hash},
@@ -157,14 +150,14 @@ def _row(found: TrafficFinding, check: TrafficCheck) -> dict[str, Any]:
 
 
 def format_text(check: TrafficCheck, *, recording: str) -> str:
-    """Return a check's findings as lines."""
+    """Return the findings of a check as lines."""
     return join_lines(_lines(check, recording))
 
 
 def _lines(check: TrafficCheck, recording: str) -> Iterator[str]:
     others = check.messages
-    said = "message that is no event" if others == 1 else "messages that are no events"
-    passed_over = f", and {others:,} {said}" if others else ""
+    noun = "other message" if others == 1 else "other messages"
+    passed_over = f", and {others:,} {noun}" if others else ""
     yield f"{recording}: {_times(check.events, 'event')} of {_times(len(check.by_type), 'type')}{passed_over}."
     yield from _refused(check)
     if check.unlisted:
@@ -176,9 +169,9 @@ def _lines(check: TrafficCheck, recording: str) -> Iterator[str]:
             yield f"  {found.type}: {_times(found.count, 'time')}, first at {found.first}. {found.hint}"
     yield ""
     if check.accepted_now:
-        yield f"{check.accepted_now:,} that the old contract refuses would be taken."
+        yield f"{check.accepted_now:,} that the old contract refuses would be accepted."
     if check.undeclared:
-        yield f"{check.undeclared:,} of undeclared types are taken, because the contract is lenient."
+        yield f"{check.undeclared:,} of undeclared types are accepted, because the contract is lenient."
     yield _verdict(check)
 
 
@@ -210,7 +203,7 @@ def _refused(check: TrafficCheck) -> Iterator[str]:
 
 
 def _ordered(findings: Iterable[TrafficFinding]) -> list[TrafficFinding]:
-    """Return the most frequent first; of equals, in the order in which they were met."""
+    """Return findings by frequency, equal ones in the order of their first occurrence."""
     return sorted(findings, key=lambda found: -found.count)
 
 
@@ -224,13 +217,13 @@ def _share(part: int, whole: int) -> str:
 
 
 def progress_line(check: TrafficCheck, recording: Traffic) -> StatusLine:
-    """Return the line that says how far `check` has come in `recording`."""
+    """Return the status line with the progress of `check` in `recording`."""
     began = time.monotonic()
-    return StatusLine(lambda: _said(check, recording, time.monotonic() - began))
+    return StatusLine(lambda: _status(check, recording, time.monotonic() - began))
 
 
-def _said(check: TrafficCheck, recording: Traffic, elapsed_s: float) -> str:
+def _status(check: TrafficCheck, recording: Traffic, elapsed_s: float) -> str:
     rate = f", {check.events / elapsed_s:,.0f}/s" if elapsed_s >= 1 else ""
     size = recording.size
     share = f"{min(100 * recording.consumed // size, 100)} %  " if size else ""
-    return f"{recording.name}  {share}{check.events:,} events{rate}, {check.refused:,} refused  (Ctrl-C ends it)"
+    return f"{recording.name}  {share}{check.events:,} events{rate}, {check.refused:,} refused  (Ctrl-C stops)"

@@ -1,7 +1,4 @@
-"""The commands `tidings contract …`.
-
-Where an exported contract goes.
-"""
+"""The commands `tidings contract …`, with `export` and the option that names a contract."""
 
 import os
 from collections.abc import Mapping
@@ -27,15 +24,15 @@ def write_export(format: Format, contract: Contract, output: str | None) -> None
     """Write a contract in `format`.
 
     Args:
-        format: The form.
+        format: The format.
         contract: The contract.
-        output: A file; or a folder, which is there or ends with a slash; None is stdout.
+        output: A file; a folder, which exists or ends with a slash; or None for stdout.
 
     Raises:
-        ConfigError: It cannot be written there.
+        ConfigError: `output` cannot be written.
     """
     if output is None:
-        # Windows would write \r\n, and two machines would not write the same bytes.
+        # As bytes, because Windows would write \r\n, and the output would differ between machines.
         typer.echo(format.render(contract).encode(), nl=False)
         return
     target = Path(output).expanduser()
@@ -55,7 +52,7 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
             f"cannot write {folder}: {cause.strerror or cause}",
             option="output",
             source="--output",
-            hint="Name a file or a folder that can be written.",
+            hint="Pass a file or folder that can be written.",
         ) from cause
 
 
@@ -63,7 +60,7 @@ contract = typer.Typer(
     name="contract",
     add_completion=False,
     no_args_is_help=True,
-    help="Write a contract for other languages and tools, and check against it.",
+    help="Export a contract, compare contracts, and check traffic against one.",
 )
 contract.command()(diff)
 contract.command()(check)
@@ -74,18 +71,18 @@ ContractOption = Annotated[
         "--contract",
         metavar="SPEC",
         envvar="TIDINGS_CONTRACT",
-        help="module:attribute, or a .json or .toml file. Default: what every hub speaks.",
+        help="Contract: module:attribute, or a .json or .toml file. Default: the built-in contract.",
         show_default=False,
     ),
 ]
-"""The option that names a contract, the same for every command that needs one."""
+"""The option for a contract, shared by the commands that need one."""
 
 
 def chosen_contract(spec: str | None) -> Contract:
-    """Return the contract that the option names; where it names none, what every hub speaks.
+    """Return the contract that the option names, or the built-in contract.
 
     Raises:
-        InvalidContract: There is none, or it cannot be held.
+        InvalidContract: `spec` names no valid contract.
     """
     return Contract() if spec is None else load_contract(spec)
 
@@ -107,20 +104,20 @@ def export(
             "--output",
             "-o",
             metavar="FILE|DIR",
-            help="Where to write it. A folder gets a file of the usual name, and of json-schema one an event.",
+            help="Output file or folder. Default: stdout. In a folder, json-schema writes one file per event.",
             show_default=False,
         ),
     ] = None,
     package: Annotated[
         str | None,
-        typer.Option("--package", metavar="NAME", help=f"Of go. Default: {PACKAGE}.", show_default=False),
+        typer.Option("--package", metavar="NAME", help=f"Go package name. Default: {PACKAGE}.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a contract in another form, to stdout or to a file."""
+    """Export a contract to another format."""
     chosen = FORMATS.get(format)
     if chosen is None:
         raise ConfigError(
-            f"there is no format {format!r}",
+            f"unknown format {format!r}",
             option="FORMAT",
             source="the command line",
             hint=f"Formats are {', '.join(FORMATS)}.",
@@ -133,6 +130,6 @@ def export(
 def _packaged(format: Format, package: str) -> Format:
     if format.render is not export_go:
         raise ConfigError(
-            f"{format.name} has no packages", option="package", source="--package", hint="Leave --package out."
+            f"--package does not apply to {format.name}", option="package", source="--package", hint="Remove --package."
         )
     return msgspec.structs.replace(format, render=partial(export_go, package=package))

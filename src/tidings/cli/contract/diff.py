@@ -1,7 +1,4 @@
-"""The command `tidings contract diff`.
-
-What changed between two contracts, for reading and as JSON.
-"""
+"""The command `tidings contract diff`: lists the changes between two contracts, as text or JSON."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -11,15 +8,16 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from tidings.cli.contract.sources import STDIN, find_document
 from tidings.cli.errors import FAILED, USAGE, print_error
 from tidings.cli.text import join_lines
-from tidings.contract.diff.compare import ContractDocument
+from tidings.contract.diff.compare import ContractDocument, diff_documents
 from tidings.contract.diff.rules import Change, Compatibility, ContractDiff, Effect
 from tidings.exceptions import ConfigError, TidingsError
 
 
 class BrokenSide(StrEnum):
-    """Whose breaking counts."""
+    """The side on which a breaking change counts."""
 
     READERS = "readers"
     WRITERS = "writers"
@@ -29,28 +27,30 @@ class BrokenSide(StrEnum):
 def diff(
     old: Annotated[
         str,
-        typer.Argument(metavar="OLD", help="module:attribute, a .json or .toml file, a hub's URL, or - for stdin."),
+        typer.Argument(
+            metavar="OLD",
+            help="Old contract: module:attribute, a .json or .toml file, the URL of a hub, or - for stdin.",
+        ),
     ],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Likewise.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="New contract, in the same forms.")],
     breaking_for: Annotated[
-        BrokenSide, typer.Option("--breaking-for", help="Whose breaking makes the exit code 1.")
+        BrokenSide, typer.Option("--breaking-for", help="Side on which a breaking change makes the exit code 1.")
     ] = BrokenSide.ANY,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what changed between two contracts, and whether it breaks old readers of new events, or old writers.
+    """List the changes between two contracts, and whether each breaks old readers of new events, or old writers.
 
-    Exit codes: 0: nothing breaks; 1: something does; 2: there is nothing to compare.
+    Exit codes: 0: no breaking change; 1: a breaking change; 2: the contracts cannot be compared.
     """
-    from tidings.cli.contract.sources import STDIN, find_document
-    from tidings.contract.diff.compare import diff_documents
-
     try:
         if old == new == STDIN:
-            raise ConfigError("both contracts cannot come through stdin", option="NEW", hint="Name a file for one.")
+            raise ConfigError(
+                "only one contract can be read from stdin", option="NEW", hint="Pass a file for the other."
+            )
         before, after = find_document(old), find_document(new)
         found = diff_documents(before, after)
     except TidingsError as error:
-        # Not 1, whatever it is: to a build, that says that something breaks.
+        # Never 1, which a build reads as a breaking change.
         print_error(error)
         raise typer.Exit(USAGE) from error
     typer.echo(format_json(found, before, after) if as_json else format_text(found), nl=False)
@@ -63,8 +63,7 @@ _HEADINGS = {
     Compatibility.COMPATIBLE: "Compatible",
     Compatibility.ANNOTATION: "For people only",
 }
-_LONGEST = 60
-"""Characters of a value."""
+_MAX_VALUE_CHARACTERS = 60
 
 
 def format_json(found: ContractDiff, old: ContractDocument, new: ContractDocument) -> str:
@@ -94,7 +93,7 @@ def _row(change: Change) -> dict[str, Any]:
 
 
 def format_text(found: ContractDiff) -> str:
-    """Return a difference as lines, what breaks first, and each event's changes together."""
+    """Return a difference as lines: breaking changes first, the changes of each event together."""
     if not found.changes:
         return "No difference.\n"
     return join_lines([*_lines(found), summary(found)])
@@ -129,11 +128,11 @@ def _of(change: Change) -> Iterator[str]:
     where = f"{change.path}: " if change.path else ""
     yield f"    {where}{change.rule.sentence}{values}  [{change.rule.id}]"
     if change.verdict is not Compatibility.ANNOTATION:
-        yield f"      readers {_told(change.readers)}"
-        yield f"      writers {_told(change.writers)}"
+        yield f"      readers {_effect(change.readers)}"
+        yield f"      writers {_effect(change.writers)}"
 
 
-def _told(effect: Effect) -> str:
+def _effect(effect: Effect) -> str:
     return f"{'BREAK' if effect.verdict is Compatibility.BREAKING else 'fit'}: {effect.because}"
 
 
@@ -149,4 +148,4 @@ def _values(change: Change) -> str:
 
 def _value(value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _MAX_VALUE_CHARACTERS else f"{text[: _MAX_VALUE_CHARACTERS - 1]}…"

@@ -1,4 +1,4 @@
-"""Contracts as the command line names them: a module's, a file, a hub, or what comes through a pipe."""
+"""Finds the contract that an argument names: a module attribute, a file, a hub, or stdin."""
 
 import sys
 import tomllib
@@ -20,7 +20,7 @@ FORMS = "module:attribute, a .json or .toml file, a hub's URL, or - for stdin"
 
 
 def is_url(text: str) -> bool:
-    """Return whether `text` is a URL that HTTP can be spoken to."""
+    """Return whether `text` is the URL of a hub or of a web server."""
     return urlsplit(text).scheme in _SCHEMES and "://" in text
 
 
@@ -28,11 +28,11 @@ def find_document(spec: str) -> ContractDocument:
     """Return the contract that `spec` names, as a document.
 
     Args:
-        spec: See `FORMS`. A file of another name, such as a shell's ``<(git show …)``, is told by what it holds.
+        spec: See `FORMS`. The content decides the format of a file of another name, such as ``<(git show …)``.
 
     Raises:
-        InvalidContract: There is none.
-        ClientError: A hub was named, and it does not answer with one.
+        InvalidContract: `spec` names no valid contract.
+        ClientError: The hub does not answer with a contract.
     """
     if _is_module(spec):
         return build_document(load_contract(spec))
@@ -40,7 +40,7 @@ def find_document(spec: str) -> ContractDocument:
 
 
 def find_contract(spec: str) -> Contract:
-    """Return the contract that `spec` names, to be held against events; see `find_document`."""
+    """Return the contract that `spec` names, for checking events; see `find_document`."""
     return load_contract(spec) if _is_module(spec) else build_contract(_decoded(spec), _name(spec))
 
 
@@ -72,10 +72,10 @@ def _decoded(spec: str) -> Any:
 
 
 def _read(text: bytes, source: str, suffix: str) -> Any:
-    # A document in JSON is an object, and no TOML begins so.
+    # A JSON document is an object, and no TOML file begins with a brace.
     is_json = suffix == ".json" or (suffix != ".toml" and text.lstrip().startswith(b"{"))
     form = "JSON" if is_json else "TOML"
     try:
         return msgspec.json.decode(text) if is_json else tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as cause:
-        raise InvalidContract(f"{source}: this is no {form}: {cause}", type="") from cause
+        raise InvalidContract(f"{source}: invalid {form}: {cause}", type="") from cause

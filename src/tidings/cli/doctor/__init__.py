@@ -1,1 +1,1 @@
-"""`tidings doctor`: everything between this machine and a hub, checked in order, with what to do about each."""
+"""`tidings doctor`: checks the path from this machine to a hub in order, with a remedy for each fault."""

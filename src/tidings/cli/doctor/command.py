@@ -1,9 +1,4 @@
-"""The command `tidings doctor`.
-
-The checks in their order; what needs something that failed is skipped.
-
-Which versions this machine has of what matters.
-"""
+"""The command `tidings doctor`: runs the checks in order, and skips those that depend on a failed one."""
 
 import asyncio
 import os
@@ -22,6 +17,7 @@ from tidings.cli.doctor.network import HEALTH, NAME, READY, TCP, TLS, check_http
 from tidings.cli.doctor.session import AFTER_UPGRADE, check_session
 from tidings.cli.errors import FAILED
 from tidings.client.http import HubAddress, parse_address
+from tidings.client.url import DEFAULT_URL, VARIABLE
 from tidings.exceptions import ConfigError
 from tidings.protocol.codes import error_data
 from tidings.version import __version__
@@ -32,68 +28,70 @@ _COLORS = {
     CheckStatus.BAD: "red",
     CheckStatus.SKIPPED: "bright_black",
 }
-_WIDTH = 11
-"""Of the column of checks' names."""
+_NAME_COLUMNS = 11
+"""Width of the column of check names."""
 
 
 def doctor(
     url: Annotated[
-        str | None, typer.Argument(metavar="[URL]", envvar="TIDINGS_URL", help="The hub's.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[URL]", envvar=VARIABLE, help=f"URL of the hub. Default: {DEFAULT_URL}", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Check the way to a hub, step by step, and say what to do about each fault."""
-    findings = asyncio.run(_examine(url, quiet=as_json))
-    well = all(finding.verdict is not CheckStatus.BAD for finding in findings)
+    """Check the connection to a hub step by step, with a remedy for each fault."""
+    findings = asyncio.run(_run(url, quiet=as_json))
+    ok = all(finding.verdict is not CheckStatus.BAD for finding in findings)
     installed = find_versions()
     if as_json:
-        report = {"ok": well, "checks": findings, "versions": installed}
+        report = {"ok": ok, "checks": findings, "versions": installed}
         typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
     else:
-        told = ", ".join(f"{name} {version}" for name, version in installed.items())
-        typer.echo(f"  {'versions'.ljust(_WIDTH)} {told}")
-    if not well:
+        listed = ", ".join(f"{name} {version}" for name, version in installed.items())
+        typer.echo(f"  {'versions'.ljust(_NAME_COLUMNS)} {listed}")
+    if not ok:
         raise typer.Exit(FAILED)
 
 
-async def _examine(url: str | None, *, quiet: bool) -> list[CheckResult]:
-
+async def _run(url: str | None, *, quiet: bool) -> list[CheckResult]:
     findings = []
     async for finding in run_checks(url):
         findings.append(finding)
         if not quiet:
-            _show(finding)
+            _print(finding)
     return findings
 
 
-def _show(finding: CheckResult) -> None:
+def _print(finding: CheckResult) -> None:
     mark = MARKS[finding.verdict]
     if not os.environ.get("NO_COLOR"):
         mark = typer.style(mark, fg=_COLORS[finding.verdict], bold=True)
-    typer.echo(f"{mark} {finding.check.ljust(_WIDTH)} {finding.summary}")
+    typer.echo(f"{mark} {finding.check.ljust(_NAME_COLUMNS)} {finding.summary}")
     if finding.hint:
-        typer.echo(f"  {'':{_WIDTH}} → {finding.hint}")
+        typer.echo(f"  {'':{_NAME_COLUMNS}} → {finding.hint}")
 
 
 URL = "url"
-_WAY = (NAME, TCP, TLS)
-_HUB = (HEALTH, READY, UPGRADE, PROTOCOL, *AFTER_UPGRADE)
+_NETWORK_CHECKS = (NAME, TCP, TLS)
+_HUB_CHECKS = (HEALTH, READY, UPGRADE, PROTOCOL, *AFTER_UPGRADE)
 
 
 async def run_checks(url: str | None) -> AsyncIterator[CheckResult]:
-    """Check everything between here and the hub at `url`; None is the environment's, or one on this machine."""
+    """Yield the result of each check; `url` None means TIDINGS_URL, or a hub on this machine."""
     try:
         target = parse_address(url)
     except ConfigError as error:
         yield bad(URL, str(error), error_data(error).hint or "")
         return
-    yield note(URL, f"taken for {target.url}", "Write it so.") if target.corrected else good(URL, target.url)
+    yield note(URL, f"read as {target.url}", "Write it like that.") if target.corrected else good(URL, target.url)
     done: set[str] = set()
-    async for finding in _check_way(target):
+    async for finding in _check_network(target):
         yield finding
         done.add(finding.check)
         if finding.verdict is CheckStatus.BAD:
-            for check in (*_WAY, *_HUB):
+            for check in (*_NETWORK_CHECKS, *_HUB_CHECKS):
                 if check not in done and (check != TLS or target.secure):
                     yield skipped(check)
             return
@@ -103,7 +101,7 @@ async def run_checks(url: str | None) -> AsyncIterator[CheckResult]:
         yield finding
 
 
-async def _check_way(target: HubAddress) -> AsyncIterator[CheckResult]:
+async def _check_network(target: HubAddress) -> AsyncIterator[CheckResult]:
     name, addresses = await check_name(target)
     yield name
     yield await check_tcp(target, addresses)
@@ -129,7 +127,7 @@ _LIBRARIES = ("msgspec", "websockets", "uvloop", "uvicorn", "starlette")
 
 
 def find_versions() -> dict[str, str]:
-    """Return the version of each part; "not installed" where it is none."""
+    """Return the version of each component, or "not installed"."""
     found = {
         "tidings": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""Results of checks."""
 
 from enum import StrEnum
 
@@ -6,14 +6,14 @@ from msgspec import Struct
 
 
 class CheckStatus(StrEnum):
-    """How a check ended."""
+    """Result of a check."""
 
     GOOD = "good"
     NOTE = "note"
-    """Worth knowing; nothing is broken."""
+    """A remark; nothing is broken."""
     BAD = "bad"
     SKIPPED = "skipped"
-    """It would need what a check before it did not find."""
+    """Not run, because an earlier check failed."""
 
 
 MARKS = {CheckStatus.GOOD: "✓", CheckStatus.NOTE: "!", CheckStatus.BAD: "✗", CheckStatus.SKIPPED: "–"}
@@ -23,28 +23,28 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     """One line of the doctor's report."""
 
     check: str
-    """What was looked at, in a word or two."""
+    """Name of the check."""
     verdict: CheckStatus
     summary: str
     hint: str = ""
-    """What to do about it."""
+    """Remedy."""
 
 
 def good(check: str, summary: str) -> CheckResult:
-    """Return that all is well."""
+    """Return a successful result."""
     return CheckResult(check=check, verdict=CheckStatus.GOOD, summary=summary)
 
 
 def note(check: str, summary: str, hint: str = "") -> CheckResult:
-    """Return something worth knowing."""
+    """Return a remark."""
     return CheckResult(check=check, verdict=CheckStatus.NOTE, summary=summary, hint=hint)
 
 
 def bad(check: str, summary: str, hint: str) -> CheckResult:
-    """Return what is broken and what to do about it."""
+    """Return a fault and its remedy."""
     return CheckResult(check=check, verdict=CheckStatus.BAD, summary=summary, hint=hint)
 
 
 def skipped(check: str) -> CheckResult:
-    """Return that a check made no sense any more."""
+    """Return the result of a check that was not run."""
     return CheckResult(check=check, verdict=CheckStatus.SKIPPED, summary="not checked")

@@ -1,4 +1,4 @@
-"""The WebSocket handshake, and what each way of failing it means."""
+"""Checks the WebSocket handshake, and explains each way in which it fails."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,28 +26,28 @@ from tidings.protocol.messages import SUBPROTOCOL
 UPGRADE, PROTOCOL = "websocket", "subprotocol"
 
 _STRIPPED = (
-    "A proxy in between removes the headers Upgrade and Connection. nginx needs: proxy_http_version 1.1; "
+    "A proxy removes the headers Upgrade and Connection. nginx needs: proxy_http_version 1.1; "
     'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";'
 )
 _MEANINGS: dict[int, tuple[str, str]] = {
-    200: ("an ordinary page came instead of a WebSocket", _STRIPPED),
-    400: ("the handshake did not arrive whole", _STRIPPED),
-    401: ("something wants a login first", "Let the hub's path pass without a login."),
-    403: ("refused", "Allow this origin with --allow-origin, or the path in the proxy that refuses it."),
-    404: ("there is no WebSocket at this path", f"Correct the path: a hub's is /ws (--ws-path). Or: {_STRIPPED}"),
-    405: ("the path takes no such request", "Correct the path: a hub's is /ws (--ws-path)."),
-    407: ("an outgoing proxy wants a login", "Put it into HTTPS_PROXY, or name the host in NO_PROXY."),
-    426: ("the server got a request without an upgrade", _STRIPPED),
-    500: ("the server failed", "See the hub's log."),
-    502: ("a proxy cannot reach the hub", "Check the address the proxy forwards to, and that the hub runs."),
-    503: ("not ready", "The hub starts or shuts down, or its proxy has no server left: try again."),
-    504: ("a proxy waits for the hub in vain", "Check the address the proxy forwards to, and that the hub runs."),
+    200: ("an ordinary page, not a WebSocket", _STRIPPED),
+    400: ("the handshake arrived incomplete", _STRIPPED),
+    401: ("a login is required", "Exempt the path of the hub from the login."),
+    403: ("refused", "Allow this origin with --allow-origin, or allow the path in the proxy."),
+    404: ("no WebSocket at this path", f"Correct the path: the default is /ws (--ws-path). Or: {_STRIPPED}"),
+    405: ("the path does not accept GET", "Correct the path: the default is /ws (--ws-path)."),
+    407: ("the outgoing proxy requires a login", "Set it in HTTPS_PROXY, or name the host in NO_PROXY."),
+    426: ("the server received a request without an upgrade", _STRIPPED),
+    500: ("the server failed", "See the log of the hub."),
+    502: ("a proxy cannot reach the hub", "Check the address that the proxy forwards to, and that the hub runs."),
+    503: ("not ready", "The hub starts or shuts down, or its proxy has no server: try again."),
+    504: ("the hub does not answer a proxy", "Check the address that the proxy forwards to, and that the hub runs."),
 }
 
 
 @asynccontextmanager
 async def check_handshake(target: HubAddress) -> AsyncIterator[tuple[list[CheckResult], ClientConnection | None]]:
-    """Open a WebSocket for the length of a block; None where it could not be opened."""
+    """Open a WebSocket for the length of a block; None if that fails."""
     try:
         connection = await connect(
             target.url,
@@ -73,7 +73,7 @@ def _protocol(connection: ClientConnection) -> CheckResult:
     return bad(
         PROTOCOL,
         f"{SUBPROTOCOL} was not selected",
-        "No hub listens there, or a proxy removes the header Sec-WebSocket-Protocol: let it pass both ways.",
+        "No hub listens there, or a proxy removes the header Sec-WebSocket-Protocol: forward it both ways.",
     )
 
 
@@ -81,25 +81,25 @@ def _failure(target: HubAddress, error: Exception) -> CheckResult:
     if isinstance(error, InvalidStatus):
         return _refusal(error.response)
     if isinstance(error, InvalidURI):
-        # Of a redirection: our own URL was read before.
-        return bad(UPGRADE, f"redirected to {error.uri}", f"Use the place it points to: {_as_ws(error.uri)}")
+        # The URL of a redirect: the configured URL has been parsed before.
+        return bad(UPGRADE, f"redirected to {error.uri}", f"Use the target of the redirect: {_as_ws(error.uri)}")
     if isinstance(error, InvalidUpgrade):
-        return bad(UPGRADE, f"the answer is no upgrade: {error}", _STRIPPED)
+        return bad(UPGRADE, f"the answer is not an upgrade: {error}", _STRIPPED)
     if isinstance(error, InvalidProxyStatus | InvalidProxyMessage | ProxyError):
-        hint = "Name the host in NO_PROXY, or have the proxy allow CONNECT to it."
+        hint = "Name the host in NO_PROXY, or allow CONNECT to it in the proxy."
         return bad(UPGRADE, f"the outgoing proxy refuses: {error}", hint)
     if isinstance(error, InvalidMessage):
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         return bad(
             UPGRADE,
-            f"the answer is no HTTP/1.1{cause}",
-            "If the server speaks HTTP/2 only, have it speak HTTP/1.1 too: a WebSocket begins with it. "
-            "If it is no web server, correct the URL.",
+            f"the answer is not HTTP/1.1{cause}",
+            "If the server supports HTTP/2 only, enable HTTP/1.1: a WebSocket begins with it. "
+            "If it is not a web server, correct the URL.",
         )
     if isinstance(error, TimeoutError):
-        hint = "A proxy holds the handshake back, or the hub hangs: see its log."
+        hint = "A proxy delays the handshake, or the hub hangs: see its log."
         return bad(UPGRADE, f"no answer within {TIMEOUT_S:g} s", hint)
-    return bad(UPGRADE, f"the handshake failed: {error}", "See the hub's log.")
+    return bad(UPGRADE, f"the handshake failed: {error}", "See the log of the hub.")
 
 
 def _refusal(response: Response) -> CheckResult:

@@ -1,7 +1,4 @@
-"""The way to the hub's machine: its name, its port, its certificate.
-
-The hub's word on itself: `/healthz` and `/readyz`.
-"""
+"""Checks the name, the port and the certificate of the hub's machine, and its `/healthz` and `/readyz`."""
 
 import asyncio
 import errno
@@ -17,18 +14,18 @@ from tidings.exceptions import ConfigError, HubUnreachable
 NAME, TCP, TLS = "name", "tcp", "tls"
 TIMEOUT_S = 5.0
 
-_REFUSED = "Nothing listens there. Start a hub with `tidings serve`, or correct the port."
-_TIMED_OUT = "Nothing answers: a firewall drops the packets, the machine is off, or the address is another's."
-_UNREACHABLE = "There is no route: check the network, a VPN, or the address."
+_REFUSED = "Nothing listens on the port. Start a hub with `tidings serve`, or correct the port."
+_TIMED_OUT = "A firewall drops the packets, the machine is off, or the address is wrong."
+_UNREACHABLE = "No route to the address: check the network, a VPN, or the address."
 
 
 async def check_name(target: HubAddress) -> tuple[CheckResult, list[str]]:
-    """Resolve the host, and return the addresses."""
+    """Resolve the host, and return its addresses."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             found = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except TimeoutError:
-        return bad(NAME, f"no answer about {target.host!r}", "The name server does not answer; try an address."), []
+        return bad(NAME, f"no answer for {target.host!r}", "The name server does not answer: try an address."), []
     except (socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else str(error)
         return bad(NAME, f"{target.host!r} has no address: {reason}", "Check the spelling, or the name server."), []
@@ -39,7 +36,7 @@ async def check_name(target: HubAddress) -> tuple[CheckResult, list[str]]:
 
 
 async def check_tcp(target: HubAddress, addresses: list[str]) -> CheckResult:
-    """Connect to every address: clients may choose any of them."""
+    """Connect to every address, because clients may choose any of them."""
     failures: dict[str, OSError] = {}
     for address in addresses:
         try:
@@ -52,19 +49,21 @@ async def check_tcp(target: HubAddress, addresses: list[str]) -> CheckResult:
     port = f"port {target.port}"
     if not failures:
         return good(TCP, f"{port} is open")
-    told = "; ".join(f"{address}: {_reason(error)}" for address, error in failures.items())
+    reasons = "; ".join(f"{address}: {_reason(error)}" for address, error in failures.items())
     if not reached:
-        return bad(TCP, f"{port} cannot be reached ({told})", _hint(list(failures.values())[-1]))
+        return bad(TCP, f"{port} cannot be reached ({reasons})", _hint(list(failures.values())[-1]))
     if target.host in ("localhost", "localhost."):
-        # Every client tries the next address; a hub on 127.0.0.1 alone is how it should be.
+        # Every client tries the next address; a hub that listens on 127.0.0.1 only is correct.
         return good(TCP, f"{port} is open on {', '.join(reached)}")
-    return note(TCP, f"{port} is open on {', '.join(reached)} only ({told})", "Remove the dead address from the name.")
+    return note(
+        TCP, f"{port} is open on {', '.join(reached)} only ({reasons})", "Remove the dead address from the name."
+    )
 
 
 def _reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer in {TIMEOUT_S:g} s"
-    # The loop's own text repeats the address instead of saying what happened.
+    # The text of asyncio repeats the address instead of the cause.
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
@@ -73,11 +72,13 @@ def _hint(error: OSError) -> str:
         return _REFUSED
     if isinstance(error, TimeoutError):
         return _TIMED_OUT
-    return _UNREACHABLE if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH) else "See the reason."
+    return (
+        _UNREACHABLE if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH) else "Look up the reason in parentheses."
+    )
 
 
 async def check_tls(target: HubAddress) -> CheckResult:
-    """Shake hands, with the certificate checked as every client checks it."""
+    """Open a TLS connection, with the same verification of the certificate as in every client."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     try:
@@ -87,13 +88,15 @@ async def check_tls(target: HubAddress) -> CheckResult:
         return bad(TLS, f"the certificate is not trusted: {error.verify_message}", _certificate_hint(error.verify_code))
     except ssl.SSLError as error:
         if "ALPN" in str(error.reason) or "NO_APPLICATION_PROTOCOL" in str(error.reason):
-            return bad(TLS, "the server speaks HTTP/2 only", "Have it offer http/1.1 too: a WebSocket begins with it.")
+            return bad(TLS, "the server supports HTTP/2 only", "Enable HTTP/1.1: a WebSocket begins with it.")
         hint = (
-            "Nothing speaks TLS there: use ws://, or put TLS before the hub." if "WRONG_VERSION" in str(error) else ""
+            "The port does not use TLS: use ws://, or put TLS in front of the hub."
+            if "WRONG_VERSION" in str(error)
+            else ""
         )
-        return bad(TLS, f"no TLS: {error.reason or error}", hint or "See the server's TLS settings.")
+        return bad(TLS, f"no TLS: {error.reason or error}", hint or "See the TLS settings of the server.")
     except OSError as error:
-        return bad(TLS, f"no TLS: {_reason(error)}", "The other side closed during the handshake: see its log.")
+        return bad(TLS, f"no TLS: {_reason(error)}", "The server closed during the handshake: see its log.")
     version = writer.get_extra_info("ssl_object").version()
     writer.close()
     return good(TLS, f"{version}, the certificate is trusted")
@@ -102,21 +105,21 @@ async def check_tls(target: HubAddress) -> CheckResult:
 def _certificate_hint(code: int) -> str:
     return {
         10: "It has expired: renew it.",
-        18: "It is self-signed: use one of an authority, or name it in SSL_CERT_FILE.",
-        19: "Its authority is unknown here: name that in SSL_CERT_FILE.",
-        20: "Its authority is unknown here, or the server sends no chain: configure the full chain.",
-        62: "It is another host's: use the name that it was issued for.",
-        64: "It is for a name, not for this address: use the name that it was issued for.",
+        18: "It is self-signed: use a certificate from an authority, or name it in SSL_CERT_FILE.",
+        19: "Its authority is unknown on this machine: name it in SSL_CERT_FILE.",
+        20: "Its authority is unknown on this machine, or the server sends no chain: configure the full chain.",
+        62: "It was issued for another host: use the name that it was issued for.",
+        64: "It was issued for a name, not for this address: use the name that it was issued for.",
     }.get(code, "Renew or replace the certificate.")
 
 
 HEALTH, READY = "healthz", "readyz"
-_SHOWN = 120
-"""Characters of an answer that say what it is."""
+_MAX_BODY_CHARACTERS = 120
+"""Characters of a response that are shown."""
 
 
 async def check_http(target: HubAddress) -> AsyncIterator[CheckResult]:
-    """Ask the hub whether it lives and whether it takes events."""
+    """Ask the hub whether it is alive, and whether it accepts events."""
     # When Ctrl-C cancels the wait for a thread, leaving the block closes its connection, which ends the thread too.
     with HTTPClient(target.url, timeout_s=TIMEOUT_S) as client:
         for name in (HEALTH, READY):
@@ -130,23 +133,25 @@ async def _check(client: HTTPClient, url: str, name: str) -> CheckResult:
         if isinstance(error.__cause__, TimeoutError):
             return bad(name, f"no answer from {url}", "The port is open, but silent: see the hub's log.")
         return bad(name, f"no HTTP at {url}: {error}", "Something other than a hub listens there: correct the URL.")
-    said = " ".join(answer.body.decode(errors="replace").split())[:_SHOWN]
+    body = " ".join(answer.body.decode(errors="replace").split())[:_MAX_BODY_CHARACTERS]
     through = ", ".join(answer.headers.get_all("via", []))
     if answer.status == 200:
-        return good(name, f"{said or 'ok'}{f' (through {through})' if through else ''}")
+        return good(name, f"{body or 'ok'}{f' (through {through})' if through else ''}")
     if answer.status == 404:
-        # A proxy may pass on the WebSocket's path alone, and that is enough to work.
+        # A proxy may forward the WebSocket only, which is enough to work.
         return note(
-            name, f"404 at {url}", "If a proxy passes on the WebSocket only, that is well; else correct the URL."
+            name, f"404 at {url}", "If a proxy forwards the WebSocket only, this is expected; else correct the URL."
         )
     if answer.status == 503:
-        return bad(name, f"the hub is not ready: {said}", "Wait, if it just started or shuts down; else see its log.")
-    return bad(name, f"{answer.status} at {url}: {said}", _status_hint(answer.status))
+        return bad(
+            name, f"the hub is not ready: {body}", "If it just started or is shutting down, wait; else see its log."
+        )
+    return bad(name, f"{answer.status} at {url}: {body}", _status_hint(answer.status))
 
 
 def _status_hint(status: int) -> str:
     if status in (502, 504):
-        return "A proxy answers, and cannot reach the hub behind it: check the address it forwards to."
+        return "A proxy cannot reach the hub: check the address that it forwards to."
     if status in (401, 403, 407):
-        return "Something in between wants a login: let the hub's paths pass."
-    return "Something else than a hub answers there: correct the URL."
+        return "A proxy requires a login: exempt the paths of the hub."
+    return "Something other than a hub answers: correct the URL."

@@ -1,4 +1,4 @@
-"""What a hub says once connected: its contract, its clock, its rhythm, and how far away it is."""
+"""Checks a connected hub: its contract, its clock, its round-trip time and its heartbeat."""
 
 import asyncio
 import statistics
@@ -23,21 +23,21 @@ from tidings.protocol.timestamps import to_nanoseconds
 CONTRACT, CLOCK, ROUND_TRIP, IDLE = "contract", "clock", "round trip", "idle"
 AFTER_UPGRADE = (CONTRACT, CLOCK, ROUND_TRIP, IDLE)
 _PINGS = 7
-_SKEW_TOLD_S = 1.0
-_SKEW_BAD_S = 30.0
-"""Beyond it ages and elapsed times mislead, and tokens expire at the wrong time."""
-_SLOW_S = 1.0
+_MIN_SKEW_NOTED_S = 1.0
+_MIN_SKEW_BAD_S = 30.0
+"""Clock difference, in seconds, from which ages and elapsed times mislead, and tokens expire at the wrong time."""
+_MIN_SLOW_TRIP_S = 1.0
 _PROXY_IDLE_S = 60.0
-"""What nginx, HAProxy and cloud balancers commonly wait for a byte."""
+"""Common idle timeout of nginx, HAProxy and cloud load balancers."""
 
 
 async def check_session(connection: ClientConnection) -> AsyncIterator[CheckResult]:
-    """Hear the greeting, compare, and measure."""
+    """Receive the greeting, compare contracts and clocks, and measure round trips."""
     try:
         established = await _established(connection)
     except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError, TypeError) as error:
-        reason = "nothing came" if isinstance(error, TimeoutError) else str(error)
-        hint = "Something else than a tidings hub answers there: correct the URL."
+        reason = "no message" if isinstance(error, TimeoutError) else str(error)
+        hint = "Something other than a tidings hub answers: correct the URL."
         yield bad(CONTRACT, f"no {MessageType.CONNECTION_ESTABLISHED}: {reason}", hint)
         for check in AFTER_UPGRADE[1:]:
             yield skipped(check)
@@ -47,10 +47,10 @@ async def check_session(connection: ClientConnection) -> AsyncIterator[CheckResu
         samples = [await _ping(connection, str(number)) for number in range(_PINGS)]
     except (TimeoutError, ConnectionClosed, TidingsError, msgspec.ValidationError) as error:
         reason = "no answer" if isinstance(error, TimeoutError) else str(error)
-        yield bad(ROUND_TRIP, f"{PING} failed: {reason}", "See the hub's log.")
+        yield bad(ROUND_TRIP, f"{PING} failed: {reason}", "See the log of the hub.")
         return
     trips = [trip for trip, _ in samples]
-    # The quickest answer bounds the error of its own clock reading best.
+    # The fastest answer has the smallest error in its clock reading.
     _, skew = min(samples)
     yield _clock(skew)
     yield _round_trip(trips)
@@ -71,7 +71,7 @@ async def _established(connection: ClientConnection) -> ConnectionEstablished:
 
 
 async def _ping(connection: ClientConnection, id: str) -> tuple[float, float]:
-    """Return the seconds of a round trip, and by how many the hub's clock is ahead of ours."""
+    """Return the time of a round trip, and the lead of the hub's clock over ours, in seconds."""
     sent_wall, sent = time.time(), time.perf_counter()
     await connection.send(msgspec.json.encode({"type": PING, "data": None, "id": id}).decode())
     async with asyncio.timeout(TIMEOUT_S):
@@ -84,38 +84,40 @@ async def _ping(connection: ClientConnection, id: str) -> tuple[float, float]:
 
 def _contract(established: ConnectionEstablished) -> CheckResult:
     ours, theirs = Contract().identity, established.contract
-    said = f"version {theirs.version}, {theirs.hash}"
+    text = f"version {theirs.version}, {theirs.hash}"
     if theirs == ours:
-        return good(CONTRACT, f"{said}, as ours")
+        return good(CONTRACT, f"{text}, as ours")
     if theirs.version == ours.version:
-        # An application adds events of its own, and its hash differs by them.
-        return note(CONTRACT, f"{said}; ours is {ours.hash}", "The hub has events of its own, or is another release.")
-    return note(CONTRACT, f"{said}; ours is {ours.version}", "Use the same release of tidings on both sides.")
+        # The events of an application change the hash.
+        return note(CONTRACT, f"{text}; ours is {ours.hash}", "The hub has its own events, or is another release.")
+    return note(CONTRACT, f"{text}; ours is {ours.version}", "Use the same release of tidings on both sides.")
 
 
 def _clock(skew: float) -> CheckResult:
     side = "ahead of" if skew > 0 else "behind"
-    told = f"the hub's clock is {_short(abs(skew))} {side} ours"
-    if abs(skew) >= _SKEW_BAD_S:
-        return bad(CLOCK, told, "Set both clocks by NTP: times and ages mislead.")
-    if abs(skew) >= _SKEW_TOLD_S:
-        return note(CLOCK, told, "Set both clocks by NTP: times and ages are off by as much.")
-    return good(CLOCK, told)
+    text = f"the hub's clock is {_short(abs(skew))} {side} ours"
+    if abs(skew) >= _MIN_SKEW_BAD_S:
+        return bad(CLOCK, text, "Set both clocks with NTP: times and ages are wrong.")
+    if abs(skew) >= _MIN_SKEW_NOTED_S:
+        return note(CLOCK, text, "Set both clocks with NTP: times and ages differ by this.")
+    return good(CLOCK, text)
 
 
 def _round_trip(trips: list[float]) -> CheckResult:
-    told = f"{_short(statistics.median(trips))} (median of {len(trips)}; {_short(min(trips))} to {_short(max(trips))})"
-    if statistics.median(trips) >= _SLOW_S:
-        return note(ROUND_TRIP, told, "The way is long, or the hub is busy: see its system:metrics.")
-    return good(ROUND_TRIP, told)
+    text = f"{_short(statistics.median(trips))} (median of {len(trips)}; {_short(min(trips))} to {_short(max(trips))})"
+    if statistics.median(trips) >= _MIN_SLOW_TRIP_S:
+        return note(ROUND_TRIP, text, "The network is slow, or the hub is busy: see its system:metrics.")
+    return good(ROUND_TRIP, text)
 
 
 def _idle(established: ConnectionEstablished) -> CheckResult:
     beat = established.heartbeat_s
-    told = f"a sign of life every {format_duration(beat)} when idle"
+    text = f"a heartbeat every {format_duration(beat)} when idle"
     if beat >= _PROXY_IDLE_S:
-        return note(IDLE, told, "Common proxies cut connections idle for 60 s: lower the hub's --heartbeat.")
-    return good(IDLE, f"{told}: proxies must allow as much silence")
+        return note(
+            IDLE, text, "Common proxies close connections that are idle for 60 s: lower --heartbeat of the hub."
+        )
+    return good(IDLE, f"{text}: proxies must allow this idle time")
 
 
 def _short(seconds: float) -> str:
