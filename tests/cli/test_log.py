@@ -35,7 +35,7 @@ def test_a_log_in_use_is_looked_at_checked_and_copied(hub: Hub, folder: Path, tm
     assert f"in use by process {hub.process.pid}" in lines["state"]
     info = json.loads(tidings("log", "info", "--json", TIDINGS_DATA=str(folder)).stdout)
     assert info["durable_events"] == 1
-    assert info["head"] == int(position.partition(":")[2])
+    assert info["head"] >= int(position.partition(":")[2])  # behind it, the status that the hub publishes of itself
     checked = tidings("log", "verify", "--data", str(folder))
     assert checked.returncode == 0
     assert "all intact" in checked.stdout

@@ -108,7 +108,7 @@ def test_on_a_terminal_there_is_a_table(hub: Hub) -> None:
         (("--since", "yesterday"), 1, "invalid time since="),
         (("--state", "odd"), 2, "--state"),
         (("--limit", "0"), 2, "--limit"),
-        (("--by-name", "--failed"), 2, "only --name chooses"),
+        (("--by-name", "--failed"), 2, "--by-name combines with --name only"),
         (("--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
     ],
 )

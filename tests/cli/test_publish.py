@@ -74,7 +74,7 @@ def test_an_event_id_published_again_gives_the_first_position(shared_hub: Hub) -
         (("data:update", json.dumps({"dataset": "x" * 65_600})), 1, "payload_too_large"),
         (("data:update", "@/no/such/file"), 2, "No such file"),
         (("-", "{}"), 2, "TYPE - reads data"),
-        ((), 2, "no TYPE"),
+        ((), 2, "missing TYPE"),
     ],
 )
 def test_what_is_refused_is_told_with_its_code_and_a_hint(

@@ -11,9 +11,9 @@ from tidings.version import __version__
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("tidings.cli.serve.command", "Run a hub until Ctrl-C."),
-    "watch": ("tidings.cli.watch.command", "Watch operations and other events as they happen."),
+    "watch": ("tidings.cli.watch.command", "Show operations as they run, and all other events as they happen."),
     "publish": ("tidings.cli.publish", "Publish an event, and print its position in the log."),
-    "run": ("tidings.cli.run.cli", "Run a command, and report its progress."),
+    "run": ("tidings.cli.run.cli", "Run a command and report its progress."),
     "operations": ("tidings.cli.operations", "List operations, the newest first."),
     "operation": ("tidings.cli.operation.command", "Show an operation, or report one from a shell script."),
     "wait": ("tidings.cli.wait", "Wait for the end of an operation; the exit code is its outcome."),

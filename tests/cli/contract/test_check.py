@@ -71,7 +71,7 @@ def test_what_would_be_refused_is_told_by_type_and_path(files: dict[str, str]) -
     done = tidings("contract", "check", files["lines"], "--contract", files["stricter"])
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines() == [
-        f"{files['lines']}: 6 events of 2 types, and 2 messages that are no events.",
+        f"{files['lines']}: 6 events of 2 types, and 2 other messages.",
         "",
         "Refused:",
         "  trade:executed, 4 events",

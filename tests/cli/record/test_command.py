@@ -86,7 +86,7 @@ def test_it_goes_on_where_it_was_when_the_hub_is_back(tmp_path: Path) -> None:
     lines = lines_of(path)
     assert code == 0
     assert datasets_of(lines) == [f"a{n}" for n in range(50)] + [f"b{n}" for n in range(50)]
-    assert "recording goes on when it is there again" in stderr
+    assert "recording continues after a reconnect" in stderr
     assert not [line for line in lines if line["type"] == "channel:gap"]
 
 
@@ -128,7 +128,7 @@ def test_a_full_disk_is_an_error_that_keeps_what_was_written(shared_hub: Hub, tm
         code, _, stderr = record.wait()
     assert code == 1
     assert f"error: cannot write {path}: File too large" in stderr
-    match = re.search(r"hint: What was written stays, ([\d,]+) whole lines", stderr)
+    match = re.search(r"hint: ([\d,]+) whole lines are written", stderr)
     text = gzip.decompress(path.read_bytes()) if name.endswith("gz") else path.read_bytes()
     lines = [json.loads(line) for line in text.splitlines()]
     assert match is not None
@@ -175,8 +175,8 @@ def test_another_service_is_recorded_too_with_its_absences(tmp_path: Path) -> No
         del line["received"]
     assert lines[0] == json.loads(GREETING)
     assert lines[5] == json.loads(said[2])
-    assert "no envelope, left out: $: this is not JSON" in stderr
-    assert "3 events, 1 gap, 1 that was no envelope" in stderr
+    assert "skipped an invalid envelope: $: this is not JSON" in stderr
+    assert "3 events, 1 gap, 1 invalid envelope" in stderr
 
 
 def test_on_a_terminal_one_line_says_how_it_goes(shared_hub: Hub, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_without_a_hub_it_leaves_no_file(tmp_path: Path, plain: tuple[str, ...])
         (("--since", "yesterday"), 1, "is not a position"),
         (("data/",), 1, "data/"),
         (("--for", "ages"), 2, "--for"),
-        (("-o", "/"), 2, "is there already"),
+        (("-o", "/"), 2, "error: / exists"),
         (("--url", "ftp://x"), 2, "ftp://x"),
     ],
 )

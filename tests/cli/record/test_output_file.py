@@ -111,11 +111,11 @@ def test_a_reader_that_is_gone_is_no_full_disk() -> None:
 def test_a_file_that_is_there_is_replaced_only_where_that_is_wished(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     path.write_text("precious")
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match=r" exists$"):
         open_sink(str(path))
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match=r" exists$"):
         open_sink(str(tmp_path), force=True)
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(ConfigError, match="no such folder"):
         open_sink(str(tmp_path / "none" / "r.ndjson"))
     open_sink(str(path), force=True).close()
     assert path.read_text() == "precious", "nothing was written"

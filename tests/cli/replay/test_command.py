@@ -71,7 +71,7 @@ def test_what_was_recorded_of_one_hub_is_in_another_as_it_was(hub: Hub, tmp_path
         recorded = read_log(first)
     code, told = replay(hub, str(path), "--speed", "max")
     assert code == 0
-    assert re.search(r"[45] events played: [45] stored, \d of a hub's own left out", told)
+    assert re.search(r"[45] events played: [45] stored, \d internal to a hub, skipped", told)
     played = read_log(hub)
     # Progress that was superseded within a moment was in neither recording nor snapshot.
     wanted = [event for event in recorded if event["type"] not in ("operation:progress", "operation:estimate")]
@@ -82,7 +82,7 @@ def test_what_was_recorded_of_one_hub_is_in_another_as_it_was(hub: Hub, tmp_path
 
 def test_played_again_it_is_stored_once_and_with_new_ids_as_often_as_it_is_played(hub: Hub, tmp_path: Path) -> None:
     path = written(tmp_path / "r.ndjson", FAMILY)
-    assert replay(hub, path, "--speed", "max") == (0, "5 events played: 5 stored, 2 of a hub's own left out\n")
+    assert replay(hub, path, "--speed", "max") == (0, "5 events played: 5 stored, 2 internal to a hub, skipped\n")
     code, told = replay(hub, path, "--speed", "max")
     assert (code, told.count("--new-ids")) == (0, 1)
     assert "5 already in the hub" in told
@@ -114,7 +114,7 @@ def test_operations_that_have_ended_in_the_hub_begin_anew_or_are_refused_with_th
     code, told = replay(hub, written(tmp_path / "b", [named]))
     assert code == 1
     assert "operation_fenced" in told
-    assert "hint: Such operations have ended in this hub, or are further: --new-ids plays them as new ones." in told
+    assert "hint: These operations have ended or advanced in this hub. Pass --new-ids to play them as new ones." in told
     assert replay(hub, str(tmp_path / "b"), "--new-ids")[0] == 0
 
 
@@ -151,7 +151,7 @@ def test_stdin_and_a_cut_compressed_file_are_played_as_far_as_they_go(hub: Hub) 
     code, told = replay(hub, "-", "--speed", "max", stdin=packed[:-1000])
     played = datasets(hub)
     assert code == 0
-    assert "is cut" in told
+    assert "is truncated" in told
     assert played == [f"d-{n}" for n in range(len(played))]
     assert 1_000 < len(played) < 3_000
     assert replay(hub, "-", "--speed", "max", stdin=packed)[0] == 0
@@ -167,9 +167,9 @@ def test_what_is_refused_or_no_envelope_is_told_once_and_is_exit_code_1(hub: Hub
     ]
     code, told = replay(hub, written(tmp_path / "r", [*updates(2), *bad, *bad]), "--speed", "max")
     assert code == 1
-    for text in ("line 3 is no envelope", "unknown_type", "invalid_payload", "line 6: $.data is"):
+    for text in ("skipped line 3, not an envelope", "unknown_type", "invalid_payload", "line 6: $.data is"):
         assert told.count(text) == 1, told
-    assert "8 events played: 2 stored, 6 refused, 2 no envelopes" in told
+    assert "8 events played: 2 stored, 6 refused, 2 invalid lines" in told
     assert datasets(hub) == ["d-0", "d-1"]
 
 
@@ -184,7 +184,7 @@ def test_a_hub_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path) -> N
             code, _, told = process.wait()
             assert datasets(again) == [f"d-{n}" for n in range(600)]
     assert code == 0
-    assert "playing goes on when it is there again" in told
+    assert "the replay continues after a reconnect" in told
 
 
 def test_killed_in_the_middle_and_played_again_it_is_stored_once(hub: Hub, tmp_path: Path) -> None:
@@ -205,9 +205,7 @@ def test_ctrl_c_says_what_was_played_and_what_has_not_ended(hub: Hub, tmp_path: 
         code, _, told = process.wait()
     assert code == 130
     assert "6 events played: 6 stored" in told
-    assert (
-        "not ended in what was played, and running in the hub until it ends them: op-0, op-1, op-2 and 2 more" in told
-    )
+    assert "still running in the hub, because the played events do not end them: op-0, op-1, op-2 and 2 more" in told
     assert "Traceback" not in told
 
 

@@ -163,7 +163,7 @@ def test_connections_stay_below_the_limit_of_open_files() -> None:
     finally:
         process.kill()
         process.wait()
-    assert "the limit of open files bounds the connections" in stderr
+    assert "the limit of open files reduces max_connections" in stderr
     assert "max_connections=344 open_files=600" in stderr
 
 

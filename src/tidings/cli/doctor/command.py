@@ -17,7 +17,7 @@ from tidings.cli.doctor.network import HEALTH, NAME, READY, TCP, TLS, check_http
 from tidings.cli.doctor.session import AFTER_UPGRADE, check_session
 from tidings.cli.errors import FAILED
 from tidings.client.http import HubAddress, parse_address
-from tidings.client.url import DEFAULT_URL, VARIABLE
+from tidings.client.url import DEFAULT_URL, URL_VARIABLE
 from tidings.exceptions import ConfigError
 from tidings.protocol.codes import error_data
 from tidings.version import __version__
@@ -36,7 +36,7 @@ def doctor(
     url: Annotated[
         str | None,
         typer.Argument(
-            metavar="[URL]", envvar=VARIABLE, help=f"URL of the hub. Default: {DEFAULT_URL}", show_default=False
+            metavar="[URL]", envvar=URL_VARIABLE, help=f"URL of the hub. Default: {DEFAULT_URL}", show_default=False
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,

@@ -1,25 +1,24 @@
-"""The command `tidings record`.
-
-A recording's figures in words.
-"""
+"""The command `tidings record`: runs one recording, and reports its statistics."""
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tidings.cli.errors import FAILED, print_stderr
 from tidings.cli.options import TokenOption, UrlOption, parse_duration_option
-from tidings.cli.record.output_file import STDOUT
-from tidings.cli.record.recorder import Recorder
+from tidings.cli.record.output_file import STDOUT, Sink, SinkFailed, open_sink
+from tidings.cli.record.recorder import PlainRecording, Recorder, RecordRequest, record_v1
+from tidings.cli.signals import stop_signals
+from tidings.cli.status_line import StatusLine
 from tidings.cli.units import clock_time, describe_size
+from tidings.client.options import LinkOptions, read_token
+from tidings.client.url import resolve_hub_url
+from tidings.protocol.paths import check_paths
+from tidings.protocol.positions import SNAPSHOT, parse_since
 
-if TYPE_CHECKING:
-    from tidings.cli.record.output_file import Sink
-    from tidings.cli.record.recorder import RecordRequest
-
-_LONGEST_S = 365 * 86_400.0
+_MAX_DURATION_S = 365 * 86_400.0
 
 
 def record(
@@ -27,7 +26,7 @@ def record(
         list[str] | None,
         typer.Argument(
             metavar="[PATH]...",
-            help="operations, operations/op-42, operations/acme.*, … Default: everything.",
+            help="Paths: operations, operations/op-42, operations/acme.*, … Default: everything.",
             show_default=False,
         ),
     ] = None,
@@ -35,39 +34,36 @@ def record(
     token: TokenOption = None,
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="FILE", help="Compressed where it ends with .gz; - is stdout."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Output file, compressed if it ends with .gz; - is stdout."
+        ),
     ] = "-",
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="SINCE", help="snapshot, now, first, or a position. Default: snapshot.", show_default=False
+            metavar="SINCE", help="Start: snapshot, now, first, or a position. Default: snapshot.", show_default=False
         ),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option("--for", metavar="TIME", help="End after so long. Default: at Ctrl-C.", show_default=False),
+        typer.Option(
+            "--for", metavar="TIME", help="Duration of the recording. Default: until Ctrl-C.", show_default=False
+        ),
     ] = None,
     plain: Annotated[
         bool,
-        typer.Option("--plain", help="What a connection without tidings.v1 sees, a browser's or another service's."),
+        typer.Option("--plain", help="Connect without tidings.v1, as a browser or another service does."),
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for a hub that is not there yet.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a hub that is not reachable yet.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write what a connection sees to a file: one envelope a line, with the time of its receipt.
+    """Record a connection to a file: one envelope per line, with its time of receipt.
 
-    Ctrl-C ends it in order, with exit code 0. `tidings replay` plays it.
+    Ctrl-C ends the recording with exit code 0. `tidings replay` plays it.
     """
-    from tidings.cli.record.output_file import open_sink
-    from tidings.cli.record.recorder import RecordRequest
-    from tidings.client.options import LinkOptions, read_token
-    from tidings.client.url import resolve_hub_url
-    from tidings.protocol.paths import check_paths
-    from tidings.protocol.positions import SNAPSHOT, parse_since
-
-    for_s = None if duration is None else parse_duration_option("for", duration, 0.0, _LONGEST_S)
+    for_s = None if duration is None else parse_duration_option("for", duration, 0.0, _MAX_DURATION_S)
     if since is None:
-        since = "" if plain else SNAPSHOT  # a service that is no hub gets no parameter that it may not know
+        since = "" if plain else SNAPSHOT  # other services may not support the parameter
     if since:
         parse_since(since)
     if paths and not plain:
@@ -84,15 +80,10 @@ def record(
         raise typer.Exit(FAILED)
 
 
-async def _record(request: "RecordRequest", sink: "Sink", output: str, for_s: float | None) -> bool:
-    from tidings.cli.record.output_file import SinkFailed
-    from tidings.cli.record.recorder import PlainRecording, Recorder, record_v1
-    from tidings.cli.signals import stop_signals
-    from tidings.cli.status_line import StatusLine
-
+async def _record(request: RecordRequest, sink: Sink, output: str, for_s: float | None) -> bool:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    line = StatusLine(lambda: short_figures(recorder, output, loop.time() - began))
+    line = StatusLine(lambda: format_status(recorder, output, loop.time() - began))
     recorder = Recorder(request, sink, line.print)
     failure: SinkFailed | None = None
     try:
@@ -110,25 +101,25 @@ async def _record(request: "RecordRequest", sink: "Sink", output: str, for_s: fl
             sink.close()
         except SinkFailed as failed:
             failure = failure or failed
-        print_stderr(final_figures(recorder, output))
+        print_stderr(format_figures(recorder, output))
     if failure is not None and not failure.reader_gone:
         print_stderr(
             f"error: cannot write {output}: {failure}",
-            f"hint: What was written stays, {sink.lines:,} whole lines. Make room, and record into another file.",
+            f"hint: {sink.lines:,} whole lines are written. Free disk space, and record into another file.",
         )
         return False
     return True
 
 
-def short_figures(recorder: Recorder, output: str, elapsed_s: float) -> str:
-    """Return the line that is shown while it goes on."""
+def format_status(recorder: Recorder, output: str, elapsed_s: float) -> str:
+    """Return the status line during a recording."""
     size = describe_size(recorder.sink.written)
     where = "stdout" if output == STDOUT else output
-    return f"{where}  {clock_time(elapsed_s)}  {_count(recorder)}, {size}  {recorder.state}  (Ctrl-C ends it)"
+    return f"{where}  {clock_time(elapsed_s)}  {_count(recorder)}, {size}  {recorder.state}  (Ctrl-C stops)"
 
 
-def final_figures(recorder: Recorder, output: str) -> str:
-    """Return the line that is told at the end."""
+def format_figures(recorder: Recorder, output: str) -> str:
+    """Return the line that is printed at the end."""
     where = "" if output == STDOUT else f" in {output}, {describe_size(recorder.sink.written)}"
     return f"{_count(recorder)}{where}"
 
@@ -138,5 +129,5 @@ def _count(recorder: Recorder) -> str:
     if recorder.gaps:
         parts.append(f"{recorder.gaps:,} {'gap' if recorder.gaps == 1 else 'gaps'}")
     if recorder.invalid:
-        parts.append(f"{recorder.invalid:,} that {'was' if recorder.invalid == 1 else 'were'} no envelope")
+        parts.append(f"{recorder.invalid:,} invalid {'envelope' if recorder.invalid == 1 else 'envelopes'}")
     return ", ".join(parts)

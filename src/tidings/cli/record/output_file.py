@@ -1,4 +1,4 @@
-"""Where a recording goes: a file that holds whole lines at every moment, compressed or not, or stdout."""
+"""Output of a recording: a file, compressed or not, that holds whole lines at every moment, or stdout."""
 
 import errno
 import os
@@ -12,17 +12,17 @@ from typing import Protocol
 from tidings.exceptions import ConfigError
 
 STDOUT = "-"
-_FLUSH_EVERY_S = 1.0
-"""Of a compressed file, what is lost when the process is killed; each flush costs compression."""
-_LEVEL = 6
-_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+_FLUSH_INTERVAL_S = 1.0
+"""Interval between flushes of a compressed file. A killed process loses this much; each flush costs compression."""
+_COMPRESSION_LEVEL = 6
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """RFC 1952 §2.3: deflate, no name, no time, an unknown system."""
 _LAST_BLOCK = b"\x03\x00"
 """RFC 1951 §3.2.3: an empty last block, which may follow a full flush at any byte."""
 
 
 class SinkFailed(Exception):
-    """Nothing more can be written; what was written stays, in whole lines."""
+    """Writing failed; the lines before it are in the file, whole."""
 
     def __init__(self, reason: str, *, reader_gone: bool = False) -> None:
         super().__init__(reason)
@@ -30,28 +30,28 @@ class SinkFailed(Exception):
 
 
 class Sink(Protocol):
-    """Takes the lines of a recording."""
+    """Writes the lines of a recording."""
 
     @property
     def lines(self) -> int:
-        """Whole lines that are in it for good."""
+        """Number of whole lines in the file."""
         ...
 
     @property
     def written(self) -> int:
-        """Bytes of the file."""
+        """Bytes written."""
         ...
 
     def write(self, lines: Iterable[bytes]) -> None:
         """Add lines, each with its newline.
 
         Raises:
-            SinkFailed: The disk is full, or what takes the lines is gone.
+            SinkFailed: The disk is full, or the reader of a pipe is gone.
         """
         ...
 
     def flush(self) -> None:
-        """Have what was written be readable, should the process be killed; called about once a second.
+        """Make the written lines readable even if the process is killed; called about once a second.
 
         Raises:
             SinkFailed: See `write`.
@@ -59,7 +59,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Write what is pending, and end.
+        """Write pending lines, and close the file.
 
         Raises:
             SinkFailed: See `write`.
@@ -68,7 +68,7 @@ class Sink(Protocol):
 
 
 class PlainSink:
-    """Lines as they are.
+    """Writes lines uncompressed.
 
     Args:
         descriptor: An open file, or a pipe.
@@ -78,7 +78,7 @@ class PlainSink:
         self.lines = 0
         self.written = 0
         self._descriptor = descriptor
-        self._before = os.fstat(descriptor).st_size  # `>> file` has some already
+        self._before = os.fstat(descriptor).st_size  # not 0 after `>> file`
 
     def write(self, lines: Iterable[bytes]) -> None:
         """See `Sink.write`."""
@@ -101,11 +101,11 @@ class PlainSink:
 
 
 class GzipSink:
-    """Lines in one gzip member, which can be read up to its last flush whatever happens to its writer.
+    """Writes lines as one gzip member, which stays readable up to its last flush if the process is killed.
 
     Args:
         descriptor: An open, empty file.
-        now: Returns seconds that never go back.
+        now: Returns seconds from a monotonic clock.
     """
 
     def __init__(self, descriptor: int, now: Callable[[], float]) -> None:
@@ -113,17 +113,17 @@ class GzipSink:
         self.written = 0
         self._descriptor = descriptor
         self._now = now
-        self._compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+        self._compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         self._crc = self._size = 0
         self._pending: list[bytes] = []
         self._flushed = now()
         self._closed = False
-        self._put(_HEADER)
+        self._put(_GZIP_HEADER)
 
     def write(self, lines: Iterable[bytes]) -> None:
         """See `Sink.write`."""
         self._pending.extend(lines)
-        if self._now() - self._flushed >= _FLUSH_EVERY_S:
+        if self._now() - self._flushed >= _FLUSH_INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
@@ -159,7 +159,7 @@ class GzipSink:
         self.written += len(packed)
 
     def _end(self) -> None:
-        """Close the member behind its last flush: on a full disk, what was cut off has made room for this."""
+        """Close the member after its last flush; on a full disk, the cut-off data has made room for this."""
         if self._closed:
             return
         self._closed = True
@@ -168,17 +168,17 @@ class GzipSink:
             _write_all(self._descriptor, ending)
             self.written += len(ending)
         except OSError:
-            _cut(self._descriptor, self.written)  # readers tell that the end is missing, and read what there is
+            _cut(self._descriptor, self.written)  # readers report the missing end, and read the rest
         os.close(self._descriptor)
 
 
 class LateSink:
-    """A file that is made with its first line, so that what never began leaves none, and replaces none.
+    """A file that is created with its first line, so that a recording that never began creates or replaces none.
 
     Args:
-        path: Where; compressed where it ends with `.gz`.
-        force: Whether a file that is there is replaced.
-        now: Returns seconds that never go back.
+        path: Path of the file; compressed if it ends with `.gz`.
+        force: Whether an existing file is replaced.
+        now: Returns seconds from a monotonic clock.
     """
 
     def __init__(self, path: Path, *, force: bool, now: Callable[[], float]) -> None:
@@ -223,26 +223,26 @@ class LateSink:
 
 
 def open_sink(output: str, *, force: bool = False, now: Callable[[], float] = time.monotonic) -> Sink:
-    """Return where a recording goes.
+    """Return the output of a recording.
 
     Args:
-        output: A path, compressed where it ends with `.gz`; `-` is stdout.
-        force: Whether a file that is there is replaced.
-        now: Returns seconds that never go back.
+        output: A path, compressed if it ends with `.gz`; `-` is stdout.
+        force: Whether an existing file is replaced.
+        now: Returns seconds from a monotonic clock.
 
     Raises:
-        ConfigError: The file is there, or there is no such folder.
+        ConfigError: The file exists, or its folder does not.
     """
     if output == STDOUT:
         return PlainSink(sys.stdout.fileno())
     path = Path(output).expanduser()
     if path.is_dir() or (path.exists() and not force):
         raise ConfigError(
-            f"{path} is there already", option="output", source="argument", hint="Name another file, or add --force."
+            f"{path} exists", option="output", source="argument", hint="Name another file, or pass --force."
         )
     if not path.parent.is_dir():
         raise ConfigError(
-            f"there is no folder {path.parent}", option="output", source="argument", hint="Make it, or name another."
+            f"no such folder: {path.parent}", option="output", source="argument", hint="Create it, or name another."
         )
     return LateSink(path, force=force, now=now)
 
@@ -254,7 +254,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _cut(descriptor: int, size: int) -> None:
-    """Take off what a write that failed has left of a line; a pipe keeps it."""
+    """Remove the part of a line that a failed write left; not possible in a pipe."""
     try:
         if os.fstat(descriptor).st_size <= size:
             return

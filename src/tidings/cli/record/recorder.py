@@ -1,7 +1,4 @@
-"""One recording from its first connection to its end.
-
-Recording what a plain connection sees: a browser's, or a client's of a service that is no hub.
-"""
+"""Records one connection over its reconnects: `tidings.v1`, or plain, as a browser or another service uses it."""
 
 import asyncio
 import secrets
@@ -31,17 +28,16 @@ from tidings.relay.source import PlainSource, SourceStatus, bodies_in
 from tidings.relay.warnings import RelayWarnings
 from tidings.version import __version__
 
-FLUSH_S = 1.0
-"""Between flushes of what came since."""
+FLUSH_INTERVAL_S = 1.0
 
-Say = Callable[[str, str], None]
+Report = Callable[[str, str], None]
 
 
 class RecordRequest(Struct, frozen=True, kw_only=True):
-    """What to record."""
+    """Options of a recording."""
 
     url: str
-    """In full."""
+    """Full URL."""
     link: LinkOptions
     paths: tuple[str, ...]
     since: str
@@ -49,26 +45,26 @@ class RecordRequest(Struct, frozen=True, kw_only=True):
 
 
 class Recorder:
-    """Writes what comes, and counts it.
+    """Writes envelopes, and counts them.
 
     Args:
-        request: What to record.
-        sink: Where to.
-        say: Tells a person how the connection stands.
+        request: Options of the recording.
+        sink: Output.
+        report: Prints a sentence about the connection, and a hint.
     """
 
-    def __init__(self, request: RecordRequest, sink: Sink, say: Say) -> None:
+    def __init__(self, request: RecordRequest, sink: Sink, report: Report) -> None:
         self.events = 0
         self.gaps = 0
         self.invalid = 0
-        """What came and was no envelope; only of plain connections."""
+        """Messages that are not envelopes; of plain connections only."""
         self.state = "connecting"
         self.sink = sink
         self.request = request
-        self.say = say
+        self.report = report
 
     def write_header(self, contract: ContractIdentity | None) -> None:
-        """Write the header of a recording that begins, or goes on with another contract."""
+        """Write a header: of a new recording, or for another contract."""
         request = self.request
         header = RecordingHeader(
             program=f"tidings {__version__}",
@@ -81,18 +77,18 @@ class Recorder:
         self.sink.write([header_line(header, timestamp=now_text(), trace_id=secrets.token_hex(16))])
 
     def write(self, envelopes: Iterable[bytes]) -> None:
-        """Write envelopes that were received just now."""
+        """Write envelopes with the current time as their receipt."""
         received = now_text()
         self.sink.write([envelope_line(envelope, received) for envelope in envelopes])
 
 
 async def record_v1(recorder: Recorder, stop: asyncio.Event) -> None:
-    """Record what a `tidings.v1` connection sees, over reconnects, until `stop`.
+    """Record a `tidings.v1` connection, over reconnects, until `stop` is set.
 
     Raises:
-        ClientError: There is no hub, or it ended the watch for good.
-        ContractError: A path or `since` is refused.
-        SinkFailed: It cannot be written.
+        ClientError: The hub is unreachable, or ended the watch permanently.
+        ContractError: The hub refuses a path or `since`.
+        SinkFailed: The output cannot be written.
     """
     request = recorder.request
     async with connect(request.url, options=request.link) as client:
@@ -110,7 +106,7 @@ async def record_v1(recorder: Recorder, stop: asyncio.Event) -> None:
                     recorder.write_header(contract)
                 _write_batch(recorder, watch, batch)
             if contract is None and (established := link.session.established) is not None:
-                recorder.write_header(established.contract)  # of a recording without events
+                recorder.write_header(established.contract)  # for a recording without events
         finally:
             stopping.cancel()
 
@@ -121,11 +117,11 @@ async def _stop(stop: asyncio.Event, end: Callable[[], None]) -> None:
 
 
 async def _with_flushes(sink: Sink, taking: "Awaitable[list[Item]]") -> list[Item]:
-    """Return what comes, and flush while nothing does."""
+    """Return the next batch; flush the output while none arrives."""
     task = asyncio.ensure_future(taking)
     try:
         while True:
-            done, _ = await asyncio.wait([task], timeout=FLUSH_S)
+            done, _ = await asyncio.wait([task], timeout=FLUSH_INTERVAL_S)
             if done:
                 return task.result()
             sink.flush()
@@ -142,34 +138,34 @@ def _write_batch(recorder: Recorder, watch: Watch[Item], batch: list[Item]) -> N
         elif isinstance(item, Gap):
             recorder.gaps += 1
             until = item.until or "an unknown position"
-            recorder.say(f"gap: what was between {item.after} and {until} is missing ({item.reason})", "")
+            recorder.report(f"gap: events between {item.after} and {until} are missing ({item.reason})", "")
 
 
 def _changed(recorder: Recorder, status: Status) -> None:
     before, recorder.state = recorder.state, str(status.state)
     if status.state is State.CONNECTING and status.error is not None and before != State.CONNECTING:
-        recorder.say(f"{status.error}; recording goes on when it is there again", "")
+        recorder.report(f"{status.error}; recording continues after a reconnect", "")
 
 
 def now_text() -> str:
-    """Return this machine's clock as a canonical timestamp."""
+    """Return the current time as a canonical timestamp."""
     return from_nanoseconds(time.time_ns())
 
 
 _DISCONNECTED = "disconnected"
-"""The reason of the gaps that a plain connection has: it cannot resume."""
+"""Reason of a gap of a plain connection, which cannot resume."""
 
 
 class PlainRecording:
-    """One plain recording.
+    """Records a plain connection.
 
     Args:
-        recorder: Writes it.
+        recorder: Writes the recording.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._remarks = RelayWarnings(recorder.say)
+        self._remarks = RelayWarnings(recorder.report)
         self._begun = False
         request = recorder.request
         query = [("channel", path) for path in request.paths]
@@ -183,17 +179,17 @@ class PlainRecording:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Record until `stop`.
+        """Record until `stop` is set.
 
         Raises:
-            HubUnreachable: Nothing is there, and it is not to be waited for.
-            SinkFailed: It cannot be written.
+            HubUnreachable: The server is unreachable, and the options do not wait for it.
+            SinkFailed: The output cannot be written.
         """
         reading = asyncio.create_task(self._source.run(), name="tidings recorder")
         stopping = asyncio.create_task(stop.wait())
         try:
             while not reading.done() and not stopping.done():
-                await asyncio.wait([reading, stopping], timeout=FLUSH_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([reading, stopping], timeout=FLUSH_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
                 self._recorder.sink.flush()
         finally:
             for task in (reading, stopping):
@@ -204,22 +200,22 @@ class PlainRecording:
         self._begin(None)
 
     def _received(self, message: bytes) -> None:
-        good = []
+        valid = []
         for body in bodies_in(message):
             try:
                 envelope = decode_envelope(body)
             except ContractError as error:
                 self._recorder.invalid += 1
                 hint = error_data(error).hint or ""
-                self._remarks.once(error.code, f"no envelope, left out: {error} ({error.code})", hint)
+                self._remarks.once(error.code, f"skipped an invalid envelope: {error} ({error.code})", hint)
                 continue
             self._begin(envelope)
             self._recorder.events += envelope.type.partition(":")[0] not in ("connection", "channel", "auth")
-            good.append(body)
-        self._recorder.write(good)
+            valid.append(body)
+        self._recorder.write(valid)
 
     def _begin(self, first: Envelope | None) -> None:
-        """Write the header, before the first envelope or at the end."""
+        """Write the header once: before the first envelope, or at the end."""
         if not self._begun:
             self._begun = True
             self._recorder.write_header(_contract_in(first))
@@ -235,20 +231,20 @@ class PlainRecording:
         if not self._source.connections and not recorder.request.link.wait_for_hub:
             raise HubUnreachable(status.error)
         if recorder.state != "connecting":
-            recorder.say(f"{status.error}; recording goes on when it is there again", "")
+            recorder.report(f"{status.error}; recording continues after a reconnect", "")
         recorder.state = "connecting"
 
     def _note_gap(self) -> None:
         recorder = self._recorder
         recorder.gaps += 1
-        recorder.say("gap: what was sent while there was no connection is missing", "")
+        recorder.report("gap: events during the disconnection are missing", "")
         gap = messages.Gap(after="", until="", reason=_DISCONNECTED)
         trace_id = secrets.token_hex(16)
         recorder.write([messages.encode_hub_message(gap, timestamp=now_text(), trace_id=trace_id)])
 
 
 def _contract_in(envelope: Envelope | None) -> ContractIdentity | None:
-    """Return the contract that a hub's greeting names; other services have none."""
+    """Return the contract in the greeting of a hub; other services name none."""
     if envelope is None or envelope.type != MessageType.CONNECTION_ESTABLISHED:
         return None
     try:

@@ -1,1 +1,1 @@
-"""`tidings replay`: a recording, into a hub."""
+"""`tidings replay`: plays a recording into a hub."""

@@ -1,7 +1,4 @@
-"""Playing a recording into a hub.
-
-Who a replayed event is: the one that was recorded, or another that looks like it.
-"""
+"""Plays a recording into a hub, with the recorded ids or with new ones."""
 
 import asyncio
 import hashlib
@@ -42,10 +39,10 @@ _MARK_BYTES = 4
 
 
 class KeptIds:
-    """Everything keeps its id: played again into the same hub, a recording is stored once."""
+    """Keeps every id, so that a hub stores a recording once, however often it is played."""
 
     def event_id(self, envelope: Envelope) -> str | None:
-        """Return the event id; of events that were recorded without, one that is always the same for the same event."""
+        """Return the event id; for an event without one, an id that is always the same for the same event."""
         if envelope.event_id:
             return envelope.event_id
         if not envelope.timestamp:
@@ -63,13 +60,12 @@ class KeptIds:
 
 
 class NewIds:
-    """Operations, traces and events are new ones, the same new one wherever the old one stands.
+    """Replaces the ids of operations, traces and events, each by the same new id everywhere.
 
-    Nothing is remembered: the new ids are computed from the old ones and a mark, so that a recording of any length
-    needs no memory.
+    New ids are computed from the old ones and a mark, so that a recording of any length needs no memory.
 
     Args:
-        mark: Tells this playing from every other; random by default.
+        mark: Distinguishes this replay from others; random by default.
         now_ns: Returns nanoseconds since 1970.
     """
 
@@ -82,89 +78,89 @@ class NewIds:
         return new_event_id(self._now_ns())
 
     def trace_id(self, trace_id: str) -> str:
-        """Return the new trace id for an old one, as W3C writes them."""
+        """Return the new trace id for an old one, in the form of W3C Trace Context."""
         return hashlib.blake2b(f"{self._mark}:{trace_id}".encode(), digest_size=16).hexdigest()
 
     def data(self, type: str, data: bytes) -> bytes:
-        """Return the data with its operations renamed."""
+        """Return the data with new operation ids."""
         return rename_operations(type, data, self.operation_id)
 
     def operation_id(self, operation_id: str) -> str:
-        """Return the new id of an operation: the old one and the mark, behind it, so that prefixes still match."""
+        """Return the new operation id: the old one followed by the mark, so that prefixes still match."""
         renamed = f"{operation_id}~{self._mark}"
         if len(renamed.encode()) <= MAX_KEY_BYTES:
             return renamed
         return hashlib.blake2b(renamed.encode(), digest_size=16).hexdigest()
 
 
-_MOST_LEFT = 1_000
-"""Events on their way: what one connection may have unacknowledged (CONTRACT §6)."""
-_LIMITS = QueueLimits(events=2 * _MOST_LEFT, bytes=256 << 20)
-"""Of the queue behind it, which holds every event that waits, the largest included: nothing is conflated or shed."""
+_MAX_IN_FLIGHT = 1_000
+"""Events in flight: what one connection may have unacknowledged; PROTOCOL.md, "Publishing"."""
+_LIMITS = QueueLimits(events=2 * _MAX_IN_FLIGHT, bytes=256 << 20)
+"""Limits of the queue, large enough for every waiting event of any size: nothing is conflated or shed."""
 
 _OVER = frozenset({OperationFinished.code, OperationFenced.code})
 
 
 class ReplayRequest(Struct, frozen=True, kw_only=True):
-    """How a recording is played."""
+    """Options of a replay."""
 
     file: str
-    """As it was named."""
+    """Name of the file, as it was given."""
     url: str
-    """The hub's, in full."""
+    """Full URL of the hub."""
     link: LinkOptions
     speed: float | None
-    """How much faster than it was; None is as fast as the hub takes it."""
+    """Factor of the speed; None is as fast as the hub accepts."""
     max_pause_s: float | None
-    """Seconds of recorded time that a pause lasts at most; None is as long as it was."""
+    """Maximum pause, in seconds of recorded time; None keeps the pauses."""
     new_ids: bool
-    """Whether operations, traces and events are new ones."""
+    """Whether operations, traces and events get new ids."""
     keep_timestamps: bool
-    """Whether events say when they were recorded, rather than when they are played."""
+    """Whether events keep their recorded timestamps."""
 
 
 class Played(Struct, kw_only=True):
-    """A playing's figures."""
+    """Statistics of a replay."""
 
     sent: int = 0
-    """Events that were given to the hub."""
+    """Events that were sent to the hub."""
     stored: int = 0
     known: int = 0
-    """Events that were in its log already."""
+    """Events that were in the log of the hub before."""
     refused: int = 0
     hubs_own: int = 0
-    """What only a hub says: not played."""
+    """Events that only a hub publishes, which are not played."""
     broken: int = 0
-    """Lines that are no envelopes."""
+    """Lines that are not envelopes."""
     cut: bool = False
     """Whether the recording ends in the middle of a line."""
 
 
 class Player:
-    """One playing of one recording.
+    """Plays one recording once.
 
     Args:
-        request: How.
+        request: Options of the replay.
         recording: See `open_recording`.
-        survey: What of it is played.
-        contract: What is known of event types.
-        say: Tells a person what is wrong, once a kind.
+        survey: The selection of the recording, and its statistics.
+        contract: Contract with the event types.
+        report: Prints an error and a hint, once for each kind.
     """
 
     def __init__(
-        self, request: ReplayRequest, recording: BinaryIO, survey: Survey, *, contract: Contract, say: Report
+        self, request: ReplayRequest, recording: BinaryIO, survey: Survey, *, contract: Contract, report: Report
     ) -> None:
         self.played = Played()
         self.open: set[str] = set()
-        """Operations that were begun and not ended."""
+        """Ids of operations that were started and not ended."""
         self._recording = recording
         self._survey = survey
         self._contract = contract
         self._request = request
-        self._tempo = self._new_tempo()
+        self._schedule = self._new_schedule()
         self._ids: KeptIds | NewIds = NewIds() if request.new_ids else KeptIds()
-        self._say = say
-        self._remarks = RelayWarnings(say)
+        self._report = report
+        self._remarks = RelayWarnings(report)
         self._away = False
         self._publisher = ReliablePublisher(
             request.url,
@@ -177,10 +173,10 @@ class Player:
         )
 
     async def run(self) -> None:
-        """Play everything, and return when the hub has said of each event what became of it.
+        """Play the selection, and return when the hub has answered for each event.
 
         Raises:
-            ClientError: There is no hub, or it ended the connection for good.
+            ClientError: The hub is unreachable, or ended the connection permanently.
         """
         sending = asyncio.create_task(self._publisher.run(), name="tidings replay sender")
         playing = asyncio.create_task(self._play(), name="tidings replay")
@@ -197,7 +193,7 @@ class Player:
         await self._publisher.wait_live()
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self._tempo = self._new_tempo()
+        self._schedule = self._new_schedule()
         for line in read_lines(self._recording):
             if isinstance(line, BrokenLine):
                 self._note_broken(line)
@@ -209,14 +205,14 @@ class Player:
             if is_from_hub(self._contract, envelope):
                 self.played.hubs_own += 1
                 continue
-            delay_s = began + self._tempo.due_s(moment_ns) - loop.time()
+            delay_s = began + self._schedule.due_s(moment_ns) - loop.time()
             if delay_s > 0:
                 await asyncio.sleep(delay_s)
-            await self._publisher.wait_below(_MOST_LEFT)
+            await self._publisher.wait_below(_MAX_IN_FLIGHT)
             self._publish(line.number, envelope)
         await self._publisher.wait_below(1)
 
-    def _new_tempo(self) -> PlaybackSchedule:
+    def _new_schedule(self) -> PlaybackSchedule:
         request = self._request
         return PlaybackSchedule(
             speed=request.speed,
@@ -253,9 +249,9 @@ class Player:
         if not timestamp or self._request.keep_timestamps:
             return timestamp or ""
         try:
-            return self._tempo.shifted(timestamp)
+            return self._schedule.shifted(timestamp)
         except InvalidTimestamp:
-            return timestamp  # the hub says what is wrong with it
+            return timestamp  # the hub refuses it with the reason
 
     def _note_life(self, envelope: Envelope, data: bytes) -> None:
         ask = TRANSITIONS.get(envelope.type)
@@ -274,10 +270,10 @@ class Player:
     def _note_broken(self, line: BrokenLine) -> None:
         if line.last:
             self.played.cut = True
-            self._say(f"line {line.number} is cut: what recorded this was killed, or is still at it", "")
+            self._report(f"line {line.number} is truncated: the recorder was killed, or still writes", "")
             return
         self.played.broken += 1
-        self._remarks.once("broken", f"line {line.number} is no envelope, left out: {line.fault}", "")
+        self._remarks.once("broken", f"skipped line {line.number}, not an envelope: {line.fault}", "")
 
     def _settled(self, entry: QueuedEvent, result: Accepted | CommandRefused) -> None:
         played = self.played
@@ -288,7 +284,7 @@ class Player:
         played.refused += 1
         hint = error_data(result).hint or ""
         if result.refusal in _OVER and isinstance(self._ids, KeptIds):
-            hint = "Such operations have ended in this hub, or are further: --new-ids plays them as new ones."
+            hint = "These operations have ended or advanced in this hub. Pass --new-ids to play them as new ones."
         self._remarks.once(
             f"refused {result.refusal} {entry.draft.type[:80]}",
             f"the hub refuses {entry.draft.type[:80]}: {result} ({result.refusal})",
@@ -296,11 +292,11 @@ class Player:
         )
 
     def _warn_retrying(self, error: CommandRefused) -> None:
-        self._remarks.once(f"held up {error.refusal}", f"the hub cannot take events now: {error}", error.hint)
+        self._remarks.once(f"held up {error.refusal}", f"the hub accepts no events at the moment: {error}", error.hint)
 
     def _changed(self, status: Status) -> None:
         if status.state is State.LIVE:
             self._away = False
         elif status.state is State.CONNECTING and status.error is not None and not self._away:
             self._away = True
-            self._say(f"{status.error}; playing goes on when it is there again", "")
+            self._report(f"{status.error}; the replay continues after a reconnect", "")

@@ -1,4 +1,4 @@
-"""Which envelopes of a recording are played, and what is known of it before it is."""
+"""Selects the envelopes of a recording to play, and surveys it before."""
 
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ from tidings.protocol.timestamps import to_nanoseconds
 from tidings.relay.translate import DIRECT_DOMAINS
 
 HUB = "tidings"
-"""How a hub names itself as the source of its own status, figures and alerts."""
+"""Source name of a hub in its own status, metrics and alerts."""
 
 
 class _Named(Struct):
@@ -28,7 +28,7 @@ _OWN_TYPES = frozenset({MessageType.SYSTEM_STATUS, MessageType.SYSTEM_METRICS, M
 
 
 def is_from_hub(contract: Contract, envelope: RecordedEnvelope) -> bool:
-    """Return whether only a hub says this, or said it of itself: the hub that is played to says its own."""
+    """Return whether a hub published this, of itself or as only hubs may: the receiving hub publishes its own."""
     if envelope.type.partition(":")[0] in DIRECT_DOMAINS:
         return True
     row = find_event_type(contract, envelope.type)
@@ -44,17 +44,14 @@ def is_from_hub(contract: Contract, envelope: RecordedEnvelope) -> bool:
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """What of a recording is played.
-
-    `from_ns` and `until_ns` are moments of the recording; None is its beginning, and its end.
-    """
+    """The part of a recording to play: from `from_ns` (None: its beginning) to before `until_ns` (None: its end)."""
 
     by_timestamp: bool
     from_ns: int | None
     until_ns: int | None
 
     def holds(self, moment_ns: int | None) -> bool:
-        """Return whether an envelope of this moment is played; one without a moment is."""
+        """Return whether the selection has an envelope of this moment; it has those without a moment."""
         if moment_ns is None:
             return True
         return (self.from_ns is None or moment_ns >= self.from_ns) and (
@@ -63,29 +60,29 @@ class Selection(Struct, frozen=True, kw_only=True):
 
 
 class Survey(Struct, frozen=True, kw_only=True):
-    """What is known of a recording before it is played."""
+    """Facts about a recording, from reading it once before the replay."""
 
     selection: Selection
     events: int
-    """How many are played."""
+    """Number of events to play."""
     newest_ns: int
-    """The last timestamp among them; 0 where there is none."""
+    """Newest timestamp of these, in nanoseconds since 1970; 0 without any."""
 
 
 def survey(
     recording: BinaryIO, contract: Contract, *, by_timestamp: bool, begin: Bound | None, end: Bound | None
 ) -> Survey:
-    """Read a recording once, and return what is to be played of it.
+    """Read a recording once, and return its selection and statistics.
 
     Args:
         recording: See `open_recording`.
-        contract: What is known of event types.
+        contract: Contract with the event types.
         by_timestamp: See `moment_of`.
-        begin: The first moment that is played; None is the beginning.
-        end: The first that is not; None is none.
+        begin: First moment to play; None is the beginning.
+        end: First moment not to play; None is the end.
 
     Raises:
-        ConfigError: It is no recording.
+        ConfigError: The file is not a recording.
     """
     first_ns: int | None = None
     selection = Selection(by_timestamp=by_timestamp, from_ns=None, until_ns=None)
@@ -94,7 +91,7 @@ def survey(
         if isinstance(line, BrokenLine):
             continue
         moment_ns = moment_of(line.envelope, by_timestamp=by_timestamp)
-        # By receipt, a recording begins with its header; by timestamps, with the first event that is played.
+        # By receipt, a recording begins with its header; by timestamps, with its first event to play.
         begins = not by_timestamp or not (line.envelope.type == HEADER_TYPE or is_from_hub(contract, line.envelope))
         if first_ns is None and moment_ns is not None and begins:
             first_ns = moment_ns

@@ -1,4 +1,4 @@
-"""When each event of a recording is played, and what time it says it is."""
+"""Computes when each event of a recording is played, and its new timestamp."""
 
 import re
 
@@ -14,13 +14,13 @@ _SPEED = re.compile(r"(\d+(?:\.\d+)?)x?", re.ASCII)
 
 
 class PlaybackSchedule:
-    """How recorded time becomes the time of playing. Pure: moments in, moments out.
+    """Maps recorded time to playback time. Pure: moments in, moments out.
 
     Args:
-        speed: How much faster; None is as fast as the hub takes it.
-        max_pause_s: Seconds of recorded time that a pause lasts at most; None is as long as it was.
-        start_ns: When playing begins, nanoseconds since 1970.
-        end_ns: The last moment of what is played, recorded time: with no speed, it becomes `start_ns`.
+        speed: Factor of the speed; None is as fast as the hub accepts.
+        max_pause_s: Maximum pause, in seconds of recorded time; None keeps the pauses.
+        start_ns: Start of the replay, nanoseconds since 1970.
+        end_ns: Newest timestamp to play, recorded time: without a speed, it becomes `start_ns`.
     """
 
     def __init__(self, *, speed: float | None, max_pause_s: float | None, start_ns: int, end_ns: int) -> None:
@@ -32,9 +32,9 @@ class PlaybackSchedule:
         self._due_ns = 0
 
     def due_s(self, moment_ns: int | None) -> float:
-        """Return when an event of this recorded moment is played, in seconds since the beginning.
+        """Return the time to play an event of this recorded moment, in seconds since the start.
 
-        Never earlier than the one before it; one that names no moment comes with the one before.
+        Never earlier than the event before; an event without a moment has the time of the one before.
         """
         if moment_ns is not None:
             if self._last_ns is not None and moment_ns > self._last_ns and self._speed is not None:
@@ -46,13 +46,13 @@ class PlaybackSchedule:
         return self._due_ns / _NS
 
     def shifted(self, timestamp: str) -> str:
-        """Return what the timestamp of the event is that `due_s` was asked about last.
+        """Return the new timestamp of the event of the last `due_s`.
 
-        At a speed, it lies as long before the event is played as it lay before it was received, sped up alike. Without
-        one, all keep their distances, and the last moment of the recording is now. It never lies in the future.
+        With a speed, it precedes the playback of the event as it preceded its receipt, sped up alike. Without one, all
+        timestamps keep their distances, and the newest becomes the start. A new timestamp is never in the future.
 
         Raises:
-            InvalidTimestamp: It is none.
+            InvalidTimestamp: `timestamp` is not RFC 3339.
         """
         at_ns = to_nanoseconds(timestamp)
         if self._speed is None:
@@ -63,21 +63,21 @@ class PlaybackSchedule:
 
 
 class Bound(Struct, frozen=True):
-    """A moment in a recording: so long after its beginning, or a time of its own."""
+    """A moment in a recording: an offset from its beginning, or a time."""
 
     offset_ns: int | None
     at_ns: int | None
 
     def moment_ns(self, first_ns: int) -> int:
-        """Return it as nanoseconds since 1970, in a recording whose first moment is `first_ns`."""
+        """Return the moment in nanoseconds since 1970, for a recording whose first moment is `first_ns`."""
         return first_ns + (self.offset_ns or 0) if self.at_ns is None else self.at_ns
 
 
 def read_speed(text: str) -> float | None:
-    """Return how much faster a recording is played; None where it is as fast as can be.
+    """Return the factor of a speed; None for `max`.
 
     Raises:
-        ConfigError: It is no speed.
+        ConfigError: `text` is not a speed.
     """
     match = _SPEED.fullmatch(text.strip())
     speed = float(match[1]) if match else 0.0
@@ -85,7 +85,7 @@ def read_speed(text: str) -> float | None:
         return None
     if not 0.001 <= speed <= 1_000_000:
         raise ConfigError(
-            f"--speed: {text[:40]!r} is no speed", option="speed", source="argument", hint="Write 1, 10, 0.5 or max."
+            f"--speed: invalid speed {text[:40]!r}: use 1, 10, 0.5 or max", option="speed", source="argument"
         )
     return speed
 
@@ -94,7 +94,7 @@ def read_bound(option: str, text: str) -> Bound:
     """Return the moment that an option names: `90s` after the beginning, or `2025-07-30T12:00:00Z`.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: `text` is neither.
     """
     try:
         return Bound(None, to_nanoseconds(text))
@@ -104,8 +104,8 @@ def read_bound(option: str, text: str) -> Bound:
         return Bound(round(parse_duration(text) * _NS), None)
     except ValueError as cause:
         raise ConfigError(
-            f"--{option}: {text[:40]!r} is neither a time nor a duration",
+            f"--{option}: invalid time {text[:40]!r}: expected a time or a duration",
             option=option,
             source="argument",
-            hint="Write 1m30s, counted from the beginning, or a time like 2025-07-30T12:00:00Z.",
+            hint="Pass 1m30s, counted from the beginning, or a time like 2025-07-30T12:00:00Z.",
         ) from cause

@@ -1,4 +1,4 @@
-"""Log lines on stderr: ours, by structlog, and every library's, by stdlib logging, in one form, text or JSON."""
+"""Log lines on stderr, from structlog (tidings) and stdlib logging (libraries), in one format: text or JSON."""
 
 import logging
 import sys
@@ -12,22 +12,22 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from tidings.cli.text import escape_unprintable
 
-# They tell of starts and ends in lines of their own; ours say the same, with addresses and ids.
-_TALKATIVE = ("uvicorn", "asyncio", "websockets")
+# These log connections and shutdowns; the lines of tidings have the same facts, with addresses and ids.
+_VERBOSE_LIBRARIES = ("uvicorn", "asyncio", "websockets")
 
 
-_SEVERAL_LINES = ("exception", "stack")
+_MULTI_LINE_KEYS = ("exception", "stack")
 
 
 class StderrLogger:
-    """Writes finished lines to a stream; its name goes into each line. What structlog wraps."""
+    """Writes rendered lines to a stream, and holds the name for each line. structlog wraps it."""
 
     def __init__(self, name: str, stream: TextIO) -> None:
         self.name = name
         self._stream = stream
 
     def msg(self, line: str) -> None:
-        """Write one line; nobody reading it is no error, because a hub outlives its terminal."""
+        """Write one line; a closed stream is not an error, because a hub outlives its terminal."""
         try:
             self._stream.write(line + "\n")
             self._stream.flush()
@@ -37,16 +37,16 @@ class StderrLogger:
     debug = info = warning = error = critical = exception = fatal = log = msg
 
 
-def configure_logging(form: str, level: str, stream: TextIO | None = None) -> None:
-    """Send every log line to `stream`, from now on.
+def configure_logging(format: str, level: str, stream: TextIO | None = None) -> None:
+    """Send every log line to `stream` from now on.
 
-    Levels below `level` cost one call of an empty method. Loggers are cached at first use, so that a later call of this
-    function does not reach those that were used already.
+    Levels below `level` cost one call of an empty method. Loggers are cached at first use, so a later call of this
+    function does not change those that were used before.
 
     Args:
-        form: `text`, in colours on a terminal, or `json`, one object a line.
-        level: The least that is written: `debug`, `info`, `warning` or `error`.
-        stream: Default: stderr.
+        format: `text`, with colours on a terminal, or `json`, one object per line.
+        level: Lowest level to log: `debug`, `info`, `warning` or `error`.
+        stream: Output. Default: stderr.
     """
     stream = stream or sys.stderr
     least = getattr(logging, level.upper())
@@ -57,7 +57,7 @@ def configure_logging(form: str, level: str, stream: TextIO | None = None) -> No
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    rendering = _rendering(form, stream)
+    rendering = _renderers(format, stream)
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(least),
@@ -73,13 +73,13 @@ def configure_logging(form: str, level: str, stream: TextIO | None = None) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(least)
-    for name in _TALKATIVE:
+    for name in _VERBOSE_LIBRARIES:
         logging.getLogger(name).setLevel(least if level == "debug" else max(least, logging.WARNING))
     logging.captureWarnings(True)
 
 
-def _rendering(form: str, stream: TextIO) -> Sequence[Processor]:
-    if form == "json":
+def _renderers(format: str, stream: TextIO) -> Sequence[Processor]:
+    if format == "json":
         return [structlog.processors.format_exc_info, _render_json]
     console = structlog.dev.ConsoleRenderer(
         colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
@@ -88,11 +88,11 @@ def _rendering(form: str, stream: TextIO) -> Sequence[Processor]:
 
 
 def _make_printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Escape what would steer the terminal: paths, reasons and codes in a line may be a stranger's."""
+    """Escape control characters: paths, reasons and codes in a line may come from strangers."""
     for name, value in event.items():
         if isinstance(value, Enum):
             event[name] = value.value
-        elif isinstance(value, str) and name not in _SEVERAL_LINES:
+        elif isinstance(value, str) and name not in _MULTI_LINE_KEYS:
             event[name] = escape_unprintable(value)
     return event
 
@@ -105,8 +105,8 @@ def _add_logger_name(logger: WrappedLogger, method: str, event: EventDict) -> Ev
 
 def _render_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
     ordered = {name: event.pop(name) for name in ("timestamp", "level", "logger", "event") if name in event}
-    return msgspec.json.encode({**ordered, **event}, enc_hook=_described).decode()
+    return msgspec.json.encode({**ordered, **event}, enc_hook=_describe).decode()
 
 
-def _described(value: Any) -> str:
+def _describe(value: Any) -> str:
     return str(value)

@@ -1,4 +1,4 @@
-"""The life of a hub that is a process of its own: open, listen, say so, serve, drain."""
+"""Runs a hub as a process: listen, open the log, report the addresses, serve, drain."""
 
 import asyncio
 import contextlib
@@ -26,8 +26,8 @@ from tidings.server.serve import DrainingServer, ListenAddress, listen
 from tidings.server.websocket.protocol import websocket_protocol
 from tidings.version import __version__
 
-_SPARE_FILES = 256
-"""File descriptors besides the connections': the log's, the loop's, those of libraries."""
+_RESERVED_FILES = 256
+"""File descriptors beside those of connections: of the log, the event loop and libraries."""
 
 log = structlog.get_logger("tidings.serve")
 
@@ -35,34 +35,34 @@ log = structlog.get_logger("tidings.serve")
 def run_hub(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    Exactly one line goes to stdout, when the hub is ready: its WebSocket's and its HTTP address.
+    Prints exactly one line to stdout, when the hub is ready: the URLs of its WebSocket and its HTTP interface.
 
     Args:
-        settings: What to do.
+        settings: The settings.
         warnings: Lines to log as warnings at the start.
 
     Raises:
-        ServeError: The address cannot be listened on.
+        ServeError: The address cannot be bound.
         LogError: The log cannot be opened.
-        ConfigError: The certificate cannot be used.
-        InvalidContract: There is no such contract, or it cannot be held.
+        ConfigError: The certificate is invalid.
+        InvalidContract: The contract is missing or invalid.
     """
     configure_logging(settings.log_format, settings.log_level)
     contract = Contract() if settings.contract is None else load_contract(settings.contract)
     for warning in warnings:
         log.warning(warning)
-    _spare_the_collector()
+    _reduce_garbage_collection()
     process = HubProcess(
         settings,
         contract.with_validation(lenient=True) if settings.lenient else contract,
-        max_connections=_connections_allowed(settings.max_connections),
+        max_connections=_raise_file_limit(settings.max_connections),
     )
     with asyncio.Runner(loop_factory=process.runner.config.get_loop_factory()) as loop:
         loop.run(process.serve())
 
 
 class HubProcess:
-    """A hub, its log and its server, as `settings` want them."""
+    """A hub, its log and its server, built from `settings`."""
 
     def __init__(self, settings: ServeSettings, contract: Contract, *, max_connections: int) -> None:
         self._settings = settings
@@ -96,17 +96,17 @@ class HubProcess:
             ssl_keyfile=settings.tls_key,
             grace_s=settings.grace,
             lifespan="off",
-            on_ready=self._say_ready,
+            on_ready=self._report_ready,
             on_drain=self._drain,
         )
 
     async def serve(self) -> None:
-        """Serve until told to stop."""
-        # Before the log is opened: a second hub by mistake should hear of the port, and touch no data.
+        """Serve until a stop signal."""
+        # Before the log is opened, so that a second hub by mistake fails on the port, and touches no data.
         sockets = listen(self._settings.host, self._settings.port)
         try:
             self._hub_app.start()
-            self._tell_log()
+            self._log_opened()
             await self.runner.serve(sockets)
         finally:
             for opened in sockets:
@@ -125,7 +125,7 @@ class HubProcess:
             ballast_bytes=self._settings.ballast,
         )
 
-    def _tell_log(self) -> None:
+    def _log_opened(self) -> None:
         statistics = self._hub_app.hub.log.statistics()
         retention = self._retention
         kept = f"{retention.events:,} events, {format_size(retention.bytes)}, {format_duration(retention.age_s)}"
@@ -138,11 +138,11 @@ class HubProcess:
             retention=kept,
         )
 
-    def _say_ready(self, addresses: Sequence[ListenAddress]) -> None:
+    def _report_ready(self, addresses: Sequence[ListenAddress]) -> None:
         secure = "s" if self._settings.tls_cert else ""
         places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
         first = places[0]
-        # Whoever started us may not read it, or be gone.
+        # The parent process may not read stdout, or may be gone.
         with contextlib.suppress(OSError):
             typer.echo(f"ws{secure}://{first}{self._settings.ws_path} http{secure}://{first}/")
         identity = self._contract.identity
@@ -165,37 +165,37 @@ def _new_epoch() -> str:
     return secrets.token_hex(4)
 
 
-def _spare_the_collector() -> None:
-    """Let Python's cycle collector run a thirtieth as often as it would.
+def _reduce_garbage_collection() -> None:
+    """Run Python's cycle collector 30 times less often than by default.
 
-    A hub makes many objects that live for a while (the ring holds tens of thousands) and hardly any cycle, so walking
-    them over and over finds nothing: it took a quarter of the server's time when events came in batches.
+    A hub creates many objects that live for a while (the ring holds tens of thousands) and hardly any cycle, so that
+    the collector finds nothing: it took a quarter of the server's time when events came in batches.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
 
 
-def _connections_allowed(wanted: int) -> int:
-    """Let the process hold as many sockets as `wanted`, and return how many it may hold.
+def _raise_file_limit(connections: int) -> int:
+    """Raise the limit of open files for `connections`, and return the number of connections that it allows.
 
-    A hub that runs out of files accepts nobody and says nothing; one that knows its bound refuses with a reason.
+    A hub without free file descriptors does not accept connections; with a known limit it refuses them with a reason.
     """
     if sys.platform == "win32":
-        return wanted
+        return connections
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = wanted + _SPARE_FILES
+    files = connections + _RESERVED_FILES
     if soft != resource.RLIM_INFINITY and soft < files:
         raised = files if hard == resource.RLIM_INFINITY else min(files, hard)
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
             soft = raised
     if soft == resource.RLIM_INFINITY or soft >= files:
-        return wanted
-    allowed = max(1, soft - _SPARE_FILES)
-    # Nobody who left the default asked for as many.
-    level = logging.INFO if wanted == HubConfig().max_connections else logging.WARNING
-    log.log(level, "the limit of open files bounds the connections", open_files=soft, max_connections=allowed)
+        return connections
+    allowed = max(1, soft - _RESERVED_FILES)
+    # A reduced default is not worth a warning, because the user did not ask for that number.
+    level = logging.INFO if connections == HubConfig().max_connections else logging.WARNING
+    log.log(level, "the limit of open files reduces max_connections", open_files=soft, max_connections=allowed)
     return allowed
