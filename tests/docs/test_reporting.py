@@ -25,8 +25,8 @@ def test_the_figures_of_its_tables_are_the_code_s() -> None:
     from tidings.producer import emitter, runtime, sanitize
 
     text = Document("docs/reporting.md").text
-    assert f"{sanitize.MAX_TEXT:,} characters" in text
-    assert f"log lines at {emitter.MAX_LINE:,}" in text
-    assert f"{sanitize.MAX_VALUE >> 10} KiB" in text
-    assert f"last {sanitize.MAX_DETAILS >> 10} KiB" in text
+    assert f"{sanitize.MAX_TEXT_CHARS:,} characters" in text
+    assert f"log lines at {emitter.MAX_LINE_CHARS:,}" in text
+    assert f"{sanitize.MAX_VALUE_BYTES >> 10} KiB" in text
+    assert f"last {sanitize.MAX_DETAILS_BYTES >> 10} KiB" in text
     assert f"up to {runtime.CLOSE_S:.0f} seconds" in text

@@ -18,7 +18,7 @@ from tests.producer.reported import Reported
 
 import tidings
 from tidings.integrations.logging import LineBudget, OperationFilter, OperationHandler
-from tidings.producer.emitter import MAX_LINE
+from tidings.producer.emitter import MAX_LINE_CHARS
 
 Lines = list[tuple[str, str]]
 """Level and message of each line of a log."""
@@ -88,7 +88,7 @@ def test_long_line_keeps_its_start_and_end(reported: Reported, logger: logging.L
     with tidings.operation("Long") as op:
         logger.error("begin %s end", "x" * 100_000)
     ((_, message),) = lines(reported, op)
-    assert len(message) == MAX_LINE
+    assert len(message) == MAX_LINE_CHARS
     assert message.startswith("begin xxx")
     assert message.endswith("xxx end")
 

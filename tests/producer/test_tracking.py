@@ -296,17 +296,17 @@ def reading(op: tidings.Operation, now_s: float = 0.0) -> dict[str, Any]:
 
 def test_take_without_a_change_returns_none() -> None:
     with tidings.operation("New", total=3) as op:
-        gauge = ProgressReporter(op, op.id)
-        assert gauge.take(0.0) is None
+        reporter = ProgressReporter(op, op.id)
+        assert reporter.take(0.0) is None
         op.advance()
-        assert gauge.has_changed()
-        data = gauge.take(0.0)
+        assert reporter.has_changed()
+        data = reporter.take(0.0)
         assert data is not None
         assert data.progress == 33.33
-        assert not gauge.has_changed()
-        assert gauge.take(9.0) is None
+        assert not reporter.has_changed()
+        assert reporter.take(9.0) is None
         op.progress(message="more")
-        assert gauge.has_changed()
+        assert reporter.has_changed()
 
 
 def test_unknown_progress_is_indeterminate() -> None:
@@ -319,11 +319,11 @@ def test_unknown_progress_is_indeterminate() -> None:
 
 def test_indeterminate_progress_keeps_the_last_known_value() -> None:
     with tidings.operation("Lost") as op:
-        gauge = ProgressReporter(op, op.id)
+        reporter = ProgressReporter(op, op.id)
         op.progress(40)
-        gauge.take(0.0)
+        reporter.take(0.0)
         op.indeterminate()
-        data = gauge.take(0.0)
+        data = reporter.take(0.0)
         assert data is not None
         assert (data.progress, data.indeterminate) == (40, True)
 
@@ -367,22 +367,22 @@ def test_progress_with_step_sets_the_current_step() -> None:
 
 def test_message_of_a_loop_shows_count_total_and_rate() -> None:
     with tidings.operation("Rate") as op:
-        gauge = ProgressReporter(op, op.id)
+        reporter = ProgressReporter(op, op.id)
         rows = iter(op.track(range(10_000), description="Parsing", unit="rows"))
         next(rows)
-        gauge.take(0.0)
+        reporter.take(0.0)
         for _ in range(560):
             next(rows)
-        data = gauge.take(1.0)
+        data = reporter.take(1.0)
         assert data is not None
         assert data.message == "Parsing: 560/10,000 rows, 560 rows/s"
 
 
 def test_finished_step_stays_current_until_the_next() -> None:
     with tidings.operation("Between", steps=["a", "b"]) as op:
-        gauge = ProgressReporter(op, op.id)
+        reporter = ProgressReporter(op, op.id)
         with op.step("a"):
-            assert gauge.read(0.0).current_step == "a"
-        assert gauge.read(0.0).current_step == "a"
+            assert reporter.read(0.0).current_step == "a"
+        assert reporter.read(0.0).current_step == "a"
         with op.step("b"):
-            assert gauge.read(0.0).current_step == "b"
+            assert reporter.read(0.0).current_step == "b"

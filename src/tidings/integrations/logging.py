@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
-from tidings.producer.emitter import MAX_LINE
+from tidings.producer.emitter import MAX_LINE_CHARS
 from tidings.producer.operation import Operation, current_operation, lifecycle_of
 
 OPERATION_ID_ATTRIBUTE = "tidings_operation_id"
@@ -216,10 +216,10 @@ def _level(number: int) -> int:
 
 def _fitting(line: str) -> str:
     """Return `line`, without its middle if it is too long for an event."""
-    if len(line) <= MAX_LINE:
+    if len(line) <= MAX_LINE_CHARS:
         return line
     gap = "\n…\n"
-    return f"{line[:_HEAD_CHARS]}{gap}{line[len(line) - (MAX_LINE - _HEAD_CHARS - len(gap)) :]}"
+    return f"{line[:_HEAD_CHARS]}{gap}{line[len(line) - (MAX_LINE_CHARS - _HEAD_CHARS - len(gap)) :]}"
 
 
 def _reset_locks() -> None:

@@ -1,1 +1,1 @@
-"""The producer's side: reporting from inside a job, which must never wait for it."""
+"""The producer: reports operations from inside a job. Its calls never wait for the hub or raise errors in the job."""

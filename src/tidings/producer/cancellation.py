@@ -8,11 +8,8 @@ from tidings.exceptions import OperationCancelled
 from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.options import RefuseCancel
 from tidings.producer.outcome import Cancelled
-from tidings.producer.sanitize import text
+from tidings.producer.sanitize import MAX_REASON_CHARS, text
 from tidings.protocol.messages import CancelAnswer, CancelPush
-
-_MAX_REASON_CHARS = 1_000
-"""Longest reason that the protocol allows, in characters."""
 
 
 class CancellationState:
@@ -52,7 +49,7 @@ class CancellationState:
             except Exception as error:
                 DIAGNOSTICS.log_fault("on_cancel", error)
         if refusal:
-            return CancelAnswer(verdict="refused", reason=text(refusal, _MAX_REASON_CHARS))
+            return CancelAnswer(verdict="refused", reason=text(refusal, MAX_REASON_CHARS))
         self.requested = Cancelled(reason=push.reason or "", cancelled_by=push.cancelled_by)
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed, and the body has ended with it

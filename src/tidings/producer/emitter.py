@@ -31,7 +31,7 @@ from tidings.protocol.payloads import (
     encode_payload,
 )
 
-MAX_LINE = 16_000
+MAX_LINE_CHARS = 16_000
 """Longest log line, in characters. Its UTF-8 form, at worst four times as long, fits in one event."""
 _MIN_LEASE_S, _MAX_LEASE_S = 1.0, 86_400.0
 """Bounds of a lease, in seconds (docs/protocol/limits.md, "Limits")."""
@@ -107,7 +107,7 @@ class OperationEmitter:
         known = _LEVELS.get(level.lower() if isinstance(level, str) else level, "info")
         self._put(
             MessageType.OPERATION_LOG,
-            OperationLogData(operation_id=self._id, level=known, message=text(message, MAX_LINE)),
+            OperationLogData(operation_id=self._id, level=known, message=text(message, MAX_LINE_CHARS)),
         )
 
     def end(self, end: End, duration_s: float) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar, Unpack, cast
 from tidings.producer.lifecycle import OperationLifecycle
 from tidings.producer.options import Options, Plan, Settings, settings_of
 from tidings.producer.outcome import Cancelled, Completed, Failed, State, failure_of
-from tidings.producer.sanitize import text
+from tidings.producer.sanitize import MAX_REASON_CHARS, text
 from tidings.producer.tracking import ProgressTracker, SharedState
 from tidings.protocol.payloads import OperationProgressData
 
@@ -177,8 +177,8 @@ class Operation(ProgressTracker):
             reason: Why it ends.
             cancelled_by: Who requested it, if that was not the job itself.
         """
-        subject = None if cancelled_by is None else text(cancelled_by, 1_000)
-        self._lifecycle.end(Cancelled(reason=text(reason, 1_000), cancelled_by=subject))
+        subject = None if cancelled_by is None else text(cancelled_by, MAX_REASON_CHARS)
+        self._lifecycle.end(Cancelled(reason=text(reason, MAX_REASON_CHARS), cancelled_by=subject))
 
     def before_end(self, say: Callable[[], None]) -> None:
         """Call a function once when this attempt ends, while the operation can still report.

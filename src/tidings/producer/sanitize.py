@@ -4,15 +4,17 @@ from typing import Any
 
 import msgspec
 
-MAX_TEXT = 2_000
-"""Longest name, message or reason, in characters: a screen shows one line of it."""
-MAX_DETAILS = 8 << 10
+MAX_TEXT_CHARS = 2_000
+"""Longest name or message, in characters: a screen shows one line of it."""
+MAX_REASON_CHARS = 1_000
+"""Longest reason of a cancellation and longest name of its author that the protocol allows, in characters."""
+MAX_DETAILS_BYTES = 8 << 10
 """Longest traceback, in bytes: its end matters most, and escaped it stays far below the 65,535 bytes of an event."""
-MAX_VALUE = 48 << 10
+MAX_VALUE_BYTES = 48 << 10
 """Largest result or metadata, in bytes; with the texts beside it the event stays below 65,535."""
 
 
-def text(value: object, max_chars: int = MAX_TEXT) -> str:
+def text(value: object, max_chars: int = MAX_TEXT_CHARS) -> str:
     """Return `value` as text of at most `max_chars` characters; what UTF-8 cannot encode becomes a question mark."""
     string = value if isinstance(value, str) else str(value)
     if len(string) > max_chars:
@@ -20,7 +22,7 @@ def text(value: object, max_chars: int = MAX_TEXT) -> str:
     return string.encode(errors="replace").decode()
 
 
-def tail(value: str, max_bytes: int = MAX_DETAILS) -> str:
+def tail(value: str, max_bytes: int = MAX_DETAILS_BYTES) -> str:
     """Return the end of `value`, at most `max_bytes` of UTF-8, from the start of a line if there is one."""
     encoded = value.encode(errors="replace")
     if len(encoded) <= max_bytes:
@@ -30,7 +32,7 @@ def tail(value: str, max_bytes: int = MAX_DETAILS) -> str:
     return whole_lines if newline and whole_lines else kept
 
 
-def jsonable(value: Any, max_bytes: int = MAX_VALUE) -> Any:
+def jsonable(value: Any, max_bytes: int = MAX_VALUE_BYTES) -> Any:
     """Return `value` as JSON can represent it; objects of other types become text.
 
     A value of more than `max_bytes` is replaced by `{"omitted": "<n> bytes"}`: events are not made for tables.
