@@ -1,4 +1,4 @@
-"""What the documents say that can be checked: their links, their code, the commands and options that they name."""
+"""The documents: their links, their code, and the commands and options that they name."""
 
 import ast
 import re
@@ -29,7 +29,7 @@ _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_somewhere(name: str) -> None:
+def test_links_have_targets(name: str) -> None:
     document = DOCUMENTS[name]
     for target in _LINK.findall(document.text):
         if "://" in target:
@@ -42,7 +42,7 @@ def test_links_lead_somewhere(name: str) -> None:
             assert fragment in {anchor(heading) for heading in headings}, target
 
 
-def test_the_index_names_every_document() -> None:
+def test_index_links_every_document() -> None:
     index = DOCUMENTS["docs/index.md"]
     named = {(index.path.parent / target).resolve() for target in _LINK.findall(index.text)}
     assert {path.resolve() for path in (ROOT / "docs").rglob("*.md")} - named == {index.path.resolve()}
@@ -61,14 +61,14 @@ def test_architecture_names_modules_and_symbols_that_exist() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_python_compiles(name: str) -> None:
+def test_python_blocks_compile(name: str) -> None:
     for language in ("python", "python fragment"):
         for block in DOCUMENTS[name].blocks_in(language):
             compile(block.text, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
-def test_commands_and_options_exist(name: str) -> None:
+def test_named_commands_and_options_exist(name: str) -> None:
     commands = set(COMMANDS)
     document = OURS[name]
     shown = [*_CODE.findall(document.text), *(block.text for block in document.blocks)]
@@ -87,12 +87,12 @@ def options_of(command: object) -> set[str]:
     return own.union(*(options_of(each) for each in getattr(command, "commands", {}).values()))
 
 
-def test_every_exit_code_is_told() -> None:
+def test_table_of_exit_codes_matches_the_code() -> None:
     (table,) = DOCUMENTS["docs/operations.md"].tables_with("code", "meaning")
     assert [(int(code), meaning) for code, meaning in table.rows] == [(int(code), code.meaning) for code in ExitCode]
 
 
-def test_every_error_has_its_cause_and_its_cure() -> None:
+def test_every_error_has_a_cause_and_its_hint_as_cure() -> None:
     tables = DOCUMENTS["docs/protocol/codes.md"].tables_with("code")
     rows = [row for table in tables for row in table.rows if table.columns[-2:] == ("cause", "cure")]
     assert [row[0] for row in rows] == list(CODES)
@@ -101,7 +101,7 @@ def test_every_error_has_its_cause_and_its_cure() -> None:
         assert cure == CODES[code].hint, code
 
 
-async def test_the_mounted_hub_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_mounted_hub_of_the_guide_stores_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(EMBEDDING[0], names)
@@ -117,7 +117,7 @@ async def test_the_mounted_hub_works(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "tidings-data").is_dir()
 
 
-async def test_the_worker_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_worker_of_the_guide_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
     exec(EMBEDDING[2], names)
     async with served({}) as hub:
@@ -127,7 +127,7 @@ async def test_the_worker_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert hub.app.hub.log.newest.offset("data", "data:update", "prices") == 1
 
 
-def test_an_applications_event_is_one() -> None:
+def test_declared_event_of_the_guide_is_decoded() -> None:
     names: dict[str, Any] = {}
     exec(EMBEDDING[3], names)
     contract = tidings.Contract([*BUILTIN, names["MATCH_FINISHED"]])

@@ -57,7 +57,7 @@ def free_port() -> int:
 
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(not (ROOT / ".venv/bin/tidings").exists(), reason="not installed by `make install`")
-def test_the_three_terminals_of_the_readme_show_a_real_job(tmp_path: Path) -> None:
+def test_three_terminals_of_the_readme_show_a_real_job(tmp_path: Path) -> None:
     run, watch, job = commands()
     assert run == ["make", "run"]
     port = free_port()

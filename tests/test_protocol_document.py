@@ -61,16 +61,16 @@ def _name(block: Block) -> str:
 
 
 @pytest.mark.parametrize("block", TRANSCRIPTS, ids=_name)
-async def test_a_transcript_is_what_happens(block: Block) -> None:
+async def test_transcript_played_against_a_hub_matches(block: Block) -> None:
     await player.play(transcript.parse(block.text))
 
 
 @pytest.mark.parametrize("block", HTTP_EXAMPLES, ids=_name)
-async def test_an_http_example_is_what_happens(block: Block) -> None:
+async def test_http_example_played_against_a_hub_matches(block: Block) -> None:
     await http_example.play(http_example.parse(block.text))
 
 
-def test_every_race_has_a_transcript() -> None:
+def test_every_section_of_transcripts_has_one() -> None:
     in_short = PROTOCOL.headings_below("Transcripts")
     assert len(in_short) == 4
     races = [*in_short, *REFERENCE["transcripts"].headings_below("Transcripts")]
@@ -79,7 +79,7 @@ def test_every_race_has_a_transcript() -> None:
 
 
 @pytest.mark.parametrize("heading", STRUCTS)
-def test_a_message_has_the_fields_that_its_struct_has(heading: str) -> None:
+def test_table_of_a_message_matches_its_struct(heading: str) -> None:
     table = _table(heading)
     assert table.columns == ("field", "type", "presence", "meaning")
     assert all(row[3] for row in table.rows)
@@ -87,11 +87,11 @@ def test_a_message_has_the_fields_that_its_struct_has(heading: str) -> None:
 
 
 def _choices_sorted(type_name: str) -> str:
-    """Return a type with its choices in the order in which msgspec tells them."""
+    """Return a type with its choices in the order that msgspec reports."""
     return ", ".join(sorted(type_name.split(", "))) if type_name.startswith('"') else type_name
 
 
-def test_what_is_told_of_an_operation_is_the_structs() -> None:
+def test_tables_of_an_operation_match_their_structs() -> None:
     summary = fields.rows(views.OperationSummary)
     more = fields.rows(views.OperationDetail)[len(summary) :]
     for heading, rows in (("An operation in a list", summary), ("GET /v1/operations/{operation_id}", more)):
@@ -100,7 +100,7 @@ def test_what_is_told_of_an_operation_is_the_structs() -> None:
         assert all(row[3] for row in table.rows)
 
 
-def test_no_struct_of_the_commands_is_left_out() -> None:
+def test_every_struct_of_messages_has_a_table() -> None:
     """`Nothing` is the data of commands that need none; the others have their section."""
     own = {
         value
@@ -110,7 +110,7 @@ def test_no_struct_of_the_commands_is_left_out() -> None:
     assert own - {messages.Nothing} == {struct for struct in STRUCTS.values() if struct.__module__ == messages.__name__}
 
 
-def test_the_catalogue_is_the_codes() -> None:
+def test_catalogue_matches_the_event_types() -> None:
     assert _table("Catalogue").rows == tuple(_catalogue_row(event) for event in BUILTIN)
 
 
@@ -120,19 +120,19 @@ def _catalogue_row(event: EventType) -> tuple[str, ...]:
     return str(event.type), event.channel or "–", event.key or "–", f"{event.event_class}{kept}", writer
 
 
-def test_what_a_log_keeps_of_a_key_is_what_the_catalogue_says() -> None:
+def test_retention_per_key_matches_the_catalogue() -> None:
     assert dict(Retention().keep_newest) == {
         event.type: event.keep_newest for event in BUILTIN if event.keep_newest is not None
     }
 
 
-def test_every_name_of_the_contract_is_in_the_document() -> None:
+def test_every_name_of_the_contract_is_documented() -> None:
     names = [*MessageType, *ChannelType, *messages.COMMANDS, *messages.RESERVED_COMMANDS, *LEGACY_TYPES]
     assert [name for name in names if f"`{name}`" not in TEXT] == []
     assert f"`{REVISION}`" in TEXT
 
 
-def test_the_commands_are_those_that_are_served_and_those_that_are_reserved() -> None:
+def test_table_of_commands_matches_the_messages() -> None:
     rows = _table("Commands and replies").rows
     reserved = {row[0] for row in rows if row[1] == "*reserved*"}
     assert reserved == messages.RESERVED_COMMANDS
@@ -143,15 +143,15 @@ def test_the_commands_are_those_that_are_served_and_those_that_are_reserved() ->
     }
 
 
-def test_the_envelopes_members_are_the_structs() -> None:
+def test_members_of_the_envelope_match_its_struct() -> None:
     assert [row[0] for row in _table("Envelope").rows] == list(envelope.Envelope.__struct_fields__)
 
 
-def test_the_diagram_of_an_operations_life_is_drawn_from_the_table() -> None:
+def test_state_diagram_matches_the_transitions() -> None:
     assert f"```mermaid\n{lifecycle.render_diagram()}\n```" in REFERENCE["operations"].text
 
 
-def test_the_error_codes_are_the_codes() -> None:
+def test_table_of_error_codes_matches_the_code() -> None:
     rows = tuple(
         (row.code, str(row.http), str(row.close or "–"), "yes" if row.recoverable else "no") for row in CODES.values()
     )
@@ -159,12 +159,12 @@ def test_the_error_codes_are_the_codes() -> None:
     assert tuple(row[:4] for table in tables for row in table.rows) == rows
 
 
-def test_the_close_codes_are_the_codes() -> None:
+def test_table_of_close_codes_matches_the_code() -> None:
     rows = tuple((str(row.code), row.name, "yes" if row.reconnect else "no") for row in CLOSE_CODES.values())
     assert _table("Close codes").rows == rows
 
 
-def test_the_limits_are_the_codes() -> None:
+def test_table_of_limits_matches_the_code() -> None:
     info = fields.rows(messages.Subscribe)[0][1]
     event_ids = _accepted_lengths(envelope.check_event_id)
     limits = {
@@ -213,7 +213,7 @@ def _declare(name: str) -> None:
 
 
 @pytest.mark.parametrize(("heading", "struct"), [("Defaults", HubConfig), ("Retention defaults", Retention)])
-def test_the_defaults_are_the_codes(heading: str, struct: type[msgspec.Struct]) -> None:
+def test_table_of_defaults_matches_the_code(heading: str, struct: type[msgspec.Struct]) -> None:
     default = struct()
     numbers = {
         name: getattr(default, name)
@@ -224,11 +224,12 @@ def test_the_defaults_are_the_codes(heading: str, struct: type[msgspec.Struct]) 
     assert told == {name: f"{value:,}".removesuffix(".0") for name, value in numbers.items()}
 
 
-def test_the_sections_that_code_names_are_there() -> None:
+def test_sections_named_in_code_exist() -> None:
     """Hints and docstrings name a section like this: `PROTOCOL.md, "Resuming"`."""
     named = {
         reference
-        for source in (ROOT / "src").rglob("*.py")
+        for folder in ("src", "tests")
+        for source in (ROOT / folder).rglob("*.py")
         for reference in _SECTION.findall(_WRAPPED.sub(" ", source.read_text()))
     }
     assert named

@@ -31,7 +31,7 @@ def contract() -> Contract:
     return found
 
 
-def test_the_file_declares_what_the_module_does(contract: Contract) -> None:
+def test_file_declares_the_same_contract_as_the_module(contract: Contract) -> None:
     (toml,) = blocks("toml")
     (declared,) = read_contract(toml, "events.toml", form="toml").own
     (own,) = contract.own
@@ -40,7 +40,7 @@ def test_the_file_declares_what_the_module_does(contract: Contract) -> None:
     assert declared.payload.__struct_fields__ == own.payload.__struct_fields__
 
 
-def test_every_place_and_every_format_is_told() -> None:
+def test_every_path_and_format_is_listed() -> None:
     (table,) = PAGE_TEXT.tables_with("path", "content")
     assert {row[0].strip("`") for row in table.rows} == {*DOCUMENTS, PAGE_PATH}
     sentence = re.search(r"The formats are (.*?)\.", PAGE_TEXT.text)
@@ -49,7 +49,7 @@ def test_every_place_and_every_format_is_told() -> None:
 
 
 @pytest.mark.timeout(300)
-def test_its_typescript_compiles(contract: Contract, node: Node, tmp_path: Path) -> None:
+def test_typescript_of_the_guide_compiles(contract: Contract, node: Node, tmp_path: Path) -> None:
     (tmp_path / "tidings.ts").write_text(export_typescript(contract))
     (code,) = blocks("ts")
     around = (
@@ -63,7 +63,7 @@ def test_its_typescript_compiles(contract: Contract, node: Node, tmp_path: Path)
 
 
 @pytest.mark.timeout(300)
-def test_its_go_compiles(contract: Contract, go: Go, tmp_path: Path) -> None:
+def test_go_of_the_guide_compiles(contract: Contract, go: Go, tmp_path: Path) -> None:
     (tmp_path / "go.mod").write_text("module example.test/shop\n\ngo 1.22\n")
     (tmp_path / "tidings").mkdir()
     (tmp_path / "tidings" / "tidings.go").write_text(export_go(contract))

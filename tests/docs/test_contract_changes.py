@@ -31,7 +31,7 @@ RECORDING = """
 
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda text: text.splitlines()[0])
-def test_a_transcript_is_what_is_printed(transcript: str, tmp_path: Path) -> None:
+def test_console_block_matches_the_output(transcript: str, tmp_path: Path) -> None:
     for name, text in {"old.toml": OLD, "new.toml": NEW, "recording.ndjson": RECORDING}.items():
         (tmp_path / name).write_text(text)
     command, _, printed = transcript.partition("\n")
@@ -43,7 +43,7 @@ def test_a_transcript_is_what_is_printed(transcript: str, tmp_path: Path) -> Non
     assert done.stdout.decode().strip() == printed.strip()
 
 
-def test_there_are_two() -> None:
+def test_guide_has_two_console_blocks() -> None:
     assert len(TRANSCRIPTS) == 2
 
 
@@ -52,6 +52,6 @@ def told(effect: Effect) -> str:
     return "–" if effect.verdict is Compatibility.ANNOTATION else f"{words[effect.verdict]}{effect.because}"
 
 
-def test_the_rules_are_those_of_the_table_in_its_order() -> None:
+def test_table_of_rules_matches_the_code() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| (.+) \| (.+) \|$", DOCUMENT.text, re.MULTILINE)
     assert rows == [(rule.id, rule.sentence, told(rule.readers), told(rule.writers)) for rule in RULES.values()]

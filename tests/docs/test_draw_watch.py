@@ -32,7 +32,7 @@ def recorded() -> list[ReceivedEvent]:
         return list(read_events(lines))
 
 
-def test_the_picture_shows_what_the_view_draws_from_the_recorded_run(recorded: list[ReceivedEvent]) -> None:
+def test_picture_matches_the_view_of_the_recorded_run(recorded: list[ReceivedEvent]) -> None:
     svg, text = draw(until_the_moment(recorded))
     drawn = [squeezed(line) for line in text.splitlines() if line.strip()]
     assert [squeezed(line) for line in text_of(svg) if line.strip()] == drawn
@@ -41,14 +41,14 @@ def test_the_picture_shows_what_the_view_draws_from_the_recorded_run(recorded: l
     )
 
 
-def test_the_picture_shows_a_bar_a_finished_operation_and_the_connection(recorded: list[ReceivedEvent]) -> None:
+def test_picture_shows_a_bar_an_end_and_the_connection(recorded: list[ReceivedEvent]) -> None:
     _, text = draw(until_the_moment(recorded))
     assert re.search(r"✔ ruff check complete in ", text)
     assert re.search(r"pytest tests/contract +━+[╸━]+ +\d\d% +\d:\d\d ", text)
     assert "● live" in text
 
 
-def test_the_picture_fetches_nothing_and_the_record_names_no_machine() -> None:
+def test_picture_fetches_nothing_and_names_no_machine() -> None:
     svg = PICTURE.read_text()
     assert not re.findall(r"(?:url|src|href)\s*[=(]\s*[\"']?https?:", svg)
     told = EVENTS.read_text()
@@ -56,7 +56,7 @@ def test_the_picture_fetches_nothing_and_the_record_names_no_machine() -> None:
     assert not re.search(r'"[^"]*(?<![\w~./])/(?:home|root|work|Users)/', told)
 
 
-def test_a_run_now_gives_such_a_picture() -> None:
+def test_new_run_gives_a_similar_picture() -> None:
     commands = [
         ("pytest tests/contract", ("pytest", "-q", "-p", "no:randomly", "tests/protocol/test_timestamps.py")),
         ("ruff check", ("ruff", "check", "src/tidings/contract")),

@@ -1,4 +1,4 @@
-"""The shell script of docs/operations.md does what is said of it."""
+"""The shell script of docs/operations.md, run against a hub."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def program(folder: Path, name: str, script: str) -> None:
 
 
 @pytest.mark.parametrize(("end", "code"), [("complete", 0), ("failed", 3), ("cancelled", 75)])
-def test_the_script_tells_its_end(tmp_path: Path, end: str, code: int) -> None:
+def test_script_of_the_guide_reports_its_end(tmp_path: Path, end: str, code: int) -> None:
     program(tmp_path, "tidings", f'exec {" ".join(TIDINGS)} "$@"')
     program(tmp_path, "extract", "echo 1,2; echo 3,4")
     program(tmp_path, "load", LOADS[end])

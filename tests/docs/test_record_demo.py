@@ -38,7 +38,7 @@ WANTED = Counter(
 )
 
 
-def test_it_plays_into_a_fresh_hub_and_again_as_new() -> None:
+def test_demo_plays_into_a_fresh_hub_and_again_with_new_ids() -> None:
     recorded = envelopes_of(record_demo.RECORDING.read_text().splitlines())
     with Hub("--log-level", "error") as hub:
         for options in ((), ("--new-ids",)):
@@ -54,7 +54,7 @@ def test_it_plays_into_a_fresh_hub_and_again_as_new() -> None:
     assert {"report:ready", "system:alert", "operation:log", "data:processed"} <= types
 
 
-def test_it_takes_half_a_minute_is_small_and_names_no_machine() -> None:
+def test_demo_is_short_small_and_names_no_machine() -> None:
     text = record_demo.RECORDING.read_text()
     received = [envelope["received"] for envelope in envelopes_of(text.splitlines()[2:])]
     assert received == sorted(received)
@@ -72,7 +72,7 @@ def test_it_takes_half_a_minute_is_small_and_names_no_machine() -> None:
     assert set(re.findall(r'"user":"([^"]*)"', text)) == {"ada"}
 
 
-def test_recorded_now_it_holds_the_same_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_recording_has_the_same_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEMO_TIME", "0.05")
     monkeypatch.setenv("TIDINGS_SPOOL", str(tmp_path / "spool"))
     path = tmp_path / "demo.ndjson"

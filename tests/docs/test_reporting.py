@@ -9,7 +9,7 @@ from tests.producer.reported import Reported
 from tests.transcripts.markdown import Document
 
 
-def test_the_code_runs_and_reports(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_of_the_guide_runs_and_reports(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     names: dict[str, Any] = {}
     for block in Document("docs/reporting.md").blocks_in("python"):
@@ -21,7 +21,7 @@ def test_the_code_runs_and_reports(reported: Reported, monkeypatch: pytest.Monke
     assert next(data for kind, data in received if kind == "complete")["result"] == {"rows": 2}
 
 
-def test_the_figures_of_its_tables_are_the_code_s() -> None:
+def test_figures_of_the_guide_match_the_code() -> None:
     from tidings.producer import emitter, runtime, sanitize
 
     text = Document("docs/reporting.md").text

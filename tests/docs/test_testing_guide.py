@@ -1,4 +1,4 @@
-"""The tests that the guide to testing shows, run as somebody would who has copied them."""
+"""The tests in docs/testing.md, copied to files and run."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ GUIDE = Document("docs/testing.md")
 _FILE = re.compile(r"# (\w+\.py)\n")
 
 
-def test_every_test_in_the_guide_passes(tmp_path: Path) -> None:
+def test_every_test_of_the_guide_passes(tmp_path: Path) -> None:
     named = {_FILE.match(block.text): block.text for block in GUIDE.blocks_in("python")}
     assert None not in named, "every block names its file"
     for name, text in named.items():
@@ -33,7 +33,7 @@ def test_every_test_in_the_guide_passes(tmp_path: Path) -> None:
     assert f"{shown} passed" in done.stdout, done.stdout
 
 
-def test_the_message_that_is_shown_is_the_one_that_comes() -> None:
+def test_shown_message_matches_the_output() -> None:
     story: list[dict[str, Any]] = [
         {"type": "operation:start", "data": {"operation_id": "op-1", "name": "Import prices"}},
         {"type": "operation:progress", "data": {"operation_id": "op-1", "progress": 50.0}},
@@ -46,7 +46,7 @@ def test_the_message_that_is_shown_is_the_one_that_comes() -> None:
     assert str(failed.value) == shown.text
 
 
-def test_every_public_name_is_explained() -> None:
+def test_every_public_name_is_documented() -> None:
     for name in tidings.testing.__all__:
         assert re.search(rf"\b{name}\b", GUIDE.text), name
 

@@ -13,7 +13,7 @@ LIVE = 'C< {"type":"channel:live",…,"data":{"channels":["data","global"],"posi
 CONNECTS = "C connects to /ws with tidings.v1\n"
 
 
-async def test_what_is_as_shown_passes() -> None:
+async def test_matching_transcript_passes() -> None:
     await player.play(transcript.parse(CONNECTS + SUBSCRIBE + SUBSCRIBED + LIVE))
 
 
@@ -33,13 +33,13 @@ async def test_what_is_as_shown_passes() -> None:
         pytest.param("V connects to /ws\nW connects to /ws\nV and W have read the same events", id="nothing read"),
     ],
 )
-async def test_what_is_not_as_shown_fails(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_differing_transcript_fails(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(player, "TIMEOUT_S", 0.2)
     with pytest.raises(Mismatch):
         await player.play(transcript.parse(text))
 
 
-async def test_a_close_with_another_code_fails() -> None:
+async def test_close_with_another_code_fails() -> None:
     text = (
         'C connects to /ws?channel=weather\nC< {"type":"connection:error",…,"data":"…"}\n'
         'C< {"type":"connection:closed",…,"data":"…"}\nC is closed with 1000'
@@ -52,12 +52,12 @@ async def test_a_close_with_another_code_fails() -> None:
     ("shown", "told"),
     [("404", "200"), ('200\n<\n< {"status":"dead"}', "alive"), ("200\n< Content-Type: text/plain", "content-type")],
 )
-async def test_an_answer_that_is_not_as_shown_fails(shown: str, told: str) -> None:
+async def test_differing_http_answer_fails(shown: str, told: str) -> None:
     with pytest.raises(Mismatch, match=rf"(?i){told}"):
         await http_example.play(http_example.parse(f"> GET /healthz\n< {shown}"))
 
 
-def test_a_line_outside_the_notation_is_an_error() -> None:
+def test_line_outside_the_notation_raises() -> None:
     with pytest.raises(ValueError, match="not in the notation"):
         transcript.parse("C says hello")
 
@@ -74,12 +74,12 @@ def test_a_line_outside_the_notation_is_an_error() -> None:
         (["…p1", "…p1"], ["one", "other"]),
     ],
 )
-def test_values_that_differ_do_not_match(pattern: object, value: object) -> None:
+def test_differing_values_do_not_match(pattern: object, value: object) -> None:
     with pytest.raises(Mismatch):
         Names().match(pattern, value)
 
 
-def test_a_name_stands_for_what_it_met_first() -> None:
+def test_name_keeps_its_first_value() -> None:
     names = Names()
     names.match({"position": "…p1", "now": "…"}, {"position": "4f1c09ab:7", "now": "later"})
     assert names.fill({"since": "…p1", "n": "…n", "text": "…×4"}, 3) == {"since": "4f1c09ab:7", "n": 3, "text": "xxxx"}
