@@ -1,1 +1,1 @@
-"""The hub: staging, delivery, lanes, cursors, and the rules of a connection."""
+"""The hub: staging, delivery, lanes, catching up, operations, and the rules of a connection."""

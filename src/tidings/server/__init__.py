@@ -1,1 +1,1 @@
-"""The ways in: WebSocket, HTTP, event streams, and the runner that owns signals and drain."""
+"""The server of a hub: WebSocket, HTTP and event streams, and the process with its signals and its drain."""

@@ -125,8 +125,7 @@ def _listen_on(family: socket.AddressFamily, address: str, port: int) -> socket.
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
-            # Lets a restart bind while connections of the last run are in TIME_WAIT. On Windows it would steal the
-            # port.
+            # Lets a restart bind while old connections are in TIME_WAIT. On Windows it would steal the port.
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -305,7 +304,7 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
             loop.call_soon_threadsafe(self._wakeup.set)
 
-        # Not the loop's add_signal_handler: its handlers run only when the loop is idle.
+        # Not the loop's add_signal_handler: its handlers would wait for a busy loop.
         before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
         try:
             yield

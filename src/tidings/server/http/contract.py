@@ -76,7 +76,7 @@ class ContractRoutes:
         return _answer(request, document, policy=SECURITY_POLICY if path == PAGE_PATH else "")
 
     def _address(self, request: Request) -> tuple[str, str, str]:
-        """Return where the client reached the WebSocket's neighbour: its scheme, its host, its path."""
+        """Return scheme, host and path of the WebSocket, as a client that sent this request reaches it."""
         host = request.headers.get("host", "")
         path = request.scope.get("root_path", "") + self._ws_path
         secure = request.url.scheme == "https"

@@ -46,7 +46,7 @@ class Refusal:
 
 
 class Opening:
-    """One opening handshake, complete once constructed: it is valid if it has a `handshake`, else `refused`."""
+    """One opening handshake, complete once constructed: if it is not valid, `handshake` is None."""
 
     __slots__ = ("_protocol", "_response", "handshake")
 

@@ -35,7 +35,7 @@ class HubWebSocketApp:
         self._origins = origins
 
     def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
-        """See `Application.open`."""
+        """See `WebSocketApplication.open`."""
         headers = handshake.headers
         is_local = handshake.peer is not None and is_loopback(handshake.peer[0])
         try:
@@ -107,8 +107,7 @@ class _NativeHandler:
 
     def opened(self) -> None:
         """See `WebSocketHandler.opened`."""
-        # With limits of 0 every unsent byte is reported immediately: the hub bypasses the transport while there are
-        # none.
+        # With limits of 0 any unsent byte is reported immediately: while there are none, the hub bypasses the transport.
         self._socket.set_write_buffer_limits(0, 0)
         self._app.opened(self._connection)
 
