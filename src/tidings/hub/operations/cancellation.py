@@ -71,7 +71,7 @@ class CancellationRegistry:
         self._hub = hub
         self._leases = leases
         self._cancellations: dict[str, _Cancellation] = {}
-        """By operation id."""
+        """Cancellations by operation id."""
         self._by_push: dict[str, _Cancellation] = {}
         hub.on_operation.append(self._on_operation)
         leases.on_attached.append(self._on_attached)

@@ -183,9 +183,9 @@ class EstimatePublisher:
         self._hub = hub
         self._leases = leases
         self._estimators: dict[str, AttemptEstimator] = {}
-        """By operation id."""
+        """Estimators by operation id."""
         self._histories: dict[str, tuple[list[float], DurationHistory]] = {}
-        """By name: the durations of its runs, and the history made of them."""
+        """Durations of the runs of a name, and the history made of them, by name."""
 
     def start(self) -> None:
         """Start to estimate every `HubConfig.estimate_s` seconds."""

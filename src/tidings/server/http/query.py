@@ -30,7 +30,7 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     """Event types to return; empty for all."""
     trace_id: str | None
     since: Position | str
-    """`first`, `now` or a position."""
+    """Where to start: `first`, `now` or a position."""
     limit: int
 
 

@@ -19,11 +19,11 @@ class Handshake:
     """A valid request to open a WebSocket connection."""
 
     path: str
-    """Without the query, percent-decoded."""
+    """Path without the query, percent-decoded."""
     query: str
-    """As sent, without the question mark; "" where there is none."""
+    """Query as sent, without the question mark; "" if there is none."""
     headers: Headers
-    """Case-insensitive, several values per name (`get_all`)."""
+    """Request headers: case-insensitive, several values per name (`get_all`)."""
     peer: tuple[str, int] | None
     """Host and port of the TCP peer; None where the transport is not a TCP connection. Behind a proxy, the client is in
     the proxy's headers, which may or may not be trusted."""
@@ -38,7 +38,7 @@ class Refusal:
     """An HTTP response instead of the upgrade. A web page sees only close code 1006 of it."""
 
     status: int
-    """An HTTP status of 400 and above."""
+    """HTTP status, 400 or above."""
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()

@@ -107,7 +107,7 @@ class _NativeHandler:
 
     def opened(self) -> None:
         """See `WebSocketHandler.opened`."""
-        # With limits of 0 any unsent byte is reported immediately: while there are none, the hub bypasses the transport.
+        # With limits of 0 any unsent byte is reported immediately: without them, the hub bypasses the transport.
         self._socket.set_write_buffer_limits(0, 0)
         self._app.opened(self._connection)
 
