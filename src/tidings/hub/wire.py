@@ -1,50 +1,32 @@
 """Wire forms, which turn events into the bytes of one kind of connection, and the outlets that bytes go to."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
 from tidings.protocol.envelope import Event
-from tidings.protocol.revisions import REVISION, REVISIONS, Revision
+from tidings.protocol.revisions import REVISION, REVISIONS
 
 
-class WireForm(Protocol):
-    """One encoding of events and messages. Hashable; one instance per form, so that lanes are shared."""
+@dataclass(frozen=True, eq=False, slots=True)
+class WireForm:
+    """One encoding of events and messages. Equal only to itself: one instance per form, so that lanes are shared."""
 
     name: str
-
-    def __hash__(self) -> int: ...
-
-    def event(self, event: Event, position: str) -> bytes:
-        """Return `event`, encoded and framed."""
-        ...
-
-    def message(self, body: bytes) -> bytes:
-        """Return `body`, an encoded envelope that is not in the log, framed."""
-        ...
-
-
-class RevisedForm:
-    """A form that encodes events as an older revision of the contract defines them; made by `revise_form`."""
-
-    def __init__(self, form: WireForm, revision: Revision) -> None:
-        self.name = f"{form.name} of {revision.date}"
-        self._form = form
-        self._revision = revision
-
-    def event(self, event: Event, position: str) -> bytes:
-        """See `WireForm.event`."""
-        return self._form.event(self._revision.read(event), position)
-
-    def message(self, body: bytes) -> bytes:
-        """See `WireForm.message`."""
-        return self._form.message(body)
+    event: Callable[[Event, str], bytes]
+    """Returns an event at a position, encoded and framed."""
+    message: Callable[[bytes], bytes]
+    """Returns an encoded envelope that is not in the log, framed."""
 
 
 @cache
 def revise_form(form: WireForm, date: str) -> WireForm:
     """Return `form` for readers of the revision of `date`: the same object each time, so that they share lanes."""
-    return form if date == REVISION else RevisedForm(form, REVISIONS[date])
+    if date == REVISION:
+        return form
+    read = REVISIONS[date].read
+    return WireForm(f"{form.name} of {date}", lambda event, position: form.event(read(event), position), form.message)
 
 
 class Outlet(Protocol):

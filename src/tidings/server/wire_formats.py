@@ -4,83 +4,28 @@ An envelope is one line of JSON: `Contract.read` turns line breaks between the t
 encoders write none.
 """
 
+from typing import Final
+
 from tidings.hub.wire import WireForm
 from tidings.protocol.envelope import Event, encode_event, encode_event_v1
 from tidings.server.websocket.frames import text_frame
 
 
-class PlainWebSocket:
-    """The five fields of a plain envelope; one envelope per text frame."""
-
-    name = "plain"
-
-    def event(self, event: Event, position: str) -> bytes:
-        """See `WireForm.event`."""
-        return text_frame(encode_event(event))
-
-    def message(self, body: bytes) -> bytes:
-        """See `WireForm.message`."""
-        return text_frame(body)
+def _line(body: bytes) -> bytes:
+    return body + b"\n"
 
 
-class VersionedWebSocket:
-    """`tidings.v1`: with positions and event ids; one envelope per text frame."""
-
-    name = "v1"
-
-    def event(self, event: Event, position: str) -> bytes:
-        """See `WireForm.event`."""
-        return text_frame(encode_event_v1(event, position))
-
-    def message(self, body: bytes) -> bytes:
-        """See `WireForm.message`."""
-        return text_frame(body)
+def _stream_event(event: Event, position: str) -> bytes:
+    return b"id: %b\ndata: %b\n\n" % (position.encode(), encode_event_v1(event, position))
 
 
-class PlainLines:
-    """`PlainWebSocket` for servers that frame messages themselves (ASGI), and for tests: one envelope per line."""
-
-    name = "plain lines"
-
-    def event(self, event: Event, position: str) -> bytes:
-        """See `WireForm.event`."""
-        return encode_event(event) + b"\n"
-
-    def message(self, body: bytes) -> bytes:
-        """See `WireForm.message`."""
-        return body + b"\n"
-
-
-class VersionedLines:
-    """`VersionedWebSocket` for servers that frame messages themselves (ASGI), and for tests: one envelope per line."""
-
-    name = "v1 lines"
-
-    def event(self, event: Event, position: str) -> bytes:
-        """See `WireForm.event`."""
-        return encode_event_v1(event, position) + b"\n"
-
-    def message(self, body: bytes) -> bytes:
-        """See `WireForm.message`."""
-        return body + b"\n"
-
-
-class EventStreamForm:
-    """Server-Sent Events (WHATWG HTML §9.2): `tidings.v1` envelopes as `data:`, positions as `id:`."""
-
-    name = "sse"
-
-    def event(self, event: Event, position: str) -> bytes:
-        """See `WireForm.event`."""
-        return b"id: %b\ndata: %b\n\n" % (position.encode(), encode_event_v1(event, position))
-
-    def message(self, body: bytes) -> bytes:
-        """See `WireForm.message`."""
-        return b"data: %b\n\n" % body
-
-
-PLAIN: WireForm = PlainWebSocket()
-VERSIONED: WireForm = VersionedWebSocket()
-PLAIN_LINES: WireForm = PlainLines()
-VERSIONED_LINES: WireForm = VersionedLines()
-EVENT_STREAM: WireForm = EventStreamForm()
+PLAIN: Final = WireForm("plain", lambda event, _: text_frame(encode_event(event)), text_frame)
+"""The five fields of a plain envelope; one envelope per text frame."""
+VERSIONED: Final = WireForm("v1", lambda event, position: text_frame(encode_event_v1(event, position)), text_frame)
+"""`tidings.v1`: with positions and event ids; one envelope per text frame."""
+PLAIN_LINES: Final = WireForm("plain lines", lambda event, _: _line(encode_event(event)), _line)
+"""`PLAIN` for servers that frame messages themselves (ASGI), and for tests: one envelope per line."""
+VERSIONED_LINES: Final = WireForm("v1 lines", lambda event, position: _line(encode_event_v1(event, position)), _line)
+"""`VERSIONED` for servers that frame messages themselves (ASGI), and for tests: one envelope per line."""
+EVENT_STREAM: Final = WireForm("sse", _stream_event, lambda body: b"data: %b\n\n" % body)
+"""Server-Sent Events (WHATWG HTML §9.2): `tidings.v1` envelopes as `data:`, positions as `id:`."""

@@ -172,7 +172,7 @@ def test_idle_stream_gets_its_position_as_a_bare_id() -> None:
 
 
 def _outlets() -> list[BufferedOutlet]:
-    return [thing for thing in gc.get_objects() if isinstance(thing, BufferedOutlet)]
+    return [each for each in gc.get_objects() if type(each) is BufferedOutlet]  # a dead proxy fails in isinstance
 
 
 def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer) -> None:
