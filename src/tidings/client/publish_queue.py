@@ -102,6 +102,8 @@ class PublishQueue:
         self._returned: list[QueuedEvent] = []
         self._paused = False
         self._probing = False
+        self.blocked = False
+        """Whether the latest `take` left events that cannot be sent before an answer, `resume` or a new connection."""
         self.conflated = 0
         """`latest` events that a newer event replaced before they were sent."""
         self.shed = 0
@@ -189,9 +191,11 @@ class PublishQueue:
             The events, with time and id. Fewer than `limit` only if no more can be sent now.
         """
         taken: list[QueuedEvent] = []
+        self.blocked = False
         while batch := list(islice(self._waiting.values(), limit - len(taken))):
             for entry in batch:
                 if self._is_blocked(len(entry.draft.data)):
+                    self.blocked = True
                     return taken
                 self._remove(entry.number)
                 if self.holds_back(entry):

@@ -90,7 +90,8 @@ class ReliablePublisher:
         self._cancel_answers: dict[tuple[str, str], CancelAnswer] = {}
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._woken = False
+        self._scheduled = False
+        self._parked = False
         self._resuming = False
         self.link = Link(
             self.session,
@@ -150,9 +151,9 @@ class ReliablePublisher:
 
     def wake(self) -> None:
         """Send what another thread has put into the queue; may be called by any thread."""
-        # Waking costs a system call; one is enough until the queue is read again.
-        if not self._woken:
-            self._woken = True
+        # Waking costs a system call. It is useless until the queue is read again, and while nothing can be sent.
+        if not (self._scheduled or self._parked):
+            self._scheduled = True
             try:
                 self._loop.call_soon_threadsafe(self._pump)
             except RuntimeError:
@@ -190,18 +191,20 @@ class ReliablePublisher:
 
     def pump_soon(self) -> None:
         """Send what waits, in the next step of the loop."""
-        if not self._woken:
-            self._woken = True
+        if not self._scheduled:
+            self._scheduled = True
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
         """Send a batch of what waits, after the claims that it needs."""
-        self._woken = False
+        self._scheduled = False
         session = self.session
-        if not session.ready:
+        self._parked = not session.ready
+        if self._parked:
             return
         try:
             batch = self.queue.take(_BATCH)
+            self._parked = self.queue.blocked
             # After `take`: an operation is held before its events are put, so their claims are among these.
             if self._holder is not None and (claims := self._holder.new_claims()):
                 session.claim(claims)
