@@ -1,8 +1,15 @@
+import uuid
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
 
-from tidings.client.drafts import make_draft, make_unstamped, stamp
-from tidings.exceptions import InvalidEnvelope, InvalidEventID, InvalidTraceID
+from tidings.client.drafts import PayloadLike, encode_data, make_draft, make_unstamped, stamp, uuid7
+from tidings.exceptions import InvalidEnvelope, InvalidEventID, InvalidPayload, InvalidTraceID, PayloadTooLarge
+from tidings.protocol.envelope import check_event_id
+from tidings.protocol.payloads import OperationProgressData, SystemStatusData
 
 
 def test_a_draft_has_a_time_and_an_id_of_its_own() -> None:
@@ -28,3 +35,52 @@ def test_a_stamp_is_the_moment_of_the_event_not_of_the_stamping() -> None:
     # A UUIDv7 begins with its milliseconds (RFC 9562 §5.7).
     assert int(draft.event_id.replace("-", "")[:12], 16) == 1_767_225_600_000
     assert msgspec.json.decode(draft.data) == {"operation_id": "a"}
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 2**74 - 1))
+def test_it_is_a_version_7_uuid_with_its_time_in_front(unix_ms: int, random: int) -> None:
+    text = uuid7(unix_ms, random)
+    parsed = uuid.UUID(text)
+    assert str(parsed) == text
+    assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
+    assert parsed.int >> 80 == unix_ms
+    assert check_event_id(text) == text
+
+
+@given(st.integers(0, 2**74 - 1), st.integers(0, 2**74 - 1))
+def test_all_random_bits_count(one: int, other: int) -> None:
+    assert (uuid7(1, one) == uuid7(1, other)) is (one == other)
+
+
+@given(st.integers(0, 2**48 - 2))
+def test_later_ids_sort_behind_earlier_ones(unix_ms: int) -> None:
+    assert uuid7(unix_ms, 2**74 - 1) < uuid7(unix_ms + 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("payload", "wire"),
+    [
+        (OperationProgressData(operation_id="a", progress=1), b'"operation_id":"a"'),
+        ({"operation_id": "a"}, b'{"operation_id":"a"}'),
+        (Raw(b'{"a":1}'), b'{"a":1}'),
+        (b'{"a":1}', b'{"a":1}'),
+        (None, b"null"),
+        (SystemStatusData(status="healthy", uptime=1, active_operations=0, metrics={}), b'"status":"healthy"'),
+    ],
+)
+def test_payloads_of_every_kind_are_encoded(payload: PayloadLike, wire: bytes) -> None:
+    assert wire in b"" + encode_data(payload)
+
+
+@pytest.mark.parametrize("payload", [{"a": object()}, b"{not json", {1.5: {2}, "x": {1j}}])
+def test_what_json_cannot_hold_is_refused_here(payload: PayloadLike) -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        encode_data(payload)
+    assert caught.value.path == "$.data"
+
+
+def test_the_limit_is_the_hubs() -> None:
+    assert len(b"" + encode_data({"a": "x" * (65_535 - 8)})) == 65_535
+    with pytest.raises(PayloadTooLarge) as caught:
+        encode_data({"a": "x" * (65_536 - 8)})
+    assert (caught.value.size, caught.value.limit) == (65_536, 65_535)

@@ -1,35 +1,44 @@
 import pytest
-from msgspec import Raw
 
-from tidings.client.drafts import PayloadLike, encode_data
-from tidings.exceptions import InvalidPayload, PayloadTooLarge
-from tidings.protocol.payloads import OperationProgressData, SystemStatusData
+from tidings.client.pending import PendingCancellations, make_cancel_error
+from tidings.exceptions import CommandRefused, NotSupported, OperationUnknown, TidingsError
+from tidings.protocol.messages import Cancel
+from tidings.protocol.payloads import ErrorData
+
+WISH = Cancel(operation_id="op-1", reason="too slow", timeout_s=10.0)
+
+
+def test_a_wish_is_asked_again_within_what_is_left_of_its_time() -> None:
+    wishes = PendingCancellations()
+    wishes.add("1", WISH, now=100.0)
+    ((id, again),) = wishes.due(now=104.0)
+    assert (id, again.operation_id, again.reason, again.timeout_s) == ("1", "op-1", "too slow", 6.0)
+    ((_, late),) = wishes.due(now=200.0)
+    assert late.timeout_s == 0.0
+
+
+def test_a_settled_wish_is_not() -> None:
+    wishes = PendingCancellations()
+    wishes.add("1", WISH, now=0.0)
+    assert wishes.settle("1") is WISH
+    assert wishes.settle("1") is None
+    assert list(wishes.due(1.0)) == []
 
 
 @pytest.mark.parametrize(
-    ("payload", "wire"),
+    ("code", "kind"),
     [
-        (OperationProgressData(operation_id="a", progress=1), b'"operation_id":"a"'),
-        ({"operation_id": "a"}, b'{"operation_id":"a"}'),
-        (Raw(b'{"a":1}'), b'{"a":1}'),
-        (b'{"a":1}', b'{"a":1}'),
-        (None, b"null"),
-        (SystemStatusData(status="healthy", uptime=1, active_operations=0, metrics={}), b'"status":"healthy"'),
+        ("operation_unknown", OperationUnknown),
+        ("not_supported", NotSupported),
+        ("draining", CommandRefused),
+        ("of_a_newer_hub", CommandRefused),
     ],
 )
-def test_payloads_of_every_kind_are_encoded(payload: PayloadLike, wire: bytes) -> None:
-    assert wire in b"" + encode_data(payload)
-
-
-@pytest.mark.parametrize("payload", [{"a": object()}, b"{not json", {1.5: {2}, "x": {1j}}])
-def test_what_json_cannot_hold_is_refused_here(payload: PayloadLike) -> None:
-    with pytest.raises(InvalidPayload) as caught:
-        encode_data(payload)
-    assert caught.value.path == "$.data"
-
-
-def test_the_limit_is_the_hubs() -> None:
-    assert len(b"" + encode_data({"a": "x" * (65_535 - 8)})) == 65_535
-    with pytest.raises(PayloadTooLarge) as caught:
-        encode_data({"a": "x" * (65_536 - 8)})
-    assert (caught.value.size, caught.value.limit) == (65_536, 65_535)
+def test_a_refusal_is_our_own_exception_where_there_is_one(code: str, kind: type[TidingsError]) -> None:
+    error = make_cancel_error(ErrorData(code=code, message="no", recoverable=False, hint="look"), WISH)
+    assert type(error) is kind
+    assert (error.message, error.hint) == ("no", "look")
+    if isinstance(error, OperationUnknown):
+        assert error.operation_id == "op-1"
+    if isinstance(error, CommandRefused):
+        assert error.refusal == code

@@ -8,7 +8,8 @@ from tidings.client.drafts import uuid7
 from tidings.client.publish_queue import Rank
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
-from tidings.relay.translate import TranslatedEvent, Translator
+from tidings.protocol.envelope import check_event_id
+from tidings.relay.translate import RecentIds, TranslatedEvent, Translator, derive_event_id, rename_operations
 from tidings.relay.warnings import RelayWarnings
 
 NOW_NS = 1_753_876_800_000_000_000
@@ -169,3 +170,75 @@ def test_a_prefix_names_operations_once_and_ids_stay_those_of_what_is_published(
 def test_data_that_does_not_fit_goes_to_the_hub_which_says_why() -> None:
     taken = Reader().one(data={"dataset": 5})
     assert (taken.rank, taken.key) == (Rank.DURABLE, None)
+
+
+EVENT = ("data:update", "2025-07-30T12:00:00.5Z", "trace", "data", b'{"dataset":"a"}')
+
+
+def test_the_same_event_has_the_same_id_in_every_process() -> None:
+    assert derive_event_id(*EVENT) == "relay-6a032bd65946aa09777de7c2970de683b6a42fd1"
+    assert check_event_id(derive_event_id(*EVENT)) == derive_event_id(*EVENT)
+
+
+def test_every_part_counts_and_none_runs_into_the_next() -> None:
+    ids = {derive_event_id(*EVENT)}
+    for number in range(4):
+        changed = list(EVENT)
+        changed[number] += "x"  # type: ignore[operator]
+        ids.add(derive_event_id(*changed))  # type: ignore[arg-type]
+    ids.add(derive_event_id(*EVENT[:4], b'{"dataset":"b"}'))
+    ids.add(derive_event_id("data:update2", "025-07-30T12:00:00.5Z", *EVENT[2:]))
+    assert len(ids) == 7
+
+
+def renamed(type: str, data: dict[str, Any]) -> Any:
+    return json.loads(rename_operations(type, json.dumps(data).encode(), lambda id: f"acme.{id}"))
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "expected"),
+    [
+        ("operation:progress", {"operation_id": "a", "x": [1]}, {"operation_id": "acme.a", "x": [1]}),
+        (
+            "operation:start",
+            {"name": "n", "operation_id": "a", "parent_id": "b", "resumes": "c"},
+            {"name": "n", "operation_id": "acme.a", "parent_id": "acme.b", "resumes": "acme.c"},
+        ),
+        ("operation:start", {"operation_id": "a", "parent_id": None}, {"operation_id": "acme.a", "parent_id": None}),
+        ("operation:start", {"operation_id": "a", "parent_id": ""}, {"operation_id": "acme.a", "parent_id": ""}),
+        (
+            "system:alert",
+            {"alert_id": "producer_away:a", "operation_id": "a"},
+            {"alert_id": "producer_away:acme.a", "operation_id": "acme.a"},
+        ),
+        ("system:alert", {"alert_id": "disk", "operation_id": "a"}, {"alert_id": "disk", "operation_id": "acme.a"}),
+        ("system:alert", {"alert_id": "disk"}, {"alert_id": "disk"}),
+        ("data:update", {"dataset": "operation_id", "parent_id": "b"}, {"dataset": "operation_id", "parent_id": "b"}),
+        ("trade:executed", {"operation_id": "a", "parent_id": "b"}, {"operation_id": "acme.a", "parent_id": "b"}),
+        ("operation:log", {"operation_id": 7}, {"operation_id": 7}),
+    ],
+)
+def test_every_member_that_names_an_operation_is_renamed_and_no_other(
+    type: str, data: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    result = renamed(type, data)
+    assert result == expected
+    assert list(result) == list(data)
+
+
+@pytest.mark.parametrize("data", [b"null", b"5", b'["operation_id"]', b'"operation_id"', b'{"operation_id"'])
+def test_what_is_no_object_stays_as_it_is(data: bytes) -> None:
+    assert rename_operations("operation:log", data, str.upper) == data
+
+
+def test_other_members_keep_their_bytes() -> None:
+    data = b'{"operation_id":"a","n":1.50,"big":12345678901234567890123,"s":"\\u00e9"}'
+    assert rename_operations("operation:log", data, str.upper) == data.replace(b'"a"', b'"A"')
+
+
+def test_it_knows_what_was_added_and_forgets_the_oldest() -> None:
+    recent = RecentIds(3)
+    for id in ("a", "b", "c", "a", "d"):
+        recent.add(id)
+    assert [id in recent for id in "abcd"] == [True, False, True, True]
+    assert len(recent) == 3

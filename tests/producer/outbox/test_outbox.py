@@ -1,6 +1,8 @@
 import asyncio
 import itertools
+import os
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +30,9 @@ from tidings.exceptions import (
 from tidings.log.base import AppendDone, EventToAppend, Page, Query
 from tidings.log.memory import MemoryLog
 from tidings.producer.outbox import sender
-from tidings.producer.outbox.outbox import Outbox
+from tidings.producer.outbox.outbox import ErrorReporter, Outbox, new_producer_id
 from tidings.protocol.envelope import Event
+from tidings.protocol.messages import Attach
 from tidings.protocol.paths import parse_paths
 from tidings.protocol.payloads import OperationProgressData
 from tidings.testing.faulty_log import FaultyLog
@@ -323,3 +326,42 @@ async def test_it_may_be_used_from_inside_an_event_loop(hub: HubServer) -> None:
     for number in range(10):
         assert log_line(outbox, number)
     assert await asyncio.to_thread(outbox.close, TIMEOUT_S) == 0
+
+
+def test_a_person_can_read_it_and_no_two_are_the_same() -> None:
+    first, second = new_producer_id(), new_producer_id()
+    assert first != second
+    assert f".{os.getpid()}." in first
+
+
+@pytest.mark.parametrize("host", ["web-1", "a" * 200, "größer host", ""])
+def test_the_contract_allows_it_whatever_the_machine_is_called(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    monkeypatch.setattr(os, "getpid", lambda: 2**31)
+    msgspec.convert({"producer_id": new_producer_id()}, Attach)
+
+
+def test_each_kind_is_told_once() -> None:
+    told: list[TidingsError] = []
+    troubles = ErrorReporter(told.append)
+    first = HubUnreachable("one")
+    for error in (first, HubUnreachable("two"), LogBusy("full")):
+        troubles(error)
+    for refusal in ("log_full", "log_full", "operation_fenced"):
+        troubles(CommandRefused("no", refusal=refusal, recoverable=False))
+    assert told[0] is first
+    assert [getattr(error, "refusal", error.code) for error in told] == [
+        "hub_unreachable",
+        "log_busy",
+        "log_full",
+        "operation_fenced",
+    ]
+
+
+def test_whoever_fails_to_hear_it_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(error: TidingsError) -> None:
+        raise ValueError("the job's own fault")
+
+    ErrorReporter(fail)(HubUnreachable("one"))
+    assert "the job's own fault" in caplog.text
+    ErrorReporter(None)(HubUnreachable("one"))
