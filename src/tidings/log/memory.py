@@ -281,7 +281,7 @@ class MemoryLog:
         """See `Log.maintain`."""
         more = self._newest.expire(now_ns)
         more = self._operations.expire(now_ns) or more
-        self._operations.forgotten.clear()
+        self._operations.removed.clear()
         if self._sweeper.is_due(now_ns):
             more = self._sweeper.step(now_ns) or more
             self._sweeper.commit()

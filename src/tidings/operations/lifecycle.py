@@ -70,7 +70,7 @@ class StateEffect(Struct, frozen=True):
 
     to: OperationState | None
     """The new state; None means that the operation stays unknown."""
-    begins: bool = False
+    starts_attempt: bool = False
     """Whether the transition starts an attempt."""
 
 
@@ -88,18 +88,18 @@ def _live_row(state: OperationState, **more: StateEffect | type[OperationError])
 
 
 _ENDED_ROW: Row = {
-    Transition.QUEUE: StateEffect(_QUEUED, begins=True),
-    Transition.START: StateEffect(_RUNNING, begins=True),
+    Transition.QUEUE: StateEffect(_QUEUED, starts_attempt=True),
+    Transition.START: StateEffect(_RUNNING, starts_attempt=True),
     **dict.fromkeys((Transition.PROGRESS, Transition.LOG, *END_STATES), OperationFinished),
 }
 
 TABLE: Mapping[OperationState | None, Row] = {
     None: {
-        Transition.QUEUE: StateEffect(_QUEUED, begins=True),
-        Transition.START: StateEffect(_RUNNING, begins=True),
-        Transition.PROGRESS: StateEffect(_RUNNING, begins=True),
+        Transition.QUEUE: StateEffect(_QUEUED, starts_attempt=True),
+        Transition.START: StateEffect(_RUNNING, starts_attempt=True),
+        Transition.PROGRESS: StateEffect(_RUNNING, starts_attempt=True),
         Transition.LOG: StateEffect(None),
-        **{transition: StateEffect(end, begins=True) for transition, end in END_STATES.items()},
+        **{transition: StateEffect(end, starts_attempt=True) for transition, end in END_STATES.items()},
     },
     _QUEUED: _live_row(_QUEUED, QUEUE=StateEffect(_QUEUED)),
     _RUNNING: _live_row(_RUNNING, QUEUE=OperationExists),
@@ -194,12 +194,12 @@ def apply_event(
     effect = TABLE[state][transition]
     if isinstance(effect, type):
         raise effect(_FAULTS[effect].format(operation_id, current), operation_id=operation_id, attempt=current)
-    if effect.begins and named == current and life is not None:
+    if effect.starts_attempt and named == current and life is not None:
         fault = _FAULTS[OperationFinished].format(operation_id, current)
         raise OperationFinished(fault, operation_id=operation_id, attempt=current)
     if effect.to is None:
         return life
-    if life is None or effect.begins:
+    if life is None or effect.starts_attempt:
         attempt = max(1, named if named is not None else current + 1)
         return OperationLife(attempt, effect.to, event.trace_id, producer_id, lease_s if producer_id else 0.0)
     if producer_id != life.producer_id and not by_hub:
@@ -242,10 +242,10 @@ def render_diagram() -> str:
     arrows: dict[tuple[str, str], list[str]] = {}
     for state, row in TABLE.items():
         for transition, effect in row.items():
-            if isinstance(effect, type) or (effect.to is state and not effect.begins) or effect.to is None:
+            if isinstance(effect, type) or (effect.to is state and not effect.starts_attempt) or effect.to is None:
                 continue
             arrows.setdefault((state or "[*]", effect.to), []).append(
-                f"{transition}, next attempt" if state and effect.begins else transition
+                f"{transition}, next attempt" if state and effect.starts_attempt else transition
             )
     lines = [f"    {source} --> {target}: {' · '.join(labels)}" for (source, target), labels in arrows.items()]
     return "\n".join(["stateDiagram-v2", *lines])

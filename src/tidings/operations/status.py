@@ -25,6 +25,7 @@ from tidings.protocol.timestamps import to_nanoseconds
 _MAX_TIMELINE = 64
 """Maximum state changes kept for one operation, enough for thirty attempts; beyond it, the first and the newest."""
 _MAX_STEPS = 200
+"""Maximum steps kept of one attempt."""
 _MAX_METADATA_BYTES = 4 << 10
 """Maximum size of an event whose `metadata` or `result` is kept here. Larger ones, and those with integers beyond 64
 bits, are in the log only."""

@@ -86,7 +86,7 @@ class OperationTable:
         """Offset of the first unsaved change of each operation whose life has changed since it was saved, in order."""
         self.dirty_names: dict[str, None] = {}
         """Names whose history has changed or was removed."""
-        self.forgotten: deque[int] = deque()
+        self.removed: deque[int] = deque()
         """Numbers of removed operations: the log's adapter deletes their rows."""
         self.evicted = 0
         """Ended operations removed because there were too many."""
@@ -175,7 +175,7 @@ class OperationTable:
             status.number, self._next_number = self._next_number, self._next_number + 1
             status.first_offset = offset
             self._by_number.add(status)
-            self._insert(status)
+            self._index(status)
         else:
             self._update(status, event, received_ns, life)
         status.offset = offset
@@ -193,9 +193,9 @@ class OperationTable:
             if status.parent_id != parent_id:
                 self._index_parent(status)
             return
-        self._remove(status)
+        self._unindex(status)
         status.apply(event, received_ns, life)
-        self._insert(status)
+        self._index(status)
 
     def _record_end(self, status: OperationStatus, offset: int) -> None:
         if not status.name:
@@ -214,17 +214,17 @@ class OperationTable:
         status = self._live.get(operation_id)
         if status is None:
             return
-        self._remove(status)
+        self._unindex(status)
         life = status.life
         status.life = OperationLife(life.attempt, life.state, life.trace_id, producer_id, lease_s)
-        self._insert(status)
+        self._index(status)
         self.dirty.setdefault(operation_id, status.offset)
 
     def restore(self, status: OperationStatus) -> None:
         """Restore a saved operation; ended operations in the order of their ends."""
         self._next_number = max(self._next_number, status.number + 1)
         self._by_number.add(status)
-        self._insert(status)
+        self._index(status)
 
     def restore_name(self, history: RunHistory) -> None:
         """Restore the saved history of a name; in the order of `RunHistory.offset`."""
@@ -235,7 +235,7 @@ class OperationTable:
         first = next(iter(self.dirty.values()), None)
         return head if first is None else first - 1
 
-    def _insert(self, status: OperationStatus) -> None:
+    def _index(self, status: OperationStatus) -> None:
         operation_id, life = status.operation_id, status.life
         self._index_parent(status)
         if status.live:
@@ -248,7 +248,7 @@ class OperationTable:
         if len(self._ended) > self._max_ended:
             self._evict()
 
-    def _remove(self, status: OperationStatus) -> None:
+    def _unindex(self, status: OperationStatus) -> None:
         operation_id, life = status.operation_id, status.life
         if self._live.pop(operation_id, None) is None:
             self._ended.pop(operation_id, None)
@@ -273,7 +273,7 @@ class OperationTable:
             if (status.ended_ns or 0) + self._ended_age_ns > now_ns:
                 self._scan = iter(())
                 return False
-            self._forget(status)
+            self._remove(status)
         if walked == 0 and abs(now_ns - self._scanned_ns) >= _EXPIRY_INTERVAL_NS:
             self._scanned_ns = now_ns
             self._scan = iter(list(self._ended))
@@ -290,16 +290,16 @@ class OperationTable:
         free = (status for status in self._ended.values() if not self._is_newest_of_name(status))
         for status in list(islice(free, most)) or list(islice(self._ended.values(), most)):
             self.evicted += 1
-            self._forget(status)
+            self._remove(status)
 
-    def _forget(self, status: OperationStatus) -> None:
-        self._remove(status)
+    def _remove(self, status: OperationStatus) -> None:
+        self._unindex(status)
         self._by_number.discard(status)
         if status.parent_id is not None:
             _discard(self._children, status.parent_id, status.operation_id)
         self._children.pop(status.operation_id, None)
         self.dirty.pop(status.operation_id, None)
-        self.forgotten.append(status.number)
+        self.removed.append(status.number)
 
 
 def _discard(index: dict[str, dict[str, None]], name: str, operation_id: str) -> None:

@@ -82,7 +82,7 @@ class SavedOperations:
     def is_due(self) -> bool:
         """Return whether a step would save something."""
         operations = self._operations
-        return bool(operations.dirty or operations.dirty_names or operations.forgotten)
+        return bool(operations.dirty or operations.dirty_names or operations.removed)
 
     def step(self, head: int, piece: int = _PIECE_SIZE) -> int:
         """Save some operations, in the caller's transaction. The caller then calls `commit` or `roll_back`.
@@ -102,7 +102,7 @@ class SavedOperations:
                 row = (status.number, status.offset, _encode(status))
                 execute("INSERT OR REPLACE INTO operations VALUES (?, ?, ?)", row)
         self._save_names()
-        self._deleted = list(islice(operations.forgotten, piece))
+        self._deleted = list(islice(operations.removed, piece))
         self._connection.executemany("DELETE FROM operations WHERE number = ?", ((number,) for number in self._deleted))
         left = next(islice(operations.dirty.values(), len(saved), None), None)
         saved_to = head if left is None else left - 1
@@ -128,7 +128,7 @@ class SavedOperations:
         for name in self._saved_names:
             operations.dirty_names.pop(name, None)
         for _ in self._deleted:
-            operations.forgotten.popleft()
+            operations.removed.popleft()
         self.roll_back()
 
     def roll_back(self) -> None:
@@ -140,4 +140,4 @@ class SavedOperations:
         operations = self._operations
         for status in operations.live:
             operations.dirty.setdefault(status.operation_id, status.offset)
-        self.step(head, len(operations.dirty) + len(operations.forgotten) + 1)
+        self.step(head, len(operations.dirty) + len(operations.removed) + 1)
