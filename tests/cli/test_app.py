@@ -25,18 +25,18 @@ def test_every_command_has_help(command: str) -> None:
     assert done.stderr == ""
 
 
-def test_the_version_is_told() -> None:
+def test_version_is_printed() -> None:
     assert tidings("--version").stdout == f"tidings {__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [("nonsense",), ("--nonsense",)])
-def test_what_is_no_command_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+def test_an_unknown_command_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     done = tidings(*arguments)
     assert done.returncode == 2
     assert "nonsense" in done.stderr
 
 
-def test_the_root_loads_nothing_that_only_one_command_needs() -> None:
+def test_the_root_imports_no_heavy_library() -> None:
     heavy = ("uvicorn", "starlette", "structlog", "httpx", "rich.live", "sqlite3")
     code = f"import sys; import tidings.cli.app; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

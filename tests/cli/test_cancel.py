@@ -33,13 +33,13 @@ def test_a_run_is_cancelled_with_a_reason(shared_hub: Hub) -> None:
     assert cancel(shared_hub, operation.operation_id)[0] == 0, "it is as was asked"
 
 
-def test_what_had_ended_first_is_told(shared_hub: Hub) -> None:
+def test_cancel_of_an_ended_operation_reports_its_state(shared_hub: Hub) -> None:
     id = uuid.uuid4().hex
     tell(shared_hub, "complete", id)
     assert cancel(shared_hub, id) == (6, f"{id} ended first: it is complete\n", "")
 
 
-def test_what_nobody_can_be_asked_to_end_is_told_with_its_parts(shared_hub: Hub) -> None:
+def test_cancel_without_a_producer_is_reported_with_children(shared_hub: Hub) -> None:
     id, part = uuid.uuid4().hex, uuid.uuid4().hex
     tell(shared_hub, "start", id)
     tell(shared_hub, "start", part, parent_id=id, queued=True)
@@ -68,7 +68,7 @@ def test_json_is_the_outcome(shared_hub: Hub) -> None:
         (("--reason", "x" * 2000), 1, "reason"),
     ],
 )
-def test_what_cannot_be_cancelled_is_told(shared_hub: Hub, options: tuple[str, ...], code: int, error: str) -> None:
+def test_cancel_errors_have_their_exit_code(shared_hub: Hub, options: tuple[str, ...], code: int, error: str) -> None:
     done = tidings("cancel", "no-such", *options, TIDINGS_URL=shared_hub.url)
     assert (done.returncode, done.stdout) == (code, "")
     assert error in done.stderr

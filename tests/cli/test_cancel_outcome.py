@@ -24,13 +24,13 @@ def test_an_outcome_is_a_sentence_and_a_code(told: CancelOutcome, code: int, sen
     assert find_exit_code(told) == code
 
 
-def test_who_could_not_be_asked_is_told_later() -> None:
+def test_an_unreachable_producer_receives_the_request_later() -> None:
     (line,) = describe(outcome("unreachable"), 10)
     assert "nobody could be asked" in line
     assert find_exit_code(outcome("unreachable")) == 9
 
 
-def test_parts_are_told_below_it() -> None:
+def test_outcomes_of_children_are_indented() -> None:
     part = outcome("cancelled", operation_id="part", children=[outcome("pending", operation_id="part of part")])
     assert list(describe(outcome("cancelled", children=[part]), 10)) == [
         "op is cancelled",

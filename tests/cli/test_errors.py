@@ -28,7 +28,7 @@ from tidings.exceptions import (
         (MissingExtra("needs x", extra="hub"), 1, ["error: needs x", "hint: pip install 'tidings[hub]'"]),
     ],
 )
-def test_a_failure_is_told_in_two_lines_on_stderr(
+def test_an_error_is_two_lines_on_stderr(
     error: TidingsError, code: int, lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_error(error)
@@ -38,7 +38,7 @@ def test_a_failure_is_told_in_two_lines_on_stderr(
     assert exit_code(error) == code
 
 
-def test_without_a_hint_of_its_own_an_error_has_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_without_a_hint_has_that_of_its_code(capsys: pytest.CaptureFixture[str]) -> None:
     print_error(HubUnreachable("nobody"), prefix="line 3: ")
     error, hint = capsys.readouterr().err.splitlines()
     assert error == "error: line 3: nobody"

@@ -39,7 +39,7 @@ def leave(tmp_path: Path) -> Callable[[str, str], str]:
     return run
 
 
-def test_what_was_left_is_sent_and_told(leave: Callable[[str, str], str], tmp_path: Path) -> None:
+def test_unsent_events_are_sent_and_counted(leave: Callable[[str, str], str], tmp_path: Path) -> None:
     with HubServer() as hub:
         port = hub.port
     url = f"ws://127.0.0.1:{port}/ws"
@@ -53,12 +53,12 @@ def test_what_was_left_is_sent_and_told(leave: Callable[[str, str], str], tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_to_send_needs_no_hub(tmp_path: Path) -> None:
+def test_flush_with_nothing_to_send_needs_no_hub(tmp_path: Path) -> None:
     done = tidings("flush", "--url", NOWHERE, TIDINGS_SPOOL=str(tmp_path / "none"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "nothing to send\n", "")
 
 
-def test_without_a_hub_everything_is_left_and_the_reason_is_told(
+def test_flush_without_a_hub_keeps_everything_and_reports_the_reason(
     leave: Callable[[str, str], str], tmp_path: Path
 ) -> None:
     producer_id = leave(NOWHERE, "op-1")
@@ -70,7 +70,7 @@ def test_without_a_hub_everything_is_left_and_the_reason_is_told(
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_two_at_once_send_everything_once(leave: Callable[[str, str], str], tmp_path: Path) -> None:
+def test_two_concurrent_flushes_send_each_event_once(leave: Callable[[str, str], str], tmp_path: Path) -> None:
     with HubServer() as hub:
         port = hub.port
     url = f"ws://127.0.0.1:{port}/ws"
@@ -86,7 +86,7 @@ def test_two_at_once_send_everything_once(leave: Callable[[str, str], str], tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_hub_that_knows_no_producers_takes_it_too(
+def test_flush_works_with_a_hub_without_producers(
     leave: Callable[[str, str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve_no_leases(monkeypatch)
@@ -100,5 +100,5 @@ def test_a_hub_that_knows_no_producers_takes_it_too(
 
 
 @pytest.mark.parametrize("arguments", [("--url", "ftp://x"), ("--timeout", "0")])
-def test_what_cannot_be_used_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+def test_an_unusable_argument_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     assert tidings("flush", *arguments).returncode == 2

@@ -25,7 +25,7 @@ def hub(folder: Path) -> Iterator[Hub]:
         yield running
 
 
-def test_a_log_in_use_is_looked_at_checked_and_copied(hub: Hub, folder: Path, tmp_path: Path) -> None:
+def test_a_log_in_use_is_shown_verified_and_copied(hub: Hub, folder: Path, tmp_path: Path) -> None:
     position = publish(hub, "a")
     shown = tidings("log", "info", "--data", str(folder))
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -46,7 +46,7 @@ def test_a_log_in_use_is_looked_at_checked_and_copied(hub: Hub, folder: Path, tm
     assert json.loads(tidings("log", "verify", str(copy), "--json").stdout)["faults"] == []
 
 
-def test_a_hub_goes_on_from_a_copy_in_a_new_epoch(hub: Hub, folder: Path, tmp_path: Path) -> None:
+def test_a_restored_hub_continues_in_a_new_epoch(hub: Hub, folder: Path, tmp_path: Path) -> None:
     position = publish(hub, "kept")
     copy = tmp_path / "copy.db"
     assert tidings("log", "backup", str(copy), "--data", str(folder)).returncode == 0
@@ -66,7 +66,7 @@ def test_a_hub_goes_on_from_a_copy_in_a_new_epoch(hub: Hub, folder: Path, tmp_pa
         assert publish(again, "new").partition(":")[0] == json.loads(restored.stdout)["epoch"]
 
 
-def test_the_state_after_an_orderly_end_and_after_a_kill(hub: Hub, folder: Path) -> None:
+def test_log_info_shows_whether_the_hub_was_killed(hub: Hub, folder: Path) -> None:
     hub.signal(signal.SIGKILL)
     hub.wait()
     assert "not closed: the hub" in tidings("log", "info", "--data", str(folder)).stdout
@@ -75,7 +75,7 @@ def test_the_state_after_an_orderly_end_and_after_a_kill(hub: Hub, folder: Path)
     assert tidings("log", "info", "--data", str(folder)).stdout.splitlines()[-1].split() == ["state", "closed"]
 
 
-def test_a_damaged_log_is_told_fault_by_fault(hub: Hub, folder: Path) -> None:
+def test_faults_of_a_damaged_log_are_listed(hub: Hub, folder: Path) -> None:
     publish(hub, "a")
     hub.stop()
     with sqlite3.connect(folder / "log.db") as connection:
@@ -130,14 +130,16 @@ def test_nothing_is_overwritten(hub: Hub, folder: Path, tmp_path: Path) -> None:
         (("log", "info", "--config", "no-such.toml"), 2, "no-such.toml"),
     ],
 )
-def test_what_cannot_be_done_is_told(arguments: tuple[str, ...], code: int, error: str, tmp_path: Path) -> None:
+def test_errors_have_their_exit_code_and_message(
+    arguments: tuple[str, ...], code: int, error: str, tmp_path: Path
+) -> None:
     done = tidings(*arguments, TIDINGS_DATA=str(tmp_path / "data"))
     assert done.returncode == code
     assert error in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_folder_is_the_one_that_serve_would_use(tmp_path: Path) -> None:
+def test_log_commands_use_the_data_folder_of_serve(tmp_path: Path) -> None:
     file = tmp_path / "hub.toml"
     file.write_text(f'data = "{tmp_path / "from-file"}"')
     done = tidings("log", "info", TIDINGS_CONFIG=str(file))

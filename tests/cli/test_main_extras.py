@@ -10,16 +10,14 @@ HUB = ("uvicorn", "starlette", "structlog", "httptools", "prometheus_client", "u
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("serve",), ("run", "--", "true")])
-def test_without_the_cli_extra_every_command_is_answered_with_the_install_line(
-    arguments: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_commands_without_the_cli_extra_print_the_install_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
     with without_modules(tmp_path, *CLI, *HUB) as variables:
         done = tidings(*arguments, **variables)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == ("error: typer is not installed\nhint: pip install 'tidings[cli]'\n")
 
 
-def test_without_the_hub_extra_serve_is_answered_with_the_install_line(tmp_path: Path) -> None:
+def test_serve_without_the_hub_extra_prints_the_install_line(tmp_path: Path) -> None:
     with without_modules(tmp_path, *HUB) as variables:
         done = tidings("serve", "--memory", "--port", "0", **variables)
     assert (done.returncode, done.stdout) == (1, "")
@@ -28,7 +26,7 @@ def test_without_the_hub_extra_serve_is_answered_with_the_install_line(tmp_path:
     assert hint == "hint: pip install 'tidings[hub]'"
 
 
-def test_without_the_hub_extra_everything_else_works(shared_hub: Hub, tmp_path: Path) -> None:
+def test_other_commands_work_without_the_hub_extra(shared_hub: Hub, tmp_path: Path) -> None:
     with without_modules(tmp_path, *HUB) as variables:
         variables["TIDINGS_URL"] = shared_hub.url
         assert tidings("publish", "data:update", '{"dataset": "x"}', **variables).returncode == 0
@@ -39,14 +37,14 @@ def test_without_the_hub_extra_everything_else_works(shared_hub: Hub, tmp_path: 
             terminal.wait_for("● live")
 
 
-def test_without_uvloop_the_standard_loop_serves(tmp_path: Path) -> None:
+def test_serve_without_uvloop_uses_the_asyncio_loop(tmp_path: Path) -> None:
     with without_modules(tmp_path, "uvloop") as variables, Hub(env=variables) as hub:
         assert tidings("publish", "data:update", TIDINGS_URL=hub.url).returncode == 0
         _, _, stderr = hub.stop()
     assert "loop=asyncio" in stderr
 
 
-def test_a_module_that_is_no_library_of_ours_is_a_fault_and_no_missing_extra() -> None:
+def test_an_unknown_missing_module_is_not_a_missing_extra() -> None:
     assert missing_extra(ModuleNotFoundError("no", name="tidings.nowhere")) is None
     assert missing_extra(ModuleNotFoundError("no")) is None
     found = missing_extra(ModuleNotFoundError("no", name="uvicorn.config"))

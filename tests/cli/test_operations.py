@@ -37,7 +37,7 @@ def listed(hub: Hub, *options: str) -> list[str]:
     return [line.split("\t")[0] for line in done.stdout.splitlines()]
 
 
-def test_in_a_pipe_operations_are_lines_of_columns_the_newest_first(hub: Hub) -> None:
+def test_operations_in_a_pipe_are_tab_separated_newest_first(hub: Hub) -> None:
     done = tidings("operations", "--url", hub.url)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert {len(row) for row in rows} == {7}
@@ -61,11 +61,11 @@ def test_in_a_pipe_operations_are_lines_of_columns_the_newest_first(hub: Hub) ->
         (("--since", "2999-01-01T00:00:00Z"), []),
     ],
 )
-def test_what_is_listed_can_be_chosen(hub: Hub, options: tuple[str, ...], ids: list[str]) -> None:
+def test_listed_names_can_be_filtered_by(hub: Hub, options: tuple[str, ...], ids: list[str]) -> None:
     assert listed(hub, *options) == ids
 
 
-def test_of_more_than_the_limit_the_newest_are_listed_and_that_is_said(hub: Hub) -> None:
+def test_operations_beyond_the_limit_are_mentioned_in_a_note(hub: Hub) -> None:
     done = tidings("operations", "--limit", "2", "--url", hub.url)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["part/0", "export/0"]
     assert done.stderr == "note: there are more operations; pass --limit 4 to list twice as many\n"
@@ -77,7 +77,7 @@ def test_json_is_one_object_a_line(hub: Hub) -> None:
     assert operation["error"]["code"] == "bad_row"
 
 
-def test_by_name_there_is_one_line_for_each(hub: Hub) -> None:
+def test_by_name_prints_one_line_per_name(hub: Hub) -> None:
     done = tidings("operations", "--by-name", "--url", hub.url)
     (row,) = [line.split("\t") for line in done.stdout.splitlines()]
     name, state, newest, success, usual, runs, failures = row
@@ -88,7 +88,7 @@ def test_by_name_there_is_one_line_for_each(hub: Hub) -> None:
     assert tidings("operations", "--by-name", "--name", "Ex*", "--url", hub.url).stdout == ""
 
 
-def test_on_a_terminal_there_is_a_table(hub: Hub) -> None:
+def test_a_terminal_shows_a_table(hub: Hub) -> None:
     with Terminal("operations", "--url", hub.url, columns=120) as terminal:
         assert terminal.wait() == 0
     first, *_, last = terminal.shown.splitlines()
@@ -112,14 +112,14 @@ def test_on_a_terminal_there_is_a_table(hub: Hub) -> None:
         (("--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
     ],
 )
-def test_what_cannot_be_listed_is_told(hub: Hub, options: tuple[str, ...], code: int, error: str) -> None:
+def test_invalid_filters_are_errors(hub: Hub, options: tuple[str, ...], code: int, error: str) -> None:
     done = tidings("operations", *options, TIDINGS_URL=hub.url)
     assert (done.returncode, done.stdout) == (code, "")
     assert error in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_hub_without_operations_says_so_on_a_terminal() -> None:
+def test_a_terminal_shows_that_there_are_no_operations() -> None:
     with Hub() as empty:
         with Terminal("operations", "--url", empty.url) as terminal:
             assert terminal.wait() == 0
@@ -127,7 +127,7 @@ def test_a_hub_without_operations_says_so_on_a_terminal() -> None:
         assert tidings("operations", "--url", empty.url).stdout == ""
 
 
-def test_many_operations_are_asked_for_page_by_page() -> None:
+def test_many_operations_are_read_in_pages() -> None:
     with Hub("--log-level", "error") as hub, HTTPClient(hub.url) as api:
         prefix = uuid.uuid4().hex
         for number in range(0, 1200, 400):

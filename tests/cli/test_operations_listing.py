@@ -27,11 +27,11 @@ from tidings.operations.views import EstimateView, NameView
         ("complete", {"message": "12 files"}, "12 files"),
     ],
 )
-def test_the_most_telling_thing_is_told(state: str, facts: dict[str, Any], what: str) -> None:
+def test_status_is_the_most_relevant_fact(state: str, facts: dict[str, Any], what: str) -> None:
     assert describe_status(summary(state, **facts), NOON + 180) == what
 
 
-def test_in_a_narrow_table_each_id_has_a_line_of_its_own(
+def test_ids_in_a_narrow_table_have_their_own_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = "0190f0c8-3e2b-7a10-9d5c-0123456789ab"
@@ -46,7 +46,7 @@ def test_in_a_narrow_table_each_id_has_a_line_of_its_own(
         assert any(id in line for line in shown)
 
 
-def test_names_that_never_went_well_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_without_a_success_show_never(capsys: pytest.CaptureFixture[str]) -> None:
     newest = summary("failed", ended_at=at(0))
     names = [NameView(name="Import", newest=newest, runs=2, failed=2), NameView(name="Old", runs=0, failed=0)]
     Listing("table", NOON + 60).print_names(names)
@@ -55,7 +55,7 @@ def test_names_that_never_went_well_say_so(capsys: pytest.CaptureFixture[str]) -
     assert second.split() == ["Old", "never", "0", "0"]
 
 
-def test_names_may_hold_what_they_like_and_stay_in_their_column(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_with_tabs_and_newlines_stay_in_their_column(capsys: pytest.CaptureFixture[str]) -> None:
     Listing("lines", NOON).print_operations([summary(name="a\tb\nc\x1b[2J")])
     (line,) = capsys.readouterr().out.splitlines()
     assert line.split("\t")[2] == "a b c [2J"

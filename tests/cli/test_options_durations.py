@@ -17,7 +17,7 @@ def test_a_duration_is_read_within_its_bounds() -> None:
         ("0", "invalid duration '0': expected 1s to 1m"),
     ],
 )
-def test_what_is_none_or_out_of_bounds_names_the_option(text: str, message: str) -> None:
+def test_an_invalid_duration_names_its_option(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         parse_duration_option("grace", text, 1, 60)
     assert caught.value.option == "grace"

@@ -33,7 +33,7 @@ def test_the_position_is_printed_and_the_event_is_in_the_log(shared_hub: Hub) ->
     assert (event["trace_id"], event["event_id"], event["channel"]) == ("t-1", "e" * 16, "data")
 
 
-def test_an_event_goes_to_global_when_asked() -> None:
+def test_an_event_is_published_to_global() -> None:
     # A hub of its own: what is global reaches every watch.
     with Hub() as hub:
         code, stdout, _ = publish(hub, "data:update", UPDATE, "--channel", "global")
@@ -52,7 +52,7 @@ def test_data_comes_from_a_file_or_from_stdin(shared_hub: Hub, tmp_path: Path) -
     assert published(shared_hub, stdout.strip())["data"] == {"dataset": "from-stdin"}
 
 
-def test_an_event_id_published_again_gives_the_first_position(shared_hub: Hub) -> None:
+def test_a_repeated_event_id_returns_the_first_position(shared_hub: Hub) -> None:
     arguments = ("data:update", UPDATE, "--event-id", "again-and-again-1")
     _, first, _ = publish(shared_hub, *arguments)
     code, second, stderr = publish(shared_hub, *arguments)
@@ -77,9 +77,7 @@ def test_an_event_id_published_again_gives_the_first_position(shared_hub: Hub) -
         ((), 2, "missing TYPE"),
     ],
 )
-def test_what_is_refused_is_told_with_its_code_and_a_hint(
-    shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str
-) -> None:
+def test_a_refusal_has_its_code_and_a_hint(shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str) -> None:
     returned, stdout, stderr = publish(shared_hub, *arguments)
     assert (returned, stdout) == (code, "")
     first, *_, last = stderr.splitlines()
@@ -96,7 +94,7 @@ def test_what_is_refused_is_told_with_its_code_and_a_hint(
         ("ws://127.0.0.1:0/ws", 2, "0 is no port"),
     ],
 )
-def test_without_a_hub_it_fails_in_two_lines(url: str, code: int, error: str) -> None:
+def test_an_unreachable_hub_is_an_error_in_two_lines(url: str, code: int, error: str) -> None:
     done = tidings("publish", "data:update", UPDATE, "--url", url)
     assert (done.returncode, done.stdout) == (code, "")
     first, last = done.stderr.splitlines()
@@ -104,7 +102,7 @@ def test_without_a_hub_it_fails_in_two_lines(url: str, code: int, error: str) ->
     assert last.startswith("hint: ")
 
 
-def test_a_stream_of_envelopes_is_published_in_order_and_its_faults_are_told_by_line(shared_hub: Hub) -> None:
+def test_a_stream_is_published_in_order_and_errors_name_their_line(shared_hub: Hub) -> None:
     good = [json.dumps({"type": "data:update", "data": {"dataset": f"s-{n}"}}) for n in range(1200)]
     lines = [*good[:3], "", "nonsense", '{"type": "data:update", "data": 5}', *good[3:]]
     code, stdout, stderr = publish(shared_hub, "-", stdin="\n".join(lines))
@@ -116,7 +114,7 @@ def test_a_stream_of_envelopes_is_published_in_order_and_its_faults_are_told_by_
     assert [error.split(": ")[1] for error in errors] == ["line 5", "line 6"]
 
 
-def test_a_stream_without_faults_is_a_success_and_is_answered_as_it_comes(shared_hub: Hub) -> None:
+def test_a_valid_stream_succeeds_and_is_answered_line_by_line(shared_hub: Hub) -> None:
     with Process("publish", "-", "--url", shared_hub.url) as process:
         assert process.process.stdin is not None
         for n in range(3):
@@ -126,7 +124,7 @@ def test_a_stream_without_faults_is_a_success_and_is_answered_as_it_comes(shared
         assert process.wait() == (0, "", "")
 
 
-def test_ctrl_c_ends_a_stream_at_once(shared_hub: Hub) -> None:
+def test_ctrl_c_ends_a_stream_immediately(shared_hub: Hub) -> None:
     with Process("publish", "-", "--url", shared_hub.url) as process:
         assert process.process.stdin is not None
         process.process.stdin.write(b'{"type": "data:update", "data": null}\n')
@@ -138,7 +136,7 @@ def test_ctrl_c_ends_a_stream_at_once(shared_hub: Hub) -> None:
     assert "Traceback" not in stderr
 
 
-def test_ctrl_c_ends_the_wait_for_a_hub_that_does_not_answer() -> None:
+def test_ctrl_c_ends_the_wait_for_a_silent_hub() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         Process("publish", "data:update", UPDATE, "--url", f"ws://127.0.0.1:{silent.getsockname()[1]}/ws") as process,

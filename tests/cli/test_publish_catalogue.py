@@ -23,11 +23,11 @@ from tidings.contract.event_types import BUILTIN
         (Any, "any JSON"),
     ],
 )
-def test_types_are_told_in_words(hint: object, form: str) -> None:
+def test_types_are_described_in_words(hint: object, form: str) -> None:
     assert describe_form(hint) == form
 
 
-def test_every_publishable_type_is_listed_with_its_key() -> None:
+def test_list_has_every_publishable_type_with_its_key() -> None:
     publishable = {event.type: event.key for event in BUILTIN if event.publishable}
     found = {each.type: next((field.name for field in each.fields if field.key), None) for each in list_events()}
     assert found == publishable

@@ -34,19 +34,19 @@ def test_every_line_is_read_with_its_number(data: bytes) -> None:
     assert all(isinstance(line, RecordedLine) and line.envelope.received == "2025-07-30T12:00:00Z" for line in lines)
 
 
-def test_empty_lines_and_a_missing_last_newline_are_nothing() -> None:
+def test_empty_lines_are_skipped_and_a_missing_last_newline_is_allowed() -> None:
     assert [line.number for line in read(b"\n" + EVENT % 1 + b"\n" + (EVENT % 2).rstrip())] == [2, 4]
     assert read(b"") == []
 
 
-def test_a_broken_line_is_told_and_the_rest_is_read() -> None:
+def test_a_broken_line_is_yielded_and_the_rest_is_read() -> None:
     lines = read(EVENT % 1 + b"nonsense\n" + b'{"type":"a:b","data":"\xff"}\n' + EVENT % 2 + b'{"type":"da')
     assert [type(line) for line in lines] == [RecordedLine, BrokenLine, BrokenLine, RecordedLine, BrokenLine]
     assert [line.last for line in lines if isinstance(line, BrokenLine)] == [False, False, True]
 
 
 @pytest.mark.parametrize("left", [1, 8, 60, 500])
-def test_a_compressed_file_that_is_cut_is_read_as_far_as_it_goes(left: int) -> None:
+def test_a_truncated_compressed_file_is_read_up_to_the_cut(left: int) -> None:
     lines = read(gzip.compress(EVENTS)[:-left])
     assert isinstance(lines[-1], BrokenLine)
     assert lines[-1].last
@@ -56,17 +56,17 @@ def test_a_compressed_file_that_is_cut_is_read_as_far_as_it_goes(left: int) -> N
 
 
 @pytest.mark.parametrize("data", [b"#!/bin/sh\necho\n", b"\x00" * 3_000_000, b"[1]\n", EVENT[:20] + b"\n"])
-def test_another_file_is_refused_at_once(data: bytes) -> None:
+def test_another_kind_of_file_is_refused(data: bytes) -> None:
     with pytest.raises(ConfigError, match="not a recording"):
         read(data)
 
 
-def test_a_recording_of_a_later_form_is_refused() -> None:
+def test_a_recording_of_a_later_format_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected format 1"):
         read(b'{"type":"%b","data":{"format":2}}\n' % HEADER_TYPE.encode())
 
 
-def test_a_pipe_is_kept_so_that_it_can_be_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_piped_recording_can_be_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stdin:
         buffer = io.BytesIO(EVENTS)
 
@@ -78,7 +78,7 @@ def test_a_pipe_is_kept_so_that_it_can_be_read_twice(tmp_path: Path, monkeypatch
         open_recording(str(tmp_path / "none"))
 
 
-def test_the_moment_of_an_envelope_is_its_receipt_else_its_timestamp() -> None:
+def test_moment_of_an_envelope_is_its_receipt_else_its_timestamp() -> None:
     received, said = "1970-01-01T00:00:02Z", "1970-01-01T00:00:01Z"
     both = RecordedEnvelope("a:b", said, received=received)
     assert moment_of(both, by_timestamp=False) == 2_000_000_000

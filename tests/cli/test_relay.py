@@ -68,7 +68,7 @@ def operation(type: str, n: int, **data: Any) -> str:
     return envelope(f"operation:{type}", {"operation_id": "op-1", **data}, at=AT.format(n), channel="operations")
 
 
-def test_a_browser_reads_from_the_hub_what_it_read_from_the_service(service: ForeignService, hub: Hub) -> None:
+def test_a_browser_receives_the_same_events_from_hub_and_service(service: ForeignService, hub: Hub) -> None:
     said = [
         operation("start", 1, name="import", extra={"kept": [1.50]}),
         operation("progress", 2, progress=12.5, current_step="load", total_steps=2),
@@ -101,7 +101,7 @@ def test_a_browser_reads_from_the_hub_what_it_read_from_the_service(service: For
     )
 
 
-def test_what_the_service_sends_again_after_a_restart_is_stored_once(service: ForeignService, hub: Hub) -> None:
+def test_events_repeated_after_a_restart_are_stored_once(service: ForeignService, hub: Hub) -> None:
     with RelayProcess(service, hub) as relay:
         service.wait_accepted(1)
         service.say(joined(numbered(1, 200)))
@@ -121,7 +121,7 @@ def test_what_the_service_sends_again_after_a_restart_is_stored_once(service: Fo
     assert figure(told, "already in the hub") == 200 + 300
 
 
-def test_a_relay_that_is_killed_leaves_nothing_twice_and_the_next_goes_on(service: ForeignService, hub: Hub) -> None:
+def test_a_relay_after_a_killed_one_continues_without_duplicates(service: ForeignService, hub: Hub) -> None:
     with RelayProcess(service, hub) as first:
         service.wait_accepted(1)
         service.say(*numbered(1, 500))
@@ -134,7 +134,7 @@ def test_a_relay_that_is_killed_leaves_nothing_twice_and_the_next_goes_on(servic
     assert datasets(hub) == [f"d-{n}" for n in range(1, 601)]
 
 
-def test_a_hub_that_is_killed_gets_the_rest_when_it_is_back(service: ForeignService, tmp_path: Path) -> None:
+def test_a_killed_hub_receives_the_rest_after_its_restart(service: ForeignService, tmp_path: Path) -> None:
     options = ("--data", str(tmp_path), "--log-level", "error")
     with Hub(*options, memory=False) as hub, RelayProcess(service, hub) as relay:
         service.wait_accepted(1)
@@ -152,7 +152,7 @@ def test_a_hub_that_is_killed_gets_the_rest_when_it_is_back(service: ForeignServ
     assert told.count("events wait until it answers") == 1
 
 
-def test_a_burst_that_is_faster_than_the_hub_loses_nothing(service: ForeignService, hub: Hub) -> None:
+def test_a_burst_faster_than_the_hub_loses_no_event(service: ForeignService, hub: Hub) -> None:
     messages = [joined(numbered(n, n + 99)) for n in range(1, 12_001, 100)]
     with RelayProcess(service, hub, "--buffer", "1MiB") as relay:
         service.wait_accepted(1)
@@ -164,7 +164,7 @@ def test_a_burst_that_is_faster_than_the_hub_loses_nothing(service: ForeignServi
     assert datasets(hub) == [f"d-{n}" for n in range(1, 12_001)]
 
 
-def test_faults_are_told_once_a_kind_and_the_rest_goes_on(service: ForeignService, hub: Hub) -> None:
+def test_invalid_messages_are_reported_once_per_kind(service: ForeignService, hub: Hub) -> None:
     with RelayProcess(service, hub) as relay:
         service.wait_accepted(1)
         for n in range(5):
@@ -194,7 +194,7 @@ def test_faults_are_told_once_a_kind_and_the_rest_goes_on(service: ForeignServic
     assert [event["type"] for event in stored if event["channel"] == "operations"] == ["operation:failed"]
 
 
-def test_a_lenient_hub_gets_what_the_contract_does_not_know(service: ForeignService) -> None:
+def test_a_lenient_hub_receives_unknown_types(service: ForeignService) -> None:
     with Hub("--lenient", "--log-level", "error") as hub, RelayProcess(service, hub) as relay:
         service.wait_accepted(1)
         service.say(envelope("trade:executed", {"price": 7}, channel="trades"))
@@ -205,7 +205,7 @@ def test_a_lenient_hub_gets_what_the_contract_does_not_know(service: ForeignServ
     assert figure(told, "published") == 1
 
 
-def test_operations_are_nobodys_and_stay_as_they_are_when_the_service_dies(service: ForeignService, hub: Hub) -> None:
+def test_operations_without_a_holder_survive_the_death_of_the_service(service: ForeignService, hub: Hub) -> None:
     with RelayProcess(service, hub, "--prefix", "acme.") as relay:
         service.wait_accepted(1)
         service.say(joined([operation("start", 1, name="import", parent_id="op-0"), operation("log", 2, level="info",
@@ -221,7 +221,7 @@ def test_operations_are_nobodys_and_stay_as_they_are_when_the_service_dies(servi
     assert tidings("cancel", "acme.op-1", "--url", hub.url).returncode == 9, "nobody could be asked"
 
 
-def test_figures_are_told_at_a_signal(service: ForeignService, hub: Hub) -> None:
+def test_statistics_are_printed_on_a_signal(service: ForeignService, hub: Hub) -> None:
     with RelayProcess(service, hub) as relay:
         service.wait_accepted(1)
         service.say(joined(numbered(1, 5)), envelope("data:updated", {}))
@@ -237,7 +237,7 @@ def test_figures_are_told_at_a_signal(service: ForeignService, hub: Hub) -> None
     assert figures["unknown: data:updated"] == 1
 
 
-def test_on_a_terminal_one_line_says_how_it_stands(service: ForeignService, hub: Hub) -> None:
+def test_a_terminal_shows_a_status_line(service: ForeignService, hub: Hub) -> None:
     with Terminal("relay", service.url, "--to", hub.url, columns=160) as terminal:
         service.wait_accepted(1)
         service.say(joined(numbered(1, 5)))
@@ -248,7 +248,7 @@ def test_on_a_terminal_one_line_says_how_it_stands(service: ForeignService, hub:
         assert terminal.wait() == 0
 
 
-def test_credentials_go_to_the_side_that_they_are_for(service: ForeignService, hub: Hub) -> None:
+def test_credentials_are_sent_to_their_own_side_only(service: ForeignService, hub: Hub) -> None:
     with RelayProcess(service, hub, "--header", "Cookie: session=s", "--token", "for-the-hub") as relay:
         service.wait_accepted(1)
         assert relay.stop()[0] == 0
@@ -257,7 +257,7 @@ def test_credentials_go_to_the_side_that_they_are_for(service: ForeignService, h
     assert "for-the-hub" not in str(headers)
 
 
-def test_what_the_hub_never_got_is_exit_code_1(service: ForeignService) -> None:
+def test_unsent_events_exit_with_1(service: ForeignService) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         address = f"ws://127.0.0.1:{reserved.getsockname()[1]}/ws"
@@ -272,7 +272,7 @@ def test_what_the_hub_never_got_is_exit_code_1(service: ForeignService) -> None:
     assert figure(told, "waiting") > 0
 
 
-def test_a_service_that_stays_away_ends_it_only_where_that_is_asked_for(hub: Hub) -> None:
+def test_an_unreachable_service_ends_the_relay_only_with_give_up(hub: Hub) -> None:
     done = tidings("relay", "ws://127.0.0.1:1/", "--to", hub.url, "--give-up", "0s")
     assert done.returncode == 1
     assert "error: no server answers at 127.0.0.1:1: Connection refused" in done.stderr
@@ -290,7 +290,7 @@ def test_a_service_that_stays_away_ends_it_only_where_that_is_asked_for(hub: Hub
         (("ws://x", "--to", "ws://x:0"), "expected a port from 1 to 65535"),
     ],
 )
-def test_a_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...], error: str) -> None:
+def test_an_invalid_command_line_exits_with_2(arguments: tuple[str, ...], error: str) -> None:
     done = tidings("relay", *arguments)
     assert done.returncode == 2
     assert error in done.stderr

@@ -9,27 +9,27 @@ def lines(*rows: tuple[str, ...], right: tuple[int, ...] = (), width: int | None
     return [line.plain for line in aligned(cells, right=right, width=width)]
 
 
-def test_cells_stand_below_each_other_without_spaces_at_the_end() -> None:
+def test_cells_are_aligned_without_trailing_spaces() -> None:
     assert lines(("a", "bb", "x"), ("aaa", "", "")) == ["a    bb  x", "aaa"]
 
 
-def test_numbers_end_below_each_other() -> None:
+def test_numbers_are_aligned_to_the_right() -> None:
     assert lines(("a", "7"), ("b", "42"), right=(1,)) == ["a   7", "b  42"]
 
 
-def test_a_column_that_is_empty_takes_no_room() -> None:
+def test_an_empty_column_has_no_width() -> None:
     assert lines(("a", "", "x"), ("b", "", "y")) == ["a  x", "b  y"]
 
 
-def test_wide_characters_count_as_wide() -> None:
+def test_wide_characters_have_their_width() -> None:
     assert lines(("価格", "x"), ("ab", "y")) == ["価格  x", "ab    y"]
 
 
-def test_a_line_is_cut_where_the_terminal_ends() -> None:
+def test_a_line_is_truncated_at_the_width() -> None:
     assert lines(("name", "a long story"), width=10) == ["name  a l…"]
 
 
-def test_nothing_is_nothing() -> None:
+def test_no_rows_yield_no_lines() -> None:
     assert lines() == []
 
 
@@ -47,7 +47,7 @@ def test_sanitized_text_is_one_printable_line(text: str | None, line: str) -> No
     assert sanitize(text) == line
 
 
-def test_blanked_text_keeps_its_indentation_and_escaped_text_its_characters() -> None:
+def test_unprintable_characters_are_blanked_or_escaped() -> None:
     assert blank_unprintable("    at\x1b line") == "    at  line"
     assert escape_unprintable("a\x1b\u202eb") == "a\\x1b\\u202eb"
     assert join_lines(["a\n", "b"]) == "a\\n\nb\n"

@@ -29,12 +29,12 @@ from tidings.cli.units import (
         ("7b", 7),
     ],
 )
-def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+def test_sizes_are_parsed(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "1 XB", "-1", "1e9", "1GiB2", "nan", "١٢"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^invalid size .*: use "):
         parse_size(text)
 
@@ -51,12 +51,12 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         ("2w", 1_209_600),
     ],
 )
-def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+def test_durations_are_parsed(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "d", "7 days", "1h30", "-5s", "5s!", "inf"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^invalid duration .*: use "):
         parse_duration(text)
 
@@ -80,7 +80,7 @@ def test_settings_are_shown_in_the_largest_unit_that_is_exact() -> None:
     assert format_duration(0) == "0s"
 
 
-def test_figures_for_reading_are_rounded() -> None:
+def test_numbers_for_people_are_rounded() -> None:
     assert describe_size(0) == "0 B"
     assert describe_size(1_572_864) == "1.5 MiB"
     assert describe_size(2000 << 40) == "2,000 TiB"
@@ -104,7 +104,7 @@ def test_figures_for_reading_are_rounded() -> None:
         (30 * 86_400, "30 days"),
     ],
 )
-def test_a_span_is_said_in_one_number(seconds: float, span: str) -> None:
+def test_a_span_is_formatted_as_one_number(seconds: float, span: str) -> None:
     assert describe_span(seconds) == span
 
 
@@ -112,5 +112,5 @@ def test_a_span_is_said_in_one_number(seconds: float, span: str) -> None:
     ("number", "text"),
     [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (22, "22nd"), (113, "113th")],
 )
-def test_ordinals(number: int, text: str) -> None:
+def test_ordinals_are_formatted(number: int, text: str) -> None:
     assert ordinal(number) == text

@@ -6,7 +6,7 @@ from tests.cli.processes import Hub, Process, tidings
 from tests.cli.test_wait_waiting import tell
 
 
-def test_it_waits_until_the_end_and_says_how_it_was(shared_hub: Hub) -> None:
+def test_wait_returns_at_the_end_with_its_outcome(shared_hub: Hub) -> None:
     id = uuid.uuid4().hex
     with Process("wait", id, "--url", shared_hub.url) as process:
         tell(shared_hub, "start", id, name="slow")
@@ -17,7 +17,7 @@ def test_it_waits_until_the_end_and_says_how_it_was(shared_hub: Hub) -> None:
     assert stdout.endswith(": bad_row — row 7\n")
 
 
-def test_ended_is_well_however(shared_hub: Hub) -> None:
+def test_until_ended_accepts_any_end(shared_hub: Hub) -> None:
     id = uuid.uuid4().hex
     tell(shared_hub, "cancelled", id, reason="wrong file")
     assert tidings("wait", id, "--url", shared_hub.url).returncode == 4
@@ -29,7 +29,7 @@ def test_ended_is_well_however(shared_hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("begun", "code", "error"), [(True, 124, "did not reach complete"), (False, 5, "no operation")]
 )
-def test_when_the_time_is_over_that_is_said(shared_hub: Hub, begun: bool, code: int, error: str) -> None:
+def test_a_timeout_is_reported(shared_hub: Hub, begun: bool, code: int, error: str) -> None:
     id = uuid.uuid4().hex
     if begun:
         tell(shared_hub, "start", id)
@@ -42,7 +42,7 @@ def test_when_the_time_is_over_that_is_said(shared_hub: Hub, begun: bool, code: 
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (code, "", "")
 
 
-def test_ctrl_c_is_130(shared_hub: Hub) -> None:
+def test_ctrl_c_exits_with_130(shared_hub: Hub) -> None:
     id = uuid.uuid4().hex
     with Process("wait", id, "--url", shared_hub.url) as process:
         assert process.process.stderr is not None
@@ -51,7 +51,7 @@ def test_ctrl_c_is_130(shared_hub: Hub) -> None:
         assert process.wait()[0] == 130
 
 
-def test_no_hub_at_all_is_69() -> None:
+def test_an_unreachable_hub_exits_with_69() -> None:
     done = tidings("wait", "x", "--timeout", "100ms", "--url", "ws://127.0.0.1:1/ws")
     assert done.returncode == 69
     assert "no hub answers" in done.stderr

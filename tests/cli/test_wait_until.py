@@ -15,5 +15,5 @@ SUCCESS, FAILED, CANCELLED = ExitCode.SUCCESS, ExitCode.FAILED, ExitCode.CANCELL
         (Until.RUNNING, [None, SUCCESS, SUCCESS, FAILED, CANCELLED]),
     ],
 )
-def test_each_state_is_waited_on_or_has_its_exit_code(until: Until, codes: list[ExitCode | None]) -> None:
+def test_each_state_has_an_exit_code_or_continues_the_wait(until: Until, codes: list[ExitCode | None]) -> None:
     assert [until.find_exit_code(state) for state in OperationState] == codes

@@ -42,7 +42,7 @@ def tell(hub: Hub, verb: str, id: str, **data: object) -> None:
         api.publish(msgspec.json.encode(envelope), {})
 
 
-def test_what_has_not_begun_is_waited_for(shared_hub: Hub) -> None:
+def test_an_operation_that_has_not_begun_is_awaited(shared_hub: Hub) -> None:
     with HTTPClient(shared_hub.url) as api:
         rig = Rig(api, Until.RUNNING)
         rig.happens = [
@@ -56,7 +56,7 @@ def test_what_has_not_begun_is_waited_for(shared_hub: Hub) -> None:
     assert rig.waiting.operation.state == "running"
 
 
-def test_a_hub_that_restarts_meanwhile_is_waited_for(tmp_path: object) -> None:
+def test_wait_continues_over_a_restart_of_the_hub(tmp_path: object) -> None:
     options = ("--data", str(tmp_path), "--log-level", "error")
     with Hub(*options, memory=False) as first:
         port = first.port
@@ -90,7 +90,7 @@ def test_a_hub_that_restarts_meanwhile_is_waited_for(tmp_path: object) -> None:
         ("cancelled", {}, ExitCode.CANCELLED),
     ],
 )
-def test_how_it_ended_is_the_exit_code(shared_hub: Hub, verb: str, data: dict[str, object], code: ExitCode) -> None:
+def test_the_outcome_is_the_exit_code(shared_hub: Hub, verb: str, data: dict[str, object], code: ExitCode) -> None:
     with HTTPClient(shared_hub.url) as api:
         rig = Rig(api)
         tell(shared_hub, verb, rig.id, **data)
@@ -98,7 +98,7 @@ def test_how_it_ended_is_the_exit_code(shared_hub: Hub, verb: str, data: dict[st
         assert rig.pauses == []
 
 
-def test_the_time_is_over_for_different_reasons(shared_hub: Hub) -> None:
+def test_a_timeout_has_the_exit_code_of_its_reason(shared_hub: Hub) -> None:
     with HTTPClient(shared_hub.url) as api:
         never = Rig(api)
         assert never.waiting.wait(0) is ExitCode.UNKNOWN_OPERATION
@@ -112,7 +112,7 @@ def test_the_time_is_over_for_different_reasons(shared_hub: Hub) -> None:
         assert "no hub answers" in away.waiting.obstacle
 
 
-def test_what_was_seen_once_has_existed(shared_hub: Hub) -> None:
+def test_an_operation_that_was_seen_times_out_instead_of_unknown(shared_hub: Hub) -> None:
     with Hub() as hub, HTTPClient(hub.url) as api:
         rig = Rig(api)
         tell(hub, "start", rig.id)
@@ -120,18 +120,18 @@ def test_what_was_seen_once_has_existed(shared_hub: Hub) -> None:
         assert rig.waiting.wait(0.05) is ExitCode.TIMED_OUT
 
 
-def test_what_is_no_hub_ends_it() -> None:
+def test_a_foreign_server_ends_the_wait() -> None:
     with http_server(b"<html>") as url, HTTPClient(url) as api, pytest.raises(NotAHub):
         Rig(api).waiting.wait(None)
 
 
-def test_a_refusal_that_will_not_change_ends_it() -> None:
+def test_a_permanent_refusal_ends_the_wait() -> None:
     refusal = b'{"code": "forbidden", "message": "not yours", "recoverable": false}'
     with http_server(refusal, 403) as url, HTTPClient(url) as api, pytest.raises(CommandRefused, match="not yours"):
         Rig(api).waiting.wait(None)
 
 
-def test_a_refusal_that_passes_is_waited_out() -> None:
+def test_a_temporary_refusal_continues_the_wait() -> None:
     busy = b'{"code": "draining", "message": "the hub is shutting down", "recoverable": true}'
     with http_server(busy, 503) as url, HTTPClient(url) as api:
         rig = Rig(api)

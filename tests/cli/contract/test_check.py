@@ -67,7 +67,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Path]]:
         yield running, folder / "data"
 
 
-def test_what_would_be_refused_is_told_by_type_and_path(files: dict[str, str]) -> None:
+def test_refusals_are_listed_by_type_and_path(files: dict[str, str]) -> None:
     done = tidings("contract", "check", files["lines"], "--contract", files["stricter"])
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines() == [
@@ -88,7 +88,7 @@ def test_what_would_be_refused_is_told_by_type_and_path(files: dict[str, str]) -
     ]
 
 
-def test_only_what_was_taken_before_counts_against_the_old_contract(files: dict[str, str]) -> None:
+def test_against_counts_only_events_that_the_old_contract_accepts(files: dict[str, str]) -> None:
     arguments = ("contract", "check", files["lines"], "--contract", files["stricter"])
     done = tidings(*arguments, "--against", files["spoken"])
     assert done.returncode == 1
@@ -104,13 +104,13 @@ def test_only_what_was_taken_before_counts_against_the_old_contract(files: dict[
     assert (told["accepted_now"], told["newly_refused"], told["refused_before"]) == (2, 0, 2)
 
 
-def test_a_name_that_nobody_knows_is_told_with_the_nearest(files: dict[str, str]) -> None:
+def test_an_unknown_type_is_refused_with_the_nearest_name(files: dict[str, str]) -> None:
     done = tidings("contract", "check", files["lines"], "--contract", files["renamed"])
     assert done.returncode == 1
     assert "      Did you mean 'trade:execute'?" in done.stdout.splitlines()
 
 
-def test_as_json(files: dict[str, str]) -> None:
+def test_json_has_every_finding(files: dict[str, str]) -> None:
     done = tidings("contract", "check", "-", "--contract", files["stricter"], "--json", stdin="\n".join(LINES))
     assert done.returncode == 1
     report = json.loads(done.stdout)
@@ -129,7 +129,7 @@ def test_as_json(files: dict[str, str]) -> None:
     assert [(each["type"], each["count"]) for each in report["deprecated"]] == [("operation:error", 1)]
 
 
-def test_what_fits_is_no_error(files: dict[str, str]) -> None:
+def test_valid_traffic_exits_with_0(files: dict[str, str]) -> None:
     done = tidings("contract", "check", "-", "--contract", files["spoken"], stdin="\n".join(LINES[:4]))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "Nothing would be refused."
@@ -138,7 +138,7 @@ def test_what_fits_is_no_error(files: dict[str, str]) -> None:
     assert empty.stdout.startswith("stdin: 0 events of 0 types.")
 
 
-def test_a_compressed_recording_and_one_that_was_cut_off(files: dict[str, str], tmp_path: Path) -> None:
+def test_a_compressed_recording_is_checked_even_if_truncated(files: dict[str, str], tmp_path: Path) -> None:
     packed = gzip.compress("\n".join(LINES[:4] * 200).encode())
     (tmp_path / "whole.ndjson.gz").write_bytes(packed)
     (tmp_path / "cut.ndjson.gz").write_bytes(packed[:-12])
@@ -150,16 +150,14 @@ def test_a_compressed_recording_and_one_that_was_cut_off(files: dict[str, str], 
     assert "cut off" in cut.stderr
 
 
-def test_a_line_without_end_is_one_fault(files: dict[str, str], tmp_path: Path) -> None:
+def test_an_endless_line_is_one_fault(files: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "long.ndjson").write_text(f'{{"type":"{"x" * 5_000_000}"}}\n{LINES[1]}\n')
     done = tidings("contract", "check", str(tmp_path / "long.ndjson"), "--contract", files["spoken"], "--json")
     report = json.loads(done.stdout)
     assert (report["events"], report["refused"], report["findings"][0]["code"]) == (2, 1, "payload_too_large")
 
 
-def test_a_hubs_log_while_it_is_used_and_a_copy_of_it(
-    hub: tuple[Hub, Path], files: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_log_in_use_and_its_copy_are_checked(hub: tuple[Hub, Path], files: dict[str, str], tmp_path: Path) -> None:
     running, folder = hub
     well = tidings("contract", "check", str(folder), "--contract", files["spoken"], "--json")
     report = json.loads(well.stdout)
@@ -174,7 +172,7 @@ def test_a_hubs_log_while_it_is_used_and_a_copy_of_it(
     assert finding["first"] == f"position {second['position']}"
 
 
-def test_a_hub_over_http_is_held_against_its_own_contract_or_another(
+def test_traffic_of_a_hub_is_checked_against_its_own_or_another_contract(
     hub: tuple[Hub, Path], files: dict[str, str]
 ) -> None:
     running, _ = hub
@@ -191,14 +189,14 @@ def test_a_hub_over_http_is_held_against_its_own_contract_or_another(
     assert "1,200 that the old contract refuses would be accepted." in everyone.stdout
 
 
-def test_no_recording_writes_escape_sequences_to_a_terminal(files: dict[str, str]) -> None:
+def test_check_escapes_control_characters_of_a_recording(files: dict[str, str]) -> None:
     line = envelope("trade:executed\x1b[2J", trade_id="a")
     done = tidings("contract", "check", "-", "--contract", files["spoken"], stdin=line)
     assert "\x1b" not in done.stdout
     assert "trade:executed\\x1b[2J" in done.stdout
 
 
-def test_ctrl_c_prints_what_it_has(files: dict[str, str]) -> None:
+def test_ctrl_c_prints_the_results_so_far(files: dict[str, str]) -> None:
     with Terminal("contract", "check", "/dev/stdin", "--contract", files["stricter"]) as terminal:
         terminal.press("\n".join([*LINES[:5], ""]).encode())
         terminal.wait_for("4 events, 3 refused")
@@ -208,7 +206,7 @@ def test_ctrl_c_prints_what_it_has(files: dict[str, str]) -> None:
         assert "interrupted after 4 events" in terminal.shown
 
 
-def test_ctrl_c_in_a_pipe(files: dict[str, str]) -> None:
+def test_ctrl_c_in_a_pipe_prints_the_results_so_far(files: dict[str, str]) -> None:
     with Process("contract", "check", "-", "--contract", files["stricter"], "--json") as check:
         assert check.process.stdin is not None
         check.process.stdin.write("\n".join([*LINES[:5], ""]).encode() + b"x" * 100_000)
@@ -232,7 +230,7 @@ def test_ctrl_c_in_a_pipe(files: dict[str, str]) -> None:
         ((), "RECORDING"),
     ],
 )
-def test_what_cannot_be_checked_is_no_refusal(
+def test_unreadable_traffic_exits_with_2(
     arguments: tuple[str, ...], error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = Called(monkeypatch, capsys, "contract", "check", *arguments)
@@ -240,7 +238,7 @@ def test_what_cannot_be_checked_is_no_refusal(
     assert error in done.stderr
 
 
-def test_a_database_of_another_program_and_a_hub_that_is_none(tmp_path: Path, files: dict[str, str]) -> None:
+def test_a_foreign_database_and_a_foreign_server_are_refused(tmp_path: Path, files: dict[str, str]) -> None:
     (tmp_path / "other.db").write_bytes(b"SQLite format 3\x00" + bytes(200))
     assert tidings("contract", "check", str(tmp_path / "other.db")).returncode == 2
     with http_server(b'{"events":[]}') as other:

@@ -33,7 +33,7 @@ def files(tmp_path: Path) -> dict[str, str]:
     return {name: str(tmp_path / f"{name}.toml") for name in texts}
 
 
-def test_what_breaks_whom_is_told_with_its_rule(files: dict[str, str]) -> None:
+def test_changes_are_listed_with_their_rule_and_side(files: dict[str, str]) -> None:
     done = tidings("contract", "diff", files["old"], files["wider"])
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines() == [
@@ -61,7 +61,7 @@ def test_what_breaks_whom_is_told_with_its_rule(files: dict[str, str]) -> None:
         ("narrower", ("--breaking-for", "nobody"), 2),
     ],
 )
-def test_the_exit_code(
+def test_exit_code_depends_on_the_breaking_side(
     files: dict[str, str],
     new: str,
     options: tuple[str, ...],
@@ -72,12 +72,12 @@ def test_the_exit_code(
     assert Called(monkeypatch, capsys, "contract", "diff", files["old"], files[new], *options).code == code
 
 
-def test_no_difference(files: dict[str, str]) -> None:
+def test_equal_contracts_have_no_difference(files: dict[str, str]) -> None:
     done = tidings("contract", "diff", files["old"], files["old"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "No difference.\n", "")
 
 
-def test_as_json(files: dict[str, str]) -> None:
+def test_json_has_every_finding(files: dict[str, str]) -> None:
     report = json.loads(tidings("contract", "diff", files["old"], files["narrower"], "--json").stdout)
     assert report["breaks"] == {"readers": 0, "writers": 1}
     assert (report["breaking"], report["compatible"], report["annotation"]) == (1, 0, 0)
@@ -97,7 +97,7 @@ def test_as_json(files: dict[str, str]) -> None:
     }
 
 
-def test_a_module_an_export_a_pipe_and_a_hub(files: dict[str, str], tmp_path: Path) -> None:
+def test_diff_reads_modules_exports_pipes_and_hubs(files: dict[str, str], tmp_path: Path) -> None:
     exported = export_json(read_contract(OLD, "old", form="toml"))
     (tmp_path / "own_events.py").write_text(
         "import msgspec\n"
@@ -131,7 +131,7 @@ def test_a_module_an_export_a_pipe_and_a_hub(files: dict[str, str], tmp_path: Pa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no /dev/fd")
-def test_what_a_shell_substitutes(files: dict[str, str]) -> None:
+def test_a_file_descriptor_of_the_shell_is_read(files: dict[str, str]) -> None:
     done = subprocess.run(
         ["bash", "-c", f'{sys.executable} -m tidings contract diff <(cat "{files["old"]}") <(cat "{files["wider"]}")'],
         capture_output=True,
@@ -154,7 +154,7 @@ def test_what_a_shell_substitutes(files: dict[str, str]) -> None:
         (("-",), "NEW"),
     ],
 )
-def test_what_cannot_be_compared_is_no_breaking(
+def test_contracts_that_cannot_be_compared_exit_with_2(
     arguments: tuple[str, ...], error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = Called(monkeypatch, capsys, "contract", "diff", *arguments, stdin=OLD)
@@ -163,7 +163,7 @@ def test_what_cannot_be_compared_is_no_breaking(
 
 
 @pytest.mark.parametrize("text", ["{", "[[events]", '{"events": 5}', ""])
-def test_a_pipe_that_holds_no_contract(
+def test_a_pipe_without_a_contract_is_an_error(
     text: str, files: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = Called(monkeypatch, capsys, "contract", "diff", "-", files["old"], stdin=text)
@@ -184,7 +184,7 @@ def test_a_pipe_that_holds_no_contract(
         (b'{"code":"draining","message":"going down","recoverable":true}', 503, "going down (draining)"),
     ],
 )
-def test_a_hub_that_has_no_contract(
+def test_a_server_without_a_contract_is_an_error(
     body: bytes,
     status: int,
     error: str,
@@ -198,14 +198,14 @@ def test_a_hub_that_has_no_contract(
     assert error in done.stderr
 
 
-def test_a_real_hub_speaks_what_this_tidings_speaks(shared_hub: Hub, tmp_path: Path) -> None:
+def test_a_real_hub_has_the_built_in_contract(shared_hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "now.json").write_text(export_json(Contract()))
     for url in (shared_hub.url, shared_hub.http):
         done = tidings("contract", "diff", url, str(tmp_path / "now.json"))
         assert (done.returncode, done.stdout, done.stderr) == (0, "No difference.\n", "")
 
 
-def test_every_hubs_contract_is_compared_too(tmp_path: Path) -> None:
+def test_built_in_events_are_compared_too(tmp_path: Path) -> None:
     older = json.loads(export_json(Contract()))
     older["events"] = [row for row in older["events"] if row["type"] != "operation:log"]
     (tmp_path / "older.json").write_text(json.dumps(older))

@@ -23,17 +23,17 @@ def shop(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_contract_is_written_to_stdout(format: str, shop: Path) -> None:
+def test_a_contract_is_exported_to_stdout(format: str, shop: Path) -> None:
     done = tidings("contract", "export", format, "--contract", str(shop))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == FORMATS[format].render(SHOP)
 
 
-def test_without_one_it_is_what_every_hub_speaks() -> None:
+def test_export_defaults_to_the_built_in_contract() -> None:
     assert tidings("contract", "export", "json").stdout == FORMATS["json"].render(Contract())
 
 
-def test_a_variable_names_it_too(shop: Path) -> None:
+def test_the_contract_variable_is_used(shop: Path) -> None:
     done = tidings("contract", "export", "json", TIDINGS_CONTRACT=str(shop))
     assert done.stdout == FORMATS["json"].render(SHOP)
 
@@ -50,7 +50,7 @@ def test_a_module_of_the_folder_is_found(tmp_path: Path, monkeypatch: pytest.Mon
     assert "  /** By whom. */\n  who: string;\n" in done.stdout
 
 
-def test_it_is_written_to_a_file_whose_folder_is_made(tmp_path: Path, shop: Path) -> None:
+def test_export_creates_the_folder_of_its_file(tmp_path: Path, shop: Path) -> None:
     target = tmp_path / "made" / "events.ts"
     done = tidings("contract", "export", "typescript", "--contract", str(shop), "-o", str(target))
     assert (done.returncode, done.stdout) == (0, "")
@@ -71,7 +71,7 @@ def test_a_folder_gets_a_schema_of_each_event(tmp_path: Path, shop: Path) -> Non
     assert schema["properties"]["type"] == {"const": "trade:price"}
 
 
-def test_a_go_package_is_called_as_one_likes() -> None:
+def test_a_go_package_has_the_given_name() -> None:
     assert tidings("contract", "export", "go", "--package", "events").stdout == export_go(Contract(), package="events")
 
 
@@ -86,7 +86,7 @@ def test_a_go_package_is_called_as_one_likes() -> None:
         (("json", "--output", "/dev/null/x"), "cannot write /dev/null"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_two_lines(arguments: tuple[str, ...], error: str) -> None:
+def test_an_impossible_request_is_an_error_in_two_lines(arguments: tuple[str, ...], error: str) -> None:
     done = tidings("contract", "export", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {error}")

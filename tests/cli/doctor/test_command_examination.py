@@ -33,7 +33,7 @@ def verdicts(found: dict[str, CheckResult]) -> dict[str, str]:
     return {check: str(finding.verdict) for check, finding in found.items()}
 
 
-def test_a_hub_that_is_well_is_found_well_in_every_respect(shared_hub: Hub) -> None:
+def test_a_healthy_hub_passes_every_check(shared_hub: Hub) -> None:
     found = findings(shared_hub.url)
     assert set(verdicts(found).values()) == {"good"}
     assert list(found) == [
@@ -53,20 +53,20 @@ def test_a_hub_that_is_well_is_found_well_in_every_respect(shared_hub: Hub) -> N
     assert "every 25s" in found["idle"].summary
 
 
-def test_an_http_url_is_taken_for_the_websockets(shared_hub: Hub) -> None:
+def test_an_http_url_is_read_as_the_websocket(shared_hub: Hub) -> None:
     found = findings(f"http://127.0.0.1:{shared_hub.port}")
     assert found["url"].verdict is CheckStatus.NOTE
     assert found["websocket"].verdict is CheckStatus.GOOD
 
 
 @pytest.mark.parametrize("url", ["", "gopher://x", "ws://", "ws://h:99999/ws", "ws://h/ws#x"])
-def test_what_is_no_url_ends_the_examination(url: str) -> None:
+def test_an_invalid_url_ends_the_checks(url: str) -> None:
     found = findings(url)
     assert verdicts(found) == {"url": "bad"}
     assert found["url"].hint
 
 
-def test_nothing_listening_is_told_and_the_rest_skipped() -> None:
+def test_a_closed_port_is_bad_and_later_checks_are_skipped() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     found = findings(f"ws://127.0.0.1:{port}/ws")
@@ -77,7 +77,7 @@ def test_nothing_listening_is_told_and_the_rest_skipped() -> None:
     assert "tls" not in found
 
 
-def test_a_name_without_an_address_is_told() -> None:
+def test_a_name_without_an_address_is_bad() -> None:
     found = findings("wss://no-such-host.invalid/ws")
     assert found["name"].verdict is CheckStatus.BAD
     assert found["tls"].verdict is CheckStatus.SKIPPED
@@ -111,7 +111,7 @@ def test_a_proxy_that_strips_the_upgrade_is_recognised(shared_hub: Hub) -> None:
         (b"", "not HTTP/1.1", "not a web server"),
     ],
 )
-def test_each_way_of_refusing_the_upgrade_has_its_meaning(answer: bytes, summary: str, hint: str) -> None:
+def test_a_refused_upgrade_is_explained(answer: bytes, summary: str, hint: str) -> None:
     with answering(lambda head: answer) as port:
         found = findings(f"ws://127.0.0.1:{port}/ws")
     websocket = found["websocket"]
@@ -121,7 +121,7 @@ def test_each_way_of_refusing_the_upgrade_has_its_meaning(answer: bytes, summary
     assert found["round trip"].verdict is CheckStatus.SKIPPED
 
 
-def test_a_server_that_never_answers_is_told() -> None:
+def test_a_silent_server_is_bad() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = findings(f"ws://127.0.0.1:{server.getsockname()[1]}/ws")
     assert found["tcp"].verdict is CheckStatus.GOOD
@@ -129,7 +129,7 @@ def test_a_server_that_never_answers_is_told() -> None:
     assert "no answer within" in found["websocket"].summary
 
 
-def test_a_websocket_that_is_no_hub_is_told() -> None:
+def test_a_websocket_of_another_service_is_bad() -> None:
     def echo(connection: ServerConnection) -> None:
         for message in connection:
             connection.send(message)
@@ -155,7 +155,7 @@ def established(**changes: object) -> str:
     return json.dumps({"type": "connection:established", "timestamp": "2025-07-30T12:00:00Z", "data": data})
 
 
-def test_another_contract_a_wrong_clock_and_a_slow_heartbeat_are_told() -> None:
+def test_another_contract_a_wrong_clock_and_a_slow_heartbeat_are_reported() -> None:
     def speak(connection: ServerConnection) -> None:
         connection.send(established())
         for message in connection:
@@ -173,14 +173,14 @@ def test_another_contract_a_wrong_clock_and_a_slow_heartbeat_are_told() -> None:
 
 
 @pytest.mark.parametrize("message", ["hello", '{"type": "x:y"}', established(contract=5)])
-def test_a_greeting_that_is_none_is_told(message: str) -> None:
+def test_an_invalid_greeting_is_bad(message: str) -> None:
     with speaking(lambda connection: connection.send(message), "tidings.v1") as port:
         found = findings(f"ws://127.0.0.1:{port}/ws")
     assert found["contract"].verdict is CheckStatus.BAD
     assert found["idle"].verdict is CheckStatus.SKIPPED
 
 
-def test_a_certificate_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     with answering(lambda head: http("404 Not Found"), tls_of("localhost", authority)) as port:
@@ -194,13 +194,13 @@ def test_a_certificate_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert "use the name" in other_name.hint
 
 
-def test_tls_spoken_to_a_port_without_it_is_told(shared_hub: Hub) -> None:
+def test_tls_to_a_plain_port_is_bad(shared_hub: Hub) -> None:
     found = findings(f"wss://127.0.0.1:{shared_hub.port}/ws")
     assert found["tls"].verdict is CheckStatus.BAD
     assert "ws://" in found["tls"].hint
 
 
-def test_the_command_exits_with_0_or_1_and_says_the_versions(shared_hub: Hub) -> None:
+def test_doctor_exits_with_0_or_1_and_prints_versions(shared_hub: Hub) -> None:
     well = tidings("doctor", shared_hub.url)
     assert (well.returncode, well.stderr) == (0, "")
     assert "✓ websocket" in well.stdout
@@ -212,7 +212,7 @@ def test_the_command_exits_with_0_or_1_and_says_the_versions(shared_hub: Hub) ->
     assert [check["verdict"] for check in report["checks"]][:3] == ["good", "good", "bad"]
 
 
-def test_ctrl_c_ends_it_without_a_traceback() -> None:
+def test_ctrl_c_ends_doctor_without_a_traceback() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         Process("doctor", f"ws://127.0.0.1:{silent.getsockname()[1]}/ws") as doctor,

@@ -12,12 +12,12 @@ from tidings.exceptions import ConfigError
     ("text", "percent"),
     [("0", 0), ("42", 42), ("42.5%", 42.5), (" 7 % ", 7), ("100", 100), ("3/4", 75), ("1.5 / 3", 50), ("?", None)],
 )
-def test_a_share_is_written_in_several_ways(text: str, percent: float | None) -> None:
+def test_progress_is_parsed_in_several_forms(text: str, percent: float | None) -> None:
     assert read_percent(text) == percent
 
 
 @pytest.mark.parametrize("text", ["", "many", "101", "-1", "1/0", "5/4", "1e2", "nan", "³"])
-def test_what_is_no_share_is_told_with_the_way_out(text: str) -> None:
+def test_invalid_progress_is_an_error_with_a_hint(text: str) -> None:
     with pytest.raises(ConfigError, match="invalid progress") as caught:
         read_percent(text)
     assert "3/7" in caught.value.hint
@@ -35,14 +35,14 @@ def test_text_is_itself_stdin_or_a_file(tmp_path: Path, monkeypatch: pytest.Monk
         read_text("details", "@/no/such/file")
 
 
-def test_of_a_long_text_the_end_is_kept() -> None:
+def test_the_end_of_a_long_text_is_kept() -> None:
     read = read_text("details", "x" * 100_000 + "end")
     assert read is not None
     assert read.endswith("xend")
     assert len(read) < 20_000
 
 
-def test_bytes_that_are_no_utf8_are_replaced() -> None:
+def test_invalid_utf8_is_replaced() -> None:
     read = read_text("details", b"a\xff".decode(errors="surrogateescape"))
     assert read == "a?"
 

@@ -50,7 +50,7 @@ def test_a_script_reports_its_operation_from_start_to_end(shared_hub: Hub) -> No
     assert [line["message"] for line in operation["log"]] == ["row 7 was odd"]  # type: ignore[attr-defined]
 
 
-def test_a_failure_has_its_code_its_hint_and_its_details(shared_hub: Hub) -> None:
+def test_fail_reports_code_hint_and_details(shared_hub: Hub) -> None:
     end = 'echo "line 1" | $TIDINGS operation fail "$ID" "it broke" --code broken --hint "mend it" --details -'
     done = run_script(shared_hub, end)
     assert (done.returncode, done.stderr) == (0, "")
@@ -62,7 +62,7 @@ def test_a_failure_has_its_code_its_hint_and_its_details(shared_hub: Hub) -> Non
     assert [line for line in rest if "hint" in line or "line 1" in line] == ["  hint: mend it", "    line 1"]
 
 
-def test_a_script_stops_when_somebody_wants_it_to(shared_hub: Hub) -> None:
+def test_a_script_stops_after_a_cancel_request(shared_hub: Hub) -> None:
     end = """
 $TIDINGS cancel "$ID" --reason "wrong file" --timeout 0 >/dev/null || true
 $TIDINGS operation progress "$ID" 50 || {
@@ -79,7 +79,7 @@ $TIDINGS operation progress "$ID" 50 || {
     assert (operation["state"], operation["cancelled_by"]) == ("cancelled", "ada")
 
 
-def test_what_is_queued_is_begun_by_another_start(shared_hub: Hub) -> None:
+def test_a_queued_operation_begins_with_another_start(shared_hub: Hub) -> None:
     arguments = ("operation", "start", "Later", "--id", "later/1", "--url", shared_hub.url)
     assert tidings(*arguments, "--queued").stdout == "later/1\n"
     assert shown(shared_hub, "later/1")["state"] == "queued"
@@ -87,7 +87,7 @@ def test_what_is_queued_is_begun_by_another_start(shared_hub: Hub) -> None:
     assert shown(shared_hub, "later/1")["state"] == "running"
 
 
-def test_what_runs_with_a_lease_is_not_begun_by_somebody_without(shared_hub: Hub) -> None:
+def test_a_leased_operation_cannot_be_started_without_a_producer(shared_hub: Hub) -> None:
     arguments = ("operation", "start", "Leased", "--id", "leased/1", "--strict", "--url", shared_hub.url)
     assert tidings(*arguments, "--lease", "60").returncode == 0
     again = tidings(*arguments)
@@ -95,7 +95,7 @@ def test_what_runs_with_a_lease_is_not_begun_by_somebody_without(shared_hub: Hub
     assert "(operation_exists)" in again.stderr
 
 
-def test_without_a_hub_a_script_goes_on() -> None:
+def test_a_script_continues_without_a_hub() -> None:
     done = subprocess.run(
         ["sh", "-ec", 'ID=$($TIDINGS operation start x --timeout 0.2); $TIDINGS operation progress "$ID" 5; echo on'],
         capture_output=True,
@@ -121,7 +121,9 @@ def test_without_a_hub_a_script_goes_on() -> None:
         (("nonsense",), 2, "nonsense"),
     ],
 )
-def test_what_cannot_be_done_is_told(shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str) -> None:
+def test_errors_have_their_exit_code_and_message(
+    shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str
+) -> None:
     done = tidings("operation", *arguments, TIDINGS_URL=shared_hub.url)
     assert done.returncode == code
     assert error in done.stderr
@@ -135,7 +137,7 @@ def test_every_command_has_help_and_its_exit_codes(command: str) -> None:
     assert "Exit codes:" in done.stdout
 
 
-def test_help_loads_no_http_client() -> None:
+def test_help_imports_no_httpx() -> None:
     code = "import sys; import tidings.cli.app; print([n for n in ('httpx', 'rich.live') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

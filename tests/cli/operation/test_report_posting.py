@@ -42,14 +42,14 @@ def known(hub: Hub, id: str) -> OperationDetail:
         return api.operation(id)
 
 
-def test_a_script_says_what_it_does(shared_hub: Hub, id: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_script_reports_start_progress_and_end(shared_hub: Hub, id: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert [post_event(shared_hub.url, post) for post in (start(id), progress(id, 42), complete(id))] == [0, 0, 0]
     operation = known(shared_hub, id)
     assert (operation.state, operation.name, operation.producer_id) == ("complete", "script", None)
     assert capsys.readouterr() == ("", "")
 
 
-def test_with_a_lease_the_operation_is_the_scripts_and_each_post_a_sign_of_life(shared_hub: Hub, id: str) -> None:
+def test_a_lease_makes_the_script_the_holder_and_each_post_renews_it(shared_hub: Hub, id: str) -> None:
     assert post_event(shared_hub.url, start(id, lease_s=60.0)) == 0
     assert post_event(shared_hub.url, progress(id, 42)) == 0
     operation = known(shared_hub, id)
@@ -59,7 +59,7 @@ def test_with_a_lease_the_operation_is_the_scripts_and_each_post_a_sign_of_life(
     assert known(shared_hub, id).state == "complete"
 
 
-def test_an_operation_with_a_lease_that_nobody_speaks_of_is_lost(shared_hub: Hub, id: str) -> None:
+def test_a_leased_operation_without_reports_is_producer_lost(shared_hub: Hub, id: str) -> None:
     assert post_event(shared_hub.url, start(id, lease_s=1.0)) == 0
     with HTTPClient(shared_hub.url) as api:
         operation = api.operation(id, wait_s=20)
@@ -67,7 +67,7 @@ def test_an_operation_with_a_lease_that_nobody_speaks_of_is_lost(shared_hub: Hub
     assert operation.error.code == "producer_lost"
 
 
-def test_a_hub_that_is_away_is_a_remark_or_strictly_an_error(id: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_hub_is_a_warning_or_with_strict_an_error(id: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert post_event(NOWHERE, progress(id, 1)) == 0
     remark = capsys.readouterr().err
     assert remark.startswith("tidings: operation:progress was not reported: no hub answers at 127.0.0.1:1")
@@ -79,7 +79,7 @@ def test_a_hub_that_is_away_is_a_remark_or_strictly_an_error(id: str, capsys: py
     assert hint.startswith("hint: ")
 
 
-def test_what_is_refused_is_a_remark_or_strictly_an_error(
+def test_a_refusal_is_a_warning_or_with_strict_an_error(
     shared_hub: Hub, id: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     post_event(shared_hub.url, complete(id))
@@ -89,7 +89,7 @@ def test_what_is_refused_is_a_remark_or_strictly_an_error(
     assert "(operation_finished)" in capsys.readouterr().err
 
 
-def test_another_producers_operation_stays_its_own(
+def test_an_operation_of_another_producer_is_fenced(
     shared_hub: Hub, id: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     envelope = {"type": "operation:start", "data": {"operation_id": id, "name": "other"}}
@@ -100,7 +100,7 @@ def test_another_producers_operation_stays_its_own(
     assert known(shared_hub, id).state == "running"
 
 
-def test_an_end_is_posted_again_until_the_hub_is_there(id: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_end_is_retried_until_the_hub_is_reachable(id: str, capsys: pytest.CaptureFixture[str]) -> None:
     with Hub() as first:
         port = first.port
     hubs: list[Hub] = []
@@ -118,7 +118,7 @@ def test_an_end_is_posted_again_until_the_hub_is_there(id: str, capsys: pytest.C
     assert capsys.readouterr().err == ""
 
 
-def test_an_end_that_nobody_takes_is_given_up_in_time_and_progress_at_once(id: str) -> None:
+def test_an_end_is_retried_until_the_timeout_and_progress_is_not_retried(id: str) -> None:
     clock = itertools.count(0.0, 0.5).__next__
     slept: list[float] = []
     assert post_event(NOWHERE, progress(id, 1), clock=clock, sleep=slept.append) == 0
@@ -127,9 +127,7 @@ def test_an_end_that_nobody_takes_is_given_up_in_time_and_progress_at_once(id: s
     assert 0 < len(slept) <= 6
 
 
-def test_a_wish_to_cancel_is_told_by_the_next_post(
-    shared_hub: Hub, id: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_next_post_reports_a_cancel_request(shared_hub: Hub, id: str, capsys: pytest.CaptureFixture[str]) -> None:
     post_event(shared_hub.url, start(id, lease_s=60.0))
     with HTTPClient(shared_hub.url) as api:
         assert api.cancel(id, "wrong file", 0).outcome == "unreachable"
@@ -140,7 +138,7 @@ def test_a_wish_to_cancel_is_told_by_the_next_post(
     assert post_event(shared_hub.url, post) == ExitCode.CANCEL_REQUESTED
 
 
-def test_a_hub_that_hangs_is_not_waited_for(id: str) -> None:
+def test_a_hanging_hub_ends_at_the_timeout(id: str) -> None:
     with Hub() as hub:
         os.kill(hub.process.pid, signal.SIGSTOP)
         try:
@@ -149,7 +147,7 @@ def test_a_hub_that_hangs_is_not_waited_for(id: str) -> None:
             os.kill(hub.process.pid, signal.SIGCONT)
 
 
-def test_who_holds_a_scripts_operation_follows_from_its_id() -> None:
+def test_producer_id_of_a_script_is_derived_from_the_operation_id() -> None:
     assert producer_of("a") == producer_of("a") != producer_of("b")
     assert len(producer_of("ü" * 255)) <= 64
     assert producer_of(b"\xff".decode(errors="surrogateescape")).isascii()

@@ -13,7 +13,7 @@ def lines(operation: OperationDetail, second: float = 10, log: int = 20) -> list
     return [line.plain for line in operation_lines(operation, NOON + second, lines=log, zone=UTC)]
 
 
-def test_it_opens_with_the_name_and_one_sentence() -> None:
+def test_show_begins_with_the_name_and_one_sentence() -> None:
     first, second, empty, id, began, trace = lines(detail(presence="attached", progress=42.0))
     assert first == "Import prices"
     assert second == "running: alive, last event 10 s ago, 42%"
@@ -23,7 +23,7 @@ def test_it_opens_with_the_name_and_one_sentence() -> None:
     assert trace.startswith("trace  ")
 
 
-def test_all_that_is_known_is_told() -> None:
+def test_show_prints_every_fact() -> None:
     operation = detail(
         "failed",
         attempt=2,
@@ -101,22 +101,22 @@ def test_all_that_is_known_is_told() -> None:
     ]
 
 
-def test_of_the_log_as_many_lines_as_are_asked_for() -> None:
+def test_show_prints_the_given_number_of_log_lines() -> None:
     log = [LogLineView(at=at(n), level="info", message=f"line {n}") for n in range(9)]
     assert lines(detail(log=log), log=2)[-2:] == ["  12:00:07  info  line 7", "  12:00:08  info  line 8"]
     assert "log" not in lines(detail(log=log), log=0)
 
 
-def test_a_step_that_runs_has_taken_until_now() -> None:
+def test_a_running_step_has_its_duration_until_now() -> None:
     step = StepView(name="load", state="running", started_at=at(4))
     assert lines(detail(steps=[step]))[-1] == "  ▶  load  6 s"
 
 
-def test_a_huge_result_is_cut() -> None:
+def test_a_huge_result_is_truncated() -> None:
     assert len(max(lines(detail(result="x" * 100_000)), key=len)) < 2_100
 
 
-def test_what_others_write_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_of_events_is_sanitized(capsys: pytest.CaptureFixture[str]) -> None:
     evil = "\x1b[2J\r\nnext\u202e\x07[bold]"
     operation = detail(
         "failed",

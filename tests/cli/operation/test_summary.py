@@ -90,11 +90,11 @@ def estimate(remaining_s: float | None = None, **more: Any) -> EstimateView:
         ),
     ],
 )
-def test_of_what_runs(facts: dict[str, Any], second: float, sentence: str) -> None:
+def test_summary_of_a_running_operation(facts: dict[str, Any], second: float, sentence: str) -> None:
     assert said(detail(**facts), second) == sentence
 
 
-def test_of_what_is_queued() -> None:
+def test_summary_of_a_queued_operation() -> None:
     queued = summary("queued", queued_at=at(0), started_at=None)
     assert said(queued, 4 * MIN) == "queued for 4 min, not started"
     again = summary("queued", queued_at=None, started_at=None, attempt=2)
@@ -123,20 +123,20 @@ def test_of_what_is_queued() -> None:
         ),
     ],
 )
-def test_of_what_has_ended(state: str, facts: dict[str, Any], sentence: str) -> None:
+def test_summary_of_an_ended_operation(state: str, facts: dict[str, Any], sentence: str) -> None:
     ended = detail(state, **{"ended_at": at(180), "duration_s": 180.0, **facts})
     assert said(ended, 180 + 2 * HOUR) == sentence
 
 
-def test_an_end_whose_time_is_not_known_is_told_without() -> None:
+def test_an_end_without_a_time_is_described_without_age() -> None:
     assert said(summary("complete"), 5) == "complete"
 
 
-def test_a_clock_behind_the_hubs_makes_nothing_negative() -> None:
+def test_a_clock_behind_the_hub_gives_no_negative_age() -> None:
     assert said(summary(presence="attached", heard_at=at(60)), 0) == "running: alive, last event just now"
 
 
-def test_what_others_write_cannot_steer_the_terminal() -> None:
+def test_text_of_events_is_sanitized() -> None:
     evil = "\x1b[2J\r\nnext\u202e\x07"
     told = said(summary("failed", ended_at=at(0), error=error(evil, evil)), 5)
     told += said(summary(current_step=evil, message=evil), 5)
@@ -156,7 +156,7 @@ def test_what_others_write_cannot_steer_the_terminal() -> None:
         ((0, 0, 0), "about 0 s left"),
     ],
 )
-def test_a_remaining_time_has_its_spread_where_that_says_something(
+def test_a_remaining_time_shows_bounds_that_differ_enough(
     spread: tuple[float, float | None, float | None], told: str
 ) -> None:
     assert format_remaining(*spread) == told

@@ -36,7 +36,7 @@ def wait_for(path: Path, text: str) -> None:
     until(lambda: path.exists() and text.encode() in path.read_bytes())
 
 
-def test_a_recording_says_what_it_is_of_and_holds_what_a_connection_saw(shared_hub: Hub, tmp_path: Path) -> None:
+def test_a_recording_has_a_header_and_every_received_envelope(shared_hub: Hub, tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     publish(shared_hub, "before")
     with Process("record", "data/before", "data/after*", "--url", shared_hub.url, "-o", str(path)) as record:
@@ -59,7 +59,7 @@ def test_a_recording_says_what_it_is_of_and_holds_what_a_connection_saw(shared_h
     assert re.fullmatch(rf"3 events in {re.escape(str(path))}, [\d.]+ KiB\n", stderr)
 
 
-def test_it_goes_to_stdout_and_ends_when_nobody_reads(shared_hub: Hub) -> None:
+def test_recording_to_stdout_ends_when_the_reader_exits(shared_hub: Hub) -> None:
     with Process("record", "data/out*", "--url", shared_hub.url) as record:
         record.read_until("tidings:recording")
         record.read_until("channel:live")
@@ -71,7 +71,7 @@ def test_it_goes_to_stdout_and_ends_when_nobody_reads(shared_hub: Hub) -> None:
         assert record.process.wait(20) == 0
 
 
-def test_it_goes_on_where_it_was_when_the_hub_is_back(tmp_path: Path) -> None:
+def test_recording_resumes_after_a_restart_of_the_hub(tmp_path: Path) -> None:
     path, data = tmp_path / "r.ndjson", ("--data", str(tmp_path / "log"), "--log-level", "error")
     with Hub(*data, memory=False) as hub, Process("record", "data", "--url", hub.url, "-o", str(path)) as record:
         wait_for(path, "channel:live")
@@ -90,7 +90,7 @@ def test_it_goes_on_where_it_was_when_the_hub_is_back(tmp_path: Path) -> None:
     assert not [line for line in lines if line["type"] == "channel:gap"]
 
 
-def test_what_is_missing_is_said_in_the_file_and_on_stderr(tmp_path: Path) -> None:
+def test_a_gap_is_reported_in_the_file_and_on_stderr(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     with Hub("--log-level", "error") as hub, Process("record", "data", "--url", hub.url, "-o", str(path)) as record:
         wait_for(path, "channel:live")
@@ -109,7 +109,7 @@ def test_what_is_missing_is_said_in_the_file_and_on_stderr(tmp_path: Path) -> No
     assert "2 events, 1 gap in" in stderr
 
 
-def test_it_ends_by_itself_after_the_time_that_is_wished(shared_hub: Hub, tmp_path: Path) -> None:
+def test_record_ends_after_the_given_duration(shared_hub: Hub, tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson.gz"
     done = tidings("record", "data/none", "--url", shared_hub.url, "-o", str(path), "--for", "0.3s")
     assert done.returncode == 0
@@ -118,7 +118,7 @@ def test_it_ends_by_itself_after_the_time_that_is_wished(shared_hub: Hub, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["r.ndjson", "r.ndjson.gz"])
-def test_a_full_disk_is_an_error_that_keeps_what_was_written(shared_hub: Hub, tmp_path: Path, name: str) -> None:
+def test_a_full_disk_is_an_error_that_keeps_written_lines(shared_hub: Hub, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with Process("record", "data/full*", "--url", shared_hub.url, "-o", str(path)) as record:
         until(lambda: path.exists() and path.stat().st_size > 200)
@@ -136,7 +136,7 @@ def test_a_full_disk_is_an_error_that_keeps_what_was_written(shared_hub: Hub, tm
     assert datasets_of(lines) == [f"full-{n}" for n in range(len(datasets_of(lines)))]
 
 
-def test_a_plain_recording_is_what_a_browser_sees(shared_hub: Hub, tmp_path: Path) -> None:
+def test_a_plain_recording_has_the_messages_of_a_browser(shared_hub: Hub, tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     with Process("record", "data/plain", "--plain", "--url", shared_hub.url, "-o", str(path)) as record:
         wait_for(path, "connection:established")
@@ -150,7 +150,7 @@ def test_a_plain_recording_is_what_a_browser_sees(shared_hub: Hub, tmp_path: Pat
     assert list(event) == ["type", "timestamp", "trace_id", "data", "channel", "received"]
 
 
-def test_another_service_is_recorded_too_with_its_absences(tmp_path: Path) -> None:
+def test_a_plain_service_is_recorded_with_gaps(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     said = [envelope("data:update", {"dataset": f"{n}"}) for n in range(3)]
     with (
@@ -179,7 +179,7 @@ def test_another_service_is_recorded_too_with_its_absences(tmp_path: Path) -> No
     assert "3 events, 1 gap, 1 invalid envelope" in stderr
 
 
-def test_on_a_terminal_one_line_says_how_it_goes(shared_hub: Hub, tmp_path: Path) -> None:
+def test_a_terminal_shows_the_status_of_the_recording(shared_hub: Hub, tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     with Terminal("record", "data/tty", "--url", shared_hub.url, "-o", str(path), columns=250) as terminal:
         terminal.wait_for("0 events")
@@ -190,7 +190,7 @@ def test_on_a_terminal_one_line_says_how_it_goes(shared_hub: Hub, tmp_path: Path
 
 
 @pytest.mark.parametrize("plain", [(), ("--plain",)])
-def test_without_a_hub_it_leaves_no_file(tmp_path: Path, plain: tuple[str, ...]) -> None:
+def test_recording_without_a_hub_creates_no_file(tmp_path: Path, plain: tuple[str, ...]) -> None:
     path = tmp_path / "r.ndjson"
     done = tidings("record", *plain, "--url", "ws://127.0.0.1:1/ws", "-o", str(path))
     assert done.returncode == 1
@@ -208,7 +208,7 @@ def test_without_a_hub_it_leaves_no_file(tmp_path: Path, plain: tuple[str, ...])
         (("--url", "ftp://x"), 2, "ftp://x"),
     ],
 )
-def test_a_wrong_command_line_is_told(arguments: tuple[str, ...], code: int, error: str) -> None:
+def test_an_invalid_command_line_is_reported(arguments: tuple[str, ...], code: int, error: str) -> None:
     done = tidings("record", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert error in done.stderr

@@ -41,7 +41,7 @@ def files_limited_to(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["r.ndjson", "r.ndjson.gz"])
-def test_what_was_written_is_in_the_file(tmp_path: Path, name: str) -> None:
+def test_written_lines_are_in_the_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     sink = open_sink(str(path))
     assert not path.exists(), "before its first line"
@@ -53,7 +53,7 @@ def test_what_was_written_is_in_the_file(tmp_path: Path, name: str) -> None:
     assert (gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()) == b"".join(LINES)
 
 
-def test_a_compressed_file_can_be_read_at_every_moment_up_to_a_second_ago(tmp_path: Path) -> None:
+def test_a_compressed_file_is_readable_up_to_the_last_flush(tmp_path: Path) -> None:
     path, clock = tmp_path / "r.gz", Clock()
     sink = open_sink(str(path), now=clock)
     sink.write(LINES[:5])
@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     assert path.read_bytes() == b"".join(LINES[: sink.lines])
 
 
-def test_a_full_disk_leaves_a_compressed_file_that_is_whole(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_a_valid_compressed_file(tmp_path: Path) -> None:
     path, clock = tmp_path / "r.gz", Clock()
     sink = open_sink(str(path), now=clock)
     with files_limited_to(2_000), pytest.raises(SinkFailed):
@@ -87,7 +87,7 @@ def test_a_full_disk_leaves_a_compressed_file_that_is_whole(tmp_path: Path) -> N
     assert gzip.decompress(path.read_bytes()) == b"".join(LINES[: sink.lines])
 
 
-def test_what_stood_in_the_file_before_stays_when_the_disk_is_full(tmp_path: Path) -> None:
+def test_earlier_content_of_the_file_survives_a_full_disk(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     path.write_bytes(b"before\n" * 10)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
@@ -98,7 +98,7 @@ def test_what_stood_in_the_file_before_stays_when_the_disk_is_full(tmp_path: Pat
     assert path.read_bytes() == b"before\n" * 10 + b"".join(LINES[: sink.lines])
 
 
-def test_a_reader_that_is_gone_is_no_full_disk() -> None:
+def test_a_closed_pipe_is_distinguished_from_a_full_disk() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     sink = PlainSink(writing)
@@ -108,7 +108,7 @@ def test_a_reader_that_is_gone_is_no_full_disk() -> None:
     assert failed.value.reader_gone
 
 
-def test_a_file_that_is_there_is_replaced_only_where_that_is_wished(tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson"
     path.write_text("precious")
     with pytest.raises(ConfigError, match=r" exists$"):
@@ -125,7 +125,7 @@ def test_a_file_that_is_there_is_replaced_only_where_that_is_wished(tmp_path: Pa
     assert path.read_bytes() == b"".join(LINES)
 
 
-def test_a_compressed_file_without_lines_is_one(tmp_path: Path) -> None:
+def test_an_empty_compressed_recording_is_valid_gzip(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path / "r.gz", os.O_WRONLY | os.O_CREAT)
     sink = GzipSink(descriptor, Clock())
     sink.close()

@@ -62,7 +62,7 @@ def replay(hub: Hub, *arguments: str, stdin: bytes = b"") -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_what_was_recorded_of_one_hub_is_in_another_as_it_was(hub: Hub, tmp_path: Path) -> None:
+def test_a_replay_copies_a_recording_unchanged_into_another_hub(hub: Hub, tmp_path: Path) -> None:
     path = tmp_path / "r.ndjson.gz"
     with Hub("--log-level", "error") as first:
         published = tidings("publish", "-", stdin="\n".join(FAMILY[:2] + FAMILY[3:6]), TIDINGS_URL=first.url)
@@ -80,7 +80,7 @@ def test_what_was_recorded_of_one_hub_is_in_another_as_it_was(hub: Hub, tmp_path
         assert [event[field] for event in kept] == [event[field] for event in wanted]
 
 
-def test_played_again_it_is_stored_once_and_with_new_ids_as_often_as_it_is_played(hub: Hub, tmp_path: Path) -> None:
+def test_a_second_replay_is_stored_only_with_new_ids(hub: Hub, tmp_path: Path) -> None:
     path = written(tmp_path / "r.ndjson", FAMILY)
     assert replay(hub, path, "--speed", "max") == (0, "5 events played: 5 stored, 2 internal to a hub, skipped\n")
     code, told = replay(hub, path, "--speed", "max")
@@ -99,9 +99,7 @@ def test_played_again_it_is_stored_once_and_with_new_ids_as_often_as_it_is_playe
     assert len({event["trace_id"] for event in log if event["type"] in ("operation:start", "operation:complete")}) == 3
 
 
-def test_operations_that_have_ended_in_the_hub_begin_anew_or_are_refused_with_the_way_out(
-    hub: Hub, tmp_path: Path
-) -> None:
+def test_operations_that_ended_in_the_hub_restart_or_are_refused(hub: Hub, tmp_path: Path) -> None:
     ended = [
         line("operation:start", {"operation_id": "op-1"}, 0),
         line("operation:complete", {"operation_id": "op-1"}, 1),
@@ -118,7 +116,7 @@ def test_operations_that_have_ended_in_the_hub_begin_anew_or_are_refused_with_th
     assert replay(hub, str(tmp_path / "b"), "--new-ids")[0] == 0
 
 
-def test_events_come_at_the_pace_of_the_recording_and_say_that_they_are_of_now(hub: Hub, tmp_path: Path) -> None:
+def test_events_keep_the_pace_of_the_recording_with_current_timestamps(hub: Hub, tmp_path: Path) -> None:
     path = written(tmp_path / "r.ndjson", updates(4, every_s=1.0))
     before, clock = time.time_ns(), time.monotonic()
     assert replay(hub, path, "--speed", "4")[0] == 0
@@ -129,7 +127,7 @@ def test_events_come_at_the_pace_of_the_recording_and_say_that_they_are_of_now(h
     assert before - S // 8 <= stamps[0] <= time.time_ns() - S // 8
 
 
-def test_pauses_are_shortened_and_parts_played_and_timestamps_kept(hub: Hub, tmp_path: Path) -> None:
+def test_replay_options_shorten_pauses_select_parts_and_keep_timestamps(hub: Hub, tmp_path: Path) -> None:
     path = written(tmp_path / "r.ndjson", updates(6, every_s=3600))
     options = ("--max-pause", "50ms", "--from", "1h", "--until", "2025-07-30T16:30:00Z", "--keep-timestamps")
     assert replay(hub, path, *options)[0] == 0
@@ -138,7 +136,7 @@ def test_pauses_are_shortened_and_parts_played_and_timestamps_kept(hub: Hub, tmp
     assert [event["timestamp"] for event in events] == [f"2025-07-30T{hour}:00:00Z" for hour in (13, 14, 15, 16)]
 
 
-def test_at_most_speed_distances_stay_and_the_end_is_now(hub: Hub, tmp_path: Path) -> None:
+def test_replay_at_max_speed_keeps_distances_and_ends_now(hub: Hub, tmp_path: Path) -> None:
     path = written(tmp_path / "r.ndjson", updates(3, every_s=60))
     assert replay(hub, path, "--speed", "max")[0] == 0
     stamps = [to_nanoseconds(event["timestamp"]) for event in read_log(hub, channel="data")]
@@ -146,7 +144,7 @@ def test_at_most_speed_distances_stay_and_the_end_is_now(hub: Hub, tmp_path: Pat
     assert 0 <= time.time_ns() - stamps[-1] < 20 * S
 
 
-def test_stdin_and_a_cut_compressed_file_are_played_as_far_as_they_go(hub: Hub) -> None:
+def test_stdin_with_truncated_gzip_is_played_up_to_the_cut(hub: Hub) -> None:
     packed = gzip.compress("\n".join(updates(3_000)).encode())
     code, told = replay(hub, "-", "--speed", "max", stdin=packed[:-1000])
     played = datasets(hub)
@@ -158,7 +156,7 @@ def test_stdin_and_a_cut_compressed_file_are_played_as_far_as_they_go(hub: Hub) 
     assert datasets(hub) == [f"d-{n}" for n in range(3_000)]
 
 
-def test_what_is_refused_or_no_envelope_is_told_once_and_is_exit_code_1(hub: Hub, tmp_path: Path) -> None:
+def test_refused_and_invalid_lines_are_reported_once_and_exit_with_1(hub: Hub, tmp_path: Path) -> None:
     bad = [
         "nonsense",
         line("data:updated", {}, 1),
@@ -173,7 +171,7 @@ def test_what_is_refused_or_no_envelope_is_told_once_and_is_exit_code_1(hub: Hub
     assert datasets(hub) == ["d-0", "d-1"]
 
 
-def test_a_hub_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path) -> None:
+def test_a_killed_hub_receives_the_rest_after_its_restart(tmp_path: Path) -> None:
     path = written(tmp_path / "r.ndjson", updates(600, every_s=0.004))
     options = ("--data", str(tmp_path / "log"), "--log-level", "error")
     with Hub(*options, memory=False) as hub, Process("replay", path, "--to", hub.url) as process:
@@ -187,7 +185,7 @@ def test_a_hub_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path) -> N
     assert "the replay continues after a reconnect" in told
 
 
-def test_killed_in_the_middle_and_played_again_it_is_stored_once(hub: Hub, tmp_path: Path) -> None:
+def test_a_replay_after_a_killed_one_is_stored_once(hub: Hub, tmp_path: Path) -> None:
     path = written(tmp_path / "r.ndjson", updates(600, every_s=0.01))
     with Process("replay", path, "--to", hub.url) as process:
         until(lambda: len(datasets(hub)) > 50)
@@ -196,7 +194,7 @@ def test_killed_in_the_middle_and_played_again_it_is_stored_once(hub: Hub, tmp_p
     assert datasets(hub) == [f"d-{n}" for n in range(600)]
 
 
-def test_ctrl_c_says_what_was_played_and_what_has_not_ended(hub: Hub, tmp_path: Path) -> None:
+def test_ctrl_c_prints_statistics_and_unended_operations(hub: Hub, tmp_path: Path) -> None:
     lines = [line("operation:start", {"operation_id": f"op-{n}"}, n * 0.01) for n in range(5)]
     path = written(tmp_path / "r.ndjson", [*lines, *updates(2, every_s=3600)])
     with Process("replay", path, "--to", hub.url) as process:
@@ -209,7 +207,7 @@ def test_ctrl_c_says_what_was_played_and_what_has_not_ended(hub: Hub, tmp_path: 
     assert "Traceback" not in told
 
 
-def test_on_a_terminal_a_bar_says_how_far_it_is(hub: Hub, tmp_path: Path) -> None:
+def test_a_terminal_shows_a_progress_bar(hub: Hub, tmp_path: Path) -> None:
     path = written(tmp_path / "r.ndjson", [*updates(1), line("data:update", {"dataset": "end"}, 3600)])
     with Terminal("replay", path, "--to", hub.url, columns=250) as terminal:
         terminal.wait_for("50%  1 of 2 events")
@@ -230,14 +228,14 @@ def test_on_a_terminal_a_bar_says_how_far_it_is(hub: Hub, tmp_path: Path) -> Non
         ((__file__, "--contract", "no_such:thing"), "no_such cannot be imported"),
     ],
 )
-def test_a_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...], error: str) -> None:
+def test_an_invalid_command_line_exits_with_2(arguments: tuple[str, ...], error: str) -> None:
     done = tidings("replay", *arguments)
     assert done.returncode == 2
     assert error in done.stderr
     assert "hint: " in done.stderr
 
 
-def test_without_a_hub_it_fails_in_two_lines(tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_an_error_in_two_lines(tmp_path: Path) -> None:
     done = tidings("replay", written(tmp_path / "r", updates(1)), "--to", "ws://127.0.0.1:1/ws")
     assert done.returncode == 1
     first, last = done.stderr.splitlines()

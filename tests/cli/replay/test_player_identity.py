@@ -8,7 +8,7 @@ from tidings.protocol.envelope import Envelope, check_event_id
 AT = "2025-07-30T12:00:00Z"
 
 
-def test_kept_ids_are_those_of_the_recording_or_always_the_same() -> None:
+def test_kept_ids_are_recorded_or_derived_ids() -> None:
     with_id = Envelope("a:b", AT, "t", Raw(b"1"), event_id="e" * 16)
     without = Envelope("a:b", AT, "t", Raw(b"1"))
     assert KeptIds().event_id(with_id) == "e" * 16
@@ -18,7 +18,7 @@ def test_kept_ids_are_those_of_the_recording_or_always_the_same() -> None:
     assert KeptIds().event_id(Envelope("a:b", None, "t", Raw(b"1"))) is None
 
 
-def test_new_ids_are_the_same_wherever_the_old_one_stands_and_others_each_time() -> None:
+def test_new_ids_are_consistent_in_a_replay_and_differ_between_replays() -> None:
     ids, others = NewIds(), NewIds()
     start = json.loads(ids.data("operation:start", b'{"operation_id":"b","parent_id":"a","resumes":"c"}'))
     parent = json.loads(ids.data("operation:start", b'{"operation_id":"a"}'))
@@ -32,7 +32,7 @@ def test_new_ids_are_the_same_wherever_the_old_one_stands_and_others_each_time()
     assert ids.event_id(envelope) != ids.event_id(envelope)
 
 
-def test_the_longest_id_has_a_new_one_that_is_allowed() -> None:
+def test_a_new_id_for_the_longest_id_is_valid() -> None:
     ids = NewIds("mark")
     longest = "ü" * 127 + "x"
     assert len(ids.operation_id(longest).encode()) <= 255

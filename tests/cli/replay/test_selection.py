@@ -30,7 +30,7 @@ from tidings.protocol.timestamps import to_nanoseconds
         ("nobody:knows", {"source": SOURCE}, False),
     ],
 )
-def test_what_only_a_hub_says_is_known(type: str, data: Any, own: bool) -> None:
+def test_events_of_a_hub_are_recognised(type: str, data: Any, own: bool) -> None:
     assert is_from_hub(Contract(), RecordedEnvelope(type, data=Raw(json.dumps(data).encode()))) is own
     assert HUB == SOURCE
 
@@ -55,7 +55,7 @@ def recording(*seconds: int) -> io.BytesIO:
         ("1h", None, 0, None),
     ],
 )
-def test_a_part_is_counted_from_the_beginning_of_the_recording(
+def test_an_offset_counts_from_the_beginning_of_the_recording(
     begin: str | None, end: str | None, events: int, newest: int | None
 ) -> None:
     found = survey(
@@ -69,6 +69,6 @@ def test_a_part_is_counted_from_the_beginning_of_the_recording(
     assert found.newest_ns == (0 if newest is None else to_nanoseconds(f"2025-07-30T11:00:{newest}Z"))
 
 
-def test_by_timestamps_it_begins_with_the_first_event() -> None:
+def test_a_survey_by_timestamps_begins_with_the_first_event() -> None:
     found = survey(recording(5, 10, 20, 40), Contract(), by_timestamp=True, begin=read_bound("from", "10s"), end=None)
     assert found.events == 2

@@ -26,7 +26,7 @@ def tempo(speed: float | None = 1.0, max_pause_s: float | None = None) -> Playba
         (None, None, [0, 0, 0, 0]),
     ],
 )
-def test_events_keep_their_distances_as_fast_as_is_wished(
+def test_events_keep_their_distances_at_any_speed(
     speed: float | None, max_pause_s: float | None, due: list[float]
 ) -> None:
     played = tempo(speed, max_pause_s)
@@ -34,20 +34,20 @@ def test_events_keep_their_distances_as_fast_as_is_wished(
     assert [played.due_s(moment) for moment in moments] == due
 
 
-def test_clocks_that_go_back_and_events_without_a_moment_delay_nothing() -> None:
+def test_decreasing_or_missing_moments_add_no_delay() -> None:
     played = tempo()
     moments = [RECORDED, RECORDED + 5 * S, RECORDED + 1 * S, None, RECORDED + 4 * S, RECORDED + 6 * S]
     assert [played.due_s(moment) for moment in moments] == [0, 5, 5, 5, 5, 6]
 
 
-def test_a_timestamp_is_as_long_before_playing_as_it_was_before_its_receipt() -> None:
+def test_a_timestamp_precedes_playback_as_it_preceded_its_receipt() -> None:
     played = tempo(2.0)
     played.due_s(RECORDED)
     played.due_s(RECORDED + 10 * S)
     assert played.shifted(from_nanoseconds(RECORDED + 9 * S)) == from_nanoseconds(NOW + 5 * S - S // 2)
 
 
-def test_at_once_the_last_event_is_now_and_distances_stay() -> None:
+def test_at_max_speed_the_newest_timestamp_is_now_and_distances_stay() -> None:
     played = tempo(None)
     played.due_s(RECORDED)
     assert played.shifted(from_nanoseconds(RECORDED + 100 * S)) == from_nanoseconds(NOW)
@@ -58,7 +58,7 @@ def test_at_once_the_last_event_is_now_and_distances_stay() -> None:
     st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)), min_size=1),
     st.sampled_from([0.5, 1.0, 7.0, None]),
 )
-def test_nothing_is_played_before_what_was_before_it_nor_says_that_it_is_of_the_future(
+def test_events_keep_their_order_and_have_no_future_timestamp(
     moments: list[tuple[int, int]], speed: float | None
 ) -> None:
     played, before = tempo(speed), 0.0
@@ -70,17 +70,17 @@ def test_nothing_is_played_before_what_was_before_it_nor_says_that_it_is_of_the_
 
 
 @pytest.mark.parametrize(("text", "speed"), [("1", 1.0), ("10x", 10.0), ("0.25", 0.25), ("max", None)])
-def test_speeds(text: str, speed: float | None) -> None:
+def test_speeds_are_parsed(text: str, speed: float | None) -> None:
     assert read_speed(text) == speed
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "fast", "", "1e9", "x"])
-def test_what_is_no_speed_is_refused(text: str) -> None:
+def test_an_invalid_speed_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         read_speed(text)
 
 
-def test_bounds_are_counted_from_the_beginning_or_are_times() -> None:
+def test_bounds_are_offsets_or_times() -> None:
     assert read_bound("from", "1m30s") == Bound(90 * S, None)
     assert read_bound("from", "1m30s").moment_ns(RECORDED) == RECORDED + 90 * S
     assert read_bound("from", from_nanoseconds(RECORDED + S)).moment_ns(5) == RECORDED + S

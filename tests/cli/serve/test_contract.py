@@ -35,7 +35,7 @@ def post(hub: Hub, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json()
 
 
-def test_its_events_are_taken_and_what_does_not_fit_is_not(strict: Hub) -> None:
+def test_events_of_the_contract_are_accepted_if_valid(strict: Hub) -> None:
     assert post(strict, EXECUTED)[0] == 200
     status, error = post(strict, {**EXECUTED, "data": {**EXECUTED["data"], "side": "hold"}})  # type: ignore[dict-item]
     assert (status, error["code"]) == (422, "invalid_payload")
@@ -43,18 +43,18 @@ def test_its_events_are_taken_and_what_does_not_fit_is_not(strict: Hub) -> None:
     assert event["data"] == EXECUTED["data"]
 
 
-def test_a_strict_hub_refuses_what_nobody_declared(strict: Hub) -> None:
+def test_a_strict_hub_refuses_undeclared_types(strict: Hub) -> None:
     status, error = post(strict, UNDECLARED)
     assert (status, error["code"]) == (422, "unknown_type")
 
 
-def test_a_lenient_one_takes_it(shop: Path) -> None:
+def test_a_lenient_hub_accepts_undeclared_types(shop: Path) -> None:
     with Hub("--contract", str(shop), "--lenient", "--log-level", "error") as hub:
         assert post(hub, UNDECLARED)[0] == 200
         assert post(hub, EXECUTED)[0] == 200
 
 
-def test_the_flag_wins_over_the_variable(shop: Path) -> None:
+def test_the_strict_flag_overrides_the_lenient_variable(shop: Path) -> None:
     done = tidings("serve", "--show-config", "--strict", TIDINGS_CONTRACT=str(shop), TIDINGS_LENIENT="yes")
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert lines["contract"].startswith(f"contract = {json.dumps(str(shop))} ")
@@ -63,7 +63,7 @@ def test_the_flag_wins_over_the_variable(shop: Path) -> None:
     assert lines["lenient"].endswith("# --lenient")
 
 
-def test_it_says_which_contract_it_speaks(shop: Path) -> None:
+def test_serve_reports_its_contract(shop: Path) -> None:
     identity = read_contract(TOML, "shop.toml", form="toml").identity
     with Hub("--contract", str(shop), "--log-format", "json") as hub:
         about = httpx.get(hub.http).json()
@@ -74,7 +74,7 @@ def test_it_says_which_contract_it_speaks(shop: Path) -> None:
     assert (ready["contract"], ready["own_events"]) == (f"{identity.version} {identity.hash}", 2)
 
 
-def test_a_contract_that_cannot_be_held_is_told_in_two_lines(tmp_path: Path) -> None:
+def test_an_invalid_contract_is_an_error_in_two_lines(tmp_path: Path) -> None:
     path = tmp_path / "wrong.toml"
     path.write_text('[[events]]\ntype = "operation:paused"\nchannel = "data"\nfields = { id = "string" }\n')
     done = tidings("serve", "--memory", "--port", "0", "--contract", str(path))

@@ -18,7 +18,7 @@ def stderr_of(code: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_ours_and_the_libraries_lines_have_one_form() -> None:
+def test_lines_of_tidings_and_libraries_have_one_format() -> None:
     lines = stderr_of(
         """
 configure_logging("json", "info")
@@ -35,14 +35,14 @@ warnings.warn("careful")
         assert list(line)[:4] == ["timestamp", "level", "logger", "event"]
 
 
-def test_text_has_no_escapes_of_ours_or_of_strangers() -> None:
+def test_text_logs_have_no_escape_sequences() -> None:
     (line,) = stderr_of('configure_logging("text", "info")\nlog.warning("odd", id="x", reason="a\\x1b[2J\\nb")')
     assert "\x1b" not in line
     assert "[ours]" in line
     assert r"reason=a\x1b[2J\nb" in line
 
 
-def test_exceptions_come_with_their_traceback_in_both_forms() -> None:
+def test_exceptions_have_their_traceback_in_both_formats() -> None:
     code = """
 configure_logging("{form}", "info")
 try:
@@ -57,7 +57,7 @@ except ZeroDivisionError:
     assert len([line for line in stderr_of(code.replace("{form}", "text")) if "ZeroDivisionError" in line]) == 2
 
 
-def test_what_is_below_the_level_runs_nothing() -> None:
+def test_a_disabled_level_runs_no_processor() -> None:
     lines = stderr_of(
         """
 configure_logging("text", "warning")
@@ -69,13 +69,13 @@ assert log.bind().info.__name__ == "_nop", log.bind().info
     assert lines == []
 
 
-def test_libraries_that_tell_of_every_connection_are_heard_from_warning_on() -> None:
+def test_verbose_libraries_log_from_warning_on() -> None:
     code = 'configure_logging("text", "{}")\nlogging.getLogger("websockets.server").info("connection open")\n'
     assert stderr_of(code.format("info")) == []
     assert len(stderr_of(code.format("debug"))) == 1
 
 
-def test_a_reader_of_stderr_that_goes_does_not_end_the_process() -> None:
+def test_a_closed_stderr_does_not_end_the_process() -> None:
     code = (
         SETUP
         + """

@@ -111,7 +111,7 @@ def test_an_option_is_a_flag_a_variable_and_a_toml_key(field: str, tmp_path: Pat
         assert resolved.sources[field] == source
 
 
-def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file(tmp_path: Path) -> None:
+def test_a_flag_overrides_a_variable_and_a_variable_overrides_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, 'port = 1\nhost = "10.0.0.1"\nheartbeat = "5s"')
     environ = {"TIDINGS_PORT": "2", "TIDINGS_HOST": "10.0.0.2"}
     resolved = settle({"port": "3"}, environ, file)
@@ -119,16 +119,16 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file(tmp_path: Path
     assert resolved.sources["grace"] == "default"
 
 
-def test_underscores_in_the_file_are_as_good(tmp_path: Path) -> None:
+def test_underscores_in_keys_of_the_file_are_accepted(tmp_path: Path) -> None:
     assert settle(toml=write(tmp_path, "ws_path = '/x'")).settings.ws_path == "/x"
 
 
-def test_an_empty_variable_is_none() -> None:
+def test_an_empty_variable_is_ignored() -> None:
     assert settle(environ={"TIDINGS_PORT": ""}).settings.port == 8765
 
 
 @pytest.mark.parametrize("field", WRONG)
-def test_a_value_out_of_range_names_its_source_and_the_way_out(field: str) -> None:
+def test_an_invalid_value_names_its_source_with_a_hint(field: str) -> None:
     option = OPTIONS[field]
     wrong = rf"invalid \w+ '{WRONG[field]}': (expected|use) "
     with pytest.raises(ConfigError, match=f"^{option.variable}: {wrong}") as caught:
@@ -153,30 +153,30 @@ def test_a_value_out_of_range_names_its_source_and_the_way_out(field: str) -> No
         ("[hub]\nport = 1", "unknown option 'hub'"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(toml: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_file_is_named_in_the_error(toml: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         settle(toml=write(tmp_path, toml))
     assert str(tmp_path) in str(caught.value)
     assert caught.value.hint
 
 
-def test_a_near_key_is_suggested(tmp_path: Path) -> None:
+def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         settle(toml=write(tmp_path, "retention_evnts = 1"))
     assert caught.value.hint == "Did you mean 'retention-events'?"
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         settle(toml=tmp_path / "none.toml")
 
 
-def test_the_data_folder_has_a_default_and_memory_none() -> None:
+def test_the_data_folder_has_a_default_unless_in_memory() -> None:
     assert settle().settings.data == default_folder()
     assert settle({"memory": "yes"}).settings.data is None
 
 
-def test_the_nearer_of_data_and_memory_wins() -> None:
+def test_data_or_memory_of_the_higher_source_wins() -> None:
     assert settle({"memory": "yes"}, {"TIDINGS_DATA": "/d"}).settings.data is None
     resolved = settle({"data": "/d"}, {"TIDINGS_MEMORY": "1"})
     assert (resolved.settings.data, resolved.settings.memory) == (Path("/d"), False)
@@ -184,12 +184,12 @@ def test_the_nearer_of_data_and_memory_wins() -> None:
         settle({"data": "/d", "memory": "yes"})
 
 
-def test_a_key_without_its_certificate_is_refused() -> None:
+def test_a_key_without_a_certificate_is_refused() -> None:
     with pytest.raises(ConfigError, match="TIDINGS_TLS_KEY: a private key needs its certificate"):
         settle(environ={"TIDINGS_TLS_KEY": "/k.pem"})
 
 
-def test_what_is_shown_is_a_file_that_says_the_same(tmp_path: Path) -> None:
+def test_the_shown_configuration_reads_back_the_same(tmp_path: Path) -> None:
     environ = {OPTIONS[field].variable: text for field, (text, _, _) in EXAMPLES.items() if field != "memory"}
     resolved = settle({"host": 'a "quoted"\\ name\x7f'}, environ)
     shown = resolved.format()
@@ -200,6 +200,6 @@ def test_what_is_shown_is_a_file_that_says_the_same(tmp_path: Path) -> None:
         assert line.endswith(f"# {resolved.sources[field]}")
 
 
-def test_a_variable_that_is_nearly_one_of_ours_is_mentioned() -> None:
+def test_a_misspelt_variable_has_a_warning() -> None:
     environ = {"TIDINGS_PROT": "1", "TIDINGS_URL": "ws://x", "TIDINGS_FAVOURITE_COLOUR": "red", "PATH": "/bin"}
     assert misspelt_variables(environ) == ["unknown variable TIDINGS_PROT: did you mean TIDINGS_PORT?"]

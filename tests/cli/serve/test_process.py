@@ -21,7 +21,7 @@ WRONG_FLAGS = {
 }
 
 
-def test_one_line_on_stdout_names_both_addresses_and_stderr_the_rest(tmp_path: Path) -> None:
+def test_serve_prints_one_line_with_both_urls_on_stdout(tmp_path: Path) -> None:
     with Hub("--retention-age", "36h") as hub:
         assert hub.ready == f"ws://127.0.0.1:{hub.port}/ws http://127.0.0.1:{hub.port}/\n"
         code, stdout, stderr = hub.stop()
@@ -34,7 +34,7 @@ def test_one_line_on_stdout_names_both_addresses_and_stderr_the_rest(tmp_path: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_signal_ends_in_exit_0_also_with_someone_watching(number: int) -> None:
+def test_a_stop_signal_exits_with_0_even_with_a_watcher(number: int) -> None:
     with Hub() as hub, Process("watch", "--json", "--url", hub.url) as watch:
         watch.read_until('"system:status"')
         hub.signal(number)
@@ -55,14 +55,14 @@ def test_a_port_in_use_is_an_error_with_a_hint() -> None:
     assert hint.startswith("hint: Stop the other program")
 
 
-def test_a_host_that_is_not_ours_is_an_error_with_a_hint() -> None:
+def test_a_foreign_host_is_an_error_with_a_hint() -> None:
     done = tidings("serve", "--memory", "--port", "0", "--host", "192.0.2.1")
     assert done.returncode == 1
     assert "hint: No interface of this machine has that address" in done.stderr
 
 
 @pytest.mark.parametrize("flag", WRONG_FLAGS)
-def test_a_wrong_option_is_a_usage_error_in_two_lines(flag: str) -> None:
+def test_an_invalid_option_is_a_usage_error_in_two_lines(flag: str) -> None:
     done = tidings("serve", "--memory", flag, WRONG_FLAGS[flag])
     assert done.returncode == 2
     assert done.stdout == ""
@@ -73,7 +73,7 @@ def test_a_wrong_option_is_a_usage_error_in_two_lines(flag: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["https://x/path", "x"])
-def test_a_wrong_origin_is_a_usage_error(value: str) -> None:
+def test_an_invalid_origin_is_a_usage_error(value: str) -> None:
     done = tidings("serve", "--memory", "--allow-origin", value)
     assert done.returncode == 2
     assert "invalid origin" in done.stderr
@@ -87,7 +87,7 @@ def test_an_unknown_option_is_a_usage_error() -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])
-def test_a_certificate_that_cannot_be_used_is_an_error(content: bytes | None, tmp_path: Path) -> None:
+def test_an_invalid_certificate_is_an_error(content: bytes | None, tmp_path: Path) -> None:
     certificate = tmp_path / "cert.pem"
     if content is not None:
         certificate.write_bytes(content)
@@ -98,7 +98,7 @@ def test_a_certificate_that_cannot_be_used_is_an_error(content: bytes | None, tm
     assert "Traceback" not in done.stderr
 
 
-def test_the_configuration_is_shown_with_sources_and_is_a_configuration(tmp_path: Path) -> None:
+def test_show_config_prints_a_valid_file_with_sources(tmp_path: Path) -> None:
     file = tmp_path / "hub.toml"
     file.write_text("retention-events = 5\nport = 1\n")
     done = tidings("serve", "--show-config", "--heartbeat", "5s", TIDINGS_CONFIG=str(file), TIDINGS_PORT="2")
@@ -115,7 +115,7 @@ def test_the_configuration_is_shown_with_sources_and_is_a_configuration(tmp_path
     assert lines["host"] == "default"
 
 
-def test_the_websocket_is_where_it_was_put() -> None:
+def test_the_websocket_is_at_the_given_path() -> None:
     with Hub("--ws-path", "/events/live") as hub:
         assert hub.url.endswith("/events/live")
         assert tidings("publish", "data:update", '{"dataset": "d"}', "--url", hub.url).returncode == 0
@@ -124,7 +124,7 @@ def test_the_websocket_is_where_it_was_put() -> None:
         assert "404" in refused.stderr
 
 
-def test_json_logs_are_one_object_a_line_with_the_connections_ids() -> None:
+def test_json_logs_have_one_object_per_line_with_connection_ids() -> None:
     with Hub("--log-format", "json") as hub:
         assert tidings("publish", "data:update", '{"dataset": 5}', "--url", hub.url).returncode == 1
         _, _, stderr = hub.stop()
@@ -138,19 +138,19 @@ def test_json_logs_are_one_object_a_line_with_the_connections_ids() -> None:
     assert refused["timestamp"].endswith("Z")
 
 
-def test_levels_below_the_asked_are_not_written() -> None:
+def test_lines_below_the_level_are_not_logged() -> None:
     with Hub("--log-level", "error") as hub:
         assert hub.stop() == (0, "", "")
 
 
-def test_a_misspelt_variable_is_mentioned() -> None:
+def test_serve_warns_of_a_misspelt_variable() -> None:
     with Hub(env={"TIDINGS_RETENTION_EVNTS": "5"}) as hub:
         _, _, stderr = hub.stop()
     assert "unknown variable TIDINGS_RETENTION_EVNTS: did you mean TIDINGS_RETENTION_EVENTS?" in stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
-def test_connections_stay_below_the_limit_of_open_files() -> None:
+def test_connections_are_limited_by_open_files() -> None:
     limited = f"ulimit -n 600; exec {sys.executable} -m tidings serve --memory --port 0 --max-connections 5000"
     process = subprocess.Popen(
         ["sh", "-c", limited], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
@@ -167,7 +167,7 @@ def test_connections_stay_below_the_limit_of_open_files() -> None:
     assert "max_connections=344 open_files=600" in stderr
 
 
-def test_a_second_hub_on_the_same_folder_is_told_of_the_first(tmp_path: Path) -> None:
+def test_a_second_hub_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     with Hub("--data", str(tmp_path / "data"), memory=False):
         second = tidings("serve", "--port", "0", "--data", str(tmp_path / "data"))
     assert second.returncode == 1
@@ -175,7 +175,7 @@ def test_a_second_hub_on_the_same_folder_is_told_of_the_first(tmp_path: Path) ->
     assert "Traceback" not in second.stderr
 
 
-def test_what_was_published_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_published_events_survive_a_restart(tmp_path: Path) -> None:
     folder = str(tmp_path / "data")
     with Hub("--data", folder, memory=False) as hub:
         published = tidings("publish", "data:update", '{"dataset": "kept"}', "--url", hub.url)
@@ -189,7 +189,7 @@ def test_what_was_published_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX")
-def test_a_data_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_created_is_an_error_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = tidings("serve", "--port", "0", "--data", str(tmp_path / "file" / "data"))
     assert done.returncode == 1
