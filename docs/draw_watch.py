@@ -1,10 +1,10 @@
-"""Draws docs/watch.svg: what `tidings watch` shows during a real run.
+"""Draws docs/watch.svg: the output of `tidings watch` during a real run.
 
     python -m docs.draw_watch             draw from the recorded events
     python -m docs.draw_watch --record    record again: a hub, and three commands under `tidings run`
 
-The picture is drawn by the view that the command itself uses, from events as a hub delivered them; only the clock is
-set, to the moment of the last event shown. A test draws it again and compares.
+The command's own view draws the picture from events that a hub delivered; only the clock is set, to the moment of the
+last event shown. A test draws it again and compares.
 """
 
 import contextlib
@@ -41,13 +41,13 @@ TITLE = "tidings watch"
 LED = "pytest"
 """The operation whose progress decides which moment is drawn."""
 SHARE = 60.0
-"""Of it, in percent."""
+"""Progress of that operation at this moment, in percent."""
 COMMANDS: Sequence[tuple[str, Sequence[str]]] = (
     ("ruff check", ("ruff", "check", "src/tidings/contract")),
     ("pytest tests/contract", ("pytest", "-p", "no:randomly", "tests/contract")),
     ("mypy src", ("mypy", "--no-incremental", "src")),
 )
-"""What is run for the picture, by the name it is given."""
+"""The commands to run for the picture, each with its name."""
 
 _PAPER, _INK = (22, 24, 29), (214, 217, 224)
 _ANSI = [
@@ -64,7 +64,7 @@ _THEME = TerminalTheme(_PAPER, _INK, _ANSI)
 
 
 def read_events(lines: Iterable[str]) -> Iterator[ReceivedEvent]:
-    """Return the events of v1 envelopes, one a line, as a client reads them; notices are left out."""
+    """Yield the events of `tidings.v1` envelopes, one per line, as a client receives them; skip notices."""
     contract = Contract()
     for line in lines:
         envelope = msgspec.json.decode(line)
@@ -84,11 +84,11 @@ def read_events(lines: Iterable[str]) -> Iterator[ReceivedEvent]:
             )
 
 
-def until_the_moment(events: Iterable[ReceivedEvent]) -> list[ReceivedEvent]:
-    """Return the events up to the one that brings the leading operation nearest to its share.
+def cut_at_the_moment(events: Iterable[ReceivedEvent]) -> list[ReceivedEvent]:
+    """Return the events up to the one that brings the leading operation nearest to `SHARE`.
 
     Raises:
-        ValueError: It made no progress.
+        ValueError: The leading operation made no progress.
     """
     known = list(events)
     led = {
@@ -120,7 +120,7 @@ def draw(events: Sequence[ReceivedEvent]) -> tuple[str, str]:
     return _without_fonts(console.export_svg(title=TITLE, theme=_THEME, unique_id="watch", code_format=_FORMAT)), text
 
 
-# A picture in a README must not fetch anything; every machine has a monospaced font of its own.
+# A picture in a README must not fetch anything; every machine has its own monospaced font.
 _FORMAT = re.sub(
     r"@font-face \{\{.*?\}\}\s*",
     "",
@@ -137,7 +137,7 @@ def _without_fonts(svg: str) -> str:
 
 
 def record(commands: Sequence[tuple[str, Sequence[str]]] = COMMANDS) -> list[str]:
-    """Run commands under a hub of their own, all at once, and return what a watcher was delivered."""
+    """Run commands in parallel under their own hub, and return the lines that a watcher received."""
     with _hub() as url:
         watch = _start("watch", "operations", "--json", "--since", "first", "--url", url, stdout=subprocess.PIPE)
         runs = [_start("run", "--url", url, "--name", name, "--", *_found(command)) for name, command in commands]
@@ -158,7 +158,7 @@ def _found(command: Sequence[str]) -> Sequence[str]:
 
 
 def _anonymous(line: str) -> str:
-    """Return an envelope without what belongs to the machine it was recorded on; none of it is in the picture."""
+    """Return an envelope without the facts of the machine that recorded it; the picture shows none of them."""
     envelope: dict[str, Any] = json.loads(line)
     data = envelope["data"]
     for name, value in (("host", "laptop"), ("user", "ada"), ("pid", 4242)):
@@ -187,12 +187,12 @@ def _hub() -> Iterator[str]:
 
 
 def main() -> None:
-    """Draw the picture, after recording anew where that was asked for."""
+    """Draw the picture; with `--record`, record the events first."""
     if "--record" in sys.argv[1:]:
         EVENTS.write_text("".join(record()))
     began = time.perf_counter()
     with EVENTS.open() as lines:
-        svg, text = draw(until_the_moment(read_events(lines)))
+        svg, text = draw(cut_at_the_moment(read_events(lines)))
     PICTURE.write_text(svg)
     sys.stdout.write(f"{text}\n{PICTURE.name}: {len(svg)} bytes, drawn in {time.perf_counter() - began:.2f} s\n")
 

@@ -2,7 +2,7 @@
 
     python -m docs.record_demo            record again: a hub, `tidings record`, and a few jobs that report to the hub
 
-The jobs do nothing but take time; what they say, and all that is recorded of it, goes the way of any job.
+The jobs only take time. Their events are reported, delivered and recorded like those of any job.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ import tidings
 HERE = Path(__file__).parent
 RECORDING = HERE / "demo.ndjson"
 TIME = float(os.environ.get("DEMO_TIME", "1"))
-"""How long everything takes; a test is in a hurry."""
+"""Factor on every duration; a test uses a small one."""
 ENDS = 6
-"""Of operations, with their parts and attempts."""
+"""Number of ends of operations, including those of parts and attempts."""
 _END = re.compile(r'"type":"operation:(?:complete|failed|cancelled)"')
 
 
 def rest(seconds: float) -> None:
-    """Take so long."""
+    """Sleep for `seconds`, scaled by `TIME`."""
     time.sleep(seconds * TIME)
 
 
 def import_prices() -> None:
-    """Three steps of which the second is most of the work, with a part of its own."""
+    """Three steps, of which the second is most of the work; the third has a part of its own."""
     with tidings.operation("Import prices", id="import-prices", steps=["fetch", ("parse", 4), "load"]) as op:
         with op.step("fetch"):
             for source in op.track(["lse", "nyse", "xetra"], description="Fetching", unit="exchanges"):
@@ -53,7 +53,7 @@ def import_prices() -> None:
 
 
 def train_model() -> None:
-    """A loop of epochs that gets better."""
+    """A loop of epochs with a falling loss."""
     with tidings.operation("Train forecast", id="train-forecast", total=12) as op:
         for epoch in range(1, 13):
             rest(1.6)
@@ -62,7 +62,7 @@ def train_model() -> None:
 
 
 def send_newsletter() -> None:
-    """One that fails in the middle, is told with the way out, and goes well the next time."""
+    """A job that fails in the middle with a hint, and succeeds in its second attempt."""
     with contextlib.suppress(ConnectionError), tidings.operation("Send newsletter", id="newsletter", total=400) as op:
         for count in range(170):
             rest(0.03)
@@ -79,7 +79,7 @@ def send_newsletter() -> None:
 
 
 def copy_backup() -> None:
-    """One that says no percentage, and is cancelled by somebody."""
+    """A job without a percentage that is cancelled."""
     op = tidings.start("Copy backup", id="copy-backup")
     op.indeterminate("looking for changes")
     rest(6)
@@ -88,33 +88,33 @@ def copy_backup() -> None:
     op.cancel("the office needs the line", cancelled_by="grace")
 
 
-async def tell(url: str) -> None:
-    """Say what else happens in such a night."""
+async def publish_other_events(url: str) -> None:
+    """Publish the events of the night that belong to no operation."""
     alert = {"alert_id": "disk", "code": "disk_nearly_full", "recoverable": True}
     full = {"message": "/var is 91 % full", "hint": "Delete old backups.", "severity": "warning", "state": "raised"}
     free = {"message": "/var is 62 % full", "severity": "info", "state": "cleared"}
     async with tidings.connect(url) as hub:
 
-        async def say(after_s: float, type: str, data: dict[str, Any]) -> None:
+        async def publish(after_s: float, type: str, data: dict[str, Any]) -> None:
             await asyncio.sleep(after_s * TIME)
             await hub.publish(type, data)
 
-        await say(3, "data:update", {"dataset": "rates", "version": "2025-07-30", "records": 32})
-        await say(4, "system:alert", {**alert, **full})
-        await say(5, "data:processed", {"dataset": "orders", "records": 18_204, "duration_ms": 5210})
-        await say(4, "system:alert", {**alert, **free})
-        await say(4, "report:ready", {"report_id": "daily", "name": "Daily sales", "url": "/reports/daily.pdf"})
+        await publish(3, "data:update", {"dataset": "rates", "version": "2025-07-30", "records": 32})
+        await publish(4, "system:alert", {**alert, **full})
+        await publish(5, "data:processed", {"dataset": "orders", "records": 18_204, "duration_ms": 5210})
+        await publish(4, "system:alert", {**alert, **free})
+        await publish(4, "report:ready", {"report_id": "daily", "name": "Daily sales", "url": "/reports/daily.pdf"})
 
 
 def run_night(url: str) -> None:
-    """Run all of it against the hub at `url`; the end of the process waits until the hub has everything."""
+    """Run all jobs against the hub at `url`; the process ends when the hub has every event."""
     os.environ.update(TIDINGS_URL=url, TIDINGS_QUIET="1")
     night: list[tuple[float, Callable[[], None]]] = [
         (0, import_prices),
         (1, train_model),
         (2.5, copy_backup),
         (4, send_newsletter),
-        (0, lambda: asyncio.run(tell(url))),
+        (0, lambda: asyncio.run(publish_other_events(url))),
     ]
 
     def later(delay_s: float, job: Callable[[], None]) -> None:
@@ -129,14 +129,14 @@ def run_night(url: str) -> None:
 
 
 def record(path: Path) -> None:
-    """Run a night, and record it into `path`."""
+    """Run a night and record it to `path`."""
     with _process("serve", "--memory", "--port", "0", "--log-level", "error", stdout=subprocess.PIPE) as hub:
         assert hub.stdout is not None
         url = hub.stdout.readline().decode().split()[0]
         with _process("record", "operations", "data", "system/disk", "--url", url, "-o", str(path)) as recorder:
             while not path.exists() or b"channel:live" not in path.read_bytes():
                 time.sleep(0.05)
-            # In a process of its own: its outbox, and its signals.
+            # In a separate process, with its own outbox and signals.
             subprocess.run([sys.executable, "-m", "docs.record_demo", "--night", url], check=True, cwd=HERE.parent)
             while recorder.poll() is None and len(_END.findall(path.read_text())) < ENDS:
                 time.sleep(0.05)
@@ -145,7 +145,7 @@ def record(path: Path) -> None:
 
 
 def anonymous(line: str) -> str:
-    """Return a line without what belongs to the machine it was recorded on."""
+    """Return a line without the facts of the machine that recorded it."""
     envelope = json.loads(line)
     data = envelope["data"]
     for name, value in (("host", "laptop"), ("user", "ada"), ("pid", 4242), ("command", "python nightly.py")):
@@ -172,7 +172,7 @@ def _process(*arguments: str, stdout: int = subprocess.DEVNULL) -> Iterator["sub
 
 
 def main() -> None:
-    """Record, or run a night where that is asked for."""
+    """Record the demo; with `--night URL`, only run the jobs."""
     if sys.argv[1:2] == ["--night"]:
         run_night(sys.argv[2])
         return

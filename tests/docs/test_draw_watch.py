@@ -1,11 +1,11 @@
-"""The README's picture cannot lie: it is what the command draws from what a hub delivered."""
+"""The README's picture is what the command draws from events that a hub delivered."""
 
 import html
 import re
 from collections import defaultdict
 
 import pytest
-from docs.draw_watch import EVENTS, PICTURE, draw, read_events, record, until_the_moment
+from docs.draw_watch import EVENTS, PICTURE, cut_at_the_moment, draw, read_events, record
 
 from tidings.client.events import ReceivedEvent
 
@@ -33,7 +33,7 @@ def recorded() -> list[ReceivedEvent]:
 
 
 def test_picture_matches_the_view_of_the_recorded_run(recorded: list[ReceivedEvent]) -> None:
-    svg, text = draw(until_the_moment(recorded))
+    svg, text = draw(cut_at_the_moment(recorded))
     drawn = [squeezed(line) for line in text.splitlines() if line.strip()]
     assert [squeezed(line) for line in text_of(svg) if line.strip()] == drawn
     assert [squeezed(line) for line in text_of(PICTURE.read_text()) if line.strip()] == drawn, (
@@ -42,7 +42,7 @@ def test_picture_matches_the_view_of_the_recorded_run(recorded: list[ReceivedEve
 
 
 def test_picture_shows_a_bar_an_end_and_the_connection(recorded: list[ReceivedEvent]) -> None:
-    _, text = draw(until_the_moment(recorded))
+    _, text = draw(cut_at_the_moment(recorded))
     assert re.search(r"✔ ruff check complete in ", text)
     assert re.search(r"pytest tests/contract +━+[╸━]+ +\d\d% +\d:\d\d ", text)
     assert "● live" in text
@@ -64,6 +64,6 @@ def test_new_run_gives_a_similar_picture() -> None:
     events = list(read_events(record(commands)))
     ends = [event.type for event in events if event.type in ("operation:complete", "operation:failed")]
     assert ends == ["operation:complete"] * 2
-    _, text = draw(until_the_moment(events))
+    _, text = draw(cut_at_the_moment(events))
     assert re.search(r"pytest tests/contract +━+", text)
     assert draw(events)[1].count("✔") == 3, "two lines, and their count"

@@ -1,4 +1,4 @@
-"""The recording that is played to see something: it plays well, and is what the jobs beside it say."""
+"""docs/demo.ndjson: it replays without errors, and matches the jobs of docs/record_demo.py."""
 
 import gzip
 import json

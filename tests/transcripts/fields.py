@@ -1,4 +1,4 @@
-"""The fields of a struct as the documents' tables write them: name, type and presence."""
+"""The fields of a struct as the tables of the documents show them: name, type and presence."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import msgspec
 from msgspec import inspect
 
 INT64 = 2**63 - 1
-"""The bound of every integer on the wire: it is said once, and in no row."""
+"""The bound of every integer on the wire, which the tables do not repeat."""
 
 
 def rows(struct: type[msgspec.Struct]) -> tuple[tuple[str, str, str], ...]:

@@ -12,7 +12,7 @@ from tests.transcripts.served import TIMEOUT_S, served
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request and what is shown of its answer."""
+    """One request, and the shown part of its answer."""
 
     method: str
     target: str
@@ -21,11 +21,11 @@ class Exchange:
     status: int
     answer_headers: tuple[tuple[str, str], ...]
     answer: tuple[str, ...]
-    """The body's lines."""
+    """Lines of the body."""
 
 
 def parse(text: str) -> list[Exchange]:
-    """Return the exchanges that `text` writes: `>` before the lines of a request, `<` before those of its answer."""
+    """Parse `text`: `>` starts the lines of a request, `<` those of its answer."""
     exchanges = []
     request: list[str] = []
     answer: list[str] = []
@@ -70,10 +70,10 @@ def _headers(lines: list[str]) -> Iterator[tuple[str, str]]:
 
 
 async def play(exchanges: list[Exchange]) -> None:
-    """Play `exchanges` in their order against one hub.
+    """Play `exchanges` in order against one hub.
 
     Raises:
-        Mismatch: The hub answered something else.
+        Mismatch: The hub's answer differs.
     """
     async with served({}) as hub:
         address = await hub.ready

@@ -1,4 +1,4 @@
-"""What the tests read out of a document: its headings, the tables and the fenced blocks below each."""
+"""Reader of Markdown documents: their headings, and the tables and fenced blocks below each."""
 
 import re
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ class Block:
     language: str
     heading: str
     line: int
-    """Of its first line, counted from 1."""
+    """Number of its first line, from 1."""
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table; cells are stripped, also of the code marks around a whole cell."""
+    """A table. Cells are stripped, also of backticks around a whole cell."""
 
     heading: str
     columns: tuple[str, ...]

@@ -10,7 +10,7 @@ _LETTERS = re.compile(r"…×(?P<count>[0-9]+)")
 
 
 class Mismatch(AssertionError):
-    """A frame is not what the document shows; says where they part."""
+    """A frame differs from the document. The message has the place of the first difference."""
 
 
 def read(text: str) -> Any:
@@ -19,13 +19,13 @@ def read(text: str) -> Any:
 
 
 class Names:
-    """What the names of one example stand for: `"…p1"` is whatever it was when it was first met."""
+    """Values of the names in one example: `"…p1"` keeps the value of its first occurrence."""
 
     def __init__(self) -> None:
         self.known: dict[str, Any] = {}
 
     def match(self, pattern: Any, value: Any, path: str = "$") -> None:
-        """Check `value` against `pattern`, the order of members included, and learn the names in it.
+        """Check `value` against `pattern`, including the order of members, and store the values of new names.
 
         Raises:
             Mismatch: They differ.
@@ -56,7 +56,7 @@ class Names:
             raise Mismatch(f"{path} is {value!r}; {pattern} is {known!r}")
 
     def fill(self, pattern: Any, number: int = 0) -> Any:
-        """Return what is to be sent for `pattern`: names replaced by what they stand for, `…n` by `number`."""
+        """Return the frame to send for `pattern`: names replaced by their values, `…n` by `number`."""
         if isinstance(pattern, dict):
             return {name: self.fill(part, number) for name, part in pattern.items()}
         if isinstance(pattern, list):
@@ -69,9 +69,9 @@ class Names:
         return number if pattern == "…n" else self.fill_text(pattern)
 
     def fill_text(self, text: str) -> str:
-        """Return `text`, such as a URL, with its names replaced."""
+        """Return `text`, such as a URL, with names replaced by their values."""
         for name, value in sorted(self.known.items(), key=lambda item: -len(item[0])):
             text = text.replace(name, str(value))
         if ANY in text:
-            raise ValueError(f"nothing has told yet what {text!r} stands for")
+            raise ValueError(f"{text!r} has no value yet")
         return text

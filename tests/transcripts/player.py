@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 _RECEIVE_BUFFER = 16 << 10
-"""Of each client's socket, in bytes: so that one which stops reading is noticed after few frames."""
+"""Receive buffer of each client's socket, in bytes. Small, so that a client that stops reading falls behind soon."""
 
 _END = Step(line="", kind="end")
 
@@ -27,28 +27,28 @@ class Client:
         self._socket = socket_
         self._ahead: list[Any] = []
         self.events: list[tuple[str, Any]] = []
-        """Type and data of the logged events it read."""
+        """Type and data of the logged events that it read."""
 
     def queue(self, body: str | bytes) -> None:
-        """Put a frame behind those that are to be sent with it, in one write."""
+        """Queue a frame; `flush` sends all queued frames in one write."""
         if isinstance(body, str):
             self._socket.protocol.send_text(body.encode())
         else:
             self._socket.protocol.send_binary(body)
 
     def flush(self) -> None:
-        """Send what is queued."""
+        """Send the queued frames."""
         self._socket.transport.write(b"".join(self._socket.protocol.data_to_send()))
 
     async def receive(self) -> Any:
-        """Return the next frame, which has to come within the timeout."""
+        """Return the next frame, which must arrive within the timeout."""
         if self._ahead:
             return self._ahead.pop()
         async with asyncio.timeout(TIMEOUT_S):
             return json.loads(await self._socket.recv())
 
     def put_back(self, frame: Any) -> None:
-        """Let `frame` be the next one again."""
+        """Return `frame` again from the next `receive`."""
         self._ahead.append(frame)
 
     def note(self, frame: Any) -> None:
@@ -57,7 +57,7 @@ class Client:
             self.events.append((frame["type"], frame["data"]))
 
     async def wait_closed(self) -> int:
-        """Wait for the hub's Close and return its code; nothing else may come first."""
+        """Wait for the hub's Close and return its code; no other frame may come first."""
         try:
             frame = await self.receive()
         except ConnectionClosed as closed:
@@ -65,7 +65,7 @@ class Client:
         raise Mismatch(f"{frame} came before the Close")
 
     async def check_nothing_left(self) -> None:
-        """Check that the hub has said no more than was shown: what answers this is the next frame."""
+        """Check that the hub sent no more than was shown: the next frame must be the answer to this invalid message."""
         self.queue("the end")
         self.flush()
         frame = await self.receive()
@@ -95,8 +95,8 @@ class Player:
             "receives": self._receive,
             "closed": self._closed,
             "drops": self._drop,
-            "stops reading": self._say_nothing,
-            "reads again": self._say_nothing,
+            "stops reading": self._do_nothing,
+            "reads again": self._do_nothing,
             "same": self._same,
             "the hub drains": self._drain,
             "the log is trimmed": self._trim,
@@ -211,7 +211,7 @@ class Player:
     async def _drop(self, step: Step) -> None:
         self._clients.pop(step.client).drop()
 
-    async def _say_nothing(self, step: Step) -> None:
+    async def _do_nothing(self, step: Step) -> None:
         """Do nothing: a client reads only what the transcript shows it reading."""
 
     async def _same(self, step: Step) -> None:

@@ -1,4 +1,4 @@
-"""A hub on a port of this machine, in the test's own loop, as the documents' examples need it."""
+"""A hub on a local port, in the test's own event loop, for the examples in documents."""
 
 import asyncio
 import signal
@@ -29,7 +29,7 @@ class ServedHub:
         }
         own = {name: value for name, value in settings.items() if not name.startswith(_RETENTION)}
         self._retention = structs.replace(Retention(), **retention)
-        # The hub's own events would come between those of an example; the one about them asks for them.
+        # Events of the hub itself would mix with those of an example; the example about them enables them.
         self.app = HubApp(self._open_log, config=HubConfig(**{"status_s": 0.0, "metrics_s": 0.0, **own}))
         self.ready: asyncio.Future[ListenAddress] = asyncio.get_running_loop().create_future()
         self.runner = DrainingServer(
@@ -42,7 +42,7 @@ class ServedHub:
         )
 
     def trim_log(self) -> None:
-        """Let retention do all it has to do."""
+        """Run retention until it is done."""
         while self.app.hub.log.maintain(self.app.hub.clock.wall_ns()):
             pass
 
@@ -58,7 +58,7 @@ class ServedHub:
 
 @asynccontextmanager
 async def served(settings: dict[str, Any]) -> AsyncIterator[ServedHub]:
-    """Serve a hub with `settings` for the length of a block."""
+    """Serve a hub with `settings` during the block."""
     interrupt = signal.getsignal(signal.SIGINT)
     hub = ServedHub(settings)
     hub.app.start()

@@ -1,4 +1,4 @@
-"""The player notices what is not as shown; else the document's proof would be none."""
+"""The player detects every difference from a transcript; otherwise a played document would prove nothing."""
 
 import pytest
 from tests.transcripts import http_example, player, transcript
@@ -59,7 +59,7 @@ async def test_differing_http_answer_fails(shown: str, told: str) -> None:
 
 def test_line_outside_the_notation_raises() -> None:
     with pytest.raises(ValueError, match="not in the notation"):
-        transcript.parse("C says hello")
+        transcript.parse("C greets the hub")
 
 
 @pytest.mark.parametrize(
@@ -83,5 +83,5 @@ def test_name_keeps_its_first_value() -> None:
     names = Names()
     names.match({"position": "…p1", "now": "…"}, {"position": "4f1c09ab:7", "now": "later"})
     assert names.fill({"since": "…p1", "n": "…n", "text": "…×4"}, 3) == {"since": "4f1c09ab:7", "n": 3, "text": "xxxx"}
-    with pytest.raises(ValueError, match="nothing has told"):
+    with pytest.raises(ValueError, match="has no value yet"):
         names.fill("…p2")

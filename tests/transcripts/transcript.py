@@ -24,7 +24,7 @@ class Step:
     line: str
     client: str = ""
     kind: str
-    """`connects`, `sends`, `receives`, `closed`, `drops`, …: what the player does."""
+    """The action of the player: `connects`, `sends`, `receives`, `closed`, `drops`, …"""
     frame: Any = None
     fewest: int = 1
     most: int = 1
@@ -33,17 +33,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """Steps, and the settings of the hub they are played against."""
+    """Steps, and the settings of the hub for them."""
 
     settings: dict[str, Any]
     steps: tuple[Step, ...]
 
 
 def parse(text: str) -> Transcript:
-    """Return the transcript that `text` writes.
+    """Parse `text` into a transcript.
 
     Raises:
-        ValueError: A line is none of the notation's.
+        ValueError: A line is not in the notation.
     """
     settings: dict[str, Any] = {}
     steps = []
@@ -58,7 +58,7 @@ def parse(text: str) -> Transcript:
 
 
 def _joined(text: str) -> Iterator[str]:
-    """Yield the lines without comments; an indented line goes on with the one before."""
+    """Yield the lines without comments; an indented line continues the line before."""
     pending = ""
     for line in text.splitlines():
         if line.startswith((" ", "\t")):
