@@ -1,4 +1,4 @@
-"""What a publisher in Python or Go could write: payloads made from their types, and JSON in each language's style."""
+"""Messages of publishers in Python and Go: payloads generated from their types, as JSON in each language's style."""
 
 import json
 import re

@@ -1,17 +1,21 @@
+import hashlib
 import json
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec import Raw
-from tests.contract.receipts import CONTRACT, MINTED, STAMPED, FixedReceipt, message, read
+from tests.contract.envelopes import CONTRACT, MINTED, STAMPED, FixedDefaults, message, read
 
-from tidings.contract.contract import Contract
+from tidings.contract.contract import Contract, compute_identity
 from tidings.contract.event_types import BUILTIN, EventType
 from tidings.exceptions import InvalidContract, InvalidPayload, PayloadTooLarge, UnknownType
 from tidings.protocol.envelope import Envelope, decode_envelope
 from tidings.protocol.message_types import EventClass, MessageType, SlotEffect
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 from tidings.protocol.payloads import DataUpdateData, OperationFailedData, OperationProgressData, Payload
+from tidings.protocol.revisions import REVISION
 
 PROGRESS = '{"operation_id":"op-1","progress":42,"current_step":"x","total_steps":2}'
 ALERT = '"severity":"critical","code":"disk_full","message":"m","recoverable":true'
@@ -25,10 +29,10 @@ class Shipment(Payload, frozen=True, kw_only=True):
 SHIPPED = EventType(type="shop:shipped", channel="orders", payload=Shipment, key="order_id")
 
 
-# What is read.
+# The event that is read.
 
 
-def test_an_event_is_all_that_the_log_needs() -> None:
+def test_event_has_all_that_the_log_needs() -> None:
     event = read(message("operation:progress", PROGRESS, event_id='"0123456789abcdef"', channel='"operations"'))
     assert msgspec.structs.asdict(event) == {
         "type": "operation:progress",
@@ -45,8 +49,8 @@ def test_an_event_is_all_that_the_log_needs() -> None:
     assert type(event.data) is bytes
 
 
-def test_the_receipt_is_asked_only_for_what_is_missing() -> None:
-    receipt = FixedReceipt()
+def test_defaults_are_called_only_for_absent_members() -> None:
+    receipt = FixedDefaults()
     full = message(
         "operation:progress", PROGRESS, timestamp='"2025-07-30T12:00:00Z"', trace_id='"t"', channel='"global"'
     )
@@ -55,19 +59,19 @@ def test_the_receipt_is_asked_only_for_what_is_missing() -> None:
     assert receipt.asked == []
 
 
-def test_a_trace_id_is_asked_for_with_the_event_s_own_channel_and_key() -> None:
-    receipt = FixedReceipt()
+def test_default_trace_id_gets_the_event_type_s_channel_and_key() -> None:
+    receipt = FixedDefaults()
     CONTRACT.read(decode_envelope(message("operation:progress", PROGRESS, trace_id='""', channel='"global"')), receipt)
     assert receipt.asked == [("timestamp", None), ("operations", "op-1")]
 
 
 @pytest.mark.parametrize("timestamp", ["null", '""', '"0001-01-01T00:00:00Z"', '"0001-01-01T00:00:00.000Z"'])
-def test_a_timestamp_that_says_nothing_is_stamped(timestamp: str) -> None:
+def test_empty_or_zero_timestamp_is_replaced(timestamp: str) -> None:
     assert read(message("operation:progress", PROGRESS, timestamp=timestamp)).timestamp == STAMPED
 
 
 @pytest.mark.parametrize("type", [row.type for row in BUILTIN if row.channel is not None])
-def test_each_type_goes_to_its_own_channel_or_to_global(type: str) -> None:
+def test_each_type_goes_to_its_channel_or_to_global(type: str) -> None:
     row = CONTRACT.events[type]
     data = EXAMPLES[type]
     for channel in ("null", '""', f'"{row.channel}"'):
@@ -97,7 +101,7 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize(("type", "data"), EXAMPLES.items())
-def test_the_key_is_the_field_that_the_catalogue_names(type: str, data: str) -> None:
+def test_key_is_the_field_in_the_catalogue(type: str, data: str) -> None:
     field = CONTRACT.events[type].key
     expected = json.loads(data)[field] if field else None
     assert read(message(type, data), by_hub=True).key == expected
@@ -105,7 +109,7 @@ def test_the_key_is_the_field_that_the_catalogue_names(type: str, data: str) -> 
 
 @pytest.mark.parametrize("type", ["data:update", "data:processed", "report:ready"])
 @pytest.mark.parametrize("data", ["null", "{}"])
-def test_null_is_an_empty_payload_where_every_field_is_optional(type: str, data: str) -> None:
+def test_null_is_an_empty_payload_if_all_fields_are_optional(type: str, data: str) -> None:
     event = read(message(type, data))
     assert (event.data, event.key) == (data.encode(), None)
     assert CONTRACT.decode(type, data.encode()) == CONTRACT.events[type].payload()
@@ -120,16 +124,16 @@ def test_null_is_an_empty_payload_where_every_field_is_optional(type: str, data:
         ("system:metrics", '{"source":"","metrics":null}'),
     ],
 )
-def test_an_optional_key_that_is_empty_is_none(type: str, data: str) -> None:
+def test_empty_optional_key_is_none(type: str, data: str) -> None:
     assert read(message(type, data)).key is None
 
 
-def test_white_space_between_tokens_becomes_spaces_and_all_else_stays() -> None:
+def test_white_space_between_tokens_becomes_spaces_and_the_rest_stays() -> None:
     event = read(b'{"type":"data:update","data":{\r\n\t"dataset" :\t"a\\u003c", "n":1.0e0,\n"n":"\\n"}}')
     assert event.data == b'{   "dataset" : "a\\u003c", "n":1.0e0, "n":"\\n"}'
 
 
-def test_the_old_name_is_read_as_the_new_one() -> None:
+def test_old_name_is_read_as_the_new_one() -> None:
     event = read(message("operation:error", f'{{"operation_id":"a",{FAILED}}}'))
     assert (event.type, event.key, event.effect) == ("operation:failed", "a", SlotEffect.END)
     assert isinstance(CONTRACT.decode("operation:error", event.data), OperationFailedData)
@@ -145,7 +149,7 @@ def test_the_old_name_is_read_as_the_new_one() -> None:
         (',"message":"current_step","note":"total_steps"', ',"current_step":"","total_steps":0'),
     ],
 )
-def test_progress_gets_what_the_source_always_writes(members: str, filled: str) -> None:
+def test_progress_without_step_members_gets_them(members: str, filled: str) -> None:
     written = f'{{"operation_id":"a","progress":1{members}'
     assert read(message("operation:progress", written + "}")).data == (written + filled + "}").encode()
 
@@ -161,7 +165,7 @@ def test_progress_gets_what_the_source_always_writes(members: str, filled: str) 
         ('"alert_id":"full","operation_id":"op-1",', "full"),
     ],
 )
-def test_an_alert_s_key_is_its_own_or_its_code_with_the_operation(members: str, key: str) -> None:
+def test_alert_key_is_its_id_or_its_code_with_the_operation(members: str, key: str) -> None:
     event = read(message("system:alert", f"{{{members}{ALERT}}}"))
     assert event.key == key
 
@@ -170,12 +174,12 @@ def test_an_alert_s_key_is_its_own_or_its_code_with_the_operation(members: str, 
     ("state", "effect"),
     [("", SlotEffect.REPLACE), ('"state":"raised",', SlotEffect.REPLACE), ('"state":"cleared",', SlotEffect.CLEAR)],
 )
-def test_a_cleared_alert_clears_its_slot(state: str, effect: SlotEffect) -> None:
+def test_cleared_alert_clears_its_slot(state: str, effect: SlotEffect) -> None:
     assert read(message("system:alert", f"{{{state}{ALERT}}}")).effect is effect
 
 
 @pytest.mark.parametrize("data", ['{"order_id":"7"}', '{ "order_id": "é",\n"unknown": [1] }'])
-def test_one_event_costs_one_decode_of_its_payload(data: str) -> None:
+def test_event_costs_one_decode_of_its_payload(data: str) -> None:
     decoded: list[Payload] = []
 
     class Counted(Payload, frozen=True, kw_only=True):
@@ -189,15 +193,15 @@ def test_one_event_costs_one_decode_of_its_payload(data: str) -> None:
     assert len(decoded) == 1
 
 
-# Who may write what.
+# The types that each side may write.
 
 
 @pytest.mark.parametrize("type", ["operation:estimate", "license:expired"])
-def test_the_hub_writes_its_own(type: str) -> None:
+def test_hub_may_write_its_own_events(type: str) -> None:
     assert read(message(type, EXAMPLES[type]), by_hub=True).type == type
 
 
-def test_an_operation_is_inserted_where_an_error_named_none() -> None:
+def test_operation_id_is_inserted_if_absent() -> None:
     event = read(message("operation:failed", f"{{ {FAILED}}}"))
     named = CONTRACT.with_operation(event, "op-1")
     assert named.data == f'{{"operation_id":"op-1", {FAILED}}}'.encode()
@@ -207,25 +211,25 @@ def test_an_operation_is_inserted_where_an_error_named_none() -> None:
 
 
 @pytest.mark.parametrize("empty", ['""', "null"])
-def test_an_empty_operation_id_is_replaced(empty: str) -> None:
+def test_empty_operation_id_is_replaced(empty: str) -> None:
     event = read(message("operation:failed", f'{{{FAILED},"operation_id":{empty}}}'))
     named = CONTRACT.with_operation(event, 'op"1')
     assert named.data == f'{{"operation_id":"op\\"1",{FAILED}}}'.encode()
 
 
-def test_an_operation_is_not_inserted_beyond_the_limit() -> None:
+def test_operation_id_beyond_the_size_limit_is_rejected() -> None:
     message_text = "m" * (65_535 - len('{"code":"c","message":"","recoverable":false}'))
     event = read(message("operation:failed", f'{{"code":"c","message":"{message_text}","recoverable":false}}'))
     with pytest.raises(PayloadTooLarge):
         CONTRACT.with_operation(event, "op-1")
 
 
-def test_decoding_knows_events_that_only_the_hub_writes() -> None:
+def test_decode_accepts_events_that_only_the_hub_writes() -> None:
     closed = CONTRACT.decode("connection:closed", b'{"code":1001,"reason":"r","reconnect":true}')
     assert type(closed) is CONTRACT.events["connection:closed"].payload
 
 
-def test_decoding_refuses_what_it_does_not_know_and_what_does_not_fit() -> None:
+def test_decode_rejects_unknown_types_and_invalid_payloads() -> None:
     with pytest.raises(UnknownType):
         CONTRACT.decode("shop:shipped", b"{}")
     with pytest.raises(InvalidPayload, match="recursion"):
@@ -238,7 +242,7 @@ def test_decoding_refuses_what_it_does_not_know_and_what_does_not_fit() -> None:
 # An application's contract.
 
 
-def test_an_application_adds_events_and_channels() -> None:
+def test_application_adds_events_and_channels() -> None:
     contract = Contract([*BUILTIN, SHIPPED])
     assert contract.channels == ("global", "operations", "data", "system", "orders")
     event = read(message("shop:shipped", '{"order_id":"7"}'), contract=contract)
@@ -246,7 +250,7 @@ def test_an_application_adds_events_and_channels() -> None:
     assert contract.decode("shop:shipped", b'{"order_id":"7"}') == Shipment(order_id="7")
 
 
-def test_a_contract_without_failures_does_not_know_their_old_name() -> None:
+def test_contract_without_failures_rejects_their_old_name() -> None:
     with pytest.raises(UnknownType):
         read(message("operation:error", f"{{{FAILED}}}"), contract=Contract([SHIPPED]))
 
@@ -256,12 +260,12 @@ def test_a_contract_without_failures_does_not_know_their_old_name() -> None:
     [[SHIPPED, SHIPPED], [msgspec.structs.replace(SHIPPED, type="operation:shipped")]],
     ids=["twice", "reserved"],
 )
-def test_a_contract_refuses_what_it_cannot_hold(events: list[EventType]) -> None:
+def test_contract_rejects_invalid_event_types(events: list[EventType]) -> None:
     with pytest.raises(InvalidContract):
         Contract(events)
 
 
-def test_every_type_of_the_vocabulary_is_known_in_one_way_or_another() -> None:
+def test_every_message_type_is_an_event_a_command_or_a_hub_message() -> None:
     known = CONTRACT.events.keys() | {MessageType.OPERATION_ERROR}
     assert {str(member) for member in MessageType} == {str(type) for type in known}
     assert not (COMMANDS.keys() | RESERVED_COMMANDS | HUB_MESSAGES.keys()) & {
@@ -269,9 +273,51 @@ def test_every_type_of_the_vocabulary_is_known_in_one_way_or_another() -> None:
     }
 
 
-def test_an_envelope_made_by_hand_is_checked_like_a_read_one() -> None:
+def test_constructed_envelope_is_checked_like_a_decoded_one() -> None:
     envelope = Envelope(type="data:update", data=Raw(b'{"dataset":"\\u007f"}'))
     with pytest.raises(Exception, match=r"^\$\.data\.dataset: the key holds control characters$"):
-        CONTRACT.read(envelope, FixedReceipt())
+        CONTRACT.read(envelope, FixedDefaults())
     assert isinstance(CONTRACT.decode("data:update", b"{}"), DataUpdateData)
     assert isinstance(CONTRACT.decode("operation:progress", PROGRESS.encode()), OperationProgressData)
+
+
+FIELDS: list[Any] = [("order_id", str), ("description", str | None, None)]
+
+
+def build_payload(fields: list[Any], description: str = "A parcel left.") -> type[Payload]:
+    made = msgspec.defstruct("Shipment", fields, bases=(Payload,), kw_only=True, namespace={"__doc__": description})
+    assert issubclass(made, Payload)
+    return made
+
+
+PARCEL = EventType(type="shop:shipped", channel="orders", payload=build_payload(FIELDS), key="order_id")
+
+
+def test_identity_does_not_depend_on_the_order_of_events() -> None:
+    identity = compute_identity(BUILTIN)
+    assert compute_identity(reversed(BUILTIN)) == Contract().identity == identity
+    assert identity.version == REVISION == "2025-07-30"
+    assert len(identity.hash) == len("sha256:") + hashlib.sha256().digest_size
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: msgspec.structs.replace(row, type="shop:sent"),
+        lambda row: msgspec.structs.replace(row, channel="data"),
+        lambda row: msgspec.structs.replace(row, key=None),
+        lambda row: msgspec.structs.replace(row, event_class=EventClass.LATEST),
+        lambda row: msgspec.structs.replace(row, publishable=False),
+        lambda row: msgspec.structs.replace(row, ends_key=True),
+        lambda row: msgspec.structs.replace(row, payload=build_payload(FIELDS[:1])),
+        lambda row: msgspec.structs.replace(row, payload=build_payload([("order_id", str | None, None), *FIELDS[1:]])),
+    ],
+    ids=["type", "channel", "key", "class", "publishable", "ends_key", "a field less", "a field optional"],
+)
+def test_identity_changes_with_each_visible_fact(change: Callable[[EventType], EventType]) -> None:
+    assert compute_identity([change(PARCEL)]) != compute_identity([PARCEL])
+
+
+def test_identity_does_not_depend_on_descriptions() -> None:
+    reworded = msgspec.structs.replace(PARCEL, payload=build_payload(FIELDS, "A parcel is on its way."))
+    assert compute_identity([reworded]) == compute_identity([PARCEL])

@@ -4,14 +4,22 @@ import msgspec
 import pytest
 
 from tidings.contract.contract import Contract
-from tidings.contract.event_types import BUILTIN, EventType, check_event_type, event, list_channels
+from tidings.contract.event_types import (
+    BUILTIN,
+    EventType,
+    check_event_type,
+    compile_event_type,
+    derive_alert_key,
+    event,
+    list_channels,
+)
 from tidings.exceptions import InvalidContract
-from tidings.protocol.message_types import EventClass, MessageType
-from tidings.protocol.payloads import Payload
+from tidings.protocol.message_types import EventClass, MessageType, SlotEffect
+from tidings.protocol.payloads import Payload, SystemAlertData
 
 OPERATION, DURABLE, LATEST, DIRECT = "operation_id", "durable", "latest", "direct"
 
-# CONTRACT §3, the table.
+# docs/protocol/events.md, "Catalogue".
 TABLE = {
     "operation:start": ("operations", OPERATION, DURABLE),
     "operation:progress": ("operations", OPERATION, LATEST),
@@ -48,21 +56,21 @@ def shipped(**changes: object) -> EventType:
     return msgspec.structs.replace(row, **changes)
 
 
-def test_rows_are_the_contract_s_table() -> None:
+def test_catalogue_matches_the_documented_table() -> None:
     assert {row.type: (row.channel, row.key, row.event_class) for row in BUILTIN} == TABLE
     assert len(BUILTIN) == len(TABLE)
 
 
-def test_every_type_but_the_old_name_has_a_row() -> None:
+def test_catalogue_has_every_type_except_old_names() -> None:
     assert {str(row.type) for row in BUILTIN} == {str(member) for member in MessageType} - {"operation:error"}
 
 
-def test_only_the_hub_writes_its_own() -> None:
+def test_hub_events_are_not_publishable() -> None:
     own = {row.type for row in BUILTIN if not row.publishable}
     assert own == {"operation:estimate", "license:expired"} | {row.type for row in BUILTIN if row.channel is None}
 
 
-def test_the_three_ends_of_an_operation_end_its_key() -> None:
+def test_terminal_operation_events_end_the_key() -> None:
     assert {row.type for row in BUILTIN if row.ends_key} == {
         "operation:complete",
         "operation:failed",
@@ -70,11 +78,11 @@ def test_the_three_ends_of_an_operation_end_its_key() -> None:
     }
 
 
-def test_only_logs_are_kept_by_count() -> None:
+def test_only_operation_logs_have_a_maximum_count() -> None:
     assert {row.type: row.keep_newest for row in BUILTIN if row.keep_newest is not None} == {"operation:log": 1000}
 
 
-def test_channels_are_the_source_s_and_then_the_application_s() -> None:
+def test_channels_of_the_catalogue_come_before_those_of_an_application() -> None:
     assert list_channels(BUILTIN) == ("global", "operations", "data", "system")
     more = [shipped(), shipped(type="shop:returned", channel="back_office")]
     assert list_channels([*BUILTIN, *more]) == ("global", "operations", "data", "system", "back_office", "orders")
@@ -83,7 +91,7 @@ def test_channels_are_the_source_s_and_then_the_application_s() -> None:
 @pytest.mark.parametrize(
     "event", [*BUILTIN, shipped(), shipped(key=None), shipped(key="parcel"), shipped(channel="data")]
 )
-def test_what_a_contract_can_hold(event: EventType) -> None:
+def test_valid_event_type_is_accepted(event: EventType) -> None:
     check_event_type(event)
 
 
@@ -110,7 +118,7 @@ def test_what_a_contract_can_hold(event: EventType) -> None:
         ({"key": "weight_g"}, "invalid key 'weight_g'"),
     ],
 )
-def test_what_no_contract_can_hold(changes: dict[str, object], fault: str) -> None:
+def test_invalid_event_type_is_rejected(changes: dict[str, object], fault: str) -> None:
     event = shipped(**changes)
     with pytest.raises(InvalidContract, match=fault) as caught:
         check_event_type(event)
@@ -136,12 +144,12 @@ class Huge(msgspec.Struct):
 
 
 class Described(msgspec.Struct):
-    symbol: Annotated[str, msgspec.Meta(description="Of what.", examples=["ABC"])]
+    symbol: Annotated[str, msgspec.Meta(description="Its symbol.", examples=["ABC"])]
     venue: Annotated[str | None, msgspec.Meta(description="Where.")] = None
     price: Annotated[float, msgspec.Meta(description="For how much.")] = 0
 
 
-def test_an_event_of_ones_own_is_one_line() -> None:
+def test_event_declares_an_event_type_with_its_place() -> None:
     declared = event("trade:executed", Trade, channel="trades", key="trade_id", event_class="latest")
     assert (declared.type, declared.channel, declared.key) == ("trade:executed", "trades", "trade_id")
     assert declared.event_class is EventClass.LATEST
@@ -162,20 +170,20 @@ def test_an_event_of_ones_own_is_one_line() -> None:
         ({"type": "operation:paused"}, "the name is reserved"),
     ],
 )
-def test_what_cannot_be_declared_is_told_with_its_place(changes: dict[str, Any], fault: str) -> None:
+def test_invalid_declaration_is_rejected(changes: dict[str, Any], fault: str) -> None:
     declaration: dict[str, Any] = {"type": "trade:executed", "payload": Trade, "channel": "trades", **changes}
     with pytest.raises(InvalidContract, match=fault):
         event(**declaration)
 
 
-def test_a_key_may_be_described() -> None:
+def test_key_field_may_have_metadata() -> None:
     assert event("trade:described", Described, channel="trades", key="symbol").key == "symbol"
     assert event("trade:described", Described, channel="trades", key="venue").key == "venue"
     with pytest.raises(InvalidContract, match="invalid key 'price': expected a text field"):
         event("trade:described", Described, channel="trades", key="price")
 
 
-def test_contracts_are_values_that_can_be_put_together() -> None:
+def test_contracts_can_be_joined() -> None:
     trades = Contract.of(event("trade:executed", Trade, channel="trades", key="trade_id"))
     refunds = Contract.of(event("trade:refunded", Trade, channel="trades", key="trade_id", deprecated="Publish it."))
     both = trades | refunds
@@ -191,9 +199,50 @@ def test_contracts_are_values_that_can_be_put_together() -> None:
         Contract().type_of(Trade)
 
 
-def test_a_clash_says_where_both_are() -> None:
+def test_event_declared_differently_names_both_places() -> None:
     one = Contract.of(event("trade:executed", Trade, channel="trades"))
     other = Contract.of(event("trade:executed", Trade, channel="orders"))
     place = r".*test_event_types.py:\d+"
     with pytest.raises(InvalidContract, match=f"declared twice: {place} and {place}"):
         _ = one | other
+
+
+ALERT = SystemAlertData(severity="info", code="disk_full", message="m", recoverable=True)
+COMPILED = {event.type: compile_event_type(event) for event in BUILTIN}
+
+
+@pytest.mark.parametrize("event", BUILTIN, ids=lambda event: event.type)
+def test_compiled_event_type_has_the_facts_of_its_event_type(event: EventType) -> None:
+    row = compile_event_type(event)
+    assert (row.event, row.payload, row.type, row.event_class) == (event, event.payload, event.type, event.event_class)
+    assert row.channel == (event.channel or "")
+    assert (row.effect is SlotEffect.END) is event.ends_key
+    assert {type(row.type), type(row.channel)} == {str}
+
+
+def test_compiled_event_type_has_what_may_be_absent() -> None:
+    assert {type for type, row in COMPILED.items() if row.all_optional} == {
+        "data:update",
+        "data:processed",
+        "report:ready",
+        "license:expired",
+    }
+    with_key = {type for type, row in COMPILED.items() if not row.keyless}
+    assert with_key == {type for type in COMPILED if type.startswith("operation:")} - {"operation:failed"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "key"),
+    [
+        ({"alert_id": "full"}, "full"),
+        ({}, "disk_full"),
+        ({"alert_id": ""}, "disk_full"),
+        ({"operation_id": "op-1"}, "disk_full:op-1"),
+        ({"operation_id": ""}, "disk_full"),
+        ({"alert_id": "full", "operation_id": "op-1"}, "full"),
+    ],
+)
+def test_alert_key_is_its_id_or_its_code_with_the_operation(facts: dict[str, str], key: str) -> None:
+    alert = msgspec.structs.replace(ALERT, **facts)
+    assert derive_alert_key(alert) == key
+    assert COMPILED["system:alert"].key(alert) == key

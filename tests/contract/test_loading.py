@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.contract.receipts import message, read
+from tests.contract.envelopes import message, read
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import EventType
@@ -37,11 +37,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_contract_of_a_module(here: Path) -> None:
+def test_contract_is_loaded_from_a_module(here: Path) -> None:
     assert [event.type for event in load_contract("shop_events:events.contract").own] == ["trade:executed"]
 
 
-def test_a_contract_of_a_file(here: Path) -> None:
+def test_contract_is_loaded_from_a_file(here: Path) -> None:
     path = here / "shop.json"
     path.write_text('{"events":[{"type":"trade:executed","channel":"trades","fields":{"trade_id":"string"}}]}')
     assert [event.type for event in load_contract(str(path)).own] == ["trade:executed"]
@@ -60,7 +60,7 @@ def test_a_contract_of_a_file(here: Path) -> None:
         ("missing.toml", "missing.toml: No such file"),
     ],
 )
-def test_what_is_none_is_told(here: Path, spec: str, fault: str) -> None:
+def test_invalid_spec_is_rejected(here: Path, spec: str, fault: str) -> None:
     with pytest.raises(InvalidContract, match=fault):
         load_contract(spec)
 
@@ -103,7 +103,7 @@ def declared(**event: Any) -> EventType:
     return build_contract(document, "here").own[0]
 
 
-def test_a_contract_in_toml() -> None:
+def test_toml_file_is_read() -> None:
     contract = read_contract(TOML, "shop.toml", form="toml")
     executed, price = contract.own
     assert (executed.type, executed.channel, executed.key, executed.event_class) == (
@@ -142,20 +142,20 @@ BAD = [
 
 
 @pytest.mark.parametrize("data", GOOD)
-def test_what_fits_a_schema_is_taken(data: dict[str, Any]) -> None:
+def test_data_that_fits_a_schema_is_accepted(data: dict[str, Any]) -> None:
     contract = read_contract(TOML, "shop.toml", form="toml")
     event = read(message("trade:price", json.dumps(data)), contract=contract)
     assert (event.key, event.channel) == (data["symbol"], "trades")
 
 
 @pytest.mark.parametrize("data", BAD)
-def test_what_does_not_fit_is_refused(data: dict[str, Any]) -> None:
+def test_data_that_does_not_fit_a_schema_is_rejected(data: dict[str, Any]) -> None:
     contract = read_contract(TOML, "shop.toml", form="toml")
     with pytest.raises(InvalidPayload):
         read(message("trade:price", json.dumps(data)), contract=contract)
 
 
-def test_the_short_form() -> None:
+def test_short_form_of_fields_is_read() -> None:
     fields = {name: f"{name}{more}" for name in ("string", "number", "integer", "boolean") for more in ("",)}
     event = declared(fields={**fields, "many": "integer[]", "thing": "any?", "map": "object?"})
     decode = msgspec.json.Decoder(event.payload).decode
@@ -186,7 +186,7 @@ def test_the_short_form() -> None:
         ({"type": "Trade:executed"}, "<domain>:<action>"),
     ],
 )
-def test_a_fault_is_told_with_its_place(changes: dict[str, Any], place: str) -> None:
+def test_invalid_event_is_rejected_with_its_place(changes: dict[str, Any], place: str) -> None:
     with pytest.raises(InvalidContract, match=place) as caught:
         declared(**changes)
     assert "here, events[0]" in str(caught.value)
@@ -210,7 +210,7 @@ def test_a_fault_is_told_with_its_place(changes: dict[str, Any], place: str) -> 
         ({"$ref": "#/$defs/tree"}, "contains itself"),
     ],
 )
-def test_a_schema_that_cannot_be_kept_is_refused(payload: Any, place: str) -> None:
+def test_unsupported_schema_is_rejected(payload: Any, place: str) -> None:
     definitions = {
         "loop": {"$ref": "#/$defs/loop"},
         "tree": {"type": "object", "properties": {"of": {"$ref": "#/$defs/tree"}}},
@@ -223,24 +223,24 @@ def test_a_schema_that_cannot_be_kept_is_refused(payload: Any, place: str) -> No
 @pytest.mark.parametrize(
     "text", ["", "[", '{"events": 1}', "[]", "null", '{"events":[5]}', '{"tidings":"contract/9","events":[]}']
 )
-def test_what_is_no_contract(text: str) -> None:
+def test_invalid_file_is_rejected_with_its_name(text: str) -> None:
     with pytest.raises(InvalidContract, match=r"shop\.json"):
         read_contract(text, "shop.json", form="json")
 
 
-def test_events_that_every_hub_knows_may_be_in_the_file() -> None:
+def test_events_of_the_catalogue_in_a_file_are_ignored() -> None:
     document = {"events": [{"type": "operation:start"}, {"type": "a:b", "channel": "data", "fields": {"x": "string"}}]}
     assert [event.type for event in build_contract(document, "here").own] == ["a:b"]
     assert build_contract({"events": []}, "here").identity == Contract().identity
 
 
-def test_what_is_said_of_an_event_and_of_a_field_is_kept() -> None:
+def test_descriptions_of_events_and_fields_are_kept() -> None:
     contract = read_contract(TOML, "shop.toml", form="toml")
     assert contract.events["trade:price"].payload.__doc__ == "The price of a symbol, as it is now."
     event = declared(
-        description="Sent at once.", fields={"id": {"type": "string", "description": "Which.", "examples": ["a"]}}
+        description="Sent immediately.", fields={"id": {"type": "string", "description": "Which.", "examples": ["a"]}}
     )
-    assert event.payload.__doc__ == "Sent at once."
+    assert event.payload.__doc__ == "Sent immediately."
     field = msgspec.json.schema_components([event.payload])[1]["TradeExecutedData"]["properties"]["id"]
     assert field == {"type": "string", "description": "Which.", "examples": ["a"]}
 
@@ -250,7 +250,7 @@ def test_field_of_any_value_with_a_description_is_read() -> None:
     assert msgspec.json.decode(b'{"id":"a","extra":[1]}', type=event.payload).extra == [1]  # type: ignore[attr-defined]
 
 
-def test_payloads_of_one_name_are_told_apart() -> None:
+def test_payloads_of_one_name_stay_distinct() -> None:
     events = [
         {"type": f"a:{letter}", "channel": "data", "name": "Same", "fields": {letter: "string"}} for letter in "bcd"
     ]

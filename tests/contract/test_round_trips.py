@@ -1,4 +1,4 @@
-"""What a publisher in Python or Go writes comes out as the same JSON value, and the second time as the same bytes."""
+"""A message of a publisher in Python or Go is forwarded as the same JSON value, and again as the same bytes."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.contract.receipts import CONTRACT, MINTED, STAMPED, FixedReceipt, checked_in_full, read
+from tests.contract.envelopes import CONTRACT, MINTED, STAMPED, FixedDefaults, checked_in_full, read
 from tests.contract.strategies import messages
 
 from tidings.exceptions import TidingsError
@@ -19,7 +19,7 @@ ALWAYS_WRITTEN: dict[str, dict[str, Any]] = {"operation:progress": {"current_ste
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether two JSON values are equal, 1 and 1.0 and true held apart."""
+    """Return whether two JSON values are equal, with 1, 1.0 and true distinct."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
@@ -35,7 +35,7 @@ def test_data_is_forwarded_as_the_same_value(wire: str) -> None:
 
 @SOME
 @given(messages())
-def test_what_the_hub_wrote_is_read_as_the_same_event_and_written_in_the_same_bytes(wire: str) -> None:
+def test_written_event_is_read_and_written_again_unchanged(wire: str) -> None:
     event = read(wire)
     written = encode_event(event)
     assert read(written) == event
@@ -45,7 +45,7 @@ def test_what_the_hub_wrote_is_read_as_the_same_event_and_written_in_the_same_by
 
 @SOME
 @given(messages())
-def test_a_typed_reader_and_writer_keep_the_payload(wire: str) -> None:
+def test_typed_reader_and_writer_keep_the_payload(wire: str) -> None:
     event = read(wire)
     payload = CONTRACT.decode(event.type, event.data)
     again = encode_payload(payload)
@@ -60,7 +60,7 @@ def test_a_typed_reader_and_writer_keep_the_payload(wire: str) -> None:
 
 @SOME
 @given(messages())
-def test_with_a_position_only_members_are_added_at_the_end(wire: str) -> None:
+def test_position_is_added_as_members_at_the_end(wire: str) -> None:
     event = msgspec.structs.replace(read(wire), event_id='a"' * 8)
     plain, versioned = encode_event(event), encode_event_v1(event, "abc:7")
     assert versioned.startswith(plain[:-1])
@@ -70,7 +70,7 @@ def test_with_a_position_only_members_are_added_at_the_end(wire: str) -> None:
 
 def outcome(envelope: Envelope) -> Event | tuple[str, str]:
     try:
-        return CONTRACT.read(envelope, FixedReceipt())
+        return CONTRACT.read(envelope, FixedDefaults())
     except TidingsError as error:
         return error.code, str(error)
 
@@ -89,7 +89,7 @@ keys = st.one_of(st.text(max_size=3), st.text("a\x7f\x1fé", min_size=250, max_s
 
 @SOME
 @given(fields, keys, st.booleans(), st.sampled_from(["", "[1]", "\n", "\t"]))
-def test_what_the_decoder_knows_of_a_message_s_characters_changes_no_answer(
+def test_plain_envelope_gets_the_same_answer_as_a_checked_one(
     envelope: dict[str, Any], key: str, ascii_only: bool, space: str
 ) -> None:
     data = {"operation_id": key, "progress": 1, "code": "c", "severity": "info", "message": "", "recoverable": True}

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.contract.receipts import message
+from tests.contract.envelopes import message
 
 from tidings.contract.contract import Contract
 from tidings.contract.event_types import event
@@ -51,13 +51,13 @@ def told(check: TrafficCheck) -> list[tuple[str, str, str, int, str]]:
     return [(each.type, each.code, each.path, each.count, each.first) for each in check.findings.values()]
 
 
-def test_what_fits_is_counted() -> None:
+def test_valid_events_are_counted() -> None:
     check = checked([trade(), trade(), message("data:update", "null")])
     assert (check.events, check.refused, told(check)) == (3, 0, [])
     assert check.by_type == {"trade:executed": 2, "data:update": 1}
 
 
-def test_every_field_that_is_wrong_is_told_with_its_path_and_how_often() -> None:
+def test_each_invalid_field_is_counted_by_its_path() -> None:
     lines = [
         trade(),
         trade(price="1"),
@@ -104,13 +104,13 @@ def test_every_field_that_is_wrong_is_told_with_its_path_and_how_often() -> None
         (message("trade:executd", json.dumps(GOOD)), ("trade:executd", "unknown_type", "$.type")),
     ],
 )
-def test_whatever_a_hub_refuses(line: bytes, finding: tuple[str, str, str]) -> None:
+def test_each_kind_of_rejected_line_is_a_finding(line: bytes, finding: tuple[str, str, str]) -> None:
     check = checked([line])
     assert (check.events, check.refused) == (1, 1)
     assert told(check) == [(*finding, 1, "line 1")]
 
 
-def test_a_name_that_nobody_knows_is_told_with_the_nearest() -> None:
+def test_unknown_type_has_the_nearest_name_as_hint() -> None:
     check = checked([message("trade:executd", "{}"), message("trade:executd", "{}"), message("zzz:qqq", "{}")])
     assert [(each.hint, each.count) for each in check.findings.values()] == [
         ("Did you mean 'trade:executed'?", 2),
@@ -118,7 +118,7 @@ def test_a_name_that_nobody_knows_is_told_with_the_nearest() -> None:
     ]
 
 
-def test_what_the_hub_says_is_no_publishers_fault() -> None:
+def test_hub_messages_are_not_checked_as_publications() -> None:
     lines = [
         message("connection:established", "{}"),
         message("channel:subscribe", '{"channels":["trades"]}', id='"1"'),
@@ -130,18 +130,18 @@ def test_what_the_hub_says_is_no_publishers_fault() -> None:
     assert (check.messages, check.events, check.refused) == (3, 2, 0)
 
 
-def test_what_only_the_hub_writes_is_checked_too() -> None:
+def test_events_that_only_the_hub_writes_are_checked() -> None:
     assert told(checked([message("operation:estimate", '{"operation_id":"a"}')])) == [
         ("operation:estimate", "invalid_payload", "$.data.stalled", 1, "line 1")
     ]
 
 
-def test_an_own_event_that_nobody_may_publish_is_refused() -> None:
+def test_own_event_that_is_not_publishable_is_rejected() -> None:
     own = msgspec.structs.replace(event("trade:executed", Trade, channel="trades"), publishable=False)
     assert told(checked([trade()], Contract.of(own))) == [("trade:executed", "not_publishable", "$.type", 1, "line 1")]
 
 
-def test_deprecated_names_are_counted_and_what_to_use_is_told() -> None:
+def test_deprecated_types_are_counted_with_their_replacement() -> None:
     failed = '{"operation_id":"a","code":"x","message":"y","recoverable":false}'
     own = Contract.of(event("trade:executed", Trade, channel="trades", deprecated="Publish trade:made."))
     check = checked([message("operation:error", failed), trade(), trade()], own)
@@ -154,12 +154,12 @@ def test_deprecated_names_are_counted_and_what_to_use_is_told() -> None:
     assert {each[2] for each in told(wrong)} == {"$.data.code", "$.data.message", "$.data.recoverable"}
 
 
-def test_a_position_is_told_where_there_is_one() -> None:
+def test_finding_names_the_position_of_a_message() -> None:
     check = checked([message("trade:executed", "{}", position='"0badc0de:7"')])
     assert {each.first for each in check.findings.values()} == {"line 1, position 0badc0de:7"}
 
 
-def test_what_the_old_contract_refuses_too_is_no_news() -> None:
+def test_fault_in_both_contracts_is_not_new() -> None:
     lines = [
         trade(price=1.5),  # only the old one refuses it
         trade(price="1"),  # both
@@ -175,20 +175,20 @@ def test_what_the_old_contract_refuses_too_is_no_news() -> None:
     assert checked(lines).newly_refused == 4
 
 
-def test_a_lenient_contract_takes_what_nobody_declared() -> None:
+def test_lenient_contract_accepts_undeclared_types() -> None:
     lines = [message("own:thing", '{"x":1}'), message("own:thing", '{"x":2}'), message("channel:own", "{}")]
     check = checked(lines, TRADES.with_validation(lenient=True))
     assert (check.undeclared, check.refused) == (2, 1)
 
 
-def test_a_recording_of_garbage_fills_no_memory() -> None:
+def test_findings_are_bounded_for_a_recording_of_garbage() -> None:
     check = checked(message(f"own:thing_{number}", "{}") for number in range(3_000))
     assert (check.events, check.refused) == (3_000, 3_000)
     assert len(check.findings) == len(check.by_type) == 1_000
     assert check.unlisted == 2_000
 
 
-def test_lines_that_are_no_messages_are_passed_over() -> None:
+def test_ignored_types_are_not_checked() -> None:
     check = TrafficCheck(TRADES, ignored_types=frozenset({"tidings:recording"}))
     check.check_line(message("tidings:recording", "{}"), "line 1")
     assert (check.events, check.messages) == (0, 1)
@@ -198,7 +198,7 @@ class Closed(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     trade_id: str
 
 
-def test_a_fault_that_is_in_no_field_is_left_to_the_decoder() -> None:
+def test_fault_outside_of_a_field_has_the_decoder_s_message() -> None:
     assert list(find_field_faults(Closed, b'{"tradeId":"a","more":1}')) == []
     assert list(find_field_faults(Closed, b"[]")) == []
     assert list(find_field_faults(Closed, b'{"trade_id":"a"}')) == [("$.data.tradeId", "a required field is missing")]

@@ -1,11 +1,11 @@
-"""Envelopes as Go's encoding/json writes them, read as the README beside them says."""
+"""Envelopes of Go's encoding/json, read as vectors/README.md specifies."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.receipts import CONTRACT, MINTED, STAMPED, FixedReceipt, read
+from tests.contract.envelopes import CONTRACT, MINTED, STAMPED, FixedDefaults, read
 
 from tidings.exceptions import ContractError
 from tidings.protocol.envelope import decode_envelope, encode_event
@@ -37,8 +37,8 @@ def expected(vector: dict[str, Any]) -> dict[str, Any]:
 
 
 @every_vector
-def test_reads_as_the_vector_says(vector: dict[str, Any]) -> None:
-    event = CONTRACT.read(decode_envelope(vector["wire"].encode()), FixedReceipt(), by_hub=True)
+def test_vector_is_read_as_it_specifies(vector: dict[str, Any]) -> None:
+    event = CONTRACT.read(decode_envelope(vector["wire"].encode()), FixedDefaults(), by_hub=True)
     written = encode_event(event).decode()
     assert json.loads(written) == expected(vector)
     assert list(json.loads(written)) == ["type", "timestamp", "trace_id", "data", "channel"]
@@ -49,7 +49,7 @@ def test_reads_as_the_vector_says(vector: dict[str, Any]) -> None:
 
 
 @every_vector
-def test_publishing_is_refused_where_the_vector_says_so(vector: dict[str, Any]) -> None:
+def test_vector_is_rejected_as_it_specifies(vector: dict[str, Any]) -> None:
     if "publish" not in vector:
         assert read(vector["wire"]).type == expected(vector)["type"]
         return
@@ -62,7 +62,7 @@ def test_one_vector_contradicts_itself() -> None:
     assert len(VECTORS) == len(json.loads(FILE.read_text())) + 1
 
 
-def test_the_vectors_cover_both_readings_a_refusal_and_a_missing_key() -> None:
+def test_vectors_cover_readings_a_rejection_and_a_missing_key() -> None:
     assert {vector["reads"] for vector in VECTORS} == {"as is", "with changes"}
     assert [vector["publish"] for vector in VECTORS if "publish" in vector] == ["not_publishable"]
     assert sum("key" in vector for vector in VECTORS) == 2

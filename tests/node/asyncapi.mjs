@@ -1,4 +1,4 @@
-// Reads AsyncAPI documents (the files that are named) with AsyncAPI's own parser, and writes as JSON what it finds.
+// Reads AsyncAPI documents (the files in the arguments) with AsyncAPI's own parser, and writes its findings as JSON.
 import { readFileSync } from "node:fs";
 import { Parser } from "@asyncapi/parser";
 

@@ -1,4 +1,4 @@
-// What an application writes against the exported types: this compiles, and what is marked does not.
+// An application of the exported types: this compiles, and the marked lines do not.
 import {
   ChannelType,
   InvalidEvent,
@@ -23,7 +23,7 @@ export function describe(event: TidingsEvent): string {
       // @ts-expect-error: a trade is bought or sold
       return event.data.side === "held" ? "held" : event.data.side.toUpperCase();
     case "data:update":
-      // @ts-expect-error: all of it is optional, so there may be none
+      // @ts-expect-error: every field is optional, so data may be null
       return event.data.dataset;
     default:
       return event.channel ?? ChannelType.GLOBAL;
@@ -31,7 +31,7 @@ export function describe(event: TidingsEvent): string {
 }
 
 export function progress(value: unknown): number {
-  // @ts-expect-error: nothing is known of it yet
+  // @ts-expect-error: its type is not known yet
   value.data;
   return isOperationProgress(value) ? value.data.progress : isTradeExecuted(value) ? value.data.price : 0;
 }

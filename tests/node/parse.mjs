@@ -1,4 +1,4 @@
-// Reads messages (a JSON array of texts on stdin) with the exported module that is named, and writes what it says.
+// Reads messages (a JSON array of texts on stdin) with the exported module in the argument, and writes the results.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 

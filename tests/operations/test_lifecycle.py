@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.contract.receipts import message, read
+from tests.contract.envelopes import message, read
 
 from tidings.exceptions import OperationError, OperationExists, OperationFenced, OperationFinished
 from tidings.operations.lifecycle import (

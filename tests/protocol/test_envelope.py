@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.contract.receipts import read
+from tests.contract.envelopes import read
 
 from tidings.exceptions import (
     ContractError,

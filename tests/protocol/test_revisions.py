@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
-from tests.contract.receipts import read
+from tests.contract.envelopes import read
 
 from tidings.contract.contract import Contract
 from tidings.protocol.envelope import encode_event

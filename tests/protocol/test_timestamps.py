@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.contract.receipts import CONTRACT, STAMPED, FixedReceipt
+from tests.contract.envelopes import CONTRACT, STAMPED, FixedDefaults
 
 from tidings.exceptions import InvalidTimestamp, TidingsError
 from tidings.protocol.envelope import Envelope, PlainEnvelope
@@ -171,7 +171,7 @@ texts = st.tuples(st.one_of(moments, st.just(datetime(2000, 1, 1))), fractions, 
 def outcome(timestamp: str, envelope_type: type[Envelope]) -> str:
     envelope = envelope_type(type="data:update", timestamp=timestamp, trace_id="t", data=DATA)
     try:
-        return CONTRACT.read(envelope, FixedReceipt()).timestamp
+        return CONTRACT.read(envelope, FixedDefaults()).timestamp
     except TidingsError as error:
         return error.code
 

@@ -1,4 +1,4 @@
-"""What may be done to a field's place in its object, and the verdicts, written by hand: `rule path readers/writers`."""
+"""Mutations of a field's place in its object, and their verdicts, written by hand: `rule path readers/writers`."""
 
 from tests.contract.diff.mutations_of_rows import Case
 from tests.contract.diff.shop import FIRM, PERSON, definition, field, keyword, optional, required, row, without_field
@@ -25,7 +25,7 @@ FIELDS: tuple[Case, ...] = (
         (definition("Trade", additionalProperties=False),),
         ("object-closed $.data fits/breaks",),
     ),
-    ("that others are allowed is said", (definition("Trade", additionalProperties=True),), ()),
+    ("that others are allowed is explicit", (definition("Trade", additionalProperties=True),), ()),
     (
         "no others are allowed, and one is removed",
         (definition("Trade", additionalProperties=False), without_field("note")),
@@ -37,11 +37,11 @@ FIELDS: tuple[Case, ...] = (
     ),
     ("a default", (keyword("flag", default=True),), ("default-changed $.data.flag breaks/breaks",)),
     ("a default that was null", (keyword("note", default="none"),), ("default-changed $.data.note breaks/breaks",)),
-    ("a default is said", (keyword("hint", default="wait"),), ("default-added $.data.hint note/note",)),
-    ("a default is no longer said", (field("flag", {"type": "boolean"}),), ("default-removed $.data.flag note/note",)),
+    ("a default is added", (keyword("hint", default="wait"),), ("default-added $.data.hint note/note",)),
+    ("a default is removed", (field("flag", {"type": "boolean"}),), ("default-removed $.data.flag note/note",)),
     ("a required field's default", (keyword("price", default=5),), ()),
     ("a title", (keyword("hint", title="Hint"),), ("title-changed $.data.hint note/note",)),
-    ("a description", (keyword("hint", description="What helps."),), ("description-changed $.data.hint note/note",)),
+    ("a description", (keyword("hint", description="Another hint."),), ("description-changed $.data.hint note/note",)),
     ("examples", (keyword("hint", examples=["go on"]),), ("examples-changed $.data.hint note/note",)),
     ("a comment", (keyword("hint", **{"$comment": "mended"}),), ("comment-changed $.data.hint note/note",)),
     ("a field is deprecated", (keyword("hint", deprecated=True),), ("deprecated-changed $.data.hint note/note",)),
@@ -165,7 +165,7 @@ FIELDS: tuple[Case, ...] = (
     ("variants' order", (field("party", {"oneOf": _PARTIES[::-1]}),), ()),
     ("a discriminator", (keyword("party", discriminator={"propertyName": "kind"}),), ()),
     (
-        "variants told apart by nothing",
+        "variants without a tag",
         (field("party", {"anyOf": [PERSON, {**FIRM, "required": []}]}),),
         ("variants-changed $.data.party breaks/breaks",),
     ),
@@ -180,7 +180,7 @@ FIELDS: tuple[Case, ...] = (
         ("keyword-changed $.data breaks/breaks",),
     ),
     (
-        "what told variants apart is anything",
+        "the tag of variants may be anything",
         (field("kind", {}, of="Firm"),),
         ("variants-changed $.data.party breaks/breaks",),
     ),

@@ -1,4 +1,4 @@
-"""What may be done to channels and events, and the verdicts, written by hand: `rule path readers/writers`."""
+"""Mutations of channels and events, and their verdicts, written by hand: `rule path readers/writers`."""
 
 from tests.contract.diff.shop import Mutation, added_row, definition, document_member, mutated, row, without_row
 
@@ -127,7 +127,7 @@ ROWS: tuple[Case, ...] = (
         ("description-changed $.data note/note",),
     ),
     (
-        "two things at once",
+        "two changes together",
         (row(key="order_id", class_="latest"),),
         ("key-changed key breaks/breaks", "class-to-latest class breaks/fits"),
     ),

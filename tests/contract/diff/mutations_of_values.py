@@ -1,4 +1,4 @@
-"""What may be done to a field's values, and the verdicts, written by hand: `rule path readers/writers`."""
+"""Mutations of a field's values, and their verdicts, written by hand: `rule path readers/writers`."""
 
 from tests.contract.diff.mutations_of_rows import Case
 from tests.contract.diff.shop import INT64, field, keyword
@@ -48,7 +48,7 @@ VALUES: tuple[Case, ...] = (
     ("null is refused", (field("note", {**_STRING, "default": None}),), ("null-refused $.data.note fits/breaks",)),
     ("null, written otherwise", (field("note", {"type": ["null", "string"], "default": None}),), ()),
     ("null, written as a choice", (field("note", {"oneOf": [{"enum": [None]}, _STRING], "default": None}),), ()),
-    ("a number that may be whole, said so", (field("price", {"anyOf": [_INTEGER, _NUMBER]}),), ()),
+    ("a number that may explicitly be whole", (field("price", {"anyOf": [_INTEGER, _NUMBER]}),), ()),
     ("the smallest is greater", (keyword("volume", minimum=10),), ("minimum-raised $.data.volume fits/breaks",)),
     ("the smallest is smaller", (keyword("volume", minimum=-5),), ("minimum-lowered $.data.volume breaks/fits",)),
     ("no smallest", (keyword("volume", minimum=None),), ("minimum-lowered $.data.volume breaks/fits",)),
@@ -187,7 +187,7 @@ VALUES: tuple[Case, ...] = (
         ("array-form-changed $.data.tags breaks/breaks",),
     ),
     (
-        "something that no rule knows",
+        "a keyword without a rule",
         (keyword("trade_id", contentMediaType="text/plain"),),
         ("keyword-changed $.data.trade_id breaks/breaks",),
     ),

@@ -1,4 +1,4 @@
-"""A contract in the form that is exported, and what may be done to it."""
+"""An exported contract, and mutations of it."""
 
 import copy
 from collections.abc import Callable
@@ -48,7 +48,7 @@ FIELDS: dict[str, Any] = {
     "party": {"anyOf": [{"$ref": "#/$defs/Person"}, {"$ref": "#/$defs/Firm"}]},
     "note": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
     "flag": {"type": "boolean", "default": False},
-    "hint": {"type": "string", "title": "A hint", "description": "What to do.", "examples": ["wait"]},
+    "hint": {"type": "string", "title": "A hint", "description": "A hint.", "examples": ["wait"]},
 }
 OPTIONAL = {"note", "flag", "hint"}
 BASE: dict[str, Any] = {
@@ -122,7 +122,7 @@ Mutation = Callable[[dict[str, Any]], object]
 
 
 def mutated(*mutations: Mutation) -> dict[str, Any]:
-    """Return the contract with something done to it."""
+    """Return the contract after mutations."""
     changed = copy.deepcopy(BASE)
     for mutation in mutations:
         mutation(changed)
@@ -157,7 +157,7 @@ def field(name: str, schema: Any, *, of: str = "Trade") -> Mutation:
 
 
 def keyword(name: str, **keywords: Any) -> Mutation:
-    """Set keywords of a field's schema; None takes one away."""
+    """Set keywords of a field's schema; None removes one."""
 
     def change(changed: dict[str, Any]) -> None:
         schema = changed["$defs"]["Trade"]["properties"][name]

@@ -20,21 +20,21 @@ SAME = [
 
 
 @pytest.mark.parametrize("schema", SAME)
-def test_what_allows_the_same_is_the_same(schema: Any) -> None:
+def test_equivalent_schemas_have_one_normal_form(schema: Any) -> None:
     assert allowed_values(schema, DEFINITIONS).kinds == {"string": ({},), "null": ({},)}
 
 
 @pytest.mark.parametrize("schema", [True, {}, {"description": "Whatever."}, {"anyOf": [{"type": "string"}, True]}])
-def test_what_allows_everything(schema: Any) -> None:
+def test_schema_without_limits_allows_anything(schema: Any) -> None:
     assert allowed_values(schema, {}).anything
 
 
-def test_what_allows_nothing() -> None:
+def test_false_allows_no_kind() -> None:
     assert not allowed_values(False, {}).kinds
     assert not allowed_values({"anyOf": [False]}, {}).kinds
 
 
-def test_choices_of_one_kind_are_one() -> None:
+def test_choices_of_one_kind_are_joined() -> None:
     found = allowed_values({"anyOf": [{"enum": ["a", 1]}, {"const": "b"}, {"enum": ["a"]}]}, {})
     assert found.kinds == {"string": ({"enum": ["a", "b"]},), "integer": ({"enum": [1]},)}
 
@@ -48,16 +48,16 @@ def test_choices_of_one_kind_are_one() -> None:
         ({"required": []}, {"object"}),
     ],
 )
-def test_a_schema_that_names_no_type_is_of_the_one_it_tells_of(schema: Any, kinds: set[str]) -> None:
+def test_schema_without_type_has_the_kind_of_its_keywords(schema: Any, kinds: set[str]) -> None:
     assert set(allowed_values(schema, {}).kinds) == kinds
 
 
-def test_one_that_tells_of_several_or_of_none_may_be_of_any() -> None:
+def test_schema_with_keywords_of_several_kinds_allows_all_kinds() -> None:
     assert len(allowed_values({"maxLength": 3, "minimum": 2}, {}).kinds) == 7
     assert len(allowed_values({"not": {}}, {}).kinds) == 7
 
 
-def test_annotations_are_taken_on_the_way_nearest_first() -> None:
+def test_nearest_annotation_wins_along_references() -> None:
     found = allowed_values({"$ref": "#/$defs/Alias", "default": "x", "title": "Here"}, DEFINITIONS)
     assert found.annotations == {"title": "Here", "description": "Another name."}
     assert (found.has_default, found.default) == (True, "x")
@@ -67,6 +67,6 @@ def test_annotations_are_taken_on_the_way_nearest_first() -> None:
 @pytest.mark.parametrize(
     "schema", [5, None, {"$ref": "#/$defs/Loop"}, {"$ref": "elsewhere"}, {"type": "text"}, {"anyOf": [5]}]
 )
-def test_what_is_no_schema(schema: Any) -> None:
+def test_invalid_schema_is_rejected(schema: Any) -> None:
     with pytest.raises(InvalidContract):
         allowed_values(schema, DEFINITIONS)

@@ -1,4 +1,4 @@
-"""Verdicts, held against a validator that knows nothing of them: what fits one schema is tried on the other."""
+"""Verdicts, compared with an independent validator: values of one schema are validated against the other."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -14,14 +14,15 @@ from tests.contract.diff.shop import BASE, document, mutated
 from tests.contract.diff.values import values_of
 
 from tidings.contract.diff.compare import diff_documents
-from tidings.contract.diff.schemas import SchemaComparison
+from tidings.contract.diff.schemas import LimitChange, SchemaComparison, compare_choices, compare_numbers
+from tidings.contract.json_schema import Schema
 from tidings.exceptions import InvalidContract
 
 MUTATIONS: tuple[Case, ...] = (*FIELDS, *VALUES)
 UNPROVEN = {
-    "default-changed",  # about what is meant by nothing
-    "pattern-changed",  # nobody can tell
-    "format-added",  # to a validator of JSON Schema, a form is an annotation
+    "default-changed",  # about the meaning of an absent field
+    "pattern-changed",  # undecidable
+    "format-added",  # to a validator of JSON Schema, a format is an annotation
     "format-removed",
     "format-changed",
     "keyword-changed",
@@ -29,17 +30,17 @@ UNPROVEN = {
     "object-closed",
     "field-refused",
     "field-unexpected",
-    "object-form-changed",  # two forms that may happen to fit each other: no rule looks so close
+    "object-form-changed",  # two forms that may happen to fit each other: no rule is that precise
     "array-form-changed",
     "variants-changed",
 }
-"""Rules that break without a validator seeing it."""
+"""Rules whose break a validator cannot detect."""
 Payload = tuple[dict[str, Any], dict[str, Any]]
 """A schema, and the definitions that it refers to."""
 
 
 def payloads(*mutations: Any) -> tuple[Payload, Payload, list[tuple[str, bool, bool]]]:
-    """Return both payloads, only with the fields that differ, and of each change its rule and whom it breaks."""
+    """Return both payloads with their differing fields only, and the rule and the broken sides of each change."""
     old, new = BASE, mutated(*mutations)
     changes = diff_documents(document(old), document(new)).changes
     fields = {change.path.removeprefix("$.data.").split(".")[0].split("[")[0] for change in changes}
@@ -54,11 +55,11 @@ def payloads(*mutations: Any) -> tuple[Payload, Payload, list[tuple[str, bool, b
 
 
 class RefusedError(Exception):
-    """A value that fits what is written does not fit what is read."""
+    """A value that is valid for the writer and invalid for the reader."""
 
 
 def is_refused(written: Payload, read: Payload, examples: int) -> bool:
-    """Return whether a value is found that fits what is written, and not what is read."""
+    """Return whether a value is found that is valid for the writer and invalid for the reader."""
     validator = Draft202012Validator({**read[0], "$defs": read[1]})
 
     @settings(
@@ -83,7 +84,9 @@ def is_refused(written: Payload, read: Payload, examples: int) -> bool:
 
 @pytest.mark.parametrize("side", ["readers", "writers"])
 @pytest.mark.parametrize(("about", "mutations"), [case[:2] for case in MUTATIONS], ids=[case[0] for case in MUTATIONS])
-def test_a_validator_says_the_same(about: str, mutations: tuple[Any, ...], side: Literal["readers", "writers"]) -> None:
+def test_verdicts_agree_with_a_validator(
+    about: str, mutations: tuple[Any, ...], side: Literal["readers", "writers"]
+) -> None:
     old, new, changes = payloads(*mutations)
     written, read = (new, old) if side == "readers" else (old, new)
     breaking = [rule for rule, readers, writers in changes if (readers if side == "readers" else writers)]
@@ -134,14 +137,14 @@ pairs = st.tuples(schemas, schemas) | _near
 
 
 def breaks(old: Any, new: Any) -> tuple[bool, bool]:
-    """Return whether what changed from one schema to another breaks readers, and writers."""
+    """Return whether the changes from one schema to another break readers, and writers."""
     changes = list(SchemaComparison("a:b", {}, {}).compare(old, new, "$.data"))
     return any(each.breaks("readers") for each in changes), any(each.breaks("writers") for each in changes)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(pairs, st.data())
-def test_what_is_said_to_fit_does(pair: tuple[Any, Any], data: st.DataObject) -> None:
+def test_compatible_change_keeps_values_valid(pair: tuple[Any, Any], data: st.DataObject) -> None:
     old, new = pair
     readers, writers = breaks(old, new)
     if not readers:
@@ -152,14 +155,14 @@ def test_what_is_said_to_fit_does(pair: tuple[Any, Any], data: st.DataObject) ->
 
 @settings(deadline=None)
 @given(schemas)
-def test_a_schema_does_not_differ_from_itself(schema: Any) -> None:
+def test_schema_does_not_differ_from_itself(schema: Any) -> None:
     assert breaks(schema, schema) == (False, False)
     assert not list(SchemaComparison("a:b", {}, {}).compare(schema, schema, "$"))
 
 
 @settings(deadline=None)
 @given(pairs)
-def test_the_way_back_swaps_readers_and_writers(pair: tuple[Any, Any]) -> None:
+def test_reverse_change_swaps_readers_and_writers(pair: tuple[Any, Any]) -> None:
     old, new = pair
     assert breaks(old, new) == breaks(new, old)[::-1]
 
@@ -175,7 +178,7 @@ TREE = {
 }
 
 
-def test_a_schema_that_contains_itself_is_compared_once() -> None:
+def test_recursive_schema_is_compared_once() -> None:
     other = {**TREE, "Tree": {**TREE["Tree"], "required": ["of"]}}
     top = {"$ref": "#/$defs/Tree"}
     assert not list(SchemaComparison("a:b", TREE, TREE).compare(top, top, "$"))
@@ -187,7 +190,50 @@ def test_a_schema_that_contains_itself_is_compared_once() -> None:
     "schema",
     [5, {"$ref": "#/$defs/none"}, {"$ref": "#/$defs/Loop"}, {"type": "text"}, {"anyOf": [{"$ref": "#/$defs/Loop"}, 5]}],
 )
-def test_what_is_no_schema_is_told(schema: Any) -> None:
+def test_invalid_schema_is_rejected(schema: Any) -> None:
     definitions = {"Loop": {"$ref": "#/$defs/Loop"}}
     with pytest.raises(InvalidContract):
         list(SchemaComparison("a:b", definitions, definitions).compare(schema, schema, "$"))
+
+
+@pytest.mark.parametrize(
+    "limits", [{"pattern": r"^\p{Lu}+$"}, {"pattern": "(?<name>x)"}, {"pattern": "["}, {"format": "date"}]
+)
+def test_choice_against_a_foreign_pattern_or_format_is_undecidable(limits: Schema) -> None:
+    assert [found[0] for found in compare_choices(limits, {"enum": ["AB"]})] == ["choice-changed"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kinds", "expected"),
+    [
+        ({"exclusiveMinimum": 0.5}, {"minimum": 1}, ("integer", "integer"), []),
+        ({"exclusiveMaximum": 2.5}, {"maximum": 2}, ("integer", "integer"), []),
+        ({"minimum": 1, "exclusiveMinimum": 3}, {"exclusiveMinimum": 3}, ("number", "number"), []),
+        ({"maximum": 1}, {"exclusiveMaximum": 1}, ("number", "number"), [("maximum-lowered", 1, "1, itself excluded")]),
+        ({"multipleOf": 0.1}, {"multipleOf": 0.2}, ("number", "number"), [("step-changed", 0.1, 0.2)]),
+        ({"multipleOf": 1}, {}, ("number", "number"), [("step-removed", 1, None)]),
+        ({"minimum": -(2**63)}, {}, ("integer", "number"), []),
+        ({"minimum": -(2**63)}, {}, ("integer", "integer"), [("minimum-lowered", -(2**63), None)]),
+    ],
+)
+def test_bounds_of_numbers_are_compared(
+    old: Schema, new: Schema, kinds: tuple[str, str], expected: list[LimitChange]
+) -> None:
+    assert list(compare_numbers(old, new, old_kind=kinds[0], new_kind=kinds[1])) == expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "value", "fits"),
+    [
+        ({"minimum": 2}, 2, True),
+        ({"exclusiveMinimum": 2}, 2, False),
+        ({"exclusiveMaximum": 2}, 2, False),
+        ({"maximum": 2}, 3, False),
+        ({"multipleOf": 2}, 3, False),
+        ({"multipleOf": 0.5}, 3, False),  # it is one, but fractional steps are not decided
+        ({"maximum": 2}, 1.5, False),
+    ],
+)
+def test_choice_within_the_old_limits_closes_them(limits: Schema, value: float, fits: bool) -> None:
+    (found,) = compare_choices(limits, {"enum": [value]})
+    assert found[0] == ("choice-closed" if fits else "choice-changed")

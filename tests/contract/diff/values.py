@@ -1,4 +1,4 @@
-"""Values that fit a JSON Schema, with the members that it declares and no others: what a writer sends."""
+"""Values that fit a JSON Schema, with declared members only, as a writer sends them."""
 
 import json
 from collections.abc import Mapping

@@ -57,12 +57,12 @@ class Node(Struct, frozen=True, kw_only=True):
 
     name: str
     children: list["Node"] = field(default_factory=list)
-    """Those below."""
+    """The children."""
     parent: "Node | None" = None
 
 
 class Array(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A structure that takes nothing it does not know, and has the name of something else."""
+    """A struct that forbids unknown members, and has the name of a TypeScript type."""
 
     string: str
     type: str = "x"
@@ -70,9 +70,9 @@ class Array(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Everything(Struct, frozen=True, kw_only=True, rename={"dashed": "with-dash"}):
-    """Sent whenever anything at all is to be said.
+    """Sent for anything at all.
 
-    This is not told.
+    This is not exported.
     """
 
     thing_id: Annotated[str, Meta(min_length=1, max_length=8, pattern="^[a-z0-9é]+$")]
@@ -102,11 +102,11 @@ class Everything(Struct, frozen=True, kw_only=True, rename={"dashed": "with-dash
     large: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     anything: Any = None
     inline: Annotated[dict[str, Any], Meta(extra_json_schema=INLINE)] | None = None
-    maybe: Annotated[bool | None, Meta(description="Nobody knows.", examples=[False])] = None
+    maybe: Annotated[bool | None, Meta(description="Unknown.", examples=[False])] = None
 
 
 class Notice(Struct, frozen=True):
-    """It has the name of something that the hub says."""
+    """A struct with the name of a message of the hub."""
 
     mine: str
 

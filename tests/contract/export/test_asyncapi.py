@@ -1,4 +1,4 @@
-"""The document, held against AsyncAPI's own parser."""
+"""The exported document, checked by AsyncAPI's own parser."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from tidings.protocol.messages import REPLIES_AND_PUSHES
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
 _NEWER_VERSION = "asyncapi-latest-version"
-"""Its only remark: we say 3.0.0 on purpose, which more tools read than 3.1.0."""
+"""Its only remark: 3.0.0 is deliberate, because more tools read it than 3.1.0."""
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def found(node: Node, folder: Path) -> dict[str, dict[str, Any]]:
     return dict(zip([*CONTRACTS, "wrong"], results, strict=True))
 
 
-@pytest.mark.timeout(300)  # the packages are installed by the first who needs them
+@pytest.mark.timeout(300)  # the first test that needs the packages installs them
 @pytest.mark.parametrize("name", CONTRACTS)
-def test_the_official_parser_finds_no_fault(name: str, found: dict[str, dict[str, Any]]) -> None:
+def test_official_parser_finds_no_fault(name: str, found: dict[str, dict[str, Any]]) -> None:
     faults = found[name]["faults"]
     assert [fault for fault in faults if fault["code"] != _NEWER_VERSION] == []
     assert found[name]["version"] == "3.0.0"
@@ -44,17 +44,17 @@ def test_the_official_parser_finds_no_fault(name: str, found: dict[str, dict[str
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", CONTRACTS)
-def test_it_reads_every_message(name: str, found: dict[str, dict[str, Any]]) -> None:
+def test_official_parser_reads_every_message(name: str, found: dict[str, dict[str, Any]]) -> None:
     assert set(found[name]["messages"]) == {*CONTRACTS[name].events, *messages.COMMANDS, *REPLIES_AND_PUSHES}
     assert set(found[name]["operations"]) == {"publish", "deliver", "command", "answer"}
 
 
 @pytest.mark.timeout(300)
-def test_it_would_have_found_one(found: dict[str, dict[str, Any]]) -> None:
+def test_official_parser_finds_an_injected_fault(found: dict[str, dict[str, Any]]) -> None:
     assert "asyncapi-document-resolved" in {fault["code"] for fault in found["wrong"]["faults"]}
 
 
-def test_what_only_the_hub_sends_is_not_published() -> None:
+def test_hub_events_are_not_among_the_publishable() -> None:
     operations = build_asyncapi_document(OWN)["operations"]
     sent = {message["$ref"].rpartition("/")[2] for message in operations["deliver"]["messages"]}
     published = {message["$ref"].rpartition("/")[2] for message in operations["publish"]["messages"]}
@@ -62,7 +62,7 @@ def test_what_only_the_hub_sends_is_not_published() -> None:
     assert "operation.estimate" in sent - published
 
 
-def test_it_tells_where_the_hub_is() -> None:
+def test_document_has_the_address_of_the_hub() -> None:
     document = build_asyncapi_document(Contract(), host="hub.example.com", path="/tidings/ws", protocol="wss")
     assert document["servers"]["hub"] == {
         "host": "hub.example.com",
@@ -72,7 +72,7 @@ def test_it_tells_where_the_hub_is() -> None:
     assert document["channels"]["events"]["address"] == "/tidings/ws"
 
 
-def test_every_event_has_an_example_unless_none_was_found_that_fits() -> None:
+def test_every_event_with_a_valid_example_has_it() -> None:
     messages = build_asyncapi_document(SHOP)["components"]["messages"]
     assert messages["trade.executed"]["examples"][0]["payload"]["data"]["side"] == "buy"
     assert all("examples" in messages[type.replace(":", ".")] for type in SHOP.events)

@@ -1,8 +1,24 @@
-import pytest
+import sys
+from pathlib import Path
+from typing import Annotated
 
+import msgspec
+import pytest
+from msgspec import Meta, Struct
+
+from tidings.contract.contract import Contract
+from tidings.contract.event_types import event
 from tidings.contract.export import shapes
-from tidings.contract.export.descriptions import describe_kind, describe_limits, to_sentence
+from tidings.contract.export.descriptions import (
+    describe_kind,
+    describe_limits,
+    list_structs,
+    read_field_docstrings,
+    to_sentence,
+)
+from tidings.contract.export.document import build_contract_document
 from tidings.contract.export.shapes import Shape
+from tidings.protocol import payloads
 
 TEXT = shapes.TextShape()
 
@@ -28,11 +44,11 @@ TEXT = shapes.TextShape()
         (shapes.ObjectShape(fields=()), "object"),
     ],
 )
-def test_kinds(shape: Shape, words: str) -> None:
+def test_kind_of_each_shape(shape: Shape, words: str) -> None:
     assert describe_kind(shape) == words
 
 
-def test_definitions_are_called_as_one_likes() -> None:
+def test_kind_of_a_definition_uses_the_given_name() -> None:
     assert describe_kind(shapes.ArrayShape(items=shapes.NamedShape("a.Trade")), str.upper) == "array of A.TRADE"
 
 
@@ -61,10 +77,89 @@ def test_definitions_are_called_as_one_likes() -> None:
         (shapes.UnionShape((shapes.TextShape(max_length=1), shapes.NullShape())), "at most 1 character"),
     ],
 )
-def test_limits(shape: Shape, words: str) -> None:
+def test_limits_of_each_shape(shape: Shape, words: str) -> None:
     assert describe_limits(shape) == words
 
 
-def test_a_sentence_begins_and_ends() -> None:
+def test_clause_becomes_a_sentence() -> None:
     assert to_sentence("at least 0") == "At least 0."
     assert to_sentence("") == ""
+
+
+class Inner(Struct):
+    deep: int
+    """Far
+    down."""
+
+
+class Base(Struct):
+    name: str
+    """Its name."""
+    kept: str
+    """As it was."""
+
+
+class Outer(Base):
+    name: str
+    """Its common name."""
+    inner: list[dict[str, Inner]]
+    said: Annotated[str, Meta(description="By Meta.")]
+    """By its docstring."""
+    nothing: int
+
+
+def test_field_docstring_of_the_nearest_class_wins() -> None:
+    assert read_field_docstrings(Outer) == {
+        "name": "Its common name.",
+        "kept": "As it was.",
+        "said": "By its docstring.",
+    }
+    assert read_field_docstrings(Inner) == {"deep": "Far down."}
+    assert read_field_docstrings(payloads.AuthFailed)["hint"] == read_field_docstrings(payloads.ErrorData)["hint"]
+
+
+def test_field_docstrings_are_exported_unless_meta_has_one() -> None:
+    contract = Contract.of(event("a:b", Outer, channel="data", key="name"))
+    definitions = build_contract_document(contract)["$defs"]
+    assert {name: field.get("description") for name, field in definitions["Outer"]["properties"].items()} == {
+        "name": "Its common name.",
+        "kept": "As it was.",
+        "inner": None,
+        "said": "By Meta.",
+        "nothing": None,
+    }
+    assert definitions["Inner"]["properties"]["deep"]["description"] == "Far down."
+
+
+def test_class_is_found_by_both_names_of_its_definition() -> None:
+    found = list_structs([Outer])
+    assert found["Inner"] is found[f"{__name__.replace('<', '_')}.Inner"] is Inner
+
+
+def test_struct_without_a_file_has_no_docstrings() -> None:
+    assert read_field_docstrings(msgspec.defstruct("Made", [("a", int)])) == {}
+
+
+def test_module_with_a_broken_file_has_no_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "soon_broken.py"
+    file.write_text("from msgspec import Struct\nclass Here(Struct):\n    a: int\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import soon_broken  # type: ignore[import-not-found]
+
+    file.write_text("class (:\n")
+    try:
+        assert read_field_docstrings(soon_broken.Here) == {}
+    finally:
+        del sys.modules["soon_broken"]
+
+
+def local() -> type[Struct]:
+    class Local(Struct):
+        a: int
+        """Inside a function."""
+
+    return Local
+
+
+def test_class_inside_a_function_has_its_docstrings() -> None:
+    assert read_field_docstrings(local()) == {"a": "Inside a function."}

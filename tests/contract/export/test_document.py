@@ -31,7 +31,7 @@ OWN = Contract.of(
 )
 
 
-def test_every_event_is_in_it() -> None:
+def test_document_has_every_event() -> None:
     document = json.loads(export_json(OWN))
     rows = {row["type"]: row for row in document["events"]}
     assert list(rows) == list(OWN.events)
@@ -53,20 +53,20 @@ def test_every_event_is_in_it() -> None:
 
 
 @pytest.mark.parametrize("contract", [Contract(), SHOP, OWN], ids=["everyone's", "from a file", "from Python"])
-def test_what_is_exported_is_read_again_as_the_same(contract: Contract) -> None:
+def test_exported_contract_is_loaded_unchanged(contract: Contract) -> None:
     again = build_contract(build_contract_document(contract), "again")
     assert export_json(build_contract(build_contract_document(again), "and again")) == export_json(again)
     assert [row.type for row in again.own] == [row.type for row in contract.own]
     assert again.channels == contract.channels
 
 
-def test_a_contract_of_a_file_keeps_its_hash_when_it_is_exported() -> None:
+def test_exported_contract_of_a_file_keeps_its_hash() -> None:
     assert build_contract(build_contract_document(SHOP), "again").identity == SHOP.identity
 
 
-def test_equal_contracts_are_exported_alike_whatever_the_order() -> None:
+def test_equal_contracts_are_exported_alike() -> None:
     assert export_json(OWN) == export_json(Contract() | OWN)
 
 
-def test_a_struct_without_a_docstring_has_no_description() -> None:
+def test_struct_without_a_docstring_has_no_description() -> None:
     assert summarize_event(OWN.events["trade:bare"]) == ""

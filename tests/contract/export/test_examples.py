@@ -18,7 +18,7 @@ CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
-def test_an_example_fits_its_event(name: str) -> None:
+def test_example_of_an_event_is_valid(name: str) -> None:
     contract = CONTRACTS[name]
     model = build_model(contract)
     schemas = build_event_schemas(contract)
@@ -28,7 +28,7 @@ def test_an_example_fits_its_event(name: str) -> None:
         contract.decode(event.type, json.dumps(example["data"]).encode())
 
 
-def test_an_example_of_what_the_hub_says_besides_fits() -> None:
+def test_example_of_a_reply_or_push_is_valid() -> None:
     model = build_model(Contract())
     for message in model.hub_messages:
         msgspec.convert(build_example(Contract(), model, message)["data"], REPLIES_AND_PUSHES[message.type])
@@ -59,15 +59,15 @@ def of_field(schema: dict[str, Any], *, optional: bool = False) -> Any:
         ({"enum": ["buy", "sell"]}, "buy"),
     ],
 )
-def test_values_within_limits_are_made(schema: dict[str, Any], example: Any) -> None:
+def test_generated_values_are_within_limits(schema: dict[str, Any], example: Any) -> None:
     assert of_field(schema) == example
 
 
-def test_what_no_text_is_known_for_is_left_out_where_it_may_be() -> None:
+def test_optional_text_without_a_candidate_is_left_out() -> None:
     assert of_field({"type": "string", "pattern": "^Q{7}$"}, optional=True) is None
 
 
-def test_who_changes_an_example_changes_no_other() -> None:
+def test_changed_example_does_not_affect_others() -> None:
     model = build_model(Contract())
     first = build_example(Contract(), model, model.events[0])
     first["data"]["operation_id"] = "another"

@@ -1,4 +1,4 @@
-"""Every format at once: what each makes of a small contract, byte by byte, and that it is always the same."""
+"""All formats: the export of a small contract, byte by byte, and its determinism."""
 
 import hashlib
 import os
@@ -14,13 +14,13 @@ from tidings.contract.contract import Contract
 from tidings.contract.export.formats import FORMATS, Format
 
 GOLDEN = Path(__file__).parent / "golden"
-"""Written again by TIDINGS_WRITE_GOLDEN=1; what changed is then for a person to read."""
+"""Golden files. TIDINGS_WRITE_GOLDEN=1 writes them again; review the changes."""
 SMALL = Contract(SHOP.own)
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("format", FORMATS.values(), ids=lambda format: format.name)
-def test_a_small_contract_is_exported_as_it_was(format: Format) -> None:
+def test_small_contract_matches_its_golden_file(format: Format) -> None:
     golden = GOLDEN / format.file
     text = format.render(SMALL)
     if os.environ.get("TIDINGS_WRITE_GOLDEN"):
@@ -28,7 +28,7 @@ def test_a_small_contract_is_exported_as_it_was(format: Format) -> None:
     assert text == golden.read_text()
 
 
-def test_each_format_has_names_of_its_own() -> None:
+def test_formats_have_unique_names() -> None:
     assert list(FORMATS) == ["json", "json-schema", "asyncapi", "typescript", "go"]
     assert len({format.file for format in FORMATS.values()}) == len(FORMATS)
     assert all(format.title and format.about for format in FORMATS.values())
@@ -42,7 +42,7 @@ print(*(hashlib.sha256(format.render(ODD).encode()).hexdigest() for format in FO
 """
 
 
-def test_the_order_of_sets_changes_nothing() -> None:
+def test_exports_do_not_depend_on_hash_order() -> None:
     here = [hashlib.sha256(format.render(ODD).encode()).hexdigest() for format in FORMATS.values()]
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}

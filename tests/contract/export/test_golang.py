@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.contract.envelopes import read
 from tests.contract.export.odd_contract import GOOD, ODD, message
 from tests.contract.export.test_document import SHOP
 from tests.contract.export.toolchains import Go
-from tests.contract.receipts import read
 from tests.server.hub_server import TIMEOUT_S, HubServer, Stream, update
 
 from tidings.contract.contract import Contract
@@ -24,7 +24,7 @@ from tidings.contract.export.model import build_model
 from tidings.contract.loading import build_contract
 from tidings.exceptions import ConfigError, InvalidContract, NotPublishable
 
-pytestmark = pytest.mark.timeout(300)  # Go compiles its library for the first who needs it
+pytestmark = pytest.mark.timeout(300)  # Go compiles its library for the first test that needs it
 
 PROGRAM = Path(__file__).parents[2] / "go" / "reader"
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "odd": ODD}
@@ -37,7 +37,7 @@ REVISIONS = [
 
 @pytest.fixture(scope="module")
 def readers(go: Go, folder: Path) -> dict[str, Path]:
-    """A program for each contract; `go vet` and `gofmt` find nothing in what was exported."""
+    """A program for each contract, whose export `go vet` and `gofmt` accept."""
     programs = {}
     for name, contract in CONTRACTS.items():
         module = folder / f"go-{name}"
@@ -65,7 +65,7 @@ def faults(found: list[dict[str, Any]]) -> list[str]:
 
 
 def assert_same(written: Any, wire: Any, place: str = "$") -> None:
-    """Check that Go wrote all that there was, and besides it only what is empty."""
+    """Check that Go wrote all members, and added only empty ones."""
     if isinstance(wire, dict) and isinstance(written, dict):
         for name, value in wire.items():
             assert_same(written.get(name), value, f"{place}.{name}")
@@ -80,7 +80,7 @@ def assert_same(written: Any, wire: Any, place: str = "$") -> None:
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
-def test_every_message_is_read_and_written_again(name: str, readers: dict[str, Path]) -> None:
+def test_every_message_is_read_and_written_unchanged(name: str, readers: dict[str, Path]) -> None:
     contract = CONTRACTS[name]
     model = build_model(contract)
     examples = [build_example(contract, model, each) for each in model.messages]
@@ -93,22 +93,22 @@ def test_every_message_is_read_and_written_again(name: str, readers: dict[str, P
             read(json.dumps(each["again"]), contract=contract)
 
 
-def test_what_a_go_peer_of_the_source_contract_writes_is_read(readers: dict[str, Path]) -> None:
+def test_messages_of_a_go_peer_are_read(readers: dict[str, Path]) -> None:
     found = decode(readers["everyone"], VECTORS)
     assert faults(found) == []
     for wire, each in zip(VECTORS, found, strict=True):
         assert_same(each["again"]["data"], json.loads(wire)["data"])
 
 
-def test_what_a_reader_of_each_revision_gets_is_read(readers: dict[str, Path]) -> None:
-    """One event of the corpus has a member of its publisher's own: that is what a strict reader refuses."""
+def test_messages_of_each_revision_are_read(readers: dict[str, Path]) -> None:
+    """One event of the corpus has an undeclared member, which a strict reader rejects."""
     found = decode(readers["everyone"], REVISIONS)
     strange = [line for line in REVISIONS if '"mine"' in line]
     assert faults(found) == [f'{json.loads(line)["type"]}: json: unknown field "mine"' for line in strange]
     assert strange
 
 
-def test_events_of_an_own_contract_are_read(readers: dict[str, Path]) -> None:
+def test_own_events_are_read(readers: dict[str, Path]) -> None:
     found = decode(readers["odd"], map(message, GOOD))
     assert faults(found) == []
     for data, each in zip(GOOD, found, strict=True):
@@ -136,7 +136,7 @@ class Watching:
         self._process.stdin.flush()
 
     def finished(self) -> list[dict[str, Any]]:
-        """Return what it read, once the hub has closed its connection."""
+        """Return the messages that it read until the hub closed the connection."""
         try:
             stdout, stderr = self._process.communicate(timeout=TIMEOUT_S)
         finally:
@@ -146,7 +146,7 @@ class Watching:
 
 
 def publications(contract: Contract) -> list[dict[str, Any]]:
-    """Return one event of each publishable type, each operation another, so that none has ended before."""
+    """Return one event of each publishable type, with an operation of its own, so that none has ended before."""
     model = build_model(contract)
     events = [build_example(contract, model, each) for each in model.events if each.publishable]
     for each in events:
@@ -155,7 +155,7 @@ def publications(contract: Contract) -> list[dict[str, Any]]:
     return events
 
 
-def test_all_that_a_hub_sends_to_a_plain_connection_is_read_with_unknown_fields_forbidden(
+def test_strict_reader_accepts_all_messages_of_a_plain_connection(
     readers: dict[str, Path],
 ) -> None:
     events = publications(SHOP)
@@ -179,12 +179,12 @@ def test_all_that_a_hub_sends_to_a_plain_connection_is_read_with_unknown_fields_
     by_type = {each["type"]: each for each in found}
     assert by_type["operation:progress"]["go"] == "*tidings.OperationProgressData"
     for published in events:
-        if not published["type"].startswith("system:"):  # of which the hub writes some, too
+        if not published["type"].startswith("system:"):  # the hub writes some of these itself
             told = next(each for each in found if each["type"] == published["type"])
             assert_same(told["again"]["data"], published["data"])
 
 
-def test_what_the_hub_says_of_a_position_that_it_does_not_know_is_read(readers: dict[str, Path]) -> None:
+def test_gap_after_an_unknown_position_is_read(readers: dict[str, Path]) -> None:
     with HubServer() as server:
         server.publish(update("d"))
         watching = Watching(readers["everyone"], server, "?since=0badc0de:7")
@@ -196,13 +196,13 @@ def test_what_the_hub_says_of_a_position_that_it_does_not_know_is_read(readers: 
     assert gap["again"]["data"]["after"] == "0badc0de:7"
 
 
-def test_old_names_are_there_and_marked() -> None:
+def test_old_names_are_marked_as_deprecated() -> None:
     text = export_go(Contract())
     assert "\t// Deprecated: use MessageTypeOperationStart.\n\tMessageTypePipelineStart = MessageType" in text
     assert '\tMessageTypeOperationError MessageType = "operation:error"\n' in text
 
 
-def test_the_package_is_called_as_one_likes() -> None:
+def test_package_has_the_given_name() -> None:
     assert "\npackage events\n" in export_go(Contract(), package="events")
     for wrong in ("", "Events", "my-events", "func", "1st"):
         with pytest.raises(ConfigError):
@@ -213,7 +213,7 @@ def test_equal_contracts_are_exported_alike() -> None:
     assert export_go(ODD) == export_go(Contract() | ODD)
 
 
-def test_what_only_shares_a_name_with_the_sources_own_is_not_called_as_it_is() -> None:
+def test_own_struct_of_a_catalogue_name_has_no_original_names() -> None:
     own = {
         "type": "shop:status",
         "channel": "data",
@@ -235,11 +235,11 @@ def test_what_only_shares_a_name_with_the_sources_own_is_not_called_as_it_is() -
         ("é", "N"),
     ],
 )
-def test_fields_are_called_as_go_calls_them(name: str, field: str) -> None:
+def test_fields_have_go_names(name: str, field: str) -> None:
     assert to_field_name(name) == field
 
 
-def test_a_member_that_go_cannot_name_is_told() -> None:
+def test_member_without_a_go_tag_is_rejected() -> None:
     payload = msgspec.defstruct("Quoted", [("name", str, msgspec.field(name="a,b"))])
     with pytest.raises(InvalidContract, match="has no tag for this name"):
         export_go(Contract.of(event("a:b", payload, channel="data")))

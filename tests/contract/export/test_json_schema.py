@@ -1,4 +1,4 @@
-"""The schemas, held against real messages by a validator that knows nothing of tidings."""
+"""The exported schemas, checked with real messages by an independent validator."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
-from tests.contract.receipts import read
+from tests.contract.envelopes import read
 from tests.contract.strategies import messages
 from tests.contract.test_loading import BAD, GOOD, TOML
 
@@ -27,30 +27,30 @@ BUNDLE = Draft202012Validator(build_bundle(CONTRACT))
 @pytest.mark.parametrize(
     "schema", [build_bundle(CONTRACT), build_bundle(SHOP), *build_event_schemas(SHOP).values()], ids=lambda s: s["$id"]
 )
-def test_a_schema_is_one(schema: dict[str, Any]) -> None:
+def test_exported_schema_is_a_valid_schema(schema: dict[str, Any]) -> None:
     Draft202012Validator.check_schema(schema)
 
 
-def test_every_event_has_one() -> None:
+def test_every_event_has_a_schema() -> None:
     assert set(build_event_schemas(CONTRACT)) == {*CONTRACT.events, "operation:error"}
     assert len(export_files(CONTRACT)) == len(CONTRACT.events) + 1
     assert "operation.progress.schema.json" in export_files(CONTRACT)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.get("note", vector["wire"][:60]))
-def test_what_a_go_peer_writes_fits(vector: dict[str, Any]) -> None:
+def test_messages_of_a_go_peer_are_valid(vector: dict[str, Any]) -> None:
     BUNDLE.validate(json.loads(vector["wire"]))
 
 
 @pytest.mark.parametrize("path", REVISIONS, ids=lambda path: path.stem)
-def test_what_a_reader_of_each_revision_gets_fits(path: Path) -> None:
+def test_messages_of_each_revision_are_valid(path: Path) -> None:
     for line in path.read_bytes().splitlines():
         BUNDLE.validate(json.loads(line))
 
 
 @settings(max_examples=200, deadline=None)
 @given(messages())
-def test_whatever_the_hub_takes_and_delivers_fits(wire: str) -> None:
+def test_every_delivered_event_is_valid(wire: str) -> None:
     event = read(wire)
     for form in (encode_event(event), encode_event_v1(event, "0badc0de:7")):
         message = json.loads(form)
@@ -59,13 +59,13 @@ def test_whatever_the_hub_takes_and_delivers_fits(wire: str) -> None:
 
 
 @pytest.mark.parametrize("data", GOOD)
-def test_what_an_applications_event_allows(data: dict[str, Any]) -> None:
+def test_valid_own_event_is_valid(data: dict[str, Any]) -> None:
     validator = Draft202012Validator(build_event_schemas(SHOP)["trade:price"])
     validator.validate({"type": "trade:price", "data": data, "channel": "trades"})
 
 
 @pytest.mark.parametrize("data", BAD)
-def test_what_it_does_not(data: dict[str, Any]) -> None:
+def test_invalid_own_event_is_invalid(data: dict[str, Any]) -> None:
     validator = Draft202012Validator(build_event_schemas(SHOP)["trade:price"])
     assert not validator.is_valid({"type": "trade:price", "data": data, "channel": "trades"})
 
@@ -80,7 +80,7 @@ def test_what_it_does_not(data: dict[str, Any]) -> None:
         {"type": "operation:finish", "data": {"operation_id": "a"}},
     ],
 )
-def test_what_the_contract_forbids(message: dict[str, Any]) -> None:
+def test_message_that_the_hub_rejects_is_invalid(message: dict[str, Any]) -> None:
     assert not BUNDLE.is_valid(message)
 
 

@@ -1,4 +1,4 @@
-"""Patterns, translated and then matched by Node against what Python's `re` says of the same texts."""
+"""Translated patterns, matched by Node, compared with Python's `re` on the same texts."""
 
 import json
 import re
@@ -74,7 +74,7 @@ UNKNOWN = [r"(?i)a", r"a++", r"(?>a)", r"[\W]", r"(?(1)a|b)", r"\Ba\N{DASH}", r"
 
 
 @pytest.mark.timeout(300)
-def test_what_is_translated_means_the_same(node: Node, tmp_path: Path) -> None:
+def test_translated_pattern_matches_the_same_texts(node: Node, tmp_path: Path) -> None:
     script = tmp_path / "match.mjs"
     script.write_text(
         'import { readFileSync } from "node:fs";\n'
@@ -90,11 +90,11 @@ def test_what_is_translated_means_the_same(node: Node, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", UNKNOWN)
-def test_what_ecmascript_cannot_say_is_left_out(pattern: str) -> None:
+def test_pattern_without_an_ecmascript_form_is_none(pattern: str) -> None:
     assert to_ecmascript(pattern) is None
 
 
-def test_every_pattern_and_some_text_meet() -> None:
-    """What matches nothing, or everything, would prove nothing."""
+def test_every_pattern_matches_some_text_and_not_all() -> None:
+    """A pattern that matches no text, or every text, would prove nothing."""
     for pattern in filter(None, PATTERNS):
         assert 0 < sum(re.search(pattern, text) is not None for text in TEXTS) < len(TEXTS), pattern

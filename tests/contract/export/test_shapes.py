@@ -57,11 +57,11 @@ TEXT, NUMBER = shapes.TextShape(), shapes.NumberShape()
         ),
     ],
 )
-def test_a_schema_is_read(schema: Any, shape: Shape) -> None:
+def test_schema_is_read_as_a_shape(schema: Any, shape: Shape) -> None:
     assert read_shape(schema) == shape
 
 
-def test_null_is_seen_and_taken_away() -> None:
+def test_null_is_found_and_removed() -> None:
     either = read_shape({"anyOf": [{"type": "string"}, {"enum": ["a", None]}, {"type": "null"}]})
     assert is_nullable(either)
     assert remove_null(either) == shapes.UnionShape((TEXT, shapes.EnumShape(("a",))))
@@ -69,7 +69,7 @@ def test_null_is_seen_and_taken_away() -> None:
     assert not is_nullable(TEXT)
 
 
-def test_the_definitions_in_a_shape_are_found_in_order() -> None:
+def test_references_of_a_shape_are_listed_in_order() -> None:
     schema = {
         "type": "object",
         "properties": {

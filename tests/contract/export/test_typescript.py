@@ -19,11 +19,11 @@ from tidings.contract.export.typescript import export_typescript
 from tidings.contract.export.typescript_text import format_comment, format_const, format_property_name
 from tidings.protocol.message_types import LEGACY_TYPES
 
-pytestmark = pytest.mark.timeout(300)  # the packages are installed by the first who needs them
+pytestmark = pytest.mark.timeout(300)  # the first test that needs the packages installs them
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "odd": ODD}
 MISTAKES = 6
-"""Those in `consumer.ts`, each of which is marked."""
+"""Number of marked mistakes in `consumer.ts`."""
 CORPUS = Path(__file__).parents[1]
 VECTORS = [vector["wire"] for vector in json.loads((CORPUS / "vectors" / "go-encoding-json.json").read_text())]
 REVISIONS = [
@@ -75,7 +75,7 @@ def shop(node: Node, compiled: dict[str, Path]) -> Reader:
     return Reader(node, compiled["shop"])
 
 
-def test_an_application_that_uses_it_compiles_and_its_mistakes_do_not(node: Node, folder: Path) -> None:
+def test_consumer_compiles_and_its_marked_mistakes_do_not(node: Node, folder: Path) -> None:
     here = folder / "consumer"
     here.mkdir()
     (here / "tidings.ts").write_text(export_typescript(SHOP))
@@ -87,18 +87,18 @@ def test_an_application_that_uses_it_compiles_and_its_mistakes_do_not(node: Node
     assert len(set(re.findall(r"consumer\.ts\((\d+),", done.stdout))) == MISTAKES, done.stdout
 
 
-def test_what_a_go_peer_writes_is_read(everyone: Reader) -> None:
+def test_messages_of_a_go_peer_are_read(everyone: Reader) -> None:
     found = everyone.read(*VECTORS)
     assert [each["event"] for each in found] == [{"type": json.loads(wire)["type"]} for wire in VECTORS]
 
 
-def test_what_a_reader_of_each_revision_gets_is_read(everyone: Reader) -> None:
+def test_messages_of_each_revision_are_read(everyone: Reader) -> None:
     found = everyone.read(*REVISIONS)
     assert [each["event"] for each in found] == [{"type": json.loads(line)["type"]} for line in REVISIONS]
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
-def test_each_guard_knows_its_own_type_alone(name: str, node: Node, compiled: dict[str, Path]) -> None:
+def test_each_guard_accepts_its_own_type_only(name: str, node: Node, compiled: dict[str, Path]) -> None:
     contract = CONTRACTS[name]
     model = build_model(contract)
     examples = [json.dumps(build_example(contract, model, each)) for each in model.messages]
@@ -112,7 +112,7 @@ def test_each_guard_knows_its_own_type_alone(name: str, node: Node, compiled: di
         assert ("fault" in of_example["event"]) is (each in model.hub_messages)
 
 
-def test_events_of_an_own_contract_are_read_and_those_that_do_not_fit_are_not(odd: Reader, shop: Reader) -> None:
+def test_own_events_are_read_and_invalid_ones_rejected(odd: Reader, shop: Reader) -> None:
     assert odd.faults(*map(message, GOOD)) == [None] * len(GOOD)
     faults = odd.faults(*map(message, BAD))
     assert [data for data, fault in zip(BAD, faults, strict=True) if fault is None] == []
@@ -152,12 +152,12 @@ FAULTS: list[tuple[str | dict[str, Any], str]] = [
 ]
 
 
-def test_a_fault_is_told_with_its_place(everyone: Reader) -> None:
+def test_fault_has_its_path(everyone: Reader) -> None:
     told = everyone.faults(*(text if isinstance(text, str) else json.dumps(text) for text, _ in FAULTS))
     assert told == [fault for _, fault in FAULTS]
 
 
-def test_old_names_are_there_and_marked() -> None:
+def test_old_names_are_marked_as_deprecated() -> None:
     text = export_typescript(Contract())
     for old in (*LEGACY_TYPES, "operation:start"):
         assert f'"{old}"' in text
@@ -169,7 +169,7 @@ def test_equal_contracts_are_exported_alike() -> None:
     assert export_typescript(ODD) == export_typescript(Contract() | ODD)
 
 
-def test_no_text_ends_a_comment() -> None:
+def test_text_cannot_end_a_comment() -> None:
     assert format_comment("a */ b\n c") == "/** a *\\/ b c */\n"
     assert format_comment("") == ""
     assert (
@@ -182,11 +182,11 @@ def test_no_text_ends_a_comment() -> None:
     ("name", "written"),
     [("plain", "plain"), ("with-dash", '"with-dash"'), ('"', '"\\""'), ("__proto__", '["__proto__"]'), ("1a", '"1a"')],
 )
-def test_names_are_quoted_where_they_have_to_be(name: str, written: str) -> None:
+def test_names_are_quoted_if_necessary(name: str, written: str) -> None:
     assert format_property_name(name) == written
 
 
-def test_constants_come_with_the_type_of_their_values() -> None:
+def test_constants_have_the_type_of_their_values() -> None:
     assert format_const("Side", "Which way.", {"BUY": ("buy", ""), "HOLD": ("hold", "Do not.")}) == (
         "/** Which way. */\n"
         "export const Side = {\n"

@@ -1,4 +1,4 @@
-"""The other languages' own tools: Node and Go from the virtualenv, npm's packages from the lockfile in `tests/node`."""
+"""Tools of other languages: Node and Go from the virtualenv, npm's packages from the lockfile in `tests/node`."""
 
 import fcntl
 import hashlib
@@ -15,7 +15,7 @@ import pytest
 
 NODE_FOLDER = Path(__file__).parents[2] / "node"
 CACHES = Path(sys.prefix) / "cache"
-"""In the virtualenv, so that nothing is left outside the clone."""
+"""Caches in the virtualenv, so that tests leave nothing outside of the clone."""
 INSTALL_S = 240
 RUN_S = 50
 STRICTEST: Mapping[str, Any] = {
@@ -42,7 +42,7 @@ STRICTEST: Mapping[str, Any] = {
     "noUnusedParameters": True,
     "verbatimModuleSyntax": True,
 }
-"""Every option of `tsc` that refuses something."""
+"""Every option of `tsc` that makes it stricter."""
 
 
 class Node:
@@ -53,7 +53,7 @@ class Node:
         self.executable = self._home / "bin" / "node"
 
     def install(self) -> None:
-        """Install what the lockfile names, unless that is there; skip where no registry answers, but never in CI."""
+        """Install the packages of the lockfile if necessary; without a registry, skip the test, but never in CI."""
         lock = NODE_FOLDER / "package-lock.json"
         wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
         stamp = NODE_FOLDER / "node_modules" / ".installed"
@@ -81,12 +81,12 @@ class Node:
         timeout_s: float = RUN_S,
         check: bool = True,
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a script to its end."""
+        """Run a script until it exits."""
         environment = {**os.environ, "npm_config_cache": str(CACHES / "npm")}
         return _run([self.executable, script, *arguments], environment, stdin, folder, timeout_s, check=check)
 
     def compile(self, root: Path, *files: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Compile TypeScript below `root` with the strictest options there are; what is made lies in its `compiled`."""
+        """Compile TypeScript below `root` into its folder `compiled`, with the strictest options."""
         folder = root / "compiled"
         folder.mkdir(exist_ok=True)
         config = folder / "tsconfig.json"
@@ -103,7 +103,7 @@ class Go:
         self._binaries = _package("go") / "bin"
 
     def run(self, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-        """Run the `go` command to its end."""
+        """Run the `go` command until it exits."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO"))},
             "CGO_ENABLED": "0",
@@ -116,7 +116,7 @@ class Go:
         return _run([self._binaries / "go", *arguments], environment, "", folder, INSTALL_S, check=True)
 
     def unformatted(self, folder: Path) -> str:
-        """Return what `gofmt` would change in a folder."""
+        """Return the changes that `gofmt` would make in a folder."""
         return _run([self._binaries / "gofmt", "-d", folder], dict(os.environ), "", None, RUN_S, check=True).stdout
 
 

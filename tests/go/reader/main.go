@@ -1,10 +1,10 @@
-// Reads messages of a tidings hub with the exported types, and forbids whatever these do not know.
+// Reads messages of a tidings hub with the exported types, and rejects unknown members.
 //
-//	reader decode            reads messages from stdin, one a line
-//	reader watch ADDR PATH   reads them from a hub's WebSocket, and sends it the lines of stdin
+//	reader decode            reads messages from stdin, one per line
+//	reader watch ADDR PATH   reads messages from a hub's WebSocket, and sends it the lines of stdin
 //
-// Of each message, one line of JSON is written: its type, the Go type of its payload and the message as Go writes it
-// again; or what is wrong with it, and then the exit code is 1.
+// For each message it writes one line of JSON: the message's type, the Go type of its payload and the message as Go
+// writes it; or the message's fault, and then the exit code is 1.
 package main
 
 import (
@@ -50,7 +50,7 @@ func decode(lines io.Reader) (bool, error) {
 	scanner := bufio.NewScanner(lines)
 	scanner.Buffer(nil, 1<<20)
 	for scanner.Scan() {
-		fine = tell(scanner.Bytes()) && fine
+		fine = describe(scanner.Bytes()) && fine
 	}
 	return fine, scanner.Err()
 }
@@ -78,12 +78,12 @@ func watch(address, path string, lines io.Reader) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		fine = tell(message) && fine
+		fine = describe(message) && fine
 	}
 }
 
-// tell writes what a message is, and returns whether it is what it should be.
-func tell(text []byte) bool {
+// describe writes the report of a message, and returns whether the message is valid.
+func describe(text []byte) bool {
 	found, err := read(text)
 	if err != nil {
 		found = report{Fault: err.Error()}
@@ -103,7 +103,7 @@ func read(text []byte) (report, error) {
 	}
 	data := tidings.NewData(message.Type)
 	if data == nil {
-		return report{}, fmt.Errorf("nothing is called %q", message.Type)
+		return report{}, fmt.Errorf("unknown type %q", message.Type)
 	}
 	if err := strictly(message.Data, data); err != nil {
 		return report{}, fmt.Errorf("%s: %w", message.Type, err)

@@ -7,7 +7,7 @@ import (
 	"example.test/reader/tidings"
 )
 
-// The source contract's own names and types, as its services use them: this compiles only where the export has them.
+// The names and types of the original contract, as its services use them: this compiles only if the export has them.
 var (
 	_ = tidings.WebSocketMessage{
 		Type:      tidings.MessageTypeOperationStart,

@@ -86,7 +86,7 @@ func (w *websocket) shake(address, path string) error {
 	return nil
 }
 
-// next returns the next text message; io.EOF once the hub has closed the connection in order.
+// next returns the next text message; io.EOF after the hub has closed the connection cleanly.
 func (w *websocket) next() ([]byte, error) {
 	var message []byte
 	for {

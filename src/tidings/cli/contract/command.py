@@ -13,7 +13,7 @@ from tidings.cli.contract.check import check
 from tidings.cli.contract.diff import diff
 from tidings.contract.contract import Contract
 from tidings.contract.export.formats import FORMATS, Format
-from tidings.contract.export.golang import PACKAGE, export_go
+from tidings.contract.export.golang import DEFAULT_PACKAGE, export_go
 from tidings.contract.loading import load_contract
 from tidings.exceptions import ConfigError
 
@@ -110,7 +110,9 @@ def export(
     ] = None,
     package: Annotated[
         str | None,
-        typer.Option("--package", metavar="NAME", help=f"Go package name. Default: {PACKAGE}.", show_default=False),
+        typer.Option(
+            "--package", metavar="NAME", help=f"Go package name. Default: {DEFAULT_PACKAGE}.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Export a contract to another format."""

@@ -19,7 +19,7 @@ from tidings.exceptions import ConfigError, InvalidContract
 from tidings.protocol import payloads
 from tidings.protocol.message_types import ALIASES, MessageType
 
-PACKAGE = "tidings"
+DEFAULT_PACKAGE = "tidings"
 """Default name of the package."""
 _PACKAGE = re.compile(r"[a-z][a-z0-9_]*")
 _KEYWORDS = """\
@@ -58,7 +58,7 @@ _TRIVIAL_LIMIT = "At least 0."
 """The limit of every count, left out of comments."""
 
 
-def export_go(contract: Contract, package: str = PACKAGE) -> str:
+def export_go(contract: Contract, package: str = DEFAULT_PACKAGE) -> str:
     """Return the contract as a Go file, as `gofmt` writes it.
 
     Args:

@@ -1,7 +1,7 @@
-"""Bad input, each answered with its code, where it is, and what to do."""
+"""Invalid messages, each rejected with its code, its path and a hint."""
 
 import pytest
-from tests.contract.receipts import message, read
+from tests.contract.envelopes import message, read
 
 from tidings.exceptions import ContractError, PayloadTooLarge, TidingsError, UnknownType
 from tidings.protocol.codes import CODES, error_data
@@ -68,7 +68,7 @@ def refusal(body: bytes) -> ContractError:
         ("payload_too_large", progress(message=f'"{"m" * 65_536}"')),
     ],
 )
-def test_what_is_refused(code: str, body: bytes) -> None:
+def test_invalid_message_is_rejected_with_its_code(code: str, body: bytes) -> None:
     error = refusal(body)
     assert error.code == code
     assert error.path == PATHS.get(code, "$")
@@ -117,7 +117,7 @@ def test_what_is_refused(code: str, body: bytes) -> None:
         (".result", message("operation:complete", '{"operation_id":"a","result":' + "9" * 5_000 + "}")),
     ],
 )
-def test_a_payload_that_does_not_fit_is_refused_at_its_member(field: str, body: bytes) -> None:
+def test_invalid_payload_is_rejected_at_its_member(field: str, body: bytes) -> None:
     error = refusal(body)
     assert error.code == "invalid_payload"
     assert error.path == "$.data" + field
@@ -125,7 +125,7 @@ def test_a_payload_that_does_not_fit_is_refused_at_its_member(field: str, body: 
     assert error.hint.startswith("The data of ")
 
 
-def test_the_hint_lists_the_payload_s_fields() -> None:
+def test_hint_lists_the_fields_of_the_payload() -> None:
     error = refusal(message("operation:cancelled", "{}"))
     assert error.hint == "The data of operation:cancelled is {operation_id, attempt?, reason?, cancelled_by?}."
 
@@ -143,7 +143,7 @@ def test_the_hint_lists_the_payload_s_fields() -> None:
         ("alert_id", message("system:alert", f'{{"severity":"info","operation_id":"{"o" * 255}",{ERROR}}}')),
     ],
 )
-def test_a_key_that_is_none_is_refused_at_its_field(field: str, body: bytes) -> None:
+def test_invalid_key_is_rejected_at_its_field(field: str, body: bytes) -> None:
     error = refusal(body)
     assert error.code == "invalid_key"
     assert error.path == f"$.data.{field}"
@@ -157,7 +157,7 @@ def sized(size: int) -> bytes:
     return message("operation:progress", empty[:-2] + "m" * (size - len(empty)) + '"}')
 
 
-def test_data_of_65_535_bytes_is_read_and_of_one_more_is_not() -> None:
+def test_data_of_65_535_bytes_is_the_maximum() -> None:
     assert len(read(sized(65_535)).data) == 65_535
     error = refusal(sized(65_536))
     assert isinstance(error, PayloadTooLarge)
@@ -166,7 +166,7 @@ def test_data_of_65_535_bytes_is_read_and_of_one_more_is_not() -> None:
     assert "link" in (error_data(error).hint or "")
 
 
-def test_what_the_contract_fills_in_counts_as_well() -> None:
+def test_inserted_members_count_towards_the_maximum() -> None:
     def unfilled(size: int) -> bytes:
         empty = '{"operation_id":"a","progress":1,"message":""}'
         return message("operation:progress", empty[:-2] + "m" * (size - len(empty)) + '"}')
@@ -187,7 +187,7 @@ def test_what_the_contract_fills_in_counts_as_well() -> None:
         ("x" * 10_000, ""),
     ],
 )
-def test_an_unknown_type_is_answered_with_the_nearest(type: str, suggestion: str) -> None:
+def test_unknown_type_suggests_the_nearest_name(type: str, suggestion: str) -> None:
     error = refusal(message(type, "null"))
     assert isinstance(error, UnknownType)
     assert (error.type, error.suggestion) == (type, suggestion)
@@ -197,19 +197,19 @@ def test_an_unknown_type_is_answered_with_the_nearest(type: str, suggestion: str
     assert len(str(error)) < 120
 
 
-def test_a_command_in_an_event_s_place_is_told_where_it_belongs() -> None:
+def test_command_as_an_event_has_a_hint_about_the_subprotocol() -> None:
     assert "tidings.v1" in refusal(message("channel:subscribe", "null")).hint
 
 
 @pytest.mark.parametrize("type", ["auth:token"])
-def test_a_command_that_this_hub_does_not_serve_is_not_unknown(type: str) -> None:
+def test_reserved_command_is_not_supported(type: str) -> None:
     with pytest.raises(TidingsError) as caught:
         read(message(type, "null"))
     assert caught.value.code == "not_supported"
 
 
 @pytest.mark.parametrize("channel", ["data", "system"])
-def test_a_wrong_channel_is_told_the_right_one(channel: str) -> None:
+def test_wrong_channel_names_the_right_one(channel: str) -> None:
     error = refusal(message("operation:progress", PROGRESS, channel=f'"{channel}"'))
     assert "'operations' or 'global'" in str(error)
     assert error.hint == "Omit the channel, or use 'operations'."

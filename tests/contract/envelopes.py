@@ -10,8 +10,8 @@ CONTRACT = Contract()
 
 
 @dataclass
-class FixedReceipt:
-    """A hub's clock that stands still and its one trace id; it remembers what it was asked."""
+class FixedDefaults:
+    """A fixed clock and one trace id; it records the calls."""
 
     asked: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -26,7 +26,7 @@ class FixedReceipt:
 
 def read(body: bytes | str, *, contract: Contract = CONTRACT, by_hub: bool = False) -> Event:
     encoded = body.encode() if isinstance(body, str) else body
-    return contract.read(decode_envelope(encoded), FixedReceipt(), by_hub=by_hub)
+    return contract.read(decode_envelope(encoded), FixedDefaults(), by_hub=by_hub)
 
 
 def message(type: str, data: str, **more: str) -> bytes:
@@ -36,5 +36,5 @@ def message(type: str, data: str, **more: str) -> bytes:
 
 
 def checked_in_full(envelope: Envelope) -> Envelope:
-    """Return `envelope` without what its decoder knows of its characters, so that all of them are checked."""
+    """Return `envelope` as the base class, whose characters may be anything, so that all checks run."""
     return Envelope(*(getattr(envelope, name) for name in Envelope.__struct_fields__))

@@ -9,7 +9,7 @@ NOTE = make_change("title-changed", "a:b", "$.data.z")
 ALL = ContractDiff((BREAKS_READERS, BREAKS_WRITERS, FITS, NOTE))
 
 
-def test_a_change_is_as_bad_as_it_is_for_the_worse_side() -> None:
+def test_verdict_of_a_change_is_the_worse_side_s() -> None:
     assert [each.verdict for each in ALL.changes] == [
         Compatibility.BREAKING,
         Compatibility.BREAKING,
@@ -19,14 +19,14 @@ def test_a_change_is_as_bad_as_it_is_for_the_worse_side() -> None:
     assert [ALL.count(verdict) for verdict in Compatibility] == [2, 1, 1]
 
 
-def test_who_is_broken() -> None:
+def test_breaking_changes_are_listed_by_side() -> None:
     assert ALL.breaking("readers") == (BREAKS_READERS,)
     assert ALL.breaking("writers") == (BREAKS_WRITERS,)
     assert ALL.breaking() == (BREAKS_READERS, BREAKS_WRITERS)
 
 
 @pytest.mark.parametrize("row", RULES.values(), ids=lambda row: row.id)
-def test_a_rule_says_what_and_why(row: Rule) -> None:
+def test_rule_has_a_sentence_and_reasons(row: Rule) -> None:
     assert row.sentence
     assert row.readers.because
     assert row.writers.because
