@@ -6,7 +6,7 @@ def claims(count: int) -> list[Claim]:
     return [Claim(operation_id=f"op-{number}") for number in range(count)]
 
 
-def test_a_connection_opens_with_an_attach_even_where_nothing_is_claimed() -> None:
+def test_attach_is_sent_even_without_claims() -> None:
     attachment = Attachment("p", 5.0, list)
     ((id, attach),) = attachment.begin()
     assert (attach.producer_id, attach.lease_s, attach.operations) == ("p", 5.0, [])
@@ -16,7 +16,7 @@ def test_a_connection_opens_with_an_attach_even_where_nothing_is_claimed() -> No
     assert not attachment.settle(id, refused=False), "an answer is one answer"
 
 
-def test_many_claims_are_several_commands() -> None:
+def test_many_claims_are_sent_in_several_commands() -> None:
     attachment = Attachment("p", None, lambda: claims(MAX_CLAIMS + 1))
     (first, some), (second, rest) = attachment.begin()
     assert [len(attach.operations) for attach in (some, rest)] == [MAX_CLAIMS, 1]
@@ -26,7 +26,7 @@ def test_many_claims_are_several_commands() -> None:
     assert attachment.complete
 
 
-def test_claims_are_those_of_the_moment() -> None:
+def test_claims_are_read_for_each_connection() -> None:
     present = claims(1)
     attachment = Attachment("p", None, lambda: present)
     attachment.begin()
@@ -35,7 +35,7 @@ def test_claims_are_those_of_the_moment() -> None:
     assert len(attach.operations) == 2
 
 
-def test_a_hub_that_refused_is_asked_no_more_on_that_connection() -> None:
+def test_refused_attach_is_not_repeated_on_that_connection() -> None:
     attachment = Attachment("p", None, list)
     ((id, _),) = attachment.begin()
     attachment.settle(id, refused=True)
@@ -44,13 +44,13 @@ def test_a_hub_that_refused_is_asked_no_more_on_that_connection() -> None:
     assert len(attachment.claim(claims(1))) == 1
 
 
-def test_to_claim_nothing_is_no_command() -> None:
+def test_empty_claims_send_no_command() -> None:
     attachment = Attachment("p", None, list)
     attachment.begin()
     assert attachment.claim([]) == []
 
 
-def test_what_a_lost_connection_left_unanswered_is_not_waited_for() -> None:
+def test_lost_connection_clears_unanswered_commands() -> None:
     attachment = Attachment("p", None, list)
     ((old, _),) = attachment.begin()
     ((new, _),) = attachment.begin()

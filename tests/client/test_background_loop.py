@@ -7,7 +7,7 @@ from tidings.client.background_loop import LoopThread, list_live_loops
 from tidings.exceptions import ClientError
 
 
-def test_it_runs_coroutines_and_returns_what_they_return_or_raise() -> None:
+def test_loop_thread_returns_results_and_raises_exceptions() -> None:
     thread = LoopThread("test loop")
 
     async def name() -> str:
@@ -25,7 +25,7 @@ def test_it_runs_coroutines_and_returns_what_they_return_or_raise() -> None:
     assert "test loop" not in [running.name for running in threading.enumerate()]
 
 
-def test_what_still_runs_at_the_close_is_cancelled_and_its_caller_told() -> None:
+def test_closing_cancels_running_coroutines_and_raises() -> None:
     thread = LoopThread("test loop")
     running = threading.Event()
     errors: list[Exception] = []
@@ -54,7 +54,7 @@ def test_what_still_runs_at_the_close_is_cancelled_and_its_caller_told() -> None
         thread.start(forever())
 
 
-def test_a_blocking_call_on_its_own_thread_is_refused_instead_of_hanging() -> None:
+def test_blocking_call_on_the_loops_own_thread_raises() -> None:
     thread = LoopThread("test loop")
 
     async def nothing() -> None: ...
@@ -69,7 +69,7 @@ def test_a_blocking_call_on_its_own_thread_is_refused_instead_of_hanging() -> No
         thread.close()
 
 
-def test_the_loops_that_live_are_known() -> None:
+def test_live_loops_are_listed() -> None:
     first, second = LoopThread("first"), LoopThread("second")
     try:
         assert {id(first.loop), id(second.loop)} <= set(map(id, list_live_loops()))

@@ -73,7 +73,7 @@ async def running(url: str, answer: CancelAnswer | None) -> AsyncIterator[Job]:
 STOPPING = CancelAnswer(verdict="stopping")
 
 
-async def test_the_holder_is_asked_with_the_reason_and_its_end_is_the_outcome(hub: HubServer) -> None:
+async def test_cancel_asks_the_holder_and_returns_its_end(hub: HubServer) -> None:
     async with running(hub.url, STOPPING) as job, connect(hub.url) as client:
         asking = asyncio.ensure_future(client.cancel("op-1", reason="too slow", timeout_s=5))
         await until(lambda: bool(job.pushes))
@@ -83,19 +83,19 @@ async def test_the_holder_is_asked_with_the_reason_and_its_end_is_the_outcome(hu
         assert (outcome.outcome, outcome.state) == ("cancelled", "cancelled")
 
 
-async def test_a_refusal_comes_with_its_reason(hub: HubServer) -> None:
+async def test_cancel_refused_by_the_holder_returns_its_reason(hub: HubServer) -> None:
     answer = CancelAnswer(verdict="refused", reason="almost done")
     async with running(hub.url, answer), connect(hub.url) as client:
         outcome = await client.cancel("op-1", timeout_s=5)
         assert (outcome.outcome, outcome.reason) == ("refused", "almost done")
 
 
-async def test_a_holder_that_agrees_and_does_not_end_is_pending(hub: HubServer) -> None:
+async def test_cancel_without_an_end_in_time_is_pending(hub: HubServer) -> None:
     async with running(hub.url, STOPPING), connect(hub.url) as client:
         assert (await client.cancel("op-1", timeout_s=0.1)).outcome == "pending"
 
 
-async def test_an_unknown_operation_is_told_as_our_own_exception(hub: HubServer) -> None:
+async def test_cancel_of_an_unknown_operation_raises_operation_unknown(hub: HubServer) -> None:
     async with connect(hub.url) as client:
         with pytest.raises(OperationUnknown) as caught:
             await client.cancel("nobody")
@@ -104,13 +104,13 @@ async def test_an_unknown_operation_is_told_as_our_own_exception(hub: HubServer)
 
 
 @pytest.mark.parametrize("timeout_s", [-1.0, 4000.0])
-async def test_a_time_that_the_contract_does_not_allow_is_not_sent(hub: HubServer, timeout_s: float) -> None:
+async def test_cancel_with_an_invalid_timeout_is_not_sent(hub: HubServer, timeout_s: float) -> None:
     async with connect(hub.url) as client:
         with pytest.raises(InvalidCommand):
             await client.cancel("op-1", timeout_s=timeout_s)
 
 
-async def test_a_connection_that_is_lost_meanwhile_changes_nothing(hub: HubServer, proxy: TcpProxy) -> None:
+async def test_cancel_survives_a_lost_connection(hub: HubServer, proxy: TcpProxy) -> None:
     async with running(hub.url, STOPPING) as job, connect(proxy.url, options=PROMPT) as client:
         asking = asyncio.ensure_future(client.cancel("op-1", timeout_s=10))
         await until(lambda: bool(job.pushes))
@@ -120,7 +120,7 @@ async def test_a_connection_that_is_lost_meanwhile_changes_nothing(hub: HubServe
         assert (await asking).outcome == "cancelled"
 
 
-async def test_a_holder_that_reconnects_is_pushed_the_same_wish_and_asked_once(hub: HubServer, proxy: TcpProxy) -> None:
+async def test_cancel_is_asked_once_of_a_holder_that_reconnects(hub: HubServer, proxy: TcpProxy) -> None:
     async with running(proxy.url, STOPPING) as job, connect(hub.url) as client:
         asking = asyncio.ensure_future(client.cancel("op-1", timeout_s=10))
         await until(lambda: bool(job.pushes))
@@ -133,7 +133,7 @@ async def test_a_holder_that_reconnects_is_pushed_the_same_wish_and_asked_once(h
         assert (await asking).outcome == "cancelled"
 
 
-async def test_a_hub_that_says_nothing_is_given_up_in_time(hub: HubServer, proxy: TcpProxy) -> None:
+async def test_cancel_times_out_if_the_hub_does_not_answer(hub: HubServer, proxy: TcpProxy) -> None:
     async with connect(proxy.url, options=PROMPT) as client:
         proxy.stall()
         began = asyncio.get_running_loop().time()
@@ -143,14 +143,14 @@ async def test_a_hub_that_says_nothing_is_given_up_in_time(hub: HubServer, proxy
         proxy.resume()
 
 
-async def test_a_hub_that_is_gone_is_named(hub: HubServer) -> None:
+async def test_cancel_without_a_hub_raises_hub_unreachable(hub: HubServer) -> None:
     async with connect(hub.url, options=PROMPT) as client:
         await asyncio.to_thread(hub.stop)
         with pytest.raises(HubUnreachable):
             await client.cancel("op-1", timeout_s=0.2)
 
 
-async def test_closing_ends_the_wait(hub: HubServer, proxy: TcpProxy) -> None:
+async def test_cancel_ends_when_the_client_is_closed(hub: HubServer, proxy: TcpProxy) -> None:
     client: Client = await connect(proxy.url, options=PROMPT)
     proxy.stall()
     asking = asyncio.ensure_future(client.cancel("op-1", timeout_s=60))
@@ -164,7 +164,7 @@ async def test_closing_ends_the_wait(hub: HubServer, proxy: TcpProxy) -> None:
         await client.cancel("op-1")
 
 
-async def test_the_blocking_client_asks_the_same(hub: HubServer) -> None:
+async def test_cancel_works_in_the_blocking_client(hub: HubServer) -> None:
     async with running(hub.url, CancelAnswer(verdict="refused")):
 
         def ask() -> str:

@@ -44,7 +44,7 @@ def in_flight(client: Client) -> int:
 
 
 class TestConnecting:
-    async def test_awaited_or_entered_it_is_a_client_that_has_met_its_hub(self, hub: HubServer) -> None:
+    async def test_connect_awaited_or_entered_returns_a_connected_client(self, hub: HubServer) -> None:
         client = await tidings.connect(hub.url)
         assert client.state == "live"
         await client.aclose()
@@ -55,20 +55,22 @@ class TestConnecting:
             with pytest.raises(ConfigError):
                 await connecting.__aenter__()
 
-    async def test_the_variable_names_the_hub(self, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_connect_uses_the_url_of_the_environment(
+        self, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("TIDINGS_URL", f"http://127.0.0.1:{hub.port}")
         async with connect() as client:
             assert client.url == hub.url
 
-    async def test_a_wrong_address_is_told_before_anything_is_tried(self) -> None:
+    async def test_connect_with_an_invalid_url_raises_immediately(self) -> None:
         with pytest.raises(ConfigError):
             connect("127.0.0.1:8765")
 
-    async def test_a_hub_that_is_not_there_fails_at_once(self) -> None:
+    async def test_connect_without_a_hub_raises_immediately(self) -> None:
         with pytest.raises(HubUnreachable):
             await connect(f"ws://127.0.0.1:{free_port()}/ws", options=PROMPT)
 
-    async def test_a_hub_that_is_not_there_yet_can_be_waited_for(self) -> None:
+    async def test_connect_can_wait_for_a_hub(self) -> None:
         port = free_port()
         errors: list[Exception | None] = []
         connecting = asyncio.ensure_future(_connected(port, lambda status: errors.append(status.error)))
@@ -78,7 +80,7 @@ class TestConnecting:
             assert client.status.error is None
             await client.aclose()
 
-    async def test_cancelling_the_wait_leaves_nothing(self) -> None:
+    async def test_connect_cancelled_while_waiting_leaves_nothing(self) -> None:
         told: list[Status] = []
         connecting = asyncio.ensure_future(_connected(free_port(), told.append))
         await until(lambda: bool(told))
@@ -86,11 +88,11 @@ class TestConnecting:
         with pytest.raises(asyncio.CancelledError):
             await connecting
 
-    async def test_a_refused_upgrade_fails_even_where_a_hub_is_waited_for(self, hub: HubServer) -> None:
+    async def test_connect_raises_for_a_refused_upgrade_even_if_it_waits(self, hub: HubServer) -> None:
         with pytest.raises(HandshakeRefused):
             await connect(f"ws://127.0.0.1:{hub.port}/elsewhere", wait_for_hub=True)
 
-    async def test_a_server_without_a_greeting_is_no_hub(self) -> None:
+    async def test_server_without_a_greeting_is_not_a_hub(self) -> None:
         async def silent(connection: ServerConnection) -> None:
             await connection.wait_closed()
 
@@ -99,7 +101,7 @@ class TestConnecting:
             with pytest.raises(NotAHub, match="no greeting"):
                 await connect(f"ws://127.0.0.1:{port}/ws", options=LinkOptions(open_timeout_s=0.2))
 
-    async def test_a_chat_server_is_no_hub(self) -> None:
+    async def test_chat_server_is_not_a_hub(self) -> None:
         async def chat(connection: ServerConnection) -> None:
             await connection.send("hello")
             await connection.wait_closed()
@@ -109,14 +111,14 @@ class TestConnecting:
             with pytest.raises(NotAHub, match="does not speak tidings"):
                 await connect(f"ws://127.0.0.1:{port}/ws")
 
-    async def test_a_proxy_that_accepts_and_never_answers_is_unreachable_in_time(
+    async def test_proxy_that_never_answers_is_unreachable_after_the_timeout(
         self, hub: HubServer, proxy: TcpProxy
     ) -> None:
         proxy.stall()
         with pytest.raises(HubUnreachable, match=r"no answer within 0\.2 s"):
             await connect(proxy.url, options=LinkOptions(open_timeout_s=0.2))
 
-    async def test_cancelled_at_any_moment_of_connecting_it_leaves_nothing(self, hub: HubServer) -> None:
+    async def test_connect_cancelled_at_any_moment_leaves_nothing(self, hub: HubServer) -> None:
         for ticks in range(40):
             connecting = asyncio.ensure_future(_connected(hub.port, None))
             for _ in range(ticks):
@@ -132,14 +134,14 @@ async def _connected(port: int, on_change: OnChange | None) -> Client:
 
 
 class TestPublishing:
-    async def test_a_struct_or_a_mapping_by_name_or_by_constant(self, hub: HubServer) -> None:
+    async def test_publish_takes_structs_and_mappings_and_both_type_forms(self, hub: HubServer) -> None:
         async with connect(hub.url) as client:
             first = await client.publish(MessageType.OPERATION_START, OperationStartData(operation_id="a"))
             second = await client.publish("operation:start", {"operation_id": "b"})
             assert (first.duplicate, second.duplicate) == (False, False)
             assert first.position != second.position
 
-    async def test_an_event_id_makes_it_idempotent(self, hub: HubServer) -> None:
+    async def test_publish_with_an_event_id_is_idempotent(self, hub: HubServer) -> None:
         async with connect(hub.url) as client:
             first = await client.publish("data:update", {"dataset": "a"}, event_id="0123456789abcdef")
             again = await client.publish("data:update", {"dataset": "a"}, event_id="0123456789abcdef")
@@ -148,7 +150,7 @@ class TestPublishing:
                 await client.publish("data:update", {"dataset": "b"}, event_id="0123456789abcdef")
             assert caught.value.refusal == "event_id_reused"
 
-    async def test_a_refusal_tells_code_and_hint_and_the_next_one_goes_through(self, hub: HubServer) -> None:
+    async def test_publish_refusal_has_code_and_hint_and_ends_nothing(self, hub: HubServer) -> None:
         async with connect(hub.url) as client:
             with pytest.raises(CommandRefused) as caught:
                 await client.publish("operation:progress", {"operation_id": "a", "progress": 101})
@@ -157,19 +159,19 @@ class TestPublishing:
             assert not caught.value.recoverable
             await client.publish("operation:progress", {"operation_id": "a", "progress": 100})
 
-    async def test_what_cannot_be_written_is_refused_here(self, hub: HubServer) -> None:
+    async def test_publish_refuses_a_payload_that_is_not_json(self, hub: HubServer) -> None:
         async with connect(hub.url) as client:
             with pytest.raises(InvalidPayload):
                 await client.publish("data:update", {"dataset": object()})
 
-    async def test_it_goes_to_the_channel_and_trace_that_are_asked_for(self, hub: HubServer) -> None:
+    async def test_publish_uses_the_given_channel_and_trace(self, hub: HubServer) -> None:
         async with connect(hub.url) as client, client.watch("global", since="now") as watch:
             await watch.wait_until_live()
             await client.publish("data:update", {"dataset": "a"}, channel="global", trace_id="t-1")
             event = await anext(watch)
             assert (event.channel, event.trace_id) == ("global", "t-1")
 
-    async def test_without_an_answer_in_time_it_may_or_may_not_be_there(self, hub: HubServer, proxy: TcpProxy) -> None:
+    async def test_publish_without_an_answer_raises_publish_timeout(self, hub: HubServer, proxy: TcpProxy) -> None:
         async with connect(proxy.url, options=PROMPT) as client:
             proxy.stall()
             with pytest.raises(PublishTimeout) as caught:
@@ -182,7 +184,7 @@ class TestPublishing:
             assert hub.call(lambda: hub.app.hub.log.head) == 1
             assert accepted.position == hub.call(lambda: str(hub.app.hub.log.position(1)))
 
-    async def test_closing_fails_what_has_no_answer(self, hub: HubServer, proxy: TcpProxy) -> None:
+    async def test_closing_raises_for_publications_without_an_answer(self, hub: HubServer, proxy: TcpProxy) -> None:
         client = await connect(proxy.url, options=PROMPT)
         proxy.stall()
         publishing = [asyncio.create_task(client.publish("data:update")) for _ in range(3)]
@@ -196,7 +198,7 @@ class TestPublishing:
         with pytest.raises(ClientError):
             client.watch("data")
 
-    async def test_beyond_the_window_publishing_waits(self, hub: HubServer, proxy: TcpProxy) -> None:
+    async def test_publish_waits_beyond_the_window(self, hub: HubServer, proxy: TcpProxy) -> None:
         async with connect(proxy.url, options=PROMPT, window=WindowLimits(events=5)) as client:
             proxy.stall()
             tasks = [asyncio.create_task(client.publish("data:update", {"version": n})) for n in range(20)]
@@ -206,7 +208,7 @@ class TestPublishing:
             await asyncio.gather(*tasks)
             assert hub.call(lambda: hub.app.hub.log.head) == 20
 
-    async def test_what_is_cancelled_before_it_was_sent_is_never_sent(self, hub: HubServer, proxy: TcpProxy) -> None:
+    async def test_publish_cancelled_before_it_is_sent_is_never_sent(self, hub: HubServer, proxy: TcpProxy) -> None:
         async with connect(proxy.url, options=PROMPT) as client:
             proxy.refusing = True
             proxy.drop()
@@ -219,7 +221,7 @@ class TestPublishing:
             await client.publish("data:update", {"dataset": "kept"})
             assert hub.call(lambda: hub.app.hub.log.head) == 1
 
-    async def test_cancelled_at_any_moment_the_others_are_stored_once(self, hub: HubServer) -> None:
+    async def test_publish_cancelled_at_any_moment_does_not_affect_others(self, hub: HubServer) -> None:
         async with connect(hub.url, window=WindowLimits(events=3)) as client:
             kept = []
             for number in range(60):
@@ -231,7 +233,7 @@ class TestPublishing:
             accepted = await asyncio.gather(*kept)
             assert len({answer.position for answer in accepted}) == 60
 
-    async def test_a_final_code_fails_what_waits_with_the_reason(self, hub: HubServer) -> None:
+    async def test_publish_after_a_final_close_code_raises_its_reason(self, hub: HubServer) -> None:
         client = await connect(hub.url, options=PROMPT)
         hub.close_all(4051, "license expired")
         await until(lambda: client.state is State.CLOSED)
@@ -240,7 +242,7 @@ class TestPublishing:
         assert isinstance(client.status.error, HubClosed)
         await client.aclose()
 
-    async def test_a_hub_that_restarts_gets_what_was_published_meanwhile(self) -> None:
+    async def test_publish_during_a_restart_of_the_hub_succeeds(self) -> None:
         with HubServer() as first:
             client = await connect(first.url, options=PROMPT)
             await asyncio.to_thread(first.stop)
@@ -253,7 +255,7 @@ class TestPublishing:
 
 
 class TestImporting:
-    def test_the_package_itself_imports_nothing_and_the_client_only_the_base_install(self) -> None:
+    def test_client_imports_only_the_base_install(self) -> None:
         program = (
             "import sys, tidings\n"
             "assert not {'msgspec', 'websockets', 'asyncio'} & set(sys.modules), 'import tidings'\n"
@@ -266,7 +268,7 @@ class TestImporting:
         )
         subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=30)
 
-    def test_ctrl_c_ends_a_program_that_watches_without_a_word_about_tasks(self, hub: HubServer) -> None:
+    def test_ctrl_c_ends_a_watching_program_without_task_warnings(self, hub: HubServer) -> None:
         program = (
             "import asyncio, os, signal, sys, tidings\n"
             "async def main(url):\n"

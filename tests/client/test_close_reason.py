@@ -10,14 +10,14 @@ def told(code: int, *, reconnect: bool, retry_after_ms: int | None = None) -> Co
 
 
 @pytest.mark.parametrize("code", [1001, 1006, 1011, 4100, 4102, 3000])
-def test_most_ends_are_worth_coming_back_from(code: int) -> None:
+def test_temporary_close_code_allows_a_reconnect(code: int) -> None:
     ending = read_close_reason(code, "", None, greeted=True)
     assert not ending.final
     assert isinstance(ending.error, ConnectionLost)
 
 
 @pytest.mark.parametrize("code", [1000, 1008, 4001, 4003, 4051])
-def test_some_are_final(code: int) -> None:
+def test_final_close_code_forbids_a_reconnect(code: int) -> None:
     ending = read_close_reason(code, "go away", None, greeted=True)
     assert ending.final
     assert isinstance(ending.error, HubClosed)
@@ -25,7 +25,7 @@ def test_some_are_final(code: int) -> None:
     assert "go away" in str(ending.error)
 
 
-def test_what_the_hub_said_counts_where_the_socket_says_nothing() -> None:
+def test_closed_message_counts_if_the_socket_has_no_close_code() -> None:
     ending = read_close_reason(1006, "", told(4003, reconnect=False), greeted=True)
     assert isinstance(ending.error, HubClosed)
     assert ending.error.close_code == 4003
@@ -34,11 +34,11 @@ def test_what_the_hub_said_counts_where_the_socket_says_nothing() -> None:
     )
 
 
-def test_an_end_before_the_greeting_says_so() -> None:
+def test_error_mentions_an_end_before_the_greeting() -> None:
     assert "before its greeting" in str(read_close_reason(1006, "", None, greeted=False).error)
 
 
-def test_who_was_replaced_stays_away_longer_than_a_reconnect_takes() -> None:
+def test_replaced_connection_waits_longer_than_a_reconnect_takes() -> None:
     ending = read_close_reason(REPLACED, "", None, greeted=True)
     assert ending.replaced
     assert ending.retry_after_s >= 15

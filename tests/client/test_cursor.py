@@ -8,7 +8,7 @@ def subscribed(outcome: str, position: str = "e:9") -> Subscribed:
     return Subscribed(channels=["data"], position=position, outcome=outcome)
 
 
-def test_a_snapshot_moves_nothing_until_it_is_complete() -> None:
+def test_cursor_does_not_move_during_a_snapshot() -> None:
     cursor = Cursor(["data"], "snapshot")
     cursor.subscribed(subscribed("snapshot"))
     assert cursor.received("e:2")
@@ -17,7 +17,7 @@ def test_a_snapshot_moves_nothing_until_it_is_complete() -> None:
     assert (cursor.position, cursor.since) == ("e:9", "e:9")
 
 
-def test_a_snapshot_that_is_begun_again_brings_what_is_new() -> None:
+def test_repeated_snapshot_yields_only_new_events() -> None:
     cursor = Cursor(["data"], "snapshot")
     cursor.subscribed(subscribed("snapshot"))
     assert cursor.received("e:2")
@@ -27,7 +27,7 @@ def test_a_snapshot_that_is_begun_again_brings_what_is_new() -> None:
     assert cursor.duplicates == 1
 
 
-def test_a_gap_moves_with_what_is_read() -> None:
+def test_cursor_moves_with_the_events_after_a_gap() -> None:
     cursor = Cursor(["data"], "e:1")
     cursor.subscribed(subscribed("gap", "f:0"))
     assert cursor.since == "e:1"
@@ -35,7 +35,7 @@ def test_a_gap_moves_with_what_is_read() -> None:
     assert cursor.since == "f:7"
 
 
-def test_memory_of_positions_is_bounded_while_live() -> None:
+def test_cursor_remembers_a_bounded_number_of_positions() -> None:
     cursor = Cursor(["data"], "now")
     cursor.subscribed(subscribed("live"))
     for offset in range(5_000):
@@ -45,7 +45,7 @@ def test_memory_of_positions_is_bounded_while_live() -> None:
     assert not cursor.received("e:3976")
 
 
-def test_a_lost_position_begins_with_a_snapshot() -> None:
+def test_lost_position_begins_with_a_snapshot() -> None:
     cursor = Cursor(["data"], "now")
     cursor.subscribed(subscribed("live"))
     assert cursor.lose_position() == "e:9"

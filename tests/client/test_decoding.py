@@ -15,7 +15,7 @@ def read(type: str, data: object) -> tuple[object, str | None]:
     return event.payload, event.key
 
 
-def test_the_old_name_of_a_failure_is_read_as_one() -> None:
+def test_old_name_of_a_failure_is_decoded() -> None:
     data = {"operation_id": "a", "code": "c", "message": "m", "recoverable": False}
     payload, key = read("operation:error", data)
     assert isinstance(payload, OperationFailedData)
@@ -31,12 +31,12 @@ def test_the_old_name_of_a_failure_is_read_as_one() -> None:
         ({"operation_id": "a"}, "disk_low:a"),
     ],
 )
-def test_an_alerts_key_is_its_own_or_its_code_with_the_operation(data: dict[str, str], key: str) -> None:
+def test_alert_key_is_its_id_or_its_code_with_the_operation(data: dict[str, str], key: str) -> None:
     alert = {"severity": "info", "code": "disk_low", "message": "m", "recoverable": True}
     assert read("system:alert", alert | data)[1] == key
 
 
-def test_a_type_without_a_key_and_an_empty_key_are_none() -> None:
+def test_missing_or_empty_key_is_none() -> None:
     assert read("license:expired", {})[1] is None
     assert read("data:update", {"dataset": ""})[1] is None
     row = CONTRACT.events["license:expired"]

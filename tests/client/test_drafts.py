@@ -12,7 +12,7 @@ from tidings.protocol.envelope import check_event_id
 from tidings.protocol.payloads import OperationProgressData, SystemStatusData
 
 
-def test_a_draft_has_a_time_and_an_id_of_its_own() -> None:
+def test_draft_gets_a_timestamp_and_an_id() -> None:
     first, second = make_draft("data:update"), make_draft("data:update")
     assert first.event_id != second.event_id
     assert first.timestamp.endswith("Z")
@@ -20,7 +20,7 @@ def test_a_draft_has_a_time_and_an_id_of_its_own() -> None:
     assert (named.event_id, named.timestamp, named.trace_id) == ("0123456789abcdef", "2026-01-01T00:00:00Z", "t")
 
 
-def test_what_cannot_be_written_is_refused() -> None:
+def test_draft_with_invalid_fields_is_refused() -> None:
     with pytest.raises(InvalidEnvelope):
         make_draft(None)  # type: ignore[arg-type]
     with pytest.raises(InvalidEventID):
@@ -29,7 +29,7 @@ def test_what_cannot_be_written_is_refused() -> None:
         make_unstamped("data:update", trace_id="line\nbreak")
 
 
-def test_a_stamp_is_the_moment_of_the_event_not_of_the_stamping() -> None:
+def test_stamp_uses_the_time_of_the_event() -> None:
     draft = stamp(make_unstamped("operation:progress", {"operation_id": "a"}), 1_767_225_600_000_000_000)
     assert draft.timestamp == "2026-01-01T00:00:00Z"
     # A UUIDv7 begins with its milliseconds (RFC 9562 §5.7).
@@ -38,7 +38,7 @@ def test_a_stamp_is_the_moment_of_the_event_not_of_the_stamping() -> None:
 
 
 @given(st.integers(0, 2**48 - 1), st.integers(0, 2**74 - 1))
-def test_it_is_a_version_7_uuid_with_its_time_in_front(unix_ms: int, random: int) -> None:
+def test_uuid7_has_its_version_and_starts_with_the_time(unix_ms: int, random: int) -> None:
     text = uuid7(unix_ms, random)
     parsed = uuid.UUID(text)
     assert str(parsed) == text
@@ -48,12 +48,12 @@ def test_it_is_a_version_7_uuid_with_its_time_in_front(unix_ms: int, random: int
 
 
 @given(st.integers(0, 2**74 - 1), st.integers(0, 2**74 - 1))
-def test_all_random_bits_count(one: int, other: int) -> None:
+def test_uuid7_uses_all_random_bits(one: int, other: int) -> None:
     assert (uuid7(1, one) == uuid7(1, other)) is (one == other)
 
 
 @given(st.integers(0, 2**48 - 2))
-def test_later_ids_sort_behind_earlier_ones(unix_ms: int) -> None:
+def test_uuid7_sorts_by_time(unix_ms: int) -> None:
     assert uuid7(unix_ms, 2**74 - 1) < uuid7(unix_ms + 1, 0)
 
 
@@ -68,18 +68,18 @@ def test_later_ids_sort_behind_earlier_ones(unix_ms: int) -> None:
         (SystemStatusData(status="healthy", uptime=1, active_operations=0, metrics={}), b'"status":"healthy"'),
     ],
 )
-def test_payloads_of_every_kind_are_encoded(payload: PayloadLike, wire: bytes) -> None:
+def test_payload_of_each_kind_is_encoded(payload: PayloadLike, wire: bytes) -> None:
     assert wire in b"" + encode_data(payload)
 
 
 @pytest.mark.parametrize("payload", [{"a": object()}, b"{not json", {1.5: {2}, "x": {1j}}])
-def test_what_json_cannot_hold_is_refused_here(payload: PayloadLike) -> None:
+def test_payload_that_is_not_json_is_refused(payload: PayloadLike) -> None:
     with pytest.raises(InvalidPayload) as caught:
         encode_data(payload)
     assert caught.value.path == "$.data"
 
 
-def test_the_limit_is_the_hubs() -> None:
+def test_payload_limit_is_the_same_as_the_hubs() -> None:
     assert len(b"" + encode_data({"a": "x" * (65_535 - 8)})) == 65_535
     with pytest.raises(PayloadTooLarge) as caught:
         encode_data({"a": "x" * (65_536 - 8)})

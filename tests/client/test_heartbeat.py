@@ -1,13 +1,13 @@
 from tidings.client.heartbeat import HeartbeatMonitor
 
 
-def test_before_the_first_greeting_nothing_is_expected() -> None:
+def test_heartbeat_has_no_deadline_before_the_greeting() -> None:
     heartbeat = HeartbeatMonitor()
     assert heartbeat.deadline(connected=True) is None
     assert not heartbeat.is_stale(1e9)
 
 
-def test_a_question_moves_the_deadline_by_a_heartbeat_where_there_is_a_connection() -> None:
+def test_ping_moves_the_deadline_of_a_connected_hub_by_one_beat() -> None:
     heartbeat = HeartbeatMonitor()
     heartbeat.heartbeat_s = 5.0
     heartbeat.received(100.0)

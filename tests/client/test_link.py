@@ -86,7 +86,7 @@ class Linked:
             await self.link.wait_until(lambda: self.link.connections >= connections)
 
 
-async def test_changes_are_told_once_each_with_their_reason() -> None:
+async def test_state_changes_are_reported_once_with_their_error() -> None:
     linked = Linked(Network(ScriptedConnection(established(), end=ConnectionEnded(1006, ""))))
     await linked.wait_greeted(2)
     await linked.link.aclose()
@@ -96,7 +96,7 @@ async def test_changes_are_told_once_each_with_their_reason() -> None:
     assert linked.ends == [None]
 
 
-async def test_unreachable_at_first_ends_it_but_not_once_a_hub_was_there() -> None:
+async def test_unreachable_hub_ends_the_link_only_before_the_first_greeting() -> None:
     first = Linked(Network(HubUnreachable("nobody")))
     with pytest.raises(HubUnreachable):
         await first.wait_greeted()
@@ -115,7 +115,7 @@ async def test_unreachable_at_first_ends_it_but_not_once_a_hub_was_there() -> No
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_a_passing_refusal_is_waited_out_where_a_hub_is_waited_for(status: int) -> None:
+async def test_temporary_refusal_is_retried_if_it_waits_for_the_hub(status: int) -> None:
     network = Network(HandshakeRefused("later", status=status))
     linked = Linked(network, wait_for_hub=True)
     await linked.wait_greeted()
@@ -124,19 +124,19 @@ async def test_a_passing_refusal_is_waited_out_where_a_hub_is_waited_for(status:
 
 
 @pytest.mark.parametrize("error", [HandshakeRefused("no", status=404), NotAHub("no")])
-async def test_a_lasting_refusal_is_not(error: TidingsError) -> None:
+async def test_permanent_refusal_is_not_retried(error: TidingsError) -> None:
     linked = Linked(Network(error), wait_for_hub=True)
     with pytest.raises(type(error)):
         await linked.wait_greeted()
 
 
-async def test_a_connection_that_ends_before_its_greeting_counts_as_unreachable() -> None:
+async def test_connection_ended_before_its_greeting_is_unreachable() -> None:
     linked = Linked(Network(ScriptedConnection(end=ConnectionEnded(1006, ""))))
     with pytest.raises(TidingsError, match="before its greeting"):
         await linked.wait_greeted()
 
 
-async def test_retry_after_is_kept() -> None:
+async def test_retry_after_is_respected() -> None:
     told = closed(4100, reconnect=True, retry_after_ms=60_000)
     linked = Linked(Network(ScriptedConnection(established(), told, end=ConnectionEnded(4100, "draining"))))
     await linked.wait_greeted()
@@ -147,7 +147,7 @@ async def test_retry_after_is_kept() -> None:
     await linked.link.aclose()
 
 
-async def test_every_connection_is_closed_whatever_ended_it() -> None:
+async def test_every_connection_is_closed_however_it_ends() -> None:
     connections = [
         ScriptedConnection(established(), end=ConnectionEnded(1006, "")),
         ScriptedConnection(established(), b"not json"),
@@ -159,14 +159,14 @@ async def test_every_connection_is_closed_whatever_ended_it() -> None:
     assert [connection.closed for connection in connections] == [True, True, True]
 
 
-async def test_a_fault_of_ours_ends_it_and_is_raised_to_whoever_waits() -> None:
+async def test_exception_in_deliver_ends_the_link_and_is_raised() -> None:
     linked = Linked(Network(ScriptedConnection(established(), end=ZeroDivisionError("a fault"))))
     with pytest.raises(ZeroDivisionError):
         await linked.link.wait_until(lambda: False)
     assert isinstance(linked.ends[0], ZeroDivisionError)
 
 
-async def test_a_fault_in_sending_does_not_leave_the_receiver_waiting() -> None:
+async def test_exception_in_send_ends_the_receiver() -> None:
     class Broken(ScriptedConnection):
         async def send(self, body: bytes) -> None:
             raise ZeroDivisionError("a fault")
@@ -180,7 +180,7 @@ async def test_a_fault_in_sending_does_not_leave_the_receiver_waiting() -> None:
         await asyncio.wait_for(linked.link.wait_until(lambda: False), 5)
 
 
-async def test_a_callback_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_exception_in_on_change_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     network = Network()
     session = Session(Contract())
 

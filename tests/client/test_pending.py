@@ -8,7 +8,7 @@ from tidings.protocol.payloads import ErrorData
 WISH = Cancel(operation_id="op-1", reason="too slow", timeout_s=10.0)
 
 
-def test_a_wish_is_asked_again_within_what_is_left_of_its_time() -> None:
+def test_cancellation_is_due_again_with_the_time_left() -> None:
     wishes = PendingCancellations()
     wishes.add("1", WISH, now=100.0)
     ((id, again),) = wishes.due(now=104.0)
@@ -17,7 +17,7 @@ def test_a_wish_is_asked_again_within_what_is_left_of_its_time() -> None:
     assert late.timeout_s == 0.0
 
 
-def test_a_settled_wish_is_not() -> None:
+def test_settled_cancellation_is_not_due() -> None:
     wishes = PendingCancellations()
     wishes.add("1", WISH, now=0.0)
     assert wishes.settle("1") is WISH
@@ -34,7 +34,7 @@ def test_a_settled_wish_is_not() -> None:
         ("of_a_newer_hub", CommandRefused),
     ],
 )
-def test_a_refusal_is_our_own_exception_where_there_is_one(code: str, kind: type[TidingsError]) -> None:
+def test_cancel_refusal_becomes_a_specific_exception(code: str, kind: type[TidingsError]) -> None:
     error = make_cancel_error(ErrorData(code=code, message="no", recoverable=False, hint="look"), WISH)
     assert type(error) is kind
     assert (error.message, error.hint) == ("no", "look")

@@ -27,7 +27,7 @@ def drained(queue: PublishQueue) -> list[str]:
     return taken
 
 
-def test_ranks_follow_the_catalogue() -> None:
+def test_rank_follows_the_catalogue() -> None:
     assert rank_of(EVENTS["operation:progress"]) is Rank.LATEST
     assert rank_of(EVENTS["operation:log"]) is Rank.LOG
     assert rank_of(EVENTS["data:update"]) is Rank.DURABLE
@@ -36,7 +36,7 @@ def test_ranks_follow_the_catalogue() -> None:
     assert rank_of(None) is Rank.DURABLE
 
 
-def test_order_is_kept_and_latest_moves_to_the_end() -> None:
+def test_queue_keeps_order_and_moves_latest_to_the_end() -> None:
     queue = PublishQueue(QueueLimits())
     queue.put(draft("p1"), Rank.LATEST, "a")
     queue.put(draft("log"), Rank.LOG, "a")
@@ -46,7 +46,7 @@ def test_order_is_kept_and_latest_moves_to_the_end() -> None:
     assert queue.conflated == 1
 
 
-def test_a_full_queue_sheds_the_least_worthy_oldest_first() -> None:
+def test_full_queue_sheds_the_oldest_of_the_lowest_rank() -> None:
     queue = PublishQueue(QueueLimits(events=4))
     queue.put(draft("start"), Rank.LIFECYCLE, "a")
     queue.put(draft("log1"), Rank.LOG, "a")
@@ -62,7 +62,7 @@ def test_a_full_queue_sheds_the_least_worthy_oldest_first() -> None:
     assert queue.shed == 6
 
 
-def test_a_start_or_an_end_is_never_shed() -> None:
+def test_start_or_end_is_never_shed() -> None:
     queue = PublishQueue(QueueLimits(events=2))
     assert queue.put(draft("start"), Rank.LIFECYCLE, "a")
     assert queue.put(draft("end"), Rank.LIFECYCLE, "a")
@@ -70,7 +70,7 @@ def test_a_start_or_an_end_is_never_shed() -> None:
     assert drained(queue) == ["start", "end"]
 
 
-def test_bytes_are_a_bound_too() -> None:
+def test_queue_is_bounded_by_bytes() -> None:
     queue = PublishQueue(QueueLimits(bytes=100))
     assert queue.put(draft("one", 60), Rank.LOG, "a")
     assert queue.put(draft("two", 60), Rank.LOG, "a")
@@ -79,7 +79,7 @@ def test_bytes_are_a_bound_too() -> None:
     assert drained(queue) == ["two"], "nothing is shed in vain for what would never fit"
 
 
-def test_what_comes_back_takes_its_place_unless_it_is_superseded() -> None:
+def test_event_put_back_takes_its_place_unless_superseded() -> None:
     queue = PublishQueue(QueueLimits())
     for name, rank in (("1", Rank.LOG), ("2", Rank.LATEST), ("3", Rank.LIFECYCLE)):
         queue.put(draft(name), rank, "a")
@@ -91,7 +91,7 @@ def test_what_comes_back_takes_its_place_unless_it_is_superseded() -> None:
     assert queue.conflated == 1
 
 
-def test_what_is_put_first_goes_before_everything_the_last_of_them_first() -> None:
+def test_event_put_first_goes_before_all_others() -> None:
     queue = PublishQueue(QueueLimits())
     queue.put(draft("1"), Rank.LOG, "a")
     queue.put_first(draft("first"), Rank.LIFECYCLE, "a")
@@ -100,7 +100,7 @@ def test_what_is_put_first_goes_before_everything_the_last_of_them_first() -> No
     assert drained(queue) == ["before that", "first", "1", "2"]
 
 
-def test_what_is_dropped_is_gone_and_frees_its_room() -> None:
+def test_dropped_event_frees_its_room() -> None:
     queue = PublishQueue(QueueLimits(events=3))
     queue.put(draft("1"), Rank.DURABLE, "a")
     queue.put(draft("p"), Rank.LATEST, "a")
@@ -112,7 +112,7 @@ def test_what_is_dropped_is_gone_and_frees_its_room() -> None:
     assert (queue.conflated, queue.shed) == (0, 0)
 
 
-def test_an_unstamped_event_gets_time_and_id_when_it_is_taken_and_keeps_them() -> None:
+def test_unstamped_event_gets_time_and_id_when_taken() -> None:
     queue = PublishQueue(QueueLimits())
     queue.put(make_unstamped("data:update", {}), Rank.LATEST, "a", at_ns=7)
     queue.put(draft("later"), Rank.LOG, "a")
@@ -126,7 +126,7 @@ def test_an_unstamped_event_gets_time_and_id_when_it_is_taken_and_keeps_them() -
     assert names(queue) == ["later", ""], "it is superseded as before"
 
 
-def test_what_comes_back_to_a_full_queue_is_judged_with_the_rest() -> None:
+def test_event_put_back_into_a_full_queue_may_be_shed() -> None:
     queue = PublishQueue(QueueLimits(events=2))
     queue.put(draft("1"), Rank.LOG, "a")
     queue.put(draft("2"), Rank.LIFECYCLE, "a")
@@ -147,7 +147,7 @@ def test_what_comes_back_to_a_full_queue_is_judged_with_the_rest() -> None:
         max_size=120,
     )
 )
-def test_it_is_bounded_ordered_and_accounts_for_everything(script: list[tuple[str, Rank, int, int]]) -> None:
+def test_queue_is_bounded_ordered_and_counts_everything(script: list[tuple[str, Rank, int, int]]) -> None:
     limits = QueueLimits(events=8, bytes=150)
     queue = PublishQueue(limits)
     taken: list[QueuedEvent] = []
@@ -181,7 +181,7 @@ def queue_of(*sizes: int, window: WindowLimits, limits: QueueLimits = QueueLimit
 
 
 class TestWindow:
-    def test_it_counts_events_and_bytes(self) -> None:
+    def test_window_counts_events_and_bytes(self) -> None:
         queue = queue_of(90, 10, 5, window=WindowLimits(events=2, bytes=100))
         first, second = queue.take(10)
         queue.refuse(second)
@@ -191,7 +191,7 @@ class TestWindow:
         queue.accept(first, Accepted(position="e:1"))
         assert names(queue.take(10)) == ["3"]
 
-    def test_an_event_larger_than_the_window_goes_alone(self) -> None:
+    def test_event_larger_than_the_window_goes_alone(self) -> None:
         queue = queue_of(500, 1, 501, 2, window=WindowLimits(events=5, bytes=100))
         for size in (500, 1, 501, 2):
             (entry,) = queue.take(10)
@@ -199,7 +199,7 @@ class TestWindow:
             assert queue.take(10) == []
             queue.accept(entry, Accepted(position="e:1"))
 
-    def test_a_withdrawn_event_frees_its_room(self) -> None:
+    def test_withdrawn_event_frees_its_room(self) -> None:
         queue = queue_of(8, 10, 2, window=WindowLimits(events=2, bytes=10))
         (first,) = queue.take(10)
         large = next(iter(queue))
@@ -211,7 +211,7 @@ class TestWindow:
         assert (queue.unacknowledged, queue.left) == (1, 1)
 
     @given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from(["accept", "refuse", "withdraw", "lost"]))))
-    def test_all_room_comes_back(self, script: list[tuple[int, str]]) -> None:
+    def test_window_gets_all_room_back(self, script: list[tuple[int, str]]) -> None:
         queue = PublishQueue(QueueLimits(), WindowLimits(events=3, bytes=40))
         for size, answer in script:
             queue.put(draft("", size), Rank.DURABLE)
@@ -235,7 +235,7 @@ class TestWindow:
 
 
 class TestRetrying:
-    def test_nothing_is_sent_until_it_resumes_and_then_one_at_a_time(self) -> None:
+    def test_queue_sends_one_event_at_a_time_after_a_refusal(self) -> None:
         queue = queue_of(1, 1, 1, 1, window=WindowLimits())
         first, second = queue.take(2)
         queue.give_back(first)
@@ -250,7 +250,7 @@ class TestRetrying:
         assert not queue.retrying
         assert names(queue.take(10)) == ["1", "2", "3"]
 
-    def test_a_lost_connection_puts_everything_back_in_order(self) -> None:
+    def test_lost_connection_puts_everything_back_in_order(self) -> None:
         queue = queue_of(1, 1, 1, 1, window=WindowLimits())
         first, second, _ = queue.take(3)
         queue.give_back(second)
@@ -261,7 +261,7 @@ class TestRetrying:
         assert queue.resume()
         assert names(queue.take(10)) == ["1"]
 
-    def test_an_answer_after_a_lost_connection_changes_nothing(self) -> None:
+    def test_answer_after_a_lost_connection_changes_nothing(self) -> None:
         queue = queue_of(1, window=WindowLimits())
         (entry,) = queue.take(1)
         queue.connection_lost()

@@ -19,7 +19,7 @@ async def started(*tasks: "asyncio.Task[object]") -> None:
     assert not any(task.done() for task in tasks)
 
 
-async def test_it_is_full_by_count_or_by_bytes() -> None:
+async def test_buffer_is_full_by_count_or_by_bytes() -> None:
     inbox = ReceiveBuffer(BufferLimits(events=2, bytes=1 << 20))
     inbox.put_nowait(event())
     assert not inbox.full
@@ -33,7 +33,7 @@ async def test_it_is_full_by_count_or_by_bytes() -> None:
     assert (len(heavy), heavy.bytes) == (0, 0)
 
 
-async def test_room_is_half_of_it() -> None:
+async def test_buffer_has_room_when_half_is_free() -> None:
     inbox = ReceiveBuffer(BufferLimits(events=4, bytes=1 << 20))
     for _ in range(4):
         inbox.put_nowait(event())
@@ -45,7 +45,7 @@ async def test_room_is_half_of_it() -> None:
     await asyncio.wait_for(waiting, 1)
 
 
-async def test_a_closed_inbox_gives_what_it_holds_and_then_why() -> None:
+async def test_closed_buffer_yields_its_items_and_then_raises() -> None:
     inbox = ReceiveBuffer(BufferLimits())
     inbox.put_nowait(event())
     inbox.close(ValueError("why"))
@@ -58,7 +58,7 @@ async def test_a_closed_inbox_gives_what_it_holds_and_then_why() -> None:
     await inbox.wait_room()
 
 
-async def test_closing_wakes_whoever_waits() -> None:
+async def test_closing_wakes_both_waiters() -> None:
     inbox = ReceiveBuffer(BufferLimits(events=1))
     consumer: asyncio.Task[object] = asyncio.create_task(inbox.wait_item())
     await started(consumer)
@@ -72,7 +72,7 @@ async def test_closing_wakes_whoever_waits() -> None:
     await asyncio.wait_for(link, 1)
 
 
-async def test_clearing_drops_everything() -> None:
+async def test_clearing_drops_all_items() -> None:
     inbox = ReceiveBuffer(BufferLimits())
     inbox.put_nowait(event())
     inbox.clear()

@@ -10,16 +10,16 @@ def always(number: float) -> Backoff:
     return Backoff(POLICY, lambda: number)
 
 
-def test_the_window_doubles_up_to_its_cap() -> None:
+def test_backoff_window_doubles_up_to_its_cap() -> None:
     backoff = always(0.5)
     assert [backoff.next_delay() for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
 
 
-def test_jitter_is_full() -> None:
+def test_backoff_draws_from_the_whole_window() -> None:
     assert always(0.0).next_delay() == 0.0
 
 
-def test_a_connection_that_settled_begins_anew() -> None:
+def test_backoff_resets_after_a_connection_that_lasted() -> None:
     backoff = always(0.5)
     for _ in range(4):
         backoff.next_delay()
@@ -28,7 +28,7 @@ def test_a_connection_that_settled_begins_anew() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 60), st.floats(0, 30), st.floats(0, 1, exclude_max=True)), max_size=30))
-def test_it_is_never_before_the_hub_said_and_never_after_the_cap(waits: list[tuple[float, float, float]]) -> None:
+def test_backoff_is_between_the_hubs_delay_and_the_cap(waits: list[tuple[float, float, float]]) -> None:
     numbers = iter([number for _, _, number in waits])
     backoff = Backoff(POLICY, lambda: next(numbers))
     for lasted_s, retry_after_s, _ in waits:
@@ -36,5 +36,5 @@ def test_it_is_never_before_the_hub_said_and_never_after_the_cap(waits: list[tup
         assert retry_after_s <= delay <= retry_after_s + POLICY.cap_s
 
 
-def test_a_base_beyond_the_cap_is_capped() -> None:
+def test_backoff_base_above_the_cap_is_capped() -> None:
     assert Backoff(Reconnect(base_s=5.0, cap_s=1.0), lambda: 0.5).next_delay() == 0.5

@@ -61,7 +61,7 @@ async def sending(url: str, limits: QueueLimits = QueueLimits(), *, wait: bool =
         await running.publisher.aclose()
 
 
-async def test_events_are_stored_in_order_and_their_fate_is_told(hub: HubServer) -> None:
+async def test_events_are_stored_in_order_and_settled(hub: HubServer) -> None:
     names = [f"{n:05d}" for n in range(3_000)]
     async with sending(hub.url) as running:
         await running.publisher.wait_live()
@@ -76,7 +76,7 @@ async def test_events_are_stored_in_order_and_their_fate_is_told(hub: HubServer)
     assert refused == ["unknown_type"]
 
 
-async def test_while_a_hub_keeps_up_nothing_is_conflated_and_while_it_is_away_only_the_newest_waits() -> None:
+async def test_latest_events_are_conflated_only_while_the_hub_is_away() -> None:
     with HubServer() as hub:
         port, url = hub.port, hub.url
         async with sending(url) as running:
@@ -96,7 +96,7 @@ async def test_while_a_hub_keeps_up_nothing_is_conflated_and_while_it_is_away_on
             assert running.queue.conflated == 99
 
 
-async def test_what_the_log_cannot_take_is_sent_again_in_order() -> None:
+async def test_events_refused_by_a_full_log_are_sent_again_in_order() -> None:
     faulty = FaultyLog(MemoryLog("epoch"))
     with HubServer(event_log=faulty) as hub:
         async with sending(hub.url) as running:
@@ -119,7 +119,7 @@ async def test_what_the_log_cannot_take_is_sent_again_in_order() -> None:
     assert all(isinstance(result, Accepted) for _, result in running.results)
 
 
-async def test_what_is_on_its_way_when_the_connection_breaks_is_stored_once(hub: HubServer, proxy: TcpProxy) -> None:
+async def test_events_in_flight_when_the_connection_breaks_are_stored_once(hub: HubServer, proxy: TcpProxy) -> None:
     names = [f"{n:05d}" for n in range(2_000)]
     async with sending(proxy.url) as running:
         link = running.publisher.link
@@ -134,20 +134,20 @@ async def test_what_is_on_its_way_when_the_connection_breaks_is_stored_once(hub:
     assert stored(hub) == names
 
 
-async def test_what_waits_is_bounded_and_of_equal_worth_nothing_is_pushed_out() -> None:
+async def test_full_queue_refuses_an_event_that_outranks_none() -> None:
     async with sending("ws://127.0.0.1:1/ws", QueueLimits(events=3, bytes=1 << 20)) as running:
         assert running.put("log", rank=Rank.LOG) == [True]
         assert running.put("a", "b", "c", "d") == [True, True, True, False]
         assert (running.queue.waiting, running.queue.shed) == (3, 2)
 
 
-async def test_a_hub_that_is_not_there_ends_it_unless_it_is_waited_for() -> None:
+async def test_run_raises_for_an_absent_hub_unless_it_waits() -> None:
     async with sending("ws://127.0.0.1:1/ws", wait=False) as running:
         with pytest.raises(HubUnreachable):
             await running.task
 
 
-async def test_a_burst_crowds_a_hub_that_is_there_and_not_one_that_is_away(hub: HubServer) -> None:
+async def test_burst_backs_up_a_connected_hub_and_not_an_absent_one(hub: HubServer) -> None:
     async with sending(hub.url) as running:
         publisher = running.publisher
         for n in range(600):
@@ -165,7 +165,7 @@ async def test_a_burst_crowds_a_hub_that_is_there_and_not_one_that_is_away(hub: 
         await asyncio.wait_for(publisher.wait_drained(), 5)
 
 
-async def test_large_events_crowd_it_sooner(hub: HubServer) -> None:
+async def test_large_events_back_it_up_sooner(hub: HubServer) -> None:
     async with sending(hub.url, QueueLimits(events=10_000, bytes=4 << 20)) as running:
         await running.publisher.wait_live()
         for n in range(100):

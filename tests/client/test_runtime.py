@@ -51,21 +51,21 @@ def made() -> Iterator[list[Scripted]]:
     remove_route(HOST)
 
 
-async def test_a_route_leads_every_link_to_its_host_elsewhere(made: list[Scripted]) -> None:
+async def test_route_replaces_the_network_for_its_host(made: list[Scripted]) -> None:
     async with connect(f"{HOST}?pace_ms=50") as client, client.watch("data", pace_ms=100):
         await asyncio.sleep(0)
         assert [each.name for each in made] == ["tidings publisher", "tidings watch data"]
         assert made[0].opened == [f"{HOST}?pace_ms=50"]
 
 
-async def test_other_hosts_are_the_networks(made: list[Scripted]) -> None:
+async def test_route_leaves_other_hosts_to_the_network(made: list[Scripted]) -> None:
     network = Network()
     async with connect("ws://elsewhere.test/ws", options=LinkOptions(open_connection=network.open)):
         assert network.attempts == 1
     assert made == []
 
 
-async def test_a_hub_that_stays_away_is_asked_less_and_less_often_however_long_it_had_been_there(
+async def test_absent_hub_is_tried_less_and_less_often(
     made: list[Scripted],
 ) -> None:
     waits = Reconnect(base_s=1.0, cap_s=8.0, settled_s=0.0001)
@@ -79,7 +79,7 @@ async def test_a_hub_that_stays_away_is_asked_less_and_less_often_however_long_i
         assert transport.slept == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
 
 
-def test_a_route_that_was_removed_is_gone(made: list[Scripted]) -> None:
+def test_removed_route_has_no_effect(made: list[Scripted]) -> None:
     assert find_route(HOST) is not None
     remove_route(HOST)
     remove_route(HOST)

@@ -49,14 +49,14 @@ def go_live(session: Session, now: float = 0.0, *, heartbeat_s: float = 25.0, ou
 
 
 class TestOpening:
-    def test_nothing_is_sent_before_the_greeting(self) -> None:
+    def test_session_sends_nothing_before_the_greeting(self) -> None:
         session = watching()
         session.opened(0.0)
         assert not session.ready
         assert sent(session) == []
         assert session.state(0.0) is State.CONNECTING
 
-    def test_the_greeting_is_answered_with_the_subscription_and_events_may_follow(self) -> None:
+    def test_greeting_is_followed_by_the_subscription_and_events(self) -> None:
         session = watching("first")
         greet(session)
         assert session.ready
@@ -67,7 +67,7 @@ class TestOpening:
         assert publication["event_id"] == "event-000000000001"
         assert session.state(0.0) is State.CATCHING_UP
 
-    def test_a_session_without_paths_is_live_at_once_and_subscribes_to_nothing(self) -> None:
+    def test_session_without_paths_is_live_and_does_not_subscribe(self) -> None:
         session = Session(CONTRACT)
         greet(session)
         assert session.state(0.0) is State.LIVE
@@ -76,13 +76,13 @@ class TestOpening:
     @pytest.mark.parametrize(
         "body", [b"hello", b"[]", b"\xff\xfe", b'{"type":"welcome","data":null}', b'{"type":"connection:established"}']
     )
-    def test_another_greeting_is_no_hubs(self, body: bytes) -> None:
+    def test_unknown_greeting_raises_not_a_hub(self, body: bytes) -> None:
         session = watching()
         session.opened(0.0)
         with pytest.raises(NotAHub):
             session.received(body, 0.0)
 
-    def test_no_greeting_in_time_is_no_hub(self) -> None:
+    def test_missing_greeting_raises_not_a_hub_after_the_timeout(self) -> None:
         session = Session(CONTRACT, greeting_s=3.0)
         session.opened(10.0)
         assert session.next_deadline() == 13.0
@@ -91,7 +91,7 @@ class TestOpening:
 
 
 class TestReading:
-    def test_an_event_is_typed(self) -> None:
+    def test_event_has_a_typed_payload(self) -> None:
         session = watching()
         go_live(session)
         (item,) = session.received(event("e:6", "prices", 3, event_id="0123456789abcdef"), 1.0)
@@ -100,7 +100,7 @@ class TestReading:
         assert (item.key, item.position, item.event_id) == ("prices", "e:6", "0123456789abcdef")
 
     @pytest.mark.parametrize(("type", "data"), [("moon:landed", {"crew": 3}), ("data:update", {"records": -1})])
-    def test_what_the_contract_does_not_know_comes_raw(self, type: str, data: object) -> None:
+    def test_event_unknown_to_the_contract_is_raw(self, type: str, data: object) -> None:
         session = watching()
         go_live(session)
         body = {"type": type, "timestamp": STAMP, "trace_id": "t", "data": data, "channel": "data", "position": "e:6"}
@@ -109,7 +109,7 @@ class TestReading:
         assert (item.payload, item.key) == (None, None)
         assert msgspec.json.decode(item.data) == data
 
-    def test_an_alerts_key_is_its_code_where_it_names_none(self) -> None:
+    def test_alert_without_an_id_has_its_code_as_key(self) -> None:
         session = watching()
         go_live(session)
         data = {"severity": "info", "code": "disk_low", "message": "m", "recoverable": True}
@@ -118,7 +118,7 @@ class TestReading:
         assert isinstance(item, ReceivedEvent)
         assert item.key == "disk_low"
 
-    def test_unknown_pushes_are_ignored(self) -> None:
+    def test_unknown_push_is_ignored(self) -> None:
         session = watching()
         go_live(session)
         assert session.received(message("channel:weather", {"fine": True}), 1.0) == ()
@@ -142,19 +142,19 @@ class TestResuming:
         assert isinstance(subscribe["data"], dict)
         return subscribe["data"]["since"]
 
-    def test_behind_the_last_event(self) -> None:
+    def test_resume_begins_behind_the_last_event(self) -> None:
         session = watching()
         go_live(session)
         session.received(event("e:7"), 1.0)
         assert self.since(session) == "e:7"
 
-    def test_behind_the_last_heartbeat(self) -> None:
+    def test_resume_begins_behind_the_last_heartbeat(self) -> None:
         session = watching()
         go_live(session)
         session.received(message("connection:position", {"position": "e:90", "now": STAMP}), 1.0)
         assert self.since(session) == "e:90"
 
-    def test_a_heartbeat_before_the_subscription_is_answered_moves_nothing(self) -> None:
+    def test_heartbeat_before_the_subscription_does_not_move_the_cursor(self) -> None:
         """A hub that waits for its tail to reach our position beats meanwhile; that is its head, not what we read."""
         session = watching()
         go_live(session)
@@ -163,7 +163,7 @@ class TestResuming:
         session.received(message("connection:position", {"position": "e:90", "now": STAMP}), 1.0)
         assert self.since(session) == "e:5"
 
-    def test_now_is_the_place_where_it_first_began(self) -> None:
+    def test_resume_from_now_begins_at_the_first_position(self) -> None:
         session = watching("now")
         greet(session)
         assert self.since(session) == "now"
@@ -171,7 +171,7 @@ class TestResuming:
         session.received(message("channel:subscribed", answer, reply_to="subscribe"), 0.0)
         assert self.since(session) == "e:3"
 
-    def test_a_position_that_a_hub_cannot_read_becomes_a_gap_and_a_snapshot(self) -> None:
+    def test_unreadable_position_becomes_a_gap_and_a_snapshot(self) -> None:
         session = watching()
         go_live(session)
         session.lost(1006, "")
@@ -183,7 +183,7 @@ class TestResuming:
         (subscribe,) = sent(session)
         assert subscribe["data"] == {"channels": ["data"]}, "a snapshot is what the command means by default"
 
-    def test_a_refused_subscription_is_raised(self) -> None:
+    def test_refused_subscription_raises(self) -> None:
         session = watching()
         greet(session)
         error = {"code": "unknown_channel", "message": "no", "recoverable": False, "hint": "another"}
@@ -193,7 +193,7 @@ class TestResuming:
 
 
 class TestPublishing:
-    def test_a_message_has_the_protocols_order_and_leaves_out_what_is_not_given(self) -> None:
+    def test_publish_message_has_the_protocols_field_order(self) -> None:
         session = Session(CONTRACT)
         greet(session)
         event = Draft(type="data:update", data=Raw(b"{}"), timestamp="t", event_id="0123456789abcdef")
@@ -203,13 +203,13 @@ class TestPublishing:
         session.publish(msgspec.structs.replace(event, trace_id="t"), "2")
         assert list(sent(session)[0]) == ["type", "timestamp", "trace_id", "data", "id", "event_id"]
 
-    def test_an_answer_settles_its_publication(self) -> None:
+    def test_acceptance_settles_its_publication(self) -> None:
         session = Session(CONTRACT)
         greet(session)
         (item,) = session.received(message("event:accepted", {"position": "e:1"}, reply_to="2"), 0.0)
         assert item == Settled("2", Accepted(position="e:1"))
 
-    def test_a_refusal_settles_too(self) -> None:
+    def test_refusal_settles_its_publication(self) -> None:
         session = Session(CONTRACT)
         greet(session)
         error = {"code": "invalid_payload", "message": "no", "recoverable": False}
@@ -218,13 +218,13 @@ class TestPublishing:
         assert isinstance(item.result, CommandRefused)
         assert session.received(message("connection:error", error), 0.0) == (), "it is no answer"
 
-    def test_a_draining_hubs_refusal_waits_for_the_next_hub(self) -> None:
+    def test_draining_refusal_settles_nothing(self) -> None:
         session = Session(CONTRACT)
         greet(session)
         error = {"code": "draining", "message": "later", "recoverable": True}
         assert session.received(message("connection:error", error, reply_to="1"), 0.0) == ()
 
-    def test_an_event_is_not_sent_after_its_connection_is_lost(self) -> None:
+    def test_event_is_not_sent_after_its_connection_is_lost(self) -> None:
         session = Session(CONTRACT)
         greet(session)
         session.publish(draft(1), "1")
@@ -232,7 +232,7 @@ class TestPublishing:
         greet(session)
         assert sent(session) == []
 
-    def test_a_withdrawn_event_is_not_sent(self) -> None:
+    def test_withdrawn_event_is_not_sent(self) -> None:
         session = Session(CONTRACT)
         greet(session)
         session.publish(draft(1), "1")
@@ -243,7 +243,7 @@ class TestPublishing:
 
 class TestEndings:
     @pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 1010, 4001, 4003, 4029, 4051, 4099])
-    def test_final_codes_end_it_with_the_reason(self, code: int) -> None:
+    def test_final_close_code_ends_the_session_with_its_reason(self, code: int) -> None:
         session = watching()
         go_live(session)
         ending = session.lost(code, "the reason")
@@ -253,14 +253,14 @@ class TestEndings:
         assert "the reason" in str(ending.error)
 
     @pytest.mark.parametrize("code", [1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015, 4100, 4101, 4102, 4199, 3000])
-    def test_other_codes_do_not(self, code: int) -> None:
+    def test_other_close_code_allows_a_reconnect(self, code: int) -> None:
         session = watching()
         go_live(session)
         ending = session.lost(code, "")
         assert not ending.final
         assert isinstance(ending.error, ConnectionLost)
 
-    def test_the_hubs_word_counts_where_the_close_itself_is_lost(self) -> None:
+    def test_closed_message_counts_if_the_close_frame_is_lost(self) -> None:
         session = watching()
         go_live(session)
         session.received(closed(4003, reconnect=False), 1.0)
@@ -268,13 +268,13 @@ class TestEndings:
         assert ending.final
         assert "why" in str(ending.error)
 
-    def test_a_hub_may_forbid_coming_back_with_any_code(self) -> None:
+    def test_closed_message_may_forbid_a_reconnect_with_any_code(self) -> None:
         session = watching()
         go_live(session)
         session.received(closed(4105, reconnect=False), 1.0)
         assert session.lost(4105, "why").final
 
-    def test_retry_after_is_handed_on_once(self) -> None:
+    def test_retry_after_applies_once(self) -> None:
         session = watching()
         go_live(session)
         session.received(closed(4100, reconnect=True, retry_after_ms=1_500), 1.0)
@@ -284,7 +284,7 @@ class TestEndings:
 
 
 class TestSilence:
-    def test_two_heartbeats_make_it_stale_and_ask_three_give_it_up(self) -> None:
+    def test_silence_makes_it_stale_after_two_beats_and_lost_after_three(self) -> None:
         session = watching()
         go_live(session, 100.0, heartbeat_s=10.0)
         sent(session)
@@ -298,7 +298,7 @@ class TestSilence:
         assert session.next_deadline() == 130.0
         assert isinstance(session.tick(130.0), ConnectionLost)
 
-    def test_an_answer_makes_it_live_again(self) -> None:
+    def test_pong_makes_a_stale_session_live(self) -> None:
         session = watching()
         go_live(session, 100.0, heartbeat_s=10.0)
         session.tick(120.0)
@@ -307,7 +307,7 @@ class TestSilence:
         assert session.next_deadline() == 141.0
         assert session.heartbeat.last_received == 121.0
 
-    def test_what_we_do_not_read_is_no_silence_of_the_hub(self) -> None:
+    def test_silence_does_not_count_while_reading_is_paused(self) -> None:
         session = watching()
         go_live(session, 100.0, heartbeat_s=10.0)
         session.heartbeat.pause()
@@ -317,7 +317,7 @@ class TestSilence:
         assert session.state(519.9) is State.LIVE
         assert session.next_deadline() == 520.0
 
-    def test_a_lost_connection_becomes_stale_too_and_stays_so_until_a_greeting(self) -> None:
+    def test_lost_connection_is_stale_until_the_next_greeting(self) -> None:
         session = watching()
         go_live(session, 100.0, heartbeat_s=10.0)
         session.lost(1006, "")
@@ -419,14 +419,14 @@ def run(since: str, resent: int, script: Sequence[Step]) -> Drive:
 
 
 @given(steps, st.integers(0, 3))
-def test_from_the_first_event_on_each_comes_exactly_once_in_order(script: list[Step], resent: int) -> None:
+def test_reading_from_first_yields_each_event_once_in_order(script: list[Step], resent: int) -> None:
     """Also from a hub that resumes with some events that were read before."""
     drive = run("first", resent, script)
     assert drive.offsets() == list(range(1, len(drive.hub.log) + 1))
 
 
 @given(steps)
-def test_from_now_on_each_comes_exactly_once_in_order(script: list[Step]) -> None:
+def test_reading_from_now_yields_each_event_once_in_order(script: list[Step]) -> None:
     drive = run("now", 0, script)
     offsets = drive.offsets()
     last = len(drive.hub.log)
@@ -434,7 +434,7 @@ def test_from_now_on_each_comes_exactly_once_in_order(script: list[Step]) -> Non
 
 
 @given(steps)
-def test_a_snapshot_ends_with_the_newest_of_each_key_and_what_follows_is_complete(script: list[Step]) -> None:
+def test_snapshot_has_the_newest_of_each_key_and_no_gap_follows(script: list[Step]) -> None:
     drive = run("snapshot", 0, script)
     offsets = drive.offsets()
     assert len(set(offsets)) == len(offsets), "nothing comes twice, however often the snapshot was begun"
@@ -447,7 +447,7 @@ def test_a_snapshot_ends_with_the_newest_of_each_key_and_what_follows_is_complet
 
 
 @given(steps)
-def test_each_publication_is_stored_once_in_order_and_settled_once(script: list[Step]) -> None:
+def test_publication_is_stored_once_in_order_and_settled_once(script: list[Step]) -> None:
     drive = run("now", 0, script)
     stored = [event_id for _, _, event_id in drive.hub.log if event_id]
     assert stored == [f"event-{number:012}" for number in range(drive.published)]

@@ -46,7 +46,7 @@ class Producer:
 
 
 class TestAttaching:
-    def test_it_comes_first_and_nothing_is_published_before_the_verdicts(self) -> None:
+    def test_attach_comes_first_and_publishing_waits_for_the_verdicts(self) -> None:
         producer = Producer()
         assert not producer.session.ready
         (attach,) = producer.greet()
@@ -62,7 +62,7 @@ class TestAttaching:
         assert producer.session.state(0.0) is State.LIVE
         assert producer.session.ready
 
-    def test_it_comes_again_on_every_connection_with_the_claims_of_the_moment(self) -> None:
+    def test_attach_is_sent_on_every_connection_with_current_claims(self) -> None:
         producer = Producer()
         (first,) = producer.greet()
         producer.attached(first["id"])
@@ -73,7 +73,7 @@ class TestAttaching:
         assert second["id"] != first["id"]
         assert producer.attached(first["id"]) == (), "an answer of the last connection is none of this one's"
 
-    def test_a_hub_that_knows_no_producers_is_published_to_all_the_same(self) -> None:
+    def test_publishing_works_with_a_hub_that_refuses_to_attach(self) -> None:
         producer = Producer()
         (attach,) = producer.greet()
         (refused,) = producer.refused(attach["id"], "not_supported")
@@ -83,7 +83,7 @@ class TestAttaching:
         producer.session.claim([Claim(operation_id="op-2")])
         assert producer.sent() == []
 
-    def test_more_is_claimed_on_the_same_connection(self) -> None:
+    def test_later_claims_are_sent_on_the_same_connection(self) -> None:
         producer = Producer()
         producer.session.claim([Claim(operation_id="op-2")])
         (attach,) = producer.greet()
@@ -99,7 +99,7 @@ class TestAttaching:
 
 
 class TestBeingCancelled:
-    def test_a_push_is_an_item_and_its_answer_names_it(self) -> None:
+    def test_cancel_push_is_delivered_and_its_answer_names_it(self) -> None:
         producer = Producer()
         (attach,) = producer.greet()
         producer.attached(attach["id"])
@@ -111,7 +111,7 @@ class TestBeingCancelled:
             {"type": "operation:cancel_answer", "data": {"verdict": "stopping"}, "reply_to": "push-1"}
         ]
 
-    def test_nothing_is_answered_on_a_connection_that_is_gone(self) -> None:
+    def test_cancel_answer_is_not_sent_after_the_connection_is_lost(self) -> None:
         producer = Producer()
         producer.greet()
         producer.session.lost(1006, "")
@@ -134,7 +134,7 @@ class TestCancelling:
             messages.append(msgspec.json.decode(body))
         return messages
 
-    def test_the_outcome_settles_it_once(self) -> None:
+    def test_cancel_outcome_settles_its_request_once(self) -> None:
         session = self.live()
         id = session.cancel(self.WISH, 0.0)
         (asked,) = self.sent(session)
@@ -146,7 +146,7 @@ class TestCancelling:
         assert settled.id == id
         assert session.received(outcome, 1.0) == ()
 
-    def test_it_is_asked_again_after_a_reconnect_with_what_is_left_of_the_time(self) -> None:
+    def test_cancel_is_sent_again_after_a_reconnect_with_the_time_left(self) -> None:
         session = self.live()
         id = session.cancel(self.WISH, 0.0)
         self.sent(session)
@@ -156,7 +156,7 @@ class TestCancelling:
         (again,) = self.sent(session)
         assert (again["id"], again["data"]["timeout_s"]) == (id, 6.0)
 
-    def test_one_that_was_asked_without_a_connection_is_asked_when_there_is_one(self) -> None:
+    def test_cancel_without_a_connection_is_sent_on_the_next_one(self) -> None:
         session = Session(Contract())
         session.cancel(self.WISH, 0.0)
         assert self.sent(session) == []
@@ -164,7 +164,7 @@ class TestCancelling:
         session.received(established(), 1.0)
         assert [asked["type"] for asked in self.sent(session)] == ["operation:cancel"]
 
-    def test_a_refusal_is_our_own_exception(self) -> None:
+    def test_cancel_refusal_becomes_a_specific_exception(self) -> None:
         session = self.live()
         id = session.cancel(self.WISH, 0.0)
         error = {"code": "operation_unknown", "message": "no such operation", "recoverable": False}
@@ -172,7 +172,7 @@ class TestCancelling:
         assert isinstance(settled, Settled)
         assert isinstance(settled.result, OperationUnknown)
 
-    def test_a_hub_that_drains_has_not_answered(self) -> None:
+    def test_cancel_stays_pending_when_the_hub_drains(self) -> None:
         session = self.live()
         id = session.cancel(self.WISH, 0.0)
         error = {"code": "draining", "message": "later", "recoverable": True}

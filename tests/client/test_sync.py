@@ -16,7 +16,7 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("tidings client")]
 
 
-def test_publishing_and_watching_block(hub: HubServer) -> None:
+def test_sync_client_publishes_and_watches(hub: HubServer) -> None:
     with sync.connect(hub.url) as client:
         assert client.state is State.LIVE
         assert client.url == hub.url
@@ -38,17 +38,17 @@ def test_publishing_and_watching_block(hub: HubServer) -> None:
     assert threads() == []
 
 
-def test_notices_come_between_events_for_those_who_ask(hub: HubServer) -> None:
+def test_sync_watch_yields_notices_if_requested(hub: HubServer) -> None:
     with sync.connect(hub.url) as client:
         assert isinstance(next(client.watch("data", notices=True)), Live)
 
 
-def test_refusals_are_raised(hub: HubServer) -> None:
+def test_sync_publish_raises_refusals(hub: HubServer) -> None:
     with sync.connect(hub.url) as client, pytest.raises(CommandRefused):
         client.publish("no:such")
 
 
-def test_a_hub_that_is_not_there_leaves_no_thread() -> None:
+def test_sync_connect_without_a_hub_leaves_no_thread() -> None:
     with HubServer() as gone:
         pass
     with pytest.raises(HubUnreachable):
@@ -56,7 +56,7 @@ def test_a_hub_that_is_not_there_leaves_no_thread() -> None:
     assert threads() == []
 
 
-def test_closing_ends_the_iterations_of_other_threads(hub: HubServer) -> None:
+def test_sync_close_ends_iterations_on_other_threads(hub: HubServer) -> None:
     client = sync.connect(hub.url)
     watch = client.watch("data", since="now")
     watch.wait_until_live()
@@ -71,7 +71,7 @@ def test_closing_ends_the_iterations_of_other_threads(hub: HubServer) -> None:
         client.publish("data:update")
 
 
-def test_a_final_end_is_raised_to_the_iterating_thread(hub: HubServer) -> None:
+def test_sync_watch_raises_a_final_end(hub: HubServer) -> None:
     with sync.connect(hub.url, options=PROMPT) as client:
         watch = client.watch("data", since="now")
         watch.wait_until_live()
@@ -80,7 +80,7 @@ def test_a_final_end_is_raised_to_the_iterating_thread(hub: HubServer) -> None:
             next(watch)
 
 
-def test_ctrl_c_interrupts_a_wait_and_nothing_is_lost(hub: HubServer) -> None:
+def test_ctrl_c_interrupts_a_sync_watch_without_losing_events(hub: HubServer) -> None:
     program = (
         "import os, signal, sys, threading\n"
         "from tidings.client import sync\n"

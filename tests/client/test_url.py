@@ -4,7 +4,7 @@ from tidings.client.url import DEFAULT_URL, add_query, authority, is_loopback, r
 from tidings.exceptions import ConfigError
 
 
-def test_without_an_argument_the_variable_counts_and_then_the_default() -> None:
+def test_url_defaults_to_the_variable_and_then_the_default() -> None:
     assert resolve_hub_url(None, {"TIDINGS_URL": "wss://hub.example/ws"}) == "wss://hub.example/ws"
     assert resolve_hub_url(None, {"TIDINGS_URL": ""}) == DEFAULT_URL
     assert resolve_hub_url(None, {}) == DEFAULT_URL
@@ -20,7 +20,7 @@ def test_without_an_argument_the_variable_counts_and_then_the_default() -> None:
         (" ws://[::1]:8765 ", "ws://[::1]:8765/ws"),
     ],
 )
-def test_what_people_write_is_understood(written: str, meant: str) -> None:
+def test_url_forms_are_resolved(written: str, meant: str) -> None:
     assert resolve_hub_url(written) == meant
 
 
@@ -39,25 +39,25 @@ def test_what_people_write_is_understood(written: str, meant: str) -> None:
         "ws://[::1",
     ],
 )
-def test_what_is_no_address_is_refused_with_a_hint(url: str) -> None:
+def test_invalid_url_is_refused_with_a_hint(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_hub_url(url)
     assert caught.value.option == "url"
     assert DEFAULT_URL in caught.value.hint
 
 
-def test_a_bad_variable_is_named_as_the_source() -> None:
+def test_invalid_variable_is_named_as_the_source() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_hub_url(None, {"TIDINGS_URL": "nonsense"})
     assert caught.value.source == "TIDINGS_URL"
 
 
-def test_a_query_is_added_to() -> None:
+def test_query_parameters_are_added() -> None:
     assert add_query("ws://h/ws", pace_ms=50) == "ws://h/ws?pace_ms=50"
     assert add_query("ws://h/ws?a=b%20c", pace_ms=50) == "ws://h/ws?a=b%20c&pace_ms=50"
 
 
-def test_an_authority_shows_no_password() -> None:
+def test_authority_has_no_password() -> None:
     assert authority("ws://me:secret@h:1/ws") == "h:1"
 
 
@@ -72,5 +72,5 @@ def test_an_authority_shows_no_password() -> None:
         ("ws://hub.example/ws", False),
     ],
 )
-def test_loopback_is_known(url: str, local: bool) -> None:
+def test_loopback_is_recognized(url: str, local: bool) -> None:
     assert is_loopback(url) is local

@@ -35,7 +35,7 @@ async def take(watch: AsyncIterator[ReceivedEvent], count: int) -> list[Received
         return [await anext(watch) for _ in range(count)]
 
 
-async def test_events_come_typed_and_with_their_raw_data(hub: HubServer) -> None:
+async def test_watch_yields_typed_events_with_their_raw_data(hub: HubServer) -> None:
     async with connect(hub.url) as client, client.watch("operations") as watch:
         accepted = await client.publish(
             "operation:progress", {"operation_id": "a", "progress": 40, "own": 1}, trace_id="trace-1"
@@ -48,7 +48,7 @@ async def test_events_come_typed_and_with_their_raw_data(hub: HubServer) -> None
     assert event.position == accepted.position
 
 
-async def test_paths_narrow_what_comes(hub: HubServer) -> None:
+async def test_watch_yields_only_events_of_its_paths(hub: HubServer) -> None:
     async with connect(hub.url) as client, client.watch("data/b*", since="now") as watch:
         await watch.wait_until_live()
         for dataset in ("a", "b1", "c", "b2"):
@@ -56,7 +56,7 @@ async def test_paths_narrow_what_comes(hub: HubServer) -> None:
         assert [event.key for event in await take(watch, 2)] == ["b1", "b2"]
 
 
-async def test_a_snapshot_is_the_newest_of_each_key_and_then_live(hub: HubServer) -> None:
+async def test_watch_from_snapshot_yields_the_newest_of_each_key_first(hub: HubServer) -> None:
     async with connect(hub.url) as client:
         await publish(client, 0, 3)
         await publish(client, 3, 6, dataset="other")
@@ -68,7 +68,7 @@ async def test_a_snapshot_is_the_newest_of_each_key_and_then_live(hub: HubServer
             assert watch.outcome == "snapshot"
 
 
-async def test_since_first_is_everything_and_since_a_position_what_follows_it(hub: HubServer) -> None:
+async def test_watch_from_first_or_a_position_yields_what_follows(hub: HubServer) -> None:
     async with connect(hub.url) as client:
         await publish(client, 0, 5)
         async with client.watch("data", since="first") as watch:
@@ -79,13 +79,13 @@ async def test_since_first_is_everything_and_since_a_position_what_follows_it(hu
             assert watch.outcome == "complete"
 
 
-async def test_a_malformed_position_is_refused_before_anything_is_sent(hub: HubServer) -> None:
+async def test_malformed_position_is_refused_before_connecting(hub: HubServer) -> None:
     async with connect(hub.url) as client:
         with pytest.raises(InvalidPosition):
             client.watch("data", since="yesterday")
 
 
-async def test_an_unknown_channel_ends_the_watch_with_the_hubs_refusal(hub: HubServer) -> None:
+async def test_watch_of_an_unknown_channel_raises_the_hubs_refusal(hub: HubServer) -> None:
     async with connect(hub.url) as client:
         watch = client.watch("nowhere")
         with pytest.raises(CommandRefused) as caught:
@@ -97,9 +97,7 @@ async def test_an_unknown_channel_ends_the_watch_with_the_hubs_refusal(hub: HubS
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_every_event_comes_exactly_once_and_in_order_over_fifty_disconnects(
-    hub: HubServer, proxy: TcpProxy, seed: int
-) -> None:
+async def test_watch_yields_each_event_once_over_fifty_disconnects(hub: HubServer, proxy: TcpProxy, seed: int) -> None:
     """Cut anywhere, publisher and watcher alike: every event is in the log once, and is seen once."""
     chance = random.Random(seed)
     cutting = True
@@ -138,7 +136,7 @@ async def test_every_event_comes_exactly_once_and_in_order_over_fifty_disconnect
     assert hub.call(lambda: hub.app.hub.log.head) == published
 
 
-async def test_a_snapshot_cut_again_and_again_brings_each_key_once(hub: HubServer, proxy: TcpProxy) -> None:
+async def test_interrupted_snapshot_yields_each_key_once(hub: HubServer, proxy: TcpProxy) -> None:
     keys = 600
     async with connect(hub.url) as direct:
         for key in range(keys):
@@ -159,7 +157,7 @@ async def test_a_snapshot_cut_again_and_again_brings_each_key_once(hub: HubServe
         assert watch.statistics().duplicates > 0
 
 
-async def test_a_restarted_memory_hub_is_told_as_a_gap_and_brings_its_snapshot() -> None:
+async def test_restarted_memory_hub_is_a_gap_with_a_snapshot() -> None:
     with HubServer() as first:
         client = await connect(first.url, options=PROMPT)
         watch = client.watch("data", notices=True)
@@ -183,7 +181,7 @@ async def test_a_restarted_memory_hub_is_told_as_a_gap_and_brings_its_snapshot()
         await client.aclose()
 
 
-async def test_what_was_trimmed_while_it_was_away_is_told_with_the_range() -> None:
+async def test_events_trimmed_during_an_absence_are_a_gap_with_its_range() -> None:
     log = MemoryLog("00000001", Retention(events=5))
     # Without its ring of recent frames, the hub has only what the log has.
     config = HubConfig(status_s=0, metrics_s=0, ring_bytes=1)
@@ -215,7 +213,7 @@ async def test_what_was_trimmed_while_it_was_away_is_told_with_the_range() -> No
             assert live.outcome == "gap"
 
 
-async def test_a_slow_consumer_makes_the_hub_wait_and_memory_stays_bounded(hub: HubServer) -> None:
+async def test_slow_consumer_makes_the_hub_wait_within_bounded_memory(hub: HubServer) -> None:
     buffer = BufferLimits(events=50, bytes=100_000)
     count, size = 2_000, 8_000
     async with connect(hub.url) as client, client.watch("operations", since="now", buffer=buffer) as watch:
@@ -238,7 +236,7 @@ async def test_a_slow_consumer_makes_the_hub_wait_and_memory_stays_bounded(hub: 
         assert watch.state is State.LIVE
 
 
-async def test_waiting_to_be_live_with_a_full_buffer_says_so_instead_of_hanging(hub: HubServer) -> None:
+async def test_wait_until_live_with_a_full_buffer_raises(hub: HubServer) -> None:
     async with connect(hub.url) as client:
         await publish(client, 0, 30)
         async with client.watch("data", since="first", buffer=BufferLimits(events=10)) as watch:
@@ -248,7 +246,7 @@ async def test_waiting_to_be_live_with_a_full_buffer_says_so_instead_of_hanging(
             await watch.wait_until_live()
 
 
-async def test_silence_makes_it_stale_with_an_age_and_then_it_comes_back() -> None:
+async def test_silent_hub_makes_the_watch_stale_until_it_returns() -> None:
     config = HubConfig(status_s=0, metrics_s=0, heartbeat_s=0.1)
     with HubServer(config=config) as hub:
         async with TcpProxy(hub.port) as proxy, connect(proxy.url, options=PROMPT) as client:
@@ -273,7 +271,7 @@ async def test_silence_makes_it_stale_with_an_age_and_then_it_comes_back() -> No
             await watch.aclose()
 
 
-async def test_a_quiet_path_on_a_busy_log_moves_on_with_the_heartbeats() -> None:
+async def test_position_of_a_quiet_path_moves_with_the_heartbeats() -> None:
     with HubServer(config=HubConfig(status_s=0, metrics_s=0, heartbeat_s=0.05)) as hub:
         async with connect(hub.url, options=PROMPT) as client, client.watch("system", since="now") as watch:
             await watch.wait_until_live()
@@ -282,7 +280,7 @@ async def test_a_quiet_path_on_a_busy_log_moves_on_with_the_heartbeats() -> None
             await until(lambda: watch.position == head)
 
 
-async def test_a_final_close_code_ends_it_with_the_hubs_reason(hub: HubServer) -> None:
+async def test_final_close_code_ends_the_watch_with_its_reason(hub: HubServer) -> None:
     async with connect(hub.url, options=PROMPT) as client:
         watch = client.watch("data", since="now")
         await watch.wait_until_live()
@@ -296,7 +294,7 @@ async def test_a_final_close_code_ends_it_with_the_hubs_reason(hub: HubServer) -
             await client.publish("data:update")
 
 
-async def test_a_passing_close_code_brings_it_back_not_before_the_hub_said(hub: HubServer) -> None:
+async def test_temporary_close_code_reconnects_after_the_hubs_delay(hub: HubServer) -> None:
     async with connect(hub.url, options=PROMPT) as client, client.watch("data", since="now") as watch:
         await watch.wait_until_live()
         loop = asyncio.get_running_loop()
@@ -313,7 +311,7 @@ async def test_a_passing_close_code_brings_it_back_not_before_the_hub_said(hub: 
         assert watch.status.error is None
 
 
-async def test_two_clients_see_the_same_events_in_the_same_order(hub: HubServer) -> None:
+async def test_two_watches_yield_the_same_events_in_the_same_order(hub: HubServer) -> None:
     async with connect(hub.url) as one, connect(hub.url) as two:
         watches = [client.watch("data", since="now") for client in (one, two)]
         for watch in watches:
@@ -323,7 +321,7 @@ async def test_two_clients_see_the_same_events_in_the_same_order(hub: HubServer)
         assert first == second
 
 
-async def test_a_pace_bundles_what_comes(hub: HubServer) -> None:
+async def test_pace_bundles_deliveries(hub: HubServer) -> None:
     async with connect(hub.url) as client, client.watch("operations", since="now", pace_ms=100) as watch:
         await watch.wait_until_live()
         for number in range(101):
@@ -338,7 +336,7 @@ async def test_a_pace_bundles_what_comes(hub: HubServer) -> None:
         assert seen == sorted(seen)
 
 
-async def test_breaking_out_of_the_loop_closes_the_connection(hub: HubServer) -> None:
+async def test_leaving_the_loop_closes_the_connection(hub: HubServer) -> None:
     async with connect(hub.url) as client:
         await publish(client, 0, 1)
         async for _ in client.watch("data"):
@@ -358,7 +356,7 @@ async def test_closing_a_watch_ends_its_iteration(hub: HubServer) -> None:
         await until(lambda: hub.connections() == 1)
 
 
-async def test_a_watch_has_one_consumer(hub: HubServer) -> None:
+async def test_second_consumer_of_a_watch_raises(hub: HubServer) -> None:
     async with connect(hub.url) as client, client.watch("data", since="now") as watch:
         first = asyncio.create_task(anext(watch, None))
         await until(lambda: watch.state is State.LIVE)
@@ -368,7 +366,7 @@ async def test_a_watch_has_one_consumer(hub: HubServer) -> None:
         await asyncio.gather(first, return_exceptions=True)
 
 
-async def test_a_cancelled_anext_loses_nothing(hub: HubServer) -> None:
+async def test_cancelled_anext_loses_no_event(hub: HubServer) -> None:
     """Cancelled at any moment of the delivery, the next one returns the very event."""
     chance = random.Random(5)
     count = 150

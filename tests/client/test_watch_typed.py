@@ -36,7 +36,7 @@ STALE = Contract.of(event("trade:executed", TradeOfYesterday, channel="trades", 
 AHEAD = Contract.of(event("trade:settled", TradeExecuted, channel="data", key="trade_id"))
 
 
-async def test_the_payload_s_type_is_known() -> None:
+async def test_typed_watch_yields_the_payload_type() -> None:
     with HubServer(contract=CONTRACT) as hub:
         async with connect(hub.url, contract=CONTRACT) as client:
             watch = client.watch(TradeExecuted)
@@ -50,7 +50,7 @@ async def test_the_payload_s_type_is_known() -> None:
             assert (trade.type, trade.channel, trade.key) == ("trade:executed", "trades", "t")
 
 
-async def test_several_payloads_and_only_those_of_their_channel() -> None:
+async def test_typed_watch_yields_only_the_given_types() -> None:
     with HubServer() as hub:
         async with connect(hub.url) as client:
             watch = client.watch(OperationProgressData, OperationFailedData)
@@ -66,7 +66,7 @@ async def test_several_payloads_and_only_those_of_their_channel() -> None:
             assert [first.type, second.type] == ["operation:progress", "operation:failed"]
 
 
-async def test_a_key_is_enough() -> None:
+async def test_typed_watch_filters_by_key() -> None:
     with HubServer() as hub:
         async with connect(hub.url) as client:
             watch = client.watch(DataUpdateData, key="prices")
@@ -77,7 +77,7 @@ async def test_a_key_is_enough() -> None:
             assert found.payload.dataset == "prices"
 
 
-def test_without_a_loop() -> None:
+def test_typed_watch_works_in_the_blocking_client() -> None:
     with HubServer(contract=CONTRACT) as hub, connect_sync(hub.url, contract=CONTRACT) as client:
         client.publish("trade:executed", {"trade_id": "t", "price": 2})
         watch = client.watch(TradeExecuted)
@@ -86,7 +86,7 @@ def test_without_a_loop() -> None:
         assert_type(client.watch("trades"), SyncWatch[ReceivedEvent])
 
 
-async def test_an_event_that_the_hub_does_not_know_is_an_error_at_once() -> None:
+async def test_typed_watch_of_a_type_unknown_to_the_hub_raises_immediately() -> None:
     with HubServer(contract=CONTRACT) as hub:
         async with connect(hub.url, contract=AHEAD) as client:
             watch = client.watch(TradeExecuted)
@@ -95,7 +95,7 @@ async def test_an_event_that_the_hub_does_not_know_is_an_error_at_once() -> None
                     await anext(watch)
 
 
-async def test_an_event_that_does_not_fit_is_told_where_it_would_have_come() -> None:
+async def test_typed_watch_raises_in_place_of_an_invalid_event() -> None:
     with HubServer(contract=CONTRACT) as hub:
         async with connect(hub.url, contract=STALE) as client:
             watch = client.watch(TradeOfYesterday)
@@ -107,7 +107,7 @@ async def test_an_event_that_does_not_fit_is_told_where_it_would_have_come() -> 
             assert (await anext(watch)).payload.venue == "x"
 
 
-def test_a_batch_ends_before_what_does_not_fit() -> None:
+def test_typed_batch_ends_before_an_invalid_event() -> None:
     with HubServer(contract=CONTRACT) as hub, connect_sync(hub.url, contract=STALE) as client:
         for id, more in (("a", {"venue": "x"}), ("b", {}), ("c", {"venue": "y"})):
             client.publish("trade:executed", {"trade_id": id, "price": 1, **more})
@@ -119,7 +119,7 @@ def test_a_batch_ends_before_what_does_not_fit() -> None:
         assert next(watch).key == "c"
 
 
-async def test_what_cannot_be_watched() -> None:
+async def test_invalid_watch_arguments_are_refused() -> None:
     with HubServer() as hub:
         async with connect(hub.url) as client:
             with pytest.raises(InvalidContract, match="no event of this contract"):

@@ -39,7 +39,7 @@ def answering(response: bytes) -> Handle:
     return handle
 
 
-async def test_messages_go_both_ways(hub: HubServer) -> None:
+async def test_websocket_carries_messages_both_ways(hub: HubServer) -> None:
     connection = await open_websocket(hub.url)
     assert b'"connection:established"' in await connection.receive()
     await connection.send(b'{"type":"connection:ping","id":"1"}')
@@ -51,7 +51,7 @@ async def test_messages_go_both_ways(hub: HubServer) -> None:
         await connection.send(b"late")
 
 
-async def test_nothing_listening_is_unreachable() -> None:
+async def test_port_without_a_listener_is_unreachable() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -59,31 +59,31 @@ async def test_nothing_listening_is_unreachable() -> None:
             await open_websocket(f"ws://127.0.0.1:{port}/ws")
 
 
-async def test_a_name_that_does_not_resolve_is_unreachable() -> None:
+async def test_unresolvable_name_is_unreachable() -> None:
     with pytest.raises(HubUnreachable, match=r"no-such-host\.invalid"):
         await open_websocket("ws://no-such-host.invalid/ws")
 
 
-async def test_a_refusal_says_status_and_the_first_line_of_its_body(hub: HubServer) -> None:
+async def test_refused_upgrade_shows_status_and_first_line_of_the_body(hub: HubServer) -> None:
     with pytest.raises(HandshakeRefused, match="404 Not Found") as caught:
         await open_websocket(f"ws://127.0.0.1:{hub.port}/elsewhere")
     assert caught.value.status == 404
     assert "/ws" in str(caught.value)
 
 
-async def test_a_server_of_something_else_is_no_hub() -> None:
+async def test_server_of_another_protocol_is_not_a_hub() -> None:
     async with listening(answering(b"SSH-2.0-OpenSSH_9.0\r\n\r\n")) as url:
         with pytest.raises(NotAHub):
             await open_websocket(url)
 
 
-async def test_a_server_that_hangs_up_is_unreachable() -> None:
+async def test_server_that_hangs_up_is_unreachable() -> None:
     async with listening(answering(b"")) as url:
         with pytest.raises(HubUnreachable, match="during the handshake"):
             await open_websocket(url)
 
 
-async def test_an_upgrade_that_is_none_is_no_hub() -> None:
+async def test_invalid_upgrade_is_not_a_hub() -> None:
     async with listening(
         answering(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
     ) as url:
@@ -92,7 +92,7 @@ async def test_an_upgrade_that_is_none_is_no_hub() -> None:
 
 
 @pytest.mark.parametrize("subprotocol", [None, "other"])
-async def test_a_websocket_server_of_something_else_is_no_hub(subprotocol: str | None) -> None:
+async def test_websocket_server_without_tidings_is_not_a_hub(subprotocol: str | None) -> None:
     async def silent(connection: ServerConnection) -> None:
         await connection.wait_closed()
 
@@ -105,14 +105,14 @@ async def test_a_websocket_server_of_something_else_is_no_hub(subprotocol: str |
             await open_websocket(f"ws://127.0.0.1:{port}/ws")
 
 
-async def test_tls_where_there_is_none_is_unreachable_with_a_hint(hub: HubServer) -> None:
+async def test_tls_to_a_plain_server_is_unreachable_with_a_hint(hub: HubServer) -> None:
     with pytest.raises(HubUnreachable) as caught:
         await open_websocket(hub.url.replace("ws://", "wss://"))
     assert isinstance(caught.value.__cause__, ssl.SSLError)
     assert "ws://" in caught.value.hint
 
 
-async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
+async def test_proxy_of_the_environment_is_not_used_for_this_machine(
     hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("http_proxy", "https_proxy", "all_proxy"):
@@ -126,7 +126,7 @@ async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
         await open_websocket("ws://hub.invalid/ws")
 
 
-async def test_the_hubs_close_code_and_reason_come_through(hub: HubServer) -> None:
+async def test_close_code_and_reason_of_the_hub_are_reported(hub: HubServer) -> None:
     connection = await open_websocket(hub.url)
     await connection.receive()
     hub.close_all(4003, "the reason")
@@ -137,7 +137,7 @@ async def test_the_hubs_close_code_and_reason_come_through(hub: HubServer) -> No
     await connection.aclose()
 
 
-async def test_a_connection_that_breaks_ends_abnormally(hub: HubServer, proxy: TcpProxy) -> None:
+async def test_broken_connection_ends_abnormally(hub: HubServer, proxy: TcpProxy) -> None:
     connection = await open_websocket(proxy.url)
     await connection.receive()
     proxy.drop()
@@ -147,9 +147,7 @@ async def test_a_connection_that_breaks_ends_abnormally(hub: HubServer, proxy: T
     await connection.aclose()
 
 
-async def test_closing_takes_no_longer_than_the_hubs_answer_and_a_second_without_one(
-    hub: HubServer, proxy: TcpProxy
-) -> None:
+async def test_closing_waits_for_the_hubs_answer_for_up_to_a_second(hub: HubServer, proxy: TcpProxy) -> None:
     loop = asyncio.get_running_loop()
     prompt, stalled = await open_websocket(proxy.url), await open_websocket(proxy.url)
     began = loop.time()
@@ -161,7 +159,7 @@ async def test_closing_takes_no_longer_than_the_hubs_answer_and_a_second_without
     assert 0.9 < loop.time() - began < 2.0
 
 
-async def test_a_cancelled_close_ends_the_connection_at_once(hub: HubServer, proxy: TcpProxy) -> None:
+async def test_cancelled_close_ends_the_connection_immediately(hub: HubServer, proxy: TcpProxy) -> None:
     connection = await open_websocket(proxy.url)
     proxy.stall()
     closing = asyncio.create_task(connection.aclose())

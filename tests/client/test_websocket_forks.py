@@ -38,7 +38,7 @@ def forked(hub: HubServer) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
         parent.wait(TIMEOUT_S)
 
 
-async def test_a_dead_parents_connection_ends_though_its_child_lives(hub: HubServer) -> None:
+async def test_connection_of_a_dead_parent_ends_while_its_child_lives(hub: HubServer) -> None:
     with forked(hub) as (parent, child):
         assert hub.connections() == 1
         parent.send_signal(signal.SIGKILL)
@@ -60,7 +60,7 @@ def fork_and_look(socket: int) -> bytes:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-async def test_a_child_has_no_copy_of_the_socket_and_the_parent_keeps_its_own(hub: HubServer) -> None:
+async def test_forked_child_closes_the_socket_and_the_parent_keeps_it(hub: HubServer) -> None:
     connection = await open_websocket(hub.url)
     await connection.receive()
     (opened,) = [one for one in websocket._open if not one.transport.is_closing()]
@@ -71,7 +71,7 @@ async def test_a_child_has_no_copy_of_the_socket_and_the_parent_keeps_its_own(hu
     await connection.aclose()
 
 
-async def test_a_connection_that_was_opened_while_the_process_forked_is_given_up(hub: HubServer) -> None:
+async def test_connection_opened_during_a_fork_is_replaced(hub: HubServer) -> None:
     """Its copy in the child could not be closed: nobody knew of it yet."""
     opened: list[ClientConnection] = []
 

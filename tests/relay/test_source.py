@@ -44,7 +44,7 @@ async def later(blocking: Callable[[], None]) -> None:
     await asyncio.to_thread(blocking)
 
 
-async def test_text_and_binary_come_as_they_are_without_a_subprotocol() -> None:
+async def test_source_reads_text_and_binary_without_a_subprotocol() -> None:
     text, binary = joined(numbered(1, 2)), b'{"type":"data:update","data":"\xff"}'
     with ForeignService() as service:
         async with Reading(service.url, headers=[("Cookie", "session=s")]) as reading:
@@ -59,7 +59,7 @@ async def test_text_and_binary_come_as_they_are_without_a_subprotocol() -> None:
     assert "origin" not in headers
 
 
-async def test_it_comes_back_however_the_connection_ends() -> None:
+async def test_source_reconnects_however_the_connection_ends() -> None:
     with ForeignService() as service:
         async with Reading(service.url) as reading:
             for connections, end in enumerate(
@@ -79,7 +79,7 @@ async def test_it_comes_back_however_the_connection_ends() -> None:
     assert "the service closed the connection (4003): forbidden" in reading.errors
 
 
-async def test_what_is_away_or_refuses_is_tried_again_and_the_reason_is_told() -> None:
+async def test_source_retries_and_reports_the_error() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
@@ -95,7 +95,7 @@ async def test_what_is_away_or_refuses_is_tried_again_and_the_reason_is_told() -
     assert reading.errors[0].endswith("refused the WebSocket upgrade with 503 Service Unavailable")
 
 
-async def test_what_is_no_websocket_is_told(tmp_path: object) -> None:
+async def test_source_reports_a_server_without_websocket(tmp_path: object) -> None:
     async def speak_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 smtp\r\n\r\n")
         await writer.drain()
@@ -109,7 +109,7 @@ async def test_what_is_no_websocket_is_told(tmp_path: object) -> None:
     assert f"127.0.0.1:{port}" in reading.errors[0]
 
 
-async def test_it_gives_up_only_where_that_is_asked_for() -> None:
+async def test_source_gives_up_only_after_give_up_s() -> None:
     with ForeignService() as service:
         url = service.url
         async with Reading(url, give_up_s=0.2) as reading:
@@ -127,12 +127,12 @@ async def test_it_gives_up_only_where_that_is_asked_for() -> None:
         ("http://u:p@h:1/x", "ws://u:p@h:1/x"),
     ],
 )
-def test_addresses(url: str, meant: str) -> None:
+def test_source_url_forms_are_resolved(url: str, meant: str) -> None:
     assert source_url(url) == meant
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "ws://", "ws://x:0/", "ws://x:99999/", "ws://x/#f", "x"])
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_invalid_source_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         source_url(url)
 
@@ -159,17 +159,17 @@ PRETTY = json.dumps(json.loads(ONE), indent=2).encode()
         (b"", []),
     ],
 )
-def test_a_message_is_taken_apart(message: bytes, bodies: list[bytes]) -> None:
+def test_message_is_split_into_envelopes(message: bytes, bodies: list[bytes]) -> None:
     assert bodies_in(message) == bodies
 
 
 @given(st.lists(st.dictionaries(st.text(), st.text()), max_size=5))
-def test_whatever_was_joined_with_newlines_comes_apart_again(values: list[dict[str, str]]) -> None:
+def test_envelopes_joined_with_newlines_are_split(values: list[dict[str, str]]) -> None:
     joined = b"\n".join(json.dumps(value).encode() for value in values)
     assert [json.loads(body) for body in bodies_in(joined)] == values
 
 
 @given(st.binary())
-def test_nothing_makes_it_raise(message: bytes) -> None:
+def test_splitting_a_message_never_raises(message: bytes) -> None:
     for body in bodies_in(message):
         assert b"\n" not in body

@@ -37,7 +37,7 @@ class Reader:
         return taken
 
 
-def test_what_the_service_said_is_what_is_published() -> None:
+def test_event_is_published_as_the_service_sent_it() -> None:
     taken = Reader().read(
         b'{"type":"operation:progress","timestamp":"2025-07-30T14:00:00.123456789+02:00","trace_id":"t-1",'
         b'"data":{"operation_id":"op-1", "progress":1.50,"extra":[ ]},"channel":"operations"}'
@@ -53,7 +53,7 @@ def test_what_the_service_said_is_what_is_published() -> None:
     assert (taken.rank, taken.key) == (Rank.LATEST, "op-1")
 
 
-def test_the_same_envelope_has_the_same_event_id_and_is_left_out_when_it_was_published() -> None:
+def test_repeated_envelope_has_the_same_id_and_is_skipped() -> None:
     first, second = Reader(), Reader()
     assert first.one().draft.event_id == second.one().draft.event_id
     assert first.one(trace_id="other").draft.event_id != second.one().draft.event_id
@@ -63,7 +63,7 @@ def test_the_same_envelope_has_the_same_event_id_and_is_left_out_when_it_was_pub
 
 
 @pytest.mark.parametrize("timestamp", [None, "", "0001-01-01T00:00:00Z", "0001-01-01T02:00:00+02:00"])
-def test_without_a_timestamp_it_is_stamped_and_can_happen_twice(timestamp: str | None) -> None:
+def test_event_without_a_timestamp_is_stamped_and_not_deduplicated(timestamp: str | None) -> None:
     reader = Reader()
     drafts = [reader.one(timestamp=timestamp).draft for _ in range(2)]
     assert [draft.timestamp for draft in drafts] == [NOW, NOW]
@@ -73,7 +73,7 @@ def test_without_a_timestamp_it_is_stamped_and_can_happen_twice(timestamp: str |
     assert "has no timestamp" in reader.told[0]
 
 
-def test_early_years_that_are_not_zero_stay() -> None:
+def test_early_timestamp_that_is_not_zero_is_kept() -> None:
     assert Reader().one(timestamp="0001-01-01T00:00:00.5Z").draft.timestamp == "0001-01-01T00:00:00.5Z"
     assert Reader().one(timestamp="0001-01-01 nonsense").draft.timestamp == "0001-01-01 nonsense"
 
@@ -82,27 +82,27 @@ def test_early_years_that_are_not_zero_stay() -> None:
     "type",
     ["connection:established", "connection:closed", "connection:welcome", "auth:success", "channel:live", "event:new"],
 )
-def test_what_is_said_to_one_connection_is_not_published_and_nothing_to_tell(type: str) -> None:
+def test_connection_messages_are_skipped_without_a_warning(type: str) -> None:
     reader = Reader()
     assert reader.read({"type": type, "data": {}}) == []
     assert (reader.intake.counts.direct, reader.told) == (1, [])
 
 
 @pytest.mark.parametrize("type", ["license:expired", "operation:estimate"])
-def test_what_only_a_hub_says_is_not_published_and_told_once(type: str) -> None:
+def test_hub_only_types_are_skipped_with_one_warning(type: str) -> None:
     reader = Reader()
     assert reader.read({"type": type, "data": {}}, {"type": type, "data": {}}) == []
     assert reader.intake.counts.direct == 2
     assert [type in text for text in reader.told] == [True]
 
 
-def test_the_old_name_is_published_as_it_is_with_its_key() -> None:
+def test_old_type_name_is_published_unchanged_with_its_key() -> None:
     error = {"operation_id": "op-1", "code": "x", "message": "", "recoverable": False}
     (taken,) = Reader().read({"type": "operation:error", "timestamp": NOW, "data": error})
     assert (taken.draft.type, taken.rank, taken.key) == ("operation:error", Rank.LIFECYCLE, "op-1")
 
 
-def test_unknown_types_are_published_counted_and_told_once_with_the_nearest_name() -> None:
+def test_unknown_type_is_published_with_one_warning_and_a_suggestion() -> None:
     reader = Reader()
     taken = reader.read(*[{"type": "data:updated", "timestamp": NOW, "data": 1, "channel": "data"}] * 3)
     assert [(each.draft.type, each.draft.channel, each.key) for each in taken] == [("data:updated", "data", None)] * 3
@@ -111,7 +111,7 @@ def test_unknown_types_are_published_counted_and_told_once_with_the_nearest_name
     assert "'data:update'" in reader.told[0]
 
 
-def test_a_contract_of_its_own_is_known() -> None:
+def test_custom_contract_is_used() -> None:
     contract = Contract.of(event("trade:executed", Trade, channel="trades", key="trade_id"))
     reader = Reader(contract)
     (taken,) = reader.read({"type": "trade:executed", "timestamp": NOW, "data": {"trade_id": "7"}, "channel": "trades"})
@@ -130,14 +130,14 @@ def test_a_contract_of_its_own_is_known() -> None:
         ("thing:done", "nowhere", None),
     ],
 )
-def test_an_event_goes_where_a_hub_lets_it_go(type: str, channel: str | None, published: str | None) -> None:
+def test_event_gets_a_channel_that_the_hub_allows(type: str, channel: str | None, published: str | None) -> None:
     reader = Reader()
     assert reader.one(type=type, channel=channel).draft.channel == published
     told = [text for text in reader.told if "channel" in text]
     assert len(told) == (channel is not None and published is None)
 
 
-def test_what_is_no_envelope_is_counted_and_shown_once_a_kind() -> None:
+def test_invalid_envelope_is_counted_and_reported_once_per_kind() -> None:
     reader = Reader()
     taken = reader.read(
         b"nonsense", b"more nonsense", b'{"data":1}', b'{"type":"data:update","data":"\xff"}', b"[" * 99
@@ -150,13 +150,13 @@ def test_what_is_no_envelope_is_counted_and_shown_once_a_kind() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"data": "x" * 65_534}, {"trace_id": "t" * 9_000}])
-def test_what_would_cost_the_connection_to_the_hub_is_not_sent_to_it(fields: dict[str, str]) -> None:
+def test_oversized_event_is_not_sent_to_the_hub(fields: dict[str, str]) -> None:
     reader = Reader()
     assert reader.read({"type": "data:update", "timestamp": NOW, **fields}) == []
     assert "payload_too_large" in reader.told[0]
 
 
-def test_a_prefix_names_operations_once_and_ids_stay_those_of_what_is_published() -> None:
+def test_prefix_is_added_once_and_included_in_event_ids() -> None:
     plain, prefixed = Reader(), Reader(prefix="acme.")
     start = {"type": "operation:start", "timestamp": NOW, "data": {"operation_id": "a", "parent_id": "acme.b"}}
     (taken,) = prefixed.read(start)
@@ -167,7 +167,7 @@ def test_a_prefix_names_operations_once_and_ids_stay_those_of_what_is_published(
     assert json.loads(b"" + long.draft.data)["operation_id"] == "x" * 252
 
 
-def test_data_that_does_not_fit_goes_to_the_hub_which_says_why() -> None:
+def test_invalid_data_is_sent_to_the_hub_to_be_refused() -> None:
     taken = Reader().one(data={"dataset": 5})
     assert (taken.rank, taken.key) == (Rank.DURABLE, None)
 
@@ -175,12 +175,12 @@ def test_data_that_does_not_fit_goes_to_the_hub_which_says_why() -> None:
 EVENT = ("data:update", "2025-07-30T12:00:00.5Z", "trace", "data", b'{"dataset":"a"}')
 
 
-def test_the_same_event_has_the_same_id_in_every_process() -> None:
+def test_derived_event_id_is_stable_across_processes() -> None:
     assert derive_event_id(*EVENT) == "relay-6a032bd65946aa09777de7c2970de683b6a42fd1"
     assert check_event_id(derive_event_id(*EVENT)) == derive_event_id(*EVENT)
 
 
-def test_every_part_counts_and_none_runs_into_the_next() -> None:
+def test_derived_event_id_depends_on_every_part() -> None:
     ids = {derive_event_id(*EVENT)}
     for number in range(4):
         changed = list(EVENT)
@@ -218,7 +218,7 @@ def renamed(type: str, data: dict[str, Any]) -> Any:
         ("operation:log", {"operation_id": 7}, {"operation_id": 7}),
     ],
 )
-def test_every_member_that_names_an_operation_is_renamed_and_no_other(
+def test_renaming_changes_only_members_that_name_an_operation(
     type: str, data: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     result = renamed(type, data)
@@ -227,16 +227,16 @@ def test_every_member_that_names_an_operation_is_renamed_and_no_other(
 
 
 @pytest.mark.parametrize("data", [b"null", b"5", b'["operation_id"]', b'"operation_id"', b'{"operation_id"'])
-def test_what_is_no_object_stays_as_it_is(data: bytes) -> None:
+def test_renaming_leaves_data_that_is_not_an_object(data: bytes) -> None:
     assert rename_operations("operation:log", data, str.upper) == data
 
 
-def test_other_members_keep_their_bytes() -> None:
+def test_renaming_keeps_the_bytes_of_other_members() -> None:
     data = b'{"operation_id":"a","n":1.50,"big":12345678901234567890123,"s":"\\u00e9"}'
     assert rename_operations("operation:log", data, str.upper) == data.replace(b'"a"', b'"A"')
 
 
-def test_it_knows_what_was_added_and_forgets_the_oldest() -> None:
+def test_recent_ids_drop_the_oldest() -> None:
     recent = RecentIds(3)
     for id in ("a", "b", "c", "a", "d"):
         recent.add(id)

@@ -1,7 +1,7 @@
 from tidings.relay.warnings import RelayWarnings
 
 
-def test_each_kind_is_told_once() -> None:
+def test_each_kind_is_reported_once() -> None:
     told: list[tuple[str, str]] = []
     remarks = RelayWarnings(lambda *said: told.append(said))
     assert remarks.once("a", "first", "help")
@@ -10,7 +10,7 @@ def test_each_kind_is_told_once() -> None:
     assert told == [("first", "help"), ("third", "")]
 
 
-def test_kinds_without_end_fill_neither_screen_nor_memory() -> None:
+def test_number_of_kinds_is_bounded() -> None:
     told: list[str] = []
     remarks = RelayWarnings(lambda text, hint: told.append(text), max_kinds=3)
     assert [remarks.once(f"{n}", f"no. {n}") for n in range(5)] == [True, True, True, False, False]

@@ -27,7 +27,7 @@ def begun(holdings: Claims, attempt: int = 1) -> None:
     holdings.note_settled("op-1", ended=False, attempt=attempt)
 
 
-def test_what_has_not_begun_is_not_claimed_because_beginning_it_is() -> None:
+def test_operation_is_not_claimed_before_its_start_is_accepted() -> None:
     holdings = Claims()
     hold(holdings)
     holdings.note_put("op-1", draft(), START)
@@ -37,7 +37,7 @@ def test_what_has_not_begun_is_not_claimed_because_beginning_it_is() -> None:
     assert holdings.claims() == [Claim(operation_id="op-1", attempt=3)]
 
 
-def test_what_was_begun_elsewhere_is_claimed_at_once_and_once() -> None:
+def test_operation_started_elsewhere_is_claimed_once() -> None:
     holdings = Claims()
     hold(holdings, lease_s=60)
     assert holdings.take_new_claims() == [Claim(operation_id="op-1", lease_s=60)]
@@ -46,7 +46,7 @@ def test_what_was_begun_elsewhere_is_claimed_at_once_and_once() -> None:
     assert holdings.claims() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
 
 
-def test_a_lease_of_its_own_is_claimed_around_the_start_that_cannot_name_it() -> None:
+def test_own_lease_is_claimed_before_and_after_the_start() -> None:
     """Before it, so that it never has another; and behind it, because the hub may have known it as somebody else's."""
     holdings = Claims()
     hold(holdings, lease_s=60)
@@ -57,7 +57,7 @@ def test_a_lease_of_its_own_is_claimed_around_the_start_that_cannot_name_it() ->
     assert holdings.take_new_claims() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
 
 
-def test_one_that_starts_here_is_held_until_the_hub_has_its_end() -> None:
+def test_started_operation_is_held_until_the_hub_has_its_end() -> None:
     holdings = Claims()
     begun(holdings)
     holdings.note_put("op-1", draft(), None)
@@ -66,7 +66,7 @@ def test_one_that_starts_here_is_held_until_the_hub_has_its_end() -> None:
     assert len(holdings) == 0
 
 
-def test_one_with_callbacks_is_held_until_it_is_released_and_the_hub_has_its_end() -> None:
+def test_operation_with_callbacks_is_held_until_released_and_ended() -> None:
     holdings = Claims()
     hold(holdings)
     begun(holdings)
@@ -79,13 +79,13 @@ def test_one_with_callbacks_is_held_until_it_is_released_and_the_hub_has_its_end
     holdings.note_settled("op-1", ended=True, attempt=None)
 
 
-def test_an_end_of_what_is_not_held_is_nobodys() -> None:
+def test_end_of_an_operation_not_held_is_ignored() -> None:
     holdings = Claims()
     assert holdings.note_put("op-1", draft(), None) is None
     assert len(holdings) == 0
 
 
-def test_a_new_start_is_of_an_attempt_that_nobody_has_named() -> None:
+def test_new_start_clears_the_attempt() -> None:
     holdings = Claims()
     hold(holdings)
     begun(holdings, attempt=1)
@@ -97,7 +97,7 @@ def test_a_new_start_is_of_an_attempt_that_nobody_has_named() -> None:
     assert held.starts == 2
 
 
-def test_it_goes_on_as_it_began_unless_somebody_says_otherwise() -> None:
+def test_restart_copies_the_start_unless_on_lost_is_set() -> None:
     verdict = Verdict(operation_id="op-1", attempt=4, verdict="lost")
     held = ClaimedOperation("op-1", start=START, trace_id="trace")
     again = held.restart(verdict)

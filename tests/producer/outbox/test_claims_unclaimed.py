@@ -29,7 +29,7 @@ def cancel(hub: HubServer) -> tuple[str, str | None]:
         return outcome.outcome, outcome.reason
 
 
-def test_whoever_queued_an_operation_cancels_it(hub: HubServer) -> None:
+def test_queued_operation_is_cancelled_by_the_process_that_queued_it(hub: HubServer) -> None:
     with Outbox(hub.url) as outbox:
 
         def revoke(push: CancelPush) -> CancelAnswer:
@@ -41,7 +41,7 @@ def test_whoever_queued_an_operation_cancels_it(hub: HubServer) -> None:
         assert cancel(hub) == ("cancelled", None)
 
 
-def test_whoever_cannot_says_so(hub: HubServer) -> None:
+def test_cancel_of_a_queued_operation_without_a_callback_is_refused(hub: HubServer) -> None:
     with Outbox(hub.url) as outbox:
         queue(outbox)
         outcome, reason = cancel(hub)
@@ -50,7 +50,7 @@ def test_whoever_cannot_says_so(hub: HubServer) -> None:
         assert "does not run it any more" in reason
 
 
-def test_whoever_begins_it_meanwhile_is_asked_instead(hub: HubServer) -> None:
+def test_cancel_of_a_started_operation_goes_to_its_new_holder(hub: HubServer) -> None:
     with Outbox(hub.url) as sender, Outbox(hub.url) as worker:
 
         def stop(push: CancelPush) -> CancelAnswer:

@@ -49,7 +49,7 @@ class TestCancelling:
             outcome = client.cancel("op-1", reason="too slow", timeout_s=timeout_s)
             return outcome.outcome, outcome.reason
 
-    def test_a_held_operation_is_asked_and_ends_as_it_says(self, hub: HubServer) -> None:
+    def test_cancel_asks_the_callback_of_a_held_operation(self, hub: HubServer) -> None:
         with Outbox(hub.url) as outbox:
 
             def stop(push: CancelPush) -> CancelAnswer:
@@ -62,13 +62,13 @@ class TestCancelling:
             start(outbox)
             assert self.ask(hub) == ("cancelled", None)
 
-    def test_one_that_may_refuse_does(self, hub: HubServer) -> None:
+    def test_cancel_may_be_refused_by_the_callback(self, hub: HubServer) -> None:
         with Outbox(hub.url) as outbox:
             outbox.hold("op-1", on_cancel=lambda push: CancelAnswer(verdict="refused", reason="almost done"))
             start(outbox)
             assert self.ask(hub) == ("refused", "almost done")
 
-    def test_one_that_nobody_holds_says_that_it_cannot_be_asked(self, hub: HubServer) -> None:
+    def test_cancel_without_a_callback_is_refused(self, hub: HubServer) -> None:
         with Outbox(hub.url) as outbox:
             start(outbox)
             outcome, reason = self.ask(hub)
@@ -76,9 +76,7 @@ class TestCancelling:
             assert reason is not None
             assert "cannot be asked" in reason
 
-    def test_a_callback_that_fails_is_a_refusal_with_its_reason(
-        self, hub: HubServer, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_cancel_is_refused_if_the_callback_raises(self, hub: HubServer, caplog: pytest.LogCaptureFixture) -> None:
         def fail(push: CancelPush) -> CancelAnswer:
             raise ValueError("the job's own fault")
 
@@ -89,7 +87,7 @@ class TestCancelling:
             assert (outcome, "the job's own fault" in (reason or "")) == ("refused", True)
         assert "the job's own fault" in caplog.text
 
-    def test_one_whose_end_is_on_its_way_lets_it_arrive(self, hub: HubServer) -> None:
+    def test_cancel_waits_for_an_end_that_is_on_its_way(self, hub: HubServer) -> None:
         with Cut(hub) as cut, Outbox(cut.url, options=PATIENT) as outbox:
             outbox.hold("op-1", on_cancel=lambda push: CancelAnswer(verdict="stopping"))
             start(outbox)
@@ -105,13 +103,13 @@ def custody(troubles: list[TidingsError]) -> OutboxHolder:
     return OutboxHolder("p-1", None, pending=PendingEvents(QueueLimits()), report=troubles.append)
 
 
-def test_what_is_not_held_any_more_cannot_be_cancelled() -> None:
+def test_cancel_of_a_released_operation_is_refused() -> None:
     answer = custody([]).cancel(CancelPush(operation_id="op-1", attempt=1))
     assert answer is not None
     assert answer.verdict == "refused"
 
 
-def test_a_hub_that_will_not_attach_us_is_trouble_unless_it_knows_no_producers() -> None:
+def test_attach_refusal_is_reported_unless_the_hub_has_no_leases() -> None:
     troubles: list[TidingsError] = []
     for refusal in ("not_supported", "unknown_type", "forbidden"):
         custody(troubles).attach_refused(CommandRefused("no", refusal=refusal, recoverable=False))
@@ -119,7 +117,7 @@ def test_a_hub_that_will_not_attach_us_is_trouble_unless_it_knows_no_producers()
 
 
 class TestComingBack:
-    def test_a_hub_that_restarts_finds_the_operation_held_and_its_end_is_its_end(self) -> None:
+    def test_operation_stays_held_over_a_restart_of_the_hub(self) -> None:
         log = MemoryLog("epoch")
         with HubServer(event_log=log) as first:
             outbox = Outbox(first.url, options=PATIENT)
@@ -136,7 +134,7 @@ class TestComingBack:
         assert kinds == ["start", *["log"] * 100, "progress", "complete"]
         assert verdicts == []
 
-    def test_away_for_less_than_the_lease_nothing_happens(self, hub: HubServer) -> None:
+    def test_absence_shorter_than_the_lease_changes_nothing(self, hub: HubServer) -> None:
         with Cut(hub) as cut, Outbox(cut.url, lease_s=30, options=PATIENT) as outbox:
             start(outbox)
             for number in range(5):
@@ -158,7 +156,7 @@ class TestLost:
         say(outbox, "while away")
         until(lambda: "failed" in [kind for kind, _ in told(hub)])
 
-    def test_the_next_attempt_starts_before_everything_that_waits(self, hub: HubServer) -> None:
+    def test_lost_operation_restarts_before_its_waiting_events(self, hub: HubServer) -> None:
         verdicts: list[Verdict] = []
 
         def resume(verdict: Verdict) -> OperationStartData:
@@ -181,7 +179,7 @@ class TestLost:
         assert life is not None
         assert (life.attempt, life.state, life.trace_id) == (2, "complete", "trace")
 
-    def test_one_that_nobody_says_otherwise_of_goes_on_as_it_began(self, hub: HubServer) -> None:
+    def test_lost_operation_restarts_with_its_own_start_by_default(self, hub: HubServer) -> None:
         with Cut(hub) as cut, Outbox(cut.url, options=PATIENT) as outbox:
             self.lose(hub, cut, outbox)
             cut.accept()
@@ -192,7 +190,7 @@ class TestLost:
         assert told(hub)[-1][0] == "complete"
 
     @pytest.mark.parametrize("fails", [False, True])
-    def test_none_drops_what_waits_and_so_does_a_callback_that_fails(self, hub: HubServer, fails: bool) -> None:
+    def test_lost_operation_is_dropped_if_on_lost_returns_none_or_raises(self, hub: HubServer, fails: bool) -> None:
         def drop(verdict: Verdict) -> None:
             if fails:
                 raise ValueError("the job's own fault")
@@ -210,7 +208,7 @@ class TestLost:
 
 
 class TestFinishedElsewhere:
-    def test_what_waits_is_dropped_without_a_word(self, hub: HubServer) -> None:
+    def test_finished_operation_drops_its_events_without_a_report(self, hub: HubServer) -> None:
         troubles: list[TidingsError] = []
         with (
             Cut(hub) as cut,
@@ -227,7 +225,7 @@ class TestFinishedElsewhere:
         assert [kind for kind, _ in told(hub)] == ["start", "cancelled"]
         assert {trouble.code for trouble in troubles} <= {"hub_unreachable"}
 
-    def test_the_next_attempt_that_waits_is_begun(self, hub: HubServer) -> None:
+    def test_finished_operation_keeps_its_next_attempt(self, hub: HubServer) -> None:
         with Cut(hub) as cut, Outbox(cut.url, lease_s=30, options=PATIENT) as outbox:
             start(outbox)
             cut.refuse()
@@ -249,13 +247,13 @@ class TestLeases:
         assert life is not None
         return life.lease_s
 
-    def test_the_producers_is_its_operations(self, hub: HubServer) -> None:
+    def test_lease_of_the_producer_applies_to_its_operations(self, hub: HubServer) -> None:
         with Outbox(hub.url, lease_s=7) as outbox:
             start(outbox)
             assert self.lease(hub) == 7
             complete(outbox)
 
-    def test_an_operation_may_ask_for_its_own(self, hub: HubServer) -> None:
+    def test_lease_of_an_operation_overrides_the_producers(self, hub: HubServer) -> None:
         with Outbox(hub.url, lease_s=7) as outbox:
             outbox.put_nowait("data:update")  # the connection is there before the operation
             assert outbox.flush(TIMEOUT_S) == 0
@@ -265,11 +263,11 @@ class TestLeases:
             complete(outbox)
 
     @pytest.mark.parametrize("lease_s", [0.5, 100_000, float("nan")])
-    def test_one_that_no_hub_would_grant_is_told_at_once(self, lease_s: float) -> None:
+    def test_invalid_lease_raises(self, lease_s: float) -> None:
         with pytest.raises(ConfigError):
             Outbox(lease_s=lease_s)
 
-    def test_a_reused_name_is_not_taken_for_the_lost_one(self, hub: HubServer) -> None:
+    def test_reused_operation_id_ignores_an_earlier_lost_one(self, hub: HubServer) -> None:
         """What an earlier program left lost under this id is no business of the one that starts it anew."""
         with Cut(hub) as cut:
             earlier = Outbox(cut.url, options=PATIENT)
@@ -288,9 +286,7 @@ class TestLeases:
 
 
 class TestOthers:
-    def test_a_hub_that_knows_no_producers_is_served_all_the_same(
-        self, hub: HubServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_hub_without_leases_gets_all_events(self, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
         serve_no_leases(monkeypatch)
         troubles: list[TidingsError] = []
         with Outbox(hub.url, on_error=troubles.append) as outbox:
@@ -301,7 +297,7 @@ class TestOthers:
         assert [kind for kind, _ in told(hub)] == ["start", "complete"]
         assert troubles == []
 
-    def test_whoever_is_replaced_does_not_fight(self, hub: HubServer, caplog: pytest.LogCaptureFixture) -> None:
+    def test_replaced_producer_stays_away(self, hub: HubServer, caplog: pytest.LogCaptureFixture) -> None:
         opened: list[str] = []
 
         async def counted(url: str) -> ClientConnection:

@@ -89,7 +89,7 @@ def log_line(outbox: Outbox, number: int) -> bool:
     return outbox.put_nowait("operation:log", {"operation_id": "a", "message": str(number)})
 
 
-def test_everything_durable_arrives_in_order(hub: HubServer) -> None:
+def test_durable_events_arrive_in_order(hub: HubServer) -> None:
     with Outbox(hub.url) as outbox:
         outbox.put_nowait("operation:start", {"operation_id": "a"})
         for number in range(2_500):
@@ -105,19 +105,19 @@ def test_everything_durable_arrives_in_order(hub: HubServer) -> None:
     assert lines == [str(number) for number in range(2_500 - len(lines), 2_500)]
 
 
-def test_nothing_starts_before_the_first_event() -> None:
+def test_outbox_starts_no_thread_before_the_first_event() -> None:
     outbox = Outbox("ws://127.0.0.1:9/ws")
     assert "tidings outbox" not in [thread.name for thread in threading.enumerate()]
     assert outbox.close() == 0
     assert not log_line(outbox, 1)
 
 
-def test_a_bad_address_is_told_when_the_outbox_is_made() -> None:
+def test_outbox_with_an_invalid_url_raises() -> None:
     with pytest.raises(ConfigError):
         Outbox("nowhere")
 
 
-def test_a_hub_that_is_away_is_mentioned_once_and_gets_all_when_it_comes(hub: HubServer) -> None:
+def test_absent_hub_is_reported_once_and_gets_everything_later(hub: HubServer) -> None:
     hub.stop()
     troubles: list[TidingsError] = []
     attempts: list[str] = []
@@ -145,7 +145,7 @@ def test_a_hub_that_is_away_is_mentioned_once_and_gets_all_when_it_comes(hub: Hu
     assert len(troubles) == 1
 
 
-def test_putting_never_waits_even_while_the_hub_does_not_answer(hub: HubServer) -> None:
+def test_put_never_waits_for_a_hub_that_does_not_answer(hub: HubServer) -> None:
     """The hub's loop stands still: the job does not notice."""
     with Outbox(hub.url, limits=QueueLimits(events=500)) as outbox:
         assert log_line(outbox, -1)
@@ -170,7 +170,7 @@ def test_putting_never_waits_even_while_the_hub_does_not_answer(hub: HubServer) 
     assert messages(logged(hub))[-1] == "4999"
 
 
-def test_a_full_outbox_says_so_once(hub: HubServer) -> None:
+def test_full_outbox_is_reported_once(hub: HubServer) -> None:
     hub.stop()
     troubles: list[TidingsError] = []
     outbox = Outbox(hub.url, on_error=troubles.append, options=PATIENT, limits=QueueLimits(events=2))
@@ -181,7 +181,7 @@ def test_a_full_outbox_says_so_once(hub: HubServer) -> None:
     assert outbox.close(0.0) == 2
 
 
-def test_closing_waits_no_longer_than_told(hub: HubServer) -> None:
+def test_close_waits_no_longer_than_its_timeout(hub: HubServer) -> None:
     hub.stop()
     outbox = Outbox(hub.url, options=PATIENT)
     log_line(outbox, 1)
@@ -191,7 +191,7 @@ def test_closing_waits_no_longer_than_told(hub: HubServer) -> None:
     assert outbox.close(0.2) == 1
 
 
-def test_what_the_contract_does_not_allow_is_told_counted_and_not_raised(hub: HubServer) -> None:
+def test_invalid_event_is_reported_and_counted_and_not_raised(hub: HubServer) -> None:
     troubles: list[TidingsError] = []
     with Outbox(hub.url, on_error=troubles.append) as outbox:
         assert not outbox.put_nowait("operation:progress", {"operation_id": "a", "progress": 101})
@@ -207,7 +207,7 @@ def test_what_the_contract_does_not_allow_is_told_counted_and_not_raised(hub: Hu
     assert len(troubles) == len({getattr(trouble, "refusal", trouble.code) for trouble in troubles})
 
 
-def test_a_log_that_is_full_for_a_while_loses_nothing() -> None:
+def test_temporarily_full_log_loses_no_event() -> None:
     """What could not be stored comes later, behind what was on its way already; the rest keeps its order."""
     faulty = FaultyLog(MemoryLog(secrets.token_hex(4)))
     troubles: list[TidingsError] = []
@@ -223,7 +223,7 @@ def test_a_log_that_is_full_for_a_while_loses_nothing() -> None:
         assert [getattr(trouble, "refusal", "") for trouble in troubles] == ["log_full"]
 
 
-def test_a_log_that_stays_full_is_asked_with_one_event_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_log_is_probed_with_one_event_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once it is known that the log fails, nothing can pass what it fails."""
     monkeypatch.setattr(sender, "RETRY_S", 0.05)
     faulty = FaultyLog(MemoryLog(secrets.token_hex(4)))
@@ -248,7 +248,7 @@ def test_a_log_that_stays_full_is_asked_with_one_event_at_a_time(monkeypatch: py
     assert tried[1:4] == [1, 1, 1]
 
 
-def test_the_token_is_sent_as_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_is_sent_as_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIDINGS_TOKEN", "from-the-environment")
     seen: list[str | None] = []
 
@@ -270,13 +270,13 @@ def test_the_token_is_sent_as_credentials(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "größe"])
-def test_a_token_that_no_header_can_hold_is_told_without_showing_it(token: str) -> None:
+def test_invalid_token_raises_without_showing_it(token: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Outbox(token=token)
     assert token not in str(caught.value)
 
 
-def test_a_hub_that_ends_it_for_good_is_told_and_nothing_is_taken_any_more(hub: HubServer) -> None:
+def test_final_end_is_reported_and_the_outbox_takes_no_more_events(hub: HubServer) -> None:
     troubles: list[TidingsError] = []
     outbox = Outbox(hub.url, on_error=troubles.append, options=PATIENT)
     log_line(outbox, 1)
@@ -290,7 +290,7 @@ def test_a_hub_that_ends_it_for_good_is_told_and_nothing_is_taken_any_more(hub: 
     assert time.monotonic() - began < 2.0, "there is nothing to wait for"
 
 
-def test_many_threads_may_put(hub: HubServer) -> None:
+def test_put_is_thread_safe(hub: HubServer) -> None:
     with Outbox(hub.url) as outbox:
 
         def put(thread: int) -> None:
@@ -310,7 +310,7 @@ def test_many_threads_may_put(hub: HubServer) -> None:
     assert by_thread == {f"t{number}": list(range(200)) for number in range(4)}
 
 
-def test_a_callback_that_fails_stops_nothing(hub: HubServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_exception_in_on_error_is_logged(hub: HubServer, caplog: pytest.LogCaptureFixture) -> None:
     def fail(error: TidingsError) -> None:
         raise ValueError("the job's own fault")
 
@@ -321,27 +321,27 @@ def test_a_callback_that_fails_stops_nothing(hub: HubServer, caplog: pytest.LogC
     assert "the job's own fault" in caplog.text
 
 
-async def test_it_may_be_used_from_inside_an_event_loop(hub: HubServer) -> None:
+async def test_outbox_works_inside_an_event_loop(hub: HubServer) -> None:
     outbox = Outbox(hub.url)
     for number in range(10):
         assert log_line(outbox, number)
     assert await asyncio.to_thread(outbox.close, TIMEOUT_S) == 0
 
 
-def test_a_person_can_read_it_and_no_two_are_the_same() -> None:
+def test_producer_id_is_readable_and_unique() -> None:
     first, second = new_producer_id(), new_producer_id()
     assert first != second
     assert f".{os.getpid()}." in first
 
 
 @pytest.mark.parametrize("host", ["web-1", "a" * 200, "größer host", ""])
-def test_the_contract_allows_it_whatever_the_machine_is_called(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_producer_id_is_valid_for_any_host_name(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: host)
     monkeypatch.setattr(os, "getpid", lambda: 2**31)
     msgspec.convert({"producer_id": new_producer_id()}, Attach)
 
 
-def test_each_kind_is_told_once() -> None:
+def test_error_reporter_reports_each_code_once() -> None:
     told: list[TidingsError] = []
     troubles = ErrorReporter(told.append)
     first = HubUnreachable("one")
@@ -358,7 +358,7 @@ def test_each_kind_is_told_once() -> None:
     ]
 
 
-def test_whoever_fails_to_hear_it_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_error_reporter_logs_exceptions_of_its_callback(caplog: pytest.LogCaptureFixture) -> None:
     def fail(error: TidingsError) -> None:
         raise ValueError("the job's own fault")
 

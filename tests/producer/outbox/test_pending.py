@@ -43,7 +43,7 @@ def types(entries: list[QueuedEvent]) -> list[str]:
     return [entry.draft.type for entry in entries]
 
 
-def test_what_a_lost_connection_left_unanswered_comes_before_what_waits() -> None:
+def test_unanswered_events_of_a_lost_connection_go_first() -> None:
     pending = written("start", "log", "progress", "log", "complete")
     sent = pending.take(3)
     pending.accept(sent[1], ACCEPTED)
@@ -53,7 +53,7 @@ def test_what_a_lost_connection_left_unanswered_comes_before_what_waits() -> Non
     assert pending.left == 4
 
 
-def test_what_may_come_later_comes_back_when_nothing_is_on_its_way() -> None:
+def test_event_given_back_waits_until_nothing_is_in_flight() -> None:
     pending = written("start", "log", "complete")
     first, second = pending.take(2)
     pending.give_back(first)
@@ -63,7 +63,7 @@ def test_what_may_come_later_comes_back_when_nothing_is_on_its_way() -> None:
     assert pending.kinds() == ["start", "complete"]
 
 
-def test_an_answer_to_what_was_withdrawn_is_nothing() -> None:
+def test_answer_after_a_lost_connection_is_ignored() -> None:
     pending = written("log")
     (entry,) = pending.take(1)
     pending.connection_lost()
@@ -71,7 +71,7 @@ def test_an_answer_to_what_was_withdrawn_is_nothing() -> None:
     assert pending.left == 1
 
 
-def test_what_its_end_has_overtaken_is_not_sent_any_more() -> None:
+def test_events_overtaken_by_their_end_are_dropped() -> None:
     """The log was full for the start, and had room for the end: the start now would begin another attempt."""
     pending = written("start", "log", "complete")
     pending.add("operation:start", "op-2")
@@ -85,7 +85,7 @@ def test_what_its_end_has_overtaken_is_not_sent_any_more() -> None:
     assert pending.held("op-1") is None
 
 
-def test_the_next_attempts_start_goes_before_everything() -> None:
+def test_restart_goes_before_all_waiting_events() -> None:
     pending = written("log", "complete")
     pending.add("operation:log", "op-2")
     pending.restart(draft(99), "op-1")
@@ -94,7 +94,7 @@ def test_the_next_attempts_start_goes_before_everything() -> None:
     assert [entry.key for entry in pending][:2] == ["op-2", "op-1"]
 
 
-def test_dropping_takes_one_operations_events_alone() -> None:
+def test_abandon_drops_only_the_operations_events() -> None:
     pending = written("start", "log", "progress")
     pending.add("operation:log", "op-2")
     pending.offer(draft(50, "data:update"), Rank.DURABLE, "op-1")
@@ -102,14 +102,14 @@ def test_dropping_takes_one_operations_events_alone() -> None:
     assert pending.kinds() == ["log", "data:update"]
 
 
-def test_of_what_is_finished_its_end_and_the_next_attempt_stay() -> None:
+def test_finished_attempt_keeps_its_end_and_the_next_attempt() -> None:
     pending = written("log", "progress", "complete", "start", "log")
     assert types(pending.drop_finished("op-1")) == ["operation:log", "operation:progress"]
     assert pending.kinds() == ["complete", "start", "log"]
     assert pending.drop_finished("op-9") == []
 
 
-def test_the_attempt_that_the_hub_names_is_the_operations() -> None:
+def test_accepted_start_sets_the_attempt() -> None:
     pending = written("start")
     (start,) = pending.take(1)
     pending.accept(start, Accepted(position="e:1", attempt=7))
@@ -118,7 +118,7 @@ def test_the_attempt_that_the_hub_names_is_the_operations() -> None:
     assert (held.attempt, held.begun) == (7, True)
 
 
-def test_waiting_ends_with_the_last_answer_or_with_the_end() -> None:
+def test_wait_settled_ends_with_the_last_answer_or_the_stop() -> None:
     pending = written("log")
     assert pending.wait_settled(0.01, recovered=False) == 1
     (entry,) = pending.take(1)

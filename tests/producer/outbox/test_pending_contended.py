@@ -38,7 +38,7 @@ def entry(number: int, what: str = "log", key: str | None = "op-1", **data: obje
 
 
 class TestTurns:
-    def test_a_start_is_kept_and_what_follows_waits_behind_it(self) -> None:
+    def test_contended_start_holds_back_later_events(self) -> None:
         contended = ContendedOperations()
         assert contended.add_refused(start := entry(1, "start"), EXISTS) == 1
         assert contended.add_refused(sent := entry(2), FENCED) == 1
@@ -64,10 +64,10 @@ class TestTurns:
             (entry(1, "update", key="op-1"), EXISTS),
         ],
     )
-    def test_other_refusals_are_the_last_word(self, refused: QueuedEvent, code: str) -> None:
+    def test_other_refusals_are_final(self, refused: QueuedEvent, code: str) -> None:
         assert ContendedOperations().add_refused(refused, code) == 0
 
-    def test_progress_is_superseded_and_lines_are_bounded(self) -> None:
+    def test_held_back_events_are_conflated_and_bounded(self) -> None:
         contended = ContendedOperations()
         start = entry(1, "start")
         contended.add_refused(start, EXISTS)
@@ -90,7 +90,7 @@ def types(hub: HubServer) -> list[str]:
     return [type for type, _ in told(hub) if type != "alert"]
 
 
-def test_the_next_attempt_begins_when_the_dead_one_is_given_up(hub: HubServer) -> None:
+def test_contended_operation_starts_after_the_dead_producers_lease(hub: HubServer) -> None:
     troubles: list[TidingsError] = []
     first = Outbox(hub.url, spool=None)
     begin(first)
@@ -111,7 +111,7 @@ def test_the_next_attempt_begins_when_the_dead_one_is_given_up(hub: HubServer) -
     assert troubles[0].refusal == EXISTS
 
 
-def test_the_next_attempt_begins_when_the_other_has_ended(hub: HubServer) -> None:
+def test_contended_operation_starts_after_the_other_ends(hub: HubServer) -> None:
     with Outbox(hub.url, spool=None) as first, Outbox(hub.url, spool=None) as second:
         begin(first)
         assert first.flush(TIMEOUT_S) == 0
@@ -124,7 +124,7 @@ def test_the_next_attempt_begins_when_the_other_has_ended(hub: HubServer) -> Non
     assert types(hub) == ["start", "failed", "start", "complete"]
 
 
-def test_what_waits_outlives_the_connection(hub: HubServer) -> None:
+def test_held_back_events_survive_a_lost_connection(hub: HubServer) -> None:
     with Outbox(hub.url, spool=None) as first, Cut(hub) as cut, Outbox(cut.url, spool=None, options=PATIENT) as second:
         begin(first)
         assert first.flush(TIMEOUT_S) == 0

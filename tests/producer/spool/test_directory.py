@@ -29,21 +29,21 @@ def left(folder: Path, producer_id: str, *, url: str = URL, events: int = 1, age
 
 
 class TestPlaces:
-    def test_the_variable_comes_first_then_the_state_folder(self) -> None:
+    def test_folders_are_the_variable_then_the_state_folder(self) -> None:
         variables = {"TIDINGS_SPOOL": "/a", "XDG_STATE_HOME": "/b"}
         assert list_folders(SpoolOptions(), variables)[0] == Path("/a")
         assert list_folders(SpoolOptions(), {"XDG_STATE_HOME": "/b"})[0] == Path("/b/tidings/spool")
         assert list_folders(SpoolOptions(), {})[0] == Path("~/.local/state/tidings/spool").expanduser()
         assert list_folders(SpoolOptions(folder=Path("/c")), variables) == [Path("/c")]
 
-    def test_the_first_that_can_be_written_to_is_taken(self, tmp_path: Path) -> None:
+    def test_first_writable_folder_is_chosen(self, tmp_path: Path) -> None:
         blocked = tmp_path / "file"
         blocked.write_text("no folder")
         good = tmp_path / "deep" / "good"
         assert choose_folder([blocked / "spool", good]) == good
         assert good.stat().st_mode & 0o777 == 0o700
 
-    def test_without_any_the_reason_is_the_firsts(self, tmp_path: Path) -> None:
+    def test_no_writable_folder_raises_the_first_error(self, tmp_path: Path) -> None:
         blocked = tmp_path / "file"
         blocked.write_text("no folder")
         with pytest.raises(NotADirectoryError):
@@ -51,7 +51,7 @@ class TestPlaces:
 
 
 class TestFinding:
-    def test_only_those_for_the_same_hub_oldest_first(self, tmp_path: Path) -> None:
+    def test_files_are_listed_for_one_hub_the_oldest_first(self, tmp_path: Path) -> None:
         newer, older = left(tmp_path, "p-1"), left(tmp_path, "p-2", age_s=60)
         left(tmp_path, "p-3", url="ws://other/ws")
         (tmp_path / "notes.txt").write_text("mine")
@@ -59,12 +59,12 @@ class TestFinding:
 
 
 class TestSweeping:
-    def test_what_is_too_old_goes(self, tmp_path: Path) -> None:
+    def test_expired_file_is_deleted(self, tmp_path: Path) -> None:
         old, new = left(tmp_path, "p-1", age_s=1000), left(tmp_path, "p-2")
         assert delete_expired_files(SpoolOptions(age_s=500), [tmp_path]) == 1
         assert (old.exists(), new.exists()) == (False, True)
 
-    def test_what_is_too_much_goes_the_oldest_first(self, tmp_path: Path) -> None:
+    def test_files_beyond_the_limits_are_deleted_the_oldest_first(self, tmp_path: Path) -> None:
         paths = [left(tmp_path, f"p-{age}", age_s=age) for age in range(0, 50, 10)]
         size = sum(path.stat().st_size for path in paths)
         assert delete_expired_files(SpoolOptions(bytes_of_all=size * 3 // 5 + 10), [tmp_path]) == 2
@@ -72,7 +72,7 @@ class TestSweeping:
         assert delete_expired_files(SpoolOptions(files_of_all=1), [tmp_path]) == 2
         assert [path.exists() for path in paths] == [True, False, False, False, False]
 
-    def test_what_somebody_is_at_stays_however_old(self, tmp_path: Path) -> None:
+    def test_file_in_use_is_never_deleted(self, tmp_path: Path) -> None:
         file = SpoolFile.create(tmp_path, SpoolHeader(url=URL, producer_id="p-1", pid=1))
         file.keep(SpooledEvent(draft=draft(1)))
         os.utime(file.path, (0, 0))
@@ -80,14 +80,14 @@ class TestSweeping:
         assert file.path.exists()
         file.close()
 
-    def test_an_empty_file_goes_without_a_word_when_its_time_has_come(self, tmp_path: Path) -> None:
+    def test_empty_expired_file_is_deleted_and_not_counted(self, tmp_path: Path) -> None:
         path = left(tmp_path, "p-1")
         path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
         os.utime(path, (0, 0))
         assert delete_expired_files(SpoolOptions(), [tmp_path]) == 0
         assert not path.exists()
 
-    def test_a_file_that_never_got_its_name_goes_after_an_hour(self, tmp_path: Path) -> None:
+    def test_unfinished_file_is_deleted_after_an_hour(self, tmp_path: Path) -> None:
         fresh, stale = tmp_path / "a.new", tmp_path / "b.new"
         fresh.write_bytes(b"")
         stale.write_bytes(b"")

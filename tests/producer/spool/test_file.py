@@ -21,7 +21,7 @@ def pending(path: Path) -> list[str]:
     return list(parse_spool(path.read_bytes())[1])
 
 
-def test_it_holds_what_is_kept_until_it_is_done(tmp_path: Path) -> None:
+def test_file_holds_events_until_they_are_done(tmp_path: Path) -> None:
     file = SpoolFile.create(tmp_path, HEADER)
     path = tmp_path / file_name(HEADER.url, HEADER.producer_id)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -37,7 +37,7 @@ def test_it_holds_what_is_kept_until_it_is_done(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_one_that_holds_something_outlives_its_closing(tmp_path: Path) -> None:
+def test_file_with_events_is_kept_when_closed(tmp_path: Path) -> None:
     file = SpoolFile.create(tmp_path, HEADER)
     file.keep(kept(1))
     assert SpoolFile.open_dead(file.path) is None, "its owner is at it"
@@ -52,7 +52,7 @@ def test_one_that_holds_something_outlives_its_closing(tmp_path: Path) -> None:
     assert SpoolFile.open_dead(file.path) is None
 
 
-def test_its_owners_death_unlocks_it(tmp_path: Path) -> None:
+def test_death_of_its_process_unlocks_the_file(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -82,7 +82,7 @@ def test_its_owners_death_unlocks_it(tmp_path: Path) -> None:
     file.close()
 
 
-def test_half_a_line_from_a_dead_process_is_ended_before_more_is_written(tmp_path: Path) -> None:
+def test_partial_line_is_ended_before_the_next_write(tmp_path: Path) -> None:
     file = SpoolFile.create(tmp_path, HEADER)
     file.keep(kept(1))
     file.keep(kept(2))
@@ -97,7 +97,7 @@ def test_half_a_line_from_a_dead_process_is_ended_before_more_is_written(tmp_pat
     heir.close()
 
 
-def test_what_is_no_spool_file_is_opened_empty_so_that_it_can_go(tmp_path: Path) -> None:
+def test_invalid_file_is_opened_empty_so_that_it_can_be_deleted(tmp_path: Path) -> None:
     path = tmp_path / "x.ndjson"
     path.write_bytes(b"hello")
     file = SpoolFile.open_dead(path)
@@ -108,7 +108,7 @@ def test_what_is_no_spool_file_is_opened_empty_so_that_it_can_go(tmp_path: Path)
     assert not path.exists()
 
 
-def test_compacting_drops_what_is_done_and_then_the_oldest(tmp_path: Path) -> None:
+def test_compacting_drops_done_events_and_then_the_oldest(tmp_path: Path) -> None:
     file = SpoolFile.create(tmp_path, HEADER)
     for number in range(100):
         file.keep(kept(number))
@@ -130,9 +130,7 @@ def test_compacting_drops_what_is_done_and_then_the_oldest(tmp_path: Path) -> No
     assert [path.suffix for path in tmp_path.iterdir()] == [".ndjson"]
 
 
-def test_a_file_that_was_replaced_meanwhile_is_not_taken_for_the_one_of_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_replaced_before_the_lock_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = SpoolFile.create(tmp_path, HEADER)
     file.keep(kept(1))
     opened = os.open
@@ -151,7 +149,7 @@ def test_a_file_that_was_replaced_meanwhile_is_not_taken_for_the_one_of_its_name
     file.close()
 
 
-def test_a_full_disk_is_an_error_and_spoils_nothing_that_was_kept(tmp_path: Path) -> None:
+def test_full_disk_raises_and_keeps_earlier_events(tmp_path: Path) -> None:
     file = SpoolFile.create(tmp_path, HEADER)
     file.keep(kept(1))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -25,13 +25,13 @@ def keep(number: int) -> SpoolLine:
     return SpoolLine(keep=SpooledEvent(draft=draft(number)))
 
 
-def test_what_is_kept_and_not_done_is_pending_in_order() -> None:
+def test_kept_events_are_pending_in_order_until_done() -> None:
     header, pending = parse_spool(lines(keep(1), keep(2), keep(3), SpoolLine(done=event_id(2))))
     assert header == HEADER
     assert list(pending) == [event_id(1), event_id(3)]
 
 
-def test_an_event_comes_back_as_it_was() -> None:
+def test_event_round_trips() -> None:
     again = OperationStartData(operation_id="op-1", metadata={"größe": [1, None]})
     kept = SpooledEvent(draft=draft(1, name="größer", trace=[1, None]), attempt=2, again=again)
     _, pending = parse_spool(lines(SpoolLine(keep=kept)))
@@ -39,7 +39,7 @@ def test_an_event_comes_back_as_it_was() -> None:
 
 
 @given(st.integers(0, 400))
-def test_a_file_that_ends_anywhere_gives_all_that_is_whole(cut: int) -> None:
+def test_truncated_file_yields_all_complete_lines(cut: int) -> None:
     whole = lines(keep(1), keep(2))
     body = whole[: len(whole) - min(cut, len(whole))]
     header, pending = parse_spool(body)
@@ -50,7 +50,7 @@ def test_a_file_that_ends_anywhere_gives_all_that_is_whole(cut: int) -> None:
     assert set(pending) <= {event_id(1), event_id(2)}
 
 
-def test_half_a_line_in_the_middle_spoils_no_other() -> None:
+def test_partial_line_affects_no_other_line() -> None:
     torn = encode_line(keep(2))[:40]
     _, pending = parse_spool(lines(keep(1)) + torn + b"\n" + encode_line(keep(3)) + b"\n")
     assert list(pending) == [event_id(1), event_id(3)]
@@ -59,11 +59,11 @@ def test_half_a_line_in_the_middle_spoils_no_other() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"\n", b"hello\n", b'{"spool":1}\n', b'{"spool":2,"url":"u","producer_id":"p","pid":1}\n']
 )
-def test_what_is_no_spool_file_of_ours_holds_nothing(body: bytes) -> None:
+def test_file_of_another_format_is_empty(body: bytes) -> None:
     assert parse_spool(body + encode_line(keep(1)) + b"\n") == (None, {})
 
 
-def test_names_tell_the_address_apart_without_showing_it() -> None:
+def test_file_names_differ_by_url_without_showing_it() -> None:
     assert file_name("ws://user:secret@hub/ws", "p-1").startswith(name_prefix("ws://user:secret@hub/ws"))
     assert "secret" not in file_name("ws://user:secret@hub/ws", "p-1")
     assert name_prefix("ws://a/ws") != name_prefix("ws://b/ws")

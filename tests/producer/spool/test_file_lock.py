@@ -8,7 +8,7 @@ def opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
-def test_one_opening_has_it_until_it_is_closed(tmp_path: Path) -> None:
+def test_lock_is_held_until_its_file_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "file"
     first, second = opened(path), opened(path)
     assert try_lock(first)
@@ -19,7 +19,7 @@ def test_one_opening_has_it_until_it_is_closed(tmp_path: Path) -> None:
     os.close(second)
 
 
-def test_closing_another_opening_of_the_file_takes_nothing_from_it(tmp_path: Path) -> None:
+def test_lock_survives_closing_another_open_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     first, second, third = opened(path), opened(path), opened(path)
     assert try_lock(first)

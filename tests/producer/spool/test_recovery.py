@@ -87,7 +87,7 @@ def life(hub: HubServer, operation_id: str = "op-1") -> tuple[int, str]:
 
 
 class TestNextOutbox:
-    def test_it_sends_what_a_killed_one_had_not(self, port: int, spool: SpoolOptions) -> None:
+    def test_recovery_sends_the_events_of_a_killed_producer(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)
         with HubServer(port) as hub:
             with Outbox(hub.url, spool=spool) as outbox:
@@ -101,7 +101,7 @@ class TestNextOutbox:
         assert spool.folder is not None
         assert list(spool.folder.iterdir()) == []
 
-    def test_it_leaves_alone_what_is_for_another_hub(self, port: int, spool: SpoolOptions) -> None:
+    def test_recovery_skips_events_for_another_hub(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)
         with HubServer() as other:
             with Outbox(other.url, spool=spool) as outbox:
@@ -109,7 +109,7 @@ class TestNextOutbox:
             assert len(told(other)) == 1
         assert count_left_behind(f"ws://127.0.0.1:{port}/ws", spool) == 2
 
-    def test_one_that_closed_with_something_left_is_as_good_as_dead(self, port: int, spool: SpoolOptions) -> None:
+    def test_recovery_sends_the_events_of_a_closed_producer(self, port: int, spool: SpoolOptions) -> None:
         with dying(f"ws://127.0.0.1:{port}/ws", "op-1", "closes", spool) as process:
             assert [line(process), line(process)] == ["done", "52"]
             assert process.wait(TIMEOUT_S) == 0
@@ -117,7 +117,7 @@ class TestNextOutbox:
             (adopted,) = adopt(hub, spool)
             assert (adopted.sent, adopted.left, adopted.pid) == (2, 0, process.pid)
 
-    def test_what_a_living_one_keeps_is_its_own_to_send(self, port: int, spool: SpoolOptions) -> None:
+    def test_recovery_skips_the_file_of_a_living_producer(self, port: int, spool: SpoolOptions) -> None:
         url = f"ws://127.0.0.1:{port}/ws"
         with dying(url, "op-1", "ends", spool) as process:
             assert line(process) == "done"
@@ -129,7 +129,7 @@ class TestNextOutbox:
 
 
 class TestAdoption:
-    def test_what_the_hub_has_already_is_known_and_not_stored_again(self, port: int, spool: SpoolOptions) -> None:
+    def test_recovery_does_not_store_events_again(self, port: int, spool: SpoolOptions) -> None:
         """The connection broke between the hub's log and its answer; the same log, again under the same name."""
         die_unheard(port, spool)
         assert spool.folder is not None
@@ -142,9 +142,7 @@ class TestAdoption:
             assert (again.sent, again.known, again.refused, again.left) == (0, 2, 0, 0)
             assert [kind for kind, _ in told(hub)] == ["start", "complete"]
 
-    def test_an_operation_that_the_hub_has_failed_meanwhile_ends_as_it_ended(
-        self, port: int, spool: SpoolOptions
-    ) -> None:
+    def test_recovery_restarts_and_ends_an_operation_that_the_hub_failed(self, port: int, spool: SpoolOptions) -> None:
         """The hub went away, the job ended well and its process too; the hub came back, and waited out the lease."""
         log = MemoryLog("epoch")
         config = msgspec.structs.replace(QUIET, lease_s=1.0)
@@ -165,7 +163,7 @@ class TestAdoption:
             start = [data for kind, data in told(hub) if kind == "start"][1]
             assert (start["name"], start["resumes"], start["attempt"]) == ("import", "op-1", 2)
 
-    def test_an_operation_that_somebody_has_begun_anew_is_left_to_them(self, port: int, spool: SpoolOptions) -> None:
+    def test_recovery_leaves_an_operation_with_a_newer_attempt(self, port: int, spool: SpoolOptions) -> None:
         log = MemoryLog("epoch")
         config = msgspec.structs.replace(QUIET, lease_s=1.0)
         with contextlib.ExitStack() as processes:
@@ -190,7 +188,7 @@ class TestAdoption:
                 )
         assert count_left_behind(hub.url, spool) == 0
 
-    def test_without_a_hub_everything_stays(self, port: int, spool: SpoolOptions) -> None:
+    def test_recovery_without_a_hub_keeps_everything(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)
         url = f"ws://127.0.0.1:{port}/ws"
         (adopted,) = asyncio.run(recover_all(url, PROMPT, Contract(), spool, timeout_s=5))
@@ -198,7 +196,7 @@ class TestAdoption:
         assert isinstance(adopted.error, HubUnreachable)
         assert count_left_behind(url, spool) == 2
 
-    def test_what_the_hub_cannot_store_now_stays(self, port: int, spool: SpoolOptions) -> None:
+    def test_recovery_keeps_events_that_the_hub_cannot_store_now(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)
         faulty = FaultyLog(MemoryLog("epoch"))
         with HubServer(port, event_log=faulty) as hub:
@@ -210,7 +208,7 @@ class TestAdoption:
             assert life(hub) == (1, "complete")
             assert count_left_behind(hub.url, spool) == 0
 
-    def test_a_hub_that_does_not_answer_is_given_up_in_time(self, port: int, spool: SpoolOptions) -> None:
+    def test_recovery_times_out_if_the_hub_does_not_answer(self, port: int, spool: SpoolOptions) -> None:
         die_unheard(port, spool)
         with socket.create_server(("127.0.0.1", port)):
             url = f"ws://127.0.0.1:{port}/ws"
@@ -218,7 +216,7 @@ class TestAdoption:
             assert (adopted.sent, adopted.left) == (0, 2)
             assert count_left_behind(url, spool) == 2
 
-    async def test_two_at_once_send_everything_once(self, port: int, spool: SpoolOptions) -> None:
+    async def test_concurrent_recoveries_send_everything_once(self, port: int, spool: SpoolOptions) -> None:
         for number in range(6):
             await asyncio.to_thread(die_unheard, port, spool, f"op-{number}")
         with HubServer(port) as hub:
@@ -233,7 +231,7 @@ class TestAdoption:
 
 class TestFork:
     @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-    def test_parent_and_child_report_for_themselves_each_event_once(self, port: int, spool: SpoolOptions) -> None:
+    def test_forked_child_and_parent_send_their_own_events_once(self, port: int, spool: SpoolOptions) -> None:
         with HubServer(port) as hub, dying(hub.url, "op-1", "forks", spool) as process:
             assert line(process) == "done"
             until(lambda: len(told(hub)) == 54)
@@ -248,7 +246,7 @@ class TestFork:
             until(lambda: hub.connections() == 0)
 
     @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-    def test_what_waits_in_the_parent_is_not_the_childs_to_send(self, port: int, spool: SpoolOptions) -> None:
+    def test_forked_child_does_not_send_the_parents_events(self, port: int, spool: SpoolOptions) -> None:
         outbox = Outbox(f"ws://127.0.0.1:{port}/ws", spool=spool, options=PATIENT)
         outbox.put_nowait("operation:start", {"operation_id": "op-1"})
         if (pid := os.fork()) == 0:
@@ -267,7 +265,7 @@ class TestFork:
 
 
 class TestNoPlace:
-    def test_without_a_folder_everything_else_works(self, tmp_path: Path) -> None:
+    def test_outbox_works_without_a_spool_folder(self, tmp_path: Path) -> None:
         blocked = tmp_path / "file"
         blocked.write_text("no folder")
         troubles: list[TidingsError] = []
@@ -281,13 +279,13 @@ class TestNoPlace:
         assert [trouble.code for trouble in troubles] == ["invalid_config"]
 
     @pytest.mark.parametrize("spool", [None, False])
-    def test_nothing_is_written_where_nothing_is_wanted(self, port: int, spool: bool | None, tmp_path: Path) -> None:
+    def test_outbox_without_a_spool_writes_nothing(self, port: int, spool: bool | None, tmp_path: Path) -> None:
         outbox = Outbox(f"ws://127.0.0.1:{port}/ws", spool=spool, options=PATIENT)
         outbox.put_nowait("operation:start", {"operation_id": "op-1"})
         assert outbox.close(0.0) == 1
         assert not (tmp_path / "spool").exists()
 
-    def test_one_that_a_hub_has_ended_for_good_still_keeps_ends(self, spool: SpoolOptions) -> None:
+    def test_outbox_ended_for_good_still_spools_ends(self, spool: SpoolOptions) -> None:
         with HubServer() as hub:
             outbox = Outbox(hub.url, spool=spool, options=PATIENT)
             outbox.put_nowait("operation:start", {"operation_id": "op-1"})

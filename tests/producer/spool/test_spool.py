@@ -21,7 +21,7 @@ def pending(folder: Path) -> list[str]:
     return list(parse_spool(path.read_bytes())[1])
 
 
-def test_nothing_is_made_before_there_is_something_to_keep(tmp_path: Path) -> None:
+def test_spool_file_is_created_with_the_first_event(tmp_path: Path) -> None:
     troubles: list[TidingsError] = []
     spool = made(tmp_path / "spool", troubles)
     spool.done(event_id(1))
@@ -30,7 +30,7 @@ def test_nothing_is_made_before_there_is_something_to_keep(tmp_path: Path) -> No
     assert troubles == []
 
 
-def test_an_end_is_kept_with_what_may_have_to_come_before_it(tmp_path: Path) -> None:
+def test_end_is_spooled_with_the_start_of_the_next_attempt(tmp_path: Path) -> None:
     spool = made(tmp_path, [])
     again = OperationStartData(operation_id="op-1", name="import", resumes="op-1")
     spool.keep(draft(1, "operation:complete"), attempt=3, again=again)
@@ -45,7 +45,7 @@ def test_an_end_is_kept_with_what_may_have_to_come_before_it(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_once_and_costs_nothing_more(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported_once(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     troubles: list[TidingsError] = []
@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_once_and_costs_nothing_more(
     assert "TIDINGS_SPOOL" in trouble.hint
 
 
-def test_one_producer_keeps_no_more_than_its_share_and_says_so(tmp_path: Path) -> None:
+def test_spool_of_one_producer_is_bounded_and_reports_drops(tmp_path: Path) -> None:
     troubles: list[TidingsError] = []
     spool = made(tmp_path, troubles, bytes_of_one=10_000)
     for number in range(200):
@@ -74,7 +74,7 @@ def test_one_producer_keeps_no_more_than_its_share_and_says_so(tmp_path: Path) -
     spool.close()
 
 
-def test_a_busy_producer_whose_hub_takes_everything_is_never_full(tmp_path: Path) -> None:
+def test_spool_never_fills_if_the_hub_takes_everything(tmp_path: Path) -> None:
     troubles: list[TidingsError] = []
     spool = made(tmp_path, troubles, bytes_of_one=10_000)
     spool.keep(draft(0))
@@ -86,7 +86,7 @@ def test_a_busy_producer_whose_hub_takes_everything_is_never_full(tmp_path: Path
     spool.close()
 
 
-def test_many_threads_may_keep(tmp_path: Path) -> None:
+def test_keep_is_thread_safe(tmp_path: Path) -> None:
     spool = made(tmp_path, [])
 
     def keep(first: int) -> None:
@@ -105,7 +105,7 @@ def test_many_threads_may_keep(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_forked_child_lets_go_of_it_and_the_parents_lock_holds(tmp_path: Path) -> None:
+def test_forked_child_abandons_it_and_the_parents_lock_holds(tmp_path: Path) -> None:
     spool = made(tmp_path, [])
     spool.keep(draft(1))
     if (pid := os.fork()) == 0:
