@@ -29,20 +29,20 @@ def publish_progress(hub: InMemoryHub, publisher: InMemoryClient, *percents: tup
 
 def summarize(messages: list[Message]) -> list[tuple[str, object]]:
     """Summarize messages: an event by its offset, the others by their position."""
-    brief: list[tuple[str, object]] = []
+    summary: list[tuple[str, object]] = []
     for message in messages:
         data = message["data"]
         if "channel" in message:
-            brief.append(("event", int(message["position"].partition(":")[2])))
+            summary.append(("event", int(message["position"].partition(":")[2])))
         elif message["type"] == "channel:subscribed":
-            brief.append((data["outcome"], int(data["position"].partition(":")[2])))
+            summary.append((data["outcome"], int(data["position"].partition(":")[2])))
         elif message["type"] == "channel:live":
-            brief.append(("live at", int(data["position"].partition(":")[2])))
+            summary.append(("live at", int(data["position"].partition(":")[2])))
         elif message["type"] == "channel:gap":
-            brief.append((f"gap {data['reason']}", (data["after"], data["until"])))
+            summary.append((f"gap {data['reason']}", (data["after"], data["until"])))
         elif message["type"] == "channel:unsubscribed":
-            brief.append(("unsubscribed", data["channels"]))
-    return brief
+            summary.append(("unsubscribed", data["channels"]))
+    return summary
 
 
 def position(offset: int) -> str:

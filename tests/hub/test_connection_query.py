@@ -59,12 +59,12 @@ def test_absent_since_takes_the_callers_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "given"), [(-5, 0), (0, 0), (1, 50), (50, 50), (51, 100), (999, 1000), (1001, 5000), (10**8, 5000)]
+    ("requested", "given"), [(-5, 0), (0, 0), (1, 50), (50, 50), (51, 100), (999, 1000), (1001, 5000), (10**8, 5000)]
 )
-def test_pace_is_rounded_up(asked: int, given: int) -> None:
-    assert round_pace(asked) == given
-    if asked >= 0:
-        assert parse_connection_query(f"pace_ms={asked}", CHANNELS).pace_ms == given
+def test_pace_is_rounded_up(requested: int, given: int) -> None:
+    assert round_pace(requested) == given
+    if requested >= 0:
+        assert parse_connection_query(f"pace_ms={requested}", CHANNELS).pace_ms == given
 
 
 @pytest.mark.parametrize(

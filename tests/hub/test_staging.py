@@ -18,14 +18,14 @@ class Publisher:
     def __init__(self) -> None:
         self.log = MemoryLog("e")
         self.staging = Staging(self.log)
-        self.told: list[tuple[str, int | str, bool]] = []
+        self.results: list[tuple[str, int | str, bool]] = []
 
     def settled(self, name: str) -> PublishCallback:
         def settled(result: PublishResult | TidingsError) -> None:
             if isinstance(result, PublishResult):
-                self.told.append((name, result.offset, result.duplicate))
+                self.results.append((name, result.offset, result.duplicate))
             else:
-                self.told.append((name, result.code, False))
+                self.results.append((name, result.code, False))
 
         return settled
 
@@ -46,7 +46,7 @@ def test_commit_reports_offsets_in_order() -> None:
         publisher.publish(name)
     assert len(publisher.staging) == 3
     publisher.append()
-    assert publisher.told == [("a", 1, False), ("b", 2, False), ("c", 3, False)]
+    assert publisher.results == [("a", 1, False), ("b", 2, False), ("c", 3, False)]
     assert len(publisher.staging) == 0
 
 
@@ -56,17 +56,17 @@ def test_take_is_bounded_and_keeps_the_order() -> None:
     for event_id in ids:
         publisher.publish(event_id, event_id=event_id)
     assert [publisher.append(2) for _ in range(3)] == [ids[:2], ids[2:4], ids[4:]]
-    assert [offset for _, offset, _ in publisher.told] == [1, 2, 3, 4, 5]
+    assert [offset for _, offset, _ in publisher.results] == [1, 2, 3, 4, 5]
 
 
 def test_repeated_event_id_returns_the_first_event() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
     publisher.publish("same tick", event_id=ID)
-    assert publisher.told == []
+    assert publisher.results == []
     publisher.append()
     publisher.publish("later", event_id=ID)
-    assert publisher.told == [("first", 1, False), ("same tick", 1, True), ("later", 1, True)]
+    assert publisher.results == [("first", 1, False), ("same tick", 1, True), ("later", 1, True)]
     assert len(publisher.staging) == 0
 
 
@@ -74,11 +74,11 @@ def test_event_id_is_known_during_the_append() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
     batch = publisher.staging.take(10)
-    publisher.publish("meanwhile", event_id=ID)
+    publisher.publish("during the append", event_id=ID)
     assert len(publisher.staging) == 1
     assert publisher.staging.appended() is batch
     batch.commit(7)
-    assert publisher.told == [("first", 7, False), ("meanwhile", 7, True)]
+    assert publisher.results == [("first", 7, False), ("during the append", 7, True)]
 
 
 def test_event_id_of_another_event_is_refused() -> None:
@@ -88,7 +88,7 @@ def test_event_id_of_another_event_is_refused() -> None:
     publisher.append()
     results: list[PublishResult | TidingsError] = []
     publisher.staging.add(make_entry(make_event(data=b"[]", event_id=ID)), results.append)
-    assert publisher.told == [("staged", "event_id_reused", False), ("first", 1, False)]
+    assert publisher.results == [("staged", "event_id_reused", False), ("first", 1, False)]
     (error,) = results
     assert isinstance(error, EventIDReused)
     assert error.position == "e:1"
@@ -99,7 +99,7 @@ def test_event_ids_are_unique_per_scope() -> None:
     publisher.publish("mine", event_id=ID, scope="me")
     publisher.publish("yours", event_id=ID, scope="you")
     publisher.append()
-    assert publisher.told == [("mine", 1, False), ("yours", 2, False)]
+    assert publisher.results == [("mine", 1, False), ("yours", 2, False)]
 
 
 def test_failed_batch_reports_to_all_and_frees_its_event_ids() -> None:
@@ -108,10 +108,10 @@ def test_failed_batch_reports_to_all_and_frees_its_event_ids() -> None:
     publisher.publish("again", event_id=ID)
     publisher.staging.take(10)
     publisher.staging.appended().fail(LogFull("no room"))
-    assert publisher.told == [("first", "log_full", False), ("again", "log_full", False)]
-    publisher.publish("anew", event_id=ID)
+    assert publisher.results == [("first", "log_full", False), ("again", "log_full", False)]
+    publisher.publish("retried", event_id=ID)
     publisher.append()
-    assert publisher.told[2:] == [("anew", 1, False)]
+    assert publisher.results[2:] == [("retried", 1, False)]
 
 
 def test_failing_callback_does_not_block_the_others() -> None:
@@ -123,7 +123,7 @@ def test_failing_callback_does_not_block_the_others() -> None:
     publisher.staging.add(make_entry(make_event()), broken)
     publisher.publish("other")
     publisher.append()
-    assert publisher.told == [("other", 2, False)]
+    assert publisher.results == [("other", 2, False)]
 
 
 def traces(staging: Staging, keys: Sequence[str]) -> list[str | None]:

@@ -164,8 +164,8 @@ def test_thousands_of_resumes_do_not_delay_live_delivery(tmp_path: Path) -> None
 def clients_allowed() -> int:
     """Raise the limit of open files of this process and its children, and return the number of clients it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CLIENTS + SPARE_FILES
-    if soft < wanted:
-        soft = min(wanted, hard)
+    needed = CLIENTS + SPARE_FILES
+    if soft < needed:
+        soft = min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return soft - SPARE_FILES

@@ -17,15 +17,15 @@ def test_unknown_handled_type_gets_a_notice_with_the_nearest_name() -> None:
     types = ["operation:progres", "operation:complete", "operation:error", "weather:storm", "connection:pong"]
     client.send("channel:subscribe", {"channels": ["operations"], "handles": types})
     hub.settle()
-    told = {notice["message"]: (notice["code"], notice["hint"]) for notice in notices(client.read())}
-    assert told.pop("$.type: unknown type 'operation:progres'") == (
+    notice_by_message = {notice["message"]: (notice["code"], notice["hint"]) for notice in notices(client.read())}
+    assert notice_by_message.pop("$.type: unknown type 'operation:progres'") == (
         "unknown_type",
         "Did you mean 'operation:progress'?",
     )
-    assert told.pop("operation:error is the old name of operation:failed")[0] == "deprecated"
-    assert told.pop("$.type: unknown type 'weather:storm'")[0] == "unknown_type"
-    assert told.pop("$.type: only the hub writes connection:pong")[0] == "not_publishable"
-    assert told == {}
+    assert notice_by_message.pop("operation:error is the old name of operation:failed")[0] == "deprecated"
+    assert notice_by_message.pop("$.type: unknown type 'weather:storm'")[0] == "unknown_type"
+    assert notice_by_message.pop("$.type: only the hub writes connection:pong")[0] == "not_publishable"
+    assert notice_by_message == {}
 
 
 def test_known_handled_type_gets_no_notice() -> None:
@@ -33,8 +33,8 @@ def test_known_handled_type_gets_no_notice() -> None:
     client = hub.connect()
     client.send("channel:subscribe", {"channels": ["*"], "handles": list(Contract().events)})
     hub.settle()
-    told = {notice["message"] for notice in notices(client.read())}
-    assert told == set()
+    notice_by_message = {notice["message"] for notice in notices(client.read())}
+    assert notice_by_message == set()
 
 
 def test_strict_hub_refuses_undeclared_types() -> None:

@@ -49,7 +49,9 @@ class Watched:
     def estimates(self, operation_id: str = "a") -> list[ReadEstimate]:
         """Return all estimates of an operation so far."""
         found = [{"at_s": at_s, **data} for at_s, type, data in self.events if type == ESTIMATE]
-        return [told for told in msgspec.convert(found, list[ReadEstimate]) if told.operation_id == operation_id]
+        return [
+            estimate for estimate in msgspec.convert(found, list[ReadEstimate]) if estimate.operation_id == operation_id
+        ]
 
     def publish(self, what: str, operation_id: str = "a", **data: Any) -> None:
         """Publish an event without a producer."""
@@ -82,8 +84,8 @@ def get(watched: Watched, operation_id: str = "a") -> Any:
 def stalls(watched: Watched, operation_id: str = "a") -> list[tuple[float, bool]]:
     """Return the times at which an estimate reported that a stall began or ended."""
     changes, before = [], False
-    for told in watched.estimates(operation_id):
-        if told.stalled is not before:
-            changes.append((told.at_s, told.stalled))
-            before = told.stalled
+    for estimate in watched.estimates(operation_id):
+        if estimate.stalled is not before:
+            changes.append((estimate.at_s, estimate.stalled))
+            before = estimate.stalled
     return changes

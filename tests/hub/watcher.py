@@ -238,9 +238,9 @@ class Watcher:
                     )
 
     def _check_missing(self, record: Record, held: set[int]) -> None:
-        told = any(after < record.offset <= until for after, until in self.gaps)
+        reported = any(after < record.offset <= until for after, until in self.gaps)
         assert record.offset not in held, f"{record} is in the log and was not delivered; gaps {self.gaps}"
-        assert told, f"{record} was trimmed without a gap; gaps {self.gaps}"
+        assert reported, f"{record} was trimmed without a gap; gaps {self.gaps}"
 
 
 def offset_of(position: str) -> int:

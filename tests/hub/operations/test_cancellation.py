@@ -279,7 +279,7 @@ def test_ten_thousand_races_of_end_and_cancel_end_once_each() -> None:
         producer.connect()
     watcher = hub.connect("channel=operations")
     requester = Requester(hub)
-    asked: dict[str, str] = {}
+    requests: dict[str, str] = {}
     for number in range(10_000):
         key = f"op-{number}"
         holder = producers[number % 2].client
@@ -291,7 +291,7 @@ def test_ten_thousand_races_of_end_and_cancel_end_once_each() -> None:
             if turn == "ask":
                 id = requester.client.send("operation:cancel", {"operation_id": key, "timeout_s": 1})
                 assert id is not None
-                asked[id] = key
+                requests[id] = key
             else:
                 holder.send(f"operation:{turn}", {"operation_id": key})
             if chance.random() < 0.5:
@@ -308,8 +308,8 @@ def test_ten_thousand_races_of_end_and_cancel_end_once_each() -> None:
     assert {len(of_one) for of_one in ends.values()} == {1}
     assert len(ends) == 10_000
     outcomes = {message["reply_to"]: message["data"] for message in requester.client.read() if "reply_to" in message}
-    assert outcomes.keys() == asked.keys()
-    for id, key in asked.items():
+    assert outcomes.keys() == requests.keys()
+    for id, key in requests.items():
         expected = "cancelled" if ends[key] == ["cancelled"] else "finished_first"
         assert outcomes[id]["outcome"] == expected, (key, ends[key], outcomes[id])
 

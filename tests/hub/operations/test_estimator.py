@@ -37,8 +37,8 @@ def test_estimate_gives_the_remaining_time() -> None:
     assert last.remaining_low_s is not None
     assert last.remaining_high_s is not None
     assert 300 < last.remaining_low_s < 480 < last.remaining_high_s < 800
-    assert not any(told.stalled for told in watched.estimates())
-    remaining = [told.remaining_s or 0 for told in watched.estimates() if told.at_s > 100]
+    assert not any(estimate.stalled for estimate in watched.estimates())
+    remaining = [estimate.remaining_s or 0 for estimate in watched.estimates() if estimate.at_s > 100]
     assert all(after < before * 1.02 for before, after in pairwise(remaining))
 
 
@@ -67,7 +67,7 @@ def test_estimate_is_published_every_five_seconds_if_changed() -> None:
     for progress in range(1, 801):
         watched.publish("progress", progress=progress / 10)
         watched.pass_time(0.25, step_s=0.25)
-    at = [told.at_s for told in watched.estimates()]
+    at = [estimate.at_s for estimate in watched.estimates()]
     assert min(after - before for before, after in pairwise(at)) > 4.9
     assert len(at) <= 40
 
@@ -76,10 +76,10 @@ def test_long_job_publishes_few_estimates() -> None:
     watched = Watched()
     watched.publish("start", name="import")
     watched.work(40, each_s=360, step_s=20)
-    tens_of_minutes = [told for told in watched.estimates() if told.at_s > 10_800]
+    tens_of_minutes = [estimate for estimate in watched.estimates() if estimate.at_s > 10_800]
     assert len(tens_of_minutes) < 30
-    told, found = watched.estimates()[-1], get(watched)
-    assert found.remaining_s == pytest.approx(told.remaining_s, rel=0.11)
+    estimate, found = watched.estimates()[-1], get(watched)
+    assert found.remaining_s == pytest.approx(estimate.remaining_s, rel=0.11)
 
 
 def test_new_attempt_gets_a_new_estimator() -> None:
@@ -110,7 +110,7 @@ def test_jumping_clock_changes_no_estimate() -> None:
         watched.work(10, since=40)
         watched.pass_time(300)
     assert steady.estimates() == jumping.estimates()
-    assert any(told.stalled for told in steady.estimates())
+    assert any(estimate.stalled for estimate in steady.estimates())
 
 
 def test_restarted_hub_keeps_the_run_history() -> None:
@@ -139,9 +139,9 @@ def test_estimate_blends_progress_and_earlier_runs() -> None:
     watched.pass_time(9 * MINUTE_S, step_s=5)
     assert get(watched).remaining_s == pytest.approx(3 * MINUTE_S, rel=0.2)
     assert get(watched).rate is None
-    told = watched.estimates()
-    assert told[0].remaining_s == pytest.approx(12 * MINUTE_S, rel=0.1)
-    assert len(told) < 25, "only time has passed"
+    estimates = watched.estimates()
+    assert estimates[0].remaining_s == pytest.approx(12 * MINUTE_S, rel=0.1)
+    assert len(estimates) < 25, "only time has passed"
     watched.pass_time(20 * MINUTE_S, step_s=5)
     last = watched.estimates()[-1]
     assert (last.remaining_s, last.remaining_high_s, last.stalled) == (None, None, False), "it has outlasted the others"
@@ -315,7 +315,7 @@ def test_many_operations_publish_once_per_interval() -> None:
         watched.pass_time(5, step_s=0.25)
         for index in range(100 * (round - 1), 100 * round):
             watched.publish("complete", f"op-{index}")
-    at = [told.at_s for told in watched.estimates("op-899")]
+    at = [estimate.at_s for estimate in watched.estimates("op-899")]
     assert len(at) >= 4
     assert min(after - before for before, after in pairwise(at)) >= 4.7
 
