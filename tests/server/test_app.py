@@ -94,10 +94,10 @@ def test_uvicorn_with_open_streams_ends_within_seconds(name: str, number: int) -
         began = time.monotonic()
         process.send_signal(number)
         assert wait_closed(stream)["data"]["code"] == 4100
-        told: list[Any] = []
+        messages: list[Any] = []
         with pytest.raises(ConnectionClosedError):
-            told.extend(websocket)
-        assert msgspec.json.decode(told[-1])["type"] == "connection:closed"
+            messages.extend(websocket)
+        assert msgspec.json.decode(messages[-1])["type"] == "connection:closed"
         assert websocket.close_code == 4100
         output, _ = process.communicate(timeout=TIMEOUT_S)
         assert time.monotonic() - began < 5

@@ -92,10 +92,10 @@ def test_v1_connection_gets_snapshot_then_live_events(server: HubServer) -> None
         established = client.receive()
         assert established["data"]["position"] == positions[2]
         client.send("channel:subscribe", {"channels": ["data"]}, id="s1")
-        told = client.until("channel:live")
-        assert told[0]["reply_to"] == "s1"
-        assert told[0]["data"] == {"channels": ["data", "global"], "position": positions[2], "outcome": "snapshot"}
-        assert [event["position"] for event in told[1:-1]] == positions[1:]
+        messages = client.until("channel:live")
+        assert messages[0]["reply_to"] == "s1"
+        assert messages[0]["data"] == {"channels": ["data", "global"], "position": positions[2], "outcome": "snapshot"}
+        assert [event["position"] for event in messages[1:-1]] == positions[1:]
         assert server.publish(update("c")) == [client.receive()["position"]]
 
 
@@ -104,12 +104,12 @@ def test_event_is_accepted_before_its_delivery_to_the_publisher(server: HubServe
         client.until("channel:live")
         for number in range(20):
             client.publish(update("a", number), id=f"p{number}")
-        told = [client.receive() for _ in range(40)]
-    accepted = {envelope["reply_to"]: place for place, envelope in enumerate(told) if "reply_to" in envelope}
-    delivered = {envelope["position"]: place for place, envelope in enumerate(told) if "position" in envelope}
+        messages = [client.receive() for _ in range(40)]
+    accepted = {envelope["reply_to"]: place for place, envelope in enumerate(messages) if "reply_to" in envelope}
+    delivered = {envelope["position"]: place for place, envelope in enumerate(messages) if "position" in envelope}
     assert list(accepted) == [f"p{number}" for number in range(20)]
     for place in accepted.values():
-        assert place < delivered[told[place]["data"]["position"]]
+        assert place < delivered[messages[place]["data"]["position"]]
 
 
 def test_reconnecting_reader_gets_each_event_once_in_order(server: HubServer) -> None:
@@ -160,9 +160,9 @@ def test_idle_connection_gets_its_position(edge: Any) -> None:
     with HubServer(edge, config={"heartbeat_s": 0.1}) as server, Client(server, "?channel=operations") as client:
         client.until("channel:live")
         (elsewhere,) = server.publish(update("on a channel that is not read"))
-        while (told := client.until("connection:position")[-1])["data"]["position"] != elsewhere:
+        while (last := client.until("connection:position")[-1])["data"]["position"] != elsewhere:
             pass
-        assert told["data"]["now"].endswith("Z")
+        assert last["data"]["now"].endswith("Z")
 
 
 # Invalid messages.
@@ -212,8 +212,8 @@ def test_message_over_256_kib_closes_with_1009(server: HubServer) -> None:
 
 def test_invalid_query_closes_with_1008(server: HubServer) -> None:
     with Client(server, "?since=nope") as client:
-        told = client.until("connection:closed")
-        assert [message["data"].get("code") for message in told[1:]] == ["invalid_position", 1008]
+        messages = client.until("connection:closed")
+        assert [message["data"].get("code") for message in messages[1:]] == ["invalid_position", 1008]
         assert client.wait_close() == 1008
 
 
@@ -368,13 +368,13 @@ async def test_half_a_surrogate_pair_closes_with_1007(hub: HubApp) -> None:
 
 
 async def test_server_that_fails_to_send_ends_the_connection(hub: HubApp) -> None:
-    asked = False
+    received = False
 
     async def receive() -> dict[str, Any]:
-        nonlocal asked
-        if asked:
+        nonlocal received
+        if received:
             await asyncio.Event().wait()
-        asked = True
+        received = True
         return {"type": "websocket.connect"}
 
     async def send(message: MutableMapping[str, Any]) -> None:

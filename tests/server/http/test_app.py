@@ -134,8 +134,8 @@ def test_foreign_origin_is_refused(client: httpx.Client, path: str) -> None:
 def test_foreign_page_cannot_post_or_preflight(client: httpx.Client) -> None:
     evil = {"Origin": "http://evil.example"}
     assert client.post("/v1/events", json=update("evil"), headers=evil).status_code == 403
-    asked = client.options("/v1/events", headers={**evil, "Access-Control-Request-Method": "POST"})
-    assert asked.status_code == 403
+    preflight = client.options("/v1/events", headers={**evil, "Access-Control-Request-Method": "POST"})
+    assert preflight.status_code == 403
     assert client.get("/v1/events", params={"key": "evil"}).json()["events"] == []
 
 
@@ -160,7 +160,7 @@ def test_listed_origin_may_read_answers_and_errors(client: httpx.Client, path: s
 
 
 def test_listed_origin_may_post_json(client: httpx.Client) -> None:
-    asked = client.options(
+    preflight = client.options(
         "/v1/events",
         headers={
             "Origin": APP_PAGE,
@@ -168,9 +168,9 @@ def test_listed_origin_may_post_json(client: httpx.Client) -> None:
             "Access-Control-Request-Headers": "content-type,idempotency-key,tidings-producer,tidings-lease",
         },
     )
-    assert asked.status_code == 204
-    assert "POST" in asked.headers["access-control-allow-methods"]
-    allowed = asked.headers["access-control-allow-headers"].lower()
+    assert preflight.status_code == 204
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    allowed = preflight.headers["access-control-allow-headers"].lower()
     assert "content-type" in allowed
     assert {"idempotency-key", "tidings-producer", "tidings-lease"} <= set(allowed.split(", "))
     posted = client.post("/v1/events", json=update("page"), headers={"Origin": APP_PAGE})

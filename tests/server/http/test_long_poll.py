@@ -109,10 +109,10 @@ async def test_drain_answers_all_and_allows_no_new_wait(server: HubServer) -> No
 async def test_drain_answers_a_pending_cancel_with_draining(server: HubServer) -> None:
     async with httpx.AsyncClient(base_url=server.http, timeout=10) as client:
         await client.post("/v1/events", json=start("op"), headers={"Tidings-Producer": "p"})
-        asked = asyncio.create_task(client.post("/v1/operations/op/cancel", json={"timeout_s": 3600}))
+        cancelling = asyncio.create_task(client.post("/v1/operations/op/cancel", json={"timeout_s": 3600}))
         await asyncio.to_thread(server.wait, number_waiting(server, 1))
         await asyncio.to_thread(server.call, server.app.drain)
-        answer = await asked
+        answer = await cancelling
     assert (answer.status_code, answer.json()["code"]) == (503, "draining")
     assert server.call(number_waiting(server, 0))
 

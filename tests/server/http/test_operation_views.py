@@ -56,7 +56,7 @@ class Hub:
     async def lines(self, operation_id: str) -> list[str]:
         status = self.app.hub.operations.get(operation_id)
         assert status is not None
-        return [said.message for said in await newest_lines(self.app.hub, status)]
+        return [line.message for line in await newest_lines(self.app.hub, status)]
 
     def trim(self) -> None:
         while self.log.maintain(self.app.hub.now_ns()):

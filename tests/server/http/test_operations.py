@@ -171,7 +171,7 @@ def test_detail_has_all_fields_of_an_operation(server: HubServer, client: httpx.
     )
     assert (shown.host, shown.pid, shown.user, shown.metadata) == ("h", 7, "u", {"k": [1]})
     assert [(step.name, step.state) for step in shown.steps] == [("read", "running"), ("write", "waiting")]
-    assert [(said.level, said.message) for said in shown.log] == [("warning", "hello")]
+    assert [(line.level, line.message) for line in shown.log] == [("warning", "hello")]
     assert [child.operation_id for child in shown.children] == ["child"]
     assert shown.usual is not None
     assert (shown.usual.runs, shown.usual.failed, shown.usual.median_duration_s) == (1, 0, 4.0)
@@ -200,7 +200,7 @@ def test_detail_has_the_newest_hundred_children(server: HubServer, client: httpx
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint"),
+    ("requested", "hint"),
     [
         ("nightly-2025-07-30", "Did you mean 'nightly-2025-07-31'? "),
         ("0197c1b2", "Did you mean '0197c1b2-6f0e-7c44'? "),
@@ -209,10 +209,10 @@ def test_detail_has_the_newest_hundred_children(server: HubServer, client: httpx
     ],
 )
 def test_unknown_operation_is_refused_with_similar_ids(
-    server: HubServer, client: httpx.Client, asked: str, hint: str
+    server: HubServer, client: httpx.Client, requested: str, hint: str
 ) -> None:
     server.publish(start("nightly-2025-07-31"), start("0197c1b2-6f0e-7c44"))
-    for answer in (client.get(f"/v1/operations/{asked}"), client.post(f"/v1/operations/{asked}/cancel")):
+    for answer in (client.get(f"/v1/operations/{requested}"), client.post(f"/v1/operations/{requested}/cancel")):
         assert (answer.status_code, answer.json()["code"]) == (404, "operation_unknown")
         assert answer.json()["hint"] == f"{hint}`GET /v1/operations` lists all operations."
         assert len(answer.json()["message"]) < 150
@@ -235,10 +235,10 @@ def test_operation_path_refuses_other_methods(client: httpx.Client) -> None:
 def test_listed_origin_may_read_and_cancel(edge: Edge) -> None:
     page_of = "https://app.example.com"
     with HubServer(edge, allow_origins=[page_of]) as server, httpx.Client(base_url=server.http) as client:
-        asked = client.options(
+        preflight = client.options(
             "/v1/operations/a%2Fb/cancel", headers={"Origin": page_of, "Access-Control-Request-Method": "POST"}
         )
-        assert "POST" in asked.headers["access-control-allow-methods"]
+        assert "POST" in preflight.headers["access-control-allow-methods"]
         answer = client.get("/v1/operations/a%2Fb", headers={"Origin": page_of})
         assert answer.headers["access-control-allow-origin"] == page_of
         assert "Tidings-Cancel" in answer.headers["access-control-expose-headers"]

@@ -69,9 +69,9 @@ def test_operation_path_without_raw_path_is_parsed() -> None:
 
 
 def test_empty_query_matches_all_operations() -> None:
-    wanted = read_filter("", NOW)
-    assert (wanted.limit, wanted.after) == (100, None)
-    assert wanted.matches(operation())
+    query = read_filter("", NOW)
+    assert (query.limit, query.after) == (100, None)
+    assert query.matches(operation())
 
 
 def test_query_filters_by_state() -> None:

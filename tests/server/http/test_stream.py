@@ -50,9 +50,9 @@ def test_since_sets_the_start_of_the_stream(server: HubServer) -> None:
     positions = server.publish(*(update("a", n) for n in range(5)))
     for since, expected in (("first", positions), (positions[1], positions[2:]), ("now", [])):
         with Stream(server.port, f"?since={since}") as stream:
-            told = stream.until("channel:live")
-            assert [message["position"] for message in told if "position" in message] == expected
-            assert told[0]["data"]["outcome"] == ("live" if since == "now" else "complete")
+            messages = stream.until("channel:live")
+            assert [message["position"] for message in messages if "position" in message] == expected
+            assert messages[0]["data"]["outcome"] == ("live" if since == "now" else "complete")
 
 
 def test_stream_without_events_can_be_resumed(server: HubServer) -> None:
@@ -113,8 +113,8 @@ def test_reconnecting_reader_gets_each_event_once_in_order(server: HubServer) ->
     last: dict[str, str] = {}
     while len(seen) < total:
         with Stream(server.port, "?channel=data&since=first", headers=last) as stream:
-            wanted = min(37, total - len(seen))
-            seen += [event["position"] for event in stream.events(wanted)]
+            count = min(37, total - len(seen))
+            seen += [event["position"] for event in stream.events(count)]
             last = {"Last-Event-ID": stream.last_id}
     publisher.join()
     assert seen == published
@@ -150,11 +150,11 @@ def test_gap_is_sent_to_the_stream() -> None:
         positions = short.publish(*(update("a", n) for n in range(10)))
         short.wait(lambda: short.log.statistics().trimmed_events == 7)
         with Stream(short.port, "?channel=data", headers={"Last-Event-ID": positions[0]}) as stream:
-            told = stream.until("channel:live")
-    assert told[0]["data"]["outcome"] == "gap"
-    assert told[1]["type"] == "channel:gap"
-    assert told[1]["data"]["after"] == positions[0]
-    assert [message["position"] for message in told if "position" in message] == positions[7:]
+            messages = stream.until("channel:live")
+    assert messages[0]["data"]["outcome"] == "gap"
+    assert messages[1]["type"] == "channel:gap"
+    assert messages[1]["data"]["after"] == positions[0]
+    assert [message["position"] for message in messages if "position" in message] == positions[7:]
 
 
 def test_idle_stream_gets_its_position_as_a_bare_id() -> None:

@@ -9,15 +9,15 @@ def test_invalid_utf8_gets_an_error_before_close_1007() -> None:
     with HubServer() as server, RawClient(int(server.ws.split(":")[2].split("/")[0])) as client:
         client.open("/ws?channels=none", headers=("Sec-WebSocket-Protocol: tidings.v1",))
         client.send(text(b'{"type":"data:update","skipped":"\xff","id":"1"}'))
-        told = []
+        messages = []
         while (frame := client.frame()).opcode is Opcode.TEXT:
-            told.append(json.loads(bytes(frame.data)))
-    assert [message["type"] for message in told] == [
+            messages.append(json.loads(bytes(frame.data)))
+    assert [message["type"] for message in messages] == [
         "connection:established",
         "connection:error",
         "connection:closed",
     ]
-    assert told[1]["data"]["code"] == "invalid_utf8"
-    assert "UTF-8" in told[1]["data"]["hint"]
-    assert told[2]["data"]["code"] == 1007
+    assert messages[1]["data"]["code"] == "invalid_utf8"
+    assert "UTF-8" in messages[1]["data"]["hint"]
+    assert messages[2]["data"]["code"] == 1007
     assert Close.parse(bytes(frame.data)).code == 1007
