@@ -3,10 +3,12 @@ import inspect
 import subprocess
 import sys
 from importlib import import_module
+from types import ModuleType
 
 import pytest
 
 import tidings
+import tidings.testing
 from tidings import exceptions
 from tidings.exceptions import TidingsError
 from tidings.protocol import message_types, payloads
@@ -52,13 +54,23 @@ def test_public_name_is_the_object_of_its_module(name: str) -> None:
     assert getattr(tidings, name) is getattr(import_module(HOMES[name]), name)
 
 
-def test_type_checkers_read_the_same_names_from_the_same_modules() -> None:
-    tree = ast.parse(inspect.getsource(tidings))
+def typed_imports(package: ModuleType) -> dict[str, str]:
+    """Return the module of each name that `package` imports for type checkers."""
+    tree = ast.parse(inspect.getsource(package))
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
-    imported = {
-        alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
-    assert imported == HOMES
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {str(alias.asname): str(node.module) for node in imports for alias in node.names}
+
+
+def test_type_checkers_read_the_same_names_from_the_same_modules() -> None:
+    assert typed_imports(tidings) == HOMES
+
+
+def test_testing_tools_are_the_same_for_type_checkers() -> None:
+    imports = typed_imports(tidings.testing)
+    assert sorted(imports) == tidings.testing.__all__
+    for name, module in imports.items():
+        assert getattr(tidings.testing, name) is getattr(import_module(module), name)
 
 
 def test_import_loads_only_the_package_itself() -> None:
