@@ -16,6 +16,10 @@ from fcntl import ioctl
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
+from tidings.client.http import HTTPClient
+
 TIMEOUT_S = 20.0
 TIDINGS = (sys.executable, "-W", "error", "-m", "tidings")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07")
@@ -123,6 +127,13 @@ class Hub(Process):
         """Stop it as a service manager does, and return what `wait` does."""
         self.signal(signal.SIGTERM)
         return self.wait()
+
+
+def publish_operation(hub: Hub, verb: str, id: str, **data: object) -> None:
+    """Publish an event of an operation over HTTP, such as `operation:start` for the verb `start`."""
+    envelope = {"type": f"operation:{verb}", "data": {"operation_id": id, **data}}
+    with HTTPClient(hub.url) as client:
+        client.publish(msgspec.json.encode(envelope))
 
 
 class Terminal:
