@@ -241,5 +241,10 @@ _SECTION = re.compile(r"([\w./-]+\.md), \"([^\"]+)\"")
 _WRAPPED = re.compile(r"\n\s*(?:#\s*)?")
 
 
+def test_code_names_no_document_outside_the_repository() -> None:
+    foreign = re.compile(r"\bCONTRACT(?: §|,)|\bDESIGN\b|\.md §")
+    assert [path for path in (ROOT / "src").rglob("*.py") if foreign.search(path.read_text())] == []
+
+
 def test_protocol_fits_in_30_kilobytes() -> None:
     assert len(PROTOCOL.path.read_bytes()) <= 30 * 1024
