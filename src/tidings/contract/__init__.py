@@ -1,1 +1,1 @@
-"""The contract: what a message may be, as pure functions and tables that await nothing and read no clock."""
+"""The contract as a product: event types, files, comparison and exports. Only `loading` reads files."""

@@ -106,7 +106,7 @@ def list_channels(events: Iterable[EventType]) -> tuple[str, ...]:
 
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_MAX_TYPE = 64
+_MAX_TYPE_CHARS = 64
 """Maximum length of an event's type, in characters (PROTOCOL.md, "Envelope")."""
 
 
@@ -181,13 +181,13 @@ def check_event_type(event: EventType) -> None:
 def is_event_name(type: str) -> bool:
     """Return whether `type` is a valid ``<domain>:<action>`` (PROTOCOL.md, "Envelope")."""
     domain, _, action = type.partition(":")
-    return len(type) <= _MAX_TYPE and _NAME.fullmatch(domain) is not None and _NAME.fullmatch(action) is not None
+    return len(type) <= _MAX_TYPE_CHARS and _NAME.fullmatch(domain) is not None and _NAME.fullmatch(action) is not None
 
 
 def _find_fault(event: EventType) -> str:
     domain = event.type.partition(":")[0]
     if not is_event_name(event.type):
-        return f"invalid name: expected <domain>:<action> in a-z, 0-9 and _, at most {_MAX_TYPE} characters"
+        return f"invalid name: expected <domain>:<action> in a-z, 0-9 and _, at most {_MAX_TYPE_CHARS} characters"
     if event not in BUILTIN and (domain in RESERVED_DOMAINS or any(event.type == own.type for own in BUILTIN)):
         return "the name is reserved"
     if not (isinstance(event.payload, type) and issubclass(event.payload, Struct)):

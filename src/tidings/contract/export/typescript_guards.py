@@ -7,7 +7,7 @@ from tidings.contract.export import shapes
 from tidings.contract.export.model import Definition
 from tidings.contract.export.regex import to_ecmascript
 from tidings.contract.export.shapes import Bound, Shape
-from tidings.contract.export.typescript_text import WIDTH, format_literal
+from tidings.contract.export.typescript_text import MAX_LINE_CHARS, format_literal
 
 _FORMATS = frozenset({"date-time", "date", "time", "partial-time", "uuid", "base64"})
 """Formats that `checks.ts` checks. A text of another format is any text."""
@@ -79,19 +79,19 @@ class CheckWriter:
             (field.name, self.check(field.shape, indent + "    ")) for field in shape.fields if not field.required
         ]
         inner = indent + "  "
-        parts = [format_literal(required, inner, room=WIDTH - len(inner))]
+        parts = [format_literal(required, inner, room=MAX_LINE_CHARS - len(inner))]
         if optional or shape.closed:
-            parts.append(format_literal(optional, inner, room=WIDTH - len(inner)))
+            parts.append(format_literal(optional, inner, room=MAX_LINE_CHARS - len(inner)))
         if shape.closed:
             parts.append("true")
         line = f"is.object({', '.join(parts)})"
-        if "\n" not in line and taken + len(line) < WIDTH:
+        if "\n" not in line and taken + len(line) < MAX_LINE_CHARS:
             return line
         return "is.object(\n" + "".join(f"{inner}{part},\n" for part in parts) + f"{indent})"
 
 
 def _options(facts: list[tuple[str, str]]) -> str:
-    return format_literal(facts, "", room=10 * WIDTH) if facts else ""
+    return format_literal(facts, "", room=10 * MAX_LINE_CHARS) if facts else ""
 
 
 def _text(text: shapes.TextShape) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-WIDTH = 110
+MAX_LINE_CHARS = 110
 """Maximum length of a line, in characters."""
 _PLAIN = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 
@@ -18,7 +18,7 @@ def format_comment(*paragraphs: str, deprecated: str = "", indent: str = "") -> 
     safe = [" ".join(line.replace("*/", "*\\/").split()) for line in lines]
     if not safe:
         return ""
-    if len(safe) == 1 and len(safe[0]) < WIDTH:
+    if len(safe) == 1 and len(safe[0]) < MAX_LINE_CHARS:
         return f"{indent}/** {safe[0]} */\n"
     body = f"\n{indent} *\n".join(f"{indent} * {line}" for line in safe)
     return f"{indent}/**\n{body}\n{indent} */\n"
