@@ -67,7 +67,7 @@ def test_search_backtracks() -> None:
 
 def test_message_shows_the_difference_to_the_nearest_event() -> None:
     head, expected, but, title, *around = failure("operation:start", event("operation:progress", progress=42))
-    assert head == "event 2 of 2 expected ones did not happen"
+    assert head == "expected event 2 of 2 did not happen"
     assert expected == "  expected  operation:progress  progress=42"
     assert but == "  but       progress: expected 42, is 50.0"
     assert title == "  what happened (5 events):"
@@ -109,7 +109,7 @@ def test_message_marks_a_forbidden_event() -> None:
 def test_message_marks_an_unexpected_event() -> None:
     lines = failure("operation:start", "data:update", exactly=True)
     assert lines[:4] == [
-        "event 2 of 2 expected ones did not happen",
+        "expected event 2 of 2 did not happen",
         "  expected  data:update",
         "  but       #1 came instead",
         "            type: expected data:update, is operation:progress",
@@ -176,4 +176,4 @@ def test_any_order_matches_every_permutation(noise: list[str], order: list[str])
 def test_thousand_events_that_do_not_match_fail_quickly() -> None:
     story = [{"type": "operation:progress", "data": {"progress": n}} for n in range(1_000)]
     lines = failure(*["operation:progress"] * 20, "operation:complete", story=story)
-    assert lines[0] == "event 21 of 21 expected ones did not happen"
+    assert lines[0] == "expected event 21 of 21 did not happen"

@@ -231,9 +231,7 @@ class MemoryLog:
             self._sweeper.count(entry.event, entry.received_ns)
             if entry.event.type in TRANSITIONS:
                 self._operations.apply(offset, entry.event, entry.received_ns, entry.producer_id, entry.lease_s)
-        # A log in memory saves nothing.
-        self._operations.dirty.clear()
-        self._operations.dirty_names.clear()
+        self._operations.discard_changes()
         self._head += len(batch)
         done(first)
         if records:
@@ -281,7 +279,7 @@ class MemoryLog:
         """See `Log.maintain`."""
         more = self._newest.expire(now_ns)
         more = self._operations.expire(now_ns) or more
-        self._operations.removed.clear()
+        self._operations.discard_changes()
         if self._sweeper.is_due(now_ns):
             more = self._sweeper.step(now_ns) or more
             self._sweeper.commit()

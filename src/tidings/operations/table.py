@@ -230,11 +230,6 @@ class OperationTable:
         """Restore the saved history of a name; in the order of `RunHistory.offset`."""
         self._names[history.name] = history
 
-    def saved_to(self, head: int) -> int:
-        """Return the offset up to which the saved operations include every event, where `head` is the newest."""
-        first = next(iter(self.dirty.values()), None)
-        return head if first is None else first - 1
-
     def _index(self, status: OperationStatus) -> None:
         operation_id, life = status.operation_id, status.life
         self._index_parent(status)
@@ -259,6 +254,28 @@ class OperationTable:
     def _index_parent(self, status: OperationStatus) -> None:
         if status.parent_id is not None:
             self._children.setdefault(status.parent_id, {})[status.operation_id] = None
+
+    # Saving.
+
+    def mark_live_dirty(self) -> None:
+        """Mark all live operations as changed, so that their progress is saved as well."""
+        for status in self._live.values():
+            self.dirty.setdefault(status.operation_id, status.offset)
+
+    def mark_saved(self, operation_ids: Iterable[str], names: Iterable[str], removed: int) -> None:
+        """Record that changes of these operations and names, and the first `removed` removals, were saved."""
+        for operation_id in operation_ids:
+            self.dirty.pop(operation_id, None)
+        for name in names:
+            self.dirty_names.pop(name, None)
+        for _ in range(removed):
+            self.removed.popleft()
+
+    def discard_changes(self) -> None:
+        """Record that no change needs saving: the log keeps no file."""
+        self.dirty.clear()
+        self.dirty_names.clear()
+        self.removed.clear()
 
     # Removing.
 

@@ -147,7 +147,7 @@ class _Search:
             *(f"  but       {each}" for each in but[:1]),
             *(f"            {each}" for each in but[1:]),
         ]
-        return self._report(f"event {len(state.matched) + 1} of {total} expected ones did not happen", place, lines)
+        return self._report(f"expected event {len(state.matched) + 1} of {total} did not happen", place, lines)
 
     def _unexpected(self, state: _State, place: int) -> list[str]:
         """Return why the event at index `place` may not be there."""

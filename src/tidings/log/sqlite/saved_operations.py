@@ -122,13 +122,7 @@ class SavedOperations:
 
     def commit(self) -> None:
         """Record that the step is in the file."""
-        operations = self._operations
-        for operation_id in self._saved:
-            operations.dirty.pop(operation_id, None)
-        for name in self._saved_names:
-            operations.dirty_names.pop(name, None)
-        for _ in self._deleted:
-            operations.removed.popleft()
+        self._operations.mark_saved(self._saved, self._saved_names, len(self._deleted))
         self.roll_back()
 
     def roll_back(self) -> None:
@@ -138,6 +132,5 @@ class SavedOperations:
     def save(self, head: int) -> None:
         """Save all operations, including the progress of live ones, in the transaction that the caller opened."""
         operations = self._operations
-        for status in operations.live:
-            operations.dirty.setdefault(status.operation_id, status.offset)
+        operations.mark_live_dirty()
         self.step(head, len(operations.dirty) + len(operations.removed) + 1)
