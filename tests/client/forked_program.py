@@ -1,4 +1,4 @@
-"""A program that forks while it is connected: run with the hub's URL, the name of a pipe's end, and a mode."""
+"""A program that forks while it is connected: run with the hub's URL, the descriptor of a pipe, and a mode."""
 
 import os
 import signal

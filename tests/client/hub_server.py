@@ -1,4 +1,4 @@
-"""A real hub on a thread and a loop of its own, for clients that are tested from another."""
+"""A real hub on its own thread and loop, for clients that are tested from another thread."""
 
 import asyncio
 import secrets
@@ -19,11 +19,11 @@ from tidings.server.websocket.protocol import websocket_protocol
 T = TypeVar("T")
 TIMEOUT_S = 10.0
 QUIET = HubConfig(status_s=0, metrics_s=0)
-"""A hub that publishes nothing by itself."""
+"""Configuration of a hub that publishes nothing by itself."""
 
 
 class HubServer:
-    """One hub, from listening to gone.
+    """One hub, from listening to its end.
 
     Args:
         port: 0 picks a free one; a hub that comes back takes the one it had.
@@ -67,7 +67,7 @@ class HubServer:
         return f"ws://127.0.0.1:{self.port}/ws"
 
     def stop(self) -> None:
-        """Drain, as a signal makes a hub do, and wait for the end."""
+        """Drain the hub, as a signal does, and wait for its end."""
         if self._thread.is_alive():
             self.loop.call_soon_threadsafe(self._runner.stop)
             self._thread.join(TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""A hub as a value: one log and one connection, for tests that drive a `Session` message by message."""
+"""A hub without I/O: one log and one connection, for tests that drive a `Session` message by message."""
 
 from collections import deque
 from typing import Any
@@ -47,7 +47,7 @@ def closed(code: int, *, reconnect: bool, retry_after_ms: int | None = None, rea
 
 
 class ModelHub:
-    """The hub's promises (CONTRACT §5–6), without I/O; `resent` events come again at every resume, against them."""
+    """The hub's side of PROTOCOL.md, without I/O; against the protocol, `resent` events come again at every resume."""
 
     def __init__(self, *, resent: int = 0) -> None:
         self.log: list[tuple[str, int, str]] = []
@@ -68,13 +68,13 @@ class ModelHub:
         return len(self.log)
 
     def connect(self) -> None:
-        """Greet a new connection; what the last one did not deliver is gone."""
+        """Greet a new connection; messages not delivered on the last one are lost."""
         self.toward_client.clear()
         self._cursor = None
         self.toward_client.append(established(position=f"e:{len(self.log)}"))
 
     def receive(self, body: bytes) -> None:
-        """Take one message of the client."""
+        """Handle one message of the client."""
         command = msgspec.json.decode(body)
         if command["type"] == "channel:subscribe":
             self._subscribe(command["id"], command["data"].get("since", "snapshot"))

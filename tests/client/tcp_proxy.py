@@ -1,4 +1,4 @@
-"""A TCP proxy that behaves as badly as networks do: drops, stalls, and cuts in the middle of a frame."""
+"""A TCP proxy that misbehaves like a network: it drops, stalls, and cuts connections in the middle of a frame."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ class TcpProxy:
         self.target = target
         self.accepted = 0
         self.refusing = False
-        """Whether new connections are reset at once."""
+        """Whether new connections are reset immediately."""
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._cut_after: int | None = None

@@ -17,7 +17,7 @@ from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, Tiding
 
 
 class ScriptedConnection:
-    """A connection that brings what it is given and then ends."""
+    """A connection that delivers the given messages and then ends."""
 
     def __init__(self, *messages: bytes, end: ConnectionEnded | BaseException | None = None) -> None:
         self.messages = deque(messages)
@@ -45,7 +45,7 @@ class ScriptedConnection:
 
 
 class Network:
-    """Answers each attempt to connect with the next thing it is given; then with silence."""
+    """Answers each connection attempt with the next given result; after the last, never."""
 
     def __init__(self, *answers: ScriptedConnection | TidingsError) -> None:
         self.answers = deque(answers)
@@ -60,10 +60,10 @@ class Network:
 
 
 class Linked:
-    """A link over a scripted network, and what it told."""
+    """A link over a scripted network, and the states that it reported."""
 
     def __init__(self, network: Network, *, wait_for_hub: bool = False) -> None:
-        self.told: list[Status] = []
+        self.reported: list[Status] = []
         self.ends: list[BaseException | None] = []
         options = LinkOptions(
             open_connection=network.open,
@@ -78,7 +78,7 @@ class Linked:
             options,
             deliver=lambda items: None,
             on_end=self.ends.append,
-            on_change=self.told.append,
+            on_change=self.reported.append,
         )
 
     async def wait_greeted(self, connections: int = 1) -> None:
@@ -90,9 +90,9 @@ async def test_state_changes_are_reported_once_with_their_error() -> None:
     linked = Linked(Network(ScriptedConnection(established(), end=ConnectionEnded(1006, ""))))
     await linked.wait_greeted(2)
     await linked.link.aclose()
-    assert [status.state for status in linked.told] == [State.LIVE, State.CONNECTING, State.LIVE, State.CLOSED]
-    assert [status.error is None for status in linked.told] == [True, False, True, True]
-    assert linked.told[1].retry_at is not None
+    assert [status.state for status in linked.reported] == [State.LIVE, State.CONNECTING, State.LIVE, State.CLOSED]
+    assert [status.error is None for status in linked.reported] == [True, False, True, True]
+    assert linked.reported[1].retry_at is not None
     assert linked.ends == [None]
 
 
@@ -137,8 +137,8 @@ async def test_connection_ended_before_its_greeting_is_unreachable() -> None:
 
 
 async def test_retry_after_is_respected() -> None:
-    told = closed(4100, reconnect=True, retry_after_ms=60_000)
-    linked = Linked(Network(ScriptedConnection(established(), told, end=ConnectionEnded(4100, "draining"))))
+    reported = closed(4100, reconnect=True, retry_after_ms=60_000)
+    linked = Linked(Network(ScriptedConnection(established(), reported, end=ConnectionEnded(4100, "draining"))))
     await linked.wait_greeted()
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(5):

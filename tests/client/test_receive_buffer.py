@@ -13,18 +13,18 @@ def event(size: int = 10) -> ReceivedEvent:
 
 
 async def started(*tasks: "asyncio.Task[object]") -> None:
-    """Let tasks run up to where they wait."""
+    """Let tasks run until they wait."""
     for _ in range(5):
         await asyncio.sleep(0)
     assert not any(task.done() for task in tasks)
 
 
 async def test_buffer_is_full_by_count_or_by_bytes() -> None:
-    inbox = ReceiveBuffer(BufferLimits(events=2, bytes=1 << 20))
-    inbox.put_nowait(event())
-    assert not inbox.full
-    inbox.put_nowait(Gap(after="a", until="b", reason="trimmed"))
-    assert inbox.full
+    buffer = ReceiveBuffer(BufferLimits(events=2, bytes=1 << 20))
+    buffer.put_nowait(event())
+    assert not buffer.full
+    buffer.put_nowait(Gap(after="a", until="b", reason="trimmed"))
+    assert buffer.full
     heavy = ReceiveBuffer(BufferLimits(events=100, bytes=1_000))
     heavy.put_nowait(event(2_000))
     assert heavy.full
@@ -34,35 +34,35 @@ async def test_buffer_is_full_by_count_or_by_bytes() -> None:
 
 
 async def test_buffer_has_room_when_half_is_free() -> None:
-    inbox = ReceiveBuffer(BufferLimits(events=4, bytes=1 << 20))
+    buffer = ReceiveBuffer(BufferLimits(events=4, bytes=1 << 20))
     for _ in range(4):
-        inbox.put_nowait(event())
-    waiting: asyncio.Task[object] = asyncio.create_task(inbox.wait_room())
+        buffer.put_nowait(event())
+    waiting: asyncio.Task[object] = asyncio.create_task(buffer.wait_room())
     await started(waiting)
-    inbox.take_nowait()
+    buffer.take_nowait()
     await started(waiting)
-    inbox.take_nowait()
+    buffer.take_nowait()
     await asyncio.wait_for(waiting, 1)
 
 
 async def test_closed_buffer_yields_its_items_and_then_raises() -> None:
-    inbox = ReceiveBuffer(BufferLimits())
-    inbox.put_nowait(event())
-    inbox.close(ValueError("why"))
-    inbox.close()
-    assert inbox.closed
-    assert await inbox.wait_item()
-    inbox.take_nowait()
+    buffer = ReceiveBuffer(BufferLimits())
+    buffer.put_nowait(event())
+    buffer.close(ValueError("why"))
+    buffer.close()
+    assert buffer.closed
+    assert await buffer.wait_item()
+    buffer.take_nowait()
     with pytest.raises(ValueError, match="why"):
-        await inbox.wait_item()
-    await inbox.wait_room()
+        await buffer.wait_item()
+    await buffer.wait_room()
 
 
 async def test_closing_wakes_both_waiters() -> None:
-    inbox = ReceiveBuffer(BufferLimits(events=1))
-    consumer: asyncio.Task[object] = asyncio.create_task(inbox.wait_item())
+    buffer = ReceiveBuffer(BufferLimits(events=1))
+    consumer: asyncio.Task[object] = asyncio.create_task(buffer.wait_item())
     await started(consumer)
-    inbox.close()
+    buffer.close()
     assert await asyncio.wait_for(consumer, 1) is False
     full = ReceiveBuffer(BufferLimits(events=1))
     full.put_nowait(event())
@@ -73,7 +73,7 @@ async def test_closing_wakes_both_waiters() -> None:
 
 
 async def test_clearing_drops_all_items() -> None:
-    inbox = ReceiveBuffer(BufferLimits())
-    inbox.put_nowait(event())
-    inbox.clear()
-    assert (len(inbox), inbox.bytes) == (0, 0)
+    buffer = ReceiveBuffer(BufferLimits())
+    buffer.put_nowait(event())
+    buffer.clear()
+    assert (len(buffer), buffer.bytes) == (0, 0)

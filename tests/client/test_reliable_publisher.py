@@ -20,18 +20,18 @@ from tidings.testing.faulty_log import FaultyLog
 
 
 class Sending:
-    """A delivery that runs, and what was told of it."""
+    """A running publisher, and its callbacks' arguments."""
 
     def __init__(self, url: str, limits: QueueLimits, *, wait: bool = True) -> None:
         self.results: list[tuple[str, Accepted | CommandRefused]] = []
-        self.held_up: list[str] = []
+        self.retried: list[str] = []
         self.publisher = ReliablePublisher(
             url,
             msgspec.structs.replace(PROMPT, wait_for_hub=wait),
             PublishQueue(limits),
             contract=Contract(),
             on_settled=lambda entry, result: self.results.append((entry.draft.event_id, result)),
-            on_retry=lambda error: self.held_up.append(error.refusal),
+            on_retry=lambda error: self.retried.append(error.refusal),
             retry_s=0.02,
         )
         self.queue = self.publisher.queue
@@ -109,13 +109,13 @@ async def test_events_refused_by_a_full_log_are_sent_again_in_order() -> None:
             hub.call(fill)
             names = [f"{n:03d}" for n in range(200)]
             running.put(*names[:100])
-            await until(lambda: len(running.held_up) > 100)  # all of them, and one that was tried again
-            assert not running.publisher.backed_up, "what cannot be taken now must not keep others from being read"
+            await until(lambda: len(running.retried) > 100)  # all of them, and one that was tried again
+            assert not running.publisher.backed_up, "events that the hub cannot store must not pause the reader"
             running.put(*names[100:])
             hub.call(faulty.clear_faults)
             await running.publisher.wait_below(1)
         assert stored(hub) == names
-    assert set(running.held_up) == {"log_full"}
+    assert set(running.retried) == {"log_full"}
     assert all(isinstance(result, Accepted) for _, result in running.results)
 
 
@@ -152,7 +152,7 @@ async def test_burst_backs_up_a_connected_hub_and_not_an_absent_one(hub: HubServ
         publisher = running.publisher
         for n in range(600):
             running.put(f"{n}")
-        assert not publisher.backed_up, "nobody is there yet"
+        assert not publisher.backed_up, "it is not connected yet"
         await asyncio.wait_for(publisher.wait_drained(), 5)
         await publisher.wait_live()
         await publisher.wait_below(1)

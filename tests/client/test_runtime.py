@@ -18,7 +18,7 @@ HOST = "ws://somewhere.test/ws"
 
 
 class Scripted(NetworkRuntime):
-    """A transport over scripted connections, which remembers what it was asked for."""
+    """A runtime over scripted connections, which records its calls."""
 
     def __init__(self, name: str, network: Network) -> None:
         super().__init__(network.open, lambda: 0.5)

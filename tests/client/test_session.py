@@ -155,7 +155,7 @@ class TestResuming:
         assert self.since(session) == "e:90"
 
     def test_heartbeat_before_the_subscription_does_not_move_the_cursor(self) -> None:
-        """A hub that waits for its tail to reach our position beats meanwhile; that is its head, not what we read."""
+        """A hub that waits for its tail to reach the position sends heartbeats; their position is its head."""
         session = watching()
         go_live(session)
         session.lost(1006, "")
@@ -216,7 +216,7 @@ class TestPublishing:
         (item,) = session.received(message("connection:error", error, reply_to="1"), 0.0)
         assert isinstance(item, Settled)
         assert isinstance(item.result, CommandRefused)
-        assert session.received(message("connection:error", error), 0.0) == (), "it is no answer"
+        assert session.received(message("connection:error", error), 0.0) == (), "it answers no command"
 
     def test_draining_refusal_settles_nothing(self) -> None:
         session = Session(CONTRACT)
@@ -420,7 +420,7 @@ def run(since: str, resent: int, script: Sequence[Step]) -> Drive:
 
 @given(steps, st.integers(0, 3))
 def test_reading_from_first_yields_each_event_once_in_order(script: list[Step], resent: int) -> None:
-    """Also from a hub that resumes with some events that were read before."""
+    """Also from a hub that resumes with some events that were already read."""
     drive = run("first", resent, script)
     assert drive.offsets() == list(range(1, len(drive.hub.log) + 1))
 
@@ -437,7 +437,7 @@ def test_reading_from_now_yields_each_event_once_in_order(script: list[Step]) ->
 def test_snapshot_has_the_newest_of_each_key_and_no_gap_follows(script: list[Step]) -> None:
     drive = run("snapshot", 0, script)
     offsets = drive.offsets()
-    assert len(set(offsets)) == len(offsets), "nothing comes twice, however often the snapshot was begun"
+    assert len(set(offsets)) == len(offsets), "no event comes twice, however often the snapshot begins"
     newest = {dataset: offset for offset, (dataset, _, _) in enumerate(drive.hub.log, 1)}
     assert set(newest.values()) <= set(offsets)
     began = next(index for index, item in enumerate(drive.items) if isinstance(item, Live))

@@ -1,4 +1,4 @@
-"""The producer's half of a session: attaching, claims, and wishes to cancel."""
+"""The producer's half of a session: attaching, claims, and cancel requests."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -71,7 +71,7 @@ class TestAttaching:
         (second,) = producer.greet()
         assert second["data"].get("operations", []) == []
         assert second["id"] != first["id"]
-        assert producer.attached(first["id"]) == (), "an answer of the last connection is none of this one's"
+        assert producer.attached(first["id"]) == (), "answers on the last connection do not count on this one"
 
     def test_publishing_works_with_a_hub_that_refuses_to_attach(self) -> None:
         producer = Producer()
@@ -88,7 +88,7 @@ class TestAttaching:
         producer.session.claim([Claim(operation_id="op-2")])
         (attach,) = producer.greet()
         producer.session.claim([Claim(operation_id="op-2")])
-        assert producer.sent() == [], "what is not attached yet asks for its claims when it is"
+        assert producer.sent() == [], "attaching reads the claims itself"
         producer.attached(attach["id"])
         producer.session.claim([Claim(operation_id="op-2", lease_s=60)])
         (more,) = producer.sent()

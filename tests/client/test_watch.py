@@ -98,7 +98,7 @@ async def test_watch_of_an_unknown_channel_raises_the_hubs_refusal(hub: HubServe
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_watch_yields_each_event_once_over_fifty_disconnects(hub: HubServer, proxy: TcpProxy, seed: int) -> None:
-    """Cut anywhere, publisher and watcher alike: every event is in the log once, and is seen once."""
+    """Publisher and watcher are cut anywhere: each event is stored once and received once."""
     chance = random.Random(seed)
     cutting = True
     published = 0
@@ -232,7 +232,7 @@ async def test_slow_consumer_makes_the_hub_wait_within_bounded_memory(hub: HubSe
                 seen += 1
                 if b'"n":%d}' % (count - 1) in event.data.replace(b',"current_step":"","total_steps":0', b""):
                     break
-        assert seen < count / 2, "what is superseded is skipped for a reader that is behind"
+        assert seen < count / 2, "superseded events are skipped for a reader that is behind"
         assert watch.state is State.LIVE
 
 
@@ -286,7 +286,7 @@ async def test_final_close_code_ends_the_watch_with_its_reason(hub: HubServer) -
         await watch.wait_until_live()
         await publish(client, 0, 1)
         hub.close_all(4003, "the grant was taken back")
-        assert version((await take(watch, 1))[0]) == 0, "what came before the end is not lost"
+        assert version((await take(watch, 1))[0]) == 0, "events before the end are not lost"
         with pytest.raises(HubClosed, match="the grant was taken back") as caught:
             await anext(watch)
         assert caught.value.close_code == 4003
@@ -367,7 +367,7 @@ async def test_second_consumer_of_a_watch_raises(hub: HubServer) -> None:
 
 
 async def test_cancelled_anext_loses_no_event(hub: HubServer) -> None:
-    """Cancelled at any moment of the delivery, the next one returns the very event."""
+    """After a cancellation at any moment of the delivery, the next call returns the event."""
     chance = random.Random(5)
     count = 150
     async with connect(hub.url) as client, client.watch("data", since="now") as watch:

@@ -1,4 +1,4 @@
-"""Watching the events of a payload's type: known to mypy, refused where the hub knows no such event."""
+"""Watching by payload type: typed for mypy, and refused if the hub does not have the event."""
 
 import asyncio
 from typing import assert_type
@@ -24,7 +24,7 @@ class TradeExecuted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradeOfYesterday(msgspec.Struct, frozen=True, kw_only=True):
-    """As a program knows it that was not brought up to date."""
+    """The payload as an outdated program defines it."""
 
     trade_id: str
     price: float

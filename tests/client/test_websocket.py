@@ -17,7 +17,7 @@ Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def listening(handle: Handle) -> AsyncIterator[str]:
-    """A TCP server that is no hub."""
+    """A TCP server that is not a hub."""
 
     async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -16,7 +16,7 @@ from tidings.client.websocket import open_websocket
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
-    # Python 3.12 and later say that a fork beside other threads is dangerous; that is why this is tested.
+    # Python 3.12 and later warn that a fork beside other threads is dangerous; that is why this is tested.
     pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
 ]
 PROGRAM = [sys.executable, "-W", "error", "-m", "tests.client.forked_program"]
@@ -47,7 +47,7 @@ async def test_connection_of_a_dead_parent_ends_while_its_child_lives(hub: HubSe
 
 
 def fork_and_look(socket: int) -> bytes:
-    """Return what is behind a descriptor in a forked child."""
+    """Return the target of a descriptor in a forked child."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -72,7 +72,7 @@ async def test_forked_child_closes_the_socket_and_the_parent_keeps_it(hub: HubSe
 
 
 async def test_connection_opened_during_a_fork_is_replaced(hub: HubServer) -> None:
-    """Its copy in the child could not be closed: nobody knew of it yet."""
+    """The child could not close its copy, which was not registered yet."""
     opened: list[ClientConnection] = []
 
     async def opening() -> ClientConnection:

@@ -8,7 +8,7 @@ from tidings.client.reconnect import Reconnect
 
 TIMEOUT_S = 10.0
 PROMPT = LinkOptions(reconnect=Reconnect(base_s=0.01, cap_s=0.05), open_timeout_s=5.0)
-"""Comes back at once, so that a test of fifty reconnects takes no minute."""
+"""Reconnects immediately, so that a test with fifty reconnects does not take a minute."""
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:

@@ -1,4 +1,4 @@
-"""A service with a WebSocket of its own, as the source contract's Go service is one; tidings has no part in it."""
+"""A service with its own WebSocket, like a Go service that sends such envelopes; it does not use tidings."""
 
 import asyncio
 import contextlib
@@ -34,10 +34,10 @@ def numbered(first: int, last: int) -> list[str]:
 
 
 class ForeignService:
-    """It greets, sends what it has said before again to whoever comes, and broadcasts; on a thread of its own.
+    """Greets each connection, sends it the newest messages again, and broadcasts; runs on its own thread.
 
     Args:
-        remembers: How many of its newest messages it sends again to whoever connects.
+        remembers: How many of its newest messages it sends again to each connection.
         port: 0 picks a free one.
     """
 
@@ -46,7 +46,7 @@ class ForeignService:
         self.accepted = 0
         self.headers: list[dict[str, str]] = []
         self.refusing: HTTPStatus | None = None
-        """With which status every handshake is refused."""
+        """Status with which every handshake is refused."""
         self._remembers = remembers
         self._history: list[str | bytes] = []
         self._changed = threading.Condition()
@@ -82,7 +82,7 @@ class ForeignService:
         self._call(start)
 
     def stop(self) -> None:
-        """Go away as a killed process does: connections break, the port refuses."""
+        """Stop like a killed process: connections break, and the port refuses new ones."""
 
         async def stop() -> None:
             server, self._server = self._server, None
@@ -95,7 +95,7 @@ class ForeignService:
         self._call(stop)
 
     def restart(self) -> None:
-        """Go away and come back."""
+        """Stop and start again."""
         self.stop()
         self.start()
 
@@ -112,7 +112,7 @@ class ForeignService:
         self._call(say)
 
     def drop(self) -> None:
-        """Break every connection, in the middle of whatever is sent."""
+        """Break every connection, in the middle of a message."""
 
         async def drop() -> None:
             for connection in list(self._connections):
@@ -130,7 +130,7 @@ class ForeignService:
         self._call(close)
 
     def wait_accepted(self, count: int) -> None:
-        """Wait until so many connections were ever accepted, and have what is remembered."""
+        """Wait until `count` connections have been accepted, and have received the newest messages."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.accepted >= count, TIMEOUT_S), f"{self.accepted} came"
 
@@ -162,5 +162,5 @@ class ForeignService:
 
 
 def joined(messages: Sequence[str]) -> str:
-    """Return several envelopes in one message, as Go's usual write loop joins what has queued up."""
+    """Return several envelopes in one message, as Go's usual write loop joins queued messages."""
     return "\n".join(messages)

@@ -18,7 +18,7 @@ PROMPT = Reconnect(base_s=0.01, cap_s=0.05)
 
 
 class Reading:
-    """A source that runs, and what it brought."""
+    """A running source, and what it delivered."""
 
     def __init__(self, url: str, **options: object) -> None:
         self.messages: list[bytes] = []

@@ -21,16 +21,16 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reader:
-    """An intake, and what it told."""
+    """A translator, and its warnings."""
 
     def __init__(self, contract: Contract | None = None, **options: Any) -> None:
-        self.told: list[str] = []
-        remarks = RelayWarnings(lambda text, hint: self.told.append(f"{text} | {hint}"))
-        self.intake = Translator(contract or Contract(), remarks, now_ns=lambda: NOW_NS, **options)
+        self.reported: list[str] = []
+        warnings = RelayWarnings(lambda text, hint: self.reported.append(f"{text} | {hint}"))
+        self.translator = Translator(contract or Contract(), warnings, now_ns=lambda: NOW_NS, **options)
 
     def read(self, *envelopes: dict[str, Any] | bytes) -> list[TranslatedEvent]:
         bodies = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in envelopes]
-        return list(self.intake.read(b"\n".join(bodies)))
+        return list(self.translator.read(b"\n".join(bodies)))
 
     def one(self, **fields: Any) -> TranslatedEvent:
         (taken,) = self.read({"type": "data:update", "timestamp": NOW, "data": {"dataset": "a"}, **fields})
@@ -57,9 +57,9 @@ def test_repeated_envelope_has_the_same_id_and_is_skipped() -> None:
     first, second = Reader(), Reader()
     assert first.one().draft.event_id == second.one().draft.event_id
     assert first.one(trace_id="other").draft.event_id != second.one().draft.event_id
-    first.intake.recent.add(first.one().draft.event_id)
+    first.translator.recent.add(first.one().draft.event_id)
     assert first.read({"type": "data:update", "timestamp": NOW, "data": {"dataset": "a"}}) == []
-    assert first.intake.counts.known == 1
+    assert first.translator.counts.known == 1
 
 
 @pytest.mark.parametrize("timestamp", [None, "", "0001-01-01T00:00:00Z", "0001-01-01T02:00:00+02:00"])
@@ -69,8 +69,8 @@ def test_event_without_a_timestamp_is_stamped_and_not_deduplicated(timestamp: st
     assert [draft.timestamp for draft in drafts] == [NOW, NOW]
     assert drafts[0].event_id != drafts[1].event_id
     assert drafts[0].event_id[:13] == uuid7(NOW_NS // 1_000_000, 0)[:13]
-    assert len(reader.told) == 1
-    assert "has no timestamp" in reader.told[0]
+    assert len(reader.reported) == 1
+    assert "has no timestamp" in reader.reported[0]
 
 
 def test_early_timestamp_that_is_not_zero_is_kept() -> None:
@@ -85,15 +85,15 @@ def test_early_timestamp_that_is_not_zero_is_kept() -> None:
 def test_connection_messages_are_skipped_without_a_warning(type: str) -> None:
     reader = Reader()
     assert reader.read({"type": type, "data": {}}) == []
-    assert (reader.intake.counts.direct, reader.told) == (1, [])
+    assert (reader.translator.counts.direct, reader.reported) == (1, [])
 
 
 @pytest.mark.parametrize("type", ["license:expired", "operation:estimate"])
 def test_hub_only_types_are_skipped_with_one_warning(type: str) -> None:
     reader = Reader()
     assert reader.read({"type": type, "data": {}}, {"type": type, "data": {}}) == []
-    assert reader.intake.counts.direct == 2
-    assert [type in text for text in reader.told] == [True]
+    assert reader.translator.counts.direct == 2
+    assert [type in text for text in reader.reported] == [True]
 
 
 def test_old_type_name_is_published_unchanged_with_its_key() -> None:
@@ -106,16 +106,16 @@ def test_unknown_type_is_published_with_one_warning_and_a_suggestion() -> None:
     reader = Reader()
     taken = reader.read(*[{"type": "data:updated", "timestamp": NOW, "data": 1, "channel": "data"}] * 3)
     assert [(each.draft.type, each.draft.channel, each.key) for each in taken] == [("data:updated", "data", None)] * 3
-    assert dict(reader.intake.unknown) == {"data:updated": 3}
-    assert len(reader.told) == 1
-    assert "'data:update'" in reader.told[0]
+    assert dict(reader.translator.unknown) == {"data:updated": 3}
+    assert len(reader.reported) == 1
+    assert "'data:update'" in reader.reported[0]
 
 
 def test_custom_contract_is_used() -> None:
     contract = Contract.of(event("trade:executed", Trade, channel="trades", key="trade_id"))
     reader = Reader(contract)
     (taken,) = reader.read({"type": "trade:executed", "timestamp": NOW, "data": {"trade_id": "7"}, "channel": "trades"})
-    assert (taken.key, taken.draft.channel, reader.told) == ("7", "trades", [])
+    assert (taken.key, taken.draft.channel, reader.reported) == ("7", "trades", [])
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_custom_contract_is_used() -> None:
 def test_event_gets_a_channel_that_the_hub_allows(type: str, channel: str | None, published: str | None) -> None:
     reader = Reader()
     assert reader.one(type=type, channel=channel).draft.channel == published
-    told = [text for text in reader.told if "channel" in text]
-    assert len(told) == (channel is not None and published is None)
+    reported = [text for text in reader.reported if "channel" in text]
+    assert len(reported) == (channel is not None and published is None)
 
 
 def test_invalid_envelope_is_counted_and_reported_once_per_kind() -> None:
@@ -143,17 +143,17 @@ def test_invalid_envelope_is_counted_and_reported_once_per_kind() -> None:
         b"nonsense", b"more nonsense", b'{"data":1}', b'{"type":"data:update","data":"\xff"}', b"[" * 99
     )
     assert taken == []
-    assert (reader.intake.counts.invalid, reader.intake.counts.envelopes) == (5, 5)
+    assert (reader.translator.counts.invalid, reader.translator.counts.envelopes) == (5, 5)
     codes = ["invalid_json", "invalid_envelope", "invalid_utf8", "too_deep"]
-    assert [code in text for code, text in zip(codes, reader.told, strict=True)] == [True] * 4
-    assert "'nonsense'" in reader.told[0]
+    assert [code in text for code, text in zip(codes, reader.reported, strict=True)] == [True] * 4
+    assert "'nonsense'" in reader.reported[0]
 
 
 @pytest.mark.parametrize("fields", [{"data": "x" * 65_534}, {"trace_id": "t" * 9_000}])
 def test_oversized_event_is_not_sent_to_the_hub(fields: dict[str, str]) -> None:
     reader = Reader()
     assert reader.read({"type": "data:update", "timestamp": NOW, **fields}) == []
-    assert "payload_too_large" in reader.told[0]
+    assert "payload_too_large" in reader.reported[0]
 
 
 def test_prefix_is_added_once_and_included_in_event_ids() -> None:

@@ -12,8 +12,8 @@ def draft(trace_id: str | None = "trace") -> Draft:
     return Draft(type="operation:start", data=Raw(b"{}"), timestamp="t", event_id="e" * 16, trace_id=trace_id)
 
 
-def hold(holdings: Claims, *, lease_s: float | None = None) -> None:
-    holdings.hold(
+def hold(claims: Claims, *, lease_s: float | None = None) -> None:
+    claims.hold(
         "op-1",
         lease_s=lease_s,
         trace_id=None,
@@ -22,78 +22,78 @@ def hold(holdings: Claims, *, lease_s: float | None = None) -> None:
     )
 
 
-def begun(holdings: Claims, attempt: int = 1) -> None:
-    holdings.note_put("op-1", draft(), START)
-    holdings.note_settled("op-1", ended=False, attempt=attempt)
+def begun(claims: Claims, attempt: int = 1) -> None:
+    claims.note_put("op-1", draft(), START)
+    claims.note_settled("op-1", ended=False, attempt=attempt)
 
 
 def test_operation_is_not_claimed_before_its_start_is_accepted() -> None:
-    holdings = Claims()
-    hold(holdings)
-    holdings.note_put("op-1", draft(), START)
-    assert holdings.claims() == []
-    assert holdings.take_new_claims() == []
-    holdings.note_settled("op-1", ended=False, attempt=3)
-    assert holdings.claims() == [Claim(operation_id="op-1", attempt=3)]
+    claims = Claims()
+    hold(claims)
+    claims.note_put("op-1", draft(), START)
+    assert claims.claims() == []
+    assert claims.take_new_claims() == []
+    claims.note_settled("op-1", ended=False, attempt=3)
+    assert claims.claims() == [Claim(operation_id="op-1", attempt=3)]
 
 
 def test_operation_started_elsewhere_is_claimed_once() -> None:
-    holdings = Claims()
-    hold(holdings, lease_s=60)
-    assert holdings.take_new_claims() == [Claim(operation_id="op-1", lease_s=60)]
-    assert holdings.take_new_claims() == []
-    holdings.confirm("op-1", 2)
-    assert holdings.claims() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
+    claims = Claims()
+    hold(claims, lease_s=60)
+    assert claims.take_new_claims() == [Claim(operation_id="op-1", lease_s=60)]
+    assert claims.take_new_claims() == []
+    claims.confirm("op-1", 2)
+    assert claims.claims() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
 
 
 def test_own_lease_is_claimed_before_and_after_the_start() -> None:
-    """Before it, so that it never has another; and behind it, because the hub may have known it as somebody else's."""
-    holdings = Claims()
-    hold(holdings, lease_s=60)
-    holdings.note_put("op-1", draft(), START)
-    assert holdings.take_new_claims() == [Claim(operation_id="op-1", lease_s=60)]
-    assert holdings.claims() == [Claim(operation_id="op-1", lease_s=60)]
-    holdings.note_settled("op-1", ended=False, attempt=2)
-    assert holdings.take_new_claims() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
+    """Before it, so that it never has another lease; and after it, in case the operation had another holder."""
+    claims = Claims()
+    hold(claims, lease_s=60)
+    claims.note_put("op-1", draft(), START)
+    assert claims.take_new_claims() == [Claim(operation_id="op-1", lease_s=60)]
+    assert claims.claims() == [Claim(operation_id="op-1", lease_s=60)]
+    claims.note_settled("op-1", ended=False, attempt=2)
+    assert claims.take_new_claims() == [Claim(operation_id="op-1", attempt=2, lease_s=60)]
 
 
 def test_started_operation_is_held_until_the_hub_has_its_end() -> None:
-    holdings = Claims()
-    begun(holdings)
-    holdings.note_put("op-1", draft(), None)
-    assert len(holdings) == 1
-    holdings.note_settled("op-1", ended=True, attempt=None)
-    assert len(holdings) == 0
+    claims = Claims()
+    begun(claims)
+    claims.note_put("op-1", draft(), None)
+    assert len(claims) == 1
+    claims.note_settled("op-1", ended=True, attempt=None)
+    assert len(claims) == 0
 
 
 def test_operation_with_callbacks_is_held_until_released_and_ended() -> None:
-    holdings = Claims()
-    hold(holdings)
-    begun(holdings)
-    holdings.note_put("op-1", draft(), None)
-    holdings.release("op-1")
-    assert len(holdings) == 1, "its end is on its way"
-    holdings.note_settled("op-1", ended=True, attempt=None)
-    assert len(holdings) == 0
-    holdings.release("op-1")
-    holdings.note_settled("op-1", ended=True, attempt=None)
+    claims = Claims()
+    hold(claims)
+    begun(claims)
+    claims.note_put("op-1", draft(), None)
+    claims.release("op-1")
+    assert len(claims) == 1, "its end is on its way"
+    claims.note_settled("op-1", ended=True, attempt=None)
+    assert len(claims) == 0
+    claims.release("op-1")
+    claims.note_settled("op-1", ended=True, attempt=None)
 
 
 def test_end_of_an_operation_not_held_is_ignored() -> None:
-    holdings = Claims()
-    assert holdings.note_put("op-1", draft(), None) is None
-    assert len(holdings) == 0
+    claims = Claims()
+    assert claims.note_put("op-1", draft(), None) is None
+    assert len(claims) == 0
 
 
 def test_new_start_clears_the_attempt() -> None:
-    holdings = Claims()
-    hold(holdings)
-    begun(holdings, attempt=1)
-    holdings.note_put("op-1", draft(), START)
-    held = holdings.get("op-1")
+    claims = Claims()
+    hold(claims)
+    begun(claims, attempt=1)
+    claims.note_put("op-1", draft(), START)
+    held = claims.get("op-1")
     assert held is not None
     assert (held.attempt, held.begun, held.starts) == (None, True, 1)
-    holdings.note_restart("op-1")
+    claims.note_restart("op-1")
     assert held.starts == 2
 
 

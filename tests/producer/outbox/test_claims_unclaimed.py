@@ -1,4 +1,4 @@
-"""Wishes to cancel what a producer has started and holds no longer, as it does what it queues for others."""
+"""Cancel requests for operations that a producer has started and released, as it does with those queued for others."""
 
 from collections.abc import Iterator
 

@@ -35,7 +35,7 @@ def start(outbox: Outbox, operation_id: str = "op-1") -> None:
     assert outbox.flush(TIMEOUT_S) == 0
 
 
-def say(outbox: Outbox, message: str) -> None:
+def put_log(outbox: Outbox, message: str) -> None:
     assert outbox.put_nowait("operation:log", {"operation_id": "op-1", "message": message})
 
 
@@ -99,21 +99,21 @@ class TestCancelling:
             assert asking.result(TIMEOUT_S).outcome == "finished_first"
 
 
-def custody(troubles: list[TidingsError]) -> OutboxHolder:
-    return OutboxHolder("p-1", None, pending=PendingEvents(QueueLimits()), report=troubles.append)
+def make_holder(errors: list[TidingsError]) -> OutboxHolder:
+    return OutboxHolder("p-1", None, pending=PendingEvents(QueueLimits()), report=errors.append)
 
 
 def test_cancel_of_a_released_operation_is_refused() -> None:
-    answer = custody([]).cancel(CancelPush(operation_id="op-1", attempt=1))
+    answer = make_holder([]).cancel(CancelPush(operation_id="op-1", attempt=1))
     assert answer is not None
     assert answer.verdict == "refused"
 
 
 def test_attach_refusal_is_reported_unless_the_hub_has_no_leases() -> None:
-    troubles: list[TidingsError] = []
+    errors: list[TidingsError] = []
     for refusal in ("not_supported", "unknown_type", "forbidden"):
-        custody(troubles).attach_refused(CommandRefused("no", refusal=refusal, recoverable=False))
-    assert [getattr(trouble, "refusal", "") for trouble in troubles] == ["forbidden"]
+        make_holder(errors).attach_refused(CommandRefused("no", refusal=refusal, recoverable=False))
+    assert [getattr(trouble, "refusal", "") for trouble in errors] == ["forbidden"]
 
 
 class TestComingBack:
@@ -125,7 +125,7 @@ class TestComingBack:
             outbox.hold("op-1", on_lost=verdicts.append)
             start(outbox)
         for number in range(100):
-            say(outbox, str(number))
+            put_log(outbox, str(number))
             outbox.put_nowait("operation:progress", {"operation_id": "op-1", "progress": number})
         complete(outbox)
         with HubServer(first.port, event_log=log) as second:
@@ -139,7 +139,7 @@ class TestComingBack:
             start(outbox)
             for number in range(5):
                 cut.drop()
-                say(outbox, str(number))
+                put_log(outbox, str(number))
                 until(lambda: outbox.statistics().unacknowledged == 0)
             complete(outbox)
             assert outbox.close(TIMEOUT_S) == 0
@@ -148,12 +148,12 @@ class TestComingBack:
 
 
 class TestLost:
-    """The hub gives an operation up because its producer stayed away; the producer had only lost its network."""
+    """The hub gives an operation up because its producer stayed away; the producer has only lost its network."""
 
     def lose(self, hub: HubServer, cut: Cut, outbox: Outbox) -> None:
         start(outbox)
         cut.refuse()
-        say(outbox, "while away")
+        put_log(outbox, "while away")
         until(lambda: "failed" in [kind for kind, _ in told(hub)])
 
     def test_lost_operation_restarts_before_its_waiting_events(self, hub: HubServer) -> None:
@@ -195,8 +195,8 @@ class TestLost:
             if fails:
                 raise ValueError("the job's own fault")
 
-        troubles: list[TidingsError] = []
-        with Cut(hub) as cut, Outbox(cut.url, options=PATIENT, on_error=troubles.append) as outbox:
+        errors: list[TidingsError] = []
+        with Cut(hub) as cut, Outbox(cut.url, options=PATIENT, on_error=errors.append) as outbox:
             outbox.hold("op-1", on_lost=drop)
             self.lose(hub, cut, outbox)
             outbox.put_nowait("data:update", {"dataset": "kept"})
@@ -204,34 +204,34 @@ class TestLost:
             assert outbox.close(TIMEOUT_S) == 0
         kinds = [kind for kind, _ in told(hub) if kind != "alert"]
         assert kinds == ["start", "failed", "data:update"]
-        assert [trouble.code for trouble in troubles] == ["hub_unreachable"]
+        assert [trouble.code for trouble in errors] == ["hub_unreachable"]
 
 
 class TestFinishedElsewhere:
     def test_finished_operation_drops_its_events_without_a_report(self, hub: HubServer) -> None:
-        troubles: list[TidingsError] = []
+        errors: list[TidingsError] = []
         with (
             Cut(hub) as cut,
-            Outbox(cut.url, lease_s=30, options=PATIENT, on_error=troubles.append) as outbox,
+            Outbox(cut.url, lease_s=30, options=PATIENT, on_error=errors.append) as outbox,
         ):
             start(outbox)
             cut.refuse()
-            say(outbox, "too late")
+            put_log(outbox, "too late")
             outbox.put_nowait("operation:progress", {"operation_id": "op-1", "progress": 50})
             complete(outbox)
             end_in_its_name(hub, outbox.producer_id, "op-1")
             cut.accept()
             assert outbox.close(TIMEOUT_S) == 0
         assert [kind for kind, _ in told(hub)] == ["start", "cancelled"]
-        assert {trouble.code for trouble in troubles} <= {"hub_unreachable"}
+        assert {trouble.code for trouble in errors} <= {"hub_unreachable"}
 
     def test_finished_operation_keeps_its_next_attempt(self, hub: HubServer) -> None:
         with Cut(hub) as cut, Outbox(cut.url, lease_s=30, options=PATIENT) as outbox:
             start(outbox)
             cut.refuse()
-            say(outbox, "too late")
+            put_log(outbox, "too late")
             outbox.put_nowait("operation:start", {"operation_id": "op-1", "name": "second"})
-            say(outbox, "in time")
+            put_log(outbox, "in time")
             end_in_its_name(hub, outbox.producer_id, "op-1")
             cut.accept()
             complete(outbox)
@@ -268,7 +268,7 @@ class TestLeases:
             Outbox(lease_s=lease_s)
 
     def test_reused_operation_id_ignores_an_earlier_lost_one(self, hub: HubServer) -> None:
-        """What an earlier program left lost under this id is no business of the one that starts it anew."""
+        """A lost operation of an earlier program does not concern a program that starts the same id again."""
         with Cut(hub) as cut:
             earlier = Outbox(cut.url, options=PATIENT)
             start(earlier)
@@ -288,14 +288,14 @@ class TestLeases:
 class TestOthers:
     def test_hub_without_leases_gets_all_events(self, hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
         serve_no_leases(monkeypatch)
-        troubles: list[TidingsError] = []
-        with Outbox(hub.url, on_error=troubles.append) as outbox:
+        errors: list[TidingsError] = []
+        with Outbox(hub.url, on_error=errors.append) as outbox:
             outbox.hold("op-1", lease_s=60)
             start(outbox)
             complete(outbox)
             assert outbox.close(TIMEOUT_S) == 0
         assert [kind for kind, _ in told(hub)] == ["start", "complete"]
-        assert troubles == []
+        assert errors == []
 
     def test_replaced_producer_stays_away(self, hub: HubServer, caplog: pytest.LogCaptureFixture) -> None:
         opened: list[str] = []
@@ -309,18 +309,18 @@ class TestOthers:
             start(outbox)
             with_the_same_name(hub, outbox, lambda: until(lambda: "has taken the name" in caplog.text))
             assert len(opened) == 1
-            say(outbox, "kept")
+            put_log(outbox, "kept")
             assert outbox.close(0.2) == 1
         assert caplog.text.count("has taken the name") == 1
 
 
-def with_the_same_name(hub: HubServer, outbox: Outbox, look: Callable[[], None]) -> None:
-    """Attach under the outbox's own name, and look at what comes of it."""
+def with_the_same_name(hub: HubServer, outbox: Outbox, check: Callable[[], None]) -> None:
+    """Attach another outbox with the same producer id, and call `check`."""
     twin = Outbox(hub.url, spool=None)
     twin.producer_id = outbox.producer_id
     twin.put_nowait("data:update")
     assert twin.flush(TIMEOUT_S) == 0
     try:
-        look()
+        check()
     finally:
         twin.close(TIMEOUT_S)

@@ -60,7 +60,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def logged(hub: HubServer) -> list[Event]:
-    """Read everything that the hub's log holds, nothing conflated."""
+    """Return all events in the hub's log, without conflation."""
 
     def read() -> list[Event]:
         events: list[Event] = []
@@ -119,7 +119,7 @@ def test_outbox_with_an_invalid_url_raises() -> None:
 
 def test_absent_hub_is_reported_once_and_gets_everything_later(hub: HubServer) -> None:
     hub.stop()
-    troubles: list[TidingsError] = []
+    errors: list[TidingsError] = []
     attempts: list[str] = []
 
     async def counted(url: str) -> ClientConnection:
@@ -127,12 +127,12 @@ def test_absent_hub_is_reported_once_and_gets_everything_later(hub: HubServer) -
         return await open_websocket(url)
 
     options = msgspec.structs.replace(PATIENT, open_connection=counted)
-    outbox = Outbox(hub.url, on_error=troubles.append, options=options)
+    outbox = Outbox(hub.url, on_error=errors.append, options=options)
     for number in range(300):
         assert outbox.put_nowait("operation:progress", OperationProgressData(operation_id="a", progress=number / 3))
         assert log_line(outbox, number)
     until(lambda: len(attempts) > 4)
-    assert [type(trouble) for trouble in troubles] == [HubUnreachable]
+    assert [type(trouble) for trouble in errors] == [HubUnreachable]
     figures = outbox.statistics()
     assert (figures.waiting, figures.conflated, figures.unacknowledged) == (301, 299, 0)
     with HubServer(hub.port) as again:
@@ -142,11 +142,11 @@ def test_absent_hub_is_reported_once_and_gets_everything_later(hub: HubServer) -
     (progress,) = [event for event in events if event.type == "operation:progress"]
     assert messages(lines) == [str(number) for number in range(300)]
     assert msgspec.json.decode(progress.data)["progress"] == 299 / 3
-    assert len(troubles) == 1
+    assert len(errors) == 1
 
 
 def test_put_never_waits_for_a_hub_that_does_not_answer(hub: HubServer) -> None:
-    """The hub's loop stands still: the job does not notice."""
+    """The hub's loop is blocked, and the job does not notice."""
     with Outbox(hub.url, limits=QueueLimits(events=500)) as outbox:
         assert log_line(outbox, -1)
         until(lambda: outbox.statistics().accepted == 1)
@@ -166,18 +166,18 @@ def test_put_never_waits_for_a_hub_that_does_not_answer(hub: HubServer) -> None:
         finally:
             release.set()
         assert outbox.close(TIMEOUT_S) == 0
-    # What is shed is the oldest: the newest line always arrives.
+    # The oldest lines are shed: the newest always arrives.
     assert messages(logged(hub))[-1] == "4999"
 
 
 def test_full_outbox_is_reported_once(hub: HubServer) -> None:
     hub.stop()
-    troubles: list[TidingsError] = []
-    outbox = Outbox(hub.url, on_error=troubles.append, options=PATIENT, limits=QueueLimits(events=2))
+    errors: list[TidingsError] = []
+    outbox = Outbox(hub.url, on_error=errors.append, options=PATIENT, limits=QueueLimits(events=2))
     taken = [outbox.put_nowait("data:update", {"version": number}) for number in range(5)]
     assert taken == [True, True, False, False, False]
     assert outbox.statistics().shed == 3
-    assert len([trouble for trouble in troubles if isinstance(trouble, LogBusy)]) == 1
+    assert len([trouble for trouble in errors if isinstance(trouble, LogBusy)]) == 1
     assert outbox.close(0.0) == 2
 
 
@@ -192,8 +192,8 @@ def test_close_waits_no_longer_than_its_timeout(hub: HubServer) -> None:
 
 
 def test_invalid_event_is_reported_and_counted_and_not_raised(hub: HubServer) -> None:
-    troubles: list[TidingsError] = []
-    with Outbox(hub.url, on_error=troubles.append) as outbox:
+    errors: list[TidingsError] = []
+    with Outbox(hub.url, on_error=errors.append) as outbox:
         assert not outbox.put_nowait("operation:progress", {"operation_id": "a", "progress": 101})
         assert not outbox.put_nowait("operation:progress", {"operation_id": "a", "progress": object()})
         assert not outbox.put_nowait(None, {})  # type: ignore[arg-type]
@@ -202,29 +202,29 @@ def test_invalid_event_is_reported_and_counted_and_not_raised(hub: HubServer) ->
         assert outbox.close(TIMEOUT_S) == 0
         assert outbox.statistics().refused == 4
     assert messages(logged(hub)) == ["1"]
-    assert isinstance(troubles[0], InvalidPayload)
-    assert isinstance(troubles[-1], CommandRefused)
-    assert len(troubles) == len({getattr(trouble, "refusal", trouble.code) for trouble in troubles})
+    assert isinstance(errors[0], InvalidPayload)
+    assert isinstance(errors[-1], CommandRefused)
+    assert len(errors) == len({getattr(trouble, "refusal", trouble.code) for trouble in errors})
 
 
 def test_temporarily_full_log_loses_no_event() -> None:
-    """What could not be stored comes later, behind what was on its way already; the rest keeps its order."""
+    """Events that could not be stored come later, behind those in flight; the rest keeps its order."""
     faulty = FaultyLog(MemoryLog(secrets.token_hex(4)))
-    troubles: list[TidingsError] = []
-    with HubServer(event_log=faulty) as hub, Outbox(hub.url, on_error=troubles.append) as outbox:
+    errors: list[TidingsError] = []
+    with HubServer(event_log=faulty) as hub, Outbox(hub.url, on_error=errors.append) as outbox:
         hub.call(lambda: faulty.fail_append(LogFull("the disk is full")))
         for number in range(100):
             assert log_line(outbox, number)
         assert outbox.close(TIMEOUT_S) == 0
         stored = [int(number) for number in messages(logged(hub))]
         assert sorted(stored) == list(range(100))
-        turns = [later for earlier, later in itertools.pairwise(stored) if later < earlier]
-        assert len(turns) <= 1, "what comes back comes in its own order"
-        assert [getattr(trouble, "refusal", "") for trouble in troubles] == ["log_full"]
+        backward = [later for earlier, later in itertools.pairwise(stored) if later < earlier]
+        assert len(backward) <= 1, "events sent again keep their own order"
+        assert [getattr(trouble, "refusal", "") for trouble in errors] == ["log_full"]
 
 
 def test_full_log_is_probed_with_one_event_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it is known that the log fails, nothing can pass what it fails."""
+    """After the first refusal, no event can overtake a refused one."""
     monkeypatch.setattr(sender, "RETRY_S", 0.05)
     faulty = FaultyLog(MemoryLog(secrets.token_hex(4)))
     tried: list[int] = []
@@ -277,17 +277,17 @@ def test_invalid_token_raises_without_showing_it(token: str) -> None:
 
 
 def test_final_end_is_reported_and_the_outbox_takes_no_more_events(hub: HubServer) -> None:
-    troubles: list[TidingsError] = []
-    outbox = Outbox(hub.url, on_error=troubles.append, options=PATIENT)
+    errors: list[TidingsError] = []
+    outbox = Outbox(hub.url, on_error=errors.append, options=PATIENT)
     log_line(outbox, 1)
     until(lambda: outbox.statistics().accepted == 1)
     hub.close_all(4003, "no more of you")
-    until(lambda: bool(troubles))
-    assert isinstance(troubles[0], HubClosed)
+    until(lambda: bool(errors))
+    assert isinstance(errors[0], HubClosed)
     until(lambda: not log_line(outbox, 2))
     began = time.monotonic()
     outbox.close(5.0)
-    assert time.monotonic() - began < 2.0, "there is nothing to wait for"
+    assert time.monotonic() - began < 2.0, "it waits for no answer"
 
 
 def test_put_is_thread_safe(hub: HubServer) -> None:
@@ -343,12 +343,12 @@ def test_producer_id_is_valid_for_any_host_name(host: str, monkeypatch: pytest.M
 
 def test_error_reporter_reports_each_code_once() -> None:
     told: list[TidingsError] = []
-    troubles = ErrorReporter(told.append)
+    errors = ErrorReporter(told.append)
     first = HubUnreachable("one")
     for error in (first, HubUnreachable("two"), LogBusy("full")):
-        troubles(error)
+        errors(error)
     for refusal in ("log_full", "log_full", "operation_fenced"):
-        troubles(CommandRefused("no", refusal=refusal, recoverable=False))
+        errors(CommandRefused("no", refusal=refusal, recoverable=False))
     assert told[0] is first
     assert [getattr(error, "refusal", error.code) for error in told] == [
         "hub_unreachable",

@@ -72,7 +72,7 @@ def test_answer_after_a_lost_connection_is_ignored() -> None:
 
 
 def test_events_overtaken_by_their_end_are_dropped() -> None:
-    """The log was full for the start, and had room for the end: the start now would begin another attempt."""
+    """The log was full for the start and had room for the end: sent now, the start would begin another attempt."""
     pending = written("start", "log", "complete")
     pending.add("operation:start", "op-2")
     start, line, end, other = pending.take(4)

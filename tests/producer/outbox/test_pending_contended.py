@@ -1,4 +1,4 @@
-"""Operations that begin while another producer still has them."""
+"""Operations that start while another producer still holds them."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def entry(number: int, what: str = "log", key: str | None = "op-1", **data: obje
     )
 
 
-class TestTurns:
+class TestContendedOperations:
     def test_contended_start_holds_back_later_events(self) -> None:
         contended = ContendedOperations()
         assert contended.add_refused(start := entry(1, "start"), EXISTS) == 1
@@ -91,24 +91,24 @@ def types(hub: HubServer) -> list[str]:
 
 
 def test_contended_operation_starts_after_the_dead_producers_lease(hub: HubServer) -> None:
-    troubles: list[TidingsError] = []
+    errors: list[TidingsError] = []
     first = Outbox(hub.url, spool=None)
     begin(first)
     assert first.flush(TIMEOUT_S) == 0
-    with Outbox(hub.url, spool=None, on_error=troubles.append) as second:
+    with Outbox(hub.url, spool=None, on_error=errors.append) as second:
         begin(second)
         second.put_nowait(MessageType.OPERATION_PROGRESS, {"operation_id": "op-1", "progress": 10})
         second.put_nowait("data:update", {"dataset": "prices"})
         until(lambda: "data:update" in types(hub))
         second.put_nowait(MessageType.OPERATION_LOG, {"operation_id": "op-1", "message": "on it"})
         second.put_nowait(MessageType.OPERATION_COMPLETE, {"operation_id": "op-1"})
-        until(lambda: len(troubles) == 1)  # it was asked for twice
+        until(lambda: len(errors) == 1)  # it was asked for twice
         assert second.statistics().waiting + second.statistics().unacknowledged == 4
         first.close()  # without an end, as one that dies
         assert second.flush(TIMEOUT_S) == 0
     assert types(hub) == ["start", "data:update", "failed", "start", "progress", "log", "complete"]
-    assert isinstance(troubles[0], CommandRefused)
-    assert troubles[0].refusal == EXISTS
+    assert isinstance(errors[0], CommandRefused)
+    assert errors[0].refusal == EXISTS
 
 
 def test_contended_operation_starts_after_the_other_ends(hub: HubServer) -> None:

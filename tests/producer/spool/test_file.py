@@ -42,12 +42,12 @@ def test_file_with_events_is_kept_when_closed(tmp_path: Path) -> None:
     file.keep(kept(1))
     assert SpoolFile.open_dead(file.path) is None, "its owner is at it"
     file.close()
-    heir = SpoolFile.open_dead(file.path)
-    assert heir is not None
-    assert (heir.header, list(heir.pending)) == (HEADER, [event_id(1)])
-    assert SpoolFile.open_dead(file.path) is None, "its heir is"
-    heir.done(event_id(1))
-    heir.close()
+    recovered = SpoolFile.open_dead(file.path)
+    assert recovered is not None
+    assert (recovered.header, list(recovered.pending)) == (HEADER, [event_id(1)])
+    assert SpoolFile.open_dead(file.path) is None, "the other opening has the lock"
+    recovered.done(event_id(1))
+    recovered.close()
     assert list(tmp_path.iterdir()) == []
     assert SpoolFile.open_dead(file.path) is None
 
@@ -89,12 +89,12 @@ def test_partial_line_is_ended_before_the_next_write(tmp_path: Path) -> None:
     file.close()
     torn = file.path.read_bytes()[:-20]
     file.path.write_bytes(torn)
-    heir = SpoolFile.open_dead(file.path)
-    assert heir is not None
-    assert list(heir.pending) == [event_id(1)]
-    heir.keep(kept(3))
+    recovered = SpoolFile.open_dead(file.path)
+    assert recovered is not None
+    assert list(recovered.pending) == [event_id(1)]
+    recovered.keep(kept(3))
     assert pending(file.path) == [event_id(1), event_id(3)]
-    heir.close()
+    recovered.close()
 
 
 def test_invalid_file_is_opened_empty_so_that_it_can_be_deleted(tmp_path: Path) -> None:

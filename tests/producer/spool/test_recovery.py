@@ -1,4 +1,4 @@
-"""What a process leaves behind when it dies: real processes, killed for real, and others that send what they left."""
+"""Recovery of the events of dead processes: real processes, really killed, and others that send their events."""
 
 import asyncio
 import contextlib
@@ -69,8 +69,8 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     process.wait(TIMEOUT_S)
 
 
-def die_unheard(port: int, spool: SpoolOptions, operation_id: str = "op-1") -> None:
-    """Let a program report to nobody, and kill it."""
+def die_unreported(port: int, spool: SpoolOptions, operation_id: str = "op-1") -> None:
+    """Run a program that reports without a hub, and kill it."""
     with dying(f"ws://127.0.0.1:{port}/ws", operation_id, "ends", spool) as process:
         assert line(process) == "done"
         kill(process)
@@ -88,7 +88,7 @@ def life(hub: HubServer, operation_id: str = "op-1") -> tuple[int, str]:
 
 class TestNextOutbox:
     def test_recovery_sends_the_events_of_a_killed_producer(self, port: int, spool: SpoolOptions) -> None:
-        die_unheard(port, spool)
+        die_unreported(port, spool)
         with HubServer(port) as hub:
             with Outbox(hub.url, spool=spool) as outbox:
                 outbox.put_nowait("data:update", {"dataset": "mine"})
@@ -102,7 +102,7 @@ class TestNextOutbox:
         assert list(spool.folder.iterdir()) == []
 
     def test_recovery_skips_events_for_another_hub(self, port: int, spool: SpoolOptions) -> None:
-        die_unheard(port, spool)
+        die_unreported(port, spool)
         with HubServer() as other:
             with Outbox(other.url, spool=spool) as outbox:
                 outbox.put_nowait("data:update")
@@ -114,8 +114,8 @@ class TestNextOutbox:
             assert [line(process), line(process)] == ["done", "52"]
             assert process.wait(TIMEOUT_S) == 0
         with HubServer(port) as hub:
-            (adopted,) = adopt(hub, spool)
-            assert (adopted.sent, adopted.left, adopted.pid) == (2, 0, process.pid)
+            (recovered,) = adopt(hub, spool)
+            assert (recovered.sent, recovered.left, recovered.pid) == (2, 0, process.pid)
 
     def test_recovery_skips_the_file_of_a_living_producer(self, port: int, spool: SpoolOptions) -> None:
         url = f"ws://127.0.0.1:{port}/ws"
@@ -128,10 +128,10 @@ class TestNextOutbox:
                 assert Counter(kind for kind, _ in told(hub)) == {"start": 1, "log": 50, "complete": 1}
 
 
-class TestAdoption:
+class TestRecovery:
     def test_recovery_does_not_store_events_again(self, port: int, spool: SpoolOptions) -> None:
-        """The connection broke between the hub's log and its answer; the same log, again under the same name."""
-        die_unheard(port, spool)
+        """The connection broke between the hub's log and its answer; the same log is served again."""
+        die_unreported(port, spool)
         assert spool.folder is not None
         (path,) = spool.folder.iterdir()
         left = path.read_bytes()
@@ -143,7 +143,7 @@ class TestAdoption:
             assert [kind for kind, _ in told(hub)] == ["start", "complete"]
 
     def test_recovery_restarts_and_ends_an_operation_that_the_hub_failed(self, port: int, spool: SpoolOptions) -> None:
-        """The hub went away, the job ended well and its process too; the hub came back, and waited out the lease."""
+        """The hub stopped, the job completed and its process exited; the hub returned, and the lease expired."""
         log = MemoryLog("epoch")
         config = msgspec.structs.replace(QUIET, lease_s=1.0)
         with contextlib.ExitStack() as processes:
@@ -157,8 +157,8 @@ class TestAdoption:
             kill(process)
         with HubServer(port, config=config, event_log=log) as hub:
             until(lambda: life(hub) == (1, "failed"))
-            (adopted,) = adopt(hub, spool)
-            assert (adopted.sent, adopted.refused, adopted.left) == (1, 0, 0)
+            (recovered,) = adopt(hub, spool)
+            assert (recovered.sent, recovered.refused, recovered.left) == (1, 0, 0)
             assert life(hub) == (2, "complete")
             start = [data for kind, data in told(hub) if kind == "start"][1]
             assert (start["name"], start["resumes"], start["attempt"]) == ("import", "op-1", 2)
@@ -180,8 +180,8 @@ class TestAdoption:
             with Outbox(hub.url, spool=None) as retry:
                 retry.put_nowait("operation:start", {"operation_id": "op-1"})
                 assert retry.flush(TIMEOUT_S) == 0
-                (adopted,) = adopt(hub, spool)
-                assert (adopted.sent, adopted.refused, adopted.left) == (0, 1, 0)
+                (recovered,) = adopt(hub, spool)
+                assert (recovered.sent, recovered.refused, recovered.left) == (0, 1, 0)
                 assert life(hub) == (2, "running")
                 retry.put_nowait(
                     "operation:failed", {"operation_id": "op-1", "code": "x", "message": "", "recoverable": False}
@@ -189,42 +189,42 @@ class TestAdoption:
         assert count_left_behind(hub.url, spool) == 0
 
     def test_recovery_without_a_hub_keeps_everything(self, port: int, spool: SpoolOptions) -> None:
-        die_unheard(port, spool)
+        die_unreported(port, spool)
         url = f"ws://127.0.0.1:{port}/ws"
-        (adopted,) = asyncio.run(recover_all(url, PROMPT, Contract(), spool, timeout_s=5))
-        assert (adopted.sent, adopted.left) == (0, 2)
-        assert isinstance(adopted.error, HubUnreachable)
+        (recovered,) = asyncio.run(recover_all(url, PROMPT, Contract(), spool, timeout_s=5))
+        assert (recovered.sent, recovered.left) == (0, 2)
+        assert isinstance(recovered.error, HubUnreachable)
         assert count_left_behind(url, spool) == 2
 
     def test_recovery_keeps_events_that_the_hub_cannot_store_now(self, port: int, spool: SpoolOptions) -> None:
-        die_unheard(port, spool)
+        die_unreported(port, spool)
         faulty = FaultyLog(MemoryLog("epoch"))
         with HubServer(port, event_log=faulty) as hub:
             hub.call(lambda: faulty.fail_append(LogFull("the disk is full")))
-            (adopted,) = adopt(hub, spool)
-            assert (adopted.sent, adopted.left) == (0, 2), "no end goes out before its start is stored"
-            assert isinstance(adopted.error, CommandRefused)
+            (recovered,) = adopt(hub, spool)
+            assert (recovered.sent, recovered.left) == (0, 2), "no end goes out before its start is stored"
+            assert isinstance(recovered.error, CommandRefused)
             adopt(hub, spool)
             assert life(hub) == (1, "complete")
             assert count_left_behind(hub.url, spool) == 0
 
     def test_recovery_times_out_if_the_hub_does_not_answer(self, port: int, spool: SpoolOptions) -> None:
-        die_unheard(port, spool)
+        die_unreported(port, spool)
         with socket.create_server(("127.0.0.1", port)):
             url = f"ws://127.0.0.1:{port}/ws"
-            (adopted,) = asyncio.run(recover_all(url, PROMPT, Contract(), spool, timeout_s=0.2))
-            assert (adopted.sent, adopted.left) == (0, 2)
+            (recovered,) = asyncio.run(recover_all(url, PROMPT, Contract(), spool, timeout_s=0.2))
+            assert (recovered.sent, recovered.left) == (0, 2)
             assert count_left_behind(url, spool) == 2
 
     async def test_concurrent_recoveries_send_everything_once(self, port: int, spool: SpoolOptions) -> None:
         for number in range(6):
-            await asyncio.to_thread(die_unheard, port, spool, f"op-{number}")
+            await asyncio.to_thread(die_unreported, port, spool, f"op-{number}")
         with HubServer(port) as hub:
             both = await asyncio.gather(
                 *(recover_all(hub.url, PROMPT, Contract(), spool, timeout_s=TIMEOUT_S) for _ in range(2))
             )
-            adopted = [one for some in both for one in some]
-            assert sum(one.sent for one in adopted) == 12
+            recovered = [one for some in both for one in some]
+            assert sum(one.sent for one in recovered) == 12
             assert Counter(kind for kind, _ in told(hub)) == {"start": 6, "complete": 6}
         assert count_left_behind(hub.url, spool) == 0
 
@@ -268,15 +268,15 @@ class TestNoPlace:
     def test_outbox_works_without_a_spool_folder(self, tmp_path: Path) -> None:
         blocked = tmp_path / "file"
         blocked.write_text("no folder")
-        troubles: list[TidingsError] = []
+        errors: list[TidingsError] = []
         with HubServer() as hub:
             spool = SpoolOptions(folder=blocked / "spool")
-            with Outbox(hub.url, spool=spool, on_error=troubles.append) as outbox:
+            with Outbox(hub.url, spool=spool, on_error=errors.append) as outbox:
                 outbox.put_nowait("operation:start", {"operation_id": "op-1"})
                 outbox.put_nowait("operation:complete", {"operation_id": "op-1"})
                 assert outbox.close(TIMEOUT_S) == 0
             assert [kind for kind, _ in told(hub)] == ["start", "complete"]
-        assert [trouble.code for trouble in troubles] == ["invalid_config"]
+        assert [trouble.code for trouble in errors] == ["invalid_config"]
 
     @pytest.mark.parametrize("spool", [None, False])
     def test_outbox_without_a_spool_writes_nothing(self, port: int, spool: bool | None, tmp_path: Path) -> None:

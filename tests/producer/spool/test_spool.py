@@ -12,8 +12,8 @@ from tidings.producer.spool.spool import Spool
 from tidings.protocol.payloads import OperationStartData
 
 
-def made(folder: Path, troubles: list[TidingsError], **more: int) -> Spool:
-    return Spool(SpoolOptions(folder=folder, **more), "ws://hub/ws", "p-1", troubles.append)
+def made(folder: Path, errors: list[TidingsError], **more: int) -> Spool:
+    return Spool(SpoolOptions(folder=folder, **more), "ws://hub/ws", "p-1", errors.append)
 
 
 def pending(folder: Path) -> list[str]:
@@ -22,12 +22,12 @@ def pending(folder: Path) -> list[str]:
 
 
 def test_spool_file_is_created_with_the_first_event(tmp_path: Path) -> None:
-    troubles: list[TidingsError] = []
-    spool = made(tmp_path / "spool", troubles)
+    errors: list[TidingsError] = []
+    spool = made(tmp_path / "spool", errors)
     spool.done(event_id(1))
     spool.close()
     assert not (tmp_path / "spool").exists()
-    assert troubles == []
+    assert errors == []
 
 
 def test_end_is_spooled_with_the_start_of_the_next_attempt(tmp_path: Path) -> None:
@@ -48,21 +48,21 @@ def test_end_is_spooled_with_the_start_of_the_next_attempt(tmp_path: Path) -> No
 def test_unwritable_folder_is_reported_once(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
-    troubles: list[TidingsError] = []
-    spool = made(blocked, troubles)
+    errors: list[TidingsError] = []
+    spool = made(blocked, errors)
     for number in range(3):
         spool.keep(draft(number))
         spool.done(event_id(number))
     spool.close()
-    (trouble,) = troubles
+    (trouble,) = errors
     assert isinstance(trouble, ConfigError)
     assert trouble.option == "spool"
     assert "TIDINGS_SPOOL" in trouble.hint
 
 
 def test_spool_of_one_producer_is_bounded_and_reports_drops(tmp_path: Path) -> None:
-    troubles: list[TidingsError] = []
-    spool = made(tmp_path, troubles, bytes_of_one=10_000)
+    errors: list[TidingsError] = []
+    spool = made(tmp_path, errors, bytes_of_one=10_000)
     for number in range(200):
         spool.keep(draft(number))
         (path,) = tmp_path.iterdir()
@@ -70,19 +70,19 @@ def test_spool_of_one_producer_is_bounded_and_reports_drops(tmp_path: Path) -> N
     kept = pending(tmp_path)
     assert kept == [event_id(number) for number in range(200 - len(kept), 200)], "the newest stay"
     assert len(kept) > 20
-    assert "oldest" in str(troubles[0])
+    assert "oldest" in str(errors[0])
     spool.close()
 
 
 def test_spool_never_fills_if_the_hub_takes_everything(tmp_path: Path) -> None:
-    troubles: list[TidingsError] = []
-    spool = made(tmp_path, troubles, bytes_of_one=10_000)
+    errors: list[TidingsError] = []
+    spool = made(tmp_path, errors, bytes_of_one=10_000)
     spool.keep(draft(0))
     for number in range(1, 500):
         spool.keep(draft(number))
         spool.done(event_id(number))
     assert pending(tmp_path) == [event_id(0)]
-    assert troubles == []
+    assert errors == []
     spool.close()
 
 
