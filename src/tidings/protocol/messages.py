@@ -219,7 +219,7 @@ class MessageSpec(Struct, frozen=True, kw_only=True):
         Raises:
             msgspec.ValidationError: The data does not fit the struct.
         """
-        body = bytes(data)
+        body = b"" + data  # faster than `bytes(data)` for a Raw
         return msgspec.json.decode(b"{}" if body == b"null" else body, type=self.data)
 
 
