@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 import tidings
 from tidings.client.sync import SyncClient
@@ -11,6 +12,7 @@ from tidings.client.sync import connect as connect_sync
 from tidings.contract.event_types import BUILTIN
 from tidings.hub.config import HubConfig
 from tidings.testing import ManualHub, Stall
+from tidings.testing.manual_hub import silenced
 
 WINDOW = 20.0
 """Longer than any client waits before it tries again."""
@@ -400,3 +402,46 @@ def test_as_default_delivers_the_last_events_even_if_the_block_fails(hub: Manual
     with pytest.raises(ZeroDivisionError):
         job()
     assert [event.type for event in hub.events()] == ["operation:start", "operation:complete"]
+
+
+class TestLogLines:
+    @pytest.fixture(autouse=True)
+    def structlog_configuration(self) -> Iterator[None]:
+        before = structlog.get_config() if structlog.is_configured() else None
+        structlog.reset_defaults()
+        yield
+        structlog.reset_defaults()
+        if before is not None:
+            structlog.configure(**before)
+
+    def test_only_loggers_of_tidings_are_silenced(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with silenced(), silenced():
+            structlog.get_logger("tidings.hub").error("silenced")
+            structlog.get_logger("application").info("from the application")
+            structlog.get_logger().info("and this")
+        structlog.get_logger("tidings.hub").error("printed again")
+        out = capsys.readouterr().out
+        assert "silenced" not in out
+        assert all(line in out for line in ("from the application", "and this", "printed again"))
+        assert not structlog.is_configured()
+
+    def test_configured_structlog_is_left_alone(self, capsys: pytest.CaptureFixture[str]) -> None:
+        structlog.configure(processors=[structlog.processors.JSONRenderer()])
+        with silenced():
+            structlog.get_logger("tidings.hub").warning("shown")
+        assert capsys.readouterr().out == '{"event": "shown"}\n'
+
+    def test_hub_is_silent_until_it_is_closed(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with ManualHub() as hub:
+            with pytest.raises(tidings.UnknownType), connect_sync(hub.url):
+                hub.publish("data:nonsense")
+            hub.restart()
+        assert capsys.readouterr().out == ""
+
+    def test_structlog_configured_during_the_block_stays(self) -> None:
+        def factory(*names: object) -> structlog.PrintLogger:
+            return structlog.PrintLogger()
+
+        with silenced():
+            structlog.configure(logger_factory=factory)
+        assert structlog.get_config()["logger_factory"] is factory
