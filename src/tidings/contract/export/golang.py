@@ -105,7 +105,8 @@ class _GoFile:
     def text(self, package: str) -> str:
         model = self._model
         definitions = [
-            self._types.definition(definition, _use(name, model)) for name, definition in model.definitions.items()
+            self._types.definition(definition, _describe_use(name, model))
+            for name, definition in model.definitions.items()
         ]
         identity = model.identity
         parts = [
@@ -158,7 +159,7 @@ class _GoFile:
         )
 
 
-def _use(definition: str, model: Model) -> str:
+def _describe_use(definition: str, model: Model) -> str:
     types = [message.type for message in model.messages if message.payload == definition]
     return f"the data of {' and '.join(types)}" if types else "a part of other messages"
 

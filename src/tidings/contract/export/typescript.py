@@ -128,10 +128,13 @@ class _TypeScriptFile:
             self._head(),
             self._constants(),
             _BASE,
-            *(types.definition(definition, _payload_of(name, model)) for name, definition in model.definitions.items()),
+            *(
+                types.definition(definition, _describe_use(name, model))
+                for name, definition in model.definitions.items()
+            ),
             *map(self._envelope, model.messages),
             self._unions(),
-            _runtime(),
+            _read_checks(),
             *map(checks.definition, model.definitions.values()),
             self._table("EVENTS", (*model.events, *model.renamed)),
             self._table("SAID", model.hub_messages),
@@ -219,7 +222,7 @@ class _TypeScriptFile:
         )
 
 
-def _runtime() -> str:
+def _read_checks() -> str:
     text = get_data(__package__, "checks.ts")
     assert text is not None
     return text.decode()
@@ -246,7 +249,7 @@ def _message_comment(message: Message) -> str:
     return " ".join(filter(None, (message.about, ", ".join(facts) + "." if facts else "")))
 
 
-def _payload_of(definition: str, model: Model) -> str:
+def _describe_use(definition: str, model: Model) -> str:
     types = [message.type for message in model.messages if message.payload == definition]
     return f"The data of {' and '.join(types)}." if types else ""
 
