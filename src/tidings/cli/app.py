@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "cancel": ("tidings.cli.cancel", "Cancel an operation and its children, and report the outcome."),
     "flush": (
         "tidings.cli.flush",
-        "Send the starts and ends of operations that ended programs left unsent.",
+        "Send starts and ends of operations that a terminated program left unsent.",
     ),
     "relay": ("tidings.cli.relay", "Republish the events of another service's WebSocket until Ctrl-C."),
     "record": (

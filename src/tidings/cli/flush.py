@@ -22,7 +22,7 @@ def flush(
     url: UrlOption = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Maximum total time.")] = _TIMEOUT_S,
 ) -> None:
-    """Send the starts and ends of operations that ended programs left unsent.
+    """Send starts and ends of operations that a terminated program left unsent.
 
     The next program that reports to the same hub does this by itself.
     """

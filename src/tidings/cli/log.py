@@ -52,7 +52,7 @@ def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOpti
 def verify(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[COPY]", help="Copy of a log. Default: the log of the hub.", show_default=False),
+        typer.Argument(metavar="COPY", help="Copy of a log. Default: the log of the hub.", show_default=False),
     ] = None,
     data: DataOption = None,
     config: ConfigOption = None,

@@ -36,7 +36,7 @@ def publish(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Argument(metavar="[JSON]", help="Data of the event; - reads stdin, @FILE a file.", show_default=False),
+        typer.Argument(metavar="JSON", help="Data of the event; - reads stdin, @FILE a file.", show_default=False),
     ] = None,
     url: UrlOption = None,
     trace_id: Annotated[

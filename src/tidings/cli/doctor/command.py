@@ -36,7 +36,7 @@ def doctor(
     url: Annotated[
         str | None,
         typer.Argument(
-            metavar="[URL]", envvar=URL_VARIABLE, help=f"URL of the hub. Default: {DEFAULT_URL}", show_default=False
+            metavar="URL", envvar=URL_VARIABLE, help=f"URL of the hub. Default: {DEFAULT_URL}", show_default=False
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,

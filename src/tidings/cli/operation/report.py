@@ -124,7 +124,7 @@ def progress(
         str, typer.Argument(metavar="PERCENT", help="0 to 100, 3/7, or ? if unknown.", show_default=False)
     ],
     message: Annotated[
-        str | None, typer.Argument(metavar="[MESSAGE]", help="Current activity.", show_default=False)
+        str | None, typer.Argument(metavar="MESSAGE", help="Current activity.", show_default=False)
     ] = None,
     step: Annotated[str | None, typer.Option(metavar="NAME", help="Current step.", show_default=False)] = None,
     total: Annotated[int | None, typer.Option(metavar="N", min=0, help="Number of steps.", show_default=False)] = None,
@@ -164,7 +164,7 @@ def log(
 def complete(
     id: IdArgument,
     message: Annotated[
-        str | None, typer.Argument(metavar="[MESSAGE]", help="Summary of the result.", show_default=False)
+        str | None, typer.Argument(metavar="MESSAGE", help="Summary of the result.", show_default=False)
     ] = None,
     result: Annotated[
         str | None, typer.Option(metavar="JSON", help="Result; - reads stdin, @FILE a file.", show_default=False)

@@ -25,7 +25,7 @@ def record(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATH]...",
+            metavar="PATH",
             help="Paths: operations, operations/op-42, operations/acme.*, … Default: everything.",
             show_default=False,
         ),
