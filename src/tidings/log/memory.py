@@ -287,19 +287,7 @@ class MemoryLog:
 
     def statistics(self) -> LogStatistics:
         """See `Log.statistics`."""
-        counts = self._sweeper.counts
-        return LogStatistics(
-            epoch=self.epoch,
-            head=self._head,
-            first=self._newest.durable_floor + 1,
-            durable_events=counts.durable_events,
-            durable_bytes=counts.durable_bytes,
-            superseded_events=counts.latest_events,
-            newest=len(self._newest),
-            newest_evicted=self._newest.evicted,
-            trimmed_events=counts.trimmed,
-            disk_bytes=0,
-        )
+        return self._sweeper.statistics(self.epoch, self._head, disk_bytes=0)
 
     def close(self) -> None:
         """See `Log.close`."""

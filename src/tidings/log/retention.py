@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tidings.log.base import Retention
+from tidings.log.base import LogStatistics, Retention
 from tidings.log.newest import Newest
 from tidings.log.trim_marks import TrimMarks
 from tidings.protocol.envelope import Event
@@ -166,6 +166,22 @@ class RetentionSweeper:
     def key_counts(self, channel: str, type: str) -> Mapping[str, int]:
         """Return upper limits of the number of durable events per key, for types that keep only the newest few."""
         return self._key_counts.get((channel, type), {})
+
+    def statistics(self, epoch: str, head: int, disk_bytes: int) -> LogStatistics:
+        """Return the log's figures; the sweeper has all but these three."""
+        counts, newest = self.counts, self._newest
+        return LogStatistics(
+            epoch=epoch,
+            head=head,
+            first=newest.durable_floor + 1,
+            durable_events=counts.durable_events,
+            durable_bytes=counts.durable_bytes,
+            superseded_events=counts.latest_events,
+            newest=len(newest),
+            newest_evicted=newest.evicted,
+            trimmed_events=counts.trimmed,
+            disk_bytes=disk_bytes,
+        )
 
     def restore(self, counts: RangeCounts) -> None:
         """Continue from the saved counts of a log."""

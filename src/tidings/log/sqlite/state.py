@@ -129,19 +129,7 @@ class SqliteState:
 
     def statistics(self, disk_bytes: int) -> LogStatistics:
         """Return the log's figures, with the size of its files."""
-        counts = self._sweeper.counts
-        return LogStatistics(
-            epoch=self.epochs.current.name,
-            head=self.head,
-            first=self.newest.durable_floor + 1,
-            durable_events=counts.durable_events,
-            durable_bytes=counts.durable_bytes,
-            superseded_events=counts.latest_events,
-            newest=len(self.newest),
-            newest_evicted=self.newest.evicted,
-            trimmed_events=counts.trimmed,
-            disk_bytes=disk_bytes,
-        )
+        return self._sweeper.statistics(self.epochs.current.name, self.head, disk_bytes)
 
     # Retention and saving.
 
