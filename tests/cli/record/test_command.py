@@ -105,7 +105,7 @@ def test_a_gap_is_reported_in_the_file_and_on_stderr(tmp_path: Path) -> None:
             code, _, stderr = record.wait()
     assert code == 0
     assert datasets_of(lines_of(path)) == ["one", "two"]
-    assert "gap: what was between" in stderr
+    assert "gap: events between" in stderr
     assert "2 events, 1 gap in" in stderr
 
 
