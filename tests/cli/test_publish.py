@@ -96,7 +96,7 @@ def test_a_refusal_has_its_code_and_a_hint(shared_hub: Hub, arguments: tuple[str
     [
         ("ws://127.0.0.1:1/ws", 1, "no hub answers at 127.0.0.1:1"),
         ("ftp://x", 2, "ftp://x"),
-        ("ws://127.0.0.1:0/ws", 2, "0 is no port"),
+        ("ws://127.0.0.1:0/ws", 2, "expected a port from 1 to 65535"),
     ],
 )
 def test_an_unreachable_hub_is_an_error_in_two_lines(url: str, code: int, error: str) -> None:

@@ -145,8 +145,8 @@ class OutboxStatistics(Struct, frozen=True, kw_only=True):
 class PendingEvents(PublishQueue):
     """A `PublishQueue` shared by the job's threads and the outbox's thread, with the operations that they hold.
 
-    Owns the outbox's lock: every method takes it, and no other file does. Starts and ends are in the spool from before
-    they can be sent until they have their final answer; the spool's I/O happens outside the lock.
+    Owns the outbox's lock: every method defined here takes it, and no other file does. Starts and ends are in the spool
+    from before they can be sent until they have their final answer; the spool's I/O happens outside the lock.
 
     Args:
         limits: Bound on the events that wait.
