@@ -98,7 +98,7 @@ def test_an_outcome_is_a_sentence_and_a_code(told: CancelOutcome, code: int, sen
 
 def test_an_unreachable_producer_receives_the_request_later() -> None:
     (line,) = describe(outcome("unreachable"), 10)
-    assert "nobody could be asked" in line
+    assert "no producer to ask" in line
     assert find_exit_code(outcome("unreachable")) == 9
 
 
