@@ -207,7 +207,7 @@ def _parameter(name: str, annotation: object, default: object) -> Parameter:
 _SOURCES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP", "DEFAULT")
 """Where a value comes from, by the names of click's `ParameterSource`; an earlier one wins.
 
-By name, because Typer has a copy of click in itself since 0.26, and older versions use the package.
+By name, because newer versions of Typer contain a copy of click, and older ones use the package.
 """
 
 
