@@ -159,6 +159,37 @@ class OutputCopier:
         self._reader(data)
 
 
+class CopiedOutput:
+    """The output of a command, copied by threads: the part of `Child` that pipes and terminals share."""
+
+    copiers: list[OutputCopier]
+
+    def start_copying(self) -> None:
+        """Start the copiers."""
+        for copier in self.copiers:
+            copier.start()
+
+    def end_output(self) -> None:
+        """End the copying soon, even if other processes hold the pipes or the terminal open."""
+        for copier in self.copiers:
+            copier.child_ended()
+
+    @property
+    def drained(self) -> bool:
+        """Whether all output has been passed on."""
+        return all(copier.done for copier in self.copiers)
+
+    def abandon_output(self) -> None:
+        """Count the output as passed on although the reader of ours has not accepted it."""
+        for copier in self.copiers:
+            copier.abandon()
+
+    def close(self) -> None:
+        """Release the descriptors."""
+        for copier in self.copiers:
+            copier.close()
+
+
 def write_all(file: int, data: bytes) -> None:
     """Write all bytes to a descriptor, even if a process that shares it has made it non-blocking.
 

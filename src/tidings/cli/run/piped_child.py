@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import psutil
 
 from tidings.cli.run.child import descriptor, signal_group, spawn
-from tidings.cli.run.copy import OutputCopier
+from tidings.cli.run.copy import CopiedOutput, OutputCopier
 from tidings.cli.run.reader.output import Source
 
 STDOUT, STDERR = 1, 2
@@ -47,7 +47,7 @@ class ProcessTree:
         return alive
 
 
-class PipedChild:
+class PipedChild(CopiedOutput):
     """A command with separate pipes for stdout and stderr, and our stdin.
 
     While we are in the foreground of a terminal (`tidings run -- make | tee log`), the command stays in our process
@@ -80,7 +80,7 @@ class PipedChild:
             process_group=None if self._shares_group or sys.platform == "win32" else 0,
         )
         self._tree = ProcessTree(self._process.pid)
-        self._copiers = [
+        self.copiers = [
             OutputCopier(descriptor(self._process.stdout), STDOUT, lambda data: read(data, Source.STDOUT), notify),
             OutputCopier(descriptor(self._process.stderr), STDERR, lambda data: read(data, Source.STDERR), notify),
         ]
@@ -98,8 +98,7 @@ class PipedChild:
             for file in (STDOUT, STDERR):
                 # The C library would turn each LF into CR LF.
                 msvcrt.setmode(file, os.O_BINARY)
-        for copier in self._copiers:
-            copier.start()
+        self.start_copying()
 
     def poll(self) -> int | None:
         """Return the exit status if the command has ended: the code, or minus the signal that killed it."""
@@ -134,26 +133,6 @@ class PipedChild:
         if number == signal.SIGTERM:
             self._tree.send(signal.SIGCONT)
         return left
-
-    def end_output(self) -> None:
-        """End the copying of output soon, even if other processes hold the pipes open."""
-        for copier in self._copiers:
-            copier.child_ended()
-
-    @property
-    def drained(self) -> bool:
-        """Whether all output has been passed on."""
-        return all(copier.done for copier in self._copiers)
-
-    def abandon_output(self) -> None:
-        """Count the output as passed on although the reader of ours has not accepted it."""
-        for copier in self._copiers:
-            copier.abandon()
-
-    def close(self) -> None:
-        """Release the descriptors."""
-        for copier in self._copiers:
-            copier.close()
 
 
 def _in_foreground() -> bool:

@@ -14,7 +14,7 @@ import tty
 from collections.abc import Callable, Sequence
 
 from tidings.cli.run.child import descriptor, signal_group, spawn
-from tidings.cli.run.copy import OutputCopier, Wake
+from tidings.cli.run.copy import CopiedOutput, OutputCopier, Wake
 from tidings.cli.run.reader.output import Source
 
 assert sys.platform != "win32"
@@ -109,7 +109,7 @@ _WINDOW_SIZE = bytes(8)
 _OFLAG = 1
 
 
-class TerminalChild:
+class TerminalChild(CopiedOutput):
     """A command that leads a session on a pseudo-terminal.
 
     Its terminal starts with the size and modes of ours. Ours is in raw mode while the command runs in the foreground,
@@ -164,12 +164,10 @@ class TerminalChild:
         finally:
             os.close(slave)
         os.set_blocking(self._master, False)
-        self._copiers = [
-            OutputCopier(self._master, STDOUT, lambda data: read(data, Source.STDOUT), notify, owned=False)
-        ]
+        self.copiers = [OutputCopier(self._master, STDOUT, lambda data: read(data, Source.STDOUT), notify, owned=False)]
         if stderr_apart:
             errors = descriptor(self._process.stderr)
-            self._copiers.append(OutputCopier(errors, STDERR, lambda data: read(data, Source.STDERR), notify))
+            self.copiers.append(OutputCopier(errors, STDERR, lambda data: read(data, Source.STDERR), notify))
         self._keyboard = Keyboard(STDIN, self._master, on_interrupt, self._stop_child)
 
     @property
@@ -181,8 +179,7 @@ class TerminalChild:
         """Start to pass keys and output on."""
         self._keyboard.start()
         self.resume()
-        for copier in self._copiers:
-            copier.start()
+        self.start_copying()
 
     def poll(self) -> int | None:
         """Return the exit status if the command has ended; if Ctrl-Z has stopped it, stop ourselves first."""
@@ -206,28 +203,12 @@ class TerminalChild:
         """Send a signal to the command's process group, 0 to check only; return whether any of it is left."""
         return signal_group(self._process.pid, number)
 
-    def end_output(self) -> None:
-        """End the copying of output soon, even if other processes hold the command's terminal open."""
-        for copier in self._copiers:
-            copier.child_ended()
-
-    @property
-    def drained(self) -> bool:
-        """Whether all output has been passed on."""
-        return all(copier.done for copier in self._copiers)
-
-    def abandon_output(self) -> None:
-        """Count the output as passed on although our terminal has not accepted it."""
-        for copier in self._copiers:
-            copier.abandon()
-
     def close(self) -> None:
         """Restore our terminal and close the command's."""
         self._keyboard.close()
         self._restore()
         os.close(self._master)
-        for copier in self._copiers:
-            copier.close()
+        super().close()
 
     def copy_size(self) -> None:
         """Give the command's terminal the size of ours; the kernel then sends the command SIGWINCH."""
