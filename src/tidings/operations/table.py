@@ -121,11 +121,6 @@ class OperationTable:
         """The operations that have ended, in the order of their ends."""
         return self._ended.values()
 
-    def newest_first(self) -> Iterator[OperationStatus]:
-        """Yield the live operations, then the ended ones, each newest first; the table may not change during it."""
-        yield from reversed(self._live.values())
-        yield from reversed(self._ended.values())
-
     def before(self, number: int | None, limit: int) -> list[OperationStatus]:
         """Return up to `limit` operations with a sequence number below `number`, newest first; None means all."""
         return self._by_number.before(number, limit)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tidings.exceptions import LogFull, LogInUse, LogReadOnly
+from tidings.file_lock import try_lock
 
 _LOCK = "lock"
 _BALLAST = "ballast"
@@ -143,25 +144,8 @@ def _fill(descriptor: int, size: int) -> None:
         os.write(descriptor, block)
 
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        # The lock lies far behind the end of the file: the process id in front stays readable for others.
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        finally:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        return True
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+def _try_lock(descriptor: int) -> bool:
+    try:
+        return try_lock(descriptor)
+    except OSError:  # a file system without locks
+        return False

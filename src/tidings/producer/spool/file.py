@@ -7,7 +7,6 @@ lock, which the operating system releases when the process exits, however it exi
 import contextlib
 import hashlib
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from tidings.client.drafts import Draft
+from tidings.file_lock import try_lock
 from tidings.protocol.payloads import OperationStartData
 
 _FORMAT = 1
@@ -266,39 +266,3 @@ def _is_at(path: Path, file: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(file))
     except FileNotFoundError:
         return False
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    _LOCK_OFFSET = 1 << 30
-    """Byte to lock, beyond the end of any spool file: on Windows other processes cannot read locked bytes."""
-
-    def try_lock(file: int) -> bool:
-        """Lock an open file until it is closed; return False if another process has locked it."""
-        os.lseek(file, _LOCK_OFFSET, os.SEEK_SET)
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        finally:
-            os.lseek(file, 0, os.SEEK_SET)
-        return True
-
-else:
-    import fcntl
-
-    def try_lock(file: int) -> bool:
-        """Lock an open file until it is closed; return False if it is locked elsewhere.
-
-        It uses `flock`, whose locks belong to the open file, not to the process: so two outboxes of one process exclude
-        each other, and one of them closing a file does not release the lock of the other.
-
-        Raises:
-            OSError: The file system does not support locks.
-        """
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -50,18 +50,11 @@ async def read_body(receive: Receive) -> bytes | None:
             elif size > _MAX_REFUSED_BYTES:
                 break
         if size > MAX_BODY_BYTES:
-            raise PayloadTooLarge(
-                f"body too large: over {MAX_BODY_BYTES} bytes", size=size, limit=MAX_BODY_BYTES, hint=_HINT, path=""
-            )
+            raise _too_large(f"body too large: over {MAX_BODY_BYTES} bytes", size, MAX_BODY_BYTES, "")
         body = bytes(gathered)
     elif len(body) > MAX_BODY_BYTES:
-        raise PayloadTooLarge(
-            f"body too large: {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed",
-            size=len(body),
-            limit=MAX_BODY_BYTES,
-            hint=_HINT,
-            path="",
-        )
+        reason = f"body too large: {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed"
+        raise _too_large(reason, len(body), MAX_BODY_BYTES, "")
     return body
 
 
@@ -89,14 +82,13 @@ def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
             return None
         items = _split(body)
     if len(items) > MAX_BATCH_EVENTS:
-        raise PayloadTooLarge(
-            f"too many events: {len(items)}, at most {MAX_BATCH_EVENTS} are allowed",
-            size=len(items),
-            limit=MAX_BATCH_EVENTS,
-            hint=_HINT,
-            path="$",
-        )
+        message = f"too many events: {len(items)}, at most {MAX_BATCH_EVENTS} are allowed"
+        raise _too_large(message, len(items), MAX_BATCH_EVENTS, "$")
     return items
+
+
+def _too_large(message: str, size: int, limit: int, path: str) -> PayloadTooLarge:
+    return PayloadTooLarge(message, size=size, limit=limit, hint=_HINT, path=path)
 
 
 def check_json_type(headers: Headers) -> None:

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from tidings.producer.spool.file import try_lock
+from tidings.file_lock import try_lock
 
 
 def opened(path: Path) -> int:
