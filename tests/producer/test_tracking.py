@@ -361,7 +361,7 @@ def test_step_of_an_unknown_whole_shows_its_own_progress() -> None:
 def test_progress_with_step_sets_the_current_step() -> None:
     with tidings.operation("Named", steps=["a", "b"]) as op:
         op.progress(10, step="b")
-        assert lifecycle_of(op).reporter.take(0.0) is not None
+        lifecycle_of(op).reporter.take(0.0)  # unless the sampler has taken it already
         assert lifecycle_of(op).reporter.step == "b"
 
 

@@ -156,3 +156,12 @@ async def test_direct_writes_go_to_the_buffer_and_ping_does_nothing(outlet: Buff
     outlet.ping()
     outlet.write(b"")
     assert outlet.write_buffer_size() == 7
+
+
+async def test_close_after_the_sending_has_ended_does_nothing(outlet: BufferedOutlet) -> None:
+    sending = asyncio.create_task(outlet.send_all(Client().send))
+    await asyncio.sleep(0)
+    outlet.end()
+    await sending
+    outlet.close(1001, "draining")
+    assert outlet.closing == (1001, "draining")

@@ -103,13 +103,16 @@ class BufferedOutlet:
         """
         async with asyncio.timeout(None) as self._limit:
             self._limit_closing()
-            while taken := await self._take():
-                await send(taken)
-                if self._ended:
-                    return
-                self._size -= len(taken)
-                if not self._size and self._flow is not None:
-                    self._flow.resume_writing()
+            try:
+                while taken := await self._take():
+                    await send(taken)
+                    if self._ended:
+                        return
+                    self._size -= len(taken)
+                    if not self._size and self._flow is not None:
+                        self._flow.resume_writing()
+            finally:
+                self._limit = None  # `close` may still come, and a timeout that has ended cannot be rescheduled
 
     def end(self) -> None:
         """Drop everything: the client is gone."""
