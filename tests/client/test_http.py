@@ -153,3 +153,33 @@ def test_an_address_has_its_http_resources_beside_the_websocket(text: str, url: 
     address = parse_address(text)
     assert (address.url, address.corrected) == (url, corrected)
     assert address.http("v1/events").endswith("/v1/events")
+
+
+def test_history_ends_where_the_hub_has_nothing_more() -> None:
+    page = b'{"events": [], "next": "e:0", "position": "e:0"}'
+    with http_server(page) as url, HTTPClient(url) as client:
+        assert list(client.history()) == []
+
+
+def test_history_spans_pages(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.client.http._PAGE_SIZE", 1)
+    with HTTPClient(hub.url) as client:
+        for name in ("a", "b", "c"):
+            client.publish(msgspec.json.encode({"type": "data:update", "data": {"dataset": name}}))
+        datasets = [msgspec.json.decode(envelope)["data"]["dataset"] for envelope in client.history()]
+    assert datasets == ["a", "b", "c"]
+
+
+def test_request_on_a_closed_client_fails() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = HTTPClient(f"ws://127.0.0.1:{listener.getsockname()[1]}/ws")
+        client.close()
+        with pytest.raises(HubUnreachable, match="the client is closed"):
+            client.probe("healthz")
+
+
+def test_no_proxy_bypasses_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "localhost")
+    with recorded_server(b"ok") as server, HTTPClient(server.url.replace("127.0.0.1", "localhost")) as client:
+        assert client.probe("healthz").body == b"ok"

@@ -27,6 +27,7 @@ def test_equivalent_schemas_have_one_normal_form(schema: Any) -> None:
 @pytest.mark.parametrize("schema", [True, {}, {"description": "Whatever."}, {"anyOf": [{"type": "string"}, True]}])
 def test_schema_without_limits_allows_anything(schema: Any) -> None:
     assert allowed_values(schema, {}).anything
+    assert str(allowed_values(schema, {})) == "any"
 
 
 def test_false_allows_no_kind() -> None:
