@@ -68,11 +68,18 @@ def settle(
     environ: Mapping[str, str] | None = None,
     toml: Path | None = None,
 ) -> ResolvedSettings:
-    """Return what `tidings serve` makes of these flags (by field), variables and file."""
+    """Return what `tidings serve` makes of these flags (by field), variables and file.
+
+    A text with commas becomes a repeated flag, where the option has several values.
+    """
     arguments = [] if toml is None else ["--config", str(toml)]
     for field, text in (flags or {}).items():
-        flag = OPTIONS[field].flag
-        arguments += [flag] if isinstance(OPTIONS[field].default, bool) else [flag, text]
+        option = OPTIONS[field]
+        if isinstance(option.default, bool):
+            arguments.append(option.flag)
+        else:
+            for part in text.split(",") if option.repeatable else [text]:
+                arguments += [option.flag, part]
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("TIDINGS_")]:
             patch.delenv(name)
@@ -127,6 +134,39 @@ def test_an_empty_variable_is_ignored() -> None:
     assert settle(environ={"TIDINGS_PORT": ""}).settings.port == 8765
 
 
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("https://a https://b", ("https://a https://b",)),
+        (" a , b c,,", ("a", "b c")),
+        (" ", ()),
+    ],
+)
+def test_a_variable_of_several_values_is_split_at_commas(text: str, origins: tuple[str, ...], tmp_path: Path) -> None:
+    resolved = settle(environ={"TIDINGS_ALLOW_ORIGIN": text}, toml=write(tmp_path, 'allow-origin = ["c"]'))
+    assert (resolved.settings.allow_origin, resolved.sources["allow_origin"]) == (origins, "TIDINGS_ALLOW_ORIGIN")
+
+
+def test_a_repeated_flag_keeps_commas_and_blanks() -> None:
+    arguments = ["--allow-origin", "a,b", "--allow-origin", " c "]
+    with COMMAND.make_context("serve", arguments) as ctx:
+        assert resolve(ctx).settings.allow_origin == ("a,b", " c ")
+
+
+@pytest.mark.parametrize(
+    ("toml", "origins"),
+    [('["a,b", " c "]', ("a,b", " c ")), ('"a, b"', ("a", "b")), ('""', ()), ("[]", ())],
+)
+def test_a_toml_array_keeps_commas_and_text_does_not(toml: str, origins: tuple[str, ...], tmp_path: Path) -> None:
+    assert settle(toml=write(tmp_path, f"allow-origin = {toml}")).settings.allow_origin == origins
+
+
+def test_an_empty_flag_of_several_values_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^--allow-origin: invalid text '': expected") as caught:
+        settle({"allow_origin": "https://a,"})
+    assert (caught.value.option, caught.value.source) == ("allow-origin", "--allow-origin")
+
+
 @pytest.mark.parametrize("field", WRONG)
 def test_an_invalid_value_names_its_source_with_a_hint(field: str) -> None:
     option = OPTIONS[field]
@@ -148,6 +188,7 @@ def test_an_invalid_value_names_its_source_with_a_hint(field: str) -> None:
         ("heartbeat = []", r"invalid duration \[\]: expected"),
         ("retention-bytes = 1.5", "invalid size 1.5: expected"),
         ("allow-origin = 5", "invalid text 5: expected"),
+        ("allow-origin = ['']", r"hub\.toml, allow-origin: invalid text '': expected"),
         ("memory = 'x'", "invalid value 'x': expected true or false"),
         ("data = 5", "invalid path 5: expected text"),
         ("[hub]\nport = 1", "unknown option 'hub'"),

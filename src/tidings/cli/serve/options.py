@@ -5,6 +5,7 @@ came from. Typer's own conversion is bypassed, because its errors name neither t
 reads all options instead.
 """
 
+import os
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -136,7 +137,7 @@ class Option:
 
     @property
     def repeatable(self) -> bool:
-        """Whether it holds several values: a repeated flag, a variable with commas, a TOML array."""
+        """Whether it holds several values: a repeated flag, a TOML array, or a variable or TOML text with commas."""
         return isinstance(self.default, tuple)
 
     def read(self, value: Any) -> Any:
@@ -147,9 +148,7 @@ class Option:
         """
         if not self.repeatable:
             return self.about.type.read(value)
-        parts = [part for item in value for part in (item.split(",") if isinstance(item, str) else [item])]
-        stripped = [part.strip() if isinstance(part, str) else part for part in parts]
-        return tuple(self.about.type.read(part) for part in stripped if part != "")
+        return tuple(map(self.about.type.read, value))
 
     def write(self, value: Any) -> str:
         """Return `value` as TOML, which `read` reads back."""
@@ -223,6 +222,9 @@ def _source(ctx: typer.Context, option: Option) -> str:
 def _read_option(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
     option = OPTIONS[str(param.name)]
     source = _source(ctx, option)
+    if option.repeatable and source == option.variable:
+        # Read again, because click splits a variable of several values at blanks.
+        value = _split(os.environ[option.variable])
     if value is None or source == "default":
         return option.default
     try:
@@ -257,8 +259,14 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
         option = OPTIONS.get(key.replace("-", "_"))
         if option is None:
             raise ConfigError(f"{source}: unknown option {key!r}", option=key, source=source, hint=_nearest(key))
-        ctx.default_map[option.field] = [value] if option.repeatable and not isinstance(value, list) else value
+        if option.repeatable and not isinstance(value, list):
+            value = _split(value) if isinstance(value, str) else [value]
+        ctx.default_map[option.field] = value
     return file
+
+
+def _split(text: str) -> list[str]:
+    return [part for part in map(str.strip, text.split(",")) if part]
 
 
 def _nearest(key: str) -> str:
