@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from tests.cli.processes import tidings
 
 from tidings.cli.app import load_command
 from tidings.cli.serve.options import (
@@ -210,6 +211,24 @@ def test_an_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
 def test_a_missing_file_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         settle(toml=tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("arguments", [("--config", "none.toml", "--help"), ("--help", "--config", "none.toml")])
+def test_help_is_printed_without_the_file(arguments: tuple[str, ...]) -> None:
+    done = tidings("serve", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--allow-origin" in done.stdout
+
+
+def test_a_file_named_by_a_variable_or_a_later_flag_is_read(tmp_path: Path) -> None:
+    file = write(tmp_path, 'port = 1\nhost = "10.0.0.1"')
+    for arguments in (["--port", "3", "--config", str(file)], ["--port", "3"]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TIDINGS_CONFIG", str(file))
+            with COMMAND.make_context("serve", arguments) as ctx:
+                resolved = resolve(ctx)
+        assert (resolved.settings.port, resolved.settings.host) == (3, "10.0.0.1")
+        assert resolved.sources["host"] == f"{file}, host"
 
 
 def test_the_data_folder_has_a_default_unless_in_memory() -> None:

@@ -185,11 +185,12 @@ OPTIONS: Mapping[str, Option] = {
 
 def parameters() -> Iterable[Parameter]:
     """Yield the parameters of the command `tidings serve`."""
+    # Not eager, so that --help works without the file. Declared first, so that click reads it before every option
+    # that has no flag on the command line.
     config = typer.Option(
         metavar="FILE",
         envvar=f"{VARIABLE_PREFIX}CONFIG",
         help="TOML file of options.",
-        is_eager=True,
         callback=_read_config,
     )
     show = typer.Option("--show-config", help="Print every option and its source, and exit.")
