@@ -220,8 +220,11 @@ def test_a_terminal_shows_a_progress_bar(hub: Hub, tmp_path: Path) -> None:
     [
         (("no-such-file",), "cannot read"),
         ((__file__,), "not a recording"),
-        ((__file__, "--speed", "fast"), "--speed"),
-        ((__file__, "--by", "chance"), "--by"),
+        ((__file__, "--speed", "bad"), "hint: Write 1, 10, 0.5 or max.\n"),
+        ((__file__, "--speed", "0"), "hint: Write 1, 10, 0.5 or max.\n"),
+        ((__file__, "--speed", "fast"), "--speed: invalid speed 'fast'"),
+        ((__file__, "--by", "bad"), "hint: Write received or timestamp.\n"),
+        ((__file__, "--by", "chance"), "--by: invalid value 'chance'"),
         ((__file__, "--from", "noon"), "--from"),
         ((__file__, "--max-pause", "long"), "--max-pause"),
         ((__file__, "--to", "ftp://x"), "ftp://x"),

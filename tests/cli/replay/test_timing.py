@@ -76,8 +76,9 @@ def test_speeds_are_parsed(text: str, speed: float | None) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", "fast", "", "1e9", "x"])
 def test_an_invalid_speed_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=f"^--speed: invalid speed '{text}': expected a factor") as caught:
         read_speed(text)
+    assert caught.value.hint == "Write 1, 10, 0.5 or max."
 
 
 def test_bounds_are_offsets_or_times() -> None:

@@ -67,6 +67,7 @@ def replay(
             f"--by: invalid value {by[:40]!r}: expected {' or '.join(_MOMENTS)}",
             option="by",
             source="argument",
+            hint=f"Write {' or '.join(_MOMENTS)}.",
         )
     request = ReplayRequest(
         file=file,

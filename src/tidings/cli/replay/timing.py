@@ -85,7 +85,10 @@ def read_speed(text: str) -> float | None:
         return None
     if not 0.001 <= speed <= 1_000_000:
         raise ConfigError(
-            f"--speed: invalid speed {text[:40]!r}: use 1, 10, 0.5 or max", option="speed", source="argument"
+            f"--speed: invalid speed {text[:40]!r}: expected a factor from 0.001 to 1000000, or max",
+            option="speed",
+            source="argument",
+            hint="Write 1, 10, 0.5 or max.",
         )
     return speed
 
