@@ -46,6 +46,11 @@ def test_operations_in_a_pipe_are_tab_separated_newest_first(hub: Hub) -> None:
     assert rows[2][6] == "bad_row: row 7 is bad"
 
 
+def test_the_help_of_since_shows_the_forms_that_it_accepts() -> None:
+    done = tidings("operations", "--help", COLUMNS="200")
+    assert "since: 6h, or an RFC 3339 time." in done.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "ids"),
     [

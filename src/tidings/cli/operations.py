@@ -50,7 +50,9 @@ def operations(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Only operations that began or ended since: 6h ago, or RFC 3339.", show_default=False
+            metavar="TIME",
+            help="Only operations that began or ended since: 6h, or an RFC 3339 time.",
+            show_default=False,
         ),
     ] = None,
     parent: Annotated[
