@@ -39,13 +39,92 @@ def test_a_silent_server_times_out() -> None:
             OperationUnknown,
             "no such",
         ),
-        (b'{"code": "not_found", "message": "no route", "recoverable": false}', 404, NotAHub, "has no /v1/operations"),
+        (b'{"code": "not_found", "message": "no route", "recoverable": false}', 404, CommandRefused, "no route"),
         (b'{"code": "log_busy", "message": "busy", "recoverable": true}', 503, CommandRefused, "busy"),
     ],
 )
 def test_an_unexpected_answer_raises_its_error(body: bytes, status: int, error: type[Exception], message: str) -> None:
     with http_server(body, status) as url, HTTPClient(url) as client, pytest.raises(error, match=message):
         client.operation("x")
+
+
+def test_empty_operation_id_is_refused_in_the_words_of_the_hub(hub: HubServer) -> None:
+    with HTTPClient(hub.url) as client:
+        with pytest.raises(CommandRefused) as caught:
+            client.operation("")
+        answer = msgspec.json.decode(client.probe("v1/operations/").body)
+    assert (str(caught.value), caught.value.hint) == (answer["message"], answer["hint"])
+    assert caught.value.refusal == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/préfix/", "/pr%C3%A9fix/healthz"),
+        ("/my prefix/", "/my%20prefix/healthz"),
+        ("/a%2Fb%/", "/a%2Fb%25/healthz"),
+        ("/a,b;c=d:e@~/", "/a,b;c=d:e@~/healthz"),
+    ],
+)
+def test_prefix_of_the_url_is_percent_encoded(path: str, target: str) -> None:
+    with recorded_server() as server, HTTPClient(server.url + path) as client:
+        client.probe("healthz")
+    assert [sent for sent, _ in server.requests] == [target]
+
+
+def test_prefix_that_is_not_unicode_is_refused() -> None:
+    with recorded_server() as server, HTTPClient(f"{server.url}/\udcff/") as client, pytest.raises(ConfigError):
+        client.probe("healthz")
+
+
+@pytest.mark.parametrize("host", ["a..b", "my host", "x" * 64, "ü" * 64])
+def test_invalid_host_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match="invalid host"):
+        HTTPClient(f"http://{host}:1")
+
+
+def test_host_that_is_not_ascii_reaches_a_proxy_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    with recorded_server(b"ok") as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        with HTTPClient("ws://bücher.invalid:81/ws") as client:
+            assert client.probe("healthz").body == b"ok"
+    ((target, headers),) = server.requests
+    assert (target, headers["host"]) == ("http://xn--bcher-kva.invalid:81/healthz", "xn--bcher-kva.invalid:81")
+
+
+async def test_answer_before_the_end_of_the_body_is_returned() -> None:
+    body = b'{"code": "payload_too_large", "message": "too large", "recoverable": false}'
+
+    def answer_early(listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.recv(1_000)
+            head = f"HTTP/1.1 413 Content Too Large\r\ncontent-length: {len(body)}\r\n\r\n"
+            accepted.sendall(head.encode() + body)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = asyncio.create_task(asyncio.to_thread(answer_early, listener))
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
+        with HTTPClient(url) as client, pytest.raises(CommandRefused, match="too large"):
+            await asyncio.to_thread(client.publish, b" " * 50_000_000)
+        await server
+
+
+async def test_first_line_of_another_protocol_is_one_printable_line() -> None:
+    def greet(listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.recv(1_000)
+            accepted.sendall(b"SSH-2.0-x\x1b[31m\x00\x9b\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = asyncio.create_task(asyncio.to_thread(greet, listener))
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        with HTTPClient(f"ws://{where}/ws") as client, pytest.raises(HubUnreachable) as caught:
+            await asyncio.to_thread(client.probe, "healthz")
+        await server
+    assert str(caught.value) == f"the connection to {where} was lost: ssh-2.0-x [31m"
 
 
 @pytest.mark.parametrize("id", ["a/b", "a b?c#d", "ü/%2F", "x/cancel"])

@@ -40,6 +40,9 @@ _MAX_TARGET_BYTES = 65_535
 _MAX_REDIRECTS = 5
 _PORTS = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+_MAX_REASON_CHARACTERS = 200
+"""Characters of an exception that an error shows."""
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _T = TypeVar("_T")
 Query = list[tuple[str, str | int | float | None]]
@@ -236,7 +239,7 @@ class HTTPClient:
         answer = self._transport.exchange(method, url, body=body, headers=fields, read_s=read_s)
         if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return answer
-        raise _refusal(answer, authority(self.address.url), path)
+        raise _refusal(answer, authority(self.address.url))
 
     def _decode(self, answer: HTTPAnswer, type: type[_T]) -> _T:
         return _decode(answer, type, authority(self.address.url))
@@ -270,6 +273,9 @@ class _Transport:
         url: Any URL of the server.
         timeout_s: Timeout for connecting, and by default for an answer.
         headers: Headers of every request.
+
+    Raises:
+        ConfigError: The host of `url` is invalid, or the environment's proxy is not an HTTP proxy.
     """
 
     def __init__(self, url: str, timeout_s: float, headers: Mapping[str, str]) -> None:
@@ -280,10 +286,11 @@ class _Transport:
         if parts.username and "authorization" not in headers:
             self._headers["authorization"] = _basic_credentials(parts.username, parts.password)
         self._closed = False
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        host, port = _encode_host(parts.hostname or ""), parts.port or _PORTS[parts.scheme]
         proxy = None if is_loopback(url) else _proxy_of(parts.scheme, f"{host}:{port}")
         # Through a proxy, plain HTTP names the whole URL; TLS goes through a tunnel.
         self._absolute = proxy is not None and parts.scheme == "http"
+        self._netloc = self._where if self._where.isascii() else f"{host}:{port}"
         near, near_port = (host, port) if proxy is None else (str(proxy.hostname), proxy.port or _PORTS["http"])
         credentials = {}
         if proxy is not None and proxy.username:
@@ -320,12 +327,14 @@ class _Transport:
         That is safe for every route: an event carries an id, and a cancellation is the same the second time.
 
         Raises:
+            ConfigError: `url` is invalid.
             HubUnreachable: No complete answer arrived in time.
         """
-        parts = urlsplit(url)
-        target = parts._replace(fragment="") if self._absolute else parts._replace(scheme="", netloc="", fragment="")
+        parts = urlsplit(url)._replace(fragment="")
         if self._absolute:
-            target = target._replace(netloc=parts.netloc.rpartition("@")[2])
+            target = _encode_target(parts._replace(netloc=self._netloc).geturl())
+        else:
+            target = _encode_target(parts._replace(scheme="", netloc="").geturl())
         reused = self._connection.sock is not None
         try:
             if not reused:
@@ -339,9 +348,19 @@ class _Transport:
             self._connection.close()
             raise HubUnreachable(f"no hub answers at {self._where}: {_reason(error)}") from error
         try:
-            self._connection.request(method, target.geturl(), body=body, headers={**self._headers, **(headers or {})})
+            refused_body = False
+            try:
+                self._connection.request(method, target, body=body, headers={**self._headers, **(headers or {})})
+            except ConnectionError:
+                # A server may answer, for example 413, and close before it has read the whole body.
+                if self._closed:
+                    raise
+                refused_body = True
             response = self._connection.getresponse()
-            return HTTPAnswer(response.status, response.headers, response.read())
+            answer = HTTPAnswer(response.status, response.headers, response.read())
+            if refused_body:
+                self._connection.close()
+            return answer
         except TimeoutError as error:
             self._connection.close()
             raise HubUnreachable(f"no hub answers at {self._where} in time") from error
@@ -369,6 +388,33 @@ def _proxy_of(scheme: str, host: str) -> SplitResult | None:
         hint = "Set HTTP_PROXY or HTTPS_PROXY to an http:// URL, or name the hub's host in NO_PROXY."
         raise ConfigError(f"unsupported proxy {parts.scheme}://{parts.hostname}", option="proxy", hint=hint)
     return parts
+
+
+def _encode_host(host: str) -> str:
+    """Return a host as it is resolved and sent: in ASCII.
+
+    Raises:
+        ConfigError: The host is invalid.
+    """
+    try:
+        encoded = host.encode("idna").decode()
+    except UnicodeError as error:
+        raise ConfigError(f"invalid host {host!r}: {error}", option="url") from error
+    if " " in encoded or not encoded.isprintable():
+        raise ConfigError(f"invalid host {host!r}: expected no blanks or control characters", option="url")
+    return encoded
+
+
+def _encode_target(target: str) -> str:
+    """Percent-encode the characters that a request target may not hold; its `%XX` stay.
+
+    Raises:
+        ConfigError: The target is not Unicode text.
+    """
+    try:
+        return quote(_LONE_PERCENT.sub("%25", target), safe="%/?:@!$&'()*+,;=[]~")
+    except UnicodeError as error:
+        raise ConfigError(f"invalid URL {target!r}: expected Unicode text", option="url") from error
 
 
 def _basic_credentials(user: str, password: str | None) -> str:
@@ -404,7 +450,7 @@ def _decode(answer: HTTPAnswer, type: type[_T], where: str) -> _T:
         raise NotAHub(f"unexpected answer from {where}: not from a hub of this version ({cause})") from cause
 
 
-def _refusal(answer: HTTPAnswer, where: str, path: str) -> Exception:
+def _refusal(answer: HTTPAnswer, where: str) -> Exception:
     try:
         error = msgspec.json.decode(answer.body, type=ErrorData)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -414,13 +460,13 @@ def _refusal(answer: HTTPAnswer, where: str, path: str) -> Exception:
     hint = error.hint or ""
     if error.code == OperationUnknown.code:
         return OperationUnknown(error.message, operation_id="", hint=hint)
-    if answer.status == HTTPStatus.NOT_FOUND:
-        return NotAHub(f"the hub at {where} has no /{path}", hint="It may be older than this tidings: upgrade it.")
     return CommandRefused(
         error.message, refusal=error.code, recoverable=error.recoverable, hint=hint, details=error.details or ""
     )
 
 
 def _reason(error: Exception) -> str:
-    """Return the text of an error, without the number that the system has for it."""
-    return _ERRNO.sub("", str(error)).lower() or type(error).__name__
+    """Return the text of an error on one printable line, without the number that the system has for it."""
+    # `http.client` quotes the first line of a server that does not speak HTTP, and whatever that line holds.
+    text = "".join(character if character.isprintable() else " " for character in str(error)[:_MAX_REASON_CHARACTERS])
+    return _ERRNO.sub("", " ".join(text.split())).lower() or type(error).__name__
