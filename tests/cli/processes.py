@@ -28,6 +28,8 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07]*\x07")
 def environment(**variables: str) -> dict[str, str]:
     """Return an environment in which nothing of the developer's own changes what is seen."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDINGS_", "COV_"))}
+    # The spool falls back to the temporary folder, which the developer's own jobs use as well.
+    kept["TMPDIR"] = os.environ["XDG_STATE_HOME"]
     return {**kept, "COLUMNS": "100", "LINES": "24", "TERM": "xterm-256color", "NO_COLOR": "1", **variables}
 
 

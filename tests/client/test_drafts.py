@@ -84,3 +84,10 @@ def test_payload_limit_is_the_same_as_the_hubs() -> None:
     with pytest.raises(PayloadTooLarge) as caught:
         encode_data({"a": "x" * (65_536 - 8)})
     assert (caught.value.size, caught.value.limit) == (65_536, 65_535)
+
+
+@pytest.mark.parametrize("member", ["type", "channel", "timestamp"])
+def test_draft_with_a_lone_surrogate_is_refused(member: str) -> None:
+    texts = {"type": "data:update", member: "\ud800"}
+    with pytest.raises(InvalidEnvelope, match=rf"\$\.{member}: invalid text"):
+        make_draft(texts.pop("type"), {"dataset": "x"}, **texts)

@@ -10,7 +10,7 @@ from tests.client.waiting import PROMPT, until
 from tests.producer.held import told
 
 from tidings.client.drafts import Draft, make_draft
-from tidings.client.publish_queue import PublishQueue, QueueLimits, Rank
+from tidings.client.publish_queue import PublishQueue, QueueLimits, Rank, WindowLimits
 from tidings.client.reliable_publisher import ReliablePublisher
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, HubUnreachable, LogFull
@@ -22,13 +22,13 @@ from tidings.testing.faulty_log import FaultyLog
 class Sending:
     """A running publisher, and its callbacks' arguments."""
 
-    def __init__(self, url: str, limits: QueueLimits, *, wait: bool = True) -> None:
+    def __init__(self, url: str, limits: QueueLimits, window: WindowLimits, *, wait: bool = True) -> None:
         self.results: list[tuple[str, Accepted | CommandRefused]] = []
         self.retried: list[str] = []
         self.publisher = ReliablePublisher(
             url,
             msgspec.structs.replace(PROMPT, wait_for_hub=wait),
-            PublishQueue(limits),
+            PublishQueue(limits, window),
             contract=Contract(),
             on_settled=lambda entry, result: self.results.append((entry.draft.event_id, result)),
             on_retry=lambda error: self.retried.append(error.refusal),
@@ -51,8 +51,14 @@ def stored(hub: HubServer) -> list[str]:
 
 
 @asynccontextmanager
-async def sending(url: str, limits: QueueLimits = QueueLimits(), *, wait: bool = True) -> AsyncIterator[Sending]:  # noqa: B008
-    running = Sending(url, limits, wait=wait)
+async def sending(
+    url: str,
+    limits: QueueLimits = QueueLimits(),  # noqa: B008 -- frozen
+    *,
+    window: WindowLimits = WindowLimits(),  # noqa: B008 -- frozen
+    wait: bool = True,
+) -> AsyncIterator[Sending]:
+    running = Sending(url, limits, window, wait=wait)
     try:
         yield running
     finally:
@@ -172,3 +178,23 @@ async def test_large_events_back_it_up_sooner(hub: HubServer) -> None:
             running.put(f"{n:0>60000}")
         assert running.publisher.backed_up
         assert running.queue.shed == 0
+
+
+async def test_event_put_after_the_waiting_ones_were_dropped_is_sent() -> None:
+    held = FaultyLog(MemoryLog("epoch"))
+    with HubServer(event_log=held) as hub:
+        async with sending(hub.url, window=WindowLimits(events=2)) as running:
+            await running.publisher.wait_live()
+            hub.call(held.hold_appends)
+            running.put("a", "b")
+            for _ in range(5):  # rounds of the loop that this client had scheduled
+                await asyncio.sleep(0)
+            running.put("c", "d")
+            assert (running.queue.blocked, running.queue.unacknowledged) == (True, 2)
+            running.queue.drop(lambda entry: True)
+            hub.call(held.release_appends)
+            await until(lambda: running.queue.unacknowledged == 0)
+            running.queue.put(update("e"), Rank.DURABLE)
+            running.publisher.wake()  # as the thread of a job does
+            await running.publisher.wait_below(1)
+        assert stored(hub) == ["a", "b", "e"]

@@ -78,7 +78,7 @@ def make_draft(
     """Return an event to publish, with this machine's time and a new id unless given.
 
     Raises:
-        InvalidEnvelope: The type is not a string.
+        InvalidEnvelope: The type is not a string, or a text cannot be encoded as UTF-8.
         InvalidPayload: The payload cannot be encoded as JSON.
         PayloadTooLarge: It is over 65,535 bytes.
         InvalidEventID: The event id is not 16–64 printable ASCII characters.
@@ -88,7 +88,7 @@ def make_draft(
     draft = make_unstamped(type, payload, trace_id=trace_id, channel=channel)
     return msgspec.structs.replace(
         draft,
-        timestamp=timestamp or from_nanoseconds(now_ns),
+        timestamp=_check_text("timestamp", timestamp) if timestamp else from_nanoseconds(now_ns),
         event_id=check_event_id(event_id) if event_id else new_event_id(now_ns),
     )
 
@@ -99,7 +99,7 @@ def make_unstamped(
     """Return an event without timestamp and id, which cost more than all the rest: `stamp` adds them when it is sent.
 
     Raises:
-        InvalidEnvelope: The type is not a string.
+        InvalidEnvelope: The type is not a string, or a text cannot be encoded as UTF-8.
         InvalidPayload: The payload cannot be encoded as JSON.
         PayloadTooLarge: It is over 65,535 bytes.
         InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
@@ -109,13 +109,20 @@ def make_unstamped(
     if trace_id is not None:
         check_trace_id(trace_id)
     return Draft(
-        type=str(type),
+        type=_check_text("type", str(type)),
         data=encode_data(payload),
         timestamp="",
         event_id="",
         trace_id=trace_id,
-        channel=None if channel is None else str(channel),
+        channel=None if channel is None else _check_text("channel", str(channel)),
     )
+
+
+def _check_text(member: str, text: str) -> str:
+    # A lone surrogate would fail only when the message is encoded, among the events of other callers.
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidEnvelope(f"$.{member}: invalid text {text!r}: expected no lone surrogates", path=f"$.{member}")
+    return text
 
 
 def stamp(draft: Draft, at_ns: int) -> Draft:

@@ -225,6 +225,7 @@ class ReliablePublisher:
                 continue
             elif isinstance(item, Attached):
                 self._holder.attached(item)
+                self.pump_soon()
             elif isinstance(item, AttachRefused):
                 self._holder.attach_refused(item.error)
             elif isinstance(item, CancelAsked):
@@ -243,7 +244,8 @@ class ReliablePublisher:
         elif isinstance(result, CommandRefused):
             self._refused(entry, result)
         self._changed.set()
-        if self.queue.waiting:
+        # Also while parked: a verdict may have dropped the events that waited, and `wake` would do nothing.
+        if self.queue.waiting or self._parked:
             self.pump_soon()
 
     def _refused(self, entry: QueuedEvent, error: CommandRefused) -> None:
