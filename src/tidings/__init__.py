@@ -42,114 +42,59 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names.s
 __all__ = sorted(["__version__", *_MODULES])
 
 if TYPE_CHECKING:
-    from tidings.client import Client as Client
-    from tidings.client import Gap as Gap
-    from tidings.client import Live as Live
-    from tidings.client import Outcome as Outcome
-    from tidings.client import ReceivedEvent as ReceivedEvent
-    from tidings.client import Reconnect as Reconnect
-    from tidings.client import State as State
-    from tidings.client import Status as Status
-    from tidings.client import Watch as Watch
-    from tidings.client import connect as connect
+    # fmt: off
+    # isort: off
+    from tidings.client import (
+        Client as Client, Gap as Gap, Live as Live, Outcome as Outcome, ReceivedEvent as ReceivedEvent,
+        Reconnect as Reconnect, State as State, Status as Status, Watch as Watch, connect as connect,
+    )
     from tidings.client.events import TypedEvent as TypedEvent
     from tidings.contract.contract import Contract as Contract
-    from tidings.contract.event_types import EventType as EventType
-    from tidings.contract.event_types import event as event
+    from tidings.contract.event_types import EventType as EventType, event as event
     from tidings.contract.loading import load_contract as load_contract
-    from tidings.exceptions import AddressInUse as AddressInUse
-    from tidings.exceptions import AddressUnavailable as AddressUnavailable
-    from tidings.exceptions import BinaryMessage as BinaryMessage
-    from tidings.exceptions import ClientError as ClientError
-    from tidings.exceptions import CommandRefused as CommandRefused
-    from tidings.exceptions import ConfigError as ConfigError
-    from tidings.exceptions import ConnectionLost as ConnectionLost
-    from tidings.exceptions import ContractError as ContractError
-    from tidings.exceptions import Draining as Draining
-    from tidings.exceptions import EventIDReused as EventIDReused
-    from tidings.exceptions import HandshakeRefused as HandshakeRefused
-    from tidings.exceptions import HubClosed as HubClosed
-    from tidings.exceptions import HubError as HubError
-    from tidings.exceptions import HubUnreachable as HubUnreachable
-    from tidings.exceptions import InternalError as InternalError
-    from tidings.exceptions import InvalidCommand as InvalidCommand
-    from tidings.exceptions import InvalidContract as InvalidContract
-    from tidings.exceptions import InvalidEnvelope as InvalidEnvelope
-    from tidings.exceptions import InvalidEventID as InvalidEventID
-    from tidings.exceptions import InvalidJSON as InvalidJSON
-    from tidings.exceptions import InvalidKey as InvalidKey
-    from tidings.exceptions import InvalidParameter as InvalidParameter
-    from tidings.exceptions import InvalidPath as InvalidPath
-    from tidings.exceptions import InvalidPayload as InvalidPayload
-    from tidings.exceptions import InvalidPosition as InvalidPosition
-    from tidings.exceptions import InvalidTimestamp as InvalidTimestamp
-    from tidings.exceptions import InvalidTraceID as InvalidTraceID
-    from tidings.exceptions import InvalidUTF8 as InvalidUTF8
-    from tidings.exceptions import LogBusy as LogBusy
-    from tidings.exceptions import LogCorrupt as LogCorrupt
-    from tidings.exceptions import LogError as LogError
-    from tidings.exceptions import LogForeign as LogForeign
-    from tidings.exceptions import LogFull as LogFull
-    from tidings.exceptions import LogInUse as LogInUse
-    from tidings.exceptions import LogReadOnly as LogReadOnly
-    from tidings.exceptions import LogTooNew as LogTooNew
-    from tidings.exceptions import LogUnavailable as LogUnavailable
-    from tidings.exceptions import MethodNotAllowed as MethodNotAllowed
-    from tidings.exceptions import MissingExtra as MissingExtra
-    from tidings.exceptions import NotAHub as NotAHub
-    from tidings.exceptions import NotFound as NotFound
-    from tidings.exceptions import NotPublishable as NotPublishable
-    from tidings.exceptions import NotSupported as NotSupported
-    from tidings.exceptions import OperationCancelled as OperationCancelled
-    from tidings.exceptions import OperationError as OperationError
-    from tidings.exceptions import OperationExists as OperationExists
-    from tidings.exceptions import OperationFenced as OperationFenced
-    from tidings.exceptions import OperationFinished as OperationFinished
-    from tidings.exceptions import OperationUnknown as OperationUnknown
-    from tidings.exceptions import OriginRefused as OriginRefused
-    from tidings.exceptions import PayloadTooLarge as PayloadTooLarge
-    from tidings.exceptions import PublishTimeout as PublishTimeout
-    from tidings.exceptions import RequestError as RequestError
-    from tidings.exceptions import ServeError as ServeError
-    from tidings.exceptions import TidingsError as TidingsError
-    from tidings.exceptions import TooDeep as TooDeep
-    from tidings.exceptions import TooManyConnections as TooManyConnections
-    from tidings.exceptions import UnknownChannel as UnknownChannel
-    from tidings.exceptions import UnknownType as UnknownType
-    from tidings.exceptions import UnsupportedMediaType as UnsupportedMediaType
-    from tidings.exceptions import WrongChannel as WrongChannel
-    from tidings.producer.api import operation as operation
-    from tidings.producer.api import start as start
-    from tidings.producer.operation import Operation as Operation
-    from tidings.producer.operation import current_operation as current_operation
+    from tidings.exceptions import (
+        AddressInUse as AddressInUse, AddressUnavailable as AddressUnavailable, BinaryMessage as BinaryMessage,
+        ClientError as ClientError, CommandRefused as CommandRefused, ConfigError as ConfigError,
+        ConnectionLost as ConnectionLost, ContractError as ContractError, Draining as Draining,
+        EventIDReused as EventIDReused, HandshakeRefused as HandshakeRefused, HubClosed as HubClosed,
+        HubError as HubError, HubUnreachable as HubUnreachable, InternalError as InternalError,
+        InvalidCommand as InvalidCommand, InvalidContract as InvalidContract, InvalidEnvelope as InvalidEnvelope,
+        InvalidEventID as InvalidEventID, InvalidJSON as InvalidJSON, InvalidKey as InvalidKey,
+        InvalidParameter as InvalidParameter, InvalidPath as InvalidPath, InvalidPayload as InvalidPayload,
+        InvalidPosition as InvalidPosition, InvalidTimestamp as InvalidTimestamp, InvalidTraceID as InvalidTraceID,
+        InvalidUTF8 as InvalidUTF8, LogBusy as LogBusy, LogCorrupt as LogCorrupt, LogError as LogError,
+        LogForeign as LogForeign, LogFull as LogFull, LogInUse as LogInUse, LogReadOnly as LogReadOnly,
+        LogTooNew as LogTooNew, LogUnavailable as LogUnavailable, MethodNotAllowed as MethodNotAllowed,
+        MissingExtra as MissingExtra, NotAHub as NotAHub, NotFound as NotFound, NotPublishable as NotPublishable,
+        NotSupported as NotSupported, OperationCancelled as OperationCancelled, OperationError as OperationError,
+        OperationExists as OperationExists, OperationFenced as OperationFenced,
+        OperationFinished as OperationFinished, OperationUnknown as OperationUnknown, OriginRefused as OriginRefused,
+        PayloadTooLarge as PayloadTooLarge, PublishTimeout as PublishTimeout, RequestError as RequestError,
+        ServeError as ServeError, TidingsError as TidingsError, TooDeep as TooDeep,
+        TooManyConnections as TooManyConnections, UnknownChannel as UnknownChannel, UnknownType as UnknownType,
+        UnsupportedMediaType as UnsupportedMediaType, WrongChannel as WrongChannel,
+    )
+    from tidings.producer.api import operation as operation, start as start
+    from tidings.producer.operation import Operation as Operation, current_operation as current_operation
     from tidings.producer.tracking import Step as Step
-    from tidings.protocol.message_types import ChannelType as ChannelType
-    from tidings.protocol.message_types import EventClass as EventClass
-    from tidings.protocol.message_types import MessageType as MessageType
+    from tidings.protocol.message_types import (
+        ChannelType as ChannelType, EventClass as EventClass, MessageType as MessageType,
+    )
     from tidings.protocol.messages import CancelOutcome as CancelOutcome
-    from tidings.protocol.payloads import AuthFailed as AuthFailed
-    from tidings.protocol.payloads import AuthRequired as AuthRequired
-    from tidings.protocol.payloads import AuthSuccess as AuthSuccess
-    from tidings.protocol.payloads import ConnectionClosed as ConnectionClosed
-    from tidings.protocol.payloads import ConnectionEstablished as ConnectionEstablished
-    from tidings.protocol.payloads import ContractIdentity as ContractIdentity
-    from tidings.protocol.payloads import DataErrorData as DataErrorData
-    from tidings.protocol.payloads import DataProcessedData as DataProcessedData
-    from tidings.protocol.payloads import DataUpdateData as DataUpdateData
-    from tidings.protocol.payloads import ErrorData as ErrorData
-    from tidings.protocol.payloads import LicenseExpiredData as LicenseExpiredData
-    from tidings.protocol.payloads import OperationCancelledData as OperationCancelledData
-    from tidings.protocol.payloads import OperationCompleteData as OperationCompleteData
-    from tidings.protocol.payloads import OperationEstimateData as OperationEstimateData
-    from tidings.protocol.payloads import OperationFailedData as OperationFailedData
-    from tidings.protocol.payloads import OperationLogData as OperationLogData
-    from tidings.protocol.payloads import OperationProgressData as OperationProgressData
-    from tidings.protocol.payloads import OperationStartData as OperationStartData
-    from tidings.protocol.payloads import Payload as Payload
-    from tidings.protocol.payloads import ReportReadyData as ReportReadyData
-    from tidings.protocol.payloads import SystemAlertData as SystemAlertData
-    from tidings.protocol.payloads import SystemMetricsData as SystemMetricsData
-    from tidings.protocol.payloads import SystemStatusData as SystemStatusData
+    from tidings.protocol.payloads import (
+        AuthFailed as AuthFailed, AuthRequired as AuthRequired, AuthSuccess as AuthSuccess,
+        ConnectionClosed as ConnectionClosed, ConnectionEstablished as ConnectionEstablished,
+        ContractIdentity as ContractIdentity, DataErrorData as DataErrorData, DataProcessedData as DataProcessedData,
+        DataUpdateData as DataUpdateData, ErrorData as ErrorData, LicenseExpiredData as LicenseExpiredData,
+        OperationCancelledData as OperationCancelledData, OperationCompleteData as OperationCompleteData,
+        OperationEstimateData as OperationEstimateData, OperationFailedData as OperationFailedData,
+        OperationLogData as OperationLogData, OperationProgressData as OperationProgressData,
+        OperationStartData as OperationStartData, Payload as Payload, ReportReadyData as ReportReadyData,
+        SystemAlertData as SystemAlertData, SystemMetricsData as SystemMetricsData,
+        SystemStatusData as SystemStatusData,
+    )
+    # isort: on
+    # fmt: on
 
 
 def __getattr__(name: str) -> object:

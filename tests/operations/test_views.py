@@ -9,7 +9,7 @@ from tidings.operations.views import (
     LogLineView,
     OperationDetail,
     OperationSummary,
-    UsualDurationView,
+    UsualView,
     describe,
     list_steps,
     roll_up_progress,
@@ -101,7 +101,7 @@ def test_detail_extends_summary_and_decodes_in_any_client() -> None:
     status = status_of(
         ("start", '"name":"n","steps":["a"]'), ("failed", '"code":"c","message":"m","recoverable":false')
     )
-    usual = UsualDurationView(runs=3, failed=1, median_duration_s=2.0, last_success_at=NOON)
+    usual = UsualView(runs=3, failed=1, median_duration_s=2.0, last_success_at=NOON)
     line = LogLineView(at=NOON, level="info", message="hello")
     detail = describe(status, log=[line], children=[summarize(status_of(("start", "")))], usual=usual)
     read = msgspec.json.decode(msgspec.json.encode(detail), type=OperationDetail)

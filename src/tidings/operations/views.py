@@ -94,7 +94,7 @@ class StepView(View, frozen=True, kw_only=True):
     ended_at: str | None = None
 
 
-class StateChangeView(View, frozen=True, kw_only=True):
+class MomentView(View, frozen=True, kw_only=True):
     """A change of an operation's state."""
 
     at: str
@@ -110,7 +110,7 @@ class LogLineView(View, frozen=True, kw_only=True):
     message: str
 
 
-class UsualDurationView(View, frozen=True, kw_only=True):
+class UsualView(View, frozen=True, kw_only=True):
     """Statistics of the runs of a name."""
 
     runs: int
@@ -126,14 +126,14 @@ class OperationDetail(OperationSummary, frozen=True, kw_only=True):
     """One operation with all its details."""
 
     steps: list[StepView]
-    timeline: list[StateChangeView]
+    timeline: list[MomentView]
     """State changes of all attempts, oldest first."""
     log: list[LogLineView]
     """The newest log lines, oldest first."""
     children: list[OperationSummary]
     """The newest operations that name this one as their parent, oldest first."""
     result: Any = None
-    usual: UsualDurationView | None = None
+    usual: UsualView | None = None
     """Statistics of the runs of the operation's name."""
 
 
@@ -191,7 +191,7 @@ def describe(
     of_children: float | None = None,
     log: Sequence[LogLineView] = (),
     children: Sequence[OperationSummary] = (),
-    usual: UsualDurationView | None = None,
+    usual: UsualView | None = None,
 ) -> OperationDetail:
     """Return an operation with all its details; see `summarize`."""
     return OperationDetail(
@@ -280,8 +280,8 @@ def _step_view(step: StepStatus, status: OperationStatus) -> StepView:
     )
 
 
-def _state_change_view(moment: StateChange) -> StateChangeView:
-    return StateChangeView(at=from_nanoseconds(moment.at_ns), state=moment.state, attempt=moment.attempt)
+def _state_change_view(moment: StateChange) -> MomentView:
+    return MomentView(at=from_nanoseconds(moment.at_ns), state=moment.state, attempt=moment.attempt)
 
 
 def format_time(unix_ns: int | None) -> str | None:

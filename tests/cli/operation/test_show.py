@@ -6,7 +6,7 @@ from tests.cli.watch.event_likes import NOON
 
 from tidings.cli.operation.show import operation_lines, print_operation
 from tidings.operations.lifecycle import OperationState
-from tidings.operations.views import LogLineView, OperationDetail, StateChangeView, StepView, UsualDurationView
+from tidings.operations.views import LogLineView, MomentView, OperationDetail, StepView, UsualView
 
 
 def lines(operation: OperationDetail, second: float = 10, log: int = 20) -> list[str]:
@@ -40,7 +40,7 @@ def test_show_prints_every_fact() -> None:
         parent_id="op-0",
         resumes="op-1",
         metadata={"weight": 3, "file": "a.csv"},
-        usual=UsualDurationView(runs=9, failed=2, median_duration_s=90.0, last_success_at=at(-3600)),
+        usual=UsualView(runs=9, failed=2, median_duration_s=90.0, last_success_at=at(-3600)),
         error=error(hint="Mend row 7.", details="Traceback:\n  line 1"),
         result={"rows": 6},
         steps=[
@@ -49,8 +49,8 @@ def test_show_prints_every_fact() -> None:
             StepView(name="report", state="waiting"),
         ],
         timeline=[
-            StateChangeView(at=at(-60), state=OperationState.FAILED, attempt=1),
-            StateChangeView(at=at(0), state=OperationState.RUNNING, attempt=2),
+            MomentView(at=at(-60), state=OperationState.FAILED, attempt=1),
+            MomentView(at=at(0), state=OperationState.RUNNING, attempt=2),
         ],
         children=[summary("complete", operation_id="op-2", name="Part", ended_at=at(30), duration_s=30.0)],
         log=[LogLineView(at=at(1), level="info", message="begun"), LogLineView(at=at(5), level="error", message="odd")],

@@ -5,10 +5,10 @@ from tests.cli.operation.views import at, detail, error, summary
 from tests.cli.watch.event_likes import NOON
 
 from tidings.cli.operation.summary import format_remaining, summarize
-from tidings.operations.views import EstimateView, OperationSummary, UsualDurationView
+from tidings.operations.views import EstimateView, OperationSummary, UsualView
 
 MIN, HOUR = 60, 3600
-USUAL = UsualDurationView(runs=9, failed=1, median_duration_s=6 * MIN)
+USUAL = UsualView(runs=9, failed=1, median_duration_s=6 * MIN)
 
 
 def said(operation: OperationSummary, second: float) -> str:

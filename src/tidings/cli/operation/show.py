@@ -12,7 +12,7 @@ from tidings.cli.text import aligned, blank_unprintable, sanitize
 from tidings.cli.units import describe_span, ordinal
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED
 from tidings.operations.lifecycle import OperationState
-from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualDurationView
+from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualView
 from tidings.protocol.payloads import ErrorData
 from tidings.protocol.timestamps import to_nanoseconds
 
@@ -106,7 +106,7 @@ def _facts(detail: OperationDetail, now_s: float, zone: tzinfo | None) -> Iterat
     yield "runs", _runs(detail.usual, now_s)
 
 
-def _runs(usual: UsualDurationView | None, now_s: float) -> str:
+def _runs(usual: UsualView | None, now_s: float) -> str:
     if usual is None or not usual.runs:
         return ""
     took = "" if usual.median_duration_s is None else f", usually {describe_span(usual.median_duration_s)}"

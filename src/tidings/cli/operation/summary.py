@@ -3,7 +3,7 @@
 from tidings.cli.text import sanitize
 from tidings.cli.units import describe_span, ordinal
 from tidings.operations.lifecycle import OperationState
-from tidings.operations.views import OperationDetail, OperationSummary, UsualDurationView
+from tidings.operations.views import OperationDetail, OperationSummary, UsualView
 from tidings.protocol.timestamps import to_nanoseconds
 
 _IDLE_S = 300.0
@@ -114,7 +114,7 @@ def _outlook(operation: OperationSummary) -> str:
 
 def describe_usual(operation: OperationSummary) -> str:
     """Return the usual duration of earlier runs of the name; empty if unknown."""
-    usual: UsualDurationView | None = operation.usual if isinstance(operation, OperationDetail) else None
+    usual: UsualView | None = operation.usual if isinstance(operation, OperationDetail) else None
     if usual is None or usual.median_duration_s is None:
         return ""
     return describe_span(usual.median_duration_s)

@@ -16,7 +16,7 @@ from tidings.operations.views import (
     OperationDetail,
     OperationSummary,
     Presence,
-    UsualDurationView,
+    UsualView,
     describe,
     format_time,
     roll_up_progress,
@@ -122,8 +122,8 @@ class OperationViewBuilder:
         return self._of_children(status, depth)
 
 
-def _usual(history: RunHistory) -> UsualDurationView:
-    return UsualDurationView(
+def _usual(history: RunHistory) -> UsualView:
+    return UsualView(
         runs=history.runs,
         failed=history.failed,
         median_duration_s=history.median_s,
