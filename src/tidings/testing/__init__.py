@@ -19,23 +19,20 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names.s
 __all__ = sorted(_MODULES)
 
 if TYPE_CHECKING:
+    # fmt: off
+    # isort: off
     from tidings.testing.assertion import assert_events as assert_events
-    from tidings.testing.faults import Cut as Cut
-    from tidings.testing.faults import Delay as Delay
-    from tidings.testing.faults import Duplicate as Duplicate
-    from tidings.testing.faults import FullDisk as FullDisk
-    from tidings.testing.faults import Stall as Stall
-    from tidings.testing.faults import Unreachable as Unreachable
-    from tidings.testing.manual_hub import QUIET as QUIET
-    from tidings.testing.manual_hub import ManualHub as ManualHub
-    from tidings.testing.matching import ABSENT as ABSENT
-    from tidings.testing.matching import ANYTHING as ANYTHING
-    from tidings.testing.matching import any_order as any_order
-    from tidings.testing.matching import approx as approx
-    from tidings.testing.matching import containing as containing
-    from tidings.testing.matching import event as event
-    from tidings.testing.matching import none_of as none_of
-    from tidings.testing.matching import satisfying as satisfying
+    from tidings.testing.faults import (
+        Cut as Cut, Delay as Delay, Duplicate as Duplicate, FullDisk as FullDisk, Stall as Stall,
+        Unreachable as Unreachable,
+    )
+    from tidings.testing.manual_hub import QUIET as QUIET, ManualHub as ManualHub
+    from tidings.testing.matching import (
+        ABSENT as ABSENT, ANYTHING as ANYTHING, any_order as any_order, approx as approx, containing as containing,
+        event as event, none_of as none_of, satisfying as satisfying,
+    )
+    # isort: on
+    # fmt: on
 
 
 def __getattr__(name: str) -> object:
