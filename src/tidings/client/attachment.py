@@ -19,32 +19,25 @@ class Holder(Protocol):
     @property
     def producer_id(self) -> str:
         """Name of the producer for the hub; only one connection at a time has it."""
-        ...
 
     @property
     def lease_s(self) -> float | None:
         """Seconds that its operations outlive its connection; None means the hub's default."""
-        ...
 
     def claims(self) -> Sequence[Claim]:
         """Return the operations held now; called at the start of each connection."""
-        ...
 
     def new_claims(self) -> Sequence[Claim]:
         """Return the operations held since the last call or connection; they are claimed before the next events."""
-        ...
 
     def attached(self, attached: Attached) -> None:
         """Handle the hub's verdicts. Nothing is published on this connection before this returns."""
-        ...
 
     def attach_refused(self, error: TidingsError) -> None:
         """Note that the hub refuses to attach it: operations started on this connection have no holder."""
-        ...
 
     def cancel(self, push: CancelPush) -> CancelAnswer | None:
         """Answer a cancel request for one of its operations; None sends no answer, because its end is on its way."""
-        ...
 
 
 class Attachment:

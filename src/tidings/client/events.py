@@ -40,47 +40,38 @@ class TypedEvent(Protocol[P_co]):
     @property
     def type(self) -> str:
         """See `ReceivedEvent.type`."""
-        ...
 
     @property
     def timestamp(self) -> str:
         """See `ReceivedEvent.timestamp`."""
-        ...
 
     @property
     def trace_id(self) -> str:
         """See `ReceivedEvent.trace_id`."""
-        ...
 
     @property
     def channel(self) -> str:
         """See `ReceivedEvent.channel`."""
-        ...
 
     @property
     def key(self) -> str | None:
         """See `ReceivedEvent.key`."""
-        ...
 
     @property
     def payload(self) -> P_co:
         """The data as the type's struct."""
-        ...
 
     @property
     def data(self) -> bytes:
         """See `ReceivedEvent.data`."""
-        ...
 
     @property
     def position(self) -> str:
         """See `ReceivedEvent.position`."""
-        ...
 
     @property
     def event_id(self) -> str | None:
         """See `ReceivedEvent.event_id`."""
-        ...
 
 
 class InvalidEvent(Struct, frozen=True):

@@ -14,7 +14,6 @@ class Timer(Protocol):
 
     def cancel(self) -> None:
         """Cancel the call."""
-        ...
 
 
 class ClientRuntime(Protocol):
@@ -22,27 +21,21 @@ class ClientRuntime(Protocol):
 
     async def open(self, url: str) -> ClientConnection:
         """Open a connection; see `OpenConnection`."""
-        ...
 
     def time(self) -> float:
         """Return monotonic time, in seconds."""
-        ...
 
     def call_at(self, when: float, callback: Callable[[], object], /) -> Timer:
         """Call `callback` in the link's loop at the time `when`."""
-        ...
 
     def timeout(self, delay_s: float | None, /) -> AbstractAsyncContextManager[object]:
         """Return a context that raises TimeoutError after `delay_s`, like `asyncio.timeout`; None never does."""
-        ...
 
     async def sleep(self, delay_s: float, /) -> None:
         """Wait before the next connection attempt."""
-        ...
 
     def random(self) -> float:
         """Return a number in [0, 1): the jitter of that delay."""
-        ...
 
 
 class NetworkRuntime:

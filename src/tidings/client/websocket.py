@@ -113,7 +113,6 @@ class ClientConnection(Protocol):
         Raises:
             ConnectionEnded: The connection has ended.
         """
-        ...
 
     async def send(self, body: bytes) -> None:
         """Send one message; return when there is room for another.
@@ -121,15 +120,12 @@ class ClientConnection(Protocol):
         Raises:
             ConnectionEnded: The connection has ended.
         """
-        ...
 
     async def aclose(self) -> None:
         """Complete the closing handshake, within about a second; drops messages not received. Never raises."""
-        ...
 
     def abort(self) -> None:
         """End the connection immediately; `receive` raises `ConnectionEnded`."""
-        ...
 
 
 OpenConnection = Callable[[str], Awaitable[ClientConnection]]

@@ -88,11 +88,9 @@ class EnvelopeDefaults(Protocol):
 
     def timestamp(self) -> str:
         """Return the time of the hub's clock as a canonical timestamp."""
-        ...
 
     def trace_id(self, channel: str, key: str | None) -> str:
         """Return the trace id for an event of `key` whose envelope has none."""
-        ...
 
 
 class Contract:

@@ -135,11 +135,9 @@ class LiveSet(Protocol):
 
     def join(self, subscriber: Subscriber) -> None:
         """Take `subscriber`, which has read up to its goal, into the live set."""
-        ...
 
     def goal(self, subscriber: Subscriber) -> int:
         """Return the offset up to which `subscriber` reads before it can join its lane."""
-        ...
 
 
 class Catchup:

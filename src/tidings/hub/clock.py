@@ -9,11 +9,9 @@ class Clock(Protocol):
 
     def wall_ns(self) -> int:
         """Return nanoseconds since 1970-01-01T00:00:00Z; may jump."""
-        ...
 
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
-        ...
 
 
 class SystemClock:

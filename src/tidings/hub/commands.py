@@ -34,15 +34,12 @@ class CommandConnection(LeaseHolder, Protocol):
 
     def reply(self, command: Envelope, data: Payload) -> None:
         """Send the reply to `command`."""
-        ...
 
     def subscribe(self, paths: PathSet, since: Position | str, command: Envelope | None) -> None:
         """Add `paths` to those that the connection reads, and report how reading begins in reply to `command`."""
-        ...
 
     def notify_unavailable(self, type: str) -> None:
         """Send a notice if the hub never delivers events of `type`, because the type is unknown or deprecated."""
-        ...
 
 
 CommandHandler = Callable[[CommandConnection, Envelope, Any], None]

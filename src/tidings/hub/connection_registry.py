@@ -19,11 +19,9 @@ class RegisteredConnection(Protocol):
 
     def close(self, code: int, reason: str, *, retry_after_ms: int | None = None) -> None:
         """Send `connection:closed` with the reason, and close."""
-        ...
 
     def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
         """Send a heartbeat if the connection is idle; see `HubConnection.send_heartbeat`."""
-        ...
 
 
 class ConnectionRegistry:

@@ -37,20 +37,15 @@ class HubCore(Protocol):
     @property
     def staged(self) -> int:
         """Number of events that wait for the log."""
-        ...
 
     def now_ns(self) -> int:
         """Return nanoseconds since 1970, from a clock that does not jump."""
-        ...
 
     def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, staged events included, or None."""
-        ...
 
     def set_holder(self, operation_id: str, producer_id: str, lease_s: float) -> None:
         """Make a producer the holder of a live operation, with a lease in seconds."""
-        ...
 
     def publish(self, envelope: Envelope, settled: PublishCallback, *, by_hub: bool = False) -> Event:
         """Check an envelope and stage its event; see `tidings.hub.hub.Hub.publish`."""
-        ...

@@ -34,7 +34,6 @@ class Outlet(Protocol):
 
     def write(self, frames: bytes, /) -> None:
         """Write prebuilt frames. May call the connection's `pause_writing` before it returns."""
-        ...
 
     def direct(self) -> Callable[[bytes], int | None]:
         """Return the function that writes to a live subscriber while no bytes are unsent.
@@ -42,34 +41,27 @@ class Outlet(Protocol):
         It gives bytes to the kernel and returns how many the kernel took; BlockingIOError means none, and any other
         OSError means that the peer is gone. An outlet without such a function returns `write`, which returns None.
         """
-        ...
 
     def write_buffer_size(self) -> int:
         """Return the number of unsent bytes.
 
         `pause_writing` is called as soon as bytes have to wait, and `resume_writing` when all are sent.
         """
-        ...
 
     def pause_reading(self) -> None:
         """Stop reading messages from the client until `resume_reading`."""
-        ...
 
     def resume_reading(self) -> None:
         """Read messages again."""
-        ...
 
     def ping(self) -> None:
         """Send a ping, which keeps an idle connection alive through proxies."""
-        ...
 
     def set_peer_timeout(self, within_s: float) -> None:
         """Let the operating system close the connection if the peer's machine is silent for about `within_s` seconds.
 
         The peer's program, which may be busy, does not need to answer. An outlet without such a means does nothing.
         """
-        ...
 
     def close(self, code: int, reason: str) -> None:
         """Close with a WebSocket close code, after all that was written."""
-        ...

@@ -161,11 +161,9 @@ class Scheduler(Protocol):
 
     def call_soon(self, callback: Callable[[], object], /) -> object:
         """Run `callback` in the next round of the loop."""
-        ...
 
     def call_later(self, delay: float, callback: Callable[[], object], /) -> object:
         """Run `callback` after `delay` seconds."""
-        ...
 
 
 class Log(Protocol):
@@ -199,26 +197,21 @@ class Log(Protocol):
     @property
     def newest(self) -> Newest:
         """The newest event of each key, on which conflation and snapshots are based."""
-        ...
 
     @property
     def operations(self) -> OperationTable:
         """The operations: their lives and their status."""
-        ...
 
     @property
     def epoch(self) -> str:
         """The epoch in which events are appended now."""
-        ...
 
     @property
     def head(self) -> int:
         """Offset of the newest committed event; 0 in an empty log."""
-        ...
 
     def follow(self, tail: Tail) -> None:
         """Call `tail` with every batch committed from now on. To be called once, before the first append."""
-        ...
 
     def append(self, batch: Sequence[EventToAppend], done: AppendDone) -> None:
         """Append `batch` in its order and call `done`.
@@ -227,7 +220,6 @@ class Log(Protocol):
         LogUnavailable also means that an event id of the batch is in the log already; the caller checks `known` first.
         `done` may append the next batch, which is then processed after the tail has brought this one.
         """
-        ...
 
     def known(self, scope: str, event_id: str) -> KnownEvent | None:
         """Return the event that was published with `event_id` in `scope`, if it is still in the log.
@@ -235,19 +227,15 @@ class Log(Protocol):
         Raises:
             LogError: The lookup failed.
         """
-        ...
 
     def read(self, query: Query, done: ReadDone) -> None:
         """Read forward and call `done` with a page."""
-        ...
 
     def trimmed(self, after: int, paths: PathSet) -> int | None:
         """Return the offset up to which durable events on `paths` after `after` may be missing, or None."""
-        ...
 
     def position(self, offset: int) -> Position:
         """Return the position of `offset`, in the epoch that wrote it."""
-        ...
 
     def resolve(self, position: Position) -> int | None:
         """Return the offset at which to resume from `position`, or None if resuming is impossible.
@@ -256,7 +244,6 @@ class Log(Protocol):
         its reader saw events that the log does not hold. A position of the current epoch may lie beyond the head: its
         offset is returned, and the caller waits for the tail.
         """
-        ...
 
     def maintain(self, now_ns: int) -> bool:
         """Do one small step of retention; return whether more work is waiting.
@@ -267,12 +254,9 @@ class Log(Protocol):
         Raises:
             LogError: The step failed; the next call tries it again.
         """
-        ...
 
     def statistics(self) -> LogStatistics:
         """Return the log's figures."""
-        ...
 
     def close(self) -> None:
         """Close the log; every acknowledged event is in it."""
-        ...

@@ -52,25 +52,20 @@ class RetainedRows(Protocol):
 
     def after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """Return the first rows with a greater offset, in order."""
-        ...
 
     def latest_after(self, offset: int, limit: int) -> Sequence[RetainedRow]:
         """Return the first rows of class `latest` with a greater offset, in order."""
-        ...
 
     def durable_of(
         self, channel: str, type: str, key: str, *, after: int, keep: int, limit: int
     ) -> Sequence[RetainedRow]:
         """Return the first durable rows of one key and type after `after`, in order, without the newest `keep`."""
-        ...
 
     def find(self, offset: int) -> RetainedRow | None:
         """Return the row at `offset`, if it exists."""
-        ...
 
     def delete(self, offsets: Iterable[int]) -> None:
         """Delete the rows at `offsets`, which all exist."""
-        ...
 
 
 class RangeCounts(Struct):

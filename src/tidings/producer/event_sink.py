@@ -22,7 +22,6 @@ class EventSink(Protocol):
         event_id: str | None = None,
     ) -> bool:
         """Take an event; return whether it was taken."""
-        ...
 
     def hold(
         self,
@@ -33,26 +32,21 @@ class EventSink(Protocol):
         on_cancel: OnCancel | None = None,
     ) -> None:
         """Hold an operation; `on_cancel`, which must not block, is called on the sink's own thread."""
-        ...
 
     def release(self, operation_id: str) -> None:
         """Hold an operation only until the hub has its end."""
-        ...
 
     def answer_unclaimed(self, on_cancel: OnCancel | None) -> None:
         """Answer cancel requests for operations that were started here and are held no longer with `on_cancel`.
 
         Such are operations that this process has queued for others. It is called on the sink's own thread.
         """
-        ...
 
     def flush(self, timeout_s: float) -> int:
         """Wait until the hub has all events; return the number of events that it does not have."""
-        ...
 
     def close(self, timeout_s: float = 2.0) -> int:
         """Wait like `flush`, and end."""
-        ...
 
 
 class NullSink:

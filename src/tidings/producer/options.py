@@ -27,17 +27,14 @@ class Parent(Protocol):
     @property
     def id(self) -> str:
         """Id of the operation."""
-        ...
 
     @property
     def trace_id(self) -> str:
         """Trace of its events."""
-        ...
 
     @property
     def settings(self) -> "Settings":
         """Its settings."""
-        ...
 
 
 class Options(TypedDict, total=False):

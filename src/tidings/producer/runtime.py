@@ -33,15 +33,12 @@ class RunningOperation(Sampled, Protocol):
 
     def end(self, end: End) -> None:
         """End the operation with the outcome `end`."""
-        ...
 
     def terminate(self, reason: str) -> None:
         """End the operation as cancelled: by a pending cancel request if there is one, else for `reason`."""
-        ...
 
     def detach(self) -> None:
         """Become the silent copy of a forked child."""
-        ...
 
 
 class ProducerRuntime:

@@ -21,11 +21,9 @@ class Sampled(Protocol):
 
     def sample(self, now_s: float) -> bool:
         """Publish what changed; return whether anything did."""
-        ...
 
     def try_sleep(self) -> bool:
         """Arrange that the next report wakes the sampler; return False if something changed in between."""
-        ...
 
 
 class ProgressSampler:

@@ -31,4 +31,3 @@ class HubHost(Protocol):
             Draining: The hub was stopped.
             LogError: The log cannot be opened.
         """
-        ...

@@ -17,11 +17,9 @@ class HasEvents(Protocol):
 
     def settle_others(self) -> None:
         """Wait for the producers on other threads."""
-        ...
 
     def events(self) -> list[ReceivedEvent]:
         """Return every event that the hub accepted."""
-        ...
 
 
 def assert_events(

@@ -53,19 +53,15 @@ class WorldConnection(Protocol):
     @property
     def link(self) -> str:
         """The name of the client's link."""
-        ...
 
     def flush(self) -> None:
         """Deliver the messages that have arrived by now, in both directions."""
-        ...
 
     def allow_reconnect(self) -> None:
         """Let the client reconnect as soon as the hub runs, once its connection is gone."""
-        ...
 
     def cut(self) -> None:
         """End the connection without a close; the client reconnects immediately."""
-        ...
 
 
 class World:

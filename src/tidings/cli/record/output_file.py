@@ -35,12 +35,10 @@ class Sink(Protocol):
     @property
     def lines(self) -> int:
         """Number of whole lines in the file."""
-        ...
 
     @property
     def written(self) -> int:
         """Bytes written."""
-        ...
 
     def write(self, lines: Iterable[bytes]) -> None:
         """Add lines, each with its newline.
@@ -48,7 +46,6 @@ class Sink(Protocol):
         Raises:
             SinkFailed: The disk is full, or the reader of a pipe is gone.
         """
-        ...
 
     def flush(self) -> None:
         """Make the written lines readable even if the process is killed; called about once a second.
@@ -56,7 +53,6 @@ class Sink(Protocol):
         Raises:
             SinkFailed: See `write`.
         """
-        ...
 
     def close(self) -> None:
         """Write pending lines, and close the file.
@@ -64,7 +60,6 @@ class Sink(Protocol):
         Raises:
             SinkFailed: See `write`.
         """
-        ...
 
 
 class PlainSink:

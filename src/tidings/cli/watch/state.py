@@ -25,22 +25,18 @@ class EventLike(Protocol):
     @property
     def type(self) -> str:
         """Event type."""
-        ...
 
     @property
     def timestamp(self) -> str:
         """Time of the event, RFC 3339."""
-        ...
 
     @property
     def payload(self) -> Struct | None:
         """Data as a struct; None if this contract does not have the type, or the data does not fit it."""
-        ...
 
     @property
     def data(self) -> bytes:
         """Data as JSON."""
-        ...
 
 
 def seconds(event: EventLike) -> float:

@@ -40,11 +40,9 @@ class LeaseHolder(Protocol):
 
     def push_cancel(self, push_id: str, push: CancelPush) -> None:
         """Send a push that asks the producer to end an operation."""
-        ...
 
     def close(self, code: int, reason: str) -> None:
         """Send `connection:closed` with the reason, and close."""
-        ...
 
 
 class _Producer:
