@@ -179,7 +179,7 @@ def test_a_pipe_without_a_contract_is_an_error(
         (
             b'{"code":"not_found","message":"nothing is there","recoverable":false}',
             404,
-            "the hub at 127.0.0.1",
+            "nothing is there (not_found)",
         ),
         (b'{"code":"draining","message":"going down","recoverable":true}', 503, "going down (draining)"),
     ],

@@ -120,11 +120,13 @@ def test_record_ends_after_the_given_duration(shared_hub: Hub, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["r.ndjson", "r.ndjson.gz"])
 def test_a_full_disk_is_an_error_that_keeps_written_lines(shared_hub: Hub, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    with Process("record", "data/full*", "--url", shared_hub.url, "-o", str(path)) as record:
+    # Names of its own: the snapshot of another test's would fill the file before the limit is set.
+    prefix = f"full-{name}"
+    with Process("record", f"data/{prefix}*", "--url", shared_hub.url, "-o", str(path)) as record:
         until(lambda: path.exists() and path.stat().st_size > 200)
         resource.prlimit(record.process.pid, resource.RLIMIT_FSIZE, (12_000, resource.RLIM_INFINITY))
         for start in range(0, 600, 200):
-            publish(shared_hub, *(f"full-{n}" for n in range(start, start + 200)))
+            publish(shared_hub, *(f"{prefix}-{n}" for n in range(start, start + 200)))
         code, _, stderr = record.wait()
     assert code == 1
     assert f"error: cannot write {path}: File too large" in stderr
@@ -133,7 +135,7 @@ def test_a_full_disk_is_an_error_that_keeps_written_lines(shared_hub: Hub, tmp_p
     lines = [json.loads(line) for line in text.splitlines()]
     assert match is not None
     assert len(lines) == int(match[1])
-    assert datasets_of(lines) == [f"full-{n}" for n in range(len(datasets_of(lines)))]
+    assert datasets_of(lines) == [f"{prefix}-{n}" for n in range(len(datasets_of(lines)))]
 
 
 def test_a_plain_recording_has_the_messages_of_a_browser(shared_hub: Hub, tmp_path: Path) -> None:
