@@ -121,7 +121,7 @@ def test_record_ends_after_the_given_duration(shared_hub: Hub, tmp_path: Path) -
 def test_a_full_disk_is_an_error_that_keeps_written_lines(shared_hub: Hub, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     # Names of its own: the snapshot of another test's would fill the file before the limit is set.
-    prefix = f"full-{name}"
+    prefix = "full-packed" if name.endswith("gz") else "full-plain"
     with Process("record", f"data/{prefix}*", "--url", shared_hub.url, "-o", str(path)) as record:
         until(lambda: path.exists() and path.stat().st_size > 200)
         resource.prlimit(record.process.pid, resource.RLIMIT_FSIZE, (12_000, resource.RLIM_INFINITY))
