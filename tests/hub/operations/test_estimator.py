@@ -1,9 +1,6 @@
 import asyncio
 from collections.abc import Callable
 from itertools import pairwise
-from statistics import median
-from sys import gettrace
-from time import process_time
 from typing import Any
 
 import msgspec
@@ -324,33 +321,27 @@ def test_ten_thousand_operations_are_updated_in_slices(monkeypatch: pytest.Monke
     watched = many(10_000)
     estimates = watched.hub.hub.estimates
     updated: list[int] = []
-    costs_s: list[float] = []
     update, next_slice = estimates._update, estimates._next_slice
 
     def counted(*args: Any) -> None:
         updated[-1] += 1
         update(*args)
 
-    def timed(*args: Any) -> None:
+    def sliced(*args: Any) -> None:
         updated.append(0)
-        begin_s = process_time()
         next_slice(*args)
-        costs_s.append(process_time() - begin_s)
 
     monkeypatch.setattr(estimates, "_update", counted)
-    monkeypatch.setattr(estimates, "_next_slice", timed)
+    monkeypatch.setattr(estimates, "_next_slice", sliced)
     watched.hub.loop.advance(5)
     for progress in (10, 20):
         advance_all(watched, range(10_000), progress)
         updated.clear()
-        costs_s.clear()
         accepted = watched.hub.hub.counters.accepted
         watched.hub.loop.advance(5)
         assert sum(updated) in range(9_900, 10_101)
         assert max(updated) == 100
     assert watched.hub.hub.counters.accepted - accepted >= 9_900, "all estimates were published"
-    if gettrace() is None:  # with coverage, the measurement would dominate
-        assert median(costs_s) < 0.010
 
 
 # Stalls.

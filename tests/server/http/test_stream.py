@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
+from tests.heap import private_heap
 from tests.server.hub_server import HubServer, Stream, progress, update
 
 from tidings.log.base import Retention
@@ -171,13 +172,13 @@ def test_idle_stream_gets_its_position_as_a_bare_id() -> None:
 # Slow and lost readers.
 
 
-def _outlets() -> list[BufferedOutlet]:
-    return [each for each in gc.get_objects() if type(each) is BufferedOutlet]  # a dead proxy fails in isinstance
-
-
 def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer) -> None:
     delivery = server.app.hub.delivery
-    with Stream(server.port, "?since=now", receive_buffer=4096) as slow, Stream(server.port, "?since=now") as quick:
+    with (
+        private_heap(),
+        Stream(server.port, "?since=now", receive_buffer=4096) as slow,
+        Stream(server.port, "?since=now") as quick,
+    ):
         slow.until("channel:live")
         quick.until("channel:live")
         quick_versions: list[int] = []
@@ -193,7 +194,8 @@ def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer)
             server.publish(*events, progress("conflated", start / 4, padding=10_000))
         reader.join(20)
         server.wait(lambda: delivery.counters.fell_behind >= 1)
-        buffered = server.call(lambda: max(outlet.write_buffer_size() for outlet in _outlets()))
+        outlets = [each for each in gc.get_objects() if type(each) is BufferedOutlet]
+        buffered = server.call(lambda: max(outlet.write_buffer_size() for outlet in outlets))
         assert buffered < 1_000_000, "more than a few ticks of the 12 MB wait in the log"
         seen: list[int] = []
         conflated: list[float] = []

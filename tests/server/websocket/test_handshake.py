@@ -2,6 +2,7 @@ import gc
 import re
 
 import pytest
+from tests.heap import private_heap
 from tests.server.raw_client import handshake_request
 
 from tidings.server.websocket.handshake import Handshake, Opening, Refusal
@@ -98,10 +99,6 @@ def test_refusal_has_the_applications_response() -> None:
 
 def test_handshake_leaves_no_cycles() -> None:
     accept(handshake_request())  # fills the caches
-    gc.collect()
-    gc.disable()
-    try:
+    with private_heap():
         accept(handshake_request(headers=("Sec-WebSocket-Protocol: v1",)), "v1")
         assert gc.collect() == 0
-    finally:
-        gc.enable()

@@ -4,6 +4,7 @@ from collections import Counter
 from contextlib import ExitStack
 
 import pytest
+from tests.heap import private_heap
 from tests.server.raw_client import RawClient, close, handshake_request, masked, text
 from tests.server.recorder import RecordingHandler, RecordingServer, connected
 from websockets.frames import Opcode
@@ -308,21 +309,15 @@ def test_full_buffer_pauses_writing_during_write_and_resumes(server: RecordingSe
 def test_open_connection_keeps_no_handshake_state(server: RecordingServer) -> None:
     of_the_opening = {"UpgradableHttpProtocol", "FlowControl", "HttpRequestParser", "Handshake", "Opening", "Headers"}
 
-    def count() -> Counter[str]:
-        return Counter(type(thing).__name__ for thing in gc.get_objects())
-
     with ExitStack() as stack:
         stack.enter_context(connected(server))  # fills the caches
         server.application.handshakes.get(timeout=10)
-        gc.collect()
-        stack.callback(gc.enable)
-        gc.disable()
-        before = count()
+        stack.enter_context(private_heap())
         client, handler = stack.enter_context(connected(server))
         server.application.handshakes.get(timeout=10)
         client.send(text(b"settled"))
         handler.next_call()
-        added = count() - before
+        added = Counter(type(thing).__name__ for thing in gc.get_objects())
     assert added["ServedWebSocket"] == 1
     assert not of_the_opening & added.keys()
 
