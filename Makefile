@@ -2,16 +2,23 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+HUB    := $(VENV)/.hub
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.toolchains
 
-.PHONY: install run test lint types bench clean
+.PHONY: install run test test-lowest lint types bench clean
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
+# The hub and the command line alone.
+$(HUB): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "tidings needs Python 3.11 or newer; this is %d.%d (set PYTHON=...)" % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[hub,cli]'
+	@touch $(HUB)
+
+# What the tests and checks need, too.
+$(STAMP): $(HUB)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	@touch $(STAMP)
@@ -20,7 +27,7 @@ $(TOOLS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --group toolchains
 	@touch $(TOOLS)
 
-run: install
+run: $(HUB)
 	$(BIN)/tidings serve
 
 test: install $(TOOLS)

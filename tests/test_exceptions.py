@@ -76,4 +76,4 @@ def test_contract_error_has_a_default_path() -> None:
 
 def test_missing_extra_hints_at_the_install_command() -> None:
     error = MissingExtra("serving needs more", extra="hub")
-    assert (error.extra, error.hint) == ("hub", "pip install 'tidings[hub]'")
+    assert (error.extra, error.hint) == ("hub", "pip install 'tidings[all]'")

@@ -1,4 +1,4 @@
-"""The README's first screen, run as it stands: three commands, a hub, a watcher and a real job."""
+"""The README's first screen: its three commands, and a real job after them."""
 
 import os
 import re
@@ -57,22 +57,28 @@ def free_port() -> int:
 
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(not (ROOT / ".venv/bin/tidings").exists(), reason="not installed by `make install`")
-def test_three_terminals_of_the_readme_show_a_real_job(tmp_path: Path) -> None:
-    run, watch, job = commands()
+def test_three_terminals_of_the_readme_show_the_demo_and_a_real_job(tmp_path: Path) -> None:
+    run, watch, demo = commands()
     assert run == ["make", "run"]
+    job = [".venv/bin/tidings", "run", "--", ".venv/bin/pytest", "tests/protocol"]
     port = free_port()
     env = environment(
         TIDINGS_PORT=str(port), TIDINGS_DATA=str(tmp_path / "data"), TIDINGS_URL=f"ws://127.0.0.1:{port}/ws"
     )
     # The environment is installed already; make would look at the registry again.
-    with running([*run, "-o", ".venv/.installed"], env) as hub:
+    with running([*run, "-o", ".venv/.hub"], env) as hub:
         assert f"ws://127.0.0.1:{port}/ws" in read_until(hub, "ws://")
-        with running(watch, env) as watcher, running(job, env) as pytest_run:
-            assert read_until(watcher, "start", "pytest tests/log")
-            output, _ = pytest_run.communicate(timeout=TIMEOUT_S * 2)
-            assert b" passed" in output
-            assert pytest_run.returncode == 0
-            assert read_until(watcher, "complete", "pytest tests/log")
+        with running(watch, env) as watcher:
+            with running([*demo, "--speed", "20"], env) as replay:
+                assert read_until(watcher, "start", "Import prices")
+                assert read_until(watcher, "complete", "Import prices")
+                assert replay.wait(TIMEOUT_S) == 0
+            with running(job, env) as pytest_run:
+                assert read_until(watcher, "start", "pytest tests/protocol")
+                output, _ = pytest_run.communicate(timeout=TIMEOUT_S * 2)
+                assert b" passed" in output
+                assert pytest_run.returncode == 0
+                assert read_until(watcher, "complete", "pytest tests/protocol")
             watcher.send_signal(signal.SIGINT)
             watcher.wait(TIMEOUT_S)
         os.killpg(hub.pid, signal.SIGTERM)

@@ -233,7 +233,7 @@ def test_import_without_tqdm_raises_missing_extra(tmp_path: Path) -> None:
     try:
         import tidings.tqdm
     except tidings.MissingExtra as error:
-        assert error.hint == "pip install 'tidings[tqdm]'", error.hint
+        assert error.hint == "pip install 'tidings[all]'", error.hint
         emit("missing extra")
     """
     assert run(code, "ws://127.0.0.1:9/ws", tmp_path) == (0, "")

@@ -408,8 +408,11 @@ class InvalidContract(TidingsError, code="invalid_contract"):
 
 
 class MissingExtra(TidingsError, code="missing_extra"):
-    """The libraries of an optional part of tidings are not installed; the hint is the install command."""
+    """The libraries of the extra `extra` are not installed.
+
+    The hint is one command for every extra, so that it leads to no second hint.
+    """
 
     def __init__(self, message: str, *, extra: str) -> None:
-        super().__init__(message, hint=f"pip install 'tidings[{extra}]'")
+        super().__init__(message, hint="pip install 'tidings[all]'")
         self.extra = extra

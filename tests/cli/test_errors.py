@@ -36,7 +36,7 @@ from tidings.exceptions import (
             1,
             ["error: no (operation_finished)", "more", "hint: New."],
         ),
-        (MissingExtra("needs x", extra="hub"), 1, ["error: needs x", "hint: pip install 'tidings[hub]'"]),
+        (MissingExtra("needs x", extra="hub"), 1, ["error: needs x", "hint: pip install 'tidings[all]'"]),
     ],
 )
 def test_an_error_is_two_lines_on_stderr(

@@ -4,6 +4,7 @@ import pytest
 from tests.cli.processes import Hub, Terminal, tidings, without_modules
 
 from tidings.cli.main import missing_extra
+from tidings.version import __version__
 
 CLI = ("typer", "rich", "platformdirs", "psutil")
 HUB = ("uvicorn", "starlette", "structlog", "httptools", "prometheus_client", "uvloop")
@@ -14,7 +15,13 @@ def test_commands_without_the_cli_extra_print_the_install_line(arguments: tuple[
     with without_modules(tmp_path, *CLI, *HUB) as variables:
         done = tidings(*arguments, **variables)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == ("error: typer is not installed\nhint: pip install 'tidings[cli]'\n")
+    assert done.stderr == ("error: typer is not installed\nhint: pip install 'tidings[all]'\n")
+
+
+def test_version_needs_no_extra(tmp_path: Path) -> None:
+    with without_modules(tmp_path, *CLI, *HUB) as variables:
+        done = tidings("--version", **variables)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"tidings {__version__}\n", "")
 
 
 def test_serve_without_the_hub_extra_prints_the_install_line(tmp_path: Path) -> None:
@@ -23,7 +30,7 @@ def test_serve_without_the_hub_extra_prints_the_install_line(tmp_path: Path) -> 
     assert (done.returncode, done.stdout) == (1, "")
     error, hint = done.stderr.splitlines()
     assert error.endswith(" is not installed")
-    assert hint == "hint: pip install 'tidings[hub]'"
+    assert hint == "hint: pip install 'tidings[all]'"
 
 
 def test_other_commands_work_without_the_hub_extra(shared_hub: Hub, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from tidings.cli.errors import FAILED, INTERRUPTED, exit_code, print_error
 from tidings.exceptions import MissingExtra, TidingsError
+from tidings.version import __version__
 
 _EXTRAS: Mapping[str, str] = {
     "platformdirs": "cli",
@@ -46,6 +47,9 @@ def main() -> None:
         missing = missing_extra(error)
         if missing is None:
             raise
+        if sys.argv[1:] == ["--version"]:
+            print(f"tidings {__version__}")  # noqa: T201 - without typer
+            return
         print_error(missing)
         sys.exit(FAILED)
     except KeyboardInterrupt:
