@@ -15,7 +15,7 @@ from tidings.operations.views import OperationSummary
 LOADS = {
     "complete": "exit 0",
     "failed": "exit 3",
-    "cancelled": 'tidings cancel "$(tidings operations --running | cut -f1)" --timeout 0; exit 0',
+    "cancelled": 'tidings cancel "$(tidings ls --running | cut -f1)" --timeout 0; exit 0',
 }
 
 

@@ -14,10 +14,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "watch": ("tidings.cli.watch.command", "Show operations as they run, and all other events as they happen."),
     "publish": ("tidings.cli.publish", "Publish an event, and print its position in the log."),
     "run": ("tidings.cli.run.cli", "Run a command and report its progress."),
-    "operations": ("tidings.cli.operations", "List operations, the newest first."),
-    "operation": ("tidings.cli.operation.command", "Show an operation, or report one from a shell script."),
+    "ls": ("tidings.cli.ls", "List operations, the newest first."),
+    "show": ("tidings.cli.show", "Show the state of an operation in one sentence, and then its details."),
+    "logs": ("tidings.cli.logs", "Print the log lines of an operation."),
     "wait": ("tidings.cli.wait", "Wait for the end of an operation; the exit code is its outcome."),
     "cancel": ("tidings.cli.cancel", "Cancel an operation and its children, and report the outcome."),
+    "report": ("tidings.cli.report.command", "Report an operation from a shell script."),
     "flush": (
         "tidings.cli.flush",
         "Send starts and ends of operations that a terminated program left unsent.",
@@ -36,7 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "tidings.cli.contract.command",
         "Export a contract, compare contracts, and check traffic against one.",
     ),
-    "log": ("tidings.cli.log", "Inspect, verify, back up and restore the log of a hub."),
+    "data": ("tidings.cli.data", "Inspect, verify, back up and restore the data of a hub."),
 }
 """Each command with the module that defines it under the command's name, and its line in `tidings --help`.
 

@@ -49,7 +49,7 @@ class ExitCode(IntEnum):
     PENDING = 8, "the operation is stopping, but did not end in time"
     UNREACHABLE = 9, "no producer to ask"
     NO_HUB = 69, "no hub answers"
-    CANCEL_REQUESTED = 75, "cancellation requested: stop, then run `tidings operation cancelled`"
+    CANCEL_REQUESTED = 75, "cancellation requested: stop, then run `tidings report cancelled`"
     TIMED_OUT = 124, "timed out"
 
 

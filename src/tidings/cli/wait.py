@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from tidings.cli.errors import ExitCode, exit_codes_epilog, print_stderr
-from tidings.cli.operation.summary import summarize
 from tidings.cli.options import IdArgument, UrlOption, parse_duration_option
+from tidings.cli.summary import summarize
 from tidings.client.http import HTTPClient
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationUnknown, TidingsError
 from tidings.operations.lifecycle import OperationState

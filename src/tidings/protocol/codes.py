@@ -79,7 +79,7 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.EventIDReused, 409, "Use a new event id for a new event."),
         # Operations
         _row(exceptions.OperationError, 409, "See the states of an operation in docs/protocol/operations.md."),
-        _row(exceptions.OperationUnknown, 404, "List the operations with `tidings operations`."),
+        _row(exceptions.OperationUnknown, 404, "List the operations with `tidings ls`."),
         _row(exceptions.OperationExists, 409, "End the operation first, or start one with another operation_id."),
         _row(exceptions.OperationFinished, 409, "Start the next attempt with `operation:start`."),
         _row(exceptions.OperationFenced, 409, "Stop: this attempt has ended, or another producer holds it."),
@@ -94,7 +94,7 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.LogError, 503, "See the hub's log.", recoverable=True),
         _row(exceptions.LogInUse, 503, "Stop the other hub, or give this hub its own --data folder."),
         _row(exceptions.LogForeign, 503, "Point --data at an empty folder, or at one a hub has used."),
-        _row(exceptions.LogCorrupt, 503, "Run `tidings log verify`, then `tidings log restore` from a backup."),
+        _row(exceptions.LogCorrupt, 503, "Run `tidings data verify`, then `tidings data restore` from a backup."),
         _row(exceptions.LogTooNew, 503, "Run the version of tidings that wrote the log, or a newer one."),
         _row(exceptions.LogReadOnly, 503, "Make the data folder writable for the hub's user, or use --memory."),
         _row(exceptions.LogFull, 507, "Free disk space, or lower the retention; then publish again.", recoverable=True),

@@ -284,7 +284,7 @@ def stored_envelopes(path: Path) -> Iterator[Envelope]:
     Events that are trimmed during the iteration are left out; events that are appended are included.
 
     Args:
-        path: The data folder, or a file that `tidings log backup` created.
+        path: The data folder, or a file that `tidings data backup` created.
 
     Raises:
         LogForeign: The path does not contain a log.

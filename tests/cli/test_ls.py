@@ -5,11 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.cli.operation.views import at, error, summary
 from tests.cli.processes import Hub, Terminal, publish_operation, tidings
+from tests.cli.views import at, error, summary
 from tests.cli.watch.event_likes import NOON
 
-from tidings.cli.operations import Listing, describe_status
+from tidings.cli.ls import Listing, describe_status
 from tidings.client.http import HTTPClient
 from tidings.operations.views import EstimateView, NameView
 
@@ -30,13 +30,13 @@ def hub() -> Iterator[Hub]:
 
 def listed(hub: Hub, *options: str) -> list[str]:
     """Return the ids that are listed."""
-    done = tidings("operations", *options, "--url", hub.url)
+    done = tidings("ls", *options, "--url", hub.url)
     assert (done.returncode, done.stderr) == (0, "")
     return [line.split("\t")[0] for line in done.stdout.splitlines()]
 
 
 def test_operations_in_a_pipe_are_tab_separated_newest_first(hub: Hub) -> None:
-    done = tidings("operations", "--url", hub.url)
+    done = tidings("ls", "--url", hub.url)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert {len(row) for row in rows} == {7}
     assert [row[0] for row in rows] == ["part/0", "export/0", "import/2", "import/1", "import/0"]
@@ -47,7 +47,7 @@ def test_operations_in_a_pipe_are_tab_separated_newest_first(hub: Hub) -> None:
 
 
 def test_the_help_of_since_shows_the_forms_that_it_accepts() -> None:
-    done = tidings("operations", "--help", COLUMNS="200")
+    done = tidings("ls", "--help", COLUMNS="200")
     assert "since: 6h, or an RFC 3339 time." in done.stdout
 
 
@@ -69,36 +69,36 @@ def test_listed_names_can_be_filtered_by(hub: Hub, options: tuple[str, ...], ids
 
 
 def test_operations_beyond_the_limit_are_mentioned_in_a_note(hub: Hub) -> None:
-    done = tidings("operations", "--limit", "2", "--url", hub.url)
+    done = tidings("ls", "--limit", "2", "--url", hub.url)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["part/0", "export/0"]
     assert done.stderr == "note: there are more operations; pass --limit 4 to list twice as many\n"
 
 
 def test_json_is_one_object_a_line(hub: Hub) -> None:
-    done = tidings("operations", "--json", "--failed", "--url", hub.url)
+    done = tidings("ls", "--json", "--failed", "--url", hub.url)
     (operation,) = map(json.loads, done.stdout.splitlines())
     assert operation["error"]["code"] == "bad_row"
 
 
 def test_by_name_prints_one_line_per_name(hub: Hub) -> None:
-    done = tidings("operations", "--by-name", "--url", hub.url)
+    done = tidings("ls", "--by-name", "--url", hub.url)
     (row,) = [line.split("\t") for line in done.stdout.splitlines()]
     name, state, newest, success, usual, runs, failures = row
     assert (name, state, newest, usual, runs, failures) == ("Import prices", "failed", "import/2", "90.0", "2", "1")
     assert success.endswith("Z")
-    (read,) = map(json.loads, tidings("operations", "--by-name", "--json", "--url", hub.url).stdout.splitlines())
+    (read,) = map(json.loads, tidings("ls", "--by-name", "--json", "--url", hub.url).stdout.splitlines())
     assert read["median_duration_s"] == 90
-    assert tidings("operations", "--by-name", "--name", "Ex*", "--url", hub.url).stdout == ""
+    assert tidings("ls", "--by-name", "--name", "Ex*", "--url", hub.url).stdout == ""
 
 
 def test_a_terminal_shows_a_table(hub: Hub) -> None:
-    with Terminal("operations", "--url", hub.url, columns=120) as terminal:
+    with Terminal("ls", "--url", hub.url, columns=120) as terminal:
         assert terminal.wait() == 0
     first, *_, last = terminal.shown.splitlines()
     assert first.split()[:2] == ["▶", "Part"]
     assert "import/0" in last
     assert "42%" in last
-    with Terminal("operations", "--by-name", "--url", hub.url, columns=80) as terminal:
+    with Terminal("ls", "--by-name", "--url", hub.url, columns=80) as terminal:
         assert terminal.wait() == 0
     head, row = terminal.shown.splitlines()
     assert head.split()[:3] == ["name", "newest", "last"]
@@ -116,7 +116,7 @@ def test_a_terminal_shows_a_table(hub: Hub) -> None:
     ],
 )
 def test_invalid_filters_are_errors(hub: Hub, options: tuple[str, ...], code: int, error: str) -> None:
-    done = tidings("operations", *options, TIDINGS_URL=hub.url)
+    done = tidings("ls", *options, TIDINGS_URL=hub.url)
     assert (done.returncode, done.stdout) == (code, "")
     assert error in done.stderr
     assert "Traceback" not in done.stderr
@@ -124,10 +124,10 @@ def test_invalid_filters_are_errors(hub: Hub, options: tuple[str, ...], code: in
 
 def test_a_terminal_shows_that_there_are_no_operations() -> None:
     with Hub() as empty:
-        with Terminal("operations", "--url", empty.url) as terminal:
+        with Terminal("ls", "--url", empty.url) as terminal:
             assert terminal.wait() == 0
         assert terminal.shown.strip() == "no operations"
-        assert tidings("operations", "--url", empty.url).stdout == ""
+        assert tidings("ls", "--url", empty.url).stdout == ""
 
 
 def test_many_operations_are_read_in_pages() -> None:

@@ -1,4 +1,4 @@
-"""The command `tidings operations`: lists operations as a table, as lines, or as JSON."""
+"""The command `tidings ls`: lists operations as a table, as lines, or as JSON."""
 
 import sys
 import time
@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.text import Text
 
 from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error, print_stderr
-from tidings.cli.operation.show import MARKS, STYLES
-from tidings.cli.operation.summary import age_s, describe_attempt, describe_progress, describe_remaining, format_ago
 from tidings.cli.options import UrlOption
+from tidings.cli.show import MARKS, STYLES
+from tidings.cli.summary import age_s, describe_attempt, describe_progress, describe_remaining, format_ago
 from tidings.cli.text import aligned, sanitize
 from tidings.cli.units import describe_span
 from tidings.client.http import HTTPClient
@@ -37,7 +37,7 @@ class StateName(StrEnum):
     CANCELLED = "cancelled"
 
 
-def operations(
+def ls(
     state: Annotated[
         list[StateName] | None, typer.Option(help="Only operations in this state; repeatable.", show_default=False)
     ] = None,

@@ -1,16 +1,23 @@
-"""Prints one operation with its details, for people."""
+"""The command `tidings show`: one operation with its details, for people or as JSON."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, tzinfo
+from typing import Annotated
 
+import msgspec
+import typer
 from rich.console import Console
 from rich.text import Text
 
-from tidings.cli.operation.summary import age_s, format_ago, summarize
+from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error
+from tidings.cli.options import IdArgument, UrlOption
+from tidings.cli.summary import age_s, format_ago, summarize
 from tidings.cli.text import aligned, blank_unprintable, sanitize
 from tidings.cli.units import describe_span, ordinal
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED
+from tidings.client.http import HTTPClient
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualView
 from tidings.protocol.payloads import ErrorData
@@ -34,6 +41,23 @@ _STEP_MARKS = {"done": ("✔", "green"), "running": ("▶", "cyan"), "waiting": 
 _LEVELS = {"warning": "yellow", "error": "red", "critical": "bold red", "debug": "dim"}
 _MAX_RESULT_CHARACTERS = 2_000
 """Characters of a result that are shown; `--json` prints all."""
+_DEFAULT_LINES = 20
+EPILOG = exit_codes_epilog(ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB)
+
+
+def show(
+    id: IdArgument,
+    lines: Annotated[int, typer.Option(metavar="N", min=0, help="Number of log lines, the newest.")] = _DEFAULT_LINES,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    url: UrlOption = None,
+) -> None:
+    """Show the state of an operation in one sentence, and then its details."""
+    with exit_on_error(), HTTPClient(url) as client:
+        detail = client.operation(id)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(detail)).decode())
+        return
+    print_operation(detail, time.time(), lines=lines)
 
 
 def print_operation(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> None:
@@ -68,12 +92,12 @@ def operation_lines(detail: OperationDetail, now_s: float, *, lines: int, zone: 
         yield from _section("timeline", aligned(_timeline(detail, zone)))
     yield from _section("children", aligned([_child(child, now_s) for child in detail.children]))
     shown = detail.log[-lines:] if lines else []
-    yield from _section("log", aligned([_logged(line, zone) for line in shown]))
+    yield from _section("log", aligned([log_line(line, zone) for line in shown]))
 
 
-def moment(time: str, zone: tzinfo | None) -> str:
+def moment(at: str, zone: tzinfo | None) -> str:
     """Return an RFC 3339 time in the form for people, in `zone`."""
-    return f"{datetime.fromtimestamp(to_nanoseconds(time) / 1e9, zone):%Y-%m-%d %H:%M:%S}"
+    return f"{datetime.fromtimestamp(to_nanoseconds(at) / 1e9, zone):%Y-%m-%d %H:%M:%S}"
 
 
 def _section(heading: str, lines: Iterable[Text]) -> Iterator[Text]:
@@ -88,9 +112,9 @@ def _section(heading: str, lines: Iterable[Text]) -> Iterator[Text]:
 def _facts(detail: OperationDetail, now_s: float, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
     yield "id", detail.operation_id
     yield "attempt", str(detail.attempt) if detail.attempt > 1 else ""
-    for name, time in (("queued", detail.queued_at), ("began", detail.started_at), ("ended", detail.ended_at)):
-        if time is not None:
-            yield name, f"{moment(time, zone)}, {format_ago(age_s(time, now_s) or 0)}"
+    for name, at in (("queued", detail.queued_at), ("began", detail.started_at), ("ended", detail.ended_at)):
+        if at is not None:
+            yield name, f"{moment(at, zone)}, {format_ago(age_s(at, now_s) or 0)}"
     yield "message", detail.message or ""
     lease = "" if detail.lease_s is None else f", lease {describe_span(detail.lease_s)}"
     yield "producer", f"{detail.producer_id}{lease}" if detail.producer_id else ""
@@ -158,7 +182,8 @@ def _child(child: OperationSummary, now_s: float) -> list[Text]:
     ]
 
 
-def _logged(line: LogLineView, zone: tzinfo | None) -> list[Text]:
+def log_line(line: LogLineView, zone: tzinfo | None) -> list[Text]:
+    """Return the cells of a log line: time of day, level, message."""
     return [
         Text(moment(line.at, zone)[-8:], "dim"),
         Text(sanitize(line.level), _LEVELS.get(line.level, "")),

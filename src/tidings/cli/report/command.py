@@ -16,8 +16,8 @@ import typer
 from msgspec import Raw, Struct
 
 from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, print_error, print_stderr
-from tidings.cli.operation.arguments import read_json, read_object, read_percent, read_steps, read_text
 from tidings.cli.options import MAX_LEASE_S, IdArgument, UrlOption, parse_duration_option
+from tidings.cli.report.arguments import read_json, read_object, read_percent, read_steps, read_text
 from tidings.client.drafts import uuid7
 from tidings.client.http import HTTPClient, PublishAnswer
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationFenced, TidingsError
@@ -57,16 +57,15 @@ class Level(StrEnum):
     CRITICAL = "critical"
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add these commands to `tidings operation`."""
-    ends: tuple[Callable[..., None], ...] = (start, complete, fail, cancelled)
-    updates: tuple[Callable[..., None], ...] = (progress, log)
-    for command in ends:
-        app.command(epilog=_END_EPILOG)(command)
-    for command in updates:
-        app.command(epilog=_UPDATE_EPILOG)(command)
+report = typer.Typer(
+    name="report",
+    add_completion=False,
+    no_args_is_help=True,
+    help="Report an operation from a shell script.",
+)
 
 
+@report.command(epilog=_END_EPILOG)
 def start(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name for people.", show_default=False)],
     id: Annotated[
@@ -97,7 +96,7 @@ def start(
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
-    """Start an operation, and print its id: ID=$(tidings operation start "Nightly import")."""
+    """Start an operation, and print its id: ID=$(tidings report start "Nightly import")."""
     operation_id = id or str(uuid.uuid4())
     payload = OperationStartData(
         operation_id=operation_id,
@@ -118,6 +117,7 @@ def start(
     _post(url, operation_id, MessageType.OPERATION_START, payload, timeout, strict, retried=True, lease_s=lease_s)
 
 
+@report.command(epilog=_UPDATE_EPILOG)
 def progress(
     id: IdArgument,
     percent: Annotated[
@@ -145,6 +145,7 @@ def progress(
     _post(url, id, MessageType.OPERATION_PROGRESS, payload, timeout, strict)
 
 
+@report.command(epilog=_UPDATE_EPILOG)
 def log(
     id: IdArgument,
     message: Annotated[
@@ -161,6 +162,7 @@ def log(
     _post(url, id, MessageType.OPERATION_LOG, payload, timeout, strict)
 
 
+@report.command(epilog=_END_EPILOG)
 def complete(
     id: IdArgument,
     message: Annotated[
@@ -178,6 +180,7 @@ def complete(
     _post(url, id, MessageType.OPERATION_COMPLETE, payload, timeout, strict, retried=True)
 
 
+@report.command(epilog=_END_EPILOG)
 def fail(
     id: IdArgument,
     message: Annotated[str, typer.Argument(metavar="MESSAGE", help="Description of the error.", show_default=False)],
@@ -203,6 +206,7 @@ def fail(
     _post(url, id, MessageType.OPERATION_FAILED, payload, timeout, strict, retried=True)
 
 
+@report.command(epilog=_END_EPILOG)
 def cancelled(
     id: IdArgument,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason.", show_default=False)] = None,
@@ -296,7 +300,7 @@ def post_event(
     if post.operation_id in reply.cancel_requests:
         print_stderr(
             f"tidings: cancellation of operation {post.operation_id!r} requested: stop, then run "
-            f"`tidings operation cancelled {post.operation_id}`"
+            f"`tidings report cancelled {post.operation_id}`"
         )
         return ExitCode.CANCEL_REQUESTED
     return ExitCode.SUCCESS

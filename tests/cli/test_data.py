@@ -27,33 +27,33 @@ def hub(folder: Path) -> Iterator[Hub]:
 
 def test_a_log_in_use_is_shown_verified_and_copied(hub: Hub, folder: Path, tmp_path: Path) -> None:
     position = publish(hub, "a")
-    shown = tidings("log", "info", "--data", str(folder))
+    shown = tidings("data", "info", "--data", str(folder))
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = {line.split()[0]: line for line in shown.stdout.splitlines()}
     assert str(folder / "log.db") in lines["file"]
     assert position.partition(":")[0] in lines["epoch"]
     assert f"in use by process {hub.process.pid}" in lines["state"]
-    info = json.loads(tidings("log", "info", "--json", TIDINGS_DATA=str(folder)).stdout)
+    info = json.loads(tidings("data", "info", "--json", TIDINGS_DATA=str(folder)).stdout)
     assert info["durable_events"] == 1
     assert info["head"] >= int(position.partition(":")[2])  # behind it, the status that the hub publishes of itself
-    checked = tidings("log", "verify", "--data", str(folder))
+    checked = tidings("data", "verify", "--data", str(folder))
     assert checked.returncode == 0
     assert "all intact" in checked.stdout
     copy = tmp_path / "copy.db"
-    copied = tidings("log", "backup", str(copy), "--data", str(folder))
+    copied = tidings("data", "backup", str(copy), "--data", str(folder))
     assert copied.returncode == 0, copied.stderr
     assert str(copy) in copied.stdout
-    assert json.loads(tidings("log", "verify", str(copy), "--json").stdout)["faults"] == []
+    assert json.loads(tidings("data", "verify", str(copy), "--json").stdout)["faults"] == []
 
 
 def test_a_restored_hub_continues_in_a_new_epoch(hub: Hub, folder: Path, tmp_path: Path) -> None:
     position = publish(hub, "kept")
     copy = tmp_path / "copy.db"
-    assert tidings("log", "backup", str(copy), "--data", str(folder)).returncode == 0
+    assert tidings("data", "backup", str(copy), "--data", str(folder)).returncode == 0
     publish(hub, "lost")
     hub.stop()
     other = tmp_path / "other"
-    restored = tidings("log", "restore", str(copy), "--data", str(other), "--json")
+    restored = tidings("data", "restore", str(copy), "--data", str(other), "--json")
     assert restored.returncode == 0, restored.stderr
     assert json.loads(restored.stdout)["epoch"] != position.partition(":")[0]
     with (
@@ -69,10 +69,10 @@ def test_a_restored_hub_continues_in_a_new_epoch(hub: Hub, folder: Path, tmp_pat
 def test_log_info_shows_whether_the_hub_was_killed(hub: Hub, folder: Path) -> None:
     hub.signal(signal.SIGKILL)
     hub.wait()
-    assert "not closed: the hub" in tidings("log", "info", "--data", str(folder)).stdout
+    assert "not closed: the hub" in tidings("data", "info", "--data", str(folder)).stdout
     with Hub("--data", str(folder), memory=False) as again:
         again.stop()
-    assert tidings("log", "info", "--data", str(folder)).stdout.splitlines()[-1].split() == ["state", "closed"]
+    assert tidings("data", "info", "--data", str(folder)).stdout.splitlines()[-1].split() == ["state", "closed"]
 
 
 def test_faults_of_a_damaged_log_are_listed(hub: Hub, folder: Path) -> None:
@@ -81,14 +81,14 @@ def test_faults_of_a_damaged_log_are_listed(hub: Hub, folder: Path) -> None:
     with sqlite3.connect(folder / "log.db") as connection:
         connection.execute("UPDATE events SET data = 'no json' WHERE key = 'a'")
     connection.close()
-    done = tidings("log", "verify", "--data", str(folder))
+    done = tidings("data", "verify", "--data", str(folder))
     assert (done.returncode, done.stdout) == (1, "")
     error, fault, *_, hint = done.stderr.splitlines()
     assert error.startswith("error: ")
     assert "is damaged" in error
     assert fault.startswith("  ")
     assert hint.startswith("hint: ")
-    as_json = tidings("log", "verify", "--json", "--data", str(folder))
+    as_json = tidings("data", "verify", "--json", "--data", str(folder))
     assert as_json.returncode == 1
     assert json.loads(as_json.stdout)["faults"]
 
@@ -96,7 +96,7 @@ def test_faults_of_a_damaged_log_are_listed(hub: Hub, folder: Path) -> None:
 @pytest.mark.parametrize("command", [("info",), ("verify",), ("backup", "copy.db")])
 def test_a_folder_without_a_log_is_an_error_with_a_hint(command: tuple[str, ...], tmp_path: Path) -> None:
     name, *arguments = command
-    done = tidings("log", name, *(str(tmp_path / each) for each in arguments), "--data", str(tmp_path / "none"))
+    done = tidings("data", name, *(str(tmp_path / each) for each in arguments), "--data", str(tmp_path / "none"))
     assert (done.returncode, done.stdout) == (1, "")
     error, hint = done.stderr.splitlines()
     assert error.startswith("error: ")
@@ -106,17 +106,17 @@ def test_a_folder_without_a_log_is_an_error_with_a_hint(command: tuple[str, ...]
 
 def test_nothing_is_overwritten(hub: Hub, folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
-    assert tidings("log", "backup", str(copy), "--data", str(folder)).returncode == 0
+    assert tidings("data", "backup", str(copy), "--data", str(folder)).returncode == 0
     before = copy.read_bytes()
-    again = tidings("log", "backup", str(copy), "--data", str(folder))
+    again = tidings("data", "backup", str(copy), "--data", str(folder))
     assert again.returncode == 1
     assert "exists" in again.stderr
     assert copy.read_bytes() == before
-    in_use = tidings("log", "restore", str(copy), "--data", str(folder))
+    in_use = tidings("data", "restore", str(copy), "--data", str(folder))
     assert in_use.returncode == 1
     assert "hint: " in in_use.stderr
     hub.stop()
-    not_empty = tidings("log", "restore", str(copy), "--data", str(folder))
+    not_empty = tidings("data", "restore", str(copy), "--data", str(folder))
     assert not_empty.returncode == 1
     assert "not empty" in not_empty.stderr
 
@@ -124,10 +124,10 @@ def test_nothing_is_overwritten(hub: Hub, folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (("log", "backup"), 2, "FILE"),
-        (("log", "restore", "no-such-file"), 1, "no-such-file"),
-        (("log", "nonsense"), 2, "nonsense"),
-        (("log", "info", "--config", "no-such.toml"), 2, "no-such.toml"),
+        (("data", "backup"), 2, "FILE"),
+        (("data", "restore", "no-such-file"), 1, "no-such-file"),
+        (("data", "nonsense"), 2, "nonsense"),
+        (("data", "info", "--config", "no-such.toml"), 2, "no-such.toml"),
     ],
 )
 def test_errors_have_their_exit_code_and_message(
@@ -142,8 +142,8 @@ def test_errors_have_their_exit_code_and_message(
 def test_log_commands_use_the_data_folder_of_serve(tmp_path: Path) -> None:
     file = tmp_path / "hub.toml"
     file.write_text(f'data = "{tmp_path / "from-file"}"')
-    done = tidings("log", "info", TIDINGS_CONFIG=str(file))
+    done = tidings("data", "info", TIDINGS_CONFIG=str(file))
     assert str(tmp_path / "from-file") in done.stderr
-    memory = tidings("log", "info", TIDINGS_MEMORY="1")
+    memory = tidings("data", "info", TIDINGS_MEMORY="1")
     assert memory.returncode == 2
     assert "in memory" in memory.stderr

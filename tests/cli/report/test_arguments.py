@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tidings.cli.operation.arguments import read_json, read_object, read_percent, read_steps, read_text
+from tidings.cli.report.arguments import read_json, read_object, read_percent, read_steps, read_text
 from tidings.exceptions import ConfigError
 
 

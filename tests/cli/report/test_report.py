@@ -8,7 +8,7 @@ import pytest
 from tests.cli.processes import Hub
 
 from tidings.cli.errors import ExitCode
-from tidings.cli.operation.report import EventPost, post_event, producer_of
+from tidings.cli.report.command import EventPost, post_event, producer_of
 from tidings.client.http import HTTPClient
 from tidings.operations.views import OperationDetail
 from tidings.protocol.message_types import MessageType
@@ -132,7 +132,7 @@ def test_the_next_post_reports_a_cancel_request(shared_hub: Hub, id: str, capsys
     with HTTPClient(shared_hub.url) as api:
         assert api.cancel(id, "wrong file", 0).outcome == "unreachable"
     assert post_event(shared_hub.url, progress(id, 50)) == ExitCode.CANCEL_REQUESTED
-    assert f"tidings operation cancelled {id}" in capsys.readouterr().err
+    assert f"tidings report cancelled {id}" in capsys.readouterr().err
     line = OperationLogData(operation_id=id, message="still there")
     post = EventPost(operation_id=id, type=MessageType.OPERATION_LOG, payload=line)
     assert post_event(shared_hub.url, post) == ExitCode.CANCEL_REQUESTED

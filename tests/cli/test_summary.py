@@ -1,10 +1,10 @@
 from typing import Any
 
 import pytest
-from tests.cli.operation.views import at, detail, error, summary
+from tests.cli.views import at, detail, error, summary
 from tests.cli.watch.event_likes import NOON
 
-from tidings.cli.operation.summary import format_remaining, summarize
+from tidings.cli.summary import format_remaining, summarize
 from tidings.operations.views import EstimateView, OperationSummary, UsualView
 
 MIN, HOUR = 60, 3600

@@ -1,4 +1,4 @@
-"""The commands `tidings log …`, and their results as text and as JSON."""
+"""The commands `tidings data …`, and their results as text and as JSON."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +18,11 @@ from tidings.log.sqlite import inspect
 from tidings.log.sqlite.backup import Backup, Restored
 from tidings.log.sqlite.inspect import LogInfo, Verification
 
-log = typer.Typer(
-    name="log",
+data = typer.Typer(
+    name="data",
     add_completion=False,
     no_args_is_help=True,
-    help="Inspect, verify, back up and restore the log of a hub.",
+    help="Inspect, verify, back up and restore the data of a hub.",
 )
 
 DataOption = Annotated[
@@ -41,14 +41,14 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@log.command()
+@data.command()
 def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what a log holds; works while a hub uses it."""
     found = inspect.info(_folder(data, config))
     typer.echo(format_json(found) + "\n" if as_json else format_text(found), nl=False)
 
 
-@log.command()
+@data.command()
 def verify(
     path: Annotated[
         Path | None,
@@ -74,7 +74,7 @@ def verify(
     typer.echo(format_text(found), nl=False)
 
 
-@log.command()
+@data.command()
 def backup(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="File for the copy; must not exist.")],
     data: DataOption = None,
@@ -86,9 +86,9 @@ def backup(
     typer.echo(format_json(made) + "\n" if as_json else format_text(made), nl=False)
 
 
-@log.command()
+@data.command()
 def restore(
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="Copy that `tidings log backup` made.")],
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Copy that `tidings data backup` made.")],
     data: DataOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,

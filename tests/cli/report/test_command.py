@@ -1,4 +1,4 @@
-"""`tidings operation`, as shell scripts use it."""
+"""`tidings report`, as shell scripts use it."""
 
 import json
 import subprocess
@@ -9,9 +9,9 @@ from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment, tidings
 
 SCRIPT = """
 set -e
-ID=$($TIDINGS operation start "Nightly import" --steps extract,load --lease 60 --metadata '{{"weight": 2}}')
-$TIDINGS operation progress "$ID" 1/4 "reading rows" --step extract
-$TIDINGS operation log "$ID" "row 7 was odd" --level warning
+ID=$($TIDINGS report start "Nightly import" --steps extract,load --lease 60 --metadata '{{"weight": 2}}')
+$TIDINGS report progress "$ID" 1/4 "reading rows" --step extract
+$TIDINGS report log "$ID" "row 7 was odd" --level warning
 {end}
 echo "$ID"
 """
@@ -30,7 +30,7 @@ def run_script(hub: Hub, end: str) -> "subprocess.CompletedProcess[str]":
 
 
 def shown(hub: Hub, id: str) -> "dict[str, object]":
-    done = tidings("operation", "show", id, "--json", "--url", hub.url)
+    done = tidings("show", id, "--json", "--url", hub.url)
     assert done.returncode == 0, done.stderr
     read = json.loads(done.stdout)
     assert isinstance(read, dict)
@@ -38,7 +38,7 @@ def shown(hub: Hub, id: str) -> "dict[str, object]":
 
 
 def test_a_script_reports_its_operation_from_start_to_end(shared_hub: Hub) -> None:
-    done = run_script(shared_hub, """$TIDINGS operation complete "$ID" --result '{"rows": 12}'""")
+    done = run_script(shared_hub, """$TIDINGS report complete "$ID" --result '{"rows": 12}'""")
     assert (done.returncode, done.stderr) == (0, "")
     operation = shown(shared_hub, done.stdout.strip())
     assert operation["name"] == "Nightly import"
@@ -51,10 +51,10 @@ def test_a_script_reports_its_operation_from_start_to_end(shared_hub: Hub) -> No
 
 
 def test_fail_reports_code_hint_and_details(shared_hub: Hub) -> None:
-    end = 'echo "line 1" | $TIDINGS operation fail "$ID" "it broke" --code broken --hint "mend it" --details -'
+    end = 'echo "line 1" | $TIDINGS report fail "$ID" "it broke" --code broken --hint "mend it" --details -'
     done = run_script(shared_hub, end)
     assert (done.returncode, done.stderr) == (0, "")
-    looked = tidings("operation", "show", done.stdout.strip(), "--url", shared_hub.url)
+    looked = tidings("show", done.stdout.strip(), "--url", shared_hub.url)
     name, sentence, *rest = looked.stdout.splitlines()
     assert (looked.returncode, name) == (0, "Nightly import")
     assert sentence.startswith("failed ")
@@ -65,9 +65,9 @@ def test_fail_reports_code_hint_and_details(shared_hub: Hub) -> None:
 def test_a_script_stops_after_a_cancel_request(shared_hub: Hub) -> None:
     end = """
 $TIDINGS cancel "$ID" --reason "wrong file" --timeout 0 >/dev/null || true
-$TIDINGS operation progress "$ID" 50 || {
+$TIDINGS report progress "$ID" 50 || {
     code=$?
-    $TIDINGS operation cancelled "$ID" --by ada
+    $TIDINGS report cancelled "$ID" --by ada
     echo "$ID"
     exit $code
 }
@@ -80,7 +80,7 @@ $TIDINGS operation progress "$ID" 50 || {
 
 
 def test_a_queued_operation_begins_with_another_start(shared_hub: Hub) -> None:
-    arguments = ("operation", "start", "Later", "--id", "later/1", "--url", shared_hub.url)
+    arguments = ("report", "start", "Later", "--id", "later/1", "--url", shared_hub.url)
     assert tidings(*arguments, "--queued").stdout == "later/1\n"
     assert shown(shared_hub, "later/1")["state"] == "queued"
     assert tidings(*arguments, "--strict").returncode == 0
@@ -88,7 +88,7 @@ def test_a_queued_operation_begins_with_another_start(shared_hub: Hub) -> None:
 
 
 def test_a_leased_operation_cannot_be_started_without_a_producer(shared_hub: Hub) -> None:
-    arguments = ("operation", "start", "Leased", "--id", "leased/1", "--strict", "--url", shared_hub.url)
+    arguments = ("report", "start", "Leased", "--id", "leased/1", "--strict", "--url", shared_hub.url)
     assert tidings(*arguments, "--lease", "60").returncode == 0
     again = tidings(*arguments)
     assert (again.returncode, again.stdout) == (1, "leased/1\n")
@@ -97,7 +97,7 @@ def test_a_leased_operation_cannot_be_started_without_a_producer(shared_hub: Hub
 
 def test_a_script_continues_without_a_hub() -> None:
     done = subprocess.run(
-        ["sh", "-ec", 'ID=$($TIDINGS operation start x --timeout 0.2); $TIDINGS operation progress "$ID" 5; echo on'],
+        ["sh", "-ec", 'ID=$($TIDINGS report start x --timeout 0.2); $TIDINGS report progress "$ID" 5; echo on'],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -111,8 +111,6 @@ def test_a_script_continues_without_a_hub() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (("show", "no-such"), 5, "no such operation: 'no-such'"),
-        (("show", "x", "--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
         (("progress", "x", "lots"), 2, "invalid progress 'lots'"),
         (("start", "x", "--lease", "soon"), 2, "--lease"),
         (("start", "x", "--metadata", "[]"), 2, "expected a JSON object"),
@@ -124,15 +122,15 @@ def test_a_script_continues_without_a_hub() -> None:
 def test_errors_have_their_exit_code_and_message(
     shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str
 ) -> None:
-    done = tidings("operation", *arguments, TIDINGS_URL=shared_hub.url)
+    done = tidings("report", *arguments, TIDINGS_URL=shared_hub.url)
     assert done.returncode == code
     assert error in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["show", "start", "progress", "log", "complete", "fail", "cancelled"])
+@pytest.mark.parametrize("command", ["start", "progress", "log", "complete", "fail", "cancelled"])
 def test_every_command_has_help_and_its_exit_codes(command: str) -> None:
-    done = tidings("operation", command, "--help")
+    done = tidings("report", command, "--help")
     assert done.returncode == 0
     assert "Exit codes:" in done.stdout
 

@@ -1,10 +1,11 @@
 from datetime import UTC
 
 import pytest
-from tests.cli.operation.views import at, detail, error, summary
+from tests.cli.processes import Hub, tidings
+from tests.cli.views import at, detail, error, summary
 from tests.cli.watch.event_likes import NOON
 
-from tidings.cli.operation.show import operation_lines, print_operation
+from tidings.cli.show import operation_lines, print_operation
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import LogLineView, MomentView, OperationDetail, StepView, UsualView
 
@@ -134,3 +135,18 @@ def test_text_of_events_is_sanitized(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     assert not set(shown) & set("\x1b\r\u202e\x07")
     assert "[bold]" in shown, "it is no markup"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("show", "no-such"), 5, "no such operation: 'no-such'"),
+        (("show", "x", "--url", "ws://127.0.0.1:1/ws"), 69, "no hub answers"),
+    ],
+)
+def test_show_of_nothing_is_an_error_with_its_exit_code(
+    shared_hub: Hub, arguments: tuple[str, ...], code: int, error: str
+) -> None:
+    done = tidings(*arguments, TIDINGS_URL=shared_hub.url)
+    assert done.returncode == code
+    assert error in done.stderr

@@ -1,4 +1,4 @@
-"""Parsers of the arguments that shell scripts pass to `tidings operation`."""
+"""Parsers of the arguments that shell scripts pass to `tidings report`."""
 
 import json
 import re

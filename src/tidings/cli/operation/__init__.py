@@ -1,1 +1,0 @@
-"""`tidings operation`: shows one operation, and reports one from a shell script."""

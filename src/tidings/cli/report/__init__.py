@@ -1,0 +1,1 @@
+"""`tidings report`: reports one operation from a shell script."""
