@@ -22,7 +22,8 @@ _HOMES = {
         LogError LogForeign LogFull LogInUse LogReadOnly LogTooNew LogUnavailable MethodNotAllowed MissingExtra
         NotAHub NotFound NotPublishable NotSupported OperationCancelled OperationError OperationExists OperationFenced
         OperationFinished OperationUnknown OriginRefused PayloadTooLarge PublishTimeout RequestError ServeError
-        TidingsError TooDeep TooManyConnections UnknownChannel UnknownType UnsupportedMediaType WrongChannel
+        TidingsError TooDeep TooManyConnections UnknownChannel UnknownType UnsupportedMediaType UpgradeRequired
+        WrongChannel
     """,
     "tidings.producer.api": "operation start",
     "tidings.producer.operation": "Operation current_operation",
@@ -72,7 +73,8 @@ if TYPE_CHECKING:
         PayloadTooLarge as PayloadTooLarge, PublishTimeout as PublishTimeout, RequestError as RequestError,
         ServeError as ServeError, TidingsError as TidingsError, TooDeep as TooDeep,
         TooManyConnections as TooManyConnections, UnknownChannel as UnknownChannel, UnknownType as UnknownType,
-        UnsupportedMediaType as UnsupportedMediaType, WrongChannel as WrongChannel,
+        UnsupportedMediaType as UnsupportedMediaType, UpgradeRequired as UpgradeRequired,
+        WrongChannel as WrongChannel,
     )
     from tidings.producer.api import operation as operation, start as start
     from tidings.producer.operation import Operation as Operation, current_operation as current_operation

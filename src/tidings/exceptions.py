@@ -34,6 +34,7 @@
     │   ├── NotFound
     │   ├── MethodNotAllowed
     │   ├── UnsupportedMediaType      a body that is neither JSON nor NDJSON
+    │   ├── UpgradeRequired           a plain request to the WebSocket's path, or an unknown WebSocket version
     │   └── OriginRefused             a web page of a foreign origin, or an untrusted host name
     ├── LogError                      the log cannot serve a request
     │   ├── LogInUse
@@ -249,6 +250,10 @@ class MethodNotAllowed(RequestError, code="method_not_allowed"):
 
 class UnsupportedMediaType(RequestError, code="unsupported_media_type"):
     """The body has a content type, or an encoding, that the hub does not read."""
+
+
+class UpgradeRequired(RequestError, code="upgrade_required"):
+    """The path is the WebSocket's, and the request is not a handshake of WebSocket version 13."""
 
 
 class OriginRefused(RequestError, code="origin_refused"):

@@ -52,19 +52,29 @@ async def app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """`/stream` is an event stream that never ends and ignores a disconnect; every other path is one line of text."""
+    """`/stream` is an event stream that never ends and ignores a disconnect; `/body` sends the request's body back.
+
+    Every other path is one line of text.
+    """
     if scope["type"] == "lifespan":
         while (message := await receive())["type"] != "lifespan.shutdown":
             await send({"type": f"{message['type']}.complete"})
         await send({"type": "lifespan.shutdown.complete"})
         return
+    body = b"echo\n"
+    if scope["path"] == "/body":
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
     endless = scope["path"] == "/stream"
     content_type = b"text/event-stream" if endless else b"text/plain"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]})
     while endless:
         await send({"type": "http.response.body", "body": b"data: tick\n\n", "more_body": True})
         await asyncio.sleep(0.05)
-    await send({"type": "http.response.body", "body": b"echo\n"})
+    await send({"type": "http.response.body", "body": body})
 
 
 def print_addresses(addresses: Sequence[ListenAddress]) -> None:

@@ -12,6 +12,8 @@ from tidings.protocol.messages import PositionNotice, encode_hub_message
 _SLICES = 25
 """Parts of a heartbeat interval over which connections are spread, so that ten thousand heartbeats are not sent in one
 tick."""
+TOO_MANY_RETRY_MS = 5_000
+"""Minimum time, in milliseconds, until a client that was refused for the limit of connections tries again."""
 
 
 class RegisteredConnection(Protocol):

@@ -23,8 +23,9 @@ from tidings.server.http.app import HttpEndpoint
 from tidings.server.http.long_poll import LongPolls
 from tidings.server.operation_metrics import OperationMetrics
 from tidings.server.running_hub import RunningHub
-from tidings.server.websocket.hub_handler import HubWebSocketApp, refusal
-from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, WebSocketHandler
+from tidings.server.websocket.handshake import Handshake, Refusal, refusal
+from tidings.server.websocket.hub_handler import HubWebSocketApp
+from tidings.server.websocket.protocol import WebSocket, WebSocketHandler
 
 OpenLog = Callable[[Scheduler], Log]
 """Opens the log on the event loop that the hub runs on."""

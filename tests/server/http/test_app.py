@@ -73,6 +73,29 @@ def test_path_refuses_other_methods(client: httpx.Client, path: str) -> None:
     assert ("POST" in options.headers["allow"]) is (path == "/v1/events")
 
 
+@pytest.mark.parametrize("path", ["/", "/v1/operations", "/v1/events", "/ws"])
+def test_get_with_a_body_is_refused(client: httpx.Client, path: str) -> None:
+    answer = client.request("GET", path, json={"state": "failed"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+    assert client.request("GET", path, headers={"Content-Length": "0"}).status_code in (200, 426)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_websocket_path_asks_for_the_upgrade(client: httpx.Client, method: str) -> None:
+    answer = client.request(method, "/ws", headers={"Upgrade": "h2c", "Connection": "Upgrade"})
+    assert answer.status_code == 426
+    assert answer.headers["upgrade"] == "websocket"
+    assert answer.headers["connection"] == "upgrade"
+    if method == "GET":
+        assert answer.json()["code"] == "upgrade_required"
+        assert "proxy" in answer.json()["hint"]
+
+
+def test_websocket_at_the_root_leaves_the_index(client: httpx.Client) -> None:
+    with HubServer(ws_path="/") as server:
+        assert httpx.get(server.http).json()["websocket"]["path"] == "/"
+
+
 # Readiness.
 
 

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import httpx
+import msgspec
 import pytest
 from tests.heap import private_heap
 from tests.server.hub_server import HubServer, Stream, progress, update
 
-from tidings.log.base import Retention
+from tidings.exceptions import LogInUse
+from tidings.log.base import Log, Retention, Scheduler
+from tidings.server.app import HubApp
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.websocket.socket_options import MAX_UNSENT_BYTES
 
@@ -29,8 +32,10 @@ def test_stream_sends_subscribed_then_snapshot_then_live(server: HubServer) -> N
     with Stream(server.port, "?channel=data") as stream:
         assert stream.response.headers["content-type"] == "text/event-stream"
         assert "no-store" in stream.response.headers["cache-control"]
-        assert 1_000 <= int(stream.block()["retry"]) <= 3_000
-        subscribed, *events, live = stream.until("channel:live")
+        first = stream.block()
+        assert 1_000 <= int(first["retry"]) <= 3_000
+        subscribed = msgspec.json.decode(first["data"])
+        *events, live = stream.until("channel:live")
         assert subscribed["type"] == "channel:subscribed"
         assert subscribed["data"] == {"channels": ["data", "global"], "position": positions[2], "outcome": "snapshot"}
         assert [event["position"] for event in events] == positions[1:]
@@ -97,6 +102,81 @@ def test_stream_over_the_limit_is_refused() -> None:
         assert "retry-after" in answer.headers
 
 
+# Refusals to an EventSource, which gives up after every status but 200.
+
+EVENT_SOURCE = {"Accept": "text/event-stream"}
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "code"),
+    [
+        ("?channel=nope", {}, "unknown_channel"),
+        ("?since=nope", {}, "invalid_position"),
+        ("?pace_ms=soon", {}, "invalid_parameter"),
+        ("?channels=none", {}, "invalid_parameter"),
+        ("?contract=1999-01-01", {}, "not_supported"),
+        ("", {"Last-Event-ID": "nope"}, "invalid_position"),
+    ],
+)
+def test_final_refusal_is_streamed_to_an_event_source(
+    server: HubServer, query: str, headers: dict[str, str], code: str
+) -> None:
+    with Stream(server.port, query, headers={**headers, **EVENT_SOURCE}) as stream:
+        assert (stream.response.status, stream.response.headers["content-type"]) == (200, "text/event-stream")
+        first = stream.block()
+        error = msgspec.json.decode(first["data"])
+        assert int(first["retry"]) == 60_000, "an EventSource that its page does not close"
+        assert (error["type"], error["data"]["code"]) == ("connection:error", code)
+        assert error["data"]["hint"]
+        closed = stream.message()
+        assert closed["type"] == "connection:closed"
+        assert closed["data"] == {"code": 1008, "reason": error["data"]["message"], "reconnect": False}
+        with pytest.raises(EOFError):
+            stream.block()
+
+
+def test_draining_hub_asks_an_event_source_to_come_back(server: HubServer) -> None:
+    server.call(server.app.drain)
+    with Stream(server.port, headers=EVENT_SOURCE) as stream:
+        first = stream.block()
+        assert 1_000 <= int(first["retry"]) < 3_000
+        assert msgspec.json.decode(first["data"])["data"]["code"] == "draining"
+        closed = stream.message()["data"]
+        assert (closed["code"], closed["reconnect"]) == (4100, True)
+        assert closed["retry_after_ms"] == int(first["retry"])
+
+
+def test_full_hub_asks_an_event_source_to_come_back_later() -> None:
+    accept = {"Accept": "text/event-stream, application/json;q=0.5"}
+    with (
+        HubServer(config={"max_connections": 1}) as server,
+        Stream(server.port),
+        Stream(server.port, headers=accept) as stream,
+    ):
+        assert int(stream.block()["retry"]) >= 5_000
+        closed = stream.message()["data"]
+        assert (closed["code"], closed["reconnect"]) == (1013, True)
+
+
+async def test_event_source_comes_back_to_a_hub_without_a_log() -> None:
+    def open_log(scheduler: Scheduler) -> Log:
+        raise LogInUse("process 42 holds the data folder")
+
+    transport = httpx.ASGITransport(HubApp(open_log))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.get("/v1/stream", headers=EVENT_SOURCE)
+    assert answer.status_code == 200
+    assert '"code":"log_in_use"' in answer.text
+    assert '"code":1013' in answer.text
+    assert '"reconnect":true' in answer.text
+
+
+def test_page_of_a_foreign_origin_gets_the_status(server: HubServer) -> None:
+    headers = {**EVENT_SOURCE, "Origin": "https://elsewhere.example"}
+    answer = httpx.get(f"{server.http}/v1/stream", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
+
+
 # Delivery.
 
 
@@ -158,15 +238,43 @@ def test_gap_is_sent_to_the_stream() -> None:
     assert [message["position"] for message in messages if "position" in message] == positions[7:]
 
 
-def test_idle_stream_gets_its_position_as_a_bare_id() -> None:
+def test_idle_stream_gets_its_position_as_an_event() -> None:
     with HubServer(config={"heartbeat_s": 0.2}) as server, Stream(server.port, "?channel=operations") as stream:
         stream.until("channel:live")
         before = stream.last_id
         elsewhere = server.publish(update("on a channel that is not read"))
         block = stream.block()
-        while block == {"id": before}:
+        while block["id"] == before:
             block = stream.block()
-        assert block == {"id": elsewhere[0]}
+        assert block["id"] == elsewhere[0]
+        notice = msgspec.json.decode(block["data"])
+        assert (notice["type"], notice["data"]["position"]) == ("connection:position", elsewhere[0])
+        assert notice["data"]["now"].endswith("Z")
+
+
+def test_every_block_has_data(server: HubServer) -> None:
+    server.publish(*(update("a", n) for n in range(3)))
+    with Stream(server.port, "?since=first") as stream:
+        blocks = [stream.block() for _ in range(5)]
+        server.call(lambda: server.app.connections.close_all(4100, "as at a drain"))
+        blocks.append(stream.block())
+    assert all(set(block) <= {"retry", "id", "data"} and "data" in block for block in blocks)
+    assert [index for index, block in enumerate(blocks) if "retry" in block] == [0]
+
+
+def test_heartbeat_while_waiting_for_a_position_ends_no_block() -> None:
+    with HubServer(config={"heartbeat_s": 0.02}) as server:
+        [position] = server.publish(update("a"))
+        epoch, _, offset = position.partition(":")
+        ahead = f"{epoch}:{int(offset) + 1}"
+        with Stream(server.port, headers={"Last-Event-ID": ahead}) as stream:
+            assert stream.response.readline() == b":\n"
+            server.publish(update("a", 1), update("a", 2))
+            line = b":\n"
+            while line == b":\n":
+                line = stream.response.readline()
+            assert line.startswith(b"retry: ")
+            assert stream.message()["type"] == "channel:subscribed"
 
 
 # Slow and lost readers.

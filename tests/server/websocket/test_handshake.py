@@ -1,4 +1,5 @@
 import gc
+import json
 import re
 
 import pytest
@@ -66,7 +67,7 @@ VALID = handshake_request()
         pytest.param(VALID.replace(b"GET", b"POST"), 405, id="another method"),
         pytest.param(VALID.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"short"), 400, id="a malformed key"),
         pytest.param(re.sub(rb"Sec-WebSocket-Key.*\r\n", b"", VALID), 400, id="no key"),
-        pytest.param(VALID.replace(b"Version: 13", b"Version: 8"), 400, id="another version"),
+        pytest.param(VALID.replace(b"Version: 13", b"Version: 8"), 426, id="another version"),
         pytest.param(re.sub(rb"Upgrade: websocket\r\n", b"Upgrade: h2c\r\n", VALID), 426, id="another upgrade"),
         pytest.param(handshake_request(headers=("Transfer-Encoding: chunked",)), 400, id="a body"),
         pytest.param(handshake_request("/\xff"), 400, id="a path that is no ASCII"),
@@ -84,6 +85,19 @@ def test_malformed_handshake_is_refused(request_bytes: bytes, status: int) -> No
     assert b"\r\nConnection: close\r\n" in response
     head, _, body = response.partition(b"\r\n\r\n")
     assert b"Content-Length: %d" % len(body) in head
+
+
+def test_refusal_of_another_version_names_the_one_that_is_served() -> None:
+    head, _, body = opening(VALID.replace(b"Version: 13", b"Version: 8")).refused().decode().partition("\r\n\r\n")
+    assert {"Sec-WebSocket-Version: 13", "Upgrade: websocket"} <= set(head.split("\r\n"))
+    assert json.loads(body)["code"] == "upgrade_required"
+
+
+def test_refusal_of_a_malformed_handshake_is_error_data() -> None:
+    body = opening(re.sub(rb"Sec-WebSocket-Key.*\r\n", b"", VALID)).refused().partition(b"\r\n\r\n")[2]
+    error = json.loads(body)
+    assert error["code"] == "bad_request"
+    assert "Sec-WebSocket-Key" in error["message"]
 
 
 def test_refusal_has_the_applications_response() -> None:

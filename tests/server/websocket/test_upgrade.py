@@ -67,6 +67,81 @@ def test_handshake_after_an_unfinished_response_ends_the_connection(server: Reco
     assert server.application.handlers.empty()
 
 
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000], ids="segments of {} bytes".format)
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"Content-Length: 11\r\n", b"hello world"),
+        (b"Transfer-Encoding: chunked\r\nTrailer: x-sum\r\n", b"6\r\nhello \r\n5\r\nworld\r\n0\r\nx-sum: 1\r\n\r\n"),
+    ],
+    ids=["length", "chunked"],
+)
+def test_ignored_upgrade_keeps_the_body_and_the_connection(
+    server: RecordingServer, framing: bytes, body: bytes, size: int
+) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: localhost\r\n" + H2C + framing + b"\r\n"
+    sent = (head + body) * 2
+    with RawClient(server.port) as client:
+        for start in range(0, len(sent), size):
+            client.send(sent[start : start + size])
+        received = b""
+        while received.count(b"\r\n0\r\n\r\n") < 2:
+            received += client.socket.recv(65536) or pytest.fail(f"ended within {received!r}")
+        assert received.count(b"HTTP/1.1 200 ") == received.count(b"hello world") == 2
+        assert client.open().startswith("HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [b"Upgrade: websocket\r\n", b"Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", b"Upgrade: TLS/1.0\r\n" + H2C],
+)
+def test_upgrade_that_is_no_handshake_is_ignored(server: RecordingServer, headers: bytes) -> None:
+    with RawClient(server.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n", headers, b"\r\n")
+        assert client.read_response().startswith("HTTP/1.1 200 ")
+
+
+def test_post_with_a_websocket_upgrade_is_a_post(server: RecordingServer) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    with RawClient(server.port) as client:
+        client.send(head, b"Content-Length: 2\r\n\r\nhi")
+        assert client.read_response().startswith("HTTP/1.1 200 ")
+
+
+def test_handshake_may_spread_its_connection_header(server: RecordingServer) -> None:
+    request = handshake_request().replace(b"Connection: Upgrade", b"Connection: Upgrade\r\nConnection: keep-alive")
+    with RawClient(server.port) as client:
+        client.send(request)
+        assert client.read_response().startswith("HTTP/1.1 101 ")
+
+
+def test_connect_method_is_refused(server: RecordingServer) -> None:
+    with RawClient(server.port) as client:
+        client.send(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
+        assert client.read_response().startswith("HTTP/1.1 405 ")
+        client.wait_eof()
+
+
+def test_options_about_the_whole_server_are_served(server: RecordingServer) -> None:
+    with RawClient(server.port) as client:
+        client.send(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.read_response().startswith("HTTP/1.1 200 ")
+
+
+def test_malformed_request_is_refused_in_json(server: RecordingServer) -> None:
+    with RawClient(server.port) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n")
+        received = b""
+        while data := client.socket.recv(65536):
+            received += data
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    assert b'"code":"bad_request"' in body
+
+
 def test_unknown_upgrade_is_served_as_http(server: RecordingServer) -> None:
     with RawClient(server.port) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")

@@ -43,7 +43,10 @@ class WebSocketEndpoint:
         except TidingsError as error:
             await _refuse(error, scope, send)
             return
-        versioned = SUBPROTOCOL in scope.get("subprotocols", ())
+        offered = scope.get("subprotocols", ())
+        versioned = SUBPROTOCOL in offered
+        if not versioned:
+            app.report_unknown_subprotocols(", ".join(offered))
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if versioned else None})
         outlet = BufferedOutlet()
         connection = app.connection(

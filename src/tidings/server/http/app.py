@@ -13,7 +13,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tidings.access.origins import Origins
 from tidings.contract.contract import Contract
-from tidings.exceptions import InternalError, NotFound, OriginRefused, TidingsError
+from tidings.exceptions import (
+    InternalError,
+    InvalidParameter,
+    NotFound,
+    OriginRefused,
+    TidingsError,
+    UpgradeRequired,
+)
 from tidings.server.asgi.scope import header, headers_of, is_local, route_path
 from tidings.server.http.contract import ContractRoutes
 from tidings.server.http.events import ReadingRoutes
@@ -68,6 +75,7 @@ class HttpEndpoint:
             Route("/metrics", MetricsRoute(host).metrics),
             Route("/openapi.json", self._describe),
             *ContractRoutes(contract, ws_path).routes(),
+            Route(ws_path, _ask_for_upgrade),
         ]
         self._allowed = _allowed_methods(routes)
         self._routes = Starlette(
@@ -92,6 +100,9 @@ class HttpEndpoint:
         method = scope["method"]
         if method == "POST" and path == EVENTS:
             await self._publish(scope, receive, send)
+        elif headers.get(b"content-length", b"0") != b"0" and self._takes_no_body(scope):
+            hint = "Write parameters into the query of the URL."
+            await error_answer(InvalidParameter(f"{method} with a body: expected none", hint=hint)).send(send)
         elif method == "OPTIONS" and (allowed := self._allowed_at(scope)) is not None:
             await _answer_options(allowed, preflight=b"access-control-request-method" in headers, send=send)
         else:
@@ -109,6 +120,9 @@ class HttpEndpoint:
         if error.status_code == 405 and allowed is not None:
             return to_response(method_refusal(path, allowed))
         return to_response(error_answer(NotFound(f"no such route: {path[:200]!r}")))
+
+    def _takes_no_body(self, scope: Scope) -> bool:
+        return scope["method"] in ("GET", "HEAD") and "GET" in (self._allowed_at(scope) or "")
 
     def _allowed_at(self, scope: Scope) -> str | None:
         """Return the methods of a request's path, or None if there is no such path."""
@@ -148,6 +162,16 @@ async def _answer_options(allowed: str, *, preflight: bool, send: Send) -> None:
         ]
     await send({"type": "http.response.start", "status": 204, "headers": fields})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _ask_for_upgrade(request: Request) -> Response:
+    """Answer a plain request to the WebSocket's path (RFC 9110 §15.5.22)."""
+    error = UpgradeRequired(
+        "this path is the WebSocket's, and the request does not ask for an upgrade",
+        hint="Connect with a WebSocket client, such as `tidings watch`. If you did, a proxy on the way has removed the "
+        "headers Upgrade and Connection: let it forward them, over HTTP/1.1 (docs/deploying.md).",
+    )
+    return to_response(error_answer(error, ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))))
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -168,7 +168,7 @@ def read_wait(query: str) -> float:
     return wait_s
 
 
-class _CancelBody(Struct, frozen=True):
+class _CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a cancel."""
 
     reason: Reason | None = None

@@ -6,6 +6,7 @@ forward when its client does not keep up.
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -13,15 +14,17 @@ import structlog
 from msgspec import structs
 from starlette.types import Receive, Scope, Send
 
-from tidings.exceptions import Draining, InvalidParameter, InvalidPosition, TidingsError
+from tidings.exceptions import Draining, InvalidParameter, InvalidPosition, TidingsError, TooManyConnections
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
+from tidings.hub.connection_registry import TOO_MANY_RETRY_MS
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber, SubscriberState
 from tidings.hub.wire import WireForm, revise_form
-from tidings.protocol.codes import CLOSE_CODES
+from tidings.protocol.codes import CLOSE_CODES, error_data, row_of
 from tidings.protocol.messages import Gap, Live, Subscribed, encode_hub_message
 from tidings.protocol.payloads import ConnectionClosed, Payload
 from tidings.protocol.positions import SNAPSHOT, Position, parse_since
+from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.outlet import BufferedOutlet
 from tidings.server.asgi.scope import header, headers_of
 from tidings.server.http.query import read_paths
@@ -29,9 +32,13 @@ from tidings.server.http.responses import error_answer
 from tidings.server.running_hub import HubHost, RunningHub
 from tidings.server.wire_formats import EVENT_STREAM
 
-_RETRY_MS: Final = (1_000, 3_000)
-"""Range of the delay before a client reconnects: random, because a hub that restarts loses all clients together."""
-_COMMENT: Final = b":\n\n"
+_RETRY_MS: Final = 1_000
+_RETRY_SPREAD_MS: Final = 2_000
+"""The delay before a client reconnects is random, because a hub that restarts loses all clients together."""
+_FINAL_RETRY_MS: Final = 60_000
+"""Delay after a refusal that is final: an EventSource reconnects unless its page closes it."""
+_COMMENT: Final = b":\n"
+"""Without an empty line, at which parsers that are not browsers dispatch an event whenever an id was sent before."""
 _COMPLETE: Final = ("live", "complete")
 """Outcomes after which a broken stream can be resumed where it began."""
 _HEADERS: Final = (
@@ -58,13 +65,48 @@ class StreamEndpoint:
             if running.hub.draining:
                 raise Draining("the hub is shutting down")
         except TidingsError as error:
-            await error_answer(error).send(send)
+            if "text/event-stream" in (header(headers_of(scope), b"accept") or ""):
+                log.info("stream refused", code=error.code, error=str(error), hint=error.hint)
+                await _refuse_in_band(error, send)
+            else:
+                await error_answer(error).send(send)
             return
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
         await _serve(running, options, receive, send)
+
+
+async def _refuse_in_band(error: TidingsError, send: Send) -> None:
+    """Refuse a stream in its own format: an EventSource that gets any status but 200 gives up, and shows no reason."""
+    row = row_of(error)
+    code = row.close or (1013 if row.http in (503, 507) else 1008)
+    reconnect = CLOSE_CODES[code].reconnect
+    retry_ms = _retry_ms(error) if reconnect else _FINAL_RETRY_MS
+    closed = ConnectionClosed(
+        code=code, reason=str(error), reconnect=reconnect, retry_after_ms=retry_ms if reconnect else None
+    )
+    now, trace_id = from_nanoseconds(time.time_ns()), secrets.token_hex(16)
+    blocks = [
+        EVENT_STREAM.message(encode_hub_message(data, timestamp=now, trace_id=trace_id))
+        for data in (error_data(error), closed)
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    await send({"type": "http.response.body", "body": _retry_field(retry_ms) + b"".join(blocks)})
+
+
+def _retry_ms(error: TidingsError | None = None) -> int:
+    least_ms = TOO_MANY_RETRY_MS if isinstance(error, TooManyConnections) else _RETRY_MS
+    return least_ms + secrets.randbelow(_RETRY_SPREAD_MS)
+
+
+def _retry_field(retry_ms: int) -> bytes:
+    """Return the delay before a reconnect, as the beginning of the first block.
+
+    A block of its own would be an event without data for parsers that are not browsers.
+    """
+    return b"retry: %d\n" % retry_ms
 
 
 def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
@@ -128,23 +170,22 @@ class EventStream:
         connection_id: Id of the connection in logs.
     """
 
-    __slots__ = ("_hub", "_options", "_outlet", "connection_id", "subscriber")
+    __slots__ = ("_first", "_hub", "_options", "_outlet", "connection_id", "subscriber")
 
     def __init__(self, hub: Hub, outlet: BufferedOutlet, options: ConnectionOptions, *, connection_id: str) -> None:
         self._hub = hub
         self._outlet = outlet
         self._options = options
+        self._first = _retry_field(_retry_ms())
         self.connection_id = connection_id
         form = revise_form(EVENT_STREAM, options.revision)
         self.subscriber = Subscriber(outlet, form, pace_ms=options.pace_ms, on_gap=self._report_gap)
 
     def open(self) -> None:
-        """Start: send the reconnect delay, then `channel:subscribed`, then events."""
+        """Start: send `channel:subscribed`, with the delay before a reconnect, then events."""
         log.info("stream opened", connection_id=self.connection_id, channels=self._options.paths.names())
         delivery = self._hub.delivery
         delivery.open(self.subscriber)
-        low, high = _RETRY_MS
-        self._outlet.write(b"retry: %d\n\n" % (low + secrets.randbelow(high - low)))
         delivery.subscribe(
             self.subscriber,
             self._options.paths,
@@ -169,7 +210,7 @@ class EventStream:
         self._outlet.close(code, reason)
 
     def send_heartbeat(self, position_frame: Callable[[WireForm, int], bytes], /) -> None:
-        """Renew the client's resume position by a bare `id:`; see `HubConnection.send_heartbeat`."""
+        """Renew the client's resume position; see `HubConnection.send_heartbeat`."""
         subscriber = self.subscriber
         if subscriber.blocked:
             return
@@ -177,7 +218,8 @@ class EventStream:
         if lane is None or subscriber.state is not SubscriberState.LIVE:
             self._outlet.write(_COMMENT)  # its position moves as it reads
         elif not lane.wrote_within(self._hub.config.quiet_s, self._hub.clock.monotonic()):
-            self._outlet.write(self._id(self._hub.delivery.reached(subscriber)) + b"\n")
+            offset = self._hub.delivery.reached(subscriber)
+            self._outlet.write(self._id(offset) + position_frame(subscriber.form, offset))
 
     def pause_writing(self) -> None:
         """Record that bytes are unsent."""
@@ -206,7 +248,8 @@ class EventStream:
     def _push(self, data: Payload, head: bytes = b"") -> None:
         hub = self._hub
         body = encode_hub_message(data, timestamp=hub.timestamp(), trace_id=hub.mint())
-        self._outlet.write(head + EVENT_STREAM.message(body))
+        first, self._first = self._first, b""
+        self._outlet.write(first + head + EVENT_STREAM.message(body))
 
     def _id(self, offset: int) -> bytes:
         return b"id: %b\n" % str(self._hub.log.position(offset)).encode()

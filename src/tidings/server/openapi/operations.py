@@ -108,6 +108,7 @@ def _cancel() -> Schema:
             "timeout_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_CANCEL_TIMEOUT_S},
         }
     )
+    body["additionalProperties"] = False
     return {
         "operationId": "cancelOperation",
         "summary": "Cancel an operation and report the outcome",

@@ -11,6 +11,12 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from tidings.exceptions import MethodNotAllowed, RequestError, TidingsError, UpgradeRequired
+from tidings.protocol.codes import error_data, row_of
+from tidings.protocol.payloads import encode_payload
+
+VERSION = "13"
+"""The version of RFC 6455, the only one that is served."""
 END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -45,10 +51,16 @@ class Refusal:
     """Further response headers."""
 
 
+def refusal(error: TidingsError, headers: tuple[tuple[str, str], ...] = ()) -> Refusal:
+    """Return the answer that refuses a handshake for `error`."""
+    body = encode_payload(error_data(error))
+    return Refusal(status=row_of(error).http, body=body, content_type="application/json", headers=headers)
+
+
 class Opening:
     """One opening handshake, complete once constructed: if it is not valid, `handshake` is None."""
 
-    __slots__ = ("_protocol", "_response", "handshake")
+    __slots__ = ("_protocol", "_request_headers", "_response", "handshake")
 
     def __init__(
         self,
@@ -72,8 +84,10 @@ class Opening:
         request = next((event for event in self._protocol.events_received() if isinstance(event, Request)), None)
         self.handshake: Handshake | None = None
         self._response: Response | None = None
+        self._request_headers = Headers()
         if request is None:
             return
+        self._request_headers = request.headers
         self._response = self._protocol.accept(request)
         if self._response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             return
@@ -109,7 +123,7 @@ class Opening:
             )
             return self._send(response)
         if self._response is not None:
-            return self._send(self._response)
+            return self.refused(self._explain(self._response))
         # The protocol has either prepared a response (for a line that is too long) or given up without one.
         written = b"".join(self._protocol.data_to_send())
         self._protocol.parser.close()
@@ -119,6 +133,20 @@ class Opening:
         cause = fault.__cause__ if fault is not None else None
         response = self._protocol.reject(HTTPStatus.BAD_REQUEST, f"Not a WebSocket handshake: {cause or fault}.\n")
         return response.serialize()
+
+    def _explain(self, response: Response) -> Refusal:
+        """Return the refusal of a request that is not a valid handshake, from the protocol's own response to it."""
+        reason = str(self._protocol.handshake_exc)
+        versions = self._request_headers.get_all("Sec-WebSocket-Version")
+        if len(versions) == 1 and versions != [VERSION]:
+            error = UpgradeRequired(f"unsupported WebSocket version {versions[0][:40]!r}: expected {VERSION}")
+            return refusal(error, (("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)))
+        if response.status_code == HTTPStatus.UPGRADE_REQUIRED:
+            return refusal(UpgradeRequired(reason), (("Upgrade", "websocket"),))
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            return refusal(MethodNotAllowed(reason, hint="Use GET."), (("Allow", "GET"),))
+        hint = "Connect with a WebSocket client, through a proxy that leaves the Sec-WebSocket headers as they are."
+        return refusal(RequestError(f"not a WebSocket handshake: {reason}", hint=hint))
 
     def _send(self, response: Response) -> bytes:
         self._protocol.send_response(response)

@@ -4,15 +4,15 @@ import structlog
 from websockets.datastructures import Headers
 
 from tidings.access.origins import Origins, is_loopback
-from tidings.exceptions import NotFound, OriginRefused, RequestError, TidingsError, TooManyConnections
+from tidings.exceptions import NotFound, OriginRefused, RequestError, TooManyConnections
 from tidings.hub.connection import HubConnection
-from tidings.hub.connection_registry import ConnectionRegistry
+from tidings.hub.connection_registry import TOO_MANY_RETRY_MS, ConnectionRegistry
 from tidings.hub.hub import Hub
 from tidings.hub.wire import Outlet, WireForm
 from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
-from tidings.protocol.payloads import encode_payload
-from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, WebSocketHandler
+from tidings.server.websocket.handshake import Handshake, Refusal, refusal
+from tidings.server.websocket.protocol import WebSocket, WebSocketHandler
 from tidings.server.wire_formats import PLAIN, VERSIONED
 
 log = structlog.get_logger("tidings.server.websocket.hub_handler")
@@ -33,6 +33,7 @@ class HubWebSocketApp:
         self._connections = connections
         self._path = path
         self._origins = origins
+        self._reported_subprotocols = False
 
     def open(self, handshake: Handshake, socket: WebSocket) -> WebSocketHandler | Refusal:
         """See `WebSocketApplication.open`."""
@@ -43,6 +44,8 @@ class HubWebSocketApp:
         except RequestError as error:
             return refusal(error)
         versioned = handshake.subprotocol == SUBPROTOCOL
+        if not versioned:
+            self.report_unknown_subprotocols(_header(headers, "Sec-WebSocket-Protocol"))
         form = VERSIONED if versioned else PLAIN
         return _NativeHandler(self.connection(socket, form, handshake.query, versioned=versioned), self, socket)
 
@@ -68,6 +71,19 @@ class HubWebSocketApp:
         if path != self._path:
             raise NotFound(f"no WebSocket at this path; it is at {self._path}", hint=f"Use {self._path}.")
 
+    def report_unknown_subprotocols(self, offered: str | None) -> None:
+        """Log, once, that a client offered only unknown subprotocols.
+
+        A browser then fails the connection (RFC 6455 §4.1), and the page sees only close code 1006.
+
+        Args:
+            offered: The subprotocols, separated by commas; None where the client offered none.
+        """
+        if offered and not self._reported_subprotocols:
+            self._reported_subprotocols = True
+            hint = f"Offer {SUBPROTOCOL}, or no subprotocol for a plain connection: browsers fail such connections."
+            log.warning("unknown subprotocols", offered=offered[:200], hint=hint)
+
     def connection(self, outlet: Outlet, form: WireForm, query: str, *, versioned: bool) -> HubConnection:
         """Make the connection of a handshake that was accepted."""
         connection_id = self._hub.mint()[:16]
@@ -79,7 +95,7 @@ class HubWebSocketApp:
         try:
             self._connections.check_limit()
         except TooManyConnections as error:
-            connection.close(row_of(error).close or 1013, error_data(error).message, retry_after_ms=5_000)
+            connection.close(row_of(error).close or 1013, error_data(error).message, retry_after_ms=TOO_MANY_RETRY_MS)
             return
         if not connection.closing:
             self._connections.add(connection)
@@ -127,11 +143,6 @@ class _NativeHandler:
         """Close the connection, because the server drains."""
         config = self._connection.hub.config
         self._connection.close(4100, "the hub is shutting down", retry_after_ms=config.drain_retry_ms)
-
-
-def refusal(error: TidingsError) -> Refusal:
-    """Return the answer that refuses a handshake for `error`."""
-    return Refusal(status=row_of(error).http, body=encode_payload(error_data(error)), content_type="application/json")
 
 
 def _header(headers: Headers, name: str) -> str | None:

@@ -1,23 +1,30 @@
 """uvicorn's HTTP protocol, with an upgrade that loses no bytes and leaks no memory."""
 
 import asyncio
+import contextlib
 from http import HTTPStatus
-from typing import cast
+from typing import Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tidings.exceptions import MethodNotAllowed, RequestError, TidingsError
+from tidings.server.http.responses import error_answer
 from tidings.server.websocket.socket_options import apply_socket_options
+
+_UPGRADE: Final = b"upgrade"
 
 
 class UpgradableHttpProtocol(HttpToolsProtocol):
     """The HTTP/1.1 side of a port that also speaks WebSocket; given to uvicorn as `Config(http=...)`.
 
-    It differs from its base in two ways. It sets the socket's options, so that events which an event stream has not
-    read wait in the log and not in the kernel. And at the upgrade, bytes in the same segment as the handshake (RFC 6455
+    It differs from its base in four ways. It sets the socket's options, so that events which an event stream has not
+    read wait in the log and not in the kernel. At the upgrade, bytes in the same segment as the handshake (RFC 6455
     §4.1 forbids a client to send them before the response, yet some do, and a proxy may join the two) reach the
     WebSocket instead of being dropped, and this object is emptied, so that an open WebSocket does not keep the HTTP
-    parser and the request in memory.
+    parser and the request in memory. An `Upgrade` to anything else is ignored (RFC 9110 §7.8) without losing the body,
+    which the parser skips for every upgrade: Java's HttpClient and `curl --http2` offer `h2c` with each first request.
+    And a request that cannot be parsed is answered with ErrorData, as every other error is.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -28,17 +35,63 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read a segment of HTTP, and hand the bytes after an upgrade over."""
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self._hand_over(data[upgrade.args[0] :])
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = data[upgrade.args[0] :]
+                if self._should_upgrade():
+                    self._hand_over(rest)
+                    return
+                if self.parser.get_method() == b"CONNECT":
+                    self._refuse(MethodNotAllowed("method not allowed: CONNECT", hint="The hub is not a proxy."))
+                    return
+                data = self._start_again() + rest
+            except httptools.HttpParserError:
+                self.send_400_response("invalid HTTP request")
+                return
             else:
-                self._unsupported_upgrade_warning()
-        except httptools.HttpParserError:
-            message = "Invalid HTTP request received."
-            self.logger.warning(message)
-            self.send_400_response(message)
+                return
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse a request that cannot be parsed, and close the connection."""
+        self.logger.info("%s from %s", msg, self.client)
+        self._refuse(RequestError(msg, hint="Send HTTP/1.1; if the port speaks TLS, use https:// or wss://."))
+
+    # Called by the parser.
+
+    def on_headers_complete(self) -> None:
+        """Start the request, except where the parser is about to skip its body."""
+        if self._is_ignored_upgrade():
+            return
+        if self.url == b"*":  # `OPTIONS *`, about the server as a whole (RFC 9110 §9.3.7)
+            self.url = b"/"
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End the request's body, except where it was skipped."""
+        if not self._is_ignored_upgrade():
+            super().on_message_complete()
+
+    def _is_ignored_upgrade(self) -> bool:
+        return self.parser.should_upgrade() and not self._should_upgrade()
+
+    def _should_upgrade(self) -> bool:
+        is_handshake = self.parser.get_method() == b"GET" and self._tokens(_UPGRADE) == [b"websocket"]
+        return is_handshake and _UPGRADE in self._tokens(b"connection") and self._should_upgrade_to_ws()
+
+    def _tokens(self, header: bytes) -> list[bytes]:
+        return [token.strip().lower() for name, value in self.headers if name == header for token in value.split(b",")]
+
+    def _start_again(self) -> bytes:
+        """Replace the parser, and return the head of its request without the header `Upgrade`."""
+        version = self.parser.get_http_version().encode()
+        fields = [name + b": " + value for name, value in self.headers if name != _UPGRADE]
+        head = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version), *fields, b"", b""]
+        self.parser = httptools.HttpRequestParser(self)
+        with contextlib.suppress(AttributeError):  # httptools before 0.6.3
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the base does
+        return b"\r\n".join(head)
 
     def _hand_over(self, rest: bytes) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
@@ -47,8 +100,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             return
         if self.parser.get_http_version() != "1.1":
             # RFC 6455 §4.1. Checked here, because the base rewrites the request line as HTTP/1.1.
-            status = HTTPStatus.BAD_REQUEST
-            self.send_400_response(f"{status.phrase}: a WebSocket handshake needs HTTP/1.1.")
+            hint = "Let the proxy speak HTTP/1.1 to the hub (nginx: `proxy_http_version 1.1`)."
+            self._refuse(RequestError("a WebSocket handshake needs HTTP/1.1", hint=hint))
             return
         transport = self.transport
         self.handle_websocket_upgrade()
@@ -56,6 +109,18 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
         if rest:
             websocket = transport.get_protocol()
             websocket.data_received(rest)  # type: ignore[attr-defined]  # a Protocol, by uvicorn's contract for `ws`
+
+    def _refuse(self, error: TidingsError) -> None:
+        """Answer with an error, and close the connection."""
+        answer = error_answer(error)
+        head = [
+            f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
+            "content-type: application/json",
+            f"content-length: {len(answer.body)}",
+            "connection: close",
+        ]
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + answer.body)
+        self.transport.close()
 
     def _forget(self) -> None:
         """Drop the state of the request, and with it a cycle between the parser and this object."""
