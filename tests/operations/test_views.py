@@ -6,6 +6,7 @@ import pytest
 from tidings.operations.lifecycle import OperationLife, OperationState, apply_event
 from tidings.operations.status import OperationStatus, new_status
 from tidings.operations.views import (
+    HubFacts,
     LogLineView,
     OperationDetail,
     OperationSummary,
@@ -69,14 +70,20 @@ def test_unknown_values_are_left_out() -> None:
     assert msgspec.json.decode(written, type=OperationSummary).state is OperationState.RUNNING
 
 
+BEGIN = "1970-01-01T00:00:00Z"
+
+
 def test_ended_operation_has_duration_but_no_presence_or_estimate() -> None:
     estimate = OperationEstimateData(operation_id="op", rate=2.0, remaining_s=5.0, stalled=True)
+    facts = HubFacts(presence="away", away_since_ns=0, cancel_requested_ns=0, cancelled_by="ada", estimate=estimate)
     running = status_of(("start", '"name":"n"'), ("progress", '"progress":10'))
-    shown = summarize(running, presence="away", estimate=estimate)
+    shown = summarize(running, facts)
     assert (shown.presence, shown.stalled, shown.estimate and shown.estimate.rate) == ("away", True, 2.0)
+    assert (shown.away_since, shown.cancel_requested_at, shown.cancelled_by) == (BEGIN, BEGIN, "ada")
     ended = status_of(("start", '"name":"n"'), ("progress", '"progress":10'), ("complete", '"message":"done"'))
-    shown = summarize(ended, presence="away", estimate=estimate)
+    shown = summarize(ended, facts)
     assert (shown.presence, shown.stalled, shown.estimate) == (None, None, None)
+    assert (shown.away_since, shown.cancel_requested_at, shown.cancelled_by) == (None, None, None)
     assert (shown.progress, shown.duration_s, shown.message, shown.ended_at) == (
         100.0,
         2.0,

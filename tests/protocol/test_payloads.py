@@ -29,7 +29,10 @@ FIELDS = {
     "operation:complete": "operation_id attempt? message? duration_ms? result?",
     "operation:failed": f"operation_id? attempt? {ERROR}",
     "operation:cancelled": "operation_id attempt? reason? cancelled_by?",
-    "operation:estimate": "operation_id rate? remaining_s? remaining_low_s? remaining_high_s? stalled",
+    "operation:estimate": (
+        "operation_id rate? remaining_s? remaining_low_s? remaining_high_s? stalled "
+        "stalled_since? silent_since? away_since? cancel_requested_at? cancelled_by?"
+    ),
     "data:update": "dataset? version? records? url? metadata?",
     "data:processed": "dataset? records? duration_ms? url? metadata?",
     "data:error": f"dataset? {ERROR}",

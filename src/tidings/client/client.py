@@ -117,7 +117,12 @@ class Client:
         return await self._publisher.publish(draft, timeout_s=timeout_s)
 
     async def cancel(
-        self, operation_id: str, *, reason: str | None = None, timeout_s: float = CANCEL_TIMEOUT_S
+        self,
+        operation_id: str,
+        *,
+        reason: str | None = None,
+        timeout_s: float = CANCEL_TIMEOUT_S,
+        cancelled_by: str | None = None,
     ) -> CancelOutcome:
         """Request the cancellation of an operation, and return the outcome.
 
@@ -127,6 +132,7 @@ class Client:
             operation_id: Id of the operation.
             reason: Reason, shown to the producer.
             timeout_s: Seconds, up to 3,600, that the operation has to end.
+            cancelled_by: The person or program that requests it, shown to the producer and to watchers.
 
         Returns:
             One of the outcomes of `CancelOutcome.outcome`; `pending` if the producer agreed and it has not ended yet.
@@ -142,7 +148,8 @@ class Client:
             HubClosed: The hub ended the connection for good.
         """
         try:
-            request = msgspec.convert({"operation_id": operation_id, "reason": reason, "timeout_s": timeout_s}, Cancel)
+            members = {"operation_id": operation_id, "reason": reason, "timeout_s": timeout_s}
+            request = msgspec.convert({**members, "cancelled_by": cancelled_by}, Cancel)
         except msgspec.ValidationError as cause:
             raise InvalidCommand(str(cause)) from cause
         return await self._publisher.cancel(request)

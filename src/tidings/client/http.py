@@ -181,13 +181,16 @@ class HTTPClient:
         """
         return self._decode(self._request("GET", "v1/operation-names", [("name", name)]), NamesPage).names
 
-    def cancel(self, operation_id: str, reason: str | None, timeout_s: float) -> CancelOutcome:
+    def cancel(
+        self, operation_id: str, reason: str | None, timeout_s: float, *, cancelled_by: str | None = None
+    ) -> CancelOutcome:
         """Request the cancellation of an operation, and return the outcome after at most `timeout_s` seconds.
 
         Raises:
             OperationUnknown: The hub has no such operation.
         """
-        body = {"timeout_s": timeout_s} if reason is None else {"timeout_s": timeout_s, "reason": reason}
+        members = {"timeout_s": timeout_s, "reason": reason, "cancelled_by": cancelled_by}
+        body = {name: value for name, value in members.items() if value is not None}
         path = f"{_operation_path(operation_id)}/cancel"
         answer = self._request("POST", path, body=msgspec.json.encode(body), read_s=timeout_s + self._timeout_s)
         return self._decode(answer, CancelOutcome)

@@ -158,10 +158,17 @@ class SyncClient:
         )
 
     def cancel(
-        self, operation_id: str, *, reason: str | None = None, timeout_s: float = CANCEL_TIMEOUT_S
+        self,
+        operation_id: str,
+        *,
+        reason: str | None = None,
+        timeout_s: float = CANCEL_TIMEOUT_S,
+        cancelled_by: str | None = None,
     ) -> CancelOutcome:
         """See `Client.cancel`."""
-        return self._thread.run(self._client.cancel(operation_id, reason=reason, timeout_s=timeout_s))
+        return self._thread.run(
+            self._client.cancel(operation_id, reason=reason, timeout_s=timeout_s, cancelled_by=cancelled_by)
+        )
 
     @overload
     def watch(

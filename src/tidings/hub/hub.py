@@ -104,7 +104,7 @@ class Hub:
         """Whether the results of a batch are being reported to its publishers now."""
         self.leases = Leases(self)
         self.cancellations = CancellationRegistry(self, self.leases)
-        self.estimates = EstimatePublisher(self, self.leases)
+        self.estimates = EstimatePublisher(self, self.leases, self.cancellations)
         event_log.follow(self._deliver)
         self.leases.start()
         self._maintain()
@@ -138,6 +138,11 @@ class Hub:
         life = self._staging.operations.life(operation_id)
         if life is not None and (life.producer_id, life.lease_s) != (producer_id, lease_s):
             self.operations.hold(operation_id, producer_id, lease_s)
+
+    def has_event(self, type: MessageType, key: str) -> bool:
+        """Return whether the log holds an event of a declared type and a key."""
+        channel = self.contract.events[type].channel
+        return channel is not None and self.log.newest.offset(channel, type, key) is not None
 
     def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, staged events included, or None."""

@@ -11,6 +11,7 @@ from tidings.operations.lifecycle import OperationLife
 from tidings.operations.status import OperationStatus
 from tidings.operations.table import OperationTable
 from tidings.protocol.envelope import Envelope, Event
+from tidings.protocol.message_types import MessageType
 
 
 class HubCore(Protocol):
@@ -40,6 +41,9 @@ class HubCore(Protocol):
 
     def now_ns(self) -> int:
         """Return nanoseconds since 1970, from a clock that does not jump."""
+
+    def has_event(self, type: MessageType, key: str) -> bool:
+        """Return whether the log holds an event of a declared type and a key."""
 
     def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, staged events included, or None."""

@@ -69,6 +69,8 @@ class OperationSummary(View, frozen=True, kw_only=True):
     """Lease: how long the operation outlives its producer's connection; absent means without limit."""
     presence: Presence | None = None
     """Whether the holder is connected; absent when the operation has ended."""
+    away_since: str | None = None
+    """Last sign of life of a holder that is away."""
     stalled: bool | None = None
     """True: the operation is alive, but does not advance; absent where the hub cannot determine it."""
     estimate: EstimateView | None = None
@@ -76,6 +78,9 @@ class OperationSummary(View, frozen=True, kw_only=True):
     reason: str | None = None
     """Reason for the cancellation."""
     cancelled_by: str | None = None
+    """The person or program that cancelled it, or requested that it ends."""
+    cancel_requested_at: str | None = None
+    """Time of the request to cancel it, while that is pending."""
     resumes: str | None = None
     host: str | None = None
     pid: int | None = None
@@ -165,29 +170,41 @@ class NamesPage(View, frozen=True, kw_only=True):
     """The names, the most recently ended first."""
 
 
+class HubFacts(Struct, frozen=True, kw_only=True):
+    """Facts about an operation that are not in its events."""
+
+    presence: Presence = "unknown"
+    """Presence of its holder."""
+    away_since_ns: int | None = None
+    """Last sign of life of a holder that is away, nanoseconds since 1970."""
+    cancel_requested_ns: int | None = None
+    """Time of the request to cancel it, nanoseconds since 1970; None without one."""
+    cancelled_by: str | None = None
+    """The person or program that requested that."""
+    estimate: OperationEstimateData | None = None
+    """The hub's newest estimate for it."""
+
+
+_NO_FACTS = HubFacts()
+
+
 def summarize(
-    status: OperationStatus,
-    *,
-    presence: Presence = "unknown",
-    estimate: OperationEstimateData | None = None,
-    of_children: float | None = None,
+    status: OperationStatus, facts: HubFacts = _NO_FACTS, *, of_children: float | None = None
 ) -> OperationSummary:
     """Return the summary of an operation.
 
     Args:
         status: The operation.
-        presence: Presence of its holder.
-        estimate: The hub's newest estimate for it.
+        facts: Facts that only the running hub has.
         of_children: Progress of its children, used where the operation reports none.
     """
-    return OperationSummary(**_summary_fields(status, presence, estimate, of_children))
+    return OperationSummary(**_summary_fields(status, facts, of_children))
 
 
 def describe(
     status: OperationStatus,
+    facts: HubFacts = _NO_FACTS,
     *,
-    presence: Presence = "unknown",
-    estimate: OperationEstimateData | None = None,
     of_children: float | None = None,
     log: Sequence[LogLineView] = (),
     children: Sequence[OperationSummary] = (),
@@ -195,7 +212,7 @@ def describe(
 ) -> OperationDetail:
     """Return an operation with all its details; see `summarize`."""
     return OperationDetail(
-        **_summary_fields(status, presence, estimate, of_children),
+        **_summary_fields(status, facts, of_children),
         steps=list_steps(status),
         timeline=[_state_change_view(moment) for moment in status.timeline],
         log=list(log),
@@ -205,15 +222,13 @@ def describe(
     )
 
 
-def _summary_fields(
-    status: OperationStatus, presence: Presence, estimate: OperationEstimateData | None, of_children: float | None
-) -> dict[str, Any]:
+def _summary_fields(status: OperationStatus, facts: HubFacts, of_children: float | None) -> dict[str, Any]:
     """Return the fields of a summary by name."""
     life, live = status.life, status.live
     if status.progress is not None:
         of_children = None
-    known = estimate if live else None
-    return {
+    known = facts.estimate if live else None
+    fields = {
         "operation_id": status.operation_id,
         "name": status.name,
         "state": life.state,
@@ -234,11 +249,16 @@ def _summary_fields(
         "duration_s": status.duration_s,
         "producer_id": life.producer_id or None,
         "lease_s": life.lease_s or None,
-        "presence": presence if live else None,
+        "presence": facts.presence if live else None,
+        "away_since": format_time(facts.away_since_ns) if live else None,
+        "cancel_requested_at": format_time(facts.cancel_requested_ns) if live else None,
         "stalled": None if known is None else known.stalled,
         "estimate": None if known is None else _estimate_view(known),
         **{name: getattr(status, name) for name in _COPIED_FIELDS},
     }
+    if live and facts.cancelled_by is not None:
+        fields["cancelled_by"] = facts.cancelled_by
+    return fields
 
 
 _COPIED_FIELDS = ("error", "reason", "cancelled_by", "resumes", "host", "pid", "command", "user", "metadata")

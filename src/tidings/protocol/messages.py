@@ -111,6 +111,8 @@ ProducerID = Annotated[str, Meta(pattern="^[!-~]{1,64}$")]
 LeaseSeconds = Annotated[float, Meta(ge=1, le=86_400)]
 """Lease in seconds: how long an operation outlives its producer's connection, from 1 second to a day."""
 Reason = Annotated[str, Meta(max_length=1000)]
+Requester = Annotated[str, Meta(max_length=128)]
+"""The person or program that requests a cancellation, for people: `ada@laptop`."""
 
 
 class Claim(Payload, frozen=True, kw_only=True):
@@ -160,6 +162,8 @@ class Cancel(Payload, frozen=True, kw_only=True):
     reason: Reason | None = None
     timeout_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     """Time in seconds within which the hub replies."""
+    cancelled_by: Requester | None = None
+    """The person or program that requests it, shown to the producer and to watchers."""
 
 
 class CancelPush(Payload, frozen=True, kw_only=True):
@@ -169,7 +173,7 @@ class CancelPush(Payload, frozen=True, kw_only=True):
     attempt: int
     reason: str | None = None
     cancelled_by: str | None = None
-    """The subject that requests the cancellation; absent where it is not authenticated."""
+    """The person or program that requests it; absent where the client named none."""
 
 
 class CancelAnswer(Payload, frozen=True, kw_only=True):

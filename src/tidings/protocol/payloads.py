@@ -138,7 +138,10 @@ class OperationCancelledData(Payload, frozen=True, kw_only=True):
 
 
 class OperationEstimateData(Payload, frozen=True, kw_only=True):
-    """Sent by the hub: the estimated remaining time of a running operation."""
+    """Sent by the hub: the remaining time of a running operation, and what needs a person's attention.
+
+    Times are RFC 3339, by the hub's clock.
+    """
 
     operation_id: str
     rate: float | None = None
@@ -148,6 +151,16 @@ class OperationEstimateData(Payload, frozen=True, kw_only=True):
     remaining_high_s: Seconds | None = None
     stalled: bool
     """True: the operation is alive, but does not advance."""
+    stalled_since: str | None = None
+    """Time of its last advance; absent unless it is stalled."""
+    silent_since: str | None = None
+    """Time of its last event; absent unless there was none for a minute."""
+    away_since: str | None = None
+    """Time since which its producer is not connected; absent while it is connected, or if it has no producer."""
+    cancel_requested_at: str | None = None
+    """Time of the request to cancel it; absent without one."""
+    cancelled_by: str | None = None
+    """The person or program that requested to cancel it, if known."""
 
 
 class DataUpdateData(Payload, frozen=True, kw_only=True):

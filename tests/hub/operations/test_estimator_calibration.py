@@ -48,7 +48,7 @@ def watch(simulated: SimulatedJob, first_look_s: float, durations_s: list[float]
         while next_s <= at_s:
             status.progress, status.advanced_ns = percent, START_NS + int(next_s * 1e9)
             next_s, percent = next(coming)
-        watched.update(status, START_NS + int(at_s * 1e9), earlier, is_away=False)
+        watched.update(status, START_NS + int(at_s * 1e9), earlier)
         new = watched.newest
         if new.remaining_s is not None and new.remaining_low_s is not None and new.remaining_high_s is not None:
             assert new.remaining_low_s <= new.remaining_s <= new.remaining_high_s

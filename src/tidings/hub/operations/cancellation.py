@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import structlog
 
@@ -31,11 +31,13 @@ log = structlog.get_logger("tidings.hub.operations.cancellation")
 class _Cancellation:
     """The cancellation of one attempt."""
 
-    __slots__ = ("answer", "children", "push", "push_id", "pushed_to", "requesters")
+    __slots__ = ("answer", "children", "push", "push_id", "pushed_to", "requested_ns", "requesters")
 
-    def __init__(self, push_id: str, push: CancelPush) -> None:
+    def __init__(self, push_id: str, push: CancelPush, requested_ns: int) -> None:
         self.push_id = push_id
         self.push = push
+        self.requested_ns = requested_ns
+        """Time of the first request, nanoseconds since 1970."""
         self.pushed_to: LeaseHolder | None = None
         """The connection that the push was sent to."""
         self.answer: CancelAnswer | None = None
@@ -64,6 +66,15 @@ class _Requester:
             log.exception("a requester's callback for a cancellation failed")
 
 
+class PendingCancel(NamedTuple):
+    """A cancellation under way."""
+
+    requested_ns: int
+    """Time of the first request, nanoseconds since 1970."""
+    cancelled_by: str | None
+    """The person or program that requested it, if known."""
+
+
 class CancellationRegistry:
     """The cancellations under way in one hub."""
 
@@ -73,6 +84,8 @@ class CancellationRegistry:
         self._cancellations: dict[str, _Cancellation] = {}
         """Cancellations by operation id."""
         self._by_push: dict[str, _Cancellation] = {}
+        self.on_change: list[Callable[[str], None]] = []
+        """Called with an operation whose cancellation began, or was refused by its holder."""
         hub.on_operation.append(self._on_operation)
         leases.on_attached.append(self._on_attached)
         leases.on_detached.append(self._on_detached)
@@ -80,7 +93,14 @@ class CancellationRegistry:
     def __len__(self) -> int:
         return len(self._cancellations)
 
-    def request(self, cancel: Cancel, callback: OutcomeCallback, *, cancelled_by: str | None = None) -> None:
+    def find(self, operation_id: str) -> PendingCancel | None:
+        """Return the cancellation of an operation that is under way, or None."""
+        cancellation = self._cancellations.get(operation_id)
+        if cancellation is None:
+            return None
+        return PendingCancel(cancellation.requested_ns, cancellation.push.cancelled_by)
+
+    def request(self, cancel: Cancel, callback: OutcomeCallback) -> None:
         """Cancel an operation and its descendants; `callback` is called once, within the request's timeout.
 
         Raises:
@@ -93,7 +113,7 @@ class CancellationRegistry:
         if not life.live:
             requester.report(self._ended(cancel.operation_id, life.attempt, life.state))
             return
-        cancellation = self._find_or_create(cancel.operation_id, cancel.reason, cancelled_by, seen=set())
+        cancellation = self._find_or_create(cancel.operation_id, cancel.reason, cancel.cancelled_by, seen=set())
         cancellation.requesters.append(requester)
         self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_out, cancellation, requester))
         self._push(cancellation)
@@ -114,6 +134,7 @@ class CancellationRegistry:
         cancellation.answer = answer
         if answer.verdict == "refused":
             self._settle(cancellation)  # a later request is pushed again
+            self._changed(cancellation.push.operation_id)
 
     # Asking the holder.
 
@@ -125,8 +146,9 @@ class CancellationRegistry:
         cancellation = self._cancellations.get(operation_id)
         if cancellation is None or cancellation.push.attempt != life.attempt:
             push = CancelPush(operation_id=operation_id, attempt=life.attempt, reason=reason, cancelled_by=cancelled_by)
-            cancellation = _Cancellation(self._hub.mint(), push)
+            cancellation = _Cancellation(self._hub.mint(), push, self._hub.now_ns())
             self._cancellations[operation_id] = self._by_push[cancellation.push_id] = cancellation
+            self._changed(operation_id)
         seen.add(operation_id)
         children = self._hub.operations.children(operation_id) if len(seen) <= _MAX_DESCENDANTS else ()
         for child in children:
@@ -136,6 +158,10 @@ class CancellationRegistry:
                     cancellation.children.append(below)
                 self._push(below)
         return cancellation
+
+    def _changed(self, operation_id: str) -> None:
+        for observe in self.on_change:
+            observe(operation_id)
 
     def _push(self, cancellation: _Cancellation) -> None:
         """Push the cancellation to the operation's holder, or end a queued operation that has none."""

@@ -10,10 +10,12 @@ from itertools import islice
 from math import inf
 
 import structlog
+from msgspec import structs
 
 from tidings.exceptions import TidingsError
 from tidings.hub.interfaces import HubCore
 from tidings.hub.internal_events import publish_internal
+from tidings.hub.operations.cancellation import CancellationRegistry, PendingCancel
 from tidings.hub.operations.forecast import DurationHistory, Forecast, blend, smooth
 from tidings.hub.operations.leases import Leases
 from tidings.hub.operations.progress_model import ProgressModel, StallDetector
@@ -22,6 +24,7 @@ from tidings.operations.run_history import MAX_NAMES
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import OperationEstimateData
+from tidings.protocol.timestamps import from_nanoseconds
 
 MIN_REMAINING_CHANGE = 0.02
 """Relative change of the remaining time below which no new estimate is published."""
@@ -35,6 +38,10 @@ _MAX_UPDATES_PER_ROUND = 100
 _MIN_PAUSE_S = 0.05
 """Minimum pause between two such rounds. Each of 10,000 operations then has its turn every 5 s; with more operations
 the interval grows, so that estimates never take more than a tenth of the hub's time."""
+SILENT_S = 60.0
+"""Seconds without an event after which an operation counts as silent."""
+_AWAY_DELAY_S = 1.5
+"""Seconds after the loss of its connection at which a producer's operations are published as without a producer."""
 _EARLY = 0.99
 """Part of the interval after which an estimate may be published again: timers may fire a little early."""
 
@@ -53,6 +60,7 @@ class AttemptEstimator:
         "_advanced_ns",
         "_forecast",
         "_forecast_ns",
+        "_has_begun",
         "_history",
         "_idle_since_ns",
         "_model",
@@ -82,6 +90,7 @@ class AttemptEstimator:
         self._stall_detector = StallDetector()
         self._advanced_ns: int | None = None
         self._progress: float | None = None
+        self._has_begun = False
         # Work done while the hub or the producer is away is not visible: the stall timeout starts with the first
         # update.
         self._idle_since_ns = self._updated_ns = now_ns
@@ -89,17 +98,27 @@ class AttemptEstimator:
         self._forecast_ns = now_ns
         self._history: DurationHistory | None = None
 
-    def update(self, status: OperationStatus, now_ns: int, history: DurationHistory | None, *, is_away: bool) -> None:
+    def update(
+        self,
+        status: OperationStatus,
+        now_ns: int,
+        history: DurationHistory | None,
+        *,
+        away_since_ns: int | None = None,
+        cancel: PendingCancel | None = None,
+    ) -> None:
         """Take in the changes of the operation and renew `newest`.
 
         Args:
             status: The operation.
             now_ns: The present time, nanoseconds since 1970 from a clock that does not jump.
             history: Durations of earlier runs of the same name.
-            is_away: Whether its producer is disconnected.
+            away_since_ns: Last sign of life of its producer, if that is away, nanoseconds since 1970.
+            cancel: The request to cancel it, if there is one.
         """
         self._history = history
         measured = status.progress is not None and not status.indeterminate
+        self._has_begun = bool(status.progress) or len(status.steps) > 1
         self._note_advance(status)
         # An attempt that measures its progress goes on when that rises; any other when it sends any event.
         updated_ns = (status.advanced_ns or 0) if measured else status.heard_ns
@@ -107,18 +126,28 @@ class AttemptEstimator:
             self._stall_detector.add_gap(max(0, updated_ns - self._idle_since_ns) / 1e9)
             self._updated_ns = updated_ns
             self._idle_since_ns = max(self._idle_since_ns, updated_ns)
-        if is_away:
+        if away_since_ns is not None:
             self._idle_since_ns = now_ns
         idle_s = (now_ns - self._idle_since_ns) / 1e9
         stalled = idle_s > self._stall_timeout_s() and (measured or self._expects_updates(status))
+        is_silent = now_ns - status.heard_ns >= SILENT_S * 1e9
+        attention = {
+            "stalled_since": _format_time(max(updated_ns, status.started_ns or 0) if stalled else None),
+            "silent_since": _format_time(status.heard_ns if is_silent else None),
+            "away_since": _format_time(away_since_ns),
+            "cancel_requested_at": _format_time(None if cancel is None else cancel.requested_ns),
+            "cancelled_by": None if cancel is None else cancel.cancelled_by,
+        }
         self._estimate(status, now_ns, measured, stalled)
+        self.newest = structs.replace(self.newest, **attention)
 
     def _expects_updates(self, status: OperationStatus) -> bool:
         """Return whether an attempt that measures nothing should send events: a job that never does is not stalled."""
         return self._stall_detector.has_gaps or status.indeterminate or bool(status.current_step or status.total_steps)
 
     def _stall_timeout_s(self) -> float:
-        return self._stall_detector.stall_timeout_s(None if self._history is None else self._history.median_s)
+        usual_s = None if self._history is None else self._history.median_s
+        return self._stall_detector.stall_timeout_s(usual_s, has_begun=self._has_begun)
 
     def _note_advance(self, status: OperationStatus) -> None:
         if status.advanced_ns is None or status.advanced_ns == self._advanced_ns:
@@ -153,6 +182,11 @@ class AttemptEstimator:
             stalled=stalled,
         )
 
+    @property
+    def attention_changed(self) -> bool:
+        """Whether the need for attention differs from what was published last."""
+        return _attention(self.newest) != (_NO_ATTENTION if self.published is None else _attention(self.published))
+
     def should_publish(self) -> bool:
         """Return whether `newest` differs visibly from the estimate that was published last."""
         new, old = self.newest, self.published
@@ -169,6 +203,19 @@ class AttemptEstimator:
         )
 
 
+def _attention(estimate: OperationEstimateData) -> tuple[bool, bool, str | None, str | None]:
+    """Return what is published without delay; a later sign of life of an absent producer is the same absence."""
+    is_away, is_silent = estimate.away_since is not None, estimate.silent_since is not None
+    return is_away, is_silent, estimate.cancel_requested_at, estimate.cancelled_by
+
+
+_NO_ATTENTION = (False, False, None, None)
+
+
+def _format_time(unix_ns: int | None) -> str | None:
+    return None if unix_ns is None else from_nanoseconds(unix_ns)
+
+
 def _differ(new: float | None, old: float | None, threshold: float, min_change: float) -> bool:
     """Return whether two figures differ by more than the relative `threshold` and by more than `min_change`."""
     if new is None or old is None:
@@ -179,19 +226,31 @@ def _differ(new: float | None, old: float | None, threshold: float, min_change: 
 class EstimatePublisher:
     """Estimates all running operations of a hub on a timer, and publishes the estimates that have changed."""
 
-    def __init__(self, hub: HubCore, leases: Leases) -> None:
+    def __init__(self, hub: HubCore, leases: Leases, cancellations: CancellationRegistry) -> None:
         self._hub = hub
         self._leases = leases
+        self._cancellations = cancellations
+        self._unknown: set[str] = set()
+        """Operations about which an earlier hub published an estimate, which may no longer hold."""
         self._estimators: dict[str, AttemptEstimator] = {}
         """Estimators by operation id."""
         self._histories: dict[str, tuple[list[float], DurationHistory]] = {}
         """Durations of the runs of a name, and the history made of them, by name."""
 
     def start(self) -> None:
-        """Start to estimate every `HubConfig.estimate_s` seconds."""
-        if self._hub.config.estimate_s:
-            self._hub.on_operation.append(self._on_operation)
-            self._hub.scheduler.call_later(self._hub.config.estimate_s, self._round)
+        """Start to estimate every `HubConfig.estimate_s` seconds, and to publish what needs attention as it changes."""
+        hub = self._hub
+        if hub.config.estimate_s:
+            type = MessageType.OPERATION_ESTIMATE
+            self._unknown = {
+                status.operation_id for status in hub.operations.live if hub.has_event(type, status.operation_id)
+            }
+            hub.on_operation.append(self._on_operation)
+            self._leases.on_attached.append(lambda producer_id, _: self._examine_producer(producer_id))
+            self._leases.on_detached.append(self._on_detached)
+            self._leases.on_away.append(self._examine)
+            self._cancellations.on_change.append(self._examine)
+            hub.scheduler.call_later(hub.config.estimate_s, self._round)
 
     def get(self, operation_id: str) -> OperationEstimateData | None:
         """Return the estimate of a running operation, at most a few seconds old; None if there is none yet."""
@@ -203,6 +262,35 @@ class EstimatePublisher:
     def _on_operation(self, status: OperationStatus) -> None:
         if not status.live:
             self._estimators.pop(status.operation_id, None)
+            self._unknown.discard(status.operation_id)
+
+    # Changes that are published without waiting for the operation's turn.
+
+    def _on_detached(self, producer_id: str) -> None:
+        # A producer that reconnects immediately, as after a cut of the network, was never away.
+        self._hub.scheduler.call_later(_AWAY_DELAY_S, partial(self._examine_producer, producer_id))
+
+    def _examine(self, operation_id: str) -> None:
+        status = self._hub.operations.get(operation_id)
+        if status is not None:
+            self._examine_all(iter([status]))
+
+    def _examine_producer(self, producer_id: str) -> None:
+        self._examine_all(iter(self._hub.operations.of_producer(producer_id)))
+
+    def _examine_all(self, statuses: Iterator[OperationStatus]) -> None:
+        hub = self._hub
+        if hub.closed:
+            return
+        now_ns, now = hub.now_ns(), hub.clock.monotonic()
+        examined = list(islice(statuses, _MAX_UPDATES_PER_ROUND))
+        for status in examined:
+            if status.state is OperationState.RUNNING:
+                self._update(status, now_ns, now)
+        if len(examined) == _MAX_UPDATES_PER_ROUND:
+            hub.scheduler.call_later(_MIN_PAUSE_S, partial(self._examine_all, statuses))
+
+    # Rounds.
 
     def _round(self) -> None:
         hub = self._hub
@@ -229,9 +317,15 @@ class EstimatePublisher:
         estimator = self._estimators.get(operation_id)
         if estimator is None or estimator.attempt != status.life.attempt:
             estimator = self._estimators[operation_id] = AttemptEstimator(status, now_ns)
-        is_away = bool(status.life.producer_id) and self._leases.presence(operation_id) == "away"
-        estimator.update(status, now_ns, self._history_of(status.name), is_away=is_away)
-        if now - estimator.published_at >= _EARLY * hub.config.estimate_s and estimator.should_publish():
+        estimator.update(
+            status,
+            now_ns,
+            self._history_of(status.name),
+            away_since_ns=self._leases.away_since_ns(operation_id),
+            cancel=self._cancellations.find(operation_id),
+        )
+        is_due = now - estimator.published_at >= _EARLY * hub.config.estimate_s and estimator.should_publish()
+        if is_due or estimator.attention_changed or operation_id in self._unknown:
             self._publish(estimator, status, now)
 
     def _history_of(self, name: str) -> DurationHistory | None:
@@ -255,6 +349,7 @@ class EstimatePublisher:
         if not is_running or hub.draining or hub.staged > hub.config.staged_events // 4:
             return
         estimator.published, estimator.published_at, estimator.has_advanced = estimate, now, False
+        self._unknown.discard(status.operation_id)
         publish_internal(
             hub,
             MessageType.OPERATION_ESTIMATE,

@@ -7,7 +7,7 @@ operations. A hub that starts gives every leased operation one whole lease (docs
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 
@@ -88,6 +88,8 @@ class Leases:
         """Called with a producer and its new connection, after the reply was sent."""
         self.on_detached: list[Callable[[str], None]] = []
         """Called with a producer that has lost its connection."""
+        self.on_away: list[Callable[[str], None]] = []
+        """Called with an operation for which an alert was raised, because its producer is away."""
         hub.on_operation.append(self._on_operation)
 
     def start(self) -> None:
@@ -113,7 +115,7 @@ class Leases:
         producer = self._producers.get(producer_id)
         return None if producer is None else producer.holder
 
-    def presence(self, operation_id: str) -> str:
+    def presence(self, operation_id: str) -> Literal["attached", "away", "unknown"]:
         """Return whether the holder of an operation is `attached` or `away`; `unknown` if it has no holder."""
         life = self._hub.operations.life(operation_id)
         producer = None if life is None else self._producers.get(life.producer_id)
@@ -123,6 +125,14 @@ class Leases:
             return "attached"
         since = self._hub.clock.monotonic() - producer.last_seen
         return "attached" if producer.posts and since < life.lease_s / 2 else "away"
+
+    def away_since_ns(self, operation_id: str) -> int | None:
+        """Return the last sign of life of an absent holder, in nanoseconds since 1970; None if it is not away."""
+        life = self._hub.operations.life(operation_id)
+        if life is None or self.presence(operation_id) != "away":
+            return None
+        passed_s = self._hub.clock.monotonic() - self._producers[life.producer_id].last_seen
+        return self._hub.now_ns() - int(passed_s * 1e9)
 
     # Signs of life.
 
@@ -289,6 +299,8 @@ class Leases:
             ),
             trace_id=status.life.trace_id,
         )
+        for observe in self.on_away:
+            observe(operation_id)
 
     def _clear_alerts(self, producer: _Producer) -> None:
         for operation_id in list(producer.alerted):

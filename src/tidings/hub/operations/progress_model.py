@@ -44,7 +44,7 @@ _MIN_GAPS = 3
 MIN_STALL_TIMEOUT_S = 60.0
 """Lower bound of the stall timeout, for operations that usually update often."""
 INITIAL_STALL_TIMEOUT_S = 300.0
-"""Stall timeout while no usual gap is known: many jobs read and connect for minutes before they begin to count."""
+"""Stall timeout while nothing is done yet: many jobs read and connect for minutes before they begin to count."""
 
 
 class RateFit(Struct, frozen=True, gc=False):
@@ -232,18 +232,21 @@ class StallDetector:
         self._gaps.append(gap_s)
         self._stall_timeout_s = None
 
-    def stall_timeout_s(self, usual_s: float | None = None) -> float:
+    def stall_timeout_s(self, usual_s: float | None = None, *, has_begun: bool = False) -> float:
         """Return the time without an update after which the attempt is stalled, in seconds.
 
         Five times the median gap, at least a minute; and at least twice the gap that one in ten exceeds, because a job
         that works in bursts pauses often. Before the usual gap is known: a quarter of the usual duration of a run, at
-        least a minute, or five minutes without one; or five times the longest gap so far, if that is more.
+        least a minute. Without an earlier run: a minute if something is done already, else five minutes. In any case
+        at least five times the longest gap so far.
 
         Args:
             usual_s: Usual duration of a run of the same name, if known.
+            has_begun: Whether something is done already.
         """
         if not self.is_calibrated:
-            first_s = INITIAL_STALL_TIMEOUT_S if usual_s is None else max(MIN_STALL_TIMEOUT_S, usual_s / 4)
+            unknown_s = MIN_STALL_TIMEOUT_S if has_begun else INITIAL_STALL_TIMEOUT_S
+            first_s = unknown_s if usual_s is None else max(MIN_STALL_TIMEOUT_S, usual_s / 4)
             return max(first_s, 5 * max(self._gaps, default=0.0))
         if self._stall_timeout_s is None:
             ordered = sorted(self._gaps)

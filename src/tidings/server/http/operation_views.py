@@ -11,11 +11,11 @@ from tidings.log.base import Query, Record
 from tidings.operations.run_history import RunHistory
 from tidings.operations.status import OperationStatus
 from tidings.operations.views import (
+    HubFacts,
     LogLineView,
     NameView,
     OperationDetail,
     OperationSummary,
-    Presence,
     UsualView,
     describe,
     format_time,
@@ -25,7 +25,7 @@ from tidings.operations.views import (
 )
 from tidings.protocol.message_types import ChannelType, MessageType
 from tidings.protocol.paths import Path, PathSet
-from tidings.protocol.payloads import OperationEstimateData, OperationLogData
+from tidings.protocol.payloads import OperationLogData
 from tidings.server.http.events import read_page
 
 MAX_CHILDREN: Final = 100
@@ -65,8 +65,7 @@ class OperationViewBuilder:
         self.examined += 1
         return summarize(
             status,
-            presence=self._presence(status),
-            estimate=self._estimate(status),
+            self._facts(status),
             of_children=self._of_children(status, _MAX_DEPTH) if status.progress is None else None,
         )
 
@@ -76,8 +75,7 @@ class OperationViewBuilder:
         history = self._hub.operations.names.get(status.name)
         return describe(
             status,
-            presence=self._presence(status),
-            estimate=self._estimate(status),
+            self._facts(status),
             of_children=self._of_children(status, _MAX_DEPTH) if status.progress is None else None,
             log=lines,
             children=[self.summary(child) for child in children],
@@ -96,14 +94,18 @@ class OperationViewBuilder:
             median_duration_s=history.median_s,
         )
 
-    def _presence(self, status: OperationStatus) -> Presence:
+    def _facts(self, status: OperationStatus) -> HubFacts:
         if not status.live:
-            return "unknown"
-        presence: Presence = self._hub.leases.presence(status.operation_id)  # type: ignore[assignment]
-        return presence
-
-    def _estimate(self, status: OperationStatus) -> OperationEstimateData | None:
-        return self._hub.estimates.get(status.operation_id) if status.live else None
+            return HubFacts()
+        hub, operation_id = self._hub, status.operation_id
+        cancel = hub.cancellations.find(operation_id)
+        return HubFacts(
+            presence=hub.leases.presence(operation_id),
+            away_since_ns=hub.leases.away_since_ns(operation_id),
+            cancel_requested_ns=None if cancel is None else cancel.requested_ns,
+            cancelled_by=None if cancel is None else cancel.cancelled_by,
+            estimate=hub.estimates.get(operation_id),
+        )
 
     def _of_children(self, status: OperationStatus, depth: int) -> float | None:
         operation_id = status.operation_id

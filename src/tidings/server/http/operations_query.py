@@ -5,14 +5,14 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from starlette.types import Scope
 
 from tidings.exceptions import InvalidJSON, InvalidParameter, InvalidTimestamp
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import check_body, parse_validation_error
-from tidings.protocol.messages import Cancel, Reason
+from tidings.protocol.messages import Cancel, Reason, Requester
 from tidings.protocol.timestamps import to_nanoseconds
 from tidings.server.asgi.scope import route_path
 from tidings.server.http.query import read_limit, read_seconds, read_values
@@ -173,6 +173,7 @@ class _CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     reason: Reason | None = None
     timeout_s: float | None = None
+    cancelled_by: Requester | None = None
 
 
 def read_cancel(operation_id: str, body: bytes) -> Cancel:
@@ -185,7 +186,7 @@ def read_cancel(operation_id: str, body: bytes) -> Cancel:
     check_body(body)
     try:
         decoded = msgspec.json.decode(body.strip() or b"{}", type=_CancelBody)
-        members = {"operation_id": operation_id, "reason": decoded.reason, "timeout_s": decoded.timeout_s}
+        members = {"operation_id": operation_id, **structs.asdict(decoded)}
         if decoded.timeout_s is None:
             del members["timeout_s"]
         return msgspec.convert(members, Cancel)
@@ -194,7 +195,7 @@ def read_cancel(operation_id: str, body: bytes) -> Cancel:
         raise InvalidParameter(
             f"{path}: {message}",
             path=path,
-            hint='Send no body, or {"reason": "…", "timeout_s": 10} with 0–3600 seconds.',
+            hint='Send no body, or {"reason": "…", "timeout_s": 10, "cancelled_by": "ada"} with 0–3600 seconds.',
         ) from cause
     except msgspec.DecodeError as cause:
         raise InvalidJSON(f"$: this is not JSON: {str(cause).removeprefix('JSON is malformed: ')}") from cause
