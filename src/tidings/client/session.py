@@ -4,6 +4,7 @@ The clock is an argument, and nothing awaits. The owner of the socket calls `ope
 `next_deadline`, `tick`; it sends the messages of `take_outgoing`, and reads `state`.
 """
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +30,21 @@ from tidings.client.pending import (
 )
 from tidings.client.status import State
 from tidings.contract.contract import Contract
-from tidings.exceptions import ClientError, ConnectionLost, Draining, InvalidPosition, NotAHub, UnknownType
+from tidings.exceptions import (
+    ClientError,
+    ConnectionLost,
+    Draining,
+    InvalidPosition,
+    InvalidTimestamp,
+    NotAHub,
+    UnknownType,
+)
 from tidings.protocol import messages
 from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import HUB_MESSAGES
 from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, ErrorData, Payload
+from tidings.protocol.timestamps import to_nanoseconds
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 
@@ -90,6 +100,8 @@ class Session:
         self._outgoing: deque[tuple[str, bytes]] = deque()
         self._closed: ConnectionClosed | None = None
         self._established_at: float | None = None
+        self._hub_clock: tuple[float, float] | None = None
+        """Newest time that the hub sent, seconds since 1970, and when it arrived, on this clock."""
         self._opened_at = 0.0
         self._handlers: Mapping[str, Callable[[Envelope, Any], Sequence[Delivery]]] = {
             messages.SUBSCRIBED: self._on_subscribed,
@@ -128,6 +140,17 @@ class Session:
         return 0.0 if self._established_at is None else now - self._established_at
 
     # Time.
+
+    def hub_time_s(self, now: float) -> float | None:
+        """Return the time by the hub's clock, seconds since 1970; None before the first greeting."""
+        if self._hub_clock is None:
+            return None
+        hub_s, arrived = self._hub_clock
+        return hub_s + max(0.0, now - arrived)
+
+    def _set_hub_clock(self, timestamp: str, now: float) -> None:
+        with contextlib.suppress(InvalidTimestamp):
+            self._hub_clock = to_nanoseconds(timestamp) / 1e9, now
 
     def state(self, now: float) -> State:
         """Return the state of the session."""
@@ -250,6 +273,7 @@ class Session:
             raise NotAHub(f"the server does not speak tidings: its first message is {envelope.type[:64]!r}")
         self.established = msgspec.json.decode(envelope.data, type=ConnectionEstablished)
         self._established_at = now
+        self._set_hub_clock(self.established.now, now)
         self.heartbeat.heartbeat_s = self.established.heartbeat_s
         for id, request in self.cancellations.due(now):
             self._command(request, id)
@@ -295,6 +319,8 @@ class Session:
         return (Gap(after=data.after, until=data.until, reason=data.reason),)
 
     def _on_position(self, envelope: Envelope, data: messages.PositionNotice) -> Sequence[Item]:
+        if self.heartbeat.last_received is not None:
+            self._set_hub_clock(data.now, self.heartbeat.last_received)
         # Before that it is the head of the log, up to which this connection has not been read yet.
         if self.phase is Phase.LIVE:
             self.cursor.moved(data.position)

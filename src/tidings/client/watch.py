@@ -146,6 +146,10 @@ class Watch(Generic[T_co]):
         """Seconds since the hub's last sign of life; None before the first."""
         return self.status.age_s
 
+    def hub_time_s(self) -> float | None:
+        """Return the time by the hub's clock, seconds since 1970; None before the first connection."""
+        return self.link.session.hub_time_s(self.link.now())
+
     @property
     def outcome(self) -> Outcome | None:
         """How the latest subscription began: `live`, `complete`, `snapshot` or `gap`; None before the first."""

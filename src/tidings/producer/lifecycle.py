@@ -1,12 +1,11 @@
 """The lifecycle of one operation in its process: its state, its events, its progress reports and its end."""
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable
+from uuid import uuid4
 
-from tidings.client.drafts import uuid7
 from tidings.exceptions import ContractError
 from tidings.producer.cancellation import CancellationState
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
@@ -248,7 +247,8 @@ def _key_or_new(id: str | None) -> str:
             return check_key(id)
         except (ContractError, TypeError, AttributeError) as error:
             DIAGNOSTICS.log_fault("reading id=", error)
-    return uuid7(time.time_ns() // 1_000_000, secrets.randbits(74))
+    # Random from its first character on: a person can type a short prefix of it.
+    return str(uuid4())
 
 
 def _trace_or_none(trace_id: str | None) -> str:

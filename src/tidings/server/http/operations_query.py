@@ -24,6 +24,7 @@ _CANCEL: Final = "/cancel"
 CURSOR_PATTERN: Final = "[1-9][0-9]{0,18}"
 AGO_PATTERN: Final = "[0-9]{1,9}[smhd]"
 MAX_REASON_CHARS: Final = 1_000
+MAX_REQUESTER_CHARS: Final = 128
 MAX_CANCEL_TIMEOUT_S: Final = 3_600
 TEXT_PARAMETERS: Final = frozenset({"name", "parent"})
 """Parameters with names that people gave, in which `+` is a space."""

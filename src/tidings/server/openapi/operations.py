@@ -13,6 +13,7 @@ from tidings.server.http.operations_query import (
     CURSOR_PATTERN,
     MAX_CANCEL_TIMEOUT_S,
     MAX_REASON_CHARS,
+    MAX_REQUESTER_CHARS,
     MAX_WAIT_S,
 )
 from tidings.server.openapi.schemas import (
@@ -106,6 +107,7 @@ def _cancel() -> Schema:
         {
             "reason": {"type": ["string", "null"], "maxLength": MAX_REASON_CHARS},
             "timeout_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_CANCEL_TIMEOUT_S},
+            "cancelled_by": {"type": ["string", "null"], "maxLength": MAX_REQUESTER_CHARS},
         }
     )
     body["additionalProperties"] = False
