@@ -261,7 +261,9 @@ def test_operations_of_one_hub_share_one_connection(reported: Reported, tmp_path
 # The same in this very process, as far as it survives it.
 
 
-def test_exit_hook_ends_running_operations(reported: Reported) -> None:
+def test_exit_hook_ends_running_operations(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RUNTIME, "_exited", False)
+    monkeypatch.setattr(RUNTIME, "_exit_s", 10.0)
     op = tidings.start("Left")
     RUNTIME.exit()
     assert op.state == "failed"

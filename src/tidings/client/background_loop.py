@@ -1,16 +1,28 @@
 """An event loop on a background thread, for code without an event loop."""
 
 import asyncio
+import socket
+import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from tidings.exceptions import ClientError
 
+if sys.platform == "win32":
+    from asyncio import ProactorEventLoop as _EventLoop
+else:
+    from asyncio import SelectorEventLoop as _EventLoop
+
 T = TypeVar("T")
 
+_JOIN_S = 3.0
+"""Maximum wait for the end of the thread, in seconds: a closing handshake takes 1 s, and a name lookup on the loop's
+own thread, which happens at the end of the interpreter only, must not delay the process."""
 _threads: "WeakValueDictionary[int, LoopThread]" = WeakValueDictionary()
 
 
@@ -21,6 +33,46 @@ def list_live_loops() -> list[asyncio.AbstractEventLoop]:
     return [thread.loop for thread in threads if thread is not None and thread.alive]
 
 
+class BackgroundLoop(_EventLoop):
+    """An event loop that can resolve names until the process ends.
+
+    asyncio resolves names on the executor of the loop. That refuses work from the moment that the interpreter shuts
+    down, which is when a short job sends its events; and the interpreter waits for its threads, so that a name server
+    that does not answer would delay the exit of the job.
+    """
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
+        """See `asyncio.loop.getaddrinfo`. Each lookup has a daemon thread of its own."""
+        found: asyncio.Future[Any] = self.create_future()
+        look_up = partial(socket.getaddrinfo, host, port, family, type, proto, flags)
+
+        def run() -> None:
+            try:
+                settle = partial(_settle, found, look_up())
+            except Exception as error:
+                settle = partial(_settle, found, error)
+            with suppress(RuntimeError):  # the loop is closed
+                self.call_soon_threadsafe(settle)
+
+        try:
+            threading.Thread(target=run, name="tidings resolver", daemon=True).start()
+        except RuntimeError:
+            # From Python 3.12 on, no thread starts once the interpreter runs its exit handlers.
+            return look_up()
+        return await found
+
+
+def _settle(found: "asyncio.Future[Any]", result: object) -> None:
+    if found.done():
+        return
+    if isinstance(result, Exception):
+        found.set_exception(result)
+    else:
+        found.set_result(result)
+
+
 class LoopThread:
     """A daemon thread that runs an event loop until it is closed.
 
@@ -28,15 +80,22 @@ class LoopThread:
 
     Args:
         name: Name of the thread.
+
+    Raises:
+        RuntimeError: No thread can be started: there are too many, or the interpreter (3.12 or later) is ending.
     """
 
     def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = BackgroundLoop()
         # Orders submissions before the stop: what was submitted runs or is cancelled, and is never lost.
         self._lock = threading.Lock()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self.loop.close()
+            raise
         _threads[id(self)] = self
 
     @property
@@ -66,6 +125,11 @@ class LoopThread:
         """
         self._submit(coroutine)
 
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Call `callback` in the loop; does nothing if the loop is closed."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(callback)
+
     def _submit(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
         if threading.get_ident() == self._thread.ident:
             coroutine.close()
@@ -83,7 +147,7 @@ class LoopThread:
                 return
             self._closing = True
             self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
+        self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
         loop = self.loop

@@ -72,6 +72,8 @@ class Link:
             NetworkRuntime(options.opener(), options.random) if make_runtime is None else make_runtime(name)
         )
         self._backoff = Backoff(options.reconnect, self._runtime.random)
+        self._pause: asyncio.Task[None] | None = None
+        self._pause_requested = False
         self._outgoing = asyncio.Event()
         self._changed = asyncio.Event()
         self._reported: tuple[State, TidingsError | None] = (State.CONNECTING, None)
@@ -149,6 +151,15 @@ class Link:
         """End the link soon, without waiting."""
         self._task.cancel()
 
+    def hurry(self) -> None:
+        """Connect now rather than after the current delay, and keep later delays short: the owner is about to end.
+
+        A delay that the hub has requested is kept.
+        """
+        self._backoff.stay_short()
+        if self._pause is not None and not self._pause_requested:
+            self._pause.cancel()
+
     def fail(self, error: BaseException) -> None:
         """End the link soon, because its owner failed with `error`."""
         self._failure = self._failure or error
@@ -175,7 +186,12 @@ class Link:
             logger.info("%s; connecting again in %.2f s", reason.error, delay)
             self._report_change()
             self._set_timer()
-            await self._runtime.sleep(delay)
+            self._pause_requested = reason.retry_after_s > 0
+            self._pause = self._loop.create_task(self._runtime.sleep(delay))
+            try:
+                await asyncio.wait([self._pause])
+            finally:
+                self._pause.cancel()
             self._retry_at = None
 
     async def _connect_once(self) -> CloseReason:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 from msgspec import Struct
 
 
@@ -29,6 +30,10 @@ class Backoff:
         self._policy = policy
         self._random = random
         self._window_s = policy.base_s
+
+    def stay_short(self) -> None:
+        """Wait no longer than the first window from now on, because the process is about to end."""
+        self._policy = msgspec.structs.replace(self._policy, cap_s=min(self._policy.base_s, self._policy.cap_s))
 
     def next_delay(self, *, lasted_s: float = 0.0, retry_after_s: float = 0.0) -> float:
         """Return how many seconds to wait before the next connection.

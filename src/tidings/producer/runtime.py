@@ -19,7 +19,7 @@ from tidings.producer.signals import REASON, SIGNALS_DEFERRED, SigtermHandler
 
 CLOSE_S = 2.0
 """Time that the end of a process may wait for all of its hubs together, in seconds."""
-_SIGTERM_FLUSH_S = 1.0
+_SIGTERM_CLOSE_S = 1.0
 """Time to wait for the hubs after SIGTERM, in seconds: supervisors kill after about ten, and the job needs some."""
 _NOT_FINISHED = Failed(
     code="not_finished",
@@ -48,7 +48,10 @@ class ProducerRuntime:
         self._lock = threading.Lock()
         self._sinks: dict[tuple[str, str | None], EventSink] = {}
         self._running: dict[RunningOperation, int] = {}
-        self._registered = False
+        self._finalized = False
+        self._exited = False
+        self._exit_s = CLOSE_S
+        """Time that exit handlers may still wait for the hubs, in seconds."""
         self.sigterm = SigtermHandler(self.end_main_thread, self.terminate)
 
     def sink(self, url: str | None, token: str | None) -> tuple[EventSink, str]:
@@ -61,7 +64,7 @@ class ProducerRuntime:
                 sink = self._sinks.get((address, token))
                 if sink is None:
                     sink = self._sinks[address, token] = _open(address, token)
-                self._register_exit()
+                self._add_finalizer()
             return sink, address
         except ConfigError as error:
             DIAGNOSTICS.report_misconfiguration(error)
@@ -83,6 +86,8 @@ class ProducerRuntime:
         self._running.pop(operation, None)
         if not self._running:
             self.sigterm.remove()
+            if self._exited:
+                self._close_at_exit()
 
     def sample(self) -> None:
         """Publish the progress of all running operations now rather than at the next sample."""
@@ -116,14 +121,24 @@ class ProducerRuntime:
         """End all operations, because SIGTERM kills the process, and send their terminal events."""
         for operation in self.running:
             operation.terminate(REASON)
-        self.flush(_SIGTERM_FLUSH_S)
+        self.close(_SIGTERM_CLOSE_S)
 
     def exit(self) -> None:
-        """End the operations that the program left running, and close."""
+        """End the operations that the program left running, and close.
+
+        Exit handlers that were registered before tidings was imported run after this: the sinks are then closed
+        whenever no operation is left.
+        """
         end = self.end_at_exit() if self._running else _NOT_FINISHED
         for operation in self.running:
             operation.end(end)
-        self.close()
+        self._exited = True
+        self._close_at_exit()
+
+    def _close_at_exit(self) -> None:
+        began_s = time.monotonic()
+        self.close(self._exit_s)
+        self._exit_s = max(0.0, self._exit_s - (time.monotonic() - began_s))
 
     def end_at_exit(self) -> Failed | Cancelled:
         """Return the outcome of operations that the program left running: the outcome of the program itself."""
@@ -140,15 +155,15 @@ class ProducerRuntime:
         running, self._running = self.running, {}
         self._lock = threading.Lock()
         # A child of multiprocessing exits in its own way; an outbox handles a fork by itself.
-        self._registered = False
+        self._finalized = False
+        self._exited, self._exit_s = False, CLOSE_S
         for operation in running:
             operation.detach()
 
-    def _register_exit(self) -> None:
-        if self._registered:
+    def _add_finalizer(self) -> None:
+        if self._finalized:
             return
-        self._registered = True
-        atexit.register(self.exit)
+        self._finalized = True
         util = sys.modules.get("multiprocessing.util")
         if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
             # Children of multiprocessing leave by os._exit(), which runs these finalizers but not those of atexit.
@@ -165,5 +180,7 @@ def _open(address: str, token: str | None) -> EventSink:
 RUNTIME = ProducerRuntime()
 """The runtime of this process."""
 
+# When tidings is imported, so that the exit handlers which a program registers after that can still report.
+atexit.register(RUNTIME.exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=RUNTIME.reset_after_fork)

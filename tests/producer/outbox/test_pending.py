@@ -120,14 +120,14 @@ def test_accepted_start_sets_the_attempt() -> None:
 
 def test_wait_settled_ends_with_the_last_answer_or_the_stop() -> None:
     pending = written("log")
-    assert pending.wait_settled(0.01, recovered=False) == 1
+    assert pending.wait_settled(0.01) == 1
     (entry,) = pending.take(1)
     ended: list[int] = []
-    waiting = threading.Thread(target=lambda: ended.append(pending.wait_settled(10, recovered=True)))
+    waiting = threading.Thread(target=lambda: ended.append(pending.wait_closable(10)))
     pending.note_recovery(running=True)
     waiting.start()
     pending.accept(entry, ACCEPTED)
-    assert pending.wait_settled(10, recovered=False) == 0
+    assert pending.wait_settled(10) == 0
     waiting.join(0.05)
     assert waiting.is_alive(), "what dead producers left is being sent"
     pending.note_recovery(running=False)
@@ -135,4 +135,4 @@ def test_wait_settled_ends_with_the_last_answer_or_the_stop() -> None:
     assert ended == [0]
     pending.add("operation:log")
     pending.stop()
-    assert pending.wait_settled(10, recovered=True) == 1
+    assert pending.wait_closable(10) == 1

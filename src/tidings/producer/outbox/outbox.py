@@ -6,6 +6,7 @@ the WebSocket. It waits in three containers: the queue and the events in flight,
 outgoing messages of the session.
 """
 
+import asyncio
 import logging
 import os
 import re
@@ -20,7 +21,7 @@ from typing import Self
 
 import msgspec
 
-from tidings.client.background_loop import LoopThread
+from tidings.client.background_loop import BackgroundLoop, LoopThread
 from tidings.client.decoding import find_event_type, read_event_key
 from tidings.client.drafts import Draft, PayloadLike, make_draft, make_unstamped
 from tidings.client.options import LinkOptions, read_token
@@ -53,6 +54,9 @@ def new_producer_id() -> str:
 
 
 logger = logging.getLogger(__name__)
+
+_POLL_S = 0.01
+"""Interval between looks at what is left, in seconds, where an outbox sends on the thread that closes it."""
 
 
 class ErrorReporter:
@@ -238,12 +242,13 @@ class Outbox:
         Args:
             timeout_s: Maximum wait, in seconds.
         """
-        return self._pending.wait_settled(timeout_s, recovered=False)
+        return self._pending.wait_settled(timeout_s)
 
     def close(self, timeout_s: float = 2.0) -> int:
         """Take no more events, wait until all are in the log, and end; return the number of events that are not.
 
-        Starts and ends among them stay on disk, and another outbox sends them.
+        Starts and ends among them stay on disk, and another outbox sends them. If nothing else is left, no hub has ever
+        answered, and one more connection fails, the outbox ends without waiting.
 
         Args:
             timeout_s: Maximum wait, in seconds: a hub that is away must not delay the job. Closing a connection whose
@@ -251,12 +256,16 @@ class Outbox:
         """
         self._closed = True
         self._pending.close()
-        left = self._pending.wait_settled(timeout_s, recovered=True)
         with self._starting:
             self._ended = True
-            thread, self._thread = self._thread, None
-        if thread is not None:
+            thread, self._thread, sender = self._thread, None, self._sender
+        if thread is not None and sender is not None:
+            self._pending.expect_hub()
+            thread.call_soon(sender.hurry)
+            left = self._pending.wait_closable(timeout_s)
             thread.close()
+        else:
+            left = self._send_here(timeout_s)
         if self._spool is not None:
             self._spool.close()
         return left
@@ -289,18 +298,46 @@ class Outbox:
             self._sender.wake()
             return
         with self._starting:
-            if self._sender is None and not self._ended:
-                self._sender = Sender(
-                    self._url,
-                    self._options,
-                    contract=self._contract,
-                    holder=OutboxHolder(self.producer_id, self._lease_s, pending=self._pending, report=self._report),
-                    pending=self._pending,
-                    spooling=self._spooling,
-                    report=self._report,
-                )
+            if self._sender is not None or self._ended:
+                return
+            try:
                 self._thread = LoopThread("tidings outbox")
-                self._thread.start(self._sender.run())
+            except RuntimeError:
+                return  # from Python 3.12 on, exit handlers cannot start a thread: `close` sends what waits
+            self._sender = self._make_sender()
+            self._thread.start(self._sender.run())
+
+    def _make_sender(self) -> Sender:
+        return Sender(
+            self._url,
+            self._options,
+            contract=self._contract,
+            holder=OutboxHolder(self.producer_id, self._lease_s, pending=self._pending, report=self._report),
+            pending=self._pending,
+            spooling=self._spooling,
+            report=self._report,
+        )
+
+    def _send_here(self, timeout_s: float) -> int:
+        """Send what waits on this thread, because no other could be started; return the number of events left."""
+        if not self._pending.closable:
+            sending = self._send_within(timeout_s)
+            try:
+                with asyncio.Runner(loop_factory=BackgroundLoop) as runner:
+                    runner.run(sending)
+            except RuntimeError:  # a coroutine closes the outbox, and its loop occupies this thread
+                sending.close()
+        return self._pending.wait_settled(0)
+
+    async def _send_within(self, timeout_s: float) -> None:
+        sender = self._make_sender()
+        sender.hurry()
+        sending = asyncio.ensure_future(sender.run())
+        until = time.monotonic() + timeout_s
+        while not self._pending.closable and time.monotonic() < until:
+            await asyncio.wait([sending], timeout=_POLL_S)
+        sending.cancel()
+        await asyncio.wait([sending])
 
     def restart_after_fork(self) -> None:
         """Become a new outbox in a forked child, where no other thread runs, whatever those were doing."""

@@ -163,6 +163,8 @@ class PendingEvents(PublishQueue):
         self._closed = False
         self._stopped = False
         self._recovering = False
+        self._no_hub = False
+        """Whether no hub has ever answered, and the latest connection failed."""
 
     # The job's side.
 
@@ -260,18 +262,40 @@ class PendingEvents(PublishQueue):
         with self._lock:
             self._closed = True
 
-    def wait_settled(self, timeout_s: float, *, recovered: bool) -> int:
+    def wait_settled(self, timeout_s: float) -> int:
         """Wait until every event has its final answer, or none will come; return how many events have none.
 
         Args:
             timeout_s: Maximum wait.
-            recovered: Whether to wait for the recovery of dead producers' events, too.
         """
         with self._lock:
-            self._settled.wait_for(
-                lambda: self._stopped or (self.left == 0 and not (recovered and self._recovering)), timeout_s
-            )
+            self._settled.wait_for(lambda: self._stopped or self.left == 0, timeout_s)
             return self.left
+
+    def wait_closable(self, timeout_s: float) -> int:
+        """Wait like `wait_settled`, and until dead producers' events are recovered; return how many have no answer.
+
+        Events that another outbox will send are not waited for if no hub has ever answered this one.
+        """
+        with self._lock:
+            self._settled.wait_for(self._is_closable, timeout_s)
+            return self.left
+
+    @property
+    def closable(self) -> bool:
+        """Whether `wait_closable` would return immediately."""
+        with self._lock:
+            return self._is_closable()
+
+    def _is_closable(self) -> bool:
+        if self._stopped or (self.left == 0 and not self._recovering):
+            return True
+        return self._no_hub and self._spool is not None and self._spool.keeps(self._worth_waiting_for())
+
+    def _worth_waiting_for(self) -> list[str]:
+        """Return the ids of the events that wait, without those that an end behind them makes obsolete."""
+        ended = {entry.key for entry in self if entry.ends}
+        return [entry.draft.event_id for entry in self if not (entry.rank is Rank.LATEST and entry.key in ended)]
 
     # The queue, as `ReliablePublisher` uses it.
 
@@ -410,6 +434,17 @@ class PendingEvents(PublishQueue):
         with self._lock:
             self._recovering = running
             self._settled.notify_all()
+
+    def note_no_hub(self) -> None:
+        """Note that a connection has failed, and that no hub has ever answered."""
+        with self._lock:
+            self._no_hub = True
+            self._settled.notify_all()
+
+    def expect_hub(self) -> None:
+        """Note that a hub has answered, or that another connection is tried."""
+        with self._lock:
+            self._no_hub = False
 
     def stop(self) -> None:
         """Note that nothing will be sent any more."""

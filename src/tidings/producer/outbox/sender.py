@@ -68,11 +68,18 @@ class Sender:
         self._publisher: ReliablePublisher | None = None
         self._retrying_contended = False
         self._recovery: asyncio.Task[None] | None = None
+        self._hurried = False
 
     def wake(self) -> None:
         """Send what is new; called by the job's threads."""
         if self._publisher is not None:
             self._publisher.wake()
+
+    def hurry(self) -> None:
+        """Use the little time that is left: connect now, and soon again. For the loop's own thread."""
+        self._hurried = True
+        if self._publisher is not None:
+            self._publisher.link.hurry()
 
     async def run(self) -> None:
         """Publish until it is cancelled, or the hub ends the connection for good."""
@@ -90,6 +97,8 @@ class Sender:
             holder=self._holder,
         )
         try:
+            if self._hurried:
+                publisher.link.hurry()
             self._delete_expired_spools()
             await publisher.run()
         except TidingsError as error:
@@ -135,11 +144,15 @@ class Sender:
 
     def _link_changed(self, status: Status) -> None:
         # Recovery begins before the first event is sent, so that `close` waits for it.
+        if status.state is State.LIVE:
+            self._pending.expect_hub()
         if status.state is State.LIVE and self._recovery is None and self._spooling is not None:
             self._pending.note_recovery(running=True)
             self._recovery = asyncio.get_running_loop().create_task(
                 self._recover(self._spooling), name="tidings recovery"
             )
+        if status.error is not None and self._publisher is not None and self._publisher.session.established is None:
+            self._pending.note_no_hub()
         # A lost connection is not reported: as a rule it is back before a person has read the report.
         if status.error is not None and not isinstance(status.error, ConnectionLost):
             self._report(status.error)

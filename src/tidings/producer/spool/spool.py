@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tidings.client.drafts import Draft
 from tidings.exceptions import ConfigError, TidingsError
@@ -66,6 +66,11 @@ class Spool:
                     self._file.done(event_id)
         except OSError as error:
             self._report_failure(error)
+
+    def keeps(self, event_ids: Iterable[str]) -> bool:
+        """Return whether all of these events are on disk."""
+        file = self._file
+        return file is not None and all(event_id in file.pending for event_id in event_ids)
 
     def close(self) -> None:
         """Close the file; another producer recovers the events in it."""
