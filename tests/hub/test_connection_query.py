@@ -2,7 +2,7 @@ import pytest
 
 from tidings.exceptions import InvalidParameter, InvalidPath, InvalidPosition, NotSupported, UnknownChannel
 from tidings.hub.config import round_pace
-from tidings.hub.connection_query import parse_connection_query, query_pairs
+from tidings.hub.connection_query import FOREIGN_PARAMETERS, parse_connection_query, query_pairs, read_values
 from tidings.protocol.positions import Position
 
 CHANNELS = ("global", "operations", "data", "system")
@@ -23,6 +23,8 @@ def test_empty_query_reads_all_paths_from_now() -> None:
         ("channel=operations%2Fa%2Cb", ["global", "operations/a,b"]),
         ("channels=operations%2Fa%2Cb,data", ["data", "global", "operations/a,b"]),
         ("channels=operations/acme.*", ["global", "operations/acme.*"]),
+        ("channel=operations/a+b", ["global", "operations/a b"]),
+        ("channels=operations/a+b,operations/c%2B%2B", ["global", "operations/a b", "operations/c++"]),
         ("channels=none", []),
         ("channels=*", ["data", "global", "operations", "system"]),
     ],
@@ -80,11 +82,42 @@ def test_pace_is_rounded_up(requested: int, given: int) -> None:
         ("pace_ms=", InvalidParameter),
         ("pace_ms=%D9%A3", InvalidParameter),
         ("pace_ms=1000000000", InvalidParameter),
+        ("chanel=data", InvalidParameter),
+        ("since=%FF", InvalidParameter),
+        ("%FF=1", InvalidParameter),
     ],
 )
 def test_invalid_query_is_refused(query: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         parse_connection_query(query, CHANNELS)
+
+
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("chanel=data", "Did you mean `channel`? The parameters are channel, channels, since, pace_ms, contract."),
+        ("pace=1", "Did you mean `pace_ms`? The parameters are channel, channels, since, pace_ms, contract."),
+        ("x=1", "The parameters are channel, channels, since, pace_ms, contract."),
+    ],
+)
+def test_unknown_parameter_is_refused_with_the_nearest(query: str, hint: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        parse_connection_query(f"since=now&{query}", CHANNELS)
+    assert caught.value.hint == hint
+
+
+def test_parameters_for_an_authenticating_proxy_are_ignored() -> None:
+    query = "&".join(f"{name}=secret" for name in FOREIGN_PARAMETERS)
+    assert parse_connection_query(query, CHANNELS) == parse_connection_query("", CHANNELS)
+    assert read_values(query, ()) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a+b", "a b"), ("a%20b", "a b"), ("a%2Bb", "a+b"), ("100%", "100%"), ("%C3%A9", "é"), ("a=b", "a=b"), ("", "")],
+)
+def test_values_are_decoded_as_in_a_form(text: str, value: str) -> None:
+    assert read_values(f"name={text}&name=last", ["name"]) == {"name": [value, "last"]}
 
 
 def test_query_pairs_keep_order_and_encoding() -> None:

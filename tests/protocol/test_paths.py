@@ -169,7 +169,8 @@ def test_key_in_a_url_may_hold_any_allowed_character(key: str) -> None:
         ([("channels", "none")], []),
         ([("channels", "*")], ["data", "global", "operations", "system"]),
         ([("channel", "global")], ["global"]),
-        ([("channel", "data/a+b")], ["data/a+b", "global"]),
+        ([("channel", "data/a+b")], ["data/a b", "global"]),
+        ([("channel", "data/a%2Bb")], ["data/a+b", "global"]),
     ],
 )
 def test_query_names_a_set_of_paths(pairs: list[tuple[str, str]], names: list[str]) -> None:

@@ -1,9 +1,12 @@
 """Hooks for schemathesis, for facts that the OpenAPI document cannot express.
 
-JSON Schema calls 3.0 an integer; Go's decoder, and so the contract, do not. A lease requires a producer, which OpenAPI
-cannot express. And requests must not wait a minute for an operation that does not exist.
+JSON Schema calls 3.0 an integer; Go's decoder, and so the contract, do not. A lease requires a producer. An event id
+belongs to one event. And requests must not wait a minute for an operation that does not exist.
 """
 
+import re
+import uuid
+from collections.abc import MutableMapping
 from typing import Any
 
 import schemathesis
@@ -28,6 +31,9 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any], **kwargs: Any) -> None:
     if case.headers and "Tidings-Lease" in case.headers:
         case.headers.setdefault("Tidings-Producer", "schemathesis")
+    for named, name in ((case.body, "event_id"), (case.headers, "Idempotency-Key")):
+        if isinstance(named, MutableMapping) and re.fullmatch("[!-~]{16,64}", str(named.get(name))):
+            named[name] = str(uuid.uuid4())
     query = case.query
     if query and isinstance(query.get("wait"), int | float) and 0 < query["wait"] <= 60:
         query["wait"] = 0.01

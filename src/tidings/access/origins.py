@@ -46,6 +46,13 @@ class Origins:
         """Return whether pages of `origin`, which is not the hub's own, may read responses."""
         return self._any or origin.lower() in self._listed
 
+    def allows_credentials(self, origin: str) -> bool:
+        """Return whether pages of `origin` may send cookies and passwords, which a proxy in front of the hub checks.
+
+        Only an origin that is listed by its name may: with `*`, any page could act as the person who looks at it.
+        """
+        return origin != "null" and origin.lower() in self._listed
+
     def check(self, origin: str | None, host: str | None, *, is_local: bool) -> None:
         """Check the headers of a request before the hub processes it.
 

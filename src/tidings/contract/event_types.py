@@ -191,7 +191,7 @@ def _find_fault(event: EventType) -> str:
     if event not in BUILTIN and (domain in RESERVED_DOMAINS or any(event.type == own.type for own in BUILTIN)):
         return "the name is reserved"
     if not (isinstance(event.payload, type) and issubclass(event.payload, Struct)):
-        return f"invalid payload {event.payload!r}: expected a msgspec Struct"
+        return f"invalid payload {getattr(event.payload, '__name__', event.payload)}: expected a msgspec Struct"
     if event.payload.__struct_config__.array_like:
         return "invalid payload: a struct that is `array_like` is an array, and `data` is an object"
     try:

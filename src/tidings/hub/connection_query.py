@@ -1,15 +1,22 @@
 """The query of a connection's URL (PROTOCOL.md, "Handshake")."""
 
 from collections.abc import Iterable
-from urllib.parse import unquote
+from difflib import get_close_matches
+from typing import Final
 
 from msgspec import Struct
 
 from tidings.exceptions import InvalidParameter, NotSupported
 from tidings.hub.config import round_pace
-from tidings.protocol.paths import NO_PATHS, PathSet, parse_query
+from tidings.protocol.paths import NO_PATHS, PathSet, decode_form, parse_query
 from tidings.protocol.positions import NOW, Position, parse_since
 from tidings.protocol.revisions import REVISION, REVISIONS
+
+PATH_PARAMETERS: Final = ("channel", "channels")
+CONNECTION_PARAMETERS: Final = (*PATH_PARAMETERS, "since", "pace_ms", "contract")
+FOREIGN_PARAMETERS: Final = ("access_token", "token")
+"""Parameters that the hub ignores. They are for a proxy that authenticates: pages cannot give a WebSocket or an
+EventSource a header."""
 
 
 class ConnectionOptions(Struct, frozen=True, kw_only=True):
@@ -26,9 +33,45 @@ class ConnectionOptions(Struct, frozen=True, kw_only=True):
 
 
 def query_pairs(query: str) -> list[tuple[str, str]]:
-    """Return the names and values of a URL's query in order; the values are not yet percent-decoded."""
+    """Return the names and values of a URL's query in order; the values are not yet decoded.
+
+    Raises:
+        InvalidParameter: A name is not UTF-8.
+    """
     pairs = (part.partition("=") for part in query.split("&") if part)
-    return [(unquote(name), value) for name, _, value in pairs]
+    return [(_decode(name, name), value) for name, _, value in pairs]
+
+
+def read_values(query: str, known: Iterable[str]) -> dict[str, list[str]]:
+    """Return the decoded values of each parameter, in order.
+
+    Args:
+        query: The URL's query, without the `?`.
+        known: The parameters that the address takes.
+
+    Raises:
+        InvalidParameter: There is another parameter, or a value is not UTF-8.
+    """
+    names = list(known)
+    values: dict[str, list[str]] = {}
+    for name, value in query_pairs(query):
+        if name in names:
+            values.setdefault(name, []).append(_decode(name, value))
+        elif name not in FOREIGN_PARAMETERS:
+            near = get_close_matches(name, names, n=1)
+            meant = f"Did you mean `{near[0]}`? " if near else ""
+            listed = f"The parameters are {', '.join(names)}." if names else "This address takes no parameters."
+            raise InvalidParameter(f"unknown parameter {name[:40]!r}", hint=meant + listed)
+    return values
+
+
+def _decode(name: str, text: str) -> str:
+    try:
+        return decode_form(text)
+    except UnicodeDecodeError as cause:
+        raise InvalidParameter(
+            f"invalid parameter {name[:40]!r}: expected percent-encoded UTF-8", hint="Encode the query as UTF-8."
+        ) from cause
 
 
 def parse_connection_query(query: str, channels: Iterable[str], *, default_since: str = NOW) -> ConnectionOptions:
@@ -43,11 +86,12 @@ def parse_connection_query(query: str, channels: Iterable[str], *, default_since
         InvalidPath: A path is not valid.
         UnknownChannel: A path names a channel that is not in the contract.
         InvalidPosition: `since` is not a valid position.
-        InvalidParameter: `pace_ms` is not a valid number.
+        InvalidParameter: `pace_ms` is not a valid number, or there is an unknown parameter.
         NotSupported: `contract` names an unknown revision.
     """
     pairs = query_pairs(query)
-    values = {name: unquote(value) for name, value in pairs}
+    paths = parse_query(pairs, channels)
+    values = {name: found[-1] for name, found in read_values(query, CONNECTION_PARAMETERS).items()}
     revision = values.get("contract", REVISION)
     if revision not in REVISIONS:
         raise NotSupported(f"unknown revision contract={revision[:40]!r}", hint=f"Use one of {', '.join(REVISIONS)}.")
@@ -55,7 +99,7 @@ def parse_connection_query(query: str, channels: Iterable[str], *, default_since
     if not (pace.isascii() and pace.isdigit() and len(pace) <= 9):
         raise InvalidParameter(f"invalid pace_ms={pace[:40]!r}: expected milliseconds", hint="Use 0 to 5000.")
     return ConnectionOptions(
-        paths=parse_query(pairs, channels),
+        paths=paths,
         named="channel" in values or "channels" in values,
         since=parse_since(values["since"]) if "since" in values else default_since,
         pace_ms=round_pace(int(pace)),

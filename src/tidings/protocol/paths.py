@@ -230,8 +230,17 @@ def parse_query(pairs: Iterable[tuple[str, str]], channels: Iterable[str]) -> Pa
     return parse_paths(texts if named else ["*"], channels)
 
 
+def decode_form(text: str) -> str:
+    """Return a name or value of a URL's query, which is encoded like a form (WHATWG URL §5.1): `+` is a space.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    return unquote_to_bytes(text.replace("+", " ")).decode()
+
+
 def _decoded(value: str) -> str:
     try:
-        return unquote_to_bytes(value).decode()
+        return decode_form(value)
     except UnicodeDecodeError as cause:
         raise InvalidPath(f"path {value[:80]!r} is not percent-encoded UTF-8") from cause

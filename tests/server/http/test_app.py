@@ -182,20 +182,62 @@ def test_listed_origin_may_read_answers_and_errors(client: httpx.Client, path: s
     assert "Retry-After" in answer.headers["access-control-expose-headers"]
 
 
-def test_listed_origin_may_post_json(client: httpx.Client) -> None:
-    preflight = client.options(
-        "/v1/events",
-        headers={
-            "Origin": APP_PAGE,
-            "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "content-type,idempotency-key,tidings-producer,tidings-lease",
-        },
-    )
-    assert preflight.status_code == 204
+PREFLIGHT = {"Origin": APP_PAGE, "Access-Control-Request-Method": "POST"}
+USUAL_HEADERS = (
+    "authorization,baggage,cache-control,content-type,idempotency-key,if-none-match,last-event-id,"
+    "tidings-lease,tidings-producer,traceparent,tracestate"
+)
+
+
+@pytest.mark.parametrize("wanted", [USUAL_HEADERS, "x-requested-with, sentry-trace", None])
+def test_listed_origin_may_post_json(client: httpx.Client, wanted: str | None) -> None:
+    asked = {} if wanted is None else {"Access-Control-Request-Headers": wanted}
+    preflight = client.options("/v1/events", headers={**PREFLIGHT, **asked})
+    assert (preflight.status_code, preflight.content) == (204, b"")
+    assert preflight.headers["access-control-allow-origin"] == APP_PAGE
     assert "POST" in preflight.headers["access-control-allow-methods"]
-    allowed = preflight.headers["access-control-allow-headers"].lower()
-    assert "content-type" in allowed
-    assert {"idempotency-key", "tidings-producer", "tidings-lease"} <= set(allowed.split(", "))
+    assert int(preflight.headers["access-control-max-age"]) > 0
+    assert preflight.headers["vary"] == "Origin"
+    assert preflight.headers["access-control-allow-credentials"] == "true"
+    allowed = preflight.headers["access-control-allow-headers"].lower().replace(" ", "").split(",")
+    assert set((wanted or USUAL_HEADERS).replace(" ", "").split(",")) <= set(allowed)
     posted = client.post("/v1/events", json=update("page"), headers={"Origin": APP_PAGE})
     assert posted.status_code == 200
     assert posted.headers["access-control-allow-origin"] == APP_PAGE
+
+
+def test_preflight_reflects_names_of_headers_only(client: httpx.Client) -> None:
+    asked = {"Access-Control-Request-Headers": "x-a\tb<script>"}
+    allowed = client.options("/v1/events", headers={**PREFLIGHT, **asked}).headers["access-control-allow-headers"]
+    assert "script" not in allowed
+    assert "Authorization" in allowed
+
+
+def test_preflight_of_an_unknown_path_lets_the_page_see_the_404(client: httpx.Client) -> None:
+    assert client.options("/v1/event", headers=PREFLIGHT).status_code == 204
+    answer = client.post("/v1/event", json={}, headers={"Origin": APP_PAGE})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (404, APP_PAGE)
+
+
+def test_preflight_from_a_public_page_to_a_private_network_is_allowed(client: httpx.Client) -> None:
+    asked = {"Access-Control-Request-Private-Network": "true"}
+    preflight = client.options("/v1/events", headers={**PREFLIGHT, **asked})
+    assert preflight.headers["access-control-allow-private-network"] == "true"
+    assert "access-control-allow-private-network" not in client.options("/v1/events", headers=PREFLIGHT).headers
+
+
+def test_document_for_a_listed_origin_shows_its_tag_and_is_cached_by_origin(client: httpx.Client) -> None:
+    for headers in ({}, {"Origin": APP_PAGE}):
+        answer = client.get("/v1/contract.json", headers=headers)
+        assert answer.headers["vary"] == "Origin"
+    assert "ETag" in answer.headers["access-control-expose-headers"]
+    unchanged = client.get("/v1/contract.json", headers={"Origin": APP_PAGE, "If-None-Match": answer.headers["etag"]})
+    assert (unchanged.status_code, unchanged.headers["access-control-allow-origin"]) == (304, APP_PAGE)
+
+
+@pytest.mark.parametrize(("listed", "origin"), [("*", "https://any.example"), ("null", "null")])
+def test_origin_without_a_name_gets_no_credentials(listed: str, origin: str) -> None:
+    with HubServer(allow_origins=[listed]) as server:
+        answer = httpx.get(f"{server.http}/v1/snapshot", headers={"Origin": origin})
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "access-control-allow-credentials" not in answer.headers

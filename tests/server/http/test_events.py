@@ -47,6 +47,43 @@ def test_history_has_v1_envelopes_in_log_order(server: HubServer, client: httpx.
     assert page["next"] == page["position"] == positions[-1]
 
 
+@pytest.mark.parametrize("query", [{"channels": "none"}, {"channels": "none", "key": "a"}])
+def test_history_of_nothing_is_at_its_end(server: HubServer, client: httpx.Client, query: dict[str, str]) -> None:
+    server.publish(update("a", 1))
+    page = history(client, **query)
+    assert page["events"] == []
+    assert page["next"] == page["position"]
+
+
+@pytest.mark.parametrize("written", ["nightly+import", "nightly%20import", "nightly\u0020import"])
+def test_space_in_a_key_may_be_a_plus_sign(server: HubServer, client: httpx.Client, written: str) -> None:
+    [position] = server.publish(update("nightly import"))
+    server.publish(update("nightly+import"))
+    for query in (f"key={written}", f"channel=data/{written}", f"channels=data/{written}"):
+        page = client.get(f"/v1/events?{query}").json()
+        assert [event["position"] for event in page["events"]] == [position]
+    page = client.get("/v1/events?key=nightly%2Bimport").json()
+    assert [event["data"]["dataset"] for event in page["events"]] == ["nightly+import"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/events?limt=1",
+        "/v1/snapshot?since=first",
+        "/v1/stream?channl=data",
+        "/v1/operations?stat=failed",
+        "/v1/operations/op?waits=1",
+        "/v1/operation-names?prefix=a",
+    ],
+)
+def test_unknown_parameter_is_refused(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+    assert "unknown parameter" in answer.json()["message"]
+    assert "parameters are" in answer.json()["hint"]
+
+
 def test_history_is_not_conflated(server: HubServer, client: httpx.Client) -> None:
     server.publish(*(progress("o", n) for n in range(5)))
     assert [event["data"]["progress"] for event in history(client)["events"]] == [0, 1, 2, 3, 4]

@@ -295,6 +295,20 @@ def test_invalid_cancel_body_is_refused(
     assert answer.json()["hint"]
 
 
+def test_cancel_with_a_query_is_refused(server: HubServer, client: httpx.Client) -> None:
+    server.publish(start("op", queued=True))
+    answer = client.post("/v1/operations/op/cancel?reason=late")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+    assert detail(client, "op").state == "queued"
+
+
+def test_cancel_body_may_begin_with_a_byte_order_mark(server: HubServer, client: httpx.Client) -> None:
+    server.publish(start("op", queued=True))
+    answer = client.post("/v1/operations/op/cancel", content=b'\xef\xbb\xbf{"reason":"late"}')
+    assert answer.status_code == 200
+    assert detail(client, "op").reason == "late"
+
+
 # Names.
 
 

@@ -4,11 +4,11 @@ from urllib.parse import unquote
 import pytest
 
 from tidings.exceptions import InvalidParameter, TidingsError
+from tidings.hub.connection_query import read_values
 from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel
 from tidings.server.http.operations_query import (
-    TEXT_PARAMETERS,
     OperationPath,
     matches_name,
     parse_operation_path,
@@ -16,7 +16,6 @@ from tidings.server.http.operations_query import (
     read_filter,
     read_wait,
 )
-from tidings.server.http.query import read_values
 
 SECOND = 1_000_000_000
 NOW = 1_753_876_800 * SECOND  # 2025-07-30T12:00:00Z
@@ -95,7 +94,7 @@ def test_query_filters_by_state() -> None:
 )
 def test_query_filters_by_name_or_prefix(query: str, name: str, expected: bool) -> None:
     assert matches(query, operation(name=name)) is expected
-    assert matches_name(read_values(query, texts=TEXT_PARAMETERS), name) is expected
+    assert matches_name(read_values(query, ("name",)), name) is expected
 
 
 def test_query_filters_by_parent() -> None:
@@ -103,7 +102,10 @@ def test_query_filters_by_parent() -> None:
     assert not matches("parent=p", operation(parent_id="p/1"))
 
 
-@pytest.mark.parametrize("since", ["3600s", "60m", "1h", "2025-07-30T11:00:00Z", "2025-07-30T13:00:00+02:00"])
+@pytest.mark.parametrize(
+    "since",
+    ["3600s", "60m", "1h", "2025-07-30T11:00:00Z", "2025-07-30T13:00:00+02:00", "2025-07-30T13:00:00%2B02:00"],
+)
 def test_since_is_an_age_or_a_time_of_a_start_or_end(since: str) -> None:
     query = f"since={since}"
     hour_ago = NOW - 3_600 * SECOND
@@ -130,6 +132,8 @@ def test_age_may_be_in_days() -> None:
         "limit=0",
         "limit=1001",
         "limit=ten",
+        "states=failed",
+        "name=%FF",
         "after=x",
         "after=0",
         "after=",

@@ -127,7 +127,45 @@ def test_idempotency_key_publishes_once(client: httpx.Client, written: str) -> N
     again = post(client, update("once"), idempotency_key=KEY).json()
     assert again == {"position": first["position"], "duplicate": True}
     assert event_at(client, first["position"])["event_id"] == KEY
-    assert_error(post(client, update("another"), idempotency_key=KEY), 409, "event_id_reused")
+    assert_error(post(client, update("another"), idempotency_key=KEY), 422, "event_id_reused")
+
+
+def test_repeated_post_of_an_operation_has_the_same_answer(client: httpx.Client) -> None:
+    start = {"type": "operation:start", "data": {"operation_id": "once"}}
+    end = {"type": "operation:complete", "data": {"operation_id": "once"}}
+    keys = ["key-of-the-start", "key-of-the-end--"]
+    first = [post(client, event, idempotency_key=key).json() for event, key in zip((start, end), keys, strict=True)]
+    again = [post(client, event, idempotency_key=key).json() for event, key in zip((start, end), keys, strict=True)]
+    assert again == [{**answer, "duplicate": True} for answer in first]
+    batch = [post(client, [start, end], idempotency_key="key-of-the-batch").json()["results"] for _ in range(2)]
+    assert batch[1] == [{**answer, "duplicate": True} for answer in batch[0]]
+
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [(b'{"type":"data:update"}', {}), (b'[{"type":"data:update"}]', {}), (b'{"type":"data:update"}\n', NDJSON)],
+)
+def test_byte_order_mark_is_ignored(client: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
+    answer = client.post("/v1/events", content=BYTE_ORDER_MARK + body, headers=headers)
+    assert answer.status_code == 200
+    assert '"position"' in answer.text
+
+
+@pytest.mark.parametrize("name", ["Content-Encoding", "Content-Type", "Idempotency-Key", "Tidings-Producer"])
+def test_error_about_a_header_quotes_it_as_text(client: httpx.Client, name: str) -> None:
+    answer = client.post("/v1/events", json=update("d"), headers={name: "g zip", "Tidings-Lease": "soon"})
+    assert answer.status_code >= 400
+    assert "b'" not in answer.text
+    assert "<class" not in answer.text
+
+
+def test_post_with_a_query_is_refused(client: httpx.Client) -> None:
+    answer = client.post("/v1/events?channel=data", json=update("d"))
+    assert_error(answer, 400, "invalid_parameter")
+    assert "no parameters" in answer.json()["hint"]
 
 
 def test_own_event_id_takes_precedence_over_the_key(client: httpx.Client) -> None:

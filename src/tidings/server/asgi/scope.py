@@ -1,6 +1,8 @@
 """Accessors for an ASGI scope."""
 
+import string
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from starlette.types import Scope
 
@@ -18,6 +20,12 @@ def header(headers: Headers, name: bytes) -> str | None:
     """Return the header `name` (lower case), or None."""
     value = headers.get(name)
     return None if value is None else value.decode("latin-1")
+
+
+def query_of(scope: Scope) -> str:
+    """Return the query of a request's URL, not yet decoded; bytes that are not ASCII are percent-encoded."""
+    query: bytes = scope.get("query_string", b"")
+    return query.decode() if query.isascii() else quote(query, safe=string.printable)
 
 
 def is_local(scope: Scope) -> bool:

@@ -14,7 +14,7 @@ from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.outlet import BufferedOutlet
-from tidings.server.asgi.scope import header, headers_of, is_local, route_path
+from tidings.server.asgi.scope import header, headers_of, is_local, query_of, route_path
 from tidings.server.running_hub import HubHost
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MAX_REASON_BYTES
@@ -52,7 +52,7 @@ class WebSocketEndpoint:
         connection = app.connection(
             outlet,
             VERSIONED_LINES if versioned else PLAIN_LINES,
-            scope.get("query_string", b"").decode("latin-1"),
+            query_of(scope),
             versioned=versioned,
         )
         outlet.attach(connection)

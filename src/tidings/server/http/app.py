@@ -1,5 +1,6 @@
 """The HTTP side of the hub: the check of origins, and the routes."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,7 +22,7 @@ from tidings.exceptions import (
     TidingsError,
     UpgradeRequired,
 )
-from tidings.server.asgi.scope import header, headers_of, is_local, route_path
+from tidings.server.asgi.scope import Headers, header, headers_of, is_local, route_path
 from tidings.server.http.contract import ContractRoutes
 from tidings.server.http.events import ReadingRoutes
 from tidings.server.http.health import StatusRoutes
@@ -35,10 +36,13 @@ from tidings.server.openapi.document import openapi_document
 from tidings.server.running_hub import HubHost
 
 EVENTS: Final = "/v1/events"
-_EXPOSED_HEADERS: Final = b"Deprecation, Retry-After, Tidings-Cancel, Tidings-Notice"
+_ANY_METHOD: Final = "GET, HEAD, OPTIONS, POST"
+_EXPOSED_HEADERS: Final = b"Allow, Deprecation, ETag, Retry-After, Tidings-Cancel, Tidings-Notice"
 _ALLOWED_HEADERS: Final = (
-    b"Content-Type, Idempotency-Key, Last-Event-ID, Tidings-Lease, Tidings-Producer, traceparent, tracestate"
+    b"Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Tidings-Lease, "
+    b"Tidings-Producer, baggage, traceparent, tracestate"
 )
+_HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9_\-, ]{1,2000}")
 _PREFLIGHT_AGE_S: Final = b"600"
 
 log = structlog.get_logger("tidings.server.http.app")
@@ -95,7 +99,7 @@ class HttpEndpoint:
             await error_answer(error).send(send)
             return
         if origin is not None and self._origins.is_listed(origin):
-            send = _readable_by(origin, send)
+            send = _readable_by(origin, send, credentials=self._origins.allows_credentials(origin))
         path = route_path(scope)
         method = scope["method"]
         if method == "POST" and path == EVENTS:
@@ -103,8 +107,11 @@ class HttpEndpoint:
         elif headers.get(b"content-length", b"0") != b"0" and self._takes_no_body(scope):
             hint = "Write parameters into the query of the URL."
             await error_answer(InvalidParameter(f"{method} with a body: expected none", hint=hint)).send(send)
+        elif method == "OPTIONS" and b"access-control-request-method" in headers:
+            # Where there is no such route too, so that the page sees the 404 and not a failure of CORS.
+            await _answer_options(self._allowed_at(scope) or _ANY_METHOD, _preflight_fields(headers), send)
         elif method == "OPTIONS" and (allowed := self._allowed_at(scope)) is not None:
-            await _answer_options(allowed, preflight=b"access-control-request-method" in headers, send=send)
+            await _answer_options(allowed, (), send)
         else:
             await self._routes(scope, receive, send)
 
@@ -136,30 +143,43 @@ def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:
     return {path: ", ".join(sorted(names)) for path, names in methods.items()}
 
 
-def _readable_by(origin: str, send: Send) -> Send:
+def _readable_by(origin: str, send: Send, *, credentials: bool) -> Send:
     """Return `send` with the headers that let pages of `origin` read the answer (Fetch Standard §3.2)."""
     fields = [
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-expose-headers", _EXPOSED_HEADERS),
         (b"vary", b"Origin"),
     ]
+    if credentials:
+        fields.append((b"access-control-allow-credentials", b"true"))
 
     async def send_readable(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *fields]}
+            others = [field for field in message.get("headers", ()) if field[0] != b"vary"]
+            message = {**message, "headers": [*others, *fields]}
         await send(message)
 
     return send_readable
 
 
-async def _answer_options(allowed: str, *, preflight: bool, send: Send) -> None:
-    fields = [(b"allow", allowed.encode())]
+def _preflight_fields(headers: Headers) -> Sequence[tuple[bytes, bytes]]:
+    """Return the headers that answer a preflight, which the browser reads if its page's origin is listed."""
+    wanted = headers.get(b"access-control-request-headers", b"")
+    fields = [
+        # All that the page asks for: libraries add their own headers, and the hub ignores those that it does not know.
+        (b"access-control-allow-headers", wanted if _HEADER_NAMES.fullmatch(wanted) else _ALLOWED_HEADERS),
+        (b"access-control-max-age", _PREFLIGHT_AGE_S),
+    ]
+    if headers.get(b"access-control-request-private-network") == b"true":
+        # https://wicg.github.io/private-network-access: a page of a public address, and a hub in its user's network.
+        fields.append((b"access-control-allow-private-network", b"true"))
+    return fields
+
+
+async def _answer_options(allowed: str, preflight: Sequence[tuple[bytes, bytes]], send: Send) -> None:
+    fields = [(b"allow", allowed.encode()), *preflight]
     if preflight:
-        fields += [
-            (b"access-control-allow-methods", allowed.encode()),
-            (b"access-control-allow-headers", _ALLOWED_HEADERS),
-            (b"access-control-max-age", _PREFLIGHT_AGE_S),
-        ]
+        fields.append((b"access-control-allow-methods", allowed.encode()))
     await send({"type": "http.response.start", "status": 204, "headers": fields})
     await send({"type": "http.response.body", "body": b""})
 

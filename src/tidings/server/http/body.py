@@ -21,13 +21,15 @@ closed while bytes arrive is reset, and the answer is lost."""
 _NDJSON_TYPES: Final = frozenset(
     {b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/x-jsonlines"}
 )
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+"""Windows programs write it, and RFC 8259 §8.1 lets a parser ignore it."""
 _HINT: Final = f"Send at most {MAX_BATCH_EVENTS:,} events and {MAX_BODY_BYTES >> 20} MiB per request."
 
 _split_array = msgspec.json.Decoder(list[Raw]).decode
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """Return the body of a request; None if the client went away in the middle.
+    """Return the body of a request, without a byte order mark; None if the client went away in the middle.
 
     Raises:
         PayloadTooLarge: The body is over `MAX_BODY_BYTES`.
@@ -55,7 +57,7 @@ async def read_body(receive: Receive) -> bytes | None:
     elif len(body) > MAX_BODY_BYTES:
         reason = f"body too large: {len(body)} bytes, at most {MAX_BODY_BYTES} are allowed"
         raise _too_large(reason, len(body), MAX_BODY_BYTES, "")
-    return body
+    return body.removeprefix(_BYTE_ORDER_MARK)
 
 
 def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
@@ -70,8 +72,7 @@ def split_body(body: bytes, headers: Headers) -> list[bytes] | None:
         PayloadTooLarge: The body has more than `MAX_BATCH_EVENTS`.
     """
     if _is_ndjson(headers):
-        lines = body.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-        items = [line for line in lines if line.strip()]
+        items = [line for line in body.split(b"\n") if line.strip()]
     else:
         start = body[:1]
         if start in b" \t\r\n":
@@ -108,7 +109,8 @@ def _is_ndjson(headers: Headers) -> bool:
     encoding = headers.get(b"content-encoding", b"identity")
     if encoding.strip().lower() != b"identity":
         raise UnsupportedMediaType(
-            f"unsupported Content-Encoding {encoding[:40]!r}", hint="Send the body without an encoding."
+            f"unsupported Content-Encoding {encoding[:40].decode('latin-1')!r}",
+            hint="Send the body without an encoding.",
         )
     named = headers.get(b"content-type")
     if named is None or named == b"application/json":

@@ -9,12 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from tidings.exceptions import InvalidParameter, LogError
+from tidings.hub.connection_query import PATH_PARAMETERS, read_values
 from tidings.hub.hub import Hub
 from tidings.log.base import Log, Page, Query, Record
 from tidings.protocol.envelope import encode_event_v1
 from tidings.protocol.messages import Gap
 from tidings.protocol.payloads import encode_payload
 from tidings.protocol.positions import NOW, Position
+from tidings.server.asgi.scope import query_of
 from tidings.server.http.query import HistoryQuery, read_history_query, read_paths
 from tidings.server.http.responses import JSON, Answer, to_response
 from tidings.server.running_hub import HubHost
@@ -55,7 +57,7 @@ class ReadingRoutes:
     async def history(self, request: Request) -> Response:
         """Answer `GET /v1/events`: all events of a range, without conflation."""
         hub = self._host.running().hub
-        query = read_history_query(query_string(request), hub.contract)
+        query = read_history_query(query_of(request.scope), hub.contract)
         after, gap = _start(hub.log, query)
         records, scanned = await _read_history(hub, query, after)
         position = hub.log.position
@@ -71,7 +73,9 @@ class ReadingRoutes:
     async def snapshot(self, request: Request) -> Response:
         """Answer `GET /v1/snapshot`: the newest event of each key, in log order."""
         hub = self._host.running().hub
-        paths = read_paths(query_string(request), hub.contract)
+        query_text = query_of(request.scope)
+        paths = read_paths(query_text, hub.contract)
+        read_values(query_text, PATH_PARAMETERS)
         if not paths:
             raise InvalidParameter("channels=none selects no events", hint="Name a channel, or leave `channels` out.")
         query = Query(after=0, until=hub.log.head, paths=paths, newest_only=True, max_bytes=_PAGE_BYTES)
@@ -118,7 +122,9 @@ async def _read_history(hub: Hub, query: HistoryQuery, after: int) -> tuple[Sequ
     deadline = clock.monotonic() + _BUDGET_S
     records: list[Record] = []
     size = 0
-    while after < until and query.paths:
+    if not query.paths:  # as with channels=none: nothing to read, up to the head
+        return records, until
+    while after < until:
         page = await read_page(
             hub.log,
             Query(
@@ -143,9 +149,3 @@ async def _read_history(hub: Hub, query: HistoryQuery, after: int) -> tuple[Sequ
 
 def _encoded(log: Log, records: Sequence[Record]) -> bytes:
     return b",".join([encode_event_v1(record.event, str(log.position(record.offset))) for record in records])
-
-
-def query_string(request: Request) -> str:
-    """Return the query of a request's URL, not yet percent-decoded."""
-    query: bytes = request.scope.get("query_string", b"")
-    return query.decode("latin-1")

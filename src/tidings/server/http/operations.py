@@ -11,17 +11,16 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from tidings.exceptions import Draining, NotFound, OperationUnknown
+from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
 from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.protocol.payloads import encode_payload
-from tidings.server.asgi.scope import headers_of, route_path
+from tidings.server.asgi.scope import headers_of, query_of, route_path
 from tidings.server.http.body import check_json_type, read_body
-from tidings.server.http.events import query_string
 from tidings.server.http.long_poll import wait_for_wakeup, wake
 from tidings.server.http.operation_views import OperationViewBuilder, newest_lines
 from tidings.server.http.operations_query import (
-    TEXT_PARAMETERS,
     OperationPath,
     OperationQuery,
     matches_name,
@@ -30,7 +29,6 @@ from tidings.server.http.operations_query import (
     read_filter,
     read_wait,
 )
-from tidings.server.http.query import read_values
 from tidings.server.http.responses import Answer, method_refusal, to_response
 from tidings.server.running_hub import HubHost, RunningHub
 
@@ -58,7 +56,7 @@ class OperationRoutes:
     async def listing(self, request: Request) -> Response:
         """Answer `GET /v1/operations`."""
         hub = self._host.running().hub
-        query = read_filter(query_string(request), hub.now_ns())
+        query = read_filter(query_of(request.scope), hub.now_ns())
         summaries, following = await _list(hub, query)
         after = b"" if following is None else b',"next":"%d"' % following
         return to_response(Answer(200, b'{"operations":[%b]%b}' % (b",".join(summaries), after)))
@@ -66,7 +64,7 @@ class OperationRoutes:
     async def names(self, request: Request) -> Response:
         """Answer `GET /v1/operation-names`."""
         hub = self._host.running().hub
-        values = read_values(query_string(request), texts=TEXT_PARAMETERS)
+        values = read_values(query_of(request.scope), ("name",))
         histories = [history for name, history in hub.operations.names.items() if matches_name(values, name)]
         views = OperationViewBuilder(hub)
         names = [_encode(views.name(history)) async for history in _take_turns(histories[::-1], views)]
@@ -89,7 +87,7 @@ class OperationRoutes:
     async def _show(self, request: Request, target: OperationPath) -> Response:
         running = self._host.running()
         hub, operation_id = running.hub, target.operation_id
-        wait_s = read_wait(query_string(request))
+        wait_s = read_wait(query_of(request.scope))
         if wait_s:
             await running.long_polls.wait_ended(operation_id, wait_s, request.receive)
         status = _find(hub, operation_id)
@@ -97,6 +95,7 @@ class OperationRoutes:
         return to_response(Answer(200, _encode(OperationViewBuilder(hub).detail(status, lines))))
 
     async def _cancel(self, request: Request, target: OperationPath) -> Response:
+        read_values(query_of(request.scope), ())
         body = await read_body(request.receive)
         if body is None:  # the client is gone
             return Response()

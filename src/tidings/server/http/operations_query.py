@@ -9,13 +9,14 @@ from msgspec import Struct, structs
 from starlette.types import Scope
 
 from tidings.exceptions import InvalidJSON, InvalidParameter, InvalidTimestamp
+from tidings.hub.connection_query import read_values
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import check_body, parse_validation_error
 from tidings.protocol.messages import Cancel, Reason, Requester
 from tidings.protocol.timestamps import to_nanoseconds
 from tidings.server.asgi.scope import route_path
-from tidings.server.http.query import read_limit, read_seconds, read_values
+from tidings.server.http.query import read_limit, read_seconds
 
 OPERATIONS_PREFIX: Final = "/v1/operations/"
 MAX_WAIT_S: Final = 60.0
@@ -26,10 +27,11 @@ AGO_PATTERN: Final = "[0-9]{1,9}[smhd]"
 MAX_REASON_CHARS: Final = 1_000
 MAX_REQUESTER_CHARS: Final = 128
 MAX_CANCEL_TIMEOUT_S: Final = 3_600
-TEXT_PARAMETERS: Final = frozenset({"name", "parent"})
-"""Parameters with names that people gave, in which `+` is a space."""
+LIST_PARAMETERS: Final = ("state", "name", "since", "parent", "limit", "after")
 _CURSOR: Final = re.compile(CURSOR_PATTERN)
 _AGO: Final = re.compile(AGO_PATTERN)
+_SPACED_OFFSET: Final = re.compile(" (?=[0-9]{2}:[0-9]{2}$)")
+"""The `+` of a time's offset, which people leave unencoded in a URL and which then is a space."""
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -101,7 +103,7 @@ def read_filter(query: str, now_ns: int) -> OperationQuery:
     Raises:
         InvalidParameter: A parameter is not valid.
     """
-    values = read_values(query, texts=TEXT_PARAMETERS)
+    values = read_values(query, LIST_PARAMETERS)
     name, is_prefix = read_name(values)
     after = values["after"][-1] if "after" in values else None
     if after is not None and _CURSOR.fullmatch(after) is None:
@@ -147,7 +149,7 @@ def _since(text: str, now_ns: int) -> int:
     if _AGO.fullmatch(text):
         return now_ns - int(text[:-1]) * _UNITS_S[text[-1]] * 1_000_000_000
     try:
-        return to_nanoseconds(text)
+        return to_nanoseconds(_SPACED_OFFSET.sub("+", text))
     except InvalidTimestamp as cause:
         raise InvalidParameter(
             f"invalid time since={text[:40]!r}",
@@ -161,7 +163,7 @@ def read_wait(query: str) -> float:
     Raises:
         InvalidParameter: It is not 0–`MAX_WAIT_S`.
     """
-    values = read_values(query)
+    values = read_values(query, ("wait",))
     text = values["wait"][-1] if "wait" in values else "0"
     wait_s = read_seconds(text)
     if not 0 <= wait_s <= MAX_WAIT_S:

@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 from starlette.types import Receive, Scope, Send
 
 from tidings.exceptions import Draining, InternalError, InvalidEventID, InvalidParameter, LogBusy, TidingsError
+from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
 from tidings.hub.staging import PublishResult
 from tidings.operations.lifecycle import TRANSITIONS
@@ -25,7 +26,7 @@ from tidings.protocol.envelope import Envelope, Event, check_event_id, decode_en
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import LeaseSeconds, ProducerID
 from tidings.protocol.payloads import encode_payload
-from tidings.server.asgi.scope import Headers, header, headers_of
+from tidings.server.asgi.scope import Headers, header, headers_of, query_of
 from tidings.server.http.body import MAX_BATCH_EVENTS, read_body, split_body
 from tidings.server.http.query import read_seconds
 from tidings.server.http.responses import Answer, error_answer
@@ -149,6 +150,8 @@ class PublishEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one post."""
         try:
+            if scope.get("query_string"):
+                read_values(query_of(scope), ())
             answer = await self._answer(headers_of(scope), receive)
         except TidingsError as error:
             log.info("post refused", code=error.code, error=str(error))

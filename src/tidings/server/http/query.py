@@ -1,15 +1,13 @@
 """The queries of the routes that read the log (docs/protocol/http.md)."""
 
 import re
-from collections.abc import Collection
 from typing import Final
-from urllib.parse import unquote, unquote_plus
 
 from msgspec import Struct
 
 from tidings.contract.contract import Contract
 from tidings.exceptions import InvalidKey, InvalidParameter, UnknownType
-from tidings.hub.connection_query import query_pairs
+from tidings.hub.connection_query import PATH_PARAMETERS, query_pairs, read_values
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.paths import Path, PathSet, check_key, parse_query
@@ -17,6 +15,7 @@ from tidings.protocol.positions import FIRST, NOW, SNAPSHOT, Position, parse_sin
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 100
+HISTORY_PARAMETERS: Final = (*PATH_PARAMETERS, "key", "type", "trace_id", "since", "limit")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 MAX_VALUES: Final = 100
 """Paths, keys or types in one URL, which must fit through servers and proxies; `channel:subscribe` allows 1,000."""
@@ -57,10 +56,10 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
         InvalidPosition: `since` is not a valid position.
         InvalidTraceID: `trace_id` is not a valid trace id.
     """
-    values = read_values(query)
+    paths = read_paths(query, contract)
+    values = read_values(query, HISTORY_PARAMETERS)
     for name in ("key", "type"):
         _check_count(name, len(values.get(name, ())))
-    paths = read_paths(query, contract)
     if "key" in values:
         paths = _keyed(paths, values["key"])
     since = parse_since(values["since"][-1]) if "since" in values else FIRST
@@ -75,19 +74,6 @@ def read_history_query(query: str, contract: Contract) -> HistoryQuery:
         since=since,
         limit=read_limit(values),
     )
-
-
-def read_values(query: str, *, texts: Collection[str] = ()) -> dict[str, list[str]]:
-    """Return the values of each parameter, percent-decoded and in order.
-
-    Args:
-        query: The URL's query, without the `?`.
-        texts: Parameters in which `+` is a space, as in forms: names that people gave.
-    """
-    values: dict[str, list[str]] = {}
-    for name, value in query_pairs(query):
-        values.setdefault(name, []).append(unquote_plus(value) if name in texts else unquote(value))
-    return values
 
 
 def _check_count(name: str, count: int) -> None:

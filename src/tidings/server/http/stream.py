@@ -26,7 +26,7 @@ from tidings.protocol.payloads import ConnectionClosed, Payload
 from tidings.protocol.positions import SNAPSHOT, Position, parse_since
 from tidings.protocol.timestamps import from_nanoseconds
 from tidings.server.asgi.outlet import BufferedOutlet
-from tidings.server.asgi.scope import header, headers_of
+from tidings.server.asgi.scope import header, headers_of, query_of
 from tidings.server.http.query import read_paths
 from tidings.server.http.responses import error_answer
 from tidings.server.running_hub import HubHost, RunningHub
@@ -115,7 +115,7 @@ def _read_stream_options(scope: Scope, hub: Hub) -> ConnectionOptions:
     Raises:
         ContractError: A parameter, or Last-Event-ID, is not valid.
     """
-    query = scope.get("query_string", b"").decode("latin-1")
+    query = query_of(scope)
     read_paths(query, hub.contract)  # checks their number
     options = parse_connection_query(query, hub.contract.channels, default_since=SNAPSHOT)
     if not options.paths:

@@ -53,7 +53,7 @@ def operation_paths() -> Schema:
                 "operationId": "listOperationNames",
                 "summary": "List the names of operations, with statistics of the runs of each",
                 "parameters": [parameter("name", {"type": "string"}, _NAME_ABOUT)],
-                "responses": responses("The names, most recently ended first.", ref("NamesPage"), 503),
+                "responses": responses("The names, most recently ended first.", ref("NamesPage"), 400, 503),
             }
         },
     }

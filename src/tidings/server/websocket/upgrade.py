@@ -56,7 +56,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse a request that cannot be parsed, and close the connection."""
         self.logger.info("%s from %s", msg, self.client)
-        self._refuse(RequestError(msg, hint="Send HTTP/1.1; if the port speaks TLS, use https:// or wss://."))
+        hint = "Send HTTP/1.1, with a URL that is percent-encoded; if the port speaks TLS, use https:// or wss://."
+        self._refuse(RequestError(msg, hint=hint))
 
     # Called by the parser.
 
