@@ -53,6 +53,24 @@ def test_unsent_events_are_sent_and_counted(leave: Callable[[str, str], str], tm
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rejected_event_is_set_aside_and_printed(leave: Callable[[str, str], str], tmp_path: Path) -> None:
+    with HubServer() as hub:
+        port = hub.port
+    url = f"ws://127.0.0.1:{port}/ws"
+    producer_id = leave(url, "op-1")
+    (spooled,) = tmp_path.iterdir()
+    spooled.write_bytes(spooled.read_bytes().replace(b'"name":"import"', b'"name":' + b"[" * 70 + b"]" * 70, 1))
+    with HubServer(port) as hub:
+        done = tidings("flush", "--url", url, TIDINGS_SPOOL=str(tmp_path))
+        aside = spooled.with_suffix(".rejected")
+        printed = f"{producer_id}: 1 sent, 1 rejected, now in {aside}\n"
+        assert (done.returncode, done.stdout) == (0, printed)
+        assert [kind for kind, _ in told(hub)] == ["complete"]
+        again = tidings("flush", "--url", url, TIDINGS_SPOOL=str(tmp_path))
+        assert (again.returncode, again.stdout) == (0, "nothing to send\n")
+    assert list(tmp_path.iterdir()) == [aside]
+
+
 def test_flush_with_nothing_to_send_needs_no_hub(tmp_path: Path) -> None:
     done = tidings("flush", "--url", NOWHERE, TIDINGS_SPOOL=str(tmp_path / "none"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "nothing to send\n", "")

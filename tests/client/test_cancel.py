@@ -18,6 +18,7 @@ from tidings.exceptions import (
     ConnectionLost,
     HubUnreachable,
     InvalidCommand,
+    InvalidKey,
     OperationUnknown,
     TidingsError,
 )
@@ -174,3 +175,16 @@ async def test_cancel_works_in_the_blocking_client(hub: HubServer) -> None:
                 return client.cancel("op-1", reason="r", timeout_s=5).outcome
 
         assert await asyncio.to_thread(ask) == "refused"
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "reason", "kind"),
+    [("\ud800", None, InvalidKey), ("x" * 300_000, None, InvalidKey), ("op", "\ud800", InvalidCommand)],
+)
+async def test_cancel_request_that_no_hub_reads_is_refused_before_it_is_sent(
+    hub: HubServer, operation_id: str, reason: str | None, kind: type[TidingsError]
+) -> None:
+    async with connect(hub.url) as client:
+        with pytest.raises(kind):
+            await client.cancel(operation_id, reason=reason)
+        assert (await client.publish("data:update")).position

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from tidings.client.drafts import PayloadLike, encode_data, make_draft, make_unstamped, stamp, uuid7
-from tidings.exceptions import InvalidEnvelope, InvalidEventID, InvalidPayload, InvalidTraceID, PayloadTooLarge
+from tidings.exceptions import (
+    InvalidEnvelope,
+    InvalidEventID,
+    InvalidJSON,
+    InvalidPayload,
+    InvalidTraceID,
+    InvalidUTF8,
+    PayloadTooLarge,
+    TidingsError,
+    TooDeep,
+)
 from tidings.protocol.envelope import check_event_id
 from tidings.protocol.payloads import OperationProgressData, SystemStatusData
 
@@ -91,3 +101,38 @@ def test_draft_with_a_lone_surrogate_is_refused(member: str) -> None:
     texts = {"type": "data:update", member: "\ud800"}
     with pytest.raises(InvalidEnvelope, match=rf"\$\.{member}: invalid text"):
         make_draft(texts.pop("type"), {"dataset": "x"}, **texts)
+
+
+def nest(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+def test_deepest_data_that_a_hub_accepts_is_encoded() -> None:
+    assert encode_data({"x": nest(62)})
+    assert encode_data({"x": "[" * 100})
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind"),
+    [
+        ({"x": nest(63)}, TooDeep),
+        (b'{"x":%b}' % (b"[" * 63 + b"]" * 63), TooDeep),
+        (b'{"x":"\xff"}', InvalidUTF8),
+        (b'{"x":"\\ud800"}', InvalidJSON),
+        ({"x": "\ud800"}, InvalidPayload),
+        ({"x": {1, 2, object()}}, InvalidPayload),
+    ],
+)
+def test_data_that_no_hub_accepts_is_refused_before_it_is_sent(payload: PayloadLike, kind: type[TidingsError]) -> None:
+    with pytest.raises(kind):
+        encode_data(payload)
+
+
+@pytest.mark.parametrize("member", ["type", "channel", "timestamp"])
+def test_draft_that_would_exceed_the_frame_limit_is_refused(member: str) -> None:
+    fields = {"type": "data:update", member: "x" * 300_000}
+    with pytest.raises(InvalidEnvelope, match=rf"^\$\.{member}: invalid text of 300000 characters"):
+        make_draft(**fields)  # type: ignore[arg-type]

@@ -208,6 +208,26 @@ def test_a_document_behind_a_redirect_is_fetched() -> None:
         fetch_json(f"{loop.url}/contract.json")
 
 
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1/contract.json", "file:///etc/hostname", "gopher://x"])
+def test_redirect_to_another_kind_of_url_is_refused(place: str) -> None:
+    refused = pytest.raises(NotAHub, match=r"^invalid redirect to a (ftp|file|gopher) URL: expected http or https$")
+    with recorded_server(status=302, headers={"location": place}) as server, refused:
+        fetch_json(f"{server.url}/contract.json")
+
+
+def test_half_a_surrogate_pair_is_refused_before_a_request() -> None:
+    with recorded_server() as server, HTTPClient(server.url.replace("http", "ws") + "/ws") as client:
+        with pytest.raises(ConfigError, match=r"^invalid operation id"):
+            client.operation("\ud800")
+        with pytest.raises(ConfigError, match=r"^invalid operation id"):
+            client.cancel("\ud800", None, 1.0)
+        with pytest.raises(ConfigError, match=r"^invalid reason"):
+            client.cancel("op", "\ud800", 1.0)
+        with pytest.raises(ConfigError, match=r"^invalid query"):
+            client.names("\ud800")
+    assert server.requests == []
+
+
 async def test_closing_ends_a_request_on_another_thread() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = HTTPClient(f"ws://127.0.0.1:{silent.getsockname()[1]}/ws", timeout_s=30)

@@ -267,3 +267,30 @@ class TestRetrying:
         queue.connection_lost()
         queue.give_back(entry)
         assert (queue.left, queue.retrying) == (1, False)
+
+
+def test_unaddressed_refusal_concerns_the_event_left_when_all_others_are_answered() -> None:
+    queue = PublishQueue(QueueLimits())
+    for name in ("one", "two", "three", "later"):
+        queue.put(draft(name), Rank.DURABLE)
+    first, second, third = queue.take(3)
+    queue.note_unaddressed()
+    assert queue.take_unaddressed() == [], "it may be any of three"
+    assert queue.take(1) == [], "a further event in flight would make it four"
+    queue.accept(first, Accepted(position="e:1"))
+    assert queue.take_unaddressed() == []
+    queue.accept(third, Accepted(position="e:2"))
+    assert queue.take_unaddressed() == [second]
+    queue.refuse(second)
+    assert names(queue.take(1)) == ["later"]
+
+
+def test_lost_connection_forgets_unaddressed_refusals() -> None:
+    queue = PublishQueue(QueueLimits())
+    for name in ("one", "two"):
+        queue.put(draft(name), Rank.DURABLE)
+    queue.take(2)
+    queue.note_unaddressed()
+    queue.connection_lost()
+    assert names(queue.take(2)) == ["one", "two"]
+    assert queue.take_unaddressed() == []

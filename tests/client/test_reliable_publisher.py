@@ -5,9 +5,12 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 from tests.client.hub_server import HubServer
+from tests.client.model_hub import established, message
 from tests.client.tcp_proxy import TcpProxy
 from tests.client.waiting import PROMPT, until
 from tests.producer.held import told
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from tidings.client.drafts import Draft, make_draft
 from tidings.client.publish_queue import PublishQueue, QueueLimits, Rank, WindowLimits
@@ -198,3 +201,28 @@ async def test_event_put_after_the_waiting_ones_were_dropped_is_sent() -> None:
             running.publisher.wake()  # as the thread of a job does
             await running.publisher.wait_below(1)
         assert stored(hub) == ["a", "b", "e"]
+
+
+async def test_refusal_that_names_no_event_is_the_answer_to_the_one_left_unanswered() -> None:
+    """So answers a hub that cannot read the id of what it refuses; no event may wait for it forever."""
+
+    async def refuse_poison(socket: ServerConnection) -> None:
+        await socket.send(established().decode())
+        async for text in socket:
+            command = msgspec.json.decode(text)
+            if command["data"]["dataset"] == "poison":
+                error = {"code": "too_deep", "message": "too deep", "recoverable": False}
+                await socket.send(message("connection:error", error).decode())
+            else:
+                accepted = message("event:accepted", {"position": "e:1"}, reply_to=command["id"])
+                await socket.send(accepted.decode())
+
+    async with serve(refuse_poison, "127.0.0.1", 0, subprotocols=[Subprotocol("tidings.v1")]) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with sending(f"ws://127.0.0.1:{port}/ws") as running:
+            await running.publisher.wait_live()
+            running.put("one", "poison", "two", "poison", *map(str, range(2_000)))
+            await running.publisher.wait_below(1)
+    refused = [id for id, result in running.results if isinstance(result, CommandRefused)]
+    assert [id.strip("0") for id in refused] == ["event-" + "0" * 10 + "poison"] * 2
+    assert len(running.results) == 2_004

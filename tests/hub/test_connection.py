@@ -142,10 +142,38 @@ def test_error_with_a_close_code_closes_the_connection(body: bytes, close: int) 
     assert client.outlet.closed[0] == close
 
 
+@pytest.mark.parametrize("type", ["data:update", "channel:subscribe", "producer:attach", "operation:cancel"])
+@pytest.mark.parametrize(
+    ("rest", "code"),
+    [
+        (b'"data":{"result":%b}' % (b"[" * 70 + b"]" * 70), "too_deep"),
+        (b'"data":{"id":"inner","x":"\\ud800"}', "invalid_json"),
+        (b'"data":{"x":"\xff"}', "invalid_utf8"),
+        (b'"data":{"x":NaN}', "invalid_json"),
+        (b'"data":{"x":1},', "invalid_json"),
+        (b'"channel":7', "invalid_envelope"),
+    ],
+    ids=["deep", "surrogate", "utf8", "nan", "syntax", "member"],
+)
+def test_rejection_of_an_undecodable_message_names_its_id(type: str, rest: bytes, code: str) -> None:
+    _, client = connect("channels=none")
+    client.send_raw(b'{"type":"%b","trace_id":"t-1",%b,"id":"c-7"}' % (type.encode(), rest))
+    error = client.read()[0]
+    assert (error["data"]["code"], error["reply_to"], error["trace_id"]) == (code, "c-7", "t-1")
+
+
+def test_rejection_on_a_plain_connection_names_no_id() -> None:
+    _, client = connect("channels=none", versioned=False)
+    client.send_raw(b'{"id":"c-7","type":')
+    assert "reply_to" not in client.read()[0]
+
+
 def test_binary_message_is_answered_and_closed() -> None:
     _, client = connect("channels=none")
-    client.connection.reject_binary()
-    assert [message["data"]["code"] for message in client.read()] == ["binary_message", 1003]
+    client.connection.reject_binary(b'{"type":"data:update","id":"1"}')
+    messages = client.read()
+    assert [message["data"]["code"] for message in messages] == ["binary_message", 1003]
+    assert messages[0]["reply_to"] == "1"
     assert client.outlet.closed is not None
     assert client.outlet.closed[0] == 1003
 
@@ -176,7 +204,7 @@ def test_closed_connection_neither_sends_nor_accepts() -> None:
     client.connection.close(4100, "draining", retry_after_ms=1_000)
     client.send("data:update", update())
     client.connection.close(4101, "again")
-    client.connection.reject_binary()
+    client.connection.reject_binary(b"x")
     hub.settle()
     (closed,) = client.read()
     assert closed["data"] == {"code": 4100, "reason": "draining", "reconnect": True, "retry_after_ms": 1_000}

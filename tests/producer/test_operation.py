@@ -422,3 +422,32 @@ def test_next_operation_sends_the_spool_of_an_earlier_one(log: MemoryLog) -> Non
         until(lambda: "complete" in reported.kinds(left.id))
         assert reported.kinds(left.id) == ["start", "complete"]
         RUNTIME.close()
+
+
+def nest(levels: int) -> Any:
+    value: Any = {}
+    for _ in range(levels):
+        value = {"child": value}
+    return value
+
+
+def test_completed_operation_stays_completed_whatever_its_result(reported: Reported) -> None:
+    """No hub accepts such a result in an event; the job has completed all the same."""
+    for result in (nest(62), nest(5_000), "\ud800", b"\xff", 10**30, {1: "a", "1": "b"}, "x" * 100_000):
+        with tidings.operation("Import") as op:
+            op.complete(result=result)
+        kind, data = reported.last(op.id)
+        assert (kind, op.state) == ("complete", "complete")
+        assert data["result"]
+    assert reported.received()[-1][0] == "complete", "nothing is left to send"
+
+
+def test_end_that_the_hub_refuses_is_sent_again_without_its_result(reported: Reported) -> None:
+    """Only `redact` can still make such a payload; its operation must not end as failed."""
+
+    def redact(data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "message": 7} if "duration_ms" in data else data
+
+    with tidings.operation("Import", redact=redact) as op:
+        op.complete(result=[1, 2])
+    assert reported.last(op.id)[0] == "complete"

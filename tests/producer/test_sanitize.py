@@ -50,3 +50,11 @@ def test_jsonable_of_a_value_without_repr_is_its_type_name() -> None:
 
 def test_jsonable_of_a_large_value_is_omitted() -> None:
     assert jsonable("x" * 100, max_bytes=50) == {"omitted": "102 bytes"}
+
+
+def test_jsonable_of_a_deep_value_is_omitted() -> None:
+    deepest: Any = 1
+    for _ in range(62):
+        deepest = {"child": deepest}
+    assert jsonable(deepest) == deepest
+    assert jsonable({"child": deepest}) == {"omitted": "63 levels"}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.protocol.raw_json import with_first_member, with_progress_members
+from tidings.protocol.raw_json import scan_text_members, with_first_member, with_progress_members
 
 NAMES = ["operation_id", "progress", "current_step", "total_steps", "message", "note", "cur\u00e9"]
 values = st.one_of(
@@ -64,3 +64,35 @@ def test_bytes_after_the_first_member_are_unchanged() -> None:
     assert with_first_member(b'{ "code":"\\u0078", "n":1.0}', "operation_id", "a") == (
         b'{"operation_id":"a", "code":"\\u0078", "n":1.0}'
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "id"),
+    [
+        (b'{"id":"7"}', "7"),
+        (b'{ "id" :\n "7" }', "7"),
+        (b'{"data":{"id":"inner"},"id":"7"}', "7"),
+        (b'{"data":{"id":"inner"}}', None),
+        (b'{"data":' + b"[" * 200 + b"]" * 200 + b',"id":"7"}', "7"),
+        (b'{"x":"\xff","id":"7"}', "7"),
+        (b'{"x":"\\ud800","id":"7"}', "7"),
+        (b'{"id":"7","x":"cut o', "7"),
+        (b'{"id":"7","id":"8"}', "8"),
+        (b'{"x":"\\"id\\":\\"no\\"","id":"7"}', "7"),
+        (b'{"id":"\\u0041"}', "A"),
+        (b'{"id":"\xff"}', None),
+        (b'{"id":7,"x":"y"}', None),
+        (b'{"id":{"id":"7"}}', None),
+        (b'["id","7"]', None),
+        (b'{"id":"7', None),
+        (b"", None),
+    ],
+)
+def test_text_member_of_a_broken_message_is_found(body: bytes, id: str | None) -> None:
+    assert scan_text_members(body, ("id",)).get("id") == id
+
+
+@pytest.mark.parametrize("filler", [b'"\\"' * 80_000, b"[" * 250_000, b'"a",' * 60_000, b" " * 250_000])
+def test_scan_of_a_long_message_reads_each_byte_once(filler: bytes) -> None:
+    """A quadratic scan would not end within the timeout of a test."""
+    assert scan_text_members(b'{"id":"7","x":' + filler, ("id",)) == {"id": "7"}

@@ -24,7 +24,8 @@ def flush(
 ) -> None:
     """Send starts and ends of operations that a terminated program left unsent.
 
-    The next program that reports to the same hub does this by itself.
+    The next program that reports to the same hub does this by itself. An event that the hub rejects is set aside in a
+    file, and those behind it are sent.
     """
     address, spool = resolve_hub_url(url), SpoolOptions()
     options = LinkOptions(token=read_token(None, os.environ))
@@ -54,6 +55,7 @@ def _summarize(recovered: RecoveryResult) -> str:
             (recovered.sent, "sent"),
             (recovered.known, "already in the hub"),
             (recovered.refused, "refused, because their operations have ended"),
+            (recovered.rejected, f"rejected, now in {recovered.rejected_file}"),
             (recovered.left, "left"),
         )
         if number

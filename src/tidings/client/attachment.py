@@ -54,7 +54,7 @@ class Attachment:
         self._lease_s = lease_s
         self._claims = claims
         self._count = 0
-        self._unanswered: set[str] = set()
+        self._unanswered: dict[str, None] = {}
         self._refused = False
 
     def begin(self) -> Sequence[tuple[str, Attach]]:
@@ -71,9 +71,14 @@ class Attachment:
         """Note the answer to command `id`; return False if it is not one of these commands."""
         if id not in self._unanswered:
             return False
-        self._unanswered.remove(id)
+        del self._unanswered[id]
         self._refused |= refused
         return True
+
+    @property
+    def oldest(self) -> str:
+        """The id of the oldest command without an answer; "" if there is none."""
+        return next(iter(self._unanswered), "")
 
     @property
     def complete(self) -> bool:
@@ -84,6 +89,6 @@ class Attachment:
         for start in range(0, max(1, len(claims)), MAX_CLAIMS):
             self._count += 1
             id = f"attach-{self._count}"
-            self._unanswered.add(id)
+            self._unanswered[id] = None
             chunk = list(claims[start : start + MAX_CLAIMS])
             yield id, Attach(producer_id=self._producer_id, operations=chunk, lease_s=self._lease_s)

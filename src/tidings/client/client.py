@@ -20,6 +20,7 @@ from tidings.client.watch import Watch, WatchOptions, resolve_subscription
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, ConfigError, InvalidCommand
 from tidings.protocol.messages import Accepted, Cancel, CancelOutcome
+from tidings.protocol.paths import check_key
 from tidings.protocol.positions import SNAPSHOT, parse_since
 
 A = TypeVar("A", bound=Struct)
@@ -138,7 +139,8 @@ class Client:
             One of the outcomes of `CancelOutcome.outcome`; `pending` if the producer agreed and it has not ended yet.
 
         Raises:
-            InvalidCommand: The protocol does not allow this time or reason; nothing was sent.
+            InvalidKey: The protocol does not allow this operation id; nothing was sent.
+            InvalidCommand: It does not allow this time or reason; nothing was sent.
             OperationUnknown: The hub has no such operation.
             NotSupported: The hub does not cancel.
             CommandRefused: The hub refused for another reason, which `refusal` names.
@@ -147,10 +149,11 @@ class Client:
             HubUnreachable: The hub was unreachable when that time was over.
             HubClosed: The hub ended the connection for good.
         """
+        members = {"operation_id": check_key(operation_id), "reason": reason, "timeout_s": timeout_s}
         try:
-            members = {"operation_id": operation_id, "reason": reason, "timeout_s": timeout_s}
             request = msgspec.convert({**members, "cancelled_by": cancelled_by}, Cancel)
-        except msgspec.ValidationError as cause:
+            msgspec.json.encode(request)
+        except (msgspec.ValidationError, UnicodeEncodeError) as cause:
             raise InvalidCommand(str(cause)) from cause
         return await self._publisher.cancel(request)
 

@@ -8,13 +8,27 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.exceptions import InvalidEnvelope, InvalidPayload, PayloadTooLarge
-from tidings.protocol.envelope import MAX_DATA_BYTES, check_event_id, check_trace_id
+from tidings.exceptions import InvalidEnvelope, InvalidPayload, PayloadTooLarge, TooDeep
+from tidings.protocol.envelope import (
+    MAX_DATA_BYTES,
+    MAX_DEPTH,
+    check_body,
+    check_event_id,
+    check_trace_id,
+    measure_depth,
+)
 from tidings.protocol.payloads import Payload, encode_payload
 from tidings.protocol.timestamps import from_nanoseconds
 
 PayloadLike = Struct | Mapping[str, Any] | Raw | bytes | None
 """Payload of an event to publish: a struct, a mapping, encoded JSON, or None."""
+
+
+MAX_DATA_DEPTH = MAX_DEPTH - 1
+"""Maximum levels of arrays and objects in `data`: the envelope around it is one more."""
+_MAX_TEXT_CHARS = 1_000
+"""Maximum characters of a type, a channel or a timestamp: with the longest data, a message stays below the 256 KiB
+above which a hub closes the connection."""
 
 
 class Draft(Struct, frozen=True, kw_only=True):
@@ -33,24 +47,41 @@ def encode_data(payload: PayloadLike) -> Raw:
 
     Raises:
         InvalidPayload: It cannot be encoded as JSON.
+        InvalidUTF8: It is JSON with bytes that are not UTF-8.
+        InvalidJSON: It is JSON with half a surrogate pair.
         PayloadTooLarge: It is over 65,535 bytes.
+        TooDeep: It nests over 63 levels.
     """
     try:
         if isinstance(payload, Payload):
             data = encode_payload(payload)
         elif isinstance(payload, bytes | Raw):
+            check_body(b"" + payload)
             data = msgspec.json.encode(msgspec.json.decode(payload, type=Raw))
         else:
             data = msgspec.json.encode(payload)
-    except (TypeError, ValueError, RecursionError) as cause:
+    except (TypeError, ValueError, OverflowError, RecursionError) as cause:
         raise InvalidPayload(
             f"$.data: {cause}", hint="Publish a payload struct or a mapping of JSON values."
         ) from cause
-    if len(data) > MAX_DATA_BYTES:
-        raise PayloadTooLarge(
-            f"$.data is {len(data)} bytes; {MAX_DATA_BYTES} are allowed", size=len(data), limit=MAX_DATA_BYTES
-        )
+    check_data_limits(data)
     return Raw(data)
+
+
+def check_data_limits(data: bytes | Raw) -> None:
+    """Check that a hub accepts the size and the depth of `data`.
+
+    Raises:
+        PayloadTooLarge: It is over 65,535 bytes.
+        TooDeep: It nests over 63 levels.
+    """
+    size = len(data)
+    if size > MAX_DATA_BYTES:
+        raise PayloadTooLarge(f"$.data is {size} bytes; {MAX_DATA_BYTES} are allowed", size=size, limit=MAX_DATA_BYTES)
+    if size > 2 * MAX_DATA_DEPTH:  # each level costs two bytes
+        body = b"" + data
+        if body.count(b"{") + body.count(b"[") > MAX_DATA_DEPTH and measure_depth(body) > MAX_DATA_DEPTH:
+            raise TooDeep(f"$.data nests deeper than {MAX_DATA_DEPTH} levels", path="$.data")
 
 
 def uuid7(unix_ms: int, random: int) -> str:
@@ -81,6 +112,7 @@ def make_draft(
         InvalidEnvelope: The type is not a string, or a text cannot be encoded as UTF-8.
         InvalidPayload: The payload cannot be encoded as JSON.
         PayloadTooLarge: It is over 65,535 bytes.
+        TooDeep: It nests over 63 levels.
         InvalidEventID: The event id is not 16–64 printable ASCII characters.
         InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
     """
@@ -102,6 +134,7 @@ def make_unstamped(
         InvalidEnvelope: The type is not a string, or a text cannot be encoded as UTF-8.
         InvalidPayload: The payload cannot be encoded as JSON.
         PayloadTooLarge: It is over 65,535 bytes.
+        TooDeep: It nests over 63 levels.
         InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
     """
     if not isinstance(type, str):
@@ -119,6 +152,11 @@ def make_unstamped(
 
 
 def _check_text(member: str, text: str) -> str:
+    if len(text) > _MAX_TEXT_CHARS:
+        raise InvalidEnvelope(
+            f"$.{member}: invalid text of {len(text)} characters: expected at most {_MAX_TEXT_CHARS}",
+            path=f"$.{member}",
+        )
     # A lone surrogate would fail only when the message is encoded, among the events of other callers.
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidEnvelope(f"$.{member}: invalid text {text!r}: expected no lone surrogates", path=f"$.{member}")

@@ -107,7 +107,7 @@ class Settled(Struct, frozen=True):
     """The answer to one command."""
 
     id: str
-    """The id given to `Session.publish`, or returned by `Session.cancel`."""
+    """The id given to `Session.publish`, or returned by `Session.cancel`; "" for a refusal that names no command."""
     result: Accepted | CancelOutcome | TidingsError
 
 

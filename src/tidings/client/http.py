@@ -188,11 +188,16 @@ class HTTPClient:
 
         Raises:
             OperationUnknown: The hub has no such operation.
+            ConfigError: The reason is not Unicode text.
         """
         members = {"timeout_s": timeout_s, "reason": reason, "cancelled_by": cancelled_by}
-        body = {name: value for name, value in members.items() if value is not None}
+        fields = {name: value for name, value in members.items() if value is not None}
         path = f"{_operation_path(operation_id)}/cancel"
-        answer = self._request("POST", path, body=msgspec.json.encode(body), read_s=timeout_s + self._timeout_s)
+        try:
+            body = msgspec.json.encode(fields)
+        except UnicodeEncodeError as error:
+            raise ConfigError("invalid reason: expected Unicode text", option="reason", source="argument") from error
+        answer = self._request("POST", path, body=body, read_s=timeout_s + self._timeout_s)
         return self._decode(answer, CancelOutcome)
 
     def publish(self, envelope: bytes, headers: Mapping[str, str] | None = None) -> PublishAnswer:
@@ -234,7 +239,10 @@ class HTTPClient:
         headers: Mapping[str, str] | None = None,
         read_s: float | None = None,
     ) -> HTTPAnswer:
-        given = urlencode([pair for pair in query or () if pair[1] is not None])
+        try:
+            given = urlencode([pair for pair in query or () if pair[1] is not None])
+        except UnicodeEncodeError as error:
+            raise ConfigError("invalid query: expected Unicode text", option="query", source="argument") from error
         url = self.address.http(path) + (f"?{given}" if given else "")
         if len(url) > _MAX_TARGET_BYTES:
             raise ConfigError("the operation id is too long for a URL", option="id", source="argument")
@@ -264,6 +272,9 @@ def fetch_json(url: str) -> Any:
         if not (HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST and place):
             break
         url = urljoin(url, place)
+        scheme = urlsplit(url).scheme
+        if scheme not in ("http", "https"):
+            raise NotAHub(f"invalid redirect to a {scheme} URL: expected http or https", hint="Check the URL.")
     if answer.status != HTTPStatus.OK:
         raise NotAHub(f"no document at {url}: status {answer.status}", hint="Check the URL.")
     return _decode(answer, object, authority(url))
@@ -443,7 +454,12 @@ class _Positioned(Struct):
 
 
 def _operation_path(operation_id: str) -> str:
-    return f"v1/operations/{quote(operation_id, safe='')}"
+    try:
+        return f"v1/operations/{quote(operation_id, safe='')}"
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"invalid operation id {operation_id!r}: expected Unicode text", option="id", source="argument"
+        ) from error
 
 
 def _decode(answer: HTTPAnswer, type: type[_T], where: str) -> _T:

@@ -102,6 +102,7 @@ class PublishQueue:
         self._returned: list[QueuedEvent] = []
         self._paused = False
         self._probing = False
+        self._unaddressed = 0
         self.blocked = False
         """Whether the latest `take` left events that cannot be sent before an answer, `resume` or a new connection."""
         self.conflated = 0
@@ -159,10 +160,10 @@ class PublishQueue:
         self._add(entry)
         return entry
 
-    def put_first(self, draft: Draft, rank: Rank, key: str | None) -> None:
+    def put_first(self, draft: Draft, rank: Rank, key: str | None, *, ends: bool = False) -> None:
         """Add an event before all others."""
         self._first_number -= 1
-        self.put_back([QueuedEvent(self._first_number, draft, rank, None, key)])
+        self.put_back([QueuedEvent(self._first_number, draft, rank, None, key, ends)])
 
     def withdraw(self, entry: QueuedEvent) -> None:
         """Forget an event whose answer is not needed any more. Does nothing if it has its answer."""
@@ -251,12 +252,27 @@ class PublishQueue:
         self._returned = []
         return True
 
+    def note_unaddressed(self) -> None:
+        """Note a refusal that names no event; nothing is sent before `take_unaddressed` finds its event."""
+        self._unaddressed += 1
+
+    def take_unaddressed(self) -> list[QueuedEvent]:
+        """Return the events in flight that unaddressed refusals concern, once no others are in flight.
+
+        The hub gives each event exactly one answer, so these are the ones that are left when all others have theirs.
+        """
+        if not self._unaddressed or len(self._in_flight) > self._unaddressed:
+            return []
+        self._unaddressed = 0
+        return list(self._in_flight.values())
+
     def connection_lost(self) -> None:
         """Put all events without an answer back to their places."""
         back = [*self._in_flight.values(), *self._returned]
         self._in_flight.clear()
         self._in_flight_bytes = 0
         self._returned = []
+        self._unaddressed = 0
         self.put_back(back)
 
     def put_back(self, entries: list[QueuedEvent]) -> None:
@@ -280,7 +296,7 @@ class PublishQueue:
             pass
 
     def _is_blocked(self, size: int) -> bool:
-        if self._paused:
+        if self._paused or self._unaddressed:
             return True
         if not self._in_flight:
             return False

@@ -93,6 +93,8 @@ class ReliablePublisher:
         self._scheduled = False
         self._parked = False
         self._resuming = False
+        self._unaddressed: object = None
+        """The latest refusal that names no command."""
         self.link = Link(
             self.session,
             url,
@@ -234,15 +236,21 @@ class ReliablePublisher:
     def _settle(self, item: Settled) -> None:
         entry = self.queue.in_flight(item.id)
         result = item.result
-        if entry is None:
+        if entry is None and item.id:
             if self._on_outcome is not None:
                 self._on_outcome(item)
             return
-        if isinstance(result, Accepted):
+        if entry is None:
+            self._unaddressed = result
+            self.queue.note_unaddressed()
+        elif isinstance(result, Accepted):
             self.queue.accept(entry, result)
             self._on_settled(entry, result)
         elif isinstance(result, CommandRefused):
             self._refused(entry, result)
+        for unanswered in self.queue.take_unaddressed():
+            if isinstance(self._unaddressed, CommandRefused):
+                self._refused(unanswered, self._unaddressed)
         self._changed.set()
         # Also while parked: a verdict may have dropped the events that waited, and `wake` would do nothing.
         if self.queue.waiting or self._parked:

@@ -334,11 +334,11 @@ class Session:
         return (Settled(envelope.reply_to or "", data),)
 
     def _on_attached(self, envelope: Envelope, data: messages.Attached) -> Sequence[Delivery]:
-        return (data,) if self._attach_settled(envelope, refused=False) else ()
+        return (data,) if self._attach_settled(envelope.reply_to or "", refused=False) else ()
 
-    def _attach_settled(self, envelope: Envelope, *, refused: bool) -> bool:
+    def _attach_settled(self, id: str, *, refused: bool) -> bool:
         attachment = self._attachment
-        if attachment is None or not attachment.settle(envelope.reply_to or "", refused=refused):
+        if attachment is None or not attachment.settle(id, refused=refused):
             return False
         if self.phase is Phase.ATTACHING and attachment.complete:
             self._begin()
@@ -371,8 +371,14 @@ class Session:
         # A draining hub has stored nothing and closes the connection: the next one carries the command again.
         if error.code == Draining.code:
             return ()
-        if self._attach_settled(envelope, refused=True):
+        if not id and self.phase is Phase.ATTACHING and self._attachment is not None:
+            id = self._attachment.oldest  # no other command is answered before these
+        if self._attach_settled(id, refused=True):
             return (AttachRefused(make_refusal(error)),)
         if (request := self.cancellations.settle(id)) is not None:
             return (Settled(id, make_cancel_error(error, request)),)
-        return (Settled(id, make_refusal(error)),) if id else ()
+        if not id and self.cursor.paths:
+            if self.phase is Phase.CATCHING_UP:
+                raise make_refusal(error)  # the subscription is the only command so far
+            return ()
+        return (Settled(id, make_refusal(error)),)

@@ -16,7 +16,7 @@ from tidings.client.session import Session
 from tidings.client.status import State, Status
 from tidings.client.url import add_query
 from tidings.contract.contract import Contract
-from tidings.exceptions import ClientError, ConfigError, InvalidPayload
+from tidings.exceptions import ClientError, ConfigError, InvalidPath, InvalidPayload
 from tidings.protocol.paths import check_key
 
 T_co = TypeVar("T_co", bound=Item | TypedEvent[Struct], covariant=True)
@@ -267,6 +267,7 @@ def resolve_subscription(
     Raises:
         InvalidContract: A payload type belongs to no event, or to more than one.
         InvalidKey: The key is invalid.
+        InvalidPath: A path is not Unicode text.
         ConfigError: Paths come with payload types or with a key.
     """
     paths = [each for each in what if isinstance(each, str)]
@@ -276,6 +277,11 @@ def resolve_subscription(
     if not payloads:
         if key is not None:
             raise ConfigError("a key needs payload types", hint="With paths, put the key into the path: channel/key.")
+        for path in paths:
+            try:
+                path.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidPath(f"invalid path {path!r}: expected Unicode text") from error
         return tuple(paths) or ("*",), frozenset()
     events = [contract.type_of(payload) for payload in payloads]
     suffix = "" if key is None else f"/{check_key(key)}"

@@ -24,6 +24,7 @@ from tidings.protocol.messages import COMMANDS
 from tidings.protocol.paths import PathSet
 from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, Payload
 from tidings.protocol.positions import Position
+from tidings.protocol.raw_json import scan_text_members
 from tidings.protocol.revisions import REVISION, REVISIONS
 
 MAX_UNSENT_REPLY_BYTES = 1 << 20
@@ -189,7 +190,7 @@ class HubConnection:
         try:
             envelope = decode_envelope(body)
         except ContractError as error:
-            self._reject(error, None)
+            self._reject(error, _scan_labels(body))
             return
         try:
             self._check_id(envelope)
@@ -201,9 +202,9 @@ class HubConnection:
         except TidingsError as error:
             self._reject(error, envelope)
 
-    def reject_binary(self) -> None:
+    def reject_binary(self, body: bytes) -> None:
         """Reject a binary message, and close the connection."""
-        self._reject(BinaryMessage("invalid binary message: expected a text frame"), None)
+        self._reject(BinaryMessage("invalid binary message: expected a text frame"), _scan_labels(body))
 
     def _check_id(self, envelope: Envelope) -> None:
         if envelope.id is not None and self.versioned and not 1 <= len(envelope.id) <= MAX_ID_CHARS:
@@ -372,6 +373,15 @@ class HubConnection:
             self._unsent_reply_bytes += len(frames)
             if self._unsent_reply_bytes >= MAX_UNSENT_REPLY_BYTES:
                 self._update_reading()
+
+
+def _scan_labels(body: bytes) -> Envelope:
+    """Return an envelope with the `id` and the `trace_id` of a message that cannot be decoded.
+
+    Without its id, the sender would wait forever for the answer to this message.
+    """
+    found = scan_text_members(body, ("id", "trace_id"))
+    return Envelope("", id=found.get("id"), trace_id=found.get("trace_id"))
 
 
 def _trace_id(envelope: Envelope | None) -> str | None:

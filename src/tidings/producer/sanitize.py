@@ -4,6 +4,9 @@ from typing import Any
 
 import msgspec
 
+from tidings.client.drafts import MAX_DATA_DEPTH
+from tidings.protocol.envelope import measure_depth
+
 MAX_TEXT_CHARS = 2_000
 """Longest name or message, in characters: a screen shows one line of it."""
 MAX_REASON_CHARS = 1_000
@@ -12,6 +15,8 @@ MAX_DETAILS_BYTES = 8 << 10
 """Longest traceback, in bytes: its end matters most, and escaped it stays far below the 65,535 bytes of an event."""
 MAX_VALUE_BYTES = 48 << 10
 """Largest result or metadata, in bytes; with the texts beside it the event stays below 65,535."""
+MAX_VALUE_DEPTH = MAX_DATA_DEPTH - 1
+"""Most levels of arrays and objects in a result or in metadata, which are one level below the data of the event."""
 
 
 def text(value: object, max_chars: int = MAX_TEXT_CHARS) -> str:
@@ -35,7 +40,8 @@ def tail(value: str, max_bytes: int = MAX_DETAILS_BYTES) -> str:
 def jsonable(value: Any, max_bytes: int = MAX_VALUE_BYTES) -> Any:
     """Return `value` as JSON can represent it; objects of other types become text.
 
-    A value of more than `max_bytes` is replaced by `{"omitted": "<n> bytes"}`: events are not made for tables.
+    A value of more than `max_bytes` is replaced by `{"omitted": "<n> bytes"}`: events are not made for tables. So is
+    one that nests deeper than `MAX_VALUE_DEPTH`, by `{"omitted": "<n> levels"}`: no hub would accept the event.
     """
     try:
         encoded = msgspec.json.encode(value, enc_hook=str)
@@ -43,6 +49,8 @@ def jsonable(value: Any, max_bytes: int = MAX_VALUE_BYTES) -> Any:
         return text(_repr(value))
     if len(encoded) > max_bytes:
         return {"omitted": f"{len(encoded)} bytes"}
+    if (levels := measure_depth(encoded)) > MAX_VALUE_DEPTH:
+        return {"omitted": f"{levels} levels"}
     return msgspec.json.decode(encoded)
 
 

@@ -1,7 +1,10 @@
-"""Adds members to a publisher's raw JSON object without changing its other bytes (docs/protocol/events.md)."""
+"""Reads and adds members of a sender's raw JSON object without changing its other bytes (docs/protocol/events.md)."""
 
 import re
+from collections.abc import Collection
+from itertools import islice
 
+import msgspec
 from msgspec import Raw
 from msgspec.json import Decoder, encode
 
@@ -63,3 +66,45 @@ def is_stored_as(published: bytes, stored: bytes) -> bool:
         return True
     end = published[1:]
     return stored.endswith(end) and _OPERATION.fullmatch(stored, 0, len(stored) - len(end)) is not None
+
+
+_MAX_SCANNED_TOKENS = 50_000
+"""Strings and brackets that `scan_text_members` reads: more than 64 KB of data hold, in at most 20 ms."""
+# A string, its colon if it is a name, or a bracket. The quantifiers are possessive: a text of any kind is read once.
+_TOKEN = re.compile(rb'("(?:[^"\\]++|\\.)*+"?)\s*+(:?)|([{\[])|[}\]]', re.DOTALL)
+
+
+def scan_text_members(body: bytes, names: Collection[str]) -> dict[str, str]:
+    """Return those members of the outermost object in `body` that are named in `names` and hold text.
+
+    The body need not be valid: it may nest too deep, hold bad UTF-8 elsewhere, or be cut off. So the rejection of such
+    a message can still name the message. The last of several members of one name counts, as it does for most parsers.
+    """
+    found: dict[str, str] = {}
+    wanted = {b'"%b"' % name.encode(): name for name in names}
+    if not any(name in body for name in wanted):
+        return found
+    level, name = 0, None
+    for token in islice(_TOKEN.finditer(body), _MAX_SCANNED_TOKENS):
+        text, colon, opener = token.groups()
+        if opener:
+            level += 1
+            name = None
+        elif text is None:
+            level -= 1
+        elif level == 1:
+            if colon:
+                name = wanted.get(text)
+            elif name is not None:
+                value = _decode_text(text)
+                if value is not None:
+                    found[name] = value
+                name = None
+    return found
+
+
+def _decode_text(text: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(text, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

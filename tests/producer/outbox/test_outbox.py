@@ -207,6 +207,23 @@ def test_invalid_event_is_reported_and_counted_and_not_raised(hub: HubServer) ->
     assert len(errors) == len({getattr(trouble, "refusal", trouble.code) for trouble in errors})
 
 
+@pytest.mark.parametrize("operation_id", ["", "x" * 256, "\ud800", "a\nb"])
+def test_invalid_claim_is_reported_and_does_not_keep_the_producer_from_attaching(
+    hub: HubServer, operation_id: str
+) -> None:
+    errors: list[TidingsError] = []
+    with Outbox(hub.url, spool=None, on_error=errors.append) as outbox:
+        outbox.hold(operation_id)
+        outbox.hold("op-1")
+        outbox.put_nowait("operation:start", {"operation_id": "op-1"})
+        assert outbox.flush(TIMEOUT_S) == 0
+        life = hub.call(lambda: hub.app.hub.operations.life("op-1"))
+        assert life is not None
+        assert life.producer_id == outbox.producer_id
+        outbox.put_nowait("operation:complete", {"operation_id": "op-1"})
+    assert [error.code for error in errors] == ["invalid_key"]
+
+
 def test_temporarily_full_log_loses_no_event() -> None:
     """Events that could not be stored come later, behind those in flight; the rest keeps its order."""
     faulty = FaultyLog(MemoryLog(secrets.token_hex(4)))

@@ -13,16 +13,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import Raw
 from tests.client.hub_server import QUIET, TIMEOUT_S, HubServer
 from tests.client.waiting import PROMPT
 from tests.producer.held import told, until
 
+from tidings.client.drafts import Draft
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, HubUnreachable, LogFull, TidingsError
 from tidings.log.memory import MemoryLog
 from tidings.producer.outbox.outbox import Outbox
 from tidings.producer.spool.directory import SpoolOptions
-from tidings.producer.spool.recovery import RecoveryResult, count_left_behind, recover_all
+from tidings.producer.spool.file import SpooledEvent, SpoolFile, SpoolHeader
+from tidings.producer.spool.recovery import RecoveryResult, count_left_behind, delete_expired, recover_all
 from tidings.testing.faulty_log import FaultyLog
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "tests.producer.dying_program"]
@@ -227,6 +230,62 @@ class TestRecovery:
             assert sum(one.sent for one in recovered) == 12
             assert Counter(kind for kind, _ in told(hub)) == {"start": 6, "complete": 6}
         assert count_left_behind(hub.url, spool) == 0
+
+
+def leave(spool: SpoolOptions, url: str, name: str, *events: tuple[str, bytes]) -> Path:
+    """Leave a dead producer's file with events that an older version of this package took."""
+    assert spool.folder is not None
+    spool.folder.mkdir(exist_ok=True)
+    file = SpoolFile.create(spool.folder, SpoolHeader(url=url, producer_id=name, pid=1))
+    for number, (type, data) in enumerate(events):
+        draft = Draft(type=type, data=Raw(data), timestamp="", event_id=f"{name}-{number}".ljust(16, "x"))
+        file.keep(SpooledEvent(draft=draft))
+    file.close()
+    return file.path
+
+
+DEEP = b'{"operation_id":"op-deep","result":%b}' % (b"[" * 80 + b"]" * 80)
+
+
+class TestRejected:
+    def test_rejected_event_is_set_aside_and_those_behind_it_are_sent(self, port: int, spool: SpoolOptions) -> None:
+        with HubServer(port) as hub:
+            path = leave(
+                spool,
+                hub.url,
+                "p-1",
+                ("operation:start", b'{"operation_id":"op-deep"}'),
+                ("operation:complete", DEEP),
+                ("no:such_type", b"{}"),
+                ("operation:start", b'{"operation_id":"op-2"}'),
+                ("operation:complete", b'{"operation_id":"op-2"}'),
+            )
+            leave(spool, hub.url, "p-2", ("operation:start", b'{"operation_id":"op-3","queued":true}'))
+            first, second = adopt(hub, spool)
+            assert (first.sent, first.rejected, first.left, first.error) == (3, 2, 0, None)
+            assert (second.sent, second.rejected, second.left) == (1, 0, 0)
+            assert life(hub, "op-deep") == (1, "complete"), "the end without its result"
+            assert life(hub, "op-2") == (1, "complete")
+            assert adopt(hub, spool) == []
+        assert first.rejected_file == path.with_suffix(".rejected")
+        kept = [msgspec.json.decode(line) for line in first.rejected_file.read_bytes().splitlines()]
+        kept.sort(key=lambda line: line["code"])
+        assert [(line["code"], line["event"]["type"]) for line in kept] == [
+            ("too_deep", "operation:complete"),
+            ("unknown_type", "no:such_type"),
+        ]
+        assert kept[0]["event"]["data"] == msgspec.json.decode(DEEP)
+        assert first.rejected_file.stat().st_mode & 0o077 == 0
+
+    def test_old_file_of_rejected_events_is_deleted(self, spool: SpoolOptions) -> None:
+        assert spool.folder is not None
+        spool.folder.mkdir()
+        old, new = spool.folder / "a.rejected", spool.folder / "b.rejected"
+        for path in (old, new):
+            path.write_text("{}")
+        os.utime(old, (0, 0))
+        assert delete_expired(spool) == 0, "they hold nothing to send"
+        assert list(spool.folder.iterdir()) == [new]
 
 
 class TestFork:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 from collections.abc import Iterator, MutableMapping
@@ -361,9 +362,10 @@ async def test_abandoned_handshake_is_ignored(hub: HubApp) -> None:
     assert sent == []
 
 
-async def test_half_a_surrogate_pair_closes_with_1007(hub: HubApp) -> None:
+async def test_half_a_surrogate_pair_is_answered_and_closes_with_1007(hub: HubApp) -> None:
     sent = await ws_exchange(hub, {"type": "websocket.receive", "text": '{"type":"\ud800"}'})
-    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert [message["type"] for message in sent] == ["websocket.accept", *["websocket.send"] * 3, "websocket.close"]
+    assert json.loads(sent[2]["text"])["data"]["code"] == "invalid_utf8"
     assert sent[-1]["code"] == 1007
 
 

@@ -37,6 +37,7 @@ from tidings.producer.outbox.sender import Sender
 from tidings.producer.spool.directory import SpoolOptions
 from tidings.producer.spool.spool import Spool
 from tidings.protocol.message_types import EventClass
+from tidings.protocol.paths import check_key
 from tidings.protocol.payloads import OperationStartData
 
 _MAX_HOST_CHARACTERS = 24
@@ -217,6 +218,12 @@ class Outbox:
                 expired or it has another holder now. The start that it returns is sent before the waiting events of
                 the operation; None drops them. By default the next attempt starts with a copy of this one's start.
         """
+        try:
+            check_key(operation_id)
+            _check_lease(lease_s)
+        except TidingsError as error:  # one invalid claim would keep the hub from attaching this producer at all
+            self._report(error)
+            return
         self._pending.hold(operation_id, lease_s=lease_s, trace_id=trace_id, on_cancel=on_cancel, on_lost=on_lost)
 
     def release(self, operation_id: str) -> None:

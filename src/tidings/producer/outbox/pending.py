@@ -330,6 +330,25 @@ class PendingEvents(PublishQueue):
             self._settle(entry)
         self._unspool([entry])
 
+    def replace(self, entry: QueuedEvent, draft: Draft) -> None:
+        """Send `draft` in place of an end in flight, which keeps its place in the operation and in the spool."""
+        if self._spool is not None:
+            self._spool.keep(draft)
+        with self._lock:
+            super().withdraw(entry)
+            self.put_first(draft, entry.rank, entry.key, ends=entry.ends)
+        self._unspool([entry])
+
+    def take_unaddressed(self) -> list[QueuedEvent]:
+        """See `PublishQueue.take_unaddressed`."""
+        with self._lock:
+            return super().take_unaddressed()
+
+    def note_unaddressed(self) -> None:
+        """See `PublishQueue.note_unaddressed`."""
+        with self._lock:
+            super().note_unaddressed()
+
     def give_back(self, entry: QueuedEvent) -> None:
         """See `PublishQueue.give_back`."""
         with self._lock:

@@ -20,6 +20,7 @@ from tidings.exceptions import (
 )
 from tidings.producer.outbox.holder import OutboxHolder
 from tidings.producer.outbox.pending import PendingEvents
+from tidings.producer.reduction import reduce_end
 from tidings.producer.spool.directory import SpoolOptions
 from tidings.producer.spool.recovery import delete_expired, recover_all
 from tidings.protocol.messages import Accepted
@@ -89,7 +90,7 @@ class Sender:
             self._pending,
             contract=self._contract,
             on_settled=self._settled,
-            on_refused=self._contend,
+            on_refused=self._retake,
             on_retry=self._report,
             retry_s=RETRY_S,
             on_change=self._link_changed,
@@ -123,6 +124,15 @@ class Sender:
             ended_by_hub.discard(entry.key)
         elif isinstance(result, Accepted) and result.attempt is not None and self._publisher is not None:
             self._publisher.pump_soon()  # the operation may have to be claimed, with a lease of its own
+
+    def _retake(self, entry: QueuedEvent, error: CommandRefused) -> bool:
+        """Take a refused event back if it, or a reduced form of it, is to be sent again; return whether it is."""
+        reduced = reduce_end(entry.draft, error.refusal) if entry.ends else None
+        if reduced is None:
+            return self._contend(entry, error)
+        self._report(error)
+        self._pending.replace(entry, reduced)
+        return True
 
     def _contend(self, entry: QueuedEvent, error: CommandRefused) -> bool:
         """Keep an event that was refused because another producer still holds its operation."""

@@ -1,5 +1,6 @@
 """Locates spool files, and limits their number, size and age."""
 
+import contextlib
 import os
 import tempfile
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tidings.producer.spool.file import SUFFIX, UNFINISHED, SpoolFile, name_prefix
+from tidings.producer.spool.rejected import REJECTED
 
 SPOOL_VARIABLE = "TIDINGS_SPOOL"
 _DAY_S = 86_400.0
@@ -81,7 +83,7 @@ def list_spool_files(url: str, choices: list[Path]) -> list[Path]:
 
 
 def delete_expired_files(options: SpoolOptions, choices: list[Path], now: float | None = None) -> int:
-    """Delete dead producers' files beyond the limits; return the number of those that held events."""
+    """Delete dead producers' files beyond the limits; return the number of those that held unsent events."""
     now = time.time() if now is None else now
     deleted, size, count = 0, 0, 0
     for changed, length, path in sorted(_scan(choices), reverse=True):
@@ -93,7 +95,11 @@ def delete_expired_files(options: SpoolOptions, choices: list[Path], now: float 
         size += length
         count += 1
         if age_s > options.age_s or size > options.bytes_of_all or count > options.files_of_all:
-            deleted += _delete(path)
+            if path.suffix == REJECTED:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            else:
+                deleted += _delete(path)
     return deleted
 
 
@@ -116,7 +122,7 @@ def _scan(choices: list[Path]) -> Iterator[tuple[float, int, Path]]:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.endswith((SUFFIX, UNFINISHED)) and entry.is_file(follow_symlinks=False):
+                    if entry.name.endswith((SUFFIX, UNFINISHED, REJECTED)) and entry.is_file(follow_symlinks=False):
                         status = entry.stat(follow_symlinks=False)
                         yield status.st_mtime, status.st_size, Path(entry.path)
         except OSError:

@@ -4,27 +4,40 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.client.drafts import Draft
+from tidings.client.drafts import Draft, check_data_limits
 from tidings.client.options import LinkOptions
 from tidings.client.publisher import Publisher
 from tidings.contract.contract import Contract
-from tidings.exceptions import CommandRefused, TidingsError
+from tidings.exceptions import (
+    CommandRefused,
+    ContractError,
+    HubClosed,
+    OperationExists,
+    OperationFenced,
+    OperationFinished,
+    TidingsError,
+)
+from tidings.producer.reduction import reduce_end
 from tidings.producer.spool.directory import SpoolOptions, delete_expired_files, list_folders, list_spool_files
 from tidings.producer.spool.file import SpooledEvent, SpoolFile, SpoolHeader
+from tidings.producer.spool.rejected import set_aside
+from tidings.protocol.envelope import check_body
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.messages import Attached, CancelAnswer, CancelPush, Claim
+from tidings.protocol.messages import Accepted, Attached, CancelAnswer, CancelPush, Claim
 from tidings.protocol.payloads import encode_payload
 
 logger = logging.getLogger(__name__)
 
-_Result = tuple[str, str | TidingsError]
-"""Event id and outcome: `sent`, `known`, `refused`, or the error for which it must be sent later."""
+_OVER = frozenset({OperationExists.code, OperationFinished.code, OperationFenced.code})
+"""Error codes for events that are obsolete, because their operation has ended or has another holder."""
+_OnResult = Callable[[Draft, Accepted | TidingsError], None]
+"""Called with each event and its answer, as soon as it has one."""
 
 
 class RecoveryResult(Struct, frozen=True, kw_only=True):
@@ -37,7 +50,10 @@ class RecoveryResult(Struct, frozen=True, kw_only=True):
     known: int
     """Events that were in the log already."""
     refused: int
-    """Events that the hub refused: tholder operations have ended, or have another holder now."""
+    """Events that the hub refused: their operations have ended, or have another holder now."""
+    rejected: int = 0
+    """Events that no hub accepts as they are; they are in `rejected_file`."""
+    rejected_file: Path | None = None
     left: int
     """Events that must be sent later."""
     error: TidingsError | None = None
@@ -45,7 +61,7 @@ class RecoveryResult(Struct, frozen=True, kw_only=True):
 
 
 class _OrphanHolder:
-    """Holds a dead producer's operations while tholder ends are sent."""
+    """Holds a dead producer's operations while their ends are sent."""
 
     lease_s = None
 
@@ -91,19 +107,13 @@ async def recover_file(
     """
     kept = list(file.pending.values())
     holder = _OrphanHolder(file.header, kept)
+    answers = _Answers(file)
     publisher = Publisher(url, options, contract=contract, holder=holder)
-    counts = {"sent": 0, "known": 0, "refused": 0}
     error: TidingsError | None = None
     try:
         async with publisher.link.timeout(timeout_s):
             await publisher.wait_live()
-            results = await _send(publisher, _in_order(kept, holder.given_up))
-        for event_id, result in results:
-            if isinstance(result, str):
-                counts[result] += event_id in file.pending
-                file.done(event_id)
-            else:
-                error = error or result
+            await _send(publisher, _in_order(kept, holder.given_up), answers.record)
     except TimeoutError:
         error = publisher.link.status.error
     except TidingsError as failed:
@@ -111,8 +121,53 @@ async def recover_file(
     finally:
         await publisher.aclose()
     return RecoveryResult(
-        producer_id=file.header.producer_id, pid=file.header.pid, left=len(file.pending), error=error, **counts
+        producer_id=file.header.producer_id,
+        pid=file.header.pid,
+        left=len(file.pending),
+        rejected_file=answers.rejected_file,
+        error=answers.error or error,
+        **answers.counts,
     )
+
+
+class _Answers:
+    """The answers to the events in one file; each takes its event out of the file.
+
+    Args:
+        file: The open file.
+    """
+
+    def __init__(self, file: SpoolFile) -> None:
+        self.counts = {"sent": 0, "known": 0, "refused": 0, "rejected": 0}
+        self.rejected_file: Path | None = None
+        self.error: TidingsError | None = None
+        """Why an event must be sent later."""
+        self._file = file
+
+    def record(self, draft: Draft, answer: Accepted | TidingsError) -> None:
+        """Record one answer.
+
+        Raises:
+            OSError: The file, or the one for rejected events, cannot be written.
+        """
+        if isinstance(answer, Accepted):
+            self._settle(draft, "known" if answer.duplicate else "sent")
+        elif isinstance(answer, CommandRefused) and answer.refusal in _OVER:
+            logger.info("%s of a dead producer is refused: %s", draft.type, answer)
+            self._settle(draft, "refused")
+        elif _is_final(answer):
+            self.rejected_file = set_aside(self._file.path, draft, answer)
+            self._settle(draft, "rejected")
+        else:
+            self.error = self.error or answer
+
+    def _settle(self, draft: Draft, outcome: str) -> None:
+        self.counts[outcome] += draft.event_id in self._file.pending
+        self._file.done(draft.event_id)
+
+
+def _is_final(answer: Accepted | TidingsError) -> bool:
+    return isinstance(answer, ContractError) or (isinstance(answer, CommandRefused) and not answer.recoverable)
 
 
 async def recover_all(
@@ -142,7 +197,7 @@ async def recover_all(
                 file.close()
         except OSError as error:
             logger.info("skipped %s: %s", path, error)
-        if results and results[-1].error is not None:
+        if results and results[-1].error is not None and not isinstance(results[-1].error, HubClosed):
             break  # the same error would stop the others
     return results
 
@@ -170,8 +225,8 @@ def _count(path: Path, url: str) -> int:
         return 0
 
 
-async def _send(publisher: Publisher, drafts: Sequence[Draft]) -> list[_Result]:
-    """Publish `drafts`, operations in parallel and the events of each in sequence; return the outcome of each event.
+async def _send(publisher: Publisher, drafts: Sequence[Draft], on_result: _OnResult) -> None:
+    """Publish `drafts`, operations in parallel and the events of each in sequence.
 
     In sequence, because the log may have room for an end and not for its start: the start, sent later, would begin
     another attempt that nothing ends.
@@ -179,29 +234,42 @@ async def _send(publisher: Publisher, drafts: Sequence[Draft]) -> list[_Result]:
     groups: dict[str | None, list[Draft]] = {}
     for draft in drafts:
         groups.setdefault(_operation(draft), []).append(draft)
-    tasks = [asyncio.ensure_future(_send_in_sequence(publisher, group)) for group in groups.values()]
+    tasks = [asyncio.ensure_future(_send_in_sequence(publisher, group, on_result)) for group in groups.values()]
     try:
         await asyncio.wait(tasks)
     finally:
         for task in tasks:
             task.cancel()
-    return [result for task in tasks for result in task.result()]
+    for task in tasks:
+        task.result()
 
 
-async def _send_in_sequence(publisher: Publisher, drafts: Sequence[Draft]) -> list[_Result]:
+async def _send_in_sequence(publisher: Publisher, drafts: Sequence[Draft], on_result: _OnResult) -> None:
     """Publish `drafts`, each after the answer to the one before, up to the first that must be sent later."""
-    results: list[_Result] = []
     for draft in drafts:
-        try:
-            accepted = await publisher.publish(draft, timeout_s=None)
-        except TidingsError as error:
-            if not isinstance(error, CommandRefused) or error.recoverable:
-                return [*results, (draft.event_id, error)]
-            logger.info("%s of a dead producer is refused: %s", draft.type, error)
-            results.append((draft.event_id, "refused"))
-        else:
-            results.append((draft.event_id, "known" if accepted.duplicate else "sent"))
-    return results
+        answer = await _publish(publisher, draft)
+        if _is_final(answer) and (reduced := reduce_end(draft, _code_of(answer))) is not None:
+            # The event itself is set aside, and its operation ends all the same.
+            ended = await _publish(publisher, reduced)
+            answer = answer if isinstance(ended, Accepted) or _is_final(ended) else ended
+        on_result(draft, answer)
+        if isinstance(answer, TidingsError) and not _is_final(answer):
+            return
+
+
+async def _publish(publisher: Publisher, draft: Draft) -> Accepted | TidingsError:
+    try:
+        check_body(b"" + draft.data)
+        check_data_limits(draft.data)
+        return await publisher.publish(draft, timeout_s=None)
+    except TidingsError as error:
+        return error
+
+
+def _code_of(answer: Accepted | TidingsError) -> str:
+    if isinstance(answer, CommandRefused):
+        return answer.refusal
+    return answer.code if isinstance(answer, TidingsError) else ""
 
 
 def _in_order(events: Sequence[SpooledEvent], given_up: Sequence[SpooledEvent]) -> list[Draft]:

@@ -22,7 +22,6 @@ from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
 
 _LOST: Final = 1006
 _NO_CODE: Final = 1005
-_NOT_UTF8: Final = 1007
 _TOO_BIG: Final = 1009
 
 
@@ -114,16 +113,13 @@ class _Session:
                 continue
             text = message.get("text")
             if text is None:
-                self._connection.reject_binary()
+                self._connection.reject_binary(message.get("bytes") or b"")
             else:
                 self._text_received(text)
 
     def _text_received(self, text: str) -> None:
-        try:
-            body = text.encode()
-        except UnicodeEncodeError:  # from a server that accepts half a surrogate pair
-            self._outlet.close(_NOT_UTF8, "not UTF-8")
-            return
+        # Some servers accept half a surrogate pair; it is bad UTF-8 here, and the hub rejects the message.
+        body = text.encode(errors="surrogatepass")
         if len(body) > MAX_MESSAGE_BYTES:
             self._outlet.close(_TOO_BIG, "message too big")
         else:

@@ -133,7 +133,7 @@ class _NativeHandler:
 
     def binary_received(self, body: bytes) -> None:
         """See `WebSocketHandler.binary_received`."""
-        self._connection.reject_binary()
+        self._connection.reject_binary(body)
 
     def closed(self, code: int, reason: str) -> None:
         """See `WebSocketHandler.closed`."""
