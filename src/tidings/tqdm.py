@@ -41,7 +41,7 @@ class tqdm(_tqdm):  # type: ignore[misc]
             return
         # A bar that tqdm hides keeps few of its arguments.
         unit = getattr(self, "unit", None) or options.get("unit", "it")
-        self._report = ProgressBar(str(desc or ""), self.total, str(unit))
+        self._report = ProgressBar(desc or "", self.total, unit)
         self._count(self.n)
 
     def __iter__(self) -> Iterator[Any]:
@@ -128,8 +128,8 @@ class tqdm(_tqdm):  # type: ignore[misc]
 
     def _describe(self) -> None:
         if self._report is not None:
-            title = str(getattr(self, "desc", "") or "").rstrip(": ")
-            self._report.describe(total=self.total, note=str(getattr(self, "postfix", "") or ""), title=title)
+            title, note = getattr(self, "desc", ""), getattr(self, "postfix", "")
+            self._report.describe(total=self.total, note=note or "", title=title or "")
 
     def _end(self, error: BaseException | None = None, *, left: bool = False) -> None:
         if self._report is not None:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 from celery.exceptions import Ignore
+from tests.producer import hostile
 from tests.producer.reported import Reported
 
 import tidings
@@ -135,6 +136,31 @@ def test_error_in_reporting_does_not_affect_the_task(reported: Reported, app: Ce
     connected(app, name=name)
     assert app.task(add).delay(1, 2).get(disable_sync_subtasks=False) == 3
     assert reported.received() == []
+
+
+@pytest.mark.parametrize("name", ["Hint", "OddHint", "Raises"])
+def test_task_whose_exception_cannot_be_read_is_failed(
+    name: str, reported: Reported, app: Celery, connected: Connected
+) -> None:
+    connected(app)
+    kind: type[Exception] = getattr(hostile, name)
+
+    def work() -> None:
+        raise kind("x")
+
+    result = app.task(work, name=f"raises {name}").delay()
+    assert type(result.result) is kind
+    assert reported.kinds(result.id) == ["start", "failed"]
+    assert reported.last(result.id)[1]["code"] in ("hint", "odd_hint", "raises")
+
+
+def test_failed_task_without_a_reported_exception_is_failed(
+    reported: Reported, app: Celery, connected: Connected
+) -> None:
+    """Celery sends `task_failure` through its signals, which other receivers may break."""
+    reporter = connected(app)
+    signals.task_failure.disconnect(dispatch_uid=f"tidings task_failure {id(reporter)}")
+    assert reported.last(app.task(divide).delay().id)[0] == "failed"
 
 
 def test_blocked_task_is_ignored_before_it_runs(reported: Reported, app: Celery, connected: Connected) -> None:

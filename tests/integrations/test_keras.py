@@ -52,3 +52,17 @@ def test_unknown_hook_is_ignored_and_other_attributes_raise() -> None:
     assert getattr(callback.on_predict_batch_end, "_is_default", False)
     assert not hasattr(callback, "validation_data")
     assert callback.operation is None
+
+
+def test_model_whose_name_cannot_be_read_is_trained() -> None:
+    class Model:
+        @property
+        def name(self) -> str:
+            raise RuntimeError("not built yet")
+
+    callback = TidingsCallback("Odd model")
+    callback.set_model(Model())
+    callback.on_train_begin()
+    assert callback.operation is not None
+    callback.on_train_end()
+    assert callback.operation.state == "complete"

@@ -274,3 +274,11 @@ def test_session_keeps_no_events_of_ended_transactions(reported: Reported, engin
         add(session, "gone")
         session.rollback()
         assert [value for key, value in session.info.items() if str(key).startswith("tidings")] == [{}]
+
+
+def test_cleared_session_info_does_not_affect_the_commit(reported: Reported, engine: Engine) -> None:
+    with Session(engine) as session, session.begin():
+        add(session, "a")
+        session.info.clear()
+    assert stored(engine) == ["a"]
+    assert published(reported) == []

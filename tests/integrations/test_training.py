@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 import time
+from typing import NoReturn
 
 import pytest
 from tests.producer.reported import Reported
@@ -127,3 +128,22 @@ def test_training_adapter_imports_no_framework(name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+class LostDevice(dict[str, object]):
+    def __float__(self) -> float:
+        raise OSError("the device is lost")
+
+    def items(self) -> NoReturn:
+        raise SystemExit(1)
+
+
+def test_metrics_that_cannot_be_read_are_left_out(reported: Reported) -> None:
+    training = Training("Train", {"id": "op-1"})
+    training.begin(epochs=LostDevice(), batches=10**400, facts=LostDevice())  # type: ignore[arg-type]
+    training.start_epoch(0)
+    training.end_epoch(0, 1, {"loss": LostDevice(), "accuracy": 0.5})
+    training.end_epoch(1, 1, LostDevice(loss=1))
+    training.end()
+    assert [data["message"] for kind, data in reported.received("op-1") if kind == "log"] == ["epoch 1: accuracy 0.5"]
+    assert reported.last("op-1")[0] == "complete"

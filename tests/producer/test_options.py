@@ -24,7 +24,7 @@ def test_plan_of_returns_weights_or_an_empty_plan(steps: Any, plan: dict[str, fl
 @pytest.mark.parametrize(("total", "expected"), [(None, None), (3, 3), (0, 0), (-1, None), (float("inf"), None)])
 def test_countable_accepts_finite_totals_only(total: float | None, expected: float | None) -> None:
     assert countable(total) == expected
-    assert countable("many") is None  # type: ignore[arg-type]
+    assert countable("many") is None
 
 
 def test_share_of_clips_to_0_and_1() -> None:

@@ -101,7 +101,7 @@ class TaskCanceller:
             try:
                 self._guard(type(task))
             except Exception as error:
-                DIAGNOSTICS.log_fault(f"guarding {task!r}", error)
+                DIAGNOSTICS.log_fault("guarding a task", error)
 
     def _guard(self, task_class: Any) -> None:
         before_start: Callable[..., None] = task_class.before_start

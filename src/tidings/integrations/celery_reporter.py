@@ -239,7 +239,9 @@ class TaskReporter:
         run = self._runs.pop(task_id, None)
         if run is None:
             return
-        if state == "REJECTED":
+        if state == "FAILURE":  # and its exception was not reported
+            run.fail("failure", "the task failed")
+        elif state == "REJECTED":
             run.fail("rejected", "the task rejected its message", recoverable=True)
         elif state == "IGNORED":
             run.cancel("the task asked to be ignored")

@@ -16,6 +16,7 @@ from typing import Any, Unpack
 
 from tidings.integrations.training import Training, TrainingBlock
 from tidings.producer.options import Options
+from tidings.producer.sanitize import read_attribute, text
 
 
 class TidingsCallback(TrainingBlock):
@@ -38,7 +39,8 @@ class TidingsCallback(TrainingBlock):
         """Begin the operation, in the main process."""
         self._reports = bool(getattr(state, "is_world_process_zero", True))
         if self._reports:
-            facts = {"output_dir": str(args.output_dir)} if getattr(args, "output_dir", None) else None
+            folder = read_attribute(args, "output_dir")
+            facts = None if folder is None else {"output_dir": text(folder)}
             alone = getattr(args, "world_size", 1) == 1
             self._training.begin(epochs=state.num_train_epochs, batches=None, facts=facts, alone=alone)
 

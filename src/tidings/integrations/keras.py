@@ -16,6 +16,7 @@ from typing import Any, Unpack
 
 from tidings.integrations.training import Training, TrainingBlock
 from tidings.producer.options import Options
+from tidings.producer.sanitize import read_attribute
 
 
 class TidingsCallback(TrainingBlock):
@@ -48,7 +49,7 @@ class TidingsCallback(TrainingBlock):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Begin the operation."""
-        name = getattr(self._model, "name", None)
+        name = read_attribute(self._model, "name")
         self._training.begin(
             epochs=self._params.get("epochs"),
             batches=self._params.get("steps"),

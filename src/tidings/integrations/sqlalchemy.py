@@ -118,9 +118,10 @@ def _queue(session: Session, transaction: SessionTransaction) -> list[Uncommitte
     return queues.setdefault(transaction, [])
 
 
+@log_errors
 def _committed(session: Session) -> None:
     transaction = session.get_nested_transaction() or session.get_transaction()
-    queues: dict[SessionTransaction, list[UncommittedEvent]] = session.info[_KEY]
+    queues: dict[SessionTransaction, list[UncommittedEvent]] = session.info.get(_KEY, {})
     released = queues.pop(transaction, []) if transaction is not None else []
     if transaction is not None and transaction.parent is not None:
         queues.setdefault(transaction.parent, []).extend(released)
@@ -129,8 +130,9 @@ def _committed(session: Session) -> None:
         _publish(waiting)
 
 
+@log_errors
 def _ended(session: Session, transaction: SessionTransaction) -> None:
-    session.info[_KEY].pop(transaction, None)
+    session.info.get(_KEY, {}).pop(transaction, None)
 
 
 @log_errors

@@ -22,7 +22,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import HTTPConnection
 
 from tidings.exceptions import OperationCancelled
-from tidings.producer.diagnostics import DIAGNOSTICS
+from tidings.producer.diagnostics import call_hook
 from tidings.producer.operation import Operation, lifecycle_of
 from tidings.producer.options import Settings
 from tidings.producer.runtime import RUNTIME
@@ -141,10 +141,7 @@ class _QueuedOperation:
     def _request_cancel(self, push: CancelPush) -> str | None:
         refusal = None
         if self._refuse is not None:
-            try:
-                refusal = self._refuse(push)
-            except Exception as error:
-                DIAGNOSTICS.log_fault("on_cancel", error)
+            refusal = call_hook("on_cancel", self._refuse, push)
         if not refusal and self._take():
             # This is the sending thread, which must not wait for the lock of the operation.
             end = threading.Thread(target=self._cancel, args=(push,), name="tidings cancel", daemon=True)

@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from tidings.producer.api import start
 from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import Operation, current_operation, lifecycle_of
 from tidings.producer.options import Options
+from tidings.producer.sanitize import read, text
 
 _MIN_INTERVAL_S = 0.1
 """Shortest time between two reports, in seconds: a batch may take microseconds, and people see at most ten a second."""
@@ -180,22 +182,20 @@ class Training:
 
 def _countable(number: Any) -> float:
     """Return a number of epochs or batches; 0 if it is unknown or unlimited."""
-    try:
-        known = float(number)
-    except (TypeError, ValueError):
-        return 0.0
+    known = read(lambda: float(number), 0.0)
     return known if math.isfinite(known) and known > 0 else 0.0
 
 
 def _figures(metrics: Mapping[str, Any] | None) -> str:
     """Return metrics as a line: `loss 0.1234, accuracy 0.97`."""
-    parts = []
-    for name, value in (metrics or {}).items():
-        try:
-            parts.append(f"{name} {float(value):.4g}")
-        except (TypeError, ValueError, RuntimeError):  # a tensor of several numbers, or another type
-            continue
-    return ", ".join(parts[:_MAX_METRICS])
+    figures: list[tuple[object, Any]] = read(lambda: list((metrics or {}).items()), [])
+    parts = (read(partial(_figure, name, value), "") for name, value in figures)
+    return ", ".join(list(filter(None, parts))[:_MAX_METRICS])
+
+
+def _figure(name: object, value: Any) -> str:
+    """Return a metric as text. Any error may be raised: by a tensor of several numbers, or on a lost device."""
+    return f"{text(name)} {float(value):.4g}"
 
 
 def ignore(*arguments: Any, **options: Any) -> None:

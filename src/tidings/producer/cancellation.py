@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 
 from tidings.exceptions import OperationCancelled
-from tidings.producer.diagnostics import DIAGNOSTICS
+from tidings.producer.diagnostics import call_hook
 from tidings.producer.options import RefuseCancel
 from tidings.producer.outcome import Cancelled
 from tidings.producer.sanitize import MAX_REASON_CHARS, text
@@ -44,10 +44,7 @@ class CancellationState:
         """
         refusal = None
         if self._refuse is not None:
-            try:
-                refusal = self._refuse(push)
-            except Exception as error:
-                DIAGNOSTICS.log_fault("on_cancel", error)
+            refusal = call_hook("on_cancel", self._refuse, push)
         if refusal:
             return CancelAnswer(verdict="refused", reason=text(refusal, MAX_REASON_CHARS))
         self.requested = Cancelled(reason=push.reason or "", cancelled_by=push.cancelled_by)

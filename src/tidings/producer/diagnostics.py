@@ -6,16 +6,21 @@ An error in reporting is logged once and swallowed.
 import logging
 import os
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from tidings.client.url import authority
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, OperationCancelled, TidingsError
+from tidings.producer.sanitize import class_name, read, text
 from tidings.protocol.codes import error_data
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 QUIET_VARIABLE = "TIDINGS_QUIET"
 """Environment variable that silences the lines on stderr, unless it is 0; the logger `tidings` still gets them."""
@@ -29,11 +34,12 @@ def write_line(line: str) -> None:
     """Write `tidings: line` to stderr, unless TIDINGS_QUIET is set. A closed or full stderr is ignored."""
     if os.environ.get(QUIET_VARIABLE, "0") not in ("", "0"):
         return
-    try:
+
+    def write() -> None:
         sys.stderr.write(f"tidings: {line}\n")
         sys.stderr.flush()
-    except (OSError, ValueError, AttributeError, UnicodeError):
-        return  # there is no other place to report to
+
+    read(write, None)  # there is no other place to report to
 
 
 class Diagnostics:
@@ -71,8 +77,16 @@ class Diagnostics:
 
     def log_fault(self, what: str, error: BaseException) -> None:
         """Log an error in reporting itself: as a warning the first time, as a debug record after that."""
-        first = self._is_first(f"{what} {type(error).__name__}")
-        logger.log(logging.WARNING if first else logging.DEBUG, "%s failed: %s", what, error, exc_info=error)
+        first = self._is_first(f"{what} {class_name(error)}")
+        level = logging.WARNING if first else logging.DEBUG
+
+        def log() -> None:
+            if logger.isEnabledFor(level):
+                # A traceback that cannot be formatted would fail in the handlers of the job.
+                formatted = read(lambda: traceback.format_exception(error), None)
+                logger.log(level, "%s failed: %s", what, text(error), exc_info=error if formatted else None)
+
+        read(log, None)  # a handler or filter of the job may raise, too
 
     def _is_first(self, kind: str) -> bool:
         if kind in self._reported:
@@ -88,14 +102,26 @@ def _is_away(error: TidingsError) -> bool:
 
 
 def _is_terminal() -> bool:
-    try:
-        return sys.stderr.isatty()
-    except (OSError, ValueError, AttributeError):
-        return False
+    return read(lambda: bool(sys.stderr.isatty()), False)
 
 
 DIAGNOSTICS = Diagnostics()
 """Diagnostics of this process."""
+
+
+def call_hook(what: str, hook: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R | None:
+    """Call a function of the job, and return its result; log an error of it under `what`, and return None.
+
+    In the main thread, SystemExit and the like pass: the handler of a signal may have raised them. On other threads,
+    which are those of tidings, they would end the reporting.
+    """
+    try:
+        return hook(*arguments, **options)
+    except BaseException as error:
+        if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+            raise
+        DIAGNOSTICS.log_fault(what, error)
+        return None
 
 
 def log_errors(report: Callable[P, None]) -> Callable[P, None]:
@@ -111,6 +137,8 @@ def log_errors(report: Callable[P, None]) -> Callable[P, None]:
         except OperationCancelled:
             raise
         except Exception as error:
-            DIAGNOSTICS.log_fault(f"reporting ({report.__qualname__})", error)
+            # At the limit of recursion or memory, not even this line may work.
+            with suppress(Exception):
+                DIAGNOSTICS.log_fault(f"reporting ({report.__qualname__})", error)
 
     return guarded

@@ -8,15 +8,16 @@ import os
 import shlex
 import socket
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from tidings.producer.diagnostics import DIAGNOSTICS
+from tidings.producer.diagnostics import call_hook
 from tidings.producer.event_sink import EventSink, NullSink, OnCancel
-from tidings.producer.options import Redact, Settings
+from tidings.producer.options import Redact, Settings, number_of
 from tidings.producer.outcome import Completed, End, Failed
-from tidings.producer.sanitize import jsonable, text
+from tidings.producer.sanitize import jsonable, read, text
 from tidings.producer.signals import SIGNALS_DEFERRED
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import (
@@ -67,6 +68,7 @@ class OperationEmitter:
 
     def hold(self, lease_s: float | None, on_cancel: OnCancel) -> None:
         """Claim the operation: the hub then fails it if the process dies, and sends cancel requests to `on_cancel`."""
+        lease_s = number_of(lease_s, "reading lease_s=")
         lease_s = None if lease_s is None else min(_MAX_LEASE_S, max(_MIN_LEASE_S, float(lease_s)))
         with SIGNALS_DEFERRED:
             self.sink.hold(self._id, lease_s=lease_s, trace_id=self.trace_id, on_cancel=on_cancel)
@@ -89,11 +91,11 @@ class OperationEmitter:
                 queued=queued,
                 parent_id=settings.parent_id,
                 resumes=settings.resumes,
-                host=text(socket.gethostname()),
+                host=text(read(socket.gethostname, "")),
                 pid=os.getpid(),
                 command=text(shlex.join(sys.orig_argv)),
-                user=_user(),
-                metadata=None if settings.metadata is None else _object(jsonable(dict(settings.metadata))),
+                user=read(lambda: text(getpass.getuser()), None),  # a container's user id may have no name
+                metadata=_metadata(settings.metadata),
             ),
             bare={"queued": queued} if attempt is None else {"queued": queued, "attempt": attempt},
         )
@@ -104,7 +106,7 @@ class OperationEmitter:
 
     def log(self, message: object, level: str | int) -> None:
         """Send `operation:log`; an unknown level counts as `info`."""
-        known = _LEVELS.get(level.lower() if isinstance(level, str) else level, "info")
+        known = read(lambda: _LEVELS.get(level.lower() if isinstance(level, str) else level), None) or "info"
         self._put(
             MessageType.OPERATION_LOG,
             OperationLogData(operation_id=self._id, level=known, message=text(message, MAX_LINE_CHARS)),
@@ -145,32 +147,34 @@ class OperationEmitter:
 
     def _put(self, type: MessageType, payload: Payload, bare: dict[str, Any] | None = None) -> None:
         """Send a payload, or `bare` if it is refused: a terminal event without details still ends the operation."""
+        least = None if bare is None else {"operation_id": self._id, **bare}
         data: Payload | dict[str, Any] | None = payload
         if self._redact is not None:
-            data = self._redacted(payload, self._redact, bare)
-        if data is None:
-            return
-        with SIGNALS_DEFERRED:
-            taken = self.sink.put_nowait(type, data, trace_id=self.trace_id)
-            if not taken and bare is not None:
-                self.sink.put_nowait(type, {"operation_id": self._id, **bare}, trace_id=self.trace_id)
+            try:
+                data = self._redacted(payload, self._redact, least)
+            except BaseException:  # such as the SystemExit of a signal handler, which ends the job
+                self._send(type, least, None)
+                raise
+        self._send(type, data, least)
 
-    def _redacted(self, payload: Payload, redact: Redact, bare: dict[str, Any] | None) -> dict[str, Any] | None:
-        try:
+    def _send(self, type: MessageType, data: Payload | dict[str, Any] | None, least: dict[str, Any] | None) -> None:
+        with SIGNALS_DEFERRED:
+            taken = data is None or self.sink.put_nowait(type, data, trace_id=self.trace_id)
+            if not taken and least is not None:
+                self.sink.put_nowait(type, least, trace_id=self.trace_id)
+
+    def _redacted(self, payload: Payload, redact: Redact, least: dict[str, Any] | None) -> dict[str, Any] | None:
+        def call() -> tuple[dict[str, Any] | None]:
             data = redact(msgspec.json.decode(encode_payload(payload)))
             # Leases and cancel requests refer to the operation by its id.
-            return None if data is None else {**data, "operation_id": self._id}
-        except Exception as error:
-            DIAGNOSTICS.log_fault("redact: a payload was dropped, because redact", error)
-            return None if bare is None else {"operation_id": self._id, **bare}
+            return (None if data is None else {**data, "operation_id": self._id},)
+
+        called = call_hook("redact: a payload was dropped, because redact", call)
+        return least if called is None else called[0]
 
 
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {"value": value}
-
-
-def _user() -> str | None:
-    try:
-        return text(getpass.getuser())
-    except (KeyError, OSError):  # a container's user id may have no name
+def _metadata(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if facts is None:
         return None
+    value = jsonable(read(lambda: dict(facts), facts))
+    return value if isinstance(value, dict) else {"value": value}

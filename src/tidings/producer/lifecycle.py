@@ -4,14 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from uuid import uuid4
 
 from tidings.exceptions import ContractError
 from tidings.producer.cancellation import CancellationState
-from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
+from tidings.producer.diagnostics import DIAGNOSTICS, call_hook, log_errors
 from tidings.producer.emitter import OperationEmitter
-from tidings.producer.options import Settings
-from tidings.producer.outcome import Cancelled, Completed, End, State, end_of, state_after
+from tidings.producer.options import Settings, key_of
+from tidings.producer.outcome import Cancelled, Completed, End, Failed, State, end_of, state_after
 from tidings.producer.runtime import RUNTIME
 from tidings.producer.sampler import SAMPLER
 from tidings.producer.sanitize import text
@@ -19,7 +20,6 @@ from tidings.producer.tracing import current_trace_id
 from tidings.producer.tracking import ProgressReporter, ProgressTracker, SharedState
 from tidings.protocol.envelope import check_trace_id
 from tidings.protocol.messages import CancelAnswer, CancelPush
-from tidings.protocol.paths import check_key
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,14 @@ class OperationLifecycle:
 
     def __init__(self, settings: Settings, shared: SharedState, work: ProgressTracker) -> None:
         self.settings = settings
-        self.id = _key_or_new(settings.id)
+        # Random from its first character on: a person can type a short prefix of it.
+        self.id = key_of(settings.id, "reading id=") or str(uuid4())
         self.reporter = ProgressReporter(work, self.id)
         """Reads the progress; the caller holds the lock."""
         self.cancellation = CancellationState(settings.on_cancel)
         self.state: State = "new"
+        self._leaving: End | None = None
+        """How the block that was left ends the operation; None before that, and after the end."""
         self.outcome: End | None = None
         """How the last attempt ended; None before that."""
         self._shared = shared
@@ -129,8 +132,13 @@ class OperationLifecycle:
 
     def leave(self, error: BaseException | None) -> None:
         """End a live operation whose block was left, by `error` or normally."""
-        if self.is_live:
-            self.end(Completed() if error is None else self._end_of(error))
+        if not self.is_live:
+            return
+        self._leaving = Completed() if error is None else self._end_of(error)
+        self.end(self._leaving)
+        if self.is_live:  # the block is at the limit of recursion or memory; a thread has a stack of its own
+            with suppress(Exception):
+                threading.Thread(target=self.end, args=(self._leaving,), name="tidings end", daemon=True).start()
 
     @log_errors
     def end(self, end: End) -> None:
@@ -140,15 +148,27 @@ class OperationLifecycle:
                 self._send_start(queued=False)
             if not self._check_live("end"):
                 return
-            if self.state == "running":
-                self._publish(time.monotonic())
-            self._call_before_end()
-            self.outcome, self._total_s = end, time.monotonic() - self._began_s
-            self.state = state_after(end)
-            self._shared.alert = False
-            self._emitter.end(end, self._total_s)
-            self._emitter.release()
-        RUNTIME.remove(self)
+            # A block that was left has decided how the operation ends, even if reporting that has failed once.
+            end, self._leaving = self._leaving or end, None
+            try:
+                self._report_last()
+            finally:
+                self.outcome, self._total_s = end, time.monotonic() - self._began_s
+                self.state = state_after(end)
+                self._shared.alert = False
+                try:
+                    self._emitter.end(end, self._total_s)
+                finally:
+                    self._emitter.release()
+                    RUNTIME.remove(self)
+
+    def _report_last(self) -> None:
+        """Publish the last progress, and call the hooks; an error in one does not prevent the others."""
+        if self.state == "running":
+            call_hook("reading the last progress", self._publish, time.monotonic())
+        callbacks, self._before_end = self._before_end, []
+        for callback in callbacks:
+            call_hook("before_end", callback)
 
     def _send_start(self, *, queued: bool) -> None:
         self.outcome = None
@@ -157,17 +177,17 @@ class OperationLifecycle:
         self._emitter.start(self.settings, queued=queued, steps=list(self.settings.steps))
 
     def _end_of(self, error: BaseException) -> End:
-        end = end_of(error) or Completed()
+        try:
+            end = end_of(error) or Completed()
+        except Exception as fault:  # at the limit of recursion or memory
+            with suppress(Exception):
+                DIAGNOSTICS.log_fault("reading an exception", fault)
+            return Failed(code="error", message="the exception cannot be read")
+        except KeyboardInterrupt:
+            self.end(Failed(code="error", message="interrupted while the exception was read"))
+            raise
         requested = self.cancellation.requested
         return requested if requested is not None and isinstance(end, Cancelled) else end
-
-    def _call_before_end(self) -> None:
-        callbacks, self._before_end = self._before_end, []
-        for callback in callbacks:
-            try:
-                callback()
-            except Exception as error:
-                DIAGNOSTICS.log_fault("before_end", error)
 
     def _check_live(self, what: str) -> bool:
         if not self.is_live:
@@ -239,16 +259,6 @@ class OperationLifecycle:
         if now_s - self._published_soon_at_s >= _MIN_STEP_INTERVAL_S:
             self._published_soon_at_s = now_s
             self.sample(now_s)
-
-
-def _key_or_new(id: str | None) -> str:
-    if id is not None:
-        try:
-            return check_key(id)
-        except (ContractError, TypeError, AttributeError) as error:
-            DIAGNOSTICS.log_fault("reading id=", error)
-    # Random from its first character on: a person can type a short prefix of it.
-    return str(uuid4())
 
 
 def _trace_or_none(trace_id: str | None) -> str:

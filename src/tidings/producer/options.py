@@ -6,12 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
+from tidings.exceptions import ContractError
 from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.sanitize import text
 from tidings.protocol.messages import CancelPush
+from tidings.protocol.paths import check_key
 
 DISABLED_VARIABLE = "TIDINGS_DISABLED"
 """Environment variable that switches reporting off, unless it is 0."""
+
+_MAX_INTEGER = 1 << 63
+"""Integers from here on become floats: a quotient of them may overflow."""
 
 Plan = Sequence["str | tuple[str, float]"]
 """Steps that are known in advance: names, or (name, weight)."""
@@ -80,14 +85,24 @@ def settings_of(name: str, steps: Plan, options: Options) -> Settings:
     """Return the settings for the arguments of `tidings.operation`."""
     own: dict[str, Any] = dict(options)
     parent: Parent | str | None = own.pop("parent", None)
-    if isinstance(parent, str):
-        own["parent_id"] = parent
-    elif parent is not None:
-        own["parent_id"] = parent.id
+    own["parent_id"] = None if parent is None else key_of(getattr(parent, "id", parent), "reading parent=")
+    own["resumes"] = key_of(own.get("resumes"), "reading resumes=")
+    if parent is not None and not isinstance(parent, str) and own["parent_id"] is not None:
         own["trace_id"] = own.get("trace_id") or parent.trace_id
         for fact in ("url", "token", "redact"):
             own[fact] = own.get(fact) or getattr(parent.settings, fact)
     return Settings(name=name, steps=plan_of(steps), **own)
+
+
+def key_of(id: object, what: str) -> str | None:
+    """Return the id of an operation; None without one. An invalid id is logged under `what` and counts as none."""
+    if id is None:
+        return None
+    try:
+        return check_key(id)  # type: ignore[arg-type]
+    except (ContractError, TypeError, AttributeError) as error:
+        DIAGNOSTICS.log_fault(what, error)
+        return None
 
 
 def is_disabled() -> bool:
@@ -95,12 +110,28 @@ def is_disabled() -> bool:
     return os.environ.get(DISABLED_VARIABLE, "0") not in ("", "0")
 
 
-def countable(total: float | None) -> float | None:
-    """Return a total that a count can reach; None for a negative or infinite one (tqdm's) and for a non-number."""
+def number_of(value: Any, what: str) -> float | None:
+    """Return `value` as a plain number; None for None. Anything else is logged under `what` and counts as None.
+
+    A number may be of another library, whose comparisons and sums return something else, as those of an array.
+    """
+    kind = type(value)
+    if value is None or kind is float or (kind is int and abs(value) < _MAX_INTEGER):
+        return value  # type: ignore[no-any-return]
     try:
-        return total if total is not None and math.isfinite(total) and total >= 0 else None
-    except TypeError:
+        number = float(value)
+        return int(number) if number.is_integer() and abs(number) < _MAX_INTEGER else number
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        DIAGNOSTICS.log_fault(what, error)
         return None
+
+
+def countable(total: Any) -> float | None:
+    """Return a total that a count can reach; None for a negative or infinite one (tqdm's) and for a non-number."""
+    number = number_of(total, "reading total=")
+    return number if number is not None and math.isfinite(number) and number >= 0 else None
 
 
 def plan_of(steps: Plan) -> dict[str, float]:
@@ -109,19 +140,15 @@ def plan_of(steps: Plan) -> dict[str, float]:
         return {
             text(name): weight_of(weight) for name, weight in map(_named, [steps] if isinstance(steps, str) else steps)
         }
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a generator may raise anything
         DIAGNOSTICS.log_fault("reading steps=", error)
         return {}
 
 
 def weight_of(weight: float) -> float:
     """Return a finite weight of at least 0; an invalid one is logged and counts as 1."""
-    try:
-        number = float(weight)
-    except (TypeError, ValueError) as error:
-        DIAGNOSTICS.log_fault("reading a step's weight", error)
-        return 1.0
-    return max(0.0, number) if math.isfinite(number) else 1.0
+    number = number_of(weight, "reading a step's weight")
+    return max(0.0, float(number)) if number is not None and math.isfinite(number) else 1.0
 
 
 def _named(step: str | tuple[str, float]) -> tuple[str, float]:
@@ -130,8 +157,6 @@ def _named(step: str | tuple[str, float]) -> tuple[str, float]:
 
 
 def share_of(percent: float | None) -> float | None:
-    """Return a percentage as a share, clipped to 0–1; None for NaN."""
-    if percent is None:
-        return None
-    share = float(percent) / 100
-    return None if math.isnan(share) else min(1.0, max(0.0, share))
+    """Return a percentage as a share, clipped to 0–1; None for NaN and for a non-number."""
+    number = number_of(percent, "reading a percentage")
+    return None if number is None or math.isnan(number) else min(1.0, max(0.0, number / 100))

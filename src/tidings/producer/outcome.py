@@ -1,14 +1,22 @@
-"""Outcomes: how an operation ends, and the outcome that an exception means."""
+"""Outcomes: how an operation ends, and the outcome that an exception means.
+
+The exception continues in the job, so reading it must neither fail nor change it, whatever its class has overridden.
+"""
 
 import asyncio
+import os
 import re
 import traceback
-from typing import Any, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeGuard, TypeVar
 
 from msgspec import Struct
 
 from tidings.exceptions import OperationCancelled
-from tidings.producer.sanitize import tail, text
+from tidings.producer.sanitize import class_name, read, read_attribute, tail, text
+
+E = TypeVar("E", bound=BaseException)
 
 State = Literal["new", "queued", "running", "complete", "failed", "cancelled", "inherited"]
 """State of an operation in this process; `inherited` is a forked child's copy of its parent's operation."""
@@ -17,6 +25,11 @@ _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _TRANSIENT = (ConnectionError, TimeoutError, InterruptedError, BlockingIOError)
 """System errors that may not occur on a second attempt; a missing file, for example, stays missing."""
 _CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, OperationCancelled)
+_EXCEPTIONS = BaseExceptionGroup.__dict__["exceptions"]
+_STATE = [
+    BaseException.__dict__[name] for name in ("__traceback__", "__context__", "__cause__", "__suppress_context__")
+]
+"""Attributes that Python changes in an exception that is raised again; setting the cause sets the last one, too."""
 
 
 class Completed(Struct, frozen=True, kw_only=True):
@@ -58,82 +71,121 @@ def end_of(error: BaseException) -> Failed | Cancelled | None:
 
     A `SystemExit` counts as its code does in a shell: 0 is a success, any other is the failure `exit_<n>`.
     """
-    if isinstance(error, SystemExit):
-        return _exit(error)
-    if isinstance(error, OperationCancelled):
-        return Cancelled(reason=text(error.reason or error.message), cancelled_by=error.cancelled_by or None)
-    if isinstance(error, KeyboardInterrupt):
-        return Cancelled(reason="interrupted from the keyboard")
-    if isinstance(error, asyncio.CancelledError):
-        return Cancelled(reason=text(error) or "the task was cancelled")
-    if isinstance(error, GeneratorExit):
-        return Cancelled(reason="the generator around the operation was closed")
-    if isinstance(error, BaseExceptionGroup) and error.split(_CANCELLATIONS)[1] is None:
-        return end_of(_first_leaf(error))
-    return failure_of(error)
+    with _unchanged(error):
+        return _outcome(error)
 
 
 def failure_of(error: BaseException) -> Failed:
     """Return the failure that `error` means.
 
     The code is the `code` of a tidings error, else the class name in snake case; the details are the end of the
-    traceback; the hint is the attribute `hint`, else the notes (PEP 678).
+    traceback; the hint is the attribute `hint`, else the notes (PEP 678). Unreadable parts are left out.
     """
+    with _unchanged(error):
+        return _failure(error)
+
+
+def code_of(error: BaseException) -> str:
+    """Return the code of an error: `zero_division_error` for `ZeroDivisionError`, `http_error` for `HTTPError`."""
+    own = read_attribute(error, "code")
+    if str(type.__dict__["__module__"].__get__(type(error))).partition(".")[0] == "tidings" and type(own) is str:
+        return own
+    return _WORD_BOUNDARY.sub("_", text(class_name(error))).lower().strip("_")[:128] or "error"
+
+
+@contextmanager
+def _unchanged(error: BaseException) -> Iterator[None]:
+    """Restore the traceback and the context of `error`, which its own methods may change by raising it."""
+    state = [(member, member.__get__(error)) for member in _STATE]
+    try:
+        yield
+    finally:
+        for member, value in state:
+            member.__set__(error, value)
+
+
+def _outcome(error: BaseException) -> Failed | Cancelled | None:
+    if _is_a(error, SystemExit):
+        return _exit(error)
+    if _is_a(error, OperationCancelled):
+        reason = read_attribute(error, "reason") or read_attribute(error, "message") or ""
+        cancelled_by = read_attribute(error, "cancelled_by")
+        return Cancelled(reason=text(reason), cancelled_by=text(cancelled_by) if cancelled_by else None)
+    if _is_a(error, KeyboardInterrupt):
+        return Cancelled(reason="interrupted from the keyboard")
+    if _is_a(error, asyncio.CancelledError):
+        return Cancelled(reason=text(error) or "the task was cancelled")
+    if _is_a(error, GeneratorExit):
+        return Cancelled(reason="the generator around the operation was closed")
+    if _is_a(error, BaseExceptionGroup) and all(issubclass(type(leaf), _CANCELLATIONS) for leaf in _leaves(error)):
+        return _outcome(next(_leaves(error)))
+    return _failure(error)
+
+
+def _failure(error: BaseException) -> Failed:
     return Failed(
         code=code_of(error),
-        message=text(_message(error)),
+        message=_message(error),
         details=_traceback(error) or None,
         recoverable=_is_recoverable(error),
         hint=_hint(error) or None,
     )
 
 
-def code_of(error: BaseException) -> str:
-    """Return the code of an error: `zero_division_error` for `ZeroDivisionError`, `http_error` for `HTTPError`."""
-    own = getattr(error, "code", None)
-    if type(error).__module__.partition(".")[0] == "tidings" and isinstance(own, str):
-        return own
-    return _WORD_BOUNDARY.sub("_", type(error).__name__).lower().strip("_")[:128] or "error"
+def _is_a(error: BaseException, kind: type[E]) -> TypeGuard[E]:
+    # `isinstance` reads `__class__`, which the error may have overridden.
+    return issubclass(type(error), kind)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    waiting: list[BaseException] = [group]
+    while waiting:
+        error = waiting.pop()
+        if _is_a(error, BaseExceptionGroup):
+            waiting.extend(reversed(_EXCEPTIONS.__get__(error)))
+        else:
+            yield error
 
 
 def _exit(error: SystemExit) -> Failed | None:
-    code = error.code
-    if code is None or code == 0:
+    """Return the outcome of an exit as Python and the operating system see it (documentation of `sys.exit`)."""
+    unread: object = error
+    code = read(lambda: error.code, unread)
+    if code is None:
         return None
-    number = code if isinstance(code, int) else 1
-    message = f"exited with code {number}" if isinstance(code, int) else text(code)
-    return Failed(code=f"exit_{number}", message=message, details=_traceback(error) or None)
-
-
-def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
+    if not isinstance(code, int):  # Python writes it to stderr
+        return Failed(code="exit_1", message=text(code), details=_traceback(error) or None)
+    # A parent process receives 8 bits of it on POSIX, and 32 on Windows; a number beyond a C long counts as -1.
+    status = (code if abs(code) < 1 << 63 else -1) & (0xFF if os.name == "posix" else 0xFFFF_FFFF)
+    if not status:
+        return None
+    return Failed(code=f"exit_{status}", message=f"exited with code {status}", details=_traceback(error) or None)
 
 
 def _message(error: BaseException) -> str:
-    try:
-        return str(error) or type(error).__name__
-    except Exception:  # the __str__ of an exception may fail
-        return type(error).__name__
+    with _unchanged(error):
+        message = read(lambda: text(str(error)), "")
+    return message or text(class_name(error))
 
 
 def _traceback(error: BaseException) -> str:
-    try:
-        return tail("".join(traceback.format_exception(error)))
-    except Exception:  # a __str__ in the chain may fail
-        return ""
+    formatted = read(lambda: "".join(traceback.format_exception(error)), None)
+    if formatted is None:  # an attribute that the traceback contains cannot be read
+        frames = read(lambda: "".join(traceback.format_tb(_STATE[0].__get__(error))), "")
+        formatted = f"{frames}{class_name(error)}: {_message(error)}"
+    return tail(formatted)
 
 
 def _is_recoverable(error: BaseException) -> bool:
-    own = getattr(error, "recoverable", None)
-    return own if isinstance(own, bool) else isinstance(error, _TRANSIENT)
+    own = read_attribute(error, "recoverable")
+    return own if type(own) is bool else issubclass(type(error), _TRANSIENT)
 
 
 def _hint(error: BaseException) -> str:
-    own = getattr(error, "hint", None)
-    if isinstance(own, str) and own:
-        return text(own)
-    notes = getattr(error, "__notes__", None)
-    return text("\n".join(map(str, notes))) if isinstance(notes, list | tuple) else ""
+    own = read_attribute(error, "hint")
+    if issubclass(type(own), str) and (hint := text(own)):
+        return hint
+    notes = read_attribute(error, "__notes__")
+    if not issubclass(type(notes), list | tuple):
+        return ""
+    return text("\n".join(read(lambda: [text(note) for note in notes], [])))

@@ -10,6 +10,7 @@ from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import Operation, current_operation, lifecycle_of
 from tidings.producer.options import Settings
 from tidings.producer.outcome import Cancelled
+from tidings.producer.sanitize import text
 from tidings.producer.tracking import LoopCounter, SharedState
 
 
@@ -36,13 +37,13 @@ class ProgressBar:
         unit: Name of one unit.
     """
 
-    def __init__(self, description: str, total: float | None, unit: str) -> None:
+    def __init__(self, description: object, total: float | None, unit: object) -> None:
         self._operation: Operation | None = None
         self._counter: LoopCounter | None = None
         self._ended = False
         self.count: Callable[[float], None] = _ignore
         """Sets the number of completed units; see `LoopCounter.set`."""
-        self._begin(description, total, unit)
+        self._begin(text(description), total, text(unit))
 
     @property
     def shared(self) -> SharedState | None:
@@ -50,10 +51,11 @@ class ProgressBar:
         return None if self._counter is None else self._counter.shared
 
     @log_errors
-    def describe(self, *, total: float | None, note: str, title: str) -> None:
+    def describe(self, *, total: float | None, note: object, title: object) -> None:
         """Update the total, the text after the count and, for a part of an operation, the text before it."""
         if self._counter is not None:
-            self._counter.describe(total, note, None if self._operation is not None else title)
+            shown = None if self._operation is not None else text(title).rstrip(": ")
+            self._counter.describe(total, text(note), shown)
 
     @log_errors
     def end(self, error: BaseException | None = None, *, left: bool = False) -> None:

@@ -76,7 +76,7 @@ class ProgressSampler:
                     self._awake.pop(operation, None)
                     if not operation.try_sleep():
                         self._awake[operation] = 0
-            except Exception as error:
+            except BaseException as error:  # foreign code must not end this thread
                 DIAGNOSTICS.log_fault("sampling progress", error)
                 self._awake.pop(operation, None)
 

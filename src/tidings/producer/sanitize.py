@@ -1,11 +1,19 @@
-"""Sanitizing: makes the values of a job fit for an event: valid UTF-8, valid JSON, and of bounded size."""
+"""Sanitizing: makes the values of a job fit for an event: valid UTF-8, valid JSON, and of bounded size.
 
-from typing import Any
+The methods and attributes of these values are foreign code, which may raise anything. This module reads them for the
+whole producer. Its functions raise nothing but a KeyboardInterrupt, which may be a person's.
+"""
+
+import numbers
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
 from tidings.client.drafts import MAX_DATA_DEPTH
 from tidings.protocol.envelope import measure_depth
+
+T = TypeVar("T")
 
 MAX_TEXT_CHARS = 2_000
 """Longest name or message, in characters: a screen shows one line of it."""
@@ -19,12 +27,46 @@ MAX_VALUE_DEPTH = MAX_DATA_DEPTH - 1
 """Most levels of arrays and objects in a result or in metadata, which are one level below the data of the event."""
 
 
+def read(function: Callable[[], T], default: T) -> T:
+    """Return what `function` returns; `default` if it raises anything but a KeyboardInterrupt."""
+    try:
+        return function()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # even SystemExit: the exit code of the job is not that of its `__str__`
+        return default
+
+
+def read_attribute(value: object, name: str) -> Any:
+    """Return an attribute of `value`; None if there is none, or if it raises."""
+    return read(lambda: getattr(value, name, None), None)
+
+
+def class_name(value: object) -> str:
+    """Return the name of the class of `value`, without calling its metaclass."""
+    name: str = _CLASS_NAME.__get__(type(value))
+    return name
+
+
+_CLASS_NAME = type.__dict__["__name__"]
+
+
 def text(value: object, max_chars: int = MAX_TEXT_CHARS) -> str:
-    """Return `value` as text of at most `max_chars` characters; what UTF-8 cannot encode becomes a question mark."""
-    string = value if isinstance(value, str) else str(value)
+    """Return `value` as text of at most `max_chars` characters; what UTF-8 cannot encode becomes a question mark.
+
+    A value whose `__str__` raises becomes the name of its class: `<Order>`.
+    """
+    string = value if type(value) is str else read(lambda: _string(value), None)
+    if string is None:
+        string = f"<{class_name(value)}>"
     if len(string) > max_chars:
         string = string[: max_chars - 1] + "…"
     return string.encode(errors="replace").decode()
+
+
+def _string(value: object) -> str:
+    # A subclass of str may override any method; this returns a plain copy.
+    return str.__str__(value if isinstance(value, str) else str(value))
 
 
 def tail(value: str, max_bytes: int = MAX_DETAILS_BYTES) -> str:
@@ -38,24 +80,34 @@ def tail(value: str, max_bytes: int = MAX_DETAILS_BYTES) -> str:
 
 
 def jsonable(value: Any, max_bytes: int = MAX_VALUE_BYTES) -> Any:
-    """Return `value` as JSON can represent it; objects of other types become text.
+    """Return `value` as JSON can represent it; objects of other types become numbers, if they are numbers, or text.
 
     A value of more than `max_bytes` is replaced by `{"omitted": "<n> bytes"}`: events are not made for tables. So is
     one that nests deeper than `MAX_VALUE_DEPTH`, by `{"omitted": "<n> levels"}`: no hub would accept the event.
     """
-    try:
-        encoded = msgspec.json.encode(value, enc_hook=str)
-    except (TypeError, ValueError, RecursionError, OverflowError):
-        return text(_repr(value))
-    if len(encoded) > max_bytes:
-        return {"omitted": f"{len(encoded)} bytes"}
-    if (levels := measure_depth(encoded)) > MAX_VALUE_DEPTH:
-        return {"omitted": f"{levels} levels"}
-    return msgspec.json.decode(encoded)
+
+    def convert() -> tuple[Any]:
+        encoded = msgspec.json.encode(value, enc_hook=_plain)
+        if len(encoded) > max_bytes:
+            return ({"omitted": f"{len(encoded)} bytes"},)
+        if (levels := measure_depth(encoded)) > MAX_VALUE_DEPTH:
+            return ({"omitted": f"{levels} levels"},)
+        return (msgspec.json.decode(encoded),)
+
+    converted = read(convert, None)
+    return _repr(value) if converted is None else converted[0]
+
+
+def _plain(value: object) -> int | float | str:
+    """Return the number that a number of another library is, as one of numpy; else the text of `value`."""
+    kind = type(value)
+    number: int | float | None = None
+    if issubclass(kind, numbers.Integral):
+        number = read(lambda: int(value), None)  # type: ignore[call-overload]
+    elif issubclass(kind, numbers.Real) and not issubclass(kind, numbers.Rational):
+        number = read(lambda: float(value), None)  # type: ignore[arg-type]
+    return text(value, MAX_VALUE_BYTES) if number is None else number
 
 
 def _repr(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception:  # the __repr__ of an object may raise anything
-        return f"<{type(value).__name__}>"
+    return text(read(lambda: repr(value), None) or f"<{class_name(value)}>")

@@ -6,6 +6,8 @@ import secrets
 import sys
 from collections.abc import Mapping
 
+from tidings.producer.sanitize import read
+
 TRACEPARENT_VARIABLE = "TRACEPARENT"
 """Environment variable with the trace of a process (OpenTelemetry, "Environment Variables as Context Propagation")."""
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -38,8 +40,9 @@ def _span_trace_id() -> str | None:
     api = sys.modules.get("opentelemetry.trace")
     if api is None:
         return None
-    try:
+
+    def trace_id() -> str | None:
         context = api.get_current_span().get_span_context()
         return f"{context.trace_id:032x}" if context.is_valid else None
-    except Exception:  # another library, perhaps half imported: a trace id must not break the job
-        return None
+
+    return read(trace_id, None)  # another library, perhaps half imported

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
-from tidings.producer.options import Plan, countable, plan_of, share_of, weight_of
+from tidings.producer.options import Plan, countable, number_of, plan_of, share_of, weight_of
 from tidings.producer.sanitize import text
 from tidings.protocol.payloads import OperationProgressData
 
@@ -185,7 +185,7 @@ class ProgressTracker:
         # Under the GIL one addition of a plain number is not interrupted; a lock would cost four times as much.
         try:
             self._count += n
-        except TypeError as error:
+        except Exception as error:
             DIAGNOSTICS.log_fault("advance", error)
         if self._shared.alert:
             self._shared.attend(False)
@@ -312,7 +312,7 @@ class ProgressTracker:
         # One of several consecutive loops is not the whole.
         if self._total is None or (self._loops > 1 and self._total_given is None):
             return None
-        return min(1.0, max(0.0, self._count / self._total)) if self._total > 0 else 1.0
+        return min(1.0, max(0.0, self._plain_count() / self._total)) if self._total > 0 else 1.0
 
     def _weighted_share(self) -> float | None:
         if not self._plan:
@@ -325,16 +325,24 @@ class ProgressTracker:
     def _counts(self) -> tuple[float, ...]:
         """Return the counts of this tracker and its active steps, which change without notice."""
         if not self._active:
-            return (self._count,)
-        return (self._count, *(count for step in self._active for count in step._counts()))
+            return (self._plain_count(),)
+        return (self._plain_count(), *(count for step in self._active for count in step._counts()))
+
+    def _plain_count(self) -> float:
+        """Return the count as a plain number: `advance` adds anything, and an array counts nothing."""
+        count = number_of(self._count, "reading a count")
+        if count is None:
+            count = self._count = 0
+        return count
 
     def _text(self, now_s: float) -> str:
         if self._message is not None:
             return self._message
-        if not self._count and not self._tracking and not self._total:
+        count = self._plain_count()
+        if not count and not self._tracking and not self._total:
             return self._title
-        self._rate.update(self._count, now_s)
-        counted = count_text(self._count, self._total, self._unit, self._rate.value)
+        self._rate.update(count, now_s)
+        counted = count_text(count, self._total, self._unit, self._rate.value)
         counted = f"{counted}, {self._note}" if self._note else counted
         return f"{self._title}: {counted}" if self._title else counted
 
@@ -527,10 +535,10 @@ class LoopCounter:
     @property
     def is_short(self) -> bool:
         """Whether the count has not reached the total, or the total is unknown."""
-        return self._tracker._total is None or self._tracker._count < self._tracker._total
+        return self._tracker._total is None or self._tracker._plain_count() < self._tracker._total
 
     def __str__(self) -> str:
-        return count_text(self._tracker._count, self._tracker._total, self._tracker._unit, None)
+        return count_text(self._tracker._plain_count(), self._tracker._total, self._tracker._unit, None)
 
 
 class ProgressReporter:
