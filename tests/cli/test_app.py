@@ -1,5 +1,8 @@
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.cli.processes import tidings
@@ -29,11 +32,71 @@ def test_version_is_printed() -> None:
     assert tidings("--version").stdout == f"tidings {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [("nonsense",), ("--nonsense",)])
-def test_an_unknown_command_is_a_usage_error(arguments: tuple[str, ...]) -> None:
-    done = tidings(*arguments)
-    assert done.returncode == 2
-    assert "nonsense" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        ("nonsense", "no such command: 'tidings nonsense'", "Run `tidings --help` to list the commands."),
+        ("operations --running", "no such command: 'tidings operations'", "Run `tidings ls`."),
+        ("operation start x", "no such command: 'tidings operation'", "Run `tidings report start`."),
+        ("operation show x", "no such command: 'tidings operation'", "Run `tidings show`."),
+        ("log verify", "no such command: 'tidings log'", "Run `tidings data verify`."),
+        ("log x", "no such command: 'tidings log'", "Run `tidings logs`."),
+        ("kill x", "no such command: 'tidings kill'", "Run `tidings cancel`."),
+        ("wacth", "no such command: 'tidings wacth'", "Run `tidings watch`."),
+        ("report begin x", "no such command: 'tidings report begin'", "Run `tidings report start`."),
+        ("report progres x", "no such command: 'tidings report progres'", "Run `tidings report progress`."),
+        ("data check", "no such command: 'tidings data check'", "Run `tidings data verify`."),
+        ("show", "missing argument 'ID'", "Run `python -m tidings show --help`."),
+    ],
+)
+def test_an_invalid_command_line_is_an_error_with_a_hint(arguments: str, error: str, hint: str) -> None:
+    done = tidings(*arguments.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [f"error: {error}", f"hint: {hint}"]
+
+
+@pytest.mark.parametrize("arguments", ["--nonsense", "ls --nonsense", "ls --limit many", "report --nonsense"])
+def test_an_invalid_option_is_an_error_with_a_hint(arguments: str) -> None:
+    done = tidings(*arguments.split())
+    error, hint = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error.startswith(("error: no such option", "error: invalid value for '--limit'"))
+    assert hint.startswith("hint: Run `python -m tidings")
+
+
+@pytest.mark.parametrize("group", ["", "report", "data", "contract"])
+def test_a_group_without_a_command_prints_its_help_on_stderr(group: str) -> None:
+    done = tidings(*group.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Commands:" in done.stderr
+
+
+def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a command and the commands of a group, each with its path."""
+    yield name, command
+    for child, nested in getattr(command, "commands", {}).items():
+        yield from walk(f"{name} {child}", nested)
+
+
+ALL_COMMANDS = dict(pair for name in COMMANDS for pair in walk(name, load_command(name)))
+
+
+@pytest.mark.parametrize("path", ALL_COMMANDS)
+def test_help_has_one_form_for_every_command(path: str) -> None:
+    command = ALL_COMMANDS[path]
+    text = command.make_context(f"tidings {path}", [], resilient_parsing=True).get_help()
+    lines = text.splitlines()
+    assert lines[0].startswith(f"Usage: tidings {path} ")
+    assert max(map(len, lines)) <= 80
+    # Some versions of Typer print types as `<str>`, names as `{ID}`, and panels with corners.
+    assert not re.search(r"<(str|bool|int|path)>|[{}│╭]|BOOLEAN|INTEGER|\[required\]", text)
+
+
+@pytest.mark.parametrize("path", ALL_COMMANDS)
+def test_every_parameter_names_and_explains_its_value(path: str) -> None:
+    for param in ALL_COMMANDS[path].params:
+        assert param.help, param.name
+        assert param.metavar or getattr(param, "is_flag", False), param.name
 
 
 def test_the_root_imports_no_heavy_library() -> None:

@@ -5,8 +5,9 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
+from tidings.cli.commands import PlainCommand, PlainGroup
+from tidings.exceptions import ConfigError
 from tidings.version import __version__
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -46,7 +47,28 @@ A module may define `EPILOG`, the text below its help, and `CONTEXT`, click's co
 """
 
 
-class LazyCommand(TyperCommand):
+_REPORTS = ("start", "progress", "log", "complete", "fail", "cancelled")
+_GUESSES: Mapping[str, str] = {
+    **dict.fromkeys(("operations", "operation", "list", "ps", "jobs", "status", "top"), "ls"),
+    **dict.fromkeys(("log", "tail", "follow"), "logs"),
+    **dict.fromkeys(("operation show", "get", "inspect", "describe", "info"), "show"),
+    **{f"operation {verb}": f"report {verb}" for verb in _REPORTS},
+    **{verb: f"report {verb}" for verb in ("start", "progress", "complete", "fail", "cancelled")},
+    **{f"log {verb}": f"data {verb}" for verb in ("info", "verify", "backup", "restore")},
+    **{verb: f"data {verb}" for verb in ("verify", "backup", "restore")},
+    **{verb: f"contract {verb}" for verb in ("export", "diff", "check")},
+    **dict.fromkeys(("kill", "stop", "abort"), "cancel"),
+    **dict.fromkeys(("exec", "track"), "run"),
+    **dict.fromkeys(("send", "emit", "pub"), "publish"),
+    **dict.fromkeys(("sub", "subscribe", "listen", "monitor"), "watch"),
+    **dict.fromkeys(("server", "hub", "up", "daemon"), "serve"),
+    **dict.fromkeys(("ping", "health"), "doctor"),
+    "version": "--version",
+    "help": "--help",
+}
+
+
+class LazyCommand(PlainCommand):
     """A command that imports its module when it parses arguments, so that `tidings --help` imports none of them.
 
     Args:
@@ -61,8 +83,10 @@ class LazyCommand(TyperCommand):
         return load_command(str(self.name)).make_context(*args, **options)
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(PlainGroup):
     """The commands of `COMMANDS`, in the order of that table."""
+
+    guesses = _GUESSES
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
@@ -78,12 +102,12 @@ def load_command(name: str) -> Any:
     module = import_module(COMMANDS[name][0])
     command = getattr(module, name)
     if not isinstance(command, typer.Typer):
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
         options: dict[str, Any] = {
             "epilog": getattr(module, "EPILOG", None),
             "context_settings": getattr(module, "CONTEXT", None),
         }
-        single.command(name, **options)(command)
+        single.command(name, cls=PlainCommand, **options)(command)
         command = single
     return typer.main.get_command(command)
 
@@ -91,7 +115,7 @@ def load_command(name: str) -> Any:
 app = typer.Typer(
     name="tidings",
     cls=LazyGroup,
-    no_args_is_help=True,
+    rich_markup_mode=None,
     # A bug of tidings is shown as Python's own traceback, which is what a bug report needs.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -111,3 +135,23 @@ def root(
     ),
 ) -> None:
     """See long-running work as it happens."""
+
+
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+"""The base class of errors in the command line: click's, or that of the copy of click within newer Typers."""
+
+
+def run_app() -> int:
+    """Run the command line, and return its exit code.
+
+    Raises:
+        ConfigError: The command line is invalid.
+    """
+    try:
+        return app(standalone_mode=False) or 0
+    except _UsageError as error:
+        message = error.format_message().rstrip(".")
+        command = "tidings" if error.ctx is None else error.ctx.command_path
+        raise ConfigError(
+            f"{message[:1].lower()}{message[1:]}", option="", source="the command line", hint=f"Run `{command} --help`."
+        ) from error

@@ -9,6 +9,7 @@ import typer
 from msgspec import Struct
 
 from tidings.cli.app import load_command
+from tidings.cli.commands import PlainCommand, PlainGroup
 from tidings.cli.errors import FAILED
 from tidings.cli.serve.options import VARIABLE_PREFIX, resolve
 from tidings.cli.units import describe_size, ordinal
@@ -18,10 +19,16 @@ from tidings.log.sqlite import inspect
 from tidings.log.sqlite.backup import Backup, Restored
 from tidings.log.sqlite.inspect import LogInfo, Verification
 
+
+class _DataGroup(PlainGroup):
+    guesses = {"check": "verify", "copy": "backup", "dump": "backup", "load": "restore"}  # noqa: RUF012
+
+
 data = typer.Typer(
     name="data",
+    cls=_DataGroup,
+    rich_markup_mode=None,
     add_completion=False,
-    no_args_is_help=True,
     help="Inspect, verify, back up and restore the data of a hub.",
 )
 
@@ -41,14 +48,14 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@data.command()
+@data.command(cls=PlainCommand)
 def info(data: DataOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show what a log holds; works while a hub uses it."""
     found = inspect.info(_folder(data, config))
     typer.echo(format_json(found) + "\n" if as_json else format_text(found), nl=False)
 
 
-@data.command()
+@data.command(cls=PlainCommand)
 def verify(
     path: Annotated[
         Path | None,
@@ -74,7 +81,7 @@ def verify(
     typer.echo(format_text(found), nl=False)
 
 
-@data.command()
+@data.command(cls=PlainCommand)
 def backup(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="File for the copy; must not exist.")],
     data: DataOption = None,
@@ -86,7 +93,7 @@ def backup(
     typer.echo(format_json(made) + "\n" if as_json else format_text(made), nl=False)
 
 
-@data.command()
+@data.command(cls=PlainCommand)
 def restore(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="Copy that `tidings data backup` made.")],
     data: DataOption = None,

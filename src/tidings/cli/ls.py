@@ -39,7 +39,10 @@ class StateName(StrEnum):
 
 def ls(
     state: Annotated[
-        list[StateName] | None, typer.Option(help="Only operations in this state; repeatable.", show_default=False)
+        list[StateName] | None,
+        typer.Option(
+            metavar="|".join(StateName), help="Only operations in this state; repeatable.", show_default=False
+        ),
     ] = None,
     running: Annotated[bool, typer.Option("--running", help="Only running and queued operations.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only failed operations.")] = False,

@@ -33,13 +33,13 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
 def main() -> None:
     """Run the command line, and exit.
 
-    A TidingsError becomes two lines on stderr and an exit code: 2 if the command line is invalid, else 1. Ctrl-C is
-    130, except in `tidings serve`, where it is the normal end.
+    An error becomes two lines on stderr and an exit code: 2 if the command line is invalid, else 1. Ctrl-C is 130,
+    except in `tidings serve`, where it is the normal end.
     """
     try:
-        from tidings.cli.app import app
+        from tidings.cli.app import run_app
 
-        app()
+        sys.exit(run_app())
     except TidingsError as error:
         print_error(error)
         sys.exit(exit_code(error))

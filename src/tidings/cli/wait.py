@@ -50,7 +50,10 @@ class Until(StrEnum):
 def wait(
     id: IdArgument,
     until: Annotated[
-        Until, typer.Option(help="Condition: `ended` accepts any end, `running` waits for the start only.")
+        Until,
+        typer.Option(
+            metavar="|".join(Until), help="Condition: `ended` accepts any end, `running` waits for the start only."
+        ),
     ] = Until.COMPLETE,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Maximum time to wait. Default: no limit.", show_default=False)

@@ -163,7 +163,7 @@ def test_a_log_in_use_and_its_copy_are_checked(hub: tuple[Hub, Path], files: dic
     report = json.loads(well.stdout)
     assert (well.returncode, report["types"]["trade:executed"]) == (0, 1_200)
     copy = tmp_path / "copy.db"
-    assert tidings("log", "backup", str(copy), "--data", str(folder)).returncode == 0
+    assert tidings("data", "backup", str(copy), "--data", str(folder)).returncode == 0
     done = tidings("contract", "check", str(copy), "--contract", files["stricter"], "--json")
     (finding,) = json.loads(done.stdout)["findings"]
     assert (done.returncode, finding["path"], finding["count"]) == (1, "$.data.price", 600)

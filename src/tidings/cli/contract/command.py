@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from tidings.cli.commands import PlainCommand, PlainGroup
 from tidings.cli.contract.check import check
 from tidings.cli.contract.diff import diff
 from tidings.contract.contract import Contract
@@ -58,12 +59,13 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
 
 contract = typer.Typer(
     name="contract",
+    cls=PlainGroup,
+    rich_markup_mode=None,
     add_completion=False,
-    no_args_is_help=True,
     help="Export a contract, compare contracts, and check traffic against one.",
 )
-contract.command()(diff)
-contract.command()(check)
+contract.command(cls=PlainCommand)(diff)
+contract.command(cls=PlainCommand)(check)
 
 ContractOption = Annotated[
     str | None,
@@ -87,7 +89,7 @@ def chosen_contract(spec: str | None) -> Contract:
     return Contract() if spec is None else load_contract(spec)
 
 
-@contract.command()
+@contract.command(cls=PlainCommand)
 def export(
     format: Annotated[
         str,

@@ -34,7 +34,12 @@ def diff(
     ],
     new: Annotated[str, typer.Argument(metavar="NEW", help="New contract, in the same forms.")],
     breaking_for: Annotated[
-        BrokenSide, typer.Option("--breaking-for", help="Side on which a breaking change makes the exit code 1.")
+        BrokenSide,
+        typer.Option(
+            "--breaking-for",
+            metavar="|".join(BrokenSide),
+            help="Side on which a breaking change makes the exit code 1.",
+        ),
     ] = BrokenSide.ANY,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

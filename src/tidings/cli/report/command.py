@@ -15,6 +15,7 @@ import msgspec
 import typer
 from msgspec import Raw, Struct
 
+from tidings.cli.commands import PlainCommand, PlainGroup
 from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, print_error, print_stderr
 from tidings.cli.options import MAX_LEASE_S, IdArgument, UrlOption, parse_duration_option
 from tidings.cli.report.arguments import read_json, read_object, read_percent, read_steps, read_text
@@ -57,15 +58,28 @@ class Level(StrEnum):
     CRITICAL = "critical"
 
 
+class _ReportGroup(PlainGroup):
+    guesses = {  # noqa: RUF012
+        **dict.fromkeys(("begin", "new"), "start"),
+        "queue": "start --queued",
+        "step": "progress --step",
+        "update": "progress",
+        **dict.fromkeys(("end", "finish", "done", "success", "ok"), "complete"),
+        **dict.fromkeys(("failed", "failure", "error"), "fail"),
+        "cancel": "cancelled",
+    }
+
+
 report = typer.Typer(
     name="report",
+    cls=_ReportGroup,
+    rich_markup_mode=None,
     add_completion=False,
-    no_args_is_help=True,
     help="Report an operation from a shell script.",
 )
 
 
-@report.command(epilog=_END_EPILOG)
+@report.command(cls=PlainCommand, epilog=_END_EPILOG)
 def start(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name for people.", show_default=False)],
     id: Annotated[
@@ -96,7 +110,10 @@ def start(
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
-    """Start an operation, and print its id: ID=$(tidings report start "Nightly import")."""
+    """Start an operation, and print its id.
+
+    In a script: ID=$(tidings report start "Nightly import").
+    """
     operation_id = id or str(uuid.uuid4())
     payload = OperationStartData(
         operation_id=operation_id,
@@ -117,7 +134,7 @@ def start(
     _post(url, operation_id, MessageType.OPERATION_START, payload, timeout, strict, retried=True, lease_s=lease_s)
 
 
-@report.command(epilog=_UPDATE_EPILOG)
+@report.command(cls=PlainCommand, epilog=_UPDATE_EPILOG)
 def progress(
     id: IdArgument,
     percent: Annotated[
@@ -145,13 +162,13 @@ def progress(
     _post(url, id, MessageType.OPERATION_PROGRESS, payload, timeout, strict)
 
 
-@report.command(epilog=_UPDATE_EPILOG)
+@report.command(cls=PlainCommand, epilog=_UPDATE_EPILOG)
 def log(
     id: IdArgument,
     message: Annotated[
         str, typer.Argument(metavar="MESSAGE", help="Text of the line; - reads stdin.", show_default=False)
     ],
-    level: Annotated[Level, typer.Option(help="Severity.")] = Level.INFO,
+    level: Annotated[Level, typer.Option(metavar="|".join(Level), help="Severity.")] = Level.INFO,
     timeout: TimeoutOption = TIMEOUT_S,
     strict: StrictOption = False,
     url: UrlOption = None,
@@ -162,7 +179,7 @@ def log(
     _post(url, id, MessageType.OPERATION_LOG, payload, timeout, strict)
 
 
-@report.command(epilog=_END_EPILOG)
+@report.command(cls=PlainCommand, epilog=_END_EPILOG)
 def complete(
     id: IdArgument,
     message: Annotated[
@@ -180,7 +197,7 @@ def complete(
     _post(url, id, MessageType.OPERATION_COMPLETE, payload, timeout, strict, retried=True)
 
 
-@report.command(epilog=_END_EPILOG)
+@report.command(cls=PlainCommand, epilog=_END_EPILOG)
 def fail(
     id: IdArgument,
     message: Annotated[str, typer.Argument(metavar="MESSAGE", help="Description of the error.", show_default=False)],
@@ -206,7 +223,7 @@ def fail(
     _post(url, id, MessageType.OPERATION_FAILED, payload, timeout, strict, retried=True)
 
 
-@report.command(epilog=_END_EPILOG)
+@report.command(cls=PlainCommand, epilog=_END_EPILOG)
 def cancelled(
     id: IdArgument,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason.", show_default=False)] = None,

@@ -15,7 +15,7 @@ CONTEXT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
 def run(
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="COMMAND...", help="Command to run, with its arguments.", show_default=False),
+        typer.Argument(metavar="COMMAND", help="Command to run, with its arguments.", show_default=False),
     ] = None,
     name: Annotated[
         str | None,

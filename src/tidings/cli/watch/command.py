@@ -36,7 +36,7 @@ def watch(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATH]...",
+            metavar="PATH",
             help="Paths to watch: operations, operations/op-42, operations/acme.*. Default: all.",
             show_default=False,
         ),

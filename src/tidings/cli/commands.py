@@ -1,0 +1,109 @@
+"""How commands and groups look: plain help with the same layout under every Typer, and hints for unknown names."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from tidings.cli.errors import USAGE, print_stderr
+from tidings.exceptions import ConfigError
+
+
+class _PlainHelp:
+    """Formats a command's usage line and options itself, because Typer's versions differ in both."""
+
+    params: list[Any]
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line: `[OPTIONS]`, `ID`, `[MESSAGE]`."""
+        pieces = ["[OPTIONS]"]
+        for param in self.params:
+            if _is_argument(param):
+                name = _argument_name(param)
+                pieces.append(name if param.required else f"[{name}]")
+        return pieces
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for the arguments, and one for each panel of options."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):  # type: ignore[attr-defined]
+            record = param.get_help_record(ctx)
+            if record is not None:
+                default = "Arguments" if _is_argument(param) else "Options"
+                heading = getattr(param, "rich_help_panel", None) or default
+                name = _argument_name(param) if _is_argument(param) else _option_name(param)
+                sections.setdefault(heading, []).append((name, record[1].removesuffix("  [required]")))
+        for heading in sorted(sections, key=lambda each: (each != "Arguments", each != "Options")):
+            with formatter.section(heading):
+                formatter.write_dl(sections[heading])
+
+
+def _is_argument(param: Any) -> bool:
+    return str(param.param_type_name) == "argument"
+
+
+def _argument_name(param: Any) -> str:
+    return f"{param.metavar or param.name.upper()}{'...' if param.nargs != 1 else ''}"
+
+
+def _option_name(option: Any) -> str:
+    names = ", ".join(sorted(option.opts, key=len))
+    if option.is_flag:
+        return " / ".join([names, *option.secondary_opts])
+    return f"{names} {option.metavar or ''}".rstrip()
+
+
+class PlainCommand(_PlainHelp, TyperCommand):
+    """One command."""
+
+
+class PlainGroup(_PlainHelp, TyperGroup):
+    """A group of commands; without a command it prints its help."""
+
+    guesses: Mapping[str, str] = {}
+    """Names that people try, such as `list`, with what they look for, such as `ls`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line."""
+        return ["COMMAND", "[ARGUMENTS]..."]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with the first line of their help, then the options."""
+        commands = [(name, cast(Any, self.get_command(ctx, name))) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, (command.help or "").partition("\n")[0]) for name, command in commands])
+        super().format_options(ctx, formatter)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; without any, print the help on stderr and exit with 2."""
+        if not args and not ctx.resilient_parsing:
+            print_stderr(ctx.get_help())
+            raise typer.Exit(USAGE)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the arguments name.
+
+        Raises:
+            ConfigError: No command has this name; the hint names the nearest one.
+        """
+        name = args[0]
+        if name.startswith("-") or ctx.resilient_parsing or self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
+        path = "tidings" if ctx.parent is None else f"tidings {ctx.info_name}"
+        nearest = self._nearest(args, self.list_commands(ctx))
+        raise ConfigError(
+            f"no such command: '{path} {name}'",
+            option=name,
+            source="the command line",
+            hint=f"Run `{path} {nearest}`." if nearest else f"Run `{path} --help` to list the commands.",
+        )
+
+    def _nearest(self, args: list[str], commands: list[str]) -> str | None:
+        for guess in (" ".join(args[:2]), args[0]):
+            if guess in self.guesses:
+                return self.guesses[guess]
+        close = get_close_matches(args[0], [*commands, *self.guesses], n=1)
+        return self.guesses.get(close[0], close[0]) if close else None
