@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fcntl import ioctl
 from pathlib import Path
 from typing import Self
@@ -49,9 +49,9 @@ def tidings(*arguments: str, stdin: str | bytes = b"", **variables: str) -> "sub
 class Process:
     """A command of ours that goes on until it is told to stop; its stdout is a pipe."""
 
-    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None, wrapper: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [*TIDINGS, *arguments],
+            [*wrapper, *TIDINGS, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -106,9 +106,15 @@ class Process:
 class Hub(Process):
     """A hub on a free port, keeping no file unless told otherwise."""
 
-    def __init__(self, *options: str, memory: bool = True, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        memory: bool = True,
+        env: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
         chosen = ("--memory",) if memory else ()
-        super().__init__("serve", "--port", "0", *chosen, *options, env=env)
+        super().__init__("serve", "--port", "0", *chosen, *options, env=env, wrapper=wrapper)
 
     def __enter__(self) -> Self:
         try:
@@ -182,6 +188,10 @@ class Terminal:
             assert time.monotonic() < deadline, f"{text!r} was not shown: {self.shown!r}"
             assert self._read(), f"the end came before {text!r}: {self.shown!r}"
         return self.shown
+
+    def hang_up(self) -> None:
+        """Close the terminal, as its window does: its programs get SIGHUP, and their writes fail."""
+        os.dup2(os.open(os.devnull, os.O_RDWR), self._master)
 
     def press(self, keys: bytes) -> None:
         os.write(self._master, keys)

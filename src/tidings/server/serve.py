@@ -38,6 +38,8 @@ _STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":
     _STOP_SIGNALS.append(signal.SIGBREAK)  # Ctrl-Break
 
+_HANG_UP = "SIGHUP ignored: the server goes on, and SIGTERM stops it; options and certificates are read at the start"
+
 logger = logging.getLogger(__name__)
 
 _IN_USE_HINT = (
@@ -166,7 +168,7 @@ class DrainingServer(uvicorn.Server):
     and the process may exit with 0. Connections have half of the grace period to end by themselves; then the TCP
     connections of responses that go on are closed (an endless stream receives `http.disconnect`); at the end of the
     grace period everything else is cancelled and aborted. A second Ctrl-C ends the process immediately, as the signal
-    does by default.
+    does by default. SIGHUP, which a closed terminal sends, is logged and changes nothing.
     """
 
     def __init__(
@@ -304,8 +306,14 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
             loop.call_soon_threadsafe(self._wakeup.set)
 
+        def hang_up(number: int, frame: FrameType | None) -> None:
+            # Not here: the signal may have interrupted a log line that holds the lock of its stream.
+            loop.call_soon_threadsafe(logger.warning, _HANG_UP)
+
         # Not the loop's add_signal_handler: its handlers would wait for a busy loop.
         before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
+        if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not below nohup
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -7,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.processes import Hub, Process, environment, tidings
+from tests.cli.processes import Hub, Process, Terminal, environment, tidings
 
 from tidings.cli.app import load_command
 from tidings.cli.serve.options import resolve
@@ -31,6 +32,61 @@ def test_serve_prints_one_line_with_both_urls_on_stdout(tmp_path: Path) -> None:
     assert "disk='0 B'" in stderr
     assert "1,000,000 events, 1GiB, 1d12h" in stderr
     assert "Traceback" not in stderr
+
+
+def test_serve_greets_a_terminal_in_two_lines_above_its_logs() -> None:
+    with Terminal("serve", "--memory", "--port", "0", columns=200) as terminal:
+        shown = terminal.wait_for("hub ready").splitlines()
+        assert re.match(r"tidings \S+ listens on http://127\.0\.0\.1:[0-9]+/\. Ctrl-C stops it\.$", shown[0])
+        assert re.match(r"Watch it with `tidings watch --url ws://127\.0\.0\.1:[0-9]+/ws`, and report with ", shown[1])
+        assert "log opened" in "".join(shown[2:])
+        terminal.press(b"\x03")
+        assert terminal.wait() == 0
+
+
+def test_hub_outlives_its_terminal() -> None:
+    with Terminal("serve", "--memory", "--port", "0", columns=200) as terminal:
+        url = terminal.wait_for("hub ready").split()[4].rstrip(".")
+        terminal.hang_up()
+        for _ in range(3):  # log lines that cannot be written any more
+            assert tidings("publish", "data:update", '{"dataset": "d"}', "--url", url).returncode == 0
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.process.wait(timeout=20) == 0
+
+
+def test_sighup_is_logged_and_changes_nothing() -> None:
+    with Hub() as hub:
+        hub.signal(signal.SIGHUP)
+        assert tidings("publish", "data:update", '{"dataset": "d"}', "--url", hub.url).returncode == 0
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert stderr.count("SIGHUP ignored") == 1
+
+
+def test_ignored_sighup_stays_ignored() -> None:
+    with Hub(wrapper=("nohup",)) as hub:
+        hub.signal(signal.SIGHUP)
+        assert tidings("publish", "data:update", '{"dataset": "d"}', "--url", hub.url).returncode == 0
+        code, _, stderr = hub.stop()
+    assert code == 0
+    assert "SIGHUP" not in stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_hub_that_others_can_reach_warns_and_prints_an_address_that_works(host: str) -> None:
+    with Hub("--host", host) as hub:
+        assert hub.url == f"ws://127.0.0.1:{hub.port}/ws"
+        assert tidings("publish", "data:update", '{"dataset": "d"}', "--url", hub.url).returncode == 0
+        _, _, stderr = hub.stop()
+    assert ("no access control" in stderr) is (host == "0.0.0.0")
+
+
+def test_port_of_a_running_hub_is_an_error_that_says_so() -> None:
+    with Hub() as hub:
+        done = tidings("serve", "--memory", "--port", str(hub.port))
+    assert done.returncode == 1
+    assert "hint: A hub listens there already" in done.stderr
+    assert f"http://127.0.0.1:{hub.port}" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,11 +1,15 @@
+import re
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from tests.server.hub_server import HubServer, update
 
 from tidings.exceptions import LogFull, LogInUse
 from tidings.log.base import Log, Scheduler
+from tidings.log.memory import MemoryLog
 from tidings.server.app import HubApp
 
 APP_PAGE = "https://app.example.com"
@@ -47,6 +51,35 @@ def test_index_lists_routes_that_exist(client: httpx.Client) -> None:
     for place in about["http"].values():
         method, path = place.split()
         assert method in client.options(path).headers["allow"]
+
+
+def test_index_is_a_page_for_browsers_and_json_for_programs(client: httpx.Client, server: HubServer) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    page = client.get("/", headers=browser)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert f"tidings watch --url {server.ws}" in page.text
+    assert f"curl -N {server.http}/v1/stream" in page.text
+    for path in re.findall('href="([^"]*)"', page.text):
+        assert client.head(path, headers={"Range": "bytes=0-0"}).status_code == 200, path
+    for accept in ("*/*", "application/json"):
+        answer = client.get("/", headers={"Accept": accept})
+        assert answer.json()["name"] == "tidings"
+        assert answer.headers["vary"] == "Accept"
+    assert client.get("/", headers={"Origin": APP_PAGE}).headers["vary"] == "Accept, Origin"
+
+
+async def test_index_page_below_a_mount_links_below_it() -> None:
+    hub = HubApp(lambda scheduler: MemoryLog("e", None))
+    app = Starlette(routes=[Mount("/events/hub", hub)])
+    headers = {"Accept": "text/html"}
+    async with hub.lifespan(), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://h") as client:
+        for path in ("/events/hub/", "/events/hub"):
+            page = await client.get(path, headers=headers, follow_redirects=True)
+            assert "curl -N http://h/events/hub/v1/stream" in page.text
+            assert "--url ws://h/events/hub/ws" in page.text
+            [link] = [link for link in re.findall('href="([^"]*)"', page.text) if link.endswith("docs")]
+            assert page.url.join(link).path == "/events/hub/docs"
 
 
 def test_hub_is_alive_and_ready(client: httpx.Client) -> None:

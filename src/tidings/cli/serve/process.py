@@ -11,11 +11,13 @@ from collections.abc import Sequence
 import structlog
 import typer
 
+from tidings.cli.serve.addresses import explain_in_use, find_addresses, format_place
 from tidings.cli.serve.logging import configure_logging
 from tidings.cli.serve.options import ServeSettings
 from tidings.cli.units import describe_size, format_duration, format_size
 from tidings.contract.contract import Contract
 from tidings.contract.loading import load_contract
+from tidings.exceptions import AddressInUse
 from tidings.hub.config import HubConfig
 from tidings.log.base import Log, Retention, Scheduler
 from tidings.log.memory import MemoryLog
@@ -35,7 +37,8 @@ log = structlog.get_logger("tidings.serve")
 def run_hub(settings: ServeSettings, *, warnings: Sequence[str] = ()) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    Prints exactly one line to stdout, when the hub is ready: the URLs of its WebSocket and its HTTP interface.
+    When the hub is ready, prints the URLs of its WebSocket and its HTTP interface as one line on stdout; on a terminal,
+    two lines for people instead.
 
     Args:
         settings: The settings.
@@ -103,10 +106,12 @@ class HubProcess:
     async def serve(self) -> None:
         """Serve until a stop signal."""
         # Before the log is opened, so that a second hub by mistake fails on the port, and touches no data.
-        sockets = listen(self._settings.host, self._settings.port)
+        try:
+            sockets = listen(self._settings.host, self._settings.port)
+        except AddressInUse as error:
+            raise explain_in_use(error) from error
         try:
             self._hub_app.start()
-            self._log_opened()
             await self.runner.serve(sockets)
         finally:
             for opened in sockets:
@@ -138,13 +143,29 @@ class HubProcess:
             retention=kept,
         )
 
-    def _report_ready(self, addresses: Sequence[ListenAddress]) -> None:
-        secure = "s" if self._settings.tls_cert else ""
-        places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
-        first = places[0]
+    def _report_ready(self, listening: Sequence[ListenAddress]) -> None:
+        settings = self._settings
+        addresses = find_addresses(listening, ws_path=settings.ws_path, secure=settings.tls_cert is not None)
         # The parent process may not read stdout, or may be gone.
-        with contextlib.suppress(OSError):
-            typer.echo(f"ws{secure}://{first}{self._settings.ws_path} http{secure}://{first}/")
+        with contextlib.suppress(OSError, ValueError):
+            on_terminal = sys.stdout.isatty()
+            typer.echo(addresses.greeting(__version__) if on_terminal else f"{addresses.websocket} {addresses.http}")
+        self._log_opened()
+        if self._max_connections < settings.max_connections:
+            # A reduced default is not worth a warning, because the user did not ask for that number.
+            level = logging.INFO if settings.max_connections == HubConfig().max_connections else logging.WARNING
+            open_files = self._max_connections + _RESERVED_FILES
+            log.log(
+                level,
+                "the limit of open files reduces max_connections",
+                open_files=open_files,
+                max_connections=self._max_connections,
+            )
+        if addresses.is_public:
+            log.warning(
+                "other machines can reach this hub, which has no access control: they can read and publish everything",
+                hint="Use --host 127.0.0.1, or a proxy that authenticates in front (docs/deploying.md).",
+            )
         identity = self._contract.identity
         log.info(
             "hub ready",
@@ -152,7 +173,7 @@ class HubProcess:
             contract=f"{identity.version} {identity.hash}",
             own_events=len(self._contract.own),
             loop=type(asyncio.get_running_loop()).__module__,
-            listening=places,
+            listening=[format_place(*each) for each in listening],
             max_connections=self._max_connections,
         )
 
@@ -194,8 +215,4 @@ def _raise_file_limit(connections: int) -> int:
             soft = raised
     if soft == resource.RLIM_INFINITY or soft >= files:
         return connections
-    allowed = max(1, soft - _RESERVED_FILES)
-    # A reduced default is not worth a warning, because the user did not ask for that number.
-    level = logging.INFO if connections == HubConfig().max_connections else logging.WARNING
-    log.log(level, "the limit of open files reduces max_connections", open_files=soft, max_connections=allowed)
-    return allowed
+    return max(1, soft - _RESERVED_FILES)

@@ -1,7 +1,9 @@
 """Accessors for an ASGI scope."""
 
+import re
 import string
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote
 
 from starlette.types import Scope
@@ -9,6 +11,7 @@ from starlette.types import Scope
 from tidings.access.origins import is_loopback
 
 Headers = Mapping[bytes, bytes]
+_HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -26,6 +29,17 @@ def query_of(scope: Scope) -> str:
     """Return the query of a request's URL, not yet decoded; bytes that are not ASCII are percent-encoded."""
     query: bytes = scope.get("query_string", b"")
     return query.decode() if query.isascii() else quote(query, safe=string.printable)
+
+
+def address_of(scope: Scope) -> tuple[str, str, str]:
+    """Return the address of the application, as the client of this request reaches it.
+
+    Returns:
+        "s" if the scheme is https, or ""; the host and port; and the path that the application is mounted at.
+    """
+    host = header(headers_of(scope), b"host") or ""
+    secure = "s" if scope.get("scheme") in ("https", "wss") else ""
+    return secure, host if _HOST.fullmatch(host) else "127.0.0.1", scope.get("root_path", "").rstrip("/")
 
 
 def is_local(scope: Scope) -> bool:

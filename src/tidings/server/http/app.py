@@ -155,7 +155,7 @@ def _readable_by(origin: str, send: Send, *, credentials: bool) -> Send:
 
     async def send_readable(message: Message) -> None:
         if message["type"] == "http.response.start":
-            others = [field for field in message.get("headers", ()) if field[0] != b"vary"]
+            others = [field for field in message.get("headers", ()) if field != (b"vary", b"Origin")]
             message = {**message, "headers": [*others, *fields]}
         await send(message)
 

@@ -14,8 +14,8 @@ from tidings.contract.contract import Contract
 from tidings.contract.export.asyncapi import build_asyncapi_document
 from tidings.contract.export.document import format_json
 from tidings.contract.export.formats import FORMATS
-from tidings.server.asgi.scope import route_path
-from tidings.server.http.docs_page import SECURITY_POLICY, contract_page
+from tidings.server.asgi.scope import address_of, route_path
+from tidings.server.http.docs_page import HTML, SECURITY_POLICY, contract_page
 
 PAGE_PATH: Final = "/docs"
 ASYNCAPI_PATH: Final = "/asyncapi.json"
@@ -27,8 +27,6 @@ DOCUMENTS: Final = {
     "/v1/contract.go": FORMATS["go"],
 }
 """Export formats by path."""
-_HTML: Final = "text/html; charset=utf-8"
-_HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _TAGS: Final = re.compile(r'(?:W/)?("[^"]*")')
 _MAX_DOCUMENTS: Final = 32
 """Cached documents: one per format, and for AsyncAPI one per address of the hub, which rarely has more than two."""
@@ -77,15 +75,13 @@ class ContractRoutes:
 
     def _address(self, request: Request) -> tuple[str, str, str]:
         """Return scheme, host and path of the WebSocket, as a client that sent this request reaches it."""
-        host = request.headers.get("host", "")
-        path = request.scope.get("root_path", "") + self._ws_path
-        secure = request.url.scheme == "https"
-        return "wss" if secure else "ws", host if _HOST.fullmatch(host) else "127.0.0.1", path
+        secure, host, path = address_of(request.scope)
+        return f"ws{secure}", host, path + self._ws_path
 
     def _make(self, path: str, protocol: str = "", host: str = "", ws_path: str = "") -> ServedDocument:
         if path == PAGE_PATH:
             links = [(where.removeprefix("/"), format.title) for where, format in DOCUMENTS.items()]
-            return _document(contract_page(self._contract, [*links, ("openapi.json", "OpenAPI")]), _HTML)
+            return _document(contract_page(self._contract, [*links, ("openapi.json", "OpenAPI")]), HTML)
         format = DOCUMENTS[path]
         if path == ASYNCAPI_PATH:
             document = build_asyncapi_document(self._contract, host=host, path=ws_path, protocol=protocol)

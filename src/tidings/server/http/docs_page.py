@@ -24,12 +24,15 @@ def _css() -> str:
     return text.decode()
 
 
-_CSS: Final = _css()
+STYLE: Final = _css()
+"""The style of the hub's pages."""
 SECURITY_POLICY: Final = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; "
-    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()}'"
+    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
 )
-"""The page may load no resources, so that no text of a contract can run as a script."""
+"""A page may load no resources, so that no text of a contract can run as a script."""
+PAGE_HEADERS: Final = {"content-security-policy": SECURITY_POLICY, "x-content-type-options": "nosniff"}
+HTML: Final = "text/html; charset=utf-8"
 _ENVELOPE: Final = (
     ("type", "text", "always", "The event type, <domain>:<action>."),
     ("timestamp", "text", "always", "RFC 3339, in UTC."),
@@ -70,7 +73,7 @@ class _Page:
         return (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>The contract of this hub</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
+            f"<title>The contract of this hub</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
             "<header>\n<h1>The contract of this hub</h1>\n"
             f'<p class="facts">Revision {_code(identity.version)}, {_code(identity.hash)}</p>\n'
             f"<p>For programs: {links}</p>\n</header>\n"

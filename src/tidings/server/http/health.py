@@ -9,7 +9,10 @@ from starlette.responses import Response
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining
 from tidings.protocol.messages import SUBPROTOCOL
-from tidings.server.http.responses import Answer, to_response
+from tidings.server.asgi.scope import address_of
+from tidings.server.http.docs_page import HTML, PAGE_HEADERS
+from tidings.server.http.index_page import index_page
+from tidings.server.http.responses import JSON, Answer, to_response
 from tidings.server.running_hub import HubHost
 from tidings.version import __version__
 
@@ -40,6 +43,7 @@ class StatusRoutes:
 
     def __init__(self, host: HubHost, contract: Contract, ws_path: str) -> None:
         self._host = host
+        self._ws_path = ws_path
         about = {
             "name": "tidings",
             "about": "A hub for typed, trace-correlated events about long-running work.",
@@ -51,8 +55,18 @@ class StatusRoutes:
         self._about = msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n"
 
     async def index(self, request: Request) -> Response:
-        """Answer `GET /`."""
-        return to_response(Answer(200, self._about))
+        """Answer `GET /`: with a page for a browser, else with JSON."""
+        vary = {"vary": "Accept"}
+        if "text/html" not in request.headers.get("accept", ""):
+            return Response(self._about, headers=vary, media_type=JSON)
+        scheme, host, path = address_of(request.scope)
+        own = request.scope["path"]
+        page = index_page(
+            f"ws{scheme}://{host}{path}{self._ws_path}",
+            f"http{scheme}://{host}{path}/",
+            prefix="" if own.endswith("/") else own.rpartition("/")[2] + "/",
+        )
+        return Response(page, headers={**vary, **PAGE_HEADERS}, media_type=HTML)
 
     async def healthz(self, request: Request) -> Response:
         """Answer `GET /healthz`: 200 while the process is alive, whatever the state of the log."""
