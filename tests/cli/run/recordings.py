@@ -1,22 +1,10 @@
 """Replay of the recorded output of real programs."""
 
-import json
-from pathlib import Path
+from tests.cli.run.corpus.recording import load, names, source_of
 
-from tidings.cli.run.reader.output import MIN_INTERVAL_S, CommandProgress, OutputReader, Source
+from tidings.cli.run.reader.output import MIN_INTERVAL_S, CommandProgress, OutputReader
 
-FIXTURES = Path(__file__).parent / "fixtures"
-NAMES = sorted(path.name.removesuffix(".jsonl") for path in FIXTURES.glob("*.jsonl"))
-
-Chunk = tuple[float, Source, bytes]
-
-
-def chunks(name: str) -> list[Chunk]:
-    """Return (seconds, source, bytes) of each read of a recording."""
-    lines = (FIXTURES / f"{name}.jsonl").read_text(encoding="ascii").splitlines()
-    return [
-        (line["at"], Source[line["source"].upper()], line["data"].encode("latin-1")) for line in map(json.loads, lines)
-    ]
+NAMES = names()
 
 
 def replay(name: str, *, interval_s: float = 0.0) -> list[CommandProgress]:
@@ -24,12 +12,12 @@ def replay(name: str, *, interval_s: float = 0.0) -> list[CommandProgress]:
     now = 0.0
     reader = OutputReader(lambda: now, interval_s=interval_s)
     readings: list[CommandProgress] = []
-    for at, source, data in chunks(name):
-        if at - now > MIN_INTERVAL_S:
+    for chunk in load(name).chunks:
+        if chunk.at - now > MIN_INTERVAL_S:
             now += MIN_INTERVAL_S
             readings.extend(reader.settle())
-        now = at
-        readings.extend(reader.feed(data, source))
+        now = chunk.at
+        readings.extend(reader.feed(chunk.data, source_of(chunk)))
     return [*readings, *reader.finish()]
 
 

@@ -46,7 +46,7 @@ def test_command_gets_a_terminal_of_our_size(tmp_path: Path) -> None:
 
 
 def test_progress_on_a_terminal_is_read(tmp_path: Path) -> None:
-    program = Path(__file__).parent / "programs" / "tqdm_nested.py"
+    program = Path(__file__).parent / "corpus" / "scripts" / "tqdm_nested.py"
     with run_on_terminal(tmp_path / "report", sys.executable, str(program)) as screen:
         assert screen.wait_for_end() == 0
     progress = [call for call in calls(tmp_path / "report") if call["call"] == "progress" and call["step"]]

@@ -98,7 +98,7 @@ def test_new_unnamed_bar_takes_the_caption() -> None:
     bars = Bars()
     lead = bars.update(3, bar(10), caption="alpha.whl", logged=False, proven=True)
     assert lead is not None
-    assert lead.label == "alpha.whl"
+    assert (lead.label, lead.caption) == ("", "alpha.whl")
     assert not bars.is_new(3)
     assert bars.is_new(4)
 

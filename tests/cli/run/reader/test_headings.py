@@ -10,7 +10,6 @@ from tidings.cli.run.reader.patterns import Ordinal, Outcome, read_ordinal
         ("2025-07-30 11:22:33,123 INFO Epoch 2/10", Ordinal("epoch", 2, 10, "Epoch 2/10", Outcome.UNDER_WAY)),
         ("Step 3/12 : RUN make", Ordinal("step", 3, 12, "Step 3/12 : RUN make", Outcome.UNDER_WAY)),
         ("Processing file 3 of 10", Ordinal("file", 3, 10, "Processing file 3 of 10", Outcome.UNDER_WAY)),
-        ("Compiling 3/10 foo", Ordinal("compiling", 3, 10, "Compiling 3/10", Outcome.UNDER_WAY)),
         ("[1/4] Resolving packages...", Ordinal("[", 1, 4, "Resolving packages", Outcome.UNDER_WAY)),
         ("#7 [2/5] RUN apt-get update", Ordinal("[", 2, 5, "RUN apt-get update", Outcome.UNDER_WAY)),
         ("[3/120] cc -c a.c", Ordinal("[", 3, 120, "cc -c a.c", Outcome.UNDER_WAY)),
@@ -35,6 +34,7 @@ def test_heading_numbers_a_part(line: str, expected: Ordinal) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "Loading 3/5",
         "attempt 1/3 failed",
         "retry 2 of 5",
         "2 of 3 dentists agree",

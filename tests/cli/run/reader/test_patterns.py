@@ -105,10 +105,6 @@ def test_other_numbers_in_a_log_are_uncertain(line: str) -> None:
     assert gauge is None or not gauge.certain
 
 
-def test_recipe_fraction_in_a_log_is_ignored() -> None:
-    assert read_progress("Stir 1/2 cup of milk into 3/4 cup of flour", redrawn=False) is None
-
-
 def test_fraction_sides_share_one_unit() -> None:
     gauge = read_progress("━━━━━━ 512.0 KiB/2 MiB", redrawn=True)
     assert gauge is not None

@@ -21,7 +21,11 @@ class Lead:
     progress: ProgressReading
     """Progress that the bar shows."""
     label: str
-    """Name of the bar: its own or the line above it; may be empty."""
+    """Its own name; may be empty."""
+    caption: str = ""
+    """The line above it, which names a bar that has no name of its own."""
+    part: bool = False
+    """Whether bars of the same kind run beside it: files of a download, workers. Then none of them is the whole."""
 
 
 @dataclass(slots=True)
@@ -35,6 +39,7 @@ class _Bar:
     # Counts of events: when its row was last drawn or passed by the rising cursor, and when it was last drawn.
     touched: int
     drawn: int
+    part: bool = False
 
 
 class Bars:
@@ -60,7 +65,7 @@ class Bars:
         for bar in self._bars:
             if top <= bar.row <= bottom and not bar.logged:
                 bar.touched = self._moment
-                if bar.progress.drawn and not bar.proven:
+                if bar.progress.drawn and not bar.proven and not may_have_peers(bar.progress.label):
                     bar.proven = True
                     shown.append(bar)
         return self._lead(shown[0]) if shown else None
@@ -93,12 +98,17 @@ class Bars:
         added = bar is None
         if bar is None:
             bar = self._add(row, progress, caption, logged)
-        else:
+        elif logged or bar.row == row:
             self._bars = [other for other in self._bars if other is bar or _stays(other, since=bar.drawn)]
+        else:
+            self._move(bar, row)
         was_leader = self._leader() is bar
         bar.progress = progress
         bar.proven = proven
         bar.touched = bar.drawn = self._moment
+        for other in self._bars:
+            if other is not bar and not other.logged and _are_peers(bar.progress.label, other.progress.label):
+                bar.part = other.part = True
         if added and logged and progress.full:
             # "100% done" in a log means that something has ended, which need not be the run or a part of it.
             self._bars.remove(bar)
@@ -110,15 +120,27 @@ class Bars:
         if self._leader() is not bar and not (was_leader and self._leading == bar.number):
             return None
         self._leading = bar.number
-        return Lead(bar.number, bar.progress, bar.progress.label or bar.caption)
+        return Lead(bar.number, bar.progress, bar.progress.label, bar.caption, bar.part)
 
     def _find(self, row: int, progress: ProgressReading, logged: bool) -> _Bar | None:
-        for bar in self._bars:
-            if not logged and not bar.logged and bar.row == row:
-                return bar
-            if logged and bar.logged and _same_name(bar.progress, progress):
-                return bar
-        return None
+        if logged:
+            return next((bar for bar in self._bars if bar.logged and _same_name(bar.progress, progress)), None)
+        shown = [bar for bar in self._bars if not bar.logged]
+        here = next((bar for bar in shown if bar.row == row), None)
+        if progress.label and (here is None or here.progress.label != progress.label):
+            namesakes = (bar for bar in shown if bar.progress.label == progress.label)
+            # A full bar that is not next to this row belongs to an earlier step of the same name.
+            moved = next((bar for bar in namesakes if not bar.progress.full or bar.row == row + 1), None)
+            return moved or here
+        return here
+
+    def _move(self, bar: _Bar, row: int) -> None:
+        """Move a bar that is drawn elsewhere, and what was there down: tqdm ends an inner bar above the outer."""
+        for other in self._bars:
+            if other.row == row and not other.logged:
+                other.row = row + 1
+        bar.row = row
+        self._bars.sort(key=lambda each: each.row)
 
     def _add(self, row: int, progress: ProgressReading, caption: str, logged: bool) -> _Bar:
         self._count += 1
@@ -142,6 +164,19 @@ class Bars:
         return self._bars[0] if self._bars else None
 
 
+_ITEM = re.compile(r"(?:\S+ )?\S*(?:[\w)-]\.[A-Za-z]\w{0,5}|==.+|\b[0-9a-f]{8,}|\d)")
+
+
+def may_have_peers(label: str) -> bool:
+    """Return whether a name is that of a file, a package or a numbered worker, which seldom come alone."""
+    return _ITEM.fullmatch(label) is not None
+
+
+def _are_peers(one: str, other: str) -> bool:
+    same_form = _DIGITS.sub("", one) == _DIGITS.sub("", other)
+    return one != other and ((same_form and one != "" != other) or (may_have_peers(one) and may_have_peers(other)))
+
+
 def _same_name(one: ProgressReading, other: ProgressReading) -> bool:
     return _DIGITS.sub("", one.label) == _DIGITS.sub("", other.label) and one.total == other.total
 
@@ -155,6 +190,8 @@ RISES_ON_DISPLAY = 1
 """Rises that prove progress on a display or beside a drawn bar."""
 RISES_IN_LOG = 2
 """Rises that prove progress in a log: three rising lines of one form."""
+_MAX_BEGINNING = 0.1
+"""Share of the total up to which the first value in a log is a beginning."""
 _MAX_SHAPES = 64
 """Forms of line kept; the least recently seen is dropped first."""
 _FIGURES = re.compile(r"\d[\d.,]*")
@@ -164,7 +201,8 @@ class GrowthFilter:
     """Last value and number of rises for each form of line.
 
     A table of results (`95%` per file) fails because its lines differ in more than digits or its values fall; a
-    single sentence fails because it stands alone. A form that was proven stays proven: its next fall is a new step.
+    single sentence fails because it stands alone; in a log, a measure (a load, a level) fails because it does not rise
+    from its beginning. A form that was proven stays proven: its next fall is a new step.
     """
 
     def __init__(self) -> None:
@@ -172,24 +210,32 @@ class GrowthFilter:
 
     def confirms(self, text: str, progress: ProgressReading, *, redrawn: bool) -> bool:
         """Record an uncertain reading and return whether its growth has proven it to be progress."""
-        needed = RISES_ON_DISPLAY if redrawn or progress.drawn else RISES_IN_LOG
-        shape = _shape(text, progress)
+        displayed = redrawn or progress.drawn
+        needed = RISES_ON_DISPLAY if displayed else RISES_IN_LOG
+        shape = _FIGURES.sub("0", progress.label) if displayed else _shape(text, progress)
         value = progress.percent if progress.done is None else progress.done
         last, rises = self._seen.pop(shape, (value, 0))
         if rises < needed:
-            if value > last:
-                rises += 1
-            elif value < last:
+            if value < last:
                 rises = 0
+            elif value > last and (displayed or rises > 0 or _begins(last, value, progress)):
+                # A log that ends with the line that would prove it leaves nothing to report.
+                rises += displayed or rises + 1 < needed or not progress.full
         self._seen[shape] = (value, rises)
         if len(self._seen) > _MAX_SHAPES:
             del self._seen[next(iter(self._seen))]
         return rises >= needed
 
 
+def _begins(first: float, second: float, progress: ProgressReading) -> bool:
+    """Return whether two values are the beginning of a count to the total."""
+    total = 100.0 if progress.done is None else progress.total or 0.0
+    return first <= max(second - first, _MAX_BEGINNING * total)
+
+
 def _shape(text: str, progress: ProgressReading) -> str:
     """Return the part that lines of one counter share."""
     if progress.total is not None:
         # The rest of a counter's line may name the item, which changes each time.
-        return f"{progress.total}/{progress.label.partition(' ')[0]}"
+        return f"{progress.total}/{_FIGURES.sub('0', progress.label)}"
     return _FIGURES.sub("0", clean_message(text))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import count
 
-from tidings.cli.run.reader.bars import ANNOUNCED_ROW, Bars, GrowthFilter, Lead
+from tidings.cli.run.reader.bars import ANNOUNCED_ROW, Bars, GrowthFilter, Lead, may_have_peers
+from tidings.cli.run.reader.forms import KnownLine, Meaning, read_known
 from tidings.cli.run.reader.patterns import (
     MAX_LABEL,
     ProgressReading,
@@ -28,6 +29,8 @@ MAX_TAIL_BYTES = 8 * 1024
 """UTF-8 bytes of these lines, which leave most of a 64 KB payload free."""
 _SLICE_BYTES = 64 * 1024
 """Bytes decoded at a time, which bounds the memory for one chunk."""
+_KNOWN_BAR = -1
+"""Number of the bar of a known program's part."""
 _WORD = re.compile(r"[^\W_]")
 
 
@@ -54,6 +57,8 @@ class CommandProgress:
     """Number of steps; 0 if unknown."""
     message: str
     """Last line that contains words."""
+    whole: bool = False
+    """Whether `percent` is certainly of the whole, because the program is known."""
 
 
 class OutputReader:
@@ -78,6 +83,7 @@ class OutputReader:
         self._bars = {source: Bars() for source in Source}
         self._growth = GrowthFilter()
         self._steps = Steps()
+        self._total: float | None = None
         self._message = ""
         self._last_line = ""
         self._emitted = CommandProgress(None, 0, "", 0, "")
@@ -151,6 +157,15 @@ class OutputReader:
         if not may_hold_progress(text):
             bars.vacate(line.row)
             return
+        known = read_known(text, self._total)
+        if known is not None:
+            bars.vacate(line.row)
+            self._read_known(known, line, source)
+            return
+        if self._steps.whole_lasts:
+            # A detail, such as the output of a test, that a known program prints beside its whole.
+            bars.vacate(line.row)
+            return
         # A bar on an unfinished line during a pause of the program is not a line of a log.
         redrawn = line.redrawn or line.unfinished
         progress = read_progress(text, redrawn=redrawn)
@@ -165,7 +180,10 @@ class OutputReader:
                 bars.vacate(line.row)
                 self._steps.enter(ordinal)
                 return
-        proven = progress is not None and (progress.certain or self._growth.confirms(text, progress, redrawn=redrawn))
+        proven = progress is not None and (
+            (progress.certain and not (redrawn and may_have_peers(progress.label)))
+            or self._growth.confirms(text, progress, redrawn=redrawn)
+        )
         if progress is None or not (proven or progress.drawn or redrawn):
             bars.vacate(line.row)
             return
@@ -177,10 +195,26 @@ class OutputReader:
             self._follow(lead)
 
     def _follow(self, lead: Lead) -> None:
-        ordinal = read_ordinal(lead.label)
+        ordinal = read_ordinal(lead.label or lead.caption)
         if ordinal is not None:
             self._steps.enter(ordinal)
-        self._steps.advance(lead.progress, lead.label, lead.bar)
+        self._steps.advance(lead.progress, lead.label, lead.bar, caption=lead.caption, part=lead.part)
+
+    def _read_known(self, line: KnownLine, at: ScreenLine, source: Source) -> None:
+        meaning, label = line.form.meaning, line.label
+        if not label and meaning in (Meaning.FILE, Meaning.PART):
+            label = self._caption(at, source)
+        if meaning is Meaning.FILE:
+            meaning = Meaning.PART if label and " " not in label else Meaning.WHOLE
+        if line.total_s is not None:
+            self._total = line.total_s
+        if meaning is Meaning.NOTHING or line.percent is None:
+            return
+        progress = ProgressReading(line.percent, label, None, None, drawn=True, certain=True)
+        if meaning is Meaning.WHOLE:
+            self._steps.advance_whole(progress, clean_label(label), line.parts, line.form.program)
+        else:
+            self._steps.advance(progress, clean_label(label), _KNOWN_BAR, part=True)
 
     def _caption(self, line: ScreenLine, source: Source) -> str:
         """Return the line above a bar as its name: pip and rsync write the subject of the bar there."""
@@ -214,7 +248,7 @@ class OutputReader:
         # Cleaned only when reported: most lines of a fast log never are.
         self._message = clean_message(self._last_line) or self._message
         steps = self._steps
-        reading = CommandProgress(steps.percent, steps.serial, steps.name, steps.total, self._message)
+        reading = CommandProgress(steps.percent, steps.serial, steps.name, steps.total, self._message, steps.whole)
         if reading != self._emitted:
             self._emitted, self._emitted_at = reading, now
             yield reading

@@ -14,6 +14,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from tidings.cli.run.reader.forms import SIGNS
+
 MAX_MESSAGE = 200
 """Characters of a message: one line, wider than most terminals."""
 MAX_LABEL = 80
@@ -26,6 +28,9 @@ BAR = re.compile(
       \|[ \#{_GRAPHICS}0-9]{{3,}}\|                      # tqdm, its ASCII form included
     | [{_GRAPHICS}]{{4,}}(?:[ ]?[{_GRAPHICS}])*          # rich, pip, Keras 3
     | [\[(|](?=[^\]\[|)]*[=\#>.*\-]{{3}})[=\#>.*\-\ o]{{5,}}[\])|]   # [====>....], [##### ]
+    | [\[(][=\#>.*+~\-\\/|\ o]{{8,}}[\])](?=\s*\d)             # cargo, mksquashfs: [=>          ] 3/120
+    | \|=[=\ ]{{8,}}[/\-\\|]?(?=\s*\d)                        # e2fsck: |===      / 5.1%
+    | <=*>?-+>(?=\s*\d)                                       # gradle: <===---->
     """,
     re.VERBOSE,
 )
@@ -49,6 +54,8 @@ def clean_message(line: str) -> str:
 
 def clean_label(text: str) -> str:
     """Return the name of a step from the text beside its bar; empty if the text has no letters."""
+    if not text or text.isspace():
+        return ""
     text = _SPACE.sub(" ", _LONE_GRAPHICS.sub(" ", BAR.sub(" ", text))).strip(_SEPARATORS)
     for opening, closing in ("[]", "()"):
         if text.count(opening) != text.count(closing):
@@ -57,20 +64,20 @@ def clean_label(text: str) -> str:
 
 
 # A line without a match has no progress; this test rejects nearly every line of a log.
-_CANDIDATE = re.compile(r"\d ?%|\d[^\d\n/]{0,6}/ ?\d|\d\S{0,6} of ~?\d")
+_CANDIDATE = re.compile(rf"\d ?%|\d[^\d\n/]{{0,6}}/ ?\d|\d\S{{0,6}} (?:out )?of +~?\d|{SIGNS}")
 _PERCENT = re.compile(r"(?<![\w.,:/])(?P<value>\d{1,3}(?:[.,]\d{1,2})?) ?%(?![\w%])")
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _UNIT = r"[kKMGTP]i?(?:[Bb](?:ytes)?)?|[Bb](?:ytes)?"
 _FRACTION = re.compile(
-    rf"(?<![\w.,:/\\-])(?P<done>{_NUMBER})(?: ?(?P<done_unit>{_UNIT}))?(?:(?P<slash> ?/ ?)| of )"
-    rf"(?P<total>{_NUMBER})(?: ?(?P<total_unit>{_UNIT}))?(?![\w%/:\\-]|[.,]\d| \d\d:\d\d)"
+    rf"(?<![\w.,:/\\-])(?P<done>{_NUMBER})(?: ?(?P<done_unit>{_UNIT}))?(?:(?P<slash> ?/ ?)| (?:out )?of +)"
+    rf"(?P<total>{_NUMBER})(?: ?(?P<total_unit>{_UNIT}))?(?![\w%/\\-]|[.,:]\d| \d\d:\d\d)"
 )
 _RSYNC = re.compile(
     r"^\s*(?P<done>\d[\d,.]*)(?P<unit>[kKMGTP]?)\s+(?P<value>\d{1,3})%\s+\S+[kKMGTP]?B/s\s+\d+:\d\d:\d\d"
 )
 _SIZE_AFTER_OF = re.compile(r"\s+of\s+~?\s*\d[\d.,]*\s?[kKMGTP]i?B\b")
 _BRACKETED = re.compile(r"^\s*\[ ?\s*\d{1,3}%\]|\[ ?\s*\d{1,3}%\]\s*$")
-_SIGNED = re.compile(r"(?:^|[\s(\[])[-+~<>≤≥±−≈]\s?$|\w=$")
+_SIGNED = re.compile(r"(?:^|[\s(\[])[-+~<>≤≥±−≈]\s?$|\w=$|\s=+>\s*$")
 _WORD_BEFORE = re.compile(r"([a-z_]+[0-9]?)[\s:=(\[]*$")
 _WORDS = re.compile(r"[a-z_]+[0-9]?")
 _DONE = re.compile(
@@ -83,10 +90,17 @@ _MEASURE_WORDS = """
     precision recall f1 auc iou humidity volume threshold quality similarity identity identical similar tax discount
     off probability prob success failure failed passed pass tests test faster slower less more higher lower larger
     smaller bigger increase decrease reduction reduced saved saving savings above below over under than least most by
-    only efficiency sparsity overlap error errors percentile quantile dropout duty
+    only efficiency sparsity overlap error errors percentile quantile dropout duty charging charged
+    discharging converted rated rating grade attempt attempts try tries retry retrying retries connections pool
+    queue reviewers agree
 """
 _MEASURES = frozenset(_MEASURE_WORDS.split())
 _UNIT_EXPONENT = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+# Dates: 3/2026.
+_MONTHS = 12
+_YEARS = frozenset(map(str, range(1990, 2100)))
+# Characters between a bar and its percentage.
+_MAX_GAP = 3
 # Points by which a percentage and a fraction on one line may differ, because of rounding.
 _MAX_ROUNDING = 1.5
 
@@ -131,9 +145,11 @@ def read_progress(text: str, *, redrawn: bool) -> ProgressReading | None:
         size = _amount(rsync["done"], rsync["unit"])
         return ProgressReading(min(100.0, float(rsync["value"])), "", size, None, drawn=True, certain=redrawn)
     bar = BAR.search(text)
-    percent = _find_percent(text)
+    percent = _find_percent(text, bar)
     fraction = _find_fraction(text, percent)
-    if percent is None and (fraction is None or not (redrawn or bar or _alone(text, fraction))):
+    if percent is None and (fraction is None or _counts_other(text, fraction)):
+        return None
+    if percent is not None and not (redrawn or bar) and _is_table(text[: percent.start()]):
         return None
     start = min(found.start() for found in (bar, percent, fraction) if found is not None)
     done: float | None = None
@@ -149,11 +165,15 @@ def read_progress(text: str, *, redrawn: bool) -> ProgressReading | None:
     return ProgressReading(value, label, done, total, drawn=bar is not None, certain=certain)
 
 
-def _find_percent(text: str) -> re.Match[str] | None:
+def _find_percent(text: str, bar: re.Match[str] | None) -> re.Match[str] | None:
+    """Return the percentage in or right after the bar, or else the first."""
+    first: re.Match[str] | None = None
     for found in _PERCENT.finditer(text):
         if _value(found) <= 100.0 and not _is_measure(text, found):
-            return found
-    return None
+            if bar is None or bar.start() < found.start() <= bar.end() + _MAX_GAP:
+                return found
+            first = first or found
+    return first
 
 
 def _value(percent: re.Match[str]) -> float:
@@ -165,14 +185,22 @@ def _is_measure(text: str, percent: re.Match[str]) -> bool:
     before, after = text[: percent.start()], text[percent.end() :]
     if _SIGNED.search(before):
         return True
-    following = _WORDS.findall(after[:24].lower())
-    if after.startswith(" ") and following and after[1:].lower().startswith(following[0]):
-        if following[0] in _MEASURES:
-            return True
-        if following[0] == "of" and not _SIZE_AFTER_OF.match(after):
-            return True
+    if after.startswith(" "):
+        following = _WORDS.match(after[1:24].lower())
+        if following is not None:
+            if following[0] in _MEASURES:
+                return True
+            if following[0] == "of" and not _SIZE_AFTER_OF.match(after):
+                return True
     preceding = _WORD_BEFORE.search(before[-32:].lower())
-    return preceding is not None and preceding[1] in _MEASURES
+    # `a PASSED [ 25%]` is progress although a word of results stands before it.
+    return preceding is not None and preceding[1] in _MEASURES and _BRACKETED.search(text) is None
+
+
+def _is_table(before: str) -> bool:
+    """Return whether three columns of figures stand before a percentage, as in `df`."""
+    columns = before.split()[-3:]
+    return len(columns) == 3 and all(column[0].isdigit() for column in columns)
 
 
 def _names_progress(text: str, percent: re.Match[str]) -> bool:
@@ -190,6 +218,8 @@ def _find_fraction(text: str, percent: re.Match[str] | None) -> re.Match[str] | 
             continue
         if percent is not None and abs(100.0 * done / total - _value(percent)) > _MAX_ROUNDING:
             continue
+        if percent is None and done <= _MONTHS and found["total"] in _YEARS:
+            continue
         fractional = "." in found["done"] or "." in found["total"]
         if fractional and percent is None and not (found["total_unit"] or found["done_unit"]):
             continue  # versions and measurements; sizes carry their unit
@@ -197,10 +227,11 @@ def _find_fraction(text: str, percent: re.Match[str] | None) -> re.Match[str] | 
     return None
 
 
-def _alone(text: str, fraction: re.Match[str]) -> bool:
-    """Return whether a fraction stands first or last on its line, as counters do and quantities in sentences do not."""
-    before, after = text[: fraction.start()].strip(" [("), text[fraction.end() :].strip(" ])")
-    return not after or (not before and fraction["slash"] is None)
+def _counts_other(text: str, fraction: re.Match[str]) -> bool:
+    """Return whether the words beside a fraction name a score, a try or a ratio."""
+    before = _WORDS.findall(text[: fraction.start()].lower())[-2:]
+    after = _WORDS.findall(text[fraction.end() : fraction.end() + 24].lower())[:1]
+    return not _MEASURES.isdisjoint(before + after)
 
 
 def _amounts(fraction: re.Match[str]) -> tuple[float, float]:
@@ -219,7 +250,7 @@ _NUMBERS = r"(?P<index>\d{1,7})\s*(?:/|\bof\b)\s*(?P<total>\d{1,7})(?![\w%/:-]|[
 _WORDED = re.compile(
     rf"^\W{{0,4}}{_PREFIX}(?P<label>(?:\w+ing\s+)?(?P<word>epoch|step|stage|phase|round|pass|fold|part|task|cycle|iteration"
     r"|iter|batch|file|item|chunk|page|shard|row|record|image|frame|job|test|layer|block|partition|table|model|package"
-    rf"|module|sample|split|\w{{3,}}ing)\s*[:\#]?\s*{_NUMBERS})(?P<rest>.*)$",
+    rf"|module|sample|split)\s*[:\#]?\s*{_NUMBERS})(?P<rest>.*)$",
     re.IGNORECASE,
 )
 _BRACKETED_ORDINAL = re.compile(rf"^\s*(?:\#\d+\s+)?[\[(]\s*{_NUMBERS}\s*[\])](?P<rest>.*)$")

@@ -219,6 +219,8 @@ class TerminalScreen:
         self._row = 0
         self._column = 0
         self._saved = (0, 0)
+        # Lowest row from which the cursor has risen: empty rows above it are part of a display too.
+        self._risen_from = _ABSOLUTE_ORIGIN - 1
         self._alternate = False
 
     @property
@@ -289,7 +291,7 @@ class TerminalScreen:
             row.text = (shown[:column] + text + shown[self._column :])[:MAX_COLUMNS]
 
     def _new_row(self) -> _Row:
-        row = self._rows[self._row] = _Row(self._next_serial())
+        row = self._rows[self._row] = _Row(self._next_serial(), redrawn=self._row <= self._risen_from)
         if len(self._rows) > MAX_ROWS:
             # Rows are kept in the order of their first drawing.
             del self._rows[next(iter(self._rows))]
@@ -374,6 +376,7 @@ class TerminalScreen:
                     held.redrawn = True
             # This comes before the line that is left: its reader must know that the rows above are still in use.
             yield CursorRise(row, self._row)
+            self._risen_from = max(self._risen_from, self._row)
         yield from self._leave(redrawn=not same_region)
         self._row = row
         self._column = column

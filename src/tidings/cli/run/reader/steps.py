@@ -9,6 +9,8 @@ MAX_PERCENT = 99.0
 """Highest percentage reported: another bar may follow a full one, and only the exit code proves the end of the run."""
 _MIN_FALL = 10.0
 """Points, or percent of its total, by which a bar must fall to count as started again; less is jitter."""
+_MAX_JITTER = 1.0
+"""Points by which a full bar may fall without having started again: webpack ends with 100 %, 99 %, 100 %."""
 _MAX_NAMES = 256
 """Names kept, to number the second "train"."""
 _NUMBERS = re.compile(r"\d[\d.,]*")
@@ -48,6 +50,9 @@ class Steps:
         self._inner: float | None = None
         self._frame: _Frame | None = None
         self._peak: float | None = None
+        self._part = False
+        self._whole = ""
+        self._parts = 0
         self._names: dict[str, int] = {}
 
     @property
@@ -57,8 +62,18 @@ class Steps:
 
     @property
     def percent(self) -> float | None:
-        """Percentage, 0 to MAX_PERCENT; None if unknown."""
-        return self._peak
+        """Percentage, 0 to MAX_PERCENT; None if unknown, also while one of many parts is drawn."""
+        return None if self._part else self._peak
+
+    @property
+    def whole(self) -> bool:
+        """Whether the percentage is certainly that of the whole, because the program is known."""
+        return self._whole != ""
+
+    @property
+    def whole_lasts(self) -> bool:
+        """Whether a known program that states its whole is still under way: then nothing else counts."""
+        return self._whole != "" and self._progress is not None and not self._progress.full
 
     @property
     def name(self) -> str:
@@ -68,7 +83,7 @@ class Steps:
     @property
     def total(self) -> int:
         """Number of steps, 0 if unknown."""
-        return self._frame.total if self._frame is not None else 0
+        return self._frame.total if self._frame is not None else self._parts
 
     def enter(self, ordinal: Ordinal) -> None:
         """Record a heading."""
@@ -94,21 +109,45 @@ class Steps:
             frame.index, frame.label = ordinal.index, ordinal.label
         self._raise_peak()
 
-    def advance(self, progress: ProgressReading, label: str, bar: int) -> None:
+    def advance_whole(self, progress: ProgressReading, label: str, parts: int, program: str) -> None:
+        """Record the whole as a known program states it.
+
+        Args:
+            progress: Progress of the whole.
+            label: Name of the part under way; may be empty.
+            parts: Number of parts; 0 if unknown.
+            program: Name of the program.
+        """
+        if self._whole != program:
+            self._frame = None
+            self._leave_bar()
+        self._whole, self._parts = program, parts
+        self.advance(progress, label, bar=0)
+
+    def advance(
+        self, progress: ProgressReading, label: str, bar: int, *, caption: str = "", part: bool = False
+    ) -> None:
         """Record a drawing of the leading bar.
 
         Args:
             progress: Progress that it shows.
             label: Name of the bar; may be empty.
             bar: Number of the bar, the same while it stays on the screen.
+            caption: Name of the step if the bar has none.
+            part: Whether it is the bar of one part of many, which does not show the whole.
         """
+        if part and self._frame is not None:
+            return
+        if bar != 0:
+            self._whole, self._parts = "", 0
+        self._part = part
         if self._progress is None or self._restarted(self._progress, progress, label, bar):
             self._inner = None
             self._label = label
             if self._frame is None:
                 self._serial += 1
                 self._peak = None
-                self._name = self._new_name(label)
+                self._name = self._new_name(label or caption)
         elif _NUMBERS.sub("", label) != _NUMBERS.sub("", self._label):
             # The same bar with a new description; the name stays if only a number in it changed (a loss, a rate).
             self._label = label
@@ -143,6 +182,8 @@ class Steps:
     def _restarted(self, old: ProgressReading, new: ProgressReading, label: str, bar: int) -> bool:
         """Return whether a bar is a different one, or the same one started again."""
         relabelled = label != self._label
+        if self._whole:
+            return old.percent - new.percent >= _MIN_FALL
         if relabelled and bar != self._bar:
             return True
         if old.done is not None and new.done is not None:
@@ -154,8 +195,8 @@ class Steps:
                 return fallen
             clear = 100.0 * (old.done - new.done) >= _MIN_FALL * old.total
             return fallen and (clear or old.full or bar != self._bar)
-        fallen = new.percent < old.percent
-        return fallen and (old.percent - new.percent >= _MIN_FALL or old.full or bar != self._bar)
+        lost = old.percent - new.percent
+        return lost >= _MIN_FALL or (old.full and lost > _MAX_JITTER) or (lost > 0 and bar != self._bar)
 
     def _new_name(self, label: str) -> str:
         if not label:

@@ -14,7 +14,8 @@ class OverallProgress:
 
     The percentage of the first step counts for the whole: most commands draw one bar. Once a second step begins whose
     total number is unknown, its percentage no longer counts. Numbered parts count from where they exceed the last
-    reported percentage, even after an earlier bar, but not when they begin again.
+    reported percentage, even after an earlier bar, but not when they begin again. The same holds for the whole that
+    a known program states.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class OverallProgress:
 
     def percent_of(self, reading: CommandProgress) -> float | None:
         """Return the percentage of the whole, 0 to 100, or None if unknown; call it for each reading."""
-        numbered = reading.total_steps > 0
+        numbered = reading.total_steps > 0 or reading.whole
         if reading.step != self._step:
             self._counts = reading.step == 1 or (numbered and not self._numbered)
             self._step = reading.step
