@@ -142,6 +142,42 @@ def test_bar_inside_a_step_counts_for_the_step(reported: Reported, screen: io.St
         assert op.percent == 100, "it was the planned step of its name"
 
 
+def test_bar_inside_a_step_of_a_started_operation_counts_there(reported: Reported, screen: io.StringIO) -> None:
+    op = tidings.start("Job", steps=["a", "b"])
+    with op.step("a"):
+        shares = [op.percent for _ in tqdm(range(4), file=screen)]
+    op.complete()
+    assert shares == [0, 12.5, 25, 37.5]
+    assert reported.kinds() == ["start", "complete"]
+
+
+@pytest.mark.parametrize("disable", [False, None])
+def test_count_that_the_program_assigns_is_reported(
+    reported: Reported, screen: io.StringIO, disable: bool | None
+) -> None:
+    bar = tqdm(total=100, file=screen, disable=disable)
+    (op,) = RUNTIME.running
+    assert isinstance(op, OperationLifecycle)
+    bar.update(10)
+    bar.n = 40
+    bar.refresh()
+    assert op.percent == 40
+    bar.n = 60
+    bar.close()
+    assert ends(reported) == [("complete", 60)]
+
+
+def test_refresh_inside_a_loop_does_not_lower_the_count(reported: Reported, screen: io.StringIO) -> None:
+    shares = []
+    bar = tqdm(range(4), file=screen, mininterval=1_000, miniters=1_000)
+    (op,) = RUNTIME.running
+    assert isinstance(op, OperationLifecycle)
+    for _ in bar:
+        bar.refresh()
+        shares.append(op.percent)
+    assert shares == [0, 25, 50, 75]
+
+
 def test_with_block_reports_why_its_loop_was_left(reported: Reported, screen: io.StringIO) -> None:
     def fail() -> None:
         with tqdm(range(4), desc="Fail", file=screen) as bar:

@@ -37,6 +37,8 @@ class tqdm(_tqdm):  # type: ignore[misc]
     ) -> None:
         super().__init__(iterable, desc, total, *arguments, **options)
         self._done: float = self.n
+        self._seen: float = self.n
+        """The attribute `n` as tqdm left it; another value is the program's."""
         if options.get("disable"):
             return
         # A bar that tqdm hides keeps few of its arguments.
@@ -87,8 +89,10 @@ class tqdm(_tqdm):  # type: ignore[misc]
 
     def update(self, n: Any = 1) -> Any:
         """See tqdm."""
+        self._read_n()
         shown = super().update(n)
         self._count(self._done + n if self.disable else self.n)
+        self._seen = self.n
         return shown
 
     def reset(self, total: Any = None) -> None:
@@ -96,10 +100,12 @@ class tqdm(_tqdm):  # type: ignore[misc]
         super().reset(total)
         self._describe()
         self._count(self.n)
+        self._seen = self.n
 
     def refresh(self, *arguments: Any, **options: Any) -> Any:
         """See tqdm; it calls this for every change on the screen."""
         self._describe()
+        self._read_n()
         return super().refresh(*arguments, **options)
 
     def __enter__(self) -> Any:
@@ -114,6 +120,7 @@ class tqdm(_tqdm):  # type: ignore[misc]
     def close(self) -> None:
         """See tqdm."""
         if not self._iterating:
+            self._read_n()
             self._end()
         super().close()
 
@@ -125,6 +132,13 @@ class tqdm(_tqdm):  # type: ignore[misc]
         self._done = n
         if self._report is not None:
             self._report.count(n)
+
+    def _read_n(self) -> None:
+        """Count what the program has assigned to `n`, as tqdm documents it (`bar.n = 40; bar.refresh()`)."""
+        n = getattr(self, "n", 0)
+        if n != getattr(self, "_seen", n):
+            self._seen = n
+            self._count(n)
 
     def _describe(self) -> None:
         if self._report is not None:

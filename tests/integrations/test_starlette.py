@@ -11,6 +11,7 @@ from fastapi import FastAPI, HTTPException
 from starlette.applications import Starlette
 from starlette.background import BackgroundTasks
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -262,8 +263,35 @@ async def test_task_without_a_response_fails_as_never_run(kind: str, reported: R
 
     async with browser(application(order if kind == "sync" else order_async)) as client:
         assert (await client.post("/")).status_code == 409
-    gc.collect()
     await until(lambda: reported.kinds()[-1:] == ["failed"])
+    assert reported.last()[1]["code"] == "never_run"
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_task_lost_behind_a_middleware_fails_as_never_run(kind: str, reported: Reported) -> None:
+    """The middleware keeps the error, its traceback, and so the task, until the garbage collector runs."""
+
+    def order(request: Request) -> Response:
+        OperationTask(request, "Lost", print)
+        raise LookupError("no such order")
+
+    async def order_async(request: Request) -> Response:
+        return order(request)
+
+    async def dispatch(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+    app = application(order if kind == "sync" else order_async)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=dispatch)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    gc.collect()
+    gc.disable()
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            assert (await client.post("/")).status_code == 500
+        await until(lambda: reported.kinds()[-1:] == ["failed"])
+    finally:
+        gc.enable()
     assert reported.last()[1]["code"] == "never_run"
 
 

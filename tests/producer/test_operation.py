@@ -4,14 +4,18 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.client.hub_server import HubServer
+from tests.producer.programs import run
 from tests.producer.reported import Reported, until
 
 import tidings
+from tidings.integrations.keras import TidingsCallback
 from tidings.log.memory import MemoryLog
+from tidings.producer.outcome import Completed
 from tidings.producer.runtime import RUNTIME
 
 
@@ -451,3 +455,91 @@ def test_end_that_the_hub_refuses_is_sent_again_without_its_result(reported: Rep
     with tidings.operation("Import", redact=redact) as op:
         op.complete(result=[1, 2])
     assert reported.last(op.id)[0] == "complete"
+
+
+FIRST_REPORTS: dict[str, Callable[[tidings.Operation], object]] = {
+    "begin": lambda op: op.begin(),
+    "advance": lambda op: op.advance(),
+    "progress": lambda op: op.progress(10),
+    "indeterminate": lambda op: op.indeterminate("searching"),
+    "log": lambda op: op.log("a line"),
+    "step": lambda op: op.step("fetch").begin(),
+    "track": lambda op: next(op.track([1, 2])),
+    "child": lambda op: op.child("part").begin(),
+    "complete": lambda op: op.complete(),
+}
+
+
+@pytest.mark.parametrize("queued", [False, True])
+@pytest.mark.parametrize("name", FIRST_REPORTS)
+def test_operation_begins_with_its_first_report(reported: Reported, name: str, queued: bool) -> None:
+    op = tidings.operation("First report", queued=queued)
+    kept = FIRST_REPORTS[name](op)
+    if name != "complete":
+        assert op.state == "running"
+    for lifecycle in RUNTIME.running:
+        lifecycle.end(Completed())
+    assert [kind for kind in reported.kinds(op.id) if kind != "log"] == ["start", "complete"]
+    assert "queued" not in reported.received(op.id)[0][1]
+    del kept
+
+
+def test_operation_without_a_block_reports_all(reported: Reported) -> None:
+    op = tidings.operation("Explicit", queued=True)
+    op.begin()
+    op.progress(10, "reading")
+    part = op.child("Part")
+    part.fail("the disk is full")
+    op.complete(result=1)
+    op.begin()
+    assert (op.state, part.state) == ("complete", "failed")
+    assert reported.kinds(op.id) == ["start", "complete"]
+    assert reported.received(part.id)[0][1]["parent_id"] == op.id
+
+
+@pytest.mark.parametrize("end", ["fail('gone')", "cancel('not needed')"])
+def test_operation_that_never_began_starts_before_its_end(reported: Reported, end: str) -> None:
+    op = tidings.operation("Ends only")
+    eval(f"op.{end}", {"op": op})
+    kinds = reported.kinds(op.id)
+    assert kinds in (["start", "failed"], ["start", "cancelled"])
+
+
+def test_failure_of_one_sentence_is_not_doubled(reported: Reported) -> None:
+    op = tidings.start("Fail")
+    op.fail("the disk is full")
+    data = reported.last(op.id)[1]
+    assert (data["code"], data["message"]) == ("failed", "the disk is full")
+
+
+def test_step_block_is_current_for_an_operation_without_a_block(reported: Reported) -> None:
+    op = tidings.start("Steps")
+    with op.step("outer") as outer:
+        assert tidings.current_operation() is op
+        with outer.step("inner"):
+            assert tidings.current_operation() is op
+        with tidings.operation("Other") as other, other.step("a"):
+            assert tidings.current_operation() is other
+    assert tidings.current_operation() is None
+    op.complete()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("step", "did you mean 'steps'?"), ("leases", "did you mean 'lease_s'?"), ("zzz", "expected one of name, steps")],
+)
+def test_unknown_argument_raises_with_the_nearest_name(option: str, message: str) -> None:
+    options: dict[str, Any] = {option: 1}
+    for make in (tidings.operation, tidings.start, tidings.operation("x").child, TidingsCallback):
+        with pytest.raises(TypeError) as raised:
+            make("x", **options)
+        assert str(raised.value).startswith(f"an operation has no argument '{option}': {message}")
+
+
+def test_operation_left_without_an_end_ends_with_the_program(reported: Reported, tmp_path: Path) -> None:
+    dropped = "tidings.operation('Dropped', id='dropped').progress(10)"
+    assert run(dropped, reported.hub.url, tmp_path) == (0, "")
+    assert reported.last("dropped")[1]["code"] == "not_finished"
+    raised = "op = tidings.operation('Raises', id='raises')\nop.progress(10)\nraise LookupError('no row')"
+    assert run(raised, reported.hub.url, tmp_path)[0] == 1
+    assert reported.last("raises")[1]["code"] == "lookup_error"

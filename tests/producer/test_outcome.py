@@ -4,7 +4,7 @@ import errno
 import pytest
 
 from tidings.exceptions import HubUnreachable, OperationCancelled
-from tidings.producer.outcome import Cancelled, Failed, code_of, end_of, failure_of
+from tidings.producer.outcome import Cancelled, Failed, code_of, end_of, failure_described, failure_of
 
 
 class HTTPError(Exception):
@@ -108,3 +108,23 @@ def test_group_of_cancellations_only_means_cancelled() -> None:
 def test_system_exit_outcome_follows_its_code(code: object, expected: tuple[str, str] | None) -> None:
     end = end_of(SystemExit(code))
     assert (None if not isinstance(end, Failed) else (end.code, end.message)) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "code", "sentence"),
+    [
+        ("the disk is full", None, "failed", "the disk is full"),
+        ("no_prices", None, "no_prices", "no prices"),
+        ("Timeout!", None, "failed", "Timeout!"),
+        ("no_prices", "the exchange sent none", "no_prices", "the exchange sent none"),
+        ("disk is full", "/var is full", "disk_is_full", "/var is full"),
+        ("", None, "failed", ""),
+        ("…", "odd", "failed", "odd"),
+        (28, None, "failed", "28"),
+    ],
+)
+def test_failure_described_by_a_word_has_a_code_else_a_message(
+    error: object, message: str | None, code: str, sentence: str
+) -> None:
+    failed = failure_described(error, message)
+    assert (failed.code, failed.message) == (code, sentence)

@@ -267,7 +267,7 @@ class TaskReporter:
         if found is not None and found.state != "queued":
             return  # it was revoked because it was cancelled through the hub
         operation = self._operation(name, request, queued=True)
-        lifecycle_of(operation).start()
+        lifecycle_of(operation).start(queued=True)
         operation.cancel(reason)
 
     @log_errors

@@ -10,11 +10,14 @@
 """
 
 import asyncio
+import gc
+import math
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, ParamSpec
 
 import anyio.from_thread
@@ -30,6 +33,8 @@ from tidings.producer.tracing import TRACEPARENT_VARIABLE, current_trace_id
 from tidings.protocol.messages import CancelPush
 
 P = ParamSpec("P")
+_YOUNG_S, _OLD_S = 1.0, 15.0
+"""Times after which a task that has not begun is looked for among the young objects, and among all, in seconds."""
 FLUSH_S = 2.0
 """Time that the end of a server may wait for the hub, in seconds."""
 
@@ -66,7 +71,8 @@ class OperationTask(BackgroundTask):
         loop = _loop()
         if loop is not None:
             # The garbage collector may run at any point: the finalizer must not wait for a lock.
-            weakref.finalize(self, _call_later, loop, self._queued.abandon).atexit = False
+            weakref.finalize(self, _call_soon, loop, self._queued.abandon).atexit = False
+            _call_soon(loop, partial(_LOST_TASKS.watch, loop, self._queued))
 
     @property
     def operation(self) -> Operation:
@@ -117,11 +123,16 @@ class _QueuedOperation:
         self.operation = Operation(
             replace(settings, queued=True, trace_id=settings.trace_id or trace_id, on_cancel=self._request_cancel)
         )
-        lifecycle_of(self.operation).start()
+        lifecycle_of(self.operation).start(queued=True)
 
     def take(self) -> bool:
         """Return whether the operation may begin: it was not taken, cancelled or ended before."""
         return self._take() and self.operation.state not in ("complete", "failed", "cancelled")
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the operation has neither been run nor cancelled nor abandoned."""
+        return not self._taken
 
     def abandon(self) -> None:
         """Fail the operation if it has not been taken."""
@@ -164,6 +175,35 @@ def _loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _call_later(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+class _LostTasks:
+    """Collects tasks that nothing refers to but the traceback of a failed handler.
+
+    An error may refer to its own traceback for as long as the garbage collector does not run, which may be long. Behind
+    a BaseHTTPMiddleware of Starlette each one does.
+    """
+
+    def __init__(self) -> None:
+        self._collected_all_s = -math.inf
+
+    def watch(self, loop: asyncio.AbstractEventLoop, queued: _QueuedOperation) -> None:
+        """Look for a task that has not begun after a while: among the young objects first, then among all."""
+
+        def collect_young() -> None:
+            if queued.is_waiting:
+                gc.collect(1)
+                loop.call_later(_OLD_S, collect_all)
+
+        def collect_all() -> None:
+            if queued.is_waiting and loop.time() - self._collected_all_s >= _OLD_S:
+                self._collected_all_s = loop.time()
+                gc.collect()
+
+        loop.call_later(_YOUNG_S, collect_young)
+
+
+_LOST_TASKS = _LostTasks()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop is closed: the process is ending, and ends its operations
         loop.call_soon_threadsafe(action)

@@ -12,7 +12,7 @@ from tidings.exceptions import OperationCancelled
 from tidings.producer.api import start
 from tidings.producer.diagnostics import log_errors
 from tidings.producer.operation import Operation, current_operation, lifecycle_of
-from tidings.producer.options import Options
+from tidings.producer.options import Options, check_names
 from tidings.producer.sanitize import read, text
 
 _MIN_INTERVAL_S = 0.1
@@ -34,6 +34,7 @@ class Training:
     """
 
     def __init__(self, name: str, options: Options) -> None:
+        check_names(options)
         self._name = name
         self._options = options
         self._operation: Operation | None = None

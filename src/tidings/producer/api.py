@@ -7,7 +7,7 @@ from tidings.producer.options import Options, Plan, settings_of
 
 
 def operation(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operation:
-    """Return an operation that begins when its block is entered.
+    """Return an operation that begins with its block, with `begin()` or with its first report.
 
     ::
 
@@ -39,7 +39,8 @@ def operation(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operat
                 Default: set by the hub.
             trace_id: Trace of the events. Default: that of the current OpenTelemetry span, else of TRACEPARENT, else a
                 new one.
-            queued: Create the operation as queued. It begins with `begin()`, with its block, or with its first report.
+            queued: `tidings.start` makes the operation queued; it begins with `begin()`, with its block or with its
+                first report.
             resumes: Id of the operation that this one continues.
             metadata: Facts about the operation, as JSON can represent them, up to 48 KiB.
             redact: Function that receives every payload as a dictionary before it leaves the process, and returns the
@@ -54,8 +55,9 @@ def operation(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operat
 def start(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operation:
     """Begin an operation and return it, where a block does not fit, as across the cells of a notebook.
 
-    End it with `complete()`, `fail()` or `cancel()`, or with a `with` block that it enters later. An operation that the
-    program leaves open ends with the program: failed with the exception that ended the program, or with `not_finished`.
+    With `queued=True` it is only queued. End it with `complete()`, `fail()` or `cancel()`, or with a `with` block that
+    it enters later. An operation that the program leaves open ends with the program: failed with the exception that
+    ended the program, or with `not_finished`.
 
     Args:
         name: See `operation`.
@@ -63,5 +65,5 @@ def start(name: str, steps: Plan = (), **options: Unpack[Options]) -> Operation:
         **options: See `operation`.
     """
     started = operation(name, steps, **options)
-    lifecycle_of(started).start()
+    lifecycle_of(started).start(queued=started.settings.queued)
     return started

@@ -75,6 +75,13 @@ class Diagnostics:
             logger.info("nothing is reported: %s", error)
             write_line(f"nothing is reported: {error}. The job continues. {error.hint}".rstrip())
 
+    def report_inherited(self, name: str) -> None:
+        """Report, once, that a forked process reports on an operation of its parent process."""
+        if self._is_first("inherited"):
+            note = f"{name} runs in another process, and reports on it from this one are not sent"
+            logger.warning(note)
+            write_line(f"{note}. Pass op.id to this process, and use tidings.operation(…, parent=id) here.")
+
     def log_fault(self, what: str, error: BaseException) -> None:
         """Log an error in reporting itself: as a warning the first time, as a debug record after that."""
         first = self._is_first(f"{what} {class_name(error)}")

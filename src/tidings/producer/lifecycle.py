@@ -87,10 +87,19 @@ class OperationLifecycle:
     # The job.
 
     @log_errors
-    def start(self) -> None:
-        """Claim the operation and send its start, as queued or running; after its end, start the next attempt."""
+    def start(self, *, queued: bool = False) -> None:
+        """Claim the operation and send its start; after its end, start the next attempt.
+
+        Args:
+            queued: Whether it is queued for now, and begins later.
+        """
+        if self.settings.begin_parent is not None:
+            self.settings.begin_parent()
         with self._shared.lock:
             if self.is_live:
+                return
+            if self.state == "inherited":
+                DIAGNOSTICS.report_inherited(self.name)
                 return
             if self.state != "new":
                 self.reporter.restart()
@@ -100,16 +109,18 @@ class OperationLifecycle:
             self._emitter.sink, address = RUNTIME.sink(settings.url, settings.token)
             self._emitter.trace_id = self.trace_id
             self._emitter.hold(settings.lease_s, self._request_cancel)
-            self._send_start(queued=settings.queued)
+            self._send_start(queued=queued)
             RUNTIME.add(self)
         if address and settings.parent_id is None and not settings.quiet:
             DIAGNOSTICS.announce(self.name, self.trace_id, address)
 
     @log_errors
     def begin(self) -> None:
-        """Begin the operation if it is queued."""
+        """Begin the operation if it is new or queued."""
         with self._shared.lock:
-            if self.state == "queued":
+            if self.state == "new":
+                self.start()
+            elif self.state == "queued":
                 self._send_start(queued=False)
 
     @log_errors
@@ -144,8 +155,8 @@ class OperationLifecycle:
     def end(self, end: End) -> None:
         """End a live operation and send its terminal event."""
         with self._shared.lock:
-            if self.state == "queued" and not isinstance(end, Cancelled):
-                self._send_start(queued=False)
+            if self.state != "queued" or not isinstance(end, Cancelled):
+                self.begin()
             if not self._check_live("end"):
                 return
             # A block that was left has decided how the operation ends, even if reporting that has failed once.
@@ -190,7 +201,9 @@ class OperationLifecycle:
         return requested if requested is not None and isinstance(end, Cancelled) else end
 
     def _check_live(self, what: str) -> bool:
-        if not self.is_live:
+        if self.state == "inherited":
+            DIAGNOSTICS.report_inherited(self.name)
+        elif not self.is_live:
             logger.debug("%s after the end of operation %s, which is %s", what, self.id, self.state)
         return self.is_live
 
@@ -204,7 +217,7 @@ class OperationLifecycle:
     def detach(self) -> None:
         """See `RunningOperation.detach`."""
         self._shared.lock = threading.RLock()
-        self._shared.alert = False
+        self._shared.alert = True
         self.state = "inherited"
 
     def _request_cancel(self, push: CancelPush) -> CancelAnswer:
@@ -244,9 +257,8 @@ class OperationLifecycle:
             self._shared.alert = True
 
     def _attend(self, at_loop: bool) -> None:
-        if self.state == "queued":
-            self.begin()
-        if self.state != "running":
+        self.begin()
+        if not self._check_live("a report"):
             self._shared.alert = False
             return
         self._clear_alert()

@@ -5,16 +5,14 @@ import functools
 import inspect
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
 from tidings.producer.lifecycle import OperationLifecycle
 from tidings.producer.options import Options, Plan, Settings, settings_of
-from tidings.producer.outcome import Cancelled, Completed, Failed, State, failure_of
+from tidings.producer.outcome import Cancelled, Completed, Failed, State, failure_described, failure_of
 from tidings.producer.sanitize import MAX_REASON_CHARS, text
-from tidings.producer.tracking import ProgressTracker, SharedState
+from tidings.producer.tracking import ProgressTracker, SharedState, current_work
 from tidings.protocol.payloads import OperationProgressData
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,14 +21,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Operation(ProgressTracker):
     """One piece of work that people may be waiting for, made by `tidings.operation` or `tidings.start`.
 
-    Use it as a block (`with` or `async with`), as a decorator, or with explicit calls. It begins when its block is
-    entered; entered again after its end, it is the next attempt of the same operation.
+    Use it as a block (`with` or `async with`), as a decorator, or with explicit calls. It begins with its block, with
+    `begin` or with its first report; its block entered again after its end is the next attempt of the same operation.
 
-    No method waits for the hub or raises anything but OperationCancelled. All methods may be called from any thread. In
-    a forked child, the copy of an operation is silent.
+    No method waits for the hub or raises anything but OperationCancelled. All methods may be called from any thread.
+    Another process cannot report on it: pass `id` there, and report a part with `tidings.operation(…, parent=id)`. In a
+    forked child, the copy of an operation reports nothing.
     """
-
-    _outer: Token[Any] | None = None
 
     def __init__(self, settings: Settings) -> None:
         shared = SharedState()
@@ -102,7 +99,10 @@ class Operation(ProgressTracker):
             return self._lifecycle.reporter.read(time.monotonic())
 
     def begin(self) -> None:
-        """Begin a queued operation, where a block does not fit; without effect in any other state."""
+        """Begin the operation, where a block does not fit; without effect if it has begun or ended.
+
+        The first report begins it, too.
+        """
         self._lifecycle.begin()
 
     def progress(self, percent: float | None = None, message: str | None = None, *, step: str | None = None) -> None:
@@ -150,16 +150,13 @@ class Operation(ProgressTracker):
         """End the operation as failed.
 
         Args:
-            error: An exception, or an error code of your own.
+            error: An exception, an error code of your own (`no_prices`), or what happened, in one sentence.
             message: What happened, in one sentence. Default: the message of the exception.
             details: Further details, for a log. Default: the end of the exception's traceback.
             recoverable: Whether another attempt may succeed. Default: derived from the type of the exception.
             hint: What to do about it. Default: the `hint` or the notes of the exception.
         """
-        if isinstance(error, BaseException):
-            known = failure_of(error)
-        else:
-            known = Failed(code=text(error, 128) or "error", message=text(message or error))
+        known = failure_of(error) if isinstance(error, BaseException) else failure_described(error, message)
         self._lifecycle.end(
             Failed(
                 code=known.code,
@@ -188,7 +185,7 @@ class Operation(ProgressTracker):
         self._lifecycle.before_end(say)
 
     def child(self, name: str, steps: Plan = (), **options: Unpack[Options]) -> "Operation":
-        """Return an operation that is a part of this one.
+        """Return an operation that is a part of this one. When the part begins, so does this one.
 
         Args:
             name: Name of the part, for people.
@@ -217,16 +214,13 @@ class Operation(ProgressTracker):
             self._lifecycle.begin()
         else:
             self._lifecycle.start()
-        self._outer = CURRENT.set(self)
+        self._set_current()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._outer is not None:
-            with suppress(ValueError):  # the block was left in another context, as by the finalizer of a generator
-                CURRENT.reset(self._outer)
-            self._outer = None
+        self._reset_current()
         self._lifecycle.leave(error)
 
     async def __aenter__(self) -> Self:
@@ -257,16 +251,16 @@ class Operation(ProgressTracker):
         return _decorate(lambda: Operation(self.settings), function)
 
 
-CURRENT: ContextVar[Operation | None] = ContextVar("tidings operation", default=None)
-
-
 def current_operation() -> Operation | None:
-    """Return the operation of the innermost `with tidings.operation(...)` block or decorated function around this code.
+    """Return the operation of the innermost block or decorated function around this code.
 
+    The block is that of an operation, `with tidings.operation(...)`, or of one of its steps, `with op.step(...)`.
     Tasks started in the block inherit it, as every context variable, and so do calls of `asyncio.to_thread`. Other new
     threads do not.
     """
-    return CURRENT.get()
+    work = current_work()
+    operation = None if work is None else work.whole
+    return operation if isinstance(operation, Operation) else None
 
 
 def lifecycle_of(operation: Operation) -> OperationLifecycle:

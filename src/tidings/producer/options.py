@@ -1,8 +1,9 @@
 """Options of an operation: the keyword arguments of `tidings.operation`, and how they are validated."""
 
+import difflib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
@@ -41,6 +42,9 @@ class Parent(Protocol):
     def settings(self) -> "Settings":
         """Its settings."""
 
+    def begin(self) -> None:
+        """Begin it, if it has not begun."""
+
 
 class Options(TypedDict, total=False):
     """The keyword arguments of `tidings.operation`, which documents them."""
@@ -69,6 +73,7 @@ class Settings:
     id: str | None = None
     total: float | None = None
     parent_id: str | None = None
+    begin_parent: Callable[[], None] | None = None
     url: str | None = None
     token: str | None = None
     lease_s: float | None = None
@@ -82,8 +87,13 @@ class Settings:
 
 
 def settings_of(name: str, steps: Plan, options: Options) -> Settings:
-    """Return the settings for the arguments of `tidings.operation`."""
+    """Return the settings for the arguments of `tidings.operation`.
+
+    Raises:
+        TypeError: An argument has an unknown name.
+    """
     own: dict[str, Any] = dict(options)
+    check_names(own)
     parent: Parent | str | None = own.pop("parent", None)
     own["parent_id"] = None if parent is None else key_of(getattr(parent, "id", parent), "reading parent=")
     own["resumes"] = key_of(own.get("resumes"), "reading resumes=")
@@ -91,7 +101,22 @@ def settings_of(name: str, steps: Plan, options: Options) -> Settings:
         own["trace_id"] = own.get("trace_id") or parent.trace_id
         for fact in ("url", "token", "redact"):
             own[fact] = own.get(fact) or getattr(parent.settings, fact)
+        own["begin_parent"] = parent.begin
     return Settings(name=name, steps=plan_of(steps), **own)
+
+
+def check_names(options: Iterable[str]) -> None:
+    """Check the names of arguments of `tidings.operation`.
+
+    Raises:
+        TypeError: A name is unknown.
+    """
+    known = ["name", "steps", *Options.__annotations__]
+    for name in options:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, 1)
+            expected = f"did you mean {nearest[0]!r}?" if nearest else f"expected one of {', '.join(known)}"
+            raise TypeError(f"an operation has no argument {name!r}: {expected}")
 
 
 def key_of(id: object, what: str) -> str | None:

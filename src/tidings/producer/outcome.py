@@ -22,6 +22,8 @@ State = Literal["new", "queued", "running", "complete", "failed", "cancelled", "
 """State of an operation in this process; `inherited` is a forked child's copy of its parent's operation."""
 
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_CODE = re.compile(r"[A-Za-z][\w.:-]{0,127}", re.ASCII)
+_NOT_CODE = re.compile(r"[^A-Za-z0-9.:-]+")
 _TRANSIENT = (ConnectionError, TimeoutError, InterruptedError, BlockingIOError)
 """System errors that may not occur on a second attempt; a missing file, for example, stays missing."""
 _CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, OperationCancelled)
@@ -83,6 +85,20 @@ def failure_of(error: BaseException) -> Failed:
     """
     with _unchanged(error):
         return _failure(error)
+
+
+def failure_described(error: object, message: object = None) -> Failed:
+    """Return the failure that a job describes itself, by an error code, by a sentence, or by both.
+
+    A single word, as `no_prices`, is a code, and anything else a sentence, whose code is `failed`.
+    """
+    described = text(error)
+    is_code = _CODE.fullmatch(described) is not None
+    if message is None:
+        sentence = described.replace("_", " ") if is_code else described
+        return Failed(code=described if is_code else "failed", message=sentence)
+    code = described if is_code else _NOT_CODE.sub("_", described).strip("_").lower()[:128]
+    return Failed(code=code or "failed", message=text(message))
 
 
 def code_of(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from tidings.producer.operation import Operation, current_operation, lifecycle_o
 from tidings.producer.options import Settings
 from tidings.producer.outcome import Cancelled
 from tidings.producer.sanitize import text
-from tidings.producer.tracking import LoopCounter, SharedState
+from tidings.producer.tracking import LoopCounter, SharedState, current_work
 
 
 class _OpenBars(threading.local):
@@ -82,11 +82,11 @@ class ProgressBar:
 
     @log_errors
     def _begin(self, description: str, total: float | None, unit: str) -> None:
-        work = current_operation()
+        operation, work = current_operation(), current_work()
         if _open.bars and (outer := _open.bars[-1]._counter) is not None:
             self._counter = outer.open_detail(total, description, unit)
         else:
-            if work is None or work.state != "running":
+            if work is None or operation is None or operation.state != "running":
                 name = description or PurePath(sys.argv[0]).stem or "loop"
                 work = self._operation = Operation(Settings(name=name))
                 lifecycle_of(work).start()

@@ -8,8 +8,10 @@ import math
 import operator
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Never, Self, SupportsIndex, TypeVar, overload
 
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
 from tidings.producer.options import Plan, countable, number_of, plan_of, share_of, weight_of
@@ -17,6 +19,9 @@ from tidings.producer.sanitize import text
 from tidings.protocol.payloads import OperationProgressData
 
 T = TypeVar("T")
+
+_CURRENT: ContextVar["ProgressTracker | None"] = ContextVar("tidings work", default=None)
+"""The operation or step in whose block this code runs."""
 
 _RATE_WINDOW_S = 0.5
 """Time over which a rate is measured, in seconds: several intervals of the sampler."""
@@ -136,6 +141,7 @@ class ProgressTracker:
         "_loops",
         "_message",
         "_note",
+        "_outer",
         "_plan",
         "_rate",
         "_reported",
@@ -152,6 +158,7 @@ class ProgressTracker:
         self._shared = shared
         self._plan = dict(steps)
         self._total_given = countable(total)
+        self._outer: Token[ProgressTracker | None] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -266,6 +273,36 @@ class ProgressTracker:
         follow = _track_async if isinstance(rows, AsyncIterable) else _track
         return follow(self, rows, total, description, unit)
 
+    @property
+    def whole(self) -> "ProgressTracker":
+        """The operation that this is, or is a step of."""
+        return self
+
+    # It is one of a kind: a copy is the same, and another process cannot have it.
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, copies: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Never:
+        raise TypeError(
+            "an operation and its steps cannot be sent to another process: pass `op.id` there, and use "
+            "`tidings.operation(…, parent=id)`"
+        )
+
+    # Blocks.
+
+    def _set_current(self) -> None:
+        self._outer = _CURRENT.set(self)
+
+    def _reset_current(self) -> None:
+        token, self._outer = self._outer, None
+        if token is not None:
+            with suppress(ValueError):  # the block was left in another context, as by the finalizer of a generator
+                _CURRENT.reset(token)
+
     # Loops. `_track`, `_track_async` and `LoopCounter` count on the tracker that `_open_loop` returns.
 
     def _open_loop(self, total: float | None, description: str | None, unit: str) -> "ProgressTracker":
@@ -366,17 +403,24 @@ class Step(ProgressTracker):
         self._weight = 0.0
 
     @property
+    def whole(self) -> ProgressTracker:
+        """The operation that it is a step of."""
+        return self._parent.whole
+
+    @property
     def is_detail(self) -> bool:
         """Whether the step appears in the message only, because its weight is 0."""
         return self._weight_given == 0
 
     def __enter__(self) -> Self:
         self.begin()
+        self._set_current()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._reset_current()
         self._leave(finished=error is None)
 
     async def __aenter__(self) -> Self:
@@ -430,6 +474,11 @@ class Step(ProgressTracker):
         if self._weight_given is not None:
             return self._weight_given
         return 1.0 if planned is None else planned
+
+
+def current_work() -> ProgressTracker | None:
+    """Return the operation or step in whose block this code runs; None outside of all."""
+    return _CURRENT.get()
 
 
 def _track(
