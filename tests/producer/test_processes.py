@@ -100,7 +100,7 @@ def test_inherited_operation_reports_its_remedy_once(reported: Reported, tmp_pat
 
 @pytest.mark.parametrize("make", [lambda op: op, lambda op: op.step("a"), lambda op: op.advance])
 def test_pickling_an_operation_raises_with_the_remedy(make: Callable[[tidings.Operation], Any]) -> None:
-    with pytest.raises(TypeError, match="pass `op.id` there, and use `tidings.operation"):
+    with pytest.raises(TypeError, match=r"pass `op\.id` there, and use `tidings\.operation"):
         pickle.dumps(make(tidings.operation("Whole")))
 
 

@@ -154,24 +154,31 @@ class OperationLifecycle:
     @log_errors
     def end(self, end: End) -> None:
         """End a live operation and send its terminal event."""
-        with self._shared.lock:
-            if self.state != "queued" or not isinstance(end, Cancelled):
-                self.begin()
-            if not self._check_live("end"):
-                return
-            # A block that was left has decided how the operation ends, even if reporting that has failed once.
-            end, self._leaving = self._leaving or end, None
-            try:
-                self._report_last()
-            finally:
-                self.outcome, self._total_s = end, time.monotonic() - self._began_s
-                self.state = state_after(end)
-                self._shared.alert = False
-                try:
-                    self._emitter.end(end, self._total_s)
-                finally:
-                    self._emitter.release()
-                    RUNTIME.remove(self)
+        ended = False
+        try:
+            with self._shared.lock:
+                if self.state != "queued" or not isinstance(end, Cancelled):
+                    self.begin()
+                ended = self._check_live("end")
+                if ended:
+                    # A block that was left has decided the outcome, even if reporting it has failed once.
+                    end, self._leaving = self._leaving or end, None
+                    try:
+                        self._report_last()
+                    finally:
+                        self._send_end(end)
+        finally:
+            if ended:
+                RUNTIME.remove(self)
+
+    def _send_end(self, end: End) -> None:
+        self.outcome, self._total_s = end, time.monotonic() - self._began_s
+        self.state = state_after(end)
+        self._shared.alert = False
+        try:
+            self._emitter.end(end, self._total_s)
+        finally:
+            self._emitter.release()
 
     def _report_last(self) -> None:
         """Publish the last progress, and call the hooks; an error in one does not prevent the others."""

@@ -49,6 +49,9 @@ class ProducerRuntime:
         self._sinks: dict[tuple[str, str | None], EventSink] = {}
         self._running: dict[RunningOperation, int] = {}
         self._finalized = False
+        self._is_worker = False
+        """Whether this is a child of multiprocessing. A pool terminates its workers as soon as it has their results,
+        so SIGTERM waits for the hubs even after the last operation has ended."""
         self._exited = False
         self._exit_s = CLOSE_S
         """Time that exit handlers may still wait for the hubs, in seconds."""
@@ -85,7 +88,8 @@ class ProducerRuntime:
         SAMPLER.forget(operation)
         self._running.pop(operation, None)
         if not self._running:
-            self.sigterm.remove()
+            if not self._is_worker:
+                self.sigterm.remove()
             if self._exited:
                 self._close_at_exit()
 
@@ -155,7 +159,7 @@ class ProducerRuntime:
         running, self._running = self.running, {}
         self._lock = threading.Lock()
         # A child of multiprocessing exits in its own way; an outbox handles a fork by itself.
-        self._finalized = False
+        self._finalized = self._is_worker = False
         self._exited, self._exit_s = False, CLOSE_S
         for operation in running:
             operation.detach()
@@ -166,6 +170,7 @@ class ProducerRuntime:
         self._finalized = True
         util = sys.modules.get("multiprocessing.util")
         if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
+            self._is_worker = True
             # Children of multiprocessing leave by os._exit(), which runs these finalizers but not those of atexit.
             util.Finalize(None, self.exit, exitpriority=-1)
 
