@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.export.toolchains import Go, Node
+from tests.contract.export.toolchains import STRICTEST, Go, Node
 from tests.transcripts.markdown import Document
 
 from tidings.contract.contract import Contract
 from tidings.contract.export.formats import FORMATS
 from tidings.contract.export.golang import export_go
-from tidings.contract.export.typescript import export_typescript
+from tidings.contract.export.typescript.source_file import export_typescript
 from tidings.contract.loading import read_contract
 from tidings.server.http.contract import DOCUMENTS, PAGE_PATH
 
@@ -51,15 +51,17 @@ def test_every_path_and_format_is_listed() -> None:
 @pytest.mark.timeout(300)
 def test_typescript_of_the_guide_compiles(contract: Contract, node: Node, tmp_path: Path) -> None:
     (tmp_path / "tidings.ts").write_text(export_typescript(contract))
-    (code,) = blocks("ts")
     around = (
         "declare const socket: { onmessage: (event: { data: string }) => void };\n"
         "declare const console: { warn(text: string): void };\n"
-        "declare function show(price: number): void;\n"
+        "declare function show(price: number): void;\n",
+        "declare function show(percent: number): void;\ndeclare function connectAgain(): void;\n",
     )
-    application = tmp_path / "application.ts"
-    application.write_text(code + "\n" + around)
-    node.compile(tmp_path, application)
+    for number, (code, given) in enumerate(zip(blocks("ts"), around, strict=True)):
+        application = tmp_path / f"application{number}.ts"
+        application.write_text(code + "\n" + given)
+        options = {**STRICTEST, "lib": ["es2022", "dom"]} if "new WebSocket" in code else STRICTEST
+        node.compile(tmp_path, application, options=options)
 
 
 @pytest.mark.timeout(300)

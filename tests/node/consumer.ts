@@ -7,8 +7,11 @@ import {
   isTradeExecuted,
   parseEvent,
   parseMessage,
+  type Command,
+  type InputOf,
   type OperationProgressData,
   type PayloadOf,
+  type Publication,
   type TidingsEvent,
 } from "./tidings.js";
 
@@ -36,11 +39,21 @@ export function progress(value: unknown): number {
   return isOperationProgress(value) ? value.data.progress : isTradeExecuted(value) ? value.data.price : 0;
 }
 
-export const data: PayloadOf<"operation:progress"> = { operation_id: "o", progress: 5 } satisfies OperationProgressData;
+export const data: InputOf<"operation:progress"> = { operation_id: "o", progress: 5 };
+export const event: Publication = { type: "operation:progress", data };
+// @ts-expect-error: the hub writes every field that is always written, so a reader finds it
+export const missing: PayloadOf<"operation:progress"> = { operation_id: "o", progress: 5 };
+export const command: Command = { type: "channel:subscribe", id: "1", data: { channels: ["operations"] } };
+// @ts-expect-error: a command needs an id
+export const nameless: Command = { type: "channel:subscribe", data: { channels: ["operations"] } };
 // @ts-expect-error: there is no such event
 export type None = PayloadOf<"operation:finish">;
 // @ts-expect-error: progress is a number
-export const wrong: OperationProgressData = { operation_id: "o", progress: "5" };
+export const wrong: InputOf<"operation:progress"> = { operation_id: "o", progress: "5" };
+
+export function steps({ current_step, total_steps }: OperationProgressData): string {
+  return `${current_step.trim()} of ${total_steps.toFixed()}`;
+}
 
 export function read(text: string): string {
   try {

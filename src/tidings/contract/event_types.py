@@ -5,7 +5,7 @@ See docs/protocol/events.md, "Catalogue".
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -96,6 +96,11 @@ BUILTIN: tuple[EventType, ...] = (
     ),
 )
 """The catalogue: the event types of every hub."""
+
+FILLED_IN: Mapping[PayloadType, frozenset[str]] = {
+    payloads.OperationProgressData: frozenset({"current_step", "total_steps"})
+}
+"""Fields that publishers may leave out and the hub then fills in, so that every reader receives them."""
 
 
 def list_channels(events: Iterable[EventType]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus, StateChange, StepStatus
-from tidings.protocol.payloads import ErrorData, OperationEstimateData
+from tidings.protocol.payloads import ErrorData, OperationEstimateData, Timestamp
 from tidings.protocol.timestamps import from_nanoseconds
 
 Presence = Literal["attached", "away", "unknown"]
@@ -54,12 +54,12 @@ class OperationSummary(View, frozen=True, kw_only=True):
     current_step: str | None = None
     total_steps: int | None = None
     message: str | None = None
-    queued_at: str | None = None
-    started_at: str | None = None
-    ended_at: str | None = None
-    heard_at: str
+    queued_at: Timestamp | None = None
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    heard_at: Timestamp
     """Time at which the hub received the newest event."""
-    advanced_at: str | None = None
+    advanced_at: Timestamp | None = None
     """Time at which progress last rose."""
     duration_s: float | None = None
     """Duration of the attempt; absent while it runs."""
@@ -95,14 +95,14 @@ class StepView(View, frozen=True, kw_only=True):
     name: str
     state: StepState
     """`waiting`: planned, but not reached. `stopped`: the attempt failed or was cancelled in this step."""
-    started_at: str | None = None
-    ended_at: str | None = None
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
 
 
 class MomentView(View, frozen=True, kw_only=True):
     """A change of an operation's state."""
 
-    at: str
+    at: Timestamp
     state: OperationState
     attempt: int
 
@@ -110,7 +110,7 @@ class MomentView(View, frozen=True, kw_only=True):
 class LogLineView(View, frozen=True, kw_only=True):
     """One line of an operation's log."""
 
-    at: str
+    at: Timestamp
     level: str
     message: str
 
@@ -124,7 +124,7 @@ class UsualView(View, frozen=True, kw_only=True):
     """Number of attempts that have failed."""
     median_duration_s: float | None = None
     """Median duration of the newest twenty successful attempts."""
-    last_success_at: str | None = None
+    last_success_at: Timestamp | None = None
 
 
 class OperationDetail(OperationSummary, frozen=True, kw_only=True):
@@ -159,7 +159,7 @@ class NameView(View, frozen=True, kw_only=True):
     """The operation of this name that ended last."""
     runs: int
     failed: int
-    last_success_at: str | None = None
+    last_success_at: Timestamp | None = None
     median_duration_s: float | None = None
 
 

@@ -14,10 +14,14 @@ from msgspec import Meta, Raw, Struct, field
 from tidings.protocol import payloads
 from tidings.protocol.envelope import encode_message, quote
 from tidings.protocol.message_types import MessageType
-from tidings.protocol.payloads import Count, ErrorData, Payload
+from tidings.protocol.payloads import Count, ErrorData, Payload, Timestamp
 
 SUBPROTOCOL = "tidings.v1"
 """WebSocket subprotocol of connections with ids, replies and positions; clients offer it in the handshake."""
+
+SubscribeOutcome = Annotated[str, Meta(extra_json_schema={"enum": ["live", "complete", "snapshot", "gap"]})]
+GapReason = Annotated[str, Meta(extra_json_schema={"enum": ["trimmed", "epoch", "future"]})]
+"""Not Literals, so that clients read what a newer hub adds."""
 
 Paths = Annotated[list[str], Meta(min_length=1, max_length=1000)]
 """1–1,000 paths. A browser's screen needs tens; a client that needs more than 1,000 uses a prefix."""
@@ -40,8 +44,9 @@ class Subscribed(Payload, frozen=True, kw_only=True):
     """All paths that the connection reads now."""
     position: str
     """Where reading begins for the added paths."""
-    outcome: str
-    """`live`, `complete`, `snapshot` or `gap`."""
+    outcome: SubscribeOutcome
+    """What follows until `channel:live`. `live`: nothing. `snapshot`: the newest event of each key. `complete`: every
+    durable event after the position. `gap`: what is left, and `channel:gap` reports what may be missing."""
 
 
 class Live(Payload, frozen=True, kw_only=True):
@@ -58,8 +63,9 @@ class Gap(Payload, frozen=True, kw_only=True):
     """The last position that the connection has read."""
     until: str
     """End of the gap: durable events after `after` and up to this position may be missing."""
-    reason: str
-    """`trimmed`, `epoch` or `future`."""
+    reason: GapReason
+    """`trimmed`: retention removed events. `epoch`: the log does not know the position's epoch. `future`: the log never
+    reached the position."""
 
 
 class Unsubscribe(Payload, frozen=True, kw_only=True):
@@ -87,15 +93,16 @@ class Accepted(Payload, frozen=True, kw_only=True):
 class Pong(Payload, frozen=True, kw_only=True):
     """Data of `connection:pong`: the reply to `connection:ping`."""
 
-    now: str
-    """The hub's clock, RFC 3339."""
+    now: Timestamp
+    """The hub's clock."""
 
 
 class PositionNotice(Payload, frozen=True, kw_only=True):
     """Data of `connection:position`: pushed to an idle connection when everything up to `position` is delivered."""
 
     position: str
-    now: str
+    now: Timestamp
+    """The hub's clock."""
 
 
 class Notice(Payload, frozen=True, kw_only=True):
@@ -308,12 +315,6 @@ DIRECT_EVENTS: tuple[MessageSpec, ...] = tuple(
     spec for spec in HUB_MESSAGES.values() if isinstance(spec.name, MessageType)
 )
 """The messages that are events of the catalogue, too."""
-
-REPLIES_AND_PUSHES: Mapping[str, type[Payload]] = {
-    spec.name: spec.data for spec in HUB_MESSAGES.values() if spec.name not in COMMANDS and spec not in DIRECT_EVENTS
-}
-"""The data of the hub's messages that are not in the catalogue, by name, for exports. The push of `operation:cancel` is
-left out: it shares its name with a command, and only producers receive it."""
 
 _NAMES: Mapping[type[Payload], str] = {spec.data: spec.name for spec in MESSAGES if not spec.reserved}
 

@@ -21,6 +21,8 @@ Percent = Annotated[float, Meta(ge=0, le=100)]
 Milliseconds = Annotated[float, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 Code = Annotated[str, Meta(min_length=1, max_length=128)]
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A time that the hub writes: RFC 3339 in UTC. Its text is kept, because a `datetime` would lose nanoseconds."""
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
@@ -247,8 +249,7 @@ class SystemMetricsData(Payload, frozen=True, kw_only=True):
 class LicenseExpiredData(Payload, frozen=True, kw_only=True):
     """Sent by the hub when its license has expired."""
 
-    expired_at: str | None = None
-    """RFC 3339 timestamp."""
+    expired_at: Timestamp | None = None
     license_id: str | None = None
     message: str | None = None
     hint: str | None = None
@@ -270,8 +271,8 @@ class ConnectionEstablished(Payload, frozen=True, kw_only=True):
     contract: ContractIdentity
     position: str
     """Position of the log's head."""
-    now: str
-    """The hub's clock, RFC 3339."""
+    now: Timestamp
+    """The hub's clock."""
     heartbeat_s: float
     """Heartbeat interval in seconds. After two intervals of silence the connection is lost."""
     channels: list[str]
@@ -304,8 +305,7 @@ class AuthSuccess(Payload, frozen=True, kw_only=True):
 
     subject: str
     grants: list[str]
-    expires_at: str | None = None
-    """RFC 3339 timestamp."""
+    expires_at: Timestamp | None = None
 
 
 class AuthFailed(ErrorData, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from tidings.contract.contract import Contract
 from tidings.contract.export.asyncapi import build_asyncapi_document, export_asyncapi
 from tidings.contract.loading import build_contract
 from tidings.protocol import messages
-from tidings.protocol.messages import REPLIES_AND_PUSHES
+from tidings.protocol.messages import HUB_MESSAGES
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
 _NEWER_VERSION = "asyncapi-latest-version"
@@ -45,7 +45,7 @@ def test_official_parser_finds_no_fault(name: str, found: dict[str, dict[str, An
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_official_parser_reads_every_message(name: str, found: dict[str, dict[str, Any]]) -> None:
-    assert set(found[name]["messages"]) == {*CONTRACTS[name].events, *messages.COMMANDS, *REPLIES_AND_PUSHES}
+    assert set(found[name]["messages"]) == {*CONTRACTS[name].events, *messages.COMMANDS, *HUB_MESSAGES}
     assert set(found[name]["operations"]) == {"publish", "deliver", "command", "answer"}
 
 

@@ -12,7 +12,7 @@ from tidings.contract.export.examples import build_example
 from tidings.contract.export.json_schema import build_event_schemas
 from tidings.contract.export.model import build_model
 from tidings.contract.loading import build_contract
-from tidings.protocol.messages import REPLIES_AND_PUSHES
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "own": OWN, "odd": ODD}
 
@@ -28,10 +28,11 @@ def test_example_of_an_event_is_valid(name: str) -> None:
         contract.decode(event.type, json.dumps(example["data"]).encode())
 
 
-def test_example_of_a_reply_or_push_is_valid() -> None:
+def test_example_of_a_command_reply_or_push_is_valid() -> None:
     model = build_model(Contract())
-    for message in model.hub_messages:
-        msgspec.convert(build_example(Contract(), model, message)["data"], REPLIES_AND_PUSHES[message.type])
+    for message in (*model.hub_messages, *model.commands):
+        spec = (COMMANDS if message in model.commands else HUB_MESSAGES)[message.type]
+        spec.decode(msgspec.json.encode(build_example(Contract(), model, message)["data"]))
 
 
 def of_field(schema: dict[str, Any], *, optional: bool = False) -> Any:

@@ -86,9 +86,11 @@ def test_every_message_is_read_and_written_unchanged(name: str, readers: dict[st
     examples = [build_example(contract, model, each) for each in model.messages]
     found = decode(readers[name], map(json.dumps, examples))
     assert faults(found) == []
-    for example, each in zip(examples, found, strict=True):
+    for of_model, example, each in zip(model.messages, examples, found, strict=True):
         assert each["type"] == example["type"]
         assert_same(each["again"], example)
+        if of_model in model.hub_messages:
+            continue
         with contextlib.suppress(NotPublishable):
             read(json.dumps(each["again"]), contract=contract)
 

@@ -3,16 +3,49 @@ from tests.contract.export.odd_contract import ODD
 from tests.contract.export.test_document import OWN
 
 from tidings.contract.contract import Contract
-from tidings.contract.export.model import Namer, build_model, to_class_name, to_constant_case, to_pascal_case
-from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, REPLIES_AND_PUSHES
+from tidings.contract.export.model import (
+    Namer,
+    build_model,
+    join_names,
+    to_class_name,
+    to_constant_case,
+    to_pascal_case,
+)
+from tidings.protocol.messages import COMMANDS, HUB_MESSAGES
 
 
-def test_model_has_every_message_of_the_hub() -> None:
+def test_model_has_every_message_of_the_protocol() -> None:
     model = build_model(Contract())
-    assert {message.type for message in model.messages} == {*Contract().events, *REPLIES_AND_PUSHES, "operation:error"}
-    by_hub_only = HUB_MESSAGES.keys() - COMMANDS
-    assert {message.type for message in model.messages} >= by_hub_only
-    assert set(REPLIES_AND_PUSHES) == by_hub_only - set(Contract().events)
+    assert {message.type for message in model.messages} == {*Contract().events, *HUB_MESSAGES, "operation:error"}
+    assert {message.type for message in model.commands} == set(COMMANDS)
+    push, command = (
+        next(each for each in group if each.type == "operation:cancel")
+        for group in (model.hub_messages, model.commands)
+    )
+    assert (push.payload, push.answered_by) == ("CancelPush", "operation:cancel_answer")
+    assert (command.payload, command.answered_by) == ("Cancel", "operation:cancel_outcome")
+
+
+def test_definitions_of_commands_only_are_not_received() -> None:
+    model = build_model(Contract())
+    assert model.definitions.keys() - model.received == {
+        *("Subscribe", "Unsubscribe", "Attach", "Claim", "Cancel", "CancelAnswer")
+    }
+
+
+@pytest.mark.parametrize(
+    ("owner", "field", "name"),
+    [
+        ("OperationLogData", "level", "OperationLogLevel"),
+        ("Verdict", "verdict", "Verdict"),
+        ("CancelOutcome", "outcome", "CancelOutcome"),
+        ("OrderSide", "side_of_book", "OrderSideOfBook"),
+        ("HTTPError", "errorKind", "HTTPErrorKind"),
+        ("Data", "data", "Data"),
+    ],
+)
+def test_name_of_a_field_does_not_repeat_its_owner(owner: str, field: str, name: str) -> None:
+    assert join_names(owner, field) == name
 
 
 def test_model_has_the_definitions_that_messages_refer_to() -> None:

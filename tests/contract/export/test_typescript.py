@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.envelopes import read
 from tests.contract.export.odd_contract import BAD, GOOD, ODD, message
 from tests.contract.export.test_document import SHOP
 from tests.contract.export.toolchains import NODE_FOLDER, Node
@@ -15,14 +16,16 @@ from tests.contract.test_loading import GOOD as SHOP_GOOD
 from tidings.contract.contract import Contract
 from tidings.contract.export.examples import build_example
 from tidings.contract.export.model import build_model, to_pascal_case
-from tidings.contract.export.typescript import export_typescript
-from tidings.contract.export.typescript_text import format_comment, format_const, format_property_name
+from tidings.contract.export.typescript.source_file import export_typescript
+from tidings.contract.export.typescript.text import format_comment, format_const, format_property_name
+from tidings.exceptions import NotPublishable
+from tidings.protocol.envelope import encode_event
 from tidings.protocol.message_types import LEGACY_TYPES
 
 pytestmark = pytest.mark.timeout(300)  # the first test that needs the packages installs them
 
 CONTRACTS = {"everyone": Contract(), "shop": SHOP, "odd": ODD}
-MISTAKES = 6
+MISTAKES = 8
 """Number of marked mistakes in `consumer.ts`."""
 CORPUS = Path(__file__).parents[1]
 VECTORS = [vector["wire"] for vector in json.loads((CORPUS / "vectors" / "go-encoding-json.json").read_text())]
@@ -87,9 +90,31 @@ def test_consumer_compiles_and_its_marked_mistakes_do_not(node: Node, folder: Pa
     assert len(set(re.findall(r"consumer\.ts\((\d+),", done.stdout))) == MISTAKES, done.stdout
 
 
+def delivered(wire: str) -> str:
+    """Return a published event as the hub delivers it, and another message unchanged."""
+    try:
+        return encode_event(read(wire, by_hub=True)).decode()
+    except NotPublishable:
+        return wire
+
+
 def test_messages_of_a_go_peer_are_read(everyone: Reader) -> None:
-    found = everyone.read(*VECTORS)
-    assert [each["event"] for each in found] == [{"type": json.loads(wire)["type"]} for wire in VECTORS]
+    found = everyone.read(*map(delivered, VECTORS))
+    assert [each["event"] for each in found] == [{"type": json.loads(delivered(wire))["type"]} for wire in VECTORS]
+
+
+def test_unknown_messages_are_passed_on(everyone: Reader) -> None:
+    """A newer hub may send more: a message of an unknown type is read; one that is not a message is not."""
+    newer = {**PROGRESS, "type": "operation:paused", "data": [1], "more": True}
+    unknown, without_time, constructor, invalid = everyone.read(
+        *map(json.dumps, (newer, {**newer, "timestamp": 5}, {**newer, "type": "constructor"}, {**PROGRESS, "data": {}}))
+    )
+    assert unknown["message"] == {"type": "operation:paused"}
+    assert unknown["guards"] == ["isUnknownMessage"]
+    assert unknown["event"] == {"fault": '$.type: unknown type "operation:paused"'}
+    assert constructor["message"] == {"type": "constructor"}
+    assert "fault" in without_time["message"]
+    assert invalid["message"] == {"fault": "$.data.operation_id: missing"}
 
 
 def test_messages_of_each_revision_are_read(everyone: Reader) -> None:
@@ -124,8 +149,11 @@ def shop_message(data: object) -> str:
     return message(data, "trade:price").replace('"channel":"data"', '"channel":"trades"')
 
 
-FINE: dict[str, Any] = {"operation_id": "o", "progress": 1}
-PROGRESS: dict[str, Any] = {"type": "operation:progress", "timestamp": "2025-07-30T12:00:00Z", "data": FINE}
+FINE: dict[str, Any] = {"operation_id": "o", "progress": 1, "current_step": "", "total_steps": 0}
+PROGRESS: dict[str, Any] = {
+    **{"type": "operation:progress", "timestamp": "2025-07-30T12:00:00Z", "trace_id": "t"},
+    **{"data": FINE, "channel": "operations"},
+}
 FAULTS: list[tuple[str | dict[str, Any], str]] = [
     ("{", "$: this is not JSON"),
     ("null", "$: expected a message"),
@@ -135,6 +163,8 @@ FAULTS: list[tuple[str | dict[str, Any], str]] = [
     ({"type": "constructor"}, '$.type: unknown type "constructor"'),
     ({**PROGRESS, "data": None}, "$.data: expected an object"),
     ({**PROGRESS, "data": {"operation_id": "o"}}, "$.data.progress: missing"),
+    ({**PROGRESS, "data": {"operation_id": "o", "progress": 1, "total_steps": 0}}, "$.data.current_step: missing"),
+    ({**PROGRESS, "position": 5}, "$.position: expected a string"),
     ({**PROGRESS, "data": {**FINE, "progress": 101}}, "$.data.progress: too large"),
     ({**PROGRESS, "data": {**FINE, "progress": -0.1}}, "$.data.progress: too small"),
     ({**PROGRESS, "data": {**FINE, "progress": "5"}}, "$.data.progress: expected a number"),
@@ -146,7 +176,7 @@ FAULTS: list[tuple[str | dict[str, Any], str]] = [
     ({**PROGRESS, "timestamp": None}, "$.timestamp: expected a string"),
     ({**PROGRESS, "trace_id": "t" * 129}, "$.trace_id: longer than 128"),
     (
-        {"type": "connection:pong", "timestamp": "2025-07-30T12:00:00Z", "data": {"now": "n"}},
+        {**PROGRESS, "type": "connection:pong", "data": {"now": "2025-07-30T12:00:00Z"}},
         "$.type: connection:pong is not an event",
     ),
 ]
@@ -187,7 +217,7 @@ def test_names_are_quoted_if_necessary(name: str, written: str) -> None:
 
 
 def test_constants_have_the_type_of_their_values() -> None:
-    assert format_const("Side", "Which way.", {"BUY": ("buy", ""), "HOLD": ("hold", "Do not.")}) == (
+    assert format_const("Side", "Which way.", {"BUY": ("buy", ""), "HOLD": ("hold", "@deprecated Do not.")}) == (
         "/** Which way. */\n"
         "export const Side = {\n"
         '  BUY: "buy",\n'

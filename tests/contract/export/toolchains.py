@@ -1,4 +1,8 @@
-"""Tools of other languages: Node and Go from the virtualenv, npm's packages from the lockfile in `tests/node`."""
+"""Tools of other languages: Node and Go from the virtualenv, npm's packages from the lockfile in `tests/node`.
+
+Generators of clients, and what their clients import, come from the lockfiles of each language; a first run needs the
+registries, and later ones only the caches.
+"""
 
 import fcntl
 import hashlib
@@ -85,39 +89,80 @@ class Node:
         environment = {**os.environ, "npm_config_cache": str(CACHES / "npm")}
         return _run([self.executable, script, *arguments], environment, stdin, folder, timeout_s, check=check)
 
-    def compile(self, root: Path, *files: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Compile TypeScript below `root` into its folder `compiled`, with the strictest options."""
+    def compile(
+        self, root: Path, *files: Path, options: Mapping[str, Any] = STRICTEST, check: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
+        """Compile TypeScript below `root` into its folder `compiled`, by default with the strictest options."""
         folder = root / "compiled"
         folder.mkdir(exist_ok=True)
         config = folder / "tsconfig.json"
-        options = {**STRICTEST, "rootDir": str(root), "outDir": str(folder)}
+        options = {**options, "rootDir": str(root), "outDir": str(folder)}
         config.write_text(json.dumps({"compilerOptions": options, "files": [str(file) for file in files]}))
-        (folder / "package.json").write_text('{"type": "module"}')
+        kind = "commonjs" if options["module"] == "commonjs" else "module"
+        (folder / "package.json").write_text(json.dumps({"type": kind}))
         return self.run(NODE_FOLDER / "node_modules" / "typescript" / "lib" / "tsc.js", "-p", config, check=check)
 
 
 class Go:
-    """Go, without any module but the standard library."""
+    """Go; without any module but the standard library, unless a program's `go.mod` and `go.sum` name more."""
 
     def __init__(self) -> None:
         self._binaries = _package("go") / "bin"
 
     def run(self, *arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
         """Run the `go` command until it exits."""
+        kept = ("GOPROXY", "GOSUMDB", "GONOSUMDB") if (folder / "go.sum").exists() else ()
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO")) or name in kept},
             "CGO_ENABLED": "0",
             "GOCACHE": str(CACHES / "go-build"),
             "GOENV": "off",
+            "GOFLAGS": "-modcacherw",
             "GOPATH": str(CACHES / "go"),
-            "GOPROXY": "off",
             "GOTOOLCHAIN": "local",
+            **({} if kept else {"GOPROXY": "off"}),
         }
         return _run([self._binaries / "go", *arguments], environment, "", folder, INSTALL_S, check=True)
 
     def unformatted(self, folder: Path) -> str:
         """Return the changes that `gofmt` would make in a folder."""
         return _run([self._binaries / "gofmt", "-d", folder], dict(os.environ), "", None, RUN_S, check=True).stdout
+
+
+class PythonTool:
+    """A Python program in a virtualenv of its own, because its requirements contradict those of the tests.
+
+    Args:
+        name: Name of the program.
+        requirement: The package that has it, with its version.
+    """
+
+    def __init__(self, name: str, requirement: str) -> None:
+        self._home = CACHES / name
+        self._requirement = requirement
+        self._binaries = self._home / ("Scripts" if os.name == "nt" else "bin")
+        self.python = self._binaries / "python"
+
+    def install(self) -> None:
+        """Install the program if necessary; without a registry, skip the test, but never in CI."""
+        stamp = self._home / ".installed"
+        CACHES.mkdir(exist_ok=True)
+        with (CACHES / f"{self._home.name}.lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if stamp.exists() and stamp.read_text() == self._requirement:
+                return
+            environment = dict(os.environ)
+            _run([sys.executable, "-m", "venv", "--clear", self._home], environment, "", None, INSTALL_S, check=True)
+            install: list[str | Path] = [self.python, "-m", "pip", "install", "--quiet", self._requirement]
+            done = _run(install, environment, "", None, INSTALL_S, check=False)
+            if done.returncode != 0:
+                _give_up(f"pip install {self._requirement}: {done.stderr[-400:]}")
+            stamp.write_text(self._requirement)
+
+    def run(self, program: str, *arguments: str | Path, folder: Path) -> "subprocess.CompletedProcess[str]":
+        """Run a program of the virtualenv until it exits."""
+        path = f"{self._binaries}{os.pathsep}{os.environ['PATH']}"
+        return _run([self._binaries / program, *arguments], {**os.environ, "PATH": path}, "", folder, RUN_S, check=True)
 
 
 def _package(name: str) -> Path:

@@ -91,6 +91,9 @@ def test_message_has_a_section_and_an_example(contract: Contract, page: Page) ->
     model = build_model(contract)
     types = [message.type for message in (*model.events, *model.hub_messages)]
     assert set(types) <= set(page.values("id"))
+    commands = [message.type for message in model.commands]
+    assert {f"command-{type}" for type in commands} <= set(page.values("id"))
+    types += commands
     assert sorted(example["type"] for example in page.examples) == sorted(types)
     assert {f"channel-{channel}" for channel in contract.channels} <= set(page.values("id"))
 

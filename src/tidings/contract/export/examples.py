@@ -123,6 +123,7 @@ _HUB_EXAMPLES: dict[str, dict[str, Any]] = {
     messages.PONG: {"now": "2025-07-30T12:00:00Z"},
     messages.POSITION: {"position": "0badc0de:519", "now": "2025-07-30T12:00:00Z"},
     messages.ACCEPTED: {"position": "0badc0de:520", "attempt": 1},
+    messages.CANCEL: {"operation_id": "op-42", "attempt": 1, "reason": "not needed any more", "cancelled_by": "ann"},
     messages.CANCEL_OUTCOME: {
         "operation_id": "op-42",
         "attempt": 1,
@@ -135,10 +136,20 @@ _HUB_EXAMPLES: dict[str, dict[str, Any]] = {
         "operations": [{"operation_id": "op-42", "attempt": 1, "verdict": "held"}],
     },
 }
+_COMMAND_EXAMPLES: dict[str, dict[str, Any]] = {
+    messages.SUBSCRIBE: {"channels": ["operations/op-42"], "since": "snapshot"},
+    messages.UNSUBSCRIBE: {"channels": ["operations/op-42"]},
+    messages.ATTACH: {"producer_id": "importer-7", "operations": [{"operation_id": "op-42", "attempt": 1}]},
+    messages.CANCEL: {"operation_id": "op-42", "reason": "not needed any more", "timeout_s": 10},
+    messages.CANCEL_ANSWER: {"verdict": "stopping"},
+}
 
 
 def build_example(contract: Contract, model: Model, message: Message) -> dict[str, Any]:
-    """Return an example of a message as a connection without a subprotocol receives it."""
+    """Return an example of a message: a command as a client sends it, others as a plain connection receives them."""
+    if message in model.commands:
+        command = {"type": message.type, "data": deepcopy(_COMMAND_EXAMPLES.get(message.type))}
+        return {**command, "id": "1"} if message.answered_by else {**command, "reply_to": "hub-1"}
     event = contract.events.get(message.type)
     own = _HUB_EXAMPLES.get(message.type) if event is None else None
     if event in BUILTIN:

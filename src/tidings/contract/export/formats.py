@@ -9,7 +9,7 @@ from tidings.contract.export.asyncapi import export_asyncapi
 from tidings.contract.export.document import export_json
 from tidings.contract.export.golang import export_go
 from tidings.contract.export.json_schema import export_files, export_json_schema
-from tidings.contract.export.typescript import export_typescript
+from tidings.contract.export.typescript.source_file import export_typescript
 
 # Neither language has a registered media type. Browsers show text/plain, and save files of most other types.
 _SOURCE = "text/plain; charset=utf-8"

@@ -12,12 +12,29 @@ from msgspec import UNSET
 
 from tidings.contract.contract import Contract
 from tidings.contract.export import shapes
+from tidings.contract.export.constants import (
+    CLOSE_CODE_CONSTANTS,
+    ERROR_CODES,
+    FINAL_CLOSE_CODES,
+    FINAL_RANGE,
+    Constant,
+)
 from tidings.contract.export.descriptions import describe_kind, describe_limits, to_sentence
-from tidings.contract.export.model import Definition, Message, Model, Namer, build_model, to_class_name, to_pascal_case
+from tidings.contract.export.model import (
+    Definition,
+    Message,
+    Model,
+    Namer,
+    build_model,
+    join_names,
+    to_class_name,
+    to_pascal_case,
+)
 from tidings.contract.export.shapes import Shape, ShapeField
 from tidings.exceptions import ConfigError, InvalidContract
 from tidings.protocol import payloads
 from tidings.protocol.message_types import ALIASES, MessageType
+from tidings.protocol.messages import SUBPROTOCOL
 
 DEFAULT_PACKAGE = "tidings"
 """Default name of the package."""
@@ -27,21 +44,47 @@ break case chan const continue default defer else fallthrough for func go goto i
 return select struct switch type var
 """
 _ENVELOPE = """\
-// WebSocketMessage is the envelope of every message.
+// WebSocketMessage is the envelope of every message. The hub replaces a zero Timestamp, and adds what is left out.
 type WebSocketMessage struct {
 	Type      MessageType     `json:"type"`
 	Timestamp time.Time       `json:"timestamp"`
 	TraceID   string          `json:"trace_id,omitempty"`
 	Data      json.RawMessage `json:"data"`
 	Channel   ChannelType     `json:"channel,omitempty"`
+	// Label of a command or an event, which the reply repeats; like the fields below, only with Subprotocol.
+	ID string `json:"id,omitempty"`
+	// The ID of the message that this one answers.
+	ReplyTo string `json:"reply_to,omitempty"`
+	// The position in the log, opaque: a later connection resumes after it.
+	Position string `json:"position,omitempty"`
+	// Id of the event, by which the hub recognises it when it is published again.
+	EventID string `json:"event_id,omitempty"`
 }
+
+// Subprotocol is the WebSocket subprotocol of connections with ids, replies and positions.
+const Subprotocol = "%(subprotocol)s"
 
 // MessageType is the type of a message, <domain>:<action>.
 type MessageType string
 
 // ChannelType is the channel of an event.
 type ChannelType string
+
+// ErrorCode is the code of an error that a hub sends, as the Code of ErrorData.
+type ErrorCode = string
 """
+_SHOULD_RECONNECT = """\
+// ShouldReconnect returns whether a client reconnects after a hub closed the WebSocket with a code.
+func ShouldReconnect(code int) bool {
+	switch code {
+	case %(codes)s:
+		return false
+	}
+	return code < %(first)d || code > %(last)d
+}
+"""
+_TAKEN = "WebSocketMessage MessageType ChannelType ErrorCode Subprotocol ShouldReconnect NewData"
+"""Names that every exported file defines."""
 _WORDS = """\
 ACL API ASCII CPU CSS DNS EOF GPU GUID HTML HTTP HTTPS ID IP JSON PID QPS RAM RPC SLA SMTP SQL SSH TCP TLS TTL UDP UI
 UID URI URL UTC UTF8 UUID VM XML
@@ -73,7 +116,7 @@ def export_go(contract: Contract, package: str = DEFAULT_PACKAGE) -> str:
         raise ConfigError(
             f"invalid Go package {package!r}", option="package", source="--package", hint="Use a-z, 0-9 and _."
         )
-    return _GoFile(build_model(contract), _is_original(contract)).text(package)
+    return _GoFile(build_model(contract), package, is_original=_is_original(contract)).text()
 
 
 def _is_original(contract: Contract) -> bool:
@@ -85,11 +128,13 @@ def _is_original(contract: Contract) -> bool:
 class _GoFile:
     """The exported file, and the names in it."""
 
-    def __init__(self, model: Model, is_original: bool) -> None:
+    def __init__(self, model: Model, package: str, *, is_original: bool) -> None:
         self._model = model
-        self._namer = Namer(["WebSocketMessage", "MessageType", "ChannelType", "NewData"])
+        self._package = package
+        self._namer = Namer(_TAKEN.split())
         self._constants = {
-            message.type: self._namer.take(f"MessageType{to_pascal_case(message.type)}") for message in model.messages
+            type: self._namer.take(f"MessageType{to_pascal_case(type)}")
+            for type in dict.fromkeys(message.type for message in (*model.messages, *model.commands))
         }
         self._channels = {
             channel: self._namer.take(f"ChannelType{to_pascal_case(channel)}") for channel in model.channels
@@ -99,11 +144,16 @@ class _GoFile:
             for alias, current in ALIASES.items()
             if MessageType[current] in self._constants
         }
-        names = {name: self._namer.take(to_class_name(name)) for name in model.definitions}
+        self._codes = {
+            prefix: {each.value: self._namer.take(f"{prefix}{_to_go_name(each.name)}") for each in constants}
+            for prefix, constants in (("ErrorCode", ERROR_CODES), ("CloseCode", CLOSE_CODE_CONSTANTS))
+        }
+        names = {name: self._namer.take(_without_package(to_class_name(name), package)) for name in model.definitions}
         self._types = GoTypes(names, self._namer, is_original=is_original)
 
-    def text(self, package: str) -> str:
-        model = self._model
+    def text(self) -> str:
+        """Return the whole file."""
+        model, package = self._model, self._package
         definitions = [
             self._types.definition(definition, _describe_use(name, model))
             for name, definition in model.definitions.items()
@@ -113,9 +163,17 @@ class _GoFile:
             f"// Code generated by tidings from contract {identity.version}, {identity.hash}; DO NOT EDIT.\n",
             f"// Package {package} holds the messages of a tidings hub and their data.\npackage {package}\n",
             'import (\n\t"encoding/json"\n\t"time"\n)\n',
-            _ENVELOPE,
+            _ENVELOPE % {"subprotocol": SUBPROTOCOL},
             self._message_types(),
             self._channel_types(),
+            self._code_constants("ErrorCode", "Codes of errors that a hub sends.", ERROR_CODES),
+            self._code_constants("CloseCode", "Codes with which a hub closes a WebSocket.", CLOSE_CODE_CONSTANTS),
+            _SHOULD_RECONNECT
+            % {
+                "codes": ", ".join(map(str, FINAL_CLOSE_CODES)),
+                "first": FINAL_RANGE[0],
+                "last": FINAL_RANGE[1],
+            },
             *definitions,
             self._new_data(),
         ]
@@ -125,11 +183,16 @@ class _GoFile:
         events = self._block("Types of events.", self._model.events)
         old = self._block("Old names of events.", self._model.renamed)
         others = self._block("Types of replies and pushes.", self._model.hub_messages)
+        pushed = {message.type for message in self._model.hub_messages}
+        commands = self._block(
+            "Types of commands; one that is pushed, too, is above.",
+            tuple(each for each in self._model.commands if each.type not in pushed),
+        )
         aliases = "".join(
             f"\t// Deprecated: use {current}.\n\t{alias} = {current}\n" for alias, current in self._aliases.items()
         )
         legacy = f"// Old names of constants.\nconst (\n{aliases})\n" if aliases else ""
-        return "\n".join(filter(None, (events, old, legacy, others)))
+        return "\n".join(filter(None, (events, old, legacy, others, commands)))
 
     def _block(self, about: str, messages: tuple[Message, ...]) -> str:
         if not messages:
@@ -147,20 +210,34 @@ class _GoFile:
         ]
         return f"// The channels of the contract.\nconst (\n{align_columns(rows)})\n"
 
+    def _code_constants(self, prefix: str, about: str, constants: Iterable[Constant]) -> str:
+        rows: list[str | tuple[str, ...]] = []
+        for each in constants:
+            name = self._codes[prefix][each.value]
+            rows += [f"\t// {to_one_line(f'{name}: {each.about}')}", (name, f"= {json.dumps(each.value)}")]
+        return f"// {about}\nconst (\n{align_columns(rows)})\n"
+
     def _new_data(self) -> str:
         cases: dict[str, list[str]] = {}
         for message in self._model.messages:
             cases.setdefault(self._types.names[message.payload], []).append(self._constants[message.type])
         rows = "".join(f"\tcase {', '.join(constants)}:\n\t\treturn &{name}{{}}\n" for name, constants in cases.items())
         return (
-            "// NewData returns a pointer to an empty payload of messages of a type, for json.Unmarshal;\n"
+            "// NewData returns a pointer to an empty payload of a hub's messages of a type, for json.Unmarshal;\n"
             "// it returns nil for an unknown type.\n"
             f"func NewData(t MessageType) any {{\n\tswitch t {{\n{rows}\t}}\n\treturn nil\n}}\n"
         )
 
 
+def _without_package(name: str, package: str) -> str:
+    """Return the name of a type without the package's, which stands before it in other packages."""
+    prefix = to_pascal_case(package)
+    rest = name.removeprefix(prefix)
+    return rest if rest != name and rest[:1].isupper() else name
+
+
 def _describe_use(definition: str, model: Model) -> str:
-    types = [message.type for message in model.messages if message.payload == definition]
+    types = [message.type for message in (*model.messages, *model.commands) if message.payload == definition]
     return f"the data of {' and '.join(types)}" if types else "a part of other messages"
 
 
@@ -177,6 +254,7 @@ class GoTypes:
         self.names = names
         self._namer = namer
         self._is_original = is_original
+        self._structures = {name.removesuffix("Data") for name in names.values()} | set(names.values())
         self._beside: list[str] = []
         """Types that only the current definition uses."""
 
@@ -192,7 +270,7 @@ class GoTypes:
         if isinstance(definition.shape, shapes.ObjectShape):
             made = f"{about}type {name} {self._structure(name, definition.shape)}\n"
         elif isinstance(definition.shape, shapes.EnumShape) and _is_textual(definition.shape):
-            made = about + _enumeration(name, definition.shape, self._namer)
+            made = about + _enumeration(name, name, definition.shape, self._namer)
         else:
             made = f"{about}type {name} {self._type(name, definition.shape)}\n"
         beside, self._beside = self._beside, []
@@ -219,7 +297,7 @@ class GoTypes:
     def _field(self, owner: str, name: str, field: ShapeField) -> tuple[str, bool]:
         """Return the type of a field, and whether an empty value is left out."""
         plain = self._original(_ORIGINAL_TYPES, owner, field) or self._type(
-            owner + name, shapes.remove_null(field.shape)
+            join_names(owner, name), shapes.remove_null(field.shape)
         )
         nullable = shapes.is_nullable(field.shape)
         if plain == "any" or plain.startswith(("[]", "map[")):
@@ -273,12 +351,15 @@ class GoTypes:
             return "any"
         if len(choice.values) == 1:
             return "string"
-        known = self._namer.take(name.replace("Data", "", 1))
-        self._beside.append(f"// {known} is {describe_kind(choice)}.\n" + _enumeration(known, choice, self._namer))
+        # A struct and its own field may end in the same word: the type of `verdict` in Verdict is VerdictValue.
+        known = self._namer.take(name if name not in self._structures else f"{name}Value")
+        self._beside.append(
+            f"// {known} is {describe_kind(choice)}.\n" + _enumeration(known, name, choice, self._namer)
+        )
         return known
 
     def _inner(self, name: str, structure: shapes.ObjectShape) -> str:
-        known = self._namer.take(name)
+        known = self._namer.take(name if name not in self._structures else f"{name}Part")
         self._beside.append(
             f"// {known} is a part of another type.\ntype {known} {self._structure(known, structure)}\n"
         )
@@ -301,9 +382,9 @@ def _is_empty_absent(field: ShapeField) -> bool:
     return False
 
 
-def _enumeration(name: str, choice: shapes.EnumShape, namer: Namer) -> str:
+def _enumeration(name: str, prefix: str, choice: shapes.EnumShape, namer: Namer) -> str:
     rows: list[str | tuple[str, ...]] = [
-        (namer.take(name + (to_pascal_case(str(value)) if str(value) else "Empty")), name, f"= {json.dumps(value)}")
+        (namer.take(prefix + (to_pascal_case(str(value)) if str(value) else "Empty")), name, f"= {json.dumps(value)}")
         for value in choice.values
     ]
     return f"type {name} string\n\n// Values of {name}.\nconst (\n{align_columns(rows)})\n"
@@ -350,6 +431,10 @@ def _align(rows: list[Sequence[str]]) -> list[str]:
     return [
         "\t" + " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def _to_go_name(words: str) -> str:
+    return "".join(map(to_field_name, words.split("_")))
 
 
 def to_field_name(name: str) -> str:

@@ -8,11 +8,12 @@ import msgspec
 from msgspec import Struct
 
 from tidings.contract.contract import Contract
+from tidings.contract.event_types import FILLED_IN
 from tidings.contract.export.document import build_payload_schemas, summarize_struct
 from tidings.contract.export.shapes import Shape, list_references, read_shape
 from tidings.contract.json_schema import REFERENCE_PREFIX
 from tidings.protocol.message_types import LEGACY_TYPES
-from tidings.protocol.messages import REPLIES_AND_PUSHES
+from tidings.protocol.messages import COMMANDS, DIRECT_EVENTS, HUB_MESSAGES, MessageSpec, Nothing
 from tidings.protocol.payloads import ContractIdentity
 
 
@@ -27,11 +28,11 @@ class Definition(Struct, frozen=True, kw_only=True):
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """One type of message that a client may receive."""
+    """One type of message that a client receives or sends."""
 
     type: str
     payload: str
-    """Name of the definition of its data."""
+    """Name of the definition of its data; "" for a command without data."""
     empty: bool
     """Whether its data may be null: no field is required."""
     about: str
@@ -43,6 +44,10 @@ class Message(Struct, frozen=True, kw_only=True):
     publishable: bool = False
     deprecated: str = ""
     """The replacement, as a sentence; "" if the message is not deprecated."""
+    filled_in: frozenset[str] = frozenset()
+    """Fields that publishers may leave out and readers always receive."""
+    answered_by: str = ""
+    """Type of the reply; "" for a message that is not answered."""
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -55,18 +60,34 @@ class Model(Struct, frozen=True, kw_only=True):
     """Events under their old names."""
     hub_messages: tuple[Message, ...]
     """The hub's replies and pushes."""
+    commands: tuple[Message, ...]
+    """What clients send besides events: commands, and the reply to the push of `operation:cancel`."""
     definitions: dict[str, Definition]
     """Definitions by name, each before those that it refers to; those of an application's own events come last."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """All types of messages."""
+        """All types of messages that a client receives."""
         return (*self.events, *self.renamed, *self.hub_messages)
+
+    @property
+    def received(self) -> frozenset[str]:
+        """Names of the definitions of what a client receives; the others are parts of commands only."""
+        found: set[str] = set()
+        waiting = [message.payload for message in self.messages]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += list_references(self.definitions[name].shape)
+        return frozenset(found)
 
 
 def build_model(contract: Contract) -> Model:
     """Return the model of `contract`."""
-    payloads, schemas = build_payload_schemas(contract, others=REPLIES_AND_PUSHES)
+    rows = [*_HUB_MESSAGES, *_COMMANDS]
+    others = {f"{spec.direction} {spec.name}": spec.data for spec in rows}
+    payloads, schemas = build_payload_schemas(contract, others=others)
     names = {type: str(schema["$ref"]).removeprefix(REFERENCE_PREFIX) for type, schema in payloads.items()}
     events = tuple(
         Message(
@@ -79,12 +100,13 @@ def build_model(contract: Contract) -> Model:
             key=event.key,
             publishable=event.publishable,
             deprecated=event.deprecated,
+            filled_in=FILLED_IN.get(event.payload, frozenset()),
         )
         for event in contract.events.values()
     )
-    hub_messages = tuple(
-        Message(type=type, payload=names[type], empty=_is_empty(payload), about=summarize_struct(payload))
-        for type, payload in REPLIES_AND_PUSHES.items()
+    hub_messages, commands = (
+        tuple(_message(spec, names[f"{spec.direction} {spec.name}"]) for spec in specs)
+        for specs in (_HUB_MESSAGES, _COMMANDS)
     )
     return Model(
         identity=contract.identity,
@@ -92,15 +114,31 @@ def build_model(contract: Contract) -> Model:
         events=events,
         renamed=_renamed(events),
         hub_messages=hub_messages,
-        definitions=_read_definitions(_in_order(contract, events, hub_messages), schemas),
+        commands=commands,
+        definitions=_read_definitions(_in_order(contract, events, (*hub_messages, *commands)), schemas),
     )
 
 
-def _in_order(contract: Contract, events: tuple[Message, ...], hub_messages: tuple[Message, ...]) -> list[str]:
+_HUB_MESSAGES = tuple(spec for spec in HUB_MESSAGES.values() if spec not in DIRECT_EVENTS)
+_COMMANDS = tuple(COMMANDS.values())
+
+
+def _message(spec: MessageSpec, payload: str) -> Message:
+    return Message(
+        type=spec.name,
+        payload=payload if spec.data is not Nothing else "",
+        empty=_is_empty(spec.data),
+        about=summarize_struct(spec.data),
+        answered_by=spec.answered_by or "",
+    )
+
+
+def _in_order(contract: Contract, events: tuple[Message, ...], others: tuple[Message, ...]) -> list[str]:
     """Return the names of the payloads, an application's last, so that its names never change those of the others."""
     own = {str(event.type) for event in contract.own}
-    messages = [*(event for event in events if event.type not in own), *hub_messages]
-    return [message.payload for message in [*messages, *(event for event in events if event.type in own)]]
+    messages = [*(event for event in events if event.type not in own), *others]
+    messages += [event for event in events if event.type in own]
+    return [message.payload for message in messages if message.payload]
 
 
 def _renamed(events: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -148,6 +186,21 @@ def to_constant_case(text: str) -> str:
 def to_class_name(definition: str) -> str:
     """Return the class name of a definition, whose name may begin with the class's module."""
     return to_pascal_case(definition.rpartition(".")[2])
+
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[0-9]+")
+
+
+def join_names(owner: str, field: str) -> str:
+    """Return the name of a field's own type without repetition: `Order` and `order_side` give `OrderSide`.
+
+    Args:
+        owner: Class name of the struct.
+        field: Name of the field in JSON.
+    """
+    before, after = _WORDS.findall(owner.removesuffix("Data") or owner), _WORDS.findall(to_pascal_case(field))
+    common = next((size for size in range(len(after), 0, -1) if before[-size:] == after[:size]), 0)
+    return "".join([*before, *after[common:]])
 
 
 class Namer:

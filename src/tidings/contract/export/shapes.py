@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, structs
 
 from tidings.contract.json_schema import (
     EnumSchema,
@@ -243,6 +243,12 @@ def remove_null(shape: Shape) -> Shape:
     if isinstance(shape, EnumShape):
         return EnumShape(tuple(value for value in shape.values if value is not None))
     return shape
+
+
+def require(shape: ObjectShape, names: frozenset[str]) -> ObjectShape:
+    """Return `shape` with further required fields."""
+    fields = [structs.replace(field, required=field.required or field.name in names) for field in shape.fields]
+    return structs.replace(shape, fields=tuple(fields))
 
 
 def list_references(shape: Shape) -> list[str]:

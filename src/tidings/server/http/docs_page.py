@@ -64,7 +64,7 @@ class _Page:
         self._old: dict[str, list[str]] = {}
         for message in model.renamed:
             self._old.setdefault(str(LEGACY_TYPES[message.type]), []).append(message.type)
-        payloads = {message.payload for message in model.messages}
+        payloads = {message.payload for message in (*model.messages, *model.commands)}
         self._parts = [each for name, each in model.definitions.items() if name not in payloads]
 
     def html(self, documents: Sequence[tuple[str, str]]) -> str:
@@ -95,12 +95,13 @@ class _Page:
         direct = [event for event in events if event.channel is None]
         groups.append(("direct", "Sent to one connection", direct))
         groups.append(("said", "Replies and pushes", list(self._model.hub_messages)))
+        groups.append(("commands", "Commands", list(self._model.commands)))
         return [group for group in groups if group[2]]
 
     def _contents(self) -> str:
         rows = []
         for anchor, title, messages in self._groups():
-            items = "".join(f'<li><a href="#{each.type}">{_code(each.type)}</a></li>\n' for each in messages)
+            items = "".join(f'<li><a href="#{self._place(each)}">{_code(each.type)}</a></li>\n' for each in messages)
             rows.append(f'<h2><a href="#{anchor}">{title}</a></h2>\n<ul>\n{items}</ul>\n')
         return f'<nav aria-label="Contents">\n{"".join(rows)}</nav>\n'
 
@@ -114,8 +115,12 @@ class _Page:
             yield from map(self._part, self._parts)
             yield "</section>\n"
 
+    def _place(self, message: Message) -> str:
+        """Return the anchor of a message; a command and a push share a type."""
+        return f"command-{message.type}" if message in self._model.commands else message.type
+
     def _message(self, message: Message) -> str:
-        type = message.type
+        type, place = message.type, self._place(message)
         badges = "".join(f'<span class="badge">{escape(text)}</span>' for text in _badges(message))
         deprecated = (
             f'<p class="deprecated">Deprecated. {_prose(message.deprecated)}</p>\n' if message.deprecated else ""
@@ -123,11 +128,12 @@ class _Page:
         old = self._old.get(type, [])
         before = f"<p>Formerly {', '.join(map(_code, old))}.</p>\n" if old else ""
         example = json.dumps(build_example(self._contract, self._model, message), indent=2, ensure_ascii=False)
-        definition = self._model.definitions[message.payload]
+        definition = self._model.definitions.get(message.payload)
+        table = "" if definition is None else self._table(definition, f"The data of {type}")
         return (
-            f'<article id="{type}">\n<h3><a href="#{type}">{_code(type)}</a></h3>\n'
+            f'<article id="{place}">\n<h3><a href="#{place}">{_code(type)}</a></h3>\n'
             f'<p class="facts">{badges}</p>\n{deprecated}<p>{_prose(message.about)}</p>\n{before}'
-            f"{self._table(definition, f'The data of {type}')}"
+            f"{table}"
             f"<details open>\n<summary>Example</summary>\n<pre>{escape(example)}</pre>\n</details>\n</article>\n"
         )
 

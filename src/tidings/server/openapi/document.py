@@ -1,14 +1,20 @@
 """`GET /openapi.json`: the OpenAPI 3.1 document of the HTTP side, built from the contract."""
 
+from typing import Final
+
 import msgspec
 
 from tidings.contract.contract import Contract
+from tidings.contract.export.examples import build_example
+from tidings.contract.export.model import build_model
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.paths import MAX_KEY_BYTES
+from tidings.protocol.revisions import REVISIONS
 from tidings.server.http.body import MAX_BATCH_EVENTS, MAX_BODY_BYTES
 from tidings.server.http.query import MAX_VALUES
 from tidings.server.http.responses import Answer
-from tidings.server.openapi.operations import contract_paths, operation_paths, operation_schemas
+from tidings.server.openapi.components import build_components
+from tidings.server.openapi.operations import contract_paths, operation_paths
 from tidings.server.openapi.schemas import (
     EVENT_ID,
     POSITION,
@@ -17,16 +23,21 @@ from tidings.server.openapi.schemas import (
     errors,
     key_schema,
     limit_parameter,
-    object_schema,
     parameter,
     ref,
     request_header,
     response_header,
     responses,
-    schemas,
     text_schema,
 )
 from tidings.version import __version__
+
+_TAGS: Final = {
+    "contract": "The contract in several formats.",
+    "events": "Publish events, and read the log.",
+    "hub": "The hub itself.",
+    "operations": "List, show and cancel operations.",
+}
 
 
 def openapi_document(contract: Contract) -> Answer:
@@ -41,10 +52,14 @@ def openapi_document(contract: Contract) -> Answer:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "."}],
+        "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": _paths(contract),
-        "components": {"schemas": {**operation_schemas(), **schemas(contract)}},
+        "components": {"schemas": build_components(contract)},
     }
     return Answer(200, msgspec.json.encode(document))
+
+
+_ACCEPTED: Final = {"position": "0badc0de:520"}
 
 
 # Paths.
@@ -53,10 +68,11 @@ def openapi_document(contract: Contract) -> Answer:
 def _paths(contract: Contract) -> Schema:
     channels = _channel_parameters(contract)
     return {
-        "/v1/events": {"post": _post_events(), "get": _get_events(contract, channels)},
+        "/v1/events": {"post": _post_events(contract), "get": _get_events(contract, channels)},
         "/v1/snapshot": {
             "get": {
                 "operationId": "readSnapshot",
+                "tags": ["events"],
                 "summary": "Read the newest event of each key, in log order",
                 "parameters": channels,
                 "responses": responses("The snapshot.", ref("Snapshot"), 400, 422, 503),
@@ -65,11 +81,12 @@ def _paths(contract: Contract) -> Schema:
         "/v1/stream": {"get": _get_stream(channels)},
         **operation_paths(),
         **contract_paths(),
-        "/healthz": {"get": _plain("isAlive", "Check that the process is alive", _status("alive"))},
-        "/readyz": {"get": _plain("isReady", "Check that the hub accepts events", _status("ready"), 503, 507)},
+        "/healthz": {"get": _plain("isAlive", "Check that the process is alive", ref("Status"))},
+        "/readyz": {"get": _plain("isReady", "Check that the hub accepts events", ref("Status"), 503, 507)},
         "/metrics": {
             "get": {
                 "operationId": "readMetrics",
+                "tags": ["hub"],
                 "summary": "Read the hub's metrics, for Prometheus",
                 "responses": {
                     "200": {
@@ -83,15 +100,19 @@ def _paths(contract: Contract) -> Schema:
                 },
             }
         },
-        "/openapi.json": {"get": _plain("describe", "Read this description", {"type": "object"})},
-        "/": {"get": _plain("readIndex", "Read the hub's version and routes", {"type": "object"})},
+        "/openapi.json": {"get": _plain("readOpenAPI", "Read this description", {"type": "object"})},
+        "/": {"get": _plain("readIndex", "Read the hub's version and routes", ref("Index"))},
     }
 
 
-def _post_events() -> Schema:
-    batch = {"type": "array", "items": {}}
+def _post_events(contract: Contract) -> Schema:
+    model = build_model(contract)
+    event = next(message for message in model.events if message.publishable)
+    example = build_example(contract, model, event)
+    published = {"type": example["type"], "data": example["data"]}
     return {
         "operationId": "publish",
+        "tags": ["events"],
         "summary": "Publish one or more events",
         "description": "One envelope is accepted (200) or refused (4xx). Each item of an array or of NDJSON is "
         "accepted or refused on its own; results come in the same order. "
@@ -116,14 +137,17 @@ def _post_events() -> Schema:
             ),
             request_header(
                 "Tidings-Lease",
-                {"type": "number", "minimum": 1, "maximum": 86_400},
+                {"type": "number", "format": "double", "minimum": 1, "maximum": 86_400},
                 "Seconds after the producer's last post at which its operations fail. Requires `Tidings-Producer`.",
             ),
         ],
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"anyOf": [ref("Publication"), batch]}},
+                "application/json": {
+                    "schema": ref("PublishRequest"),
+                    "examples": {"event": {"value": published}, "batch": {"value": [published, published]}},
+                },
                 "application/x-ndjson": {"schema": {"type": "string"}},
             },
         },
@@ -137,7 +161,15 @@ def _post_events() -> Schema:
                         "Operations that are being cancelled, percent-encoded, separated by commas."
                     ),
                 },
-                "content": {"application/json": {"schema": {"anyOf": [ref("Accepted"), ref("Results")]}}},
+                "content": {
+                    "application/json": {
+                        "schema": ref("PublishResult"),
+                        "examples": {
+                            "event": {"value": _ACCEPTED},
+                            "batch": {"value": {"results": [_ACCEPTED, {**_ACCEPTED, "duplicate": True}]}},
+                        },
+                    }
+                },
             },
             **errors(400, 403, 409, 413, 415, 422, 501, 503, 507),
         },
@@ -148,11 +180,12 @@ def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
     types = sorted({*contract.events, *LEGACY_TYPES})
     return {
         "operationId": "readHistory",
+        "tags": ["events"],
         "summary": "Read all events of a range, without conflation",
         "parameters": [
             *channels,
             parameter("key", _list(key_schema()), "Only events of this key, on each channel."),
-            parameter("type", _list({"enum": types}), "Only events of this type."),
+            parameter("type", _list({"type": "string", "enum": types}), "Only events of this type."),
             parameter("trace_id", {**text_schema(1, 128), "pattern": PRINTABLE}, "Only events of this trace."),
             parameter(
                 "since",
@@ -168,6 +201,7 @@ def _get_events(contract: Contract, channels: list[Schema]) -> Schema:
 def _get_stream(channels: list[Schema]) -> Schema:
     return {
         "operationId": "stream",
+        "tags": ["events"],
         "summary": "Read events as they arrive (Server-Sent Events)",
         "description": "`data:` is an envelope, `id:` its position. `channel:subscribed` comes first, `channel:live` "
         "after the past events.",
@@ -175,15 +209,20 @@ def _get_stream(channels: list[Schema]) -> Schema:
             *channels,
             parameter("since", _since("snapshot", "now", "first", ""), "Where to begin; `snapshot` is the default."),
             parameter(
+                "contract",
+                {"type": "string", "enum": list(REVISIONS)},
+                "The revision of the contract in which events are written; the newest is the default.",
+            ),
+            parameter(
                 "pace_ms",
-                {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+                {"type": "integer", "format": "int32", "minimum": 0, "maximum": 999_999_999},
                 "Minimum time between two writes, in milliseconds.",
             ),
             {
                 "name": "Last-Event-ID",
                 "in": "header",
                 "description": "Takes precedence over `since`.",
-                "schema": {"type": "string", "pattern": POSITION},
+                "schema": POSITION,
             },
         ],
         "responses": {
@@ -194,22 +233,31 @@ def _get_stream(channels: list[Schema]) -> Schema:
 
 
 def _plain(operation: str, summary: str, schema: Schema, *errors: int) -> Schema:
-    return {"operationId": operation, "summary": summary, "responses": responses("Success.", schema, *errors)}
+    answers = responses("Success.", schema, *errors)
+    return {"operationId": operation, "tags": ["hub"], "summary": summary, "responses": answers}
 
 
 # Parameters.
 
 
 def _channel_parameters(contract: Contract) -> list[Schema]:
+    channel = _path_schema(contract, "[^\\x00-\\x1f\\x7f-\\x9f]")
+    in_list = _path_schema(contract, "[^\\x00-\\x1f\\x7f-\\x9f,]")
+    about = "A path: a channel, `channel/key`, `channel/prefix*`, or `*`, the default. Repeatable."
+    return [
+        parameter("channel", _list(channel), about),
+        {**parameter("channels", {**_list(in_list), "minItems": 1}, "Paths, separated by commas."), "explode": False},
+    ]
+
+
+def _path_schema(contract: Contract, char: str) -> Schema:
     one_of = "|".join(contract.channels)
-    key = "[^\\x00-\\x1f\\x7f-\\x9f]"
-    path = {
+    last = char.replace("]", "*]")
+    return {
         "type": "string",
         "maxLength": MAX_KEY_BYTES,
-        "pattern": f"^(\\*|({one_of})|({one_of})/({key}*[^\\x00-\\x1f\\x7f-\\x9f*]\\*?|\\*))$",
+        "pattern": f"^(\\*|({one_of})|({one_of})/({char}*{last}\\*?|\\*))$",
     }
-    about = "A path: a channel, `channel/key`, `channel/prefix*`, or `*`, the default. Repeatable."
-    return [parameter("channel", _list(path), about)]
 
 
 def _list(item: Schema) -> Schema:
@@ -217,8 +265,4 @@ def _list(item: Schema) -> Schema:
 
 
 def _since(*words: str) -> Schema:
-    return {"anyOf": [{"enum": list(words)}, {"type": "string", "pattern": POSITION}]}
-
-
-def _status(word: str) -> Schema:
-    return object_schema({"status": {"const": word}}, "status")
+    return {"anyOf": [{"type": "string", "enum": list(words)}, POSITION]}

@@ -2,26 +2,18 @@
 
 from typing import Final
 
-import msgspec
-
 from tidings.operations.lifecycle import OperationState
-from tidings.operations.views import NamesPage, OperationDetail, OperationPage
-from tidings.protocol.messages import CancelOutcome
 from tidings.server.http.contract import ASYNCAPI_PATH, DOCUMENTS, PAGE_PATH
 from tidings.server.http.operations_query import (
     AGO_PATTERN,
     CURSOR_PATTERN,
-    MAX_CANCEL_TIMEOUT_S,
-    MAX_REASON_CHARS,
-    MAX_REQUESTER_CHARS,
     MAX_WAIT_S,
 )
 from tidings.server.openapi.schemas import (
-    REFERENCE,
+    TIME,
     Schema,
     errors,
     limit_parameter,
-    object_schema,
     parameter,
     ref,
     request_header,
@@ -29,17 +21,7 @@ from tidings.server.openapi.schemas import (
     responses,
 )
 
-_TIME_PATTERN: Final = "^20[0-9]{2}-(0[1-9]|1[0-2])-([01][1-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
-"""A subset of RFC 3339, from which request generators make valid times only."""
 _NAME_ABOUT: Final = "Only operations of this name; with `*` at the end, of names with this prefix."
-
-
-def operation_schemas() -> Schema:
-    """Return the named schemas of the routes about operations."""
-    _, found = msgspec.json.schema_components(
-        [OperationPage, OperationDetail, NamesPage, CancelOutcome], ref_template=REFERENCE
-    )
-    return found
 
 
 def operation_paths() -> Schema:
@@ -51,6 +33,7 @@ def operation_paths() -> Schema:
         "/v1/operation-names": {
             "get": {
                 "operationId": "listOperationNames",
+                "tags": ["operations"],
                 "summary": "List the names of operations, with statistics of the runs of each",
                 "parameters": [parameter("name", {"type": "string"}, _NAME_ABOUT)],
                 "responses": responses("The names, most recently ended first.", ref("NamesPage"), 400, 503),
@@ -60,17 +43,16 @@ def operation_paths() -> Schema:
 
 
 def _list() -> Schema:
-    age_or_time = {
-        "anyOf": [{"type": "string", "pattern": f"^{AGO_PATTERN}$"}, {"type": "string", "pattern": _TIME_PATTERN}]
-    }
+    age_or_time = {"anyOf": [{"type": "string", "pattern": f"^{AGO_PATTERN}$"}, TIME]}
     return {
         "operationId": "listOperations",
+        "tags": ["operations"],
         "summary": "List operations, most recently begun first",
         "description": "An answer may have fewer operations than `limit`, or none, although more follow: continue "
         "while it has `next`.",
         "parameters": [
             parameter(
-                "state", {"type": "array", "items": {"enum": list(OperationState)}}, "Only operations in these states."
+                "state", {"type": "array", "items": ref(OperationState.__name__)}, "Only operations in these states."
             ),
             parameter("name", {"type": "string"}, _NAME_ABOUT),
             parameter(
@@ -89,12 +71,13 @@ def _list() -> Schema:
 def _show() -> Schema:
     return {
         "operationId": "showOperation",
+        "tags": ["operations"],
         "summary": "Show one operation, or wait for its end",
         "parameters": [
             _id_parameter(),
             parameter(
                 "wait",
-                {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
+                {"type": "number", "format": "double", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
                 "Seconds to wait for the operation's end before answering.",
             ),
         ],
@@ -103,19 +86,12 @@ def _show() -> Schema:
 
 
 def _cancel() -> Schema:
-    body = object_schema(
-        {
-            "reason": {"type": ["string", "null"], "maxLength": MAX_REASON_CHARS},
-            "timeout_s": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_CANCEL_TIMEOUT_S},
-            "cancelled_by": {"type": ["string", "null"], "maxLength": MAX_REQUESTER_CHARS},
-        }
-    )
-    body["additionalProperties"] = False
     return {
         "operationId": "cancelOperation",
+        "tags": ["operations"],
         "summary": "Cancel an operation and report the outcome",
         "parameters": [_id_parameter()],
-        "requestBody": {"required": False, "content": {"application/json": {"schema": body}}},
+        "requestBody": {"required": False, "content": {"application/json": {"schema": ref("CancelRequest")}}},
         "responses": responses("The outcome.", ref("CancelOutcome"), 400, 404, 413, 415, 503),
     }
 
@@ -123,7 +99,8 @@ def _cancel() -> Schema:
 def _id_parameter() -> Schema:
     # Clients remove path segments that consist of dots only (RFC 3986 §5.2.4).
     schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "[^./]"}
-    return {"name": "operation_id", "in": "path", "required": True, "schema": schema}
+    about = "The id of the operation."
+    return {"name": "operation_id", "in": "path", "required": True, "description": about, "schema": schema}
 
 
 _OPERATIONS = {
@@ -152,6 +129,7 @@ def _get(operation: str, summary: str, media_type: str) -> Schema:
     return {
         "get": {
             "operationId": operation,
+            "tags": ["contract"],
             "summary": summary,
             "parameters": [
                 request_header("If-None-Match", {"type": "string"}, "The ETag of the document that the client has.")

@@ -1,14 +1,9 @@
-"""Schemas and building blocks of the OpenAPI document, made from the contract's payloads (JSON Schema 2020-12)."""
+"""Building blocks of the OpenAPI document: schemas (JSON Schema 2020-12), parameters, headers and answers."""
 
 from typing import Any, Final
 
-import msgspec
-
-from tidings.contract.contract import Contract
-from tidings.contract.event_types import EventType
-from tidings.protocol.message_types import LEGACY_TYPES, ChannelType
+from tidings.protocol.codes import CODES
 from tidings.protocol.paths import MAX_KEY_BYTES
-from tidings.protocol.payloads import ErrorData, SystemAlertData
 from tidings.server.http.query import DEFAULT_LIMIT, MAX_LIMIT
 
 Schema = dict[str, Any]
@@ -17,107 +12,18 @@ REFERENCE: Final = "#/components/schemas/{name}"
 PRINTABLE: Final = "^[\\x20-\\x7e]*$"
 EVENT_ID: Final = "^[!-~]+$"
 _NO_CONTROLS: Final = "^[^\\x00-\\x1f\\x7f-\\x9f]*$"
-POSITION: Final = "^[a-z0-9]{1,32}:(0|[1-9][0-9]{0,18})$"
-
-
-def schemas(contract: Contract) -> Schema:
-    """Return the named schemas of the document."""
-    payloads = [event.payload for event in contract.events.values()]
-    _, components = msgspec.json.schema_components([*payloads, ErrorData], ref_template=REFERENCE)
-    publications = {_schema_name(event): _publication(event) for event in contract.events.values() if event.publishable}
-    position = {"type": "string", "pattern": POSITION, "description": "Opaque."}
-    attempt = {"type": "integer", "minimum": 1, "description": "The attempt that an `operation:start` began."}
-    accepted = object_schema({"position": position, "attempt": attempt, "duplicate": {"const": True}}, "position")
-    events = {"type": "array", "items": ref("Envelope")}
-    gap = object_schema(
-        {"after": position, "until": position, "reason": {"enum": ["trimmed", "epoch", "future"]}}, "reason"
-    )
-    return {
-        **components,
-        **publications,
-        "Publication": {"anyOf": [ref(name) for name in publications]},
-        "Accepted": accepted,
-        "Results": object_schema(
-            {"results": {"type": "array", "items": {"anyOf": [ref("Accepted"), ref("Refused")]}}}, "results"
-        ),
-        "Refused": object_schema({"error": ref("ErrorData")}, "error"),
-        "Envelope": _envelope(contract, position),
-        "Gap": {**gap, "description": "Durable events between these positions may be missing."},
-        "History": object_schema(
-            {"events": events, "next": position, "position": position, "gap": ref("Gap")}, "events", "next", "position"
-        ),
-        "Snapshot": object_schema({"events": events, "position": position}, "events", "position"),
-    }
-
-
-def _envelope(contract: Contract, position: Schema) -> Schema:
-    return object_schema(
-        {
-            "type": {"enum": sorted(contract.events)},
-            "timestamp": {"type": "string", "format": "date-time"},
-            "trace_id": {**text_schema(1, 128), "pattern": PRINTABLE},
-            "data": {},
-            "channel": {"enum": list(contract.channels)},
-            "position": position,
-            "event_id": {**text_schema(16, 64), "pattern": EVENT_ID},
-        },
-        "type",
-        "timestamp",
-        "trace_id",
-        "data",
-        "channel",
-        "position",
-    )
-
-
-def _publication(event: EventType) -> Schema:
-    """Return the schema of an envelope that publishes `event`."""
-    names = [str(event.type), *(old for old, now in LEGACY_TYPES.items() if now == event.type)]
-    channels = ["", str(event.channel), ChannelType.GLOBAL]
-    required = [field.encode_name for field in msgspec.structs.fields(event.payload) if field.required]
-    data = _data(event, required)
-    return object_schema(
-        {
-            "type": {"enum": names},
-            "timestamp": _or_null({"type": "string", "format": "date-time"}, {"const": ""}),
-            "trace_id": _or_null({**text_schema(0, 128), "pattern": PRINTABLE}),
-            "data": data if required else _or_null(data),
-            "channel": {"enum": [*dict.fromkeys(channels), None]},
-            "event_id": _or_null({**text_schema(16, 64), "pattern": EVENT_ID}),
-            **{name: {"type": ["string", "null"]} for name in ("id", "reply_to", "position")},
-        },
-        "type",
-        *(["data"] if required else []),
-    )
-
-
-def _data(event: EventType, required: list[str]) -> Schema:
-    """Return the schema of an event's data: its payload, with a valid key."""
-    payload = ref(event.payload.__name__)
-    if event.key is None:
-        return payload
-    key = key_schema() if event.key in required else {"anyOf": [{**key_schema(), "minLength": 0}, {"type": "null"}]}
-    own = {"type": "object", "properties": {event.key: key}}
-    return {"allOf": [payload, own, *([_alert_key()] if event.payload is SystemAlertData else [])]}
-
-
-def _alert_key() -> Schema:
-    part = {**text_schema(0, 31), "pattern": _NO_CONTROLS}
-    of_facts = {"alert_id": {"enum": ["", None]}, "code": part, "operation_id": _or_null(part)}
-    own = {"properties": {"alert_id": {"type": "string", "minLength": 1}}, "required": ["alert_id"]}
-    return {
-        "description": "Without an alert_id, its key is `code:operation_id`.",
-        "anyOf": [own, {"properties": of_facts}],
-    }
-
-
-def _schema_name(event: EventType) -> str:
-    return "Publish" + "".join(part.capitalize() for part in str(event.type).replace("_", ":").split(":"))
+POSITION: Final[Schema] = {
+    "type": "string",
+    "pattern": "^[a-z0-9]{1,32}:(0|[1-9][0-9]{0,18})$",
+    "description": "A position in the log; opaque.",
+}
+TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+ABOUT_KEY: Final = f"The key: 1–{MAX_KEY_BYTES} bytes of UTF-8."
 
 
 def key_schema() -> Schema:
     """Return the schema of a key."""
-    return {**text_schema(1, MAX_KEY_BYTES), "pattern": _NO_CONTROLS, "description": f"{MAX_KEY_BYTES} bytes of UTF-8."}
+    return {**text_schema(1, MAX_KEY_BYTES), "pattern": _NO_CONTROLS}
 
 
 def text_schema(min_length: int, max_length: int) -> Schema:
@@ -125,8 +31,10 @@ def text_schema(min_length: int, max_length: int) -> Schema:
     return {"type": "string", "minLength": min_length, "maxLength": max_length}
 
 
-def _or_null(*schemas: Schema) -> Schema:
-    return {"anyOf": [*schemas, {"type": "null"}]}
+def or_null(schema: Schema) -> Schema:
+    """Return the schema of a value that may be null, which means absent."""
+    options = schema["anyOf"] if set(schema) == {"anyOf"} else [schema]
+    return {"anyOf": [*options, {"type": "null"}]}
 
 
 def object_schema(properties: Schema, *required: str) -> Schema:
@@ -139,8 +47,11 @@ def ref(name: str) -> Schema:
     return {"$ref": REFERENCE.format(name=name)}
 
 
-ORIGIN_REFUSED: Final = "The origin of the web page, or the host name, is not allowed."
-_ABOUT: Final = {403: ORIGIN_REFUSED, 503: "Temporarily unavailable.", 507: "The log is full."}
+_ABOUT: Final = {
+    403: "The origin of the web page, or the host name, is not allowed, or only the hub writes such an event.",
+    503: "Temporarily unavailable.",
+    507: "The log is full.",
+}
 
 
 def responses(description: str, schema: Schema, *statuses: int) -> Schema:
@@ -150,13 +61,20 @@ def responses(description: str, schema: Schema, *statuses: int) -> Schema:
 
 
 def errors(*statuses: int) -> Schema:
-    """Return the error answers."""
-    content = {"application/json": {"schema": ref("ErrorData")}}
+    """Return the error answers of a route, with the codes that have these statuses."""
     found: Schema = {}
     for status in sorted(statuses):
-        answer: Schema = {"description": _ABOUT.get(status, "Refused; the body has the reason."), "content": content}
+        rows = [row for row in CODES.values() if row.http == status]
+        example = {"code": rows[0].code, "message": "…", "recoverable": rows[0].recoverable, "hint": rows[0].hint}
+        about = f"{_ABOUT.get(status, 'Refused.')} Codes: {', '.join(f'`{row.code}`' for row in rows)}."
+        answer: Schema = {
+            "description": about,
+            "content": {"application/json": {"schema": ref("ErrorData"), "example": example}},
+        }
         if status in (503, 507):
-            answer["headers"] = {"Retry-After": response_header("Seconds to wait.")}
+            answer["headers"] = {
+                "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "format": "int32"}}
+            }
         found[str(status)] = answer
     return found
 
@@ -170,7 +88,7 @@ def limit_parameter() -> Schema:
     """Return the parameter `limit`."""
     return parameter(
         "limit",
-        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        {"type": "integer", "format": "int32", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
         "Maximum number of results.",
     )
 

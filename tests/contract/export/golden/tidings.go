@@ -8,20 +8,34 @@ import (
 	"time"
 )
 
-// WebSocketMessage is the envelope of every message.
+// WebSocketMessage is the envelope of every message. The hub replaces a zero Timestamp, and adds what is left out.
 type WebSocketMessage struct {
 	Type      MessageType     `json:"type"`
 	Timestamp time.Time       `json:"timestamp"`
 	TraceID   string          `json:"trace_id,omitempty"`
 	Data      json.RawMessage `json:"data"`
 	Channel   ChannelType     `json:"channel,omitempty"`
+	// Label of a command or an event, which the reply repeats; like the fields below, only with Subprotocol.
+	ID string `json:"id,omitempty"`
+	// The ID of the message that this one answers.
+	ReplyTo string `json:"reply_to,omitempty"`
+	// The position in the log, opaque: a later connection resumes after it.
+	Position string `json:"position,omitempty"`
+	// Id of the event, by which the hub recognises it when it is published again.
+	EventID string `json:"event_id,omitempty"`
 }
+
+// Subprotocol is the WebSocket subprotocol of connections with ids, replies and positions.
+const Subprotocol = "tidings.v1"
 
 // MessageType is the type of a message, <domain>:<action>.
 type MessageType string
 
 // ChannelType is the channel of an event.
 type ChannelType string
+
+// ErrorCode is the code of an error that a hub sends, as the Code of ErrorData.
+type ErrorCode = string
 
 // Types of events.
 const (
@@ -41,8 +55,18 @@ const (
 	MessageTypeConnectionPong         MessageType = "connection:pong"
 	MessageTypeConnectionPosition     MessageType = "connection:position"
 	MessageTypeEventAccepted          MessageType = "event:accepted"
+	MessageTypeOperationCancel        MessageType = "operation:cancel"
 	MessageTypeOperationCancelOutcome MessageType = "operation:cancel_outcome"
 	MessageTypeProducerAttached       MessageType = "producer:attached"
+)
+
+// Types of commands; one that is pushed, too, is above.
+const (
+	MessageTypeChannelSubscribe      MessageType = "channel:subscribe"
+	MessageTypeChannelUnsubscribe    MessageType = "channel:unsubscribe"
+	MessageTypeConnectionPing        MessageType = "connection:ping"
+	MessageTypeProducerAttach        MessageType = "producer:attach"
+	MessageTypeOperationCancelAnswer MessageType = "operation:cancel_answer"
 )
 
 // The channels of the contract.
@@ -54,15 +78,169 @@ const (
 	ChannelTypeTrades     ChannelType = "trades"
 )
 
+// Codes of errors that a hub sends.
+const (
+	// ErrorCodeInvalidMessage: Compare the message with PROTOCOL.md.
+	ErrorCodeInvalidMessage = "invalid_message"
+	// ErrorCodeInvalidJSON: Send one JSON object per message.
+	ErrorCodeInvalidJSON = "invalid_json"
+	// ErrorCodeInvalidUTF8: Encode the whole message as UTF-8, including the members you add yourself.
+	ErrorCodeInvalidUTF8 = "invalid_utf8"
+	// ErrorCodeTooDeep: Flatten the payload to at most 64 levels, or publish a link to it.
+	ErrorCodeTooDeep = "too_deep"
+	// ErrorCodeInvalidEnvelope: Send an object like {"type": "operation:progress", "data": {...}}; `type` is required.
+	ErrorCodeInvalidEnvelope = "invalid_envelope"
+	// ErrorCodeBinaryMessage: Send text frames; JSON is text.
+	ErrorCodeBinaryMessage = "binary_message"
+	// ErrorCodeInvalidTimestamp: Write RFC 3339 in UTC, or leave the timestamp out.
+	ErrorCodeInvalidTimestamp = "invalid_timestamp"
+	// ErrorCodeInvalidTraceID: Use 1–128 printable ASCII characters, or leave the trace id out.
+	ErrorCodeInvalidTraceID = "invalid_trace_id"
+	// ErrorCodeInvalidEventID: Use 16–64 printable ASCII characters; a UUIDv7 is a good choice.
+	ErrorCodeInvalidEventID = "invalid_event_id"
+	// ErrorCodeUnknownType: Use a type of the contract; `tidings publish --list` shows them.
+	ErrorCodeUnknownType = "unknown_type"
+	// ErrorCodeNotPublishable: Publish an event of another type: only the hub writes these.
+	ErrorCodeNotPublishable = "not_publishable"
+	// ErrorCodeInvalidPayload: Correct `data`; docs/protocol/events.md lists the fields of each type.
+	ErrorCodeInvalidPayload = "invalid_payload"
+	// ErrorCodePayloadTooLarge: Store the data elsewhere and publish a link to it, such as `url`.
+	ErrorCodePayloadTooLarge = "payload_too_large"
+	// ErrorCodeInvalidKey: Use a key of 1–255 bytes of UTF-8 without control characters.
+	ErrorCodeInvalidKey = "invalid_key"
+	// ErrorCodeUnknownChannel: Use `global`, `operations`, `data`, `system` or a declared channel.
+	ErrorCodeUnknownChannel = "unknown_channel"
+	// ErrorCodeWrongChannel: Leave `channel` out: the event goes to the channel of its type.
+	ErrorCodeWrongChannel = "wrong_channel"
+	// ErrorCodeInvalidPath: Write a path as `channel`, `channel/key`, `channel/prefix*` or `*`.
+	ErrorCodeInvalidPath = "invalid_path"
+	// ErrorCodeInvalidPosition: Use a position that the hub sent, or `snapshot`, `now` or `first`.
+	ErrorCodeInvalidPosition = "invalid_position"
+	// ErrorCodeInvalidCommand: Give every command an `id` of 1–64 characters and the data it needs.
+	ErrorCodeInvalidCommand = "invalid_command"
+	// ErrorCodeInvalidParameter: Correct the parameter; docs/protocol/http.md lists them.
+	ErrorCodeInvalidParameter = "invalid_parameter"
+	// ErrorCodeNotSupported: Compare your contract with the hub's: `connection:established` names it.
+	ErrorCodeNotSupported = "not_supported"
+	// ErrorCodeEventIDReused: Use a new event id for a new event.
+	ErrorCodeEventIDReused = "event_id_reused"
+	// ErrorCodeOperationError: See the states of an operation in docs/protocol/operations.md.
+	ErrorCodeOperationError = "operation_error"
+	// ErrorCodeOperationUnknown: List the operations with `tidings ls`.
+	ErrorCodeOperationUnknown = "operation_unknown"
+	// ErrorCodeOperationExists: End the operation first, or start one with another operation_id.
+	ErrorCodeOperationExists = "operation_exists"
+	// ErrorCodeOperationFinished: Start the next attempt with `operation:start`.
+	ErrorCodeOperationFinished = "operation_finished"
+	// ErrorCodeOperationFenced: Stop: this attempt has ended, or another producer holds it.
+	ErrorCodeOperationFenced = "operation_fenced"
+	// ErrorCodeCancelled: Stop the work, clean up, and let the exception propagate.
+	ErrorCodeCancelled = "cancelled"
+	// ErrorCodeBadRequest: Compare the request with /openapi.json.
+	ErrorCodeBadRequest = "bad_request"
+	// ErrorCodeNotFound: Open the page at / for a list of routes.
+	ErrorCodeNotFound = "not_found"
+	// ErrorCodeMethodNotAllowed: Use a method from the `Allow` header.
+	ErrorCodeMethodNotAllowed = "method_not_allowed"
+	// ErrorCodeUnsupportedMediaType: Send `application/json`, or `application/x-ndjson`, as UTF-8.
+	ErrorCodeUnsupportedMediaType = "unsupported_media_type"
+	// ErrorCodeUpgradeRequired: Connect with a WebSocket client, through a proxy that forwards upgrades.
+	ErrorCodeUpgradeRequired = "upgrade_required"
+	// ErrorCodeOriginRefused: Allow the page's origin: `tidings serve --allow-origin URL`.
+	ErrorCodeOriginRefused = "origin_refused"
+	// ErrorCodeLogError: See the hub's log.
+	ErrorCodeLogError = "log_error"
+	// ErrorCodeLogInUse: Stop the other hub, or give this hub its own --data folder.
+	ErrorCodeLogInUse = "log_in_use"
+	// ErrorCodeLogForeign: Point --data at an empty folder, or at one a hub has used.
+	ErrorCodeLogForeign = "log_foreign"
+	// ErrorCodeLogCorrupt: Run `tidings data verify`, then `tidings data restore` from a backup.
+	ErrorCodeLogCorrupt = "log_corrupt"
+	// ErrorCodeLogTooNew: Run the version of tidings that wrote the log, or a newer one.
+	ErrorCodeLogTooNew = "log_too_new"
+	// ErrorCodeLogReadOnly: Make the data folder writable for the hub's user, or use --memory.
+	ErrorCodeLogReadOnly = "log_read_only"
+	// ErrorCodeLogFull: Free disk space, or lower the retention; then publish again.
+	ErrorCodeLogFull = "log_full"
+	// ErrorCodeLogBusy: Wait for acknowledgements, then publish again.
+	ErrorCodeLogBusy = "log_busy"
+	// ErrorCodeLogUnavailable: Publish again; the cause is in the hub's log.
+	ErrorCodeLogUnavailable = "log_unavailable"
+	// ErrorCodeHubError: Try again.
+	ErrorCodeHubError = "hub_error"
+	// ErrorCodeDraining: Reconnect; another hub, or this one restarted, takes over.
+	ErrorCodeDraining = "draining"
+	// ErrorCodeTooManyConnections: Try again later, or raise --max-connections.
+	ErrorCodeTooManyConnections = "too_many_connections"
+	// ErrorCodeInternal: Try again; if the error remains, report it with the hub's log.
+	ErrorCodeInternal = "internal"
+)
+
+// Codes with which a hub closes a WebSocket.
+const (
+	// CloseCodeNormal: Normal; a client stays away.
+	CloseCodeNormal = 1000
+	// CloseCodeGoingAway: Going away; a client reconnects.
+	CloseCodeGoingAway = 1001
+	// CloseCodeProtocolError: Protocol error; a client stays away.
+	CloseCodeProtocolError = 1002
+	// CloseCodeTextOnly: Text only; a client stays away.
+	CloseCodeTextOnly = 1003
+	// CloseCodeNotUTFN8: Not UTF-8; a client stays away.
+	CloseCodeNotUTFN8 = 1007
+	// CloseCodePolicyViolation: Policy violation; a client stays away.
+	CloseCodePolicyViolation = 1008
+	// CloseCodeMessageTooBig: Message too big; a client stays away.
+	CloseCodeMessageTooBig = 1009
+	// CloseCodeInternalError: Internal error; a client reconnects.
+	CloseCodeInternalError = 1011
+	// CloseCodeTryAgainLater: Try again later; a client reconnects.
+	CloseCodeTryAgainLater = 1013
+	// CloseCodeAuthenticationFailed: Authentication failed; a client stays away.
+	CloseCodeAuthenticationFailed = 4001
+	// CloseCodeForbidden: Forbidden; a client stays away.
+	CloseCodeForbidden = 4003
+	// CloseCodeAbuse: Abuse; a client stays away.
+	CloseCodeAbuse = 4029
+	// CloseCodeLicenseExpired: License expired; a client stays away.
+	CloseCodeLicenseExpired = 4051
+	// CloseCodeDraining: Draining; a client reconnects.
+	CloseCodeDraining = 4100
+	// CloseCodeEpochChanged: Epoch changed; a client reconnects.
+	CloseCodeEpochChanged = 4101
+	// CloseCodeReplaced: Replaced; a client reconnects.
+	CloseCodeReplaced = 4102
+)
+
+// ShouldReconnect returns whether a client reconnects after a hub closed the WebSocket with a code.
+func ShouldReconnect(code int) bool {
+	switch code {
+	case 1000, 1002, 1003, 1007, 1008, 1009, 1010:
+		return false
+	}
+	return code < 4000 || code > 4099
+}
+
 // Subscribed is the data of channel:subscribed. Data of `channel:subscribed`: the reply to `channel:subscribe`, sent before the events of the added paths.
 type Subscribed struct {
 	// All paths that the connection reads now.
 	Channels []string `json:"channels"`
 	// Where reading begins for the added paths.
 	Position string `json:"position"`
-	// Outcome: `live`, `complete`, `snapshot` or `gap`.
-	Outcome string `json:"outcome"`
+	// What follows until `channel:live`. `live`: nothing. `snapshot`: the newest event of each key. `complete`: every durable event after the position. `gap`: what is left, and `channel:gap` reports what may be missing.
+	Outcome SubscribedOutcome `json:"outcome"`
 }
+
+// SubscribedOutcome is "live" or "complete" or "snapshot" or "gap".
+type SubscribedOutcome string
+
+// Values of SubscribedOutcome.
+const (
+	SubscribedOutcomeLive     SubscribedOutcome = "live"
+	SubscribedOutcomeComplete SubscribedOutcome = "complete"
+	SubscribedOutcomeSnapshot SubscribedOutcome = "snapshot"
+	SubscribedOutcomeGap      SubscribedOutcome = "gap"
+)
 
 // Unsubscribed is the data of channel:unsubscribed. Data of `channel:unsubscribed`: the reply to `channel:unsubscribe`.
 type Unsubscribed struct {
@@ -82,9 +260,19 @@ type Gap struct {
 	After string `json:"after"`
 	// End of the gap: durable events after `after` and up to this position may be missing.
 	Until string `json:"until"`
-	// Reason: `trimmed`, `epoch` or `future`.
-	Reason string `json:"reason"`
+	// Reason: `trimmed`: retention removed events. `epoch`: the log does not know the position's epoch. `future`: the log never reached the position.
+	Reason GapReason `json:"reason"`
 }
+
+// GapReason is "trimmed" or "epoch" or "future".
+type GapReason string
+
+// Values of GapReason.
+const (
+	GapReasonTrimmed GapReason = "trimmed"
+	GapReasonEpoch   GapReason = "epoch"
+	GapReasonFuture  GapReason = "future"
+)
 
 // ErrorData is the data of connection:error. An error, in the form that every part of the contract uses.
 type ErrorData struct {
@@ -109,14 +297,15 @@ type Notice struct {
 
 // Pong is the data of connection:pong. Data of `connection:pong`: the reply to `connection:ping`.
 type Pong struct {
-	// The hub's clock, RFC 3339.
-	Now string `json:"now"`
+	// The hub's clock. RFC 3339.
+	Now time.Time `json:"now"`
 }
 
 // PositionNotice is the data of connection:position. Data of `connection:position`: pushed to an idle connection when everything up to `position` is delivered.
 type PositionNotice struct {
 	Position string `json:"position"`
-	Now      string `json:"now"`
+	// The hub's clock. RFC 3339.
+	Now time.Time `json:"now"`
 }
 
 // Accepted is the data of event:accepted. Data of `event:accepted`: the reply to an event, sent when the event is in the log.
@@ -127,12 +316,21 @@ type Accepted struct {
 	Duplicate bool `json:"duplicate,omitempty"`
 }
 
+// CancelPush is the data of operation:cancel. Data of the hub's `operation:cancel`: pushed, with an `id`, to the producer that holds the operation.
+type CancelPush struct {
+	OperationID string `json:"operation_id"`
+	Attempt     int64  `json:"attempt"`
+	Reason      string `json:"reason,omitempty"`
+	// The person or program that requests it; absent where the client named none.
+	CancelledBy string `json:"cancelled_by,omitempty"`
+}
+
 // CancelOutcome is the data of operation:cancel_outcome. Data of `operation:cancel_outcome`: the reply to a client's `operation:cancel`.
 type CancelOutcome struct {
 	OperationID string `json:"operation_id"`
 	Attempt     int64  `json:"attempt"`
 	// Outcome: `finished_first`: the operation ended another way. `pending`: its holder agreed, and the operation has not ended in time. `unreachable`: no holder is connected, or the holder did not answer.
-	Outcome CancelOutcomeOutcome `json:"outcome"`
+	Outcome CancelOutcomeValue `json:"outcome"`
 	// The operation's state at the time of the reply.
 	State string `json:"state"`
 	// The holder's reason for refusing.
@@ -141,16 +339,16 @@ type CancelOutcome struct {
 	Children []CancelOutcome `json:"children,omitempty"`
 }
 
-// CancelOutcomeOutcome is "cancelled" or "finished_first" or "pending" or "refused" or "unreachable".
-type CancelOutcomeOutcome string
+// CancelOutcomeValue is "cancelled" or "finished_first" or "pending" or "refused" or "unreachable".
+type CancelOutcomeValue string
 
-// Values of CancelOutcomeOutcome.
+// Values of CancelOutcomeValue.
 const (
-	CancelOutcomeOutcomeCancelled     CancelOutcomeOutcome = "cancelled"
-	CancelOutcomeOutcomeFinishedFirst CancelOutcomeOutcome = "finished_first"
-	CancelOutcomeOutcomePending       CancelOutcomeOutcome = "pending"
-	CancelOutcomeOutcomeRefused       CancelOutcomeOutcome = "refused"
-	CancelOutcomeOutcomeUnreachable   CancelOutcomeOutcome = "unreachable"
+	CancelOutcomeCancelled     CancelOutcomeValue = "cancelled"
+	CancelOutcomeFinishedFirst CancelOutcomeValue = "finished_first"
+	CancelOutcomePending       CancelOutcomeValue = "pending"
+	CancelOutcomeRefused       CancelOutcomeValue = "refused"
+	CancelOutcomeUnreachable   CancelOutcomeValue = "unreachable"
 )
 
 // Attached is the data of producer:attached. Data of `producer:attached`: the reply to `producer:attach`.
@@ -168,17 +366,79 @@ type Verdict struct {
 	// The operation's current attempt; absent where the hub has no such operation yet.
 	Attempt *int64 `json:"attempt,omitempty"`
 	// Verdict: `held`: continue. `lost`: the lease expired, or another producer holds it. `finished`: it ended another way.
-	Verdict VerdictVerdict `json:"verdict"`
+	Verdict VerdictValue `json:"verdict"`
 }
 
-// VerdictVerdict is "finished" or "held" or "lost".
-type VerdictVerdict string
+// VerdictValue is "finished" or "held" or "lost".
+type VerdictValue string
 
-// Values of VerdictVerdict.
+// Values of VerdictValue.
 const (
-	VerdictVerdictFinished VerdictVerdict = "finished"
-	VerdictVerdictHeld     VerdictVerdict = "held"
-	VerdictVerdictLost     VerdictVerdict = "lost"
+	VerdictFinished VerdictValue = "finished"
+	VerdictHeld     VerdictValue = "held"
+	VerdictLost     VerdictValue = "lost"
+)
+
+// Subscribe is the data of channel:subscribe. Data of `channel:subscribe`: a client adds paths to those it reads.
+type Subscribe struct {
+	// Channels: 1–1,000 items.
+	Channels []string `json:"channels"`
+	// Where reading begins: `snapshot`, `now`, `first` (or empty), or a position.
+	Since *string `json:"since,omitempty"`
+	// The event types that the client handles. The hub immediately sends a notice for each unknown or old type. At most 1,000 items.
+	Handles []string `json:"handles,omitempty"`
+}
+
+// Unsubscribe is the data of channel:unsubscribe. Data of `channel:unsubscribe`: a client removes paths from those it reads.
+type Unsubscribe struct {
+	// Channels: 1–1,000 items.
+	Channels []string `json:"channels"`
+}
+
+// Attach is the data of producer:attach. Data of `producer:attach`: the first command of a producer on each connection; the hub then detects its death.
+type Attach struct {
+	// Matches `^[!-~]{1,64}$`.
+	ProducerID string `json:"producer_id"`
+	// The operations that the producer holds. Operations that it starts on this connection need no claim. At most 1,000 items.
+	Operations []Claim `json:"operations,omitempty"`
+	// Default lease of the producer's operations, in seconds; absent means the hub's default. 1–86,400.
+	LeaseS *float64 `json:"lease_s,omitempty"`
+}
+
+// Claim is a part of other messages. An operation that a producer claims to hold, in `producer:attach`.
+type Claim struct {
+	OperationID string `json:"operation_id"`
+	// The producer's attempt; absent means the current one.
+	Attempt *int64 `json:"attempt,omitempty"`
+	// Lease of this operation, in seconds; absent means the producer's lease. 1–86,400.
+	LeaseS *float64 `json:"lease_s,omitempty"`
+}
+
+// Cancel is the data of operation:cancel. Data of a client's `operation:cancel`: requests that an operation ends.
+type Cancel struct {
+	OperationID string `json:"operation_id"`
+	// At most 1,000 characters.
+	Reason string `json:"reason,omitempty"`
+	// Time in seconds within which the hub replies. 0–3,600.
+	TimeoutS *float64 `json:"timeout_s,omitempty"`
+	// The person or program that requests it, shown to the producer and to watchers. At most 128 characters.
+	CancelledBy string `json:"cancelled_by,omitempty"`
+}
+
+// CancelAnswer is the data of operation:cancel_answer. Data of `operation:cancel_answer`: a producer's reply to the push, whose id is its `reply_to`.
+type CancelAnswer struct {
+	Verdict CancelAnswerVerdict `json:"verdict"`
+	// At most 1,000 characters.
+	Reason string `json:"reason,omitempty"`
+}
+
+// CancelAnswerVerdict is "refused" or "stopping".
+type CancelAnswerVerdict string
+
+// Values of CancelAnswerVerdict.
+const (
+	CancelAnswerVerdictRefused  CancelAnswerVerdict = "refused"
+	CancelAnswerVerdictStopping CancelAnswerVerdict = "stopping"
 )
 
 // TradeExecutedData is the data of trade:executed.
@@ -216,7 +476,7 @@ type Venue struct {
 	Open *bool  `json:"open,omitempty"`
 }
 
-// NewData returns a pointer to an empty payload of messages of a type, for json.Unmarshal;
+// NewData returns a pointer to an empty payload of a hub's messages of a type, for json.Unmarshal;
 // it returns nil for an unknown type.
 func NewData(t MessageType) any {
 	switch t {
@@ -242,6 +502,8 @@ func NewData(t MessageType) any {
 		return &PositionNotice{}
 	case MessageTypeEventAccepted:
 		return &Accepted{}
+	case MessageTypeOperationCancel:
+		return &CancelPush{}
 	case MessageTypeOperationCancelOutcome:
 		return &CancelOutcome{}
 	case MessageTypeProducerAttached:

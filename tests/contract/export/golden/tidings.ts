@@ -21,10 +21,22 @@ export const HubMessageType = {
   CONNECTION_PONG: "connection:pong",
   CONNECTION_POSITION: "connection:position",
   EVENT_ACCEPTED: "event:accepted",
+  OPERATION_CANCEL: "operation:cancel",
   OPERATION_CANCEL_OUTCOME: "operation:cancel_outcome",
   PRODUCER_ATTACHED: "producer:attached",
 } as const;
 export type HubMessageType = (typeof HubMessageType)[keyof typeof HubMessageType];
+
+/** The types of what a client sends besides events. */
+export const CommandType = {
+  CHANNEL_SUBSCRIBE: "channel:subscribe",
+  CHANNEL_UNSUBSCRIBE: "channel:unsubscribe",
+  CONNECTION_PING: "connection:ping",
+  PRODUCER_ATTACH: "producer:attach",
+  OPERATION_CANCEL: "operation:cancel",
+  OPERATION_CANCEL_ANSWER: "operation:cancel_answer",
+} as const;
+export type CommandType = (typeof CommandType)[keyof typeof CommandType];
 
 /** The channels of the contract. */
 export const ChannelType = {
@@ -36,24 +48,188 @@ export const ChannelType = {
 } as const;
 export type ChannelType = (typeof ChannelType)[keyof typeof ChannelType];
 
-/** The members of every message. */
+/** Codes of errors that a hub sends. */
+export const ErrorCode = {
+  /** Compare the message with PROTOCOL.md. */
+  INVALID_MESSAGE: "invalid_message",
+  /** Send one JSON object per message. */
+  INVALID_JSON: "invalid_json",
+  /** Encode the whole message as UTF-8, including the members you add yourself. */
+  INVALID_UTF8: "invalid_utf8",
+  /** Flatten the payload to at most 64 levels, or publish a link to it. */
+  TOO_DEEP: "too_deep",
+  /** Send an object like {"type": "operation:progress", "data": {...}}; `type` is required. */
+  INVALID_ENVELOPE: "invalid_envelope",
+  /** Send text frames; JSON is text. */
+  BINARY_MESSAGE: "binary_message",
+  /** Write RFC 3339 in UTC, or leave the timestamp out. */
+  INVALID_TIMESTAMP: "invalid_timestamp",
+  /** Use 1–128 printable ASCII characters, or leave the trace id out. */
+  INVALID_TRACE_ID: "invalid_trace_id",
+  /** Use 16–64 printable ASCII characters; a UUIDv7 is a good choice. */
+  INVALID_EVENT_ID: "invalid_event_id",
+  /** Use a type of the contract; `tidings publish --list` shows them. */
+  UNKNOWN_TYPE: "unknown_type",
+  /** Publish an event of another type: only the hub writes these. */
+  NOT_PUBLISHABLE: "not_publishable",
+  /** Correct `data`; docs/protocol/events.md lists the fields of each type. */
+  INVALID_PAYLOAD: "invalid_payload",
+  /** Store the data elsewhere and publish a link to it, such as `url`. */
+  PAYLOAD_TOO_LARGE: "payload_too_large",
+  /** Use a key of 1–255 bytes of UTF-8 without control characters. */
+  INVALID_KEY: "invalid_key",
+  /** Use `global`, `operations`, `data`, `system` or a declared channel. */
+  UNKNOWN_CHANNEL: "unknown_channel",
+  /** Leave `channel` out: the event goes to the channel of its type. */
+  WRONG_CHANNEL: "wrong_channel",
+  /** Write a path as `channel`, `channel/key`, `channel/prefix*` or `*`. */
+  INVALID_PATH: "invalid_path",
+  /** Use a position that the hub sent, or `snapshot`, `now` or `first`. */
+  INVALID_POSITION: "invalid_position",
+  /** Give every command an `id` of 1–64 characters and the data it needs. */
+  INVALID_COMMAND: "invalid_command",
+  /** Correct the parameter; docs/protocol/http.md lists them. */
+  INVALID_PARAMETER: "invalid_parameter",
+  /** Compare your contract with the hub's: `connection:established` names it. */
+  NOT_SUPPORTED: "not_supported",
+  /** Use a new event id for a new event. */
+  EVENT_ID_REUSED: "event_id_reused",
+  /** See the states of an operation in docs/protocol/operations.md. */
+  OPERATION_ERROR: "operation_error",
+  /** List the operations with `tidings ls`. */
+  OPERATION_UNKNOWN: "operation_unknown",
+  /** End the operation first, or start one with another operation_id. */
+  OPERATION_EXISTS: "operation_exists",
+  /** Start the next attempt with `operation:start`. */
+  OPERATION_FINISHED: "operation_finished",
+  /** Stop: this attempt has ended, or another producer holds it. */
+  OPERATION_FENCED: "operation_fenced",
+  /** Stop the work, clean up, and let the exception propagate. */
+  CANCELLED: "cancelled",
+  /** Compare the request with /openapi.json. */
+  BAD_REQUEST: "bad_request",
+  /** Open the page at / for a list of routes. */
+  NOT_FOUND: "not_found",
+  /** Use a method from the `Allow` header. */
+  METHOD_NOT_ALLOWED: "method_not_allowed",
+  /** Send `application/json`, or `application/x-ndjson`, as UTF-8. */
+  UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
+  /** Connect with a WebSocket client, through a proxy that forwards upgrades. */
+  UPGRADE_REQUIRED: "upgrade_required",
+  /** Allow the page's origin: `tidings serve --allow-origin URL`. */
+  ORIGIN_REFUSED: "origin_refused",
+  /** See the hub's log. */
+  LOG_ERROR: "log_error",
+  /** Stop the other hub, or give this hub its own --data folder. */
+  LOG_IN_USE: "log_in_use",
+  /** Point --data at an empty folder, or at one a hub has used. */
+  LOG_FOREIGN: "log_foreign",
+  /** Run `tidings data verify`, then `tidings data restore` from a backup. */
+  LOG_CORRUPT: "log_corrupt",
+  /** Run the version of tidings that wrote the log, or a newer one. */
+  LOG_TOO_NEW: "log_too_new",
+  /** Make the data folder writable for the hub's user, or use --memory. */
+  LOG_READ_ONLY: "log_read_only",
+  /** Free disk space, or lower the retention; then publish again. */
+  LOG_FULL: "log_full",
+  /** Wait for acknowledgements, then publish again. */
+  LOG_BUSY: "log_busy",
+  /** Publish again; the cause is in the hub's log. */
+  LOG_UNAVAILABLE: "log_unavailable",
+  /** Try again. */
+  HUB_ERROR: "hub_error",
+  /** Reconnect; another hub, or this one restarted, takes over. */
+  DRAINING: "draining",
+  /** Try again later, or raise --max-connections. */
+  TOO_MANY_CONNECTIONS: "too_many_connections",
+  /** Try again; if the error remains, report it with the hub's log. */
+  INTERNAL: "internal",
+} as const;
+export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
+
+/** Codes with which a hub closes a WebSocket. */
+export const CloseCode = {
+  /** Normal; a client stays away. */
+  NORMAL: 1000,
+  /** Going away; a client reconnects. */
+  GOING_AWAY: 1001,
+  /** Protocol error; a client stays away. */
+  PROTOCOL_ERROR: 1002,
+  /** Text only; a client stays away. */
+  TEXT_ONLY: 1003,
+  /** Not UTF-8; a client stays away. */
+  NOT_UTF_8: 1007,
+  /** Policy violation; a client stays away. */
+  POLICY_VIOLATION: 1008,
+  /** Message too big; a client stays away. */
+  MESSAGE_TOO_BIG: 1009,
+  /** Internal error; a client reconnects. */
+  INTERNAL_ERROR: 1011,
+  /** Try again later; a client reconnects. */
+  TRY_AGAIN_LATER: 1013,
+  /** Authentication failed; a client stays away. */
+  AUTHENTICATION_FAILED: 4001,
+  /** Forbidden; a client stays away. */
+  FORBIDDEN: 4003,
+  /** Abuse; a client stays away. */
+  ABUSE: 4029,
+  /** License expired; a client stays away. */
+  LICENSE_EXPIRED: 4051,
+  /** Draining; a client reconnects. */
+  DRAINING: 4100,
+  /** Epoch changed; a client reconnects. */
+  EPOCH_CHANGED: 4101,
+  /** Replaced; a client reconnects. */
+  REPLACED: 4102,
+} as const;
+export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
+
+/** The subprotocol of connections with ids, replies and positions. */
+export const SUBPROTOCOL = "tidings.v1";
+
+/** The members of every message of a hub. */
 export interface WebSocketMessage {
   /** `<domain>:<action>`. */
   type: string;
   /** RFC 3339, in UTC. */
   timestamp: string;
-  /** The id of the trace; the hub always writes one. */
-  trace_id?: string;
+  /** The id of the trace. */
+  trace_id: string;
   data: unknown;
   /** Absent from messages to one connection. */
   channel?: string;
-  /** The id of a push to answer; like the members below, only with the subprotocol `tidings.v1`. */
+  /** The id of a push to answer. Only with the subprotocol `tidings.v1`, like the members below. */
   id?: string;
   /** The id of the command that this message answers. */
   reply_to?: string;
   /** The position in the log, opaque: a later connection resumes from it. */
   position?: string;
   event_id?: string;
+}
+
+/** The members of every message of a client. */
+export interface ClientMessage {
+  /** `<domain>:<action>`. */
+  type: string;
+  data?: unknown;
+  /** RFC 3339; absent means the hub's clock. */
+  timestamp?: string;
+  /** The id of the trace; absent means that the hub chooses one. */
+  trace_id?: string;
+  /** The label that the reply repeats. Only with the subprotocol `tidings.v1`, like the members below. */
+  id?: string;
+  /** The id of the push that this message answers. */
+  reply_to?: string;
+  /** The id by which the hub recognises an event that is published again. */
+  event_id?: string;
+}
+
+declare const unknownType: unique symbol;
+/** A type that this file does not have. */
+export type UnknownType = string & { readonly [unknownType]: true };
+/** A message of a type that this file does not have, such as one of a newer hub. */
+export interface UnknownMessage extends WebSocketMessage {
+  type: UnknownType;
 }
 
 /**
@@ -66,9 +242,20 @@ export interface Subscribed {
   channels: string[];
   /** Where reading begins for the added paths. */
   position: string;
-  /** `live`, `complete`, `snapshot` or `gap`. */
-  outcome: string;
+  /**
+   * What follows until `channel:live`. `live`: nothing. `snapshot`: the newest event of each key. `complete`: every durable event after the position. `gap`: what is left, and `channel:gap` reports what may be missing.
+   */
+  outcome: SubscribedOutcome;
 }
+
+/** Values of `outcome` in Subscribed. */
+export const SubscribedOutcome = {
+  LIVE: "live",
+  COMPLETE: "complete",
+  SNAPSHOT: "snapshot",
+  GAP: "gap",
+} as const;
+export type SubscribedOutcome = (typeof SubscribedOutcome)[keyof typeof SubscribedOutcome];
 
 /**
  * Data of `channel:unsubscribed`: the reply to `channel:unsubscribe`.
@@ -100,9 +287,19 @@ export interface Gap {
   after: string;
   /** End of the gap: durable events after `after` and up to this position may be missing. */
   until: string;
-  /** `trimmed`, `epoch` or `future`. */
-  reason: string;
+  /**
+   * `trimmed`: retention removed events. `epoch`: the log does not know the position's epoch. `future`: the log never reached the position.
+   */
+  reason: GapReason;
 }
+
+/** Values of `reason` in Gap. */
+export const GapReason = {
+  TRIMMED: "trimmed",
+  EPOCH: "epoch",
+  FUTURE: "future",
+} as const;
+export type GapReason = (typeof GapReason)[keyof typeof GapReason];
 
 /**
  * An error, in the form that every part of the contract uses.
@@ -141,7 +338,7 @@ export interface Notice {
  * The data of connection:pong.
  */
 export interface Pong {
-  /** The hub's clock, RFC 3339. */
+  /** The hub's clock. RFC 3339. */
   now: string;
 }
 
@@ -152,6 +349,7 @@ export interface Pong {
  */
 export interface PositionNotice {
   position: string;
+  /** The hub's clock. RFC 3339. */
   now: string;
 }
 
@@ -168,6 +366,19 @@ export interface Accepted {
 }
 
 /**
+ * Data of the hub's `operation:cancel`: pushed, with an `id`, to the producer that holds the operation.
+ *
+ * The data of operation:cancel.
+ */
+export interface CancelPush {
+  operation_id: string;
+  attempt: number;
+  reason?: string | null;
+  /** The person or program that requests it; absent where the client named none. */
+  cancelled_by?: string | null;
+}
+
+/**
  * Data of `operation:cancel_outcome`: the reply to a client's `operation:cancel`.
  *
  * The data of operation:cancel_outcome.
@@ -178,7 +389,7 @@ export interface CancelOutcome {
   /**
    * `finished_first`: the operation ended another way. `pending`: its holder agreed, and the operation has not ended in time. `unreachable`: no holder is connected, or the holder did not answer.
    */
-  outcome: "cancelled" | "finished_first" | "pending" | "refused" | "unreachable";
+  outcome: CancelOutcomeValue;
   /** The operation's state at the time of the reply. */
   state: string;
   /** The holder's reason for refusing. */
@@ -186,6 +397,16 @@ export interface CancelOutcome {
   /** Outcomes of the operation's children, which are cancelled with it. */
   children?: CancelOutcome[] | null;
 }
+
+/** Values of `outcome` in CancelOutcome. */
+export const CancelOutcomeValue = {
+  CANCELLED: "cancelled",
+  FINISHED_FIRST: "finished_first",
+  PENDING: "pending",
+  REFUSED: "refused",
+  UNREACHABLE: "unreachable",
+} as const;
+export type CancelOutcomeValue = (typeof CancelOutcomeValue)[keyof typeof CancelOutcomeValue];
 
 /**
  * Data of `producer:attached`: the reply to `producer:attach`.
@@ -206,16 +427,97 @@ export interface Verdict {
   /** The operation's current attempt; absent where the hub has no such operation yet. */
   attempt?: number | null;
   /** `held`: continue. `lost`: the lease expired, or another producer holds it. `finished`: it ended another way. */
-  verdict: "finished" | "held" | "lost";
+  verdict: VerdictValue;
 }
+
+/** Values of `verdict` in Verdict. */
+export const VerdictValue = {
+  FINISHED: "finished",
+  HELD: "held",
+  LOST: "lost",
+} as const;
+export type VerdictValue = (typeof VerdictValue)[keyof typeof VerdictValue];
+
+/** Data of `channel:subscribe`: a client adds paths to those it reads. */
+export interface Subscribe {
+  /** 1–1,000 items. */
+  channels: string[];
+  /** Where reading begins: `snapshot`, `now`, `first` (or empty), or a position. Default: "snapshot". */
+  since?: string;
+  /**
+   * The event types that the client handles. The hub immediately sends a notice for each unknown or old type. At most 1,000 items.
+   */
+  handles?: string[] | null;
+}
+
+/** Data of `channel:unsubscribe`: a client removes paths from those it reads. */
+export interface Unsubscribe {
+  /** 1–1,000 items. */
+  channels: string[];
+}
+
+/**
+ * Data of `producer:attach`: the first command of a producer on each connection; the hub then detects its death.
+ */
+export interface Attach {
+  /** Matches `^[!-~]{1,64}$`. */
+  producer_id: string;
+  /**
+   * The operations that the producer holds. Operations that it starts on this connection need no claim. At most 1,000 items.
+   */
+  operations?: Claim[];
+  /** Default lease of the producer's operations, in seconds; absent means the hub's default. 1–86,400. */
+  lease_s?: number | null;
+}
+
+/** An operation that a producer claims to hold, in `producer:attach`. */
+export interface Claim {
+  operation_id: string;
+  /** The producer's attempt; absent means the current one. At least 0. */
+  attempt?: number | null;
+  /** Lease of this operation, in seconds; absent means the producer's lease. 1–86,400. */
+  lease_s?: number | null;
+}
+
+/** Data of a client's `operation:cancel`: requests that an operation ends. */
+export interface Cancel {
+  operation_id: string;
+  /** At most 1,000 characters. */
+  reason?: string | null;
+  /** Time in seconds within which the hub replies. 0–3,600. Default: 10.0. */
+  timeout_s?: number;
+  /** The person or program that requests it, shown to the producer and to watchers. At most 128 characters. */
+  cancelled_by?: string | null;
+}
+
+/** Data of `operation:cancel_answer`: a producer's reply to the push, whose id is its `reply_to`. */
+export interface CancelAnswer {
+  verdict: CancelAnswerVerdict;
+  /** At most 1,000 characters. */
+  reason?: string | null;
+}
+
+/** Values of `verdict` in CancelAnswer. */
+export const CancelAnswerVerdict = {
+  REFUSED: "refused",
+  STOPPING: "stopping",
+} as const;
+export type CancelAnswerVerdict = (typeof CancelAnswerVerdict)[keyof typeof CancelAnswerVerdict];
 
 /** The data of trade:executed. */
 export interface TradeExecutedData {
   trade_id: string;
   price: number;
   tags?: string[] | null;
-  side: "buy" | "sell";
+  side: TradeExecutedSide;
 }
+
+/** Values of `side` in TradeExecutedData. */
+export const TradeExecutedSide = {
+  BUY: "buy",
+  SELL: "sell",
+} as const;
+export type TradeExecutedSide = (typeof TradeExecutedSide)[keyof typeof TradeExecutedSide];
 
 /**
  * The price of a symbol, as it is now.
@@ -243,7 +545,7 @@ export interface Venue {
 export interface TradeExecutedEvent extends WebSocketMessage {
   type: "trade:executed";
   data: TradeExecutedData;
-  channel?: "trades" | "global";
+  channel: "trades" | "global";
 }
 
 /**
@@ -254,7 +556,7 @@ export interface TradeExecutedEvent extends WebSocketMessage {
 export interface TradePriceEvent extends WebSocketMessage {
   type: "trade:price";
   data: TradePriceData;
-  channel?: "trades" | "global";
+  channel: "trades" | "global";
 }
 
 /** Data of `channel:subscribed`: the reply to `channel:subscribe`, sent before the events of the added paths. */
@@ -311,6 +613,12 @@ export interface EventAcceptedMessage extends WebSocketMessage {
   data: Accepted;
 }
 
+/** Data of the hub's `operation:cancel`: pushed, with an `id`, to the producer that holds the operation. */
+export interface OperationCancelMessage extends WebSocketMessage {
+  type: "operation:cancel";
+  data: CancelPush;
+}
+
 /** Data of `operation:cancel_outcome`: the reply to a client's `operation:cancel`. */
 export interface OperationCancelOutcomeMessage extends WebSocketMessage {
   type: "operation:cancel_outcome";
@@ -321,6 +629,50 @@ export interface OperationCancelOutcomeMessage extends WebSocketMessage {
 export interface ProducerAttachedMessage extends WebSocketMessage {
   type: "producer:attached";
   data: Attached;
+}
+
+/** Data of `channel:subscribe`: a client adds paths to those it reads. */
+export interface ChannelSubscribeCommand extends ClientMessage {
+  type: "channel:subscribe";
+  data: Subscribe;
+  id: string;
+}
+
+/** Data of `channel:unsubscribe`: a client removes paths from those it reads. */
+export interface ChannelUnsubscribeCommand extends ClientMessage {
+  type: "channel:unsubscribe";
+  data: Unsubscribe;
+  id: string;
+}
+
+/** Data of a command that needs none: `null` or `{}`. */
+export interface ConnectionPingCommand extends ClientMessage {
+  type: "connection:ping";
+  data?: null;
+  id: string;
+}
+
+/**
+ * Data of `producer:attach`: the first command of a producer on each connection; the hub then detects its death.
+ */
+export interface ProducerAttachCommand extends ClientMessage {
+  type: "producer:attach";
+  data: Attach;
+  id: string;
+}
+
+/** Data of a client's `operation:cancel`: requests that an operation ends. */
+export interface OperationCancelCommand extends ClientMessage {
+  type: "operation:cancel";
+  data: Cancel;
+  id: string;
+}
+
+/** Data of `operation:cancel_answer`: a producer's reply to the push, whose id is its `reply_to`. */
+export interface OperationCancelAnswerMessage extends ClientMessage {
+  type: "operation:cancel_answer";
+  data: CancelAnswer;
+  reply_to: string;
 }
 
 /** Every event by its type. */
@@ -346,8 +698,48 @@ export type HubMessage =
   | ConnectionPongMessage
   | ConnectionPositionMessage
   | EventAcceptedMessage
+  | OperationCancelMessage
   | OperationCancelOutcomeMessage
   | ProducerAttachedMessage;
+
+/** The data of every event that a client publishes, by its type. */
+export interface Publications {
+  "trade:executed": TradeExecutedData;
+  "trade:price": TradePriceData;
+}
+
+/** The data of an event that a client publishes. */
+export type InputOf<T extends keyof Publications> = Publications[T];
+
+/** An event as a client publishes it. */
+export type Publication =
+  | (ClientMessage & { type: "trade:executed"; data: TradeExecutedData; channel?: "trades" | "global" })
+  | (ClientMessage & { type: "trade:price"; data: TradePriceData; channel?: "trades" | "global" });
+
+/** What a client sends besides events, by its type. */
+export interface Commands {
+  "channel:subscribe": ChannelSubscribeCommand;
+  "channel:unsubscribe": ChannelUnsubscribeCommand;
+  "connection:ping": ConnectionPingCommand;
+  "producer:attach": ProducerAttachCommand;
+  "operation:cancel": OperationCancelCommand;
+  "operation:cancel_answer": OperationCancelAnswerMessage;
+}
+
+/** What a client sends besides events. */
+export type Command = Commands[keyof Commands];
+
+/** The reply to each command. */
+export interface Replies {
+  "channel:subscribe": ChannelSubscribedMessage;
+  "channel:unsubscribe": ChannelUnsubscribedMessage;
+  "connection:ping": ConnectionPongMessage;
+  "producer:attach": ProducerAttachedMessage;
+  "operation:cancel": OperationCancelOutcomeMessage;
+}
+
+/** The reply to a command of a type. */
+export type ReplyOf<T extends keyof Replies> = Replies[T];
 
 /** Returns the fault of a value with its path; "" if the value is valid. */
 type Check = (value: unknown, path: string) => string;
@@ -490,13 +882,20 @@ const is = {
     return (value, path) => check()(value, path);
   },
 
-  message(type: string, channels: readonly string[], data: Check): Check {
+  /** A message of a hub: of one type, or of any; an event has one of the channels. */
+  message(type: string | undefined, channels: readonly string[], data: Check): Check {
     const name = is.text({ longest: 64 });
+    const channel = channels.length > 0 ? is.choice(...channels) : is.text();
     return is.object(
-      { type: is.choice(type), timestamp: is.text({ format: "date-time" }), data },
       {
+        type: type === undefined ? is.text() : is.choice(type),
+        timestamp: is.text({ format: "date-time" }),
         trace_id: is.text({ longest: 128 }),
-        channel: channels.length > 0 ? is.choice(...channels) : is.text(),
+        data,
+        ...(channels.length > 0 ? { channel } : {}),
+      },
+      {
+        ...(channels.length > 0 ? {} : { channel }),
         id: name,
         reply_to: name,
         position: name,
@@ -519,14 +918,20 @@ function first<T>(items: readonly T[], fault: (item: T, index: number) => string
 }
 
 const checkSubscribed: Check = is.object(
-  { channels: is.array(is.text()), position: is.text(), outcome: is.text() },
+  {
+    channels: is.array(is.text()),
+    position: is.text(),
+    outcome: is.choice("live", "complete", "snapshot", "gap"),
+  },
 );
 
 const checkUnsubscribed: Check = is.object({ channels: is.array(is.text()) });
 
 const checkLive: Check = is.object({ channels: is.array(is.text()), position: is.text() });
 
-const checkGap: Check = is.object({ after: is.text(), until: is.text(), reason: is.text() });
+const checkGap: Check = is.object(
+  { after: is.text(), until: is.text(), reason: is.choice("trimmed", "epoch", "future") },
+);
 
 const checkErrorData: Check = is.object(
   { code: is.text({ shortest: 1, longest: 128 }), message: is.text(), recoverable: is.flag() },
@@ -535,13 +940,18 @@ const checkErrorData: Check = is.object(
 
 const checkNotice: Check = is.object({ code: is.text(), message: is.text(), hint: is.text() });
 
-const checkPong: Check = is.object({ now: is.text() });
+const checkPong: Check = is.object({ now: is.text({ format: "date-time" }) });
 
-const checkPositionNotice: Check = is.object({ position: is.text(), now: is.text() });
+const checkPositionNotice: Check = is.object({ position: is.text(), now: is.text({ format: "date-time" }) });
 
 const checkAccepted: Check = is.object(
   { position: is.text() },
   { attempt: is.either(is.number({ whole: true }), is.nothing()), duplicate: is.flag() },
+);
+
+const checkCancelPush: Check = is.object(
+  { operation_id: is.text(), attempt: is.number({ whole: true }) },
+  { reason: is.either(is.text(), is.nothing()), cancelled_by: is.either(is.text(), is.nothing()) },
 );
 
 const checkCancelOutcome: Check = is.object(
@@ -600,9 +1010,12 @@ const SAID: ReadonlyMap<string, Check> = new Map([
   ["connection:pong", is.message("connection:pong", [], checkPong)],
   ["connection:position", is.message("connection:position", [], checkPositionNotice)],
   ["event:accepted", is.message("event:accepted", [], checkAccepted)],
+  ["operation:cancel", is.message("operation:cancel", [], checkCancelPush)],
   ["operation:cancel_outcome", is.message("operation:cancel_outcome", [], checkCancelOutcome)],
   ["producer:attached", is.message("producer:attached", [], checkAttached)],
 ]);
+
+const UNKNOWN: Check = is.message(undefined, [], is.anything());
 
 /** Returns whether a value is a message of type trade:executed. */
 export function isTradeExecuted(value: unknown): value is TradeExecutedEvent {
@@ -663,6 +1076,11 @@ export function isEventAccepted(value: unknown): value is EventAcceptedMessage {
   return SAID.get("event:accepted")?.(value, "$") === "";
 }
 
+/** Returns whether a value is a message of type operation:cancel. */
+export function isOperationCancel(value: unknown): value is OperationCancelMessage {
+  return SAID.get("operation:cancel")?.(value, "$") === "";
+}
+
 /** Returns whether a value is a message of type operation:cancel_outcome. */
 export function isOperationCancelOutcome(value: unknown): value is OperationCancelOutcomeMessage {
   return SAID.get("operation:cancel_outcome")?.(value, "$") === "";
@@ -695,6 +1113,13 @@ export function isHubMessage(value: unknown): value is HubMessage {
   return isObject(value) && SAID.get(String(value["type"]))?.(value, "$") === "";
 }
 
+/** Returns whether a value is a message of a type that this file does not have, such as one of a newer hub. */
+export function isUnknownMessage(value: unknown): value is UnknownMessage {
+  if (!isObject(value)) return false;
+  const type = String(value["type"]);
+  return !EVENTS.has(type) && !SAID.has(type) && UNKNOWN(value, "$") === "";
+}
+
 /**
  * Reads a message as an event.
  *
@@ -703,21 +1128,27 @@ export function isHubMessage(value: unknown): value is HubMessage {
 export function parseEvent(text: string): TidingsEvent {
   const message = parseMessage(text);
   if (isTidingsEvent(message)) return message;
-  throw new InvalidEvent(`$.type: ${message.type} is not an event`);
+  throw new InvalidEvent(isHubMessage(message) ? `$.type: ${message.type} is not an event` : faultOf(message));
 }
 
 /**
- * Reads a message as an event, a reply or a push.
+ * Reads a message as an event, a reply or a push. A message of a type that this file does not have is an
+ * `UnknownMessage`: a client ignores it, so that a newer hub may send more.
  *
- * @throws {InvalidEvent} The message is none of them.
+ * @throws {InvalidEvent} The text is not a message, or does not fit its type.
  */
-export function parseMessage(text: string): TidingsEvent | HubMessage {
+export function parseMessage(text: string): TidingsEvent | HubMessage | UnknownMessage {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
     throw new InvalidEvent("$: this is not JSON", { cause });
   }
-  if (isTidingsEvent(value) || isHubMessage(value)) return value;
+  if (isTidingsEvent(value) || isHubMessage(value) || isUnknownMessage(value)) return value;
   throw new InvalidEvent(faultOf(value));
+}
+
+/** Returns whether a client reconnects after the hub closed the WebSocket with a code. */
+export function shouldReconnect(code: number): boolean {
+  return ![1000, 1002, 1003, 1007, 1008, 1009, 1010].includes(code) && (code < 4000 || code > 4099);
 }

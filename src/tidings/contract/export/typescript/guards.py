@@ -7,7 +7,7 @@ from tidings.contract.export import shapes
 from tidings.contract.export.model import Definition
 from tidings.contract.export.regex import to_ecmascript
 from tidings.contract.export.shapes import Bound, Shape
-from tidings.contract.export.typescript_text import MAX_LINE_CHARS, format_literal
+from tidings.contract.export.typescript.text import MAX_LINE_CHARS, format_literal
 
 _FORMATS = frozenset({"date-time", "date", "time", "partial-time", "uuid", "base64"})
 """Formats that `checks.ts` checks. A text of another format is any text."""
@@ -20,15 +20,21 @@ class CheckWriter:
 
     Args:
         names: Name of each definition's check.
+        filled_in: The fields of each definition that are required although publishers may leave them out.
     """
 
-    def __init__(self, names: Mapping[str, str]) -> None:
+    def __init__(self, names: Mapping[str, str], filled_in: Mapping[str, frozenset[str]]) -> None:
         self._names = names
+        self._filled_in = filled_in
 
     def definition(self, definition: Definition) -> str:
         """Return the check of a definition."""
         head = f"const {self._names[definition.name]}: Check = "
-        return f"{head}{self.check(definition.shape, '', taken=len(head))};\n"
+        shape = definition.shape
+        if isinstance(shape, shapes.ObjectShape):
+            names = self._filled_in.get(definition.name, frozenset())
+            shape = shapes.require(shape, names)
+        return f"{head}{self.check(shape, '', taken=len(head))};\n"
 
     def check(self, shape: Shape, indent: str = "", *, taken: int = 0) -> str:
         """Return the check of a shape.

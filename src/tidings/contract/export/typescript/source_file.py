@@ -5,10 +5,14 @@ from collections.abc import Iterable, Mapping
 from pkgutil import get_data
 
 from tidings.contract.contract import Contract
-from tidings.contract.export import shapes
-from tidings.contract.export.descriptions import describe_limits, to_sentence
+from tidings.contract.export.constants import (
+    CLOSE_CODE_CONSTANTS,
+    ERROR_CODES,
+    FINAL_CLOSE_CODES,
+    FINAL_RANGE,
+    Constant,
+)
 from tidings.contract.export.model import (
-    Definition,
     Message,
     Model,
     Namer,
@@ -17,14 +21,17 @@ from tidings.contract.export.model import (
     to_constant_case,
     to_pascal_case,
 )
-from tidings.contract.export.shapes import Shape
-from tidings.contract.export.typescript_guards import CheckWriter
-from tidings.contract.export.typescript_text import format_comment, format_const, format_member, format_property_name
+from tidings.contract.export.typescript.guards import CheckWriter
+from tidings.contract.export.typescript.text import format_comment, format_const, format_member
+from tidings.contract.export.typescript.types import TypeWriter
 from tidings.protocol.message_types import ALIASES, MessageType
+from tidings.protocol.messages import SUBPROTOCOL
 
 _RESERVED = """\
 WebSocketMessage TidingsEvent TidingsEvents HubMessage MessageType ChannelType HubMessageType PayloadOf InvalidEvent
-isTidingsEvent isHubMessage parseEvent parseMessage faultOf
+UnknownMessage UnknownType unknownType ClientMessage Publication Publications InputOf Command Commands CommandType
+Replies ReplyOf ErrorCode CloseCode SUBPROTOCOL shouldReconnect UNKNOWN
+isTidingsEvent isHubMessage isUnknownMessage parseEvent parseMessage faultOf
 Check TextLimits NumberLimits SizeLimits DAY TIME OFFSET FORMATS EVENTS SAID is isObject first
 Array ArrayBuffer BigInt Boolean Date Error Extract Function Infinity JSON Map Math Number Object Omit Partial Pick
 Promise Proxy Readonly ReadonlyArray ReadonlyMap Record Reflect RegExp Required Set String Symbol
@@ -55,6 +62,13 @@ export function isHubMessage(value: unknown): value is HubMessage {
   return isObject(value) && SAID.get(String(value["type"]))?.(value, "$") === "";
 }
 
+/** Returns whether a value is a message of a type that this file does not have, such as one of a newer hub. */
+export function isUnknownMessage(value: unknown): value is UnknownMessage {
+  if (!isObject(value)) return false;
+  const type = String(value["type"]);
+  return !EVENTS.has(type) && !SAID.has(type) && UNKNOWN(value, "$") === "";
+}
+
 /**
  * Reads a message as an event.
  *
@@ -63,44 +77,63 @@ export function isHubMessage(value: unknown): value is HubMessage {
 export function parseEvent(text: string): TidingsEvent {
   const message = parseMessage(text);
   if (isTidingsEvent(message)) return message;
-  throw new InvalidEvent(`$.type: ${message.type} is not an event`);
+  throw new InvalidEvent(isHubMessage(message) ? `$.type: ${message.type} is not an event` : faultOf(message));
 }
 
 /**
- * Reads a message as an event, a reply or a push.
+ * Reads a message as an event, a reply or a push. A message of a type that this file does not have is an
+ * `UnknownMessage`: a client ignores it, so that a newer hub may send more.
  *
- * @throws {InvalidEvent} The message is none of them.
+ * @throws {InvalidEvent} The text is not a message, or does not fit its type.
  */
-export function parseMessage(text: string): TidingsEvent | HubMessage {
+export function parseMessage(text: string): TidingsEvent | HubMessage | UnknownMessage {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
     throw new InvalidEvent("$: this is not JSON", { cause });
   }
-  if (isTidingsEvent(value) || isHubMessage(value)) return value;
+  if (isTidingsEvent(value) || isHubMessage(value) || isUnknownMessage(value)) return value;
   throw new InvalidEvent(faultOf(value));
 }
 """
 
+_V1 = "Only with the subprotocol `tidings.v1`, like the members below."
 _BASE = (
-    format_comment("The members of every message.")
+    format_comment("The members of every message of a hub.")
     + "export interface WebSocketMessage {\n"
     + format_member("type", "string", "`<domain>:<action>`.")
     + format_member("timestamp", "string", "RFC 3339, in UTC.")
-    + format_member("trace_id?", "string", "The id of the trace; the hub always writes one.")
+    + format_member("trace_id", "string", "The id of the trace.")
     + format_member("data", "unknown", "")
     + format_member("channel?", "string", "Absent from messages to one connection.")
-    + format_member(
-        "id?",
-        "string",
-        "The id of a push to answer; like the members below, only with the subprotocol `tidings.v1`.",
-    )
+    + format_member("id?", "string", f"The id of a push to answer. {_V1}")
     + format_member("reply_to?", "string", "The id of the command that this message answers.")
     + format_member("position?", "string", "The position in the log, opaque: a later connection resumes from it.")
     + format_member("event_id?", "string", "")
-    + "}\n"
+    + "}\n\n"
+    + format_comment("The members of every message of a client.")
+    + "export interface ClientMessage {\n"
+    + format_member("type", "string", "`<domain>:<action>`.")
+    + format_member("data?", "unknown", "")
+    + format_member("timestamp?", "string", "RFC 3339; absent means the hub's clock.")
+    + format_member("trace_id?", "string", "The id of the trace; absent means that the hub chooses one.")
+    + format_member("id?", "string", f"The label that the reply repeats. {_V1}")
+    + format_member("reply_to?", "string", "The id of the push that this message answers.")
+    + format_member("event_id?", "string", "The id by which the hub recognises an event that is published again.")
+    + "}\n\n"
+    + "declare const unknownType: unique symbol;\n"
+    + format_comment("A type that this file does not have.")
+    + "export type UnknownType = string & { readonly [unknownType]: true };\n"
+    + format_comment("A message of a type that this file does not have, such as one of a newer hub.")
+    + "export interface UnknownMessage extends WebSocketMessage {\n  type: UnknownType;\n}\n"
 )
+_SHOULD_RECONNECT = """\
+/** Returns whether a client reconnects after the hub closed the WebSocket with a code. */
+export function shouldReconnect(code: number): boolean {
+  return ![%(codes)s].includes(code) && (code < %(first)d || code > %(last)d);
+}
+"""
 
 
 def export_typescript(contract: Contract) -> str:
@@ -114,16 +147,23 @@ class _TypeScriptFile:
     def __init__(self, model: Model) -> None:
         self._model = model
         # Types and values share their names here, so that none hides another.
-        namer = Namer(_RESERVED.split())
+        self._namer = namer = Namer(_RESERVED.split())
+        self._filled_in = {event.payload: event.filled_in for event in model.events}
         self._messages = {message.type: namer.take(_envelope_name(message, model)) for message in model.messages}
+        self._commands = {message.type: namer.take(_command_name(message)) for message in model.commands}
         self._definitions = {name: namer.take(to_class_name(name)) for name in model.definitions}
+        self._inputs = {
+            event.payload: namer.take(f"{self._definitions[event.payload].removesuffix('Data')}Input")
+            for event in model.events
+            if event.publishable and event.filled_in
+        }
         self._guards = {message.type: namer.take(f"is{to_pascal_case(message.type)}") for message in model.messages}
         self._checks = {name: namer.take(f"check{known}") for name, known in self._definitions.items()}
 
     def text(self) -> str:
         model = self._model
-        types = TypeWriter(self._definitions)
-        checks = CheckWriter(self._checks)
+        types = TypeWriter(self._definitions, self._namer, self._filled_in)
+        checks = CheckWriter(self._checks, self._filled_in)
         parts = [
             self._head(),
             self._constants(),
@@ -132,14 +172,24 @@ class _TypeScriptFile:
                 types.definition(definition, _describe_use(name, model))
                 for name, definition in model.definitions.items()
             ),
+            *map(self._input, self._inputs),
             *map(self._envelope, model.messages),
+            *map(self._command, model.commands),
             self._unions(),
+            self._publications(),
             _read_checks(),
-            *map(checks.definition, model.definitions.values()),
+            *(checks.definition(each) for name, each in model.definitions.items() if name in model.received),
             self._table("EVENTS", (*model.events, *model.renamed)),
             self._table("SAID", model.hub_messages),
+            "const UNKNOWN: Check = is.message(undefined, [], is.anything());\n",
             *map(self._guard, model.messages),
             _CLOSING,
+            _SHOULD_RECONNECT
+            % {
+                "codes": ", ".join(map(str, FINAL_CLOSE_CODES)),
+                "first": FINAL_RANGE[0],
+                "last": FINAL_RANGE[1],
+            },
         ]
         return "\n".join(parts)
 
@@ -156,12 +206,12 @@ class _TypeScriptFile:
         messages = _constants(model.events)
         by_type = {type: name for name, (type, _) in messages.items()}
         old = {
-            to_constant_case(message.type): (message.type, message.deprecated)
+            to_constant_case(message.type): (message.type, _deprecation(message.deprecated))
             for message in model.renamed
             if to_constant_case(message.type) not in messages
         }
         aliases = {
-            alias: (str(MessageType[current]), f"Renamed to {by_type[MessageType[current]]}.")
+            alias: (str(MessageType[current]), f"@deprecated Renamed to {by_type[MessageType[current]]}.")
             for alias, current in ALIASES.items()
             if MessageType[current] in by_type and alias not in messages
         }
@@ -170,7 +220,14 @@ class _TypeScriptFile:
             (
                 format_const("MessageType", "The types of events.", {**messages, **old, **aliases}),
                 format_const("HubMessageType", "The types of replies and pushes.", _constants(model.hub_messages)),
+                format_const(
+                    "CommandType", "The types of what a client sends besides events.", _constants(model.commands)
+                ),
                 format_const("ChannelType", "The channels of the contract.", channels),
+                format_const("ErrorCode", "Codes of errors that a hub sends.", _codes(ERROR_CODES)),
+                format_const("CloseCode", "Codes with which a hub closes a WebSocket.", _codes(CLOSE_CODE_CONSTANTS)),
+                f"/** The subprotocol of connections with ids, replies and positions. */\n"
+                f'export const SUBPROTOCOL = "{SUBPROTOCOL}";\n',
             )
         )
 
@@ -180,7 +237,7 @@ class _TypeScriptFile:
         lines.append(f"  type: {json.dumps(message.type)};")
         lines.append(f"  data: {data};")
         if message.channel is not None:
-            lines.append(f"  channel?: {' | '.join(map(json.dumps, _channels(message)))};")
+            lines.append(f"  channel: {' | '.join(map(json.dumps, _channels(message)))};")
         return (
             format_comment(_message_comment(message), deprecated=message.deprecated) + "\n".join([*lines, "}"]) + "\n"
         )
@@ -197,6 +254,48 @@ class _TypeScriptFile:
             "/** The data of an event of a type. */\n"
             'export type PayloadOf<T extends keyof TidingsEvents> = TidingsEvents[T]["data"];\n\n'
             f"/** Any reply or push of the hub. */\nexport type HubMessage ={others};\n"
+        )
+
+    def _input(self, payload: str) -> str:
+        """Return the type of a payload that a client publishes, where it differs from the one that it reads."""
+        known, fields = self._definitions[payload], " | ".join(map(json.dumps, sorted(self._filled_in[payload])))
+        about = format_comment(f"{known} as it is published: the hub fills in the other members.")
+        return f"{about}export type {self._inputs[payload]} = Omit<{known}, {fields}> & Partial<{known}>;\n"
+
+    def _command(self, message: Message) -> str:
+        data = self._definitions.get(message.payload, "")
+        lines = [f"export interface {self._commands[message.type]} extends ClientMessage {{"]
+        lines.append(f"  type: {json.dumps(message.type)};")
+        lines.append(f"  data: {data};" if data else "  data?: null;")
+        lines.append("  id: string;" if message.answered_by else "  reply_to: string;")
+        return format_comment(message.about) + "\n".join([*lines, "}"]) + "\n"
+
+    def _publications(self) -> str:
+        """Return what a client sends: events to publish, and commands with their replies."""
+        rows, members = [], []
+        for event in (each for each in self._model.events if each.publishable):
+            data = self._inputs.get(event.payload, self._definitions[event.payload])
+            type, channels = json.dumps(event.type), " | ".join(map(json.dumps, _channels(event)))
+            rows.append(f"  {type}: {data};\n")
+            member = f"data?: {data} | null" if event.empty else f"data: {data}"
+            members.append(f"\n  | (ClientMessage & {{ type: {type}; {member}; channel?: {channels} }})")
+        commands = self._model.commands
+        replies = {each.type: self._messages[each.answered_by] for each in commands if each.answered_by}
+        return (
+            "/** The data of every event that a client publishes, by its type. */\n"
+            f"export interface Publications {{\n{''.join(rows)}}}\n\n"
+            "/** The data of an event that a client publishes. */\n"
+            "export type InputOf<T extends keyof Publications> = Publications[T];\n\n"
+            f"/** An event as a client publishes it. */\nexport type Publication ={''.join(members)};\n\n"
+            "/** What a client sends besides events, by its type. */\n"
+            f"export interface Commands {{\n"
+            f"{''.join(f'  {json.dumps(type)}: {name};{chr(10)}' for type, name in self._commands.items())}}}\n\n"
+            "/** What a client sends besides events. */\nexport type Command = Commands[keyof Commands];\n\n"
+            "/** The reply to each command. */\n"
+            f"export interface Replies {{\n"
+            f"{''.join(f'  {json.dumps(type)}: {name};{chr(10)}' for type, name in replies.items())}}}\n\n"
+            "/** The reply to a command of a type. */\n"
+            "export type ReplyOf<T extends keyof Replies> = Replies[T];\n"
         )
 
     def _table(self, name: str, messages: Iterable[Message]) -> str:
@@ -232,10 +331,25 @@ def _envelope_name(message: Message, model: Model) -> str:
     return to_pascal_case(message.type) + ("Message" if message in model.hub_messages else "Event")
 
 
-def _constants(messages: Iterable[Message]) -> Mapping[str, tuple[str, str]]:
-    """Return the type and the deprecation notice of each constant, by its name."""
+def _command_name(message: Message) -> str:
+    return to_pascal_case(message.type) + ("Command" if message.answered_by else "Message")
+
+
+def _codes(constants: Iterable[Constant]) -> Mapping[str, tuple[str | int, str]]:
+    return {to_constant_case(each.name): (each.value, each.about) for each in constants}
+
+
+def _constants(messages: Iterable[Message]) -> Mapping[str, tuple[str | int, str]]:
+    """Return the type and the comment of each constant, by its name."""
     namer = Namer()
-    return {namer.take(to_constant_case(message.type)): (message.type, message.deprecated) for message in messages}
+    return {
+        namer.take(to_constant_case(message.type)): (message.type, _deprecation(message.deprecated))
+        for message in messages
+    }
+
+
+def _deprecation(text: str) -> str:
+    return f"@deprecated {text}" if text else ""
 
 
 def _channels(message: Message) -> list[str]:
@@ -252,80 +366,3 @@ def _message_comment(message: Message) -> str:
 def _describe_use(definition: str, model: Model) -> str:
     types = [message.type for message in model.messages if message.payload == definition]
     return f"The data of {' and '.join(types)}." if types else ""
-
-
-class TypeWriter:
-    """Writes types.
-
-    Args:
-        names: TypeScript name of each definition.
-    """
-
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._names = names
-
-    def definition(self, definition: Definition, use: str) -> str:
-        """Return a definition as an exported type.
-
-        Args:
-            definition: The definition.
-            use: Its use, as a sentence.
-        """
-        name = self._names[definition.name]
-        about = format_comment(definition.about, use)
-        if isinstance(definition.shape, shapes.ObjectShape):
-            return f"{about}export interface {name} {self._structure(definition.shape, '')}\n"
-        return f"{about}export type {name} = {self.type(definition.shape)};\n"
-
-    def type(self, shape: Shape, indent: str = "") -> str:
-        """Return the type of a shape."""
-        match shape:
-            case shapes.TextShape():
-                return "string"
-            case shapes.NumberShape():
-                return "number"
-            case shapes.BooleanShape():
-                return "boolean"
-            case shapes.NullShape():
-                return "null"
-            case shapes.AnyShape():
-                return "unknown"
-            case shapes.NamedShape(name):
-                return self._names[name]
-            case shapes.EnumShape(values):
-                return " | ".join(map(json.dumps, values))
-            case shapes.UnionShape(options):
-                return " | ".join(dict.fromkeys(self.type(option, indent) for option in options))
-            case shapes.ArrayShape():
-                return self._array(shape, indent)
-            case shapes.TupleShape():
-                return self._tuple(shape, indent)
-            case shapes.MapShape():
-                return f"Record<string, {self.type(shape.values, indent)}>"
-            case shapes.ObjectShape():
-                return self._structure(shape, indent)
-
-    def _array(self, shape: shapes.ArrayShape, indent: str) -> str:
-        items = self.type(shape.items, indent)
-        return f"({items})[]" if " | " in items else f"{items}[]"
-
-    def _tuple(self, shape: shapes.TupleShape, indent: str) -> str:
-        items = [self.type(item, indent) for item in shape.items]
-        for index, item in enumerate(items[shape.min_length :], shape.min_length):
-            items[index] = f"({item})?" if " | " in item else f"{item}?"
-        return f"[{', '.join(items if shape.closed else [*items, '...unknown[]'])}]"
-
-    def _structure(self, structure: shapes.ObjectShape, indent: str) -> str:
-        inner = f"{indent}  "
-        lines = []
-        for field in structure.fields:
-            mark = "" if field.required else "?"
-            lines.append(format_comment(_field_comment(field), indent=inner))
-            lines.append(f"{inner}{format_property_name(field.name)}{mark}: {self.type(field.shape, inner)};\n")
-        return f"{{\n{''.join(lines)}{indent}}}" if lines else "{}"
-
-
-def _field_comment(field: shapes.ShapeField) -> str:
-    default = "" if field.required or not field.default else f"Default: {json.dumps(field.default)}."
-    limits = to_sentence(describe_limits(field.shape))
-    return " ".join(filter(None, (field.about, "" if limits in field.about else limits, default)))

@@ -139,13 +139,20 @@ const is = {
     return (value, path) => check()(value, path);
   },
 
-  message(type: string, channels: readonly string[], data: Check): Check {
+  /** A message of a hub: of one type, or of any; an event has one of the channels. */
+  message(type: string | undefined, channels: readonly string[], data: Check): Check {
     const name = is.text({ longest: 64 });
+    const channel = channels.length > 0 ? is.choice(...channels) : is.text();
     return is.object(
-      { type: is.choice(type), timestamp: is.text({ format: "date-time" }), data },
       {
+        type: type === undefined ? is.text() : is.choice(type),
+        timestamp: is.text({ format: "date-time" }),
         trace_id: is.text({ longest: 128 }),
-        channel: channels.length > 0 ? is.choice(...channels) : is.text(),
+        data,
+        ...(channels.length > 0 ? { channel } : {}),
+      },
+      {
+        ...(channels.length > 0 ? {} : { channel }),
         id: name,
         reply_to: name,
         position: name,

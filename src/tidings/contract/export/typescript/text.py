@@ -36,17 +36,17 @@ def format_member(name: str, type: str, about: str) -> str:
     return f"{format_comment(about, indent='  ')}  {name}: {type};\n"
 
 
-def format_const(name: str, about: str, values: Mapping[str, tuple[str, str]]) -> str:
+def format_const(name: str, about: str, values: Mapping[str, tuple[str | int, str]]) -> str:
     """Return an object of constants, and the type of its values.
 
     Args:
         name: Name of the object and of the type.
         about: Description of the object.
-        values: The value and the deprecation notice of each constant, by name.
+        values: The value and the comment of each constant, by name.
     """
     rows = "".join(
-        f"{format_comment(deprecated=deprecated, indent='  ')}  {constant}: {json.dumps(value)},\n"
-        for constant, (value, deprecated) in values.items()
+        f"{format_comment(comment, indent='  ')}  {constant}: {json.dumps(value)},\n"
+        for constant, (value, comment) in values.items()
     )
     return (
         f"{format_comment(about)}export const {name} = {{\n{rows}}} as const;\n"
