@@ -8,7 +8,8 @@ const guards = Object.entries(contract).filter(([name]) => /^is[A-Z]/.test(name)
 
 function parsed(parse, text) {
   try {
-    return { type: parse(text).type };
+    const { type, message } = parse(text);
+    return message === undefined ? { type } : { type, message };
   } catch (error) {
     if (!(error instanceof contract.InvalidEvent)) throw error;
     return { fault: error.message };

@@ -79,7 +79,7 @@ class OperationSummary(View, frozen=True, kw_only=True):
     """Reason for the cancellation."""
     cancelled_by: str | None = None
     """The person or program that cancelled it, or requested that it ends."""
-    cancel_requested_at: str | None = None
+    cancel_requested_at: Timestamp | None = None
     """Time of the request to cancel it, while that is pending."""
     resumes: str | None = None
     host: str | None = None

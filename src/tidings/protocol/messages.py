@@ -45,8 +45,8 @@ class Subscribed(Payload, frozen=True, kw_only=True):
     position: str
     """Where reading begins for the added paths."""
     outcome: SubscribeOutcome
-    """What follows until `channel:live`. `live`: nothing. `snapshot`: the newest event of each key. `complete`: every
-    durable event after the position. `gap`: what is left, and `channel:gap` reports what may be missing."""
+    """The events until `channel:live`. `live`: none. `snapshot`: the newest event of each key. `complete`: every
+    durable event after the position. `gap`: those that are left, and `channel:gap` reports what may be missing."""
 
 
 class Live(Payload, frozen=True, kw_only=True):

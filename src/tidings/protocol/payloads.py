@@ -155,11 +155,11 @@ class OperationEstimateData(Payload, frozen=True, kw_only=True):
     """True: the operation is alive, but does not advance."""
     stalled_since: str | None = None
     """Time of its last advance; absent unless it is stalled."""
-    silent_since: str | None = None
+    silent_since: Timestamp | None = None
     """Time of its last event; absent unless there was none for a minute."""
     away_since: str | None = None
     """Time since which its producer is not connected; absent while it is connected, or if it has no producer."""
-    cancel_requested_at: str | None = None
+    cancel_requested_at: Timestamp | None = None
     """Time of the request to cancel it; absent without one."""
     cancelled_by: str | None = None
     """The person or program that requested to cancel it, if known."""

@@ -109,10 +109,10 @@ def test_unknown_messages_are_passed_on(everyone: Reader) -> None:
     unknown, without_time, constructor, invalid = everyone.read(
         *map(json.dumps, (newer, {**newer, "timestamp": 5}, {**newer, "type": "constructor"}, {**PROGRESS, "data": {}}))
     )
-    assert unknown["message"] == {"type": "operation:paused"}
-    assert unknown["guards"] == ["isUnknownMessage"]
+    assert unknown["message"] == {"type": "unknown", "message": newer}
+    assert unknown["guards"] == []
     assert unknown["event"] == {"fault": '$.type: unknown type "operation:paused"'}
-    assert constructor["message"] == {"type": "constructor"}
+    assert constructor["message"] == {"type": "unknown", "message": {**newer, "type": "constructor"}}
     assert "fault" in without_time["message"]
     assert invalid["message"] == {"fault": "$.data.operation_id: missing"}
 

@@ -61,7 +61,7 @@ class Model(Struct, frozen=True, kw_only=True):
     hub_messages: tuple[Message, ...]
     """The hub's replies and pushes."""
     commands: tuple[Message, ...]
-    """What clients send besides events: commands, and the reply to the push of `operation:cancel`."""
+    """Messages that clients send besides events: commands, and the reply to the push of `operation:cancel`."""
     definitions: dict[str, Definition]
     """Definitions by name, each before those that it refers to; those of an application's own events come last."""
 

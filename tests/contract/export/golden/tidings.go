@@ -227,7 +227,7 @@ type Subscribed struct {
 	Channels []string `json:"channels"`
 	// Where reading begins for the added paths.
 	Position string `json:"position"`
-	// What follows until `channel:live`. `live`: nothing. `snapshot`: the newest event of each key. `complete`: every durable event after the position. `gap`: what is left, and `channel:gap` reports what may be missing.
+	// The events until `channel:live`. `live`: none. `snapshot`: the newest event of each key. `complete`: every durable event after the position. `gap`: those that are left, and `channel:gap` reports what may be missing.
 	Outcome SubscribedOutcome `json:"outcome"`
 }
 

@@ -224,12 +224,12 @@ export interface ClientMessage {
   event_id?: string;
 }
 
-declare const unknownType: unique symbol;
-/** A type that this file does not have. */
-export type UnknownType = string & { readonly [unknownType]: true };
 /** A message of a type that this file does not have, such as one of a newer hub. */
-export interface UnknownMessage extends WebSocketMessage {
-  type: UnknownType;
+export interface UnknownMessage {
+  /** No type of a message has this form. */
+  type: "unknown";
+  /** The message, unchanged. */
+  message: WebSocketMessage;
 }
 
 /**
@@ -243,7 +243,7 @@ export interface Subscribed {
   /** Where reading begins for the added paths. */
   position: string;
   /**
-   * What follows until `channel:live`. `live`: nothing. `snapshot`: the newest event of each key. `complete`: every durable event after the position. `gap`: what is left, and `channel:gap` reports what may be missing.
+   * The events until `channel:live`. `live`: none. `snapshot`: the newest event of each key. `complete`: every durable event after the position. `gap`: those that are left, and `channel:gap` reports what may be missing.
    */
   outcome: SubscribedOutcome;
 }
@@ -1103,6 +1103,12 @@ export function faultOf(value: unknown): string {
   return check === undefined ? `$.type: unknown type ${JSON.stringify(value["type"])}` : check(value, "$");
 }
 
+function isUnknown(value: unknown): value is WebSocketMessage {
+  if (UNKNOWN(value, "$") !== "") return false;
+  const { type } = value as WebSocketMessage;
+  return !EVENTS.has(type) && !SAID.has(type);
+}
+
 /** Returns whether a value is an event of this contract. */
 export function isTidingsEvent(value: unknown): value is TidingsEvent {
   return isObject(value) && EVENTS.get(String(value["type"]))?.(value, "$") === "";
@@ -1113,13 +1119,6 @@ export function isHubMessage(value: unknown): value is HubMessage {
   return isObject(value) && SAID.get(String(value["type"]))?.(value, "$") === "";
 }
 
-/** Returns whether a value is a message of a type that this file does not have, such as one of a newer hub. */
-export function isUnknownMessage(value: unknown): value is UnknownMessage {
-  if (!isObject(value)) return false;
-  const type = String(value["type"]);
-  return !EVENTS.has(type) && !SAID.has(type) && UNKNOWN(value, "$") === "";
-}
-
 /**
  * Reads a message as an event.
  *
@@ -1128,11 +1127,13 @@ export function isUnknownMessage(value: unknown): value is UnknownMessage {
 export function parseEvent(text: string): TidingsEvent {
   const message = parseMessage(text);
   if (isTidingsEvent(message)) return message;
-  throw new InvalidEvent(isHubMessage(message) ? `$.type: ${message.type} is not an event` : faultOf(message));
+  throw new InvalidEvent(
+    message.type === "unknown" ? faultOf(message.message) : `$.type: ${message.type} is not an event`,
+  );
 }
 
 /**
- * Reads a message as an event, a reply or a push. A message of a type that this file does not have is an
+ * Reads a message as an event, a reply or a push. A message of a type that this file does not have is passed on as an
  * `UnknownMessage`: a client ignores it, so that a newer hub may send more.
  *
  * @throws {InvalidEvent} The text is not a message, or does not fit its type.
@@ -1144,7 +1145,8 @@ export function parseMessage(text: string): TidingsEvent | HubMessage | UnknownM
   } catch (cause) {
     throw new InvalidEvent("$: this is not JSON", { cause });
   }
-  if (isTidingsEvent(value) || isHubMessage(value) || isUnknownMessage(value)) return value;
+  if (isTidingsEvent(value) || isHubMessage(value)) return value;
+  if (isUnknown(value)) return { type: "unknown", message: value };
   throw new InvalidEvent(faultOf(value));
 }
 

@@ -29,9 +29,9 @@ from tidings.protocol.messages import SUBPROTOCOL
 
 _RESERVED = """\
 WebSocketMessage TidingsEvent TidingsEvents HubMessage MessageType ChannelType HubMessageType PayloadOf InvalidEvent
-UnknownMessage UnknownType unknownType ClientMessage Publication Publications InputOf Command Commands CommandType
+UnknownMessage ClientMessage Publication Publications InputOf Command Commands CommandType
 Replies ReplyOf ErrorCode CloseCode SUBPROTOCOL shouldReconnect UNKNOWN
-isTidingsEvent isHubMessage isUnknownMessage parseEvent parseMessage faultOf
+isTidingsEvent isHubMessage isUnknown parseEvent parseMessage faultOf
 Check TextLimits NumberLimits SizeLimits DAY TIME OFFSET FORMATS EVENTS SAID is isObject first
 Array ArrayBuffer BigInt Boolean Date Error Extract Function Infinity JSON Map Math Number Object Omit Partial Pick
 Promise Proxy Readonly ReadonlyArray ReadonlyMap Record Reflect RegExp Required Set String Symbol
@@ -52,6 +52,12 @@ export function faultOf(value: unknown): string {
   return check === undefined ? `$.type: unknown type ${JSON.stringify(value["type"])}` : check(value, "$");
 }
 
+function isUnknown(value: unknown): value is WebSocketMessage {
+  if (UNKNOWN(value, "$") !== "") return false;
+  const { type } = value as WebSocketMessage;
+  return !EVENTS.has(type) && !SAID.has(type);
+}
+
 /** Returns whether a value is an event of this contract. */
 export function isTidingsEvent(value: unknown): value is TidingsEvent {
   return isObject(value) && EVENTS.get(String(value["type"]))?.(value, "$") === "";
@@ -62,13 +68,6 @@ export function isHubMessage(value: unknown): value is HubMessage {
   return isObject(value) && SAID.get(String(value["type"]))?.(value, "$") === "";
 }
 
-/** Returns whether a value is a message of a type that this file does not have, such as one of a newer hub. */
-export function isUnknownMessage(value: unknown): value is UnknownMessage {
-  if (!isObject(value)) return false;
-  const type = String(value["type"]);
-  return !EVENTS.has(type) && !SAID.has(type) && UNKNOWN(value, "$") === "";
-}
-
 /**
  * Reads a message as an event.
  *
@@ -77,11 +76,13 @@ export function isUnknownMessage(value: unknown): value is UnknownMessage {
 export function parseEvent(text: string): TidingsEvent {
   const message = parseMessage(text);
   if (isTidingsEvent(message)) return message;
-  throw new InvalidEvent(isHubMessage(message) ? `$.type: ${message.type} is not an event` : faultOf(message));
+  throw new InvalidEvent(
+    message.type === "unknown" ? faultOf(message.message) : `$.type: ${message.type} is not an event`,
+  );
 }
 
 /**
- * Reads a message as an event, a reply or a push. A message of a type that this file does not have is an
+ * Reads a message as an event, a reply or a push. A message of a type that this file does not have is passed on as an
  * `UnknownMessage`: a client ignores it, so that a newer hub may send more.
  *
  * @throws {InvalidEvent} The text is not a message, or does not fit its type.
@@ -93,7 +94,8 @@ export function parseMessage(text: string): TidingsEvent | HubMessage | UnknownM
   } catch (cause) {
     throw new InvalidEvent("$: this is not JSON", { cause });
   }
-  if (isTidingsEvent(value) || isHubMessage(value) || isUnknownMessage(value)) return value;
+  if (isTidingsEvent(value) || isHubMessage(value)) return value;
+  if (isUnknown(value)) return { type: "unknown", message: value };
   throw new InvalidEvent(faultOf(value));
 }
 """
@@ -122,11 +124,11 @@ _BASE = (
     + format_member("reply_to?", "string", "The id of the push that this message answers.")
     + format_member("event_id?", "string", "The id by which the hub recognises an event that is published again.")
     + "}\n\n"
-    + "declare const unknownType: unique symbol;\n"
-    + format_comment("A type that this file does not have.")
-    + "export type UnknownType = string & { readonly [unknownType]: true };\n"
     + format_comment("A message of a type that this file does not have, such as one of a newer hub.")
-    + "export interface UnknownMessage extends WebSocketMessage {\n  type: UnknownType;\n}\n"
+    + "export interface UnknownMessage {\n"
+    + format_member("type", '"unknown"', "No type of a message has this form.")
+    + format_member("message", "WebSocketMessage", "The message, unchanged.")
+    + "}\n"
 )
 _SHOULD_RECONNECT = """\
 /** Returns whether a client reconnects after the hub closed the WebSocket with a code. */
