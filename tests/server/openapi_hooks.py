@@ -1,9 +1,9 @@
 """Hooks for schemathesis, for facts that the OpenAPI document cannot express.
 
 JSON Schema calls 3.0 an integer; Go's decoder, and so the contract, do not. A lease requires a producer, and an alert
-without an id gets one from its code. An event id belongs to one event. A batch with an invalid event is answered with
-200 and a result that refuses the event. `channel` and `channels` share one limit. And requests must not wait a minute
-for an operation that does not exist.
+without an id gets one from its code. An empty timestamp or channel is absent, as Go writes it. An event id belongs to
+one event. A batch with an invalid event is answered with 200 and a result that refuses the event. `channel` and
+`channels` share one limit. And requests must not wait a minute for an operation that does not exist.
 """
 
 import re
@@ -26,7 +26,15 @@ def _as_integers(value: Any) -> Any:
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    return _with_alert_id(_as_integers(body))
+    return _with_alert_id(_without_empty(_as_integers(body)))
+
+
+def _without_empty(body: Any) -> Any:
+    """Return a body whose empty timestamps and channels, which the document does not allow, are invalid."""
+    if isinstance(body, list):
+        return [_without_empty(item) for item in body]
+    empty = [name for name in ("timestamp", "channel") if isinstance(body, dict) and body.get(name) == ""]
+    return {**body, **dict.fromkeys(empty, "invalid")} if empty else body
 
 
 def _with_alert_id(body: Any) -> Any:
