@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 HUB    := $(VENV)/.hub
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.toolchains
+LOWEST := .venv-lowest
 
 .PHONY: install run test test-lowest lint types bench clean
 
@@ -34,6 +35,17 @@ test: install $(TOOLS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone and not by_hand"
 	$(BIN)/python -m pytest -m alone
 
+# The oldest versions of our dependencies that pyproject.toml allows, with the newest of everything else.
+$(LOWEST)/.installed: $(STAMP)
+	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(BIN)/uv pip compile --quiet --extra all --resolution lowest-direct --output-file $(LOWEST)/constraints.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --editable '.[all]' --group test --constraint $(LOWEST)/constraints.txt
+	@touch $@
+
+# Without CI, tests of other languages are skipped where the `toolchains` are not installed, as they are not here.
+test-lowest: $(LOWEST)/.installed
+	env -u CI $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not alone and not by_hand"
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,4 +58,4 @@ bench: install
 	$(BIN)/python -m benchmarks.fanout
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist tests/node/node_modules
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist tests/node/node_modules

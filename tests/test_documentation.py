@@ -7,15 +7,15 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.routing import Route
 from tests.transcripts.markdown import ROOT, Document, anchor
 from tests.transcripts.served import served
 
-import tidings
 from tidings.cli.app import COMMANDS, load_command
 from tidings.cli.errors import ExitCode
 from tidings.cli.serve.options import OPTIONS
-from tidings.contract.event_types import BUILTIN
 from tidings.protocol.codes import CODES
+from tidings.server.embedding import embedded_hub
 
 DOCUMENTS = {
     str(path.relative_to(ROOT)): Document(str(path.relative_to(ROOT)))
@@ -101,20 +101,21 @@ def test_every_error_has_a_cause_and_its_hint_as_cure() -> None:
         assert cure == CODES[code].hint, code
 
 
-async def test_mounted_hub_of_the_guide_stores_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_mounted_hub_of_the_guide_publishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(EMBEDDING[0], names)
     exec(EMBEDDING[1], names)
+    names["app"].router.routes.append(Route("/import", names["import_prices"]))
     transport = httpx.ASGITransport(app=names["app"])
     async with (
-        names["hub_app"].lifespan(),
-        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
+        names["hub"].lifespan(),
+        httpx.AsyncClient(transport=transport, base_url="http://app.example.com") as client,
     ):
-        position = await names["publish"](names["hub_app"], "data:update", tidings.DataUpdateData(dataset="prices"))
+        position = (await client.get("/import")).json()["position"]
         snapshot = (await client.get("/tidings/v1/snapshot?channel=data")).json()
     assert [event["position"] for event in snapshot["events"]] == [position]
-    assert (tmp_path / "tidings-data").is_dir()
+    assert (tmp_path / "var/tidings").is_dir()
 
 
 async def test_worker_of_the_guide_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +129,8 @@ async def test_worker_of_the_guide_publishes(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_declared_event_of_the_guide_is_decoded() -> None:
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"embedded_hub": embedded_hub}
     exec(EMBEDDING[3], names)
-    contract = tidings.Contract([*BUILTIN, names["MATCH_FINISHED"]])
+    contract = names["contract"]
     assert "sports" in contract.channels
     assert contract.decode("match:finished", b'{"match_id":"final"}') == names["MatchFinished"](match_id="final")

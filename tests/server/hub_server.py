@@ -60,7 +60,9 @@ class HubServer:
             native = websocket_protocol(self.app, subprotocols=[SUBPROTOCOL])
             self.server = DrainingServer(served, websocket=native, grace_s=2.0)
         else:
-            self.server = uvicorn.Server(uvicorn.Config(served, log_config=None, access_log=False))
+            self.server = uvicorn.Server(
+                uvicorn.Config(served, ws="websockets-sansio", log_config=None, access_log=False)
+            )
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve)
         self._loop: asyncio.AbstractEventLoop

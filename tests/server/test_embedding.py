@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from tests.server.hub_server import QUIET, update
 
-from tidings.exceptions import ConfigError
+from tidings.exceptions import ConfigError, Draining, OperationFinished, TooDeep, UnknownType
 from tidings.hub.config import HubConfig
 from tidings.server.embedding import embedded_hub
 
@@ -52,3 +53,33 @@ async def test_contract_bounds_the_log_lines_of_an_operation() -> None:
 def test_invalid_origin_raises_config_error() -> None:
     with pytest.raises(ConfigError):
         embedded_hub(allow_origins=["app.example.com"])
+
+
+async def test_application_publishes_without_a_connection() -> None:
+    hub = embedded_hub(config=CONFIG)
+    async with hub.lifespan():
+        begun = await hub.publish("operation:start", {"operation_id": "import"}, event_id="0123456789abcdef")
+        again = await hub.publish("operation:start", {"operation_id": "import"}, event_id="0123456789abcdef")
+        assert (begun.attempt, begun.duplicate) == (1, False)
+        assert (again.position, again.duplicate) == (begun.position, True)
+        await hub.publish("operation:complete", {"operation_id": "import"})
+        with pytest.raises(OperationFinished):
+            await hub.publish("operation:progress", {"operation_id": "import", "progress": 40})
+        with pytest.raises(UnknownType):
+            await hub.publish("import:start", {})
+        with pytest.raises(TooDeep):
+            await hub.publish("data:update", b'{"dataset":' + b"[" * 64 + b"]" * 64 + b"}")
+        assert hub.hub.counters.accepted == 2
+    with pytest.raises(Draining):
+        await hub.publish("data:update", {"dataset": "a"})
+
+
+async def test_cancelled_publisher_leaves_its_event_in_the_log() -> None:
+    hub = embedded_hub(config=CONFIG)
+    async with hub.lifespan():
+        publishing = asyncio.create_task(hub.publish("data:update", {"dataset": "a"}))
+        await asyncio.sleep(0)
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await publishing
+        assert (await hub.publish("data:update", {"dataset": "b"})).position.endswith(":2")

@@ -6,17 +6,22 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
+from msgspec import structs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidings.access.origins import Origins
+from tidings.client.drafts import PayloadLike, make_draft
 from tidings.contract.contract import Contract
 from tidings.exceptions import Draining, TidingsError
 from tidings.hub.clock import Clock, SystemClock
 from tidings.hub.config import HubConfig
 from tidings.hub.connection_registry import ConnectionRegistry
 from tidings.hub.hub import Hub
+from tidings.hub.staging import PublishResult
 from tidings.hub.system_status import SystemStatusPublisher
 from tidings.log.base import Log, Scheduler
+from tidings.protocol.envelope import Envelope
+from tidings.protocol.messages import Accepted
 from tidings.server.asgi.lifespan import LifespanEndpoint, draining_at_signals
 from tidings.server.asgi.websocket import WebSocketEndpoint
 from tidings.server.http.app import HttpEndpoint
@@ -134,6 +139,46 @@ class HubApp:
             hub = self._running.hub
             hub.close()
             hub.log.close()
+
+    async def publish(
+        self,
+        type: str,
+        payload: PayloadLike = None,
+        *,
+        trace_id: str | None = None,
+        channel: str | None = None,
+        event_id: str | None = None,
+        timestamp: str | None = None,
+    ) -> Accepted:
+        """Publish one event from the hub's own process and event loop, and return when it is in the log.
+
+        It takes what `tidings.Client.publish` takes, and needs no connection. From another thread, use
+        `asyncio.run_coroutine_threadsafe(hub.publish(...), loop)`. If the call is cancelled, the event is in the log
+        nevertheless, unless the log fails.
+
+        Raises:
+            InvalidPayload: The payload cannot be encoded as JSON.
+            PayloadTooLarge: It is over 65,535 bytes.
+            ContractError: The contract does not allow it.
+            OperationError: The operation's life does not allow it.
+            LogBusy: Too many events wait for the log already.
+            LogError: The log cannot store it.
+            Draining: The hub accepts no new events.
+        """
+        draft = make_draft(type, payload, trace_id=trace_id, channel=channel, event_id=event_id, timestamp=timestamp)
+        hub = self.hub
+        settling: asyncio.Future[PublishResult | TidingsError] = asyncio.get_running_loop().create_future()
+
+        def settled(result: PublishResult | TidingsError) -> None:
+            if not settling.done():  # the caller may have been cancelled
+                settling.set_result(result)
+
+        hub.publish(Envelope(**structs.asdict(draft)), settled)
+        result = await settling
+        if isinstance(result, TidingsError):
+            raise result
+        position = str(hub.log.position(result.offset))
+        return Accepted(position=position, attempt=result.attempt, duplicate=result.duplicate)
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
