@@ -53,6 +53,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
             named[name] = str(uuid.uuid4())
     if isinstance(case.body, list) and case.meta is not None and case.meta.generation.mode.is_negative:
         case.body = {"events": case.body}
+    if case.path.endswith("/cancel") and isinstance(case.body, dict):
+        case.body.setdefault("timeout_s", 0.01)
     query = case.query
     if query and _is_long_wait(query.get("wait")):
         query["wait"] = 0.01

@@ -43,7 +43,8 @@ def test_responses_match_the_openapi_document(tmp_path: Path) -> None:
                 "--phases=coverage,fuzzing",
                 "--max-examples=10",
                 "--max-failures=3",
-                "--request-timeout=5",
+                "--request-timeout=15",
+                "--max-response-time=12",  # a cancel without a body waits 10 s
                 "--generation-deterministic",
                 "--no-color",
             ],
