@@ -88,7 +88,8 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self.loop = BackgroundLoop()
         # Orders submissions before the stop: what was submitted runs or is cancelled, and is never lost.
-        self._lock = threading.Lock()
+        # Reentrant: a finalizer or a signal handler may submit in the middle of a submission.
+        self._lock = threading.RLock()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         try:

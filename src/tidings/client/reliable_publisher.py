@@ -91,6 +91,9 @@ class ReliablePublisher:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._scheduled = False
+        """Whether the loop is about to send; set by the loop's thread only."""
+        self._woken = False
+        """The same, set by other threads."""
         self._parked = False
         self._resuming = False
         self._unaddressed: object = None
@@ -154,12 +157,15 @@ class ReliablePublisher:
     def wake(self) -> None:
         """Send what another thread has put into the queue; may be called by any thread."""
         # Waking costs a system call. It is useless until the queue is read again, and while nothing can be sent.
-        if not (self._scheduled or self._parked):
-            self._scheduled = True
+        if not (self._woken or self._scheduled or self._parked):
+            self._woken = True
             try:
                 self._loop.call_soon_threadsafe(self._pump)
             except RuntimeError:
                 logger.debug("the loop is closed: what is in the queue stays there")
+            except BaseException:  # Ctrl-C: the next call must try again
+                self._woken = False
+                raise
 
     async def wait_below(self, left: int) -> None:
         """Wait until fewer than `left` events are without a final answer."""
@@ -199,7 +205,7 @@ class ReliablePublisher:
 
     def _pump(self) -> None:
         """Send a batch of what waits, after the claims that it needs."""
-        self._scheduled = False
+        self._scheduled = self._woken = False
         session = self.session
         self._parked = not session.ready
         if self._parked:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
+from tidings.client.deferring_lock import BoundedLock
 from tidings.producer.emitter import MAX_LINE_CHARS
 from tidings.producer.operation import Operation, current_operation, lifecycle_of
 
@@ -164,7 +165,7 @@ class OperationHandler(logging.Handler):
         """Create a new lock, as a forked child must."""
         # Not the lock of the handler, which `logging.shutdown` holds while it flushes. Reentrant, because a signal
         # handler may end the operation in the middle of a line. No code that waits runs while it is held.
-        self._budget_lock = threading.RLock()
+        self._budget_lock = BoundedLock()
 
     def _operation_of(self, record: logging.LogRecord) -> Operation | None:
         id: str | None = getattr(record, OPERATION_ID_ATTRIBUTE, None)

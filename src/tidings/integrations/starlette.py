@@ -118,8 +118,8 @@ class _QueuedOperation:
 
     def __init__(self, settings: Settings, trace_id: str) -> None:
         self._refuse = settings.on_cancel
-        self._lock = threading.Lock()
-        self._taken = False
+        self._untaken = [None]
+        """Empty once the operation is taken; `pop` is atomic, and needs no lock."""
         self.operation = Operation(
             replace(settings, queued=True, trace_id=settings.trace_id or trace_id, on_cancel=self._request_cancel)
         )
@@ -132,7 +132,7 @@ class _QueuedOperation:
     @property
     def is_waiting(self) -> bool:
         """Whether the operation has neither been run nor cancelled nor abandoned."""
-        return not self._taken
+        return bool(self._untaken)
 
     def abandon(self) -> None:
         """Fail the operation if it has not been taken."""
@@ -145,9 +145,11 @@ class _QueuedOperation:
             )
 
     def _take(self) -> bool:
-        with self._lock:
-            taken, self._taken = self._taken, True
-            return not taken
+        try:
+            self._untaken.pop()
+        except IndexError:
+            return False
+        return True
 
     def _request_cancel(self, push: CancelPush) -> str | None:
         refusal = None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from uuid import uuid4
 
+from tidings.client.deferring_lock import BoundedLock
 from tidings.exceptions import ContractError
 from tidings.producer.cancellation import CancellationState
 from tidings.producer.diagnostics import DIAGNOSTICS, call_hook, log_errors
@@ -159,21 +160,24 @@ class OperationLifecycle:
             with self._shared.lock:
                 if self.state != "queued" or not isinstance(end, Cancelled):
                     self.begin()
-                ended = self._check_live("end")
-                if ended:
+                if self._check_live("end"):
                     # A block that was left has decided the outcome, even if reporting it has failed once.
                     end, self._leaving = self._leaving or end, None
+                    state = state_after(end)
                     try:
                         self._report_last()
                     finally:
-                        self._send_end(end)
+                        # Without a call in between: code that interrupts this one may end the operation, too.
+                        if self.state in ("queued", "running"):
+                            self.state = state
+                            ended = True
+                            self._send_end(end)
         finally:
             if ended:
                 RUNTIME.remove(self)
 
     def _send_end(self, end: End) -> None:
         self.outcome, self._total_s = end, time.monotonic() - self._began_s
-        self.state = state_after(end)
         self._shared.alert = False
         try:
             self._emitter.end(end, self._total_s)
@@ -223,7 +227,7 @@ class OperationLifecycle:
 
     def detach(self) -> None:
         """See `RunningOperation.detach`."""
-        self._shared.lock = threading.RLock()
+        self._shared.lock = BoundedLock()
         self._shared.alert = True
         self.state = "inherited"
 

@@ -7,6 +7,7 @@ text.
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from html import escape
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
@@ -165,7 +166,8 @@ class _LiveDisplays:
     """The displays that are kept up to date: by a thread while a cell runs, and immediately at the end of each cell."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler or a finalizer may show an operation while the displays are refreshed.
+        self._lock = threading.RLock()
         self._displays: deque[_Display] = deque(maxlen=_MAX_LIVE_DISPLAYS)
         self._thread: threading.Thread | None = None
         self._shell: InteractiveShell | None = None
@@ -193,7 +195,8 @@ class _LiveDisplays:
                     DIAGNOSTICS.log_fault("updating a display", error)
                     live = False
                 if not live:
-                    self._displays.remove(display)
+                    with suppress(ValueError):
+                        self._displays.remove(display)
             if not self._displays:
                 self._thread = None
             return bool(self._displays)

@@ -1,7 +1,6 @@
 """The runtime of a process: the sinks that its operations share, and the hooks for the end of the process."""
 
 import atexit
-import os
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ from tidings.exceptions import ConfigError, TidingsError
 from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.event_sink import EventSink, NullSink
 from tidings.producer.options import is_disabled
-from tidings.producer.outbox.outbox import Outbox
+from tidings.producer.outbox.outbox import Outbox, call_before_restart
 from tidings.producer.outcome import Cancelled, End, Failed, end_of
 from tidings.producer.sampler import SAMPLER, Sampled
 from tidings.producer.signals import REASON, SIGNALS_DEFERRED, SigtermHandler
@@ -45,7 +44,6 @@ class ProducerRuntime:
     """The running operations of this process, and the sinks that they share."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._sinks: dict[tuple[str, str | None], EventSink] = {}
         self._running: dict[RunningOperation, int] = {}
         self._finalized = False
@@ -63,11 +61,10 @@ class ProducerRuntime:
             return NullSink(), ""
         try:
             address = resolve_hub_url(url)
-            with self._lock:
-                sink = self._sinks.get((address, token))
-                if sink is None:
-                    sink = self._sinks[address, token] = _open(address, token)
-                self._add_finalizer()
+            sink = self._sinks.get((address, token))
+            if sink is None:  # `setdefault` is atomic; a sink that comes second has not begun anything
+                sink = self._sinks.setdefault((address, token), _open(address, token))
+            self._add_finalizer()
             return sink, address
         except ConfigError as error:
             DIAGNOSTICS.report_misconfiguration(error)
@@ -157,7 +154,6 @@ class ProducerRuntime:
         SIGNALS_DEFERRED.reset()
         self.sigterm.remove()
         running, self._running = self.running, {}
-        self._lock = threading.Lock()
         # A child of multiprocessing exits in its own way; an outbox handles a fork by itself.
         self._finalized = self._is_worker = False
         self._exited, self._exit_s = False, CLOSE_S
@@ -187,5 +183,4 @@ RUNTIME = ProducerRuntime()
 
 # When tidings is imported, so that the exit handlers which a program registers after that can still report.
 atexit.register(RUNTIME.exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=RUNTIME.reset_after_fork)
+call_before_restart(RUNTIME.reset_after_fork)

@@ -3,8 +3,11 @@
 import os
 import threading
 import time
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import Protocol
 
+from tidings.client.deferring_lock import DeferringLock
 from tidings.producer.diagnostics import DIAGNOSTICS
 
 INTERVAL_S = 0.2
@@ -35,19 +38,26 @@ class ProgressSampler:
     def reset(self) -> None:
         """Start empty, as in a forked child: it has no thread of its parent, and locks in an undefined state."""
         self._awake: dict[Sampled, int] = {}
-        self._wake = threading.Event()
-        self._lock = threading.Lock()
+        # A simple queue, because a signal handler or a finalizer may report at any time.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._starting = DeferringLock()
         self._thread: threading.Thread | None = None
 
     def watch(self, operation: Sampled) -> None:
         """Sample `operation` until it stops changing or is forgotten."""
         self._awake[operation] = 0
-        self._wake.set()
+        if self._wake.empty():
+            self._wake.put(None)
         if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="tidings sampler", daemon=True)
-                    self._thread.start()
+            self._starting.run(self._start)
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._run, name="tidings sampler", daemon=True)
+        with suppress(RuntimeError):  # the interpreter is ending: the end of an operation reports its progress
+            thread.start()
+            self._thread = thread
 
     def forget(self, operation: Sampled) -> None:
         """Stop sampling `operation`. Takes no lock, so that a signal handler may call it."""
@@ -55,8 +65,7 @@ class ProgressSampler:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait()
-            self._wake.clear()
+            self._wake.get()
             while self._awake:
                 started_s = time.thread_time()
                 self._sample_all()

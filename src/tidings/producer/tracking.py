@@ -6,13 +6,13 @@ the fields of a tracker is in this module. `ProgressReporter` turns the tree int
 
 import math
 import operator
-import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Never, Self, SupportsIndex, TypeVar, overload
 
+from tidings.client.deferring_lock import BoundedLock
 from tidings.producer.diagnostics import DIAGNOSTICS, log_errors
 from tidings.producer.options import Plan, countable, number_of, plan_of, share_of, weight_of
 from tidings.producer.sanitize import text
@@ -47,7 +47,7 @@ class SharedState:
         self.changes = 0
         """Number of changes other than counts."""
         # Reentrant: a signal handler may end the operation in the middle of a call of the same thread.
-        self.lock = threading.RLock()
+        self.lock = BoundedLock()
 
     def connect(self, attend: Callable[[bool], None], publish_soon: Callable[[], None]) -> None:
         """Set the two callbacks.

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from tests.producer.drafts import draft, event_id
 
+from tidings.client.publish_queue import QueueLimits, Rank
 from tidings.exceptions import ConfigError, TidingsError
+from tidings.producer.outbox.pending import PendingEvents
 from tidings.producer.spool.directory import SpoolOptions
 from tidings.producer.spool.file import parse_spool
 from tidings.producer.spool.spool import Spool
@@ -86,16 +88,17 @@ def test_spool_never_fills_if_the_hub_takes_everything(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_keep_is_thread_safe(tmp_path: Path) -> None:
+def test_events_of_many_threads_are_spooled(tmp_path: Path) -> None:
     spool = made(tmp_path, [])
+    events = PendingEvents(QueueLimits(), spool)
 
-    def keep(first: int) -> None:
+    def offer(first: int) -> None:
         for number in range(first, first + 50):
-            spool.keep(draft(number))
+            events.offer(draft(number, operation_id=f"op-{number}"), Rank.LIFECYCLE, f"op-{number}")
             if number % 2:
-                spool.done(event_id(number))
+                events.abandon(f"op-{number}")
 
-    threads = [threading.Thread(target=keep, args=(first,)) for first in (0, 50, 100, 150)]
+    threads = [threading.Thread(target=offer, args=(first,)) for first in (0, 50, 100, 150)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -105,12 +108,11 @@ def test_keep_is_thread_safe(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_forked_child_abandons_it_and_the_parents_lock_holds(tmp_path: Path) -> None:
+def test_forked_child_writes_nothing_and_the_parents_lock_holds(tmp_path: Path) -> None:
     spool = made(tmp_path, [])
     spool.keep(draft(1))
     if (pid := os.fork()) == 0:
         try:
-            spool.abandon()
             spool.keep(draft(2))
             spool.close()
             os._exit(0)

@@ -12,9 +12,9 @@ import os
 import re
 import secrets
 import socket
-import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -23,6 +23,7 @@ import msgspec
 
 from tidings.client.background_loop import BackgroundLoop, LoopThread
 from tidings.client.decoding import find_event_type, read_event_key
+from tidings.client.deferring_lock import DeferringLock
 from tidings.client.drafts import Draft, PayloadLike, make_draft, make_unstamped
 from tidings.client.options import LinkOptions, read_token
 from tidings.client.publish_queue import QueueLimits, rank_of
@@ -140,13 +141,15 @@ class Outbox:
     def _begin(self) -> None:
         self.producer_id = new_producer_id()
         """Its id for the hub; new in a forked child."""
-        self._spool = (
-            None if self._spooling is None else Spool(self._spooling, self._url, self.producer_id, self._report)
-        )
-        self._pending = PendingEvents(self._limits, self._spool)
+        # Collected, because reporting runs foreign code, which must not run while the lock of the events is held.
+        self._spool_errors: deque[TidingsError] = deque()
+        spool = None
+        if self._spooling is not None:
+            spool = Spool(self._spooling, self._url, self.producer_id, self._spool_errors.append)
+        self._pending = PendingEvents(self._limits, spool)
         if self._closed:
             self._pending.close()
-        self._starting = threading.Lock()
+        self._starting = DeferringLock()
         self._ended = False
         self._thread: LoopThread | None = None
         self._sender: Sender | None = None
@@ -191,6 +194,8 @@ class Outbox:
             self._pending.count_invalid()
             self._report(error if isinstance(error, TidingsError) else ContractError(f"{type}: {error}"))
             return False
+        while self._spool_errors:
+            self._report(self._spool_errors.popleft())
         if taken is None:
             self._report(LogBusy("the outbox is full because the hub is away or slow: events are dropped"))
         return bool(taken)
@@ -273,8 +278,9 @@ class Outbox:
             thread.close()
         else:
             left = self._send_here(timeout_s)
-        if self._spool is not None:
-            self._spool.close()
+        self._pending.close_spool()
+        while self._spool_errors:
+            self._report(self._spool_errors.popleft())
         return left
 
     # Inside.
@@ -304,15 +310,17 @@ class Outbox:
         if self._sender is not None:
             self._sender.wake()
             return
-        with self._starting:
-            if self._sender is not None or self._ended:
-                return
-            try:
-                self._thread = LoopThread("tidings outbox")
-            except RuntimeError:
-                return  # from Python 3.12 on, exit handlers cannot start a thread: `close` sends what waits
-            self._sender = self._make_sender()
-            self._thread.start(self._sender.run())
+        self._starting.run(self._start)
+
+    def _start(self) -> None:
+        if self._sender is not None or self._ended:
+            return
+        try:
+            self._thread = LoopThread("tidings outbox")
+        except RuntimeError:
+            return  # from Python 3.12 on, exit handlers cannot start a thread: `close` sends what waits
+        self._sender = self._make_sender()
+        self._thread.start(self._sender.run())
 
     def _make_sender(self) -> Sender:
         return Sender(
@@ -349,8 +357,6 @@ class Outbox:
     def restart_after_fork(self) -> None:
         """Become a new outbox in a forked child, where no other thread runs, whatever those were doing."""
         _inherited.append((self._thread, self._sender, self._pending))
-        if self._spool is not None:
-            self._spool.abandon()
         self._begin()
 
 
@@ -367,7 +373,20 @@ _inherited: list[object] = []
 """Objects of the parent's outboxes in a forked child: kept, because collecting them would close its connections."""
 
 
+_before_restart: list[Callable[[], None]] = []
+
+
+def call_before_restart(callback: Callable[[], None]) -> None:
+    """Call `callback` in each forked child before its outboxes start again.
+
+    A finalizer may report at any time: what belongs to the parent must be silent before.
+    """
+    _before_restart.append(callback)
+
+
 def _restart_all_after_fork() -> None:
+    for callback in _before_restart:
+        callback()
     for outbox in list(_outboxes):
         outbox.restart_after_fork()
 

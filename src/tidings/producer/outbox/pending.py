@@ -5,12 +5,16 @@ again right after its process died: the hub gives the dead process its whole lea
 attempt before that is over.
 """
 
-import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 import msgspec
 from msgspec import Struct
 
+from tidings.client.deferring_lock import DeferringLock
 from tidings.client.drafts import Draft
 from tidings.client.publish_queue import PublishQueue, QueuedEvent, QueueLimits, Rank
 from tidings.exceptions import OperationExists, OperationFenced
@@ -145,8 +149,9 @@ class OutboxStatistics(Struct, frozen=True, kw_only=True):
 class PendingEvents(PublishQueue):
     """A `PublishQueue` shared by the job's threads and the outbox's thread, with the operations that they hold.
 
-    Owns the outbox's lock: every method defined here takes it, and no other file does. Starts and ends are in the spool
-    from before they can be sent until they have their final answer; the spool's I/O happens outside the lock.
+    Owns the outbox's lock: every method defined here takes it, and no other file does. The job's side may be called
+    between any two bytecodes of these methods: what it does is then deferred. Starts and ends are in the spool, which
+    the lock guards, too, from before they can be sent until they have their final answer.
 
     Args:
         limits: Bound on the events that wait.
@@ -155,8 +160,9 @@ class PendingEvents(PublishQueue):
 
     def __init__(self, limits: QueueLimits, spool: Spool | None = None) -> None:
         super().__init__(limits)
-        self._lock = threading.Lock()
-        self._settled = threading.Condition(self._lock)
+        self._lock = DeferringLock()
+        # Simple queues, because they are the only ones that a signal handler or a finalizer may use.
+        self._waiters: deque[SimpleQueue[None]] = deque()
         self._spool = spool
         self._claims = Claims()
         self._contended = ContendedOperations()
@@ -189,27 +195,32 @@ class PendingEvents(PublishQueue):
             start: The payload, if it is a start.
 
         Returns:
-            Whether it was taken; None if there is no room for it.
+            Whether it was taken, or is going to be if it is deferred; None if there is no room for it.
         """
+        taken: list[bool | None] = []
+        self._lock.run(lambda: taken.append(self._offer(draft, rank, key, ends=ends, at_ns=at_ns, start=start)))
+        return taken[0] if taken else True
+
+    def _offer(
+        self, draft: Draft, rank: Rank, key: str | None, *, ends: bool, at_ns: int, start: OperationStartData | None
+    ) -> bool | None:
         spooled = rank is Rank.LIFECYCLE and key is not None
         if spooled and not self._closed:
             self._note(draft, key or "", start)
-        with self._lock:
-            # After the hub has ended the connection for good, starts and ends are still taken, to be kept on disk.
-            ended = self._closed or (self._stopped and not spooled)
-            taken = not ended and super().put(draft, rank, key, ends=ends, at_ns=at_ns) is not None
-            if ended:
-                self.refused += 1
-            if spooled and not taken:
-                self._claims.note_settled(key or "", ended=ends, attempt=None)
-        if spooled and not taken and self._spool is not None:
-            self._spool.done(draft.event_id)
+        # After the hub has ended the connection for good, starts and ends are still taken, to be kept on disk.
+        ended = self._closed or (self._stopped and not spooled)
+        taken = not ended and super().put(draft, rank, key, ends=ends, at_ns=at_ns) is not None
+        if ended:
+            self.refused += 1
+        if spooled and not taken:
+            self._claims.note_settled(key or "", ended=ends, attempt=None)
+            if self._spool is not None:
+                self._spool.done(draft.event_id)
         return False if ended else taken or None
 
     def _note(self, draft: Draft, key: str, start: OperationStartData | None) -> None:
         """Note a start or an end before it can be sent."""
-        with self._lock:
-            held = self._claims.note_put(key, draft, start)
+        held = self._claims.note_put(key, draft, start)
         if self._spool is None:
             return
         if start is None and held is not None:
@@ -219,8 +230,10 @@ class PendingEvents(PublishQueue):
 
     def count_invalid(self) -> None:
         """Count an event that cannot be published."""
-        with self._lock:
-            self.refused += 1
+        self._lock.run(self._count_refused)
+
+    def _count_refused(self) -> None:
+        self.refused += 1
 
     def hold(
         self,
@@ -232,13 +245,15 @@ class PendingEvents(PublishQueue):
         on_lost: OnLost | None,
     ) -> None:
         """See `Outbox.hold`."""
-        with self._lock:
-            self._claims.hold(operation_id, lease_s=lease_s, trace_id=trace_id, on_cancel=on_cancel, on_lost=on_lost)
+        self._lock.run(
+            lambda: self._claims.hold(
+                operation_id, lease_s=lease_s, trace_id=trace_id, on_cancel=on_cancel, on_lost=on_lost
+            )
+        )
 
     def release(self, operation_id: str) -> None:
         """See `Outbox.release`."""
-        with self._lock:
-            self._claims.release(operation_id)
+        self._lock.run(lambda: self._claims.release(operation_id))
 
     def answer_unclaimed(self, on_cancel: OnCancel | None) -> None:
         """See `Outbox.answer_unclaimed`."""
@@ -262,24 +277,51 @@ class PendingEvents(PublishQueue):
         with self._lock:
             self._closed = True
 
+    def close_spool(self) -> None:
+        """Close the spool; another outbox sends what is in it."""
+        if self._spool is not None:
+            with self._lock:
+                self._spool.close()
+
     def wait_settled(self, timeout_s: float) -> int:
         """Wait until every event has its final answer, or none will come; return how many events have none.
 
         Args:
             timeout_s: Maximum wait.
         """
-        with self._lock:
-            self._settled.wait_for(lambda: self._stopped or self.left == 0, timeout_s)
-            return self.left
+        return self._wait(lambda: self._stopped or self.left == 0, timeout_s)
 
     def wait_closable(self, timeout_s: float) -> int:
         """Wait like `wait_settled`, and until dead producers' events are recovered; return how many have no answer.
 
         Events that another outbox will send are not waited for if no hub has ever answered this one.
         """
-        with self._lock:
-            self._settled.wait_for(self._is_closable, timeout_s)
-            return self.left
+        return self._wait(self._is_closable, timeout_s)
+
+    def _wait(self, condition: Callable[[], bool], timeout_s: float) -> int:
+        """Wait until `condition` is true with the lock held; return how many events have no answer.
+
+        It does not wait if this thread is interrupted while it holds the lock: then nothing would change.
+        """
+        waiter: SimpleQueue[None] = SimpleQueue()
+        self._waiters.append(waiter)
+        deadline = time.monotonic() + timeout_s
+        try:
+            while True:
+                interrupted = self._lock.held
+                with self._lock:
+                    met, left = condition(), self.left
+                remaining_s = deadline - time.monotonic()
+                if met or interrupted or remaining_s <= 0:
+                    return left
+                with suppress(Empty):
+                    waiter.get(timeout=remaining_s)
+        finally:
+            self._waiters.remove(waiter)
+
+    def _notify(self) -> None:
+        for waiter in list(self._waiters):
+            waiter.put(None)
 
     @property
     def closable(self) -> bool:
@@ -320,7 +362,7 @@ class PendingEvents(PublishQueue):
             self._settle(entry, answer.attempt)
             for other in overtaken:
                 self._settle(other)
-        self._unspool([entry, *overtaken])
+            self._unspool([entry, *overtaken])
         return overtaken
 
     def refuse(self, entry: QueuedEvent) -> None:
@@ -328,7 +370,7 @@ class PendingEvents(PublishQueue):
         with self._lock:
             super().refuse(entry)
             self._settle(entry)
-        self._unspool([entry])
+            self._unspool([entry])
 
     def replace(self, entry: QueuedEvent, draft: Draft) -> None:
         """Send `draft` in place of an end in flight, which keeps its place in the operation and in the spool."""
@@ -412,9 +454,9 @@ class PendingEvents(PublishQueue):
 
     def restart(self, draft: Draft, operation_id: str) -> None:
         """Put the start of the next attempt before everything that waits."""
-        if self._spool is not None:
-            self._spool.keep(draft)
         with self._lock:
+            if self._spool is not None:
+                self._spool.keep(draft)
             self._claims.note_restart(operation_id)
             self.put_first(draft, Rank.LIFECYCLE, operation_id)
 
@@ -423,7 +465,7 @@ class PendingEvents(PublishQueue):
         with self._lock:
             dropped = self._drop(lambda entry: _operation_of(entry) == operation_id)
             self._claims.forget(operation_id)
-        self._unspool(dropped)
+            self._unspool(dropped)
         return dropped
 
     def drop_finished(self, operation_id: str) -> list[QueuedEvent]:
@@ -443,7 +485,7 @@ class PendingEvents(PublishQueue):
             )
             if held is not None and not held.starts:
                 self._claims.forget(operation_id)
-        self._unspool(dropped)
+            self._unspool(dropped)
         return dropped
 
     # The end of the outbox's thread.
@@ -452,13 +494,13 @@ class PendingEvents(PublishQueue):
         """Note that the recovery of dead producers' events begins, or ends."""
         with self._lock:
             self._recovering = running
-            self._settled.notify_all()
+            self._notify()
 
     def note_no_hub(self) -> None:
         """Note that a connection has failed, and that no hub has ever answered."""
         with self._lock:
             self._no_hub = True
-            self._settled.notify_all()
+            self._notify()
 
     def expect_hub(self) -> None:
         """Note that a hub has answered, or that another connection is tried."""
@@ -469,7 +511,7 @@ class PendingEvents(PublishQueue):
         """Note that nothing will be sent any more."""
         with self._lock:
             self._stopped = True
-            self._settled.notify_all()
+            self._notify()
 
     def _drop(self, goes: Callable[[QueuedEvent], bool]) -> list[QueuedEvent]:
         dropped = self.drop(goes)
@@ -483,7 +525,7 @@ class PendingEvents(PublishQueue):
             self._claims.note_settled(entry.key, ended=entry.ends, attempt=attempt)
         if held_back := self._contended.settle(entry):
             self.put_back(held_back)
-        self._settled.notify_all()
+        self._notify()
 
     def _unspool(self, entries: Sequence[QueuedEvent]) -> None:
         if self._spool is not None:

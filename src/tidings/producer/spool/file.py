@@ -14,6 +14,7 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
+from tidings.client.deferring_lock import BoundedLock
 from tidings.client.drafts import Draft
 from tidings.file_lock import try_lock
 from tidings.protocol.payloads import OperationStartData
@@ -98,6 +99,63 @@ def _pending(lines: Iterable[bytes]) -> dict[str, SpooledEvent]:
     return pending
 
 
+class _Descriptors:
+    """The descriptors of all open spool files of this process.
+
+    A forked child inherits them, with their locks: the file of a parent that dies would look in use as long as the
+    child lives. A child therefore gives them up immediately.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._open: set[int] = set()
+        self._guard = BoundedLock()
+
+    def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+        """Open a file."""
+        with self._guard:
+            file = os.open(path, flags, mode)
+            self._open.add(file)
+            return file
+
+    def close(self, file: int) -> None:
+        """Close a file."""
+        with self._guard:
+            self._open.discard(file)
+            os.close(file)
+
+    def before_fork(self) -> None:
+        """Wait until no other thread opens or closes a file."""
+        self._guard.__enter__()
+
+    def after_fork_in_parent(self) -> None:
+        """Let other threads go on."""
+        self._guard.__exit__(None, None, None)
+
+    def after_fork_in_child(self) -> None:
+        """Give the files up.
+
+        Their descriptors then refer to the null device, because code of this thread may be about to use or close them.
+        """
+        self.pid = os.getpid()
+        self._guard = BoundedLock()
+        inherited, self._open = self._open, set()
+        if inherited:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            for file in inherited:
+                os.dup2(null, file, inheritable=False)
+            os.close(null)
+
+
+_DESCRIPTORS = _Descriptors()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_DESCRIPTORS.before_fork,
+        after_in_parent=_DESCRIPTORS.after_fork_in_parent,
+        after_in_child=_DESCRIPTORS.after_fork_in_child,
+    )
+
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _MODE = 0o600
 """Readable by the user only: events hold data of the user's jobs."""
@@ -139,16 +197,16 @@ class SpoolFile:
             OSError: It cannot be read.
         """
         try:
-            file = os.open(path, _FLAGS)
+            file = _DESCRIPTORS.open(path, _FLAGS)
         except FileNotFoundError:
             return None
         try:
             if not try_lock(file) or not _is_at(path, file):
-                os.close(file)
+                _DESCRIPTORS.close(file)
                 return None
             data = _read(file)
         except BaseException:
-            os.close(file)
+            _DESCRIPTORS.close(file)
             raise
         header, pending = parse_spool(data)
         if header is None:
@@ -194,8 +252,9 @@ class SpoolFile:
             del self.pending[event_id]
         body = _header_line(self.header) + b"".join(lines[dropped:])
         file = _create(self.path, body)
-        os.close(self._file)
-        self._file, self._size, self._torn = file, len(body), False
+        # In this order: a fork in between must not find a closed descriptor here.
+        old, self._file, self._size, self._torn = self._file, file, len(body), False
+        _DESCRIPTORS.close(old)
         return dropped
 
     def close(self) -> None:
@@ -203,11 +262,7 @@ class SpoolFile:
         if not self.pending:
             with contextlib.suppress(OSError):
                 self.path.unlink()
-        os.close(self._file)
-
-    def abandon(self) -> None:
-        """Close it in a forked child: the file and its lock belong to the parent."""
-        os.close(self._file)
+        _DESCRIPTORS.close(self._file)
 
     def _append(self, line: bytes) -> None:
         # Half a line, from a write that failed, is ended first: otherwise it would spoil this one.
@@ -233,21 +288,24 @@ def _create(path: Path, body: bytes) -> int:
     Raises:
         OSError: It cannot be created.
     """
+    pid = _DESCRIPTORS.pid
     unfinished = path.with_suffix(UNFINISHED)
     with contextlib.suppress(FileNotFoundError):
         unfinished.unlink()
-    file = os.open(unfinished, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
+    file = _DESCRIPTORS.open(unfinished, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
     try:
         if not try_lock(file):
             raise OSError(f"{unfinished} is locked by another process")
         written = os.write(file, body)
         if written < len(body):
             raise OSError(f"wrote only {written} of {len(body)} bytes to {unfinished}")
-        unfinished.replace(path)
+        if _DESCRIPTORS.pid == pid:  # else this is a child that was forked in between: the file is its parent's
+            unfinished.replace(path)
     except BaseException:
-        os.close(file)
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
+        _DESCRIPTORS.close(file)
+        if _DESCRIPTORS.pid == pid:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
         raise
     return file
 

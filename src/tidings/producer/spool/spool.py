@@ -1,7 +1,6 @@
 """Copies of starts and ends that outlive the process: on disk from before they are sent until the hub has them."""
 
 import os
-import threading
 from collections.abc import Callable, Iterable
 
 from tidings.client.drafts import Draft
@@ -14,7 +13,7 @@ _HINT = f"Set {SPOOL_VARIABLE} to a folder that this program may write to."
 
 
 class Spool:
-    """The spool of one producer. Thread-safe, and never raises: if it cannot write, events are kept in memory only.
+    """The spool of one producer. Not thread-safe. Never raises: if it cannot write, events are kept in memory only.
 
     The file is created with the first event, and deleted at the end if the hub has everything.
 
@@ -31,7 +30,6 @@ class Spool:
         self._options = options
         self._header = SpoolHeader(url=url, producer_id=producer_id, pid=os.getpid())
         self._report = report
-        self._lock = threading.Lock()
         self._file: SpoolFile | None = None
         self._ended = False
 
@@ -45,13 +43,12 @@ class Spool:
         """
         kept = SpooledEvent(draft=draft, attempt=attempt, again=again)
         try:
-            with self._lock:
-                if self._ended:
-                    return
-                if self._file is None:
-                    self._file = self._create()
-                self._file.keep(kept)
-                dropped = self._limit_size(self._file)
+            if self._ended:
+                return
+            if self._file is None:
+                self._file = self._create()
+            self._file.keep(kept)
+            dropped = self._limit_size(self._file)
         except OSError as error:
             self._report_failure(error)
             return
@@ -61,9 +58,8 @@ class Spool:
     def done(self, event_id: str) -> None:
         """Forget an event that the hub has, or has refused for good."""
         try:
-            with self._lock:
-                if self._file is not None:
-                    self._file.done(event_id)
+            if self._file is not None:
+                self._file.done(event_id)
         except OSError as error:
             self._report_failure(error)
 
@@ -74,16 +70,9 @@ class Spool:
 
     def close(self) -> None:
         """Close the file; another producer recovers the events in it."""
-        with self._lock:
-            file, self._file, self._ended = self._file, None, True
-            if file is not None:
-                file.close()
-
-    def abandon(self) -> None:
-        """Close it in a forked child; takes no lock, which another thread of the parent may have held."""
         file, self._file, self._ended = self._file, None, True
         if file is not None:
-            file.abandon()
+            file.close()
 
     def _create(self) -> SpoolFile:
         try:
