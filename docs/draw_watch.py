@@ -112,7 +112,7 @@ def draw(events: Sequence[ReceivedEvent]) -> tuple[str, str]:
     )  # fmt: skip
     view = WatchView(zone=UTC)
     for event in events:
-        line = view.apply(event)
+        line = view.apply(event, seconds(event))
         if line is not None:
             console.print(line)
     console.print(view.render(ConnectionState(URL, "live"), seconds(events[-1]), COLUMNS, LINES))

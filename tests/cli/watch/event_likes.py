@@ -30,6 +30,11 @@ def sight(type: str, at: float = 0, **data: Any) -> ReceivedEvent:
     )
 
 
+def at(seconds: float) -> str:
+    """Return the time `seconds` after noon."""
+    return from_nanoseconds(int((NOON + seconds) * 1_000_000_000))
+
+
 def start(id: str, at: float = 0, **more: Any) -> ReceivedEvent:
     return sight("operation:start", at, operation_id=id, name=more.pop("name", id), **more)
 

@@ -35,5 +35,5 @@ def test_connection_state_is_described_briefly(status: Status, link: ConnectionS
     [((), False), (("*",), False), (("operations", "system"), True), (("system/tidings",), True)],
 )
 def test_watch_naming_the_system_channel_is_verbose(paths: tuple[str, ...], verbose: bool) -> None:
-    request = WatchRequest(url=None, paths=paths, since="now", pace_ms=0, wait_for_hub=False, exit_when_done=False)
+    request = WatchRequest(url=None, paths=paths, since="now", pace_ms=0, wait=False, exit_when_done=False)
     assert request.verbose is verbose

@@ -1,12 +1,15 @@
 from datetime import UTC
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
-from tests.cli.watch.event_likes import NOON, away, cancelled, complete, estimate, failed, progress, sight, start
+from tests.cli.watch.event_likes import NOON, at, away, cancelled, complete, estimate, failed, progress, sight, start
 
-from tidings.cli.watch.view import ConnectionState, WatchView
+from tidings.cli.watch.state import seconds
+from tidings.cli.watch.view import ConnectionState, Selection, WatchView
 from tidings.client.events import Gap, Live
 
+LIVE = Live(position="x:1", outcome="snapshot")
 LINK = ConnectionState("ws://127.0.0.1:8765/ws", "live")
 
 
@@ -27,7 +30,7 @@ def view() -> WatchView:
 
 def lines(view: WatchView, *events: object) -> list[str]:
     """Apply events and return the lines they left for good."""
-    left = [view.apply(event) for event in events]  # type: ignore[arg-type]
+    left = [view.apply(event, seconds(event)) for event in events]  # type: ignore[arg-type]
     return [line.plain for line in left if line is not None]
 
 
@@ -39,7 +42,7 @@ def test_operation_shows_bar_name_percent_elapsed_step_and_message(view: WatchVi
     news = progress("a", 42.9, 60, current_step="load", message="3 of 7")
     assert lines(view, start("a", name="import prices"), news) == []
     bar, status = drawn(view, 65)
-    assert bar.startswith("import prices ━━━")
+    assert bar.startswith("a import prices ━━━")
     assert bar.endswith(" 42%  1:05 load  3 of 7")
     assert "1 running" in status
 
@@ -83,7 +86,10 @@ def test_finished_operation_leaves_one_permanent_line(view: WatchView) -> None:
         "12:01:20 ✘ b failed after 1:20  exit_3  exit code 3\n  hint: Look at the last lines.",
         "12:01:30 ⊘ c cancelled by ada after 1:30  Ctrl-C",
     ]
-    assert drawn(view, 100) == ["● live  0 running  ✔ 1  ✘ 1  ⊘ 1  ws://127.0.0.1:8765/ws"]
+    assert drawn(view, 100) == [
+        "b ✘ failed 20 s ago  exit_3  exit code 3",
+        "● live  0 running  1 needs attention  ✔ 1  ✘ 1  ⊘ 1  ws://127.0.0.1:8765/ws",
+    ]
 
 
 def test_producers_duration_takes_precedence(view: WatchView) -> None:
@@ -103,12 +109,12 @@ def test_operation_that_runs_again_has_its_bar_again(view: WatchView) -> None:
     assert "✘ 1" in status
 
 
-def test_last_begun_operations_are_shown_if_not_all_fit(view: WatchView) -> None:
+def test_newest_operations_are_shown_if_not_all_fit(view: WatchView) -> None:
     lines(view, *(start(f"op-{number:02}", number) for number in range(20)))
     picture = drawn(view, 30, height=11)
     assert len(picture) == 10
-    assert [line.split()[0] for line in picture[:8]] == [f"op-{number}" for number in range(12, 20)]
-    assert picture[8] == "… and 12 more"
+    assert [line.split()[0] for line in picture[:8]] == [f"op-{number}" for number in range(19, 11, -1)]
+    assert picture[8] == "… and 12 more running"
 
 
 @pytest.mark.parametrize("width", [20, 40, 59, 60, 80, 200])
@@ -132,7 +138,7 @@ def test_published_text_cannot_control_the_terminal(view: WatchView) -> None:
     )
     text = "".join(left + drawn(view, 5, link=ConnectionState(evil, "live", evil)))
     assert not set(text) & set("\x1b\x9b\r\x07\u202e")
-    assert len(drawn(view, 5)) == 2
+    assert len(drawn(view, 5)) == 3
 
 
 @pytest.mark.parametrize(
@@ -205,17 +211,34 @@ def test_operations_missing_from_the_snapshot_after_a_gap_end(view: WatchView) -
     assert list(view.operations.running) == ["b"]
 
 
-def test_view_is_done_when_live_and_all_operations_ended(view: WatchView) -> None:
+def test_view_is_idle_when_live_without_running_operations(view: WatchView) -> None:
     lines(view, start("a"))
-    view.note(Live(position="x:1", outcome="snapshot"))
-    assert not view.done
+    view.note(LIVE)
+    assert not view.idle
+    assert view.has_begun
     lines(view, complete("a", 1))
-    assert view.done
+    assert view.idle
 
 
-def test_view_is_not_done_before_an_operation_ended(view: WatchView) -> None:
-    view.note(Live(position="x:1", outcome="snapshot"))
-    assert not view.done
+def test_ends_before_the_watch_do_not_count_for_its_outcome(view: WatchView) -> None:
+    lines(view, start("a"), failed("a", 1), start("b"))
+    view.note(LIVE)
+    assert (view.failures, view.has_begun) == (0, True)
+    lines(view, failed("b", 5))
+    view.note(Live(position="x:9", outcome="complete"))
+    assert view.failures == 1, "a reconnect changes nothing"
+
+
+def test_end_of_a_named_operation_before_the_watch_counts() -> None:
+    view = WatchView(zone=UTC, selection=Selection(exact=True))
+    lines(view, start("a"), failed("a", 1))
+    view.note(LIVE)
+    assert (view.idle, view.has_begun, view.failures) == (True, True, 1)
+
+
+def test_empty_hub_is_idle_and_nothing_has_begun(view: WatchView) -> None:
+    view.note(LIVE)
+    assert (view.idle, view.has_begun) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +294,13 @@ def test_estimate_of_an_operation_that_does_not_run_is_ignored(view: WatchView) 
 
 
 def test_stalled_operation_shows_since_when(view: WatchView) -> None:
-    lines(view, start("a"), progress("a", 40, 10), progress("a", 40, 180), estimate("a", 185, stalled=True))
+    lines(
+        view,
+        start("a"),
+        progress("a", 40, 10),
+        progress("a", 40, 180),
+        estimate("a", 185, stalled=True, stalled_since=at(10)),
+    )
     assert drawn(view, 190)[0].endswith(" stalled for 3 min")
     lines(view, progress("a", 41, 200), estimate("a", 201, remaining_s=60))
     assert drawn(view, 201)[0].endswith(" ~60 s left")
@@ -286,3 +315,107 @@ def test_absent_producer_is_shown_at_its_operation(view: WatchView) -> None:
 
 def test_absent_producer_of_an_unseen_operation_leaves_a_line(view: WatchView) -> None:
     assert lines(view, away("elsewhere")) == ["12:00:00 system:alert  warning  producer_away  its producer is away"]
+
+
+# Attention.
+
+
+def test_operations_that_need_attention_stay_above_all_others(view: WatchView) -> None:
+    lines(view, start("dead", -300), start("stuck", -200), start("quiet", -100))
+    lines(view, *(start(f"busy-{number:03}", number / 10) for number in range(200)))
+    lines(view, progress("dead", 10, 20), progress("stuck", 10, 20))
+    lines(view, estimate("dead", 25, away_since=at(20)), estimate("stuck", 90, stalled=True, stalled_since=at(20)))
+    lines(view, *(progress(f"busy-{number:03}", 50, 90) for number in range(200)), failed("busy-007", 95))
+    picture = drawn(view, 100, width=80)
+    assert [line.split()[0] for line in picture[:5]] == ["busy-007", "dead", "stuck", "quiet", "busy-199"]
+    assert "producer away for 80 s" in picture[1]
+    assert "stalled for 80 s" in picture[2]
+    assert "silent 3:20" in picture[3]
+    assert picture[-2] == "… and 182 more running"
+    assert "202 running  4 need attention" in picture[-1]
+
+
+def test_failures_leave_half_of_the_lines_to_what_runs(view: WatchView) -> None:
+    lines(view, *(failed(f"bad-{number:02}", number) for number in range(30)))
+    lines(view, *(start(f"op-{number:02}", number) for number in range(30)))
+    picture = drawn(view, 40, height=15)
+    assert [line.split()[0] for line in picture[:6]] == [f"bad-{number}" for number in range(29, 23, -1)]
+    assert sum(line.startswith("op-") for line in picture) == 6
+    assert "… and 24 more running, 24 more failed" in picture
+
+
+def test_failure_leaves_the_picture_when_it_begins_again_or_is_old(view: WatchView) -> None:
+    lines(view, failed("a", 0), failed("b", 0), failed("c", 10))
+    lines(view, start("a", 20), start("d", 20, resumes="b"))
+    assert "✘ failed" in drawn(view, 30)[0]
+    assert list(view.operations.failures) == ["c"]
+    assert not any("✘ failed" in line for line in drawn(view, 911))
+
+
+def test_children_are_drawn_below_their_parent(view: WatchView) -> None:
+    lines(view, start("root", name="nightly"), start("other", 5), start("child", 1, name="load", parent_id="root"))
+    lines(view, start("deep", 2, name="rows", parent_id="child"))
+    names = [line.split("━")[0].strip() for line in drawn(view, 6)[:-1]]
+    assert names == ["other", "root  nightly", "child └ load", "deep    └ rows"]
+
+
+def test_pending_cancel_is_shown_with_its_requester(view: WatchView) -> None:
+    lines(view, start("a"), estimate("a", 3, cancel_requested_at=at(3), cancelled_by="ada@laptop"))
+    assert drawn(view, 5)[0].endswith(" stopping, asked by ada@laptop")
+    lines(view, estimate("a", 6))
+    assert "stopping" not in drawn(view, 7)[0]
+
+
+def test_wrong_clock_of_a_producer_is_never_silence(view: WatchView) -> None:
+    for behind in (-180, 86_400):
+        view.apply(start("a", behind), NOON)
+        view.apply(progress("a", 10, behind), NOON + 1)
+        assert "silent" not in drawn(view, 2)[0]
+    view.apply(progress("a", 12, -500), NOON + 50)
+    assert "silent" not in drawn(view, 100)[0]
+    assert "silent 1:00" in drawn(view, 110)[0]
+
+
+def test_silence_before_the_watch_is_the_hubs_knowledge(view: WatchView) -> None:
+    view.apply(progress("a", 10, -500), NOON)
+    view.apply(estimate("a", -200, silent_since=at(-300)), NOON)
+    assert "silent 5:00" in drawn(view)[0]
+    view.apply(progress("a", 11, -500), NOON + 1)
+    assert "silent" not in drawn(view, 2)[0]
+
+
+def test_lost_connection_makes_no_operation_silent(view: WatchView) -> None:
+    lines(view, start("a"))
+    assert "silent" not in drawn(view, 300, link=ConnectionState("ws://h/ws", "reconnecting"))[0]
+
+
+def test_narrow_terminal_shows_the_concern_in_place_of_the_bar(view: WatchView) -> None:
+    lines(view, start("a", name="import prices"), estimate("a", 20, away_since=at(15)))
+    assert drawn(view, 20, width=40)[0] == "import prices producer away for 5 s"
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_wide_characters_keep_the_columns_aligned(view: WatchView, width: int) -> None:
+    lines(
+        view,
+        start("a", name="日本語の名前がとても長い場合"),
+        start("b", name="plain"),
+        start("c", name="emoji 🚀🚀🚀🚀🚀"),
+    )
+    picture = drawn(view, 5, width=width)[:3]
+    assert all(cell_len(line) <= width for line in picture)
+    assert len({cell_len(line[: line.index("━")]) for line in picture}) == 1
+
+
+def test_long_ids_are_shown_as_their_shortest_unique_prefix(view: WatchView) -> None:
+    ids = ["3f2a91c0-0b7e-4a55", "3f2a91d4-9c1d-4e10", "8c01aa00-1111-4222"]
+    lines(view, *(start(id, number, name="job") for number, id in enumerate(ids)))
+    assert [line.split()[0] for line in drawn(view, 5)[:3]] == ["8c01aa", "3f2a91d", "3f2a91c"]
+
+
+def test_selection_by_age_drops_what_is_older() -> None:
+    view = WatchView(zone=UTC, selection=Selection(since_age_s=3600))
+    old, new = failed("a", -7200), failed("b", -60)
+    left = [view.apply(event, NOON) for event in (old, new, start("c", -7200))]
+    assert [line is None for line in left] == [True, False, True]
+    assert (view.operations.failed, [each.operation_id for each in view.running]) == (1, ["c"])

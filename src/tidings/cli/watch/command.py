@@ -6,30 +6,43 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated
 
 import typer
 from msgspec import Struct
 from rich.console import Console
+from rich.text import Text
 
-from tidings.cli.errors import FAILED
-from tidings.cli.options import UrlOption
-from tidings.cli.units import format_duration
+from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, print_stderr
+from tidings.cli.options import UrlOption, parse_duration_option
+from tidings.cli.units import format_duration, parse_duration
+from tidings.cli.watch.history import History, describe_left_out
+from tidings.cli.watch.keyboard import Keyboard
 from tidings.cli.watch.pipe import StdoutPipe, v1_envelope
 from tidings.cli.watch.plain_view import PlainView
-from tidings.cli.watch.screen import FRAME_S, LiveScreen
-from tidings.cli.watch.view import ConnectionState, WatchView
+from tidings.cli.watch.screen import FRAME_S, MAX_HISTORY_LINES, LiveScreen
+from tidings.cli.watch.view import ConnectionState, Selection, WatchView
 from tidings.client.client import connect
 from tidings.client.events import Item, ReceivedEvent
 from tidings.client.status import State, Status
 from tidings.client.watch import Watch
+from tidings.exceptions import InvalidTimestamp
 from tidings.protocol.message_types import ChannelType
 from tidings.protocol.paths import check_paths
-from tidings.protocol.positions import parse_since
-from tidings.protocol.timestamps import from_nanoseconds
+from tidings.protocol.positions import FIRST, SNAPSHOT, parse_since
+from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 _SCREEN_PACE_MS = 100
+_MAX_PIPED_HISTORY_LINES = 1_000
+"""Lines about what happened before the watch that a pipe receives, if the watch begins with a snapshot."""
+_MAX_CHOSEN_HISTORY_LINES = 1_000
+"""Lines about the past that a terminal shows, if --since asks for it."""
+_WAITING_NOTE_S = 1.0
+"""Seconds without a hub after which `--wait` reports that it waits."""
+_MAX_TIMEOUT_S = 36_525 * 86_400.0
+EPILOG = exit_codes_epilog(ExitCode.SUCCESS, ExitCode.TIMED_OUT)
 
 
 def watch(
@@ -41,11 +54,40 @@ def watch(
             show_default=False,
         ),
     ] = None,
-    url: UrlOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one v1 envelope per line.")] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only operations of this name, with their children; 'Import*' is a prefix.",
+            show_default=False,
+        ),
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only operations that fail.")] = False,
     since: Annotated[
-        str, typer.Option(metavar="SINCE", help="Where to start: snapshot, now, first, or a position.")
+        str,
+        typer.Option(
+            metavar="SINCE",
+            help="Where to start: snapshot, now, first, a position, an age such as 6h, or an RFC 3339 time.",
+        ),
     ] = "snapshot",
+    exit_when_done: Annotated[
+        bool,
+        typer.Option(
+            "--exit-when-done",
+            help="Exit when no operation on the paths runs, with code 1 if one failed since the watch began.",
+        ),
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", help="Wait for a hub that does not run yet; with --exit-when-done, for a first operation too."
+        ),
+    ] = False,
+    timeout: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Exit with code 124 after this time. Default: no limit.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one v1 envelope per line.")] = False,
     pace: Annotated[
         int | None,
         typer.Option(
@@ -56,30 +98,35 @@ def watch(
             help=f"Minimum milliseconds between two deliveries. Default: {_SCREEN_PACE_MS} on a terminal, else 0.",
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for a hub that does not run yet.")] = False,
-    exit_when_done: Annotated[
-        bool,
-        typer.Option("--exit-when-done", help="Exit when no operation runs any more, with code 1 if one failed."),
-    ] = False,
+    url: UrlOption = None,
 ) -> None:
     """Show operations as they run, and all other events as they happen.
 
-    Output is bars on a terminal, lines in a pipe, and envelopes with --json.
+    Output is bars on a terminal, lines in a pipe, and envelopes with --json. On a terminal, q quits.
     """
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     form = Form.JSON if json else Form.SCREEN if terminal else Form.LINES
     if pace is None:
         pace = _SCREEN_PACE_MS if form is Form.SCREEN else 0
+    position, since_s, since_age_s = read_since(since)
+    chosen = tuple(paths or ())
     request = WatchRequest(
         url=url,
-        paths=tuple(paths or ()),
-        since=since,
+        paths=chosen,
+        since=position,
         pace_ms=pace,
-        wait_for_hub=wait,
+        wait=wait,
         exit_when_done=exit_when_done,
+        selection=Selection(
+            name=name, failed=failed, since_s=since_s, since_age_s=since_age_s, exact=_name_single_operations(chosen)
+        ),
     )
-    if not asyncio.run(run_watch(request, form)):
-        raise typer.Exit(FAILED)
+    timeout_s = None if timeout is None else parse_duration_option("timeout", timeout, 0.0, _MAX_TIMEOUT_S)
+    code = asyncio.run(_run_in_time(request, form, timeout_s))
+    if code == ExitCode.TIMED_OUT:
+        print_stderr(f"error: timed out after {timeout}")
+    if code:
+        raise typer.Exit(code)
 
 
 class Form(Enum):
@@ -97,67 +144,151 @@ class WatchRequest(Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     since: str
     pace_ms: int
-    wait_for_hub: bool
+    wait: bool
     exit_when_done: bool
+    selection: Selection = Selection()
 
     @property
     def verbose(self) -> bool:
         """Whether a path names the system channel."""
         return any(path.partition("/")[0] == ChannelType.SYSTEM for path in self.paths)
 
+    def is_done(self, view: WatchView) -> bool:
+        """Return whether the watch exits now."""
+        return self.exit_when_done and view.idle and (view.has_begun or not self.wait)
 
-async def run_watch(request: WatchRequest, form: Form) -> bool:
-    """Watch until Ctrl-C, until the reader of our output exits, or until all operations have ended.
+    def awaits_first(self, view: WatchView) -> bool:
+        """Return whether the watch waits for the first operation."""
+        return self.exit_when_done and self.wait and view.live and not view.has_begun
+
+
+def read_since(text: str) -> tuple[str, float | None, float | None]:
+    """Return what `--since` means: where to read from, the time since which to show events, or their greatest age.
+
+    Raises:
+        ContractError: It is not a valid position.
+    """
+    # A position has a colon, and an age has none.
+    with contextlib.suppress(ValueError):
+        return FIRST, None, parse_duration(text)
+    with contextlib.suppress(InvalidTimestamp):
+        return FIRST, to_nanoseconds(text) / 1e9, None
+    parse_since(text)
+    return text, None, None
+
+
+def _name_single_operations(paths: tuple[str, ...]) -> bool:
+    return bool(paths) and all("/" in path and not path.endswith("*") for path in paths)
+
+
+async def _run_in_time(request: WatchRequest, form: Form, timeout_s: float | None) -> int:
+    """Return the exit code of a watch that ends in time, or that of a timeout."""
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            return await run_watch(request, form)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return ExitCode.TIMED_OUT
+
+
+async def run_watch(request: WatchRequest, form: Form) -> int:
+    """Watch until `q` or Ctrl-C, until the reader of our output exits, or until all operations have ended.
 
     Returns:
-        False if `exit_when_done` is set and an operation failed.
+        The exit code: 0, 1 if `exit_when_done` is set and an operation failed, or that of a signal.
 
     Raises:
         ContractError: A path or `since` is not valid.
         ClientError: No hub answers, or it ended the watch for good.
     """
-    parse_since(request.since)
     if request.paths:
         check_paths(request.paths)
-    async with connect(request.url, wait_for_hub=request.wait_for_hub) as client:
+    view = WatchView(verbose=request.verbose, selection=request.selection)
+    with _report_waiting(request):
+        client = await connect(request.url, wait_for_hub=request.wait)
+    async with contextlib.aclosing(client):
         watch = client.watch(*request.paths, since=request.since, pace_ms=request.pace_ms, notices=True)
         if form is Form.SCREEN:
-            view = WatchView(verbose=request.verbose)
-            await _on_screen(request, watch, view, client.url)
+            code = await _on_screen(request, watch, view, client.url)
         else:
-            plain = PlainView(verbose=request.verbose)
-            view = plain.view
-            await _into_pipe(request, watch, plain, json=form is Form.JSON)
-        return not request.exit_when_done or view.operations.failed == 0
+            code = await _into_pipe(request, watch, PlainView(view), json=form is Form.JSON)
+    return code or (FAILED if request.exit_when_done and view.failures else 0)
 
 
-async def _on_screen(request: WatchRequest, watch: Watch[Item], view: WatchView, url: str) -> None:
+@contextlib.contextmanager
+def _report_waiting(request: WatchRequest) -> Iterator[None]:
+    """Report on stderr that there is no hub yet, if that takes a while."""
+    timer = asyncio.get_running_loop().call_later(
+        _WAITING_NOTE_S, print_stderr, "tidings: no hub answers yet; waiting for it"
+    )
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hub_time_s(watch: Watch[Item]) -> float:
+    """Return the time by the hub's clock; before the hub has sent it, by this machine's."""
+    hub_s = watch.hub_time_s()
+    return time.time() if hub_s is None else hub_s
+
+
+async def _on_screen(request: WatchRequest, watch: Watch[Item], view: WatchView, url: str) -> int:
     now = asyncio.get_running_loop().time
-    with LiveScreen(view, lambda: connection_state(watch.status, url, now()), Console()) as screen:
+    history: History[Text] = History(MAX_HISTORY_LINES if request.since == SNAPSHOT else _MAX_CHOSEN_HISTORY_LINES)
+    ending: list[int] = []
+
+    def quit(signal_number: int | None) -> None:
+        ending.append(0 if signal_number is None else 128 + signal_number)
+
+    def note() -> str:
+        waiting = "waiting for the first operation" if request.awaits_first(view) else ""
+        return "  ".join(part for part in (waiting, "q quits" if keyboard.reads else "") if part)
+
+    screen = LiveScreen(
+        view, lambda: connection_state(watch.status, url, now()), Console(), lambda: _hub_time_s(watch), note
+    )
+    keyboard = Keyboard(quit, screen.suspend, screen.resume)
+    with keyboard, screen:
         due = now()
-        while True:
+        while not ending:
             try:
                 # A cancelled `take_batch` has removed nothing.
                 async with asyncio.timeout_at(due):
                     batch = await watch.take_batch()
                 if not batch:
-                    return
+                    return 0
             except TimeoutError:
                 batch = []
+            now_s = _hub_time_s(watch)
             for item in batch:
-                line = view.apply(item) if isinstance(item, ReceivedEvent) else view.note(item)
-                if line is not None:
-                    screen.add(line)
-            if request.exit_when_done and view.done:
-                return
+                line = view.apply(item, now_s) if isinstance(item, ReceivedEvent) else view.note(item)
+                for shown in history.add([] if line is None else [line]):
+                    screen.add(shown)
+                if view.live:
+                    for shown in _flush(history):
+                        screen.add(shown)
+            if request.is_done(view):
+                return 0
             if now() >= due:
                 screen.draw()
                 due = now() + FRAME_S
+    return ending[0]
 
 
-async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView, *, json: bool) -> None:
+def _flush(history: History[Text]) -> Iterator[Text]:
+    left_out, kept = history.close()
+    if left_out:
+        yield Text(describe_left_out(left_out), "dim")
+    yield from kept
+
+
+async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView, *, json: bool) -> int:
     loop = asyncio.get_running_loop()
-    pipe = StdoutPipe()
+    pipe, view = StdoutPipe(), plain.view
+    history: History[str] = History(None if json or request.since != SNAPSHOT else _MAX_PIPED_HISTORY_LINES)
+    reported_waiting = False
 
     def reader_gone() -> None:
         loop.call_soon_threadsafe(watch.link.cancel)
@@ -165,14 +296,27 @@ async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView
     pipe.on_reader_gone(reader_gone)
     with contextlib.suppress(BrokenPipeError):
         while batch := await watch.take_batch():
-            lines = [plain.apply(item) for item in batch]
-            if json:
-                now, trace_id = from_nanoseconds(time.time_ns()), secrets.token_hex(16)
-                pipe.write(v1_envelope(item, timestamp=now, trace_id=trace_id) for item in batch)
-            else:
-                pipe.write(line.encode(errors="replace") for line in lines if line is not None)
-            if request.exit_when_done and plain.view.done:
-                return
+            now_s = _hub_time_s(watch)
+            lines: list[bytes] = []
+            now, trace_id = from_nanoseconds(time.time_ns()), secrets.token_hex(16)
+            for item in batch:
+                shown = not isinstance(item, ReceivedEvent) or view.is_shown(item, now_s)
+                line = plain.apply(item, now_s)
+                if json:
+                    lines += [v1_envelope(item, timestamp=now, trace_id=trace_id)] if shown else []
+                    continue
+                ready = history.add([] if line is None else [line])
+                if view.live:
+                    left_out, kept = history.close()
+                    ready = [*([describe_left_out(left_out)] if left_out else []), *kept, *ready]
+                lines += [each.encode(errors="replace") for each in ready]
+            pipe.write(lines)
+            if request.is_done(view):
+                break
+            if request.awaits_first(view) and not reported_waiting:
+                reported_waiting = True
+                print_stderr("tidings: no operation runs yet; waiting for the first")
+    return 0
 
 
 def connection_state(status: Status, url: str, now: float) -> ConnectionState:

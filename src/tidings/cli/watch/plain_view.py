@@ -5,10 +5,17 @@ from datetime import tzinfo
 from tidings.cli.text import sanitize
 from tidings.cli.units import ordinal
 from tidings.cli.watch.lines import stamp
+from tidings.cli.watch.rows import describe_cancel, describe_concern
 from tidings.cli.watch.state import EventLike, Running
 from tidings.cli.watch.view import WatchView
 from tidings.client.events import Gap, Live, Notice
-from tidings.protocol.payloads import OperationProgressData, OperationStartData, SystemAlertData
+from tidings.operations.attention import Attention
+from tidings.protocol.payloads import (
+    OperationEstimateData,
+    OperationProgressData,
+    OperationStartData,
+    SystemAlertData,
+)
 
 STARTED, CONCERN = "▶", "!"
 _STRIDE = 10
@@ -16,41 +23,73 @@ _STRIDE = 10
 
 
 class PlainView:
-    """The state of `WatchView` as lines.
+    """The state of a `WatchView` as lines.
 
     Args:
+        view: The view, which takes the same events.
         zone: Time zone of the times; by default the machine's.
-        verbose: See `WatchView`.
     """
 
-    def __init__(self, *, zone: tzinfo | None = None, verbose: bool = False) -> None:
-        self.view = WatchView(zone=zone, verbose=verbose)
+    def __init__(self, view: WatchView, *, zone: tzinfo | None = None) -> None:
+        self.view = view
         self._zone = zone
         self._reported: dict[str, tuple[str, int]] = {}
 
-    def apply(self, item: EventLike | Notice) -> str | None:
-        """Apply an event or a notice; return its line, if any."""
+    def apply(self, item: EventLike | Notice, now_s: float) -> str | None:
+        """Apply an event or a notice; return its line, if any.
+
+        Args:
+            item: The event or notice.
+            now_s: Time by the hub's clock, seconds since 1970.
+        """
         if isinstance(item, Gap | Live):
             text = self.view.note(item)
             return None if text is None else text.plain
-        return self._event(item)
+        return self._event(item, now_s)
 
-    def _event(self, event: EventLike) -> str | None:
-        line = self.view.apply(event)
-        payload = event.payload
+    def _event(self, event: EventLike, now_s: float) -> str | None:
+        view, payload = self.view, event.payload
+        running = view.operations.running
+        shown = view.is_shown(event, now_s)
+        before = running.get(getattr(payload, "operation_id", None) or "")
+        known = None if before is None else (_concern(before), before.cancel_s)
+        line = view.apply(event, now_s)
         if line is not None:
-            self._reported = {
-                key: reported for key, reported in self._reported.items() if key in self.view.operations.running
-            }
+            self._reported = {key: reported for key, reported in self._reported.items() if key in running}
             return line.plain
+        if not shown:
+            return None
         if isinstance(payload, OperationStartData):
-            return self._start(event, payload)
+            is_new = running[payload.operation_id] is not before
+            return self._start(event, payload) if is_new else None
         if isinstance(payload, OperationProgressData):
-            return self._progress(event, self.view.operations.running[payload.operation_id])
-        if isinstance(payload, SystemAlertData) and (running := self.view.operations.of_alert(payload)) is not None:
-            mark = " " if payload.state == "cleared" else CONCERN
-            return f"{stamp(event, self._zone).plain}{mark} {running.name}  {sanitize(payload.message)}"
+            return self._progress(event, running[payload.operation_id])
+        if isinstance(payload, SystemAlertData) and (alerted := view.operations.of_alert(payload)) is not None:
+            if payload.state == "cleared":
+                return None if known is None or known[0] is not Attention.AWAY else self._line(event, alerted, payload)
+            return None if known is not None and known[0] is Attention.AWAY else self._line(event, alerted, payload)
+        if isinstance(payload, OperationEstimateData) and before is not None and known is not None:
+            return self._change(event, before, known, now_s)
         return None
+
+    def _line(self, event: EventLike, running: Running, alert: SystemAlertData) -> str:
+        mark = " " if alert.state == "cleared" else CONCERN
+        return f"{stamp(event, self._zone).plain}{mark} {running.name}  {sanitize(alert.message)}"
+
+    def _change(
+        self, event: EventLike, running: Running, known: tuple[Attention, float | None], now_s: float
+    ) -> str | None:
+        """Return the line about a concern that the hub's newest estimate brought or withdrew."""
+        head = stamp(event, self._zone).plain
+        if running.cancel_s is not None and running.cancel_s != known[1]:
+            return f"{head}{CONCERN} {running.name}  {describe_cancel(running)}"
+        concern = _concern(running)
+        if concern is known[0]:
+            return None
+        if concern is not Attention.NONE:
+            return f"{head}{CONCERN} {running.name}  {describe_concern(running, now_s, 0.0)}"
+        news = "its producer is back" if known[0] is Attention.AWAY else "it advances again"
+        return f"{head}  {running.name}  {news}"
 
     def _start(self, event: EventLike, payload: OperationStartData) -> str:
         running = self.view.operations.running[payload.operation_id]
@@ -75,3 +114,8 @@ class PlainView:
         percent = "" if running.percent is None else f"{int(running.percent)}%"
         parts = [part for part in (running.name, percent, running.step, running.message) if part]
         return f"{stamp(event, self._zone).plain}  {'  '.join(parts)}"
+
+
+def _concern(running: Running) -> Attention:
+    """Return what an operation needs attention for, apart from its silence, which is no event."""
+    return running.attention(0.0)

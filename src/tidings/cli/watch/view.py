@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
-from rich.table import Column, Table
 from rich.text import Text
 
 from tidings.cli.text import sanitize
-from tidings.cli.units import clock_time, describe_span, ordinal
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, append_part, ended_lines, event_line, stamp
-from tidings.cli.watch.state import EventLike, Running, WatchedOperations
+from tidings.cli.watch.rows import Layout, failure_row, running_row
+from tidings.cli.watch.state import EndedOperation, EventLike, Running, WatchedOperations, seconds
 from tidings.client.events import Gap, Notice
+from tidings.operations.attention import Attention, Candidate, arrange
 from tidings.protocol.payloads import (
     OperationEstimateData,
+    OperationFailedData,
     OperationProgressData,
     OperationStartData,
     SystemAlertData,
@@ -22,14 +22,10 @@ from tidings.protocol.payloads import (
     SystemStatusData,
 )
 
-_SILENT_S = 60.0
-"""Seconds without an event after which an operation is shown as silent."""
-_NAME_SHARE, _MIN_NAME, _MAX_NAME = 0.3, 12, 36
-_BAR_SHARE, _MIN_BAR, _MAX_BAR = 0.25, 8, 40
-_MIN_WIDTH_FOR_STEPS = 60
-"""Columns below which steps and messages are hidden, to leave room for the bars."""
 _RESERVED_LINES = 3
-"""Lines of the screen for the status line, "… and 12 more", and one line that scrolls by."""
+"""Lines of the screen for the status line, "… and 12 more running", and one line that scrolls by."""
+_LIVE_STATES = ("live",)
+"""States of the connection in which the silence of an operation is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +42,36 @@ class ConnectionState:
 _STATE_STYLES = {"live": "green", "catching up": "yellow", "stale": "yellow", "connecting": "yellow"}
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a watch shows of the events on its paths."""
+
+    name: str | None = None
+    """Only operations of this name, with their descendants; `Import*` is a prefix."""
+    failed: bool = False
+    """Only operations that failed."""
+    since_s: float | None = None
+    """Only what happened at this time or later, seconds since 1970."""
+    since_age_s: float | None = None
+    """Only what happened at most so long before the watch began, seconds."""
+    exact: bool = False
+    """Whether the paths name single operations, whose end counts even if it came before the watch."""
+
+    @property
+    def only_operations(self) -> bool:
+        """Whether events that belong to no operation are left out."""
+        return self.failed or self.name is not None
+
+    def selects(self, name: str) -> bool:
+        """Return whether operations of a name are shown."""
+        if self.name is None:
+            return True
+        return name.startswith(self.name[:-1]) if self.name.endswith("*") else name == self.name
+
+
+_EVERYTHING = Selection()
+
+
 class WatchView:
     """The state that a watch shows.
 
@@ -53,21 +79,54 @@ class WatchView:
         zone: Time zone of the times shown; by default the machine's.
         verbose: Show a line for every `system:status` and `system:metrics`, not only for a change of status; for
             watches that name the system channel.
+        selection: What to show of the events.
     """
 
-    def __init__(self, *, zone: tzinfo | None = None, verbose: bool = False) -> None:
-        self.operations = WatchedOperations()
+    def __init__(
+        self, *, zone: tzinfo | None = None, verbose: bool = False, selection: Selection = _EVERYTHING
+    ) -> None:
+        self.operations = WatchedOperations(selection.selects)
+        self._selection = selection
         self._zone = zone
         self._verbose = verbose
         self.changes = 0
         """Number of changes that may affect the picture."""
+        self.live = False
+        """Whether the events of the past were all read."""
+        self._before = (0, 0)
+        """Ended and failed operations before the watch was live."""
+        self._since_s = selection.since_s
         self._statuses: dict[str, str] = {}
-        self._live = False
 
-    def apply(self, event: EventLike) -> Text | None:
-        """Apply `event`; return the line that it leaves above the picture, if any."""
+    def is_shown(self, event: EventLike, now_s: float) -> bool:
+        """Return whether the watch shows an event at all; call it before `apply`, with the same arguments."""
+        selection = self._selection
+        if not self._is_recent(event, now_s):
+            return False
+        if selection.failed and not isinstance(event.payload, OperationFailedData):
+            return False
+        if not selection.only_operations:
+            return True
+        return event.type.startswith("operation:") and self.operations.is_selected(event)
+
+    def _is_recent(self, event: EventLike, now_s: float) -> bool:
+        age_s = self._selection.since_age_s
+        if self._since_s is None and age_s is not None:
+            self._since_s = now_s - age_s
+        return self._since_s is None or seconds(event) >= self._since_s
+
+    def apply(self, event: EventLike, now_s: float) -> Text | None:
+        """Apply `event`; return the line that it leaves above the picture, if any.
+
+        Args:
+            event: The event.
+            now_s: Time by the hub's clock, seconds since 1970.
+        """
         self.changes += 1
-        ended = self.operations.apply(event)
+        shown = self.is_shown(event, now_s)
+        ended = self.operations.apply(event, now_s, counts=self._is_recent(event, now_s))
+        if not shown:
+            return None
         if ended is not None:
             return self._line(event, ended_lines(ended))
         payload = event.payload
@@ -90,7 +149,10 @@ class WatchView:
             self.operations.doubt_all()
             return Text.assemble(("… ", "yellow"), (f"some events are missing here ({notice.reason})", "yellow"))
         self.operations.drop_doubtful()
-        self._live = True
+        if not self.live:
+            self.live = True
+            if not self._selection.exact:
+                self._before = self.operations.ended, self.operations.failed
         return None
 
     @property
@@ -99,10 +161,24 @@ class WatchView:
         return any(each.percent is None and not each.queued for each in self.operations.running.values())
 
     @property
-    def done(self) -> bool:
-        """Whether the stream is live and every operation in it has ended."""
-        operations = self.operations
-        return self._live and not operations.running and operations.ended > 0
+    def running(self) -> list[Running]:
+        """The running operations that the watch shows, in the order in which they began."""
+        return [each for each in self.operations.running.values() if each.selected]
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an operation ran since the watch was live, or ended since."""
+        return bool(self.running) or self.operations.ended > self._before[0]
+
+    @property
+    def idle(self) -> bool:
+        """Whether the stream is live and no operation in it runs."""
+        return self.live and not self.running
+
+    @property
+    def failures(self) -> int:
+        """Number of operations that failed since the watch was live."""
+        return self.operations.failed - self._before[1]
 
     def _changed(self, status: SystemStatusData) -> bool:
         source = status.source or ""
@@ -113,110 +189,64 @@ class WatchView:
     def _line(self, event: EventLike, text: Text) -> Text:
         return stamp(event, self._zone).append_text(text)
 
-    def render(self, link: ConnectionState, now_s: float, width: int, height: int) -> RenderableType:
+    def render(self, link: ConnectionState, now_s: float, width: int, height: int, *, note: str = "") -> RenderableType:
         """Return the picture.
 
         Args:
             link: State of the connection.
-            now_s: Seconds since 1970.
+            now_s: Time by the hub's clock, seconds since 1970.
             width: Columns of the screen.
-            height: Lines of the screen; if more operations run, those that began last are shown.
+            height: Lines of the screen; if more operations run, those that need attention most are shown.
+            note: Text for the status line, such as the key that quits.
         """
-        running = list(self.operations.running.values())
+        self.operations.expire(now_s)
+        heard_s = now_s if link.state in _LIVE_STATES else 0.0
+        running = {} if self._selection.failed else {each.operation_id: each for each in self.running}
+        failures = dict(self.operations.failures)
         room = max(1, height - _RESERVED_LINES)
-        hidden = max(0, len(running) - room)
-        parts: list[RenderableType] = []
-        if running:
-            parts.append(self._table(running[hidden:], now_s, width))
-        if hidden:
-            parts.append(Text(f"… and {hidden} more", "dim"))
-        parts.append(self._status(link, width))
+        # The newest failures: the others must leave room for what still runs.
+        newest = list(failures.values())[-(max(1, room // 2) if running else room) :]
+        candidates = [_candidate(each, heard_s) for each in running.values()]
+        candidates += [_failed(each) for each in newest if each.operation_id not in running]
+        places = arrange(candidates, room)
+        rows = [(id, (running.get(id) or failures[id]).name, depth) for id, depth in places]
+        layout = Layout.fit(width, rows, [*running, *failures])
+        parts: list[RenderableType] = [
+            running_row(layout, running[id], depth, now_s, heard_s)
+            if id in running
+            else failure_row(layout, failures[id], depth, now_s)
+            for id, depth in places
+        ]
+        hidden = len(running) - sum(id in running for id, _ in places)
+        hidden_failures = len(failures) - sum(id not in running for id, _ in places)
+        if hidden or hidden_failures:
+            more = [f"{hidden} more running"] if hidden else []
+            more += [f"{hidden_failures} more failed"] if hidden_failures else []
+            parts.append(Text(f"… and {', '.join(more)}", "dim"))
+        parts.append(self._status(link, sum(each.attention < Attention.NONE for each in candidates), note))
         return Group(*parts)
 
-    def _table(self, shown: list[Running], now_s: float, width: int) -> Table:
-        name = min(_MAX_NAME, max(_MIN_NAME, int(width * _NAME_SHARE)), max(len(each.name) for each in shown))
-        bar = min(_MAX_BAR, max(_MIN_BAR, int(width * _BAR_SHARE)))
-        columns = [
-            Column(width=name, no_wrap=True, overflow="ellipsis"),
-            Column(width=bar),
-            Column(width=4, justify="right", no_wrap=True),
-            Column(justify="right", no_wrap=True, min_width=5),
-        ]
-        wide = width >= _MIN_WIDTH_FOR_STEPS
-        if wide:
-            columns.append(Column(ratio=1, no_wrap=True, overflow="ellipsis"))
-        table = Table.grid(*columns, padding=(0, 1), expand=wide)
-        for each in shown:
-            percent = "" if each.percent is None else f"{int(each.percent)}%"
-            cells: list[RenderableType] = [
-                Text(each.name, "bold"),
-                _bar(each, now_s, bar),
-                Text(percent),
-                Text(clock_time(now_s - each.started_s), "dim"),
-            ]
-            table.add_row(*cells, *([_details(each, now_s)] if wide else []))
-        return table
-
-    def _status(self, link: ConnectionState, width: int) -> Text:
+    def _status(self, link: ConnectionState, urgent: int, note: str) -> Text:
         operations = self.operations
         style = _STATE_STYLES.get(link.state, "red")
         line = Text(no_wrap=True, overflow="ellipsis")
         line.append("●", style)
         append_part(line, f"{link.state} {sanitize(link.note)}".strip(), style, gap=" ")
-        append_part(line, f"{len(operations.running)} running", "bold" if operations.running else "dim")
+        append_part(line, f"{len(self.running)} running", "bold" if self.running else "dim")
+        append_part(line, f"{urgent} need{'s' if urgent == 1 else ''} attention" if urgent else "", "yellow")
         for count, mark in (
             (operations.complete, COMPLETE),
             (operations.failed, FAILED),
             (operations.cancelled, CANCELLED),
         ):
             append_part(line, f"{mark} {count}" if count else "", "dim")
+        append_part(line, note, "dim")
         return append_part(line, sanitize(link.url), "dim")
 
 
-def _bar(running: Running, now_s: float, width: int) -> RenderableType:
-    if running.queued:
-        return Text("queued", "dim")
-    # Without the argument the pulse would follow rich's own clock, which tests could not set.
-    return ProgressBar(
-        total=100,
-        completed=running.percent or 0,
-        width=width,
-        pulse=running.percent is None,
-        animation_time=now_s,
-        style="bright_black",
-        complete_style="cyan",
-        finished_style="green",
-        pulse_style="cyan",
-    )
+def _candidate(running: Running, heard_s: float) -> Candidate:
+    return Candidate(running.operation_id, running.attention(heard_s), running.started_s, running.parent_id)
 
 
-def _details(running: Running, now_s: float) -> Text:
-    text = Text(no_wrap=True, overflow="ellipsis")
-    parts = (
-        (f"{ordinal(running.attempt)} attempt" if running.attempt > 1 else "", "dim"),
-        (_concern(running, now_s), "yellow"),
-        (_remaining(running, now_s), "dim"),
-        (running.step, ""),
-        (running.message, "dim"),
-    )
-    for part, style in parts:
-        append_part(text, part, style, gap="  " if text.plain else "")
-    return text
-
-
-def _concern(running: Running, now_s: float) -> str:
-    """Return the gravest problem of an operation; empty without one."""
-    silent_s = now_s - running.seen_s
-    if running.away_s is not None:
-        return f"producer away for {describe_span(now_s - running.away_s)}"
-    if running.estimate is not None and running.estimate.stalled:
-        return f"stalled for {describe_span(now_s - running.advanced_s)}"
-    return f"silent {clock_time(silent_s)}" if silent_s >= _SILENT_S and not running.queued else ""
-
-
-def _remaining(running: Running, now_s: float) -> str:
-    estimate = running.estimate
-    if estimate is None or estimate.remaining_s is None or estimate.stalled:
-        return ""
-    left_s = estimate.remaining_s - (now_s - running.estimated_s)
-    return f"~{describe_span(left_s)} left" if left_s > 0 else ""
+def _failed(ended: EndedOperation) -> Candidate:
+    return Candidate(ended.operation_id, Attention.FAILED, ended.ended_s, ended.parent_id)
