@@ -1,15 +1,18 @@
+import io
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 from tests.cli.processes import Hub, Terminal, publish_operation, tidings
 from tests.cli.views import at, error, summary
 from tests.cli.watch.event_likes import NOON
 
-from tidings.cli.ls import Listing, describe_status
+from tidings.cli.ls import OperationsTable, describe_query, describe_status, print_lines
 from tidings.client.http import HTTPClient
 from tidings.operations.views import EstimateView, NameView
 
@@ -74,6 +77,14 @@ def test_operations_beyond_the_limit_are_mentioned_in_a_note(hub: Hub) -> None:
     assert done.stderr == "note: there are more operations; pass --limit 4 to list twice as many\n"
 
 
+def test_pipe_and_json_list_the_newest_first_up_to_all(hub: Hub) -> None:
+    ids = ["part/0", "export/0", "import/2", "import/1", "import/0"]
+    assert listed(hub, "--all") == ids
+    done = tidings("ls", "--all", "--json", "--url", hub.url)
+    assert [json.loads(line)["operation_id"] for line in done.stdout.splitlines()] == ids
+    assert tidings("ls", "--all", "--limit", "3", "--url", hub.url).returncode == 2
+
+
 def test_json_is_one_object_a_line(hub: Hub) -> None:
     done = tidings("ls", "--json", "--failed", "--url", hub.url)
     (operation,) = map(json.loads, done.stdout.splitlines())
@@ -95,9 +106,9 @@ def test_a_terminal_shows_a_table(hub: Hub) -> None:
     with Terminal("ls", "--url", hub.url, columns=120) as terminal:
         assert terminal.wait() == 0
     first, *_, last = terminal.shown.splitlines()
-    assert first.split()[:2] == ["▶", "Part"]
-    assert "import/0" in last
-    assert "42%" in last
+    assert last.split()[:3] == ["▶", "part/0", "Part"]
+    assert "import/0" in first
+    assert "42%" in first
     with Terminal("ls", "--by-name", "--url", hub.url, columns=80) as terminal:
         assert terminal.wait() == 0
     head, row = terminal.shown.splitlines()
@@ -127,6 +138,9 @@ def test_a_terminal_shows_that_there_are_no_operations() -> None:
         with Terminal("ls", "--url", empty.url) as terminal:
             assert terminal.wait() == 0
         assert terminal.shown.strip() == "no operations"
+        with Terminal("ls", "--failed", "--since", "6h", "--url", empty.url) as terminal:
+            assert terminal.wait() == 0
+        assert terminal.shown.strip() == "no failed operations since 6h ago"
         assert tidings("ls", "--url", empty.url).stdout == ""
 
 
@@ -167,31 +181,75 @@ def test_status_is_the_most_relevant_fact(state: str, facts: dict[str, Any], wha
     assert describe_status(summary(state, **facts), NOON + 180) == what
 
 
-def test_ids_in_a_narrow_table_have_their_own_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    id = "0190f0c8-3e2b-7a10-9d5c-0123456789ab"
-    operations = [summary(operation_id=id, name="n" * 200, message="m" * 200), summary("failed", name="short")]
-    for columns, lines in ((60, 4), (140, 2)):
-        monkeypatch.setenv("COLUMNS", str(columns))
-        Listing("table", NOON + 60).print_operations(operations)
-        shown = capsys.readouterr().out.splitlines()
-        assert len(shown) == lines
-        assert max(map(len, shown)) <= columns
-        assert all(line == line.rstrip() for line in shown)
-        assert any(id in line for line in shown)
+def table(columns: int = 80, lines: int = 24) -> tuple[OperationsTable, Callable[[], list[str]]]:
+    """Return a table on a terminal, and its lines so far."""
+    console = Console(file=io.StringIO(), width=columns, height=lines, highlight=False, soft_wrap=True, _environ={})
+    return OperationsTable(console, NOON + 60), lambda: console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
-def test_names_without_a_success_show_never(capsys: pytest.CaptureFixture[str]) -> None:
+REASON = "ConnectionError: smtp.example.org closed the connection after 170 of 400 mails, and was not there again"
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(60, 3), (80, 3), (200, 1)])
+def test_reason_that_does_not_fit_has_its_own_lines_and_is_not_cut(columns: int, lines: int) -> None:
+    id = "3f2a91c0-3e2b-4a10-9d5c-0123456789ab"
+    printer, shown = table(columns)
+    failure = error(code="ConnectionError", message=REASON.partition(": ")[2])
+    printer.print_operations([summary("failed", operation_id=id, name="n" * 200, error=failure)], None, "operations")
+    assert len(shown()) == lines
+    assert all(cell_len(line) <= columns and line == line.rstrip() for line in shown())
+    assert "3f2a91" in shown()[0]
+    assert REASON in " ".join(" ".join(shown()).split())
+
+
+def test_terminal_shows_the_newest_last_and_how_many_do_not_fit() -> None:
+    operations = [summary(operation_id=f"op-{number}", name="job") for number in range(40, 0, -1)]
+    stuck = summary(operation_id="op-0", name="job", presence="away", away_since=at(0))
+    printer, shown = table(80, 12)
+    printer.print_operations([*operations, stuck], None, "running operations")
+    assert shown()[0] == "… 31 older running operations, of which 1 needs attention; --all lists them"
+    assert [line.split()[1] for line in shown()[1:]] == [f"op-{number}" for number in range(31, 41)]
+
+
+def test_limit_takes_precedence_over_the_size_of_the_terminal() -> None:
+    operations = [summary(operation_id=f"op-{number}", name="job") for number in range(40, 0, -1)]
+    printer, shown = table(80, 12)
+    printer.print_operations(operations, 30, "operations")
+    assert len(shown()) == 31
+    assert shown()[0] == "… over 9 older operations; --all lists them"
+
+
+def test_names_keep_their_figures_at_eighty_columns() -> None:
     newest = summary("failed", ended_at=at(0))
-    names = [NameView(name="Import", newest=newest, runs=2, failed=2), NameView(name="Old", runs=0, failed=0)]
-    Listing("table", NOON + 60).print_names(names)
-    _, first, second = capsys.readouterr().out.splitlines()
-    assert first.split() == ["Import", "✘", "failed", "60", "s", "ago", "never", "2", "2"]
-    assert second.split() == ["Old", "never", "0", "0"]
+    names = [
+        NameView(
+            name="Import " * 20, newest=newest, runs=1234, failed=56, median_duration_s=5400, last_success_at=at(0)
+        ),
+        NameView(name="Old", runs=0, failed=0),
+    ]
+    printer, shown = table(80)
+    printer.print_names(names, None, "operations")
+    head, first, second = shown()
+    assert all(cell_len(line) <= 80 for line in shown())
+    assert head.split() == ["name", "newest", "last", "success", "usually", "ended", "failed"]
+    assert first.split() == ["Old", "never", "0", "0"]
+    assert second.split()[-11:] == ["✘", "failed", "60", "s", "ago", "60", "s", "ago", "90", "min", "1234", "56"][-11:]
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        (([], None, None, None), "operations"),
+        ((["failed"], "Import*", "6h", None), "failed operations named 'Import*' since 6h ago"),
+        ((["queued", "running"], None, None, "a"), "queued or running operations below 'a'"),
+        (([], None, "2025-07-30T12:00:00Z", None), "operations since 2025-07-30T12:00:00Z"),
+    ],
+)
+def test_query_is_described_in_words(query: tuple[list[str], str | None, str | None, str | None], text: str) -> None:
+    assert describe_query(*query) == text
 
 
 def test_names_with_tabs_and_newlines_stay_in_their_column(capsys: pytest.CaptureFixture[str]) -> None:
-    Listing("lines", NOON).print_operations([summary(name="a\tb\nc\x1b[2J")])
+    print_lines([summary(name="a\tb\nc\x1b[2J")])
     (line,) = capsys.readouterr().out.splitlines()
     assert line.split("\t")[2] == "a b c [2J"

@@ -1,5 +1,7 @@
 """The command `tidings cancel`, and its outcome in sentences and as an exit code."""
 
+import getpass
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 
@@ -7,7 +9,8 @@ import msgspec
 import typer
 
 from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error
-from tidings.cli.options import IdArgument, UrlOption, parse_duration_option
+from tidings.cli.options import UrlOption, parse_duration_option
+from tidings.cli.resolve import LastOption, OperationArgument, resolve_id
 from tidings.cli.text import sanitize
 from tidings.cli.units import describe_span
 from tidings.client.http import HTTPClient
@@ -27,7 +30,8 @@ EPILOG = exit_codes_epilog(
 
 
 def cancel(
-    id: IdArgument,
+    id: OperationArgument = None,
+    last: LastOption = False,
     reason: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Reason, shown to the producer.", show_default=False)
     ] = None,
@@ -38,13 +42,26 @@ def cancel(
     """Cancel an operation and its children, and report the outcome."""
     timeout_s = parse_duration_option("timeout", timeout, 0.0, _MAX_TIMEOUT_S)
     with exit_on_error(), HTTPClient(url) as client:
-        outcome = client.cancel(id, reason, timeout_s)
+        operation_id = resolve_id(client, id, last=last, acts=True)
+        outcome = client.cancel(operation_id, reason, timeout_s, cancelled_by=_requester())
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
     else:
         for line in describe(outcome, timeout_s):
             typer.echo(line)
     raise typer.Exit(find_exit_code(outcome))
+
+
+_MAX_REQUESTER_CHARACTERS = 128
+
+
+def _requester() -> str | None:
+    """Return `user@host`, as much of it as is known."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a user id without a name
+        user = ""
+    return "@".join(part for part in (user, socket.gethostname()) if part)[:_MAX_REQUESTER_CHARACTERS] or None
 
 
 _CODES: Mapping[str, ExitCode] = {

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error
-from tidings.cli.options import IdArgument, UrlOption
+from tidings.cli.options import UrlOption
+from tidings.cli.resolve import LastOption, OperationArgument, resolve_id
 from tidings.cli.show import log_line
 from tidings.client.client import connect
 from tidings.client.events import Live, ReceivedEvent
@@ -30,7 +31,8 @@ EPILOG = exit_codes_epilog(ExitCode.SUCCESS, ExitCode.UNKNOWN_OPERATION, ExitCod
 
 
 def logs(
-    id: IdArgument,
+    id: OperationArgument = None,
+    last: LastOption = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the operation ends.")] = False,
     lines: Annotated[
         int | None,
@@ -41,8 +43,8 @@ def logs(
     """Print the log lines of an operation."""
     with exit_on_error():
         with HTTPClient(url) as client:
-            client.operation(id)
-        asyncio.run(_print(url, id, lines, follow=follow))
+            operation_id = client.operation(resolve_id(client, id, last=last)).operation_id
+        asyncio.run(_print(url, operation_id, lines, follow=follow))
 
 
 async def _print(url: str | None, operation_id: str, lines: int | None, *, follow: bool) -> None:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error
-from tidings.cli.options import IdArgument, UrlOption
+from tidings.cli.options import UrlOption
+from tidings.cli.resolve import LastOption, OperationArgument, resolve_id
 from tidings.cli.summary import age_s, format_ago, summarize
 from tidings.cli.text import aligned, blank_unprintable, sanitize
 from tidings.cli.units import describe_span, ordinal
@@ -46,14 +47,15 @@ EPILOG = exit_codes_epilog(ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB)
 
 
 def show(
-    id: IdArgument,
+    id: OperationArgument = None,
+    last: LastOption = False,
     lines: Annotated[int, typer.Option(metavar="N", min=0, help="Number of log lines, the newest.")] = _DEFAULT_LINES,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     url: UrlOption = None,
 ) -> None:
     """Show the state of an operation in one sentence, and then its details."""
     with exit_on_error(), HTTPClient(url) as client:
-        detail = client.operation(id)
+        detail = client.operation(resolve_id(client, id, last=last))
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(detail)).decode())
         return

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.errors import ExitCode, exit_codes_epilog, print_stderr
-from tidings.cli.options import IdArgument, UrlOption, parse_duration_option
+from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error, print_stderr
+from tidings.cli.options import UrlOption, parse_duration_option
+from tidings.cli.resolve import LastOption, OperationArgument, resolve_id
 from tidings.cli.summary import summarize
 from tidings.client.http import HTTPClient
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationUnknown, TidingsError
@@ -48,7 +49,8 @@ class Until(StrEnum):
 
 
 def wait(
-    id: IdArgument,
+    id: OperationArgument = None,
+    last: LastOption = False,
     until: Annotated[
         Until,
         typer.Option(
@@ -67,14 +69,15 @@ def wait(
     """
     timeout_s = None if timeout is None else parse_duration_option("timeout", timeout, 0.0, _CENTURY_S)
     with HTTPClient(url) as client:
+        text = _read_text(client, id, last=last)
         waiting = OperationWait(
-            client, id, until, report=lambda text: None if quiet else print_stderr(f"tidings: {text}")
+            client, text, until, report=lambda line: None if quiet else print_stderr(f"tidings: {line}")
         )
         code = waiting.wait(timeout_s)
     if not quiet:
         within = "" if timeout is None else f" within {timeout}"
         if code is ExitCode.TIMED_OUT:
-            print_stderr(f"error: operation {id!r} did not reach {until}{within}", waiting.obstacle or None)
+            print_stderr(f"error: operation {text!r} did not reach {until}{within}", waiting.obstacle or None)
         elif code in (ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB):
             print_stderr(f"error: {waiting.obstacle}{within}")
         if waiting.operation is not None:
@@ -82,8 +85,18 @@ def wait(
     raise typer.Exit(code)
 
 
+def _read_text(client: HTTPClient, id: str | None, *, last: bool) -> str:
+    """Return the text to wait for; the operation that it names may begin later."""
+    if id is not None and not last:
+        return id
+    with exit_on_error():
+        return resolve_id(client, id, last=last)
+
+
 _REQUEST_WAIT_S = 30.0
 """Time that one request waits: proxies cut requests that wait much longer."""
+_UNKNOWN_WAIT_S = 2.0
+"""Time that one request waits while the operation is unknown: it may begin with this name, and not with this id."""
 _POLL_S = 0.25
 """Interval between polls for the start of an operation, because no request waits for a start."""
 _MIN_RETRY_S, _MAX_RETRY_S = 0.1, 2.0
@@ -95,7 +108,7 @@ class OperationWait:
 
     Args:
         client: HTTP client of the hub.
-        operation_id: Id of the operation.
+        text: The operation, as `resolve_id` reads it.
         until: Condition to wait for.
         report: Receives the reason of a delay, once for each kind.
         clock: Returns seconds from a monotonic clock.
@@ -105,7 +118,7 @@ class OperationWait:
     def __init__(
         self,
         client: HTTPClient,
-        operation_id: str,
+        text: str,
         until: Until,
         *,
         report: Callable[[str], None],
@@ -113,7 +126,9 @@ class OperationWait:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
-        self._id = operation_id
+        self._text = text
+        self._id: str | None = None
+        """Id of the operation, once it is known."""
         self._until = until
         self._report = report
         self._reported: set[ExitCode] = set()
@@ -154,10 +169,14 @@ class OperationWait:
     def _poll(self, wait_s: float) -> ExitCode | None:
         """Ask the hub once; return the exit code if the wait is over."""
         try:
-            operation = self._client.operation(self._id, wait_s=0.0 if self._until is Until.RUNNING else wait_s)
+            # Until the operation exists, the text may become the name or the beginning of the id of another.
+            id = self._id or resolve_id(self._client, self._text, acts=True)
+            wait_s = wait_s if self._id is not None else min(wait_s, _UNKNOWN_WAIT_S)
+            operation = self._client.operation(id, wait_s=0.0 if self._until is Until.RUNNING else wait_s)
+            self._id = id
         except OperationUnknown as error:
             self._note_obstacle(
-                error, ExitCode.UNKNOWN_OPERATION, f"there is no operation {self._id!r} yet; waiting for it"
+                error, ExitCode.UNKNOWN_OPERATION, f"there is no operation {self._text!r} yet; waiting for it"
             )
         except HubUnreachable as error:
             self._note_obstacle(error, ExitCode.NO_HUB, f"{error}; waiting for it")

@@ -5,7 +5,7 @@ from tests.cli.watch.event_likes import NOON, at, away, complete, estimate, fail
 
 from tidings.cli.watch.plain_view import PlainView
 from tidings.cli.watch.state import EventLike, seconds
-from tidings.cli.watch.view import Selection, WatchView
+from tidings.cli.watch.view import EventFilter, WatchView
 from tidings.client.events import Gap, Live
 
 
@@ -84,7 +84,7 @@ def test_description_of_a_running_operation_is_no_second_start(plain: PlainView)
 
 
 def test_selected_name_leaves_the_lines_of_its_operations_only() -> None:
-    plain = PlainView(WatchView(zone=UTC, selection=Selection(name="import*")), zone=UTC)
+    plain = PlainView(WatchView(zone=UTC, selection=EventFilter(name="import*")), zone=UTC)
     events = [
         start("a", name="import prices"),
         start("b", name="backup"),
@@ -103,6 +103,6 @@ def test_selected_name_leaves_the_lines_of_its_operations_only() -> None:
 
 
 def test_failed_selection_leaves_failures_only() -> None:
-    plain = PlainView(WatchView(zone=UTC, selection=Selection(failed=True)), zone=UTC)
+    plain = PlainView(WatchView(zone=UTC, selection=EventFilter(failed=True)), zone=UTC)
     events = [start("a"), progress("a", 1, 1), complete("a", 2), start("b"), failed("b", 3)]
     assert [line[:20] for event in events if (line := apply(plain, event))] == ["12:00:03 ✘ b failed "]

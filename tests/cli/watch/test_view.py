@@ -6,7 +6,7 @@ from rich.console import Console
 from tests.cli.watch.event_likes import NOON, at, away, cancelled, complete, estimate, failed, progress, sight, start
 
 from tidings.cli.watch.state import seconds
-from tidings.cli.watch.view import ConnectionState, Selection, WatchView
+from tidings.cli.watch.view import ConnectionState, EventFilter, WatchView
 from tidings.client.events import Gap, Live
 
 LIVE = Live(position="x:1", outcome="snapshot")
@@ -230,7 +230,7 @@ def test_ends_before_the_watch_do_not_count_for_its_outcome(view: WatchView) -> 
 
 
 def test_end_of_a_named_operation_before_the_watch_counts() -> None:
-    view = WatchView(zone=UTC, selection=Selection(exact=True))
+    view = WatchView(zone=UTC, selection=EventFilter(exact=True))
     lines(view, start("a"), failed("a", 1))
     view.note(LIVE)
     assert (view.idle, view.has_begun, view.failures) == (True, True, 1)
@@ -414,7 +414,7 @@ def test_long_ids_are_shown_as_their_shortest_unique_prefix(view: WatchView) -> 
 
 
 def test_selection_by_age_drops_what_is_older() -> None:
-    view = WatchView(zone=UTC, selection=Selection(since_age_s=3600))
+    view = WatchView(zone=UTC, selection=EventFilter(since_age_s=3600))
     old, new = failed("a", -7200), failed("b", -60)
     left = [view.apply(event, NOON) for event in (old, new, start("c", -7200))]
     assert [line is None for line in left] == [True, False, True]

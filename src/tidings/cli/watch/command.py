@@ -19,11 +19,11 @@ from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, print_stderr
 from tidings.cli.options import UrlOption, parse_duration_option
 from tidings.cli.units import format_duration, parse_duration
 from tidings.cli.watch.history import History, describe_left_out
-from tidings.cli.watch.keyboard import Keyboard
+from tidings.cli.watch.keyboard import KeyReader
 from tidings.cli.watch.pipe import StdoutPipe, v1_envelope
 from tidings.cli.watch.plain_view import PlainView
 from tidings.cli.watch.screen import FRAME_S, MAX_HISTORY_LINES, LiveScreen
-from tidings.cli.watch.view import ConnectionState, Selection, WatchView
+from tidings.cli.watch.view import ConnectionState, EventFilter, WatchView
 from tidings.client.client import connect
 from tidings.client.events import Item, ReceivedEvent
 from tidings.client.status import State, Status
@@ -117,7 +117,7 @@ def watch(
         pace_ms=pace,
         wait=wait,
         exit_when_done=exit_when_done,
-        selection=Selection(
+        selection=EventFilter(
             name=name, failed=failed, since_s=since_s, since_age_s=since_age_s, exact=_name_single_operations(chosen)
         ),
     )
@@ -146,7 +146,7 @@ class WatchRequest(Struct, frozen=True, kw_only=True):
     pace_ms: int
     wait: bool
     exit_when_done: bool
-    selection: Selection = Selection()
+    selection: EventFilter = EventFilter()
 
     @property
     def verbose(self) -> bool:
@@ -249,7 +249,7 @@ async def _on_screen(request: WatchRequest, watch: Watch[Item], view: WatchView,
     screen = LiveScreen(
         view, lambda: connection_state(watch.status, url, now()), Console(), lambda: _hub_time_s(watch), note
     )
-    keyboard = Keyboard(quit, screen.suspend, screen.resume)
+    keyboard = KeyReader(quit, screen.suspend, screen.resume)
     with keyboard, screen:
         due = now()
         while not ending:

@@ -1,4 +1,4 @@
-"""What a watch prints about the time before it: the newest lines, and how many were left out."""
+"""The lines of a watch about the time before it: the newest ones, and how many were left out."""
 
 from collections import deque
 from collections.abc import Iterable

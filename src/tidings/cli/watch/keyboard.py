@@ -17,7 +17,7 @@ except ImportError:  # on Windows, Ctrl-C quits
 _QUIT_KEYS = b"qQ"
 
 
-class Keyboard:
+class KeyReader:
     """Reads keys from the terminal of stdin, if it is one and this program is in its foreground.
 
     Stopping the program (Ctrl-Z) restores the terminal for the shell, and continuing it takes the terminal again.

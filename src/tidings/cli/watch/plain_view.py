@@ -117,5 +117,5 @@ class PlainView:
 
 
 def _concern(running: Running) -> Attention:
-    """Return what an operation needs attention for, apart from its silence, which is no event."""
+    """Return what an operation needs attention for, apart from its silence, which leaves no line."""
     return running.attention(0.0)

@@ -43,17 +43,17 @@ _STATE_STYLES = {"live": "green", "catching up": "yellow", "stale": "yellow", "c
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """What a watch shows of the events on its paths."""
+class EventFilter:
+    """A filter on the events of a watch's paths."""
 
     name: str | None = None
     """Only operations of this name, with their descendants; `Import*` is a prefix."""
     failed: bool = False
     """Only operations that failed."""
     since_s: float | None = None
-    """Only what happened at this time or later, seconds since 1970."""
+    """Only events of this time or later, seconds since 1970."""
     since_age_s: float | None = None
-    """Only what happened at most so long before the watch began, seconds."""
+    """Only events whose age was at most this when the watch began, in seconds."""
     exact: bool = False
     """Whether the paths name single operations, whose end counts even if it came before the watch."""
 
@@ -69,7 +69,7 @@ class Selection:
         return name.startswith(self.name[:-1]) if self.name.endswith("*") else name == self.name
 
 
-_EVERYTHING = Selection()
+_EVERYTHING = EventFilter()
 
 
 class WatchView:
@@ -79,11 +79,11 @@ class WatchView:
         zone: Time zone of the times shown; by default the machine's.
         verbose: Show a line for every `system:status` and `system:metrics`, not only for a change of status; for
             watches that name the system channel.
-        selection: What to show of the events.
+        selection: Filter on the events.
     """
 
     def __init__(
-        self, *, zone: tzinfo | None = None, verbose: bool = False, selection: Selection = _EVERYTHING
+        self, *, zone: tzinfo | None = None, verbose: bool = False, selection: EventFilter = _EVERYTHING
     ) -> None:
         self.operations = WatchedOperations(selection.selects)
         self._selection = selection

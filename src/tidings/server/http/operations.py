@@ -120,6 +120,9 @@ async def _list(hub: Hub, query: OperationQuery) -> tuple[list[bytes], int | Non
     views = OperationViewBuilder(hub)
     summaries: list[bytes] = []
     size, number = 0, query.after
+    exact = None if query.find is None else hub.operations.get(query.find)
+    if exact is not None:
+        return ([_encode(views.summary(exact))] if query.matches(exact) and number is None else []), None
     while True:
         examined = hub.operations.before(number, _MAX_PER_TURN)
         for status in examined:

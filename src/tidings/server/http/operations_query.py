@@ -27,7 +27,7 @@ AGO_PATTERN: Final = "[0-9]{1,9}[smhd]"
 MAX_REASON_CHARS: Final = 1_000
 MAX_REQUESTER_CHARS: Final = 128
 MAX_CANCEL_TIMEOUT_S: Final = 3_600
-LIST_PARAMETERS: Final = ("state", "name", "since", "parent", "limit", "after")
+LIST_PARAMETERS: Final = ("find", "state", "name", "since", "parent", "limit", "after")
 _CURSOR: Final = re.compile(CURSOR_PATTERN)
 _AGO: Final = re.compile(AGO_PATTERN)
 _SPACED_OFFSET: Final = re.compile(" (?=[0-9]{2}:[0-9]{2}$)")
@@ -70,6 +70,8 @@ def parse_operation_path(scope: Scope) -> OperationPath | None:
 class OperationQuery(Struct, frozen=True, kw_only=True):
     """The query of `GET /v1/operations`."""
 
+    find: str | None
+    """Only the operation with this id; without one, those whose id begins so, or that have this name."""
     states: frozenset[OperationState]
     """States to list; empty for all."""
     name: str | None
@@ -84,6 +86,9 @@ class OperationQuery(Struct, frozen=True, kw_only=True):
     def matches(self, status: OperationStatus) -> bool:
         """Return whether an operation matches the query."""
         if self.states and status.state not in self.states:
+            return False
+        find = self.find
+        if find is not None and status.name != find and not status.operation_id.startswith(find):
             return False
         if self.parent is not None and status.parent_id != self.parent:
             return False
@@ -109,6 +114,7 @@ def read_filter(query: str, now_ns: int) -> OperationQuery:
     if after is not None and _CURSOR.fullmatch(after) is None:
         raise InvalidParameter(f"invalid cursor after={after[:40]!r}", hint="Use the `next` of an answer.")
     return OperationQuery(
+        find=values["find"][-1] if "find" in values else None,
         states=frozenset(_state(text) for text in values.get("state", ())),
         name=name,
         name_is_prefix=is_prefix,

@@ -54,6 +54,11 @@ def _list() -> Schema:
             parameter(
                 "state", {"type": "array", "items": ref(OperationState.__name__)}, "Only operations in these states."
             ),
+            parameter(
+                "find",
+                {"type": "string"},
+                "Only the operation with this id; without one, those whose id begins so, or that have this name.",
+            ),
             parameter("name", {"type": "string"}, _NAME_ABOUT),
             parameter(
                 "since", age_or_time, "Only operations that began or ended after this: an age such as 6h, or RFC 3339."

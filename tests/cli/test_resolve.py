@@ -1,0 +1,107 @@
+"""Ids as git has them: a unique beginning, a name, or --last, wherever a command takes an id."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.cli.processes import Hub, publish_operation, tidings
+
+from tidings.cli.resolve import resolve_id
+from tidings.client.http import HTTPClient
+from tidings.exceptions import ConfigError, OperationUnknown
+
+FIRST, SECOND, THIRD = (
+    "3f2a91c0-3e2b-4a10-9d5c-0123456789ab",
+    "3f2a91d4-9c1d-4e10-8000-0123456789ab",
+    "8c01aa00-1111-4222-8000-0123456789ab",
+)
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    with Hub("--log-level", "error") as running:
+        publish_operation(running, "start", FIRST, name="Import")
+        publish_operation(running, "complete", FIRST)
+        publish_operation(running, "start", SECOND, name="Import")
+        publish_operation(running, "start", THIRD, name="op-1")
+        publish_operation(running, "start", "op-12", name="Export")
+        publish_operation(running, "start", "8c01", name="short")
+        publish_operation(running, "start", "twin-1", name="Twin")
+        publish_operation(running, "start", "twin-2", name="Twin")
+        yield running
+
+
+@pytest.fixture
+def api(hub: Hub) -> Iterator[HTTPClient]:
+    with HTTPClient(hub.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("text", "id"),
+    [
+        (FIRST, FIRST),
+        ("3f2a91c", FIRST),
+        ("3f2a91d", SECOND),
+        ("8c01", "8c01"),
+        ("8c01a", THIRD),
+        ("Import", SECOND),
+        ("op-12", "op-12"),
+        ("op-1", THIRD),
+        ("twin-2", "twin-2"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_text_names_an_id_then_a_name_then_a_unique_beginning(api: HTTPClient, text: str, id: str) -> None:
+    assert resolve_id(api, text) == id
+    assert resolve_id(api, text, acts=True) == id
+
+
+def test_beginning_that_people_chose_is_no_id_for_a_command_that_acts(api: HTTPClient) -> None:
+    assert resolve_id(api, "op-") == "op-12"
+    assert resolve_id(api, "op-", acts=True) == "op-", "op- may begin later"
+
+
+def test_name_of_several_live_runs_is_ambiguous_for_a_command_that_acts(api: HTTPClient) -> None:
+    assert resolve_id(api, "Twin") == "twin-2"
+    with pytest.raises(ConfigError, match="'Twin': it names 2 operations") as raised:
+        resolve_id(api, "Twin", acts=True)
+    assert [line.split()[0] for line in raised.value.details.splitlines()] == ["twin-2", "twin-1"]
+
+
+def test_last_is_the_operation_that_began_last(api: HTTPClient) -> None:
+    assert resolve_id(api, None, last=True) == "twin-2"
+    for id, last in ((None, False), ("x", True)):
+        with pytest.raises(ConfigError, match="either ID or --last"):
+            resolve_id(api, id, last=last)
+
+
+def test_last_on_an_empty_hub_is_unknown() -> None:
+    with Hub("--log-level", "error") as empty, HTTPClient(empty.url) as client, pytest.raises(OperationUnknown):
+        resolve_id(client, None, last=True)
+
+
+def test_ambiguous_beginning_lists_the_candidates(hub: Hub) -> None:
+    done = tidings("show", "3f2a", "--url", hub.url)
+    assert (done.returncode, done.stdout) == (2, "")
+    error, second, first, hint = done.stderr.splitlines()
+    assert error == "error: invalid operation '3f2a': it names 2 operations"
+    assert second.startswith("  3f2a91d  Import  running, began ")
+    assert first.startswith("  3f2a91c  Import  complete, began ")
+    assert hint == "hint: Pass more of the id."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "shown"),
+    [
+        (("show", "3f2a91c"), 0, "Import\ncomplete"),
+        (("show", "--last"), 0, "Twin\n"),
+        (("logs", "Import"), 0, ""),
+        (("wait", "3f2a91c"), 0, "complete"),
+        (("wait", "Import", "--timeout", "0"), 124, "running"),
+        (("cancel", "3f2a91c"), 6, f"{FIRST} ended first"),
+        (("ls", "--parent", "3f2a91c"), 0, ""),
+    ],
+)
+def test_commands_take_what_a_person_writes(hub: Hub, arguments: tuple[str, ...], code: int, shown: str) -> None:
+    done = tidings(*arguments, "--url", hub.url)
+    assert (done.returncode, done.stdout[: len(shown)]) == (code, shown), done.stderr
