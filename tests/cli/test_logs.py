@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from tests.cli.processes import Hub, Process, publish_operation, tidings
 
@@ -26,7 +28,46 @@ def test_following_logs_ends_with_the_operation(shared_hub: Hub) -> None:
         write_lines(shared_hub, "logs/followed", "after")
         assert following.read_line().endswith("warning after\n")
         publish_operation(shared_hub, "complete", "logs/followed")
-        assert following.wait() == (0, "", "")
+        code, stdout, stderr = following.wait()
+    assert (code, stdout) == (0, "")
+    assert stderr.startswith("tidings: complete ")
+
+
+@pytest.mark.parametrize(("verb", "code"), [("complete", 0), ("failed", 3), ("cancelled", 4)])
+def test_exit_code_of_followed_logs_is_the_outcome(shared_hub: Hub, verb: str, code: int) -> None:
+    id = f"logs/{verb}"
+    error = {"code": "bad_row", "message": "row 7", "recoverable": False} if verb == "failed" else {}
+    publish_operation(shared_hub, "start", id)
+    publish_operation(shared_hub, verb, id, **error)
+    assert tidings("logs", id, "-f", "--url", shared_hub.url).returncode == code
+    assert tidings("logs", id, "--url", shared_hub.url).returncode == 0
+
+
+def test_followed_logs_go_on_with_the_next_attempt(shared_hub: Hub) -> None:
+    publish_operation(shared_hub, "complete", "logs/again")
+    publish_operation(shared_hub, "start", "logs/again")
+    with Process("logs", "-f", "logs/again", "--url", shared_hub.url) as following:
+        write_lines(shared_hub, "logs/again", "second")
+        assert following.read_line().endswith("warning second\n")
+        publish_operation(shared_hub, "cancelled", "logs/again")
+        assert following.wait()[0] == 4
+
+
+def test_restarted_hub_costs_followed_logs_no_line(tmp_path: Path) -> None:
+    options = ("--data", str(tmp_path), "--log-level", "error")
+    with Hub(*options, memory=False) as hub:
+        publish_operation(hub, "start", "kept")
+        with Process("logs", "-f", "kept", "--url", hub.url) as following:
+            write_lines(hub, "kept", "one", "two")
+            found = [following.read_line() for _ in range(2)]
+            hub.process.kill()
+            hub.process.wait()
+            with Hub(*options, "--port", str(hub.port), memory=False) as again:
+                write_lines(again, "kept", "three", "four")
+                publish_operation(again, "complete", "kept")
+                code, rest, _ = following.wait()
+    assert code == 0
+    assert [line.split()[-1] for line in [*found, *rest.splitlines()]] == ["one", "two", "three", "four"]
 
 
 @pytest.mark.parametrize("options", [(), ("--follow",)])

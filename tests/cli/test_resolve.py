@@ -100,6 +100,9 @@ def test_ambiguous_beginning_lists_the_candidates(hub: Hub) -> None:
         (("wait", "Import", "--timeout", "0"), 124, "running"),
         (("cancel", "3f2a91c"), 6, f"{FIRST} ended first"),
         (("ls", "--parent", "3f2a91c"), 0, ""),
+        (("watch", "3f2a91c", "--exit-when-done", "--json"), 0, '{"type":"operation:start"'),
+        (("watch", "op-12", "--json", "--timeout", "2s"), 124, '{"type":"operation:start"'),
+        (("watch", "nonsense"), 1, ""),
     ],
 )
 def test_commands_take_what_a_person_writes(hub: Hub, arguments: tuple[str, ...], code: int, shown: str) -> None:

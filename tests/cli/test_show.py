@@ -1,7 +1,7 @@
 from datetime import UTC
 
 import pytest
-from tests.cli.processes import Hub, tidings
+from tests.cli.processes import Hub, publish_operation, tidings
 from tests.cli.views import at, detail, error, summary
 from tests.cli.watch.event_likes import NOON
 
@@ -15,9 +15,10 @@ def lines(operation: OperationDetail, second: float = 10, log: int = 20) -> list
 
 
 def test_show_begins_with_the_name_and_one_sentence() -> None:
-    first, second, empty, id, began, trace = lines(detail(presence="attached", progress=42.0))
+    first, second, bar, empty, id, began, trace = lines(detail(presence="attached", progress=42.0))
     assert first == "Import prices"
     assert second == "running: alive, last event 10 s ago, 42%"
+    assert bar == "━" * 16 + "╸" + "━" * 23 + " 42%"
     assert empty == ""
     assert id == "id     op-1"
     assert began == "began  2025-07-30 12:00:00, 10 s ago"
@@ -59,11 +60,18 @@ def test_show_prints_every_fact() -> None:
     assert lines(operation, 70)[1:] == [
         "failed 10 s ago after 60 s (2nd attempt): bad_row — row 7 is bad",
         "",
+        "error",
+        "  bad_row  row 7 is bad",
+        "  hint: Mend row 7.",
+        "    Traceback:",
+        "      line 1",
+        "",
         "id        op-1",
         "attempt   2",
         "queued    2025-07-30 11:59:55, 75 s ago",
         "began     2025-07-30 12:00:00, 70 s ago",
         "ended     2025-07-30 12:01:00, 10 s ago",
+        "took      1:00",
         "message   row 7",
         "producer  host.1.abc, lease 30 s",
         "on        laptop, process 12, by ada",
@@ -74,12 +82,6 @@ def test_show_prints_every_fact() -> None:
         "weight    3",
         "file      a.csv",
         "runs      9 runs of this name ended, 2 failed, usually 90 s, last success 61 min ago",
-        "",
-        "error",
-        "  bad_row  row 7 is bad",
-        "  hint: Mend row 7.",
-        "    Traceback:",
-        "      line 1",
         "",
         "result",
         '  {"rows": 6}',
@@ -150,3 +152,21 @@ def test_show_of_nothing_is_an_error_with_its_exit_code(
     done = tidings(*arguments, TIDINGS_URL=shared_hub.url)
     assert done.returncode == code
     assert error in done.stderr
+
+
+def test_children_are_shown_as_a_tree() -> None:
+    part, row = summary(operation_id="op-2", name="Part"), summary("complete", operation_id="op-3", name="Row")
+    below = {"op-2": [row], "op-3": [summary("queued", operation_id="op-4", name="Cell")]}
+    shown = [line.plain for line in operation_lines(detail(children=[part]), NOON, lines=0, zone=UTC, below=below)]
+    tree = shown[shown.index("children") + 1 :]
+    assert [line[:13].rstrip() for line in tree] == ["  ▶  Part", "  ✔  └ Row", "  ○    └ Cell"]
+
+
+def test_show_reads_the_children_of_children_and_a_cycle_of_parents_ends(shared_hub: Hub) -> None:
+    publish_operation(shared_hub, "start", "tree-1", name="root", parent_id="tree-3")
+    publish_operation(shared_hub, "start", "tree-2", name="branch", parent_id="tree-1")
+    publish_operation(shared_hub, "start", "tree-3", name="leaf", parent_id="tree-2")
+    done = tidings("show", "tree-1", "--url", shared_hub.url)
+    assert done.returncode == 0
+    _, _, tree = done.stdout.partition("children\n")
+    assert [line.split("running")[0].rstrip() for line in tree.splitlines()[:2]] == ["  ▶  branch", "  ▶  └ leaf"]

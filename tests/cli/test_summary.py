@@ -71,6 +71,12 @@ def estimate(remaining_s: float | None = None, **more: Any) -> EstimateView:
             "running: its producer is away, last event 20 s ago, 42%; "
             "it fails when its lease of 30 s is over, unless its producer comes back",
         ),
+        (
+            {"presence": "away", "away_since": at(15), "cancel_requested_at": at(18), "cancelled_by": "ada@laptop"},
+            20,
+            "running: stopping, asked by ada@laptop, its producer is away for 5 s, last event 20 s ago; "
+            "it fails, unless its producer comes back",
+        ),
         ({"presence": "unknown", "progress": 42.0}, 20, "running: last event 20 s ago, 42%"),
         (
             {"presence": "unknown", "progress": 42.0, "advanced_at": at(0)},

@@ -1,9 +1,11 @@
 """The command `tidings logs`: the log lines of an operation, and new ones as they happen."""
 
 import asyncio
+import contextlib
 import sys
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Annotated
 
@@ -11,13 +13,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error
+from tidings.cli.errors import ExitCode, exit_codes_epilog, exit_on_error, print_stderr
 from tidings.cli.options import UrlOption
 from tidings.cli.resolve import LastOption, OperationArgument, resolve_id
 from tidings.cli.show import log_line
+from tidings.cli.summary import summarize
 from tidings.client.client import connect
-from tidings.client.events import Live, ReceivedEvent
+from tidings.client.events import Gap, Live, ReceivedEvent
 from tidings.client.http import HTTPClient
+from tidings.exceptions import TidingsError
 from tidings.operations.views import LogLineView
 from tidings.protocol.message_types import ChannelType
 from tidings.protocol.payloads import (
@@ -25,15 +29,22 @@ from tidings.protocol.payloads import (
     OperationCompleteData,
     OperationFailedData,
     OperationLogData,
+    OperationProgressData,
+    OperationStartData,
 )
 
-EPILOG = exit_codes_epilog(ExitCode.SUCCESS, ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB)
+EPILOG = exit_codes_epilog(
+    ExitCode.SUCCESS, ExitCode.FAILED, ExitCode.CANCELLED, ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB
+)
 
 
 def logs(
     id: OperationArgument = None,
     last: LastOption = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the operation ends.")] = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Print new lines until the operation ends; the exit code is its outcome."),
+    ] = False,
     lines: Annotated[
         int | None,
         typer.Option("--lines", "-n", metavar="N", min=0, help="Only the newest N lines.", show_default=False),
@@ -44,41 +55,59 @@ def logs(
     with exit_on_error():
         with HTTPClient(url) as client:
             operation_id = client.operation(resolve_id(client, id, last=last)).operation_id
-        asyncio.run(_print(url, operation_id, lines, follow=follow))
+        end = asyncio.run(_print(url, operation_id, lines, follow=follow))
+    if follow and end is not None:
+        _report_end(url, operation_id)
+        raise typer.Exit(_EXIT_CODES[end])
 
 
-async def _print(url: str | None, operation_id: str, lines: int | None, *, follow: bool) -> None:
+End = type[OperationCompleteData | OperationFailedData | OperationCancelledData]
+_EXIT_CODES: Mapping[End, ExitCode] = {
+    OperationCompleteData: ExitCode.SUCCESS,
+    OperationFailedData: ExitCode.FAILED,
+    OperationCancelledData: ExitCode.CANCELLED,
+}
+
+
+def _report_end(url: str | None, operation_id: str) -> None:
+    """Print on stderr how the operation ended, if the hub still answers."""
+    with contextlib.suppress(TidingsError), HTTPClient(url) as client:
+        print_stderr(f"tidings: {summarize(client.operation(operation_id), time.time())}")
+
+
+async def _print(url: str | None, operation_id: str, lines: int | None, *, follow: bool) -> End | None:
+    """Print the stored lines, and with `follow` new lines until the operation ends; return its end, if it has one."""
     console = Console(highlight=False, soft_wrap=True)
     stored: deque[LogLineView] = deque(maxlen=lines)
+    end: End | None = None
     live = False
-    async for line in _read(url, operation_id, follow=follow):
-        if line is not None and not live:
-            stored.append(line)
-            continue
-        live = True
-        for each in stored if line is None else (line,):
-            console.print(_format(each, None))
-        sys.stdout.flush()
-
-
-async def _read(url: str | None, operation_id: str, *, follow: bool) -> AsyncIterator[LogLineView | None]:
-    """Yield the stored lines, then None, and with `follow` new lines until the operation ends."""
-    ended = False
     async with connect(url) as client:
+        # The watch reconnects, and resumes exactly: no line comes twice, and none is lost while the hub has it.
         watch = client.watch(f"{ChannelType.OPERATIONS}/{operation_id}", since="first", notices=True)
-        live = False
         async for item in watch:
             if isinstance(item, Live) and not live:
                 live = True
-                yield None
-            if isinstance(item, ReceivedEvent):
+                for line in stored:
+                    console.print(_format(line, None))
+                sys.stdout.flush()
+            elif isinstance(item, Gap) and live:
+                print_stderr(f"tidings: some lines may be missing here ({item.reason})")
+            elif isinstance(item, ReceivedEvent):
                 payload = item.payload
                 if isinstance(payload, OperationLogData):
-                    yield LogLineView(at=item.timestamp, level=payload.level, message=payload.message)
-                else:
-                    ended = isinstance(payload, OperationCompleteData | OperationFailedData | OperationCancelledData)
-            if live and (ended or not follow):
-                return
+                    line = LogLineView(at=item.timestamp, level=payload.level, message=payload.message)
+                    if live:
+                        console.print(_format(line, None))
+                        sys.stdout.flush()
+                    else:
+                        stored.append(line)
+                elif isinstance(payload, OperationCompleteData | OperationFailedData | OperationCancelledData):
+                    end = type(payload)
+                elif isinstance(payload, OperationStartData | OperationProgressData):
+                    end = None  # the next attempt
+            if live and (end is not None or not follow):
+                break
+    return end
 
 
 def _format(line: LogLineView, zone: tzinfo | None) -> Text:

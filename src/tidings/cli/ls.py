@@ -17,7 +17,14 @@ from tidings.cli.options import UrlOption
 from tidings.cli.resolve import resolve_id
 from tidings.cli.short_ids import shorten_ids
 from tidings.cli.show import MARKS, STYLES
-from tidings.cli.summary import age_s, describe_attempt, describe_progress, describe_remaining, format_ago
+from tidings.cli.summary import (
+    age_s,
+    describe_attempt,
+    describe_cancel,
+    describe_progress,
+    describe_remaining,
+    format_ago,
+)
 from tidings.cli.text import aligned, sanitize
 from tidings.cli.units import describe_span
 from tidings.client.http import HTTPClient
@@ -333,8 +340,7 @@ def describe_status(each: OperationSummary, now_s: float) -> str:
 
 
 def _running(each: OperationSummary, now_s: float) -> Iterable[str]:
-    if each.cancel_requested_at is not None:
-        yield f"stopping, asked by {sanitize(each.cancelled_by)}" if each.cancelled_by else "stopping, as requested"
+    yield describe_cancel(each)
     if each.presence == "away":
         away_s = age_s(each.away_since, now_s)
         yield "its producer is away" if away_s is None else f"its producer is away for {describe_span(away_s)}"

@@ -47,12 +47,17 @@ def resolve_id(client: HTTPClient, id: str | None, *, last: bool = False, acts: 
         if newest is None:
             raise OperationUnknown("there is no operation yet", operation_id="", hint="Start one first.")
         return newest.operation_id
+    return find_id(client, id, acts=acts) or id
+
+
+def find_id(client: HTTPClient, text: str, *, acts: bool = False) -> str | None:
+    """Return the id of the operation that `text` names; None for an unknown one. See `resolve_id`."""
     named: list[OperationSummary] = []
     prefixed: list[OperationSummary] = []
-    for operation in islice(client.operations([("find", id)], _MAX_CANDIDATES), _MAX_CANDIDATES):
-        if operation.operation_id == id:
-            return id
-        if operation.name == id:
+    for operation in islice(client.operations([("find", text)], _MAX_CANDIDATES), _MAX_CANDIDATES):
+        if operation.operation_id == text:
+            return text
+        if operation.name == text:
             named.append(operation)
             if not acts:
                 break
@@ -60,8 +65,8 @@ def resolve_id(client: HTTPClient, id: str | None, *, last: bool = False, acts: 
             prefixed.append(operation)
     if named:
         live = [operation for operation in named if operation.ended_at is None]
-        return named[0].operation_id if len(live) < 2 else _only(id, live)
-    return _only(id, prefixed) if prefixed else id
+        return named[0].operation_id if len(live) < 2 else _only(text, live)
+    return _only(text, prefixed) if prefixed else None
 
 
 def _only(text: str, found: list[OperationSummary]) -> str:

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Annotated
 
@@ -16,8 +17,9 @@ from tidings.cli.options import UrlOption
 from tidings.cli.resolve import LastOption, OperationArgument, resolve_id
 from tidings.cli.summary import age_s, format_ago, summarize
 from tidings.cli.text import aligned, blank_unprintable, sanitize
-from tidings.cli.units import describe_span, ordinal
+from tidings.cli.units import describe_duration, describe_span, ordinal
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED
+from tidings.cli.watch.rows import draw_bar
 from tidings.client.http import HTTPClient
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualView
@@ -43,6 +45,10 @@ _LEVELS = {"warning": "yellow", "error": "red", "critical": "bold red", "debug":
 _MAX_RESULT_CHARACTERS = 2_000
 """Characters of a result that are shown; `--json` prints all."""
 _DEFAULT_LINES = 20
+_BAR_COLUMNS = 40
+_MAX_PARENTS, _MAX_CHILDREN, _MAX_DEPTH = 40, 20, 8
+"""Operations whose own children are read, children of each of them, and generations that are shown."""
+_NO_DESCENDANTS: Mapping[str, Sequence[OperationSummary]] = {}
 EPILOG = exit_codes_epilog(ExitCode.UNKNOWN_OPERATION, ExitCode.NO_HUB)
 
 
@@ -56,13 +62,39 @@ def show(
     """Show the state of an operation in one sentence, and then its details."""
     with exit_on_error(), HTTPClient(url) as client:
         detail = client.operation(resolve_id(client, id, last=last))
+        below = {} if as_json else read_descendants(client, detail)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(detail)).decode())
         return
-    print_operation(detail, time.time(), lines=lines)
+    print_operation(detail, time.time(), lines=lines, below=below)
 
 
-def print_operation(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> None:
+Descendants = Mapping[str, Sequence[OperationSummary]]
+"""Children by the id of their parent."""
+
+
+def read_descendants(client: HTTPClient, detail: OperationDetail) -> Descendants:
+    """Return the children of an operation's children, and theirs, as far as a few requests read them."""
+    below: dict[str, Sequence[OperationSummary]] = {}
+    waiting = deque(detail.children)
+    while waiting and len(below) < _MAX_PARENTS:
+        parent_id = waiting.popleft().operation_id
+        if parent_id in below or parent_id == detail.operation_id:
+            continue  # parent ids come from clients and may form cycles
+        children = list(client.operations([("parent", parent_id)], _MAX_CHILDREN))
+        below[parent_id] = children[::-1]
+        waiting.extend(below[parent_id])
+    return below
+
+
+def print_operation(
+    detail: OperationDetail,
+    now_s: float,
+    *,
+    lines: int,
+    zone: tzinfo | None = None,
+    below: Descendants = _NO_DESCENDANTS,
+) -> None:
     """Print an operation.
 
     Args:
@@ -70,29 +102,39 @@ def print_operation(detail: OperationDetail, now_s: float, *, lines: int, zone: 
         now_s: Current time, seconds since 1970.
         lines: Maximum number of log lines, the newest.
         zone: Time zone of the output; None means the machine's own.
+        below: Descendants below its children.
     """
     # Lines are not wrapped: a pipe needs them whole, and a terminal wraps them itself.
     console = Console(highlight=False, soft_wrap=True)
-    for line in operation_lines(detail, now_s, lines=lines, zone=zone):
+    for line in operation_lines(detail, now_s, lines=lines, zone=zone, below=below):
         console.print(line)
 
 
-def operation_lines(detail: OperationDetail, now_s: float, *, lines: int, zone: tzinfo | None = None) -> Iterator[Text]:
+def operation_lines(
+    detail: OperationDetail,
+    now_s: float,
+    *,
+    lines: int,
+    zone: tzinfo | None = None,
+    below: Descendants = _NO_DESCENDANTS,
+) -> Iterator[Text]:
     """Yield the lines that `print_operation` prints."""
     yield Text.assemble((sanitize(detail.name) or sanitize(detail.operation_id), "bold"))
     yield Text(summarize(detail, now_s), STYLES[detail.state])
+    if detail.state is OperationState.RUNNING and detail.progress is not None and not detail.indeterminate:
+        yield draw_bar(detail.progress, _BAR_COLUMNS).append(f" {int(detail.progress)}%")
+    if detail.error is not None:
+        yield from _section("error", _error(detail.error))
     yield Text()
     yield from aligned(
         [[Text(name, "dim"), Text(sanitize(value))] for name, value in _facts(detail, now_s, zone) if value]
     )
-    if detail.error is not None:
-        yield from _section("error", _error(detail.error))
     if detail.result is not None:
         yield from _section("result", [Text(_result(detail.result))])
     yield from _section("steps", aligned([_step(step, now_s) for step in detail.steps]))
     if len(detail.timeline) > 1:
         yield from _section("timeline", aligned(_timeline(detail, zone)))
-    yield from _section("children", aligned([_child(child, now_s) for child in detail.children]))
+    yield from _section("children", aligned(list(_tree(detail.children, below, now_s))))
     shown = detail.log[-lines:] if lines else []
     yield from _section("log", aligned([log_line(line, zone) for line in shown]))
 
@@ -117,6 +159,7 @@ def _facts(detail: OperationDetail, now_s: float, zone: tzinfo | None) -> Iterat
     for name, at in (("queued", detail.queued_at), ("began", detail.started_at), ("ended", detail.ended_at)):
         if at is not None:
             yield name, f"{moment(at, zone)}, {format_ago(age_s(at, now_s) or 0)}"
+    yield "took", "" if detail.duration_s is None else describe_duration(detail.duration_s)
     yield "message", detail.message or ""
     lease = "" if detail.lease_s is None else f", lease {describe_span(detail.lease_s)}"
     yield "producer", f"{detail.producer_id}{lease}" if detail.producer_id else ""
@@ -175,13 +218,20 @@ def _timeline(detail: OperationDetail, zone: tzinfo | None) -> list[list[Text]]:
     ]
 
 
-def _child(child: OperationSummary, now_s: float) -> list[Text]:
-    return [
-        Text(MARKS[child.state], STYLES[child.state]),
-        Text(sanitize(child.name)),
-        Text(summarize(child, now_s)),
-        Text(sanitize(child.operation_id), "dim"),
-    ]
+def _tree(
+    children: Sequence[OperationSummary], below: Descendants, now_s: float, depth: int = 0
+) -> Iterator[list[Text]]:
+    """Yield the cells of each child, followed by those of its own children."""
+    for child in children:
+        branch = f"{'  ' * (depth - 1)}└ " if depth else ""
+        yield [
+            Text(MARKS[child.state], STYLES[child.state]),
+            Text.assemble((branch, "dim"), sanitize(child.name) or sanitize(child.operation_id)),
+            Text(summarize(child, now_s)),
+            Text(sanitize(child.operation_id), "dim"),
+        ]
+        if depth < _MAX_DEPTH:
+            yield from _tree(below.get(child.operation_id, ()), below, now_s, depth + 1)
 
 
 def log_line(line: LogLineView, zone: tzinfo | None) -> list[Text]:

@@ -64,6 +64,16 @@ def format_remaining(middle_s: float, low_s: float | None, high_s: float | None)
     return f"about {describe_span(middle_s)} left"
 
 
+def describe_cancel(operation: OperationSummary) -> str:
+    """Return who asked to cancel a live operation; empty without a request."""
+    return "" if operation.cancel_requested_at is None else format_cancel(operation.cancelled_by)
+
+
+def format_cancel(by: str | None) -> str:
+    """Return a pending request to cancel, with the person or program that made it, if known."""
+    return f"stopping, asked by {sanitize(by)}" if by else "stopping, as requested"
+
+
 def describe_progress(operation: OperationSummary) -> str:
     """Return `42%`, with the current step; empty if neither was reported."""
     step = sanitize(operation.current_step)
@@ -87,7 +97,10 @@ def _running(operation: OperationSummary, now_s: float) -> str:
     head = _with_attempt("running, or lost" if doubtful else "running", operation, "")
     heard = f"silent for {describe_span(heard_s)}" if doubtful else f"last event {format_ago(heard_s)}"
     alive = {"attached": "alive", "away": "its producer is away"}.get(operation.presence or "", "")
-    facts = ", ".join(fact for fact in (alive, heard, _advance(operation, now_s)) if fact)
+    away_s = age_s(operation.away_since, now_s)
+    alive += "" if away_s is None else f" for {describe_span(away_s)}"
+    stopping = describe_cancel(operation)
+    facts = ", ".join(fact for fact in (stopping, alive, heard, _advance(operation, now_s)) if fact)
     tail = _outlook(operation)
     return f"{head}: {facts}" + (f"; {tail}" if tail else "")
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Annotated
 
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tidings.cli.errors import FAILED, ExitCode, exit_codes_epilog, print_stderr
 from tidings.cli.options import UrlOption, parse_duration_option
+from tidings.cli.resolve import find_id
 from tidings.cli.units import format_duration, parse_duration
 from tidings.cli.watch.history import History, describe_left_out
 from tidings.cli.watch.keyboard import KeyReader
@@ -26,14 +27,16 @@ from tidings.cli.watch.screen import FRAME_S, MAX_HISTORY_LINES, LiveScreen
 from tidings.cli.watch.view import ConnectionState, EventFilter, WatchView
 from tidings.client.client import connect
 from tidings.client.events import Item, ReceivedEvent
+from tidings.client.http import HTTPClient
 from tidings.client.status import State, Status
 from tidings.client.watch import Watch
-from tidings.exceptions import InvalidTimestamp
+from tidings.exceptions import HubUnreachable, InvalidTimestamp
 from tidings.protocol.message_types import ChannelType
 from tidings.protocol.paths import check_paths
 from tidings.protocol.positions import FIRST, SNAPSHOT, parse_since
 from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
+_CHANNELS = frozenset(ChannelType)
 _SCREEN_PACE_MS = 100
 _MAX_PIPED_HISTORY_LINES = 1_000
 """Lines about what happened before the watch that a pipe receives, if the watch begins with a snapshot."""
@@ -50,7 +53,8 @@ def watch(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Paths to watch: operations, operations/op-42, operations/acme.*. Default: all.",
+            help="Paths to watch: operations, operations/op-42, operations/acme.*, or an operation's name or the "
+            "beginning of its id. Default: all.",
             show_default=False,
         ),
     ] = None,
@@ -109,7 +113,7 @@ def watch(
     if pace is None:
         pace = _SCREEN_PACE_MS if form is Form.SCREEN else 0
     position, since_s, since_age_s = read_since(since)
-    chosen = tuple(paths or ())
+    chosen = _find_operations(paths or (), url)
     request = WatchRequest(
         url=url,
         paths=chosen,
@@ -127,6 +131,21 @@ def watch(
         print_stderr(f"error: timed out after {timeout}")
     if code:
         raise typer.Exit(code)
+
+
+def _find_operations(paths: Sequence[str], url: str | None) -> tuple[str, ...]:
+    """Return paths, with the path of an operation in place of each text that is not a channel and names one."""
+    if all(path in _CHANNELS or "/" in path or path.endswith("*") for path in paths):
+        return tuple(paths)
+    found: list[str] = []
+    # Without a hub, the connection of the watch reports it, or waits for it.
+    with contextlib.suppress(HubUnreachable), HTTPClient(url) as client:
+        channels = {*_CHANNELS, *client.contract()["channels"]}
+        for path in paths:
+            known = "/" in path or path.endswith("*") or path in channels
+            id = None if known else find_id(client, path)
+            found.append(path if id is None else f"{ChannelType.OPERATIONS}/{id}")
+    return tuple(found) if len(found) == len(paths) else tuple(paths)
 
 
 class Form(Enum):

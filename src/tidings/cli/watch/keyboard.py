@@ -61,12 +61,18 @@ class KeyReader:
         self._restore()
 
     def _take(self) -> None:
-        # A program in the background that changes the terminal is stopped.
-        if self._modes is None and os.tcgetpgrp(self._file) == os.getpgrp():
+        if self._modes is None and self._is_in_foreground():
             self._modes = termios.tcgetattr(self._file)
             tty.setcbreak(self._file, termios.TCSANOW)
             self._loop.add_reader(self._file, self._read)
             self.reads = True
+
+    def _is_in_foreground(self) -> bool:
+        """Return whether this program may change the terminal; one in the background would be stopped."""
+        try:
+            return os.tcgetpgrp(self._file) == os.getpgrp()
+        except OSError:  # it is not the controlling terminal, and has no foreground
+            return True
 
     def _restore(self) -> None:
         modes, self._modes = self._modes, None

@@ -8,6 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from tidings.cli.short_ids import shorten_ids
+from tidings.cli.summary import format_cancel
 from tidings.cli.text import sanitize
 from tidings.cli.units import clock_time, describe_span, ordinal
 from tidings.cli.watch.lines import FAILED, append_part
@@ -133,9 +134,7 @@ def describe_concern(running: Running, now_s: float, heard_s: float) -> str:
 
 def describe_cancel(running: Running) -> str:
     """Return who asked to cancel an operation; empty without a request."""
-    if running.cancel_s is None:
-        return ""
-    return f"stopping, asked by {running.cancelled_by}" if running.cancelled_by else "stopping, as requested"
+    return "" if running.cancel_s is None else format_cancel(running.cancelled_by)
 
 
 def _remaining(running: Running, now_s: float) -> str:
@@ -158,10 +157,15 @@ def _bar(running: Running, width: int, now_s: float) -> Text:
         return Text.assemble(
             ("━" * place, "bright_black"), ("━" * size, "cyan"), ("━" * (width - place - size), "bright_black")
         )
-    halves = int(2 * width * min(100.0, max(0.0, running.percent)) / 100)
+    return draw_bar(running.percent, width)
+
+
+def draw_bar(percent: float, width: int) -> Text:
+    """Return a bar of `width` columns."""
+    halves = int(2 * width * min(100.0, max(0.0, percent)) / 100)
     done = "━" * (halves // 2) + "╸" * (halves % 2)
     rest = width - len(done)
-    style = "green" if running.percent >= 100 else "cyan"
+    style = "green" if percent >= 100 else "cyan"
     joint = "╺" if rest and not halves % 2 and halves else ""
     return Text.assemble((done, style), (joint + "━" * (rest - len(joint)), "bright_black"))
 
