@@ -169,7 +169,7 @@ class DataUpdateData(Payload, frozen=True, kw_only=True):
     """Sent when new data is available."""
 
     dataset: str | None = None
-    version: str | int | None = None
+    version: str | Int64 | None = None
     records: Count | None = None
     url: str | None = None
     metadata: dict[str, Any] | None = None
