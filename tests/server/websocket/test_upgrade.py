@@ -1,9 +1,13 @@
+import contextlib
 import re
+import socket
 
 import pytest
 from tests.server.raw_client import RawClient, handshake_request, masked, text
 from tests.server.recorder import RecordingServer
 from websockets.frames import Opcode
+
+from tidings.server.websocket.upgrade import MAX_HEAD_BYTES
 
 
 def test_frames_in_the_handshakes_segment_are_not_lost(server: RecordingServer) -> None:
@@ -129,6 +133,74 @@ def test_options_about_the_whole_server_are_served(server: RecordingServer) -> N
     with RawClient(server.port) as client:
         client.send(b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert client.read_response().startswith("HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("hosts", [(), ("localhost", "localhost")])
+def test_request_needs_exactly_one_host(server: RecordingServer, hosts: tuple[str, ...]) -> None:
+    lines = "".join(f"Host: {host}\r\n" for host in hosts)
+    with RawClient(server.port) as client:
+        client.send(f"GET / HTTP/1.1\r\n{lines}\r\n".encode())
+        assert client.read_response().startswith("HTTP/1.1 400 ")
+        client.wait_eof()
+    with RawClient(server.port) as client:
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.read_response().startswith("HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Endless: ",
+        b"POST /body HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Trailer: ",
+    ],
+    ids=["head", "trailers"],
+)
+def test_endless_head_is_refused(server: RecordingServer, begin: bytes) -> None:
+    with RawClient(server.port) as client:
+        client.send(begin)
+        with contextlib.suppress(OSError):  # the server has closed the connection, or even reset it
+            for _ in range(1_000):
+                client.send(b"x" * 65_536)
+            pytest.fail("the server has read 64 MB of a head")
+
+
+def test_large_body_is_no_head(server: RecordingServer) -> None:
+    body = b"x" * (4 * MAX_HEAD_BYTES)
+    with RawClient(server.port) as client:
+        client.send(b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body))
+        for start in range(0, len(body), 10_000):
+            client.send(body[start : start + 10_000])
+        assert client.read_response().startswith("HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nHost: loc"], ids=["nothing", "half a head"])
+def test_head_that_never_ends_is_cut_off(
+    server: RecordingServer, monkeypatch: pytest.MonkeyPatch, begin: bytes
+) -> None:
+    monkeypatch.setattr("tidings.server.websocket.upgrade.HEAD_TIMEOUT_S", 0.05)
+    with RawClient(server.port) as client:
+        client.send(begin)
+        client.wait_eof()
+
+
+def test_answer_follows_the_half_close_of_its_client(server: RecordingServer) -> None:
+    with RawClient(server.port) as client:
+        client.send(b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello")
+        client.socket.shutdown(socket.SHUT_WR)
+        received = b""
+        while data := client.socket.recv(65536):
+            received += data
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"hello" in received
+
+
+def test_half_close_ends_a_stream(server: RecordingServer) -> None:
+    with RawClient(server.port) as client:
+        client.send(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.read_response()
+        client.socket.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            client.wait_eof()
 
 
 def test_malformed_request_is_refused_in_json(server: RecordingServer) -> None:

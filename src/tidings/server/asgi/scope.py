@@ -11,6 +11,7 @@ from starlette.types import Scope
 from tidings.access.origins import is_loopback
 
 Headers = Mapping[bytes, bytes]
+_PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~\-]+)+/?")
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 
@@ -35,11 +36,14 @@ def address_of(scope: Scope) -> tuple[str, str, str]:
     """Return the address of the application, as the client of this request reaches it.
 
     Returns:
-        "s" if the scheme is https, or ""; the host and port; and the path that the application is mounted at.
+        "s" if the scheme is https, or ""; the host and port; and the path that the application is mounted at, or that
+        a proxy removes (`X-Forwarded-Prefix`, as Traefik sends it).
     """
+    prefix = header(headers_of(scope), b"x-forwarded-prefix") or ""
+    path = (prefix if _PREFIX.fullmatch(prefix) else "").rstrip("/") + scope.get("root_path", "").rstrip("/")
     host = header(headers_of(scope), b"host") or ""
     secure = "s" if scope.get("scheme") in ("https", "wss") else ""
-    return secure, host if _HOST.fullmatch(host) else "127.0.0.1", scope.get("root_path", "").rstrip("/")
+    return secure, host if _HOST.fullmatch(host) else "127.0.0.1", path
 
 
 def is_local(scope: Scope) -> bool:
