@@ -18,6 +18,7 @@ def test_the_whole_and_each_part_is_reported(capsys: pytest.CaptureFixture[str])
         "decode + validate + encode",
         "decode_envelope",
         "Contract.read",
+        "Contract.read, members unchecked",
         "encode_event",
         "msgspec's two decodes alone",
     ]

@@ -109,14 +109,15 @@ def test_an_unreachable_hub_is_an_error_in_two_lines(url: str, code: int, error:
 
 def test_a_stream_is_published_in_order_and_errors_name_their_line(shared_hub: Hub) -> None:
     good = [json.dumps({"type": "data:update", "data": {"dataset": f"s-{n}"}}) for n in range(1200)]
-    lines = [*good[:3], "", "nonsense", '{"type": "data:update", "data": 5}', *good[3:]]
+    deep = '{"type": "data:update", "data": {"x": %s}}' % ("[" * 70 + "]" * 70)
+    lines = [*good[:3], "", "nonsense", '{"type": "data:update", "data": 5}', deep, *good[3:]]
     code, stdout, stderr = publish(shared_hub, "-", stdin="\n".join(lines))
     assert code == 1
     positions = [int(line.rpartition(":")[2]) for line in stdout.splitlines()]
     assert len(positions) == 1200
     assert positions == sorted(positions)
     errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    assert [error.split(": ")[1] for error in errors] == ["line 5", "line 6"]
+    assert [error.split(": ")[1] for error in errors] == ["line 5", "line 6", "line 7"]
 
 
 def test_a_valid_stream_succeeds_and_is_answered_line_by_line(shared_hub: Hub) -> None:
@@ -139,6 +140,18 @@ def test_ctrl_c_ends_a_stream_immediately(shared_hub: Hub) -> None:
         code, _, stderr = process.wait()
     assert code == 130
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"type":'])
+def test_ctrl_c_during_a_read_of_stdin_exits_cleanly(shared_hub: Hub, sent: bytes) -> None:
+    """A thread that waits in a buffered read would abort the interpreter at its end."""
+    with Process("publish", "-", "--url", shared_hub.url) as process:
+        assert process.process.stdin is not None
+        process.process.stdin.write(b'{"type": "data:update", "data": null}\n' + sent)
+        process.process.stdin.flush()
+        process.read_line()
+        process.signal(signal.SIGINT)
+        assert process.wait() == (130, "", "")
 
 
 def test_ctrl_c_ends_the_wait_for_a_silent_hub() -> None:

@@ -47,9 +47,15 @@ def test_empty_lines_are_skipped_and_a_missing_last_newline_is_allowed() -> None
 
 
 def test_a_broken_line_is_yielded_and_the_rest_is_read() -> None:
-    lines = read(EVENT % 1 + b"nonsense\n" + b'{"type":"a:b","data":"\xff"}\n' + EVENT % 2 + b'{"type":"da')
-    assert [type(line) for line in lines] == [RecordedLine, BrokenLine, BrokenLine, RecordedLine, BrokenLine]
-    assert [line.last for line in lines if isinstance(line, BrokenLine)] == [False, False, True]
+    broken = (
+        b"nonsense",
+        b'{"type":"a:b","data":"\xff"}',
+        b'{"type":"a:b","data":{"x":1,"x":2}}',
+        b'{"type":"a:b","Data":1}',
+    )
+    lines = read(EVENT % 1 + b"\n".join(broken) + b"\n" + EVENT % 2 + b'{"type":"da')
+    assert [type(line) for line in lines] == [RecordedLine, *[BrokenLine] * 4, RecordedLine, BrokenLine]
+    assert [line.last for line in lines if isinstance(line, BrokenLine)] == [*[False] * 4, True]
 
 
 @pytest.mark.parametrize("left", [1, 8, 60, 500])

@@ -26,7 +26,7 @@ class FixedDefaults:
 
 def read(body: bytes | str, *, contract: Contract = CONTRACT, by_hub: bool = False) -> Event:
     encoded = body.encode() if isinstance(body, str) else body
-    return contract.read(decode_envelope(encoded), FixedDefaults(), by_hub=by_hub)
+    return contract.read(decode_envelope(encoded), FixedDefaults(), by_hub=by_hub, body=encoded)
 
 
 def message(type: str, data: str, **more: str) -> bytes:

@@ -63,7 +63,7 @@ def test_each_invalid_field_is_counted_by_its_path() -> None:
         trade(price="1"),
         message("trade:executed", '{"price":"1"}'),
         trade(venues=[{"name": "x"}, {"name": 5}], rates={"eur": "1"}),
-        trade(side=None, venues=[{}]),
+        trade(side=7, venues=[{}]),
     ]
     check = checked(lines)
     assert told(check) == [
@@ -75,7 +75,9 @@ def test_each_invalid_field_is_counted_by_its_path() -> None:
         ("trade:executed", "invalid_payload", "$.data.venues[*]", 1, "line 5"),
     ]
     assert check.refused == 4
-    assert check.findings["trade:executed", "invalid_payload", "$.data.price"].message == "Expected `float`, got `str`"
+    assert (
+        check.findings["trade:executed", "invalid_payload", "$.data.price"].message == "Expected `number`, got `string`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,11 @@ def test_each_invalid_field_is_counted_by_its_path() -> None:
         (b'{"type":5}', (UNREADABLE, "invalid_envelope", "$.type")),
         (b'{"type":"\xff"}', (UNREADABLE, "invalid_utf8", "$")),
         (b'{"type":"' + b"x" * 300_000, (UNREADABLE, "payload_too_large", "$")),
+        (
+            message("trade:executed", json.dumps(GOOD)[:-1] + ',"x":1,"x":2}'),
+            ("trade:executed", "invalid_json", "$.data"),
+        ),
+        (trade(Trade_ID="x"), ("trade:executed", "invalid_payload", "$.data")),
         (message("trade:executed", "5"), ("trade:executed", "invalid_payload", "$.data")),
         (message("trade:executed", "null"), ("trade:executed", "invalid_payload", "$.data")),
         (trade(trade_id=""), ("trade:executed", "invalid_key", "$.data.trade_id")),

@@ -91,6 +91,10 @@ BAD: list[tuple[bytes, str]] = [
     (b'{"type":"data:update","timestamp":"yesterday"}', "invalid_timestamp"),
     (b'{"type":"data:update","trace_id":"\\u00e4"}', "invalid_trace_id"),
     (b'{"type":"data:update","event_id":"short"}', "invalid_event_id"),
+    (b'{"type":"data:update","data":{"url":"a","url":"b"}}', "invalid_json"),
+    (b'{"type":"data:update","data":{"x":{"y":1e999}}}', "invalid_json"),
+    (b'{"type":"data:update","data":{"Dataset":"a"}}', "invalid_payload"),
+    (b'{"type":"data:update","Data":{}}', "invalid_envelope"),
     (b'{"type":"license:expired"}', "not_publishable"),
     (b'{"type":"operation:estimate"}', "not_publishable"),
     (b'{"type":"connection:established"}', "not_publishable"),
@@ -160,6 +164,41 @@ def test_rejection_of_an_undecodable_message_names_its_id(type: str, rest: bytes
     client.send_raw(b'{"type":"%b","trace_id":"t-1",%b,"id":"c-7"}' % (type.encode(), rest))
     error = client.read()[0]
     assert (error["data"]["code"], error["reply_to"], error["trace_id"]) == (code, "c-7", "t-1")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b'{"channels":["data"],"channels":["system"]}', "invalid_json"),
+        (b'{"channels":["data"],"x":99999999999999999999}', "invalid_json"),
+        (b'{"channels":["data"],"Since":"now"}', "invalid_command"),
+    ],
+)
+def test_command_that_readers_understand_differently_is_rejected(data: bytes, code: str) -> None:
+    _, client = connect("channels=none")
+    client.send_raw(b'{"type":"channel:subscribe","id":"1","data":%b}' % data)
+    (error,) = client.read()
+    assert (error["data"]["code"], error["reply_to"]) == (code, "1")
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "reply"),
+    [
+        ("channel:subscribe", b'{"channels":["data"],"since":null,"handles":null}', "channel:subscribed"),
+        ("producer:attach", b'{"producer_id":"p","operations":null,"lease_s":null}', "producer:attached"),
+    ],
+)
+def test_null_in_a_command_means_absent(type: str, data: bytes, reply: str) -> None:
+    _, client = connect("channels=none")
+    client.send_raw(b'{"type":"%b","id":"1","data":%b}' % (type.encode(), data))
+    assert client.read()[0]["type"] == reply
+
+
+def test_events_are_forwarded_in_the_form_that_every_reader_accepts() -> None:
+    hub, client = connect("channel=operations")
+    client.send_raw(b'{"type":"operation:start","data":{"operation_id":"a","name":null,"total_steps":3.0,"x":1.50}}')
+    hub.settle()
+    assert b'"data":{"operation_id":"a","total_steps":3,"x":1.50}' in client.outlet.received
 
 
 def test_rejection_on_a_plain_connection_names_no_id() -> None:

@@ -16,9 +16,10 @@ from msgspec import Meta, structs
 
 from tidings.cli.errors import FAILED, print_error, print_stderr
 from tidings.cli.options import UrlOption
+from tidings.cli.recordings import LineReader
 from tidings.client.client import Client, connect
 from tidings.contract.contract import Contract
-from tidings.exceptions import ConfigError, ContractError, InvalidEnvelope, InvalidJSON, TidingsError
+from tidings.exceptions import ConfigError, ContractError, InvalidJSON, TidingsError
 from tidings.protocol.envelope import Envelope, decode_envelope
 from tidings.protocol.messages import Accepted
 
@@ -144,16 +145,16 @@ def _read_file(name: str) -> bytes:
         ) from cause
 
 
-def read_envelopes(lines: BinaryIO) -> Iterator[tuple[int, Envelope | InvalidEnvelope | InvalidJSON]]:
+def read_envelopes(stream: BinaryIO) -> Iterator[tuple[int, Envelope | ContractError]]:
     """Yield the envelopes of an NDJSON stream as they arrive, each with its line number; empty lines are skipped.
 
     A line that is not an envelope yields its error, so that later lines can be published.
     """
-    for number, line in enumerate(lines, 1):
+    for number, (line, _) in enumerate(LineReader(stream), 1):
         if line.strip():
             try:
                 yield number, decode_envelope(line.strip())
-            except (InvalidEnvelope, InvalidJSON) as error:
+            except ContractError as error:
                 yield number, error
 
 
@@ -177,8 +178,19 @@ async def publish_stream(client: Client, lines: BinaryIO | None = None) -> bool:
         ClientError: The connection ended permanently.
     """
     queue: asyncio.Queue[_Line | None] = asyncio.Queue(_MAX_READ_AHEAD)
-    _read_in_thread(lines or sys.stdin.buffer, asyncio.get_running_loop(), queue)
+    _read_in_thread(lines, asyncio.get_running_loop(), queue)
     pending: deque[tuple[int, asyncio.Task[Accepted]]] = deque()
+    try:
+        return await _publish_all(client, queue, pending)
+    except asyncio.CancelledError:
+        if pending:
+            print_stderr(f"interrupted: {len(pending)} events have no answer yet, and may be in the log")
+        raise
+
+
+async def _publish_all(
+    client: Client, queue: "asyncio.Queue[_Line | None]", pending: "deque[tuple[int, asyncio.Task[Accepted]]]"
+) -> bool:
     accepted = True
     while (line := await queue.get()) is not None:
         number, envelope = line
@@ -220,12 +232,15 @@ def _report_refusal(number: int, error: TidingsError) -> bool:
     return False
 
 
-def _read_in_thread(lines: BinaryIO, loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[_Line | None]") -> None:
+def _read_in_thread(
+    lines: BinaryIO | None, loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[_Line | None]"
+) -> None:
     """Read in a daemon thread, because a read from a terminal or a pipe cannot be cancelled."""
 
     def read() -> None:
         try:
-            for line in read_envelopes(lines):
+            # Without a buffer: a thread that waits inside a buffered read aborts the interpreter at its end.
+            for line in read_envelopes(lines or open(0, "rb", buffering=0, closefd=False)):  # noqa: SIM115
                 asyncio.run_coroutine_threadsafe(queue.put(line), loop).result()
             asyncio.run_coroutine_threadsafe(queue.put(None), loop).result()
         except RuntimeError:

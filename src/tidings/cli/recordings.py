@@ -25,6 +25,7 @@ from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.inspect import stored_envelopes
 from tidings.protocol.envelope import MAX_BODY_BYTES, Envelope, check_body, encode_message, to_single_line
 from tidings.protocol.payloads import ContractIdentity
+from tidings.protocol.strict_json import check_members, declared_members
 from tidings.protocol.timestamps import to_nanoseconds
 
 # Lines.
@@ -235,6 +236,7 @@ def read_lines(recording: BinaryIO) -> Iterator[RecordedLine | BrokenLine]:
         try:
             check_body(text)
             envelope = _decode(text)
+            check_members(text, declared_members(RecordedEnvelope))
         except (msgspec.DecodeError, UnicodeDecodeError, ContractError) as error:
             if number == 1 and complete:
                 raise ConfigError(

@@ -19,6 +19,7 @@ from tidings.client.url import resolve_hub_url
 from tidings.client.watch import Watch, WatchOptions, resolve_subscription
 from tidings.contract.contract import Contract
 from tidings.exceptions import ClientError, ConfigError, InvalidCommand
+from tidings.protocol.envelope import parse_validation_error
 from tidings.protocol.messages import Accepted, Cancel, CancelOutcome
 from tidings.protocol.paths import check_key
 from tidings.protocol.positions import SNAPSHOT, parse_since
@@ -154,7 +155,7 @@ class Client:
             request = msgspec.convert({**members, "cancelled_by": cancelled_by}, Cancel)
             msgspec.json.encode(request)
         except (msgspec.ValidationError, UnicodeEncodeError) as cause:
-            raise InvalidCommand(str(cause)) from cause
+            raise InvalidCommand(_explain(cause)) from cause
         return await self._publisher.cancel(request)
 
     @overload
@@ -273,6 +274,13 @@ class Client:
             link.cancel()
         for link in links:
             await link.aclose()
+
+
+def _explain(cause: msgspec.ValidationError | UnicodeEncodeError) -> str:
+    if not isinstance(cause, msgspec.ValidationError):
+        return str(cause)
+    message, path = parse_validation_error(cause)
+    return f"{path}: {message}"
 
 
 class Connecting:

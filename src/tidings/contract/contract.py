@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from tidings.contract.event_types import (
     BUILTIN,
@@ -31,8 +32,10 @@ from tidings.exceptions import (
     WrongChannel,
 )
 from tidings.protocol.envelope import (
+    BACKSLASH,
     MAX_DATA_BYTES,
     MAX_TRACE_ID_CHARS,
+    NO_DATA,
     Envelope,
     Event,
     PlainEnvelope,
@@ -47,7 +50,10 @@ from tidings.protocol.paths import MAX_KEY_BYTES, check_key
 from tidings.protocol.payloads import ContractIdentity, OperationProgressData, SystemAlertData
 from tidings.protocol.raw_json import with_first_member, with_progress_members
 from tidings.protocol.revisions import REVISION, REVISIONS
+from tidings.protocol.strict_json import check_message, has_long_number, repair_members
 from tidings.protocol.timestamps import GO_ZERO_TIME, MAX_TIMESTAMP_CHARS, canonicalize, known_seconds
+
+_BOTH_ADDED = b',"current_step":"","total_steps":0}'
 
 
 def compute_identity(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:
@@ -199,19 +205,22 @@ class Contract:
         payload: Struct = self._decode_payload(row, data)
         return payload
 
-    def read(self, envelope: Envelope, defaults: EnvelopeDefaults, *, by_hub: bool = False) -> Event:
+    def read(self, envelope: Envelope, defaults: EnvelopeDefaults, *, by_hub: bool = False, body: bytes = b"") -> Event:
         """Return the event of `envelope`, checked.
 
         Args:
             envelope: A decoded message.
             defaults: Source of the values that the envelope leaves out; called for those only.
             by_hub: Whether the hub itself writes the event: it may write every type.
+            body: The message as it was sent, whose members are checked; b"" if it was checked before.
 
         Raises:
             UnknownType: The contract has no event of this type.
             NotPublishable: Only the hub writes events of this type.
             PayloadTooLarge: `data` has more than 65,535 bytes.
             InvalidPayload: `data` does not fit the type.
+            InvalidJSON: `body` has two members of one name, or a number beyond 64 bits; see `check_members`.
+            InvalidEnvelope: A name in `body` differs from that of a declared member only in case.
             InvalidKey: The payload's key is invalid.
             UnknownChannel: The contract does not have the channel.
             WrongChannel: The event does not go to the channel.
@@ -234,16 +243,35 @@ class Contract:
         try:
             payload = row.decode(data)
         except (msgspec.DecodeError, RecursionError):
+            data = repair_members(data, row.payload) or data
             payload = self._decode_payload(row, data)
         effect = row.effect
+        absent = 0  # fields that are not None, and not in `body`
         if row.payload is OperationProgressData:
             key = payload.operation_id
+            absent = not payload.indeterminate
             if not (payload.current_step and payload.total_steps):  # a member that is not empty is in the data
-                data = _add_progress_members(data)
+                data, added = _add_progress_members(data)
+                absent += added
         else:
             key = row.key(payload)
             if row.payload is SystemAlertData and payload.state == "cleared":
                 effect = SlotEffect.CLEAR
+        # Each member has a colon. If there are as many as declared members with a value, and those in the type and the
+        # timestamp, then no member occurs twice or is undeclared.
+        if body and (
+            not row.members
+            or envelope.data is NO_DATA
+            or body.count(58)  # colons
+            != row.members
+            + (2 if envelope.timestamp else 0)
+            - absent
+            - astuple(payload).count(None)
+            - astuple(envelope).count(None)
+            or (not plain and BACKSLASH in body)
+            or (not row.bounded and has_long_number(data))
+        ):
+            check_message(body, row.payload)
         if key is not None and not (plain and 0 < len(key) <= MAX_KEY_BYTES):
             key = _check_payload_key(row, key)
         timestamp = envelope.timestamp
@@ -288,6 +316,7 @@ class Contract:
         return msgspec.structs.replace(event, data=data, key=operation_id)
 
     def _decode_payload(self, row: CompiledEventType, data: bytes) -> Any:
+        """Decode a payload, or explain why it is invalid."""
         try:
             return row.decode(b"{}" if row.all_optional and data == b"null" else data)
         except msgspec.ValidationError as cause:
@@ -359,11 +388,14 @@ def _check_payload_key(row: CompiledEventType, key: str) -> str | None:
         raise InvalidKey(f"{path}: {cause}", path=path) from cause
 
 
-def _add_progress_members(data: bytes) -> bytes:
-    data = with_progress_members(data)
-    if len(data) > MAX_DATA_BYTES:
-        raise _too_large(data)
-    return data
+def _add_progress_members(data: bytes) -> tuple[bytes, int]:
+    """Return the data with its two required members, and how many of them were added."""
+    filled = with_progress_members(data)
+    if filled is data:
+        return data, 0
+    if len(filled) > MAX_DATA_BYTES:
+        raise _too_large(filled)
+    return filled, 2 if filled.endswith(_BOTH_ADDED) else 1
 
 
 def _too_large(data: bytes) -> PayloadTooLarge:

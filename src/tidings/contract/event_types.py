@@ -16,10 +16,12 @@ from msgspec import Struct
 
 from tidings.exceptions import InvalidContract
 from tidings.protocol import payloads
+from tidings.protocol.envelope import Envelope
 from tidings.protocol.message_types import RESERVED_DOMAINS, ChannelType, EventClass, MessageType, SlotEffect
 from tidings.protocol.messages import DIRECT_EVENTS
 from tidings.protocol.paths import NO_CHANNELS
 from tidings.protocol.payloads import Payload, SystemAlertData
+from tidings.protocol.strict_json import is_bounded
 
 PayloadType = type[Struct]
 """The struct of a payload: a `Payload` in the catalogue, any msgspec Struct in an application."""
@@ -251,6 +253,11 @@ class CompiledEventType(Struct, frozen=True):
     """Returns the payload of an event's data."""
     all_optional: bool
     """Whether `null` is valid data: no field is required."""
+    members: int
+    """Number of fields of the envelope and the payload, and 1 for the colon in a type; 0 if the data may lack a field
+    whose value is not None."""
+    bounded: bool
+    """Whether no field allows a number beyond 64 bits."""
 
 
 def compile_event_type(event: EventType) -> CompiledEventType:
@@ -268,7 +275,17 @@ def compile_event_type(event: EventType) -> CompiledEventType:
         keyless=event.key not in required,
         decode=msgspec.json.Decoder(event.payload).decode,
         all_optional=not required,
+        members=_count_members(event.payload),
+        bounded=is_bounded(event.payload),
     )
+
+
+def _count_members(payload: PayloadType) -> int:
+    # A field is in the data if it is not None, unless it has another default; those of a progress event are known.
+    defaults = (each.default for each in msgspec.structs.fields(payload) if not each.required)
+    if payload is not payloads.OperationProgressData and any(default is not None for default in defaults):
+        return 0
+    return len(Envelope.__struct_fields__) + len(payload.__struct_fields__) + 1
 
 
 def _no_key(payload: object) -> None:
@@ -303,4 +320,6 @@ def compile_undeclared(type: str, channel: str) -> CompiledEventType:
         keyless=True,
         decode=_decode_any,
         all_optional=False,
+        members=0,
+        bounded=False,
     )

@@ -16,6 +16,7 @@ from tidings.exceptions import ContractError, InvalidPayload, UnknownType
 from tidings.protocol.envelope import Envelope, decode_envelope, parse_validation_error
 from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
+from tidings.protocol.strict_json import repair_members
 
 UNREADABLE = ""
 """The type of findings about lines that are not valid envelopes."""
@@ -113,10 +114,10 @@ class TrafficCheck:
             self.refused_before += self.old is not None  # no contract accepts an invalid envelope
             self._note(UNREADABLE, error.code, error.path, error, place, before=self.old is not None)
             return
-        self.check(envelope, place)
+        self.check(envelope, place, body)
 
-    def check(self, envelope: Envelope, place: str) -> None:
-        """Check one envelope; see `check_line`."""
+    def check(self, envelope: Envelope, place: str, body: bytes = b"") -> None:
+        """Check one envelope, which was sent as `body`; see `check_line`."""
         type = envelope.type
         if type in _OTHER_MESSAGES or type in self.ignored_types:
             self.messages += 1
@@ -126,8 +127,8 @@ class TrafficCheck:
             self.by_type[type] += 1
         if type in self.contract.deprecated:
             self._note_deprecated(type, place, envelope)
-        error = self._find_error(self.contract, envelope)
-        before = None if self.old is None else self._find_error(self.old, envelope)
+        error = self._find_error(self.contract, envelope, body)
+        before = None if self.old is None else self._find_error(self.old, envelope, body)
         if error is None:
             self.accepted_now += before is not None
             self.undeclared += self.contract.lenient and type not in self.contract.events and type not in LEGACY_TYPES
@@ -137,7 +138,7 @@ class TrafficCheck:
         for path, message in self._list_faults(envelope, error):
             self._note(type, error.code, path, error, place, before=before is not None, message=message, of=envelope)
 
-    def _find_error(self, contract: Contract, envelope: Envelope) -> ContractError | None:
+    def _find_error(self, contract: Contract, envelope: Envelope, body: bytes) -> ContractError | None:
         type = envelope.type
         if type not in contract.events and type not in LEGACY_TYPES and not contract.lenient:
             # The error suggests the nearest of all names, which takes longer than the rest of a check: once is enough.
@@ -145,7 +146,7 @@ class TrafficCheck:
             if noted or contract is self.old:
                 return _UNKNOWN_AGAIN
         try:
-            contract.read(envelope, _DEFAULTS, by_hub=type in _HUB_ONLY)
+            contract.read(envelope, _DEFAULTS, by_hub=type in _HUB_ONLY, body=body)
         except ContractError as error:
             return error
         return None
@@ -155,7 +156,9 @@ class TrafficCheck:
         event = self.contract.events.get(str(LEGACY_TYPES.get(envelope.type, envelope.type)))
         if event is None or not isinstance(error, InvalidPayload):
             return [(error.path, error.message)]
-        return list(find_field_faults(event.payload, b"" + envelope.data)) or [(error.path, error.message)]
+        data = b"" + envelope.data
+        repaired = repair_members(data, event.payload)
+        return list(find_field_faults(event.payload, repaired or data)) or [(error.path, error.message)]
 
     def _note(
         self,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tidings.exceptions import InvalidCommand, InvalidPath
+from tidings.exceptions import InvalidCommand, InvalidPath, InvalidPayload
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.operations.leases import LeaseHolder
@@ -21,6 +21,7 @@ from tidings.protocol.messages import MessageSpec
 from tidings.protocol.paths import Path, PathSet, check_key, parse_path, parse_paths
 from tidings.protocol.payloads import Payload
 from tidings.protocol.positions import Position, parse_since
+from tidings.protocol.strict_json import check_message
 
 
 class CommandConnection(LeaseHolder, Protocol):
@@ -49,18 +50,22 @@ HANDLERS: dict[str, CommandHandler] = {}
 """The handler of each command, by name."""
 
 
-def run_command(connection: CommandConnection, command: Envelope, spec: MessageSpec) -> None:
-    """Decode the data of `command`, whose row in the table is `spec`, and call its handler.
+def run_command(connection: CommandConnection, command: Envelope, spec: MessageSpec, body: bytes) -> None:
+    """Decode the data of `command`, whose row in the table is `spec` and whose message `body`, and call its handler.
 
     Raises:
         InvalidCommand: The data does not fit, or the command has no id.
+        InvalidJSON: The message has two members of one name, or a number beyond 64 bits.
         TidingsError: The handler rejects the command.
     """
+    hint = f'Send {spec.name} as in PROTOCOL.md, "Commands and replies".'
     try:
+        check_message(body, spec.data)
         data = spec.decode(command.data)
+    except InvalidPayload as cause:
+        raise InvalidCommand(cause.message, hint=cause.hint) from cause
     except msgspec.ValidationError as cause:
         message, path = parse_validation_error(cause, "$.data")
-        hint = f'Send {spec.name} as in PROTOCOL.md, "Commands and replies".'
         raise InvalidCommand(f"{path}: {message}", hint=hint) from cause
     if spec.answered_by is not None and command.id is None:
         raise InvalidCommand(f"{spec.name} needs an `id`")

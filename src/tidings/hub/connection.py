@@ -196,9 +196,9 @@ class HubConnection:
             self._check_id(envelope)
             command = COMMANDS.get(envelope.type) if self.versioned else None
             if command is not None:
-                run_command(self, envelope, command)
+                run_command(self, envelope, command, body)
             else:
-                self._publish(envelope, len(body))
+                self._publish(envelope, body)
         except TidingsError as error:
             self._reject(error, envelope)
 
@@ -210,13 +210,15 @@ class HubConnection:
         if envelope.id is not None and self.versioned and not 1 <= len(envelope.id) <= MAX_ID_CHARS:
             raise InvalidCommand(f"$.id is {len(envelope.id)} characters long; 1–{MAX_ID_CHARS} are allowed")
 
-    def _publish(self, envelope: Envelope, size: int) -> None:
+    def _publish(self, envelope: Envelope, body: bytes) -> None:
+        size = len(body)
         settled = partial(self._report_result, envelope, size)
         self._unacknowledged += 1
         self._unacknowledged_bytes += size
         try:
             producer_id = self.producer_id
-            self.hub.publish(envelope, settled, scope=producer_id or self.scope, producer_id=producer_id)
+            scope = producer_id or self.scope
+            self.hub.publish(envelope, settled, scope=scope, producer_id=producer_id, body=body)
         except TidingsError:
             self._unacknowledged -= 1
             self._unacknowledged_bytes -= size

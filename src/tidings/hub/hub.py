@@ -164,6 +164,7 @@ class Hub:
         trace_id: str = "",
         producer_id: str = "",
         by_hub: bool = False,
+        body: bytes = b"",
     ) -> Event:
         """Check `envelope` and stage its event; `settled` is called when the log has appended or refused it.
 
@@ -174,6 +175,7 @@ class Hub:
             trace_id: Trace id of the request, for an event that has none and belongs to no live operation.
             producer_id: Id of the producer, "" if it has none; a producer holds the operations that it begins.
             by_hub: Whether the hub itself publishes it.
+            body: The message as it was sent; see `Contract.read`.
 
         Returns:
             The event as it was staged.
@@ -189,7 +191,7 @@ class Hub:
         if len(self._staging) >= self.config.staged_events:
             raise LogBusy("too many events are waiting for the log")
         defaults = _RequestDefaults(self, trace_id) if trace_id else self
-        event = self.contract.read(envelope, defaults, by_hub=by_hub)
+        event = self.contract.read(envelope, defaults, by_hub=by_hub, body=body)
         if self.contract.lenient and event.type not in self.contract.events:
             self._alert_undeclared(event)
         if event.key is None and event.type == MessageType.OPERATION_FAILED:

@@ -119,9 +119,13 @@ MAX_ID_CHARS = 64
 """Maximum characters of a command's `id`."""
 MAX_TRACE_ID_CHARS = 128
 """Maximum characters of a trace id."""
-_NULL = Raw(b"null")
+NO_DATA = Raw(b"null")
+"""The data of an envelope without data."""
 _EVENT_ID = re.compile(r"[!-~]{16,64}", re.ASCII)
 _AT_PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
+_JSON_KINDS = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+_KINDS = re.compile(r"(?:Expected|got) `[a-z |]+`")
+_PYTHON_KIND = re.compile(rf"\b(?:{'|'.join(_JSON_KINDS)})\b")
 _NO_NUMBER = re.compile(rb"[:\[,\s-](?:NaN|Infinity)\b")
 
 
@@ -131,7 +135,7 @@ class Envelope(Struct, frozen=True, gc=False):
     type: str
     timestamp: str | None = None
     trace_id: str | None = None
-    data: Raw = _NULL
+    data: Raw = NO_DATA
     """The sender's own bytes."""
     channel: str | None = None
     id: str | None = None
@@ -200,8 +204,8 @@ def decode_envelope(body: bytes) -> Envelope:
 
 
 def parse_validation_error(error: msgspec.ValidationError, root: str = "$") -> tuple[str, str]:
-    """Return the message of a validation error and the JSON path of the fault, below `root`."""
-    text = str(error)
+    """Return the message of a validation error, in the names of JSON's types, and the JSON path of the fault."""
+    text = _KINDS.sub(lambda kinds: _PYTHON_KIND.sub(lambda kind: _JSON_KINDS[kind[0]], kinds[0]), str(error))
     match = _AT_PATH.search(text)
     if match is None:
         return text, root

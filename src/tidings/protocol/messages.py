@@ -15,6 +15,7 @@ from tidings.protocol import payloads
 from tidings.protocol.envelope import encode_message, quote
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Count, ErrorData, Payload, Timestamp
+from tidings.protocol.strict_json import repair_members
 
 SUBPROTOCOL = "tidings.v1"
 """WebSocket subprotocol of connections with ids, replies and positions; clients offer it in the handshake."""
@@ -231,7 +232,14 @@ class MessageSpec(Struct, frozen=True, kw_only=True):
             msgspec.ValidationError: The data does not fit the struct.
         """
         body = b"" + data  # faster than `bytes(data)` for a Raw
-        return msgspec.json.decode(b"{}" if body == b"null" else body, type=self.data)
+        body = b"{}" if body == b"null" else body
+        try:
+            return msgspec.json.decode(body, type=self.data)
+        except msgspec.ValidationError:
+            repaired = repair_members(body, self.data)
+            if repaired is None:
+                raise
+            return msgspec.json.decode(repaired, type=self.data)
 
 
 SUBSCRIBE = "channel:subscribe"

@@ -76,7 +76,7 @@ def test_refusals_are_listed_by_type_and_path(files: dict[str, str]) -> None:
         "Refused:",
         "  trade:executed, 4 events",
         "    $.data.price: 3 times  [invalid_payload]",
-        "      Expected `int`, got `float` (first at line 3)",
+        "      Expected `integer`, got `number` (first at line 3)",
         "  no envelope",
         "    $: 1 time  [invalid_json]",
         "      this is not JSON: Input data was truncated (first at line 9)",
@@ -123,7 +123,7 @@ def test_json_has_every_finding(files: dict[str, str]) -> None:
         "code": "invalid_payload",
         "count": 3,
         "first": "line 3",
-        "message": "Expected `int`, got `float`",
+        "message": "Expected `integer`, got `number`",
         "hint": "",
     }
     assert [(each["type"], each["count"]) for each in report["deprecated"]] == [("operation:error", 1)]

@@ -77,6 +77,9 @@ def test_body_may_lack_a_type_and_begin_with_spaces(client: httpx.Client) -> Non
         (b'{"type":"data:update","data":{}}{"type":"data:update","data":{}}', 400, "invalid_json"),
         (b'{"type":"data:update","x":"\xff"}', 400, "invalid_utf8"),
         (b'{"type":"data:update","x":' + b"[" * 65 + b"]" * 65 + b"}", 400, "too_deep"),
+        (b'{"type":"data:update","data":{"url":"a","url":"b"}}', 400, "invalid_json"),
+        (b'{"type":"data:update","data":{"x":1e999}}', 400, "invalid_json"),
+        (b'{"type":"data:update","data":{"URL":"a"}}', 422, "invalid_payload"),
         (b'{"type":"no:such"}', 422, "unknown_type"),
         (b'{"type":"channel:subscribe","data":{}}', 422, "unknown_type"),
         (b'{"type":"auth:token","data":{}}', 501, "not_supported"),
@@ -266,6 +269,13 @@ def test_empty_batch_has_no_results(client: httpx.Client, body: bytes, headers: 
 )
 def test_invalid_array_is_refused_as_a_whole(client: httpx.Client, body: bytes, code: str) -> None:
     assert_error(client.post("/v1/events", content=body), 400, code)
+
+
+def test_item_that_readers_understand_differently_is_refused_alone(client: httpx.Client) -> None:
+    body = b'[{"type":"data:update","data":{"x":1,"x":2}},{"type":"data:update","data":{"records":3.0}}]'
+    results = client.post("/v1/events", content=body, headers={"Content-Type": "application/json"}).json()["results"]
+    assert results[0]["error"]["code"] == "invalid_json"
+    assert event_at(client, results[1]["position"])["data"] == {"records": 3}
 
 
 def test_too_deep_item_is_refused_alone(client: httpx.Client) -> None:

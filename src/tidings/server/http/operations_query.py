@@ -14,6 +14,7 @@ from tidings.operations.lifecycle import OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.envelope import check_body, parse_validation_error
 from tidings.protocol.messages import Cancel, Reason, Requester
+from tidings.protocol.strict_json import check_members, repair_members
 from tidings.protocol.timestamps import to_nanoseconds
 from tidings.server.asgi.scope import route_path
 from tidings.server.http.query import read_limit, read_seconds
@@ -194,7 +195,10 @@ def read_cancel(operation_id: str, body: bytes) -> Cancel:
     """
     check_body(body)
     try:
-        decoded = msgspec.json.decode(body.strip() or b"{}", type=_CancelBody)
+        text = body.strip() or b"{}"
+        text = repair_members(text, _CancelBody) or text
+        decoded = msgspec.json.decode(text, type=_CancelBody)
+        check_members(body.strip() or b"{}")
         members = {"operation_id": operation_id, **structs.asdict(decoded)}
         if decoded.timeout_s is None:
             del members["timeout_s"]

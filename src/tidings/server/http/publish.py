@@ -189,7 +189,9 @@ async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
             settling.set_result(result)
 
     producer_id = options.producer_id
-    event = hub.publish(envelope, settled, scope=producer_id, trace_id=options.trace_id, producer_id=producer_id)
+    event = hub.publish(
+        envelope, settled, scope=producer_id, trace_id=options.trace_id, producer_id=producer_id, body=body
+    )
     result = await settling
     if isinstance(result, TidingsError):
         raise result
@@ -245,7 +247,9 @@ class _Batch:
             try:
                 envelope = self._envelope(item, index)
                 settled = partial(self._settled, index)
-                add(publish(envelope, settled, scope=producer_id, trace_id=trace_id, producer_id=producer_id))
+                add(
+                    publish(envelope, settled, scope=producer_id, trace_id=trace_id, producer_id=producer_id, body=item)
+                )
             except (Draining, LogBusy) as error:
                 if not index:
                     raise
