@@ -20,7 +20,7 @@ from tidings.protocol.envelope import BACKSLASH, CR, LF, TAB, Envelope
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 """The integers of 64 bits, signed or unsigned."""
-# What every number outside of a string contains that is beyond 64 bits or beyond the doubles, and few others.
+# Matches each number outside of a string that is beyond 64 bits or beyond the doubles, and few others.
 _LONG_NUMBER = re.compile(rb"[:,\[\s]-?[0-9.]*+(?:(?<=[0-9.]{19})|[eE][+-]?[0-9]{3})")
 _NAME = re.compile(rb'"([^"]*)":')
 _MAX_DIGITS = 20
