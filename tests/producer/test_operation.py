@@ -1,9 +1,11 @@
 """Operations that report to a real hub, also to one that is late or restarts."""
 
+import asyncio
+import functools
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -543,3 +545,94 @@ def test_operation_left_without_an_end_ends_with_the_program(reported: Reported,
     raised = "op = tidings.operation('Raises', id='raises')\nop.progress(10)\nraise LookupError('no row')"
     assert run(raised, reported.hub.url, tmp_path)[0] == 1
     assert reported.last("raises")[1]["code"] == "lookup_error"
+
+
+def test_blocks_left_out_of_order_leave_no_current_operation(reported: Reported) -> None:
+    def rows(op: tidings.Operation) -> Iterator[int]:
+        with op:
+            yield 1
+        yield 2
+
+    first, second = tidings.operation("First"), tidings.operation("Second")
+    a, b = rows(first), rows(second)
+    next(a)
+    next(b)
+    assert tidings.current_operation() is second
+    next(a)
+    assert tidings.current_operation() is second
+    next(b)
+    assert tidings.current_operation() is None
+    assert (first.state, second.state) == ("complete", "complete")
+
+
+def test_block_inside_a_block_of_the_same_operation_ends_nothing(reported: Reported) -> None:
+    op = tidings.operation("Again")
+
+    def work() -> None:
+        with op:
+            with op, op.step("a") as step, step:
+                pass
+            assert (op.state, tidings.current_operation()) == ("running", op)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        work()
+    assert tidings.current_operation() is None
+    assert reported.kinds(op.id) == ["start", "failed"]
+
+
+def test_decorator_accepts_every_kind_of_function(reported: Reported) -> None:
+    class Work:
+        @tidings.operation("method")
+        def method(self) -> str:
+            return state()
+
+        @tidings.operation("static")
+        @staticmethod
+        def static() -> str:
+            return state()
+
+        @tidings.operation("class")
+        @classmethod
+        def of_class(cls) -> str:
+            return state()
+
+        async def __call__(self) -> str:
+            await asyncio.sleep(0)
+            return state()
+
+    def state() -> str:
+        op = tidings.current_operation()
+        assert op is not None
+        return f"{op.name} {op.state}"
+
+    work = Work()
+    assert [work.method(), work.static(), Work.static(), Work.of_class()] == [
+        "method running",
+        "static running",
+        "static running",
+        "class running",
+    ]
+    assert asyncio.run(tidings.operation("callable")(work)()) == "callable running"
+    assert asyncio.run(tidings.operation("partial")(functools.partial(Work.__call__, work))()) == "partial running"
+    assert reported.kinds() == ["start", "complete"] * 6
+
+
+@pytest.mark.parametrize("odd", [int, 5, property(len)])
+def test_decorator_of_another_object_raises_type_error(odd: Any) -> None:
+    with pytest.raises(TypeError, match="an operation decorates a function, not"):
+        tidings.operation("Odd")(odd)
+
+
+def test_steps_may_be_a_mapping_of_weights(reported: Reported) -> None:
+    with tidings.operation("Weights", steps={"a": 1, "b": 3}) as op:
+        with op.step("a"):
+            pass
+        assert op.percent == 25
+
+
+def test_url_that_is_not_a_text_does_not_affect_the_job(reported: Reported) -> None:
+    odd: Any = 123
+    with tidings.operation("Odd", url=odd) as op:
+        op.progress(10)
+    assert op.state == "complete"

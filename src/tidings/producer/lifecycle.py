@@ -107,7 +107,8 @@ class OperationLifecycle:
                 self.cancellation.reset()
             self._shared.alert = True
             settings = self.settings
-            self._emitter.sink, address = RUNTIME.sink(settings.url, settings.token)
+            url = None if settings.url is None else str(settings.url)
+            self._emitter.sink, address = RUNTIME.sink(url, settings.token)
             self._emitter.trace_id = self.trace_id
             self._emitter.hold(settings.lease_s, self._request_cancel)
             self._send_start(queued=queued)

@@ -30,6 +30,7 @@ class Operation(ProgressTracker):
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._open_blocks = 0
         shared = SharedState()
         super().__init__(shared, total=settings.total, steps=settings.steps)
         self._lifecycle = OperationLifecycle(settings, shared, self)
@@ -214,14 +215,17 @@ class Operation(ProgressTracker):
             self._lifecycle.begin()
         else:
             self._lifecycle.start()
-        self._set_current()
+        self._open_blocks += 1
+        self._enter_block()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._reset_current()
-        self._lifecycle.leave(error)
+        self._leave_block()
+        self._open_blocks = max(0, self._open_blocks - 1)
+        if not self._open_blocks:  # a block of the operation inside another one ends nothing
+            self._lifecycle.leave(error)
 
     async def __aenter__(self) -> Self:
         self._lifecycle.cancellation.enter_task()
@@ -245,8 +249,8 @@ class Operation(ProgressTracker):
         """Decorate `function`: each call is an operation with these arguments. See `tidings.operation`.
 
         Raises:
-            TypeError: `function` is a generator function. Its body runs while the caller iterates, so its end is
-                unknown.
+            TypeError: `function` is a generator function, whose body runs while the caller iterates, so that its end is
+                unknown; or it is a class, or not callable.
         """
         return _decorate(lambda: Operation(self.settings), function)
 
@@ -269,12 +273,17 @@ def lifecycle_of(operation: Operation) -> OperationLifecycle:
 
 
 def _decorate(make: Callable[[], Operation], function: F) -> F:
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if isinstance(function, staticmethod | classmethod):
+        return cast(F, type(function)(_decorate(make, function.__func__)))
+    if isinstance(function, type) or not callable(function):
+        raise TypeError(f"an operation decorates a function, not {function!r}")
+    called = function if inspect.isroutine(function) else function.__call__  # type: ignore[operator]
+    if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in (function, called)):
         raise TypeError(
-            f"{function.__qualname__} is a generator function; use `with tidings.operation(...)` around the loop that "
-            "iterates over it, or inside it"
+            f"{getattr(function, '__qualname__', function)} is a generator function; use `with tidings.operation(...)` "
+            "around the loop that iterates over it, or inside it"
         )
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
 
         @functools.wraps(function)
         async def runs_async(*arguments: Any, **options: Any) -> Any:

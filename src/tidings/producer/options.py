@@ -19,8 +19,8 @@ DISABLED_VARIABLE = "TIDINGS_DISABLED"
 _MAX_INTEGER = 1 << 63
 """Integers from here on become floats: a quotient of them may overflow."""
 
-Plan = Sequence["str | tuple[str, float]"]
-"""Steps that are known in advance: names, or (name, weight)."""
+Plan = Sequence["str | tuple[str, float]"] | Mapping[str, float]
+"""Steps that are known in advance: names, (name, weight), or a mapping of weights by name."""
 Redact = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Receives every payload before it leaves the process; returns the payload to send, or None to send nothing."""
 RefuseCancel = Callable[[CancelPush], str | None]
@@ -162,9 +162,9 @@ def countable(total: Any) -> float | None:
 def plan_of(steps: Plan) -> dict[str, float]:
     """Return the weights of planned steps by name; an invalid plan is logged and counts as empty."""
     try:
-        return {
-            text(name): weight_of(weight) for name, weight in map(_named, [steps] if isinstance(steps, str) else steps)
-        }
+        listed: Iterable[Any] = [steps] if isinstance(steps, str) else steps
+        pairs = steps.items() if isinstance(steps, Mapping) else map(_named, listed)
+        return {text(name): weight_of(weight) for name, weight in pairs}
     except Exception as error:  # a generator may raise anything
         DIAGNOSTICS.log_fault("reading steps=", error)
         return {}

@@ -7,8 +7,7 @@ the fields of a tracker is in this module. `ProgressReporter` turns the tree int
 import math
 import operator
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Never, Self, SupportsIndex, TypeVar, overload
 
@@ -20,8 +19,9 @@ from tidings.protocol.payloads import OperationProgressData
 
 T = TypeVar("T")
 
-_CURRENT: ContextVar["ProgressTracker | None"] = ContextVar("tidings work", default=None)
-"""The operation or step in whose block this code runs."""
+_BLOCKS: ContextVar[tuple["ProgressTracker", ...]] = ContextVar("tidings blocks", default=())
+"""The operations and steps in whose blocks this code runs, the innermost last. A block may be left before those that
+were entered after it, as by generators, and entered again inside itself."""
 
 _RATE_WINDOW_S = 0.5
 """Time over which a rate is measured, in seconds: several intervals of the sampler."""
@@ -141,7 +141,6 @@ class ProgressTracker:
         "_loops",
         "_message",
         "_note",
-        "_outer",
         "_plan",
         "_rate",
         "_reported",
@@ -158,7 +157,6 @@ class ProgressTracker:
         self._shared = shared
         self._plan = dict(steps)
         self._total_given = countable(total)
-        self._outer: Token[ProgressTracker | None] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -294,14 +292,16 @@ class ProgressTracker:
 
     # Blocks.
 
-    def _set_current(self) -> None:
-        self._outer = _CURRENT.set(self)
+    def _enter_block(self) -> None:
+        _BLOCKS.set((*_BLOCKS.get(), self))
 
-    def _reset_current(self) -> None:
-        token, self._outer = self._outer, None
-        if token is not None:
-            with suppress(ValueError):  # the block was left in another context, as by the finalizer of a generator
-                _CURRENT.reset(token)
+    def _leave_block(self) -> None:
+        blocks = _BLOCKS.get()
+        for index in range(len(blocks) - 1, -1, -1):
+            if blocks[index] is self:
+                _BLOCKS.set(blocks[:index] + blocks[index + 1 :])
+                return
+        # The block was left in another context, as by the finalizer of a generator.
 
     # Loops. `_track`, `_track_async` and `LoopCounter` count on the tracker that `_open_loop` returns.
 
@@ -414,13 +414,13 @@ class Step(ProgressTracker):
 
     def __enter__(self) -> Self:
         self.begin()
-        self._set_current()
+        self._enter_block()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._reset_current()
+        self._leave_block()
         self._leave(finished=error is None)
 
     async def __aenter__(self) -> Self:
@@ -478,7 +478,8 @@ class Step(ProgressTracker):
 
 def current_work() -> ProgressTracker | None:
     """Return the operation or step in whose block this code runs; None outside of all."""
-    return _CURRENT.get()
+    blocks = _BLOCKS.get()
+    return blocks[-1] if blocks else None
 
 
 def _track(
