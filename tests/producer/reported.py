@@ -57,8 +57,8 @@ class Reported:
         return self.received(operation_id)[-1]
 
     def kinds(self, operation_id: str | None = None) -> list[str]:
-        """Return the types of the events, without progress."""
-        return [kind for kind, _ in self.received(operation_id) if kind != "progress"]
+        """Return the types of the events, without progress and without the hub's estimates."""
+        return [kind for kind, _ in self.received(operation_id) if kind not in ("progress", "estimate")]
 
 
 def until(condition: Callable[[], bool]) -> None:

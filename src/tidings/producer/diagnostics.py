@@ -79,7 +79,7 @@ class Diagnostics:
         """Report, once, that a forked process reports on an operation of its parent process."""
         if self._is_first("inherited"):
             note = f"{name} runs in another process, and reports on it from this one are not sent"
-            logger.warning(note)
+            logger.info("%s", note)
             write_line(f"{note}. Pass op.id to this process, and use tidings.operation(…, parent=id) here.")
 
     def log_fault(self, what: str, error: BaseException) -> None:
