@@ -636,3 +636,12 @@ def test_url_that_is_not_a_text_does_not_affect_the_job(reported: Reported) -> N
     with tidings.operation("Odd", url=odd) as op:
         op.progress(10)
     assert op.state == "complete"
+
+
+def test_before_end_callback_does_not_change_the_end(reported: Reported) -> None:
+    op = tidings.operation("Speak")
+    op.before_end(lambda: op.progress(77, "last words"))
+    op.before_end(op.complete)
+    with pytest.raises(LookupError), op:
+        raise LookupError
+    assert [kind for kind, _ in reported.received(op.id)] == ["start", "progress", "failed"]

@@ -46,8 +46,8 @@ class OperationLifecycle:
         """Reads the progress; the caller holds the lock."""
         self.cancellation = CancellationState(settings.on_cancel)
         self.state: State = "new"
-        self._leaving: End | None = None
-        """How the block that was left ends the operation; None before that, and after the end."""
+        self._decided: End | None = None
+        """How the operation is about to end; None before that, and after the end."""
         self.outcome: End | None = None
         """How the last attempt ended; None before that."""
         self._shared = shared
@@ -147,11 +147,11 @@ class OperationLifecycle:
         """End a live operation whose block was left, by `error` or normally."""
         if not self.is_live:
             return
-        self._leaving = Completed() if error is None else self._end_of(error)
-        self.end(self._leaving)
+        self._decided = Completed() if error is None else self._end_of(error)
+        self.end(self._decided)
         if self.is_live:  # the block is at the limit of recursion or memory; a thread has a stack of its own
             with suppress(Exception):
-                threading.Thread(target=self.end, args=(self._leaving,), name="tidings end", daemon=True).start()
+                threading.Thread(target=self.end, args=(self._decided,), name="tidings end", daemon=True).start()
 
     @log_errors
     def end(self, end: End) -> None:
@@ -162,8 +162,8 @@ class OperationLifecycle:
                 if self.state != "queued" or not isinstance(end, Cancelled):
                     self.begin()
                 if self._check_live("end"):
-                    # A block that was left has decided the outcome, even if reporting it has failed once.
-                    end, self._leaving = self._leaving or end, None
+                    # The first end decides, also for a hook that calls another one, or a signal that interrupts this.
+                    self._decided = end = self._decided or end
                     state = state_after(end)
                     try:
                         self._report_last()
@@ -179,6 +179,7 @@ class OperationLifecycle:
 
     def _send_end(self, end: End) -> None:
         self.outcome, self._total_s = end, time.monotonic() - self._began_s
+        self._decided = None
         self._shared.alert = False
         try:
             self._emitter.end(end, self._total_s)
@@ -186,12 +187,12 @@ class OperationLifecycle:
             self._emitter.release()
 
     def _report_last(self) -> None:
-        """Publish the last progress, and call the hooks; an error in one does not prevent the others."""
-        if self.state == "running":
-            call_hook("reading the last progress", self._publish, time.monotonic())
+        """Call the hooks, and publish the last progress; an error in one does not prevent the others."""
         callbacks, self._before_end = self._before_end, []
         for callback in callbacks:
             call_hook("before_end", callback)
+        if self.state == "running":
+            call_hook("reading the last progress", self._publish, time.monotonic())
 
     def _send_start(self, *, queued: bool) -> None:
         self.outcome = None

@@ -181,7 +181,8 @@ class Operation(ProgressTracker):
     def before_end(self, say: Callable[[], None]) -> None:
         """Call a function once when this attempt ends, while the operation can still report.
 
-        It runs on the thread that ends the operation, perhaps in a signal handler, and must not wait.
+        It runs on the thread that ends the operation, perhaps in a signal handler, and must not wait. It does not
+        change how the operation ends.
         """
         self._lifecycle.before_end(say)
 
