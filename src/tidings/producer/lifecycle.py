@@ -195,7 +195,7 @@ class OperationLifecycle:
             call_hook("reading the last progress", self._publish, time.monotonic())
 
     def _send_start(self, *, queued: bool) -> None:
-        self.outcome = None
+        self.outcome = self._decided = None
         self.state = "queued" if queued else "running"
         self._began_s = time.monotonic()
         self._emitter.start(self.settings, queued=queued, steps=list(self.settings.steps))
