@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.contract.envelopes import read
 from tests.contract.export.odd_contract import GOOD, ODD, message
 from tests.contract.export.test_document import SHOP
 from tests.contract.export.toolchains import Go
+from tests.contract.export.whole_client import WHOLE_CLIENT
 from tests.server.hub_server import TIMEOUT_S, HubServer, Stream, update
 
 from tidings.contract.contract import Contract
@@ -186,6 +188,15 @@ def test_strict_reader_accepts_all_messages_of_a_plain_connection(
             assert_same(told["again"]["data"], published["data"])
 
 
+def test_whole_client_needs_only_the_export(readers: dict[str, Path]) -> None:
+    """A producer that attaches, publishes, resumes and answers a cancel, and a watcher that cancels."""
+    with HubServer() as server:
+        command = [str(readers["everyone"]), "act", f"127.0.0.1:{server.port}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == {**WHOLE_CLIENT, "refused": "unknown_type"}
+
+
 def test_gap_after_an_unknown_position_is_read(readers: dict[str, Path]) -> None:
     with HubServer() as server:
         server.publish(update("d"))
@@ -202,6 +213,23 @@ def test_old_names_are_marked_as_deprecated() -> None:
     text = export_go(Contract())
     assert "\t// Deprecated: use MessageTypeOperationStart.\n\tMessageTypePipelineStart = MessageType" in text
     assert '\tMessageTypeOperationError MessageType = "operation:error"\n' in text
+
+
+def test_types_do_not_repeat_the_package_or_their_owner() -> None:
+    text = export_go(SHOP, package="trade")
+    assert "\ntype ExecutedData struct {" in text
+    assert "\ntype PriceData struct {" in text
+    assert "\ntype VerdictValue string\n" in text
+    assert "\tVerdictHeld     VerdictValue = " in text
+    assert "VerdictVerdict" not in text
+    assert "\ntype TradeExecutedData struct {" in export_go(SHOP)
+
+
+def test_every_constant_type_and_function_has_a_comment() -> None:
+    lines = export_go(ODD).splitlines()
+    for before, line in pairwise(lines):
+        if line.startswith(("type ", "func ", "const ")):
+            assert before.startswith("// "), line
 
 
 def test_package_has_the_given_name() -> None:

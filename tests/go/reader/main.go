@@ -2,6 +2,7 @@
 //
 //	reader decode            reads messages from stdin, one per line
 //	reader watch ADDR PATH   reads messages from a hub's WebSocket, and sends it the lines of stdin
+//	reader act ADDR          is a producer and a watcher: subscribes, publishes, resumes, cancels and is cancelled
 //
 // For each message it writes one line of JSON: the message's type, the Go type of its payload and the message as Go
 // writes it; or the message's fault, and then the exit code is 1.
@@ -33,8 +34,10 @@ func main() {
 		fine, err = decode(os.Stdin)
 	case len(os.Args) == 4 && os.Args[1] == "watch":
 		fine, err = watch(os.Args[2], os.Args[3], os.Stdin)
+	case len(os.Args) == 3 && os.Args[1] == "act":
+		fine, err = true, act(os.Args[2])
 	default:
-		err = fmt.Errorf("reader decode, or reader watch ADDR PATH")
+		err = fmt.Errorf("reader decode, reader watch ADDR PATH, or reader act ADDR")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -56,7 +59,7 @@ func decode(lines io.Reader) (bool, error) {
 }
 
 func watch(address, path string, lines io.Reader) (bool, error) {
-	connection, err := dial(address, path)
+	connection, err := dial(address, path, "")
 	if err != nil {
 		return false, err
 	}

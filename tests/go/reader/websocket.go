@@ -25,34 +25,39 @@ const (
 	patience       = 30 * time.Second
 )
 
-// websocket is the client's side of one connection (RFC 6455), without subprotocol and extensions.
+// websocket is the client's side of one connection (RFC 6455), without extensions.
 type websocket struct {
 	stream  net.Conn
 	reader  *bufio.Reader
 	writing sync.Mutex
 }
 
-func dial(address, path string) (*websocket, error) {
+// dial opens a connection; an empty subprotocol offers none.
+func dial(address, path, subprotocol string) (*websocket, error) {
 	stream, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return nil, err
 	}
 	connection := &websocket{stream: stream, reader: bufio.NewReader(stream)}
-	if err := connection.shake(address, path); err != nil {
+	if err := connection.shake(address, path, subprotocol); err != nil {
 		stream.Close()
 		return nil, err
 	}
 	return connection, nil
 }
 
-func (w *websocket) shake(address, path string) error {
+func (w *websocket) shake(address, path, subprotocol string) error {
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
 		return err
 	}
 	key := base64.StdEncoding.EncodeToString(nonce)
+	offer := ""
+	if subprotocol != "" {
+		offer = "Sec-WebSocket-Protocol: " + subprotocol + "\r\n"
+	}
 	_, err := fmt.Fprintf(w.stream, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n", path, address, key)
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n%s\r\n", path, address, key, offer)
 	if err != nil {
 		return err
 	}
