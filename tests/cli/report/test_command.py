@@ -111,6 +111,10 @@ def test_a_script_continues_without_a_hub() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
+        (("start", ""), 2, "the name is empty"),
+        (("start", "x", "--id", ""), 2, "the operation id is empty"),
+        (("complete", ""), 2, "the operation id is empty"),
+        (("complete", "nosuch"), 5, "no such operation: 'nosuch'"),
         (("progress", "x", "lots"), 2, "invalid progress 'lots'"),
         (("start", "x", "--lease", "soon"), 2, "--lease"),
         (("start", "x", "--metadata", "[]"), 2, "expected a JSON object"),

@@ -13,6 +13,8 @@ from tidings.producer.spool.file import SUFFIX, UNFINISHED, SpoolFile, name_pref
 from tidings.producer.spool.rejected import REJECTED
 
 SPOOL_VARIABLE = "TIDINGS_SPOOL"
+STARTED = ".started"
+"""Suffix of a file that notes that a shell script began an operation; its contents belong to `tidings report`."""
 _DAY_S = 86_400.0
 _MAX_UNFINISHED_AGE_S = 3_600.0
 """Age after which a file that never got its final name is deleted."""
@@ -95,7 +97,7 @@ def delete_expired_files(options: SpoolOptions, choices: list[Path], now: float 
         size += length
         count += 1
         if age_s > options.age_s or size > options.bytes_of_all or count > options.files_of_all:
-            if path.suffix == REJECTED:
+            if path.suffix in (REJECTED, STARTED):
                 with contextlib.suppress(OSError):
                     path.unlink()
             else:
@@ -122,7 +124,9 @@ def _scan(choices: list[Path]) -> Iterator[tuple[float, int, Path]]:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.endswith((SUFFIX, UNFINISHED, REJECTED)) and entry.is_file(follow_symlinks=False):
+                    if entry.name.endswith((SUFFIX, UNFINISHED, REJECTED, STARTED)) and entry.is_file(
+                        follow_symlinks=False
+                    ):
                         status = entry.stat(follow_symlinks=False)
                         yield status.st_mtime, status.st_size, Path(entry.path)
         except OSError:

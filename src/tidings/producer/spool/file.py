@@ -32,6 +32,10 @@ class SpoolHeader(Struct, frozen=True, kw_only=True):
     url: str
     producer_id: str
     pid: int
+    holds: bool = True
+    """Whether the producer holds its operations; a shell script holds only those that it began with a lease."""
+    lease_s: float | None = None
+    """Lease of the operations, in seconds; None means the hub's."""
 
 
 class SpooledEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):

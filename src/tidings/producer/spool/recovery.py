@@ -63,10 +63,9 @@ class RecoveryResult(Struct, frozen=True, kw_only=True):
 class _OrphanHolder:
     """Holds a dead producer's operations while their ends are sent."""
 
-    lease_s = None
-
     def __init__(self, header: SpoolHeader, kept: Sequence[SpooledEvent]) -> None:
         self.producer_id = header.producer_id
+        self.lease_s = header.lease_s
         self.given_up: list[SpooledEvent] = []
         """Ends of attempts that the hub has given up: they need another attempt, which they end."""
         self._ends = {key: one for one in kept if (key := _operation(one.draft)) is not None}
@@ -108,7 +107,7 @@ async def recover_file(
     kept = list(file.pending.values())
     holder = _OrphanHolder(file.header, kept)
     answers = _Answers(file)
-    publisher = Publisher(url, options, contract=contract, holder=holder)
+    publisher = Publisher(url, options, contract=contract, holder=holder if file.header.holds else None)
     error: TidingsError | None = None
     try:
         async with publisher.link.timeout(timeout_s):
