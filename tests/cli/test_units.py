@@ -19,13 +19,13 @@ from tidings.cli.units import (
     ("text", "size"),
     [
         ("0", 0),
-        ("65536", 65536),
+        ("65536B", 65536),
         ("1GiB", 1 << 30),
         ("1 gib", 1 << 30),
         ("1.5KiB", 1536),
         ("10GB", 10**10),
         ("500 MB", 500_000_000),
-        ("1_000", 1000),
+        ("1_000 kB", 1_000_000),
         ("7b", 7),
     ],
 )
@@ -33,9 +33,9 @@ def test_sizes_are_parsed(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "1 XB", "-1", "1e9", "1GiB2", "nan", "١٢"])
+@pytest.mark.parametrize("text", ["", "GiB", "1 XB", "-1", "7", "65536", "1.5", "00", "1e9", "1GiB2", "nan", "١٢"])
 def test_an_invalid_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^invalid size .*: use "):
+    with pytest.raises(ValueError, match=r"^invalid size .*: expected a number with a unit, such as 7MB"):
         parse_size(text)
 
 
@@ -46,7 +46,9 @@ def test_an_invalid_size_is_refused(text: str) -> None:
         ("1h30m", 5400),
         ("45s", 45),
         ("500ms", 0.5),
-        ("2.5", 2.5),
+        ("2.5s", 2.5),
+        ("0", 0),
+        ("0s", 0),
         ("1d 12h", 129_600),
         ("2w", 1_209_600),
     ],
@@ -55,9 +57,9 @@ def test_durations_are_parsed(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "d", "7 days", "1h30", "-5s", "5s!", "inf"])
+@pytest.mark.parametrize("text", ["", "d", "7", "2.5", "60 ", "7 days", "1h30", "-5s", "5s!", "inf"])
 def test_an_invalid_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^invalid duration .*: use "):
+    with pytest.raises(ValueError, match=r"^invalid duration .*: expected a number with a unit, such as 7d"):
         parse_duration(text)
 
 
@@ -73,7 +75,8 @@ def test_a_duration_is_read_back_to_the_millisecond(milliseconds: int) -> None:
 
 def test_settings_are_shown_in_the_largest_unit_that_is_exact() -> None:
     assert format_size(1 << 30) == "1GiB"
-    assert format_size((1 << 30) + 1) == "1073741825"
+    assert format_size((1 << 30) + 1) == "1073741825B"
+    assert format_size(0) == "0"
     assert format_duration(604_800) == "7d"
     assert format_duration(90) == "1m30s"
     assert format_duration(0.25) == "250ms"

@@ -74,7 +74,7 @@ class Workers:
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with Hub("--log-level", "error", "--lease", "1") as hub:
+    with Hub("--log-level", "error", "--lease", "1s") as hub:
         yield hub
 
 

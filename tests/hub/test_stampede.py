@@ -137,7 +137,7 @@ def test_thousands_of_resumes_do_not_delay_live_delivery(tmp_path: Path) -> None
     with HubProcess(tmp_path) as hub:
         positions = [position for first in range(0, OLD, 500) for position in hub.publish(bodies[first : first + 500])]
     since = [(positions[read - 1], begins[read]) for read in range(OLD - BACK, OLD - BACK + PLACES)]
-    with HubProcess(tmp_path, "--heartbeat", "60") as hub, Watching(hub.port) as live:
+    with HubProcess(tmp_path, "--heartbeat", "60s") as hub, Watching(hub.port) as live:
         hub.wait_for('tidings_subscribers{state="live"}', 1)
         plan = Plan(hub.port, min(CLIENTS, clients_allowed()), str(tmp_path / "stream"), since, begins[OLD])
         began = time.monotonic()

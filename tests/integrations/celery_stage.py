@@ -40,7 +40,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._hub = Hub("--lease", str(int(LEASE_S)))
+        self._hub = Hub("--lease", f"{LEASE_S:g}s")
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opened:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tidings.cli.errors import FAILED, print_error, print_stderr
-from tidings.cli.options import UrlOption
+from tidings.cli.options import UrlOption, parse_duration_option
 from tidings.client.options import LinkOptions, read_token
 from tidings.client.url import resolve_hub_url
 from tidings.contract.contract import Contract
@@ -15,21 +15,22 @@ from tidings.exceptions import TidingsError
 from tidings.producer.spool.directory import SpoolOptions
 from tidings.producer.spool.recovery import RecoveryResult, count_left_behind, recover_all
 
-_TIMEOUT_S = 30.0
+_MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.1, 86_400.0
 
 
 def flush(
     url: UrlOption = None,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Maximum total time.")] = _TIMEOUT_S,
+    timeout: Annotated[str, typer.Option(metavar="TIME", help="Maximum total time.")] = "30s",
 ) -> None:
     """Send starts and ends of operations that a terminated program left unsent.
 
     The next program that reports to the same hub does this by itself. An event that the hub rejects is set aside in a
     file, and those behind it are sent.
     """
+    timeout_s = parse_duration_option("timeout", timeout, _MIN_TIMEOUT_S, _MAX_TIMEOUT_S)
     address, spool = resolve_hub_url(url), SpoolOptions()
     options = LinkOptions(token=read_token(None, os.environ))
-    recovered = asyncio.run(recover_all(address, options, Contract(), spool, timeout_s=timeout))
+    recovered = asyncio.run(recover_all(address, options, Contract(), spool, timeout_s=timeout_s))
     for each in recovered:
         typer.echo(_summarize(each))
     left = count_left_behind(address, spool)

@@ -1,5 +1,6 @@
-"""Options that several commands share: the hub, the token, and durations such as `10s`, `1h30m` or `90`."""
+"""Options that several commands share: the hub, the token, and durations such as `10s` or `1h30m`."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -30,6 +31,7 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Operation id.", s
 MAX_LEASE_S = 86_400.0
 """Longest lease, in seconds, that the protocol allows; docs/protocol/operations.md, "Leases"."""
 MAX_GRACE_S = 86_400.0
+_BARE = re.compile(r"\s*\d+(\.\d+)?\s*", re.ASCII)
 
 
 def parse_duration_option(option: str, text: str, minimum_s: float, maximum_s: float) -> float:
@@ -46,11 +48,15 @@ def parse_duration_option(option: str, text: str, minimum_s: float, maximum_s: f
     """
     try:
         seconds = parse_duration(text)
-        if not minimum_s <= seconds <= maximum_s:
-            bounds = f"{format_duration(minimum_s)} to {format_duration(maximum_s)}"
-            raise ValueError(f"invalid duration {text!r}: expected {bounds}")
     except ValueError as cause:
+        hint = f"Pass --{option} {text.strip()}s for seconds." if _BARE.fullmatch(text) else f"Pass --{option} 30s."
+        raise ConfigError(f"--{option}: {cause}", option=option, source="argument", hint=hint) from cause
+    if not minimum_s <= seconds <= maximum_s:
+        bounds = f"{format_duration(minimum_s)} to {format_duration(maximum_s)}"
         raise ConfigError(
-            f"--{option}: {cause}", option=option, source="argument", hint="Write it like 30s."
-        ) from cause
+            f"--{option}: invalid duration {text!r}: expected {bounds}",
+            option=option,
+            source="argument",
+            hint="Pass a duration within these bounds.",
+        )
     return seconds

@@ -15,7 +15,7 @@ import typer
 from msgspec import Meta, structs
 
 from tidings.cli.errors import FAILED, print_error, print_stderr
-from tidings.cli.options import UrlOption
+from tidings.cli.options import UrlOption, parse_duration_option
 from tidings.cli.recordings import LineReader
 from tidings.client.client import Client, connect
 from tidings.contract.contract import Contract
@@ -23,7 +23,7 @@ from tidings.exceptions import ConfigError, ContractError, InvalidJSON, TidingsE
 from tidings.protocol.envelope import Envelope, decode_envelope
 from tidings.protocol.messages import Accepted
 
-_TIMEOUT_S = 30.0
+_MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.1, 3_600.0
 
 
 def publish(
@@ -50,13 +50,12 @@ def publish(
         str | None,
         typer.Option(metavar="ID", help="Event id, 16-64 characters; an id is stored once.", show_default=False),
     ] = None,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, help="Maximum time to wait for the answer.")
-    ] = _TIMEOUT_S,
+    timeout: Annotated[str, typer.Option(metavar="TIME", help="Maximum time to wait for the answer.")] = "30s",
     list_types: Annotated[bool, typer.Option("--list", help="List the event types with their fields.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """Publish an event, and print its position in the log."""
+    timeout_s = parse_duration_option("timeout", timeout, _MIN_TIMEOUT_S, _MAX_TIMEOUT_S)
     if list_types:
         _print_list(as_json=as_json)
         return
@@ -67,7 +66,7 @@ def publish(
         if not asyncio.run(_publish_lines(url)):
             raise typer.Exit(FAILED)
     else:
-        asyncio.run(_publish_one(url, type, data, trace_id, channel, event_id, timeout))
+        asyncio.run(_publish_one(url, type, data, trace_id, channel, event_id, timeout_s))
 
 
 def _print_list(*, as_json: bool) -> None:

@@ -109,7 +109,7 @@ def _limits(buffer: str) -> "QueueLimits":
         size = parse_size(buffer)
     except ValueError as cause:
         raise ConfigError(
-            f"--buffer: {cause}", option="buffer", source="argument", hint="Write it like 64MiB."
+            f"--buffer: {cause}", option="buffer", source="argument", hint="Pass --buffer 64MiB."
         ) from cause
     # The overhead of an event is about a kilobyte of memory, which dominates for small ones.
     return QueueLimits(events=max(1_000, size >> 10), bytes=max(1 << 20, size))

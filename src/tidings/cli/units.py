@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 
 _BYTES: Mapping[str, int] = {
-    "": 1,
     "b": 1,
     "kb": 10**3,
     "mb": 10**6,
@@ -22,19 +21,22 @@ _WRITTEN_SECONDS = (("d", 86_400), ("h", 3600), ("m", 60))
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _SIZE = re.compile(_NUMBER + r"\s*([a-zA-Z]*)", re.ASCII)
 _DURATION_PART = re.compile(_NUMBER + r"\s*(ms|[smhdw])\s*", re.ASCII)
-_PLAIN = re.compile(_NUMBER, re.ASCII)
+_SIZE_FORMS = "7MB, 512MiB or 65536B"
+_DURATION_FORMS = "7d, 1h30m, 45s or 500ms"
 
 
 def parse_size(text: str) -> int:
-    """Return a size in bytes, written as `1GiB`, `500 MB`, or a plain number of bytes.
+    """Return a size in bytes, written as `1GiB`, `500 MB` or `65536B`; only 0 needs no unit.
 
     Raises:
         ValueError: `text` is not a size.
     """
+    if text.strip() == "0":
+        return 0
     match = _SIZE.fullmatch(text.strip().replace("_", ""))
     factor = _BYTES.get(match[2].lower()) if match else None
     if match is None or factor is None:
-        raise ValueError(f"invalid size {text[:40]!r}: use 512MiB, 10GB or 65536")
+        raise ValueError(f"invalid size {text[:40]!r}: expected a number with a unit, such as {_SIZE_FORMS}")
     return round(float(match[1]) * factor) if "." in match[1] else int(match[1]) * factor
 
 
@@ -43,7 +45,7 @@ def format_size(size: int) -> str:
     for unit, factor in _WRITTEN_BYTES:
         if size >= factor and size % factor == 0:
             return f"{size // factor}{unit}"
-    return str(size)
+    return f"{size}B" if size else "0"
 
 
 def describe_size(size: int) -> str:
@@ -55,17 +57,17 @@ def describe_size(size: int) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Return a duration in seconds, written as `7d`, `1h30m`, `500ms`, or a plain number of seconds.
+    """Return a duration in seconds, written as `7d`, `1h30m` or `500ms`; only 0 needs no unit.
 
     Raises:
         ValueError: `text` is not a duration.
     """
     text = text.strip()
-    if _PLAIN.fullmatch(text):
-        return float(text)
+    if text == "0":
+        return 0.0
     parts = list(_DURATION_PART.finditer(text))
     if not parts or "".join(part[0] for part in parts) != text:
-        raise ValueError(f"invalid duration {text[:40]!r}: use 7d, 1h30m, 45s or 500ms")
+        raise ValueError(f"invalid duration {text[:40]!r}: expected a number with a unit, such as {_DURATION_FORMS}")
     return sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
 
 

@@ -9,7 +9,7 @@ from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment, tidings
 
 SCRIPT = """
 set -e
-ID=$($TIDINGS report start "Nightly import" --steps extract,load --lease 60 --metadata '{{"weight": 2}}')
+ID=$($TIDINGS report start "Nightly import" --steps extract,load --lease 60s --metadata '{{"weight": 2}}')
 $TIDINGS report progress "$ID" 1/4 "reading rows" --step extract
 $TIDINGS report log "$ID" "row 7 was odd" --level warning
 {end}
@@ -23,7 +23,7 @@ def run_script(hub: Hub, end: str) -> "subprocess.CompletedProcess[str]":
         ["sh", "-c", SCRIPT.format(end=end)],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=2 * TIMEOUT_S,  # several commands, one after the other
         env=variables,
         check=False,
     )
@@ -89,7 +89,7 @@ def test_a_queued_operation_begins_with_another_start(shared_hub: Hub) -> None:
 
 def test_a_leased_operation_cannot_be_started_without_a_producer(shared_hub: Hub) -> None:
     arguments = ("report", "start", "Leased", "--id", "leased/1", "--strict", "--url", shared_hub.url)
-    assert tidings(*arguments, "--lease", "60").returncode == 0
+    assert tidings(*arguments, "--lease", "60s").returncode == 0
     again = tidings(*arguments)
     assert (again.returncode, again.stdout) == (1, "leased/1\n")
     assert "(operation_exists)" in again.stderr
@@ -97,7 +97,7 @@ def test_a_leased_operation_cannot_be_started_without_a_producer(shared_hub: Hub
 
 def test_a_script_continues_without_a_hub() -> None:
     done = subprocess.run(
-        ["sh", "-ec", 'ID=$($TIDINGS report start x --timeout 0.2); $TIDINGS report progress "$ID" 5; echo on'],
+        ["sh", "-ec", 'ID=$($TIDINGS report start x --timeout 200ms); $TIDINGS report progress "$ID" 5; echo on'],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

@@ -85,7 +85,7 @@ def test_since_first_reads_history_and_a_position_resumes(shared_hub: Hub) -> No
         (("nonsense",), 1, "nonsense"),
         (("operations", "--since", "yesterday"), 1, "is not a position"),
         (("--url", "ws://127.0.0.1:1/ws"), 1, "no hub answers"),
-        (("--pace", "9999"), 2, "--pace"),
+        (("--pace", "9999ms"), 2, "--pace"),
         (("--nope",), 2, "--nope"),
     ],
 )

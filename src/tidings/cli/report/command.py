@@ -13,7 +13,7 @@ from tidings.cli.commands import PlainCommand, PlainGroup
 from tidings.cli.errors import ExitCode, exit_codes_epilog
 from tidings.cli.options import MAX_LEASE_S, IdArgument, UrlOption, parse_duration_option
 from tidings.cli.report.arguments import read_json, read_object, read_percent, read_steps, read_text
-from tidings.cli.report.delivery import TIMEOUT_S, EventPost, Stage, post_event
+from tidings.cli.report.delivery import DEFAULT_TIMEOUT, EventPost, Stage, post_event
 from tidings.exceptions import ConfigError
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import (
@@ -28,7 +28,8 @@ from tidings.protocol.payloads import (
 
 CreateOption = Annotated[bool, typer.Option("--create", help="Report an operation that was never started.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Fail if the hub is unreachable or refuses; else warn.")]
-TimeoutOption = Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Maximum time.")]
+TimeoutOption = Annotated[str, typer.Option(metavar="TIME", help="Maximum time to wait for a hub.")]
+_MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.1, 3_600.0
 
 _STRICT_CODES = "With --strict also 1: the hub refuses; 69: no hub answers."
 _START_EPILOG = f"{exit_codes_epilog(ExitCode.SUCCESS)} {_STRICT_CODES}"
@@ -96,7 +97,7 @@ def start(
     metadata: Annotated[
         str | None, typer.Option(metavar="JSON", help="Metadata, a JSON object.", show_default=False)
     ] = None,
-    timeout: TimeoutOption = TIMEOUT_S,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
@@ -138,7 +139,7 @@ def progress(
     step: Annotated[str | None, typer.Option(metavar="NAME", help="Current step.", show_default=False)] = None,
     total: Annotated[int | None, typer.Option(metavar="N", min=0, help="Number of steps.", show_default=False)] = None,
     create: CreateOption = False,
-    timeout: TimeoutOption = TIMEOUT_S,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
@@ -163,7 +164,7 @@ def log(
     ],
     level: Annotated[Level, typer.Option(metavar="|".join(Level), help="Severity.")] = Level.INFO,
     create: CreateOption = False,
-    timeout: TimeoutOption = TIMEOUT_S,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
@@ -183,7 +184,7 @@ def complete(
         str | None, typer.Option(metavar="JSON", help="Result; - reads stdin, @FILE a file.", show_default=False)
     ] = None,
     create: CreateOption = False,
-    timeout: TimeoutOption = TIMEOUT_S,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
@@ -203,7 +204,7 @@ def fail(
     ] = None,
     recoverable: Annotated[bool, typer.Option("--recoverable", help="A retry may succeed.")] = False,
     create: CreateOption = False,
-    timeout: TimeoutOption = TIMEOUT_S,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
@@ -225,7 +226,7 @@ def cancelled(
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Reason.", show_default=False)] = None,
     by: Annotated[str | None, typer.Option(metavar="WHO", help="User who cancelled it.", show_default=False)] = None,
     create: CreateOption = False,
-    timeout: TimeoutOption = TIMEOUT_S,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
     strict: StrictOption = False,
     url: UrlOption = None,
 ) -> None:
@@ -239,7 +240,7 @@ def _post(
     operation_id: str,
     type: MessageType,
     payload: Payload,
-    timeout_s: float,
+    timeout: str,
     strict: bool,
     stage: Stage,
     *,
@@ -247,6 +248,7 @@ def _post(
     create: bool = False,
 ) -> None:
     post = EventPost(operation_id=operation_id, type=type, payload=payload, stage=stage, lease_s=lease_s, create=create)
+    timeout_s = parse_duration_option("timeout", timeout, _MIN_TIMEOUT_S, _MAX_TIMEOUT_S)
     code = post_event(url, post, timeout_s=timeout_s, strict=strict)
     if code:
         raise typer.Exit(code)

@@ -22,7 +22,7 @@ from tidings.producer.spool.directory import SpoolOptions, list_folders, list_sp
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Payload
 
-TIMEOUT_S = 3.0
+DEFAULT_TIMEOUT = "3s"
 """Default maximum time that a script waits for a hub. An unreachable hub usually fails immediately."""
 _RETRY_S = 0.1
 """Delay before a start or an end, which must not be lost, is posted again."""
@@ -72,7 +72,7 @@ def post_event(
     url: str | None,
     post: EventPost,
     *,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float = 3.0,
     strict: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,

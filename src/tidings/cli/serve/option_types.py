@@ -62,27 +62,27 @@ def size(minimum: int = 0) -> OptionType:
     """Return the type of sizes, in bytes, of at least `minimum`."""
 
     def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise _invalid("size", value, "expected a number of bytes, or text such as '512MiB'")
-        number = parse_size(value) if isinstance(value, str) else value
+        if value == 0 and not isinstance(value, bool):
+            value = "0"
+        if not isinstance(value, str):
+            raise _invalid("size", value, "expected text with a unit, such as '512MiB'")
+        number = parse_size(value)
         if number < minimum:
             raise _invalid("size", value, f"expected at least {format_size(minimum)}")
         return number
 
-    def write(value: int) -> str:
-        written = format_size(value)
-        return written if written.isdigit() else format_toml(written)
-
-    return OptionType("SIZE", read, write)
+    return OptionType("SIZE", read, lambda value: format_toml(format_size(value)))
 
 
 def duration(minimum_s: float, maximum_s: float) -> OptionType:
     """Return the type of durations, in seconds, within bounds."""
 
     def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise _invalid("duration", value, "expected a number of seconds, or text such as '30s'")
-        seconds = parse_duration(value) if isinstance(value, str) else float(value)
+        if value == 0 and not isinstance(value, bool):
+            value = "0"
+        if not isinstance(value, str):
+            raise _invalid("duration", value, "expected text with a unit, such as '30s'")
+        seconds = parse_duration(value)
         if not minimum_s <= seconds <= maximum_s:
             bounds = f"{format_duration(minimum_s)} to {format_duration(maximum_s)}"
             raise _invalid("duration", value, f"expected {bounds}")

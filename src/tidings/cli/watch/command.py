@@ -38,6 +38,7 @@ from tidings.protocol.timestamps import from_nanoseconds, to_nanoseconds
 
 _CHANNELS = frozenset(ChannelType)
 _SCREEN_PACE_MS = 100
+_MAX_PACE_S = 5.0
 _MAX_PIPED_HISTORY_LINES = 1_000
 """Lines about what happened before the watch that a pipe receives, if the watch begins with a snapshot."""
 _MAX_CHOSEN_HISTORY_LINES = 1_000
@@ -93,13 +94,11 @@ def watch(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one v1 envelope per line.")] = False,
     pace: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            metavar="MS",
-            min=0,
-            max=5000,
+            metavar="TIME",
             show_default=False,
-            help=f"Minimum milliseconds between two deliveries. Default: {_SCREEN_PACE_MS} on a terminal, else 0.",
+            help=f"Minimum time between two deliveries. Default: {_SCREEN_PACE_MS}ms on a terminal, else 0.",
         ),
     ] = None,
     url: UrlOption = None,
@@ -111,14 +110,16 @@ def watch(
     terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     form = Form.JSON if json else Form.SCREEN if terminal else Form.LINES
     if pace is None:
-        pace = _SCREEN_PACE_MS if form is Form.SCREEN else 0
+        pace_ms = _SCREEN_PACE_MS if form is Form.SCREEN else 0
+    else:
+        pace_ms = round(1_000 * parse_duration_option("pace", pace, 0.0, _MAX_PACE_S))
     position, since_s, since_age_s = read_since(since)
     chosen = _find_operations(paths or (), url)
     request = WatchRequest(
         url=url,
         paths=chosen,
         since=position,
-        pace_ms=pace,
+        pace_ms=pace_ms,
         wait=wait,
         exit_when_done=exit_when_done,
         selection=EventFilter(
