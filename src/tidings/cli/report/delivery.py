@@ -31,7 +31,7 @@ _FLUSH_TIMEOUT_S = 2.0
 
 
 class Stage(Enum):
-    """What an event does to its operation."""
+    """The effect of an event on its operation."""
 
     START = auto()
     UPDATE = auto()
@@ -60,7 +60,7 @@ class _Envelope(Struct, omit_defaults=True):
 
 
 class _NeverStarted(Exception):
-    """Neither the hub nor this machine knows the operation."""
+    """The hub has no such operation, and this machine started none."""
 
 
 def producer_of(operation_id: str) -> str:

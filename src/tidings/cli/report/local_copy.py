@@ -1,4 +1,4 @@
-"""What this machine keeps of a script's operation between its commands: that it began, and what no hub has taken."""
+"""Local files of a script's operation between its commands: that it began, and the events that no hub has taken."""
 
 import contextlib
 import os
