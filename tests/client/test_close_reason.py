@@ -25,6 +25,16 @@ def test_final_close_code_forbids_a_reconnect(code: int) -> None:
     assert "go away" in str(ending.error)
 
 
+def test_second_replacement_is_final() -> None:
+    """Two processes with one producer id must not replace each other forever."""
+    first = read_close_reason(REPLACED, "", None, greeted=True)
+    assert (first.final, first.replaced, first.retry_after_s) == (False, True, 30.0)
+    second = read_close_reason(REPLACED, "", None, greeted=True, replaced_before=True)
+    assert (second.final, second.replaced) == (True, True)
+    assert isinstance(second.error, HubClosed)
+    assert second.error.hint == "Give each process its own producer id."
+
+
 def test_closed_message_counts_if_the_socket_has_no_close_code() -> None:
     ending = read_close_reason(1006, "", told(4003, reconnect=False), greeted=True)
     assert isinstance(ending.error, HubClosed)

@@ -455,3 +455,12 @@ def test_publication_is_stored_once_in_order_and_settled_once(script: list[Step]
     assert stored == [f"event-{number:012}" for number in range(drive.published)]
     assert drive.settled == stored
     assert drive.queue.left == 0
+
+
+def test_session_stops_when_it_is_replaced_again() -> None:
+    session = Session(CONTRACT)
+    ends = []
+    for code in (4102, 1006, 4102):
+        greet(session)
+        ends.append(session.lost(code, "").final)
+    assert ends == [False, False, True]

@@ -29,6 +29,8 @@ def _presence(field: inspect.Field) -> str:
 
 def type_name(kind: inspect.Type) -> str:
     """Return a type in the words of the documents."""
+    while isinstance(kind, inspect.Metadata):
+        kind = kind.type
     if isinstance(kind, inspect.UnionType):
         return _union(kind)
     if isinstance(kind, inspect.StrType):

@@ -10,7 +10,7 @@ _NO_CODE, _ABNORMAL = 1005, 1006
 REPLACED = 4102
 """Close code for a connection whose producer has a newer one."""
 _REPLACED_DELAY_S = 30.0
-"""Reconnect delay after being replaced: two processes with one producer id would otherwise only replace each other."""
+"""Reconnect delay after being replaced for the first time: the other process may end before."""
 
 
 class CloseReason(Struct, frozen=True, kw_only=True):
@@ -25,7 +25,9 @@ class CloseReason(Struct, frozen=True, kw_only=True):
     """Whether another connection took this one's place."""
 
 
-def read_close_reason(code: int, reason: str, notice: ConnectionClosed | None, *, greeted: bool) -> CloseReason:
+def read_close_reason(
+    code: int, reason: str, notice: ConnectionClosed | None, *, greeted: bool, replaced_before: bool = False
+) -> CloseReason:
     """Return the consequences of the end of a connection.
 
     Args:
@@ -33,6 +35,8 @@ def read_close_reason(code: int, reason: str, notice: ConnectionClosed | None, *
         reason: WebSocket close reason.
         notice: The `connection:closed` before it, if any: it counts if the socket ended without a close code.
         greeted: Whether the hub had sent its greeting.
+        replaced_before: Whether an earlier connection was replaced. Replaced again, the client stops: two processes
+            with one producer id would replace each other forever.
     """
     if notice is not None and code in (_NO_CODE, _ABNORMAL):
         code, reason = notice.code, notice.reason
@@ -40,6 +44,16 @@ def read_close_reason(code: int, reason: str, notice: ConnectionClosed | None, *
     if not should_reconnect(code) or (notice is not None and not notice.reconnect):
         error: ClientError = HubClosed(f"the hub closed the connection for good ({code}){suffix}", close_code=code)
         return CloseReason(error=error, final=True)
+    if code == REPLACED and replaced_before:
+        return CloseReason(
+            error=HubClosed(
+                "another process uses the id of this producer, and has replaced it again",
+                close_code=code,
+                hint="Give each process its own producer id.",
+            ),
+            final=True,
+            replaced=True,
+        )
     what = "the connection to the hub ended" if greeted else "the hub closed the connection before its greeting"
     retry_after_s = (notice.retry_after_ms or 0) / 1000 if notice is not None else 0.0
     if code == REPLACED:

@@ -99,6 +99,7 @@ class Session:
         self._cancel_count = 0
         self._outgoing: deque[tuple[str, bytes]] = deque()
         self._closed: ConnectionClosed | None = None
+        self._replaced = False
         self._established_at: float | None = None
         self._hub_clock: tuple[float, float] | None = None
         """Newest time that the hub sent, seconds since 1970, and when it arrived, on this clock."""
@@ -133,7 +134,9 @@ class Session:
         greeted = self.phase is not Phase.GREETING
         self.phase = Phase.DISCONNECTED
         self._outgoing.clear()
-        return read_close_reason(code, reason, notice, greeted=greeted)
+        end = read_close_reason(code, reason, notice, greeted=greeted, replaced_before=self._replaced)
+        self._replaced |= end.replaced
+        return end
 
     def lasted(self, now: float) -> float:
         """Return the seconds since the hub's greeting on the latest connection; 0 if there was none."""

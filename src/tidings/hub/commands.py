@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tidings.exceptions import InvalidCommand, InvalidPath, InvalidPayload
+from tidings.exceptions import Draining, InvalidCommand, InvalidPath, InvalidPayload
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.operations.leases import LeaseHolder
 from tidings.hub.wire import Outlet
 from tidings.protocol import messages
+from tidings.protocol.codes import error_data
 from tidings.protocol.envelope import Envelope, parse_validation_error
 from tidings.protocol.messages import MessageSpec
 from tidings.protocol.paths import Path, PathSet, check_key, parse_path, parse_paths
@@ -129,7 +130,9 @@ def _attach(connection: CommandConnection, command: Envelope, data: messages.Att
 
 @_handles(messages.CANCEL)
 def _cancel(connection: CommandConnection, command: Envelope, data: messages.Cancel) -> None:
-    connection.hub.cancellations.request(data, partial(connection.reply, command))
+    draining = error_data(Draining("the hub is shutting down, and the operation has not ended yet"))
+    on_drain = partial(connection.reply, command, draining)
+    connection.hub.cancellations.request(data, partial(connection.reply, command), on_drain=on_drain)
 
 
 @_handles(messages.CANCEL_ANSWER)

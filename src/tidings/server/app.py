@@ -128,6 +128,7 @@ class HubApp:
         if self._running is not None:
             hub = self._running.hub
             hub.draining = True
+            hub.cancellations.drain()
             self._running.connections.close_all(
                 4100, "the hub is shutting down", retry_after_ms=hub.config.drain_retry_ms
             )

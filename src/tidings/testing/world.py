@@ -136,6 +136,7 @@ class World:
         for connection in self.connections:
             connection.allow_reconnect()
         hub.hub.draining = True
+        hub.hub.cancellations.drain()
         hub.connections.close_all(4100, "the hub is shutting down", retry_after_ms=0)
         self.loop.run_until_idle()
         hub.hub.close()

@@ -49,11 +49,18 @@ class _Cancellation:
 class _Requester:
     """A request that waits for an outcome; it gets one only."""
 
-    __slots__ = ("_callback", "reported")
+    __slots__ = ("_callback", "_on_drain", "reported")
 
-    def __init__(self, callback: OutcomeCallback) -> None:
+    def __init__(self, callback: OutcomeCallback, on_drain: Callable[[], None] | None) -> None:
         self._callback = callback
+        self._on_drain = on_drain
         self.reported = False
+
+    def drain(self) -> None:
+        """Report that no outcome will come, because the hub shuts down."""
+        if not self.reported and self._on_drain is not None:
+            self.reported = True
+            self._on_drain()
 
     def report(self, outcome: CancelOutcome) -> None:
         """Report the outcome, unless one was reported before."""
@@ -100,8 +107,13 @@ class CancellationRegistry:
             return None
         return PendingCancel(cancellation.requested_ns, cancellation.push.cancelled_by)
 
-    def request(self, cancel: Cancel, callback: OutcomeCallback) -> None:
+    def request(self, cancel: Cancel, callback: OutcomeCallback, *, on_drain: Callable[[], None] | None = None) -> None:
         """Cancel an operation and its descendants; `callback` is called once, within the request's timeout.
+
+        Args:
+            cancel: The request.
+            callback: Called with the outcome.
+            on_drain: Called instead if the hub shuts down before.
 
         Raises:
             OperationUnknown: The operation does not exist.
@@ -109,7 +121,7 @@ class CancellationRegistry:
         life = self._hub.life(cancel.operation_id)
         if life is None:
             raise OperationUnknown(f"no such operation: {cancel.operation_id[:80]!r}", operation_id=cancel.operation_id)
-        requester = _Requester(callback)
+        requester = _Requester(callback, on_drain)
         if not life.live:
             requester.report(self._ended(cancel.operation_id, life.attempt, life.state))
             return
@@ -117,6 +129,12 @@ class CancellationRegistry:
         cancellation.requesters.append(requester)
         self._hub.scheduler.call_later(cancel.timeout_s, partial(self._time_out, cancellation, requester))
         self._push(cancellation)
+
+    def drain(self) -> None:
+        """Answer every request that has no outcome yet, because the hub shuts down."""
+        for cancellation in self._cancellations.values():
+            for requester in cancellation.requesters:
+                requester.drain()
 
     def pending(self, operation_ids: Iterable[str], producer_id: str = "") -> list[str]:
         """Return those operations that are being cancelled, among the named ones and the ones that a producer holds."""

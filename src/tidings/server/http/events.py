@@ -103,16 +103,14 @@ def _start(log: Log, query: HistoryQuery) -> tuple[int, Gap | None]:
     since = query.since
     if since == NOW:
         return log.head, None
-    if not isinstance(since, Position):  # from the first stored event, which has no gap
-        return 0, None
-    offset = log.resolve(since)
+    offset = log.resolve(since) if isinstance(since, Position) else 0
     if offset is None or offset > log.head:
         reason = "epoch" if offset is None else "future"
         return 0, Gap(after=str(since), until=str(log.position(log.head)), reason=reason)
     until = log.trimmed(offset, query.paths)
     if until is None:
         return offset, None
-    return offset, Gap(after=str(since), until=str(log.position(until)), reason="trimmed")
+    return offset, Gap(after=str(log.position(offset)), until=str(log.position(until)), reason="trimmed")
 
 
 async def _read_history(hub: Hub, query: HistoryQuery, after: int) -> tuple[Sequence[Record], int]:
