@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from heapq import nsmallest
 from typing import NamedTuple
 
 _MAX_DEPTH = 16
@@ -56,7 +57,8 @@ def arrange(candidates: Iterable[Candidate], lines: int) -> list[Place]:
     """
     of_id = {candidate.operation_id: candidate for candidate in candidates}
     chosen: dict[str, Candidate] = {}
-    for candidate in sorted(of_id.values(), key=attention_order):
+    # Each of them is chosen, unless its ancestors filled the lines; so no more are needed.
+    for candidate in nsmallest(lines, of_id.values(), key=attention_order):
         if len(chosen) >= lines:
             break
         if candidate.operation_id in chosen:

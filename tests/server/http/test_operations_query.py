@@ -30,6 +30,13 @@ def matches(query: str, status: OperationStatus) -> bool:
     return read_filter(query, NOW).matches(status)
 
 
+@pytest.mark.parametrize(
+    ("find", "found"), [("op", True), ("o", True), ("nightly", True), ("night", False), ("p", False)]
+)
+def test_find_matches_the_beginning_of_an_id_or_a_whole_name(find: str, found: bool) -> None:
+    assert matches(f"find={find}", operation(name="nightly")) is found
+
+
 # Paths.
 
 

@@ -1,13 +1,12 @@
 """Rows of the picture of `tidings watch`: one for each running operation, and for each that failed a short time ago."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from tidings.cli.short_ids import shorten_ids
 from tidings.cli.summary import format_cancel
 from tidings.cli.text import sanitize
 from tidings.cli.units import clock_time, describe_span, ordinal
@@ -44,17 +43,17 @@ class Layout:
     """The short form of each id."""
 
     @classmethod
-    def fit(cls, width: int, rows: Sequence[tuple[str, str, int]], ids: Iterable[str]) -> Self:
+    def fit(cls, width: int, rows: Sequence[tuple[str, str, int]], short: Mapping[str, str]) -> Self:
         """Return the layout for a screen of `width` columns and the rows to show.
 
         Args:
             width: Columns of the screen.
             rows: Id, name, and depth in the tree, of each operation to show.
-            ids: Ids of all operations that the watch has, shown or not.
+            short: The short form of each id.
         """
         widest = max((cell_len(name) + 2 * depth for _, name, depth in rows), default=0)
         share = _NAME_SHARE if width >= _MIN_WIDTH_FOR_STEPS else _NARROW_NAME_SHARE
-        short = shorten_ids(ids) if width >= _MIN_WIDTH_FOR_IDS else {}
+        short = short if width >= _MIN_WIDTH_FOR_IDS else {}
         shown = (sanitize(short[id]) for id, name, _ in rows if id in short and short[id] != name)
         return cls(
             width=width,

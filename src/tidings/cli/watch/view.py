@@ -1,11 +1,13 @@
 """The view of `tidings watch`: takes events, returns lines and a renderable; the clock is an argument."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from tidings.cli.short_ids import shorten_ids
 from tidings.cli.text import sanitize
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, append_part, ended_lines, event_line, stamp
 from tidings.cli.watch.rows import Layout, failure_row, running_row
@@ -97,6 +99,7 @@ class WatchView:
         """Ended and failed operations before the watch was live."""
         self._since_s = selection.since_s
         self._statuses: dict[str, str] = {}
+        self._short: Mapping[str, str] = {}
 
     def is_shown(self, event: EventLike, now_s: float) -> bool:
         """Return whether the watch shows an event at all; call it before `apply`, with the same arguments."""
@@ -210,7 +213,7 @@ class WatchView:
         candidates += [_failed(each) for each in newest if each.operation_id not in running]
         places = arrange(candidates, room)
         rows = [(id, (running.get(id) or failures[id]).name, depth) for id, depth in places]
-        layout = Layout.fit(width, rows, [*running, *failures])
+        layout = Layout.fit(width, rows, self._shorten_ids())
         parts: list[RenderableType] = [
             running_row(layout, running[id], depth, now_s, heard_s)
             if id in running
@@ -225,6 +228,14 @@ class WatchView:
             parts.append(Text(f"… and {', '.join(more)}", "dim"))
         parts.append(self._status(link, sum(each.attention < Attention.NONE for each in candidates), note))
         return Group(*parts)
+
+    def _shorten_ids(self) -> Mapping[str, str]:
+        """Return the short ids of all operations that the watch has, shown or not."""
+        operations = self.operations
+        ids = operations.running.keys() | operations.failures.keys()
+        if ids != self._short.keys():
+            self._short = shorten_ids(ids)
+        return self._short
 
     def _status(self, link: ConnectionState, urgent: int, note: str) -> Text:
         operations = self.operations
