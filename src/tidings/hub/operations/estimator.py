@@ -232,6 +232,8 @@ class EstimatePublisher:
         self._cancellations = cancellations
         self._unknown: set[str] = set()
         """Operations about which an earlier hub published an estimate, which may no longer hold."""
+        self._changed: dict[str, None] = {}
+        """Operations to examine in the next round of the event loop."""
         self._estimators: dict[str, AttemptEstimator] = {}
         """Estimators by operation id."""
         self._histories: dict[str, tuple[list[float], DurationHistory]] = {}
@@ -271,9 +273,15 @@ class EstimatePublisher:
         self._hub.scheduler.call_later(_AWAY_DELAY_S, partial(self._examine_producer, producer_id))
 
     def _examine(self, operation_id: str) -> None:
-        status = self._hub.operations.get(operation_id)
-        if status is not None:
-            self._examine_all(iter([status]))
+        # A cancelled parent or a lost producer changes many operations at a time.
+        if not self._changed:
+            self._hub.scheduler.call_soon(self._examine_changed)
+        self._changed[operation_id] = None
+
+    def _examine_changed(self) -> None:
+        changed, self._changed = self._changed, {}
+        statuses = (self._hub.operations.get(operation_id) for operation_id in changed)
+        self._examine_all(status for status in statuses if status is not None)
 
     def _examine_producer(self, producer_id: str) -> None:
         self._examine_all(iter(self._hub.operations.of_producer(producer_id)))
