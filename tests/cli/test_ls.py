@@ -51,7 +51,7 @@ def test_operations_in_a_pipe_are_tab_separated_newest_first(hub: Hub) -> None:
 
 def test_the_help_of_since_shows_the_forms_that_it_accepts() -> None:
     done = tidings("ls", "--help", COLUMNS="200")
-    assert "since: 6h, or an RFC 3339 time." in done.stdout
+    assert "since: 6h, or an RFC 3339 time." in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
