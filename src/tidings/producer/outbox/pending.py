@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from tidings.client.deferring_lock import DeferringLock
 from tidings.client.drafts import Draft
-from tidings.client.publish_queue import PublishQueue, QueuedEvent, QueueLimits, Rank
+from tidings.client.publish_queue import PublishQueue, QueuedEvent, QueueLimits, Rank, WindowLimits
 from tidings.exceptions import OperationExists, OperationFenced
 from tidings.producer.outbox.claims import ClaimedOperation, Claims, OnCancel, OnLost
 from tidings.producer.spool.spool import Spool
@@ -156,10 +156,16 @@ class PendingEvents(PublishQueue):
     Args:
         limits: Bound on the events that wait.
         spool: Copies of starts and ends that outlive the process; None keeps none.
+        window: Bound on the events in flight.
     """
 
-    def __init__(self, limits: QueueLimits, spool: Spool | None = None) -> None:
-        super().__init__(limits)
+    def __init__(
+        self,
+        limits: QueueLimits,
+        spool: Spool | None = None,
+        window: WindowLimits = WindowLimits(),  # noqa: B008 -- frozen
+    ) -> None:
+        super().__init__(limits, window)
         self._lock = DeferringLock()
         # Simple queues, because they are the only ones that a signal handler or a finalizer may use.
         self._waiters: deque[SimpleQueue[None]] = deque()
