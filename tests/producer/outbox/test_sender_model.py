@@ -172,6 +172,12 @@ class OutboxModel(RuleBasedStateMachine):
 
     # The job.
 
+    @rule(kinds=st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=4), key=KEYS)
+    def job_reports_several(self, kinds: list[str], key: str) -> None:
+        for kind in kinds:
+            self.job_reports(kind, key)
+        self.settle()
+
     @rule(kind=st.sampled_from(list(KINDS)), key=KEYS)
     def job_reports(self, kind: str, key: str) -> None:
         self.number += 1
@@ -299,3 +305,14 @@ class OutboxModel(RuleBasedStateMachine):
 
 OutboxModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestOutboxModel = OutboxModel.TestCase
+
+
+def test_pause_goes_on_while_events_are_in_flight() -> None:
+    """A case that the model seldom meets: the pause after a refusal is over before the next answer comes."""
+    model = OutboxModel()
+    model.open_outbox()
+    model.job_reports_several(["start", "log", "log"], "a")
+    model.hub_answers("full", "held", run=True)
+    model.time_passes(1.1, greets=False)
+    assert model.pending.statistics().unacknowledged == 1
+    model.teardown()
