@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import struct
 import subprocess
 import sys
@@ -167,8 +168,9 @@ def record(name: str, program: dict[str, Any]) -> None:
             chunks = recorder(program["run"], folder)
             if not chunks:
                 continue  # a pipe shows nothing of some programs
-            redactions = [(str(folder).encode(), b"/tmp/demo"), (sys.prefix.encode(), b"/opt/python")]
-            redactions += [(str(Path(sys.prefix).resolve()).encode(), b"/opt/python")]
+            python = Path(shutil.which("python") or sys.executable).parents[1]
+            redactions = [(str(private).encode(), b"/opt/python") for private in (python, python.resolve())]
+            redactions.insert(0, (str(folder).encode(), b"/tmp/demo"))
             for private, public in redactions:
                 chunks = [Chunk(at, source, data.replace(private, public)) for at, source, data in chunks]
             points = true_progress(program, chunks)

@@ -108,3 +108,34 @@ def test_memory_is_bounded() -> None:
     for row in range(10_000):
         draw(bars, row, bar(10))
     assert len(bars._bars) <= 64
+
+
+def test_bars_of_one_form_drawn_in_turns_are_parts() -> None:
+    bars = Bars()
+    first = draw(bars, 0, bar(10, "worker 1"))
+    draw(bars, 1, bar(10, "worker 2"))
+    second = draw(bars, 0, bar(20, "worker 1"))
+    assert first is not None
+    assert second is not None
+    assert (first.part, second.part) == (False, True)
+
+
+def test_bar_is_the_same_after_another_text_on_its_row() -> None:
+    bars = Bars()
+    first = draw(bars, 0, bar(10))
+    bars.vacate(0)
+    second = draw(bars, 0, bar(20))
+    assert first is not None
+    assert second is not None
+    assert first.bar == second.bar
+
+
+def test_bar_that_ends_one_row_higher_moves_and_pushes_the_outer_down() -> None:
+    bars = Bars()
+    outer = draw(bars, 0, bar(0, "all"))
+    draw(bars, 1, bar(50, "a.json"))
+    assert draw(bars, 0, bar(100, "a.json")) is None
+    lead = draw(bars, 1, bar(20, "all"))
+    assert outer is not None
+    assert lead is not None
+    assert (lead.bar, lead.label) == (outer.bar, "all")

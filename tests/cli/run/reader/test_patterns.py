@@ -105,6 +105,26 @@ def test_other_numbers_in_a_log_are_uncertain(line: str) -> None:
     assert gauge is None or not gauge.certain
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a1b2c3d4e5f6   web    2.12%     100.2MiB / 1.944GiB   5.03%",
+        "/dev/sda1  10G  1G  9G  10% /",
+        "see run 3/2026",
+        "Compressed 100 MB => 42%",
+    ],
+)
+def test_rows_of_tables_and_dates_are_not_progress(line: str) -> None:
+    assert read_progress(line, redrawn=False) is None
+
+
+@pytest.mark.parametrize(("line", "percent"), [("Emerging (3 of 10) lib", 20.0), ("Emerged (3 of 10) lib", 30.0)])
+def test_part_under_way_is_not_done_yet(line: str, percent: float) -> None:
+    reading = read_progress(line, redrawn=False)
+    assert reading is not None
+    assert reading.percent == percent
+
+
 def test_fraction_sides_share_one_unit() -> None:
     gauge = read_progress("━━━━━━ 512.0 KiB/2 MiB", redrawn=True)
     assert gauge is not None

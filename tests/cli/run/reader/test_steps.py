@@ -112,8 +112,11 @@ def test_bytes_without_total_separate_rsyncs_estimate_and_next_file() -> None:
 
 def test_bar_first_seen_full_names_a_step_without_percentage() -> None:
     steps = Steps()
-    steps.advance(share(100), "small.whl", bar=1)
-    assert (steps.serial, steps.percent, steps.name) == (1, None, "small.whl")
+    steps.advance(share(100), "a step that has ended before", bar=1)
+    assert (steps.serial, steps.percent, steps.name) == (0, None, "")
+    steps.advance(share(50), "large.whl", bar=2)
+    steps.advance(share(100), "small.whl", bar=3)
+    assert (steps.serial, steps.percent, steps.name) == (2, None, "small.whl")
 
 
 def test_repeated_name_is_numbered() -> None:
@@ -189,3 +192,26 @@ def test_withdrawn_announcement_ends_its_step() -> None:
     steps.forget_bar()
     steps.advance(share(60), "", bar=1)
     assert (steps.serial, steps.percent) == (2, 60)
+
+
+def test_part_of_many_has_a_name_and_no_percentage() -> None:
+    steps = Steps()
+    steps.advance(share(10), "worker 1", bar=1)
+    steps.advance(share(20), "worker 1", bar=1, part=True)
+    assert (steps.serial, steps.percent, steps.name) == (2, None, "worker 1 (2)")
+
+
+def test_known_program_states_the_whole_past_a_few_points_of_jitter() -> None:
+    steps = Steps()
+    steps.advance_whole(share(100), "done", 0, "webpack")
+    steps.advance_whole(share(99), "cache", 0, "webpack")
+    assert (steps.serial, steps.percent, steps.whole, steps.whole_lasts) == (1, 99, True, True)
+    steps.advance_whole(share(5), "", 0, "webpack")
+    assert (steps.serial, steps.percent) == (2, 5)
+
+
+def test_next_row_of_a_runner_goes_on_with_the_same_step() -> None:
+    steps = Steps()
+    steps.advance(share(22), "test_a.py", bar=1)
+    steps.advance(share(25), "test_b.py", bar=2)
+    assert (steps.serial, steps.percent, steps.name) == (1, 25, "test_b.py")

@@ -40,6 +40,8 @@ class _Bar:
     touched: int
     drawn: int
     part: bool = False
+    # Whether its row shows something else at present.
+    hidden: bool = False
 
 
 class Bars:
@@ -63,7 +65,7 @@ class Bars:
         self._moment += 1
         shown: list[_Bar] = []
         for bar in self._bars:
-            if top <= bar.row <= bottom and not bar.logged:
+            if top <= bar.row <= bottom and not bar.logged and not bar.hidden:
                 bar.touched = self._moment
                 if bar.progress.drawn and not bar.proven and not may_have_peers(bar.progress.label):
                     bar.proven = True
@@ -71,17 +73,24 @@ class Bars:
         return self._lead(shown[0]) if shown else None
 
     def vacate(self, row: int) -> None:
-        """Record that a row no longer shows a bar."""
-        if self._bars:
-            self._bars = [bar for bar in self._bars if bar.row != row or bar.logged]
+        """Record that a row shows something else; the same bar may come back, as beside alternating texts."""
+        for bar in self._bars:
+            if bar.row == row and not bar.logged:
+                bar.hidden = True
 
     def is_new(self, row: int) -> bool:
         """Return whether the row has no bar yet."""
-        return not any(bar.row == row and not bar.logged for bar in self._bars)
+        return self._at(row) is None
 
-    def is_drawn(self, row: int) -> bool:
-        """Return whether the bar on a row is drawn with graphics."""
-        return any(bar.row == row and not bar.logged and bar.progress.drawn for bar in self._bars)
+    def replaces_bar(self, row: int, progress: ProgressReading | None) -> bool:
+        """Return whether a line without graphics stands in the place of a bar that was drawn with them."""
+        bar = self._at(row)
+        if bar is None or not bar.progress.drawn:
+            return False
+        return progress is None or (not progress.drawn and progress.label != bar.progress.label)
+
+    def _at(self, row: int) -> _Bar | None:
+        return next((bar for bar in self._bars if bar.row == row and not bar.logged and not bar.hidden), None)
 
     def update(self, row: int, progress: ProgressReading, *, caption: str, logged: bool, proven: bool) -> Lead | None:
         """Record the drawing of a bar; return it if it leads and is proven.
@@ -102,12 +111,15 @@ class Bars:
             self._bars = [other for other in self._bars if other is bar or _stays(other, since=bar.drawn)]
         else:
             self._move(bar, row)
+        bar.hidden = False
         was_leader = self._leader() is bar
+        before = bar.drawn
         bar.progress = progress
         bar.proven = proven
         bar.touched = bar.drawn = self._moment
         for other in self._bars:
-            if other is not bar and not other.logged and _are_peers(bar.progress.label, other.progress.label):
+            # Peers are drawn in turns; bars that follow one another are steps.
+            if other.drawn > before and not logged and _are_peers(progress.label, other.progress.label):
                 bar.part = other.part = True
         if added and logged and progress.full:
             # "100% done" in a log means that something has ended, which need not be the run or a part of it.
@@ -124,11 +136,12 @@ class Bars:
 
     def _find(self, row: int, progress: ProgressReading, logged: bool) -> _Bar | None:
         if logged:
-            return next((bar for bar in self._bars if bar.logged and _same_name(bar.progress, progress)), None)
-        shown = [bar for bar in self._bars if not bar.logged]
-        here = next((bar for bar in shown if bar.row == row), None)
+            return next((bar for bar in self._bars if bar.logged and _continues(bar.progress, progress)), None)
+        here = self._at(row)
+        if here is None:
+            here = next((bar for bar in self._bars if bar.row == row and _is_back(bar, progress)), None)
         if progress.label and (here is None or here.progress.label != progress.label):
-            namesakes = (bar for bar in shown if bar.progress.label == progress.label)
+            namesakes = (bar for bar in self._bars if bar.progress.label == progress.label and not bar.logged)
             # A full bar that is not next to this row belongs to an earlier step of the same name.
             moved = next((bar for bar in namesakes if not bar.progress.full or bar.row == row + 1), None)
             return moved or here
@@ -149,36 +162,51 @@ class Bars:
             row = max(row, self._bars[-1].row)
         bar = _Bar(self._count, row, progress, caption, logged, False, self._moment, self._moment)
         # A log shows one counter at a time: the next one replaces the last.
-        kept = [other for other in self._bars if not (logged and other.logged)]
+        kept = [other for other in self._bars if not (other.logged if logged else other.hidden and other.row == row)]
         self._bars = sorted([*kept, bar], key=lambda other: other.row)[-_MAX_BARS:]
         return bar
 
     def _leader(self) -> _Bar | None:
         """Return the topmost bar that is not full; if all are full, the last leader or else the topmost."""
-        for bar in self._bars:
+        shown = [bar for bar in self._bars if not bar.hidden]
+        for bar in shown:
             if not bar.progress.full:
                 return bar
-        for bar in self._bars:
+        for bar in shown:
             if bar.number == self._leading:
                 return bar
-        return self._bars[0] if self._bars else None
+        return shown[0] if shown else None
 
 
-_ITEM = re.compile(r"(?:\S+ )?\S*(?:[\w)-]\.[A-Za-z]\w{0,5}|==.+|\b[0-9a-f]{8,}|\d)")
+_ITEM = re.compile(r"\S*[\w)-]\.[A-Za-z]\w{0,5}|\S+==\S+|[0-9a-f]{8,}|[\w-]+-v?\d[\w.]*")
+_MAX_ITEM_WORDS = 6
 
 
 def may_have_peers(label: str) -> bool:
     """Return whether a name is that of a file, a package or a numbered worker, which seldom come alone."""
-    return _ITEM.fullmatch(label) is not None
+    words = label.split(maxsplit=_MAX_ITEM_WORDS)
+    if not words or len(words) > _MAX_ITEM_WORDS:
+        return False
+    numbered = len(words) <= 2 and words[-1][-1].isdigit()
+    return numbered or any(_ITEM.fullmatch(word) is not None for word in (words[0], words[-1]))
 
 
 def _are_peers(one: str, other: str) -> bool:
-    same_form = _DIGITS.sub("", one) == _DIGITS.sub("", other)
-    return one != other and ((same_form and one != "" != other) or (may_have_peers(one) and may_have_peers(other)))
+    if not one or not other or one == other:
+        return False
+    return _DIGITS.sub("", one) == _DIGITS.sub("", other) or (may_have_peers(one) and may_have_peers(other))
 
 
-def _same_name(one: ProgressReading, other: ProgressReading) -> bool:
-    return _DIGITS.sub("", one.label) == _DIGITS.sub("", other.label) and one.total == other.total
+def _continues(one: ProgressReading, other: ProgressReading) -> bool:
+    """Return whether two lines of a log are of one counter: the same words, or the same total further on."""
+    if one.total != other.total:
+        return False
+    further = one.total is not None and one.done is not None and other.done is not None and other.done >= one.done
+    return further or _DIGITS.sub("", one.label) == _DIGITS.sub("", other.label)
+
+
+def _is_back(bar: _Bar, progress: ProgressReading) -> bool:
+    return bar.hidden and bar.progress.label == progress.label and bar.progress.percent <= progress.percent
 
 
 def _stays(bar: _Bar, since: int) -> bool:
@@ -212,7 +240,7 @@ class GrowthFilter:
         """Record an uncertain reading and return whether its growth has proven it to be progress."""
         displayed = redrawn or progress.drawn
         needed = RISES_ON_DISPLAY if displayed else RISES_IN_LOG
-        shape = _FIGURES.sub("0", progress.label) if displayed else _shape(text, progress)
+        shape = "".join(filter(str.isalpha, progress.label)) if displayed else _shape(text, progress)
         value = progress.percent if progress.done is None else progress.done
         last, rises = self._seen.pop(shape, (value, 0))
         if rises < needed:

@@ -85,8 +85,8 @@ FORMS = (
     LineForm(
         "ninja",
         Meaning.WHOLE,
-        r"\[(?P<done>\d+)/(?P<total>\d+)\] (?P<label>(?:Building|Compiling|Linking|Generating|Archiving|Running"
-        r"|Creating|Installing|Copying|Scanning|Precompiling|Assembling|cc|gcc|clang|c\+\+|g\+\+|clang\+\+|CC|CXX|AR|LINK)\b.*)",
+        r"\[(?P<done>\d+)/(?P<total>\d+)\] (?P<label>(?:(?:Building|Linking) (?:static )?(?:C|CXX|ASM|Fortran|target)\b"
+        r"|Compiling \S+ object|cc|gcc|clang|c\+\+|g\+\+|clang\+\+|CC|CXX|AR|LINK)\b.*)",
     ),
     LineForm("maven", Meaning.WHOLE, r"\[INFO\] Building (?P<label>.+?) +\[(?P<index>\d+)/(?P<parts>\d+)\]$"),
     LineForm("webpack", Meaning.WHOLE, rf"(?:<s> )?\[webpack\.Progress\] {_PERCENT}"),
@@ -104,7 +104,8 @@ FORMS = (
     LineForm(
         "curl",
         Meaning.WHOLE,
-        r"(?P<percent>\d{1,3}) +[\d.]+[kMGTP]? +\d{1,3} +[\d.]+[kMGTP]? +\d+ +[\d.]+[kMGTP]? +\d",
+        r"(?P<percent>\d{1,3})(?: +[\d.]+[kMGTP]? +\d{1,3}){2}(?: +[\d.]+[kMGTP]?){3}"
+        r" +(?:\d+:|--:)[\d-]{2}:[\d-]{2} ",
         r"\d     0 ",
     ),
     LineForm("aria2", Meaning.WHOLE, rf"\[#\w+ (?P<done>{_SIZE})/(?P<total>{_SIZE})\(\d+%\)"),

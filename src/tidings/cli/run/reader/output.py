@@ -109,7 +109,8 @@ class OutputReader:
         readings: list[CommandProgress] = []
         for source, screen in self._screens.items():
             readings.extend(self._read(screen.settle(), source))
-        readings.extend(self._due())
+        if self._changed and self._is_due():
+            readings.extend(self._emit())
         return readings
 
     def skip(self, source: Source) -> None:
@@ -125,7 +126,7 @@ class OutputReader:
             readings.extend(self._read(screen.feed(decoder.decode(b"", final=True)), source))
             readings.extend(self._read(screen.settle(), source))
         if self._changed:
-            readings.extend(self._emit(self._clock()))
+            readings.extend(self._emit())
         return readings
 
     def tail(self) -> str:
@@ -147,13 +148,16 @@ class OutputReader:
             else:
                 self._announce(event, source)
             self._changed = True
-            yield from self._due()
+            if self._is_due():
+                yield from self._emit()
 
     def _read_line(self, line: ScreenLine, source: Source) -> None:
         text = line.text
         if _WORD.search(text) is not None:
             self._last_line = text
         bars = self._bars[source]
+        if not text:
+            return  # a row that is blanked before it is drawn again
         if not may_hold_progress(text):
             bars.vacate(line.row)
             return
@@ -166,10 +170,13 @@ class OutputReader:
             # A detail, such as the output of a test, that a known program prints beside its whole.
             bars.vacate(line.row)
             return
-        # A bar on an unfinished line during a pause of the program is not a line of a log.
-        redrawn = line.redrawn or line.unfinished
+        redrawn = line.redrawn
         progress = read_progress(text, redrawn=redrawn)
-        if bars.is_drawn(line.row) and (progress is None or not progress.drawn):
+        if line.unfinished and progress is not None and (progress.drawn or progress.certain) and not redrawn:
+            # Progress on an unfinished line during a pause of the program is not a line of a log.
+            redrawn = True
+            progress = read_progress(text, redrawn=redrawn)
+        if bars.replaces_bar(line.row, progress):
             # This is a line of the log in the old place of the bar, which moves down a row.
             bars.vacate(line.row)
             redrawn = False
@@ -236,19 +243,15 @@ class OutputReader:
         if lead is not None:
             self._follow(lead)
 
-    def _due(self) -> Iterator[CommandProgress]:
-        if not self._changed:
-            return
-        now = self._clock()
-        if self._emitted_at is None or now - self._emitted_at >= self._interval_s:
-            yield from self._emit(now)
+    def _is_due(self) -> bool:
+        return self._emitted_at is None or self._clock() - self._emitted_at >= self._interval_s
 
-    def _emit(self, now: float) -> Iterator[CommandProgress]:
+    def _emit(self) -> Iterator[CommandProgress]:
         self._changed = False
         # Cleaned only when reported: most lines of a fast log never are.
         self._message = clean_message(self._last_line) or self._message
         steps = self._steps
         reading = CommandProgress(steps.percent, steps.serial, steps.name, steps.total, self._message, steps.whole)
         if reading != self._emitted:
-            self._emitted, self._emitted_at = reading, now
+            self._emitted, self._emitted_at = reading, self._clock()
             yield reading

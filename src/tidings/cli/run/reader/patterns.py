@@ -37,6 +37,7 @@ BAR = re.compile(
 _LONE_GRAPHICS = re.compile(f"[{_GRAPHICS}]+")
 _RULE = re.compile(r"^[=\-_*#~+\s]{3,}|[=\-_*#~+\s]{3,}$")
 _SPACE = re.compile(r"\s+")
+_TIMESTAMP = re.compile(r"^\s*(?:\[?\d[\d:.,TZ+/-]*\]?\s+)+")
 _SEPARATORS = " \t:|-–—=>.,;#*"
 
 
@@ -56,7 +57,7 @@ def clean_label(text: str) -> str:
     """Return the name of a step from the text beside its bar; empty if the text has no letters."""
     if not text or text.isspace():
         return ""
-    text = _SPACE.sub(" ", _LONE_GRAPHICS.sub(" ", BAR.sub(" ", text))).strip(_SEPARATORS)
+    text = _SPACE.sub(" ", _LONE_GRAPHICS.sub(" ", BAR.sub(" ", _TIMESTAMP.sub("", text)))).strip(_SEPARATORS)
     for opening, closing in ("[]", "()"):
         if text.count(opening) != text.count(closing):
             text = text.strip(opening + closing + _SEPARATORS)
@@ -65,15 +66,12 @@ def clean_label(text: str) -> str:
 
 # A line without a match has no progress; this test rejects nearly every line of a log.
 _CANDIDATE = re.compile(rf"\d ?%|\d[^\d\n/]{{0,6}}/ ?\d|\d\S{{0,6}} (?:out )?of +~?\d|{SIGNS}")
-_PERCENT = re.compile(r"(?<![\w.,:/])(?P<value>\d{1,3}(?:[.,]\d{1,2})?) ?%(?![\w%])")
+_PERCENT = re.compile(r"(?<![\w.,/])(?<!\d:)(?P<value>\d{1,3}(?:[.,]\d{1,2})?) ?%(?![\w%])")
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _UNIT = r"[kKMGTP]i?(?:[Bb](?:ytes)?)?|[Bb](?:ytes)?"
 _FRACTION = re.compile(
     rf"(?<![\w.,:/\\-])(?P<done>{_NUMBER})(?: ?(?P<done_unit>{_UNIT}))?(?:(?P<slash> ?/ ?)| (?:out )?of +)"
     rf"(?P<total>{_NUMBER})(?: ?(?P<total_unit>{_UNIT}))?(?![\w%/\\-]|[.,:]\d| \d\d:\d\d)"
-)
-_RSYNC = re.compile(
-    r"^\s*(?P<done>\d[\d,.]*)(?P<unit>[kKMGTP]?)\s+(?P<value>\d{1,3})%\s+\S+[kKMGTP]?B/s\s+\d+:\d\d:\d\d"
 )
 _SIZE_AFTER_OF = re.compile(r"\s+of\s+~?\s*\d[\d.,]*\s?[kKMGTP]i?B\b")
 _BRACKETED = re.compile(r"^\s*\[ ?\s*\d{1,3}%\]|\[ ?\s*\d{1,3}%\]\s*$")
@@ -95,6 +93,11 @@ _MEASURE_WORDS = """
     queue reviewers agree
 """
 _MEASURES = frozenset(_MEASURE_WORDS.split())
+# `Emerging (3 of 10)`: the third part is under way.
+_UNDER_WAY = re.compile(r"[a-z]ing[\s(\[:#]*$")
+# Words beside the progress of a display.
+_PACE = re.compile(r"\b(?:eta|remaining|elapsed)\b|[kKMG]i?[Bb]?/s", re.IGNORECASE)
+_TOTAL = re.compile(r"(?:total|overall|progress)\W*$", re.IGNORECASE)
 _UNIT_EXPONENT = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 # Dates: 3/2026.
 _MONTHS = 12
@@ -140,28 +143,25 @@ def read_progress(text: str, *, redrawn: bool) -> ProgressReading | None:
         text: The line, without escape sequences.
         redrawn: Whether the program draws over the line in place, as displays do and logs do not.
     """
-    rsync = _RSYNC.match(text)
-    if rsync is not None:
-        size = _amount(rsync["done"], rsync["unit"])
-        return ProgressReading(min(100.0, float(rsync["value"])), "", size, None, drawn=True, certain=redrawn)
     bar = BAR.search(text)
     percent = _find_percent(text, bar)
-    fraction = _find_fraction(text, percent)
+    fraction, done, total = _find_fraction(text, percent)
     if percent is None and (fraction is None or _counts_other(text, fraction)):
         return None
-    if percent is not None and not (redrawn or bar) and _is_table(text[: percent.start()]):
+    bracketed = _BRACKETED.search(text) is not None
+    if percent is not None and not (bar or bracketed) and _is_table(text, percent, redrawn=redrawn):
         return None
     start = min(found.start() for found in (bar, percent, fraction) if found is not None)
-    done: float | None = None
-    total: float | None = None
-    if fraction is not None:
-        done, total = _amounts(fraction)
     value = _value(percent) if percent is not None else 100.0 * (done or 0.0) / (total or 1.0)
     if percent is not None:
-        certain = redrawn or _BRACKETED.search(text) is not None or _names_progress(text, percent)
+        certain = bracketed or (redrawn and (bar is not None or _PACE.search(text) is not None))
+        certain = certain or _names_progress(text, percent)
     else:
         certain = redrawn and bar is not None
-    label = "" if _BRACKETED.search(text) else clean_label(text[:start])
+        if not (redrawn or bar) and done and _UNDER_WAY.search(text[:start]) is not None:
+            done -= 1.0
+            value = 100.0 * done / (total or 1.0)
+    label = "" if bracketed else clean_label(text[:start])
     return ProgressReading(value, label, done, total, drawn=bar is not None, certain=certain)
 
 
@@ -183,7 +183,7 @@ def _value(percent: re.Match[str]) -> float:
 def _is_measure(text: str, percent: re.Match[str]) -> bool:
     """Return whether a percentage measures something other than progress."""
     before, after = text[: percent.start()], text[percent.end() :]
-    if _SIGNED.search(before):
+    if _SIGNED.search(before[-8:]):
         return True
     if after.startswith(" "):
         following = _WORDS.match(after[1:24].lower())
@@ -197,10 +197,13 @@ def _is_measure(text: str, percent: re.Match[str]) -> bool:
     return preceding is not None and preceding[1] in _MEASURES and _BRACKETED.search(text) is None
 
 
-def _is_table(before: str) -> bool:
-    """Return whether three columns of figures stand before a percentage, as in `df`."""
+def _is_table(text: str, percent: re.Match[str], *, redrawn: bool) -> bool:
+    """Return whether a line without a bar is a row of a table: figures in columns as in `df`, several percentages."""
+    before = text[: percent.start()]
+    if text.count("%") > 1 and not _TOTAL.search(before):
+        return any(_value(found) != _value(percent) for found in _PERCENT.finditer(text, percent.end()))
     columns = before.split()[-3:]
-    return len(columns) == 3 and all(column[0].isdigit() for column in columns)
+    return not redrawn and len(columns) == 3 and all(column[0].isdigit() for column in columns)
 
 
 def _names_progress(text: str, percent: re.Match[str]) -> bool:
@@ -210,28 +213,30 @@ def _names_progress(text: str, percent: re.Match[str]) -> bool:
     return any(_DONE.fullmatch(word) for word in [*preceding[:1], *preceding[-2:], *following[:1]])
 
 
-def _find_fraction(text: str, percent: re.Match[str] | None) -> re.Match[str] | None:
-    """Return the first `n/m` or `n of m` that can be progress; beside a percentage, the one that agrees with it."""
+def _find_fraction(text: str, percent: re.Match[str] | None) -> tuple[re.Match[str] | None, float | None, float | None]:
+    """Return the first `n/m` or `n of m` that can be progress, and n and m; beside a percentage, one that agrees."""
+    value = _value(percent) if percent is not None else 0.0
     for found in _FRACTION.finditer(text):
         done, total = _amounts(found)
         if total < 2 or done > total:
             continue
-        if percent is not None and abs(100.0 * done / total - _value(percent)) > _MAX_ROUNDING:
+        if percent is not None and abs(100.0 * done / total - value) > _MAX_ROUNDING:
             continue
         if percent is None and done <= _MONTHS and found["total"] in _YEARS:
             continue
         fractional = "." in found["done"] or "." in found["total"]
         if fractional and percent is None and not (found["total_unit"] or found["done_unit"]):
             continue  # versions and measurements; sizes carry their unit
-        return found
-    return None
+        return found, done, total
+    return None, None, None
 
 
 def _counts_other(text: str, fraction: re.Match[str]) -> bool:
     """Return whether the words beside a fraction name a score, a try or a ratio."""
-    before = _WORDS.findall(text[: fraction.start()].lower())[-2:]
-    after = _WORDS.findall(text[fraction.end() : fraction.end() + 24].lower())[:1]
-    return not _MEASURES.isdisjoint(before + after)
+    start, end = fraction.span()
+    before = _WORDS.findall(text[max(0, start - 24) : start].lower())
+    after = _WORDS.search(text[end : end + 24].lower())
+    return not _MEASURES.isdisjoint(before[-2:]) or (after is not None and after[0] in _MEASURES)
 
 
 def _amounts(fraction: re.Match[str]) -> tuple[float, float]:

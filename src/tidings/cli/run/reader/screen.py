@@ -286,9 +286,9 @@ class TerminalScreen:
         row.dirty = True
         if column < MAX_COLUMNS:
             shown = row.text
-            if column > len(shown):
-                shown = shown.ljust(column)
-            row.text = (shown[:column] + text + shown[self._column :])[:MAX_COLUMNS]
+            if shown or column:
+                text = shown[:column].ljust(column) + text + shown[self._column :]
+            row.text = text[:MAX_COLUMNS]
 
     def _new_row(self) -> _Row:
         row = self._rows[self._row] = _Row(self._next_serial(), redrawn=self._row <= self._risen_from)

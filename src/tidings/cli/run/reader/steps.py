@@ -138,10 +138,12 @@ class Steps:
         """
         if part and self._frame is not None:
             return
+        if progress.full and self._serial == 0 and not part:
+            return  # a bar that is full when first seen shows nothing of the rest
         if bar != 0:
             self._whole, self._parts = "", 0
-        self._part = part
-        if self._progress is None or self._restarted(self._progress, progress, label, bar):
+        turned, self._part = part != self._part, part
+        if self._progress is None or turned or self._restarted(self._progress, progress, label, bar):
             self._inner = None
             self._label = label
             if self._frame is None:
@@ -181,15 +183,16 @@ class Steps:
 
     def _restarted(self, old: ProgressReading, new: ProgressReading, label: str, bar: int) -> bool:
         """Return whether a bar is a different one, or the same one started again."""
-        relabelled = label != self._label
+        relabelled = _NUMBERS.sub("", label) != _NUMBERS.sub("", self._label)
         if self._whole:
             return old.percent - new.percent >= _MIN_FALL
         if relabelled and bar != self._bar:
-            return True
+            # A runner of tests goes on in the next row, with the next file.
+            return old.full or not 0 < new.percent - old.percent <= _MIN_FALL
         if old.done is not None and new.done is not None:
             if old.total != new.total:
                 # A bar with a growing total is the same bar, unless it was full.
-                return relabelled or old.full or new.done < old.done
+                return old.full or (new.percent < old.percent if relabelled else new.done < old.done)
             fallen = new.done < old.done
             if old.total is None:
                 return fallen
