@@ -126,6 +126,42 @@ ODD = Contract.of(
     event("a_b:c", Word, channel="data"),
     event("a:b_c", Word, channel="data"),
 )
+
+
+class Größe(Struct, frozen=True, kw_only=True):
+    größe: int
+    名前: str | None = None
+    type: str = "x"
+    class_: Literal["läuft", "steht", "läuft-nicht"] = field(default="läuft", name="class")
+    func: dict[str, int] | None = None
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """A struct with the name of a schema of the hub, whose field has its own name."""
+
+    event: Literal["a", "b"]
+    id: uuid.UUID
+    price: decimal.Decimal
+    both: str | int | None = None
+    sizes: list[Größe] | None = None
+
+
+class Error(Struct, frozen=True):
+    code: Literal[1, 2]
+
+
+class Map(Struct, frozen=True):
+    map: dict[str, list[Error]]
+
+
+NAMES = Contract.of(
+    event("bin:full", Größe, channel="bins"),
+    event("shop:event", Event, channel="shop"),
+    event("shop:error", Error, channel="shop"),
+    event("shop:map", Map, channel="shop"),
+    event("type:default", Word, channel="shop"),
+)
+"""Events whose names are words of the languages, names of the exports' own, or not ASCII."""
 LEAST: dict[str, Any] = {"thing_id": "a1", "at": "2025-07-30T12:00:00.25Z", "required_or_null": None}
 FITS: tuple[dict[str, Any], ...] = (
     {},

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.contract.envelopes import read
-from tests.contract.export.odd_contract import BAD, GOOD, ODD, message
+from tests.contract.export.odd_contract import BAD, GOOD, NAMES, ODD, message
 from tests.contract.export.test_document import SHOP
 from tests.contract.export.toolchains import NODE_FOLDER, STRICTEST, Node
 from tests.contract.export.whole_client import WHOLE_CLIENT
@@ -27,7 +27,7 @@ from tidings.protocol.message_types import LEGACY_TYPES
 
 pytestmark = pytest.mark.timeout(300)  # the first test that needs the packages installs them
 
-CONTRACTS = {"everyone": Contract(), "shop": SHOP, "odd": ODD}
+CONTRACTS = {"everyone": Contract(), "shop": SHOP, "odd": ODD, "names": NAMES}
 MISTAKES = 8
 """Number of marked mistakes in `consumer.ts`."""
 CORPUS = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.export.odd_contract import ODD
+from tests.contract.export.odd_contract import NAMES, ODD
 from tests.contract.export.toolchains import NODE_FOLDER, STRICTEST, Go, Node, PythonTool
 from tests.server.hub_server import TIMEOUT_S, HubServer
 
@@ -26,7 +26,7 @@ OF_MODELINA = {
     **{"module": "commonjs", "moduleResolution": "node10", "ignoreDeprecations": "6.0"},
 }
 """Its models are not written for stricter options, and import each other without file endings."""
-CONTRACTS = {"everyone": Contract(), "odd": ODD}
+CONTRACTS = {"everyone": Contract(), "odd": ODD, "names": NAMES}
 PYTHON_CLIENT = """\
 import json
 import sys
@@ -107,7 +107,7 @@ def test_linter_finds_no_fault(node: Node, tmp_path: Path) -> None:
     files.append(tmp_path / "wrong.json")
     files[-1].write_text(json.dumps(wrong))
     *fine, faults = json.loads(node.run(NODE_FOLDER / "spectral.mjs", *files).stdout)
-    assert fine == [[], []]
+    assert fine == [[], [], []]
     assert {fault.partition(":")[0] for fault in faults} == {"operation-operationId-unique", "oas3-valid-media-example"}
 
 
@@ -140,8 +140,11 @@ def test_python_client_publishes_and_reads(python_generator: PythonTool, tmp_pat
         assert_published(server, json.loads(done.stdout), "operation_unknown")
 
 
-def test_python_client_of_an_odd_contract_is_valid(python_generator: PythonTool, tmp_path: Path) -> None:
-    options = ("--path", document(tmp_path, ODD), "--output-path", tmp_path / "generated", "--meta", "none")
+@pytest.mark.parametrize("contract", [ODD, NAMES], ids=["odd", "names"])
+def test_python_client_of_an_odd_contract_is_valid(
+    contract: Contract, python_generator: PythonTool, tmp_path: Path
+) -> None:
+    options = ("--path", document(tmp_path, contract), "--output-path", tmp_path / "generated", "--meta", "none")
     python_generator.run("openapi-python-client", "generate", *options, folder=tmp_path)
     python_generator.run("python", "-c", "import generated.models, generated.api.events.publish", folder=tmp_path)
 
@@ -166,12 +169,14 @@ def test_go_client_publishes_and_reads(go: Go, go_module: Path) -> None:
         assert_published(server, json.loads(done.stdout), "operation_unknown")
 
 
-def test_go_client_of_an_odd_contract_compiles(go: Go, go_module: Path) -> None:
-    go.run("tool", "oapi-codegen", "-config", "oapi-codegen.json", str(document(go_module, ODD)), folder=go_module)
+@pytest.mark.parametrize("contract", [ODD, NAMES], ids=["odd", "names"])
+def test_go_client_of_an_odd_contract_compiles(contract: Contract, go: Go, go_module: Path) -> None:
+    api = document(go_module, contract)
+    go.run("tool", "oapi-codegen", "-config", "oapi-codegen.json", str(api), folder=go_module)
     go.run("build", "./api", folder=go_module)
 
 
-@pytest.mark.parametrize("name", CONTRACTS)
+@pytest.mark.parametrize("name", ["everyone", "odd"])  # modelina leaves out letters that are not ASCII
 def test_modelina_names_and_compiles_every_model(name: str, node: Node, tmp_path: Path) -> None:
     exported = tmp_path / "asyncapi.json"
     exported.write_text(export_asyncapi(CONTRACTS[name]))

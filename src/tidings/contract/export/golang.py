@@ -439,6 +439,6 @@ def _to_go_name(words: str) -> str:
 
 def to_field_name(name: str) -> str:
     """Return the exported field of a JSON name: `operation_id` is `OperationID`."""
-    words = "".join(char if char.isascii() and char.isalnum() else " " for char in name).split()
+    words = "".join(char if char.isalpha() or char.isdecimal() else " " for char in name).split()
     made = "".join(word.upper() if word.upper() in _INITIALISMS else word[:1].upper() + word[1:] for word in words)
-    return made if made[:1].isalpha() else f"N{made}"
+    return made if made[:1].isupper() else f"N{made}"

@@ -168,18 +168,20 @@ def _read_definitions(names: list[str], schemas: dict[str, Any]) -> dict[str, De
     return found
 
 
-_SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
+def _split(text: str) -> list[str]:
+    """Return the parts of a text that may stand in names: letters of any script, and digits."""
+    return "".join(char if char.isalpha() or char.isdecimal() else " " for char in text).split()
 
 
 def to_pascal_case(text: str) -> str:
     """Return `operation:cancel_outcome` as `OperationCancelOutcome`; capital letters stay."""
-    name = "".join(word[:1].upper() + word[1:] for word in _SEPARATORS.split(text) if word)
+    name = "".join(word[:1].upper() + word[1:] for word in _split(text))
     return name if name[:1].isalpha() else f"N{name}"
 
 
 def to_constant_case(text: str) -> str:
     """Return `operation:start` as `OPERATION_START`."""
-    name = "_".join(word.upper() for word in _SEPARATORS.split(text) if word)
+    name = "_".join(word.upper() for word in _split(text))
     return name if name[:1].isalpha() else f"N{name}"
 
 
@@ -188,7 +190,7 @@ def to_class_name(definition: str) -> str:
     return to_pascal_case(definition.rpartition(".")[2])
 
 
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[0-9]+")
+_WORD_STARTS = re.compile(r"(?<=[^A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def join_names(owner: str, field: str) -> str:
@@ -198,7 +200,7 @@ def join_names(owner: str, field: str) -> str:
         owner: Class name of the struct.
         field: Name of the field in JSON.
     """
-    before, after = _WORDS.findall(owner.removesuffix("Data") or owner), _WORDS.findall(to_pascal_case(field))
+    before, after = (_WORD_STARTS.split(name) for name in (owner.removesuffix("Data") or owner, to_pascal_case(field)))
     common = next((size for size in range(len(after), 0, -1) if before[-size:] == after[:size]), 0)
     return "".join([*before, *after[common:]])
 
