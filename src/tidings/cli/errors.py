@@ -26,6 +26,8 @@ USAGE = 2
 """Exit code of an invalid command line, variable, configuration or contract."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it: 128 + SIGINT."""
+READER_GONE = 141
+"""Exit code when the reader of our output has exited, as shells count it: 128 + SIGPIPE."""
 
 
 class ExitCode(IntEnum):
@@ -94,6 +96,8 @@ def exit_on_error() -> Iterator[None]:
     try:
         yield
     except OperationUnknown as error:
+        # The hub names its HTTP route; a person at a terminal has a command.
+        error.hint = error.hint.replace("`GET /v1/operations`", "`tidings ls`")
         print_error(error)
         raise typer.Exit(ExitCode.UNKNOWN_OPERATION) from error
     except HubUnreachable as error:

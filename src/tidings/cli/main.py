@@ -1,9 +1,11 @@
 """The entry point of the `tidings` script, which prints an install line if an extra is missing."""
 
+import errno
 import sys
 from collections.abc import Mapping
 
-from tidings.cli.errors import FAILED, INTERRUPTED, exit_code, print_error
+from tidings.cli.errors import FAILED, INTERRUPTED, READER_GONE, exit_code, print_error, print_stderr
+from tidings.cli.streams import OutputFailed, prepare_streams
 from tidings.exceptions import MissingExtra, TidingsError
 from tidings.version import __version__
 
@@ -33,24 +35,45 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtra | None:
 def main() -> None:
     """Run the command line, and exit.
 
-    An error becomes two lines on stderr and an exit code: 2 if the command line is invalid, else 1. Ctrl-C is 130,
+    An error becomes two lines on stderr and an exit code; docs/operations.md, "Exit codes", lists them. Ctrl-C is 130,
     except in `tidings serve`, where it is the normal end.
     """
+    prepare_streams()
+    try:
+        try:
+            code = _run()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else FAILED
+        sys.stdout.flush()
+    except OutputFailed as failure:
+        code = READER_GONE if failure.reader_gone else FAILED
+        if not failure.reader_gone:
+            print_stderr(f"error: cannot write to stdout: {failure}", "hint: Free space, or write elsewhere.")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE):
+            raise
+        code = READER_GONE if error.errno == errno.EPIPE else FAILED
+        print_stderr(None if code == READER_GONE else f"error: cannot write: {error.strerror}")
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command line, and return its exit code."""
     try:
         from tidings.cli.app import run_app
 
-        sys.exit(run_app())
+        return run_app()
     except TidingsError as error:
         print_error(error)
-        sys.exit(exit_code(error))
+        return exit_code(error)
     except ModuleNotFoundError as error:
         missing = missing_extra(error)
         if missing is None:
             raise
         if sys.argv[1:] == ["--version"]:
             print(f"tidings {__version__}")  # noqa: T201 - without typer
-            return
+            return 0
         print_error(missing)
-        sys.exit(FAILED)
+        return FAILED
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED

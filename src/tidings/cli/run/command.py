@@ -215,7 +215,8 @@ def _report_end(
     elif end.status == 0:
         reporter.completed(duration_ms)
     else:
-        reporter.failed(end.code, end.sentence, tail, end.hint)
+        # Only the hint about a signal stands without output.
+        reporter.failed(end.code, end.sentence, tail, end.hint if tail.strip() or end.status < 0 else "")
 
 
 def _user() -> str:

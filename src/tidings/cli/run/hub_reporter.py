@@ -112,7 +112,7 @@ class OperationReporter:
                 details=_writable(details[-_MAX_DETAILS:], _MAX_DETAILS),
                 # Whether a second try would succeed is unknown.
                 recoverable=False,
-                hint=_writable(hint),
+                hint=_writable(hint) or None,
             ),
         )
 
