@@ -83,3 +83,9 @@ def test_exit_on_error_passes_other_errors() -> None:
 
 def test_epilog_lists_exit_codes() -> None:
     assert exit_codes_epilog(ExitCode.SUCCESS, ExitCode.FAILED) == "Exit codes: 0: success; 3: the operation failed."
+
+
+def test_an_unknown_operation_leads_to_the_command_that_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), exit_on_error():
+        raise OperationUnknown("no such", operation_id="x", hint="`GET /v1/operations` lists all operations.")
+    assert capsys.readouterr().err.splitlines()[1] == "hint: `tidings ls` lists all operations."

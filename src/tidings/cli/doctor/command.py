@@ -85,11 +85,7 @@ async def run_checks(url: str | None) -> AsyncIterator[CheckResult]:
     except ConfigError as error:
         yield bad(URL, str(error), error_data(error).hint or "")
         return
-    yield (
-        note(URL, f"read as {target.url}", "Use this URL to skip the correction.")
-        if target.corrected
-        else good(URL, target.url)
-    )
+    yield (note(URL, f"read as {target.url}", "Pass this URL.") if target.corrected else good(URL, target.url))
     done: set[str] = set()
     async for finding in _check_network(target):
         yield finding

@@ -33,10 +33,10 @@ def read_percent(text: str) -> float | None:
         value = 100.0 * float(fraction[1]) / float(fraction[2])
     if not 0.0 <= value <= 100.0:
         raise ConfigError(
-            f"invalid progress {text[:40]!r}: expected 0% to 100%, a share up to 1 such as 3/7, or ?",
+            f"invalid progress {text[:40]!r}: expected 0 to 100 percent",
             option="percent",
             source="argument",
-            hint="Pass ? if the amount of work is unknown.",
+            hint="Pass 42%, a share such as 3/7, or ? if the amount of work is unknown.",
         )
     return value
 
