@@ -46,7 +46,8 @@ def test_version_is_printed() -> None:
         ("report begin x", "no such command: 'tidings report begin'", "Run `tidings report start`."),
         ("report progres x", "no such command: 'tidings report progres'", "Run `tidings report progress`."),
         ("data check", "no such command: 'tidings data check'", "Run `tidings data verify`."),
-        ("show", "missing argument 'ID'", "Run `python -m tidings show --help`."),
+        ("show", "missing argument 'ID'", "Pass an id, a name or --last."),
+        ("report progress", "missing argument 'ID'", "Run `python -m tidings report progress --help`."),
     ],
 )
 def test_an_invalid_command_line_is_an_error_with_a_hint(arguments: str, error: str, hint: str) -> None:

@@ -70,8 +70,8 @@ def test_name_of_several_live_runs_is_ambiguous_for_a_command_that_acts(api: HTT
 
 def test_last_is_the_operation_that_began_last(api: HTTPClient) -> None:
     assert resolve_id(api, None, last=True) == "twin-2"
-    for id, last in ((None, False), ("x", True)):
-        with pytest.raises(ConfigError, match="either ID or --last"):
+    for id, last, message in ((None, False, "missing argument 'ID'"), ("x", True, "either ID or --last")):
+        with pytest.raises(ConfigError, match=message):
             resolve_id(api, id, last=last)
 
 

@@ -40,8 +40,10 @@ def resolve_id(client: HTTPClient, id: str | None, *, last: bool = False, acts: 
         OperationUnknown: The hub has no operation yet, and `last` asks for one.
         HubUnreachable: No hub answers.
     """
-    if (id is None) is not last:
-        raise ConfigError("invalid operation: expected either ID or --last", option="id", hint="Pass one of them.")
+    if id is None and not last:
+        raise ConfigError("missing argument 'ID'", option="id", hint="Pass an id, a name or --last.")
+    if id is not None and last:
+        raise ConfigError("invalid operation: expected either ID or --last", option="id", hint="Remove one of them.")
     if id is None:
         newest = next(client.operations([], 1), None)
         if newest is None:
