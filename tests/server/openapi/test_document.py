@@ -160,6 +160,14 @@ def test_fields_that_the_hub_fills_in_are_required_only_when_read(document: dict
     schemas = document["components"]["schemas"]
     assert {"current_step", "total_steps"} <= set(schemas["OperationProgressData"]["required"])
     assert schemas["OperationProgressInput"]["required"] == ["operation_id", "progress"]
+    assert schemas["OperationProgressData"]["properties"]["current_step"] == {"type": "string"}
+    assert schemas["OperationProgressInput"]["properties"]["current_step"]["anyOf"][-1] == {"type": "null"}
+
+
+def test_every_optional_field_of_a_publication_may_be_null(document: dict[str, Any]) -> None:
+    start = document["components"]["schemas"]["OperationStartData"]
+    for name, schema in start["properties"].items():
+        assert (name in start["required"]) is not ({"type": "null"} in schema.get("anyOf", ())), name
 
 
 def test_own_structs_keep_the_names_of_the_hub() -> None:

@@ -64,7 +64,11 @@ def build_components(contract: Contract) -> Schema:
         if written != read:
             components[written] = components[read]
             required = [*components[read].get("required", ()), *sorted(FILLED_IN[event.payload])]
-            components[read] = {**components[read], "required": required}
+            properties = {**components[read]["properties"]}
+            for name in FILLED_IN[event.payload]:
+                about = {"description": properties[name]["description"]} if "description" in properties[name] else {}
+                properties[name] = {**properties[name]["anyOf"][0], **about}
+            components[read] = {**components[read], "properties": properties, "required": required}
     publishable = [event for event in events if event.publishable]
     components["Publication"] = {
         "description": "An event to publish; `type` determines the type of `data`.",
@@ -130,6 +134,8 @@ class _Payloads:
     def schemas(self) -> Schema:
         """Return the schemas of the payloads as they are published, under the names of those that are read."""
         typed: Schema = type_schema({self._names[name]: schema for name, schema in self._schemas.items()})
+        for schema in typed.values():
+            _allow_null(schema)
         resolved: Schema = self._resolve(typed)
         return resolved
 
@@ -139,6 +145,17 @@ class _Payloads:
         if isinstance(schema, str) and schema.startswith(_OWN):
             return REFERENCE.format(name=self._names[schema.removeprefix(_OWN)])
         return {name: self._resolve(part) for name, part in schema.items()} if isinstance(schema, dict) else schema
+
+
+def _allow_null(schema: Schema) -> None:
+    """Let every optional field be null, which means absent."""
+    for name, of_field in schema.get("properties", {}).items():
+        if name not in schema.get("required", ()) and {"type": "null"} not in of_field.get("anyOf", ()) and of_field:
+            about = {"description": of_field["description"]} if "description" in of_field else {}
+            options = of_field.get("anyOf", [{**of_field}])
+            for option in options:
+                option.pop("description", None)
+            schema["properties"][name] = {"anyOf": [*options, {"type": "null"}], **about}
 
 
 def _limit_key(payload: Schema, event: EventType) -> None:
