@@ -53,3 +53,10 @@ def test_heading_numbers_a_part(line: str, expected: Ordinal) -> None:
 )
 def test_other_numbers_are_not_headings(line: str) -> None:
     assert read_ordinal(line) is None
+
+
+def test_verb_numbers_parts_only_beside_a_bar() -> None:
+    assert read_ordinal("Installing 1/3…") is None
+    assert read_ordinal("Installing 1/3…", beside_bar=True) == Ordinal(
+        "installing", 1, 3, "Installing 1/3", Outcome.UNDER_WAY
+    )

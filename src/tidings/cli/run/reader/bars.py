@@ -87,7 +87,8 @@ class Bars:
         bar = self._at(row)
         if bar is None or not bar.progress.drawn:
             return False
-        return progress is None or (not progress.drawn and progress.label != bar.progress.label)
+        renamed = progress is None or _DIGITS.sub("", progress.label) != _DIGITS.sub("", bar.progress.label)
+        return renamed and (progress is None or not progress.drawn)
 
     def _at(self, row: int) -> _Bar | None:
         return next((bar for bar in self._bars if bar.row == row and not bar.logged and not bar.hidden), None)
@@ -220,6 +221,7 @@ RISES_IN_LOG = 2
 """Rises that prove progress in a log: three rising lines of one form."""
 _MAX_BEGINNING = 0.1
 """Share of the total up to which the first value in a log is a beginning."""
+_DISPLAY_SLACK = 3.0
 _MAX_SHAPES = 64
 """Forms of line kept; the least recently seen is dropped first."""
 _FIGURES = re.compile(r"\d[\d.,]*")
@@ -246,7 +248,7 @@ class GrowthFilter:
         if rises < needed:
             if value < last:
                 rises = 0
-            elif value > last and (displayed or rises > 0 or _begins(last, value, progress)):
+            elif value > last and (progress.drawn or rises > 0 or _begins(last, value, progress, redrawn=redrawn)):
                 # A log that ends with the line that would prove it leaves nothing to report.
                 rises += displayed or rises + 1 < needed or not progress.full
         self._seen[shape] = (value, rises)
@@ -255,10 +257,11 @@ class GrowthFilter:
         return rises >= needed
 
 
-def _begins(first: float, second: float, progress: ProgressReading) -> bool:
-    """Return whether two values are the beginning of a count to the total."""
+def _begins(first: float, second: float, progress: ProgressReading, *, redrawn: bool) -> bool:
+    """Return whether two values are the beginning of a count to the total; a display may be seen later than a log."""
     total = 100.0 if progress.done is None else progress.total or 0.0
-    return first <= max(second - first, _MAX_BEGINNING * total)
+    slack = _DISPLAY_SLACK if redrawn else 1.0
+    return first <= slack * max(second - first, _MAX_BEGINNING * total)
 
 
 def _shape(text: str, progress: ProgressReading) -> str:

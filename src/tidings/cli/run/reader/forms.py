@@ -81,6 +81,9 @@ FORMS = (
     # Test runners and builds
     LineForm("pytest", Meaning.WHOLE, rf"(?:(?:\S+\.py|\S+::\S+|\[gw\d+\]).*|[.FEsxXp]+ *)\[ *{_PERCENT}\]$"),
     LineForm("pytest", Meaning.NOTHING, r"(?:created|ready|collecting|initialized|scheduling tests): \d+/\d+ workers?"),
+    LineForm("nextest", Meaning.WHOLE, r"[A-Z]+ \[[ \d.]+s\] \( *(?P<done>\d+)/(?P<total>\d+)\) "),
+    LineForm("ctest", Meaning.WHOLE, r"(?P<done>\d+)/(?P<total>\d+) Test +\#"),
+    LineForm("PHPUnit", Meaning.WHOLE, rf"[.A-Z]* *\d+ / \d+ \( *{_PERCENT}\)$"),
     LineForm("go test", Meaning.NOTHING, r"(?:ok|---|FAIL|PASS)\s.*coverage: "),
     LineForm(
         "ninja",

@@ -202,7 +202,7 @@ class OutputReader:
             self._follow(lead)
 
     def _follow(self, lead: Lead) -> None:
-        ordinal = read_ordinal(lead.label or lead.caption)
+        ordinal = read_ordinal(lead.label or lead.caption, beside_bar=True)
         if ordinal is not None:
             self._steps.enter(ordinal)
         self._steps.advance(lead.progress, lead.label, lead.bar, caption=lead.caption, part=lead.part)

@@ -258,6 +258,8 @@ _WORDED = re.compile(
     rf"|module|sample|split)\s*[:\#]?\s*{_NUMBERS})(?P<rest>.*)$",
     re.IGNORECASE,
 )
+# Beside a bar, any verb numbers parts: `Installing 1/3 ████ 42%`.
+_WORDED_LABEL = re.compile(_WORDED.pattern.replace("(?P<word>", r"(?P<word>\w{3,}ing|", 1), re.IGNORECASE)
 _BRACKETED_ORDINAL = re.compile(rf"^\s*(?:\#\d+\s+)?[\[(]\s*{_NUMBERS}\s*[\])](?P<rest>.*)$")
 _COUNTED = re.compile(
     rf"^\s*{_PREFIX}{_NUMBERS}\s+(?P<outcome>START|RUN|OK|PASS|DONE|SUCCESS|ERROR|FAIL|SKIP|WARN|NO-OP|REUSED)\b(?P<rest>.*)$"
@@ -293,8 +295,8 @@ class Ordinal:
     """State of the part."""
 
 
-def read_ordinal(text: str) -> Ordinal | None:
-    """Return the heading on a line; None if the line is not a heading.
+def read_ordinal(text: str, *, beside_bar: bool = False) -> Ordinal | None:
+    """Return the heading on a line, or the label of a bar; None if the text is not a heading.
 
     A heading counts immediately, so its form is strict: it starts the line (after timestamps and log levels) and has a
     word that numbers parts, or brackets, or a result in capitals as dbt writes it.
@@ -304,7 +306,7 @@ def read_ordinal(text: str) -> Ordinal | None:
         outcome = Outcome.BEGUN if counted["outcome"] in ("START", "RUN") else Outcome.FINISHED
         label = _LEADING_VERB.sub("", _STATUS_TAIL.sub("", counted["rest"]).strip())
         return _ordinal("of", counted, clean_label(label), outcome)
-    worded = _WORDED.match(text)
+    worded = (_WORDED_LABEL if beside_bar else _WORDED).match(text)
     if worded is not None:
         label = worded["label"] + (worded["rest"] if worded["rest"].lstrip().startswith(":") else "")
         return _ordinal(worded["word"].lower(), worded, cut(clean_message(label), MAX_LABEL), Outcome.UNDER_WAY)
