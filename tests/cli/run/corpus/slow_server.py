@@ -1,5 +1,6 @@
 """Serves the working folder at about 2 MB/s while a command runs: `python slow_server.py COMMAND …`; see `$URL`."""
 
+import contextlib
 import http.server
 import os
 import subprocess
@@ -14,9 +15,10 @@ class SlowFiles(http.server.SimpleHTTPRequestHandler):
     def copyfile(self, source: object, outputfile: object) -> None:
         assert hasattr(source, "read")
         assert hasattr(outputfile, "write")
-        while data := source.read(32 * 1024):
-            outputfile.write(data)
-            time.sleep(0.016)
+        with contextlib.suppress(ConnectionError):  # a client that has looked at the beginning asks again
+            while data := source.read(32 * 1024):
+                outputfile.write(data)
+                time.sleep(0.016)
 
     def log_message(self, format: str, *args: object) -> None:
         return
