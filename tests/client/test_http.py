@@ -79,7 +79,7 @@ def test_prefix_that_is_not_unicode_is_refused() -> None:
 
 @pytest.mark.parametrize("host", ["a..b", "my host", "x" * 64, "ü" * 64])
 def test_invalid_host_is_refused(host: str) -> None:
-    with pytest.raises(ConfigError, match="invalid host"):
+    with pytest.raises(ConfigError, match=r"invalid host|in the host"):
         HTTPClient(f"http://{host}:1")
 
 
@@ -241,16 +241,10 @@ async def test_closing_ends_a_request_on_another_thread() -> None:
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize(
-    ("text", "url", "corrected"),
-    [
-        ("http://h:1", "ws://h:1/ws", True),
-        ("wss://h/base/ws", "wss://h/base/ws", False),
-    ],
-)
-def test_an_address_has_its_http_resources_beside_the_websocket(text: str, url: str, corrected: bool) -> None:
+@pytest.mark.parametrize(("text", "url"), [("http://h:1", "ws://h:1/ws"), ("wss://h/base/ws", "wss://h/base/ws")])
+def test_an_address_has_its_http_resources_beside_the_websocket(text: str, url: str) -> None:
     address = parse_address(text)
-    assert (address.url, address.corrected) == (url, corrected)
+    assert address.url == url
     assert address.http("v1/events").endswith("/v1/events")
 
 

@@ -18,6 +18,19 @@ def test_url_defaults_to_the_variable_and_then_the_default() -> None:
         ("https://h/", "wss://h/ws"),
         ("wss://h/tidings/ws?contract=2025-01-30", "wss://h/tidings/ws?contract=2025-01-30"),
         (" ws://[::1]:8765 ", "ws://[::1]:8765/ws"),
+        ("hub.example.com", "ws://hub.example.com:8765/ws"),
+        ("hub.example.com:", "ws://hub.example.com:8765/ws"),
+        ("hub.example.com:80", "ws://hub.example.com:80/ws"),
+        ("hub.example.com/tidings", "ws://hub.example.com:8765/tidings/ws"),
+        ("127.0.0.1:8765", "ws://127.0.0.1:8765/ws"),
+        ("::1", "ws://[::1]:8765/ws"),
+        ("[::1]:80", "ws://[::1]:80/ws"),
+        ("me:secret@hub:1", "ws://me:secret@hub:1/ws"),
+        ("https://h/tidings", "wss://h/tidings/ws"),
+        ("https://h/tidings/", "wss://h/tidings/ws"),
+        ("https://h/tidings/ws", "wss://h/tidings/ws"),
+        ("wss://h/tidings/", "wss://h/tidings/ws"),
+        ("wss://h/events", "wss://h/events"),
     ],
 )
 def test_url_forms_are_resolved(written: str, meant: str) -> None:
@@ -28,8 +41,6 @@ def test_url_forms_are_resolved(written: str, meant: str) -> None:
     "url",
     [
         "",
-        "h:1",
-        "127.0.0.1:8765",
         "ftp://h/ws",
         "ws://",
         "ws:///ws",
@@ -37,6 +48,9 @@ def test_url_forms_are_resolved(written: str, meant: str) -> None:
         "ws://h:99999",
         "ws://h/ws#x",
         "ws://[::1",
+        "my host",
+        "h:0",
+        "h:99999",
     ],
 )
 def test_invalid_url_is_refused_with_a_hint(url: str) -> None:
@@ -48,8 +62,14 @@ def test_invalid_url_is_refused_with_a_hint(url: str) -> None:
 
 def test_invalid_variable_is_named_as_the_source() -> None:
     with pytest.raises(ConfigError) as caught:
-        resolve_hub_url(None, {"TIDINGS_URL": "nonsense"})
+        resolve_hub_url(None, {"TIDINGS_URL": "ftp://hub"})
     assert caught.value.source == "TIDINGS_URL"
+
+
+def test_refusal_hides_the_password() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve_hub_url("ws://me:p@ss@hub:0")
+    assert "'ws://me:...@hub:0'" in str(caught.value)
 
 
 def test_query_parameters_are_added() -> None:

@@ -1,13 +1,15 @@
 """How commands and groups look: plain help with the same layout under every Typer, and hints for unknown names."""
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from tidings.cli.errors import USAGE, print_stderr
+from tidings.client.network import CA_VARIABLE, make_tls_context
 from tidings.exceptions import ConfigError
 
 
@@ -56,7 +58,45 @@ def _option_name(option: Any) -> str:
 
 
 class PlainCommand(_PlainHelp, TyperCommand):
-    """One command."""
+    """One command; one that connects to a hub also takes `--ca`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if any("--url" in param.opts for param in self.params):
+            option = _ca_option()
+            option.expose_value = False
+            self.params.append(option)
+
+
+def _ca_option() -> Any:
+    """Return `--ca` as Typer makes options, which its versions do differently."""
+    single = typer.Typer(add_completion=False)
+
+    @single.command()
+    def holder(
+        ca: Annotated[
+            str | None,
+            typer.Option(
+                "--ca",
+                metavar="FILE",
+                envvar=CA_VARIABLE,
+                callback=_trust,
+                help="PEM file of an authority to trust besides the system's.",
+                show_default=False,
+            ),
+        ] = None,
+    ) -> None:
+        """Hold the option."""
+
+    return cast(Any, typer.main.get_command(single)).params[0]
+
+
+def _trust(path: str | None) -> str | None:
+    """Make every connection of this process, and those of its children, trust the authorities in a file."""
+    if path and path != os.environ.get(CA_VARIABLE):
+        os.environ[CA_VARIABLE] = path
+        make_tls_context()  # an invalid variable must not stop `tidings run`, which then reports it
+    return path
 
 
 class PlainGroup(_PlainHelp, TyperGroup):

@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlspl
 import msgspec
 from msgspec import Raw, Struct
 
+from tidings.client.network import explain_tls_error, make_tls_context, proxy_hint
 from tidings.client.options import read_token
 from tidings.client.url import authority, is_loopback, resolve_hub_url
 from tidings.exceptions import CommandRefused, ConfigError, HubUnreachable, NotAHub, OperationUnknown
@@ -55,8 +56,6 @@ class HubAddress(Struct, frozen=True, kw_only=True):
     """URL of the WebSocket."""
     host: str
     port: int
-    corrected: bool
-    """Whether `url` differs from the text that was given: that was an HTTP URL, or had no path."""
 
     @property
     def secure(self) -> bool:
@@ -82,7 +81,6 @@ def parse_address(text: str | None) -> HubAddress:
         url=url,
         host=parts.hostname or "",
         port=parts.port or _PORTS[parts.scheme],
-        corrected=text is not None and url != text.strip(),
     )
 
 
@@ -313,7 +311,7 @@ class _Transport:
             self._connection = HTTPConnection(near, near_port, timeout=timeout_s)
             self._headers.update(credentials)
         else:
-            self._connection = HTTPSConnection(near, near_port, timeout=timeout_s, context=ssl.create_default_context())
+            self._connection = HTTPSConnection(near, near_port, timeout=timeout_s, context=make_tls_context())
             if proxy is not None:
                 self._connection.set_tunnel(host, port, credentials)
 
@@ -358,6 +356,9 @@ class _Transport:
             self._connection.sock.settimeout(read_s or self._timeout_s)
         except TimeoutError as error:
             raise HubUnreachable(f"no hub answers at {self._where} in time") from error
+        except ssl.SSLError as error:
+            self._connection.close()
+            raise explain_tls_error(error, self._where) from error
         except (OSError, HTTPException) as error:
             self._connection.close()
             raise HubUnreachable(f"no hub answers at {self._where}: {_reason(error)}") from error
@@ -475,7 +476,9 @@ def _refusal(answer: HTTPAnswer, where: str) -> Exception:
     except (msgspec.DecodeError, UnicodeDecodeError):
         if answer.status in (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT):
             return HubUnreachable(f"a proxy at {where} answers {answer.status}: it cannot reach the hub")
-        return NotAHub(f"unexpected answer from {where}: status {answer.status}, not from a hub")
+        return NotAHub(
+            f"unexpected answer from {where}: status {answer.status}, not from a hub", hint=proxy_hint(answer.status)
+        )
     hint = error.hint or ""
     if error.code == OperationUnknown.code:
         return OperationUnknown(error.message, operation_id="", hint=hint)

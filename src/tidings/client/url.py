@@ -2,24 +2,29 @@
 
 import os
 from collections.abc import Mapping
-from ipaddress import ip_address
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from contextlib import suppress
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from tidings.exceptions import ConfigError
 
 DEFAULT_URL = "ws://127.0.0.1:8765/ws"
 """Default address of `tidings serve`."""
 URL_VARIABLE = "TIDINGS_URL"
+DEFAULT_PORT = 8765
+"""Port of an address without a scheme."""
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
-_HINT = f"Use the form {DEFAULT_URL}."
+_HINT = f"Use the form {DEFAULT_URL}, or a host and port."
 
 
 def resolve_hub_url(url: str | None = None, environment: Mapping[str, str] | None = None) -> str:
     """Return the WebSocket address for `url`.
 
     Args:
-        url: As a person writes it: `http` and `https` stand for `ws` and `wss`, and no path for `/ws`. None means
-            the variable TIDINGS_URL, else `DEFAULT_URL`.
+        url: As a person writes it. `HOST` and `HOST:PORT` stand for `ws://HOST:PORT/ws`, with port 8765 by default.
+            `http` and `https` stand for `ws` and `wss`, and their path is the prefix of the hub's paths. The path of
+            a `ws` or `wss` URL is the WebSocket's own; one that is empty or ends with a slash is a prefix, too. None
+            means the variable TIDINGS_URL, else `DEFAULT_URL`.
         environment: Environment variables; by default the process's own.
 
     Raises:
@@ -31,24 +36,50 @@ def resolve_hub_url(url: str | None = None, environment: Mapping[str, str] | Non
         source = URL_VARIABLE if url else "default"
         url = url or DEFAULT_URL
     try:
-        parts = urlsplit(url.strip())
-        fault = _fault(parts.scheme, parts.hostname, parts.port, parts.fragment)
+        parts = urlsplit(_with_scheme(url.strip()))
+        fault = _fault(parts)
     except ValueError as error:
-        raise ConfigError(f"invalid URL {url!r}: {error}", option="url", source=source, hint=_HINT) from error
+        fault = str(error)
     if fault:
-        raise ConfigError(f"invalid hub URL {url!r}: {fault}", option="url", source=source, hint=_HINT)
-    path = "/ws" if parts.path in ("", "/") else parts.path
+        shown = hide_password(url)
+        raise ConfigError(f"invalid hub URL {shown!r}: {fault}", option="url", source=source, hint=_HINT)
+    path = parts.path
+    if not path.endswith("/ws") and (parts.scheme in ("http", "https") or path in ("", "/") or path.endswith("/")):
+        path = f"{path.rstrip('/')}/ws"
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
 
 
-def _fault(scheme: str, host: str | None, port: int | None, fragment: str) -> str:
-    if scheme not in _SCHEMES:
-        return "expected ws:// or wss://"
-    if not host:
+def _with_scheme(text: str) -> str:
+    """Return `text` as a URL, if it is a host, or a host and port, perhaps with a prefix."""
+    if "://" in text:
+        return text
+    with suppress(ValueError):
+        text = f"[{IPv6Address(text)}]"
+    parts = urlsplit(f"http://{text}")
+    if parts.hostname and parts.port is None:
+        parts = parts._replace(netloc=f"{parts.netloc.rstrip(':')}:{DEFAULT_PORT}")
+    return parts.geturl()
+
+
+def _fault(parts: SplitResult) -> str:
+    if parts.scheme not in _SCHEMES:
+        return "expected ws://, wss://, http:// or https://"
+    if not parts.hostname:
         return "it has no host"
-    if port == 0:
+    if any(character.isspace() or not character.isprintable() for character in parts.netloc):
+        return "expected no blanks or control characters in the host"
+    if parts.port == 0:
         return "expected a port from 1 to 65535"
-    return "expected no fragment (#), which servers do not receive" if fragment else ""
+    return "expected no fragment (#), which servers do not receive" if parts.fragment else ""
+
+
+def hide_password(url: str) -> str:
+    """Return `url` for messages: with three dots instead of the password."""
+    before, at, rest = url.rpartition("@")
+    scheme, separator, credentials = before.rpartition("://")
+    if not at or ":" not in credentials:
+        return url
+    return f"{scheme}{separator}{credentials.partition(':')[0]}:...@{rest}"
 
 
 def add_query(url: str, **parameters: str | int) -> str:

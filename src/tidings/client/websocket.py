@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
+import msgspec
 from websockets.asyncio.client import ClientConnection as WebSocketClient
 from websockets.asyncio.client import connect
 from websockets.exceptions import (
@@ -30,9 +31,11 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
-from tidings.client.url import authority, is_loopback
-from tidings.exceptions import ClientError, HandshakeRefused, HubUnreachable, NotAHub
+from tidings.client.network import explain_tls_error, network_options, proxy_hint
+from tidings.client.url import authority
+from tidings.exceptions import ClientError, ConfigError, HandshakeRefused, HubUnreachable, NotAHub
 from tidings.protocol.messages import SUBPROTOCOL
+from tidings.protocol.payloads import ErrorData
 
 _open: weakref.WeakSet[WebSocketClient] = weakref.WeakSet()
 _forks = 0
@@ -190,8 +193,10 @@ async def open_websocket(url: str, *, token: str | None = None) -> ClientConnect
         HandshakeRefused: The upgrade was refused.
         NotAHub: The server does not speak `tidings.v1`.
     """
-    # By default websockets uses the proxy of the environment, as other programs do; but not to this machine.
-    options: dict[str, Any] = {**_OPTIONS, "proxy": None} if is_loopback(url) else _OPTIONS
+    try:
+        options = {**_OPTIONS, **network_options(url)}
+    except ConfigError as error:
+        raise HubUnreachable(f"no TLS connection to {authority(url)}: {error}", hint=error.hint) from error
     if token is not None:
         options = {**options, "additional_headers": {"Authorization": f"Bearer {token}"}}
     try:
@@ -225,10 +230,7 @@ def _explain(error: Exception, url: str) -> ClientError:
             hint="Correct the proxy variables of the environment, or add the host to NO_PROXY.",
         )
     if isinstance(error, ssl.SSLError):
-        return HubUnreachable(
-            f"no TLS connection to {where}: {error.reason or error}",
-            hint="Use ws:// for a hub without a certificate; trust a private certificate on this machine.",
-        )
+        return explain_tls_error(error, where)
     if isinstance(error, OSError):
         # asyncio's sentences name the call that failed; the system's name the cause.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
@@ -241,10 +243,19 @@ def _explain(error: Exception, url: str) -> ClientError:
 
 
 def _refused(error: InvalidStatus, where: str) -> HandshakeRefused:
-    response = error.response
-    detail = (response.body or b"")[:200].decode(errors="replace").strip().partition("\n")[0]
+    response, status = error.response, error.response.status_code
+    body = bytes(response.body or b"")
+    try:
+        refusal = msgspec.json.decode(body, type=ErrorData)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        detail, hint = "", proxy_hint(status)
+        if not body.lstrip().startswith(b"<"):  # a page explains nothing on one line
+            detail = body[:200].decode(errors="replace").strip().partition("\n")[0]
+    else:
+        detail, hint = refusal.message, refusal.hint or ""
     return HandshakeRefused(
-        f"{where} refused the WebSocket upgrade with {response.status_code} {response.reason_phrase}"
+        f"{where} refused the WebSocket upgrade with {status} {response.reason_phrase}"
         + (f": {detail}" if detail else ""),
-        status=response.status_code,
+        status=status,
+        hint=hint,
     )

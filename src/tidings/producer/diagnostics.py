@@ -30,9 +30,14 @@ _MIN_ANNOUNCEMENT_INTERVAL_S = 1.0
 logger = logging.getLogger("tidings")
 
 
+def is_quiet() -> bool:
+    """Return whether the environment silences the lines on stderr."""
+    return os.environ.get(QUIET_VARIABLE, "0") not in ("", "0")
+
+
 def write_line(line: str) -> None:
     """Write `tidings: line` to stderr, unless TIDINGS_QUIET is set. A closed or full stderr is ignored."""
-    if os.environ.get(QUIET_VARIABLE, "0") not in ("", "0"):
+    if is_quiet():
         return
 
     def write() -> None:

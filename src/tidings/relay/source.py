@@ -12,7 +12,6 @@ import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -20,8 +19,9 @@ from msgspec import Raw, Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 
+from tidings.client.network import explain_tls_error, network_options
 from tidings.client.reconnect import Backoff, Reconnect
-from tidings.client.url import authority, is_loopback
+from tidings.client.url import authority
 from tidings.exceptions import ConfigError, HubUnreachable
 from tidings.protocol.envelope import to_single_line
 
@@ -106,7 +106,7 @@ class PlainSource:
                 self.connections += 1
                 self._change(SourceStatus(connected=True))
                 error = await self._read(socket)
-            except (OSError, TimeoutError, InvalidHandshake, InvalidProxy, InvalidURI) as failure:
+            except (OSError, TimeoutError, InvalidHandshake, InvalidProxy, InvalidURI, ConfigError) as failure:
                 error = _explain(failure, self._url)
             lasted_s = 0.0 if began is None else loop.time() - began
             if began is not None:
@@ -119,8 +119,6 @@ class PlainSource:
             await asyncio.sleep(delay_s)
 
     async def _open(self) -> ClientConnection:
-        # Unmentioned, a proxy of the environment is used; but never to this very machine.
-        options: dict[str, Any] = {"proxy": None} if is_loopback(self._url) else {}
         connection = await connect(
             self._url,
             additional_headers=self._headers,
@@ -129,7 +127,7 @@ class PlainSource:
             close_timeout=_CLOSE_TIMEOUT_S,
             max_size=_MAX_MESSAGE_BYTES,
             logger=logger,
-            **options,
+            **network_options(self._url),
         )
         _keep_alive(connection)
         return connection
@@ -189,10 +187,12 @@ def _explain(error: Exception, url: str) -> str:
     if isinstance(error, InvalidStatus):
         response = error.response
         return f"{where} refused the WebSocket upgrade with {response.status_code} {response.reason_phrase}"
+    if isinstance(error, ConfigError):
+        return f"no TLS connection to {where}: {error}"
     if isinstance(error, TimeoutError):
         return f"{where} did not answer within {_OPEN_TIMEOUT_S:g} s"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS connection to {where}: {error.reason or error}"
+        return str(explain_tls_error(error, where))
     if isinstance(error, OSError):
         # asyncio's sentences name the call that failed; the system's name the cause.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error

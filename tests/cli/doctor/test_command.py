@@ -55,8 +55,14 @@ def test_a_healthy_hub_passes_every_check(shared_hub: Hub) -> None:
 
 def test_an_http_url_is_read_as_the_websocket(shared_hub: Hub) -> None:
     found = findings(f"http://127.0.0.1:{shared_hub.port}")
-    assert found["url"].verdict is CheckStatus.NOTE
+    assert found["url"].summary == f"ws://127.0.0.1:{shared_hub.port}/ws"
     assert found["websocket"].verdict is CheckStatus.GOOD
+
+
+def test_passwords_are_not_shown() -> None:
+    report = tidings("doctor", "ws://me:secret@127.0.0.1:1/ws").stdout
+    assert "ws://me:...@127.0.0.1:1/ws" in report
+    assert "secret" not in report
 
 
 @pytest.mark.parametrize("url", ["", "gopher://x", "ws://", "ws://h:99999/ws", "ws://h/ws#x"])

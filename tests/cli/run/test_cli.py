@@ -95,12 +95,36 @@ def test_options_after_the_command_belong_to_it(shared_hub: Hub) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [((), "missing command"), (("--nope", "true"), "--nope"), (("--url", "ftp://x", "true"), "ftp://x")],
+    [((), "missing command"), (("--nope", "true"), "--nope"), (("--ca", "/nope.pem", "true"), "/nope.pem")],
 )
 def test_wrong_command_line_is_a_usage_error(arguments: tuple[str, ...], error: str) -> None:
     done = tidings("run", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert error in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "remark"),
+    [
+        ({"TIDINGS_URL": "ftp://me:secret@x"}, "invalid hub URL 'ftp://me:...@x'"),
+        ({"TIDINGS_URL": "hub.example:99999"}, "invalid hub URL 'hub.example:99999'"),
+        ({"TIDINGS_URL": "wss://127.0.0.1:1/ws", "TIDINGS_CA": "/nope.pem"}, "invalid certificate file '/nope.pem'"),
+    ],
+)
+def test_invalid_environment_does_not_stop_the_command(variable: dict[str, str], remark: str) -> None:
+    done = tidings("run", "--", "sh", "-c", "echo out; exit 4", **variable)
+    assert (done.returncode, done.stdout) == (4, "out\n")
+    assert done.stderr.count("\n") == 1
+    assert remark in done.stderr
+    quiet = tidings("run", "--", "sh", "-c", "echo out; exit 4", TIDINGS_QUIET="1", **variable)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (4, "out\n", "")
+
+
+def test_disabled_reporting_runs_the_command_alone(shared_hub: Hub) -> None:
+    command = ("--name", "unreported", "--", "sh", "-c", "exit 4")
+    done = tidings("run", *command, TIDINGS_URL=shared_hub.url, TIDINGS_DISABLED="1")
+    assert (done.returncode, done.stderr) == (4, "")
+    assert "unreported" not in tidings("ls", "--all", TIDINGS_URL=shared_hub.url).stdout
 
 
 def test_unreachable_hub_is_mentioned_once_without_delay() -> None:

@@ -11,13 +11,13 @@ from typing import Annotated
 import msgspec
 import typer
 
-from tidings.cli.doctor.finding import MARKS, CheckResult, CheckStatus, bad, good, note, skipped
+from tidings.cli.doctor.finding import MARKS, CheckResult, CheckStatus, bad, good, skipped
 from tidings.cli.doctor.handshake import PROTOCOL, UPGRADE, check_handshake
 from tidings.cli.doctor.network import HEALTH, NAME, READY, TCP, TLS, check_http, check_name, check_tcp, check_tls
 from tidings.cli.doctor.session import AFTER_UPGRADE, check_session
 from tidings.cli.errors import FAILED
 from tidings.client.http import HubAddress, parse_address
-from tidings.client.url import DEFAULT_URL, URL_VARIABLE
+from tidings.client.url import DEFAULT_URL, URL_VARIABLE, hide_password
 from tidings.exceptions import ConfigError
 from tidings.protocol.codes import error_data
 from tidings.version import __version__
@@ -85,7 +85,7 @@ async def run_checks(url: str | None) -> AsyncIterator[CheckResult]:
     except ConfigError as error:
         yield bad(URL, str(error), error_data(error).hint or "")
         return
-    yield (note(URL, f"read as {target.url}", "Pass this URL.") if target.corrected else good(URL, target.url))
+    yield good(URL, hide_password(target.url))
     done: set[str] = set()
     async for finding in _check_network(target):
         yield finding

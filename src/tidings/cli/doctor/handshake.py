@@ -20,7 +20,8 @@ from websockets.typing import Subprotocol
 from tidings.cli.doctor.finding import CheckResult, bad, good
 from tidings.cli.doctor.network import TIMEOUT_S
 from tidings.client.http import HubAddress
-from tidings.client.url import is_loopback
+from tidings.client.network import network_options
+from tidings.client.url import hide_password
 from tidings.protocol.messages import SUBPROTOCOL
 
 UPGRADE, PROTOCOL = "websocket", "subprotocol"
@@ -32,7 +33,10 @@ _STRIPPED = (
 _MEANINGS: dict[int, tuple[str, str]] = {
     200: ("an ordinary page, not a WebSocket", _STRIPPED),
     400: ("the handshake arrived incomplete", _STRIPPED),
-    401: ("a login is required", "Exempt the path of the hub from the login."),
+    401: (
+        "a login is required",
+        "Write the login into the URL (wss://USER:PASSWORD@HOST/), or exempt the hub's paths from it.",
+    ),
     403: ("refused", "Allow this origin with --allow-origin, or allow the path in the proxy."),
     404: ("no WebSocket at this path", f"Correct the path: the default is /ws (--ws-path). Or: {_STRIPPED}"),
     405: ("the path does not accept GET", "Correct the path: the default is /ws (--ws-path)."),
@@ -56,13 +60,13 @@ async def check_handshake(target: HubAddress) -> AsyncIterator[tuple[list[CheckR
             close_timeout=1,
             ping_interval=None,
             max_size=1 << 20,
-            proxy=None if is_loopback(target.url) else True,
+            **network_options(target.url),
         )
     except (OSError, InvalidHandshake, InvalidURI) as error:
         yield [_failure(target, error)], None
         return
     try:
-        yield [good(UPGRADE, f"open at {target.url}"), _protocol(connection)], connection
+        yield [good(UPGRADE, f"open at {hide_password(target.url)}"), _protocol(connection)], connection
     finally:
         await connection.close()
 

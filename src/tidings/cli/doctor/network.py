@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 
 from tidings.cli.doctor.finding import CheckResult, bad, good, note
 from tidings.client.http import HTTPClient, HubAddress
+from tidings.client.network import make_tls_context
+from tidings.client.url import hide_password
 from tidings.exceptions import ConfigError, HubUnreachable
 
 NAME, TCP, TLS = "name", "tcp", "tls"
@@ -79,7 +81,10 @@ def _hint(error: OSError) -> str:
 
 async def check_tls(target: HubAddress) -> CheckResult:
     """Open a TLS connection, with the same verification of the certificate as in every client."""
-    context = ssl.create_default_context()
+    try:
+        context = make_tls_context()
+    except ConfigError as error:
+        return bad(TLS, f"{error.source}: {error}", error.hint)
     context.set_alpn_protocols(["http/1.1"])
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -105,8 +110,8 @@ async def check_tls(target: HubAddress) -> CheckResult:
 def _certificate_hint(code: int) -> str:
     return {
         10: "It has expired: renew it.",
-        18: "It is self-signed: use a certificate from an authority, or name it in SSL_CERT_FILE.",
-        19: "Its authority is unknown on this machine: name it in SSL_CERT_FILE.",
+        18: "It is self-signed: use a certificate from an authority, or pass it with --ca.",
+        19: "Its authority is unknown on this machine: pass its certificate with --ca.",
         20: "Its authority is unknown on this machine, or the server sends no chain: configure the full chain.",
         62: "It was issued for another host: use the name that it was issued for.",
         64: "It was issued for a name, not for this address: use the name that it was issued for.",
@@ -123,7 +128,7 @@ async def check_http(target: HubAddress) -> AsyncIterator[CheckResult]:
     # When Ctrl-C cancels the wait for a thread, leaving the block closes its connection, which ends the thread too.
     with HTTPClient(target.url, timeout_s=TIMEOUT_S) as client:
         for name in (HEALTH, READY):
-            yield await _check(client, target.http(name), name)
+            yield await _check(client, hide_password(target.http(name)), name)
 
 
 async def _check(client: HTTPClient, url: str, name: str) -> CheckResult:
@@ -153,5 +158,5 @@ def _status_hint(status: int) -> str:
     if status in (502, 504):
         return "A proxy cannot reach the hub: check the address that it forwards to."
     if status in (401, 403, 407):
-        return "A proxy requires a login: exempt the paths of the hub."
+        return "A proxy requires a login: write it into the URL (wss://USER:PASSWORD@HOST/), or exempt the hub's paths."
     return "Something other than a hub answers: correct the URL."

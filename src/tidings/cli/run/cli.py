@@ -45,10 +45,18 @@ def run(
     from tidings.cli.run import run_command
     from tidings.cli.run.command import Cancellation
     from tidings.cli.run.hub_reporter import OperationReporter
+    from tidings.cli.run.reporter import NullReporter, write_remark
+    from tidings.producer.options import is_disabled
 
     cancellation = Cancellation(parse_duration_option("grace", grace, 0.0, MAX_GRACE_S))
     lease_s = None if lease is None else parse_duration_option("lease", lease, 1.0, MAX_LEASE_S)
-    reporter = OperationReporter(url, on_cancel=cancellation.request, lease_s=lease_s)
+    reporter: OperationReporter | NullReporter = NullReporter()
+    if not is_disabled():
+        try:
+            reporter = OperationReporter(url, on_cancel=cancellation.request, lease_s=lease_s)
+        except ConfigError as error:
+            # The command matters more than its report.
+            write_remark(f"this run is not shown: {error}. The command goes on. {error.hint}")
     try:
         code = run_command(command, reporter, name=name, cancellation=cancellation)
     finally:

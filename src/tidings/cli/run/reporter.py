@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
+
+from tidings.producer.diagnostics import is_quiet
 
 
 class Reporter(Protocol):
@@ -58,6 +60,15 @@ class Reporter(Protocol):
         """
 
 
+class NullReporter:
+    """Reports nothing: reporting is switched off, or the hub's URL is invalid."""
+
+    def _ignore(self, *_: Any, **__: Any) -> None:
+        """Do nothing."""
+
+    started = progress = completed = failed = cancelled = close = _ignore
+
+
 class Mention:
     r"""Writes one remark to stderr, however often its cause recurs.
 
@@ -80,7 +91,9 @@ class Mention:
 
 
 def write_remark(text: str, file: int = 2, line_end: str = "\n") -> None:
-    """Write one line to stderr, prefixed with `tidings: `; ignore a closed stderr."""
+    """Write one line to stderr, prefixed with `tidings: `, unless TIDINGS_QUIET is set; ignore a closed stderr."""
+    if is_quiet():
+        return
     try:
         os.write(file, f"tidings: {text}{line_end}".encode(errors="replace"))
     except OSError:

@@ -1,0 +1,136 @@
+"""docs/deploying.md behind a real nginx: TLS by a private authority, a prefix, a login, and every client."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.cli.processes import TIMEOUT_S, Hub, tidings
+from tests.transcripts.markdown import Document
+
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+pytestmark = pytest.mark.skipif(NGINX is None and not os.environ.get("CI"), reason="nginx is not installed")
+
+BLOCKS = [block.text for block in Document("docs/deploying.md").blocks_in("nginx")]
+LOGIN = "reporter:p%40ss"
+
+
+@contextmanager
+def nginx(folder: Path, config: str) -> Iterator[None]:
+    """Run nginx with `config` in a folder, until the block ends; it answers when the block begins."""
+    assert NGINX is not None
+    paths = ""
+    for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
+        (folder / name).mkdir()
+        paths += f"{name}_temp_path {folder}/{name};"
+    user = "user root;" if os.geteuid() == 0 else ""  # its workers read the files of this user
+    (folder / "nginx.conf").write_text(
+        f"{user} daemon off; pid {folder}/pid; error_log stderr; worker_processes 1;\n"
+        "events { worker_connections 64; }\n"
+        f"http {{ access_log off; {paths}\n{config}\n}}\n"
+    )
+    process = subprocess.Popen([NGINX, "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE)
+    try:
+        port = int(re.findall(r"listen 127\.0\.0\.1:(\d+)", config)[0])
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=TIMEOUT_S)
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The guide's nginx with both of its locations before a hub; yields the URLs and the authority's file."""
+    folder = tmp_path_factory.mktemp("nginx")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_pem.write_to_path(str(folder / "tidings.key"))
+    for part in certificate.cert_chain_pems:
+        part.write_to_path(str(folder / "tidings.pem"), append=True)
+    (folder / "tidings.htpasswd").write_text("reporter:{PLAIN}p@ss\n")
+    with Hub("--allow-origin", f"https://localhost:{port}") as hub:
+        whole, location = BLOCKS
+        config = whole.rstrip().removesuffix("}") + location + "}\n"
+        for stands, is_ in (
+            ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+            ("tidings.example.com", "localhost"),
+            ("/etc/ssl/", f"{folder}/"),
+            ("/etc/nginx/", f"{folder}/"),
+            ("127.0.0.1:8765", f"127.0.0.1:{hub.port}"),
+        ):
+            assert stands in config
+            config = config.replace(stands, is_)
+        with nginx(folder, config):
+            yield {"port": str(port), "ca": str(folder / "authority.pem")}
+
+
+@pytest.mark.parametrize("url", ["https://localhost:{}", f"https://{LOGIN}@localhost:{{}}/tidings/"])
+@pytest.mark.parametrize("variable", ["TIDINGS_CA", "SSL_CERT_FILE"])
+def test_every_command_works_behind_the_proxy(proxied: dict[str, str], url: str, variable: str) -> None:
+    environment = {"TIDINGS_URL": url.format(proxied["port"]), variable: proxied["ca"]}
+    started = tidings("report", "start", "nightly", **environment)
+    assert (started.returncode, started.stderr) == (0, "")
+    operation_id = started.stdout.strip()
+    for command in (
+        ["doctor"],
+        ["publish", "data:update", '{"dataset": "prices"}'],
+        ["run", "--name", f"job {operation_id}", "--", "true"],
+        ["report", "complete", operation_id],
+        ["wait", operation_id],
+        ["show", operation_id],
+        ["ls"],
+        ["watch", "--exit-when-done", "--since", "snapshot"],
+        ["flush"],
+    ):
+        done = tidings(*command, **environment)
+        assert (done.returncode, done.stderr) == (0, ""), (command, done.stderr, done.stdout)
+    assert f"job {operation_id}" in tidings("ls", **environment).stdout
+
+
+def test_option_names_the_authority(proxied: dict[str, str]) -> None:
+    url = f"https://localhost:{proxied['port']}"
+    assert tidings("ls", "--url", url, "--ca", proxied["ca"]).returncode == 0
+    for command in ("ls", "watch"):
+        done = tidings(command, "--url", url)
+        assert done.returncode != 0
+        assert "TIDINGS_CA" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("command", [["ls"], ["watch"], ["publish", "data:update", '{"dataset": "a"}']])
+def test_wrong_login_is_explained(proxied: dict[str, str], command: list[str]) -> None:
+    url = f"https://reporter:wrong@localhost:{proxied['port']}/tidings"
+    done = tidings(*command, TIDINGS_URL=url, TIDINGS_CA=proxied["ca"])
+    assert done.returncode != 0
+    assert "401" in done.stderr
+    assert "hint: A proxy in front of the hub refuses access" in done.stderr
+    assert "wrong" not in done.stderr, "the password is not shown"
+
+
+def test_pages_below_a_prefix_link_within_it(proxied: dict[str, str]) -> None:
+    port = proxied["port"]
+    for page in ("", "docs"):
+        url = f"https://localhost:{port}/tidings/{page}"
+        done = subprocess.run(
+            ["curl", "-sS", "--cacert", proxied["ca"], "-H", "Accept: text/html", "-u", "reporter:p@ss", url],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+        assert "<html" in done.stdout
+        assert not re.findall(r'(?:href|src)="/[^/"]', done.stdout)
