@@ -14,7 +14,7 @@ install: $(STAMP)
 # The hub and the command line alone.
 $(HUB): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "tidings needs Python 3.11 or newer; this is %d.%d (set PYTHON=...)" % v[:2])'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)  # pip comes last: without it, an earlier install was interrupted
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[hub,cli]'
 	@touch $(HUB)
 
