@@ -108,8 +108,16 @@ class TestBeingCancelled:
         assert asked == CancelAsked("push-1", CancelPush(operation_id="op-1", attempt=1, reason="too slow"))
         producer.session.answer_cancel("push-1", CancelAnswer(verdict="stopping"))
         assert producer.sent() == [
-            {"type": "operation:cancel_answer", "data": {"verdict": "stopping"}, "reply_to": "push-1"}
+            {
+                "type": "operation:cancel_answer",
+                "data": {"verdict": "stopping"},
+                "id": "answer",
+                "reply_to": "push-1",
+            }
         ]
+        error = {"code": "invalid_command", "message": "the reason is too long", "recoverable": False}
+        refusal = message("connection:error", error, reply_to="answer")
+        assert producer.session.received(refusal, 0.0) == (), "it concerns no event"
 
     def test_cancel_answer_is_not_sent_after_the_connection_is_lost(self) -> None:
         producer = Producer()

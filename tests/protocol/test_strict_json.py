@@ -30,6 +30,8 @@ PROGRESS = b'{"type":"operation:progress",%b"data":{"operation_id":"a","progress
         ((b"", b',"pro\\u0067ress":2', b""), InvalidJSON, "$.data: the member 'progress' occurs twice"),
         ((b"", b',"x":1,"x" : 1', b""), InvalidJSON, "$.data: the member 'x' occurs twice"),
         ((b"", b',"x":[1,{"y":{"a":1,"a":1}}]', b""), InvalidJSON, "$.data.x[1].y: the member 'a' occurs twice"),
+        ((b"", b',"x":"y",":a":1,":a":2', b""), InvalidJSON, "$.data: the member ':a' occurs twice"),
+        ((b"", b',"x":"y", ":a":1,":a":2', b""), InvalidJSON, "$.data: the member ':a' occurs twice"),
         ((b'"data":{},', b"", b""), InvalidJSON, "$: the member 'data' occurs twice"),
         ((b"", b',"Progress":2', b""), InvalidPayload, "$.data: invalid member 'Progress': expected 'progress'"),
         ((b"", ',"me\u017f\u017fage":"m"'.encode(), b""), InvalidPayload, "expected 'message'"),

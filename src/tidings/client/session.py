@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 _SUBSCRIBE_ID = "subscribe"
 _PING_ID = "ping"
+_ANSWER_ID = "answer"
+"""Id of answers to cancel requests. Without one, their refusal could be taken for that of an event."""
 
 
 class Phase(Enum):
@@ -232,8 +234,8 @@ class Session:
         """Answer the push `push_id`; if this connection is lost, the hub pushes it again on the next."""
         if self.phase is not Phase.DISCONNECTED:
             data = Raw(msgspec.json.encode(answer))
-            command = Command(type=messages.CANCEL_ANSWER, data=data, reply_to=push_id)
-            self._outgoing.append(("", encode_command(command)))
+            command = Command(type=messages.CANCEL_ANSWER, data=data, id=_ANSWER_ID, reply_to=push_id)
+            self._outgoing.append((_ANSWER_ID, encode_command(command)))
 
     def claim(self, claims: Sequence[messages.Claim]) -> None:
         """Claim more operations on this connection; does nothing before the producer is attached."""
@@ -373,6 +375,9 @@ class Session:
             raise make_refusal(error)
         # A draining hub has stored nothing and closes the connection: the next one carries the command again.
         if error.code == Draining.code:
+            return ()
+        if id == _ANSWER_ID:
+            logger.warning("the hub refuses the answer to a cancel request: %s", error.message)
             return ()
         if not id and self.phase is Phase.ATTACHING and self._attachment is not None:
             id = self._attachment.oldest  # no other command is answered before these

@@ -93,6 +93,8 @@ def _has_distinct_names(body: bytes, data: type[Struct]) -> bool:
     """Return whether a cheap look shows that all names in `body` differ by more than case; false shows nothing."""
     if not body.isascii() or BACKSLASH in body or LF in body or CR in body or TAB in body or b" :" in body:
         return False
+    if b',":' in body or b' ":' in body:  # `_NAME` would take the comma between two strings for a name
+        return False
     names = _NAME.findall(body)
     distinct = set(names)
     if len(distinct) != len(names):

@@ -52,6 +52,16 @@ def test_file_with_events_is_kept_when_closed(tmp_path: Path) -> None:
     assert SpoolFile.open_dead(file.path) is None
 
 
+def test_file_in_use_is_not_replaced_by_another_process(tmp_path: Path) -> None:
+    file = SpoolFile.create(tmp_path, HEADER)
+    with pytest.raises(FileExistsError):
+        SpoolFile.create(tmp_path, HEADER)
+    file.keep(kept(1))
+    file.close()
+    assert pending(file.path) == [event_id(1)], "what the first process keeps has the file's name"
+    assert list(tmp_path.iterdir()) == [file.path]
+
+
 def test_death_of_its_process_unlocks_the_file(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -244,6 +245,18 @@ def leave(spool: SpoolOptions, url: str, name: str, *events: tuple[str, bytes]) 
     return file.path
 
 
+def with_file_size_limit(size: int, run: Callable[[], list[RecoveryResult]]) -> list[RecoveryResult]:
+    """Run code while no file may grow beyond `size` bytes: as on a full disk, writes fail."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        return run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
 DEEP = b'{"operation_id":"op-deep","result":%b}' % (b"[" * 80 + b"]" * 80)
 
 
@@ -261,7 +274,7 @@ class TestRejected:
                 ("operation:complete", b'{"operation_id":"op-2"}'),
             )
             leave(spool, hub.url, "p-2", ("operation:start", b'{"operation_id":"op-3","queued":true}'))
-            first, second = adopt(hub, spool)
+            first, second = sorted(adopt(hub, spool), key=lambda result: result.producer_id)
             assert (first.sent, first.rejected, first.left, first.error) == (3, 2, 0, None)
             assert (second.sent, second.rejected, second.left) == (1, 0, 0)
             assert life(hub, "op-deep") == (1, "complete"), "the end without its result"
@@ -276,6 +289,41 @@ class TestRejected:
         ]
         assert kept[0]["event"]["data"] == msgspec.json.decode(DEEP)
         assert first.rejected_file.stat().st_mode & 0o077 == 0
+
+    def test_half_a_line_in_the_file_of_rejected_events_spoils_no_other(self, port: int, spool: SpoolOptions) -> None:
+        with HubServer(port) as hub:
+            path = leave(spool, hub.url, "p-1", ("no:such_type", b"{}"))
+            path.with_suffix(".rejected").write_bytes(b'{"rejected":"2026-')
+            (result,) = adopt(hub, spool)
+        assert (result.rejected, result.left) == (1, 0)
+        half, line = path.with_suffix(".rejected").read_bytes().splitlines()
+        assert half == b'{"rejected":"2026-'
+        assert msgspec.json.decode(line)["code"] == "unknown_type"
+
+    def test_event_that_cannot_be_set_aside_stays_and_holds_up_no_other(self, port: int, spool: SpoolOptions) -> None:
+        events = [("no:such_type", b"{}"), ("operation:start", b'{"operation_id":"op-2","queued":true}')]
+        with HubServer(port) as hub:
+            path = leave(spool, hub.url, "p-1", *events)
+            path.with_suffix(".rejected").mkdir()
+            (result,) = adopt(hub, spool)
+            assert (result.sent, result.rejected, result.left) == (1, 0, 1)
+            assert isinstance(result.error, CommandRefused)
+            path.with_suffix(".rejected").rmdir()
+            (result,) = adopt(hub, spool)
+            assert (result.sent, result.rejected, result.left) == (0, 1, 0)
+
+    def test_full_disk_holds_up_no_event(self, port: int, spool: SpoolOptions) -> None:
+        with HubServer(port) as hub:
+            path = leave(
+                spool,
+                hub.url,
+                "p-1",
+                ("operation:start", b'{"operation_id":"op-1"}'),
+                ("operation:complete", b'{"operation_id":"op-1"}'),
+            )
+            (result,) = with_file_size_limit(path.stat().st_size, lambda: adopt(hub, spool))
+            assert (result.sent, result.left, result.error) == (2, 0, None)
+            assert life(hub, "op-1") == (1, "complete")
 
     def test_old_file_of_rejected_events_is_deleted(self, spool: SpoolOptions) -> None:
         assert spool.folder is not None

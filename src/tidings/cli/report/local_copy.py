@@ -45,6 +45,7 @@ class LocalCopy:
     def __init__(self, url: str, producer_id: str, timeout_s: float) -> None:
         self._url = url
         self._producer_id = producer_id
+        self._timeout_s = timeout_s
         self._options = SpoolOptions()
         self._folders = list_folders(self._options, os.environ)
         self._file: SpoolFile | None = None
@@ -91,14 +92,7 @@ class LocalCopy:
             raise self._failure
         if self._file is None:
             delete_expired_files(self._options, self._folders)
-            header = SpoolHeader(
-                url=self._url,
-                producer_id=self._producer_id,
-                pid=os.getpid(),
-                holds=lease_s is not None,
-                lease_s=lease_s,
-            )
-            self._file = SpoolFile.create(choose_folder(self._folders), header)
+            self._file = self._create(lease_s)
         self._file.keep(SpooledEvent(draft=draft))
 
     def done(self, event_id: str) -> None:
@@ -118,6 +112,21 @@ class LocalCopy:
         for folder in self._folders:
             with contextlib.suppress(OSError):
                 self._mark_path(folder).unlink()
+
+    def _create(self, lease_s: float | None) -> SpoolFile:
+        header = SpoolHeader(
+            url=self._url, producer_id=self._producer_id, pid=os.getpid(), holds=lease_s is not None, lease_s=lease_s
+        )
+        folder = choose_folder(self._folders)
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return SpoolFile.create(folder, header)
+            except FileExistsError:  # another command of this operation was faster, and may have deleted it since
+                if (file := self._open(self._timeout_s)) is not None:
+                    return file
+                if time.monotonic() >= deadline:
+                    raise
 
     def _open(self, timeout_s: float) -> SpoolFile | None:
         deadline = time.monotonic() + timeout_s

@@ -7,7 +7,8 @@ lock, which the operating system releases when the process exits, however it exi
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable
+import secrets
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -187,10 +188,11 @@ class SpoolFile:
         """Create a producer's file.
 
         Raises:
+            FileExistsError: It exists already, because another process uses the same producer id.
             OSError: It cannot be created in `folder`, or not be locked.
         """
         path = folder / file_name(header.url, header.producer_id)
-        file = _create(path, _header_line(header))
+        file = _create(path, _header_line(header), _give_new_name)
         return cls(path, file, header, {}, len(_header_line(header)))
 
     @classmethod
@@ -255,7 +257,7 @@ class SpoolFile:
             dropped += 1
             del self.pending[event_id]
         body = _header_line(self.header) + b"".join(lines[dropped:])
-        file = _create(self.path, body)
+        file = _create(self.path, body, os.replace)
         # In this order: a fork in between must not find a closed descriptor here.
         old, self._file, self._size, self._torn = self._file, file, len(body), False
         _DESCRIPTORS.close(old)
@@ -286,16 +288,32 @@ def _header_line(header: SpoolHeader) -> bytes:
     return encode_line(header) + b"\n"
 
 
-def _create(path: Path, body: bytes) -> int:
+def _give_new_name(unfinished: Path, path: Path) -> None:
+    """Rename a file, unless there is one of the new name."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        os.replace(unfinished, path)
+    else:
+        unfinished.unlink()
+
+
+def _create(path: Path, body: bytes, rename: Callable[[Path, Path], None]) -> int:
     """Create a file at `path`, and return it open and locked; `body` is in it before it gets that name.
+
+    Args:
+        path: Its name.
+        body: Its contents.
+        rename: Gives the finished file its name.
 
     Raises:
         OSError: It cannot be created.
     """
     pid = _DESCRIPTORS.pid
-    unfinished = path.with_suffix(UNFINISHED)
-    with contextlib.suppress(FileNotFoundError):
-        unfinished.unlink()
+    # With a name of its own: two commands of one script may create the same file at a time.
+    unfinished = path.with_suffix(f".{secrets.token_hex(4)}{UNFINISHED}")
     file = _DESCRIPTORS.open(unfinished, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
     try:
         if not try_lock(file):
@@ -304,7 +322,7 @@ def _create(path: Path, body: bytes) -> int:
         if written < len(body):
             raise OSError(f"wrote only {written} of {len(body)} bytes to {unfinished}")
         if _DESCRIPTORS.pid == pid:  # else this is a child that was forked in between: the file is its parent's
-            unfinished.replace(path)
+            rename(unfinished, path)
     except BaseException:
         _DESCRIPTORS.close(file)
         if _DESCRIPTORS.pid == pid:

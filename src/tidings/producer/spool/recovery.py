@@ -1,6 +1,7 @@
 """Recovers dead producers' events: sends them under the producers' own ids, so that the hub detects duplicates."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -144,25 +145,27 @@ class _Answers:
         self._file = file
 
     def record(self, draft: Draft, answer: Accepted | TidingsError) -> None:
-        """Record one answer.
-
-        Raises:
-            OSError: The file, or the one for rejected events, cannot be written.
-        """
+        """Record one answer. A disk that is full does not hold up the events behind it."""
         if isinstance(answer, Accepted):
             self._settle(draft, "known" if answer.duplicate else "sent")
         elif isinstance(answer, CommandRefused) and answer.refusal in _OVER:
             logger.info("%s of a dead producer is refused: %s", draft.type, answer)
             self._settle(draft, "refused")
         elif _is_final(answer):
-            self.rejected_file = set_aside(self._file.path, draft, answer)
-            self._settle(draft, "rejected")
+            try:
+                self.rejected_file = set_aside(self._file.path, draft, answer)
+            except OSError as error:
+                logger.warning("an event that the hub rejects stays in %s: %s", self._file.path, error)
+                self.error = self.error or answer
+            else:
+                self._settle(draft, "rejected")
         else:
             self.error = self.error or answer
 
     def _settle(self, draft: Draft, outcome: str) -> None:
         self.counts[outcome] += draft.event_id in self._file.pending
-        self._file.done(draft.event_id)
+        with contextlib.suppress(OSError):  # the hub recognises an event that is sent again
+            self._file.done(draft.event_id)
 
 
 def _is_final(answer: Accepted | TidingsError) -> bool:

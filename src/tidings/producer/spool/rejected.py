@@ -41,8 +41,11 @@ def set_aside(spool_file: Path, draft: Draft, error: TidingsError) -> Path:
     code = error.refusal if isinstance(error, CommandRefused) else error.code
     line = RejectedEvent(rejected=from_nanoseconds(time.time_ns()), code=code, message=error.message, event=draft)
     text = msgspec.json.encode(line) + b"\n"
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), _MODE)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), _MODE)
     try:
+        # Half a line, left by a full disk, is ended first: otherwise it would spoil this one.
+        if os.lseek(file, 0, os.SEEK_END) and os.lseek(file, -1, os.SEEK_END) >= 0 and os.read(file, 1) != b"\n":
+            text = b"\n" + text
         if os.write(file, text) < len(text):
             raise OSError(f"wrote only a part of an event to {path}")
     finally:
