@@ -71,6 +71,21 @@ def test_arguments_and_results_are_reported_on_request(reported: Reported, app: 
     assert received["complete"]["result"] == 3
 
 
+def test_secrets_in_arguments_are_redacted(reported: Reported, app: Celery, connected: Connected) -> None:
+    connected(app, arguments=True)
+
+    def log_in(url: str, password: str) -> None:
+        raise ValueError(f"{url} refused password={password}")
+
+    task_id = app.task(log_in).delay("https://ann:hunter2@example.com/", password="hunter2").id
+    received = dict(reported.received(task_id))
+    assert received["start"]["metadata"]["arguments"] == {
+        "args": ["https://ann:REDACTED@example.com/"],
+        "kwargs": {"password": "REDACTED"},
+    }
+    assert "hunter2" not in str(received)
+
+
 def test_redact_receives_the_payloads_of_tasks(reported: Reported, app: Celery, connected: Connected) -> None:
     def redact(payload: dict[str, Any]) -> dict[str, Any]:
         return {name: "…" if name in ("message", "details") else value for name, value in payload.items()}

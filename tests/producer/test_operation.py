@@ -4,6 +4,7 @@ import asyncio
 import functools
 import logging
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,6 +193,18 @@ def test_child_inherits_trace_and_parent_id(reported: Reported) -> None:
             pass
     assert child.trace_id == parent.trace_id != foundling.trace_id
     assert [reported.received(op.id)[0][1]["parent_id"] for op in (child, foundling)] == [parent.id] * 2
+
+
+def test_secrets_in_command_and_failure_are_redacted(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["python", "job.py", "--password", "hunter2", "TOKEN=hunter2"])
+    op = tidings.operation("Secretive")
+    with pytest.raises(ConnectionError), op:
+        raise ConnectionError("cannot reach postgresql://ann:hunter2@db/shop")
+    start, end = reported.received(op.id)
+    assert start[1]["command"] == "python job.py --password REDACTED TOKEN=REDACTED"
+    assert end[1]["message"] == "cannot reach postgresql://ann:REDACTED@db/shop"
+    assert "postgresql://ann:REDACTED@db/shop" in end[1]["details"]
+    assert "hunter2" not in str((start, end))
 
 
 def test_redact_receives_every_payload_before_it_is_sent(reported: Reported) -> None:

@@ -128,3 +128,30 @@ def test_failure_described_by_a_word_has_a_code_else_a_message(
 ) -> None:
     failed = failure_described(error, message)
     assert (failed.code, failed.message) == (code, sentence)
+
+
+class Hinted(Exception):
+    hint = "Run login --password hunter2 again."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("cannot connect to postgresql://ann:hunter2@db/shop"),
+        SystemExit("password=hunter2"),
+        Hinted("Authorization: Bearer hunter2"),
+        RuntimeError("x" * 1_980 + " https://ann:hunter2@example.com/"),
+        OperationCancelled("token=hunter2", reason="token=hunter2"),
+    ],
+)
+def test_secret_in_an_exception_is_redacted(error: BaseException) -> None:
+    error.add_note("the password: hunter2")
+    outcome = end_of(raised(error))
+    assert outcome is not None
+    assert "hunter2" not in repr(outcome)
+    assert "hunt" not in repr(outcome)
+
+
+def test_secret_in_a_described_failure_is_redacted() -> None:
+    assert failure_described("cannot log in with password=hunter2").message == "cannot log in with password=REDACTED"
+    assert failure_described("no_login", "sent token=hunter2").message == "sent token=REDACTED"

@@ -14,7 +14,7 @@ from tests.server.operation_events import cancelled, complete, failed, progress,
 from tidings.log.base import Retention
 from tidings.log.sqlite.log import SqliteLog
 from tidings.server.app import HubApp
-from tidings.server.operation_metrics import MAX_NAMES, Histogram
+from tidings.server.operation_metrics import MAX_NAMES, Histogram, label_of
 
 Figures = dict[tuple[str, ...], float]
 
@@ -122,6 +122,22 @@ def test_value_at_a_bound_counts_in_its_bucket(duration_s: float, bucket: int) -
     histogram = Histogram()
     histogram.observe(duration_s)
     assert histogram.counts.index(1) == bucket
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "label"),
+    [
+        ("make test -j4", "/usr/bin/make test -j4", "make"),
+        ("make test", "/usr/bin/make test -j4", "make test"),
+        ("python train.py --rate=0.1 --na…", "python train.py --rate=0.1 --name x", "python"),
+        ("Nightly import", "/usr/bin/make import", "Nightly import"),
+        ("make", "/usr/bin/make", "make"),
+        ("a b", None, "a b"),
+        ("a b", "'/opt/my programs/a' b", "a b"),
+    ],
+)
+def test_command_line_as_a_name_counts_under_its_program(name: str, command: str | None, label: str) -> None:
+    assert label_of(name, command) == label
 
 
 # The bound of names.

@@ -20,6 +20,7 @@ from tidings.producer.runtime import RUNTIME
 from tidings.producer.sanitize import jsonable, text
 from tidings.producer.tracing import current_trace_id
 from tidings.protocol.timestamps import to_nanoseconds
+from tidings.redaction import redact_json
 
 TRACE_HEADER = "tidings_trace_id"
 PARENT_HEADER = "tidings_parent_id"
@@ -63,8 +64,8 @@ def facts_of(request: Any, queue: object, arguments: tuple[Any, Any] | None) -> 
     if arguments is not None:
         args, kwargs = arguments
         facts["arguments"] = {
-            "args": jsonable(list(args or ()), _MAX_ARGUMENTS_BYTES),
-            "kwargs": jsonable(dict(kwargs or {}), _MAX_ARGUMENTS_BYTES),
+            "args": redact_json(jsonable(list(args or ()), _MAX_ARGUMENTS_BYTES)),
+            "kwargs": redact_json(jsonable(dict(kwargs or {}), _MAX_ARGUMENTS_BYTES)),
         }
     return {name: fact for name, fact in facts.items() if fact is not None} or None
 

@@ -1,6 +1,7 @@
 """The emitter: builds and sends the events of one operation.
 
-It applies `redact`, and always sends a terminal event. The start event names the host, process, command and user.
+It applies `redact`, and always sends a terminal event. The start event names the host, process, command (without what
+looks like a secret) and user.
 """
 
 import getpass
@@ -31,6 +32,7 @@ from tidings.protocol.payloads import (
     Payload,
     encode_payload,
 )
+from tidings.redaction import redact_command
 
 MAX_LINE_CHARS = 16_000
 """Longest log line, in characters. Its UTF-8 form, at worst four times as long, fits in one event."""
@@ -93,7 +95,7 @@ class OperationEmitter:
                 resumes=settings.resumes,
                 host=text(read(socket.gethostname, "")),
                 pid=os.getpid(),
-                command=text(shlex.join(sys.orig_argv)),
+                command=text(shlex.join(redact_command(sys.orig_argv))),
                 user=read(lambda: text(getpass.getuser()), None),  # a container's user id may have no name
                 metadata=_metadata(settings.metadata),
             ),

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, Unpack, cast
 from tidings.producer.lifecycle import OperationLifecycle
 from tidings.producer.options import Options, Plan, Settings, settings_of
 from tidings.producer.outcome import Cancelled, Completed, Failed, State, failure_described, failure_of
-from tidings.producer.sanitize import MAX_REASON_CHARS, text
+from tidings.producer.sanitize import MAX_REASON_CHARS, redacted_text, text
 from tidings.producer.tracking import ProgressTracker, SharedState, current_work
 from tidings.protocol.payloads import OperationProgressData
 
@@ -161,10 +161,10 @@ class Operation(ProgressTracker):
         self._lifecycle.end(
             Failed(
                 code=known.code,
-                message=known.message if message is None else text(message),
-                details=known.details if details is None else text(details, 8_000),
+                message=known.message if message is None else redacted_text(message),
+                details=known.details if details is None else redacted_text(details, 8_000),
                 recoverable=known.recoverable if recoverable is None else bool(recoverable),
-                hint=known.hint if hint is None else text(hint),
+                hint=known.hint if hint is None else redacted_text(hint),
             )
         )
 

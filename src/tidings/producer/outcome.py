@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeGuard, TypeVar
 from msgspec import Struct
 
 from tidings.exceptions import OperationCancelled
-from tidings.producer.sanitize import class_name, read, read_attribute, tail, text
+from tidings.producer.sanitize import MAX_DETAILS_BYTES, class_name, read, read_attribute, redacted_text, tail, text
+from tidings.redaction import redact_text
 
 E = TypeVar("E", bound=BaseException)
 
@@ -96,9 +97,9 @@ def failure_described(error: object, message: object = None) -> Failed:
     is_code = _CODE.fullmatch(described) is not None
     if message is None:
         sentence = described.replace("_", " ") if is_code else described
-        return Failed(code=described if is_code else "failed", message=sentence)
+        return Failed(code=described if is_code else "failed", message=redacted_text(sentence))
     code = described if is_code else _NOT_CODE.sub("_", described).strip("_").lower()[:128]
-    return Failed(code=code or "failed", message=text(message))
+    return Failed(code=code or "failed", message=redacted_text(message))
 
 
 def code_of(error: BaseException) -> str:
@@ -126,11 +127,11 @@ def _outcome(error: BaseException) -> Failed | Cancelled | None:
     if _is_a(error, OperationCancelled):
         reason = read_attribute(error, "reason") or read_attribute(error, "message") or ""
         cancelled_by = read_attribute(error, "cancelled_by")
-        return Cancelled(reason=text(reason), cancelled_by=text(cancelled_by) if cancelled_by else None)
+        return Cancelled(reason=redacted_text(reason), cancelled_by=text(cancelled_by) if cancelled_by else None)
     if _is_a(error, KeyboardInterrupt):
         return Cancelled(reason="interrupted from the keyboard")
     if _is_a(error, asyncio.CancelledError):
-        return Cancelled(reason=text(error) or "the task was cancelled")
+        return Cancelled(reason=redacted_text(error) or "the task was cancelled")
     if _is_a(error, GeneratorExit):
         return Cancelled(reason="the generator around the operation was closed")
     if _is_a(error, BaseExceptionGroup) and all(issubclass(type(leaf), _CANCELLATIONS) for leaf in _leaves(error)):
@@ -170,7 +171,7 @@ def _exit(error: SystemExit) -> Failed | None:
     if code is None:
         return None
     if not isinstance(code, int):  # Python writes it to stderr
-        return Failed(code="exit_1", message=text(code), details=_traceback(error) or None)
+        return Failed(code="exit_1", message=redacted_text(code), details=_traceback(error) or None)
     # A parent process receives 8 bits of it on POSIX, and 32 on Windows; a number beyond a C long counts as -1.
     status = (code if abs(code) < 1 << 63 else -1) & (0xFF if os.name == "posix" else 0xFFFF_FFFF)
     if not status:
@@ -180,7 +181,7 @@ def _exit(error: SystemExit) -> Failed | None:
 
 def _message(error: BaseException) -> str:
     with _unchanged(error):
-        message = read(lambda: text(str(error)), "")
+        message = read(lambda: redacted_text(str(error)), "")
     return message or text(class_name(error))
 
 
@@ -189,7 +190,7 @@ def _traceback(error: BaseException) -> str:
     if formatted is None:  # an attribute that the traceback contains cannot be read
         frames = read(lambda: "".join(traceback.format_tb(_STATE[0].__get__(error))), "")
         formatted = f"{frames}{class_name(error)}: {_message(error)}"
-    return tail(formatted)
+    return tail(redact_text(tail(formatted, 4 * MAX_DETAILS_BYTES)))
 
 
 def _is_recoverable(error: BaseException) -> bool:
@@ -199,9 +200,9 @@ def _is_recoverable(error: BaseException) -> bool:
 
 def _hint(error: BaseException) -> str:
     own = read_attribute(error, "hint")
-    if issubclass(type(own), str) and (hint := text(own)):
+    if issubclass(type(own), str) and (hint := redacted_text(own)):
         return hint
     notes = read_attribute(error, "__notes__")
     if not issubclass(type(notes), list | tuple):
         return ""
-    return text("\n".join(read(lambda: [text(note) for note in notes], [])))
+    return redacted_text("\n".join(read(lambda: [text(note) for note in notes], [])))

@@ -12,6 +12,7 @@ import msgspec
 
 from tidings.client.drafts import MAX_DATA_DEPTH
 from tidings.protocol.envelope import measure_depth
+from tidings.redaction import redact_text
 
 T = TypeVar("T")
 
@@ -62,6 +63,14 @@ def text(value: object, max_chars: int = MAX_TEXT_CHARS) -> str:
     if len(string) > max_chars:
         string = string[: max_chars - 1] + "…"
     return string.encode(errors="replace").decode()
+
+
+def redacted_text(value: object, max_chars: int = MAX_TEXT_CHARS) -> str:
+    """Return `value` as `text` does, with `REDACTED` in place of what looks like a secret.
+
+    Redaction comes before the cut: the first half of a secret may not look like one.
+    """
+    return text(redact_text(text(value, 4 * max_chars)), max_chars)
 
 
 def _string(value: object) -> str:

@@ -1,7 +1,9 @@
 """Metrics of operations by name, for `/metrics`: counted in this process, for a bounded number of names."""
 
+import shlex
 from bisect import bisect_left
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Final
 
 from tidings.hub.hub import Hub
@@ -88,7 +90,9 @@ class OperationMetrics:
             self._counted[status.operation_id] = _rank(status.life.attempt, status.state)
         for name, history in hub.operations.names.items():
             if history.last_success_ns is not None:
-                self._get(name).last_success_ns = history.last_success_ns
+                newest = hub.operations.get(history.newest)
+                metrics = self._get(label_of(name, newest.command if newest is not None else None))
+                metrics.last_success_ns = max(metrics.last_success_ns, history.last_success_ns)
         hub.on_operation.append(self._on_operation)
 
     def by_name(self) -> Iterator[tuple[str, NameMetrics]]:
@@ -122,7 +126,7 @@ class OperationMetrics:
     def _count(
         self, status: OperationStatus, attempt: int, state: OperationState, times: dict[tuple[int, OperationState], int]
     ) -> None:
-        metrics = self._get(status.name)
+        metrics = self._get(label_of(status.name, status.command))
         at_ns = times[attempt, state]
         if state is OperationState.RUNNING:
             queued_ns = times.get((attempt, OperationState.QUEUED))
@@ -147,6 +151,27 @@ class OperationMetrics:
             oldest = next(iter(self._names))
             self._other.add(self._names.pop(oldest))
         return metrics
+
+
+def label_of(name: str, command: str | None) -> str:
+    """Return the label of an operation: its name, or its program if the name is just the command line.
+
+    `tidings run` names operations so by default. Their arguments differ between runs, and are for people.
+
+    Args:
+        name: Name of the operation.
+        command: Command line of the operation, quoted for a shell.
+    """
+    if not command or " " not in name:
+        return name
+    first, _, rest = command.partition(" ")
+    try:
+        program = PurePath(*shlex.split(first)).name
+    except ValueError:  # a program with a blank in its path, quoted
+        return name
+    line = f"{program} {rest}"
+    is_line = line.startswith(name[:-1]) if name.endswith("…") else name == line
+    return program if is_line else name
 
 
 def _rank(attempt: int, state: OperationState) -> int:

@@ -1,12 +1,16 @@
 """The command `tidings run`."""
 
 import contextlib
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tidings.cli.options import MAX_GRACE_S, MAX_LEASE_S, UrlOption, parse_duration_option
 from tidings.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from tidings.redaction import Redactor
 
 # Our options come before the command; everything after it belongs to the command.
 CONTEXT = {"allow_interspersed_args": False, "ignore_unknown_options": False}
@@ -19,7 +23,9 @@ def run(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Name of the operation. Default: the command.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Name of the operation. Default: the command, without secrets.", show_default=False
+        ),
     ] = None,
     grace: Annotated[
         str,
@@ -34,22 +40,39 @@ def run(
             show_default=False,
         ),
     ] = None,
+    no_command: Annotated[
+        bool, typer.Option("--no-command", help="Publish the name of the program instead of the command line.")
+    ] = False,
+    no_output: Annotated[
+        bool, typer.Option("--no-output", help="Publish percentages, but no text of the output.")
+    ] = False,
+    redact: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Publish REDACTED instead of each match, in the command line and in each line of the output; "
+            "repeatable. Common forms of secrets are always redacted.",
+            show_default=False,
+        ),
+    ] = None,
     url: UrlOption = None,
 ) -> None:
     """Run a command and report its progress.
 
-    Its output and exit code stay as they are, with or without a hub.
+    Its output and exit code stay as they are, with or without a hub. Passwords and tokens are
+    redacted as far as they look like it.
     """
     if not command:
         raise ConfigError("missing command", option="command", hint="Write it as in: tidings run -- make test")
     from tidings.cli.run import run_command
-    from tidings.cli.run.command import Cancellation
+    from tidings.cli.run.command import Cancellation, Disclosure
     from tidings.cli.run.hub_reporter import OperationReporter
     from tidings.cli.run.reporter import NullReporter, write_remark
     from tidings.producer.options import is_disabled
 
     cancellation = Cancellation(parse_duration_option("grace", grace, 0.0, MAX_GRACE_S))
     lease_s = None if lease is None else parse_duration_option("lease", lease, 1.0, MAX_LEASE_S)
+    disclosure = Disclosure(_redactor(redact or ()), command=not no_command, output=not no_output)
     reporter: OperationReporter | NullReporter = NullReporter()
     if not is_disabled():
         try:
@@ -58,9 +81,23 @@ def run(
             # The command matters more than its report.
             write_remark(f"this run is not shown: {error}. The command goes on. {error.hint}")
     try:
-        code = run_command(command, reporter, name=name, cancellation=cancellation)
+        code = run_command(command, reporter, name=name, cancellation=cancellation, disclosure=disclosure)
     finally:
         # A second Ctrl-C skips waiting for the hub.
         with contextlib.suppress(KeyboardInterrupt):
             reporter.close()
     raise typer.Exit(code)
+
+
+def _redactor(patterns: Iterable[str]) -> "Redactor":
+    from tidings.redaction import Redactor, compile_pattern
+
+    try:
+        return Redactor([compile_pattern(pattern) for pattern in patterns])
+    except ValueError as cause:
+        raise ConfigError(
+            f"--redact: {cause}",
+            option="redact",
+            source="argument",
+            hint="Write it in the syntax of Python's re, as in: --redact 'customer-[0-9]+'.",
+        ) from cause

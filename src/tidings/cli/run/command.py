@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from tidings.cli.run.child import Child, CommandEnd, CommandNotStarted
@@ -17,6 +17,7 @@ from tidings.cli.run.reader.patterns import MAX_LABEL, cut
 from tidings.cli.run.reader.worker import ReaderThread
 from tidings.cli.run.reporter import Mention, Reporter, write_remark
 from tidings.cli.run.signals import Signals
+from tidings.redaction import Redactor
 
 GRACE_S = 10.0
 """Default time between SIGTERM and SIGKILL, as long as that of `docker stop`."""
@@ -113,6 +114,18 @@ class Cancellation:
         return None if due is None else min(due, _POLL_S)
 
 
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """Limits on the content of a run's report."""
+
+    redactor: Redactor = field(default_factory=Redactor)
+    """Applied to the command line, to texts of the output, and to errors."""
+    command: bool = True
+    """Whether it contains the command line; if not, only the name of the program."""
+    output: bool = True
+    """Whether it contains texts of the output; if not, only percentages and numbers of steps."""
+
+
 _MAX_COMMAND = 2_000
 """Characters of the reported command line: it is for reading, not for running again, and arguments may be long."""
 
@@ -123,6 +136,7 @@ def run_command(
     *,
     name: str | None = None,
     cancellation: Cancellation | None = None,
+    disclosure: Disclosure | None = None,
 ) -> int:
     """Run a command, pass its output through, report its progress, and return its exit code.
 
@@ -133,23 +147,26 @@ def run_command(
         reporter: Receiver of the run's events; its exceptions are mentioned once on stderr and change nothing else.
         name: Name of the operation; by default the program and its arguments, shortened.
         cancellation: Through which others end the command.
+        disclosure: What the report may contain; by default everything, with what looks like a secret redacted.
 
     Returns:
         The command's exit code; 128 + the signal's number if it was killed; 127 if it was not found and 126 if it
         could not be executed, with a sentence on stderr.
     """
     mention = Mention(line_end="\r\n" if os.isatty(2) else "\n")
-    reader = ReaderThread(reporter, mention)
+    disclosure = disclosure or Disclosure()
+    reader = ReaderThread(reporter, mention, redact=disclosure.redactor.text, with_text=disclosure.output)
+    start = _start_of(command, name, disclosure)
     cancellation = cancellation or Cancellation()
     with Signals() as signals:
         began = time.monotonic()
         try:
             child = _start(command, reader, signals)
         except CommandNotStarted as error:
-            return _report_not_started(command, name, error, reader, reporter)
+            return _report_not_started(start, error, reader, reporter, disclosure.redactor)
         try:
             reader.start()
-            reader.post(lambda: _report_start(reporter, command, name, child.pid))
+            reader.post(lambda: start.report(reporter, child.pid))
             child.start()
             signals.direct(child.send)
             cancellation.on_request(signals.notify)
@@ -188,19 +205,35 @@ def _start(command: Sequence[str], reader: ReaderThread, signals: Signals) -> Ch
 
 
 def _report_not_started(
-    command: Sequence[str], name: str | None, error: CommandNotStarted, reader: ReaderThread, reporter: Reporter
+    start: "_Start", error: CommandNotStarted, reader: ReaderThread, reporter: Reporter, redactor: Redactor
 ) -> int:
     write_remark(f"{error}. {error.hint}")
     reader.start()
-    reader.post(lambda: _report_start(reporter, command, name, os.getpid()))
-    reader.finish(lambda _: reporter.failed(error.code, str(error), "", error.hint))
+    reader.post(lambda: start.report(reporter, os.getpid()))
+    reader.finish(lambda _: reporter.failed(error.code, redactor.text(str(error)), "", error.hint))
     return error.exit_code
 
 
-def _report_start(reporter: Reporter, command: Sequence[str], name: str | None, pid: int) -> None:
-    line = shlex.join(command)
-    short = shlex.join([PurePath(command[0]).name, *command[1:]])
-    reporter.started(name or cut(short, MAX_LABEL), socket.gethostname(), pid, cut(line, _MAX_COMMAND), _user())
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The start of a run, as it is reported."""
+
+    name: str
+    command: str
+
+    def report(self, reporter: Reporter, pid: int) -> None:
+        reporter.started(self.name, socket.gethostname(), pid, self.command, _user())
+
+
+def _start_of(command: Sequence[str], name: str | None, disclosure: Disclosure) -> _Start:
+    # Redacted before it is shortened: the first half of a secret may not look like one.
+    program, *arguments = disclosure.redactor.command(command)
+    short = PurePath(program).name
+    if not disclosure.command:
+        return _Start(name or short, "")
+    return _Start(
+        name or cut(shlex.join([short, *arguments]), MAX_LABEL), cut(shlex.join([program, *arguments]), _MAX_COMMAND)
+    )
 
 
 def _report_end(

@@ -72,7 +72,7 @@ class OperationReporter:
                 name=_writable(name),
                 host=_writable(host),
                 pid=pid,
-                command=_writable(command),
+                command=_writable(command) or None,
                 user=_writable(user),
                 total_steps=total_steps,
             ),

@@ -23,7 +23,7 @@ class Reporter(Protocol):
             name: Short name for the operation.
             host: Host name of this machine.
             pid: Process id of the command, or of this process if the command could not be started.
-            command: The command line, quoted as a shell would need it.
+            command: The command line, redacted and quoted as a shell would need it; may be empty.
             user: User that the command runs as.
             total_steps: Number of steps, if known beforehand.
         """

@@ -20,6 +20,7 @@ from tidings.cli.run.reader.patterns import (
 )
 from tidings.cli.run.reader.screen import Announcement, CursorRise, ScreenEvent, ScreenLine, TerminalScreen
 from tidings.cli.run.reader.steps import Steps
+from tidings.redaction import redact_text
 
 MIN_INTERVAL_S = 0.1
 """Shortest time between two readings: ten per second are more than a person follows and little load for a hub."""
@@ -32,6 +33,8 @@ _SLICE_BYTES = 64 * 1024
 _KNOWN_BAR = -1
 """Number of the bar of a known program's part."""
 _WORD = re.compile(r"[^\W_]")
+_MAX_KEY_LINES = 200
+"""Most lines of a private key (RSA, 16,384 bits); after them, its end has been lost."""
 
 
 class Source(Enum):
@@ -72,10 +75,20 @@ class OutputReader:
         clock: Seconds from a monotonic clock.
         interval_s: Shortest time between two readings; 0 returns each change. A later `feed`, `settle` or `finish`
             returns the newest of those in between.
+        redact: Applied to each text before it is shortened and returned, and to lines that may hold progress before
+            they are read: their parts become names of steps.
     """
 
-    def __init__(self, clock: Callable[[], float], *, interval_s: float = MIN_INTERVAL_S) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        interval_s: float = MIN_INTERVAL_S,
+        redact: Callable[[str], str] = redact_text,
+    ) -> None:
         self._clock = clock
+        self._redact = redact
+        self._key_lines = dict.fromkeys(Source, 0)
         self._interval_s = interval_s
         serials = count(1).__next__
         self._screens = {source: TerminalScreen(serials) for source in Source}
@@ -132,7 +145,8 @@ class OutputReader:
     def tail(self) -> str:
         """Return the last lines as a terminal would show them, up to MAX_TAIL_LINES and MAX_TAIL_BYTES."""
         rows = sorted(row for screen in self._screens.values() for row in screen.rows_in_order())
-        text = "\n".join(line for _, line in rows[-MAX_TAIL_LINES:])
+        # All rows are redacted: the first ones may show that the last ones are the rest of a private key.
+        text = "\n".join(self._redact("\n".join(line for _, line in rows)).split("\n")[-MAX_TAIL_LINES:])
         encoded = text.encode(errors="replace")
         return encoded[-MAX_TAIL_BYTES:].decode(errors="ignore") if len(encoded) > MAX_TAIL_BYTES else text
 
@@ -153,6 +167,8 @@ class OutputReader:
 
     def _read_line(self, line: ScreenLine, source: Source) -> None:
         text = line.text
+        if self._is_of_key(text, source):
+            return
         if _WORD.search(text) is not None:
             self._last_line = text
         bars = self._bars[source]
@@ -161,6 +177,7 @@ class OutputReader:
         if not may_hold_progress(text):
             bars.vacate(line.row)
             return
+        text = self._redact(text)
         known = read_known(text, self._total)
         if known is not None:
             bars.vacate(line.row)
@@ -230,7 +247,17 @@ class OutputReader:
             return ""
         if may_hold_progress(above) and read_ordinal(above) is None:
             return ""
-        return clean_label(above)
+        return clean_label(self._redact(above))
+
+    def _is_of_key(self, text: str, source: Source) -> bool:
+        """Return whether a line is one of a private key, whose last lines do not look like one by themselves."""
+        if "PRIVATE KEY" in text and "-----" in text:
+            self._key_lines[source] = 0 if "-----END" in text else _MAX_KEY_LINES
+            return True
+        if self._key_lines[source]:
+            self._key_lines[source] -= 1
+            return True
+        return False
 
     def _announce(self, announcement: Announcement, source: Source) -> None:
         bars = self._bars[source]
@@ -249,7 +276,7 @@ class OutputReader:
     def _emit(self) -> Iterator[CommandProgress]:
         self._changed = False
         # Cleaned only when reported: most lines of a fast log never are.
-        self._message = clean_message(self._last_line) or self._message
+        self._message = clean_message(self._redact(self._last_line)) or self._message
         steps = self._steps
         reading = CommandProgress(steps.percent, steps.serial, steps.name, steps.total, self._message, steps.whole)
         if reading != self._emitted:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tidings.cli.run.reader.output import MIN_INTERVAL_S, CommandProgress, OutputReader, Source
 from tidings.cli.run.reporter import Reporter, guarded
+from tidings.redaction import redact_text
 
 
 class OverallProgress:
@@ -56,12 +57,22 @@ class ReaderThread:
     Args:
         reporter: Receiver of the run's events.
         mention: Writes a remark about a failure of reporting to stderr, once.
+        redact: Applied to each text of the output that is reported.
+        with_text: Whether texts of the output are reported; if not, only percentages and numbers of steps are.
     """
 
-    def __init__(self, reporter: Reporter, mention: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        reporter: Reporter,
+        mention: Callable[[str], None],
+        *,
+        redact: Callable[[str], str] = redact_text,
+        with_text: bool = True,
+    ) -> None:
         self._reporter = reporter
         self._mention = mention
-        self._reader = OutputReader(time.monotonic)
+        self._reader = OutputReader(time.monotonic, redact=redact)
+        self._with_text = with_text
         self._overall = OverallProgress()
         self._wake = threading.Condition()
         self._calls: deque[Callable[[], None]] = deque()
@@ -118,10 +129,9 @@ class ReaderThread:
             elif not self._wait_for_work():
                 guarded(self._settle, self._mention)
         guarded(self._read_rest, self._mention)
-        tail = self._reader.tail()
         if self._conclude is not None:
             conclude = self._conclude
-            guarded(lambda: conclude(tail), self._mention)
+            guarded(lambda: conclude(self._reader.tail() if self._with_text else ""), self._mention)
 
     def _ended(self) -> bool:
         with self._wake:
@@ -171,4 +181,5 @@ class ReaderThread:
     def _report(self, readings: list[CommandProgress]) -> None:
         for reading in readings:
             percent = self._overall.percent_of(reading)
-            self._reporter.progress(percent, reading.current_step, reading.total_steps, reading.message)
+            step, message = (reading.current_step, reading.message) if self._with_text else ("", "")
+            self._reporter.progress(percent, step, reading.total_steps, message)
