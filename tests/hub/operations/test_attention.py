@@ -1,10 +1,14 @@
 """What needs a person's attention is published on the channel of operations, within seconds of the hub's knowing."""
 
+from collections import Counter
 from typing import Any
 
+import pytest
 from tests.hub.producers import Producer
 from tests.hub.watched_hub import CONFIG, ESTIMATE, Watched
 
+from tidings.hub.operations.estimator import AttemptEstimator
+from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.protocol.timestamps import to_nanoseconds
 from tidings.testing.in_memory_hub import InMemoryHub
@@ -68,6 +72,33 @@ def test_lost_producer_of_many_operations_is_published_in_slices() -> None:
     assert max(ticks.count(at_s) for at_s in ticks) <= 100
 
 
+def test_claims_and_returns_of_a_producer_do_not_multiply_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched()
+    producer = Producer(watched.hub, "p-1", lease_s=30.0)
+    producer.connect()
+    for number in range(250):
+        producer.publish("start", f"op-{number}")
+    watched.pass_time(10)
+    updates = Counter[str]()
+    update = AttemptEstimator.update
+
+    def counted(estimator: AttemptEstimator, status: OperationStatus, *rest: Any, **named: Any) -> None:
+        updates[status.operation_id] += 1
+        update(estimator, status, *rest, **named)
+
+    monkeypatch.setattr(AttemptEstimator, "update", counted)
+    for number in range(100):
+        producer.attach({"operation_id": f"op-{number}"})
+    watched.pass_time(1, step_s=0.01)
+    assert max(updates.values(), default=0) <= 1, "a claim changes nothing for the operations that are held already"
+    updates.clear()
+    for _ in range(100):
+        producer.drop()
+        producer.connect()
+    watched.pass_time(3, step_s=0.01)
+    assert sum(updates.values()) <= 100 * 3 / 0.05, "at most 100 in 0.05 s"
+
+
 def test_cancelled_tree_is_published_in_slices() -> None:
     watched = Watched()
     producer = working(watched)
@@ -92,6 +123,7 @@ def test_requested_cancel_is_published_until_it_is_refused() -> None:
     assert data["cancelled_by"] == "ada@laptop"
     assert abs(to_nanoseconds(data["cancel_requested_at"]) / 1e9 - wall_s(watched)) < 0.01
     producer.answer(push, "refused")
+    watched.pass_time(0.01, step_s=0.001)
     assert "cancel_requested_at" not in newest(watched)
 
 

@@ -233,7 +233,8 @@ class EstimatePublisher:
         self._unknown: set[str] = set()
         """Operations about which an earlier hub published an estimate, which may no longer hold."""
         self._changed: dict[str, None] = {}
-        """Operations to examine in the next round of the event loop."""
+        """Operations to examine before their turn, the oldest change first."""
+        self._examining = False
         self._estimators: dict[str, AttemptEstimator] = {}
         """Estimators by operation id."""
         self._histories: dict[str, tuple[list[float], DurationHistory]] = {}
@@ -248,7 +249,7 @@ class EstimatePublisher:
                 status.operation_id for status in hub.operations.live if hub.has_event(type, status.operation_id)
             }
             hub.on_operation.append(self._on_operation)
-            self._leases.on_attached.append(lambda producer_id, _: self._examine_producer(producer_id))
+            self._leases.on_connected.append(self._examine_producer)
             self._leases.on_detached.append(self._on_detached)
             self._leases.on_away.append(self._examine)
             self._cancellations.on_change.append(self._examine)
@@ -272,31 +273,31 @@ class EstimatePublisher:
         # A producer that reconnects immediately, as after a cut of the network, was never away.
         self._hub.scheduler.call_later(_AWAY_DELAY_S, partial(self._examine_producer, producer_id))
 
+    def _examine_producer(self, producer_id: str) -> None:
+        for status in self._hub.operations.of_producer(producer_id):
+            self._examine(status.operation_id)
+
     def _examine(self, operation_id: str) -> None:
         # A cancelled parent or a lost producer changes many operations at a time.
-        if not self._changed:
-            self._hub.scheduler.call_soon(self._examine_changed)
         self._changed[operation_id] = None
+        if not self._examining:
+            self._examining = True
+            self._hub.scheduler.call_soon(self._examine_changed)
 
     def _examine_changed(self) -> None:
-        changed, self._changed = self._changed, {}
-        statuses = (self._hub.operations.get(operation_id) for operation_id in changed)
-        self._examine_all(status for status in statuses if status is not None)
-
-    def _examine_producer(self, producer_id: str) -> None:
-        self._examine_all(iter(self._hub.operations.of_producer(producer_id)))
-
-    def _examine_all(self, statuses: Iterator[OperationStatus]) -> None:
         hub = self._hub
-        if hub.closed:
+        self._examining = bool(self._changed)
+        if hub.closed or not self._changed:
             return
+        due = list(islice(self._changed, _MAX_UPDATES_PER_ROUND))
+        # Also after the last slice: however often producers come and go, this takes no more time than the rounds do.
+        hub.scheduler.call_later(_MIN_PAUSE_S * len(due) / _MAX_UPDATES_PER_ROUND, self._examine_changed)
         now_ns, now = hub.now_ns(), hub.clock.monotonic()
-        examined = list(islice(statuses, _MAX_UPDATES_PER_ROUND))
-        for status in examined:
-            if status.state is OperationState.RUNNING:
+        for operation_id in due:
+            del self._changed[operation_id]
+            status = hub.operations.get(operation_id)
+            if status is not None and status.state is OperationState.RUNNING:
                 self._update(status, now_ns, now)
-        if len(examined) == _MAX_UPDATES_PER_ROUND:
-            hub.scheduler.call_later(_MIN_PAUSE_S, partial(self._examine_all, statuses))
 
     # Rounds.
 

@@ -86,6 +86,8 @@ class Leases:
         """Operations whose end, published by the hub, is about to be appended."""
         self.on_attached: list[Callable[[str, LeaseHolder], None]] = []
         """Called with a producer and its new connection, after the reply was sent."""
+        self.on_connected: list[Callable[[str], None]] = []
+        """Called with a producer that has a new connection."""
         self.on_detached: list[Callable[[str], None]] = []
         """Called with a producer that has lost its connection."""
         self.on_away: list[Callable[[str], None]] = []
@@ -146,6 +148,9 @@ class Leases:
             before.close(4102, "a newer connection of the same producer has taken its place")
         verdicts = [self._answer_claim(producer, claim) for claim in attach.operations]
         self._clear_alerts(producer)
+        if before is not holder:
+            for observe in self.on_connected:
+                observe(producer.producer_id)
         return Attached(producer_id=producer.producer_id, lease_s=producer.lease_s, operations=verdicts)
 
     def announce_attached(self, producer_id: str, holder: LeaseHolder) -> None:
