@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from tidings.exceptions import InvalidContract
 from tidings.protocol import payloads
-from tidings.protocol.envelope import Envelope
+from tidings.protocol.member_count import AmbiguousFields, ambiguous_fields
 from tidings.protocol.message_types import RESERVED_DOMAINS, ChannelType, EventClass, MessageType, SlotEffect
 from tidings.protocol.messages import DIRECT_EVENTS
 from tidings.protocol.paths import NO_CHANNELS
@@ -253,9 +253,10 @@ class CompiledEventType(Struct, frozen=True):
     """Returns the payload of an event's data."""
     all_optional: bool
     """Whether `null` is valid data: no field is required."""
-    members: int
-    """Number of fields of the envelope and the payload, and 1 for the colon in a type; 0 if the data may lack a field
-    whose value is not None."""
+    is_struct: bool
+    """Whether `decode` returns a struct whose values are those of the data, as no `__post_init__` changes them."""
+    ambiguous: AmbiguousFields
+    """The fields of the payload that may be in the data or not, by their value; see `count_members`."""
     bounded: bool
     """Whether no field allows a number beyond 64 bits."""
 
@@ -275,17 +276,10 @@ def compile_event_type(event: EventType) -> CompiledEventType:
         keyless=event.key not in required,
         decode=msgspec.json.Decoder(event.payload).decode,
         all_optional=not required,
-        members=_count_members(event.payload),
+        is_struct=not hasattr(event.payload, "__post_init__"),
+        ambiguous=ambiguous_fields(event.payload),
         bounded=is_bounded(event.payload),
     )
-
-
-def _count_members(payload: PayloadType) -> int:
-    # A field is in the data if it is not None, unless it has another default; those of a progress event are known.
-    defaults = (each.default for each in msgspec.structs.fields(payload) if not each.required)
-    if payload is not payloads.OperationProgressData and any(default is not None for default in defaults):
-        return 0
-    return len(Envelope.__struct_fields__) + len(payload.__struct_fields__) + 1
 
 
 def _no_key(payload: object) -> None:
@@ -320,6 +314,7 @@ def compile_undeclared(type: str, channel: str) -> CompiledEventType:
         keyless=True,
         decode=_decode_any,
         all_optional=False,
-        members=0,
+        is_struct=False,
+        ambiguous=(),
         bounded=False,
     )

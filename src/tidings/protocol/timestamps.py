@@ -20,6 +20,8 @@ _RFC_3339 = re.compile(
 )
 MAX_TIMESTAMP_CHARS = len("2025-07-30T12:00:00.123456789Z")
 """Maximum characters of a canonical timestamp."""
+is_canonical_end = re.compile(r"\.[0-9]{0,8}[1-9]Z").fullmatch
+"""Called with a timestamp and 19: matches if the rest, from there, is a fraction in canonical form and `Z`."""
 known_seconds: set[str] = set()
 """Cache of the first 19 characters of canonical timestamps; events come in order of time, many per second."""
 _MAX_KNOWN_SECONDS = 256
