@@ -15,7 +15,7 @@ def test_action_added_by_the_holder_runs_when_it_releases_the_lock() -> None:
 
     lock.run(interrupted)
     assert ran == ["first", "second"]
-    with lock:
+    with lock, lock.mutex:
         assert lock.held
         lock.run(lambda: ran.append("third"))
         assert ran == ["first", "second"]
@@ -43,7 +43,7 @@ def test_action_of_a_thread_that_must_not_wait_is_run_by_the_holder() -> None:
     """The holder waits for the other thread, as a finalizer does that runs foreign code."""
     lock = DeferringLock()
     ran: list[int] = []
-    with lock:
+    with lock, lock.mutex:
         other = threading.Thread(target=lambda: lock.run(lambda: ran.append(threading.get_ident())))
         other.start()
         other.join(TIMEOUT_S)
@@ -83,9 +83,9 @@ def test_bounded_locks_taken_in_opposite_orders_do_not_hang() -> None:
     done: list[str] = []
 
     def take(outer: BoundedLock, inner: BoundedLock) -> None:
-        with outer:
+        with outer.guard():
             meeting.wait()
-            with inner:
+            with inner.guard():
                 done.append("both")
 
     threads = [threading.Thread(target=take, args=locks) for locks in ((first, second), (second, first))]
@@ -103,5 +103,5 @@ def test_bounded_locks_taken_in_opposite_orders_do_not_hang() -> None:
 
 def take_alone(*locks: BoundedLock) -> None:
     for lock in locks:
-        with lock:
+        with lock.guard():
             pass

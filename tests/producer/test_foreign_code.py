@@ -87,6 +87,21 @@ def test_interrupt_while_an_exception_is_read_passes_after_the_end(reported: Rep
     assert reported.kinds(op.id) == ["start", "failed"]
 
 
+def test_operations_at_the_limit_of_recursion_all_end(reported: Reported) -> None:
+    made: list[tidings.Operation] = []
+
+    def descend() -> None:
+        op = tidings.operation("Deep", quiet=True)
+        made.append(op)
+        with op:
+            descend()
+
+    with pytest.raises(RecursionError):
+        descend()
+    until(lambda: all(op.state in ("failed", "new") for op in made))
+    assert {op.state for op in made[: len(made) // 2]} == {"failed"}
+
+
 HOOKS = {"SystemExit": hostile.leave, "LookupError": hostile.fail, "Stop": hostile.stop}
 
 

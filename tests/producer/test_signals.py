@@ -53,7 +53,7 @@ def test_other_handler_that_raises_ends_operations_first(handler: SigtermHandler
 def test_handler_waits_for_the_deferred_region(handler: SigtermHandler, done: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: done.append("the job's own"))
     handler.install()
-    with SIGNALS_DEFERRED:
+    with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
         signal.raise_signal(signal.SIGTERM)
         done.append("reported")
     assert done == ["reported", "the job's own"]
@@ -110,35 +110,35 @@ def test_action_outside_the_region_runs_immediately() -> None:
 
 
 def test_action_inside_the_region_runs_at_its_outermost_end() -> None:
-    region, done = DeferSignals(), list[str]()
-    with region:
-        with region:
-            region.run(lambda: done.append("first"))
-            region.run(lambda: done.append("second"))
+    deferred, done = DeferSignals(), list[str]()
+    with deferred, deferred.region:
+        with deferred, deferred.region:
+            deferred.run(lambda: done.append("first"))
+            deferred.run(lambda: done.append("second"))
         assert done == []
     assert done == ["first", "second"]
 
 
 def test_deferred_action_may_raise() -> None:
-    region = DeferSignals()
+    deferred = DeferSignals()
 
     def leave() -> None:
         raise SystemExit(3)
 
     def work() -> None:
-        with region:
-            region.run(leave)
+        with deferred, deferred.region:
+            deferred.run(leave)
 
     with pytest.raises(SystemExit):
         work()
 
 
 def test_region_of_another_thread_defers_nothing() -> None:
-    region, done = DeferSignals(), list[str]()
+    deferred, done = DeferSignals(), list[str]()
     entered, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with region:
+        with deferred, deferred.region:
             entered.set()
             leave.wait(10)
 
@@ -146,7 +146,7 @@ def test_region_of_another_thread_defers_nothing() -> None:
     thread.start()
     try:
         assert entered.wait(10)
-        region.run(lambda: done.append("now"))
+        deferred.run(lambda: done.append("now"))
         assert done == ["now"]
     finally:
         leave.set()

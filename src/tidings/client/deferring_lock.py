@@ -1,17 +1,23 @@
-"""Locks for code that may be interrupted by code that needs the same lock.
+"""Locks for code that may be interrupted by code that needs the same lock, or by an exception.
 
 The garbage collector, a signal handler, a weakref callback or an audit hook runs foreign code between any two
 bytecodes, also while a lock is held. If that code reports, an ordinary lock waits for its own thread for ever, and a
 reentrant lock lets it in while the state is half changed. The code may also wait for a thread that waits for this lock.
+
+An exception (KeyboardInterrupt, RecursionError, MemoryError) may arrive there, too, even at the first bytecode of an
+`__exit__` that is written in Python. All locks here are therefore acquired and released by `with` and by methods in C:
+CPython runs nothing between such a method and the block.
 """
 
 import logging
-import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import repeat
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 logger = logging.getLogger(__name__)
 
@@ -21,80 +27,103 @@ _MAX_ACTIONS = 20_000
 """Actions that may wait for the holder of the lock. Policy: the newest is dropped."""
 
 
-_busy: set[int] = set()
-"""Threads that hold a `DeferringLock`, or wait for a lock of this module."""
+class ThreadMark(threading.local):
+    """A mark of the thread that runs: set inside of `with mark.region:`."""
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_busy.clear)
+    def __init__(self) -> None:
+        self.region = threading.RLock()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether this thread is in the region."""
+        return _is_owned(self.region)
 
 
-class _Busy:
-    """Marks this thread as busy. Code that interrupts a busy thread must not wait: the thread may be what it waits for.
+_waiting = ThreadMark()
+"""Threads that wait for a lock of this module, or run the actions of one."""
+_locks: list["weakref.ref[DeferringLock]"] = []
 
-    Entered, it returns the maximum wait for a lock, in seconds.
-    """
 
-    __slots__ = ("_interrupts", "_thread")
+def _is_owned(lock: Any) -> bool:
+    owned: bool = lock._is_owned()  # as `threading.Condition` uses it
+    return owned
 
-    def __enter__(self) -> float:
-        self._thread = threading.get_ident()
-        self._interrupts = self._thread in _busy
-        _busy.add(self._thread)
-        return 0.0 if self._interrupts else MAX_WAIT_S
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if not self._interrupts:
-            _busy.discard(self._thread)
+def _is_busy() -> bool:
+    """Return whether this thread was interrupted where it must not wait: it may be what another thread waits for."""
+    return _waiting.is_set or any(lock is not None and lock.held for lock in [known() for known in list(_locks)])
+
+
+class _TimedLock:
+    """A lock as a context manager whose `__enter__` raises KeyError if the lock is not acquired in time."""
+
+    # The methods are those of the lock itself: a slot is found like a method.
+    __slots__ = ("__enter__", "__exit__")
+
+    def __init__(self, lock: Any, wait_s: float) -> None:
+        acquired = map(lock.acquire, repeat(True), repeat(wait_s))
+        self.__enter__: Callable[[], object] = map({True: lock}.__getitem__, acquired).__next__
+        self.__exit__: Callable[..., None] = lock.__exit__
 
 
 class BoundedLock:
-    """A reentrant lock, as a context manager, that is not waited for longer than `MAX_WAIT_S`.
+    """A reentrant lock that is not waited for longer than `MAX_WAIT_S`.
 
     After that the block runs without it: two threads that wait for each other, through foreign code, must not hang.
     """
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_free", "_lock", "_soon_free")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._free, self._soon_free = _TimedLock(self._lock, 0), _TimedLock(self._lock, MAX_WAIT_S)
 
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            with _Busy() as wait_s:
-                self._lock.acquire(timeout=wait_s)
+    def guard(self) -> AbstractContextManager[object]:
+        """Return the context manager of one block.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:  # noqa: SIM105 -- `suppress` takes longer than all the rest
-            self._lock.release()
-        except RuntimeError:
-            pass  # this thread has not acquired it
+        If another thread takes the lock before the block, the block waits for it; but of threads that wait for each
+        other, the last finds the lock taken here.
+        """
+        try:
+            with self._free:
+                return self._lock
+        except KeyError:
+            return self._wait()
+
+    def _wait(self) -> AbstractContextManager[object]:
+        if _is_busy():
+            return nullcontext()
+        try:
+            with _waiting.region, self._soon_free:
+                return self._lock
+        except KeyError:
+            return nullcontext()
 
 
 class DeferringLock:
     """Runs the actions of all threads one at a time, in the order in which they were added.
 
-    As a context manager it is an ordinary reentrant lock, for code that needs a result.
+    An action that is left by anything but an ordinary exception, or at the limit of recursion or memory, runs again
+    when the lock is next used: it must be able to.
+
+    For code that needs a result, `with lock, lock.mutex:` is an ordinary reentrant block, before and after which the
+    waiting actions run.
     """
 
-    __slots__ = ("_actions", "_busy", "_depth", "_failures", "_lock", "_owner")
+    __slots__ = ("__weakref__", "_actions", "_failures", "_free", "_soon_free", "mutex")
 
     def __init__(self) -> None:
-        # Reentrant, because a signal may arrive after it is acquired and before `_owner` is set.
-        self._lock = threading.RLock()
-        self._owner = 0
-        self._depth = 0
-        self._busy = _Busy()
+        self.mutex = threading.RLock()
+        """The lock itself."""
+        self._free, self._soon_free = _TimedLock(self.mutex, 0), _TimedLock(self.mutex, MAX_WAIT_S)
         self._actions: deque[Callable[[], object]] = deque()
         self._failures: deque[Exception] = deque()
+        _locks.append(weakref.ref(self, _locks.remove))
 
     @property
     def held(self) -> bool:
         """Whether this thread holds the lock."""
-        return self._owner == threading.get_ident()
+        return _is_owned(self.mutex)
 
     def run(self, action: Callable[[], object]) -> None:
         """Run `action` with the lock held: now, or when the thread that holds the lock releases it.
@@ -104,57 +133,44 @@ class DeferringLock:
         if len(self._actions) >= _MAX_ACTIONS:
             return
         self._actions.append(action)
-        self._run_waiting()
+        try:  # noqa: SIM105 -- `suppress` needs more of both
+            self._run_waiting()
+        except (RecursionError, MemoryError):
+            pass  # it waits for a use of the lock with more stack or memory
 
     def __enter__(self) -> Self:
-        self._lock.acquire()
-        self._depth += 1
-        if self._depth == 1:
-            self._owner = threading.get_ident()
-            self._busy.__enter__()
-            self._run_all()
+        self._run_waiting()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            if self._depth == 1:
-                self._run_all()
-        finally:
-            self._leave()
         self._run_waiting()
-
-    def _leave(self) -> None:
-        self._depth -= 1
-        if not self._depth:
-            self._busy.__exit__(None, None, None)
-            self._owner = 0
-        self._lock.release()
 
     def _run_waiting(self) -> None:
         # Again after each release: another thread, or a handler of this one, may have added an action just before it.
-        while self._actions and not self.held and self._acquire():
-            try:
-                self._depth += 1
-                self._owner = threading.get_ident()
-                self._busy.__enter__()
-                self._run_all()
-            finally:
-                self._leave()
+        while self._actions and not self.held and (self._try_to_run(self._free) or self._try_to_run(self._soon_free)):
+            pass
         while self._failures and not self.held:
             logger.error("a report failed", exc_info=self._failures.popleft())
 
-    def _acquire(self) -> bool:
-        if self._lock.acquire(blocking=False):
-            return True
-        with _Busy() as wait_s:
-            return self._lock.acquire(timeout=wait_s)
+    def _try_to_run(self, lock: _TimedLock) -> bool:
+        if lock is self._soon_free and _is_busy():
+            return False
+        try:
+            with _waiting.region, lock:
+                self._run_all()
+        except KeyError:
+            return False
+        return True
 
     def _run_all(self) -> None:
-        while self._actions:
-            action = self._actions.popleft()
+        actions = self._actions
+        while actions:
             try:
-                action()
+                actions[0]()
+            except (RecursionError, MemoryError):
+                raise
             except Exception as error:
                 self._failures.append(error)  # logged when the lock is released: handlers are foreign code
+            actions.popleft()

@@ -285,15 +285,18 @@ class PublishQueue:
             if entry.slot is None or (entry.slot not in self._slots and newest[entry.slot] == entry.number)
         ]
         self.conflated += len(entries) - len(kept)
-        self._waiting.clear()
-        self._slots.clear()
-        for numbers in self._by_rank.values():
-            numbers.clear()
-        self._bytes = 0
-        for entry in sorted([*kept, *later], key=lambda entry: entry.number):
-            self._add(entry)
+        self._waiting = {entry.number: entry for entry in sorted([*kept, *later], key=lambda entry: entry.number)}
+        self.repair()
         while self._is_over(0, 0) and self._shed_below(Rank.LIFECYCLE):
             pass
+
+    def repair(self) -> None:
+        """Derive all that depends on which events wait, as after a change that an exception has interrupted."""
+        waiting = list(self._waiting.values())
+        self._bytes = sum(len(entry.draft.data) for entry in waiting)
+        self._slots = {entry.slot: entry.number for entry in waiting if entry.slot is not None}
+        for rank in self._by_rank:
+            self._by_rank[rank] = deque(entry.number for entry in waiting if entry.rank is rank)
 
     def _is_blocked(self, size: int) -> bool:
         if self._paused or self._unaddressed:

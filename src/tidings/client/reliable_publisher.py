@@ -158,8 +158,8 @@ class ReliablePublisher:
         """Send what another thread has put into the queue; may be called by any thread."""
         # Waking costs a system call. It is useless until the queue is read again, and while nothing can be sent.
         if not (self._woken or self._scheduled or self._parked):
-            self._woken = True
             try:
+                self._woken = True
                 self._loop.call_soon_threadsafe(self._pump)
             except RuntimeError:
                 logger.debug("the loop is closed: what is in the queue stays there")

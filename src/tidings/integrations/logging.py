@@ -156,7 +156,7 @@ class OperationHandler(logging.Handler):
 
     def flush(self) -> None:
         """Log the number of missing lines of every running operation."""
-        with self._budget_lock:
+        with self._budget_lock.guard():
             operations = list(self._budgets)
         for operation in operations:
             self._log_shed(operation)
@@ -175,7 +175,7 @@ class OperationHandler(logging.Handler):
         return operation
 
     def _accepts(self, operation: Operation, level: int) -> bool:
-        with self._budget_lock:
+        with self._budget_lock.guard():
             budget = self._budgets.get(operation)
             if budget is None:
                 budget = self._budgets[operation] = self._make()
@@ -188,7 +188,7 @@ class OperationHandler(logging.Handler):
 
     def _log_shed(self, operation: Operation) -> None:
         def log_shed() -> None:
-            with self._budget_lock:
+            with self._budget_lock.guard():
                 budget = self._budgets.get(operation)
                 number, worst = (0, logging.NOTSET) if budget is None else budget.take_shed()
             if number:
@@ -199,7 +199,7 @@ class OperationHandler(logging.Handler):
 
     def _at_end(self, operation: Operation) -> None:
         self._log_shed(operation)
-        with self._budget_lock:
+        with self._budget_lock.guard():
             self._budgets.pop(operation, None)
 
 

@@ -72,16 +72,27 @@ class OperationEmitter:
         """Claim the operation: the hub then fails it if the process dies, and sends cancel requests to `on_cancel`."""
         lease_s = number_of(lease_s, "reading lease_s=")
         lease_s = None if lease_s is None else min(_MAX_LEASE_S, max(_MIN_LEASE_S, float(lease_s)))
-        with SIGNALS_DEFERRED:
+        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
             self.sink.hold(self._id, lease_s=lease_s, trace_id=self.trace_id, on_cancel=on_cancel)
 
     def release(self) -> None:
         """Give up the claim once the hub has the terminal event."""
-        with SIGNALS_DEFERRED:
+        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
             self.sink.release(self._id)
 
-    def start(self, settings: Settings, *, queued: bool, steps: list[str], attempt: int | None = None) -> None:
-        """Send `operation:start`; without `attempt`, the hub counts a new attempt if the last one has ended."""
+    def start(
+        self,
+        settings: Settings,
+        *,
+        queued: bool,
+        steps: list[str],
+        attempt: int | None = None,
+        event_id: str | None = None,
+    ) -> None:
+        """Send `operation:start`; without `attempt`, the hub counts a new attempt if the last one has ended.
+
+        The hub ignores a second event with the same `event_id`.
+        """
         self._put(
             MessageType.OPERATION_START,
             OperationStartData(
@@ -100,6 +111,7 @@ class OperationEmitter:
                 metadata=_metadata(settings.metadata),
             ),
             bare={"queued": queued} if attempt is None else {"queued": queued, "attempt": attempt},
+            event_id=event_id,
         )
 
     def progress(self, payload: OperationProgressData) -> None:
@@ -114,8 +126,8 @@ class OperationEmitter:
             OperationLogData(operation_id=self._id, level=known, message=text(message, MAX_LINE_CHARS)),
         )
 
-    def end(self, end: End, duration_s: float) -> None:
-        """Send the terminal event."""
+    def end(self, end: End, duration_s: float, event_id: str | None = None) -> None:
+        """Send the terminal event; the hub ignores a second one with the same `event_id`."""
         if isinstance(end, Completed):
             self._put(
                 MessageType.OPERATION_COMPLETE,
@@ -126,6 +138,7 @@ class OperationEmitter:
                     result=jsonable(end.result),
                 ),
                 bare={},
+                event_id=event_id,
             )
         elif isinstance(end, Failed):
             self._put(
@@ -139,15 +152,23 @@ class OperationEmitter:
                     hint=end.hint,
                 ),
                 bare={"code": end.code, "message": "", "recoverable": end.recoverable},
+                event_id=event_id,
             )
         else:
             self._put(
                 MessageType.OPERATION_CANCELLED,
                 OperationCancelledData(operation_id=self._id, reason=end.reason or None, cancelled_by=end.cancelled_by),
                 bare={},
+                event_id=event_id,
             )
 
-    def _put(self, type: MessageType, payload: Payload, bare: dict[str, Any] | None = None) -> None:
+    def _put(
+        self,
+        type: MessageType,
+        payload: Payload,
+        bare: dict[str, Any] | None = None,
+        event_id: str | None = None,
+    ) -> None:
         """Send a payload, or `bare` if it is refused: a terminal event without details still ends the operation."""
         least = None if bare is None else {"operation_id": self._id, **bare}
         data: Payload | dict[str, Any] | None = payload
@@ -155,15 +176,21 @@ class OperationEmitter:
             try:
                 data = self._redacted(payload, self._redact, least)
             except BaseException:  # such as the SystemExit of a signal handler, which ends the job
-                self._send(type, least, None)
+                self._send(type, least, None, event_id)
                 raise
-        self._send(type, data, least)
+        self._send(type, data, least, event_id)
 
-    def _send(self, type: MessageType, data: Payload | dict[str, Any] | None, least: dict[str, Any] | None) -> None:
-        with SIGNALS_DEFERRED:
-            taken = data is None or self.sink.put_nowait(type, data, trace_id=self.trace_id)
+    def _send(
+        self,
+        type: MessageType,
+        data: Payload | dict[str, Any] | None,
+        least: dict[str, Any] | None,
+        event_id: str | None,
+    ) -> None:
+        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
+            taken = data is None or self.sink.put_nowait(type, data, trace_id=self.trace_id, event_id=event_id)
             if not taken and least is not None:
-                self.sink.put_nowait(type, least, trace_id=self.trace_id)
+                self.sink.put_nowait(type, least, trace_id=self.trace_id, event_id=event_id)
 
     def _redacted(self, payload: Payload, redact: Redact, least: dict[str, Any] | None) -> dict[str, Any] | None:
         def call() -> tuple[dict[str, Any] | None]:

@@ -3,11 +3,13 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from uuid import uuid4
 
 from tidings.client.deferring_lock import BoundedLock
+from tidings.client.drafts import new_event_id
 from tidings.exceptions import ContractError
 from tidings.producer.cancellation import CancellationState
 from tidings.producer.diagnostics import DIAGNOSTICS, call_hook, log_errors
@@ -48,6 +50,11 @@ class OperationLifecycle:
         self.state: State = "new"
         self._decided: End | None = None
         """How the operation is about to end; None before that, and after the end."""
+        # An exception may interrupt the sending of a start or an end, which is then sent again, with the same id.
+        self._unsent_start: str | None = None
+        """Event id of the start of an operation that has begun, until it is sent."""
+        self._unsent_end: tuple[End, str] | None = None
+        """The end of an operation that has ended, with its event id, until it is sent."""
         self.outcome: End | None = None
         """How the last attempt ended; None before that."""
         self._shared = shared
@@ -75,9 +82,14 @@ class OperationLifecycle:
         return self.state in ("queued", "running")
 
     @property
+    def is_finished(self) -> bool:
+        """Whether nothing of this attempt is left to send."""
+        return not self.is_live and self._unsent_end is None
+
+    @property
     def percent(self) -> float | None:
         """Progress, 0–100; None if unknown."""
-        with self._shared.lock:
+        with self._shared.lock.guard():
             return 100.0 if self.state == "complete" else self.reporter.percent
 
     @property
@@ -96,7 +108,7 @@ class OperationLifecycle:
         """
         if self.settings.begin_parent is not None:
             self.settings.begin_parent()
-        with self._shared.lock:
+        with self._shared.lock.guard():
             if self.is_live:
                 return
             if self.state == "inherited":
@@ -119,7 +131,7 @@ class OperationLifecycle:
     @log_errors
     def begin(self) -> None:
         """Begin the operation if it is new or queued."""
-        with self._shared.lock:
+        with self._shared.lock.guard():
             if self.state == "new":
                 self.start()
             elif self.state == "queued":
@@ -129,7 +141,7 @@ class OperationLifecycle:
     def log(self, message: object, level: str | int) -> None:
         """Send a log line, if the operation is live."""
         self.begin()
-        with self._shared.lock:
+        with self._shared.lock.guard():
             if self._check_live("log"):
                 self._emitter.log(message, level)
 
@@ -139,7 +151,7 @@ class OperationLifecycle:
 
     def while_running(self, action: Callable[[], None]) -> None:
         """Call `action` if the operation is running; it does not end before `action` returns."""
-        with self._shared.lock:
+        with self._shared.lock.guard():
             if self.state == "running":
                 action()
 
@@ -147,42 +159,61 @@ class OperationLifecycle:
         """End a live operation whose block was left, by `error` or normally."""
         if not self.is_live:
             return
-        self._decided = Completed() if error is None else self._end_of(error)
-        self.end(self._decided)
-        if self.is_live:  # the block is at the limit of recursion or memory; a thread has a stack of its own
-            with suppress(Exception):
-                threading.Thread(target=self.end, args=(self._decided,), name="tidings end", daemon=True).start()
+        decided: End | None = None
+        try:
+            decided = Completed() if error is None else self._end_of(error)
+            self.end(decided)
+        finally:
+            if not self.is_finished:  # the block is at the limit of recursion or memory, or was interrupted
+                _UNFINISHED.append((self, decided or Failed(code="error", message="interrupted at the end")))
+            if _UNFINISHED:
+                _finish()
 
     @log_errors
     def end(self, end: End) -> None:
         """End a live operation and send its terminal event."""
-        ended = False
         try:
-            with self._shared.lock:
-                if self.state != "queued" or not isinstance(end, Cancelled):
-                    self.begin()
-                if self._check_live("end"):
-                    # The first end decides, also for a hook that calls another one, or a signal that interrupts this.
-                    self._decided = end = self._decided or end
-                    state = state_after(end)
-                    try:
-                        self._report_last()
-                    finally:
-                        # Without a call in between: code that interrupts this one may end the operation, too.
-                        if self.state in ("queued", "running"):
-                            self.state = state
-                            ended = True
-                            self._send_end(end)
+            with self._shared.lock.guard():
+                if self._unsent_end is None:
+                    self._end(end)
+                else:
+                    self._send_end(*self._unsent_end)
         finally:
-            if ended:
+            if self.outcome is not None and self.is_finished:
                 RUNTIME.remove(self)
 
-    def _send_end(self, end: End) -> None:
-        self.outcome, self._total_s = end, time.monotonic() - self._began_s
-        self._decided = None
-        self._shared.alert = False
+    def _end(self, end: End) -> None:
+        if self.state != "queued" or not isinstance(end, Cancelled):
+            self.begin()
+        if not self._check_live("end"):
+            return
+        # The first end decides, also for a hook that calls another one, or a signal that interrupts this.
+        self._decided = end = self._decided or end
+        state, event_id = state_after(end), new_event_id(time.time_ns())
         try:
-            self._emitter.end(end, self._total_s)
+            if self._unsent_start is not None:
+                self._emit_start(self._unsent_start)
+            self._report_last()
+        finally:
+            # Without a call in between: code that interrupts this one may end the operation, too.
+            if self.state in ("queued", "running"):
+                self.state, self._unsent_end = state, (end, event_id)
+                self._send_end(end, event_id)
+
+    def _send_end(self, end: End, event_id: str) -> None:
+        try:
+            if self._decided is not None:
+                self.outcome, self._total_s = end, time.monotonic() - self._began_s
+                self._decided = None
+            self._shared.alert = False
+            self._emitter.end(end, self._total_s, event_id)
+        except (RecursionError, MemoryError, KeyboardInterrupt):
+            raise
+        except BaseException:
+            self._unsent_end = None  # from `redact`, after the bare end
+            raise
+        else:
+            self._unsent_end = None
         finally:
             self._emitter.release()
 
@@ -195,10 +226,15 @@ class OperationLifecycle:
             call_hook("reading the last progress", self._publish, time.monotonic())
 
     def _send_start(self, *, queued: bool) -> None:
+        event_id, now_s = new_event_id(time.time_ns()), time.monotonic()
         self.outcome = self._decided = None
-        self.state = "queued" if queued else "running"
-        self._began_s = time.monotonic()
-        self._emitter.start(self.settings, queued=queued, steps=list(self.settings.steps))
+        self.state, self._unsent_start, self._began_s = "queued" if queued else "running", event_id, now_s
+        self._emit_start(event_id)
+
+    def _emit_start(self, event_id: str) -> None:
+        queued = self.state == "queued"
+        self._emitter.start(self.settings, queued=queued, steps=list(self.settings.steps), event_id=event_id)
+        self._unsent_start = None
 
     def _end_of(self, error: BaseException) -> End:
         try:
@@ -244,12 +280,12 @@ class OperationLifecycle:
 
     def sample(self, now_s: float) -> bool:
         """See `Sampled.sample`."""
-        with self._shared.lock:
+        with self._shared.lock.guard():
             return self.state == "running" and self._publish(now_s)
 
     def try_sleep(self) -> bool:
         """See `Sampled.try_sleep`."""
-        with self._shared.lock:
+        with self._shared.lock.guard():
             if self.state != "running":
                 return True
             self._shared.alert = True
@@ -284,6 +320,30 @@ class OperationLifecycle:
         if now_s - self._published_soon_at_s >= _MIN_STEP_INTERVAL_S:
             self._published_soon_at_s = now_s
             self.sample(now_s)
+
+
+_UNFINISHED: deque[tuple[OperationLifecycle, End]] = deque()
+"""Operations whose blocks were left, but could not end there: the block around them ends them, or a thread."""
+
+
+_FINISHER = "tidings end"
+"""Name of the thread: it does not start another one."""
+
+
+def _finish() -> None:
+    for _ in range(len(_UNFINISHED)):
+        try:
+            lifecycle, end = _UNFINISHED.popleft()
+        except IndexError:
+            return  # another thread was faster
+        try:
+            lifecycle.end(end)
+        finally:
+            if not lifecycle.is_finished:
+                _UNFINISHED.append((lifecycle, end))
+    if _UNFINISHED and threading.current_thread().name != _FINISHER:
+        with suppress(Exception):
+            threading.Thread(target=_finish, name=_FINISHER, daemon=True).start()
 
 
 def _trace_or_none(trace_id: str | None) -> str:

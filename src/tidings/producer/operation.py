@@ -96,7 +96,7 @@ class Operation(ProgressTracker):
 
     def reading(self) -> OperationProgressData:
         """Return the current progress, as the payload of a progress event."""
-        with self._shared.lock:
+        with self._shared.lock.guard():
             return self._lifecycle.reporter.read(time.monotonic())
 
     def begin(self) -> None:
@@ -212,21 +212,27 @@ class Operation(ProgressTracker):
     # Blocks and decorators.
 
     def __enter__(self) -> Self:
-        if self.state == "queued":
-            self._lifecycle.begin()
-        else:
-            self._lifecycle.start()
         self._open_blocks += 1
-        self._enter_block()
-        return self
+        try:
+            if self.state == "queued":
+                self._lifecycle.begin()
+            else:
+                self._lifecycle.start()
+            self._enter_block()
+            return self
+        except BaseException as error:  # as KeyboardInterrupt: the block will not be left
+            self.__exit__(type(error), error, None)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave_block()
-        self._open_blocks = max(0, self._open_blocks - 1)
-        if not self._open_blocks:  # a block of the operation inside another one ends nothing
-            self._lifecycle.leave(error)
+        try:
+            self._leave_block()
+        finally:
+            self._open_blocks = max(0, self._open_blocks - 1)
+            if not self._open_blocks:  # a block of the operation inside another one ends nothing
+                self._lifecycle.leave(error)
 
     async def __aenter__(self) -> Self:
         self._lifecycle.cancellation.enter_task()

@@ -9,6 +9,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Literal, TypeGuard, TypeVar
 
 from msgspec import Struct
@@ -29,6 +30,8 @@ _TRANSIENT = (ConnectionError, TimeoutError, InterruptedError, BlockingIOError)
 """System errors that may not occur on a second attempt; a missing file, for example, stays missing."""
 _CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, OperationCancelled)
 _EXCEPTIONS = BaseExceptionGroup.__dict__["exceptions"]
+_MAX_FRAMES = 64
+"""Most frames of a traceback in the details of a failure, the newest: formatting a deep recursion costs a second."""
 _STATE = [
     BaseException.__dict__[name] for name in ("__traceback__", "__context__", "__cause__", "__suppress_context__")
 ]
@@ -186,11 +189,25 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    formatted = read(lambda: "".join(traceback.format_exception(error)), None)
+    whole = _STATE[0].__get__(error)
+    newest, left_out = _newest_frames(whole)
+    formatted = read(lambda: "".join(traceback.format_exception(type(error), error, newest, limit=-_MAX_FRAMES)), None)
     if formatted is None:  # an attribute that the traceback contains cannot be read
-        frames = read(lambda: "".join(traceback.format_tb(_STATE[0].__get__(error))), "")
+        frames = read(lambda: "".join(traceback.format_tb(newest)), "")
         formatted = f"{frames}{class_name(error)}: {_message(error)}"
-    return tail(redact_text(tail(formatted, 4 * MAX_DETAILS_BYTES)))
+    note = f"… {left_out:,} frames left out\n" if left_out else ""
+    return note + tail(redact_text(tail(formatted, 4 * MAX_DETAILS_BYTES)), MAX_DETAILS_BYTES - len(note.encode()))
+
+
+def _newest_frames(frames: TracebackType | None) -> tuple[TracebackType | None, int]:
+    """Return the last `_MAX_FRAMES` of a traceback, and the number of frames before them."""
+    number, frame = 0, frames
+    while frame is not None:
+        number, frame = number + 1, frame.tb_next
+    left_out = max(0, number - _MAX_FRAMES)
+    for _ in range(left_out):
+        frames = frames and frames.tb_next
+    return frames, left_out
 
 
 def _is_recoverable(error: BaseException) -> bool:

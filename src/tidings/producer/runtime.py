@@ -99,13 +99,13 @@ class ProducerRuntime:
     def flush(self, timeout_s: float = CLOSE_S) -> int:
         """Wait until the hubs have all events; return the number of events that they do not have."""
         deadline = time.monotonic() + timeout_s
-        with SIGNALS_DEFERRED:
+        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
             return sum(sink.flush(max(0.0, deadline - time.monotonic())) for sink in list(self._sinks.values()))
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
         """Flush, and close the connections; the next operation opens a new one."""
         deadline = time.monotonic() + timeout_s
-        with SIGNALS_DEFERRED:
+        with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
             sinks, self._sinks = list(self._sinks.values()), {}
             return sum(sink.close(max(0.0, deadline - time.monotonic())) for sink in sinks)
 

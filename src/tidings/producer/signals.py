@@ -8,39 +8,49 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
+from typing import Self
+
+from tidings.client.deferring_lock import ThreadMark
 
 REASON = "SIGTERM"
 """Reason of operations that SIGTERM ends."""
 
 
 class DeferSignals:
-    """A reentrant region in which the main thread defers the work of signal handlers."""
+    """A reentrant region in which the main thread defers the work of signal handlers: `with it, it.region:`.
+
+    It runs the deferred work at the end of the outermost block. No exception can leave the thread in the region.
+    """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Leave the region, as a forked child does whose parent's main thread was inside."""
-        self._depth = 0
+        self._mark = ThreadMark()
         self._deferred: list[Callable[[], None]] = []
 
-    def __enter__(self) -> None:
-        if _in_main_thread():
-            self._depth += 1
+    @property
+    def region(self) -> AbstractContextManager[object]:
+        """The region for this thread. Enter it after this object, as in `with deferred, deferred.region:`."""
+        return self._mark.region
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not _in_main_thread():
             return
-        self._depth -= 1
-        while not self._depth and self._deferred:
+        while self._deferred and not self._mark.is_set:
             self._deferred.pop(0)()
 
     def run(self, action: Callable[[], None]) -> None:
         """Run `action` now, or when the main thread leaves the region. For handlers, so in the main thread."""
-        if self._depth:
+        if self._mark.is_set:
             self._deferred.append(action)
         else:
             action()

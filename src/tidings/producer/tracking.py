@@ -207,7 +207,7 @@ class ProgressTracker:
             OperationCancelled: The operation was cancelled; raised once in each thread.
         """
         share = share_of(percent)
-        with self._shared.lock:
+        with self._shared.lock.guard():
             if share is not None:
                 self._reported = share
             if message is not None:
@@ -224,7 +224,7 @@ class ProgressTracker:
         Raises:
             OperationCancelled: The operation was cancelled; raised once in each thread.
         """
-        with self._shared.lock:
+        with self._shared.lock.guard():
             self._reported = math.nan
             if message is not None:
                 self._message = text(message)
@@ -308,7 +308,7 @@ class ProgressTracker:
     def _open_loop(self, total: float | None, description: str | None, unit: str) -> "ProgressTracker":
         """Return the tracker for a new loop: this one, or a new detail of it if something counts here already."""
         title, unit = text(description or ""), text(unit, 32)
-        with self._shared.lock:
+        with self._shared.lock.guard():
             if self._tracking or self._active:
                 return self._open_step_loop(total, title, unit, weight=0)
             self._start_count(total, title, unit)
@@ -322,7 +322,7 @@ class ProgressTracker:
         return step
 
     def _close_loop(self, counter: "ProgressTracker") -> None:
-        with self._shared.lock:
+        with self._shared.lock.guard():
             counter._tracking = False
             if counter is not self and isinstance(counter, Step):
                 counter.done()
@@ -439,7 +439,7 @@ class Step(ProgressTracker):
             OperationCancelled: The operation was cancelled; raised once in each thread.
         """
         parent = self._parent
-        with self._shared.lock:
+        with self._shared.lock.guard():
             if self in parent._active:
                 return
             self._weight = self._weigh(parent)
@@ -456,7 +456,7 @@ class Step(ProgressTracker):
     @log_errors
     def _leave(self, *, finished: bool) -> None:
         parent = self._parent
-        with self._shared.lock:
+        with self._shared.lock.guard():
             if self not in parent._active:
                 return
             parent._active.remove(self)
@@ -565,7 +565,7 @@ class LoopCounter:
             title: Text before the count; None keeps it. A step made for the loop keeps its name instead.
         """
         tracker = self._tracker
-        with self.shared.lock:
+        with self.shared.lock.guard():
             before = tracker._total, tracker._note, tracker._title
             if tracker._total_given is None:
                 tracker._total = countable(total)

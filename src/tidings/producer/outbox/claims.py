@@ -32,6 +32,8 @@ class ClaimedOperation:
     """Payload of its start; None if it was not started here."""
     begun: bool = False
     """Whether the hub has confirmed this producer as the holder; until then its verdicts concern another producer."""
+    noted: Draft | None = None
+    """Latest start or end of the job: an interrupted report runs again, and must not count twice."""
     starts: int = 0
     """Number of starts without an answer."""
     ends: int = 0
@@ -111,11 +113,11 @@ class Claims:
             if held is None:
                 held = self._held[operation_id] = ClaimedOperation(operation_id, trace_id=draft.trace_id)
             held.start, held.attempt, held.released = start, None, False
-            held.starts += 1
+            held.starts, held.noted = held.starts + (held.noted is not draft), draft
             if not held.claimed:
                 self._new_claims.pop(operation_id, None)
         elif held is not None:
-            held.ends += 1
+            held.ends, held.noted = held.ends + (held.noted is not draft), draft
             held.released |= held.on_cancel is None and held.on_lost is None
         return held
 

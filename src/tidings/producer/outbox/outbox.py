@@ -152,6 +152,7 @@ class Outbox:
         self._starting = DeferringLock()
         self._ended = False
         self._thread: LoopThread | None = None
+        self._started: Sender | None = None
         self._sender: Sender | None = None
 
     # The job's side.
@@ -268,7 +269,7 @@ class Outbox:
         """
         self._closed = True
         self._pending.close()
-        with self._starting:
+        with self._starting, self._starting.mutex:
             self._ended = True
             thread, self._thread, sender = self._thread, None, self._sender
         if thread is not None and sender is not None:
@@ -302,7 +303,10 @@ class Outbox:
             start=payload if isinstance(payload, OperationStartData) else None,
         )
         if taken:
-            self._wake()
+            try:  # noqa: SIM105 -- `suppress` needs more of both
+                self._wake()
+            except (RecursionError, MemoryError):
+                pass  # the event is taken; the next one wakes the thread
         return taken
 
     def _wake(self) -> None:
@@ -315,12 +319,16 @@ class Outbox:
     def _start(self) -> None:
         if self._sender is not None or self._ended:
             return
-        try:
-            self._thread = LoopThread("tidings outbox")
-        except RuntimeError:
-            return  # from Python 3.12 on, exit handlers cannot start a thread: `close` sends what waits
-        self._sender = self._make_sender()
-        self._thread.start(self._sender.run())
+        # An exception may end this anywhere, and the next event continues it.
+        if self._thread is None:
+            try:
+                self._thread = LoopThread("tidings outbox")
+            except RuntimeError:
+                return  # from Python 3.12 on, exit handlers cannot start a thread: `close` sends what waits
+        if self._started is None:
+            self._started = self._make_sender()
+        self._thread.start(self._started.run())
+        self._sender = self._started
 
     def _make_sender(self) -> Sender:
         return Sender(

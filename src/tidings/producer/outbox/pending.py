@@ -172,6 +172,8 @@ class PendingEvents(PublishQueue):
         self._spool = spool
         self._claims = Claims()
         self._contended = ContendedOperations()
+        self._changing = False
+        """Whether a report of the job is being put into the queue."""
         self._closed = False
         self._stopped = False
         self._recovering = False
@@ -210,6 +212,32 @@ class PendingEvents(PublishQueue):
     def _offer(
         self, draft: Draft, rank: Rank, key: str | None, *, ends: bool, at_ns: int, start: OperationStartData | None
     ) -> bool | None:
+        # An exception may have ended an earlier run of this, or of another change, anywhere.
+        interrupted = self._repair()
+        self._changing = True
+        taken = self._take_from_job(draft, rank, key, ends=ends, at_ns=at_ns, start=start, interrupted=interrupted)
+        self._changing = False
+        return taken
+
+    def _repair(self) -> bool:
+        interrupted = self._changing
+        if interrupted:
+            self.repair()
+        return interrupted
+
+    def _take_from_job(
+        self,
+        draft: Draft,
+        rank: Rank,
+        key: str | None,
+        *,
+        ends: bool,
+        at_ns: int,
+        start: OperationStartData | None,
+        interrupted: bool,
+    ) -> bool | None:
+        if interrupted and any(entry.draft is draft for entry in self):
+            return True
         spooled = rank is Rank.LIFECYCLE and key is not None
         if spooled and not self._closed:
             self._note(draft, key or "", start)
@@ -263,12 +291,12 @@ class PendingEvents(PublishQueue):
 
     def answer_unclaimed(self, on_cancel: OnCancel | None) -> None:
         """See `Outbox.answer_unclaimed`."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             self._claims.on_unclaimed_cancel = on_cancel
 
     def statistics(self) -> OutboxStatistics:
         """Return the figures."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             return OutboxStatistics(
                 waiting=self.waiting,
                 unacknowledged=self.unacknowledged,
@@ -280,13 +308,13 @@ class PendingEvents(PublishQueue):
 
     def close(self) -> None:
         """Take nothing more from the job."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             self._closed = True
 
     def close_spool(self) -> None:
         """Close the spool; another outbox sends what is in it."""
         if self._spool is not None:
-            with self._lock:
+            with self._lock, self._lock.mutex:
                 self._spool.close()
 
     def wait_settled(self, timeout_s: float) -> int:
@@ -315,7 +343,7 @@ class PendingEvents(PublishQueue):
         try:
             while True:
                 interrupted = self._lock.held
-                with self._lock:
+                with self._lock, self._lock.mutex:
                     met, left = condition(), self.left
                 remaining_s = deadline - time.monotonic()
                 if met or interrupted or remaining_s <= 0:
@@ -332,7 +360,7 @@ class PendingEvents(PublishQueue):
     @property
     def closable(self) -> bool:
         """Whether `wait_closable` would return immediately."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             return self._is_closable()
 
     def _is_closable(self) -> bool:
@@ -354,7 +382,8 @@ class PendingEvents(PublishQueue):
 
     def take(self, limit: int) -> list[QueuedEvent]:
         """See `PublishQueue.take`."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
+            self._repair()
             return super().take(limit)
 
     def holds_back(self, entry: QueuedEvent) -> bool:
@@ -363,7 +392,7 @@ class PendingEvents(PublishQueue):
 
     def accept(self, entry: QueuedEvent, answer: Accepted) -> list[QueuedEvent]:
         """See `PublishQueue.accept`."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             overtaken = super().accept(entry, answer)
             self._settle(entry, answer.attempt)
             for other in overtaken:
@@ -373,7 +402,7 @@ class PendingEvents(PublishQueue):
 
     def refuse(self, entry: QueuedEvent) -> None:
         """See `PublishQueue.refuse`."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             super().refuse(entry)
             self._settle(entry)
             self._unspool([entry])
@@ -382,34 +411,34 @@ class PendingEvents(PublishQueue):
         """Send `draft` in place of an end in flight, which keeps its place in the operation and in the spool."""
         if self._spool is not None:
             self._spool.keep(draft)
-        with self._lock:
+        with self._lock, self._lock.mutex:
             super().withdraw(entry)
             self.put_first(draft, entry.rank, entry.key, ends=entry.ends)
         self._unspool([entry])
 
     def take_unaddressed(self) -> list[QueuedEvent]:
         """See `PublishQueue.take_unaddressed`."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             return super().take_unaddressed()
 
     def note_unaddressed(self) -> None:
         """See `PublishQueue.note_unaddressed`."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             super().note_unaddressed()
 
     def give_back(self, entry: QueuedEvent) -> None:
         """See `PublishQueue.give_back`."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             super().give_back(entry)
 
     def resume(self) -> bool:
         """See `PublishQueue.resume`."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             return super().resume()
 
     def connection_lost(self) -> None:
         """See `PublishQueue.connection_lost`."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             super().connection_lost()
 
     # Contention.
@@ -420,7 +449,7 @@ class PendingEvents(PublishQueue):
         Returns:
             How often the operation's start was refused for that; 0 if the refusal has another reason.
         """
-        with self._lock:
+        with self._lock, self._lock.mutex:
             refusals = self._contended.add_refused(entry, refusal)
             if refusals:
                 super().withdraw(entry)
@@ -428,39 +457,39 @@ class PendingEvents(PublishQueue):
 
     def retry_contended(self) -> None:
         """Put the starts of contended operations back to their places, to be sent again."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             self.put_back(self._contended.retry())
 
     # The operations held.
 
     def claims(self) -> list[Claim]:
         """Return everything that is held, for a new connection."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             return self._claims.claims()
 
     def new_claims(self) -> list[Claim]:
         """Return the operations held since the last call, which the hub does not know about."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             return self._claims.take_new_claims()
 
     def held(self, operation_id: str) -> ClaimedOperation | None:
         """Return an operation that is held."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             return self._claims.get(operation_id)
 
     def unclaimed_cancel(self) -> OnCancel | None:
         """Return the callback for cancel requests of operations that are held no longer."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             return self._claims.on_unclaimed_cancel
 
     def confirm(self, operation_id: str, attempt: int | None) -> None:
         """Note that the hub confirms this producer as the holder."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             self._claims.confirm(operation_id, attempt)
 
     def restart(self, draft: Draft, operation_id: str) -> None:
         """Put the start of the next attempt before everything that waits."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             if self._spool is not None:
                 self._spool.keep(draft)
             self._claims.note_restart(operation_id)
@@ -468,7 +497,7 @@ class PendingEvents(PublishQueue):
 
     def abandon(self, operation_id: str) -> list[QueuedEvent]:
         """Drop all waiting events of an operation, claim it no longer, and return the events."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             dropped = self._drop(lambda entry: _operation_of(entry) == operation_id)
             self._claims.forget(operation_id)
             self._unspool(dropped)
@@ -480,7 +509,7 @@ class PendingEvents(PublishQueue):
         Its end stays: if the hub has it, it is known by its event id; if not, the hub decides. Events from the next
         start on belong to another attempt. Without one, the operation is claimed no longer.
         """
-        with self._lock:
+        with self._lock, self._lock.mutex:
             starts = [entry.number for entry in self if _operation_of(entry) == operation_id and _is_start(entry)]
             first = min(starts, default=None)
             held = self._claims.get(operation_id)
@@ -498,24 +527,24 @@ class PendingEvents(PublishQueue):
 
     def note_recovery(self, *, running: bool) -> None:
         """Note that the recovery of dead producers' events begins, or ends."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             self._recovering = running
             self._notify()
 
     def note_no_hub(self) -> None:
         """Note that a connection has failed, and that no hub has ever answered."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             self._no_hub = True
             self._notify()
 
     def expect_hub(self) -> None:
         """Note that a hub has answered, or that another connection is tried."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             self._no_hub = False
 
     def stop(self) -> None:
         """Note that nothing will be sent any more."""
-        with self._lock:
+        with self._lock, self._lock.mutex:
             self._stopped = True
             self._notify()
 

@@ -84,6 +84,8 @@ class Sender:
 
     async def run(self) -> None:
         """Publish until it is cancelled, or the hub ends the connection for good."""
+        if self._publisher is not None:
+            return  # an exception between the start of this and its confirmation makes the outbox start it again
         publisher = self._publisher = ReliablePublisher(
             self._url,
             self._options,

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
@@ -114,28 +115,30 @@ class _Descriptors:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._open: set[int] = set()
-        self._guard = BoundedLock()
+        self._lock = BoundedLock()
+        self._forking = threading.local()
 
     def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
         """Open a file."""
-        with self._guard:
+        with self._lock.guard():
             file = os.open(path, flags, mode)
             self._open.add(file)
             return file
 
     def close(self, file: int) -> None:
         """Close a file."""
-        with self._guard:
+        with self._lock.guard():
             self._open.discard(file)
             os.close(file)
 
     def before_fork(self) -> None:
         """Wait until no other thread opens or closes a file."""
-        self._guard.__enter__()
+        self._forking.block = self._lock.guard()
+        self._forking.block.__enter__()
 
     def after_fork_in_parent(self) -> None:
         """Let other threads go on."""
-        self._guard.__exit__(None, None, None)
+        self._forking.block.__exit__(None, None, None)
 
     def after_fork_in_child(self) -> None:
         """Give the files up.
@@ -143,7 +146,7 @@ class _Descriptors:
         Their descriptors then refer to the null device, because code of this thread may be about to use or close them.
         """
         self.pid = os.getpid()
-        self._guard = BoundedLock()
+        self._lock = BoundedLock()
         inherited, self._open = self._open, set()
         if inherited:
             null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
