@@ -7,6 +7,8 @@ import sys
 import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment, tidings
 
+from tidings.cli.errors import ExitCode
+
 SCRIPT = """
 set -e
 ID=$($TIDINGS report start "Nightly import" --steps extract,load --lease 60s --metadata '{{"weight": 2}}')
@@ -130,6 +132,24 @@ def test_errors_have_their_exit_code_and_message(
     assert done.returncode == code
     assert error in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_disabled_reporting_sends_and_keeps_nothing(shared_hub: Hub) -> None:
+    switches = {"TIDINGS_URL": shared_hub.url, "TIDINGS_DISABLED": "1"}
+    started = tidings("report", "start", "Switched off", **switches)
+    id = started.stdout.strip()
+    ended = tidings("report", "complete", id, **switches)
+    assert (started.returncode, ended.returncode, started.stderr, ended.stderr) == (0, 0, "", "")
+    assert tidings("report", "complete", id, TIDINGS_URL=shared_hub.url).returncode == ExitCode.UNKNOWN_OPERATION
+
+
+@pytest.mark.parametrize(("quiet", "expected"), [("0", True), ("1", False)])
+def test_quiet_reporting_writes_no_remarks(quiet: str, expected: bool) -> None:
+    away = {"TIDINGS_URL": "ws://127.0.0.1:1/ws", "TIDINGS_QUIET": quiet}
+    started = tidings("report", "start", "Quiet", "--timeout", "200ms", **away)
+    assert started.returncode == 0
+    assert ("tidings: operation:start is kept on disk" in started.stderr) is expected
+    assert bool(started.stderr) is expected
 
 
 @pytest.mark.parametrize("command", ["start", "progress", "log", "complete", "fail", "cancelled"])

@@ -18,6 +18,8 @@ from tidings.client.http import HTTPClient, PublishAnswer
 from tidings.client.options import LinkOptions, read_token
 from tidings.contract.contract import Contract
 from tidings.exceptions import CommandRefused, HubUnreachable, OperationFenced, OperationUnknown, TidingsError
+from tidings.producer.diagnostics import write_line
+from tidings.producer.options import is_disabled
 from tidings.producer.spool.directory import SpoolOptions, list_folders, list_spool_files
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.payloads import Payload
@@ -79,6 +81,8 @@ def post_event(
 ) -> int:
     """Deliver an event, report an error on stderr, and return the exit code.
 
+    With TIDINGS_DISABLED, nothing is delivered, and that is a success.
+
     Args:
         url: URL of the hub; None means TIDINGS_URL, or a hub on this machine.
         post: The event.
@@ -92,6 +96,8 @@ def post_event(
         TidingsError: The payload is not valid.
     """
     draft = make_draft(str(post.type), post.payload)
+    if is_disabled():
+        return ExitCode.SUCCESS
     with (
         HTTPClient(url, timeout_s=timeout_s) as client,
         LocalCopy(client.address.url, producer_of(post.operation_id), timeout_s) as local,
@@ -163,7 +169,7 @@ class _Delivery:
             try:
                 self._local.keep(draft, self._lease_s)
             except OSError as error:
-                print_stderr(f"tidings: {post.type} is not kept on disk: {error.strerror or error}")
+                write_line(f"{post.type} is not kept on disk: {error.strerror or error}")
                 kept = False
         try:
             reply = self._send(draft)
@@ -179,8 +185,8 @@ class _Delivery:
         self._local.done(draft.event_id)
         self._settle()
         if post.operation_id in reply.cancel_requests:
-            print_stderr(
-                f"tidings: cancellation of operation {post.operation_id!r} requested: stop, then run "
+            write_line(
+                f"cancellation of operation {post.operation_id!r} requested: stop, then run "
                 f"`tidings report cancelled {post.operation_id}`"
             )
             return ExitCode.CANCEL_REQUESTED
@@ -245,7 +251,7 @@ class _Delivery:
         except CommandRefused as error:
             if error.recoverable:
                 raise
-            print_stderr(f"tidings: {draft.type}, kept from an earlier command, was refused: {error}")
+            write_line(f"{draft.type}, kept from an earlier command, was refused: {error}")
         self._local.done(draft.event_id)
 
     def _post_one(self, draft: Draft, lease_s: float | None) -> PublishAnswer:
@@ -280,7 +286,7 @@ def _report(error: TidingsError, post: EventPost, code: int, *, strict: bool, ke
         print_error(error)
         return code
     if kept:
-        print_stderr(f"tidings: {post.type} is kept on disk, and sent when a hub answers: {error}")
+        write_line(f"{post.type} is kept on disk, and sent when a hub answers: {error}")
     else:
-        print_stderr(f"tidings: {post.type} was not reported: {error}. The script continues.")
+        write_line(f"{post.type} was not reported: {error}. The script continues.")
     return ExitCode.SUCCESS
