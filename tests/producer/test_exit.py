@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 from tests.client.hub_server import HubServer
-from tests.producer.programs import run
+from tests.producer.held import Cut
+from tests.producer.programs import run, running
 from tests.producer.reported import Reported
 from tests.producer.test_runtime import closed_port
+from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from tidings.client.options import LinkOptions
 from tidings.client.reconnect import Reconnect
 from tidings.client.websocket import ClientConnection, open_websocket
 from tidings.exceptions import HubUnreachable
 from tidings.producer.outbox.outbox import Outbox
+from tidings.protocol.messages import SUBPROTOCOL
 
 JOB = """
 def job():
@@ -89,6 +93,46 @@ def test_job_without_a_hub_exits_when_everything_is_spooled(tmp_path: Path, code
     assert "no hub answers" in errors
     (spooled,) = (tmp_path / "spool").iterdir()
     assert spooled.read_bytes().count(b'"keep"') == 2
+
+
+@pytest.mark.parametrize("code", ["job()", "job()" + NO_NEW_THREADS])
+def test_job_without_a_hub_does_not_wait_long_for_log_lines(tmp_path: Path, code: str) -> None:
+    logs = "import tidings.producer.runtime as runtime\nRUNTIME._exit_s = 3600\n" + JOB + "        op.log('a line')\n"
+    done, errors = run(logs + code, f"ws://127.0.0.1:{closed_port()}/ws", tmp_path)
+    assert (done, errors.count("\n")) == (0, 1)
+    assert "no hub answers" in errors
+
+
+@pytest.mark.parametrize("code", ["job()", "job()" + NO_NEW_THREADS])
+def test_job_does_not_wait_for_a_server_that_never_greets(tmp_path: Path, code: str) -> None:
+    def stay_silent(connection: ServerConnection) -> None:
+        assert list(connection) == []
+
+    with serve(stay_silent, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)]) as server:
+        threading.Thread(target=server.serve_forever).start()
+        patient = "import tidings.producer.runtime as runtime\nRUNTIME._exit_s = 3600\n"
+        done, errors = run(patient + JOB + code, f"ws://127.0.0.1:{server.socket.getsockname()[1]}/ws", tmp_path)
+    assert (done, errors.count("\n")) == (0, 1)
+    assert "no hub answers" in errors  # after ten seconds it would be: the server is not a tidings hub
+    (spooled,) = (tmp_path / "spool").iterdir()
+    assert spooled.read_bytes().count(b'"keep"') == 2
+
+
+def test_next_process_sends_what_a_killed_one_had_not_sent(reported: Reported, tmp_path: Path) -> None:
+    """SIGTERM after the end of the last operation is the program's own affair: it ends immediately."""
+    waits = "job(); emit('ended')\nwhile True: time.sleep(60)"
+    with Cut(reported.hub) as network:
+        network.refuse()
+        with running(JOB + waits, network.url, tmp_path) as program:
+            assert program.read_word() == "ended"
+            program.terminate()
+            assert program.wait()[0] == -signal.SIGTERM
+        network.accept()
+        another = "with tidings.operation('Another', id='another'): pass"
+        assert run(another, network.url, tmp_path) == (0, "")
+    assert reported.kinds("job") == ["start", "complete"]
+    assert reported.kinds("another") == ["start", "complete"]
+    assert list((tmp_path / "spool").iterdir()) == []
 
 
 def test_job_that_leaves_by_os_exit_is_spooled(tmp_path: Path) -> None:

@@ -117,9 +117,11 @@ def make_draft(
         InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
     """
     now_ns = time.time_ns()
-    draft = make_unstamped(type, payload, trace_id=trace_id, channel=channel)
-    return msgspec.structs.replace(
-        draft,
+    return _make(
+        type,
+        payload,
+        trace_id,
+        channel,
         timestamp=_check_text("timestamp", timestamp) if timestamp else from_nanoseconds(now_ns),
         event_id=check_event_id(event_id) if event_id else new_event_id(now_ns),
     )
@@ -137,6 +139,12 @@ def make_unstamped(
         TooDeep: It nests over 63 levels.
         InvalidTraceID: The trace id is not 1–128 printable ASCII characters.
     """
+    return _make(type, payload, trace_id, channel, timestamp="", event_id="")
+
+
+def _make(
+    type: str, payload: PayloadLike, trace_id: str | None, channel: str | None, *, timestamp: str, event_id: str
+) -> Draft:
     if not isinstance(type, str):
         raise InvalidEnvelope(f"$.type: {type!r} is not a string", path="$.type")
     if trace_id is not None:
@@ -144,8 +152,8 @@ def make_unstamped(
     return Draft(
         type=_check_text("type", str(type)),
         data=encode_data(payload),
-        timestamp="",
-        event_id="",
+        timestamp=timestamp,
+        event_id=event_id,
         trace_id=trace_id,
         channel=None if channel is None else _check_text("channel", str(channel)),
     )

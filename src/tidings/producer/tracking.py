@@ -206,12 +206,12 @@ class ProgressTracker:
         Raises:
             OperationCancelled: The operation was cancelled; raised once in each thread.
         """
+        # Without the lock: a sample between the two reads the second later, because `add_change` follows both.
         share = share_of(percent)
-        with self._shared.lock.guard():
-            if share is not None:
-                self._reported = share
-            if message is not None:
-                self._message = text(message)
+        if share is not None:
+            self._reported = share
+        if message is not None:
+            self._message = text(message)
         self._shared.add_change()
 
     @log_errors
@@ -224,10 +224,9 @@ class ProgressTracker:
         Raises:
             OperationCancelled: The operation was cancelled; raised once in each thread.
         """
-        with self._shared.lock.guard():
-            self._reported = math.nan
-            if message is not None:
-                self._message = text(message)
+        self._reported = math.nan
+        if message is not None:
+            self._message = text(message)
         self._shared.add_change()
 
     def step(self, name: str, *, weight: float | None = None, total: float | None = None, steps: Plan = ()) -> "Step":
@@ -307,7 +306,7 @@ class ProgressTracker:
 
     def _open_loop(self, total: float | None, description: str | None, unit: str) -> "ProgressTracker":
         """Return the tracker for a new loop: this one, or a new detail of it if something counts here already."""
-        title, unit = text(description or ""), text(unit, 32)
+        title, unit, total = text(description or ""), text(unit, 32), countable(total)
         with self._shared.lock.guard():
             if self._tracking or self._active:
                 return self._open_step_loop(total, title, unit, weight=0)
@@ -317,7 +316,7 @@ class ProgressTracker:
 
     def _open_step_loop(self, total: float | None, name: str, unit: str, *, weight: float | None) -> "Step":
         step = self.step(name, weight=weight)
-        step._start_count(total, "", unit)
+        step._start_count(countable(total), "", unit)
         step.begin()
         return step
 
@@ -335,7 +334,7 @@ class ProgressTracker:
             self._reported = None
         if self._total_given is None:
             self._count, self._rate = 0, Rate()
-            self._total = countable(total)
+            self._total = total
 
     # Readings; the caller holds the lock.
 
@@ -565,13 +564,14 @@ class LoopCounter:
             title: Text before the count; None keeps it. A step made for the loop keeps its name instead.
         """
         tracker = self._tracker
+        total, note, title = countable(total), text(note), None if title is None else text(title)
         with self.shared.lock.guard():
             before = tracker._total, tracker._note, tracker._title
             if tracker._total_given is None:
-                tracker._total = countable(total)
-            tracker._note = text(note)
+                tracker._total = total
+            tracker._note = note
             if title is not None and self._owner is tracker:
-                tracker._title = text(title)
+                tracker._title = title
             if (tracker._total, tracker._note, tracker._title) != before:
                 self.shared.changes += 1
 

@@ -260,8 +260,9 @@ class Outbox:
     def close(self, timeout_s: float = 2.0) -> int:
         """Take no more events, wait until all are in the log, and end; return the number of events that are not.
 
-        Starts and ends among them stay on disk, and another outbox sends them. If nothing else is left, no hub has ever
-        answered, and one more connection fails, the outbox ends without waiting.
+        Starts and ends among them stay on disk, and another outbox sends them. If no hub has ever answered, and one
+        more connection fails or takes more than a second, the outbox ends without waiting; with other events, such as
+        log lines, after 0.2 s.
 
         Args:
             timeout_s: Maximum wait, in seconds: a hub that is away must not delay the job. Closing a connection whose
@@ -343,7 +344,7 @@ class Outbox:
 
     def _send_here(self, timeout_s: float) -> int:
         """Send what waits on this thread, because no other could be started; return the number of events left."""
-        if not self._pending.closable:
+        if not self._pending.is_closable(0.0):
             sending = self._send_within(timeout_s)
             try:
                 with asyncio.Runner(loop_factory=BackgroundLoop) as runner:
@@ -356,8 +357,8 @@ class Outbox:
         sender = self._make_sender()
         sender.hurry()
         sending = asyncio.ensure_future(sender.run())
-        until = time.monotonic() + timeout_s
-        while not self._pending.closable and time.monotonic() < until:
+        began_s = time.monotonic()
+        while not self._pending.is_closable(waited_s := time.monotonic() - began_s) and waited_s < timeout_s:
             await asyncio.wait([sending], timeout=_POLL_S)
         sending.cancel()
         await asyncio.wait([sending])

@@ -26,6 +26,8 @@ from tidings.protocol.payloads import OperationStartData
 
 _MAX_HELD_BACK = 2_000
 """Events held back for one contended operation; beyond it, the oldest that is neither start nor end is dropped."""
+_PATIENCE_S = 0.2
+"""Time for which events that are not on disk wait for a hub that is away, in seconds."""
 _CONTENDED = frozenset({OperationExists.code, OperationFenced.code})
 
 
@@ -178,7 +180,7 @@ class PendingEvents(PublishQueue):
         self._stopped = False
         self._recovering = False
         self._no_hub = False
-        """Whether no hub has ever answered, and the latest connection failed."""
+        """Whether no hub has ever answered, and the latest connection failed or takes long."""
 
     # The job's side.
 
@@ -328,9 +330,14 @@ class PendingEvents(PublishQueue):
     def wait_closable(self, timeout_s: float) -> int:
         """Wait like `wait_settled`, and until dead producers' events are recovered; return how many have no answer.
 
-        Events that another outbox will send are not waited for if no hub has ever answered this one.
+        If no hub has ever answered, and one more connection has failed, events that another outbox will send are not
+        waited for, and the others only briefly.
         """
-        return self._wait(self._is_closable, timeout_s)
+        began_s = time.monotonic()
+        left = self._wait(self._is_closable, min(timeout_s, _PATIENCE_S))
+        if self.is_closable(0.0):
+            return left
+        return self._wait(lambda: self._is_closable() or self._no_hub, timeout_s - (time.monotonic() - began_s))
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float) -> int:
         """Wait until `condition` is true with the lock held; return how many events have no answer.
@@ -357,11 +364,10 @@ class PendingEvents(PublishQueue):
         for waiter in list(self._waiters):
             waiter.put(None)
 
-    @property
-    def closable(self) -> bool:
-        """Whether `wait_closable` would return immediately."""
+    def is_closable(self, waited_s: float) -> bool:
+        """Return whether `wait_closable` would return after `waited_s`."""
         with self._lock, self._lock.mutex:
-            return self._is_closable()
+            return self._is_closable() or (self._no_hub and waited_s >= _PATIENCE_S)
 
     def _is_closable(self) -> bool:
         if self._stopped or (self.left == 0 and not self._recovering):
@@ -532,7 +538,7 @@ class PendingEvents(PublishQueue):
             self._notify()
 
     def note_no_hub(self) -> None:
-        """Note that a connection has failed, and that no hub has ever answered."""
+        """Note that a connection has failed, or takes long, and that no hub has ever answered."""
         with self._lock, self._lock.mutex:
             self._no_hub = True
             self._notify()

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from tidings.client.close_reason import CloseReason
+from tidings.client.link import Link
 from tidings.client.options import LinkOptions
 from tidings.client.publish_queue import QueuedEvent
 from tidings.client.reliable_publisher import RETRY_S, ReliablePublisher
@@ -13,6 +14,7 @@ from tidings.contract.contract import Contract
 from tidings.exceptions import (
     CommandRefused,
     ConnectionLost,
+    HubUnreachable,
     InternalError,
     OperationFenced,
     OperationFinished,
@@ -31,6 +33,8 @@ _CONTENTION_RETRY_S = 1.0
 """Delay before a contended operation's start is sent again: another producer's lease does not end the next moment."""
 _RECOVERY_TIMEOUT_S = 30.0
 """Maximum time for sending what dead producers left."""
+_PATIENCE_S = 1.0
+"""Time for a connection and the hub's greeting at the end of the outbox, in seconds, if no hub has ever answered."""
 _ENDED = frozenset({OperationFinished.code, OperationFenced.code})
 """Error codes for events of an operation that has ended."""
 
@@ -70,6 +74,8 @@ class Sender:
         self._retrying_contended = False
         self._recovery: asyncio.Task[None] | None = None
         self._hurried = False
+        self._connecting_at_s = 0.0
+        """When the latest connection attempt begins, by the link's clock."""
 
     def wake(self) -> None:
         """Send what is new; called by the job's threads."""
@@ -80,7 +86,17 @@ class Sender:
         """Use the little time that is left: connect now, and soon again. For the loop's own thread."""
         self._hurried = True
         if self._publisher is not None:
-            self._publisher.link.hurry()
+            self._hurry(self._publisher.link)
+
+    def _hurry(self, link: Link) -> None:
+        link.hurry()
+        waited_s = max(0.0, link.now() - self._connecting_at_s)
+        link.call_later(max(0.0, _PATIENCE_S - waited_s), self._give_up_waiting)
+
+    def _give_up_waiting(self) -> None:
+        if self._publisher is not None and self._publisher.session.established is None:
+            self._report(HubUnreachable("the server has not answered yet"))
+            self._pending.note_no_hub()
 
     async def run(self) -> None:
         """Publish until it is cancelled, or the hub ends the connection for good."""
@@ -100,8 +116,9 @@ class Sender:
             holder=self._holder,
         )
         try:
+            self._connecting_at_s = publisher.link.now()
             if self._hurried:
-                publisher.link.hurry()
+                self._hurry(publisher.link)
             self._delete_expired_spools()
             await publisher.run()
         except TidingsError as error:
@@ -155,6 +172,8 @@ class Sender:
     # The connection.
 
     def _link_changed(self, status: Status) -> None:
+        if status.retry_at is not None:
+            self._connecting_at_s = status.retry_at
         # Recovery begins before the first event is sent, so that `close` waits for it.
         if status.state is State.LIVE:
             self._pending.expect_hub()
