@@ -18,6 +18,7 @@ from tests.producer.reported import Reported, until
 import tidings
 from tidings.producer.diagnostics import DIAGNOSTICS
 from tidings.producer.outcome import Failed, end_of, failure_of
+from tidings.producer.runtime import RUNTIME
 from tidings.producer.sanitize import jsonable, text
 
 ERRORS = {code or kind: (error, kind, code, message) for error, kind, code, message in hostile.ERRORS}
@@ -100,6 +101,9 @@ def test_operations_at_the_limit_of_recursion_all_end(reported: Reported) -> Non
         descend()
     until(lambda: all(op.state in ("failed", "new") for op in made))
     assert {op.state for op in made[: len(made) // 2]} == {"failed"}
+    RUNTIME.flush(10)
+    ended = [data["operation_id"] for kind, data in reported.received() if kind == "failed"]
+    assert sorted(ended) == sorted(op.id for op in made if op.state == "failed")
 
 
 HOOKS = {"SystemExit": hostile.leave, "LookupError": hostile.fail, "Stop": hostile.stop}

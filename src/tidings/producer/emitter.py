@@ -38,6 +38,8 @@ MAX_LINE_CHARS = 16_000
 """Longest log line, in characters. Its UTF-8 form, at worst four times as long, fits in one event."""
 _MIN_LEASE_S, _MAX_LEASE_S = 1.0, 86_400.0
 """Bounds of a lease, in seconds (docs/protocol/limits.md, "Limits")."""
+_CALLS_OF_A_REPORT = 100
+"""Calls inside each other that a sink may need at most."""
 _LEVELS: dict[object, LogLevel] = {
     "warn": "warning",
     "fatal": "critical",
@@ -190,7 +192,9 @@ class OperationEmitter:
         with SIGNALS_DEFERRED, SIGNALS_DEFERRED.region:
             taken = data is None or self.sink.put_nowait(type, data, trace_id=self.trace_id, event_id=event_id)
             if not taken and least is not None:
-                self.sink.put_nowait(type, least, trace_id=self.trace_id, event_id=event_id)
+                taken = self.sink.put_nowait(type, least, trace_id=self.trace_id, event_id=event_id)
+                if not taken:
+                    _require_stack(_CALLS_OF_A_REPORT)
 
     def _redacted(self, payload: Payload, redact: Redact, least: dict[str, Any] | None) -> dict[str, Any] | None:
         def call() -> tuple[dict[str, Any] | None]:
@@ -200,6 +204,12 @@ class OperationEmitter:
 
         called = call_hook("redact: a payload was dropped, because redact", call)
         return least if called is None else called[0]
+
+
+def _require_stack(calls: int) -> None:
+    """Raise RecursionError if no stack for so many calls is left: then the sink refused an event for want of it."""
+    if calls:
+        _require_stack(calls - 1)
 
 
 def _metadata(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -114,7 +114,7 @@ def test_outbox_starts_no_thread_before_the_first_event() -> None:
 
 def test_outbox_with_an_invalid_url_raises() -> None:
     with pytest.raises(ConfigError):
-        Outbox("nowhere")
+        Outbox("ftp://nowhere")
 
 
 def test_absent_hub_is_reported_once_and_gets_everything_later(hub: HubServer) -> None:
