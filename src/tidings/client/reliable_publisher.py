@@ -161,11 +161,11 @@ class ReliablePublisher:
             try:
                 self._woken = True
                 self._loop.call_soon_threadsafe(self._pump)
-            except RuntimeError:
-                logger.debug("the loop is closed: what is in the queue stays there")
-            except BaseException:  # Ctrl-C: the next call must try again
+            except BaseException as error:  # as Ctrl-C: the next call must try again
                 self._woken = False
-                raise
+                if not isinstance(error, RuntimeError) or isinstance(error, RecursionError):
+                    raise
+                logger.debug("the loop is closed: what is in the queue stays there")
 
     async def wait_below(self, left: int) -> None:
         """Wait until fewer than `left` events are without a final answer."""
