@@ -181,7 +181,8 @@ def _runs(usual: UsualView | None, now_s: float) -> str:
     took = "" if usual.median_duration_s is None else f", usually {describe_span(usual.median_duration_s)}"
     since = age_s(usual.last_success_at, now_s)
     success = "" if since is None else f", last success {format_ago(since)}"
-    return f"{usual.runs} runs of this name ended, {usual.failed} failed{took}{success}"
+    runs = "1 run" if usual.runs == 1 else f"{usual.runs} runs"
+    return f"{runs} of this name ended, {usual.failed} failed{took}{success}"
 
 
 def _error(error: ErrorData) -> Iterator[Text]:

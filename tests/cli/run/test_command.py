@@ -37,6 +37,11 @@ def test_command_not_executable_exits_with_126(tmp_path: Path, kind: str) -> Non
     assert calls(tmp_path / "report")[-1]["code"] == "command_not_executable"
 
 
+def test_command_without_a_base_name_is_named_as_it_is_written(tmp_path: Path) -> None:
+    assert run(tmp_path / "report", "/").returncode == 126
+    assert calls(tmp_path / "report")[0]["name"] == "/"
+
+
 def test_script_without_shebang_is_run_by_the_shell(tmp_path: Path) -> None:
     script = tmp_path / "without-first-line"
     script.write_text('echo "got $1"\n')

@@ -228,7 +228,7 @@ class _Start:
 def _start_of(command: Sequence[str], name: str | None, disclosure: Disclosure) -> _Start:
     # Redacted before it is shortened: the first half of a secret may not look like one.
     program, *arguments = disclosure.redactor.command(command)
-    short = PurePath(program).name
+    short = PurePath(program).name or program
     if not disclosure.command:
         return _Start(name or short, "")
     return _Start(

@@ -30,7 +30,7 @@ from tidings.client.events import Item, ReceivedEvent
 from tidings.client.http import HTTPClient
 from tidings.client.status import State, Status
 from tidings.client.watch import Watch
-from tidings.exceptions import HubUnreachable, InvalidTimestamp
+from tidings.exceptions import ConfigError, HubUnreachable, InvalidPosition, InvalidTimestamp
 from tidings.protocol.message_types import ChannelType
 from tidings.protocol.paths import check_paths
 from tidings.protocol.positions import FIRST, SNAPSHOT, parse_since
@@ -186,14 +186,22 @@ def read_since(text: str) -> tuple[str, float | None, float | None]:
     """Return what `--since` means: where to read from, the time since which to show events, or their greatest age.
 
     Raises:
-        ContractError: It is not a valid position.
+        ConfigError: It is none of these.
     """
     # A position has a colon, and an age has none.
     with contextlib.suppress(ValueError):
         return FIRST, None, parse_duration(text)
     with contextlib.suppress(InvalidTimestamp):
         return FIRST, to_nanoseconds(text) / 1e9, None
-    parse_since(text)
+    try:
+        parse_since(text)
+    except InvalidPosition as error:
+        raise ConfigError(
+            f"--since: invalid start {text!r}: expected an age, an RFC 3339 time, a position, snapshot, now or first",
+            option="since",
+            source="argument",
+            hint="Pass --since 6h for the events of six hours, or --since first for all.",
+        ) from error
     return text, None, None
 
 
