@@ -154,6 +154,12 @@ def test_show_of_nothing_is_an_error_with_its_exit_code(
     assert error in done.stderr
 
 
+def test_a_first_run_is_counted_in_the_singular() -> None:
+    operation = detail(usual=UsualView(runs=1, failed=1))
+    shown = [line.plain for line in operation_lines(operation, NOON, lines=0, zone=UTC)]
+    assert [line for line in shown if line.startswith("runs")] == ["runs   1 run of this name ended, 1 failed"]
+
+
 def test_children_are_shown_as_a_tree() -> None:
     part, row = summary(operation_id="op-2", name="Part"), summary("complete", operation_id="op-3", name="Row")
     below = {"op-2": [row], "op-3": [summary("queued", operation_id="op-4", name="Cell")]}

@@ -106,3 +106,9 @@ def test_failed_selection_leaves_failures_only() -> None:
     plain = PlainView(WatchView(zone=UTC, selection=EventFilter(failed=True)), zone=UTC)
     events = [start("a"), progress("a", 1, 1), complete("a", 2), start("b"), failed("b", 3)]
     assert [line[:20] for event in events if (line := apply(plain, event))] == ["12:00:03 ✘ b failed "]
+
+
+def test_concern_in_history_has_its_age_at_that_time(plain: PlainView) -> None:
+    apply(plain, start("a", name="import"))
+    now_s = NOON + 600
+    assert plain.apply(estimate("a", 20, away_since=at(15)), now_s) == "12:00:20 ! import  producer away for 5 s"

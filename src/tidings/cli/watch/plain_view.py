@@ -6,7 +6,7 @@ from tidings.cli.text import sanitize
 from tidings.cli.units import ordinal
 from tidings.cli.watch.lines import stamp
 from tidings.cli.watch.rows import describe_cancel, describe_concern
-from tidings.cli.watch.state import EventLike, Running
+from tidings.cli.watch.state import EventLike, Running, seconds
 from tidings.cli.watch.view import WatchView
 from tidings.client.events import Gap, Live, Notice
 from tidings.operations.attention import Attention
@@ -69,16 +69,14 @@ class PlainView:
                 return None if known is None or known[0] is not Attention.AWAY else self._line(event, alerted, payload)
             return None if known is not None and known[0] is Attention.AWAY else self._line(event, alerted, payload)
         if isinstance(payload, OperationEstimateData) and before is not None and known is not None:
-            return self._change(event, before, known, now_s)
+            return self._change(event, before, known)
         return None
 
     def _line(self, event: EventLike, running: Running, alert: SystemAlertData) -> str:
         mark = " " if alert.state == "cleared" else CONCERN
         return f"{stamp(event, self._zone).plain}{mark} {running.name}  {sanitize(alert.message)}"
 
-    def _change(
-        self, event: EventLike, running: Running, known: tuple[Attention, float | None], now_s: float
-    ) -> str | None:
+    def _change(self, event: EventLike, running: Running, known: tuple[Attention, float | None]) -> str | None:
         """Return the line about a concern that the hub's newest estimate brought or withdrew."""
         head = stamp(event, self._zone).plain
         if running.cancel_s is not None and running.cancel_s != known[1]:
@@ -87,7 +85,8 @@ class PlainView:
         if concern is known[0]:
             return None
         if concern is not Attention.NONE:
-            return f"{head}{CONCERN} {running.name}  {describe_concern(running, now_s, 0.0)}"
+            # The age at the time that the line shows: in history, the age now is that of the history.
+            return f"{head}{CONCERN} {running.name}  {describe_concern(running, seconds(event), 0.0)}"
         news = "its producer is back" if known[0] is Attention.AWAY else "it advances again"
         return f"{head}  {running.name}  {news}"
 
