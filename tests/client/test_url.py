@@ -16,6 +16,8 @@ def test_url_defaults_to_the_variable_and_then_the_default() -> None:
     [
         ("http://h:1", "ws://h:1/ws"),
         ("https://h/", "wss://h/ws"),
+        ("ws://h/ws/", "ws://h/ws"),
+        ("https://h/tidings/ws/", "wss://h/tidings/ws"),
         ("wss://h/tidings/ws?contract=2025-01-30", "wss://h/tidings/ws?contract=2025-01-30"),
         (" ws://[::1]:8765 ", "ws://[::1]:8765/ws"),
         ("hub.example.com", "ws://hub.example.com:8765/ws"),

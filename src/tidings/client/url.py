@@ -43,7 +43,7 @@ def resolve_hub_url(url: str | None = None, environment: Mapping[str, str] | Non
     if fault:
         shown = hide_password(url)
         raise ConfigError(f"invalid hub URL {shown!r}: {fault}", option="url", source=source, hint=_HINT)
-    path = parts.path
+    path = parts.path.rstrip("/") if parts.path.rstrip("/").endswith("/ws") else parts.path
     if not path.endswith("/ws") and (parts.scheme in ("http", "https") or path in ("", "/") or path.endswith("/")):
         path = f"{path.rstrip('/')}/ws"
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
