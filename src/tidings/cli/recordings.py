@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from tidings.cli.contract.sources import STDIN, is_url
 from tidings.client.http import HTTPClient
+from tidings.client.url import hide_password
 from tidings.exceptions import ConfigError, ContractError, InvalidTimestamp
 from tidings.log.sqlite.database import FILE
 from tidings.log.sqlite.inspect import stored_envelopes
@@ -296,7 +297,7 @@ def open_traffic(spec: str) -> Traffic:
         ConfigError: `spec` names none of these, or the file cannot be read.
     """
     if is_url(spec):
-        return Traffic(spec, _hub_messages(spec))
+        return Traffic(hide_password(spec), _hub_messages(spec))
     path = Path(spec)
     if spec == STDIN:
         stream, traffic = sys.stdin.buffer, Traffic("stdin", iter(()))

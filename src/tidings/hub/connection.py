@@ -26,6 +26,7 @@ from tidings.protocol.payloads import ConnectionClosed, ConnectionEstablished, P
 from tidings.protocol.positions import Position
 from tidings.protocol.raw_json import scan_text_members
 from tidings.protocol.revisions import REVISION, REVISIONS
+from tidings.redaction import redact_text
 
 MAX_UNSENT_REPLY_BYTES = 1 << 20
 """Unsent reply bytes to a client that does not read, beyond which the hub stops reading from that client."""
@@ -123,7 +124,9 @@ class HubConnection:
                 auth="none",
             ),
         )
-        log.info("connection opened", connection_id=self.connection_id, versioned=self.versioned, query=query)
+        log.info(
+            "connection opened", connection_id=self.connection_id, versioned=self.versioned, query=redact_text(query)
+        )
         if isinstance(options, ContractError):
             self._reject(options, None)
             self.close(1008, str(options))

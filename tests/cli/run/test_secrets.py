@@ -44,7 +44,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for program in SHAPES:
         (programs / program).write_text(PROGRAM)
         (programs / program).chmod(0o755)
-    with Hub("--data", str(data), "--log-level", "debug", memory=False) as hub:
+    with Hub("--data", str(data), "--log-level", "info", memory=False) as hub:
         commands = [*(f"{programs}/{command}" for command in COMMANDS), f"nosuch --password {SECRET}"]
         subprocess.run(
             [sys.executable, "-c", RUN_ALL, hub.url, *commands], env=environment(), capture_output=True, check=True
@@ -53,6 +53,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             frames: list[str] = []
             while sum('"operation:failed"' in frame for frame in frames) <= len(COMMANDS):
                 frames.append(str(connection.recv(timeout=TIMEOUT_S)))
+        with client.connect(f"{hub.url}?token={SECRET}") as connection:
+            connection.recv(timeout=TIMEOUT_S)
         answers = [read(hub, path) for path in ("v1/operations", "v1/events", "metrics")]
         _, _, log = hub.stop()
     files = "".join(file.read_bytes().decode("latin-1") for file in data.rglob("*") if file.is_file())
@@ -70,6 +72,7 @@ def read(hub: Hub, path: str) -> str:
 def test_no_secret_reaches_a_published_byte(recorded: dict[str, str], source: str) -> None:
     assert "import-prices" in recorded[source] or source == "log"
     assert SECRET not in recorded[source]
+    assert "token=REDACTED" in recorded["log"]
 
 
 def test_metrics_name_only_the_program(recorded: dict[str, str]) -> None:
