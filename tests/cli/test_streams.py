@@ -1,12 +1,15 @@
 """Every command with standard streams that are closed, full, narrow, or read by nobody."""
 
+import asyncio
 import os
 import subprocess
+from contextlib import aclosing
 
 import pytest
 from tests.cli.processes import TIDINGS, TIMEOUT_S, Hub, environment, publish_operation, tidings
 
 from tidings.cli.app import COMMANDS
+from tidings.cli.doctor.command import run_checks
 
 NAME = "Import 🚀 prices"
 
@@ -71,6 +74,18 @@ def test_a_reader_that_has_exited_ends_a_command_quietly(hub: Hub, command: str)
         os.close(writer)
     assert done.stderr == b""
     assert done.returncode in (0, 1, 141)
+
+
+def test_doctor_left_within_the_websocket_check_closes_it(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    async def leave() -> None:
+        async with aclosing(run_checks(hub.url)) as checks:
+            async for finding in checks:
+                if finding.check == "websocket":
+                    raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        asyncio.run(leave())
+    assert [record for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])

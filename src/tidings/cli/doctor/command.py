@@ -4,7 +4,8 @@ import asyncio
 import os
 import platform
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from importlib import metadata
 from typing import Annotated
 
@@ -57,10 +58,12 @@ def doctor(
 
 async def _run(url: str | None, *, quiet: bool) -> list[CheckResult]:
     findings = []
-    async for finding in run_checks(url):
-        findings.append(finding)
-        if not quiet:
-            _print(finding)
+    # The connection closes before an error of stdout leaves this: `tidings doctor | head -7`.
+    async with aclosing(run_checks(url)) as checks:
+        async for finding in checks:
+            findings.append(finding)
+            if not quiet:
+                _print(finding)
     return findings
 
 
@@ -78,7 +81,7 @@ _NETWORK_CHECKS = (NAME, TCP, TLS)
 _HUB_CHECKS = (HEALTH, READY, UPGRADE, PROTOCOL, *AFTER_UPGRADE)
 
 
-async def run_checks(url: str | None) -> AsyncIterator[CheckResult]:
+async def run_checks(url: str | None) -> AsyncGenerator[CheckResult, None]:
     """Yield the result of each check; `url` None means TIDINGS_URL, or a hub on this machine."""
     try:
         target = parse_address(url)
@@ -97,11 +100,12 @@ async def run_checks(url: str | None) -> AsyncIterator[CheckResult]:
             return
     async for finding in check_http(target):
         yield finding
-    async for finding in _check_websocket(target):
-        yield finding
+    async with aclosing(_check_websocket(target)) as checks:
+        async for finding in checks:
+            yield finding
 
 
-async def _check_network(target: HubAddress) -> AsyncIterator[CheckResult]:
+async def _check_network(target: HubAddress) -> AsyncGenerator[CheckResult, None]:
     name, addresses = await check_name(target)
     yield name
     yield await check_tcp(target, addresses)
@@ -109,7 +113,7 @@ async def _check_network(target: HubAddress) -> AsyncIterator[CheckResult]:
         yield await check_tls(target)
 
 
-async def _check_websocket(target: HubAddress) -> AsyncIterator[CheckResult]:
+async def _check_websocket(target: HubAddress) -> AsyncGenerator[CheckResult, None]:
     async with check_handshake(target) as (findings, connection):
         for finding in findings:
             yield finding
