@@ -13,7 +13,7 @@ def believed(*lines: str, redrawn: bool = False) -> list[bool]:
 
 
 def test_three_rising_lines_of_one_form_are_progress() -> None:
-    assert believed("cooked 10%", "cooked 20%", "cooked 30%", "cooked 5%") == [False, False, True, True]
+    assert believed("cooking 10%", "cooking 20%", "cooking 30%", "cooking 5%") == [False, False, True, True]
 
 
 def test_the_item_of_a_counter_may_change() -> None:

@@ -183,7 +183,57 @@ def test_coverage_tables_and_results_are_not_progress() -> None:
 
 
 def test_rising_log_is_proven_at_its_third_line() -> None:
-    assert percentages("cooked 10%", "cooked 20%", "cooked 30%", "cooked 40%") == [None, None, 30.0, 40.0]
+    assert percentages("cooking 10%", "cooking 20%", "cooking 30%", "cooking 40%") == [None, None, 30.0, 40.0]
+
+
+def test_number_alone_in_its_line_needs_no_word() -> None:
+    assert percentages("5%", "10%", "15%", "20%") == [None, None, 15.0, 20.0]
+    assert percentages("1/20", "2/20", "3/20", "4/20") == [None, None, 15.0, 20.0]
+
+
+LEVELS = (
+    "{i}% {i}.25ms",
+    "{i}% <= {i} milliseconds",
+    "{i}% in 0.00{i} secs",
+    "battery at {i}%",
+    "brightness {i}%",
+    "tank level: {i}%",
+    "WARN disk at {i}%",
+    "Q3 revenue growth {i}%",
+    "candidate anna: {i}% of votes",
+    "rain {i}%",
+    "12:00:{i} signal strength: {i}%",
+    "coupon 7: {i}% discount",
+    "file.txt: compressed to {i}%",
+    "adding: b.txt (deflated {i}%)",
+    "copy f => g ({i}%)",
+    "0 10 45 - {i}%",
+    "y-axis {i}%",
+    "{i}% {{ opacity: 0.4; }}",
+    '{{"share": "{i}%"}}',
+    "clients {i}/99",
+    "players online: {i}/99",
+    "slot {i} of 99 reserved",
+    "anna: {i}/99 points",
+    "student9: {i}/99",
+    "gc: heap {i}M/99M",
+    "core 0: {i}/99 C",
+    "nodes ready {i}/99",
+    "web-1 {i}/99 Running",
+    "GET /articles?page={i}/99 200",
+    "fetching page={i}/99",
+    "{i}/99 = 0.25",
+    "waiting for db... ({i}/99)",
+    "Reconnecting... {i}/99",
+    "Polling status ({i}/99): pending",
+    "attempt {i} of 99 timed out",
+    "seq {i}/99 rtt 4 ms",
+)
+
+
+@pytest.mark.parametrize("line", LEVELS)
+def test_levels_that_rise_line_after_line_are_no_progress(line: str) -> None:
+    assert set(percentages(*(line.format(i=number) for number in range(1, 100, 7)))) == {None}
 
 
 def test_announced_progress_leads_all_bars() -> None:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from tidings.cli.run.reader.patterns import ProgressReading, clean_message
+from tidings.cli.run.reader.patterns import ProgressReading, clean_message, mentions_work
 
 _MAX_BARS = 64
 """Bars kept; a screen does not show more at a time."""
@@ -84,14 +84,18 @@ class Bars:
 
     def replaces_bar(self, row: int, progress: ProgressReading | None) -> bool:
         """Return whether a line without graphics stands in the place of a bar that was drawn with them."""
+        if progress is not None and progress.drawn:
+            return False
         bar = self._at(row)
         if bar is None or not bar.progress.drawn:
             return False
-        renamed = progress is None or _DIGITS.sub("", progress.label) != _DIGITS.sub("", bar.progress.label)
-        return renamed and (progress is None or not progress.drawn)
+        return progress is None or _DIGITS.sub("", progress.label) != _DIGITS.sub("", bar.progress.label)
 
     def _at(self, row: int) -> _Bar | None:
-        return next((bar for bar in self._bars if bar.row == row and not bar.logged and not bar.hidden), None)
+        for bar in self._bars:
+            if bar.row == row and not bar.logged and not bar.hidden:
+                return bar
+        return None
 
     def update(self, row: int, progress: ProgressReading, *, caption: str, logged: bool, proven: bool) -> Lead | None:
         """Record the drawing of a bar; return it if it leads and is proven.
@@ -232,7 +236,8 @@ class GrowthFilter:
 
     A table of results (`95%` per file) fails because its lines differ in more than digits or its values fall; a
     single sentence fails because it stands alone; in a log, a measure (a load, a level) fails because it does not rise
-    from its beginning. A form that was proven stays proven: its next fall is a new step.
+    from its beginning, or because the line mentions no work. A form that was proven stays proven: its next fall is a
+    new step.
     """
 
     def __init__(self) -> None:
@@ -248,7 +253,11 @@ class GrowthFilter:
         if rises < needed:
             if value < last:
                 rises = 0
-            elif value > last and (progress.drawn or rises > 0 or _begins(last, value, progress, redrawn=redrawn)):
+            elif (
+                value > last
+                and (progress.drawn or rises > 0 or _begins(last, value, progress, redrawn=redrawn))
+                and (displayed or mentions_work(text))
+            ):
                 # A log that ends with the line that would prove it leaves nothing to report.
                 rises += displayed or rises + 1 < needed or not progress.full
         self._seen[shape] = (value, rises)

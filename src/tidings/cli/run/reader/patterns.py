@@ -66,11 +66,11 @@ def clean_label(text: str) -> str:
 
 # A line without a match has no progress; this test rejects nearly every line of a log.
 _CANDIDATE = re.compile(rf"\d ?%|\d[^\d\n/]{{0,6}}/ ?\d|\d\S{{0,6}} (?:out )?of +~?\d|{SIGNS}")
-_PERCENT = re.compile(r"(?<![\w.,/])(?<!\d:)(?P<value>\d{1,3}(?:[.,]\d{1,2})?) ?%(?![\w%])")
+_PERCENT = re.compile(r"(?<![\w.,/])(?<!\d:)(?P<value>\d{1,3}(?:[.,]\d{1,2})?)(?:/100)? ?%(?![\w%])")
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _UNIT = r"[kKMGTP]i?(?:[Bb](?:ytes)?)?|[Bb](?:ytes)?"
 _FRACTION = re.compile(
-    rf"(?<![\w.,:/\\-])(?P<done>{_NUMBER})(?: ?(?P<done_unit>{_UNIT}))?(?:(?P<slash> ?/ ?)| (?:out )?of +)"
+    rf"(?<![\w.,:/=\\-])(?P<done>{_NUMBER})(?: ?(?P<done_unit>{_UNIT}))?(?:(?P<slash> ?/ ?)| (?:out )?of +)"
     rf"(?P<total>{_NUMBER})(?: ?(?P<total_unit>{_UNIT}))?(?![\w%/\\-]|[.,:]\d| \d\d:\d\d)"
 )
 _SIZE_AFTER_OF = re.compile(r"\s+of\s+~?\s*\d[\d.,]*\s?[kKMGTP]i?B\b")
@@ -79,8 +79,12 @@ _SIGNED = re.compile(r"(?:^|[\s(\[])[-+~<>≤≥±−≈]\s?$|\w=$|\s=+>\s*$")
 _WORD_BEFORE = re.compile(r"([a-z_]+[0-9]?)[\s:=(\[]*$")
 _WORDS = re.compile(r"[a-z_]+[0-9]?")
 _DONE = re.compile(
-    r"progress|complete[d]?|done|finished|download(?:ing|ed)?|upload(?:ing|ed)?|load(?:ing|ed)|copy(?:ing)?|copied"
+    r"progress|complete[d]?|done|finished|download(?:ing|ed)?|upload(?:ing|ed)?|load(?:ing|ed)|copying|copied"
     r"|(?:install|process|convert|build|writ|read|sync|index|import|export|train|encod|render|scann?|extract)ing"
+)
+_PARTS = (
+    "epoch|step|stage|phase|round|pass|fold|part|task|cycle|iteration|iter|batch|file|item|chunk|page|shard|row|record"
+    "|image|frame|job|test|layer|block|partition|table|model|package|module|sample|split"
 )
 _MEASURE_WORDS = """
     cpu cpus gpu mem memory ram swap disk usage use used util utilization utilisation free idle full busy load
@@ -90,13 +94,28 @@ _MEASURE_WORDS = """
     smaller bigger increase decrease reduction reduced saved saving savings above below over under than least most by
     only efficiency sparsity overlap error errors percentile quantile dropout duty charging charged
     discharging converted rated rating grade attempt attempts try tries retry retrying retries connections pool
-    queue reviewers agree
+    queue reviewers agree deflated compressed heap fan temp brightness level signal strength zoom opacity budget peers
 """
 _MEASURES = frozenset(_MEASURE_WORDS.split())
-# `Emerging (3 of 10)`: the third part is under way.
-_UNDER_WAY = re.compile(r"[a-z]ing[\s(\[:#]*$")
 # Words beside the progress of a display.
 _PACE = re.compile(r"\b(?:eta|remaining|elapsed)\b|[kKMG]i?[Bb]?/s", re.IGNORECASE)
+# A log must mention one of these beside a number that grows: work under way or done, its objects, or its pace.
+_WORK_NAMES = """
+    progress complete completed done finished downloaded uploaded copied processed converted imported exported indexed
+    migrated inserted transferred handled encoded rendered scanned extracted analyzed analysed eta elapsed
+"""
+_WORK_WORDS = frozenset(_WORK_NAMES.split()) | {name + plural for name in _PARTS.split("|") for plural in ("", "s")}
+_OTHER_VERBS = """
+    waiting retrying connecting reconnecting polling pending remaining charging discharging running using rating missing
+    failing nothing something string ring
+"""
+_NO_WORK = frozenset(_OTHER_VERBS.split())
+_PLAIN_WORDS = re.compile(r"\b[a-z_]{3,}\b(?!\.\w)")
+_RATE = re.compile(r"\d ?\w{0,4}/s\b")
+_DOTS = "." * 8
+_ALONE = re.compile(r"[\s.:()\[\]-]*\d[\d.,]* ?(?:%|(?:/|of) ?\d[\d.,]*)[\s.:()\[\]-]*")
+# `Emerging (3 of 10)`: the third part is under way.
+_UNDER_WAY = re.compile(r"[a-z]ing[\s(\[:#]*$")
 _TOTAL = re.compile(r"(?:total|overall|progress)\W*$", re.IGNORECASE)
 _UNIT_EXPONENT = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 # Dates: 3/2026.
@@ -197,6 +216,17 @@ def _is_measure(text: str, percent: re.Match[str]) -> bool:
     return preceding is not None and preceding[1] in _MEASURES and _BRACKETED.search(text) is None
 
 
+def mentions_work(text: str) -> bool:
+    """Return whether a line mentions work under way, what is worked on, or a pace; levels and scores do not.
+
+    A number that is alone in its line needs no such word.
+    """
+    if _DOTS in text or _ALONE.fullmatch(text) is not None or _RATE.search(text) is not None:
+        return True
+    words = _PLAIN_WORDS.findall(text.lower())
+    return any(word in _WORK_WORDS or (word.endswith("ing") and word not in _NO_WORK) for word in words)
+
+
 def _is_table(text: str, percent: re.Match[str], *, redrawn: bool) -> bool:
     """Return whether a line without a bar is a row of a table: figures in columns as in `df`, several percentages."""
     before = text[: percent.start()]
@@ -251,11 +281,9 @@ def _amount(number: str, unit: str) -> float:
 
 
 _PREFIX = r"(?:(?:\[[^\]]{0,40}\]|\d[\d:.,TZ+/-]*|(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR):?|\#\d+|[-|])\s+){0,4}"
-_NUMBERS = r"(?P<index>\d{1,7})\s*(?:/|\bof\b)\s*(?P<total>\d{1,7})(?![\w%/:-]|[.,]\d)"
+_NUMBERS = r"(?P<index>\d{1,7})\s*(?:/|\bof\b)\s*(?P<total>\d{1,7})(?![\w%/-]|[.,:]\d)"
 _WORDED = re.compile(
-    rf"^\W{{0,4}}{_PREFIX}(?P<label>(?:\w+ing\s+)?(?P<word>epoch|step|stage|phase|round|pass|fold|part|task|cycle|iteration"
-    r"|iter|batch|file|item|chunk|page|shard|row|record|image|frame|job|test|layer|block|partition|table|model|package"
-    rf"|module|sample|split)\s*[:\#]?\s*{_NUMBERS})(?P<rest>.*)$",
+    rf"^(?! {{4}})\W{{0,4}}{_PREFIX}(?P<label>(?:\w+ing\s+)?(?P<word>{_PARTS})\s*[:\#]?\s*{_NUMBERS})(?P<rest>.*)$",
     re.IGNORECASE,
 )
 # Beside a bar, any verb numbers parts: `Installing 1/3 ████ 42%`.

@@ -150,7 +150,7 @@ class Steps:
                 self._serial += 1
                 self._peak = None
                 self._name = self._new_name(label or caption)
-        elif _NUMBERS.sub("", label) != _NUMBERS.sub("", self._label):
+        elif _differ(label, self._label):
             # The same bar with a new description; the name stays if only a number in it changed (a loss, a rate).
             self._label = label
             self._name = label or self._name
@@ -183,7 +183,7 @@ class Steps:
 
     def _restarted(self, old: ProgressReading, new: ProgressReading, label: str, bar: int) -> bool:
         """Return whether a bar is a different one, or the same one started again."""
-        relabelled = _NUMBERS.sub("", label) != _NUMBERS.sub("", self._label)
+        relabelled = _differ(label, self._label)
         if self._whole:
             return old.percent - new.percent >= _MIN_FALL
         if relabelled and bar != self._bar:
@@ -209,6 +209,11 @@ class Steps:
         if len(self._names) > _MAX_NAMES:
             del self._names[next(iter(self._names))]
         return label if times == 1 else f"{label} ({times})"
+
+
+def _differ(label: str, other: str) -> bool:
+    """Return whether two labels differ in more than numbers."""
+    return label != other and _NUMBERS.sub("", label) != _NUMBERS.sub("", other)
 
 
 def _begins_again(frame: _Frame, ordinal: Ordinal) -> bool:
