@@ -64,7 +64,7 @@ class TestConnecting:
 
     async def test_connect_with_an_invalid_url_raises_immediately(self) -> None:
         with pytest.raises(ConfigError):
-            connect("127.0.0.1:8765")
+            connect("ftp://127.0.0.1:8765")
 
     async def test_connect_without_a_hub_raises_immediately(self) -> None:
         with pytest.raises(HubUnreachable):

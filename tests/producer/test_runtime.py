@@ -229,9 +229,9 @@ def test_job_without_a_hub_runs_and_prints_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "lines"),
     [
-        ({"TIDINGS_URL": "nonsense"}, 1),
-        ({"TIDINGS_URL": "nonsense", "TIDINGS_QUIET": "1"}, 0),
-        ({"TIDINGS_URL": "nonsense", "TIDINGS_DISABLED": "1"}, 0),
+        ({"TIDINGS_URL": "ftp://nonsense"}, 1),
+        ({"TIDINGS_URL": "ftp://nonsense", "TIDINGS_QUIET": "1"}, 0),
+        ({"TIDINGS_URL": "ftp://nonsense", "TIDINGS_DISABLED": "1"}, 0),
         ({"TIDINGS_TOKEN": "to\nken"}, 1),
     ],
 )

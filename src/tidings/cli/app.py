@@ -15,7 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "watch": ("tidings.cli.watch.command", "Show operations as they run, and all other events as they happen."),
     "publish": ("tidings.cli.publish", "Publish an event, and print its position in the log."),
     "run": ("tidings.cli.run.cli", "Run a command and report its progress."),
-    "ls": ("tidings.cli.ls", "List operations, the newest first."),
+    "ls": ("tidings.cli.ls", "List operations: the newest last on a terminal, and first in a pipe."),
     "show": ("tidings.cli.show", "Show the state of an operation in one sentence, and then its details."),
     "logs": ("tidings.cli.logs", "Print the log lines of an operation."),
     "wait": ("tidings.cli.wait", "Wait for the end of an operation; the exit code is its outcome."),
