@@ -3,6 +3,7 @@ import signal
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # A runner in the background (`make test &` in a script, nohup) ignores the keyboard's signals, and so would every
 # process that a test starts and then interrupts: what is ignored stays ignored over exec.
@@ -13,6 +14,10 @@ for _number, _default in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _default)
+
+# How long an example takes depends on the machine's load, and is no property of the code.
+settings.register_profile("tests", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:

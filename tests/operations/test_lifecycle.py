@@ -12,6 +12,7 @@ from tidings.exceptions import OperationError, OperationExists, OperationFenced,
 from tidings.operations.lifecycle import (
     END_STATES,
     LIVE_STATES,
+    MAX_ATTEMPT,
     TABLE,
     TRANSITIONS,
     OperationLife,
@@ -221,3 +222,15 @@ def test_diagram_has_an_arrow_for_each_change_of_state() -> None:
     assert len(arrows) == len(set(arrows))
     assert {"[*] --> running", "queued --> running", "running --> failed", "complete --> queued"} <= set(arrows)
     assert "running --> running" not in arrows
+
+
+@pytest.mark.parametrize("attempt", [MAX_ATTEMPT + 1, 2**63 - 1])
+@pytest.mark.parametrize("life", [None, life_in(COMPLETE)])
+def test_attempt_whose_successor_has_no_number_is_rejected(life: OperationLife | None, attempt: int) -> None:
+    for action in FIELDS.keys() - {"log"}:  # a log line begins no attempt
+        assert code_of(life, event(action, attempt=attempt)) is OperationFenced
+    assert after(life, event("start", attempt=MAX_ATTEMPT)) == life_in(RUNNING, MAX_ATTEMPT)
+
+
+def test_last_attempt_has_no_successor() -> None:
+    assert code_of(life_in(COMPLETE, MAX_ATTEMPT), event("start")) is OperationFenced

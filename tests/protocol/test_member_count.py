@@ -59,3 +59,8 @@ def test_long_number_in_a_result_is_rejected() -> None:
     body = (HEAD % "complete" + '"duration_ms":1,"result":{"a":[18446744073709551616]}}}').encode()
     with pytest.raises(InvalidJSON, match="beyond 64 bits"):
         read(body)
+
+
+def test_absent_data_does_not_hide_a_second_member() -> None:
+    with pytest.raises(InvalidJSON, match="occurs twice"):
+        read(b'{"type":"data:update","timestamp":"2025-07-30T12:00:00.5Z","trace_id":"a","trace_id":"b"}')

@@ -267,6 +267,8 @@ class Contract:
             members = 0
             if body and row.is_struct:
                 members = count_members(payload, data, row.ambiguous, bounded=row.bounded)
+            if envelope.data is NO_DATA:
+                members -= 1
         if key is not None and not (plain and 0 < len(key) <= MAX_KEY_BYTES):
             key = _check_payload_key(row, key)
         timestamp = envelope.timestamp
@@ -403,7 +405,7 @@ def _add_progress_members(data: bytes) -> tuple[bytes, int]:
 def _check_members(row: CompiledEventType, envelope: Envelope, payload: Any, body: bytes, others: int) -> None:
     """Check the members of `body`, unless its `others`, the colons beyond those expected, are in texts and objects."""
     # An escaped colon in the type or the timestamp is expected, and is not in `body`.
-    if row.is_struct and envelope.data is not NO_DATA and not (BACKSLASH in body and b"\\u003" in body):
+    if row.is_struct and not (BACKSLASH in body and b"\\u003" in body):
         if others and others < len(body):
             others -= count_colons(astuple(payload))
             if others:

@@ -14,6 +14,9 @@ from tidings.exceptions import OperationError, OperationExists, OperationFenced,
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, MessageType
 
+MAX_ATTEMPT = 2**31 - 1
+"""Maximum number of an attempt. After the largest integer of the wire, the next attempt would have no valid number."""
+
 
 class OperationState(StrEnum):
     """State of an operation's current attempt."""
@@ -175,7 +178,8 @@ def apply_event(
     Raises:
         OperationExists: The event would start an operation that is live.
         OperationFinished: The attempt has ended.
-        OperationFenced: The event names another attempt, or its producer does not hold the operation.
+        OperationFenced: The event names another attempt or one beyond `MAX_ATTEMPT`, or its producer does not hold the
+            operation.
     """
     data = event.data
     if (
@@ -201,6 +205,9 @@ def apply_event(
         return life
     if life is None or effect.starts_attempt:
         attempt = max(1, named if named is not None else current + 1)
+        if attempt > MAX_ATTEMPT and not by_hub:
+            fault = f"invalid attempt {attempt} of operation {operation_id!r}: expected at most {MAX_ATTEMPT}"
+            raise OperationFenced(fault, operation_id=operation_id, attempt=current)
         return OperationLife(attempt, effect.to, event.trace_id, producer_id, lease_s if producer_id else 0.0)
     if producer_id != life.producer_id and not by_hub:
         if life.producer_id and life.state is _RUNNING:
