@@ -57,7 +57,10 @@ def clean_label(text: str) -> str:
     """Return the name of a step from the text beside its bar; empty if the text has no letters."""
     if not text or text.isspace():
         return ""
-    text = _SPACE.sub(" ", _LONE_GRAPHICS.sub(" ", BAR.sub(" ", _TIMESTAMP.sub("", text)))).strip(_SEPARATORS)
+    text = BAR.sub(" ", _TIMESTAMP.sub("", text))
+    if not text.isascii():
+        text = _LONE_GRAPHICS.sub(" ", text)
+    text = _SPACE.sub(" ", text).strip(_SEPARATORS)
     for opening, closing in ("[]", "()"):
         if text.count(opening) != text.count(closing):
             text = text.strip(opening + closing + _SEPARATORS)
@@ -167,7 +170,7 @@ def read_progress(text: str, *, redrawn: bool) -> ProgressReading | None:
     fraction, done, total = _find_fraction(text, percent)
     if percent is None and (fraction is None or _counts_other(text, fraction)):
         return None
-    bracketed = _BRACKETED.search(text) is not None
+    bracketed = percent is not None and _BRACKETED.search(text) is not None
     if percent is not None and not (bar or bracketed) and _is_table(text, percent, redrawn=redrawn):
         return None
     start = min(found.start() for found in (bar, percent, fraction) if found is not None)
