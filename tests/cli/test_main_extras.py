@@ -1,7 +1,9 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.processes import Hub, Terminal, tidings, without_modules
+from tests.cli.processes import Hub, Terminal, environment, tidings, without_modules
 
 from tidings.cli.main import missing_extra
 from tidings.version import __version__
@@ -31,6 +33,18 @@ def test_serve_without_the_hub_extra_prints_the_install_line(tmp_path: Path) -> 
     error, hint = done.stderr.splitlines()
     assert error.endswith(" is not installed")
     assert hint == "hint: pip install 'tidings[all]'"
+
+
+def test_embedding_without_the_hub_extra_prints_the_install_line(tmp_path: Path) -> None:
+    with without_modules(tmp_path, *HUB) as variables:
+        done = subprocess.run(
+            [sys.executable, "-c", "import tidings.server.embedding"],
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "MissingExtra: an embedded hub needs structlog, which is not installed" in done.stderr
 
 
 def test_other_commands_work_without_the_hub_extra(shared_hub: Hub, tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ class OperationEmitter:
 
 
 def _require_stack(calls: int) -> None:
-    """Raise RecursionError if no stack for so many calls is left: then the sink refused an event for want of it."""
+    """Raise RecursionError if the stack has no room for `calls` more calls, as when the sink refused an event."""
     if calls:
         _require_stack(calls - 1)
 

@@ -8,11 +8,16 @@ from pathlib import Path
 from msgspec import structs
 
 from tidings.contract.contract import Contract
-from tidings.hub.config import HubConfig
-from tidings.log.base import Log, Scheduler
-from tidings.log.memory import MemoryLog
-from tidings.log.sqlite.log import SqliteLog
-from tidings.server.app import HubApp
+from tidings.exceptions import MissingExtra
+
+try:
+    from tidings.hub.config import HubConfig
+    from tidings.log.base import Log, Scheduler
+    from tidings.log.memory import MemoryLog
+    from tidings.log.sqlite.log import SqliteLog
+    from tidings.server.app import HubApp
+except ModuleNotFoundError as missing:
+    raise MissingExtra(f"an embedded hub needs {missing.name}, which is not installed", extra="hub") from missing
 
 
 def embedded_hub(
