@@ -5,7 +5,7 @@ import pytest
 import structlog
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _quiet() -> Iterator[None]:
     """Leave out the hub's log lines about connections: here there are hundreds of thousands."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
