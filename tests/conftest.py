@@ -1,9 +1,12 @@
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tidings.producer.runtime import RUNTIME
 
 # A runner in the background (`make test &` in a script, nohup) ignores the keyboard's signals, and so would every
 # process that a test starts and then interrupts: what is ignored stays ignored over exec.
@@ -25,3 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="tidings-tests-")
     os.environ["XDG_STATE_HOME"] = folder.name
     config.add_cleanup(folder.cleanup)
+
+
+@pytest.fixture(autouse=True)
+def no_event_left() -> Iterator[None]:
+    """Fail the test that leaves events behind for a hub that is away: each later test would wait for them."""
+    yield
+    assert RUNTIME.close() == 0

@@ -7,6 +7,7 @@ import pytest
 from tests.cli.processes import Hub
 from tests.examples.programs import events, of_operation
 from tests.integrations.trained import run_trainings
+from tests.producer.reported import Reported
 
 from tidings.integrations.keras import TidingsCallback
 
@@ -54,7 +55,7 @@ def test_unknown_hook_is_ignored_and_other_attributes_raise() -> None:
     assert callback.operation is None
 
 
-def test_model_whose_name_cannot_be_read_is_trained() -> None:
+def test_model_whose_name_cannot_be_read_is_trained(reported: Reported) -> None:
     class Model:
         @property
         def name(self) -> str:
@@ -66,3 +67,4 @@ def test_model_whose_name_cannot_be_read_is_trained() -> None:
     assert callback.operation is not None
     callback.on_train_end()
     assert callback.operation.state == "complete"
+    assert reported.kinds(callback.operation.id) == ["start", "complete"]

@@ -322,14 +322,16 @@ def test_forked_child_can_log(tmp_path: Path) -> None:
     code = """
 import logging, os, threading
 import tidings
+from tidings.client import deferring_lock
 from tidings.integrations.logging import OperationHandler
 
+deferring_lock.MAX_WAIT_S = 3600.0  # a child that waits for the lock hangs
 handler = OperationHandler()
 logging.getLogger().addHandler(handler)
 held, over = threading.Event(), threading.Event()
 
 def hold():
-    with handler._budget_lock:
+    with handler._budget_lock.guard():
         held.set()
         over.wait()
 
