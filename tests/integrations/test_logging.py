@@ -321,24 +321,28 @@ def test_forked_child_can_log(tmp_path: Path) -> None:
     """The child can log even if another thread was logging during the fork."""
     code = """
 import logging, os, threading
+from contextlib import nullcontext
 import tidings
-from tidings.client import deferring_lock
 from tidings.integrations.logging import OperationHandler
 
-deferring_lock.MAX_WAIT_S = 3600.0  # a child that waits for the lock hangs
 handler = OperationHandler()
 logging.getLogger().addHandler(handler)
 held, over = threading.Event(), threading.Event()
 
 def hold():
-    with handler._budget_lock.guard():
+    try:
+        with handler._budget_lock.guard():
+            held.set()
+            over.wait()
+    finally:
         held.set()
-        over.wait()
 
 threading.Thread(target=hold, daemon=True).start()
 held.wait()
+assert isinstance(handler._budget_lock.guard(), nullcontext), "the lock is not held"
 child = os.fork()
 if child == 0:
+    assert not isinstance(handler._budget_lock.guard(), nullcontext), "the lock is inherited"
     with tidings.operation("Child"):
         logging.error("goes on")
     os._exit(7)
