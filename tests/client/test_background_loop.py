@@ -1,4 +1,7 @@
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -79,3 +82,41 @@ def test_live_loops_are_listed() -> None:
     finally:
         first.close()
         second.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_forked_child_does_not_wait_for_the_lock_of_its_parent() -> None:
+    """In a child of a fork during a call of another thread, the client is closed."""
+    code = """
+import asyncio, os, signal, threading
+from tidings.client.background_loop import LoopThread
+from tidings.exceptions import ClientError
+
+loop_thread = LoopThread("test loop")
+held, over = threading.Event(), threading.Event()
+
+def hold():
+    try:
+        with loop_thread._lock:
+            held.set()
+            over.wait()
+    finally:
+        held.set()
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(10)  # ends a child that hangs
+    try:
+        loop_thread.run(asyncio.sleep(0))
+    except ClientError:
+        loop_thread.close()
+        os._exit(7)
+    os._exit(1)
+_, status = os.waitpid(child, 0)
+over.set()
+loop_thread.close()
+raise SystemExit(os.waitstatus_to_exitcode(status))
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 7

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -135,7 +135,8 @@ class LoopThread:
         if threading.get_ident() == self._thread.ident:
             coroutine.close()
             raise ClientError("a blocking call on the client's own thread would deadlock")
-        with self._lock:
+        # A forked child must not take the lock, which another thread may have held: there the thread is not alive.
+        with self._lock if self.alive else nullcontext():
             if not self.alive:
                 coroutine.close()
                 raise ClientError("the client is closed")
@@ -143,7 +144,7 @@ class LoopThread:
 
     def close(self) -> None:
         """Cancel running coroutines and end the thread."""
-        with self._lock:
+        with self._lock if self.alive else nullcontext():
             if not self.alive:
                 return
             self._closing = True
