@@ -1,4 +1,4 @@
-"""Hubs and publishers for catching up, and summaries of the messages that a connection received."""
+"""Hubs with one client, and summaries of the messages that a connection received."""
 
 from tests.hub.events import progress
 
@@ -47,3 +47,21 @@ def summarize(messages: list[Message]) -> list[tuple[str, object]]:
 
 def position(offset: int) -> str:
     return f"{EPOCH}:{offset}"
+
+
+def connect(
+    query: str = "", *, versioned: bool = True, config: HubConfig | None = None
+) -> tuple[InMemoryHub, InMemoryClient]:
+    """Return a new hub and a client of it that has read its greeting."""
+    hub = InMemoryHub(config)
+    client = hub.connect(query, versioned=versioned)
+    hub.settle()
+    client.read()
+    return hub, client
+
+
+def answer(hub: InMemoryHub, client: InMemoryClient) -> Message:
+    """Let the hub finish its work, and return the only new message."""
+    hub.settle()
+    (message,) = client.read()
+    return message
