@@ -7,7 +7,7 @@ import structlog
 from msgspec import Struct
 
 from tidings.contract.contract import Contract
-from tidings.exceptions import Draining, LogBusy, LogError
+from tidings.exceptions import Draining, LogBusy, LogError, LogUnavailable
 from tidings.hub.clock import Clock, SteadyWallClock
 from tidings.hub.config import HubConfig
 from tidings.hub.delivery import Delivery
@@ -15,7 +15,7 @@ from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.estimator import EstimatePublisher
 from tidings.hub.operations.leases import Leases
-from tidings.hub.staging import PublishCallback, Staging
+from tidings.hub.staging import Batch, PublishCallback, Staging
 from tidings.log.base import EventToAppend, Log, Record, Scheduler
 from tidings.operations.lifecycle import OPERATION_CHANNELS, OperationLife
 from tidings.operations.status import OperationStatus
@@ -238,28 +238,38 @@ class Hub:
         self._tick_scheduled = False
         if self.closed:
             return
-        batch = self._staging.take(self.config.batch_events)
-        self.counters.ticks += 1
-        self.log.append([staged.entry for staged in batch.staged], self._appended)
+        batch: Batch | None = None
+        try:
+            batch = self._staging.take(self.config.batch_events)
+            self.counters.ticks += 1
+            self.log.append([staged.entry for staged in batch.staged], self._appended)
+        except Exception as cause:  # also MemoryError: a batch without a result would stop publishing for all
+            log.exception("a batch failed on its way to the log")
+            if batch is None or self._staging.appending is batch:
+                self._refuse(LogUnavailable(f"the batch failed before the log: {cause!r}"))
 
     def _appended(self, result: int | LogError) -> None:
-        batch = self._staging.appended()
         if isinstance(result, LogError):
-            self.log_error = result
-            log.error("the log refused a batch", error=str(result), code=result.code, events=len(batch))
-            # Events of one connection keep their order: those that it sent after a failed one fail too.
-            later = self._staging.gathering
-            self._staging.clear()
-            self.counters.refused += len(batch) + len(later)
-            with self._reporting_results():
-                batch.fail(result)
-                later.fail(result)
-        else:
-            self.log_error = None
-            self.counters.accepted += len(batch)
-            self._staging.committed(batch)
-            with self._reporting_results():
-                batch.commit(result)
+            self._refuse(result)
+            return
+        batch = self._staging.appended()
+        self.log_error = None
+        self.counters.accepted += len(batch)
+        self._staging.committed(batch)
+        with self._reporting_results():
+            batch.commit(result)
+        self._schedule_tick()
+
+    def _refuse(self, error: LogError) -> None:
+        """Fail all staged events: those of one connection keep their order, so what follows a failed one fails too."""
+        self.log_error = error
+        batches = self._staging.drop()
+        events = sum(map(len, batches))
+        log.error("the log refused a batch", error=str(error), code=error.code, events=events)
+        self.counters.refused += events
+        with self._reporting_results():
+            for batch in batches:
+                batch.fail(error)
         self._schedule_tick()
 
     @contextmanager
@@ -272,7 +282,10 @@ class Hub:
             self.committing = False
             callbacks, self._after_commit = self._after_commit, {}
             for callback in callbacks:
-                callback()
+                try:
+                    callback()
+                except Exception:  # one connection's fault must not keep the replies from the others
+                    log.exception("writing the replies of a connection failed")
 
     def _deliver(self, records: Sequence[Record]) -> None:
         self._staging.folded()
@@ -301,6 +314,9 @@ class Hub:
             more = self.log.maintain(self._wall.now_ns())
         except LogError as error:
             log.error("retention failed", error=str(error), code=error.code)
+            more = False
+        except Exception:
+            log.exception("retention failed")
             more = False
         self.scheduler.call_later(_RETENTION_PAUSE_S if more else self.config.maintain_s, self._maintain)
 

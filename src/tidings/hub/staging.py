@@ -253,6 +253,14 @@ class Staging:
         self.gathering = Batch()
         self.operations = self._overlay()
 
+    def drop(self) -> list[Batch]:
+        """Drop all staged events; return their batches, the oldest first."""
+        # Once each: `take` may have failed between two steps.
+        batches = [batch for batch in (self.appending, self.gathering) if batch is not None]
+        self.appending = None
+        self.clear()
+        return batches if batches[0] is not batches[-1] else batches[:1]
+
     def _overlay(self) -> StagedOperations:
         appending = self.appending.operations if self.appending is not None else {}
         return StagedOperations(self._log.operations, (self._committed, appending, self.gathering.operations))

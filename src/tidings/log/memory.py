@@ -1,5 +1,6 @@
 """The embedded log without files: its events are gone with the process (`tidings serve --memory`)."""
 
+import logging
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +28,8 @@ from tidings.operations.table import OperationTable
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import Position
+
+logger = logging.getLogger(__name__)
 
 _BLOCK_BITS = 10
 """A block holds 2^10 offsets: finding an offset costs the same with and without long holes."""
@@ -222,20 +225,25 @@ class MemoryLog:
             done(LogUnavailable("an event id of the batch is in the log already"))
             return
         first = self._head + 1
-        records = []
-        for offset, entry in enumerate(batch, first):
-            record = Record(offset, entry.event, entry.received_ns)
-            records.append(record)
-            self._rows.append(record, entry.scope)
-            self._newest.apply(offset, entry.event, entry.received_ns)
-            self._sweeper.count(entry.event, entry.received_ns)
-            if entry.event.type in TRANSITIONS:
-                self._operations.apply(offset, entry.event, entry.received_ns, entry.producer_id, entry.lease_s)
+        records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(batch, first)]
+        for record, entry in zip(records, batch, strict=True):
+            try:
+                self._rows.append(record, entry.scope)
+                self._newest.apply(record.offset, entry.event, entry.received_ns)
+                self._sweeper.count(entry.event, entry.received_ns)
+                if entry.event.type in TRANSITIONS:
+                    self._operations.apply(
+                        record.offset, entry.event, entry.received_ns, entry.producer_id, entry.lease_s
+                    )
+            except Exception:
+                logger.exception("event %d is not in all tables of the log", record.offset)
         self._operations.discard_changes()
         self._head += len(batch)
-        done(first)
-        if records:
-            self._tail(records)
+        try:
+            done(first)
+        finally:
+            if records:
+                self._tail(records)
 
     def _repeats_an_id(self, batch: Sequence[EventToAppend]) -> bool:
         ids = [(entry.scope, entry.event.event_id) for entry in batch if entry.event.event_id is not None]

@@ -74,7 +74,7 @@ class Checkpointer(threading.Thread):
                     connection = connection or connect_to_checkpoint(self._path)
                     self.run_once(connection)
                     self.failing = False
-                except (sqlite3.Error, OSError) as error:
+                except Exception as error:  # the thread must not end: appends would wait for it
                     # Nothing is lost: the write-ahead log stays, and the next round tries again.
                     if not self.failing:
                         logger.warning("the checkpoint of %s failed: %s", self._path, error)

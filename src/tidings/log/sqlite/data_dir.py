@@ -130,7 +130,7 @@ def log_bytes(path: Path) -> int:
     for file in path.glob("log.db*"):
         try:
             total += file.stat().st_size
-        except FileNotFoundError:
+        except OSError:  # deleted in this moment, or not reachable
             continue
     return total
 

@@ -284,8 +284,8 @@ def is_busy(error: Exception) -> bool:
 
 
 def to_log_error(error: Exception, path: Path) -> LogError:
-    """Return the LogError for an error of the database or the file system."""
-    text = f"{path}: {error}"
+    """Return the LogError for an error of the database or the file system, or for any other one."""
+    text = f"{path}: {str(error) or type(error).__name__}"  # a MemoryError has no text
     if isinstance(error, LogError):
         return error
     if isinstance(error, OSError):

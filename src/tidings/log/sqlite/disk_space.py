@@ -38,7 +38,7 @@ class DiskSpaceGuard:
 
     def ran_out(self, error: LogError) -> bool:
         """Return whether a write failed with `error` for lack of space. If so, the log is full from now on."""
-        if not isinstance(error, LogFull) and self._data_dir.free_bytes() >= MIN_FREE_BYTES:
+        if not isinstance(error, LogFull) and not self._lacks_space():
             return False
         self.is_full = True
         self._data_dir.drop_ballast()
@@ -46,7 +46,13 @@ class DiskSpaceGuard:
 
     def drop_ballast_if_full(self) -> bool:
         """Delete the ballast if the disk is full; return whether that freed space."""
-        return self._data_dir.free_bytes() < MIN_FREE_BYTES and self._data_dir.drop_ballast()
+        return self._lacks_space() and self._data_dir.drop_ballast()
+
+    def _lacks_space(self) -> bool:
+        try:
+            return self._data_dir.free_bytes() < MIN_FREE_BYTES
+        except OSError:  # the folder cannot be reached, which is another failure
+            return False
 
     def count_written(self, events: int, size: int) -> None:
         """Count `events` with `size` bytes of data that were appended."""

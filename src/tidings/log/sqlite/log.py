@@ -86,6 +86,8 @@ class SqliteLog:
         self._disk_space = DiskSpaceGuard(self._data_dir, folder / f"{FILE}-wal")
         self._pending: _PendingAppend | None = None
         self._delivering = False
+        self._is_missing = False
+        """Whether the file was missing when it was last looked for."""
         self._tail: Tail = _ignore
         self._closed = False
         try:
@@ -164,7 +166,7 @@ class SqliteLog:
         try:
             self._check_writable()
             records, size = self._state.append(pending.batch)
-        except (sqlite3.Error, LogError) as error:
+        except Exception as error:  # also OSError and MemoryError: a batch without a result would stop all publishing
             if not self._closed and is_busy(error) and time.monotonic() < pending.deadline:
                 self._scheduler.call_later(RETRY_DELAY_S, self._try_append)
                 return
@@ -175,9 +177,11 @@ class SqliteLog:
         self._disk_space.count_written(len(records), size)
         self._delivering = True
         try:
-            pending.done(self._state.head - len(records) + 1)
-            if records:
-                self._tail(records)
+            try:
+                pending.done(self._state.head - len(records) + 1)
+            finally:
+                if records:
+                    self._tail(records)
         finally:
             self._delivering = False
 
@@ -186,8 +190,12 @@ class SqliteLog:
 
         Raises:
             LogFull: The disk is full, and the remaining space is reserved for trimming.
+            LogUnavailable: The file is missing.
+            OSError: The file system failed.
             sqlite3.OperationalError: Busy: a checkpoint comes first.
         """
+        if self._is_missing:
+            self._check_file()
         if self._disk_space.is_full:
             raise LogFull(f"{self._path}: the disk is full")
         if self._must_wait_for_checkpoint() and not self._closed:
@@ -196,6 +204,22 @@ class SqliteLog:
             error = sqlite3.OperationalError("a checkpoint is being made")
             error.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise error
+
+    def _check_file(self) -> None:
+        """Check that the file is in its folder: events in a deleted file would be gone with the process.
+
+        Raises:
+            LogUnavailable: It is missing.
+            OSError: The file system failed.
+        """
+        self._is_missing = True
+        try:
+            self._path.stat()
+        except FileNotFoundError:
+            raise LogUnavailable(
+                f"{self._path} was deleted or moved away", hint="Put the data folder back, or restart the hub."
+            ) from None
+        self._is_missing = False
 
     def _must_wait_for_checkpoint(self) -> bool:
         needed = self._disk_space.needs_checkpoint()
@@ -242,15 +266,16 @@ class SqliteLog:
         if self._pending is not None:
             return True
         was_full = self._disk_space.is_full
-        self._disk_space.update(self._state.unused_bytes)
-        more = self._state.expire(now_ns)
-        if not self._state.is_due(now_ns):
-            return more
         try:
+            self._check_file()
+            self._disk_space.update(self._state.unused_bytes)
+            more = self._state.expire(now_ns)
+            if not self._state.is_due(now_ns):
+                return more
             if self._must_wait_for_checkpoint():
                 return True
             return self._state.step(now_ns) or more
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             if is_busy(error):
                 return True
             refused = self._write_error(error)

@@ -1,5 +1,6 @@
 """The state of a SQLite log: the file, and the tables in memory that are derived from its rows."""
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,8 @@ from tidings.operations.lifecycle import TRANSITIONS
 from tidings.protocol.paths import PathSet
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+logger = logging.getLogger(__name__)
+
 _MAX_CLOSING_DELETIONS = 100
 """Maximum number of deletions of released rows, a step's worth each, when the log is closed: a tenth of a second."""
 
@@ -78,22 +81,24 @@ class SqliteState:
         Raises:
             sqlite3.Error: Nothing of it was stored.
         """
+        # Everything that may fail comes before the commit: after it the batch is in the log.
         first = self.head + 1
+        rows = [encode_row(offset, entry) for offset, entry in enumerate(batch, first)]
+        records = [Record(offset, entry.event, entry.received_ns) for offset, entry in enumerate(batch, first)]
+        size = sum([len(entry.event.data) for entry in batch])
         with self._transaction():
-            self._connection.executemany(
-                INSERT, [encode_row(offset, entry) for offset, entry in enumerate(batch, first)]
-            )
-        records, size = [], 0
+            self._connection.executemany(INSERT, rows)
+        self.head += len(records)
         apply, count, note = self.newest.apply, self._sweeper.count, self.operations.apply
         for offset, entry in enumerate(batch, first):
             event, received_ns = entry.event, entry.received_ns
-            records.append(Record(offset, event, received_ns))
-            apply(offset, event, received_ns)
-            count(event, received_ns)
-            if event.type in TRANSITIONS:
-                note(offset, event, received_ns, entry.producer_id, entry.lease_s)
-            size += len(event.data)
-        self.head += len(records)
+            try:
+                apply(offset, event, received_ns)
+                count(event, received_ns)
+                if event.type in TRANSITIONS:
+                    note(offset, event, received_ns, entry.producer_id, entry.lease_s)
+            except Exception:
+                logger.exception("event %d is in the log, but not in the tables made from it", offset)
         return records, size
 
     # Reading.
