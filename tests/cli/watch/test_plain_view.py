@@ -1,4 +1,5 @@
 from datetime import UTC
+from itertools import permutations, product
 
 import pytest
 from tests.cli.watch.event_likes import NOON, at, away, complete, estimate, failed, progress, sight, start
@@ -59,12 +60,51 @@ def test_producers_absence_and_return_are_printed(plain: PlainView) -> None:
     apply(plain, start("a", name="import"))
     assert apply(plain, away("a", 15)) == "12:00:15 ! import  its producer is away"
     back = apply(plain, away("a", 20, state="cleared", message="the producer is back"))
-    assert back == "12:00:20   import  the producer is back"
+    assert back == "12:00:20   import  its producer is back"
+
+
+@pytest.mark.parametrize("orders", list(product(permutations(range(3)), permutations(range(2)))))
+def test_absence_leaves_one_line_whatever_reports_it_first(
+    plain: PlainView, orders: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
+    going = [away("a", 15), estimate("a", 15, away_since=at(0)), estimate("a", 15, away_since=at(0), remaining_s=9)]
+    coming = [away("a", 20, state="cleared", message="the producer is back"), estimate("a", 20)]
+    apply(plain, start("a", name="import"))
+    told = [apply(plain, going[index]) for index in orders[0]] + [apply(plain, coming[index]) for index in orders[1]]
+    assert [line for line in told if line] == [
+        "12:00:15 ! import  its producer is away",
+        "12:00:20   import  its producer is back",
+    ]
+
+
+def test_cleared_alert_after_the_end_leaves_no_line(plain: PlainView) -> None:
+    apply(plain, start("a", name="import"))
+    apply(plain, away("a", 15))
+    assert apply(plain, failed("a", 30)) is not None
+    assert apply(plain, away("a", 30, state="cleared", message="the operation has failed")) is None
+
+
+def test_alert_about_a_selected_name_leaves_its_line() -> None:
+    plain = PlainView(WatchView(zone=UTC, selection=EventFilter(name="import")), zone=UTC)
+    for event in (start("a", name="import"), start("b", name="backup")):
+        apply(plain, event)
+    assert apply(plain, away("b", 15)) is None
+    assert apply(plain, away("a", 15)) == "12:00:15 ! import  its producer is away"
+    assert apply(plain, estimate("a", 16, away_since=at(0))) is None
+
+
+def test_estimate_that_brings_a_stall_and_a_cancel_leaves_both(plain: PlainView) -> None:
+    apply(plain, start("a", name="import"))
+    both = {"cancel_requested_at": at(90), "cancelled_by": "ada"}
+    line = apply(plain, estimate("a", 95, stalled=True, stalled_since=at(20), **both))
+    assert line == "12:01:35 ! import  stalled for 75 s  stopping, asked by ada"
+    assert apply(plain, estimate("a", 96, stalled=True, stalled_since=at(20), **both)) is None
+    assert apply(plain, estimate("a", 99, **both)) == "12:01:39   import  it advances again"
 
 
 def test_concerns_of_the_hub_are_printed_as_they_begin_and_end(plain: PlainView) -> None:
     apply(plain, start("a", name="import"))
-    assert apply(plain, estimate("a", 20, away_since=at(15))) == "12:00:20 ! import  producer away for 5 s"
+    assert apply(plain, estimate("a", 20, away_since=at(15))) == "12:00:20 ! import  its producer is away"
     assert apply(plain, away("a", 30)) is None, "it was reported"
     assert apply(plain, estimate("a", 40)) == "12:00:40   import  its producer is back"
     assert apply(plain, estimate("a", 200, stalled=True, stalled_since=at(80))) == (
@@ -111,4 +151,5 @@ def test_failed_selection_leaves_failures_only() -> None:
 def test_concern_in_history_has_its_age_at_that_time(plain: PlainView) -> None:
     apply(plain, start("a", name="import"))
     now_s = NOON + 600
-    assert plain.apply(estimate("a", 20, away_since=at(15)), now_s) == "12:00:20 ! import  producer away for 5 s"
+    stalled = estimate("a", 95, stalled=True, stalled_since=at(20))
+    assert plain.apply(stalled, now_s) == "12:01:35 ! import  stalled for 75 s"

@@ -308,9 +308,16 @@ def test_stalled_operation_shows_since_when(view: WatchView) -> None:
 
 def test_absent_producer_is_shown_at_its_operation(view: WatchView) -> None:
     assert lines(view, start("a"), away("a", 15)) == []
-    assert drawn(view, 20)[0].endswith(" producer away for 5 s")
+    assert drawn(view, 15)[0].endswith(" producer away"), "the alert has no time of the last sign of life"
+    assert lines(view, estimate("a", 15, away_since=at(0)), away("a", 16)) == []
+    assert drawn(view, 20)[0].endswith(" producer away for 20 s")
     assert lines(view, away("a", 22, state="cleared")) == []
     assert "away" not in drawn(view, 23)[0]
+
+
+def test_alert_cleared_after_the_end_leaves_no_line(view: WatchView) -> None:
+    lines(view, start("a"), away("a", 15), failed("a", 30))
+    assert lines(view, away("a", 30, state="cleared")) == []
 
 
 def test_absent_producer_of_an_unseen_operation_leaves_a_line(view: WatchView) -> None:

@@ -5,7 +5,7 @@ from datetime import tzinfo
 from tidings.cli.text import sanitize
 from tidings.cli.units import ordinal
 from tidings.cli.watch.lines import stamp
-from tidings.cli.watch.rows import describe_cancel, describe_concern
+from tidings.cli.watch.rows import describe_cancel, describe_stall
 from tidings.cli.watch.state import EventLike, Running, seconds
 from tidings.cli.watch.view import WatchView
 from tidings.client.events import Gap, Live, Notice
@@ -64,31 +64,23 @@ class PlainView:
             return self._start(event, payload) if is_new else None
         if isinstance(payload, OperationProgressData):
             return self._progress(event, running[payload.operation_id])
-        if isinstance(payload, SystemAlertData) and (alerted := view.operations.of_alert(payload)) is not None:
-            if payload.state == "cleared":
-                return None if known is None or known[0] is not Attention.AWAY else self._line(event, alerted, payload)
-            return None if known is not None and known[0] is Attention.AWAY else self._line(event, alerted, payload)
-        if isinstance(payload, OperationEstimateData) and before is not None and known is not None:
+        # An estimate and an alert may both report an absence, in any order: the first one leaves the line.
+        if isinstance(payload, OperationEstimateData | SystemAlertData) and before is not None and known is not None:
             return self._change(event, before, known)
         return None
 
-    def _line(self, event: EventLike, running: Running, alert: SystemAlertData) -> str:
-        mark = " " if alert.state == "cleared" else CONCERN
-        return f"{stamp(event, self._zone).plain}{mark} {running.name}  {sanitize(alert.message)}"
-
     def _change(self, event: EventLike, running: Running, known: tuple[Attention, float | None]) -> str | None:
-        """Return the line about a concern that the hub's newest estimate brought or withdrew."""
-        head = stamp(event, self._zone).plain
-        if running.cancel_s is not None and running.cancel_s != known[1]:
-            return f"{head}{CONCERN} {running.name}  {describe_cancel(running)}"
-        concern = _concern(running)
-        if concern is known[0]:
+        """Return the line about what an estimate or an alert changed; None if it changed nothing."""
+        concern, news = _concern(running), []
+        if concern is not known[0]:
+            news.append(_describe_change(running, known[0], seconds(event)))
+        is_asked = running.cancel_s is not None and running.cancel_s != known[1]
+        if is_asked:
+            news.append(describe_cancel(running))
+        if not news:
             return None
-        if concern is not Attention.NONE:
-            # The age at the time that the line shows: in history, the age now is that of the history.
-            return f"{head}{CONCERN} {running.name}  {describe_concern(running, seconds(event), 0.0)}"
-        news = "its producer is back" if known[0] is Attention.AWAY else "it advances again"
-        return f"{head}  {running.name}  {news}"
+        mark = CONCERN if is_asked or concern is not Attention.NONE else " "
+        return f"{stamp(event, self._zone).plain}{mark} {running.name}  {'  '.join(news)}"
 
     def _start(self, event: EventLike, payload: OperationStartData) -> str:
         running = self.view.operations.running[payload.operation_id]
@@ -113,6 +105,16 @@ class PlainView:
         percent = "" if running.percent is None else f"{int(running.percent)}%"
         parts = [part for part in (running.name, percent, running.step, running.message) if part]
         return f"{stamp(event, self._zone).plain}  {'  '.join(parts)}"
+
+
+def _describe_change(running: Running, before: Attention, at_s: float) -> str:
+    """Return what needs attention now, or that nothing does; ages are those at `at_s`, the time of the line."""
+    concern = _concern(running)
+    if concern is Attention.AWAY:
+        return "its producer is away"
+    if concern is Attention.STALLED:
+        return describe_stall(running, at_s)
+    return "its producer is back" if before is Attention.AWAY else "it advances again"
 
 
 def _concern(running: Running) -> Attention:

@@ -122,13 +122,18 @@ def describe_concern(running: Running, now_s: float, heard_s: float) -> str:
     """Return why an operation needs attention, and whether it is being cancelled; empty without either."""
     attention = running.attention(heard_s)
     if attention is Attention.AWAY:
-        text = f"producer away for {describe_span(now_s - (running.away_s or now_s))}"
+        since = "" if running.away_s is None else f" for {describe_span(now_s - running.away_s)}"
+        text = f"producer away{since}"
     elif attention is Attention.STALLED:
-        since = "" if running.stalled_s is None else f" for {describe_span(now_s - running.stalled_s)}"
-        text = f"stalled{since}"
+        text = describe_stall(running, now_s)
     else:
         text = f"silent {clock_time(now_s - running.seen_s)}" if attention is Attention.SILENT else ""
     return "  ".join(part for part in (text, describe_cancel(running)) if part)
+
+
+def describe_stall(running: Running, now_s: float) -> str:
+    """Return that a stalled operation is stalled, and since when if the hub published that."""
+    return "stalled" if running.stalled_s is None else f"stalled for {describe_span(now_s - running.stalled_s)}"
 
 
 def describe_cancel(running: Running) -> str:
@@ -138,7 +143,7 @@ def describe_cancel(running: Running) -> str:
 
 def _remaining(running: Running, now_s: float) -> str:
     estimate = running.estimate
-    if estimate is None or estimate.remaining_s is None or estimate.stalled or running.away_s is not None:
+    if estimate is None or estimate.remaining_s is None or estimate.stalled or running.away:
         return ""
     left_s = estimate.remaining_s - (now_s - running.estimated_s)
     return f"~{describe_span(left_s)} left" if left_s > 0 else ""

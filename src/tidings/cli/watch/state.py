@@ -90,8 +90,10 @@ class Running:
     """Time of the estimate."""
     stalled_s: float | None = None
     """Last advance of an operation that does not advance any more."""
+    away: bool = False
+    """Whether its producer is absent: by the hub's estimate or its alert, whichever arrives first."""
     away_s: float | None = None
-    """Last sign of life of an absent producer; None while it is present."""
+    """Last sign of life of the absent producer; None until an estimate brings it."""
     cancel_s: float | None = None
     """Time of the request to cancel it; None without one."""
     cancelled_by: str = ""
@@ -103,7 +105,7 @@ class Running:
 
     def attention(self, now_s: float) -> Attention:
         """Return how urgently it needs a person's attention."""
-        if self.away_s is not None:
+        if self.away:
             return Attention.AWAY
         if self.stalled:
             return Attention.STALLED
@@ -206,7 +208,7 @@ class WatchedOperations:
                 self._count(ended)
             return ended
         elif isinstance(payload, SystemAlertData):
-            self._alert(payload, at_s)
+            self._alert(payload)
         return None
 
     def expire(self, now_s: float) -> None:
@@ -215,9 +217,10 @@ class WatchedOperations:
             if now_s - failure.seen_s >= FAILED_FOR_S:
                 del self.failures[operation_id]
 
-    def of_alert(self, alert: SystemAlertData) -> Running | None:
-        """Return the running operation of a `producer_away` alert; None for other alerts and operations."""
-        return self.running.get(alert.operation_id or "") if alert.code == PRODUCER_AWAY else None
+    def covers(self, alert: SystemAlertData) -> bool:
+        """Return whether an alert adds nothing: the state or the end of its operation is shown."""
+        id = alert.operation_id or ""
+        return alert.code == PRODUCER_AWAY and (id in self.running or id in self._ends)
 
     def doubt_all(self) -> None:
         """Record a gap: running operations may have ended unseen."""
@@ -274,17 +277,18 @@ class WatchedOperations:
             return
         running.estimate, running.estimated_s = payload, at_s
         running.stalled_s = None if payload.stalled_since is None else _unix_s(payload.stalled_since)
+        running.away = payload.away_since is not None
         running.away_s = None if payload.away_since is None else _unix_s(payload.away_since)
         running.cancel_s = None if payload.cancel_requested_at is None else _unix_s(payload.cancel_requested_at)
         running.cancelled_by = sanitize(payload.cancelled_by)
         if payload.silent_since is not None:
             running.seen_s = min(running.seen_s, _unix_s(payload.silent_since))
 
-    def _alert(self, payload: SystemAlertData, at_s: float) -> None:
-        running = self.of_alert(payload)
-        if running is not None:
-            cleared = payload.state == "cleared"
-            running.away_s = None if cleared else at_s if running.away_s is None else running.away_s
+    def _alert(self, payload: SystemAlertData) -> None:
+        running = self.running.get(payload.operation_id or "")
+        if running is not None and payload.code == PRODUCER_AWAY:
+            running.away = payload.state != "cleared"
+            running.away_s = running.away_s if running.away else None
 
     def _progress(self, payload: OperationProgressData, at_s: float, now_s: float) -> None:
         operation_id = payload.operation_id

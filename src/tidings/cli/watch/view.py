@@ -11,7 +11,7 @@ from tidings.cli.short_ids import shorten_ids
 from tidings.cli.text import sanitize
 from tidings.cli.watch.lines import CANCELLED, COMPLETE, FAILED, append_part, ended_lines, event_line, stamp
 from tidings.cli.watch.rows import Layout, failure_row, running_row
-from tidings.cli.watch.state import EndedOperation, EventLike, Running, WatchedOperations, seconds
+from tidings.cli.watch.state import PRODUCER_AWAY, EndedOperation, EventLike, Running, WatchedOperations, seconds
 from tidings.client.events import Gap, Notice
 from tidings.operations.attention import Attention, Candidate, arrange
 from tidings.protocol.payloads import (
@@ -110,7 +110,11 @@ class WatchView:
             return False
         if not selection.only_operations:
             return True
-        return event.type.startswith("operation:") and self.operations.is_selected(event)
+        payload = event.payload
+        about = event.type.startswith("operation:") or (
+            isinstance(payload, SystemAlertData) and payload.code == PRODUCER_AWAY
+        )
+        return about and self.operations.is_selected(event)
 
     def _is_recent(self, event: EventLike, now_s: float) -> bool:
         age_s = self._selection.since_age_s
@@ -137,8 +141,8 @@ class WatchView:
             return None
         if event.type.startswith("operation:") and not event.type.endswith(":log"):
             return None  # an end that was reported before
-        if isinstance(payload, SystemAlertData) and self.operations.of_alert(payload) is not None:
-            return None  # shown beside the operation
+        if isinstance(payload, SystemAlertData) and self.operations.covers(payload):
+            return None
         if isinstance(payload, SystemMetricsData) and not self._verbose:
             return None
         if isinstance(payload, SystemStatusData) and not self._changed(payload):
