@@ -166,7 +166,7 @@ def test_picture_fits_a_shrunk_terminal(shared_hub: Hub) -> None:
 
 
 def test_dead_producer_is_shown_at_its_operation_until_its_end(shared_hub: Hub) -> None:
-    options = ("--name", "doomed", "--lease", "1s", "--url", shared_hub.url)
+    options = ("--name", "doomed", "--no-output", "--lease", "1s", "--url", shared_hub.url)
     with (
         Process("watch", "operations", "system", "--url", shared_hub.url) as watch,
         Process("run", *options, "--", "sh", "-c", "echo $$; exec sleep 60") as run,

@@ -44,6 +44,13 @@ def test_progress_after_an_end_is_printed_again(plain: PlainView) -> None:
     assert apply(plain, progress("a", 51, 6)) is not None
 
 
+def test_progress_without_any_figure_or_text_leaves_no_line(plain: PlainView) -> None:
+    apply(plain, start("a"))
+    assert apply(plain, progress("a", 0, 1, indeterminate=True)) is None
+    assert apply(plain, progress("a", 0, 2, indeterminate=True, message="row 7")) == "12:00:02   a  row 7"
+    assert apply(plain, progress("a", 0, 3)) == "12:00:03   a  0%"
+
+
 def test_gap_leaves_a_line_and_live_does_not(plain: PlainView) -> None:
     assert (
         plain.apply(Gap(after="x:1", until="x:2", reason="trimmed"), NOON) == "… some events are missing here (trimmed)"

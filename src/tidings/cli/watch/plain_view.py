@@ -99,12 +99,12 @@ class PlainView:
 
     def _progress(self, event: EventLike, running: Running) -> str | None:
         reported = (running.step, -1 if running.percent is None else int(running.percent) // _STRIDE)
-        if self._reported.get(running.operation_id) == reported:
+        percent = "" if running.percent is None else f"{int(running.percent)}%"
+        parts = [part for part in (percent, running.step, running.message) if part]
+        if not parts or self._reported.get(running.operation_id) == reported:
             return None
         self._reported[running.operation_id] = reported
-        percent = "" if running.percent is None else f"{int(running.percent)}%"
-        parts = [part for part in (running.name, percent, running.step, running.message) if part]
-        return f"{stamp(event, self._zone).plain}  {'  '.join(parts)}"
+        return f"{stamp(event, self._zone).plain}  {'  '.join((running.name, *parts))}"
 
 
 def _describe_change(running: Running, before: Attention, at_s: float) -> str:
