@@ -1,0 +1,111 @@
+"""One attack on a fresh `tidings serve`: what innocent clients waited, and what memory the hub took."""
+
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.fanout.servers import Server, hub_command, running_server
+from benchmarks.hostile.innocents import Innocents, Waits, percentile
+from benchmarks.hostile.registry import Attack
+
+QUIET_S = 1.0
+"""Time with innocent clients only, before the attack and after it."""
+RECOVERY_S = 3.0
+"""Time after the attacker's process was killed, until what it left behind is read."""
+ATTACK_LIMIT_S = 60.0
+"""Time beyond its own after which an attacker is killed: a hub that stands still lets it wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The figures of one attack."""
+
+    attack: Attack
+    waits: Waits
+    peak_over_idle_bytes: int
+    """Greatest resident memory of the hub during the attack, over what it had before."""
+    left_bytes: int
+    """Resident memory over idle a few seconds after the attacker was killed."""
+    hub_ended: bool
+    """Whether the hub's process ended under the attack."""
+
+    @property
+    def p99_s(self) -> float:
+        """The worst of the p99 of acknowledgements and of deliveries, in seconds."""
+        return max(percentile(self.waits.accepted, 0.99), percentile(self.waits.delivered, 0.99))
+
+
+def memory_bytes(pid: int, field: str) -> int:
+    """Return a field of /proc/PID/status in bytes, such as `VmRSS` or `VmHWM`; 0 if the process has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return 0
+    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found is not None else 0
+
+
+def reset_peak(pid: int) -> None:
+    """Let `VmHWM` begin again at what is resident now (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def measure(
+    attack: Attack,
+    folder: Path,
+    *,
+    seconds: float,
+    scale: float = 1.0,
+    hub_core: int | None = None,
+    hub_arguments: Sequence[str] = (),
+) -> Outcome:
+    """Run an attack against a hub of its own, whose data and stderr go into `folder`."""
+    command = hub_command(folder / "data", [*attack.hub_options, *hub_arguments])
+    if attack.open_files is not None:
+        command = ["prlimit", f"--nofile={attack.open_files}", *command]
+    with running_server(command, core=hub_core, log=folder / "stderr") as server:
+        return _measure(attack, server, seconds=seconds, scale=scale)
+
+
+def _measure(attack: Attack, server: Server, *, seconds: float, scale: float) -> Outcome:
+    attacker = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "benchmarks.hostile.attacker"),
+            *(attack.name, server.host, str(server.port), str(seconds), str(scale)),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert attacker.stdin is not None
+    assert attacker.stdout is not None
+    with attacker.stdin, attacker.stdout, Innocents(server.host, server.port) as innocents:
+        try:
+            attacker.stdout.readline()
+            time.sleep(QUIET_S)
+            reset_peak(server.pid)
+            idle = memory_bytes(server.pid, "VmRSS")
+            began = time.monotonic()
+            attacker.stdin.write("go\n")
+            attacker.stdin.flush()
+            select.select([attacker.stdout], [], [], seconds + ATTACK_LIMIT_S)
+            ended = time.monotonic()
+        finally:
+            attacker.kill()
+            attacker.wait()
+        time.sleep(RECOVERY_S)
+        left = memory_bytes(server.pid, "VmRSS") - idle
+        waits = innocents.finish(began, ended)
+        peak = memory_bytes(server.pid, "VmHWM") - idle
+        return Outcome(
+            attack=attack,
+            waits=waits,
+            peak_over_idle_bytes=max(0, peak),
+            left_bytes=max(0, left),
+            hub_ended=memory_bytes(server.pid, "VmRSS") == 0,
+        )
