@@ -1,6 +1,8 @@
 import asyncio
+import re
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -75,6 +77,29 @@ async def test_server_of_another_protocol_is_not_a_hub() -> None:
     async with listening(answering(b"SSH-2.0-OpenSSH_9.0\r\n\r\n")) as url:
         with pytest.raises(NotAHub):
             await open_websocket(url)
+
+
+@pytest.mark.parametrize(
+    ("login", "token", "sent"),
+    [
+        ("reporter:p%40s%3As@", None, b"Basic " + b64encode(b"reporter:p@s:s")),
+        ("reporter@", None, b"Basic " + b64encode(b"reporter:")),
+        ("reporter:secret@", "t0ken", b"Bearer t0ken"),
+    ],
+)
+async def test_login_in_the_url_is_sent_decoded_unless_there_is_a_token(
+    login: str, token: str | None, sent: bytes
+) -> None:
+    received: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+    async with listening(refuse) as url:
+        with pytest.raises(HandshakeRefused):
+            await open_websocket(url.replace("ws://", f"ws://{login}"), token=token)
+    assert re.findall(rb"Authorization: (.*)\r\n", received[0]) == [sent]
 
 
 async def test_server_that_hangs_up_is_unreachable() -> None:

@@ -9,7 +9,6 @@ import os
 import re
 import socket
 import ssl
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from email.message import Message
 from http import HTTPStatus
@@ -21,7 +20,7 @@ from urllib.parse import SplitResult, quote, unquote, urlencode, urljoin, urlspl
 import msgspec
 from msgspec import Raw, Struct
 
-from tidings.client.network import explain_tls_error, make_tls_context, proxy_hint
+from tidings.client.network import basic_credentials, explain_tls_error, make_tls_context, proxy_hint
 from tidings.client.options import read_token
 from tidings.client.url import authority, is_loopback, resolve_hub_url
 from tidings.exceptions import CommandRefused, ConfigError, HubUnreachable, NotAHub, OperationUnknown
@@ -296,7 +295,7 @@ class _Transport:
         self._timeout_s = timeout_s
         self._headers = {"user-agent": f"tidings/{__version__}", **headers}
         if parts.username and "authorization" not in headers:
-            self._headers["authorization"] = _basic_credentials(parts.username, parts.password)
+            self._headers["authorization"] = basic_credentials(parts.username, parts.password)
         self._closed = False
         host, port = _encode_host(parts.hostname or ""), parts.port or _PORTS[parts.scheme]
         proxy = None if is_loopback(url) else _proxy_of(parts.scheme, f"{host}:{port}")
@@ -306,7 +305,7 @@ class _Transport:
         near, near_port = (host, port) if proxy is None else (str(proxy.hostname), proxy.port or _PORTS["http"])
         credentials = {}
         if proxy is not None and proxy.username:
-            credentials["proxy-authorization"] = _basic_credentials(proxy.username, proxy.password)
+            credentials["proxy-authorization"] = basic_credentials(proxy.username, proxy.password)
         if parts.scheme == "http":
             self._connection = HTTPConnection(near, near_port, timeout=timeout_s)
             self._headers.update(credentials)
@@ -430,10 +429,6 @@ def _encode_target(target: str) -> str:
         return quote(_LONE_PERCENT.sub("%25", target), safe="%/?:@!$&'()*+,;=[]~")
     except UnicodeError as error:
         raise ConfigError(f"invalid URL {target!r}: expected Unicode text", option="url") from error
-
-
-def _basic_credentials(user: str, password: str | None) -> str:
-    return "Basic " + b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
 
 
 class _Accepted(Struct):

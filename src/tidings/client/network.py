@@ -2,9 +2,11 @@
 
 import os
 import ssl
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tidings.client.url import is_loopback
 from tidings.exceptions import ConfigError, HubUnreachable
@@ -53,14 +55,31 @@ def explain_tls_error(error: ssl.SSLError, where: str) -> HubUnreachable:
     return HubUnreachable(f"no TLS connection to {where}: {reason}", hint=hint)
 
 
-def network_options(url: str) -> dict[str, Any]:
-    """Return how websockets' `connect` reaches `url`: the proxy, and the TLS context.
+def basic_credentials(user: str, password: str | None) -> str:
+    """Return the header value for a user name and a password as they stand in a URL: percent-encoded."""
+    return "Basic " + b64encode(f"{unquote(user)}:{unquote(password or '')}".encode()).decode()
+
+
+def network_options(url: str, headers: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
+    """Return the arguments of websockets' `connect` for `url`: the address, headers, the proxy, and the TLS context.
+
+    Args:
+        url: Address of a WebSocket, perhaps with a user name and a password.
+        headers: Headers of the request. A header Authorization replaces the user name and password.
 
     Raises:
         ConfigError: See `make_tls_context`.
     """
-    # By default websockets uses the proxy of the environment, as other programs do; but not to this machine.
-    options: dict[str, Any] = {"proxy": None} if is_loopback(url) else {}
+    parts = urlsplit(url)
+    headers = list(headers)
+    if parts.username and not any(name.lower() == "authorization" for name, _ in headers):
+        # websockets requires a password, and its earlier versions send the percent-encoded characters.
+        headers.append(("Authorization", basic_credentials(parts.username, parts.password)))
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    options: dict[str, Any] = {"uri": address, "additional_headers": headers}
+    if is_loopback(url):
+        # By default websockets uses the proxy of the environment, as other programs do; but not to this machine.
+        options["proxy"] = None
     if url.startswith("wss:"):
         options["ssl"] = make_tls_context()
     return options

@@ -194,13 +194,12 @@ async def open_websocket(url: str, *, token: str | None = None) -> ClientConnect
         NotAHub: The server does not speak `tidings.v1`.
     """
     try:
-        options = {**_OPTIONS, **network_options(url)}
+        headers = [] if token is None else [("Authorization", f"Bearer {token}")]
+        options = {**_OPTIONS, **network_options(url, headers)}
     except ConfigError as error:
         raise HubUnreachable(f"no TLS connection to {authority(url)}: {error}", hint=error.hint) from error
-    if token is not None:
-        options = {**options, "additional_headers": {"Authorization": f"Bearer {token}"}}
     try:
-        socket = await open_fork_safe(partial(connect, url, **options))
+        socket = await open_fork_safe(partial(connect, **options))
     except (OSError, InvalidHandshake, InvalidProxy, InvalidURI) as error:
         raise _explain(error, url) from error
     if socket.subprotocol != SUBPROTOCOL:

@@ -120,14 +120,12 @@ class PlainSource:
 
     async def _open(self) -> ClientConnection:
         connection = await connect(
-            self._url,
-            additional_headers=self._headers,
             open_timeout=_OPEN_TIMEOUT_S,
             ping_interval=None,
             close_timeout=_CLOSE_TIMEOUT_S,
             max_size=_MAX_MESSAGE_BYTES,
             logger=logger,
-            **network_options(self._url),
+            **network_options(self._url, self._headers),
         )
         _keep_alive(connection)
         return connection

@@ -54,7 +54,6 @@ async def check_handshake(target: HubAddress) -> AsyncIterator[tuple[list[CheckR
     """Open a WebSocket for the length of a block; None if that fails."""
     try:
         connection = await connect(
-            target.url,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             open_timeout=TIMEOUT_S,
             close_timeout=1,
