@@ -9,9 +9,10 @@ from msgspec import Raw
 from tests.contract.envelopes import CONTRACT, MINTED, STAMPED, FixedDefaults, message, read
 
 from tidings.contract.contract import Contract, compute_identity
-from tidings.contract.event_types import BUILTIN, EventType
+from tidings.contract.event_types import BUILTIN, EventType, event
 from tidings.exceptions import InvalidContract, InvalidPayload, PayloadTooLarge, UnknownType
 from tidings.protocol.envelope import Envelope, decode_envelope
+from tidings.protocol.message_shapes import LEARNING_MESSAGES
 from tidings.protocol.message_types import EventClass, MessageType, SlotEffect
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 from tidings.protocol.payloads import DataUpdateData, OperationFailedData, OperationProgressData, Payload
@@ -335,10 +336,47 @@ def test_identity_does_not_depend_on_descriptions() -> None:
     ],
 )
 def test_usual_event_needs_no_search_for_its_names(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counting colons is all that most events cost for the rules on names and numbers."""
     searched: list[bytes] = []
-    monkeypatch.setattr("tidings.contract.contract.check_message", lambda body, kind: searched.append(body))
-    read(body)
+    monkeypatch.setattr("tidings.protocol.message_shapes.check_message", lambda body, kind: searched.append(body))
+    contract = Contract()
+    for _ in range(LEARNING_MESSAGES):
+        read(body, contract=contract)
+    assert len(searched) == LEARNING_MESSAGES
+    searched.clear()
+    read(body, contract=contract)
     assert searched == []
-    read(body.replace(b'"data":{', b'"data":{"x":1,'))
+    read(body.replace(b'"data":{', b'"data":{"x":1,'), contract=contract)
     assert len(searched) == 1
+
+
+class Item(msgspec.Struct):
+    """An item of an order."""
+
+    sku: str
+    parts: list["Item"] = []
+
+
+class Order(msgspec.Struct):
+    """A payload with structs in lists, in maps and in themselves."""
+
+    items: list[Item]
+    by_name: dict[str, Item] = {}
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        ('{"items":[{"sku":"a","SKU":"b"}]}', "$.data.items[0]"),
+        ('{"items":[{"sku":"a","parts":[{"sku":"a","Sku":"b"}]}]}', "$.data.items[0].parts[0]"),
+        ('{"items":[],"by_name":{"SKU":{"sku":"a","SkU":"b"}}}', "$.data.by_name.SKU"),
+        ('{"items":[],"Items":[]}', "$.data"),
+    ],
+)
+def test_name_that_differs_in_case_is_rejected_on_every_level(data: str, path: str) -> None:
+    contract = Contract.of(event("shop:ordered", Order, channel="data"))
+    body = message("shop:ordered", data)
+    with pytest.raises(InvalidPayload) as caught:
+        read(body, contract=contract)
+    assert caught.value.path == path
+    other = '{"items":[{"sku":"a"}],"by_name":{"SKU":{"sku":"a"}},"note":{"SKU":1}}'
+    read(message("shop:ordered", other), contract=contract)

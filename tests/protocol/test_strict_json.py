@@ -13,12 +13,9 @@ from tidings.exceptions import ContractError, InvalidEnvelope, InvalidJSON, Inva
 from tidings.protocol.messages import Attach
 from tidings.protocol.payloads import (
     DataUpdateData,
-    OperationCompleteData,
-    OperationLogData,
     OperationProgressData,
-    OperationStartData,
 )
-from tidings.protocol.strict_json import check_members, check_message, declared_members, is_bounded, repair_members
+from tidings.protocol.strict_json import check_members, check_message, declared_members, repair_members
 
 PROGRESS = b'{"type":"operation:progress",%b"data":{"operation_id":"a","progress":1%b}%b}'
 
@@ -112,11 +109,6 @@ def test_names_of_nested_structs_are_declared_too() -> None:
     body = b'{"producer_id":"p","operations":[{"operation_id":"a","Attempt":1}]}'
     with pytest.raises(InvalidEnvelope, match=r"^\$\.operations\[0\]: invalid member 'Attempt'"):
         check_members(body, declared_members(Attach))
-
-
-def test_payload_is_bounded_if_no_field_allows_a_longer_number() -> None:
-    kinds = (OperationProgressData, OperationStartData, OperationLogData, OperationCompleteData, DataUpdateData)
-    assert [is_bounded(kind) for kind in kinds] == [True, False, True, False, False]
 
 
 class Order(Struct):

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import astuple
 
 from tidings.contract.event_types import (
     BUILTIN,
@@ -35,7 +34,6 @@ from tidings.protocol.envelope import (
     BACKSLASH,
     MAX_DATA_BYTES,
     MAX_TRACE_ID_CHARS,
-    NO_DATA,
     Envelope,
     Event,
     PlainEnvelope,
@@ -44,17 +42,14 @@ from tidings.protocol.envelope import (
     parse_validation_error,
     to_single_line,
 )
-from tidings.protocol.member_count import count_colons, count_members
 from tidings.protocol.message_types import LEGACY_TYPES, RESERVED_DOMAINS, ChannelType, SlotEffect
 from tidings.protocol.messages import COMMANDS, HUB_MESSAGES, RESERVED_COMMANDS
 from tidings.protocol.paths import MAX_KEY_BYTES, check_key
 from tidings.protocol.payloads import ContractIdentity, OperationProgressData, SystemAlertData
 from tidings.protocol.raw_json import with_first_member, with_progress_members
 from tidings.protocol.revisions import REVISION, REVISIONS
-from tidings.protocol.strict_json import check_message, repair_members
+from tidings.protocol.strict_json import repair_members
 from tidings.protocol.timestamps import GO_ZERO_TIME, canonicalize, is_canonical_end, known_seconds
-
-_BOTH_ADDED = b',"current_step":"","total_steps":0}'
 
 
 def compute_identity(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:
@@ -247,54 +242,30 @@ class Contract:
             data = repair_members(data, row.payload) or data
             payload = self._decode_payload(row, data)
         effect = row.effect
-        # Members of the payload that are in `body`, if it holds no others.
         if row.payload is OperationProgressData:
             key = payload.operation_id
-            members = 4
             if not (payload.current_step and payload.total_steps):  # a member that is not empty is in the data
-                data, added = _add_progress_members(data)
-                members -= added
-            if payload.message is not None:
-                members += 1
-            if payload.attempt is not None:
-                members += 1
-            if payload.indeterminate:
-                members += 1
+                data = _add_progress_members(data)
         else:
             key = row.key(payload)
             if row.payload is SystemAlertData and payload.state == "cleared":
                 effect = SlotEffect.CLEAR
-            members = 0
-            if body and row.is_struct:
-                members = count_members(payload, data, row.ambiguous, bounded=row.bounded)
-            if envelope.data is NO_DATA:
-                members -= 1
         if key is not None and not (plain and 0 < len(key) <= MAX_KEY_BYTES):
             key = _check_payload_key(row, key)
         timestamp = envelope.timestamp
         # Nearly all timestamps are canonical, have a fraction, and are of a second that was read before.
-        if timestamp and timestamp[:19] in known_seconds and is_canonical_end(timestamp, 19):
-            members += 6  # colons, with those of the type and of two more members
+        if body and (plain or BACKSLASH not in body) and row.shapes.matches_stamped(body):
+            stamped = True
         else:
-            members += 3 if timestamp is None else 4 + timestamp.count(":")
+            if body:
+                row.shapes.check(body)
+            stamped = bool(timestamp and is_canonical_end(timestamp, 19))
+        if not (stamped and timestamp and timestamp[:19] in known_seconds):
             timestamp = _canonical_timestamp(timestamp, defaults)
         trace_id = envelope.trace_id
         if trace_id and not (plain and len(trace_id) <= MAX_TRACE_ID_CHARS):
             check_trace_id(trace_id)
         channel, event_id = envelope.channel, envelope.event_id
-        if body:
-            if trace_id is not None:
-                members += 1
-            if channel is not None:
-                members += 1
-            if event_id is not None:
-                members += 1
-            if envelope.id is not None:
-                members += 1
-            # Each member has a colon. If `body` has no more than expected, no member occurs twice or is undeclared.
-            found = body.count(58)
-            if members != found or not plain or not row.is_struct:
-                _check_members(row, envelope, payload, body, found - members)
         return Event(
             row.type,
             timestamp,
@@ -392,27 +363,11 @@ def _check_payload_key(row: CompiledEventType, key: str) -> str | None:
         raise InvalidKey(f"{path}: {cause}", path=path) from cause
 
 
-def _add_progress_members(data: bytes) -> tuple[bytes, int]:
-    """Return the data with its two required members, and how many of them were added."""
-    filled = with_progress_members(data)
-    if filled is data:
-        return data, 0
-    if len(filled) > MAX_DATA_BYTES:
-        raise _too_large(filled)
-    return filled, 2 if filled.endswith(_BOTH_ADDED) else 1
-
-
-def _check_members(row: CompiledEventType, envelope: Envelope, payload: Any, body: bytes, others: int) -> None:
-    """Check the members of `body`, unless its `others`, the colons beyond those expected, are in texts and objects."""
-    # An escaped colon in the type or the timestamp is expected, and is not in `body`.
-    if row.is_struct and not (BACKSLASH in body and b"\\u003" in body):
-        if others and others < len(body):
-            others -= count_colons(astuple(payload))
-            if others:
-                others -= count_colons((envelope.trace_id, envelope.id, envelope.event_id))
-        if not others:
-            return
-    check_message(body, row.payload)
+def _add_progress_members(data: bytes) -> bytes:
+    data = with_progress_members(data)
+    if len(data) > MAX_DATA_BYTES:
+        raise _too_large(data)
+    return data
 
 
 def _too_large(data: bytes) -> PayloadTooLarge:

@@ -16,12 +16,11 @@ from msgspec import Struct
 
 from tidings.exceptions import InvalidContract
 from tidings.protocol import payloads
-from tidings.protocol.member_count import AmbiguousFields, ambiguous_fields
+from tidings.protocol.message_shapes import MessageShapes
 from tidings.protocol.message_types import RESERVED_DOMAINS, ChannelType, EventClass, MessageType, SlotEffect
 from tidings.protocol.messages import DIRECT_EVENTS
 from tidings.protocol.paths import NO_CHANNELS
 from tidings.protocol.payloads import Payload, SystemAlertData
-from tidings.protocol.strict_json import is_bounded
 
 PayloadType = type[Struct]
 """The struct of a payload: a `Payload` in the catalogue, any msgspec Struct in an application."""
@@ -253,12 +252,8 @@ class CompiledEventType(Struct, frozen=True):
     """Returns the payload of an event's data."""
     all_optional: bool
     """Whether `null` is valid data: no field is required."""
-    is_struct: bool
-    """Whether `decode` returns a struct whose values are those of the data, as no `__post_init__` changes them."""
-    ambiguous: AmbiguousFields
-    """The fields of the payload that may be in the data or not, by their value; see `count_members`."""
-    bounded: bool
-    """Whether no field allows a number beyond 64 bits."""
+    shapes: MessageShapes
+    """The shapes of messages that were checked."""
 
 
 def compile_event_type(event: EventType) -> CompiledEventType:
@@ -276,9 +271,7 @@ def compile_event_type(event: EventType) -> CompiledEventType:
         keyless=event.key not in required,
         decode=msgspec.json.Decoder(event.payload).decode,
         all_optional=not required,
-        is_struct=not hasattr(event.payload, "__post_init__"),
-        ambiguous=ambiguous_fields(event.payload),
-        bounded=is_bounded(event.payload),
+        shapes=MessageShapes(event.payload),
     )
 
 
@@ -298,6 +291,7 @@ class AnyPayload(Payload, frozen=True, kw_only=True):
 
 
 _decode_any = msgspec.json.Decoder(Any).decode
+_undeclared_shapes = MessageShapes(AnyPayload)
 
 
 @lru_cache(maxsize=1024)
@@ -314,7 +308,5 @@ def compile_undeclared(type: str, channel: str) -> CompiledEventType:
         keyless=True,
         decode=_decode_any,
         all_optional=False,
-        is_struct=False,
-        ambiguous=(),
-        bounded=False,
+        shapes=_undeclared_shapes,
     )

@@ -2,7 +2,7 @@
 
 JSON libraries disagree about two members of one name, about members whose names differ only in case (Go's
 `encoding/json` treats them as one), and about numbers beyond 64 bits. One publisher's bytes reach every reader, so the
-hub rejects them. `Contract.read` proves most events free of them by a count, and calls `check_members` for the others.
+hub rejects them. `MessageShapes` proves most events free of them by their shape, and calls `check_message` for others.
 """
 
 import json
@@ -28,64 +28,94 @@ _KINDS = 1024
 """Kinds of payloads whose members are remembered: more than any contract has."""
 
 
-class MemberNames(Struct, frozen=True):
+class MemberNames(Struct, frozen=True, gc=False):
     """The declared members of an object."""
 
     folded: dict[str, str]
     """The names by their case-folded form."""
     below: "dict[str, MemberNames]"
     """The declared members of the objects in them, by name; of an array, those of its items."""
+    each: "list[MemberNames]"
+    """The declared members of the objects in members of any other name, for a map."""
 
 
-_NONE = MemberNames({}, {})
+_NONE = MemberNames({}, {}, [])
 
 
 @lru_cache(_KINDS)
 def declared_members(kind: type[Struct]) -> MemberNames:
     """Return the members of the struct `kind`, and of the structs in its fields."""
-    return _members_of(msgspec.inspect.type_info(kind), frozenset())
+    return _members_of(msgspec.inspect.type_info(kind), {}) or _NONE
 
 
 @lru_cache(_KINDS)
 def message_members(data: type[Struct]) -> MemberNames:
     """Return the members of an envelope whose `data` is of the kind `data`."""
-    return MemberNames(declared_members(Envelope).folded, {"data": declared_members(data)})
+    return MemberNames(declared_members(Envelope).folded, {"data": declared_members(data)}, [])
 
 
-@lru_cache(_KINDS)
-def is_bounded(data: type[Struct]) -> bool:
-    """Return whether the struct `data` allows no number beyond 64 bits, because each of its fields is bounded."""
-    info = msgspec.inspect.type_info(data)
-    return isinstance(info, msgspec.inspect.StructType) and all(_is_bounded(field.type) for field in info.fields)
+def _members_of(kind: msgspec.inspect.Type, known: dict[type, MemberNames]) -> MemberNames | None:
+    """Return the members of the objects in values of `kind`, None without any; `known` are those of the structs above.
 
-
-def _is_bounded(kind: msgspec.inspect.Type) -> bool:
-    if isinstance(kind, msgspec.inspect.Metadata):
-        return _is_bounded(kind.type)
+    A struct that holds itself is one object here too.
+    """
+    while isinstance(kind, msgspec.inspect.Metadata):
+        kind = kind.type
     if isinstance(kind, msgspec.inspect.UnionType):
-        return all(_is_bounded(each) for each in kind.types)
-    if isinstance(kind, msgspec.inspect.ListType):
-        return _is_bounded(kind.item_type)
-    if isinstance(kind, msgspec.inspect.IntType | msgspec.inspect.FloatType):
-        return kind.ge is not None and kind.le is not None
-    scalars = msgspec.inspect.StrType | msgspec.inspect.BoolType | msgspec.inspect.NoneType
-    return isinstance(kind, scalars | msgspec.inspect.LiteralType)
+        found = [members for each in kind.types if (members := _members_of(each, known)) is not None]
+        return _merge(found) if len(found) > 1 else next(iter(found), None)
+    if isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
+        return _members_of(kind.item_type, known)
+    if isinstance(kind, msgspec.inspect.DictType):
+        values = _members_of(kind.value_type, known)
+        return None if values is None else MemberNames({}, {}, [values])
+    if not isinstance(kind, msgspec.inspect.StructType):
+        return None
+    if kind.cls not in known:
+        known[kind.cls] = members = MemberNames({}, {}, [])
+        for field in kind.fields:
+            members.folded[field.encode_name.casefold()] = field.encode_name
+            below = _members_of(field.type, known)
+            if below is not None:
+                members.below[field.encode_name] = below
+    return known[kind.cls]
+
+
+def _merge(found: list[MemberNames]) -> MemberNames:
+    return MemberNames(
+        {folded: name for each in found for folded, name in each.folded.items()},
+        {name: members for each in found for name, members in each.below.items()},
+        [members for each in found for members in each.each],
+    )
+
+
+def _names_of(declared: MemberNames) -> set[str]:
+    """Return all names in `declared`, on every level."""
+    names: set[str] = set()
+    waiting, seen = [declared], {id(declared)}
+    while waiting:
+        each = waiting.pop()
+        names.update(each.folded.values())
+        for below in (*each.below.values(), *each.each):
+            if id(below) not in seen:
+                seen.add(id(below))
+                waiting.append(below)
+    return names
 
 
 @lru_cache(_KINDS)
 def _known_names(data: type[Struct]) -> frozenset[bytes]:
-    names = message_members(data)
-    return frozenset(name.encode() for name in (*names.folded.values(), *names.below["data"].folded.values()))
+    return frozenset(name.encode() for name in _names_of(message_members(data)))
 
 
 @lru_cache(_KINDS)
 def _known_folded(data: type[Struct]) -> frozenset[bytes]:
-    return frozenset(name.lower() for name in _known_names(data))
+    return frozenset(map(bytes.lower, _known_names(data)))
 
 
 def check_message(body: bytes, data: type[Struct]) -> None:
     """Check the members and numbers of the message `body`, whose data is of the kind `data`; see `check_members`."""
-    if has_long_number(body) or not _has_distinct_names(body, data):
+    if _LONG_NUMBER.search(body) or not _has_distinct_names(body, data):
         check_members(body, message_members(data))
 
 
@@ -101,24 +131,6 @@ def _has_distinct_names(body: bytes, data: type[Struct]) -> bool:
         return False
     unknown = distinct - _known_names(data)
     return not unknown or _known_folded(data).isdisjoint(name.lower() for name in unknown)
-
-
-def _members_of(kind: msgspec.inspect.Type, above: frozenset[type]) -> MemberNames:
-    while isinstance(kind, msgspec.inspect.Metadata):
-        kind = kind.type
-    if isinstance(kind, msgspec.inspect.UnionType):
-        structs = [found for found in (_members_of(each, above) for each in kind.types) if found.folded]
-        return structs[0] if len(structs) == 1 else _NONE
-    if isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
-        return _members_of(kind.item_type, above)
-    if not isinstance(kind, msgspec.inspect.StructType) or kind.cls in above:
-        return _NONE
-    below = {
-        field.encode_name: found
-        for field in kind.fields
-        if (found := _members_of(field.type, above | {kind.cls})).folded
-    }
-    return MemberNames({field.encode_name.casefold(): field.encode_name for field in kind.fields}, below)
 
 
 class _Fault:
@@ -167,11 +179,6 @@ def check_members(body: bytes, declared: MemberNames = _NONE, *, root: str = "$"
             hint="Write each member once, and numbers as 64-bit integers or as doubles; longer numbers as strings.",
         )
     _check_case(value, declared, root)
-
-
-def has_long_number(data: bytes) -> bool:
-    """Return whether `data` may hold a number beyond 64 bits or beyond the doubles; false if it cannot."""
-    return _LONG_NUMBER.search(data) is not None
 
 
 def repair_members(data: bytes, kind: type[Struct]) -> bytes | None:
@@ -251,8 +258,9 @@ def _check_case(value: Any, declared: MemberNames, path: str) -> None:
         meant = declared.folded.get(name.casefold())
         if meant is not None and name not in names:
             raise _wrong_case(name, meant, path)
-        if name in declared.below:
-            _check_case(below, declared.below[name], f"{path}.{name}")
+        inner = [declared.below[name]] if name in declared.below else declared.each
+        for each in inner:
+            _check_case(below, each, f"{path}.{name}")
 
 
 def _wrong_case(name: str, meant: str, path: str) -> ContractError:

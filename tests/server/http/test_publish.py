@@ -177,6 +177,32 @@ def test_own_event_id_takes_precedence_over_the_key(client: httpx.Client) -> Non
     assert event_at(client, answer["position"])["event_id"] == event["event_id"]
 
 
+def test_key_does_not_hide_a_second_member(client: httpx.Client) -> None:
+    body = b'{"type":"data:update","timestamp":"2026-01-01T00:00:00.5Z","data":{"dataset":"a"},"id":"1","id":"2"}'
+    answer = client.post("/v1/events", content=body, headers={"Idempotency-Key": f"{KEY}-twice"})
+    assert_error(answer, 400, "invalid_json")
+    batch = client.post("/v1/events", content=b"[%b]" % body, headers={"Idempotency-Key": f"{KEY}-2"})
+    assert [result["error"]["code"] for result in batch.json()["results"]] == ["invalid_json"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (
+            b'{"type":"operation:progress","data":{"operation_id":"mine","Operation_ID":"x","progress":1}}',
+            "invalid_payload",
+        ),
+        (b'{"Type":"operation:log","type":"data:update","data":{}}', "invalid_envelope"),
+        (b'{"type":"data:update","data":{"dataset":"a"},"Event_id":"0123456789abcdef"}', "invalid_envelope"),
+    ],
+)
+def test_name_that_differs_only_in_case_is_refused(client: httpx.Client, body: bytes, code: str) -> None:
+    answer = client.post("/v1/events", content=body)
+    assert (answer.is_client_error, answer.json()["code"]) == (True, code)
+    batch = client.post("/v1/events", content=b"[%b]" % body)
+    assert [result["error"]["code"] for result in batch.json()["results"]] == [code]
+
+
 def test_short_key_is_refused(client: httpx.Client) -> None:
     assert (
         "16–64" in assert_error(post(client, update("d"), idempotency_key="short"), 422, "invalid_event_id")["message"]
