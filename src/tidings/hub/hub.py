@@ -144,6 +144,11 @@ class Hub:
         channel = self.contract.events[type].channel
         return channel is not None and self.log.newest.offset(channel, type, key) is not None
 
+    def event_keys(self, type: MessageType) -> list[str]:
+        """Return the keys of which the log holds an event of a declared type."""
+        channel = self.contract.events[type].channel
+        return [] if channel is None else [key for key, _ in self.log.newest.keys(channel, type) if key is not None]
+
     def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, staged events included, or None."""
         return self._staging.operations.life(operation_id)

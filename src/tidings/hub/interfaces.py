@@ -45,6 +45,9 @@ class HubCore(Protocol):
     def has_event(self, type: MessageType, key: str) -> bool:
         """Return whether the log holds an event of a declared type and a key."""
 
+    def event_keys(self, type: MessageType) -> list[str]:
+        """Return the keys of which the log holds an event of a declared type."""
+
     def life(self, operation_id: str) -> OperationLife | None:
         """Return the life of an operation, staged events included, or None."""
 

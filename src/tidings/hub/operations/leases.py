@@ -3,34 +3,48 @@
 The connection is the sign of life; progress is not, and the job's interpreter does not have to answer anything. When
 the connection is lost, the lease runs: at half of it the hub raises an alert, at its end it fails the producer's
 operations. A hub that starts gives every leased operation one whole lease (docs/protocol/operations.md, "Leases").
+
+Only time in which the hub ran counts, and sockets are read before leases are judged: what waits in them may be the sign
+of life.
 """
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
+from math import inf
 from typing import Literal, Protocol
 
 import structlog
 
 from tidings.exceptions import TidingsError
+from tidings.hub.clock import RunningTime
 from tidings.hub.interfaces import HubCore
 from tidings.hub.internal_events import publish_internal
+from tidings.hub.operations.away_alerts import RETRY_S, AwayAlerts
+from tidings.hub.operations.rounds import Rounds
 from tidings.operations.lifecycle import OperationLife, OperationState
 from tidings.operations.status import OperationStatus
 from tidings.protocol.message_types import MessageType
 from tidings.protocol.messages import Attach, Attached, CancelPush, Claim, Verdict
-from tidings.protocol.payloads import OperationFailedData, SystemAlertData
+from tidings.protocol.payloads import OperationFailedData
 
-PRODUCER_AWAY = "producer_away"
 PRODUCER_LOST = "producer_lost"
 UNATTENDED = "unattended"
 _HUB_CODES = (PRODUCER_LOST, UNATTENDED)
 """Error codes of operations that the hub itself failed."""
-_RETRY_S = 1.0
-"""Delay before publishing an end that the log refused again."""
+_BACK = "the producer is back"
 _UNATTENDED_CHECK_S = 60.0
 """Interval at which operations without a lease are checked for silence."""
-_MAX_CHECKS_PER_ROUND = 2_000
-"""Operations checked in one round of the event loop: under a millisecond."""
+_CHECKS_PER_STEP = 100
+"""Operations checked in one step of `Rounds`: under 0.1 ms."""
+_CHECK_S_PER_OPERATION = 20e-6
+"""Minimum interval of the checks of one producer, for each of its operations: ten times what checking it takes, however
+many different leases they have."""
+_ROUNDING_S = 1e-6
+"""Rounding error of a timer and of `RunningTime`."""
+_MAX_STALE_CHECKS = 1_024
+"""Superseded entries that the queue of checks may hold in addition to as many as there are producers."""
 
 log = structlog.get_logger("tidings.hub.operations.leases")
 
@@ -49,31 +63,35 @@ class _Producer:
     """A producer with a lease."""
 
     __slots__ = (
-        "alerted",
-        "check_scheduled",
+        "check_at",
         "holder",
         "last_seen",
         "lease_overrides",
         "lease_s",
         "posts",
         "producer_id",
+        "seen_at",
+        "shortest_s",
     )
 
-    def __init__(self, producer_id: str, lease_s: float, now: float) -> None:
+    def __init__(self, producer_id: str, lease_s: float) -> None:
         self.producer_id = producer_id
         self.lease_s = lease_s
         """Default lease of its operations, in seconds."""
         self.lease_overrides: dict[str, float] = {}
         """Leases by operation id, where they differ from the default."""
+        self.shortest_s = lease_s
+        """Lower bound of the leases of its operations, in seconds."""
         self.holder: LeaseHolder | None = None
         """Its connection, or None while it has none."""
-        self.last_seen = now
+        self.last_seen = 0.0
         """Time of its last sign of life, in seconds of the monotonic clock; unused while it is connected."""
+        self.seen_at = 0.0
+        """The same in seconds of `RunningTime`."""
         self.posts = False
         """Whether its last sign of life was a post over HTTP."""
-        self.alerted: set[str] = set()
-        """Its operations for which an alert is raised."""
-        self.check_scheduled = False
+        self.check_at: float | None = None
+        """When it is checked next, in seconds of `RunningTime`."""
 
 
 class Leases:
@@ -82,6 +100,14 @@ class Leases:
     def __init__(self, hub: HubCore) -> None:
         self._hub = hub
         self._producers: dict[str, _Producer] = {}
+        self._time = RunningTime(hub.clock)
+        self._rounds = Rounds(hub)
+        self._alerts = AwayAlerts(hub, self._rounds)
+        self._checks: list[tuple[float, int, _Producer]] = []
+        """A heap of the times at which producers are checked; entries other than `_Producer.check_at` are stale."""
+        self._check_numbers = count()
+        self._beat_at: float | None = None
+        """Time of the next `_beat`, in seconds of `RunningTime`; None while no producer is away."""
         self._failing: set[str] = set()
         """Operations whose end, published by the hub, is about to be appended."""
         self.on_attached: list[Callable[[str, LeaseHolder], None]] = []
@@ -101,7 +127,9 @@ class Leases:
             # The lease that it had before; a producer that attaches sends its lease again.
             leases = [status.life.lease_s for status in self._leased(producer)]
             producer.lease_s = max(leases, default=producer.lease_s)
-            self._schedule_check(producer)
+            producer.shortest_s = min(leases, default=producer.lease_s)
+            self._see(producer)
+        self._alerts.start()
         if self._hub.config.unattended_s:
             self._hub.scheduler.call_later(_UNATTENDED_CHECK_S, self._check_unattended)
 
@@ -125,7 +153,7 @@ class Leases:
             return "unknown"
         if producer.holder is not None:
             return "attached"
-        since = self._hub.clock.monotonic() - producer.last_seen
+        since = self._now() - producer.seen_at
         return "attached" if producer.posts and since < life.lease_s / 2 else "away"
 
     def away_since_ns(self, operation_id: str) -> int | None:
@@ -147,7 +175,7 @@ class Leases:
         if before is not None and before is not holder:
             before.close(4102, "a newer connection of the same producer has taken its place")
         verdicts = [self._answer_claim(producer, claim) for claim in attach.operations]
-        self._clear_alerts(producer)
+        self._alerts.clear_producer(producer.producer_id, _BACK)
         if before is not holder:
             for observe in self.on_connected:
                 observe(producer.producer_id)
@@ -163,7 +191,9 @@ class Leases:
         producer = self._producers.get(producer_id)
         if producer is not None and producer.holder is holder:
             producer.holder = None
-            self._touch(producer)
+            leases = [status.life.lease_s for status in self._leased(producer)]
+            producer.shortest_s = min(leases, default=producer.lease_s)
+            self._see(producer)
             for observe in self.on_detached:
                 observe(producer_id)
 
@@ -171,22 +201,24 @@ class Leases:
         """Record a post over HTTP: each renews the lease; a post without a lease leaves its length unchanged."""
         producer = self._find_or_create(producer_id)
         producer.lease_s = lease_s or producer.lease_s
+        producer.shortest_s = min(producer.shortest_s, producer.lease_s)
         if producer.holder is None:
             producer.posts = True
-            self._touch(producer)
-            self._clear_alerts(producer)
+            self._see(producer)
+            self._alerts.clear_producer(producer_id, _BACK)
 
     def _find_or_create(self, producer_id: str) -> _Producer:
         producer = self._producers.get(producer_id)
         if producer is None:
-            hub = self._hub
-            producer = _Producer(producer_id, hub.config.lease_s, hub.clock.monotonic())
+            producer = _Producer(producer_id, self._hub.config.lease_s)
             self._producers[producer_id] = producer
         return producer
 
-    def _touch(self, producer: _Producer) -> None:
+    def _see(self, producer: _Producer) -> None:
+        """Record a sign of life of a producer without a connection: its leases run from now on."""
         producer.last_seen = self._hub.clock.monotonic()
-        self._schedule_check(producer)
+        producer.seen_at = self._now()
+        self._check_within(producer, producer.shortest_s / 2)
 
     def _answer_claim(self, producer: _Producer, claim: Claim) -> Verdict:
         operation_id = claim.operation_id
@@ -194,6 +226,7 @@ class Leases:
         verdict = "held" if life is None else self._verdict(producer, claim, life)
         if claim.lease_s is not None:  # also for an ended operation: its next attempt may begin immediately
             producer.lease_overrides[operation_id] = claim.lease_s
+            producer.shortest_s = min(producer.shortest_s, claim.lease_s)
         if verdict == "held" and life is not None and life.live:
             self._hub.set_holder(operation_id, producer.producer_id, self.lease_of(producer.producer_id, operation_id))
         return Verdict(
@@ -216,22 +249,70 @@ class Leases:
         return "held" if is_free else "lost"
 
     def _on_operation(self, status: OperationStatus) -> None:
-        """Drop the lease of an operation that has ended; a producer that begins it again sets its lease again."""
-        producer = self._producers.get(status.life.producer_id)
-        if producer is not None and not status.live:
-            producer.lease_overrides.pop(status.operation_id, None)
+        """Run the lease of an operation that an absent producer began; drop the lease of one that has ended."""
+        life = status.life
+        producer = self._producers.get(life.producer_id)
+        if not status.live:
+            if producer is not None:  # a producer that begins the operation again sets its lease again
+                producer.lease_overrides.pop(status.operation_id, None)
+        elif life.lease_s and status.state is OperationState.RUNNING:
+            if producer is None:  # it was lost, and forgotten, before its start was in the log
+                producer = self._find_or_create(life.producer_id)
+                self._see(producer)
+            producer.shortest_s = min(producer.shortest_s, life.lease_s)
+            if producer.holder is None:
+                self._check_within(producer, life.lease_s / 2)
 
     # The lease.
 
-    def _schedule_check(self, producer: _Producer, delay: float | None = None) -> None:
-        if producer.check_scheduled:
-            return
-        if delay is None:
-            # Without operations, the default counts: an operation that begins later is then checked in time.
-            leases = [status.life.lease_s for status in self._leased(producer)]
-            delay = min(leases, default=producer.lease_s) / 2
-        producer.check_scheduled = True
-        self._hub.scheduler.call_later(delay, partial(self._check, producer))
+    def _now(self) -> float:
+        """Return the time that leases are measured in."""
+        if self._beat_at is None:
+            self._time.resume()
+        return self._time.now()
+
+    def _check_within(self, producer: _Producer, delay: float) -> None:
+        """Check a producer `delay` seconds after its last sign of life, or before."""
+        at = producer.seen_at + delay
+        if producer.check_at is None or at < producer.check_at:
+            producer.check_at = at
+            heapq.heappush(self._checks, (at, next(self._check_numbers), producer))
+            if len(self._checks) > 2 * len(self._producers) + _MAX_STALE_CHECKS:
+                self._checks = [check for check in self._checks if check[0] == check[2].check_at]
+                heapq.heapify(self._checks)
+            self._schedule_beat()
+
+    def _schedule_beat(self) -> None:
+        """Read the time again when the next check is due, or before."""
+        now = self._now()
+        delay = self._time.beat(self._checks[0][0] - now)
+        if self._beat_at is None or now + delay < self._beat_at - _ROUNDING_S:
+            self._beat_at = now + delay
+            self._hub.scheduler.call_later(delay, partial(self._beat, self._beat_at))
+
+    def _beat(self, beat_at: float) -> None:
+        if beat_at != self._beat_at or self._hub.closed:
+            return  # an earlier one took its place
+        now = self._now()
+        due: list[_Producer] = []
+        while self._checks and self._checks[0][0] <= now + _ROUNDING_S:
+            at, _, producer = heapq.heappop(self._checks)
+            if at == producer.check_at:
+                producer.check_at = None
+                due.append(producer)
+        if due:
+            # Event loops run timers before they read sockets; after two rounds they have read them in any case.
+            scheduler = self._hub.scheduler
+            judge = partial(self._rounds.add, self._judge_all(due))
+            scheduler.call_soon(partial(scheduler.call_soon, judge))
+        self._beat_at = None
+        if self._checks:
+            self._schedule_beat()
+
+    def _judge_all(self, producers: list[_Producer]) -> Iterator[None]:
+        for producer in producers:
+            yield from self._judge(producer)
+            yield
 
     def _leased(self, producer: _Producer) -> list[OperationStatus]:
         # Queued operations have no lease: the process that queued one may end long before another begins it.
@@ -241,37 +322,47 @@ class Leases:
             if status.life.lease_s and status.state is OperationState.RUNNING
         ]
 
-    def _check(self, producer: _Producer) -> None:
-        """Raise the alerts and publish the failures that are due; schedule the next check."""
-        producer.check_scheduled = False
-        # A hub that drains sends its producers to the next hub, where they have a whole lease.
-        if producer.holder is not None or self._hub.closed or self._hub.draining:
-            return
-        elapsed = self._hub.clock.monotonic() - producer.last_seen
-        leased = self._leased(producer)
+    def _judge(self, producer: _Producer) -> Iterator[None]:
+        """Raise the alerts and publish the failures that are due, an event a step; schedule the next check."""
+        hub, seen_at = self._hub, producer.seen_at
+        leased = self._leased(producer) if producer.holder is None else []
         if not leased:
-            if elapsed >= producer.lease_s:
-                self._producers.pop(producer.producer_id, None)
-            else:
-                self._schedule_check(producer, producer.lease_s - elapsed)
+            self._forget(producer)
             return
-        due: list[float] = []
-        for status in leased:
-            lease_s = status.life.lease_s
-            if elapsed >= lease_s:
-                due.append(_RETRY_S)
+        next_s = inf
+        for number, status in enumerate(leased, 1):
+            # A hub that drains sends its producers to the next hub, where they have a whole lease.
+            if producer.holder is not None or hub.closed or hub.draining:
+                return
+            if producer.seen_at != seen_at:
+                break  # a post came in between
+            lease_s, elapsed = status.life.lease_s, self._now() - seen_at + _ROUNDING_S
+            is_lost, is_away = elapsed >= lease_s, elapsed >= lease_s / 2
+            next_s = min(next_s, elapsed + RETRY_S if is_lost else lease_s if is_away else lease_s / 2)
+            if is_lost:
                 self._fail_lost(producer, status)
-                continue
-            if elapsed >= lease_s / 2:
+                yield
+            elif is_away and not self._alerts.is_raised(status.operation_id):
                 self._raise_alert(producer, status)
-                due.append(lease_s - elapsed)
+                yield
+            elif number % _CHECKS_PER_STEP == 0:
+                yield
+        if producer.seen_at != seen_at:
+            next_s = producer.shortest_s / 2
+        elapsed = self._now() - producer.seen_at
+        self._check_within(producer, max(next_s, elapsed + len(leased) * _CHECK_S_PER_OPERATION))
+
+    def _forget(self, producer: _Producer) -> None:
+        """Forget a producer without operations once its lease has ended."""
+        if producer.holder is None and self._producers.get(producer.producer_id) is producer:
+            if self._now() - producer.seen_at + _ROUNDING_S >= producer.lease_s:
+                del self._producers[producer.producer_id]
             else:
-                due.append(lease_s / 2 - elapsed)
-        self._schedule_check(producer, max(0.001, min(due)))
+                self._check_within(producer, producer.lease_s)
 
     def _fail_lost(self, producer: _Producer, status: OperationStatus) -> None:
         operation_id, lease_s = status.operation_id, status.life.lease_s
-        if operation_id in self._failing:
+        if operation_id in self._failing or not status.live:
             return
         log.warning("producer lost", producer_id=producer.producer_id, operation_id=operation_id)
         self._fail(
@@ -280,54 +371,14 @@ class Leases:
             f"the producer has been away for {lease_s:g} s",
             "Check the machine that it ran on. Start it again to continue as the next attempt.",
         )
-        if operation_id in producer.alerted:
-            self._clear_alert(producer, operation_id)
 
     def _raise_alert(self, producer: _Producer, status: OperationStatus) -> None:
-        operation_id = status.operation_id
-        if operation_id in producer.alerted:
-            return
-        producer.alerted.add(operation_id)
-        name = status.name or operation_id
-        publish_internal(
-            self._hub,
-            MessageType.SYSTEM_ALERT,
-            SystemAlertData(
-                alert_id=_alert_id(operation_id),
-                severity="warning",
-                state="raised",
-                operation_id=operation_id,
-                code=PRODUCER_AWAY,
-                message=f"the producer of {name!r} has been away for {status.life.lease_s / 2:g} s",
-                recoverable=True,
-                hint=f"The operation fails in {status.life.lease_s / 2:g} s unless it comes back.",
-            ),
-            trace_id=status.life.trace_id,
-        )
+        def refused() -> None:
+            self._check_within(producer, self._now() - producer.seen_at + RETRY_S)
+
+        self._alerts.raise_alert(status, refused)
         for observe in self.on_away:
-            observe(operation_id)
-
-    def _clear_alerts(self, producer: _Producer) -> None:
-        for operation_id in list(producer.alerted):
-            self._clear_alert(producer, operation_id)
-
-    def _clear_alert(self, producer: _Producer, operation_id: str) -> None:
-        producer.alerted.discard(operation_id)
-        life = self._hub.operations.life(operation_id)
-        publish_internal(
-            self._hub,
-            MessageType.SYSTEM_ALERT,
-            SystemAlertData(
-                alert_id=_alert_id(operation_id),
-                severity="info",
-                state="cleared",
-                operation_id=operation_id,
-                code=PRODUCER_AWAY,
-                message="the producer is back" if producer.holder or producer.posts else "the operation has failed",
-                recoverable=True,
-            ),
-            trace_id="" if life is None else life.trace_id,
-        )
+            observe(status.operation_id)
 
     # Operations without a lease.
 
@@ -336,21 +387,22 @@ class Leases:
         if hub.closed:
             return
         hub.scheduler.call_later(_UNATTENDED_CHECK_S, self._check_unattended)
-        self._fail_unattended([status.operation_id for status in hub.operations.live])
+        self._rounds.add(self._fail_unattended([status.operation_id for status in hub.operations.live]))
 
-    def _fail_unattended(self, operation_ids: list[str]) -> None:
+    def _fail_unattended(self, operation_ids: list[str]) -> Iterator[None]:
         hub = self._hub
         before_ns = hub.now_ns() - int(hub.config.unattended_s * 1e9)
-        for operation_id in operation_ids[:_MAX_CHECKS_PER_ROUND]:
+        for number, operation_id in enumerate(operation_ids, 1):
             status = hub.operations.get(operation_id)
-            if status is None or not status.live or status.heard_ns > before_ns:
-                continue
-            is_leased = status.life.lease_s and status.state is OperationState.RUNNING
-            if not is_leased and operation_id not in self._failing:
-                hours = hub.config.unattended_s / 3600
-                self._fail(status, UNATTENDED, f"no event for {hours:g} h, and no lease", "Start it again.")
-        if operation_ids[_MAX_CHECKS_PER_ROUND:]:
-            hub.scheduler.call_soon(partial(self._fail_unattended, operation_ids[_MAX_CHECKS_PER_ROUND:]))
+            is_silent = status is not None and status.live and status.heard_ns <= before_ns
+            if status is not None and is_silent and operation_id not in self._failing:
+                is_leased = status.life.lease_s and status.state is OperationState.RUNNING
+                if not is_leased:
+                    hours = hub.config.unattended_s / 3600
+                    self._fail(status, UNATTENDED, f"no event for {hours:g} h, and no lease", "Start it again.")
+                    yield
+            if number % _CHECKS_PER_STEP == 0:
+                yield
 
     # The hub's own events.
 
@@ -372,7 +424,3 @@ class Leases:
         publish_internal(
             self._hub, MessageType.OPERATION_FAILED, failed, trace_id=status.life.trace_id, settled=settled
         )
-
-
-def _alert_id(operation_id: str) -> str:
-    return f"{PRODUCER_AWAY}:{operation_id}"

@@ -1,0 +1,50 @@
+"""Long work in slices: between two of them the event loop serves sockets, and the log takes what was published."""
+
+from collections import deque
+from collections.abc import Iterator
+
+from tidings.hub.interfaces import HubCore
+
+MAX_STEPS_PER_ROUND = 50
+"""Steps in one round of the event loop. A step publishes one event, which takes up to 0.1 ms."""
+_FULL_DELAY_S = 0.05
+"""Delay of the next slice while the stage is half full: publishers come first."""
+
+
+class Rounds:
+    """Runs iterators step by step, in the order in which they were added."""
+
+    def __init__(self, hub: HubCore) -> None:
+        self._hub = hub
+        self._work: deque[Iterator[None]] = deque()
+        self._scheduled = False
+
+    def add(self, work: Iterator[None]) -> None:
+        """Run `work` in the next rounds of the event loop; each `yield` ends a step."""
+        self._work.append(work)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._scheduled:
+            return
+        self._scheduled = True
+        hub = self._hub
+        if hub.staged > hub.config.staged_events // 2:
+            hub.scheduler.call_later(_FULL_DELAY_S, self._run)
+        else:
+            hub.scheduler.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        if self._hub.closed:
+            return
+        left = MAX_STEPS_PER_ROUND
+        while left and self._work:
+            for _ in self._work[0]:
+                left -= 1
+                break
+            else:
+                self._work.popleft()
+                left -= 1
+        if self._work:
+            self._schedule()

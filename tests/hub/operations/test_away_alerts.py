@@ -1,0 +1,113 @@
+"""Each alert of an absent producer is cleared in the end, also over restarts and refused appends."""
+
+from tests.hub.operations.test_leases import CONFIG, start, state
+from tests.hub.producers import Producer
+
+from tidings.exceptions import LogFull
+from tidings.hub.operations.away_alerts import RETRY_S
+from tidings.log.memory import MemoryLog
+from tidings.protocol.message_types import MessageType
+from tidings.testing.faulty_log import FaultyLog
+from tidings.testing.in_memory_hub import EPOCH, InMemoryHub
+
+
+def raised(hub: InMemoryHub) -> list[str]:
+    """Return the alerts in a snapshot of the log."""
+    hub.settle()
+    return hub.hub.event_keys(MessageType.SYSTEM_ALERT)
+
+
+def test_producer_back_after_a_restart_clears_the_alert() -> None:
+    log = MemoryLog(EPOCH)
+    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
+    producer.publish("start", "op")
+    producer.drop()
+    hub.loop.advance(16)
+    assert raised(hub) == ["producer_away:op"]
+    again = InMemoryHub(CONFIG, log=log, clock=hub.clock)
+    watcher = again.connect("channels=system")
+    returned = Producer(again, "p-1")
+    assert returned.connect({"operation_id": "op"}) == {"op": "held"}
+    assert raised(again) == []
+    (cleared,) = watcher.read_events()
+    assert cleared["data"]["state"] == "cleared"
+    assert cleared["data"]["message"] == "the producer is back"
+
+
+def test_restarted_hub_raises_a_raised_alert_no_second_time() -> None:
+    log = MemoryLog(EPOCH)
+    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
+    producer.publish("start", "op")
+    producer.drop()
+    hub.loop.advance(16)
+    again = InMemoryHub(CONFIG, log=log, clock=hub.clock)
+    watcher = again.connect("channels=system")
+    again.loop.advance(31)
+    assert [event["data"]["state"] for event in watcher.read_events()] == ["cleared"]
+    assert state(again) == "failed 1"
+
+
+def test_restarted_hub_clears_the_alert_of_an_operation_that_has_ended() -> None:
+    faulty = FaultyLog(MemoryLog(EPOCH))
+    hub, producer, _ = start(InMemoryHub(CONFIG, log=faulty))
+    producer.publish("start", "op")
+    producer.drop()
+    hub.loop.advance(29)
+    hub.hub.on_operation.clear()  # as if the hub had been killed right after the end
+    hub.loop.advance(2)
+    assert state(hub) == "failed 1"
+    assert raised(hub) == ["producer_away:op"]
+    again = InMemoryHub(CONFIG, log=faulty, clock=hub.clock)
+    assert raised(again) == []
+
+
+def test_refused_end_of_an_alert_is_published_again() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
+    producer.publish("start", "op")
+    producer.drop()
+    hub.loop.advance(16)
+    producer.client = hub.connect("channels=none")
+    log.fail_append(LogFull("as if"))
+    log.fail_append(LogFull("as if"))
+    assert producer.attach({"operation_id": "op"}) == {"op": "held"}
+    hub.loop.advance(RETRY_S / 2)
+    assert raised(hub) == ["producer_away:op"]
+    hub.loop.advance(2 * RETRY_S)
+    assert raised(hub) == []
+    assert state(hub) == "running 1"
+
+
+def test_refused_alert_is_raised_again_and_cleared_by_the_end() -> None:
+    log = FaultyLog(MemoryLog(EPOCH))
+    hub, producer, _ = start(InMemoryHub(CONFIG, log=log))
+    producer.publish("start", "op")
+    producer.drop()
+    hub.loop.advance(14)
+    log.fail_append(LogFull("as if"))
+    hub.loop.advance(1.5)
+    assert raised(hub) == []
+    hub.loop.advance(RETRY_S)
+    assert raised(hub) == ["producer_away:op"]
+    hub.loop.advance(10)
+    assert producer.connect() == {}
+    producer.publish("complete", "op")
+    assert raised(hub) == []
+
+
+def test_alerts_of_10_000_lost_operations_are_all_cleared() -> None:
+    hub, producer, _ = start()
+    for number in range(10_000):
+        producer.client.send("operation:start", {"operation_id": f"op-{number}"}, id=None)
+        if number % 1_000 == 0:
+            hub.settle()
+    hub.settle()
+    producer.drop()
+    hub.loop.advance(16)
+    assert len(raised(hub)) == 10_000
+    producer.connect()
+    assert raised(hub) == []
+    producer.drop()
+    hub.loop.advance(40)
+    assert raised(hub) == []
+    assert len(hub.hub.operations) == 0
