@@ -9,6 +9,7 @@ from tests.hub.exchange import faulty, position, publish_progress, start, summar
 from tidings.exceptions import LogUnavailable
 from tidings.hub.catchup import UNBOUNDED, CachedRead, ReadCache, ReadKey, alignment_cut, next_alignment
 from tidings.hub.config import HubConfig
+from tidings.hub.frame_run import FrameRun
 from tidings.hub.lanes import SubscriberState
 from tidings.log.base import Page
 from tidings.protocol.paths import NO_PATHS
@@ -92,7 +93,7 @@ def test_paths_added_during_catch_up_start_at_its_offset() -> None:
         publish_updates(publisher, 2)
         publisher.send("system:alert", {"severity": "info", "code": "c", "message": "m", "recoverable": True})
         hub.settle()
-    assert client.connection.subscriber.offset == 3
+    assert client.connection.subscriber.offset == 1, "one frame is in the outlet"
     client.subscribe("system", since=position(7))
     client.subscribe("operations", since="now")
     client.outlet.take()
@@ -101,9 +102,9 @@ def test_paths_added_during_catch_up_start_at_its_offset() -> None:
         ("snapshot", 0),
         ("live at", 0),
         ("event", 1),
-        ("event", 2),
         ("complete", 7),
         ("live", 7),
+        ("event", 2),
         ("event", 4),
         ("event", 5),
         ("event", 7),
@@ -403,13 +404,17 @@ def place(after: int, until: int, *, newest_only: bool = False) -> ReadKey:
     return ReadKey(PLAIN_LINES, NO_PATHS, NO_PATHS, after, until, newest_only)
 
 
+def read_of(scanned: int, *, at: float = 5.0, size: int = 1) -> CachedRead:
+    return CachedRead(FrameRun(b"x" * size, [size], [scanned], 0), scanned, at)
+
+
 def full_page(after: int, offsets: Sequence[int]) -> Page:
     return Page([make_record(offset) for offset in offsets], offsets[-1])
 
 
 def test_cached_read_is_found_for_a_second() -> None:
     chunks = ReadCache()
-    chunk = CachedRead(b"x", 90, 5.0)
+    chunk = read_of(90)
     chunks.add(place(0, 90), chunk)
     assert chunks.find(place(0, 90), 5.9) is chunk
     assert chunks.find(place(0, 91), 5.9) is None, "readers that go further may have more to read"
@@ -419,7 +424,7 @@ def test_cached_read_is_found_for_a_second() -> None:
 
 def test_full_read_serves_all_that_read_at_least_as_far() -> None:
     chunks = ReadCache()
-    chunk = CachedRead(b"x", 50, 5.0)
+    chunk = read_of(50)
     chunks.add(place(0, 90), chunk)
     assert chunks.find(place(0, 1_000), 5.0) is chunk
     assert chunks.find(place(0, 50), 5.0) is chunk
@@ -428,7 +433,7 @@ def test_full_read_serves_all_that_read_at_least_as_far() -> None:
 
 def test_snapshot_read_serves_only_its_own_range() -> None:
     chunks = ReadCache()
-    chunks.add(place(0, 90, newest_only=True), CachedRead(b"x", 50, 5.0))
+    chunks.add(place(0, 90, newest_only=True), read_of(50))
     assert chunks.find(place(0, 91, newest_only=True), 5.0) is None
     assert chunks.find(place(0, 90), 5.0) is None
     assert chunks.find(place(0, 90, newest_only=True), 5.0) is not None
@@ -437,10 +442,10 @@ def test_snapshot_read_serves_only_its_own_range() -> None:
 def test_least_recently_used_reads_are_dropped_first() -> None:
     chunks = ReadCache()
     for number in range(100):
-        chunks.add(place(number, 200), CachedRead(b"x", 200, 0.0))
+        chunks.add(place(number, 200), read_of(200, at=0.0, size=64 << 10))
         chunks.find(place(0, 200), 0.5)
     found = [number for number in range(100) if chunks.find(place(number, 200), 0.5)]
-    assert found == [0, *range(37, 100)]
+    assert found == [0, *range(38, 100)], "4 MiB"
 
 
 @pytest.mark.parametrize("step", [1, 3])

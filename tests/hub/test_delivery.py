@@ -367,3 +367,123 @@ def test_reached_is_never_beyond_what_was_written() -> None:
     hub.loop.advance(0.1)
     reached = {name: delivery.reached(client.connection.subscriber) for name, client in clients.items()}
     assert reached == {"live": 4, "paced": 1, "idle": 4, "stalled": 1}
+
+
+# Bytes that wait.
+
+
+@pytest.mark.parametrize("past_transport", [True, False])
+def test_large_tick_is_not_copied_for_readers_that_do_not_read(past_transport: bool) -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    clients = [hub.connect("channel=data", past_transport=past_transport) for _ in range(20)]
+    other = hub.connect("channel=data")
+    hub.settle()
+    for number, client in enumerate(clients):
+        client.outlet.stall(number * 17_000)
+    publish_updates(publisher, 16, size=60_000)
+    hub.settle()
+    assert len(numbers(other)) == 16
+    assert max(client.outlet.write_buffer_size() for client in clients) < 62_000, "the rest of one event"
+    assert hub.hub.delivery.outbound.waiting_bytes < 20 * 62_000
+    assert live(hub.hub) == 1
+    for client in clients:
+        client.outlet.take()
+    hub.settle()
+    assert live(hub.hub) == 21
+    assert all(numbers(client) == list(range(16)) for client in clients)
+    assert hub.hub.delivery.outbound.waiting_bytes == 0
+
+
+def test_readers_that_do_not_read_have_one_frame_each_unsent() -> None:
+    hub = InMemoryHub()
+    publisher = publisher_of(hub)
+    clients = [hub.connect("channel=data") for _ in range(300)]
+    hub.settle()
+    for client in clients:
+        client.outlet.stall()
+    for _ in range(100):
+        publish_updates(publisher, 1)
+        hub.settle()
+    assert live(hub.hub) == 300, "below the high-water mark"
+    writes = [client.outlet.writes for client in clients]
+    for _ in range(1_500):
+        publish_updates(publisher, 1)
+        hub.settle()
+    assert [client.outlet.writes for client in clients] == writes, "nothing is written to a blocked client"
+    assert max(client.outlet.write_buffer_size() for client in clients) < 400
+    assert hub.hub.delivery.counters.fell_behind == 300
+    for client in clients:
+        client.outlet.take()
+    hub.settle()
+    expected = [0] * 1_600
+    assert all(numbers(client) == expected for client in clients)
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_reader_of_history_that_does_not_read_has_one_frame_unsent(versioned: bool) -> None:
+    hub = InMemoryHub(HubConfig(ring_bytes=0))
+    publisher = publisher_of(hub)
+    publish_updates(publisher, 600, size=1_000)
+    hub.settle()
+    clients = [hub.connect("channel=data&since=first", versioned=versioned) for _ in range(50)]
+    for number, client in enumerate(clients):
+        client.outlet.stall(number * 777)
+    hub.settle()
+    assert max(client.outlet.write_buffer_size() for client in clients) < 1_500
+    for client in clients:
+        client.outlet.take()
+    hub.settle()
+    assert all(numbers(client) == list(range(600)) for client in clients)
+
+
+def test_lanes_that_hold_too_much_give_it_up_and_lose_nothing() -> None:
+    hub = InMemoryHub(HubConfig(outbound_bytes=200_000))
+    publisher = publisher_of(hub)
+    clients = [hub.connect(f"channel=data&channel=operations/{number}") for number in range(20)]
+    hub.settle()
+    outbound = hub.hub.delivery.outbound
+    for client in clients:
+        client.outlet.stall()
+    for _ in range(20):
+        publish_updates(publisher, 4, size=300)
+        hub.settle()
+        assert outbound.waiting_bytes <= 200_000
+    assert 0 < live(hub.hub) < 20
+    for client in clients:
+        client.outlet.take()
+    hub.settle()
+    assert all(numbers(client) == [*range(4)] * 20 for client in clients)
+    assert (outbound.waiting_bytes, outbound.disconnected) == (0, 0)
+
+
+def test_clients_that_read_nothing_are_disconnected_beyond_the_budget() -> None:
+    hub = InMemoryHub(HubConfig(outbound_bytes=300_000, heartbeat_s=3_600.0))
+    publisher = publisher_of(hub)
+    clients = [hub.connect("channel=data") for _ in range(10)]
+    hub.settle()
+    for client in clients:
+        client.outlet.stall()
+    publish_updates(publisher, 1, size=60_000)
+    hub.settle()
+    outbound = hub.hub.delivery.outbound
+    assert outbound.disconnected == 0, "they may be slow"
+    clients[0].outlet.take()
+    hub.loop.advance(5)
+    closed = [client.outlet.closed for client in clients]
+    assert closed == [None, *[(1006, "")] * 5, *[None] * 4], "those that waited first, and no more than needed"
+    assert outbound.disconnected == 5
+    assert outbound.waiting_bytes <= 300_000
+    assert numbers(clients[0]) == [0]
+
+
+def test_replies_that_are_not_read_count_with_their_objects() -> None:
+    hub = InMemoryHub()
+    client = hub.connect("channels=none")
+    hub.settle()
+    client.outlet.stall()
+    for _ in range(100):
+        client.send("connection:ping")
+    assert hub.hub.delivery.outbound.waiting_bytes > 100 * 1_024
+    client.drop()
+    assert hub.hub.delivery.outbound.waiting_bytes == 0

@@ -1,7 +1,12 @@
+import tracemalloc
+
 import pytest
+from tests.hub.events import make_event, make_record
 from tests.hub.watcher import CHANNELS
 
+from tidings.hub.frame_run import FrameRun
 from tidings.hub.lanes import Lane, LaneKey, Lanes, Subscriber
+from tidings.hub.ring import RingEntry
 from tidings.protocol.paths import parse_paths
 from tidings.protocol.positions import Position
 from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
@@ -53,7 +58,7 @@ def test_route_returns_each_matching_lane_once() -> None:
     }
 
     def route(channel: str, of: str | None) -> set[str]:
-        found = lanes.route(channel, of)
+        found, _ = lanes.route(channel, of)
         assert len(set(found)) == len(found)
         return {name for name, lane in names.items() if lane in found}
 
@@ -69,10 +74,10 @@ def test_empty_lane_is_removed() -> None:
     lanes = Lanes()
     for channels in (["operations"], ["operations/a"], ["operations/a*"], ["operations/ab*", "operations/b*"]):
         lane = lanes.find_or_create(key(*channels), 0)
-        assert lane in lanes.route("operations", "ab") + lanes.route("operations", "a")
+        assert lane in lanes.route("operations", "ab")[0] + lanes.route("operations", "a")[0]
         lanes.discard(lane)
         lanes.discard(lane)
-        assert lanes.route("operations", "ab") + lanes.route("operations", "a") == ()
+        assert lanes.route("operations", "ab") == lanes.route("operations", "a") == ((), ())
     assert len(lanes) == 0
     assert (lanes._keys, lanes._prefixes.get("operations", {})) == ({}, {})
 
@@ -83,7 +88,7 @@ def test_lanes_that_share_a_path_are_removed_separately() -> None:
         alone = lanes.find_or_create(key(path), 0)
         both = lanes.find_or_create(key(path, "data"), 0)
         lanes.discard(alone)
-        assert lanes.route("operations", "a") == (both,)
+        assert lanes.route("operations", "a") == ((both,), ())
         lanes.discard(both)
 
 
@@ -99,78 +104,176 @@ def test_lane_with_members_is_kept() -> None:
     assert lanes.find(paced.key) is paced
 
 
-def test_paced_lane_is_not_routed_and_counted_by_pace() -> None:
+def test_paced_lanes_are_routed_apart() -> None:
     lanes = Lanes()
-    first, second = lanes.find_or_create(key("data", pace_ms=50), 7), lanes.find_or_create(key("system", pace_ms=50), 7)
-    lanes.find_or_create(key("data"), 7)
-    assert (first not in lanes.route("data", None), first.offset) == (True, 7)
-    assert (list(lanes.paced(50)), list(lanes.paced(100)), dict(lanes.paces)) == ([first, second], [], {50: 2})
-    lanes.discard(first)
-    assert dict(lanes.paces) == {50: 1}
-    lanes.discard(second)
-    assert dict(lanes.paces) == {}
+    paced = lanes.find_or_create(key("data", pace_ms=50), 7)
+    other = lanes.find_or_create(key("system", pace_ms=50), 7)
+    lane = lanes.find_or_create(key("data"), 7)
+    assert lanes.route("data", None) == ((lane,), (paced,))
+    assert lanes.route("system", None) == ((), (other,))
+    lanes.discard(paced)
+    assert lanes.route("data", None) == ((lane,), ())
 
 
-def test_routes_are_cached_until_lanes_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidings.hub.lanes._MAX_ROUTES", 3)
+def test_routes_are_cached_until_lanes_change() -> None:
     lanes = Lanes()
     assert lanes.route("data", "a") is lanes.route("data", "a")
     lane = lanes.find_or_create(key("data"), 0)
-    assert lanes.route("data", "a") == (lane,)
-    for number in range(10):
-        lanes.route("data", f"{number}")
-    assert len(lanes._routes) <= 3
+    assert lanes.route("data", "a") == ((lane,), ())
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_cached_routes_are_bounded_by_their_memory(count: int) -> None:
+    lanes = Lanes()
+    for number in range(count):
+        lanes.find_or_create(key("operations/a*", f"operations/{number}"), 0)
+    tracemalloc.start()
+    try:
+        for number in range(70_000):
+            assert len(lanes.route("operations", f"a-{number:032}")[0]) == count
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 << 20
 
 
 # Writing.
 
 
+def entry(offset: int, frame: bytes) -> RingEntry:
+    made = RingEntry(make_record(offset), "")
+    made.frames[PLAIN_LINES] = frame
+    return made
+
+
+def write(lane: Lane, *frames: bytes) -> int:
+    """Write one frame for each of the next offsets."""
+    after = lane.offset
+    entries = [entry(offset, frame) for offset, frame in enumerate(frames, after + 1)]
+    lane.offset = after + len(frames)
+    return lane.write(b"".join(frames), entries, after)
+
+
+def connected(lane: Lane, *, free: int | None = None) -> Subscriber:
+    """Add a member whose outlet calls the lane like the hub's delivery does."""
+    outlet = MemoryOutlet()
+    subscriber = member(outlet)
+
+    def pause() -> None:
+        subscriber.blocked = True
+        lane.block(subscriber)
+
+    outlet.on_pause = pause
+    lane.add(subscriber)
+    if free is not None:
+        outlet.stall(free)
+    return subscriber
+
+
+def drain(lane: Lane, subscriber: Subscriber, size: int = 1 << 62) -> int | None:
+    """Let the client read; return what `Lane.resume` returned."""
+    assert isinstance(subscriber.outlet, MemoryOutlet)
+    results: list[int | None] = []
+
+    def resume() -> None:
+        subscriber.blocked = False
+        results.append(lane.resume(subscriber))
+
+    subscriber.outlet.on_resume = resume
+    subscriber.outlet.take(size)
+    return results[0]
+
+
+def unsent(subscriber: Subscriber) -> int:
+    return subscriber.outlet.write_buffer_size()
+
+
 def test_lane_writes_frames_once_per_member() -> None:
     members = [member(), member(MemoryOutlet(past_transport=False))]
     lane = lane_with(*members)
-    assert lane.write(b"abc") == 2
+    assert write(lane, b"abc") == 2
     assert [received(subscriber) for subscriber in members] == [b"abc", b"abc"]
     lane.remove(members[0])
     lane.remove(members[0])
-    assert lane.write(b"def") == 1
+    assert write(lane, b"def") == 1
     assert [received(subscriber) for subscriber in members] == [b"abc", b"abcdef"]
 
 
-def test_bytes_refused_by_the_kernel_go_to_the_transport() -> None:
-    part, none = MemoryOutlet(), MemoryOutlet()
-    part.stall(2)
-    none.stall()
-    lane_with(member(part), member(none), other := member()).write(b"abc")
-    assert [part.write_buffer_size(), none.write_buffer_size(), received(other)] == [1, 3, b"abc"]
-    part.take()
-    none.take()
-    assert part.received == none.received == b"abc"
+def test_rest_of_one_frame_goes_to_the_transport() -> None:
+    lane = Lane(key("data"), 0)
+    part, none, between, other = (connected(lane, free=free) for free in (2, 0, 3, None))
+    write(lane, b"abc", b"def", b"ghi")
+    assert [unsent(each) for each in (part, none, between)] == [1, 3, 3], "at least one, to be called when it is sent"
+    assert [lane.reached(each, 3) for each in (part, none, between, other)] == [1, 1, 2, 3]
+    write(lane, b"jkl")
+    assert [unsent(each) for each in (part, none, between)] == [1, 3, 3]
+    assert [drain(lane, each) for each in (part, none, between)] == [None] * 3
+    assert {received(each) for each in (part, none, between, other)} == {b"abcdefghijkl"}
+    write(lane, b"mno")
+    assert {received(each) for each in (part, none, between, other)} == {b"abcdefghijklmno"}
+    assert lane.held_bytes == 0
 
 
-def test_frames_queue_behind_unsent_bytes() -> None:
-    outlet = MemoryOutlet()
-    subscriber = member(outlet)
-    lane = lane_with(subscriber)
-    outlet.on_pause = lambda: lane.buffer(subscriber)
-    outlet.on_resume = lambda: lane.unbuffer(subscriber)
-    outlet.stall(1)
-    lane.write(b"ab")
-    lane.write(b"cd")
-    outlet.take()
-    lane.write(b"ef")
-    assert outlet.received == b"abcdef"
-    assert not lane.buffered
+def test_member_that_takes_only_a_part_again_returns_its_offset() -> None:
+    lane = Lane(key("data"), 10)
+    slow, other = connected(lane, free=1), connected(lane)
+    write(lane, b"abc", b"def")
+    write(lane, b"ghi")
+    write(lane, b"jkl")
+    assert drain(lane, slow, 2 + 4) == 13
+    lane.remove(slow)
+    assert (lane.held_bytes, lane.blocked) == (0, {})
+    drain_rest = bytes(received(slow))
+    assert drain_rest == b"abcdefg"
+    assert unsent(slow) == 2
+    assert received(other) == b"abcdefghijkl"
 
 
-def test_member_that_joins_with_unsent_bytes_is_buffered() -> None:
+def test_lane_holds_runs_only_from_its_first_blocked_member_on() -> None:
+    lane = Lane(key("data"), 0)
+    first, second = connected(lane, free=0), connected(lane, free=300)
+    for _ in range(10):
+        write(lane, b"x" * 100)
+    both = lane.held_bytes
+    lane.remove(first)
+    assert 0 < lane.held_bytes < both
+    lane.remove(second)
+    assert lane.held_bytes == 0
+    write(lane, b"x" * 100)
+    assert lane.held_bytes == 0
+
+
+def test_blocked_members_share_the_runs_that_are_held() -> None:
+    lane = Lane(key("data"), 0)
+    slow = [connected(lane, free=number) for number in range(1_000)]
+    frames = [b"x" * 1_000] * 20
+    write(lane, *frames)
+    assert 20_000 < lane.held_bytes < 22_000
+    assert sum(map(unsent, slow)) < 1_000 * 1_000
+    for each in slow:
+        assert drain(lane, each) is None
+    assert {received(each) for each in slow} == {b"".join(frames)}
+
+
+def test_clients_that_stop_in_a_large_frame_share_one_copy() -> None:
+    run = FrameRun(b"a" * 10 + b"b" * 100_000, [10, 100_000], [1, 2], 0)
+    parts = [run.part(start, 100_010) for start in (500, 70_000)]
+    assert all(isinstance(part, memoryview) for part in parts)
+    assert [bytes(part) for part in parts] == [b"b" * 99_510, b"b" * 30_010]
+    assert parts[0].obj is parts[1].obj  # type: ignore[union-attr]
+    assert run.part(3, 10) == b"a" * 7
+
+
+def test_member_that_joins_with_unsent_bytes_waits_for_them() -> None:
     outlet = MemoryOutlet()
     subscriber = member(outlet)
     outlet.stall()
     outlet.write(b"reply")
     subscriber.blocked = True
     lane = lane_with(subscriber)
-    lane.write(b"event")
-    outlet.take()
+    write(lane, b"event")
+    assert unsent(subscriber) == 5
+    drain(lane, subscriber)
     assert outlet.received == b"replyevent"
 
 
@@ -178,15 +281,18 @@ def test_lost_member_does_not_block_the_others() -> None:
     gone, other = MemoryOutlet(), member()
     lane = lane_with(member(gone), other)
     gone.close(1000, "")
-    lane.write(b"abc")
+    write(lane, b"abc")
     assert received(other) == b"abc"
 
 
 def test_member_may_leave_during_a_write() -> None:
+    lane = Lane(key("data"), 0)
+    waiting = connected(lane, free=0)
+    write(lane, b"abc")
     outlet = MemoryOutlet()
-    leaving, waiting, other = member(outlet), member(MemoryOutlet()), member()
-    lane = lane_with(leaving, other, waiting)
-    lane.buffer(waiting)
+    leaving, other = member(outlet), member()
+    lane.add(leaving)
+    lane.add(other)
 
     def leave() -> None:
         lane.remove(leaving)
@@ -194,20 +300,34 @@ def test_member_may_leave_during_a_write() -> None:
 
     outlet.on_pause = leave
     outlet.stall()
-    lane.write(b"abc")
-    assert [received(other), received(waiting)] == [b"abc", b""]
-    lane.write(b"def")
-    assert (received(other), outlet.write_buffer_size(), list(lane.members)) == (b"abcdef", 3, [other])
+    write(lane, b"def")
+    assert (received(other), received(waiting), unsent(waiting)) == (b"def", b"", 3)
+    write(lane, b"ghi")
+    assert (received(other), outlet.write_buffer_size(), list(lane.members)) == (b"defghi", 3, [other])
 
 
-def test_drained_member_is_written_to_directly_again() -> None:
-    subscriber = member()
-    lane = lane_with(subscriber)
-    lane.unbuffer(subscriber)
-    lane.buffer(subscriber)
-    lane.unbuffer(subscriber)
-    lane.write(b"abc")
-    assert (received(subscriber), list(lane.buffered)) == (b"abc", [])
+# Paced lanes.
+
+
+def test_paced_lane_keeps_the_newest_of_each_latest_key_in_log_order() -> None:
+    lane = Lane(key("operations", pace_ms=50), 0)
+    names = [("operation:progress", "a"), ("operation:progress", "b"), ("operation:log", "a"), ("operation:log", "a")]
+    size = 0
+    for offset, (type, of) in enumerate(names * 3, 1):
+        size += lane.collect(RingEntry(make_record(offset, make_event(type, of)), ""))
+    assert lane.collecting
+    entries, flushed = lane.flush()
+    assert [each.offset for each in entries] == [3, 4, 7, 8, 9, 10, 11, 12]
+    assert (flushed, lane.collecting) == (size, False)
+
+
+def test_paced_lane_that_overflows_drops_its_events() -> None:
+    lane = Lane(key("operations", pace_ms=50), 0)
+    size = lane.collect(RingEntry(make_record(1), ""))
+    assert lane.overflow() == size
+    assert (lane.collecting, lane.overflowed) == (True, True)
+    assert lane.flush() == ([], 0)
+    assert not lane.collecting
 
 
 def test_lane_records_its_last_write() -> None:

@@ -1,7 +1,14 @@
-from tests.hub.events import make_event, make_record
+import gc
 
-from tidings.hub.ring import Ring
+from tests.heap import private_heap
+from tests.hub.events import make_event, make_record
+from tests.hub.watcher import CHANNELS
+
+from tidings.hub.ring import Ring, RingEntry
+from tidings.protocol.paths import parse_paths
 from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
+
+DATA = parse_paths(["data"], CHANNELS)
 
 
 def fill(ring: Ring, first: int, last: int, size: int = 0) -> None:
@@ -10,7 +17,7 @@ def fill(ring: Ring, first: int, last: int, size: int = 0) -> None:
 
 
 def offsets(ring: Ring, after: int, limit: int = 100) -> list[int]:
-    return [entry.offset for entry in ring.after(after, limit)]
+    return [entry.offset for entry in ring.after(after, DATA, limit)]
 
 
 def test_ring_returns_entries_after_an_offset() -> None:
@@ -26,7 +33,7 @@ def test_ring_returns_entries_after_an_offset() -> None:
 def test_ring_encodes_an_event_once_per_form() -> None:
     ring = Ring(1 << 20, 0)
     fill(ring, 1, 1)
-    (entry,) = ring.after(0, 1)
+    (entry,) = ring.after(0, DATA, 1)
     frames = [ring.frame(entry, form) for form in (PLAIN_LINES, VERSIONED_LINES, PLAIN_LINES, VERSIONED_LINES)]
     assert ring.encodes == 2
     assert frames[0] is frames[2]
@@ -47,27 +54,62 @@ def test_ring_counts_frames_against_its_limit() -> None:
     fill(ring, 1, 5, size=1_000)
     ring.shrink()
     assert len(ring) == 5
-    for entry in ring.after(0, 5):
+    for entry in ring.after(0, DATA, 5):
         ring.frame(entry, PLAIN_LINES)
     ring.shrink()
     assert len(ring) == 3
 
 
 def test_ring_releases_dropped_entries_immediately() -> None:
-    ring = Ring(50_000, 0)
-    fill(ring, 1, 1_000)
-    ring.shrink()
-    held = [entry for entry in ring._entries if entry.position]
-    assert len(held) == len(ring)
-
-
-def test_ring_cuts_its_list_eventually() -> None:
-    ring = Ring(50_000, 0)
-    for start in range(1, 20_001, 100):
-        fill(ring, start, start + 99)
+    with private_heap():
+        ring = Ring(50_000, 0)
+        fill(ring, 1, 1_000)
         ring.shrink()
-    assert len(ring._entries) < 10_000
-    assert offsets(ring, ring.floor) == list(range(ring.floor + 1, 20_001))
+        entries = [entry for entry in gc.get_objects() if type(entry) is RingEntry]
+        assert len(entries) == len(ring) < 60
+
+
+def test_ring_drops_a_share_of_its_limit_at_a_time() -> None:
+    ring = Ring(1 << 20, 0)
+    dropped: list[int] = []
+    for offset in range(1, 10_001):
+        before = ring.floor
+        fill(ring, offset, offset)
+        ring.shrink()
+        if ring.floor > before:
+            dropped.append(ring.floor - before)
+    assert min(dropped) > 10, "cutting a list costs its whole length"
+    assert offsets(ring, ring.floor, 10_000) == list(range(ring.floor + 1, 10_001))
+
+
+# The index.
+
+
+def test_reader_of_one_key_visits_only_its_entries() -> None:
+    ring = Ring(1 << 30, 0)
+    for offset in range(1, 10_001):
+        ring.add(make_record(offset, make_event(key=f"op-{offset % 1_000}", channel="operations")), f"e:{offset}")
+    assert keyed(ring, 0, "operations/op-7") == list(range(7, 10_000, 1_000))
+    assert keyed(ring, 5_000, "operations/op-7", "operations/op-8") == sorted(
+        [*range(5_007, 10_000, 1_000), *range(5_008, 10_000, 1_000)]
+    )
+    assert keyed(ring, 0, "operations/op-7", limit=3) == [7, 1_007, 2_007]
+    assert ring.visits == 10 + 10 + 3
+    assert keyed(ring, 0, "data") == keyed(ring, 0, "operations/other") == []
+
+
+def test_index_follows_the_ring() -> None:
+    ring = Ring(100_000, 0)
+    for offset in range(1, 2_001):
+        ring.add(make_record(offset, make_event(key=f"op-{offset % 7}", channel="operations")), f"e:{offset}")
+        ring.shrink()
+        if offset % 3 == 0:
+            expected = [place for place in range(ring.floor + 1, offset + 1) if place % 7 == 5]
+            assert keyed(ring, ring.floor, "operations/op-5") == expected
+
+
+def keyed(ring: Ring, after: int, *paths: str, limit: int = 100) -> list[int]:
+    return [entry.offset for entry in ring.after(after, parse_paths(paths, CHANNELS), limit)]
 
 
 def test_ring_of_zero_bytes_stays_empty() -> None:

@@ -52,10 +52,21 @@ def test_direct_returns_the_number_of_bytes_taken() -> None:
         send(b"d")
 
 
-def test_direct_is_write_without_access_to_the_kernel() -> None:
+def test_direct_without_access_to_the_kernel_fills_the_transport() -> None:
     outlet = MemoryOutlet(past_transport=False)
-    assert outlet.direct()(b"abc") is None
+    assert outlet.direct()(b"abc") == 3
     assert bytes(outlet.received) == b"abc"
+    with pytest.raises(BlockingIOError):
+        outlet.direct()(b"x" * (64 << 10) + b"x")
+
+
+def test_aborted_outlet_drops_unsent_bytes() -> None:
+    outlet = MemoryOutlet()
+    outlet.stall()
+    outlet.write(b"abc")
+    outlet.abort()
+    outlet.take()
+    assert (outlet.write_buffer_size(), outlet.closed, bytes(outlet.received)) == (0, (1006, ""), b"")
 
 
 def test_closed_outlet_writes_nothing() -> None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from tidings.exceptions import LogError
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
+from tidings.hub.frame_run import FrameRun, write_run
 from tidings.hub.lanes import Subscriber, SubscriberState
 from tidings.hub.ring import Ring
 from tidings.hub.wire import WireForm
@@ -25,8 +26,8 @@ from tidings.protocol.paths import NO_PATHS, PathSet
 
 UNBOUNDED = 1 << 62
 """An end of a read that is greater than any offset."""
-_MAX_CACHED_READS = 64
-"""Reads in the cache: 4 MiB of 64 KiB each."""
+_MAX_CACHE_BYTES = 4 << 20
+"""Memory of the reads in the cache: 64 reads of 64 KiB each."""
 _MAX_CACHE_AGE_S = 1.0
 """How long a read stays usable: a `latest` event in it may have been superseded since."""
 _ALIGNMENT = 256
@@ -45,7 +46,7 @@ log = structlog.get_logger("tidings.hub.catchup")
 class CachedRead(Struct, frozen=True):
     """The result of one read, ready to be written."""
 
-    frames: bytes
+    run: FrameRun
     scanned: int
     """Offset up to which it read: `ReadKey.until`, or less where it was full before."""
     read_at: float
@@ -68,6 +69,7 @@ class ReadCache:
 
     def __init__(self) -> None:
         self._reads: OrderedDict[ReadKey, CachedRead] = OrderedDict()
+        self._bytes = 0
 
     def find(self, key: ReadKey, now: float) -> CachedRead | None:
         """Return the cached result for `key`, unless it is too old at `now`, in seconds of the monotonic clock."""
@@ -77,16 +79,24 @@ class ReadCache:
                 if now - read.read_at < _MAX_CACHE_AGE_S:
                     self._reads.move_to_end(candidate)
                     return read
-                del self._reads[candidate]
+                self._remove(candidate)
         return None
 
     def add(self, key: ReadKey, read: CachedRead) -> None:
         """Cache the result for `key`."""
         # A read that was full before its end is the same for subscribers that read further. A snapshot is not: it would
         # bring an alert that has been cleared since, without the event that cleared it.
-        self._reads[_without_end(key) if read.scanned < key.until and not key.newest_only else key] = read
-        if len(self._reads) > _MAX_CACHED_READS:
-            self._reads.popitem(last=False)
+        key = _without_end(key) if read.scanned < key.until and not key.newest_only else key
+        self._remove(key)
+        self._reads[key] = read
+        self._bytes += read.run.memory
+        while self._bytes > _MAX_CACHE_BYTES:
+            self._remove(next(iter(self._reads)))
+
+    def _remove(self, key: ReadKey) -> None:
+        read = self._reads.pop(key, None)
+        if read is not None:
+            self._bytes -= read.run.memory
 
 
 def alignment_cut(page: Page, until: int) -> int:
@@ -187,18 +197,17 @@ class Catchup:
             return None
         self.reads += 1
         frames: list[bytes] = []
+        offsets: list[int] = []
         size = 0
-        scanned = key.after
         matches = key.paths.matcher()
         excludes = key.excluded.matcher()
         newest = self._log.newest
-        entries = self._ring.after(key.after, _MAX_RING_ENTRIES)
+        entries = self._ring.after(key.after, key.paths, _MAX_RING_ENTRIES)
+        scanned = entries[-1].offset if len(entries) == _MAX_RING_ENTRIES else key.until
         for entry in entries:
             offset = entry.record.offset
             if offset > key.until:
-                scanned = key.until
                 break
-            scanned = offset
             event = entry.record.event
             if not matches(event.channel, event.key) or excludes(event.channel, event.key):
                 continue
@@ -206,13 +215,13 @@ class Catchup:
                 continue
             frame = self._ring.frame(entry, key.form)
             frames.append(frame)
+            offsets.append(offset)
             size += len(frame)
             if size >= self._config.catchup_bytes:
+                scanned = offset
                 break
-        else:
-            if len(entries) < _MAX_RING_ENTRIES:
-                scanned = key.until
-        read = CachedRead(b"".join(frames), scanned, self._clock.monotonic())
+        run = FrameRun(b"".join(frames), map(len, frames), offsets, key.after)
+        read = CachedRead(run, min(scanned, key.until), self._clock.monotonic())
         self._cache.add(key, read)
         return read
 
@@ -327,10 +336,10 @@ class Catchup:
             return
         scanned = alignment_cut(page, key.until)
         event, position = key.form.event, self._log.position
-        frames = [
-            event(record.event, str(position(record.offset))) for record in page.records if record.offset <= scanned
-        ]
-        read = CachedRead(b"".join(frames), scanned, self._clock.monotonic())
+        records = [record for record in page.records if record.offset <= scanned]
+        frames = [event(record.event, str(position(record.offset))) for record in records]
+        run = FrameRun(b"".join(frames), map(len, frames), (record.offset for record in records), key.after)
+        read = CachedRead(run, scanned, self._clock.monotonic())
         self._cache.add(key, read)
         # Before the subscribers that are ready, and one at a time: there may be thousands, and a round is short.
         self._ready.appendleft(CompletedRead(key, read, deque(waiting)))
@@ -350,13 +359,16 @@ class Catchup:
             self._deliver(subscriber, read)
 
     def _deliver(self, subscriber: Subscriber, read: CachedRead) -> None:
-        if subscriber.backlog:
-            subscriber.backlog[0].after = read.scanned
-        else:
-            subscriber.offset = read.scanned
-        if read.frames:
+        run, reached = read.run, read.scanned
+        if run.frames:
             self.writes += 1
-            subscriber.outlet.write(read.frames)
+            written = write_run(subscriber, run)
+            if written < len(run.frames):  # it reads the rest again, conflated, when it has read this
+                reached = run.offset(written)
+        if subscriber.backlog:
+            subscriber.backlog[0].after = reached
+        else:
+            subscriber.offset = reached
         if subscriber.blocked or subscriber.backlog or subscriber.offset < self._live_set.goal(subscriber):
             self.add(subscriber)
         else:  # now, because the head would have moved on by its next turn

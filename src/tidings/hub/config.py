@@ -37,9 +37,13 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     staged_events: int = 20_000
     """Events of all publishers that may wait for the log; beyond it, HTTP requests are answered with `log_busy`."""
     high_water: int = 192 << 10
-    """Unsent bytes at which a live subscriber leaves the live set: several large ticks (200 events of 250 bytes are
-    50 KB), so that a burst alone removes no subscriber, and little enough that a 200 KB/s reader reads events that are
-    under 3 s old: the kernel holds up to 320 KB more, its own 128 KiB and the buffers of both ends."""
+    """Bytes that a live subscriber may be behind before it leaves the live set: several large ticks (200 events of 250
+    bytes are 50 KB), so that a burst alone removes no subscriber, and little enough that a 200 KB/s reader reads events
+    that are under 3 s old: the kernel holds up to 320 KB more, its own 128 KiB and the buffers of both ends."""
+    outbound_bytes: int = 128 << 20
+    """Bytes that may wait for all clients together, outside the kernel. Beyond it, slow live subscribers leave the live
+    set, and then clients that have read nothing for 5 s are disconnected. A client that does not read costs a few
+    kilobytes, so only replies that are not read, or thousands of clients that stop inside large events, come near."""
     ring_bytes: int = 32 << 20
     """Size of the ring of recent events and their encoded frames, for subscribers a little behind: after a restart all
     clients reconnect together."""

@@ -14,6 +14,7 @@ from tidings.hub.commands import run_command
 from tidings.hub.connection_query import ConnectionOptions, parse_connection_query
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
+from tidings.hub.outbound_budget import WRITE_OVERHEAD_BYTES
 from tidings.hub.staging import PublishResult
 from tidings.hub.wire import Outlet, WireForm, revise_form
 from tidings.protocol import messages
@@ -375,7 +376,8 @@ class HubConnection:
             return
         self.outlet.write(frames)
         if self.subscriber.blocked:
-            self._unsent_reply_bytes += len(frames)
+            self.hub.delivery.outbound.add_unsent(self.subscriber, len(frames))
+            self._unsent_reply_bytes += len(frames) + WRITE_OVERHEAD_BYTES
             if self._unsent_reply_bytes >= MAX_UNSENT_REPLY_BYTES:
                 self._update_reading()
 

@@ -4,19 +4,21 @@ Live subscribers are grouped in lanes and receive each batch as it is appended: 
 write per subscriber and tick. `Catchup` reads the other subscribers forward until they can join their lane.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import Struct
 
-from tidings.hub.catchup import Catchup, ReadKey
+from tidings.hub.catchup import Catchup
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
 from tidings.hub.lanes import BacklogRange, Lane, LaneKey, Lanes, Subscriber, SubscriberState
-from tidings.hub.ring import Ring
+from tidings.hub.outbound_budget import OutboundBudget
+from tidings.hub.ring import Ring, RingEntry
 from tidings.log.base import Log, Record, Scheduler
 from tidings.protocol.message_types import EventClass
-from tidings.protocol.paths import NO_PATHS, PathSet
+from tidings.protocol.paths import PathSet
 from tidings.protocol.positions import NOW, SNAPSHOT, Position
 
 SubscribedCallback = Callable[[str, int], None]
@@ -69,10 +71,12 @@ class Delivery:
         self._scheduler = scheduler
         self._clock = clock
         self._config = config
-        self._flush_scheduled: set[int] = set()
-        """Paces whose lanes have a flush scheduled."""
+        self._due: dict[int, dict[Lane, None]] = {}
+        """Paced lanes with events for their next flush, by pace."""
         self._flushed_at: dict[int, float] = {}
         """Time of the last flush by pace, in seconds of the monotonic clock."""
+        self._collected_bytes = 0
+        """Size of all events that paced lanes have collected."""
         self._future: list[_FutureSubscription] = []
         self.counters = DeliveryCounters()
         self.subscribers = 0
@@ -81,6 +85,8 @@ class Delivery:
         """See `LiveSet.delivered`."""
         self.ring = Ring(config.ring_bytes, event_log.head)
         self.catchup = Catchup(self, event_log, self.ring, scheduler, clock, config)
+        self.outbound = OutboundBudget(config.outbound_bytes, scheduler, clock, self._release)
+        """The bytes that wait for all clients together."""
 
     def deliver(self, records: Sequence[Record]) -> None:
         """Deliver a batch from the log's tail to the live subscribers."""
@@ -94,32 +100,50 @@ class Delivery:
             entry = ring.add(record, prefix + str(record.offset))
             if event.event_class is EventClass.LATEST and newest.is_superseded(record.offset, event):
                 continue
-            for lane in route(event.channel, event.key):
-                if not lane.pending:
+            live, paced = route(event.channel, event.key)
+            for lane in live:
+                pending = lane.pending
+                if not pending:
                     touched.append(lane)
-                lane.pending.append(ring.frame(entry, lane.key.form))
-        self.delivered = records[-1].offset
+                pending.append(entry)
+            if paced:
+                self._collect(entry, paced)
+        before, self.delivered = self.delivered, records[-1].offset
         if touched:
             now = self._clock.monotonic()
             for lane in touched:
-                frames = b"".join(lane.pending)
-                lane.pending.clear()
-                self._write(lane, frames, now)
+                entries, lane.pending = lane.pending, []
+                self._write(lane, entries, before, now)
         ring.shrink()
         if self._future:
             self._begin_reached()
-        if self.lanes.paces:
-            self._schedule_flushes()
 
-    def _write(self, lane: Lane, frames: bytes, now: float) -> None:
+    def _write(self, lane: Lane, entries: Sequence[RingEntry], after: int, now: float) -> None:
+        form, frame = lane.form, self.ring.frame
+        frames = frame(entries[0], form) if len(entries) == 1 else b"".join([frame(entry, form) for entry in entries])
         lane.wrote_at = now
-        buffered = tuple(lane.buffered)
-        count = lane.write(frames)
-        for subscriber in buffered:
-            if subscriber.lane is lane:
-                self._check_unsent(subscriber)
-        self.counters.lane_writes += count
-        self.counters.lane_bytes += count * len(frames)
+        held = lane.held_bytes
+        count = lane.write(frames, entries, after)
+        counters = self.counters
+        counters.lane_writes += count
+        counters.lane_bytes += count * len(frames)
+        if held or lane.held_bytes:
+            self._check_held(lane)
+
+    def _check_held(self, lane: Lane) -> None:
+        """Take members that are too far behind out of the live set."""
+        while lane.held_bytes > self._config.high_water:
+            self._fall_behind(next(iter(lane.blocked)))
+        self.outbound.hold(lane)
+        self.outbound.release_lanes()
+
+    def _release(self, lane: Lane) -> None:
+        for subscriber in list(lane.blocked):
+            self._fall_behind(subscriber)
+
+    def _fall_behind(self, subscriber: Subscriber) -> None:
+        self.counters.fell_behind += 1
+        self.leave(subscriber)
 
     # The live set.
 
@@ -128,14 +152,20 @@ class Delivery:
         if subscriber.pace_ms:
             lane = self.lanes.find(_lane_key(subscriber))
             if lane is not None and lane.members:
-                return max(lane.offset, subscriber.offset)
+                return max(self._head(lane), subscriber.offset)
         return self.delivered
+
+    def _head(self, lane: Lane) -> int:
+        """Return the offset that the members of `lane` have reached unless they are blocked."""
+        if lane.collecting:
+            return lane.offset
+        return lane.pending[0].offset - 1 if lane.pending else self.delivered
 
     def reached(self, subscriber: Subscriber) -> int:
         """Return the offset up to which everything on the paths of `subscriber` was written to it."""
-        if subscriber.state is SubscriberState.LIVE and subscriber.pace_ms and subscriber.lane is not None:
-            return subscriber.lane.offset
-        return self.delivered if subscriber.state is SubscriberState.LIVE or not subscriber.paths else subscriber.offset
+        if subscriber.state is SubscriberState.LIVE and subscriber.lane is not None:
+            return subscriber.lane.reached(subscriber, self._head(subscriber.lane))
+        return subscriber.offset if subscriber.paths else self.delivered
 
     def join(self, subscriber: Subscriber) -> None:
         """See `LiveSet.join`."""
@@ -144,11 +174,11 @@ class Delivery:
             return
         lane = self.lanes.find_or_create(_lane_key(subscriber), self.delivered)
         subscriber.lane = lane
-        if subscriber.pace_ms:
-            if lane.members and subscriber.offset != lane.offset:
-                lane.waiting[subscriber] = None
-                return
-            lane.offset = subscriber.offset
+        if not lane.members:
+            self._collected_bytes -= lane.flush()[1]
+        elif subscriber.pace_ms and subscriber.offset != self._head(lane):
+            lane.waiting[subscriber] = None
+            return
         lane.add(subscriber)
         subscriber.state = SubscriberState.LIVE
         self.counters.joined += 1
@@ -164,33 +194,33 @@ class Delivery:
         subscriber.lane = None
         lane.waiting.pop(subscriber, None)
         lane.remove(subscriber)
+        self.outbound.hold(lane)
         self.lanes.discard(lane)
 
     def pause(self, subscriber: Subscriber) -> None:
         """Record that `subscriber` has unsent bytes: its socket does not drain. May be called during a write.
 
-        A live subscriber may have unsent bytes up to the high-water mark. One that catches up is written to only when
-        it has none: events that wait in the log are conflated, those that wait in a buffer are not.
+        Nothing more is written to it until all are sent: events that wait in the log are conflated, those that wait in
+        a buffer are not. A live subscriber stays in its lane up to the high-water mark.
         """
         subscriber.blocked = True
-        lane = subscriber.lane
-        if subscriber.state is SubscriberState.LIVE and lane is not None:
-            lane.buffer(subscriber)
-            self._check_unsent(subscriber)
-
-    def _check_unsent(self, subscriber: Subscriber) -> None:
-        """Take a live subscriber with too many unsent bytes out of the live set."""
-        if subscriber.outlet.write_buffer_size() > self._config.high_water:
-            self.counters.fell_behind += 1
-            self.leave(subscriber)
+        self.outbound.add_unsent(subscriber, subscriber.outlet.write_buffer_size())
+        if subscriber.state is SubscriberState.LIVE and subscriber.lane is not None:
+            subscriber.lane.block(subscriber)
 
     def resume(self, subscriber: Subscriber) -> None:
-        """Record that all bytes are sent: `subscriber` is written to again, or reads itself forward."""
+        """Record that all bytes are sent: `subscriber` gets what its lane holds for it, or reads itself forward."""
         subscriber.blocked = False
-        if subscriber.state is SubscriberState.LIVE and subscriber.lane is not None:
-            subscriber.lane.unbuffer(subscriber)
-        else:
+        self.outbound.remove_unsent(subscriber)
+        lane = subscriber.lane
+        if subscriber.state is not SubscriberState.LIVE or lane is None:
             self.catchup.add(subscriber)
+            return
+        offset = lane.resume(subscriber)
+        if offset is not None:
+            self._fall_behind(subscriber)
+            subscriber.offset = offset
+        self.outbound.hold(lane)
 
     # Subscriptions.
 
@@ -204,6 +234,7 @@ class Delivery:
         if subscriber.state is SubscriberState.CLOSED:
             return
         self.leave(subscriber)
+        self.outbound.remove_unsent(subscriber)
         subscriber.state = SubscriberState.CLOSED
         subscriber.backlog.clear()
         self.subscribers -= 1
@@ -313,40 +344,62 @@ class Delivery:
         if future.subscriber.state is not SubscriberState.CLOSED:
             future.begin()
 
-    # Paced lanes: each is one shared cursor, read forward on a timer.
+    # Paced lanes: events are collected, conflated, and written on a timer.
 
-    def _schedule_flushes(self) -> None:
-        for pace_ms in self.lanes.paces:
-            if pace_ms not in self._flush_scheduled:
-                self._flush_scheduled.add(pace_ms)
-                # The first event after a silence is sent immediately; those that follow it wait for the pace.
-                elapsed = self._clock.monotonic() - self._flushed_at.get(pace_ms, -1e9)
-                self._scheduler.call_later(max(0.0, pace_ms / 1000 - elapsed), partial(self._flush, pace_ms))
+    def _collect(self, entry: RingEntry, lanes: Sequence[Lane]) -> None:
+        for lane in lanes:
+            if not lane.collecting:
+                lane.offset = entry.record.offset - 1
+                self._add_due(lane)
+            if not lane.overflowed:
+                self._collected_bytes += lane.collect(entry)
+                if self._collected_bytes > self._config.ring_bytes:
+                    self._collected_bytes -= lane.overflow()
+
+    def _add_due(self, lane: Lane) -> None:
+        pace_ms = lane.key.pace_ms
+        due = self._due.setdefault(pace_ms, {})
+        if not due:
+            # The first event after a silence is sent immediately; those that follow it wait for the pace.
+            elapsed = self._clock.monotonic() - self._flushed_at.get(pace_ms, -1e9)
+            self._scheduler.call_later(max(0.0, pace_ms / 1000 - elapsed), partial(self._flush, pace_ms))
+        due[lane] = None
 
     def _flush(self, pace_ms: int) -> None:
-        self._flush_scheduled.discard(pace_ms)
-        now = self._flushed_at[pace_ms] = self._clock.monotonic()
-        for lane in self.lanes.paced(pace_ms):
-            if lane.members and lane.offset < self.delivered:
-                self._flush_lane(lane, now)
-            for subscriber in list(lane.waiting):
+        """Write what the lanes of one pace have collected."""
+        self._flushed_at[pace_ms] = self._clock.monotonic()
+        self._flush_lanes(deque(self._due.pop(pace_ms)))
+
+    def _flush_lanes(self, lanes: deque[Lane]) -> None:
+        """Write what `lanes` have collected, in slices between which the loop serves others."""
+        deadline = self._clock.monotonic() + self._config.catchup_budget_s
+        while lanes:
+            lane = lanes.popleft()
+            self._flush_lane(lane)
+            if lanes and self._clock.monotonic() >= deadline:
+                self._scheduler.call_soon(partial(self._flush_lanes, lanes))
+                return
+
+    def _flush_lane(self, lane: Lane) -> None:
+        overflowed, after = lane.overflowed, lane.offset
+        if overflowed:  # each member reads from the log by itself
+            for subscriber in list(lane.members):
                 self.leave(subscriber)
                 self.catchup.add(subscriber)
-
-    def _flush_lane(self, lane: Lane, now: float) -> None:
-        key = lane.key
-        while lane.members and lane.offset < self.delivered:
-            read = self.catchup.read_ring(
-                ReadKey(key.form, key.paths, NO_PATHS, lane.offset, self.delivered, newest_only=False)
-            )
-            if read is None:  # the ring has lost it: each member reads on from the log by itself
-                for subscriber in list(lane.members):
-                    self.leave(subscriber)
-                    self.catchup.add(subscriber)
-                return
-            lane.offset = read.scanned
-            if read.frames:
-                self._write(lane, read.frames, now)
+        collected, size = lane.flush()
+        self._collected_bytes -= size
+        newest = self._log.newest
+        entries = [
+            entry
+            for entry in collected
+            if entry.record.event.event_class is not EventClass.LATEST
+            or not newest.is_superseded(entry.offset, entry.record.event)
+        ]
+        if entries and lane.members:
+            self._write(lane, entries, after, self._clock.monotonic())
+        for subscriber in list(lane.waiting):
+            self.leave(subscriber)
+            self.catchup.add(subscriber)
 
 
 def _lane_key(subscriber: Subscriber) -> LaneKey:

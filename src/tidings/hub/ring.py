@@ -1,15 +1,19 @@
 """The ring of recent events and their encoded frames."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 from tidings.hub.wire import WireForm
 from tidings.log.base import Record
-from tidings.protocol.envelope import Event
-from tidings.protocol.message_types import EventClass
+from tidings.protocol.paths import PathSet
 
-_ENTRY_OVERHEAD_BYTES = 820
-"""Bytes of memory per entry besides its data and frames, measured: the structs, their strings, a dictionary."""
+ENTRY_OVERHEAD_BYTES = 900
+"""Bytes of memory per entry besides its data and frames, measured: the structs, their strings, a dictionary, and its
+place in the index."""
+_DROPPED_SHARE = 64
+"""Share of the limit that is dropped at a time: cutting lists costs their whole length."""
 
 
 class RingEntry:
@@ -32,10 +36,6 @@ def _offset(entry: RingEntry) -> int:
     return entry.record.offset
 
 
-_DROPPED = RingEntry(Record(0, Event("", "", "", b"", "", None, EventClass.DURABLE), 0), "")
-"""Placeholder for a dropped entry, until the list is cut."""
-
-
 class Ring:
     """The newest entries, up to a number of bytes; the oldest are dropped.
 
@@ -47,21 +47,27 @@ class Ring:
     def __init__(self, max_bytes: int, floor: int) -> None:
         self._max_bytes = max_bytes
         self._entries: list[RingEntry] = []
-        self._start = 0
+        self._channels: dict[str, list[RingEntry]] = {}
+        """Entries by channel. Like `_keys`, it is brought up to date when it is read: most events are never read."""
+        self._keys: dict[tuple[str, str | None], list[RingEntry]] = {}
+        self._indexed = 0
+        """Number of entries in the index."""
         self._bytes = 0
         self.floor = floor
         """Every event with a greater offset is in the ring."""
         self.encodes = 0
         """Frames encoded so far."""
+        self.visits = 0
+        """Entries returned to readers so far."""
 
     def __len__(self) -> int:
-        return len(self._entries) - self._start
+        return len(self._entries)
 
     def add(self, record: Record, position: str) -> RingEntry:
         """Add the newest event and return its entry."""
         entry = RingEntry(record, position)
         self._entries.append(entry)
-        self._bytes += len(record.event.data) + _ENTRY_OVERHEAD_BYTES
+        self._bytes += len(record.event.data) + ENTRY_OVERHEAD_BYTES
         return entry
 
     def frame(self, entry: RingEntry, form: WireForm) -> bytes:
@@ -69,26 +75,74 @@ class Ring:
         frame = entry.frames.get(form)
         if frame is None:
             frame = entry.frames[form] = form.event(entry.record.event, entry.position)
-            self._bytes += len(frame)
+            if entry.record.offset > self.floor:
+                self._bytes += len(frame)
             self.encodes += 1
         return frame
 
     def shrink(self) -> None:
-        """Drop the oldest entries until the rest fits."""
+        """Drop the oldest entries if there are too many."""
+        if self._bytes <= self._max_bytes:
+            return
+        limit = self._max_bytes - self._max_bytes // _DROPPED_SHARE
         entries = self._entries
-        start = self._start
-        while self._bytes > self._max_bytes and start < len(entries):
-            entry = entries[start]
-            self._bytes -= len(entry.record.event.data) + _ENTRY_OVERHEAD_BYTES + sum(map(len, entry.frames.values()))
-            self.floor = entry.record.offset
-            entries[start] = _DROPPED
-            start += 1
-        self._start = start
-        if start > 4096 and start * 2 > len(entries):  # amortised: cutting a list costs its whole length
-            del entries[:start]
-            self._start = 0
+        count = 0
+        while self._bytes > limit and count < len(entries):
+            entry = entries[count]
+            self._bytes -= len(entry.record.event.data) + ENTRY_OVERHEAD_BYTES + sum(map(len, entry.frames.values()))
+            count += 1
+        self.floor = entries[count - 1].record.offset
+        self._unindex(entries[: min(count, self._indexed)])
+        del entries[:count]
 
-    def after(self, offset: int, limit: int) -> Sequence[RingEntry]:
-        """Return up to `limit` entries with a greater offset; `offset` must be at or above `floor`."""
-        start = bisect_right(self._entries, offset, lo=self._start, key=_offset)
-        return self._entries[start : start + limit]
+    def after(self, offset: int, paths: PathSet, limit: int) -> Sequence[RingEntry]:
+        """Return the first entries with a greater offset that `paths` may match, at most `limit`.
+
+        Entries of other paths may be among them, but not where `paths` has only keys that few of the events have.
+        `offset` must be at or above `floor`.
+        """
+        self._index()
+        sources = self._sources(paths)
+        found = [
+            source[start : start + limit]
+            for source in sources
+            if (start := bisect_right(source, offset, key=_offset)) < len(source)
+        ]
+        entries = found[0] if len(found) == 1 else sorted(chain.from_iterable(found), key=_offset)[:limit]
+        self.visits += len(entries)
+        return entries
+
+    def _sources(self, paths: PathSet) -> Sequence[list[RingEntry]]:
+        """Return lists that together hold all entries on `paths`, each entry once."""
+        if len(paths.paths) > len(self._entries):
+            return [self._entries]
+        whole = {path.channel for path in paths.paths if path.key is None or path.prefix}
+        sources = [self._channels[channel] for channel in whole if channel in self._channels]
+        if sum(map(len, sources)) * 2 > len(self._entries):
+            return [self._entries]
+        sources.extend(
+            entries
+            for path in paths.paths
+            if path.channel not in whole and (entries := self._keys.get((path.channel, path.key))) is not None
+        )
+        return sources
+
+    def _index(self) -> None:
+        channels, keys = self._channels, self._keys
+        for entry in self._entries[self._indexed :]:
+            event = entry.record.event
+            channels.setdefault(event.channel, []).append(entry)
+            keys.setdefault((event.channel, event.key), []).append(entry)
+        self._indexed = len(self._entries)
+
+    def _unindex(self, dropped: Sequence[RingEntry]) -> None:
+        events = [entry.record.event for entry in dropped]
+        for channel, count in Counter(event.channel for event in events).items():
+            del self._channels[channel][:count]
+        for key, count in Counter((event.channel, event.key) for event in events).items():
+            entries = self._keys[key]
+            if count == len(entries):
+                del self._keys[key]
+            else:
+                del entries[:count]
+        self._indexed -= len(dropped)

@@ -8,6 +8,9 @@ from typing import Protocol
 from tidings.protocol.envelope import Event
 from tidings.protocol.revisions import REVISION, REVISIONS
 
+Send = Callable[[bytes], int]
+"""See `Outlet.direct`."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WireForm:
@@ -32,20 +35,21 @@ def revise_form(form: WireForm, date: str) -> WireForm:
 class Outlet(Protocol):
     """The output to one client: a socket, or a substitute."""
 
-    def write(self, frames: bytes, /) -> None:
-        """Write prebuilt frames. May call the connection's `pause_writing` before it returns."""
+    def write(self, frames: bytes | memoryview, /) -> None:
+        """Write prebuilt frames, whatever waits. May call the connection's `pause_writing` before it returns."""
 
-    def direct(self) -> Callable[[bytes], int | None]:
-        """Return the function that writes to a live subscriber while no bytes are unsent.
+    def direct(self) -> Send:
+        """Return the function that writes while the connection is not paused.
 
-        It gives bytes to the kernel and returns how many the kernel took; BlockingIOError means none, and any other
-        OSError means that the peer is gone. An outlet without such a function returns `write`, which returns None.
+        It takes the front of some frames and returns its size in bytes; BlockingIOError means that it took none, and
+        any other OSError that the peer is gone. It takes no more than the kernel does, or a small buffer.
         """
 
     def write_buffer_size(self) -> int:
         """Return the number of unsent bytes.
 
-        `pause_writing` is called as soon as bytes have to wait, and `resume_writing` when all are sent.
+        `pause_writing` is called as soon as more bytes wait than `direct` would leave, and `resume_writing` when all
+        are sent.
         """
 
     def pause_reading(self) -> None:
@@ -65,3 +69,6 @@ class Outlet(Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Close with a WebSocket close code, after all that was written."""
+
+    def abort(self) -> None:
+        """End the connection immediately; unsent bytes are lost."""

@@ -126,15 +126,19 @@ class PipeOutlet:
         self.reading = True
         """Whether the hub reads messages of the client."""
 
-    def write(self, frames: bytes, /) -> None:
+    def write(self, frames: bytes | memoryview, /) -> None:
         """See `Outlet.write`."""
-        for line in frames.splitlines():
+        for line in bytes(frames).splitlines():
             self._connection.to_client.put(line)
         self._connection.update_backpressure()
 
-    def direct(self) -> Callable[[bytes], int | None]:
+    def direct(self) -> Callable[[bytes], int]:
         """See `Outlet.direct`."""
-        return self.write
+        return self._write_all
+
+    def _write_all(self, frames: bytes) -> int:
+        self.write(frames)
+        return len(frames)
 
     def write_buffer_size(self) -> int:
         """See `Outlet.write_buffer_size`."""
@@ -158,6 +162,10 @@ class PipeOutlet:
     def close(self, code: int, reason: str) -> None:
         """See `Outlet.close`."""
         self._connection.close_from_hub(code, reason)
+
+    def abort(self) -> None:
+        """See `Outlet.abort`."""
+        self._connection.close_from_hub(_ABNORMAL, "")
 
 
 class MemoryConnection:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 _UNLIMITED_BYTES = 1 << 62
+_MAX_WAITING_BYTES = 64 << 10
 
 
 def _ignore() -> None:
@@ -17,8 +18,8 @@ class MemoryOutlet:
     none wait any more, from within `take`.
 
     Args:
-        past_transport: Whether `direct` passes bytes directly to the kernel, like a socket's `send`; else it is
-            `write`. Default: true.
+        past_transport: Whether `direct` passes bytes directly to the kernel, like a socket's `send`; else it passes
+            them to the transport, like with TLS. Default: true.
     """
 
     def __init__(self, *, past_transport: bool = True) -> None:
@@ -43,14 +44,21 @@ class MemoryOutlet:
 
     # Called by the hub.
 
-    def write(self, frames: bytes, /) -> None:
+    def write(self, frames: bytes | memoryview, /) -> None:
         """See `Outlet.write`."""
         self.writes += 1
         self._write(frames)
 
-    def direct(self) -> Callable[[bytes], int | None]:
+    def direct(self) -> Callable[[bytes], int]:
         """See `Outlet.direct`."""
-        return self._send if self._past_transport else self.write
+        return self._send if self._past_transport else self._write_bounded
+
+    def _write_bounded(self, frames: bytes, /) -> int:
+        """Behave like a transport without a direct way to the kernel."""
+        if len(frames) > _MAX_WAITING_BYTES:
+            raise BlockingIOError
+        self.write(frames)
+        return len(frames)
 
     def write_buffer_size(self) -> int:
         """See `Outlet.write_buffer_size`."""
@@ -77,6 +85,11 @@ class MemoryOutlet:
         if self.closed is None:
             self.closed = (code, reason)
             self.on_close()
+
+    def abort(self) -> None:
+        """See `Outlet.abort`."""
+        self._waiting.clear()
+        self.close(1006, "")
 
     # Called by the test.
 
@@ -109,7 +122,7 @@ class MemoryOutlet:
             self.writes -= 1
         return taken
 
-    def _write(self, frames: bytes) -> None:
+    def _write(self, frames: bytes | memoryview) -> None:
         if self.closed is not None:
             return
         waited = bool(self._waiting)
@@ -119,7 +132,7 @@ class MemoryOutlet:
             if not waited:
                 self.on_pause()
 
-    def _take_kernel(self, frames: bytes) -> int:
+    def _take_kernel(self, frames: bytes | memoryview) -> int:
         taken = min(len(frames), self._free)
         self.received += frames[:taken]
         self._free -= taken

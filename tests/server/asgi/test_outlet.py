@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tidings.server.asgi.outlet import CHUNK_BYTES, BufferedOutlet
+from tidings.server.asgi.outlet import CHUNK_BYTES, MAX_WAITING_BYTES, BufferedOutlet
 
 
 class Flow:
@@ -55,9 +55,9 @@ async def test_outlet_sends_writes_in_order_and_reports_unsent_bytes(outlet: Buf
     sending = asyncio.create_task(outlet.send_all(client.send))
     outlet.write(b"one")
     outlet.write(b"two")
-    assert (flow.calls, outlet.write_buffer_size()) == (["pause"], 6)
-    await until(lambda: flow.calls == ["pause", "resume"])
-    assert (client.taken, outlet.write_buffer_size()) == ([b"onetwo"], 0)
+    assert outlet.write_buffer_size() == 6
+    await until(lambda: not outlet.write_buffer_size())
+    assert (client.taken, flow.calls) == ([b"onetwo"], [])
     outlet.end()
     await sending
 
@@ -66,10 +66,13 @@ async def test_bytes_not_accepted_by_the_server_count_as_unsent(outlet: Buffered
     client = Client()
     client.open.clear()
     sending = asyncio.create_task(outlet.send_all(client.send))
-    outlet.write(b"x" * 10)
+    outlet.write(b"x" * MAX_WAITING_BYTES)
     await asyncio.sleep(0)
+    assert flow.calls == []
     outlet.write(b"y" * 5)
-    assert outlet.write_buffer_size() == 15
+    outlet.write(b"z" * 5)
+    assert outlet.write_buffer_size() == MAX_WAITING_BYTES + 10
+    assert flow.calls == ["pause"]
     client.open.set()
     await until(lambda: outlet.write_buffer_size() == 0)
     assert flow.calls == ["pause", "resume"]
@@ -123,7 +126,7 @@ async def test_end_drops_all_writes_silently(outlet: BufferedOutlet, flow: Flow)
     outlet.write(b"y")
     await sending
     assert client.taken == []
-    assert flow.calls == ["pause"]
+    assert flow.calls == []
     assert outlet.write_buffer_size() == 0
 
 
@@ -136,7 +139,7 @@ async def test_end_may_come_during_a_send(outlet: BufferedOutlet, flow: Flow) ->
     outlet.end()
     client.open.set()
     await sending
-    assert (flow.calls, outlet.write_buffer_size()) == (["pause"], 0)
+    assert (flow.calls, outlet.write_buffer_size()) == ([], 0)
 
 
 async def test_paused_reading_resumes_at_the_latest_on_close(outlet: BufferedOutlet) -> None:
@@ -150,12 +153,31 @@ async def test_paused_reading_resumes_at_the_latest_on_close(outlet: BufferedOut
     assert outlet.may_read.is_set()
 
 
-async def test_direct_writes_go_to_the_buffer_and_ping_does_nothing(outlet: BufferedOutlet) -> None:
-    assert outlet.direct()(b"through") is None
-    assert outlet.write_buffer_size() == 7
+async def test_direct_takes_whole_writes_up_to_a_bound(outlet: BufferedOutlet, flow: Flow) -> None:
+    send = outlet.direct()
+    assert send(b"x" * (MAX_WAITING_BYTES - 7)) == MAX_WAITING_BYTES - 7
+    with pytest.raises(BlockingIOError):
+        send(b"eight by")
+    assert send(b"through") == 7
+    assert (outlet.write_buffer_size(), flow.calls) == (MAX_WAITING_BYTES, [])
+
+
+async def test_ping_and_empty_writes_do_nothing(outlet: BufferedOutlet) -> None:
     outlet.ping()
     outlet.write(b"")
-    assert outlet.write_buffer_size() == 7
+    assert outlet.write_buffer_size() == 0
+
+
+async def test_abort_ends_a_send_that_the_client_does_not_take(outlet: BufferedOutlet) -> None:
+    client = Client()
+    client.open.clear()
+    sending = asyncio.create_task(outlet.send_all(client.send))
+    outlet.write(b"x")
+    await asyncio.sleep(0)
+    outlet.abort()
+    with pytest.raises(TimeoutError):
+        await sending
+    assert client.taken == []
 
 
 async def test_close_after_the_sending_has_ended_does_nothing(outlet: BufferedOutlet) -> None:

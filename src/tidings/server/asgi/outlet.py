@@ -8,15 +8,20 @@ CHUNK_BYTES: Final = 64 * 1024
 """Bytes passed to the server at a time. Servers let one write through before they wait, so a slow client has about one
 such chunk outstanding besides this buffer and the kernel's."""
 
+_LOST: Final = 1006
+MAX_WAITING_BYTES: Final = 64 * 1024
+"""Bytes that may wait in the buffer before the hub is asked to pause: the client of a server like uvicorn then has
+about twice as many outstanding besides the kernel's."""
+
 CLOSE_TIMEOUT_S: Final = 5.0
 """Seconds in which a client must read the rest after the outlet was closed."""
 
 
 class Flow(Protocol):
-    """The writer of an outlet, which is called when bytes wait."""
+    """The writer of an outlet, which is called when too many bytes wait."""
 
     def pause_writing(self) -> None:
-        """Called during `write` when bytes have to wait."""
+        """Called during `write` when more than `MAX_WAITING_BYTES` have to wait."""
 
     def resume_writing(self) -> None:
         """Called when all bytes are sent."""
@@ -25,15 +30,16 @@ class Flow(Protocol):
 class BufferedOutlet:
     """A `tidings.hub.wire.Outlet` whose bytes one task sends.
 
-    The hub bounds it: after `pause_writing`, a subscriber leaves the live set beyond the high-water mark, and one that
-    catches up is written to only while the buffer is empty.
+    `direct` fills it up to `MAX_WAITING_BYTES`, like a socket's buffer in the kernel. `write` goes beyond, and then
+    asks the hub to pause until all bytes are sent.
     """
 
-    __slots__ = ("_chunks", "_ended", "_flow", "_limit", "_size", "_wakeup", "closing", "may_read")
+    __slots__ = ("_chunks", "_ended", "_flow", "_limit", "_paused", "_size", "_wakeup", "closing", "may_read")
 
     def __init__(self) -> None:
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | memoryview] = []
         self._size = 0
+        self._paused = False
         self._wakeup = asyncio.Event()
         self._flow: Flow | None = None
         self._limit: asyncio.Timeout | None = None
@@ -50,20 +56,27 @@ class BufferedOutlet:
 
     # Called by the hub.
 
-    def write(self, frames: bytes, /) -> None:
+    def write(self, frames: bytes | memoryview, /) -> None:
         """See `Outlet.write`."""
         if self.closing is not None or self._ended or not frames:
             return
-        waited = self._size
         self._chunks.append(frames)
         self._size += len(frames)
         self._wakeup.set()
-        if not waited and self._flow is not None:
+        if self._size > MAX_WAITING_BYTES and not self._paused and self._flow is not None:
+            self._paused = True
             self._flow.pause_writing()
 
-    def direct(self) -> Callable[[bytes], int | None]:
-        """See `Outlet.direct`: all bytes go through the buffer."""
-        return self.write
+    def direct(self) -> Callable[[bytes], int]:
+        """See `Outlet.direct`."""
+        return self._write_bounded
+
+    def _write_bounded(self, frames: bytes) -> int:
+        """Write whole frames only: an ASGI server takes messages, not bytes."""
+        if len(frames) > MAX_WAITING_BYTES - self._size:
+            raise BlockingIOError
+        self.write(frames)
+        return len(frames)
 
     def write_buffer_size(self) -> int:
         """See `Outlet.write_buffer_size`; it includes the bytes that the server has not accepted yet."""
@@ -91,6 +104,12 @@ class BufferedOutlet:
             self.may_read.set()
             self._limit_closing()
 
+    def abort(self) -> None:
+        """See `Outlet.abort`: `send_all` ends with TimeoutError, as after a close that the client did not read."""
+        self.close(_LOST, "")
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
     # Called by the sending task.
 
     async def send_all(self, send: Callable[[bytes], Awaitable[None]]) -> None:
@@ -109,7 +128,8 @@ class BufferedOutlet:
                     if self._ended:
                         return
                     self._size -= len(taken)
-                    if not self._size and self._flow is not None:
+                    if not self._size and self._paused and self._flow is not None:
+                        self._paused = False
                         self._flow.resume_writing()
             finally:
                 self._limit = None  # `close` may still come, and a timeout that has ended cannot be rescheduled

@@ -39,9 +39,8 @@ CLOSE_TIMEOUT_S: Final = 5.0
 MAX_EARLY_BYTES: Final = MAX_MESSAGE_BYTES
 """Bytes that a client may send while its handshake is queued, which the RFC forbids; more abort the connection."""
 
-MAX_UNSENT_PONG_BYTES: Final = 64 * 1024
-"""Unsent bytes above which Pings are not answered (only the latest needs to be, RFC 6455 §5.5.3): a peer that pings
-without reading would otherwise fill our memory."""
+MAX_WAITING_BYTES: Final = 64 * 1024
+"""Bytes that may wait in the transport where writes do not go to the socket directly. Larger ones are split."""
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ class _Phase(enum.Enum):
     ENDED = enum.auto()
 
 
-def _discard(_frame: bytes) -> None:
+def _discard(_frame: bytes | memoryview) -> None:
     """Replace `write` where nothing may be written."""
 
 
@@ -129,6 +128,8 @@ class WebSocket(asyncio.Protocol):
         "_reading_paused",
         "_timer",
         "_transport",
+        "_unsent_pong",
+        "_writing_paused",
         "write",
     )
 
@@ -145,8 +146,11 @@ class WebSocket(asyncio.Protocol):
         self._held: list[tuple[int, bytes]] | None = None
         self._reading_paused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._writing_paused = False
+        self._unsent_pong: bytes | None = None
+        """Payload of the latest Ping that came while writing was paused."""
         self._transport: asyncio.Transport
-        self.write: Callable[[bytes], None] = _discard
+        self.write: Callable[[bytes | memoryview], None] = _discard
 
     # Called by the handler.
 
@@ -209,21 +213,27 @@ class WebSocket(asyncio.Protocol):
             self._reading_paused = False
             asyncio.get_running_loop().call_soon(self._release_held)
 
-    def direct(self) -> Callable[[bytes], int | None]:
+    def direct(self) -> Callable[[bytes], int]:
         """Return the fastest function that writes while no bytes are unsent.
 
         That is the socket's own `send`, which avoids the transport's bookkeeping per write: it returns how many bytes
         the kernel took and raises BlockingIOError for none. It may be used only while `write_buffer_size` is 0, so with
         write buffer limits of 0 and between `resume_writing` and `pause_writing`; the rest goes to `write`. With TLS,
-        or an event loop that completes writes later, it is `write` itself.
+        or an event loop that completes writes later, it writes to the transport up to `MAX_WAITING_BYTES`.
         """
         if self._direct is None:
             if self._phase is not _Phase.OPEN or not _writes_directly(self._transport):
-                return self.write
+                return self._write_bounded
             shared = self._transport.get_extra_info("socket")
             # A second object for the transport's descriptor, detached before the transport closes it.
             self._direct = socket.socket(shared.family, shared.type, shared.proto, fileno=shared.fileno())
         return self._direct.send
+
+    def _write_bounded(self, frames: bytes) -> int:
+        if len(frames) > MAX_WAITING_BYTES - self.write_buffer_size():
+            raise BlockingIOError
+        self.write(frames)
+        return len(frames)
 
     def write_buffer_size(self) -> int:
         """Return the number of bytes that are written but not yet taken by the kernel."""
@@ -276,12 +286,17 @@ class WebSocket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Forward the transport's call to the handler."""
+        self._writing_paused = True
         if self._handler is not None and self._phase is _Phase.OPEN:
             self._guard(self._handler.pause_writing)
 
     def resume_writing(self) -> None:
         """Forward the transport's call to the handler."""
-        if self._handler is not None and self._phase is _Phase.OPEN:
+        self._writing_paused = False
+        if self._unsent_pong is not None:
+            payload, self._unsent_pong = self._unsent_pong, None
+            self.write(pong_frame(payload))
+        if self._handler is not None and self._phase is _Phase.OPEN and not self._writing_paused:
             self._guard(self._handler.resume_writing)
 
     def shutdown(self) -> None:
@@ -334,8 +349,8 @@ class WebSocket(asyncio.Protocol):
     def _deliver(self, messages: Iterable[tuple[int, bytes]]) -> None:
         for kind, body in messages:
             if kind > CLOSE:
-                if kind == PING and self._transport.get_write_buffer_size() < MAX_UNSENT_PONG_BYTES:
-                    self.write(pong_frame(body))
+                if kind == PING:
+                    self._answer_ping(body)
             elif self._held is not None:
                 self._held.append((kind, body))
             elif self._phase is not _Phase.OPEN:
@@ -364,6 +379,16 @@ class WebSocket(asyncio.Protocol):
                 self._handler.binary_received(body)
         except Exception:
             self._close_for_fault()
+
+    def _answer_ping(self, payload: bytes) -> None:
+        """Answer a Ping; only the latest where answers have to wait (RFC 6455 §5.5.3).
+
+        A peer that pings without reading would otherwise fill our memory.
+        """
+        if self._writing_paused:
+            self._unsent_pong = payload
+        else:
+            self.write(pong_frame(payload))
 
     def _release_held(self) -> None:
         if self._reading_paused or self._held is None or self._phase is not _Phase.OPEN:
