@@ -116,7 +116,7 @@ class Lane:
     """The live subscribers that receive identical bytes, and the events of the current tick.
 
     A member whose socket takes no more is *blocked*: it has a place in the runs that the lane has written since, and
-    the lane holds these runs for all blocked members together. What its socket has is at most the rest of one frame.
+    the lane holds these runs for all blocked members together. Its socket has at most the rest of one frame.
     """
 
     __slots__ = (
@@ -252,7 +252,7 @@ class Lane:
         return self._clear()
 
     def flush(self) -> tuple[list[RingEntry], int]:
-        """Return the collected events and their size in bytes; from now on the lane collects anew."""
+        """Return the collected events and their size in bytes, and start to collect again."""
         entries = list(self.slots.values())
         self.overflowed = False
         return entries, self._clear()
