@@ -21,7 +21,7 @@ from tidings.protocol.revisions import REVISION
 from tidings.server import operation_metrics
 from tidings.server.http import body, operations_query, publish, query
 from tidings.server.websocket import message_reader as message_reader
-from tidings.server.websocket import protocol
+from tidings.server.websocket import protocol, upgrade
 
 PROTOCOL = Document("PROTOCOL.md")
 REFERENCE = {path.stem: Document(str(path.relative_to(ROOT))) for path in sorted(ROOT.glob("docs/protocol/*.md"))}
@@ -182,6 +182,10 @@ def test_table_of_limits_matches_the_code() -> None:
         "events in a post": f"{body.MAX_BATCH_EVENTS:,}",
         "Idempotency-Key of a batch": f"{event_ids[0]}–{publish.MAX_BATCH_KEY_CHARS} characters",
         "paths, keys or types in the URL of a GET": f"{query.MAX_VALUES}",
+        "URL of a request": f"{upgrade.MAX_URL_BYTES:,} bytes",
+        "headers of a request": f"{upgrade.MAX_HEADERS}, and {upgrade.MAX_HEAD_BYTES:,} bytes together",
+        "time for the head of a request": f"{upgrade.HEAD_TIMEOUT_S:g} s",
+        "requests of one connection that wait for earlier answers": f"{upgrade.MAX_PIPELINED}",
         "events in one answer of history": f"{query.MAX_LIMIT:,}",
         "events in one answer of history, by default": f"{query.DEFAULT_LIMIT}",
         "operations in one answer": f"{query.MAX_LIMIT:,}",

@@ -1,7 +1,7 @@
 import pytest
 
 from tidings.access.origins import Origins, is_loopback
-from tidings.exceptions import ConfigError, OriginRefused
+from tidings.exceptions import ConfigError, OriginRefused, RequestError
 
 
 def allowed(origins: Origins, origin: str | None, host: str | None, *, is_local: bool = True) -> bool:
@@ -57,6 +57,54 @@ def test_rebound_host_name_is_refused_even_as_own_origin() -> None:
     rebound = "evil.example:8765"
     assert not allowed(Origins(), f"http://{rebound}", rebound)
     assert not allowed(Origins(), None, rebound)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:8765.evil.example",
+        "localhost:8765:1",
+        "localhost:x",
+        "[::1]evil.example",
+        "[::1]:8765.evil.example",
+        "[evil.example]",
+        "evil.example/127.0.0.1",
+        "user@localhost",
+        "localhost, evil.example",
+        "localhost evil.example",
+    ],
+)
+@pytest.mark.parametrize("is_local", [True, False])
+def test_host_that_is_no_name_and_port_is_refused(host: str, is_local: bool) -> None:
+    with pytest.raises(RequestError, match="invalid Host") as caught:
+        Origins().check(None, host, is_local=is_local)
+    assert caught.value.code == "bad_request"
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "expected"),
+    [
+        (None, None, True),
+        ("none", "navigate", True),
+        ("same-origin", "no-cors", True),
+        ("cross-site", "navigate", True),
+        ("cross-site", "no-cors", False),
+        ("same-site", "no-cors", False),
+        ("cross-site", None, False),
+        ("cross-site", "cors", False),
+    ],
+)
+def test_address_embedded_by_another_page_is_refused(site: str | None, mode: str | None, expected: bool) -> None:
+    def served(origins: Origins, origin: str | None) -> bool:
+        try:
+            origins.check_fetch(origin, site, mode)
+        except OriginRefused:
+            return False
+        return True
+
+    assert served(Origins(["https://app.example.com"]), None) is expected
+    assert served(Origins(["*"]), None)
+    assert served(Origins(), "https://app.example.com"), "the origin alone decides"
 
 
 def test_refusal_hints_at_the_origin_to_allow() -> None:

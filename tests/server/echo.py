@@ -54,7 +54,7 @@ async def app(
 ) -> None:
     """`/stream` is an event stream that never ends and ignores a disconnect; `/body` sends the request's body back.
 
-    Every other path is one line of text.
+    `/headers` sends the headers back, as they are after the body. Every other path is one line of text.
     """
     if scope["type"] == "lifespan":
         while (message := await receive())["type"] != "lifespan.shutdown":
@@ -62,12 +62,14 @@ async def app(
         await send({"type": "lifespan.shutdown.complete"})
         return
     body = b"echo\n"
-    if scope["path"] == "/body":
+    if scope["path"] in ("/body", "/headers"):
         body, more = b"", True
         while more:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
+    if scope["path"] == "/headers":
+        body = b"".join(b"%b: %b\n" % field for field in scope["headers"])
     endless = scope["path"] == "/stream"
     content_type = b"text/event-stream" if endless else b"text/plain"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]})

@@ -6,15 +6,20 @@ And a page may let its own host name resolve to 127.0.0.1 (DNS rebinding): the b
 own origin, but sends that name in `Host`.
 """
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from tidings.exceptions import ConfigError, OriginRefused
+from tidings.exceptions import ConfigError, OriginRefused, RequestError
 
 ANY = "*"
 """Allows pages of every origin."""
+_HOST_HINT = "Send the host and the port of the URL, such as `Host: 127.0.0.1:8765`."
+_FOREIGN_SITES = ("cross-site", "same-site")
+"""Values of `Sec-Fetch-Site` for other origins; pages of all ports of a host are of one site."""
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/?#@\[\]\\]*))(?::[0-9]{0,5})?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -63,10 +68,11 @@ class Origins:
 
         Raises:
             OriginRefused: The request comes from a page that may not use the hub.
+            RequestError: `Host` is not valid (RFC 9110 §7.2).
         """
-        if is_local and self._check_host and host is not None:
+        if host is not None:
             name = _host_name(host)
-            if not (_is_own_name(name) or name in self._hosts):
+            if is_local and self._check_host and not (_is_own_name(name) or name in self._hosts):
                 raise OriginRefused(
                     f"unknown host name {name[:80]!r}",
                     origin=host,
@@ -80,6 +86,28 @@ class Origins:
             origin=origin,
             hint=f"To allow them, pass --allow-origin {origin[:120]}",
         )
+
+    def check_fetch(self, origin: str | None, site: str | None, mode: str | None) -> None:
+        """Check what a browser reports of a request without `Origin` (W3C Fetch Metadata).
+
+        A page may embed any address as an image, a script or a style without `Origin`, and cause work. A person may
+        follow a link to the hub from any page. A request with `Origin` is decided by that alone.
+
+        Args:
+            origin: The `Origin` header.
+            site: The `Sec-Fetch-Site` header.
+            mode: The `Sec-Fetch-Mode` header.
+
+        Raises:
+            OriginRefused: A page of another origin embeds the address.
+        """
+        if origin is None and site in _FOREIGN_SITES and mode != "navigate" and not self._any:
+            raise OriginRefused(
+                "a page of another origin embeds this address",
+                origin=str(site),
+                hint="Request it with `fetch` or `EventSource` (without `mode: 'no-cors'`), from an origin that is "
+                "allowed with --allow-origin.",
+            )
 
 
 @lru_cache(maxsize=256)  # called for every request, with few addresses
@@ -125,11 +153,17 @@ def _is_same(origin: str, host: str | None) -> bool:
     return place.removesuffix(usual) == host.lower().removesuffix(usual)
 
 
+@lru_cache(maxsize=256)  # called for every request, with few hosts
 def _host_name(host: str) -> str:
-    """Return the name in a `Host` header, without its port and an IPv6 address's brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower().removesuffix(".")
+    """Return the name in a `Host` header, without its port and an IPv6 address's brackets.
+
+    Raises:
+        RequestError: It is not a name or an address, with or without a port.
+    """
+    match = _HOST.fullmatch(host)
+    if match is None:
+        raise RequestError(f"invalid Host {host[:80]!r}: expected a name or an address, and a port", hint=_HOST_HINT)
+    return match["address"] or match["name"].lower().removesuffix(".")
 
 
 def _is_own_name(name: str) -> bool:

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -199,6 +200,51 @@ def test_foreign_host_name_is_refused(client: httpx.Client) -> None:
     answer = client.get("/v1/events", headers={"Host": "evil.example:80"})
     assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
     assert client.get("/v1/events", headers={"Host": "app.example.com"}).status_code == 200
+
+
+def test_address_embedded_by_a_foreign_page_is_refused(client: httpx.Client) -> None:
+    embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"}
+    answer = client.get("/v1/stream", headers=embedded)
+    assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
+    assert client.get("/", headers={**embedded, "Sec-Fetch-Mode": "navigate"}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["Origin", "Tidings-Producer", "Tidings-Lease", "Idempotency-Key", "Content-Type"])
+def test_repeated_header_is_refused(client: httpx.Client, server: HubServer, name: str) -> None:
+    fields = [(name, server.http if name == "Origin" else "30"), (name, "http://evil.example")]
+    answer = client.post("/v1/events", json=update("twice"), headers=fields)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert name in answer.json()["message"]
+
+
+async def test_header_repeated_over_any_server_is_refused() -> None:
+    hub_app = HubApp(lambda scheduler: MemoryLog("0badcafe"))
+    fields = [("Origin", "http://localhost"), ("Origin", "http://evil.example")]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(hub_app), base_url="http://localhost") as client:
+        answer = await client.get("/v1/events", headers=fields)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    raw = [(name.lower().encode(), value.encode()) for name, value in fields]
+    scope = {"type": "websocket", "path": "/ws", "headers": raw, "query_string": b"", "subprotocols": []}
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await hub_app(scope, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.close"]
+    hub_app.stop()
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/events", "/nowhere", "/docs", "/openapi.json", "/v1/snapshot", "/metrics"])
+def test_no_answer_is_taken_for_another_type(client: httpx.Client, path: str) -> None:
+    answer = client.get(path, headers={"Accept": "text/html"})
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+    if answer.headers["content-type"].startswith("text/html"):
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert client.post("/v1/events", json=update("typed")).headers["x-content-type-options"] == "nosniff"
 
 
 def test_own_origin_needs_no_permission(client: httpx.Client, server: HubServer) -> None:

@@ -7,7 +7,7 @@ from tests.server.raw_client import RawClient, handshake_request, masked, text
 from tests.server.recorder import RecordingServer
 from websockets.frames import Opcode
 
-from tidings.server.websocket.upgrade import MAX_HEAD_BYTES
+from tidings.server.websocket.upgrade import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED, MAX_URL_BYTES
 
 
 def test_frames_in_the_handshakes_segment_are_not_lost(server: RecordingServer) -> None:
@@ -218,3 +218,65 @@ def test_unknown_upgrade_is_served_as_http(server: RecordingServer) -> None:
     with RawClient(server.port) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
         assert client.read_response().startswith("HTTP/1.1 200 ")
+
+
+def answer_to(server: RecordingServer, *parts: bytes) -> bytes:
+    """Return everything that the server sends before it closes the connection."""
+    received = b""
+    with RawClient(server.port) as client:
+        client.send(*parts)
+        with contextlib.suppress(ConnectionError):
+            while data := client.socket.recv(65536):
+                received += data
+    return received
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * MAX_URL_BYTES), b"414 "),
+        (b"GET /?%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * 200_000), b"414 "),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (b"a:\r\n" * MAX_HEADERS), b"431 "),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\na: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES), b"431 "),
+        (b"POST /body HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", b"501 "),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400 "),
+    ],
+    ids=["URL", "endless URL", "headers", "header", "coding", "hosts"],
+)
+def test_request_beyond_the_limits_is_refused_with_its_status(
+    server: RecordingServer, request_bytes: bytes, status: bytes
+) -> None:
+    received = answer_to(server, request_bytes)
+    assert received.startswith(b"HTTP/1.1 " + status)
+    assert b'"hint":"' in received
+
+
+def test_answer_to_http_1_0_ends_with_the_connection(server: RecordingServer) -> None:
+    head, _, body = answer_to(server, b"GET / HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert b"connection: close" in head
+    chunked = answer_to(server, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert b"\r\n%b\r\n0\r\n\r\n" % body in chunked
+
+
+def test_trailers_are_not_headers(server: RecordingServer) -> None:
+    head = b"POST /headers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    received = answer_to(server, head, b"1\r\nx\r\n0\r\nOrigin: https://evil.example\r\nTidings-Producer: p\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"evil" not in received
+    assert b"tidings-producer" not in received
+
+
+@pytest.mark.parametrize("count", [MAX_PIPELINED, 20 * MAX_PIPELINED])
+def test_pipelined_requests_are_answered_in_order_and_bounded(server: RecordingServer, count: int) -> None:
+    request = b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n%b\r\n%04d"
+    sent = [request % (b"Connection: close\r\n" if number == count else b"", number) for number in range(1, count + 1)]
+    received = answer_to(server, *sent)
+    answered = [int(found) for found in re.findall(rb"\r\n([0-9]{4})\r\n0\r\n", received)]
+    assert answered == list(range(1, len(answered) + 1))
+    if count == MAX_PIPELINED:
+        assert len(answered) == count
+    else:
+        assert len(answered) == MAX_PIPELINED + 1
+        assert received.count(b"HTTP/1.1 429 ") == 1
+        assert received.rpartition(b"HTTP/1.1 ")[2].startswith(b"429 ")

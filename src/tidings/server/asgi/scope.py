@@ -2,22 +2,56 @@
 
 import re
 import string
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import quote
 
 from starlette.types import Scope
 
 from tidings.access.origins import is_loopback
+from tidings.exceptions import RequestError
 
 Headers = Mapping[bytes, bytes]
 _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~\-]+)+/?")
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_SINGLE_FIELDS: Final = frozenset(
+    {
+        b"host",
+        b"origin",
+        b"sec-fetch-site",
+        b"sec-fetch-mode",
+        b"content-type",
+        b"content-encoding",
+        b"idempotency-key",
+        b"last-event-id",
+        b"tidings-producer",
+        b"tidings-lease",
+    }
+)
+"""Headers that the hub acts on, and that a request has once (RFC 9110 §5.3)."""
 
 
 def headers_of(scope: Scope) -> Headers:
-    """Return the request's headers by their lower-case names; the last value of a repeated one."""
-    return dict(scope["headers"])
+    """Return the request's headers by their lower-case names; the first value of a repeated one.
+
+    Some servers append trailers to the headers, and a trailer may not replace a header (RFC 9110 §6.5.1).
+    """
+    return dict(reversed(list(scope["headers"])))
+
+
+def check_repeated(fields: Collection[tuple[bytes, bytes]]) -> None:
+    """Check that no header that a request has once is repeated in `fields`: programs disagree which one counts.
+
+    Raises:
+        RequestError: One is.
+    """
+    if len(dict(fields)) == len(fields):
+        return
+    for name, count in Counter(name for name, _ in fields).items():
+        if count > 1 and name in _SINGLE_FIELDS:
+            shown = name.decode().title()
+            raise RequestError(f"{count} headers `{shown}`: expected one", hint=f"Send `{shown}` once.")
 
 
 def header(headers: Headers, name: bytes) -> str | None:

@@ -14,7 +14,7 @@ from tidings.protocol.codes import error_data, row_of
 from tidings.protocol.messages import SUBPROTOCOL
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.outlet import BufferedOutlet
-from tidings.server.asgi.scope import header, headers_of, is_local, query_of, route_path
+from tidings.server.asgi.scope import check_repeated, header, headers_of, is_local, query_of, route_path
 from tidings.server.running_hub import HubHost
 from tidings.server.websocket.hub_handler import HubWebSocketApp
 from tidings.server.websocket.message_reader import MAX_MESSAGE_BYTES, MAX_REASON_BYTES
@@ -37,6 +37,7 @@ class WebSocketEndpoint:
             return
         headers = headers_of(scope)
         try:
+            check_repeated(scope["headers"])
             app = self._host.running().websocket_app
             app.check(route_path(scope), header(headers, b"origin"), header(headers, b"host"), is_local=is_local(scope))
         except TidingsError as error:

@@ -18,11 +18,11 @@ from tidings.exceptions import (
     InternalError,
     InvalidParameter,
     NotFound,
-    OriginRefused,
+    RequestError,
     TidingsError,
     UpgradeRequired,
 )
-from tidings.server.asgi.scope import Headers, header, headers_of, is_local, route_path
+from tidings.server.asgi.scope import Headers, check_repeated, header, headers_of, is_local, route_path
 from tidings.server.http.contract import ContractRoutes
 from tidings.server.http.events import ReadingRoutes
 from tidings.server.http.health import StatusRoutes
@@ -44,6 +44,8 @@ _ALLOWED_HEADERS: Final = (
 )
 _HEADER_NAMES: Final = re.compile(rb"[A-Za-z0-9_\-, ]{1,2000}")
 _PREFLIGHT_AGE_S: Final = b"600"
+_FETCH_SITE: Final = b"sec-fetch-site"
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 
 log = structlog.get_logger("tidings.server.http.app")
 
@@ -92,9 +94,12 @@ class HttpEndpoint:
         """Serve one request."""
         headers = headers_of(scope)
         origin = header(headers, b"origin")
+        send = _without_sniffing(send)
         try:
+            check_repeated(scope["headers"])
             self._origins.check(origin, header(headers, b"host"), is_local=is_local(scope))
-        except OriginRefused as error:
+            self._origins.check_fetch(origin, header(headers, _FETCH_SITE), header(headers, b"sec-fetch-mode"))
+        except RequestError as error:
             log.warning("request refused", code=error.code, error=str(error), hint=error.hint, origin=origin)
             await error_answer(error).send(send)
             return
@@ -141,6 +146,19 @@ def _allowed_methods(routes: Sequence[Route]) -> dict[str, str]:
     for route in routes:
         methods.setdefault(route.path, {"OPTIONS"}).update(route.methods or ())
     return {path: ", ".join(sorted(names)) for path, names in methods.items()}
+
+
+def _without_sniffing(send: Send) -> Send:
+    """Return `send` with the header that keeps browsers from taking JSON for a script (Fetch Standard §3.5)."""
+
+    async def send_typed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            fields = message.get("headers", ())
+            if _NO_SNIFFING not in fields:
+                message = {**message, "headers": [*fields, _NO_SNIFFING]}
+        await send(message)
+
+    return send_typed
 
 
 def _readable_by(origin: str, send: Send, *, credentials: bool) -> Send:

@@ -27,10 +27,10 @@ def _css() -> str:
 STYLE: Final = _css()
 """The style of the hub's pages."""
 SECURITY_POLICY: Final = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; "
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
 )
-"""A page may load no resources, so that no text of a contract can run as a script."""
+"""A page may load no resources, so that no text of a contract can run as a script, and no other page may frame it."""
 PAGE_HEADERS: Final = {"content-security-policy": SECURITY_POLICY, "x-content-type-options": "nosniff"}
 HTML: Final = "text/html; charset=utf-8"
 _ENVELOPE: Final = (

@@ -3,22 +3,32 @@
 import asyncio
 import contextlib
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Any, Final, NoReturn, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from msgspec import structs
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tidings.exceptions import MethodNotAllowed, RequestError, TidingsError
+from tidings.exceptions import MethodNotAllowed, NotSupported, RequestError, TidingsError
+from tidings.server.asgi.scope import check_repeated
 from tidings.server.http.responses import error_answer
 from tidings.server.websocket.socket_options import apply_socket_options
 
-MAX_HEAD_BYTES: Final = 65_536
-"""Bytes of a request's head that may wait for its end; servers have limits from 8 KiB (nginx) to 1 MiB (Go)."""
+MAX_HEAD_BYTES: Final = 32_768
+"""Bytes of a request's head: as nginx allows; other servers have limits from 16 KiB (Node) to 1 MiB (Go)."""
+MAX_HEADERS: Final = 128
+"""Headers of a request: each costs 200 bytes of memory, however short it is. Apache allows 100."""
+MAX_URL_BYTES: Final = 16_384
+"""Bytes of a request's URL: twice what common proxies allow, and room for 100 paths of medium length."""
+MAX_PIPELINED: Final = 64
+"""Requests of one connection that wait for earlier answers: each costs 5 KiB."""
 HEAD_TIMEOUT_S: Final = 60.0
 """Time within which a client must complete the head of a request that it began, or of the first one."""
 _HALF_CLOSE_TIMEOUT_S: Final = 5.0
 """Time for the answer to a client that has closed its half of the connection, and may be gone."""
 _UPGRADE: Final = b"upgrade"
+_CHUNKED: Final = b"chunked"
 
 
 class UpgradableHttpProtocol(HttpToolsProtocol):
@@ -38,6 +48,12 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     _head_bytes = 0
     """Bytes since the parser's last sign of progress: an unfinished head, or unfinished trailers."""
     _head_timer: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+    _headers_complete = False
+    _refusal: tuple[TidingsError, int] | None = None
+    """The error of the request that is being parsed, and its HTTP status."""
+    _ends = False
+    """Whether the connection ends with the answers to the requests that it has sent."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start a new connection."""
@@ -62,7 +78,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read a segment of HTTP, and hand the bytes after an upgrade over."""
         self._unset_keepalive_if_required()
-        while data:
+        while data and not self._ends:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
@@ -75,7 +91,10 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
                     return
                 data = self._start_again() + rest
             except httptools.HttpParserError:
-                self.send_400_response("invalid HTTP request")
+                if self._refusal is not None:
+                    self._refuse(self._refusal[0], status=self._refusal[1])
+                elif not self._ends:
+                    self.send_400_response("invalid HTTP request")
                 return
             else:
                 self._check_head(len(data))
@@ -88,8 +107,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             return
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:
-            hint = f"Send at most {MAX_HEAD_BYTES:,} bytes of headers."
-            self._refuse(RequestError("the head of the request is too large", hint=hint), status=431)
+            error, status = _too_large_head()
+            self._refuse(error, status=status)
         elif self._head_timer is None:
             self._await_head()
 
@@ -110,17 +129,72 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
 
     # Called by the parser.
 
+    def on_message_begin(self) -> None:
+        """Start the head of a request."""
+        super().on_message_begin()
+        self._header_bytes = 0
+        self._headers_complete = False
+
+    def on_url(self, url: bytes) -> None:
+        """Receive a part of the request's URL."""
+        if len(self.url) + len(url) > MAX_URL_BYTES:
+            hint = f"Send at most {MAX_URL_BYTES:,} bytes; subscribe over the WebSocket to read many paths."
+            self._fail(RequestError("the URL of the request is too long", hint=hint), 414)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Receive a header of the request, or a trailer behind its body, which is dropped."""
+        if self._headers_complete:
+            return
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
+            self._fail(*_too_large_head())
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Start the request, except where the parser is about to skip its body."""
         self._head_arrived()
+        self._headers_complete = True
         if self._is_ignored_upgrade():
             return
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
-            raise ValueError(f"{hosts} Host headers")  # the parser then refuses the request
+        self._check_headers()
         if self.url == b"*":  # `OPTIONS *`, about the server as a whole (RFC 9110 §9.3.7)
             self.url = b"/"
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before and len(self.pipeline) > MAX_PIPELINED:
+            self._end_pipeline()
+
+    def _check_headers(self) -> None:
+        fields = dict(self.headers)
+        if b"host" not in fields and self.parser.get_http_version() == "1.1":
+            self._fail(RequestError("no header `Host`: HTTP/1.1 requires it", hint="Send it once."), 400)
+        try:
+            check_repeated(self.headers)
+        except RequestError as error:
+            self._fail(error, 400)
+        codings = self._tokens(b"transfer-encoding") if b"transfer-encoding" in fields else [_CHUNKED]
+        if codings != [_CHUNKED]:
+            named = b", ".join(codings)[:80].decode("latin-1")
+            hint = "Send the body with a length, or with `Transfer-Encoding: chunked`, not compressed."
+            self._fail(NotSupported(f"unsupported Transfer-Encoding {named!r}", hint=hint), 501)
+
+    def _end_pipeline(self) -> None:
+        """Answer the last request with an error, and stop to read: its client sends and does not read."""
+        self._ends = True
+        self.cycle.keep_alive = False
+        self.pipeline[0] = (self.cycle, cast(Any, _refuse_pipelined))
+        raise ValueError("too many pipelined requests")  # stops the parser
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["http_version"] == "1.0":
+            app = _without_chunks(cycle, app)
+        super()._start_asgi_task(cycle, app)
+
+    def _fail(self, error: TidingsError, status: int) -> NoReturn:
+        """Refuse the request that is being parsed; the parser raises its own error for this one."""
+        self._refusal = error, status
+        raise error
 
     def on_body(self, body: bytes) -> None:
         """Receive a part of the request's body."""
@@ -172,12 +246,17 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: TidingsError, *, status: int | None = None) -> None:
         """Answer with an error, and close the connection; `status` is by default the error's own."""
+        answers = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if answers or self.pipeline:  # the error would land in the middle of an earlier answer
+            self.transport.close()
+            return
         answer = error_answer(error)
         shown = HTTPStatus(status or answer.status)
         head = [
             f"HTTP/1.1 {shown} {shown.phrase}",
             "content-type: application/json",
             f"content-length: {len(answer.body)}",
+            "x-content-type-options: nosniff",
             "connection: close",
         ]
         self.transport.write("\r\n".join([*head, "", ""]).encode() + answer.body)
@@ -191,3 +270,35 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """End the TCP connection immediately, as `WebSocket.abort` does."""
         self.transport.abort()
+
+
+def _too_large_head() -> tuple[RequestError, int]:
+    hint = f"Send at most {MAX_HEADERS} headers, and {MAX_HEAD_BYTES:,} bytes."
+    return RequestError("the head of the request is too large", hint=hint), 431
+
+
+async def _refuse_pipelined(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request beyond those that may be pipelined."""
+    error = RequestError(f"more than {MAX_PIPELINED} requests without an answer", hint="Read the answers first.")
+    await structs.replace(error_answer(error), status=429).send(send)
+
+
+def _without_chunks(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
+    """Return `app` for an HTTP/1.0 client, which does not know chunks: the end of the connection ends the body."""
+
+    async def delimited(scope: Scope, receive: Receive, send: Send) -> None:
+        has_length = True
+
+        async def send_plain(message: Message) -> None:
+            nonlocal has_length
+            if message["type"] == "http.response.start":
+                has_length = any(name == b"content-length" for name, _ in message.get("headers", ()))
+                if not has_length:
+                    cycle.chunked_encoding = False
+            elif not has_length:
+                cycle.expected_content_length = len(message.get("body", b""))  # of this part
+            await send(message)
+
+        await app(scope, receive, send_plain)
+
+    return delimited
