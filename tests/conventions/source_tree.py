@@ -26,9 +26,21 @@ class Module:
         parts = path.relative_to(SOURCE).with_suffix("").parts
         self.name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
+    @functools.cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of its syntax tree: walking it takes a second for the package."""
+        return list(ast.walk(self.tree))
+
+    @functools.cached_property
+    def strings(self) -> frozenset[str]:
+        """The values of its string literals."""
+        return frozenset(
+            node.value for node in self.nodes if isinstance(node, ast.Constant) and type(node.value) is str
+        )
+
     def imported(self) -> Iterator[tuple[str, str | None]]:
         """Yield (module, name) of each import of the package, inside functions and for type checking too."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tidings":
                 for alias in node.names:
                     yield str(node.module), alias.name
@@ -49,7 +61,7 @@ class Module:
         return list(self._texts())
 
     def _texts(self) -> Iterator[tuple[int, str]]:
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
                 yield node.lineno, node.value
         first, last, lines = 0, -1, list[str]()
