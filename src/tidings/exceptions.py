@@ -48,6 +48,7 @@
     ├── HubError
     │   ├── Draining
     │   ├── TooManyConnections
+    │   ├── JobOverdue                a recurring job of the hub no longer runs
     │   └── InternalError
     ├── ServeError                    the server cannot start
     │   └── AddressUnavailable
@@ -314,6 +315,14 @@ class Draining(HubError, code="draining"):
 
 class TooManyConnections(HubError, code="too_many_connections"):
     """The hub has reached its limit of connections."""
+
+
+class JobOverdue(HubError, code="job_overdue"):
+    """A recurring job of the hub has not run for three of its intervals."""
+
+    def __init__(self, message: str, *, job: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.job = job
 
 
 class InternalError(HubError, code="internal"):

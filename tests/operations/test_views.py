@@ -216,3 +216,9 @@ def test_progress_of_children_is_their_weighted_mean(
 )
 def test_invalid_weight_counts_as_one(metadata: dict[str, Any] | None, weight: float) -> None:
     assert weight_of(OperationStatus(operation_id="op", life=LIFE, metadata=metadata)) == weight
+
+
+@pytest.mark.parametrize(("duration_ms", "duration_s"), [("1e308", 2**63 / 1e9), ("0", 0), ("5e-324", 0), ("1", 0.001)])
+def test_reported_duration_fits_in_64_bits_of_nanoseconds(duration_ms: str, duration_s: float) -> None:
+    ended = status_of(("start", ""), ("complete", f'"duration_ms":{duration_ms}'))
+    assert summarize(ended).duration_s == pytest.approx(duration_s)

@@ -15,6 +15,7 @@ from tidings.protocol.timestamps import (
     canonicalize,
     from_nanoseconds,
     known_seconds,
+    stored_nanoseconds,
     to_nanoseconds,
 )
 
@@ -41,6 +42,9 @@ def test_any_rfc_3339_text_is_read_to_the_nanosecond(
     text = written(moment, fraction, offset, letters)
     since = moment - EPOCH - timedelta(minutes=offset or 0)
     unix_ns = (since.days * 86_400 + since.seconds) * SECOND_NS + int(fraction.ljust(9, "0"))
+    if offset is not None and not fraction and abs(since - (datetime.min - EPOCH)) < timedelta(minutes=1):
+        assert canonicalize(text) == GO_ZERO_TIME
+        return
     if not datetime.min - EPOCH <= since <= datetime.max - EPOCH:
         with pytest.raises(InvalidTimestamp):
             canonicalize(text)
@@ -71,6 +75,12 @@ def test_canonical_texts_of_one_length_sort_by_time(first: datetime, one: str, s
         ("2024-02-29T23:30:00-01:00", "2024-03-01T00:30:00Z"),
         ("0001-01-01T00:00:00Z", GO_ZERO_TIME),
         ("0001-01-01T05:30:00+05:30", GO_ZERO_TIME),
+        # Go's zero time in Berlin, New York and Kolkata: their local mean times have seconds, the offsets have none.
+        ("0001-01-01T00:53:28+00:53", GO_ZERO_TIME),
+        ("0000-12-31T19:03:58-04:56", GO_ZERO_TIME),
+        ("0001-01-01T05:53:28+05:53", GO_ZERO_TIME),
+        ("0001-01-01T00:53:28.5+00:53", "0001-01-01T00:00:28.5Z"),
+        ("0001-01-01T00:00:28Z", "0001-01-01T00:00:28Z"),
         ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999999Z"),
         ("9999-12-31T22:59:59-01:00", "9999-12-31T23:59:59Z"),
         # A leap second is read as the following second, as POSIX clocks count it.
@@ -201,10 +211,49 @@ def test_event_has_the_canonical_form_of_any_timestamp(text: str) -> None:
     canonicalize("2000-01-01T00:00:00Z")
     try:
         expected = STAMPED if text == "" or canonicalize(text) == GO_ZERO_TIME else canonicalize(text)
+        if expected != STAMPED and not 1678 <= int(expected[:4]) <= 2261:
+            expected = InvalidTimestamp.code
     except InvalidTimestamp as error:
         expected = error.code
     assert outcome(text, Envelope) == expected
     assert outcome(text, PlainEnvelope) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1677-12-31T23:59:59.999999999Z", None),
+        ("1678-01-01T00:00:00Z", "1678-01-01T00:00:00Z"),
+        ("1678-01-01T00:30:00+01:00", None),
+        ("2261-12-31T23:59:59.999999999Z", "2261-12-31T23:59:59.999999999Z"),
+        ("2262-01-01T00:00:00Z", None),
+        ("2261-12-31T23:30:00-01:00", None),
+        ("1601-01-01T00:00:00Z", None),
+        ("1601-01-01T00:00:00.5Z", None),
+        ("9999-12-31T23:59:59.5Z", None),
+        ("0001-01-01T00:00:28.5Z", None),
+        ("0001-01-01T00:53:28+00:53", STAMPED),
+        ("0000-12-31T19:03:58-04:56", STAMPED),
+    ],
+)
+def test_event_has_a_timestamp_whose_nanoseconds_fit_in_64_bits(text: str, expected: str | None) -> None:
+    canonicalize(text)  # a reader of the same process, so that a cached second is not taken for a checked one
+    assert outcome(text, Envelope) == (expected or "invalid_timestamp")
+    assert outcome(text, PlainEnvelope) == (expected or "invalid_timestamp")
+
+
+def test_year_out_of_range_is_refused_with_a_remedy() -> None:
+    with pytest.raises(InvalidTimestamp, match="expected 1678 to 2261") as caught:
+        CONTRACT.read(Envelope(type="data:update", timestamp="1601-01-01T00:00:00Z", data=DATA), FixedDefaults())
+    assert "leave it out and the hub stamps it" in caught.value.hint
+
+
+@given(st.text(max_size=40) | texts, st.integers(-(2**63), 2**63 - 1))
+@example("1601-01-01T00:00:00Z", 0)
+@example("9999-12-31T23:59:59Z", 2**63 - 1)
+@example("0001-01-01T00:00:00Z", -(2**63))
+def test_any_stored_timestamp_is_a_moment_in_64_bits(text: str, received_ns: int) -> None:
+    assert -(2**63) <= stored_nanoseconds(text, received_ns) <= received_ns
 
 
 def test_events_of_this_test_have_empty_data() -> None:

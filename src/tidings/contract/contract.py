@@ -49,7 +49,7 @@ from tidings.protocol.payloads import ContractIdentity, OperationProgressData, S
 from tidings.protocol.raw_json import with_first_member, with_progress_members
 from tidings.protocol.revisions import REVISION, REVISIONS
 from tidings.protocol.strict_json import repair_members
-from tidings.protocol.timestamps import GO_ZERO_TIME, canonicalize, is_canonical_end, known_seconds
+from tidings.protocol.timestamps import GO_ZERO_TIME, canonicalize, check_year, is_canonical_end, known_seconds
 
 
 def compute_identity(events: Iterable[EventType], revision: str = REVISION) -> ContractIdentity:
@@ -350,7 +350,10 @@ def _is_same(one: EventType, other: EventType | None) -> bool:
 
 def _canonical_timestamp(timestamp: str | None, defaults: EnvelopeDefaults) -> str:
     timestamp = canonicalize(timestamp) if timestamp else GO_ZERO_TIME
-    return defaults.timestamp() if timestamp == GO_ZERO_TIME else timestamp
+    if timestamp == GO_ZERO_TIME:
+        return defaults.timestamp()
+    check_year(timestamp)
+    return timestamp
 
 
 def _check_payload_key(row: CompiledEventType, key: str) -> str | None:

@@ -236,17 +236,23 @@ class Catchup:
         ready = self._ready
         while ready:
             turn = ready.popleft()
-            if isinstance(turn, Subscriber):
-                turn.queued = False
-                if turn.state is SubscriberState.CATCHING_UP and not turn.blocked:
-                    self._advance(turn)
-            elif isinstance(turn, ReadKey):
-                self._start_read(turn)
-            else:
-                self._hand_out(turn)
+            try:
+                self._take_turn(turn)
+            except Exception:  # one subscriber's fault must not stop the others
+                log.exception("catching up failed")
             if self._clock.monotonic() >= deadline:
                 break
         self._schedule()
+
+    def _take_turn(self, turn: Subscriber | ReadKey | CompletedRead) -> None:
+        if isinstance(turn, Subscriber):
+            turn.queued = False
+            if turn.state is SubscriberState.CATCHING_UP and not turn.blocked:
+                self._advance(turn)
+        elif isinstance(turn, ReadKey):
+            self._start_read(turn)
+        else:
+            self._hand_out(turn)
 
     def _advance(self, subscriber: Subscriber) -> None:
         """Read `subscriber` one chunk forward, or end a range of its backlog, or let it join its lane."""

@@ -4,10 +4,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
+
 from tidings.exceptions import TooManyConnections
 from tidings.hub.hub import Hub
 from tidings.hub.wire import WireForm
 from tidings.protocol.messages import PositionNotice, encode_hub_message
+
+log = structlog.get_logger("tidings.hub.connection_registry")
 
 _SLICES = 25
 """Parts of a heartbeat interval over which connections are spread, so that ten thousand heartbeats are not sent in one
@@ -36,7 +40,7 @@ class ConnectionRegistry:
         self._hub = hub
         self._slices: deque[dict[RegisteredConnection, None]] = deque({} for _ in range(_SLICES))
         self._slice_of: dict[RegisteredConnection, dict[RegisteredConnection, None]] = {}
-        self._scheduled = False
+        self._started = False
         self.opened = 0
         """Connections opened since the hub started."""
 
@@ -60,9 +64,9 @@ class ConnectionRegistry:
         last[connection] = None
         self._slice_of[connection] = last
         self.opened += 1
-        if not self._scheduled:
-            self._scheduled = True
-            self._hub.scheduler.call_later(self._hub.config.heartbeat_s / _SLICES, self._send_heartbeats)
+        if not self._started:
+            self._started = True
+            self._hub.jobs.start("heartbeats", self._hub.config.heartbeat_s / _SLICES, self._send_heartbeats)
 
     def remove(self, connection: RegisteredConnection) -> None:
         """Remove `connection`."""
@@ -76,15 +80,14 @@ class ConnectionRegistry:
             connection.close(code, reason, retry_after_ms=retry_after_ms)
 
     def _send_heartbeats(self) -> None:
-        if self._hub.closed or not self._slice_of:
-            self._scheduled = False
-            return
-        self._hub.scheduler.call_later(self._hub.config.heartbeat_s / _SLICES, self._send_heartbeats)
         due = self._slices[0]
         self._slices.rotate(-1)
         frame = self._cache_position_frames()
         for connection in list(due):
-            connection.send_heartbeat(frame)
+            try:
+                connection.send_heartbeat(frame)
+            except Exception:  # one connection's fault must not keep the heartbeats from the others
+                log.exception("a heartbeat failed")
 
     def _cache_position_frames(self) -> Callable[[WireForm, int], bytes]:
         frames: dict[tuple[WireForm, int], bytes] = {}

@@ -15,6 +15,7 @@ from tidings.hub.internal_events import publish_internal
 from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.estimator import EstimatePublisher
 from tidings.hub.operations.leases import Leases
+from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.staging import Batch, PublishCallback, Staging
 from tidings.log.base import EventToAppend, Log, Record, Scheduler
 from tidings.operations.lifecycle import OPERATION_CHANNELS, OperationLife
@@ -102,12 +103,13 @@ class Hub:
         self._commit_timestamp = ""
         self.committing = False
         """Whether the results of a batch are being reported to its publishers now."""
+        self.jobs = RecurringJobs(scheduler, clock)
         self.leases = Leases(self)
         self.cancellations = CancellationRegistry(self, self.leases)
         self.estimates = EstimatePublisher(self, self.leases, self.cancellations)
         event_log.follow(self._deliver)
         self.leases.start()
-        self._maintain()
+        self.jobs.start("retention", self.config.maintain_s, self._maintain, delay_s=0)
 
     # Values for what an envelope leaves out (`EnvelopeDefaults`).
 
@@ -312,18 +314,8 @@ class Hub:
 
     # Housekeeping.
 
-    def _maintain(self) -> None:
-        if self.closed:
-            return
-        try:
-            more = self.log.maintain(self._wall.now_ns())
-        except LogError as error:
-            log.error("retention failed", error=str(error), code=error.code)
-            more = False
-        except Exception:
-            log.exception("retention failed")
-            more = False
-        self.scheduler.call_later(_RETENTION_PAUSE_S if more else self.config.maintain_s, self._maintain)
+    def _maintain(self) -> float | None:
+        return _RETENTION_PAUSE_S if self.log.maintain(self._wall.now_ns()) else None
 
     def close(self) -> None:
         """Append the staged events and stop; the caller closes the log."""
@@ -331,6 +323,7 @@ class Hub:
             while self._staging.gathering and self._staging.appending is None:
                 self._tick()
             self.closed = True
+            self.jobs.close()
 
 
 class _RequestDefaults:

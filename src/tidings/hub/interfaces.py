@@ -5,6 +5,7 @@ from typing import Protocol
 
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
+from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.staging import PublishCallback
 from tidings.log.base import Scheduler
 from tidings.operations.lifecycle import OperationLife
@@ -32,6 +33,7 @@ class HubCore(Protocol):
     """Makes ids: 32 lower-case hex digits, a W3C trace id."""
     draining: bool
     """Whether the hub refuses new events, except its own."""
+    jobs: RecurringJobs
     closed: bool
     """Whether the hub has stopped; timers that fire later do nothing."""
 

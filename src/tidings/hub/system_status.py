@@ -31,20 +31,17 @@ class SystemStatusPublisher:
         """Start to publish."""
         config = self._hub.config
         if config.status_s:
-            self._hub.scheduler.call_soon(self._publish_status)
+            self._hub.jobs.start("status", config.status_s, self._publish_status, delay_s=0)
         if config.metrics_s:
-            self._hub.scheduler.call_later(config.metrics_s, self._publish_metrics)
+            self._hub.jobs.start("metrics", config.metrics_s, self._publish_metrics)
 
     def _publish_status(self) -> None:
         hub = self._hub
-        if hub.closed:
-            return
-        hub.scheduler.call_later(hub.config.status_s, self._publish_status)
         self._update_alert()
         delivery = hub.delivery
         statistics = hub.log.statistics()
         status = SystemStatusData(
-            status="healthy" if self._log_error is None else "degraded",
+            status="degraded" if self._log_error is not None or hub.jobs.overdue() else "healthy",
             uptime=int(hub.clock.monotonic() - hub.started),
             active_operations=len(hub.operations),
             metrics={
@@ -62,9 +59,6 @@ class SystemStatusPublisher:
 
     def _publish_metrics(self) -> None:
         hub = self._hub
-        if hub.closed:
-            return
-        hub.scheduler.call_later(hub.config.metrics_s, self._publish_metrics)
         now = hub.clock.monotonic()
         counters = hub.delivery.counters
         figures = (now, hub.counters.accepted, counters.lane_writes)

@@ -18,6 +18,10 @@ MAX_ATTEMPT = 2**31 - 1
 """Maximum number of an attempt. After the largest integer of the wire, the next attempt would have no valid number."""
 
 
+_MAX_STORED_ATTEMPT = 2**63 - 1
+"""Maximum attempt of an event that is in the log: older hubs counted on after the largest integer of the wire."""
+
+
 class OperationState(StrEnum):
     """State of an operation's current attempt."""
 
@@ -208,6 +212,7 @@ def apply_event(
         if attempt > MAX_ATTEMPT and not by_hub:
             fault = f"invalid attempt {attempt} of operation {operation_id!r}: expected at most {MAX_ATTEMPT}"
             raise OperationFenced(fault, operation_id=operation_id, attempt=current)
+        attempt = min(attempt, _MAX_STORED_ATTEMPT)
         return OperationLife(attempt, effect.to, event.trace_id, producer_id, lease_s if producer_id else 0.0)
     if producer_id != life.producer_id and not by_hub:
         if life.producer_id and life.state is _RUNNING:

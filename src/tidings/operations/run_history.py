@@ -9,6 +9,9 @@ from tidings.operations.status import OperationStatus
 
 _MAX_DURATIONS = 20
 """Number of runs behind the usual duration: enough for a median, few enough to follow a job that grows."""
+MAX_DURATION_S = 10 * 365 * 86_400.0
+"""Maximum duration of a run that counts, in seconds: ten years. A longer one is an error of its producer, such as
+nanoseconds in place of milliseconds."""
 MAX_NAMES = 1_000
 """Maximum number of names; beyond it, the name whose newest run ended first is removed. Names should be few."""
 
@@ -52,5 +55,5 @@ class RunHistory(Struct, kw_only=True):
         else:
             self.complete += 1
             self.last_success_ns, self.last_success_id = status.ended_ns, status.operation_id
-            if status.duration_s is not None:
+            if status.duration_s is not None and status.duration_s <= MAX_DURATION_S:
                 self.durations_s = [*self.durations_s[1 - _MAX_DURATIONS :], status.duration_s]

@@ -20,7 +20,7 @@ from tidings.protocol.payloads import (
     OperationProgressData,
     OperationStartData,
 )
-from tidings.protocol.timestamps import to_nanoseconds
+from tidings.protocol.timestamps import stored_nanoseconds
 
 _MAX_TIMELINE = 64
 """Maximum state changes kept for one operation, enough for thirty attempts; beyond it, the first and the newest."""
@@ -29,6 +29,9 @@ _MAX_STEPS = 200
 _MAX_METADATA_BYTES = 4 << 10
 """Maximum size of an event whose `metadata` or `result` is kept here. Larger ones, and those with integers beyond 64
 bits, are in the log only."""
+MAX_DURATION_MS = 2**63 / 1e6
+"""Maximum duration of an attempt, in milliseconds: 292 years, which is 2^63 nanoseconds. A longer one that a producer
+reports is in the log only."""
 _MAX_DETAILS_CHARS = 8 << 10
 """Maximum characters kept of an error's details: the last ones, because the end of a stack is the most useful part."""
 
@@ -131,12 +134,12 @@ class OperationStatus(Struct, kw_only=True):
         if transition is Transition.PROGRESS:
             # Usually the life is the same object; a new one may differ only in its holder or lease.
             if not self.timeline or (life is not before and _changes_state(before, life)):
-                self._enter_state(before, life, min(to_nanoseconds(event.timestamp), received_ns))
+                self._enter_state(before, life, stored_nanoseconds(event.timestamp, received_ns))
             self._apply_progress(event, received_ns)
             return
         if transition is Transition.LOG:
             return
-        at_ns = min(to_nanoseconds(event.timestamp), received_ns)
+        at_ns = stored_nanoseconds(event.timestamp, received_ns)
         if not self.timeline or _changes_state(before, life):
             self._enter_state(before, life, at_ns)
         if transition in END_STATES:
@@ -188,7 +191,7 @@ class OperationStatus(Struct, kw_only=True):
         if progress.current_step and progress.current_step != self.current_step:
             self.current_step = progress.current_step
             self.advanced_ns = received_ns
-            self._enter_step(progress.current_step, min(to_nanoseconds(event.timestamp), received_ns))
+            self._enter_step(progress.current_step, stored_nanoseconds(event.timestamp, received_ns))
         self.total_steps = progress.total_steps or self.total_steps
         self.message = progress.message or self.message
 
@@ -208,7 +211,8 @@ class OperationStatus(Struct, kw_only=True):
             if completed is None:
                 return
             self.message = completed.message or self.message
-            self.duration_ms = completed.duration_ms
+            if completed.duration_ms is not None:
+                self.duration_ms = min(completed.duration_ms, MAX_DURATION_MS)
             is_kept = len(data) <= _MAX_METADATA_BYTES and _is_encodable(completed.result)
             self.result = completed.result if is_kept else None
         elif transition is Transition.FAIL:

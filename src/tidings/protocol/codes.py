@@ -120,6 +120,12 @@ CODES: dict[str, ErrorCode] = {
             recoverable=True,
         ),
         _row(
+            exceptions.JobOverdue,
+            503,
+            "Read the cause in the hub's log; restart the hub if it remains.",
+            recoverable=True,
+        ),
+        _row(
             exceptions.InternalError,
             500,
             "Try again; if the error remains, report it with the hub's log.",

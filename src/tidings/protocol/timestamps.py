@@ -12,6 +12,10 @@ from tidings.exceptions import InvalidTimestamp
 
 GO_ZERO_TIME = "0001-01-01T00:00:00Z"
 """Go's zero time, the timestamp of an unset field; the hub then stamps the event on receipt."""
+MIN_YEAR, MAX_YEAR = 1678, 2261
+"""The years whose moments are nanoseconds since 1970 in 64 bits, as Go's `time.Time.UnixNano` counts them
+(https://pkg.go.dev/time#Time.UnixNano). Events have timestamps within them."""
+MIN_UNIX_NS, MAX_UNIX_NS = -(2**63), 2**63 - 1
 
 _RFC_3339 = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -25,6 +29,8 @@ is_canonical_end = re.compile(r"\.[0-9]{0,8}[1-9]Z").fullmatch
 known_seconds: set[str] = set()
 """Cache of the first 19 characters of canonical timestamps; events come in order of time, many per second."""
 _MAX_KNOWN_SECONDS = 256
+_GO_ZERO_DAYS = {"0000-12-31": -1, "0001-01-01": 0, "0001-01-02": 1}
+"""The dates that Go's zero time has in local times, in days after its own."""
 _EPOCH = datetime(1970, 1, 1)
 _DAY_S = 86_400
 _NS = 1_000_000_000
@@ -34,7 +40,8 @@ def canonicalize(text: str) -> str:
     """Return `text` in canonical form.
 
     A leap second is read as the following second, as POSIX clocks count it; neither `time.Time` nor `datetime` can
-    represent it.
+    represent it. Go's zero time in a local time is read as the zero time: the local mean times of its year have
+    seconds, which Go leaves out of the offset, as in `0001-01-01T00:53:28+00:53` for Berlin.
 
     Args:
         text: RFC 3339 with 0–9 fraction digits and any offset.
@@ -49,6 +56,11 @@ def canonicalize(text: str) -> str:
         if match is None:
             raise ValueError("it has another form")
         day, minute, second, fraction, sign, hours, minutes = match.groups()
+        if sign is not None and not fraction and day in _GO_ZERO_DAYS:
+            offset_s = int(f"{sign}1") * (int(hours) * 60 + int(minutes)) * 60
+            local_s = (int(minute[:2]) * 60 + int(minute[3:])) * 60 + int(second)
+            if abs(_GO_ZERO_DAYS[day] * _DAY_S + local_s - offset_s) < 60:
+                return GO_ZERO_TIME
         moment = datetime.fromisoformat(f"{day}T{minute}")
         if sign is not None:
             offset = timedelta(hours=int(hours), minutes=int(minutes))
@@ -61,10 +73,24 @@ def canonicalize(text: str) -> str:
             f"$.timestamp: {text[:64]!r} is not RFC 3339",
             hint='Write UTC like "2025-07-30T12:00:00.5Z", or leave it out and the hub stamps it.',
         ) from cause
-    if len(known_seconds) >= _MAX_KNOWN_SECONDS:
-        known_seconds.clear()
-    known_seconds.add(moment.isoformat())
+    if MIN_YEAR <= moment.year <= MAX_YEAR:  # an event with a known second is not checked again
+        if len(known_seconds) >= _MAX_KNOWN_SECONDS:
+            known_seconds.clear()
+        known_seconds.add(moment.isoformat())
     return _text(moment, (fraction or "").rstrip("0"))
+
+
+def check_year(timestamp: str) -> None:
+    """Check that a canonical timestamp lies within `MIN_YEAR` and `MAX_YEAR`.
+
+    Raises:
+        InvalidTimestamp: It does not.
+    """
+    if not MIN_YEAR <= int(timestamp[:4]) <= MAX_YEAR:
+        raise InvalidTimestamp(
+            f"$.timestamp: invalid year of {timestamp!r}: expected {MIN_YEAR} to {MAX_YEAR}",
+            hint="Correct the clock or the conversion that it comes from, or leave it out and the hub stamps it.",
+        )
 
 
 def _text(moment: datetime, fraction: str) -> str:
@@ -90,3 +116,14 @@ def to_nanoseconds(text: str) -> int:
     whole, _, fraction = canonicalize(text)[:-1].partition(".")
     since = datetime.fromisoformat(whole) - _EPOCH
     return (since.days * _DAY_S + since.seconds) * _NS + int(fraction.ljust(9, "0"))
+
+
+def stored_nanoseconds(text: str, received_ns: int) -> int:
+    """Return the timestamp of an event in a log as nanoseconds since 1970, in 64 bits and never after its receipt.
+
+    Any text has a result: older hubs stored timestamps of every year, and a row may be damaged.
+    """
+    try:
+        return max(MIN_UNIX_NS, min(to_nanoseconds(text), received_ns))
+    except InvalidTimestamp:
+        return received_ns

@@ -62,6 +62,7 @@ class HubCollector:
         yield from _publishing(running)
         yield from _operations(running.operation_metrics)
         yield from _delivery(running)
+        yield from _jobs(running)
         yield from _log(running)
 
 
@@ -133,6 +134,18 @@ def _delivery(running: RunningHub) -> Iterator[Metric]:
     )
     yield _counter("tidings_catchup_writes", "Chunks written to subscribers that catch up.", delivery.catchup.writes)
     yield _counter("tidings_encodes", "Frames encoded from events.", delivery.ring.encodes)
+
+
+def _jobs(running: RunningHub) -> Iterator[Metric]:
+    overdue = GaugeMetricFamily(
+        "tidings_job_overdue", "1 while a recurring job has not run for three of its intervals.", labels=["job"]
+    )
+    failures = CounterMetricFamily("tidings_job_failures", "Runs of recurring jobs that failed.", labels=["job"])
+    names = {error.job for error in running.hub.jobs.overdue()}
+    for job in running.hub.jobs:
+        overdue.add_metric([job.name], job.name in names)
+        failures.add_metric([job.name], job.failures)
+    yield from (overdue, failures)
 
 
 def _log(running: RunningHub) -> Iterator[Metric]:

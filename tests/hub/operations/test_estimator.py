@@ -321,18 +321,19 @@ def test_ten_thousand_operations_are_updated_in_slices(monkeypatch: pytest.Monke
     watched = many(10_000)
     estimates = watched.hub.hub.estimates
     updated: list[int] = []
-    update, next_slice = estimates._update, estimates._next_slice
+    [job] = [job for job in watched.hub.hub.jobs if job.name == "estimates"]
+    update, run = estimates._update, job.run
 
     def counted(*args: Any) -> None:
         updated[-1] += 1
         update(*args)
 
-    def sliced(*args: Any) -> None:
+    def sliced() -> float | None:
         updated.append(0)
-        next_slice(*args)
+        return run()
 
     monkeypatch.setattr(estimates, "_update", counted)
-    monkeypatch.setattr(estimates, "_next_slice", sliced)
+    monkeypatch.setattr(job, "run", sliced)
     watched.hub.loop.advance(5)
     for progress in (10, 20):
         advance_all(watched, range(10_000), progress)
@@ -491,3 +492,35 @@ def test_manual_hub_publishes_estimates_when_time_advances() -> None:
     assert isinstance(last, OperationEstimateData)
     assert last.remaining_s is not None
     assert 700 < last.remaining_s < 1_000
+
+
+# Absurd values.
+
+
+def test_absurd_durations_of_one_name_leave_all_estimates_finite() -> None:
+    watched = Watched()
+    for index, duration_ms in enumerate((1e308, 0, 0.001)):
+        watched.publish("start", f"run-{index}", name="import")
+        watched.publish("complete", f"run-{index}", duration_ms=duration_ms)
+    watched.publish("start", "same", name="import")
+    watched.publish("start", "other", name="export")
+    for percent in range(1, 20):
+        for operation_id in ("same", "other"):
+            watched.publish("progress", operation_id, progress=percent)
+        watched.pass_time(5)
+    for operation_id in ("same", "other"):
+        last = watched.estimates(operation_id)[-1]
+        assert last.remaining_s == pytest.approx(5 * 81, rel=0.2)
+        assert last.remaining_high_s is not None
+        assert last.remaining_high_s < 1e5
+    assert watched.hub.hub.jobs.overdue() == []
+
+
+def test_run_that_took_longer_than_a_life_is_not_usual() -> None:
+    watched = Watched()
+    for index, duration_ms in enumerate((60_000, 1e16, 62_000)):  # one job reports nanoseconds
+        watched.publish("complete", f"run-{index}", duration_ms=duration_ms)
+        watched.publish("start", f"run-{index}", name="import")
+        watched.publish("complete", f"run-{index}", duration_ms=duration_ms)
+    watched.hub.settle()
+    assert watched.hub.hub.operations.names["import"].durations_s == [60, 62]

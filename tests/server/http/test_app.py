@@ -153,6 +153,25 @@ def test_draining_hub_is_alive_and_not_ready() -> None:
         assert client.get("/healthz").status_code == 200
 
 
+def test_hub_with_an_overdue_job_is_not_ready() -> None:
+    with HubServer() as server, httpx.Client(base_url=server.http) as client:
+
+        def fail() -> None:
+            raise OverflowError("int too big to convert")
+
+        def break_retention() -> None:
+            [job] = [job for job in server.app.hub.jobs if job.name == "retention"]
+            job.run = fail
+            job.ran_at -= 60.0
+
+        server.call(break_retention)
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["code"]) == (503, "job_overdue")
+        assert answer.json()["message"].startswith("the job 'retention' has not run for 60")
+        assert client.get("/healthz").status_code == 200
+        assert 'tidings_job_overdue{job="retention"} 1.0' in client.get("/metrics").text
+
+
 async def test_hub_without_a_log_is_alive_and_not_ready() -> None:
     def open_log(scheduler: Scheduler) -> Log:
         raise LogInUse("process 42 holds the data folder")

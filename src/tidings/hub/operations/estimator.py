@@ -239,6 +239,14 @@ class EstimatePublisher:
         """Estimators by operation id."""
         self._histories: dict[str, tuple[list[float], DurationHistory]] = {}
         """Durations of the runs of a name, and the history made of them, by name."""
+        self._failed_names: set[str] = set()
+        """Names of operations of which an estimate failed."""
+        self._turns: Iterator[OperationStatus] = iter(())
+        """The operations whose turn comes in this round."""
+        self._slices_left = 0
+        """Slices that are left in this round."""
+        self._pause_s = 0.0
+        """Pause between two slices of this round, in seconds."""
 
     def start(self) -> None:
         """Start to estimate every `HubConfig.estimate_s` seconds, and to publish what needs attention as it changes."""
@@ -253,7 +261,7 @@ class EstimatePublisher:
             self._leases.on_detached.append(self._on_detached)
             self._leases.on_away.append(self._examine)
             self._cancellations.on_change.append(self._examine)
-            hub.scheduler.call_later(hub.config.estimate_s, self._round)
+            hub.jobs.start("estimates", hub.config.estimate_s, self._round)
 
     def get(self, operation_id: str) -> OperationEstimateData | None:
         """Return the estimate of a running operation, at most a few seconds old; None if there is none yet."""
@@ -297,29 +305,33 @@ class EstimatePublisher:
             del self._changed[operation_id]
             status = hub.operations.get(operation_id)
             if status is not None and status.state is OperationState.RUNNING:
-                self._update(status, now_ns, now)
+                self._try_update(status, now_ns, now)
 
     # Rounds.
 
-    def _round(self) -> None:
+    def _round(self) -> float:
+        """Update one slice of the operations; return the pause before the next one."""
         hub = self._hub
-        if hub.closed:
-            return
-        interval_s, count = hub.config.estimate_s, len(hub.operations)
-        slices = max(1, -(-count // _MAX_UPDATES_PER_ROUND))
-        pause_s = interval_s if slices == 1 else max(_MIN_PAUSE_S, interval_s / slices)
-        self._next_slice(iter(list(hub.operations.live)), pause_s, slices)
-
-    def _next_slice(self, statuses: Iterator[OperationStatus], pause_s: float, left: int) -> None:
-        hub = self._hub
-        if hub.closed:
-            return
-        then = partial(self._next_slice, statuses, pause_s, left - 1) if left > 1 else self._round
-        hub.scheduler.call_later(pause_s, then)
+        if not self._slices_left:
+            interval_s, count = hub.config.estimate_s, len(hub.operations)
+            slices = self._slices_left = max(1, -(-count // _MAX_UPDATES_PER_ROUND))
+            self._pause_s = interval_s if slices == 1 else max(_MIN_PAUSE_S, interval_s / slices)
+            self._turns = iter(list(hub.operations.live))
+        self._slices_left -= 1
         now_ns, now = hub.now_ns(), hub.clock.monotonic()
-        for status in islice(statuses, _MAX_UPDATES_PER_ROUND):
+        for status in islice(self._turns, _MAX_UPDATES_PER_ROUND):
             if status.state is OperationState.RUNNING:
-                self._update(status, now_ns, now)
+                self._try_update(status, now_ns, now)
+        return self._pause_s
+
+    def _try_update(self, status: OperationStatus, now_ns: int, now: float) -> None:
+        """Update an operation; a failure leaves it without an estimate and is logged once for each name."""
+        try:
+            self._update(status, now_ns, now)
+        except Exception:
+            if status.name not in self._failed_names and len(self._failed_names) < MAX_NAMES:
+                self._failed_names.add(status.name)
+                log.exception("an estimate failed", name=status.name, operation_id=status.operation_id)
 
     def _update(self, status: OperationStatus, now_ns: int, now: float) -> None:
         hub, operation_id = self._hub, status.operation_id

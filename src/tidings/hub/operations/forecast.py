@@ -24,7 +24,8 @@ _POINTS = 9
 """Points by which each run is represented."""
 _SPREAD = tuple(NormalDist().inv_cdf((index + 0.5) / _POINTS) for index in range(_POINTS))
 """Places of those points, in widths."""
-_MIN_DURATION_S = 0.001
+_MIN_DURATION_S, _MAX_DURATION_S = 0.001, 1e9
+"""Bounds of a run's duration, and of the possible durations made of it, in seconds: beyond 30 years none is meant."""
 _OUTLIVED = 0.05
 """Share of the points that must be left: a run that has lasted longer resembles no earlier run."""
 
@@ -111,10 +112,14 @@ class DurationHistory:
     __slots__ = ("_points", "median_s")
 
     def __init__(self, durations_s: Sequence[float]) -> None:
-        self.median_s = median(durations_s)
-        logs = sorted(log(max(_MIN_DURATION_S, duration_s)) for duration_s in durations_s)
+        bounded = [min(max(_MIN_DURATION_S, duration_s), _MAX_DURATION_S) for duration_s in durations_s]
+        self.median_s = median(bounded)
+        logs = sorted(map(log, bounded))
+        furthest = log(_MAX_DURATION_S)
         self._points = sorted(
-            exp(each + width * step) for each, width in zip(logs, _widths(logs), strict=True) for step in _SPREAD
+            exp(min(furthest, each + width * step))
+            for each, width in zip(logs, _widths(logs), strict=True)
+            for step in _SPREAD
         )
         """Possible durations of a run, in order, all equally likely."""
 

@@ -131,7 +131,7 @@ class Leases:
             self._see(producer)
         self._alerts.start()
         if self._hub.config.unattended_s:
-            self._hub.scheduler.call_later(_UNATTENDED_CHECK_S, self._check_unattended)
+            self._hub.jobs.start("unattended", _UNATTENDED_CHECK_S, self._check_unattended)
 
     # Queries.
 
@@ -383,11 +383,7 @@ class Leases:
     # Operations without a lease.
 
     def _check_unattended(self) -> None:
-        hub = self._hub
-        if hub.closed:
-            return
-        hub.scheduler.call_later(_UNATTENDED_CHECK_S, self._check_unattended)
-        self._rounds.add(self._fail_unattended([status.operation_id for status in hub.operations.live]))
+        self._rounds.add(self._fail_unattended([status.operation_id for status in self._hub.operations.live]))
 
     def _fail_unattended(self, operation_ids: list[str]) -> Iterator[None]:
         hub = self._hub

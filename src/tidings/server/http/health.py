@@ -78,10 +78,13 @@ class StatusRoutes:
         Raises:
             LogError: The log cannot be opened, or refused its last batch.
             Draining: The hub accepts no new events.
+            JobOverdue: A recurring job no longer runs.
         """
         hub = self._host.running().hub
         if hub.draining:
             raise Draining("the hub is shutting down")
         if hub.log_error is not None:
             raise hub.log_error
+        for error in hub.jobs.overdue():
+            raise error
         return to_response(Answer(200, b'{"status":"ready"}'))

@@ -172,6 +172,8 @@ const (
 	ErrorCodeDraining = "draining"
 	// ErrorCodeTooManyConnections: Try again later, or raise --max-connections.
 	ErrorCodeTooManyConnections = "too_many_connections"
+	// ErrorCodeJobOverdue: Read the cause in the hub's log; restart the hub if it remains.
+	ErrorCodeJobOverdue = "job_overdue"
 	// ErrorCodeInternal: Try again; if the error remains, report it with the hub's log.
 	ErrorCodeInternal = "internal"
 )

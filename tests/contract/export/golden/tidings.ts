@@ -142,6 +142,8 @@ export const ErrorCode = {
   DRAINING: "draining",
   /** Try again later, or raise --max-connections. */
   TOO_MANY_CONNECTIONS: "too_many_connections",
+  /** Read the cause in the hub's log; restart the hub if it remains. */
+  JOB_OVERDUE: "job_overdue",
   /** Try again; if the error remains, report it with the hub's log. */
   INTERNAL: "internal",
 } as const;
