@@ -1,14 +1,18 @@
 """Recurring jobs run again whatever happens in them, and one that fails for three intervals is reported."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 from structlog.testing import capture_logs
 from tests.hub.events import progress, publish_updates
+from tests.hub.producers import Producer
 
 from tidings.hub.config import HubConfig
 from tidings.hub.connection import HubConnection
+from tidings.hub.operations.leases import Leases
+from tidings.hub.operations.rounds import Rounds
 from tidings.hub.recurring_jobs import RecurringJobs
 from tidings.hub.system_status import SystemStatusPublisher
 from tidings.log.memory import MemoryLog
@@ -16,7 +20,7 @@ from tidings.testing.clock import ManualClock
 from tidings.testing.in_memory_hub import EPOCH, InMemoryHub
 from tidings.testing.loop import ManualLoop
 
-EVERY_JOB = ["retention", "unattended", "status", "metrics", "heartbeats", "estimates"]
+EVERY_JOB = ["retention", "leases", "unattended", "status", "metrics", "heartbeats", "estimates"]
 
 
 class Work:
@@ -211,3 +215,68 @@ def test_failed_estimate_of_one_operation_does_not_stop_the_others(monkeypatch: 
     found = {event["data"]["operation_id"] for event in client.read_events() if event["type"] == "operation:estimate"}
     assert found == {"good"}
     assert hub.hub.jobs.overdue() == []
+
+
+# Leases.
+
+
+def two_lost_producers() -> InMemoryHub:
+    hub = InMemoryHub(HubConfig(lease_s=30.0))
+    for name in ("bad", "good"):
+        producer = Producer(hub, name)
+        producer.connect()
+        producer.publish("start", name)
+        producer.drop()
+    hub.settle()
+    return hub
+
+
+def state_of(hub: InMemoryHub, operation_id: str) -> str:
+    status = hub.hub.operations.get(operation_id)
+    return "" if status is None else str(status.state)
+
+
+def test_failed_judgement_of_one_producer_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = two_lost_producers()
+    leased = Leases._leased
+
+    def fail_for_one(leases: Leases, producer: Any) -> Any:
+        if producer.producer_id == "bad":
+            raise MemoryError
+        return leased(leases, producer)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Leases, "_leased", fail_for_one)
+        hub.loop.advance(40)
+        assert (state_of(hub, "bad"), state_of(hub, "good")) == ("running", "failed")
+    hub.loop.advance(10)
+    assert state_of(hub, "bad") == "failed"
+
+
+def test_stopped_timer_of_the_leases_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = two_lost_producers()
+    with monkeypatch.context() as patched:
+        patched.setattr(Leases, "_beat", lambda *arguments: None)
+        hub.loop.advance(9)
+    hub.loop.advance(60)
+    assert state_of(hub, "good") == "failed"
+    [job] = [job for job in hub.hub.jobs if job.name == "leases"]
+    assert job.failures >= 1
+
+
+def test_failing_work_on_operations_does_not_stop_what_follows() -> None:
+    hub = InMemoryHub()
+    steps: list[str] = []
+
+    def work(name: str, *, fails: bool) -> Iterator[None]:
+        for number in range(3):
+            steps.append(f"{name}{number}")
+            if fails:
+                raise MemoryError
+            yield
+
+    rounds = Rounds(hub.hub)
+    rounds.add(work("a", fails=True))
+    rounds.add(work("b", fails=False))
+    hub.settle()
+    assert steps == ["a0", "b0", "b1", "b2"]

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 import structlog
 
-from tidings.exceptions import TidingsError
+from tidings.exceptions import HubError, TidingsError
 from tidings.hub.clock import RunningTime
 from tidings.hub.interfaces import HubCore
 from tidings.hub.internal_events import publish_internal
@@ -34,6 +34,8 @@ UNATTENDED = "unattended"
 _HUB_CODES = (PRODUCER_LOST, UNATTENDED)
 """Error codes of operations that the hub itself failed."""
 _BACK = "the producer is back"
+_WATCH_S = 10.0
+"""Interval at which the timer of the leases is watched."""
 _UNATTENDED_CHECK_S = 60.0
 """Interval at which operations without a lease are checked for silence."""
 _CHECKS_PER_STEP = 100
@@ -108,6 +110,8 @@ class Leases:
         self._check_numbers = count()
         self._beat_at: float | None = None
         """Time of the next `_beat`, in seconds of `RunningTime`; None while no producer is away."""
+        self._beats: int | None = None
+        """Calls of `_beat` since the last `_watch`; None if there was nothing to check then, and no call since."""
         self._failing: set[str] = set()
         """Operations whose end, published by the hub, is about to be appended."""
         self.on_attached: list[Callable[[str, LeaseHolder], None]] = []
@@ -130,6 +134,7 @@ class Leases:
             producer.shortest_s = min(leases, default=producer.lease_s)
             self._see(producer)
         self._alerts.start()
+        self._hub.jobs.start("leases", _WATCH_S, self._watch)
         if self._hub.config.unattended_s:
             self._hub.jobs.start("unattended", _UNATTENDED_CHECK_S, self._check_unattended)
 
@@ -293,6 +298,15 @@ class Leases:
     def _beat(self, beat_at: float) -> None:
         if beat_at != self._beat_at or self._hub.closed:
             return  # an earlier one took its place
+        self._beats = (self._beats or 0) + 1
+        try:
+            self._judge_due()
+        finally:
+            self._beat_at = None
+            if self._checks:
+                self._schedule_beat()
+
+    def _judge_due(self) -> None:
         now = self._now()
         due: list[_Producer] = []
         while self._checks and self._checks[0][0] <= now + _ROUNDING_S:
@@ -305,13 +319,27 @@ class Leases:
             scheduler = self._hub.scheduler
             judge = partial(self._rounds.add, self._judge_all(due))
             scheduler.call_soon(partial(scheduler.call_soon, judge))
-        self._beat_at = None
-        if self._checks:
+
+    def _watch(self) -> None:
+        """Begin the beat again if it stopped.
+
+        Raises:
+            HubError: It had stopped.
+        """
+        stopped = self._beats == 0  # None where there was nothing to check at the last call
+        self._beats = 0 if self._checks else None
+        if stopped and self._checks:
+            self._beat_at = None
             self._schedule_beat()
+            raise HubError(f"leases were not judged for {_WATCH_S:g} s")
 
     def _judge_all(self, producers: list[_Producer]) -> Iterator[None]:
         for producer in producers:
-            yield from self._judge(producer)
+            try:
+                yield from self._judge(producer)
+            except Exception:  # the leases of other producers run on
+                log.exception("judging the leases of a producer failed", producer_id=producer.producer_id)
+                self._check_within(producer, self._now() - producer.seen_at + RETRY_S)
             yield
 
     def _leased(self, producer: _Producer) -> list[OperationStatus]:

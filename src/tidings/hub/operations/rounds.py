@@ -3,7 +3,11 @@
 from collections import deque
 from collections.abc import Iterator
 
+import structlog
+
 from tidings.hub.interfaces import HubCore
+
+log = structlog.get_logger("tidings.hub.operations.rounds")
 
 MAX_STEPS_PER_ROUND = 50
 """Steps in one round of the event loop. A step publishes one event, which takes up to 0.1 ms."""
@@ -38,13 +42,21 @@ class Rounds:
         self._scheduled = False
         if self._hub.closed:
             return
-        left = MAX_STEPS_PER_ROUND
-        while left and self._work:
-            for _ in self._work[0]:
-                left -= 1
-                break
-            else:
-                self._work.popleft()
-                left -= 1
-        if self._work:
-            self._schedule()
+        try:
+            for _ in range(MAX_STEPS_PER_ROUND):
+                if self._work and not self._step(self._work[0]):
+                    self._work.popleft()
+        finally:
+            if self._work:
+                self._schedule()
+
+    def _step(self, work: Iterator[None]) -> bool:
+        """Run one step; return whether more steps follow."""
+        try:
+            next(work)
+        except StopIteration:
+            return False
+        except Exception:  # the work that follows is of other operations
+            log.exception("work on operations failed")
+            return False
+        return True
