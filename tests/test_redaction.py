@@ -131,6 +131,37 @@ KEPT_TEXTS = [
 ]
 
 
+LETTERS = "abcdef0123456789" * 3
+PREFIXES = (
+    *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "glrt-", "gldt-", "sk-", "rk_live_", "sk_test_"),
+    *("pk_live_", "xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xapp-", "AIza", "ya29.", "npm_"),
+    *("pypi-AgE", "hf_", "dop_v1_", "doo_v1_", "dor_v1_", "hvs.", "hvb.", "shpat_", "shpss_", "shpca_", "shppa_"),
+)
+TOKENS = [
+    *(prefix + LETTERS for prefix in PREFIXES),
+    *(prefix + LETTERS.upper() for prefix in ("AKIA", "ASIA", "AGE-SECRET-KEY-1")),
+    f"SG.{LETTERS}.{LETTERS}",
+    f"eyJ{LETTERS}.eyJ{LETTERS}.{LETTERS}",
+]
+NAMES = (
+    *("password", "passwd", "passphrase", "passcode", "secret", "api_key", "accessKey", "secret-key", "account_key"),
+    *("AuthKey", "signing_key", "encryption-key", "privateKey", "credential", "CREDENTIALS", "SSHPASS", "storepass"),
+    *("keypass", "pwd", "MYSQL_PWD", "db_pass", "proxy_auth", "token", "Authorization", "cookie", "X-Api-Key"),
+    *("X-Auth-Token", "Private-Token", "X-Vault-Token"),
+)
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_token_with_a_known_prefix_is_redacted_without_other_words(token: str) -> None:
+    assert redact_text(f"at {token} 42%") == "at REDACTED 42%"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_value_of_each_known_name_is_redacted(name: str) -> None:
+    for text in (f"{name}={SECRET}9", f"{name.upper()}: {SECRET}9", f'{{"{name.lower()}": "{SECRET}9"}}'):
+        assert SECRET not in redact_text(text)
+
+
 @pytest.mark.parametrize(("command", "expected"), COMMANDS.items())
 def test_command_with_a_secret_is_redacted(command: str, expected: str) -> None:
     assert shlex.join(redact_command(shlex.split(command))) == expected

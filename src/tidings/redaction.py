@@ -74,6 +74,14 @@ _TOKEN_WORDS = (
     *("age-secret-key", "eyj"),
 )
 
+# One of these words, of `://` and of a private key. First letters are tried once for all words, which is several times
+# faster than a search for each.
+_HINT = re.compile(
+    r"://|-(?:key|token)|_(?:auth|v1_)|a(?:ge-secret|iza|kia|sia|uthorization)|b(?:asic|earer)|c(?:ookie|redential|url)"
+    r"|eyj|g(?:h[opurs]_|ithub_pat_|l(?:dt|pat|rt)-)|h(?:f_|v[sb]\.)|k(?:ey|_(?:live|test)_)|m(?:ariadb|ysql)|npm_"
+    r"|p(?:ass|wd|ypi-)|s(?:ecret|g\.|hp|k-)|token|x(?:app-|ox)|ya29\."
+)
+
 # Values that are not secrets, whatever their name.
 _PLAIN = re.compile(r"(?:true|false|none|null|nil|yes|no|on|off|undefined|\d)", re.IGNORECASE)
 _RANDOM = re.compile(r"(?=\S*\d)\S{8,}")
@@ -83,11 +91,14 @@ _CLOSING = "\"'`)]},;"
 
 def redact_text(text: str) -> str:
     """Return `text`, of one line or more, with `REDACTED` in place of what looks like a secret."""
+    # Most texts hold none of these words, and searching for a word is far faster than for a pattern.
+    lowered = text.lower()
+    if _HINT.search(lowered) is None:
+        return _KEY_LINE.sub(REDACTED, text) if len(text) >= _MIN_KEY_LINE else text
     if "PRIVATE KEY" in text:
         text = _without_keys(text)
     if len(text) >= _MIN_KEY_LINE:
         text = _KEY_LINE.sub(REDACTED, text)
-    # Most texts hold none of these words, and searching for a word is far faster than for a pattern.
     lowered = text.lower()
     if "://" in text:
         text = _URL_PASSWORD.sub(rf"\1{REDACTED}", text)

@@ -309,3 +309,15 @@ def test_tail_is_bounded_in_bytes() -> None:
 def test_output_without_line_ends_needs_bounded_memory() -> None:
     (reading,) = read(b"x" * 3_000_000)
     assert len(reading.message) <= 200
+
+
+def test_unchanged_line_is_redacted_once() -> None:
+    redacted: list[str] = []
+
+    def redact(text: str) -> str:
+        redacted.append(text)
+        return text
+
+    reader = OutputReader(lambda: 0.0, interval_s=0, redact=redact)
+    reader.feed(b"working\n" * 1_000)
+    assert redacted == ["working"]

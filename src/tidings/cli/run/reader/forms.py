@@ -10,7 +10,6 @@ matches a line decides. Groups of the patterns:
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -41,12 +40,13 @@ class LineForm:
     pattern: str
     """Regular expression, matched at the beginning of the line after spaces."""
     sign: str = ""
-    """Expression found in every such line, if it has neither a percentage nor `n/m` nor `n of m`; `\\d` begins it."""
+    """Expression found in every such line, if it has neither a percentage nor `n/m` nor `n of m`; a digit is before
+    it."""
 
 
 _SIZE = r"[\d.,]+ ?[kKMGTP]?i?B?(?:ytes)?"
 _TIME = r"\d+:\d\d:\d\d(?:\.\d+)?"
-_CLOCK = r"\d:\d\d:\d\d\."
+_CLOCK = r":\d\d:\d\d\."
 _PERCENT = r"(?P<percent>\d{1,3}(?:\.\d+)?) ?%"
 
 FORMS = (
@@ -109,7 +109,7 @@ FORMS = (
         Meaning.WHOLE,
         r"(?P<percent>\d{1,3})(?: +[\d.]+[kMGTP]? +\d{1,3}){2}(?: +[\d.]+[kMGTP]?){3}"
         r" +(?:\d+:|--:)[\d-]{2}:[\d-]{2} ",
-        r"\d     0 ",
+        "     0 ",
     ),
     LineForm("aria2", Meaning.WHOLE, rf"\[#\w+ (?P<done>{_SIZE})/(?P<total>{_SIZE})\(\d+%\)"),
     # Files and disks
@@ -159,6 +159,8 @@ SIGNS = "|".join(sorted({form.sign for form in FORMS if form.sign}))
 _GROUP = re.compile(r"\?P<\w+>")
 # One expression without groups tests all forms at a time; nearly every line fails here.
 _ANY = re.compile("|".join(_GROUP.sub("?:", form.pattern) for form in FORMS))
+# The same with a group for each form, in their order.
+_WHICH = re.compile("|".join(f"({_GROUP.sub('?:', form.pattern)})" for form in FORMS))
 _COMPILED = tuple((form, re.compile(form.pattern)) for form in FORMS)
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _AMOUNT = re.compile(r"([\d.,]+) ?([kKMGTP]?)(i?)")
@@ -174,32 +176,30 @@ def read_known(text: str, total: float | None) -> KnownLine | None:
     text = text.lstrip()
     if _ANY.match(text) is None:
         return None
-    return next(_matches(text, total), None)
-
-
-def _matches(text: str, total: float | None) -> Iterator[KnownLine]:
-    for form, pattern in _COMPILED:
-        found = pattern.match(text)
-        if found is None:
-            continue
-        groups = {name: value for name, value in found.groupdict().items() if value is not None}
-        whole = _amount(groups["total"]) if "total" in groups else total
-        percent: float | None = None
-        if "percent" in groups:
-            percent = float(groups["percent"])
-        elif "done" in groups and whole:
-            percent = 100.0 * _amount(groups["done"]) / whole
-        if "index" in groups:
-            percent = (100.0 * (int(groups["index"]) - 1) + (percent or 0.0)) / max(1, int(groups["parts"]))
-        if percent is not None:
-            percent = min(100.0, percent)
-        yield KnownLine(
-            form,
-            percent,
-            whole if form.meaning is Meaning.TOTAL else None,
-            groups.get("label", ""),
-            int(groups.get("parts", 0)),
-        )
+    which = _WHICH.match(text)
+    assert which is not None
+    assert which.lastindex is not None
+    form, pattern = _COMPILED[which.lastindex - 1]
+    found = pattern.match(text)
+    assert found is not None
+    groups = {name: value for name, value in found.groupdict().items() if value is not None}
+    whole = _amount(groups["total"]) if "total" in groups else total
+    percent: float | None = None
+    if "percent" in groups:
+        percent = float(groups["percent"])
+    elif "done" in groups and whole:
+        percent = 100.0 * _amount(groups["done"]) / whole
+    if "index" in groups:
+        percent = (100.0 * (int(groups["index"]) - 1) + (percent or 0.0)) / max(1, int(groups["parts"]))
+    if percent is not None:
+        percent = min(100.0, percent)
+    return KnownLine(
+        form,
+        percent,
+        whole if form.meaning is Meaning.TOTAL else None,
+        groups.get("label", ""),
+        int(groups.get("parts", 0)),
+    )
 
 
 def _amount(text: str) -> float:

@@ -64,6 +64,17 @@ class CommandProgress:
     """Whether `percent` is certainly of the whole, because the program is known."""
 
 
+class _Stream:
+    """One stream of the output."""
+
+    def __init__(self, next_serial: Callable[[], int]) -> None:
+        self.screen = TerminalScreen(next_serial)
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.bars = Bars()
+        self.key_lines = 0
+        """Most lines that may still belong to the private key that is being printed."""
+
+
 class OutputReader:
     """Reader of one command's output.
 
@@ -88,17 +99,16 @@ class OutputReader:
     ) -> None:
         self._clock = clock
         self._redact = redact
-        self._key_lines = dict.fromkeys(Source, 0)
         self._interval_s = interval_s
         serials = count(1).__next__
-        self._screens = {source: TerminalScreen(serials) for source in Source}
-        self._decoders = {source: codecs.getincrementaldecoder("utf-8")("replace") for source in Source}
-        self._bars = {source: Bars() for source in Source}
+        self._streams = {source: _Stream(serials) for source in Source}
         self._growth = GrowthFilter()
         self._steps = Steps()
         self._total: float | None = None
         self._message = ""
         self._last_line = ""
+        self._cleaned_line = ""
+        """The line of which `_message` was made."""
         self._emitted = CommandProgress(None, 0, "", 0, "")
         self._emitted_at: float | None = None
         self._changed = False
@@ -106,72 +116,72 @@ class OutputReader:
     @property
     def unsettled(self) -> bool:
         """Whether `settle` could return a reading now or later."""
-        return self._changed or any(screen.unsettled for screen in self._screens.values())
+        return self._changed or any(stream.screen.unsettled for stream in self._streams.values())
 
     def feed(self, data: bytes, source: Source = Source.STDOUT) -> list[CommandProgress]:
         """Read a chunk of output and return the readings that are due."""
         readings: list[CommandProgress] = []
-        decoder = self._decoders[source]
+        stream = self._streams[source]
         for start in range(0, len(data), _SLICE_BYTES):
-            text = decoder.decode(data[start : start + _SLICE_BYTES])
-            readings.extend(self._read(self._screens[source].feed(text), source))
+            text = stream.decoder.decode(data[start : start + _SLICE_BYTES])
+            readings.extend(self._read(stream.screen.feed(text), stream))
         return readings
 
     def settle(self) -> list[CommandProgress]:
         """Read unfinished lines, because the output has paused."""
         readings: list[CommandProgress] = []
-        for source, screen in self._screens.items():
-            readings.extend(self._read(screen.settle(), source))
+        for stream in self._streams.values():
+            readings.extend(self._read(stream.screen.settle(), stream))
         if self._changed and self._is_due():
             readings.extend(self._emit())
         return readings
 
     def skip(self, source: Source) -> None:
         """Record that bytes of a stream were dropped: the next bytes begin a new line."""
-        self._decoders[source].reset()
-        self._screens[source].break_off()
+        stream = self._streams[source]
+        stream.decoder.reset()
+        stream.screen.break_off()
 
     def finish(self) -> list[CommandProgress]:
         """Read the rest at the end of the output; return the last reading even if it is not due."""
         readings: list[CommandProgress] = []
-        for source, decoder in self._decoders.items():
-            screen = self._screens[source]
-            readings.extend(self._read(screen.feed(decoder.decode(b"", final=True)), source))
-            readings.extend(self._read(screen.settle(), source))
+        for stream in self._streams.values():
+            readings.extend(self._read(stream.screen.feed(stream.decoder.decode(b"", final=True)), stream))
+            readings.extend(self._read(stream.screen.settle(), stream))
         if self._changed:
             readings.extend(self._emit())
         return readings
 
     def tail(self) -> str:
         """Return the last lines as a terminal would show them, up to MAX_TAIL_LINES and MAX_TAIL_BYTES."""
-        rows = sorted(row for screen in self._screens.values() for row in screen.rows_in_order())
+        rows = sorted(row for stream in self._streams.values() for row in stream.screen.rows_in_order())
         # All rows are redacted: the first ones may show that the last ones are the rest of a private key.
         text = "\n".join(self._redact("\n".join(line for _, line in rows)).split("\n")[-MAX_TAIL_LINES:])
         encoded = text.encode(errors="replace")
         return encoded[-MAX_TAIL_BYTES:].decode(errors="ignore") if len(encoded) > MAX_TAIL_BYTES else text
 
-    def _read(self, events: Iterable[ScreenEvent], source: Source) -> Iterator[CommandProgress]:
+    def _read(self, events: Iterable[ScreenEvent], stream: _Stream) -> Iterator[CommandProgress]:
         for event in events:
             if isinstance(event, ScreenLine):
-                self._read_line(event, source)
+                self._read_line(event, stream)
             elif isinstance(event, CursorRise):
-                lead = self._bars[source].rise(event.top, event.bottom)
+                lead = stream.bars.rise(event.top, event.bottom)
                 if lead is None:
                     continue
                 self._follow(lead)
             else:
-                self._announce(event, source)
+                self._announce(event, stream.bars)
             self._changed = True
             if self._is_due():
                 yield from self._emit()
 
-    def _read_line(self, line: ScreenLine, source: Source) -> None:
+    def _read_line(self, line: ScreenLine, stream: _Stream) -> None:
         text = line.text
-        if self._is_of_key(text, source):
+        if (stream.key_lines or "PRIVATE KEY" in text) and _is_of_key(text, stream):
             return
         if _WORD.search(text) is not None:
             self._last_line = text
-        bars = self._bars[source]
+        bars = stream.bars
         if not text:
             return  # a row that is blanked before it is drawn again
         if not may_hold_progress(text):
@@ -181,7 +191,7 @@ class OutputReader:
         known = read_known(text, self._total)
         if known is not None:
             bars.vacate(line.row)
-            self._read_known(known, line, source)
+            self._read_known(known, line, stream.screen)
             return
         if self._steps.whole_lasts:
             # A detail, such as the output of a test, that a known program prints beside its whole.
@@ -213,7 +223,9 @@ class OutputReader:
             return
         # A drawn bar that is not proven yet only keeps its row: the next drawing may prove it the outer one.
         logged = proven and not redrawn
-        caption = self._caption(line, source) if not progress.label and not logged and bars.is_new(line.row) else ""
+        caption = (
+            self._caption(line, stream.screen) if not progress.label and not logged and bars.is_new(line.row) else ""
+        )
         lead = bars.update(line.row, progress, caption=caption, logged=logged, proven=proven)
         if lead is not None:
             self._follow(lead)
@@ -224,10 +236,10 @@ class OutputReader:
             self._steps.enter(ordinal)
         self._steps.advance(lead.progress, lead.label, lead.bar, caption=lead.caption, part=lead.part)
 
-    def _read_known(self, line: KnownLine, at: ScreenLine, source: Source) -> None:
+    def _read_known(self, line: KnownLine, at: ScreenLine, screen: TerminalScreen) -> None:
         meaning, label = line.form.meaning, line.label
         if not label and meaning in (Meaning.FILE, Meaning.PART):
-            label = self._caption(at, source)
+            label = self._caption(at, screen)
         if meaning is Meaning.FILE:
             meaning = Meaning.PART if label and " " not in label else Meaning.WHOLE
         if line.total_s is not None:
@@ -240,27 +252,16 @@ class OutputReader:
         else:
             self._steps.advance(progress, clean_label(label), _KNOWN_BAR, part=True)
 
-    def _caption(self, line: ScreenLine, source: Source) -> str:
+    def _caption(self, line: ScreenLine, screen: TerminalScreen) -> str:
         """Return the line above a bar as its name: pip and rsync write the subject of the bar there."""
-        above = self._screens[source].text_at(line.row - 1)
+        above = screen.text_at(line.row - 1)
         if not above or len(above) > MAX_LABEL:
             return ""
         if may_hold_progress(above) and read_ordinal(above) is None:
             return ""
         return clean_label(self._redact(above))
 
-    def _is_of_key(self, text: str, source: Source) -> bool:
-        """Return whether a line is one of a private key, whose last lines do not look like one by themselves."""
-        if "PRIVATE KEY" in text and "-----" in text:
-            self._key_lines[source] = 0 if "-----END" in text else _MAX_KEY_LINES
-            return True
-        if self._key_lines[source]:
-            self._key_lines[source] -= 1
-            return True
-        return False
-
-    def _announce(self, announcement: Announcement, source: Source) -> None:
-        bars = self._bars[source]
+    def _announce(self, announcement: Announcement, bars: Bars) -> None:
         if announcement.percent is None:
             bars.vacate(ANNOUNCED_ROW)
             self._steps.forget_bar()
@@ -276,9 +277,22 @@ class OutputReader:
     def _emit(self) -> Iterator[CommandProgress]:
         self._changed = False
         # Cleaned only when reported: most lines of a fast log never are.
-        self._message = clean_message(self._redact(self._last_line)) or self._message
+        if self._last_line != self._cleaned_line:
+            self._cleaned_line = self._last_line
+            self._message = clean_message(self._redact(self._last_line)) or self._message
         steps = self._steps
         reading = CommandProgress(steps.percent, steps.serial, steps.name, steps.total, self._message, steps.whole)
         if reading != self._emitted:
             self._emitted, self._emitted_at = reading, self._clock()
             yield reading
+
+
+def _is_of_key(text: str, stream: _Stream) -> bool:
+    """Return whether a line is one of a private key, whose last lines do not look like one by themselves."""
+    if "PRIVATE KEY" in text and "-----" in text:
+        stream.key_lines = 0 if "-----END" in text else _MAX_KEY_LINES
+        return True
+    if stream.key_lines:
+        stream.key_lines -= 1
+        return True
+    return False

@@ -13,6 +13,7 @@ A number wrongly reported as progress does more harm than a missed one, so the r
 import re
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from tidings.cli.run.reader.forms import SIGNS
 
@@ -67,8 +68,9 @@ def clean_label(text: str) -> str:
     return cut(text, MAX_LABEL) if any(map(str.isalpha, text)) else ""
 
 
-# A line without a match has no progress; this test rejects nearly every line of a log.
-_CANDIDATE = re.compile(rf"\d ?%|\d[^\d\n/]{{0,6}}/ ?\d|\d\S{{0,6}} (?:out )?of +~?\d|{SIGNS}")
+# A line without a match of either has no progress; this test rejects nearly every line of a log.
+_CANDIDATE = re.compile(rf"\d(?: ?%|[^\d\n/]{{0,6}}/ ?\d|{SIGNS})")
+_COUNT_OF = re.compile(r"\d\S{0,6} (?:out )?of +~?\d")
 _PERCENT = re.compile(r"(?<![\w.,/])(?<!\d:)(?P<value>\d{1,3}(?:[.,]\d{1,2})?)(?:/100)? ?%(?![\w%])")
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _UNIT = r"[kKMGTP]i?(?:[Bb](?:ytes)?)?|[Bb](?:ytes)?"
@@ -79,7 +81,7 @@ _FRACTION = re.compile(
 _SIZE_AFTER_OF = re.compile(r"\s+of\s+~?\s*\d[\d.,]*\s?[kKMGTP]i?B\b")
 _BRACKETED = re.compile(r"^\s*\[ ?\s*\d{1,3}%\]|\[ ?\s*\d{1,3}%\]\s*$")
 _SIGNED = re.compile(r"(?:^|[\s(\[])[-+~<>≤≥±−≈]\s?$|\w=$|\s=+>\s*$")
-_WORD_BEFORE = re.compile(r"([a-z_]+[0-9]?)[\s:=(\[]*$")
+_WORD_BACKWARDS = re.compile(r"[\s:=(\[]*([0-9]?[a-z_]+)")
 _WORDS = re.compile(r"[a-z_]+[0-9]?")
 _DONE = re.compile(
     r"progress|complete[d]?|done|finished|download(?:ing|ed)?|upload(?:ing|ed)?|load(?:ing|ed)|copying|copied"
@@ -130,8 +132,7 @@ _MAX_GAP = 3
 _MAX_ROUNDING = 1.5
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressReading:
+class ProgressReading(NamedTuple):
     """Progress as stated by one line."""
 
     percent: float
@@ -155,7 +156,7 @@ class ProgressReading:
 
 def may_hold_progress(text: str) -> bool:
     """Return whether `read_progress` or `read_ordinal` could find something on a line; a quick test."""
-    return _CANDIDATE.search(text) is not None
+    return _CANDIDATE.search(text) is not None or (" of " in text and _COUNT_OF.search(text) is not None)
 
 
 def read_progress(text: str, *, redrawn: bool) -> ProgressReading | None:
@@ -190,7 +191,8 @@ def read_progress(text: str, *, redrawn: bool) -> ProgressReading | None:
 def _find_percent(text: str, bar: re.Match[str] | None) -> re.Match[str] | None:
     """Return the percentage in or right after the bar, or else the first."""
     first: re.Match[str] | None = None
-    for found in _PERCENT.finditer(text):
+    # Nothing behind the last sign matches; the pattern looks at one more character.
+    for found in _PERCENT.finditer(text, 0, text.rfind("%") + 2):
         if _value(found) <= 100.0 and not _is_measure(text, found):
             if bar is None or bar.start() < found.start() <= bar.end() + _MAX_GAP:
                 return found
@@ -214,9 +216,9 @@ def _is_measure(text: str, percent: re.Match[str]) -> bool:
                 return True
             if following[0] == "of" and not _SIZE_AFTER_OF.match(after):
                 return True
-    preceding = _WORD_BEFORE.search(before[-32:].lower())
+    preceding = _WORD_BACKWARDS.match(before[:-33:-1].lower())
     # `a PASSED [ 25%]` is progress although a word of results stands before it.
-    return preceding is not None and preceding[1] in _MEASURES and _BRACKETED.search(text) is None
+    return preceding is not None and preceding[1][::-1] in _MEASURES and _BRACKETED.search(text) is None
 
 
 def mentions_work(text: str) -> bool:
@@ -267,9 +269,11 @@ def _find_fraction(text: str, percent: re.Match[str] | None) -> tuple[re.Match[s
 def _counts_other(text: str, fraction: re.Match[str]) -> bool:
     """Return whether the words beside a fraction name a score, a try or a ratio."""
     start, end = fraction.span()
-    before = _WORDS.findall(text[max(0, start - 24) : start].lower())
     after = _WORDS.search(text[end : end + 24].lower())
-    return not _MEASURES.isdisjoint(before[-2:]) or (after is not None and after[0] in _MEASURES)
+    if after is not None and after[0] in _MEASURES:
+        return True
+    before = _WORDS.findall(text[max(0, start - 24) : start].lower())
+    return not _MEASURES.isdisjoint(before[-2:])
 
 
 def _amounts(fraction: re.Match[str]) -> tuple[float, float]:
@@ -279,8 +283,11 @@ def _amounts(fraction: re.Match[str]) -> tuple[float, float]:
 
 
 def _amount(number: str, unit: str) -> float:
+    amount = float(number.replace(",", ""))
+    if not unit:
+        return amount
     base = 1024.0 if "i" in unit else 1000.0
-    return float(number.replace(",", "")) * base ** _UNIT_EXPONENT[unit[:1].lower()]
+    return amount * base ** _UNIT_EXPONENT[unit[:1].lower()]
 
 
 _PREFIX = r"(?:(?:\[[^\]]{0,40}\]|\d[\d:.,TZ+/-]*|(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR):?|\#\d+|[-|])\s+){0,4}"

@@ -67,8 +67,9 @@ class EscapeReader:
         """Yield the tokens that `text` completes."""
         position = 0
         end = len(text)
+        ground = _State.GROUND  # members of an enumeration are slow to look up
         while position < end:
-            if self._state is _State.GROUND:
+            if self._state is ground:
                 run = _TEXT.match(text, position)
                 if run is not None:
                     position = run.end()
@@ -157,8 +158,7 @@ _MAX_PARAMETER = 9_999
 _TAB_STOP = 8
 
 
-@dataclass(frozen=True, slots=True)
-class ScreenLine:
+class ScreenLine(NamedTuple):
     """A row at the moment when the program left it or began to draw over it."""
 
     row: int
@@ -240,21 +240,22 @@ class TerminalScreen:
 
     def feed(self, text: str) -> Iterator[ScreenEvent]:
         """Draw decoded output and yield its events."""
+        draws, controls = TokenKind.TEXT, TokenKind.CONTROL
         for token in self._escapes.feed(text):
-            kind = token.kind
-            if kind is TokenKind.TEXT:
+            kind, value = token
+            if kind is draws or kind is controls:
                 if not self._alternate:
-                    yield from self._draw(token.value)
-            elif kind is TokenKind.CONTROL:
-                if not self._alternate:
-                    yield from self._control(token.value)
+                    line = self._draw(value) if kind is draws else self._control(value)
+                    if line is not None:
+                        yield line
             else:
                 yield from self._sequence(token)
 
     def settle(self) -> Iterator[ScreenLine]:
         """Yield the unfinished row, if no `ScreenLine` has reported its text."""
-        for line in self._leave(redrawn=False):
-            yield ScreenLine(line.row, line.text, line.redrawn, unfinished=True)
+        line = self._leave(redrawn=False)
+        if line is not None:
+            yield line._replace(unfinished=True)
 
     def break_off(self) -> None:
         """Drop an unfinished sequence and row, because the bytes after them were lost."""
@@ -265,22 +266,23 @@ class TerminalScreen:
         self._row += 1
         self._column = 0
 
-    def _leave(self, *, redrawn: bool) -> Iterator[ScreenLine]:
+    def _leave(self, *, redrawn: bool) -> ScreenLine | None:
         row = self._rows.get(self._row)
         if row is None or not row.dirty:
-            return
+            return None
         row.dirty = False
         row.redrawn = row.redrawn or redrawn
-        yield ScreenLine(self._row, row.text.rstrip(), row.redrawn)
+        return ScreenLine(self._row, row.text.rstrip(), row.redrawn)
 
-    def _draw(self, text: str) -> Iterator[ScreenLine]:
+    def _draw(self, text: str) -> ScreenLine | None:
+        left: ScreenLine | None = None
         row = self._rows.get(self._row)
         if row is None:
             row = self._new_row()
         column = self._column
         # One column back is overstrike (bold in manual pages) or a spinner, not a new drawing of the row.
         if column < row.front - 1:
-            yield from self._leave(redrawn=True)
+            left = self._leave(redrawn=True)
             row.redrawn = True
         self._column = row.front = column + len(text)
         row.dirty = True
@@ -289,6 +291,7 @@ class TerminalScreen:
             if shown or column:
                 text = shown[:column].ljust(column) + text + shown[self._column :]
             row.text = text[:MAX_COLUMNS]
+        return left
 
     def _new_row(self) -> _Row:
         row = self._rows[self._row] = _Row(self._next_serial(), redrawn=self._row <= self._risen_from)
@@ -297,9 +300,10 @@ class TerminalScreen:
             del self._rows[next(iter(self._rows))]
         return row
 
-    def _control(self, character: str) -> Iterator[ScreenEvent]:
+    def _control(self, character: str) -> ScreenLine | None:
+        left: ScreenLine | None = None
         if character in "\n\v\f":
-            yield from self._leave(redrawn=False)
+            left = self._leave(redrawn=False)
             self._row += 1
             # The terminal driver turns LF into CR LF; programs rely on that even through a pipe.
             self._column = 0
@@ -308,7 +312,8 @@ class TerminalScreen:
         elif character == "\b":
             self._column = max(0, self._column - 1)
         elif character == "\t":
-            yield from self._draw(" " * (_TAB_STOP - self._column % _TAB_STOP))
+            left = self._draw(" " * (_TAB_STOP - self._column % _TAB_STOP))
+        return left
 
     def _sequence(self, token: Token) -> Iterator[ScreenEvent]:
         if token.kind is TokenKind.OSC:
@@ -323,8 +328,10 @@ class TerminalScreen:
             elif token.value == "M" and not self._alternate:
                 yield from self._move(self._row - 1, self._column)
         elif token.value in ("?1049h", "?1047h", "?47h"):
-            yield from self._leave(redrawn=False)
+            line = self._leave(redrawn=False)
             self._alternate = True
+            if line is not None:
+                yield line
         elif token.value in ("?1049l", "?1047l", "?47l"):
             self._alternate = False
         elif not self._alternate and token.value[0] not in "?>=<":
@@ -377,7 +384,9 @@ class TerminalScreen:
             # This comes before the line that is left: its reader must know that the rows above are still in use.
             yield CursorRise(row, self._row)
             self._risen_from = max(self._risen_from, self._row)
-        yield from self._leave(redrawn=not same_region)
+        line = self._leave(redrawn=not same_region)
+        if line is not None:
+            yield line
         self._row = row
         self._column = column
 
@@ -386,7 +395,9 @@ class TerminalScreen:
         if row is None:
             return
         if mode != 0 or self._column < row.front:
-            yield from self._leave(redrawn=True)
+            line = self._leave(redrawn=True)
+            if line is not None:
+                yield line
             row.redrawn = row.redrawn or row.front > 1
         if mode == 0:
             row.text = row.text[: self._column]
