@@ -111,7 +111,7 @@ def test_the_command_measures_and_reports(tmp_path: Path) -> None:
     numbers = tmp_path / "numbers.json"
     arguments = ["--baseline-only", "--quick", "--scenario", "fanout-8", "--subscribers", "20", "--seconds", "0.2"]
     command = [sys.executable, "-m", "benchmarks.fanout", *arguments, "--warm-up", "0", "--json", str(numbers)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "8 in flight" in done.stdout
     assert "machine" in done.stdout

@@ -22,7 +22,7 @@ with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(
 
 def test_the_report_names_the_network_that_is_used_and_loopback_works_in_it() -> None:
     command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     sentence, moved, connected = done.stdout.splitlines()
     assert sentence.startswith("a private namespace" if moved == "True" else "the host's own network")
     assert connected == "connected"

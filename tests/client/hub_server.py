@@ -17,7 +17,7 @@ from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.protocol import websocket_protocol
 
 T = TypeVar("T")
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 QUIET = HubConfig(status_s=0, metrics_s=0)
 """Configuration of a hub that publishes nothing by itself."""
 

@@ -45,9 +45,9 @@ def test_closing_cancels_running_coroutines_and_raises() -> None:
 
     caller = threading.Thread(target=call)
     caller.start()
-    assert running.wait(5)
+    assert running.wait(60)
     thread.close()
-    caller.join(5)
+    caller.join(60)
     assert len(errors) == 1
     assert not thread.alive
     thread.close()

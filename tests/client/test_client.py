@@ -76,7 +76,7 @@ class TestConnecting:
         connecting = asyncio.ensure_future(_connected(port, lambda status: errors.append(status.error)))
         await until(lambda: any(isinstance(error, HubUnreachable) for error in errors))
         with HubServer(port):
-            client = await asyncio.wait_for(connecting, 5)
+            client = await asyncio.wait_for(connecting, 60)
             assert client.status.error is None
             await client.aclose()
 
@@ -266,7 +266,7 @@ class TestImporting:
             "above = ('tidings.hub', 'tidings.server', 'tidings.log')\n"
             "assert not [name for name in sys.modules if name.startswith(above)]\n"
         )
-        subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=30)
+        subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
 
     def test_ctrl_c_ends_a_watching_program_without_task_warnings(self, hub: HubServer) -> None:
         program = (
@@ -284,7 +284,7 @@ class TestImporting:
             [sys.executable, "-W", "error", "-c", program, hub.url],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")

@@ -42,7 +42,7 @@ async def test_buffer_has_room_when_half_is_free() -> None:
     buffer.take_nowait()
     await started(waiting)
     buffer.take_nowait()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 60)
 
 
 async def test_closed_buffer_yields_its_items_and_then_raises() -> None:
@@ -63,13 +63,13 @@ async def test_closing_wakes_both_waiters() -> None:
     consumer: asyncio.Task[object] = asyncio.create_task(buffer.wait_item())
     await started(consumer)
     buffer.close()
-    assert await asyncio.wait_for(consumer, 1) is False
+    assert await asyncio.wait_for(consumer, 60) is False
     full = ReceiveBuffer(BufferLimits(events=1))
     full.put_nowait(event())
     link: asyncio.Task[object] = asyncio.create_task(full.wait_room())
     await started(link)
     full.close()
-    await asyncio.wait_for(link, 1)
+    await asyncio.wait_for(link, 60)
 
 
 async def test_clearing_drops_all_items() -> None:

@@ -64,7 +64,7 @@ def test_sync_close_ends_iterations_on_other_threads(hub: HubServer) -> None:
     reader = threading.Thread(target=lambda: ended.append(list(watch)))
     reader.start()
     client.close()
-    reader.join(5)
+    reader.join(60)
     assert ended == [[]]
     client.close()
     with pytest.raises(ClientError):
@@ -98,7 +98,7 @@ def test_ctrl_c_interrupts_a_sync_watch_without_losing_events(hub: HubServer) ->
         [sys.executable, "-W", "error", "-c", program, hub.url],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n" * 3 + "d\n", "")

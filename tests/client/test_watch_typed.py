@@ -91,7 +91,7 @@ async def test_typed_watch_of_a_type_unknown_to_the_hub_raises_immediately() -> 
         async with connect(hub.url, contract=AHEAD) as client:
             watch = client.watch(TradeExecuted)
             with pytest.raises(UnknownType, match="trade:settled"):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await anext(watch)
 
 

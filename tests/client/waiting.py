@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tidings.client.options import LinkOptions
 from tidings.client.reconnect import Reconnect
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 PROMPT = LinkOptions(reconnect=Reconnect(base_s=0.01, cap_s=0.05), open_timeout_s=5.0)
 """Reconnects immediately, so that a test with fifty reconnects does not take a minute."""
 

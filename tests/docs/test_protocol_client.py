@@ -16,7 +16,7 @@ from tests.transcripts.markdown import Document
 import tidings
 
 [CLIENT] = [block.text for block in Document("PROTOCOL.md").blocks_in("python")]
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def test_client_has_60_lines() -> None:

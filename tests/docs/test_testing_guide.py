@@ -28,7 +28,7 @@ def test_every_test_of_the_guide_passes(tmp_path: Path) -> None:
     shown = sum(text.count("def test_") for text in named.values())
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=50, check=False
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert f"{shown} passed" in done.stdout, done.stdout
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from tests.server.raw_client import handshake_request
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 class RawWatcher:

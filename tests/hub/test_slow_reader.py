@@ -18,7 +18,7 @@ from tidings.server.websocket.frames import text_frame
 
 pytestmark = pytest.mark.alone
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 OPERATIONS = "channel=operations"
 
 

@@ -179,4 +179,4 @@ def test_tasks_run_without_a_hub(stage: Stage, unused_port: int, tmp_path: Path)
         Worker(stage, "hubless", log=tmp_path / "log", TIDINGS_URL=nowhere),
     ):
         ids = [sender.send("add", number, 1) for number in range(5)]
-        assert [stage.result(task_id).get(timeout=20) for task_id in ids] == [1, 2, 3, 4, 5]
+        assert [stage.result(task_id).get(timeout=60) for task_id in ids] == [1, 2, 3, 4, 5]

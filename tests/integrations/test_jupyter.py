@@ -278,7 +278,7 @@ def test_displays_of_ended_operations_need_no_thread(reported: Reported, kernel:
     kernel.run(
         "import threading\n"
         "for thread in threading.enumerate():\n"
-        "    if thread.name == 'tidings display': thread.join(10)\n"
+        "    if thread.name == 'tidings display': thread.join(60)\n"
         "assert not any(thread.name == 'tidings display' for thread in threading.enumerate())\n"
         "assert op.id is not None\nop"
     )

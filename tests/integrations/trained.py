@@ -12,7 +12,7 @@ from tests.transcripts.markdown import ROOT
 
 from tidings.client import sync
 
-_TIMEOUT_S = 50.0
+_TIMEOUT_S = 60.0
 """Timeout of a program, in seconds: such packages take long to import."""
 
 

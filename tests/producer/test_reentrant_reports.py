@@ -235,7 +235,7 @@ assert all(counts[name] for name in ("finalizer", "signal", "thread")), counts
 
 def test_reports_of_collector_signals_threads_and_children_never_hang(reported: Reported, tmp_path: Path) -> None:
     with running(WATCHDOG + STRESS, reported.hub.url, tmp_path, TIDINGS_QUIET="1") as program:
-        _, errors = program.process.communicate(timeout=30 + STRESS_S)
+        _, errors = program.process.communicate(timeout=60 + STRESS_S)
     assert (program.process.returncode, errors) == (0, "")
     assert reported.kinds("stress")[0] == "start"
     assert reported.kinds("stress")[-1] == "complete"

@@ -140,12 +140,12 @@ def test_region_of_another_thread_defers_nothing() -> None:
     def hold() -> None:
         with deferred, deferred.region:
             entered.set()
-            leave.wait(10)
+            leave.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        assert entered.wait(10)
+        assert entered.wait(60)
         deferred.run(lambda: done.append("now"))
         assert done == ["now"]
     finally:

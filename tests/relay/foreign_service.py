@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 T = TypeVar("T")
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 GREETING = '{"type":"connection:established","timestamp":"2025-07-30T12:00:00Z","data":{"client_id":"c-1"}}'
 

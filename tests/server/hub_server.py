@@ -25,7 +25,7 @@ from tidings.testing.faulty_log import FaultyLog
 
 T = TypeVar("T")
 Edge = Literal["native", "asgi"]
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 QUIET: dict[str, Any] = {"status_s": 0.0, "metrics_s": 0.0}
 """Configuration of a hub that publishes no events of its own."""
 

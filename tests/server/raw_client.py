@@ -10,7 +10,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, Side
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 def masked(opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> bytes:

@@ -16,7 +16,7 @@ from tidings.server.websocket.protocol import Handshake, Refusal, WebSocket, Web
 
 T = TypeVar("T")
 Call = tuple[str, *tuple[Any, ...]]
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 class RecordingHandler:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from typing import Self
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class ServerProcess:

@@ -25,7 +25,7 @@ from tidings.log.memory import MemoryLog
 from tidings.server.app import HubApp
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals to another process are POSIX")
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def open_log(scheduler: Scheduler) -> Log:

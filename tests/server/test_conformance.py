@@ -20,7 +20,7 @@ def test_conformance_suite_passes(tmp_path: Path) -> None:
         command: list[str | Path] = [kosoku, "--parallelism", "16", "--outdir", tmp_path]
         for group in GROUPS:
             command += ["--include", f"{group}.*"]
-        subprocess.run([*command, f"ws://127.0.0.1:{server.port}/"], timeout=50, check=False, capture_output=True)
+        subprocess.run([*command, f"ws://127.0.0.1:{server.port}/"], timeout=60, check=False, capture_output=True)
     [cases] = json.loads((tmp_path / "index.json").read_text()).values()
     per_group = Counter(int(name.split(".")[0]) for name in cases)
     assert per_group == {1: 16, 2: 11, 3: 7, 4: 10, 5: 20, 6: 145, 7: 37, 10: 1}

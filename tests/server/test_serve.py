@@ -264,7 +264,7 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
 
 def test_port_0_picks_a_free_port() -> None:
     [listening] = listen("127.0.0.1", 0)
-    with listening, socket.create_connection(listening.getsockname(), timeout=5):
+    with listening, socket.create_connection(listening.getsockname(), timeout=60):
         assert listening.getsockname()[1] > 0
 
 
@@ -324,7 +324,7 @@ def test_restart_reuses_the_port_of_lingering_connections() -> None:
     with listening:
         listening.setblocking(True)
         address = listening.getsockname()
-        with socket.create_connection(address, timeout=5) as client:
+        with socket.create_connection(address, timeout=60) as client:
             accepted, _ = listening.accept()
             accepted.close()  # the side that closes first keeps the port in TIME_WAIT
             assert client.recv(1) == b""
@@ -352,7 +352,7 @@ async def count_ticks_to_accept(sockets: Sequence[socket.socket], clients: int) 
 
     done = asyncio.Event()
     servers = [await loop.create_server(Accepted, sock=opened, backlog=clients) for opened in sockets]
-    connected = [socket.create_connection(sockets[0].getsockname(), timeout=5) for _ in range(clients)]
+    connected = [socket.create_connection(sockets[0].getsockname(), timeout=60) for _ in range(clients)]
     tick()
     await done.wait()
     for server in servers:

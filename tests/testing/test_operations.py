@@ -45,14 +45,14 @@ def test_settle_follows_a_job_on_another_thread(hub: ManualHub) -> None:
         with tidings.operation("Count", total=4) as op:
             op.advance(3)
             counted.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     job = threading.Thread(target=work)
     job.start()
-    assert counted.wait(10)
+    assert counted.wait(60)
     assert_events(hub, ["operation:start", event("operation:progress", progress=75)])
     go_on.set()
-    job.join(10)
+    job.join(60)
     assert_events(hub, ["operation:start", "operation:complete"])
 
 

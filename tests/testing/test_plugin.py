@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.processes import without_modules
 
-TIMEOUT_S = 50.0
+TIMEOUT_S = 60.0
 
 
 def run_pytest(folder: Path, test: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":

@@ -16,7 +16,7 @@ from tidings.server.app import HubApp
 from tidings.server.serve import DrainingServer, ListenAddress
 from tidings.server.websocket.protocol import websocket_protocol
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 _RETENTION = "retention_"
 
 

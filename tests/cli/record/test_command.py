@@ -68,7 +68,7 @@ def test_recording_to_stdout_ends_when_the_reader_exits(shared_hub: Hub) -> None
         assert record.process.stdout is not None
         record.process.stdout.close()
         publish(shared_hub, "out-2")
-        assert record.process.wait(20) == 0
+        assert record.process.wait(60) == 0
 
 
 def test_recording_resumes_after_a_restart_of_the_hub(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_recording_resumes_after_a_restart_of_the_hub(tmp_path: Path) -> None:
         wait_for(path, "channel:live")
         publish(hub, *(f"a{n}" for n in range(50)))
         hub.process.kill()
-        hub.process.wait(20)
+        hub.process.wait(60)
         with Hub(*data, "--port", str(hub.port), memory=False) as again:
             publish(again, *(f"b{n}" for n in range(50)))
             wait_for(path, '"b49"')

@@ -177,7 +177,7 @@ def test_a_killed_hub_receives_the_rest_after_its_restart(tmp_path: Path) -> Non
     with Hub(*options, memory=False) as hub, Process("replay", path, "--to", hub.url) as process:
         until(lambda: len(datasets(hub)) > 50)
         hub.process.kill()
-        hub.process.wait(20)
+        hub.process.wait(60)
         with Hub(*options, "--port", str(hub.port), memory=False) as again:
             code, _, told = process.wait()
             assert datasets(again) == [f"d-{n}" for n in range(600)]

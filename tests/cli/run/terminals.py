@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.cli.run.runs import command_line, environment
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class Terminal:

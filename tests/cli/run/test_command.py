@@ -61,7 +61,7 @@ def test_failing_reporter_is_mentioned_once_and_changes_nothing(tmp_path: Path) 
 
 
 def test_blocked_reporter_delays_no_output_and_the_end_briefly(tmp_path: Path) -> None:
-    result = run(tmp_path / "report", "seq", "200000", reporter="--stuck", timeout=15)
+    result = run(tmp_path / "report", "seq", "200000", reporter="--stuck", timeout=60)
     assert result.returncode == 0
     assert result.stdout.count(b"\n") == 200_000
     assert result.stderr.count(b"tidings:") == 1

@@ -7,7 +7,7 @@ import pytest
 
 from tidings.cli.run.copy import OutputCopier, write_all
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 @dataclass

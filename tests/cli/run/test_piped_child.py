@@ -53,7 +53,7 @@ def test_script_lines_arrive_as_they_are_written(tmp_path: Path) -> None:
         assert read_line(process) == b"first\n"
         assert process.poll() is None
         process.terminate()
-        assert process.wait(10) == 128 + signal.SIGTERM
+        assert process.wait(60) == 128 + signal.SIGTERM
 
 
 def test_users_pythonunbuffered_takes_precedence(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_closed_stdout_ends_the_command_by_sigpipe(tmp_path: Path) -> None:
         assert read_line(process) == b"y\n"
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(10) == 128 + signal.SIGPIPE
+        assert process.wait(60) == 128 + signal.SIGPIPE
     assert calls(tmp_path / "report")[-1]["code"] == "signal_SIGPIPE"
 
 
@@ -120,7 +120,7 @@ def test_full_disk_is_reported_and_ends_the_command(tmp_path: Path) -> None:
             command_line(tmp_path / "report", "yes"),
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=30,
+            timeout=60,
             start_new_session=True,
             check=False,
         )
@@ -130,17 +130,17 @@ def test_full_disk_is_reported_and_ends_the_command(tmp_path: Path) -> None:
 
 def test_remaining_daemon_does_not_delay_the_end(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    result = run(tmp_path / "report", "sh", "-c", f"sleep 60 & echo $! > {pid_file}; echo done", timeout=10)
+    result = run(tmp_path / "report", "sh", "-c", f"sleep 600 & echo $! > {pid_file}; echo done", timeout=60)
     # The daemon lives on: it is not ours to end.
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
     assert result.stdout == b"done\n"
-    assert calls(tmp_path / "report")[-1]["duration_ms"] < 5_000
+    assert calls(tmp_path / "report")[-1]["duration_ms"] < 60_000
 
 
 def test_writing_daemon_does_not_delay_the_end(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = f"(while :; do echo more; sleep 0.01; done) & echo $! > {pid_file}"
-    result = run(tmp_path / "report", "sh", "-c", script, timeout=10)
+    result = run(tmp_path / "report", "sh", "-c", script, timeout=60)
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
     assert result.returncode == 0
 
@@ -152,7 +152,7 @@ def test_slow_reader_receives_all_output_after_the_end(tmp_path: Path) -> None:
         # The command is over when stderr ends: what it wrote waits in two pipes, nearly full.
         assert process.stderr.readline() in (b"ended\n", b"")
         assert len(process.stdout.read()) == 100_000
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_signal_ends_the_whole_group_of_the_command(tmp_path: Path, number: sign
     with running(report, "sh", "-c", "sleep 60 & echo $!; wait; exit 9") as process:
         grandchild = int(read_line(process))
         process.send_signal(number)
-        code = process.wait(10)
+        code = process.wait(60)
         # A background job of a script ignores SIGINT by POSIX; any other signal ended it.
         if number is signal.SIGINT:
             os.kill(grandchild, signal.SIGKILL)
@@ -181,7 +181,7 @@ def test_successful_end_after_ctrl_c_is_complete(tmp_path: Path) -> None:
     with running(tmp_path / "report", *python(source)) as process:
         assert read_line(process) == b"ready\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert calls(tmp_path / "report")[-1]["call"] == "completed"
 
 
@@ -190,7 +190,7 @@ def test_own_exit_code_for_ctrl_c_is_cancelled_and_kept(tmp_path: Path) -> None:
     with running(tmp_path / "report", *python(source)) as process:
         assert read_line(process) == b"ready\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 2
+        assert process.wait(60) == 2
     assert calls(tmp_path / "report")[-1]["call"] == "cancelled"
 
 
@@ -210,7 +210,7 @@ def test_every_ctrl_c_is_passed_on_unchanged(tmp_path: Path) -> None:
         for number in (1, 2, 3):
             process.send_signal(signal.SIGINT)
             assert read_line(process) == b"%d\n" % number
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_other_signals_reach_only_the_command(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_other_signals_reach_only_the_command(tmp_path: Path) -> None:
     with running(tmp_path / "report", *python(source)) as process:
         assert read_line(process) == b"ready\n"
         process.send_signal(signal.SIGUSR1)
-        assert process.wait(10) == 1
+        assert process.wait(60) == 1
         assert process.stderr is not None
         assert process.stderr.read() == b"got it\n"
 
@@ -226,7 +226,7 @@ def test_other_signals_reach_only_the_command(tmp_path: Path) -> None:
 def test_nohup_stays_in_effect(tmp_path: Path) -> None:
     source = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
     ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command_line(tmp_path / "report", *python(source))]
-    result = subprocess.run(ignoring, stdout=subprocess.PIPE, timeout=30, start_new_session=True, check=True)
+    result = subprocess.run(ignoring, stdout=subprocess.PIPE, timeout=60, start_new_session=True, check=True)
     assert result.stdout == b"True\n"
 
 

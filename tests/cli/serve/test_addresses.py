@@ -66,7 +66,7 @@ def answering(answer: bytes) -> Iterator[int]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield listening.getsockname()[1]
-        thread.join(10)
+        thread.join(60)
 
 
 def in_use(port: int) -> AddressInUse:

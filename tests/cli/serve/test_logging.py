@@ -13,7 +13,7 @@ log = structlog.get_logger("ours")
 
 
 def stderr_of(code: str) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", SETUP + code], capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run([sys.executable, "-c", SETUP + code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == ""
     return done.stderr.splitlines()
 
@@ -95,4 +95,4 @@ print("alive")
     process.stdin.close()
     with process.stdout:
         assert process.stdout.read() == "alive\n"
-    process.wait(timeout=20)
+    process.wait(timeout=60)

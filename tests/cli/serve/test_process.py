@@ -51,7 +51,7 @@ def test_hub_outlives_its_terminal() -> None:
         for _ in range(3):  # log lines that cannot be written any more
             assert tidings("publish", "data:update", '{"dataset": "d"}', "--url", url).returncode == 0
         terminal.process.send_signal(signal.SIGTERM)
-        assert terminal.process.wait(timeout=20) == 0
+        assert terminal.process.wait(timeout=60) == 0
 
 
 def test_sighup_is_logged_and_changes_nothing() -> None:
@@ -215,7 +215,7 @@ def test_connections_are_limited_by_open_files() -> None:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("ws://")
         process.terminate()
-        _, stderr = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

@@ -464,7 +464,7 @@ def test_absent_producer_pauses_the_stall_timeout() -> None:
 async def test_served_hub_publishes_estimates() -> None:
     config = HubConfig(status_s=0, metrics_s=0, estimate_s=0.02)
     with HubServer(config=config) as hub:
-        async with asyncio.timeout(20), connect(hub.url) as client, client.watch("operations") as watch:
+        async with asyncio.timeout(60), connect(hub.url) as client, client.watch("operations") as watch:
             await client.publish("operation:start", {"operation_id": "a", "name": "import"})
             progress = 0.0
             estimate = None

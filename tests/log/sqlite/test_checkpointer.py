@@ -172,7 +172,7 @@ def test_failing_checkpoint_is_logged_once_and_retried(
     thread = Counting(tmp_path / "data" / FILE, folder)
     thread.start()
     for _ in range(5):
-        assert rounds.acquire(timeout=10)
+        assert rounds.acquire(timeout=60)
     assert thread.failing
     thread.stop()
     folder.close()

@@ -191,7 +191,7 @@ def test_failed_commit_leaves_no_trace(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     outcome = json.loads(child.stdout)
     assert outcome["refused"] == LogUnavailable.__name__

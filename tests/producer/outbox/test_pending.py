@@ -131,7 +131,7 @@ def test_wait_settled_ends_with_the_last_answer_or_the_stop() -> None:
     waiting.join(0.05)
     assert waiting.is_alive(), "what dead producers left is being sent"
     pending.note_recovery(running=False)
-    waiting.join(10)
+    waiting.join(60)
     assert ended == [0]
     pending.add("operation:log")
     pending.stop()

@@ -83,7 +83,7 @@ def test_death_of_its_process_unlocks_the_file(tmp_path: Path) -> None:
         assert SpoolFile.open_dead(path) is None
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
         process.stdin.close()
     file = SpoolFile.open_dead(path)

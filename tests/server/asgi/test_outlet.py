@@ -45,7 +45,7 @@ async def outlet(flow: Flow) -> BufferedOutlet:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the test waits for rounds of the loop
             await asyncio.sleep(0)
 

@@ -56,7 +56,7 @@ class Client:
         self.send(event["type"], event["data"], **fields)
 
     def receive(self) -> dict[str, Any]:
-        envelope: dict[str, Any] = msgspec.json.decode(self.socket.recv(timeout=10))
+        envelope: dict[str, Any] = msgspec.json.decode(self.socket.recv(timeout=60))
         return envelope
 
     def until(self, type: str) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ class Client:
     def wait_close(self) -> int:
         with contextlib.suppress(ConnectionClosed):
             while True:
-                self.socket.recv(timeout=10)
+                self.socket.recv(timeout=60)
         code = self.socket.close_code
         assert code is not None
         return code
@@ -335,7 +335,7 @@ async def ws_exchange(hub: HubApp, *messages: dict[str, Any], **scope: Any) -> l
         sent.append(dict(message))
 
     request = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "subprotocols": [], **scope}
-    async with hub.lifespan(), asyncio.timeout(5):
+    async with hub.lifespan(), asyncio.timeout(60):
         await hub(request, receive, send)
     return sent
 
@@ -383,7 +383,7 @@ async def test_server_that_fails_to_send_ends_the_connection(hub: HubApp) -> Non
         if message["type"] == "websocket.send":
             raise OSError("the client is gone")
 
-    async with hub.lifespan(), asyncio.timeout(5):
+    async with hub.lifespan(), asyncio.timeout(60):
         await hub({"type": "websocket", "path": "/ws", "headers": []}, receive, send)
         assert len(hub.connections) == 0
 

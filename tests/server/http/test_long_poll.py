@@ -32,7 +32,7 @@ def number_waiting(server: HubServer, count: int) -> Callable[[], bool]:
 async def asking(server: HubServer, *paths: str) -> AsyncIterator[list["asyncio.Task[httpx.Response]"]]:
     """Request several paths at the same time, and return when all of them wait."""
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=server.http, limits=limits, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=server.http, limits=limits, timeout=60) as client:
         before = server.call(lambda: len(waiting(server)))
         tasks = [asyncio.create_task(client.get(path)) for path in paths]
         await asyncio.to_thread(server.wait, number_waiting(server, before + len(paths)))
@@ -58,7 +58,7 @@ async def test_many_requests_wait_for_one_end(server: HubServer) -> None:
 
 def test_ended_operation_is_answered_immediately(server: HubServer) -> None:
     server.publish(complete("op"))
-    assert httpx.get(f"{server.http}/v1/operations/op?wait=60", timeout=5).json()["state"] == "complete"
+    assert httpx.get(f"{server.http}/v1/operations/op?wait=60", timeout=30).json()["state"] == "complete"
 
 
 async def test_unknown_operation_may_be_waited_for(server: HubServer) -> None:
@@ -102,12 +102,12 @@ async def test_drain_answers_all_and_allows_no_new_wait(server: HubServer) -> No
         await asyncio.to_thread(server.call, server.app.drain)
         assert ((await known).status_code, (await known).json()["state"]) == (200, "running")
         assert (await unknown).status_code == 404
-    async with httpx.AsyncClient(base_url=server.http, timeout=5) as client:
+    async with httpx.AsyncClient(base_url=server.http, timeout=60) as client:
         assert (await client.get("/v1/operations/op?wait=60")).json()["state"] == "running"
 
 
 async def test_drain_answers_a_pending_cancel_with_draining(server: HubServer) -> None:
-    async with httpx.AsyncClient(base_url=server.http, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=server.http, timeout=60) as client:
         await client.post("/v1/events", json=start("op"), headers={"Tidings-Producer": "p"})
         cancelling = asyncio.create_task(client.post("/v1/operations/op/cancel", json={"timeout_s": 3600}))
         await asyncio.to_thread(server.wait, number_waiting(server, 1))

@@ -378,7 +378,7 @@ def test_draining_hub_is_503() -> None:
 
 
 def raw_post(port: int, body: bytes, *, length: int) -> socket.socket:
-    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
     client.sendall(
         b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (length, body)

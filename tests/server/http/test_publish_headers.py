@@ -190,5 +190,5 @@ def test_requester_gets_the_outcome(server: HubServer) -> None:
         while "tidings-cancel" not in post(producer, progress("op", 1), MINE).headers:
             pass
         post(producer, {"type": "operation:cancelled", "data": {"operation_id": "op"}}, MINE)
-        asking.join(10)
+        asking.join(60)
     assert outcomes == [{"operation_id": "op", "attempt": 1, "outcome": "cancelled", "state": "cancelled"}]

@@ -300,7 +300,7 @@ def test_slow_reader_catches_up_without_losing_durable_events(server: HubServer)
         for start in range(0, 400, 10):
             events = [update("durable", n, padding=30_000) for n in range(start, start + 10)]
             server.publish(*events, progress("conflated", start / 4, padding=10_000))
-        reader.join(20)
+        reader.join(60)
         server.wait(lambda: delivery.counters.fell_behind >= 1)
         outlets = [each for each in gc.get_objects() if type(each) is BufferedOutlet]
         buffered = server.call(lambda: max(outlet.write_buffer_size() for outlet in outlets))
@@ -342,7 +342,7 @@ def test_lost_client_is_removed(server: HubServer) -> None:
 
 
 def test_head_request_opens_no_stream(server: HubServer) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("HEAD", "/v1/stream")
     answer = connection.getresponse()
     assert (answer.status, answer.headers["content-type"], answer.read()) == (200, "text/event-stream", b"")

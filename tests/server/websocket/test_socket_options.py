@@ -37,7 +37,7 @@ def test_linux_options_are_set(loop_factory: LoopFactory) -> None:
         server = await loop.create_server(lambda: Tuned(options), "127.0.0.1", 0)
         async with server:
             _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            read = await asyncio.wait_for(options, 10)
+            read = await asyncio.wait_for(options, 60)
             writer.close()
             await writer.wait_closed()
             return read

@@ -6,7 +6,7 @@ import pytest
 from tidings.cli.run.reader.output import Source
 from tidings.cli.run.reader.worker import MAX_BACKLOG_BYTES, ReaderThread
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 class RecordingReporter:
