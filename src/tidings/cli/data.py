@@ -157,7 +157,7 @@ def _lines(record: Record) -> list[tuple[str, str]]:
                 ("folder", str(record.folder)),
                 ("events", f"{record.events:,}"),
                 ("position", record.position or "none: the log is empty"),
-                ("epoch", f"{record.epoch}, new: events after the copy are a gap to clients that saw them"),
+                ("epoch", "begins when a hub opens it: events after the copy are a gap to clients that saw them"),
             ]
 
 

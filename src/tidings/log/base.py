@@ -172,12 +172,12 @@ class Log(Protocol):
     Guarantees, which `tidings.testing.log_conformance` checks for every adapter:
 
     - **Order.** Each event has an offset. Offsets grow by at least one per event over all epochs, and no offset is
-      assigned twice, not even after a crash: where the log cannot be sure, it begins a new epoch, so that no position
-      repeats.
+      assigned twice within an epoch. Every opening of a stored log begins an epoch: no position repeats, not even
+      after a crash or in a copy.
     - **Atomicity.** A batch is stored whole or not at all. It is in the log before its `AppendDone` is called, and its
       `AppendDone` is called before the tail brings it.
     - **Durability.** Events that `AppendDone` reported survive a crash of the process, but not always a crash of the
-      machine: SQLite may then lose the last seconds, and begins a new epoch. `MemoryLog` makes no such promise.
+      machine: SQLite may then lose the last seconds. `MemoryLog` makes no such promise.
     - **Delivery.** The tail brings every committed event once and in order, to one listener.
     - **Reading.** Matching events come in offset order. A durable event is missing only if it was trimmed, and then
       `trimmed` reports it. A `latest` event is missing only if it was trimmed, or if `Query.conflate` skipped it for a

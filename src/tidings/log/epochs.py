@@ -1,10 +1,18 @@
-"""Epochs of a log: where each one begins, and which older positions still resume (PROTOCOL.md, "Positions")."""
+"""Epochs of a log: where each one begins, and which older positions still resume (PROTOCOL.md, "Positions").
+
+Every opening begins one. A folder that was copied and put back, or opened in two places, then assigns no position
+twice: what each opening appends has a name of its own, and a position of another copy's epoch resumes only up to where
+the copies part.
+"""
 
 from bisect import bisect_right
 
 from msgspec import Struct
 
 from tidings.protocol.positions import Position
+
+MAX_EPOCHS = 4_096
+"""Number of epochs that a log remembers, which is also the number of restarts after which a position may be a gap."""
 
 
 class Epoch(Struct, frozen=True):
@@ -22,6 +30,7 @@ class Epochs:
     def __init__(self, epochs: list[Epoch]) -> None:
         self._epochs = epochs
         self._starts = [epoch.start for epoch in epochs]
+        self._numbers = {epoch.name: number for number, epoch in enumerate(epochs)}
 
     @property
     def current(self) -> Epoch:
@@ -36,10 +45,8 @@ class Epochs:
 
     def resolve(self, position: Position) -> int | None:
         """Return the offset to resume at, or None if the reader saw events that the log does not hold."""
-        for index, epoch in enumerate(self._epochs):
-            if epoch.name == position.epoch:
-                following = self._epochs[index + 1 :]
-                if following and position.offset > following[0].start:
-                    return None
-                return position.offset
-        return None
+        number = self._numbers.get(position.epoch)
+        if number is None:
+            return None
+        is_past = number + 1 < len(self._starts)
+        return None if is_past and position.offset > self._starts[number + 1] else position.offset

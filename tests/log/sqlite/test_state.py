@@ -1,4 +1,4 @@
-"""A log that is opened again: which epoch continues, and how few rows are read."""
+"""A log that is opened again: which epoch begins, and how few rows are read."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -53,25 +53,14 @@ def test_first_epoch_starts_at_zero(sqlite: SqliteHarness, reboot: Reboot) -> No
     assert log.position(0) == Position(log.epoch, 0)
 
 
-def test_killed_process_continues_its_epoch(sqlite: SqliteHarness, reboot: Reboot) -> None:
-    log = written(sqlite)
-    assert sqlite.crash(log, KEPT).epoch == log.epoch
-
-
-def test_closed_log_continues_its_epoch_after_a_reboot(sqlite: SqliteHarness, reboot: Reboot) -> None:
-    log = written(sqlite)
-    epoch, folder = log.epoch, sqlite.folder_of(log)
-    sqlite.close_one(log)
-    reboot()
-    assert sqlite.open_at(folder).epoch == epoch
-
-
-def test_machine_crash_begins_a_new_epoch(sqlite: SqliteHarness, reboot: Reboot) -> None:
-    """The last events may be lost: their positions must not be assigned again."""
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_opened_log_begins_a_new_epoch(sqlite: SqliteHarness, reboot: Reboot, killed: bool, rebooted: bool) -> None:
     log = written(sqlite)
     before = log.epoch
-    reboot()
-    again = sqlite.crash(log, KEPT)
+    if rebooted:
+        reboot()
+    again = sqlite.crash(log, KEPT) if killed else sqlite.reopen(log, KEPT)
     assert again.epoch != before
     assert again.head == 5
     assert again.resolve(Position(before, 3)) == 3
@@ -83,30 +72,38 @@ def test_machine_crash_begins_a_new_epoch(sqlite: SqliteHarness, reboot: Reboot)
     assert again.resolve(Position(again.epoch, 6)) == 6
 
 
-def test_one_machine_crash_begins_only_one_epoch(sqlite: SqliteHarness, reboot: Reboot) -> None:
-    log = written(sqlite)
-    reboot()
-    again = sqlite.crash(log, KEPT)
-    epoch = again.epoch
-    assert sqlite.crash(again, KEPT).epoch == epoch
+def test_epoch_without_events_is_replaced(sqlite: SqliteHarness) -> None:
+    log = sqlite.open(KEPT)
+    first = log.position(0)
+    for _ in range(3):
+        log = sqlite.reopen(log, KEPT)
+        assert log.resolve(first) == 0
+    sqlite.append(log, EventFactory()("data:update"))
+    one = log.position(1)
+    for _ in range(3):
+        log = sqlite.reopen(log, KEPT)
+        assert log.resolve(one) == 1
+    assert query(sqlite, log, "SELECT count(*) FROM epochs") == [(3,)]
 
 
-def test_each_crash_begins_an_epoch_without_a_boot_id(
-    sqlite: SqliteHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tidings.log.sqlite.state.BOOT_ID_FILE", tmp_path / "missing")
-    log = written(sqlite)
-    again = sqlite.crash(log, KEPT)
-    assert again.epoch != log.epoch
-    closed = sqlite.reopen(again, KEPT)
-    assert closed.epoch == again.epoch
+def test_oldest_epochs_are_forgotten(sqlite: SqliteHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.log.sqlite.state.MAX_EPOCHS", 4)
+    log, make = sqlite.open(KEPT), EventFactory()
+    positions = []
+    for number in range(1, 9):
+        assert sqlite.append(log, make("data:update")) == number
+        positions.append(log.position(number))
+        log = sqlite.reopen(log, KEPT)
+    assert query(sqlite, log, "SELECT count(*) FROM epochs") == [(4,)]
+    assert [log.resolve(position) for position in positions] == [None] * 5 + [6, 7, 8]
+    assert log.resolve(log.position(1)) == 1
+    assert verify(sqlite.folder_of(log)).faults == ()
 
 
-def test_epoch_names_are_never_reused(sqlite: SqliteHarness, reboot: Reboot) -> None:
+def test_epoch_names_are_never_reused(sqlite: SqliteHarness) -> None:
     names = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
     sqlite.new_epoch = lambda: next(names)
     log = written(sqlite)
-    reboot()
     assert sqlite.crash(log, KEPT).epoch == "bbbbbbbb"
 
 

@@ -60,6 +60,20 @@ def test_append_to_a_folder_that_was_moved_away_is_refused(log: SqliteLog, folde
     log.maintain(make.now_ns)
 
 
+def test_append_to_a_file_that_was_replaced_is_refused(log: SqliteLog, folder: Path) -> None:
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    shutil.copytree(aside, folder)  # a copy put back under a running hub
+    with pytest.raises(LogUnavailable, match="replaced by another file"):
+        log.maintain(make.now_ns)
+    refused = append(log)
+    assert isinstance(refused, LogUnavailable)
+    assert refused.hint.startswith("Restart the hub")
+    shutil.rmtree(folder)
+    aside.rename(folder)
+    assert append(log) == 2
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OverflowError("too large"), RuntimeError("a defect")], ids=repr)
 def test_append_that_raises_is_refused_and_the_next_one_stored(
     sqlite: SqliteHarness, log: SqliteLog, monkeypatch: pytest.MonkeyPatch, error: Exception

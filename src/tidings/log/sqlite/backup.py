@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,10 +15,7 @@ from tidings.log.epochs import Epochs
 from tidings.log.sqlite.data_dir import DataDir
 from tidings.log.sqlite.database import FILE, replace_file, to_log_error
 from tidings.log.sqlite.inspect import read_log, verify
-from tidings.log.sqlite.state import add_epoch, read_epochs
-
-_BACKED_UP = "backup"
-"""Replaces the boot id in a copy: a copy that is used directly begins a new epoch, like one that was restored."""
+from tidings.log.sqlite.state import read_epochs
 
 
 class Backup(Struct, frozen=True, kw_only=True):
@@ -37,8 +33,6 @@ class Restored(Struct, frozen=True, kw_only=True):
     """A log that was made from a copy."""
 
     folder: Path
-    epoch: str
-    """The epoch it begins with."""
     position: str
     """Position of the newest event in it, in an older epoch, from which clients resume."""
     events: int
@@ -64,10 +58,6 @@ def backup(folder: Path, target: Path) -> Backup:
             connection.execute("VACUUM INTO ?", (str(partial),))
         partial.chmod(0o600)
         with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
-            copy.execute("BEGIN")
-            copy.execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
-            copy.execute("UPDATE meta SET value = ? WHERE name = 'boot'", (_BACKED_UP,))
-            copy.execute("COMMIT")
             events, position = _summarize(copy)
         _rename_new(partial, target)
     except (sqlite3.Error, OSError) as cause:
@@ -79,10 +69,8 @@ def backup(folder: Path, target: Path) -> Backup:
     return Backup(path=target, position=position, events=events, bytes=target.stat().st_size)
 
 
-def restore(
-    backup_file: Path, folder: Path, *, new_epoch: Callable[[], str] = lambda: secrets.token_hex(4)
-) -> Restored:
-    """Make `folder` a data folder with the log in `backup_file`, which continues in a new epoch.
+def restore(backup_file: Path, folder: Path) -> Restored:
+    """Make `folder` a data folder with the log in `backup_file`, which continues in a new epoch, as every opening does.
 
     Events that clients received after the copy was made are missing, and their positions are not assigned again: a
     position up to the last one of the copy resumes exactly, a later one is a gap.
@@ -90,7 +78,6 @@ def restore(
     Args:
         backup_file: A file that `backup` created.
         folder: Must be empty; created if it does not exist.
-        new_epoch: Creates names of epochs: 8 lower-case hex digits.
 
     Raises:
         LogError: `folder` is not empty.
@@ -118,11 +105,7 @@ def restore(
         shutil.copyfile(backup_file, partial)
         partial.chmod(0o600)
         with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
-            head = _read_head(copy)
-            copy.execute("BEGIN")
-            epoch = add_epoch(copy, new_epoch, head)
             copy.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
-            copy.execute("COMMIT")
             events, position = _summarize(copy)
         replace_file(partial, folder / FILE)
     except (sqlite3.Error, OSError) as cause:
@@ -130,7 +113,7 @@ def restore(
     finally:
         partial.unlink(missing_ok=True)
         data_dir.close()
-    return Restored(folder=folder, epoch=epoch.name, position=position, events=events)
+    return Restored(folder=folder, position=position, events=events)
 
 
 def _read_head(connection: sqlite3.Connection) -> int:

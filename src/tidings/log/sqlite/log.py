@@ -1,8 +1,7 @@
 """The embedded log in a file: SQLite in WAL mode, one transaction per batch, and no disk sync in the event loop.
 
-Events that `AppendDone` reported survive a crash of the process. A crash of the machine may lose the last seconds; the
-log detects it (the boot id changed without the clean mark) and begins a new epoch, so that no position is assigned
-twice.
+Events that `AppendDone` reported survive a crash of the process. A crash of the machine may lose the last seconds.
+Every opening begins a new epoch, so that no position is assigned twice, whatever was lost, copied or put back before.
 """
 
 import sqlite3
@@ -86,7 +85,7 @@ class SqliteLog:
         self._disk_space = DiskSpaceGuard(self._data_dir, folder / f"{FILE}-wal")
         self._pending: _PendingAppend | None = None
         self._delivering = False
-        self._is_missing = False
+        self._is_displaced = False
         """Whether the file was missing when it was last looked for."""
         self._tail: Tail = _ignore
         self._closed = False
@@ -95,6 +94,7 @@ class SqliteLog:
         except LogError:
             self._data_dir.close()
             raise
+        self._identity = _identify(self._path)
         self._data_dir.create_ballast()
         self._checkpointer = Checkpointer(self._path, self._data_dir)
         self._checkpointer.start()
@@ -190,11 +190,11 @@ class SqliteLog:
 
         Raises:
             LogFull: The disk is full, and the remaining space is reserved for trimming.
-            LogUnavailable: The file is missing.
+            LogUnavailable: The file is missing, or another one took its place.
             OSError: The file system failed.
             sqlite3.OperationalError: Busy: a checkpoint comes first.
         """
-        if self._is_missing:
+        if self._is_displaced:
             self._check_file()
         if self._disk_space.is_full:
             raise LogFull(f"{self._path}: the disk is full")
@@ -206,20 +206,25 @@ class SqliteLog:
             raise error
 
     def _check_file(self) -> None:
-        """Check that the file is in its folder: events in a deleted file would be gone with the process.
+        """Check that the opened file is in its folder: events in a deleted file would be gone with the process.
 
         Raises:
-            LogUnavailable: It is missing.
+            LogUnavailable: It is missing, or another file took its place.
             OSError: The file system failed.
         """
-        self._is_missing = True
+        self._is_displaced = True
         try:
-            self._path.stat()
+            identity = _identify(self._path)
         except FileNotFoundError:
             raise LogUnavailable(
                 f"{self._path} was deleted or moved away", hint="Put the data folder back, or restart the hub."
             ) from None
-        self._is_missing = False
+        if identity != self._identity:
+            raise LogUnavailable(
+                f"{self._path} was replaced by another file while the hub used it",
+                hint="Restart the hub. Stop it before you put back a copy.",
+            )
+        self._is_displaced = False
 
     def _must_wait_for_checkpoint(self) -> bool:
         needed = self._disk_space.needs_checkpoint()
@@ -296,6 +301,12 @@ class SqliteLog:
             pass  # a full disk: the write-ahead log stays, and the next opening reads it
         finally:
             self._data_dir.close()
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    """Return what distinguishes a file from all others that exist: its device and its inode."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _ignore(records: Sequence[Record]) -> None:

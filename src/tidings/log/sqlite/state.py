@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tidings.exceptions import LogError
 from tidings.log.base import EventToAppend, KnownEvent, LogStatistics, Page, Query, Record, Retention
-from tidings.log.epochs import Epoch, Epochs
+from tidings.log.epochs import MAX_EPOCHS, Epoch, Epochs
 from tidings.log.retention import RetentionSweeper
 from tidings.log.sqlite.database import INSERT, content_error, encode_row, open_database
 from tidings.log.sqlite.queries import SqliteRows, read_page
@@ -56,22 +56,19 @@ class SqliteState:
         self.epochs = Epochs(read_epochs(connection))
 
     def begin(self, new_epoch: Callable[[], str]) -> None:
-        """Mark the log as in use, and begin an epoch if a position could otherwise be assigned twice."""
+        """Mark the log as in use, and begin an epoch."""
         execute = self._connection.execute
-        meta = dict(execute("SELECT name, value FROM meta"))
         boot_id = _read_boot_id()
-        epochs = read_epochs(self._connection)
         # Synced before anything is appended: otherwise a crash of the machine could leave the clean mark behind, and
         # lose events.
         execute("PRAGMA synchronous = FULL")
         with self._transaction():
-            if not epochs or not (meta["clean"] or (boot_id and meta["boot"] == boot_id)):
-                epochs.append(add_epoch(self._connection, new_epoch, self.head))
+            add_epoch(self._connection, new_epoch, self.head)
             execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
             execute("UPDATE meta SET value = ? WHERE name = 'boot'", (boot_id,))
         execute("PRAGMA synchronous = NORMAL")
         execute("PRAGMA busy_timeout = 0")  # from here on the event loop never waits for a lock
-        self.epochs = Epochs(epochs)
+        self.epochs = Epochs(read_epochs(self._connection))
 
     # Appending.
 
@@ -249,12 +246,16 @@ def read_epochs(connection: sqlite3.Connection) -> list[Epoch]:
     return [Epoch(name, start) for name, start in connection.execute("SELECT name, start FROM epochs ORDER BY number")]
 
 
-def add_epoch(connection: sqlite3.Connection, new_epoch: Callable[[], str], head: int) -> Epoch:
+def add_epoch(connection: sqlite3.Connection, new_epoch: Callable[[], str], head: int) -> None:
     """Begin an epoch after `head`, in the caller's transaction."""
-    taken = {epoch.name for epoch in read_epochs(connection)}
+    epochs = read_epochs(connection)
+    taken = {epoch.name for epoch in epochs}
     name = next(name for name in iter(new_epoch, None) if name not in taken)
+    if len(epochs) > 1 and epochs[-1].start == head:
+        # No event was appended in it, so no position has its name. (The first has the position of an empty log.)
+        connection.execute("DELETE FROM epochs WHERE name = ?", (epochs[-1].name,))
     connection.execute("INSERT INTO epochs (name, start) VALUES (?, ?)", (name, head))
-    return Epoch(name, head)
+    connection.executemany("DELETE FROM epochs WHERE name = ?", ((epoch.name,) for epoch in epochs[: 1 - MAX_EPOCHS]))
 
 
 def _read_boot_id() -> str:

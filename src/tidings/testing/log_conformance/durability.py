@@ -5,6 +5,7 @@ import pytest
 from tidings.log.base import KnownEvent, Log, Retention
 from tidings.protocol.message_types import SlotEffect
 from tidings.protocol.paths import Path, PathSet
+from tidings.protocol.positions import Position
 from tidings.testing.log_conformance.harness import ALL, EventFactory, LogHarness
 
 CLOSED_OR_KILLED = pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
@@ -44,9 +45,14 @@ class DurabilityTests:
         assert [again.trimmed(after, paths) for after in (0, 30, 150) for paths in (ALL, operations)] == floors
         assert [again.position(offset) for offset in range(161)] == positions
         assert again.known("me", "0123456789abcd39") == KnownEvent(157, "data:update", b'{"n":157}')
-        counters = ("epoch", "head", "first", "durable_events", "durable_bytes", "superseded_events", "newest")
+        assert again.epoch != log.epoch, "every opening begins an epoch"
+        assert [again.resolve(position) for position in positions] == list(range(161))
+        counters = ("head", "first", "durable_events", "durable_bytes", "superseded_events", "newest")
         assert [getattr(again.statistics(), name) for name in counters] == [getattr(statistics, n) for n in counters]
+        assert again.resolve(Position(log.epoch, 161)) is None
         assert harness.append(again, make("data:update")) == 161
+        assert again.position(161) == Position(again.epoch, 161)
+        assert again.resolve(Position(log.epoch, 161)) is None, "another copy of the log may have assigned it"
 
     @CLOSED_OR_KILLED
     def test_offsets_continue_in_an_emptied_log_after_reopening(self, harness: LogHarness, killed: bool) -> None:

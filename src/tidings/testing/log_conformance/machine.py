@@ -21,6 +21,7 @@ from tidings.log.base import EventToAppend, KnownEvent, Log, Query, Record, Rete
 from tidings.protocol.envelope import Event
 from tidings.protocol.message_types import ChannelType, EventClass, SlotEffect
 from tidings.protocol.paths import Path, PathSet
+from tidings.protocol.positions import Position
 from tidings.testing.log_conformance.harness import ALL, NS, EventFactory, LogHarness
 
 Slot = tuple[str, str, str | None]
@@ -177,7 +178,7 @@ class LogMachine(RuleBasedStateMachine):
         self.log: Log = self.harness.open(RETENTION)
         self.tail: list[Record] = []
         self.log.follow(self.tail.extend)
-        self.epoch = self.log.epoch
+        self.positions = {0: self.log.position(0)}
 
     def teardown(self) -> None:
         """Remove the log."""
@@ -195,6 +196,9 @@ class LogMachine(RuleBasedStateMachine):
             self.model.records[offset] for offset in range(self.model.head - len(batch) + 1, self.model.head + 1)
         ]
         self.tail.clear()
+        for offset in range(self.model.head - len(batch) + 1, self.model.head + 1):
+            self.positions[offset] = self.log.position(offset)
+        assert len(set(self.positions.values())) == len(self.positions), "a position was assigned twice"
 
     def _make_entry(
         self, number: int, type: str, key: str | None, in_global: bool, cleared: bool, has_id: bool, size: int
@@ -316,10 +320,16 @@ class LogMachine(RuleBasedStateMachine):
     @invariant()
     @precondition(lambda self: hasattr(self, "log"))
     def check_positions(self) -> None:
-        """Check that the log is still in its first epoch, so that all positions resume."""
+        """Check that all positions resume, of whatever epoch, and none beyond the last one that its epoch assigned."""
         assert self.log.head == self.model.head
-        assert self.log.epoch == self.epoch
-        assert self.log.resolve(self.log.position(self.model.head)) == self.model.head
+        for offset, position in self.positions.items():
+            assert self.log.resolve(position) == offset
+            assert self.log.position(offset) == position
+            if position.epoch != self.log.epoch:
+                following = self.positions.get(offset + 1)
+                is_last = following is None or following.epoch != position.epoch
+                beyond = self.log.resolve(Position(position.epoch, offset + 1))
+                assert beyond == (None if is_last else offset + 1)
 
 
 def check_against_model(harness: LogHarness, model_settings: settings) -> None:
