@@ -180,6 +180,8 @@ def test_table_of_limits_matches_the_code() -> None:
         "paces": f"{', '.join(map(str, PACES_MS))} ms",
         "body of a post": f"{body.MAX_BODY_BYTES:,} bytes",
         "events in a post": f"{body.MAX_BATCH_EVENTS:,}",
+        "pause in the body of a post": f"{body.BODY_TIMEOUT_S:g} s",
+        "unfinished bodies of all posts together": f"{body.MAX_UNFINISHED_BYTES:,} bytes",
         "Idempotency-Key of a batch": f"{event_ids[0]}–{publish.MAX_BATCH_KEY_CHARS} characters",
         "paths, keys or types in the URL of a GET": f"{query.MAX_VALUES}",
         "URL of a request": f"{upgrade.MAX_URL_BYTES:,} bytes",

@@ -21,9 +21,9 @@ _HOMES = {
         InvalidPath InvalidPayload InvalidPosition InvalidTimestamp InvalidTraceID InvalidUTF8 LogBusy LogCorrupt
         LogError LogForeign LogFull LogInUse LogReadOnly LogTooNew LogUnavailable MethodNotAllowed MissingExtra
         NotAHub NotFound NotPublishable NotSupported OperationCancelled OperationError OperationExists OperationFenced
-        OperationFinished OperationUnknown OriginRefused PayloadTooLarge PublishTimeout RequestError ServeError
-        TidingsError TooDeep TooManyConnections UnknownChannel UnknownType UnsupportedMediaType UpgradeRequired
-        WrongChannel
+        OperationFinished OperationUnknown OriginRefused PayloadTooLarge PublishTimeout RequestError RequestTimeout
+        ServeError TidingsError TooDeep TooManyConnections UnknownChannel UnknownType UnsupportedMediaType
+        UpgradeRequired WrongChannel
     """,
     "tidings.producer.api": "operation start",
     "tidings.producer.operation": "Operation current_operation",
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         OperationExists as OperationExists, OperationFenced as OperationFenced,
         OperationFinished as OperationFinished, OperationUnknown as OperationUnknown, OriginRefused as OriginRefused,
         PayloadTooLarge as PayloadTooLarge, PublishTimeout as PublishTimeout, RequestError as RequestError,
-        ServeError as ServeError, TidingsError as TidingsError, TooDeep as TooDeep,
+        RequestTimeout as RequestTimeout, ServeError as ServeError, TidingsError as TidingsError, TooDeep as TooDeep,
         TooManyConnections as TooManyConnections, UnknownChannel as UnknownChannel, UnknownType as UnknownType,
         UnsupportedMediaType as UnsupportedMediaType, UpgradeRequired as UpgradeRequired,
         WrongChannel as WrongChannel,

@@ -34,6 +34,7 @@
     │   ├── NotFound
     │   ├── MethodNotAllowed
     │   ├── UnsupportedMediaType      a body that is neither JSON nor NDJSON
+    │   ├── RequestTimeout            a body that does not arrive
     │   ├── UpgradeRequired           a plain request to the WebSocket's path, or an unknown WebSocket version
     │   └── OriginRefused             a web page of a foreign origin, or an untrusted host name
     ├── LogError                      the log cannot serve a request
@@ -251,6 +252,10 @@ class MethodNotAllowed(RequestError, code="method_not_allowed"):
 
 class UnsupportedMediaType(RequestError, code="unsupported_media_type"):
     """The body has a content type, or an encoding, that the hub does not read."""
+
+
+class RequestTimeout(RequestError, code="request_timeout"):
+    """The body of the request did not arrive in time."""
 
 
 class UpgradeRequired(RequestError, code="upgrade_required"):

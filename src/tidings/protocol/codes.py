@@ -90,6 +90,9 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.MethodNotAllowed, 405, "Use a method from the `Allow` header."),
         _row(exceptions.UnsupportedMediaType, 415, "Send `application/json`, or `application/x-ndjson`, as UTF-8."),
         _row(
+            exceptions.RequestTimeout, 408, "Send the body without long pauses, or in smaller posts.", recoverable=True
+        ),
+        _row(
             exceptions.UpgradeRequired, 426, "Connect with a WebSocket client, through a proxy that forwards upgrades."
         ),
         _row(exceptions.OriginRefused, 403, "Allow the page's origin: `tidings serve --allow-origin URL`."),

@@ -23,6 +23,7 @@ from tidings.exceptions import (
     UpgradeRequired,
 )
 from tidings.server.asgi.scope import Headers, check_repeated, header, headers_of, is_local, route_path
+from tidings.server.http.body import BodyReader
 from tidings.server.http.contract import ContractRoutes
 from tidings.server.http.events import ReadingRoutes
 from tidings.server.http.health import StatusRoutes
@@ -62,10 +63,11 @@ class HttpEndpoint:
 
     def __init__(self, host: HubHost, origins: Origins, contract: Contract, ws_path: str) -> None:
         self._origins = origins
-        self._publish = PublishEndpoint(host)
+        bodies = BodyReader()
+        self._publish = PublishEndpoint(host, bodies)
         reading = ReadingRoutes(host)
         status = StatusRoutes(host, contract, ws_path)
-        operations = OperationRoutes(host)
+        operations = OperationRoutes(host, bodies)
         self._description = to_response(openapi_document(contract))
         routes = [
             Route("/", status.index),

@@ -17,7 +17,7 @@ from tidings.operations.status import OperationStatus
 from tidings.protocol.messages import Cancel, CancelOutcome
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import headers_of, query_of, route_path
-from tidings.server.http.body import check_json_type, read_body
+from tidings.server.http.body import BodyReader, check_json_type
 from tidings.server.http.long_poll import wait_for_wakeup, wake
 from tidings.server.http.operation_views import OperationViewBuilder, newest_lines
 from tidings.server.http.operations_query import (
@@ -50,8 +50,9 @@ _encode = msgspec.json.Encoder().encode
 class OperationRoutes:
     """The routes that list, show and cancel operations."""
 
-    def __init__(self, host: HubHost) -> None:
+    def __init__(self, host: HubHost, bodies: BodyReader) -> None:
         self._host = host
+        self._bodies = bodies
 
     async def listing(self, request: Request) -> Response:
         """Answer `GET /v1/operations`."""
@@ -96,7 +97,7 @@ class OperationRoutes:
 
     async def _cancel(self, request: Request, target: OperationPath) -> Response:
         read_values(query_of(request.scope), ())
-        body = await read_body(request.receive)
+        body = await self._bodies.read(request.receive)
         if body is None:  # the client is gone
             return Response()
         if body:

@@ -27,7 +27,7 @@ from tidings.protocol.message_types import LEGACY_TYPES
 from tidings.protocol.messages import LeaseSeconds, ProducerID
 from tidings.protocol.payloads import encode_payload
 from tidings.server.asgi.scope import Headers, header, headers_of, query_of
-from tidings.server.http.body import MAX_BATCH_EVENTS, read_body, split_body
+from tidings.server.http.body import MAX_BATCH_EVENTS, BodyReader, split_body
 from tidings.server.http.query import read_seconds
 from tidings.server.http.responses import Answer, error_answer
 from tidings.server.running_hub import HubHost
@@ -144,8 +144,9 @@ def cancel_headers(operation_ids: Iterable[str]) -> HeaderFields:
 class PublishEndpoint:
     """The ASGI application for `POST /v1/events`."""
 
-    def __init__(self, host: HubHost) -> None:
+    def __init__(self, host: HubHost, bodies: BodyReader) -> None:
         self._host = host
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one post."""
@@ -163,7 +164,7 @@ class PublishEndpoint:
             await answer.send(send)
 
     async def _answer(self, headers: Headers, receive: Receive) -> Answer | None:
-        body = await read_body(receive)
+        body = await self._bodies.read(receive)
         if body is None:
             return None
         options = read_post_options(headers)
