@@ -260,7 +260,7 @@ _LOGIN_PROGRAMS = frozenset({"docker", "podman", "helm", "nerdctl", "buildah", "
 """Programs whose `-p` is a password, or for `skopeo` none, after the word `login`, and something else elsewhere."""
 _ARGUMENT_NAME = re.compile(rf"[^\s\"']*?(?:{_NAME})[=:]", re.IGNORECASE)
 _FLAG_NAME = re.compile(rf"--?[\w.-]*?(?:{_NAME}|(?<=-)pass(?:in|out)?|(?<=-)auth)", re.IGNORECASE)
-_MEMBER = re.compile(rf"{_NAME}$", re.IGNORECASE)
+_MEMBER = re.compile(rf"(?:{_NAME}|authorization|cookie)$", re.IGNORECASE)
 _FLAG_PASS = re.compile(r"(--?pass(?:in|out)?=)(.+)", re.IGNORECASE | re.DOTALL)
 _CURL_CLUSTER = re.compile(r"-[a-zA-Z#]*?[uU]")
 _USER_SEPARATOR = re.compile(r"[:%,]")

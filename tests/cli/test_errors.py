@@ -1,5 +1,11 @@
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import msgspec
 import pytest
 import typer
+from tests.cli.processes import tidings
 
 from tidings.cli.errors import (
     FAILED,
@@ -89,3 +95,41 @@ def test_an_unknown_operation_leads_to_the_command_that_lists_them(capsys: pytes
     with pytest.raises(typer.Exit), exit_on_error():
         raise OperationUnknown("no such", operation_id="x", hint="`GET /v1/operations` lists all operations.")
     assert capsys.readouterr().err.splitlines()[1] == "hint: `tidings ls` lists all operations."
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b2J\u202e"
+
+
+class HostileAnswer(BaseHTTPRequestHandler):
+    """Answers every request with escape sequences in each text of an error."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        texts = {name: f"{name} {HOSTILE}" for name in ("message", "hint", "details")}
+        body = msgspec.json.encode({"code": "forbidden", "recoverable": False, **texts})
+        self.send_response(403)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write nothing."""
+
+
+@pytest.mark.parametrize(
+    "command", ["ls", "watch --json", "doctor", "doctor --json", "publish data:update {}", "run true"]
+)
+def test_answers_of_a_stranger_write_no_control_characters(command: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), HostileAnswer) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            done = tidings(*command.split(), TIDINGS_URL=f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
+    written = done.stdout + done.stderr
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", written), written
+    assert "json" in command or "\u202e" not in written

@@ -1,7 +1,11 @@
+import re
+
+import msgspec
 import pytest
 from rich.text import Text
 
-from tidings.cli.text import aligned, blank_unprintable, escape_unprintable, join_lines, sanitize
+from tidings.cli.text import aligned, blank_unprintable, join_lines, sanitize
+from tidings.printable import escape_json, escape_unprintable
 
 
 def lines(*rows: tuple[str, ...], right: tuple[int, ...] = (), width: int | None = None) -> list[str]:
@@ -51,3 +55,11 @@ def test_unprintable_characters_are_blanked_or_escaped() -> None:
     assert blank_unprintable("    at\x1b line") == "    at  line"
     assert escape_unprintable("a\x1b\u202eb") == "a\\x1b\\u202eb"
     assert join_lines(["a\n", "b"]) == "a\\n\nb\n"
+
+
+def test_json_for_a_terminal_has_no_control_characters() -> None:
+    texts = ["".join(map(chr, range(0x7F, 0xA1))), "é ü 🚀 \u2028"]
+    escaped = escape_json(msgspec.json.encode(texts)).decode()
+    assert msgspec.json.decode(escaped) == texts
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f]", escaped)
+    assert "é ü 🚀" in escaped

@@ -14,6 +14,7 @@ from tidings.cli.resolve import LastOption, OperationArgument, resolve_id
 from tidings.cli.text import sanitize
 from tidings.cli.units import describe_span
 from tidings.client.http import HTTPClient
+from tidings.printable import escape_json
 from tidings.protocol.messages import CancelOutcome
 
 _MAX_TIMEOUT_S = 3_600.0
@@ -45,7 +46,7 @@ def cancel(
         operation_id = resolve_id(client, id, last=last, acts=True)
         outcome = client.cancel(operation_id, reason, timeout_s, cancelled_by=_requester())
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
+        typer.echo(escape_json(msgspec.json.format(msgspec.json.encode(outcome))))
     else:
         for line in describe(outcome, timeout_s):
             typer.echo(line)

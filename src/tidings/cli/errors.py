@@ -18,6 +18,7 @@ from tidings.exceptions import (
     OperationUnknown,
     TidingsError,
 )
+from tidings.printable import escape_lines
 from tidings.protocol.codes import error_data
 
 FAILED = 1
@@ -75,8 +76,11 @@ def print_error(error: TidingsError, *, prefix: str = "") -> None:
 
 
 def print_stderr(*lines: str | None) -> None:
-    """Write lines to stderr, without those that are empty or None; a closed stderr is not an error."""
-    text = "".join(f"{line}\n" for line in lines if line)
+    """Write lines to stderr, without those that are empty or None; a closed stderr is not an error.
+
+    The lines may hold text of whatever answers at the hub's address: unprintable characters are escaped.
+    """
+    text = "".join(f"{escape_lines(line)}\n" for line in lines if line)
     try:
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -31,6 +31,7 @@ from tidings.client.http import HTTPClient
 from tidings.exceptions import ConfigError
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import NameView, OperationSummary
+from tidings.printable import escape_json
 
 _DEFAULT_LIMIT = 50
 EPILOG = exit_codes_epilog(ExitCode.NO_HUB)
@@ -360,7 +361,7 @@ def _took_s(each: OperationSummary, now_s: float) -> float | None:
 
 def _print_json(records: Iterable[Struct]) -> None:
     for record in records:
-        typer.echo(msgspec.json.encode(record))
+        typer.echo(escape_json(msgspec.json.encode(record)))
 
 
 def _print_line(columns: Iterable[str]) -> None:

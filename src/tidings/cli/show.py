@@ -23,6 +23,7 @@ from tidings.cli.watch.rows import draw_bar
 from tidings.client.http import HTTPClient
 from tidings.operations.lifecycle import OperationState
 from tidings.operations.views import LogLineView, OperationDetail, OperationSummary, StepView, UsualView
+from tidings.printable import escape_json
 from tidings.protocol.payloads import ErrorData
 from tidings.protocol.timestamps import to_nanoseconds
 
@@ -64,7 +65,7 @@ def show(
         detail = client.operation(resolve_id(client, id, last=last))
         below = {} if as_json else read_descendants(client, detail)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(detail)).decode())
+        typer.echo(escape_json(msgspec.json.format(msgspec.json.encode(detail))))
         return
     print_operation(detail, time.time(), lines=lines, below=below)
 

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tidings.cli.errors import print_stderr
+from tidings.printable import escape_lines, escape_unprintable
 
 _FRAMES_PER_S = 4
 
@@ -46,11 +47,11 @@ class StatusLine:
             live.stop()
 
     def _draw(self) -> Text:
-        return Text(self._text(), style="dim", no_wrap=True, overflow="ellipsis")
+        return Text(escape_unprintable(self._text()), style="dim", no_wrap=True, overflow="ellipsis")
 
     def print(self, text: str, hint: str = "") -> None:
         """Print a sentence, and optionally a hint, above the status line."""
-        lines = [text, *([f"hint: {hint}"] if hint else [])]
+        lines = [escape_lines(each) for each in (text, f"hint: {hint}" if hint else "") if each]
         if self._live is None:
             print_stderr(*lines)
             return

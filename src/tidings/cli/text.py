@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.text import Text
 
+from tidings.printable import escape_unprintable
+
 _MAX_CHARACTERS = 500
 """Characters of one text that are worth showing on a line."""
 _GAP = "  "
@@ -21,11 +23,6 @@ def sanitize(text: str | None) -> str:
 def blank_unprintable(text: str) -> str:
     """Return `text` with a space for each character that is not printable; keeps the indentation of a stack trace."""
     return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
-
-
-def escape_unprintable(text: str) -> str:
-    r"""Return `text` with an escape, such as `\x1b`, for each character that is not printable."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def join_lines(lines: Iterable[str]) -> str:

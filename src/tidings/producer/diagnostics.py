@@ -16,6 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from tidings.client.url import authority
 from tidings.exceptions import HandshakeRefused, HubUnreachable, NotAHub, OperationCancelled, TidingsError
+from tidings.printable import escape_unprintable
 from tidings.producer.sanitize import class_name, read, text
 from tidings.protocol.codes import error_data
 
@@ -41,7 +42,7 @@ def write_line(line: str) -> None:
         return
 
     def write() -> None:
-        sys.stderr.write(f"tidings: {line}\n")
+        sys.stderr.write(f"tidings: {escape_unprintable(line)}\n")
         sys.stderr.flush()
 
     read(write, None)  # there is no other place to report to

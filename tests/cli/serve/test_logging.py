@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SETUP = """
 import enum, logging, sys, warnings
 import structlog
@@ -96,3 +98,21 @@ print("alive")
     with process.stdout:
         assert process.stdout.read() == "alive\n"
     process.wait(timeout=60)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_secrets_leave_no_trace_at_any_level(form: str) -> None:
+    code = """
+configure_logging("{form}", "debug")
+logging.getLogger("theirs").debug('%s - "GET /v1/events?token=hunter2&channels=data HTTP/1.1" 200', "127.0.0.1")
+logging.getLogger("theirs").debug("> GET /ws?access_token=hunter2 HTTP/1.1")
+logging.getLogger("theirs").debug("> Authorization: Bearer hunter2")
+log.info("opened", url="/ws?token=hunter2", headers={"authorization": "Bearer hunter2", "cookie": "a=hunter2"})
+try:
+    raise ValueError("no such path: /ws?token=hunter2")
+except ValueError:
+    log.exception("failed")
+"""
+    lines = stderr_of(code.replace("{form}", form))
+    assert [line for line in lines if "hunter2" in line] == []
+    assert len([line for line in lines if "REDACTED" in line]) >= 5

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from tests.cli.processes import Hub, Process, Terminal, environment, tidings
+from websockets.sync.client import connect
 
 from tidings.cli.app import load_command
 from tidings.cli.serve.options import resolve
@@ -252,3 +254,16 @@ def test_a_data_folder_that_cannot_be_created_is_an_error_with_a_hint(tmp_path: 
     assert "error: " in done.stderr
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_debug_log_of_a_hub_shows_no_token() -> None:
+    with Hub("--log-level", "debug") as hub:
+        request = Request(f"{hub.http}v1/operations?token=hunter2")
+        request.add_header("Authorization", "Bearer hunter2")
+        with urlopen(request) as answer:
+            assert answer.status == 200
+        with connect(f"{hub.url}?token=hunter2", additional_headers={"Authorization": "Bearer hunter2"}) as socket:
+            socket.recv()
+        _, _, stderr = hub.stop()
+    assert "/ws" in stderr
+    assert "hunter2" not in stderr

@@ -20,6 +20,7 @@ from tidings.cli.errors import FAILED
 from tidings.client.http import HubAddress, parse_address
 from tidings.client.url import DEFAULT_URL, URL_VARIABLE, hide_password
 from tidings.exceptions import ConfigError
+from tidings.printable import escape_json, escape_unprintable
 from tidings.protocol.codes import error_data
 from tidings.version import __version__
 
@@ -48,7 +49,7 @@ def doctor(
     installed = find_versions()
     if as_json:
         report = {"ok": ok, "checks": findings, "versions": installed}
-        typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+        typer.echo(escape_json(msgspec.json.format(msgspec.json.encode(report))))
     else:
         listed = ", ".join(f"{name} {version}" for name, version in installed.items())
         typer.echo(f"  {'versions'.ljust(_NAME_COLUMNS)} {listed}")
@@ -71,9 +72,9 @@ def _print(finding: CheckResult) -> None:
     mark = MARKS[finding.verdict]
     if not os.environ.get("NO_COLOR"):
         mark = typer.style(mark, fg=_COLORS[finding.verdict], bold=True)
-    typer.echo(f"{mark} {finding.check.ljust(_NAME_COLUMNS)} {finding.summary}")
+    typer.echo(f"{mark} {finding.check.ljust(_NAME_COLUMNS)} {escape_unprintable(finding.summary)}")
     if finding.hint:
-        typer.echo(f"  {'':{_NAME_COLUMNS}} → {finding.hint}")
+        typer.echo(f"  {'':{_NAME_COLUMNS}} → {escape_unprintable(finding.hint)}")
 
 
 URL = "url"

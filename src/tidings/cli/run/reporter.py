@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tidings.printable import escape_unprintable
 from tidings.producer.diagnostics import is_quiet
 
 
@@ -95,7 +96,7 @@ def write_remark(text: str, file: int = 2, line_end: str = "\n") -> None:
     if is_quiet():
         return
     try:
-        os.write(file, f"tidings: {text}{line_end}".encode(errors="replace"))
+        os.write(file, f"tidings: {escape_unprintable(text)}{line_end}".encode(errors="replace"))
     except OSError:
         return
 

@@ -10,7 +10,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from tidings.cli.text import escape_unprintable
+from tidings.printable import escape_unprintable
+from tidings.redaction import redact_json
 
 # These log connections and shutdowns; the lines of tidings have the same facts, with addresses and ids.
 _VERBOSE_LIBRARIES = ("uvicorn", "asyncio", "websockets")
@@ -80,11 +81,17 @@ def configure_logging(format: str, level: str, stream: TextIO | None = None) -> 
 
 def _renderers(format: str, stream: TextIO) -> Sequence[Processor]:
     if format == "json":
-        return [structlog.processors.format_exc_info, _render_json]
+        return [structlog.processors.format_exc_info, _redact, _render_json]
     console = structlog.dev.ConsoleRenderer(
         colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
     )
-    return [_make_printable, console]
+    return [structlog.processors.format_exc_info, _redact, _make_printable, console]
+
+
+def _redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Replace secrets at every level: libraries log request lines, headers and frames, and with them access tokens."""
+    redacted: EventDict = redact_json(dict(event))
+    return redacted
 
 
 def _make_printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

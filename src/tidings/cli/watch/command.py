@@ -31,6 +31,7 @@ from tidings.client.http import HTTPClient
 from tidings.client.status import State, Status
 from tidings.client.watch import Watch
 from tidings.exceptions import ConfigError, HubUnreachable, InvalidPosition, InvalidTimestamp
+from tidings.printable import escape_json
 from tidings.protocol.message_types import ChannelType
 from tidings.protocol.paths import check_paths
 from tidings.protocol.positions import FIRST, SNAPSHOT, parse_since
@@ -331,7 +332,7 @@ async def _into_pipe(request: WatchRequest, watch: Watch[Item], plain: PlainView
                 shown = not isinstance(item, ReceivedEvent) or view.is_shown(item, now_s)
                 line = plain.apply(item, now_s)
                 if json:
-                    lines += [v1_envelope(item, timestamp=now, trace_id=trace_id)] if shown else []
+                    lines += [escape_json(v1_envelope(item, timestamp=now, trace_id=trace_id))] if shown else []
                     continue
                 ready = history.add([] if line is None else [line])
                 if view.live:
