@@ -5,8 +5,9 @@ from tests.hub.events import make_event, make_record
 from tests.hub.watcher import CHANNELS
 
 from tidings.hub.frame_run import FrameRun
-from tidings.hub.lanes import Lane, LaneKey, Lanes, Subscriber
+from tidings.hub.lanes import Lane, LaneKey, RoutedEvents, Subscriber, write_lanes
 from tidings.hub.ring import RingEntry
+from tidings.hub.routing import Lanes
 from tidings.protocol.paths import parse_paths
 from tidings.protocol.positions import Position
 from tidings.server.wire_formats import PLAIN_LINES, VERSIONED_LINES
@@ -40,6 +41,11 @@ def lane_with(*members: Subscriber) -> Lane:
 # Routes.
 
 
+def routes(lanes: Lanes, channel: str, of: str | None) -> tuple[tuple[Lane, ...], tuple[Lane, ...]]:
+    found = lanes.route(channel, of)
+    return found.live, found.paced
+
+
 def test_equal_paths_share_a_lane_however_written() -> None:
     lanes = Lanes()
     lane = lanes.find_or_create(key("operations", "operations/a"), 0)
@@ -58,7 +64,7 @@ def test_route_returns_each_matching_lane_once() -> None:
     }
 
     def route(channel: str, of: str | None) -> set[str]:
-        found, _ = lanes.route(channel, of)
+        found = lanes.route(channel, of).live
         assert len(set(found)) == len(found)
         return {name for name, lane in names.items() if lane in found}
 
@@ -74,10 +80,10 @@ def test_empty_lane_is_removed() -> None:
     lanes = Lanes()
     for channels in (["operations"], ["operations/a"], ["operations/a*"], ["operations/ab*", "operations/b*"]):
         lane = lanes.find_or_create(key(*channels), 0)
-        assert lane in lanes.route("operations", "ab")[0] + lanes.route("operations", "a")[0]
+        assert lane in lanes.route("operations", "ab").live + lanes.route("operations", "a").live
         lanes.discard(lane)
         lanes.discard(lane)
-        assert lanes.route("operations", "ab") == lanes.route("operations", "a") == ((), ())
+        assert routes(lanes, "operations", "ab") == routes(lanes, "operations", "a") == ((), ())
     assert len(lanes) == 0
     assert (lanes._keys, lanes._prefixes.get("operations", {})) == ({}, {})
 
@@ -88,7 +94,7 @@ def test_lanes_that_share_a_path_are_removed_separately() -> None:
         alone = lanes.find_or_create(key(path), 0)
         both = lanes.find_or_create(key(path, "data"), 0)
         lanes.discard(alone)
-        assert lanes.route("operations", "a") == ((both,), ())
+        assert routes(lanes, "operations", "a") == ((both,), ())
         lanes.discard(both)
 
 
@@ -109,17 +115,26 @@ def test_paced_lanes_are_routed_apart() -> None:
     paced = lanes.find_or_create(key("data", pace_ms=50), 7)
     other = lanes.find_or_create(key("system", pace_ms=50), 7)
     lane = lanes.find_or_create(key("data"), 7)
-    assert lanes.route("data", None) == ((lane,), (paced,))
-    assert lanes.route("system", None) == ((), (other,))
+    assert routes(lanes, "data", None) == ((lane,), (paced,))
+    assert routes(lanes, "system", None) == ((), (other,))
     lanes.discard(paced)
-    assert lanes.route("data", None) == ((lane,), ())
+    assert routes(lanes, "data", None) == ((lane,), ())
 
 
 def test_routes_are_cached_until_lanes_change() -> None:
     lanes = Lanes()
     assert lanes.route("data", "a") is lanes.route("data", "a")
     lane = lanes.find_or_create(key("data"), 0)
-    assert lanes.route("data", "a") == ((lane,), ())
+    assert routes(lanes, "data", "a") == ((lane,), ())
+
+
+def test_events_with_the_same_lanes_have_the_same_route() -> None:
+    lanes = Lanes()
+    lanes.find_or_create(key("operations"), 0)
+    lanes.find_or_create(key("operations/a*"), 0)
+    assert lanes.route("operations", "b1") is lanes.route("operations", "b2")
+    assert lanes.route("operations", "a1") is lanes.route("operations", "a2")
+    assert lanes.route("operations", "a1") is not lanes.route("operations", "b1")
 
 
 @pytest.mark.parametrize("count", [1, 300])
@@ -130,7 +145,7 @@ def test_cached_routes_are_bounded_by_their_memory(count: int) -> None:
     tracemalloc.start()
     try:
         for number in range(70_000):
-            assert len(lanes.route("operations", f"a-{number:032}")[0]) == count
+            assert len(lanes.route("operations", f"a-{number:032}").live) == count
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -151,7 +166,7 @@ def write(lane: Lane, *frames: bytes) -> int:
     after = lane.offset
     entries = [entry(offset, frame) for offset, frame in enumerate(frames, after + 1)]
     lane.offset = after + len(frames)
-    return lane.write(b"".join(frames), entries, after)
+    return write_lanes([lane], RoutedEvents(entries), lambda entry, form: entry.frames[form], after, 1.0).writes
 
 
 def connected(lane: Lane, *, free: int | None = None) -> Subscriber:

@@ -5,7 +5,7 @@ write per subscriber and tick. `Catchup` reads the other subscribers forward unt
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -13,9 +13,18 @@ from msgspec import Struct
 from tidings.hub.catchup import Catchup
 from tidings.hub.clock import Clock
 from tidings.hub.config import HubConfig
-from tidings.hub.lanes import BacklogRange, Lane, LaneKey, Lanes, Subscriber, SubscriberState
+from tidings.hub.lanes import (
+    BacklogRange,
+    Lane,
+    LaneKey,
+    RoutedEvents,
+    Subscriber,
+    SubscriberState,
+    write_lanes,
+)
 from tidings.hub.outbound_budget import OutboundBudget
 from tidings.hub.ring import Ring, RingEntry
+from tidings.hub.routing import Lanes, Route
 from tidings.log.base import Log, Record, Scheduler
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import PathSet
@@ -94,40 +103,52 @@ class Delivery:
         ring = self.ring
         newest = self._log.newest
         route = self.lanes.route
-        touched: list[Lane] = []
+        routed: dict[Route, RoutedEvents] = {}
         for record in records:
             event = record.event
             entry = ring.add(record, prefix + str(record.offset))
             if event.event_class is EventClass.LATEST and newest.is_superseded(record.offset, event):
                 continue
-            live, paced = route(event.channel, event.key)
-            for lane in live:
-                pending = lane.pending
-                if not pending:
-                    touched.append(lane)
-                pending.append(entry)
-            if paced:
-                self._collect(entry, paced)
+            target = route(event.channel, event.key)
+            if target.live:
+                events = routed.get(target)
+                if events is None:
+                    routed[target] = RoutedEvents([entry])
+                else:
+                    events.entries.append(entry)
+            if target.paced:
+                self._collect(entry, target.paced)
         before, self.delivered = self.delivered, records[-1].offset
-        if touched:
-            now = self._clock.monotonic()
-            for lane in touched:
-                entries, lane.pending = lane.pending, []
-                self._write(lane, entries, before, now)
+        if routed:
+            self._write_routed(routed, before)
         ring.shrink()
         if self._future:
             self._begin_reached()
 
-    def _write(self, lane: Lane, entries: Sequence[RingEntry], after: int, now: float) -> None:
-        form, frame = lane.form, self.ring.frame
-        frames = frame(entries[0], form) if len(entries) == 1 else b"".join([frame(entry, form) for entry in entries])
-        lane.wrote_at = now
-        held = lane.held_bytes
-        count = lane.write(frames, entries, after)
-        counters = self.counters
-        counters.lane_writes += count
-        counters.lane_bytes += count * len(frames)
-        if held or lane.held_bytes:
+    def _write_routed(self, routed: Mapping[Route, RoutedEvents], after: int) -> None:
+        """Write the events of one tick, joined once for all lanes that get the same events in the same wire form."""
+        now = self._clock.monotonic()
+        touched: dict[tuple[RoutedEvents, ...], list[Lane]] = {}
+        lanes: list[Lane] = []
+        for route, events in routed.items():
+            for lane in route.live:
+                pending = lane.pending
+                if not pending:
+                    lanes.append(lane)
+                pending.append(events)
+        if len(routed) == 1:
+            touched = {tuple(routed.values()): lanes}
+        else:
+            for lane in lanes:
+                touched.setdefault(tuple(lane.pending), []).append(lane)
+        for parts, equal in touched.items():
+            self._write(equal, RoutedEvents.merged(parts), after, now)
+
+    def _write(self, lanes: Sequence[Lane], events: RoutedEvents, after: int, now: float) -> None:
+        written = write_lanes(lanes, events, self.ring.frame, after, now)
+        self.counters.lane_writes += written.writes
+        self.counters.lane_bytes += written.size
+        for lane in written.holding:
             self._check_held(lane)
 
     def _check_held(self, lane: Lane) -> None:
@@ -159,7 +180,7 @@ class Delivery:
         """Return the offset that the members of `lane` have reached unless they are blocked."""
         if lane.collecting:
             return lane.offset
-        return lane.pending[0].offset - 1 if lane.pending else self.delivered
+        return lane.pending[0].entries[0].offset - 1 if lane.pending else self.delivered
 
     def reached(self, subscriber: Subscriber) -> int:
         """Return the offset up to which everything on the paths of `subscriber` was written to it."""
@@ -396,7 +417,7 @@ class Delivery:
             or not newest.is_superseded(entry.offset, entry.record.event)
         ]
         if entries and lane.members:
-            self._write(lane, entries, after, self._clock.monotonic())
+            self._write([lane], RoutedEvents(entries), after, self._clock.monotonic())
         for subscriber in list(lane.waiting):
             self.leave(subscriber)
             self.catchup.add(subscriber)

@@ -5,9 +5,10 @@ share a lane.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from itertools import islice
+from itertools import chain, islice
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -17,11 +18,6 @@ from tidings.hub.wire import Outlet, Send, WireForm
 from tidings.protocol.message_types import EventClass
 from tidings.protocol.paths import NO_PATHS, PathSet
 from tidings.protocol.positions import Position
-
-_MAX_ROUTES_BYTES = 16 << 20
-"""Memory of the cached routes. The whole cache is dropped beyond it, and whenever a lane comes or goes."""
-_ROUTE_BYTES = 400
-"""Memory of a cached route besides 8 bytes for each lane, measured with keys of 36 characters."""
 
 
 class SubscriberState(Enum):
@@ -122,17 +118,18 @@ class Lane:
     __slots__ = (
         "_by_send",
         "_held",
-        "_number",
+        "_held_number",
         "_sends",
-        "_tuple",
         "blocked",
         "form",
         "held_bytes",
         "key",
         "members",
+        "number",
         "offset",
         "overflowed",
         "pending",
+        "sends",
         "slots",
         "waiting",
         "wrote_at",
@@ -149,8 +146,8 @@ class Lane:
         """Memory of the runs that are held for blocked members."""
         self.waiting: dict[Subscriber, None] = {}
         """Paced lanes only: subscribers that join at the next flush."""
-        self.pending: list[RingEntry] = []
-        """Events of the current tick."""
+        self.pending: list[RoutedEvents] = []
+        """Events of the current tick that are not written yet."""
         self.overflowed = False
         """Paced lanes only: whether too many events wait, so that the members read them from the log."""
         self.offset = offset
@@ -161,10 +158,13 @@ class Lane:
         """Paced lanes only: the events that wait for the next flush in log order, the newest of each `latest` key."""
         self._sends: dict[Send, Subscriber] = {}
         """Members without unsent bytes."""
-        self._tuple: tuple[Send, ...] | None = ()
+        self.sends: tuple[Send, ...] | None = ()
+        """Functions that write to them; None if that changed since the last write."""
         self._by_send: dict[Send, Subscriber] = {}
-        self._number = 0
-        """Number of runs written."""
+        self.number = 0
+        """Number of writes."""
+        self._held_number = 0
+        """Number of the newest run in `_held`."""
         self._held: deque[FrameRun] = deque()
         """The newest runs, from that of the first blocked member on."""
 
@@ -172,10 +172,10 @@ class Lane:
         """Write to `subscriber` from the next write on."""
         send = self.members[subscriber] = subscriber.outlet.direct()
         if subscriber.blocked:
-            self.blocked[subscriber] = self._number, _END
+            self.blocked[subscriber] = self.number, _END
         else:
             self._sends[send] = subscriber
-            self._tuple = None
+            self.sends = None
 
     def remove(self, subscriber: Subscriber) -> None:
         """Stop writing to `subscriber`; safe during a write."""
@@ -183,16 +183,16 @@ class Lane:
         if send is None:
             return
         self.blocked.pop(subscriber, None)
-        self._trim()
+        self.trim()
         if self._sends.pop(send, None) is not None:
-            self._tuple = None
+            self.sends = None
 
     def block(self, subscriber: Subscriber) -> None:
         """Record that `subscriber`, a member, has unsent bytes; safe during a write."""
         if subscriber not in self.blocked:
-            self.blocked[subscriber] = self._number, _END
+            self.blocked[subscriber] = self.number, _END
             self._sends.pop(self.members[subscriber], None)
-            self._tuple = None
+            self.sends = None
 
     def resume(self, subscriber: Subscriber) -> int | None:
         """Write what `subscriber` has missed while it was blocked.
@@ -207,8 +207,8 @@ class Lane:
             return missed.offset(written)
         if not subscriber.blocked:
             self._sends[self.members[subscriber]] = subscriber
-            self._tuple = None
-        self._trim()
+            self.sends = None
+        self.trim()
         return None
 
     def reached(self, subscriber: Subscriber, head: int) -> int:
@@ -224,7 +224,7 @@ class Lane:
 
     def _missed(self, number: int, end: int) -> FrameRun | None:
         """Return what follows a place in the lane's runs, or None."""
-        index = number - self._number + len(self._held) - 1
+        index = number - self.number + len(self._held) - 1
         runs = list(islice(self._held, max(0, index), None))
         if index >= 0:
             first = runs.pop(0)
@@ -273,22 +273,105 @@ class Lane:
         """Return whether the members were written to in the last `seconds` before `now`."""
         return now - self.wrote_at < seconds
 
-    def write(self, frames: bytes, entries: Sequence[RingEntry], after: int) -> int:
-        """Write to every member that is not blocked, and return their number.
-
-        Args:
-            frames: The joined frames of `entries`.
-            entries: Events of the log, in order.
-            after: Offset up to which everything on the lane's paths was written before.
-        """
-        self._number += 1
-        sends = self._tuple
-        if sends is None:
+    def prepare(self, events: "RoutedEvents", after: int) -> tuple[Send, ...]:
+        """Hold `events` for blocked members, and return the functions that write to the others; see `write_lanes`."""
+        if self.blocked:
+            self._hold(events, after)
+        if self.sends is None:
             # Tuples, rebuilt when membership changed: `pause_writing` fires inside a write and changes it.
             by_send = self._by_send = self._sends.copy()
-            sends = self._tuple = tuple(by_send)
-        run = self._hold(frames, entries, after) if self.blocked else None
-        size = len(frames)
+            self.sends = tuple(by_send)
+        return self.sends
+
+    def cut(self, send: Send, sent: int, events: "RoutedEvents", after: int) -> None:
+        """Go on with a member that took only the first `sent` bytes of `events`; see `write_lanes`."""
+        # The first of a write holds them, if they are not held for members that were blocked before.
+        run = self._held[-1] if self._held_number == self.number else self._hold(events, after)
+        subscriber = self._by_send[send]
+        end = write_rest(subscriber, run, sent)
+        if end < len(run.frames) and subscriber in self.blocked:
+            self.blocked[subscriber] = self.number, end
+
+    def _hold(self, events: "RoutedEvents", after: int) -> FrameRun:
+        form = self.form
+        entries = events.entries
+        sizes = [len(entry.frames[form]) for entry in entries]
+        run = FrameRun(events.frames[form], sizes, [entry.record.offset for entry in entries], after)
+        self._held.append(run)
+        self._held_number = self.number
+        self.held_bytes += run.memory
+        return run
+
+    def trim(self) -> None:
+        """Drop the runs that no blocked member needs."""
+        held = self._held
+        if not held:
+            return
+        number, end = next(iter(self.blocked.values()), (self.number, _END))
+        needed = self.number - number + (end < _END)
+        while len(held) > needed:
+            self.held_bytes -= held.popleft().memory
+
+
+class RoutedEvents:
+    """Events of one tick that go to the same lanes, and their frames by wire form."""
+
+    __slots__ = ("entries", "frames")
+
+    def __init__(self, entries: list[RingEntry]) -> None:
+        self.entries = entries
+        self.frames: dict[WireForm, bytes] = {}
+
+    @classmethod
+    def merged(cls, parts: Sequence["RoutedEvents"]) -> "RoutedEvents":
+        """Return the events of all parts in log order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(sorted(chain.from_iterable(part.entries for part in parts), key=_offset))
+
+
+def _offset(entry: RingEntry) -> int:
+    return entry.record.offset
+
+
+class Written(NamedTuple):
+    """The result of `write_lanes`."""
+
+    writes: int
+    size: int
+    """Bytes of all writes."""
+    holding: list[Lane]
+    """The lanes that hold runs for blocked members."""
+
+
+def write_lanes(
+    lanes: Iterable[Lane], events: RoutedEvents, encode: Callable[[RingEntry, WireForm], bytes], after: int, now: float
+) -> Written:
+    """Write `events` to every member of `lanes` that is not blocked.
+
+    Args:
+        lanes: Lanes that all these events belong to.
+        events: The events.
+        encode: Returns the frame of an event.
+        after: Offset up to which everything on the lanes' paths was written before.
+        now: The time in seconds of the monotonic clock.
+    """
+    writes = total = size = 0
+    holding: list[Lane] = []
+    form = None
+    frames = b""
+    for lane in lanes:
+        if lane.form is not form:
+            form = lane.form
+            joined = events.frames.get(form)
+            if joined is None:
+                joined = events.frames[form] = b"".join([encode(entry, form) for entry in events.entries])
+            frames, size = joined, len(joined)
+        lane.wrote_at = now
+        lane.number += 1
+        sends = lane.sends
+        if sends is None or lane.blocked:
+            sends = lane.prepare(events, after)
         for send in sends:
             try:
                 sent = send(frames)
@@ -297,126 +380,11 @@ class Lane:
             except OSError:
                 continue  # the peer is gone; its socket is about to report that
             if sent != size:
-                run = run or self._hold(frames, entries, after)
-                subscriber = self._by_send[send]
-                end = write_rest(subscriber, run, sent)
-                if end < size and subscriber in self.blocked:
-                    self.blocked[subscriber] = self._number, end
-        if run is not None:
-            self._trim()
-        return len(sends)
-
-    def _hold(self, frames: bytes, entries: Sequence[RingEntry], after: int) -> FrameRun:
-        form = self.form
-        sizes = [len(entry.frames[form]) for entry in entries]
-        run = FrameRun(frames, sizes, [entry.record.offset for entry in entries], after)
-        self._held.append(run)
-        self.held_bytes += run.memory
-        return run
-
-    def _trim(self) -> None:
-        """Drop the runs that no blocked member needs."""
-        held = self._held
-        if not held:
-            return
-        number, end = next(iter(self.blocked.values()), (self._number, _END))
-        needed = self._number - number + (end < _END)
-        while len(held) > needed:
-            self.held_bytes -= held.popleft().memory
-
-
-Route = tuple[tuple[Lane, ...], tuple[Lane, ...]]
-"""The lanes that an event belongs to: those without a pace, and the paced ones."""
-
-
-class Lanes:
-    """All lanes of a hub, found by their key and by the path of an event."""
-
-    def __init__(self) -> None:
-        self._lanes: dict[LaneKey, Lane] = {}
-        self._channels: dict[str, dict[Lane, None]] = {}
-        self._keys: dict[tuple[str, str], dict[Lane, None]] = {}
-        self._prefixes: dict[str, dict[int, dict[str, dict[Lane, None]]]] = {}
-        self._routes: dict[tuple[str, str | None], Route] = {}
-        self._routes_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._lanes)
-
-    def __iter__(self) -> Iterator[Lane]:
-        return iter(self._lanes.values())
-
-    def find(self, key: LaneKey) -> Lane | None:
-        """Return the lane of `key`, or None."""
-        return self._lanes.get(key)
-
-    def find_or_create(self, key: LaneKey, offset: int) -> Lane:
-        """Return the lane of `key`; create it at `offset` if there is none."""
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(key, offset)
-            self._index(lane)
-        return lane
-
-    def discard(self, lane: Lane) -> None:
-        """Remove `lane` if it has no subscribers left."""
-        if lane.members or lane.waiting or self._lanes.get(lane.key) is not lane:
-            return
-        del self._lanes[lane.key]
-        self._unindex(lane)
-
-    def route(self, channel: str, key: str | None) -> Route:
-        """Return the lanes whose paths match an event of `channel` and `key`, each once."""
-        route = self._routes.get((channel, key))
-        if route is None:
-            lanes = dict.fromkeys(self._find(channel, key))
-            live = tuple(lane for lane in lanes if not lane.key.pace_ms)
-            route = live, tuple(lane for lane in lanes if lane.key.pace_ms)
-            self._routes_bytes += _ROUTE_BYTES + 8 * len(lanes)
-            if self._routes_bytes > _MAX_ROUTES_BYTES:
-                self._drop_routes()
-            else:
-                self._routes[channel, key] = route
-        return route
-
-    def _drop_routes(self) -> None:
-        self._routes.clear()
-        self._routes_bytes = 0
-
-    def _find(self, channel: str, key: str | None) -> Iterator[Lane]:
-        yield from self._channels.get(channel, ())
-        if key is None:
-            return
-        yield from self._keys.get((channel, key), ())
-        for length, prefixes in self._prefixes.get(channel, {}).items():
-            yield from prefixes.get(key[:length], ())
-
-    def _index(self, lane: Lane) -> None:
-        for path in lane.key.paths.paths:
-            if path.key is None:
-                self._channels.setdefault(path.channel, {})[lane] = None
-            elif path.prefix:
-                lengths = self._prefixes.setdefault(path.channel, {})
-                lengths.setdefault(len(path.key), {}).setdefault(path.key, {})[lane] = None
-            else:
-                self._keys.setdefault((path.channel, path.key), {})[lane] = None
-        self._drop_routes()
-
-    def _unindex(self, lane: Lane) -> None:
-        for path in lane.key.paths.paths:
-            if path.key is None:
-                del self._channels[path.channel][lane]
-            elif path.prefix:
-                lengths = self._prefixes[path.channel]
-                prefixes = lengths[len(path.key)]
-                del prefixes[path.key][lane]
-                if not prefixes[path.key]:
-                    del prefixes[path.key]
-                if not prefixes:
-                    del lengths[len(path.key)]
-            else:
-                lanes = self._keys[path.channel, path.key]
-                del lanes[lane]
-                if not lanes:
-                    del self._keys[path.channel, path.key]
-        self._drop_routes()
+                lane.cut(send, sent, events, after)
+        writes += len(sends)
+        total += len(sends) * size
+        lane.pending.clear()
+        if lane.held_bytes:
+            lane.trim()
+            holding.append(lane)
+    return Written(writes, total, holding)
