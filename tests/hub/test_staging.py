@@ -33,8 +33,8 @@ class Publisher:
         entry = make_entry(make_event(data=data, event_id=event_id), scope)
         self.staging.add(entry, self.settled(name))
 
-    def append(self, most: int = 100) -> list[str | None]:
-        batch = self.staging.take(most)
+    def append(self, most: int = 100, max_bytes: int = 1 << 20) -> list[str | None]:
+        batch = self.staging.take(most, max_bytes)
         entries = [staged.entry for staged in batch.staged]
         self.log.append(entries, lambda first: self.staging.appended().commit(int(str(first))))
         return [entry.event.event_id for entry in entries]
@@ -59,6 +59,14 @@ def test_take_is_bounded_and_keeps_the_order() -> None:
     assert [offset for _, offset, _ in publisher.results] == [1, 2, 3, 4, 5]
 
 
+def test_take_is_bounded_by_bytes() -> None:
+    publisher = Publisher()
+    ids = [f"{number:016}" for number in range(5)]
+    for event_id, size in zip(ids, (400, 400, 400, 5_000, 100), strict=True):
+        publisher.publish(event_id, event_id=event_id, data=b'"%b"' % (b"x" * (size - 2)))
+    assert [publisher.append(max_bytes=1_000) for _ in range(4)] == [ids[:2], ids[2:3], ids[3:4], ids[4:]]
+
+
 def test_repeated_event_id_returns_the_first_event() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
@@ -73,7 +81,7 @@ def test_repeated_event_id_returns_the_first_event() -> None:
 def test_event_id_is_known_during_the_append() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
-    batch = publisher.staging.take(10)
+    batch = publisher.staging.take(10, 1 << 20)
     publisher.publish("during the append", event_id=ID)
     assert len(publisher.staging) == 1
     assert publisher.staging.appended() is batch
@@ -106,7 +114,7 @@ def test_failed_batch_reports_to_all_and_frees_its_event_ids() -> None:
     publisher = Publisher()
     publisher.publish("first", event_id=ID)
     publisher.publish("again", event_id=ID)
-    publisher.staging.take(10)
+    publisher.staging.take(10, 1 << 20)
     publisher.staging.appended().fail(LogFull("no room"))
     assert publisher.results == [("first", "log_full", False), ("again", "log_full", False)]
     publisher.publish("retried", event_id=ID)
@@ -136,7 +144,7 @@ def test_staged_operations_are_visible_until_the_tail() -> None:
     for key in "ab":
         staging.add(make_entry(make_event("operation:start", key, trace_id=f"t{key}")), lambda _: None)
     assert traces(staging, "ab") == ["ta", "tb"]
-    batch = staging.take(1)
+    batch = staging.take(1, 1 << 20)
     assert traces(staging, "ab") == ["ta", "tb"]
     staging.appended()
     assert traces(staging, "ab") == [None, "tb"]

@@ -161,9 +161,7 @@ def watch_with_a_pace(target: Target) -> None:
     del kept
 
 
-@attack(
-    "paced-readers", "1,000 sets of paths with a pace that match the same 500 events per second"
-)
+@attack("paced-readers", "1,000 sets of paths with a pace that match the same 500 events per second")
 def read_all_with_a_pace(target: Target) -> None:
     kept = [
         Peer(target.host, target.port, query=f"channel=operations&channel=data/{number}&pace_ms=1000")

@@ -34,6 +34,9 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     """Bytes of unacknowledged events beyond which the hub stops reading from a connection."""
     batch_events: int = 2_000
     """Events in one transaction: with SQLite about 20 ms, the longest that a tick may keep others waiting."""
+    batch_bytes: int = 2 << 20
+    """Bytes of data in one transaction, for ticks of large events: they are written to the disk and to every subscriber
+    before anyone else has a turn."""
     staged_events: int = 20_000
     """Events of all publishers that may wait for the log; beyond it, HTTP requests are answered with `log_busy`."""
     high_water: int = 192 << 10

@@ -247,7 +247,7 @@ class Hub:
             return
         batch: Batch | None = None
         try:
-            batch = self._staging.take(self.config.batch_events)
+            batch = self._staging.take(self.config.batch_events, self.config.batch_bytes)
             self.counters.ticks += 1
             self.log.append([staged.entry for staged in batch.staged], self._appended)
         except Exception as cause:  # also MemoryError: a batch without a result would stop publishing for all

@@ -5,6 +5,7 @@ committed, and is dropped whole when it is not.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import accumulate, takewhile
 
 import structlog
 from msgspec import Struct, structs
@@ -210,12 +211,20 @@ class Staging:
         entry, life = self.operations.apply(entry, by_hub=by_hub)
         self.gathering.add(StagedEvent(entry, settled, [], life))
 
-    def take(self, max_events: int) -> Batch:
-        """Return the oldest gathered events, at most `max_events`; from now on they are being appended."""
-        batch, rest = self.gathering, self.gathering.staged[max_events:]
+    def take(self, max_events: int, max_bytes: int) -> Batch:
+        """Return the oldest gathered events; from now on they are being appended.
+
+        Args:
+            max_events: Maximum number of events.
+            max_bytes: Maximum size of their data in bytes; one event may be larger.
+        """
+        batch = self.gathering
+        sizes = accumulate(len(staged.entry.event.data) for staged in batch.staged[:max_events])
+        count = max(1, sum(1 for _ in takewhile(max_bytes.__ge__, sizes)))
+        rest = batch.staged[count:]
         if rest:
             self.clear()
-            for staged in batch.staged[:max_events]:
+            for staged in batch.staged[:count]:
                 self._restage(staged)
             batch = self.gathering
         self.appending = batch
