@@ -109,6 +109,17 @@ class Peer:
         except OSError:
             return -1
 
+    def take(self) -> bytes | None:
+        """Return bytes that the hub has sent, without waiting; None once the hub has closed the connection."""
+        try:
+            taken = self._received + self.socket.recv(_SEGMENT_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            return None
+        self._received = b""
+        return taken or None
+
     def discard(self) -> int:
         """Drop what the hub has sent; return the number of bytes, -1 once the hub has closed the connection."""
         dropped = 0

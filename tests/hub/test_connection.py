@@ -255,17 +255,18 @@ def test_unsubscribing_a_path_that_is_not_read_is_rejected() -> None:
 
 def test_reading_stops_at_event_limit_and_resumes_at_half() -> None:
     log = FaultyLog(MemoryLog(EPOCH))
-    hub = InMemoryHub(HubConfig(unacknowledged_events=10, batch_events=3), log=log)
+    hub = InMemoryHub(HubConfig(unacknowledged_events=10, batch_events=10), log=log)
     client = hub.connect("channels=none")
     log.hold_appends()
-    for number in range(9):
+    client.send("data:update", update("first"))
+    hub.settle()
+    for number in range(8):
         client.send("data:update", update(f"{number}"))
     assert client.outlet.reading
     client.send("data:update", update("last"))
     assert not client.outlet.reading
-    hub.settle()
     log.release_appends()
-    assert (client.outlet.reading, log.head) == (False, 3)
+    assert (client.outlet.reading, log.head) == (False, 1)
     hub.settle()
     assert (client.outlet.reading, log.head) == (True, 10)
 

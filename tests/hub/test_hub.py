@@ -102,7 +102,8 @@ def test_operation_of_a_failed_batch_has_not_begun() -> None:
     log.fail_append(FULL)
     client.send("operation:start", {"operation_id": "a", "name": "run"}, trace_id="lost")
     hub.settle()
-    client.send("operation:progress", progress("a"))
+    other = hub.connect("channels=none")
+    other.send("operation:progress", progress("a"))
     hub.settle()
     assert client.read_events()[0]["trace_id"] != "lost"
 
@@ -110,13 +111,14 @@ def test_operation_of_a_failed_batch_has_not_begun() -> None:
 def test_too_many_staged_events_raise_log_busy() -> None:
     hub, _ = faulty(HubConfig(staged_events=5))
     client = hub.connect("channels=none")
-    publish_updates(client, 7)
-    assert [message["data"]["code"] for message in client.read()[1:]] == ["log_busy"] * 2
+    for number in range(5):
+        hub.hub.publish(Envelope(type="data:update", data=Raw(b'{"version":%d}' % number)), lambda _: None)
     with pytest.raises(LogBusy):
         hub.hub.publish(Envelope(type="data:update"), lambda _: None)
-    hub.settle()
     publish_updates(client, 1)
+    assert not client.outlet.reading
     hub.settle()
+    assert client.read_types()[1:] == ["event:accepted"]
     assert hub.log.head == 6
 
 

@@ -38,7 +38,12 @@ class HubConfig(Struct, frozen=True, kw_only=True):
     """Bytes of data in one transaction, for ticks of large events: they are written to the disk and to every subscriber
     before anyone else has a turn."""
     staged_events: int = 20_000
-    """Events of all publishers that may wait for the log; beyond it, HTTP requests are answered with `log_busy`."""
+    """Events that may wait for the log. A program that embeds the hub gets `log_busy` beyond it; the hub's clients are
+    held back earlier, at twice `batch_events`: one batch that the log appends, and one that gathers."""
+    staged_bytes: int = 16 << 20
+    """Size of the `data` that may wait for the log, beyond which the hub's clients are held back."""
+    room_wait_s: float = 5.0
+    """How long a post waits for room in the stage before it is answered with `log_busy`."""
     high_water: int = 192 << 10
     """Bytes that a live subscriber may be behind before it leaves the live set: several large ticks (200 events of 250
     bytes are 50 KB), so that a burst alone removes no subscriber, and little enough that a 200 KB/s reader reads events

@@ -4,6 +4,7 @@ A connection is independent of sockets: it writes to an `Outlet`, and the code t
 and `closed`. The native WebSocket edge, the ASGI edge and the tests are three such callers.
 """
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -15,6 +16,7 @@ from tidings.hub.connection_query import ConnectionOptions, parse_connection_que
 from tidings.hub.hub import Hub
 from tidings.hub.lanes import Subscriber
 from tidings.hub.outbound_budget import WRITE_OVERHEAD_BYTES
+from tidings.hub.refused_starts import RefusedStarts
 from tidings.hub.staging import PublishResult
 from tidings.hub.wire import Outlet, WireForm, revise_form
 from tidings.protocol import messages
@@ -52,9 +54,11 @@ class HubConnection:
     """
 
     __slots__ = (
+        "_held",
         "_notified_types",
         "_query",
         "_reading",
+        "_refused_starts",
         "_replies",
         "_revision",
         "_unacknowledged",
@@ -97,6 +101,9 @@ class HubConnection:
         self._notified_types: set[str] = set()
         self._revision = REVISIONS[REVISION]
         self._reading = True
+        self._held: deque[bytes] = deque()
+        """Messages that wait for room in the stage: the event that found none, and what an edge delivered after it."""
+        self._refused_starts = RefusedStarts()
         self._unacknowledged = 0
         self._unacknowledged_bytes = 0
         self._unsent_reply_bytes = 0
@@ -143,6 +150,8 @@ class HubConnection:
     def closed(self) -> None:
         """Release the connection's resources after its socket has closed."""
         self.closing = True
+        self._held.clear()
+        self.hub.room.leave(self)
         self.hub.delivery.close(self.subscriber)
         if self.producer_id:
             self.hub.leases.detach(self.producer_id, self)
@@ -191,6 +200,9 @@ class HubConnection:
         """Process one message: valid UTF-8 text of at most 256 KiB."""
         if self.closing:
             return
+        if self._held:
+            self._held.append(body)
+            return
         try:
             envelope = decode_envelope(body)
         except ContractError as error:
@@ -215,33 +227,61 @@ class HubConnection:
             raise InvalidCommand(f"$.id is {len(envelope.id)} characters long; 1–{MAX_ID_CHARS} are allowed")
 
     def _publish(self, envelope: Envelope, body: bytes) -> None:
+        hub = self.hub
+        if not self.may_publish():
+            self._held.append(body)
+            hub.room.wait(self)
+            self._update_reading()
+            return
         size = len(body)
         settled = partial(self._report_result, envelope, size)
-        self._unacknowledged += 1
-        self._unacknowledged_bytes += size
+        self._count_unacknowledged(1, size)
         try:
+            if self._refused_starts:
+                self._refused_starts.check(hub.contract.read(envelope, hub, body=body), hub.clock.monotonic())
             producer_id = self.producer_id
             scope = producer_id or self.scope
-            self.hub.publish(envelope, settled, scope=scope, producer_id=producer_id, body=body)
+            hub.publish(envelope, settled, scope=scope, producer_id=producer_id, body=body)
         except TidingsError:
-            self._unacknowledged -= 1
-            self._unacknowledged_bytes -= size
+            self._count_unacknowledged(-1, -size)
             raise
-        if envelope.type in self.hub.contract.deprecated:
+        if envelope.type in hub.contract.deprecated:
             self._notify_deprecated(envelope.type)
-        too_many = self._unacknowledged >= self.hub.config.unacknowledged_events
-        if too_many or self._unacknowledged_bytes >= self.hub.config.unacknowledged_bytes:
+        too_many = self._unacknowledged >= hub.config.unacknowledged_events
+        if too_many or self._unacknowledged_bytes >= hub.config.unacknowledged_bytes:
             self._update_reading()
 
+    def _count_unacknowledged(self, events: int, size: int) -> None:
+        before = self._unacknowledged
+        self._unacknowledged += events
+        self._unacknowledged_bytes += size
+        if not before or not self._unacknowledged:
+            self.hub.room.count_active(events)
+
+    def may_publish(self) -> bool:
+        """See `HeldPublisher.may_publish`."""
+        return self.hub.room.admits(self._unacknowledged, self._unacknowledged_bytes)
+
+    def publish_held(self) -> None:
+        """See `HeldPublisher.publish_held`."""
+        held, self._held = self._held, deque()
+        while held and not self.closing:
+            self.received(held.popleft())
+            if self._held:  # no room for this one: what follows keeps its order
+                self._held.extend(held)
+                return
+        self._update_reading()
+
     def _report_result(self, envelope: Envelope, size: int, result: PublishResult | TidingsError) -> None:
-        self._unacknowledged -= 1
-        self._unacknowledged_bytes -= size
+        self._count_unacknowledged(-1, -size)
         if self.closing:
             return
         if not self._reading:
             self._update_reading()
         hub = self.hub
         if isinstance(result, TidingsError):
+            if row_of(result).recoverable:
+                self._refused_starts.add(hub.contract.read(envelope, hub), result, hub.clock.monotonic())
             self._reject(result, envelope)
             return
         if not self.versioned or envelope.id is None:
@@ -271,13 +311,14 @@ class HubConnection:
         self._write(frames)
 
     def _update_reading(self) -> None:
-        """Stop reading from a client with too much unacknowledged or unsent, and resume at half of the limits."""
+        """Stop reading from a client with too much unacknowledged, unsent or held, and resume at half of the limits."""
         config = self.hub.config
         share = 1.0 if self._reading else 0.5
         may_read = (
             self._unacknowledged < config.unacknowledged_events * share
             and self._unacknowledged_bytes < config.unacknowledged_bytes * share
             and self._unsent_reply_bytes < MAX_UNSENT_REPLY_BYTES
+            and not self._held
         )
         if may_read is self._reading:
             return

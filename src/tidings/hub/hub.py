@@ -16,6 +16,7 @@ from tidings.hub.operations.cancellation import CancellationRegistry
 from tidings.hub.operations.estimator import EstimatePublisher
 from tidings.hub.operations.leases import Leases
 from tidings.hub.recurring_jobs import RecurringJobs
+from tidings.hub.stage_room import StageRoom
 from tidings.hub.staging import Batch, PublishCallback, Staging
 from tidings.log.base import EventToAppend, Log, Record, Scheduler
 from tidings.operations.lifecycle import OPERATION_CHANNELS, OperationLife
@@ -95,7 +96,13 @@ class Hub:
         self.closed = False
         self.started = clock.monotonic()
         self._wall = SteadyWallClock(clock)
-        self._staging = Staging(event_log)
+        self._staging = Staging(
+            event_log,
+            max_events=min(self.config.staged_events, 2 * self.config.batch_events),
+            max_bytes=self.config.staged_bytes,
+        )
+        self.room = StageRoom(self._staging)
+        """Which publishers may publish now."""
         self._tick_scheduled = False
         self._undeclared: set[str] = set()
         """Undeclared types for which an alert was raised."""
@@ -265,6 +272,7 @@ class Hub:
         self._staging.committed(batch)
         with self._reporting_results():
             batch.commit(result)
+        self.room.serve()
         self._schedule_tick()
 
     def _refuse(self, error: LogError) -> None:
@@ -277,6 +285,7 @@ class Hub:
         with self._reporting_results():
             for batch in batches:
                 batch.fail(error)
+        self.room.serve()
         self._schedule_tick()
 
     @contextmanager

@@ -5,7 +5,6 @@ committed, and is dropped whole when it is not.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import accumulate, takewhile
 
 import structlog
 from msgspec import Struct, structs
@@ -141,6 +140,8 @@ class Batch:
     def __init__(self) -> None:
         self.staged: list[StagedEvent] = []
         self.operations: OperationChanges = {}
+        self.bytes = 0
+        """Size of the events' `data`."""
         self._ids: dict[tuple[str, str], StagedEvent] = {}
 
     def __len__(self) -> int:
@@ -150,6 +151,7 @@ class Batch:
         """Add an event that was checked."""
         self.staged.append(staged)
         entry = staged.entry
+        self.bytes += len(entry.event.data)
         if entry.event.event_id is not None:
             self._ids[entry.scope, entry.event.event_id] = staged
 
@@ -186,10 +188,18 @@ class Staging:
 
     Args:
         event_log: The log, with the event ids of all earlier events.
+        max_events: Number of events at which the stage is full. It takes more: callers ask `full` first.
+        max_bytes: Size of their `data`, in bytes, at which it is full.
     """
 
-    def __init__(self, event_log: Log) -> None:
+    def __init__(self, event_log: Log, *, max_events: int = 1 << 30, max_bytes: int = 1 << 40) -> None:
         self._log = event_log
+        self.max_events = max_events
+        self.max_bytes = max_bytes
+        self._events = 0
+        self._bytes = 0
+        self.full = False
+        """Whether all of the stage is used."""
         self._committed: OperationChanges = {}
         self.gathering = Batch()
         self.appending: Batch | None = None
@@ -197,7 +207,7 @@ class Staging:
         """The operations as they are once all staged events are in the log."""
 
     def __len__(self) -> int:
-        return len(self.gathering) + (len(self.appending) if self.appending else 0)
+        return self._events
 
     def add(self, entry: EventToAppend, settled: PublishCallback, *, by_hub: bool = False) -> None:
         """Stage `entry` for the next append, or settle it immediately if its event id is known.
@@ -210,6 +220,10 @@ class Staging:
             return
         entry, life = self.operations.apply(entry, by_hub=by_hub)
         self.gathering.add(StagedEvent(entry, settled, [], life))
+        self._events += 1
+        self._bytes += len(entry.event.data)
+        if self._events >= self.max_events or self._bytes >= self.max_bytes:
+            self.full = True
 
     def take(self, max_events: int, max_bytes: int) -> Batch:
         """Return the oldest gathered events; from now on they are being appended.
@@ -219,8 +233,7 @@ class Staging:
             max_bytes: Maximum size of their data in bytes; one event may be larger.
         """
         batch = self.gathering
-        sizes = accumulate(len(staged.entry.event.data) for staged in batch.staged[:max_events])
-        count = max(1, sum(1 for _ in takewhile(max_bytes.__ge__, sizes)))
+        count = _count_within(batch, max_events, max_bytes)
         rest = batch.staged[count:]
         if rest:
             self.clear()
@@ -245,6 +258,9 @@ class Staging:
         assert batch is not None
         self.appending = None
         self.operations = self._overlay()
+        self._events -= len(batch)
+        self._bytes -= batch.bytes
+        self._measure()
         return batch
 
     def committed(self, batch: Batch) -> None:
@@ -268,7 +284,12 @@ class Staging:
         batches = [batch for batch in (self.appending, self.gathering) if batch is not None]
         self.appending = None
         self.clear()
+        self._events = self._bytes = 0
+        self._measure()
         return batches if batches[0] is not batches[-1] else batches[:1]
+
+    def _measure(self) -> None:
+        self.full = self._events >= self.max_events or self._bytes >= self.max_bytes
 
     def _overlay(self) -> StagedOperations:
         appending = self.appending.operations if self.appending is not None else {}
@@ -302,6 +323,17 @@ class Staging:
             return None
         life = self.operations.life(event.key)
         return transition_of(event)[1] or (None if life is None else life.attempt)
+
+
+def _count_within(batch: Batch, max_events: int, max_bytes: int) -> int:
+    if batch.bytes <= max_bytes:
+        return max_events
+    size = 0
+    for count, staged in enumerate(batch.staged[:max_events]):
+        size += len(staged.entry.event.data)
+        if size > max_bytes:
+            return max(1, count)
+    return max_events
 
 
 def _is_same(event: Event, type: str, data: bytes) -> bool:

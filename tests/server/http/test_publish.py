@@ -346,21 +346,41 @@ def test_log_error_is_reported_for_one_and_for_each_item(client: httpx.Client, s
     assert post(client, update("d")).status_code == 200
 
 
-def test_busy_log_is_503_and_later_items_do_not_overtake(client: httpx.Client) -> None:
-    with HubServer(config={"staged_events": 10}) as server, httpx.Client(base_url=server.http) as busy:
+def test_full_stage_makes_posts_wait_and_then_is_503() -> None:
+    config = {"staged_events": 3, "room_wait_s": 0.2}
+    with HubServer(config=config) as server, httpx.Client(base_url=server.http) as busy:
         results = post(busy, [update("d", n) for n in range(15)]).json()["results"]
-        assert [result.get("error", {}).get("code") for result in results] == [None] * 10 + ["log_busy"] * 5
+        assert [result.get("error", {}).get("code") for result in results] == [None] * 15
         server.call(server.log.hold_appends)
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(post, busy, [update("d")] * 10)
-            server.wait(lambda: server.app.hub.staged == 10)
+        with ThreadPoolExecutor(3) as pool:
+            waiting = [pool.submit(httpx.post, f"{server.http}/v1/events", json=[update("d")]) for _ in range(3)]
+            server.wait(lambda: server.app.hub.staged == 3)
             with httpx.Client(base_url=server.http) as other:
                 for body in (update("d"), [update("d")] * 2):
                     answer = post(other, body)
                     assert_error(answer, 503, "log_busy")
                     assert int(answer.headers["retry-after"]) >= 1
             server.call(server.log.release_appends)
-            assert len(waiting.result().json()["results"]) == 10
+            assert [len(each.result().json()["results"]) for each in waiting] == [1, 1, 1]
+
+
+def test_post_that_waited_for_room_is_published() -> None:
+    with HubServer(config={"staged_events": 2}) as server, httpx.Client(base_url=server.http) as client:
+        server.call(server.log.hold_appends)
+        with ThreadPoolExecutor(3) as pool:
+            posts = [pool.submit(httpx.post, f"{server.http}/v1/events", json=update("d", n)) for n in range(3)]
+            server.wait(lambda: (server.app.hub.staged, server.app.hub.room.waiting) == (2, 1))
+            server.call(server.log.release_appends)
+            assert [each.result().status_code for each in posts] == [200] * 3
+        assert post(client, update("d")).status_code == 200
+
+
+def test_items_behind_a_failed_one_are_not_stored() -> None:
+    with HubServer(config={"staged_events": 4}) as server, httpx.Client(base_url=server.http) as client:
+        server.call(lambda: server.log.fail_append(LogFull("the disk is full")))
+        results = post(client, [update("d", n) for n in range(10)]).json()["results"]
+        assert [result["error"]["code"] for result in results] == ["log_full"] * 10
+        assert server.log.head == 0
 
 
 def test_draining_hub_is_503() -> None:

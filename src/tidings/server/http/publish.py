@@ -16,7 +16,15 @@ import structlog
 from msgspec import Struct, structs
 from starlette.types import Receive, Scope, Send
 
-from tidings.exceptions import Draining, InternalError, InvalidEventID, InvalidParameter, LogBusy, TidingsError
+from tidings.exceptions import (
+    Draining,
+    InternalError,
+    InvalidEventID,
+    InvalidParameter,
+    LogBusy,
+    LogError,
+    TidingsError,
+)
 from tidings.hub.connection_query import read_values
 from tidings.hub.hub import Hub
 from tidings.hub.staging import PublishResult
@@ -190,6 +198,7 @@ async def _publish_one(hub: Hub, body: bytes, options: PostOptions) -> Answer:
             settling.set_result(result)
 
     producer_id = options.producer_id
+    await _Post(hub).wait_for_room()
     event = hub.publish(
         envelope, settled, scope=producer_id, trace_id=options.trace_id, producer_id=producer_id, body=body
     )
@@ -205,15 +214,56 @@ def _operations_of(events: list[Event]) -> list[str]:
     return [event.key for event in events if event.key is not None and event.type in TRANSITIONS]
 
 
+class _Post:
+    """A publisher that waits for room in the stage, as a connection does, but for a bounded time."""
+
+    __slots__ = ("_hub", "_room", "staged", "staged_bytes")
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._room: asyncio.Future[None] | None = None
+        self.staged = 0
+        """Number of its events that wait for the log."""
+        self.staged_bytes = 0
+
+    def may_publish(self) -> bool:
+        """See `HeldPublisher.may_publish`."""
+        return self._hub.room.admits(self.staged, self.staged_bytes)
+
+    def publish_held(self) -> None:
+        """See `HeldPublisher.publish_held`."""
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    async def wait_for_room(self) -> None:
+        """Wait until the next event may be published.
+
+        Raises:
+            LogBusy: The stage stayed full for `HubConfig.room_wait_s`.
+        """
+        room = self._hub.room
+        try:
+            async with asyncio.timeout(self._hub.config.room_wait_s):
+                while not self.may_publish():
+                    self._room = asyncio.get_running_loop().create_future()
+                    room.wait(self)
+                    await self._room
+        except TimeoutError:
+            raise LogBusy("too many events are waiting for the log") from None
+        finally:
+            room.leave(self)
+
+
 class _Batch:
     """The events of one post while they are published: each is accepted or refused on its own."""
 
-    __slots__ = ("_events", "_hub", "_options", "_pending", "_results", "_settling")
+    __slots__ = ("_events", "_hub", "_options", "_pending", "_post", "_results", "_settling")
 
     def __init__(self, hub: Hub, options: PostOptions) -> None:
         if options.key is not None:
             check_batch_key(options.key)
         self._hub = hub
+        self._post = _Post(hub)
         self._options = options
         self._events: list[Event] = []
         self._results: list[PublishResult | TidingsError | None] = []
@@ -229,7 +279,7 @@ class _Batch:
             LogBusy: The hub accepts none of the events now.
         """
         self._results = [None] * len(items)
-        legacy = self._stage(items)
+        legacy = await self._stage(items)
         self._pending -= 1
         if self._pending:
             await self._settling
@@ -238,20 +288,25 @@ class _Batch:
         cancelled = self._hub.cancellations.pending(_operations_of(self._events), self._options.producer_id)
         return Answer(200, b'{"results":[%b]}' % results, (*deprecation_headers(legacy), *cancel_headers(cancelled)))
 
-    def _stage(self, items: list[bytes]) -> set[str]:
-        """Stage all valid items; return the old names among their types."""
+    async def _stage(self, items: list[bytes]) -> set[str]:
+        """Stage all valid items, as there is room; return the old names among their types."""
         legacy = set()
+        post = self._post
         publish, add = self._hub.publish, self._events.append
         trace_id, producer_id = self._options.trace_id, self._options.producer_id
         for index, item in enumerate(items):
             self._pending += 1
             try:
                 envelope = self._envelope(item, index)
-                settled = partial(self._settled, index)
+                if not post.may_publish():
+                    await post.wait_for_room()
+                    self._check_earlier(index)
+                settled = partial(self._published, index, len(item))
                 add(
                     publish(envelope, settled, scope=producer_id, trace_id=trace_id, producer_id=producer_id, body=item)
                 )
-            except (Draining, LogBusy) as error:
+                self._count(1, len(item))
+            except (Draining, LogError) as error:
                 if not index:
                     raise
                 # The events after it fail too, or they would overtake it.
@@ -270,6 +325,27 @@ class _Batch:
         if self._options.key is None or envelope.event_id is not None:
             return envelope
         return structs.replace(envelope, event_id=f"{self._options.key}#{index}")
+
+    def _check_earlier(self, index: int) -> None:
+        """Check, after a wait, that the log took what was staged before: later items must not be stored without it.
+
+        Raises:
+            LogError: It did not.
+        """
+        for result in self._results[:index]:
+            if isinstance(result, LogError):
+                raise result
+
+    def _count(self, events: int, size: int) -> None:
+        before = self._post.staged
+        self._post.staged += events
+        self._post.staged_bytes += size
+        if not before or not self._post.staged:
+            self._hub.room.count_active(events)
+
+    def _published(self, index: int, size: int, result: PublishResult | TidingsError) -> None:
+        self._count(-1, -size)
+        self._settled(index, result)
 
     def _settled(self, index: int, result: PublishResult | TidingsError) -> None:
         self._results[index] = result
