@@ -53,3 +53,11 @@ def test_replaced_connection_waits_longer_than_a_reconnect_takes() -> None:
     assert ending.replaced
     assert ending.retry_after_s >= 15
     assert not read_close_reason(1001, "", None, greeted=True).replaced
+
+
+@pytest.mark.parametrize(
+    ("asked_ms", "wait_s"), [(0, 0.0), (1_500, 1.5), (300_000, 300.0), (2**63 - 1, 300.0), (10**400, 300.0)]
+)
+def test_wait_that_the_hub_asks_for_is_bounded(asked_ms: int, wait_s: float) -> None:
+    notice = ConnectionClosed(code=4100, reason="", reconnect=True, retry_after_ms=asked_ms)
+    assert read_close_reason(4100, "", notice, greeted=True).retry_after_s == wait_s

@@ -28,6 +28,19 @@ TokenOption = Annotated[
 ]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Operation id.", show_default=False)]
 
+PARENT_VARIABLE = "TIDINGS_PARENT"
+"""Environment variable with the id of the operation that a command is a part of; `tidings run` sets it for its own."""
+ParentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--parent",
+        metavar="ID",
+        envvar=PARENT_VARIABLE,
+        help="Id of the operation that this one is a part of. Default: the `tidings run` around it.",
+        show_default=False,
+    ),
+]
+
 MAX_LEASE_S = 86_400.0
 """Longest lease, in seconds, that the protocol allows; docs/protocol/operations.md, "Leases"."""
 MAX_GRACE_S = 86_400.0

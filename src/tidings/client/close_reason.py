@@ -12,6 +12,9 @@ REPLACED = 4102
 _REPLACED_DELAY_S = 30.0
 """Reconnect delay after being replaced for the first time: the other process may end before."""
 
+MAX_RETRY_AFTER_S = 300.0
+"""Longest wait, in seconds, that a hub may ask for: a wrong number must not keep a client away for weeks."""
+
 
 class CloseReason(Struct, frozen=True, kw_only=True):
     """How a connection ended, and the consequences."""
@@ -20,7 +23,7 @@ class CloseReason(Struct, frozen=True, kw_only=True):
     final: bool
     """Whether reconnecting makes no sense."""
     retry_after_s: float = 0.0
-    """Seconds that the hub asked its clients to stay away."""
+    """Seconds that the hub asked its clients to stay away, at most MAX_RETRY_AFTER_S."""
     replaced: bool = False
     """Whether another connection took this one's place."""
 
@@ -55,7 +58,8 @@ def read_close_reason(
             replaced=True,
         )
     what = "the connection to the hub ended" if greeted else "the hub closed the connection before its greeting"
-    retry_after_s = (notice.retry_after_ms or 0) / 1000 if notice is not None else 0.0
+    asked_ms = 0 if notice is None else notice.retry_after_ms or 0
+    retry_after_s = min(asked_ms, 1_000 * MAX_RETRY_AFTER_S) / 1_000
     if code == REPLACED:
         retry_after_s = max(retry_after_s, _REPLACED_DELAY_S)
     return CloseReason(

@@ -208,3 +208,29 @@ def test_undecodable_names_are_reported_with_replacements(shared_hub: Hub) -> No
     assert done.stdout == b"\xff\xfe\n"
     assert done.stderr == b""
     events(shared_hub, "bytes", last="operation:complete")
+
+
+def test_run_inside_a_run_is_a_part_of_it_unless_told_otherwise(shared_hub: Hub) -> None:
+    inner = " ".join([*TIDINGS, "run", "--name"])
+    script = f"{inner} nested-1 -- true; {inner} nested-2 --parent elsewhere -- true; "
+    script += " ".join([*TIDINGS, "report", "start", "nested-3"])
+    done = tidings("run", "--name", "around", "--", "sh", "-c", script, TIDINGS_URL=shared_hub.url)
+    assert done.returncode == 0, done.stderr
+    starts = [
+        events(shared_hub, name, last="operation:start")[0]["data"]
+        for name in ("around", "nested-1", "nested-2", "nested-3")
+    ]
+    around, *parts = starts
+    assert isinstance(around, dict)
+    assert "parent_id" not in around
+    parents = [part["parent_id"] for part in parts if isinstance(part, dict)]
+    assert parents == [around["operation_id"], "elsewhere", around["operation_id"]]
+
+
+def test_invalid_parent_is_mentioned_and_the_command_runs(shared_hub: Hub) -> None:
+    done = tidings(
+        "run", "--name", "orphan", "--", "echo", "done", TIDINGS_URL=shared_hub.url, TIDINGS_PARENT="x" * 300
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert "this run is shown without its parent" in done.stderr
+    assert "parent_id" not in str(events(shared_hub, "orphan", last="operation:start")[0])

@@ -11,7 +11,7 @@ import typer
 
 from tidings.cli.commands import PlainCommand, PlainGroup
 from tidings.cli.errors import ExitCode, exit_codes_epilog
-from tidings.cli.options import MAX_LEASE_S, IdArgument, UrlOption, parse_duration_option
+from tidings.cli.options import MAX_LEASE_S, IdArgument, ParentOption, UrlOption, parse_duration_option
 from tidings.cli.report.arguments import read_json, read_object, read_percent, read_steps, read_text
 from tidings.cli.report.delivery import DEFAULT_TIMEOUT, EventPost, Stage, post_event
 from tidings.exceptions import ConfigError
@@ -88,9 +88,7 @@ def start(
             show_default=False,
         ),
     ] = None,
-    parent: Annotated[
-        str | None, typer.Option(metavar="ID", help="Id of the parent operation.", show_default=False)
-    ] = None,
+    parent: ParentOption = None,
     queued: Annotated[
         bool, typer.Option("--queued", help="Queue the operation; another start, or progress, begins it.")
     ] = False,
@@ -114,7 +112,7 @@ def start(
         steps=read_steps(steps),
         total_steps=total,
         queued=queued,
-        parent_id=parent,
+        parent_id=parent or None,
         metadata=read_object("metadata", metadata),
         host=socket.gethostname(),
         # The shell that runs the script: that process continues, unlike this one.

@@ -1,13 +1,22 @@
 """The command `tidings run`."""
 
 import contextlib
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidings.cli.options import MAX_GRACE_S, MAX_LEASE_S, UrlOption, parse_duration_option
-from tidings.exceptions import ConfigError
+from tidings.cli.options import (
+    MAX_GRACE_S,
+    MAX_LEASE_S,
+    PARENT_VARIABLE,
+    ParentOption,
+    UrlOption,
+    parse_duration_option,
+)
+from tidings.exceptions import ConfigError, InvalidKey
+from tidings.protocol.paths import check_key
 
 if TYPE_CHECKING:
     from tidings.redaction import Redactor
@@ -40,6 +49,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    parent: ParentOption = None,
     no_command: Annotated[
         bool, typer.Option("--no-command", help="Publish the name of the program instead of the command line.")
     ] = False,
@@ -76,7 +86,11 @@ def run(
     reporter: OperationReporter | NullReporter = NullReporter()
     if not is_disabled():
         try:
-            reporter = OperationReporter(url, on_cancel=cancellation.request, lease_s=lease_s)
+            reporter = OperationReporter(
+                url, on_cancel=cancellation.request, lease_s=lease_s, parent_id=_read_parent(parent)
+            )
+            # Runs inside of this one are parts of it.
+            os.environ[PARENT_VARIABLE] = reporter.operation_id
         except ConfigError as error:
             # The command matters more than its report.
             write_remark(f"this run is not shown: {error}. The command goes on. {error.hint}")
@@ -87,6 +101,19 @@ def run(
         with contextlib.suppress(KeyboardInterrupt):
             reporter.close()
     raise typer.Exit(code)
+
+
+def _read_parent(parent: str | None) -> str | None:
+    """Return the id of the parent; None, with a remark on stderr, if it is not a valid one."""
+    from tidings.cli.run.reporter import write_remark
+
+    if not parent:
+        return None
+    try:
+        return check_key(parent)
+    except InvalidKey as error:
+        write_remark(f"this run is shown without its parent: {error}. {error.hint}".strip())
+        return None
 
 
 def _redactor(patterns: Iterable[str]) -> "Redactor":

@@ -40,6 +40,7 @@ class OperationReporter:
         on_cancel: Called in another thread with the reason and the requesting user of a cancel request; both may be
             empty.
         lease_s: Seconds that the operation outlives our connection; by default the hub's setting.
+        parent_id: Id of the operation that this one is a part of.
 
     Raises:
         ConfigError: `url` is not a valid address, or `lease_s` is not between 1 and 86,400.
@@ -51,6 +52,7 @@ class OperationReporter:
         *,
         on_cancel: Callable[[str, str], None] | None = None,
         lease_s: float | None = None,
+        parent_id: str | None = None,
     ) -> None:
         self.operation_id = str(uuid.uuid4())
         self._trace_id = secrets.token_hex(16)
@@ -58,6 +60,7 @@ class OperationReporter:
         self._error: TidingsError | None = None
         self._percent = 0.0
         self._on_cancel = on_cancel
+        self._parent_id = parent_id
         self._outbox = Outbox(url, lease_s=lease_s, on_error=self._mention_error)
 
     def started(self, name: str, host: str, pid: int, command: str, user: str, total_steps: int | None = None) -> None:
@@ -70,6 +73,7 @@ class OperationReporter:
             OperationStartData(
                 operation_id=self.operation_id,
                 name=_writable(name),
+                parent_id=self._parent_id,
                 host=_writable(host),
                 pid=pid,
                 command=_writable(command) or None,
