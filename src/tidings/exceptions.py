@@ -35,6 +35,8 @@
     │   ├── MethodNotAllowed
     │   ├── UnsupportedMediaType      a body that is neither JSON nor NDJSON
     │   ├── RequestTimeout            a body that does not arrive
+    │   ├── UrlTooLong
+    │   ├── HeadTooLarge              more, or longer, headers than the hub accepts
     │   ├── UpgradeRequired           a plain request to the WebSocket's path, or an unknown WebSocket version
     │   └── OriginRefused             a web page of a foreign origin, or an untrusted host name
     ├── LogError                      the log cannot serve a request
@@ -256,6 +258,14 @@ class UnsupportedMediaType(RequestError, code="unsupported_media_type"):
 
 class RequestTimeout(RequestError, code="request_timeout"):
     """The body of the request did not arrive in time."""
+
+
+class UrlTooLong(RequestError, code="url_too_long"):
+    """The URL of the request is over its limit."""
+
+
+class HeadTooLarge(RequestError, code="head_too_large"):
+    """The headers of the request are over their limits."""
 
 
 class UpgradeRequired(RequestError, code="upgrade_required"):

@@ -89,6 +89,8 @@ CODES: dict[str, ErrorCode] = {
         _row(exceptions.NotFound, 404, "Open the page at / for a list of routes."),
         _row(exceptions.MethodNotAllowed, 405, "Use a method from the `Allow` header."),
         _row(exceptions.UnsupportedMediaType, 415, "Send `application/json`, or `application/x-ndjson`, as UTF-8."),
+        _row(exceptions.UrlTooLong, 414, "Read many paths with `channel:subscribe`, over the WebSocket."),
+        _row(exceptions.HeadTooLarge, 431, "Send fewer or shorter headers, such as cookies."),
         _row(
             exceptions.RequestTimeout, 408, "Send the body without long pauses, or in smaller posts.", recoverable=True
         ),

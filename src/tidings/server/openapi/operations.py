@@ -97,7 +97,7 @@ def _cancel() -> Schema:
         "summary": "Cancel an operation and report the outcome",
         "parameters": [_id_parameter()],
         "requestBody": {"required": False, "content": {"application/json": {"schema": ref("CancelRequest")}}},
-        "responses": responses("The outcome.", ref("CancelOutcome"), 400, 404, 413, 415, 503),
+        "responses": responses("The outcome.", ref("CancelOutcome"), 400, 404, 408, 413, 415, 503),
     }
 
 

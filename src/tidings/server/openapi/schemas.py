@@ -49,9 +49,14 @@ def ref(name: str) -> Schema:
 
 _ABOUT: Final = {
     403: "The origin of the web page, or the host name, is not allowed, or only the hub writes such an event.",
+    414: "The URL is too long.",
+    431: "The headers are too large, or too many.",
     503: "Temporarily unavailable.",
     507: "The log is full.",
 }
+
+
+_HEAD_STATUSES: Final = (414, 431)
 
 
 def responses(description: str, schema: Schema, *statuses: int) -> Schema:
@@ -61,9 +66,9 @@ def responses(description: str, schema: Schema, *statuses: int) -> Schema:
 
 
 def errors(*statuses: int) -> Schema:
-    """Return the error answers of a route, with the codes that have these statuses."""
+    """Return the error answers of a route, with their codes, and those for the head of any request."""
     found: Schema = {}
-    for status in sorted(statuses):
+    for status in sorted({*statuses, *_HEAD_STATUSES}):
         rows = [row for row in CODES.values() if row.http == status]
         example = {"code": rows[0].code, "message": "…", "recoverable": rows[0].recoverable, "hint": rows[0].hint}
         about = f"{_ABOUT.get(status, 'Refused.')} Codes: {', '.join(f'`{row.code}`' for row in rows)}."

@@ -10,7 +10,7 @@ from msgspec import structs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from tidings.exceptions import MethodNotAllowed, NotSupported, RequestError, TidingsError
+from tidings.exceptions import HeadTooLarge, MethodNotAllowed, NotSupported, RequestError, TidingsError, UrlTooLong
 from tidings.server.asgi.scope import check_repeated
 from tidings.server.http.responses import error_answer
 from tidings.server.websocket.socket_options import apply_socket_options
@@ -50,8 +50,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _headers_complete = False
-    _refusal: tuple[TidingsError, int] | None = None
-    """The error of the request that is being parsed, and its HTTP status."""
+    _refusal: TidingsError | None = None
+    """The error of the request that is being parsed."""
     _ends = False
     """Whether the connection ends with the answers to the requests that it has sent."""
 
@@ -92,7 +92,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
                 data = self._start_again() + rest
             except httptools.HttpParserError:
                 if self._refusal is not None:
-                    self._refuse(self._refusal[0], status=self._refusal[1])
+                    self._refuse(self._refusal)
                 elif not self._ends:
                     self.send_400_response("invalid HTTP request")
                 return
@@ -107,8 +107,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             return
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:
-            error, status = _too_large_head()
-            self._refuse(error, status=status)
+            self._refuse(_too_large_head())
         elif self._head_timer is None:
             self._await_head()
 
@@ -138,8 +137,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """Receive a part of the request's URL."""
         if len(self.url) + len(url) > MAX_URL_BYTES:
-            hint = f"Send at most {MAX_URL_BYTES:,} bytes; subscribe over the WebSocket to read many paths."
-            self._fail(RequestError("the URL of the request is too long", hint=hint), 414)
+            self._fail(UrlTooLong(f"URL too long: at most {MAX_URL_BYTES:,} bytes are allowed"))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -148,7 +146,7 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             return
         self._header_bytes += len(name) + len(value) + 4
         if self._header_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
-            self._fail(*_too_large_head())
+            self._fail(_too_large_head())
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -168,16 +166,16 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
     def _check_headers(self) -> None:
         fields = dict(self.headers)
         if b"host" not in fields and self.parser.get_http_version() == "1.1":
-            self._fail(RequestError("no header `Host`: HTTP/1.1 requires it", hint="Send it once."), 400)
+            self._fail(RequestError("no header `Host`: HTTP/1.1 requires it", hint="Send it once."))
         try:
             check_repeated(self.headers)
         except RequestError as error:
-            self._fail(error, 400)
+            self._fail(error)
         codings = self._tokens(b"transfer-encoding") if b"transfer-encoding" in fields else [_CHUNKED]
         if codings != [_CHUNKED]:
             named = b", ".join(codings)[:80].decode("latin-1")
             hint = "Send the body with a length, or with `Transfer-Encoding: chunked`, not compressed."
-            self._fail(NotSupported(f"unsupported Transfer-Encoding {named!r}", hint=hint), 501)
+            self._fail(NotSupported(f"unsupported Transfer-Encoding {named!r}", hint=hint))
 
     def _end_pipeline(self) -> None:
         """Answer the last request with an error, and stop to read: its client sends and does not read."""
@@ -191,9 +189,9 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             app = _without_chunks(cycle, app)
         super()._start_asgi_task(cycle, app)
 
-    def _fail(self, error: TidingsError, status: int) -> NoReturn:
+    def _fail(self, error: TidingsError) -> NoReturn:
         """Refuse the request that is being parsed; the parser raises its own error for this one."""
-        self._refusal = error, status
+        self._refusal = error
         raise error
 
     def on_body(self, body: bytes) -> None:
@@ -244,14 +242,14 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
             websocket = transport.get_protocol()
             websocket.data_received(rest)  # type: ignore[attr-defined]  # a Protocol, by uvicorn's contract for `ws`
 
-    def _refuse(self, error: TidingsError, *, status: int | None = None) -> None:
-        """Answer with an error, and close the connection; `status` is by default the error's own."""
+    def _refuse(self, error: TidingsError) -> None:
+        """Answer with an error, and close the connection."""
         answers = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         if answers or self.pipeline:  # the error would land in the middle of an earlier answer
             self.transport.close()
             return
         answer = error_answer(error)
-        shown = HTTPStatus(status or answer.status)
+        shown = HTTPStatus(answer.status)
         head = [
             f"HTTP/1.1 {shown} {shown.phrase}",
             "content-type: application/json",
@@ -272,9 +270,8 @@ class UpgradableHttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
-def _too_large_head() -> tuple[RequestError, int]:
-    hint = f"Send at most {MAX_HEADERS} headers, and {MAX_HEAD_BYTES:,} bytes."
-    return RequestError("the head of the request is too large", hint=hint), 431
+def _too_large_head() -> HeadTooLarge:
+    return HeadTooLarge(f"head too large: at most {MAX_HEADERS} headers and {MAX_HEAD_BYTES:,} bytes are allowed")
 
 
 async def _refuse_pipelined(scope: Scope, receive: Receive, send: Send) -> None:
